@@ -1,0 +1,146 @@
+"""Every error vifplug raises, whose fault it is, and what to do about it.
+
+The tree::
+
+    VifplugError
+    |-- InputError (ValueError)         the caller's: amend the request          exit 2
+    |   `-- UnknownVif (LookupError)    the caller's: no such VIF is recorded    exit 2
+    |-- ConfigError (ValueError)        the operator's: amend the configuration  exit 2
+    |-- Conflict                        a name or VIF is held by something else  exit 4
+    |-- Busy                            somebody works on this VIF: try again    exit 1
+    |-- StoreError (OSError)            state_dir cannot be read or written      exit 1
+    |-- DaemonUnreachable               the named socket does not answer         exit 1
+    |-- HostError                       the host refused; rolled back            exit 1
+    |   |-- LinkError                   the kernel refused a netlink change
+    |   |-- OvsdbError                  OVSDB refused a transaction, or OVS an interface
+    |   |-- OvsUnavailable              OVSDB does not answer: retry when it does
+    |   |-- BridgeMissing               an OVS bridge that is not there: create it
+    |   |-- TimedOut (TimeoutError)     a deadline passed: retry, or look at the one waited for
+    |   |-- VerifyError                 done, read back, and found wrong
+    |   |-- PermissionDenied            the helper refused: not ours, or not allowed
+    |   `-- HelperDied                  the privileged helper ended: retry
+    `-- TeardownError                   several errors of one clean-up, flat      exit 1
+
+Every class is rebuilt on the other side of the privsep channel as ``cls(*args)``, so ``args`` holds
+strings only: the message, the subject (the device, port or VIF), and the step that failed.
+"""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+
+class VifplugError(Exception):
+    """Base of the tree.
+
+    :param message: clauses that say what happened, to what, why, and what to do next.
+    :param subject: the object it happened to (a device, a port, a VIF id), or "".
+    :param step: the step that failed, as the plan prints it, or "".
+    """
+
+    exit_code: ClassVar[int] = 1
+    retryable: ClassVar[bool] = False
+
+    def __init__(self, message: str, subject: str = "", step: str = "") -> None:
+        super().__init__(message, subject, step)
+        self.message = message
+        self.subject = subject
+        self.step = step
+
+    def __str__(self) -> str:
+        return self.message
+
+    def at_step(self, step: str, subject: str = "") -> VifplugError:
+        """The same error with its step (and, where it had none, its subject) filled in."""
+        return type(self)(self.message, self.subject or subject, self.step or step)
+
+
+class InputError(VifplugError, ValueError):
+    """The request is wrong. The caller amends it; nothing was touched."""
+
+    exit_code = 2
+
+
+class UnknownVif(InputError, LookupError):
+    """No VIF of that id is recorded on this host. Nothing was touched."""
+
+
+class ConfigError(VifplugError, ValueError):
+    """The configuration is wrong. The operator amends it; nothing was touched."""
+
+    exit_code = 2
+
+
+class Conflict(VifplugError):
+    """Another VIF or a stranger holds what is asked for. It is named, and was left alone."""
+
+    exit_code = 4
+
+
+class Busy(VifplugError):
+    """Another request works on the same VIF and did not end in time. Retry."""
+
+    retryable = True
+
+
+class StoreError(VifplugError, OSError):
+    """The record of what is plugged cannot be read or written. The operator looks at state_dir."""
+
+
+class DaemonUnreachable(VifplugError):
+    """The daemon's socket was named and does not answer. Start the daemon, or use --local."""
+
+    retryable = True
+
+
+class HostError(VifplugError):
+    """The host refused a change. What this call had made was taken back."""
+
+
+class LinkError(HostError):
+    """The kernel refused a link change; the message carries its own words."""
+
+
+class OvsdbError(HostError):
+    """OVSDB refused a transaction, or vswitchd an interface; the message carries its own words."""
+
+
+class OvsUnavailable(HostError):
+    """The OVSDB server does not answer. Retry when Open vSwitch runs."""
+
+    retryable = True
+
+
+class BridgeMissing(HostError):
+    """An OVS bridge is not there. vifplug never creates one: the operator does."""
+
+
+class TimedOut(HostError, TimeoutError):
+    """A deadline passed; the message says who was waited for. Retry."""
+
+    retryable = True
+
+
+class VerifyError(HostError):
+    """Everything was applied, but reading it back shows something else. Somebody else is at work, or a bug."""
+
+    retryable = True
+
+
+class PermissionDenied(HostError):
+    """The privileged side refused: the object is not ours, or an argument is out of bounds."""
+
+
+class HelperDied(HostError):
+    """The privileged helper ended in mid-call. What was begun is settled by the next command. Retry."""
+
+    retryable = True
+
+
+class TeardownError(VifplugError):
+    """A clean-up went on past errors; the message lists them all, flat."""
+
+    @classmethod
+    def of(cls, errors: list[VifplugError], subject: str = "") -> TeardownError:
+        """One error out of many, in the order they happened."""
+        return cls("; ".join(str(error) for error in errors), subject)

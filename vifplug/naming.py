@@ -1,0 +1,79 @@
+"""Every device name and ownership mark; no other module spells a prefix, a cut or a mark.
+
+Names follow the contract with Nova, Neutron and libvirt: prefix plus id, cut to 14 characters (one less
+than the kernel's limit, as Nova's NIC_NAME_LEN).
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+
+NAME_CUT = 14
+LINK_NAME_MAX = 15
+"""IFNAMSIZ less the closing zero."""
+
+ALIAS_PREFIX = "vifplug:"
+NETWORK_PREFIX = "net:"
+OWNER_KEY = "vifplug-vif"
+"""The key in Port and QoS external_ids that says whose row it is."""
+
+ROLE_BRIDGE, ROLE_BRIDGE_END, ROLE_PORT_END = "qbr", "qvb", "qvo"
+ROLE_NETWORK_BRIDGE, ROLE_TAP = "brq", "tap"
+
+_LINK_NAME = re.compile(r"[^\s/\x00-\x1f\x7f:]{1,15}")
+_OWNER = re.compile(r"(net:)?[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
+
+
+def device(prefix: str, identity: str) -> str:
+    """The device name for a prefix and an id, by Nova's rule."""
+    return (prefix + identity)[:NAME_CUT]
+
+
+def is_link_name(name: str) -> bool:
+    """Whether the kernel takes ``name`` for a link (dev_valid_name in net/core/dev.c)."""
+    return bool(_LINK_NAME.fullmatch(name)) and name not in (".", "..") and len(name.encode()) <= LINK_NAME_MAX
+
+
+def is_owner(owner: str) -> bool:
+    """Whether ``owner`` is a VIF id or ``net:`` and a network id, in canonical form."""
+    return bool(_OWNER.fullmatch(owner))
+
+
+def network_owner(network_id: str) -> str:
+    """Who owns what all VIFs of a network share."""
+    return NETWORK_PREFIX + network_id
+
+
+def alias(owner: str) -> str:
+    """The ifalias of a link that ``owner`` owns."""
+    return ALIAS_PREFIX + owner
+
+
+def owner_of(ifalias: str) -> str:
+    """Who owns a link by its ifalias; "" for a link that carries no mark of ours."""
+    owner = ifalias.removeprefix(ALIAS_PREFIX) if ifalias.startswith(ALIAS_PREFIX) else ""
+    return owner if is_owner(owner) else ""
+
+
+def birth_address(owner: str, role: str) -> str:
+    """The MAC a bridge or veth end is born with: it tells whose it is before the alias does.
+
+    Locally administered and unicast; the kernel ignores an alias in the create message, but not a MAC.
+    """
+    digest = bytearray(hashlib.sha256(f"{owner}/{role}".encode()).digest()[:6])
+    digest[0] = (digest[0] & 0xFC) | 0x02
+    return ":".join(f"{byte:02x}" for byte in digest)
+
+
+def tap_address(guest_address: str) -> str:
+    """The host-side MAC of a guest's tap: ``fe:`` and the guest's last five bytes, as libvirt does.
+
+    A bridge takes the guest's own MAC on its port for local and drops the guest's frames.
+    """
+    return "fe:" + guest_address[3:]
+
+
+def is_trunk_bridge(bridge: str) -> bool:
+    """Whether Neutron made this OVS bridge for a trunk: isolation has no place there (LP 2069543)."""
+    return bridge.startswith("tbr-")

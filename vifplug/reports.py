@@ -1,0 +1,165 @@
+"""What the use cases answer: plain values with the JSON form of DESIGN section 5."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+PLUGGING, PLUGGED, WIRED, ACTIVE = "plugging", "plugged", "wired", "active"
+UNPLUGGING, UNPLUGGED, DRIFTED, CONTENDED, FAILED = "unplugging", "unplugged", "drifted", "contended", "failed"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DriftItem:
+    """One attribute that is not as it should be."""
+
+    subject: str
+    attribute: str
+    observed: Any
+    desired: Any
+
+    def as_json(self) -> dict[str, Any]:
+        """The four fields."""
+        return {
+            "subject": self.subject,
+            "attribute": self.attribute,
+            "observed": self.observed,
+            "desired": self.desired,
+        }
+
+    def __str__(self) -> str:
+        return f"{self.subject} {self.attribute}: {self.observed!r}, should be {self.desired!r}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class VifReport:
+    """One VIF as recorded and, where the host was looked at, as it is."""
+
+    id: str
+    state: str
+    vif_type: str | None = None
+    address: str | None = None
+    mtu: int | None = None
+    bridge: str | None = None
+    network: str | None = None
+    """The network's UUID."""
+    instance: Mapping[str, Any] | None = None
+    devices: Sequence[Mapping[str, Any]] = ()
+    """``{"name", "kind", "mtu", "up", "master", "ifindex"}`` each, in path order from the guest."""
+    ports: Sequence[Mapping[str, Any]] = ()
+    """``{"bridge", "name", "ofport", "tag"}`` each."""
+    waiting_for: str | None = None
+    """What is to come from somebody else: the name of the VMM's tap."""
+    error: str | None = None
+    updated_at: str | None = None
+    """ISO 8601, UTC."""
+    warnings: Sequence[str] = ()
+    """Things a person should read; not part of the JSON."""
+
+    def as_json(self) -> dict[str, Any]:
+        """The VIF object of DESIGN section 5."""
+        return {
+            "id": self.id,
+            "vif_type": self.vif_type,
+            "state": self.state,
+            "address": self.address,
+            "mtu": self.mtu,
+            "bridge": self.bridge,
+            "network": self.network,
+            "instance": dict(self.instance) if self.instance else None,
+            "devices": [dict(device) for device in self.devices],
+            "ports": [dict(port) for port in self.ports],
+            "waiting_for": self.waiting_for,
+            "error": self.error,
+            "updated_at": self.updated_at,
+        }
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Orphan:
+    """Something owned on the host that no record knows."""
+
+    kind: str
+    """bridge, veth, tap, ovs-port or qos."""
+    name: str
+    vif_id: str
+    """The VIF id in its mark, or ``net:`` and a network id."""
+
+    def as_json(self) -> dict[str, Any]:
+        """The three fields."""
+        return {"kind": self.kind, "name": self.name, "vif_id": self.vif_id}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class VifCheck:
+    """What ``check`` found of one VIF."""
+
+    id: str
+    state: str
+    drift: Sequence[DriftItem] = ()
+
+    def as_json(self) -> dict[str, Any]:
+        """The three fields."""
+        return {"id": self.id, "state": self.state, "drift": [item.as_json() for item in self.drift]}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CheckReport:
+    """What ``check`` found."""
+
+    vifs: Sequence[VifCheck] = ()
+    orphans: Sequence[Orphan] = ()
+
+    @property
+    def clean(self) -> bool:
+        """No drift and no orphan."""
+        return not self.orphans and not any(vif.drift for vif in self.vifs)
+
+    def as_json(self) -> dict[str, Any]:
+        """``{"clean", "vifs", "orphans"}``."""
+        return {
+            "clean": self.clean,
+            "vifs": [vif.as_json() for vif in self.vifs],
+            "orphans": [orphan.as_json() for orphan in self.orphans],
+        }
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GcReport:
+    """What ``gc`` found, and what it deleted."""
+
+    orphans: Sequence[Orphan] = ()
+    deleted: Sequence[Orphan] = ()
+
+    def as_json(self) -> dict[str, Any]:
+        """``{"orphans", "deleted"}``."""
+        return {
+            "orphans": [orphan.as_json() for orphan in self.orphans],
+            "deleted": [orphan.as_json() for orphan in self.deleted],
+        }
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Hop:
+    """One station of a VIF's path, from the guest outwards, for ``diagram``."""
+
+    name: str
+    kind: str
+    """guest, tap, bridge, veth, ovs-port or ovs-bridge."""
+    state: str
+    """up, down, missing, waiting, error or unknown."""
+    mtu: int | None = None
+    note: str = ""
+    """What is wrong with it, or worth knowing: an ofport, a tag, an error."""
+    joined: bool = True
+    """Whether it is connected to the next hop."""
+    drift: Sequence[DriftItem] = field(default_factory=tuple)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PathReport:
+    """A VIF's path through the host, hop by hop."""
+
+    vif: VifReport
+    hops: Sequence[Hop] = ()

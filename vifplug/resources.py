@@ -1,0 +1,201 @@
+"""The things a VIF is made of, desired and observed in the same types.
+
+In a desired resource, None means "not asked for". In an observed one, it means "not there" or "not
+readable". Links are compared attribute by attribute (``compared`` names them); OVS ports by the rules of
+``engine.planner``, because part of a Port row belongs to the control plane.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, ClassVar
+
+DATAPATH_USERSPACE = "netdev"
+DEAD_VLAN = 4095
+"""Neutron's VLAN of ports that must not talk (neutron ovs_constants.DEAD_VLAN_TAG)."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Link:
+    """A link of the kernel. As desired, it is vifplug's own."""
+
+    kind: ClassVar[str] = "link"
+    compared: ClassVar[tuple[str, ...]] = (
+        "alias",
+        "address",
+        "mtu",
+        "master",
+        "disable_ipv6",
+        "accept_ra",
+        "promiscuous",
+        "up",
+    )
+
+    name: str
+    owner: str = ""
+    """Whose it is: a VIF id, or ``net:`` and a network id. Observed: by its alias, else ""."""
+    role: str = ""
+    """Which part of the path (naming.ROLE_...); with the owner it gives the birth address."""
+    alias: str | None = None
+    address: str | None = None
+    mtu: int | None = None
+    master: str | None = None
+    disable_ipv6: bool | None = None
+    accept_ra: int | None = None
+    promiscuous: bool | None = None
+    """Our own IFF_PROMISC, not the count a bridge adds to."""
+    up: bool | None = None
+    carrier: bool | None = None
+    """Observed only."""
+    ifindex: int | None = None
+    """Observed, or recorded: never desired."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Bridge(Link):
+    """A Linux bridge: a hybrid VIF's qbr, or one that the VIFs of a network share."""
+
+    kind: ClassVar[str] = "bridge"
+    compared: ClassVar[tuple[str, ...]] = (
+        *Link.compared[:-1],
+        "stp",
+        "forward_delay",
+        "ageing_time",
+        "multicast_snooping",
+        "arp_ignore",
+        "arp_announce",
+        "up",
+    )
+
+    stp: int | None = None
+    forward_delay: float | None = None
+    """Seconds."""
+    ageing_time: float | None = None
+    """Seconds; the kernel's netlink attribute counts hundredths of one."""
+    multicast_snooping: int | None = None
+    arp_ignore: int | None = None
+    arp_announce: int | None = None
+
+    @property
+    def shared(self) -> bool:
+        """Whether it belongs to a network rather than to one VIF."""
+        return self.owner.startswith("net:")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Veth(Link):
+    """One end of a veth pair."""
+
+    kind: ClassVar[str] = "veth"
+    compared: ClassVar[tuple[str, ...]] = (*Link.compared[:-1], "peer", "tx_checksum", "up")
+
+    peer: str | None = None
+    tx_checksum: bool | None = None
+    """Transmit checksum offload; off where frames cross a userspace datapath, else TCP is lost."""
+    port_bridge: str = ""
+    """Desired only: the OVS bridge whose datapath decides about tx_checksum."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Tap(Link):
+    """A persistent tap that vifplug makes for a guest."""
+
+    kind: ClassVar[str] = "tap"
+    compared: ClassVar[tuple[str, ...]] = (*Link.compared[:-1], "uid", "gid", "multiqueue", "persistent", "up")
+
+    uid: int | None = None
+    gid: int | None = None
+    multiqueue: bool | None = None
+    persistent: bool | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OvsPort:
+    """A Port row of an OVS bridge with its one Interface."""
+
+    kind: ClassVar[str] = "ovs-port"
+
+    name: str
+    bridge: str
+    owner: str = ""
+    """Observed: Port.external_ids:vifplug-vif, else ""."""
+    iface_ids: Mapping[str, str] = field(default_factory=dict)
+    """Interface.external_ids: as desired, exactly the keys Nova writes."""
+    isolate: bool = False
+    """Desired only: dead in the transaction that creates it."""
+    qos_type: str | None = None
+    """Desired only: the QoS a new port of a kernel datapath gets."""
+    waits_for_device: bool = False
+    """Desired only: the netdev is the VMM's and may come later."""
+    # What follows is observed, and what a port that must be made again carries over.
+    uuid: str | None = None
+    ofport: int | None = None
+    error: str | None = None
+    iface_type: str = ""
+    tag: int | None = None
+    vlan_mode: str | None = None
+    trunks: tuple[int, ...] = ()
+    other_config: Mapping[str, str] = field(default_factory=dict)
+    external_ids: Mapping[str, str] = field(default_factory=dict)
+    qos: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OvsBridge:
+    """An OVS bridge: observed, never made or changed."""
+
+    name: str
+    datapath_type: str
+
+    @property
+    def userspace(self) -> bool:
+        """Whether frames cross OVS's userspace datapath."""
+        return self.datapath_type == DATAPATH_USERSPACE
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Qos:
+    """A QoS row that carries our mark."""
+
+    uuid: str
+    type: str
+    owner: str
+
+
+Resource = Link | OvsPort
+
+_KINDS: dict[str, type[Any]] = {cls.kind: cls for cls in (Link, Bridge, Veth, Tap, OvsPort)}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Observed:
+    """What is there, in the scope that was looked at."""
+
+    links: Mapping[str, Link] = field(default_factory=dict)
+    members: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    """Linux bridge -> the links enslaved to it."""
+    bridges: Mapping[str, OvsBridge] = field(default_factory=dict)
+    ports: Mapping[str, OvsPort] = field(default_factory=dict)
+    iface_ids: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    """iface-id -> the names of the OVS interfaces that carry it."""
+    qos: tuple[Qos, ...] = ()
+
+
+def to_dict(resource: Resource) -> dict[str, Any]:
+    """A resource as JSON for the store: its kind, and every field that says something."""
+    fields = {item.name: getattr(resource, item.name) for item in dataclasses.fields(resource)}
+    return {"kind": resource.kind} | {name: value for name, value in fields.items() if value not in (None, "", {}, ())}
+
+
+def from_dict(data: Mapping[str, Any]) -> Any:
+    """The resource that ``to_dict`` wrote.
+
+    :raises KeyError, TypeError: for anything else.
+    """
+    values = dict(data)
+    cls = _KINDS[values.pop("kind")]
+    if "trunks" in values:
+        values["trunks"] = tuple(values["trunks"])
+    return cls(**values)
