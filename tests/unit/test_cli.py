@@ -1,0 +1,608 @@
+"""The command line against a library that only takes notes: exit codes, streams, texts."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from vifplug import errors, reports
+from vifplug.cli import arguments, main, tables, verbs
+from vifplug.model import Vif
+
+VIF_ID = "71a6b0e4-1a1b-4fd9-8f4a-7cab3f9a425b"
+OTHER_ID = "2bc1ec8f-4b2e-4a6a-a1da-6286f400507c"
+INSTANCE = "5b1a6d62-7d3a-4f5c-a9e4-6b1b4d8d2f10"
+DOCUMENT = {"id": VIF_ID, "vif_type": "ovs-hybrid", "address": "fa:16:3e:eb:5e:26"}
+REPORT = reports.VifReport(
+    id=VIF_ID,
+    state="plugged",
+    vif_type="ovs-hybrid",
+    address="fa:16:3e:eb:5e:26",
+    mtu=1450,
+    bridge="br-int",
+    instance={"uuid": INSTANCE, "name": "vm-1"},
+    devices=({"name": "qbr71a6b0e4-1a", "kind": "bridge", "up": True}, {"name": "qvo71a6b0e4-1a", "kind": "veth"}),
+    ports=({"bridge": "br-int", "name": "qvo71a6b0e4-1a", "ofport": 3, "tag": None},),
+    waiting_for="tap71a6b0e4-1a",
+    updated_at="2025-01-01T00:00:00+00:00",
+)
+DRIFT = reports.DriftItem(subject="qvb71a6b0e4-1a", attribute="mtu", observed=1400, desired=1450)
+ORPHAN = reports.Orphan(kind="veth", name="qvo2bc1ec8f-4b", vif_id=OTHER_ID)
+
+
+@dataclass
+class PlanNotes:
+    """A plan of lines."""
+
+    actions: Sequence[str] = ("create bridge qbr71a6b0e4-1a",)
+
+    def as_json(self) -> dict[str, Any]:
+        return {"actions": [{"action": "create-bridge", "subject": "qbr71a6b0e4-1a", "text": self.actions[0]}]}
+
+
+@dataclass
+class Notes:
+    """A library that notes what it is asked and gives the answer laid down for it."""
+
+    calls: list[tuple[str, Any]] = field(default_factory=list)
+    answers: dict[str, Any] = field(default_factory=dict)
+    closed_by: list[type[BaseException] | None] = field(default_factory=list)
+
+    def _answer(self, verb: str, asked: Any, default: Any) -> Any:
+        self.calls.append((verb, asked))
+        answer = self.answers.get(verb, default)
+        if isinstance(answer, BaseException):
+            raise answer
+        return answer() if callable(answer) else answer
+
+    def plug(self, vifs: Sequence[Vif]) -> Sequence[reports.VifReport]:
+        return self._answer("plug", vifs, [REPORT])  # type: ignore[no-any-return]
+
+    def unplug(self, ids: Sequence[str]) -> Sequence[reports.VifReport]:
+        return self._answer("unplug", ids, [reports.VifReport(id=VIF_ID, state="unplugged")])  # type: ignore[no-any-return]
+
+    def get(self, id: str) -> reports.VifReport:
+        return self._answer("get", id, REPORT)  # type: ignore[no-any-return]
+
+    def list(self) -> Sequence[reports.VifReport]:
+        return self._answer("list", None, [REPORT])  # type: ignore[no-any-return]
+
+    def check(self, ids: Sequence[str] | None = None) -> reports.CheckReport:
+        return self._answer("check", ids, reports.CheckReport())  # type: ignore[no-any-return]
+
+    def repair(self, ids: Sequence[str] | None = None) -> Sequence[reports.VifReport]:
+        return self._answer("repair", ids, [REPORT])  # type: ignore[no-any-return]
+
+    def gc(self, delete: bool = False) -> reports.GcReport:
+        return self._answer("gc", delete, reports.GcReport())  # type: ignore[no-any-return]
+
+    def plan(self, vifs: Sequence[Vif]) -> PlanNotes:
+        return self._answer("plan", vifs, PlanNotes())  # type: ignore[no-any-return]
+
+    def path(self, id: str) -> reports.PathReport:
+        hops = (reports.Hop(name="vm-1", kind="guest", state="up"), reports.Hop(name="t", kind="tap", state="up"))
+        return self._answer("path", id, reports.PathReport(vif=REPORT, hops=hops))  # type: ignore[no-any-return]
+
+    @contextlib.contextmanager
+    def opened(self, options: arguments.Options) -> Iterator[Notes]:
+        self.calls.append(("open", options.config_file))
+        try:
+            yield self
+        finally:
+            self.closed_by.append(sys.exc_info()[0])
+
+
+@dataclass(frozen=True)
+class Result:
+    code: int
+    out: str
+    err: str
+
+    @property
+    def error(self) -> Any:
+        return json.loads(self.err)["error"]
+
+
+Run = Callable[..., Result]
+
+
+@pytest.fixture
+def library() -> Notes:
+    return Notes()
+
+
+@pytest.fixture
+def run(library: Notes, capsys: pytest.CaptureFixture[str]) -> Run:
+    def call(*argv: str) -> Result:
+        code = main.main(list(argv), opener=library.opened)
+        return Result(code, *capsys.readouterr())
+
+    return call
+
+
+@pytest.fixture
+def document(tmp_path: Path) -> str:
+    file = tmp_path / "vif.json"
+    file.write_text(json.dumps(DOCUMENT))
+    return str(file)
+
+
+# Usage
+
+
+@pytest.mark.parametrize(
+    "argv",
+    [
+        (),
+        ("frobnicate",),
+        ("list", "--frobnicate"),
+        ("list", "surplus"),
+        ("show",),
+        ("show", VIF_ID, OTHER_ID),
+        ("plug",),
+        ("plug", "x", "--format", "yaml"),
+        ("list", "-o", "yaml"),
+        ("unplug",),
+        ("unplug", VIF_ID, "-f", "x"),
+        ("repair",),
+        ("repair", "--all", VIF_ID),
+        ("list", "--local", "--socket", "/x"),
+        ("--local", "list", "--socket", "/x"),
+        ("diagram", VIF_ID, "--format", "svg"),
+    ],
+)
+def test_usage_error_is_exit_2_one_line_and_the_host_is_not_opened(
+    run: Run, library: Notes, argv: tuple[str, ...]
+) -> None:
+    result = run(*argv)
+    assert (result.code, result.out, library.calls) == (2, "", [])
+    assert result.err.startswith("vifplug: error: ") and result.err.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    "argv", [("-o", "json", "list", "--bogus"), ("list", "--bogus", "-ojson"), ("--output=json", "no")]
+)
+def test_usage_error_with_json_is_json(run: Run, argv: tuple[str, ...]) -> None:
+    result = run(*argv)
+    assert (result.code, result.out, result.error["type"]) == (2, "", "InputError")
+
+
+def test_unknown_flag_text_in_full(run: Run) -> None:
+    assert run("check", "--bogus").err == (
+        "vifplug: error: unrecognized arguments: --bogus; see `vifplug check --help`\n"
+    )
+
+
+@pytest.mark.parametrize(
+    "argv",
+    [
+        ("-o", "json", "--config-file", "c", "check", VIF_ID, OTHER_ID),
+        ("check", VIF_ID, OTHER_ID, "-o", "json", "--config-file", "c"),
+        ("-o", "json", "check", VIF_ID, "--config-file=c", OTHER_ID),
+        ("--config-file", "c", "check", "-ojson", VIF_ID, "--local", OTHER_ID),
+    ],
+)
+def test_common_options_stand_before_or_after_the_verb(run: Run, library: Notes, argv: tuple[str, ...]) -> None:
+    result = run(*argv)
+    assert json.loads(result.out) == {"clean": True, "vifs": [], "orphans": []}
+    assert library.calls == [("open", "c"), ("check", [VIF_ID, OTHER_ID])]
+
+
+def test_every_verb_of_the_parser_has_its_function(run: Run) -> None:
+    text = run("--help").out
+    for verb in verbs.VERBS:
+        assert f"\n    {verb} " in text
+        assert run(verb, "--help").code == 0
+
+
+def test_version_is_one_line(run: Run) -> None:
+    result = run("--version")
+    assert result.code == 0 and result.out.startswith("vifplug ") and result.out.count("\n") == 1
+
+
+@pytest.mark.parametrize("argv", [("--help",), ("--version",), ("schema",), ("plug", "/nowhere")])
+def test_start_is_lean(argv: tuple[str, ...]) -> None:
+    script = (
+        "import sys; from vifplug.cli.main import main; main(sys.argv[1:]); "
+        "print(sorted({name.split('.')[0] for name in sys.modules} & "
+        "{'pyroute2', 'ovsdbapp', 'oslo_privsep', 'oslo_config', 'rich'}), file=sys.stderr)"
+    )
+    done = subprocess.run([sys.executable, "-c", script, *argv], capture_output=True, text=True, check=True)
+    assert done.stderr.splitlines()[-1] == "[]"
+
+
+def test_module_runs_as_a_script() -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "vifplug.cli.main", "schema"], capture_output=True, text=True, check=True
+    )
+    assert json.loads(done.stdout)["properties"]["vif_type"]
+
+
+# Ids
+
+
+@pytest.mark.parametrize("verb", ["unplug", "show", "check", "repair", "diagram"])
+def test_id_that_is_no_uuid_is_exit_2_before_the_host_is_opened(run: Run, library: Notes, verb: str) -> None:
+    result = run(verb, "net:" + VIF_ID)
+    assert (result.code, library.calls) == (2, [])
+    assert result.err == (
+        f"vifplug: error: ID 'net:{VIF_ID}' is no UUID; one looks like 71a6b0e4-1a1b-4fd9-8f4a-7cab3f9a425b\n"
+    )
+
+
+def test_ids_are_lowered_and_asked_once(run: Run, library: Notes) -> None:
+    run("check", VIF_ID.upper(), VIF_ID)
+    assert library.calls[-1] == ("check", [VIF_ID])
+
+
+# plug
+
+
+def test_plug_prints_the_vif_as_plain_columns(run: Run, document: str) -> None:
+    result = run("plug", document)
+    assert (result.code, result.err) == (0, "")
+    header, row = result.out.splitlines()
+    assert header.split() == ["ID", "TYPE", "STATE", "ADDRESS", "MTU", "BRIDGE", "DEVICES", "OFPORTS", "NOTE"]
+    assert row.split(maxsplit=8) == [
+        VIF_ID,
+        "ovs-hybrid",
+        "plugged",
+        "fa:16:3e:eb:5e:26",
+        "1450",
+        "br-int",
+        "qbr71a6b0e4-1a,qvo71a6b0e4-1a",
+        "3",
+        "waits for tap71a6b0e4-1a",
+    ]
+
+
+def test_plug_json_is_pure_and_warnings_go_to_stderr(run: Run, library: Notes, document: str) -> None:
+    warned = reports.VifReport(id=VIF_ID, state="plugged", warnings=("datapath_type 'x' is\nignored",))
+    library.answers["plug"] = [warned]
+    result = run("plug", document, "-o", "json")
+    assert json.loads(result.out) == {"vifs": [warned.as_json()]}
+    assert result.err == "vifplug: warning: datapath_type 'x' is\\nignored\n"
+
+
+def test_plug_options_reach_the_vif(run: Run, library: Notes, document: str) -> None:
+    run("plug", document, "--mtu", "1442", "--instance-uuid", INSTANCE.upper(), "--instance-name", "vm-1")
+    (vif,) = library.calls[-1][1]
+    assert vif.network.mtu == 1442
+    assert (vif.instance.uuid, vif.instance.name) == (INSTANCE, "vm-1")
+
+
+def test_plug_reads_stdin(run: Run, library: Notes, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(b"\xef\xbb\xbf" + json.dumps(DOCUMENT).encode())))
+    assert run("plug", "-").code == 0
+    assert library.calls[-1][1][0].id == VIF_ID
+
+
+def test_plug_instance_name_alone_needs_an_instance_in_the_document(run: Run, library: Notes, document: str) -> None:
+    result = run("plug", document, "--instance-name", "vm-9")
+    assert (result.code, library.calls) == (2, [])
+    assert result.err == (
+        f"vifplug: error: --instance-name 'vm-9': the document names no instance for VIF {VIF_ID}; "
+        "give --instance-uuid as well\n"
+    )
+    Path(document).write_text(json.dumps(DOCUMENT | {"instance": {"uuid": INSTANCE}}))
+    assert run("plug", document, "--instance-name", "vm-9").code == 0
+    assert library.calls[-1][1][0].instance.name == "vm-9"
+
+
+def test_plug_dry_run_prints_the_plan_and_plugs_nothing(run: Run, library: Notes, document: str) -> None:
+    assert run("plug", document, "--dry-run").out == "create bridge qbr71a6b0e4-1a\n"
+    assert json.loads(run("plug", document, "--dry-run", "-o", "json").out) == PlanNotes().as_json()
+    library.answers["plan"] = PlanNotes(actions=())
+    assert "plug" not in dict(library.calls)
+
+
+@pytest.mark.parametrize("state", ["wired", "active"])
+def test_plug_waits_for_plugged_only(run: Run, library: Notes, document: str, state: str) -> None:
+    result = run("plug", document, "--wait", state)
+    assert (result.code, library.calls) == (2, [])
+    assert f"--wait {state}: this version waits for 'plugged' only" in result.err
+    assert run("plug", document, "--wait", "plugged", "--timeout", "30").code == 0
+
+
+@pytest.mark.parametrize("value", ["67", "65536", "-1", "big", "1450.5", ""])
+def test_plug_mtu_out_of_bounds_names_the_option(run: Run, library: Notes, document: str, value: str) -> None:
+    result = run("plug", document, "--mtu", value)
+    assert (result.code, library.calls) == (2, [])
+    assert "--mtu" in result.err and "a whole number from 68 to 65535" in result.err
+
+
+@pytest.mark.parametrize("value", ["0", "-1", "nan", "inf", "soon"])
+def test_plug_timeout_must_be_a_time(run: Run, document: str, value: str) -> None:
+    result = run("plug", document, "--timeout", value)
+    assert result.code == 2 and "--timeout" in result.err
+
+
+@pytest.mark.parametrize(
+    ("option", "value"), [("--instance-uuid", "vm-1"), ("--instance-name", ""), ("--instance-name", "x" * 256)]
+)
+def test_plug_instance_options_are_checked(run: Run, document: str, option: str, value: str) -> None:
+    result = run("plug", document, option, value)
+    assert result.code == 2 and option in result.err
+
+
+def test_file_that_cannot_be_read_is_one_line_and_exit_2(run: Run, library: Notes, tmp_path: Path) -> None:
+    missing, folder = str(tmp_path / "none.json"), str(tmp_path)
+    assert run("plug", missing).err == f"vifplug: error: cannot read '{missing}': No such file or directory\n"
+    assert run("plug", folder).err == f"vifplug: error: cannot read '{folder}': Is a directory\n"
+    (tmp_path / "binary").write_bytes(b"\x7fELF\xff\x00")
+    (tmp_path / "empty").write_text(" \n")
+    for argv in (("plug", "binary"), ("plug", "empty"), ("unplug", "-f", "empty")):
+        result = run(*argv[:-1], str(tmp_path / argv[-1]))
+        assert (result.code, result.err.count("\n"), library.calls) == (2, 1, [])
+
+
+def test_empty_or_closed_stdin_is_exit_2(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(b"")))
+    assert run("plug", "-").err == (
+        "vifplug: error: 'stdin' is empty; give a JSON document with one VIF or a list of them\n"
+    )
+    monkeypatch.setattr("sys.stdin", None)
+    assert run("plug", "-").err == "vifplug: error: cannot read 'stdin': it is closed\n"
+
+
+# unplug
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        f"{VIF_ID}\n\n# by hand\n{OTHER_ID.upper()}  # too\n",
+        json.dumps([VIF_ID, OTHER_ID]),
+        json.dumps([DOCUMENT, {"id": OTHER_ID, "binding:vif_type": "unbound"}]),
+        json.dumps({"ports": [{"id": VIF_ID}, {"id": OTHER_ID}]}),
+        json.dumps(
+            [
+                {"port": {"id": VIF_ID}},
+                {"versioned_object.name": "VIFBridge", "versioned_object.data": {"id": OTHER_ID}},
+            ]
+        ),
+    ],
+)
+def test_unplug_file_holds_ids_or_documents(run: Run, library: Notes, tmp_path: Path, text: str) -> None:
+    (tmp_path / "gone").write_text(text)
+    assert run("unplug", "-f", str(tmp_path / "gone")).code == 0
+    assert library.calls[-1] == ("unplug", [VIF_ID, OTHER_ID])
+
+
+@pytest.mark.parametrize("text", ["[null]", "[{}]", "[[]]", "not an id", '["x"]', "[1", '{"id": 7}'])
+def test_unplug_file_without_ids_is_exit_2(run: Run, library: Notes, tmp_path: Path, text: str) -> None:
+    (tmp_path / "gone").write_text(text)
+    result = run("unplug", "-f", str(tmp_path / "gone"))
+    assert (result.code, result.err.count("\n"), library.calls) == (2, 1, [])
+
+
+def test_unplug_says_what_was_removed(run: Run, library: Notes) -> None:
+    gone = reports.VifReport(
+        id=VIF_ID, state="unplugged", vif_type="ovs-hybrid", devices=REPORT.devices, ports=REPORT.ports
+    )
+    library.answers["unplug"] = [gone, reports.VifReport(id=OTHER_ID, state="unplugged")]
+    assert [line.split() for line in run("unplug", VIF_ID, OTHER_ID).out.splitlines()] == [
+        ["ID", "RESULT", "REMOVED", "NOTE"],
+        [VIF_ID, "unplugged", "qbr71a6b0e4-1a,qvo71a6b0e4-1a", "-"],
+        [OTHER_ID, "absent", "-", "-"],
+    ]
+
+
+# The reading verbs
+
+
+def test_list_of_nothing_says_so(run: Run, library: Notes) -> None:
+    library.answers["list"] = []
+    assert run("list").out == "no VIFs\n"
+    assert run("list", "-o", "json").out == '{\n  "vifs": []\n}\n'
+
+
+def test_show_prints_one_vif(run: Run) -> None:
+    assert (
+        run("show", VIF_ID).out
+        == f"""\
+id           {VIF_ID}
+vif_type     ovs-hybrid
+state        plugged
+address      fa:16:3e:eb:5e:26
+mtu          1450
+bridge       br-int
+network      -
+waiting_for  tap71a6b0e4-1a
+error        -
+updated_at   2025-01-01T00:00:00+00:00
+instance     {INSTANCE} vm-1
+device       qbr71a6b0e4-1a kind=bridge up=True
+device       qvo71a6b0e4-1a kind=veth
+port         qvo71a6b0e4-1a bridge=br-int ofport=3 tag=-
+"""
+    )
+    assert json.loads(run("show", VIF_ID, "-o", "json").out) == REPORT.as_json()
+
+
+def test_check_clean_says_so_and_exits_0(run: Run) -> None:
+    result = run("check")
+    assert (result.code, result.out) == (0, "clean\n")
+
+
+def test_check_drift_exits_3_and_names_it(run: Run, library: Notes) -> None:
+    drifted = reports.VifCheck(id=VIF_ID, state="drifted", drift=(DRIFT,))
+    library.answers["check"] = reports.CheckReport(vifs=(drifted,), orphans=(ORPHAN,))
+    result = run("check")
+    assert (result.code, result.err) == (3, "")
+    assert [line.split() for line in result.out.splitlines()] == [
+        ["VIF", "SUBJECT", "ATTRIBUTE", "OBSERVED", "DESIRED"],
+        [VIF_ID, "qvb71a6b0e4-1a", "mtu", "1400", "1450"],
+        [OTHER_ID, "qvo2bc1ec8f-4b", "orphan", "veth", "-"],
+    ]
+    result = run("check", "-o", "json")
+    assert result.code == 3 and json.loads(result.out)["vifs"][0]["drift"] == [DRIFT.as_json()]
+
+
+def test_repair_all_asks_for_all_and_a_vif_left_wrong_fails(run: Run, library: Notes) -> None:
+    assert run("repair", "--all").code == 0
+    assert library.calls[-1] == ("repair", None)
+    for state, code in (("failed", 1), ("drifted", 1), ("contended", 4)):
+        library.answers["repair"] = [REPORT, reports.VifReport(id=OTHER_ID, state=state)]
+        assert run("repair", VIF_ID, OTHER_ID).code == code
+
+
+def test_gc_lists_and_deletes_only_when_told(run: Run, library: Notes) -> None:
+    assert run("gc").out == "no orphans\n"
+    library.answers["gc"] = reports.GcReport(orphans=(ORPHAN,))
+    assert run("gc").out.splitlines()[1].split() == ["veth", "qvo2bc1ec8f-4b", OTHER_ID, "left"]
+    library.answers["gc"] = reports.GcReport(orphans=(ORPHAN,), deleted=(ORPHAN,))
+    assert run("gc", "--delete").out.splitlines()[1].split()[-1] == "deleted"
+    assert [asked for verb, asked in library.calls if verb == "gc"] == [False, False, True]
+
+
+def test_diagram_in_all_forms(run: Run) -> None:
+    assert "guest  vm-1  up\n" in run("diagram", VIF_ID).out
+    assert run("diagram", VIF_ID, "--format", "dot").out.startswith(f'graph "vif {VIF_ID}" {{\n')
+    assert [hop["kind"] for hop in json.loads(run("diagram", VIF_ID, "-o", "json").out)["hops"]] == ["guest", "tap"]
+
+
+# Errors
+
+
+@pytest.mark.parametrize(
+    ("error", "code", "text"),
+    [
+        (errors.UnknownVif(f"no VIF {VIF_ID} is recorded", VIF_ID), 2, f"no VIF {VIF_ID} is recorded"),
+        (errors.Conflict("qbr1 is held by VIF x", "qbr1"), 4, "qbr1 is held by VIF x"),
+        (
+            errors.LinkError("File exists", "qbr1", "create bridge qbr1"),
+            1,
+            "File exists (at qbr1, in step create bridge qbr1)",
+        ),
+        (errors.Busy("VIF x is worked on", "x"), 1, "VIF x is worked on; try again"),
+        (errors.OvsUnavailable("no answer; try again when it runs"), 1, "no answer; try again when it runs"),
+        (errors.InputError("two\nlines"), 2, "two\\nlines"),
+    ],
+)
+def test_error_is_one_line_with_its_exit_code(
+    run: Run, library: Notes, error: errors.VifplugError, code: int, text: str
+) -> None:
+    library.answers["get"] = error
+    result = run("show", VIF_ID, "-v")
+    assert (result.code, result.out, result.err) == (code, "", f"vifplug: error: {text}\n")
+
+
+def test_error_as_json(run: Run, library: Notes) -> None:
+    library.answers["get"] = errors.TimedOut("vswitchd did not answer", "qvo1", "add port qvo1")
+    result = run("show", VIF_ID, "-o", "json")
+    assert (result.code, result.out) == (1, "")
+    assert result.error == {
+        "type": "TimedOut",
+        "message": "vswitchd did not answer",
+        "step": "add port qvo1",
+        "subject": "qvo1",
+        "retryable": True,
+    }
+
+
+def test_unexpected_error_is_one_line_and_with_v_a_traceback(run: Run, library: Notes) -> None:
+    library.answers["list"] = ZeroDivisionError("oops")
+    text = (
+        "vifplug: error: internal error: ZeroDivisionError: oops; "
+        "please report it with the output of the same command with -v\n"
+    )
+    result = run("list")
+    assert (result.code, result.err) == (1, text)
+    result = run("list", "-v")
+    assert result.err.startswith("Traceback ") and result.err.endswith(text)
+
+
+def test_interrupt_is_exit_130_and_one_line(run: Run, library: Notes) -> None:
+    library.answers["list"] = KeyboardInterrupt()
+    result = run("list")
+    assert (result.code, result.out) == (130, "")
+    assert result.err == (
+        "vifplug: error: interrupted; what was begun is rolled back, or settled by the next command\n"
+    )
+    assert run("list", "-o", "json").error["type"] == "Interrupted"
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 143), (signal.SIGHUP, 129)])
+def test_signal_is_an_exception_in_the_verb_and_handlers_are_put_back(
+    run: Run, library: Notes, number: signal.Signals, code: int
+) -> None:
+    before = signal.getsignal(number)
+
+    def interrupted_work() -> None:
+        try:
+            os.kill(os.getpid(), number)
+            signal.pause()
+        finally:
+            os.kill(os.getpid(), number)  # a second one does not break off the roll-back
+
+    library.answers["list"] = interrupted_work
+    result = run("list")
+    assert (result.code, library.closed_by) == (code, [SystemExit])
+    assert result.err.startswith("vifplug: error: terminated by a signal; ") and result.err.count("\n") == 1
+    assert signal.getsignal(number) is before
+
+
+@pytest.mark.parametrize("target", ["nobody", "stranger"])
+def test_named_socket_is_an_error_in_this_version(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, target: str
+) -> None:
+    path = str(tmp_path / "s")
+    with socket.socket(socket.AF_UNIX) as listener:
+        if target == "stranger":
+            listener.bind(path)
+            listener.listen()
+        assert main.main(["--socket", path, "list"]) == 1
+    text = {
+        "nobody": f"no daemon answers on socket '{path}' (No such file or directory); start vifplugd, or ",
+        "stranger": f"a daemon answers on socket '{path}', but this version cannot speak to one; ",
+    }
+    assert capsys.readouterr().err == f"vifplug: error: {text[target]}try again with --local\n"
+
+
+def test_reader_that_goes_away_is_no_error(tmp_path: Path) -> None:
+    command = f"{sys.executable} -m vifplug.cli.main schema; echo $? >{tmp_path}/code"
+    done = subprocess.run(["bash", "-c", f"({command}) | true"], capture_output=True, text=True, check=True)
+    assert (done.stderr, (tmp_path / "code").read_text()) == ("", "0\n")
+
+
+def test_result_that_cannot_be_written_is_one_line() -> None:
+    with open("/dev/full", "w") as full:
+        done = subprocess.run(
+            [sys.executable, "-m", "vifplug.cli.main", "schema"],
+            stdout=full,
+            stderr=subprocess.PIPE,
+            text=True,
+            check=False,
+        )
+    assert done.returncode == 1
+    assert done.stderr == (
+        "vifplug: error: the command is done, but its result could not be written: "
+        "No space left on device (at stdout)\n"
+    )
+
+
+# Screens
+
+
+def test_terminal_gets_a_drawn_table() -> None:
+    screen = tables.Screen(terminal=True, color=True, unicode=True)
+    assert "┌" in tables.vifs([REPORT], screen)
+    assert tables.vifs([REPORT], tables.Screen(terminal=True)).isascii()
+
+
+def test_names_cannot_steer_the_terminal() -> None:
+    vif = reports.VifReport(id=VIF_ID, state="plugged", instance={"uuid": INSTANCE, "name": "\x1b[2J\u202evm"})
+    assert "\\x1b[2J\\u202evm" in tables.one_vif(vif)

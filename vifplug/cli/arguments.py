@@ -1,0 +1,218 @@
+"""What may stand on the command line: the parser, and the options it yields. Nothing heavy is imported here."""
+
+from __future__ import annotations
+
+import argparse
+import importlib.metadata
+import itertools
+import math
+import re
+from collections.abc import Sequence
+from typing import Any, NoReturn
+
+from vifplug import errors, naming
+
+FORMATS = ("auto", "vif", "neutron-port", "nova-network-info", "os-vif")
+WAITS = ("plugged", "wired", "active")
+TABLE, JSON = "table", "json"
+STDIN = "-"
+_INSTANCE_NAME_MAX = 255
+
+_OUTPUT_JSON = re.compile(r"-v*o=?json|--output=json")
+_OUTPUT_FLAG = re.compile(r"-v*o|--output")
+
+
+class Options(argparse.Namespace):
+    """The options of one call. The defaults live here alone: argparse's own would let the common options
+    of a verb, unsaid, overwrite what was said before the verb."""
+
+    verb: str = ""
+    config_file: str | None = None
+    verbose: bool = False
+    output: str = TABLE
+    local: bool = False
+    socket: str | None = None
+    ids: Sequence[str] = ()
+    file: str | None = None
+    format: str = ""
+    instance_uuid: str | None = None
+    instance_name: str | None = None
+    mtu: int | None = None
+    dry_run: bool = False
+    wait: str = WAITS[0]
+    timeout: float | None = None
+    every: bool = False
+    delete: bool = False
+
+    @property
+    def as_json(self) -> bool:
+        """Whether stdout is to carry JSON and nothing but it."""
+        return self.output == JSON
+
+
+class _Parser(argparse.ArgumentParser):
+    """A parser whose errors are ours, and whose verbs take options and ids in any order."""
+
+    def __init__(self, **kwargs: Any) -> None:
+        super().__init__(allow_abbrev=False, argument_default=argparse.SUPPRESS, **kwargs)
+        self._deep = False
+
+    def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:
+        """As argparse's, but ``check ID -v ID`` is read as ``check -v ID ID``."""
+        if self._deep or self._subparsers is not None:
+            return super().parse_known_args(args, namespace)
+        self._deep = True
+        try:
+            return self.parse_known_intermixed_args(args, namespace)
+        finally:
+            self._deep = False
+
+    def error(self, message: str) -> NoReturn:
+        """Raise instead of exiting, so that ``-o json`` holds for usage errors too."""
+        raise errors.InputError(f"{message}; see `{self.prog} --help`")
+
+
+class _Version(argparse.Action):
+    """Print the version: looked up only when asked for."""
+
+    def __call__(self, parser: argparse.ArgumentParser, *_: Any) -> NoReturn:
+        try:
+            version = importlib.metadata.version("vifplug")
+        except importlib.metadata.PackageNotFoundError:
+            version = "(not installed: run from its source tree)"
+        print(f"vifplug {version}")
+        parser.exit()
+
+
+def wants_json(argv: Sequence[str]) -> bool:
+    """Whether ``-o json`` is among the arguments, for when they cannot be parsed."""
+    pairs = itertools.pairwise([*argv, ""])
+    return any(_OUTPUT_JSON.fullmatch(word) or (_OUTPUT_FLAG.fullmatch(word) and then == JSON) for word, then in pairs)
+
+
+def parse(argv: Sequence[str]) -> Options:
+    """The options of ``argv``.
+
+    :raises errors.InputError: for a usage error.
+    :raises SystemExit: after ``--help`` and ``--version``.
+    """
+    parser = _parser()
+    options, strange = parser.parse_known_args(argv, Options())
+    if strange:
+        raise errors.InputError(f"unrecognized arguments: {' '.join(strange)}; see `vifplug {options.verb} --help`")
+    assert isinstance(options, Options)
+    if options.local and options.socket is not None:
+        raise errors.InputError("--local and --socket exclude each other: say one of them")
+    return options
+
+
+def canonical_id(value: str, name: str = "") -> str:
+    """``value`` as a VIF id in lower case.
+
+    :raises errors.InputError: when it is no UUID.
+    """
+    lowered = value.lower()
+    if not naming.is_owner(lowered) or lowered.startswith(naming.NETWORK_PREFIX):
+        said = f"{name} {value!r}" if name else repr(value)
+        raise errors.InputError(f"{said} is no UUID; one looks like 71a6b0e4-1a1b-4fd9-8f4a-7cab3f9a425b", value)
+    return lowered
+
+
+def _uuid(value: str) -> str:
+    try:
+        return canonical_id(value)
+    except errors.InputError as error:
+        raise argparse.ArgumentTypeError(str(error)) from error
+
+
+def _instance_name(value: str) -> str:
+    if not 0 < len(value) <= _INSTANCE_NAME_MAX:
+        raise argparse.ArgumentTypeError(f"it must have 1 to {_INSTANCE_NAME_MAX} characters")
+    return value
+
+
+def _mtu(value: str) -> int:
+    from vifplug import model  # here, because pydantic comes with it
+
+    try:
+        mtu = int(value)
+    except ValueError:
+        mtu = -1
+    if not model.MTU_MIN <= mtu <= model.MTU_MAX:
+        raise argparse.ArgumentTypeError(
+            f"{value!r} is no MTU; it must be a whole number from {model.MTU_MIN} to {model.MTU_MAX}"
+        )
+    return mtu
+
+
+def _seconds(value: str) -> float:
+    try:
+        seconds = float(value)
+    except ValueError:
+        seconds = math.nan
+    if not (math.isfinite(seconds) and seconds > 0):
+        raise argparse.ArgumentTypeError(f"{value!r} is no time to wait; it must be a number of seconds above 0")
+    return seconds
+
+
+def _common() -> _Parser:
+    common = _Parser(add_help=False)
+    group = common.add_argument_group("common options (before or after the verb)")
+    group.add_argument("--config-file", metavar="FILE", help="default: /etc/vifplug/vifplug.conf")
+    group.add_argument("-v", "--verbose", action="store_true", help="say on stderr what is done")
+    group.add_argument("-o", "--output", choices=(JSON, TABLE), help="the form of the result; default: table")
+    group.add_argument("--local", action="store_true", help="work in this process (the default of this version)")
+    group.add_argument("--socket", metavar="PATH", help="work through the daemon on this socket")
+    return common
+
+
+def _parser() -> _Parser:
+    common = _common()
+    parser = _Parser(
+        prog="vifplug",
+        parents=[common],
+        description="Plug a guest's virtual interfaces (VIFs) into this host's network, all or nothing.",
+        epilog="Exit codes: 0 done; 1 failed, rolled back; 2 bad usage or input, or an unknown id; "
+        "3 check found drift or orphans; 4 conflict with something not ours; 5 out of time.",
+    )
+    parser.add_argument("--version", action=_Version, nargs=0, help="print the version and exit")
+    verbs = parser.add_subparsers(dest="verb", metavar="VERB", required=True, parser_class=_Parser)
+
+    def verb(name: str, text: str) -> argparse.ArgumentParser:
+        return verbs.add_parser(name, parents=[common], help=text, description=text[0].upper() + text[1:] + ".")
+
+    _add_plug(verb("plug", "plug the VIFs of a document: all of them or none"))
+    unplug = verb("unplug", "unplug VIFs; one that is not there is done already")
+    unplug.add_argument("ids", nargs="*", metavar="ID", help="a VIF's id, the port's UUID")
+    unplug.add_argument(
+        "-f", "--file", metavar="FILE", help="VIF documents, a JSON list of ids, or one id a line; - is stdin"
+    )
+    verb("list", "list the plugged VIFs")
+    verb("show", "show one VIF, its devices and its ports").add_argument("ids", nargs=1, metavar="ID")
+    check = verb("check", "compare VIFs with the host; exit 3 for drift or orphans")
+    check.add_argument("ids", nargs="*", metavar="ID", help="default: every VIF")
+    repair = verb("repair", "put right what drifted")
+    repair.add_argument("ids", nargs="*", metavar="ID")
+    repair.add_argument("--all", action="store_true", dest="every", help="every VIF")
+    gc = verb("gc", "list what is ours on the host but in no record")
+    gc.add_argument("--delete", action="store_true", help="delete it as well")
+    diagram = verb("diagram", "draw a VIF's path through the host")
+    diagram.add_argument("ids", nargs=1, metavar="ID")
+    diagram.add_argument("--format", choices=("text", "dot"), help="default: text; dot is for Graphviz")
+    verb("schema", "print the JSON Schema of vifplug's own input format")
+    return parser
+
+
+def _add_plug(plug: argparse.ArgumentParser) -> None:
+    plug.add_argument("file", metavar="FILE", help="one VIF document or a list of them; - is stdin")
+    plug.add_argument("--format", choices=FORMATS, help="what FILE holds; default: auto, told by its keys")
+    plug.add_argument(
+        "--instance-uuid", type=_uuid, metavar="UUID", help="the guest, for Interface.external_ids:vm-uuid"
+    )
+    plug.add_argument("--instance-name", type=_instance_name, metavar="NAME", help="the guest's name")
+    plug.add_argument("--mtu", type=_mtu, metavar="BYTES", help="default: FILE's, else the configuration's")
+    plug.add_argument("--dry-run", action="store_true", help="print what would be done, and do nothing")
+    plug.add_argument("--wait", choices=WAITS, help="default, and all this version can wait for: plugged")
+    plug.add_argument(
+        "--timeout", type=_seconds, metavar="SECONDS", help="for --wait; plugged is reached within [ovs] timeout anyway"
+    )

@@ -1,0 +1,109 @@
+"""What FILE and ID say: VIFs to plug, ids to work on. Everything is read and checked before the host is opened."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Iterable, Iterator
+from typing import TYPE_CHECKING, Any
+
+from vifplug import errors
+from vifplug.cli import arguments
+
+if TYPE_CHECKING:
+    from vifplug.model import Vif
+
+_SIZE_MAX = 64 * 2**20
+"""Bytes; 60 VIFs of an os-vif list need a quarter of a million. It stops /dev/zero, not a user."""
+
+
+def read(path: str) -> str:
+    """The text of a file, or of stdin for ``-``.
+
+    :raises errors.InputError: when there is none.
+    """
+    name = "stdin" if path == arguments.STDIN else path
+    try:
+        data = _bytes(path)
+    except (OSError, ValueError, AttributeError) as error:
+        reason = os.strerror(error.errno) if isinstance(error, OSError) and error.errno else "it is closed"
+        raise errors.InputError(f"cannot read {name!r}: {reason}", name) from error
+    if len(data) > _SIZE_MAX:
+        raise errors.InputError(f"{name!r} is larger than {_SIZE_MAX // 2**20} MiB; it holds no VIFs", name)
+    try:
+        text = data.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise errors.InputError(
+            f"{name!r} is not text in UTF-8 (byte {error.start}); give a JSON document", name
+        ) from error
+    if not text.strip():
+        raise errors.InputError(f"{name!r} is empty; give a JSON document with one VIF or a list of them", name)
+    return text
+
+
+def _bytes(path: str) -> bytes:
+    if path == arguments.STDIN:
+        return sys.stdin.buffer.read(_SIZE_MAX + 1)
+    with open(path, "rb") as file:
+        return file.read(_SIZE_MAX + 1)
+
+
+def vifs(options: arguments.Options) -> list[Vif]:
+    """The VIFs that ``plug`` was given, with what the options add."""
+    from vifplug import formats  # here, so that other verbs start without it
+
+    document = formats.parse(read(options.file or arguments.STDIN))
+    instance = {"uuid": options.instance_uuid, "name": options.instance_name} if options.instance_uuid else None
+    found = formats.load_all(document, format=options.format or "auto", instance=instance, mtu=options.mtu)
+    if options.instance_name and not instance:
+        return [_named(vif, options.instance_name) for vif in found]
+    return found
+
+
+def _named(vif: Vif, name: str) -> Vif:
+    if vif.instance is None:
+        raise errors.InputError(
+            f"--instance-name {name!r}: the document names no instance for VIF {vif.id}; give --instance-uuid as well",
+            vif.id,
+        )
+    return vif.model_copy(update={"instance": vif.instance.model_copy(update={"name": name})})
+
+
+def ids(values: Iterable[str]) -> list[str]:
+    """Ids of the command line, checked, in lower case, each once.
+
+    :raises errors.InputError: when one is no UUID.
+    """
+    return list(dict.fromkeys(arguments.canonical_id(value, "ID") for value in values))
+
+
+def ids_of(path: str) -> list[str]:
+    """The ids a file holds: of VIF documents in any format, a JSON list of ids, or one id a line.
+
+    A VIF is unplugged by its record, so no more than its id is asked of its document: the port may be
+    unbound by now, or be of a kind that would not be plugged today.
+    """
+    text = read(path)
+    if text.lstrip()[0] not in '[{"':
+        lines = (line.split("#")[0].strip() for line in text.splitlines())
+        return ids(line for line in lines if line)
+    from vifplug import formats
+
+    return ids(_identities(formats.parse(text)))
+
+
+def _identities(document: Any) -> Iterator[str]:
+    if isinstance(document, dict) and isinstance(document.get("ports"), list):
+        document = document["ports"]
+    for place, entry in enumerate(document if isinstance(document, list) else [document]):
+        yield _identity(entry, f"entry {place} of the file")
+
+
+def _identity(entry: Any, name: str) -> str:
+    for wrapper in ("port", "versioned_object.data"):
+        if isinstance(entry, dict) and isinstance(entry.get(wrapper), dict):
+            entry = entry[wrapper]
+    identity = entry.get("id") if isinstance(entry, dict) else entry
+    if not isinstance(identity, str):
+        raise errors.InputError(f"{name} has no id; give VIF documents, or ids", name)
+    return identity

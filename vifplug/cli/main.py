@@ -1,0 +1,165 @@
+"""The console script: one call from arguments to exit code. Signals, streams and errors are handled here alone."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import logging
+import os
+import signal
+import socket
+import sys
+import threading
+import traceback
+from collections.abc import Iterator
+from contextlib import AbstractContextManager
+from types import FrameType
+from typing import NoReturn
+
+from vifplug import errors
+from vifplug.cli import arguments, failure, tables, verbs
+from vifplug.cli.arguments import Options
+
+_ANSWER_SECONDS = 2
+_ENDING_SIGNALS = (signal.SIGTERM, signal.SIGHUP)
+_SIGNAL_EXIT = 128
+
+
+def main(argv: list[str] | None = None, *, opener: verbs.Opener | None = None) -> int:
+    """Run one command and return its exit code.
+
+    :param opener: how to reach the host; the tests' way in.
+    """
+    words = sys.argv[1:] if argv is None else argv
+    as_json, verbose = arguments.wants_json(words), False
+    try:
+        with _signals():
+            options = arguments.parse(words)
+            as_json, verbose = options.as_json, options.verbose
+            with _logging(options):
+                return _emit(verbs.VERBS[options.verb](options, opener or open_host), options)
+    except SystemExit as done:
+        if not done.code:  # --help and --version
+            _flush()
+            return verbs.EXIT_DONE
+        return _fail(done, as_json=as_json)
+    except KeyboardInterrupt as error:
+        return _fail(error, as_json=as_json)
+    except Exception as error:
+        if verbose and not isinstance(error, errors.VifplugError):
+            traceback.print_exc()
+        return _fail(error, as_json=as_json)
+
+
+def open_host(options: Options) -> AbstractContextManager[verbs.Library]:
+    """The host that the options name.
+
+    :raises errors.DaemonUnreachable: when that is a daemon: this version has none.
+    """
+    if options.socket is not None:
+        _refuse_daemon(options.socket)
+    import vifplug  # here, because the host's side takes long to import
+
+    return vifplug.local(config_file=options.config_file)
+
+
+def _refuse_daemon(path: str) -> NoReturn:
+    try:
+        with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
+            probe.settimeout(_ANSWER_SECONDS)
+            probe.connect(path)
+    except OSError as error:
+        reason = os.strerror(error.errno) if error.errno else str(error)
+        raise errors.DaemonUnreachable(
+            f"no daemon answers on socket {path!r} ({reason}); start vifplugd, or try again with --local", path
+        ) from error
+    raise errors.DaemonUnreachable(
+        f"a daemon answers on socket {path!r}, but this version cannot speak to one; try again with --local", path
+    )
+
+
+def _emit(outcome: verbs.Outcome, options: Options) -> int:
+    for warning in outcome.warnings:
+        _complain(tables.printable(f"vifplug: warning: {warning}"))
+    text = json.dumps(outcome.document, indent=2) if options.as_json else outcome.text(tables.Screen.of(sys.stdout))
+    encoding = getattr(sys.stdout, "encoding", None) or "utf-8"
+    # An instance's name may hold what a terminal of another encoding cannot show: written out, not a crash.
+    _flush(text.encode(encoding, "backslashreplace").decode(encoding))
+    return outcome.exit_code
+
+
+def _flush(text: str | None = None) -> None:
+    """Write ``text`` and what is left in stdout; quiet when nobody reads it, for the verb is done all the same."""
+    if sys.stdout is None:  # closed by the caller
+        return
+    try:
+        if text is not None:
+            print(text)
+        sys.stdout.flush()
+    except OSError as error:
+        # As the Python manual has it: else the interpreter tries again, and complains, at its end.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        if not isinstance(error, BrokenPipeError):
+            raise _unwritable(error) from error
+
+
+def _unwritable(error: OSError) -> errors.VifplugError:
+    return errors.VifplugError(f"the command is done, but its result could not be written: {error.strerror}", "stdout")
+
+
+def _fail(error: BaseException, *, as_json: bool) -> int:
+    failed = failure.of(error)
+    _complain(failed.line(as_json=as_json))
+    return failed.exit_code
+
+
+def _complain(line: str) -> None:
+    with contextlib.suppress(OSError):  # a stderr that nobody reads changes nothing about the result
+        print(line, file=sys.stderr, flush=True)
+
+
+@contextlib.contextmanager
+def _logging(options: Options) -> Iterator[None]:
+    """Logs on stderr: all with -v, else warnings; none under -o json, where stderr is for the error's JSON."""
+    quiet = logging.CRITICAL if options.as_json else logging.WARNING
+    level = logging.DEBUG if options.verbose else quiet
+    handler = logging.StreamHandler()
+    handler.setLevel(level)
+    handler.setFormatter(logging.Formatter("vifplug: %(levelname)s: %(name)s: %(message)s"))
+    root = logging.getLogger()
+    before = root.level
+    root.addHandler(handler)
+    root.setLevel(level)
+    try:
+        yield
+    finally:
+        root.removeHandler(handler)
+        root.setLevel(before)
+
+
+@contextlib.contextmanager
+def _signals() -> Iterator[None]:
+    """Turn the signals that end a process into an exception, so that what was begun is rolled back."""
+    if threading.current_thread() is not threading.main_thread():
+        yield  # Python allows signal handlers in the main thread only
+        return
+    ignored = (signal.SIG_IGN, None)  # nohup's, and one that only C knows
+    before = {number: handler for number in _ENDING_SIGNALS if (handler := signal.getsignal(number)) not in ignored}
+    for number in before:
+        signal.signal(number, _end)
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def _end(number: int, _frame: FrameType | None) -> NoReturn:
+    # Once is enough: a second signal must not break off the roll-back that the first one began.
+    for each in _ENDING_SIGNALS:
+        signal.signal(each, signal.SIG_IGN)
+    raise SystemExit(_SIGNAL_EXIT + number)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
