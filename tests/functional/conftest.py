@@ -1,0 +1,36 @@
+"""Fixtures of the functional tests; they need root and Open vSwitch's programs, and touch nothing of the machine."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.functional.world import World
+
+HERE = Path(__file__).parent
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Without root there is no network namespace to be had."""
+    if os.geteuid() == 0:
+        return
+    for item in items:
+        if HERE in item.path.parents:
+            item.add_marker(pytest.mark.skip(reason="functional tests need root"))
+
+
+@pytest.fixture
+def world() -> Iterator[World]:
+    """A namespace of its own with an Open vSwitch that has one bridge, br-int; the test runs inside."""
+    with World() as world:
+        world.add_bridge("br-int")
+        yield world
+
+
+@pytest.fixture
+def samples() -> Path:
+    """Real ports, network_info lists and os-vif objects."""
+    return HERE.parent / "samples"
