@@ -25,8 +25,11 @@ REPOSITORY = Path(__file__).resolve().parents[2]
 COMMAND_SECONDS = 60.0
 OVSDB_TIMEOUT_SECONDS = 5
 
-# What the kernel changes by itself or counts; everything else of a link belongs to the snapshot.
-_VOLATILE_LINK_KEYS = {"ifindex", "link_index", "operstate", "promiscuity", "allmulti", "state", "bridge_id", "root_id"}
+# What the kernel changes by itself, counts, or remembers of a bridge's former ports; the rest belongs to the snapshot.
+_VOLATILE_LINK_KEYS = {
+    *("ifindex", "link_index", "operstate", "state", "promiscuity", "allmulti"),
+    *("bridge_id", "root_id", "tso_max_size", "tso_max_segs"),
+}
 _VOLATILE_FLAGS = {"LOWER_UP", "NO-CARRIER", "M-DOWN"}
 _SNAPSHOT_COLUMNS = {
     "Bridge": ["name", "ports", "datapath_type", "external_ids", "other_config"],
