@@ -8,14 +8,14 @@ The tree::
     |-- ConfigError (ValueError)        the operator's: amend the configuration  exit 2
     |-- Conflict                        a name or VIF is held by something else  exit 4
     |-- Busy                            somebody works on this VIF: try again    exit 1
-    |-- StoreError (OSError)            state_dir cannot be read or written      exit 1
+    |-- StoreError                      state_dir cannot be read or written      exit 1
     |-- DaemonUnreachable               the named socket does not answer         exit 1
     |-- HostError                       the host refused; rolled back            exit 1
     |   |-- LinkError                   the kernel refused a netlink change
     |   |-- OvsdbError                  OVSDB refused a transaction, or OVS an interface
     |   |-- OvsUnavailable              OVSDB does not answer: retry when it does
     |   |-- BridgeMissing               an OVS bridge that is not there: create it
-    |   |-- TimedOut (TimeoutError)     a deadline passed: retry, or look at the one waited for
+    |   |-- TimedOut                    a deadline passed: retry, or look at the one waited for
     |   |-- VerifyError                 done, read back, and found wrong
     |   |-- PermissionDenied            the helper refused: not ours, or not allowed
     |   `-- HelperDied                  the privileged helper ended: retry
@@ -83,7 +83,7 @@ class Busy(VifplugError):
     retryable = True
 
 
-class StoreError(VifplugError, OSError):
+class StoreError(VifplugError):
     """The record of what is plugged cannot be read or written. The operator looks at state_dir."""
 
 
@@ -115,7 +115,7 @@ class BridgeMissing(HostError):
     """An OVS bridge is not there. vifplug never creates one: the operator does."""
 
 
-class TimedOut(HostError, TimeoutError):
+class TimedOut(HostError):
     """A deadline passed; the message says who was waited for. Retry."""
 
     retryable = True

@@ -65,15 +65,15 @@ class _Part(BaseModel):
 class Network(_Part):
     """The network a VIF is on."""
 
-    id: Uuid | None = Field(None, description="The network's UUID; a bridge VIF needs it unless it names its bridge.")
+    id: Uuid | None = Field(default=None, description="The network's UUID; a bridge VIF needs it unless it names its bridge.")
     bridge: LinkName | None = Field(
-        None,
+        default=None,
         description="ovs and ovs-hybrid: the OVS bridge, by default the configuration's integration_bridge. "
         "bridge: the Linux bridge, by default brq and the network id, cut to 14 characters.",
     )
-    mtu: Mtu | None = Field(None, description="Bytes, for every hop of the VIF's path.")
+    mtu: Mtu | None = Field(default=None, description="Bytes, for every hop of the VIF's path.")
     datapath_type: str | None = Field(
-        None,
+        default=None,
         max_length=64,
         description="The datapath the sender believes the OVS bridge has. The bridge's own decides; another is one warning.",
     )
@@ -83,7 +83,7 @@ class Instance(_Part):
     """The guest a VIF belongs to."""
 
     uuid: Uuid = Field(description="Written to Interface.external_ids:vm-uuid.")
-    name: str | None = Field(None, max_length=255)
+    name: str | None = Field(default=None, max_length=255)
 
 
 class TapOwner(_Part):
@@ -108,17 +108,17 @@ class Vif(_Part):
     id: Uuid = Field(description="The port's UUID.")
     vif_type: VifType = Field(description="Which driver builds it: ovs-hybrid, ovs or bridge.")
     address: MacAddress = Field(description="The guest's MAC address.")
-    network: Network = Field(default_factory=Network)
+    network: Network = Network()
     instance: Instance | None = None
     create_tap: Flag | None = Field(
-        None, description="Make the guest's tap. By default true for ovs and bridge, false for ovs-hybrid."
+        default=None, description="Make the guest's tap. By default true for ovs and bridge, false for ovs-hybrid."
     )
     tap_owner: TapOwner | None = None
-    multiqueue: Flag | None = Field(None, description="Make the tap multi-queue; QEMU must open it the same way.")
+    multiqueue: Flag | None = Field(default=None, description="Make the tap multi-queue; QEMU must open it the same way.")
     isolate: Flag | None = Field(
-        None, description="A new OVS port is dead (VLAN 4095) until a control plane wires it. By default the configuration's."
+        default=None, description="A new OVS port is dead (VLAN 4095) until a control plane wires it. By default the configuration's."
     )
-    names: Names = Field(default_factory=Names)
+    names: Names = Names()
 
     @model_validator(mode="after")
     def _names_differ(self) -> Vif:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import re
+import uuid
 
 NAME_CUT = 14
 LINK_NAME_MAX = 15
@@ -22,6 +23,9 @@ ROLE_BRIDGE, ROLE_BRIDGE_END, ROLE_PORT_END = "qbr", "qvb", "qvo"
 ROLE_NETWORK_BRIDGE, ROLE_TAP = "brq", "tap"
 
 _LINK_NAME = re.compile(r"[^\s/\x00-\x1f\x7f:]{1,15}")
+ROLES = (ROLE_BRIDGE, ROLE_BRIDGE_END, ROLE_PORT_END, ROLE_NETWORK_BRIDGE, ROLE_TAP)
+
+_BRIDGE_NAMESPACE = uuid.UUID("5f4b5a0e-3c1e-5b7a-9a36-0d1f6a2c7be1")
 _OWNER = re.compile(r"(net:)?[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 
 
@@ -43,6 +47,11 @@ def is_owner(owner: str) -> bool:
 def network_owner(network_id: str) -> str:
     """Who owns what all VIFs of a network share."""
     return NETWORK_PREFIX + network_id
+
+
+def network_of_bridge(bridge: str) -> str:
+    """A stable id for a network that is known by its bridge's name alone."""
+    return str(uuid.uuid5(_BRIDGE_NAMESPACE, bridge))
 
 
 def alias(owner: str) -> str:

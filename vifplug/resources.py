@@ -22,6 +22,7 @@ class Link:
     """A link of the kernel. As desired, it is vifplug's own."""
 
     kind: ClassVar[str] = "link"
+    plane: ClassVar[str] = "links"
     compared: ClassVar[tuple[str, ...]] = (
         "alias",
         "address",
@@ -51,6 +52,8 @@ class Link:
     """Observed only."""
     ifindex: int | None = None
     """Observed, or recorded: never desired."""
+    other_kind: str = ""
+    """Observed: the kernel's word for a link of a kind that vifplug does not make."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -116,6 +119,7 @@ class OvsPort:
     """A Port row of an OVS bridge with its one Interface."""
 
     kind: ClassVar[str] = "ovs-port"
+    plane: ClassVar[str] = "ports"
 
     name: str
     bridge: str
@@ -165,6 +169,25 @@ class Qos:
 
 
 Resource = Link | OvsPort
+
+
+
+@dataclass(frozen=True, slots=True)
+class Inventory:
+    """What was built for VIFs, by name. A link and the OVS port on it have one name, so there are two maps."""
+
+    items: tuple[Resource, ...] = ()
+
+    @property
+    def links(self) -> dict[str, Link]:
+        """The links."""
+        return {item.name: item for item in self.items if isinstance(item, Link)}
+
+    @property
+    def ports(self) -> dict[str, OvsPort]:
+        """The OVS ports."""
+        return {item.name: item for item in self.items if isinstance(item, OvsPort)}
+
 
 _KINDS: dict[str, type[Any]] = {cls.kind: cls for cls in (Link, Bridge, Veth, Tap, OvsPort)}
 

@@ -1,0 +1,56 @@
+"""vifplug plugs guests' virtual interfaces into their host's network: all or nothing, and ours only.
+
+    import vifplug
+
+    vif = vifplug.load(port, instance={"uuid": uuid})
+    with vifplug.local() as host:
+        host.plug([vif])
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from vifplug import errors
+    from vifplug.api import local
+    from vifplug.formats import load, load_all, schema
+    from vifplug.model import Instance, Network, Vif
+    from vifplug.reports import CheckReport, GcReport, VifReport
+
+__all__ = [
+    "CheckReport",
+    "GcReport",
+    "Instance",
+    "Network",
+    "Vif",
+    "VifReport",
+    "errors",
+    "load",
+    "load_all",
+    "local",
+    "schema",
+]
+
+_WHERE = {
+    "CheckReport": "vifplug.reports",
+    "GcReport": "vifplug.reports",
+    "Instance": "vifplug.model",
+    "Network": "vifplug.model",
+    "Vif": "vifplug.model",
+    "VifReport": "vifplug.reports",
+    "load": "vifplug.formats",
+    "load_all": "vifplug.formats",
+    "local": "vifplug.api",
+    "schema": "vifplug.formats",
+}
+
+
+def __getattr__(name: str) -> Any:
+    """Import on first use: a command line that only prints a schema needs no netlink."""
+    if name == "errors":
+        return importlib.import_module("vifplug.errors")
+    if name in _WHERE:
+        return getattr(importlib.import_module(_WHERE[name]), name)
+    raise AttributeError(f"module 'vifplug' has no attribute {name!r}")

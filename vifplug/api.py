@@ -1,0 +1,138 @@
+"""The library's own host: this process plugs, through privsep."""
+
+from __future__ import annotations
+
+import builtins
+import contextlib
+import os
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+from vifplug import config
+from vifplug.drivers.contract import Options
+from vifplug.engine import inspection, recovery
+from vifplug.engine.actions import Plan
+from vifplug.engine.plugger import Plugger
+from vifplug.errors import InputError
+from vifplug.locks import LockFile
+from vifplug.model import Vif
+from vifplug.reports import CheckReport, GcReport, PathReport, VifReport
+from vifplug.store import Store
+
+_LOCK_FILE = "locks"
+
+
+class LocalHost:
+    """Plugs VIFs on this host; what ``vifplug.local`` yields. Safe to share between threads."""
+
+    def __init__(self, plugger: Plugger) -> None:
+        self._plugger = plugger
+        self.warnings: builtins.list[str] = []
+        """What the last call could not settle of others' interrupted work."""
+
+    def _settled(self) -> Plugger:
+        self._plugger.host.ensure_running()
+        self.warnings = recovery.settle(self._plugger)
+        return self._plugger
+
+    def plug(self, vifs: Sequence[Vif]) -> builtins.list[VifReport]:
+        """Plug VIFs, all or none. A VIF that is right already costs no write.
+
+        :raises InputError, Conflict: nothing was touched.
+        :raises HostError: it failed, and what it had made was taken back.
+        """
+        return self._settled().plug(_distinct(vifs))
+
+    def unplug(self, ids: Sequence[str]) -> builtins.list[VifReport]:
+        """Unplug VIFs; one that is not plugged is done.
+
+        :raises TeardownError, HostError: something is left; the next call goes on with it.
+        """
+        return self._settled().unplug(list(dict.fromkeys(ids)))
+
+    def get(self, id: str) -> VifReport:
+        """One VIF as it is.
+
+        :raises UnknownVif: when it is not plugged here.
+        """
+        return inspection.get(self._settled(), id)
+
+    def list(self) -> builtins.list[VifReport]:
+        """Every VIF plugged here."""
+        return inspection.list_vifs(self._settled())
+
+    def check(self, ids: Sequence[str] | None = None) -> CheckReport:
+        """Drift of these VIFs; or of all, and orphans.
+
+        :raises UnknownVif: for an id that is not plugged here.
+        """
+        return inspection.check(self._settled(), ids)
+
+    def repair(self, ids: Sequence[str] | None = None) -> builtins.list[VifReport]:
+        """Put right what drifted of these VIFs, or of all.
+
+        :raises UnknownVif: for an id that is not plugged here; nothing was touched.
+        :raises HostError: after the others were repaired.
+        """
+        plugger = self._settled()
+        return plugger.repair(builtins.list(plugger.store.contents().records) if ids is None else ids)
+
+    def gc(self, delete: bool = False) -> GcReport:
+        """Find orphans, and with ``delete`` take them away."""
+        return inspection.gc(self._settled(), delete=delete)
+
+    def plan(self, vifs: Sequence[Vif]) -> Plan:
+        """What ``plug`` would do, touching nothing.
+
+        :raises InputError, Conflict, HostError: as ``plug``.
+        """
+        return self._plugger.plan(_distinct(vifs))
+
+    def path(self, id: str) -> PathReport:
+        """One VIF's path, hop by hop, as it is.
+
+        :raises UnknownVif: when it is not plugged here.
+        """
+        return inspection.path(self._plugger, id)
+
+
+def _distinct(vifs: Sequence[Vif]) -> builtins.list[Vif]:
+    ids = [vif.id for vif in vifs]
+    twice = next((vif_id for vif_id in ids if ids.count(vif_id) > 1), None)
+    if twice:
+        raise InputError(f"VIF {twice} is given twice in one request; each may be given once", twice)
+    return builtins.list(vifs)
+
+
+@contextlib.contextmanager
+def local(config_file: str | None = None) -> Iterator[LocalHost]:
+    """Plug in this process: starts a privileged helper (by fork when root) and ends it with the block.
+
+    :param config_file: by default the one in VIFPLUG_CONFIG_FILE, else /etc/vifplug/vifplug.conf.
+    :raises ConfigError, StoreError, HelperDied: when it cannot start.
+    """
+    settings = config.load(config_file)
+    with contextlib.ExitStack() as stack:
+        # The store's directory first, so that its mode and owner are set; then the helper, before SQLite has
+        # a connection that a fork would share; then the connection.
+        Store.prepare(settings.state_dir, settings.user)
+        locks = LockFile(os.path.join(settings.state_dir, _LOCK_FILE))
+        session = locks.open_session()
+        stack.callback(session.close)
+        host: Any = _linux_host(settings, session)
+        stack.callback(host.close)
+        store = Store(settings.state_dir, settings.user)
+        stack.callback(store.close)
+        options = Options(
+            integration_bridge=settings.integration_bridge,
+            mtu=settings.mtu,
+            isolate=settings.isolate,
+            qos_type=settings.qos_type or None,
+        )
+        yield LocalHost(Plugger(host, store, locks, options, lock_seconds=3 * settings.timeout + 5))
+
+
+def _linux_host(settings: config.Settings, session: Any) -> Any:
+    from vifplug.linux import LinuxHost
+
+    return LinuxHost(settings, session)

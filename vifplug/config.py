@@ -1,0 +1,141 @@
+"""The configuration: oslo.config options in a ConfigOpts of our own, read once and passed on as a value."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from oslo_config import cfg
+
+from vifplug import naming
+from vifplug.errors import ConfigError
+from vifplug.model import MTU_MAX, MTU_MIN
+
+DEFAULT_FILE = "/etc/vifplug/vifplug.conf"
+FILE_VARIABLE = "VIFPLUG_CONFIG_FILE"
+QOS_TYPES = ("linux-noop", "linux-htb", "linux-hfsc", "linux-sfq", "linux-codel", "linux-fq_codel")
+PRIVSEP_GROUP = "vifplug_privileged"
+_THREADS_MIN = 16
+
+_DEFAULT_OPTIONS: list[cfg.Opt] = [
+    cfg.StrOpt("state_dir", default="/var/lib/vifplug", help="Where records and intents are kept, over reboots."),
+    cfg.StrOpt("run_dir", default="/run/vifplug", help="Where what ends with the boot is kept."),
+    cfg.IntOpt("mtu", default=1500, min=MTU_MIN, max=MTU_MAX, help="MTU in bytes of a VIF whose request says none."),
+]
+_OVS_OPTIONS: list[cfg.Opt] = [
+    cfg.ListOpt(
+        "connection",
+        default=["unix:/run/openvswitch/db.sock"],
+        help="OVSDB addresses, tried in turn: unix:PATH, tcp:IP:PORT or ssl:IP:PORT.",
+    ),
+    cfg.StrOpt("integration_bridge", default="br-int", help="The OVS bridge of a VIF whose request names none."),
+    cfg.BoolOpt(
+        "isolate",
+        default=False,
+        help="Create OVS ports dead (VLAN 4095) until Neutron's agent wires them. For ML2/OVS; not for OVN, "
+        "which does not clear it.",
+    ),
+    cfg.StrOpt(
+        "qos_type",
+        default="linux-noop",
+        choices=[*QOS_TYPES, ""],
+        help="QoS of a new port on a kernel datapath, against the kernel's default qdisc (LP 2017868). Empty: none.",
+    ),
+    cfg.FloatOpt("timeout", default=10.0, min=0.1, max=300.0, help="Seconds, for every OVSDB wait."),
+]
+_DAEMON_OPTIONS: list[cfg.Opt] = [
+    cfg.StrOpt("socket", default="/run/vifplug/vifplug.sock", help="Where the daemon listens."),
+    cfg.StrOpt("user", default="vifplug", help="Whom state_dir and its files belong to, when that user exists."),
+]
+_PRIVSEP_OPTIONS: list[cfg.Opt] = [
+    cfg.StrOpt("user", help="User the privileged helper runs as; by default the one it was started as."),
+    cfg.StrOpt("group", help="Group the privileged helper runs as; by default the one it was started as."),
+    cfg.StrOpt(
+        "helper_command",
+        help="Command that starts the helper when vifplug does not run as root. By default 'sudo vifplug-privsep-helper'.",
+    ),
+    cfg.ListOpt("capabilities", default=["CAP_NET_ADMIN"], help="Linux capabilities the helper keeps."),
+    cfg.IntOpt("thread_pool_size", default=_THREADS_MIN, min=_THREADS_MIN, help="Calls the helper serves at once."),
+]
+_GROUPS: Mapping[str, list[cfg.Opt]] = {
+    "DEFAULT": _DEFAULT_OPTIONS,
+    "ovs": _OVS_OPTIONS,
+    "daemon": _DAEMON_OPTIONS,
+    PRIVSEP_GROUP: _PRIVSEP_OPTIONS,
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settings:
+    """The configuration as a value."""
+
+    config_file: str | None = None
+    """The file it was read from, if any."""
+    state_dir: str = "/var/lib/vifplug"
+    run_dir: str = "/run/vifplug"
+    mtu: int = 1500
+    connection: tuple[str, ...] = ("unix:/run/openvswitch/db.sock",)
+    integration_bridge: str = "br-int"
+    isolate: bool = False
+    qos_type: str = "linux-noop"
+    timeout: float = 10.0
+    """Seconds."""
+    socket: str = "/run/vifplug/vifplug.sock"
+    user: str = "vifplug"
+    privileged: Mapping[str, Any] = field(default_factory=dict)
+    """The [vifplug_privileged] options, for privsep."""
+
+
+def list_opts() -> list[tuple[str, list[cfg.Opt]]]:
+    """The options by group, for oslo-config-generator."""
+    return list(_GROUPS.items())
+
+
+def load(config_file: str | None = None) -> Settings:
+    """Read the configuration.
+
+    :param config_file: a path; by default the one in VIFPLUG_CONFIG_FILE, else /etc/vifplug/vifplug.conf if it exists.
+    :raises ConfigError: for a file that cannot be read, or a value that is out of bounds.
+    """
+    path = config_file or os.environ.get(FILE_VARIABLE) or (DEFAULT_FILE if os.path.exists(DEFAULT_FILE) else None)
+    conf = cfg.ConfigOpts()
+    for group, options in _GROUPS.items():
+        conf.register_opts(options, group=None if group == "DEFAULT" else group)
+    try:
+        conf(args=[], project="vifplug", default_config_files=[path] if path else [], default_config_dirs=[])
+        return _settings(conf, path)
+    except cfg.ConfigFilesNotFoundError as error:
+        raise ConfigError(f"cannot read configuration file {path!r}: it does not exist", str(path)) from error
+    except cfg.ConfigFilesPermissionDeniedError as error:
+        raise ConfigError(f"cannot read configuration file {path!r}: permission denied", str(path)) from error
+    except (cfg.Error, ValueError, OSError) as error:
+        said = " ".join(str(error).split())
+        raise ConfigError(f"configuration file {path!r} is wrong: {said}", str(path)) from error
+
+
+def _settings(conf: cfg.ConfigOpts, path: str | None) -> Settings:
+    bridge = conf.ovs.integration_bridge
+    if not naming.is_link_name(bridge):
+        raise ValueError(f"[ovs] integration_bridge {bridge!r} is no device name of at most 15 characters")
+    if not conf.ovs.connection:
+        raise ValueError("[ovs] connection is empty; it must hold an address such as unix:/run/openvswitch/db.sock")
+    for address in conf.ovs.connection:
+        if address.partition(":")[0] not in ("unix", "tcp", "ssl"):
+            raise ValueError(f"[ovs] connection {address!r} must start with unix:, tcp: or ssl:")
+    group = conf[PRIVSEP_GROUP]
+    return Settings(
+        config_file=path,
+        state_dir=conf.state_dir,
+        run_dir=conf.run_dir,
+        mtu=conf.mtu,
+        connection=tuple(conf.ovs.connection),
+        integration_bridge=bridge,
+        isolate=conf.ovs.isolate,
+        qos_type=conf.ovs.qos_type,
+        timeout=conf.ovs.timeout,
+        socket=conf.daemon.socket,
+        user=conf.daemon.user,
+        privileged={option.dest: getattr(group, option.dest) for option in _PRIVSEP_OPTIONS},
+    )

@@ -1,0 +1,62 @@
+"""bridge: the guest's tap on a Linux bridge that the VIFs of a network share."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from vifplug import naming
+from vifplug.drivers import ports
+from vifplug.drivers.contract import Options, mtu_of, tap_name
+from vifplug.errors import InputError
+from vifplug.model import Vif
+from vifplug.resources import Bridge, Resource
+
+
+class LinuxBridge:
+    """A network's bridge, made with its first VIF and gone with its last; and the tap on it."""
+
+    vif_type = "bridge"
+    makes_tap = True
+
+    def resources(self, vif: Vif, options: Options) -> Sequence[Resource]:
+        """Tap if asked for, bridge."""
+        bridge = self._bridge(vif)
+        taps = [ports.guest_tap(vif, master=bridge.name)] if vif.create_tap else []
+        return [*taps, bridge]
+
+    def switch(self, vif: Vif, options: Options) -> str | None:
+        """The network's bridge: the one named, else brq and the network's id."""
+        if vif.network.bridge or vif.network.id is None:
+            return vif.network.bridge
+        return naming.device(naming.ROLE_NETWORK_BRIDGE, vif.network.id)
+
+    def guest_link(self, vif: Vif) -> str:
+        """The tap that joins the bridge: the VMM's, or ours."""
+        return tap_name(vif)
+
+    @staticmethod
+    def _bridge(vif: Vif) -> Bridge:
+        if vif.network.id is None and vif.network.bridge is None:
+            raise InputError(
+                f"network of VIF {vif.id} is not given; a bridge VIF needs network.id (a UUID) or network.bridge (a name)",
+                vif.id,
+            )
+        network = vif.network.id or naming.network_of_bridge(str(vif.network.bridge))
+        owner = naming.network_owner(network)
+        return Bridge(
+            name=vif.network.bridge or naming.device(naming.ROLE_NETWORK_BRIDGE, network),
+            owner=owner,
+            role=naming.ROLE_NETWORK_BRIDGE,
+            alias=naming.alias(owner),
+            address=naming.birth_address(owner, naming.ROLE_NETWORK_BRIDGE),
+            mtu=mtu_of(vif),
+            disable_ipv6=True,
+            accept_ra=0,
+            # ageing_time is the kernel's own: 0 on a shared bridge floods every frame (LP 1837252).
+            stp=0,
+            forward_delay=0,
+            multicast_snooping=0,
+            arp_ignore=1,
+            arp_announce=2,
+            up=True,
+        )

@@ -1,0 +1,57 @@
+"""The OVS port and the tap as several drivers describe them."""
+
+from __future__ import annotations
+
+from vifplug import naming
+from vifplug.drivers.contract import Options, mtu_of, tap_name
+from vifplug.model import Vif
+from vifplug.resources import OvsPort, Tap
+
+
+def ovs_bridge(vif: Vif, options: Options) -> str:
+    """The OVS bridge a VIF's port goes to."""
+    return vif.network.bridge or options.integration_bridge
+
+
+def ovs_port(vif: Vif, options: Options, name: str, *, waits: bool = False) -> OvsPort:
+    """A VIF's port, with exactly the keys Nova writes (os-vif ovsdb_lib.create_ovs_vif_port).
+
+    A trunk's bridge gets one key more, by which Neutron finds the parent port, and is never isolated:
+    nobody would lift it (LP 2069543).
+    """
+    bridge = ovs_bridge(vif, options)
+    ids = {"iface-id": vif.id, "iface-status": "active", "attached-mac": vif.address}
+    if vif.instance is not None:
+        ids["vm-uuid"] = vif.instance.uuid
+    if naming.is_trunk_bridge(bridge):
+        ids["bridge_name"] = bridge
+    return OvsPort(
+        name=name,
+        bridge=bridge,
+        owner=vif.id,
+        iface_ids=ids,
+        isolate=bool(vif.isolate) and not naming.is_trunk_bridge(bridge),
+        qos_type=options.qos_type or None,
+        waits_for_device=waits,
+    )
+
+
+def guest_tap(vif: Vif, master: str | None = None) -> Tap:
+    """The tap a guest opens, when vifplug makes it."""
+    owner = vif.tap_owner
+    return Tap(
+        name=tap_name(vif),
+        owner=vif.id,
+        role=naming.ROLE_TAP,
+        alias=naming.alias(vif.id),
+        address=naming.tap_address(vif.address),
+        mtu=mtu_of(vif),
+        master=master,
+        disable_ipv6=True,
+        accept_ra=0,
+        uid=owner.uid if owner else None,
+        gid=owner.gid if owner else None,
+        multiqueue=bool(vif.multiqueue),
+        persistent=True,
+        up=True,
+    )

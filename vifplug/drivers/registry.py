@@ -1,0 +1,46 @@
+"""Which driver builds which vif_type: vifplug's own, and those of stevedore's namespace ``vifplug.drivers``."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Mapping
+
+from stevedore import ExtensionManager
+
+from vifplug.drivers.bridge import LinuxBridge
+from vifplug.drivers.contract import Driver
+from vifplug.drivers.ovs import Ovs
+from vifplug.drivers.ovs_hybrid import OvsHybrid
+from vifplug.errors import InputError
+
+NAMESPACE = "vifplug.drivers"
+_OWN: tuple[Driver, ...] = (OvsHybrid(), Ovs(), LinuxBridge())
+
+
+@functools.cache
+def drivers() -> Mapping[str, Driver]:
+    """Every driver by vif_type. A broken one of somebody else's is left out, and does not take ours along."""
+    found: dict[str, Driver] = {driver.vif_type: driver for driver in _OWN}
+    others: ExtensionManager[Driver] = ExtensionManager(NAMESPACE, invoke_on_load=True, on_load_failure_callback=_ignore)
+    for extension in others:
+        if extension.obj is not None:
+            found.setdefault(extension.name, extension.obj)
+    return found
+
+
+def _ignore(_manager: object, _entry_point: object, _error: BaseException) -> None:
+    """stevedore logs it."""
+
+
+def driver_for(vif_type: str, vif_id: str = "") -> Driver:
+    """The driver of a vif_type.
+
+    :raises InputError: when there is none.
+    """
+    try:
+        return drivers()[vif_type]
+    except KeyError as error:
+        known = ", ".join(sorted(drivers()))
+        raise InputError(
+            f"vif_type of VIF {vif_id} is {vif_type!r}; it must be one that has a driver here: {known}", vif_id
+        ) from error

@@ -1,0 +1,304 @@
+"""Actions: one change each, frozen, printable, with its inverse. No behaviour."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Any, ClassVar, Literal
+
+from vifplug.resources import DEAD_VLAN, Bridge, Link, OvsPort, Tap, Veth
+
+Plane = Literal["links", "ports"]
+Change = tuple[str, Any, Any]
+"""Attribute, before, after."""
+
+
+@dataclass(frozen=True, slots=True)
+class Action:
+    """One change to one thing."""
+
+    name: ClassVar[str] = ""
+    plane: ClassVar[Plane] = "links"
+
+    @property
+    def subject(self) -> str:
+        """The device or port it changes."""
+        raise NotImplementedError
+
+    def inverse(self) -> Action | None:
+        """What takes it back; None when nothing needs to be."""
+        raise NotImplementedError
+
+    def as_json(self) -> dict[str, str]:
+        """``{"action", "subject", "text"}``."""
+        return {"action": self.name, "subject": self.subject, "text": str(self)}
+
+
+@dataclass(frozen=True, slots=True)
+class CreateBridge(Action):
+    """Make a Linux bridge, down and not yet silent."""
+
+    name: ClassVar[str] = "create-bridge"
+    bridge: Bridge
+
+    @property
+    def subject(self) -> str:
+        return self.bridge.name
+
+    def __str__(self) -> str:
+        return f"create bridge {self.bridge.name} mtu {self.bridge.mtu}"
+
+    def inverse(self) -> Action:
+        return DeleteLinks((self.bridge,))
+
+
+@dataclass(frozen=True, slots=True)
+class CreateVeth(Action):
+    """Make a veth pair, down, its ends on their masters."""
+
+    name: ClassVar[str] = "create-veth"
+    near: Veth
+    far: Veth
+
+    @property
+    def subject(self) -> str:
+        return self.near.name
+
+    def __str__(self) -> str:
+        joined = "".join(f", {end.name} in {end.master}" for end in (self.near, self.far) if end.master)
+        return f"create veth pair {self.near.name} = {self.far.name} mtu {self.near.mtu}{joined}"
+
+    def inverse(self) -> Action:
+        return DeleteLinks((self.near, self.far))
+
+
+@dataclass(frozen=True, slots=True)
+class CreateTap(Action):
+    """Make a persistent tap, marked and silent before it is made to stay."""
+
+    name: ClassVar[str] = "create-tap"
+    tap: Tap
+
+    @property
+    def subject(self) -> str:
+        return self.tap.name
+
+    def __str__(self) -> str:
+        queues = " multi-queue" if self.tap.multiqueue else ""
+        ids = [f"{key} {value}" for key, value in (("uid", self.tap.uid), ("gid", self.tap.gid)) if value is not None]
+        return " ".join([f"create tap {self.tap.name} mtu {self.tap.mtu}{queues}", *ids])
+
+    def inverse(self) -> Action:
+        return DeleteLinks((self.tap,))
+
+
+@dataclass(frozen=True, slots=True)
+class SetLink(Action):
+    """Put attributes of a link right, in place."""
+
+    name: ClassVar[str] = "set-link"
+    link: Link
+    """As desired."""
+    changes: tuple[Change, ...]
+    adopt: bool = False
+    """The link was made again by somebody else under a recorded name, and carries no mark."""
+
+    @property
+    def subject(self) -> str:
+        return self.link.name
+
+    def __str__(self) -> str:
+        words = ", ".join(f"{attribute} {_word(after)}" for attribute, _before, after in self.changes)
+        return f"set {self.link.name}: {words}"
+
+    def inverse(self) -> Action | None:
+        back = tuple((attribute, after, before) for attribute, before, after in self.changes if before is not None)
+        return replace(self, changes=back, adopt=False) if back else None
+
+
+@dataclass(frozen=True, slots=True)
+class DeleteLinks(Action):
+    """Delete links of ours, as one group; absent is done."""
+
+    name: ClassVar[str] = "delete-links"
+    links: tuple[Link, ...]
+
+    @property
+    def subject(self) -> str:
+        return self.links[0].name
+
+    def __str__(self) -> str:
+        return f"delete {', '.join(f'{link.kind} {link.name}' for link in self.links)}"
+
+    def inverse(self) -> Action | None:
+        # What a plan deletes was broken or no longer wanted; there is nothing whole to go back to.
+        return None
+
+
+@dataclass(frozen=True, slots=True)
+class AddPort(Action):
+    """Add a port to an OVS bridge, with its ids, isolation and QoS in the same transaction."""
+
+    name: ClassVar[str] = "add-port"
+    plane: ClassVar[Plane] = "ports"
+    port: OvsPort
+
+    @property
+    def subject(self) -> str:
+        return self.port.name
+
+    def __str__(self) -> str:
+        port = self.port
+        words = [f"add port {port.name} to OVS bridge {port.bridge}"]
+        if port.isolate:
+            words.append(f"isolated (tag {DEAD_VLAN})")
+        if port.qos_type:
+            words.append(f"qos {port.qos_type}")
+        return " ".join(words)
+
+    def inverse(self) -> Action:
+        return DeletePort(self.port)
+
+
+@dataclass(frozen=True, slots=True)
+class SetPort(Action):
+    """Put ids of a port right, in place; keys of others stay."""
+
+    name: ClassVar[str] = "set-port"
+    plane: ClassVar[Plane] = "ports"
+    port: OvsPort
+    """As desired."""
+    iface_changes: tuple[Change, ...] = ()
+    port_changes: tuple[Change, ...] = ()
+
+    @property
+    def subject(self) -> str:
+        return self.port.name
+
+    def __str__(self) -> str:
+        words = ", ".join(f"{key} {after}" for key, _before, after in (*self.port_changes, *self.iface_changes))
+        return f"set port {self.port.name}: {words}"
+
+    def inverse(self) -> Action:
+        return replace(self, iface_changes=_swapped(self.iface_changes), port_changes=_swapped(self.port_changes))
+
+
+@dataclass(frozen=True, slots=True)
+class MovePort(Action):
+    """Move a port from one OVS bridge to another, row and all."""
+
+    name: ClassVar[str] = "move-port"
+    plane: ClassVar[Plane] = "ports"
+    port: OvsPort
+    source: str
+
+    @property
+    def subject(self) -> str:
+        return self.port.name
+
+    def __str__(self) -> str:
+        return f"move port {self.port.name} from OVS bridge {self.source} to {self.port.bridge}"
+
+    def inverse(self) -> Action:
+        return MovePort(replace(self.port, bridge=self.source), self.port.bridge)
+
+
+@dataclass(frozen=True, slots=True)
+class ReattachPort(Action):
+    """Make vswitchd open a port's device again: it was made anew under the same name."""
+
+    name: ClassVar[str] = "reattach-port"
+    plane: ClassVar[Plane] = "ports"
+    port: OvsPort
+
+    @property
+    def subject(self) -> str:
+        return self.port.name
+
+    def __str__(self) -> str:
+        return f"re-attach port {self.port.name} on OVS bridge {self.port.bridge}"
+
+    def inverse(self) -> None:
+        return None
+
+
+@dataclass(frozen=True, slots=True)
+class DeletePort(Action):
+    """Delete a port of ours; absent is done."""
+
+    name: ClassVar[str] = "delete-port"
+    plane: ClassVar[Plane] = "ports"
+    port: OvsPort
+    """As observed, so that it can be made again."""
+
+    @property
+    def subject(self) -> str:
+        return self.port.name
+
+    def __str__(self) -> str:
+        return f"delete port {self.port.name} from OVS bridge {self.port.bridge}"
+
+    def inverse(self) -> Action:
+        return AddPort(replace(self.port, isolate=False, qos_type=None))
+
+
+@dataclass(frozen=True, slots=True)
+class DeleteQos(Action):
+    """Delete an owner's QoS rows."""
+
+    name: ClassVar[str] = "delete-qos"
+    plane: ClassVar[Plane] = "ports"
+    owner: str
+
+    @property
+    def subject(self) -> str:
+        return self.owner
+
+    def __str__(self) -> str:
+        return f"delete QoS of {self.owner}"
+
+    def inverse(self) -> None:
+        return None
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """An ordered tuple of actions."""
+
+    actions: tuple[Action, ...] = ()
+
+    def __bool__(self) -> bool:
+        return bool(self.actions)
+
+    def __str__(self) -> str:
+        return "\n".join(str(action) for action in self.actions)
+
+    def as_json(self) -> dict[str, list[dict[str, str]]]:
+        """``{"actions": [...]}``."""
+        return {"actions": [action.as_json() for action in self.actions]}
+
+    def stages(self) -> tuple[tuple[Action, ...], ...]:
+        """Runs of actions of one plane: each is one privileged call."""
+        stages: list[list[Action]] = []
+        for action in self.actions:
+            if not stages or stages[-1][-1].plane != action.plane:
+                stages.append([])
+            stages[-1].append(action)
+        return tuple(tuple(stage) for stage in stages)
+
+
+def _swapped(changes: tuple[Change, ...]) -> tuple[Change, ...]:
+    return tuple((key, after, before) for key, before, after in changes)
+
+
+def _word(value: Any) -> str:
+    match value:
+        case True:
+            return "on"
+        case False:
+            return "off"
+        case None | "":
+            return "none"
+        case float():
+            return f"{value:g}"
+        case _:
+            return str(value)

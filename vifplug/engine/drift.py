@@ -1,0 +1,91 @@
+"""How what is differs from what should be. Pure; the planner and ``check`` both go by this."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from vifplug import naming
+from vifplug.engine import ownership
+from vifplug.reports import DriftItem
+from vifplug.resources import Bridge, Inventory, Link, Observed, OvsPort, Resource, Veth
+
+PRESENT = "present"
+
+
+def differences(
+    desired: Iterable[Resource], observed: Observed, recorded: Inventory
+) -> list[DriftItem]:
+    """Every difference, in the order of the resources.
+
+    :param desired: resolved resources (``planner.resolve``).
+    :param recorded: what was built; empty while it has not been.
+    """
+    items: list[DriftItem] = []
+    links, ports = recorded.links, recorded.ports
+    for resource in desired:
+        if isinstance(resource, OvsPort):
+            items += of_port(resource, observed, ports.get(resource.name))
+        else:
+            items += of_link(resource, observed.links.get(resource.name), links.get(resource.name))
+    return items
+
+
+def of_link(desired: Link, observed: Link | None, recorded: Link | None) -> list[DriftItem]:
+    """How one link differs."""
+    if observed is None:
+        return [DriftItem(subject=desired.name, attribute=PRESENT, observed=False, desired=True)]
+    if observed.kind != desired.kind:
+        return [DriftItem(subject=desired.name, attribute="kind", observed=observed.kind, desired=desired.kind)]
+    items = []
+    if recorded is not None and recorded.ifindex is not None and recorded.ifindex != observed.ifindex:
+        items.append(
+            DriftItem(subject=desired.name, attribute="ifindex", observed=observed.ifindex, desired=recorded.ifindex)
+        )
+    for attribute in desired.compared:
+        wanted, found = getattr(desired, attribute), getattr(observed, attribute)
+        if wanted is not None and not _agrees(desired, attribute, found, wanted):
+            items.append(DriftItem(subject=desired.name, attribute=attribute, observed=found, desired=wanted))
+    return items
+
+
+def _agrees(desired: Link, attribute: str, found: object, wanted: object) -> bool:
+    if attribute == "mtu" and isinstance(desired, Bridge) and desired.shared:
+        # VIFs of one network may have been asked for with different MTUs; the largest holds.
+        return isinstance(found, int) and isinstance(wanted, int) and found >= wanted
+    return found == wanted
+
+
+def of_port(desired: OvsPort, observed: Observed, recorded: OvsPort | None) -> list[DriftItem]:
+    """How one OVS port differs, in what is ours to say: the rest of the row is the control plane's."""
+    found = observed.ports.get(desired.name)
+    if found is None:
+        return [DriftItem(subject=desired.name, attribute=PRESENT, observed=False, desired=True)]
+    link = observed.links.get(desired.name)
+    items = []
+    if not ownership.port_is_ours(found, desired.owner, link, recorded):
+        holder = ownership.owner_in_words(found.owner) if found.owner else "a stranger"
+        return [DriftItem(subject=desired.name, attribute="owner", observed=holder, desired=f"VIF {desired.owner}")]
+    pairs: list[tuple[str, object, object]] = [
+        ("bridge", found.bridge, desired.bridge),
+        (f"external_ids:{naming.OWNER_KEY}", found.external_ids.get(naming.OWNER_KEY), desired.owner),
+        *((f"external_ids:{key}", found.iface_ids.get(key), value) for key, value in desired.iface_ids.items()),
+    ]
+    if not (desired.waits_for_device and link is None):
+        pairs.append(("error", found.error or None, None))
+    items += [
+        DriftItem(subject=desired.name, attribute=attribute, observed=is_, desired=should)
+        for attribute, is_, should in pairs
+        if is_ != should
+    ]
+    if not (desired.waits_for_device and link is None) and (found.ofport or 0) <= 0:
+        items.append(
+            DriftItem(subject=desired.name, attribute="ofport", observed=found.ofport, desired="a number above 0")
+        )
+    return items
+
+
+def broken_pair(ends: tuple[Veth, Veth], observed: Observed) -> bool:
+    """Whether the two ends are not, both of them, each other's peer."""
+    return any(
+        not isinstance(link := observed.links.get(end.name), Veth) or link.peer != end.peer for end in ends
+    )

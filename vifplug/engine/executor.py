@@ -1,0 +1,100 @@
+"""Runs plans on a host: all or nothing for a plug, as far as it goes for an unplug. No decisions."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+
+from vifplug.engine.actions import Action, DeleteLinks, Plan
+from vifplug.engine.host import Host
+from vifplug.errors import PermissionDenied, TimedOut, VifplugError
+
+LOG = logging.getLogger(__name__)
+
+_UNDO_SETTLE_SECONDS = 2.0
+"""An undo waits for vswitchd too, but not for one that has just been found stuck."""
+
+
+class Journal:
+    """What a call has begun, so that it can be taken back: stages are noted before they run."""
+
+    def __init__(self, host: Host) -> None:
+        self._host = host
+        self._begun: list[tuple[Action, ...]] = []
+
+    def run(self, plan: Plan) -> None:
+        """Carry out a plan, stage by stage.
+
+        :raises VifplugError: for the first stage that failed; what was begun can be taken back with ``undo``.
+        """
+        for stage in plan.stages():
+            self._begun.append(stage)
+            self._host.apply(stage)
+            for action in stage:
+                LOG.info("%s", action)
+
+    def undo(self, cause: BaseException) -> list[VifplugError]:
+        """Take back everything that was begun, newest first, the failing stage included.
+
+        :param cause: why; after a time-out vswitchd is given only a moment.
+        :returns: what could not be taken back.
+        """
+        errors: list[VifplugError] = []
+        touched_ports = False
+        for stage in reversed(self._begun):
+            touched_ports |= stage[0].plane == "ports"
+            # What is not ours was not made by this call: the very stranger a step failed on.
+            errors += [error for error in undo_stage(self._host, stage) if not isinstance(error, PermissionDenied)]
+        if touched_ports and not isinstance(cause, TimedOut):
+            try:
+                self._host.settle(_UNDO_SETTLE_SECONDS)
+            except VifplugError as error:
+                LOG.warning("after an undo: %s", error)
+        self._begun.clear()
+        return errors
+
+
+def undo_stage(host: Host, stage: Sequence[Action]) -> list[VifplugError]:
+    """Take one stage back, newest action first, going on past errors."""
+    inverses = [inverse for action in reversed(stage) if (inverse := action.inverse()) is not None]
+    if not inverses:
+        return []
+    # Links that a stage made go as one group; settings of links that stay go back before that.
+    deletions = [action for action in inverses if isinstance(action, DeleteLinks)]
+    others = [action for action in inverses if not isinstance(action, DeleteLinks)]
+    gone = {link.name for action in deletions for link in action.links}
+    remaining = [action for action in others if action.subject not in gone]
+    group = [DeleteLinks(tuple(link for action in deletions for link in action.links))] if deletions else []
+    return teardown(host, [*remaining, *group])
+
+
+def teardown(host: Host, actions: Sequence[Action]) -> list[VifplugError]:
+    """Carry out actions as far as it goes: together, and where that fails one by one.
+
+    :returns: every error, in order.
+    """
+    errors: list[VifplugError] = []
+    for stage in Plan(tuple(actions)).stages():
+        try:
+            host.apply(stage)
+        except VifplugError as error:
+            parts = _parts(stage)
+            errors += [error] if len(parts) <= 1 else _one_by_one(host, parts)
+    return errors
+
+
+def _parts(stage: Sequence[Action]) -> list[Action]:
+    parts: list[Action] = []
+    for action in stage:
+        parts += [DeleteLinks((link,)) for link in action.links] if isinstance(action, DeleteLinks) else [action]
+    return parts
+
+
+def _one_by_one(host: Host, parts: Sequence[Action]) -> list[VifplugError]:
+    errors: list[VifplugError] = []
+    for action in parts:
+        try:
+            host.apply([action])
+        except VifplugError as error:
+            errors.append(error)
+    return errors

@@ -1,0 +1,66 @@
+"""The seam: what the engine needs of a host. The real one is ``vifplug.linux``; a fake one ships in tests/."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from vifplug.engine.actions import Action
+from vifplug.resources import Observed
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Scope:
+    """What to look at."""
+
+    links: frozenset[str] = field(default_factory=frozenset)
+    members_of: frozenset[str] = field(default_factory=frozenset)
+    """Linux bridges whose members are wanted."""
+    ports: frozenset[str] = field(default_factory=frozenset)
+    iface_ids: frozenset[str] = field(default_factory=frozenset)
+    owners: frozenset[str] = field(default_factory=frozenset)
+    """Owners of Port and QoS rows."""
+    everything: bool = False
+    """All links, and every row with a mark of ours."""
+    ovs: bool = True
+    """False: do not ask OVSDB."""
+
+
+class Host(Protocol):
+    """A host's links and OVS ports."""
+
+    def observe(self, scope: Scope) -> Observed:
+        """What is there.
+
+        :raises HostError: when it cannot be read.
+        """
+        ...
+
+    def apply(self, actions: Sequence[Action]) -> None:
+        """Carry out actions of ONE plane: links in one privileged call, or ports in one transaction.
+
+        :raises VifplugError: for the first that failed, its ``step`` the action's text. Links made before it stay;
+            ports are all or none.
+        """
+        ...
+
+    def settle(self, seconds: float | None = None) -> None:
+        """Return once vswitchd has carried out our last transaction.
+
+        :param seconds: how long to wait; by default the configured time.
+        :raises TimedOut: when it has not.
+        """
+        ...
+
+    def ensure_running(self) -> None:
+        """Start the privileged side anew, if it died since the last call.
+
+        :raises HelperDied: when it cannot be started.
+        """
+        ...
+
+    @property
+    def session(self) -> int:
+        """The number of the session whose lock this host's caller and helper hold."""
+        ...

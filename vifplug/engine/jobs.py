@@ -1,0 +1,123 @@
+"""From a request and a record to what should be there. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+
+from vifplug.drivers.contract import Driver, Options
+from vifplug.drivers.registry import driver_for
+from vifplug.engine.host import Scope
+from vifplug.engine.planner import Request
+from vifplug.errors import Conflict
+from vifplug.model import Vif
+from vifplug.resources import Bridge, Inventory, Link, Observed, OvsPort, Resource
+from vifplug.store import Record
+
+_KEPT = ("instance", "create_tap", "tap_owner", "multiqueue", "isolate")
+"""What a request may leave unsaid; a recorded VIF keeps its own."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Job:
+    """One VIF's request with everything filled in, and what it asks of the host."""
+
+    vif: Vif
+    driver: Driver
+    desired: tuple[Resource, ...]
+    """As the driver describes it; not yet resolved."""
+    record: Record | None
+    asked_datapath: str | None = None
+
+    @property
+    def recorded(self) -> Inventory:
+        """What was built before."""
+        return Inventory(self.record.resources if self.record else ())
+
+    @property
+    def identities(self) -> set[str]:
+        """Whose locks the work needs: the VIF's, and those of what it shares."""
+        everything = (*self.desired, *self.recorded.items)
+        return {self.vif.id} | {resource.owner for resource in everything}
+
+    def request(self, resolved: tuple[Resource, ...]) -> Request:
+        """The planner's view of it."""
+        return Request(vif_id=self.vif.id, desired=resolved, recorded=self.recorded)
+
+
+def job(vif: Vif, record: Record | None, options: Options) -> Job:
+    """A request with what it does not say filled in from the record, else from the configuration.
+
+    :raises InputError: when there is no driver, or it lacks something.
+    :raises Conflict: when the VIF is plugged as another vif_type.
+    """
+    driver = driver_for(vif.vif_type, vif.id)
+    if record is not None and record.vif.vif_type != vif.vif_type:
+        raise Conflict(
+            f"VIF {vif.id} is plugged as {record.vif.vif_type!r} and cannot become {vif.vif_type!r} in place; unplug it "
+            "first",
+            vif.id,
+        )
+    complete = _completed(vif, record.vif if record else None, driver, options)
+    return Job(
+        vif=complete,
+        driver=driver,
+        desired=tuple(driver.resources(complete, options)),
+        record=record,
+        asked_datapath=vif.network.datapath_type,
+    )
+
+
+def _completed(vif: Vif, known: Vif | None, driver: Driver, options: Options) -> Vif:
+    network = vif.network.model_dump(exclude={"datapath_type"})
+    names = vif.names.model_dump()
+    fields = {name: getattr(vif, name) for name in _KEPT}
+    if known is not None:
+        network = _filled(network, known.network.model_dump())
+        names = _filled(names, known.names.model_dump())
+        fields = _filled(fields, {name: getattr(known, name) for name in _KEPT})
+    network = _filled(network, {"mtu": options.mtu})
+    fields = _filled(fields, {"create_tap": driver.makes_tap, "isolate": options.isolate})
+    draft = vif.model_copy(
+        update={
+            **fields,
+            "network": vif.network.model_copy(update={**network, "datapath_type": None}),
+            "names": vif.names.model_copy(update=names),
+        }
+    )
+    return draft.model_copy(update={"network": draft.network.model_copy(update={"bridge": driver.switch(draft, options)})})
+
+
+def _filled(values: dict[str, object], defaults: dict[str, object]) -> dict[str, object]:
+    return {key: defaults.get(key) if value is None else value for key, value in values.items()}
+
+
+def scope_of(desired: Iterable[Resource], owners: Iterable[str], guests: Iterable[str] = ()) -> Scope:
+    """What to look at for some resources, and for the taps their guests open."""
+    resources = list(desired)
+    links = {resource.name for resource in resources if isinstance(resource, Link)}
+    masters = {resource.master for resource in resources if isinstance(resource, Link) and resource.master}
+    ports = {resource.name for resource in resources if isinstance(resource, OvsPort)}
+    iface_ids = {resource.owner for resource in resources if isinstance(resource, OvsPort)}
+    bridges = {resource.name for resource in resources if isinstance(resource, Bridge)}
+    return Scope(
+        links=frozenset(links | masters | ports | set(guests)),
+        members_of=frozenset(bridges | masters),
+        ports=frozenset(ports),
+        iface_ids=frozenset(iface_ids),
+        owners=frozenset(owners),
+        ovs=bool(ports),
+    )
+
+
+def built(resolved: Sequence[Resource], observed: Observed) -> tuple[Resource, ...]:
+    """Resources as they go into the record: links with their ifindex, ports with their row's UUID."""
+    made: list[Resource] = []
+    for resource in resolved:
+        if isinstance(resource, OvsPort):
+            found = observed.ports.get(resource.name)
+            made.append(replace(resource, uuid=found.uuid if found else None))
+        else:
+            link = observed.links.get(resource.name)
+            made.append(replace(resource, ifindex=link.ifindex if link else None))
+    return tuple(made)

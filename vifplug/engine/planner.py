@@ -1,0 +1,380 @@
+"""Plans: from desired and observed to an ordered tuple of actions. Pure; every ordering rule lives here.
+
+The order of a plug, and why:
+
+1. ports, then links, that are no longer wanted or are broken: a name must be free before it is made again;
+2. bridges before veths and taps, which join them in the message that follows their creation;
+3. settings behind creations (the kernel takes some of them only then), a bridge's MTU behind its members
+   (LP 1399064); the privileged side puts sysctls and offloads before "up", so that no link is up and noisy;
+4. ports last, all in one transaction: vswitchd never looks for a device that is not there yet.
+
+The order of an unplug: ports first, so that vswitchd lets go of devices while they still exist; then
+links; a shared bridge only with its last VIF, and only when nobody else's link is on it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+
+from vifplug import naming
+from vifplug.engine import actions, drift, ownership
+from vifplug.engine.actions import Action, Plan
+from vifplug.errors import BridgeMissing, Conflict
+from vifplug.reports import DriftItem
+from vifplug.resources import DEAD_VLAN, Bridge, Inventory, Link, Observed, OvsPort, Resource, Tap, Veth
+
+_MADE_WITH: Mapping[type[Link], tuple[str, ...]] = {
+    Bridge: ("alias", "address", "mtu", "stp", "forward_delay", "ageing_time", "multicast_snooping"),
+    Veth: ("alias", "address", "mtu", "master", "peer"),
+    Tap: ("alias", "address", "mtu", "disable_ipv6", "accept_ra", "uid", "gid", "multiqueue", "persistent"),
+}
+"""What a creation brings along; the rest is set behind it."""
+_IPV6_MTU = 1280
+"""Below it a link has no IPv6 at all, and none of its settings (addrconf_notify)."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Request:
+    """What one VIF should become."""
+
+    vif_id: str
+    desired: tuple[Resource, ...]
+    recorded: Inventory = field(default_factory=Inventory)
+    """What its record says was built; empty for a new VIF."""
+
+    @property
+    def obsolete_links(self) -> tuple[Link, ...]:
+        """Links that were built and are no longer wanted. A shared bridge is not one VIF's to drop."""
+        wanted = {resource.name for resource in self.desired if isinstance(resource, Link)}
+        return tuple(
+            link
+            for link in self.recorded.links.values()
+            if link.name not in wanted and not (isinstance(link, Bridge) and link.shared)
+        )
+
+
+def resolve(desired: Iterable[Resource], observed: Observed) -> tuple[Resource, ...]:
+    """Fill in what depends on the host: the OVS bridge's own datapath decides about offloads and QoS.
+
+    A network's bridge that somebody else made is joined as it is, so it drops out of what is desired.
+
+    :raises BridgeMissing: when an OVS bridge is not there.
+    """
+    resolved: list[Resource] = []
+    for resource in desired:
+        if isinstance(resource, OvsPort):
+            if resource.bridge not in observed.bridges:
+                raise BridgeMissing(
+                    f"no OVS bridge {resource.bridge!r} for VIF {resource.owner}; create it first: vifplug never makes one",
+                    resource.bridge,
+                )
+            kernel = not observed.bridges[resource.bridge].userspace
+            resolved.append(replace(resource, qos_type=resource.qos_type if kernel else None))
+        elif isinstance(resource, Veth) and resource.port_bridge in observed.bridges:
+            userspace = observed.bridges[resource.port_bridge].userspace
+            resolved.append(replace(resource, tx_checksum=False if userspace else None))
+        elif not is_foreign_bridge(resource, observed):
+            resolved.append(resource)
+    return tuple(resolved)
+
+
+def is_foreign_bridge(resource: Resource, observed: Observed) -> bool:
+    """Whether a network's bridge was made by somebody else: used, never changed."""
+    if not isinstance(resource, Bridge) or not resource.shared:
+        return False
+    found = observed.links.get(resource.name)
+    return isinstance(found, Bridge) and not found.owner and not ownership.is_ours(found, resource, None)
+
+
+def plan_plug(requests: Sequence[Request], observed: Observed) -> Plan:
+    """What makes every request's VIF as desired, in one plan.
+
+    :param requests: with resolved resources.
+    :raises Conflict: when another VIF or a stranger holds a name or an identity.
+    """
+    _refuse_shared_names(requests)
+    draft = _Draft()
+    for request in requests:
+        _refuse_strangers(request, observed)
+        _plan_links(request, observed, draft)
+        _plan_ports(request, observed, draft)
+        _plan_obsolete(request, observed, draft)
+    return draft.plan()
+
+
+@dataclass(slots=True)
+class _Draft:
+    """The parts of a plan, kept apart until they are put in order."""
+
+    dropped_ports: list[Action] = field(default_factory=list)
+    dropped_links: list[Link] = field(default_factory=list)
+    bridges: dict[str, Action] = field(default_factory=dict)
+    creations: list[Action] = field(default_factory=list)
+    settings: dict[str, Action] = field(default_factory=dict)
+    ports: list[Action] = field(default_factory=list)
+
+    def plan(self) -> Plan:
+        drop = [actions.DeleteLinks(tuple(self.dropped_links))] if self.dropped_links else []
+        return Plan(
+            (
+                *self.dropped_ports,
+                *drop,
+                *self.bridges.values(),
+                *self.creations,
+                *self.settings.values(),
+                *self.ports,
+            )
+        )
+
+
+def _refuse_shared_names(requests: Sequence[Request]) -> None:
+    holders: dict[str, str] = {}
+    for request in requests:
+        for resource in request.desired:
+            if isinstance(resource, OvsPort):
+                continue
+            other = holders.setdefault(resource.name, resource.owner)
+            if other != resource.owner:
+                raise Conflict(
+                    f"{ownership.owner_in_words(other)} and {ownership.owner_in_words(resource.owner)} of one request would "
+                    f"both have a device {resource.name!r}; give one of them explicit names",
+                    resource.name,
+                )
+
+
+def _refuse_strangers(request: Request, observed: Observed) -> None:
+    links, ports = request.recorded.links, request.recorded.ports
+    for resource in request.desired:
+        if isinstance(resource, OvsPort):
+            _refuse_foreign_port(resource, ports.get(resource.name), observed)
+            continue
+        found = observed.links.get(resource.name)
+        known_link = links.get(resource.name)
+        if found is None or ownership.is_ours(found, resource, known_link):
+            continue
+        if not ownership.is_adoptable(found, resource, known_link):
+            raise Conflict(
+                f"device {resource.name!r} for {ownership.owner_in_words(resource.owner)} is held by "
+                f"{ownership.holder(found)}; it was left alone",
+                resource.name,
+            )
+
+
+def _refuse_foreign_port(port: OvsPort, known: OvsPort | None, observed: Observed) -> None:
+    found, link = observed.ports.get(port.name), observed.links.get(port.name)
+    if found is not None and not ownership.port_is_ours(found, port.owner, link, known):
+        whose = ownership.owner_in_words(found.owner) if found.owner else "a stranger"
+        said = found.iface_ids.get("iface-id")
+        raise Conflict(
+            f"OVS port {port.name!r} for VIF {port.owner} is held by {whose} on bridge {found.bridge!r}"
+            f"{f' (iface-id {said})' if said else ''}; it was left alone",
+            port.name,
+        )
+    for name in observed.iface_ids.get(port.iface_ids["iface-id"], ()):
+        other = observed.ports.get(name)
+        if name != port.name and (other is None or other.owner != port.owner):
+            raise Conflict(
+                f"OVS interface {name!r} already carries iface-id {port.owner}; two of them would fight for one "
+                "identity, and it is not vifplug's to remove",
+                name,
+            )
+
+
+def _plan_links(request: Request, observed: Observed, draft: _Draft) -> None:
+    known = request.recorded.links
+    ends: dict[str, Veth] = {link.name: link for link in request.desired if isinstance(link, Veth)}
+    for link in (resource for resource in request.desired if isinstance(resource, Link)):
+        found = observed.links.get(link.name)
+        if isinstance(link, Veth) and link.peer in ends:
+            pair = (link, ends[link.peer])
+            if drift.broken_pair(pair, observed):
+                if link.name < link.peer:
+                    _remake_pair(pair, known, observed, draft)
+                _set_new(link, draft)
+                continue
+        if isinstance(link, Tap) and isinstance(found, Tap) and found.multiqueue != link.multiqueue:
+            _refuse_tap_in_use(link, found)
+            draft.dropped_links.append(replace(link, ifindex=found.ifindex))
+            found = None
+        if found is None:
+            _create(link, draft)
+            _set_new(link, draft)
+        else:
+            _set_changed(link, found, known.get(link.name), draft)
+
+
+def _remake_pair(pair: tuple[Veth, Veth], known: Mapping[str, Link], observed: Observed, draft: _Draft) -> None:
+    for end in pair:
+        found = observed.links.get(end.name)
+        if found is None:
+            continue
+        if not ownership.is_ours(found, end, known.get(end.name)):
+            raise Conflict(
+                f"device {end.name!r} of VIF {end.owner} was made again by somebody else without its peer; delete it "
+                "(ip link del), then repair",
+                end.name,
+            )
+        draft.dropped_links.append(replace(end, ifindex=found.ifindex))
+    draft.creations.append(actions.CreateVeth(*pair))
+
+
+def _refuse_tap_in_use(link: Tap, found: Tap) -> None:
+    if found.carrier:
+        raise Conflict(
+            f"tap {link.name!r} of VIF {link.owner} is open in a guest with multiqueue={str(found.multiqueue).lower()}; "
+            f"it cannot become {str(link.multiqueue).lower()} before the guest closes it",
+            link.name,
+        )
+
+
+def _create(link: Link, draft: _Draft) -> None:
+    if isinstance(link, Bridge):
+        earlier = draft.bridges.get(link.name)
+        if isinstance(earlier, actions.CreateBridge) and (earlier.bridge.mtu or 0) > (link.mtu or 0):
+            # Another VIF of this plan shares the bridge: the larger MTU holds.
+            return
+        draft.bridges[link.name] = actions.CreateBridge(link)
+    elif isinstance(link, Tap):
+        draft.creations.append(actions.CreateTap(link))
+
+
+def _set_new(link: Link, draft: _Draft) -> None:
+    made_with = _MADE_WITH[type(link)]
+    changes = tuple(
+        (attribute, None, getattr(link, attribute))
+        for attribute in link.compared
+        if attribute not in made_with and getattr(link, attribute) is not None
+    )
+    draft.settings[link.name] = actions.SetLink(link, changes)
+
+
+def _set_changed(link: Link, found: Link, known: Link | None, draft: _Draft) -> None:
+    items = [
+        item for item in drift.of_link(link, found, known) if item.attribute not in ("ifindex", "peer", "persistent")
+    ]
+    if not items:
+        return
+    changes = [(item.attribute, item.observed, item.desired) for item in items]
+    if found.mtu is not None and link.mtu is not None and found.mtu < _IPV6_MTU <= link.mtu:
+        # The link gets its IPv6 back with the MTU, and with the kernel's defaults.
+        named = {attribute for attribute, _before, _after in changes}
+        changes += [(key, getattr(found, key), getattr(link, key)) for key in ("disable_ipv6", "accept_ra") if key not in named]
+    adopt = not ownership.is_ours(found, link, known) or not found.owner
+    earlier = draft.settings.get(link.name)
+    if isinstance(earlier, actions.SetLink):
+        # Another VIF of this plan shares the bridge.
+        changes = [*earlier.changes, *(change for change in changes if change[0] not in {c[0] for c in earlier.changes})]
+    draft.settings[link.name] = actions.SetLink(link, tuple(changes), adopt)
+
+
+def _plan_ports(request: Request, observed: Observed, draft: _Draft) -> None:
+    for port in (resource for resource in request.desired if isinstance(resource, OvsPort)):
+        found = observed.ports.get(port.name)
+        if found is None:
+            draft.ports.append(actions.AddPort(_isolated(port)))
+            continue
+        items = drift.of_port(port, observed, request.recorded.ports.get(port.name))
+        if found.bridge != port.bridge:
+            draft.ports.append(actions.MovePort(port, found.bridge))
+        _set_ids(port, items, draft)
+        if _must_reattach(request, port, observed, draft) and found.bridge == port.bridge:
+            draft.ports.append(actions.ReattachPort(port))
+
+
+def _isolated(port: OvsPort) -> OvsPort:
+    """A new port that must not talk yet: tag 4095 alone would let untagged frames through (LP 1930414)."""
+    return replace(port, tag=DEAD_VLAN, vlan_mode="trunk", trunks=(DEAD_VLAN,)) if port.isolate else port
+
+
+def _set_ids(port: OvsPort, items: Sequence[DriftItem], draft: _Draft) -> None:
+    prefix = "external_ids:"
+    ids = [(item.attribute.removeprefix(prefix), item) for item in items if item.attribute.startswith(prefix)]
+    marks = tuple((key, item.observed, item.desired) for key, item in ids if key == naming.OWNER_KEY)
+    others = tuple((key, item.observed, item.desired) for key, item in ids if key != naming.OWNER_KEY)
+    if marks or others:
+        draft.ports.append(actions.SetPort(port, iface_changes=others, port_changes=marks))
+
+
+def _must_reattach(request: Request, port: OvsPort, observed: Observed, draft: _Draft) -> bool:
+    """Whether vswitchd holds a device that is gone: the link decides, not the row, which goes on looking right."""
+    found, link = observed.ports[port.name], observed.links.get(port.name)
+    made = {name for action in draft.creations for name in _names_made(action)}
+    if port.name in made:
+        return True
+    if link is None:
+        return False
+    known = request.recorded.links.get(port.name)
+    remade = known is not None and known.ifindex != link.ifindex
+    return remade or bool(found.error) or (found.ofport or 0) <= 0
+
+
+def _names_made(action: Action) -> tuple[str, ...]:
+    match action:
+        case actions.CreateVeth(near=near, far=far):
+            return near.name, far.name
+        case actions.CreateTap(tap=tap):
+            return (tap.name,)
+        case _:
+            return ()
+
+
+def _plan_obsolete(request: Request, observed: Observed, draft: _Draft) -> None:
+    """What the record holds and the request no longer wants, and ports of ours under other names."""
+    wanted = {resource.name for resource in request.desired if isinstance(resource, OvsPort)}
+    draft.dropped_ports += [
+        actions.DeletePort(port)
+        for port in observed.ports.values()
+        if port.owner == request.vif_id and port.name not in wanted
+    ]
+    draft.dropped_links += [
+        link
+        for link in request.obsolete_links
+        if (found := observed.links.get(link.name)) and ownership.is_ours(found, link, link)
+    ]
+
+
+def plan_unplug(
+    built: Inventory, owners: Collection[str], observed: Observed, shared_with: Collection[str]
+) -> Plan:
+    """What takes resources away again, as far as they are there and ours.
+
+    :param built: what records say was built.
+    :param owners: the VIFs that go.
+    :param shared_with: owners (``net:...``) whose bridges other VIFs still use.
+    """
+    links, known = built.links, built.ports
+    gone_ports = [
+        port
+        for port in observed.ports.values()
+        if port.owner in owners
+        or (
+            port.name in known
+            and ownership.port_is_ours(port, known[port.name].owner, observed.links.get(port.name), known[port.name])
+        )
+    ]
+    # Whose row it is the privileged side checks by the owner it is given.
+    deletions: list[Action] = [
+        actions.DeletePort(replace(port, owner=known[port.name].owner if port.name in known else port.owner))
+        for port in gone_ports
+    ]
+    deletions += [actions.DeleteQos(owner) for owner in sorted({qos.owner for qos in observed.qos} & set(owners))]
+    leaving = [
+        replace(link, ifindex=observed.links[link.name].ifindex)
+        for link in links.values()
+        if link.name in observed.links
+        and ownership.is_ours(observed.links[link.name], link, link)
+        and not (isinstance(link, Bridge) and link.shared)
+    ]
+    names = {link.name for link in leaving}
+    leaving += [
+        replace(bridge, ifindex=observed.links[bridge.name].ifindex)
+        for bridge in links.values()
+        if isinstance(bridge, Bridge)
+        and bridge.shared
+        and bridge.owner not in shared_with
+        and bridge.name in observed.links
+        and ownership.is_ours(observed.links[bridge.name], bridge, bridge)
+        and not set(observed.members.get(bridge.name, ())) - names
+    ]
+    return Plan((*deletions, *([actions.DeleteLinks(tuple(leaving))] if leaving else [])))

@@ -1,0 +1,223 @@
+"""From records and what was observed to reports. Pure, but for looking a record up."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
+
+from vifplug import store as stores
+from vifplug.drivers.contract import Driver
+from vifplug.drivers.registry import driver_for
+from vifplug.engine import drift, planner
+from vifplug.errors import BridgeMissing, UnknownVif
+from vifplug.reports import (
+    DRIFTED,
+    PLUGGED,
+    PLUGGING,
+    UNPLUGGED,
+    UNPLUGGING,
+    DriftItem,
+    Hop,
+    PathReport,
+    VifCheck,
+    VifReport,
+)
+from vifplug.resources import Bridge, Inventory, Link, Observed, OvsPort, Resource, Tap
+from vifplug.store import Intent, Record, Store
+
+_IN_BETWEEN = {stores.PLUG: PLUGGING, stores.UNPLUG: UNPLUGGING}
+
+
+def known(store: Store, vif_id: str) -> Record:
+    """The record of a VIF.
+
+    :raises UnknownVif: when there is none.
+    """
+    record = store.record(vif_id)
+    if record is None:
+        raise UnknownVif(f"VIF {vif_id} is not plugged on this host; 'vifplug list' shows those that are", vif_id)
+    return record
+
+
+def check(record: Record, observed: Observed, intent: Intent | None = None) -> VifCheck:
+    """How a recorded VIF is."""
+    if intent is not None:
+        return VifCheck(id=record.id, state=_IN_BETWEEN[intent.verb])
+    items = drift_of(record, observed)
+    return VifCheck(id=record.id, state=DRIFTED if items else record.state, drift=items)
+
+
+def drift_of(record: Record, observed: Observed) -> list[DriftItem]:
+    """How a recorded VIF differs from what was built."""
+    built = Inventory(record.resources)
+    try:
+        desired = planner.resolve(record.resources, observed)
+    except BridgeMissing as error:
+        links = [item for item in record.resources if isinstance(item, Link)]
+        missing = DriftItem(subject=error.subject, attribute=drift.PRESENT, observed=False, desired=True)
+        return [missing, *drift.differences(links, observed, built)]
+    return drift.differences(desired, observed, built)
+
+
+def report(
+    record: Record, driver: Driver, observed: Observed, *, state: str | None = None, warnings: Sequence[str] = ()
+) -> VifReport:
+    """A recorded VIF as it is."""
+    vif = record.vif
+    guest = driver.guest_link(vif)
+    ours = {item.name for item in record.resources if isinstance(item, Tap)}
+    return VifReport(
+        id=vif.id,
+        state=state or record.state,
+        vif_type=vif.vif_type,
+        address=vif.address,
+        mtu=vif.network.mtu,
+        bridge=vif.network.bridge,
+        network=vif.network.id,
+        instance=vif.instance.model_dump() if vif.instance else None,
+        devices=[_device(item, observed) for item in record.resources if isinstance(item, Link)],
+        ports=[_port(item, observed) for item in record.resources if isinstance(item, OvsPort)],
+        waiting_for=guest if guest not in ours and guest not in observed.links else None,
+        error=record.error,
+        updated_at=record.updated_at,
+        warnings=warnings,
+    )
+
+
+def _device(built: Link, observed: Observed) -> dict[str, Any]:
+    found = observed.links.get(built.name)
+    return {
+        "name": built.name,
+        "kind": built.kind,
+        "mtu": found.mtu if found else None,
+        "up": found.up if found else None,
+        "master": found.master if found else None,
+        "ifindex": found.ifindex if found else None,
+    }
+
+
+def _port(built: OvsPort, observed: Observed) -> dict[str, Any]:
+    found = observed.ports.get(built.name)
+    return {
+        "bridge": found.bridge if found else built.bridge,
+        "name": built.name,
+        "ofport": found.ofport if found else None,
+        "tag": found.tag if found else None,
+    }
+
+
+def recorded(record: Record, observed: Observed | None, intent: Intent | None) -> VifReport:
+    """A recorded VIF for ``list`` and ``show``; without an observation, as recorded."""
+    driver = driver_for(record.vif.vif_type, record.id)
+    if observed is None:
+        return report(record, driver, Observed(), state=_IN_BETWEEN[intent.verb] if intent else record.state)
+    return report(record, driver, observed, state=check(record, observed, intent).state)
+
+
+def unplugged(vif_id: str, record: Record | None, warnings: Sequence[str]) -> VifReport:
+    """What ``unplug`` answers for a VIF that is gone."""
+    if record is None:
+        return VifReport(id=vif_id, state=UNPLUGGED, warnings=warnings)
+    vif = record.vif
+    return VifReport(
+        id=vif_id,
+        state=UNPLUGGED,
+        vif_type=vif.vif_type,
+        address=vif.address,
+        mtu=vif.network.mtu,
+        bridge=vif.network.bridge,
+        network=vif.network.id,
+        instance=vif.instance.model_dump() if vif.instance else None,
+        updated_at=stores.now(),
+        warnings=warnings,
+    )
+
+
+def path(record: Record, observed: Observed) -> PathReport:
+    """The VIF's path, hop by hop from the guest."""
+    driver = driver_for(record.vif.vif_type, record.id)
+    items = drift_of(record, observed)
+    view = report(record, driver, observed, state=DRIFTED if items else PLUGGED)
+    guest = driver.guest_link(record.vif)
+    hops = [Hop(name=record.vif.address, kind="guest", state="unknown", note=_guest_note(record))]
+    if guest not in {item.name for item in record.resources if isinstance(item, Link)}:
+        hops.append(_link_hop(guest, "tap", observed, []))
+    hops += [_hop(item, observed, items) for item in record.resources]
+    hops += _switches(record, observed)
+    return PathReport(vif=view, hops=_joined(hops, observed))
+
+
+def _guest_note(record: Record) -> str:
+    instance = record.vif.instance
+    return "" if instance is None else f"instance {instance.name or instance.uuid}"
+
+
+def _hop(item: Resource, observed: Observed, items: Sequence[DriftItem]) -> Hop:
+    mine = [one for one in items if one.subject == item.name]
+    if isinstance(item, OvsPort):
+        port_items = [one for one in mine if one.attribute in ("bridge", "owner", "error", "ofport") or ":" in one.attribute]
+        return _port_hop(item, observed, port_items)
+    return _link_hop(item.name, item.kind, observed, mine)
+
+
+def _link_hop(name: str, kind: str, observed: Observed, items: Sequence[DriftItem]) -> Hop:
+    found = observed.links.get(name)
+    if found is None:
+        return Hop(name=name, kind=kind, state="waiting" if not items and kind == "tap" else "missing", drift=tuple(items))
+    note = f"in {found.master}" if found.master else ""
+    return Hop(
+        name=name, kind=kind, state="up" if found.up else "down", mtu=found.mtu, note=note, drift=tuple(items)
+    )
+
+
+def _port_hop(item: OvsPort, observed: Observed, items: Sequence[DriftItem]) -> Hop:
+    found = observed.ports.get(item.name)
+    if found is None:
+        return Hop(name=item.name, kind="ovs-port", state="missing", drift=tuple(items))
+    waits = item.waits_for_device and item.name not in observed.links
+    words = [f"ofport {found.ofport}"] if (found.ofport or 0) > 0 else []
+    words += [f"tag {found.tag}"] if found.tag is not None else []
+    words += [found.error] if found.error and not waits else []
+    state = "waiting" if waits else "error" if found.error or (found.ofport or 0) <= 0 else "up"
+    return Hop(name=item.name, kind="ovs-port", state=state, note=", ".join(words), drift=tuple(items))
+
+
+def _switches(record: Record, observed: Observed) -> list[Hop]:
+    """The OVS bridge behind the port, or a network's bridge that somebody else made."""
+    hops = []
+    for port in (item for item in record.resources if isinstance(item, OvsPort)):
+        bridge = observed.bridges.get(port.bridge)
+        note = f"datapath {bridge.datapath_type or 'system'}" if bridge else "no such OVS bridge"
+        hops.append(Hop(name=port.bridge, kind="ovs-bridge", state="up" if bridge else "missing", note=note))
+    own = {item.name for item in record.resources}
+    switch = record.vif.network.bridge
+    if not hops and switch and switch not in own:
+        hops.append(_link_hop(switch, "bridge", observed, []))
+    return hops
+
+
+def _joined(hops: Sequence[Hop], observed: Observed) -> tuple[Hop, ...]:
+    """Each hop with whether it meets the next one."""
+    joined = []
+    for hop, following in zip(hops, [*hops[1:], None], strict=True):
+        joined.append(hop if following is None else replace(hop, joined=_meet(hop, following, observed)))
+    return tuple(joined)
+
+
+def _meet(hop: Hop, following: Hop, observed: Observed) -> bool:
+    near, far = observed.links.get(hop.name), observed.links.get(following.name)
+    if hop.kind == "guest":
+        return near is None or following.state not in ("missing",)
+    if following.kind == "ovs-port":
+        return following.state not in ("missing", "error") and hop.name == following.name
+    if hop.kind == "ovs-port":
+        port = observed.ports.get(hop.name)
+        return port is not None and port.bridge == following.name
+    if near is None or far is None:
+        return False
+    if isinstance(far, Bridge) and not isinstance(near, Bridge):
+        return near.master == far.name
+    if isinstance(near, Bridge):
+        return far.master == near.name
+    return getattr(near, "peer", None) == far.name

@@ -1,0 +1,259 @@
+"""The real host: actions become privileged verbs, what they answer becomes resources. No policy.
+
+The only importer of ``vifplug.privileged``.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from vifplug import naming
+from vifplug.config import Settings
+from vifplug.engine import actions
+from vifplug.engine.actions import Action
+from vifplug.engine.host import Scope
+from vifplug.errors import VifplugError
+from vifplug.locks import Session
+from vifplug.privileged import links as link_verbs
+from vifplug.privileged import netlink, ovsdb, reading
+from vifplug.privileged.channel import Channel
+from vifplug.resources import Bridge, Link, Observed, OvsBridge, OvsPort, Qos, Tap, Veth
+
+_LINK_CALL_SECONDS = 60.0
+"""Netlink answers at once; deleting many bridges waits for RCU grace periods."""
+_MARGIN_SECONDS = 5.0
+"""The helper's own deadlines pass first."""
+_COMMON = ("name", "ifindex", "alias", "address", "mtu", "master", "up", "promiscuous", "carrier", "disable_ipv6", "accept_ra")
+_OF_KIND: Mapping[str, tuple[type[Link], tuple[str, ...]]] = {
+    "bridge": (
+        Bridge,
+        ("stp", "forward_delay", "ageing_time", "multicast_snooping", "arp_ignore", "arp_announce"),
+    ),
+    "veth": (Veth, ("peer", "tx_checksum")),
+    "tap": (Tap, ("uid", "gid", "multiqueue", "persistent")),
+}
+
+
+class LinuxHost:
+    """This machine's kernel (the network namespace we are in) and its Open vSwitch.
+
+    :param session: whose lock the helper is to hold as well.
+    :raises HelperDied: when the helper cannot be started.
+    """
+
+    def __init__(self, settings: Settings, session: Session) -> None:
+        self._settings = settings
+        self._session = session
+        self._reader = netlink.LinkSocket()
+        self._next_cfg: int | None = None
+        self._channel = self._started()
+
+    def _started(self) -> Channel:
+        arguments = ["--hold", f"{self._session.path}:{self._session.number}"]
+        if self._settings.config_file:
+            arguments += ["--config-file", self._settings.config_file]
+        return Channel(
+            dict(self._settings.privileged), self._settings.connection, self._settings.timeout, arguments
+        )
+
+    @property
+    def session(self) -> int:
+        """The number of the session whose lock this host's caller and helper hold."""
+        return self._session.number
+
+    @property
+    def helper_pid(self) -> int:
+        """The privileged helper's pid."""
+        return self._channel.pid
+
+    def close(self) -> None:
+        """End the helper."""
+        self._channel.close()
+        self._reader.close()
+
+    def ensure_running(self) -> None:
+        """Start a helper anew if the last one died: between calls only, never in the middle of one."""
+        if not self._channel.running:
+            self._channel.close()
+            self._channel = self._started()
+
+    def _call(self, verb: Any, *arguments: Any, seconds: float) -> Any:
+        return self._channel.call(verb, *arguments, timeout=seconds + _MARGIN_SECONDS)
+
+    # -- observe ------------------------------------------------------------------------------------------
+
+    def observe(self, scope: Scope) -> Observed:
+        """What is there: links read by ourselves, rows by the helper."""
+        rows = self._rows(scope)
+        if scope.everything:
+            found = reading.all_links(self._reader)
+            members = _members(found)
+        else:
+            names = scope.links | {port["name"] for port in rows["ports"]}
+            found = reading.links(self._reader, sorted(names))
+            members = self._members_of(scope, found)
+        ports = [_port(row) for row in rows["ports"]]
+        return Observed(
+            links={name: _link(link) for name, link in found.items()},
+            members=members,
+            bridges={name: OvsBridge(name=name, datapath_type=kind) for name, kind in rows["bridges"].items()},
+            ports={port.name: port for port in ports},
+            iface_ids={iface_id: tuple(names) for iface_id, names in rows["iface_ids"].items()},
+            qos=tuple(Qos(**row) for row in rows["qos"]),
+        )
+
+    def _rows(self, scope: Scope) -> dict[str, Any]:
+        wanted = scope.ovs and (scope.ports or scope.iface_ids or self._has_ovs())
+        if not wanted:
+            return {"bridges": {}, "ports": [], "iface_ids": {}, "qos": []}
+        answer: dict[str, Any] = self._call(
+            ovsdb.read,
+            sorted(scope.ports),
+            sorted(scope.iface_ids),
+            sorted(scope.owners),
+            scope.everything,
+            seconds=2 * self._settings.timeout,
+        )
+        return answer
+
+    def _has_ovs(self) -> bool:
+        """Whether an OVSDB socket is there at all: a host of plain bridges has none, and needs none."""
+        local = [remote.partition(":")[2] for remote in self._settings.connection if remote.startswith("unix:")]
+        return len(local) < len(self._settings.connection) or any(os.path.exists(path) for path in local)
+
+    def _members_of(self, scope: Scope, found: Mapping[str, Mapping[str, Any]]) -> dict[str, tuple[str, ...]]:
+        return {
+            name: tuple(sorted(reading.all_links(self._reader, master=found[name]["ifindex"])))
+            for name in scope.members_of
+            if name in found and found[name]["kind"] == "bridge"
+        }
+
+    # -- apply --------------------------------------------------------------------------------------------
+
+    def apply(self, stage: Sequence[Action]) -> None:
+        """One stage: one privileged call, and for ports one transaction."""
+        try:
+            if stage[0].plane == "links":
+                operations = [_link_operation(action) for action in stage]
+                self._call(link_verbs.apply, operations, seconds=_LINK_CALL_SECONDS)
+            else:
+                operations = [_port_operation(action) for action in stage]
+                self._next_cfg = self._call(ovsdb.change, operations, seconds=2 * self._settings.timeout)
+        except VifplugError as error:
+            raise _named(error, stage) from error
+
+    def settle(self, seconds: float | None = None) -> None:
+        """Wait until vswitchd has carried out our last transaction; once it has, there is nothing to wait for."""
+        if self._next_cfg is None:
+            return
+        patience = self._settings.timeout if seconds is None else min(seconds, self._settings.timeout)
+        next_cfg, self._next_cfg = self._next_cfg, None
+        self._call(ovsdb.wait, next_cfg, patience, seconds=patience)
+
+
+def _named(error: VifplugError, stage: Sequence[Action]) -> VifplugError:
+    """The error with its step in the plan's own words; the link verbs number theirs."""
+    if error.step.isdigit() and int(error.step) < len(stage):
+        action = stage[int(error.step)]
+        return type(error)(error.message, error.subject or action.subject, str(action))
+    return error.at_step("; ".join(str(action) for action in stage), stage[0].subject)
+
+
+def _members(found: Mapping[str, Mapping[str, Any]]) -> dict[str, tuple[str, ...]]:
+    members: dict[str, list[str]] = {name: [] for name, link in found.items() if link["kind"] == "bridge"}
+    for name, link in found.items():
+        if link["master"] in members:
+            members[link["master"]].append(name)
+    return {name: tuple(sorted(names)) for name, names in members.items()}
+
+
+def _link(found: Mapping[str, Any]) -> Link:
+    cls, extra = _OF_KIND.get(found["kind"], (Link, ()))
+    fields: dict[str, Any] = {name: found.get(name) for name in (*_COMMON, *extra)}
+    other_kind = found["kind"] if cls is Link else ""
+    return cls(owner=naming.owner_of(found["alias"]), other_kind=other_kind, **fields)
+
+
+def _port(row: Mapping[str, Any]) -> OvsPort:
+    return OvsPort(**{**row, "trunks": tuple(row["trunks"])})
+
+
+# -- actions as operations ------------------------------------------------------------------------------------
+
+
+def _identity(link: Link) -> dict[str, Any]:
+    """What the helper needs to see whose a link is."""
+    return {"name": link.name, "owner": link.owner, "role": link.role, "birth_address": _birth_address(link)}
+
+
+def _birth_address(link: Link) -> str:
+    if isinstance(link, Tap) and link.address:
+        return link.address
+    return naming.birth_address(link.owner, link.role)
+
+
+def _link_operation(action: Action) -> dict[str, Any]:
+    match action:
+        case actions.CreateBridge(bridge=bridge):
+            settings = {key: getattr(bridge, key) for key in ("stp", "forward_delay", "ageing_time", "multicast_snooping")}
+            return {"op": "create-bridge", **_identity(bridge), "address": bridge.address, "mtu": bridge.mtu, **settings}
+        case actions.CreateVeth(near=near, far=far):
+            ends = [
+                {**_identity(end), "address": end.address, "mtu": end.mtu, "master": end.master} for end in (near, far)
+            ]
+            return {"op": "create-veth", "ends": ends}
+        case actions.CreateTap(tap=tap):
+            fields = {key: getattr(tap, key) for key in ("address", "mtu", "uid", "gid")}
+            return {"op": "create-tap", **_identity(tap), **fields, "multiqueue": bool(tap.multiqueue)}
+        case actions.SetLink(link=link, changes=changes, adopt=adopt):
+            values = {attribute: after for attribute, _before, after in changes}
+            multiqueue = bool(link.multiqueue) if isinstance(link, Tap) else False
+            return {"op": "set", **_identity(link), "values": values, "adopt": adopt, "multiqueue": multiqueue}
+        case actions.DeleteLinks(links=links):
+            entries = [
+                {**_identity(link), "spare_members": isinstance(link, Bridge) and link.shared} for link in links
+            ]
+            return {"op": "delete", "links": entries}
+    raise TypeError(f"no link operation for {action!r}")
+
+
+def _port_operation(action: Action) -> dict[str, Any]:
+    match action:
+        case actions.DeleteQos(owner=owner):
+            return {"op": "delete-qos", "owner": owner}
+        case actions.SetPort(port=port, iface_changes=iface, port_changes=own):
+            return {
+                "op": "set",
+                **_port_identity(port),
+                "iface_ids": {key: after for key, _before, after in iface},
+                "external_ids": {key: after for key, _before, after in own},
+            }
+        case actions.MovePort(port=port):
+            return {"op": "move", **_port_identity(port), "bridge": port.bridge}
+        case actions.ReattachPort(port=port):
+            return {"op": "reattach", **_port_identity(port)}
+        case actions.DeletePort(port=port):
+            return {"op": "delete", **_port_identity(port)}
+        case actions.AddPort(port=port):
+            fields = ("bridge", "qos_type", "tag", "vlan_mode")
+            return {
+                "op": "add",
+                **_port_identity(port),
+                **{key: getattr(port, key) for key in fields},
+                "trunks": list(port.trunks),
+                "iface_ids": dict(port.iface_ids),
+                "external_ids": dict(port.external_ids),
+                "other_config": dict(port.other_config),
+            }
+    raise TypeError(f"no port operation for {action!r}")
+
+
+def _port_identity(port: OvsPort) -> dict[str, Any]:
+    return {
+        "name": port.name,
+        "owner": port.owner,
+        "birth_address": naming.birth_address(port.owner, naming.ROLE_PORT_END),
+        "uuid": port.uuid or "",
+    }

@@ -1,0 +1,104 @@
+"""Locks that processes and threads share, and that the kernel lets go when their holder dies.
+
+One file, one byte per identity: a write lock on a VIF's byte serialises work on that VIF; a read lock on a
+session's byte says that the session lives. They are open-file-description locks (fcntl(2), F_OFD_SETLK):
+each acquisition has a description of its own, so threads exclude each other too, and a forked helper, which
+shares the session's, keeps it alive for as long as either lives. No pid is ever asked.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import hashlib
+import os
+import secrets
+import struct
+from collections.abc import Iterable, Iterator
+
+import tenacity
+
+from vifplug.errors import Busy, StoreError
+
+_FLOCK = struct.Struct("hhqqi4x")
+_POLL_SECONDS = 0.005
+_SESSIONS = 1 << 62
+"""Bytes from here on stand for sessions, those below for VIFs and networks."""
+
+
+def _request(descriptor: int, command: int, kind: int, offset: int) -> int:
+    answer = fcntl.fcntl(descriptor, command, _FLOCK.pack(kind, os.SEEK_SET, offset, 1, 0))
+    return int(_FLOCK.unpack(answer)[0])
+
+
+def _offset(identity: str) -> int:
+    return int.from_bytes(hashlib.sha256(identity.encode()).digest()[:7], "big")
+
+
+class LockFile:
+    """The lock file of a state directory.
+
+    :raises StoreError: when it cannot be opened.
+    """
+
+    def __init__(self, path: str) -> None:
+        self.path = path
+        os.close(self._open())
+
+    def _open(self) -> int:
+        try:
+            return os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+        except OSError as error:
+            raise StoreError(f"cannot open lock file {self.path!r}: {error.strerror}", self.path) from error
+
+    @contextlib.contextmanager
+    def held(self, identities: Iterable[str], seconds: float) -> Iterator[None]:
+        """Hold the locks of all identities, taken in one order so that nobody waits in a circle.
+
+        :raises Busy: when another holds one of them for longer than ``seconds``.
+        """
+        descriptor = self._open()
+        try:
+            for identity in sorted(set(identities)):
+                self._acquire(descriptor, identity, seconds)
+            yield
+        finally:
+            os.close(descriptor)
+
+    def _acquire(self, descriptor: int, identity: str, seconds: float) -> None:
+        retrying = tenacity.Retrying(
+            retry=tenacity.retry_if_exception_type(BlockingIOError),
+            stop=tenacity.stop_after_delay(seconds),
+            wait=tenacity.wait_fixed(_POLL_SECONDS),
+            reraise=True,
+        )
+        try:
+            retrying(_request, descriptor, fcntl.F_OFD_SETLK, fcntl.F_WRLCK, _offset(identity))
+        except BlockingIOError as error:
+            raise Busy(f"another request works on {identity} and did not end within {seconds:g} s; try again", identity) from error
+
+    def is_session_alive(self, session: int) -> bool:
+        """Whether the caller or the helper of a session still lives."""
+        descriptor = self._open()
+        try:
+            return _request(descriptor, fcntl.F_OFD_GETLK, fcntl.F_WRLCK, session) != fcntl.F_UNLCK
+        finally:
+            os.close(descriptor)
+
+    def open_session(self) -> Session:
+        """A new session, alive until closed or dead."""
+        return Session(self._open(), self.path)
+
+
+class Session:
+    """A proof of life: this process and the helper it forks hold it."""
+
+    def __init__(self, descriptor: int, path: str) -> None:
+        self._descriptor = descriptor
+        self.path = path
+        self.number = _SESSIONS + secrets.randbelow(_SESSIONS - 1)
+        _request(descriptor, fcntl.F_OFD_SETLK, fcntl.F_RDLCK, self.number)
+
+    def close(self) -> None:
+        """Let go of it in this process."""
+        os.close(self._descriptor)

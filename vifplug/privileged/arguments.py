@@ -1,0 +1,77 @@
+"""Checks of what the caller sends: the helper trusts no argument it has not looked at."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import Any
+
+from vifplug import naming
+from vifplug.errors import PermissionDenied
+
+MTU_MIN, MTU_MAX = 68, 65535
+_MAC = re.compile(r"[0-9a-f]{2}(:[0-9a-f]{2}){5}")
+_EXTERNAL_ID = re.compile(r"[\x20-\x7e]{1,255}")
+_QOS_TYPES = frozenset({"linux-noop", "linux-htb", "linux-hfsc", "linux-sfq", "linux-codel", "linux-fq_codel"})
+
+
+def refuse(what: str, value: object) -> PermissionDenied:
+    """The error for an argument that is out of bounds."""
+    return PermissionDenied(f"the privileged helper refused {what} {value!r:.80}")
+
+
+def name(value: Any) -> str:
+    """A device name."""
+    if not isinstance(value, str) or not naming.is_link_name(value):
+        raise refuse("the device name", value)
+    return value
+
+
+def owner(value: Any) -> str:
+    """A VIF id, or ``net:`` and a network id."""
+    if not isinstance(value, str) or not naming.is_owner(value):
+        raise refuse("the owner", value)
+    return value
+
+
+def address(value: Any) -> str:
+    """A MAC address."""
+    if not isinstance(value, str) or not _MAC.fullmatch(value) or int(value[:2], 16) & 1:
+        raise refuse("the MAC address", value)
+    return value
+
+
+def number(what: str, value: Any, low: int, high: int) -> int:
+    """A whole number in bounds."""
+    if isinstance(value, bool) or not isinstance(value, int) or not low <= value <= high:
+        raise refuse(what, value)
+    return value
+
+
+def mtu(value: Any) -> int:
+    """An MTU in bytes."""
+    return number("the MTU", value, MTU_MIN, MTU_MAX)
+
+
+def flag(what: str, value: Any) -> bool:
+    """A truth value."""
+    if not isinstance(value, bool):
+        raise refuse(what, value)
+    return value
+
+
+def external_ids(value: Any) -> dict[str, str]:
+    """A map of printable strings."""
+    if not isinstance(value, Mapping) or len(value) > 64:
+        raise refuse("the external ids", value)
+    for key, text in value.items():
+        if not (isinstance(key, str) and isinstance(text, str) and _EXTERNAL_ID.fullmatch(key) and len(text) <= 65536):
+            raise refuse("the external id", (key, text))
+    return dict(value)
+
+
+def qos_type(value: Any) -> str:
+    """A QoS type of Open vSwitch that needs no other rows."""
+    if value not in _QOS_TYPES:
+        raise refuse("the QoS type", value)
+    return str(value)

@@ -1,0 +1,92 @@
+"""The caller's end of a helper: start it, call its verbs, end it.
+
+oslo.privsep would restart a dead helper by itself, through sudo, in the middle of a plan. Calls made here
+go to the channel directly, so a dead helper is an error, and who starts another one is our decision.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import os
+import signal
+import threading
+from collections.abc import Iterator
+from typing import Any
+
+from oslo_privsep import comm, daemon
+
+from vifplug.errors import HelperDied, TimedOut
+from vifplug.privileged import lifecycle
+from vifplug.privileged.context import net
+
+_START_SECONDS = 30.0
+_starting = threading.Lock()
+_HELD_SIGNALS = {signal.SIGINT, signal.SIGTERM, signal.SIGHUP}
+
+
+@contextlib.contextmanager
+def _signals_held() -> Iterator[None]:
+    """A helper inherits the mask: Ctrl-C must reach the caller alone, or there is nobody left to roll back."""
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, _HELD_SIGNALS)
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+class Channel:
+    """A running helper.
+
+    :param options: the [vifplug_privileged] options.
+    :param connection: OVSDB remotes, fixed for the helper's life.
+    :param timeout: seconds, for every OVSDB wait.
+    :param arguments: more arguments for a helper that is started by a command.
+    :raises HelperDied: when it cannot be started.
+    """
+
+    def __init__(
+        self, options: dict[str, Any], connection: tuple[str, ...], timeout: float, arguments: list[str]
+    ) -> None:
+        self._forked = os.geteuid() == 0
+        start = daemon.ForkingClientChannel if self._forked else daemon.RootwrapClientChannel
+        with _starting, _signals_held():
+            net.bind(options, arguments)
+            try:
+                self._channel: Any = start(context=net)
+            except (OSError, daemon.FailedToDropPrivileges) as error:
+                raise HelperDied(
+                    f"could not start the privileged helper: {error}; run as root, or check helper_command "
+                    "in [vifplug_privileged]"
+                ) from error
+        self.pid: int = self.call(lifecycle.begin, connection, timeout, timeout=_START_SECONDS)
+
+    @property
+    def running(self) -> bool:
+        """Whether the helper still answers."""
+        return bool(self._channel.running)
+
+    def call(self, verb: Any, *arguments: Any, timeout: float) -> Any:
+        """Call a verb of the privileged side.
+
+        :param timeout: seconds after which the caller stops waiting; verbs have shorter deadlines of their own.
+        :raises HelperDied: when the helper ended before it answered.
+        :raises TimedOut: when it did not answer in time.
+        """
+        assert isinstance(verb, functools.partial)
+        entry = verb.args[0]
+        name = f"{entry.__module__}.{entry.__name__}"
+        try:
+            return self._channel.remote_call(name, arguments, {}, timeout)
+        except comm.PrivsepTimeout as error:
+            raise TimedOut(f"the privileged helper did not answer {entry.__name__!r} within {timeout:g} s") from error
+        except OSError as error:
+            raise HelperDied(f"the privileged helper ended during {entry.__name__!r}: {error}") from error
+
+    def close(self) -> None:
+        """End the helper and reap it. Nothing that was plugged depends on it."""
+        with contextlib.suppress(OSError):
+            self._channel.close()
+        if self._forked and hasattr(self, "pid"):
+            with contextlib.suppress(ChildProcessError):
+                os.waitpid(self.pid, 0)

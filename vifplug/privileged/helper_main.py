@@ -1,0 +1,44 @@
+"""What ``vifplug-privsep-helper`` runs: a helper for a caller that is not root, started through sudo.
+
+It holds the caller's session lock, as a forked helper does by inheritance, and then becomes oslo.privsep's
+daemon. The lock file is opened before privileges are dropped; only its lock is ever used.
+"""
+
+from __future__ import annotations
+
+import argparse
+import fcntl
+import os
+import stat
+import struct
+import sys
+
+from oslo_privsep import daemon
+
+_FLOCK = struct.Struct("hhqqi4x")
+
+
+def main() -> int:
+    """Console script.
+
+    :returns: the exit status.
+    """
+    parser = argparse.ArgumentParser(prog="vifplug-privsep-helper", allow_abbrev=False)
+    parser.add_argument("--hold", required=True, metavar="FILE:BYTE", help="the caller's session lock")
+    known, rest = parser.parse_known_args()
+    path, _colon, byte = known.hold.rpartition(":")
+    _hold(path, int(byte))
+    sys.argv[1:] = rest
+    daemon.helper_main()
+    return 0
+
+
+def _hold(path: str, byte: int) -> None:
+    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK)
+    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+        raise SystemExit(f"vifplug-privsep-helper: {path!r} is no lock file")
+    fcntl.fcntl(descriptor, fcntl.F_OFD_SETLK, _FLOCK.pack(fcntl.F_RDLCK, os.SEEK_SET, byte, 1, 0))
+
+
+if __name__ == "__main__":
+    sys.exit(main())

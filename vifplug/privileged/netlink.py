@@ -1,0 +1,240 @@
+"""One long-lived route netlink socket: many changes in one send, each with its own answer.
+
+pyroute2 encodes what is written. What is read is decoded here, because a link needs 30 us so and 800 us
+through pyroute2's message classes, and a host has thousands.
+"""
+
+from __future__ import annotations
+
+import errno
+import itertools
+import os
+import socket
+import struct
+import threading
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import tenacity
+from pyroute2.netlink import NLM_F_ACK, NLM_F_CREATE, NLM_F_DUMP, NLM_F_EXCL, NLM_F_REQUEST
+from pyroute2.netlink.rtnl import RTM_DELLINK, RTM_GETLINK, RTM_NEWLINK
+from pyroute2.netlink.rtnl.ifinfmsg import ifinfmsg
+
+_SOL_NETLINK, _NETLINK_CAP_ACK, _NETLINK_EXT_ACK, _NETLINK_GET_STRICT_CHK = 270, 10, 11, 12
+_NLMSG_ERROR, _NLMSG_DONE = 2, 3
+_NLM_F_DUMP_INTR, _NLM_F_CAPPED, _NLM_F_ACK_TLVS = 0x10, 0x100, 0x200
+_NLMSGERR_ATTR_MSG = 1
+_IFLA_IFNAME, _IFLA_MASTER, _IFLA_EXT_MASK = 3, 10, 29
+_RTEXT_FILTER_SKIP_STATS = 8
+_HEADER = struct.Struct("=IHHII")
+_IFINFO = struct.Struct("=BxHiII")
+_ATTR = struct.Struct("=HH")
+_RECEIVE_BYTES = 1 << 18
+_SEND_BYTES = 1 << 16
+"""Well under the kernel's default send buffer (net.core.wmem_default)."""
+_DUMP_TRIES = 5
+
+CREATE = NLM_F_CREATE | NLM_F_EXCL
+
+
+class Refused(Exception):
+    """The kernel refused one message of a send; those before and after it were carried out."""
+
+    def __init__(self, index: int, code: int, text: str) -> None:
+        super().__init__(index, code, text)
+        self.index, self.code = index, code
+        self.text = text or os.strerror(code)
+
+
+class _Interrupted(Exception):
+    """A dump that the kernel says is inconsistent, or that overran the socket."""
+
+
+def message(
+    index: int = 0,
+    attrs: Sequence[tuple[str, Any]] = (),
+    *,
+    flags: int = 0,
+    link_flags: int = 0,
+    change: int = 0,
+    delete: bool = False,
+) -> ifinfmsg:
+    """A link message; ``link_flags`` and ``change`` are IFF_ bits and their mask."""
+    msg = ifinfmsg()
+    msg["index"], msg["flags"], msg["change"] = index, link_flags, change
+    msg["attrs"] = list(attrs)
+    msg["header"]["type"] = RTM_DELLINK if delete else RTM_NEWLINK
+    msg["header"]["flags"] = NLM_F_REQUEST | NLM_F_ACK | flags
+    return msg
+
+
+class LinkSocket:
+    """A socket for link messages, shared by threads.
+
+    :param timeout: seconds; the kernel answers at once, so this only bounds a fault.
+    """
+
+    def __init__(self, timeout: float = 10.0) -> None:
+        self._socket = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_CLOEXEC, socket.NETLINK_ROUTE)
+        self._socket.bind((0, 0))
+        for option in (_NETLINK_CAP_ACK, _NETLINK_EXT_ACK, _NETLINK_GET_STRICT_CHK):
+            self._socket.setsockopt(_SOL_NETLINK, option, 1)
+        self._socket.settimeout(timeout)
+        self._sequence = itertools.count(1)
+        self._lock = threading.Lock()
+
+    def close(self) -> None:
+        """Close it."""
+        self._socket.close()
+
+    def change(self, messages: Sequence[ifinfmsg]) -> None:
+        """Send changes together and hear every answer.
+
+        :raises Refused: for the first message that failed. The kernel went on with those behind it.
+        """
+        with self._lock:
+            encoded: list[bytes] = []
+            first = next(self._sequence)
+            for number, msg in enumerate(messages):
+                msg["header"]["sequence_number"] = first if number == 0 else next(self._sequence)
+                msg["header"]["pid"] = 0
+                msg.encode()
+                encoded.append(bytes(msg.data))
+            refused: dict[int, Refused] = {}
+            for start, chunk in _chunks(encoded):
+                self._socket.send(b"".join(chunk))
+                refused.update(self._answers(first, start, len(chunk)))
+        if refused:
+            raise refused[min(refused)]
+
+    def _answers(self, first: int, start: int, count: int) -> dict[int, Refused]:
+        refused: dict[int, Refused] = {}
+        awaited = set(range(start, start + count))
+        while awaited:
+            for kind, flags, sequence, payload in _split(self._socket.recv(_RECEIVE_BYTES)):
+                index = sequence - first
+                if kind != _NLMSG_ERROR or index not in awaited:
+                    continue
+                awaited.discard(index)
+                (code,) = struct.unpack_from("=i", payload)
+                if code:
+                    refused[index] = Refused(index, -code, _reason(flags, payload))
+        return refused
+
+    def get(self, name: str) -> bytes | None:
+        """One link's message by name; None when there is none.
+
+        :raises Refused: for any answer but the link or ENODEV: only that means absent.
+        """
+        request = _attr(_IFLA_IFNAME, name.encode() + b"\0")
+        for kind, flags, payload in self._ask(0, request):
+            if kind == RTM_NEWLINK:
+                return payload
+            (code,) = struct.unpack_from("=i", payload)
+            if -code == errno.ENODEV:
+                return None
+            raise Refused(0, -code, _reason(flags, payload))
+        return None
+
+    def dump(self, master: int = 0) -> list[bytes]:
+        """Every link's message, or those of one master's members.
+
+        A dump that links changed under is asked for again, a few times: the kernel flags it with
+        NLM_F_DUMP_INTR, or drops part of it (ENOBUFS).
+
+        :raises Refused: when it stays interrupted, or for an error of the kernel's.
+        """
+        request = _attr(_IFLA_MASTER, struct.pack("=I", master)) if master else b""
+        retrying = tenacity.Retrying(
+            retry=tenacity.retry_if_exception_type(_Interrupted), stop=tenacity.stop_after_attempt(_DUMP_TRIES)
+        )
+        try:
+            return retrying(self._dump_once, request)
+        except tenacity.RetryError as error:
+            raise Refused(0, errno.EINTR, f"links changed during each of {_DUMP_TRIES} dumps") from error
+
+    def _dump_once(self, request: bytes) -> list[bytes]:
+        links: list[bytes] = []
+        interrupted = False
+        for kind, flags, payload in self._ask(NLM_F_DUMP, request):
+            interrupted |= bool(flags & _NLM_F_DUMP_INTR)
+            if kind == RTM_NEWLINK:
+                links.append(payload)
+            elif kind == _NLMSG_ERROR:
+                raise Refused(0, -struct.unpack_from("=i", payload)[0], _reason(flags, payload))
+        if interrupted:
+            raise _Interrupted
+        return links
+
+    def _ask(self, flags: int, attributes: bytes) -> list[tuple[int, int, bytes]]:
+        body = _IFINFO.pack(0, 0, 0, 0, 0) + attributes + _attr(_IFLA_EXT_MASK, struct.pack("=I", _RTEXT_FILTER_SKIP_STATS))
+        answers: list[tuple[int, int, bytes]] = []
+        with self._lock:
+            sequence = next(self._sequence)
+            header = _HEADER.pack(_HEADER.size + len(body), RTM_GETLINK, NLM_F_REQUEST | flags, sequence, 0)
+            self._socket.send(header + body)
+            while True:
+                try:
+                    received = self._socket.recv(_RECEIVE_BYTES)
+                except OSError as error:
+                    if error.errno == errno.ENOBUFS:
+                        raise _Interrupted from error
+                    raise
+                for kind, its_flags, its_sequence, payload in _split(received):
+                    if its_sequence != sequence:
+                        continue
+                    if kind == _NLMSG_DONE:
+                        return answers
+                    answers.append((kind, its_flags, payload))
+                    if not flags & NLM_F_DUMP or kind == _NLMSG_ERROR:
+                        return answers
+
+
+def attributes(data: bytes, offset: int = 0) -> dict[int, bytes]:
+    """The attributes of a message or of a nest, by their number."""
+    found: dict[int, bytes] = {}
+    while offset + _ATTR.size <= len(data):
+        length, kind = _ATTR.unpack_from(data, offset)
+        if length < _ATTR.size:
+            break
+        found[kind & 0x3FFF] = data[offset + _ATTR.size : offset + length]
+        offset += (length + 3) & ~3
+    return found
+
+
+def link_header(payload: bytes) -> tuple[int, int, dict[int, bytes]]:
+    """A link message's ifindex, IFF_ flags and attributes."""
+    _family, _kind, index, flags, _change = _IFINFO.unpack_from(payload)
+    return index, flags, attributes(payload, _IFINFO.size)
+
+
+def _attr(kind: int, payload: bytes) -> bytes:
+    return _ATTR.pack(_ATTR.size + len(payload), kind) + payload + b"\0" * (-len(payload) % 4)
+
+
+def _split(received: bytes) -> Iterator[tuple[int, int, int, bytes]]:
+    offset = 0
+    while offset + _HEADER.size <= len(received):
+        length, kind, flags, sequence, _port = _HEADER.unpack_from(received, offset)
+        yield kind, flags, sequence, received[offset + _HEADER.size : offset + length]
+        offset += (length + 3) & ~3
+
+
+def _reason(flags: int, payload: bytes) -> str:
+    """The kernel's own sentence, where it gave one (NLMSGERR_ATTR_MSG)."""
+    if not flags & _NLM_F_ACK_TLVS:
+        return ""
+    (length,) = struct.unpack_from("=I", payload, 4)
+    offset = 4 + (_HEADER.size if flags & _NLM_F_CAPPED else (length + 3) & ~3)
+    return attributes(payload, offset).get(_NLMSGERR_ATTR_MSG, b"").rstrip(b"\0").decode(errors="replace")
+
+
+def _chunks(encoded: Sequence[bytes]) -> Iterator[tuple[int, list[bytes]]]:
+    start, size = 0, 0
+    for number, data in enumerate(encoded):
+        if size + len(data) > _SEND_BYTES:
+            yield start, list(encoded[start:number])
+            start, size = number, 0
+        size += len(data)
+    if encoded:
+        yield start, list(encoded[start:])

@@ -1,0 +1,121 @@
+"""The OVSDB verbs: read ports, change ports in one transaction, wait for vswitchd."""
+
+from __future__ import annotations
+
+import collections
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from vifplug import naming
+from vifplug.errors import PermissionDenied
+from vifplug.privileged import arguments, ovsdb_rows
+from vifplug.privileged.context import net
+from vifplug.privileged.ovsdb_session import Session
+
+WAIT_SECONDS_MAX = 300
+
+_sessions: list[Session] = []
+
+
+def fix_address(remotes: Sequence[str], timeout: float) -> None:
+    """Choose the OVSDB of this process, once; it is connected to when it is first needed."""
+    if _sessions:
+        raise PermissionDenied("refused to change the OVSDB address of a running helper")
+    _sessions.append(Session(remotes, timeout))
+
+
+@net.entrypoint
+def read(names: Sequence[str], iface_ids: Sequence[str], owners: Sequence[str], everything: bool) -> dict[str, Any]:
+    """Bridges, and the ports of these names, with these iface-ids or of these owners; or every port of ours.
+
+    :raises OvsUnavailable: when OVSDB does not answer in time.
+    """
+    session = _sessions[0]
+    session.refresh()
+    with session.lock:
+        tables = session.tables
+        bridge_of = {
+            port.uuid: bridge.name for bridge in tables["Bridge"].rows.values() for port in bridge.ports
+        }
+        wanted = _Wanted(set(names), set(iface_ids), set(owners), everything)
+        ports = []
+        carriers: dict[str, list[str]] = collections.defaultdict(list)
+        for port in tables["Port"].rows.values():
+            for interface in port.interfaces:
+                iface_id = interface.external_ids.get("iface-id")
+                if iface_id in wanted.iface_ids:
+                    carriers[iface_id].append(interface.name)
+            if wanted.port(port) and port.uuid in bridge_of:
+                ports.append(_port(port, bridge_of[port.uuid]))
+        return {
+            "bridges": {row.name: row.datapath_type for row in tables["Bridge"].rows.values()},
+            "ports": ports,
+            "iface_ids": dict(carriers),
+            "qos": [
+                {"uuid": str(row.uuid), "type": row.type, "owner": row.external_ids[naming.OWNER_KEY]}
+                for row in tables["QoS"].rows.values()
+                if wanted.owner(row.external_ids.get(naming.OWNER_KEY))
+            ],
+        }
+
+
+class _Wanted:
+    """Which rows a reader asked for."""
+
+    def __init__(self, names: set[str], iface_ids: set[str], owners: set[str], everything: bool) -> None:
+        self.names, self.iface_ids, self.owners, self.everything = names, iface_ids, owners, everything
+
+    def owner(self, owner: str | None) -> bool:
+        return owner is not None and (self.everything or owner in self.owners)
+
+    def port(self, port: Any) -> bool:
+        return port.name in self.names or self.owner(port.external_ids.get(naming.OWNER_KEY)) or any(
+            interface.external_ids.get("iface-id") in self.iface_ids for interface in port.interfaces
+        )
+
+
+def _port(port: Any, bridge: str) -> dict[str, Any]:
+    interface = port.interfaces[0] if port.interfaces else None
+    return {
+        "name": port.name,
+        "bridge": bridge,
+        "uuid": str(port.uuid),
+        "owner": port.external_ids.get(naming.OWNER_KEY, ""),
+        "external_ids": dict(port.external_ids),
+        "tag": _first(port.tag),
+        "vlan_mode": _first(port.vlan_mode),
+        "trunks": list(port.trunks),
+        "other_config": dict(port.other_config),
+        "qos": str(port.qos[0].uuid) if port.qos else None,
+        "iface_ids": dict(interface.external_ids) if interface else {},
+        "iface_type": interface.type if interface else "",
+        "ofport": _first(interface.ofport) if interface else None,
+        "error": _first(interface.error) if interface else None,
+    }
+
+
+def _first(values: Any) -> Any:
+    """An optional column: the IDL gives a list of none or one."""
+    return values[0] if values else None
+
+
+@net.entrypoint
+def change(operations: Sequence[Mapping[str, Any]]) -> int:
+    """Carry out port operations in ONE transaction: all or none.
+
+    :returns: the next_cfg that ``wait`` takes.
+    :raises OvsdbError, BridgeMissing, Conflict, PermissionDenied, OvsUnavailable: nothing was changed.
+    """
+    session = _sessions[0]
+    session.refresh()
+    return session.commit([ovsdb_rows.command(session.api, operation) for operation in operations])
+
+
+@net.entrypoint
+def wait(next_cfg: int, seconds: float) -> None:
+    """Return once vswitchd has caught up with a transaction of ours.
+
+    :raises TimedOut: when it has not within ``seconds``.
+    """
+    arguments.number("next_cfg", next_cfg, 0, 2**63)
+    _sessions[0].wait(next_cfg, min(float(seconds), WAIT_SECONDS_MAX))

@@ -1,0 +1,211 @@
+"""Port operations as ovsdbapp commands: each looks at the rows again inside its transaction.
+
+A port is its owner's by its mark, by the link of its name, or by the iface-id Neutron knows it by. What is
+read to decide that is verified in the transaction, so a row that changes meanwhile makes it start over.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from ovsdbapp.backend.ovs_idl import command as ovsdbapp_command
+from ovsdbapp.backend.ovs_idl import idlutils
+
+from vifplug import naming
+from vifplug.errors import BridgeMissing, Conflict, OvsdbError, PermissionDenied
+from vifplug.privileged import arguments, links
+
+_OFPORT_MAX = 65279
+"""OpenFlow's largest port that is not reserved (OFPP_MAX 0xff00), less one."""
+
+Operation = Mapping[str, Any]
+
+
+def _row(api: Any, table: str, name: str) -> Any:
+    return idlutils.row_by_value(api.idl, table, "name", name, None)
+
+
+class _PortCommand(ovsdbapp_command.BaseCommand):  # type: ignore[misc]
+    """What all operations on one port share."""
+
+    def __init__(self, api: Any, operation: Operation) -> None:
+        super().__init__(api)
+        self.operation = operation
+        self.name = arguments.name(operation["name"])
+        self.owner = arguments.owner(operation["owner"])
+
+    def bridge(self, name: str) -> Any:
+        """The bridge of that name.
+
+        :raises BridgeMissing: when there is none.
+        """
+        row = _row(self.api, "Bridge", arguments.name(name))
+        if row is None:
+            raise BridgeMissing(f"no OVS bridge {name!r}; create it first: vifplug never creates one", name)
+        return row
+
+    def owned_port(self) -> Any:
+        """The port, or None when there is none.
+
+        :raises PermissionDenied: when it is not its owner's.
+        """
+        port = _row(self.api, "Port", self.name)
+        if port is None:
+            return None
+        port.verify("external_ids")
+        mark = port.external_ids.get(naming.OWNER_KEY)
+        if mark == self.owner or (mark is None and (self._link_is_ours() or self._names_us(port))):
+            return port
+        raise PermissionDenied(f"refused to touch OVS port {self.name!r}: it does not belong to {self.owner}", self.name)
+
+    def _link_is_ours(self) -> bool:
+        link = links.read(self.name)
+        return link is not None and links.is_ours(link, self.owner, str(self.operation.get("birth_address", "")))
+
+    def _names_us(self, port: Any) -> bool:
+        return any(interface.external_ids.get("iface-id") == self.owner for interface in port.interfaces)
+
+    def holder(self, port: Any) -> Any:
+        """The bridge a port is on."""
+        for bridge in self.api.idl.tables["Bridge"].rows.values():
+            if port in bridge.ports:
+                return bridge
+        raise OvsdbError(f"OVS port {self.name!r} is on no bridge", self.name)
+
+
+class _Add(_PortCommand):
+    """A new port with all it needs, isolation and QoS included, in the transaction that creates it."""
+
+    def run_idl(self, txn: Any) -> None:
+        operation = self.operation
+        bridge = self.bridge(operation["bridge"])
+        if _row(self.api, "Port", self.name) is not None:
+            raise Conflict(f"could not add OVS port {self.name!r}: the name is taken", self.name)
+        interface = txn.insert(self.api.idl.tables["Interface"])
+        interface.name = self.name
+        interface.external_ids = arguments.external_ids(operation["iface_ids"])
+        port = txn.insert(self.api.idl.tables["Port"])
+        port.name = self.name
+        port.external_ids = {**arguments.external_ids(operation["external_ids"]), naming.OWNER_KEY: self.owner}
+        port.interfaces = [interface]
+        self._dress(port)
+        if operation.get("qos_type"):
+            qos = txn.insert(self.api.idl.tables["QoS"])
+            qos.type = arguments.qos_type(operation["qos_type"])
+            qos.external_ids = {naming.OWNER_KEY: self.owner}
+            port.qos = qos
+        bridge.addvalue("ports", port)
+
+    def _dress(self, port: Any) -> None:
+        operation = self.operation
+        if operation.get("tag") is not None:
+            port.tag = arguments.number("the tag", operation["tag"], 0, 4095)
+        if operation.get("vlan_mode") is not None:
+            port.vlan_mode = str(operation["vlan_mode"])
+        if operation.get("trunks"):
+            port.trunks = [arguments.number("the trunk", vlan, 0, 4095) for vlan in operation["trunks"]]
+        if operation.get("other_config"):
+            port.other_config = arguments.external_ids(operation["other_config"])
+
+
+class _Set(_PortCommand):
+    """Keys of a port's or its interface's external_ids; None takes a key away. Other keys stay."""
+
+    def run_idl(self, txn: Any) -> None:
+        port = self.owned_port()
+        if port is None:
+            raise OvsdbError(f"could not change OVS port {self.name!r}: no such port", self.name)
+        _set_keys(port, self.operation.get("external_ids", {}))
+        for interface in port.interfaces:
+            _set_keys(interface, self.operation.get("iface_ids", {}))
+
+
+def _set_keys(row: Any, keys: Mapping[str, str | None]) -> None:
+    arguments.external_ids({key: value or "" for key, value in keys.items()})
+    for key, value in keys.items():
+        if value is None:
+            row.delkey("external_ids", key)
+        else:
+            row.setkey("external_ids", key, value)
+
+
+class _Move(_PortCommand):
+    """A port to another bridge, row and all: what the control plane wrote on it goes along."""
+
+    def run_idl(self, txn: Any) -> None:
+        port = self.owned_port()
+        if port is None:
+            raise OvsdbError(f"could not move OVS port {self.name!r}: no such port", self.name)
+        target = self.bridge(self.operation["bridge"])
+        source = self.holder(port)
+        if source != target:
+            source.delvalue("ports", port)
+            target.addvalue("ports", port)
+
+
+class _Reattach(_PortCommand):
+    """Make vswitchd open the device again: it does for another ofport, and keeps the row."""
+
+    def run_idl(self, txn: Any) -> None:
+        port = self.owned_port()
+        if port is None:
+            raise OvsdbError(f"could not re-attach OVS port {self.name!r}: no such port", self.name)
+        taken = set()
+        for neighbour in self.holder(port).ports:
+            for interface in neighbour.interfaces:
+                taken |= {*interface.ofport, *interface.ofport_request}
+        free = next((number for number in range(1, _OFPORT_MAX) if number not in taken), None)
+        if free is None:
+            raise OvsdbError(f"could not re-attach OVS port {self.name!r}: no free OpenFlow port", self.name)
+        for interface in port.interfaces:
+            interface.ofport_request = free
+
+
+class _Delete(_PortCommand):
+    """A port with its interfaces; absent is done."""
+
+    def run_idl(self, txn: Any) -> None:
+        port = self.owned_port()
+        if port is None:
+            return
+        bridge = self.holder(port)
+        bridge.delvalue("ports", port)
+        for interface in list(port.interfaces):
+            interface.delete()
+        port.delete()
+
+
+class _DeleteQos(ovsdbapp_command.BaseCommand):  # type: ignore[misc]
+    """Every QoS row an owner has, unless somebody else's port uses it."""
+
+    def __init__(self, api: Any, operation: Operation) -> None:
+        super().__init__(api)
+        self.owner = arguments.owner(operation["owner"])
+
+    def run_idl(self, txn: Any) -> None:
+        used = {qos.uuid for port in self.api.idl.tables["Port"].rows.values() for qos in port.qos}
+        for row in list(self.api.idl.tables["QoS"].rows.values()):
+            if row.external_ids.get(naming.OWNER_KEY) == self.owner and row.uuid not in used:
+                row.verify("external_ids")
+                row.delete()
+
+
+_COMMANDS: dict[str, Any] = {
+    "add": _Add,
+    "set": _Set,
+    "move": _Move,
+    "reattach": _Reattach,
+    "delete": _Delete,
+    "delete-qos": _DeleteQos,
+}
+
+
+def command(api: Any, operation: Operation) -> Any:
+    """The ovsdbapp command for an operation.
+
+    :raises PermissionDenied: for an operation that does not exist, or arguments out of bounds.
+    """
+    if operation["op"] not in _COMMANDS:
+        raise arguments.refuse("the OVSDB operation", operation["op"])
+    return _COMMANDS[operation["op"]](api, operation)

@@ -1,0 +1,237 @@
+"""The one OVSDB session of a helper: a long-lived IDL of five tables, and transactions that never fail in silence."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Sequence
+from typing import Any
+
+import tenacity
+from ovs.db import idl
+from ovsdbapp import exceptions
+from ovsdbapp.backend.ovs_idl import command, connection
+from ovsdbapp.schema.open_vswitch import impl_idl
+
+from vifplug.errors import OvsdbError, OvsUnavailable, TimedOut, VifplugError
+
+_STRINGS = {"key": "string", "value": "string", "min": 0, "max": "unlimited"}
+_VLAN = {"type": "integer", "minInteger": 0, "maxInteger": 4095}
+_MODES = ["trunk", "access", "native-tagged", "native-untagged", "dot1q-tunnel"]
+
+
+def _references(table: str, low: int, high: int | str) -> dict[str, Any]:
+    return {"key": {"type": "uuid", "refTable": table}, "min": low, "max": high}
+
+
+def _optional(key: Any, high: int = 1) -> dict[str, Any]:
+    return {"key": key, "min": 0, "max": high}
+
+
+# The tables and columns vifplug reads or writes, as in vswitch.ovsschema (ovs-vswitchd.conf.db(5)). Bringing
+# them along saves fetching a 70 kB schema that the pure-Python parser needs 50 ms for.
+_TABLES: dict[str, dict[str, Any]] = {
+    "Open_vSwitch": {
+        "bridges": _references("Bridge", 0, "unlimited"),
+        "next_cfg": "integer",
+        "cur_cfg": "integer",
+    },
+    "Bridge": {"name": "string", "ports": _references("Port", 0, "unlimited"), "datapath_type": "string"},
+    "Port": {
+        "name": "string",
+        "interfaces": _references("Interface", 1, "unlimited"),
+        "tag": _optional(_VLAN),
+        "vlan_mode": _optional({"type": "string", "enum": ["set", _MODES]}),
+        "trunks": _optional(_VLAN, 4096),
+        "other_config": _STRINGS,
+        "external_ids": _STRINGS,
+        "qos": _references("QoS", 0, 1),
+    },
+    "Interface": {
+        "name": "string",
+        "type": "string",
+        "ofport": _optional("integer"),
+        "ofport_request": _optional({"type": "integer", "minInteger": 1, "maxInteger": 65279}),
+        "error": _optional("string"),
+        "external_ids": _STRINGS,
+    },
+    "QoS": {"type": "string", "external_ids": _STRINGS},
+}
+_ROOTS = ("Open_vSwitch", "QoS")
+_NAMED = ("Bridge", "Port", "Interface")
+_CONNECT_PAUSE_SECONDS = 0.2
+
+
+def _schema_helper() -> idl.SchemaHelper:
+    tables: dict[str, Any] = {}
+    for name, columns in _TABLES.items():
+        tables[name] = {"columns": {column: {"type": kind} for column, kind in columns.items()}, "isRoot": name in _ROOTS}
+        if name in _NAMED:
+            tables[name]["indexes"] = [["name"]]
+    helper = idl.SchemaHelper(schema_json={"name": "Open_vSwitch", "version": "8.0.0", "tables": tables})
+    helper.register_all()
+    return helper
+
+
+class _Idl(connection.OvsdbIdl):  # type: ignore[misc]
+    """Tells waiters about every change of cur_cfg, vswitchd's word that it has caught up."""
+
+    def __init__(self, remote: str) -> None:
+        self.caught_up = threading.Condition()
+        self.cur_cfg = 0
+        super().__init__(remote, _schema_helper())
+
+    def notify(self, event: str, row: Any, updates: Any = None) -> None:
+        if row._table.name == "Open_vSwitch" and event != idl.ROW_DELETE:
+            with self.caught_up:
+                self.cur_cfg = row.cur_cfg
+                self.caught_up.notify_all()
+
+
+class _Api(impl_idl.OvsdbIdl):  # type: ignore[misc]
+    # ovsdbapp keeps the connection on the class; a class of our own keeps it from everybody else's.
+    _ovsdb_connection = None
+
+
+class _Transaction(impl_idl.OvsVsctlTransaction):  # type: ignore[misc]
+    """Raises every error; says which next_cfg it asked for instead of waiting in ovsdbapp's only thread."""
+
+    def __init__(self, api: _Api, timeout: float, *, writes: bool) -> None:
+        # ovsdbapp.backend.ovs_idl.transaction.Transaction; OvsVsctlTransaction has no initialiser of its own.
+        super().__init__(api, api.ovsdb_connection, timeout=timeout, check_error=True, log_errors=False)
+        self._writes = writes
+        self.next_cfg = 0
+
+    def pre_commit(self, txn: Any) -> None:
+        if self._writes:
+            super().pre_commit(txn)
+
+    def post_commit(self, txn: Any) -> None:
+        if self._writes:
+            self.next_cfg = txn.get_increment_new_value()
+
+
+class _Barrier(command.BaseCommand):  # type: ignore[misc]
+    """A select: its answer comes behind every update of transactions that ended before it was asked."""
+
+    def run_idl(self, txn: Any) -> None:
+        txn.add_op({"op": "select", "table": "Open_vSwitch", "where": [], "columns": ["cur_cfg"]})
+
+
+class Session:
+    """A connection to the first of some remotes that answers.
+
+    :param remotes: OVSDB addresses, such as ``unix:/run/openvswitch/db.sock``.
+    :param timeout: seconds, for every wait.
+    """
+
+    def __init__(self, remotes: Sequence[str], timeout: float) -> None:
+        self._remotes = ",".join(remotes)
+        self._timeout = timeout
+        self._api: _Api | None = None
+        self._lock = threading.Lock()
+
+    def _connected(self) -> _Api:
+        with self._lock:
+            if self._api is None:
+                self._api = self._connect()
+            return self._api
+
+    def _connect(self) -> _Api:
+        retrying = tenacity.Retrying(
+            retry=tenacity.retry_if_exception_type(ConnectionError),
+            stop=tenacity.stop_after_delay(self._timeout),
+            wait=tenacity.wait_fixed(_CONNECT_PAUSE_SECONDS),
+            reraise=True,
+        )
+        try:
+            return retrying(self._connect_once)
+        except ConnectionError as error:
+            raise OvsUnavailable(
+                f"could not reach OVSDB at {self._remotes} within {self._timeout:g} s; is openvswitch-switch running, "
+                "and is [ovs] connection right?",
+                self._remotes,
+            ) from error
+
+    def _connect_once(self) -> _Api:
+        link = connection.Connection(_Idl(self._remotes), timeout=self._timeout)
+        try:
+            link.start()
+        except exceptions.TimeoutException as error:
+            link.idl.close()
+            raise ConnectionError(str(error)) from error
+        # One session a process: the class attribute is emptied so that a second try does not get the first's.
+        _Api._ovsdb_connection = None
+        return _Api(link, start=False)
+
+    @property
+    def api(self) -> _Api:
+        """ovsdbapp's API on this session, for commands."""
+        return self._connected()
+
+    @property
+    def lock(self) -> Any:
+        """Held while rows are read: the IDL's thread changes them in place."""
+        return self._connected().ovsdb_connection.lock
+
+    @property
+    def tables(self) -> Any:
+        """The IDL's tables."""
+        return self._connected().idl.tables
+
+    def refresh(self) -> None:
+        """Return once every transaction that ended before this call can be seen.
+
+        :raises OvsUnavailable: when OVSDB does not answer in time.
+        """
+        self._run([_Barrier(self.api)], writes=False)
+
+    def commit(self, commands: Sequence[Any]) -> int:
+        """Run commands in one transaction.
+
+        :returns: the next_cfg to wait for.
+        :raises OvsdbError: with OVSDB's own words, when it refuses.
+        :raises OvsUnavailable: when it does not answer in time; the outcome is then unknown.
+        """
+        return self._run(commands, writes=True)
+
+    def _run(self, commands: Sequence[Any], *, writes: bool) -> int:
+        transaction = _Transaction(self.api, self._timeout, writes=writes)
+        for one in commands:
+            transaction.add(one)
+        try:
+            transaction.commit()
+        except VifplugError:
+            raise
+        except exceptions.TimeoutException as error:
+            self.api.ovsdb_connection.force_reconnect()
+            raise self._silent() from error
+        except RuntimeError as error:
+            # ovsdbapp's only words for "the server went away in between" and for a refusal by the server.
+            if "timed out" in str(error):
+                raise self._silent() from error
+            raise OvsdbError(f"OVSDB refused the transaction: {str(error).removeprefix('OVSDB Error: ')}") from error
+        return transaction.next_cfg
+
+    def _silent(self) -> OvsUnavailable:
+        return OvsUnavailable(
+            f"OVSDB at {self._remotes} did not answer within {self._timeout:g} s; is ovsdb-server running?", self._remotes
+        )
+
+    def wait(self, next_cfg: int, seconds: float) -> None:
+        """Return once vswitchd has carried out the configuration numbered ``next_cfg``.
+
+        :raises TimedOut: when it has not within ``seconds``.
+        """
+        replica = self.api.idl
+        deadline = time.monotonic() + seconds
+        with replica.caught_up:
+            while replica.cur_cfg < next_cfg:
+                left = deadline - time.monotonic()
+                if left <= 0:
+                    raise TimedOut(
+                        f"ovs-vswitchd did not carry out the change within {seconds:g} s "
+                        f"(cur_cfg {replica.cur_cfg}, next_cfg {next_cfg}); is it running?",
+                        "ovs-vswitchd",
+                    )
+                replica.caught_up.wait(left)

@@ -1,0 +1,152 @@
+"""Links as they are. Reading needs no privilege, so this runs in the caller."""
+
+from __future__ import annotations
+
+import os
+import socket
+import struct
+import sys
+from collections.abc import Iterable
+from typing import Any
+
+from vifplug.errors import LinkError
+from vifplug.privileged import netlink, offload
+
+_IFF_UP, _IFF_PROMISC = 0x1, 0x100
+_ADDRESS, _NAME, _MTU, _LINK, _MASTER, _LINKINFO, _ALIAS, _AF_SPEC, _CARRIER = 1, 3, 4, 5, 10, 18, 20, 26, 33
+_INFO_KIND, _INFO_DATA = 1, 2
+_BR_FORWARD_DELAY, _BR_AGEING, _BR_STP, _BR_MCAST_SNOOPING = 1, 4, 5, 23
+_TUN_OWNER, _TUN_GROUP, _TUN_TYPE, _TUN_PERSIST, _TUN_MULTI_QUEUE = 1, 2, 3, 6, 7
+_TUN_TYPE_TAP = 2
+_INET_CONF, _INET6_CONF = 1, 2
+# ipv4 devconf numbers count from one, the dumped array from zero (inet_fill_link_af); ipv6's both from zero.
+_IPV4_ARP_ANNOUNCE, _IPV4_ARP_IGNORE = 18 - 1, 19 - 1
+_IPV6_ACCEPT_RA, _IPV6_DISABLE = 3, 26
+_CLOCK_TICKS = os.sysconf("SC_CLK_TCK")
+
+
+def links(socket_: netlink.LinkSocket, names: Iterable[str]) -> dict[str, dict[str, Any]]:
+    """The links of these names that exist.
+
+    :raises LinkError: when the kernel gives any answer but the link or "no such device".
+    """
+    found: dict[str, dict[str, Any]] = {}
+    for name in names:
+        try:
+            payload = socket_.get(name)
+        except (netlink.Refused, OSError) as error:
+            raise LinkError(f"could not read link {name!r}: {_text(error)}", name) from error
+        if payload is not None:
+            found[name] = decode(payload)
+    return _completed(found)
+
+
+def all_links(socket_: netlink.LinkSocket, master: int = 0) -> dict[str, dict[str, Any]]:
+    """Every link, or every member of one master.
+
+    :raises LinkError: when the kernel refuses the dump.
+    """
+    try:
+        payloads = socket_.dump(master)
+    except (netlink.Refused, OSError) as error:
+        raise LinkError(f"could not read the host's links: {_text(error)}") from error
+    decoded = [decode(payload) for payload in payloads]
+    return _completed({link["name"]: link for link in decoded})
+
+
+def _text(error: Exception) -> str:
+    return error.text if isinstance(error, netlink.Refused) else str(error)
+
+
+def _completed(found: dict[str, dict[str, Any]]) -> dict[str, dict[str, Any]]:
+    """Indexes of masters and peers become names where they can; veths get their offload."""
+    names = {link["ifindex"]: name for name, link in found.items()}
+    for link in found.values():
+        link["master"] = _name(names, link.pop("master_index"))
+        peer = link.pop("link_index")
+        if link["kind"] == "veth":
+            link["peer"] = _name(names, peer)
+            link["tx_checksum"] = offload.tx_checksum(link["name"])
+    return found
+
+
+def _name(names: dict[int, str], index: int) -> str | None:
+    if index == 0:
+        return None
+    if index not in names:
+        try:
+            names[index] = socket.if_indextoname(index)
+        except OSError:
+            # In another namespace, or gone since: there, but not by a name of ours.
+            return f"#{index}"
+    return names[index]
+
+
+def decode(payload: bytes) -> dict[str, Any]:
+    """One link message as primitives; absent attributes are None."""
+    index, flags, attrs = netlink.link_header(payload)
+    info = netlink.attributes(attrs.get(_LINKINFO, b""))
+    kind = _string(info.get(_INFO_KIND)) or ""
+    data = netlink.attributes(info.get(_INFO_DATA, b""))
+    link: dict[str, Any] = {
+        "name": _string(attrs.get(_NAME)) or "",
+        "ifindex": index,
+        "kind": kind,
+        "alias": _string(attrs.get(_ALIAS)) or "",
+        "address": ":".join(f"{byte:02x}" for byte in attrs.get(_ADDRESS, b"")),
+        "mtu": _number(attrs.get(_MTU)),
+        "master_index": _number(attrs.get(_MASTER)) or 0,
+        "link_index": _number(attrs.get(_LINK)) or 0,
+        "up": bool(flags & _IFF_UP),
+        "promiscuous": bool(flags & _IFF_PROMISC),
+        "carrier": bool(_number(attrs.get(_CARRIER))),
+        **_ip_settings(attrs.get(_AF_SPEC, b"")),
+    }
+    if kind == "bridge":
+        link |= {
+            "stp": _number(data.get(_BR_STP)),
+            "forward_delay": _seconds(data.get(_BR_FORWARD_DELAY)),
+            "ageing_time": _seconds(data.get(_BR_AGEING)),
+            "multicast_snooping": _number(data.get(_BR_MCAST_SNOOPING)),
+        }
+    elif kind == "tun" and _number(data.get(_TUN_TYPE)) == _TUN_TYPE_TAP:
+        link |= {
+            "kind": "tap",
+            "uid": _number(data.get(_TUN_OWNER)),
+            "gid": _number(data.get(_TUN_GROUP)),
+            "multiqueue": bool(_number(data.get(_TUN_MULTI_QUEUE))),
+            "persistent": bool(_number(data.get(_TUN_PERSIST))),
+        }
+    return link
+
+
+def _ip_settings(af_spec: bytes) -> dict[str, Any]:
+    families = netlink.attributes(af_spec)
+    ipv4 = netlink.attributes(families.get(socket.AF_INET, b"")).get(_INET_CONF, b"")
+    ipv6 = netlink.attributes(families.get(socket.AF_INET6, b"")).get(_INET6_CONF, b"")
+    disabled = _entry(ipv6, _IPV6_DISABLE)
+    return {
+        "arp_announce": _entry(ipv4, _IPV4_ARP_ANNOUNCE),
+        "arp_ignore": _entry(ipv4, _IPV4_ARP_IGNORE),
+        # No IPv6 device at all (no IPv6 in the kernel, or an MTU below 1280) is as off as can be.
+        "disable_ipv6": disabled is None or disabled != 0,
+        "accept_ra": _entry(ipv6, _IPV6_ACCEPT_RA) or 0,
+    }
+
+
+def _entry(array: bytes, position: int) -> int | None:
+    offset = 4 * position
+    return int(struct.unpack_from("=i", array, offset)[0]) if len(array) >= offset + 4 else None
+
+
+def _string(value: bytes | None) -> str | None:
+    return None if value is None else value.rstrip(b"\0").decode(errors="surrogateescape")
+
+
+def _number(value: bytes | None) -> int | None:
+    return None if value is None else int.from_bytes(value, sys.byteorder)
+
+
+def _seconds(value: bytes | None) -> float | None:
+    ticks = _number(value)
+    return None if ticks is None else ticks / _CLOCK_TICKS

@@ -1,0 +1,69 @@
+"""Persistent taps: made whole before they are made to stay.
+
+Until TUNSETPERSIST the kernel deletes a tap when its last descriptor closes, so a helper killed before
+that leaves nothing behind; the mark and the sysctls are set by then.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import fcntl
+import os
+import struct
+from collections.abc import Iterator
+
+from vifplug.errors import Conflict, LinkError
+
+_TUNSETIFF, _TUNSETPERSIST, _TUNSETOWNER, _TUNSETGROUP = 0x400454CA, 0x400454CB, 0x400454CC, 0x400454CE
+_IFF_TAP, _IFF_MULTI_QUEUE, _IFF_NO_PI, _IFF_VNET_HDR, _IFF_TUN_EXCL = 0x0002, 0x0100, 0x1000, 0x4000, 0x8000
+
+
+@contextlib.contextmanager
+def opened(name: str, multiqueue: bool, *, create: bool) -> Iterator[int]:
+    """A descriptor of a tap, new and not yet persistent, or of one that is there.
+
+    :raises Conflict: when a new one's name is taken.
+    :raises LinkError: when the kernel refuses.
+    """
+    try:
+        descriptor = os.open("/dev/net/tun", os.O_RDWR | os.O_CLOEXEC)
+    except OSError as error:
+        raise LinkError(f"could not open /dev/net/tun for tap {name!r}: {error.strerror}", name) from error
+    try:
+        flags = _IFF_TAP | _IFF_NO_PI | _IFF_VNET_HDR
+        flags |= (_IFF_MULTI_QUEUE if multiqueue else 0) | (_IFF_TUN_EXCL if create else 0)
+        try:
+            fcntl.ioctl(descriptor, _TUNSETIFF, struct.pack("16sH22x", name.encode(), flags))
+        except OSError as error:
+            if create and error.errno in (errno.EBUSY, errno.EEXIST, errno.EINVAL):
+                raise Conflict(f"could not create tap {name!r}: the name is taken", name) from error
+            raise LinkError(f"could not attach to tap {name!r}: {error.strerror}", name) from error
+        yield descriptor
+    finally:
+        os.close(descriptor)
+
+
+def give(descriptor: int, name: str, uid: int | None, gid: int | None) -> None:
+    """Let a user or group open the tap; None leaves it to root.
+
+    :raises LinkError: when the kernel refuses.
+    """
+    try:
+        if uid is not None:
+            fcntl.ioctl(descriptor, _TUNSETOWNER, uid)
+        if gid is not None:
+            fcntl.ioctl(descriptor, _TUNSETGROUP, gid)
+    except OSError as error:
+        raise LinkError(f"could not give tap {name!r} to {uid}:{gid}: {error.strerror}", name) from error
+
+
+def keep(descriptor: int, name: str) -> None:
+    """Make the tap outlive its descriptor.
+
+    :raises LinkError: when the kernel refuses.
+    """
+    try:
+        fcntl.ioctl(descriptor, _TUNSETPERSIST, 1)
+    except OSError as error:
+        raise LinkError(f"could not make tap {name!r} persistent: {error.strerror}", name) from error
