@@ -1,10 +1,10 @@
 """vifplug plugs guests' virtual interfaces into their host's network: all or nothing, and ours only.
 
-    import vifplug
+import vifplug
 
-    vif = vifplug.load(port, instance={"uuid": uuid})
-    with vifplug.local() as host:
-        host.plug([vif])
+vif = vifplug.load(port, instance={"uuid": uuid})
+with vifplug.local() as host:
+    host.plug([vif])
 """
 
 from __future__ import annotations

@@ -54,7 +54,8 @@ _PRIVSEP_OPTIONS: list[cfg.Opt] = [
     cfg.StrOpt("group", help="Group the privileged helper runs as; by default the one it was started as."),
     cfg.StrOpt(
         "helper_command",
-        help="Command that starts the helper when vifplug does not run as root. By default 'sudo vifplug-privsep-helper'.",
+        help="Command that starts the helper when vifplug does not run as root; by default "
+        "'sudo vifplug-privsep-helper'.",
     ),
     cfg.ListOpt("capabilities", default=["CAP_NET_ADMIN"], help="Linux capabilities the helper keeps."),
     cfg.IntOpt("thread_pool_size", default=_THREADS_MIN, min=_THREADS_MIN, help="Calls the helper serves at once."),

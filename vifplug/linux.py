@@ -25,7 +25,19 @@ _LINK_CALL_SECONDS = 60.0
 """Netlink answers at once; deleting many bridges waits for RCU grace periods."""
 _MARGIN_SECONDS = 5.0
 """The helper's own deadlines pass first."""
-_COMMON = ("name", "ifindex", "alias", "address", "mtu", "master", "up", "promiscuous", "carrier", "disable_ipv6", "accept_ra")
+_COMMON = (
+    "name",
+    "ifindex",
+    "alias",
+    "address",
+    "mtu",
+    "master",
+    "up",
+    "promiscuous",
+    "carrier",
+    "disable_ipv6",
+    "accept_ra",
+)
 _OF_KIND: Mapping[str, tuple[type[Link], tuple[str, ...]]] = {
     "bridge": (
         Bridge,
@@ -54,9 +66,7 @@ class LinuxHost:
         arguments = ["--hold", f"{self._session.path}:{self._session.number}"]
         if self._settings.config_file:
             arguments += ["--config-file", self._settings.config_file]
-        return Channel(
-            dict(self._settings.privileged), self._settings.connection, self._settings.timeout, arguments
-        )
+        return Channel(dict(self._settings.privileged), self._settings.connection, self._settings.timeout, arguments)
 
     @property
     def session(self) -> int:
@@ -197,8 +207,16 @@ def _birth_address(link: Link) -> str:
 def _link_operation(action: Action) -> dict[str, Any]:
     match action:
         case actions.CreateBridge(bridge=bridge):
-            settings = {key: getattr(bridge, key) for key in ("stp", "forward_delay", "ageing_time", "multicast_snooping")}
-            return {"op": "create-bridge", **_identity(bridge), "address": bridge.address, "mtu": bridge.mtu, **settings}
+            settings = {
+                key: getattr(bridge, key) for key in ("stp", "forward_delay", "ageing_time", "multicast_snooping")
+            }
+            return {
+                "op": "create-bridge",
+                **_identity(bridge),
+                "address": bridge.address,
+                "mtu": bridge.mtu,
+                **settings,
+            }
         case actions.CreateVeth(near=near, far=far):
             ends = [
                 {**_identity(end), "address": end.address, "mtu": end.mtu, "master": end.master} for end in (near, far)
@@ -212,9 +230,7 @@ def _link_operation(action: Action) -> dict[str, Any]:
             multiqueue = bool(link.multiqueue) if isinstance(link, Tap) else False
             return {"op": "set", **_identity(link), "values": values, "adopt": adopt, "multiqueue": multiqueue}
         case actions.DeleteLinks(links=links):
-            entries = [
-                {**_identity(link), "spare_members": isinstance(link, Bridge) and link.shared} for link in links
-            ]
+            entries = [{**_identity(link), "spare_members": isinstance(link, Bridge) and link.shared} for link in links]
             return {"op": "delete", "links": entries}
     raise TypeError(f"no link operation for {action!r}")
 

@@ -75,7 +75,9 @@ class LockFile:
         try:
             retrying(_request, descriptor, fcntl.F_OFD_SETLK, fcntl.F_WRLCK, _offset(identity))
         except BlockingIOError as error:
-            raise Busy(f"another request works on {identity} and did not end within {seconds:g} s; try again", identity) from error
+            raise Busy(
+                f"another request works on {identity} and did not end within {seconds:g} s; try again", identity
+            ) from error
 
     def is_session_alive(self, session: int) -> bool:
         """Whether the caller or the helper of a session still lives."""

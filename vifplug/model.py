@@ -65,7 +65,9 @@ class _Part(BaseModel):
 class Network(_Part):
     """The network a VIF is on."""
 
-    id: Uuid | None = Field(default=None, description="The network's UUID; a bridge VIF needs it unless it names its bridge.")
+    id: Uuid | None = Field(
+        default=None, description="The network's UUID; a bridge VIF needs it unless it names its bridge."
+    )
     bridge: LinkName | None = Field(
         default=None,
         description="ovs and ovs-hybrid: the OVS bridge, by default the configuration's integration_bridge. "
@@ -75,7 +77,8 @@ class Network(_Part):
     datapath_type: str | None = Field(
         default=None,
         max_length=64,
-        description="The datapath the sender believes the OVS bridge has. The bridge's own decides; another is one warning.",
+        description="The datapath the sender believes the OVS bridge has. The bridge's own decides; another is one "
+        "warning.",
     )
 
 
@@ -114,9 +117,13 @@ class Vif(_Part):
         default=None, description="Make the guest's tap. By default true for ovs and bridge, false for ovs-hybrid."
     )
     tap_owner: TapOwner | None = None
-    multiqueue: Flag | None = Field(default=None, description="Make the tap multi-queue; QEMU must open it the same way.")
+    multiqueue: Flag | None = Field(
+        default=None, description="Make the tap multi-queue; QEMU must open it the same way."
+    )
     isolate: Flag | None = Field(
-        default=None, description="A new OVS port is dead (VLAN 4095) until a control plane wires it. By default the configuration's."
+        default=None,
+        description="A new OVS port is dead (VLAN 4095) until a control plane wires it. By default the "
+        "configuration's.",
     )
     names: Names = Names()
 
@@ -127,5 +134,3 @@ class Vif(_Part):
         if twice:
             raise ValueError(f"names: {twice[0]!r} is given to two devices; each needs its own")
         return self
-
-

@@ -171,7 +171,6 @@ class Qos:
 Resource = Link | OvsPort
 
 
-
 @dataclass(frozen=True, slots=True)
 class Inventory:
     """What was built for VIFs, by name. A link and the OVS port on it have one name, so there are two maps."""

@@ -282,7 +282,8 @@ class Store:
 def _unusable(state_dir: str, error: Exception) -> StoreError:
     said = getattr(error, "strerror", None) or error
     return StoreError(
-        f"cannot open the store in {state_dir!r}: {said}; check that state_dir can be made, belongs to you and is not full",
+        f"cannot open the store in {state_dir!r}: {said}; check that state_dir can be made, belongs to you and is "
+        "not full",
         state_dir,
     )
 

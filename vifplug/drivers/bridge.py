@@ -38,7 +38,8 @@ class LinuxBridge:
     def _bridge(vif: Vif) -> Bridge:
         if vif.network.id is None and vif.network.bridge is None:
             raise InputError(
-                f"network of VIF {vif.id} is not given; a bridge VIF needs network.id (a UUID) or network.bridge (a name)",
+                f"network of VIF {vif.id} is not given; a bridge VIF needs network.id (a UUID) or network.bridge "
+                "(a name)",
                 vif.id,
             )
         network = vif.network.id or naming.network_of_bridge(str(vif.network.bridge))

@@ -21,7 +21,8 @@ _OWN: tuple[Driver, ...] = (OvsHybrid(), Ovs(), LinuxBridge())
 def drivers() -> Mapping[str, Driver]:
     """Every driver by vif_type. A broken one of somebody else's is left out, and does not take ours along."""
     found: dict[str, Driver] = {driver.vif_type: driver for driver in _OWN}
-    others: ExtensionManager[Driver] = ExtensionManager(NAMESPACE, invoke_on_load=True, on_load_failure_callback=_ignore)
+    others: ExtensionManager[Driver]
+    others = ExtensionManager(NAMESPACE, invoke_on_load=True, on_load_failure_callback=_ignore)
     for extension in others:
         if extension.obj is not None:
             found.setdefault(extension.name, extension.obj)

@@ -12,12 +12,10 @@ from vifplug.resources import Bridge, Inventory, Link, Observed, OvsPort, Resour
 PRESENT = "present"
 
 
-def differences(
-    desired: Iterable[Resource], observed: Observed, recorded: Inventory
-) -> list[DriftItem]:
+def differences(desired: Iterable[Resource], observed: Observed, recorded: Inventory) -> list[DriftItem]:
     """Every difference, in the order of the resources.
 
-    :param desired: resolved resources (``planner.resolve``).
+    :param desired: resolved resources (``resolution.resolve``).
     :param recorded: what was built; empty while it has not been.
     """
     items: list[DriftItem] = []
@@ -86,6 +84,4 @@ def of_port(desired: OvsPort, observed: Observed, recorded: OvsPort | None) -> l
 
 def broken_pair(ends: tuple[Veth, Veth], observed: Observed) -> bool:
     """Whether the two ends are not, both of them, each other's peer."""
-    return any(
-        not isinstance(link := observed.links.get(end.name), Veth) or link.peer != end.peer for end in ends
-    )
+    return any(not isinstance(link := observed.links.get(end.name), Veth) or link.peer != end.peer for end in ends)

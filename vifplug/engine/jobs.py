@@ -54,8 +54,8 @@ def job(vif: Vif, record: Record | None, options: Options) -> Job:
     driver = driver_for(vif.vif_type, vif.id)
     if record is not None and record.vif.vif_type != vif.vif_type:
         raise Conflict(
-            f"VIF {vif.id} is plugged as {record.vif.vif_type!r} and cannot become {vif.vif_type!r} in place; unplug it "
-            "first",
+            f"VIF {vif.id} is plugged as {record.vif.vif_type!r} and cannot become {vif.vif_type!r} in place; "
+            "unplug it first",
             vif.id,
         )
     complete = _completed(vif, record.vif if record else None, driver, options)
@@ -85,7 +85,9 @@ def _completed(vif: Vif, known: Vif | None, driver: Driver, options: Options) ->
             "names": vif.names.model_copy(update=names),
         }
     )
-    return draft.model_copy(update={"network": draft.network.model_copy(update={"bridge": driver.switch(draft, options)})})
+    return draft.model_copy(
+        update={"network": draft.network.model_copy(update={"bridge": driver.switch(draft, options)})}
+    )
 
 
 def _filled(values: dict[str, object], defaults: dict[str, object]) -> dict[str, object]:

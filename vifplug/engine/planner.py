@@ -14,13 +14,12 @@ links; a shared bridge only with its last VIF, and only when nobody else's link 
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from vifplug import naming
-from vifplug.engine import actions, drift, ownership
+from vifplug.engine import actions, conflicts, drift, ownership
 from vifplug.engine.actions import Action, Plan
-from vifplug.errors import BridgeMissing, Conflict
 from vifplug.reports import DriftItem
 from vifplug.resources import DEAD_VLAN, Bridge, Inventory, Link, Observed, OvsPort, Resource, Tap, Veth
 
@@ -54,49 +53,16 @@ class Request:
         )
 
 
-def resolve(desired: Iterable[Resource], observed: Observed) -> tuple[Resource, ...]:
-    """Fill in what depends on the host: the OVS bridge's own datapath decides about offloads and QoS.
-
-    A network's bridge that somebody else made is joined as it is, so it drops out of what is desired.
-
-    :raises BridgeMissing: when an OVS bridge is not there.
-    """
-    resolved: list[Resource] = []
-    for resource in desired:
-        if isinstance(resource, OvsPort):
-            if resource.bridge not in observed.bridges:
-                raise BridgeMissing(
-                    f"no OVS bridge {resource.bridge!r} for VIF {resource.owner}; create it first: vifplug never makes one",
-                    resource.bridge,
-                )
-            kernel = not observed.bridges[resource.bridge].userspace
-            resolved.append(replace(resource, qos_type=resource.qos_type if kernel else None))
-        elif isinstance(resource, Veth) and resource.port_bridge in observed.bridges:
-            userspace = observed.bridges[resource.port_bridge].userspace
-            resolved.append(replace(resource, tx_checksum=False if userspace else None))
-        elif not is_foreign_bridge(resource, observed):
-            resolved.append(resource)
-    return tuple(resolved)
-
-
-def is_foreign_bridge(resource: Resource, observed: Observed) -> bool:
-    """Whether a network's bridge was made by somebody else: used, never changed."""
-    if not isinstance(resource, Bridge) or not resource.shared:
-        return False
-    found = observed.links.get(resource.name)
-    return isinstance(found, Bridge) and not found.owner and not ownership.is_ours(found, resource, None)
-
-
 def plan_plug(requests: Sequence[Request], observed: Observed) -> Plan:
     """What makes every request's VIF as desired, in one plan.
 
-    :param requests: with resolved resources.
+    :param requests: with resolved resources (``resolution.resolve``).
     :raises Conflict: when another VIF or a stranger holds a name or an identity.
     """
-    _refuse_shared_names(requests)
+    conflicts.refuse_shared_names(request.desired for request in requests)
     draft = _Draft()
     for request in requests:
-        _refuse_strangers(request, observed)
+        conflicts.refuse_strangers(request.desired, request.recorded, observed)
         _plan_links(request, observed, draft)
         _plan_ports(request, observed, draft)
         _plan_obsolete(request, observed, draft)
@@ -128,59 +94,6 @@ class _Draft:
         )
 
 
-def _refuse_shared_names(requests: Sequence[Request]) -> None:
-    holders: dict[str, str] = {}
-    for request in requests:
-        for resource in request.desired:
-            if isinstance(resource, OvsPort):
-                continue
-            other = holders.setdefault(resource.name, resource.owner)
-            if other != resource.owner:
-                raise Conflict(
-                    f"{ownership.owner_in_words(other)} and {ownership.owner_in_words(resource.owner)} of one request would "
-                    f"both have a device {resource.name!r}; give one of them explicit names",
-                    resource.name,
-                )
-
-
-def _refuse_strangers(request: Request, observed: Observed) -> None:
-    links, ports = request.recorded.links, request.recorded.ports
-    for resource in request.desired:
-        if isinstance(resource, OvsPort):
-            _refuse_foreign_port(resource, ports.get(resource.name), observed)
-            continue
-        found = observed.links.get(resource.name)
-        known_link = links.get(resource.name)
-        if found is None or ownership.is_ours(found, resource, known_link):
-            continue
-        if not ownership.is_adoptable(found, resource, known_link):
-            raise Conflict(
-                f"device {resource.name!r} for {ownership.owner_in_words(resource.owner)} is held by "
-                f"{ownership.holder(found)}; it was left alone",
-                resource.name,
-            )
-
-
-def _refuse_foreign_port(port: OvsPort, known: OvsPort | None, observed: Observed) -> None:
-    found, link = observed.ports.get(port.name), observed.links.get(port.name)
-    if found is not None and not ownership.port_is_ours(found, port.owner, link, known):
-        whose = ownership.owner_in_words(found.owner) if found.owner else "a stranger"
-        said = found.iface_ids.get("iface-id")
-        raise Conflict(
-            f"OVS port {port.name!r} for VIF {port.owner} is held by {whose} on bridge {found.bridge!r}"
-            f"{f' (iface-id {said})' if said else ''}; it was left alone",
-            port.name,
-        )
-    for name in observed.iface_ids.get(port.iface_ids["iface-id"], ()):
-        other = observed.ports.get(name)
-        if name != port.name and (other is None or other.owner != port.owner):
-            raise Conflict(
-                f"OVS interface {name!r} already carries iface-id {port.owner}; two of them would fight for one "
-                "identity, and it is not vifplug's to remove",
-                name,
-            )
-
-
 def _plan_links(request: Request, observed: Observed, draft: _Draft) -> None:
     known = request.recorded.links
     ends: dict[str, Veth] = {link.name: link for link in request.desired if isinstance(link, Veth)}
@@ -194,7 +107,7 @@ def _plan_links(request: Request, observed: Observed, draft: _Draft) -> None:
                 _set_new(link, draft)
                 continue
         if isinstance(link, Tap) and isinstance(found, Tap) and found.multiqueue != link.multiqueue:
-            _refuse_tap_in_use(link, found)
+            conflicts.refuse_tap_in_use(link, found)
             draft.dropped_links.append(replace(link, ifindex=found.ifindex))
             found = None
         if found is None:
@@ -209,23 +122,9 @@ def _remake_pair(pair: tuple[Veth, Veth], known: Mapping[str, Link], observed: O
         found = observed.links.get(end.name)
         if found is None:
             continue
-        if not ownership.is_ours(found, end, known.get(end.name)):
-            raise Conflict(
-                f"device {end.name!r} of VIF {end.owner} was made again by somebody else without its peer; delete it "
-                "(ip link del), then repair",
-                end.name,
-            )
+        conflicts.refuse_half_a_pair(end, found, known.get(end.name))
         draft.dropped_links.append(replace(end, ifindex=found.ifindex))
     draft.creations.append(actions.CreateVeth(*pair))
-
-
-def _refuse_tap_in_use(link: Tap, found: Tap) -> None:
-    if found.carrier:
-        raise Conflict(
-            f"tap {link.name!r} of VIF {link.owner} is open in a guest with multiqueue={str(found.multiqueue).lower()}; "
-            f"it cannot become {str(link.multiqueue).lower()} before the guest closes it",
-            link.name,
-        )
 
 
 def _create(link: Link, draft: _Draft) -> None:
@@ -259,12 +158,17 @@ def _set_changed(link: Link, found: Link, known: Link | None, draft: _Draft) -> 
     if found.mtu is not None and link.mtu is not None and found.mtu < _IPV6_MTU <= link.mtu:
         # The link gets its IPv6 back with the MTU, and with the kernel's defaults.
         named = {attribute for attribute, _before, _after in changes}
-        changes += [(key, getattr(found, key), getattr(link, key)) for key in ("disable_ipv6", "accept_ra") if key not in named]
+        changes += [
+            (key, getattr(found, key), getattr(link, key)) for key in ("disable_ipv6", "accept_ra") if key not in named
+        ]
     adopt = not ownership.is_ours(found, link, known) or not found.owner
     earlier = draft.settings.get(link.name)
     if isinstance(earlier, actions.SetLink):
         # Another VIF of this plan shares the bridge.
-        changes = [*earlier.changes, *(change for change in changes if change[0] not in {c[0] for c in earlier.changes})]
+        changes = [
+            *earlier.changes,
+            *(change for change in changes if change[0] not in {c[0] for c in earlier.changes}),
+        ]
     draft.settings[link.name] = actions.SetLink(link, tuple(changes), adopt)
 
 
@@ -334,9 +238,7 @@ def _plan_obsolete(request: Request, observed: Observed, draft: _Draft) -> None:
     ]
 
 
-def plan_unplug(
-    built: Inventory, owners: Collection[str], observed: Observed, shared_with: Collection[str]
-) -> Plan:
+def plan_unplug(built: Inventory, owners: Collection[str], observed: Observed, shared_with: Collection[str]) -> Plan:
     """What takes resources away again, as far as they are there and ours.
 
     :param built: what records say was built.

@@ -15,7 +15,7 @@ import tenacity
 
 from vifplug import store as stores
 from vifplug.drivers.contract import Options
-from vifplug.engine import drift, executor, jobs, planner, views
+from vifplug.engine import drift, executor, jobs, planner, resolution, views
 from vifplug.engine.actions import Plan
 from vifplug.engine.host import Host, Scope
 from vifplug.engine.jobs import Job
@@ -103,7 +103,7 @@ class Plugger:
 
     @staticmethod
     def _requests(work: Sequence[Job], observed: Observed) -> list[planner.Request]:
-        return [job.request(planner.resolve(job.desired, observed)) for job in work]
+        return [job.request(resolution.resolve(job.desired, observed)) for job in work]
 
     @contextlib.contextmanager
     def _held(self, vifs: Sequence[Vif]) -> Iterator[None]:
@@ -118,9 +118,7 @@ class Plugger:
             Intent(vif_id=job.vif.id, verb=stores.PLUG, session=self.host.session, resources=resolved[job.vif.id])
             for job in work
         ]
-        claims = {
-            job.vif.id: {resource.name: resource.owner for resource in resolved[job.vif.id]} for job in work
-        }
+        claims = {job.vif.id: {resource.name: resource.owner for resource in resolved[job.vif.id]} for job in work}
         self.store.intend(intents, claims)
 
     def _carry_out(
@@ -159,7 +157,9 @@ class Plugger:
         items = drift.differences(resolved, observed, Inventory())
         for item in items:
             if item.attribute == "error":
-                raise OvsdbError(f"ovs-vswitchd could not use port {item.subject!r}: {item.observed}", item.subject, "verify")
+                raise OvsdbError(
+                    f"ovs-vswitchd could not use port {item.subject!r}: {item.observed}", item.subject, "verify"
+                )
         if items:
             raise VerifyError(f"read back {items[0]}; somebody else may be changing it", items[0].subject, "verify")
         return observed
@@ -247,9 +247,7 @@ class Plugger:
         contents = self.store.contents()
         held = [record.resources for record in contents.records.values() if record.id != vif_id]
         held += [intent.resources for intent in contents.intents.values() if intent.vif_id != vif_id]
-        return {
-            item.owner for resources in held for item in resources if isinstance(item, Bridge) and item.shared
-        }
+        return {item.owner for resources in held for item in resources if isinstance(item, Bridge) and item.shared}
 
     def _settle_or_warn(self) -> list[str]:
         try:

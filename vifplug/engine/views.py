@@ -9,7 +9,7 @@ from typing import Any
 from vifplug import store as stores
 from vifplug.drivers.contract import Driver
 from vifplug.drivers.registry import driver_for
-from vifplug.engine import drift, planner
+from vifplug.engine import drift, resolution
 from vifplug.errors import BridgeMissing, UnknownVif
 from vifplug.reports import (
     DRIFTED,
@@ -52,7 +52,7 @@ def drift_of(record: Record, observed: Observed) -> list[DriftItem]:
     """How a recorded VIF differs from what was built."""
     built = Inventory(record.resources)
     try:
-        desired = planner.resolve(record.resources, observed)
+        desired = resolution.resolve(record.resources, observed)
     except BridgeMissing as error:
         links = [item for item in record.resources if isinstance(item, Link)]
         missing = DriftItem(subject=error.subject, attribute=drift.PRESENT, observed=False, desired=True)
@@ -156,7 +156,9 @@ def _guest_note(record: Record) -> str:
 def _hop(item: Resource, observed: Observed, items: Sequence[DriftItem]) -> Hop:
     mine = [one for one in items if one.subject == item.name]
     if isinstance(item, OvsPort):
-        port_items = [one for one in mine if one.attribute in ("bridge", "owner", "error", "ofport") or ":" in one.attribute]
+        port_items = [
+            one for one in mine if one.attribute in ("bridge", "owner", "error", "ofport") or ":" in one.attribute
+        ]
         return _port_hop(item, observed, port_items)
     return _link_hop(item.name, item.kind, observed, mine)
 
@@ -164,11 +166,11 @@ def _hop(item: Resource, observed: Observed, items: Sequence[DriftItem]) -> Hop:
 def _link_hop(name: str, kind: str, observed: Observed, items: Sequence[DriftItem]) -> Hop:
     found = observed.links.get(name)
     if found is None:
-        return Hop(name=name, kind=kind, state="waiting" if not items and kind == "tap" else "missing", drift=tuple(items))
+        return Hop(
+            name=name, kind=kind, state="waiting" if not items and kind == "tap" else "missing", drift=tuple(items)
+        )
     note = f"in {found.master}" if found.master else ""
-    return Hop(
-        name=name, kind=kind, state="up" if found.up else "down", mtu=found.mtu, note=note, drift=tuple(items)
-    )
+    return Hop(name=name, kind=kind, state="up" if found.up else "down", mtu=found.mtu, note=note, drift=tuple(items))
 
 
 def _port_hop(item: OvsPort, observed: Observed, items: Sequence[DriftItem]) -> Hop:

@@ -44,7 +44,9 @@ class Context(priv_context.PrivContext):
 
     def helper_command(self, sockpath: str) -> list[str]:
         """The command that starts a helper when this process is not root's."""
-        command = shlex.split(self.conf.helper_command) if self.conf.helper_command else ["sudo", "vifplug-privsep-helper"]
+        command = (
+            shlex.split(self.conf.helper_command) if self.conf.helper_command else ["sudo", "vifplug-privsep-helper"]
+        )
         return [
             *command,
             *self._extra_arguments,

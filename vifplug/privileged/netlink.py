@@ -167,7 +167,11 @@ class LinkSocket:
         return links
 
     def _ask(self, flags: int, attributes: bytes) -> list[tuple[int, int, bytes]]:
-        body = _IFINFO.pack(0, 0, 0, 0, 0) + attributes + _attr(_IFLA_EXT_MASK, struct.pack("=I", _RTEXT_FILTER_SKIP_STATS))
+        body = (
+            _IFINFO.pack(0, 0, 0, 0, 0)
+            + attributes
+            + _attr(_IFLA_EXT_MASK, struct.pack("=I", _RTEXT_FILTER_SKIP_STATS))
+        )
         answers: list[tuple[int, int, bytes]] = []
         with self._lock:
             sequence = next(self._sequence)

@@ -34,9 +34,7 @@ def read(names: Sequence[str], iface_ids: Sequence[str], owners: Sequence[str], 
     session.refresh()
     with session.lock:
         tables = session.tables
-        bridge_of = {
-            port.uuid: bridge.name for bridge in tables["Bridge"].rows.values() for port in bridge.ports
-        }
+        bridge_of = {port.uuid: bridge.name for bridge in tables["Bridge"].rows.values() for port in bridge.ports}
         wanted = _Wanted(set(names), set(iface_ids), set(owners), everything)
         ports = []
         carriers: dict[str, list[str]] = collections.defaultdict(list)
@@ -69,8 +67,10 @@ class _Wanted:
         return owner is not None and (self.everything or owner in self.owners)
 
     def port(self, port: Any) -> bool:
-        return port.name in self.names or self.owner(port.external_ids.get(naming.OWNER_KEY)) or any(
-            interface.external_ids.get("iface-id") in self.iface_ids for interface in port.interfaces
+        return (
+            port.name in self.names
+            or self.owner(port.external_ids.get(naming.OWNER_KEY))
+            or any(interface.external_ids.get("iface-id") in self.iface_ids for interface in port.interfaces)
         )
 
 

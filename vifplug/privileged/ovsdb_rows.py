@@ -57,7 +57,9 @@ class _PortCommand(ovsdbapp_command.BaseCommand):  # type: ignore[misc]
         mark = port.external_ids.get(naming.OWNER_KEY)
         if mark == self.owner or (mark is None and (self._link_is_ours() or self._names_us(port))):
             return port
-        raise PermissionDenied(f"refused to touch OVS port {self.name!r}: it does not belong to {self.owner}", self.name)
+        raise PermissionDenied(
+            f"refused to touch OVS port {self.name!r}: it does not belong to {self.owner}", self.name
+        )
 
     def _link_is_ours(self) -> bool:
         link = links.read(self.name)

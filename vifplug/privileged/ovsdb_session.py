@@ -65,7 +65,10 @@ _CONNECT_PAUSE_SECONDS = 0.2
 def _schema_helper() -> idl.SchemaHelper:
     tables: dict[str, Any] = {}
     for name, columns in _TABLES.items():
-        tables[name] = {"columns": {column: {"type": kind} for column, kind in columns.items()}, "isRoot": name in _ROOTS}
+        tables[name] = {
+            "columns": {column: {"type": kind} for column, kind in columns.items()},
+            "isRoot": name in _ROOTS,
+        }
         if name in _NAMED:
             tables[name]["indexes"] = [["name"]]
     helper = idl.SchemaHelper(schema_json={"name": "Open_vSwitch", "version": "8.0.0", "tables": tables})
@@ -215,7 +218,8 @@ class Session:
 
     def _silent(self) -> OvsUnavailable:
         return OvsUnavailable(
-            f"OVSDB at {self._remotes} did not answer within {self._timeout:g} s; is ovsdb-server running?", self._remotes
+            f"OVSDB at {self._remotes} did not answer within {self._timeout:g} s; is ovsdb-server running?",
+            self._remotes,
         )
 
     def wait(self, next_cfg: int, seconds: float) -> None:

@@ -1,0 +1,96 @@
+"""What a plan refuses: names and identities that another VIF or a stranger holds. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from vifplug.engine import ownership
+from vifplug.errors import Conflict
+from vifplug.resources import Inventory, Link, Observed, OvsPort, Resource, Tap, Veth
+
+
+def refuse_shared_names(requests: Iterable[Iterable[Resource]]) -> None:
+    """Refuse two owners of one name among the requests themselves.
+
+    :raises Conflict: naming both.
+    """
+    holders: dict[str, str] = {}
+    for desired in requests:
+        for resource in desired:
+            if isinstance(resource, OvsPort):
+                continue
+            other = holders.setdefault(resource.name, resource.owner)
+            if other != resource.owner:
+                raise Conflict(
+                    f"{ownership.owner_in_words(other)} and {ownership.owner_in_words(resource.owner)} of one request "
+                    f"would both have a device {resource.name!r}; give one of them explicit names",
+                    resource.name,
+                )
+
+
+def refuse_strangers(desired: Iterable[Resource], recorded: Inventory, observed: Observed) -> None:
+    """Refuse what is held by another VIF or by a stranger.
+
+    :raises Conflict: naming the holder, which is left alone.
+    """
+    links, ports = recorded.links, recorded.ports
+    for resource in desired:
+        if isinstance(resource, OvsPort):
+            _refuse_foreign_port(resource, ports.get(resource.name), observed)
+            continue
+        found = observed.links.get(resource.name)
+        known_link = links.get(resource.name)
+        if found is None or ownership.is_ours(found, resource, known_link):
+            continue
+        if not ownership.is_adoptable(found, resource, known_link):
+            raise Conflict(
+                f"device {resource.name!r} for {ownership.owner_in_words(resource.owner)} is held by "
+                f"{ownership.holder(found)}; it was left alone",
+                resource.name,
+            )
+
+
+def _refuse_foreign_port(port: OvsPort, known: OvsPort | None, observed: Observed) -> None:
+    found, link = observed.ports.get(port.name), observed.links.get(port.name)
+    if found is not None and not ownership.port_is_ours(found, port.owner, link, known):
+        whose = ownership.owner_in_words(found.owner) if found.owner else "a stranger"
+        said = found.iface_ids.get("iface-id")
+        raise Conflict(
+            f"OVS port {port.name!r} for VIF {port.owner} is held by {whose} on bridge {found.bridge!r}"
+            f"{f' (iface-id {said})' if said else ''}; it was left alone",
+            port.name,
+        )
+    for name in observed.iface_ids.get(port.iface_ids["iface-id"], ()):
+        other = observed.ports.get(name)
+        if name != port.name and (other is None or other.owner != port.owner):
+            raise Conflict(
+                f"OVS interface {name!r} already carries iface-id {port.owner}; two of them would fight for one "
+                "identity, and it is not vifplug's to remove",
+                name,
+            )
+
+
+def refuse_half_a_pair(end: Veth, found: Link, known: Link | None) -> None:
+    """Refuse to delete one end of a veth pair that somebody else made.
+
+    :raises Conflict: unless it is ours.
+    """
+    if not ownership.is_ours(found, end, known):
+        raise Conflict(
+            f"device {end.name!r} of VIF {end.owner} was made again by somebody else without its peer; delete it "
+            "(ip link del), then repair",
+            end.name,
+        )
+
+
+def refuse_tap_in_use(link: Tap, found: Tap) -> None:
+    """Refuse to remake a tap that a guest has open.
+
+    :raises Conflict: when its carrier is up.
+    """
+    if found.carrier:
+        raise Conflict(
+            f"tap {link.name!r} of VIF {link.owner} is open in a guest with multiqueue="
+            f"{str(found.multiqueue).lower()}; it cannot become {str(link.multiqueue).lower()} before the guest closes it",
+            link.name,
+        )

@@ -1,0 +1,44 @@
+"""What of the desired depends on the host. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import replace
+
+from vifplug.engine import ownership
+from vifplug.errors import BridgeMissing
+from vifplug.resources import Bridge, Observed, OvsPort, Resource, Veth
+
+
+def resolve(desired: Iterable[Resource], observed: Observed) -> tuple[Resource, ...]:
+    """Fill in what depends on the host: the OVS bridge's own datapath decides about offloads and QoS.
+
+    A network's bridge that somebody else made is joined as it is, so it drops out of what is desired.
+
+    :raises BridgeMissing: when an OVS bridge is not there.
+    """
+    resolved: list[Resource] = []
+    for resource in desired:
+        if isinstance(resource, OvsPort):
+            if resource.bridge not in observed.bridges:
+                raise BridgeMissing(
+                    f"no OVS bridge {resource.bridge!r} for VIF {resource.owner}; create it first: "
+                    "vifplug never makes one",
+                    resource.bridge,
+                )
+            kernel = not observed.bridges[resource.bridge].userspace
+            resolved.append(replace(resource, qos_type=resource.qos_type if kernel else None))
+        elif isinstance(resource, Veth) and resource.port_bridge in observed.bridges:
+            userspace = observed.bridges[resource.port_bridge].userspace
+            resolved.append(replace(resource, tx_checksum=False if userspace else None))
+        elif not is_foreign_bridge(resource, observed):
+            resolved.append(resource)
+    return tuple(resolved)
+
+
+def is_foreign_bridge(resource: Resource, observed: Observed) -> bool:
+    """Whether a network's bridge was made by somebody else: used, never changed."""
+    if not isinstance(resource, Bridge) or not resource.shared:
+        return False
+    found = observed.links.get(resource.name)
+    return isinstance(found, Bridge) and not found.owner and not ownership.is_ours(found, resource, None)
