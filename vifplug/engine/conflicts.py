@@ -91,6 +91,7 @@ def refuse_tap_in_use(link: Tap, found: Tap) -> None:
     if found.carrier:
         raise Conflict(
             f"tap {link.name!r} of VIF {link.owner} is open in a guest with multiqueue="
-            f"{str(found.multiqueue).lower()}; it cannot become {str(link.multiqueue).lower()} before the guest closes it",
+            f"{str(found.multiqueue).lower()}; it cannot become {str(link.multiqueue).lower()} before the "
+            "guest closes it",
             link.name,
         )

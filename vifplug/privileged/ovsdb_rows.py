@@ -14,7 +14,7 @@ from ovsdbapp.backend.ovs_idl import idlutils
 
 from vifplug import naming
 from vifplug.errors import BridgeMissing, Conflict, OvsdbError, PermissionDenied
-from vifplug.privileged import arguments, links
+from vifplug.privileged import arguments, owned
 
 _OFPORT_MAX = 65279
 """OpenFlow's largest port that is not reserved (OFPP_MAX 0xff00), less one."""
@@ -62,8 +62,8 @@ class _PortCommand(ovsdbapp_command.BaseCommand):  # type: ignore[misc]
         )
 
     def _link_is_ours(self) -> bool:
-        link = links.read(self.name)
-        return link is not None and links.is_ours(link, self.owner, str(self.operation.get("birth_address", "")))
+        link = owned.read(self.name)
+        return link is not None and owned.is_ours(link, self.owner, str(self.operation.get("birth_address", "")))
 
     def _names_us(self, port: Any) -> bool:
         return any(interface.external_ids.get("iface-id") == self.owner for interface in port.interfaces)

@@ -1,0 +1,69 @@
+"""Settings as netlink attributes, every value checked."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from vifplug import naming
+from vifplug.privileged import arguments
+from vifplug.privileged.link_run import Run
+
+_BRIDGE_SETTINGS = {
+    "stp": "IFLA_BR_STP_STATE",
+    "forward_delay": "IFLA_BR_FORWARD_DELAY",
+    "ageing_time": "IFLA_BR_AGEING_TIME",
+    "multicast_snooping": "IFLA_BR_MCAST_SNOOPING",
+}
+_IN_TICKS = ("forward_delay", "ageing_time")
+_TICKS_PER_SECOND = 100
+"""IFLA_BR_* times are in USER_HZ, whatever the kernel's own HZ."""
+_DEFAULT_MTU = 1500
+_FLAG_BITS = {"up": 0x1, "promiscuous": 0x100}
+"""IFF_UP, IFF_PROMISC."""
+
+
+def pinning(mtu: int) -> tuple[int, ...]:
+    """MTUs to set so that a bridge stops following its ports' smallest.
+
+    Only a change counts as the user's word (br_change_mtu); dev_set_mtu skips a value that is already there.
+    """
+    return (mtu - 1, mtu) if mtu == _DEFAULT_MTU else (mtu,)
+
+
+def bridge_info(settings: Mapping[str, Any]) -> tuple[str, Any]:
+    """IFLA_LINKINFO with those of a bridge's settings that are given."""
+    attrs = []
+    for key, value in settings.items():
+        if key not in _BRIDGE_SETTINGS or value is None:
+            continue
+        amount = round(value * _TICKS_PER_SECOND) if key in _IN_TICKS else value
+        attrs.append((_BRIDGE_SETTINGS[key], arguments.number(key, amount, 0, 2**31 - 1)))
+    return "IFLA_LINKINFO", {"attrs": [("IFLA_INFO_KIND", "bridge"), ("IFLA_INFO_DATA", {"attrs": attrs})]}
+
+
+def before_up(run: Run, operation: Mapping[str, Any]) -> list[list[tuple[str, Any]]]:
+    """Attributes to set before a link is up.
+
+    One message each, so that a refusal names one attribute; a bridge's MTU comes behind its members (LP 1399064).
+    """
+    values = operation["values"]
+    messages: list[list[tuple[str, Any]]] = []
+    if "alias" in values:
+        mark = naming.alias(arguments.owner(operation["owner"])) if values["alias"] else ""
+        messages.append([("IFLA_IFALIAS", mark)])
+    if "address" in values:
+        messages.append([("IFLA_ADDRESS", arguments.address(values["address"]))])
+    if "master" in values:
+        messages.append([("IFLA_MASTER", run.index_of(values["master"]) if values["master"] else 0)])
+    if any(key in values for key in _BRIDGE_SETTINGS):
+        messages.append([bridge_info(values)])
+    if "mtu" in values:
+        messages.append([("IFLA_MTU", arguments.mtu(values["mtu"]))])
+    return messages
+
+
+def flags(values: Mapping[str, Any]) -> tuple[int, int]:
+    """IFF_ bits and their mask, for those of the flags that are given."""
+    given = {key: bit for key, bit in _FLAG_BITS.items() if key in values}
+    return sum(bit for key, bit in given.items() if values[key]), sum(given.values())

@@ -1,0 +1,78 @@
+"""A run of creations and settings, collected first and then carried out in few sends.
+
+The order: everything that must hold before a link is up, in one send; sysctls and offloads; flags, in one
+send. A new link gets an ifindex chosen here, so that what is sent together with its creation can never land
+on a stranger that took the name first: the kernel goes on with later messages when an earlier one failed.
+"""
+
+from __future__ import annotations
+
+import errno
+import secrets
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from pyroute2.netlink.rtnl.ifinfmsg import ifinfmsg
+
+from vifplug.errors import Conflict, LinkError
+from vifplug.privileged import arguments, netlink, owned
+
+_INDEX_LOW, _INDEX_HIGH = 1 << 20, 1 << 31
+"""Far above the kernel's own counter, which starts at one."""
+
+
+def new_index() -> int:
+    """An ifindex, or a link group, that nobody has."""
+    return _INDEX_LOW + secrets.randbelow(_INDEX_HIGH - _INDEX_LOW)
+
+
+@dataclass(slots=True)
+class Run:
+    """What is collected until it is sent; each item knows the number of the operation it came from."""
+
+    early: list[tuple[int, ifinfmsg]] = field(default_factory=list)
+    middle: list[tuple[int, Callable[[], None]]] = field(default_factory=list)
+    late: list[tuple[int, ifinfmsg]] = field(default_factory=list)
+    made: dict[str, int] = field(default_factory=dict)
+    """Name -> ifindex of what this run creates."""
+
+    def index_of(self, name: str) -> int:
+        """The ifindex of a link that is there, or that this run makes.
+
+        :raises LinkError: when there is none.
+        """
+        if name in self.made:
+            return self.made[name]
+        link = owned.read(arguments.name(name))
+        if link is None:
+            raise LinkError(f"could not find link {name!r}: no such device", name)
+        return int(link["ifindex"])
+
+    def flush(self, operations: Sequence[Mapping[str, Any]]) -> None:
+        """Carry out what was collected, and forget it.
+
+        :raises LinkError, Conflict: for the first that failed, its operation's number in ``step``.
+        """
+        _send(self.early, operations)
+        for number, effect in self.middle:
+            try:
+                effect()
+            except LinkError as error:
+                raise error.at_step(str(number)) from error
+        _send(self.late, operations)
+        for part in (self.early, self.middle, self.late, self.made):
+            part.clear()
+
+
+def _send(numbered: Sequence[tuple[int, ifinfmsg]], operations: Sequence[Mapping[str, Any]]) -> None:
+    try:
+        owned.socket().change([msg for _number, msg in numbered])
+    except netlink.Refused as error:
+        number = numbered[error.index][0]
+        operation = operations[number]
+        subject = operation.get("name") or operation["ends"][0]["name"]
+        act = operation["op"].replace("-", " ")
+        if error.code == errno.EEXIST:
+            raise Conflict(f"could not {act} {subject!r}: the name is taken", subject, str(number)) from error
+        raise LinkError(f"could not {act} {subject!r}: {error.text}", subject, str(number)) from error
