@@ -59,6 +59,7 @@ class Notes:
     calls: list[tuple[str, Any]] = field(default_factory=list)
     answers: dict[str, Any] = field(default_factory=dict)
     closed_by: list[type[BaseException] | None] = field(default_factory=list)
+    warnings: Sequence[str] = ()
 
     def _answer(self, verb: str, asked: Any, default: Any) -> Any:
         self.calls.append((verb, asked))
@@ -388,15 +389,13 @@ def test_unplug_file_without_ids_is_exit_2(run: Run, library: Notes, tmp_path: P
     assert (result.code, result.err.count("\n"), library.calls) == (2, 1, [])
 
 
-def test_unplug_says_what_was_removed(run: Run, library: Notes) -> None:
-    gone = reports.VifReport(
-        id=VIF_ID, state="unplugged", vif_type="ovs-hybrid", devices=REPORT.devices, ports=REPORT.ports
-    )
+def test_unplug_says_what_became_of_each(run: Run, library: Notes) -> None:
+    gone = reports.VifReport(id=VIF_ID, state="unplugged", vif_type="ovs-hybrid", bridge="br-int")
     library.answers["unplug"] = [gone, reports.VifReport(id=OTHER_ID, state="unplugged")]
     assert [line.split() for line in run("unplug", VIF_ID, OTHER_ID).out.splitlines()] == [
-        ["ID", "RESULT", "REMOVED", "NOTE"],
-        [VIF_ID, "unplugged", "qbr71a6b0e4-1a,qvo71a6b0e4-1a", "-"],
-        [OTHER_ID, "absent", "-", "-"],
+        ["ID", "TYPE", "BRIDGE", "RESULT"],
+        [VIF_ID, "ovs-hybrid", "br-int", "unplugged"],
+        [OTHER_ID, "-", "-", "absent"],
     ]
 
 
@@ -472,6 +471,14 @@ def test_diagram_in_all_forms(run: Run) -> None:
     assert "guest  vm-1  up\n" in run("diagram", VIF_ID).out
     assert run("diagram", VIF_ID, "--format", "dot").out.startswith(f'graph "vif {VIF_ID}" {{\n')
     assert [hop["kind"] for hop in json.loads(run("diagram", VIF_ID, "-o", "json").out)["hops"]] == ["guest", "tap"]
+
+
+def test_what_the_library_could_not_settle_is_a_warning(run: Run, library: Notes) -> None:
+    library.warnings = ["an interrupted plug of VIF x could not be settled yet: no answer"]
+    result = run("list", "-o", "json")
+    assert result.err == "vifplug: warning: an interrupted plug of VIF x could not be settled yet: no answer\n"
+    library.answers["list"] = errors.OvsUnavailable("no answer")
+    assert run("list", "-o", "json").error["type"] == "OvsUnavailable"
 
 
 # Errors

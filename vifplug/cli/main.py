@@ -11,7 +11,8 @@ import socket
 import sys
 import threading
 import traceback
-from collections.abc import Iterator
+import warnings
+from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager
 from types import FrameType
 from typing import NoReturn
@@ -37,7 +38,7 @@ def main(argv: list[str] | None = None, *, opener: verbs.Opener | None = None) -
             options = arguments.parse(words)
             as_json, verbose = options.as_json, options.verbose
             with _logging(options):
-                return _emit(verbs.VERBS[options.verb](options, opener or open_host), options)
+                return _emit(verbs.VERBS[options.verb](options, _warning(opener or open_host)), options)
     except SystemExit as done:
         if not done.code:  # --help and --version
             _flush()
@@ -63,6 +64,18 @@ def open_host(options: Options) -> AbstractContextManager[verbs.Library]:
     return vifplug.local(config_file=options.config_file)
 
 
+def _warning(opener: verbs.Opener) -> verbs.Opener:
+    """The opener, with the library's own warnings said when a verb is done with it."""
+
+    @contextlib.contextmanager
+    def opened(options: Options) -> Iterator[verbs.Library]:
+        with opener(options) as host:
+            yield host
+            _warn(host.warnings)  # not after an error: under -o json that one has stderr to itself
+
+    return opened
+
+
 def _refuse_daemon(path: str) -> NoReturn:
     try:
         with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
@@ -79,8 +92,7 @@ def _refuse_daemon(path: str) -> NoReturn:
 
 
 def _emit(outcome: verbs.Outcome, options: Options) -> int:
-    for warning in outcome.warnings:
-        _complain(tables.printable(f"vifplug: warning: {warning}"))
+    _warn(outcome.warnings)
     text = json.dumps(outcome.document, indent=2) if options.as_json else outcome.text(tables.Screen.of(sys.stdout))
     encoding = getattr(sys.stdout, "encoding", None) or "utf-8"
     # An instance's name may hold what a terminal of another encoding cannot show: written out, not a crash.
@@ -113,6 +125,11 @@ def _fail(error: BaseException, *, as_json: bool) -> int:
     return failed.exit_code
 
 
+def _warn(texts: Sequence[str]) -> None:
+    for warning in texts:
+        _complain(tables.printable(f"vifplug: warning: {warning}"))
+
+
 def _complain(line: str) -> None:
     with contextlib.suppress(OSError):  # a stderr that nobody reads changes nothing about the result
         print(line, file=sys.stderr, flush=True)
@@ -131,7 +148,10 @@ def _logging(options: Options) -> Iterator[None]:
     root.addHandler(handler)
     root.setLevel(level)
     try:
-        yield
+        with warnings.catch_warnings():
+            if not (options.verbose or sys.warnoptions):
+                warnings.simplefilter("ignore")  # libraries speak to their callers' authors, not to this user
+            yield
     finally:
         root.removeHandler(handler)
         root.setLevel(before)

@@ -94,19 +94,13 @@ def _note(vif: reports.VifReport) -> str:
 
 
 def unplugged(found: Sequence[reports.VifReport], screen: Screen) -> str:
-    """What became of each VIF that was to go, in a word, and what went with it."""
-    rows = [(vif.id, _removal(vif), ",".join(_names(vif)), vif.error) for vif in found]
-    return columns(("ID", "RESULT", "REMOVED", "NOTE"), rows, screen) if rows else "no VIFs"
+    """What became of each VIF that was to go, in a word: ``absent`` was not there to begin with."""
+    rows = [(vif.id, vif.vif_type, vif.bridge, _removal(vif)) for vif in found]
+    return columns(("ID", "TYPE", "BRIDGE", "RESULT"), rows, screen) if rows else "no VIFs"
 
 
 def _removal(vif: reports.VifReport) -> str:
-    if vif.state != reports.UNPLUGGED:
-        return vif.state
-    return "unplugged" if vif.vif_type else "absent"
-
-
-def _names(vif: reports.VifReport) -> list[str]:
-    return list(dict.fromkeys(str(item["name"]) for item in (*vif.devices, *vif.ports)))
+    return "absent" if vif.state == reports.UNPLUGGED and vif.vif_type is None else vif.state
 
 
 def one_vif(vif: reports.VifReport) -> str:

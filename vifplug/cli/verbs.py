@@ -34,6 +34,10 @@ class Plan(Protocol):
 class Library(Protocol):
     """The host as the library shows it; what ``vifplug.local`` yields."""
 
+    @property
+    def warnings(self) -> Sequence[str]:
+        """What the last call could not settle of others' interrupted work."""
+
     def plug(self, vifs: Sequence[Vif]) -> Sequence[reports.VifReport]:
         """Build them all, or none."""
 
