@@ -37,11 +37,12 @@ _COMMON = (
     "carrier",
     "disable_ipv6",
     "accept_ra",
+    "arp_ignore",
 )
 _OF_KIND: Mapping[str, tuple[type[Link], tuple[str, ...]]] = {
     "bridge": (
         Bridge,
-        ("stp", "forward_delay", "ageing_time", "multicast_snooping", "arp_ignore", "arp_announce"),
+        ("stp", "forward_delay", "ageing_time", "multicast_snooping", "arp_announce"),
     ),
     "veth": (Veth, ("peer", "tx_checksum")),
     "tap": (Tap, ("uid", "gid", "multiqueue", "persistent")),

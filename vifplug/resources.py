@@ -30,6 +30,7 @@ class Link:
         "master",
         "disable_ipv6",
         "accept_ra",
+        "arp_ignore",
         "promiscuous",
         "up",
     )
@@ -45,6 +46,8 @@ class Link:
     master: str | None = None
     disable_ipv6: bool | None = None
     accept_ra: int | None = None
+    arp_ignore: int | None = None
+    """1: ARP is answered only for an address of the link itself, and ours have none."""
     promiscuous: bool | None = None
     """Our own IFF_PROMISC, not the count a bridge adds to."""
     up: bool | None = None
@@ -67,7 +70,6 @@ class Bridge(Link):
         "forward_delay",
         "ageing_time",
         "multicast_snooping",
-        "arp_ignore",
         "arp_announce",
         "up",
     )
@@ -78,7 +80,6 @@ class Bridge(Link):
     ageing_time: float | None = None
     """Seconds; the kernel's netlink attribute counts hundredths of one."""
     multicast_snooping: int | None = None
-    arp_ignore: int | None = None
     arp_announce: int | None = None
 
     @property

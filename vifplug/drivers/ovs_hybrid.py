@@ -75,6 +75,8 @@ class OvsHybrid:
             master=master,
             disable_ipv6=True,
             accept_ra=0,
+            # A userspace datapath sees copies of the frames; the host's own stack gets them too, and would answer.
+            arp_ignore=1,
             promiscuous=True,
             peer=peer,
             port_bridge=switch,

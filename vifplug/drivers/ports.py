@@ -49,6 +49,8 @@ def guest_tap(vif: Vif, master: str | None = None) -> Tap:
         master=master,
         disable_ipv6=True,
         accept_ra=0,
+        # A userspace datapath sees copies of the guest's frames; the host's own stack gets them too, and would answer.
+        arp_ignore=1,
         uid=owner.uid if owner else None,
         gid=owner.gid if owner else None,
         multiqueue=bool(vif.multiqueue),
