@@ -147,6 +147,12 @@ def test_dot_broken_edge_is_dashed_red_and_names_are_quoted() -> None:
     )
 
 
+def test_text_drift_beside_a_break_shows_one_cross() -> None:
+    drift = DriftItem(subject="qbr71a6b0e4-1a", attribute="stp", observed=1, desired=0)
+    drawn = diagram.as_text(altered(2, joined=False, drift=(drift,)))
+    assert "mtu 1450\n      drift: qbr71a6b0e4-1a stp: 1, should be 0\n╳ not connected\n● veth" in drawn
+
+
 def test_dot_missing_hop_is_red() -> None:
     assert 'mtu 1450", color=red, fontcolor=red];' in diagram.as_dot(altered(3, state="missing"))
 

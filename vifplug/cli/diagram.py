@@ -55,8 +55,9 @@ def as_text(path: PathReport, *, unicode: bool = True, color: bool = False) -> s
         lines.append(_painted(f"{signs.hop(hop.state)} {padded}  {notes}".rstrip(), _hop_color(hop), color=color))
         edge = edges[place] if place < len(edges) else ""
         trunk = signs.edge(edge) if edge else " "
+        beside = " " if edge == BROKEN else trunk  # one cross for one break
         for item in hop.drift:
-            lines.append(_painted(f"{trunk}     drift: {printable(str(item))}", _YELLOW, color=color))
+            lines.append(_painted(f"{beside}     drift: {printable(str(item))}", _YELLOW, color=color))
         if edge:
             word = "" if edge == JOINED else f" {edge if edge == WAITING else 'not connected'}"
             lines.append(_painted(trunk + word, _edge_color(edge), color=color))
