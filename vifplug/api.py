@@ -11,7 +11,7 @@ from typing import Any
 from vifplug import config
 from vifplug.drivers.contract import Options
 from vifplug.engine import inspection, recovery
-from vifplug.engine.actions import Plan
+from vifplug.engine.plan import Plan
 from vifplug.engine.plugger import Plugger
 from vifplug.errors import InputError
 from vifplug.locks import LockFile

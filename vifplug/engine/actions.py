@@ -260,32 +260,6 @@ class DeleteQos(Action):
         return None
 
 
-@dataclass(frozen=True, slots=True)
-class Plan:
-    """An ordered tuple of actions."""
-
-    actions: tuple[Action, ...] = ()
-
-    def __bool__(self) -> bool:
-        return bool(self.actions)
-
-    def __str__(self) -> str:
-        return "\n".join(str(action) for action in self.actions)
-
-    def as_json(self) -> dict[str, list[dict[str, str]]]:
-        """``{"actions": [...]}``."""
-        return {"actions": [action.as_json() for action in self.actions]}
-
-    def stages(self) -> tuple[tuple[Action, ...], ...]:
-        """Runs of actions of one plane: each is one privileged call."""
-        stages: list[list[Action]] = []
-        for action in self.actions:
-            if not stages or stages[-1][-1].plane != action.plane:
-                stages.append([])
-            stages[-1].append(action)
-        return tuple(tuple(stage) for stage in stages)
-
-
 def _swapped(changes: tuple[Change, ...]) -> tuple[Change, ...]:
     return tuple((key, after, before) for key, before, after in changes)
 

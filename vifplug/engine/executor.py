@@ -5,8 +5,9 @@ from __future__ import annotations
 import logging
 from collections.abc import Sequence
 
-from vifplug.engine.actions import Action, DeleteLinks, Plan
+from vifplug.engine.actions import Action, DeleteLinks
 from vifplug.engine.host import Host
+from vifplug.engine.plan import Plan
 from vifplug.errors import PermissionDenied, TimedOut, VifplugError
 
 LOG = logging.getLogger(__name__)

@@ -19,7 +19,8 @@ from dataclasses import dataclass, field, replace
 
 from vifplug import naming
 from vifplug.engine import actions, conflicts, drift, ownership
-from vifplug.engine.actions import Action, Plan
+from vifplug.engine.actions import Action
+from vifplug.engine.plan import Plan
 from vifplug.reports import DriftItem
 from vifplug.resources import DEAD_VLAN, Bridge, Inventory, Link, Observed, OvsPort, Resource, Tap, Veth
 
@@ -245,8 +246,15 @@ def plan_unplug(built: Inventory, owners: Collection[str], observed: Observed, s
     :param owners: the VIFs that go.
     :param shared_with: owners (``net:...``) whose bridges other VIFs still use.
     """
-    links, known = built.links, built.ports
-    gone_ports = [
+    deletions = _departing_ports(built, owners, observed)
+    deletions += [actions.DeleteQos(owner) for owner in sorted({qos.owner for qos in observed.qos} & set(owners))]
+    leaving = _departing_links(built, observed, shared_with)
+    return Plan((*deletions, *([actions.DeleteLinks(tuple(leaving))] if leaving else [])))
+
+
+def _departing_ports(built: Inventory, owners: Collection[str], observed: Observed) -> list[Action]:
+    known = built.ports
+    gone = [
         port
         for port in observed.ports.values()
         if port.owner in owners
@@ -256,27 +264,22 @@ def plan_unplug(built: Inventory, owners: Collection[str], observed: Observed, s
         )
     ]
     # Whose row it is the privileged side checks by the owner it is given.
-    deletions: list[Action] = [
+    return [
         actions.DeletePort(replace(port, owner=known[port.name].owner if port.name in known else port.owner))
-        for port in gone_ports
+        for port in gone
     ]
-    deletions += [actions.DeleteQos(owner) for owner in sorted({qos.owner for qos in observed.qos} & set(owners))]
-    leaving = [
+
+
+def _departing_links(built: Inventory, observed: Observed, shared_with: Collection[str]) -> list[Link]:
+    there = [
         replace(link, ifindex=observed.links[link.name].ifindex)
-        for link in links.values()
-        if link.name in observed.links
-        and ownership.is_ours(observed.links[link.name], link, link)
-        and not (isinstance(link, Bridge) and link.shared)
+        for link in built.links.values()
+        if link.name in observed.links and ownership.is_ours(observed.links[link.name], link, link)
     ]
+    leaving = [link for link in there if not (isinstance(link, Bridge) and link.shared)]
     names = {link.name for link in leaving}
-    leaving += [
-        replace(bridge, ifindex=observed.links[bridge.name].ifindex)
-        for bridge in links.values()
-        if isinstance(bridge, Bridge)
-        and bridge.shared
-        and bridge.owner not in shared_with
-        and bridge.name in observed.links
-        and ownership.is_ours(observed.links[bridge.name], bridge, bridge)
-        and not set(observed.members.get(bridge.name, ())) - names
-    ]
-    return Plan((*deletions, *([actions.DeleteLinks(tuple(leaving))] if leaving else [])))
+    for bridge in there:
+        if isinstance(bridge, Bridge) and bridge.shared and bridge.owner not in shared_with:
+            strangers = set(observed.members.get(bridge.name, ())) - names
+            leaving += [] if strangers else [bridge]
+    return leaving

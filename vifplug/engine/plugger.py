@@ -16,9 +16,9 @@ import tenacity
 from vifplug import store as stores
 from vifplug.drivers.contract import Options
 from vifplug.engine import drift, executor, jobs, planner, resolution, views
-from vifplug.engine.actions import Plan
 from vifplug.engine.host import Host, Scope
 from vifplug.engine.jobs import Job
+from vifplug.engine.plan import Plan
 from vifplug.errors import Conflict, OvsdbError, OvsUnavailable, TeardownError, TimedOut, VerifyError, VifplugError
 from vifplug.locks import LockFile
 from vifplug.model import Vif

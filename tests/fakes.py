@@ -1,0 +1,125 @@
+"""A host in memory: what the planner's actions mean, without a kernel. For unit tests of decisions."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
+
+from vifplug.engine import actions
+from vifplug.engine.actions import Action
+from vifplug.engine.host import Scope
+from vifplug.errors import LinkError, TimedOut
+from vifplug.resources import Link, Observed, OvsBridge, OvsPort, Qos
+
+
+class FakeHost:
+    """Links and ports in dictionaries. ``fail_at`` makes the action of that number fail, counted over all stages."""
+
+    def __init__(self, *, datapath: str = "netdev", bridges: Sequence[str] = ("br-int",)) -> None:
+        self.links: dict[str, Link] = {}
+        self.ports: dict[str, OvsPort] = {}
+        self.qos: dict[str, Qos] = {}
+        self.bridges = {name: OvsBridge(name=name, datapath_type=datapath) for name in bridges}
+        self.fail_at: int | None = None
+        self.stuck = False
+        self.applied: list[Action] = []
+        self.stages = 0
+        self._numbers = itertools.count(1)
+
+    session = 1
+
+    def ensure_running(self) -> None:
+        return
+
+    def observe(self, scope: Scope) -> Observed:
+        members: dict[str, list[str]] = {}
+        for link in self.links.values():
+            if link.master:
+                members.setdefault(link.master, []).append(link.name)
+        carriers: dict[str, tuple[str, ...]] = {}
+        for port in self.ports.values():
+            iface_id = port.iface_ids.get("iface-id", "")
+            carriers[iface_id] = (*carriers.get(iface_id, ()), port.name)
+        return Observed(
+            links=dict(self.links),
+            members={bridge: tuple(sorted(names)) for bridge, names in members.items()},
+            bridges=dict(self.bridges),
+            ports=dict(self.ports),
+            iface_ids=carriers,
+            qos=tuple(self.qos.values()),
+        )
+
+    def settle(self, seconds: float | None = None) -> None:
+        if self.stuck:
+            raise TimedOut("ovs-vswitchd did not carry out the change within 0 s", "ovs-vswitchd")
+
+    def apply(self, stage: Sequence[Action]) -> None:
+        self.stages += 1
+        for action in stage:
+            if self.fail_at is not None and len(self.applied) == self.fail_at:
+                self.fail_at = None
+                raise LinkError(f"could not {action}: made to fail", action.subject, str(action))
+            self._apply(action)
+            self.applied.append(action)
+
+    def _apply(self, action: Action) -> None:
+        match action:
+            case actions.CreateBridge(bridge=link) | actions.CreateTap(tap=link):
+                self._add(link)
+            case actions.CreateVeth(near=near, far=far):
+                self._add(near)
+                self._add(far)
+            case actions.SetLink(link=link, changes=changes):
+                self._set(link.name, {attribute: after for attribute, _before, after in changes}, link.owner)
+            case actions.DeleteLinks(links=links):
+                for link in links:
+                    self._drop(link.name)
+            case actions.AddPort(port=port):
+                self._add_port(port)
+            case actions.SetPort(port=port, iface_changes=iface, port_changes=own):
+                found = self.ports[port.name]
+                external = {**found.external_ids, **{key: after for key, _before, after in own}}
+                ids = {**found.iface_ids, **{key: after for key, _before, after in iface}}
+                owner = external.get("vifplug-vif", "")
+                self.ports[port.name] = replace(found, iface_ids=ids, external_ids=external, owner=owner)
+            case actions.MovePort(port=port):
+                self.ports[port.name] = replace(self.ports[port.name], bridge=port.bridge)
+            case actions.ReattachPort(port=port):
+                self.ports[port.name] = replace(self.ports[port.name], ofport=next(self._numbers), error=None)
+            case actions.DeletePort(port=port):
+                self.ports.pop(port.name, None)
+            case actions.DeleteQos(owner=owner):
+                self.qos = {uuid: row for uuid, row in self.qos.items() if row.owner != owner}
+
+    def _add(self, link: Link) -> None:
+        assert link.name not in self.links
+        self.links[link.name] = replace(link, ifindex=next(self._numbers), up=False)
+
+    def _set(self, name: str, values: dict[str, Any], owner: str) -> None:
+        if values.get("alias"):
+            values["owner"] = owner
+        self.links[name] = replace(self.links[name], **values)
+
+    def _drop(self, name: str) -> None:
+        link = self.links.pop(name, None)
+        peer = getattr(link, "peer", None)
+        if peer:
+            self.links.pop(peer, None)
+        for other in [one for one in self.links.values() if one.master == name]:
+            self.links[other.name] = replace(other, master=None)
+
+    def _add_port(self, port: OvsPort) -> None:
+        qos = f"qos-{next(self._numbers)}" if port.qos_type else None
+        if qos and port.qos_type:
+            self.qos[qos] = Qos(uuid=qos, type=port.qos_type, owner=port.owner)
+        there = port.name in self.links
+        self.ports[port.name] = replace(
+            port,
+            uuid=f"port-{next(self._numbers)}",
+            ofport=next(self._numbers) if there else -1,
+            error=None if there else "could not open network device",
+            external_ids={**port.external_ids, "vifplug-vif": port.owner},
+            qos=qos,
+        )

@@ -1,0 +1,107 @@
+from __future__ import annotations
+
+import os
+import pathlib
+import sqlite3
+import stat
+
+import pytest
+
+from tests.unit import builders
+from vifplug import store as stores
+from vifplug.errors import Conflict, StoreError
+from vifplug.resources import Bridge, OvsPort
+from vifplug.store import Intent, Record, Store
+
+QBR = Bridge(name="qbr71a6b0e4-1a", owner=builders.HYBRID, role="qbr", mtu=1450, stp=0, ageing_time=0, ifindex=7)
+PORT = OvsPort(name="qvo71a6b0e4-1a", bridge="br-int", owner=builders.HYBRID, iface_ids={"iface-id": "x"}, trunks=(1,))
+
+
+def _record(state: str = "plugged") -> Record:
+    return Record(vif=builders.vif(), resources=(QBR, PORT), state=state, updated_at=stores.now())
+
+
+def _intent(verb: str = stores.PLUG) -> Intent:
+    return Intent(vif_id=builders.HYBRID, verb=verb, session=5, resources=(QBR, PORT))
+
+
+@pytest.fixture
+def store(tmp_path: pathlib.Path) -> Store:
+    return Store(str(tmp_path / "state"), user="no-such-user")
+
+
+def test_record_comes_back_as_it_went_in(store: Store) -> None:
+    record = _record()
+    store.keep([record])
+    assert store.record(builders.HYBRID) == record
+    assert store.contents().records == {builders.HYBRID: record}
+
+
+def test_intent_ends_with_the_record_that_fulfils_it(store: Store) -> None:
+    store.intend([_intent()], {})
+    assert store.contents().intents[builders.HYBRID] == _intent()
+    store.keep([_record()])
+    assert not store.contents().intents
+
+
+def test_claimed_name_is_refused_to_another_vif(store: Store) -> None:
+    store.intend([_intent()], {builders.HYBRID: {"qbr71a6b0e4-1a": builders.HYBRID}})
+    other = Intent(vif_id=builders.TAP, verb=stores.PLUG, session=5, resources=())
+    with pytest.raises(Conflict, match=f"held by VIF {builders.HYBRID}"):
+        store.intend([other], {builders.TAP: {"qbr71a6b0e4-1a": builders.TAP}})
+    assert set(store.contents().intents) == {builders.HYBRID}, "nothing of a refused intent is written"
+
+
+def test_shared_name_is_claimed_by_all_vifs_of_its_holder(store: Store) -> None:
+    shared = {"brq14ec4c8b-00": f"net:{builders.NETWORK}"}
+    store.intend([_intent()], {builders.HYBRID: shared})
+    store.intend([Intent(vif_id=builders.TAP, verb=stores.PLUG, session=5, resources=())], {builders.TAP: shared})
+
+
+def test_withdrawn_intent_gives_its_names_back(store: Store) -> None:
+    store.intend([_intent()], {builders.HYBRID: {"qbr71a6b0e4-1a": builders.HYBRID}})
+    store.withdraw([builders.HYBRID])
+    other = Intent(vif_id=builders.TAP, verb=stores.PLUG, session=5, resources=())
+    store.intend([other], {builders.TAP: {"qbr71a6b0e4-1a": builders.TAP}})
+
+
+def test_forgotten_vif_leaves_nothing(store: Store) -> None:
+    store.intend([_intent()], {builders.HYBRID: {"qbr71a6b0e4-1a": builders.HYBRID}})
+    store.keep([_record()])
+    store.forget([builders.HYBRID])
+    database = sqlite3.connect(os.path.join(store.state_dir, "vifplug.db"))
+    counts = [
+        database.execute(f"SELECT count(*) FROM {table}").fetchone()[0] for table in ("records", "intents", "claims")
+    ]
+    assert counts == [0, 0, 0]
+
+
+def test_files_are_readable_by_their_owner_alone(store: Store) -> None:
+    store.keep([_record()])
+    assert stat.S_IMODE(os.stat(store.state_dir).st_mode) == 0o700
+    modes = {
+        name: stat.S_IMODE(os.stat(os.path.join(store.state_dir, name)).st_mode) for name in os.listdir(store.state_dir)
+    }
+    assert set(modes.values()) == {0o600}, modes
+
+
+def test_damaged_store_is_said_with_its_path(tmp_path: pathlib.Path) -> None:
+    (tmp_path / "vifplug.db").write_bytes(b"this is no database" * 100)
+    with pytest.raises(StoreError, match="cannot open the store in"):
+        Store(str(tmp_path), user="no-such-user")
+
+
+def test_damaged_record_is_said(store: Store) -> None:
+    store.keep([_record()])
+    with sqlite3.connect(os.path.join(store.state_dir, "vifplug.db")) as database:
+        database.execute("UPDATE records SET body = '{\"vif\": 1}'")
+    with pytest.raises(StoreError, match="is damaged"):
+        store.record(builders.HYBRID)
+
+
+def test_store_of_a_newer_version_is_refused(store: Store) -> None:
+    store.close()
+    with sqlite3.connect(os.path.join(store.state_dir, "vifplug.db")) as database:
+        database.execute("PRAGMA user_version=99")
+    with pytest.raises(StoreError, match="newer vifplug"):
+        Store(store.state_dir, user="no-such-user")
