@@ -87,6 +87,8 @@ class Channel:
         """End the helper and reap it. Nothing that was plugged depends on it."""
         with contextlib.suppress(OSError):
             self._channel.close()
+        # oslo.privsep only shuts the socket down, and leaves closing it to the garbage collector.
+        self._channel.writer.writesock.close()
         if self._forked and hasattr(self, "pid"):
             with contextlib.suppress(ChildProcessError):
                 os.waitpid(self.pid, 0)
