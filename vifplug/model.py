@@ -11,6 +11,7 @@ import uuid
 from typing import Annotated, Any
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+from pydantic.config import JsonDict
 
 from vifplug import naming
 
@@ -49,9 +50,14 @@ def _link_name(value: str) -> str:
     return value
 
 
-Uuid = Annotated[str, BeforeValidator(_uuid), Field(json_schema_extra={"format": "uuid"})]
-MacAddress = Annotated[str, BeforeValidator(_address), Field(pattern=r"^[0-9A-Fa-f]{2}(:[0-9A-Fa-f]{2}){5}$")]
-LinkName = Annotated[str, AfterValidator(_link_name), Field(min_length=1, max_length=naming.LINK_NAME_MAX)]
+# The validators decide; json_schema_extra tells the reader of the JSON Schema as much of it as a pattern can.
+_UUID_SCHEMA: JsonDict = {"format": "uuid", "pattern": r"^[0-9A-Fa-f]{8}(-[0-9A-Fa-f]{4}){3}-[0-9A-Fa-f]{12}$"}
+_MAC_SCHEMA: JsonDict = {"pattern": r"^[0-9A-Fa-f][02468ACEace](:[0-9A-Fa-f]{2}){5}$"}
+_LINK_SCHEMA: JsonDict = {"pattern": r"^[^\s/:]+$", "minLength": 1, "maxLength": naming.LINK_NAME_MAX}
+
+Uuid = Annotated[str, BeforeValidator(_uuid), Field(json_schema_extra=_UUID_SCHEMA)]
+MacAddress = Annotated[str, BeforeValidator(_address), Field(json_schema_extra=_MAC_SCHEMA)]
+LinkName = Annotated[str, AfterValidator(_link_name), Field(json_schema_extra=_LINK_SCHEMA)]
 Mtu = Annotated[int, Field(ge=MTU_MIN, le=MTU_MAX, strict=True)]
 Flag = Annotated[bool, Field(strict=True)]
 UserId = Annotated[int, Field(ge=0, le=2**32 - 2, strict=True)]

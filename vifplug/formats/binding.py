@@ -1,0 +1,42 @@
+"""What a port binding says, in Neutron's words; Nova hands the same words on."""
+
+from __future__ import annotations
+
+from vifplug.formats.entry import Entry
+
+_TYPES = ("ovs", "bridge")
+
+
+def vif_type(port: Entry, key: str, details: Entry) -> str:
+    """The vif_type of ours for a bound port.
+
+    :param key: where the port says its vif_type.
+    :raises InputError: for a port that is not bound, or bound to something no driver plugs.
+    """
+    said = port.data.get(key)
+    if said == "unbound":
+        raise port.refusal(key, f"{_name(port)} is bound to no host; bind it to this host first")
+    if said == "binding_failed":
+        raise port.refusal(
+            key,
+            f"Neutron could not bind {_name(port)} to its host; see neutron-server's log for why "
+            "(often no agent is alive on that host), mend that, and bind the port again",
+        )
+    if said not in _TYPES:
+        raise port.refusal(key, f"{_name(port)} is of a kind vifplug does not plug; it must be ovs or bridge")
+    return "ovs-hybrid" if said == "ovs" and details.flag("ovs_hybrid_plug") else str(said)
+
+
+def check_vnic(port: Entry, key: str) -> None:
+    """Refuse a port that asks for hardware of its own; absent is Neutron's default, normal."""
+    if port.data.get(key) not in (None, "normal"):
+        raise port.refusal(key, f"{_name(port)} asks for a device vifplug does not plug; it must be normal")
+
+
+def create_tap(details: Entry) -> bool:
+    """Whether the tap is made for the VMM: exactly what is said, and absent is no."""
+    return bool(details.flag("ovs_create_tap"))
+
+
+def _name(port: Entry) -> str:
+    return f"port {port.subject}" if port.subject else "the port"

@@ -1,0 +1,59 @@
+"""Nova's network_info: the list of VIFs it caches per instance (instance_info_caches.network_info)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from vifplug import model, naming
+from vifplug.formats import binding
+from vifplug.formats.entry import Entry
+
+NAME = "nova-network-info"
+KEYS = ("id", "address", "type")
+
+_MARKS = ("address", "devname", "ovs_interfaceid", "vnic_type")
+
+
+def recognises(data: Mapping[str, Any]) -> bool:
+    """Whether an object is a VIF of network_info, by its keys."""
+    return "type" in data and any(mark in data for mark in _MARKS)
+
+
+def read(entry: Entry) -> model.Vif:
+    """The VIF as Nova describes it. The list does not say whose it is: the caller does.
+
+    :raises InputError: naming the field that is wrong.
+    """
+    identity = entry.require("id", "each VIF of network_info has one")
+    address = entry.require("address", "each VIF of network_info has one")
+    details, network = entry.part("details"), entry.part("network")
+    meta = network.part("meta")
+    binding.check_vnic(entry, "vnic_type")
+    entry.require("type", "each VIF of network_info has one")
+    vif_type = binding.vif_type(entry, "type", details)
+    entry.check_interface_id("ovs_interfaceid")
+    # Nova cuts network.bridge to 14 characters; Neutron's own word is whole.
+    bridge = details if details.data.get("bridge_name") is not None else network
+    bridge_key = "bridge_name" if bridge is details else "bridge"
+    return entry.vif(
+        {
+            "id": identity,
+            "vif_type": vif_type,
+            "address": address,
+            "network": {
+                "id": network.data.get("id"),
+                "bridge": bridge.data.get(bridge_key),
+                "mtu": meta.mtu("mtu"),
+                "datapath_type": details.text("datapath_type") or None,
+            },
+            "create_tap": binding.create_tap(details),
+            "names": {"tap": entry.own_name("devname", naming.ROLE_TAP)},
+        },
+        {
+            "network.bridge": bridge.at(bridge_key),
+            "network.mtu": meta.at("mtu"),
+            "network.datapath_type": details.at("datapath_type"),
+            "names.tap": entry.at("devname"),
+        },
+    )

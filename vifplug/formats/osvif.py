@@ -1,0 +1,119 @@
+"""An os-vif object in its serialised form (oslo.versionedobjects' obj_to_primitive). os-vif itself is not imported.
+
+A field that is unset is absent from the data and means its default; reading one raises in os-vif (LP 2160637).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from vifplug import model, naming
+from vifplug.formats import refuse
+from vifplug.formats.entry import Entry, as_uuid
+
+NAME = "os-vif"
+OBJECT, DATA, NAMESPACE = "versioned_object.name", "versioned_object.data", "versioned_object.namespace"
+KEYS = (OBJECT, DATA)
+
+_BRIDGE, _OPEN_VSWITCH = "VIFBridge", "VIFOpenVSwitch"
+
+
+def recognises(data: Mapping[str, Any]) -> bool:
+    """Whether an object is a serialised versioned object, by its keys."""
+    return OBJECT in data or DATA in data
+
+
+def members(data: Mapping[str, Any]) -> list[Any] | None:
+    """What a serialised list holds; None for an object that is no list."""
+    content = data.get(DATA)
+    objects = content.get("objects") if isinstance(content, Mapping) else None
+    return objects if isinstance(objects, list) else None
+
+
+def read(entry: Entry) -> model.Vif:
+    """The VIF an object describes. Its instance is another object: the caller says it.
+
+    :raises InputError: naming the field that is wrong, by its name in os-vif.
+    """
+    if entry.data.get(NAMESPACE) not in (None, "os_vif"):
+        raise entry.refusal(NAMESPACE, "it must be os_vif")
+    fields = _content(entry)
+    vif = Entry(fields.data, fields.path, as_uuid(fields.data.get("id")) or "")
+    vif_type = _vif_type(entry, vif)
+    identity = vif.require("id", "it is unset, and an os-vif VIF needs it")
+    address = vif.require("address", "it is unset, and a VIF needs it")
+    network, profile = _nested(vif, "network"), _nested(vif, "port_profile")
+    profile.check_interface_id("interface_id")
+    bridge, bridge_key = _bridge(vif_type, vif, network)
+    return vif.vif(
+        {
+            "id": identity,
+            "vif_type": vif_type,
+            "address": address,
+            "network": {
+                "id": network.data.get("id"),
+                "bridge": bridge.data.get(bridge_key),
+                "mtu": network.mtu("mtu"),
+                "datapath_type": profile.text("datapath_type") or None,
+            },
+            # create_port is not asked: without it libvirt would make the port, and the port is what we are here for.
+            "create_tap": bool(profile.flag("create_tap")),
+            "multiqueue": profile.flag("multiqueue"),
+            "names": _names(vif_type, vif),
+        },
+        {
+            "network.bridge": bridge.at(bridge_key),
+            "network.datapath_type": profile.at("datapath_type"),
+            "names.tap": vif.at("vif_name"),
+            "names.qbr": vif.at("bridge_name"),
+        },
+    )
+
+
+def _vif_type(entry: Entry, vif: Entry) -> str:
+    """By the object's class and plugin: a VIFBridge is a hybrid VIF's qbr, or a network's Linux bridge."""
+    plugin = vif.data.get("plugin")
+    match entry.data.get(OBJECT):
+        case str(name) if name == _OPEN_VSWITCH:
+            if plugin in (None, "ovs"):
+                return "ovs"
+            raise vif.refusal("plugin", f"it must be ovs, for a {_OPEN_VSWITCH}")
+        case str(name) if name == _BRIDGE:
+            if plugin == "ovs":
+                return "ovs-hybrid"
+            if plugin == "linux_bridge":
+                return "bridge"
+            raise vif.refusal("plugin", f"it must be ovs or linux_bridge, for a {_BRIDGE}")
+    which = f"VIF {vif.subject}" if vif.subject else "the object"
+    should = f"{which} is of a class vifplug does not plug; it must be {_BRIDGE} or {_OPEN_VSWITCH}"
+    raise refuse.refusal(entry.at(OBJECT), entry.data.get(OBJECT), should, vif.subject)
+
+
+def _names(vif_type: str, vif: Entry) -> dict[str, str | None]:
+    """Device names that are not the ones the naming rule gives."""
+    return {
+        "tap": vif.own_name("vif_name", naming.ROLE_TAP),
+        "qbr": vif.own_name("bridge_name", naming.ROLE_BRIDGE) if vif_type == "ovs-hybrid" else None,
+    }
+
+
+def _bridge(vif_type: str, vif: Entry, network: Entry) -> tuple[Entry, str]:
+    """Where the bridge is named. A hybrid VIF's bridge_name is its qbr."""
+    if vif_type == "ovs-hybrid" or vif.data.get("bridge_name") is None:
+        return network, "bridge"
+    return vif, "bridge_name"
+
+
+def _nested(vif: Entry, key: str) -> Entry:
+    """The fields of an object within the VIF; an empty one when it is unset or null."""
+    nested = vif.part(key)
+    return _content(nested) if nested.data else nested
+
+
+def _content(entry: Entry) -> Entry:
+    """An object's fields; their paths leave out ``versioned_object.data``, as a reader of os-vif would."""
+    content = entry.data.get(DATA)
+    if not isinstance(content, Mapping):
+        raise entry.refusal(DATA, "it must be an object: the fields of a serialised os-vif object")
+    return Entry(content, entry.path, entry.subject)
