@@ -10,6 +10,14 @@ from vifplug.reports import DriftItem
 from vifplug.resources import Bridge, Inventory, Link, Observed, OvsPort, Resource, Veth
 
 PRESENT = "present"
+PORT = "port"
+"""What a missing port is said by: the device it is for has the same name, and may be there."""
+_OF_PORTS = (PORT, "bridge", "owner", "error", "ofport")
+
+
+def is_of_port(item: DriftItem) -> bool:
+    """Whether an item is about an OVS port rather than about the link of the same name."""
+    return item.attribute in _OF_PORTS or item.attribute.startswith("external_ids:")
 
 
 def differences(desired: Iterable[Resource], observed: Observed, recorded: Inventory) -> list[DriftItem]:
@@ -57,7 +65,7 @@ def of_port(desired: OvsPort, observed: Observed, recorded: OvsPort | None) -> l
     """How one OVS port differs, in what is ours to say: the rest of the row is the control plane's."""
     found = observed.ports.get(desired.name)
     if found is None:
-        return [DriftItem(subject=desired.name, attribute=PRESENT, observed=False, desired=True)]
+        return [DriftItem(subject=desired.name, attribute=PORT, observed=None, desired=desired.bridge)]
     link = observed.links.get(desired.name)
     items = []
     if not ownership.port_is_ours(found, desired.owner, link, recorded):

@@ -156,11 +156,8 @@ def _guest_note(record: Record) -> str:
 def _hop(item: Resource, observed: Observed, items: Sequence[DriftItem]) -> Hop:
     mine = [one for one in items if one.subject == item.name]
     if isinstance(item, OvsPort):
-        port_items = [
-            one for one in mine if one.attribute in ("bridge", "owner", "error", "ofport") or ":" in one.attribute
-        ]
-        return _port_hop(item, observed, port_items)
-    return _link_hop(item.name, item.kind, observed, mine)
+        return _port_hop(item, observed, [one for one in mine if drift.is_of_port(one)])
+    return _link_hop(item.name, item.kind, observed, [one for one in mine if not drift.is_of_port(one)])
 
 
 def _link_hop(name: str, kind: str, observed: Observed, items: Sequence[DriftItem]) -> Hop:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 import threading
 import time
 from collections.abc import Sequence
@@ -121,6 +122,20 @@ class _Barrier(command.BaseCommand):  # type: ignore[misc]
         txn.add_op({"op": "select", "table": "Open_vSwitch", "where": [], "columns": ["cur_cfg"]})
 
 
+def _answers(remote: str) -> bool:
+    """Whether it is worth opening an IDL: it would back off for a second after its first refusal."""
+    kind, _colon, path = remote.partition(":")
+    if kind != "unix":
+        return True
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_CLOEXEC) as probe:
+        probe.settimeout(_CONNECT_PAUSE_SECONDS)
+        try:
+            probe.connect(path)
+        except OSError:
+            return False
+    return True
+
+
 class Session:
     """A connection to the first of some remotes that answers.
 
@@ -157,12 +172,15 @@ class Session:
             ) from error
 
     def _connect_once(self) -> _Api:
+        if not any(map(_answers, self._remotes.split(","))):
+            raise ConnectionError("no socket answers")
         link = connection.Connection(_Idl(self._remotes), timeout=self._timeout)
         try:
             link.start()
         except exceptions.TimeoutException as error:
             link.idl.close()
-            raise ConnectionError(str(error)) from error
+            # Its own str() fails: ovsdbapp raises it here without the arguments its message needs.
+            raise ConnectionError("no answer") from error
         # One session a process: the class attribute is emptied so that a second try does not get the first's.
         _Api._ovsdb_connection = None
         return _Api(link, start=False)
