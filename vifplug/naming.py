@@ -22,7 +22,7 @@ OWNER_KEY = "vifplug-vif"
 ROLE_BRIDGE, ROLE_BRIDGE_END, ROLE_PORT_END = "qbr", "qvb", "qvo"
 ROLE_NETWORK_BRIDGE, ROLE_TAP = "brq", "tap"
 
-_LINK_NAME = re.compile(r"[^\s/\x00-\x1f\x7f:]{1,15}")
+_LINK_NAME = re.compile(r"[^\s/\x00-\x1f\x7f:\ud800-\udfff]{1,15}")
 ROLES = (ROLE_BRIDGE, ROLE_BRIDGE_END, ROLE_PORT_END, ROLE_NETWORK_BRIDGE, ROLE_TAP)
 
 _BRIDGE_NAMESPACE = uuid.UUID("5f4b5a0e-3c1e-5b7a-9a36-0d1f6a2c7be1")
