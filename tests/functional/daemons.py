@@ -28,6 +28,8 @@ class Daemon:
     def __init__(self, name: str, argv: list[str], directory: Path) -> None:
         self.name = name
         self.control = directory / f"{name}.ctl"
+        # Each bridge opens sockets of its own in there.
+        self._environment = {**os.environ, "OVS_RUNDIR": str(directory)}
         self._argv = [
             # A test run killed with -9 leaves no daemon behind.
             *("setpriv", "--pdeathsig", "KILL", *argv, "--no-chdir", "-vconsole:off"),
@@ -45,7 +47,7 @@ class Daemon:
         """Start it and wait for its control socket."""
         assert self._process is None, f"{self.name} runs already"
         self.control.unlink(missing_ok=True)
-        self._process = subprocess.Popen(self._argv, stdin=subprocess.DEVNULL)
+        self._process = subprocess.Popen(self._argv, stdin=subprocess.DEVNULL, env=self._environment)
         wait_until(self.control.exists, f"the start of {self.name}")
 
     def stop(self, number: signal.Signals = signal.SIGTERM) -> None:
@@ -78,6 +80,6 @@ def ovsdb_server(directory: Path, socket: Path) -> Daemon:
     return Daemon("ovsdb", ["ovsdb-server", str(database), f"--remote=punix:{socket}"], directory)
 
 
-def vswitchd(directory: Path, socket: Path) -> Daemon:
+def vswitchd(directory: Path, socket: Path, *options: str) -> Daemon:
     """An ovs-vswitchd for that database; not started."""
-    return Daemon("vswitchd", ["ovs-vswitchd", f"unix:{socket}"], directory)
+    return Daemon("vswitchd", ["ovs-vswitchd", f"unix:{socket}", *options], directory)
