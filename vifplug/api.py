@@ -8,7 +8,7 @@ import os
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from vifplug import config
+from vifplug import config, statedir
 from vifplug.drivers.contract import Options
 from vifplug.engine import inspection, recovery
 from vifplug.engine.plan import Plan
@@ -115,7 +115,7 @@ def local(config_file: str | None = None) -> Iterator[LocalHost]:
     with contextlib.ExitStack() as stack:
         # The store's directory first, so that its mode and owner are set; then the helper, before SQLite has
         # a connection that a fork would share; then the connection.
-        Store.prepare(settings.state_dir, settings.user)
+        statedir.prepare(settings.state_dir, settings.user)
         locks = LockFile(os.path.join(settings.state_dir, _LOCK_FILE))
         session = locks.open_session()
         stack.callback(session.close)

@@ -87,6 +87,19 @@ class LockFile:
         finally:
             os.close(descriptor)
 
+    def await_end(self, session: int, seconds: float) -> bool:
+        """Wait for the end of a session that may be ending.
+
+        :returns: whether it has ended.
+        """
+        retrying = tenacity.Retrying(
+            retry=tenacity.retry_if_result(bool),
+            stop=tenacity.stop_after_delay(seconds),
+            wait=tenacity.wait_fixed(_POLL_SECONDS),
+            retry_error_callback=lambda _state: True,
+        )
+        return not retrying(self.is_session_alive, session)
+
     def open_session(self) -> Session:
         """A new session, alive until closed or dead."""
         return Session(self._open(), self.path)

@@ -11,14 +11,13 @@ import contextlib
 import datetime
 import json
 import os
-import pwd
 import sqlite3
 import threading
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from vifplug import resources
+from vifplug import resources, statedir
 from vifplug.errors import Conflict, StoreError
 from vifplug.model import Vif
 from vifplug.resources import Resource
@@ -73,6 +72,10 @@ class Contents:
     intents: Mapping[str, Intent] = field(default_factory=dict)
 
 
+Moment = Mapping[str, tuple[Record | None, Intent | None]]
+"""What the store held for some VIFs."""
+
+
 def now() -> str:
     """This moment, ISO 8601 in UTC, to the millisecond."""
     return datetime.datetime.now(datetime.UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
@@ -90,7 +93,7 @@ class Store:
         self.state_dir = state_dir
         self._path = os.path.join(state_dir, _FILE)
         self._lock = threading.RLock()
-        self.prepare(state_dir, user)
+        statedir.prepare(state_dir, user)
         try:
             # The files a connection makes take the directory's mode for granted; the umask may say otherwise.
             previous = os.umask(0o077)
@@ -101,21 +104,9 @@ class Store:
                 self._prepare()
             finally:
                 os.umask(previous)
-            self._hand_over(user, [os.path.join(state_dir, name) for name in os.listdir(state_dir)])
+            statedir.hand_over(user, [os.path.join(state_dir, name) for name in os.listdir(state_dir)])
         except (OSError, sqlite3.Error) as error:
-            raise _unusable(state_dir, error) from error
-
-    @classmethod
-    def prepare(cls, state_dir: str, user: str) -> None:
-        """Make the state directory, with its mode and owner.
-
-        :raises StoreError: when it cannot be made.
-        """
-        try:
-            os.makedirs(state_dir, mode=0o700, exist_ok=True)
-            cls._hand_over(user, [state_dir])
-        except OSError as error:
-            raise _unusable(state_dir, error) from error
+            raise statedir.unusable(state_dir, error) from error
 
     def _prepare(self) -> None:
         database = self._database
@@ -130,19 +121,6 @@ class Store:
             database.executescript(_SCHEMA)
             database.execute(f"PRAGMA user_version={_SCHEMA_VERSION}")
 
-    @staticmethod
-    def _hand_over(user: str, paths: Iterable[str]) -> None:
-        if os.geteuid() != 0:
-            return
-        try:
-            entry = pwd.getpwnam(user)
-        except KeyError:
-            return
-        for path in paths:
-            with contextlib.suppress(FileNotFoundError):
-                if os.stat(path).st_uid != entry.pw_uid:
-                    os.chown(path, entry.pw_uid, entry.pw_gid)
-
     def close(self) -> None:
         """Close it."""
         with self._lock:
@@ -153,14 +131,15 @@ class Store:
         with self._lock:
             try:
                 self._database.execute(f"BEGIN {mode}")
-                try:
-                    yield self._database
-                except BaseException:
-                    self._database.execute("ROLLBACK")
-                    raise
+                yield self._database
                 self._database.execute("COMMIT")
             except sqlite3.Error as error:
                 raise StoreError(f"the store in {self.state_dir!r} failed: {error}", self.state_dir) from error
+            finally:
+                # A COMMIT that failed, or a Ctrl-C at any point, must not leave the next call inside this transaction.
+                with contextlib.suppress(sqlite3.Error):
+                    if self._database.in_transaction:
+                        self._database.execute("ROLLBACK")
 
     def contents(self) -> Contents:
         """Everything, read at one moment.
@@ -168,10 +147,8 @@ class Store:
         :raises StoreError: when it cannot be read.
         """
         with self._transaction("DEFERRED") as database:
-            records = database.execute("SELECT body FROM records ORDER BY vif_id").fetchall()
-            intents = database.execute("SELECT body FROM intents ORDER BY vif_id").fetchall()
-        read = [self._record(body) for (body,) in records]
-        begun = [self._intent(body) for (body,) in intents]
+            records, intents = _bodies(database, "records"), _bodies(database, "intents")
+        read, begun = map(self._record, records), map(self._intent, intents)
         return Contents(
             records={record.id: record for record in read}, intents={intent.vif_id: intent for intent in begun}
         )
@@ -179,8 +156,20 @@ class Store:
     def record(self, vif_id: str) -> Record | None:
         """One VIF's record."""
         with self._transaction("DEFERRED") as database:
-            row = database.execute("SELECT body FROM records WHERE vif_id = ?", (vif_id,)).fetchone()
-        return self._record(row[0]) if row else None
+            found = _bodies(database, "records", vif_id)
+        return self._record(found[0]) if found else None
+
+    def intent(self, vif_id: str) -> Intent | None:
+        """What one VIF is in the middle of."""
+        with self._transaction("DEFERRED") as database:
+            found = _bodies(database, "intents", vif_id)
+        return self._intent(found[0]) if found else None
+
+    def intents(self) -> list[Intent]:
+        """What is under way, or was left in between."""
+        with self._transaction("DEFERRED") as database:
+            found = _bodies(database, "intents")
+        return [self._intent(body) for body in found]
 
     def intend(self, intents: Sequence[Intent], claims: Mapping[str, Mapping[str, str]]) -> None:
         """Write what is about to be done, and claim its names.
@@ -193,13 +182,17 @@ class Store:
                 for name, holder in names.items():
                     self._claim(database, name, holder, vif_id)
             for intent in intents:
-                body = {
-                    "vif_id": intent.vif_id,
-                    "verb": intent.verb,
-                    "session": intent.session,
-                    "resources": [resources.to_dict(resource) for resource in intent.resources],
-                }
-                database.execute("INSERT OR REPLACE INTO intents VALUES (?, ?)", (intent.vif_id, json.dumps(body)))
+                self._write_intent(database, intent)
+
+    @staticmethod
+    def _write_intent(database: sqlite3.Connection, intent: Intent) -> None:
+        body = {
+            "vif_id": intent.vif_id,
+            "verb": intent.verb,
+            "session": intent.session,
+            "resources": [resources.to_dict(resource) for resource in intent.resources],
+        }
+        database.execute("INSERT OR REPLACE INTO intents VALUES (?, ?)", (intent.vif_id, json.dumps(body)))
 
     @staticmethod
     def _claim(database: sqlite3.Connection, name: str, holder: str, vif_id: str) -> None:
@@ -218,33 +211,47 @@ class Store:
         """Write records and end their intents, all at once; names no longer used are given back."""
         with self._transaction() as database:
             for record in records:
-                body = {
-                    "vif": record.vif.model_dump(mode="json", exclude_none=True),
-                    "resources": [resources.to_dict(resource) for resource in record.resources],
-                    "state": record.state,
-                    "updated_at": record.updated_at,
-                    "error": record.error,
-                }
-                database.execute("INSERT OR REPLACE INTO records VALUES (?, ?)", (record.id, json.dumps(body)))
+                self._write_record(database, record)
                 database.execute("DELETE FROM intents WHERE vif_id = ?", (record.id,))
                 self._give_back(database, record.id, {resource.name for resource in record.resources})
+
+    @staticmethod
+    def _write_record(database: sqlite3.Connection, record: Record) -> None:
+        body = {
+            "vif": record.vif.model_dump(mode="json", exclude_none=True),
+            "resources": [resources.to_dict(resource) for resource in record.resources],
+            "state": record.state,
+            "updated_at": record.updated_at,
+            "error": record.error,
+        }
+        database.execute("INSERT OR REPLACE INTO records VALUES (?, ?)", (record.id, json.dumps(body)))
 
     def forget(self, vif_ids: Sequence[str]) -> None:
         """Delete VIFs' records, intents and claims."""
         with self._transaction() as database:
             for vif_id in vif_ids:
-                database.execute("DELETE FROM records WHERE vif_id = ?", (vif_id,))
-                database.execute("DELETE FROM intents WHERE vif_id = ?", (vif_id,))
-                self._give_back(database, vif_id, set())
+                self._forget(database, vif_id)
 
-    def withdraw(self, vif_ids: Sequence[str]) -> None:
-        """End intents that were undone: each VIF is again what its record says, or nothing."""
+    def _forget(self, database: sqlite3.Connection, vif_id: str) -> None:
+        database.execute("DELETE FROM records WHERE vif_id = ?", (vif_id,))
+        database.execute("DELETE FROM intents WHERE vif_id = ?", (vif_id,))
+        self._give_back(database, vif_id, set())
+
+    def moment(self, vif_ids: Sequence[str]) -> Moment:
+        """What is held for these VIFs now, for ``revert``."""
+        return {vif_id: (self.record(vif_id), self.intent(vif_id)) for vif_id in vif_ids}
+
+    def revert(self, before: Moment) -> None:
+        """Hold again what was held before, whatever was written since."""
         with self._transaction() as database:
-            for vif_id in vif_ids:
-                database.execute("DELETE FROM intents WHERE vif_id = ?", (vif_id,))
-                row = database.execute("SELECT body FROM records WHERE vif_id = ?", (vif_id,)).fetchone()
-                names = {item["name"] for item in json.loads(row[0])["resources"]} if row else set()
-                self._give_back(database, vif_id, names)
+            for vif_id, (record, intent) in before.items():
+                self._forget(database, vif_id)
+                if record is not None:
+                    self._write_record(database, record)
+                if intent is not None:
+                    self._write_intent(database, intent)
+                for item in (item for part in (record, intent) if part is not None for item in part.resources):
+                    self._claim(database, item.name, item.owner, vif_id)
 
     @staticmethod
     def _give_back(database: sqlite3.Connection, vif_id: str, kept: set[str]) -> None:
@@ -254,7 +261,7 @@ class Store:
         )
 
     def _record(self, body: str) -> Record:
-        try:
+        with self._sound("a record"):
             data: dict[str, Any] = json.loads(body)
             return Record(
                 vif=Vif.model_validate(data["vif"]),
@@ -263,29 +270,24 @@ class Store:
                 updated_at=data["updated_at"],
                 error=data["error"],
             )
-        except (ValueError, KeyError, TypeError) as error:
-            raise StoreError(f"a record in {self._path!r} is damaged: {error}", self._path) from error
 
     def _intent(self, body: str) -> Intent:
-        try:
+        with self._sound("an intent"):
             data: dict[str, Any] = json.loads(body)
-            return Intent(
-                vif_id=data["vif_id"],
-                verb=data["verb"],
-                session=data["session"],
-                resources=tuple(resources.from_dict(item) for item in data["resources"]),
-            )
+            built = tuple(resources.from_dict(item) for item in data["resources"])
+            return Intent(vif_id=data["vif_id"], verb=data["verb"], session=data["session"], resources=built)
+
+    @contextlib.contextmanager
+    def _sound(self, what: str) -> Iterator[None]:
+        try:
+            yield
         except (ValueError, KeyError, TypeError) as error:
-            raise StoreError(f"an intent in {self._path!r} is damaged: {error}", self._path) from error
+            raise StoreError(f"{what} in {self._path!r} is damaged: {error}", self._path) from error
 
 
-def _unusable(state_dir: str, error: Exception) -> StoreError:
-    said = getattr(error, "strerror", None) or error
-    return StoreError(
-        f"cannot open the store in {state_dir!r}: {said}; check that state_dir can be made, belongs to you and is "
-        "not full",
-        state_dir,
-    )
+def _bodies(database: sqlite3.Connection, table: str, vif_id: str = "") -> list[str]:
+    where = "WHERE vif_id = ?" if vif_id else "ORDER BY vif_id"
+    return [body for (body,) in database.execute(f"SELECT body FROM {table} {where}", (vif_id,) if vif_id else ())]
 
 
 def at(record: Record, state: str, error: str | None = None) -> Record:

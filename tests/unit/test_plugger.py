@@ -12,7 +12,7 @@ from tests.unit import builders
 from vifplug import store as stores
 from vifplug.engine import inspection, recovery
 from vifplug.engine.plugger import Plugger
-from vifplug.errors import Conflict, LinkError, TimedOut, UnknownVif, VerifyError
+from vifplug.errors import Conflict, LinkError, StoreError, TimedOut, UnknownVif, VerifyError
 from vifplug.store import Intent
 
 ALL = [builders.vif("ovs-hybrid"), builders.vif("ovs"), builders.vif("bridge")]
@@ -46,6 +46,19 @@ def test_failure_at_any_step_leaves_the_host_as_it_was(plugger: Plugger, host: F
         plugger.plug(ALL)
     assert _is_empty(host)
     assert caught.value.step and caught.value.subject
+    assert plugger.store.contents() == stores.Contents()
+
+
+def test_record_that_cannot_be_written_is_undone(
+    plugger: Plugger, host: FakeHost, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(_records: object) -> None:
+        raise StoreError("the disk is full")
+
+    monkeypatch.setattr(plugger.store, "keep", full)
+    with pytest.raises(StoreError):
+        plugger.plug(ALL)
+    assert _is_empty(host)
     assert plugger.store.contents() == stores.Contents()
 
 
@@ -155,6 +168,37 @@ def test_interrupted_replug_comes_back_as_recorded(plugger: Plugger, host: FakeH
     assert recovery.settle(plugger) == []
     assert host.links["qvo71a6b0e4-1a"].mtu == 1450
     assert not plugger.store.contents().intents
+
+
+def test_recovery_that_fails_stays_to_be_done(plugger: Plugger, host: FakeHost) -> None:
+    plugger.plug([builders.vif()])
+    record = plugger.store.record(builders.HYBRID)
+    assert record is not None
+    added = replace(host.links["qbr71a6b0e4-1a"], name="qbr-new", ifindex=None)
+    intent = Intent(vif_id=builders.HYBRID, verb=stores.PLUG, session=999, resources=(*record.resources, added))
+    plugger.store.intend([intent], {})
+    host.links["qbr-new"] = added
+    host.fail_at = len(host.applied)
+    assert "could not be settled yet" in recovery.settle(plugger)[0]
+    assert plugger.store.record(builders.HYBRID) == record
+    assert plugger.store.intents() == [intent]
+    assert recovery.settle(plugger) == []
+    assert "qbr-new" not in host.links
+    assert not plugger.store.intents()
+
+
+def test_unplug_takes_what_a_request_left_that_never_got_a_record(plugger: Plugger, host: FakeHost) -> None:
+    plugger.plug([builders.vif()])
+    record = plugger.store.record(builders.HYBRID)
+    assert record is not None
+    plugger.store.forget([builders.HYBRID])
+    session = plugger.locks.open_session()
+    intent = Intent(vif_id=builders.HYBRID, verb=stores.PLUG, session=session.number, resources=record.resources)
+    plugger.store.intend([intent], {})
+    plugger.unplug([builders.HYBRID])
+    session.close()
+    assert _is_empty(host)
+    assert plugger.store.contents() == stores.Contents()
 
 
 def test_intent_of_a_living_session_is_left_alone(plugger: Plugger) -> None:

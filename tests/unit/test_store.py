@@ -58,11 +58,33 @@ def test_shared_name_is_claimed_by_all_vifs_of_its_holder(store: Store) -> None:
     store.intend([Intent(vif_id=builders.TAP, verb=stores.PLUG, session=5, resources=())], {builders.TAP: shared})
 
 
-def test_withdrawn_intent_gives_its_names_back(store: Store) -> None:
+def test_reverted_intent_gives_its_names_back(store: Store) -> None:
     store.intend([_intent()], {builders.HYBRID: {"qbr71a6b0e4-1a": builders.HYBRID}})
-    store.withdraw([builders.HYBRID])
+    store.revert({builders.HYBRID: (None, None)})
     other = Intent(vif_id=builders.TAP, verb=stores.PLUG, session=5, resources=())
     store.intend([other], {builders.TAP: {"qbr71a6b0e4-1a": builders.TAP}})
+
+
+def test_revert_holds_again_what_was_held_with_its_names(store: Store) -> None:
+    store.intend([_intent()], {builders.HYBRID: {QBR.name: builders.HYBRID, PORT.name: builders.HYBRID}})
+    store.keep([_record()])
+    store.intend([_intent(stores.UNPLUG)], {})
+    before = store.moment([builders.HYBRID])
+    store.forget([builders.HYBRID])
+    store.revert(before)
+    assert store.moment([builders.HYBRID]) == before
+    assert store.intents() == [_intent(stores.UNPLUG)]
+    other = Intent(vif_id=builders.TAP, verb=stores.PLUG, session=5, resources=())
+    with pytest.raises(Conflict):
+        store.intend([other], {builders.TAP: {QBR.name: builders.TAP}})
+
+
+def test_failed_transaction_does_not_hold_up_the_next(store: Store) -> None:
+    with pytest.raises(KeyboardInterrupt), store._transaction():
+        raise KeyboardInterrupt
+    with pytest.raises(StoreError), store._transaction() as database:
+        database.execute("INSERT INTO nowhere VALUES (1)")
+    store.keep([_record()])
 
 
 def test_forgotten_vif_leaves_nothing(store: Store) -> None:

@@ -23,6 +23,11 @@ class Journal:
         self._host = host
         self._begun: list[tuple[Action, ...]] = []
 
+    @property
+    def begun(self) -> bool:
+        """Whether anything may have happened on the host."""
+        return bool(self._begun)
+
     def run(self, plan: Plan) -> None:
         """Carry out a plan, stage by stage.
 

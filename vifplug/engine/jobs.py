@@ -11,8 +11,9 @@ from vifplug.engine.host import Scope
 from vifplug.engine.planner import Request
 from vifplug.errors import Conflict
 from vifplug.model import Vif
+from vifplug.reports import PLUGGED
 from vifplug.resources import Bridge, Inventory, Link, Observed, OvsPort, Resource
-from vifplug.store import Record
+from vifplug.store import Record, now
 
 _KEPT = ("instance", "create_tap", "tap_owner", "multiqueue", "isolate")
 """What a request may leave unsaid; a recorded VIF keeps its own."""
@@ -123,3 +124,31 @@ def built(resolved: Sequence[Resource], observed: Observed) -> tuple[Resource, .
             link = observed.links.get(resource.name)
             made.append(replace(resource, ifindex=link.ifindex if link else None))
     return tuple(made)
+
+
+def record(job: Job, resolved: tuple[Resource, ...], observed: Observed) -> Record:
+    """The record of a VIF as it was built; the one there is, where nothing changed."""
+    resources, known = built(resolved, observed), job.record
+    if known is not None and known.vif == job.vif and known.resources == resources and known.state == PLUGGED:
+        return known
+    return Record(vif=job.vif, resources=resources, state=PLUGGED, updated_at=now())
+
+
+def united(*parts: Iterable[Resource]) -> Inventory:
+    """Everything that is in any of them; what comes later counts where two have one name."""
+    union: dict[tuple[str, str], Resource] = {}
+    for resources in parts:
+        union.update({(item.kind, item.name): item for item in resources})
+    return Inventory(tuple(union.values()))
+
+
+def datapath_warning(job: Job, observed: Observed) -> list[str]:
+    """The bridge's own datapath decides; a request that believes in another gets one warning."""
+    for port in (resource for resource in job.desired if isinstance(resource, OvsPort)):
+        bridge = observed.bridges.get(port.bridge)
+        if job.asked_datapath and bridge and (bridge.datapath_type or "system") != job.asked_datapath:
+            return [
+                f"VIF {job.vif.id} asks for datapath_type {job.asked_datapath!r}, but OVS bridge {bridge.name!r} has "
+                f"{bridge.datapath_type or 'system'!r}; the bridge's own was used"
+            ]
+    return []

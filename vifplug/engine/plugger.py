@@ -8,28 +8,26 @@ from __future__ import annotations
 
 import contextlib
 import logging
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
-
-import tenacity
 
 from vifplug import store as stores
 from vifplug.drivers.contract import Options
-from vifplug.engine import drift, executor, jobs, planner, resolution, views
+from vifplug.engine import executor, jobs, planner, resolution, verification, views
 from vifplug.engine.host import Host, Scope
 from vifplug.engine.jobs import Job
 from vifplug.engine.plan import Plan
-from vifplug.errors import Conflict, OvsdbError, OvsUnavailable, TeardownError, TimedOut, VerifyError, VifplugError
+from vifplug.errors import Conflict, OvsUnavailable, TeardownError, TimedOut, VifplugError
 from vifplug.locks import LockFile
 from vifplug.model import Vif
-from vifplug.reports import PLUGGED, VifReport
-from vifplug.resources import Bridge, Inventory, Observed, OvsPort, Resource
-from vifplug.store import Intent, Record, Store
+from vifplug.reports import VifReport
+from vifplug.resources import Bridge, Inventory, Observed, Resource
+from vifplug.store import Intent, Moment, Record, Store
 
 LOG = logging.getLogger(__name__)
 
-_VERIFY_SECONDS = 1.0
-_VERIFY_PAUSE_SECONDS = 0.02
+_OUTLIVING_SECONDS = 1.0
+"""A helper whose caller died ends as soon as its channel does."""
 
 
 class Plugger:
@@ -59,22 +57,14 @@ class Plugger:
         :raises InputError, Conflict: nothing was touched.
         :raises HostError: what this call had made was taken back.
         """
-        with self._held(vifs):
+        with self._held(lambda: self._identities(vifs)):
+            for vif in vifs:
+                self.settle_held(vif.id)
             return self.plug_held(vifs)
 
     def plug_held(self, vifs: Sequence[Vif]) -> list[VifReport]:
         """``plug`` for a caller that holds the VIFs' locks."""
         return self._plug_jobs(self._jobs(vifs))
-
-    def converge_held(self, record: Record, also: Inventory) -> None:
-        """Make a VIF as recorded again, and take away what an interrupted plug had added.
-
-        The caller holds its lock.
-        """
-        job = jobs.job(record.vif, record, self.options)
-        known = {(item.plane, item.name) for item in record.resources}
-        added = tuple(item for item in also.items if (item.plane, item.name) not in known)
-        self._plug_jobs([replace(job, record=replace(record, resources=(*record.resources, *added)))])
 
     def _plug_jobs(self, work: Sequence[Job]) -> list[VifReport]:
         scope = self._scope(work)
@@ -83,13 +73,13 @@ class Plugger:
         plan = planner.plan_plug(requests, observed)
         resolved = {job.vif.id: request.desired for job, request in zip(work, requests, strict=True)}
         if plan:
-            self._intend(work, resolved)
-            observed = self._carry_out(plan, work, resolved, scope)
-        records = [self._recorded(job, resolved[job.vif.id], observed) for job in work]
-        if plan or records != [job.record for job in work]:
-            self.store.keep(records)
+            observed, records = self._carry_out(plan, work, resolved, scope)
+        else:
+            records = self._recorded(work, resolved, observed)
+            if records != [job.record for job in work]:
+                self.store.keep(records)
         return [
-            views.report(record, job.driver, observed, warnings=_datapath_warning(job, observed))
+            views.report(record, job.driver, observed, warnings=jobs.datapath_warning(job, observed))
             for job, record in zip(work, records, strict=True)
         ]
 
@@ -106,71 +96,107 @@ class Plugger:
         return [job.request(resolution.resolve(job.desired, observed)) for job in work]
 
     @contextlib.contextmanager
-    def _held(self, vifs: Sequence[Vif]) -> Iterator[None]:
-        identities: set[str] = set()
-        for job in self._jobs(vifs):
-            identities |= job.identities
-        with self.locks.held(identities, self._lock_seconds):
-            yield
+    def _held(self, identities: Callable[[], set[str]]) -> Iterator[None]:
+        """Hold the locks of what is worked on; a record may change while they are waited for, so look again then."""
+        while True:
+            wanted = identities()
+            with self.locks.held(wanted, self._lock_seconds):
+                if identities() <= wanted:
+                    yield
+                    return
 
-    def _intend(self, work: Sequence[Job], resolved: dict[str, tuple[Resource, ...]]) -> None:
+    def _identities(self, vifs: Sequence[Vif]) -> set[str]:
+        return set().union(*(job.identities | self._owners(job.vif.id) for job in self._jobs(vifs)))
+
+    def _owners(self, vif_id: str) -> set[str]:
+        """A VIF, and whoever owns what it may have on the host."""
+        return {vif_id} | {item.owner for item in self._left_on_host(vif_id).items}
+
+    def _left_on_host(self, vif_id: str) -> Inventory:
+        known = (self.store.intent(vif_id), self.store.record(vif_id))
+        return jobs.united(*(part.resources for part in known if part is not None))
+
+    def _intend(self, work: Sequence[Job], resolved: Mapping[str, tuple[Resource, ...]]) -> None:
         intents = [
-            Intent(vif_id=job.vif.id, verb=stores.PLUG, session=self.host.session, resources=resolved[job.vif.id])
+            Intent(
+                vif_id=job.vif.id,
+                verb=stores.PLUG,
+                session=self.host.session,
+                # What an interrupted request left there stays known until it is gone.
+                resources=jobs.united(self._left_on_host(job.vif.id).items, resolved[job.vif.id]).items,
+            )
             for job in work
         ]
         claims = {job.vif.id: {resource.name: resource.owner for resource in resolved[job.vif.id]} for job in work}
         self.store.intend(intents, claims)
 
     def _carry_out(
-        self, plan: Plan, work: Sequence[Job], resolved: dict[str, tuple[Resource, ...]], scope: Scope
-    ) -> Observed:
+        self, plan: Plan, work: Sequence[Job], resolved: Mapping[str, tuple[Resource, ...]], scope: Scope
+    ) -> tuple[Observed, list[Record]]:
         journal = executor.Journal(self.host)
+        before = self.store.moment([job.vif.id for job in work])
         try:
+            self._intend(work, resolved)
             journal.run(plan)
             self.host.settle()
-            return self._verified([item for desired in resolved.values() for item in desired], scope)
+            wanted = [item for desired in resolved.values() for item in desired]
+            observed = verification.verified(self.host, wanted, scope)
+            records = self._recorded(work, resolved, observed)
+            self.store.keep(records)
         except BaseException as cause:
-            left = journal.undo(cause)
-            if left:
-                # The intents stay: the next command settles what could not be taken back now.
-                LOG.error("after %s, could not take back: %s", cause, "; ".join(map(str, left)))
-            else:
-                self.store.withdraw([job.vif.id for job in work])
+            # A store that refused the intent has not written it, and what it held before still stands.
+            if journal.begun or not isinstance(cause, VifplugError):
+                self._take_back(journal, before, cause)
             raise
+        return observed, records
 
-    def _verified(self, resolved: Sequence[Resource], scope: Scope) -> Observed:
-        """The host read back, once it is as desired.
-
-        :raises OvsdbError: with OVS's own words, when it has an interface in error.
-        :raises VerifyError: when anything else differs.
-        """
-        retrying = tenacity.Retrying(
-            retry=tenacity.retry_if_exception_type(VerifyError),
-            stop=tenacity.stop_after_delay(_VERIFY_SECONDS),
-            wait=tenacity.wait_fixed(_VERIFY_PAUSE_SECONDS),
-            reraise=True,
-        )
-        return retrying(self._verified_once, resolved, scope)
-
-    def _verified_once(self, resolved: Sequence[Resource], scope: Scope) -> Observed:
-        observed = self.host.observe(scope)
-        items = drift.differences(resolved, observed, Inventory())
-        for item in items:
-            if item.attribute == "error":
-                raise OvsdbError(
-                    f"ovs-vswitchd could not use port {item.subject!r}: {item.observed}", item.subject, "verify"
-                )
-        if items:
-            raise VerifyError(f"read back {items[0]}; somebody else may be changing it", items[0].subject, "verify")
-        return observed
+    def _take_back(self, journal: executor.Journal, before: Moment, cause: BaseException) -> None:
+        left = journal.undo(cause)
+        if left:
+            # The intents stay: the next command settles what could not be taken back now.
+            LOG.error("after %s, could not take back: %s", cause, "; ".join(map(str, left)))
+            return
+        try:
+            self.store.revert(before)
+        except VifplugError as error:
+            # Nothing is left on the host; the intents say so to the next command. The cause is what matters now.
+            LOG.error("after %s, could not end its intents: %s", cause, error)
 
     @staticmethod
-    def _recorded(job: Job, resolved: tuple[Resource, ...], observed: Observed) -> Record:
-        resources = jobs.built(resolved, observed)
-        known = job.record
-        if known is not None and known.vif == job.vif and known.resources == resources and known.state == PLUGGED:
-            return known
-        return Record(vif=job.vif, resources=resources, state=PLUGGED, updated_at=stores.now())
+    def _recorded(
+        work: Sequence[Job], resolved: Mapping[str, tuple[Resource, ...]], observed: Observed
+    ) -> list[Record]:
+        return [jobs.record(job, resolved[job.vif.id], observed) for job in work]
+
+    # -- what others left in between ----------------------------------------------------------------------
+
+    def settle_held(self, vif_id: str) -> None:
+        """Make a VIF whose lock the caller holds as recorded, or absent, where a request on it ended in between.
+
+        :raises HostError: when that cannot be done now; the next command tries again.
+        """
+        intent, record = self.store.intent(vif_id), self.store.record(vif_id)
+        if intent is None:
+            return
+        self._await_helper_of(intent)
+        if intent.verb == stores.PLUG and record is not None:
+            self._converge(record, Inventory(intent.resources))
+            return
+        _warnings, errors = self.remove_held(vif_id, self._left_on_host(vif_id))
+        _raise(errors)
+
+    def _await_helper_of(self, intent: Intent | None) -> None:
+        # Whoever begun it holds the VIF's lock while at work, and we hold it: only a helper that outlives its
+        # caller can still be at it. A session that goes on for longer is that of a caller who gave up.
+        if intent is not None and intent.session != self.host.session:
+            self.locks.await_end(intent.session, _OUTLIVING_SECONDS)
+
+    def _converge(self, record: Record, also: Inventory) -> None:
+        """Make a VIF as recorded again, and take away what an interrupted plug had added."""
+        job = jobs.job(record.vif, record, self.options)
+        known = {(item.plane, item.name) for item in record.resources}
+        added = tuple(item for item in also.items if (item.plane, item.name) not in known)
+        self._plug_jobs([replace(job, record=replace(record, resources=(*record.resources, *added)))])
 
     # -- repair -------------------------------------------------------------------------------------------
 
@@ -202,22 +228,28 @@ class Plugger:
         reports: list[VifReport] = []
         errors: list[VifplugError] = []
         for vif_id in vif_ids:
-            record = self.store.record(vif_id)
-            owners = {vif_id} | ({item.owner for item in record.resources} if record else set())
-            with self.locks.held(owners, self._lock_seconds):
-                warnings, failed = self._unplug_held(vif_id)
+            try:
+                report, failed = self._unplug(vif_id)
+            except VifplugError as error:
+                errors.append(error)
+                continue
+            reports.append(report)
             errors += failed
-            reports.append(views.unplugged(vif_id, record, warnings))
         _raise(errors)
         return reports
 
-    def _unplug_held(self, vif_id: str) -> tuple[list[str], list[VifplugError]]:
-        record = self.store.record(vif_id)
-        if record is None:
-            return [], []
-        intent = Intent(vif_id=vif_id, verb=stores.UNPLUG, session=self.host.session, resources=record.resources)
-        self.store.intend([intent], {})
-        return self.remove_held(vif_id, Inventory(record.resources))
+    def _unplug(self, vif_id: str) -> tuple[VifReport, list[VifplugError]]:
+        with self._held(lambda: self._owners(vif_id)):
+            record, intent = self.store.record(vif_id), self.store.intent(vif_id)
+            if record is None and intent is None:
+                return views.unplugged(vif_id, None, []), []
+            self._await_helper_of(intent)
+            built = self._left_on_host(vif_id)
+            self.store.intend(
+                [Intent(vif_id=vif_id, verb=stores.UNPLUG, session=self.host.session, resources=built.items)], {}
+            )
+            warnings, errors = self.remove_held(vif_id, built)
+            return views.unplugged(vif_id, record, warnings), errors
 
     def remove_held(self, vif_id: str, built: Inventory) -> tuple[list[str], list[VifplugError]]:
         """Take away what was built for a VIF whose lock the caller holds, and forget it once all is gone.
@@ -255,18 +287,6 @@ class Plugger:
         except TimedOut as error:
             return [f"the rows and links are gone, but {error}"]
         return []
-
-
-def _datapath_warning(job: Job, observed: Observed) -> list[str]:
-    """The bridge's own datapath decides; a request that believes in another gets one warning."""
-    for port in (resource for resource in job.desired if isinstance(resource, OvsPort)):
-        bridge = observed.bridges.get(port.bridge)
-        if job.asked_datapath and bridge and (bridge.datapath_type or "system") != job.asked_datapath:
-            return [
-                f"VIF {job.vif.id} asks for datapath_type {job.asked_datapath!r}, but OVS bridge {bridge.name!r} has "
-                f"{bridge.datapath_type or 'system'!r}; the bridge's own was used"
-            ]
-    return []
 
 
 def _raise(errors: Iterable[VifplugError]) -> None:

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import logging
 
-from vifplug import store as stores
 from vifplug.engine.plugger import Plugger
 from vifplug.errors import Busy, VifplugError
-from vifplug.resources import Inventory, Resource
 from vifplug.store import Intent
 
 LOG = logging.getLogger(__name__)
 
 _LOCK_SECONDS = 0.0
+_OUTLIVING_SECONDS = 1.0
+"""For all helpers together that may have outlived their callers: each ends as soon as its channel does."""
 
 
 def settle(plugger: Plugger) -> list[str]:
@@ -23,11 +23,10 @@ def settle(plugger: Plugger) -> list[str]:
     :returns: warnings.
     """
     warnings: list[str] = []
-    for intent in plugger.store.contents().intents.values():
-        if intent.session != plugger.host.session and plugger.locks.is_session_alive(intent.session):
-            continue
+    patience = _OUTLIVING_SECONDS
+    for intent in plugger.store.intents():
         try:
-            _settle_one(plugger, intent)
+            patience = _settle_one(plugger, intent, patience)
         except Busy:
             continue
         except VifplugError as error:
@@ -36,24 +35,18 @@ def settle(plugger: Plugger) -> list[str]:
     return warnings
 
 
-def _settle_one(plugger: Plugger, seen: Intent) -> None:
+def _settle_one(plugger: Plugger, seen: Intent, patience: float) -> float:
+    """Settle one unless somebody works on it.
+
+    :param patience: seconds to wait for the end of the intent's session.
+    :returns: seconds left for the next ones.
+    """
     with plugger.locks.held({seen.vif_id} | {item.owner for item in seen.resources}, _LOCK_SECONDS):
-        contents = plugger.store.contents()
-        intent, record = contents.intents.get(seen.vif_id), contents.records.get(seen.vif_id)
+        intent = plugger.store.intent(seen.vif_id)
         if intent is None or intent.session != seen.session:
-            return
-        if intent.verb == stores.PLUG and record is not None:
-            # The record still holds what was right before; what the intent added to it goes.
-            plugger.converge_held(record, Inventory(intent.resources))
-            return
-        built = _united(intent.resources, record.resources if record else ())
-        _warnings, errors = plugger.remove_held(intent.vif_id, built)
-        if errors:
-            raise errors[0]
-
-
-def _united(*parts: tuple[Resource, ...]) -> Inventory:
-    union: dict[tuple[str, str], Resource] = {}
-    for resources in parts:
-        union.update({(item.kind, item.name): item for item in resources})
-    return Inventory(tuple(union.values()))
+            return patience
+        if intent.session != plugger.host.session and not plugger.locks.await_end(intent.session, patience):
+            # Its caller lives, but could not take back what it had begun: its to settle, or the VIF's next request's.
+            return 0.0
+        plugger.settle_held(intent.vif_id)
+    return patience
