@@ -6,6 +6,7 @@ The only importer of ``vifplug.privileged``.
 from __future__ import annotations
 
 import os
+import threading
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -60,7 +61,9 @@ class LinuxHost:
         self._settings = settings
         self._session = session
         self._reader = netlink.LinkSocket()
-        self._next_cfg: int | None = None
+        self._pending = threading.local()
+        """Each thread's next_cfg to wait for: one caller must not wait in another's place."""
+        self._restarting = threading.Lock()
         self._channel = self._started()
 
     def _started(self) -> Channel:
@@ -86,9 +89,10 @@ class LinuxHost:
 
     def ensure_running(self) -> None:
         """Start a helper anew if the last one died: between calls only, never in the middle of one."""
-        if not self._channel.running:
-            self._channel.close()
-            self._channel = self._started()
+        with self._restarting:
+            if not self._channel.running:
+                self._channel.close()
+                self._channel = self._started()
 
     def _call(self, verb: Any, *arguments: Any, seconds: float) -> Any:
         return self._channel.call(verb, *arguments, timeout=seconds + _MARGIN_SECONDS)
@@ -151,16 +155,17 @@ class LinuxHost:
                 self._call(link_verbs.apply, operations, seconds=_LINK_CALL_SECONDS)
             else:
                 operations = [_port_operation(action) for action in stage]
-                self._next_cfg = self._call(ovsdb.change, operations, seconds=2 * self._settings.timeout)
+                self._pending.next_cfg = self._call(ovsdb.change, operations, seconds=2 * self._settings.timeout)
         except VifplugError as error:
             raise _named(error, stage) from error
 
     def settle(self, seconds: float | None = None) -> None:
         """Wait until vswitchd has carried out our last transaction; once it has, there is nothing to wait for."""
-        if self._next_cfg is None:
+        next_cfg = getattr(self._pending, "next_cfg", None)
+        if next_cfg is None:
             return
         patience = self._settings.timeout if seconds is None else min(seconds, self._settings.timeout)
-        next_cfg, self._next_cfg = self._next_cfg, None
+        self._pending.next_cfg = None
         self._call(ovsdb.wait, next_cfg, patience, seconds=patience)
 
 

@@ -170,7 +170,8 @@ def test_refusal_names_field_value_and_right(document: Any, message: str) -> Non
         ),
         (
             {"names": {"tap": "\ud800"}},
-            "names.tap: '\\ud800': it must be a string of Unicode characters, without lone surrogates",
+            "names.tap: '\\ud800': it must be a device name: 1 to 15 characters, without '/', ':', spaces or control "
+            "characters, and neither '.' nor '..'",
         ),
         ({"names": {"tap": "a\x00\n"}}, f"names.tap: 'a\\x00\\n': {NAME_RULE}"),
         (

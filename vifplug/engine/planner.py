@@ -2,11 +2,13 @@
 
 The order of a plug, and why:
 
-1. ports, then links, that are no longer wanted or are broken: a name must be free before it is made again;
+1. links that are broken: a name must be free before it is made again;
 2. bridges before veths and taps, which join them in the message that follows their creation;
 3. settings behind creations (the kernel takes some of them only then), a bridge's MTU behind its members
    (LP 1399064); the privileged side puts sysctls and offloads before "up", so that no link is up and noisy;
-4. ports last, all in one transaction: vswitchd never looks for a device that is not there yet.
+4. ports, all in one transaction, those no longer wanted included: vswitchd never looks for a device that is not
+   there yet, and no identity is on two ports;
+5. links that are no longer wanted: what cannot be taken back comes last.
 
 The order of an unplug: ports first, so that vswitchd lets go of devices while they still exist; then
 links; a shared bridge only with its last VIF, and only when nobody else's link is on it.
@@ -74,25 +76,30 @@ def plan_plug(requests: Sequence[Request], observed: Observed) -> Plan:
 class _Draft:
     """The parts of a plan, kept apart until they are put in order."""
 
-    dropped_ports: list[Action] = field(default_factory=list)
-    dropped_links: list[Link] = field(default_factory=list)
+    broken_links: list[Link] = field(default_factory=list)
     bridges: dict[str, Action] = field(default_factory=dict)
     creations: list[Action] = field(default_factory=list)
     settings: dict[str, Action] = field(default_factory=dict)
+    obsolete_ports: list[Action] = field(default_factory=list)
     ports: list[Action] = field(default_factory=list)
+    obsolete_links: list[Link] = field(default_factory=list)
 
     def plan(self) -> Plan:
-        drop = [actions.DeleteLinks(tuple(self.dropped_links))] if self.dropped_links else []
         return Plan(
             (
-                *self.dropped_ports,
-                *drop,
+                *_deletion(self.broken_links),
                 *self.bridges.values(),
                 *self.creations,
                 *self.settings.values(),
+                *self.obsolete_ports,
                 *self.ports,
+                *_deletion(self.obsolete_links),
             )
         )
+
+
+def _deletion(links: Sequence[Link]) -> tuple[Action, ...]:
+    return (actions.DeleteLinks(tuple(links)),) if links else ()
 
 
 def _plan_links(request: Request, observed: Observed, draft: _Draft) -> None:
@@ -109,7 +116,7 @@ def _plan_links(request: Request, observed: Observed, draft: _Draft) -> None:
                 continue
         if isinstance(link, Tap) and isinstance(found, Tap) and found.multiqueue != link.multiqueue:
             conflicts.refuse_tap_in_use(link, found)
-            draft.dropped_links.append(replace(link, ifindex=found.ifindex))
+            draft.broken_links.append(replace(link, ifindex=found.ifindex))
             found = None
         if found is None:
             _create(link, draft)
@@ -124,7 +131,7 @@ def _remake_pair(pair: tuple[Veth, Veth], known: Mapping[str, Link], observed: O
         if found is None:
             continue
         conflicts.refuse_half_a_pair(end, found, known.get(end.name))
-        draft.dropped_links.append(replace(end, ifindex=found.ifindex))
+        draft.broken_links.append(replace(end, ifindex=found.ifindex))
     draft.creations.append(actions.CreateVeth(*pair))
 
 
@@ -227,12 +234,12 @@ def _names_made(action: Action) -> tuple[str, ...]:
 def _plan_obsolete(request: Request, observed: Observed, draft: _Draft) -> None:
     """What the record holds and the request no longer wants, and ports of ours under other names."""
     wanted = {resource.name for resource in request.desired if isinstance(resource, OvsPort)}
-    draft.dropped_ports += [
+    draft.obsolete_ports += [
         actions.DeletePort(port)
         for port in observed.ports.values()
         if port.owner == request.vif_id and port.name not in wanted
     ]
-    draft.dropped_links += [
+    draft.obsolete_links += [
         link
         for link in request.obsolete_links
         if (found := observed.links.get(link.name)) and ownership.is_ours(found, link, link)
@@ -249,7 +256,7 @@ def plan_unplug(built: Inventory, owners: Collection[str], observed: Observed, s
     deletions = _departing_ports(built, owners, observed)
     deletions += [actions.DeleteQos(owner) for owner in sorted({qos.owner for qos in observed.qos} & set(owners))]
     leaving = _departing_links(built, observed, shared_with)
-    return Plan((*deletions, *([actions.DeleteLinks(tuple(leaving))] if leaving else [])))
+    return Plan((*deletions, *_deletion(leaving)))
 
 
 def _departing_ports(built: Inventory, owners: Collection[str], observed: Observed) -> list[Action]:

@@ -66,7 +66,10 @@ class _PortCommand(ovsdbapp_command.BaseCommand):  # type: ignore[misc]
         return link is not None and owned.is_ours(link, self.owner, str(self.operation.get("birth_address", "")))
 
     def _names_us(self, port: Any) -> bool:
-        return any(interface.external_ids.get("iface-id") == self.owner for interface in port.interfaces)
+        """Whether its iface-id is ours; or it has none at all, and a name that only our devices get."""
+        said = {interface.external_ids.get("iface-id") for interface in port.interfaces}
+        ours = {naming.device(role, self.owner) for role in naming.ROLES}
+        return self.owner in said or (said == {None} and self.name in ours)
 
     def holder(self, port: Any) -> Any:
         """The bridge a port is on."""
@@ -93,11 +96,19 @@ class _Add(_PortCommand):
         port.interfaces = [interface]
         self._dress(port)
         if operation.get("qos_type"):
-            qos = txn.insert(self.api.idl.tables["QoS"])
-            qos.type = arguments.qos_type(operation["qos_type"])
-            qos.external_ids = {naming.OWNER_KEY: self.owner}
-            port.qos = qos
+            port.qos = self._qos(txn, arguments.qos_type(operation["qos_type"]))
         bridge.addvalue("ports", port)
+
+    def _qos(self, txn: Any, kind: str) -> Any:
+        """A new QoS row; or the one the owner has left from a port that somebody deleted."""
+        for row in self.api.idl.tables["QoS"].rows.values():
+            if row.type == kind and row.external_ids.get(naming.OWNER_KEY) == self.owner:
+                row.verify("external_ids")
+                return row
+        row = txn.insert(self.api.idl.tables["QoS"])
+        row.type = kind
+        row.external_ids = {naming.OWNER_KEY: self.owner}
+        return row
 
     def _dress(self, port: Any) -> None:
         operation = self.operation
