@@ -132,7 +132,7 @@ class PermissionDenied(HostError):
 
 
 class HelperDied(HostError):
-    """The privileged helper ended in mid-call. What was begun is settled by the next command. Retry."""
+    """The privileged helper ended in mid-call. What was begun is taken back, or settled by the next command. Retry."""
 
     retryable = True
 

@@ -152,10 +152,11 @@ class LinuxHost:
         try:
             if stage[0].plane == "links":
                 operations = [_link_operation(action) for action in stage]
-                self._call(link_verbs.apply, operations, seconds=_LINK_CALL_SECONDS)
+                self._channel.change(link_verbs.apply, operations, timeout=_LINK_CALL_SECONDS + _MARGIN_SECONDS)
             else:
                 operations = [_port_operation(action) for action in stage]
-                self._pending.next_cfg = self._call(ovsdb.change, operations, seconds=2 * self._settings.timeout)
+                patience = 2 * self._settings.timeout + _MARGIN_SECONDS
+                self._pending.next_cfg = self._channel.change(ovsdb.change, operations, timeout=patience)
         except VifplugError as error:
             raise _named(error, stage) from error
 

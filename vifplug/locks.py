@@ -26,8 +26,9 @@ _SESSIONS = 1 << 62
 """Bytes from here on stand for sessions, those below for VIFs and networks."""
 
 
-def _request(descriptor: int, command: int, kind: int, offset: int) -> int:
-    answer = fcntl.fcntl(descriptor, command, _FLOCK.pack(kind, os.SEEK_SET, offset, 1, 0))
+def _request(descriptor: int, command: int, kind: int, offset: int, length: int = 1) -> int:
+    """Ask for a lock on ``length`` bytes; 0 means all there are."""
+    answer = fcntl.fcntl(descriptor, command, _FLOCK.pack(kind, os.SEEK_SET, offset, length, 0))
     return int(_FLOCK.unpack(answer)[0])
 
 
@@ -63,6 +64,9 @@ class LockFile:
                 self._acquire(descriptor, identity, seconds)
             yield
         finally:
+            # A process forked meanwhile (a helper started anew, a worker of the caller's) has the descriptor, too:
+            # closing ours alone would leave the lock to it.
+            _request(descriptor, fcntl.F_OFD_SETLK, fcntl.F_UNLCK, 0, 0)
             os.close(descriptor)
 
     def _acquire(self, descriptor: int, identity: str, seconds: float) -> None:

@@ -38,6 +38,22 @@ def test_lock_is_let_go_with_the_block(tmp_path: pathlib.Path) -> None:
         pass
 
 
+def test_lock_is_let_go_although_a_process_was_forked_under_it(tmp_path: pathlib.Path) -> None:
+    locks = LockFile(str(tmp_path / "locks"))
+    read_end, write_end = os.pipe()
+    with locks.held(["a"], seconds=0):
+        child = os.fork()
+        if child == 0:
+            os.close(write_end)
+            os.read(read_end, 1)
+            os._exit(0)
+    os.close(read_end)
+    with locks.held(["a"], seconds=0):
+        pass
+    os.close(write_end)
+    os.waitpid(child, 0)
+
+
 def test_session_lives_as_long_as_one_process_holds_it(tmp_path: pathlib.Path) -> None:
     locks = LockFile(str(tmp_path / "locks"))
     session = locks.open_session()

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from vifplug.engine.actions import Action, DeleteLinks
 from vifplug.engine.host import Host
 from vifplug.engine.plan import Plan
-from vifplug.errors import PermissionDenied, TimedOut, VifplugError
+from vifplug.errors import HelperDied, PermissionDenied, TimedOut, VifplugError
 
 LOG = logging.getLogger(__name__)
 
@@ -45,6 +45,12 @@ class Journal:
         :param cause: why; after a time-out vswitchd is given only a moment.
         :returns: what could not be taken back.
         """
+        if isinstance(cause, HelperDied):
+            # A dead helper has ended what it was at, so another one races with nobody.
+            try:
+                self._host.ensure_running()
+            except VifplugError as error:
+                return [error]
         errors: list[VifplugError] = []
         touched_ports = False
         for stage in reversed(self._begun):

@@ -10,10 +10,12 @@ import contextlib
 import functools
 import os
 import signal
+import socket
 import threading
 from collections.abc import Iterator
 from typing import Any
 
+import tenacity
 from oslo_privsep import comm, daemon
 
 from vifplug.errors import HelperDied, TimedOut
@@ -21,13 +23,18 @@ from vifplug.privileged import lifecycle
 from vifplug.privileged.context import net
 
 _START_SECONDS = 30.0
+_END_SECONDS = 5.0
+_REAP_PAUSE_SECONDS = 0.001
 _starting = threading.Lock()
 _HELD_SIGNALS = {signal.SIGINT, signal.SIGTERM, signal.SIGHUP}
 
 
 @contextlib.contextmanager
 def _signals_held() -> Iterator[None]:
-    """A helper inherits the mask: Ctrl-C must reach the caller alone, or there is nobody left to roll back."""
+    """Held while a helper starts: it inherits the mask, so that Ctrl-C reaches the caller alone, who rolls back.
+
+    So does the thread that hears the helper's answers, or it would take in the caller's place what is held there.
+    """
     before = signal.pthread_sigmask(signal.SIG_BLOCK, _HELD_SIGNALS)
     try:
         yield
@@ -49,6 +56,7 @@ class Channel:
         self, options: dict[str, Any], connection: tuple[str, ...], timeout: float, arguments: list[str]
     ) -> None:
         self._forked = os.geteuid() == 0
+        self._dead = False
         start = daemon.ForkingClientChannel if self._forked else daemon.RootwrapClientChannel
         with _starting, _signals_held():
             net.bind(options, arguments)
@@ -64,7 +72,7 @@ class Channel:
     @property
     def running(self) -> bool:
         """Whether the helper still answers."""
-        return bool(self._channel.running)
+        return bool(self._channel.running) and not self._dead
 
     def call(self, verb: Any, *arguments: Any, timeout: float) -> Any:
         """Call a verb of the privileged side.
@@ -81,14 +89,39 @@ class Channel:
         except comm.PrivsepTimeout as error:
             raise TimedOut(f"the privileged helper did not answer {entry.__name__!r} within {timeout:g} s") from error
         except OSError as error:
+            # A write may fail before the thread that reads has seen the end.
+            self._dead = True
             raise HelperDied(f"the privileged helper ended during {entry.__name__!r}: {error}") from error
+
+    def change(self, verb: Any, *arguments: Any, timeout: float) -> Any:
+        """Call a verb that changes the host: a Ctrl-C waits for its answer, or the roll-back would race with it.
+
+        :raises HelperDied, TimedOut: as ``call``.
+        """
+        with _signals_held():
+            return self.call(verb, *arguments, timeout=timeout)
 
     def close(self) -> None:
         """End the helper and reap it. Nothing that was plugged depends on it."""
+        connection = self._channel.writer.writesock
+        # Both ways: oslo.privsep's own close waits for a helper that hangs, and leaves the descriptor to the garbage
+        # collector.
         with contextlib.suppress(OSError):
-            self._channel.close()
-        # oslo.privsep only shuts the socket down, and leaves closing it to the garbage collector.
-        self._channel.writer.writesock.close()
+            connection.shutdown(socket.SHUT_RDWR)
+        self._channel.reader_thread.join()
+        connection.close()
         if self._forked and hasattr(self, "pid"):
-            with contextlib.suppress(ChildProcessError):
+            self._reap()
+
+    def _reap(self) -> None:
+        retrying = tenacity.Retrying(
+            retry=tenacity.retry_if_result(lambda reaped: not reaped),
+            stop=tenacity.stop_after_delay(_END_SECONDS),
+            wait=tenacity.wait_fixed(_REAP_PAUSE_SECONDS),
+            retry_error_callback=lambda _state: False,
+        )
+        with contextlib.suppress(ChildProcessError):
+            if not retrying(lambda: os.waitpid(self.pid, os.WNOHANG)[0]):
+                # Stopped, or stuck: it would keep the session's lock, and with it the VIFs it was at.
+                os.kill(self.pid, signal.SIGKILL)
                 os.waitpid(self.pid, 0)
