@@ -51,10 +51,13 @@ def _bytes(path: str) -> bytes:
 def vifs(options: arguments.Options) -> list[Vif]:
     """The VIFs that ``plug`` was given, with what the options add."""
     from vifplug import formats  # here, so that other verbs start without it
+    from vifplug.drivers.registry import driver_for
 
     document = formats.parse(read(options.file or arguments.STDIN))
     instance = {"uuid": options.instance_uuid, "name": options.instance_name} if options.instance_uuid else None
     found = formats.load_all(document, format=options.format or "auto", instance=instance, mtu=options.mtu)
+    for vif in found:
+        driver_for(vif.vif_type, vif.id)
     if options.instance_name and not instance:
         return [_named(vif, options.instance_name) for vif in found]
     return found
