@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from vifplug import naming
-from vifplug.drivers import ports
-from vifplug.drivers.contract import Options, mtu_of, tap_name
+from vifplug.drivers import parts
+from vifplug.drivers.contract import Options, tap_name
 from vifplug.errors import InputError
 from vifplug.model import Vif
 from vifplug.resources import Bridge, Resource
@@ -21,7 +21,7 @@ class LinuxBridge:
     def resources(self, vif: Vif, options: Options) -> Sequence[Resource]:
         """Tap if asked for, bridge."""
         bridge = self._bridge(vif)
-        taps = [ports.guest_tap(vif, master=bridge.name)] if vif.create_tap else []
+        taps = [parts.guest_tap(vif, master=bridge.name)] if vif.create_tap else []
         return [*taps, bridge]
 
     def switch(self, vif: Vif, options: Options) -> str | None:
@@ -44,20 +44,6 @@ class LinuxBridge:
             )
         network = vif.network.id or naming.network_of_bridge(str(vif.network.bridge))
         owner = naming.network_owner(network)
-        return Bridge(
-            name=vif.network.bridge or naming.device(naming.ROLE_NETWORK_BRIDGE, network),
-            owner=owner,
-            role=naming.ROLE_NETWORK_BRIDGE,
-            alias=naming.alias(owner),
-            address=naming.birth_address(owner, naming.ROLE_NETWORK_BRIDGE),
-            mtu=mtu_of(vif),
-            disable_ipv6=True,
-            accept_ra=0,
-            # ageing_time is the kernel's own: 0 on a shared bridge floods every frame (LP 1837252).
-            stp=0,
-            forward_delay=0,
-            multicast_snooping=0,
-            arp_ignore=1,
-            arp_announce=2,
-            up=True,
-        )
+        name = vif.network.bridge or naming.device(naming.ROLE_NETWORK_BRIDGE, network)
+        # The kernel's own ageing: 0 on a shared bridge floods every frame (LP 1837252).
+        return parts.linux_bridge(vif, name, owner, naming.ROLE_NETWORK_BRIDGE)

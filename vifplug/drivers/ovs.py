@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from vifplug.drivers import ports
+from vifplug.drivers import parts
 from vifplug.drivers.contract import Options, tap_name
 from vifplug.model import Vif
 from vifplug.resources import Resource
@@ -22,12 +22,12 @@ class Ovs:
         With the tap made first, vswitchd never looks for a device that is not there, and OVN has an ofport to
         claim before the guest starts (LP 1933517, LP 2069718).
         """
-        taps = [ports.guest_tap(vif)] if vif.create_tap else []
-        return [*taps, ports.ovs_port(vif, options, tap_name(vif), waits=not vif.create_tap)]
+        taps = [parts.guest_tap(vif)] if vif.create_tap else []
+        return [*taps, parts.ovs_port(vif, options, tap_name(vif), waits=not vif.create_tap)]
 
     def switch(self, vif: Vif, options: Options) -> str | None:
         """The OVS bridge of the port."""
-        return ports.ovs_bridge(vif, options)
+        return parts.ovs_bridge(vif, options)
 
     def guest_link(self, vif: Vif) -> str:
         """The tap."""

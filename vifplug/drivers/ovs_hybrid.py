@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from vifplug import naming
-from vifplug.drivers import ports
+from vifplug.drivers import parts
 from vifplug.drivers.contract import Options, mtu_of, tap_name
 from vifplug.model import Vif
 from vifplug.resources import Bridge, Resource, Veth
@@ -22,19 +22,19 @@ class OvsHybrid:
         bridge = self._bridge(vif)
         port_end = vif.names.qvo or naming.device(naming.ROLE_PORT_END, vif.id)
         bridge_end = vif.names.qvb or naming.device(naming.ROLE_BRIDGE_END, vif.id)
-        switch = ports.ovs_bridge(vif, options)
-        taps = [ports.guest_tap(vif, master=bridge.name)] if vif.create_tap else []
+        switch = parts.ovs_bridge(vif, options)
+        taps = [parts.guest_tap(vif, master=bridge.name)] if vif.create_tap else []
         return [
             *taps,
             bridge,
             self._end(vif, bridge_end, port_end, naming.ROLE_BRIDGE_END, switch, master=bridge.name),
             self._end(vif, port_end, bridge_end, naming.ROLE_PORT_END, switch),
-            ports.ovs_port(vif, options, port_end),
+            parts.ovs_port(vif, options, port_end),
         ]
 
     def switch(self, vif: Vif, options: Options) -> str | None:
         """The OVS bridge of the port."""
-        return ports.ovs_bridge(vif, options)
+        return parts.ovs_bridge(vif, options)
 
     def guest_link(self, vif: Vif) -> str:
         """The tap that joins qbr: libvirt's, or ours."""
@@ -42,26 +42,10 @@ class OvsHybrid:
 
     @staticmethod
     def _bridge(vif: Vif) -> Bridge:
-        return Bridge(
-            name=vif.names.qbr or naming.device(naming.ROLE_BRIDGE, vif.id),
-            owner=vif.id,
-            role=naming.ROLE_BRIDGE,
-            alias=naming.alias(vif.id),
-            address=naming.birth_address(vif.id, naming.ROLE_BRIDGE),
-            mtu=mtu_of(vif),
-            disable_ipv6=True,
-            accept_ra=0,
-            stp=0,
-            forward_delay=0,
-            # Ageing 0 keeps a MAC learnt by RARP in a live migration (LP 1715317). On this bridge only: on a
-            # shared one it floods every frame (CVE-2019-15753).
-            ageing_time=0,
-            multicast_snooping=0,
-            # No ARP answers for the host's own addresses (LP 1825888).
-            arp_ignore=1,
-            arp_announce=2,
-            up=True,
-        )
+        name = vif.names.qbr or naming.device(naming.ROLE_BRIDGE, vif.id)
+        # Ageing 0 keeps a MAC learnt by RARP in a live migration (LP 1715317). On this bridge only: on a shared one
+        # it floods every frame (CVE-2019-15753).
+        return parts.linux_bridge(vif, name, vif.id, naming.ROLE_BRIDGE, ageing_time=0)
 
     @staticmethod
     def _end(vif: Vif, name: str, peer: str, role: str, switch: str, master: str | None = None) -> Veth:

@@ -135,16 +135,22 @@ class DeleteLinks(Action):
 
 
 @dataclass(frozen=True, slots=True)
-class AddPort(Action):
-    """Add a port to an OVS bridge, with its ids, isolation and QoS in the same transaction."""
+class PortAction(Action):
+    """A change to an OVS port."""
 
-    name: ClassVar[str] = "add-port"
     plane: ClassVar[Plane] = "ports"
     port: OvsPort
 
     @property
     def subject(self) -> str:
         return self.port.name
+
+
+@dataclass(frozen=True, slots=True)
+class AddPort(PortAction):
+    """Add a port to an OVS bridge, with its ids, isolation and QoS in the same transaction."""
+
+    name: ClassVar[str] = "add-port"
 
     def __str__(self) -> str:
         port = self.port
@@ -160,19 +166,12 @@ class AddPort(Action):
 
 
 @dataclass(frozen=True, slots=True)
-class SetPort(Action):
-    """Put ids of a port right, in place; keys of others stay."""
+class SetPort(PortAction):
+    """Put ids of a port right, in place; keys of others stay. The port is as desired."""
 
     name: ClassVar[str] = "set-port"
-    plane: ClassVar[Plane] = "ports"
-    port: OvsPort
-    """As desired."""
     iface_changes: tuple[Change, ...] = ()
     port_changes: tuple[Change, ...] = ()
-
-    @property
-    def subject(self) -> str:
-        return self.port.name
 
     def __str__(self) -> str:
         words = ", ".join(f"{key} {after}" for key, _before, after in (*self.port_changes, *self.iface_changes))
@@ -183,17 +182,11 @@ class SetPort(Action):
 
 
 @dataclass(frozen=True, slots=True)
-class MovePort(Action):
+class MovePort(PortAction):
     """Move a port from one OVS bridge to another, row and all."""
 
     name: ClassVar[str] = "move-port"
-    plane: ClassVar[Plane] = "ports"
-    port: OvsPort
     source: str
-
-    @property
-    def subject(self) -> str:
-        return self.port.name
 
     def __str__(self) -> str:
         return f"move port {self.port.name} from OVS bridge {self.source} to {self.port.bridge}"
@@ -203,16 +196,10 @@ class MovePort(Action):
 
 
 @dataclass(frozen=True, slots=True)
-class ReattachPort(Action):
+class ReattachPort(PortAction):
     """Make vswitchd open a port's device again: it was made anew under the same name."""
 
     name: ClassVar[str] = "reattach-port"
-    plane: ClassVar[Plane] = "ports"
-    port: OvsPort
-
-    @property
-    def subject(self) -> str:
-        return self.port.name
 
     def __str__(self) -> str:
         return f"re-attach port {self.port.name} on OVS bridge {self.port.bridge}"
@@ -222,17 +209,10 @@ class ReattachPort(Action):
 
 
 @dataclass(frozen=True, slots=True)
-class DeletePort(Action):
-    """Delete a port of ours; absent is done."""
+class DeletePort(PortAction):
+    """Delete a port of ours; absent is done. The port is as observed, so that it can be made again."""
 
     name: ClassVar[str] = "delete-port"
-    plane: ClassVar[Plane] = "ports"
-    port: OvsPort
-    """As observed, so that it can be made again."""
-
-    @property
-    def subject(self) -> str:
-        return self.port.name
 
     def __str__(self) -> str:
         return f"delete port {self.port.name} from OVS bridge {self.port.bridge}"

@@ -11,6 +11,7 @@ from vifplug.drivers.contract import Driver
 from vifplug.drivers.registry import driver_for
 from vifplug.engine import drift, resolution
 from vifplug.errors import BridgeMissing, UnknownVif
+from vifplug.model import Vif
 from vifplug.reports import (
     DRIFTED,
     PLUGGED,
@@ -67,21 +68,29 @@ def report(
     vif = record.vif
     guest = driver.guest_link(vif)
     ours = {item.name for item in record.resources if isinstance(item, Tap)}
-    return VifReport(
-        id=vif.id,
+    return replace(
+        _requested(vif),
         state=state or record.state,
-        vif_type=vif.vif_type,
-        address=vif.address,
-        mtu=vif.network.mtu,
-        bridge=vif.network.bridge,
-        network=vif.network.id,
-        instance=vif.instance.model_dump() if vif.instance else None,
         devices=[_device(item, observed) for item in record.resources if isinstance(item, Link)],
         ports=[_port(item, observed) for item in record.resources if isinstance(item, OvsPort)],
         waiting_for=guest if guest not in ours and guest not in observed.links else None,
         error=record.error,
         updated_at=record.updated_at,
         warnings=warnings,
+    )
+
+
+def _requested(vif: Vif) -> VifReport:
+    """The part of a report that the request says."""
+    return VifReport(
+        id=vif.id,
+        state=PLUGGED,
+        vif_type=vif.vif_type,
+        address=vif.address,
+        mtu=vif.network.mtu,
+        bridge=vif.network.bridge,
+        network=vif.network.id,
+        instance=vif.instance.model_dump() if vif.instance else None,
     )
 
 
@@ -119,19 +128,7 @@ def unplugged(vif_id: str, record: Record | None, warnings: Sequence[str]) -> Vi
     """What ``unplug`` answers for a VIF that is gone."""
     if record is None:
         return VifReport(id=vif_id, state=UNPLUGGED, warnings=warnings)
-    vif = record.vif
-    return VifReport(
-        id=vif_id,
-        state=UNPLUGGED,
-        vif_type=vif.vif_type,
-        address=vif.address,
-        mtu=vif.network.mtu,
-        bridge=vif.network.bridge,
-        network=vif.network.id,
-        instance=vif.instance.model_dump() if vif.instance else None,
-        updated_at=stores.now(),
-        warnings=warnings,
-    )
+    return replace(_requested(record.vif), state=UNPLUGGED, updated_at=stores.now(), warnings=warnings)
 
 
 def path(record: Record, observed: Observed) -> PathReport:

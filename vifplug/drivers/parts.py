@@ -1,11 +1,11 @@
-"""The OVS port and the tap as several drivers describe them."""
+"""What several drivers describe alike: the OVS port, the tap, the Linux bridge."""
 
 from __future__ import annotations
 
 from vifplug import naming
 from vifplug.drivers.contract import Options, mtu_of, tap_name
 from vifplug.model import Vif
-from vifplug.resources import OvsPort, Tap
+from vifplug.resources import Bridge, OvsPort, Tap
 
 
 def ovs_bridge(vif: Vif, options: Options) -> str:
@@ -55,5 +55,30 @@ def guest_tap(vif: Vif, master: str | None = None) -> Tap:
         gid=owner.gid if owner else None,
         multiqueue=bool(vif.multiqueue),
         persistent=True,
+        up=True,
+    )
+
+
+def linux_bridge(vif: Vif, name: str, owner: str, role: str, *, ageing_time: float | None = None) -> Bridge:
+    """A Linux bridge that adds no delay, no frames of its own and no answers to the guests' network.
+
+    :param ageing_time: seconds; None leaves it to the kernel.
+    """
+    return Bridge(
+        name=name,
+        owner=owner,
+        role=role,
+        alias=naming.alias(owner),
+        address=naming.birth_address(owner, role),
+        mtu=mtu_of(vif),
+        disable_ipv6=True,
+        accept_ra=0,
+        stp=0,
+        forward_delay=0,
+        ageing_time=ageing_time,
+        multicast_snooping=0,
+        # No ARP answers for the host's own addresses (LP 1825888).
+        arp_ignore=1,
+        arp_announce=2,
         up=True,
     )
