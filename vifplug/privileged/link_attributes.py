@@ -55,7 +55,7 @@ def before_up(run: Run, operation: Mapping[str, Any]) -> list[list[tuple[str, An
     if "address" in values:
         messages.append([("IFLA_ADDRESS", arguments.address(values["address"]))])
     if "master" in values:
-        messages.append([("IFLA_MASTER", run.index_of(values["master"]) if values["master"] else 0)])
+        messages.append([("IFLA_MASTER", run.master(values["master"]) if values["master"] else 0)])
     # STP first, as in the table: while it is on, the kernel takes no forward delay below 2 s (br_set_forward_delay),
     # and within one message it looks at the delay first (br_changelink).
     messages += [[bridge_info({key: values[key]})] for key in _BRIDGE_SETTINGS if key in values]

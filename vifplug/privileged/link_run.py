@@ -37,8 +37,8 @@ class Run:
     made: dict[str, int] = field(default_factory=dict)
     """Name -> ifindex of what this run creates."""
 
-    def index_of(self, name: str) -> int:
-        """The ifindex of a link that is there, or that this run makes.
+    def master(self, name: str) -> int:
+        """The ifindex of a bridge that is there, or that this run makes.
 
         :raises LinkError: when there is none.
         """
@@ -46,7 +46,9 @@ class Run:
             return self.made[name]
         link = owned.read(arguments.name(name))
         if link is None:
-            raise LinkError(f"could not find link {name!r}: no such device", name)
+            raise LinkError(f"could not find bridge {name!r}: no such device", name)
+        if link["kind"] != "bridge":
+            raise arguments.refuse("as a master the device", name)
         return int(link["ifindex"])
 
     def flush(self, operations: Sequence[Mapping[str, Any]]) -> None:

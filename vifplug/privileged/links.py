@@ -83,7 +83,7 @@ def _create_veth(run: Run, number: int, operation: Operation) -> None:
     for end, index in zip(operation["ends"], (near, far), strict=True):
         marks: list[tuple[str, Any]] = [("IFLA_IFALIAS", naming.alias(arguments.owner(end["owner"])))]
         if end.get("master"):
-            marks.append(("IFLA_MASTER", run.index_of(end["master"])))
+            marks.append(("IFLA_MASTER", run.master(end["master"])))
         run.early.append((number, netlink.message(index, marks)))
 
 
