@@ -36,6 +36,10 @@ class Request:
         return str(self.document["id"])
 
     @property
+    def type(self) -> str:
+        return str(self.document["vif_type"])
+
+    @property
     def address(self) -> str:
         return str(self.document["address"])
 
@@ -70,7 +74,7 @@ class Request:
     @property
     def port(self) -> str:
         """The OVS port: the veth's end, or the tap itself."""
-        return self.qvo if self.document["vif_type"] == "ovs-hybrid" else self.tap
+        return self.qvo if self.type == "ovs-hybrid" else self.tap
 
     @property
     def names(self) -> dict[str, str]:

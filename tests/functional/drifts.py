@@ -1,0 +1,200 @@
+"""Single drifts: commands that damage a plugged VIF, and what ``check`` must then say of it.
+
+Commands and subjects name devices by their prefix in braces: ``{qvo}``.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from tests.functional.vifs import MTU, NETWORK, Request
+from tests.functional.world import World
+
+FOREIGN = "br-two"
+_SYSCTL = "/proc/sys/net"
+
+
+@dataclass(frozen=True)
+class Drift:
+    """One way of being not as it should be."""
+
+    name: str
+    commands: tuple[str, ...]
+    expected: frozenset[tuple[str, str]]
+    """Subject and attribute, all that ``check`` must name."""
+    keeps_row: bool = True
+    """Whether the Port row is there all the time, and so must be the same afterwards."""
+    keeps_ofport: bool = True
+    more: bool = False
+    """Whether ``check`` may name more: a device made again has none of its settings."""
+    others_help: tuple[str, ...] = ()
+    """What those have to do again whose devices vifplug does not touch: ``{tap}`` in qbr is libvirt's."""
+
+    def inflict(self, world: World, request: Request) -> None:
+        """Do the damage."""
+        for command in self.commands:
+            _run(world, command, request)
+
+    def help(self, world: World, request: Request) -> None:
+        """Do what is not vifplug's to do."""
+        for command in self.others_help:
+            _run(world, command, request)
+
+    def named(self, request: Request) -> set[tuple[str, str]]:
+        """What must be named, with the VIF's names filled in."""
+        return {(subject.format(**request.names), attribute) for subject, attribute in self.expected}
+
+
+def host_end(world: World) -> str:
+    """The world's end of the cable of a host on the bridge."""
+    (name,) = (link["ifname"] for link in world.ip("link", "show") if link["ifname"].startswith("station"))
+    return str(name)
+
+
+def _run(world: World, command: str, request: Request) -> None:
+    """One command line, with names filled in."""
+    host = host_end(world) if "{host}" in command else ""
+    line = command.format(**request.names, mtu=MTU, foreign=FOREIGN, host=host)
+    program, *words = line.split()
+    if program == "ovs-vsctl":
+        world.vsctl(*words)
+    else:
+        world.run("sh", "-c", line)
+
+
+@dataclass
+class _Table:
+    """Collects drifts."""
+
+    drifts: list[Drift] = field(default_factory=list)
+
+    def add(self, name: str, commands: str | tuple[str, ...], *expected: tuple[str, str], **more: object) -> None:
+        lines = (commands,) if isinstance(commands, str) else commands
+        self.drifts.append(Drift(name, lines, frozenset(expected), **more))  # type: ignore[arg-type]
+
+
+def _links(table: _Table, roles: tuple[str, ...]) -> None:
+    """What can befall any link."""
+    for role in roles:
+        name = f"{{{role}}}"
+        link = f"ip link set dev {name}"
+        ipv6, ipv4 = f"{_SYSCTL}/ipv6/conf/{name}", f"{_SYSCTL}/ipv4/conf/{name}"
+        table.add(f"{role} down", f"{link} down", (name, "up"))
+        table.add(f"{role} with a wrong mtu", f"{link} mtu 1300", (name, "mtu"))
+        table.add(f"{role} with ipv6", f"echo 0 > {ipv6}/disable_ipv6", (name, "disable_ipv6"))
+        table.add(f"{role} taking router advertisements", f"echo 2 > {ipv6}/accept_ra", (name, "accept_ra"))
+        table.add(f"{role} answering arp", f"echo 0 > {ipv4}/arp_ignore", (name, "arp_ignore"))
+        table.add(f"{role} with its alias wiped", f"{link} alias ''", (name, "alias"))
+        table.add(f"{role} with another mac", f"{link} address 02:00:00:00:00:77", (name, "address"))
+
+
+def _rows(table: _Table, role: str) -> None:
+    """What can befall a port."""
+    port = f"{{{role}}}"
+    table.add("port deleted", f"ovs-vsctl del-port {port}", (port, "port"), keeps_row=False, keeps_ofport=False)
+    table.add(
+        "port made again on another bridge",
+        f"ovs-vsctl del-port {port} -- --may-exist add-br {{foreign}} -- set Bridge {{foreign}} datapath_type=netdev"
+        f" -- add-port {{foreign}} {port}",
+        (port, "bridge"),
+        keeps_row=False,
+        keeps_ofport=False,
+        more=True,
+    )
+    table.add(
+        "port moved to another bridge",
+        f"ovs-vsctl --may-exist add-br {{foreign}} -- set Bridge {{foreign}} datapath_type=netdev"
+        f" -- --id=@port get Port {port} -- remove Bridge br-int ports @port -- add Bridge {{foreign}} ports @port",
+        (port, "bridge"),
+        keeps_ofport=False,
+    )
+    for key in ("attached-mac", "iface-id", "vm-uuid", "iface-status"):
+        values = {"attached-mac": r"fa\:16\:3e\:00\:00\:99", "iface-status": "inactive"}
+        value = values.get(key, NETWORK)
+        table.add(
+            f"wrong {key}",
+            f"ovs-vsctl set Interface {port} external_ids:{key}={value}",
+            (port, f"external_ids:{key}"),
+        )
+    table.add(
+        "ids gone",
+        f"ovs-vsctl remove Interface {port} external_ids attached-mac -- remove Interface {port} external_ids iface-id",
+        (port, "external_ids:attached-mac"),
+        (port, "external_ids:iface-id"),
+    )
+    table.add(
+        "mark of the port wiped",
+        f"ovs-vsctl remove Port {port} external_ids vifplug-vif",
+        (port, "external_ids:vifplug-vif"),
+    )
+
+
+def _hybrid() -> list[Drift]:
+    table = _Table()
+    _rows(table, "qvo")
+    _links(table, ("qbr", "qvb", "qvo"))
+    for role in ("qvb", "qvo"):
+        name = f"{{{role}}}"
+        table.add(f"{role} not promiscuous", f"ip link set {name} promisc off", (name, "promiscuous"))
+        table.add(f"{role} leaving checksums", f"ethtool -K {name} tx on", (name, "tx_checksum"))
+    kind = "ip link set {qbr} type bridge"
+    table.add("stp on", f"{kind} stp_state 1", ("{qbr}", "stp"), ("{qbr}", "forward_delay"))
+    table.add("ageing changed", f"{kind} ageing_time 30000", ("{qbr}", "ageing_time"))
+    table.add("snooping on", f"{kind} mcast_snooping 1", ("{qbr}", "multicast_snooping"))
+    table.add("announcing any address", f"echo 0 > {_SYSCTL}/ipv4/conf/{{qbr}}/arp_announce", ("{qbr}", "arp_announce"))
+    table.add("mtu without ipv6", "ip link set {qvo} mtu 1200", ("{qvo}", "mtu"))
+    table.add("qvb out of qbr", "ip link set {qvb} nomaster", ("{qvb}", "master"))
+    table.add(
+        "qbr deleted",
+        "ip link delete {qbr}",
+        ("{qbr}", "present"),
+        ("{qvb}", "master"),
+        others_help=("ip link set {tap} master {qbr}",),
+    )
+    pair = ("{qvb}", "ifindex"), ("{qvo}", "ifindex")
+    table.add(
+        "veth made again",
+        (
+            "ip link delete {qvb}",
+            "ip link add {qvb} mtu {mtu} type veth peer {qvo} mtu {mtu}",
+            "ip link set {qvb} master {qbr} up",
+            "ip link set {qvo} up",
+        ),
+        *pair,
+        keeps_ofport=False,
+        more=True,
+    )
+    table.add(
+        "veth gone", "ip link delete {qvo}", ("{qvb}", "present"), ("{qvo}", "present"), keeps_ofport=False, more=True
+    )
+    return table.drifts
+
+
+def _ovs() -> list[Drift]:
+    table = _Table()
+    _rows(table, "tap")
+    _links(table, ("tap",))
+    return table.drifts
+
+
+def _bridge() -> list[Drift]:
+    table = _Table()
+    _links(table, ("tap", "brq"))
+    kind = "ip link set {brq} type bridge"
+    table.add("stp on", f"{kind} stp_state 1", ("{brq}", "stp"), ("{brq}", "forward_delay"))
+    table.add("snooping on", f"{kind} mcast_snooping 1", ("{brq}", "multicast_snooping"))
+    table.add("forwarding late", f"{kind} forward_delay 1500", ("{brq}", "forward_delay"))
+    table.add("tap out of brq", "ip link set {tap} nomaster", ("{tap}", "master"))
+    table.add(
+        "brq deleted",
+        "ip link delete {brq}",
+        ("{brq}", "present"),
+        ("{tap}", "master"),
+        others_help=("ip link set {host} master {brq}",),
+    )
+    return table.drifts
+
+
+HYBRID_DRIFTS = _hybrid()
+OVS_DRIFTS = _ovs()
+BRIDGE_DRIFTS = _bridge()
