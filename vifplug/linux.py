@@ -257,10 +257,10 @@ def _port_operation(action: Action) -> dict[str, Any]:
             return {"op": "move", **_port_identity(port), "bridge": port.bridge}
         case actions.ReattachPort(port=port):
             return {"op": "reattach", **_port_identity(port)}
-        case actions.DeletePort(port=port):
-            return {"op": "delete", **_port_identity(port)}
+        case actions.DeletePort(port=port, as_added=as_added):
+            return {"op": "delete", **_port_identity(port), "as_added": as_added}
         case actions.AddPort(port=port):
-            fields = ("bridge", "qos_type", "tag", "vlan_mode")
+            fields = ("bridge", "qos", "qos_type", "tag", "vlan_mode")
             return {
                 "op": "add",
                 **_port_identity(port),

@@ -162,7 +162,7 @@ class AddPort(PortAction):
         return " ".join(words)
 
     def inverse(self) -> Action:
-        return DeletePort(self.port)
+        return DeletePort(self.port, as_added=True)
 
 
 @dataclass(frozen=True, slots=True)
@@ -213,11 +213,14 @@ class DeletePort(PortAction):
     """Delete a port of ours; absent is done. The port is as observed, so that it can be made again."""
 
     name: ClassVar[str] = "delete-port"
+    as_added: bool = False
+    """Only the row that ``AddPort`` made, and its QoS: a stranger may have taken the name before it."""
 
     def __str__(self) -> str:
         return f"delete port {self.port.name} from OVS bridge {self.port.bridge}"
 
     def inverse(self) -> Action:
+        # Its QoS row outlives it until the VIF is unplugged, and is taken up again.
         return AddPort(replace(self.port, isolate=False, qos_type=None))
 
 

@@ -95,13 +95,15 @@ class _Add(_PortCommand):
         port.external_ids = {**arguments.external_ids(operation["external_ids"]), naming.OWNER_KEY: self.owner}
         port.interfaces = [interface]
         self._dress(port)
-        if operation.get("qos_type"):
+        if operation.get("qos") in (known := {str(row.uuid): row for row in self._all_qos()}):
+            port.qos = known[operation["qos"]]
+        elif operation.get("qos_type"):
             port.qos = self._qos(txn, arguments.qos_type(operation["qos_type"]))
         bridge.addvalue("ports", port)
 
     def _qos(self, txn: Any, kind: str) -> Any:
         """A new QoS row; or the one the owner has left from a port that somebody deleted."""
-        for row in self.api.idl.tables["QoS"].rows.values():
+        for row in self._all_qos():
             if row.type == kind and row.external_ids.get(naming.OWNER_KEY) == self.owner:
                 row.verify("external_ids")
                 return row
@@ -109,6 +111,9 @@ class _Add(_PortCommand):
         row.type = kind
         row.external_ids = {naming.OWNER_KEY: self.owner}
         return row
+
+    def _all_qos(self) -> list[Any]:
+        return list(self.api.idl.tables["QoS"].rows.values())
 
     def _dress(self, port: Any) -> None:
         operation = self.operation
@@ -176,17 +181,19 @@ class _Reattach(_PortCommand):
 
 
 class _Delete(_PortCommand):
-    """A port with its interfaces; absent is done."""
+    """A port with its interfaces; absent is done. One ``as_added`` bears our mark, and its QoS goes with it."""
 
     def run_idl(self, txn: Any) -> None:
         port = self.owned_port()
-        if port is None:
+        as_added = bool(self.operation.get("as_added"))
+        if port is None or (as_added and self.owner != port.external_ids.get(naming.OWNER_KEY)):
             return
-        bridge = self.holder(port)
-        bridge.delvalue("ports", port)
-        for interface in list(port.interfaces):
-            interface.delete()
-        port.delete()
+        # The server takes away a row that nothing refers to; until then the row would hold on to its QoS.
+        self.holder(port).delvalue("ports", port)
+        for qos in port.qos:
+            if as_added and qos.external_ids.get(naming.OWNER_KEY) == self.owner:
+                qos.delete()
+        port.qos = []
 
 
 class _DeleteQos(ovsdbapp_command.BaseCommand):  # type: ignore[misc]
