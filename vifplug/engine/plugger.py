@@ -192,11 +192,13 @@ class Plugger:
             self.locks.await_end(intent.session, _OUTLIVING_SECONDS)
 
     def _converge(self, record: Record, also: Inventory) -> None:
-        """Make a VIF as recorded again, and take away what an interrupted plug had added."""
+        """Make a VIF as recorded again, take away what an interrupted plug had added, and end its intent."""
         job = jobs.job(record.vif, record, self.options)
         known = {(item.plane, item.name) for item in record.resources}
         added = tuple(item for item in also.items if (item.plane, item.name) not in known)
         self._plug_jobs([replace(job, record=replace(record, resources=(*record.resources, *added)))])
+        if self.store.intent(record.id) is not None:  # nothing had to be done
+            self.store.keep([record])
 
     # -- repair -------------------------------------------------------------------------------------------
 
