@@ -134,6 +134,8 @@ class OvsPort:
     """Desired only: the QoS a new port of a kernel datapath gets."""
     waits_for_device: bool = False
     """Desired only: the netdev is the VMM's and may come later."""
+    device_ifindex: int | None = None
+    """Recorded only: the VMM's netdev that was there."""
     # What follows is observed, and what a port that must be made again carries over.
     uuid: str | None = None
     ofport: int | None = None

@@ -11,6 +11,7 @@ from tests.functional.traffic import ping, transfer
 from tests.functional.vifs import GUEST, HOST, INSTANCE, MTU, OVS, conf, library, must_link, must_row
 from tests.functional.world import World
 from tests.functional.writes import watched
+from vifplug import errors
 
 UID, GID = 4711, 4712
 NO_DEVICE = "could not open network device"
@@ -109,9 +110,55 @@ def test_vmm_makes_the_tap_plugged_with_its_wait_named_and_no_drift(world: World
             assert transfer(guest, host)
             assert host_.get(OVS.id).waiting_for is None
             assert host_.check().clean
-        # The VMM's tap goes with the VMM, and is waited for again.
-        assert host_.get(OVS.id).waiting_for == OVS.tap
+
+
+def test_vmm_makes_the_tap_again_each_of_them_is_heard_after_a_plug(world: World) -> None:
+    request = OVS.but(create_tap=False)
+    with library(world) as host_, host_on_bridge(world, "br-int", HOST):
+        host_.plug([request.vif])
+        for number in range(3):
+            with guest_on_tap(world, OVS.tap, OVS.address, GUEST, MTU) as guest:
+                world.ip("link", "set", OVS.tap, "up")
+                assert ping(guest, HOST), number
+            # vswitchd holds on to a device that is gone and would be deaf to the next of that name: Nova plugs
+            # again before it starts the next guest.
+            assert {(item.attribute, item.desired) for item in host_.check().vifs[0].drift} == {("ofport", None)}
+            host_.plug([request.vif])
+            assert host_.check().clean
+            assert host_.get(OVS.id).waiting_for == OVS.tap
+
+
+def test_vmm_changes_the_tap_beneath_a_port_seen_and_repaired(world: World) -> None:
+    request = OVS.but(create_tap=False)
+    tap = f"ip tuntap add {OVS.tap} mode tap && ip link set {OVS.tap} up"
+    with library(world) as host_, host_on_bridge(world, "br-int", HOST):
+        world.run("sh", "-c", tap)
+        host_.plug([request.vif])
+        world.run("sh", "-c", f"ip link delete {OVS.tap} && {tap}")
+        (item,) = host_.check().vifs[0].drift
+        assert (item.subject, item.attribute) == (OVS.tap, "ifindex")
+        host_.repair([OVS.id])
         assert host_.check().clean
+        with guest_on_tap(world, OVS.tap, OVS.address, GUEST, MTU) as guest:
+            assert ping(guest, HOST)
+
+
+def test_tap_open_in_a_guest_is_not_taken_away_by_a_replug_that_asks_for_none(world: World) -> None:
+    request = OVS.but(create_tap=False)
+    with library(world) as host_, host_on_bridge(world, "br-int", HOST):
+        host_.plug([OVS.vif])
+        with guest_on_tap(world, OVS.tap, OVS.address, GUEST, MTU) as guest:
+            before = world.snapshot()
+            with pytest.raises(errors.Conflict, match="open in a guest"):
+                host_.plug([request.vif])
+            assert world.snapshot() == before
+            assert ping(guest, HOST)
+        (report,) = host_.plug([request.vif])
+        assert (report.state, report.waiting_for) == ("plugged", OVS.tap)
+        assert world.link(OVS.tap) is None
+        with guest_on_tap(world, OVS.tap, OVS.address, GUEST, MTU) as guest:
+            world.ip("link", "set", OVS.tap, "up")
+            assert ping(guest, HOST)
 
 
 def test_unplugged_leaves_the_world_as_it_was(world: World) -> None:

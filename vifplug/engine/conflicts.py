@@ -83,6 +83,19 @@ def refuse_half_a_pair(end: Veth, found: Link, known: Link | None) -> None:
         )
 
 
+def refuse_to_drop_in_use(link: Link, found: Link) -> None:
+    """Refuse to take away a tap that a guest has open, because a request no longer asks for it.
+
+    :raises Conflict: when its carrier is up.
+    """
+    if isinstance(found, Tap) and found.carrier:
+        raise Conflict(
+            f"tap {link.name!r} of VIF {link.owner} is open in a guest, and this request would take it away "
+            "(create_tap, or another name); repeat it when the guest has closed the tap",
+            link.name,
+        )
+
+
 def refuse_tap_in_use(link: Tap, found: Tap) -> None:
     """Refuse to remake a tap that a guest has open.
 

@@ -76,18 +76,31 @@ def of_port(desired: OvsPort, observed: Observed, recorded: OvsPort | None) -> l
         (f"external_ids:{naming.OWNER_KEY}", found.external_ids.get(naming.OWNER_KEY), desired.owner),
         *((f"external_ids:{key}", found.iface_ids.get(key), value) for key, value in desired.iface_ids.items()),
     ]
-    if not (desired.waits_for_device and link is None):
+    waits = desired.waits_for_device and link is None
+    if not waits:
         pairs.append(("error", found.error or None, None))
     items += [
         DriftItem(subject=desired.name, attribute=attribute, observed=is_, desired=should)
         for attribute, is_, should in pairs
         if is_ != should
     ]
-    if not (desired.waits_for_device and link is None) and (found.ofport or 0) <= 0:
+    if not waits and (found.ofport or 0) <= 0:
         items.append(
             DriftItem(subject=desired.name, attribute="ofport", observed=found.ofport, desired="a number above 0")
         )
-    return items
+    return [*items, *_of_device(desired, found, link, recorded)]
+
+
+def _of_device(desired: OvsPort, found: OvsPort, link: Link | None, recorded: OvsPort | None) -> list[DriftItem]:
+    """How the VMM's device differs from the one vswitchd holds, which is deaf to every other of the same name."""
+    if not desired.waits_for_device:
+        return []
+    if link is None and (found.ofport or 0) > 0:
+        return [DriftItem(subject=desired.name, attribute="ofport", observed=found.ofport, desired=None)]
+    known = recorded.device_ifindex if recorded else None
+    if link is None or known in (None, link.ifindex):
+        return []
+    return [DriftItem(subject=desired.name, attribute="ifindex", observed=link.ifindex, desired=known)]
 
 
 def broken_pair(ends: tuple[Veth, Veth], observed: Observed) -> bool:

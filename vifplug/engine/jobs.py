@@ -114,15 +114,17 @@ def scope_of(desired: Iterable[Resource], owners: Iterable[str], guests: Iterabl
 
 
 def built(resolved: Sequence[Resource], observed: Observed) -> tuple[Resource, ...]:
-    """Resources as they go into the record: links with their ifindex, ports with their row's UUID."""
+    """Resources as they go into the record: links with their ifindex, ports with their row's UUID and VMM's netdev."""
     made: list[Resource] = []
     for resource in resolved:
+        link = observed.links.get(resource.name)
+        ifindex = link.ifindex if link else None
         if isinstance(resource, OvsPort):
             found = observed.ports.get(resource.name)
-            made.append(replace(resource, uuid=found.uuid if found else None))
+            device = ifindex if resource.waits_for_device else None
+            made.append(replace(resource, uuid=found.uuid if found else None, device_ifindex=device))
         else:
-            link = observed.links.get(resource.name)
-            made.append(replace(resource, ifindex=link.ifindex if link else None))
+            made.append(replace(resource, ifindex=ifindex))
     return tuple(made)
 
 

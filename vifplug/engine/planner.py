@@ -8,7 +8,7 @@ The order of a plug, and why:
    (LP 1399064); the privileged side puts sysctls and offloads before "up", so that no link is up and noisy;
 4. ports, all in one transaction, those no longer wanted included: vswitchd never looks for a device that is not
    there yet, and no identity is on two ports;
-5. links that are no longer wanted: what cannot be taken back comes last.
+5. links that are no longer wanted: what cannot be taken back comes last; then vswitchd lets go of them.
 
 The order of an unplug: ports first, so that vswitchd lets go of devices while they still exist; then
 links; a shared bridge only with its last VIF, and only when nobody else's link is on it.
@@ -83,6 +83,8 @@ class _Draft:
     obsolete_ports: list[Action] = field(default_factory=list)
     ports: list[Action] = field(default_factory=list)
     obsolete_links: list[Link] = field(default_factory=list)
+    released_ports: list[Action] = field(default_factory=list)
+    """Ports that lose their device to ``obsolete_links`` and wait for the VMM's."""
 
     def plan(self) -> Plan:
         return Plan(
@@ -94,6 +96,7 @@ class _Draft:
                 *self.obsolete_ports,
                 *self.ports,
                 *_deletion(self.obsolete_links),
+                *self.released_ports,
             )
         )
 
@@ -215,9 +218,12 @@ def _must_reattach(request: Request, port: OvsPort, observed: Observed, draft: _
     if port.name in made:
         return True
     if link is None:
-        return False
+        # It waits for the VMM's next one, to which vswitchd is deaf as long as it holds on to the last.
+        return port.waits_for_device and (found.ofport or 0) > 0
     known = request.recorded.links.get(port.name)
-    remade = known is not None and known.ifindex != link.ifindex
+    known_port = request.recorded.ports.get(port.name)
+    last = known.ifindex if known else known_port.device_ifindex if known_port else None
+    remade = last is not None and last != link.ifindex
     return remade or bool(found.error) or (found.ofport or 0) <= 0
 
 
@@ -233,17 +239,18 @@ def _names_made(action: Action) -> tuple[str, ...]:
 
 def _plan_obsolete(request: Request, observed: Observed, draft: _Draft) -> None:
     """What the record holds and the request no longer wants, and ports of ours under other names."""
-    wanted = {resource.name for resource in request.desired if isinstance(resource, OvsPort)}
+    ports = {resource.name: resource for resource in request.desired if isinstance(resource, OvsPort)}
     draft.obsolete_ports += [
         actions.DeletePort(port)
         for port in observed.ports.values()
-        if port.owner == request.vif_id and port.name not in wanted
+        if port.owner == request.vif_id and port.name not in ports
     ]
-    draft.obsolete_links += [
-        link
-        for link in request.obsolete_links
-        if (found := observed.links.get(link.name)) and ownership.is_ours(found, link, link)
-    ]
+    for link in request.obsolete_links:
+        found = observed.links.get(link.name)
+        if found is not None and ownership.is_ours(found, link, link):
+            conflicts.refuse_to_drop_in_use(link, found)
+            draft.obsolete_links.append(link)
+            draft.released_ports += [actions.ReattachPort(ports[link.name])] if link.name in ports else []
 
 
 def plan_unplug(built: Inventory, owners: Collection[str], observed: Observed, shared_with: Collection[str]) -> Plan:
