@@ -179,11 +179,18 @@ def test_d10_second_vif_of_the_same_names_is_refused_and_the_first_untouched(wor
         assert world.snapshot() == before
 
 
-def test_d11_eight_threads_plug_one_new_vif_all_succeed_on_one_path(world: World) -> None:
+@pytest.mark.parametrize("by", ["threads", "processes"])
+def test_d11_eight_plugs_of_one_new_vif_at_once_all_succeed_on_one_path(world: World, by: str) -> None:
     with library(world) as host, concurrent.futures.ThreadPoolExecutor(8) as pool:
-        reports = list(pool.map(lambda _number: host.plug([HYBRID.vif])[0], range(8)))
-        assert {report.state for report in reports} == {"plugged"}
-        assert len({report.ports[0]["ofport"] for report in reports}) == 1
+
+        def one(_number: int) -> Any:
+            if by == "threads":
+                return host.plug([HYBRID.vif])[0].as_json()
+            return world.vifplug_json("plug", "-", input=HYBRID.text)["vifs"][0]
+
+        reports = list(pool.map(one, range(8)))
+        assert {report["state"] for report in reports} == {"plugged"}
+        assert len({report["ports"][0]["ofport"] for report in reports}) == 1
         assert host.check().clean
     carriers = [row for row in world.rows("Interface") if row["external_ids"].get("iface-id") == HYBRID.id]
     assert len(carriers) == 1

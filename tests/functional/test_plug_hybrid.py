@@ -173,6 +173,17 @@ def test_request_silent_on_mtu_and_instance_keeps_the_recorded(
     assert must_link(world, HYBRID.qvo)["mtu"] == MTU
 
 
+def test_instance_said_later_is_written_then_and_kept(world: World) -> None:
+    anonymous = HYBRID.but(instance=None)
+    with library(world) as host:
+        host.plug([anonymous.vif])
+        ids = must_row(world, "Interface", HYBRID.qvo)["external_ids"]
+        assert ids == {"iface-id": HYBRID.id, "iface-status": "active", "attached-mac": HYBRID.address}
+        for request in (HYBRID, anonymous):
+            host.plug([request.vif])
+            assert must_row(world, "Interface", HYBRID.qvo)["external_ids"] == {**ids, "vm-uuid": INSTANCE}
+
+
 def test_vif_unplugged_leaves_the_world_as_it_was(world: World, samples: Path) -> None:
     before = world.snapshot()
     world.vifplug("plug", str(samples / SAMPLE), "--mtu", str(MTU))
