@@ -1,12 +1,11 @@
 """Defects of today's os-vif, each tried as its inventory says, with the right behaviour.
 
 The inventory is section 6a of the project's PARITY notes. Where more of it is tried: D1 D2 D16 in test_drift, D3 D12 in
-test_failure, D7 D14 D20 in test_plug_ovs and test_plug_bridge.
+test_failure and test_outage, D7 D14 D19 D20 in test_plug_ovs and test_plug_bridge, D10 D11 in test_concurrency.
 """
 
 from __future__ import annotations
 
-import concurrent.futures
 import json
 import resource
 import time
@@ -177,23 +176,6 @@ def test_d10_second_vif_of_the_same_names_is_refused_and_the_first_untouched(wor
         with pytest.raises(errors.Conflict, match=second.id):
             host.plug([BRIDGE.vif, second.vif])
         assert world.snapshot() == before
-
-
-@pytest.mark.parametrize("by", ["threads", "processes"])
-def test_d11_eight_plugs_of_one_new_vif_at_once_all_succeed_on_one_path(world: World, by: str) -> None:
-    with library(world) as host, concurrent.futures.ThreadPoolExecutor(8) as pool:
-
-        def one(_number: int) -> Any:
-            if by == "threads":
-                return host.plug([HYBRID.vif])[0].as_json()
-            return world.vifplug_json("plug", "-", input=HYBRID.text)["vifs"][0]
-
-        reports = list(pool.map(one, range(8)))
-        assert {report["state"] for report in reports} == {"plugged"}
-        assert len({report["ports"][0]["ofport"] for report in reports}) == 1
-        assert host.check().clean
-    carriers = [row for row in world.rows("Interface") if row["external_ids"].get("iface-id") == HYBRID.id]
-    assert len(carriers) == 1
 
 
 def test_d12_vswitchd_stalled_is_an_error_and_nothing_stays(world: World) -> None:

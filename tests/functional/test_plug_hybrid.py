@@ -184,6 +184,34 @@ def test_instance_said_later_is_written_then_and_kept(world: World) -> None:
             assert must_row(world, "Interface", HYBRID.qvo)["external_ids"] == {**ids, "vm-uuid": INSTANCE}
 
 
+def test_explicit_names_are_used_and_kept(world: World) -> None:
+    before = world.snapshot()
+    names = {"qbr": "mine-br", "qvb": "mine-b", "qvo": "mine-o"}
+    with library(world) as host:
+        host.plug([HYBRID.but(names=names).vif])
+        made = world.snapshot()
+        new = {f"link {name}" for name in names.values()} | {"Port mine-o", "Interface mine-o"}
+        assert made.keys() - before.keys() == new
+        host.plug([HYBRID.vif])
+        assert world.snapshot() == made
+        host.unplug([HYBRID.id])
+    assert world.snapshot() == before
+
+
+def test_other_ovs_bridge_in_a_replug_port_moves_with_all_it_carries(world: World) -> None:
+    world.add_bridge("br-two")
+    with library(world) as host_:
+        host_.plug([HYBRID.vif])
+        world.vsctl("set", "Port", HYBRID.qvo, "other_config:theirs=1")
+        uuid = must_row(world, "Port", HYBRID.qvo)["_uuid"]
+        host_.plug([HYBRID.but(network={"bridge": "br-two"}).vif])
+        port = must_row(world, "Port", HYBRID.qvo)
+        assert world.vsctl("port-to-br", HYBRID.qvo) == "br-two"
+        assert (port["_uuid"], port["other_config"]) == (uuid, {"theirs": "1"})
+        with guest_in_bridge(world, HYBRID.qbr, GUEST, MTU) as guest, host_on_bridge(world, "br-two", HOST):
+            assert ping(guest, HOST)
+
+
 def test_vif_unplugged_leaves_the_world_as_it_was(world: World, samples: Path) -> None:
     before = world.snapshot()
     world.vifplug("plug", str(samples / SAMPLE), "--mtu", str(MTU))

@@ -161,6 +161,22 @@ def test_tap_open_in_a_guest_is_not_taken_away_by_a_replug_that_asks_for_none(wo
             assert ping(guest, HOST)
 
 
+def test_tap_becomes_multiqueue_once_no_guest_has_it_open(world: World) -> None:
+    request = OVS.but(multiqueue=True)
+    with library(world) as host_, host_on_bridge(world, "br-int", HOST):
+        host_.plug([OVS.vif])
+        with guest_on_tap(world, OVS.tap, OVS.address, GUEST, MTU) as guest:
+            before = world.snapshot()
+            with pytest.raises(errors.Conflict, match="multiqueue"):
+                host_.plug([request.vif])
+            assert world.snapshot() == before
+            assert ping(guest, HOST)
+        host_.plug([request.vif])
+        assert must_link(world, OVS.tap)["linkinfo"]["info_data"]["multi_queue"] is True
+        with guest_on_tap(world, OVS.tap, OVS.address, GUEST, MTU, multi_queue=True) as guest:
+            assert ping(guest, HOST)
+
+
 def test_unplugged_leaves_the_world_as_it_was(world: World) -> None:
     before = world.snapshot()
     with library(world) as host:
