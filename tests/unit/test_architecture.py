@@ -35,7 +35,7 @@ ALLOWED: dict[str, set[str]] = {
     "privileged": {"errors", "naming", "privileged"},
     "engine": {"errors", "naming", "model", "resources", "reports", "drivers", "engine", "store", "locks"},
 }
-PURE = {"actions", "conflicts", "drift", "ownership", "planner", "resolution", "host"}
+PURE = {"actions", "conflicts", "departure", "drift", "ownership", "planner", "resolution", "host"}
 LINES_MAX, FUNCTION_LINES_MAX, PARAMETERS_MAX = 300, 40, 6
 
 

@@ -174,7 +174,7 @@ class SetPort(PortAction):
     port_changes: tuple[Change, ...] = ()
 
     def __str__(self) -> str:
-        words = ", ".join(f"{key} {after}" for key, _before, after in (*self.port_changes, *self.iface_changes))
+        words = ", ".join(f"{key} {_word(after)}" for key, _before, after in (*self.port_changes, *self.iface_changes))
         return f"set port {self.port.name}: {words}"
 
     def inverse(self) -> Action:

@@ -76,6 +76,9 @@ def of_port(desired: OvsPort, observed: Observed, recorded: OvsPort | None) -> l
         (f"external_ids:{naming.OWNER_KEY}", found.external_ids.get(naming.OWNER_KEY), desired.owner),
         *((f"external_ids:{key}", found.iface_ids.get(key), value) for key, value in desired.iface_ids.items()),
     ]
+    # A key of ours that is no longer wanted: nobody else's keys are in a record.
+    ours = recorded.iface_ids if recorded else {}
+    pairs += [(f"external_ids:{key}", found.iface_ids.get(key), None) for key in ours if key not in desired.iface_ids]
     waits = desired.waits_for_device and link is None
     if not waits:
         pairs.append(("error", found.error or None, None))

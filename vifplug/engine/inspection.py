@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from vifplug import naming
 from vifplug.drivers.registry import driver_for
-from vifplug.engine import executor, jobs, ownership, planner, views
+from vifplug.engine import departure, executor, jobs, ownership, views
 from vifplug.engine.host import Scope
 from vifplug.engine.plugger import Plugger
 from vifplug.errors import OvsUnavailable, TeardownError, VifplugError
@@ -105,7 +105,7 @@ def _collect(plugger: Plugger, owner: str) -> tuple[list[Orphan], list[VifplugEr
             return [], []
         names = {orphan.name for orphan in orphans}
         links = tuple(link for link in observed.links.values() if link.owner == owner and link.name in names)
-        plan = planner.plan_unplug(Inventory(links), {owner}, observed, set())
+        plan = departure.plan_unplug(Inventory(links), {owner}, observed, set())
         errors = executor.teardown(plugger.host, plan.actions)
         if any(action.plane == "ports" for action in plan.actions):
             plugger.host.settle()

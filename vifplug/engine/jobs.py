@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from vifplug.drivers.contract import Driver, Options
@@ -69,6 +69,20 @@ def job(vif: Vif, record: Record | None, options: Options) -> Job:
     )
 
 
+def recovery(known: Record, left: Inventory, options: Options) -> Job:
+    """The request to be as recorded again, with what an interrupted one may have made counted as built too."""
+    ports = left.ports
+    recorded = tuple(
+        replace(item, iface_ids={**ports[item.name].iface_ids, **item.iface_ids})
+        if isinstance(item, OvsPort) and item.name in ports
+        else item
+        for item in known.resources
+    )
+    there = {(item.plane, item.name) for item in recorded}
+    added = tuple(item for item in left.items if (item.plane, item.name) not in there)
+    return replace(job(known.vif, known, options), record=replace(known, resources=(*recorded, *added)))
+
+
 def _completed(vif: Vif, known: Vif | None, driver: Driver, options: Options) -> Vif:
     network = vif.network.model_dump(exclude={"datapath_type"})
     names = vif.names.model_dump()
@@ -128,9 +142,13 @@ def built(resolved: Sequence[Resource], observed: Observed) -> tuple[Resource, .
     return tuple(made)
 
 
-def record(job: Job, resolved: tuple[Resource, ...], observed: Observed) -> Record:
-    """The record of a VIF as it was built; the one there is, where nothing changed."""
-    resources, known = built(resolved, observed), job.record
+def records(work: Sequence[Job], resolved: Mapping[str, tuple[Resource, ...]], observed: Observed) -> list[Record]:
+    """The records of VIFs as they were built; of each the one there is, where nothing changed."""
+    return [_record(job, built(resolved[job.vif.id], observed)) for job in work]
+
+
+def _record(job: Job, resources: tuple[Resource, ...]) -> Record:
+    known = job.record
     if known is not None and known.vif == job.vif and known.resources == resources and known.state == PLUGGED:
         return known
     return Record(vif=job.vif, resources=resources, state=PLUGGED, updated_at=now())

@@ -9,9 +9,6 @@ The order of a plug, and why:
 4. ports, all in one transaction, those no longer wanted included: vswitchd never looks for a device that is not
    there yet, and no identity is on two ports;
 5. links that are no longer wanted: what cannot be taken back comes last; then vswitchd lets go of them.
-
-The order of an unplug: ports first, so that vswitchd lets go of devices while they still exist; then
-links; a shared bridge only with its last VIF, and only when nobody else's link is on it.
 """
 
 from __future__ import annotations
@@ -20,7 +17,7 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from vifplug import naming
-from vifplug.engine import actions, conflicts, drift, ownership
+from vifplug.engine import actions, conflicts, departure, drift, ownership
 from vifplug.engine.actions import Action
 from vifplug.engine.plan import Plan
 from vifplug.reports import DriftItem
@@ -56,10 +53,11 @@ class Request:
         )
 
 
-def plan_plug(requests: Sequence[Request], observed: Observed) -> Plan:
+def plan_plug(requests: Sequence[Request], observed: Observed, shared_with: Collection[str] = ()) -> Plan:
     """What makes every request's VIF as desired, in one plan.
 
     :param requests: with resolved resources (``resolution.resolve``).
+    :param shared_with: owners (``net:...``) whose bridges other VIFs use.
     :raises Conflict: when another VIF or a stranger holds a name or an identity.
     """
     conflicts.refuse_shared_names(request.desired for request in requests)
@@ -69,6 +67,7 @@ def plan_plug(requests: Sequence[Request], observed: Observed) -> Plan:
         _plan_links(request, observed, draft)
         _plan_ports(request, observed, draft)
         _plan_obsolete(request, observed, draft)
+    _plan_abandoned(requests, observed, shared_with, draft)
     return draft.plan()
 
 
@@ -89,20 +88,16 @@ class _Draft:
     def plan(self) -> Plan:
         return Plan(
             (
-                *_deletion(self.broken_links),
+                *departure.deletion(self.broken_links),
                 *self.bridges.values(),
                 *self.creations,
                 *self.settings.values(),
                 *self.obsolete_ports,
                 *self.ports,
-                *_deletion(self.obsolete_links),
+                *departure.deletion(self.obsolete_links),
                 *self.released_ports,
             )
         )
-
-
-def _deletion(links: Sequence[Link]) -> tuple[Action, ...]:
-    return (actions.DeleteLinks(tuple(links)),) if links else ()
 
 
 def _plan_links(request: Request, observed: Observed, draft: _Draft) -> None:
@@ -253,47 +248,16 @@ def _plan_obsolete(request: Request, observed: Observed, draft: _Draft) -> None:
             draft.released_ports += [actions.ReattachPort(ports[link.name])] if link.name in ports else []
 
 
-def plan_unplug(built: Inventory, owners: Collection[str], observed: Observed, shared_with: Collection[str]) -> Plan:
-    """What takes resources away again, as far as they are there and ours.
-
-    :param built: what records say was built.
-    :param owners: the VIFs that go.
-    :param shared_with: owners (``net:...``) whose bridges other VIFs still use.
-    """
-    deletions = _departing_ports(built, owners, observed)
-    deletions += [actions.DeleteQos(owner) for owner in sorted({qos.owner for qos in observed.qos} & set(owners))]
-    leaving = _departing_links(built, observed, shared_with)
-    return Plan((*deletions, *_deletion(leaving)))
-
-
-def _departing_ports(built: Inventory, owners: Collection[str], observed: Observed) -> list[Action]:
-    known = built.ports
-    gone = [
-        port
-        for port in observed.ports.values()
-        if port.owner in owners
-        or (
-            port.name in known
-            and ownership.port_is_ours(port, known[port.name].owner, observed.links.get(port.name), known[port.name])
-        )
-    ]
-    # Whose row it is the privileged side checks by the owner it is given.
-    return [
-        actions.DeletePort(replace(port, owner=known[port.name].owner if port.name in known else port.owner))
-        for port in gone
-    ]
-
-
-def _departing_links(built: Inventory, observed: Observed, shared_with: Collection[str]) -> list[Link]:
-    there = [
-        replace(link, ifindex=observed.links[link.name].ifindex)
-        for link in built.links.values()
-        if link.name in observed.links and ownership.is_ours(observed.links[link.name], link, link)
-    ]
-    leaving = [link for link in there if not (isinstance(link, Bridge) and link.shared)]
-    names = {link.name for link in leaving}
-    for bridge in there:
-        if isinstance(bridge, Bridge) and bridge.shared and bridge.owner not in shared_with:
-            strangers = set(observed.members.get(bridge.name, ())) - names
-            leaving += [] if strangers else [bridge]
-    return leaving
+def _plan_abandoned(
+    requests: Sequence[Request], observed: Observed, shared_with: Collection[str], draft: _Draft
+) -> None:
+    """Bridges of networks that these VIFs were on and leave."""
+    wanted = {link.name for request in requests for link in request.desired if isinstance(link, Link)}
+    leaving = wanted | {link.name for link in draft.obsolete_links}
+    known = {link.name: link for request in requests for link in request.recorded.links.values()}
+    for link in known.values():
+        found = observed.links.get(link.name)
+        if link.name in wanted or found is None or not ownership.is_ours(found, link, link):
+            continue
+        if departure.is_abandoned(link, leaving, observed, shared_with):
+            draft.obsolete_links.append(link)

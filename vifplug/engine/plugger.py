@@ -9,11 +9,10 @@ from __future__ import annotations
 import contextlib
 import logging
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import replace
 
 from vifplug import store as stores
 from vifplug.drivers.contract import Options
-from vifplug.engine import executor, jobs, planner, resolution, verification, views
+from vifplug.engine import departure, executor, jobs, planner, resolution, verification, views
 from vifplug.engine.host import Host, Scope
 from vifplug.engine.jobs import Job
 from vifplug.engine.plan import Plan
@@ -49,7 +48,7 @@ class Plugger:
         """
         work = self._jobs(vifs)
         observed = self.host.observe(self._scope(work))
-        return planner.plan_plug(self._requests(work, observed), observed)
+        return self._plan(work, self._requests(work, observed), observed)
 
     def plug(self, vifs: Sequence[Vif]) -> list[VifReport]:
         """Make every VIF plugged, or leave the host as it was.
@@ -70,12 +69,12 @@ class Plugger:
         scope = self._scope(work)
         observed = self.host.observe(scope)
         requests = self._requests(work, observed)
-        plan = planner.plan_plug(requests, observed)
+        plan = self._plan(work, requests, observed)
         resolved = {job.vif.id: request.desired for job, request in zip(work, requests, strict=True)}
         if plan:
             observed, records = self._carry_out(plan, work, resolved, scope)
         else:
-            records = self._recorded(work, resolved, observed)
+            records = jobs.records(work, resolved, observed)
             if records != [job.record for job in work]:
                 self.store.keep(records)
         return [
@@ -94,6 +93,10 @@ class Plugger:
     @staticmethod
     def _requests(work: Sequence[Job], observed: Observed) -> list[planner.Request]:
         return [job.request(resolution.resolve(job.desired, observed)) for job in work]
+
+    def _plan(self, work: Sequence[Job], requests: Sequence[planner.Request], observed: Observed) -> Plan:
+        built = [item for job in work for item in job.recorded.items]
+        return planner.plan_plug(requests, observed, self._shared_with_others([job.vif.id for job in work], built))
 
     @contextlib.contextmanager
     def _held(self, identities: Callable[[], set[str]]) -> Iterator[None]:
@@ -141,7 +144,7 @@ class Plugger:
             self.host.settle()
             wanted = [item for desired in resolved.values() for item in desired]
             observed = verification.verified(self.host, wanted, scope)
-            records = self._recorded(work, resolved, observed)
+            records = jobs.records(work, resolved, observed)
             self.store.keep(records)
         except BaseException as cause:
             # A store that refused the intent has not written it, and what it held before still stands.
@@ -161,12 +164,6 @@ class Plugger:
         except VifplugError as error:
             # Nothing is left on the host; the intents say so to the next command. The cause is what matters now.
             LOG.error("after %s, could not end its intents: %s", cause, error)
-
-    @staticmethod
-    def _recorded(
-        work: Sequence[Job], resolved: Mapping[str, tuple[Resource, ...]], observed: Observed
-    ) -> list[Record]:
-        return [jobs.record(job, resolved[job.vif.id], observed) for job in work]
 
     # -- what others left in between ----------------------------------------------------------------------
 
@@ -193,10 +190,7 @@ class Plugger:
 
     def _converge(self, record: Record, also: Inventory) -> None:
         """Make a VIF as recorded again, take away what an interrupted plug had added, and end its intent."""
-        job = jobs.job(record.vif, record, self.options)
-        known = {(item.plane, item.name) for item in record.resources}
-        added = tuple(item for item in also.items if (item.plane, item.name) not in known)
-        self._plug_jobs([replace(job, record=replace(record, resources=(*record.resources, *added)))])
+        self._plug_jobs([jobs.recovery(record, also, self.options)])
         if self.store.intent(record.id) is not None:  # nothing had to be done
             self.store.keep([record])
 
@@ -261,7 +255,7 @@ class Plugger:
         errors: list[VifplugError] = []
         scope = jobs.scope_of(built.items, {vif_id})
         observed, unreachable = self._observe_what_can_be(scope)
-        plan = planner.plan_unplug(built, {vif_id}, observed, self._shared_with_others(vif_id))
+        plan = departure.plan_unplug(built, {vif_id}, observed, self._shared_with_others([vif_id], built.items))
         errors += executor.teardown(self.host, plan.actions)
         warnings = self._settle_or_warn() if any(action.plane == "ports" for action in plan.actions) else []
         if unreachable is not None:
@@ -277,10 +271,12 @@ class Plugger:
             without = Scope(links=scope.links, members_of=scope.members_of, ovs=False)
             return self.host.observe(without), error
 
-    def _shared_with_others(self, vif_id: str) -> set[str]:
+    def _shared_with_others(self, vif_ids: Sequence[str], built: Iterable[Resource]) -> set[str]:
+        if not any(isinstance(item, Bridge) and item.shared for item in built):
+            return set()
         contents = self.store.contents()
-        held = [record.resources for record in contents.records.values() if record.id != vif_id]
-        held += [intent.resources for intent in contents.intents.values() if intent.vif_id != vif_id]
+        held = [record.resources for record in contents.records.values() if record.id not in vif_ids]
+        held += [intent.resources for intent in contents.intents.values() if intent.vif_id not in vif_ids]
         return {item.owner for resources in held for item in resources if isinstance(item, Bridge) and item.shared}
 
     def _settle_or_warn(self) -> list[str]:
