@@ -30,6 +30,8 @@ _VOLATILE_LINK_KEYS = {
     *("ifindex", "link_index", "operstate", "state", "promiscuity", "allmulti"),
     *("bridge_id", "root_id", "tso_max_size", "tso_max_segs"),
 }
+# A bridge numbers its ports as they come.
+_ORDER_OF_JOINING = ("id", "no", "designated_port")
 _VOLATILE_FLAGS = {"LOWER_UP", "NO-CARRIER", "M-DOWN"}
 _SNAPSHOT_COLUMNS = {
     "Bridge": ["name", "ports", "datapath_type", "external_ids", "other_config"],
@@ -247,4 +249,6 @@ def _steady(link: Row) -> Row:
     for part in (steady, details.get("info_data", {}), details.get("info_slave_data", {})):
         for key in [key for key in part if key in _VOLATILE_LINK_KEYS or key.endswith("_timer")]:
             del part[key]
+    for key in _ORDER_OF_JOINING:
+        details.get("info_slave_data", {}).pop(key, None)
     return steady

@@ -1,0 +1,171 @@
+"""A plug that fails, at every step and for every reason to be had, leaves the host as it was."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TypeVar
+from unittest import mock
+
+import pytest
+
+import vifplug
+from tests.functional import faults
+from tests.functional.faults import CASES, NETWORK, before_stage, cut, device, plan_length, raising, stored, vif
+from tests.functional.world import Row, World
+from vifplug import errors
+from vifplug.linux import LinuxHost
+from vifplug.model import Vif
+from vifplug.store import Store
+
+INJECTED = "injected by a test"
+E = TypeVar("E", bound=BaseException)
+
+
+def assert_as_before(world: World, before: dict[str, Row], what: object = "") -> None:
+    """Nothing on the host and nothing in the store."""
+    assert world.snapshot() == before, f"{what}: the host is not as it was"
+    assert stored(world) == {}, f"{what}: the store is not as it was"
+
+
+def fail_to_plug(world: World, vifs: Sequence[Vif], error: type[E]) -> E:
+    """The error of a plug that must fail with one."""
+    with vifplug.local(str(world.config_file)) as host, pytest.raises(error) as caught:
+        host.plug(vifs)
+    return caught.value
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_error_at_every_action_is_undone(world: World, case: str) -> None:
+    before, vifs = world.snapshot(), CASES[case]
+    for after in range(plan_length(world, vifs) + 1):
+        error = errors.LinkError(INJECTED, "some link", f"step {after}")
+        with cut(after, raising(error)):
+            raised = fail_to_plug(world, vifs, errors.LinkError)
+        assert (raised.message, raised.step, raised.subject) == (INJECTED, f"step {after}", "some link")
+        assert_as_before(world, before, f"after {after} actions")
+    with vifplug.local(str(world.config_file)) as host:
+        assert {report.state for report in host.plug(vifs)} == {"plugged"}
+    assert faults.vexed_ports(world) == []
+
+
+def test_interrupt_at_every_action_is_undone(world: World) -> None:
+    before, vifs = world.snapshot(), CASES["batch"]
+    for after in range(plan_length(world, vifs) + 1):
+        with cut(after, raising(KeyboardInterrupt())):
+            fail_to_plug(world, vifs, KeyboardInterrupt)
+        assert_as_before(world, before, f"after {after} actions")
+
+
+@pytest.mark.parametrize("interrupt", [False, True])
+@pytest.mark.parametrize("owner, method", [(LinuxHost, "settle"), (Store, "intend"), (Store, "keep")])
+def test_error_outside_of_actions_is_undone(world: World, owner: type, method: str, interrupt: bool) -> None:
+    before = world.snapshot()
+    error = KeyboardInterrupt() if interrupt else errors.StoreError(INJECTED)
+    real, fallen = getattr(owner, method), list[bool]()
+
+    def fail(*arguments: object) -> object:
+        if not fallen:
+            fallen.append(True)
+            raise error
+        return real(*arguments)
+
+    with mock.patch.object(owner, method, fail):
+        fail_to_plug(world, CASES["batch"], type(error))
+    assert_as_before(world, before)
+
+
+def test_interrupt_after_the_record_was_written_is_undone(world: World) -> None:
+    before, real = world.snapshot(), Store.keep
+
+    def keep(store: Store, records: object) -> None:
+        real(store, records)  # type: ignore[arg-type]
+        raise KeyboardInterrupt
+
+    with mock.patch.object(Store, "keep", keep):
+        fail_to_plug(world, CASES["batch"], KeyboardInterrupt)
+    with vifplug.local(str(world.config_file)) as host:
+        report = host.check()
+    # The record says what is there: whole, or nothing.
+    assert report.clean
+    assert_as_before(world, before)
+
+
+@pytest.mark.parametrize("interrupt", [False, True])
+def test_failed_replug_leaves_the_vif_as_it_was(world: World, interrupt: bool) -> None:
+    world.add_bridge("br-two")
+    old = vif("ovs-hybrid", network={"mtu": 1500})
+    new = vif(
+        "ovs-hybrid",
+        address="fa:16:3e:99:99:99",
+        network={"mtu": 1400, "bridge": "br-two"},
+        instance={"uuid": NETWORK},
+    )
+    with vifplug.local(str(world.config_file)) as host:
+        host.plug([old])
+    before, store = world.snapshot(), stored(world)
+    length = plan_length(world, [new])
+    assert length >= 4
+    for after in range(length + 1):
+        error = KeyboardInterrupt() if interrupt else errors.LinkError(INJECTED)
+        with cut(after, raising(error)):
+            fail_to_plug(world, [new], type(error))
+        assert world.snapshot() == before, f"after {after} actions"
+        assert stored(world) == store
+    assert world.vifplug_json("check")["clean"] is True
+
+
+STRANGER = ("address", "02:00:00:00:00:99")
+
+
+@pytest.mark.parametrize("kind", ["bridge", "veth"])
+@pytest.mark.parametrize("prefix", ["qbr", "qvb", "qvo"])
+def test_name_taken_in_between_is_a_conflict_and_the_stranger_stays(world: World, prefix: str, kind: str) -> None:
+    name = device(prefix, vif("ovs-hybrid"))
+    peer = ("peer", "foreign", "address", "02:00:00:00:00:98") if kind == "veth" else ()
+    add = ("link", "add", name, *STRANGER, "type", kind, *peer)
+    world.ip(*add)
+    before = world.snapshot()
+    world.ip("link", "delete", name)
+    with before_stage(0, lambda: world.ip(*add)):
+        raised = fail_to_plug(world, [vif("ovs-hybrid")], errors.Conflict)
+    assert raised.subject in (name, device("qvb", vif("ovs-hybrid")))  # a veth is made as a pair
+    assert_as_before(world, before)
+
+
+def test_tap_name_taken_in_between_is_a_conflict_and_the_others_of_the_batch_go(world: World) -> None:
+    name = device("tap", faults.batch()[1])
+
+    def take() -> None:
+        world.ip("tuntap", "add", name, "mode", "tap")
+        world.ip("link", "set", name, *STRANGER)
+
+    take()
+    before = world.snapshot()
+    world.ip("link", "delete", name)
+    with before_stage(0, take):
+        raised = fail_to_plug(world, faults.batch(), errors.Conflict)
+    assert raised.subject == name
+    assert_as_before(world, before)
+
+
+def test_port_name_taken_in_between_is_a_conflict_and_the_stranger_stays(world: World) -> None:
+    name = device("qvo", vif("ovs-hybrid"))
+    add = ("--no-wait", "add-port", "br-int", name)
+    world.vsctl(*add)
+    before = world.snapshot()
+    world.vsctl("--no-wait", "del-port", name)
+    with before_stage(1, lambda: world.vsctl(*add)):
+        raised = fail_to_plug(world, [vif("ovs-hybrid")], errors.Conflict)
+    assert raised.subject == name
+    assert_as_before(world, before)
+
+
+def test_device_gone_before_ovs_opens_it_is_an_error_in_its_own_words(world: World) -> None:
+    before = world.snapshot()
+    name = device("qvo", vif("ovs-hybrid"))
+    with before_stage(1, lambda: world.ip("link", "delete", name)):
+        raised = fail_to_plug(world, [vif("ovs-hybrid")], errors.HostError)
+    assert raised.subject == name
+    assert raised.step
+    assert "could not open network device" in raised.message
+    assert_as_before(world, before)

@@ -1,0 +1,227 @@
+"""A plug while Open vSwitch, the store's disk or the user gives up: it ends, says why, and leaves nothing behind."""
+
+from __future__ import annotations
+
+import json
+import resource
+import shutil
+import signal
+import subprocess
+from collections.abc import Callable, Sequence
+
+import pytest
+
+import vifplug
+from tests.functional import faults
+from tests.functional.daemons import wait_until
+from tests.functional.faults import CASES, before_stage, device, document, stored, vif
+from tests.functional.world import REPOSITORY, Row, World
+from vifplug import errors
+from vifplug.model import Vif
+
+IMPATIENT = {"timeout": "1"}
+HYBRID = vif("ovs-hybrid")
+QVO = device("qvo", HYBRID)
+
+
+def refused(world: World, vifs: Sequence[Vif] = (HYBRID,)) -> errors.VifplugError:
+    """The error of a plug that must fail."""
+    with vifplug.local(str(world.config_file)) as host, pytest.raises(errors.VifplugError) as caught:
+        host.plug(vifs)
+    return caught.value
+
+
+def assert_as_before(world: World, before: dict[str, Row]) -> None:
+    """Nothing on the host and nothing in the store."""
+    assert world.snapshot() == before
+    assert stored(world) == {}
+
+
+def check_is_clean(world: World) -> bool:
+    """Whether any other command finds, and leaves, nothing to be done."""
+    with vifplug.local(str(world.config_file)) as host:
+        return host.check().clean
+
+
+# -- Open vSwitch ---------------------------------------------------------------------------------------------
+
+
+def test_plug_with_vswitchd_frozen_times_out_and_is_undone(world: World) -> None:
+    world.write_config(ovs=IMPATIENT)
+    before = world.snapshot()
+    world.pause_vswitchd()
+    error = refused(world, CASES["batch"])
+    assert isinstance(error, errors.TimedOut)
+    assert error.retryable
+    assert "ovs-vswitchd did not carry out the change within 1 s" in error.message
+    assert_as_before(world, before)
+    world.resume_vswitchd()
+    world.vsctl("list-br")
+    assert_as_before(world, before)
+    assert faults.vexed_ports(world) == []
+
+
+def test_vswitchd_dead_is_the_same(world: World) -> None:
+    world.write_config(ovs=IMPATIENT)
+    before = world.snapshot()
+    world.stop_vswitchd(signal.SIGKILL)
+    result = world.vifplug("-o", "json", "plug", "-", input=document([HYBRID]), check=False)
+    assert result.returncode == 1
+    said = json.loads(result.stderr)["error"]
+    assert (said["type"], said["retryable"], said["subject"]) == ("TimedOut", True, "ovs-vswitchd")
+    assert_as_before(world, before)
+
+
+@pytest.mark.parametrize("stage", [0, 1])
+def test_ovsdb_frozen_in_the_middle_is_settled_once_it_answers(world: World, stage: int) -> None:
+    world.write_config(ovs=IMPATIENT)
+    before = world.snapshot()
+    with before_stage(stage, world.ovsdb.pause):
+        error = refused(world, CASES["batch"])
+    assert isinstance(error, errors.OvsUnavailable)
+    assert error.retryable
+    assert {link["ifname"] for link in world.ip("link", "show")} == {"lo", "br-int", "ovs-netdev"}
+    # What was asked of it in vain it may well do now.
+    world.ovsdb.resume()
+    assert check_is_clean(world)
+    assert_as_before(world, before)
+
+
+def test_ovsdb_killed_in_the_middle_is_settled_once_it_is_back(world: World) -> None:
+    world.write_config(ovs=IMPATIENT)
+    before = world.snapshot()
+    with before_stage(1, lambda: world.ovsdb.stop(signal.SIGKILL)):
+        error = refused(world)
+    assert isinstance(error, errors.OvsUnavailable)
+    world.ovsdb.start()
+    assert check_is_clean(world)
+    assert_as_before(world, before)
+
+
+def test_plug_without_ovsdb_touches_nothing_and_bridges_need_none(world: World) -> None:
+    world.write_config(ovs=IMPATIENT)
+    before = world.snapshot()
+    world.ovsdb.stop()
+    error = refused(world, CASES["batch"])
+    assert isinstance(error, errors.OvsUnavailable)
+    assert error.retryable
+    assert "is openvswitch-switch running" in error.message
+    assert stored(world) == {}
+    world.ovsdb.start()
+    assert_as_before(world, before)
+
+
+def test_missing_bridge_is_an_error_before_anything_is_touched(world: World) -> None:
+    before = world.snapshot()
+    lost = vif("ovs", 7, network={"bridge": "br-lost"})
+    error = refused(world, [*CASES["batch"], lost])
+    assert isinstance(error, errors.BridgeMissing)
+    assert error.subject == "br-lost"
+    assert not error.retryable
+    assert_as_before(world, before)
+    result = world.vifplug("plug", "-", input=document([lost]), check=False)
+    assert result.returncode == 1
+    assert len(result.stderr.splitlines()) == 1
+    assert_as_before(world, before)
+
+
+def test_port_of_a_kernel_datapath_that_is_not_there_leaves_no_qos_either(world: World) -> None:
+    # This machine's kernel has no openvswitch module: vswitchd cannot make the bridge, but its rows stand.
+    world.vsctl("--no-wait", "add-br", "br-kernel")
+    before = world.snapshot()
+    error = refused(world, [vif("ovs-hybrid", network={"bridge": "br-kernel"})])
+    assert isinstance(error, errors.HostError)
+    assert_as_before(world, before)
+
+
+def test_one_conflict_leaves_the_whole_batch_unplugged(world: World) -> None:
+    vifs = CASES["batch"]
+    world.ip("link", "add", device("tap", vifs[-1]), "type", "veth", "peer", "foreign")
+    before = world.snapshot()
+    result = world.vifplug("-o", "json", "plug", "-", input=document(vifs), check=False)
+    assert result.returncode == 4
+    assert json.loads(result.stderr)["error"]["subject"] == device("tap", vifs[-1])
+    assert_as_before(world, before)
+
+
+# -- the user -------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("number, status", [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGHUP, 129)])
+def test_signal_in_the_middle_of_a_plug_rolls_it_back(world: World, number: signal.Signals, status: int) -> None:
+    before = world.snapshot()
+    world.pause_vswitchd()
+    process = subprocess.Popen(
+        world.vifplug_argv("plug", "-"),
+        stdin=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        env=world.environment,
+        cwd=REPOSITORY,
+        text=True,
+        start_new_session=True,
+    )
+    assert process.stdin is not None
+    process.stdin.write(document(CASES["batch"]))
+    process.stdin.close()
+    process.stdin = None
+    wait_until(lambda: world.row("Port", QVO), "the port in OVSDB")
+    # To the whole group, as a terminal sends it: the helper must outlive it to take things back.
+    faults.signal_group(process.pid, number)
+    _output, complaint = process.communicate(timeout=10)
+    assert process.returncode == status, complaint
+    assert "rolled back" in complaint
+    assert_as_before(world, before)
+    world.resume_vswitchd()
+    assert check_is_clean(world)
+
+
+# -- the store's disk -----------------------------------------------------------------------------------------
+
+
+def test_store_that_fills_up_at_any_moment(world: World) -> None:
+    before = world.snapshot()
+
+    def plug() -> None:
+        with vifplug.local(str(world.config_file)) as host:
+            host.plug(CASES["batch"])
+
+    outcomes = []
+    for limit in range(0, 200_000, 4096):
+        shutil.rmtree(world.state_dir, ignore_errors=True)
+        outcomes.append(faults.in_child(limited(limit, plug)))
+        if outcomes[-1] == 0:
+            break
+        assert world.snapshot() == before, f"with files of at most {limit} bytes"
+        assert check_is_clean(world)
+        assert_as_before(world, before)
+    assert outcomes[-1] == 0
+    assert set(outcomes[:-1]) == {1}
+    assert len(outcomes) > 5
+
+
+def limited(limit: int, work: Callable[[], None]) -> Callable[[], None]:
+    """The work, with no file growing beyond ``limit`` bytes."""
+
+    def run() -> None:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit))
+        work()
+
+    return run
+
+
+@pytest.mark.parametrize("used_before", [False, True])
+def test_store_that_cannot_be_written(world: World, used_before: bool) -> None:
+    if used_before:
+        assert check_is_clean(world)
+    world.state_dir.mkdir(exist_ok=True)
+    before = world.snapshot()
+    mount = f"mount --bind {world.state_dir} {world.state_dir} && mount -o remount,ro,bind {world.state_dir}"
+    argv = " ".join(world.vifplug_argv("-o", "json", "plug", "-"))
+    result = world.run(
+        "unshare", "--mount", "sh", "-c", f"{mount} && exec {argv}", input=document([HYBRID]), check=False
+    )
+    assert result.returncode == 1, result.stderr
+    said = json.loads(result.stderr)["error"]
+    assert said["type"] == "StoreError"
+    assert "ead-only file system" in said["message"] or "readonly" in said["message"]
+    assert_as_before(world, before)
