@@ -159,6 +159,22 @@ def test_bridge_named_in_the_request_is_made_under_that_name(world: World) -> No
     assert world.snapshot() == before
 
 
+def test_replug_onto_another_bridge_takes_the_empty_one_away(world: World) -> None:
+    before = world.snapshot()
+    moved = BRIDGE.but(network={"bridge": "br-other"})
+    with library(world) as host_:
+        host_.plug([BRIDGE.vif])
+        with guest_on_tap(world, BRIDGE.tap, BRIDGE.address, GUEST, MTU) as guest:
+            host_.plug([moved.vif])
+            assert world.link(BRIDGE.brq) is None
+            assert members(world, "br-other") == {BRIDGE.tap}
+            with host_on_bridge(world, "br-other", HOST):
+                assert ping(guest, HOST)
+        assert host_.check().clean
+        host_.unplug([BRIDGE.id])
+    assert world.snapshot() == before
+
+
 def test_vmm_brings_the_tap_plugged_and_waited_for(world: World) -> None:
     with library(world) as host_:
         (report,) = host_.plug([BRIDGE.but(create_tap=False).vif])
