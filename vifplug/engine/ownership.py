@@ -6,8 +6,17 @@ somebody wiped off does not turn our own port into a stranger.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from vifplug import naming
 from vifplug.resources import Bridge, Link, OvsPort, Tap, Veth
+
+_ROLES: Mapping[str, tuple[str, ...]] = {
+    Bridge.kind: (naming.ROLE_BRIDGE, naming.ROLE_NETWORK_BRIDGE),
+    Veth.kind: (naming.ROLE_BRIDGE_END, naming.ROLE_PORT_END),
+    Tap.kind: (naming.ROLE_TAP,),
+}
+"""What we make of each kind."""
 
 
 def is_ours(observed: Link, desired: Link, recorded: Link | None) -> bool:
@@ -16,10 +25,10 @@ def is_ours(observed: Link, desired: Link, recorded: Link | None) -> bool:
     By its alias; or, where it carries no mark of ours, by the MAC it was born with, or by being the very
     link that the record says was made.
     """
-    if observed.owner:
-        return observed.owner == desired.owner
     if observed.kind != desired.kind:
         return False
+    if observed.owner:
+        return observed.owner == desired.owner
     if desired.kind != Tap.kind and observed.address == naming.birth_address(desired.owner, desired.role):
         return True
     return recorded is not None and recorded.ifindex == observed.ifindex
@@ -41,14 +50,12 @@ def is_adoptable(observed: Link, desired: Link, recorded: Link | None) -> bool:
 def bears_birth_marks(observed: Link) -> bool:
     """Whether a link that carries our alias was made by us, too: nobody's copy of an alias gets a link deleted.
 
-    Its kind is one we make, and its MAC or its name is the one its owner gives it.
+    Its kind is one we make, and its MAC or its name is the one its owner gives to a link of that kind.
     """
-    if observed.kind not in (Bridge.kind, Veth.kind, Tap.kind):
-        return False
     identity = observed.owner.removeprefix(naming.NETWORK_PREFIX)
     return any(
         observed.address == naming.birth_address(observed.owner, role) or observed.name == naming.device(role, identity)
-        for role in naming.ROLES
+        for role in _ROLES.get(observed.kind, ())
     )
 
 
