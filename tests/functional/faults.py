@@ -26,6 +26,7 @@ from vifplug import errors
 from vifplug.api import LocalHost
 from vifplug.engine.actions import Action
 from vifplug.linux import LinuxHost
+from vifplug.locks import LockFile
 from vifplug.model import Vif
 
 NETWORK = "5d9f0a44-7f2b-4c36-9d2e-aa53a1f0c001"
@@ -210,6 +211,13 @@ def children() -> list[int]:
     for pid in Path(f"/proc/{os.getpid()}/task").glob("*/children"):
         found += [int(one) for one in pid.read_text().split()]
     return [pid for pid in found if "ovs" not in Path(f"/proc/{pid}/cmdline").read_text()]
+
+
+@contextlib.contextmanager
+def locked(world: World, identities: Sequence[str]) -> Iterator[None]:
+    """Work on these VIFs as somebody else would."""
+    with LockFile(str(world.state_dir / "locks")).held(identities, 0):
+        yield
 
 
 def linux_host(host: LocalHost) -> LinuxHost:

@@ -1,0 +1,197 @@
+"""Unplug always ends, and nothing is left: whatever is gone, moved, dead or configured otherwise by then."""
+
+from __future__ import annotations
+
+import itertools
+import json
+import signal
+from collections.abc import Callable, Sequence
+
+import pytest
+
+import vifplug
+from tests.functional import faults
+from tests.functional.faults import CASES, NETWORK_BRIDGE, device, stored, vif
+from tests.functional.scene import ABSENT, WHOLE, Scene
+from tests.functional.world import World
+from vifplug import errors
+
+IMPATIENT = {"timeout": "1"}
+HYBRID = vif("ovs-hybrid")
+QBR, QVB, QVO = (device(prefix, HYBRID) for prefix in ("qbr", "qvb", "qvo"))
+PARTS: dict[str, Callable[[World], object]] = {
+    "qbr": lambda world: world.ip("link", "delete", QBR),
+    "veth": lambda world: world.ip("link", "delete", QVB),
+    "port": lambda world: world.vsctl("del-port", QVO),
+}
+
+
+def unplug(world: World, *words: str, status: int = 0) -> str:
+    """Unplug the hybrid VIF on the command line; what it complains of."""
+    result = world.vifplug("unplug", *words, HYBRID.id, check=False)
+    assert result.returncode == status, result.stderr
+    return result.stderr
+
+
+def test_unplug_with_any_parts_gone(world: World) -> None:
+    scene = Scene.of(world, [HYBRID])
+    for size in range(len(PARTS) + 1):
+        for parts in itertools.combinations(PARTS, size):
+            scene.plug()
+            for part in parts:
+                PARTS[part](world)
+            with vifplug.local(str(world.config_file)) as host:
+                (report,) = host.unplug([HYBRID.id])
+                assert (report.state, report.warnings) == ("unplugged", [])
+                scene.must_be(ABSENT, parts)
+                (report,) = host.unplug([HYBRID.id])
+                assert report.state == "unplugged"
+            scene.must_be(ABSENT, parts)
+
+
+@pytest.mark.parametrize("vif_type", ["ovs", "bridge"])
+def test_unplug_with_the_tap_gone(world: World, vif_type: str) -> None:
+    scene = Scene.of(world, [vif(vif_type)])
+    for parts in (("tap",), ("tap", "brq"))[: 1 if vif_type == "ovs" else 2]:
+        scene.plug()
+        for part in parts:
+            world.ip("link", "delete", NETWORK_BRIDGE if part == "brq" else device(part, scene.vifs[0]))
+        scene.unplug()
+        scene.must_be(ABSENT, parts)
+
+
+def test_unplug_twice_and_of_an_unknown_one_is_done(world: World) -> None:
+    before = world.snapshot()
+    for _ in range(2):
+        assert unplug(world) == ""
+    answer = world.vifplug_json("unplug", HYBRID.id)
+    assert [(one["id"], one["state"]) for one in answer["vifs"]] == [(HYBRID.id, "unplugged")]
+    assert world.snapshot() == before
+
+
+def test_unplug_with_the_bridge_gone_or_the_port_moved(world: World) -> None:
+    world.add_bridge("br-two")
+    scene = Scene.of(world, CASES["batch"])
+    scene.plug()
+    for name in (QVO, device("tap", scene.vifs[1])):
+        world.vsctl("del-port", name, "--", "add-port", "br-two", name)
+    scene.unplug()
+    scene.must_be(ABSENT)
+    scene.plug()
+    world.vsctl("del-br", "br-int")
+    scene.unplug()
+    world.add_bridge("br-int")
+    scene.must_be(ABSENT, aside="address")  # br-int's own, which is made anew
+
+
+def test_unplug_goes_by_the_record_and_not_by_todays_configuration(world: World) -> None:
+    scene = Scene.of(world, CASES["batch"])
+    scene.plug()
+    other = {"integration_bridge": "br-elsewhere", "qos_type": "linux-htb", "isolate": "true"}
+    world.write_config(ovs=other, DEFAULT={"mtu": "9000"})
+    with vifplug.local(str(world.config_file)) as host:
+        assert host.check().clean
+    scene.must_be(WHOLE)
+    scene.unplug()
+    scene.must_be(ABSENT)
+
+
+@pytest.mark.parametrize("alive", ["frozen", "dead"])
+def test_unplug_with_vswitchd_away_is_done_with_a_warning(world: World, alive: str) -> None:
+    scene = Scene.of(world, [HYBRID])
+    scene.plug()
+    world.write_config(ovs=IMPATIENT)
+    if alive == "frozen":
+        world.pause_vswitchd()
+    else:
+        world.stop_vswitchd(signal.SIGKILL)
+    complaint = unplug(world)
+    assert complaint.startswith("vifplug: warning: the rows and links are gone, but ovs-vswitchd did not")
+    assert len(complaint.splitlines()) == 1
+    scene.must_be(ABSENT)
+    if alive == "frozen":
+        world.resume_vswitchd()
+        world.vsctl("list-br")
+        scene.must_be(ABSENT)
+
+
+def test_unplug_with_ovsdb_away_ends_with_the_next_command_once_it_is_back(world: World) -> None:
+    scene = Scene.of(world, CASES["batch"])
+    scene.plug()
+    world.write_config(ovs=IMPATIENT)
+    world.ovsdb.stop(signal.SIGKILL)
+    ids = [one.id for one in scene.vifs]
+    result = world.vifplug("-o", "json", "unplug", *ids, check=False)
+    assert result.returncode == 1
+    said = json.loads(result.stderr)["error"]
+    assert "could not reach OVSDB" in said["message"]
+    # What needs no OVSDB is gone, and the VIF that needs none at all is done with.
+    assert {link["ifname"] for link in world.ip("link", "show")} == {"lo", "br-int", "ovs-netdev"}
+    assert set(stored(world)["intents"]) == {scene.vifs[0].id, scene.vifs[1].id}
+    world.ovsdb.start()
+    with vifplug.local(str(world.config_file)) as host:
+        assert host.list() == []
+    scene.must_be(ABSENT)
+
+
+def test_plug_after_an_unplug_that_could_not_end_is_whole(world: World) -> None:
+    scene = Scene.of(world, [HYBRID])
+    scene.plug()
+    world.write_config(ovs=IMPATIENT)
+    world.ovsdb.stop(signal.SIGKILL)
+    with vifplug.local(str(world.config_file)) as host, pytest.raises(errors.OvsUnavailable):
+        host.unplug([HYBRID.id])
+    world.ovsdb.start()
+    scene.plug()
+    scene.must_be(WHOLE)
+    scene.unplug()
+    scene.must_be(ABSENT)
+
+
+def test_one_that_cannot_go_does_not_hold_up_the_others(world: World) -> None:
+    scene = Scene.of(world, CASES["batch"])
+    scene.plug()
+    locked, *others = [one.id for one in scene.vifs]
+    world.write_config(ovs={"timeout": "0.1"})
+    with faults.locked(world, [locked]), vifplug.local(str(world.config_file)) as host:
+        with pytest.raises(errors.Busy) as caught:
+            host.unplug([locked, *others])
+        assert caught.value.subject == locked
+        assert caught.value.retryable
+        assert set(stored(world)["records"]) == {locked}
+    scene.unplug()
+    scene.must_be(ABSENT)
+
+
+def test_foreign_tap_survives_the_bridge_it_was_in(world: World) -> None:
+    scene = Scene.of(world, [HYBRID])
+    scene.plug()
+    world.ip("link", "add", device("tap", HYBRID), "type", "veth", "peer", "guest")
+    world.ip("link", "set", device("tap", HYBRID), "master", QBR, "up")
+    assert unplug(world) == ""
+    tap = world.link(device("tap", HYBRID))
+    assert tap is not None
+    assert "master" not in tap
+    world.ip("link", "delete", device("tap", HYBRID))
+    scene.must_be(ABSENT)
+
+
+@pytest.mark.parametrize("order", list(itertools.permutations(range(3))))
+def test_vifs_of_one_network_in_any_order(world: World, order: Sequence[int]) -> None:
+    vifs = [vif("bridge", number + 1) for number in range(3)]
+    scene = Scene.of(world, vifs)
+    scene.plug()
+    for left, number in reversed(list(enumerate(order))):
+        with vifplug.local(str(world.config_file)) as host:
+            host.unplug([vifs[number].id])
+        assert (world.link(NETWORK_BRIDGE) is None) == (left == 0)
+    scene.must_be(ABSENT)
+
+
+def test_reboot_took_the_links_and_left_the_rows(world: World) -> None:
+    scene = Scene.of(world, CASES["batch"])
+    scene.plug()
+    for name in (QBR, QVB, device("tap", scene.vifs[1]), device("tap", scene.vifs[2]), NETWORK_BRIDGE):
+        world.ip("link", "delete", name)
+    scene.unplug()
+    scene.must_be(ABSENT)
