@@ -202,13 +202,7 @@ def _port(row: Mapping[str, Any]) -> OvsPort:
 
 def _identity(link: Link) -> dict[str, Any]:
     """What the helper needs to see whose a link is."""
-    return {"name": link.name, "owner": link.owner, "role": link.role, "birth_address": _birth_address(link)}
-
-
-def _birth_address(link: Link) -> str:
-    if isinstance(link, Tap) and link.address:
-        return link.address
-    return naming.birth_address(link.owner, link.role)
+    return {"name": link.name, "owner": link.owner, "role": link.role, "birth_address": link.address}
 
 
 def _link_operation(action: Action) -> dict[str, Any]:
@@ -277,6 +271,5 @@ def _port_identity(port: OvsPort) -> dict[str, Any]:
     return {
         "name": port.name,
         "owner": port.owner,
-        "birth_address": naming.birth_address(port.owner, naming.ROLE_PORT_END),
         "uuid": port.uuid or "",
     }

@@ -23,7 +23,14 @@ ROLE_BRIDGE, ROLE_BRIDGE_END, ROLE_PORT_END = "qbr", "qvb", "qvo"
 ROLE_NETWORK_BRIDGE, ROLE_TAP = "brq", "tap"
 
 _LINK_NAME = re.compile(r"[^\s/\x00-\x1f\x7f:\ud800-\udfff]{1,15}")
-ROLES = (ROLE_BRIDGE, ROLE_BRIDGE_END, ROLE_PORT_END, ROLE_NETWORK_BRIDGE, ROLE_TAP)
+KIND_OF_ROLE = {
+    ROLE_BRIDGE: "bridge",
+    ROLE_BRIDGE_END: "veth",
+    ROLE_PORT_END: "veth",
+    ROLE_NETWORK_BRIDGE: "bridge",
+    ROLE_TAP: "tap",
+}
+ROLES = tuple(KIND_OF_ROLE)
 
 _BRIDGE_NAMESPACE = uuid.UUID("5f4b5a0e-3c1e-5b7a-9a36-0d1f6a2c7be1")
 _OWNER = re.compile(r"(net:)?[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")

@@ -6,17 +6,8 @@ somebody wiped off does not turn our own port into a stranger.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-
 from vifplug import naming
-from vifplug.resources import Bridge, Link, OvsPort, Tap, Veth
-
-_ROLES: Mapping[str, tuple[str, ...]] = {
-    Bridge.kind: (naming.ROLE_BRIDGE, naming.ROLE_NETWORK_BRIDGE),
-    Veth.kind: (naming.ROLE_BRIDGE_END, naming.ROLE_PORT_END),
-    Tap.kind: (naming.ROLE_TAP,),
-}
-"""What we make of each kind."""
+from vifplug.resources import Link, OvsPort, Tap
 
 
 def is_ours(observed: Link, desired: Link, recorded: Link | None) -> bool:
@@ -55,7 +46,8 @@ def bears_birth_marks(observed: Link) -> bool:
     identity = observed.owner.removeprefix(naming.NETWORK_PREFIX)
     return any(
         observed.address == naming.birth_address(observed.owner, role) or observed.name == naming.device(role, identity)
-        for role in _ROLES.get(observed.kind, ())
+        for role, kind in naming.KIND_OF_ROLE.items()
+        if kind == observed.kind
     )
 
 

@@ -14,6 +14,8 @@ _MAC = re.compile(r"[0-9a-f]{2}(:[0-9a-f]{2}){5}")
 _EXTERNAL_ID = re.compile(r"[\x20-\x7e]{1,255}")
 _QOS_TYPES = frozenset({"linux-noop", "linux-htb", "linux-hfsc", "linux-sfq", "linux-codel", "linux-fq_codel"})
 
+_VLAN_MODES = frozenset({"trunk", "access", "native-tagged", "native-untagged", "dot1q-tunnel"})
+
 
 def refuse(what: str, value: object) -> PermissionDenied:
     """The error for an argument that is out of bounds."""
@@ -38,6 +40,13 @@ def address(value: Any) -> str:
     """A MAC address."""
     if not isinstance(value, str) or not _MAC.fullmatch(value) or int(value[:2], 16) & 1:
         raise refuse("the MAC address", value)
+    return value
+
+
+def role(value: Any) -> str:
+    """A link's part in a path."""
+    if not isinstance(value, str) or value not in naming.ROLES:
+        raise refuse("the role", value)
     return value
 
 
@@ -72,6 +81,13 @@ def external_ids(value: Any) -> dict[str, str]:
 
 def qos_type(value: Any) -> str:
     """A QoS type of Open vSwitch that needs no other rows."""
-    if value not in _QOS_TYPES:
+    if not isinstance(value, str) or value not in _QOS_TYPES:
         raise refuse("the QoS type", value)
-    return str(value)
+    return value
+
+
+def vlan_mode(value: Any) -> str:
+    """A VLAN mode of a port. The IDL drops one it does not know without a word."""
+    if not isinstance(value, str) or value not in _VLAN_MODES:
+        raise refuse("the VLAN mode", value)
+    return value

@@ -63,7 +63,7 @@ class _PortCommand(ovsdbapp_command.BaseCommand):  # type: ignore[misc]
 
     def _link_is_ours(self) -> bool:
         link = owned.read(self.name)
-        return link is not None and owned.is_ours(link, self.owner, str(self.operation.get("birth_address", "")))
+        return link is not None and owned.is_ours(link, {"owner": self.owner, "role": naming.ROLE_PORT_END})
 
     def _names_us(self, port: Any) -> bool:
         """Whether its iface-id is ours; or it has none at all, and a name that only our devices get."""
@@ -120,7 +120,7 @@ class _Add(_PortCommand):
         if operation.get("tag") is not None:
             port.tag = arguments.number("the tag", operation["tag"], 0, 4095)
         if operation.get("vlan_mode") is not None:
-            port.vlan_mode = str(operation["vlan_mode"])
+            port.vlan_mode = arguments.vlan_mode(operation["vlan_mode"])
         if operation.get("trunks"):
             port.trunks = [arguments.number("the trunk", vlan, 0, 4095) for vlan in operation["trunks"]]
         if operation.get("other_config"):

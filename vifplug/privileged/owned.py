@@ -24,11 +24,23 @@ def read(name: str) -> dict[str, Any] | None:
     return reading.links(socket(), [name]).get(name)
 
 
-def is_ours(link: Mapping[str, Any], owner: str, birth_address: str) -> bool:
-    """Whether a link is its owner's: by its alias, or unmarked with the MAC it was born with."""
+def is_ours(link: Mapping[str, Any], claim: Mapping[str, Any]) -> bool:
+    """Whether a link is its owner's: by its alias, or unmarked with the MAC it was born with.
+
+    That MAC is worked out here: a caller who could name it would own every unmarked link there is.
+
+    :param claim: ``owner`` and ``role``; for a tap also ``birth_address``.
+    """
+    owner, role = arguments.owner(claim["owner"]), arguments.role(claim["role"])
     if naming.owner_of(link["alias"]):
         return bool(link["alias"] == naming.alias(owner))
-    return bool(link["address"] == birth_address)
+    if link["kind"] != naming.KIND_OF_ROLE[role]:
+        return False
+    if role != naming.ROLE_TAP:
+        return bool(link["address"] == naming.birth_address(owner, role))
+    # A tap's MAC is its guest's, which only the caller knows: believed of persistent taps with such a MAC alone.
+    address = arguments.address(claim["birth_address"])
+    return bool(link["persistent"] and link["address"] == address == naming.tap_address(address))
 
 
 def link_of(operation: Mapping[str, Any]) -> dict[str, Any] | None:
@@ -38,7 +50,7 @@ def link_of(operation: Mapping[str, Any]) -> dict[str, Any] | None:
     """
     name, owner = arguments.name(operation["name"]), arguments.owner(operation["owner"])
     link = read(name)
-    if link is None or is_ours(link, owner, arguments.address(operation["birth_address"])):
+    if link is None or is_ours(link, operation):
         return link
     if not (operation.get("adopt") and _is_adoptable(link, owner)):
         raise PermissionDenied(f"refused to touch link {name!r}: it does not belong to {owner}", name)
