@@ -155,7 +155,7 @@ class LinuxHost:
                 self._channel.change(link_verbs.apply, operations, timeout=_LINK_CALL_SECONDS + _MARGIN_SECONDS)
             else:
                 operations = [_port_operation(action) for action in stage]
-                patience = 2 * self._settings.timeout + _MARGIN_SECONDS
+                patience = 3 * self._settings.timeout + _MARGIN_SECONDS
                 self._pending.next_cfg = self._channel.change(ovsdb.change, operations, timeout=patience)
         except VifplugError as error:
             raise _named(error, stage) from error

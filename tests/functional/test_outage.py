@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import resource
 import shutil
@@ -15,6 +16,8 @@ import vifplug
 from tests.functional import faults
 from tests.functional.daemons import wait_until
 from tests.functional.faults import CASES, before_stage, device, document, stored, vif
+from tests.functional.stations import guest_in_bridge, guest_on_tap, host_on_bridge
+from tests.functional.traffic import ping
 from tests.functional.world import REPOSITORY, Row, World
 from vifplug import errors
 from vifplug.model import Vif
@@ -59,6 +62,40 @@ def test_plug_with_vswitchd_frozen_times_out_and_is_undone(world: World) -> None
     world.vsctl("list-br")
     assert_as_before(world, before)
     assert faults.vexed_ports(world) == []
+
+
+@pytest.mark.parametrize("kind", ["ovs-hybrid", "ovs"])
+def test_port_made_again_before_vswitchd_looked_passes_frames(world: World, kind: str) -> None:
+    """To vswitchd it would be the same port still, on the device that is gone."""
+    one = vif(kind)
+    port = device("qvo" if kind == "ovs-hybrid" else "tap", one)
+    world.write_config(ovs=IMPATIENT)
+    with vifplug.local(str(world.config_file)) as host:
+        host.plug([one])
+        world.pause_vswitchd()
+        (report,) = host.unplug([one.id])
+        assert "did not carry out the change" in report.warnings[0]
+    world.write_config(ovs={"timeout": "10"})
+
+    def plug() -> None:
+        with vifplug.local(str(world.config_file)) as host:
+            host.plug([one])
+
+    child = faults.start_child(plug)
+    wait_until(lambda: world.link(port), "the device made anew")
+    with contextlib.suppress(AssertionError):
+        # As it would be, were vswitchd not waited for before.
+        wait_until(lambda: world.row("Port", port), "the port", 0.3)
+    world.resume_vswitchd()
+    assert faults.join_children([child]) == [0]
+    with host_on_bridge(world, "br-int", "10.9.0.254"):
+        guest = (
+            guest_in_bridge(world, device("qbr", one), "10.9.0.1")
+            if kind == "ovs-hybrid"
+            else guest_on_tap(world, port, one.address, "10.9.0.1")
+        )
+        with guest:
+            assert ping(guest, "10.9.0.254")
 
 
 def test_vswitchd_dead_is_the_same(world: World) -> None:

@@ -105,9 +105,14 @@ def change(operations: Sequence[Mapping[str, Any]]) -> int:
 
     :returns: the next_cfg that ``wait`` takes.
     :raises OvsdbError, BridgeMissing, Conflict, PermissionDenied, OvsUnavailable: nothing was changed.
+    :raises TimedOut: vswitchd is behind, and a port is to be added; nothing was changed.
     """
     session = _sessions[0]
     session.refresh()
+    if any(operation["op"] == "add" and not operation.get("uuid") for operation in operations):
+        # To vswitchd a port that was deleted and added again since it last looked is the same one, on the device that
+        # is gone: it answers with a number and no error, and passes no frame.
+        session.wait_for_all()
     return session.commit([ovsdb_rows.command(session.api, operation) for operation in operations])
 
 

@@ -240,6 +240,15 @@ class Session:
             self._remotes,
         )
 
+    def wait_for_all(self) -> None:
+        """Return once vswitchd has carried out every transaction that can be seen.
+
+        :raises TimedOut: when it has not in time.
+        """
+        with self.lock:
+            asked = [row.next_cfg for row in self.tables["Open_vSwitch"].rows.values()]
+        self.wait(max(asked, default=0), self._timeout)
+
     def wait(self, next_cfg: int, seconds: float) -> None:
         """Return once vswitchd has carried out the configuration numbered ``next_cfg``.
 
