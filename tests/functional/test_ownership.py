@@ -145,7 +145,7 @@ def test_device_made_by_a_stranger_under_a_recorded_name_is_not_touched(world: W
 
 def lose_the_store(world: World) -> None:
     """As after a disk that was replaced: what was plugged is in no record."""
-    world.write_config(DEFAULT={"state_dir": str(world.directory / "another")})
+    world.write_config(DEFAULT={"state_dir": str(world.directory / "another")}, ovs={"timeout": "1"})
 
 
 def found_by(world: World, *words: str) -> dict[str, Any]:
@@ -173,6 +173,17 @@ def test_gc_finds_orphans_and_deletes_them_when_told(world: World) -> None:
     assert sorted(answer["deleted"], key=key) == sorted(answer["orphans"], key=key) == sorted(orphans, key=key)
     assert world.snapshot() == scene.looks[ABSENT]
     assert found_by(world, "check")["clean"] is True
+
+
+def test_gc_with_vswitchd_frozen_deletes_and_says_what(world: World) -> None:
+    scene = Scene.of(world, faults.batch())
+    scene.plug()
+    lose_the_store(world)
+    world.pause_vswitchd()
+    answer = found_by(world, "gc", "--delete")
+    assert len(answer["deleted"]) == len(answer["orphans"]) > 0
+    assert world.snapshot() == scene.looks[ABSENT]
+    world.resume_vswitchd()
 
 
 def test_recorded_vifs_are_no_orphans(world: World) -> None:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import json
 import signal
-from collections.abc import Callable, Sequence
+import time
+from collections.abc import Callable, Iterator, Sequence
 
 import pytest
 
@@ -132,6 +134,40 @@ def test_unplug_with_ovsdb_away_ends_with_the_next_command_once_it_is_back(world
     with vifplug.local(str(world.config_file)) as host:
         assert host.list() == []
     scene.must_be(ABSENT)
+
+
+def test_many_with_open_vswitch_away_take_one_time_out(world: World) -> None:
+    scene = Scene.of(world, faults.batch(9))
+    ids = [one.id for one in scene.vifs]
+    world.write_config(ovs=IMPATIENT)
+    scene.plug()
+    world.pause_vswitchd()
+    with vifplug.local(str(world.config_file)) as host, at_most(2.5):
+        reports = host.unplug(ids)
+        assert [bool(report.warnings) for report in reports] == [one.vif_type != "bridge" for one in scene.vifs]
+    world.resume_vswitchd()
+    scene.must_be(ABSENT)
+    scene.plug()
+    world.ovsdb.stop(signal.SIGKILL)
+    with vifplug.local(str(world.config_file)) as host:
+        with at_most(2.5), pytest.raises(errors.OvsUnavailable):
+            host.unplug(ids)
+        with at_most(3.5):
+            host.list()
+        assert len(host.warnings) == 6
+    assert world.link(NETWORK_BRIDGE) is None
+    world.ovsdb.start()
+    with vifplug.local(str(world.config_file)) as host:
+        assert host.check().clean
+    scene.must_be(ABSENT)
+
+
+@contextlib.contextmanager
+def at_most(seconds: float) -> Iterator[None]:
+    """The block's deadline."""
+    began = time.monotonic()
+    yield
+    assert time.monotonic() - began < seconds
 
 
 def test_plug_after_an_unplug_that_could_not_end_is_whole(world: World) -> None:

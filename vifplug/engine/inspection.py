@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 
 from vifplug import naming
 from vifplug.drivers.registry import driver_for
-from vifplug.engine import departure, executor, jobs, ownership, views
+from vifplug.engine import departure, executor, jobs, ownership, removal, views
 from vifplug.engine.host import Scope
 from vifplug.engine.plugger import Plugger
-from vifplug.errors import OvsUnavailable, TeardownError, VifplugError
+from vifplug.errors import OvsUnavailable, VifplugError
 from vifplug.reports import CheckReport, GcReport, Orphan, PathReport, VifReport
 from vifplug.resources import Bridge, Inventory, Link, Observed, OvsPort, Resource
 from vifplug.store import Contents, Record
+
+LOG = logging.getLogger(__name__)
 
 _LOCK_SECONDS = 5.0
 
@@ -88,11 +91,15 @@ def gc(plugger: Plugger, *, delete: bool) -> GcReport:
     deleted: list[Orphan] = []
     errors: list[VifplugError] = []
     for owner in dict.fromkeys(orphan.vif_id for orphan in orphans):
-        gone, failed = _collect(plugger, owner)
+        try:
+            gone, failed = _collect(plugger, owner)
+        except VifplugError as error:
+            gone, failed = [], [error]
         deleted += gone
         errors += failed
-    if errors:
-        raise errors[0] if len(errors) == 1 else TeardownError.of(errors)
+    for warning in removal.settle_or_warn(plugger.host):
+        LOG.warning("%s", warning)
+    removal.raise_all(errors)
     return GcReport(orphans=orphans, deleted=deleted)
 
 
@@ -107,8 +114,6 @@ def _collect(plugger: Plugger, owner: str) -> tuple[list[Orphan], list[VifplugEr
         links = tuple(link for link in observed.links.values() if link.owner == owner and link.name in names)
         plan = departure.plan_unplug(Inventory(links), {owner}, observed, set())
         errors = executor.teardown(plugger.host, plan.actions)
-        if any(action.plane == "ports" for action in plan.actions):
-            plugger.host.settle()
         # A shared bridge with somebody else's link on it stays; it is still an orphan, and was not deleted.
         going = {link.name for action in plan.actions for link in getattr(action, "links", ())}
         gone = [item for item in orphans if item.kind in (OvsPort.kind, "qos") or item.name in going]

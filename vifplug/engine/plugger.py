@@ -8,19 +8,19 @@ from __future__ import annotations
 
 import contextlib
 import logging
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 
 from vifplug import store as stores
 from vifplug.drivers.contract import Options
-from vifplug.engine import departure, executor, jobs, planner, resolution, verification, views
+from vifplug.engine import executor, jobs, planner, removal, resolution, verification, views
 from vifplug.engine.host import Host, Scope
 from vifplug.engine.jobs import Job
 from vifplug.engine.plan import Plan
-from vifplug.errors import Conflict, OvsUnavailable, TeardownError, TimedOut, VifplugError
+from vifplug.errors import OvsUnavailable, VifplugError
 from vifplug.locks import LockFile
 from vifplug.model import Vif
 from vifplug.reports import VifReport
-from vifplug.resources import Bridge, Inventory, Observed, Resource
+from vifplug.resources import Inventory, Observed, Resource
 from vifplug.store import Intent, Moment, Record, Store
 
 LOG = logging.getLogger(__name__)
@@ -96,7 +96,8 @@ class Plugger:
 
     def _plan(self, work: Sequence[Job], requests: Sequence[planner.Request], observed: Observed) -> Plan:
         built = [item for job in work for item in job.recorded.items]
-        return planner.plan_plug(requests, observed, self._shared_with_others([job.vif.id for job in work], built))
+        others = removal.shared_with_others(self.store, [job.vif.id for job in work], built)
+        return planner.plan_plug(requests, observed, others)
 
     @contextlib.contextmanager
     def _held(self, identities: Callable[[], set[str]]) -> Iterator[None]:
@@ -179,8 +180,7 @@ class Plugger:
         if intent.verb == stores.PLUG and record is not None:
             self._converge(record, Inventory(intent.resources))
             return
-        _warnings, errors = self.remove_held(vif_id, self._left_on_host(vif_id))
-        _raise(errors)
+        removal.raise_all(removal.remove(self.host, self.store, vif_id, self._left_on_host(vif_id)))
 
     def _await_helper_of(self, intent: Intent | None) -> None:
         # Whoever begun it holds the VIF's lock while at work, and we hold it: only a helper that outlives its
@@ -210,7 +210,7 @@ class Plugger:
                 reports += self.plug([record.vif])
             except VifplugError as error:
                 errors.append(error)
-        _raise(errors)
+        removal.raise_all(errors)
         return reports
 
     # -- unplug -------------------------------------------------------------------------------------------
@@ -221,76 +221,29 @@ class Plugger:
         :raises TeardownError, HostError: when something is left; all that could go is gone, and the next command
             goes on with the rest.
         """
-        reports: list[VifReport] = []
+        gone: list[tuple[str, Record | None]] = []
         errors: list[VifplugError] = []
         for vif_id in vif_ids:
+            away = next((error for error in errors if isinstance(error, OvsUnavailable)), None)
             try:
-                report, failed = self._unplug(vif_id)
+                record, failed = self._unplug(vif_id, away)
             except VifplugError as error:
                 errors.append(error)
                 continue
-            reports.append(report)
+            gone.append((vif_id, record))
             errors += failed
-        _raise(errors)
-        return reports
+        warnings = removal.settle_or_warn(self.host)
+        removal.raise_all(errors)
+        return [views.unplugged(vif_id, record, warnings) for vif_id, record in gone]
 
-    def _unplug(self, vif_id: str) -> tuple[VifReport, list[VifplugError]]:
+    def _unplug(self, vif_id: str, away: VifplugError | None) -> tuple[Record | None, list[VifplugError]]:
         with self._held(lambda: self._owners(vif_id)):
             record, intent = self.store.record(vif_id), self.store.intent(vif_id)
             if record is None and intent is None:
-                return views.unplugged(vif_id, None, []), []
+                return None, []
             self._await_helper_of(intent)
             built = self._left_on_host(vif_id)
             self.store.intend(
                 [Intent(vif_id=vif_id, verb=stores.UNPLUG, session=self.host.session, resources=built.items)], {}
             )
-            warnings, errors = self.remove_held(vif_id, built)
-            return views.unplugged(vif_id, record, warnings), errors
-
-    def remove_held(self, vif_id: str, built: Inventory) -> tuple[list[str], list[VifplugError]]:
-        """Take away what was built for a VIF whose lock the caller holds, and forget it once all is gone.
-
-        :returns: warnings, and errors. With errors the intent stays, for the next command.
-        """
-        errors: list[VifplugError] = []
-        scope = jobs.scope_of(built.items, {vif_id})
-        observed, unreachable = self._observe_what_can_be(scope)
-        plan = departure.plan_unplug(built, {vif_id}, observed, self._shared_with_others([vif_id], built.items))
-        errors += executor.teardown(self.host, plan.actions)
-        warnings = self._settle_or_warn() if any(action.plane == "ports" for action in plan.actions) else []
-        if unreachable is not None:
-            errors.append(unreachable)
-        if not errors:
-            self.store.forget([vif_id])
-        return warnings, errors
-
-    def _observe_what_can_be(self, scope: Scope) -> tuple[Observed, VifplugError | None]:
-        try:
-            return self.host.observe(scope), None
-        except OvsUnavailable as error:
-            without = Scope(links=scope.links, members_of=scope.members_of, ovs=False)
-            return self.host.observe(without), error
-
-    def _shared_with_others(self, vif_ids: Sequence[str], built: Iterable[Resource]) -> set[str]:
-        if not any(isinstance(item, Bridge) and item.shared for item in built):
-            return set()
-        contents = self.store.contents()
-        held = [record.resources for record in contents.records.values() if record.id not in vif_ids]
-        held += [intent.resources for intent in contents.intents.values() if intent.vif_id not in vif_ids]
-        return {item.owner for resources in held for item in resources if isinstance(item, Bridge) and item.shared}
-
-    def _settle_or_warn(self) -> list[str]:
-        try:
-            self.host.settle()
-        except TimedOut as error:
-            return [f"the rows and links are gone, but {error}"]
-        return []
-
-
-def _raise(errors: Iterable[VifplugError]) -> None:
-    collected = list(errors)
-    if len(collected) == 1:
-        raise collected[0]
-    if collected:
-        worst = next((error for error in collected if not isinstance(error, Conflict)), None)
-        raise TeardownError.of(collected) if worst else Conflict("; ".join(map(str, collected)))
+            return record, removal.remove(self.host, self.store, vif_id, built, away)

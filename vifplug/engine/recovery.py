@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import logging
 
+from vifplug.engine import removal
 from vifplug.engine.plugger import Plugger
-from vifplug.errors import Busy, VifplugError
+from vifplug.errors import Busy, OvsUnavailable, TimedOut, VifplugError
+from vifplug.resources import OvsPort
 from vifplug.store import Intent
 
 LOG = logging.getLogger(__name__)
@@ -24,15 +26,20 @@ def settle(plugger: Plugger) -> list[str]:
     """
     warnings: list[str] = []
     patience = _OUTLIVING_SECONDS
+    away: VifplugError | None = None
     for intent in plugger.store.intents():
         try:
+            if away is not None and any(isinstance(item, OvsPort) for item in intent.resources):
+                raise away
             patience = _settle_one(plugger, intent, patience)
         except Busy:
             continue
         except VifplugError as error:
             LOG.debug("could not settle %s", intent.vif_id, exc_info=True)
             warnings.append(f"an interrupted {intent.verb} of VIF {intent.vif_id} could not be settled yet: {error}")
-    return warnings
+            # One time-out is enough for all that need the same.
+            away = error if isinstance(error, OvsUnavailable | TimedOut) else away
+    return [*warnings, *removal.settle_or_warn(plugger.host)]
 
 
 def _settle_one(plugger: Plugger, seen: Intent, patience: float) -> float:

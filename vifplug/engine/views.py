@@ -125,10 +125,12 @@ def recorded(record: Record, observed: Observed | None, intent: Intent | None) -
 
 
 def unplugged(vif_id: str, record: Record | None, warnings: Sequence[str]) -> VifReport:
-    """What ``unplug`` answers for a VIF that is gone."""
+    """What ``unplug`` answers for a VIF that is gone; the warnings are about OVS, and for those that had a port."""
     if record is None:
-        return VifReport(id=vif_id, state=UNPLUGGED, warnings=warnings)
-    return replace(_requested(record.vif), state=UNPLUGGED, updated_at=stores.now(), warnings=warnings)
+        return VifReport(id=vif_id, state=UNPLUGGED)
+    had_port = any(isinstance(item, OvsPort) for item in record.resources)
+    concern = warnings if had_port else ()
+    return replace(_requested(record.vif), state=UNPLUGGED, updated_at=stores.now(), warnings=concern)
 
 
 def path(record: Record, observed: Observed) -> PathReport:

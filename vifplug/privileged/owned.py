@@ -31,9 +31,10 @@ def is_ours(link: Mapping[str, Any], claim: Mapping[str, Any]) -> bool:
 
     :param claim: ``owner`` and ``role``; for a tap also ``birth_address``.
     """
-    owner, role = arguments.owner(claim["owner"]), arguments.role(claim["role"])
+    owner = arguments.owner(claim["owner"])
     if naming.owner_of(link["alias"]):
         return bool(link["alias"] == naming.alias(owner))
+    role = arguments.role(claim["role"])
     if link["kind"] != naming.KIND_OF_ROLE[role]:
         return False
     if role != naming.ROLE_TAP:

@@ -1,0 +1,74 @@
+"""Takes away what was built for a VIF: as far as it goes, and forgets it once all is gone."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+from vifplug.engine import departure, executor, jobs
+from vifplug.engine.host import Host, Scope
+from vifplug.errors import Conflict, OvsUnavailable, TeardownError, TimedOut, VifplugError
+from vifplug.resources import Bridge, Inventory, Observed, Resource
+from vifplug.store import Store
+
+
+def remove(
+    host: Host, store: Store, vif_id: str, built: Inventory, away: VifplugError | None = None
+) -> list[VifplugError]:
+    """Take away what was built for a VIF whose lock the caller holds. vswitchd is not waited for.
+
+    :param away: OVSDB has just been found so, and need not be asked again.
+    :returns: errors; with any, the VIF's intent stays for the next command.
+    """
+    scope = jobs.scope_of(built.items, {vif_id})
+    observed, away = _observe_what_can_be(host, scope, away)
+    plan = departure.plan_unplug(built, {vif_id}, observed, shared_with_others(store, [vif_id], built.items))
+    errors = executor.teardown(host, plan.actions)
+    if away is not None:
+        errors.append(away)
+    if not errors:
+        store.forget([vif_id])
+    return errors
+
+
+def _observe_what_can_be(host: Host, scope: Scope, away: VifplugError | None) -> tuple[Observed, VifplugError | None]:
+    if away is None or not scope.ovs:
+        try:
+            return host.observe(scope), None
+        except OvsUnavailable as error:
+            away = error
+    return host.observe(Scope(links=scope.links, members_of=scope.members_of, ovs=False)), away
+
+
+def shared_with_others(store: Store, vif_ids: Sequence[str], built: Iterable[Resource]) -> set[str]:
+    """Owners of what these VIFs share, as far as VIFs other than these need it."""
+    if not any(isinstance(item, Bridge) and item.shared for item in built):
+        return set()
+    contents = store.contents()
+    held = [record.resources for record in contents.records.values() if record.id not in vif_ids]
+    held += [intent.resources for intent in contents.intents.values() if intent.vif_id not in vif_ids]
+    return {item.owner for resources in held for item in resources if isinstance(item, Bridge) and item.shared}
+
+
+def settle_or_warn(host: Host) -> list[str]:
+    """Wait until vswitchd has let go of what was taken away.
+
+    :returns: a warning when it has not in time; it will when it runs again.
+    """
+    try:
+        host.settle()
+    except TimedOut as error:
+        return [f"the rows and links are gone, but {error}"]
+    return []
+
+
+def raise_all(errors: Iterable[VifplugError]) -> None:
+    """Raise what went wrong with several VIFs as one error; the same of several is said once.
+
+    :raises TeardownError, VifplugError: unless there are none.
+    """
+    different = list({(type(error), str(error)): error for error in errors}.values())
+    if len(different) == 1:
+        raise different[0]
+    if different:
+        worst = any(not isinstance(error, Conflict) for error in different)
+        raise TeardownError.of(different) if worst else Conflict("; ".join(map(str, different)))
