@@ -48,6 +48,18 @@ def test_error_at_every_action_is_undone(world: World, case: str) -> None:
     assert faults.vexed_ports(world) == []
 
 
+def test_sixty_at_once_are_undone_and_plugged(world: World) -> None:
+    before, vifs = world.snapshot(), [vif("ovs-hybrid", number + 1) for number in range(60)]
+    with cut(plan_length(world, vifs), raising(errors.LinkError(INJECTED))):
+        fail_to_plug(world, vifs, errors.LinkError)
+    assert_as_before(world, before)
+    with vifplug.local(str(world.config_file)) as host:
+        host.plug(vifs)
+        assert host.check().clean
+    assert len(world.rows("Port")) == len(vifs) + 1
+    assert faults.vexed_ports(world) == []
+
+
 def test_interrupt_at_every_action_is_undone(world: World) -> None:
     before, vifs = world.snapshot(), CASES["batch"]
     for after in range(plan_length(world, vifs) + 1):

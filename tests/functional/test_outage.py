@@ -148,6 +148,30 @@ def test_plug_without_ovsdb_touches_nothing_and_bridges_need_none(world: World) 
     assert_as_before(world, before)
 
 
+def test_library_outlives_open_vswitch(world: World) -> None:
+    world.write_config(ovs={"timeout": "3"})  # python-ovs lets a second pass before it connects again
+    before, vifs = world.snapshot(), CASES["batch"]
+    with vifplug.local(str(world.config_file)) as host:
+        host.plug(vifs)
+        for number in (signal.SIGTERM, signal.SIGKILL):
+            world.ovsdb.stop(number)
+            world.ovsdb.start()
+            assert host.check().clean
+            world.stop_vswitchd(number)
+            world.start_vswitchd()
+            host.unplug([one.id for one in vifs])
+            assert_as_before(world, before)
+            host.plug(vifs)
+            assert faults.vexed_ports(world) == []
+        world.ovsdb.pause()
+        with pytest.raises(errors.OvsUnavailable):
+            host.check()
+        world.ovsdb.resume()
+        assert host.check().clean
+        host.unplug([one.id for one in vifs])
+    assert_as_before(world, before)
+
+
 def test_missing_bridge_is_an_error_before_anything_is_touched(world: World) -> None:
     before = world.snapshot()
     lost = vif("ovs", 7, network={"bridge": "br-lost"})

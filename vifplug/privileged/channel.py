@@ -18,7 +18,7 @@ from typing import Any
 import tenacity
 from oslo_privsep import comm, daemon
 
-from vifplug.errors import HelperDied, TimedOut
+from vifplug.errors import HelperDied, HostError, TimedOut
 from vifplug.privileged import lifecycle
 from vifplug.privileged.context import net
 
@@ -47,11 +47,25 @@ def _until_its_end(messages: Iterator[Any]) -> Iterator[Any]:
         yield from messages
 
 
+class _Ended(Exception):
+    """The channel's own failure, told apart from an OSError that a verb met with."""
+
+
 class _HearsTheEnd:
     """oslo.privsep's reader dies of a connection reset, which a helper killed with a request unread leaves behind.
 
     Then nobody would tell those who wait, nor whoever asks whether the helper runs. A reset is an end like any other.
     """
+
+    def send_recv(self, msg: Any, timeout: float | None = None) -> Any:
+        """Ask and wait.
+
+        :raises _Ended: when nobody is there to answer.
+        """
+        try:
+            return super().send_recv(msg, timeout)  # type: ignore[misc]
+        except OSError as error:
+            raise _Ended(str(error)) from error
 
     def _reader_main(self, reader: Iterator[Any]) -> None:
         super()._reader_main(_until_its_end(reader))  # type: ignore[misc]
@@ -111,10 +125,12 @@ class Channel:
             return self._channel.remote_call(name, arguments, {}, timeout)
         except comm.PrivsepTimeout as error:
             raise TimedOut(f"the privileged helper did not answer {entry.__name__!r} within {timeout:g} s") from error
-        except OSError as error:
+        except _Ended as error:
             # A write may fail before the thread that reads has seen the end.
             self._dead = True
             raise HelperDied(f"the privileged helper ended during {entry.__name__!r}: {error}") from error
+        except OSError as error:
+            raise HostError(f"the privileged helper failed in {entry.__name__!r}: {error}") from error
 
     def change(self, verb: Any, *arguments: Any, timeout: float) -> Any:
         """Call a verb that changes the host: a Ctrl-C waits for its answer, or the roll-back would race with it.

@@ -32,6 +32,9 @@ _ATTR = struct.Struct("=HH")
 _RECEIVE_BYTES = 1 << 18
 _SEND_BYTES = 1 << 16
 """Well under the kernel's default send buffer (net.core.wmem_default)."""
+_SEND_MESSAGES = 100
+"""Their answers wait in the receive buffer together, each as an skb of up to 1.3 kB; by default it takes 208 kB
+(net.core.rmem_default), and what does not fit is lost."""
 _DUMP_TRIES = 5
 
 CREATE = NLM_F_CREATE | NLM_F_EXCL
@@ -102,8 +105,11 @@ class LinkSocket:
                 encoded.append(bytes(msg.data))
             refused: dict[int, Refused] = {}
             for start, chunk in _chunks(encoded):
-                self._socket.send(b"".join(chunk))
-                refused.update(self._answers(first, start, len(chunk)))
+                try:
+                    self._socket.send(b"".join(chunk))
+                    refused.update(self._answers(first, start, len(chunk)))
+                except OSError as error:
+                    raise Refused(start, error.errno or errno.ETIMEDOUT, f"no answer of the kernel: {error}") from error
         if refused:
             raise refused[min(refused)]
 
@@ -236,7 +242,7 @@ def _reason(flags: int, payload: bytes) -> str:
 def _chunks(encoded: Sequence[bytes]) -> Iterator[tuple[int, list[bytes]]]:
     start, size = 0, 0
     for number, data in enumerate(encoded):
-        if size + len(data) > _SEND_BYTES:
+        if size + len(data) > _SEND_BYTES or number - start == _SEND_MESSAGES:
             yield start, list(encoded[start:number])
             start, size = number, 0
         size += len(data)
