@@ -14,7 +14,7 @@ import os
 import sqlite3
 import threading
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any
 
 from vifplug import resources, statedir
@@ -179,8 +179,7 @@ class Store:
         """
         with self._transaction() as database:
             for vif_id, names in claims.items():
-                for name, holder in names.items():
-                    self._claim(database, name, holder, vif_id)
+                self._claim(database, vif_id, names)
             for intent in intents:
                 self._write_intent(database, intent)
 
@@ -195,25 +194,30 @@ class Store:
         database.execute("INSERT OR REPLACE INTO intents VALUES (?, ?)", (intent.vif_id, json.dumps(body)))
 
     @staticmethod
-    def _claim(database: sqlite3.Connection, name: str, holder: str, vif_id: str) -> None:
-        other = database.execute(
-            "SELECT holder, vif_id FROM claims WHERE name = ? AND holder != ?", (name, holder)
-        ).fetchone()
-        if other:
-            raise Conflict(
-                f"{name!r} is held by VIF {other[1]}, which is plugged on this host; VIF {vif_id} cannot have the "
-                "same name (give one of them explicit names)",
-                name,
-            )
-        database.execute("INSERT OR REPLACE INTO claims VALUES (?, ?, ?)", (name, holder, vif_id))
+    def _claim(database: sqlite3.Connection, vif_id: str, names: Mapping[str, str]) -> None:
+        for name, holder in names.items():
+            query = "SELECT vif_id FROM claims WHERE name = ? AND holder != ?"
+            other = database.execute(query, (name, holder)).fetchone()
+            if other:
+                raise Conflict(
+                    f"{name!r} is held by VIF {other[0]}, which is plugged on this host; VIF {vif_id} cannot have the "
+                    "same name (give one of them explicit names)",
+                    name,
+                )
+            database.execute("INSERT OR REPLACE INTO claims VALUES (?, ?, ?)", (name, holder, vif_id))
 
     def keep(self, records: Sequence[Record]) -> None:
-        """Write records and end their intents, all at once; names no longer used are given back."""
+        """Write records and end their intents, all at once; names no longer used are given back.
+
+        :raises Conflict: when another holder has one of the names; nothing is written.
+        """
         with self._transaction() as database:
             for record in records:
                 self._write_record(database, record)
+                # Names of what was found as it should be were claimed by no intent.
+                self._claim(database, record.id, _names(record))
                 database.execute("DELETE FROM intents WHERE vif_id = ?", (record.id,))
-                self._give_back(database, record.id, {resource.name for resource in record.resources})
+                self._give_back(database, record.id, set(_names(record)))
 
     @staticmethod
     def _write_record(database: sqlite3.Connection, record: Record) -> None:
@@ -250,8 +254,7 @@ class Store:
                     self._write_record(database, record)
                 if intent is not None:
                     self._write_intent(database, intent)
-                for item in (item for part in (record, intent) if part is not None for item in part.resources):
-                    self._claim(database, item.name, item.owner, vif_id)
+                self._claim(database, vif_id, _names(record) | _names(intent))
 
     @staticmethod
     def _give_back(database: sqlite3.Connection, vif_id: str, kept: set[str]) -> None:
@@ -285,11 +288,11 @@ class Store:
             raise StoreError(f"{what} in {self._path!r} is damaged: {error}", self._path) from error
 
 
+def _names(part: Record | Intent | None) -> dict[str, str]:
+    """Each name and its holder: the VIF, or the network that shares it."""
+    return {item.name: item.owner for item in part.resources} if part is not None else {}
+
+
 def _bodies(database: sqlite3.Connection, table: str, vif_id: str = "") -> list[str]:
     where = "WHERE vif_id = ?" if vif_id else "ORDER BY vif_id"
     return [body for (body,) in database.execute(f"SELECT body FROM {table} {where}", (vif_id,) if vif_id else ())]
-
-
-def at(record: Record, state: str, error: str | None = None) -> Record:
-    """A record moved to another state, now."""
-    return replace(record, state=state, error=error, updated_at=now())
