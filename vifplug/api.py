@@ -86,6 +86,7 @@ class LocalHost:
 
         :raises InputError, Conflict, HostError: as ``plug``.
         """
+        self._plugger.host.ensure_running()
         return self._plugger.plan(_distinct(vifs))
 
     def path(self, id: str) -> PathReport:
@@ -93,6 +94,7 @@ class LocalHost:
 
         :raises UnknownVif: when it is not plugged here.
         """
+        self._plugger.host.ensure_running()
         return inspection.path(self._plugger, id)
 
 

@@ -157,6 +157,23 @@ def test_batches_in_opposite_order_do_not_wait_in_a_circle(world: World) -> None
             scene.unplug()
 
 
+def test_threads_with_ovsdb_away_wait_one_time_out_together(world: World) -> None:
+    world.write_config(ovs={"timeout": "1"})
+    vifs = [vif("ovs", number) for number in range(THREADS)]
+
+    def plug(one: Vif) -> Callable[[LocalHost], object]:
+        return lambda host: host.plug([one])
+
+    for away in (world.ovsdb.pause, world.ovsdb.stop):
+        away()
+        with vifplug.local(str(world.config_file)) as host:
+            began = time.monotonic()
+            problems = in_threads(host, *map(plug, vifs))
+            assert time.monotonic() - began < 5
+            assert [type(problem) for problem in problems] == [errors.OvsUnavailable] * THREADS
+        world.ovsdb.resume() if away == world.ovsdb.pause else None
+
+
 def test_helper_that_dies_under_threads_is_started_once(world: World) -> None:
     scene = Scene.of(world, faults.batch())
 

@@ -8,6 +8,7 @@ import resource
 import shutil
 import signal
 import subprocess
+import time
 from collections.abc import Callable, Sequence
 
 import pytest
@@ -119,6 +120,18 @@ def test_ovsdb_frozen_in_the_middle_is_settled_once_it_answers(world: World, sta
     assert error.retryable
     assert {link["ifname"] for link in world.ip("link", "show")} == {"lo", "br-int", "ovs-netdev"}
     # What was asked of it in vain it may well do now.
+    world.ovsdb.resume()
+    assert check_is_clean(world)
+    assert_as_before(world, before)
+
+
+def test_many_ports_with_ovsdb_frozen_are_given_up_together(world: World) -> None:
+    world.write_config(ovs=IMPATIENT)
+    before, vifs = world.snapshot(), [vif("ovs-hybrid", number + 1) for number in range(9)]
+    began = time.monotonic()
+    with before_stage(1, world.ovsdb.pause):
+        assert isinstance(refused(world, vifs), errors.OvsUnavailable)
+    assert time.monotonic() - began < 5
     world.ovsdb.resume()
     assert check_is_clean(world)
     assert_as_before(world, before)

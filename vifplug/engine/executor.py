@@ -8,10 +8,11 @@ from collections.abc import Sequence
 from vifplug.engine.actions import Action, DeleteLinks
 from vifplug.engine.host import Host
 from vifplug.engine.plan import Plan
-from vifplug.errors import HelperDied, PermissionDenied, TimedOut, VifplugError
+from vifplug.errors import HelperDied, OvsUnavailable, PermissionDenied, TimedOut, VifplugError
 
 LOG = logging.getLogger(__name__)
 
+_AWAY = (OvsUnavailable, TimedOut, HelperDied)
 _UNDO_SETTLE_SECONDS = 2.0
 """An undo waits for vswitchd too, but not for one that has just been found stuck."""
 
@@ -89,6 +90,9 @@ def teardown(host: Host, actions: Sequence[Action]) -> list[VifplugError]:
     for stage in Plan(tuple(actions)).stages():
         try:
             host.apply(stage)
+        except _AWAY as error:
+            # Nobody answers: one by one each would only wait as long again.
+            errors.append(error)
         except VifplugError as error:
             parts = _parts(stage)
             errors += [error] if len(parts) <= 1 else _one_by_one(host, parts)

@@ -105,8 +105,12 @@ class _Transaction(impl_idl.OvsVsctlTransaction):  # type: ignore[misc]
         super().__init__(api, api.ovsdb_connection, timeout=timeout, check_error=True, log_errors=False)
         self._writes = writes
         self.next_cfg = 0
+        self.given_up = False
+        """Its caller has gone on: what still waits in the queue must not be done behind that one's back."""
 
     def pre_commit(self, txn: Any) -> None:
+        if self.given_up:
+            raise TimeoutError("nobody waits for this transaction any more")
         if self._writes:
             super().pre_commit(txn)
 
@@ -148,9 +152,14 @@ class Session:
         self._timeout = timeout
         self._api: _Api | None = None
         self._lock = threading.Lock()
+        self._tried_in_vain = 0.0
 
     def _connected(self) -> _Api:
+        asked = time.monotonic()
         with self._lock:
+            if self._api is None and self._tried_in_vain > asked:
+                # While we waited for the lock somebody tried for as long as we may.
+                raise self._unreachable()
             if self._api is None:
                 self._api = self._connect()
             return self._api
@@ -165,11 +174,15 @@ class Session:
         try:
             return retrying(self._connect_once)
         except ConnectionError as error:
-            raise OvsUnavailable(
-                f"could not reach OVSDB at {self._remotes} within {self._timeout:g} s; is openvswitch-switch running, "
-                "and is [ovs] connection right?",
-                self._remotes,
-            ) from error
+            self._tried_in_vain = time.monotonic()
+            raise self._unreachable() from error
+
+    def _unreachable(self) -> OvsUnavailable:
+        return OvsUnavailable(
+            f"could not reach OVSDB at {self._remotes} within {self._timeout:g} s; is openvswitch-switch running, "
+            "and is [ovs] connection right?",
+            self._remotes,
+        )
 
     def _connect_once(self) -> _Api:
         if not any(map(_answers, self._remotes.split(","))):
@@ -225,6 +238,7 @@ class Session:
         except VifplugError:
             raise
         except exceptions.TimeoutException as error:
+            transaction.given_up = True
             self.api.ovsdb_connection.force_reconnect()
             raise self._silent() from error
         except RuntimeError as error:
