@@ -276,3 +276,22 @@ def test_request_waits_for_another_on_the_same_vif_and_not_for_others(world: Wor
     assert faults.join_children([child]) == [0]
     assert set(stored(world)["records"]) == {slow.id, quick.id}
     assert is_clean(world)
+
+
+def test_check_beside_work_under_way_finds_nothing(world: World) -> None:
+    vifs = faults.batch()
+    until = time.monotonic() + 3
+
+    def work(host: LocalHost) -> None:
+        while time.monotonic() < until:
+            for mtu in (1500, 1400, 1500):
+                network = {"network": vifs[0].network.model_copy(update={"mtu": mtu})}
+                host.plug([one.model_copy(update=network) for one in vifs[:2]] + vifs[2:])
+            host.unplug([one.id for one in vifs])
+
+    child = faults.start_child(library(world, work))
+    with vifplug.local(str(world.config_file)) as host:
+        while time.monotonic() < until:
+            report = host.check()
+            assert report.clean, report
+    assert faults.join_children([child]) == [0]

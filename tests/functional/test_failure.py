@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import json
+import resource
+import shutil
+from collections.abc import Callable, Sequence
 from typing import TypeVar
 from unittest import mock
 
@@ -10,7 +13,18 @@ import pytest
 
 import vifplug
 from tests.functional import faults
-from tests.functional.faults import CASES, NETWORK, before_stage, cut, device, plan_length, raising, stored, vif
+from tests.functional.faults import (
+    CASES,
+    NETWORK,
+    before_stage,
+    cut,
+    device,
+    document,
+    plan_length,
+    raising,
+    stored,
+    vif,
+)
 from tests.functional.world import Row, World
 from vifplug import errors
 from vifplug.linux import LinuxHost
@@ -180,4 +194,58 @@ def test_device_gone_before_ovs_opens_it_is_an_error_in_its_own_words(world: Wor
     assert raised.subject == name
     assert raised.step
     assert "could not open network device" in raised.message
+    assert_as_before(world, before)
+
+
+# -- the store's disk -----------------------------------------------------------------------------------------
+
+
+def test_store_that_fills_up_at_any_moment(world: World) -> None:
+    before = world.snapshot()
+
+    def plug() -> None:
+        with vifplug.local(str(world.config_file)) as host:
+            host.plug(CASES["batch"])
+
+    outcomes = []
+    for limit in range(0, 200_000, 4096):
+        shutil.rmtree(world.state_dir, ignore_errors=True)
+        outcomes.append(faults.in_child(limited(limit, plug)))
+        if outcomes[-1] == 0:
+            break
+        assert world.snapshot() == before, f"with files of at most {limit} bytes"
+        with vifplug.local(str(world.config_file)) as host:
+            assert host.check().clean
+        assert_as_before(world, before)
+    assert outcomes[-1] == 0
+    assert set(outcomes[:-1]) == {1}
+    assert len(outcomes) > 5
+
+
+def limited(limit: int, work: Callable[[], None]) -> Callable[[], None]:
+    """The work, with no file growing beyond ``limit`` bytes."""
+
+    def run() -> None:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit))
+        work()
+
+    return run
+
+
+@pytest.mark.parametrize("used_before", [False, True])
+def test_store_that_cannot_be_written(world: World, used_before: bool) -> None:
+    if used_before:
+        with vifplug.local(str(world.config_file)) as host:
+            assert host.check().clean
+    world.state_dir.mkdir(exist_ok=True)
+    before = world.snapshot()
+    mount = f"mount --bind {world.state_dir} {world.state_dir} && mount -o remount,ro,bind {world.state_dir}"
+    argv = " ".join(world.vifplug_argv("-o", "json", "plug", "-"))
+    result = world.run(
+        "unshare", "--mount", "sh", "-c", f"{mount} && exec {argv}", input=document([vif("ovs-hybrid")]), check=False
+    )
+    assert result.returncode == 1, result.stderr
+    said = json.loads(result.stderr)["error"]
+    assert said["type"] == "StoreError"
+    assert "ead-only file system" in said["message"] or "readonly" in said["message"]
     assert_as_before(world, before)

@@ -1,15 +1,13 @@
-"""A plug while Open vSwitch, the store's disk or the user gives up: it ends, says why, and leaves nothing behind."""
+"""A plug while Open vSwitch or the user gives up: it ends, says why, and leaves the host as it was."""
 
 from __future__ import annotations
 
 import contextlib
 import json
-import resource
-import shutil
 import signal
 import subprocess
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 import pytest
 
@@ -247,55 +245,3 @@ def test_signal_in_the_middle_of_a_plug_rolls_it_back(world: World, number: sign
     assert_as_before(world, before)
     world.resume_vswitchd()
     assert check_is_clean(world)
-
-
-# -- the store's disk -----------------------------------------------------------------------------------------
-
-
-def test_store_that_fills_up_at_any_moment(world: World) -> None:
-    before = world.snapshot()
-
-    def plug() -> None:
-        with vifplug.local(str(world.config_file)) as host:
-            host.plug(CASES["batch"])
-
-    outcomes = []
-    for limit in range(0, 200_000, 4096):
-        shutil.rmtree(world.state_dir, ignore_errors=True)
-        outcomes.append(faults.in_child(limited(limit, plug)))
-        if outcomes[-1] == 0:
-            break
-        assert world.snapshot() == before, f"with files of at most {limit} bytes"
-        assert check_is_clean(world)
-        assert_as_before(world, before)
-    assert outcomes[-1] == 0
-    assert set(outcomes[:-1]) == {1}
-    assert len(outcomes) > 5
-
-
-def limited(limit: int, work: Callable[[], None]) -> Callable[[], None]:
-    """The work, with no file growing beyond ``limit`` bytes."""
-
-    def run() -> None:
-        resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit))
-        work()
-
-    return run
-
-
-@pytest.mark.parametrize("used_before", [False, True])
-def test_store_that_cannot_be_written(world: World, used_before: bool) -> None:
-    if used_before:
-        assert check_is_clean(world)
-    world.state_dir.mkdir(exist_ok=True)
-    before = world.snapshot()
-    mount = f"mount --bind {world.state_dir} {world.state_dir} && mount -o remount,ro,bind {world.state_dir}"
-    argv = " ".join(world.vifplug_argv("-o", "json", "plug", "-"))
-    result = world.run(
-        "unshare", "--mount", "sh", "-c", f"{mount} && exec {argv}", input=document([HYBRID]), check=False
-    )
-    assert result.returncode == 1, result.stderr
-    said = json.loads(result.stderr)["error"]
-    assert said["type"] == "StoreError"
-    assert "ead-only file system" in said["message"] or "readonly" in said["message"]
-    assert_as_before(world, before)

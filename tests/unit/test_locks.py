@@ -38,6 +38,16 @@ def test_lock_is_let_go_with_the_block(tmp_path: pathlib.Path) -> None:
         pass
 
 
+def test_those_that_are_free_are_held_without_waiting(tmp_path: pathlib.Path) -> None:
+    locks = LockFile(str(tmp_path / "locks"))
+    with locks.held(["a"], seconds=0), locks.held_if_free(["a", "b"]) as free:
+        assert free == {"b"}
+        with pytest.raises(Busy), locks.held(["b"], seconds=0):
+            pass
+    with locks.held(["a", "b"], seconds=0):
+        pass
+
+
 def test_lock_is_let_go_although_a_process_was_forked_under_it(tmp_path: pathlib.Path) -> None:
     locks = LockFile(str(tmp_path / "locks"))
     read_end, write_end = os.pipe()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
+from dataclasses import replace
 
 from vifplug import naming
 from vifplug.drivers.registry import driver_for
@@ -11,7 +12,7 @@ from vifplug.engine import departure, executor, jobs, ownership, removal, views
 from vifplug.engine.host import Scope
 from vifplug.engine.plugger import Plugger
 from vifplug.errors import OvsUnavailable, VifplugError
-from vifplug.reports import CheckReport, GcReport, Orphan, PathReport, VifReport
+from vifplug.reports import PLUGGING, CheckReport, GcReport, Orphan, PathReport, VifCheck, VifReport
 from vifplug.resources import Bridge, Inventory, Link, Observed, OvsPort, Resource
 from vifplug.store import Contents, Record
 
@@ -59,6 +60,32 @@ def check(plugger: Plugger, vif_ids: Sequence[str] | None = None) -> CheckReport
 
     :raises UnknownVif: for an id that is not recorded.
     """
+    found = _look(plugger, vif_ids)
+    drifted = {vif.id: _owners_of(plugger, vif.id) for vif in found.vifs if vif.drift}
+    suspects = set().union(*drifted.values(), (orphan.vif_id for orphan in found.orphans))
+    if not suspects:
+        return found
+    # What was seen in the middle of somebody's request is no finding: look again while nobody can be at it.
+    with plugger.locks.held_if_free(suspects) as free:
+        again = _look(plugger, vif_ids)
+    seen = {vif.id: vif for vif in again.vifs}
+    vifs: list[VifCheck] = []
+    for vif in found.vifs:
+        if vif.id not in drifted:
+            vifs.append(vif)
+        elif not drifted[vif.id] <= free:
+            vifs.append(replace(vif, state=PLUGGING, drift=()))
+        elif vif.id in seen:
+            vifs.append(seen[vif.id])
+    return CheckReport(vifs=vifs, orphans=[orphan for orphan in again.orphans if orphan.vif_id in free])
+
+
+def _owners_of(plugger: Plugger, vif_id: str) -> set[str]:
+    record = plugger.store.record(vif_id)
+    return {vif_id} | {item.owner for item in (record.resources if record else ())}
+
+
+def _look(plugger: Plugger, vif_ids: Sequence[str] | None) -> CheckReport:
     if vif_ids is not None:
         records = [views.known(plugger.store, vif_id) for vif_id in vif_ids]
         intents = plugger.store.contents().intents
