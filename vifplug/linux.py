@@ -26,6 +26,7 @@ _LINK_CALL_SECONDS = 60.0
 """Netlink answers at once; deleting many bridges waits for RCU grace periods."""
 _MARGIN_SECONDS = 5.0
 """The helper's own deadlines pass first."""
+_CAUGHT_UP = "wait until ovs-vswitchd has caught up"
 _COMMON = (
     "name",
     "ifindex",
@@ -167,7 +168,10 @@ class LinuxHost:
             return
         patience = self._settings.timeout if seconds is None else min(seconds, self._settings.timeout)
         self._pending.next_cfg = None
-        self._call(ovsdb.wait, next_cfg, patience, seconds=patience)
+        try:
+            self._call(ovsdb.wait, next_cfg, patience, seconds=patience)
+        except VifplugError as error:
+            raise error.at_step(_CAUGHT_UP) from error
 
 
 def _named(error: VifplugError, stage: Sequence[Action]) -> VifplugError:
