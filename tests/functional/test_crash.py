@@ -176,10 +176,13 @@ def test_command_line_killed_at_random(world: World, tmp_path: Path, seed: int) 
     scene, chance = Scene.of(world, faults.batch(5)), random.Random(seed)
     file = tmp_path / "vifs.json"
     file.write_text(faults.document(scene.vifs))
+    began = time.monotonic()
+    assert in_child(command_line(world, "plug", str(file))) == 0
+    whole_run = time.monotonic() - began
     seen = set()
     for round_ in range(20):
         verb = chance.choice((["plug", str(file)], ["unplug", "-f", str(file)]))
-        delay = chance.uniform(0, 0.15)
+        delay = chance.uniform(0, 1.3 * whole_run)
         child = faults.start_child(command_line(world, *verb))
         time.sleep(delay)
         os.killpg(child, signal.SIGKILL)
