@@ -5,6 +5,7 @@ from __future__ import annotations
 import builtins
 import contextlib
 import os
+import threading
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -13,6 +14,7 @@ from vifplug.drivers.contract import Options
 from vifplug.engine import inspection, recovery
 from vifplug.engine.plan import Plan
 from vifplug.engine.plugger import Plugger
+from vifplug.engine.requester import Requester
 from vifplug.errors import InputError
 from vifplug.locks import LockFile
 from vifplug.model import Vif
@@ -27,28 +29,34 @@ class LocalHost:
 
     def __init__(self, plugger: Plugger) -> None:
         self._plugger = plugger
-        self.warnings: builtins.list[str] = []
-        """What the last call could not settle of others' interrupted work."""
+        self._said = threading.local()
+
+    @property
+    def warnings(self) -> builtins.list[str]:
+        """What this thread's last call could not settle of others' interrupted work."""
+        return getattr(self._said, "warnings", [])
 
     def _settled(self) -> Plugger:
         self._plugger.host.ensure_running()
-        self.warnings = recovery.settle(self._plugger)
+        self._said.warnings = recovery.settle(self._plugger)
         return self._plugger
 
-    def plug(self, vifs: Sequence[Vif]) -> builtins.list[VifReport]:
+    def plug(self, vifs: Sequence[Vif], *, requester: Requester | None = None) -> builtins.list[VifReport]:
         """Plug VIFs, all or none. A VIF that is right already costs no write.
 
-        :raises InputError, Conflict: nothing was touched.
+        :param requester: who asks; by default this process's user, who may change every VIF.
+        :raises InputError, Conflict, NotPermitted: nothing was touched.
         :raises HostError: it failed, and what it had made was taken back.
         """
-        return self._settled().plug(_distinct(vifs))
+        return self._settled().plug(_distinct(vifs), requester or _this_user())
 
-    def unplug(self, ids: Sequence[str]) -> builtins.list[VifReport]:
+    def unplug(self, ids: Sequence[str], *, requester: Requester | None = None) -> builtins.list[VifReport]:
         """Unplug VIFs; one that is not plugged is done.
 
+        :raises NotPermitted: for one that is not the requester's.
         :raises TeardownError, HostError: something is left; the next call goes on with it.
         """
-        return self._settled().unplug(list(dict.fromkeys(ids)))
+        return self._settled().unplug(builtins.list(dict.fromkeys(ids)), requester)
 
     def get(self, id: str) -> VifReport:
         """One VIF as it is.
@@ -68,14 +76,17 @@ class LocalHost:
         """
         return inspection.check(self._settled(), ids)
 
-    def repair(self, ids: Sequence[str] | None = None) -> builtins.list[VifReport]:
+    def repair(
+        self, ids: Sequence[str] | None = None, *, requester: Requester | None = None
+    ) -> builtins.list[VifReport]:
         """Put right what drifted of these VIFs, or of all.
 
         :raises UnknownVif: for an id that is not plugged here; nothing was touched.
         :raises HostError: after the others were repaired.
         """
         plugger = self._settled()
-        return plugger.repair(builtins.list(plugger.store.contents().records) if ids is None else ids)
+        wanted = builtins.list(plugger.store.contents().records) if ids is None else ids
+        return plugger.repair(wanted, requester)
 
     def gc(self, delete: bool = False) -> GcReport:
         """Find orphans, and with ``delete`` take them away."""
@@ -96,6 +107,10 @@ class LocalHost:
         """
         self._plugger.host.ensure_running()
         return inspection.path(self._plugger, id)
+
+
+def _this_user() -> Requester:
+    return Requester(uid=os.getuid())
 
 
 def _distinct(vifs: Sequence[Vif]) -> builtins.list[Vif]:

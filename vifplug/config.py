@@ -47,7 +47,50 @@ _OVS_OPTIONS: list[cfg.Opt] = [
 ]
 _DAEMON_OPTIONS: list[cfg.Opt] = [
     cfg.StrOpt("socket", default="/run/vifplug/vifplug.sock", help="Where the daemon listens."),
-    cfg.StrOpt("user", default="vifplug", help="Whom state_dir and its files belong to, when that user exists."),
+    cfg.StrOpt(
+        "user",
+        default="vifplug",
+        help="Who the daemon becomes, and whom state_dir and its files belong to, when that user exists.",
+    ),
+    cfg.StrOpt(
+        "socket_group", default="vifplug", help="Members of this group, when it exists, may connect to the socket."
+    ),
+    cfg.FloatOpt(
+        "repair_interval",
+        default=60.0,
+        min=0.1,
+        max=86400.0,
+        help="Seconds between comparisons of everything, when nothing calls for one earlier.",
+    ),
+    cfg.FloatOpt(
+        "orphan_grace",
+        default=60.0,
+        min=0.0,
+        max=86400.0,
+        help="Seconds an orphan is left alone before the daemon deletes it.",
+    ),
+    cfg.IntOpt(
+        "contended_after",
+        default=5,
+        min=1,
+        max=1000,
+        help="Repairs of the same thing, each undone by somebody else, after which a VIF is contended and left to "
+        "repairs that come ever more rarely.",
+    ),
+    *(
+        cfg.ListOpt(f"{level}_{kind}", default=default, help=f"{kind.capitalize()}, by name or number, {what}.")
+        for level, what, users in (
+            ("admin", "that may do everything", ["root"]),
+            (
+                "operator",
+                "that may plug VIFs, and unplug and repair those they plugged; "
+                "where no operator is named, the members of socket_group",
+                [],
+            ),
+            ("reader", "that may look at everything, besides the members of socket_group", []),
+        )
+        for kind, default in (("users", users), ("groups", []))
+    ),
 ]
 _PRIVSEP_OPTIONS: list[cfg.Opt] = [
     cfg.StrOpt("user", help="User the privileged helper runs as; by default the one it was started as."),
@@ -85,6 +128,18 @@ class Settings:
     """Seconds."""
     socket: str = "/run/vifplug/vifplug.sock"
     user: str = "vifplug"
+    socket_group: str = "vifplug"
+    repair_interval: float = 60.0
+    """Seconds."""
+    orphan_grace: float = 60.0
+    """Seconds."""
+    contended_after: int = 5
+    admin_users: tuple[str, ...] = ("root",)
+    admin_groups: tuple[str, ...] = ()
+    operator_users: tuple[str, ...] = ()
+    operator_groups: tuple[str, ...] = ()
+    reader_users: tuple[str, ...] = ()
+    reader_groups: tuple[str, ...] = ()
     privileged: Mapping[str, Any] = field(default_factory=dict)
     """The [vifplug_privileged] options, for privsep."""
 
@@ -116,6 +171,11 @@ def load(config_file: str | None = None) -> Settings:
         raise ConfigError(f"configuration file {path!r} is wrong: {said}", str(path)) from error
 
 
+def _value(group: Any, option: cfg.Opt) -> Any:
+    value = getattr(group, option.dest)
+    return tuple(value) if isinstance(option, cfg.ListOpt) else value
+
+
 def _settings(conf: cfg.ConfigOpts, path: str | None) -> Settings:
     bridge = conf.ovs.integration_bridge
     if not naming.is_link_name(bridge):
@@ -136,7 +196,6 @@ def _settings(conf: cfg.ConfigOpts, path: str | None) -> Settings:
         isolate=conf.ovs.isolate,
         qos_type=conf.ovs.qos_type,
         timeout=conf.ovs.timeout,
-        socket=conf.daemon.socket,
-        user=conf.daemon.user,
+        **{option.dest: _value(conf.daemon, option) for option in _DAEMON_OPTIONS},
         privileged={option.dest: getattr(group, option.dest) for option in _PRIVSEP_OPTIONS},
     )

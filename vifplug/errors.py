@@ -7,6 +7,7 @@ The tree::
     |   `-- UnknownVif (LookupError)    the caller's: no such VIF is recorded    exit 2
     |-- ConfigError (ValueError)        the operator's: amend the configuration  exit 2
     |-- Conflict                        a name or VIF is held by something else  exit 4
+    |-- NotPermitted                    the daemon does not let this peer do that      exit 1
     |-- Busy                            somebody works on this VIF: try again    exit 1
     |-- StoreError                      state_dir cannot be read or written      exit 1
     |-- DaemonUnreachable               the named socket does not answer         exit 1
@@ -75,6 +76,10 @@ class Conflict(VifplugError):
     """Another VIF or a stranger holds what is asked for. It is named, and was left alone."""
 
     exit_code = 4
+
+
+class NotPermitted(VifplugError):
+    """The daemon's peer may not do this; the operator decides about levels. Nothing was touched."""
 
 
 class Busy(VifplugError):

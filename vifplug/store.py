@@ -8,19 +8,18 @@ settled or known to be in between. Names are claimed with the intent: two VIFs n
 from __future__ import annotations
 
 import contextlib
-import datetime
-import json
+import logging
 import os
 import sqlite3
 import threading
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
 
-from vifplug import resources, statedir
+from vifplug import records, statedir
 from vifplug.errors import Conflict, StoreError
-from vifplug.model import Vif
-from vifplug.resources import Resource
+from vifplug.records import PLUG, Intent, Record
+
+LOG = logging.getLogger(__name__)
 
 _FILE = "vifplug.db"
 _BUSY_SECONDS = 30.0
@@ -32,37 +31,6 @@ CREATE TABLE IF NOT EXISTS claims (name TEXT, holder TEXT NOT NULL, vif_id TEXT 
                                    PRIMARY KEY (name, vif_id)) WITHOUT ROWID;
 """
 
-PLUG, UNPLUG = "plug", "unplug"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Record:
-    """What was built for a VIF."""
-
-    vif: Vif
-    """The request, with everything filled in that it did not say."""
-    resources: tuple[Resource, ...]
-    """What was built: links with their ifindex, ports with their row's UUID."""
-    state: str
-    updated_at: str = ""
-    error: str | None = None
-
-    @property
-    def id(self) -> str:
-        """The VIF's id."""
-        return self.vif.id
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Intent:
-    """What is about to be done to a VIF, and by which session."""
-
-    vif_id: str
-    verb: str
-    session: int
-    resources: tuple[Resource, ...]
-    """What the host may hold for this VIF from now on."""
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Contents:
@@ -70,15 +38,14 @@ class Contents:
 
     records: Mapping[str, Record] = field(default_factory=dict)
     intents: Mapping[str, Intent] = field(default_factory=dict)
+    damaged: Mapping[str, str] = field(default_factory=dict)
+    """Why a record cannot be read, by VIF id. The VIF is plugged all the same: nothing of it is an orphan."""
+    damaged_holders: frozenset[str] = frozenset()
+    """The owners of what damaged records hold: the VIFs, and the networks whose bridges they share."""
 
 
 Moment = Mapping[str, tuple[Record | None, Intent | None]]
 """What the store held for some VIFs."""
-
-
-def now() -> str:
-    """This moment, ISO 8601 in UTC, to the millisecond."""
-    return datetime.datetime.now(datetime.UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
 class Store:
@@ -93,6 +60,8 @@ class Store:
         self.state_dir = state_dir
         self._path = os.path.join(state_dir, _FILE)
         self._lock = threading.RLock()
+        self._parsed: dict[str, tuple[str, Record]] = {}
+        """Records as last read, by VIF id, and the text they were read from: parsing costs more than reading."""
         statedir.prepare(state_dir, user)
         try:
             # The files a connection makes take the directory's mode for granted; the umask may say otherwise.
@@ -147,29 +116,58 @@ class Store:
         :raises StoreError: when it cannot be read.
         """
         with self._transaction("DEFERRED") as database:
-            records, intents = _bodies(database, "records"), _bodies(database, "intents")
-        read, begun = map(self._record, records), map(self._intent, intents)
+            bodies, begun = _rows(database, "records"), _rows(database, "intents")
+            claims = database.execute("SELECT vif_id, holder FROM claims").fetchall()
+        known: dict[str, Record] = {}
+        damaged: dict[str, str] = {}
+        for vif_id, body in bodies:
+            try:
+                known[vif_id] = self._record(vif_id, body)
+            except StoreError as error:
+                damaged[vif_id] = str(error)
+        for gone in self._parsed.keys() - known.keys():
+            self._parsed.pop(gone, None)
         return Contents(
-            records={record.id: record for record in read}, intents={intent.vif_id: intent for intent in begun}
+            records=known,
+            intents={vif_id: self._intent(vif_id, body) for vif_id, body in begun},
+            damaged=damaged,
+            damaged_holders=frozenset(damaged) | {holder for vif_id, holder in claims if vif_id in damaged},
         )
 
     def record(self, vif_id: str) -> Record | None:
-        """One VIF's record."""
+        """One VIF's record.
+
+        :raises StoreError: when it is damaged.
+        """
         with self._transaction("DEFERRED") as database:
-            found = _bodies(database, "records", vif_id)
-        return self._record(found[0]) if found else None
+            found = _rows(database, "records", vif_id)
+        return self._record(*found[0]) if found else None
+
+    def sound_record(self, vif_id: str) -> Record | None:
+        """One VIF's record; none where it is damaged, for those who write it anew or take the VIF away."""
+        with contextlib.suppress(records.Damaged):
+            return self.record(vif_id)
+        return None
+
+    def is_damaged(self, vif_id: str) -> bool:
+        """Whether there is a record that cannot be read."""
+        try:
+            self.record(vif_id)
+        except records.Damaged:
+            return True
+        return False
 
     def intent(self, vif_id: str) -> Intent | None:
         """What one VIF is in the middle of."""
         with self._transaction("DEFERRED") as database:
-            found = _bodies(database, "intents", vif_id)
-        return self._intent(found[0]) if found else None
+            found = _rows(database, "intents", vif_id)
+        return self._intent(*found[0]) if found else None
 
     def intents(self) -> list[Intent]:
         """What is under way, or was left in between."""
         with self._transaction("DEFERRED") as database:
-            found = _bodies(database, "intents")
-        return [self._intent(body) for body in found]
+            found = _rows(database, "intents")
+        return [self._intent(vif_id, body) for vif_id, body in found]
 
     def intend(self, intents: Sequence[Intent], claims: Mapping[str, Mapping[str, str]]) -> None:
         """Write what is about to be done, and claim its names.
@@ -185,13 +183,8 @@ class Store:
 
     @staticmethod
     def _write_intent(database: sqlite3.Connection, intent: Intent) -> None:
-        body = {
-            "vif_id": intent.vif_id,
-            "verb": intent.verb,
-            "session": intent.session,
-            "resources": [resources.to_dict(resource) for resource in intent.resources],
-        }
-        database.execute("INSERT OR REPLACE INTO intents VALUES (?, ?)", (intent.vif_id, json.dumps(body)))
+        body = records.intent_to_json(intent)
+        database.execute("INSERT OR REPLACE INTO intents VALUES (?, ?)", (intent.vif_id, body))
 
     @staticmethod
     def _claim(database: sqlite3.Connection, vif_id: str, names: Mapping[str, str]) -> None:
@@ -206,13 +199,13 @@ class Store:
                 )
             database.execute("INSERT OR REPLACE INTO claims VALUES (?, ?, ?)", (name, holder, vif_id))
 
-    def keep(self, records: Sequence[Record]) -> None:
+    def keep(self, kept: Sequence[Record]) -> None:
         """Write records and end their intents, all at once; names no longer used are given back.
 
         :raises Conflict: when another holder has one of the names; nothing is written.
         """
         with self._transaction() as database:
-            for record in records:
+            for record in kept:
                 self._write_record(database, record)
                 # Names of what was found as it should be were claimed by no intent.
                 self._claim(database, record.id, _names(record))
@@ -221,14 +214,8 @@ class Store:
 
     @staticmethod
     def _write_record(database: sqlite3.Connection, record: Record) -> None:
-        body = {
-            "vif": record.vif.model_dump(mode="json", exclude_none=True),
-            "resources": [resources.to_dict(resource) for resource in record.resources],
-            "state": record.state,
-            "updated_at": record.updated_at,
-            "error": record.error,
-        }
-        database.execute("INSERT OR REPLACE INTO records VALUES (?, ?)", (record.id, json.dumps(body)))
+        body = records.to_json(record)
+        database.execute("INSERT OR REPLACE INTO records VALUES (?, ?)", (record.id, body))
 
     def forget(self, vif_ids: Sequence[str]) -> None:
         """Delete VIFs' records, intents and claims."""
@@ -243,7 +230,7 @@ class Store:
 
     def moment(self, vif_ids: Sequence[str]) -> Moment:
         """What is held for these VIFs now, for ``revert``."""
-        return {vif_id: (self.record(vif_id), self.intent(vif_id)) for vif_id in vif_ids}
+        return {vif_id: (self.sound_record(vif_id), self.intent(vif_id)) for vif_id in vif_ids}
 
     def revert(self, before: Moment) -> None:
         """Hold again what was held before, whatever was written since."""
@@ -263,29 +250,20 @@ class Store:
             "DELETE FROM claims WHERE vif_id = ? AND name = ?", [(vif_id, name) for name in claimed - kept]
         )
 
-    def _record(self, body: str) -> Record:
-        with self._sound("a record"):
-            data: dict[str, Any] = json.loads(body)
-            return Record(
-                vif=Vif.model_validate(data["vif"]),
-                resources=tuple(resources.from_dict(item) for item in data["resources"]),
-                state=data["state"],
-                updated_at=data["updated_at"],
-                error=data["error"],
-            )
+    def _record(self, vif_id: str, body: str) -> Record:
+        parsed = self._parsed.get(vif_id)
+        if parsed is None or parsed[0] != body:
+            parsed = self._parsed[vif_id] = (body, records.from_json(vif_id, body))
+        return parsed[1]
 
-    def _intent(self, body: str) -> Intent:
-        with self._sound("an intent"):
-            data: dict[str, Any] = json.loads(body)
-            built = tuple(resources.from_dict(item) for item in data["resources"])
-            return Intent(vif_id=data["vif_id"], verb=data["verb"], session=data["session"], resources=built)
-
-    @contextlib.contextmanager
-    def _sound(self, what: str) -> Iterator[None]:
+    @staticmethod
+    def _intent(vif_id: str, body: str) -> Intent:
         try:
-            yield
-        except (ValueError, KeyError, TypeError) as error:
-            raise StoreError(f"{what} in {self._path!r} is damaged: {error}", self._path) from error
+            return records.intent_from_json(vif_id, body)
+        except records.Damaged as error:
+            # As if it had only just begun: the record, if there is one, says how the VIF is to be.
+            LOG.error("%s; it is settled as a plug that had changed nothing", error)
+            return Intent(vif_id=vif_id, verb=PLUG, session=0, resources=())
 
 
 def _names(part: Record | Intent | None) -> dict[str, str]:
@@ -293,6 +271,6 @@ def _names(part: Record | Intent | None) -> dict[str, str]:
     return {item.name: item.owner for item in part.resources} if part is not None else {}
 
 
-def _bodies(database: sqlite3.Connection, table: str, vif_id: str = "") -> list[str]:
+def _rows(database: sqlite3.Connection, table: str, vif_id: str = "") -> list[tuple[str, str]]:
     where = "WHERE vif_id = ?" if vif_id else "ORDER BY vif_id"
-    return [body for (body,) in database.execute(f"SELECT body FROM {table} {where}", (vif_id,) if vif_id else ())]
+    return list(database.execute(f"SELECT vif_id, body FROM {table} {where}", (vif_id,) if vif_id else ()))

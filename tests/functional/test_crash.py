@@ -177,7 +177,7 @@ def test_command_line_killed_at_random(world: World, tmp_path: Path, seed: int) 
     file = tmp_path / "vifs.json"
     file.write_text(faults.document(scene.vifs))
     began = time.monotonic()
-    assert in_child(command_line(world, "plug", str(file))) == 0
+    assert faults.in_child(command_line(world, "plug", str(file))) == 0
     whole_run = time.monotonic() - began
     seen = set()
     for round_ in range(20):

@@ -29,11 +29,17 @@ ALLOWED: dict[str, set[str]] = {
     "locks": {"errors"},
     "config": {"errors", "naming", "model"},
     "statedir": {"errors"},
-    "store": {"errors", "model", "resources", "statedir"},
+    "records": {"errors", "model", "resources"},
+    "store": {"errors", "records", "statedir"},
     "formats": {"errors", "naming", "model", "formats"},
     "drivers": {"errors", "naming", "model", "resources", "drivers"},
     "privileged": {"errors", "naming", "privileged"},
-    "engine": {"errors", "naming", "model", "resources", "reports", "drivers", "engine", "store", "locks"},
+    "engine": {"errors", "naming", "model", "resources", "reports", "drivers", "engine", "records", "store", "locks"},
+    "client": {"errors", "model", "reports", "config"},
+    "daemon": {
+        *("errors", "naming", "model", "resources", "reports", "config", "statedir", "locks", "records", "store"),
+        *("formats", "drivers", "engine", "api", "linux", "daemon"),
+    },
 }
 PURE = {"actions", "conflicts", "departure", "drift", "ownership", "planner", "resolution", "host"}
 LINES_MAX, FUNCTION_LINES_MAX, PARAMETERS_MAX = 300, 40, 6

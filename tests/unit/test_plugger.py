@@ -9,11 +9,12 @@ import pytest
 
 from tests.fakes import FakeHost
 from tests.unit import builders
+from vifplug import records
 from vifplug import store as stores
 from vifplug.engine import inspection, recovery
 from vifplug.engine.plugger import Plugger
 from vifplug.errors import Conflict, LinkError, StoreError, TimedOut, UnknownVif, VerifyError
-from vifplug.store import Intent
+from vifplug.records import Intent
 
 ALL = [builders.vif("ovs-hybrid"), builders.vif("ovs"), builders.vif("bridge")]
 STEPS = 13
@@ -130,7 +131,7 @@ def test_unplug_goes_on_past_errors_and_the_next_command_ends_it(plugger: Plugge
     with pytest.raises(LinkError):
         plugger.unplug([builders.HYBRID])
     assert not host.links, "links go although the port stayed"
-    assert plugger.store.contents().intents[builders.HYBRID].verb == stores.UNPLUG
+    assert plugger.store.contents().intents[builders.HYBRID].verb == records.UNPLUG
     assert recovery.settle(plugger) == []
     assert _is_empty(host)
     assert plugger.store.contents() == stores.Contents()
@@ -151,7 +152,7 @@ def test_interrupted_plug_of_a_new_vif_is_taken_back(plugger: Plugger, host: Fak
     assert record is not None
     plugger.store.forget([builders.HYBRID])
     plugger.store.intend(
-        [Intent(vif_id=builders.HYBRID, verb=stores.PLUG, session=999, resources=record.resources)], {}
+        [Intent(vif_id=builders.HYBRID, verb=records.PLUG, session=999, resources=record.resources)], {}
     )
     assert recovery.settle(plugger) == []
     assert _is_empty(host)
@@ -162,7 +163,7 @@ def test_interrupted_replug_comes_back_as_recorded(plugger: Plugger, host: FakeH
     record = plugger.store.record(builders.HYBRID)
     assert record is not None
     plugger.store.intend(
-        [Intent(vif_id=builders.HYBRID, verb=stores.PLUG, session=999, resources=record.resources)], {}
+        [Intent(vif_id=builders.HYBRID, verb=records.PLUG, session=999, resources=record.resources)], {}
     )
     host.links["qvo71a6b0e4-1a"] = replace(host.links["qvo71a6b0e4-1a"], mtu=9000)
     assert recovery.settle(plugger) == []
@@ -175,7 +176,7 @@ def test_recovery_that_fails_stays_to_be_done(plugger: Plugger, host: FakeHost) 
     record = plugger.store.record(builders.HYBRID)
     assert record is not None
     added = replace(host.links["qbr71a6b0e4-1a"], name="qbr-new", ifindex=None)
-    intent = Intent(vif_id=builders.HYBRID, verb=stores.PLUG, session=999, resources=(*record.resources, added))
+    intent = Intent(vif_id=builders.HYBRID, verb=records.PLUG, session=999, resources=(*record.resources, added))
     plugger.store.intend([intent], {})
     host.links["qbr-new"] = added
     host.fail_at = len(host.applied)
@@ -193,7 +194,7 @@ def test_unplug_takes_what_a_request_left_that_never_got_a_record(plugger: Plugg
     assert record is not None
     plugger.store.forget([builders.HYBRID])
     session = plugger.locks.open_session()
-    intent = Intent(vif_id=builders.HYBRID, verb=stores.PLUG, session=session.number, resources=record.resources)
+    intent = Intent(vif_id=builders.HYBRID, verb=records.PLUG, session=session.number, resources=record.resources)
     plugger.store.intend([intent], {})
     plugger.unplug([builders.HYBRID])
     session.close()
@@ -203,7 +204,7 @@ def test_unplug_takes_what_a_request_left_that_never_got_a_record(plugger: Plugg
 
 def test_intent_of_a_living_session_is_left_alone(plugger: Plugger) -> None:
     session = plugger.locks.open_session()
-    plugger.store.intend([Intent(vif_id=builders.HYBRID, verb=stores.PLUG, session=session.number, resources=())], {})
+    plugger.store.intend([Intent(vif_id=builders.HYBRID, verb=records.PLUG, session=session.number, resources=())], {})
     recovery.settle(plugger)
     assert builders.HYBRID in plugger.store.contents().intents
     session.close()

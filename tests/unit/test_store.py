@@ -8,20 +8,21 @@ import stat
 import pytest
 
 from tests.unit import builders
-from vifplug import store as stores
+from vifplug import records
 from vifplug.errors import Conflict, StoreError
+from vifplug.records import Intent, Record
 from vifplug.resources import Bridge, OvsPort
-from vifplug.store import Intent, Record, Store
+from vifplug.store import Store
 
 QBR = Bridge(name="qbr71a6b0e4-1a", owner=builders.HYBRID, role="qbr", mtu=1450, stp=0, ageing_time=0, ifindex=7)
 PORT = OvsPort(name="qvo71a6b0e4-1a", bridge="br-int", owner=builders.HYBRID, iface_ids={"iface-id": "x"}, trunks=(1,))
 
 
 def _record(state: str = "plugged") -> Record:
-    return Record(vif=builders.vif(), resources=(QBR, PORT), state=state, updated_at=stores.now())
+    return Record(vif=builders.vif(), resources=(QBR, PORT), state=state, updated_at=records.now())
 
 
-def _intent(verb: str = stores.PLUG) -> Intent:
+def _intent(verb: str = records.PLUG) -> Intent:
     return Intent(vif_id=builders.HYBRID, verb=verb, session=5, resources=(QBR, PORT))
 
 
@@ -46,7 +47,7 @@ def test_intent_ends_with_the_record_that_fulfils_it(store: Store) -> None:
 
 def test_claimed_name_is_refused_to_another_vif(store: Store) -> None:
     store.intend([_intent()], {builders.HYBRID: {"qbr71a6b0e4-1a": builders.HYBRID}})
-    other = Intent(vif_id=builders.TAP, verb=stores.PLUG, session=5, resources=())
+    other = Intent(vif_id=builders.TAP, verb=records.PLUG, session=5, resources=())
     with pytest.raises(Conflict, match=f"held by VIF {builders.HYBRID}"):
         store.intend([other], {builders.TAP: {"qbr71a6b0e4-1a": builders.TAP}})
     assert set(store.contents().intents) == {builders.HYBRID}, "nothing of a refused intent is written"
@@ -55,26 +56,26 @@ def test_claimed_name_is_refused_to_another_vif(store: Store) -> None:
 def test_shared_name_is_claimed_by_all_vifs_of_its_holder(store: Store) -> None:
     shared = {"brq14ec4c8b-00": f"net:{builders.NETWORK}"}
     store.intend([_intent()], {builders.HYBRID: shared})
-    store.intend([Intent(vif_id=builders.TAP, verb=stores.PLUG, session=5, resources=())], {builders.TAP: shared})
+    store.intend([Intent(vif_id=builders.TAP, verb=records.PLUG, session=5, resources=())], {builders.TAP: shared})
 
 
 def test_reverted_intent_gives_its_names_back(store: Store) -> None:
     store.intend([_intent()], {builders.HYBRID: {"qbr71a6b0e4-1a": builders.HYBRID}})
     store.revert({builders.HYBRID: (None, None)})
-    other = Intent(vif_id=builders.TAP, verb=stores.PLUG, session=5, resources=())
+    other = Intent(vif_id=builders.TAP, verb=records.PLUG, session=5, resources=())
     store.intend([other], {builders.TAP: {"qbr71a6b0e4-1a": builders.TAP}})
 
 
 def test_revert_holds_again_what_was_held_with_its_names(store: Store) -> None:
     store.intend([_intent()], {builders.HYBRID: {QBR.name: builders.HYBRID, PORT.name: builders.HYBRID}})
     store.keep([_record()])
-    store.intend([_intent(stores.UNPLUG)], {})
+    store.intend([_intent(records.UNPLUG)], {})
     before = store.moment([builders.HYBRID])
     store.forget([builders.HYBRID])
     store.revert(before)
     assert store.moment([builders.HYBRID]) == before
-    assert store.intents() == [_intent(stores.UNPLUG)]
-    other = Intent(vif_id=builders.TAP, verb=stores.PLUG, session=5, resources=())
+    assert store.intents() == [_intent(records.UNPLUG)]
+    other = Intent(vif_id=builders.TAP, verb=records.PLUG, session=5, resources=())
     with pytest.raises(Conflict):
         store.intend([other], {builders.TAP: {QBR.name: builders.TAP}})
 

@@ -12,9 +12,10 @@ from vifplug.engine import departure, executor, jobs, ownership, removal, views
 from vifplug.engine.host import Scope
 from vifplug.engine.plugger import Plugger
 from vifplug.errors import OvsUnavailable, VifplugError
+from vifplug.records import Record
 from vifplug.reports import PLUGGING, CheckReport, GcReport, Orphan, PathReport, VifCheck, VifReport
 from vifplug.resources import Bridge, Inventory, Link, Observed, OvsPort, Resource
-from vifplug.store import Contents, Record
+from vifplug.store import Contents
 
 LOG = logging.getLogger(__name__)
 

@@ -9,11 +9,12 @@ from vifplug.drivers.contract import Driver, Options
 from vifplug.drivers.registry import driver_for
 from vifplug.engine.host import Scope
 from vifplug.engine.planner import Request
+from vifplug.engine.requester import Requester
 from vifplug.errors import Conflict
 from vifplug.model import Vif
+from vifplug.records import Record, now
 from vifplug.reports import PLUGGED
 from vifplug.resources import Bridge, Inventory, Link, Observed, OvsPort, Resource
-from vifplug.store import Record, now
 
 _KEPT = ("instance", "create_tap", "tap_owner", "multiqueue", "isolate")
 """What a request may leave unsaid; a recorded VIF keeps its own."""
@@ -29,6 +30,8 @@ class Job:
     """As the driver describes it; not yet resolved."""
     record: Record | None
     asked_datapath: str | None = None
+    created_by: int | None = None
+    """The uid of whoever plugged it first."""
 
     @property
     def recorded(self) -> Inventory:
@@ -46,12 +49,15 @@ class Job:
         return Request(vif_id=self.vif.id, desired=resolved, recorded=self.recorded)
 
 
-def job(vif: Vif, record: Record | None, options: Options) -> Job:
+def job(vif: Vif, record: Record | None, options: Options, requester: Requester | None = None) -> Job:
     """A request with what it does not say filled in from the record, else from the configuration.
 
     :raises InputError: when there is no driver, or it lacks something.
     :raises Conflict: when the VIF is plugged as another vif_type.
+    :raises NotPermitted: when it is not the requester's.
     """
+    if requester is not None:
+        requester.authorise(vif.id, record)
     driver = driver_for(vif.vif_type, vif.id)
     if record is not None and record.vif.vif_type != vif.vif_type:
         raise Conflict(
@@ -66,6 +72,7 @@ def job(vif: Vif, record: Record | None, options: Options) -> Job:
         desired=tuple(driver.resources(complete, options)),
         record=record,
         asked_datapath=vif.network.datapath_type,
+        created_by=record.created_by if record is not None else requester.uid if requester is not None else None,
     )
 
 
@@ -151,7 +158,7 @@ def _record(job: Job, resources: tuple[Resource, ...]) -> Record:
     known = job.record
     if known is not None and known.vif == job.vif and known.resources == resources and known.state == PLUGGED:
         return known
-    return Record(vif=job.vif, resources=resources, state=PLUGGED, updated_at=now())
+    return Record(vif=job.vif, resources=resources, state=PLUGGED, updated_at=now(), created_by=job.created_by)
 
 
 def united(*parts: Iterable[Resource]) -> Inventory:

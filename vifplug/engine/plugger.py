@@ -10,18 +10,20 @@ import contextlib
 import logging
 from collections.abc import Callable, Iterator, Mapping, Sequence
 
-from vifplug import store as stores
+from vifplug import records
 from vifplug.drivers.contract import Options
 from vifplug.engine import executor, jobs, planner, removal, resolution, verification, views
 from vifplug.engine.host import Host, Scope
 from vifplug.engine.jobs import Job
 from vifplug.engine.plan import Plan
+from vifplug.engine.requester import Requester
 from vifplug.errors import OvsUnavailable, VifplugError
 from vifplug.locks import LockFile
 from vifplug.model import Vif
+from vifplug.records import Intent, Record
 from vifplug.reports import VifReport
 from vifplug.resources import Inventory, Observed, Resource
-from vifplug.store import Intent, Moment, Record, Store
+from vifplug.store import Moment, Store
 
 LOG = logging.getLogger(__name__)
 
@@ -50,20 +52,17 @@ class Plugger:
         observed = self.host.observe(self._scope(work))
         return self._plan(work, self._requests(work, observed), observed)
 
-    def plug(self, vifs: Sequence[Vif]) -> list[VifReport]:
+    def plug(self, vifs: Sequence[Vif], requester: Requester | None = None) -> list[VifReport]:
         """Make every VIF plugged, or leave the host as it was.
 
-        :raises InputError, Conflict: nothing was touched.
+        :raises InputError, Conflict, NotPermitted: nothing was touched.
         :raises HostError: what this call had made was taken back.
         """
         with self._held(lambda: self._identities(vifs)):
+            self._jobs(vifs, requester)  # refuses before anything is settled
             for vif in vifs:
                 self.settle_held(vif.id)
-            return self.plug_held(vifs)
-
-    def plug_held(self, vifs: Sequence[Vif]) -> list[VifReport]:
-        """``plug`` for a caller that holds the VIFs' locks."""
-        return self._plug_jobs(self._jobs(vifs))
+            return self._plug_jobs(self._jobs(vifs, requester))
 
     def _plug_jobs(self, work: Sequence[Job]) -> list[VifReport]:
         scope = self._scope(work)
@@ -82,8 +81,8 @@ class Plugger:
             for job, record in zip(work, records, strict=True)
         ]
 
-    def _jobs(self, vifs: Sequence[Vif]) -> list[Job]:
-        return [jobs.job(vif, self.store.record(vif.id), self.options) for vif in vifs]
+    def _jobs(self, vifs: Sequence[Vif], requester: Requester | None = None) -> list[Job]:
+        return [jobs.job(vif, self.store.record(vif.id), self.options, requester) for vif in vifs]
 
     @staticmethod
     def _scope(work: Sequence[Job]) -> Scope:
@@ -124,7 +123,7 @@ class Plugger:
         intents = [
             Intent(
                 vif_id=job.vif.id,
-                verb=stores.PLUG,
+                verb=records.PLUG,
                 session=self.host.session,
                 # What an interrupted request left there stays known until it is gone.
                 resources=jobs.united(self._left_on_host(job.vif.id).items, resolved[job.vif.id]).items,
@@ -177,7 +176,7 @@ class Plugger:
         if intent is None:
             return
         self._await_helper_of(intent)
-        if intent.verb == stores.PLUG and record is not None:
+        if intent.verb == records.PLUG and record is not None:
             self._converge(record, Inventory(intent.resources))
             return
         removal.raise_all(removal.remove(self.host, self.store, vif_id, self._left_on_host(vif_id)))
@@ -196,13 +195,17 @@ class Plugger:
 
     # -- repair -------------------------------------------------------------------------------------------
 
-    def repair(self, vif_ids: Sequence[str]) -> list[VifReport]:
+    def repair(self, vif_ids: Sequence[str], requester: Requester | None = None) -> list[VifReport]:
         """Make recorded VIFs as recorded again, each by itself.
 
         :raises UnknownVif: for an id that is not recorded; nothing was touched.
+        :raises NotPermitted: for one that is not the requester's; nothing was touched.
         :raises TeardownError, HostError: after all others were repaired.
         """
         records = [views.known(self.store, vif_id) for vif_id in vif_ids]
+        if requester is not None:
+            for record in records:
+                requester.authorise(record.id, record)
         reports: list[VifReport] = []
         errors: list[VifplugError] = []
         for record in records:
@@ -215,8 +218,10 @@ class Plugger:
 
     # -- unplug -------------------------------------------------------------------------------------------
 
-    def unplug(self, vif_ids: Sequence[str]) -> list[VifReport]:
+    def unplug(self, vif_ids: Sequence[str], requester: Requester | None = None) -> list[VifReport]:
         """Take VIFs away; absent is done.
+
+        :raises NotPermitted: for one that is not the requester's.
 
         :raises TeardownError, HostError: when something is left; all that could go is gone, and the next command
             goes on with the rest.
@@ -226,7 +231,7 @@ class Plugger:
         for vif_id in vif_ids:
             away = next((error for error in errors if isinstance(error, OvsUnavailable)), None)
             try:
-                record, failed = self._unplug(vif_id, away)
+                record, failed = self._unplug(vif_id, requester, away)
             except VifplugError as error:
                 errors.append(error)
                 continue
@@ -236,14 +241,18 @@ class Plugger:
         removal.raise_all(errors)
         return [views.unplugged(vif_id, record, warnings) for vif_id, record in gone]
 
-    def _unplug(self, vif_id: str, away: VifplugError | None) -> tuple[Record | None, list[VifplugError]]:
+    def _unplug(
+        self, vif_id: str, requester: Requester | None, away: VifplugError | None
+    ) -> tuple[Record | None, list[VifplugError]]:
         with self._held(lambda: self._owners(vif_id)):
             record, intent = self.store.record(vif_id), self.store.intent(vif_id)
+            if requester is not None:
+                requester.authorise(vif_id, record)
             if record is None and intent is None:
                 return None, []
             self._await_helper_of(intent)
             built = self._left_on_host(vif_id)
             self.store.intend(
-                [Intent(vif_id=vif_id, verb=stores.UNPLUG, session=self.host.session, resources=built.items)], {}
+                [Intent(vif_id=vif_id, verb=records.UNPLUG, session=self.host.session, resources=built.items)], {}
             )
             return record, removal.remove(self.host, self.store, vif_id, built, away)

@@ -7,8 +7,8 @@ import logging
 from vifplug.engine import removal
 from vifplug.engine.plugger import Plugger
 from vifplug.errors import Busy, OvsUnavailable, TimedOut, VifplugError
+from vifplug.records import Intent
 from vifplug.resources import OvsPort
-from vifplug.store import Intent
 
 LOG = logging.getLogger(__name__)
 

@@ -6,12 +6,13 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
-from vifplug import store as stores
+from vifplug import records
 from vifplug.drivers.contract import Driver
 from vifplug.drivers.registry import driver_for
 from vifplug.engine import drift, resolution
 from vifplug.errors import BridgeMissing, UnknownVif
 from vifplug.model import Vif
+from vifplug.records import Intent, Record
 from vifplug.reports import (
     DRIFTED,
     PLUGGED,
@@ -25,9 +26,9 @@ from vifplug.reports import (
     VifReport,
 )
 from vifplug.resources import Bridge, Inventory, Link, Observed, OvsPort, Resource, Tap
-from vifplug.store import Intent, Record, Store
+from vifplug.store import Store
 
-_IN_BETWEEN = {stores.PLUG: PLUGGING, stores.UNPLUG: UNPLUGGING}
+_IN_BETWEEN = {records.PLUG: PLUGGING, records.UNPLUG: UNPLUGGING}
 
 
 def known(store: Store, vif_id: str) -> Record:
@@ -130,7 +131,7 @@ def unplugged(vif_id: str, record: Record | None, warnings: Sequence[str]) -> Vi
         return VifReport(id=vif_id, state=UNPLUGGED)
     had_port = any(isinstance(item, OvsPort) for item in record.resources)
     concern = warnings if had_port else ()
-    return replace(_requested(record.vif), state=UNPLUGGED, updated_at=stores.now(), warnings=concern)
+    return replace(_requested(record.vif), state=UNPLUGGED, updated_at=records.now(), warnings=concern)
 
 
 def path(record: Record, observed: Observed) -> PathReport:

@@ -1,0 +1,32 @@
+"""Who asks, and whose VIFs they may change. Pure."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from vifplug.errors import NotPermitted
+from vifplug.records import Record
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Requester:
+    """Somebody who asks for a change."""
+
+    uid: int
+    """Kept with each VIF they plug first."""
+    every_vif: bool = True
+    """Whether VIFs that others plugged may be changed, too."""
+
+    def authorise(self, vif_id: str, record: Record | None) -> None:
+        """Let a change of a VIF pass.
+
+        :raises NotPermitted: when it is somebody else's; nothing was touched.
+        """
+        if self.every_vif or record is None or record.created_by == self.uid:
+            return
+        creator = "an unknown user" if record.created_by is None else f"uid {record.created_by}"
+        raise NotPermitted(
+            f"VIF {vif_id} was plugged by {creator}; uid {self.uid} may change only VIFs it plugged itself "
+            "(the administrator may change every one)",
+            vif_id,
+        )

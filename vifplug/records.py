@@ -1,0 +1,122 @@
+"""What the store holds of a VIF: what was built for it, and what is about to be done to it."""
+
+from __future__ import annotations
+
+import contextlib
+import datetime
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from vifplug import resources
+from vifplug.errors import StoreError
+from vifplug.model import Vif
+from vifplug.resources import Resource
+
+PLUG, UNPLUG = "plug", "unplug"
+
+
+class Damaged(StoreError):
+    """A record or an intent cannot be read; the others can."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Record:
+    """What was built for a VIF."""
+
+    vif: Vif
+    """The request, with everything filled in that it did not say."""
+    resources: tuple[Resource, ...]
+    """What was built: links with their ifindex, ports with their row's UUID."""
+    state: str
+    updated_at: str = ""
+    error: str | None = None
+    created_by: int | None = None
+    """The uid of whoever plugged it first; None where that was not kept."""
+
+    @property
+    def id(self) -> str:
+        """The VIF's id."""
+        return self.vif.id
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Intent:
+    """What is about to be done to a VIF, and by which session."""
+
+    vif_id: str
+    verb: str
+    session: int
+    resources: tuple[Resource, ...]
+    """What the host may hold for this VIF from now on."""
+
+
+def now() -> str:
+    """This moment, ISO 8601 in UTC, to the millisecond."""
+    return datetime.datetime.now(datetime.UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+def to_json(record: Record) -> str:
+    """A record as it is stored."""
+    return json.dumps(
+        {
+            "vif": record.vif.model_dump(mode="json", exclude_none=True),
+            "resources": [resources.to_dict(resource) for resource in record.resources],
+            "state": record.state,
+            "updated_at": record.updated_at,
+            "error": record.error,
+            "created_by": record.created_by,
+        }
+    )
+
+
+def from_json(vif_id: str, body: str) -> Record:
+    """A stored record.
+
+    :raises Damaged: when it cannot be read.
+    """
+    with _sound(vif_id, "record"):
+        data: dict[str, Any] = json.loads(body)
+        return Record(
+            vif=Vif.model_validate(data["vif"]),
+            resources=tuple(resources.from_dict(item) for item in data["resources"]),
+            state=data["state"],
+            updated_at=data["updated_at"],
+            error=data["error"],
+            created_by=data.get("created_by"),
+        )
+
+
+def intent_to_json(intent: Intent) -> str:
+    """An intent as it is stored."""
+    return json.dumps(
+        {
+            "vif_id": intent.vif_id,
+            "verb": intent.verb,
+            "session": intent.session,
+            "resources": [resources.to_dict(resource) for resource in intent.resources],
+        }
+    )
+
+
+def intent_from_json(vif_id: str, body: str) -> Intent:
+    """A stored intent.
+
+    :raises Damaged: when it cannot be read.
+    """
+    with _sound(vif_id, "intent"):
+        data: dict[str, Any] = json.loads(body)
+        built = tuple(resources.from_dict(item) for item in data["resources"])
+        return Intent(vif_id=data["vif_id"], verb=data["verb"], session=data["session"], resources=built)
+
+
+@contextlib.contextmanager
+def _sound(vif_id: str, what: str) -> Iterator[None]:
+    try:
+        yield
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        said = " ".join(str(error).split())
+        raise Damaged(
+            f"the {what} of VIF {vif_id} is damaged ({said}); plug it again to write it anew, or unplug it", vif_id
+        ) from error
