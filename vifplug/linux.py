@@ -15,10 +15,10 @@ from vifplug.config import Settings
 from vifplug.engine import actions
 from vifplug.engine.actions import Action
 from vifplug.engine.host import Scope
-from vifplug.errors import VifplugError
+from vifplug.errors import HelperDied, VifplugError
 from vifplug.locks import Session
+from vifplug.privileged import link_watch, netlink, ovsdb, reading
 from vifplug.privileged import links as link_verbs
-from vifplug.privileged import netlink, ovsdb, reading
 from vifplug.privileged.channel import Channel
 from vifplug.resources import Bridge, Link, Observed, OvsBridge, OvsPort, Qos, Tap, Veth
 
@@ -55,17 +55,19 @@ class LinuxHost:
     """This machine's kernel (the network namespace we are in) and its Open vSwitch.
 
     :param session: whose lock the helper is to hold as well.
+    :param restarts: whether a dead helper is started anew; the daemon's parent does that in another way.
     :raises HelperDied: when the helper cannot be started.
     """
 
-    def __init__(self, settings: Settings, session: Session) -> None:
+    def __init__(self, settings: Settings, session: Session, *, restarts: bool = True) -> None:
         self._settings = settings
         self._session = session
-        self._reader = netlink.LinkSocket()
+        self._restarts = restarts
         self._pending = threading.local()
         """Each thread's next_cfg to wait for: one caller must not wait in another's place."""
         self._restarting = threading.Lock()
         self._channel = self._started()
+        self._reader = netlink.LinkSocket()  # after the fork: the helper has no use for it
 
     def _started(self) -> Channel:
         arguments = ["--hold", f"{self._session.path}:{self._session.number}"]
@@ -89,9 +91,14 @@ class LinuxHost:
         self._reader.close()
 
     def ensure_running(self) -> None:
-        """Start a helper anew if the last one died: between calls only, never in the middle of one."""
+        """Start a helper anew if the last one died: between calls only, never in the middle of one.
+
+        :raises HelperDied: when that is not ours to do, or fails.
+        """
         with self._restarting:
             if not self._channel.running:
+                if not self._restarts:
+                    raise HelperDied("the privileged helper has ended; the daemon starts another one: try again")
                 self._channel.close()
                 self._channel = self._started()
 
@@ -119,6 +126,20 @@ class LinuxHost:
             iface_ids={iface_id: tuple(names) for iface_id, names in rows["iface_ids"].items()},
             qos=tuple(Qos(**row) for row in rows["qos"]),
         )
+
+    def follow_ovsdb(self, told: Mapping[str, Any]) -> dict[str, Any]:
+        """What changed in OVSDB since ``told``, the last answer of this method, or {} at first; waits for up to 5 s.
+
+        :raises HelperDied: when there is no helper to ask.
+        """
+        seconds = ovsdb.FOLLOW_SECONDS_MAX
+        since = (told.get("generation", 0), told.get("number", 0), told.get("connected", False))
+        answer: dict[str, Any] = self._call(ovsdb.changes, *since, seconds, seconds=seconds + self._settings.timeout)
+        return answer
+
+    def watch_links(self) -> link_watch.LinkWatch:
+        """A socket that hears of every link that changes from now on."""
+        return link_watch.LinkWatch()
 
     def _rows(self, scope: Scope) -> dict[str, Any]:
         wanted = scope.ovs and (scope.ports or scope.iface_ids or self._has_ovs())

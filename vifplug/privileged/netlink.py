@@ -29,7 +29,7 @@ _RTEXT_FILTER_SKIP_STATS = 8
 _HEADER = struct.Struct("=IHHII")
 _IFINFO = struct.Struct("=BxHiII")
 _ATTR = struct.Struct("=HH")
-_RECEIVE_BYTES = 1 << 18
+RECEIVE_BYTES = 1 << 18
 _SEND_BYTES = 1 << 16
 """Well under the kernel's default send buffer (net.core.wmem_default)."""
 _SEND_MESSAGES = 100
@@ -117,7 +117,7 @@ class LinkSocket:
         refused: dict[int, Refused] = {}
         awaited = set(range(start, start + count))
         while awaited:
-            for kind, flags, sequence, payload in _split(self._socket.recv(_RECEIVE_BYTES)):
+            for kind, flags, sequence, payload in split(self._socket.recv(RECEIVE_BYTES)):
                 index = sequence - first
                 if kind != _NLMSG_ERROR or index not in awaited:
                     continue
@@ -185,12 +185,12 @@ class LinkSocket:
             self._socket.send(header + body)
             while True:
                 try:
-                    received = self._socket.recv(_RECEIVE_BYTES)
+                    received = self._socket.recv(RECEIVE_BYTES)
                 except OSError as error:
                     if error.errno == errno.ENOBUFS:
                         raise _Interrupted from error
                     raise
-                for kind, its_flags, its_sequence, payload in _split(received):
+                for kind, its_flags, its_sequence, payload in split(received):
                     if its_sequence != sequence:
                         continue
                     if kind == _NLMSG_DONE:
@@ -222,7 +222,8 @@ def _attr(kind: int, payload: bytes) -> bytes:
     return _ATTR.pack(_ATTR.size + len(payload), kind) + payload + b"\0" * (-len(payload) % 4)
 
 
-def _split(received: bytes) -> Iterator[tuple[int, int, int, bytes]]:
+def split(received: bytes) -> Iterator[tuple[int, int, int, bytes]]:
+    """The messages of one receive: type, NLM_F_ flags, sequence number and payload."""
     offset = 0
     while offset + _HEADER.size <= len(received):
         length, kind, flags, sequence, _port = _HEADER.unpack_from(received, offset)

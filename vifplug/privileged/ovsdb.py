@@ -13,6 +13,7 @@ from vifplug.privileged.context import net
 from vifplug.privileged.ovsdb_session import Session
 
 WAIT_SECONDS_MAX = 300
+FOLLOW_SECONDS_MAX = 5
 
 _sessions: list[Session] = []
 
@@ -124,3 +125,17 @@ def wait(next_cfg: int, seconds: float) -> None:
     """
     arguments.number("next_cfg", next_cfg, 0, 2**63)
     _sessions[0].wait(next_cfg, min(float(seconds), WAIT_SECONDS_MAX))
+
+
+@net.entrypoint
+def changes(generation: int, number: int, connected: bool, seconds: float) -> dict[str, Any]:
+    """What changed in OVSDB since a number of a generation; waits for at most 5 s for anything to.
+
+    :param connected: what the caller was last told of it.
+    :returns: see ``ovsdb_changes.Changes.since``.
+    """
+    session = _sessions[0]
+    patience = min(float(seconds), FOLLOW_SECONDS_MAX)
+    if not connected:
+        session.attempt(patience)
+    return session.changes.since(generation, number, connected, patience)

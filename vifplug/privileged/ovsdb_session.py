@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import socket
 import threading
 import time
@@ -15,77 +16,41 @@ from ovsdbapp.backend.ovs_idl import command, connection
 from ovsdbapp.schema.open_vswitch import impl_idl
 
 from vifplug.errors import OvsdbError, OvsUnavailable, TimedOut, VifplugError
+from vifplug.privileged import ovsdb_changes, ovsdb_schema
+from vifplug.privileged.ovsdb_changes import Changes
 
-_STRINGS = {"key": "string", "value": "string", "min": 0, "max": "unlimited"}
-_VLAN = {"type": "integer", "minInteger": 0, "maxInteger": 4095}
-_MODES = ["trunk", "access", "native-tagged", "native-untagged", "dot1q-tunnel"]
-
-
-def _references(table: str, low: int, high: int | str) -> dict[str, Any]:
-    return {"key": {"type": "uuid", "refTable": table}, "min": low, "max": high}
-
-
-def _optional(key: Any, high: int = 1) -> dict[str, Any]:
-    return {"key": key, "min": 0, "max": high}
-
-
-# The tables and columns vifplug reads or writes, as in vswitch.ovsschema (ovs-vswitchd.conf.db(5)). Bringing
-# them along saves fetching a 70 kB schema that the pure-Python parser needs 50 ms for.
-_TABLES: dict[str, dict[str, Any]] = {
-    "Open_vSwitch": {
-        "bridges": _references("Bridge", 0, "unlimited"),
-        "next_cfg": "integer",
-        "cur_cfg": "integer",
-    },
-    "Bridge": {"name": "string", "ports": _references("Port", 0, "unlimited"), "datapath_type": "string"},
-    "Port": {
-        "name": "string",
-        "interfaces": _references("Interface", 1, "unlimited"),
-        "tag": _optional(_VLAN),
-        "vlan_mode": _optional({"type": "string", "enum": ["set", _MODES]}),
-        "trunks": _optional(_VLAN, 4096),
-        "other_config": _STRINGS,
-        "external_ids": _STRINGS,
-        "qos": _references("QoS", 0, 1),
-    },
-    "Interface": {
-        "name": "string",
-        "type": "string",
-        "ofport": _optional("integer"),
-        "ofport_request": _optional({"type": "integer", "minInteger": 1, "maxInteger": 65279}),
-        "error": _optional("string"),
-        "external_ids": _STRINGS,
-    },
-    "QoS": {"type": "string", "external_ids": _STRINGS},
-}
-_ROOTS = ("Open_vSwitch", "QoS")
-_NAMED = ("Bridge", "Port", "Interface")
 _CONNECT_PAUSE_SECONDS = 0.2
-
-
-def _schema_helper() -> idl.SchemaHelper:
-    tables: dict[str, Any] = {}
-    for name, columns in _TABLES.items():
-        tables[name] = {
-            "columns": {column: {"type": kind} for column, kind in columns.items()},
-            "isRoot": name in _ROOTS,
-        }
-        if name in _NAMED:
-            tables[name]["indexes"] = [["name"]]
-    helper = idl.SchemaHelper(schema_json={"name": "Open_vSwitch", "version": "8.0.0", "tables": tables})
-    helper.register_all()
-    return helper
+_BACKOFF_MIN_MS, _BACKOFF_MAX_MS = 100, 500
 
 
 class _Idl(connection.OvsdbIdl):  # type: ignore[misc]
-    """Tells waiters about every change of cur_cfg, vswitchd's word that it has caught up."""
+    """Tells waiters about every change of cur_cfg, vswitchd's word that it has caught up; and watchers about all."""
 
-    def __init__(self, remote: str) -> None:
+    def __init__(self, remote: str, changes: Changes) -> None:
         self.caught_up = threading.Condition()
         self.cur_cfg = 0
-        super().__init__(remote, _schema_helper())
+        self._changes = changes
+        self._anew = True
+        super().__init__(remote, ovsdb_schema.needed())
+        # A server that restarts is to be heard again at once; python-ovs backs off for up to 8 s.
+        self._session.reconnect.set_backoff(_BACKOFF_MIN_MS, _BACKOFF_MAX_MS)
+
+    def restart_fsm(self) -> None:
+        """Called for each new connection: what changed between the last one and this is not told row by row."""
+        self._anew = True
+        super().restart_fsm()
+
+    def run(self) -> bool:
+        """One turn of the replica, and whether it follows its server."""
+        changed = bool(super().run())
+        following = self.state == self.IDL_S_MONITORING and self._session.is_connected()
+        self._changes.connected(following, anew=following and self._anew)
+        self._anew = self._anew and not following
+        return changed
 
     def notify(self, event: str, row: Any, updates: Any = None) -> None:
+        if not self._anew:
+            self._changes.add(ovsdb_changes.named(event, row, updates))
         if row._table.name == "Open_vSwitch" and event != idl.ROW_DELETE:
             with self.caught_up:
                 self.cur_cfg = row.cur_cfg
@@ -153,6 +118,8 @@ class Session:
         self._api: _Api | None = None
         self._lock = threading.Lock()
         self._tried_in_vain = 0.0
+        self.changes = Changes()
+        """What changed in OVSDB, for whoever follows it."""
 
     def _connected(self) -> _Api:
         asked = time.monotonic()
@@ -163,6 +130,16 @@ class Session:
             if self._api is None:
                 self._api = self._connect()
             return self._api
+
+    def attempt(self, seconds: float) -> None:
+        """Connect, if nobody has yet and a server is there to answer within ``seconds``."""
+        deadline = time.monotonic() + seconds
+        while self._api is None and time.monotonic() < deadline:
+            if any(map(_answers, self._remotes.split(","))):
+                with contextlib.suppress(OvsUnavailable):
+                    self._connected()
+            else:
+                time.sleep(min(_CONNECT_PAUSE_SECONDS, seconds))
 
     def _connect(self) -> _Api:
         retrying = tenacity.Retrying(
@@ -187,7 +164,7 @@ class Session:
     def _connect_once(self) -> _Api:
         if not any(map(_answers, self._remotes.split(","))):
             raise ConnectionError("no socket answers")
-        link = connection.Connection(_Idl(self._remotes), timeout=self._timeout)
+        link = connection.Connection(_Idl(self._remotes, self.changes), timeout=self._timeout)
         try:
             link.start()
         except exceptions.TimeoutException as error:
