@@ -2,7 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
+import time
+from collections.abc import Iterator
+
 import prometheus_client
+
+from vifplug.errors import Conflict, InputError, NotPermitted
 
 _SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30)
 
@@ -39,6 +45,12 @@ class Metrics:
         self.ovsdb_connected = prometheus_client.Gauge(
             "vifplug_ovsdb_connected", "1 while OVSDB answers.", registry=self.registry
         )
+        self.requests = prometheus_client.Counter(
+            "vifplug_requests",
+            "Requests on the socket; status 0 got no answer.",
+            ["method", "path", "status"],
+            registry=self.registry,
+        )
         self.plug_seconds = self._seconds("plug", "Requests to plug, whatever their number of VIFs.")
         self.unplug_seconds = self._seconds("unplug", "Requests to unplug, whatever their number of VIFs.")
         self.repair_seconds = self._seconds("repair", "Repairs, by the daemon or asked for.")
@@ -47,6 +59,21 @@ class Metrics:
         return prometheus_client.Histogram(
             f"vifplug_{verb}_seconds", text, ["result"], buckets=_SECONDS, registry=self.registry
         )
+
+    @staticmethod
+    @contextlib.contextmanager
+    def timed(seconds: prometheus_client.Histogram) -> Iterator[None]:
+        """Measure a block: ``ok``; ``refused``, for the caller to amend, nothing touched; or ``failed``."""
+        began = time.monotonic()
+        result = "failed"
+        try:
+            yield
+            result = "ok"
+        except (InputError, Conflict, NotPermitted):
+            result = "refused"
+            raise
+        finally:
+            seconds.labels(result).observe(time.monotonic() - began)
 
     def text(self) -> bytes:
         """All of them, in Prometheus's text format."""

@@ -1,0 +1,269 @@
+"""The HTTP face: one function per method and path. No policy but who may do what; the library does the work."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import json
+import os
+from collections.abc import Iterable, Mapping
+from typing import TYPE_CHECKING, Annotated, Any, Protocol
+
+from fastapi import APIRouter, Depends, FastAPI, Query, Request
+from fastapi.exceptions import RequestValidationError
+from starlette.exceptions import HTTPException
+from starlette.responses import Response
+
+from vifplug.config import Settings
+from vifplug.daemon import bodies, description, gate, logs, problems
+from vifplug.daemon.bodies import BatchRequest, ChosenRequest, GcRequest, PlugQuery, VifId
+from vifplug.daemon.description import route
+from vifplug.daemon.metrics import Metrics
+from vifplug.daemon.peers import Access, Level
+from vifplug.engine.requester import Requester
+from vifplug.errors import InputError, VifplugError
+from vifplug.reports import Hop, VifReport
+
+if TYPE_CHECKING:
+    from vifplug.api import LocalHost
+
+METRICS_TYPE = "text/plain; version=0.0.4; charset=utf-8"
+
+_ROUTES = APIRouter()
+_Body = Annotated[bytes, Depends(bodies.read)]
+_CHANGING = (409, 503, 504)
+_LOOKING = (503, 504)
+
+
+class Keeper(Protocol):
+    """What the API asks of the keeper."""
+
+    def status(self) -> dict[str, Any]:
+        """How it stands; answered at once, of what it knows already."""
+
+
+def create_app(
+    host: LocalHost, access: Access, keeper: Keeper, metrics: Metrics, settings: Settings | None = None
+) -> FastAPI:
+    """The daemon's application.
+
+    :param settings: what GET /v1/host tells of the configuration; by default, its defaults.
+    """
+    app = FastAPI(
+        title="vifplug",
+        version=importlib.metadata.version("vifplug"),
+        description=description.ABOUT,
+        docs_url=None,  # these pages fetch their scripts from the internet
+        redoc_url=None,
+        redirect_slashes=False,
+        generate_unique_id_function=lambda found: found.name,
+    )
+    app.state.host, app.state.keeper, app.state.metrics = host, keeper, metrics
+    app.state.settings = settings or Settings()
+    app.include_router(_ROUTES)
+    app.add_exception_handler(VifplugError, problems.of_vifplug)
+    app.add_exception_handler(HTTPException, problems.of_http)
+    app.add_exception_handler(RequestValidationError, problems.of_validation)
+    app.add_middleware(gate.Gate, access=access, metrics=metrics)
+    description.complete(app)
+    return app
+
+
+def _host(request: Request) -> LocalHost:
+    found: LocalHost = request.app.state.host
+    return found
+
+
+def _metrics(request: Request) -> Metrics:
+    found: Metrics = request.app.state.metrics
+    return found
+
+
+def _requester(request: Request) -> Requester:
+    return Requester(uid=request.state.peer.uid, every_vif=request.state.level is Level.ADMIN)
+
+
+def _answer(document: Any) -> Response:
+    # ASCII only: a name on the host may hold bytes that no encoding can say.
+    return Response(json.dumps(document).encode("ascii"), media_type="application/json")
+
+
+def _with_warnings(document: dict[str, Any], host: LocalHost, found: Iterable[VifReport] = ()) -> Response:
+    said = [*host.warnings, *(warning for vif in found for warning in vif.warnings)]
+    return _answer({**document, "warnings": list(dict.fromkeys(said))})
+
+
+def _vifs(found: list[VifReport], host: LocalHost) -> Response:
+    return _with_warnings({"vifs": [vif.as_json() for vif in found]}, host, found)
+
+
+@_ROUTES.put("/v1/vifs/{id}", **route(Level.OPERATE, "PutAnswer", *_CHANGING, body="PlugBody"))
+def put_vif(request: Request, id: VifId, said: Annotated[PlugQuery, Query()], body: _Body) -> Response:
+    """Plug one VIF.
+
+    The body is a document in any supported format that holds exactly this VIF. It is plugged and read back, or nothing
+    is left of it. A VIF that is right already costs no write; one that drifted is put right in place.
+    """
+    vif_id = bodies.vif_id(id)
+    gate.require(request, Level.READ if said.dry_run else Level.OPERATE, "plugging a VIF")
+    vifs = said.vifs(bodies.document(body))
+    if [vif.id for vif in vifs] != [vif_id]:
+        held = f"VIF {vifs[0].id}" if len(vifs) == 1 else f"{len(vifs)} VIFs"
+        raise InputError(f"the body holds {held}, and the path names {vif_id}; give that one VIF", vif_id)
+    if said.dry_run:
+        return _answer(_host(request).plan(vifs).as_json())
+    with _metrics(request).timed(_metrics(request).plug_seconds):
+        (report,) = _host(request).plug(vifs, requester=_requester(request))
+    return _answer(report.as_json())
+
+
+@_ROUTES.get("/v1/vifs/{id}", **route(Level.READ, "VifReport", 404, *_LOOKING))
+def get_vif(request: Request, id: VifId) -> Response:
+    """Show one VIF, its devices and its ports.
+
+    With Open vSwitch away it is shown as recorded.
+    """
+    return _answer(_host(request).get(bodies.vif_id(id)).as_json())
+
+
+@_ROUTES.delete("/v1/vifs/{id}", **route(Level.OPERATE, "VifReport", *_CHANGING))
+def delete_vif(request: Request, id: VifId) -> Response:
+    """Unplug one VIF.
+
+    One that is not plugged is done already, and is answered as unplugged, too.
+    """
+    vif_id = bodies.vif_id(id)
+    gate.require(request, Level.OPERATE, "unplugging a VIF")
+    with _metrics(request).timed(_metrics(request).unplug_seconds):
+        (report,) = _host(request).unplug([vif_id], requester=_requester(request))
+    return _answer(report.as_json())
+
+
+@_ROUTES.get("/v1/vifs", **route(Level.READ, "Vifs", *_LOOKING))
+def list_vifs(request: Request) -> Response:
+    """List the VIFs that are plugged.
+
+    With Open vSwitch away they are listed as recorded.
+    """
+    host = _host(request)
+    return _vifs(host.list(), host)
+
+
+@_ROUTES.get("/v1/vifs/{id}/path", **route(Level.READ, "Path", 404, 409, *_LOOKING))
+def get_path(request: Request, id: VifId) -> Response:
+    """Show a VIF's path through the host, hop by hop from the guest."""
+    path = _host(request).path(bodies.vif_id(id))
+    return _answer({"vif": path.vif.as_json(), "hops": [_hop(hop) for hop in path.hops]})
+
+
+def _hop(hop: Hop) -> Mapping[str, Any]:
+    return {
+        "name": hop.name,
+        "kind": hop.kind,
+        "state": hop.state,
+        "mtu": hop.mtu,
+        "note": hop.note,
+        "joined": hop.joined,
+        "drift": [item.as_json() for item in hop.drift],
+    }
+
+
+@_ROUTES.post("/v1/batch", **route(Level.OPERATE, "BatchAnswer", *_CHANGING, body="BatchRequest"))
+def batch(request: Request, body: _Body) -> Response:
+    """Plug VIFs, all or none; or unplug VIFs.
+
+    Either `plug` or `unplug` is given. An unplug goes on past errors; one that could not end is an error all the same.
+    """
+    said = bodies.of(body, BatchRequest)
+    gate.require(request, Level.READ if said.dry_run else Level.OPERATE, "plugging or unplugging")
+    if said.plug and said.unplug:
+        raise InputError("plug and unplug exclude each other; give one of them")
+    if said.plug is None and said.unplug is None:
+        raise InputError("the request's body gives neither plug nor unplug; give one of them")
+    if said.unplug:
+        return _unplug(request, said)
+    vifs = said.vifs(said.plug) if said.plug else []
+    logs.concerning(*(vif.id for vif in vifs))
+    host, metrics = _host(request), _metrics(request)
+    if said.dry_run:
+        return _answer(host.plan(vifs).as_json() if vifs else {"actions": []})
+    if not vifs:
+        return _answer({"vifs": [], "warnings": []})
+    with metrics.timed(metrics.plug_seconds):
+        return _vifs(host.plug(vifs, requester=_requester(request)), host)
+
+
+def _unplug(request: Request, said: BatchRequest) -> Response:
+    if said.dry_run:
+        raise InputError("dry_run goes with plug; what an unplug takes away is what GET /v1/vifs/{id} shows")
+    host, metrics = _host(request), _metrics(request)
+    ids = said.unplug or []
+    logs.concerning(*ids)
+    with metrics.timed(metrics.unplug_seconds):
+        return _vifs(host.unplug(ids, requester=_requester(request)), host)
+
+
+@_ROUTES.post("/v1/check", **route(Level.READ, "Checked", 404, *_LOOKING, body="ChosenRequest"))
+def check(request: Request, body: _Body) -> Response:
+    """Compare VIFs with the host; of all VIFs, look for orphans, too."""
+    ids = bodies.of(body, ChosenRequest).ids
+    logs.concerning(*(ids or ()))
+    host = _host(request)
+    return _with_warnings(host.check(ids).as_json(), host)
+
+
+@_ROUTES.post("/v1/repair", **route(Level.OPERATE, "Vifs", 404, *_CHANGING, body="ChosenRequest"))
+def repair(request: Request, body: _Body) -> Response:
+    """Put right what drifted.
+
+    Without ids, of every VIF, which needs level admin.
+    """
+    ids = bodies.of(body, ChosenRequest).ids
+    logs.concerning(*(ids or ()))
+    gate.require(request, Level.OPERATE, "repairing VIFs")
+    if ids is None:
+        gate.require(request, Level.ADMIN, "repairing every VIF (to repair your own, name their ids)")
+    host, metrics = _host(request), _metrics(request)
+    with metrics.timed(metrics.repair_seconds):
+        return _vifs(host.repair(ids, requester=_requester(request)), host)
+
+
+@_ROUTES.post("/v1/gc", **route(Level.READ, "Collected", *_CHANGING, body="GcRequest"))
+def gc(request: Request, body: _Body) -> Response:
+    """List what is ours on the host and in no record; with `delete`, which needs level admin, delete it."""
+    delete = bodies.of(body, GcRequest).delete
+    if delete:
+        gate.require(request, Level.ADMIN, "deleting orphans")
+    host = _host(request)
+    return _with_warnings(host.gc(delete=delete).as_json(), host)
+
+
+@_ROUTES.get("/v1/host", **route(Level.READ, "HostReport"))
+def get_host(request: Request) -> Response:
+    """Show the daemon: its version, what it is configured with, how it stands, and what you may do."""
+    settings: Settings = request.app.state.settings
+    status = request.app.state.keeper.status()
+    ovs = {"connected": bool(status.get("ovsdb_connected")), "connection": list(settings.connection)}
+    return _answer(
+        {
+            "version": request.app.version,
+            "pid": os.getpid(),
+            "level": request.state.level.word,
+            "integration_bridge": settings.integration_bridge,
+            "mtu": settings.mtu,
+            "ovs": ovs,
+            "keeper": status,
+        }
+    )
+
+
+@_ROUTES.get("/metrics", **route(Level.READ, ""))
+def get_metrics(request: Request) -> Response:
+    """Metrics, in Prometheus's text format."""
+    return Response(_metrics(request).text(), media_type=METRICS_TYPE)
+
+
+@_ROUTES.get(gate.HEALTH_PATH, **route(None, "Health"))
+async def get_health(request: Request) -> Response:
+    """Say whether the daemon is well. Anybody may ask; it answers at once, whatever Open vSwitch does."""
+    status = request.app.state.keeper.status()
+    return _answer({"status": "ok" if status.get("ovsdb_connected") else "degraded", **status})

@@ -1,0 +1,169 @@
+"""What requests say: bodies read within a limit, parsed strictly, and checked."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Annotated, Any, Literal, TypeVar
+
+from fastapi import Path
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic.config import JsonDict
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+
+from vifplug import formats, naming
+from vifplug.daemon import logs
+from vifplug.errors import InputError
+from vifplug.formats import refuse
+from vifplug.model import MTU_MAX, MTU_MIN, Uuid, Vif
+
+BODY_MAX_MIB = 4
+BODY_MAX = BODY_MAX_MIB * 2**20
+"""Bytes; sixty VIFs of an os-vif list are a quarter of a million."""
+
+Format = Literal["auto", "vif", "neutron-port", "nova-network-info", "os-vif"]
+_INSTANCE_NAME_MAX = 255
+_DOCUMENT: JsonDict = {
+    "anyOf": [{"$ref": "#/components/schemas/Vif"}, {"$ref": "#/components/schemas/ForeignDocument"}]
+}
+
+
+class _Said(BaseModel):
+    """What may be said beside documents; the defaults are the documents' own words."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    format: Format = Field(
+        default="auto", description="What the documents are; auto tells each by its keys.", examples=["neutron-port"]
+    )
+    instance_uuid: Uuid | None = Field(
+        default=None, description="The guest, in place of what the documents say; for Interface.external_ids:vm-uuid."
+    )
+    instance_name: str | None = Field(
+        default=None, min_length=1, max_length=_INSTANCE_NAME_MAX, description="The guest's name."
+    )
+    mtu: int | None = Field(default=None, ge=MTU_MIN, le=MTU_MAX, description="Bytes, in place of the documents' own.")
+    dry_run: bool = Field(default=False, description="Answer what would be done, and do nothing; level read is enough.")
+
+    def vifs(self, document: object) -> list[Vif]:
+        """The VIFs of a document, with what was said beside it.
+
+        :raises InputError: for the first thing that is wrong.
+        """
+        instance = {"uuid": self.instance_uuid, "name": self.instance_name}
+        said = {key: value for key, value in instance.items() if value is not None}
+        return formats.load_all(document, format=self.format, instance=said or None, mtu=self.mtu)
+
+
+class PlugQuery(_Said):
+    """The query of PUT /v1/vifs/{id}."""
+
+
+class BatchRequest(_Said):
+    """VIFs to plug, all or none; or ids to unplug."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+
+    plug: list[Any] | None = Field(
+        default=None,
+        description="VIF documents in any supported format, also mixed. They are plugged as a whole or not at all.",
+        json_schema_extra={"anyOf": [{"type": "array", "items": _DOCUMENT}, {"type": "null"}], "items": True},
+    )
+    unplug: list[Uuid] | None = Field(default=None, description="Ids; one that is not plugged is done.")
+
+
+class ChosenRequest(BaseModel):
+    """Some VIFs, or all."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+
+    ids: list[Uuid] | None = Field(default=None, description="Ids of VIFs; null, or left out, is every VIF.")
+
+
+class GcRequest(BaseModel):
+    """Whether to delete."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+
+    delete: bool = Field(default=False, description="Delete the orphans, too; this needs level admin.")
+
+
+VifId = Annotated[
+    str,
+    Path(
+        description="The VIF's id, the port's UUID.",
+        examples=["71a6b0e4-1a1b-4fd9-8f4a-7cab3f9a425b"],
+        json_schema_extra={"format": "uuid", "pattern": r"^[0-9A-Fa-f]{8}(-[0-9A-Fa-f]{4}){3}-[0-9A-Fa-f]{12}$"},
+    ),
+]
+"""As the description draws it; ``vif_id`` checks it."""
+_Body = TypeVar("_Body", bound=BaseModel)
+
+
+async def read(request: Request) -> bytes:
+    """A request's body.
+
+    :raises HTTPException: 413 for one that is too large; the rest of it is not kept.
+    """
+    if int(request.headers.get("content-length", 0)) > BODY_MAX:
+        raise _too_large()
+    body = bytearray()
+    async for chunk in request.stream():
+        body += chunk
+        if len(body) > BODY_MAX:
+            raise _too_large()
+    return bytes(body)
+
+
+def _too_large() -> HTTPException:
+    return HTTPException(413, f"the request's body is larger than {BODY_MAX_MIB} MiB; ask for fewer VIFs at once")
+
+
+def of(body: bytes, kind: type[_Body]) -> _Body:
+    """What a body says; none at all says the defaults.
+
+    :raises InputError: for the first thing that is wrong.
+    """
+    said = formats.parse(body) if body.strip() else {}
+    if not isinstance(said, Mapping):
+        raise refuse.refusal("the request's body", said, "it must be an object")
+    try:
+        return kind.model_validate(said)
+    except ValidationError as error:
+        raise refused(error.errors(include_url=False)) from None
+
+
+def refused(details: Sequence[Any]) -> InputError:
+    """The first of pydantic's complaints, in vifplug's words."""
+    first = details[0]
+    where = refuse.join("", *first["loc"])
+    kind, limits = first["type"], first.get("ctx", {})
+    if kind == "missing":
+        return InputError(f"{where}: it is missing, and this request needs it")
+    if kind == "extra_forbidden":
+        should = "it is nothing this request knows; see /openapi.json"
+    elif kind == "value_error":
+        should = str(limits.get("error", first["msg"]))
+    else:
+        should = first["msg"][:1].lower() + first["msg"][1:]
+    return refuse.refusal(where, first.get("input"), should)
+
+
+def document(body: bytes) -> object:
+    """The document a body is.
+
+    :raises InputError: when it is no JSON.
+    """
+    return formats.parse(body)
+
+
+def vif_id(id: str) -> str:
+    """The id in a path, in lower case; what is logged from now on is about it.
+
+    :raises InputError: when it is no UUID.
+    """
+    lowered = id.lower()
+    if not naming.is_owner(lowered) or lowered.startswith(naming.NETWORK_PREFIX):
+        raise refuse.refusal("id", id, "it must be a UUID such as 71a6b0e4-1a1b-4fd9-8f4a-7cab3f9a425b")
+    logs.concerning(lowered)
+    return lowered

@@ -1,0 +1,159 @@
+"""What every request passes: its id and peer, the door, a lane, the log, the metrics, and the last resort."""
+
+from __future__ import annotations
+
+import logging
+import re
+import time
+import uuid
+from collections import defaultdict
+from collections.abc import MutableMapping
+from typing import Any
+
+import anyio
+import anyio.to_thread
+from starlette.requests import ClientDisconnect, Request
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from vifplug.daemon import logs, problems
+from vifplug.daemon.metrics import Metrics
+from vifplug.daemon.peers import Access, Level, Peer
+from vifplug.errors import InputError, NotPermitted
+
+LOG = logging.getLogger(__name__)
+
+HEALTH_PATH = "/healthz"
+REQUEST_ID = "X-Request-Id"
+
+_THREADS = 64
+_THREADS_OF_A_USER = 48
+"""What a user who is not root may keep busy: there is always a thread for the others."""
+_ROOT = 0
+_GIVEN_ID = re.compile(r"[!-~]{1,64}")
+_READING = ("GET", "HEAD", "OPTIONS")
+_ID_HEADER = REQUEST_ID.lower().encode()
+
+
+class Gate:
+    """Outermost of the application: nothing unforeseen gets past it to the server."""
+
+    def __init__(self, app: ASGIApp, access: Access, metrics: Metrics) -> None:
+        self._app, self._access, self._metrics = app, access, metrics
+        self._lanes: dict[int, anyio.CapacityLimiter] = defaultdict(
+            lambda: anyio.CapacityLimiter(_THREADS_OF_A_USER),
+        )
+        self._is_ready = False
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one request."""
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        if not self._is_ready:
+            anyio.to_thread.current_default_thread_limiter().total_tokens = _THREADS
+            self._is_ready = True
+        answer = _Answer(send)
+        answer.request.peer = scope.get("state", {}).get("peer")
+        answer.request.id = _given_id(scope) or uuid.uuid4().hex
+        token = logs.CURRENT.set(answer.request)
+        began = time.monotonic()
+        try:
+            await self._serve(scope, receive, answer)
+        finally:
+            self._tell(scope, answer, time.monotonic() - began)
+            logs.CURRENT.reset(token)
+
+    async def _serve(self, scope: Scope, receive: Receive, answer: _Answer) -> None:
+        try:
+            if scope["path"] == HEALTH_PATH:
+                await self._app(scope, receive, answer.send)
+                return
+            peer = self._admitted(scope, answer.request.peer)
+            if peer.uid == _ROOT:
+                await self._app(scope, receive, answer.send)
+                return
+            async with self._lanes[peer.uid]:
+                await self._app(scope, receive, answer.send)
+        except ClientDisconnect:
+            LOG.info("the peer went before its request was complete")
+        except Exception as error:
+            if not isinstance(error, NotPermitted):
+                LOG.exception("could not serve %s %s", scope["method"], scope["path"])
+            if not answer.status:
+                await problems.response(error, scope["path"])(scope, receive, answer.send)
+
+    def _admitted(self, scope: Scope, peer: Peer | None) -> Peer:
+        """The peer, its level in the scope's state for who asks later.
+
+        :raises NotPermitted: when it has none.
+        """
+        level = Level.NONE if peer is None else self._access.level(peer)
+        if peer is None or level is Level.NONE:
+            who = "an unknown peer" if peer is None else f"uid {peer.uid}"
+            raise NotPermitted(
+                f"{who} may not use this daemon; the operator lets users and groups in, as [daemon] reader_users, "
+                "operator_users, admin_users and their groups, or members of socket_group"
+            )
+        scope["state"]["level"] = level
+        return peer
+
+    def _tell(self, scope: Scope, answer: _Answer, seconds: float) -> None:
+        route: Any = scope.get("route")
+        path = getattr(route, "path", None) or "other"
+        self._metrics.requests.labels(_method(scope), path, str(answer.status or 0)).inc()
+        LOG.log(
+            logging.DEBUG if scope["method"] in _READING and answer.status < 400 else logging.INFO,
+            "%s %s: %s in %.1f ms",
+            *(scope["method"], scope["path"], answer.status or "no answer", 1000 * seconds),
+            extra={"status": answer.status, "seconds": round(seconds, 6)},
+        )
+
+
+class _Answer:
+    """An answer under way."""
+
+    def __init__(self, send: Send) -> None:
+        self._send = send
+        self.request = logs.Request(id="")
+        self.status = 0
+
+    async def send(self, message: Message) -> None:
+        """Pass a part on, the request's id with the first."""
+        if message["type"] == "http.response.start":
+            self.status = message["status"]
+            headers = [*message.get("headers", []), (_ID_HEADER, self.request.id.encode("ascii"))]
+            message = {**message, "headers": headers}
+        await self._send(message)
+
+
+def require(request: Request, level: Level, what: str) -> None:
+    """Let a peer of a level pass.
+
+    :raises NotPermitted: when its level is lower.
+    """
+    own: Level = request.state.level
+    if own < level:
+        peer: Peer = request.state.peer
+        raise NotPermitted(f"{what} needs level {level.word}, and uid {peer.uid} has level {own.word}")
+
+
+async def no_query(request: Request) -> None:
+    """Refuse a query where there is none to be: who filters or asks for a dry run must not be misunderstood.
+
+    :raises InputError: naming it.
+    """
+    unknown = next(iter(request.query_params), None)
+    if unknown is not None:
+        raise InputError(f"query parameter {unknown!r} is nothing this request knows; see /openapi.json")
+
+
+def _given_id(scope: MutableMapping[str, Any]) -> str:
+    """The peer's own id for its request, where it gives a plain one."""
+    given = next((value for name, value in scope["headers"] if name == _ID_HEADER), b"").decode("latin-1")
+    return given if _GIVEN_ID.fullmatch(given) else ""
+
+
+def _method(scope: Scope) -> str:
+    # A label for each word a peer can think of would never end.
+    known = ("GET", "HEAD", "OPTIONS", "PUT", "POST", "DELETE", "PATCH")
+    return scope["method"] if scope["method"] in known else "other"

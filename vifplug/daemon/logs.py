@@ -1,0 +1,88 @@
+"""Logs: one JSON object a line on stderr, with the request it was for."""
+
+from __future__ import annotations
+
+import datetime
+import json
+import logging
+import sys
+from contextvars import ContextVar
+from dataclasses import dataclass, field
+from typing import Any, TextIO
+
+from vifplug.daemon.peers import Peer
+
+_OF_EVERY_RECORD = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "color_message", "taskName"}
+_REQUEST = "request"
+
+
+@dataclass(slots=True, kw_only=True)
+class Request:
+    """What is worth knowing of a request in every line about it. It is filled in as it becomes known."""
+
+    id: str
+    peer: Peer | None = None
+    vif_ids: list[str] = field(default_factory=list)
+
+    def as_json(self) -> dict[str, Any]:
+        """The keys of a line."""
+        said: dict[str, Any] = {"request_id": self.id}
+        if self.peer is not None:
+            said["peer"] = {"pid": self.peer.pid, "uid": self.peer.uid, "gid": self.peer.gid}
+        if len(self.vif_ids) == 1:
+            said["vif_id"] = self.vif_ids[0]
+        elif self.vif_ids:
+            said["vif_ids"] = list(self.vif_ids)
+        return said
+
+
+CURRENT: ContextVar[Request | None] = ContextVar("vifplug_request", default=None)
+"""The request that is served; a thread that serves it has a copy of the variable, and the same object."""
+
+
+def concerning(*vif_ids: str) -> None:
+    """Name the VIFs that the current request is about."""
+    request = CURRENT.get()
+    if request is not None:
+        request.vif_ids = list(vif_ids)
+
+
+class RequestFilter(logging.Filter):
+    """Puts the current request on each record, in the thread that logs it."""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        """Let all pass."""
+        setattr(record, _REQUEST, CURRENT.get())
+        return True
+
+
+class JsonFormatter(logging.Formatter):
+    """One JSON object a record: what was said, the request it was for, and whatever ``extra`` was given."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        """The line. It has no newline, whatever was logged."""
+        moment = datetime.datetime.fromtimestamp(record.created, datetime.UTC)
+        line: dict[str, Any] = {
+            "time": moment.isoformat(timespec="milliseconds"),
+            "level": record.levelname,
+            "logger": record.name,
+            "message": record.getMessage(),
+        }
+        request = getattr(record, _REQUEST, None)
+        if isinstance(request, Request):
+            line |= request.as_json()
+        line |= {key: value for key, value in vars(record).items() if key not in _OF_EVERY_RECORD and key != _REQUEST}
+        if record.exc_info:
+            line["exception"] = self.formatException(record.exc_info)
+        return json.dumps(line, default=str)
+
+
+def start(level: int = logging.INFO, stream: TextIO | None = None) -> None:
+    """Log everything of this process so, and nothing any other way."""
+    handler = logging.StreamHandler(sys.stderr if stream is None else stream)
+    handler.setFormatter(JsonFormatter())
+    handler.addFilter(RequestFilter())
+    root = logging.getLogger()
+    root.handlers[:] = [handler]
+    root.setLevel(level)
+    logging.captureWarnings(True)
