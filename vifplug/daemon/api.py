@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 METRICS_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 
-_ROUTES = APIRouter()
+_ROUTES = APIRouter(generate_unique_id_function=lambda route: route.name)
 _Body = Annotated[bytes, Depends(bodies.read)]
 _CHANGING = (409, 503, 504)
 _LOOKING = (503, 504)
@@ -55,11 +55,11 @@ def create_app(
         docs_url=None,  # these pages fetch their scripts from the internet
         redoc_url=None,
         redirect_slashes=False,
-        generate_unique_id_function=lambda found: found.name,
     )
     app.state.host, app.state.keeper, app.state.metrics = host, keeper, metrics
     app.state.settings = settings or Settings()
-    app.include_router(_ROUTES)
+    app.state.routes = _ROUTES.routes
+    app.router.routes += _ROUTES.routes  # as they are: include_router would work every one of them out again
     app.add_exception_handler(VifplugError, problems.of_vifplug)
     app.add_exception_handler(HTTPException, problems.of_http)
     app.add_exception_handler(RequestValidationError, problems.of_validation)

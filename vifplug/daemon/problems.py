@@ -110,8 +110,11 @@ async def of_http(request: Request, error: Exception) -> Response:
     if error.status_code == 404:
         error = HTTPException(404, f"{path!r} is no path of this API; /openapi.json lists those that are")
     elif error.status_code == 405:
-        allowed = (error.headers or {}).get("Allow", "other methods")
-        error = HTTPException(405, f"{method!r} is no method of {path!r}; use {allowed}", headers=error.headers)
+        # Starlette names those of the first route that has the path, and each method is a route of its own here.
+        routes = [route for route in request.app.state.routes if route.path_regex.match(path)]
+        allowed = ", ".join(sorted(name for route in routes for name in route.methods)) or "GET"
+        headers = {"Allow": allowed}
+        error = HTTPException(405, f"{method!r} is no method of {path!r}; use {allowed}", headers=headers)
     return response(error, path)
 
 
