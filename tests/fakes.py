@@ -29,6 +29,7 @@ class FakeHost:
         self._numbers = itertools.count(1)
 
     session = 1
+    ovs_away = False
 
     def ensure_running(self) -> None:
         return

@@ -25,16 +25,27 @@ _LOCK_FILE = "locks"
 
 
 class LocalHost:
-    """Plugs VIFs on this host; what ``vifplug.local`` yields. Safe to share between threads."""
+    """Plugs VIFs on this host; what ``vifplug.local`` yields. Safe to share between threads.
 
-    def __init__(self, plugger: Plugger) -> None:
+    :param settles: whether every call settles interrupted work first; else only those that change something do.
+    """
+
+    def __init__(self, plugger: Plugger, *, settles: bool = True) -> None:
         self._plugger = plugger
+        self._settles = settles
         self._said = threading.local()
 
     @property
     def warnings(self) -> builtins.list[str]:
         """What this thread's last call could not settle of others' interrupted work."""
         return getattr(self._said, "warnings", [])
+
+    def _looking(self) -> Plugger:
+        if self._settles:
+            return self._settled()
+        self._plugger.host.ensure_running()
+        self._said.warnings = []
+        return self._plugger
 
     def _settled(self) -> Plugger:
         self._plugger.host.ensure_running()
@@ -63,18 +74,18 @@ class LocalHost:
 
         :raises UnknownVif: when it is not plugged here.
         """
-        return inspection.get(self._settled(), id)
+        return inspection.get(self._looking(), id)
 
     def list(self) -> builtins.list[VifReport]:
         """Every VIF plugged here."""
-        return inspection.list_vifs(self._settled())
+        return inspection.list_vifs(self._looking())
 
     def check(self, ids: Sequence[str] | None = None) -> CheckReport:
         """Drift of these VIFs; or of all, and orphans.
 
         :raises UnknownVif: for an id that is not plugged here.
         """
-        return inspection.check(self._settled(), ids)
+        return inspection.check(self._looking(), ids)
 
     def repair(
         self, ids: Sequence[str] | None = None, *, requester: Requester | None = None

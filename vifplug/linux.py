@@ -10,9 +10,8 @@ import threading
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from vifplug import naming
+from vifplug import naming, operations
 from vifplug.config import Settings
-from vifplug.engine import actions
 from vifplug.engine.actions import Action
 from vifplug.engine.host import Scope
 from vifplug.errors import HelperDied, VifplugError
@@ -66,6 +65,7 @@ class LinuxHost:
         self._pending = threading.local()
         """Each thread's next_cfg to wait for: one caller must not wait in another's place."""
         self._restarting = threading.Lock()
+        self.ovs_away = False
         self._channel = self._started()
         self._reader = netlink.LinkSocket()  # after the fork: the helper has no use for it
 
@@ -142,7 +142,7 @@ class LinuxHost:
         return link_watch.LinkWatch()
 
     def _rows(self, scope: Scope) -> dict[str, Any]:
-        wanted = scope.ovs and (scope.ports or scope.iface_ids or self._has_ovs())
+        wanted = scope.ovs and (scope.ports or scope.iface_ids or self.has_ovs())
         if not wanted:
             return {"bridges": {}, "ports": [], "iface_ids": {}, "qos": []}
         answer: dict[str, Any] = self._call(
@@ -155,7 +155,7 @@ class LinuxHost:
         )
         return answer
 
-    def _has_ovs(self) -> bool:
+    def has_ovs(self) -> bool:
         """Whether an OVSDB socket is there at all: a host of plain bridges has none, and needs none."""
         local = [remote.partition(":")[2] for remote in self._settings.connection if remote.startswith("unix:")]
         return len(local) < len(self._settings.connection) or any(os.path.exists(path) for path in local)
@@ -173,12 +173,12 @@ class LinuxHost:
         """One stage: one privileged call, and for ports one transaction."""
         try:
             if stage[0].plane == "links":
-                operations = [_link_operation(action) for action in stage]
-                self._channel.change(link_verbs.apply, operations, timeout=_LINK_CALL_SECONDS + _MARGIN_SECONDS)
+                wanted = [operations.of_link(action) for action in stage]
+                self._channel.change(link_verbs.apply, wanted, timeout=_LINK_CALL_SECONDS + _MARGIN_SECONDS)
             else:
-                operations = [_port_operation(action) for action in stage]
+                wanted = [operations.of_port(action) for action in stage]
                 patience = 3 * self._settings.timeout + _MARGIN_SECONDS
-                self._pending.next_cfg = self._channel.change(ovsdb.change, operations, timeout=patience)
+                self._pending.next_cfg = self._channel.change(ovsdb.change, wanted, timeout=patience)
         except VifplugError as error:
             raise _named(error, stage) from error
 
@@ -220,81 +220,3 @@ def _link(found: Mapping[str, Any]) -> Link:
 
 def _port(row: Mapping[str, Any]) -> OvsPort:
     return OvsPort(**{**row, "trunks": tuple(row["trunks"])})
-
-
-# -- actions as operations ------------------------------------------------------------------------------------
-
-
-def _identity(link: Link) -> dict[str, Any]:
-    """What the helper needs to see whose a link is."""
-    return {"name": link.name, "owner": link.owner, "role": link.role, "birth_address": link.address}
-
-
-def _link_operation(action: Action) -> dict[str, Any]:
-    match action:
-        case actions.CreateBridge(bridge=bridge):
-            settings = {
-                key: getattr(bridge, key) for key in ("stp", "forward_delay", "ageing_time", "multicast_snooping")
-            }
-            return {
-                "op": "create-bridge",
-                **_identity(bridge),
-                "address": bridge.address,
-                "mtu": bridge.mtu,
-                **settings,
-            }
-        case actions.CreateVeth(near=near, far=far):
-            ends = [
-                {**_identity(end), "address": end.address, "mtu": end.mtu, "master": end.master} for end in (near, far)
-            ]
-            return {"op": "create-veth", "ends": ends}
-        case actions.CreateTap(tap=tap):
-            fields = {key: getattr(tap, key) for key in ("address", "mtu", "uid", "gid")}
-            return {"op": "create-tap", **_identity(tap), **fields, "multiqueue": bool(tap.multiqueue)}
-        case actions.SetLink(link=link, changes=changes, adopt=adopt):
-            values = {attribute: after for attribute, _before, after in changes}
-            multiqueue = bool(link.multiqueue) if isinstance(link, Tap) else False
-            return {"op": "set", **_identity(link), "values": values, "adopt": adopt, "multiqueue": multiqueue}
-        case actions.DeleteLinks(links=links):
-            entries = [{**_identity(link), "spare_members": isinstance(link, Bridge) and link.shared} for link in links]
-            return {"op": "delete", "links": entries}
-    raise TypeError(f"no link operation for {action!r}")
-
-
-def _port_operation(action: Action) -> dict[str, Any]:
-    match action:
-        case actions.DeleteQos(owner=owner):
-            return {"op": "delete-qos", "owner": owner}
-        case actions.SetPort(port=port, iface_changes=iface, port_changes=own):
-            return {
-                "op": "set",
-                **_port_identity(port),
-                "iface_ids": {key: after for key, _before, after in iface},
-                "external_ids": {key: after for key, _before, after in own},
-            }
-        case actions.MovePort(port=port):
-            return {"op": "move", **_port_identity(port), "bridge": port.bridge}
-        case actions.ReattachPort(port=port):
-            return {"op": "reattach", **_port_identity(port)}
-        case actions.DeletePort(port=port, as_added=as_added):
-            return {"op": "delete", **_port_identity(port), "as_added": as_added}
-        case actions.AddPort(port=port):
-            fields = ("bridge", "qos", "qos_type", "tag", "vlan_mode")
-            return {
-                "op": "add",
-                **_port_identity(port),
-                **{key: getattr(port, key) for key in fields},
-                "trunks": list(port.trunks),
-                "iface_ids": dict(port.iface_ids),
-                "external_ids": dict(port.external_ids),
-                "other_config": dict(port.other_config),
-            }
-    raise TypeError(f"no port operation for {action!r}")
-
-
-def _port_identity(port: OvsPort) -> dict[str, Any]:
-    return {
-        "name": port.name,
-        "owner": port.owner,
-        "uuid": port.uuid or "",
-    }

@@ -1,13 +1,26 @@
-"""What the use cases answer: plain values with the JSON form of DESIGN section 5."""
+"""What the use cases answer: plain values with the JSON form of DESIGN section 5, and back from it.
+
+``from_json`` leaves out what it does not know, which a later version may have added; of anything but an answer's
+JSON it makes a KeyError, TypeError or ValueError.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import Any
+from dataclasses import dataclass, field, fields
+from typing import Any, Self
 
 PLUGGING, PLUGGED, WIRED, ACTIVE = "plugging", "plugged", "wired", "active"
 UNPLUGGING, UNPLUGGED, DRIFTED, CONTENDED, FAILED = "unplugging", "unplugged", "drifted", "contended", "failed"
+STATES = (PLUGGING, PLUGGED, WIRED, ACTIVE, UNPLUGGING, DRIFTED, CONTENDED, FAILED)
+"""Those a recorded VIF can be in."""
+
+
+def _known(cls: Any, data: object) -> dict[str, Any]:
+    """What of a JSON object a dataclass has fields for."""
+    if not isinstance(data, Mapping):
+        raise TypeError(f"no JSON object for a {cls.__name__}: {data!r:.80}")
+    return {one.name: data[one.name] for one in fields(cls) if one.name in data}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -27,6 +40,11 @@ class DriftItem:
             "observed": self.observed,
             "desired": self.desired,
         }
+
+    @classmethod
+    def from_json(cls, data: object) -> Self:
+        """Of what ``as_json`` gave."""
+        return cls(**_known(cls, data))
 
     def __str__(self) -> str:
         return f"{self.subject} {self.attribute}: {self.observed!r}, should be {self.desired!r}"
@@ -75,6 +93,12 @@ class VifReport:
             "updated_at": self.updated_at,
         }
 
+    @classmethod
+    def from_json(cls, data: object) -> Self:
+        """Of what ``as_json`` gave."""
+        known = _known(cls, data) | {"warnings": ()}
+        return cls(**known | {name: tuple(map(dict, known.get(name, ()))) for name in ("devices", "ports")})
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Orphan:
@@ -90,6 +114,11 @@ class Orphan:
         """The three fields."""
         return {"kind": self.kind, "name": self.name, "vif_id": self.vif_id}
 
+    @classmethod
+    def from_json(cls, data: object) -> Self:
+        """Of what ``as_json`` gave."""
+        return cls(**_known(cls, data))
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class VifCheck:
@@ -102,6 +131,12 @@ class VifCheck:
     def as_json(self) -> dict[str, Any]:
         """The three fields."""
         return {"id": self.id, "state": self.state, "drift": [item.as_json() for item in self.drift]}
+
+    @classmethod
+    def from_json(cls, data: object) -> Self:
+        """Of what ``as_json`` gave."""
+        known = _known(cls, data)
+        return cls(**known | {"drift": tuple(map(DriftItem.from_json, known.get("drift", ())))})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -124,6 +159,14 @@ class CheckReport:
             "orphans": [orphan.as_json() for orphan in self.orphans],
         }
 
+    @classmethod
+    def from_json(cls, data: object) -> Self:
+        """Of what ``as_json`` gave."""
+        known = _known(cls, data)
+        return cls(
+            vifs=tuple(map(VifCheck.from_json, known["vifs"])), orphans=tuple(map(Orphan.from_json, known["orphans"]))
+        )
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GcReport:
@@ -138,6 +181,15 @@ class GcReport:
             "orphans": [orphan.as_json() for orphan in self.orphans],
             "deleted": [orphan.as_json() for orphan in self.deleted],
         }
+
+    @classmethod
+    def from_json(cls, data: object) -> Self:
+        """Of what ``as_json`` gave."""
+        known = _known(cls, data)
+        return cls(
+            orphans=tuple(map(Orphan.from_json, known["orphans"])),
+            deleted=tuple(map(Orphan.from_json, known["deleted"])),
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -156,6 +208,12 @@ class Hop:
     """Whether it is connected to the next hop."""
     drift: Sequence[DriftItem] = field(default_factory=tuple)
 
+    @classmethod
+    def from_json(cls, data: object) -> Self:
+        """Of its JSON object."""
+        known = _known(cls, data)
+        return cls(**known | {"drift": tuple(map(DriftItem.from_json, known.get("drift", ())))})
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PathReport:
@@ -163,3 +221,52 @@ class PathReport:
 
     vif: VifReport
     hops: Sequence[Hop] = ()
+
+    @classmethod
+    def from_json(cls, data: object) -> Self:
+        """Of ``{"vif", "hops"}``."""
+        known = _known(cls, data)
+        return cls(vif=VifReport.from_json(known["vif"]), hops=tuple(map(Hop.from_json, known["hops"])))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PlannedAction:
+    """One change that would be made."""
+
+    action: str
+    subject: str
+    text: str
+
+    def as_json(self) -> dict[str, str]:
+        """The three fields."""
+        return {"action": self.action, "subject": self.subject, "text": self.text}
+
+    @classmethod
+    def from_json(cls, data: object) -> Self:
+        """Of what ``as_json`` gave."""
+        return cls(**_known(cls, data))
+
+    def __str__(self) -> str:
+        return self.text
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PlanReport:
+    """A plan as the daemon tells it: to be read, not to be carried out."""
+
+    actions: Sequence[PlannedAction] = ()
+
+    def __bool__(self) -> bool:
+        return bool(self.actions)
+
+    def __str__(self) -> str:
+        return "\n".join(str(action) for action in self.actions)
+
+    def as_json(self) -> dict[str, list[dict[str, str]]]:
+        """``{"actions": [...]}``."""
+        return {"actions": [action.as_json() for action in self.actions]}
+
+    @classmethod
+    def from_json(cls, data: object) -> Self:
+        """Of what ``as_json`` gave."""
+        return cls(actions=tuple(map(PlannedAction.from_json, _known(cls, data)["actions"])))

@@ -134,6 +134,12 @@ class Store:
             damaged_holders=frozenset(damaged) | {holder for vif_id, holder in claims if vif_id in damaged},
         )
 
+    def version(self) -> tuple[int, int]:
+        """Two of these are equal when nobody has written in between."""
+        with self._lock:
+            (others,) = self._database.execute("PRAGMA data_version").fetchone()
+            return int(others), self._database.total_changes
+
     def record(self, vif_id: str) -> Record | None:
         """One VIF's record.
 

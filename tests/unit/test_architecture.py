@@ -35,7 +35,9 @@ ALLOWED: dict[str, set[str]] = {
     "drivers": {"errors", "naming", "model", "resources", "drivers"},
     "privileged": {"errors", "naming", "privileged"},
     "engine": {"errors", "naming", "model", "resources", "reports", "drivers", "engine", "records", "store", "locks"},
-    "client": {"errors", "model", "reports", "config"},
+    "operations": {"resources", "engine"},
+    "wire": {"errors"},
+    "client": {"errors", "model", "reports", "config", "wire"},
     "daemon": {
         *("errors", "naming", "model", "resources", "reports", "config", "statedir", "locks", "records", "store"),
         *("formats", "drivers", "engine", "api", "linux", "daemon"),

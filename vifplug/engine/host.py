@@ -60,6 +60,9 @@ class Host(Protocol):
         """
         ...
 
+    ovs_away: bool
+    """Whoever follows OVSDB has just found that it does not answer: those who only look need not wait for it."""
+
     @property
     def session(self) -> int:
         """The number of the session whose lock this host's caller and helper hold."""

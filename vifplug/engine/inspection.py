@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import replace
 
 from vifplug import naming
@@ -12,26 +12,26 @@ from vifplug.engine import departure, executor, jobs, ownership, removal, views
 from vifplug.engine.host import Scope
 from vifplug.engine.plugger import Plugger
 from vifplug.errors import OvsUnavailable, VifplugError
-from vifplug.records import Record
-from vifplug.reports import PLUGGING, CheckReport, GcReport, Orphan, PathReport, VifCheck, VifReport
+from vifplug.records import Damaged, Record
+from vifplug.reports import FAILED, PLUGGING, CheckReport, GcReport, Orphan, PathReport, VifCheck, VifReport
 from vifplug.resources import Bridge, Inventory, Link, Observed, OvsPort, Resource
 from vifplug.store import Contents
 
 LOG = logging.getLogger(__name__)
 
-_LOCK_SECONDS = 5.0
-
 
 def list_vifs(plugger: Plugger) -> list[VifReport]:
     """Every recorded VIF, as it is; with OVS away, as recorded."""
     contents = plugger.store.contents()
+    damaged = [views.damaged(vif_id, reason) for vif_id, reason in contents.damaged.items()]
     if not contents.records:
-        return []
+        return damaged
     try:
-        observed: Observed | None = plugger.host.observe(_everything(contents))
+        observed: Observed | None = _observe(plugger, everything(contents))
     except OvsUnavailable:
         observed = None
-    return [views.recorded(record, observed, contents.intents.get(record.id)) for record in contents.records.values()]
+    sound = [views.recorded(record, observed, contents.intents.get(record.id)) for record in contents.records.values()]
+    return [*sound, *damaged]
 
 
 def get(plugger: Plugger, vif_id: str) -> VifReport:
@@ -39,10 +39,13 @@ def get(plugger: Plugger, vif_id: str) -> VifReport:
 
     :raises UnknownVif: when it is not recorded.
     """
-    record = views.known(plugger.store, vif_id)
-    intent = plugger.store.contents().intents.get(vif_id)
     try:
-        return views.recorded(record, plugger.host.observe(_scope(record)), intent)
+        record = views.known(plugger.store, vif_id)
+    except Damaged as error:
+        return views.damaged(vif_id, str(error))
+    intent = plugger.store.intent(vif_id)
+    try:
+        return views.recorded(record, _observe(plugger, _scope(record)), intent)
     except OvsUnavailable:
         return views.recorded(record, None, intent)
 
@@ -53,7 +56,7 @@ def path(plugger: Plugger, vif_id: str) -> PathReport:
     :raises UnknownVif: when it is not recorded.
     """
     record = views.known(plugger.store, vif_id)
-    return views.path(record, plugger.host.observe(_scope(record)))
+    return views.path(record, _observe(plugger, _scope(record)))
 
 
 def check(plugger: Plugger, vif_ids: Sequence[str] | None = None) -> CheckReport:
@@ -89,23 +92,46 @@ def _owners_of(plugger: Plugger, vif_id: str) -> set[str]:
 def _look(plugger: Plugger, vif_ids: Sequence[str] | None) -> CheckReport:
     if vif_ids is not None:
         records = [views.known(plugger.store, vif_id) for vif_id in vif_ids]
-        intents = plugger.store.contents().intents
-        return CheckReport(
-            vifs=[
-                views.check(record, plugger.host.observe(_scope(record)), intents.get(record.id)) for record in records
-            ]
-        )
+        return CheckReport(vifs=check_together(plugger, records))
     before = plugger.store.contents()
-    observed = plugger.host.observe(_everything(before))
+    observed = _observe(plugger, everything(before))
     after = plugger.store.contents()
     return CheckReport(
         vifs=[
             views.check(record, observed, after.intents.get(record.id))
             for record in before.records.values()
             if record.id in after.records
-        ],
-        orphans=_orphans(observed, before, after),
+        ]
+        + [VifCheck(id=vif_id, state=FAILED) for vif_id in after.damaged],
+        orphans=orphans(observed, before, after),
     )
+
+
+def check_together(plugger: Plugger, records: Sequence[Record]) -> list[VifCheck]:
+    """How some recorded VIFs are, all of them seen at one moment."""
+    if not records:
+        return []
+    observed = _observe(plugger, scope_of(records))
+    return [views.check(record, observed, plugger.store.intent(record.id)) for record in records]
+
+
+def scope_of(records: Sequence[Record]) -> Scope:
+    """What to look at for some recorded VIFs."""
+    scopes = [_scope(record) for record in records]
+    return Scope(
+        links=frozenset().union(*(scope.links for scope in scopes)),
+        members_of=frozenset().union(*(scope.members_of for scope in scopes)),
+        ports=frozenset().union(*(scope.ports for scope in scopes)),
+        iface_ids=frozenset().union(*(scope.iface_ids for scope in scopes)),
+        owners=frozenset().union(*(scope.owners for scope in scopes)),
+        ovs=any(scope.ovs for scope in scopes),
+    )
+
+
+def _observe(plugger: Plugger, scope: Scope) -> Observed:
+    if scope.ovs and plugger.host.ovs_away:
+        raise OvsUnavailable("OVSDB does not answer; is openvswitch-switch running?")
+    return plugger.host.observe(scope)
 
 
 def gc(plugger: Plugger, *, delete: bool) -> GcReport:
@@ -113,42 +139,39 @@ def gc(plugger: Plugger, *, delete: bool) -> GcReport:
 
     :raises TeardownError, HostError: when one that should go could not.
     """
-    orphans = check(plugger).orphans
+    there = check(plugger).orphans
     if not delete:
-        return GcReport(orphans=orphans)
-    deleted: list[Orphan] = []
-    errors: list[VifplugError] = []
-    for owner in dict.fromkeys(orphan.vif_id for orphan in orphans):
-        try:
-            gone, failed = _collect(plugger, owner)
-        except VifplugError as error:
-            gone, failed = [], [error]
-        deleted += gone
-        errors += failed
-    for warning in removal.settle_or_warn(plugger.host):
-        LOG.warning("%s", warning)
+        return GcReport(orphans=there)
+    deleted, errors = collect(plugger, {orphan.vif_id for orphan in there})
     removal.raise_all(errors)
-    return GcReport(orphans=orphans, deleted=deleted)
+    return GcReport(orphans=there, deleted=deleted)
 
 
-def _collect(plugger: Plugger, owner: str) -> tuple[list[Orphan], list[VifplugError]]:
-    with plugger.locks.held({owner}, _LOCK_SECONDS):
-        before = plugger.store.contents()
-        observed = plugger.host.observe(_everything(before))
-        orphans = [orphan for orphan in _orphans(observed, before, before) if orphan.vif_id == owner]
-        if not orphans:
+def collect(plugger: Plugger, owners: Collection[str]) -> tuple[list[Orphan], list[VifplugError]]:
+    """Take away what these owners have on the host, where it still is an orphan under their locks, all in one plan.
+
+    :returns: what is gone, and what went wrong.
+    :raises HostError, StoreError: when nothing could be tried.
+    """
+    with plugger.locks.held_if_free(owners) as free:
+        contents = plugger.store.contents()
+        observed = _observe(plugger, everything(contents))
+        found = [orphan for orphan in orphans(observed, contents, contents) if orphan.vif_id in free]
+        if not found:
             return [], []
-        names = {orphan.name for orphan in orphans}
-        links = tuple(link for link in observed.links.values() if link.owner == owner and link.name in names)
-        plan = departure.plan_unplug(Inventory(links), {owner}, observed, set())
+        names = {orphan.name for orphan in found}
+        lost = {orphan.vif_id for orphan in found}
+        links = tuple(link for link in observed.links.values() if link.owner in lost and link.name in names)
+        plan = departure.plan_unplug(Inventory(links), lost, observed, set())
         errors = executor.teardown(plugger.host, plan.actions)
+        for warning in removal.settle_or_warn(plugger.host):
+            LOG.warning("%s", warning)
         # A shared bridge with somebody else's link on it stays; it is still an orphan, and was not deleted.
-        going = {link.name for action in plan.actions for link in getattr(action, "links", ())}
-        gone = [item for item in orphans if item.kind in (OvsPort.kind, "qos") or item.name in going]
-        return ([] if errors else gone), errors
+        left = orphans(_observe(plugger, everything(contents)), contents, contents)
+        return [orphan for orphan in found if orphan not in left], errors
 
 
-def _orphans(observed: Observed, before: Contents, after: Contents) -> list[Orphan]:
+def orphans(observed: Observed, before: Contents, after: Contents) -> list[Orphan]:
     """What is owned on the host and neither recorded nor under way, before it was looked at and after."""
     wanted = _owners(before) | _owners(after)
     found = [
@@ -174,7 +197,7 @@ def _owners(contents: Contents) -> set[str]:
     owners = set(contents.records) | set(contents.intents)
     held: list[Resource] = [item for record in contents.records.values() for item in record.resources]
     held += [item for intent in contents.intents.values() for item in intent.resources]
-    return owners | {item.owner for item in held if isinstance(item, Bridge) and item.shared}
+    return owners | contents.damaged_holders | {item.owner for item in held if isinstance(item, Bridge) and item.shared}
 
 
 def _scope(record: Record) -> Scope:
@@ -186,7 +209,7 @@ def _scope(record: Record) -> Scope:
     return Scope(links=scope.links | {switch}, members_of=scope.members_of, ovs=False)
 
 
-def _everything(contents: Contents) -> Scope:
+def everything(contents: Contents) -> Scope:
     """All links, and all rows of ours. A host with no OVS VIF may have no OVS."""
     ports = [item for record in contents.records.values() for item in record.resources if isinstance(item, OvsPort)]
     names = frozenset(port.name for port in ports)

@@ -32,6 +32,9 @@ class Job:
     asked_datapath: str | None = None
     created_by: int | None = None
     """The uid of whoever plugged it first."""
+    state: str = PLUGGED
+    """What the record is to say once the work is done."""
+    error: str | None = None
 
     @property
     def recorded(self) -> Inventory:
@@ -156,9 +159,15 @@ def records(work: Sequence[Job], resolved: Mapping[str, tuple[Resource, ...]], o
 
 def _record(job: Job, resources: tuple[Resource, ...]) -> Record:
     known = job.record
-    if known is not None and known.vif == job.vif and known.resources == resources and known.state == PLUGGED:
-        return known
-    return Record(vif=job.vif, resources=resources, state=PLUGGED, updated_at=now(), created_by=job.created_by)
+    fresh = Record(
+        vif=job.vif,
+        resources=resources,
+        state=job.state,
+        updated_at=known.updated_at if known is not None else "",
+        error=job.error,
+        created_by=job.created_by,
+    )
+    return known if known is not None and known == fresh else replace(fresh, updated_at=now())
 
 
 def united(*parts: Iterable[Resource]) -> Inventory:

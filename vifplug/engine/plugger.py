@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 
 from vifplug import records
 from vifplug.drivers.contract import Options
-from vifplug.engine import executor, jobs, planner, removal, resolution, verification, views
+from vifplug.engine import executor, jobs, ownership, planner, removal, resolution, verification, views
 from vifplug.engine.host import Host, Scope
 from vifplug.engine.jobs import Job
 from vifplug.engine.plan import Plan
@@ -62,9 +62,10 @@ class Plugger:
             self._jobs(vifs, requester)  # refuses before anything is settled
             for vif in vifs:
                 self.settle_held(vif.id)
-            return self._plug_jobs(self._jobs(vifs, requester))
+            return self.plug_held(self._jobs(vifs, requester))
 
-    def _plug_jobs(self, work: Sequence[Job]) -> list[VifReport]:
+    def plug_held(self, work: Sequence[Job]) -> list[VifReport]:
+        """``plug`` for a caller that holds the locks of the jobs' identities, and has settled their VIFs."""
         scope = self._scope(work)
         observed = self.host.observe(scope)
         requests = self._requests(work, observed)
@@ -82,7 +83,7 @@ class Plugger:
         ]
 
     def _jobs(self, vifs: Sequence[Vif], requester: Requester | None = None) -> list[Job]:
-        return [jobs.job(vif, self.store.record(vif.id), self.options, requester) for vif in vifs]
+        return [jobs.job(vif, self.store.sound_record(vif.id), self.options, requester) for vif in vifs]
 
     @staticmethod
     def _scope(work: Sequence[Job]) -> Scope:
@@ -116,8 +117,16 @@ class Plugger:
         return {vif_id} | {item.owner for item in self._left_on_host(vif_id).items}
 
     def _left_on_host(self, vif_id: str) -> Inventory:
-        known = (self.store.intent(vif_id), self.store.record(vif_id))
+        known = (self.store.intent(vif_id), self.store.sound_record(vif_id))
         return jobs.united(*(part.resources for part in known if part is not None))
+
+    def _marked_on_host(self, vif_id: str) -> Inventory:
+        """What bears a VIF's mark: all there is to go by when its record cannot be read."""
+        observed = self.host.observe(Scope(owners=frozenset({vif_id}), everything=True))
+        marked = (link for link in observed.links.values() if link.owner == vif_id)
+        links = [link for link in marked if ownership.bears_birth_marks(link)]
+        ports = [port for port in observed.ports.values() if port.owner == vif_id]
+        return jobs.united(self._left_on_host(vif_id).items, links, ports)
 
     def _intend(self, work: Sequence[Job], resolved: Mapping[str, tuple[Resource, ...]]) -> None:
         intents = [
@@ -172,7 +181,7 @@ class Plugger:
 
         :raises HostError: when that cannot be done now; the next command tries again.
         """
-        intent, record = self.store.intent(vif_id), self.store.record(vif_id)
+        intent, record = self.store.intent(vif_id), self.store.sound_record(vif_id)
         if intent is None:
             return
         self._await_helper_of(intent)
@@ -189,7 +198,7 @@ class Plugger:
 
     def _converge(self, record: Record, also: Inventory) -> None:
         """Make a VIF as recorded again, take away what an interrupted plug had added, and end its intent."""
-        self._plug_jobs([jobs.recovery(record, also, self.options)])
+        self.plug_held([jobs.recovery(record, also, self.options)])
         if self.store.intent(record.id) is not None:  # nothing had to be done
             self.store.keep([record])
 
@@ -245,13 +254,14 @@ class Plugger:
         self, vif_id: str, requester: Requester | None, away: VifplugError | None
     ) -> tuple[Record | None, list[VifplugError]]:
         with self._held(lambda: self._owners(vif_id)):
-            record, intent = self.store.record(vif_id), self.store.intent(vif_id)
+            record, intent = self.store.sound_record(vif_id), self.store.intent(vif_id)
             if requester is not None:
                 requester.authorise(vif_id, record)
-            if record is None and intent is None:
+            damaged = record is None and self.store.is_damaged(vif_id)
+            if record is None and intent is None and not damaged:
                 return None, []
             self._await_helper_of(intent)
-            built = self._left_on_host(vif_id)
+            built = self._marked_on_host(vif_id) if damaged else self._left_on_host(vif_id)
             self.store.intend(
                 [Intent(vif_id=vif_id, verb=records.UNPLUG, session=self.host.session, resources=built.items)], {}
             )

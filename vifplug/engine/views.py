@@ -15,6 +15,7 @@ from vifplug.model import Vif
 from vifplug.records import Intent, Record
 from vifplug.reports import (
     DRIFTED,
+    FAILED,
     PLUGGED,
     PLUGGING,
     UNPLUGGED,
@@ -47,7 +48,9 @@ def check(record: Record, observed: Observed, intent: Intent | None = None) -> V
     if intent is not None:
         return VifCheck(id=record.id, state=_IN_BETWEEN[intent.verb])
     items = drift_of(record, observed)
-    return VifCheck(id=record.id, state=DRIFTED if items else record.state, drift=items)
+    # What the daemon has found out about a VIF (failed, contended) says more than that it drifted.
+    state = DRIFTED if items and record.state == PLUGGED else record.state
+    return VifCheck(id=record.id, state=state, drift=items)
 
 
 def drift_of(record: Record, observed: Observed) -> list[DriftItem]:
@@ -123,6 +126,11 @@ def recorded(record: Record, observed: Observed | None, intent: Intent | None) -
     if observed is None:
         return report(record, driver, Observed(), state=_IN_BETWEEN[intent.verb] if intent else record.state)
     return report(record, driver, observed, state=check(record, observed, intent).state)
+
+
+def damaged(vif_id: str, reason: str) -> VifReport:
+    """A VIF whose record cannot be read."""
+    return VifReport(id=vif_id, state=FAILED, error=reason)
 
 
 def unplugged(vif_id: str, record: Record | None, warnings: Sequence[str]) -> VifReport:

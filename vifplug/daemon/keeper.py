@@ -1,0 +1,296 @@
+"""The keeper: compares what should be with what is, and repairs what drifted. Events only make it faster."""
+
+from __future__ import annotations
+
+import collections
+import logging
+import threading
+import time
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from vifplug.config import Settings
+from vifplug.daemon.metrics import Metrics
+from vifplug.daemon.news import Heard, News
+from vifplug.daemon.orphanage import Orphanage
+from vifplug.daemon.trouble import Ledger
+from vifplug.daemon.watch import WatchedHost, Watchers
+from vifplug.engine import inspection, keeping, recovery
+from vifplug.engine.keeping import Standing, Survey
+from vifplug.engine.plugger import Plugger
+from vifplug.errors import Busy, HelperDied, OvsUnavailable, VifplugError
+from vifplug.records import now as timestamp
+from vifplug.reports import CONTENDED, FAILED, PLUGGED, STATES, VifCheck
+
+LOG = logging.getLogger(__name__)
+
+_GATHER_SECONDS = 0.03
+"""What comes together is looked at together."""
+_REST_FACTOR = 2
+"""Rests for so many times as long as the last look took: a storm of events costs a bounded part of a core."""
+_AGAIN_SECONDS = 0.2
+_CHUNK = 100
+"""VIFs repaired in one plan: their locks are held for as long as that takes."""
+_MEMORY_INTERVALS = 3
+
+
+@dataclass(slots=True)
+class _Agenda:
+    """When to look next. Seconds of the monotonic clock."""
+
+    everything: float = 0.0
+    again: float = float("inf")
+    """When to look once more at VIFs that somebody was at work on."""
+
+
+class Keeper:
+    """Keeps recorded VIFs plugged; ends with ``stop``.
+
+    :param died: called when the privileged helper has ended.
+    """
+
+    def __init__(
+        self,
+        plugger: Plugger,
+        host: WatchedHost,
+        settings: Settings,
+        metrics: Metrics,
+        died: Callable[[], None],
+    ) -> None:
+        self._plugger, self._host, self._settings, self._metrics, self._died = plugger, host, settings, metrics, died
+        self._news = News()
+        self._watchers = Watchers(host, self._news, died, self._ovsdb_answers)
+        self._ledger = Ledger(settings.contended_after, _MEMORY_INTERVALS * settings.repair_interval)
+        self._orphanage = Orphanage(settings.orphan_grace)
+        self._agenda = _Agenda()
+        self._busy: set[str] = set()
+        self._devices: Mapping[str, Collection[str]] = {}
+        self._bridges: Mapping[str, Collection[str]] = {}
+        self._version: tuple[int, int] | None = None
+        self._states: dict[str, str] = {}
+        self._orphans = 0
+        self._compared_at: str | None = None
+        self._warned: set[str] = set()
+        self._thread = threading.Thread(target=self._run, name="keeper", daemon=True)
+        # Until OVSDB has answered once nobody is to wait for it.
+        host.ovs_away = host.has_ovs()
+
+    def start(self) -> None:
+        """Start to watch and to compare."""
+        self._news.doubt("start")
+        self._watchers.start()
+        self._thread.start()
+
+    def stop(self, seconds: float) -> None:
+        """End: after the repair that is under way, if that ends within ``seconds``."""
+        self._news.close()
+        self._thread.join(seconds)
+
+    def status(self) -> dict[str, Any]:
+        """How things stand, as last compared."""
+        return {
+            "ovsdb_connected": not self._host.ovs_away,
+            "compared_at": self._compared_at,
+            "queue": len(self._busy),
+            "vifs": dict(collections.Counter(self._states.copy().values())),
+            "orphans": self._orphans,
+        }
+
+    def _ovsdb_answers(self, answers: bool) -> None:
+        LOG.info("OVSDB answers" if answers else "OVSDB does not answer; what needs it is repaired once it does")
+        self._host.ovs_away = not answers and self._host.has_ovs()
+        self._metrics.ovsdb_connected.set(answers)
+
+    # -- the loop -----------------------------------------------------------------------------------------
+
+    def _run(self) -> None:
+        while not self._news.closed:
+            began = time.monotonic()
+            try:
+                self._look(self._news.take())
+            except HelperDied as error:
+                LOG.error("%s", error)
+                self._died()
+                return
+            except OvsUnavailable as error:
+                # Everything is compared as soon as it answers again; the watcher says so.
+                LOG.warning("stopped comparing: %s", error)
+                self._agenda.everything = time.monotonic() + self._settings.repair_interval
+            except Exception as error:
+                # Whatever it is, the next VIF's guest must not pay for it.
+                level = logging.WARNING if isinstance(error, VifplugError) else logging.ERROR
+                LOG.log(level, "a comparison failed: %s", error, exc_info=level == logging.ERROR)
+                self._agenda.everything = time.monotonic() + min(1.0, self._settings.repair_interval)
+            self._news.rest(max(_GATHER_SECONDS, _REST_FACTOR * (time.monotonic() - began)))
+            self._news.wait(self._seconds_until_next())
+            self._news.rest(_GATHER_SECONDS)
+
+    def _seconds_until_next(self) -> float:
+        now = time.monotonic()
+        waits = [self._agenda.everything - now, self._agenda.again - now, *self._ledger.waiting(now).values()]
+        return max(0.0, min(waits))
+
+    def _look(self, heard: Heard) -> None:
+        now = time.monotonic()
+        reasons = heard.reasons or ({"periodic"} if self._agenda.everything <= now else set())
+        self._index()
+        concerned = {vif_id for name in heard.bridges for vif_id in self._bridges.get(name, ())}
+        # A bridge that came back, and an OVSDB that did, take the obstacle away.
+        self._ledger.forgive(concerned if "ovsdb" not in reasons else self._states.keys() | concerned)
+        concerned |= {vif_id for name in heard.names for vif_id in self._devices.get(name, ())}
+        concerned |= {vif_id for vif_id, wait in self._ledger.waiting(now).items() if wait <= 0}
+        if self._agenda.again <= now:
+            self._agenda.again = float("inf")
+            concerned |= self._busy
+        if reasons:
+            self._compare_everything(reasons)
+        elif concerned:
+            self._compare(concerned)
+
+    def _index(self) -> None:
+        version = self._plugger.store.version()
+        if version != self._version:
+            self._devices, self._bridges = keeping.names_of(self._plugger.store.contents())
+            self._version = version
+
+    # -- compare ------------------------------------------------------------------------------------------
+
+    def _compare_everything(self, reasons: Collection[str]) -> None:
+        for reason in reasons:
+            self._metrics.resyncs.labels(reason).inc()
+        LOG.log(
+            logging.DEBUG if set(reasons) == {"periodic"} else logging.INFO,
+            "comparing everything (%s)",
+            ", ".join(sorted(reasons)),
+        )
+        away = self._host.ovs_away
+        if not away:
+            self._warn(recovery.settle(self._plugger))
+        found = keeping.survey(self._plugger, None, ovs=not away)
+        known = self._plugger.store.contents()
+        self._warn(list(known.damaged.values()))
+        self._ledger.keep_only(known.records)
+        self._states = {vif_id: state for vif_id, state in self._states.items() if vif_id in known.records}
+        self._states |= dict.fromkeys(known.damaged, FAILED)
+        self._busy.clear()
+        self._attend(found)
+        if not away:
+            self._collect(found)
+        self._compared_at = timestamp()
+        self._schedule()
+
+    def _schedule(self) -> None:
+        now = time.monotonic()
+        due = self._orphanage.due_in(now)
+        interval = self._settings.repair_interval
+        self._agenda.everything = now + (interval if due is None else min(interval, max(due, _AGAIN_SECONDS)))
+
+    def _warn(self, texts: Sequence[str]) -> None:
+        """Say what is new of what could not be done; the rest was said before."""
+        for text in texts:
+            if text not in self._warned:
+                LOG.warning("%s", text)
+        self._warned = set(texts) | (self._warned if len(self._warned) < _CHUNK else set())
+
+    def _compare(self, vif_ids: Collection[str]) -> None:
+        self._busy -= set(vif_ids)
+        found = keeping.survey(self._plugger, vif_ids, ovs=not self._host.ovs_away)
+        gone = set(vif_ids) - self._plugger.store.contents().records.keys()
+        for vif_id in gone:
+            self._states.pop(vif_id, None)
+        self._attend(found)
+
+    def _attend(self, found: Survey) -> None:
+        now = time.monotonic()
+        standings: dict[str, Standing] = {}
+        wanted: list[str] = []
+        for vif_id, check in found.checks.items():
+            record = found.records[vif_id]
+            self._states[vif_id] = check.state
+            if not check.drift:
+                if self._ledger.right(vif_id, now) and record.state != PLUGGED:
+                    standings[vif_id] = (PLUGGED, None)
+                if vif_id in found.outdated:
+                    wanted.append(vif_id)
+            elif not self._ledger.is_due(vif_id, now):
+                continue
+            elif vif_id in found.bridgeless:
+                self._fail(vif_id, keeping.bridge_missing(record), standings)
+            else:
+                reason = self._ledger.found(vif_id, check.drift, now)
+                if reason is not None:
+                    standings[vif_id] = (CONTENDED, reason)
+                wanted.append(vif_id)
+        self._note(standings)
+        for start in range(0, len(wanted), _CHUNK):
+            self._repair(wanted[start : start + _CHUNK], found.checks)
+        self._count(found)
+
+    def _note(self, standings: Mapping[str, Standing]) -> None:
+        for vif_id, (state, reason) in standings.items():
+            if reason is not None and self._states.get(vif_id) != state:
+                LOG.error("VIF %s is %s: %s", vif_id, state, reason, extra={"vif_id": vif_id})
+            self._states[vif_id] = state
+        keeping.note(self._plugger, standings)
+
+    # -- repair -------------------------------------------------------------------------------------------
+
+    def _repair(self, vif_ids: Sequence[str], checks: Mapping[str, VifCheck]) -> None:
+        began = time.monotonic()
+        outcome = keeping.repair(self._plugger, vif_ids)
+        ended = time.monotonic()
+        standings: dict[str, Standing] = {}
+        for vif_id, error in outcome.items():
+            drift = checks[vif_id].drift
+            if isinstance(error, HelperDied | OvsUnavailable):
+                raise error
+            if isinstance(error, Busy):
+                self._busy.add(vif_id)
+                self._agenda.again = ended + _AGAIN_SECONDS
+            elif error is not None:
+                self._fail(vif_id, error, standings)
+            elif drift:
+                self._ledger.repaired(vif_id, drift, ended)
+                self._states[vif_id] = CONTENDED if self._ledger.is_contended(vif_id) else PLUGGED
+                self._metrics.repairs.labels("repaired").inc()
+                things = ", ".join(f"{item.attribute} of {item.subject}" for item in drift)
+                LOG.info("repaired VIF %s: %s", vif_id, things, extra={"vif_id": vif_id})
+        result = "failed" if any(error is not None for error in outcome.values()) else "ok"
+        self._metrics.repair_seconds.labels(result).observe(ended - began)
+        self._note(standings)
+
+    def _fail(self, vif_id: str, error: VifplugError, standings: dict[str, Standing]) -> None:
+        lasting = self._ledger.failed(vif_id, time.monotonic(), retryable=error.retryable)
+        self._metrics.repairs.labels("failed").inc()
+        LOG.warning("could not repair VIF %s: %s", vif_id, error, extra={"vif_id": vif_id})
+        if lasting and not self._ledger.is_contended(vif_id):
+            standings[vif_id] = (FAILED, str(error))
+
+    # -- orphans ------------------------------------------------------------------------------------------
+
+    def _collect(self, found: Survey) -> None:
+        due = self._orphanage.seen(found.orphans, found.in_use, time.monotonic())
+        self._orphans = len(found.orphans)
+        self._warn(
+            [
+                f"orphans of {owner} are left alone, for a guest is on them; 'vifplug gc --delete' takes them"
+                for owner in sorted(self._orphanage.spared)
+            ]
+        )
+        if not due:
+            return
+        gone, errors = inspection.collect(self._plugger, due)
+        for orphan in gone:
+            LOG.info("deleted orphan %s %s of %s", orphan.kind, orphan.name, orphan.vif_id)
+        self._metrics.collected.inc(len(gone))
+        self._orphans -= len(gone)
+        self._warn([f"could not delete an orphan: {error}" for error in errors])
+
+    def _count(self, found: Survey) -> None:
+        counts = collections.Counter(self._states.values())
+        for state in STATES:
+            self._metrics.vifs.labels(state).set(counts[state])
+        self._metrics.drift.set(sum(len(check.drift) for check in found.checks.values()))
+        self._metrics.orphans.set(self._orphans)
+        self._metrics.queue.set(len(self._busy))

@@ -1,0 +1,79 @@
+"""What the watchers have heard and the keeper has not yet looked at."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+
+
+@dataclass(slots=True)
+class Heard:
+    """What came since the last time it was taken."""
+
+    names: set[str] = field(default_factory=set)
+    """Devices, ports and owners; ``#`` and a number for an ifindex."""
+    bridges: set[str] = field(default_factory=set)
+    reasons: set[str] = field(default_factory=set)
+    """Why everything is to be compared."""
+
+    def __bool__(self) -> bool:
+        return bool(self.names or self.bridges or self.reasons)
+
+
+class News:
+    """A box that watchers put things into and the keeper empties."""
+
+    def __init__(self) -> None:
+        self._condition = threading.Condition()
+        self._heard = Heard()
+        self._closed = False
+
+    def changed(self, names: Iterable[str] = (), bridges: Iterable[str] = ()) -> None:
+        """These devices, ports or owners, or OVS bridges, changed."""
+        with self._condition:
+            self._heard.names.update(names)
+            self._heard.bridges.update(bridges)
+            if self._heard:
+                self._condition.notify_all()
+
+    def doubt(self, reason: str) -> None:
+        """Anything may have changed."""
+        with self._condition:
+            self._heard.reasons.add(reason)
+            self._condition.notify_all()
+
+    def close(self) -> None:
+        """Nothing is taken any more."""
+        with self._condition:
+            self._closed = True
+            self._condition.notify_all()
+
+    @property
+    def closed(self) -> bool:
+        """Whether the keeper is to end."""
+        return self._closed
+
+    def wait(self, seconds: float) -> None:
+        """Return when something was heard, after ``seconds``, or when closed."""
+        deadline = time.monotonic() + seconds
+        with self._condition:
+            while not self._closed and not self._heard:
+                left = deadline - time.monotonic()
+                if left <= 0:
+                    return
+                self._condition.wait(left)
+
+    def rest(self, seconds: float) -> None:
+        """Let more come in: return after ``seconds``, or when closed."""
+        deadline = time.monotonic() + seconds
+        with self._condition:
+            while not self._closed and (left := deadline - time.monotonic()) > 0:
+                self._condition.wait(left)
+
+    def take(self) -> Heard:
+        """What was heard."""
+        with self._condition:
+            heard, self._heard = self._heard, Heard()
+            return heard

@@ -1,0 +1,94 @@
+"""The watchers: threads that hear of changes of OVSDB and of links, and put them into the keeper's box."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Callable, Mapping
+from typing import Any, Protocol
+
+from vifplug.daemon.news import News
+from vifplug.errors import HelperDied, VifplugError
+
+LOG = logging.getLogger(__name__)
+
+_LINKS_SECONDS = 5.0
+_AGAIN_SECONDS = 1.0
+
+
+class LinkWatch(Protocol):
+    """A socket that hears of links."""
+
+    def changes(self, seconds: float) -> tuple[set[str], set[int]] | None:
+        """Names and indexes; None when some were lost."""
+
+
+class WatchedHost(Protocol):
+    """What watchers need of the host."""
+
+    ovs_away: bool
+
+    def follow_ovsdb(self, told: Mapping[str, Any]) -> dict[str, Any]:
+        """What changed since the last answer."""
+
+    def watch_links(self) -> LinkWatch:
+        """A socket that hears of links from now on."""
+
+    def has_ovs(self) -> bool:
+        """Whether there is an OVSDB to ask at all."""
+
+
+class Watchers:
+    """Follow a host until the box is closed.
+
+    :param died: called, once, when the privileged helper has ended.
+    :param connected: called with whether OVSDB answers, when that changes.
+    """
+
+    def __init__(
+        self, host: WatchedHost, news: News, died: Callable[[], None], connected: Callable[[bool], None]
+    ) -> None:
+        self._host, self._news, self._died, self._connected = host, news, died, connected
+        # Opened before anything is looked at: what changes in between must be heard of.
+        self._links = host.watch_links()
+
+    def start(self) -> None:
+        """Start the threads; they end with the process, or soon after the box is closed."""
+        for work in (self._follow_ovsdb, self._follow_links):
+            threading.Thread(target=work, name=work.__name__.strip("_"), daemon=True).start()
+
+    def _follow_ovsdb(self) -> None:
+        told: Mapping[str, Any] = {}
+        while not self._news.closed:
+            try:
+                answer = self._host.follow_ovsdb(told)
+            except HelperDied as error:
+                LOG.error("%s", error)
+                self._died()
+                return
+            except VifplugError as error:
+                LOG.warning("could not follow OVSDB: %s", error)
+                self._news.rest(_AGAIN_SECONDS)
+                continue
+            self._hear(told, answer)
+            told = answer
+
+    def _hear(self, told: Mapping[str, Any], answer: Mapping[str, Any]) -> None:
+        if answer["connected"] != told.get("connected"):
+            self._connected(answer["connected"])
+        if answer["everything"] and answer["connected"]:
+            self._news.doubt("ovsdb")
+        self._news.changed([*answer["port"], *answer["owner"]], answer["bridge"])
+
+    def _follow_links(self) -> None:
+        while not self._news.closed:
+            try:
+                changes = self._links.changes(_LINKS_SECONDS)
+            except VifplugError as error:
+                LOG.error("%s; everything is compared every now and then all the same", error)
+                return
+            if changes is None:
+                self._news.doubt("netlink")
+                continue
+            names, indexes = changes
+            self._news.changed({*names, *(f"#{index}" for index in indexes)})

@@ -1,0 +1,193 @@
+"""The use cases of whoever keeps VIFs plugged: look at many at once, repair many at once, note how they stand."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+
+from vifplug.engine import inspection, jobs, views
+from vifplug.engine.jobs import Job
+from vifplug.engine.plugger import Plugger
+from vifplug.errors import BridgeMissing, Busy, VifplugError
+from vifplug.records import Record, now
+from vifplug.reports import CONTENDED, Orphan, VifCheck
+from vifplug.resources import Bridge, Link, Observed, OvsPort, Tap
+from vifplug.store import Contents
+
+LOG = logging.getLogger(__name__)
+
+Standing = tuple[str, str | None]
+"""A state and its reason."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Survey:
+    """What was found of some VIFs, or of all, at one moment."""
+
+    checks: Mapping[str, VifCheck] = field(default_factory=dict)
+    """Recorded VIFs that nobody is at work on."""
+    records: Mapping[str, Record] = field(default_factory=dict)
+    bridgeless: frozenset[str] = frozenset()
+    """VIFs whose OVS bridge is not there."""
+    outdated: frozenset[str] = frozenset()
+    """VIFs whose VMM's device came or went since it was recorded."""
+    orphans: Sequence[Orphan] = ()
+    in_use: frozenset[str] = frozenset()
+    """Owners of orphans that a guest is on."""
+
+
+def survey(plugger: Plugger, vif_ids: Collection[str] | None, *, ovs: bool = True) -> Survey:
+    """Look at some VIFs, or at all and for orphans.
+
+    :param ovs: False to leave out whatever has an OVS port, while OVSDB is away.
+    :raises HostError, StoreError: when it cannot be seen.
+    """
+    before = plugger.store.contents()
+    records = [record for record in before.records.values() if vif_ids is None or record.id in vif_ids]
+    if not ovs:
+        records = [record for record in records if not _ports(record)]
+    everything = vif_ids is None and ovs
+    if not records and not everything:
+        return Survey()
+    observed = plugger.host.observe(inspection.everything(before) if everything else inspection.scope_of(records))
+    after = plugger.store.contents()
+    steady = [record for record in records if after.records.get(record.id) == record and record.id not in after.intents]
+    orphans = inspection.orphans(observed, before, after) if everything else []
+    return Survey(
+        checks={record.id: views.check(record, observed) for record in steady},
+        records={record.id: record for record in steady},
+        bridgeless=frozenset(
+            record.id for record in steady if any(port.bridge not in observed.bridges for port in _ports(record))
+        ),
+        outdated=frozenset(record.id for record in steady if any(_outdated(port, observed) for port in _ports(record))),
+        orphans=orphans,
+        in_use=frozenset(orphan.vif_id for orphan in orphans if is_in_use(orphan.vif_id, observed)),
+    )
+
+
+def _ports(record: Record) -> list[OvsPort]:
+    return [item for item in record.resources if isinstance(item, OvsPort)]
+
+
+def _outdated(port: OvsPort, observed: Observed) -> bool:
+    """Whether the record does not say which device of the VMM's the port has."""
+    found = observed.ports.get(port.name)
+    if not port.waits_for_device or found is None:
+        return False
+    link = observed.links.get(port.name)
+    if link is None:
+        return port.device_ifindex is not None and (found.ofport or 0) <= 0
+    return port.device_ifindex is None
+
+
+def is_in_use(owner: str, observed: Observed) -> bool:
+    """Whether a guest is on what an owner has on the host: its tap, or another's on its bridge, has a carrier. Pure."""
+    links = observed.links
+    own = [link for link in links.values() if link.owner == owner]
+    taps: list[Link] = [link for link in own if isinstance(link, Tap)]
+    taps += [links[port.name] for port in observed.ports.values() if port.owner == owner and port.name in links]
+    members = [name for link in own if isinstance(link, Bridge) for name in observed.members.get(link.name, ())]
+    strangers = [links[name] for name in members if name in links and not links[name].owner]
+    return any(link.carrier for link in (*strangers, *taps) if _is_guests_end(link))
+
+
+def _is_guests_end(link: Link) -> bool:
+    return isinstance(link, Tap) or not link.owner
+
+
+def repair(plugger: Plugger, vif_ids: Sequence[str]) -> dict[str, VifplugError | None]:
+    """Make recorded VIFs as recorded again, as many as possible in one plan; one that fails stops no other.
+
+    :returns: by VIF id: None when it is right now (or no longer recorded), else what went wrong.
+    """
+    owners = {vif_id: _owners(plugger, vif_id) for vif_id in vif_ids}
+    outcome: dict[str, VifplugError | None] = {}
+    with plugger.locks.held_if_free(set().union(*owners.values())) as free:
+        work: list[Job] = []
+        for vif_id in vif_ids:
+            try:
+                job = _job(plugger, vif_id) if owners[vif_id] <= free else _busy(vif_id)
+            except VifplugError as error:
+                outcome[vif_id] = error
+                continue
+            if job is None:
+                outcome[vif_id] = None
+            else:
+                work.append(job)
+        outcome |= _together(plugger, work)
+    return outcome
+
+
+def _owners(plugger: Plugger, vif_id: str) -> set[str]:
+    record = plugger.store.sound_record(vif_id)
+    return {vif_id} | ({item.owner for item in record.resources} if record else set())
+
+
+def _busy(vif_id: str) -> Job:
+    raise Busy(f"another request works on VIF {vif_id}", vif_id)
+
+
+def _job(plugger: Plugger, vif_id: str) -> Job | None:
+    plugger.settle_held(vif_id)
+    record = plugger.store.sound_record(vif_id)
+    if record is None:
+        return None
+    job = jobs.job(record.vif, record, plugger.options)
+    # That somebody undoes repairs is not over with the next repair.
+    return replace(job, state=record.state, error=record.error) if record.state == CONTENDED else job
+
+
+def _together(plugger: Plugger, work: Sequence[Job]) -> dict[str, VifplugError | None]:
+    """All in one plan; where that fails, each half by itself, so that few bad ones cost few plans."""
+    if not work:
+        return {}
+    try:
+        plugger.plug_held(work)
+    except VifplugError as error:
+        if len(work) == 1:
+            return {work[0].vif.id: error}
+        LOG.debug("a repair of %d VIFs failed; trying halves", len(work), exc_info=True)
+        half = len(work) // 2
+        return _together(plugger, work[:half]) | _together(plugger, work[half:])
+    return {job.vif.id: None for job in work}
+
+
+def note(plugger: Plugger, standings: Mapping[str, Standing]) -> None:
+    """Write states and their reasons into records, where nobody is at work and they say something else.
+
+    :raises StoreError: when the store cannot be written.
+    """
+    with plugger.locks.held_if_free(standings) as free:
+        known = [(plugger.store.sound_record(vif_id), plugger.store.intent(vif_id)) for vif_id in sorted(free)]
+        changed = [
+            replace(record, state=state, error=error, updated_at=now())
+            for record, intent in known
+            if record is not None and intent is None
+            for state, error in [standings[record.id]]
+            if (record.state, record.error) != (state, error)
+        ]
+        if changed:
+            plugger.store.keep(changed)
+
+
+def bridge_missing(record: Record) -> BridgeMissing:
+    """The error of a VIF whose OVS bridge is not there."""
+    names = ", ".join(repr(port.bridge) for port in _ports(record))
+    return BridgeMissing(f"no OVS bridge {names}; the VIF is repaired once somebody creates it", names)
+
+
+def names_of(contents: Contents) -> tuple[dict[str, set[str]], dict[str, set[str]]]:
+    """Which VIFs it concerns when something of a name changes: a device, port or owner (``#`` and an ifindex, too);
+    an OVS bridge."""
+    devices: dict[str, set[str]] = {}
+    bridges: dict[str, set[str]] = {}
+    for record in contents.records.values():
+        scope = inspection.scope_of([record])
+        # A device that was renamed is known by its index alone.
+        indexes = {f"#{item.ifindex}" for item in record.resources if isinstance(item, Link) and item.ifindex}
+        for name in scope.links | scope.ports | scope.owners | indexes:
+            devices.setdefault(name, set()).add(record.id)
+        for port in _ports(record):
+            bridges.setdefault(port.bridge, set()).add(record.id)
+    return devices, bridges

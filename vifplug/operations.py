@@ -1,0 +1,86 @@
+"""Actions as the privileged side takes them: primitives that name an operation and whose the object is. Pure."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from vifplug.engine import actions
+from vifplug.engine.actions import Action
+from vifplug.resources import Bridge, Link, OvsPort, Tap
+
+
+def _identity(link: Link) -> dict[str, Any]:
+    """What the helper needs to see whose a link is."""
+    return {"name": link.name, "owner": link.owner, "role": link.role, "birth_address": link.address}
+
+
+def of_link(action: Action) -> dict[str, Any]:
+    """A change of links, for the verb of that name."""
+    match action:
+        case actions.CreateBridge(bridge=bridge):
+            settings = {
+                key: getattr(bridge, key) for key in ("stp", "forward_delay", "ageing_time", "multicast_snooping")
+            }
+            return {
+                "op": "create-bridge",
+                **_identity(bridge),
+                "address": bridge.address,
+                "mtu": bridge.mtu,
+                **settings,
+            }
+        case actions.CreateVeth(near=near, far=far):
+            ends = [
+                {**_identity(end), "address": end.address, "mtu": end.mtu, "master": end.master} for end in (near, far)
+            ]
+            return {"op": "create-veth", "ends": ends}
+        case actions.CreateTap(tap=tap):
+            fields = {key: getattr(tap, key) for key in ("address", "mtu", "uid", "gid")}
+            return {"op": "create-tap", **_identity(tap), **fields, "multiqueue": bool(tap.multiqueue)}
+        case actions.SetLink(link=link, changes=changes, adopt=adopt):
+            values = {attribute: after for attribute, _before, after in changes}
+            multiqueue = bool(link.multiqueue) if isinstance(link, Tap) else False
+            return {"op": "set", **_identity(link), "values": values, "adopt": adopt, "multiqueue": multiqueue}
+        case actions.DeleteLinks(links=links):
+            entries = [{**_identity(link), "spare_members": isinstance(link, Bridge) and link.shared} for link in links]
+            return {"op": "delete", "links": entries}
+    raise TypeError(f"no link operation for {action!r}")
+
+
+def of_port(action: Action) -> dict[str, Any]:
+    """A change of rows, for the verb of that name."""
+    match action:
+        case actions.DeleteQos(owner=owner):
+            return {"op": "delete-qos", "owner": owner}
+        case actions.SetPort(port=port, iface_changes=iface, port_changes=own):
+            return {
+                "op": "set",
+                **_port_identity(port),
+                "iface_ids": {key: after for key, _before, after in iface},
+                "external_ids": {key: after for key, _before, after in own},
+            }
+        case actions.MovePort(port=port):
+            return {"op": "move", **_port_identity(port), "bridge": port.bridge}
+        case actions.ReattachPort(port=port):
+            return {"op": "reattach", **_port_identity(port)}
+        case actions.DeletePort(port=port, as_added=as_added):
+            return {"op": "delete", **_port_identity(port), "as_added": as_added}
+        case actions.AddPort(port=port):
+            fields = ("bridge", "qos", "qos_type", "tag", "vlan_mode")
+            return {
+                "op": "add",
+                **_port_identity(port),
+                **{key: getattr(port, key) for key in fields},
+                "trunks": list(port.trunks),
+                "iface_ids": dict(port.iface_ids),
+                "external_ids": dict(port.external_ids),
+                "other_config": dict(port.other_config),
+            }
+    raise TypeError(f"no port operation for {action!r}")
+
+
+def _port_identity(port: OvsPort) -> dict[str, Any]:
+    return {
+        "name": port.name,
+        "owner": port.owner,
+        "uuid": port.uuid or "",
+    }
