@@ -3,7 +3,7 @@
 import vifplug
 
 vif = vifplug.load(port, instance={"uuid": uuid})
-with vifplug.local() as host:
+with vifplug.connect() as host:  # through the daemon; vifplug.local() works in this process
     host.plug([vif])
 """
 
@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from vifplug import errors
     from vifplug.api import local
+    from vifplug.client import connect
     from vifplug.formats import load, load_all, schema
     from vifplug.model import Instance, Network, Vif
     from vifplug.reports import CheckReport, GcReport, VifReport
@@ -26,6 +27,7 @@ __all__ = [
     "Network",
     "Vif",
     "VifReport",
+    "connect",
     "errors",
     "load",
     "load_all",
@@ -40,6 +42,7 @@ _WHERE = {
     "Network": "vifplug.model",
     "Vif": "vifplug.model",
     "VifReport": "vifplug.reports",
+    "connect": "vifplug.client",
     "load": "vifplug.formats",
     "load_all": "vifplug.formats",
     "local": "vifplug.api",

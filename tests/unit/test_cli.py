@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import io
 import json
 import os
@@ -10,6 +11,7 @@ import signal
 import socket
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -17,6 +19,7 @@ from typing import Any
 
 import pytest
 
+from tests.unit import scripted_daemon
 from vifplug import errors, reports
 from vifplug.cli import arguments, main, tables, verbs
 from vifplug.model import Vif
@@ -562,21 +565,11 @@ def test_signal_is_an_exception_in_the_verb_and_handlers_are_put_back(
     assert signal.getsignal(number) is before
 
 
-@pytest.mark.parametrize("target", ["nobody", "stranger"])
-def test_named_socket_is_an_error_in_this_version(
-    capsys: pytest.CaptureFixture[str], tmp_path: Path, target: str
-) -> None:
-    path = str(tmp_path / "s")
-    with socket.socket(socket.AF_UNIX) as listener:
-        if target == "stranger":
-            listener.bind(path)
-            listener.listen()
-        assert main.main(["--socket", path, "list"]) == 1
-    text = {
-        "nobody": f"no daemon answers on socket '{path}' (No such file or directory); start vifplugd, or ",
-        "stranger": f"a daemon answers on socket '{path}', but this version cannot speak to one; ",
-    }
-    assert capsys.readouterr().err == f"vifplug: error: {text[target]}try again with --local\n"
+def test_interrupt_with_a_note_says_that(run: Run, library: Notes) -> None:
+    interrupt = KeyboardInterrupt()
+    interrupt.add_note("the daemon goes on")
+    library.answers["list"] = interrupt
+    assert run("list").err == "vifplug: error: interrupted; the daemon goes on\n"
 
 
 def test_reader_that_goes_away_is_no_error(tmp_path: Path) -> None:
@@ -599,6 +592,137 @@ def test_result_that_cannot_be_written_is_one_line() -> None:
         "vifplug: error: the command is done, but its result could not be written: "
         "No space left on device (at stdout)\n"
     )
+
+
+# The daemon, or this process
+
+
+@dataclass
+class Place:
+    """A socket that is configured, and whether a command worked in this process."""
+
+    socket: str
+    config_file: str
+    library: Notes
+    capsys: pytest.CaptureFixture[str]
+
+    def run(self, *argv: str) -> Result:
+        code = main.main(["--config-file", self.config_file, *argv])
+        return Result(code, *self.capsys.readouterr())
+
+    @property
+    def is_local(self) -> bool:
+        return bool(self.library.calls)
+
+
+@pytest.fixture
+def place(tmp_path: Path, library: Notes, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Place:
+    @contextlib.contextmanager
+    def local(config_file: str) -> Iterator[Notes]:
+        library.calls.append(("open", config_file))
+        yield library
+
+    monkeypatch.setattr("vifplug.api.local", local)
+    config_file, path = tmp_path / "vifplug.conf", tmp_path / "s"
+    config_file.write_text(f"[daemon]\nsocket = {path}\n")
+    return Place(str(path), str(config_file), library, capsys)
+
+
+def test_daemon_that_answers_is_used(place: Place) -> None:
+    vifs = [REPORT.as_json()]
+    with scripted_daemon.served(place.socket, scripted_daemon.answer({"vifs": vifs, "warnings": ["a\nb"]})) as daemon:
+        for argv in ((), ("--socket", place.socket)):
+            result = place.run("list", "-o", "json", *argv)
+            assert (result.code, json.loads(result.out)) == (0, {"vifs": vifs})
+            assert result.err == "vifplug: warning: a\\nb\n"
+    assert (len(daemon.asked), place.is_local) == (2, False)
+
+
+def test_local_is_local_whether_a_daemon_answers_or_not(place: Place) -> None:
+    with scripted_daemon.served(place.socket, scripted_daemon.answer({"vifs": []})) as daemon:
+        assert place.run("--local", "list").code == 0
+    assert (daemon.connections, place.library.calls[0]) == (0, ("open", place.config_file))
+
+
+@pytest.mark.parametrize("left", ["nothing", "socket", "file"])
+def test_without_a_daemon_it_is_this_process(place: Place, left: str) -> None:
+    if left == "socket":
+        with socket.socket(socket.AF_UNIX) as one:
+            one.bind(place.socket)
+    elif left == "file":
+        Path(place.socket).touch()
+    result = place.run("list", "-o", "json")
+    assert (result.code, result.err, place.is_local) == (0, "", True)
+
+
+@pytest.mark.parametrize("verb", [("list",), ("unplug", VIF_ID)])
+def test_named_socket_that_does_not_answer_is_an_error(place: Place, verb: Sequence[str]) -> None:
+    result = place.run("--socket", place.socket, *verb)
+    assert (result.code, result.out, place.is_local) == (1, "", False)
+    assert result.err == (
+        f"vifplug: error: no daemon answers on socket '{place.socket}' (No such file or directory); "
+        "start vifplugd, or try again with --local\n"
+    )
+    result = place.run("--socket", place.socket, *verb, "-o", "json")
+    assert (result.code, result.error["type"], result.error["subject"]) == (1, "DaemonUnreachable", place.socket)
+
+
+def test_what_answers_and_is_no_daemon_is_passed_by_with_a_warning(place: Place) -> None:
+    with scripted_daemon.served(place.socket, scripted_daemon.text(b"It works!")) as stranger:
+        stranger.is_well = False
+        result = place.run("list")
+        assert (result.code, place.is_local) == (0, True)
+        assert result.err.startswith(f"vifplug: warning: what answers on socket '{place.socket}' is not vifplugd ")
+        assert result.err.endswith("; this command works without it\n") and result.err.count("\n") == 1
+        place.library.calls.clear()
+        assert (place.run("list", "--socket", place.socket).code, place.is_local) == (1, False)
+
+
+def test_socket_that_is_not_for_this_user_is_an_error(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refused(_: object) -> None:
+        raise PermissionError(errno.EACCES, "Permission denied")
+
+    monkeypatch.setattr("vifplug.wire._Connection.connect", refused)  # nothing is denied to root; see test_client
+    result = place.run("list")
+    assert (result.code, result.out, place.is_local) == (1, "", False)
+    assert result.err == (
+        f"vifplug: error: no permission to use the daemon's socket '{place.socket}' (Permission denied): "
+        "join the group that [daemon] socket_group names, log in anew and try again\n"
+    )
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_interrupt_while_the_daemon_plugs_says_that_it_goes_on(
+    place: Place, document: str, number: signal.Signals
+) -> None:
+    def interrupt(_: object) -> bytes:
+        os.kill(os.getpid(), number)
+        time.sleep(0.2)
+        return b""
+
+    with scripted_daemon.served(place.socket, interrupt):
+        result = place.run("plug", document)
+    assert result.code == {signal.SIGINT: 130, signal.SIGTERM: 143}[number]
+    assert result.err.endswith("; the daemon goes on with what was asked; look with `vifplug list` what became of it\n")
+    assert result.err.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    ("kind", "code"), [("UnknownVif", 2), ("Conflict", 4), ("NotPermitted", 1), ("LinkError", 1), ("ConfigError", 2)]
+)
+def test_error_of_the_daemon_has_its_exit_code(place: Place, kind: str, code: int) -> None:
+    said = scripted_daemon.problem(kind, "no", subject="qvo", step="add port qvo")
+    with scripted_daemon.served(place.socket, said):
+        assert place.run("show", VIF_ID).err == "vifplug: error: no (at qvo, in step add port qvo)\n"
+        result = place.run("show", VIF_ID, "-o", "json")
+    assert (result.code, result.out) == (code, "")
+    assert result.error == {
+        "type": kind,
+        "message": "no",
+        "step": "add port qvo",
+        "subject": "qvo",
+        "retryable": False,
+    }
 
 
 # Screens

@@ -161,8 +161,12 @@ def _common() -> _Parser:
     group.add_argument("--config-file", metavar="FILE", help="default: /etc/vifplug/vifplug.conf")
     group.add_argument("-v", "--verbose", action="store_true", help="say on stderr what is done")
     group.add_argument("-o", "--output", choices=(JSON, TABLE), help="the form of the result; default: table")
-    group.add_argument("--local", action="store_true", help="work in this process (the default of this version)")
-    group.add_argument("--socket", metavar="PATH", help="work through the daemon on this socket")
+    group.add_argument("--local", action="store_true", help="work in this process, whether a daemon runs or not")
+    group.add_argument(
+        "--socket",
+        metavar="PATH",
+        help="work through the daemon on this socket; default: the one configured, if it answers",
+    )
     return common
 
 

@@ -61,11 +61,13 @@ def of(error: BaseException) -> Failure:
             subject=error.subject,
             retryable=error.retryable,
         )
+    # A note is what the client knows better: that the daemon goes on.
+    now = "; ".join(getattr(error, "__notes__", ())) or _ROLLED_BACK
     if isinstance(error, KeyboardInterrupt):
-        return Failure(exit_code=EXIT_INTERRUPTED, type="Interrupted", message=f"interrupted; {_ROLLED_BACK}")
+        return Failure(exit_code=EXIT_INTERRUPTED, type="Interrupted", message=f"interrupted; {now}")
     if isinstance(error, SystemExit):
         code = error.code if isinstance(error.code, int) else EXIT_FAILED
-        return Failure(exit_code=code, type="Terminated", message=f"terminated by a signal; {_ROLLED_BACK}")
+        return Failure(exit_code=code, type="Terminated", message=f"terminated by a signal; {now}")
     cause = f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
     return Failure(
         exit_code=EXIT_FAILED,

@@ -7,13 +7,11 @@ import json
 import logging
 import os
 import signal
-import socket
 import sys
 import threading
 import traceback
 import warnings
 from collections.abc import Iterator, Sequence
-from contextlib import AbstractContextManager
 from types import FrameType
 from typing import NoReturn
 
@@ -21,7 +19,6 @@ from vifplug import errors
 from vifplug.cli import arguments, failure, tables, verbs
 from vifplug.cli.arguments import Options
 
-_ANSWER_SECONDS = 2
 _ENDING_SIGNALS = (signal.SIGTERM, signal.SIGHUP)
 _SIGNAL_EXIT = 128
 
@@ -52,16 +49,26 @@ def main(argv: list[str] | None = None, *, opener: verbs.Opener | None = None) -
         return _fail(error, as_json=as_json)
 
 
-def open_host(options: Options) -> AbstractContextManager[verbs.Library]:
-    """The host that the options name.
+@contextlib.contextmanager
+def open_host(options: Options) -> Iterator[verbs.Library]:
+    """The host that the options name; by default the daemon when its socket answers, else this process.
 
-    :raises errors.DaemonUnreachable: when that is a daemon: this version has none.
+    :raises errors.DaemonUnreachable: when the socket was named and does not answer, or is not for this user. The
+        latter is never made up for by working here: whoever was let out of the daemon's group was let out.
     """
-    if options.socket is not None:
-        _refuse_daemon(options.socket)
     import vifplug  # here, because the host's side takes long to import
 
-    return vifplug.local(config_file=options.config_file)
+    with contextlib.ExitStack() as stack:
+        host: verbs.Library | None = None
+        if not options.local:
+            try:
+                host = stack.enter_context(vifplug.connect(options.socket, options.config_file))
+            except errors.DaemonUnreachable as error:
+                if options.socket is not None or isinstance(error.__cause__, PermissionError):
+                    raise
+                if not isinstance(error.__cause__, FileNotFoundError | ConnectionRefusedError):
+                    _warn([f"{error}; this command works without it"])
+        yield host or stack.enter_context(vifplug.local(config_file=options.config_file))
 
 
 def _warning(opener: verbs.Opener) -> verbs.Opener:
@@ -74,21 +81,6 @@ def _warning(opener: verbs.Opener) -> verbs.Opener:
             _warn(host.warnings)  # not after an error: under -o json that one has stderr to itself
 
     return opened
-
-
-def _refuse_daemon(path: str) -> NoReturn:
-    try:
-        with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
-            probe.settimeout(_ANSWER_SECONDS)
-            probe.connect(path)
-    except OSError as error:
-        reason = os.strerror(error.errno) if error.errno else str(error)
-        raise errors.DaemonUnreachable(
-            f"no daemon answers on socket {path!r} ({reason}); start vifplugd, or try again with --local", path
-        ) from error
-    raise errors.DaemonUnreachable(
-        f"a daemon answers on socket {path!r}, but this version cannot speak to one; try again with --local", path
-    )
 
 
 def _emit(outcome: verbs.Outcome, options: Options) -> int:

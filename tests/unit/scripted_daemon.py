@@ -1,0 +1,144 @@
+"""A daemon of a few lines on a real Unix socket: it answers /healthz by itself, and all else by a script."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import socket
+import socketserver
+import threading
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from typing import Any, cast
+
+HEALTH = {"status": "ok"}
+
+
+@dataclass(frozen=True)
+class Asked:
+    """A request as it came in."""
+
+    method: str
+    target: str
+    document: Any
+    connection: int
+
+
+Turn = bytes | Callable[["Conversation"], bytes]
+"""What to say to a request; empty is to hang up."""
+
+
+def answer(document: Any, status: int = 200, kind: str = "application/json") -> bytes:
+    """A whole answer."""
+    return text(json.dumps(document).encode(), status, kind)
+
+
+def text(body: bytes, status: int = 200, kind: str = "text/plain") -> bytes:
+    """A whole answer that need not be JSON."""
+    head = f"HTTP/1.1 {status} Whatever\r\ncontent-type: {kind}\r\ncontent-length: {len(body)}\r\n\r\n"
+    return head.encode() + body
+
+
+def problem(
+    type: str, message: str, *, status: int = 400, subject: str | None = None, step: str | None = None
+) -> bytes:
+    """A problem document, as the daemon has it."""
+    error = {"type": type, "message": message, "step": step, "subject": subject, "retryable": False}
+    document = {"type": f"urn:vifplug:error:{type}", "title": "no", "status": status, "detail": message, "error": error}
+    return answer(document, status, "application/problem+json")
+
+
+class Conversation(socketserver.StreamRequestHandler):
+    """One connection."""
+
+    def handle(self) -> None:
+        script = cast(_Server, self.server).script
+        number = script.begin()
+        while line := self.rfile.readline():
+            method, target, _ = line.decode().split()
+            headers = dict(self._headers())
+            if target == "/healthz" and script.is_well:
+                self.wfile.write(answer(HEALTH))
+                continue
+            turn = script.turn()
+            if not script.reads_bodies:
+                self.wfile.write(turn if isinstance(turn, bytes) else turn(self))
+                return
+            body = self.rfile.read(int(headers.get("content-length", 0)))
+            script.asked.append(Asked(method, target, json.loads(body) if body else None, number))
+            said = turn if isinstance(turn, bytes) else turn(self)
+            if not said:
+                return
+            self.wfile.write(said)
+            if script.hangs_up:
+                return
+
+    def _headers(self) -> Iterator[tuple[str, str]]:
+        while line := self.rfile.readline().strip():
+            name, _, value = line.decode().partition(":")
+            yield name.lower(), value.strip()
+
+
+class _Server(socketserver.ThreadingMixIn, socketserver.UnixStreamServer):
+    daemon_threads = True
+    request_queue_size = 64
+
+    def __init__(self, path: str, script: Script) -> None:
+        super().__init__(path, Conversation)
+        self.script = script
+        self._open: set[socket.socket] = set()
+
+    def process_request(self, request: Any, client_address: Any) -> None:
+        self._open.add(request)
+        super().process_request(request, client_address)
+
+    def hang_up(self) -> None:
+        """End every connection, as a daemon does that is killed."""
+        for one in self._open:
+            with contextlib.suppress(OSError):
+                one.shutdown(socket.SHUT_RDWR)
+
+    def handle_error(self, request: object, client_address: object) -> None:
+        """A client that went away is part of the script."""
+
+
+@dataclass
+class Script:
+    """What the daemon is to say, in order (the last again and again), and what it was asked."""
+
+    path: str
+    turns: list[Turn] = field(default_factory=list)
+    asked: list[Asked] = field(default_factory=list)
+    is_well: bool = True
+    """Whether it answers /healthz by itself."""
+    reads_bodies: bool = True
+    hangs_up: bool = False
+    """Whether it closes each connection after an answer, without having said so."""
+    connections: int = 0
+    hang_up: Callable[[], None] = lambda: None
+    _lock: threading.Lock = field(default_factory=threading.Lock)
+
+    def begin(self) -> int:
+        with self._lock:
+            self.connections += 1
+            return self.connections
+
+    def turn(self) -> Turn:
+        with self._lock:
+            return self.turns.pop(0) if len(self.turns) > 1 else self.turns[0]
+
+
+@contextlib.contextmanager
+def served(path: str, *turns: Turn) -> Iterator[Script]:
+    """The daemon at ``path``, with its script."""
+    script = Script(path, list(turns))
+    with _Server(path, script) as server:
+        script.hang_up = server.hang_up
+        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
+        thread.start()
+        try:
+            yield script
+        finally:
+            server.hang_up()
+            server.shutdown()
+            thread.join()

@@ -1,0 +1,163 @@
+"""The daemon's host: the library's methods, their answers and their errors, spoken over the daemon's socket.
+
+Nothing heavy is imported here; the host's side of vifplug least of all.
+"""
+
+from __future__ import annotations
+
+import builtins
+import contextlib
+import threading
+import urllib.parse
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from vifplug.reports import CheckReport, GcReport, PathReport, PlanReport, VifReport
+from vifplug.wire import Request, Wire
+
+if TYPE_CHECKING:
+    from vifplug.model import Vif
+
+_VIFS, _BATCH, _CHECK, _REPAIR, _GC = "/v1/vifs", "/v1/batch", "/v1/check", "/v1/repair", "/v1/gc"
+
+T = TypeVar("T")
+
+
+class DaemonHost:
+    """Plugs VIFs on this host through vifplugd; what ``vifplug.connect`` yields. Safe to share between threads.
+
+    Whose VIFs a caller may change, the daemon decides by the user it sees on the socket. Every method raises what
+    LocalHost's does, NotPermitted, and DaemonUnreachable when no answer comes.
+    """
+
+    def __init__(self, wire: Wire) -> None:
+        self._wire = wire
+        self._said = threading.local()
+
+    @property
+    def warnings(self) -> builtins.list[str]:
+        """What a person should read of this thread's last call, about its VIFs and about others' interrupted work."""
+        return getattr(self._said, "warnings", [])
+
+    def plug(self, vifs: Sequence[Vif]) -> builtins.list[VifReport]:
+        """Plug VIFs, all or none. A VIF that is right already costs no write.
+
+        :raises InputError, Conflict, NotPermitted: nothing was touched.
+        :raises HostError: it failed, and what it had made was taken back.
+        :raises DaemonUnreachable: in mid-request it is not known; the same call again finds what is done.
+        """
+        return self._vifs_of(_BATCH, _plugging(vifs)) if vifs else self._nothing()
+
+    def unplug(self, ids: Sequence[str]) -> builtins.list[VifReport]:
+        """Unplug VIFs; one that is not plugged is done.
+
+        :raises NotPermitted: for one that is not the caller's.
+        :raises TeardownError, HostError: something is left; the next call goes on with it.
+        """
+        return self._vifs_of(_BATCH, {"unplug": builtins.list(ids)}) if ids else self._nothing()
+
+    def get(self, id: str) -> VifReport:
+        """One VIF as it is.
+
+        :raises UnknownVif: when it is not plugged here.
+        """
+        return self._ask(Request(method="GET", target=_target(id)), VifReport.from_json)
+
+    def list(self) -> builtins.list[VifReport]:
+        """Every VIF plugged here."""
+        return self._ask(Request(method="GET", target=_VIFS), _vifs)
+
+    def check(self, ids: Sequence[str] | None = None) -> CheckReport:
+        """Drift of these VIFs; or of all, and orphans.
+
+        :raises UnknownVif: for an id that is not plugged here.
+        """
+        return self._ask(Request(method="POST", target=_CHECK, document={"ids": _ids(ids)}), CheckReport.from_json)
+
+    def repair(self, ids: Sequence[str] | None = None) -> builtins.list[VifReport]:
+        """Put right what drifted of these VIFs, or of all.
+
+        :raises UnknownVif: for an id that is not plugged here; nothing was touched.
+        :raises HostError: after the others were repaired.
+        """
+        return self._vifs_of(_REPAIR, {"ids": _ids(ids)})
+
+    def gc(self, delete: bool = False) -> GcReport:
+        """Find orphans, and with ``delete`` take them away."""
+        asked = Request(method="POST", target=_GC, document={"delete": delete}, changes=delete)
+        return self._ask(asked, GcReport.from_json)
+
+    def plan(self, vifs: Sequence[Vif]) -> PlanReport:
+        """What ``plug`` would do, touching nothing.
+
+        :raises InputError, Conflict, HostError: as ``plug``.
+        """
+        if not vifs:
+            self._nothing()
+            return PlanReport()
+        asked = Request(method="POST", target=_BATCH, document={**_plugging(vifs), "dry_run": True})
+        return self._ask(asked, PlanReport.from_json)
+
+    def path(self, id: str) -> PathReport:
+        """One VIF's path, hop by hop, as it is.
+
+        :raises UnknownVif: when it is not plugged here.
+        """
+        return self._ask(Request(method="GET", target=f"{_target(id)}/path"), PathReport.from_json)
+
+    def _vifs_of(self, target: str, document: Mapping[str, Any]) -> builtins.list[VifReport]:
+        return self._ask(Request(method="POST", target=target, document=document, changes=True), _vifs)
+
+    def _nothing(self) -> builtins.list[VifReport]:
+        self._said.warnings = []
+        return []
+
+    def _ask(self, request: Request, read: Callable[[Mapping[str, Any]], T]) -> T:
+        self._nothing()
+        answer = self._wire.ask(request)
+        try:
+            found = read(answer)
+        except (KeyError, TypeError, ValueError) as error:
+            raise self._wire.not_understood(f"its answer to {request.method} {request.target} is another") from error
+        said = answer.get("warnings")
+        self._said.warnings = [str(warning) for warning in said] if isinstance(said, builtins.list) else []
+        return found
+
+
+def _plugging(vifs: Sequence[Vif]) -> dict[str, Any]:
+    return {"plug": [vif.model_dump(mode="json", exclude_none=True) for vif in vifs], "format": "vif"}
+
+
+def _ids(ids: Sequence[str] | None) -> list[str] | None:
+    return None if ids is None else list(ids)
+
+
+def _target(vif_id: str) -> str:
+    return f"{_VIFS}/{urllib.parse.quote(vif_id, safe='')}"
+
+
+def _vifs(answer: Mapping[str, Any]) -> list[VifReport]:
+    return [VifReport.from_json(vif) for vif in answer["vifs"]]
+
+
+@contextlib.contextmanager
+def connect(socket: str | None = None, config_file: str | None = None) -> Iterator[DaemonHost]:
+    """Plug through the daemon; the connection ends with the block, what was plugged stays.
+
+    :param socket: the path of its socket; by default the configuration's ``[daemon] socket``.
+    :param config_file: as of ``vifplug.local``; not read when ``socket`` is given.
+    :raises DaemonUnreachable: when nobody answers there, or the caller may not connect (from a PermissionError).
+    :raises ConfigError: when the configuration cannot be read.
+    """
+    wire = Wire(_configured(config_file) if socket is None else socket)
+    try:
+        wire.open()
+        yield DaemonHost(wire)
+    finally:
+        wire.close()
+
+
+def _configured(config_file: str | None) -> str:
+    from vifplug import config  # here, because oslo.config takes ten times as long to import as all else
+
+    return config.load(config_file).socket
