@@ -107,6 +107,8 @@ class World:
         settings: dict[str, dict[str, str]] = {
             "DEFAULT": {"state_dir": str(self.state_dir), "run_dir": str(self.directory / "run")},
             "ovs": {"connection": f"unix:{self.socket}", "timeout": str(OVSDB_TIMEOUT_SECONDS)},
+            # Never the machine's own daemon, should it have one.
+            "daemon": {"socket": str(self.directory / "vifplug.sock")},
         }
         for name, section in sections.items():
             settings.setdefault(name, {}).update(section)
