@@ -12,6 +12,7 @@ from typing import Any
 from vifplug import config, statedir
 from vifplug.drivers.contract import Options
 from vifplug.engine import inspection, recovery
+from vifplug.engine.host import Host
 from vifplug.engine.plan import Plan
 from vifplug.engine.plugger import Plugger
 from vifplug.engine.requester import Requester
@@ -21,7 +22,7 @@ from vifplug.model import Vif
 from vifplug.reports import CheckReport, GcReport, PathReport, VifReport
 from vifplug.store import Store
 
-_LOCK_FILE = "locks"
+LOCK_FILE = "locks"
 
 
 class LocalHost:
@@ -144,20 +145,25 @@ def local(config_file: str | None = None) -> Iterator[LocalHost]:
         # The store's directory first, so that its mode and owner are set; then the helper, before SQLite has
         # a connection that a fork would share; then the connection.
         statedir.prepare(settings.state_dir, settings.user)
-        locks = LockFile(os.path.join(settings.state_dir, _LOCK_FILE))
+        locks = LockFile(os.path.join(settings.state_dir, LOCK_FILE))
         session = locks.open_session()
         stack.callback(session.close)
         host: Any = _linux_host(settings, session)
         stack.callback(host.close)
         store = Store(settings.state_dir, settings.user)
         stack.callback(store.close)
-        options = Options(
-            integration_bridge=settings.integration_bridge,
-            mtu=settings.mtu,
-            isolate=settings.isolate,
-            qos_type=settings.qos_type or None,
-        )
-        yield LocalHost(Plugger(host, store, locks, options, lock_seconds=3 * settings.timeout + 5))
+        yield LocalHost(plugger_of(settings, host, store, locks))
+
+
+def plugger_of(settings: config.Settings, host: Host, store: Store, locks: LockFile) -> Plugger:
+    """The use cases, as the configuration wants them."""
+    options = Options(
+        integration_bridge=settings.integration_bridge,
+        mtu=settings.mtu,
+        isolate=settings.isolate,
+        qos_type=settings.qos_type or None,
+    )
+    return Plugger(host, store, locks, options, lock_seconds=3 * settings.timeout + 5)
 
 
 def _linux_host(settings: config.Settings, session: Any) -> Any:

@@ -254,8 +254,7 @@ class Keeper:
                 self._ledger.repaired(vif_id, drift, ended)
                 self._states[vif_id] = CONTENDED if self._ledger.is_contended(vif_id) else PLUGGED
                 self._metrics.repairs.labels("repaired").inc()
-                things = ", ".join(f"{item.attribute} of {item.subject}" for item in drift)
-                LOG.info("repaired VIF %s: %s", vif_id, things, extra={"vif_id": vif_id})
+                LOG.info("repaired VIF %s: %s", vif_id, "; ".join(map(str, drift)), extra={"vif_id": vif_id})
         result = "failed" if any(error is not None for error in outcome.values()) else "ok"
         self._metrics.repair_seconds.labels(result).observe(ended - began)
         self._note(standings)

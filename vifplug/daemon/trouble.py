@@ -73,7 +73,7 @@ class Ledger:
         subject, attribute = sorted(often)[0]
         times = max(case.quick.get(often[0], 0), case.slow.get(often[0], 0))
         return (
-            f"{attribute} of {subject} was repaired {times} times and undone each time by somebody else; find who "
+            f"{subject} {attribute!r} was repaired {times} times and undone each time by somebody else; find who "
             f"does it, or unplug the VIF; the next repair is in {case.contended_wait:g} s at the earliest"
         )
 

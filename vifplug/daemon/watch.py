@@ -63,8 +63,9 @@ class Watchers:
             try:
                 answer = self._host.follow_ovsdb(told)
             except HelperDied as error:
-                LOG.error("%s", error)
-                self._died()
+                if not self._news.closed:  # else we have ended it ourselves
+                    LOG.error("%s", error)
+                    self._died()
                 return
             except VifplugError as error:
                 LOG.warning("could not follow OVSDB: %s", error)

@@ -1,0 +1,144 @@
+"""The real daemon in a World: its processes, its socket, its log."""
+
+from __future__ import annotations
+
+import http.client
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+from tests.functional.world import REPOSITORY, World
+
+START_SECONDS = 20.0
+STOP_SECONDS = 20.0
+
+
+class _Connection(http.client.HTTPConnection):
+    def __init__(self, path: str, timeout: float) -> None:
+        super().__init__("vifplugd", timeout=timeout)
+        self._path = path
+
+    def connect(self) -> None:
+        self.sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        self.sock.settimeout(self.timeout)
+        self.sock.connect(self._path)
+
+
+class Vifplugd:
+    """``python -m vifplug.daemon.service`` in a world's namespace.
+
+    :param daemon: options of [daemon] over the world's own.
+    """
+
+    def __init__(self, world: World, **daemon: object) -> None:
+        self.world = world
+        self.socket = world.directory / "vifplug.sock"
+        self.log_file = world.directory / "vifplugd.log"
+        settings = {"socket": str(self.socket), "user": "no-such-user", "socket_group": "no-such-group"}
+        world.write_config(daemon=settings | {key: str(value) for key, value in daemon.items()})
+        self.process: subprocess.Popen[bytes] | None = None
+
+    def start(self, *, wait: bool = True) -> Self:
+        """Start it; with ``wait``, return once it answers."""
+        with self.world.namespace.entered(), open(self.log_file, "ab") as log:
+            self.process = subprocess.Popen(
+                [sys.executable, "-m", "vifplug.daemon.service", "--config-file", str(self.world.config_file)],
+                stdout=log,
+                stderr=log,
+                cwd=REPOSITORY,
+                env=self.world.environment,
+            )
+        if wait:
+            self.await_answer()
+        return self
+
+    def await_answer(self, seconds: float = START_SECONDS) -> None:
+        """Return once /healthz answers; AssertionError with the log's end when it does not."""
+        deadline = time.monotonic() + seconds
+        while True:
+            try:
+                status, _body = self.request("GET", "/healthz", timeout=2.0)
+            except (OSError, http.client.HTTPException):
+                status = 0
+            if status == 200:
+                return
+            assert time.monotonic() < deadline, f"vifplugd does not answer: {self.log()[-3000:]}"
+            time.sleep(0.02)
+
+    def stop(self, number: signal.Signals = signal.SIGTERM) -> int:
+        """End the parent with a signal and wait for its end; its status."""
+        assert self.process is not None
+        self.process.send_signal(number)
+        status = self.process.wait(STOP_SECONDS)
+        self.process = None
+        return status
+
+    def __enter__(self) -> Self:
+        return self.start()
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self.process is not None and self.process.poll() is None:
+            self.stop()
+
+    def log(self) -> str:
+        """All it has logged."""
+        return self.log_file.read_text() if self.log_file.exists() else ""
+
+    def request(
+        self, method: str, path: str, body: Any = None, *, timeout: float = 60.0, socket_path: Path | None = None
+    ) -> tuple[int, Any]:
+        """One request; its status, and its body as JSON (or as text, where it is none)."""
+        connection = _Connection(str(socket_path or self.socket), timeout)
+        try:
+            headers = {"Content-Type": "application/json"} if body is not None else {}
+            connection.request(method, path, None if body is None else json.dumps(body), headers)
+            answer = connection.getresponse()
+            text = answer.read().decode()
+            return answer.status, json.loads(text) if "json" in (answer.getheader("Content-Type") or "") else text
+        finally:
+            connection.close()
+
+    def vifs(self) -> dict[str, Any]:
+        """GET /v1/vifs by id."""
+        status, body = self.request("GET", "/v1/vifs")
+        assert status == 200, body
+        return {vif["id"]: vif for vif in body["vifs"]}
+
+    def metric(self, name: str) -> float:
+        """The sum of a metric's samples, e.g. ``metric('vifplug_resyncs_total')`` or with its labels."""
+        _status, text = self.request("GET", "/metrics")
+        lines = [line for line in text.splitlines() if line.startswith(name) and line[len(name)] in "{ "]
+        return sum(float(line.rpartition(" ")[2]) for line in lines)
+
+    @property
+    def pid(self) -> int:
+        """The parent's pid."""
+        assert self.process is not None
+        return self.process.pid
+
+    def worker(self) -> int:
+        """The one worker's pid; AssertionError when there is none, or another."""
+        (found,) = children(self.pid)
+        return found
+
+    def helper(self) -> int:
+        """The worker's one helper's pid."""
+        (found,) = children(self.worker())
+        return found
+
+
+def children(pid: int) -> list[int]:
+    """The processes a process has forked, all its threads counted."""
+    found: list[int] = []
+    for task in os.listdir(f"/proc/{pid}/task"):
+        found += map(int, Path(f"/proc/{pid}/task/{task}/children").read_text().split())
+    return found

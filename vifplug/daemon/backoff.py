@@ -1,0 +1,28 @@
+"""How long to wait before the next worker. Pure."""
+
+from __future__ import annotations
+
+_SHORT_LIFE_SECONDS = 10.0
+_FIRST_SECONDS = 0.1
+_SERVED_MAX_SECONDS = 2.0
+_FAILED_MAX_SECONDS = 30.0
+
+
+class Backoff:
+    """At once after a long life; ever longer after short ones, longest for workers that never served."""
+
+    def __init__(self) -> None:
+        self._short = 0
+
+    def after(self, served: float | None) -> float:
+        """Seconds to wait after a worker's end.
+
+        :param served: seconds it served; None when it never did.
+        """
+        if served is not None and served >= _SHORT_LIFE_SECONDS:
+            self._short = 0
+            return 0.0
+        longest = _FAILED_MAX_SECONDS if served is None else _SERVED_MAX_SECONDS
+        wait: float = min(_FIRST_SECONDS * 2 ** min(self._short, 10), longest)
+        self._short += 1
+        return wait

@@ -1,0 +1,201 @@
+"""vifplugd's parent process: holds the listening socket and one worker, and starts another when that one ends.
+
+It is root's and small: it opens no OVSDB, no netlink and no store, answers nobody, and has one thread.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import gc
+import logging
+import os
+import resource
+import selectors
+import signal
+import socket
+import sys
+import time
+from collections.abc import Iterator
+
+import sdnotify
+
+from vifplug import config, statedir
+from vifplug.api import LOCK_FILE
+from vifplug.config import Settings
+from vifplug.daemon import listening, logs, worker
+from vifplug.daemon.backoff import Backoff
+from vifplug.daemon.child import Child, adopt_orphans
+from vifplug.errors import Busy, VifplugError
+from vifplug.locks import LockFile
+
+LOG = logging.getLogger(__name__)
+
+_IDENTITY = "vifplugd"
+_PREDECESSOR_SECONDS = 15.0
+"""How long what a killed daemon left may take to end."""
+_STOP_SECONDS = 15.0
+_START_SECONDS = 90.0
+_ALIVE_SECONDS = 10.0
+_SILENT_SECONDS = 60.0
+_DESCRIPTORS = 65536
+_STOPPING = (signal.SIGTERM, signal.SIGINT)
+
+
+class Service:
+    """One daemon, from its start to its end."""
+
+    def __init__(self, settings: Settings, listener: socket.socket) -> None:
+        self._settings, self._listener = settings, listener
+        self._systemd = sdnotify.SystemdNotifier()
+        self._backoff = Backoff()
+        self._stopping = False
+        self._told = False
+
+    def run(self) -> None:
+        """Keep one worker running until told to stop."""
+        with _signals() as signals:
+            while not self._stopping:
+                child = Child.fork(self._work)
+                self._attend(child, signals)
+                child.end(_STOP_SECONDS if self._stopping else 0)
+                if not self._stopping:
+                    self._rest(child, signals)
+            self._say("STOPPING=1")
+
+    def _say(self, text: str) -> None:
+        self._systemd.notify(text)
+
+    def _work(self, pipe: int) -> None:
+        watchdog = int(os.environ.get("WATCHDOG_USEC", "0")) / 3e6
+        alive = min(_ALIVE_SECONDS, watchdog) if watchdog else _ALIVE_SECONDS
+        worker.run(
+            worker.Workplace(
+                settings=self._settings,
+                listener=self._listener,
+                parent=os.getppid(),
+                pipe=pipe,
+                alive_seconds=alive,
+            )
+        )
+
+    def _attend(self, child: Child, signals: int) -> None:
+        """Listen to a worker until it ends, its helper ends, it falls silent, or we are told to stop."""
+        deadline = time.monotonic() + _START_SECONDS
+        with selectors.DefaultSelector() as selector:
+            selector.register(signals, selectors.EVENT_READ)
+            for descriptor in (child.process, child.pipe):
+                selector.register(descriptor, selectors.EVENT_READ)
+            while not self._stopping:
+                ready = {key.fd for key, _mask in selector.select(max(0.0, deadline - time.monotonic()))}
+                if signals in ready:
+                    self._stopping = _is_told_to_stop(signals)
+                if child.pipe in ready:
+                    heard = child.listen()
+                    if child.helper is not None and child.helper not in selector.get_map():
+                        selector.register(child.helper, selectors.EVENT_READ)
+                    if heard:
+                        deadline = time.monotonic() + _SILENT_SECONDS
+                        self._pass_on(child)
+                if ready & {child.process, child.helper}:
+                    return
+                if time.monotonic() >= deadline:
+                    LOG.error("worker %d has fallen silent; it is ended and started anew", child.pid)
+                    child.kill()
+                    return
+
+    def _pass_on(self, child: Child) -> None:
+        if child.ready_at is None:
+            return
+        if not self._told:
+            self._say(f"READY=1\nSTATUS=serving on {self._settings.socket}")
+            self._told = True
+        self._say("WATCHDOG=1")
+
+    def _rest(self, child: Child, signals: int) -> None:
+        wait = self._backoff.after(None if child.ready_at is None else time.monotonic() - child.ready_at)
+        LOG.warning("worker %d %s; starting another in %g s", child.pid, child.ending, wait)
+        with selectors.DefaultSelector() as selector:
+            selector.register(signals, selectors.EVENT_READ)
+            if selector.select(wait):
+                self._stopping = _is_told_to_stop(signals)
+
+
+@contextlib.contextmanager
+def _signals() -> Iterator[int]:
+    """A descriptor that is readable once a signal to stop has come."""
+    reader, writer = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
+    before = {number: signal.signal(number, lambda *_: None) for number in _STOPPING}
+    previous = signal.set_wakeup_fd(writer)
+    try:
+        yield reader
+    finally:
+        signal.set_wakeup_fd(previous)
+        for number, handler in before.items():
+            signal.signal(number, handler)
+        os.close(reader)
+        os.close(writer)
+
+
+def _is_told_to_stop(signals: int) -> bool:
+    with contextlib.suppress(BlockingIOError):
+        return bool(set(os.read(signals, 64)) & set(_STOPPING))
+    return False
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Console script.
+
+    :returns: the exit status: 0 when told to stop, 1 when it cannot run, 2 for a wrong configuration.
+    """
+    parser = argparse.ArgumentParser(prog="vifplugd", description="Keep this host's VIFs plugged.", allow_abbrev=False)
+    parser.add_argument("--config-file", metavar="F", help="default: VIFPLUG_CONFIG_FILE, /etc/vifplug/vifplug.conf")
+    parser.add_argument("-v", "--verbose", action="store_true", help="log everything")
+    options = parser.parse_args(argv)
+    logs.start(logging.DEBUG if options.verbose else logging.INFO)
+    try:
+        _serve(config.load(options.config_file))
+    except VifplugError as error:
+        LOG.critical("%s", error)
+        return error.exit_code
+    return 0
+
+
+def _serve(settings: Settings) -> None:
+    _raise_limit()
+    statedir.prepare(settings.state_dir, settings.user)
+    locks = LockFile(os.path.join(settings.state_dir, LOCK_FILE))
+    statedir.hand_over(settings.user, [locks.path])
+    try:
+        # Its worker and helper inherit it: whoever starts next waits until the last of them has ended.
+        lock = locks.held({_IDENTITY}, _PREDECESSOR_SECONDS)
+        with lock:
+            _hold(settings)
+    except Busy as error:
+        raise Busy(
+            f"another vifplugd works on state_dir {settings.state_dir!r}; end it first, or give this one another",
+            settings.state_dir,
+        ) from error
+
+
+def _hold(settings: Settings) -> None:
+    listener, ours = listening.take(settings.socket, settings.socket_group)
+    try:
+        adopt_orphans()
+        gc.freeze()  # what is there now is shared with workers for as long as nobody touches it
+        LOG.info("listening on %s", settings.socket)
+        Service(settings, listener).run()
+    finally:
+        if ours:
+            listening.remove(settings.socket, listener)
+
+
+def _raise_limit() -> None:
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = _DESCRIPTORS if hard == resource.RLIM_INFINITY else min(_DESCRIPTORS, hard)
+    if soft < wanted:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
+
+
+if __name__ == "__main__":
+    sys.exit(main())

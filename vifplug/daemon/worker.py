@@ -1,0 +1,152 @@
+"""The worker: forks the privileged helper, gives up being root, then keeps VIFs and serves requests."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import os
+import signal
+import socket
+import threading
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import uvicorn
+
+from vifplug import statedir
+from vifplug.api import LOCK_FILE, LocalHost, plugger_of
+from vifplug.config import Settings
+from vifplug.daemon import identity
+from vifplug.daemon.api import create_app
+from vifplug.daemon.keeper import Keeper
+from vifplug.daemon.metrics import Metrics
+from vifplug.daemon.peers import Access, CredentialedProtocol
+from vifplug.linux import LinuxHost
+from vifplug.locks import LockFile
+from vifplug.store import Store
+
+LOG = logging.getLogger(__name__)
+
+HELPER, READY, ALIVE = b"H", b"R", b"A"
+"""What a worker tells its parent: its helper's pid (8 more bytes), that it serves, that its loop turns."""
+PID_BYTES = 8
+
+_GRACEFUL_SECONDS = 2
+_KEEPER_SECONDS = 5.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Workplace:
+    """What a parent gives to its worker."""
+
+    settings: Settings
+    listener: socket.socket
+    parent: int
+    """The parent's pid."""
+    pipe: int
+    """Where to tell the parent."""
+    alive_seconds: float
+    """How often to tell it that the loop turns."""
+
+    def leave(self) -> None:
+        """Close what a helper that is forked here has no use for."""
+        self.listener.close()
+        os.close(self.pipe)
+
+
+class _Server(uvicorn.Server):
+    """Tells the parent when it serves, and that it goes on doing so."""
+
+    def __init__(self, config: uvicorn.Config, place: Workplace, helper_ended: threading.Event) -> None:
+        super().__init__(config)
+        self._place = place
+        self._helper_ended = helper_ended
+        self._beat: asyncio.Task[None] | None = None
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """As uvicorn's."""
+        await super().startup(sockets)
+        os.write(self._place.pipe, READY)
+        self._beat = asyncio.create_task(self._tell_alive(self._place.alive_seconds))
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        """End in good order when told to; uvicorn's own way raises the signal anew, before anything is closed."""
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, self.end)
+        yield
+
+    def end(self) -> None:
+        """Stop serving."""
+        self.should_exit = True
+
+    async def on_tick(self, counter: int) -> bool:
+        """Called ten times a second: whether to end."""
+        return self._helper_ended.is_set() or await super().on_tick(counter)
+
+    async def _tell_alive(self, seconds: float) -> None:
+        while True:
+            with contextlib.suppress(BlockingIOError):
+                os.write(self._place.pipe, ALIVE)
+            await asyncio.sleep(seconds)
+
+
+def run(place: Workplace) -> None:
+    """Work until told to end, or until the helper has ended.
+
+    :raises VifplugError: when it cannot start.
+    """
+    settings = place.settings
+    statedir.prepare(settings.state_dir, settings.user)
+    locks = LockFile(os.path.join(settings.state_dir, LOCK_FILE))
+    # The one descriptor the helper is to inherit: a lock that says that somebody may still be at work.
+    session = locks.open_session()
+    os.register_at_fork(after_in_child=place.leave)
+    host = LinuxHost(settings, session, restarts=False)
+    os.write(place.pipe, HELPER + host.helper_pid.to_bytes(PID_BYTES))
+    _hand_over_store(settings)
+    identity.become(settings.user)
+    identity.end_with_parent(place.parent)
+    try:
+        _serve(place, host, locks)
+    finally:
+        host.close()
+        session.close()
+
+
+def _hand_over_store(settings: Settings) -> None:
+    """Files that local mode made as root before there was the user."""
+    names = os.listdir(settings.state_dir)
+    statedir.hand_over(settings.user, [os.path.join(settings.state_dir, name) for name in names])
+
+
+def _serve(place: Workplace, host: LinuxHost, locks: LockFile) -> None:
+    settings = place.settings
+    with contextlib.closing(Store(settings.state_dir, settings.user)) as store:
+        plugger = plugger_of(settings, host, store, locks)
+        metrics = Metrics()
+        ended = threading.Event()
+        keeper = Keeper(plugger, host, settings, metrics, ended.set)
+        app = create_app(LocalHost(plugger, settles=False), Access.of(settings), keeper, metrics, settings)
+        server = _Server(_config(app), place, ended)
+        keeper.start()
+        try:
+            server.run(sockets=[place.listener])
+        finally:
+            keeper.stop(_KEEPER_SECONDS)
+
+
+def _config(app: Any) -> uvicorn.Config:
+    return uvicorn.Config(
+        app,
+        http=CredentialedProtocol,
+        ws="none",
+        lifespan="off",
+        loop="asyncio",
+        log_config=None,
+        access_log=False,
+        timeout_graceful_shutdown=_GRACEFUL_SECONDS,
+    )
