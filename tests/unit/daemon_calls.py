@@ -5,8 +5,9 @@ from __future__ import annotations
 import asyncio
 import functools
 import json
-import logging
 import pathlib
+import socket
+import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -14,6 +15,7 @@ from typing import Any
 
 import httpx
 import jsonschema
+import uvicorn
 from fastapi import FastAPI
 from jsonschema.validators import Draft202012Validator
 from starlette.types import Receive, Scope, Send
@@ -24,7 +26,7 @@ from vifplug.api import LocalHost
 from vifplug.config import Settings
 from vifplug.daemon import api
 from vifplug.daemon.metrics import Metrics
-from vifplug.daemon.peers import Access, Level, Members, Peer
+from vifplug.daemon.peers import Access, CredentialedProtocol, Level, Members, Peer
 
 READER, OPERATOR, OTHER_OPERATOR, ADMIN, STRANGER = 1001, 1002, 1003, 1004, 1005
 ACCESS = Access(
@@ -130,24 +132,26 @@ class Daemon:
 
 
 @contextmanager
-def captured_logs(formatter: logging.Formatter, *filters: logging.Filter) -> Iterator[list[str]]:
-    """What is logged meanwhile, as a handler of the daemon's would write it."""
-    lines: list[str] = []
-
-    class Handler(logging.Handler):
-        def emit(self, record: logging.LogRecord) -> None:
-            lines.append(self.format(record))
-
-    handler = Handler()
-    handler.setFormatter(formatter)
-    for each in filters:
-        handler.addFilter(each)
-    root = logging.getLogger()
-    before = root.level
-    root.addHandler(handler)
-    root.setLevel(logging.DEBUG)
-    try:
-        yield lines
-    finally:
-        root.removeHandler(handler)
-        root.setLevel(before)
+def served(app: FastAPI, path: pathlib.Path) -> Iterator[uvicorn.Server]:
+    """The application on a Unix socket, as the worker serves it, in a thread."""
+    with socket.socket(socket.AF_UNIX) as listener:
+        listener.bind(str(path))
+        listener.listen(256)
+        config = uvicorn.Config(
+            app,
+            http=CredentialedProtocol,
+            ws="none",
+            lifespan="off",
+            loop="asyncio",
+            log_config=None,
+            access_log=False,
+            timeout_graceful_shutdown=1,
+        )
+        server = uvicorn.Server(config)
+        thread = threading.Thread(target=lambda: asyncio.run(server.serve(sockets=[listener])))
+        thread.start()
+        try:
+            yield server
+        finally:
+            server.should_exit = True
+            thread.join()

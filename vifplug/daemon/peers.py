@@ -161,6 +161,7 @@ class CredentialedProtocol(H11Protocol):
 
     peer: Peer | None = None
     _deadline: asyncio.TimerHandle | None = None
+    _is_ended = False
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """Read who it is; refuse one too many."""
@@ -192,9 +193,19 @@ class CredentialedProtocol(H11Protocol):
         super().data_received(data)
         self._expect()
 
+    def eof_received(self) -> bool:  # type: ignore[override]
+        """Keep a connection whose peer has said all it will, for as long as it waits for an answer."""
+        self._is_ended = True
+        return self._is_answering()
+
+    def _is_answering(self) -> bool:
+        return self.cycle is not None and not self.cycle.response_complete and not self.cycle.more_body
+
     def on_response_complete(self) -> None:
         """Go on to the next request."""
         super().on_response_complete()
+        if self._is_ended and not self._is_answering():
+            self.transport.close()
         self._expect()
 
     def _expect(self) -> None:
