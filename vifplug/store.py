@@ -73,7 +73,7 @@ class Store:
                 self._prepare()
             finally:
                 os.umask(previous)
-            statedir.hand_over(user, [os.path.join(state_dir, name) for name in os.listdir(state_dir)])
+            statedir.hand_over(state_dir, user)
         except (OSError, sqlite3.Error) as error:
             raise statedir.unusable(state_dir, error) from error
 

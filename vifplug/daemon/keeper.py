@@ -27,8 +27,8 @@ LOG = logging.getLogger(__name__)
 
 _GATHER_SECONDS = 0.03
 """What comes together is looked at together."""
-_REST_FACTOR = 2
-"""Rests for so many times as long as the last look took: a storm of events costs a bounded part of a core."""
+_REST_FACTOR = 3
+"""Rests for so many times the processor time of the last look: a storm of events costs a bounded part of a core."""
 _AGAIN_SECONDS = 0.2
 _CHUNK = 100
 """VIFs repaired in one plan: their locks are held for as long as that takes."""
@@ -106,7 +106,7 @@ class Keeper:
 
     def _run(self) -> None:
         while not self._news.closed:
-            began = time.monotonic()
+            began = time.thread_time()
             try:
                 self._look(self._news.take())
             except HelperDied as error:
@@ -122,7 +122,7 @@ class Keeper:
                 level = logging.WARNING if isinstance(error, VifplugError) else logging.ERROR
                 LOG.log(level, "a comparison failed: %s", error, exc_info=level == logging.ERROR)
                 self._agenda.everything = time.monotonic() + min(1.0, self._settings.repair_interval)
-            self._news.rest(max(_GATHER_SECONDS, _REST_FACTOR * (time.monotonic() - began)))
+            self._news.rest(max(_GATHER_SECONDS, _REST_FACTOR * (time.thread_time() - began)))
             self._news.wait(self._seconds_until_next())
             self._news.rest(_GATHER_SECONDS)
 

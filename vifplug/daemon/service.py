@@ -164,13 +164,18 @@ def main(argv: list[str] | None = None) -> int:
 def _serve(settings: Settings) -> None:
     _raise_limit()
     statedir.prepare(settings.state_dir, settings.user)
+    with contextlib.ExitStack() as held:
+        with statedir.acting_as(settings.user):
+            _be_the_one(settings, held)
+        _hold(settings)
+
+
+def _be_the_one(settings: Settings, held: contextlib.ExitStack) -> None:
+    """Hold what one daemon of a state_dir holds."""
     locks = LockFile(os.path.join(settings.state_dir, LOCK_FILE))
-    statedir.hand_over(settings.user, [locks.path])
     try:
         # Its worker and helper inherit it: whoever starts next waits until the last of them has ended.
-        lock = locks.held({_IDENTITY}, _PREDECESSOR_SECONDS)
-        with lock:
-            _hold(settings)
+        held.enter_context(locks.held({_IDENTITY}, _PREDECESSOR_SECONDS))
     except Busy as error:
         raise Busy(
             f"another vifplugd works on state_dir {settings.state_dir!r}; end it first, or give this one another",

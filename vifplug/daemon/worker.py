@@ -101,13 +101,13 @@ def run(place: Workplace) -> None:
     """
     settings = place.settings
     statedir.prepare(settings.state_dir, settings.user)
-    locks = LockFile(os.path.join(settings.state_dir, LOCK_FILE))
-    # The one descriptor the helper is to inherit: a lock that says that somebody may still be at work.
-    session = locks.open_session()
+    with statedir.acting_as(settings.user):
+        locks = LockFile(os.path.join(settings.state_dir, LOCK_FILE))
+        # The one descriptor the helper is to inherit: a lock that says that somebody may still be at work.
+        session = locks.open_session()
     os.register_at_fork(after_in_child=place.leave)
     host = LinuxHost(settings, session, restarts=False)
     os.write(place.pipe, HELPER + host.helper_pid.to_bytes(PID_BYTES))
-    _hand_over_store(settings)
     identity.become(settings.user)
     identity.end_with_parent(place.parent)
     try:
@@ -115,12 +115,6 @@ def run(place: Workplace) -> None:
     finally:
         host.close()
         session.close()
-
-
-def _hand_over_store(settings: Settings) -> None:
-    """Files that local mode made as root before there was the user."""
-    names = os.listdir(settings.state_dir)
-    statedir.hand_over(settings.user, [os.path.join(settings.state_dir, name) for name in names])
 
 
 def _serve(place: Workplace, host: LinuxHost, locks: LockFile) -> None:
