@@ -15,8 +15,8 @@ from pydantic.config import JsonDict
 
 from vifplug import naming
 
-MTU_MIN, MTU_MAX = 68, 65535
-"""IPv4's smallest MTU (RFC 791) and the largest a tap or veth takes."""
+MTU_MIN, MTU_MAX = 68, 65521
+"""IPv4's smallest MTU (RFC 791) and the largest a tap takes, which every VIF ends in: 65535 less Ethernet's header."""
 
 _MAC = re.compile(r"[0-9a-f]{2}(:[0-9a-f]{2}){5}")
 _UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")

@@ -30,6 +30,16 @@ def vswitchd_log(world: World) -> str:
     return (world.directory / "vswitchd.log").read_text()
 
 
+def test_tap_may_belong_to_the_largest_ids_and_have_the_largest_mtu(world: World) -> None:
+    largest = 2**32 - 2
+    request = OVS.but(tap_owner={"uid": largest, "gid": largest}, network={"mtu": 65521})
+    world.vifplug("plug", "-", input=request.text)
+    link = must_link(world, OVS.tap)
+    settings = link["linkinfo"]["info_data"]
+    assert (int(settings["user"]), int(settings["group"]), link["mtu"]) == (largest, largest, 65521)
+    assert world.vifplug_json("check")["clean"]
+
+
 @pytest.mark.parametrize("multiqueue", [False, True])
 def test_tap_made_by_vifplug_is_marked_owned_and_silent(world: World, multiqueue: bool) -> None:
     request = OVS.but(multiqueue=multiqueue, tap_owner={"uid": UID, "gid": GID})

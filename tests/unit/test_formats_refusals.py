@@ -13,7 +13,7 @@ NAME_RULE = (
     "it must be a device name: 1 to 15 characters, without '/', ':', spaces or control characters, "
     "and neither '.' nor '..'"
 )
-MTU_RULE = "it must be a whole number from 68 to 65535"
+MTU_RULE = "it must be a whole number from 68 to 65521"
 KNOWN = (
     "a VIF in one of the formats vif (id, vif_type, address), neutron-port (id, mac_address, binding:vif_type), "
     "nova-network-info (id, address, type), os-vif (versioned_object.name, versioned_object.data)"

@@ -51,11 +51,16 @@ def give(descriptor: int, name: str, uid: int | None, gid: int | None) -> None:
     """
     try:
         if uid is not None:
-            fcntl.ioctl(descriptor, _TUNSETOWNER, uid)
+            fcntl.ioctl(descriptor, _TUNSETOWNER, _signed(uid))
         if gid is not None:
-            fcntl.ioctl(descriptor, _TUNSETGROUP, gid)
+            fcntl.ioctl(descriptor, _TUNSETGROUP, _signed(gid))
     except OSError as error:
         raise LinkError(f"could not give tap {name!r} to {uid}:{gid}: {error.strerror}", name) from error
+
+
+def _signed(number: int) -> int:
+    """The C int of the same 32 bits, which is all that Python's ioctl takes; directories give out ids above 2**31."""
+    return number - 2**32 if number >= 2**31 else number
 
 
 def keep(descriptor: int, name: str) -> None:
