@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import functools
 import importlib.metadata
 import json
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Annotated, Any, Protocol
 
 from fastapi import APIRouter, Depends, FastAPI, Query, Request
@@ -68,6 +69,17 @@ def create_app(
     return app
 
 
+def _working(endpoint: Callable[..., Response]) -> Callable[..., Awaitable[Response]]:
+    """Let an endpoint block: it is done in a thread of its user's."""
+
+    @functools.wraps(endpoint)
+    async def work(request: Request, **said: Any) -> Response:
+        lane: gate.Lane = request.state.lane
+        return await lane.work(functools.partial(endpoint, request, **said))
+
+    return work
+
+
 def _host(request: Request) -> LocalHost:
     found: LocalHost = request.app.state.host
     return found
@@ -97,6 +109,7 @@ def _vifs(found: list[VifReport], host: LocalHost) -> Response:
 
 
 @_ROUTES.put("/v1/vifs/{id}", **route(Level.OPERATE, "PutAnswer", *_CHANGING, body="PlugBody"))
+@_working
 def put_vif(request: Request, id: VifId, said: Annotated[PlugQuery, Query()], body: _Body) -> Response:
     """Plug one VIF.
 
@@ -117,6 +130,7 @@ def put_vif(request: Request, id: VifId, said: Annotated[PlugQuery, Query()], bo
 
 
 @_ROUTES.get("/v1/vifs/{id}", **route(Level.READ, "VifReport", 404, *_LOOKING))
+@_working
 def get_vif(request: Request, id: VifId) -> Response:
     """Show one VIF, its devices and its ports.
 
@@ -126,6 +140,7 @@ def get_vif(request: Request, id: VifId) -> Response:
 
 
 @_ROUTES.delete("/v1/vifs/{id}", **route(Level.OPERATE, "VifReport", *_CHANGING))
+@_working
 def delete_vif(request: Request, id: VifId) -> Response:
     """Unplug one VIF.
 
@@ -139,6 +154,7 @@ def delete_vif(request: Request, id: VifId) -> Response:
 
 
 @_ROUTES.get("/v1/vifs", **route(Level.READ, "Vifs", *_LOOKING))
+@_working
 def list_vifs(request: Request) -> Response:
     """List the VIFs that are plugged.
 
@@ -149,6 +165,7 @@ def list_vifs(request: Request) -> Response:
 
 
 @_ROUTES.get("/v1/vifs/{id}/path", **route(Level.READ, "Path", 404, 409, *_LOOKING))
+@_working
 def get_path(request: Request, id: VifId) -> Response:
     """Show a VIF's path through the host, hop by hop from the guest."""
     path = _host(request).path(bodies.vif_id(id))
@@ -168,6 +185,7 @@ def _hop(hop: Hop) -> Mapping[str, Any]:
 
 
 @_ROUTES.post("/v1/batch", **route(Level.OPERATE, "BatchAnswer", *_CHANGING, body="BatchRequest"))
+@_working
 def batch(request: Request, body: _Body) -> Response:
     """Plug VIFs, all or none; or unplug VIFs.
 
@@ -203,6 +221,7 @@ def _unplug(request: Request, said: BatchRequest) -> Response:
 
 
 @_ROUTES.post("/v1/check", **route(Level.READ, "Checked", 404, *_LOOKING, body="ChosenRequest"))
+@_working
 def check(request: Request, body: _Body) -> Response:
     """Compare VIFs with the host; of all VIFs, look for orphans, too."""
     ids = bodies.of(body, ChosenRequest).ids
@@ -212,6 +231,7 @@ def check(request: Request, body: _Body) -> Response:
 
 
 @_ROUTES.post("/v1/repair", **route(Level.OPERATE, "Vifs", 404, *_CHANGING, body="ChosenRequest"))
+@_working
 def repair(request: Request, body: _Body) -> Response:
     """Put right what drifted.
 
@@ -228,6 +248,7 @@ def repair(request: Request, body: _Body) -> Response:
 
 
 @_ROUTES.post("/v1/gc", **route(Level.READ, "Collected", *_CHANGING, body="GcRequest"))
+@_working
 def gc(request: Request, body: _Body) -> Response:
     """List what is ours on the host and in no record; with `delete`, which needs level admin, delete it."""
     delete = bodies.of(body, GcRequest).delete
@@ -238,6 +259,7 @@ def gc(request: Request, body: _Body) -> Response:
 
 
 @_ROUTES.get("/v1/host", **route(Level.READ, "HostReport"))
+@_working
 def get_host(request: Request) -> Response:
     """Show the daemon: its version, what it is configured with, how it stands, and what you may do."""
     settings: Settings = request.app.state.settings
@@ -257,6 +279,7 @@ def get_host(request: Request) -> Response:
 
 
 @_ROUTES.get("/metrics", **route(Level.READ, ""))
+@_working
 def get_metrics(request: Request) -> Response:
     """Metrics, in Prometheus's text format."""
     return Response(_metrics(request).text(), media_type=METRICS_TYPE)

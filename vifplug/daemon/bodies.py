@@ -28,6 +28,19 @@ _DOCUMENT: JsonDict = {
 }
 
 
+_SHOULD = {
+    "extra_forbidden": "it is nothing this request knows; see /openapi.json",
+    "bool_type": "it must be true or false",
+    "bool_parsing": "it must be true or false",
+    "list_type": "it must be a list",
+    "string_type": "it must be a string",
+    "literal_error": f"it must be one of {', '.join(formats.FORMATS)}",
+    "string_too_short": f"it must have 1 to {_INSTANCE_NAME_MAX} characters",
+    "string_too_long": f"it must have 1 to {_INSTANCE_NAME_MAX} characters",
+}
+"""What would be right, by pydantic's name of what is wrong."""
+
+
 class _Said(BaseModel):
     """What may be said beside documents; the defaults are the documents' own words."""
 
@@ -104,14 +117,19 @@ async def read(request: Request) -> bytes:
     """A request's body.
 
     :raises HTTPException: 413 for one that is too large; the rest of it is not kept.
+    :raises Busy: when its user has too many of them under way.
     """
     if int(request.headers.get("content-length", 0)) > BODY_MAX:
         raise _too_large()
-    body = bytearray()
-    async for chunk in request.stream():
-        body += chunk
-        if len(body) > BODY_MAX:
-            raise _too_large()
+    body, lane = bytearray(), request.state.lane
+    try:
+        async for chunk in request.stream():
+            body += chunk
+            lane.keep(len(chunk))
+            if len(body) > BODY_MAX:
+                raise _too_large()
+    finally:
+        lane.keep(-len(body))
     return bytes(body)
 
 
@@ -138,14 +156,12 @@ def refused(details: Sequence[Any]) -> InputError:
     first = details[0]
     where = refuse.join("", *first["loc"])
     kind, limits = first["type"], first.get("ctx", {})
-    if kind == "missing":
-        return InputError(f"{where}: it is missing, and this request needs it")
-    if kind == "extra_forbidden":
-        should = "it is nothing this request knows; see /openapi.json"
-    elif kind == "value_error":
+    if kind == "value_error":
         should = str(limits.get("error", first["msg"]))
+    elif first["loc"] and first["loc"][-1] == "mtu":
+        should = refuse.MTU
     else:
-        should = first["msg"][:1].lower() + first["msg"][1:]
+        should = _SHOULD.get(kind) or f"it must be otherwise: {first['msg'][:1].lower()}{first['msg'][1:]}"
     return refuse.refusal(where, first.get("input"), should)
 
 

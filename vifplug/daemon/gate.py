@@ -6,19 +6,19 @@ import logging
 import re
 import time
 import uuid
-from collections import defaultdict
-from collections.abc import MutableMapping
+from collections.abc import Callable, MutableMapping
 from typing import Any
 
 import anyio
 import anyio.to_thread
 from starlette.requests import ClientDisconnect, Request
+from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from vifplug.daemon import logs, problems
 from vifplug.daemon.metrics import Metrics
 from vifplug.daemon.peers import Access, Level, Peer
-from vifplug.errors import InputError, NotPermitted
+from vifplug.errors import Busy, InputError, NotPermitted
 
 LOG = logging.getLogger(__name__)
 
@@ -28,10 +28,37 @@ REQUEST_ID = "X-Request-Id"
 _THREADS = 64
 _THREADS_OF_A_USER = 48
 """What a user who is not root may keep busy: there is always a thread for the others."""
+_BODIES_MAX_MIB = 64
+_BODIES_MAX = _BODIES_MAX_MIB * 2**20
+"""Bytes, of the bodies of one user that are not there whole yet."""
 _ROOT = 0
 _GIVEN_ID = re.compile(r"[!-~]{1,64}")
 _READING = ("GET", "HEAD", "OPTIONS")
 _ID_HEADER = REQUEST_ID.lower().encode()
+
+
+class Lane:
+    """What one user may use of the daemon at once, whatever the number of its connections."""
+
+    def __init__(self, threads: int) -> None:
+        self._threads = anyio.CapacityLimiter(threads)
+        self._kept_bytes = 0
+
+    async def work(self, work: Callable[[], Response]) -> Response:
+        """Do in a thread what may block; neither reading a request nor sending an answer, which a peer may delay."""
+        async with self._threads:
+            return await anyio.to_thread.run_sync(work)
+
+    def keep(self, size: int) -> None:
+        """Count bytes of bodies that are being read; a negative size lets go of them.
+
+        :raises Busy: when the user has too many.
+        """
+        self._kept_bytes += size
+        if size > 0 and self._kept_bytes > _BODIES_MAX:
+            raise Busy(
+                f"the bodies of your requests under way are larger than {_BODIES_MAX_MIB} MiB together; try again"
+            )
 
 
 class Gate:
@@ -39,9 +66,7 @@ class Gate:
 
     def __init__(self, app: ASGIApp, access: Access, metrics: Metrics) -> None:
         self._app, self._access, self._metrics = app, access, metrics
-        self._lanes: dict[int, anyio.CapacityLimiter] = defaultdict(
-            lambda: anyio.CapacityLimiter(_THREADS_OF_A_USER),
-        )
+        self._lanes: dict[int, Lane] = {}
         self._is_ready = False
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -68,12 +93,8 @@ class Gate:
             if scope["path"] == HEALTH_PATH:
                 await self._app(scope, receive, answer.send)
                 return
-            peer = self._admitted(scope, answer.request.peer)
-            if peer.uid == _ROOT:
-                await self._app(scope, receive, answer.send)
-                return
-            async with self._lanes[peer.uid]:
-                await self._app(scope, receive, answer.send)
+            self._admit(scope, answer.request.peer)
+            await self._app(scope, receive, answer.send)
         except ClientDisconnect:
             LOG.info("the peer went before its request was complete")
         except Exception as error:
@@ -82,8 +103,8 @@ class Gate:
             if not answer.status:
                 await problems.response(error, scope["path"])(scope, receive, answer.send)
 
-    def _admitted(self, scope: Scope, peer: Peer | None) -> Peer:
-        """The peer, its level in the scope's state for who asks later.
+    def _admit(self, scope: Scope, peer: Peer | None) -> None:
+        """Let a peer in; its level and lane are in the scope's state for what comes later.
 
         :raises NotPermitted: when it has none.
         """
@@ -94,8 +115,9 @@ class Gate:
                 f"{who} may not use this daemon; the operator lets users and groups in, as [daemon] reader_users, "
                 "operator_users, admin_users and their groups, or members of socket_group"
             )
-        scope["state"]["level"] = level
-        return peer
+        if peer.uid not in self._lanes:
+            self._lanes[peer.uid] = Lane(_THREADS if peer.uid == _ROOT else _THREADS_OF_A_USER)
+        scope["state"] |= {"level": level, "lane": self._lanes[peer.uid]}
 
     def _tell(self, scope: Scope, answer: _Answer, seconds: float) -> None:
         route: Any = scope.get("route")
