@@ -63,7 +63,7 @@ def test_daemon_does_all_its_work_inside_its_unit(booted: Booted, samples: Path)
     before = _host(booted)
     _plug(booted, samples)
     assert json.loads(_curl(booted, "/v1/check", "-d", "{}"))["clean"]
-    assert booted.run("sysctl", "-n", "net.ipv6.conf.qbr2bc1ec8f-4b.disable_ipv6").stdout == "1\n"
+    assert booted.run("cat", "/proc/sys/net/ipv6/conf/qbr2bc1ec8f-4b/disable_ipv6").stdout == "1\n"
     booted.run("ip", "link", "set", "qvb2bc1ec8f-4b", "nomaster")
     wait_until(lambda: "master qbr2bc1ec8f-4b" in booted.run("ip", "link", "show", "qvb2bc1ec8f-4b").stdout, "a repair")
     vifs = json.loads(_curl(booted, "/v1/vifs"))["vifs"]
