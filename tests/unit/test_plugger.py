@@ -13,7 +13,7 @@ from vifplug import records
 from vifplug import store as stores
 from vifplug.engine import inspection, recovery
 from vifplug.engine.plugger import Plugger
-from vifplug.errors import Conflict, LinkError, StoreError, TimedOut, UnknownVif, VerifyError
+from vifplug.errors import Conflict, InputError, LinkError, StoreError, TimedOut, UnknownVif, VerifyError
 from vifplug.records import Intent
 
 ALL = [builders.vif("ovs-hybrid"), builders.vif("ovs"), builders.vif("bridge")]
@@ -96,6 +96,27 @@ def test_replug_keeps_what_the_request_does_not_say(plugger: Plugger) -> None:
     (report,) = plugger.plug([builders.vif(network={"id": builders.NETWORK})])
     assert report.mtu == 1450
     assert report.instance == {"uuid": builders.INSTANCE, "name": None}
+
+
+@pytest.mark.parametrize(
+    ("vif_type", "before", "names"),
+    [
+        ("ovs-hybrid", {"qvb": "mine"}, {"qbr": "mine"}),
+        ("ovs", {"qvb": "mine"}, {"tap": "mine"}),
+        ("ovs-hybrid", {}, {"qvb": "qvo71a6b0e4-1a"}),
+        ("ovs-hybrid", {}, {"tap": "qbr71a6b0e4-1a"}),
+    ],
+)
+def test_name_given_to_two_devices_only_once_all_are_known_is_refused(
+    plugger: Plugger, host: FakeHost, vif_type: str, before: dict[str, str], names: dict[str, str]
+) -> None:
+    if before:
+        plugger.plug([builders.vif(vif_type, names=before)])
+    links, contents = dict(host.links), plugger.store.contents()
+    with pytest.raises(InputError, match="two devices"):
+        plugger.plug([builders.vif(vif_type, names=names)])
+    assert host.links == links
+    assert plugger.store.contents() == contents
 
 
 def test_failed_replug_leaves_the_recorded_vif(plugger: Plugger, host: FakeHost) -> None:

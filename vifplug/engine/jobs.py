@@ -10,11 +10,11 @@ from vifplug.drivers.registry import driver_for
 from vifplug.engine.host import Scope
 from vifplug.engine.planner import Request
 from vifplug.engine.requester import Requester
-from vifplug.errors import Conflict
+from vifplug.errors import Conflict, InputError
 from vifplug.model import Vif
 from vifplug.records import Record, now
 from vifplug.reports import PLUGGED
-from vifplug.resources import Bridge, Inventory, Link, Observed, OvsPort, Resource
+from vifplug.resources import Bridge, Inventory, Link, Observed, OvsPort, Resource, Tap
 
 _KEPT = ("instance", "create_tap", "tap_owner", "multiqueue", "isolate")
 """What a request may leave unsaid; a recorded VIF keeps its own."""
@@ -69,10 +69,12 @@ def job(vif: Vif, record: Record | None, options: Options, requester: Requester 
             vif.id,
         )
     complete = _completed(vif, record.vif if record else None, driver, options)
+    desired = tuple(driver.resources(complete, options))
+    _check_names(complete, driver, desired)
     return Job(
         vif=complete,
         driver=driver,
-        desired=tuple(driver.resources(complete, options)),
+        desired=desired,
         record=record,
         asked_datapath=vif.network.datapath_type,
         created_by=record.created_by if record is not None else requester.uid if requester is not None else None,
@@ -113,6 +115,24 @@ def _completed(vif: Vif, known: Vif | None, driver: Driver, options: Options) ->
     return draft.model_copy(
         update={"network": draft.network.model_copy(update={"bridge": driver.switch(draft, options)})}
     )
+
+
+def _check_names(vif: Vif, driver: Driver, desired: Iterable[Resource]) -> None:
+    """Refuse what only shows once names are filled in: by the rule, or from the record.
+
+    :raises InputError: for a name that two devices of the VIF would have.
+    """
+    links = [item for item in desired if isinstance(item, Link) and item.owner == vif.id]
+    guest = driver.guest_link(vif)
+    built = [link.name for link in links] + [guest] * (not any(isinstance(link, Tap) for link in links))
+    said = [name for name in vif.names.model_dump().values() if name]
+    twice = next((name for names in (said, built) for name in names if names.count(name) > 1), None)
+    if twice:
+        raise InputError(
+            f"names: VIF {vif.id} would have two devices {twice!r}; each needs its own "
+            "(of a plugged VIF, a name that is not said stays as it is)",
+            vif.id,
+        )
 
 
 def _filled(values: dict[str, object], defaults: dict[str, object]) -> dict[str, object]:
