@@ -23,6 +23,8 @@ from vifplug.resources import Bridge, Link, Observed, OvsBridge, OvsPort, Qos, T
 
 _LINK_CALL_SECONDS = 60.0
 """Netlink answers at once; deleting many bridges waits for RCU grace periods."""
+_DUMPS_MAX = 3
+"""The kernel goes through all links for the members of one bridge; for those of many, once is enough."""
 _MARGIN_SECONDS = 5.0
 """The helper's own deadlines pass first."""
 _CAUGHT_UP = "wait until ovs-vswitchd has caught up"
@@ -161,11 +163,11 @@ class LinuxHost:
         return len(local) < len(self._settings.connection) or any(os.path.exists(path) for path in local)
 
     def _members_of(self, scope: Scope, found: Mapping[str, Mapping[str, Any]]) -> dict[str, tuple[str, ...]]:
-        return {
-            name: tuple(sorted(reading.all_links(self._reader, master=found[name]["ifindex"])))
-            for name in scope.members_of
-            if name in found and found[name]["kind"] == "bridge"
-        }
+        bridges = [name for name in scope.members_of if name in found and found[name]["kind"] == "bridge"]
+        if len(bridges) > _DUMPS_MAX:
+            members = _members(reading.all_links(self._reader))
+            return {name: members.get(name, ()) for name in bridges}
+        return {name: tuple(sorted(reading.all_links(self._reader, master=found[name]["ifindex"]))) for name in bridges}
 
     # -- apply --------------------------------------------------------------------------------------------
 

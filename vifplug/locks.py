@@ -84,6 +84,33 @@ class LockFile:
             _request(descriptor, fcntl.F_OFD_SETLK, fcntl.F_UNLCK, 0, 0)
             os.close(descriptor)
 
+    def free(self, identities: Iterable[str]) -> set[str]:
+        """Those whose lock nobody holds at this moment; none is taken, so nobody is kept waiting."""
+        descriptor = self._open()
+        try:
+            return {
+                identity
+                for identity in set(identities)
+                if _request(descriptor, fcntl.F_OFD_GETLK, fcntl.F_WRLCK, _offset(identity)) == fcntl.F_UNLCK
+            }
+        finally:
+            os.close(descriptor)
+
+    def await_free(self, identities: Iterable[str], seconds: float) -> None:
+        """Wait until nobody holds the lock of any of these, for at most ``seconds``."""
+        left = set(identities)
+
+        def held() -> bool:
+            left.difference_update(self.free(left))
+            return bool(left)
+
+        tenacity.Retrying(
+            retry=tenacity.retry_if_result(bool),
+            stop=tenacity.stop_after_delay(seconds),
+            wait=tenacity.wait_fixed(_POLL_SECONDS),
+            retry_error_callback=lambda _state: None,
+        )(held)
+
     def _acquire(self, descriptor: int, identity: str, seconds: float) -> None:
         retrying = tenacity.Retrying(
             retry=tenacity.retry_if_exception_type(BlockingIOError),

@@ -13,11 +13,14 @@ from vifplug.engine.host import Scope
 from vifplug.engine.plugger import Plugger
 from vifplug.errors import OvsUnavailable, VifplugError
 from vifplug.records import Damaged, Record
-from vifplug.reports import FAILED, PLUGGING, CheckReport, GcReport, Orphan, PathReport, VifCheck, VifReport
+from vifplug.reports import FAILED, PLUGGING, UNPLUGGING, CheckReport, GcReport, Orphan, PathReport, VifCheck, VifReport
 from vifplug.resources import Bridge, Inventory, Link, Observed, OvsPort, Resource
 from vifplug.store import Contents
 
 LOG = logging.getLogger(__name__)
+
+_PATIENCE_SECONDS = 5.0
+"""For requests on VIFs that look drifted: what they leave behind is what counts."""
 
 
 def list_vifs(plugger: Plugger) -> list[VifReport]:
@@ -66,19 +69,23 @@ def check(plugger: Plugger, vif_ids: Sequence[str] | None = None) -> CheckReport
     """
     found = _look(plugger, vif_ids)
     drifted = {vif.id: _owners_of(plugger, vif.id) for vif in found.vifs if vif.drift}
+    drifted |= {vif.id: _owners_of(plugger, vif.id) for vif in found.vifs if vif.state in (PLUGGING, UNPLUGGING)}
     suspects = set().union(*drifted.values(), (orphan.vif_id for orphan in found.orphans))
     if not suspects:
         return found
-    # What was seen in the middle of somebody's request is no finding: look again while nobody can be at it.
-    with plugger.locks.held_if_free(suspects) as free:
-        again = _look(plugger, vif_ids)
+    # What was seen in the middle of somebody's request is no finding: look again once it has ended, and see that
+    # nobody was at it. No lock is taken: whoever asks again and again must not keep the one who repairs from doing so.
+    plugger.locks.await_free(suspects, _PATIENCE_SECONDS)
+    free = plugger.locks.free(suspects)
+    again = _look(plugger, vif_ids)
+    free &= plugger.locks.free(suspects)
     seen = {vif.id: vif for vif in again.vifs}
     vifs: list[VifCheck] = []
     for vif in found.vifs:
         if vif.id not in drifted:
             vifs.append(vif)
         elif not drifted[vif.id] <= free:
-            vifs.append(replace(vif, state=PLUGGING, drift=()))
+            vifs.append(replace(vif, state=vif.state if vif.state in (PLUGGING, UNPLUGGING) else PLUGGING, drift=()))
         elif vif.id in seen:
             vifs.append(seen[vif.id])
     return CheckReport(vifs=vifs, orphans=[orphan for orphan in again.orphans if orphan.vif_id in free])

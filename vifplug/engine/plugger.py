@@ -58,11 +58,11 @@ class Plugger:
         :raises InputError, Conflict, NotPermitted: nothing was touched.
         :raises HostError: what this call had made was taken back.
         """
-        with self._held(lambda: self._identities(vifs)):
-            self._jobs(vifs, requester)  # refuses before anything is settled
-            for vif in vifs:
-                self.settle_held(vif.id)
-            return self.plug_held(self._jobs(vifs, requester))
+        with self._held_jobs(vifs, requester) as work:
+            settled = [self.settle_held(vif.id) for vif in vifs]
+            if any(settled):
+                work = self._jobs(vifs, requester)
+            return self.plug_held(work)
 
     def plug_held(self, work: Sequence[Job]) -> list[VifReport]:
         """``plug`` for a caller that holds the locks of the jobs' identities, and has settled their VIFs."""
@@ -109,8 +109,21 @@ class Plugger:
                     yield
                     return
 
-    def _identities(self, vifs: Sequence[Vif]) -> set[str]:
-        return set().union(*(job.identities | self._owners(job.vif.id) for job in self._jobs(vifs)))
+    @contextlib.contextmanager
+    def _held_jobs(self, vifs: Sequence[Vif], requester: Requester | None) -> Iterator[list[Job]]:
+        """Hold the locks of VIFs that are to be plugged, with the work as it is then."""
+        while True:
+            work = self._jobs(vifs, requester)
+            wanted = self._identities(work)
+            with self.locks.held(wanted, self._lock_seconds):
+                if any(self.store.sound_record(job.vif.id) != job.record for job in work):
+                    work = self._jobs(vifs, requester)
+                if self._identities(work) <= wanted:
+                    yield work
+                    return
+
+    def _identities(self, work: Sequence[Job]) -> set[str]:
+        return set().union(*(job.identities | self._owners(job.vif.id) for job in work))
 
     def _owners(self, vif_id: str) -> set[str]:
         """A VIF, and whoever owns what it may have on the host."""
@@ -176,19 +189,21 @@ class Plugger:
 
     # -- what others left in between ----------------------------------------------------------------------
 
-    def settle_held(self, vif_id: str) -> None:
+    def settle_held(self, vif_id: str) -> bool:
         """Make a VIF whose lock the caller holds as recorded, or absent, where a request on it ended in between.
 
+        :returns: whether there was such a request.
         :raises HostError: when that cannot be done now; the next command tries again.
         """
         intent, record = self.store.intent(vif_id), self.store.sound_record(vif_id)
         if intent is None:
-            return
+            return False
         self._await_helper_of(intent)
         if intent.verb == records.PLUG and record is not None:
             self._converge(record, Inventory(intent.resources))
-            return
-        removal.raise_all(removal.remove(self.host, self.store, vif_id, self._left_on_host(vif_id)))
+        else:
+            removal.raise_all(removal.remove(self.host, self.store, vif_id, self._left_on_host(vif_id)))
+        return True
 
     def _await_helper_of(self, intent: Intent | None) -> None:
         # Whoever begun it holds the VIF's lock while at work, and we hold it: only a helper that outlives its
