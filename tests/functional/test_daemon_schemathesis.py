@@ -6,6 +6,7 @@ import os
 import sys
 from pathlib import Path
 
+from tests.functional import daemons
 from tests.functional.tcp_relay import TcpRelay
 from tests.functional.vifplugd import Vifplugd
 from tests.functional.world import REPOSITORY, World
@@ -48,6 +49,7 @@ def schemathesis(world: World, url: str, directory: Path) -> None:
         *(str(Path(sys.executable).parent / "schemathesis"), "run", f"{url}/openapi.json"),
         *("--phases", "examples,coverage,fuzzing", "--max-examples", str(EXAMPLES), "--seed", SEED),
         *("--checks", ",".join(CHECKS), "--continue-on-failure", "--no-shrink", "--no-color"),
+        *("--request-timeout", "30"),
         check=False,
         timeout=RUN_SECONDS,
     )
@@ -62,6 +64,8 @@ def answered(daemon: Vifplugd, method: str, path: str, status: int) -> float:
 def test_made_up_requests_find_no_error_and_touch_no_stranger(world: World, tmp_path: Path) -> None:
     seed(world)
     with Vifplugd(world) as daemon, TcpRelay(daemon.socket) as relay:
+        # Before it has found OVSDB, it says 503, and rightly.
+        daemons.wait_until(lambda: daemon.request("GET", "/healthz")[1]["status"] == "ok", "the connection to OVSDB")
         before = world.snapshot()
         schemathesis(world, relay.url, tmp_path)
         assert daemon.metric("vifplug_requests_total") >= REQUESTS
