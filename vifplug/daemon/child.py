@@ -20,6 +20,7 @@ LOG = logging.getLogger(__name__)
 
 _PR_SET_CHILD_SUBREAPER = 36
 _HELPER_SECONDS = 5.0
+_REAP_PAUSE_SECONDS = 0.005
 _READ_BYTES = 4096
 
 
@@ -100,19 +101,36 @@ class Child:
         code = os.waitstatus_to_exitcode(status)
         self.ending = f"was ended by signal {-code}" if code < 0 else f"has ended with status {code}"
         self.listen()
-        if self.helper is not None:
-            self._end_helper(self.helper)
+        self._end_helper()
         for descriptor in (self.process, self.pipe, *([] if self.helper is None else [self.helper])):
             os.close(descriptor)
 
-    def _end_helper(self, helper: int) -> None:
+    def _end_helper(self) -> None:
         # It ends by itself when its channel does; one that is stopped or stuck would keep the session's lock.
-        if not _ended(helper, _HELPER_SECONDS):
+        if self.helper is None:
+            self._await_unknown_helper()
+        elif not _ended(self.helper, _HELPER_SECONDS):
             LOG.warning("helper %d does not end; it is killed", self._helper_pid)
             with contextlib.suppress(ProcessLookupError):
-                signal.pidfd_send_signal(helper, signal.SIGKILL)
-        with contextlib.suppress(ChildProcessError):  # its worker has reaped it
-            os.waitpid(self._helper_pid, 0)
+                signal.pidfd_send_signal(self.helper, signal.SIGKILL)
+            _ended(self.helper, _HELPER_SECONDS)
+        _has_reaped_all()
+
+    @staticmethod
+    def _await_unknown_helper() -> None:
+        """The worker died before it told of a helper that it may have forked."""
+        deadline = time.monotonic() + _HELPER_SECONDS
+        while not _has_reaped_all() and time.monotonic() < deadline:
+            time.sleep(_REAP_PAUSE_SECONDS)
+
+
+def _has_reaped_all() -> bool:
+    """Reap the children that have ended, orphans that we adopted among them; whether there is none any more."""
+    with contextlib.suppress(ChildProcessError):
+        while os.waitpid(-1, os.WNOHANG)[0]:
+            pass
+        return False
+    return True
 
 
 def _ended(process: int, seconds: float) -> bool:
