@@ -13,16 +13,24 @@ class Backoff:
 
     def __init__(self) -> None:
         self._short = 0
+        self._failed = 0
 
     def after(self, served: float | None) -> float:
         """Seconds to wait after a worker's end.
 
         :param served: seconds it served; None when it never did.
         """
-        if served is not None and served >= _SHORT_LIFE_SECONDS:
+        if served is None:
+            # Counted by themselves: one that was killed as it started must not cost what many that cannot start do.
+            self._failed += 1
+            return _wait(self._failed, _FAILED_MAX_SECONDS)
+        self._failed = 0
+        if served >= _SHORT_LIFE_SECONDS:
             self._short = 0
             return 0.0
-        longest = _FAILED_MAX_SECONDS if served is None else _SERVED_MAX_SECONDS
-        wait: float = min(_FIRST_SECONDS * 2 ** min(self._short, 10), longest)
         self._short += 1
-        return wait
+        return _wait(self._short, _SERVED_MAX_SECONDS)
+
+
+def _wait(times: int, longest: float) -> float:
+    return min(_FIRST_SECONDS * 2.0 ** min(times - 1, 10), longest)
