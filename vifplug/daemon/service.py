@@ -51,6 +51,10 @@ class Service:
         self._backoff = Backoff()
         self._stopping = False
         self._told = False
+        watchdog = int(os.environ.get("WATCHDOG_USEC", "0")) / 1e6 or float("inf")
+        self._alive_seconds = min(_ALIVE_SECONDS, watchdog / 3)
+        # A worker that hangs is ended before systemd would end us all.
+        self._silent_seconds = min(_SILENT_SECONDS, watchdog * 2 / 3)
 
     def run(self) -> None:
         """Keep one worker running until told to stop."""
@@ -61,21 +65,18 @@ class Service:
                 child.end(_STOP_SECONDS if self._stopping else 0)
                 if not self._stopping:
                     self._rest(child, signals)
-            self._say("STOPPING=1")
 
     def _say(self, text: str) -> None:
         self._systemd.notify(text)
 
     def _work(self, pipe: int) -> None:
-        watchdog = int(os.environ.get("WATCHDOG_USEC", "0")) / 3e6
-        alive = min(_ALIVE_SECONDS, watchdog) if watchdog else _ALIVE_SECONDS
         worker.run(
             worker.Workplace(
                 settings=self._settings,
                 listener=self._listener,
                 parent=os.getppid(),
                 pipe=pipe,
-                alive_seconds=alive,
+                alive_seconds=self._alive_seconds,
             )
         )
 
@@ -89,13 +90,13 @@ class Service:
             while not self._stopping:
                 ready = {key.fd for key, _mask in selector.select(max(0.0, deadline - time.monotonic()))}
                 if signals in ready:
-                    self._stopping = _is_told_to_stop(signals)
+                    self._heed(signals)
                 if child.pipe in ready:
                     heard = child.listen()
                     if child.helper is not None and child.helper not in selector.get_map():
                         selector.register(child.helper, selectors.EVENT_READ)
                     if heard:
-                        deadline = time.monotonic() + _SILENT_SECONDS
+                        deadline = time.monotonic() + self._silent_seconds
                         self._pass_on(child)
                 if ready & {child.process, child.helper}:
                     return
@@ -103,6 +104,11 @@ class Service:
                     LOG.error("worker %d has fallen silent; it is ended and started anew", child.pid)
                     child.kill()
                     return
+
+    def _heed(self, signals: int) -> None:
+        self._stopping = _is_told_to_stop(signals)
+        if self._stopping:
+            self._say("STOPPING=1")
 
     def _pass_on(self, child: Child) -> None:
         if child.ready_at is None:
@@ -118,7 +124,7 @@ class Service:
         with selectors.DefaultSelector() as selector:
             selector.register(signals, selectors.EVENT_READ)
             if selector.select(wait):
-                self._stopping = _is_told_to_stop(signals)
+                self._heed(signals)
 
 
 @contextlib.contextmanager
