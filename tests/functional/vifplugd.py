@@ -43,13 +43,15 @@ class Vifplugd:
         self.log_file = world.directory / "vifplugd.log"
         settings = {"socket": str(self.socket), "user": "no-such-user", "socket_group": "no-such-group"}
         world.write_config(daemon=settings | {key: str(value) for key, value in daemon.items()})
+        self.command = [sys.executable, "-m", "vifplug.daemon.service"]
+        """What is started, without its arguments."""
         self.process: subprocess.Popen[bytes] | None = None
 
     def start(self, *, wait: bool = True) -> Self:
         """Start it; with ``wait``, return once it answers."""
         with self.world.namespace.entered(), open(self.log_file, "ab") as log:
             self.process = subprocess.Popen(
-                [sys.executable, "-m", "vifplug.daemon.service", "--config-file", str(self.world.config_file)],
+                [*self.command, "--config-file", str(self.world.config_file)],
                 stdout=log,
                 stderr=log,
                 cwd=REPOSITORY,
