@@ -23,8 +23,8 @@ from vifplug.resources import Bridge, Link, Observed, OvsBridge, OvsPort, Qos, T
 
 _LINK_CALL_SECONDS = 60.0
 """Netlink answers at once; deleting many bridges waits for RCU grace periods."""
-_DUMPS_MAX = 3
-"""The kernel goes through all links for the members of one bridge; for those of many, once is enough."""
+_QUESTIONS_MAX = 30
+"""Links asked for one by one; more of them come with one dump of all."""
 _MARGIN_SECONDS = 5.0
 """The helper's own deadlines pass first."""
 _CAUGHT_UP = "wait until ovs-vswitchd has caught up"
@@ -112,13 +112,16 @@ class LinuxHost:
     def observe(self, scope: Scope) -> Observed:
         """What is there: links read by ourselves, rows by the helper."""
         rows = self._rows(scope)
+        names = scope.links | {port["name"] for port in rows["ports"]}
         if scope.everything:
             found = reading.all_links(self._reader)
             members = _members(found)
+        elif len(names) > _QUESTIONS_MAX:
+            found, all_members = reading.many_links(self._reader, names)
+            members = {name: tuple(sorted(all_members.get(name, ()))) for name in _bridges(scope, found)}
         else:
-            names = scope.links | {port["name"] for port in rows["ports"]}
             found = reading.links(self._reader, sorted(names))
-            members = self._members_of(scope, found)
+            members = self._members_of(_bridges(scope, found), found)
         ports = [_port(row) for row in rows["ports"]]
         return Observed(
             links={name: _link(link) for name, link in found.items()},
@@ -162,11 +165,7 @@ class LinuxHost:
         local = [remote.partition(":")[2] for remote in self._settings.connection if remote.startswith("unix:")]
         return len(local) < len(self._settings.connection) or any(os.path.exists(path) for path in local)
 
-    def _members_of(self, scope: Scope, found: Mapping[str, Mapping[str, Any]]) -> dict[str, tuple[str, ...]]:
-        bridges = [name for name in scope.members_of if name in found and found[name]["kind"] == "bridge"]
-        if len(bridges) > _DUMPS_MAX:
-            members = _members(reading.all_links(self._reader))
-            return {name: members.get(name, ()) for name in bridges}
+    def _members_of(self, bridges: Sequence[str], found: Mapping[str, Any]) -> dict[str, tuple[str, ...]]:
         return {name: tuple(sorted(reading.all_links(self._reader, master=found[name]["ifindex"]))) for name in bridges}
 
     # -- apply --------------------------------------------------------------------------------------------
@@ -203,6 +202,10 @@ def _named(error: VifplugError, stage: Sequence[Action]) -> VifplugError:
         action = stage[int(error.step)]
         return type(error)(error.message, error.subject or action.subject, str(action))
     return error.at_step("; ".join(str(action) for action in stage), stage[0].subject)
+
+
+def _bridges(scope: Scope, found: Mapping[str, Mapping[str, Any]]) -> list[str]:
+    return [name for name in scope.members_of if name in found and found[name]["kind"] == "bridge"]
 
 
 def _members(found: Mapping[str, Mapping[str, Any]]) -> dict[str, tuple[str, ...]]:

@@ -28,7 +28,8 @@ LOG = logging.getLogger(__name__)
 _GATHER_SECONDS = 0.03
 """What comes together is looked at together."""
 _REST_FACTOR = 3
-"""Rests for so many times the processor time of the last look: a storm of events costs a bounded part of a core."""
+"""Rests for so many times the processor time of a look that repaired nothing: a storm of events that are no drift
+costs a bounded part of a core."""
 _AGAIN_SECONDS = 0.2
 _CHUNK = 100
 """VIFs repaired in one plan: their locks are held for as long as that takes."""
@@ -72,6 +73,8 @@ class Keeper:
         self._orphans = 0
         self._compared_at: str | None = None
         self._warned: set[str] = set()
+        self._repaired = False
+        """Whether the last look was of use; the next one follows at once then."""
         self._thread = threading.Thread(target=self._run, name="keeper", daemon=True)
         # Until OVSDB has answered once nobody is to wait for it.
         host.ovs_away = host.has_ovs()
@@ -107,6 +110,7 @@ class Keeper:
     def _run(self) -> None:
         while not self._news.closed:
             began = time.thread_time()
+            self._repaired = False
             try:
                 self._look(self._news.take())
             except HelperDied as error:
@@ -122,7 +126,8 @@ class Keeper:
                 level = logging.WARNING if isinstance(error, VifplugError) else logging.ERROR
                 LOG.log(level, "a comparison failed: %s", error, exc_info=level == logging.ERROR)
                 self._agenda.everything = time.monotonic() + min(1.0, self._settings.repair_interval)
-            self._news.rest(max(_GATHER_SECONDS, _REST_FACTOR * (time.thread_time() - began)))
+            if not self._repaired:
+                self._news.rest(_REST_FACTOR * (time.thread_time() - began))
             self._news.wait(self._seconds_until_next())
             self._news.rest(_GATHER_SECONDS)
 
@@ -159,11 +164,8 @@ class Keeper:
     def _compare_everything(self, reasons: Collection[str]) -> None:
         for reason in reasons:
             self._metrics.resyncs.labels(reason).inc()
-        LOG.log(
-            logging.DEBUG if set(reasons) == {"periodic"} else logging.INFO,
-            "comparing everything (%s)",
-            ", ".join(sorted(reasons)),
-        )
+        level = logging.DEBUG if set(reasons) == {"periodic"} else logging.INFO
+        LOG.log(level, "comparing everything (%s)", ", ".join(sorted(reasons)))
         away = self._host.ovs_away
         if not away:
             self._warn(recovery.settle(self._plugger))
@@ -253,6 +255,7 @@ class Keeper:
             elif drift:
                 self._ledger.repaired(vif_id, drift, ended)
                 self._states[vif_id] = CONTENDED if self._ledger.is_contended(vif_id) else PLUGGED
+                self._repaired = True
                 self._metrics.repairs.labels("repaired").inc()
                 LOG.info("repaired VIF %s: %s", vif_id, "; ".join(map(str, drift)), extra={"vif_id": vif_id})
         result = "failed" if any(error is not None for error in outcome.values()) else "ok"

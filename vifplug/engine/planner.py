@@ -76,8 +76,11 @@ class _Draft:
     """The parts of a plan, kept apart until they are put in order."""
 
     broken_links: list[Link] = field(default_factory=list)
+    taps: list[Action] = field(default_factory=list)
     bridges: dict[str, Action] = field(default_factory=dict)
     creations: list[Action] = field(default_factory=list)
+    made: set[str] = field(default_factory=set)
+    """Names of devices that a port may be for."""
     settings: dict[str, Action] = field(default_factory=dict)
     obsolete_ports: list[Action] = field(default_factory=list)
     ports: list[Action] = field(default_factory=list)
@@ -89,6 +92,8 @@ class _Draft:
         return Plan(
             (
                 *departure.deletion(self.broken_links),
+                # Taps are made one by one, by ioctl; what comes behind them goes out together.
+                *self.taps,
                 *self.bridges.values(),
                 *self.creations,
                 *self.settings.values(),
@@ -131,6 +136,7 @@ def _remake_pair(pair: tuple[Veth, Veth], known: Mapping[str, Link], observed: O
         conflicts.refuse_half_a_pair(end, found, known.get(end.name))
         draft.broken_links.append(replace(end, ifindex=found.ifindex))
     draft.creations.append(actions.CreateVeth(*pair))
+    draft.made |= {end.name for end in pair}
 
 
 def _create(link: Link, draft: _Draft) -> None:
@@ -141,7 +147,8 @@ def _create(link: Link, draft: _Draft) -> None:
             return
         draft.bridges[link.name] = actions.CreateBridge(link)
     elif isinstance(link, Tap):
-        draft.creations.append(actions.CreateTap(link))
+        draft.taps.append(actions.CreateTap(link))
+        draft.made.add(link.name)
 
 
 def _set_new(link: Link, draft: _Draft) -> None:
@@ -209,8 +216,7 @@ def _set_ids(port: OvsPort, items: Sequence[DriftItem], draft: _Draft) -> None:
 def _must_reattach(request: Request, port: OvsPort, observed: Observed, draft: _Draft) -> bool:
     """Whether vswitchd holds a device that is gone: the link decides, not the row, which goes on looking right."""
     found, link = observed.ports[port.name], observed.links.get(port.name)
-    made = {name for action in draft.creations for name in _names_made(action)}
-    if port.name in made:
+    if port.name in draft.made:
         return True
     if link is None:
         # It waits for the VMM's next one, to which vswitchd is deaf as long as it holds on to the last.
@@ -220,16 +226,6 @@ def _must_reattach(request: Request, port: OvsPort, observed: Observed, draft: _
     last = known.ifindex if known else known_port.device_ifindex if known_port else None
     remade = last is not None and last != link.ifindex
     return remade or bool(found.error) or (found.ofport or 0) <= 0
-
-
-def _names_made(action: Action) -> tuple[str, ...]:
-    match action:
-        case actions.CreateVeth(near=near, far=far):
-            return near.name, far.name
-        case actions.CreateTap(tap=tap):
-            return (tap.name,)
-        case _:
-            return ()
 
 
 def _plan_obsolete(request: Request, observed: Observed, draft: _Draft) -> None:

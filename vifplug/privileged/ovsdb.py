@@ -114,7 +114,7 @@ def change(operations: Sequence[Mapping[str, Any]]) -> int:
         # To vswitchd a port that was deleted and added again since it last looked is the same one, on the device that
         # is gone: it answers with a number and no error, and passes no frame.
         session.wait_for_all()
-    return session.commit([ovsdb_rows.command(session.api, operation) for operation in operations])
+    return session.commit(ovsdb_rows.commands(session.api, operations))
 
 
 @net.entrypoint

@@ -6,11 +6,12 @@ read to decide that is verified in the transaction, so a row that changes meanwh
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
+import collections
+import uuid
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, Self
 
 from ovsdbapp.backend.ovs_idl import command as ovsdbapp_command
-from ovsdbapp.backend.ovs_idl import idlutils
 
 from vifplug import naming
 from vifplug.errors import BridgeMissing, Conflict, OvsdbError, PermissionDenied
@@ -22,16 +23,57 @@ _OFPORT_MAX = 65279
 Operation = Mapping[str, Any]
 
 
-def _row(api: Any, table: str, name: str) -> Any:
-    return idlutils.row_by_value(api.idl, table, "name", name, None)
+class _Found:
+    """What the commands of one transaction find out once for all of them; a transaction may be tried again."""
+
+    def __init__(self, idl: Any) -> None:
+        self._idl = idl
+        self._txn: Any = None
+        self._holders: dict[Any, Any] = {}
+        self._free: dict[Any, Iterator[int]] = {}
+        self._qos: dict[str, list[Any]] = {}
+
+    def of(self, txn: Any) -> Self:
+        """As it is at the beginning of a try."""
+        if self._txn is not txn:
+            self._txn = txn
+            self._free.clear()
+            self._holders = {
+                port.uuid: bridge for bridge in self._idl.tables["Bridge"].rows.values() for port in bridge.ports
+            }
+            self._qos = collections.defaultdict(list)
+            for row in self._idl.tables["QoS"].rows.values():
+                self._qos[row.external_ids.get(naming.OWNER_KEY, "")].append(row)
+        return self
+
+    def holder(self, port: Any) -> Any:
+        """The bridge a port is on.
+
+        :raises OvsdbError: when it is on none.
+        """
+        if port.uuid not in self._holders:
+            raise OvsdbError(f"OVS port {port.name!r} is on no bridge", port.name)
+        return self._holders[port.uuid]
+
+    def free_ofport(self, bridge: Any) -> int | None:
+        """An OpenFlow port number that no port of a bridge has or asks for, and that was not given before."""
+        if bridge.uuid not in self._free:
+            rows = [interface for port in bridge.ports for interface in port.interfaces]
+            taken = {number for row in rows for number in (*row.ofport, *row.ofport_request)}
+            self._free[bridge.uuid] = (number for number in range(1, _OFPORT_MAX) if number not in taken)
+        return next(self._free[bridge.uuid], None)
+
+    def qos_of(self, owner: str) -> list[Any]:
+        """An owner's QoS rows."""
+        return list(self._qos.get(owner, ()))
 
 
 class _PortCommand(ovsdbapp_command.BaseCommand):  # type: ignore[misc]
     """What all operations on one port share."""
 
-    def __init__(self, api: Any, operation: Operation) -> None:
+    def __init__(self, api: Any, operation: Operation, found: _Found) -> None:
         super().__init__(api)
-        self.operation = operation
+        self.operation, self.found = operation, found
         self.name = arguments.name(operation["name"])
         self.owner = arguments.owner(operation["owner"])
 
@@ -40,7 +82,7 @@ class _PortCommand(ovsdbapp_command.BaseCommand):  # type: ignore[misc]
 
         :raises BridgeMissing: when there is none.
         """
-        row = _row(self.api, "Bridge", arguments.name(name))
+        row = self.api.idl.row("Bridge", arguments.name(name))
         if row is None:
             raise BridgeMissing(f"no OVS bridge {name!r}; create it first: vifplug never creates one", name)
         return row
@@ -50,7 +92,7 @@ class _PortCommand(ovsdbapp_command.BaseCommand):  # type: ignore[misc]
 
         :raises PermissionDenied: when it is not its owner's.
         """
-        port = _row(self.api, "Port", self.name)
+        port = self.api.idl.row("Port", self.name)
         if port is None:
             return None
         port.verify("external_ids")
@@ -71,13 +113,6 @@ class _PortCommand(ovsdbapp_command.BaseCommand):  # type: ignore[misc]
         ours = {naming.device(role, self.owner) for role in naming.ROLES}
         return self.owner in said or (said == {None} and self.name in ours)
 
-    def holder(self, port: Any) -> Any:
-        """The bridge a port is on."""
-        for bridge in self.api.idl.tables["Bridge"].rows.values():
-            if port in bridge.ports:
-                return bridge
-        raise OvsdbError(f"OVS port {self.name!r} is on no bridge", self.name)
-
 
 class _Add(_PortCommand):
     """A new port with all it needs, isolation and QoS included, in the transaction that creates it."""
@@ -85,7 +120,7 @@ class _Add(_PortCommand):
     def run_idl(self, txn: Any) -> None:
         operation = self.operation
         bridge = self.bridge(operation["bridge"])
-        if _row(self.api, "Port", self.name) is not None:
+        if self.api.idl.row("Port", self.name) is not None:
             raise Conflict(f"could not add OVS port {self.name!r}: the name is taken", self.name)
         interface = txn.insert(self.api.idl.tables["Interface"])
         interface.name = self.name
@@ -95,16 +130,17 @@ class _Add(_PortCommand):
         port.external_ids = {**arguments.external_ids(operation["external_ids"]), naming.OWNER_KEY: self.owner}
         port.interfaces = [interface]
         self._dress(port)
-        if operation.get("qos") in (known := {str(row.uuid): row for row in self._all_qos()}):
-            port.qos = known[operation["qos"]]
+        qos = self._known_qos(operation.get("qos"))
+        if qos is not None:
+            port.qos = qos
         elif operation.get("qos_type"):
             port.qos = self._qos(txn, arguments.qos_type(operation["qos_type"]))
         bridge.addvalue("ports", port)
 
     def _qos(self, txn: Any, kind: str) -> Any:
         """A new QoS row; or the one the owner has left from a port that somebody deleted."""
-        for row in self._all_qos():
-            if row.type == kind and row.external_ids.get(naming.OWNER_KEY) == self.owner:
+        for row in self.found.of(txn).qos_of(self.owner):
+            if row.type == kind:
                 row.verify("external_ids")
                 return row
         row = txn.insert(self.api.idl.tables["QoS"])
@@ -112,8 +148,9 @@ class _Add(_PortCommand):
         row.external_ids = {naming.OWNER_KEY: self.owner}
         return row
 
-    def _all_qos(self) -> list[Any]:
-        return list(self.api.idl.tables["QoS"].rows.values())
+    def _known_qos(self, said: str | None) -> Any:
+        rows = self.api.idl.tables["QoS"].rows
+        return rows.get(uuid.UUID(arguments.owner(said))) if said else None
 
     def _dress(self, port: Any) -> None:
         operation = self.operation
@@ -156,7 +193,7 @@ class _Move(_PortCommand):
         if port is None:
             raise OvsdbError(f"could not move OVS port {self.name!r}: no such port", self.name)
         target = self.bridge(self.operation["bridge"])
-        source = self.holder(port)
+        source = self.found.of(txn).holder(port)
         if source != target:
             source.delvalue("ports", port)
             target.addvalue("ports", port)
@@ -169,11 +206,8 @@ class _Reattach(_PortCommand):
         port = self.owned_port()
         if port is None:
             raise OvsdbError(f"could not re-attach OVS port {self.name!r}: no such port", self.name)
-        taken = set()
-        for neighbour in self.holder(port).ports:
-            for interface in neighbour.interfaces:
-                taken |= {*interface.ofport, *interface.ofport_request}
-        free = next((number for number in range(1, _OFPORT_MAX) if number not in taken), None)
+        found = self.found.of(txn)
+        free = found.free_ofport(found.holder(port))
         if free is None:
             raise OvsdbError(f"could not re-attach OVS port {self.name!r}: no free OpenFlow port", self.name)
         for interface in port.interfaces:
@@ -189,7 +223,7 @@ class _Delete(_PortCommand):
         if port is None or (as_added and self.owner != port.external_ids.get(naming.OWNER_KEY)):
             return
         # The server takes away a row that nothing refers to; until then the row would hold on to its QoS.
-        self.holder(port).delvalue("ports", port)
+        self.found.of(txn).holder(port).delvalue("ports", port)
         for qos in port.qos:
             if as_added and qos.external_ids.get(naming.OWNER_KEY) == self.owner:
                 qos.delete()
@@ -199,14 +233,15 @@ class _Delete(_PortCommand):
 class _DeleteQos(ovsdbapp_command.BaseCommand):  # type: ignore[misc]
     """Every QoS row an owner has, unless somebody else's port uses it."""
 
-    def __init__(self, api: Any, operation: Operation) -> None:
+    def __init__(self, api: Any, operation: Operation, found: _Found) -> None:
         super().__init__(api)
-        self.owner = arguments.owner(operation["owner"])
+        self.owner, self.found = arguments.owner(operation["owner"]), found
 
     def run_idl(self, txn: Any) -> None:
-        used = {qos.uuid for port in self.api.idl.tables["Port"].rows.values() for qos in port.qos}
-        for row in list(self.api.idl.tables["QoS"].rows.values()):
-            if row.external_ids.get(naming.OWNER_KEY) == self.owner and row.uuid not in used:
+        own = self.found.of(txn).qos_of(self.owner)
+        used = {qos.uuid for port in self.api.idl.tables["Port"].rows.values() for qos in port.qos} if own else set()
+        for row in own:
+            if row.uuid not in used:
                 row.verify("external_ids")
                 row.delete()
 
@@ -221,11 +256,16 @@ _COMMANDS: dict[str, Any] = {
 }
 
 
-def command(api: Any, operation: Operation) -> Any:
-    """The ovsdbapp command for an operation.
+def commands(api: Any, operations: Sequence[Operation]) -> list[Any]:
+    """The ovsdbapp commands for the operations of one transaction.
 
     :raises PermissionDenied: for an operation that does not exist, or arguments out of bounds.
     """
+    found = _Found(api.idl)
+    return [_command(api, operation, found) for operation in operations]
+
+
+def _command(api: Any, operation: Operation, found: _Found) -> Any:
     if operation["op"] not in _COMMANDS:
         raise arguments.refuse("the OVSDB operation", operation["op"])
-    return _COMMANDS[operation["op"]](api, operation)
+    return _COMMANDS[operation["op"]](api, operation, found)

@@ -49,7 +49,7 @@ _TABLES: dict[str, dict[str, Any]] = {
     "QoS": {"type": "string", "external_ids": _STRINGS},
 }
 _ROOTS = ("Open_vSwitch", "QoS")
-_NAMED = ("Bridge", "Port", "Interface")
+NAMED = ("Bridge", "Port", "Interface")
 
 
 def needed() -> idl.SchemaHelper:
@@ -60,7 +60,7 @@ def needed() -> idl.SchemaHelper:
             "columns": {column: {"type": kind} for column, kind in columns.items()},
             "isRoot": name in _ROOTS,
         }
-        if name in _NAMED:
+        if name in NAMED:
             tables[name]["indexes"] = [["name"]]
     helper = idl.SchemaHelper(schema_json={"name": "Open_vSwitch", "version": "8.0.0", "tables": tables})
     helper.register_all()

@@ -6,7 +6,7 @@ import os
 import socket
 import struct
 import sys
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from typing import Any
 
 from vifplug.errors import LinkError
@@ -46,21 +46,51 @@ def all_links(socket_: netlink.LinkSocket, master: int = 0) -> dict[str, dict[st
 
     :raises LinkError: when the kernel refuses the dump.
     """
+    decoded = [decode(payload) for payload in _dump(socket_, master)]
+    return _completed({link["name"]: link for link in decoded})
+
+
+def many_links(
+    socket_: netlink.LinkSocket, names: Collection[str]
+) -> tuple[dict[str, dict[str, Any]], dict[str, list[str]]]:
+    """The links of these names that exist, and the members of every bridge, from one dump.
+
+    Where many are wanted, that is faster than to ask for each: the kernel takes its one lock for every question.
+
+    :raises LinkError: when the kernel refuses the dump.
+    """
+    found: dict[str, dict[str, Any]] = {}
+    index_names: dict[int, str] = {}
+    joined: list[tuple[str, int]] = []
+    for payload in _dump(socket_, 0):
+        index, _flags, attrs = netlink.link_header(payload)
+        name = index_names[index] = _string(attrs.get(_NAME)) or ""
+        joined.append((name, _number(attrs.get(_MASTER)) or 0))
+        if name in names:
+            found[name] = decode(payload)
+    members: dict[str, list[str]] = {}
+    for name, master in joined:
+        if master in index_names:
+            members.setdefault(index_names[master], []).append(name)
+    return _completed(found, index_names), members
+
+
+def _dump(socket_: netlink.LinkSocket, master: int) -> list[bytes]:
     try:
-        payloads = socket_.dump(master)
+        return socket_.dump(master)
     except (netlink.Refused, OSError) as error:
         raise LinkError(f"could not read the host's links: {_text(error)}") from error
-    decoded = [decode(payload) for payload in payloads]
-    return _completed({link["name"]: link for link in decoded})
 
 
 def _text(error: Exception) -> str:
     return error.text if isinstance(error, netlink.Refused) else str(error)
 
 
-def _completed(found: dict[str, dict[str, Any]]) -> dict[str, dict[str, Any]]:
+def _completed(
+    found: dict[str, dict[str, Any]], index_names: dict[int, str] | None = None
+) -> dict[str, dict[str, Any]]:
     """Indexes of masters and peers become names where they can; veths get their offload."""
-    names = {link["ifindex"]: name for name, link in found.items()}
+    names = {link["ifindex"]: name for name, link in found.items()} if index_names is None else index_names
     for link in found.values():
         link["master"] = _name(names, link.pop("master_index"))
         peer = link.pop("link_index")
