@@ -6,7 +6,7 @@ import errno
 import socket
 import struct
 
-from pyroute2.netlink.rtnl import RTM_DELLINK, RTM_NEWLINK, RTMGRP_LINK
+from pyroute2.netlink.rtnl import RTM_DELLINK, RTM_NEWLINK, RTMGRP_IPV6_IFINFO, RTMGRP_LINK
 
 from vifplug.errors import LinkError
 from vifplug.privileged import netlink
@@ -14,10 +14,12 @@ from vifplug.privileged import netlink
 _SO_RCVBUF_BYTES = 1 << 21
 """Asked for; the kernel gives an unprivileged process net.core.rmem_max. What does not fit is told as lost."""
 _IFLA_IFNAME = 3
+_GROUPS = RTMGRP_LINK | RTMGRP_IPV6_IFINFO
+"""The second alone tells of a link that is up and gets its IPv6 back; no other sysctl of ours is told of."""
 
 
 class LinkWatch:
-    """A socket in the kernel's link group.
+    """A socket in the kernel's groups about links.
 
     :param buffer_bytes: of the receive buffer; the tests' way to overrun it.
     :raises LinkError: when it cannot be opened.
@@ -27,7 +29,7 @@ class LinkWatch:
         try:
             self._socket = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_CLOEXEC, socket.NETLINK_ROUTE)
             self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, buffer_bytes)
-            self._socket.bind((0, RTMGRP_LINK))
+            self._socket.bind((0, _GROUPS))
         except OSError as error:
             raise LinkError(f"could not listen for changes of links: {error.strerror}") from error
 
