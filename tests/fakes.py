@@ -74,6 +74,8 @@ class FakeHost:
                 self._add(far)
             case actions.SetLink(link=link, changes=changes):
                 self._set(link.name, {attribute: after for attribute, _before, after in changes}, link.owner)
+            case actions.JoinGuest(bridge=bridge):
+                self._set(bridge.guest, {"master": bridge.name}, "")
             case actions.DeleteLinks(links=links):
                 for link in links:
                     self._drop(link.name)

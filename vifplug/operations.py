@@ -40,6 +40,14 @@ def of_link(action: Action) -> dict[str, Any]:
             values = {attribute: after for attribute, _before, after in changes}
             multiqueue = bool(link.multiqueue) if isinstance(link, Tap) else False
             return {"op": "set", **_identity(link), "values": values, "adopt": adopt, "multiqueue": multiqueue}
+        case actions.JoinGuest(bridge=bridge, ifindex=ifindex, vif_id=vif_id):
+            return {
+                "op": "join",
+                **_identity(bridge),
+                "guest": bridge.guest,
+                "guest_ifindex": ifindex,
+                "vif_id": vif_id,
+            }
         case actions.DeleteLinks(links=links):
             entries = [{**_identity(link), "spare_members": isinstance(link, Bridge) and link.shared} for link in links]
             return {"op": "delete", "links": entries}

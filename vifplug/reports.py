@@ -148,8 +148,8 @@ class CheckReport:
 
     @property
     def clean(self) -> bool:
-        """No drift and no orphan."""
-        return not self.orphans and not any(vif.drift for vif in self.vifs)
+        """No drift, no orphan, and no VIF that cannot be told (a damaged record) or put right."""
+        return not self.orphans and not any(vif.drift or vif.state == FAILED for vif in self.vifs)
 
     def as_json(self) -> dict[str, Any]:
         """``{"clean", "vifs", "orphans"}``."""

@@ -81,6 +81,10 @@ class Bridge(Link):
     """Seconds; the kernel's netlink attribute counts hundredths of one."""
     multicast_snooping: int | None = None
     arp_announce: int | None = None
+    guest: str = ""
+    """Desired only: the tap that the VMM makes and puts on this bridge."""
+    guest_ifindex: int | None = None
+    """Recorded only: that tap, once it was seen there."""
 
     @property
     def shared(self) -> bool:

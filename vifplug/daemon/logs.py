@@ -12,7 +12,10 @@ from typing import Any, TextIO
 
 from vifplug.daemon.peers import Peer
 
-_OF_EVERY_RECORD = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "color_message", "taskName"}
+_OF_EVERY_RECORD = frozenset(vars(logging.makeLogRecord({}))) | {
+    *("message", "asctime", "color_message", "taskName"),
+    *("project", "version", "extra_keys"),  # oslo.log's, in what the helper logs
+}
 _REQUEST = "request"
 
 
@@ -86,3 +89,5 @@ def start(level: int = logging.INFO, stream: TextIO | None = None) -> None:
     root.handlers[:] = [handler]
     root.setLevel(level)
     logging.captureWarnings(True)
+    # It warns of the channel's end without a word of which; who waits on the channel says it better.
+    logging.getLogger("oslo_privsep.comm").setLevel(logging.ERROR)

@@ -20,7 +20,7 @@ class LinuxBridge:
 
     def resources(self, vif: Vif, options: Options) -> Sequence[Resource]:
         """Tap if asked for, bridge."""
-        bridge = self._bridge(vif)
+        bridge = parts.with_guest(vif, self._bridge(vif))
         taps = [parts.guest_tap(vif, master=bridge.name)] if vif.create_tap else []
         return [*taps, bridge]
 

@@ -19,7 +19,7 @@ class OvsHybrid:
 
     def resources(self, vif: Vif, options: Options) -> Sequence[Resource]:
         """Tap if asked for, bridge, veth pair, port."""
-        bridge = self._bridge(vif)
+        bridge = parts.with_guest(vif, self._bridge(vif))
         port_end = vif.names.qvo or naming.device(naming.ROLE_PORT_END, vif.id)
         bridge_end = vif.names.qvb or naming.device(naming.ROLE_BRIDGE_END, vif.id)
         switch = parts.ovs_bridge(vif, options)

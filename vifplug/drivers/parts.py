@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from vifplug import naming
 from vifplug.drivers.contract import Options, mtu_of, tap_name
 from vifplug.model import Vif
@@ -57,6 +59,11 @@ def guest_tap(vif: Vif, master: str | None = None) -> Tap:
         persistent=True,
         up=True,
     )
+
+
+def with_guest(vif: Vif, bridge: Bridge) -> Bridge:
+    """The bridge with the name of the tap that a VMM puts on it, where vifplug makes none."""
+    return bridge if vif.create_tap else replace(bridge, guest=tap_name(vif))
 
 
 def linux_bridge(vif: Vif, name: str, owner: str, role: str, *, ageing_time: float | None = None) -> Bridge:

@@ -116,6 +116,27 @@ class SetLink(Action):
 
 
 @dataclass(frozen=True, slots=True)
+class JoinGuest(Action):
+    """Put the VMM's tap back on the bridge it was on."""
+
+    name: ClassVar[str] = "join-guest"
+    bridge: Bridge
+    ifindex: int
+    vif_id: str
+
+    @property
+    def subject(self) -> str:
+        return self.bridge.guest
+
+    def __str__(self) -> str:
+        return f"put {self.bridge.guest} back on bridge {self.bridge.name}"
+
+    def inverse(self) -> None:
+        # It goes with a bridge that this plan made; on one that was there it is where it belongs.
+        return None
+
+
+@dataclass(frozen=True, slots=True)
 class DeleteLinks(Action):
     """Delete links of ours, as one group; absent is done."""
 

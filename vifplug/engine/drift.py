@@ -33,6 +33,8 @@ def differences(desired: Iterable[Resource], observed: Observed, recorded: Inven
             items += of_port(resource, observed, ports.get(resource.name))
         else:
             items += of_link(resource, observed.links.get(resource.name), links.get(resource.name))
+        if isinstance(resource, Bridge):
+            items += of_guest(resource, observed, links.get(resource.name))
     return items
 
 
@@ -52,6 +54,18 @@ def of_link(desired: Link, observed: Link | None, recorded: Link | None) -> list
         if wanted is not None and not _agrees(desired, attribute, found, wanted):
             items.append(DriftItem(subject=desired.name, attribute=attribute, observed=found, desired=wanted))
     return items
+
+
+def of_guest(desired: Bridge, observed: Observed, recorded: Link | None) -> list[DriftItem]:
+    """Whether the VMM's tap has lost its bridge: the very tap that was seen on it, which is on none now.
+
+    A tap that was never seen there is about to be put there by the VMM, whose own attempt must not fail.
+    """
+    tap = observed.links.get(desired.guest)
+    known = recorded.guest_ifindex if isinstance(recorded, Bridge) else None
+    if tap is None or known != tap.ifindex or tap.master is not None or tap.owner:
+        return []
+    return [DriftItem(subject=tap.name, attribute="master", observed=None, desired=desired.name)]
 
 
 def _agrees(desired: Link, attribute: str, found: object, wanted: object) -> bool:

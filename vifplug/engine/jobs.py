@@ -157,8 +157,12 @@ def scope_of(desired: Iterable[Resource], owners: Iterable[str], guests: Iterabl
     )
 
 
-def built(resolved: Sequence[Resource], observed: Observed) -> tuple[Resource, ...]:
-    """Resources as they go into the record: links with their ifindex, ports with their row's UUID and VMM's netdev."""
+def built(resolved: Sequence[Resource], observed: Observed, recorded: Inventory) -> tuple[Resource, ...]:
+    """Resources as they go into the record: links with their ifindex, ports with their row's UUID, and the VMM's tap.
+
+    :param recorded: what was built before.
+    """
+    known = recorded.links
     made: list[Resource] = []
     for resource in resolved:
         link = observed.links.get(resource.name)
@@ -167,14 +171,26 @@ def built(resolved: Sequence[Resource], observed: Observed) -> tuple[Resource, .
             found = observed.ports.get(resource.name)
             device = ifindex if resource.waits_for_device else None
             made.append(replace(resource, uuid=found.uuid if found else None, device_ifindex=device))
+        elif isinstance(resource, Bridge):
+            guest = guest_ifindex(resource, observed, known.get(resource.name))
+            made.append(replace(resource, ifindex=ifindex, guest_ifindex=guest))
         else:
             made.append(replace(resource, ifindex=ifindex))
     return tuple(made)
 
 
+def guest_ifindex(bridge: Bridge, observed: Observed, known: Link | None) -> int | None:
+    """The VMM's tap that was seen on a bridge: now, or before and it is still there."""
+    tap = observed.links.get(bridge.guest)
+    if tap is None or tap.owner:
+        return None
+    before = known.guest_ifindex if isinstance(known, Bridge) else None
+    return tap.ifindex if tap.master == bridge.name or tap.ifindex == before else None
+
+
 def records(work: Sequence[Job], resolved: Mapping[str, tuple[Resource, ...]], observed: Observed) -> list[Record]:
     """The records of VIFs as they were built; of each the one there is, where nothing changed."""
-    return [_record(job, built(resolved[job.vif.id], observed)) for job in work]
+    return [_record(job, built(resolved[job.vif.id], observed, job.recorded)) for job in work]
 
 
 def _record(job: Job, resources: tuple[Resource, ...]) -> Record:

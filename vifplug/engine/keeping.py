@@ -60,14 +60,27 @@ def survey(plugger: Plugger, vif_ids: Collection[str] | None, *, ovs: bool = Tru
         bridgeless=frozenset(
             record.id for record in steady if any(port.bridge not in observed.bridges for port in _ports(record))
         ),
-        outdated=frozenset(record.id for record in steady if any(_outdated(port, observed) for port in _ports(record))),
+        outdated=frozenset(record.id for record in steady if _is_outdated(record, observed)),
         orphans=orphans,
         in_use=frozenset(orphan.vif_id for orphan in orphans if is_in_use(orphan.vif_id, observed)),
     )
 
 
+def needs_ovs(plugger: Plugger, has_ovs: bool) -> bool:
+    """Whether OVSDB is missed when it does not answer: a host of plain bridges has none, one of OVS VIFs may have lost
+    even its socket."""
+    return has_ovs or any(_ports(record) for record in plugger.store.contents().records.values())
+
+
 def _ports(record: Record) -> list[OvsPort]:
     return [item for item in record.resources if isinstance(item, OvsPort)]
+
+
+def _is_outdated(record: Record, observed: Observed) -> bool:
+    bridges = [item for item in record.resources if isinstance(item, Bridge)]
+    return any(_outdated(port, observed) for port in _ports(record)) or any(
+        jobs.guest_ifindex(bridge, observed, bridge) != bridge.guest_ifindex for bridge in bridges
+    )
 
 
 def _outdated(port: OvsPort, observed: Observed) -> bool:

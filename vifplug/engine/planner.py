@@ -82,6 +82,7 @@ class _Draft:
     made: set[str] = field(default_factory=set)
     """Names of devices that a port may be for."""
     settings: dict[str, Action] = field(default_factory=dict)
+    guests: list[Action] = field(default_factory=list)
     obsolete_ports: list[Action] = field(default_factory=list)
     ports: list[Action] = field(default_factory=list)
     obsolete_links: list[Link] = field(default_factory=list)
@@ -97,6 +98,7 @@ class _Draft:
                 *self.bridges.values(),
                 *self.creations,
                 *self.settings.values(),
+                *self.guests,
                 *self.obsolete_ports,
                 *self.ports,
                 *departure.deletion(self.obsolete_links),
@@ -126,6 +128,9 @@ def _plan_links(request: Request, observed: Observed, draft: _Draft) -> None:
             _set_new(link, draft)
         else:
             _set_changed(link, found, known.get(link.name), draft)
+        if isinstance(link, Bridge) and drift.of_guest(link, observed, known.get(link.name)):
+            ifindex = observed.links[link.guest].ifindex or 0
+            draft.guests.append(actions.JoinGuest(link, ifindex, request.vif_id))
 
 
 def _remake_pair(pair: tuple[Veth, Veth], known: Mapping[str, Link], observed: Observed, draft: _Draft) -> None:

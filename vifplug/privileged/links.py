@@ -36,6 +36,8 @@ def apply(operations: Sequence[Operation]) -> None:
                     _create_veth(run, number, operation)
                 case "set":
                     _set(run, number, operation)
+                case "join":
+                    _join(run, number, operation)
                 case "create-tap":
                     run.flush(operations)
                     _create_tap(operation)
@@ -109,6 +111,20 @@ def _set(run: Run, number: int, operation: Operation) -> None:
     link_flags, change = link_attributes.flags(values)
     if change:
         run.late.append((number, netlink.message(index, link_flags=link_flags, change=change)))
+
+
+def _join(run: Run, number: int, operation: Operation) -> None:
+    """The VMM's tap, which is on no bridge, onto a bridge of ours."""
+    bridge, guest = arguments.name(operation["name"]), arguments.name(operation["guest"])
+    if bridge not in run.made and owned.link_of(operation) is None:
+        raise LinkError(f"could not put {guest!r} on bridge {bridge!r}: no such device", bridge)
+    link = owned.read(guest)
+    if link is None or link["ifindex"] != operation["guest_ifindex"] or link["master"] is not None:
+        return  # gone, made again or put elsewhere meanwhile: all of them the VMM's own business
+    own_name = naming.device(naming.ROLE_TAP, arguments.owner(operation["vif_id"]))
+    if naming.owner_of(link["alias"]) or (link["kind"] != "tap" and guest != own_name):
+        raise PermissionDenied(f"refused to put {guest!r} on bridge {bridge!r}: it is no guest's tap", guest)
+    run.early.append((number, netlink.message(int(link["ifindex"]), [("IFLA_MASTER", run.master(bridge))])))
 
 
 def _sysctl(name: str, key: str, value: int) -> Callable[[], None]:

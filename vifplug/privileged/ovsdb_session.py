@@ -21,6 +21,8 @@ from vifplug.privileged.ovsdb_changes import Changes
 
 _CONNECT_PAUSE_SECONDS = 0.2
 _BACKOFF_MIN_MS, _BACKOFF_MAX_MS = 100, 500
+_PROBE_MS = 3000
+"""After so long without a word the server is asked for one, and after as long again without an answer it is away."""
 
 
 class _Idl(connection.OvsdbIdl):  # type: ignore[misc]
@@ -36,6 +38,8 @@ class _Idl(connection.OvsdbIdl):  # type: ignore[misc]
         super().__init__(remote, ovsdb_schema.needed())
         # A server that restarts is to be heard again at once; python-ovs backs off for up to 8 s.
         self._session.reconnect.set_backoff(_BACKOFF_MIN_MS, _BACKOFF_MAX_MS)
+        # python-ovs probes no Unix socket: behind one a server that hangs would be waited for without end.
+        self._session.reconnect.set_probe_interval(_PROBE_MS)
 
     def restart_fsm(self) -> None:
         """Called for each new connection: what changed between the last one and this is not told row by row."""
