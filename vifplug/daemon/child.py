@@ -20,6 +20,7 @@ LOG = logging.getLogger(__name__)
 
 _PR_SET_CHILD_SUBREAPER = 36
 _HELPER_SECONDS = 5.0
+_NOTICE_SECONDS = 1.0
 _REAP_PAUSE_SECONDS = 0.005
 _READ_BYTES = 4096
 
@@ -89,9 +90,10 @@ class Child:
     def end(self, seconds: float) -> None:
         """See both to their end: the worker is asked to, the helper follows; whichever does not is killed.
 
-        :param seconds: how long the worker may take; it knows by itself when its helper has died.
+        :param seconds: how long the worker may take; 0 when its helper has died, which it knows by itself.
         """
-        if not _ended(self.process, 0):
+        # One that fails ends its helper first, and has yet to say why.
+        if not _ended(self.process, 0 if seconds else _NOTICE_SECONDS):
             with contextlib.suppress(ProcessLookupError):
                 signal.pidfd_send_signal(self.process, signal.SIGTERM)
         if not _ended(self.process, max(seconds, _HELPER_SECONDS)):

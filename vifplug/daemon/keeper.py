@@ -77,7 +77,7 @@ class Keeper:
         """Whether the last look was of use; the next one follows at once then."""
         self._thread = threading.Thread(target=self._run, name="keeper", daemon=True)
         # Until OVSDB has answered once nobody is to wait for it.
-        host.ovs_away = host.has_ovs()
+        host.ovs_away = keeping.needs_ovs(plugger, host.has_ovs())
 
     def start(self) -> None:
         """Start to watch and to compare."""
@@ -102,7 +102,7 @@ class Keeper:
 
     def _ovsdb_answers(self, answers: bool) -> None:
         LOG.info("OVSDB answers" if answers else "OVSDB does not answer; what needs it is repaired once it does")
-        self._host.ovs_away = not answers and self._host.has_ovs()
+        self._host.ovs_away = not answers and keeping.needs_ovs(self._plugger, self._host.has_ovs())
         self._metrics.ovsdb_connected.set(answers)
 
     # -- the loop -----------------------------------------------------------------------------------------

@@ -11,7 +11,7 @@ import prometheus_client
 from vifplug.errors import Conflict, InputError, NotPermitted
 
 # When a counter was made is of no use: every start of the daemon makes them anew.
-prometheus_client.disable_created_metrics()
+prometheus_client.disable_created_metrics()  # type: ignore[no-untyped-call]
 
 _SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30)
 
