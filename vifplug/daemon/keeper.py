@@ -19,7 +19,7 @@ from vifplug.daemon.watch import WatchedHost, Watchers
 from vifplug.engine import inspection, keeping, recovery
 from vifplug.engine.keeping import Standing, Survey
 from vifplug.engine.plugger import Plugger
-from vifplug.errors import Busy, HelperDied, OvsUnavailable, VifplugError
+from vifplug.errors import Busy, HelperDied, OvsUnavailable, TimedOut, VifplugError
 from vifplug.records import now as timestamp
 from vifplug.reports import CONTENDED, FAILED, PLUGGED, STATES, VifCheck
 
@@ -31,8 +31,10 @@ _REST_FACTOR = 3
 """Rests for so many times the processor time of a look that repaired nothing: a storm of events that are no drift
 costs a bounded part of a core."""
 _AGAIN_SECONDS = 0.2
-_CHUNK = 100
-"""VIFs repaired in one plan: their locks are held for as long as that takes."""
+_CHUNK_MAX, _CHUNK_MIN = 500, 50
+"""VIFs repaired in one plan. vswitchd needs seconds for a transaction that re-attaches one port among a thousand, and
+hardly more for one that re-attaches hundreds (measured); but it must end within [ovs] timeout."""
+_WARNINGS_MAX = 100
 _MEMORY_INTERVALS = 3
 
 
@@ -73,6 +75,7 @@ class Keeper:
         self._orphans = 0
         self._compared_at: str | None = None
         self._warned: set[str] = set()
+        self._chunk = _CHUNK_MAX
         self._repaired = False
         """Whether the last look was of use; the next one follows at once then."""
         self._thread = threading.Thread(target=self._run, name="keeper", daemon=True)
@@ -193,7 +196,7 @@ class Keeper:
         for text in texts:
             if text not in self._warned:
                 LOG.warning("%s", text)
-        self._warned = set(texts) | (self._warned if len(self._warned) < _CHUNK else set())
+        self._warned = set(texts) | (self._warned if len(self._warned) < _WARNINGS_MAX else set())
 
     def _compare(self, vif_ids: Collection[str]) -> None:
         self._busy -= set(vif_ids)
@@ -225,8 +228,9 @@ class Keeper:
                     standings[vif_id] = (CONTENDED, reason)
                 wanted.append(vif_id)
         self._note(standings)
-        for start in range(0, len(wanted), _CHUNK):
-            self._repair(wanted[start : start + _CHUNK], found.checks)
+        while wanted:
+            chunk, wanted = wanted[: self._chunk], wanted[self._chunk :]
+            self._repair(chunk, found.checks)
         self._count(found)
 
     def _note(self, standings: Mapping[str, Standing]) -> None:
@@ -258,6 +262,8 @@ class Keeper:
                 self._repaired = True
                 self._metrics.repairs.labels("repaired").inc()
                 LOG.info("repaired VIF %s: %s", vif_id, "; ".join(map(str, drift)), extra={"vif_id": vif_id})
+        late = any(isinstance(error, TimedOut) for error in outcome.values())
+        self._chunk = max(_CHUNK_MIN, self._chunk // 2) if late else min(_CHUNK_MAX, self._chunk * 2)
         result = "failed" if any(error is not None for error in outcome.values()) else "ok"
         self._metrics.repair_seconds.labels(result).observe(ended - began)
         self._note(standings)

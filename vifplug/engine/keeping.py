@@ -9,13 +9,16 @@ from dataclasses import dataclass, field, replace
 from vifplug.engine import inspection, jobs, views
 from vifplug.engine.jobs import Job
 from vifplug.engine.plugger import Plugger
-from vifplug.errors import BridgeMissing, Busy, VifplugError
+from vifplug.errors import BridgeMissing, Busy, HelperDied, OvsUnavailable, TimedOut, VifplugError
 from vifplug.records import Record, now
 from vifplug.reports import CONTENDED, Orphan, VifCheck
 from vifplug.resources import Bridge, Link, Observed, OvsPort, Tap
 from vifplug.store import Contents
 
 LOG = logging.getLogger(__name__)
+
+_OF_ALL = (HelperDied, OvsUnavailable, TimedOut)
+"""What fails not because of one VIF among many: to try each half would only wait as long again."""
 
 Standing = tuple[str, str | None]
 """A state and its reason."""
@@ -158,8 +161,8 @@ def _together(plugger: Plugger, work: Sequence[Job]) -> dict[str, VifplugError |
     try:
         plugger.plug_held(work)
     except VifplugError as error:
-        if len(work) == 1:
-            return {work[0].vif.id: error}
+        if len(work) == 1 or isinstance(error, _OF_ALL):
+            return {job.vif.id: error for job in work}
         LOG.debug("a repair of %d VIFs failed; trying halves", len(work), exc_info=True)
         half = len(work) // 2
         return _together(plugger, work[:half]) | _together(plugger, work[half:])

@@ -83,7 +83,14 @@ class Plugger:
         ]
 
     def _jobs(self, vifs: Sequence[Vif], requester: Requester | None = None) -> list[Job]:
+        self._authorise([vif.id for vif in vifs], requester)
         return [jobs.job(vif, self.store.sound_record(vif.id), self.options, requester) for vif in vifs]
+
+    def _authorise(self, vif_ids: Sequence[str], requester: Requester | None) -> None:
+        if requester is None or requester.every_vif:
+            return
+        for vif_id in vif_ids:
+            requester.authorise(vif_id, self.store.sound_record(vif_id), is_damaged=self.store.is_damaged(vif_id))
 
     @staticmethod
     def _scope(work: Sequence[Job]) -> Scope:
@@ -245,11 +252,11 @@ class Plugger:
     def unplug(self, vif_ids: Sequence[str], requester: Requester | None = None) -> list[VifReport]:
         """Take VIFs away; absent is done.
 
-        :raises NotPermitted: for one that is not the requester's.
-
+        :raises NotPermitted: for one that is not the requester's; nothing was touched.
         :raises TeardownError, HostError: when something is left; all that could go is gone, and the next command
             goes on with the rest.
         """
+        self._authorise(vif_ids, requester)
         gone: list[tuple[str, Record | None]] = []
         errors: list[VifplugError] = []
         for vif_id in vif_ids:
@@ -270,8 +277,7 @@ class Plugger:
     ) -> tuple[Record | None, list[VifplugError]]:
         with self._held(lambda: self._owners(vif_id)):
             record, intent = self.store.sound_record(vif_id), self.store.intent(vif_id)
-            if requester is not None:
-                requester.authorise(vif_id, record)
+            self._authorise([vif_id], requester)
             damaged = record is None and self.store.is_damaged(vif_id)
             if record is None and intent is None and not damaged:
                 return None, []
