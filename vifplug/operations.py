@@ -68,8 +68,8 @@ def of_port(action: Action) -> dict[str, Any]:
             }
         case actions.MovePort(port=port):
             return {"op": "move", **_port_identity(port), "bridge": port.bridge}
-        case actions.ReattachPort(port=port):
-            return {"op": "reattach", **_port_identity(port)}
+        case actions.ReattachPort(port=port, if_closed=if_closed):
+            return {"op": "reattach", **_port_identity(port), "if_closed": if_closed}
         case actions.DeletePort(port=port, as_added=as_added):
             return {"op": "delete", **_port_identity(port), "as_added": as_added}
         case actions.AddPort(port=port):

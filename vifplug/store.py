@@ -23,12 +23,13 @@ LOG = logging.getLogger(__name__)
 
 _FILE = "vifplug.db"
 _BUSY_SECONDS = 30.0
-_SCHEMA_VERSION = 1
+_SCHEMA_VERSION = 2
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS records (vif_id TEXT PRIMARY KEY, body TEXT NOT NULL) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS intents (vif_id TEXT PRIMARY KEY, body TEXT NOT NULL) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS claims (name TEXT, holder TEXT NOT NULL, vif_id TEXT NOT NULL,
                                    PRIMARY KEY (name, vif_id)) WITHOUT ROWID;
+CREATE INDEX IF NOT EXISTS claims_by_vif ON claims (vif_id);
 """
 
 

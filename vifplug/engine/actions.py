@@ -221,9 +221,12 @@ class ReattachPort(PortAction):
     """Make vswitchd open a port's device again: it was made anew under the same name."""
 
     name: ClassVar[str] = "reattach-port"
+    if_closed: bool = False
+    """Only where it has not done so by itself: it held no device, and there was none, so what it holds is new."""
 
     def __str__(self) -> str:
-        return f"re-attach port {self.port.name} on OVS bridge {self.port.bridge}"
+        unless = " unless ovs-vswitchd has opened its device by then" if self.if_closed else ""
+        return f"re-attach port {self.port.name} on OVS bridge {self.port.bridge}{unless}"
 
     def inverse(self) -> None:
         return None

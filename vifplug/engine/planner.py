@@ -201,7 +201,8 @@ def _plan_ports(request: Request, observed: Observed, draft: _Draft) -> None:
             draft.ports.append(actions.MovePort(port, found.bridge))
         _set_ids(port, items, draft)
         if _must_reattach(request, port, observed, draft) and found.bridge == port.bridge:
-            draft.ports.append(actions.ReattachPort(port))
+            held_nothing = port.name not in observed.links and (found.ofport or 0) <= 0
+            draft.ports.append(actions.ReattachPort(port, if_closed=held_nothing))
 
 
 def _isolated(port: OvsPort) -> OvsPort:

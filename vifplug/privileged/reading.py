@@ -46,8 +46,7 @@ def all_links(socket_: netlink.LinkSocket, master: int = 0) -> dict[str, dict[st
 
     :raises LinkError: when the kernel refuses the dump.
     """
-    decoded = [decode(payload) for payload in _dump(socket_, master)]
-    return _completed({link["name"]: link for link in decoded})
+    return _completed({link["name"]: link for link in _dump(socket_, master)})
 
 
 def many_links(
@@ -59,27 +58,30 @@ def many_links(
 
     :raises LinkError: when the kernel refuses the dump.
     """
-    found: dict[str, dict[str, Any]] = {}
-    index_names: dict[int, str] = {}
-    joined: list[tuple[str, int]] = []
-    for payload in _dump(socket_, 0):
-        index, _flags, attrs = netlink.link_header(payload)
-        name = index_names[index] = _string(attrs.get(_NAME)) or ""
-        joined.append((name, _number(attrs.get(_MASTER)) or 0))
-        if name in names:
-            found[name] = decode(payload)
+    there = _dump(socket_, 0)
+    index_names = {link["ifindex"]: link["name"] for link in there}
     members: dict[str, list[str]] = {}
-    for name, master in joined:
-        if master in index_names:
-            members.setdefault(index_names[master], []).append(name)
+    for link in there:
+        if link["master_index"] in index_names:
+            members.setdefault(index_names[link["master_index"]], []).append(link["name"])
+    found = {link["name"]: link for link in there if link["name"] in names}
     return _completed(found, index_names), members
 
 
-def _dump(socket_: netlink.LinkSocket, master: int) -> list[bytes]:
+_last_dump: list[dict[bytes, dict[str, Any]]] = [{}]
+"""The messages of the last dump of all links, decoded: most of a thousand VIFs' links are as they were then."""
+
+
+def _dump(socket_: netlink.LinkSocket, master: int) -> list[dict[str, Any]]:
     try:
-        return socket_.dump(master)
+        payloads = socket_.dump(master)
     except (netlink.Refused, OSError) as error:
         raise LinkError(f"could not read the host's links: {_text(error)}") from error
+    known = _last_dump[0]
+    links = [known.get(payload) or decode(payload) for payload in payloads]
+    if master == 0:
+        _last_dump[0] = dict(zip(payloads, links, strict=True))  # one assignment: threads share it
+    return [dict(link) for link in links]
 
 
 def _text(error: Exception) -> str:
