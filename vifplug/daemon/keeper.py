@@ -11,12 +11,13 @@ from dataclasses import dataclass
 from typing import Any
 
 from vifplug.config import Settings
+from vifplug.daemon.collector import Collector
 from vifplug.daemon.metrics import Metrics
 from vifplug.daemon.news import Heard, News
-from vifplug.daemon.orphanage import Orphanage
+from vifplug.daemon.said import SaidOnce
 from vifplug.daemon.trouble import Ledger
 from vifplug.daemon.watch import WatchedHost, Watchers
-from vifplug.engine import inspection, keeping, recovery
+from vifplug.engine import keeping, recovery
 from vifplug.engine.keeping import Standing, Survey
 from vifplug.engine.plugger import Plugger
 from vifplug.errors import Busy, HelperDied, OvsUnavailable, TimedOut, VifplugError
@@ -34,7 +35,6 @@ _AGAIN_SECONDS = 0.2
 _CHUNK_MAX, _CHUNK_MIN = 500, 50
 """VIFs repaired in one plan. vswitchd needs seconds for a transaction that re-attaches one port among a thousand, and
 hardly more for one that re-attaches hundreds (measured); but it must end within [ovs] timeout."""
-_WARNINGS_MAX = 100
 _MEMORY_INTERVALS = 3
 
 
@@ -65,20 +65,20 @@ class Keeper:
         self._news = News()
         self._watchers = Watchers(host, self._news, died, self._ovsdb_answers)
         self._ledger = Ledger(settings.contended_after, _MEMORY_INTERVALS * settings.repair_interval)
-        self._orphanage = Orphanage(settings.orphan_grace)
+        self._collector = Collector(plugger, settings.orphan_grace, metrics)
         self._agenda = _Agenda()
         self._busy: set[str] = set()
         self._devices: Mapping[str, Collection[str]] = {}
         self._bridges: Mapping[str, Collection[str]] = {}
         self._version: tuple[int, int] | None = None
         self._states: dict[str, str] = {}
-        self._orphans = 0
         self._compared_at: str | None = None
-        self._warned: set[str] = set()
+        self._unsettled, self._damaged = SaidOnce(LOG), SaidOnce(LOG)
         self._chunk = _CHUNK_MAX
         self._repaired = False
         """Whether the last look was of use; the next one follows at once then."""
         self._thread = threading.Thread(target=self._run, name="keeper", daemon=True)
+        self._answered = threading.Event()
         # Until OVSDB has answered once nobody is to wait for it.
         host.ovs_away = keeping.needs_ovs(plugger, host.has_ovs())
 
@@ -87,6 +87,10 @@ class Keeper:
         self._news.doubt("start")
         self._watchers.start()
         self._thread.start()
+
+    def await_ovsdb(self, seconds: float) -> None:
+        """Return once OVSDB has answered for the first time, or after ``seconds``."""
+        self._answered.wait(seconds)
 
     def stop(self, seconds: float) -> None:
         """End: after the repair that is under way, if that ends within ``seconds``."""
@@ -100,13 +104,14 @@ class Keeper:
             "compared_at": self._compared_at,
             "queue": len(self._busy),
             "vifs": dict(collections.Counter(self._states.copy().values())),
-            "orphans": self._orphans,
+            "orphans": self._collector.count,
         }
 
     def _ovsdb_answers(self, answers: bool) -> None:
         LOG.info("OVSDB answers" if answers else "OVSDB does not answer; what needs it is repaired once it does")
         self._host.ovs_away = not answers and keeping.needs_ovs(self._plugger, self._host.has_ovs())
         self._metrics.ovsdb_connected.set(answers)
+        self._answered.set()
 
     # -- the loop -----------------------------------------------------------------------------------------
 
@@ -136,7 +141,10 @@ class Keeper:
 
     def _seconds_until_next(self) -> float:
         now = time.monotonic()
-        waits = [self._agenda.everything - now, self._agenda.again - now, *self._ledger.waiting(now).values()]
+        waits = [self._agenda.everything - now, self._agenda.again - now]
+        if not self._host.ovs_away:
+            # While it is, nobody knows whether they are still in trouble; all are looked at once it answers.
+            waits += [max(wait, _AGAIN_SECONDS) for wait in self._ledger.waiting(now).values()]
         return max(0.0, min(waits))
 
     def _look(self, heard: Heard) -> None:
@@ -171,32 +179,25 @@ class Keeper:
         LOG.log(level, "comparing everything (%s)", ", ".join(sorted(reasons)))
         away = self._host.ovs_away
         if not away:
-            self._warn(recovery.settle(self._plugger))
+            self._unsettled.say(recovery.settle(self._plugger))
         found = keeping.survey(self._plugger, None, ovs=not away)
         known = self._plugger.store.contents()
-        self._warn(list(known.damaged.values()))
+        self._damaged.say(list(known.damaged.values()))
         self._ledger.keep_only(known.records)
         self._states = {vif_id: state for vif_id, state in self._states.items() if vif_id in known.records}
         self._states |= dict.fromkeys(known.damaged, FAILED)
         self._busy.clear()
         self._attend(found)
         if not away:
-            self._collect(found)
+            self._collector.collect(found)
         self._compared_at = timestamp()
         self._schedule()
 
     def _schedule(self) -> None:
         now = time.monotonic()
-        due = self._orphanage.due_in(now)
+        due = self._collector.due_in()
         interval = self._settings.repair_interval
         self._agenda.everything = now + (interval if due is None else min(interval, max(due, _AGAIN_SECONDS)))
-
-    def _warn(self, texts: Sequence[str]) -> None:
-        """Say what is new of what could not be done; the rest was said before."""
-        for text in texts:
-            if text not in self._warned:
-                LOG.warning("%s", text)
-        self._warned = set(texts) | (self._warned if len(self._warned) < _WARNINGS_MAX else set())
 
     def _compare(self, vif_ids: Collection[str]) -> None:
         self._busy -= set(vif_ids)
@@ -275,30 +276,9 @@ class Keeper:
         if lasting and not self._ledger.is_contended(vif_id):
             standings[vif_id] = (FAILED, str(error))
 
-    # -- orphans ------------------------------------------------------------------------------------------
-
-    def _collect(self, found: Survey) -> None:
-        due = self._orphanage.seen(found.orphans, found.in_use, time.monotonic())
-        self._orphans = len(found.orphans)
-        self._warn(
-            [
-                f"orphans of {owner} are left alone, for a guest is on them; 'vifplug gc --delete' takes them"
-                for owner in sorted(self._orphanage.spared)
-            ]
-        )
-        if not due:
-            return
-        gone, errors = inspection.collect(self._plugger, due)
-        for orphan in gone:
-            LOG.info("deleted orphan %s %s of %s", orphan.kind, orphan.name, orphan.vif_id)
-        self._metrics.collected.inc(len(gone))
-        self._orphans -= len(gone)
-        self._warn([f"could not delete an orphan: {error}" for error in errors])
-
     def _count(self, found: Survey) -> None:
         counts = collections.Counter(self._states.values())
         for state in STATES:
             self._metrics.vifs.labels(state).set(counts[state])
         self._metrics.drift.set(sum(len(check.drift) for check in found.checks.values()))
-        self._metrics.orphans.set(self._orphans)
         self._metrics.queue.set(len(self._busy))

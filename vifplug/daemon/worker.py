@@ -35,6 +35,8 @@ PID_BYTES = 8
 
 _GRACEFUL_SECONDS = 2
 _KEEPER_SECONDS = 5.0
+_FIRST_ANSWER_SECONDS = 0.5
+"""Whoever asks for a check right after the start is not told that OVSDB is away when it only has not yet answered."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -127,6 +129,7 @@ def _serve(place: Workplace, host: LinuxHost, locks: LockFile) -> None:
         app = create_app(LocalHost(plugger, settles=False), Access.of(settings), keeper, metrics, settings)
         server = _Server(_config(app), place, ended)
         keeper.start()
+        keeper.await_ovsdb(_FIRST_ANSWER_SECONDS)
         try:
             server.run(sockets=[place.listener])
         finally:

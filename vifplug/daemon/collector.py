@@ -1,0 +1,55 @@
+"""Deletes orphans once they are due: owned, in no record, seen twice past their grace, and no guest on them."""
+
+from __future__ import annotations
+
+import logging
+import time
+
+from vifplug.daemon.metrics import Metrics
+from vifplug.daemon.orphanage import Orphanage
+from vifplug.daemon.said import SaidOnce
+from vifplug.engine import inspection
+from vifplug.engine.keeping import Survey
+from vifplug.engine.plugger import Plugger
+
+LOG = logging.getLogger(__name__)
+
+
+class Collector:
+    """One daemon's care for orphans.
+
+    :param grace: seconds from an orphan's first sighting to its end.
+    """
+
+    def __init__(self, plugger: Plugger, grace: float, metrics: Metrics) -> None:
+        self._plugger, self._metrics = plugger, metrics
+        self._orphanage = Orphanage(grace)
+        self._spared, self._stuck = SaidOnce(LOG), SaidOnce(LOG)
+        self.count = 0
+        """Orphans that are there, as last seen."""
+
+    def due_in(self) -> float | None:
+        """Seconds until the next one may go; None when there is none to wait for."""
+        return self._orphanage.due_in(time.monotonic())
+
+    def collect(self, found: Survey) -> None:
+        """Take away what is due.
+
+        :raises HostError, StoreError: when nothing could be tried.
+        """
+        due = self._orphanage.seen(found.orphans, found.in_use, time.monotonic())
+        self.count = len(found.orphans)
+        self._spared.say(
+            [
+                f"orphans of {owner} are left alone, for a guest is on them; 'vifplug gc --delete' takes them"
+                for owner in sorted(self._orphanage.spared)
+            ]
+        )
+        if due:
+            gone, errors = inspection.collect(self._plugger, due)
+            for orphan in gone:
+                LOG.info("deleted orphan %s %s of %s", orphan.kind, orphan.name, orphan.vif_id)
+            self._metrics.collected.inc(len(gone))
+            self.count -= len(gone)
+            self._stuck.say([f"could not delete an orphan: {error}" for error in errors])
+        self._metrics.orphans.set(self.count)
