@@ -200,7 +200,7 @@ def test_wanted_vif_is_no_orphan_though_seen_in_every_look(world: World) -> None
     """Plugged and unplugged all the while that everything is looked at, with no grace at all."""
     with Vifplugd(world, orphan_grace=0, repair_interval=0.1) as daemon:
         document = HYBRID.document
-        until = time.monotonic() + 4
+        until = time.monotonic() + 2
         while time.monotonic() < until:
             put(daemon, document)
             assert daemon.request("DELETE", f"/v1/vifs/{HYBRID.id}")[0] == 200
