@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping
 from typing import Any, Protocol
 
 from vifplug.daemon.news import News
-from vifplug.errors import HelperDied, VifplugError
+from vifplug.errors import HelperDied, TimedOut, VifplugError
 
 LOG = logging.getLogger(__name__)
 
@@ -62,7 +62,8 @@ class Watchers:
         while not self._news.closed:
             try:
                 answer = self._host.follow_ovsdb(told)
-            except HelperDied as error:
+            except (HelperDied, TimedOut) as error:
+                # The verb has a deadline of its own, long past: a helper that is stopped or stuck is as good as dead.
                 if not self._news.closed:  # else we have ended it ourselves
                     LOG.error("%s", error)
                     self._died()

@@ -172,7 +172,7 @@ class Plugger:
             journal.run(plan)
             self.host.settle()
             wanted = [item for desired in resolved.values() for item in desired]
-            observed = verification.verified(self.host, wanted, scope)
+            observed = verification.verified(self.host, wanted, scope, journal.run)
             records = jobs.records(work, resolved, observed)
             self.store.keep(records)
         except BaseException as cause:

@@ -2,23 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import tenacity
 
 from vifplug.engine import drift
+from vifplug.engine.actions import SetLink
 from vifplug.engine.host import Host, Scope
+from vifplug.engine.plan import Plan
 from vifplug.errors import OvsdbError, VerifyError
-from vifplug.resources import Inventory, Observed, Resource
+from vifplug.resources import Inventory, Link, Observed, Resource
 
 _SECONDS = 1.0
 _PAUSE_SECONDS = 0.02
 _STEP = "verify"
+_FLAGS = ("up", "promiscuous")
 
 
-def verified(host: Host, resolved: Sequence[Resource], scope: Scope) -> Observed:
+def verified(host: Host, resolved: Sequence[Resource], scope: Scope, correct: Callable[[Plan], None]) -> Observed:
     """The host read back, once it is as desired.
 
+    :param correct: carries out what puts lost flags right again.
     :raises OvsdbError: with OVS's own words, when it has an interface in error.
     :raises VerifyError: when anything else differs.
     """
@@ -28,7 +32,25 @@ def verified(host: Host, resolved: Sequence[Resource], scope: Scope) -> Observed
         wait=tenacity.wait_fixed(_PAUSE_SECONDS),
         reraise=True,
     )
-    return retrying(_once, host, resolved, scope)
+    try:
+        return retrying(_once, host, resolved, scope)
+    except VerifyError:
+        # vswitchd gives a device that it closes the flags back that it found on it, by name: when the device was made
+        # again meanwhile, the new one loses what it was just given (netdev-linux's saved flags).
+        flags = _lost_flags(resolved, host.observe(scope))
+        if not flags:
+            raise
+        correct(flags)
+        return retrying(_once, host, resolved, scope)
+
+
+def _lost_flags(resolved: Sequence[Resource], observed: Observed) -> Plan:
+    """What sets flags again, where nothing else differs; else nothing."""
+    links = {item.name: item for item in resolved if isinstance(item, Link)}
+    items = drift.differences(resolved, observed, Inventory())
+    if any(item.subject not in links or item.attribute not in _FLAGS for item in items):
+        return Plan(())
+    return Plan(tuple(SetLink(links[item.subject], ((item.attribute, item.observed, item.desired),)) for item in items))
 
 
 def _once(host: Host, resolved: Sequence[Resource], scope: Scope) -> Observed:

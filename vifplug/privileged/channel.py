@@ -159,7 +159,8 @@ class Channel:
             wait=tenacity.wait_fixed(_REAP_PAUSE_SECONDS),
             retry_error_callback=lambda _state: False,
         )
-        with contextlib.suppress(ChildProcessError):
+        # A worker that is no longer root may not kill it: its parent does.
+        with contextlib.suppress(ChildProcessError, PermissionError):
             if not retrying(lambda: os.waitpid(self.pid, os.WNOHANG)[0]):
                 # Stopped, or stuck: it would keep the session's lock, and with it the VIFs it was at.
                 os.kill(self.pid, signal.SIGKILL)
