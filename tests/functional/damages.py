@@ -92,7 +92,9 @@ def _bridge_made(world: World) -> float:
 
 
 def _bridge_deleted(world: World, _victims: Sequence[Member]) -> float:
-    world.vsctl("del-br", "br-int")
+    # To let go of a port takes vswitchd 10 ms and more; with a thousand, longer than world.vsctl has patience.
+    deleted = ["--timeout=120", f"--db=unix:{world.socket}", "del-br", "br-int"]
+    world.run("ovs-vsctl", "--no-syslog", *deleted, timeout=130)
     time.sleep(0.7)
     return _bridge_made(world)
 
@@ -172,7 +174,7 @@ def everything_gone(world: World, devices: Sequence[str]) -> None:
     there = {link["ifname"] for link in world.ip("link", "show")}
     lines = [f"link delete {device}" for device in devices if device in there]
     with contextlib.suppress(AssertionError):  # the second end of a pair goes with the first
-        world.run("ip", "-force", "-batch", "-", input="\n".join(lines) + "\n")
+        world.run("ip", "-force", "-batch", "-", input="\n".join(lines) + "\n", timeout=300)
     left = {link["ifname"] for link in world.ip("link", "show")} & set(devices)
     assert not left, f"could not delete {sorted(left)}"
     world.ovsdb.start()

@@ -104,12 +104,17 @@ class Bench:
         with continuous_ping(one, other.ip) as pinger:
             yield pinger
 
+    def complaints(self) -> str:
+        """What the daemon logged of late that is more than news."""
+        lines = [line for line in self.daemon.log().splitlines() if '"level": "INFO"' not in line]
+        return "\n".join(line[:400] for line in lines[-10:])
+
     # -- one fault ----------------------------------------------------------------------------------------
 
     def must_be_whole(self) -> None:
         """As after the plug, frames and all; AssertionError when not."""
         outcome = Outcome("before", 0)
-        self.guests.forget()
+        self.guests.call()
         self._await(outcome, time.monotonic(), self.fleet.members, self.whole)
         assert not outcome.left and not outcome.silent, f"not whole to begin with: {outcome.left} {outcome.silent}"
 
@@ -124,7 +129,7 @@ class Bench:
         with Witness(self.world) as witness, self._pings("br-int") as through_ovs, self._pings("brq") as around:
             since = fault.damage(self.world, victims)
             # What is heard from now on has crossed what was damaged.
-            self.guests.forget()
+            self.guests.call()
             wanted = self.fleet.unwired(self.whole) if fault.rows == "loses" else self.whole
             self._await(outcome, since, hit, wanted)
             time.sleep(_QUIET_SECONDS)
@@ -144,6 +149,7 @@ class Bench:
         asked = {member.number for member in hit} - pinging
         deadline = max(since, time.monotonic()) + self.seconds
         while True:
+            looked = time.monotonic()
             if outcome.seconds is None:
                 try:
                     outcome.left = differences(self.fleet.picture(), wanted)
@@ -151,12 +157,22 @@ class Bench:
                     outcome.left = {"picture": str(error)}
                 if not outcome.left:
                     outcome.seconds = time.monotonic() - since
+            looked = time.monotonic() - looked
             heard = self.guests.answered()
             if (outcome.seconds is not None and asked <= heard.keys()) or time.monotonic() > deadline:
                 break
-            time.sleep(_PAUSE_SECONDS)
+            time.sleep(max(_PAUSE_SECONDS, looked))  # to look costs something, too
+        self.guests.hush()
         outcome.frames = sorted(heard[number] - since for number in asked & heard.keys())
         outcome.silent = [self.fleet.members[number].request.id for number in sorted(asked - heard.keys())]
+
+    def _missing(self) -> int:
+        """How many taps and ports are not there, or do not work: before that nobody starts a guest."""
+        there = {link["ifname"] for link in self.world.ip("link", "show")}
+        rows = self.world.rows("Interface", "name", "ofport", "error")
+        work = {row["name"] for row in rows if isinstance(row["ofport"], int) and row["ofport"] > 0}
+        ports = {member.request.port for member in self.fleet.members if member.group != "brq"}
+        return len({member.request.tap for member in self.fleet.members} - there) + len(ports - work)
 
     def boot(self) -> Outcome:
         """The machine is started again: the database is there, no link is; then comes the daemon, then the guests."""
@@ -168,12 +184,10 @@ class Bench:
         damages.everything_gone(self.world, sorted(names(self.fleet.members) | brq))
         vexed = [row["name"] for row in self.world.rows("Interface", "name", "error") if row["error"]]
         assert vexed, "Open vSwitch does not miss a single device: this is no boot"
-        self.guests.forget()
+        self.guests.call()
         since = time.monotonic()
         self.daemon.start(wait=False)
-        pinging = {member.number for member in self.fleet.pingers}
-        expected = [member for member in self.fleet.members if member.number not in pinging]
-        while self.guests.arrive(expected) and time.monotonic() < since + self.seconds:
+        while self._missing() and time.monotonic() < since + self.seconds:
             time.sleep(_PAUSE_SECONDS)
         self._arrive()
         self._await(outcome, since, self.fleet.members, self.whole)
@@ -216,6 +230,14 @@ def _print_row(cells: Sequence[str]) -> None:
     print("".join(cell.ljust(width) for cell, width in zip(cells, widths, strict=True)).rstrip(), flush=True)
 
 
+def _outcomes(bench: Bench, only: str) -> Iterator[Outcome]:
+    for fault in damages.FAULTS:
+        if only in fault.name:
+            yield bench.endure(fault)
+    if only in BOOT:
+        yield bench.boot()
+
+
 def main() -> int:
     """Run them all; 1 when something did not come back, was written to, or lost a ping."""
     parser = argparse.ArgumentParser(prog="tools/faults", description=main.__doc__)
@@ -231,15 +253,15 @@ def main() -> int:
     with World() as world:
         world.add_bridge("br-int")
         with Bench(world, max(40, arguments.count), arguments.seconds) as bench:
-            runs = [(fault.name, lambda fault=fault: bench.endure(fault)) for fault in damages.FAULTS]
-            for name, run in (*runs, (BOOT, bench.boot)):
-                if arguments.only in name:
-                    outcomes.append(run())
+            try:
+                for outcome in _outcomes(bench, arguments.only):
+                    outcomes.append(outcome)
                     if not arguments.json:
-                        _print_row(_row(outcomes[-1]))
-            if arguments.log:
-                arguments.log.write_text(bench.daemon.log())
-                shutil.copy(world.directory / "vswitchd.log", arguments.log.with_suffix(".vswitchd"))
+                        _print_row(_row(outcome))
+            finally:
+                if arguments.log:
+                    arguments.log.write_text(bench.daemon.log())
+                    shutil.copy(world.directory / "vswitchd.log", arguments.log.with_suffix(".vswitchd"))
     if arguments.json:
         json.dump([asdict(outcome) | {"crossed": outcome.crossed} for outcome in outcomes], sys.stdout, indent=1)
     bad = [one for one in outcomes if one.left or one.silent or one.writes or any(one.lost.values())]

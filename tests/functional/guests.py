@@ -1,7 +1,7 @@
 """Guests by the hundred, in this process: each holds its tap open as a VMM does, and answers when it is called.
 
-In each group one calls (a broadcast frame, 40 times a second); whoever hears it answers to the caller alone. An answer
-that comes in has crossed both VIFs in one direction and the call in the other.
+In each group one calls (a broadcast frame, up to 40 times a second while it is wanted); whoever hears it answers to the
+caller alone. An answer that comes in has crossed both VIFs in one direction, and the call in the other.
 """
 
 from __future__ import annotations
@@ -22,7 +22,8 @@ _ETHERTYPE = 0x88B5  # for local experiments
 _HEADER = struct.Struct("!6s6sHBII")
 _CALL, _ANSWER = 1, 2
 _EVERYBODY = b"\xff" * 6
-_CALL_SECONDS = 0.025
+_CALL_SECONDS, _CALL_SECONDS_A_GUEST = 0.025, 0.00025
+"""How often at most: a call is flooded to all, and is not to keep Open vSwitch from its work."""
 
 
 def _address(member: Member) -> bytes:
@@ -39,6 +40,8 @@ class Guests:
         self._lock = threading.Lock()
         self._poll = select.epoll()
         self._round = 0
+        self._pause = max(_CALL_SECONDS, _CALL_SECONDS_A_GUEST * len(fleet.members))
+        self._calling = False
         self._heard: dict[int, float] = {}
         self._closing = False
         self._thread = threading.Thread(target=self._work, daemon=True)
@@ -82,11 +85,16 @@ class Guests:
                 os.close(fd)
             self._taps.clear()
 
-    def forget(self) -> None:
-        """From now on only answers to calls yet to come count."""
+    def call(self) -> None:
+        """Call again and again; only answers to calls yet to come count."""
         with self._lock:
             self._round += 1
             self._heard.clear()
+            self._calling = True
+
+    def hush(self) -> None:
+        """Call no more."""
+        self._calling = False
 
     def answered(self) -> dict[int, float]:
         """By number of the member: when its first answer came in; that of a caller, when the first came at all."""
@@ -103,8 +111,9 @@ class Guests:
         while not self._closing:
             now = time.monotonic()
             if now >= upcoming:
-                upcoming = now + _CALL_SECONDS
-                self._call()
+                upcoming = now + self._pause
+                if self._calling:
+                    self._call()
             for fd, _event in self._poll.poll(max(0.0, upcoming - time.monotonic())):
                 with self._lock:
                     self._read(fd)
