@@ -27,6 +27,8 @@ _QUESTIONS_MAX = 30
 """Links asked for one by one; more of them come with one dump of all."""
 _MARGIN_SECONDS = 5.0
 """The helper's own deadlines pass first."""
+_WAITING_MAX = 10
+"""Calls at once that may wait for vswitchd: the helper has 16 threads, and who looks or follows must find one."""
 _CAUGHT_UP = "wait until ovs-vswitchd has caught up"
 _COMMON = (
     "name",
@@ -64,6 +66,7 @@ class LinuxHost:
         self._settings = settings
         self._session = session
         self._restarts = restarts
+        self._waiting = threading.BoundedSemaphore(_WAITING_MAX)
         self._pending = threading.local()
         """Each thread's next_cfg to wait for: one caller must not wait in another's place."""
         self._restarting = threading.Lock()
@@ -179,7 +182,8 @@ class LinuxHost:
             else:
                 wanted = [operations.of_port(action) for action in stage]
                 patience = 3 * self._settings.timeout + _MARGIN_SECONDS
-                self._pending.next_cfg = self._channel.change(ovsdb.change, wanted, timeout=patience)
+                with self._waiting:
+                    self._pending.next_cfg = self._channel.change(ovsdb.change, wanted, timeout=patience)
         except VifplugError as error:
             raise _named(error, stage) from error
 
@@ -191,7 +195,8 @@ class LinuxHost:
         patience = self._settings.timeout if seconds is None else min(seconds, self._settings.timeout)
         self._pending.next_cfg = None
         try:
-            self._call(ovsdb.wait, next_cfg, patience, seconds=patience)
+            with self._waiting:
+                self._call(ovsdb.wait, next_cfg, patience, seconds=patience)
         except VifplugError as error:
             raise error.at_step(_CAUGHT_UP) from error
 

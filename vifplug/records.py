@@ -5,8 +5,8 @@ from __future__ import annotations
 import contextlib
 import datetime
 import json
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
 from vifplug import resources
@@ -19,6 +19,10 @@ PLUG, UNPLUG = "plug", "unplug"
 
 class Damaged(StoreError):
     """A record or an intent cannot be read; the others can."""
+
+
+class Replaced(StoreError):
+    """Somebody deleted or replaced the store's file: what this process has open tells nothing of what is wanted."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -50,6 +54,23 @@ class Intent:
     session: int
     resources: tuple[Resource, ...]
     """What the host may hold for this VIF from now on."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Contents:
+    """Everything in the store, at one moment."""
+
+    records: Mapping[str, Record] = field(default_factory=dict)
+    intents: Mapping[str, Intent] = field(default_factory=dict)
+    damaged: Mapping[str, str] = field(default_factory=dict)
+    """Why a record cannot be read, by VIF id. The VIF is plugged all the same: nothing of it is an orphan."""
+    held_by_damaged: Mapping[str, frozenset[str]] = field(default_factory=dict)
+    """The owners of what each damaged record holds: the VIF, and the networks whose bridges it shares."""
+
+    @property
+    def damaged_holders(self) -> frozenset[str]:
+        """All of them."""
+        return frozenset().union(*self.held_by_damaged.values())
 
 
 def now() -> str:

@@ -13,11 +13,10 @@ import os
 import sqlite3
 import threading
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
 
 from vifplug import records, statedir
 from vifplug.errors import Conflict, StoreError
-from vifplug.records import PLUG, Intent, Record
+from vifplug.records import PLUG, Contents, Intent, Record, Replaced
 
 LOG = logging.getLogger(__name__)
 
@@ -31,18 +30,6 @@ CREATE TABLE IF NOT EXISTS claims (name TEXT, holder TEXT NOT NULL, vif_id TEXT 
                                    PRIMARY KEY (name, vif_id)) WITHOUT ROWID;
 CREATE INDEX IF NOT EXISTS claims_by_vif ON claims (vif_id);
 """
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Contents:
-    """Everything in the store, at one moment."""
-
-    records: Mapping[str, Record] = field(default_factory=dict)
-    intents: Mapping[str, Intent] = field(default_factory=dict)
-    damaged: Mapping[str, str] = field(default_factory=dict)
-    """Why a record cannot be read, by VIF id. The VIF is plugged all the same: nothing of it is an orphan."""
-    damaged_holders: frozenset[str] = frozenset()
-    """The owners of what damaged records hold: the VIFs, and the networks whose bridges they share."""
 
 
 Moment = Mapping[str, tuple[Record | None, Intent | None]]
@@ -75,6 +62,8 @@ class Store:
             finally:
                 os.umask(previous)
             statedir.hand_over(state_dir, user)
+            there = os.stat(self._path)
+            self._identity = (there.st_dev, there.st_ino)
         except (OSError, sqlite3.Error) as error:
             raise statedir.unusable(state_dir, error) from error
 
@@ -91,6 +80,18 @@ class Store:
             database.executescript(_SCHEMA)
             database.execute(f"PRAGMA user_version={_SCHEMA_VERSION}")
 
+    def _refuse_another(self) -> None:
+        """What others read is the file of that name: one that is ours alone tells nothing of what is wanted.
+
+        :raises Replaced: when somebody has deleted or replaced the file.
+        """
+        try:
+            found = os.stat(self._path)
+        except OSError:
+            found = None
+        if found is None or (found.st_dev, found.st_ino) != self._identity:
+            raise Replaced(f"the store in {self.state_dir!r} was deleted or replaced; start anew", self.state_dir)
+
     def close(self) -> None:
         """Close it."""
         with self._lock:
@@ -99,6 +100,7 @@ class Store:
     @contextlib.contextmanager
     def _transaction(self, mode: str = "IMMEDIATE") -> Iterator[sqlite3.Connection]:
         with self._lock:
+            self._refuse_another()
             try:
                 self._database.execute(f"BEGIN {mode}")
                 yield self._database
@@ -132,7 +134,9 @@ class Store:
             records=known,
             intents={vif_id: self._intent(vif_id, body) for vif_id, body in begun},
             damaged=damaged,
-            damaged_holders=frozenset(damaged) | {holder for vif_id, holder in claims if vif_id in damaged},
+            held_by_damaged={
+                one: frozenset({one, *(holder for vif_id, holder in claims if vif_id == one)}) for one in damaged
+            },
         )
 
     def version(self) -> tuple[int, int]:

@@ -10,7 +10,6 @@ import pytest
 from tests.fakes import FakeHost
 from tests.unit import builders
 from vifplug import records
-from vifplug import store as stores
 from vifplug.engine import inspection, recovery
 from vifplug.engine.plugger import Plugger
 from vifplug.errors import Conflict, InputError, LinkError, StoreError, TimedOut, UnknownVif, VerifyError
@@ -47,7 +46,7 @@ def test_failure_at_any_step_leaves_the_host_as_it_was(plugger: Plugger, host: F
         plugger.plug(ALL)
     assert _is_empty(host)
     assert caught.value.step and caught.value.subject
-    assert plugger.store.contents() == stores.Contents()
+    assert plugger.store.contents() == records.Contents()
 
 
 def test_record_that_cannot_be_written_is_undone(
@@ -60,7 +59,7 @@ def test_record_that_cannot_be_written_is_undone(
     with pytest.raises(StoreError):
         plugger.plug(ALL)
     assert _is_empty(host)
-    assert plugger.store.contents() == stores.Contents()
+    assert plugger.store.contents() == records.Contents()
 
 
 def test_stuck_vswitchd_is_undone(plugger: Plugger, host: FakeHost) -> None:
@@ -68,7 +67,7 @@ def test_stuck_vswitchd_is_undone(plugger: Plugger, host: FakeHost) -> None:
     with pytest.raises(TimedOut):
         plugger.plug(ALL)
     assert _is_empty(host)
-    assert plugger.store.contents() == stores.Contents()
+    assert plugger.store.contents() == records.Contents()
 
 
 def test_what_was_read_back_wrong_is_undone(plugger: Plugger, host: FakeHost, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -155,7 +154,7 @@ def test_unplug_goes_on_past_errors_and_the_next_command_ends_it(plugger: Plugge
     assert plugger.store.contents().intents[builders.HYBRID].verb == records.UNPLUG
     assert recovery.settle(plugger) == []
     assert _is_empty(host)
-    assert plugger.store.contents() == stores.Contents()
+    assert plugger.store.contents() == records.Contents()
 
 
 def test_shared_bridge_goes_with_the_last_vif(plugger: Plugger, host: FakeHost) -> None:
@@ -220,7 +219,7 @@ def test_unplug_takes_what_a_request_left_that_never_got_a_record(plugger: Plugg
     plugger.unplug([builders.HYBRID])
     session.close()
     assert _is_empty(host)
-    assert plugger.store.contents() == stores.Contents()
+    assert plugger.store.contents() == records.Contents()
 
 
 def test_intent_of_a_living_session_is_left_alone(plugger: Plugger) -> None:

@@ -8,11 +8,13 @@ import time
 from vifplug.daemon.metrics import Metrics
 from vifplug.daemon.orphanage import Orphanage
 from vifplug.daemon.said import SaidOnce
-from vifplug.engine import inspection
+from vifplug.engine import inspection, keeping
 from vifplug.engine.keeping import Survey
 from vifplug.engine.plugger import Plugger
 
 LOG = logging.getLogger(__name__)
+
+_MANY = 10
 
 
 class Collector:
@@ -38,6 +40,10 @@ class Collector:
         :raises HostError, StoreError: when nothing could be tried.
         """
         due = self._orphanage.seen(found.orphans, found.in_use, time.monotonic())
+        if not found.records and len(due) > _MANY:
+            # An empty store beside many VIFs is more likely a wrong or lost one than a host where nothing is wanted.
+            self._stuck.say(["no VIF is recorded, and many are on the host: none is collected; see 'vifplug gc'"])
+            due = set()
         self.count = len(found.orphans)
         self._spared.say(
             [
@@ -46,7 +52,7 @@ class Collector:
             ]
         )
         if due:
-            gone, errors = inspection.collect(self._plugger, due)
+            gone, errors = inspection.collect(self._plugger, due, keeping.is_in_use)
             for orphan in gone:
                 LOG.info("deleted orphan %s %s of %s", orphan.kind, orphan.name, orphan.vif_id)
             self._metrics.collected.inc(len(gone))

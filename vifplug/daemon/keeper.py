@@ -21,6 +21,7 @@ from vifplug.engine import keeping, recovery
 from vifplug.engine.keeping import Standing, Survey
 from vifplug.engine.plugger import Plugger
 from vifplug.errors import Busy, HelperDied, OvsUnavailable, TimedOut, VifplugError
+from vifplug.records import Replaced
 from vifplug.records import now as timestamp
 from vifplug.reports import CONTENDED, FAILED, PLUGGED, STATES, VifCheck
 
@@ -50,7 +51,7 @@ class _Agenda:
 class Keeper:
     """Keeps recorded VIFs plugged; ends with ``stop``.
 
-    :param died: called when the privileged helper has ended.
+    :param died: called when the privileged helper has ended, or the store was replaced: all is to begin anew.
     """
 
     def __init__(
@@ -121,7 +122,7 @@ class Keeper:
             self._repaired = False
             try:
                 self._look(self._news.take())
-            except HelperDied as error:
+            except (HelperDied, Replaced) as error:
                 LOG.error("%s", error)
                 self._died()
                 return
@@ -209,8 +210,12 @@ class Keeper:
 
     def _attend(self, found: Survey) -> None:
         now = time.monotonic()
+        # An intent whose VIF's lock is free is that of a caller who gave up.
+        wanted = sorted(self._plugger.locks.free(found.unsteady))
+        if found.unsteady - set(wanted):
+            self._busy |= found.unsteady - set(wanted)
+            self._agenda.again = min(self._agenda.again, now + _AGAIN_SECONDS)
         standings: dict[str, Standing] = {}
-        wanted: list[str] = []
         for vif_id, check in found.checks.items():
             record = found.records[vif_id]
             self._states[vif_id] = check.state
@@ -249,7 +254,7 @@ class Keeper:
         ended = time.monotonic()
         standings: dict[str, Standing] = {}
         for vif_id, error in outcome.items():
-            drift = checks[vif_id].drift
+            drift = checks[vif_id].drift if vif_id in checks else ()
             if isinstance(error, HelperDied | OvsUnavailable):
                 raise error
             if isinstance(error, Busy):

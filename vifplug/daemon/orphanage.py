@@ -17,6 +17,8 @@ class Orphanage:
         self._grace = grace
         self._first_seen: dict[Orphan, float] = {}
         self._spared: set[str] = set()
+        self._tried: set[str] = set()
+        """Owners that were due at the last look: what then stays cannot go now, and waits for the next look."""
 
     def seen(self, orphans: Sequence[Orphan], in_use: Collection[str], now: float) -> set[str]:
         """Note what was found; those not found again were none.
@@ -32,7 +34,8 @@ class Orphanage:
             if orphan not in known or now - first < self._grace
         }
         self._spared = {orphan.vif_id for orphan in orphans} & set(in_use)
-        return {orphan.vif_id for orphan in orphans} - young - self._spared
+        self._tried = {orphan.vif_id for orphan in orphans} - young - self._spared
+        return set(self._tried)
 
     @property
     def spared(self) -> set[str]:
@@ -44,6 +47,6 @@ class Orphanage:
         waits = [
             max(0.0, first + self._grace - now)
             for orphan, first in self._first_seen.items()
-            if orphan.vif_id not in self._spared
+            if orphan.vif_id not in self._spared | self._tried
         ]
         return min(waits, default=None)

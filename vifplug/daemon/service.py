@@ -47,6 +47,7 @@ class Service:
 
     def __init__(self, settings: Settings, listener: socket.socket) -> None:
         self._settings, self._listener = settings, listener
+        self._pid = os.getpid()  # a child that asks for its parent's may be told who adopted it
         self._systemd = sdnotify.SystemdNotifier()
         self._backoff = Backoff()
         self._stopping = False
@@ -74,7 +75,7 @@ class Service:
             worker.Workplace(
                 settings=self._settings,
                 listener=self._listener,
-                parent=os.getppid(),
+                parent=self._pid,
                 pipe=pipe,
                 alive_seconds=self._alive_seconds,
             )

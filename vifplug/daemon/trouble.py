@@ -16,6 +16,9 @@ _RETRYABLE_MAX_SECONDS = 1.0
 _CONTENDED_FIRST_SECONDS, _CONTENDED_MAX_SECONDS = 2.0, 300.0
 _LASTING_FAILURES = 2
 
+_COMES_AND_GOES = ("ifindex", "ofport")
+"""What differs when a VMM's device goes and comes: a guest that restarts every few seconds undoes nobody's repair."""
+
 Thing = tuple[str, str]
 """A subject and an attribute."""
 
@@ -61,7 +64,8 @@ class Ledger:
         :returns: when that makes it contended, or keeps it so: why, for people.
         """
         case = self._cases.setdefault(vif_id, _Case())
-        again = {(item.subject, item.attribute) for item in drift} & case.repaired
+        again = {(item.subject, item.attribute) for item in drift if item.attribute not in _COMES_AND_GOES}
+        again &= case.repaired
         since = now - case.repaired_at
         case.quick = _counted(case.quick, again) if since <= max(_QUICK_SECONDS, 2 * case.contended_wait) else {}
         case.slow = _counted(case.slow, again) if since <= self._memory else {}

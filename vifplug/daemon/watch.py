@@ -62,18 +62,19 @@ class Watchers:
         while not self._news.closed:
             try:
                 answer = self._host.follow_ovsdb(told)
+                self._hear(told, answer)
+                told = answer
             except (HelperDied, TimedOut) as error:
                 # The verb has a deadline of its own, long past: a helper that is stopped or stuck is as good as dead.
                 if not self._news.closed:  # else we have ended it ourselves
                     LOG.error("%s", error)
                     self._died()
                 return
-            except VifplugError as error:
-                LOG.warning("could not follow OVSDB: %s", error)
+            except Exception as error:
+                # Whatever it is: a thread that ends is deaf for good. What was told is asked for again.
+                level = logging.WARNING if isinstance(error, VifplugError) else logging.ERROR
+                LOG.log(level, "could not follow OVSDB: %s", error, exc_info=level == logging.ERROR)
                 self._news.rest(_AGAIN_SECONDS)
-                continue
-            self._hear(told, answer)
-            told = answer
 
     def _hear(self, told: Mapping[str, Any], answer: Mapping[str, Any]) -> None:
         if answer["connected"] != told.get("connected"):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import replace
 
 from vifplug import naming
@@ -12,10 +12,9 @@ from vifplug.engine import departure, executor, jobs, ownership, removal, views
 from vifplug.engine.host import Scope
 from vifplug.engine.plugger import Plugger
 from vifplug.errors import OvsUnavailable, VifplugError
-from vifplug.records import Damaged, Record
+from vifplug.records import Contents, Damaged, Record
 from vifplug.reports import FAILED, PLUGGING, UNPLUGGING, CheckReport, GcReport, Orphan, PathReport, VifCheck, VifReport
 from vifplug.resources import Bridge, Inventory, Link, Observed, OvsPort, Resource
-from vifplug.store import Contents
 
 LOG = logging.getLogger(__name__)
 
@@ -154,7 +153,9 @@ def gc(plugger: Plugger, *, delete: bool) -> GcReport:
     return GcReport(orphans=there, deleted=deleted)
 
 
-def collect(plugger: Plugger, owners: Collection[str]) -> tuple[list[Orphan], list[VifplugError]]:
+def collect(
+    plugger: Plugger, owners: Collection[str], spared: Callable[[str, Observed], bool] = lambda _owner, _seen: False
+) -> tuple[list[Orphan], list[VifplugError]]:
     """Take away what these owners have on the host, where it still is an orphan under their locks, all in one plan.
 
     :returns: what is gone, and what went wrong.
@@ -163,7 +164,8 @@ def collect(plugger: Plugger, owners: Collection[str]) -> tuple[list[Orphan], li
     with plugger.locks.held_if_free(owners) as free:
         contents = plugger.store.contents()
         observed = _observe(plugger, everything(contents))
-        found = [orphan for orphan in orphans(observed, contents, contents) if orphan.vif_id in free]
+        going = {owner for owner in free if not spared(owner, observed)}
+        found = [orphan for orphan in orphans(observed, contents, contents) if orphan.vif_id in going]
         if not found:
             return [], []
         names = {orphan.name for orphan in found}

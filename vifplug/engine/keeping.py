@@ -10,10 +10,9 @@ from vifplug.engine import inspection, jobs, views
 from vifplug.engine.jobs import Job
 from vifplug.engine.plugger import Plugger
 from vifplug.errors import BridgeMissing, Busy, HelperDied, OvsUnavailable, TimedOut, VifplugError
-from vifplug.records import Record, now
+from vifplug.records import Contents, Record, now
 from vifplug.reports import CONTENDED, Orphan, VifCheck
 from vifplug.resources import Bridge, Link, Observed, OvsPort, Tap
-from vifplug.store import Contents
 
 LOG = logging.getLogger(__name__)
 
@@ -31,6 +30,8 @@ class Survey:
     checks: Mapping[str, VifCheck] = field(default_factory=dict)
     """Recorded VIFs that nobody is at work on."""
     records: Mapping[str, Record] = field(default_factory=dict)
+    unsteady: frozenset[str] = frozenset()
+    """Recorded VIFs that somebody was at work on: nobody has looked at them."""
     bridgeless: frozenset[str] = frozenset()
     """VIFs whose OVS bridge is not there."""
     outdated: frozenset[str] = frozenset()
@@ -60,6 +61,8 @@ def survey(plugger: Plugger, vif_ids: Collection[str] | None, *, ovs: bool = Tru
     return Survey(
         checks={record.id: views.check(record, observed) for record in steady},
         records={record.id: record for record in steady},
+        unsteady=frozenset(record.id for record in records if record.id in after.records)
+        - {record.id for record in steady},
         bridgeless=frozenset(
             record.id for record in steady if any(port.bridge not in observed.bridges for port in _ports(record))
         ),
@@ -129,6 +132,8 @@ def repair(plugger: Plugger, vif_ids: Sequence[str]) -> dict[str, VifplugError |
                 continue
             if job is None:
                 outcome[vif_id] = None
+            elif not job.identities <= free:  # replugged between the look and the lock
+                outcome[vif_id] = Busy(f"another request works on VIF {vif_id}", vif_id)
             else:
                 work.append(job)
         outcome |= _together(plugger, work)

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 
 from vifplug import records
 from vifplug.drivers.contract import Options
-from vifplug.engine import executor, jobs, ownership, planner, removal, resolution, verification, views
+from vifplug.engine import executor, jobs, planner, removal, resolution, verification, views
 from vifplug.engine.host import Host, Scope
 from vifplug.engine.jobs import Job
 from vifplug.engine.plan import Plan
@@ -140,14 +140,6 @@ class Plugger:
         known = (self.store.intent(vif_id), self.store.sound_record(vif_id))
         return jobs.united(*(part.resources for part in known if part is not None))
 
-    def _marked_on_host(self, vif_id: str) -> Inventory:
-        """What bears a VIF's mark: all there is to go by when its record cannot be read."""
-        observed = self.host.observe(Scope(owners=frozenset({vif_id}), everything=True))
-        marked = (link for link in observed.links.values() if link.owner == vif_id)
-        links = [link for link in marked if ownership.bears_birth_marks(link)]
-        ports = [port for port in observed.ports.values() if port.owner == vif_id]
-        return jobs.united(self._left_on_host(vif_id).items, links, ports)
-
     def _intend(self, work: Sequence[Job], resolved: Mapping[str, tuple[Resource, ...]]) -> None:
         intents = [
             Intent(
@@ -241,11 +233,27 @@ class Plugger:
         errors: list[VifplugError] = []
         for record in records:
             try:
-                reports += self.plug([record.vif])
+                reports += self._repair(record.id, requester)
             except VifplugError as error:
                 errors.append(error)
         removal.raise_all(errors)
         return reports
+
+    def _repair(self, vif_id: str, requester: Requester | None) -> list[VifReport]:
+        """Make one VIF as its record says by now; one that was unplugged meanwhile stays so."""
+        with self._held(lambda: self._identities_of_repair(vif_id)):
+            self.settle_held(vif_id)
+            record = self.store.sound_record(vif_id)
+            if record is None:
+                return []
+            if requester is not None:
+                requester.authorise(vif_id, record)
+            return self.plug_held([jobs.job(record.vif, record, self.options)])
+
+    def _identities_of_repair(self, vif_id: str) -> set[str]:
+        record = self.store.sound_record(vif_id)
+        wanted = jobs.job(record.vif, record, self.options).identities if record is not None else set()
+        return self._owners(vif_id) | wanted
 
     # -- unplug -------------------------------------------------------------------------------------------
 
@@ -282,7 +290,8 @@ class Plugger:
             if record is None and intent is None and not damaged:
                 return None, []
             self._await_helper_of(intent)
-            built = self._marked_on_host(vif_id) if damaged else self._left_on_host(vif_id)
+            left = self._left_on_host(vif_id)
+            built = removal.marked(self.host, vif_id, left) if damaged else left
             self.store.intend(
                 [Intent(vif_id=vif_id, verb=records.UNPLUG, session=self.host.session, resources=built.items)], {}
             )

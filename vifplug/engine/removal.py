@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-from vifplug.engine import departure, executor, jobs
+from vifplug.engine import departure, executor, jobs, ownership
 from vifplug.engine.host import Host, Scope
 from vifplug.errors import Conflict, OvsUnavailable, TeardownError, TimedOut, VifplugError
 from vifplug.resources import Bridge, Inventory, Observed, Resource
@@ -46,7 +46,18 @@ def shared_with_others(store: Store, vif_ids: Sequence[str], built: Iterable[Res
     contents = store.contents()
     held = [record.resources for record in contents.records.values() if record.id not in vif_ids]
     held += [intent.resources for intent in contents.intents.values() if intent.vif_id not in vif_ids]
-    return {item.owner for resources in held for item in resources if isinstance(item, Bridge) and item.shared}
+    damaged = [holders for vif_id, holders in contents.held_by_damaged.items() if vif_id not in vif_ids]
+    shared = {item.owner for resources in held for item in resources if isinstance(item, Bridge) and item.shared}
+    return shared.union(*damaged)
+
+
+def marked(host: Host, vif_id: str, known: Inventory) -> Inventory:
+    """What bears a VIF's mark, besides what is known: all there is to go by when its record cannot be read."""
+    observed = host.observe(Scope(owners=frozenset({vif_id}), everything=True))
+    own = (link for link in observed.links.values() if link.owner == vif_id)
+    links = [link for link in own if ownership.bears_birth_marks(link)]
+    ports = [port for port in observed.ports.values() if port.owner == vif_id]
+    return jobs.united(known.items, links, ports)
 
 
 def settle_or_warn(host: Host) -> list[str]:
