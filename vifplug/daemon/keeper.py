@@ -269,7 +269,7 @@ class Keeper:
                 self._metrics.repairs.labels("repaired").inc()
                 LOG.info("repaired VIF %s: %s", vif_id, "; ".join(map(str, drift)), extra={"vif_id": vif_id})
         late = any(isinstance(error, TimedOut) for error in outcome.values())
-        self._chunk = max(_CHUNK_MIN, self._chunk // 2) if late else min(_CHUNK_MAX, self._chunk * 2)
+        self._chunk = max(_CHUNK_MIN, self._chunk // 2) if late else min(_CHUNK_MAX, self._chunk + _CHUNK_MIN)
         result = "failed" if any(error is not None for error in outcome.values()) else "ok"
         self._metrics.repair_seconds.labels(result).observe(ended - began)
         self._note(standings)

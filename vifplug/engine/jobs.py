@@ -35,6 +35,9 @@ class Job:
     state: str = PLUGGED
     """What the record is to say once the work is done."""
     error: str | None = None
+    takes_back: bool = True
+    """Whether what was made is taken back when the work fails. A repair goes on from there another time: a guest may
+    have opened by then what is there again."""
 
     @property
     def recorded(self) -> Inventory:

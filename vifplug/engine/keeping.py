@@ -154,7 +154,7 @@ def _job(plugger: Plugger, vif_id: str) -> Job | None:
     record = plugger.store.sound_record(vif_id)
     if record is None:
         return None
-    job = jobs.job(record.vif, record, plugger.options)
+    job = replace(jobs.job(record.vif, record, plugger.options), takes_back=False)
     # That somebody undoes repairs is not over with the next repair.
     return replace(job, state=record.state, error=record.error) if record.state == CONTENDED else job
 

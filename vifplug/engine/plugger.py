@@ -170,12 +170,12 @@ class Plugger:
         except BaseException as cause:
             # A store that refused the intent has not written it, and what it held before still stands.
             if journal.begun or not isinstance(cause, VifplugError):
-                self._take_back(journal, before, cause)
+                self._take_back(journal if all(job.takes_back for job in work) else None, before, cause)
             raise
         return observed, records
 
-    def _take_back(self, journal: executor.Journal, before: Moment, cause: BaseException) -> None:
-        left = journal.undo(cause)
+    def _take_back(self, journal: executor.Journal | None, before: Moment, cause: BaseException) -> None:
+        left = journal.undo(cause) if journal is not None else []
         if left:
             # The intents stay: the next command settles what could not be taken back now.
             LOG.error("after %s, could not take back: %s", cause, "; ".join(map(str, left)))

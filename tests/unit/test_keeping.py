@@ -1,0 +1,147 @@
+"""Looking at many VIFs and repairing many, over a host in memory and a real store."""
+
+from __future__ import annotations
+
+import pathlib
+import sqlite3
+
+import pytest
+
+from tests.fakes import FakeHost
+from tests.unit import builders
+from vifplug import errors, records
+from vifplug.engine import keeping
+from vifplug.engine.plugger import Plugger
+from vifplug.reports import CONTENDED, FAILED, PLUGGED
+
+ALL = [builders.vif("ovs-hybrid"), builders.vif("ovs"), builders.vif("bridge")]
+IDS = [vif.id for vif in ALL]
+
+
+@pytest.fixture
+def host() -> FakeHost:
+    return FakeHost()
+
+
+@pytest.fixture
+def plugger(tmp_path: pathlib.Path, host: FakeHost) -> Plugger:
+    made = builders.plugger(tmp_path, host)
+    made.plug(ALL)
+    return made
+
+
+def drifted(plugger: Plugger) -> set[str]:
+    return {vif_id for vif_id, check in keeping.survey(plugger, None).checks.items() if check.drift}
+
+
+def test_all_that_drifted_is_repaired_in_one_plan(plugger: Plugger, host: FakeHost) -> None:
+    for name in [name for name in host.links if name.startswith(("qvb", "tap"))]:
+        host._drop(name)
+    stages = host.stages
+    assert drifted(plugger) == set(IDS)
+    assert keeping.repair(plugger, IDS) == dict.fromkeys(IDS)
+    assert drifted(plugger) == set()
+    assert host.stages - stages == 2, "links once, ports once"
+
+
+def test_repair_that_failed_goes_on_from_what_it_has_made(plugger: Plugger, host: FakeHost) -> None:
+    for name in list(host.links):
+        host._drop(name)
+    before = plugger.store.contents()
+    host.stuck = True
+    outcome = keeping.repair(plugger, IDS)
+    assert {type(error) for error in outcome.values()} == {errors.TimedOut}
+    assert len(host.links) == 6, "what a guest may have opened by now stays"
+    assert plugger.store.contents() == before
+    host.stuck = False
+    made = set(host.links)
+    assert keeping.repair(plugger, IDS) == dict.fromkeys(IDS)
+    assert set(host.links) == made
+    assert drifted(plugger) == set()
+
+
+def test_plug_that_failed_is_taken_back_all_the_same(plugger: Plugger, host: FakeHost) -> None:
+    links = dict(host.links)
+    host.stuck = True
+    with pytest.raises(errors.TimedOut):
+        plugger.plug([builders.vif("ovs", id="91ab5618-df3e-4999-932a-1263b7886e5a")])
+    assert host.links == links
+
+
+def test_one_that_cannot_be_repaired_keeps_nobody_else(plugger: Plugger, host: FakeHost) -> None:
+    host._drop("qvb71a6b0e4-1a")
+    host._drop("tap81ab5618-df")
+    host._drop("tap3fe5648f-47")
+    del host.bridges["br-int"]
+    outcome = keeping.repair(plugger, IDS)
+    assert isinstance(outcome[builders.HYBRID], errors.BridgeMissing)
+    assert isinstance(outcome[builders.TAP], errors.BridgeMissing)
+    assert outcome[builders.BRIDGE] is None
+    assert "tap3fe5648f-47" in host.links
+
+
+def test_vif_that_was_unplugged_meanwhile_stays_so(plugger: Plugger, host: FakeHost) -> None:
+    plugger.unplug([builders.TAP])
+    assert keeping.repair(plugger, [builders.TAP]) == {builders.TAP: None}
+    assert "tap81ab5618-df" not in host.links
+
+
+def test_vif_somebody_works_on_is_left_for_later(plugger: Plugger) -> None:
+    with plugger.locks.held({builders.TAP}, 0):
+        outcome = keeping.repair(plugger, IDS)
+    assert isinstance(outcome.pop(builders.TAP), errors.Busy)
+    assert set(outcome.values()) == {None}
+
+
+def test_contended_stays_contended_over_a_repair_and_plug_ends_it(plugger: Plugger, host: FakeHost) -> None:
+    keeping.note(plugger, {builders.TAP: (CONTENDED, "somebody undoes it")})
+    host._drop("tap81ab5618-df")
+    assert keeping.repair(plugger, [builders.TAP]) == {builders.TAP: None}
+    record = plugger.store.record(builders.TAP)
+    assert record is not None
+    assert (record.state, record.error) == (CONTENDED, "somebody undoes it")
+    plugger.plug([builders.vif("ovs")])
+    record = plugger.store.record(builders.TAP)
+    assert record is not None
+    assert (record.state, record.error) == (PLUGGED, None)
+
+
+def test_note_leaves_those_alone_that_somebody_works_on(plugger: Plugger) -> None:
+    with plugger.locks.held({builders.TAP}, 0):
+        keeping.note(plugger, dict.fromkeys(IDS, (FAILED, "why")))
+    states = {record.id: record.state for record in plugger.store.contents().records.values()}
+    assert states == {builders.HYBRID: FAILED, builders.TAP: PLUGGED, builders.BRIDGE: FAILED}
+
+
+def test_vif_with_an_open_intent_is_unsteady(plugger: Plugger) -> None:
+    intent = records.Intent(vif_id=builders.TAP, verb=records.PLUG, session=999, resources=())
+    plugger.store.intend([intent], {})
+    found = keeping.survey(plugger, None)
+    assert found.unsteady == {builders.TAP}
+    assert builders.TAP not in found.checks
+
+
+def test_damaged_record_spoils_no_other_and_is_no_orphan(plugger: Plugger, tmp_path: pathlib.Path) -> None:
+    with sqlite3.connect(tmp_path / "vifplug.db") as database:
+        database.execute("UPDATE records SET body = substr(body, 1, 40) WHERE vif_id = ?", (builders.HYBRID,))
+    database.close()
+    found = keeping.survey(plugger, None)
+    assert set(found.checks) == {builders.TAP, builders.BRIDGE}
+    assert found.orphans == []
+    assert list(plugger.store.contents().damaged) == [builders.HYBRID]
+    plugger.plug([builders.vif()])
+    assert plugger.store.contents().damaged == {}
+
+
+def test_store_that_was_replaced_says_nothing_of_what_is_wanted(plugger: Plugger, tmp_path: pathlib.Path) -> None:
+    (tmp_path / "vifplug.db").rename(tmp_path / "elsewhere.db")
+    with pytest.raises(records.Replaced, match="deleted or replaced"):
+        keeping.survey(plugger, None)
+
+
+def test_names_lead_to_the_vifs_they_concern(plugger: Plugger, host: FakeHost) -> None:
+    devices, bridges = keeping.names_of(plugger.store.contents())
+    assert devices["qvo71a6b0e4-1a"] == {builders.HYBRID}
+    assert devices["tap71a6b0e4-1a"] == {builders.HYBRID}, "the VMM's tap, too"
+    assert devices[f"#{host.links['tap81ab5618-df'].ifindex}"] == {builders.TAP}
+    assert bridges["br-int"] == {builders.HYBRID, builders.TAP}
