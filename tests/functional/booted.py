@@ -118,9 +118,12 @@ class Booted:
         for name in ("vifplugd.service", "vifplugd.socket"):
             shutil.copy(UNITS / name, units)
         self.add_drop_in("log", f"[Service]\nStandardError=append:{LOG}\n")  # there is no journal
-        if any(place.startswith(("/root/", "/home/")) for place in (sys.base_prefix, str(REPOSITORY))):
-            # A developer's interpreter; an installed one is elsewhere.
+        # A developer's interpreter or checkout may be where an installed one never is, and the unit sees nothing.
+        places = (sys.base_prefix, str(REPOSITORY))
+        if any(place.startswith(("/root/", "/home/")) for place in places):
             self.add_drop_in("home", "[Service]\nProtectHome=no\n")
+        if any(place.startswith(("/tmp/", "/var/tmp/")) for place in places):
+            self.add_drop_in("tmp", "[Service]\nPrivateTmp=no\n")
 
     def add_drop_in(self, name: str, text: str) -> None:
         """Change vifplugd.service as an operator would; ``systemctl daemon-reload`` reads it."""
