@@ -12,7 +12,7 @@ import urllib.parse
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from vifplug.reports import CheckReport, GcReport, PathReport, PlanReport, VifReport
+from vifplug.reports import CheckReport, GcReport, PathReport, PlanReport, VifReport, plan_from_json
 from vifplug.wire import Request, Wire
 
 if TYPE_CHECKING:
@@ -96,7 +96,7 @@ class DaemonHost:
             self._nothing()
             return PlanReport()
         asked = Request(method="POST", target=_BATCH, document={**_plugging(vifs), "dry_run": True})
-        return self._ask(asked, PlanReport.from_json)
+        return self._ask(asked, plan_from_json)
 
     def path(self, id: str) -> PathReport:
         """One VIF's path, hop by hop, as it is.

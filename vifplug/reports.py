@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields
-from typing import Any, Self
+from typing import Any, Protocol, Self
 
 PLUGGING, PLUGGED, WIRED, ACTIVE = "plugging", "plugged", "wired", "active"
 UNPLUGGING, UNPLUGGED, DRIFTED, CONTENDED, FAILED = "unplugging", "unplugged", "drifted", "contended", "failed"
@@ -250,11 +250,18 @@ class PlannedAction:
         return self.text
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class PlanReport:
-    """A plan as the daemon tells it: to be read, not to be carried out."""
+class Planned(Protocol):
+    """A change to be read of: one of the engine's actions, or what the daemon tells of one."""
 
-    actions: Sequence[PlannedAction] = ()
+    def as_json(self) -> dict[str, str]:
+        """``{"action", "subject", "text"}``."""
+
+
+@dataclass(frozen=True, slots=True)
+class PlanReport:
+    """A plan to be read."""
+
+    actions: Sequence[Planned] = ()
 
     def __bool__(self) -> bool:
         return bool(self.actions)
@@ -266,7 +273,7 @@ class PlanReport:
         """``{"actions": [...]}``."""
         return {"actions": [action.as_json() for action in self.actions]}
 
-    @classmethod
-    def from_json(cls, data: object) -> Self:
-        """Of what ``as_json`` gave."""
-        return cls(actions=tuple(map(PlannedAction.from_json, _known(cls, data)["actions"])))
+
+def plan_from_json(data: object) -> PlanReport:
+    """The plan whose ``as_json`` gave this; it cannot be carried out."""
+    return PlanReport(tuple(map(PlannedAction.from_json, _known(PlanReport, data)["actions"])))

@@ -12,7 +12,7 @@ import logging
 import os
 import sqlite3
 import threading
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 
 from vifplug import records, statedir
 from vifplug.errors import Conflict, StoreError
@@ -113,31 +113,27 @@ class Store:
                     if self._database.in_transaction:
                         self._database.execute("ROLLBACK")
 
-    def contents(self) -> Contents:
-        """Everything, read at one moment.
+    def contents(self, vif_ids: Collection[str] | None = None) -> Contents:
+        """Everything, or what there is of some VIFs, read at one moment.
 
         :raises StoreError: when it cannot be read.
         """
-        with self._transaction("DEFERRED") as database:
-            bodies, begun = _rows(database, "records"), _rows(database, "intents")
-            claims = database.execute("SELECT vif_id, holder FROM claims").fetchall()
         known: dict[str, Record] = {}
         damaged: dict[str, str] = {}
-        for vif_id, body in bodies:
-            try:
-                known[vif_id] = self._record(vif_id, body)
-            except StoreError as error:
-                damaged[vif_id] = str(error)
-        for gone in self._parsed.keys() - known.keys():
-            self._parsed.pop(gone, None)
-        return Contents(
-            records=known,
-            intents={vif_id: self._intent(vif_id, body) for vif_id, body in begun},
-            damaged=damaged,
-            held_by_damaged={
-                one: frozenset({one, *(holder for vif_id, holder in claims if vif_id == one)}) for one in damaged
-            },
-        )
+        with self._transaction("DEFERRED") as database:
+            for vif_id, body in _rows(database, "records", vif_ids):
+                try:
+                    known[vif_id] = self._record(vif_id, body)
+                except records.Damaged as error:
+                    damaged[vif_id] = str(error)
+            begun = _rows(database, "intents", vif_ids)
+            query = "SELECT holder FROM claims WHERE vif_id = ?"
+            holders = {one: frozenset({one, *(row[0] for row in database.execute(query, (one,)))}) for one in damaged}
+        if vif_ids is None:
+            for gone in self._parsed.keys() - known.keys():
+                self._parsed.pop(gone, None)
+        intents = {vif_id: self._intent(vif_id, body) for vif_id, body in begun}
+        return Contents(records=known, intents=intents, damaged=damaged, held_by_damaged=holders)
 
     def version(self) -> tuple[int, int]:
         """Two of these are equal when nobody has written in between."""
@@ -151,7 +147,7 @@ class Store:
         :raises StoreError: when it is damaged.
         """
         with self._transaction("DEFERRED") as database:
-            found = _rows(database, "records", vif_id)
+            found = _rows(database, "records", [vif_id])
         return self._record(*found[0]) if found else None
 
     def sound_record(self, vif_id: str) -> Record | None:
@@ -171,7 +167,7 @@ class Store:
     def intent(self, vif_id: str) -> Intent | None:
         """What one VIF is in the middle of."""
         with self._transaction("DEFERRED") as database:
-            found = _rows(database, "intents", vif_id)
+            found = _rows(database, "intents", [vif_id])
         return self._intent(*found[0]) if found else None
 
     def intents(self) -> list[Intent]:
@@ -282,6 +278,8 @@ def _names(part: Record | Intent | None) -> dict[str, str]:
     return {item.name: item.owner for item in part.resources} if part is not None else {}
 
 
-def _rows(database: sqlite3.Connection, table: str, vif_id: str = "") -> list[tuple[str, str]]:
-    where = "WHERE vif_id = ?" if vif_id else "ORDER BY vif_id"
-    return list(database.execute(f"SELECT vif_id, body FROM {table} {where}", (vif_id,) if vif_id else ()))
+def _rows(database: sqlite3.Connection, table: str, vif_ids: Collection[str] | None = None) -> list[tuple[str, str]]:
+    if vif_ids is None:
+        return list(database.execute(f"SELECT vif_id, body FROM {table} ORDER BY vif_id"))
+    query = f"SELECT vif_id, body FROM {table} WHERE vif_id = ?"
+    return [row for vif_id in sorted(vif_ids) for row in database.execute(query, (vif_id,))]

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import pwd
 import shutil
 import subprocess
 import sys
@@ -26,6 +27,7 @@ LOG = "/run/vifplugd.log"
 """Where the daemon's log is on that machine."""
 
 _SECONDS = 90.0
+_FIRST_USER = 1000
 _TARGETS = ("sysinit", "basic", "sockets", "paths", "timers", "slices", "shutdown", "network-pre", "multi-user")
 _OPEN_VSWITCH = """
 [Unit]
@@ -119,10 +121,10 @@ class Booted:
             shutil.copy(UNITS / name, units)
         self.add_drop_in("log", f"[Service]\nStandardError=append:{LOG}\n")  # there is no journal
         # A developer's interpreter or checkout may be where an installed one never is, and the unit sees nothing.
-        places = (sys.base_prefix, str(REPOSITORY))
-        if any(place.startswith(("/root/", "/home/")) for place in places):
+        places = (Path(sys.base_prefix), REPOSITORY)
+        if any(place.is_relative_to(home) for place in places for home in _homes()):
             self.add_drop_in("home", "[Service]\nProtectHome=no\n")
-        if any(place.startswith(("/tmp/", "/var/tmp/")) for place in places):
+        if any(place.is_relative_to(hidden) for place in places for hidden in ("/tmp", "/var/tmp")):
             self.add_drop_in("tmp", "[Service]\nPrivateTmp=no\n")
 
     def add_drop_in(self, name: str, text: str) -> None:
@@ -178,3 +180,8 @@ def _own_group() -> Path:
     assert root is not None, "there is no cgroup2 file system: mount one, or run the container with a cgroup namespace"
     own = next(line for line in Path("/proc/self/cgroup").read_text().splitlines() if line.startswith("0::"))
     return root / own.removeprefix("0::").lstrip("/")
+
+
+def _homes() -> list[str]:
+    """What ProtectHome= hides, as far as it is anybody's here."""
+    return [entry.pw_dir for entry in pwd.getpwall() if entry.pw_uid == 0 or entry.pw_uid >= _FIRST_USER]

@@ -82,8 +82,14 @@ class Scene:
     def state(self) -> str:
         """Which of the two it is."""
         now = self.world.snapshot()
-        assert now in self.looks.values(), "neither plugged nor absent"
-        return next(state for state, look in self.looks.items() if look == now)
+        for state, look in self.looks.items():
+            if look == now:
+                return state
+        wrong = {
+            state: {key: told for key in now | look if (told := faults.differences(now.get(key), look.get(key)))}
+            for state, look in self.looks.items()
+        }
+        raise AssertionError(f"neither plugged nor absent: {wrong}; stored: {stored(self.world)}")
 
     def whole_or_absent(self, what: object) -> int:
         """How many of them are plugged: each is there with all it has, or not at all."""

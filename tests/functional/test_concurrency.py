@@ -17,7 +17,7 @@ from tests.functional import faults
 from tests.functional.daemons import wait_until
 from tests.functional.faults import NETWORK_BRIDGE, device, document, stored, vif
 from tests.functional.scene import ABSENT, WHOLE, Scene
-from tests.functional.world import REPOSITORY, World
+from tests.functional.world import World
 from vifplug import errors
 from vifplug.api import LocalHost
 from vifplug.model import Vif
@@ -34,17 +34,7 @@ def file(tmp_path: Path) -> Path:
 
 def all_at_once(world: World, *commands: Sequence[str]) -> list[subprocess.CompletedProcess[str]]:
     """Commands of vifplug's, all begun before any ends."""
-    processes = [
-        subprocess.Popen(
-            world.vifplug_argv(*words),
-            env=world.environment,
-            cwd=REPOSITORY,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-        )
-        for words in commands
-    ]
+    processes = [world.begin_vifplug(*words) for words in commands]
     ended = []
     for process in processes:
         output, complaint = process.communicate(timeout=DEADLINE_SECONDS)

@@ -31,7 +31,7 @@ from tests.functional.test_plug_formats import REFUSED
 from tests.functional.test_plug_formats import WHOLE as SAMPLES
 from tests.functional.vifplugd import Vifplugd
 from tests.functional.vifs import BRIDGE, HYBRID, OVS, Request, must_link
-from tests.functional.world import REPOSITORY, World
+from tests.functional.world import World
 from vifplug.cli import main
 
 LOCAL = "--local"
@@ -342,14 +342,7 @@ def test_member_of_the_group_plugs_and_is_refused_what_is_anothers(world: World,
 def held_up(world: World, *words: str) -> Iterator[subprocess.Popen[str]]:
     """A command whose request the daemon is at: it waits for a frozen vswitchd, which goes on afterwards."""
     world.pause_vswitchd()
-    command = subprocess.Popen(
-        world.vifplug_argv(*words),
-        env=world.environment,
-        cwd=REPOSITORY,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
+    command = world.begin_vifplug(*words)
     try:
         wait_until(lambda: "intents" in faults.stored(world), "the intent")
         yield command

@@ -19,7 +19,7 @@ from tests.functional.daemons import wait_until
 from tests.functional.faults import vif
 from tests.functional.stations import guest_in_bridge, host_on_bridge
 from tests.functional.traffic import ping
-from tests.functional.vifplugd import Vifplugd
+from tests.functional.vifplugd import Vifplugd, children
 from tests.functional.vifs import BRIDGE, GUEST, HOST, HYBRID, MTU, OVS, Request, must_link
 from tests.functional.world import World
 
@@ -266,3 +266,16 @@ def test_daemon_starts_without_br_int_and_repairs_once_it_is_there(world: World)
         ):
             assert ping(guest, HOST)
         assert world.vifplug_json("--local", "check")["clean"]
+
+
+def test_store_deleted_under_the_daemon_is_opened_anew(world: World) -> None:
+    with Vifplugd(world, repair_interval=1) as daemon:
+        first = daemon.worker()
+        for part in world.state_dir.glob("vifplug.db*"):
+            part.unlink()
+        wait_until(lambda: first not in children(daemon.pid), "its worker's end", LAUNCH_SECONDS)
+        daemon.await_answer()
+        status, _body = daemon.request("PUT", f"/v1/vifs/{OVS.vif.id}", OVS.document)
+        assert status == 200
+        with vifplug.local(str(world.config_file)) as host:
+            assert [report.id for report in host.list()] == [OVS.vif.id]

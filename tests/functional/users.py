@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import os
+import pwd
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -14,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from tests.functional.vifplugd import Vifplugd
-from tests.functional.world import World
+from tests.functional.world import REPOSITORY, World
 
 PASSWD = "root:x:0:0::/root:/bin/sh\nvifplug:x:4200:4200::/nonexistent:/bin/false\n"
 GROUP = "root:x:0:\nvifplug:x:4200:\nwatchers:x:4300:\n"
@@ -24,18 +25,17 @@ set -e
 mount --make-rprivate /
 mount --bind "$1/passwd" /etc/passwd
 mount --bind "$1/group" /etc/group
-if [ "$2" = /root ]; then
-    mkdir -p "$1/held"
-    mount --bind /root "$1/held"
-    mount -t tmpfs -o mode=0755 root /root
-    for hidden in .pyenv .local; do
-        [ -d "$1/held/$hidden" ] || continue
-        mkdir "/root/$hidden"
-        mount --bind "$1/held/$hidden" "/root/$hidden"
-    done
-    umount "$1/held"
-fi
-shift 2
+held=$1/held home=$2 count=$3
+shift 3
+mkdir -p "$held"
+mount --bind "$home" "$held"
+if [ "$count" -gt 0 ]; then mount -t tmpfs -o mode=0755 home "$home"; fi
+while [ "$count" -gt 0 ]; do
+    mkdir -p "$home/$1"
+    mount --bind "$held/$1" "$home/$1"
+    shift; count=$((count - 1))
+done
+umount "$held"
 exec "$@"
 """
 
@@ -88,8 +88,11 @@ def with_users(world: World, **daemon: object) -> Vifplugd:
     (world.directory / "passwd").write_text(PASSWD)
     (world.directory / "group").write_text(GROUP)
     made = Vifplugd(world, **({"user": "vifplug", "socket_group": "vifplug"} | daemon))
-    home = "/root" if sys.base_prefix.startswith("/root/") else "-"
-    made.command = ["unshare", "--mount", "sh", "-c", _ENTER, "enter", str(world.directory), home, *made.command]
+    home = pwd.getpwuid(0).pw_dir
+    hidden = [place for place in (Path(sys.base_prefix), REPOSITORY) if place.is_relative_to(home)]
+    there = [str(len(hidden)), *(str(place.relative_to(home)) for place in hidden)]
+    enter = ["unshare", "--mount", "sh", "-c", _ENTER, "enter", str(world.directory), home, *there]
+    made.command = [*enter, *made.command]
     return made
 
 

@@ -42,6 +42,7 @@ _SNAPSHOT_COLUMNS = {
 }
 
 Completed = subprocess.CompletedProcess[str]
+Completing = subprocess.Popen[str]
 Row = dict[str, Any]
 
 
@@ -193,6 +194,18 @@ class World:
     def vifplug(self, *args: str, input: str | None = None, check: bool = True) -> Completed:
         """Run the command line as a person would; with ``check``, an exit status other than 0 is an AssertionError."""
         return self.run(*self.vifplug_argv(*args), input=input, check=check)
+
+    def begin_vifplug(self, *args: str) -> Completing:
+        """Start the command line, and leave it to the test to talk to it and to wait for it."""
+        return subprocess.Popen(
+            self.vifplug_argv(*args),
+            env=self.environment,
+            cwd=REPOSITORY,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
 
     def vifplug_argv(self, *args: str) -> list[str]:
         """The whole command, for a test that starts (and kills) it itself, with ``env=world.environment``."""

@@ -26,7 +26,8 @@ from vifplug.api import LocalHost
 from vifplug.config import Settings
 from vifplug.daemon import api
 from vifplug.daemon.metrics import Metrics
-from vifplug.daemon.peers import Access, CredentialedProtocol, Level, Members, Peer
+from vifplug.daemon.peers import Access, Level, Members, Peer
+from vifplug.daemon.worker import server_config
 
 READER, OPERATOR, OTHER_OPERATOR, ADMIN, STRANGER = 1001, 1002, 1003, 1004, 1005
 ACCESS = Access(
@@ -137,17 +138,7 @@ def served(app: FastAPI, path: pathlib.Path) -> Iterator[uvicorn.Server]:
     with socket.socket(socket.AF_UNIX) as listener:
         listener.bind(str(path))
         listener.listen(256)
-        config = uvicorn.Config(
-            app,
-            http=CredentialedProtocol,
-            ws="none",
-            lifespan="off",
-            loop="asyncio",
-            log_config=None,
-            access_log=False,
-            timeout_graceful_shutdown=1,
-        )
-        server = uvicorn.Server(config)
+        server = uvicorn.Server(server_config(app))
         thread = threading.Thread(target=lambda: asyncio.run(server.serve(sockets=[listener])))
         thread.start()
         try:

@@ -33,14 +33,15 @@ ALLOWED: dict[str, set[str]] = {
     "store": {"errors", "records", "statedir"},
     "formats": {"errors", "naming", "model", "formats"},
     "drivers": {"errors", "naming", "model", "resources", "drivers"},
-    "privileged": {"errors", "naming", "privileged"},
+    "prctl": set(),
+    "privileged": {"errors", "naming", "prctl", "privileged"},
     "engine": {"errors", "naming", "model", "resources", "reports", "drivers", "engine", "records", "store", "locks"},
     "operations": {"resources", "engine"},
     "wire": {"errors"},
     "client": {"errors", "model", "reports", "config", "wire"},
     "daemon": {
         *("errors", "naming", "model", "resources", "reports", "config", "statedir", "locks", "records", "store"),
-        *("formats", "drivers", "engine", "api", "linux", "daemon"),
+        *("formats", "drivers", "engine", "api", "linux", "prctl", "daemon"),
     },
 }
 PURE = {"actions", "conflicts", "departure", "drift", "ownership", "planner", "resolution", "host"}

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ctypes
 import os
 import signal
 import time
@@ -13,6 +12,7 @@ import pytest
 from vifplug.daemon import child, worker
 from vifplug.daemon.backoff import Backoff
 from vifplug.daemon.child import Child, adopt_orphans
+from vifplug.prctl import SET_CHILD_SUBREAPER, prctl
 
 
 def serve(pipe: int) -> None:
@@ -47,7 +47,7 @@ def _short(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     monkeypatch.setattr(child, "_HELPER_SECONDS", 0.5)
     adopt_orphans()
     yield
-    ctypes.CDLL(None).prctl(child._PR_SET_CHILD_SUBREAPER, 0, 0, 0, 0)
+    prctl(SET_CHILD_SUBREAPER, 0)
 
 
 def must_have_no_child() -> None:

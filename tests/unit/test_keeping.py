@@ -10,6 +10,9 @@ import pytest
 from tests.fakes import FakeHost
 from tests.unit import builders
 from vifplug import errors, records
+from vifplug.daemon.collector import Collector
+from vifplug.daemon.index import Index
+from vifplug.daemon.metrics import Metrics
 from vifplug.engine import keeping
 from vifplug.engine.plugger import Plugger
 from vifplug.reports import CONTENDED, FAILED, PLUGGED
@@ -140,8 +143,34 @@ def test_store_that_was_replaced_says_nothing_of_what_is_wanted(plugger: Plugger
 
 
 def test_names_lead_to_the_vifs_they_concern(plugger: Plugger, host: FakeHost) -> None:
-    devices, bridges = keeping.names_of(plugger.store.contents())
-    assert devices["qvo71a6b0e4-1a"] == {builders.HYBRID}
-    assert devices["tap71a6b0e4-1a"] == {builders.HYBRID}, "the VMM's tap, too"
-    assert devices[f"#{host.links['tap81ab5618-df'].ifindex}"] == {builders.TAP}
-    assert bridges["br-int"] == {builders.HYBRID, builders.TAP}
+    index = Index()
+    index.update(plugger.store.contents().records)
+    assert index.of_devices(["qvo71a6b0e4-1a", "nobodys"]) == {builders.HYBRID}
+    assert index.of_devices(["tap71a6b0e4-1a"]) == {builders.HYBRID}, "the VMM's tap, too"
+    assert index.of_devices([f"#{host.links['tap81ab5618-df'].ifindex}"]) == {builders.TAP}
+    assert index.of_bridges(["br-int"]) == {builders.HYBRID, builders.TAP}
+
+
+def test_index_follows_the_records(plugger: Plugger) -> None:
+    index = Index()
+    index.update(plugger.store.contents().records)
+    plugger.unplug([builders.TAP])
+    plugger.plug([builders.vif(names={"qvo": "another"})])
+    index.update(plugger.store.contents().records)
+    assert index.of_bridges(["br-int"]) == {builders.HYBRID}
+    assert index.of_devices(["tap81ab5618-df", "qvo71a6b0e4-1a"]) == set()
+    assert index.of_devices(["another"]) == {builders.HYBRID}
+    index.update({})
+    assert index._devices == index._bridges == {}
+
+
+@pytest.mark.parametrize("recorded", [True, False])
+def test_many_orphans_beside_an_empty_store_are_not_collected(plugger: Plugger, host: FakeHost, recorded: bool) -> None:
+    many = [builders.vif("ovs", id=f"{number:08x}-df3e-4999-932a-1263b7886e5a") for number in range(11)]
+    plugger.plug(many)
+    plugger.store.forget([*IDS[1:], *(IDS[:1] if not recorded else ()), *(vif.id for vif in many)])
+    collector, links = Collector(plugger, 0, Metrics()), set(host.links)
+    for _ in range(3):
+        collector.collect(keeping.survey(plugger, None))
+    assert (set(host.links) == links) is not recorded
+    assert (collector.count == 0) is recorded

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import ctypes
 import logging
 import os
 import select
@@ -15,10 +14,10 @@ from typing import NoReturn
 
 from vifplug.daemon import worker
 from vifplug.errors import VifplugError
+from vifplug.prctl import SET_CHILD_SUBREAPER, prctl
 
 LOG = logging.getLogger(__name__)
 
-_PR_SET_CHILD_SUBREAPER = 36
 _HELPER_SECONDS = 5.0
 _NOTICE_SECONDS = 1.0
 _REAP_PAUSE_SECONDS = 0.005
@@ -26,8 +25,11 @@ _READ_BYTES = 4096
 
 
 def adopt_orphans() -> None:
-    """Become the parent of helpers whose worker dies, so that they can be waited for (prctl(2))."""
-    ctypes.CDLL(None).prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
+    """Become the parent of helpers whose worker dies, so that they can be waited for.
+
+    :raises OSError: when the kernel refuses.
+    """
+    prctl(SET_CHILD_SUBREAPER, 1)
 
 
 class Child:

@@ -15,6 +15,7 @@ from vifplug.engine.plugger import Plugger
 LOG = logging.getLogger(__name__)
 
 _MANY = 10
+"""Owners of orphans. So few may well be what is left on a host where nothing is wanted any more."""
 
 
 class Collector:

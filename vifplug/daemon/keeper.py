@@ -12,6 +12,7 @@ from typing import Any
 
 from vifplug.config import Settings
 from vifplug.daemon.collector import Collector
+from vifplug.daemon.index import Index
 from vifplug.daemon.metrics import Metrics
 from vifplug.daemon.news import Heard, News
 from vifplug.daemon.said import SaidOnce
@@ -69,8 +70,7 @@ class Keeper:
         self._collector = Collector(plugger, settings.orphan_grace, metrics)
         self._agenda = _Agenda()
         self._busy: set[str] = set()
-        self._devices: Mapping[str, Collection[str]] = {}
-        self._bridges: Mapping[str, Collection[str]] = {}
+        self._index = Index()
         self._version: tuple[int, int] | None = None
         self._states: dict[str, str] = {}
         self._compared_at: str | None = None
@@ -151,11 +151,11 @@ class Keeper:
     def _look(self, heard: Heard) -> None:
         now = time.monotonic()
         reasons = heard.reasons or ({"periodic"} if self._agenda.everything <= now else set())
-        self._index()
-        concerned = {vif_id for name in heard.bridges for vif_id in self._bridges.get(name, ())}
+        self._take_in_records()
+        concerned = self._index.of_bridges(heard.bridges)
         # A bridge that came back, and an OVSDB that did, take the obstacle away.
         self._ledger.forgive(concerned if "ovsdb" not in reasons else self._states.keys() | concerned)
-        concerned |= {vif_id for name in heard.names for vif_id in self._devices.get(name, ())}
+        concerned |= self._index.of_devices(heard.names)
         concerned |= {vif_id for vif_id, wait in self._ledger.waiting(now).items() if wait <= 0}
         if self._agenda.again <= now:
             self._agenda.again = float("inf")
@@ -165,10 +165,10 @@ class Keeper:
         elif concerned:
             self._compare(concerned)
 
-    def _index(self) -> None:
+    def _take_in_records(self) -> None:
         version = self._plugger.store.version()
         if version != self._version:
-            self._devices, self._bridges = keeping.names_of(self._plugger.store.contents())
+            self._index.update(self._plugger.store.contents().records)
             self._version = version
 
     # -- compare ------------------------------------------------------------------------------------------
@@ -203,8 +203,7 @@ class Keeper:
     def _compare(self, vif_ids: Collection[str]) -> None:
         self._busy -= set(vif_ids)
         found = keeping.survey(self._plugger, vif_ids, ovs=not self._host.ovs_away)
-        gone = set(vif_ids) - self._plugger.store.contents().records.keys()
-        for vif_id in gone:
+        for vif_id in set(vif_ids) - self._plugger.store.contents(vif_ids).records.keys():
             self._states.pop(vif_id, None)
         self._attend(found)
 

@@ -127,7 +127,7 @@ def _serve(place: Workplace, host: LinuxHost, locks: LockFile) -> None:
         ended = threading.Event()
         keeper = Keeper(plugger, host, settings, metrics, ended.set)
         app = create_app(LocalHost(plugger, settles=False), Access.of(settings), keeper, metrics, settings)
-        server = _Server(_config(app), place, ended)
+        server = _Server(server_config(app), place, ended)
         keeper.start()
         keeper.await_ovsdb(_FIRST_ANSWER_SECONDS)
         try:
@@ -136,7 +136,8 @@ def _serve(place: Workplace, host: LinuxHost, locks: LockFile) -> None:
             keeper.stop(_KEEPER_SECONDS)
 
 
-def _config(app: Any) -> uvicorn.Config:
+def server_config(app: Any) -> uvicorn.Config:
+    """How uvicorn is to serve the application."""
     return uvicorn.Config(
         app,
         http=CredentialedProtocol,

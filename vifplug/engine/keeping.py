@@ -10,7 +10,7 @@ from vifplug.engine import inspection, jobs, views
 from vifplug.engine.jobs import Job
 from vifplug.engine.plugger import Plugger
 from vifplug.errors import BridgeMissing, Busy, HelperDied, OvsUnavailable, TimedOut, VifplugError
-from vifplug.records import Contents, Record, now
+from vifplug.records import Record, now
 from vifplug.reports import CONTENDED, Orphan, VifCheck
 from vifplug.resources import Bridge, Link, Observed, OvsPort, Tap
 
@@ -47,15 +47,15 @@ def survey(plugger: Plugger, vif_ids: Collection[str] | None, *, ovs: bool = Tru
     :param ovs: False to leave out whatever has an OVS port, while OVSDB is away.
     :raises HostError, StoreError: when it cannot be seen.
     """
-    before = plugger.store.contents()
-    records = [record for record in before.records.values() if vif_ids is None or record.id in vif_ids]
+    before = plugger.store.contents(vif_ids)
+    records = list(before.records.values())
     if not ovs:
         records = [record for record in records if not _ports(record)]
     everything = vif_ids is None and ovs
     if not records and not everything:
         return Survey()
     observed = plugger.host.observe(inspection.everything(before) if everything else inspection.scope_of(records))
-    after = plugger.store.contents()
+    after = plugger.store.contents(vif_ids)
     steady = [record for record in records if after.records.get(record.id) == record and record.id not in after.intents]
     orphans = inspection.orphans(observed, before, after) if everything else []
     return Survey(
@@ -125,16 +125,17 @@ def repair(plugger: Plugger, vif_ids: Sequence[str]) -> dict[str, VifplugError |
     with plugger.locks.held_if_free(set().union(*owners.values())) as free:
         work: list[Job] = []
         for vif_id in vif_ids:
+            outcome[vif_id] = Busy(f"another request works on VIF {vif_id}", vif_id)
+            if not owners[vif_id] <= free:
+                continue
             try:
-                job = _job(plugger, vif_id) if owners[vif_id] <= free else _busy(vif_id)
+                job = _job(plugger, vif_id)
             except VifplugError as error:
                 outcome[vif_id] = error
                 continue
             if job is None:
                 outcome[vif_id] = None
-            elif not job.identities <= free:  # replugged between the look and the lock
-                outcome[vif_id] = Busy(f"another request works on VIF {vif_id}", vif_id)
-            else:
+            elif job.identities <= free:  # else it was replugged between the look and the lock
                 work.append(job)
         outcome |= _together(plugger, work)
     return outcome
@@ -143,10 +144,6 @@ def repair(plugger: Plugger, vif_ids: Sequence[str]) -> dict[str, VifplugError |
 def _owners(plugger: Plugger, vif_id: str) -> set[str]:
     record = plugger.store.sound_record(vif_id)
     return {vif_id} | ({item.owner for item in record.resources} if record else set())
-
-
-def _busy(vif_id: str) -> Job:
-    raise Busy(f"another request works on VIF {vif_id}", vif_id)
 
 
 def _job(plugger: Plugger, vif_id: str) -> Job | None:
@@ -196,19 +193,3 @@ def bridge_missing(record: Record) -> BridgeMissing:
     """The error of a VIF whose OVS bridge is not there."""
     names = ", ".join(repr(port.bridge) for port in _ports(record))
     return BridgeMissing(f"no OVS bridge {names}; the VIF is repaired once somebody creates it", names)
-
-
-def names_of(contents: Contents) -> tuple[dict[str, set[str]], dict[str, set[str]]]:
-    """Which VIFs it concerns when something of a name changes: a device, port or owner (``#`` and an ifindex, too);
-    an OVS bridge."""
-    devices: dict[str, set[str]] = {}
-    bridges: dict[str, set[str]] = {}
-    for record in contents.records.values():
-        scope = inspection.scope_of([record])
-        # A device that was renamed is known by its index alone.
-        indexes = {f"#{item.ifindex}" for item in record.resources if isinstance(item, Link) and item.ifindex}
-        for name in scope.links | scope.ports | scope.owners | indexes:
-            devices.setdefault(name, set()).add(record.id)
-        for port in _ports(record):
-            bridges.setdefault(port.bridge, set()).add(record.id)
-    return devices, bridges

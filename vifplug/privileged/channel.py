@@ -19,27 +19,13 @@ import tenacity
 from oslo_privsep import comm, daemon
 
 from vifplug.errors import HelperDied, HostError, TimedOut
-from vifplug.privileged import lifecycle
+from vifplug.privileged import interrupts, lifecycle
 from vifplug.privileged.context import net
 
 _START_SECONDS = 30.0
 _END_SECONDS = 5.0
 _REAP_PAUSE_SECONDS = 0.001
 _starting = threading.Lock()
-_HELD_SIGNALS = {signal.SIGINT, signal.SIGTERM, signal.SIGHUP}
-
-
-@contextlib.contextmanager
-def _signals_held() -> Iterator[None]:
-    """Held while a helper starts: it inherits the mask, so that Ctrl-C reaches the caller alone, who rolls back.
-
-    So does the thread that hears the helper's answers, or it would take in the caller's place what is held there.
-    """
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, _HELD_SIGNALS)
-    try:
-        yield
-    finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def _until_its_end(messages: Iterator[Any]) -> Iterator[Any]:
@@ -95,7 +81,7 @@ class Channel:
         self._forked = os.geteuid() == 0
         self._dead = False
         start = _Forked if self._forked else _Commanded
-        with _starting, _signals_held():
+        with _starting, interrupts.held():
             net.bind(options, arguments)
             try:
                 self._channel: Any = start(context=net)
@@ -137,7 +123,7 @@ class Channel:
 
         :raises HelperDied, TimedOut: as ``call``.
         """
-        with _signals_held():
+        with interrupts.held():
             return self.call(verb, *arguments, timeout=timeout)
 
     def close(self) -> None:

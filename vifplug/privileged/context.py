@@ -7,14 +7,14 @@ CAP_DAC_OVERRIDE that uid opens nothing but root's own files.
 
 from __future__ import annotations
 
-import ctypes
 import shlex
 from types import SimpleNamespace
 from typing import Any
 
 from oslo_privsep import capabilities, priv_context
 
-_PR_SET_NO_NEW_PRIVS = 38
+from vifplug.prctl import SET_NO_NEW_PRIVS, prctl
+
 THREADS_MIN = 16
 """oslo.privsep's default is the CPU count; a long-poll verb and its neighbours need more."""
 
@@ -51,9 +51,7 @@ class Context(priv_context.PrivContext):
         """
         super().set_client_mode(enabled)
         if not enabled:
-            libc = ctypes.CDLL(None, use_errno=True)
-            if libc.prctl(_PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) != 0:
-                raise OSError(ctypes.get_errno(), "could not set no_new_privs")
+            prctl(SET_NO_NEW_PRIVS, 1)
 
     def helper_command(self, sockpath: str) -> list[str]:
         """The command that starts a helper when this process is not root's."""
