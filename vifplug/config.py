@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import ipaddress
 import os
+import urllib.parse
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -17,6 +19,8 @@ DEFAULT_FILE = "/etc/vifplug/vifplug.conf"
 FILE_VARIABLE = "VIFPLUG_CONFIG_FILE"
 QOS_TYPES = ("linux-noop", "linux-htb", "linux-hfsc", "linux-sfq", "linux-codel", "linux-fq_codel")
 PRIVSEP_GROUP = "vifplug_privileged"
+WIRED_BY = ("auto", "ovn", "neutron-agent", "neutron-events", "plugged")
+_LOOPBACK = "127.0.0.1"
 _THREADS_MIN = 16
 
 _DEFAULT_OPTIONS: list[cfg.Opt] = [
@@ -92,6 +96,40 @@ _DAEMON_OPTIONS: list[cfg.Opt] = [
         for kind, default in (("users", users), ("groups", []))
     ),
 ]
+_EVENTS_OPTIONS: list[cfg.Opt] = [
+    cfg.StrOpt(
+        "wired_by",
+        default="auto",
+        choices=WIRED_BY,
+        help="Whose word makes a VIF wired: OVN's ovn-installed; the tag and other_config of Neutron's OVS agent; "
+        "the network-vif-plugged events that Neutron sends to 'listen'; or nobody's, plugged is wired then. auto: "
+        "OVN where Open_vSwitch has an ovn-remote, the agent where it runs br-int or isolate is on, else the events "
+        "where there is a 'listen', else nobody's.",
+    ),
+    cfg.StrOpt(
+        "notify_url",
+        default="",
+        help="Where to tell which VIFs are wired, in the form of Nova's external events, for instance "
+        "http://127.0.0.1:8774/v2.1/os-server-external-events. Empty: nowhere.",
+    ),
+    cfg.StrOpt("notify_token", default="", secret=True, help="Sent to notify_url as X-Auth-Token. Empty: none."),
+    cfg.FloatOpt(
+        "notify_interval",
+        default=2.0,
+        min=0.1,
+        max=3600.0,
+        help="Seconds between two messages to notify_url; what comes meanwhile goes together.",
+    ),
+    cfg.StrOpt(
+        "listen",
+        default="",
+        help="Where to listen for Nova's external events over TCP, ADDRESS:PORT or PORT (then on 127.0.0.1 alone), so "
+        "that Neutron tells this host what it tells Nova. Empty: not at all.",
+    ),
+    cfg.StrOpt(
+        "listen_token", default="", secret=True, help="What a sender to 'listen' has to give as X-Auth-Token; required."
+    ),
+]
 _PRIVSEP_OPTIONS: list[cfg.Opt] = [
     cfg.StrOpt("user", help="User the privileged helper runs as; by default the one it was started as."),
     cfg.StrOpt("group", help="Group the privileged helper runs as; by default the one it was started as."),
@@ -107,6 +145,7 @@ _GROUPS: Mapping[str, list[cfg.Opt]] = {
     "DEFAULT": _DEFAULT_OPTIONS,
     "ovs": _OVS_OPTIONS,
     "daemon": _DAEMON_OPTIONS,
+    "events": _EVENTS_OPTIONS,
     PRIVSEP_GROUP: _PRIVSEP_OPTIONS,
 }
 
@@ -140,6 +179,14 @@ class Settings:
     operator_groups: tuple[str, ...] = ()
     reader_users: tuple[str, ...] = ()
     reader_groups: tuple[str, ...] = ()
+    wired_by: str = "auto"
+    notify_url: str = ""
+    notify_token: str = ""
+    notify_interval: float = 2.0
+    """Seconds."""
+    listen: tuple[str, int] | None = None
+    """An IP address and a TCP port."""
+    listen_token: str = ""
     privileged: Mapping[str, Any] = field(default_factory=dict)
     """The [vifplug_privileged] options, for privsep."""
 
@@ -197,5 +244,30 @@ def _settings(conf: cfg.ConfigOpts, path: str | None) -> Settings:
         qos_type=conf.ovs.qos_type,
         timeout=conf.ovs.timeout,
         **{option.dest: _value(conf.daemon, option) for option in _DAEMON_OPTIONS},
+        **{option.dest: _value(conf.events, option) for option in _EVENTS_OPTIONS} | _events(conf.events),
         privileged={option.dest: getattr(group, option.dest) for option in _PRIVSEP_OPTIONS},
     )
+
+
+def _events(group: Any) -> dict[str, Any]:
+    """What of [events] has a form of its own.
+
+    :raises ValueError: naming the option, its value and what would be right.
+    """
+    url = urllib.parse.urlsplit(group.notify_url)
+    if group.notify_url and (url.scheme not in ("http", "https") or not url.hostname):
+        raise ValueError(f"[events] notify_url {group.notify_url!r} is no URL such as http://HOST:PORT/PATH")
+    if not group.listen:
+        return {"listen": None}
+    if not group.listen_token:
+        raise ValueError("[events] listen needs a listen_token, which every sender has to give")
+    host, _, port = group.listen.rpartition(":")
+    try:
+        address = ipaddress.ip_address(host.strip("[]") or _LOOPBACK)
+        if not 0 < int(port) < 65536:
+            raise ValueError
+    except ValueError as error:
+        raise ValueError(
+            f"[events] listen {group.listen!r} is no IP address and port such as {_LOOPBACK}:8775, and no port alone"
+        ) from error
+    return {"listen": (str(address), int(port))}

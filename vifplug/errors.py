@@ -11,6 +11,9 @@ The tree::
     |-- Busy                            somebody works on this VIF: try again    exit 1
     |-- StoreError                      state_dir cannot be read or written      exit 1
     |-- DaemonUnreachable               the named socket does not answer         exit 1
+    |-- EventsLost                      those asked for are not kept any more: look at all, then follow  exit 1
+    |-- NotReached                      the state waited for has not come in time: look at who is to bring it  exit 5
+    |-- VifFailed                       a VIF waited for failed: see why         exit 1
     |-- HostError                       the host refused; rolled back            exit 1
     |   |-- LinkError                   the kernel refused a netlink change
     |   |-- OvsdbError                  OVSDB refused a transaction, or OVS an interface
@@ -96,6 +99,21 @@ class DaemonUnreachable(VifplugError):
     """The daemon's socket was named and does not answer. Start the daemon, or use --local."""
 
     retryable = True
+
+
+class EventsLost(VifplugError):
+    """Events from that number on are not kept, or never were. The follower looks at every VIF, then follows anew."""
+
+
+class NotReached(VifplugError):
+    """A VIF is not in the state waited for, and the time is over. The message says who is to bring it there."""
+
+    exit_code = 5
+    retryable = True
+
+
+class VifFailed(VifplugError):
+    """A VIF that is waited for has failed; its ``error`` says why."""
 
 
 class HostError(VifplugError):

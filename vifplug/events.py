@@ -1,0 +1,67 @@
+"""What happens to VIFs, as events with a sequence; and the rungs from plugged to active. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from typing import Any, Self
+
+from vifplug.reports import ACTIVE, PLUGGED, UNPLUGGED, WIRED
+
+RUNGS = (PLUGGED, WIRED, ACTIVE)
+"""Each holds those before it: what is active is wired and plugged, too."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Event:
+    """A VIF's state changed."""
+
+    seq: int
+    """Its place in the sequence, from 1. It is given once, in the order of commits, and never again."""
+    vif_id: str
+    state: str
+    """The state it is in now; ``unplugged`` is the last of a VIF."""
+    previous: str | None = None
+    """The state before; None for the first of a VIF."""
+    error: str | None = None
+    """Why, for failed, contended and drifted."""
+    instance: str | None = None
+    """The guest's UUID, where it is known."""
+    time: str
+    """ISO 8601, UTC."""
+
+    def as_json(self) -> dict[str, Any]:
+        """Every field."""
+        return {one.name: getattr(self, one.name) for one in fields(self)}
+
+    @classmethod
+    def from_json(cls, data: object) -> Self:
+        """Of what ``as_json`` gave; what a later version added is left out.
+
+        :raises KeyError, TypeError, ValueError: for anything else.
+        """
+        if not isinstance(data, Mapping):
+            raise TypeError(f"no JSON object for an event: {data!r:.80}")
+        return cls(**{one.name: data[one.name] for one in fields(cls) if one.name in data})
+
+
+def has_reached(state: str, wanted: str) -> bool:
+    """Whether a VIF in ``state`` is on the rung ``wanted``, or above it."""
+    return state in RUNGS and RUNGS.index(state) >= RUNGS.index(wanted)
+
+
+def steps(before: str | None, after: str) -> list[str]:
+    """The states a VIF is told to be in, one event each: going up, every rung on the way; else where it is."""
+    if before == after:
+        return []
+    if after in RUNGS and (before is None or before in RUNGS):
+        low = RUNGS.index(before) if before is not None else -1
+        return list(RUNGS[low + 1 : RUNGS.index(after) + 1]) or [after]
+    return [after]
+
+
+def is_wired(state: str) -> bool | None:
+    """Whether the control plane has a VIF of that state; None where the state does not say."""
+    if state in (PLUGGED, UNPLUGGED):
+        return False
+    return True if state in (WIRED, ACTIVE) else None
