@@ -2,10 +2,10 @@
 
 All of it lives in the world's directory and namespace, by its own sockets; nothing of the machine's is asked or told.
 
-What OVN 23.03 does to Interface.external_ids: it sets ``ovn-installed="true"`` and ``ovn-installed-ts`` some 30 ms after
-a port has come, and takes the first away, not the second, when the logical port goes. It leaves both where they are when
-the controller ends, however it ends; one that ended in good order takes it away and sets it again as it starts. Of a
-logical port that went while there was no controller, it never takes it away.
+What OVN 23.03 does to Interface.external_ids: it sets ``ovn-installed="true"`` and ``ovn-installed-ts`` some 30 ms
+after a port has come, and takes the first away, not the second, when the logical port goes. It leaves both where they
+are when the controller ends, however it ends; one that ended in good order takes it away as it starts, and sets it
+again. Of a logical port that went while there was no controller, it never takes it away.
 """
 
 from __future__ import annotations
