@@ -9,17 +9,18 @@ import threading
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from vifplug import config, statedir
+from vifplug import config, following, statedir, waiting
 from vifplug.drivers.contract import Options
-from vifplug.engine import inspection, recovery
+from vifplug.engine import inspection, recovery, standings
 from vifplug.engine.host import Host
 from vifplug.engine.plan import Plan
 from vifplug.engine.plugger import Plugger
 from vifplug.engine.requester import Requester
 from vifplug.errors import InputError
+from vifplug.events import Event
 from vifplug.locks import LockFile
 from vifplug.model import Vif
-from vifplug.reports import CheckReport, GcReport, PathReport, VifReport
+from vifplug.reports import WIRED, CheckReport, GcReport, PathReport, VifReport, WaitReport
 from vifplug.store import Store
 
 LOCK_FILE = "locks"
@@ -120,6 +121,53 @@ class LocalHost:
         self._plugger.host.ensure_running()
         return inspection.path(self._plugger, id)
 
+    def look(self, ids: Sequence[str], state: str) -> WaitReport:
+        """How VIFs stand on their way to a state, and who is to bring them there. One that is not plugged is absent.
+
+        :raises InputError: for a state that is none of plugged, wired and active.
+        """
+        goal = waiting.Goal(ids, state, 0)
+        return standings.look(self._looking(), goal.ids, goal.state)
+
+    def wait(
+        self, ids: Sequence[str], state: str = WIRED, timeout: float = waiting.TIMEOUT_SECONDS
+    ) -> builtins.list[VifReport]:
+        """Wait until VIFs are plugged, wired or active.
+
+        :param timeout: seconds; 0 is to look once.
+        :raises NotReached: when the time is over; it names each VIF that is not there, and what it waits for.
+        :raises VifFailed: when one has failed.
+        """
+        return waiting.wait(self._watch, waiting.Goal(ids, state, timeout))
+
+    def expect(
+        self,
+        ids: Sequence[str],
+        state: str = WIRED,
+        timeout: float = waiting.TIMEOUT_SECONDS,
+        error_callback: waiting.ErrorCallback | None = None,
+    ) -> contextlib.AbstractContextManager[waiting.Expectation]:
+        """Wait for VIFs at the end of a ``with`` block, as Nova's wait_for_instance_event; see ``vifplug.waiting``.
+
+        :param timeout: seconds from the block's end, for all VIFs together; 0 is not to wait.
+        :param error_callback: what to do about a VIF that failed, in place of raising VifFailed.
+        :raises NotReached, VifFailed: at the block's end.
+        """
+        return waiting.expect(self._watch, waiting.Goal(ids, state, timeout), error_callback)
+
+    def events(self, since: int | None = None, follow: bool = False) -> Iterator[Event]:
+        """What happened to VIFs, in order, each once, whoever did it.
+
+        :param since: the last event's number that is known already; without, all that are kept.
+        :param follow: go on with those that come, for ever; without ``since``, with those from now on.
+        :raises EventsLost: by the iterator, too, when some are not kept any more.
+        """
+        return following.of_log(self._plugger.store, since, follow=follow)
+
+    @property
+    def _watch(self) -> waiting.Watch:
+        return waiting.Watch(look=lambda ids, state, _seconds: self.look(ids, state), get=self.get)
+
 
 def _this_user() -> Requester:
     return Requester(uid=os.getuid())
@@ -150,7 +198,7 @@ def local(config_file: str | None = None) -> Iterator[LocalHost]:
         stack.callback(session.close)
         host: Any = _linux_host(settings, session)
         stack.callback(host.close)
-        store = Store(settings.state_dir, settings.user)
+        store = Store(settings.state_dir, settings.user, notifies=bool(settings.notify_url))
         stack.callback(store.close)
         yield LocalHost(plugger_of(settings, host, store, locks))
 
@@ -162,6 +210,8 @@ def plugger_of(settings: config.Settings, host: Host, store: Store, locks: LockF
         mtu=settings.mtu,
         isolate=settings.isolate,
         qos_type=settings.qos_type or None,
+        wired_by=settings.wired_by,
+        listens=settings.listen is not None,
     )
     return Plugger(host, store, locks, options, lock_seconds=3 * settings.timeout + 5)
 

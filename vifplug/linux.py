@@ -129,7 +129,7 @@ class LinuxHost:
         return Observed(
             links={name: _link(link) for name, link in found.items()},
             members=members,
-            bridges={name: OvsBridge(name=name, datapath_type=kind) for name, kind in rows["bridges"].items()},
+            bridges={name: OvsBridge(name=name, **told) for name, told in rows["bridges"].items()},
             ports={port.name: port for port in ports},
             iface_ids={iface_id: tuple(names) for iface_id, names in rows["iface_ids"].items()},
             qos=tuple(Qos(**row) for row in rows["qos"]),

@@ -10,6 +10,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from typing import Any, Protocol, Self
 
+ABSENT = "absent"
+"""What a VIF is in that is not plugged here; no recorded VIF is in it."""
 PLUGGING, PLUGGED, WIRED, ACTIVE = "plugging", "plugged", "wired", "active"
 UNPLUGGING, UNPLUGGED, DRIFTED, CONTENDED, FAILED = "unplugging", "unplugged", "drifted", "contended", "failed"
 STATES = (PLUGGING, PLUGGED, WIRED, ACTIVE, UNPLUGGING, DRIFTED, CONTENDED, FAILED)
@@ -137,6 +139,46 @@ class VifCheck:
         """Of what ``as_json`` gave."""
         known = _known(cls, data)
         return cls(**known | {"drift": tuple(map(DriftItem.from_json, known.get("drift", ())))})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Waited:
+    """One VIF that is waited for."""
+
+    id: str
+    state: str
+    """``absent`` when it is not plugged here."""
+    error: str | None = None
+    waits_for: str | None = None
+    """Who is to do what before it is where it is waited for; None when it is there."""
+
+    def as_json(self) -> dict[str, Any]:
+        """Every field."""
+        return {one.name: getattr(self, one.name) for one in fields(self)}
+
+    @classmethod
+    def from_json(cls, data: object) -> Self:
+        """Of what ``as_json`` gave."""
+        return cls(**_known(cls, data))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WaitReport:
+    """VIFs that are waited for."""
+
+    reached: bool
+    """Whether all of them are there."""
+    vifs: Sequence[Waited]
+
+    def as_json(self) -> dict[str, Any]:
+        """Both fields."""
+        return {"reached": self.reached, "vifs": [vif.as_json() for vif in self.vifs]}
+
+    @classmethod
+    def from_json(cls, data: object) -> Self:
+        """Of what ``as_json`` gave."""
+        known = _known(cls, data)
+        return cls(**known | {"vifs": tuple(map(Waited.from_json, known["vifs"]))})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
 DATAPATH_USERSPACE = "netdev"
+CONTROL_OVN, CONTROL_AGENT = "ovn", "neutron-agent"
 DEAD_VLAN = 4095
 """Neutron's VLAN of ports that must not talk (neutron ovs_constants.DEAD_VLAN_TAG)."""
 
@@ -159,6 +160,8 @@ class OvsBridge:
 
     name: str
     datapath_type: str
+    control_plane: str = ""
+    """Who wires its ports: CONTROL_OVN, CONTROL_AGENT, or nobody that can be told."""
 
     @property
     def userspace(self) -> bool:

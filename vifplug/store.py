@@ -1,117 +1,42 @@
 """Records and intents: what was built for each VIF and from what request, and what is about to be done.
 
-SQLite in WAL mode, shared safely by processes; every write is one transaction. An intent is written before
-the first effect and goes in the same transaction that writes the record, so at any moment a VIF is either
-settled or known to be in between. Names are claimed with the intent: two VIFs never get the same one.
+Every write is one transaction. An intent is written before the first effect and goes in the same transaction that
+writes the record, so at any moment a VIF is either settled or known to be in between. Names are claimed with the
+intent: two VIFs never get the same one.
 """
 
 from __future__ import annotations
 
 import contextlib
 import logging
-import os
 import sqlite3
-import threading
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 
-from vifplug import records, statedir
-from vifplug.errors import Conflict, StoreError
-from vifplug.records import PLUG, Contents, Intent, Record, Replaced
+from vifplug import records
+from vifplug.database import rows
+from vifplug.errors import Conflict
+from vifplug.eventlog import EventLog
+from vifplug.records import PLUG, Contents, Intent, Record
 
 LOG = logging.getLogger(__name__)
-
-_FILE = "vifplug.db"
-_BUSY_SECONDS = 30.0
-_SCHEMA_VERSION = 2
-_SCHEMA = """
-CREATE TABLE IF NOT EXISTS records (vif_id TEXT PRIMARY KEY, body TEXT NOT NULL) WITHOUT ROWID;
-CREATE TABLE IF NOT EXISTS intents (vif_id TEXT PRIMARY KEY, body TEXT NOT NULL) WITHOUT ROWID;
-CREATE TABLE IF NOT EXISTS claims (name TEXT, holder TEXT NOT NULL, vif_id TEXT NOT NULL,
-                                   PRIMARY KEY (name, vif_id)) WITHOUT ROWID;
-CREATE INDEX IF NOT EXISTS claims_by_vif ON claims (vif_id);
-"""
-
 
 Moment = Mapping[str, tuple[Record | None, Intent | None]]
 """What the store held for some VIFs."""
 
 
-class Store:
-    """The store of a state directory.
+class Store(EventLog):
+    """The store of a state directory; its file and its events are in the rooms below.
 
     :param state_dir: made with mode 0700 when missing.
     :param user: whom it and its files are given to, when that user exists and we are root.
+    :param notifies: as of ``EventLog``.
     :raises StoreError: when it cannot be opened.
     """
 
-    def __init__(self, state_dir: str, user: str) -> None:
-        self.state_dir = state_dir
-        self._path = os.path.join(state_dir, _FILE)
-        self._lock = threading.RLock()
+    def __init__(self, state_dir: str, user: str, *, notifies: bool = False) -> None:
+        super().__init__(state_dir, user, notifies=notifies)
         self._parsed: dict[str, tuple[str, Record]] = {}
         """Records as last read, by VIF id, and the text they were read from: parsing costs more than reading."""
-        statedir.prepare(state_dir, user)
-        try:
-            # The files a connection makes take the directory's mode for granted; the umask may say otherwise.
-            previous = os.umask(0o077)
-            try:
-                self._database = sqlite3.connect(
-                    self._path, timeout=_BUSY_SECONDS, isolation_level=None, check_same_thread=False
-                )
-                self._prepare()
-            finally:
-                os.umask(previous)
-            statedir.hand_over(state_dir, user)
-            there = os.stat(self._path)
-            self._identity = (there.st_dev, there.st_ino)
-        except (OSError, sqlite3.Error) as error:
-            raise statedir.unusable(state_dir, error) from error
-
-    def _prepare(self) -> None:
-        database = self._database
-        database.execute("PRAGMA journal_mode=WAL")
-        # NORMAL survives any death of a process. A power cut may lose the last commits; it takes every link
-        # with it, and what it leaves in OVSDB carries our mark and is an orphan to gc.
-        database.execute("PRAGMA synchronous=NORMAL")
-        (version,) = database.execute("PRAGMA user_version").fetchone()
-        if version > _SCHEMA_VERSION:
-            raise sqlite3.DatabaseError(f"it was written by a newer vifplug (schema {version})")
-        if version < _SCHEMA_VERSION:
-            database.executescript(_SCHEMA)
-            database.execute(f"PRAGMA user_version={_SCHEMA_VERSION}")
-
-    def _refuse_another(self) -> None:
-        """What others read is the file of that name: one that is ours alone tells nothing of what is wanted.
-
-        :raises Replaced: when somebody has deleted or replaced the file.
-        """
-        try:
-            found = os.stat(self._path)
-        except OSError:
-            found = None
-        if found is None or (found.st_dev, found.st_ino) != self._identity:
-            raise Replaced(f"the store in {self.state_dir!r} was deleted or replaced; start anew", self.state_dir)
-
-    def close(self) -> None:
-        """Close it."""
-        with self._lock:
-            self._database.close()
-
-    @contextlib.contextmanager
-    def _transaction(self, mode: str = "IMMEDIATE") -> Iterator[sqlite3.Connection]:
-        with self._lock:
-            self._refuse_another()
-            try:
-                self._database.execute(f"BEGIN {mode}")
-                yield self._database
-                self._database.execute("COMMIT")
-            except sqlite3.Error as error:
-                raise StoreError(f"the store in {self.state_dir!r} failed: {error}", self.state_dir) from error
-            finally:
-                # A COMMIT that failed, or a Ctrl-C at any point, must not leave the next call inside this transaction.
-                with contextlib.suppress(sqlite3.Error):
-                    if self._database.in_transaction:
-                        self._database.execute("ROLLBACK")
 
     def contents(self, vif_ids: Collection[str] | None = None) -> Contents:
         """Everything, or what there is of some VIFs, read at one moment.
@@ -121,12 +46,12 @@ class Store:
         known: dict[str, Record] = {}
         damaged: dict[str, str] = {}
         with self._transaction("DEFERRED") as database:
-            for vif_id, body in _rows(database, "records", vif_ids):
+            for vif_id, body in rows(database, "records", vif_ids):
                 try:
                     known[vif_id] = self._record(vif_id, body)
                 except records.Damaged as error:
                     damaged[vif_id] = str(error)
-            begun = _rows(database, "intents", vif_ids)
+            begun = rows(database, "intents", vif_ids)
             query = "SELECT holder FROM claims WHERE vif_id = ?"
             holders = {one: frozenset({one, *(row[0] for row in database.execute(query, (one,)))}) for one in damaged}
         if vif_ids is None:
@@ -135,19 +60,13 @@ class Store:
         intents = {vif_id: self._intent(vif_id, body) for vif_id, body in begun}
         return Contents(records=known, intents=intents, damaged=damaged, held_by_damaged=holders)
 
-    def version(self) -> tuple[int, int]:
-        """Two of these are equal when nobody has written in between."""
-        with self._lock:
-            (others,) = self._database.execute("PRAGMA data_version").fetchone()
-            return int(others), self._database.total_changes
-
     def record(self, vif_id: str) -> Record | None:
         """One VIF's record.
 
         :raises StoreError: when it is damaged.
         """
         with self._transaction("DEFERRED") as database:
-            found = _rows(database, "records", [vif_id])
+            found = rows(database, "records", [vif_id])
         return self._record(*found[0]) if found else None
 
     def sound_record(self, vif_id: str) -> Record | None:
@@ -167,13 +86,13 @@ class Store:
     def intent(self, vif_id: str) -> Intent | None:
         """What one VIF is in the middle of."""
         with self._transaction("DEFERRED") as database:
-            found = _rows(database, "intents", [vif_id])
+            found = rows(database, "intents", [vif_id])
         return self._intent(*found[0]) if found else None
 
     def intents(self) -> list[Intent]:
         """What is under way, or was left in between."""
         with self._transaction("DEFERRED") as database:
-            found = _rows(database, "intents")
+            found = rows(database, "intents")
         return [self._intent(vif_id, body) for vif_id, body in found]
 
     def intend(self, intents: Sequence[Intent], claims: Mapping[str, Mapping[str, str]]) -> None:
@@ -213,11 +132,14 @@ class Store:
         """
         with self._transaction() as database:
             for record in kept:
+                before = rows(database, "records", [record.id])
+                self._note(database, self._sound(*before[0]) if before else None, record)
                 self._write_record(database, record)
                 # Names of what was found as it should be were claimed by no intent.
                 self._claim(database, record.id, _names(record))
                 database.execute("DELETE FROM intents WHERE vif_id = ?", (record.id,))
                 self._give_back(database, record.id, set(_names(record)))
+        self.tell_listeners()
 
     @staticmethod
     def _write_record(database: sqlite3.Connection, record: Record) -> None:
@@ -228,7 +150,11 @@ class Store:
         """Delete VIFs' records, intents and claims."""
         with self._transaction() as database:
             for vif_id in vif_ids:
+                known = rows(database, "records", [vif_id])
+                if known and (gone := self._sound(*known[0])) is not None:
+                    self._note_end(database, gone)
                 self._forget(database, vif_id)
+        self.tell_listeners()
 
     def _forget(self, database: sqlite3.Connection, vif_id: str) -> None:
         database.execute("DELETE FROM records WHERE vif_id = ?", (vif_id,))
@@ -263,6 +189,11 @@ class Store:
             parsed = self._parsed[vif_id] = (body, records.from_json(vif_id, body))
         return parsed[1]
 
+    def _sound(self, vif_id: str, body: str) -> Record | None:
+        with contextlib.suppress(records.Damaged):
+            return self._record(vif_id, body)
+        return None
+
     @staticmethod
     def _intent(vif_id: str, body: str) -> Intent:
         try:
@@ -276,10 +207,3 @@ class Store:
 def _names(part: Record | Intent | None) -> dict[str, str]:
     """Each name and its holder: the VIF, or the network that shares it."""
     return {item.name: item.owner for item in part.resources} if part is not None else {}
-
-
-def _rows(database: sqlite3.Connection, table: str, vif_ids: Collection[str] | None = None) -> list[tuple[str, str]]:
-    if vif_ids is None:
-        return list(database.execute(f"SELECT vif_id, body FROM {table} ORDER BY vif_id"))
-    query = f"SELECT vif_id, body FROM {table} WHERE vif_id = ?"
-    return [row for vif_id in sorted(vif_ids) for row in database.execute(query, (vif_id,))]

@@ -47,12 +47,15 @@ def _serve(config_file: str) -> None:
     import vifplug
     from vifplug import config
     from vifplug.daemon.api import create_app
+    from vifplug.daemon.events import Hub
     from vifplug.daemon.metrics import Metrics
     from vifplug.daemon.peers import Access, CredentialedProtocol
 
     settings = config.load(config_file)
     with vifplug.local(config_file) as host:
-        app = create_app(host, Access.of(settings), _NoKeeper(), Metrics())
+        metrics = Metrics()
+        hub = Hub(host._plugger.store, metrics)
+        app = create_app(host, Access.of(settings), _NoKeeper(), hub, metrics)
         uvicorn.run(
             app,
             uds=settings.socket,

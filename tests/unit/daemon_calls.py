@@ -25,6 +25,7 @@ from tests.unit import builders
 from vifplug.api import LocalHost
 from vifplug.config import Settings
 from vifplug.daemon import api
+from vifplug.daemon.events import Hub
 from vifplug.daemon.metrics import Metrics
 from vifplug.daemon.peers import Access, Level, Members, Peer
 from vifplug.daemon.worker import server_config
@@ -42,7 +43,7 @@ UID_OF = {Level.NONE: STRANGER, Level.READ: READER, Level.OPERATE: OPERATOR, Lev
 def _description() -> dict[str, Any]:
     """Drawing it takes longer than a test."""
     access = Access(admins=Members(), operators=Members(), readers=Members())
-    return api.create_app(LocalHost(None), access, Keeper(), Metrics()).openapi()  # type: ignore[arg-type]
+    return api.create_app(LocalHost(None), access, Keeper(), None, Metrics()).openapi()  # type: ignore[arg-type]
 
 
 class Keeper:
@@ -88,8 +89,13 @@ class Daemon:
     metrics: Metrics = field(default_factory=Metrics)
 
     def __post_init__(self) -> None:
-        self.host = LocalHost(builders.plugger(self.directory, self.fake))
-        self.app: FastAPI = api.create_app(self.host, ACCESS, self.keeper, self.metrics, Settings(mtu=1450))
+        plugger = builders.plugger(self.directory, self.fake)
+        self.store = plugger.store
+        self.host = LocalHost(plugger)
+        self.hub = Hub(self.store, self.metrics)
+        self.store.listeners.append(self.hub.wake)
+        settings = Settings(mtu=1450)
+        self.app: FastAPI = api.create_app(self.host, ACCESS, self.keeper, self.hub, self.metrics, settings)
         self.app.openapi_schema = _description()
 
     def ask(self, method: str, path: str, body: Any = None, *, uid: int | None = ADMIN, **more: Any) -> Answer:

@@ -30,18 +30,24 @@ ALLOWED: dict[str, set[str]] = {
     "config": {"errors", "naming", "model"},
     "statedir": {"errors"},
     "records": {"errors", "model", "resources"},
-    "store": {"errors", "records", "statedir"},
+    "events": {"reports"},
+    "database": {"errors", "records", "statedir"},
+    "eventlog": {"errors", "records", "reports", "events", "database"},
+    "store": {"errors", "records", "database", "eventlog"},
     "formats": {"errors", "naming", "model", "formats"},
     "drivers": {"errors", "naming", "model", "resources", "drivers"},
     "prctl": set(),
     "privileged": {"errors", "naming", "prctl", "privileged"},
-    "engine": {"errors", "naming", "model", "resources", "reports", "drivers", "engine", "records", "store", "locks"},
+    "engine": {
+        *("errors", "naming", "model", "resources", "reports", "drivers", "engine", "events", "records", "store"),
+        "locks",
+    },
     "operations": {"resources", "engine"},
     "wire": {"errors"},
     "client": {"errors", "model", "reports", "config", "wire"},
     "daemon": {
         *("errors", "naming", "model", "resources", "reports", "config", "statedir", "locks", "records", "store"),
-        *("formats", "drivers", "engine", "api", "linux", "prctl", "daemon"),
+        *("formats", "drivers", "engine", "api", "linux", "prctl", "events", "eventlog", "daemon"),
     },
 }
 PURE = {"actions", "conflicts", "departure", "drift", "ownership", "planner", "resolution", "host"}

@@ -15,7 +15,7 @@ from vifplug.daemon.index import Index
 from vifplug.daemon.metrics import Metrics
 from vifplug.engine import keeping
 from vifplug.engine.plugger import Plugger
-from vifplug.reports import CONTENDED, FAILED, PLUGGED
+from vifplug.reports import CONTENDED, FAILED, WIRED
 
 ALL = [builders.vif("ovs-hybrid"), builders.vif("ovs"), builders.vif("bridge")]
 IDS = [vif.id for vif in ALL]
@@ -106,14 +106,14 @@ def test_contended_stays_contended_over_a_repair_and_plug_ends_it(plugger: Plugg
     plugger.plug([builders.vif("ovs")])
     record = plugger.store.record(builders.TAP)
     assert record is not None
-    assert (record.state, record.error) == (PLUGGED, None)
+    assert (record.state, record.error) == (WIRED, None)
 
 
 def test_note_leaves_those_alone_that_somebody_works_on(plugger: Plugger) -> None:
     with plugger.locks.held({builders.TAP}, 0):
         keeping.note(plugger, dict.fromkeys(IDS, (FAILED, "why")))
     states = {record.id: record.state for record in plugger.store.contents().records.values()}
-    assert states == {builders.HYBRID: FAILED, builders.TAP: PLUGGED, builders.BRIDGE: FAILED}
+    assert states == {builders.HYBRID: FAILED, builders.TAP: WIRED, builders.BRIDGE: FAILED}
 
 
 def test_vif_with_an_open_intent_is_unsteady(plugger: Plugger) -> None:

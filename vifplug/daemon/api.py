@@ -15,9 +15,10 @@ from starlette.exceptions import HTTPException
 from starlette.responses import Response
 
 from vifplug.config import Settings
-from vifplug.daemon import bodies, description, gate, logs, problems
+from vifplug.daemon import bodies, description, event_api, gate, logs, problems
 from vifplug.daemon.bodies import BatchRequest, ChosenRequest, GcRequest, PlugQuery, VifId
 from vifplug.daemon.description import route
+from vifplug.daemon.events import Hub
 from vifplug.daemon.metrics import Metrics
 from vifplug.daemon.peers import Access, Level
 from vifplug.engine.requester import Requester
@@ -43,7 +44,7 @@ class Keeper(Protocol):
 
 
 def create_app(
-    host: LocalHost, access: Access, keeper: Keeper, metrics: Metrics, settings: Settings | None = None
+    host: LocalHost, access: Access, keeper: Keeper, hub: Hub, metrics: Metrics, settings: Settings | None = None
 ) -> FastAPI:
     """The daemon's application.
 
@@ -57,10 +58,10 @@ def create_app(
         redoc_url=None,
         redirect_slashes=False,
     )
-    app.state.host, app.state.keeper, app.state.metrics = host, keeper, metrics
+    app.state.host, app.state.keeper, app.state.hub, app.state.metrics = host, keeper, hub, metrics
     app.state.settings = settings or Settings()
-    app.state.routes = _ROUTES.routes
-    app.router.routes += _ROUTES.routes  # as they are: include_router would work every one of them out again
+    app.state.routes = [*_ROUTES.routes, *event_api.ROUTES.routes]
+    app.router.routes += app.state.routes  # as they are: include_router would work every one of them out again
     app.add_exception_handler(VifplugError, problems.of_vifplug)
     app.add_exception_handler(HTTPException, problems.of_http)
     app.add_exception_handler(RequestValidationError, problems.of_validation)
@@ -282,6 +283,7 @@ def get_host(request: Request) -> Response:
 @_working
 def get_metrics(request: Request) -> Response:
     """Metrics, in Prometheus's text format."""
+    request.app.state.hub.count()
     return Response(_metrics(request).text(), media_type=METRICS_TYPE)
 
 

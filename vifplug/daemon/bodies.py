@@ -22,6 +22,8 @@ BODY_MAX = BODY_MAX_MIB * 2**20
 """Bytes; sixty VIFs of an os-vif list are a quarter of a million."""
 
 Format = Literal["auto", "vif", "neutron-port", "nova-network-info", "os-vif"]
+SEQUENCE_MAX = 2**63 - 1
+_WAIT_MAX_SECONDS = 60.0
 _INSTANCE_NAME_MAX = 255
 _DOCUMENT: JsonDict = {
     "anyOf": [{"$ref": "#/components/schemas/Vif"}, {"$ref": "#/components/schemas/ForeignDocument"}]
@@ -101,6 +103,33 @@ class GcRequest(BaseModel):
     delete: bool = Field(default=False, description="Delete the orphans, too; this needs level admin.")
 
 
+class EventsQuery(BaseModel):
+    """Which events."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    since: int | None = Field(
+        default=None,
+        ge=0,
+        le=SEQUENCE_MAX,
+        description="The last number the follower has; Last-Event-ID says the same. Without both: what comes from now "
+        "on, or with follow=false all that is kept.",
+    )
+    follow: bool = Field(default=True, description="Go on with what comes; false ends with the newest event.")
+
+
+class WaitRequest(BaseModel):
+    """Which VIFs are to be where."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+
+    ids: list[Uuid] = Field(description="Ids of VIFs.", min_length=0)
+    state: Literal["plugged", "wired", "active"] = Field(alias="for", description="The state to wait for, or above it.")
+    timeout: float = Field(default=0, ge=0, le=_WAIT_MAX_SECONDS, description="Seconds.")
+
+
+SAID: tuple[type[BaseModel], ...] = (BatchRequest, ChosenRequest, GcRequest, WaitRequest)
+"""Every body, for the description."""
 VifId = Annotated[
     str,
     Path(

@@ -28,13 +28,16 @@ _BODIES: Mapping[str, str] = {
     "BatchRequest": "What to plug, or what to unplug.",
     "ChosenRequest": "Which VIFs; no body at all is every VIF.",
     "GcRequest": "Whether to delete; no body at all is no.",
+    "WaitRequest": "Which VIFs are to be in which state.",
 }
-_NEEDED = ("PlugBody", "BatchRequest")
+_NEEDED = ("PlugBody", "BatchRequest", "WaitRequest")
 _WHY: Mapping[int, str] = {
     400: "The request is wrong. Nothing was touched.",
     403: "The peer may not do this. Nothing was touched.",
     404: "No VIF of that id is plugged on this host. Nothing was touched.",
     409: "Something else holds what is asked for, or an OVS bridge is not there. Nothing was touched.",
+    410: "Some of the events asked for are not kept any more, or that number was never given. List the VIFs and follow "
+    "from now on.",
     413: f"The body is larger than {bodies.BODY_MAX_MIB} MiB. Nothing was touched.",
     500: "The host or the store refused, and the error names the step. What a plug had begun was taken back; what an "
     "unplug left, the next one takes away.",
@@ -72,16 +75,17 @@ A query parameter or a key that a request does not know is an error, not ignored
 """
 
 
-def route(level: Level | None, model: str, *statuses: int, body: str = "") -> dict[str, Any]:
+def route(level: Level | None, model: str, *statuses: int, body: str = "", text: str = "text/plain") -> dict[str, Any]:
     """The keywords of a route's decorator: whom it is for, and all it may answer.
 
     :param level: None for everybody.
     :param model: the component that 200 answers; "" for text.
     :param statuses: beside 400, 403, 413 and 500, which follow from the rest.
     :param body: the component that describes the request's body.
+    :param text: the media type of an answer that is no JSON.
     """
     every = {*statuses, *((400, 403) if level else ()), *((413,) if body else ()), 500}
-    responses: dict[int, Any] = {200: _good(model)}
+    responses: dict[int, Any] = {200: _good(model, text)}
     responses |= {status: _problem(status) for status in sorted(every)}
     extra: dict[str, Any] = {"x-level": level.word} if level else {}
     if body:
@@ -95,8 +99,8 @@ def route(level: Level | None, model: str, *statuses: int, body: str = "") -> di
     return {"responses": responses, "openapi_extra": extra, "response_model": None, "dependencies": plain}
 
 
-def _good(model: str) -> dict[str, Any]:
-    kind, schema = ("application/json", _ref(model)) if model else ("text/plain", {"type": "string"})
+def _good(model: str, text: str) -> dict[str, Any]:
+    kind, schema = ("application/json", _ref(model)) if model else (text, {"type": "string"})
     content = {kind: {"schema": schema}}
     return {"description": "Done.", "headers": {gate.REQUEST_ID: _ID_HEADER}, "content": content}
 
@@ -150,7 +154,7 @@ def _schemas() -> dict[str, Any]:
         "PutAnswer": {"anyOf": [_ref("VifReport"), _ref("Actions")], "description": "The VIF; or for dry_run, a plan."},
         "BatchAnswer": {"anyOf": [_ref("Vifs"), _ref("Actions")], "description": "VIFs; or for dry_run, a plan."},
     }
-    said = [(model, "validation") for model in (bodies.BatchRequest, bodies.ChosenRequest, bodies.GcRequest)]
+    said = [(model, "validation") for model in bodies.SAID]
     answered = [(model, "serialization") for model in shapes.ANSWERS]
     _, drawn = models_json_schema([*said, *answered], ref_template=_COMPONENT)  # type: ignore[list-item]
     found |= drawn["$defs"]

@@ -7,12 +7,11 @@ import re
 import time
 import uuid
 from collections.abc import Callable, MutableMapping
-from typing import Any
+from typing import Any, TypeVar
 
 import anyio
 import anyio.to_thread
 from starlette.requests import ClientDisconnect, Request
-from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from vifplug.daemon import logs, problems
@@ -34,6 +33,8 @@ _BODIES_MAX = _BODIES_MAX_MIB * 2**20
 _ROOT = 0
 _GIVEN_ID = re.compile(r"[!-~]{1,64}")
 _READING = ("GET", "HEAD", "OPTIONS")
+T = TypeVar("T")
+
 _ID_HEADER = REQUEST_ID.lower().encode()
 
 
@@ -44,7 +45,7 @@ class Lane:
         self._threads = anyio.CapacityLimiter(threads)
         self._kept_bytes = 0
 
-    async def work(self, work: Callable[[], Response]) -> Response:
+    async def work(self, work: Callable[[], T]) -> T:
         """Do in a thread what may block; neither reading a request nor sending an answer, which a peer may delay."""
         async with self._threads:
             return await anyio.to_thread.run_sync(work)

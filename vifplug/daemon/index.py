@@ -17,8 +17,17 @@ class Index:
         self._devices: dict[str, set[str]] = {}
         self._bridges: dict[str, set[str]] = {}
 
-    def update(self, records: Mapping[str, Record]) -> None:
-        """Know these records; only what differs from those known before is looked at."""
+    @property
+    def known(self) -> set[str]:
+        """Every VIF there is."""
+        return set(self._indexed)
+
+    def update(self, records: Mapping[str, Record]) -> set[str]:
+        """Know these records; only what differs from those known before is looked at.
+
+        :returns: VIFs that are new, or built of something else than before.
+        """
+        before = {vif_id: record.resources for vif_id, record in self._indexed.items()}
         for vif_id, known in list(self._indexed.items()):
             if records.get(vif_id) is not known:
                 for index, names in ((self._devices, _names(known)), (self._bridges, _bridges(known))):
@@ -33,6 +42,7 @@ class Index:
                     for name in names:
                         index.setdefault(name, set()).add(vif_id)
                 self._indexed[vif_id] = record
+        return {vif_id for vif_id, record in records.items() if before.get(vif_id) != record.resources}
 
     def of_devices(self, names: Iterable[str]) -> set[str]:
         """VIFs with a device, port or owner of one of these names; ``#`` and a number stands for an ifindex."""

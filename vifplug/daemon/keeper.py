@@ -17,14 +17,16 @@ from vifplug.daemon.metrics import Metrics
 from vifplug.daemon.news import Heard, News
 from vifplug.daemon.said import SaidOnce
 from vifplug.daemon.trouble import Ledger
+from vifplug.daemon.verdicts import judge
 from vifplug.daemon.watch import WatchedHost, Watchers
 from vifplug.engine import keeping, recovery
-from vifplug.engine.keeping import Standing, Survey
+from vifplug.engine.keeping import Survey
 from vifplug.engine.plugger import Plugger
+from vifplug.engine.wiring import Standing
 from vifplug.errors import Busy, HelperDied, OvsUnavailable, TimedOut, VifplugError
 from vifplug.records import Replaced
 from vifplug.records import now as timestamp
-from vifplug.reports import CONTENDED, FAILED, PLUGGED, STATES, VifCheck
+from vifplug.reports import CONTENDED, DRIFTED, FAILED, PLUGGED, STATES, VifCheck
 
 LOG = logging.getLogger(__name__)
 
@@ -65,7 +67,8 @@ class Keeper:
     ) -> None:
         self._plugger, self._host, self._settings, self._metrics, self._died = plugger, host, settings, metrics, died
         self._news = News()
-        self._watchers = Watchers(host, self._news, died, self._ovsdb_answers)
+        self._watchers = Watchers(host, plugger.store, self._news, died, self._ovsdb_answers)
+        plugger.store.listeners.append(self._news.written)
         self._ledger = Ledger(settings.contended_after, _MEMORY_INTERVALS * settings.repair_interval)
         self._collector = Collector(plugger, settings.orphan_grace, metrics)
         self._agenda = _Agenda()
@@ -92,6 +95,10 @@ class Keeper:
     def await_ovsdb(self, seconds: float) -> None:
         """Return once OVSDB has answered for the first time, or after ``seconds``."""
         self._answered.wait(seconds)
+
+    def told(self, vif_ids: Collection[str]) -> None:
+        """Neutron said something of these VIFs."""
+        self._news.told(vif_ids)
 
     def stop(self, seconds: float) -> None:
         """End: after the repair that is under way, if that ends within ``seconds``."""
@@ -151,11 +158,11 @@ class Keeper:
     def _look(self, heard: Heard) -> None:
         now = time.monotonic()
         reasons = heard.reasons or ({"periodic"} if self._agenda.everything <= now else set())
-        self._take_in_records()
+        written = self._take_in_records()
         concerned = self._index.of_bridges(heard.bridges)
         # A bridge that came back, and an OVSDB that did, take the obstacle away.
         self._ledger.forgive(concerned if "ovsdb" not in reasons else self._states.keys() | concerned)
-        concerned |= self._index.of_devices(heard.names)
+        concerned |= self._index.of_devices(heard.names) | written | (heard.told & self._index.known)
         concerned |= {vif_id for vif_id, wait in self._ledger.waiting(now).items() if wait <= 0}
         if self._agenda.again <= now:
             self._agenda.again = float("inf")
@@ -165,11 +172,13 @@ class Keeper:
         elif concerned:
             self._compare(concerned)
 
-    def _take_in_records(self) -> None:
+    def _take_in_records(self) -> set[str]:
+        """Know the records as they are; those of VIFs that were built, or built anew, since."""
         version = self._plugger.store.version()
-        if version != self._version:
-            self._index.update(self._plugger.store.contents().records)
-            self._version = version
+        if version == self._version:
+            return set()
+        self._version = version
+        return self._index.update(self._plugger.store.contents().records)
 
     # -- compare ------------------------------------------------------------------------------------------
 
@@ -214,25 +223,12 @@ class Keeper:
         if found.unsteady - set(wanted):
             self._busy |= found.unsteady - set(wanted)
             self._agenda.again = min(self._agenda.again, now + _AGAIN_SECONDS)
-        standings: dict[str, Standing] = {}
-        for vif_id, check in found.checks.items():
-            record = found.records[vif_id]
-            self._states[vif_id] = check.state
-            if not check.drift:
-                if self._ledger.right(vif_id, now) and record.state != PLUGGED:
-                    standings[vif_id] = (PLUGGED, None)
-                if vif_id in found.outdated:
-                    wanted.append(vif_id)
-            elif not self._ledger.is_due(vif_id, now):
-                continue
-            elif vif_id in found.bridgeless:
-                self._fail(vif_id, keeping.bridge_missing(record), standings)
-            else:
-                reason = self._ledger.found(vif_id, check.drift, now)
-                if reason is not None:
-                    standings[vif_id] = (CONTENDED, reason)
-                wanted.append(vif_id)
-        self._note(standings)
+        self._states |= {vif_id: check.state for vif_id, check in found.checks.items()}
+        verdicts = judge(found, self._ledger, now)
+        for vif_id, error in verdicts.failed.items():
+            self._fail(vif_id, error, verdicts.standings)
+        self._note(verdicts.standings)
+        wanted += verdicts.wanted
         while wanted:
             chunk, wanted = wanted[: self._chunk], wanted[self._chunk :]
             self._repair(chunk, found.checks)
@@ -240,7 +236,7 @@ class Keeper:
 
     def _note(self, standings: Mapping[str, Standing]) -> None:
         for vif_id, (state, reason) in standings.items():
-            if reason is not None and self._states.get(vif_id) != state:
+            if reason is not None and state != DRIFTED and self._states.get(vif_id) != state:
                 LOG.error("VIF %s is %s: %s", vif_id, state, reason, extra={"vif_id": vif_id})
             self._states[vif_id] = state
         keeping.note(self._plugger, standings)

@@ -21,42 +21,41 @@ class Metrics:
 
     def __init__(self) -> None:
         self.registry = prometheus_client.CollectorRegistry()
-        self.vifs = prometheus_client.Gauge(
-            "vifplug_vifs", "VIFs by state, as last compared.", ["state"], registry=self.registry
+        self.vifs = self._gauge("vifs", "VIFs by state, as last compared.", "state")
+        self.drift = self._gauge("drifted_attributes", "Attributes that differ from the records, as last compared.")
+        self.orphans = self._gauge("orphans", "Links and rows of ours that are in no record, as last compared.")
+        self.collected = self._counter("orphans_collected", "Orphans deleted after their grace.")
+        self.queue = self._gauge("queue", "VIFs that wait to be compared.")
+        self.resyncs = self._counter("resyncs", "Comparisons of everything, by what called for them.", "reason")
+        self.repairs = self._counter("repairs", "Repairs of a VIF by the daemon itself.", "result")
+        self.ovsdb_connected = self._gauge("ovsdb_connected", "1 while OVSDB answers.")
+        self.requests = self._counter(
+            "requests", "Requests on the socket; status 0 got no answer.", "method", "path", "status"
         )
-        self.drift = prometheus_client.Gauge(
-            "vifplug_drifted_attributes",
-            "Attributes that differ from the records, as last compared.",
-            registry=self.registry,
+        self.events = self._counter("events", "Events noted, by the state they tell of.", "state")
+        self.followers = self._gauge("followers", "Connections that follow the events.")
+        self.notifications = self._counter(
+            "notifications", "Notices to notify_url: delivered, refused for good, or to be tried again.", "result"
         )
-        self.orphans = prometheus_client.Gauge(
-            "vifplug_orphans", "Links and rows of ours that are in no record, as last compared.", registry=self.registry
+        self.notifications_queued = self._gauge("notifications_queued", "Notices that wait for notify_url.")
+        self.notifications_dropped = self._gauge(
+            "notifications_dropped", "Notices dropped ever, because more waited than are kept."
         )
-        self.collected = prometheus_client.Counter(
-            "vifplug_orphans_collected", "Orphans deleted after their grace.", registry=self.registry
-        )
-        self.queue = prometheus_client.Gauge("vifplug_queue", "VIFs that wait to be compared.", registry=self.registry)
-        self.resyncs = prometheus_client.Counter(
-            "vifplug_resyncs",
-            "Comparisons of everything, by what called for them.",
-            ["reason"],
-            registry=self.registry,
-        )
-        self.repairs = prometheus_client.Counter(
-            "vifplug_repairs", "Repairs of a VIF by the daemon itself.", ["result"], registry=self.registry
-        )
-        self.ovsdb_connected = prometheus_client.Gauge(
-            "vifplug_ovsdb_connected", "1 while OVSDB answers.", registry=self.registry
-        )
-        self.requests = prometheus_client.Counter(
-            "vifplug_requests",
-            "Requests on the socket; status 0 got no answer.",
-            ["method", "path", "status"],
-            registry=self.registry,
+        self.external_events = self._counter(
+            "external_events",
+            "Nova's external events received, by name and the code each was answered.",
+            "name",
+            "code",
         )
         self.plug_seconds = self._seconds("plug", "Requests to plug, whatever their number of VIFs.")
         self.unplug_seconds = self._seconds("unplug", "Requests to unplug, whatever their number of VIFs.")
         self.repair_seconds = self._seconds("repair", "Repairs, by the daemon or asked for.")
+
+    def _gauge(self, name: str, text: str, *labels: str) -> prometheus_client.Gauge:
+        return prometheus_client.Gauge(f"vifplug_{name}", text, labels, registry=self.registry)
+
+    def _counter(self, name: str, text: str, *labels: str) -> prometheus_client.Counter:
+        return prometheus_client.Counter(f"vifplug_{name}", text, labels, registry=self.registry)
 
     def _seconds(self, verb: str, text: str) -> prometheus_client.Histogram:
         return prometheus_client.Histogram(

@@ -15,11 +15,15 @@ class Heard:
     names: set[str] = field(default_factory=set)
     """Devices, ports and owners; ``#`` and a number for an ifindex."""
     bridges: set[str] = field(default_factory=set)
+    told: set[str] = field(default_factory=set)
+    """VIFs that Neutron said something of."""
+    records: bool = False
+    """Whether records were written."""
     reasons: set[str] = field(default_factory=set)
     """Why everything is to be compared."""
 
     def __bool__(self) -> bool:
-        return bool(self.names or self.bridges or self.reasons)
+        return bool(self.names or self.bridges or self.told or self.records or self.reasons)
 
 
 class News:
@@ -37,6 +41,18 @@ class News:
             self._heard.bridges.update(bridges)
             if self._heard:
                 self._condition.notify_all()
+
+    def told(self, vif_ids: Iterable[str]) -> None:
+        """Neutron said something of these VIFs."""
+        with self._condition:
+            self._heard.told.update(vif_ids)
+            self._condition.notify_all()
+
+    def written(self) -> None:
+        """Records were written."""
+        with self._condition:
+            self._heard.records = True
+            self._condition.notify_all()
 
     def doubt(self, reason: str) -> None:
         """Anything may have changed."""

@@ -159,6 +159,23 @@ class Collected(_Shape):
     warnings: list[str]
 
 
+class WaitedReport(_Shape):
+    """One VIF that is waited for."""
+
+    id: str
+    state: str = Field(description="As of a VIF; absent when it is not plugged here.")
+    error: str | None
+    waits_for: str | None = Field(description="Who is to do what; null when it is where it is waited for.")
+
+
+class Waits(_Shape):
+    """Whether VIFs are where they are waited for."""
+
+    reached: bool
+    vifs: list[WaitedReport]
+    warnings: list[str]
+
+
 class HopReport(_Shape):
     """One station of a VIF's path, from the guest outwards."""
 
@@ -230,5 +247,5 @@ class Problem(_Shape):
 
 
 ANSWERS: tuple[type[BaseModel], ...] = (
-    *(Actions, Checked, Collected, Health, HostReport, Path, Problem, VifReport, Vifs),
+    *(Actions, Checked, Collected, Health, HostReport, Path, Problem, VifReport, Vifs, Waits),
 )

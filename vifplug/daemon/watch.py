@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
+import sqlite3
 import threading
 from collections.abc import Callable, Mapping
 from typing import Any, Protocol
 
 from vifplug.daemon.news import News
 from vifplug.errors import HelperDied, TimedOut, VifplugError
+from vifplug.store import Store
 
 LOG = logging.getLogger(__name__)
 
 _LINKS_SECONDS = 5.0
 _AGAIN_SECONDS = 1.0
+_STORE_SECONDS = 0.25
+"""SQLite tells nobody that another process has written; to ask it takes microseconds."""
 
 
 class LinkWatch(Protocol):
@@ -39,22 +44,22 @@ class WatchedHost(Protocol):
 
 
 class Watchers:
-    """Follow a host until the box is closed.
+    """Follow a host, and what others write into its store, until the box is closed.
 
     :param died: called, once, when the privileged helper has ended.
     :param connected: called with whether OVSDB answers, when that changes.
     """
 
     def __init__(
-        self, host: WatchedHost, news: News, died: Callable[[], None], connected: Callable[[bool], None]
+        self, host: WatchedHost, store: Store, news: News, died: Callable[[], None], connected: Callable[[bool], None]
     ) -> None:
-        self._host, self._news, self._died, self._connected = host, news, died, connected
+        self._host, self._store, self._news, self._died, self._connected = host, store, news, died, connected
         # Opened before anything is looked at: what changes in between must be heard of.
         self._links = host.watch_links()
 
     def start(self) -> None:
         """Start the threads; they end with the process, or soon after the box is closed."""
-        for work in (self._follow_ovsdb, self._follow_links):
+        for work in (self._follow_ovsdb, self._follow_links, self._follow_store):
             threading.Thread(target=work, name=work.__name__.strip("_"), daemon=True).start()
 
     def _follow_ovsdb(self) -> None:
@@ -95,3 +100,13 @@ class Watchers:
                 continue
             names, indexes = changes
             self._news.changed({*names, *(f"#{index}" for index in indexes)})
+
+    def _follow_store(self) -> None:
+        known: int | None = None
+        while not self._news.closed:
+            with contextlib.suppress(sqlite3.Error):
+                others, _own = self._store.version()
+                if others != known:
+                    known = others
+                    self._store.tell_listeners()
+            self._news.rest(_STORE_SECONDS)

@@ -20,9 +20,14 @@ from vifplug.api import LOCK_FILE, LocalHost, plugger_of
 from vifplug.config import Settings
 from vifplug.daemon import identity
 from vifplug.daemon.api import create_app
+from vifplug.daemon.ear import Ear
+from vifplug.daemon.events import Hub
 from vifplug.daemon.keeper import Keeper
 from vifplug.daemon.metrics import Metrics
+from vifplug.daemon.notifier import Notifier
 from vifplug.daemon.peers import Access, CredentialedProtocol
+from vifplug.daemon.receiver import create_receiver
+from vifplug.engine.plugger import Plugger
 from vifplug.linux import LinuxHost
 from vifplug.locks import LockFile
 from vifplug.store import Store
@@ -35,6 +40,7 @@ PID_BYTES = 8
 
 _GRACEFUL_SECONDS = 2
 _KEEPER_SECONDS = 5.0
+_NOTIFIER_SECONDS = 2.0
 _FIRST_ANSWER_SECONDS = 0.5
 """Whoever asks for a check right after the start is not told that OVSDB is away when it only has not yet answered."""
 
@@ -61,17 +67,27 @@ class Workplace:
 class _Server(uvicorn.Server):
     """Tells the parent when it serves, and that it goes on doing so."""
 
-    def __init__(self, config: uvicorn.Config, place: Workplace, helper_ended: threading.Event) -> None:
+    def __init__(
+        self, config: uvicorn.Config, place: Workplace, helper_ended: threading.Event, hub: Hub, ear: Ear | None
+    ) -> None:
         super().__init__(config)
-        self._place = place
-        self._helper_ended = helper_ended
+        self._place, self._helper_ended, self._hub, self._ear = place, helper_ended, hub, ear
         self._beat: asyncio.Task[None] | None = None
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         """As uvicorn's."""
         await super().startup(sockets)
+        if self._ear is not None:
+            await self._ear.start()
         os.write(self._place.pipe, READY)
         self._beat = asyncio.create_task(self._tell_alive(self._place.alive_seconds))
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """As uvicorn's, which would wait for those who follow the events."""
+        self._hub.close()
+        if self._ear is not None:
+            await self._ear.stop()
+        await super().shutdown(sockets)
 
     @contextlib.contextmanager
     def capture_signals(self) -> Iterator[None]:
@@ -121,19 +137,32 @@ def run(place: Workplace) -> None:
 
 def _serve(place: Workplace, host: LinuxHost, locks: LockFile) -> None:
     settings = place.settings
-    with contextlib.closing(Store(settings.state_dir, settings.user)) as store:
+    with contextlib.closing(Store(settings.state_dir, settings.user, notifies=bool(settings.notify_url))) as store:
         plugger = plugger_of(settings, host, store, locks)
         metrics = Metrics()
         ended = threading.Event()
         keeper = Keeper(plugger, host, settings, metrics, ended.set)
-        app = create_app(LocalHost(plugger, settles=False), Access.of(settings), keeper, metrics, settings)
-        server = _Server(server_config(app), place, ended)
-        keeper.start()
-        keeper.await_ovsdb(_FIRST_ANSWER_SECONDS)
-        try:
+        hub = Hub(store, metrics)
+        store.listeners.append(hub.wake)
+        app = create_app(LocalHost(plugger, settles=False), Access.of(settings), keeper, hub, metrics, settings)
+        ear = _ear(plugger, settings, keeper, metrics)
+        server = _Server(server_config(app), place, ended, hub, ear)
+        with contextlib.ExitStack() as stack:
+            if settings.notify_url:
+                notifier = Notifier(store, settings, metrics)
+                store.listeners.append(notifier.wake)
+                notifier.start()
+                stack.callback(notifier.stop, _NOTIFIER_SECONDS)
+            keeper.start()
+            stack.callback(keeper.stop, _KEEPER_SECONDS)
+            keeper.await_ovsdb(_FIRST_ANSWER_SECONDS)
             server.run(sockets=[place.listener])
-        finally:
-            keeper.stop(_KEEPER_SECONDS)
+
+
+def _ear(plugger: Plugger, settings: Settings, keeper: Keeper, metrics: Metrics) -> Ear | None:
+    if settings.listen is None:
+        return None
+    return Ear(create_receiver(plugger, settings, metrics, keeper.told), settings.listen)
 
 
 def server_config(app: Any) -> uvicorn.Config:

@@ -35,6 +35,9 @@ class Options:
     """Bytes."""
     isolate: bool = False
     qos_type: str | None = "linux-noop"
+    wired_by: str = "auto"
+    listens: bool = False
+    """Whether Neutron's own events can reach this host."""
 
 
 class Driver(Protocol):

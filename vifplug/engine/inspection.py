@@ -29,10 +29,14 @@ def list_vifs(plugger: Plugger) -> list[VifReport]:
     if not contents.records:
         return damaged
     try:
-        observed: Observed | None = _observe(plugger, everything(contents))
+        observed: Observed | None = observe(plugger, everything(contents))
     except OvsUnavailable:
         observed = None
-    sound = [views.recorded(record, observed, contents.intents.get(record.id)) for record in contents.records.values()]
+    wiring = plugger.wiring()
+    sound = [
+        views.recorded(record, observed, wiring, contents.intents.get(record.id))
+        for record in contents.records.values()
+    ]
     return [*sound, *damaged]
 
 
@@ -45,11 +49,11 @@ def get(plugger: Plugger, vif_id: str) -> VifReport:
         record = views.known(plugger.store, vif_id)
     except Damaged as error:
         return views.damaged(vif_id, str(error))
-    intent = plugger.store.intent(vif_id)
+    intent, wiring = plugger.store.intent(vif_id), plugger.wiring([vif_id])
     try:
-        return views.recorded(record, _observe(plugger, _scope(record)), intent)
+        return views.recorded(record, observe(plugger, _scope(record)), wiring, intent)
     except OvsUnavailable:
-        return views.recorded(record, None, intent)
+        return views.recorded(record, None, wiring, intent)
 
 
 def path(plugger: Plugger, vif_id: str) -> PathReport:
@@ -58,7 +62,7 @@ def path(plugger: Plugger, vif_id: str) -> PathReport:
     :raises UnknownVif: when it is not recorded.
     """
     record = views.known(plugger.store, vif_id)
-    return views.path(record, _observe(plugger, _scope(record)))
+    return views.path(record, observe(plugger, _scope(record)))
 
 
 def check(plugger: Plugger, vif_ids: Sequence[str] | None = None) -> CheckReport:
@@ -100,11 +104,11 @@ def _look(plugger: Plugger, vif_ids: Sequence[str] | None) -> CheckReport:
         records = [views.known(plugger.store, vif_id) for vif_id in vif_ids]
         return CheckReport(vifs=check_together(plugger, records))
     before = plugger.store.contents()
-    observed = _observe(plugger, everything(before))
-    after = plugger.store.contents()
+    observed = observe(plugger, everything(before))
+    after, wiring = plugger.store.contents(), plugger.wiring()
     return CheckReport(
         vifs=[
-            views.check(record, observed, after.intents.get(record.id))
+            views.check(record, observed, wiring, after.intents.get(record.id))
             for record in before.records.values()
             if record.id in after.records
         ]
@@ -117,8 +121,9 @@ def check_together(plugger: Plugger, records: Sequence[Record]) -> list[VifCheck
     """How some recorded VIFs are, all of them seen at one moment."""
     if not records:
         return []
-    observed = _observe(plugger, scope_of(records))
-    return [views.check(record, observed, plugger.store.intent(record.id)) for record in records]
+    observed = observe(plugger, scope_of(records))
+    wiring = plugger.wiring([record.id for record in records])
+    return [views.check(record, observed, wiring, plugger.store.intent(record.id)) for record in records]
 
 
 def scope_of(records: Sequence[Record]) -> Scope:
@@ -134,7 +139,11 @@ def scope_of(records: Sequence[Record]) -> Scope:
     )
 
 
-def _observe(plugger: Plugger, scope: Scope) -> Observed:
+def observe(plugger: Plugger, scope: Scope) -> Observed:
+    """The host, unless that would mean to wait for an OVSDB that was just found not to answer.
+
+    :raises HostError: when it cannot be seen.
+    """
     if scope.ovs and plugger.host.ovs_away:
         raise OvsUnavailable("OVSDB does not answer; is openvswitch-switch running?")
     return plugger.host.observe(scope)
@@ -163,7 +172,7 @@ def collect(
     """
     with plugger.locks.held_if_free(owners) as free:
         contents = plugger.store.contents()
-        observed = _observe(plugger, everything(contents))
+        observed = observe(plugger, everything(contents))
         going = {owner for owner in free if not spared(owner, observed)}
         found = [orphan for orphan in orphans(observed, contents, contents) if orphan.vif_id in going]
         if not found:
@@ -176,7 +185,7 @@ def collect(
         for warning in removal.settle_or_warn(plugger.host):
             LOG.warning("%s", warning)
         # A shared bridge with somebody else's link on it stays; it is still an orphan, and was not deleted.
-        left = orphans(_observe(plugger, everything(contents)), contents, contents)
+        left = orphans(observe(plugger, everything(contents)), contents, contents)
         return [orphan for orphan in found if orphan not in left], errors
 
 

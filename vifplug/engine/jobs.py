@@ -10,6 +10,7 @@ from vifplug.drivers.registry import driver_for
 from vifplug.engine.host import Scope
 from vifplug.engine.planner import Request
 from vifplug.engine.requester import Requester
+from vifplug.engine.wiring import Wiring, standing
 from vifplug.errors import Conflict, InputError
 from vifplug.model import Vif
 from vifplug.records import Record, now
@@ -33,7 +34,7 @@ class Job:
     created_by: int | None = None
     """The uid of whoever plugged it first."""
     state: str = PLUGGED
-    """What the record is to say once the work is done."""
+    """What the record is to say once the work is done; for ``plugged``, the rung that is reached by then."""
     error: str | None = None
     takes_back: bool = True
     """Whether what was made is taken back when the work fails. A repair goes on from there another time: a guest may
@@ -191,12 +192,14 @@ def guest_ifindex(bridge: Bridge, observed: Observed, known: Link | None) -> int
     return tap.ifindex if tap.master == bridge.name or tap.ifindex == before else None
 
 
-def records(work: Sequence[Job], resolved: Mapping[str, tuple[Resource, ...]], observed: Observed) -> list[Record]:
-    """The records of VIFs as they were built; of each the one there is, where nothing changed."""
-    return [_record(job, built(resolved[job.vif.id], observed, job.recorded)) for job in work]
+def records(
+    work: Sequence[Job], resolved: Mapping[str, tuple[Resource, ...]], observed: Observed, wiring: Wiring
+) -> list[Record]:
+    """The records of VIFs as they were built and stand; of each the one there is, where nothing changed."""
+    return [_record(job, built(resolved[job.vif.id], observed, job.recorded), observed, wiring) for job in work]
 
 
-def _record(job: Job, resources: tuple[Resource, ...]) -> Record:
+def _record(job: Job, resources: tuple[Resource, ...], observed: Observed, wiring: Wiring) -> Record:
     known = job.record
     fresh = Record(
         vif=job.vif,
@@ -206,6 +209,9 @@ def _record(job: Job, resources: tuple[Resource, ...]) -> Record:
         error=job.error,
         created_by=job.created_by,
     )
+    if job.state == PLUGGED:
+        state, error = standing(fresh, observed, wiring)
+        fresh = replace(fresh, state=state, error=error)
     return known if known is not None and known == fresh else replace(fresh, updated_at=now())
 
 

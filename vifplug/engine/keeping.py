@@ -9,6 +9,7 @@ from dataclasses import dataclass, field, replace
 from vifplug.engine import inspection, jobs, views
 from vifplug.engine.jobs import Job
 from vifplug.engine.plugger import Plugger
+from vifplug.engine.wiring import Standing, standing
 from vifplug.errors import BridgeMissing, Busy, HelperDied, OvsUnavailable, TimedOut, VifplugError
 from vifplug.records import Record, now
 from vifplug.reports import CONTENDED, Orphan, VifCheck
@@ -19,9 +20,6 @@ LOG = logging.getLogger(__name__)
 _OF_ALL = (HelperDied, OvsUnavailable, TimedOut)
 """What fails not because of one VIF among many: to try each half would only wait as long again."""
 
-Standing = tuple[str, str | None]
-"""A state and its reason."""
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Survey:
@@ -29,6 +27,8 @@ class Survey:
 
     checks: Mapping[str, VifCheck] = field(default_factory=dict)
     """Recorded VIFs that nobody is at work on."""
+    standings: Mapping[str, Standing] = field(default_factory=dict)
+    """How those without drift stand."""
     records: Mapping[str, Record] = field(default_factory=dict)
     unsteady: frozenset[str] = frozenset()
     """Recorded VIFs that somebody was at work on: nobody has looked at them."""
@@ -55,11 +55,12 @@ def survey(plugger: Plugger, vif_ids: Collection[str] | None, *, ovs: bool = Tru
     if not records and not everything:
         return Survey()
     observed = plugger.host.observe(inspection.everything(before) if everything else inspection.scope_of(records))
-    after = plugger.store.contents(vif_ids)
+    after, wiring = plugger.store.contents(vif_ids), plugger.wiring(vif_ids)
     steady = [record for record in records if after.records.get(record.id) == record and record.id not in after.intents]
     orphans = inspection.orphans(observed, before, after) if everything else []
     return Survey(
-        checks={record.id: views.check(record, observed) for record in steady},
+        checks={record.id: views.check(record, observed, wiring) for record in steady},
+        standings={record.id: standing(record, observed, wiring) for record in steady},
         records={record.id: record for record in steady},
         unsteady=frozenset(record.id for record in records if record.id in after.records)
         - {record.id for record in steady},

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 
 from vifplug import records
 from vifplug.drivers.contract import Options
@@ -17,6 +17,7 @@ from vifplug.engine.host import Host, Scope
 from vifplug.engine.jobs import Job
 from vifplug.engine.plan import Plan
 from vifplug.engine.requester import Requester
+from vifplug.engine.wiring import Wiring
 from vifplug.errors import OvsUnavailable, VifplugError
 from vifplug.locks import LockFile
 from vifplug.model import Vif
@@ -40,6 +41,10 @@ class Plugger:
     def __init__(self, host: Host, store: Store, locks: LockFile, options: Options, lock_seconds: float) -> None:
         self.host, self.store, self.locks, self.options = host, store, locks, options
         self._lock_seconds = lock_seconds
+
+    def wiring(self, vif_ids: Collection[str] | None = None) -> Wiring:
+        """Whose word makes VIFs wired, and what was said of these, or of all."""
+        return Wiring(by=self.options.wired_by, listens=self.options.listens, told=self.store.told(vif_ids))
 
     # -- plug ---------------------------------------------------------------------------------------------
 
@@ -74,11 +79,11 @@ class Plugger:
         if plan:
             observed, records = self._carry_out(plan, work, resolved, scope)
         else:
-            records = jobs.records(work, resolved, observed)
+            records = jobs.records(work, resolved, observed, self.wiring([job.vif.id for job in work]))
             if records != [job.record for job in work]:
                 self.store.keep(records)
         return [
-            views.report(record, job.driver, observed, warnings=jobs.datapath_warning(job, observed))
+            views.built(record, job.driver, observed, jobs.datapath_warning(job, observed))
             for job, record in zip(work, records, strict=True)
         ]
 
@@ -165,7 +170,7 @@ class Plugger:
             self.host.settle()
             wanted = [item for desired in resolved.values() for item in desired]
             observed = verification.verified(self.host, wanted, scope, journal.run)
-            records = jobs.records(work, resolved, observed)
+            records = jobs.records(work, resolved, observed, self.wiring([job.vif.id for job in work]))
             self.store.keep(records)
         except BaseException as cause:
             # A store that refused the intent has not written it, and what it held before still stands.
@@ -225,13 +230,11 @@ class Plugger:
         :raises NotPermitted: for one that is not the requester's; nothing was touched.
         :raises TeardownError, HostError: after all others were repaired.
         """
-        records = [views.known(self.store, vif_id) for vif_id in vif_ids]
-        if requester is not None:
-            for record in records:
-                requester.authorise(record.id, record)
+        known = [views.known(self.store, vif_id) for vif_id in vif_ids]
+        self._authorise(vif_ids, requester)
         reports: list[VifReport] = []
         errors: list[VifplugError] = []
-        for record in records:
+        for record in known:
             try:
                 reports += self._repair(record.id, requester)
             except VifplugError as error:
@@ -246,8 +249,7 @@ class Plugger:
             record = self.store.sound_record(vif_id)
             if record is None:
                 return []
-            if requester is not None:
-                requester.authorise(vif_id, record)
+            self._authorise([vif_id], requester)
             return self.plug_held([jobs.job(record.vif, record, self.options)])
 
     def _identities_of_repair(self, vif_id: str) -> set[str]:

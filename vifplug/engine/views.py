@@ -10,10 +10,13 @@ from vifplug import records
 from vifplug.drivers.contract import Driver
 from vifplug.drivers.registry import driver_for
 from vifplug.engine import drift, resolution
+from vifplug.engine.wiring import Wiring, standing
 from vifplug.errors import BridgeMissing, UnknownVif
+from vifplug.events import RUNGS
 from vifplug.model import Vif
 from vifplug.records import Intent, Record
 from vifplug.reports import (
+    CONTENDED,
     DRIFTED,
     FAILED,
     PLUGGED,
@@ -43,14 +46,15 @@ def known(store: Store, vif_id: str) -> Record:
     return record
 
 
-def check(record: Record, observed: Observed, intent: Intent | None = None) -> VifCheck:
+def check(record: Record, observed: Observed, wiring: Wiring, intent: Intent | None = None) -> VifCheck:
     """How a recorded VIF is."""
     if intent is not None:
         return VifCheck(id=record.id, state=_IN_BETWEEN[intent.verb])
     items = drift_of(record, observed)
-    # What the daemon has found out about a VIF (failed, contended) says more than that it drifted.
-    state = DRIFTED if items and record.state == PLUGGED else record.state
-    return VifCheck(id=record.id, state=state, drift=items)
+    # What the daemon has found out about a VIF says more than that it drifted.
+    if record.state in (FAILED, CONTENDED):
+        return VifCheck(id=record.id, state=record.state, drift=items)
+    return VifCheck(id=record.id, state=DRIFTED if items else standing(record, observed, wiring)[0], drift=items)
 
 
 def drift_of(record: Record, observed: Observed) -> list[DriftItem]:
@@ -82,6 +86,12 @@ def report(
         updated_at=record.updated_at,
         warnings=warnings,
     )
+
+
+def built(record: Record, driver: Driver, observed: Observed, warnings: Sequence[str]) -> VifReport:
+    """What a plug answers: plugged is what it has seen to; what the others do of it, looking at the VIF shows."""
+    state = PLUGGED if record.state in RUNGS else record.state
+    return report(record, driver, observed, state=state, warnings=warnings)
 
 
 def _requested(vif: Vif) -> VifReport:
@@ -120,12 +130,12 @@ def _port(built: OvsPort, observed: Observed) -> dict[str, Any]:
     }
 
 
-def recorded(record: Record, observed: Observed | None, intent: Intent | None) -> VifReport:
+def recorded(record: Record, observed: Observed | None, wiring: Wiring, intent: Intent | None) -> VifReport:
     """A recorded VIF for ``list`` and ``show``; without an observation, as recorded."""
     driver = driver_for(record.vif.vif_type, record.id)
     if observed is None:
         return report(record, driver, Observed(), state=_IN_BETWEEN[intent.verb] if intent else record.state)
-    return report(record, driver, observed, state=check(record, observed, intent).state)
+    return report(record, driver, observed, state=check(record, observed, wiring, intent).state)
 
 
 def damaged(vif_id: str, reason: str) -> VifReport:

@@ -8,7 +8,7 @@ from typing import Any
 
 from vifplug import naming
 from vifplug.errors import PermissionDenied
-from vifplug.privileged import arguments, ovsdb_rows
+from vifplug.privileged import arguments, ovsdb_bridges, ovsdb_rows
 from vifplug.privileged.context import net
 from vifplug.privileged.ovsdb_session import Session
 
@@ -47,7 +47,7 @@ def read(names: Sequence[str], iface_ids: Sequence[str], owners: Sequence[str], 
             if wanted.port(port) and port.uuid in bridge_of:
                 ports.append(_port(port, bridge_of[port.uuid]))
         return {
-            "bridges": {row.name: row.datapath_type for row in tables["Bridge"].rows.values()},
+            "bridges": ovsdb_bridges.described(tables),
             "ports": ports,
             "iface_ids": dict(carriers),
             "qos": [

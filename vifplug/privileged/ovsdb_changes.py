@@ -16,6 +16,8 @@ KEPT = 20_000
 """Changes kept. Whoever missed more than these looks at everything."""
 
 PORT, BRIDGE, OWNER = "port", "bridge", "owner"
+_OF_ALL_PORTS = {"datapath_type", "fail_mode", "controller"}
+"""Columns of a bridge that say something of every port on it."""
 
 
 class Changes:
@@ -92,9 +94,11 @@ def named(event: str, row: Any, updates: Any) -> list[tuple[str, str]]:
     if table == "QoS":
         owner = row.external_ids.get(naming.OWNER_KEY)
         return [(OWNER, owner)] if owner else []
+    if table == "Open_vSwitch" and event == "update" and "external_ids" in updates._data:
+        return [(BRIDGE, bridge.name) for bridge in row.bridges]  # OVN's marks: another may wire their ports now
     if table != "Bridge":
         return []
-    if event == "update" and "datapath_type" not in updates._data:
+    if event == "update" and not updates._data.keys() & _OF_ALL_PORTS:
         return _moved(row, updates)
     return [(BRIDGE, row.name)]
 

@@ -26,8 +26,15 @@ _TABLES: dict[str, dict[str, Any]] = {
         "bridges": _references("Bridge", 0, "unlimited"),
         "next_cfg": "integer",
         "cur_cfg": "integer",
+        "external_ids": _STRINGS,
     },
-    "Bridge": {"name": "string", "ports": _references("Port", 0, "unlimited"), "datapath_type": "string"},
+    "Bridge": {
+        "name": "string",
+        "ports": _references("Port", 0, "unlimited"),
+        "datapath_type": "string",
+        "fail_mode": _optional({"type": "string", "enum": ["set", ["standalone", "secure"]]}),
+        "controller": {"key": "uuid", "min": 0, "max": "unlimited"},
+    },
     "Port": {
         "name": "string",
         "interfaces": _references("Interface", 1, "unlimited"),

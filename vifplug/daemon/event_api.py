@@ -1,0 +1,80 @@
+"""The HTTP face of events: follow them, or wait for a state."""
+
+from __future__ import annotations
+
+import functools
+import time
+from typing import Annotated
+
+from fastapi import APIRouter, Depends, Query, Request
+from starlette.responses import JSONResponse, Response, StreamingResponse
+
+from vifplug.daemon import bodies, events, gate
+from vifplug.daemon.bodies import SEQUENCE_MAX, EventsQuery, WaitRequest
+from vifplug.daemon.description import route
+from vifplug.daemon.events import Hub
+from vifplug.daemon.peers import Level
+from vifplug.formats import refuse
+from vifplug.reports import ABSENT, FAILED, WaitReport
+
+ROUTES = APIRouter(generate_unique_id_function=lambda route: route.name)
+
+_LOOK_SECONDS = 5.0
+"""How often to look although no event has come: edges only make it faster."""
+_ABSENT_SECONDS = 0.3
+"""How long an answer may take that a VIF is not there: not at once, or who asks again and again would never rest."""
+
+
+@ROUTES.get("/v1/events", **route(Level.READ, "", 410, 503, text=events.MEDIA_TYPE) | {"dependencies": []})
+async def get_events(request: Request, said: Annotated[EventsQuery, Query()]) -> Response:
+    """Follow what happens to VIFs.
+
+    Server-sent events: the id is the event's number, the event its state, the data a JSON object. Whoever comes back
+    with the last number it has gets every event once.
+    """
+    hub: Hub = request.app.state.hub
+    since = said.since if said.since is not None else _last_id(request)
+    parts = await hub.stream(since, follow=said.follow)
+    return StreamingResponse(parts, media_type=events.MEDIA_TYPE, headers={"Cache-Control": "no-store"})
+
+
+def _last_id(request: Request) -> int | None:
+    """What a browser's EventSource says when it connects again.
+
+    :raises InputError: when it is no number.
+    """
+    said = request.headers.get("last-event-id")
+    if not said:
+        return None
+    if not (said.isascii() and said.isdigit() and int(said) <= SEQUENCE_MAX):
+        raise refuse.refusal("Last-Event-ID", said, "it must be the number of an event")
+    return int(said)
+
+
+@ROUTES.post("/v1/wait", **route(Level.READ, "Waits", 503, 504, body="WaitRequest"))
+async def post_wait(request: Request, body: Annotated[bytes, Depends(bodies.read)]) -> Response:
+    """Wait until VIFs have reached a state.
+
+    Answered as soon as all have, when one of them has failed, when one is not plugged here, or out of time: what each
+    still waits for is in the answer.
+    """
+    said = bodies.of(body, WaitRequest)
+    hub: Hub = request.app.state.hub
+    deadline = time.monotonic() + said.timeout
+    lane: gate.Lane = request.state.lane
+    while True:
+        seen = await hub.newest()
+        report = await lane.work(functools.partial(_look, request, said))
+        states = {vif.state for vif in report.vifs}
+        left = deadline - time.monotonic()
+        if report.reached or FAILED in states or left <= 0 or hub.closed:
+            break
+        if ABSENT in states:
+            deadline = min(deadline, time.monotonic() + _ABSENT_SECONDS)
+        await hub.concerned(said.ids, seen, min(deadline - time.monotonic(), _LOOK_SECONDS))
+    return JSONResponse({**report.as_json(), "warnings": []})
+
+
+def _look(request: Request, said: WaitRequest) -> WaitReport:
+    report: WaitReport = request.app.state.host.look(said.ids, said.state)
+    return report

@@ -1,0 +1,122 @@
+"""Whether the control plane has a VIF, and whether its guest is up: the rungs above plugged. Pure.
+
+Where the rules come from: ovn-controller sets ``ovn-installed`` on an Interface once its flows are there
+(ovn-controller(8)); Neutron's OVS agent sets the local VLAN as Port.tag and describes the network in
+Port.other_config (ovs_neutron_agent, port_bound), and clears what had the port dead; Neutron's server says
+network-vif-plugged to Nova once a port is ACTIVE.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from vifplug.drivers.registry import driver_for
+from vifplug.events import has_reached
+from vifplug.records import Record
+from vifplug.reports import ACTIVE, FAILED, PLUGGED, WIRED
+from vifplug.resources import CONTROL_OVN, DEAD_VLAN, Observed, OvsPort
+
+AUTO, OVN, AGENT, EVENTS, NOBODY = "auto", "ovn", "neutron-agent", "neutron-events", "plugged"
+"""[events] wired_by."""
+_INSTALLED = "ovn-installed"
+_AGENTS_KEYS = frozenset({"net_uuid", "network_type", "physical_network", "segmentation_id", "tag"})
+"""What the agent writes into Port.other_config."""
+_TOLD_PLUGGED, _TOLD_FAILED = "plugged", "failed"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Wiring:
+    """Whose word makes a VIF wired, and what was said."""
+
+    by: str = AUTO
+    listens: bool = False
+    """Whether Neutron's own events can reach us."""
+    told: Mapping[str, str] = field(default_factory=dict)
+    """What Neutron last said, by VIF id."""
+
+
+NO_WORD = Wiring()
+
+Standing = tuple[str, str | None]
+"""A state and, of one that failed, its reason."""
+
+
+def standing(record: Record, observed: Observed, wiring: Wiring) -> Standing:
+    """The rung of a VIF that is built as recorded; or failed, where the control plane has given it up."""
+    ports = _ports(record)
+    rule = _rule(ports, observed, wiring)
+    told = wiring.told.get(record.id)
+    if rule == EVENTS and told == _TOLD_FAILED:
+        return FAILED, "Neutron says that it could not wire this port; its own log says why"
+    if rule == EVENTS:
+        wired = told == _TOLD_PLUGGED
+    elif rule == OVN:
+        wired = all(_ovn_has(port, observed) for port in ports)
+    else:
+        wired = rule == NOBODY or all(_agent_has(port, observed) for port in ports)
+    if not wired:
+        return PLUGGED, None
+    return (ACTIVE if _guest_is_up(record, observed) else WIRED), None
+
+
+def awaited(record: Record, observed: Observed, wiring: Wiring, wanted: str) -> str | None:
+    """Who is to do what before a VIF that is built as recorded reaches a rung; None when it has."""
+    state, reason = standing(record, observed, wiring)
+    if has_reached(state, wanted):
+        return None
+    if state == FAILED:
+        return reason
+    if state == WIRED:
+        guest = _guest(record)
+        found = observed.links.get(guest)
+        return f"a guest on tap {guest!r}, which {'has no carrier' if found is not None else 'is not there'}"
+    return _wiring_awaited(record, observed, _rule(_ports(record), observed, wiring))
+
+
+def _wiring_awaited(record: Record, observed: Observed, rule: str) -> str:
+    if rule == EVENTS:
+        return "a network-vif-plugged event from Neutron at [events] listen (is its [nova] endpoint this host's?)"
+    named = ", ".join(f"{port.name!r} of {port.bridge}" for port in _ports(record))
+    absent = [port.name for port in _ports(record) if port.name not in observed.links]
+    first = f"; device {absent[0]!r} is not there yet" if absent else ""
+    if rule == OVN:
+        return f"OVN to set ovn-installed on Interface {named} (is ovn-controller running, and the port bound?){first}"
+    return f"Neutron's OVS agent to set tag and other_config of Port {named} (is the agent running?){first}"
+
+
+def _rule(ports: list[OvsPort], observed: Observed, wiring: Wiring) -> str:
+    """Whose word counts for a VIF with these ports. What has none is nobody's to wire but by Neutron's word."""
+    if wiring.by != AUTO:
+        return wiring.by if ports or wiring.by == EVENTS else NOBODY
+    planes = {observed.bridges[port.bridge].control_plane for port in ports if port.bridge in observed.bridges}
+    if CONTROL_OVN in planes:
+        return OVN
+    if any(planes) or any(port.isolate for port in ports):
+        return AGENT
+    return EVENTS if wiring.listens else NOBODY
+
+
+def _ovn_has(port: OvsPort, observed: Observed) -> bool:
+    found = observed.ports.get(port.name)
+    return found is not None and found.iface_ids.get(_INSTALLED) == "true"
+
+
+def _agent_has(port: OvsPort, observed: Observed) -> bool:
+    found = observed.ports.get(port.name)
+    if found is None or found.tag in (None, DEAD_VLAN) or DEAD_VLAN in found.trunks:
+        return False
+    return bool(_AGENTS_KEYS & found.other_config.keys())
+
+
+def _guest_is_up(record: Record, observed: Observed) -> bool:
+    found = observed.links.get(_guest(record))
+    return found is not None and bool(found.up) and bool(found.carrier)
+
+
+def _guest(record: Record) -> str:
+    return driver_for(record.vif.vif_type, record.id).guest_link(record.vif)
+
+
+def _ports(record: Record) -> list[OvsPort]:
+    return [item for item in record.resources if isinstance(item, OvsPort)]
