@@ -16,17 +16,23 @@ if TYPE_CHECKING:
     from vifplug import errors
     from vifplug.api import local
     from vifplug.client import connect
+    from vifplug.events import Event
     from vifplug.formats import load, load_all, schema
     from vifplug.model import Instance, Network, Vif
-    from vifplug.reports import CheckReport, GcReport, VifReport
+    from vifplug.reports import CheckReport, GcReport, VifReport, Waited, WaitReport
+    from vifplug.waiting import Expectation
 
 __all__ = [
     "CheckReport",
+    "Event",
+    "Expectation",
     "GcReport",
     "Instance",
     "Network",
     "Vif",
     "VifReport",
+    "WaitReport",
+    "Waited",
     "connect",
     "errors",
     "load",
@@ -37,11 +43,15 @@ __all__ = [
 
 _WHERE = {
     "CheckReport": "vifplug.reports",
+    "Event": "vifplug.events",
+    "Expectation": "vifplug.waiting",
     "GcReport": "vifplug.reports",
     "Instance": "vifplug.model",
     "Network": "vifplug.model",
     "Vif": "vifplug.model",
     "VifReport": "vifplug.reports",
+    "WaitReport": "vifplug.reports",
+    "Waited": "vifplug.reports",
     "connect": "vifplug.client",
     "load": "vifplug.formats",
     "load_all": "vifplug.formats",

@@ -12,13 +12,20 @@ import urllib.parse
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from vifplug.reports import CheckReport, GcReport, PathReport, PlanReport, VifReport, plan_from_json
+from vifplug import following, waiting
+from vifplug.events import Event
+from vifplug.reports import WIRED, CheckReport, GcReport, PathReport, PlanReport, VifReport, WaitReport, plan_from_json
 from vifplug.wire import Request, Wire
 
 if TYPE_CHECKING:
     from vifplug.model import Vif
 
 _VIFS, _BATCH, _CHECK, _REPAIR, _GC = "/v1/vifs", "/v1/batch", "/v1/check", "/v1/repair", "/v1/gc"
+_WAIT = "/v1/wait"
+_ONE_WAIT_SECONDS = 30.0
+"""The daemon waits for 60 at most."""
+_WAIT_SPARE_SECONDS = 5.0
+"""How much later than it was told to answer it may do so; then it is taken for stuck."""
 
 T = TypeVar("T")
 
@@ -104,6 +111,59 @@ class DaemonHost:
         :raises UnknownVif: when it is not plugged here.
         """
         return self._ask(Request(method="GET", target=f"{_target(id)}/path"), PathReport.from_json)
+
+    def look(self, ids: Sequence[str], state: str) -> WaitReport:
+        """How VIFs stand on their way to a state, and who is to bring them there. One that is not plugged is absent.
+
+        :raises InputError: for a state that is none of plugged, wired and active.
+        """
+        goal = waiting.Goal(ids, state, 0)
+        return self._look(goal.ids, goal.state, goal.timeout)
+
+    def wait(
+        self, ids: Sequence[str], state: str = WIRED, timeout: float = waiting.TIMEOUT_SECONDS
+    ) -> builtins.list[VifReport]:
+        """Wait until VIFs are plugged, wired or active; a daemon that is started anew meanwhile is waited for.
+
+        :param timeout: seconds; 0 is to look once.
+        :raises NotReached: when the time is over; it names each VIF that is not there, and what it waits for.
+        :raises VifFailed: when one has failed.
+        """
+        return waiting.wait(self._watch, waiting.Goal(ids, state, timeout))
+
+    def expect(
+        self,
+        ids: Sequence[str],
+        state: str = WIRED,
+        timeout: float = waiting.TIMEOUT_SECONDS,
+        error_callback: waiting.ErrorCallback | None = None,
+    ) -> contextlib.AbstractContextManager[waiting.Expectation]:
+        """Wait for VIFs at the end of a ``with`` block, as Nova's wait_for_instance_event; see ``vifplug.waiting``.
+
+        :param timeout: seconds from the block's end, for all VIFs together; 0 is not to wait.
+        :param error_callback: what to do about a VIF that failed, in place of raising VifFailed.
+        :raises NotReached, VifFailed: at the block's end.
+        """
+        return waiting.expect(self._watch, waiting.Goal(ids, state, timeout), error_callback)
+
+    def events(self, since: int | None = None, follow: bool = False) -> Iterator[Event]:
+        """What happened to VIFs, in order, each once.
+
+        :param since: the last event's number that is known already; without, all that are kept.
+        :param follow: go on with those that come, for ever; without ``since``, with those from now on.
+        :raises EventsLost: by the iterator, too, when some are not kept any more.
+        """
+        return following.of_daemon(self._wire, since, follow=follow)
+
+    @property
+    def _watch(self) -> waiting.Watch:
+        return waiting.Watch(look=self._look, get=self.get)
+
+    def _look(self, ids: Sequence[str], state: str, seconds: float) -> WaitReport:
+        seconds = min(seconds, _ONE_WAIT_SECONDS)
+        document = {"ids": builtins.list(ids), "for": state, "timeout": seconds}
+        asked = Request(method="POST", target=_WAIT, document=document, seconds=seconds + _WAIT_SPARE_SECONDS)
+        return self._ask(asked, WaitReport.from_json)
 
     def _vifs_of(self, target: str, document: Mapping[str, Any]) -> builtins.list[VifReport]:
         return self._ask(Request(method="POST", target=target, document=document, changes=True), _vifs)

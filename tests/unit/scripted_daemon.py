@@ -39,6 +39,17 @@ def text(body: bytes, status: int = 200, kind: str = "text/plain") -> bytes:
     return head.encode() + body
 
 
+def streamed(*parts: bytes, ended: bool = True) -> bytes:
+    """The begin of an answer that comes part by part, as server-sent events do; or all of it."""
+    head = b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ntransfer-encoding: chunked\r\n\r\n"
+    return head + b"".join(map(chunk, parts)) + (b"0\r\n\r\n" if ended else b"")
+
+
+def chunk(part: bytes) -> bytes:
+    """A part of such an answer."""
+    return b"%x\r\n%s\r\n" % (len(part), part)
+
+
 def problem(
     type: str, message: str, *, status: int = 400, subject: str | None = None, step: str | None = None
 ) -> bytes:

@@ -17,6 +17,8 @@ WAITS = ("plugged", "wired", "active")
 TABLE, JSON = "table", "json"
 STDIN = "-"
 _INSTANCE_NAME_MAX = 255
+_SEQUENCE_DIGITS_MAX = 18
+"""What SQLite's integers hold."""
 
 _OUTPUT_JSON = re.compile(r"-v*o=?json|--output=json")
 _OUTPUT_FLAG = re.compile(r"-v*o|--output")
@@ -40,7 +42,10 @@ class Options(argparse.Namespace):
     mtu: int | None = None
     dry_run: bool = False
     wait: str = WAITS[0]
+    awaited: str = WAITS[1]
     timeout: float | None = None
+    follow: bool = False
+    since: int | None = None
     every: bool = False
     delete: bool = False
 
@@ -146,13 +151,30 @@ def _mtu(value: str) -> int:
 
 
 def _seconds(value: str) -> float:
-    try:
-        seconds = float(value)
-    except ValueError:
-        seconds = math.nan
+    seconds = _number(value)
     if not (math.isfinite(seconds) and seconds > 0):
         raise argparse.ArgumentTypeError(f"{value!r} is no time to wait; it must be a number of seconds above 0")
     return seconds
+
+
+def _seconds_or_none(value: str) -> float:
+    seconds = _number(value)
+    if not (math.isfinite(seconds) and seconds >= 0):
+        raise argparse.ArgumentTypeError(f"{value!r} is no time to wait; it must be a number of seconds, 0 or more")
+    return seconds
+
+
+def _number(value: str) -> float:
+    try:
+        return float(value)
+    except ValueError:
+        return math.nan
+
+
+def _sequence(value: str) -> int:
+    if not (value.isascii() and value.isdigit() and len(value) <= _SEQUENCE_DIGITS_MAX):
+        raise argparse.ArgumentTypeError(f"{value!r} is no event's number; it must be a whole number, 0 or more")
+    return int(value)
 
 
 def _common() -> _Parser:
@@ -200,11 +222,26 @@ def _parser() -> _Parser:
     repair.add_argument("--all", action="store_true", dest="every", help="every VIF")
     gc = verb("gc", "list what is ours on the host but in no record")
     gc.add_argument("--delete", action="store_true", help="delete it as well")
+    _add_events(verb("events", "list what happened to VIFs, or follow it"))
+    _add_wait(verb("wait", "wait until VIFs are plugged, wired or active; exit 5 when the time is over"))
     diagram = verb("diagram", "draw a VIF's path through the host")
     diagram.add_argument("ids", nargs=1, metavar="ID")
     diagram.add_argument("--format", choices=("text", "dot"), help="default: text; dot is for Graphviz")
     verb("schema", "print the JSON Schema of vifplug's own input format")
     return parser
+
+
+def _add_events(events: argparse.ArgumentParser) -> None:
+    events.add_argument("--follow", action="store_true", help="print each event as it comes, until it is ended")
+    events.add_argument(
+        "--since", type=_sequence, metavar="SEQ", help="only those after it; default: all kept; with --follow, none"
+    )
+
+
+def _add_wait(wait: argparse.ArgumentParser) -> None:
+    wait.add_argument("ids", nargs="+", metavar="ID")
+    wait.add_argument("--for", choices=WAITS, dest="awaited", help=f"the state; default: {WAITS[1]}")
+    wait.add_argument("--timeout", type=_seconds_or_none, metavar="SECONDS", help="default: 300; 0 is to look once")
 
 
 def _add_plug(plug: argparse.ArgumentParser) -> None:
@@ -216,7 +253,10 @@ def _add_plug(plug: argparse.ArgumentParser) -> None:
     plug.add_argument("--instance-name", type=_instance_name, metavar="NAME", help="the guest's name")
     plug.add_argument("--mtu", type=_mtu, metavar="BYTES", help="default: FILE's, else the configuration's")
     plug.add_argument("--dry-run", action="store_true", help="print what would be done, and do nothing")
-    plug.add_argument("--wait", choices=WAITS, help="default, and all this version can wait for: plugged")
+    plug.add_argument("--wait", choices=WAITS, help="the state to wait for, plugged and read back; default: plugged")
     plug.add_argument(
-        "--timeout", type=_seconds, metavar="SECONDS", help="for --wait; plugged is reached within [ovs] timeout anyway"
+        "--timeout",
+        type=_seconds,
+        metavar="SECONDS",
+        help="for --wait, from when all are plugged; default: 300; when it is over they stay plugged, and exit is 5",
     )

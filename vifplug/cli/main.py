@@ -5,25 +5,25 @@ from __future__ import annotations
 import contextlib
 import json
 import logging
-import os
 import signal
 import sys
 import threading
 import traceback
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from types import FrameType
 from typing import NoReturn
 
 from vifplug import errors
-from vifplug.cli import arguments, failure, tables, verbs
+from vifplug.cli import arguments, failure, streams, tables, verbs
 from vifplug.cli.arguments import Options
+from vifplug.cli.contract import EXIT_DONE, Library, Opener, Outcome
 
 _ENDING_SIGNALS = (signal.SIGTERM, signal.SIGHUP)
 _SIGNAL_EXIT = 128
 
 
-def main(argv: list[str] | None = None, *, opener: verbs.Opener | None = None) -> int:
+def main(argv: list[str] | None = None, *, opener: Opener | None = None) -> int:
     """Run one command and return its exit code.
 
     :param opener: how to reach the host; the tests' way in.
@@ -38,8 +38,8 @@ def main(argv: list[str] | None = None, *, opener: verbs.Opener | None = None) -
                 return _emit(verbs.VERBS[options.verb](options, _warning(opener or open_host)), options)
     except SystemExit as done:
         if not done.code:  # --help and --version
-            _flush()
-            return verbs.EXIT_DONE
+            streams.put()
+            return EXIT_DONE
         return _fail(done, as_json=as_json)
     except KeyboardInterrupt as error:
         return _fail(error, as_json=as_json)
@@ -50,7 +50,7 @@ def main(argv: list[str] | None = None, *, opener: verbs.Opener | None = None) -
 
 
 @contextlib.contextmanager
-def open_host(options: Options) -> Iterator[verbs.Library]:
+def open_host(options: Options) -> Iterator[Library]:
     """The host that the options name; by default the daemon when its socket answers, else this process.
 
     :raises errors.DaemonUnreachable: when the socket was named and does not answer, or is not for this user. The
@@ -59,7 +59,7 @@ def open_host(options: Options) -> Iterator[verbs.Library]:
     import vifplug  # here, because the host's side takes long to import
 
     with contextlib.ExitStack() as stack:
-        host: verbs.Library | None = None
+        host: Library | None = None
         if not options.local:
             try:
                 host = stack.enter_context(vifplug.connect(options.socket, options.config_file))
@@ -67,64 +67,34 @@ def open_host(options: Options) -> Iterator[verbs.Library]:
                 if options.socket is not None or isinstance(error.__cause__, PermissionError):
                     raise
                 if not isinstance(error.__cause__, FileNotFoundError | ConnectionRefusedError):
-                    _warn([f"{error}; this command works without it"])
+                    streams.warn([f"{error}; this command works without it"])
         yield host or stack.enter_context(vifplug.local(config_file=options.config_file))
 
 
-def _warning(opener: verbs.Opener) -> verbs.Opener:
+def _warning(opener: Opener) -> Opener:
     """The opener, with the library's own warnings said when a verb is done with it."""
 
     @contextlib.contextmanager
-    def opened(options: Options) -> Iterator[verbs.Library]:
+    def opened(options: Options) -> Iterator[Library]:
         with opener(options) as host:
             yield host
-            _warn(host.warnings)  # not after an error: under -o json that one has stderr to itself
+            streams.warn(host.warnings)  # not after an error: under -o json that one has stderr to itself
 
     return opened
 
 
-def _emit(outcome: verbs.Outcome, options: Options) -> int:
-    _warn(outcome.warnings)
-    text = json.dumps(outcome.document, indent=2) if options.as_json else outcome.text(tables.Screen.of(sys.stdout))
-    encoding = getattr(sys.stdout, "encoding", None) or "utf-8"
-    # An instance's name may hold what a terminal of another encoding cannot show: written out, not a crash.
-    _flush(text.encode(encoding, "backslashreplace").decode(encoding))
+def _emit(outcome: Outcome, options: Options) -> int:
+    streams.warn(outcome.warnings)
+    if not outcome.is_out:
+        as_json = options.as_json
+        streams.put(json.dumps(outcome.document, indent=2) if as_json else outcome.text(tables.Screen.of(sys.stdout)))
     return outcome.exit_code
-
-
-def _flush(text: str | None = None) -> None:
-    """Write ``text`` and what is left in stdout; quiet when nobody reads it, for the verb is done all the same."""
-    if sys.stdout is None:  # closed by the caller
-        return
-    try:
-        if text is not None:
-            print(text)
-        sys.stdout.flush()
-    except OSError as error:
-        # As the Python manual has it: else the interpreter tries again, and complains, at its end.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        if not isinstance(error, BrokenPipeError):
-            raise _unwritable(error) from error
-
-
-def _unwritable(error: OSError) -> errors.VifplugError:
-    return errors.VifplugError(f"the command is done, but its result could not be written: {error.strerror}", "stdout")
 
 
 def _fail(error: BaseException, *, as_json: bool) -> int:
     failed = failure.of(error)
-    _complain(failed.line(as_json=as_json))
+    streams.complain(failed.line(as_json=as_json))
     return failed.exit_code
-
-
-def _warn(texts: Sequence[str]) -> None:
-    for warning in texts:
-        _complain(tables.printable(f"vifplug: warning: {warning}"))
-
-
-def _complain(line: str) -> None:
-    with contextlib.suppress(OSError):  # a stderr that nobody reads changes nothing about the result
-        print(line, file=sys.stderr, flush=True)
 
 
 @contextlib.contextmanager

@@ -10,11 +10,13 @@ from dataclasses import dataclass
 from typing import Any, TextIO
 
 from vifplug import reports
+from vifplug.events import Event
 
 NOTHING = "-"
 _WHOLE = ("ID", "VIF")
 """Columns that are copied from: never folded."""
 _STATE_STYLES = {reports.DRIFTED: "yellow", reports.CONTENDED: "red", reports.FAILED: "red", reports.PLUGGED: "green"}
+_STATE_STYLES |= {reports.WIRED: "green", reports.ACTIVE: "green"}
 
 Row = Sequence[object]
 
@@ -133,6 +135,34 @@ def _check_rows(report: reports.CheckReport) -> Iterator[Row]:
             yield vif.id, item.subject, item.attribute, item.observed, item.desired
     for orphan in report.orphans:
         yield orphan.vif_id, orphan.name, "orphan", orphan.kind, None
+
+
+_EVENT_HEADERS = ("SEQ", "TIME", "VIF", "STATE", "PREVIOUS", "NOTE")
+_EVENT_WIDTHS = (6, 32, 36, 10, 10, 0)
+"""Of events that are printed one by one: nobody knows how wide the next is."""
+
+
+def events(found: Sequence[Event], screen: Screen) -> str:
+    """A line for each event."""
+    return columns(_EVENT_HEADERS, [_event_row(event) for event in found], screen) if found else "no events"
+
+
+def events_head() -> str:
+    """What stands above events that come one by one."""
+    return _padded(_EVENT_HEADERS)
+
+
+def event(one: Event) -> str:
+    """One of them."""
+    return _padded([_cell(value) for value in _event_row(one)])
+
+
+def _event_row(one: Event) -> Row:
+    return (one.seq, one.time, one.vif_id, one.state, one.previous, one.error)
+
+
+def _padded(cells: Sequence[str]) -> str:
+    return "  ".join(cell.ljust(width) for cell, width in zip(cells, _EVENT_WIDTHS, strict=True)).rstrip()
 
 
 def gc(report: reports.GcReport, screen: Screen) -> str:

@@ -3,105 +3,30 @@
 from __future__ import annotations
 
 import json
-import sys
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import AbstractContextManager
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Protocol
 
 from vifplug import errors, reports
 from vifplug.cli import diagram as drawing
-from vifplug.cli import documents, tables
-from vifplug.cli.arguments import WAITS, Options
-
-if TYPE_CHECKING:
-    from vifplug.model import Vif
-
-EXIT_DONE, EXIT_FAILED, EXIT_DRIFT, EXIT_CONFLICT = 0, 1, 3, 4
-
-
-class Plan(Protocol):
-    """What would be done."""
-
-    @property
-    def actions(self) -> Sequence[object]:
-        """In order; ``str`` of one is a line to read."""
-
-    def as_json(self) -> Mapping[str, Any]:
-        """``{"actions": [...]}``."""
-
-
-class Library(Protocol):
-    """The host as the library shows it; what ``vifplug.local`` yields."""
-
-    @property
-    def warnings(self) -> Sequence[str]:
-        """What the last call could not settle of others' interrupted work."""
-
-    def plug(self, vifs: Sequence[Vif]) -> Sequence[reports.VifReport]:
-        """Build them all, or none."""
-
-    def unplug(self, ids: Sequence[str]) -> Sequence[reports.VifReport]:
-        """Take them away; one that is not there is done."""
-
-    def get(self, id: str) -> reports.VifReport:
-        """One recorded VIF."""
-
-    def list(self) -> Sequence[reports.VifReport]:
-        """Every recorded VIF."""
-
-    def check(self, ids: Sequence[str] | None = None) -> reports.CheckReport:
-        """Compare these, or all, with the host."""
-
-    def repair(self, ids: Sequence[str] | None = None) -> Sequence[reports.VifReport]:
-        """Put these, or all, right."""
-
-    def gc(self, delete: bool = False) -> reports.GcReport:
-        """What is ours and in no record; gone if told."""
-
-    def plan(self, vifs: Sequence[Vif]) -> Plan:
-        """What ``plug`` would do."""
-
-    def path(self, id: str) -> reports.PathReport:
-        """A VIF's path, hop by hop."""
-
-
-Opener = Callable[[Options], AbstractContextManager[Library]]
-"""How a verb gets its host. It is called once the input is known to be good."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Outcome:
-    """The result of a verb in both its forms."""
-
-    document: Any
-    """For ``-o json``."""
-    text: Callable[[tables.Screen], str]
-    exit_code: int = EXIT_DONE
-    warnings: Sequence[str] = ()
-
-
-Verb = Callable[[Options, Opener], Outcome]
+from vifplug.cli import documents, streams, tables, watching
+from vifplug.cli.arguments import Options
+from vifplug.cli.contract import EXIT_CONFLICT, EXIT_DONE, EXIT_DRIFT, EXIT_FAILED, Opener, Outcome, Plan, Verb
 
 
 def plug(options: Options, opener: Opener) -> Outcome:
     """Plug every VIF of the document, or with --dry-run say what that would do."""
-    if options.wait != WAITS[0]:
-        raise errors.InputError(
-            f"--wait {options.wait}: this version waits for 'plugged' only, which every plug reaches before it ends"
-        )
     vifs = documents.vifs(options)
     with opener(options) as host:
         if options.dry_run:
             return _planned(host.plan(vifs))
-        _announce(len(vifs), options)
-        return _reported(host.plug(vifs))
-
-
-def _announce(count: int, options: Options) -> None:
-    # A line, not a spinner: a spinner is a thread, and the privileged helper may be forked beneath it.
-    if count > 1 and not options.as_json and sys.stderr is not None and sys.stderr.isatty():
-        print(f"vifplug: plugging {count} VIFs ...", file=sys.stderr, flush=True)
+        if len(vifs) > 1 and not options.as_json:
+            # A line, not a spinner: a spinner is a thread, and the privileged helper may be forked beneath it.
+            streams.tell(f"plugging {len(vifs)} VIFs ...")
+        found = host.plug(vifs)
+        if options.wait == reports.PLUGGED or not found:
+            return _reported(found)
+        warnings = [*host.warnings, *(warning for vif in found for warning in vif.warnings)]
+        reached = watching.after_plug(host, [vif.id for vif in found], options)
+        return _reported(reached, warnings=[one for one in warnings if one not in host.warnings])
 
 
 def _planned(plan: Plan) -> Outcome:
@@ -112,13 +37,15 @@ def _planned(plan: Plan) -> Outcome:
 def _reported(
     found: Sequence[reports.VifReport],
     text: Callable[[Sequence[reports.VifReport], tables.Screen], str] = tables.vifs,
+    *,
     exit_code: int = EXIT_DONE,
+    warnings: Sequence[str] = (),
 ) -> Outcome:
     return Outcome(
         document={"vifs": [vif.as_json() for vif in found]},
         text=lambda screen: text(found, screen),
         exit_code=exit_code,
-        warnings=[warning for vif in found for warning in vif.warnings],
+        warnings=[*warnings, *(warning for vif in found for warning in vif.warnings)],
     )
 
 
@@ -175,6 +102,13 @@ def _verdict(found: Sequence[reports.VifReport]) -> int:
     return EXIT_CONFLICT if reports.CONTENDED in states else EXIT_DONE
 
 
+def wait(options: Options, opener: Opener) -> Outcome:
+    """Wait until VIFs that are plugged here are in a state."""
+    ids = documents.ids(options.ids)
+    with opener(options) as host:
+        return _reported(watching.known(host, ids, options))
+
+
 def gc(options: Options, opener: Opener) -> Outcome:
     """List orphans, and with --delete delete them."""
     with opener(options) as host:
@@ -212,6 +146,8 @@ VERBS: Mapping[str, Verb] = {
     "check": check,
     "repair": repair,
     "gc": gc,
+    "events": watching.events,
+    "wait": wait,
     "diagram": diagram,
     "schema": schema,
 }

@@ -1,0 +1,93 @@
+"""What a verb is: options and a way to a host in, an outcome out."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Protocol
+
+from vifplug import reports
+from vifplug.cli import tables
+from vifplug.cli.arguments import Options
+
+if TYPE_CHECKING:
+    from vifplug.events import Event
+    from vifplug.model import Vif
+
+EXIT_DONE, EXIT_FAILED, EXIT_DRIFT, EXIT_CONFLICT = 0, 1, 3, 4
+
+
+class Plan(Protocol):
+    """What would be done."""
+
+    @property
+    def actions(self) -> Sequence[object]:
+        """In order; ``str`` of one is a line to read."""
+
+    def as_json(self) -> Mapping[str, Any]:
+        """``{"actions": [...]}``."""
+
+
+class Library(Protocol):
+    """The host as the library shows it; what ``vifplug.local`` yields."""
+
+    @property
+    def warnings(self) -> Sequence[str]:
+        """What the last call could not settle of others' interrupted work."""
+
+    def plug(self, vifs: Sequence[Vif]) -> Sequence[reports.VifReport]:
+        """Build them all, or none."""
+
+    def unplug(self, ids: Sequence[str]) -> Sequence[reports.VifReport]:
+        """Take them away; one that is not there is done."""
+
+    def get(self, id: str) -> reports.VifReport:
+        """One recorded VIF."""
+
+    def list(self) -> Sequence[reports.VifReport]:
+        """Every recorded VIF."""
+
+    def check(self, ids: Sequence[str] | None = None) -> reports.CheckReport:
+        """Compare these, or all, with the host."""
+
+    def repair(self, ids: Sequence[str] | None = None) -> Sequence[reports.VifReport]:
+        """Put these, or all, right."""
+
+    def gc(self, delete: bool = False) -> reports.GcReport:
+        """What is ours and in no record; gone if told."""
+
+    def plan(self, vifs: Sequence[Vif]) -> Plan:
+        """What ``plug`` would do."""
+
+    def path(self, id: str) -> reports.PathReport:
+        """A VIF's path, hop by hop."""
+
+    def look(self, ids: Sequence[str], state: str) -> reports.WaitReport:
+        """How VIFs stand on their way to a state."""
+
+    def wait(self, ids: Sequence[str], state: str, timeout: float) -> Sequence[reports.VifReport]:
+        """Once they are there."""
+
+    def events(self, since: int | None = None, follow: bool = False) -> Iterator[Event]:
+        """What happened, in order."""
+
+
+Opener = Callable[[Options], AbstractContextManager[Library]]
+"""How a verb gets its host. It is called once the input is known to be good."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Outcome:
+    """The result of a verb in both its forms."""
+
+    document: Any
+    """For ``-o json``."""
+    text: Callable[[tables.Screen], str]
+    exit_code: int = EXIT_DONE
+    warnings: Sequence[str] = ()
+    is_out: bool = False
+    """Whether it is on stdout already, line by line as it came."""
+
+
+Verb = Callable[[Options, Opener], Outcome]

@@ -1,0 +1,98 @@
+"""The verbs that look on: events as they come, and VIFs on their way to a state."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING
+
+from vifplug import errors, reports
+from vifplug.cli import streams, tables
+from vifplug.cli.arguments import Options
+from vifplug.cli.contract import Library, Opener, Outcome
+
+if TYPE_CHECKING:
+    from vifplug.events import Event
+
+_TIMEOUT_SECONDS = 300.0
+
+
+def events(options: Options, opener: Opener) -> Outcome:
+    """What happened to VIFs; following, each as it comes, until somebody ends it."""
+    with opener(options) as host:
+        if options.follow:
+            _follow(host.events(options.since, follow=True), options)
+            return Outcome(document=None, text=lambda _: "", is_out=True)
+        found = list(host.events(options.since))
+    return Outcome(
+        document={"events": [event.as_json() for event in found]}, text=lambda screen: tables.events(found, screen)
+    )
+
+
+def _follow(found: Iterator[Event], options: Options) -> None:
+    # Ctrl-C is how a person ends it: nothing was begun that could be broken off.
+    with contextlib.suppress(KeyboardInterrupt), _changing_nothing(), streams.until_unread():
+        if not options.as_json and not streams.put(tables.events_head()):
+            return
+        for event in found:
+            line = json.dumps(event.as_json()) if options.as_json else tables.event(event)
+            if not streams.put(line):
+                return
+
+
+def known(host: Library, ids: Sequence[str], options: Options) -> Sequence[reports.VifReport]:
+    """Wait for VIFs that are plugged here.
+
+    :raises errors.UnknownVif: at once, when one is not.
+    :raises errors.NotReached, errors.VifFailed: as the library's ``wait``.
+    """
+    standing = host.look(ids, options.awaited)
+    absent = [vif.id for vif in standing.vifs if vif.state == reports.ABSENT]
+    if absent:
+        named = f"VIF {absent[0]} is" if len(absent) == 1 else f"VIFs {', '.join(absent)} are"
+        raise errors.UnknownVif(f"{named} not plugged on this host; 'vifplug list' shows those that are", absent[0])
+    with _changing_nothing():
+        return _waited(host, ids, options.awaited, options)
+
+
+def after_plug(host: Library, ids: Sequence[str], options: Options) -> Sequence[reports.VifReport]:
+    """Wait for VIFs that were plugged just now.
+
+    :raises errors.NotReached, errors.VifFailed: as the library's ``wait``; they stay plugged.
+    """
+    kept = "it stays plugged" if len(ids) == 1 else "they stay plugged"
+    try:
+        return _waited(host, ids, options.wait, options)
+    except errors.VifplugError as error:
+        raise type(error)(f"{error.message}; {kept}", error.subject, error.step) from error
+    except (KeyboardInterrupt, SystemExit) as error:
+        error.add_note(f"{kept}; go on waiting with `vifplug wait`")
+        raise
+
+
+def _waited(host: Library, ids: Sequence[str], state: str, options: Options) -> Sequence[reports.VifReport]:
+    seconds = _TIMEOUT_SECONDS if options.timeout is None else options.timeout
+    if seconds and not options.as_json and streams.is_watched():
+        with contextlib.suppress(errors.VifplugError):  # the wait itself says what is wrong
+            _announce(host.look(ids, state), state, seconds)
+    return host.wait(ids, state, seconds)
+
+
+def _announce(standing: reports.WaitReport, state: str, seconds: float) -> None:
+    missing = [vif for vif in standing.vifs if vif.waits_for]
+    if missing:
+        others = f" and {len(missing) - 1} more" if len(missing) > 1 else ""
+        streams.tell(
+            f"VIF {missing[0].id}{others} to be {state} within {seconds:g} s; waiting for {missing[0].waits_for} ..."
+        )
+
+
+@contextlib.contextmanager
+def _changing_nothing() -> Iterator[None]:
+    """Say so when it is broken off."""
+    try:
+        yield
+    except (KeyboardInterrupt, SystemExit) as error:
+        error.add_note("nothing was changed")
+        raise

@@ -1,0 +1,41 @@
+"""What the daemon's refusal was: the error that a problem document carries, of the class it had in the daemon."""
+
+from __future__ import annotations
+
+import http.client
+import json
+from typing import Any
+
+from vifplug import errors
+
+_SAID_MAX = 200
+"""Characters of somebody else's words in an error."""
+
+
+def parsed(body: bytes) -> Any:
+    """A body's JSON; None where it is none."""
+    try:
+        return json.loads(body)
+    except (ValueError, RecursionError):
+        return None
+
+
+def of(asked: str, response: http.client.HTTPResponse, body: bytes) -> errors.VifplugError:
+    """The error that an answer means which is no success.
+
+    :param asked: method and path, for an answer that carries no error of ours.
+    """
+    problem = parsed(body)
+    error = problem.get("error") if isinstance(problem, dict) else None
+    if isinstance(error, dict) and isinstance(error.get("message"), str):
+        return _class(error.get("type"))(
+            error["message"], str(error.get("subject") or ""), str(error.get("step") or "")
+        )
+    said = problem.get("detail") or problem.get("title") if isinstance(problem, dict) else body.decode(errors="replace")
+    words = " ".join(str(said or response.reason).split())[:_SAID_MAX]
+    return errors.VifplugError(f"the daemon answered {asked} with status {response.status}: {words}")
+
+
+def _class(name: object) -> type[errors.VifplugError]:
+    found = getattr(errors, name, None) if isinstance(name, str) else None
+    return found if isinstance(found, type) and issubclass(found, errors.VifplugError) else errors.VifplugError

@@ -1,0 +1,59 @@
+"""Server-sent events read from a stream of bytes, as the HTML standard has them. Pure."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+_FRAME_MAX = 2**20
+"""Bytes; an event has a few hundred. It stops a stranger on the socket, not a daemon."""
+
+
+@dataclass(frozen=True, slots=True)
+class Frame:
+    """One frame. A comment, which is there to show that the other side lives, is none."""
+
+    id: str | None
+    """What to resume from; None where the frame does not say."""
+    data: str
+    """Its lines; empty when the frame only says where the stream is."""
+
+
+class Parser:
+    """Cuts a stream into frames, wherever its parts were cut. A frame that never ended is none."""
+
+    def __init__(self) -> None:
+        self._rest = b""
+        self._id: str | None = None
+        self._data: list[str] = []
+        self._size = 0
+
+    def feed(self, part: bytes) -> list[Frame]:
+        """The frames that are complete with this part.
+
+        :raises ValueError: for what is no text, and for a frame without an end.
+        """
+        *lines, self._rest = (self._rest + part).split(b"\n")
+        if len(self._rest) > _FRAME_MAX:
+            raise ValueError("a line without an end")
+        return [frame for line in lines if (frame := self._line(line.removesuffix(b"\r"))) is not None]
+
+    def _line(self, line: bytes) -> Frame | None:
+        if not line:
+            return self._end()
+        if line.startswith(b":"):
+            return None
+        self._size += len(line)
+        if self._size > _FRAME_MAX:
+            raise ValueError("a frame without an end")
+        name, _colon, value = line.decode().partition(":")
+        value = value.removeprefix(" ")
+        if name == "id":
+            self._id = value
+        elif name == "data":
+            self._data.append(value)
+        return None
+
+    def _end(self) -> Frame | None:
+        found = Frame(self._id, "\n".join(self._data)) if self._data or self._id is not None else None
+        self._id, self._data, self._size = None, [], 0
+        return found

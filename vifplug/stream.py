@@ -1,0 +1,61 @@
+"""An answer that comes part by part, for as long as somebody reads it."""
+
+from __future__ import annotations
+
+import contextlib
+import http.client
+import socket
+from collections.abc import Callable
+
+from vifplug.errors import DaemonUnreachable
+
+_PART_BYTES = 64 * 2**10
+
+
+class Stream:
+    """An answer under way. One thread reads it; any may end it.
+
+    :param failed: the error for what went wrong with its connection.
+    :param forget: called when it is closed.
+    """
+
+    def __init__(
+        self,
+        peer: socket.socket,
+        response: http.client.HTTPResponse,
+        forget: Callable[[Stream], None],
+        failed: Callable[[OSError | http.client.HTTPException], DaemonUnreachable],
+    ) -> None:
+        self._peer = peer
+        self._response = response
+        self._forget = forget
+        self._failed = failed
+
+    def read(self) -> bytes:
+        """What has come, at least a byte; empty at its end.
+
+        :raises DaemonUnreachable: when it was cut off, or nothing came in its request's time.
+        """
+        try:
+            part = self._response.read1(_PART_BYTES)
+            if not part and self._response.length:
+                raise http.client.IncompleteRead(part)
+        except (OSError, http.client.HTTPException) as error:
+            raise self._failed(error) from error
+        return part
+
+    def end(self) -> None:
+        """Let whoever reads it come to its end."""
+        with contextlib.suppress(OSError):
+            self._peer.shutdown(socket.SHUT_RDWR)
+
+    def close(self) -> None:
+        """Read no more of it. Not while another thread reads: ``end`` it then."""
+        self._forget(self)
+        self._response.close()
+        self._peer.close()
+
+    def __del__(self) -> None:
+        # Of an iterator that nobody began to read.
+        self._response.close()
+        self._peer.close()

@@ -1,0 +1,74 @@
+"""Why the daemon is not reached, in words: what the system said, and what this user can do about it."""
+
+from __future__ import annotations
+
+import grp
+import os
+import pwd
+import stat
+
+
+def no_way(path: str, error: OSError, seconds: float) -> str:
+    """Nobody took the connection.
+
+    :param seconds: how long a full backlog was waited for.
+    """
+    reason = os.strerror(error.errno) if error.errno else str(error)
+    if isinstance(error, PermissionError):
+        return f"no permission to use the daemon's socket {path!r} ({reason}): {_admission(path)}"
+    if isinstance(error, BlockingIOError):
+        reason = f"too many wait for it already, for {seconds} s"
+    return f"no daemon answers on socket {path!r} ({reason}); start vifplugd, or try again with --local"
+
+
+def cut_off(path: str, error: Exception, *, changes: bool) -> str:
+    """The connection ended before the answer did.
+
+    :param changes: whether what was asked may have changed the host.
+    """
+    reason = os.strerror(error.errno) if isinstance(error, OSError) and error.errno else "connection closed"
+    cut = f"the daemon on socket {path!r} went away before it answered ({reason})"
+    if not changes:
+        return f"{cut}; try again when it runs, or with --local"
+    return (
+        f"{cut}: whether it did what was asked is not known; when it runs, look with `vifplug list`, or try again, "
+        "which is safe: what is done already is left as it is"
+    )
+
+
+def silent(path: str, seconds: float) -> str:
+    """It took the connection and says nothing."""
+    return f"the daemon on socket {path!r} does not answer, within {seconds:g} s; restart it, or try again with --local"
+
+
+def a_stranger(path: str, what: str) -> str:
+    """What answers does not say what vifplugd says."""
+    return (
+        f"what answers on socket {path!r} is not vifplugd of this version: {what}; "
+        "name vifplugd's socket, or try again with --local"
+    )
+
+
+def _admission(path: str) -> str:
+    """Who may use the socket, as far as this user can see it."""
+    try:
+        found = os.stat(path)
+    except OSError:  # its directory is closed as well
+        return "join the group that [daemon] socket_group names, log in anew and try again"
+    if found.st_mode & stat.S_IWGRP:
+        return f"join group {_group(found.st_gid)!r}, log in anew and try again"
+    return f"only user {_user(found.st_uid)!r} may; try again as that user"
+
+
+def _group(gid: int) -> str:
+    try:
+        return grp.getgrgid(gid).gr_name
+    except KeyError:
+        return str(gid)
+
+
+def _user(uid: int) -> str:
+    try:
+        return pwd.getpwuid(uid).pw_name
+    except KeyError:
+        return str(uid)
