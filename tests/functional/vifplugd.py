@@ -10,6 +10,7 @@ import socket
 import subprocess
 import sys
 import time
+from collections.abc import Mapping
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -34,15 +35,17 @@ class _Connection(http.client.HTTPConnection):
 class Vifplugd:
     """``python -m vifplug.daemon.service`` in a world's namespace.
 
+    :param sections: options of other sections than [daemon].
     :param daemon: options of [daemon] over the world's own.
     """
 
-    def __init__(self, world: World, **daemon: object) -> None:
+    def __init__(self, world: World, sections: Mapping[str, Mapping[str, str]] | None = None, **daemon: object) -> None:
         self.world = world
         self.socket = world.directory / "vifplug.sock"
         self.log_file = world.directory / "vifplugd.log"
         settings = {"socket": str(self.socket), "user": "no-such-user", "socket_group": "no-such-group"}
-        world.write_config(daemon=settings | {key: str(value) for key, value in daemon.items()})
+        own = settings | {key: str(value) for key, value in daemon.items()}
+        world.write_config(**{name: dict(told) for name, told in (sections or {}).items()}, daemon=own)
         self.command = [sys.executable, "-m", "vifplug.daemon.service"]
         """What is started, without its arguments."""
         self.process: subprocess.Popen[bytes] | None = None

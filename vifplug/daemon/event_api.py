@@ -21,7 +21,7 @@ ROUTES = APIRouter(generate_unique_id_function=lambda route: route.name)
 
 _LOOK_SECONDS = 5.0
 """How often to look although no event has come: edges only make it faster."""
-_ABSENT_SECONDS = 0.3
+_ABSENT_SECONDS = 0.1
 """How long an answer may take that a VIF is not there: not at once, or who asks again and again would never rest."""
 
 

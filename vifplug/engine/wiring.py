@@ -36,8 +36,6 @@ class Wiring:
     """What Neutron last said, by VIF id."""
 
 
-NO_WORD = Wiring()
-
 Standing = tuple[str, str | None]
 """A state and, of one that failed, its reason."""
 
