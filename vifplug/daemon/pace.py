@@ -1,0 +1,110 @@
+"""When the next message goes to the endpoint, and whose events wait. Times are seconds of one monotonic clock. Pure."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable, Collection
+from dataclasses import dataclass
+
+SIZE_MAX = 100
+"""Events in a message; Nova takes about 100 KB, six times as many."""
+WAIT_MAX_SECONDS = 60.0
+_WAIT_FIRST_SECONDS = 1.0
+
+Jitter = Callable[[float, float], float]
+"""A number between two: hosts that lost one endpoint together are not to come back together."""
+
+
+def wait_after(failures: int, jitter: Jitter) -> float:
+    """Seconds to wait after so many failures in a row."""
+    return jitter(0.5, 1.0) * min(_WAIT_FIRST_SECONDS * 2.0 ** min(failures - 1, 10), WAIT_MAX_SECONDS)
+
+
+class Pace:
+    """The endpoint's: one message an interval, ever fewer while it fails, shorter ones where it refuses long ones.
+
+    :param interval: seconds from a message's end to the next one's begin.
+    """
+
+    def __init__(self, interval: float, jitter: Jitter = random.uniform) -> None:
+        self._interval, self._jitter = interval, jitter
+        self._failures = 0
+        self.due = 0.0
+        """When the next message may go."""
+        self.size = SIZE_MAX
+        """Events it may hold."""
+
+    def taken(self, now: float) -> None:
+        """The endpoint took a message."""
+        self._failures = 0
+        self.size = min(2 * self.size, SIZE_MAX)
+        self.due = now + self._interval
+
+    def failed(self, now: float, asked: float = 0.0) -> None:
+        """It did not, or not this one.
+
+        :param asked: seconds it asked us to wait.
+        """
+        self._failures += 1
+        self._try_again(now, max(wait_after(self._failures, self._jitter), asked))
+
+    def halve(self, now: float, size: int) -> None:
+        """It refused a message of several events as a whole."""
+        self.size = size // 2
+        self._try_again(now, 0.0)
+
+    def _try_again(self, now: float, wait: float) -> None:
+        # An interval of an hour is for what goes well.
+        self.due = max(self.due, now + min(max(wait, self._interval), WAIT_MAX_SECONDS))
+
+
+@dataclass(slots=True)
+class _Case:
+    failures: int = 0
+    not_before: float = 0.0
+    is_alone: bool = False
+
+
+class Waiting:
+    """VIFs whose events the endpoint does not take while it takes others'."""
+
+    def __init__(self, jitter: Jitter = random.uniform) -> None:
+        self._jitter = jitter
+        self._cases: dict[str, _Case] = {}
+
+    def failed(self, vif_id: str, now: float, *, alone: bool) -> bool:
+        """An event of this VIF is to be sent again later.
+
+        :param now: or when the others' turn is.
+        :param alone: whether it spoils a message for the others.
+        :returns: whether this is the VIF's first failure.
+        """
+        case = self._cases.setdefault(vif_id, _Case())
+        case.failures += 1
+        case.is_alone |= alone
+        case.not_before = now + wait_after(case.failures, self._jitter)
+        return case.failures == 1
+
+    def over(self, vif_id: str) -> None:
+        """An event of this VIF was taken or refused: the next one is another matter."""
+        self._cases.pop(vif_id, None)
+
+    def held(self, now: float) -> set[str]:
+        """Those that wait still."""
+        return {vif_id for vif_id, case in self._cases.items() if case.not_before > now}
+
+    @property
+    def alone(self) -> set[str]:
+        """Those that get a message of their own."""
+        return {vif_id for vif_id, case in self._cases.items() if case.is_alone}
+
+    def due_in(self, now: float) -> float:
+        """Seconds until the next one has waited enough; infinite when none waits."""
+        return min(
+            (case.not_before - now for case in self._cases.values() if case.not_before > now), default=float("inf")
+        )
+
+    def keep_only(self, vif_ids: Collection[str]) -> None:
+        """Forget VIFs of which nothing is to be sent any more."""
+        for gone in self._cases.keys() - set(vif_ids):
+            del self._cases[gone]
