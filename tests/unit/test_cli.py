@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import errno
 import io
 import json
@@ -22,6 +23,7 @@ import pytest
 from tests.unit import scripted_daemon
 from vifplug import errors, reports
 from vifplug.cli import arguments, main, tables, verbs
+from vifplug.events import Event
 from vifplug.model import Vif
 
 VIF_ID = "71a6b0e4-1a1b-4fd9-8f4a-7cab3f9a425b"
@@ -99,6 +101,16 @@ class Notes:
         hops = (reports.Hop(name="vm-1", kind="guest", state="up"), reports.Hop(name="t", kind="tap", state="up"))
         return self._answer("path", id, reports.PathReport(vif=REPORT, hops=hops))  # type: ignore[no-any-return]
 
+    def look(self, ids: Sequence[str], state: str) -> reports.WaitReport:
+        there = [reports.Waited(id=vif_id, state="plugged", waits_for="OVN") for vif_id in ids]
+        return self._answer("look", (ids, state), reports.WaitReport(reached=False, vifs=there))  # type: ignore[no-any-return]
+
+    def wait(self, ids: Sequence[str], state: str, timeout: float) -> Sequence[reports.VifReport]:
+        return self._answer("wait", (ids, state, timeout), [dataclasses.replace(REPORT, state=state)])  # type: ignore[no-any-return]
+
+    def events(self, since: int | None = None, follow: bool = False) -> Iterator[Event]:
+        return iter(self._answer("events", (since, follow), []))
+
     @contextlib.contextmanager
     def opened(self, options: arguments.Options) -> Iterator[Notes]:
         self.calls.append(("open", options.config_file))
@@ -165,6 +177,14 @@ def document(tmp_path: Path) -> str:
         ("list", "--local", "--socket", "/x"),
         ("--local", "list", "--socket", "/x"),
         ("diagram", VIF_ID, "--format", "svg"),
+        ("events", "--since", "-1"),
+        ("events", "--since", "x"),
+        ("events", "--since", "9" * 20),
+        ("events", VIF_ID),
+        ("wait",),
+        ("wait", VIF_ID, "--for", "plugging"),
+        ("wait", VIF_ID, "--timeout", "-1"),
+        ("wait", VIF_ID, "--timeout", "nan"),
     ],
 )
 def test_usage_error_is_exit_2_one_line_and_the_host_is_not_opened(
@@ -237,7 +257,7 @@ def test_module_runs_as_a_script() -> None:
 # Ids
 
 
-@pytest.mark.parametrize("verb", ["unplug", "show", "check", "repair", "diagram"])
+@pytest.mark.parametrize("verb", ["unplug", "show", "check", "repair", "diagram", "wait"])
 def test_id_that_is_no_uuid_is_exit_2_before_the_host_is_opened(run: Run, library: Notes, verb: str) -> None:
     result = run(verb, "net:" + VIF_ID)
     assert (result.code, library.calls) == (2, [])
@@ -310,14 +330,6 @@ def test_plug_dry_run_prints_the_plan_and_plugs_nothing(run: Run, library: Notes
     assert json.loads(run("plug", document, "--dry-run", "-o", "json").out) == PlanNotes().as_json()
     library.answers["plan"] = PlanNotes(actions=())
     assert "plug" not in dict(library.calls)
-
-
-@pytest.mark.parametrize("state", ["wired", "active"])
-def test_plug_waits_for_plugged_only(run: Run, library: Notes, document: str, state: str) -> None:
-    result = run("plug", document, "--wait", state)
-    assert (result.code, library.calls) == (2, [])
-    assert f"--wait {state}: this version waits for 'plugged' only" in result.err
-    assert run("plug", document, "--wait", "plugged", "--timeout", "30").code == 0
 
 
 @pytest.mark.parametrize("value", ["67", "65522", "-1", "big", "1450.5", ""])

@@ -8,7 +8,7 @@ import select
 import signal
 import sys
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Sequence
 from types import FrameType
 
 from vifplug import errors
@@ -72,11 +72,10 @@ class _Unread(BaseException):
     """Nobody reads stdout any more. No OSError, which whoever waits for something else would take for its own."""
 
 
-@contextlib.contextmanager
-def until_unread() -> Iterator[None]:
-    """End this block, quietly, when the last reader of a stdout that is a pipe goes; in the main thread only.
+def while_read(work: Callable[[], None]) -> None:
+    """Do what prints as it goes; break it off, quietly, when the last reader of a stdout that is a pipe goes.
 
-    Writing notices that by itself; one that has nothing to write for hours does not.
+    Writing notices that by itself; one that has nothing to write for hours does not. In the main thread only.
     """
     try:
         output = sys.stdout.fileno()
@@ -84,13 +83,12 @@ def until_unread() -> Iterator[None]:
         output = -1
     mine = signal.getsignal(signal.SIGPIPE)
     if output < 0 or mine is None or threading.current_thread() is not threading.main_thread():
-        yield
+        work()
         return
     watcher = _Watcher(output)
     signal.signal(signal.SIGPIPE, watcher.signalled)
     try:
-        with watcher:
-            yield
+        watcher.watched(work)
     except _Unread:
         _drop_stdout()
     finally:
@@ -98,7 +96,7 @@ def until_unread() -> Iterator[None]:
 
 
 class _Watcher:
-    """A thread that looks at stdout's other end while a block runs."""
+    """A thread that looks at stdout's other end."""
 
     def __init__(self, output: int) -> None:
         self._output = output
@@ -107,13 +105,15 @@ class _Watcher:
         self._is_unread = False
         self._thread = threading.Thread(target=self._watch, daemon=True)
 
-    def __enter__(self) -> None:
-        self._thread.start()
-
-    def __exit__(self, *_: object) -> None:
-        os.close(self._ending)
-        self._thread.join()
-        os.close(self._over)
+    def watched(self, work: Callable[[], None]) -> None:
+        """Do it; _Unread may come at any point of this."""
+        try:
+            self._thread.start()
+            work()
+        finally:
+            os.close(self._ending)
+            self._thread.join()
+            os.close(self._over)
 
     def _watch(self) -> None:
         poll = select.poll()

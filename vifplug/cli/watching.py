@@ -5,15 +5,11 @@ from __future__ import annotations
 import contextlib
 import json
 from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING
 
 from vifplug import errors, reports
 from vifplug.cli import streams, tables
 from vifplug.cli.arguments import Options
 from vifplug.cli.contract import Library, Opener, Outcome
-
-if TYPE_CHECKING:
-    from vifplug.events import Event
 
 _TIMEOUT_SECONDS = 300.0
 
@@ -22,7 +18,7 @@ def events(options: Options, opener: Opener) -> Outcome:
     """What happened to VIFs; following, each as it comes, until somebody ends it."""
     with opener(options) as host:
         if options.follow:
-            _follow(host.events(options.since, follow=True), options)
+            _follow(host, options)
             return Outcome(document=None, text=lambda _: "", is_out=True)
         found = list(host.events(options.since))
     return Outcome(
@@ -30,15 +26,18 @@ def events(options: Options, opener: Opener) -> Outcome:
     )
 
 
-def _follow(found: Iterator[Event], options: Options) -> None:
-    # Ctrl-C is how a person ends it: nothing was begun that could be broken off.
-    with contextlib.suppress(KeyboardInterrupt), _changing_nothing(), streams.until_unread():
+def _follow(host: Library, options: Options) -> None:
+    def work() -> None:
         if not options.as_json and not streams.put(tables.events_head()):
             return
-        for event in found:
+        for event in host.events(options.since, follow=True):
             line = json.dumps(event.as_json()) if options.as_json else tables.event(event)
             if not streams.put(line):
                 return
+
+    # Ctrl-C is how a person ends it: nothing was begun that could be broken off.
+    with contextlib.suppress(KeyboardInterrupt), _changing_nothing():
+        streams.while_read(work)
 
 
 def known(host: Library, ids: Sequence[str], options: Options) -> Sequence[reports.VifReport]:
