@@ -195,7 +195,7 @@ def test_ovn_controller_stopped_ends_the_wait_and_says_so(ovn_host: OvnHost, way
             ovn_host.ovn.controller.start()
         must_have_run_out_of_time(result, HYBRID, "ovn-installed", "ovn-controller")
         # The VIF stays plugged: who waits on has it wired.
-        ovn_host.wait(way, "wired", HYBRID)
+        ovn_host.wait(WAYS["daemon"], "wired", HYBRID)
         assert installed(ovn_host.world, HYBRID)
 
 
@@ -270,8 +270,8 @@ def test_isolated_port_is_dead_until_the_agent_wires_it(agent_host: AgentHost, w
         wait_until(lambda: heard.frames, "frames of the guest")
 
 
-@every_way
-def test_agent_that_does_not_come_ends_the_wait_and_says_so(agent_host: AgentHost, way: tuple[str, ...]) -> None:
+def test_agent_that_does_not_come_ends_the_wait_and_says_so(agent_host: AgentHost) -> None:
+    way = WAYS["daemon"]
     with agent_host.cleared(HYBRID):
         must_have_run_out_of_time(agent_host.plug(way, HYBRID, IMPATIENT), HYBRID, "Neutron's OVS agent", "tag")
         agent_host.agent.wire(HYBRID.port)
