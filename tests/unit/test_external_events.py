@@ -21,7 +21,7 @@ from hypothesis import strategies as some
 from tests.fakes import FakeHost
 from tests.unit import builders
 from vifplug.config import Settings
-from vifplug.daemon import ear, external_events, seldom
+from vifplug.daemon import ear, external_events, peers, seldom
 from vifplug.daemon.ear import Ear
 from vifplug.daemon.external_events import Here, judge, last_words, read
 from vifplug.daemon.metrics import Metrics
@@ -781,6 +781,28 @@ def test_message_that_does_not_end_is_not_waited_for_long(loop: Loop) -> None:
         began = time.monotonic()
         loop.do(listening.stop())
         assert time.monotonic() - began < 3
+
+
+@pytest.mark.parametrize(
+    ("part", "answer"),
+    [
+        (b"", b""),
+        (b"POST / HT", b""),
+        (f"{HEAD}Content-Length: 100\r\n\r\n{{".encode(), b""),
+        (b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 100\r\n\r\n{", b"HTTP/1.1 401 "),
+        (f"{HEAD}Content-Length: {2 * BODY_MAX}\r\n\r\n{{".encode(), b"HTTP/1.1 413 "),
+    ],
+)
+def test_message_that_does_not_come_whole_is_not_waited_for_long(
+    receiver: Receiver, monkeypatch: pytest.MonkeyPatch, part: bytes, answer: bytes
+) -> None:
+    monkeypatch.setattr(peers, "REQUEST_SECONDS", 0.2)
+    with receiver.connect() as connection:
+        connection.sendall(part)
+        said = b""
+        while more := connection.recv(65536):
+            said += more
+    assert said.startswith(answer) and bool(said) == bool(answer)
 
 
 def test_idle_crowd_does_not_keep_a_message_out(receiver: Receiver, caplog: pytest.LogCaptureFixture) -> None:
