@@ -136,6 +136,7 @@ def test_a_message_that_is_not_to_its_liking_is_split_down_to_the_one(status: in
 
 def test_an_event_that_makes_it_fail_is_found_but_never_given_up() -> None:
     found = judged(500, b"oops")
+    assert found == notices.broken("it answered 500 (oops)", BATCH)
     assert (found.splits, found.trouble, found.later) == (True, "it answered 500 (oops)", {})
     alone = judged(500, b"oops", BATCH[:1])
     assert (alone.splits, alone.refused, set(alone.later)) == (False, {}, {4})
@@ -228,6 +229,10 @@ def test_a_vif_waits_by_itself_ever_longer_and_no_more_once_it_is_over() -> None
     assert waiting.alone == {A}
     waiting.over(A)
     assert (waiting.held(now), waiting.alone) == (set(), set())
+    waiting.failed(A, now, alone=True)
+    waiting.failed(B, now, alone=True)
+    waiting.over(A)
+    assert waiting.alone == set(), "what one was suspected of was the endpoint's fault"
     waiting.failed(A, now, alone=True)
     waiting.keep_only([B])
     assert waiting.held(now) == set()

@@ -28,7 +28,14 @@ _DIGITS_MAX = 9
 
 
 class NoAnswer(Exception):
-    """No HTTP status came; why, for people. Whether the message arrived is not known."""
+    """No HTTP status came; why, for people. Whether the message arrived is not known.
+
+    :param is_reached: whether there was somebody to send it to.
+    """
+
+    def __init__(self, why: str, *, is_reached: bool = False) -> None:
+        super().__init__(why)
+        self.is_reached = is_reached
 
 
 class _Connection(http.client.HTTPConnection):
@@ -116,8 +123,10 @@ class Endpoint:
         deadline.start()
         try:
             response = self._exchange(connection, message)
-            yield _answer(response)
-            _drain(connection, response)
+            with response:
+                yield _answer(response)
+                if _has_headers(response):
+                    _drain(connection, response)
         finally:
             deadline.cancel()
             self._connection = None
@@ -134,20 +143,20 @@ class Endpoint:
         target = urllib.parse.urlunsplit(("", "", url.path or "/", url.query, ""))
         if not (self._token.isascii() and self._token.isprintable()):
             raise NoAnswer("notify_token has characters that no header can hold")  # http.client's error would tell it
-        doing = "no connection"
+        is_reached = False
         try:
             connection.connect()
-            doing = "no answer"
+            is_reached = True
             connection.allow(self._answer_seconds)
             if self._closed.is_set():
                 raise ConnectionAbortedError
             # One that answers before it has read all, and closes, has answered all the same.
             with contextlib.suppress(BrokenPipeError, ConnectionResetError):
                 connection.request("POST", target, message, self._headers())
-            return connection.getresponse()
+            return _begun(connection)
         except (OSError, http.client.HTTPException, ValueError) as error:
             why = f"not within {self._answer_seconds:g} s" if connection.is_cut else _words(error)
-            raise NoAnswer(f"{doing}: {why}") from error
+            raise NoAnswer(f"no {'answer' if is_reached else 'connection'}: {why}", is_reached=is_reached) from error
 
     def _headers(self) -> dict[str, str]:
         headers = {
@@ -166,9 +175,29 @@ def _trusting() -> ssl.SSLContext:
     return ssl.create_default_context()
 
 
+def _begun(connection: _Connection) -> http.client.HTTPResponse:
+    """An answer once its status is known, whatever follows: http.client's own way ends with the headers.
+
+    :raises OSError, http.client.HTTPException: when no status came.
+    """
+    response = http.client.HTTPResponse(connection.sock, method="POST")
+    try:
+        response.begin()
+    except (OSError, http.client.HTTPException):
+        if type(vars(response)["status"]) is not int:  # a word stands there until it has been read
+            response.close()
+            raise
+    return response
+
+
+def _has_headers(response: http.client.HTTPResponse) -> bool:
+    return vars(response)["headers"] is not None
+
+
 def _answer(response: http.client.HTTPResponse) -> Answer:
     """A status that says all by itself, or as much of the body as comes with one that does not."""
-    if 200 <= response.status < 300 and response.status != http.HTTPStatus.MULTI_STATUS:
+    is_all = 200 <= response.status < 300 and response.status != http.HTTPStatus.MULTI_STATUS
+    if is_all or not _has_headers(response):
         return Answer(status=response.status)
     try:
         body = response.read(_BODY_MAX)

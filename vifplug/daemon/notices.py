@@ -98,9 +98,15 @@ def judge(answer: Answer, notices: Sequence[Notice]) -> Judgement:
     if status in _UNACCEPTABLE:
         return Judgement(refused={notices[0].seq: said}) if is_alone else Judgement(splits=True)
     if status == _FAILED:
-        later = {notices[0].seq: said} if is_alone else {}
-        return Judgement(later=later, trouble=f"it answered {said}", splits=not is_alone)
+        return broken(f"it answered {said}", notices)
     return Judgement(trouble=f"it answered {said}")
+
+
+def broken(why: str, notices: Sequence[Notice]) -> Judgement:
+    """The endpoint got a message and failed over it: its own fault, the message's length, or one of the events."""
+    if len(notices) > 1:
+        return Judgement(trouble=why, splits=True)
+    return Judgement(trouble=why, later={notices[0].seq: why})
 
 
 def _each(body: bytes, notices: Sequence[Notice]) -> Judgement:

@@ -127,9 +127,10 @@ class Notifier:
                 judged, asked = notices.judge(answer, batch), answer.retry_after
                 self._settle(batch, judged)
         except NoAnswer as error:
-            judged, asked = Judgement(trouble=str(error)), 0.0
             if self._news.closed:
                 return  # it is we who cut it
+            judged = notices.broken(str(error), batch) if error.is_reached else Judgement(trouble=str(error))
+            asked = 0.0
         self._go_on(batch, judged, asked)
 
     def _settle(self, batch: Sequence[Notice], judged: Judgement) -> None:

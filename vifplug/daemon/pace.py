@@ -87,7 +87,10 @@ class Waiting:
 
     def over(self, vif_id: str) -> None:
         """An event of this VIF was taken or refused: the next one is another matter."""
-        self._cases.pop(vif_id, None)
+        case = self._cases.pop(vif_id, None)
+        if case is not None and case.is_alone:
+            # It was the endpoint that failed over it, and likely over the others that were suspected.
+            self._cases.clear()
 
     def held(self, now: float) -> set[str]:
         """Those that wait still."""
