@@ -205,7 +205,8 @@ class _Waiting:
 
     def _report(self, vif: Waited) -> VifReport:
         try:
-            return replace(self.watch.get(vif.id), state=vif.state, error=vif.error)
+            report = self.watch.get(vif.id)
+            return replace(report, state=vif.state, error=vif.error or report.error)
         except VifplugError:
             return VifReport(id=vif.id, state=vif.state, error=vif.error)
 

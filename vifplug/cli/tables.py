@@ -138,7 +138,7 @@ def _check_rows(report: reports.CheckReport) -> Iterator[Row]:
 
 
 _EVENT_HEADERS = ("SEQ", "TIME", "VIF", "STATE", "PREVIOUS", "NOTE")
-_EVENT_WIDTHS = (6, 32, 36, 10, 10, 0)
+_EVENT_WIDTHS = (6, 24, 36, 10, 10, 0)
 """Of events that are printed one by one: nobody knows how wide the next is."""
 
 
