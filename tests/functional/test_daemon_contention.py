@@ -88,7 +88,7 @@ def test_endless_fight_is_not_fought_and_ends_by_itself(world: World) -> None:
             assert HYBRID.qvo in reason
             while time.monotonic() < until:
                 found = daemon.vifs()
-                assert found[OVS.id]["state"] == "plugged"
+                assert found[OVS.id]["state"] == "wired"
                 seen.append(found[HYBRID.id]["state"])
                 assert found[HYBRID.id]["error"] or seen[-1] == "plugging"
                 time.sleep(0.2)
@@ -97,7 +97,7 @@ def test_endless_fight_is_not_fought_and_ends_by_itself(world: World) -> None:
             # Five quick ones until it is told, then after 2, 4 and 4 s.
             assert 5 <= daemon.metric("vifplug_repairs_total") - repairs <= 12
             assert processor_seconds(*pids) - used < 0.35 * FIGHT_SECONDS
-        wait_until(lambda: state(daemon, HYBRID.id) == "plugged", "the end of the contention", 3 * SECONDS)
+        wait_until(lambda: state(daemon, HYBRID.id) == "wired", "the end of the contention", 3 * SECONDS)
         assert daemon.vifs()[HYBRID.id]["error"] is None
         assert world.vifplug_json("--local", "check")["clean"]
 
@@ -119,13 +119,13 @@ def test_repair_that_cannot_be_done_is_told_and_stands_in_nobodys_way(world: Wor
         wait_until(lambda: state(daemon, HYBRID.id) == "failed", "what is wrong", SECONDS)
         found = daemon.vifs()
         assert HYBRID.qvo in found[HYBRID.id]["error"], found[HYBRID.id]
-        assert {found[one.id]["state"] for one in neighbours} == {"plugged"}
+        assert {found[one.id]["state"] for one in neighbours} == {"wired"}
         assert must_link(world, HYBRID.qvo)["linkinfo"]["info_kind"] == "bridge"
         tries = daemon.metric('vifplug_repairs_total{result="failed"}')
         time.sleep(2)
         assert daemon.metric('vifplug_repairs_total{result="failed"}') - tries <= 4
         world.ip("link", "delete", HYBRID.qvo)
-        wait_until(lambda: state(daemon, HYBRID.id) == "plugged", "the repair once the name is free", SECONDS)
+        wait_until(lambda: state(daemon, HYBRID.id) == "wired", "the repair once the name is free", SECONDS)
         assert daemon.vifs()[HYBRID.id]["error"] is None
         assert world.vifplug_json("--local", "check")["clean"]
 
@@ -174,7 +174,7 @@ def test_orphans_go_after_their_grace_and_only_they(world: World) -> None:
             assert _but_ports(mine) == _but_ports(others)
         wait_until(lambda: not there(world, busy), "the end of what the guest has left", SECONDS)
         assert world.snapshot() == others
-        assert daemon.vifs()[late.id]["state"] == "plugged"
+        assert daemon.vifs()[late.id]["state"] == "wired"
         assert daemon.vifs()[late.id]["waiting_for"] == waiting["waiting_for"]
 
 
@@ -219,7 +219,7 @@ def test_idle_daemon_writes_nothing_and_costs_little(world: World, interval: int
         document = {"plug": [one.model_dump(mode="json", exclude_none=True) for one in vifs]}
         assert daemon.request("POST", "/v1/batch", document)[0] == 200
         pids = daemon.pid, daemon.worker(), daemon.helper()
-        wait_until(lambda: daemon.request("GET", "/healthz")[1]["vifs"] == {"plugged": IDLE_VIFS}, "a first look")
+        wait_until(lambda: daemon.request("GET", "/healthz")[1]["vifs"] == {"wired": IDLE_VIFS}, "a first look")
         with watched(world) as writes:
             looks = daemon.metric("vifplug_resyncs_total")
             used = processor_seconds(*pids)

@@ -176,7 +176,7 @@ def test_parent_killed_takes_worker_and_helper_along_and_another_takes_its_place
         assert daemon.socket.exists(), "nothing stale to come upon"
         assert world.snapshot() == before
         daemon.start()
-        assert daemon.vifs()[HYBRID.id]["state"] == "plugged"
+        assert daemon.vifs()[HYBRID.id]["state"] == "wired"
         must_run_alone(daemon)
 
 
@@ -198,7 +198,7 @@ def test_second_daemon_is_refused_while_the_first_lives(world: World, shared: st
         assert words in result.stderr
         assert "Traceback" not in result.stderr
         assert not (world.directory / "other").is_socket()
-        assert first.vifs()[HYBRID.id]["state"] == "plugged"
+        assert first.vifs()[HYBRID.id]["state"] == "wired"
         must_run_alone(first)
 
 
@@ -230,7 +230,7 @@ def test_worker_that_hangs_is_ended_once_it_was_silent_for_too_long(world: World
         assert f"worker {worker} has fallen silent" in daemon.log()
         must_run_alone(daemon)
         assert helper != daemon.helper()
-        assert daemon.vifs()[HYBRID.id]["state"] == "plugged"
+        assert daemon.vifs()[HYBRID.id]["state"] == "wired"
 
 
 @pytest.mark.parametrize("stuck", ["worker", "helper"])
@@ -246,7 +246,7 @@ def test_daemon_stops_though_one_of_its_processes_hangs(world: World, stuck: str
         assert processes(world) == []
         assert world.snapshot() == before
         daemon.start()
-        assert daemon.vifs()[HYBRID.id]["state"] == "plugged"
+        assert daemon.vifs()[HYBRID.id]["state"] == "wired"
 
 
 # -- in the middle of something ------------------------------------------------------------------------------

@@ -125,7 +125,7 @@ def test_daemon_starts_while_ovs_is_away_and_repairs_when_it_comes(world: World,
             assert daemon.request("GET", "/healthz")[1]["status"] == "degraded"
         bring_back(world, how)
         wait_until(lambda: is_master(world, HYBRID.qvb, HYBRID.qbr), "the repair once OVS is there", REPAIR_SECONDS)
-        wait_until(lambda: set(states(daemon).values()) == {"plugged"}, "all plugged", REPAIR_SECONDS)
+        wait_until(lambda: set(states(daemon).values()) == {"wired"}, "all plugged", REPAIR_SECONDS)
         assert daemon.request("GET", "/healthz")[1]["status"] == "ok"
         assert world.vifplug_json("--local", "check")["clean"]
 
@@ -148,7 +148,7 @@ def test_list_is_told_in_time_when_ovs_goes_away(world: World, how: str) -> None
             assert daemon.request("GET", f"/v1/vifs/{HYBRID.id}", timeout=ANSWER_SECONDS)[0] == 200
             assert daemon.request("GET", "/healthz", timeout=0.5)[0] == 200
         bring_back(world, how)
-        wait_until(lambda: set(states(daemon).values()) == {"plugged"}, "all plugged", REPAIR_SECONDS)
+        wait_until(lambda: set(states(daemon).values()) == {"wired"}, "all plugged", REPAIR_SECONDS)
 
 
 # -- damage ---------------------------------------------------------------------------------------------------
@@ -191,7 +191,7 @@ def test_damaged_records_are_told_kept_and_replaced_and_the_rest_is_served(world
         wait_until(lambda: daemon.metric("vifplug_resyncs_total") >= 6, "some looks at everything", REPAIR_SECONDS)
         assert world.snapshot() == whole, "what a damaged record holds was taken for an orphan"
         listed = daemon.vifs()
-        assert listed.pop(HYBRID.id)["state"] == "plugged"
+        assert listed.pop(HYBRID.id)["state"] == "wired"
         assert {one["state"] for one in listed.values()} == {"failed"}
         assert set(listed) == set(bodies)
         for vif_id, one in listed.items():
@@ -207,7 +207,7 @@ def test_damaged_records_are_told_kept_and_replaced_and_the_rest_is_served(world
             document = one.model_dump(mode="json", exclude_none=True)
             status, body = daemon.request("PUT", f"/v1/vifs/{one.id}", document)
             assert (status, body["state"], body["error"]) == (200, "plugged", None), body
-        assert states(daemon) == dict.fromkeys([HYBRID.id, *(one.id for one in vifs[half:])], "plugged")
+        assert states(daemon) == dict.fromkeys([HYBRID.id, *(one.id for one in vifs[half:])], "wired")
         assert world.vifplug_json("--local", "check")["clean"]
 
 
@@ -224,7 +224,7 @@ def test_intents_left_open_and_damaged_are_settled(world: World) -> None:
     with started(Vifplugd(world)) as daemon:
         wait_until(lambda: "intents" not in faults.stored(world), "their end", REPAIR_SECONDS)
         wait_until(lambda: world.snapshot() == whole, "the repair", REPAIR_SECONDS)
-        assert states(daemon) == {HYBRID.id: "plugged", BRIDGE.id: "plugged"}
+        assert states(daemon) == {HYBRID.id: "wired", BRIDGE.id: "plugged"}
 
 
 class _Unready(Vifplugd):
@@ -256,10 +256,10 @@ def test_daemon_starts_without_br_int_and_repairs_once_it_is_there(world: World)
     with started(Vifplugd(world)) as daemon:
         wait_until(lambda: is_master(world, BRIDGE.tap, BRIDGE.brq), "the repair of the others", REPAIR_SECONDS)
         wait_until(lambda: states(daemon)[HYBRID.id] == "failed", "what is wrong", REPAIR_SECONDS)
-        assert states(daemon)[BRIDGE.id] == "plugged"
+        assert states(daemon)[BRIDGE.id] == "wired"
         assert "no OVS bridge 'br-int'" in daemon.vifs()[HYBRID.id]["error"]
         world.add_bridge("br-int")
-        wait_until(lambda: set(states(daemon).values()) == {"plugged"}, "all plugged", REPAIR_SECONDS)
+        wait_until(lambda: set(states(daemon).values()) == {"wired"}, "all plugged", REPAIR_SECONDS)
         with (
             guest_in_bridge(world, HYBRID.qbr, GUEST, MTU, HYBRID.address, outer=HYBRID.tap) as guest,
             host_on_bridge(world, "br-int", HOST),
