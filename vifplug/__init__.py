@@ -13,7 +13,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from vifplug import errors
+    from vifplug import errors, guest
     from vifplug.api import local
     from vifplug.client import connect
     from vifplug.events import Event
@@ -35,6 +35,7 @@ __all__ = [
     "Waited",
     "connect",
     "errors",
+    "guest",
     "load",
     "load_all",
     "local",
@@ -62,8 +63,8 @@ _WHERE = {
 
 def __getattr__(name: str) -> Any:
     """Import on first use: a command line that only prints a schema needs no netlink."""
-    if name == "errors":
-        return importlib.import_module("vifplug.errors")
+    if name in ("errors", "guest"):
+        return importlib.import_module(f"vifplug.{name}")
     if name in _WHERE:
         return getattr(importlib.import_module(_WHERE[name]), name)
     raise AttributeError(f"module 'vifplug' has no attribute {name!r}")

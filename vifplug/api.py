@@ -7,17 +7,21 @@ import contextlib
 import os
 import threading
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from typing import Any
 
 from vifplug import config, following, statedir, waiting
 from vifplug.drivers.contract import Options
-from vifplug.engine import inspection, recovery, standings
+from vifplug.engine import inspection, recovery, seating, standings
 from vifplug.engine.host import Host
 from vifplug.engine.plan import Plan
 from vifplug.engine.plugger import Plugger
 from vifplug.engine.requester import Requester
 from vifplug.errors import InputError
 from vifplug.events import Event
+from vifplug.guest import description
+from vifplug.guest.nic import VIRTIO, Nic
+from vifplug.guest.report import GuestReport
 from vifplug.locks import LockFile
 from vifplug.model import Vif
 from vifplug.reports import WIRED, CheckReport, GcReport, PathReport, VifReport, WaitReport
@@ -120,6 +124,19 @@ class LocalHost:
         """
         self._plugger.host.ensure_running()
         return inspection.path(self._plugger, id)
+
+    def guest(self, id: str, format: str, *, model: str = VIRTIO, queues: int | None = None) -> GuestReport:
+        """What a hypervisor needs of a VIF; see ``vifplug.guest``.
+
+        :param format: libvirt or qemu.
+        :raises UnknownVif: when it is not plugged here.
+        :raises InputError: when the guest's card cannot be so.
+        :raises OvsUnavailable, BridgeMissing: when it cannot be told what the card needs.
+        """
+        description.check_format(format)
+        nic = Nic(model=model, queues=queues)
+        vif, is_userspace = seating.seated(self._looking(), id)
+        return description.describe(vif, format, replace(nic, is_userspace=is_userspace))
 
     def look(self, ids: Sequence[str], state: str) -> WaitReport:
         """How VIFs stand on their way to a state, and who is to bring them there. One that is not plugged is absent.

@@ -14,6 +14,8 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from vifplug import following, waiting
 from vifplug.events import Event
+from vifplug.guest.nic import VIRTIO, Nic
+from vifplug.guest.report import GuestReport
 from vifplug.reports import WIRED, CheckReport, GcReport, PathReport, PlanReport, VifReport, WaitReport, plan_from_json
 from vifplug.wire import Request, Wire
 
@@ -111,6 +113,19 @@ class DaemonHost:
         :raises UnknownVif: when it is not plugged here.
         """
         return self._ask(Request(method="GET", target=f"{_target(id)}/path"), PathReport.from_json)
+
+    def guest(self, id: str, format: str, *, model: str = VIRTIO, queues: int | None = None) -> GuestReport:
+        """What a hypervisor needs of a VIF; see ``vifplug.guest``.
+
+        :param format: libvirt or qemu.
+        :raises UnknownVif: when it is not plugged here.
+        :raises InputError: when the guest's card cannot be so.
+        :raises OvsUnavailable, BridgeMissing: when it cannot be told what the card needs.
+        """
+        nic = Nic(model=model, queues=queues)
+        said = {"model": nic.model, **({"queues": nic.queues} if nic.queues is not None else {})}
+        target = f"{_target(id)}/guest/{urllib.parse.quote(format, safe='')}?{urllib.parse.urlencode(said)}"
+        return self._ask(Request(method="GET", target=target), GuestReport.from_json)
 
     def look(self, ids: Sequence[str], state: str) -> WaitReport:
         """How VIFs stand on their way to a state, and who is to bring them there. One that is not plugged is absent.

@@ -36,6 +36,7 @@ ALLOWED: dict[str, set[str]] = {
     "store": {"errors", "records", "database", "eventlog"},
     "formats": {"errors", "naming", "model", "formats"},
     "drivers": {"errors", "naming", "model", "resources", "drivers"},
+    "guest": {"errors", "model", "resources", "drivers", "guest"},
     "prctl": set(),
     "privileged": {"errors", "naming", "prctl", "privileged"},
     "engine": {
@@ -50,10 +51,10 @@ ALLOWED: dict[str, set[str]] = {
     "wire": {"errors", "refusals", "stream", "unreachable"},
     "following": {"errors", "events", "sse", "stream", "wire"},
     "waiting": {"errors", "events", "reports"},
-    "client": {"errors", "events", "model", "reports", "config", "wire", "following", "waiting"},
+    "client": {"errors", "events", "model", "reports", "config", "guest", "wire", "following", "waiting"},
     "daemon": {
         *("errors", "naming", "model", "resources", "reports", "config", "statedir", "locks", "records", "store"),
-        *("formats", "drivers", "engine", "api", "linux", "prctl", "events", "eventlog", "daemon"),
+        *("formats", "drivers", "engine", "guest", "api", "linux", "prctl", "events", "eventlog", "daemon"),
     },
 }
 PURE = {"actions", "conflicts", "departure", "drift", "ownership", "planner", "resolution", "host"}

@@ -24,6 +24,7 @@ from tests.unit import scripted_daemon
 from vifplug import errors, reports
 from vifplug.cli import arguments, main, tables, verbs
 from vifplug.events import Event
+from vifplug.guest import GuestReport
 from vifplug.model import Vif
 
 VIF_ID = "71a6b0e4-1a1b-4fd9-8f4a-7cab3f9a425b"
@@ -100,6 +101,10 @@ class Notes:
     def path(self, id: str) -> reports.PathReport:
         hops = (reports.Hop(name="vm-1", kind="guest", state="up"), reports.Hop(name="t", kind="tap", state="up"))
         return self._answer("path", id, reports.PathReport(vif=REPORT, hops=hops))  # type: ignore[no-any-return]
+
+    def guest(self, id: str, format: str, *, model: str = "virtio", queues: int | None = None) -> GuestReport:
+        told = GuestReport(id=id, format=format, text="<interface/>")
+        return self._answer("guest", (id, format, model, queues), told)  # type: ignore[no-any-return]
 
     def look(self, ids: Sequence[str], state: str) -> reports.WaitReport:
         there = [reports.Waited(id=vif_id, state="plugged", waits_for="OVN") for vif_id in ids]

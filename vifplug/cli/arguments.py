@@ -11,6 +11,8 @@ from collections.abc import Sequence
 from typing import Any, NoReturn
 
 from vifplug import errors, naming
+from vifplug.guest.nic import QUEUES_MAX
+from vifplug.guest.report import FORMATS as GUESTS
 
 FORMATS = ("auto", "vif", "neutron-port", "nova-network-info", "os-vif")
 WAITS = ("plugged", "wired", "active")
@@ -44,6 +46,9 @@ class Options(argparse.Namespace):
     wait: str = WAITS[0]
     awaited: str = WAITS[1]
     timeout: float | None = None
+    create_tap: bool = False
+    model: str | None = None
+    queues: int | None = None
     follow: bool = False
     since: int | None = None
     every: bool = False
@@ -150,6 +155,12 @@ def _mtu(value: str) -> int:
     return mtu
 
 
+def _queues(value: str) -> int:
+    if not (value.isascii() and value.isdigit() and len(value) < 9 and 1 <= int(value) <= QUEUES_MAX):
+        raise argparse.ArgumentTypeError(f"{value!r} is no number of queues; it must be from 1 to {QUEUES_MAX}")
+    return int(value)
+
+
 def _seconds(value: str) -> float:
     seconds = _number(value)
     if not (math.isfinite(seconds) and seconds > 0):
@@ -227,6 +238,7 @@ def _parser() -> _Parser:
     diagram = verb("diagram", "draw a VIF's path through the host")
     diagram.add_argument("ids", nargs=1, metavar="ID")
     diagram.add_argument("--format", choices=("text", "dot"), help="default: text; dot is for Graphviz")
+    _add_guest(verb("guest", "print what a hypervisor needs for a VIF: libvirt's <interface>, or QEMU's arguments"))
     verb("schema", "print the JSON Schema of vifplug's own input format")
     return parser
 
@@ -236,6 +248,13 @@ def _add_events(events: argparse.ArgumentParser) -> None:
     events.add_argument(
         "--since", type=_sequence, metavar="SEQ", help="only those after it; default: all kept; with --follow, none"
     )
+
+
+def _add_guest(guest: argparse.ArgumentParser) -> None:
+    guest.add_argument("format", choices=GUESTS, metavar="libvirt|qemu")
+    guest.add_argument("ids", nargs=1, metavar="ID")
+    guest.add_argument("--queues", type=_queues, metavar="N", help="as many as the guest has CPUs; default: 1")
+    guest.add_argument("--model", help="the guest's network card; default: virtio")
 
 
 def _add_wait(wait: argparse.ArgumentParser) -> None:
@@ -252,6 +271,7 @@ def _add_plug(plug: argparse.ArgumentParser) -> None:
     )
     plug.add_argument("--instance-name", type=_instance_name, metavar="NAME", help="the guest's name")
     plug.add_argument("--mtu", type=_mtu, metavar="BYTES", help="default: FILE's, else the configuration's")
+    plug.add_argument("--create-tap", action="store_true", help="make the guests' taps, whatever FILE says of them")
     plug.add_argument("--dry-run", action="store_true", help="print what would be done, and do nothing")
     plug.add_argument("--wait", choices=WAITS, help="the state to wait for, plugged and read back; default: plugged")
     plug.add_argument(

@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Any, Protocol
 from vifplug import reports
 from vifplug.cli import tables
 from vifplug.cli.arguments import Options
+from vifplug.guest.nic import VIRTIO
+from vifplug.guest.report import GuestReport
 
 if TYPE_CHECKING:
     from vifplug.events import Event
@@ -62,6 +64,9 @@ class Library(Protocol):
 
     def path(self, id: str) -> reports.PathReport:
         """A VIF's path, hop by hop."""
+
+    def guest(self, id: str, format: str, *, model: str = VIRTIO, queues: int | None = None) -> GuestReport:
+        """What a hypervisor needs of a VIF."""
 
     def look(self, ids: Sequence[str], state: str) -> reports.WaitReport:
         """How VIFs stand on their way to a state."""

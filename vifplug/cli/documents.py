@@ -56,6 +56,8 @@ def vifs(options: arguments.Options) -> list[Vif]:
     document = formats.parse(read(options.file or arguments.STDIN))
     instance = {"uuid": options.instance_uuid, "name": options.instance_name} if options.instance_uuid else None
     found = formats.load_all(document, format=options.format or "auto", instance=instance, mtu=options.mtu)
+    if options.create_tap:
+        found = [vif.model_copy(update={"create_tap": True}) for vif in found]
     for vif in found:
         driver_for(vif.vif_type, vif.id)
     if options.instance_name and not instance:

@@ -15,7 +15,7 @@ from starlette.exceptions import HTTPException
 from starlette.responses import Response
 
 from vifplug.config import Settings
-from vifplug.daemon import bodies, description, event_api, gate, logs, problems
+from vifplug.daemon import bodies, description, event_api, gate, guest_api, logs, problems
 from vifplug.daemon.bodies import BatchRequest, ChosenRequest, GcRequest, PlugQuery, VifId
 from vifplug.daemon.description import route
 from vifplug.daemon.events import Hub
@@ -60,7 +60,7 @@ def create_app(
     )
     app.state.host, app.state.keeper, app.state.hub, app.state.metrics = host, keeper, hub, metrics
     app.state.settings = settings or Settings()
-    app.state.routes = [*_ROUTES.routes, *event_api.ROUTES.routes]
+    app.state.routes = [*_ROUTES.routes, *event_api.ROUTES.routes, *guest_api.ROUTES.routes]
     app.router.routes += app.state.routes  # as they are: include_router would work every one of them out again
     app.add_exception_handler(VifplugError, problems.of_vifplug)
     app.add_exception_handler(HTTPException, problems.of_http)

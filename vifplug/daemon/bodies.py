@@ -15,6 +15,8 @@ from vifplug import formats, naming
 from vifplug.daemon import logs
 from vifplug.errors import InputError
 from vifplug.formats import refuse
+from vifplug.guest.nic import MODEL_PATTERN, QUEUES_MAX, VIRTIO
+from vifplug.guest.report import FORMATS as GUEST_FORMATS
 from vifplug.model import MTU_MAX, MTU_MIN, Uuid, Vif
 
 BODY_MAX_MIB = 4
@@ -118,6 +120,22 @@ class EventsQuery(BaseModel):
     follow: bool = Field(default=True, description="Go on with what comes; false ends with the newest event.")
 
 
+class GuestQuery(BaseModel):
+    """What the VIF does not say of the guest's network card."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    model: str = Field(
+        default=VIRTIO, pattern=MODEL_PATTERN, description="Libvirt's word for it, or the name of a device of QEMU's."
+    )
+    queues: int | None = Field(
+        default=None,
+        ge=1,
+        le=QUEUES_MAX,
+        description="As many as the guest has CPUs; by default one, or of a multi-queue tap two.",
+    )
+
+
 class WaitRequest(BaseModel):
     """Which VIFs are to be where."""
 
@@ -139,6 +157,10 @@ VifId = Annotated[
     ),
 ]
 """As the description draws it; ``vif_id`` checks it."""
+GuestFormat = Annotated[
+    str, Path(description="For which hypervisor.", json_schema_extra={"enum": [*GUEST_FORMATS]}, examples=["qemu"])
+]
+"""As the description draws it; the library checks it."""
 _Body = TypeVar("_Body", bound=BaseModel)
 
 

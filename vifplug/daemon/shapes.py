@@ -195,6 +195,16 @@ class Path(_Shape):
     hops: list[HopReport]
 
 
+class GuestReport(_Shape):
+    """What a hypervisor needs of a VIF."""
+
+    id: str
+    format: str = Field(description="libvirt or qemu.")
+    text: str = Field(description="The element, or the arguments quoted for a shell.")
+    arguments: list[str] = Field(description="QEMU's, one by one; of libvirt, none.")
+    before: list[list[str]] = Field(description="Commands that make the tap, where vifplug does not; QEMU needs it up.")
+
+
 class OvsReport(_Shape):
     """Open vSwitch, as the daemon last knew it."""
 
@@ -247,5 +257,5 @@ class Problem(_Shape):
 
 
 ANSWERS: tuple[type[BaseModel], ...] = (
-    *(Actions, Checked, Collected, Health, HostReport, Path, Problem, VifReport, Vifs, Waits),
+    *(Actions, Checked, Collected, GuestReport, Health, HostReport, Path, Problem, VifReport, Vifs, Waits),
 )

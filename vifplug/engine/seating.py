@@ -1,0 +1,27 @@
+"""The use case of those who start guests: a recorded VIF, and what of its host a guest's card depends on."""
+
+from __future__ import annotations
+
+from vifplug.drivers.registry import driver_for
+from vifplug.engine import inspection, resolution, views
+from vifplug.engine.plugger import Plugger
+from vifplug.model import Vif
+from vifplug.resources import OvsPort
+
+
+def seated(plugger: Plugger, vif_id: str) -> tuple[Vif, bool]:
+    """A recorded VIF, and whether its guest's tap is a port of OVS's userspace datapath.
+
+    Open vSwitch is asked only where the tap is a port.
+
+    :raises UnknownVif: when it is not recorded.
+    :raises OvsUnavailable, BridgeMissing: when that cannot be told: a guess would be lost frames, or slow ones.
+    """
+    record = views.known(plugger.store, vif_id)
+    tap = driver_for(record.vif.vif_type, record.id).guest_link(record.vif)
+    ports = [item for item in record.resources if isinstance(item, OvsPort) and item.name == tap]
+    if not ports:
+        return record.vif, False
+    observed = inspection.observe(plugger, inspection.scope_of([record]))
+    resolution.resolve(ports, observed)
+    return record.vif, any(observed.bridges[port.bridge].userspace for port in ports)

@@ -1,0 +1,45 @@
+"""The guest's network card: what the VIF does not say of it."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+from vifplug.errors import InputError
+
+VIRTIO = "virtio"
+QUEUES_MAX = 256
+"""What a tap takes (MAX_TAP_QUEUES of drivers/net/tun.c)."""
+MODEL_PATTERN = r"^[A-Za-z0-9][A-Za-z0-9_-]{0,31}$"
+"""Libvirt's own, and nothing that QEMU would read as another property."""
+
+_MODEL = re.compile(MODEL_PATTERN.removesuffix("$") + r"\Z")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Nic:
+    """A network card.
+
+    :raises InputError: when no hypervisor could take it.
+    """
+
+    model: str = VIRTIO
+    """Libvirt's word, or the name of a device of QEMU's."""
+    queues: int | None = None
+    """As many as the guest has CPUs, as a rule; None is one, or of a multi-queue tap two."""
+    is_userspace: bool = False
+    """Whether the OVS bridge has the userspace datapath; it matters where the guest's tap is itself the port."""
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.model, str) or not _MODEL.match(self.model):
+            raise InputError(f"model is {self.model!r:.80}; it must be letters, digits, '-' and '_', such as virtio")
+        if self.queues is None:
+            return
+        is_number = isinstance(self.queues, int) and not isinstance(self.queues, bool)
+        if not is_number or not 1 <= self.queues <= QUEUES_MAX:
+            raise InputError(f"queues is {self.queues!r:.80}; it must be a whole number from 1 to {QUEUES_MAX}")
+
+    @property
+    def is_virtio(self) -> bool:
+        """Whether the guest and the host share queues, checksums and an MTU."""
+        return self.model == VIRTIO or self.model.startswith(f"{VIRTIO}-")
