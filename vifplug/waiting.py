@@ -57,7 +57,7 @@ class Goal:
     def __post_init__(self) -> None:
         if isinstance(self.ids, str):
             raise InputError(f"{self.ids!r} is one id; give a list of ids")
-        object.__setattr__(self, "ids", tuple(dict.fromkeys(self.ids)))
+        object.__setattr__(self, "ids", tuple(dict.fromkeys(one.lower() for one in self.ids)))
         if self.state not in RUNGS:
             raise InputError(f"{self.state!r} is no state to wait for; it must be one of {', '.join(RUNGS)}")
         is_number = isinstance(self.timeout, int | float) and not isinstance(self.timeout, bool)
@@ -77,7 +77,7 @@ class Expectation:
 
         :raises InputError: when one of them was not waited for.
         """
-        given = [ids] if isinstance(ids, str) else list(ids)
+        given = [one.lower() for one in ([ids] if isinstance(ids, str) else ids)]
         strange = next((one for one in given if one not in self.ids), None)
         if strange is not None:
             raise InputError(f"VIF {strange} is none of those expected", strange)

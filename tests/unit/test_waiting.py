@@ -120,6 +120,14 @@ def test_answer_is_in_the_order_asked_for_each_once(place: Place) -> None:
     assert [vif.id for vif in place.wait(B, A, B)] == [B, A]
 
 
+def test_ids_may_be_written_in_capitals(place: Place) -> None:
+    place.states[B] = "failed"
+    with pytest.raises(errors.VifFailed):
+        place.wait(A.upper(), B.upper(), timeout=300)
+    with place.expect(B.upper()) as expectation:
+        expectation.exit_early([B.upper()])
+
+
 def test_nothing_to_wait_for(place: Place) -> None:
     assert place.wait() == [] and place.looks == []
 
