@@ -224,7 +224,7 @@ def test_intents_left_open_and_damaged_are_settled(world: World) -> None:
     with started(Vifplugd(world)) as daemon:
         wait_until(lambda: "intents" not in faults.stored(world), "their end", REPAIR_SECONDS)
         wait_until(lambda: world.snapshot() == whole, "the repair", REPAIR_SECONDS)
-        assert states(daemon) == {HYBRID.id: "wired", BRIDGE.id: "plugged"}
+        assert states(daemon) == {HYBRID.id: "wired", BRIDGE.id: "wired"}
 
 
 class _Unready(Vifplugd):
