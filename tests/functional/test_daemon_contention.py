@@ -14,6 +14,7 @@ import pytest
 
 import vifplug
 from tests.functional import faults
+from tests.functional.counts import times
 from tests.functional.daemons import wait_until
 from tests.functional.faults import device, vif
 from tests.functional.hasty_daemon import hasty
@@ -25,7 +26,7 @@ from tests.functional.writes import watched
 
 FIGHT_SECONDS = 12.0
 FIGHT_INTERVAL_SECONDS = 0.1
-IDLE_SECONDS = 20.0
+IDLE_SECONDS = float(times(12, 60))
 IDLE_VIFS = 100
 SECONDS = 10.0
 _TICKS = os.sysconf("SC_CLK_TCK")

@@ -1,4 +1,4 @@
-"""Two thousand requests that schemathesis makes up from the daemon's description: no 5xx, and no stranger touched."""
+"""Made-up requests, two thousand when thorough: schemathesis finds no 5xx, and touches no stranger."""
 
 from __future__ import annotations
 
@@ -7,13 +7,14 @@ import sys
 from pathlib import Path
 
 from tests.functional import daemons
+from tests.functional.counts import times
 from tests.functional.tcp_relay import TcpRelay
 from tests.functional.vifplugd import Vifplugd
 from tests.functional.world import REPOSITORY, World
 
-REQUESTS = 2000
-EXAMPLES = 150
-"""Of each of the twelve operations, besides some hundred requests at the edges of what the description allows."""
+REQUESTS = times(800, 2000)
+EXAMPLES = times(40, 150)
+"""Of each of the thirteen operations, besides some hundred requests at the edges of what the description allows."""
 SEED = os.environ.get("VIFPLUG_SEED", "20261121")
 RUN_SECONDS = 150.0
 CHECKS = (

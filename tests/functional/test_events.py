@@ -1,6 +1,6 @@
 """Followers that are killed, daemons that are, and waits by Nova's contract: every event once, and none too late.
 
-By hand, at length: VIFPLUG_FOLLOWED_PLUGS=1000 VIFPLUG_FOLLOWED_RESTARTS=5 pytest -s -k every_event_once
+At length, with 1,000 plugs and 5 restarts: tools/test --functional --thorough -s -k every_event_once
 """
 
 from __future__ import annotations
@@ -8,7 +8,6 @@ from __future__ import annotations
 import contextlib
 import http.client
 import json
-import os
 import random
 import signal
 import subprocess
@@ -22,6 +21,7 @@ from typing import Any
 import pytest
 
 import vifplug
+from tests.functional.counts import times
 from tests.functional.daemons import wait_until
 from tests.functional.vifplugd import Vifplugd
 from tests.functional.vifs import HYBRID, INSTANCE, OVS, Request, library
@@ -32,8 +32,7 @@ from vifplug.client import DaemonHost
 from vifplug.events import Event
 from vifplug.reports import VifReport
 
-PLUGS = int(os.environ.get("VIFPLUG_FOLLOWED_PLUGS", "30"))
-RESTARTS = int(os.environ.get("VIFPLUG_FOLLOWED_RESTARTS", "2"))
+PLUGS, RESTARTS = times(30, 1000), times(2, 5)
 EACH_TIME = 5
 SEED = 4
 LIVES = ["plugged", "wired", "unplugged"]

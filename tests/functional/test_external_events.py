@@ -137,7 +137,7 @@ def host() -> Iterator[Host]:
     """One for all: starting it takes longer than any of them."""
     with World() as world:
         world.add_bridge("br-int")
-        with Vifplugd(world, sections={"events": EVENTS}) as daemon:
+        with Vifplugd(world, {"events": EVENTS}) as daemon:
             yield Host(world, daemon)
             assert daemon.stop() == 0
 
@@ -285,7 +285,7 @@ def test_neutrons_own_notifier_is_understood_and_content(host: Host) -> None:
 
 
 def test_port_that_is_taken_costs_the_listener_alone(world: World) -> None:
-    with socket.create_server(("127.0.0.1", PORT)), Vifplugd(world, sections={"events": EVENTS}) as daemon:
+    with socket.create_server(("127.0.0.1", PORT)), Vifplugd(world, {"events": EVENTS}) as daemon:
         status, body = daemon.request("PUT", f"/v1/vifs/{HYBRID.id}", HYBRID.document)
         assert (status, body["state"]) == (200, "plugged")
         lines = [json.loads(line) for line in daemon.log().splitlines()]

@@ -39,7 +39,9 @@ class Vifplugd:
     :param daemon: options of [daemon] over the world's own.
     """
 
-    def __init__(self, world: World, sections: Mapping[str, Mapping[str, str]] | None = None, **daemon: object) -> None:
+    def __init__(
+        self, world: World, sections: Mapping[str, Mapping[str, str]] | None = None, /, **daemon: object
+    ) -> None:
         self.world = world
         self.socket = world.directory / "vifplug.sock"
         self.log_file = world.directory / "vifplugd.log"
