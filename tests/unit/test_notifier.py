@@ -11,6 +11,7 @@ import ssl
 import subprocess
 import threading
 import time
+import urllib.parse
 from collections.abc import Callable, Collection, Iterator
 
 import pytest
@@ -452,7 +453,9 @@ def test_what_is_left_is_sent_after_a_restart(tmp_path: pathlib.Path, nova: endp
 
 
 @pytest.mark.parametrize("how", ["says nothing", "a status a byte at a time", "continue for ever"])
-def test_stop_cuts_what_takes_too_long(store: Store, nova: endpoints.Endpoint, how: str) -> None:
+def test_stop_cuts_what_takes_too_long(
+    store: Store, nova: endpoints.Endpoint, said: pytest.LogCaptureFixture, how: str
+) -> None:
     nova.behaviour = NOT_TAKEN[how]
     keys = wire(store, 1)
     settings = Settings(notify_url=nova.url, notify_interval=INTERVAL)
@@ -463,6 +466,7 @@ def test_stop_cuts_what_takes_too_long(store: Store, nova: endpoints.Endpoint, h
     one.stop(0.6)
     assert time.monotonic() - began < 0.7
     until(lambda: not one._thread.is_alive(), 0.5)
+    assert said.records == [], "the endpoint is not to blame"
     nova.behaviour = ok
     with Sender(store, nova.url):
         until(empty(store))
@@ -596,8 +600,34 @@ def test_ipv6_is_spoken_and_named_in_the_host_header() -> None:
         thread.join()
     assert (heard[0].target, heard[0].headers["Host"]) == ("/", f"[::1]:{port}")
     # With no port there is a default; http.client alone takes the address's end for one.
-    with pytest.raises(NoAnswer, match="no connection"), Endpoint("http://[::1]/", "").post(b"{}"):
+    assert http._Connection(urllib.parse.urlsplit("http://[::1]/"), None, 1.0).port == 80
+
+
+def test_nothing_is_sent_once_it_is_closed(nova: endpoints.Endpoint) -> None:
+    way = Endpoint(nova.url, "")
+    way.close()
+    with pytest.raises(NoAnswer), way.post(b"{}"):
         pass
+    connection = http._Connection(urllib.parse.urlsplit(nova.url), None, 1.0)
+    connection.cut()
+    with pytest.raises(ConnectionAbortedError), contextlib.closing(connection):
+        connection.connect()
+    assert nova.received == []
+
+
+def test_an_answer_before_all_was_read_is_heard() -> None:
+    def refuse() -> None:
+        peer, _address = listener.accept()
+        with peer:
+            peer.sendall(whole(413, b"too long"))
+
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        thread = threading.Thread(target=refuse)
+        thread.start()
+        way = Endpoint(f"http://127.0.0.1:{listener.getsockname()[1]}/", "")
+        with way.post(b" " * 50_000_000) as answer:
+            assert answer.status == 413
+        thread.join()
 
 
 def test_time_is_kept_even_with_one_that_does_not_accept() -> None:
