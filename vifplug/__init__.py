@@ -16,10 +16,10 @@ if TYPE_CHECKING:
     from vifplug import errors, guest
     from vifplug.api import local
     from vifplug.client import connect
-    from vifplug.events import Event
+    from vifplug.events import Event, Waited, WaitReport
     from vifplug.formats import load, load_all, schema
     from vifplug.model import Instance, Network, Vif
-    from vifplug.reports import CheckReport, GcReport, VifReport, Waited, WaitReport
+    from vifplug.reports import CheckReport, GcReport, VifReport
     from vifplug.waiting import Expectation
 
 __all__ = [
@@ -51,8 +51,8 @@ _WHERE = {
     "Network": "vifplug.model",
     "Vif": "vifplug.model",
     "VifReport": "vifplug.reports",
-    "WaitReport": "vifplug.reports",
-    "Waited": "vifplug.reports",
+    "WaitReport": "vifplug.events",
+    "Waited": "vifplug.events",
     "connect": "vifplug.client",
     "load": "vifplug.formats",
     "load_all": "vifplug.formats",

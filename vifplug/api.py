@@ -11,6 +11,9 @@ from dataclasses import replace
 from typing import Any
 
 from vifplug import config, following, statedir, waiting
+from vifplug.doctor import examination
+from vifplug.doctor.about import HostInfo
+from vifplug.doctor.findings import Diagnosis
 from vifplug.drivers.contract import Options
 from vifplug.engine import inspection, recovery, seating, standings
 from vifplug.engine.host import Host
@@ -18,13 +21,13 @@ from vifplug.engine.plan import Plan
 from vifplug.engine.plugger import Plugger
 from vifplug.engine.requester import Requester
 from vifplug.errors import InputError
-from vifplug.events import Event
+from vifplug.events import Event, WaitReport
 from vifplug.guest import description
 from vifplug.guest.nic import VIRTIO, Nic
 from vifplug.guest.report import GuestReport
 from vifplug.locks import LockFile
 from vifplug.model import Vif
-from vifplug.reports import WIRED, CheckReport, GcReport, PathReport, VifReport, WaitReport
+from vifplug.reports import WIRED, CheckReport, GcReport, PathReport, VifReport
 from vifplug.store import Store
 
 LOCK_FILE = "locks"
@@ -34,11 +37,13 @@ class LocalHost:
     """Plugs VIFs on this host; what ``vifplug.local`` yields. Safe to share between threads.
 
     :param settles: whether every call settles interrupted work first; else only those that change something do.
+    :param settings: what it was made of, for ``doctor`` and ``host_info``; by default, the defaults.
     """
 
-    def __init__(self, plugger: Plugger, *, settles: bool = True) -> None:
+    def __init__(self, plugger: Plugger, *, settles: bool = True, settings: config.Settings | None = None) -> None:
         self._plugger = plugger
         self._settles = settles
+        self._settings = settings or config.Settings()
         self._said = threading.local()
 
     @property
@@ -181,6 +186,14 @@ class LocalHost:
         """
         return following.of_log(self._plugger.store, since, follow=follow)
 
+    def doctor(self, settings: config.Settings | None = None) -> Diagnosis:
+        """What is wrong with this host, why, and what to do. Nothing is changed, and nothing raised for what is wrong."""
+        return examination.diagnose(settings or self._settings, self._plugger)
+
+    def host_info(self, settings: config.Settings | None = None) -> HostInfo:
+        """What this host can plug, and with what; with OVS away, as far as that is known without."""
+        return examination.host_info(settings or self._settings, self._plugger.host)
+
     @property
     def _watch(self) -> waiting.Watch:
         return waiting.Watch(look=lambda ids, state, _seconds: self.look(ids, state), get=self.get)
@@ -217,7 +230,7 @@ def local(config_file: str | None = None) -> Iterator[LocalHost]:
         stack.callback(host.close)
         store = Store(settings.state_dir, settings.user, notifies=bool(settings.notify_url))
         stack.callback(store.close)
-        yield LocalHost(plugger_of(settings, host, store, locks))
+        yield LocalHost(plugger_of(settings, host, store, locks), settings=settings)
 
 
 def plugger_of(settings: config.Settings, host: Host, store: Store, locks: LockFile) -> Plugger:

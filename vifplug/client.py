@@ -13,10 +13,12 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from vifplug import following, waiting
-from vifplug.events import Event
+from vifplug.doctor.about import HostInfo
+from vifplug.doctor.findings import Diagnosis
+from vifplug.events import Event, WaitReport
 from vifplug.guest.nic import VIRTIO, Nic
 from vifplug.guest.report import GuestReport
-from vifplug.reports import WIRED, CheckReport, GcReport, PathReport, PlanReport, VifReport, WaitReport, plan_from_json
+from vifplug.reports import WIRED, CheckReport, GcReport, PathReport, PlanReport, VifReport, plan_from_json
 from vifplug.wire import Request, Wire
 
 if TYPE_CHECKING:
@@ -24,6 +26,8 @@ if TYPE_CHECKING:
 
 _VIFS, _BATCH, _CHECK, _REPAIR, _GC = "/v1/vifs", "/v1/batch", "/v1/check", "/v1/repair", "/v1/gc"
 _WAIT = "/v1/wait"
+_DOCTOR_SECONDS = 120.0
+"""Each thing it looks at has a time-out of its own."""
 _ONE_WAIT_SECONDS = 30.0
 """The daemon waits for 60 at most."""
 _WAIT_SPARE_SECONDS = 5.0
@@ -169,6 +173,20 @@ class DaemonHost:
         :raises EventsLost: by the iterator, too, when some are not kept any more.
         """
         return following.of_daemon(self._wire, since, follow=follow)
+
+    def doctor(self) -> Diagnosis:
+        """What is wrong with this host, as its daemon sees it, why, and what to do. Nothing is changed."""
+        asked = Request(method="GET", target="/v1/doctor", seconds=_DOCTOR_SECONDS)
+        return self._ask(asked, Diagnosis.from_json)
+
+    def host_info(self) -> HostInfo:
+        """What this host can plug, and with what; with OVS away, as far as that is known without."""
+
+        def read(answer: Mapping[str, Any]) -> HostInfo:
+            of_daemon = {name: answer[name] for name in ("version", "pid", "level")}
+            return HostInfo.from_json({**answer, "daemon": {"answers": True, "socket": self._wire.path, **of_daemon}})
+
+        return self._ask(Request(method="GET", target="/v1/host"), read)
 
     @property
     def _watch(self) -> waiting.Watch:

@@ -142,46 +142,6 @@ class VifCheck:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Waited:
-    """One VIF that is waited for."""
-
-    id: str
-    state: str
-    """``absent`` when it is not plugged here."""
-    error: str | None = None
-    waits_for: str | None = None
-    """Who is to do what before it is where it is waited for; None when it is there."""
-
-    def as_json(self) -> dict[str, Any]:
-        """Every field."""
-        return {one.name: getattr(self, one.name) for one in fields(self)}
-
-    @classmethod
-    def from_json(cls, data: object) -> Self:
-        """Of what ``as_json`` gave."""
-        return cls(**_known(cls, data))
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class WaitReport:
-    """VIFs that are waited for."""
-
-    reached: bool
-    """Whether all of them are there."""
-    vifs: Sequence[Waited]
-
-    def as_json(self) -> dict[str, Any]:
-        """Both fields."""
-        return {"reached": self.reached, "vifs": [vif.as_json() for vif in self.vifs]}
-
-    @classmethod
-    def from_json(cls, data: object) -> Self:
-        """Of what ``as_json`` gave."""
-        known = _known(cls, data)
-        return cls(**known | {"vifs": tuple(map(Waited.from_json, known["vifs"]))})
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class CheckReport:
     """What ``check`` found."""
 

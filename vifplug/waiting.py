@@ -18,7 +18,7 @@ from vifplug.events import RUNGS, has_reached
 from vifplug.reports import ABSENT, FAILED, VifReport
 
 if TYPE_CHECKING:
-    from vifplug.reports import Waited, WaitReport
+    from vifplug.events import Waited, WaitReport
 
 LOG = logging.getLogger(__name__)
 

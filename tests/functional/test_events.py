@@ -270,6 +270,7 @@ def test_callback_that_returns_false_stops_the_wait(place: Place, host: Host) ->
         host.plug([HYBRID.vif, OVS.vif])
         place.tell(HYBRID, "failed")
     assert [(vif.id, vif.state, vif.vif_type) for vif in told] == [(HYBRID.id, "failed", "ovs-hybrid")]
+    assert "Neutron" in str(told[0].error)
 
 
 def test_callback_that_goes_on_waits_for_the_others(place: Place, host: Host) -> None:

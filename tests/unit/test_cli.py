@@ -23,7 +23,7 @@ import pytest
 from tests.unit import scripted_daemon
 from vifplug import errors, reports
 from vifplug.cli import arguments, main, tables, verbs
-from vifplug.events import Event
+from vifplug.events import Event, Waited, WaitReport
 from vifplug.guest import GuestReport
 from vifplug.model import Vif
 
@@ -106,9 +106,9 @@ class Notes:
         told = GuestReport(id=id, format=format, text="<interface/>")
         return self._answer("guest", (id, format, model, queues), told)  # type: ignore[no-any-return]
 
-    def look(self, ids: Sequence[str], state: str) -> reports.WaitReport:
-        there = [reports.Waited(id=vif_id, state="plugged", waits_for="OVN") for vif_id in ids]
-        return self._answer("look", (ids, state), reports.WaitReport(reached=False, vifs=there))  # type: ignore[no-any-return]
+    def look(self, ids: Sequence[str], state: str) -> WaitReport:
+        there = [Waited(id=vif_id, state="plugged", waits_for="OVN") for vif_id in ids]
+        return self._answer("look", (ids, state), WaitReport(reached=False, vifs=there))  # type: ignore[no-any-return]
 
     def wait(self, ids: Sequence[str], state: str, timeout: float) -> Sequence[reports.VifReport]:
         return self._answer("wait", (ids, state, timeout), [dataclasses.replace(REPORT, state=state)])  # type: ignore[no-any-return]

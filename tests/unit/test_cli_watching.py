@@ -21,7 +21,7 @@ from tests.unit.scripted_daemon import Conversation, Script, Turn, chunk, stream
 from tests.unit.test_cli import DOCUMENT, OTHER_ID, REPORT, VIF_ID, Notes, Result, Run
 from vifplug import errors, reports
 from vifplug.cli import main, streams
-from vifplug.events import Event
+from vifplug.events import Event, Waited, WaitReport
 
 EVENT = Event(
     seq=7, vif_id=VIF_ID, state="wired", previous="plugged", instance=None, time="2026-11-21T07:36:29.104Z"
@@ -67,9 +67,9 @@ def test_wait_prints_the_vifs(run: Run, library: Notes) -> None:
 
 
 def test_wait_for_an_unknown_vif_is_exit_2_at_once(run: Run, library: Notes) -> None:
-    there = reports.Waited(id=VIF_ID, state="plugged", waits_for="OVN")
-    gone = reports.Waited(id=OTHER_ID, state="absent", waits_for="somebody to plug it here")
-    library.answers["look"] = reports.WaitReport(reached=False, vifs=[there, gone])
+    there = Waited(id=VIF_ID, state="plugged", waits_for="OVN")
+    gone = Waited(id=OTHER_ID, state="absent", waits_for="somebody to plug it here")
+    library.answers["look"] = WaitReport(reached=False, vifs=[there, gone])
     result = run("wait", VIF_ID, OTHER_ID)
     assert (result.code, result.out) == (2, "")
     said = f"VIF {OTHER_ID} is not plugged on this host; 'vifplug list' shows those that are"
@@ -104,8 +104,8 @@ def test_wait_says_on_a_terminal_what_it_waits_for(
     assert run("plug", document, "--wait", "wired", "--timeout", "9").err == said
     assert run("wait", VIF_ID, OTHER_ID).err.startswith(f"vifplug: VIF {VIF_ID} and 1 more to be wired within 300 s")
     assert run("wait", VIF_ID, "-o", "json").err == ""
-    there = reports.Waited(id=VIF_ID, state="wired")
-    library.answers["look"] = reports.WaitReport(reached=True, vifs=[there])
+    there = Waited(id=VIF_ID, state="wired")
+    library.answers["look"] = WaitReport(reached=True, vifs=[there])
     assert run("wait", VIF_ID).err == ""
     library.answers["look"] = errors.DaemonUnreachable("gone")
     assert run("plug", document, "--wait", "wired").code == 0, "the wait outlives what the announcement does not"

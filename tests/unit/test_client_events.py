@@ -20,9 +20,9 @@ from tests.unit import scripted_daemon
 from tests.unit.scripted_daemon import Conversation, Script, Turn, answer, chunk, problem, served, streamed, text
 from vifplug import errors, following, sse
 from vifplug.client import DaemonHost
-from vifplug.events import Event
+from vifplug.events import Event, Waited, WaitReport
 from vifplug.following import of_log
-from vifplug.reports import VifReport, Waited, WaitReport
+from vifplug.reports import VifReport
 
 VIF_ID = "71a6b0e4-1a1b-4fd9-8f4a-7cab3f9a425b"
 WIRED = {"reached": True, "vifs": [{"id": VIF_ID, "state": "wired", "error": None, "waits_for": None}], "warnings": []}

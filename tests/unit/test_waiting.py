@@ -10,7 +10,8 @@ from typing import Any
 import pytest
 
 from vifplug import errors, waiting
-from vifplug.reports import VifReport, Waited, WaitReport
+from vifplug.events import Waited, WaitReport
+from vifplug.reports import VifReport
 from vifplug.waiting import Expectation, Goal, Watch
 
 A, B = "71a6b0e4-1a1b-4fd9-8f4a-7cab3f9a425b", "2bc1ec8f-4b2e-4a6a-a1da-6286f400507c"

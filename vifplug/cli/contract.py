@@ -14,7 +14,7 @@ from vifplug.guest.nic import VIRTIO
 from vifplug.guest.report import GuestReport
 
 if TYPE_CHECKING:
-    from vifplug.events import Event
+    from vifplug.events import Event, WaitReport
     from vifplug.model import Vif
 
 EXIT_DONE, EXIT_FAILED, EXIT_DRIFT, EXIT_CONFLICT = 0, 1, 3, 4
@@ -68,7 +68,7 @@ class Library(Protocol):
     def guest(self, id: str, format: str, *, model: str = VIRTIO, queues: int | None = None) -> GuestReport:
         """What a hypervisor needs of a VIF."""
 
-    def look(self, ids: Sequence[str], state: str) -> reports.WaitReport:
+    def look(self, ids: Sequence[str], state: str) -> WaitReport:
         """How VIFs stand on their way to a state."""
 
     def wait(self, ids: Sequence[str], state: str, timeout: float) -> Sequence[reports.VifReport]:

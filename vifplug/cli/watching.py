@@ -10,6 +10,7 @@ from vifplug import errors, reports
 from vifplug.cli import streams, tables
 from vifplug.cli.arguments import Options
 from vifplug.cli.contract import Library, Opener, Outcome
+from vifplug.events import WaitReport
 
 _TIMEOUT_SECONDS = 300.0
 
@@ -78,7 +79,7 @@ def _waited(host: Library, ids: Sequence[str], state: str, options: Options) -> 
     return host.wait(ids, state, seconds)
 
 
-def _announce(standing: reports.WaitReport, state: str, seconds: float) -> None:
+def _announce(standing: WaitReport, state: str, seconds: float) -> None:
     missing = [vif for vif in standing.vifs if vif.waits_for]
     if missing:
         others = f" and {len(missing) - 1} more" if len(missing) > 1 else ""

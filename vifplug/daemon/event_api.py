@@ -14,8 +14,9 @@ from vifplug.daemon.bodies import SEQUENCE_MAX, EventsQuery, WaitRequest
 from vifplug.daemon.description import route
 from vifplug.daemon.events import Hub
 from vifplug.daemon.peers import Level
+from vifplug.events import WaitReport
 from vifplug.formats import refuse
-from vifplug.reports import ABSENT, FAILED, WaitReport
+from vifplug.reports import ABSENT, FAILED
 
 ROUTES = APIRouter(generate_unique_id_function=lambda route: route.name)
 

@@ -141,7 +141,8 @@ class Hub:
 
     async def _sent(self, since: int, found: Sequence[Event], turn: int, *, follow: bool) -> AsyncIterator[bytes]:
         with self._following():
-            yield f": after {since}\n\n".encode()
+            # An id alone is no event, but what a follower is to come back with that is let go before the first one.
+            yield f"id: {since}\n\n".encode()
             while True:
                 for event in found:
                     yield sent(event)

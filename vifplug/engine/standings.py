@@ -8,9 +8,9 @@ from vifplug.engine import inspection, views
 from vifplug.engine.plugger import Plugger
 from vifplug.engine.wiring import Wiring, awaited
 from vifplug.errors import OvsUnavailable
-from vifplug.events import has_reached
+from vifplug.events import Waited, WaitReport, has_reached
 from vifplug.records import Contents, Record
-from vifplug.reports import ABSENT, DRIFTED, FAILED, Waited, WaitReport
+from vifplug.reports import ABSENT, DRIFTED, FAILED
 from vifplug.resources import Observed
 
 
@@ -52,9 +52,9 @@ def _waited(vif_id: str, contents: Contents, observed: Observed | None, wiring: 
         return Waited(
             id=vif_id,
             state=report.state,
-            error=record.error,
+            error=report.error,
             waits_for=f"a repair of {drift[0]}" if drift else "the request on it that is under way" if intent else None,
         )
     return Waited(
-        id=vif_id, state=report.state, error=record.error, waits_for=awaited(record, observed, wiring, wanted)
+        id=vif_id, state=report.state, error=report.error, waits_for=awaited(record, observed, wiring, wanted)
     )

@@ -135,7 +135,10 @@ def recorded(record: Record, observed: Observed | None, wiring: Wiring, intent: 
     driver = driver_for(record.vif.vif_type, record.id)
     if observed is None:
         return report(record, driver, Observed(), state=_IN_BETWEEN[intent.verb] if intent else record.state)
-    return report(record, driver, observed, state=check(record, observed, wiring, intent).state)
+    state = check(record, observed, wiring, intent).state
+    view = report(record, driver, observed, state=state)
+    # The reason is that of the state shown; the record's own may be an older one.
+    return view if state == record.state else replace(view, error=standing(record, observed, wiring)[1])
 
 
 def damaged(vif_id: str, reason: str) -> VifReport:
