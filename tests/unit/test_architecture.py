@@ -43,6 +43,9 @@ ALLOWED: dict[str, set[str]] = {
         *("errors", "naming", "model", "resources", "reports", "drivers", "engine", "events", "records", "store"),
         "locks",
     },
+    "doctor": {
+        *("errors", "naming", "resources", "reports", "records", "database", "config", "drivers", "engine", "doctor"),
+    },
     "operations": {"resources", "engine"},
     "unreachable": set(),
     "refusals": {"errors"},
@@ -51,10 +54,11 @@ ALLOWED: dict[str, set[str]] = {
     "wire": {"errors", "refusals", "stream", "unreachable"},
     "following": {"errors", "events", "sse", "stream", "wire"},
     "waiting": {"errors", "events", "reports"},
-    "client": {"errors", "events", "model", "reports", "config", "guest", "wire", "following", "waiting"},
+    "client": {"errors", "events", "model", "reports", "config", "doctor", "guest", "wire", "following", "waiting"},
+    "osvif": {"errors", "naming", "model", "formats", "api", "client", "osvif"},
     "daemon": {
         *("errors", "naming", "model", "resources", "reports", "config", "statedir", "locks", "records", "store"),
-        *("formats", "drivers", "engine", "guest", "api", "linux", "prctl", "events", "eventlog", "daemon"),
+        *("formats", "drivers", "engine", "doctor", "guest", "api", "linux", "prctl", "events", "eventlog", "daemon"),
     },
 }
 PURE = {"actions", "conflicts", "departure", "drift", "ownership", "planner", "resolution", "host"}
@@ -84,6 +88,13 @@ def test_effects_are_imported_in_the_privileged_package_only(path: pathlib.Path)
     for imported in _imports(_tree(path)):
         top = imported.split(".")[0]
         assert top not in EFFECTS, f"{_name(path)} imports {top}; that belongs to {EFFECTS[top]}"
+
+
+@pytest.mark.parametrize("path", MODULES, ids=_name)
+def test_os_vif_is_met_in_its_plugin_only(path: pathlib.Path) -> None:
+    if not path.is_relative_to(ROOT / "osvif"):
+        met = [name for name in _imports(_tree(path)) if name.startswith(("os_vif", "vif_plug_ovs", "vifplug.osvif"))]
+        assert not met, f"{_name(path)} imports {met}; os-vif need not be there, and vifplug.osvif is a plugin of it"
 
 
 @pytest.mark.parametrize("path", MODULES, ids=_name)

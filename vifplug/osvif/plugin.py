@@ -1,0 +1,166 @@
+"""The plugins, as os-vif sees them. It makes PlugException and UnplugException of what they raise, with its text."""
+
+from __future__ import annotations
+
+import logging
+from typing import Any
+
+from os_vif.plugin import PluginBase
+
+from vifplug.errors import Conflict, InputError, UnknownVif, VifplugError
+from vifplug.osvif import hosts, options, requests, versions
+from vifplug.osvif.hosts import AnyHost
+from vifplug.osvif.options import Choice
+from vifplug.osvif.own import OwnOvs, stand_in
+
+_LOG = logging.getLogger(__name__)
+
+
+class _Plugin(PluginBase):  # type: ignore[misc]
+    """Plugs through vifplug."""
+
+    def plug(self, vif: Any, instance_info: Any) -> None:
+        """Plug, all or nothing. A VIF that is right already costs no write.
+
+        :raises VifplugError: as ``plug`` of the host that is configured; nothing is left of it.
+        """
+        request = requests.read(vif, instance_info)
+        if request is not None:
+            with hosts.opened(options.current()) as host:
+                _plug(host, request)
+
+    def unplug(self, vif: Any, instance_info: Any) -> None:
+        """Unplug what is recorded under the VIF's id, whatever the object says today; absent is done.
+
+        :raises VifplugError: as ``unplug`` of the host that is configured.
+        """
+        with hosts.opened(options.current()) as host:
+            _unplug(host, vif)
+
+
+class Vifplug(_Plugin):
+    """``vifplug``: for a caller who chooses the plugin by name."""
+
+    CONFIG_OPTS = options.OPTIONS
+
+    def describe(self) -> Any:
+        """What can be plugged, in which versions."""
+        return versions.described(requests.VIFPLUG, versions.bridge_of_ovs(), versions.open_vswitch())
+
+
+class LinuxBridge(_Plugin):
+    """``linux_bridge``: a name that os-vif no longer has a plugin for."""
+
+    def describe(self) -> Any:
+        """What can be plugged, in which versions."""
+        return versions.described(requests.LINUX_BRIDGE, versions.bridge())
+
+
+class Ovs(_Plugin):
+    """``ovs``, in the place of os-vif's own: that one while vifplug is not told to take it, and for what it alone does.
+
+    VIFs that os-vif plugged before vifplug was told to stay os-vif's until they are unplugged.
+    """
+
+    def __init__(self, own: OwnOvs) -> None:
+        super().__init__(own.plugin.config)
+        self._own = own
+
+    @classmethod
+    def load(cls, plugin_name: str) -> Ovs:
+        """Load both."""
+        return cls(OwnOvs())
+
+    def describe(self) -> Any:
+        """What can be plugged, in which versions, by either."""
+        described = self._own.plugin.describe()
+        if not options.current().take_ovs:
+            return described
+        mine = [versions.bridge_of_ovs(), versions.open_vswitch()]
+        names = {info.vif_object_name for info in mine}
+        others = [info for info in versions.of_their_classes(described) if info.vif_object_name not in names]
+        return versions.described(requests.OVS, *mine, *others)
+
+    def plug(self, vif: Any, instance_info: Any) -> None:
+        """As ``_Plugin.plug``, or as os-vif does it."""
+        choice = options.current()
+        if not self._takes(choice, vif) or self._own.is_the_only_one_for(vif):
+            self._own.plugin.plug(vif, instance_info)
+            return
+        request = requests.read(vif, instance_info, isolates=self._own.isolates)
+        if request is None:
+            _LOG.info("VIF %s: libvirt is to make its port, and vifplug makes none", vif.id)
+            return
+        with hosts.opened(choice) as host:
+            try:
+                _plug(host, request)
+                return
+            except Conflict:
+                if not self._has_plugged(vif):
+                    raise
+        _LOG.info("VIF %s was plugged by os-vif itself, and stays so until it is unplugged", vif.id)
+        self._own.plugin.plug(vif, instance_info)
+
+    def unplug(self, vif: Any, instance_info: Any) -> None:
+        """As ``_Plugin.unplug``, or as os-vif does it for what it plugged."""
+        choice = options.current()
+        if not self._takes(choice, vif):
+            self._own.plugin.unplug(vif, instance_info)
+            return
+        with hosts.opened(choice) as host:
+            is_foreign = not _is_recorded(host, vif) and self._is_theirs(host, vif, instance_info)
+            if not is_foreign:
+                _unplug(host, vif)
+                return
+        self._own.plugin.unplug(vif, instance_info)
+
+    def _takes(self, choice: Choice, vif: Any) -> bool:
+        return choice.take_ovs and requests.is_of_our_class(vif)
+
+    def _is_theirs(self, host: AnyHost, vif: Any, instance_info: Any) -> bool:
+        """Whether a VIF that vifplug does not know is os-vif's to unplug."""
+        if self._own.is_the_only_one_for(vif):
+            return True
+        try:
+            request = requests.read(vif, instance_info)
+            if request is not None:
+                host.plan([request])
+        except Conflict:
+            return self._has_plugged(vif)
+        except InputError as error:
+            _LOG.info("VIF %s is unplugged, though it could not be plugged: %s", vif.id, error)
+        except VifplugError as error:
+            _LOG.warning("VIF %s: whether os-vif itself has plugged it cannot be seen: %s", vif.id, error)
+        return False
+
+    def _has_plugged(self, vif: Any) -> bool:
+        try:
+            return self._own.has_plugged(vif)
+        except Exception as error:  # os-vif's way to OVSDB need not work where vifplug's does; its errors are its own
+            _LOG.warning("VIF %s: whether os-vif itself has plugged it cannot be seen: %s", vif.id, error)
+            return False
+
+
+def _plug(host: AnyHost, request: Any) -> None:
+    reports = host.plug([request])
+    for warning in [*host.warnings, *(warning for report in reports for warning in report.warnings)]:
+        _LOG.warning("%s", warning)
+
+
+def _unplug(host: AnyHost, vif: Any) -> None:
+    host.unplug([vif.id])
+    for warning in host.warnings:
+        _LOG.warning("%s", warning)
+
+
+def _is_recorded(host: AnyHost, vif: Any) -> bool:
+    try:
+        host.get(vif.id)
+    except UnknownVif:
+        return False
+    except VifplugError:
+        return True  # of a damaged record, too, vifplug takes away what it can
+    return True
+
+
+stand_in(Ovs)

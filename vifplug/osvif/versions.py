@@ -1,0 +1,58 @@
+"""What host_info() says: which of os-vif's classes can be plugged, in which versions."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import os_vif.objects.vif
+from os_vif.objects.host_info import HostPluginInfo, HostPortProfileInfo, HostVIFInfo
+from os_vif.objects.vif import VIFBridge, VIFOpenVSwitch, VIFPortProfileOpenVSwitch
+
+_FIRST = "1.0"
+
+
+def described(plugin_name: str, *vif_info: Any) -> Any:
+    """A plugin's description. It is made anew each time: os-vif filters what it gets in place."""
+    return HostPluginInfo(plugin_name=plugin_name, vif_info=list(vif_info))
+
+
+def bridge_of_ovs() -> Any:
+    """A hybrid VIF."""
+    return _vif(VIFBridge, VIFPortProfileOpenVSwitch)
+
+
+def bridge() -> Any:
+    """A VIF on a network's Linux bridge."""
+    return _vif(VIFBridge)
+
+
+def open_vswitch() -> Any:
+    """A VIF that is a port of an OVS bridge."""
+    return _vif(VIFOpenVSwitch, VIFPortProfileOpenVSwitch)
+
+
+def of_their_classes(described_: Any) -> list[Any]:
+    """What another plugin describes, with the versions of the classes it comes with.
+
+    os-vif's own go on saying 1.0, which its classes have left behind, and get_common_version() then finds none.
+    """
+    return [
+        _vif(_class(info.vif_object_name), *(_class(one.profile_object_name) for one in info.supported_port_profiles))
+        for info in described_.vif_info
+    ]
+
+
+def _class(name: str) -> Any:
+    return getattr(os_vif.objects.vif, name)
+
+
+def _vif(class_: Any, *profiles: Any) -> Any:
+    return HostVIFInfo(
+        vif_object_name=class_.__name__,
+        min_version=_FIRST,
+        max_version=class_.VERSION,
+        supported_port_profiles=[
+            HostPortProfileInfo(profile_object_name=one.__name__, min_version=_FIRST, max_version=one.VERSION)
+            for one in profiles
+        ],
+    )
