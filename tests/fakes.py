@@ -34,6 +34,27 @@ class FakeHost:
     def ensure_running(self) -> None:
         return
 
+    def has_ovs(self) -> bool:
+        return True
+
+    def examine(self, part: str) -> Any:
+        bridges = {name: bridge.datapath_type for name, bridge in self.bridges.items()}
+        about = {
+            "ovs_version": "3.1.0",
+            "db_version": "8.3.1",
+            "datapath_types": ["netdev", "system"],
+            "iface_types": ["internal", "system", "tap"],
+            "bridges": bridges,
+        }
+        return {
+            "helper": {"pid": 1, "uid": 0, "capabilities": 1 << 12},
+            "reach": [{"remote": "unix:/fake", "error": "", "denied": False, "uid": None}],
+            "vswitchd": {"answers": True, "error": ""},
+            "about": about,
+            "switch": {**about, "dead_ports": [], "ports": list(self.ports), "behind": ""},
+            "forwarding": {"chains": [], "error": "", "legacy": []},
+        }[part]
+
     def observe(self, scope: Scope) -> Observed:
         members: dict[str, list[str]] = {}
         for link in self.links.values():

@@ -187,7 +187,7 @@ class LocalHost:
         return following.of_log(self._plugger.store, since, follow=follow)
 
     def doctor(self, settings: config.Settings | None = None) -> Diagnosis:
-        """What is wrong with this host, why, and what to do. Nothing is changed, and nothing raised for what is wrong."""
+        """What is wrong with this host, why, and what to do. Nothing is changed, nor raised for what is wrong."""
         return examination.diagnose(settings or self._settings, self._plugger)
 
     def host_info(self, settings: config.Settings | None = None) -> HostInfo:

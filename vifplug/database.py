@@ -12,7 +12,7 @@ from vifplug import statedir
 from vifplug.errors import StoreError
 from vifplug.records import Replaced
 
-_FILE = "vifplug.db"
+FILE = "vifplug.db"
 _BUSY_SECONDS = 30.0
 _SCHEMA_VERSION = 3
 _SCHEMA = """
@@ -39,7 +39,7 @@ class Database:
 
     def __init__(self, state_dir: str, user: str) -> None:
         self.state_dir = state_dir
-        self._path = os.path.join(state_dir, _FILE)
+        self._path = os.path.join(state_dir, FILE)
         self._lock = threading.RLock()
         statedir.prepare(state_dir, user)
         try:

@@ -16,7 +16,7 @@ from vifplug.engine.actions import Action
 from vifplug.engine.host import Scope
 from vifplug.errors import HelperDied, VifplugError
 from vifplug.locks import Session
-from vifplug.privileged import link_watch, netlink, ovsdb, reading
+from vifplug.privileged import condition, link_watch, netlink, ovsdb, reading
 from vifplug.privileged import links as link_verbs
 from vifplug.privileged.channel import Channel
 from vifplug.resources import Bridge, Link, Observed, OvsBridge, OvsPort, Qos, Tap, Veth
@@ -30,6 +30,16 @@ _MARGIN_SECONDS = 5.0
 _WAITING_MAX = 10
 """Calls at once that may wait for vswitchd: the helper has 16 threads, and who looks or follows must find one."""
 _CAUGHT_UP = "wait until ovs-vswitchd has caught up"
+_EXAMINED: Mapping[str, tuple[Any, float]] = {
+    "helper": (condition.helper, 3.0),
+    "reach": (condition.reach, 10.0),
+    "vswitchd": (condition.vswitchd, 10.0),
+    "forwarding": (condition.forwarding, 10.0),
+    "about": (condition.about, 5.0),
+    "switch": (condition.switch, 5.0),
+}
+_OF_OVSDB = ("about", "switch")
+"""What can be asked of the privileged side's condition, and how many seconds that may take."""
 _COMMON = (
     "name",
     "ifindex",
@@ -144,6 +154,16 @@ class LinuxHost:
         since = (told.get("generation", 0), told.get("number", 0), told.get("connected", False))
         answer: dict[str, Any] = self._call(ovsdb.changes, *since, seconds, seconds=seconds + self._settings.timeout)
         return answer
+
+    def examine(self, part: str) -> Any:
+        """How the privileged side, or Open vSwitch as seen from there, is; nothing is changed.
+
+        :param part: a key of ``_EXAMINED``; ``vifplug.privileged.condition`` says what each answers.
+        :raises HelperDied, TimedOut, OvsUnavailable: when it cannot be told.
+        """
+        verb, seconds = _EXAMINED[part]
+        waits = 2 * self._settings.timeout if part in _OF_OVSDB else 0
+        return self._channel.call(verb, timeout=seconds + waits)
 
     def watch_links(self) -> link_watch.LinkWatch:
         """A socket that hears of every link that changes from now on."""

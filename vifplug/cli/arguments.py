@@ -240,6 +240,8 @@ def _parser() -> _Parser:
     diagram.add_argument("--format", choices=("text", "dot"), help="default: text; dot is for Graphviz")
     _add_guest(verb("guest", "print what a hypervisor needs for a VIF: libvirt's <interface>, or QEMU's arguments"))
     verb("schema", "print the JSON Schema of vifplug's own input format")
+    verb("doctor", "say what is wrong with this host, why, and what to do; exit 1 when something is")
+    verb("host-info", "print what this host can plug, and with what")
     return parser
 
 

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 
 from vifplug import errors, reports
 from vifplug.cli import diagram as drawing
-from vifplug.cli import documents, guests, streams, tables, watching
+from vifplug.cli import documents, examining, guests, streams, tables, watching
 from vifplug.cli.arguments import Options
 from vifplug.cli.contract import EXIT_CONFLICT, EXIT_DONE, EXIT_DRIFT, EXIT_FAILED, Opener, Outcome, Plan, Verb
 
@@ -151,4 +151,6 @@ VERBS: Mapping[str, Verb] = {
     "diagram": diagram,
     "guest": guests.guest,
     "schema": schema,
+    "doctor": examining.doctor,
+    "host-info": examining.host_info,
 }

@@ -5,7 +5,6 @@ from __future__ import annotations
 import functools
 import importlib.metadata
 import json
-import os
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Annotated, Any, Protocol
 
@@ -15,7 +14,7 @@ from starlette.exceptions import HTTPException
 from starlette.responses import Response
 
 from vifplug.config import Settings
-from vifplug.daemon import bodies, description, event_api, gate, guest_api, logs, problems
+from vifplug.daemon import bodies, description, event_api, gate, guest_api, host_api, logs, problems
 from vifplug.daemon.bodies import BatchRequest, ChosenRequest, GcRequest, PlugQuery, VifId
 from vifplug.daemon.description import route
 from vifplug.daemon.events import Hub
@@ -60,7 +59,8 @@ def create_app(
     )
     app.state.host, app.state.keeper, app.state.hub, app.state.metrics = host, keeper, hub, metrics
     app.state.settings = settings or Settings()
-    app.state.routes = [*_ROUTES.routes, *event_api.ROUTES.routes, *guest_api.ROUTES.routes]
+    rooms = (event_api, guest_api, host_api)
+    app.state.routes = [*_ROUTES.routes, *(route for room in rooms for route in room.ROUTES.routes)]
     app.router.routes += app.state.routes  # as they are: include_router would work every one of them out again
     app.add_exception_handler(VifplugError, problems.of_vifplug)
     app.add_exception_handler(HTTPException, problems.of_http)
@@ -257,26 +257,6 @@ def gc(request: Request, body: _Body) -> Response:
         gate.require(request, Level.ADMIN, "deleting orphans")
     host = _host(request)
     return _with_warnings(host.gc(delete=delete).as_json(), host)
-
-
-@_ROUTES.get("/v1/host", **route(Level.READ, "HostReport"))
-@_working
-def get_host(request: Request) -> Response:
-    """Show the daemon: its version, what it is configured with, how it stands, and what you may do."""
-    settings: Settings = request.app.state.settings
-    status = request.app.state.keeper.status()
-    ovs = {"connected": bool(status.get("ovsdb_connected")), "connection": list(settings.connection)}
-    return _answer(
-        {
-            "version": request.app.version,
-            "pid": os.getpid(),
-            "level": request.state.level.word,
-            "integration_bridge": settings.integration_bridge,
-            "mtu": settings.mtu,
-            "ovs": ovs,
-            "keeper": status,
-        }
-    )
 
 
 @_ROUTES.get("/metrics", **route(Level.READ, ""))

@@ -210,6 +210,10 @@ class OvsReport(_Shape):
 
     connected: bool
     connection: list[str]
+    ovs_version: str | None
+    db_version: str | None
+    datapath_types: list[str] = Field(description="Those that its vswitchd can.")
+    iface_types: list[str]
 
 
 class HostReport(_Shape):
@@ -218,10 +222,31 @@ class HostReport(_Shape):
     version: str
     pid: int
     level: str = Field(description="What the asking peer may do: read, operate or admin.")
+    kernel: str
+    vif_types: list[str] = Field(description="Those that have a driver here.")
     integration_bridge: str | None
+    integration_bridge_datapath: str | None = Field(description="system or netdev; null where it is not there.")
+    bridges: dict[str, str] = Field(description="Every OVS bridge, with its datapath.")
     mtu: int | None
     ovs: OvsReport
     keeper: dict[str, Any]
+
+
+class FindingReport(_Shape):
+    """What one check says of one thing."""
+
+    check: str
+    status: str = Field(description="ok, warning, error or unseen.")
+    subject: str
+    reason: str
+    remedy: str
+
+
+class DiagnosisReport(_Shape):
+    """What is wrong with the host."""
+
+    healthy: bool = Field(description="No check says error.")
+    checks: list[FindingReport]
 
 
 class Health(BaseModel):
@@ -257,5 +282,18 @@ class Problem(_Shape):
 
 
 ANSWERS: tuple[type[BaseModel], ...] = (
-    *(Actions, Checked, Collected, GuestReport, Health, HostReport, Path, Problem, VifReport, Vifs, Waits),
+    *(
+        Actions,
+        Checked,
+        Collected,
+        DiagnosisReport,
+        GuestReport,
+        Health,
+        HostReport,
+        Path,
+        Problem,
+        VifReport,
+        Vifs,
+        Waits,
+    ),
 )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import Any, Protocol
 
 from vifplug.engine.actions import Action
 from vifplug.resources import Observed
@@ -58,6 +58,18 @@ class Host(Protocol):
 
         :raises HelperDied: when it cannot be started.
         """
+        ...
+
+    def examine(self, part: str) -> Any:
+        """How the privileged side, Open vSwitch and the firewall are, for a doctor. Nothing is changed.
+
+        :param part: ``helper``, ``reach``, ``about``, ``switch``, ``vswitchd`` or ``forwarding``.
+        :raises HostError: when it cannot be told.
+        """
+        ...
+
+    def has_ovs(self) -> bool:
+        """Whether OVSDB's address leads anywhere: a host of plain bridges has none, and needs none."""
         ...
 
     ovs_away: bool

@@ -80,7 +80,8 @@ def job(vif: Vif, record: Record | None, options: Options, requester: Requester 
         driver=driver,
         desired=desired,
         record=record,
-        asked_datapath=vif.network.datapath_type,
+        # What is repaired as recorded is no request: who asked was warned then.
+        asked_datapath=None if record is not None and vif is record.vif else vif.network.datapath_type,
         created_by=record.created_by if record is not None else requester.uid if requester is not None else None,
     )
 
@@ -100,7 +101,7 @@ def recovery(known: Record, left: Inventory, options: Options) -> Job:
 
 
 def _completed(vif: Vif, known: Vif | None, driver: Driver, options: Options) -> Vif:
-    network = vif.network.model_dump(exclude={"datapath_type"})
+    network = vif.network.model_dump()  # its datapath_type is kept for the doctor: the bridge's own decides
     names = vif.names.model_dump()
     fields = {name: getattr(vif, name) for name in _KEPT}
     if known is not None:
@@ -112,7 +113,7 @@ def _completed(vif: Vif, known: Vif | None, driver: Driver, options: Options) ->
     draft = vif.model_copy(
         update={
             **fields,
-            "network": vif.network.model_copy(update={**network, "datapath_type": None}),
+            "network": vif.network.model_copy(update=network),
             "names": vif.names.model_copy(update=names),
         }
     )

@@ -24,6 +24,7 @@ _NEEDED_LATER = (
     "tokenize",
     "unicodedata",
     "vifplug.errors",
+    "vifplug.privileged.condition",
     "vifplug.privileged.links",
     "vifplug.privileged.ovsdb",
     "vifplug.privileged.lifecycle",

@@ -25,6 +25,11 @@ def fix_address(remotes: Sequence[str], timeout: float) -> None:
     _sessions.append(Session(remotes, timeout))
 
 
+def session() -> Session:
+    """This process's."""
+    return _sessions[0]
+
+
 @net.entrypoint
 def read(names: Sequence[str], iface_ids: Sequence[str], owners: Sequence[str], everything: bool) -> dict[str, Any]:
     """Bridges, and the ports of these names, with these iface-ids or of these owners; or every port of ours.

@@ -27,6 +27,10 @@ _TABLES: dict[str, dict[str, Any]] = {
         "next_cfg": "integer",
         "cur_cfg": "integer",
         "external_ids": _STRINGS,
+        "ovs_version": _optional("string"),
+        "db_version": _optional("string"),
+        "datapath_types": {"key": "string", "min": 0, "max": "unlimited"},
+        "iface_types": {"key": "string", "min": 0, "max": "unlimited"},
     },
     "Bridge": {
         "name": "string",

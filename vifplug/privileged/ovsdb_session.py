@@ -138,6 +138,11 @@ class Session:
         self.changes = Changes()
         """What changed in OVSDB, for whoever follows it."""
 
+    @property
+    def remotes(self) -> list[str]:
+        """Its addresses."""
+        return self._remotes.split(",")
+
     def _connected(self) -> _Api:
         asked = time.monotonic()
         with self._lock:

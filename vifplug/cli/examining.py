@@ -1,0 +1,117 @@
+"""The verbs that look at the host itself: what it can, and what is wrong with it.
+
+They do not go through the opener: what they are about may be why there is no host to open.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from dataclasses import replace
+from typing import Any
+
+from vifplug import errors
+from vifplug.cli import tables
+from vifplug.cli.arguments import Options
+from vifplug.cli.contract import EXIT_DONE, EXIT_FAILED, Opener, Outcome
+from vifplug.doctor.about import HostInfo
+from vifplug.doctor.findings import ERROR, OK, STATUSES, UNSEEN, Diagnosis, Finding
+
+_DAEMON = "daemon"
+
+
+def doctor(options: Options, _opener: Opener) -> Outcome:
+    """What is wrong, why, and what to do; exit 1 when something is."""
+    diagnosis = _diagnosis(options)
+    return Outcome(
+        document=diagnosis.as_json(),
+        text=lambda _: _read(diagnosis, options),
+        exit_code=EXIT_DONE if diagnosis.healthy else EXIT_FAILED,
+    )
+
+
+def _diagnosis(options: Options) -> Diagnosis:
+    """The daemon's when it answers, for it sees what this user may not; else this process's own."""
+    said = Finding(check=_DAEMON, status=OK)
+    if not options.local:
+        import vifplug  # here, because the host's side takes long to import
+
+        try:
+            with vifplug.connect(options.socket, options.config_file) as host:
+                return host.doctor().with_(said)
+        except errors.DaemonUnreachable as error:
+            said = _unreachable(error, options)
+    from vifplug import checkup
+
+    return checkup.doctor(options.config_file).with_(said)
+
+
+def _unreachable(error: errors.DaemonUnreachable, options: Options) -> Finding:
+    """No daemon at all is no fault: not every host has one."""
+    if isinstance(error.__cause__, FileNotFoundError) and options.socket is None:
+        return Finding(check=_DAEMON, status=OK)
+    is_closed = isinstance(error.__cause__, PermissionError)
+    remedy = "" if is_closed else "systemctl restart vifplugd, and see its log: journalctl -u vifplugd"
+    return Finding(
+        check=_DAEMON, status=UNSEEN if is_closed else ERROR, subject=error.subject, reason=str(error), remedy=remedy
+    )
+
+
+def _read(diagnosis: Diagnosis, options: Options) -> str:
+    """What is not well, the worst first; with -v, what is, too; and a line that counts."""
+    told = [one for one in diagnosis.findings if one.status != OK or options.verbose]
+    lines = [line for one in sorted(told, key=lambda one: STATUSES.index(one.status)) for line in _lines(one)]
+    checks = {one.check for one in diagnosis.findings}
+    counts = [(status, sum(one.status == status for one in diagnosis.findings)) for status in STATUSES if status != OK]
+    found = ", ".join(f"{count} {status}" for status, count in counts if count)
+    return "\n".join([*lines, f"{len(checks)} checks: {found or 'nothing is wrong'}"])
+
+
+def _lines(finding: Finding) -> list[str]:
+    about = ": ".join(tables.printable(part) for part in (finding.subject, finding.reason) if part)
+    first = f"{finding.status:<8} {finding.check}" + (f": {about}" if about else "")
+    return [first, *([f"         {tables.printable(finding.remedy)}"] if finding.remedy else [])]
+
+
+def host_info(options: Options, _opener: Opener) -> Outcome:
+    """What this host can plug, and with what."""
+    about = _about(options)
+    return Outcome(document=about.as_json(), text=lambda screen: _described(about, screen))
+
+
+def _about(options: Options) -> HostInfo:
+    if not options.local:
+        import vifplug
+
+        try:
+            with vifplug.connect(options.socket, options.config_file) as host:
+                return host.host_info()
+        except errors.DaemonUnreachable:
+            if options.socket is not None:
+                raise
+    from vifplug import checkup, config
+
+    socket: Any = None
+    with contextlib.suppress(errors.ConfigError):
+        socket = config.load(options.config_file).socket
+    return replace(checkup.host_info(options.config_file), daemon={"answers": False, "socket": socket})
+
+
+def _described(about: HostInfo, screen: tables.Screen) -> str:
+    datapath = about.integration_bridge_datapath
+    bridges = ", ".join(f"{name} ({kind})" for name, kind in sorted(about.bridges.items()))
+    answers = "answers" if about.daemon.get("answers") else "does not answer"
+    rows = [
+        ("vifplug", about.version),
+        ("kernel", about.kernel),
+        ("vif types", ", ".join(about.vif_types)),
+        ("default MTU", about.mtu),
+        ("Open vSwitch", about.ovs.get("ovs_version")),
+        ("database version", about.ovs.get("db_version")),
+        ("OVSDB", " ".join(about.ovs.get("connection", ()))),
+        ("datapath types", ", ".join(about.ovs.get("datapath_types", ()))),
+        ("interface types", ", ".join(about.ovs.get("iface_types", ()))),
+        ("integration bridge", f"{about.integration_bridge} ({datapath or 'not there, or not seen'})"),
+        ("OVS bridges", bridges),
+        ("daemon", f"{answers} on {about.daemon.get('socket')}"),
+    ]
+    return tables.columns(("WHAT", "VALUE"), rows, screen)

@@ -1,0 +1,52 @@
+"""The HTTP face of the host itself: what it is, and what is wrong with it."""
+
+from __future__ import annotations
+
+import functools
+import json
+import os
+from typing import TYPE_CHECKING, Any
+
+from fastapi import APIRouter, Request
+from starlette.responses import Response
+
+from vifplug.daemon import gate
+from vifplug.daemon.description import route
+from vifplug.daemon.peers import Level
+
+if TYPE_CHECKING:
+    from vifplug.api import LocalHost
+
+ROUTES = APIRouter(generate_unique_id_function=lambda route: route.name)
+
+
+@ROUTES.get("/v1/host", **route(Level.READ, "HostReport"))
+async def get_host(request: Request) -> Response:
+    """Show the daemon and its host: versions, what can be plugged, how it stands, and what you may do.
+
+    What only Open vSwitch knows is null, or empty, while it is away.
+    """
+    host: LocalHost = request.app.state.host
+    lane: gate.Lane = request.state.lane
+    about = await lane.work(functools.partial(host.host_info, request.app.state.settings))
+    status = request.app.state.keeper.status()
+    document: dict[str, Any] = {**about.as_json(), "pid": os.getpid(), "level": request.state.level.word}
+    del document["daemon"]
+    ovs = {**about.ovs, "connected": bool(status.get("ovsdb_connected"))}
+    return _answer({**document, "ovs": ovs, "keeper": status})
+
+
+@ROUTES.get("/v1/doctor", **route(Level.READ, "DiagnosisReport"))
+async def get_doctor(request: Request) -> Response:
+    """Say what is wrong with this host, why, and what to do.
+
+    Nothing is changed. What cannot be seen is said to be unseen; with Open vSwitch or the helper away it takes seconds.
+    """
+    host: LocalHost = request.app.state.host
+    lane: gate.Lane = request.state.lane
+    diagnosis = await lane.work(functools.partial(host.doctor, request.app.state.settings))
+    return _answer(diagnosis.as_json())
+
+
+def _answer(document: dict[str, Any]) -> Response:
+    return Response(json.dumps(document).encode("ascii"), media_type="application/json")

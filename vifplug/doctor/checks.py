@@ -1,0 +1,178 @@
+"""Judgements: facts in, findings out. Pure. What Open vSwitch and the host's links have is judged in ``network``."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping
+
+from vifplug.doctor import network
+from vifplug.doctor.facts import CAP_NET_ADMIN, Facts
+from vifplug.doctor.findings import ERROR, OK, UNSEEN, WARNING, Diagnosis, Finding
+from vifplug.doctor.network import Said, found
+
+_FREE_BYTES_MIN = 16 * 2**20
+_KERNEL_MIN = (5, 4)
+
+
+def judge(facts: Facts) -> Diagnosis:
+    """Everything there is to say about a host: of each check that it is well, or all it found."""
+    findings: list[Finding] = []
+    for name, check in CHECKS.items():
+        said = list(check(facts))
+        findings += [finding(name) for finding in said] or [Finding(check=name, status=OK)]
+    return Diagnosis(findings=findings)
+
+
+def _store(facts: Facts) -> Iterator[Said]:
+    store = facts.store
+    if store is None:
+        yield found(UNSEEN, "state_dir", facts.unseen)
+    elif store.closed:
+        yield found(UNSEEN, store.path, store.error, "run it as root, or through the daemon")
+    elif store.error:
+        yield found(
+            ERROR,
+            store.path,
+            f"it cannot be written: {store.error}",
+            "mount its file system for writing, or give state_dir to [daemon] user; nothing can be plugged until then",
+        )
+    elif store.free_bytes is not None and store.free_bytes < _FREE_BYTES_MIN:
+        free = f"{store.free_bytes // 2**20} MiB are free there"
+        yield found(ERROR, store.path, free, "make room: a store that cannot grow refuses every plug")
+
+
+def _helper(facts: Facts) -> Iterator[Said]:
+    helper = facts.helper
+    if helper is None:
+        yield found(UNSEEN, "helper", facts.unseen)
+    elif helper.unprivileged:
+        remedy = "run it as root or through the daemon, or let sudo start the helper (the user guide says how)"
+        yield found(UNSEEN, "helper", f"this user may not start it: {helper.error}", remedy)
+    elif helper.error:
+        remedy = "see [vifplug_privileged] in the configuration, and the daemon's log; systemctl restart vifplugd"
+        yield found(ERROR, "helper", helper.error, remedy)
+
+
+def _capabilities(facts: Facts) -> Iterator[Said]:
+    if facts.tun_error:
+        remedy = "modprobe tun, and see that udev or the container gives /dev/net/tun mode 0666"
+        yield found(ERROR, "/dev/net/tun", f"no tap can be made: {facts.tun_error}", remedy)
+    if facts.helper is None or facts.helper.error:
+        yield found(UNSEEN, "helper", "there is no privileged helper to ask")
+    elif not facts.helper.capabilities >> CAP_NET_ADMIN & 1:
+        remedy = "give it that: [vifplug_privileged] capabilities, the unit's CapabilityBoundingSet, the container's"
+        yield found(ERROR, "helper", "it has no CAP_NET_ADMIN, and so cannot change links", remedy)
+
+
+def _versions(facts: Facts) -> Iterator[Said]:
+    kernel = network.version(facts.kernel)
+    if kernel and kernel < _KERNEL_MIN:
+        yield found(ERROR, "kernel", f"it is {facts.kernel}", "vifplug needs Linux 5.4 or newer")
+    yield from network.ovs_version(facts)
+
+
+def _firewall(facts: Facts) -> Iterator[Said]:
+    firewall = facts.firewall
+    if firewall is None:
+        yield found(UNSEEN, "firewall", "there is no privileged helper to ask")
+        return
+    concerned = not facts.plugged or facts.plugged.bridged or not facts.plugged.total
+    status = ERROR if concerned else WARNING  # frames of an ovs VIF cross no Linux bridge
+    if firewall.chains is None:
+        if firewall.bridged:
+            yield found(UNSEEN, "firewall", f"the kernel does not tell its chains: {firewall.error}")
+    else:
+        tables = {(one.family, one.table) for one in firewall.chains if one.name.startswith(_NEUTRON_CHAINS)}
+        for chain in firewall.chains:
+            # Neutron's firewall lets through what it knows, whatever the policy.
+            if chain.forward and chain.drops and (chain.family, chain.table) not in tables:
+                through = _families(chain.family, firewall.bridged)
+                if through:
+                    yield _dropped(status, f"{chain.family} {chain.table} {chain.name}", through)
+    for family in firewall.legacy:
+        if family in firewall.bridged:
+            reason = f"iptables-legacy filters {family}, and its FORWARD policy cannot be told from here"
+            yield found(UNSEEN, "iptables-legacy", reason, "see that `iptables-legacy -S FORWARD` does not say DROP")
+
+
+_NEUTRON_CHAINS = ("neutron-openvswi-", "neutron-linuxbri-")
+_SYSCTLS: Mapping[str, str] = {"ip": "bridge-nf-call-iptables", "ip6": "bridge-nf-call-ip6tables"}
+
+
+def _families(family: str, bridged: Iterable[str]) -> str:
+    """How bridged frames come to a chain of that family: "" when they do not."""
+    if family == "bridge":
+        return "every bridged frame"
+    ways = [_SYSCTLS[one] for one in sorted(bridged) if family in (one, "inet")]
+    return f"bridged frames (br_netfilter: net.bridge.{' and '.join(ways)} = 1)" if ways else ""
+
+
+def _dropped(status: str, chain: str, through: str) -> Said:
+    return found(
+        status,
+        chain,
+        f"its policy is drop, and it sees {through}: it eats what guests on a qbr or brq bridge send",
+        "accept bridged frames there (iptables -I FORWARD -m physdev --physdev-is-bridged -j ACCEPT), or keep them out "
+        "(sysctl net.bridge.bridge-nf-call-iptables=0) where no firewall of Neutron's needs them",
+    )
+
+
+def _takeovers(facts: Facts) -> Iterator[Said]:
+    for taken in facts.takeovers:
+        names = ", ".join(f"{prefix}*" for prefix in taken.prefixes)
+        if taken.name == "systemd-networkd":
+            yield found(
+                ERROR,
+                taken.source,
+                f"systemd-networkd runs, and this file makes {names} its own",
+                "narrow its [Match], or put a file before it with [Match] Name=qbr* qvb* qvo* tap* brq* and [Link] "
+                "Unmanaged=yes",
+            )
+        else:
+            yield found(
+                WARNING,
+                taken.name,
+                f"{taken.name} runs, and nothing tells it to leave {names} alone",
+                "put [keyfile] unmanaged-devices=interface-name:qbr*;interface-name:qvb*;interface-name:qvo*;"
+                "interface-name:tap*;interface-name:brq* into a file of /etc/NetworkManager/conf.d",
+            )
+
+
+def _drift(facts: Facts) -> Iterator[Said]:
+    if facts.plugged is None:
+        yield found(UNSEEN, "VIFs", facts.unseen)
+        return
+    for trouble in facts.plugged.troubles:
+        if not trouble.what:
+            reason = f"it is {trouble.state}, and whoever was at it has ended"
+            yield found(WARNING, trouble.vif_id, reason, "any command but doctor settles it, and so does the daemon")
+        else:
+            remedy = f"vifplug repair {trouble.vif_id}, and vifplug show {trouble.vif_id} to see what it says"
+            yield found(ERROR, trouble.vif_id, f"it is {trouble.state}: {trouble.what}", remedy)
+
+
+def _orphans(facts: Facts) -> Iterator[Said]:
+    if facts.plugged is None:
+        yield found(UNSEEN, "orphans", facts.unseen)
+        return
+    for kind, name in facts.plugged.orphans:
+        reason = f"this {kind} is marked as vifplug's, and no record knows it"
+        yield found(ERROR, name, reason, "vifplug gc --delete, once `vifplug gc` lists nothing that a guest uses")
+
+
+CHECKS: Mapping[str, Callable[[Facts], Iterator[Said]]] = {
+    "store": _store,
+    "helper": _helper,
+    "capabilities": _capabilities,
+    "versions": _versions,
+    "ovsdb": network.ovsdb,
+    "vswitchd": network.vswitchd,
+    "integration-bridge": network.integration_bridge,
+    "datapath": network.datapath,
+    "firewall": _firewall,
+    "network-managers": _takeovers,
+    "vifs": _drift,
+    "orphans": _orphans,
+    "strangers": network.strangers,
+    "stale-ports": network.stale_ports,
+}
+"""Every check by its name, in the order they are told: what others stand on comes first."""

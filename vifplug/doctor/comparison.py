@@ -1,0 +1,69 @@
+"""What is recorded, and how it compares with the host: the doctor's view of the store and of ``check``."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from vifplug.doctor.facts import Plugged, Port, Trouble
+from vifplug.engine import inspection
+from vifplug.engine.plugger import Plugger
+from vifplug.records import Contents
+from vifplug.reports import CONTENDED, FAILED, CheckReport
+from vifplug.resources import Bridge, OvsPort
+
+_ITEMS_MAX = 3
+"""Of a VIF's drift, so many are told; ``vifplug check`` tells all."""
+
+
+def needs_ovs(plugger: Plugger | None) -> bool:
+    """Whether a recorded VIF has an OVS port."""
+    if plugger is None:
+        return False
+    records = plugger.store.contents().records.values()
+    return any(isinstance(item, OvsPort) for record in records for item in record.resources)
+
+
+def compared(plugger: Plugger) -> Plugged:
+    """Everything that is recorded, beside what is there.
+
+    :raises HostError, StoreError: when either cannot be read.
+    """
+    report = inspection.check(plugger)
+    contents = plugger.store.contents()
+    items = [item for record in contents.records.values() for item in record.resources]
+    bridged = {
+        record.id for record in contents.records.values() for item in record.resources if isinstance(item, Bridge)
+    }
+    return Plugged(
+        ports=tuple(_ports(contents)),
+        bridged=len(bridged),
+        total=len(contents.records),
+        names=frozenset(item.name for item in items),
+        troubles=tuple(_troubles(plugger, report, contents)),
+        orphans=tuple((orphan.kind, orphan.name) for orphan in report.orphans),
+    )
+
+
+def _ports(contents: Contents) -> Iterator[Port]:
+    for record in contents.records.values():
+        for item in record.resources:
+            if isinstance(item, OvsPort):
+                yield Port(vif_id=record.id, bridge=item.bridge, datapath_type=record.vif.network.datapath_type or "")
+
+
+def _troubles(plugger: Plugger, report: CheckReport, contents: Contents) -> Iterator[Trouble]:
+    for vif in report.vifs:
+        record = contents.records.get(vif.id)
+        said = contents.damaged.get(vif.id) or (record.error if record else "") or ""
+        drift = [str(item) for item in vif.drift]
+        more = [f"and {len(drift) - _ITEMS_MAX} more"] if len(drift) > _ITEMS_MAX else []
+        what = "; ".join([said, *drift[:_ITEMS_MAX], *more]).removeprefix("; ")
+        if vif.drift or vif.state in (FAILED, CONTENDED):
+            yield Trouble(vif_id=vif.id, state=vif.state, what=what or "see the daemon's log")
+    for intent in contents.intents.values():
+        if not plugger.locks.is_session_alive(intent.session):
+            yield Trouble(vif_id=intent.vif_id, state=f"in the middle of {_doing(intent.verb)}", what="")
+
+
+def _doing(verb: str) -> str:
+    return {"plug": "a plug", "unplug": "an unplug"}.get(verb, verb)

@@ -1,0 +1,182 @@
+"""Facts gathered: of the privileged side, of the store, of what anybody can see. No judgement is made here."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from vifplug import naming
+from vifplug.config import Settings
+from vifplug.doctor import checks, comparison, storage, surroundings
+from vifplug.doctor.about import HostInfo
+from vifplug.doctor.facts import (
+    SYSTEM,
+    Chain,
+    DeadPort,
+    Facts,
+    Firewall,
+    Helper,
+    Link,
+    Ovs,
+    Plugged,
+    Remote,
+    Store,
+    Switch,
+)
+from vifplug.doctor.findings import Diagnosis
+from vifplug.drivers.registry import drivers
+from vifplug.engine.host import Host, Scope
+from vifplug.engine.plugger import Plugger
+from vifplug.errors import VifplugError
+from vifplug.resources import Link as Observed
+from vifplug.resources import Tap
+
+ROOT = Path("/")
+_PROGRAM = "ovs-vswitchd"
+
+
+def diagnose(settings: Settings, plugger: Plugger, root: Path = ROOT) -> Diagnosis:
+    """How a host is on which somebody works already, with its own helper and store.
+
+    :param root: below which /proc, /sys, /etc and /run are looked for.
+    """
+    return checks.judge(gather(settings, plugger.host, plugger, storage.look(settings.state_dir), root=root))
+
+
+def gather(
+    settings: Settings, host: Host | Helper, plugger: Plugger | None, store: Store, *, root: Path = ROOT
+) -> Facts:
+    """Everything that can be seen.
+
+    :param host: or, where no helper could be started, how that went.
+    :param plugger: None where the store cannot be used.
+    """
+    helper = host if isinstance(host, Helper) else _helper(host)
+    seen = None if isinstance(host, Helper) or helper.error else host
+    ovs = None if seen is None else _ovs(seen, plugger, root)
+    plugged, unseen = _plugged(plugger, seen, ovs)
+    links = None
+    if seen is not None:
+        try:
+            links = _links(seen, plugged)
+        except VifplugError as error:
+            unseen = unseen or str(error)
+    return Facts(
+        integration_bridge=settings.integration_bridge,
+        vifplug=_version(),
+        kernel=os.uname().release,
+        tun_error=surroundings.tun_error(root),
+        connection=settings.connection,
+        helper=helper,
+        store=store,
+        ovs=ovs,
+        firewall=None if seen is None else _firewall(seen, root),
+        takeovers=surroundings.takeovers(root),
+        links=links,
+        plugged=plugged,
+        unseen=unseen,
+    )
+
+
+def _version() -> str:
+    return importlib.metadata.version("vifplug")
+
+
+def _helper(host: Host) -> Helper:
+    try:
+        return Helper(capabilities=host.examine("helper")["capabilities"])
+    except VifplugError as error:
+        return Helper(error=str(error))
+
+
+def _ovs(host: Host, plugger: Plugger | None, root: Path) -> Ovs:
+    try:
+        remotes = tuple(Remote(**told) for told in host.examine("reach"))
+    except VifplugError as error:
+        return Ovs(error=str(error))
+    if all(remote.error for remote in remotes):
+        return Ovs(expected=_is_expected(host, remotes, plugger, root), remotes=remotes)
+    try:
+        switch, alive = host.examine("switch"), host.examine("vswitchd")
+    except VifplugError as error:
+        return Ovs(remotes=remotes, error=str(error))
+    return Ovs(remotes=remotes, switch=_switch(switch), vswitchd=alive["answers"], vswitchd_error=alive["error"])
+
+
+def _is_expected(host: Host, remotes: tuple[Remote, ...], plugger: Plugger | None, root: Path) -> bool:
+    """Whether it is missed: it is installed, it left its directory, or a VIF needs it."""
+    directories = [os.path.dirname(one.remote[5:]) for one in remotes if one.remote.startswith("unix:")]
+    left = any(os.path.isdir(directory) for directory in directories)
+    return host.has_ovs() or left or surroundings.has_program(root, _PROGRAM) or comparison.needs_ovs(plugger)
+
+
+def _switch(told: Mapping[str, Any]) -> Switch:
+    dead = tuple(DeadPort(**port) for port in told["dead_ports"])
+    return Switch(**{**told, "dead_ports": dead, "ports": frozenset(told["ports"])})
+
+
+def _firewall(host: Host, root: Path) -> Firewall:
+    bridged = surroundings.bridged_families(root)
+    try:
+        told = host.examine("forwarding")
+    except VifplugError as error:
+        return Firewall(bridged=bridged, error=str(error))
+    chains = None if told["error"] else tuple(Chain(**chain) for chain in told["chains"])
+    return Firewall(bridged=bridged, chains=chains, legacy=told["legacy"], error=told["error"])
+
+
+def _plugged(plugger: Plugger | None, host: Host | None, ovs: Ovs | None) -> tuple[Plugged | None, str]:
+    """What is recorded and how it compares; or why that cannot be told."""
+    if plugger is None:
+        return None, "the store cannot be used"
+    if host is None:
+        return None, "there is no privileged helper to look with"
+    if ovs is not None and ovs.expected and ovs.switch is None:
+        return None, "OVSDB does not answer"
+    try:
+        return comparison.compared(plugger), ""
+    except VifplugError as error:
+        return None, str(error)
+
+
+def _links(host: Host, plugged: Plugged | None) -> list[Link]:
+    recorded = plugged.names if plugged else frozenset()
+    observed = host.observe(Scope(everything=True, ovs=False))
+    return [_link(link, recorded) for link in observed.links.values() if link.name[:3] in naming.ROLES]
+
+
+def _link(link: Observed, recorded: frozenset[str]) -> Link:
+    return Link(
+        name=link.name,
+        master=link.master,
+        ours=bool(link.owner) or link.name in recorded,
+        persistent=isinstance(link, Tap) and bool(link.persistent),
+        carrier=bool(link.carrier),
+    )
+
+
+def host_info(settings: Settings, host: Host | None) -> HostInfo:
+    """What this host can plug; without a host to ask, as far as the configuration says it."""
+    about: Mapping[str, Any] = {}
+    if host is not None and not host.ovs_away and host.has_ovs():
+        try:
+            about = host.examine("about")
+        except VifplugError:
+            about = {}
+    bridges = {name: datapath or SYSTEM for name, datapath in about.get("bridges", {}).items()}
+    ovs: dict[str, Any] = {"connected": bool(about), "connection": list(settings.connection)}
+    ovs |= {key: about.get(key) for key in ("ovs_version", "db_version")}
+    ovs |= {key: list(about.get(key, ())) for key in ("datapath_types", "iface_types")}
+    return HostInfo(
+        version=_version(),
+        kernel=os.uname().release,
+        vif_types=sorted(drivers()),
+        mtu=settings.mtu,
+        integration_bridge=settings.integration_bridge,
+        integration_bridge_datapath=bridges.get(settings.integration_bridge),
+        bridges=bridges,
+        ovs=ovs,
+    )

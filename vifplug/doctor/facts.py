@@ -1,0 +1,187 @@
+"""What a doctor knows of a host. Plain values: who gathers them judges nothing, who judges them looks at nothing.
+
+None, or a part that is not there, was not seen; ``unseen`` says why.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+CAP_NET_ADMIN = 12
+SYSTEM = "system"
+"""The kernel's datapath; as a bridge's datapath_type it may be written as nothing at all."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Remote:
+    """An OVSDB address, as the privileged helper meets it."""
+
+    remote: str
+    error: str = ""
+    denied: bool = False
+    uid: int | None = None
+    """Whose socket it is, where that keeps the helper out."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Switch:
+    """Open vSwitch, as its database tells."""
+
+    ovs_version: str | None = None
+    db_version: str | None = None
+    datapath_types: Sequence[str] = ()
+    iface_types: Sequence[str] = ()
+    bridges: Mapping[str, str] = field(default_factory=dict)
+    """Their datapath_type, by name."""
+    dead_ports: Sequence[DeadPort] = ()
+    ports: frozenset[str] = frozenset()
+    behind: str = ""
+    """How far vswitchd is behind its database, where it is."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DeadPort:
+    """An OVS port that stands on a device which is not there."""
+
+    name: str
+    bridge: str
+    owner: str = ""
+    error: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ovs:
+    """Open vSwitch and the ways to it."""
+
+    expected: bool = True
+    """False: nothing of it is on this host, and nothing here needs it."""
+    remotes: Sequence[Remote] = ()
+    switch: Switch | None = None
+    error: str = ""
+    """Why there is no ``switch`` although somebody takes connections."""
+    vswitchd: bool | None = None
+    """Whether it answers."""
+    vswitchd_error: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Helper:
+    """The privileged helper, as it is or as starting it went."""
+
+    error: str = ""
+    unprivileged: bool = False
+    """It was not started because this user may not, which is nobody's fault."""
+    capabilities: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Store:
+    """The records' file."""
+
+    path: str
+    error: str = ""
+    closed: bool = False
+    """It is not for this user to see."""
+    free_bytes: int | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Chain:
+    """A firewall's chain."""
+
+    family: str
+    """inet, ip, ip6 or bridge."""
+    table: str
+    name: str
+    forward: bool = False
+    drops: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Firewall:
+    """What bridged frames have to pass."""
+
+    bridged: frozenset[str] = frozenset()
+    """The families whose rules br_netfilter puts bridged frames through: ip, ip6."""
+    chains: Sequence[Chain] | None = None
+    legacy: Sequence[str] = ()
+    error: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Takeover:
+    """A network manager that runs here, and what of ours it would take for its own."""
+
+    name: str
+    prefixes: Sequence[str] = ()
+    source: str = ""
+    """The file that says so; "" where none says that it is not to."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Link:
+    """A link with a name of the kind that Nova, Neutron and vifplug give."""
+
+    name: str
+    master: str | None = None
+    ours: bool = False
+    """Marked as ours, or recorded."""
+    persistent: bool = False
+    carrier: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Port:
+    """What a recorded VIF's request asks of OVS."""
+
+    vif_id: str
+    bridge: str
+    datapath_type: str = ""
+    """"" where it says none."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Trouble:
+    """A recorded VIF that is not as it should be."""
+
+    vif_id: str
+    state: str
+    what: str
+    """"" for one that only was interrupted."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Plugged:
+    """What is recorded, and how it compares with the host."""
+
+    ports: Sequence[Port] = ()
+    bridged: int = 0
+    """How many VIFs have a Linux bridge in their path."""
+    total: int = 0
+    names: frozenset[str] = frozenset()
+    """Of all recorded devices and ports."""
+    troubles: Sequence[Trouble] = ()
+    orphans: Sequence[tuple[str, str]] = ()
+    """Kind and name."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Facts:
+    """All of it."""
+
+    integration_bridge: str
+    vifplug: str = ""
+    """Its version."""
+    kernel: str = ""
+    tun_error: str = ""
+    connection: Sequence[str] = ()
+    helper: Helper | None = None
+    store: Store | None = None
+    ovs: Ovs | None = None
+    firewall: Firewall | None = None
+    takeovers: Sequence[Takeover] = ()
+    links: Sequence[Link] | None = None
+    plugged: Plugged | None = None
+    unseen: str = ""
+    """Why the records could not be compared with the host."""

@@ -1,0 +1,196 @@
+"""Judgements about Open vSwitch, and about what strangers left beside it. Pure."""
+
+from __future__ import annotations
+
+import ipaddress
+import re
+from collections.abc import Callable, Iterator, Mapping
+
+from vifplug import naming
+from vifplug.doctor.facts import SYSTEM, Facts, Link, Ovs, Remote, Switch
+from vifplug.doctor.findings import ERROR, UNSEEN, WARNING, Finding
+
+Said = Callable[[str], Finding]
+"""A finding that lacks but the name of its check."""
+
+_OVS_MIN = (2, 13)
+"""Older ones have no fix for CVE-2020-35498, by which a guest's packet stops the switch."""
+_VERSION = re.compile(r"(\d+)\.(\d+)")
+_START = "systemctl start openvswitch-switch (openvswitch on Red Hat's), and see its log"
+_IDENTITY = re.compile(r"[0-9a-f]{8}-[0-9a-f]{2}")
+
+
+def found(status: str, subject: str, reason: str, remedy: str = "") -> Said:
+    """A finding of whichever check says it."""
+    return lambda check: Finding(check=check, status=status, subject=subject, reason=reason, remedy=remedy)
+
+
+def version(text: str) -> tuple[int, ...]:
+    """Its first two numbers, or nothing."""
+    numbers = _VERSION.match(text)
+    return tuple(map(int, numbers.groups())) if numbers else ()
+
+
+def ovs_version(facts: Facts) -> Iterator[Said]:
+    """Whether Open vSwitch is new enough."""
+    text = (facts.ovs and facts.ovs.switch and facts.ovs.switch.ovs_version) or ""
+    if version(text) and version(text) < _OVS_MIN:
+        remedy = "upgrade to 2.13 or newer; vifplug is tested with 3.1"
+        yield found(ERROR, "Open vSwitch", f"it is {text}, and a guest's packet may stop it (CVE-2020-35498)", remedy)
+
+
+def ovsdb(facts: Facts) -> Iterator[Said]:
+    """Whether its database is reached and permitted."""
+    ovs = facts.ovs
+    if ovs is None:
+        yield found(UNSEEN, " ".join(facts.connection), "there is no privileged helper to ask")
+        return
+    if not ovs.expected:
+        return
+    reached = [remote for remote in ovs.remotes if not remote.error]
+    for remote in ovs.remotes:
+        if remote.error:
+            yield _unreached(remote, WARNING if reached else ERROR)
+        elif _is_open(remote.remote):
+            remedy = "use unix: on the host itself; whoever reaches this port can rewrite the switch"
+            yield found(WARNING, remote.remote, "OVSDB is reached over the network, without encryption", remedy)
+    if reached and ovs.error:
+        yield found(ERROR, reached[0].remote, f"it takes connections and does not answer: {ovs.error}", _START)
+
+
+def _is_open(remote: str) -> bool:
+    kind, _colon, place = remote.partition(":")
+    if kind != "tcp":
+        return False
+    try:
+        return not ipaddress.ip_address(place.rpartition(":")[0].strip("[]")).is_loopback
+    except ValueError:
+        return True
+
+
+def _unreached(remote: Remote, status: str) -> Said:
+    if not remote.denied:
+        return found(status, remote.remote, f"nobody answers there: {remote.error}", _START)
+    whose = "" if remote.uid is None else f"; it is uid {remote.uid}'s"
+    remedy = (
+        "the helper opens what is its own user's alone: set [vifplug_privileged] user to the socket's owner, or give "
+        "the socket back to root with mode 0750"
+    )
+    return found(status, remote.remote, f"the privileged helper may not use it: {remote.error}{whose}", remedy)
+
+
+def vswitchd(facts: Facts) -> Iterator[Said]:
+    """Whether ovs-vswitchd carries out what the database says."""
+    ovs, switch = _seen(facts)
+    if ovs is None or switch is None:
+        yield from _unseen(facts, "ovs-vswitchd")
+    elif ovs.vswitchd is False:
+        yield found(ERROR, "ovs-vswitchd", f"it does not answer: {ovs.vswitchd_error}", _START)
+    elif switch.behind:
+        remedy = "see ovs-vswitchd's log; on a busy host look again in a minute"
+        yield found(ERROR, "ovs-vswitchd", switch.behind, remedy)
+
+
+def integration_bridge(facts: Facts) -> Iterator[Said]:
+    """Whether the bridges that ports go to are there."""
+    ovs, switch = _seen(facts)
+    if ovs is None or switch is None:
+        yield from _unseen(facts, facts.integration_bridge)
+        return
+    wanted = {facts.integration_bridge: "[ovs] integration_bridge names it"}
+    for port in facts.plugged.ports if facts.plugged else ():
+        wanted.setdefault(port.bridge, f"VIF {port.vif_id} is on it")
+    for bridge, why in wanted.items():
+        if bridge not in switch.bridges:
+            others = ", ".join(sorted(switch.bridges)) or "none"
+            remedy = f"make it (ovs-vsctl add-br {bridge}; OVN and Neutron's agent do), or amend the configuration"
+            yield found(ERROR, bridge, f"there is no such OVS bridge, and {why}; there are: {others}", remedy)
+
+
+def datapath(facts: Facts) -> Iterator[Said]:
+    """Whether bridges have the datapath that ports ask for, and that this Open vSwitch has."""
+    ovs, switch = _seen(facts)
+    if ovs is None or switch is None:
+        yield from _unseen(facts, facts.integration_bridge)
+        return
+    for port in facts.plugged.ports if facts.plugged else ():
+        own = switch.bridges.get(port.bridge)
+        if own is not None and port.datapath_type and port.datapath_type != (own or SYSTEM):
+            reason = f"its datapath_type is {own or SYSTEM!r}, and the port of VIF {port.vif_id} asks for "
+            remedy = (
+                f"ovs-vsctl set Bridge {port.bridge} datapath_type={port.datapath_type} (its guests lose frames "
+                "meanwhile), or amend the agent's configuration, which ports are bound by"
+            )
+            yield found(ERROR, port.bridge, f"{reason}{port.datapath_type!r}", remedy)
+    own = switch.bridges.get(facts.integration_bridge)
+    if own and switch.datapath_types and own not in switch.datapath_types:
+        reason = f"its datapath_type is {own!r}, and this ovs-vswitchd knows {', '.join(switch.datapath_types)}"
+        yield found(ERROR, facts.integration_bridge, reason, "set one that it knows")
+
+
+def stale_ports(facts: Facts) -> Iterator[Said]:
+    """Ports whose device is gone. One that waits for its VMM's tap is none, and ours in no record are orphans."""
+    ovs, switch = _seen(facts)
+    if ovs is None or switch is None:
+        yield from _unseen(facts, "OVS ports")
+        return
+    recorded = facts.plugged.names if facts.plugged else frozenset()
+    drifted = {trouble.vif_id for trouble in facts.plugged.troubles} if facts.plugged else set()
+    for port in switch.dead_ports:
+        is_recorded = port.name in recorded
+        if (is_recorded and port.owner not in drifted) or (port.owner and not is_recorded):
+            continue
+        remedy = (
+            f"vifplug repair {port.owner}"
+            if is_recorded
+            else f"once nobody is about to make that device: ovs-vsctl del-port {port.bridge} {port.name}"
+        )
+        yield found(ERROR, port.name, f"this port of {port.bridge} has no device: {port.error}", remedy)
+
+
+def strangers(facts: Facts) -> Iterator[Said]:
+    """Devices with names of hybrid VIFs that others made, and that lead nowhere: the next plug would meet them."""
+    if facts.links is None:
+        yield found(UNSEEN, "links", facts.unseen)
+        return
+    links = {link.name: link for link in facts.links}
+    ports = facts.ovs.switch.ports if facts.ovs and facts.ovs.switch else None
+    for identity in dict.fromkeys(map(_identity, links)):
+        parts = [links[prefix + identity] for prefix in _PREFIXES if identity and prefix + identity in links]
+        if parts and not any(part.ours for part in parts) and not _leads_somewhere(identity, links, ports):
+            names = ", ".join(part.name for part in parts)
+            remedy = " ; ".join(f"ip link del {part.name}" for part in parts)
+            reason = "not vifplug's, named as a VIF's, and without a guest or a way to one: somebody left it behind"
+            yield found(ERROR, names, reason, f"once nobody needs it: {remedy}")
+
+
+_PREFIXES = (naming.ROLE_BRIDGE, naming.ROLE_BRIDGE_END, naming.ROLE_PORT_END, naming.ROLE_TAP)
+
+
+def _identity(name: str) -> str:
+    """What of a link's name is cut from a VIF's id."""
+    for prefix in _PREFIXES:
+        if name.startswith(prefix) and _IDENTITY.fullmatch(name, len(prefix)):
+            return name[len(prefix) :]
+    return ""
+
+
+def _leads_somewhere(identity: str, links: Mapping[str, Link], ports: frozenset[str] | None) -> bool:
+    """Whether a guest is on it, or it is whole: a guest that is shut off has its path all the same."""
+    bridge, near, far, tap = (prefix + identity for prefix in _PREFIXES)
+    if tap in links:
+        guest = links[tap]
+        return guest.carrier or not guest.persistent or bool(guest.master) or ports is None or tap in ports
+    whole = bridge in links and near in links and far in links and links[near].master == bridge
+    return whole and (ports is None or far in ports)
+
+
+def _seen(facts: Facts) -> tuple[Ovs | None, Switch | None]:
+    return facts.ovs, facts.ovs.switch if facts.ovs else None
+
+
+def _unseen(facts: Facts, subject: str) -> Iterator[Said]:
+    """Why nothing can be said of what is in OVS: nothing at all where there is no OVS to be."""
+    if facts.ovs is None or facts.ovs.expected:
+        why = "there is no privileged helper to ask" if facts.ovs is None else "OVSDB does not answer"
+        yield found(UNSEEN, subject, why)

@@ -1,0 +1,81 @@
+"""Whether the records' file can be written, found out without writing: a transaction is begun and given up."""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+
+from vifplug.database import FILE
+from vifplug.doctor.facts import Store
+
+_BUSY_SECONDS = 2.0
+
+
+def look(state_dir: str) -> Store:
+    """The store of a state directory, which may not be there yet. Nothing is made."""
+    path = os.path.join(state_dir, FILE)
+    try:
+        is_there = os.path.exists(path) or _is_closed(state_dir)
+        if not is_there:
+            return _place(state_dir)
+        if _is_closed(state_dir) or not os.access(path, os.R_OK, effective_ids=True):
+            return Store(path=path, error="this user may not read it", closed=True)
+        return Store(path=path, error=_refusal(path), free_bytes=_free_bytes(state_dir))
+    except OSError as error:
+        return Store(path=path, error=error.strerror or str(error))
+
+
+def exists(state_dir: str) -> bool:
+    """Whether there is one."""
+    return os.path.exists(os.path.join(state_dir, FILE))
+
+
+def _is_closed(state_dir: str) -> bool:
+    """Whether this user may not even see what is in there."""
+    return os.path.isdir(state_dir) and not os.access(state_dir, os.X_OK, effective_ids=True)
+
+
+def _place(state_dir: str) -> Store:
+    """Where it would be made: in the directory, or where that would be made itself."""
+    there = os.path.abspath(state_dir)
+    while not os.path.lexists(there):
+        there = os.path.dirname(there)
+    if not os.path.isdir(there):
+        return Store(path=state_dir, error=f"{there} is no directory")
+    if not os.access(there, os.W_OK | os.X_OK, effective_ids=True):
+        # To somebody else's directory that user may have access; a file system that takes no writes has none.
+        if os.geteuid() != 0 and not os.statvfs(there).f_flag & os.ST_RDONLY:
+            return Store(
+                path=state_dir, error=f"it is not there yet, and this user may not write to {there}", closed=True
+            )
+        return Store(path=state_dir, error=f"nothing can be made in {there}")
+    return Store(path=state_dir, free_bytes=_free_bytes(there))
+
+
+def _refusal(path: str) -> str:
+    """SQLite's own word on whether it can be written."""
+    try:
+        # mode=rw: it is not made; isolation_level=None: transactions are begun by ourselves alone.
+        database = sqlite3.connect(
+            f"file:{_quoted(path)}?mode=rw", uri=True, timeout=_BUSY_SECONDS, isolation_level=None
+        )
+        try:
+            database.execute("BEGIN IMMEDIATE")
+            database.execute("ROLLBACK")
+        finally:
+            database.close()
+    except sqlite3.OperationalError as error:
+        # Somebody is writing just now: so it can be written.
+        return "" if error.sqlite_errorcode & 0xFF in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED) else str(error)
+    except sqlite3.Error as error:
+        return str(error)
+    return ""
+
+
+def _quoted(path: str) -> str:
+    return path.replace("%", "%25").replace("?", "%3f").replace("#", "%23")
+
+
+def _free_bytes(directory: str) -> int:
+    found = os.statvfs(directory)
+    return found.f_bavail * found.f_frsize

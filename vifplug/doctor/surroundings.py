@@ -1,0 +1,198 @@
+"""What anybody can read of a host: the kernel's own files, network managers and what they are told to manage.
+
+Every path is taken below a root, so that a host can be described by a directory.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fnmatch
+import os
+import stat
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
+
+from vifplug import naming
+from vifplug.doctor.facts import Takeover
+
+Line = tuple[str, str, str]
+"""A section, a key and a value."""
+
+_BRIDGED: Mapping[str, str] = {"bridge-nf-call-iptables": "ip", "bridge-nf-call-ip6tables": "ip6"}
+_CGROUPS = ("system.slice", "systemd/system.slice", "unified/system.slice")
+_NETWORKD = ("etc", "run", "usr/local/lib", "usr/lib", "lib")
+"""Where systemd-networkd looks; of files of one name the first counts."""
+_NETWORK_MANAGER = ("usr/lib", "run", "etc")
+_KINDS: Mapping[str, Mapping[str, str]] = {
+    "bridge": {"Type": "bridge", "Kind": "bridge", "Driver": "bridge"},
+    "veth": {"Type": "ether", "Kind": "veth", "Driver": "veth"},
+    "tap": {"Type": "ether", "Kind": "tun", "Driver": "tun"},
+}
+"""A link's kind by systemd-networkd's words (systemd.network(5), [Match])."""
+_NM_TYPES: Mapping[str, Sequence[str]] = {"bridge": ("bridge",), "veth": ("veth", "ethernet"), "tap": ("tun",)}
+_YES = ("yes", "true", "1", "on")
+_NO = ("no", "false", "0", "off")
+_SAMPLE_ID = "71a6b0e4-1a1b-4fd9-8f4a-7cab3f9a425b"
+
+
+def bridged_families(root: Path) -> frozenset[str]:
+    """The families whose rules see bridged frames, in this network namespace; none without br_netfilter."""
+    switches = root / "proc/sys/net/bridge"
+    return frozenset(family for name, family in _BRIDGED.items() if _text(switches / name).strip() not in ("", "0"))
+
+
+def tun_error(root: Path) -> str:
+    """Why no tap can be made."""
+    path = root / "dev/net/tun"
+    try:
+        found = path.stat()
+    except OSError as error:
+        return error.strerror or str(error)
+    return "" if stat.S_ISCHR(found.st_mode) else "it is no device"
+
+
+def has_program(root: Path, name: str) -> bool:
+    """Whether a daemon is installed."""
+    return any((root / directory / name).exists() for directory in ("usr/sbin", "usr/local/sbin", "sbin", "usr/bin"))
+
+
+def takeovers(root: Path) -> list[Takeover]:
+    """The network managers that run here and are not told to leave our devices alone."""
+    found: list[Takeover] = []
+    if _runs(root, "systemd-networkd.service"):
+        taken: dict[str, list[str]] = {}
+        files = list(_networkd_files(root))
+        for prefix, kind in naming.KIND_OF_ROLE.items():
+            source = _networkd_takes(files, naming.device(prefix, _SAMPLE_ID), kind)
+            if source:
+                taken.setdefault(source, []).append(prefix)
+        found += [Takeover(name="systemd-networkd", prefixes=names, source=file) for file, names in taken.items()]
+    if _runs(root, "NetworkManager.service") or _is_pid_alive(root, root / "run/NetworkManager/NetworkManager.pid"):
+        lines = list(_network_manager_lines(root))
+        left = [
+            prefix
+            for prefix, kind in naming.KIND_OF_ROLE.items()
+            if not _is_unmanaged(lines, naming.device(prefix, _SAMPLE_ID), kind)
+        ]
+        found += [Takeover(name="NetworkManager", prefixes=left)] if left else []
+    return found
+
+
+def _runs(root: Path, unit: str) -> bool:
+    """Whether systemd runs it: a unit that does has a control group with somebody in it."""
+    groups = [root / "sys/fs/cgroup" / slice_ / unit for slice_ in _CGROUPS]
+    return any(_text(group / "cgroup.procs").strip() for group in groups)
+
+
+def _is_pid_alive(root: Path, file: Path) -> bool:
+    pid = _text(file).strip()
+    return pid.isdigit() and (root / "proc" / pid).exists()
+
+
+def _text(path: Path) -> str:
+    try:
+        return path.read_text(errors="replace")
+    except OSError:
+        return ""
+
+
+# -- systemd-networkd -------------------------------------------------------------------------------------
+
+
+def _networkd_files(root: Path) -> Iterator[tuple[str, list[Line]]]:
+    """The .network files that count, in the order they are tried."""
+    files: dict[str, Path] = {}
+    for directory in _NETWORKD:
+        for path in _listed(root / directory / "systemd/network", ".network"):
+            files.setdefault(path.name, path)
+    for name in sorted(files):
+        yield f"/{files[name].relative_to(root)}", list(_lines(_text(files[name])))
+
+
+def _networkd_takes(files: Sequence[tuple[str, list[Line]]], name: str, kind: str) -> str:
+    """The file by which it takes a link for its own; "" for none."""
+    for path, lines in files:
+        if _networkd_matches(lines, name, kind):
+            unmanaged = [value.lower() for section, key, value in lines if (section, key) == ("Link", "Unmanaged")]
+            return "" if unmanaged and unmanaged[-1] in _YES else path
+    return ""
+
+
+def _networkd_matches(lines: Iterable[Line], name: str, kind: str) -> bool:
+    asked: dict[str, str] = {}
+    for section, key, value in lines:
+        if section == "Match":
+            asked[key] = f"{asked.get(key, '')} {value}".strip() if value else ""
+    asked = {key: value for key, value in asked.items() if value}
+    link = {"Name": name, **_KINDS[kind]}
+    # A key that says more than that (a MAC, a bus path) is about a device that is known, which ours are not.
+    return bool(asked) and all(key in link and _is_one_of(link[key], value) for key, value in asked.items())
+
+
+def _is_one_of(value: str, patterns: str) -> bool:
+    inverted = patterns.startswith("!")
+    return inverted != any(fnmatch.fnmatchcase(value, pattern) for pattern in patterns.removeprefix("!").split())
+
+
+# -- NetworkManager ---------------------------------------------------------------------------------------
+
+
+def _network_manager_lines(root: Path) -> Iterator[Line]:
+    yield from _lines(_text(root / "etc/NetworkManager/NetworkManager.conf"))
+    files: dict[str, Path] = {}
+    for directory in _NETWORK_MANAGER:
+        files |= {path.name: path for path in _listed(root / directory / "NetworkManager/conf.d", ".conf")}
+    for name in sorted(files):
+        yield from _lines(_text(files[name]))
+
+
+def _is_unmanaged(lines: Sequence[Line], name: str, kind: str) -> bool:
+    """By unmanaged-devices, of which the last counts, or by a [device] section."""
+    sections: dict[str, dict[str, str]] = {}
+    for section, key, value in lines:
+        sections.setdefault(section, {})[key] = value
+    specs = [values["unmanaged-devices"] for values in sections.values() if "unmanaged-devices" in values]
+    specs += [
+        values["match-device"]
+        for section, values in sections.items()
+        if section.startswith("device") and values.get("managed", "").lower() in _NO and "match-device" in values
+    ]
+    return any(_nm_matches(spec, name, kind) for spec in specs)
+
+
+def _nm_matches(spec: str, name: str, kind: str) -> bool:
+    """NetworkManager.conf(5), device list format, as far as it is about names, types and drivers."""
+    matched = False
+    for item in spec.replace(",", ";").split(";"):
+        item = item.strip()
+        excepted = item.startswith("except:")
+        what, _colon, value = item.removeprefix("except:").partition(":")
+        is_it = (
+            item.removeprefix("except:") == "*"
+            or (what == "interface-name" and fnmatch.fnmatchcase(name, value.removeprefix("=")))
+            or (what == "type" and value in _NM_TYPES[kind])
+            or (what == "driver" and fnmatch.fnmatchcase(_KINDS[kind]["Driver"], value))
+        )
+        if is_it and excepted:
+            return False
+        matched = matched or is_it
+    return matched
+
+
+# -- files ------------------------------------------------------------------------------------------------
+
+
+def _listed(directory: Path, suffix: str) -> list[Path]:
+    with contextlib.suppress(OSError):
+        return [directory / name for name in sorted(os.listdir(directory)) if name.endswith(suffix)]
+    return []
+
+
+def _lines(text: str) -> Iterator[Line]:
+    section = ""
+    for line in map(str.strip, text.splitlines()):
+        if line.startswith("[") and line.endswith("]"):
+            section = line[1:-1].strip()
+        elif line and line[0] not in "#;" and "=" in line:
+            key, _equals, value = line.partition("=")
+            yield section, key.strip(), value.strip()

@@ -1,0 +1,188 @@
+"""What a doctor asks of the privileged side: how it is, and how Open vSwitch is. Nothing is changed by any of these."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import socket
+from collections.abc import Iterator
+from typing import Any
+
+from vifplug import naming
+from vifplug.errors import TimedOut
+from vifplug.privileged import firewall, ovsdb, ovsdb_bridges
+from vifplug.privileged.context import net
+
+_CONNECT_SECONDS = 1.0
+_ANSWER_SECONDS = 3.0
+_BEHIND_SECONDS = 2.0
+_ANSWER_BYTES = 1 << 16
+_STRANGERS_MAX = 1000
+_CONTROL = re.compile(r".*vswitchd.*\.ctl")
+_VERSION = re.compile(r"(\d+\.\d+\.\d+)")
+_OF_SYSTEM = ("", "system")
+"""Interface types that stand on a device of the kernel's."""
+_NO_PORT = -1
+
+
+@net.entrypoint
+def helper() -> dict[str, Any]:
+    """This process: its pid, uid and effective capabilities."""
+    with open("/proc/thread-self/status", encoding="ascii", errors="replace") as lines:
+        told = {key: value.strip() for key, _colon, value in (line.partition(":") for line in lines)}
+    return {"pid": os.getpid(), "uid": os.geteuid(), "capabilities": int(told["CapEff"], 16)}
+
+
+@net.entrypoint
+def reach() -> list[dict[str, Any]]:
+    """For each OVSDB address, whether somebody takes a connection there: no error, or the system's."""
+    return [_reached(remote) for remote in ovsdb.session().remotes]
+
+
+def _reached(remote: str) -> dict[str, Any]:
+    kind, _colon, place = remote.partition(":")
+    told: dict[str, Any] = {"remote": remote, "error": "", "denied": False, "uid": None}
+    try:
+        if kind == "unix":
+            with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_CLOEXEC) as probe:
+                probe.settimeout(_CONNECT_SECONDS)
+                probe.connect(place)
+        else:
+            host, _colon, port = place.rpartition(":")
+            socket.create_connection((host.strip("[]"), int(port)), _CONNECT_SECONDS).close()
+    except (OSError, ValueError) as error:
+        told["error"] = getattr(error, "strerror", None) or str(error)
+        told["denied"] = isinstance(error, PermissionError)
+    if told["denied"] and kind == "unix":
+        told["uid"] = _owner(place)
+    return told
+
+
+def _owner(path: str) -> int | None:
+    try:
+        return os.stat(path).st_uid
+    except OSError:  # its directory is closed as well
+        return None
+
+
+@net.entrypoint
+def vswitchd() -> dict[str, Any]:
+    """Whether an ovs-vswitchd answers on its control socket, which lies beside OVSDB's.
+
+    :returns: ``answers``, which is None where OVSDB is on no Unix socket here; its version; what was met with.
+    """
+    directories = {os.path.dirname(remote[5:]) for remote in ovsdb.session().remotes if remote.startswith("unix:")}
+    if not directories:
+        return {"answers": None, "version": None, "error": "OVSDB is reached by TCP"}
+    error = f"no control socket of it in {' or '.join(sorted(directories))}"
+    for path in _controls(directories):
+        version, error = _asked(path)
+        if version is not None:
+            return {"answers": True, "version": version or None, "error": ""}
+    return {"answers": False, "version": None, "error": error}
+
+
+def _controls(directories: set[str]) -> Iterator[str]:
+    for directory in sorted(directories):
+        try:
+            names = sorted(os.listdir(directory), reverse=True)
+        except OSError:
+            continue
+        yield from (os.path.join(directory, name) for name in names if _CONTROL.fullmatch(name))
+
+
+def _asked(path: str) -> tuple[str | None, str]:
+    """Its version, "" for one that is not understood; or None, and why there is no answer."""
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_CLOEXEC) as control:
+        control.settimeout(_ANSWER_SECONDS)
+        try:
+            control.connect(path)
+            control.sendall(json.dumps({"id": 0, "method": "version", "params": []}).encode())
+            answer = control.recv(_ANSWER_BYTES)
+        except TimeoutError:
+            return None, f"no answer on {path} within {_ANSWER_SECONDS:g} s"
+        except OSError as error:
+            return None, f"{path}: {error.strerror or error}"
+    if not answer:
+        return None, f"{path} was closed without an answer"
+    version = _VERSION.search(answer.decode(errors="replace"))
+    return version.group(1) if version else "", ""
+
+
+@net.entrypoint
+def about() -> dict[str, Any]:
+    """Which Open vSwitch this is, what it can, and its bridges.
+
+    :raises OvsUnavailable: when OVSDB does not answer in time.
+    """
+    session = ovsdb.session()
+    session.refresh()
+    with session.lock:
+        return _about(session.tables)
+
+
+@net.entrypoint
+def switch() -> dict[str, Any]:
+    """The same; ports that have lost their device; and whether vswitchd has carried out all it was told.
+
+    :raises OvsUnavailable: when OVSDB does not answer in time.
+    """
+    session = ovsdb.session()
+    session.refresh()
+    with session.lock:
+        told = {**_about(session.tables), **_ports(session.tables), "behind": ""}
+        asked = max((row.next_cfg for row in session.tables["Open_vSwitch"].rows.values()), default=0)
+    try:
+        session.wait(asked, _BEHIND_SECONDS)
+    except TimedOut as error:
+        return {**told, "behind": str(error)}
+    return told
+
+
+def _about(tables: Any) -> dict[str, Any]:
+    told: dict[str, Any] = {"ovs_version": None, "db_version": None, "datapath_types": [], "iface_types": []}
+    for row in tables["Open_vSwitch"].rows.values():  # there is one, in a database that was set up
+        told = {
+            "ovs_version": _first(row.ovs_version),
+            "db_version": _first(row.db_version),
+            "datapath_types": sorted(row.datapath_types),
+            "iface_types": sorted(row.iface_types),
+        }
+    bridges = ovsdb_bridges.described(tables)
+    return {**told, "bridges": {name: bridge["datapath_type"] for name, bridge in bridges.items()}}
+
+
+def _first(values: Any) -> str | None:
+    return values[0] if values else None
+
+
+def _ports(tables: Any) -> dict[str, Any]:
+    """Those that have no device, and the names of those that only a hybrid VIF's veth has."""
+    bridge_of = {port.uuid: bridge.name for bridge in tables["Bridge"].rows.values() for port in bridge.ports}
+    dead: list[dict[str, Any]] = []
+    names: list[str] = []
+    for port in tables["Port"].rows.values():
+        names += [port.name] if port.name.startswith((naming.ROLE_PORT_END, naming.ROLE_TAP)) else []
+        for interface in port.interfaces:
+            lost = list(interface.ofport) == [_NO_PORT] or interface.error
+            if lost and interface.type in _OF_SYSTEM and port.uuid in bridge_of and len(dead) < _STRANGERS_MAX:
+                dead.append(
+                    {
+                        "name": interface.name,
+                        "bridge": bridge_of[port.uuid],
+                        "owner": port.external_ids.get(naming.OWNER_KEY, ""),
+                        "error": _first(interface.error) or "it has no OpenFlow port",
+                    }
+                )
+    return {"dead_ports": dead, "ports": names}
+
+
+@net.entrypoint
+def forwarding() -> dict[str, Any]:
+    """The firewall's chains that stand for forwarding, and for which families iptables-legacy has a filter table."""
+    try:
+        found, error = firewall.chains(), ""
+    except OSError as met:
+        found, error = [], met.strerror or str(met)
+    return {"chains": found, "error": error, "legacy": firewall.legacy()}
