@@ -254,9 +254,11 @@ def _events(group: Any) -> dict[str, Any]:
 
     :raises ValueError: naming the option, its value and what would be right.
     """
-    url = urllib.parse.urlsplit(group.notify_url)
-    if group.notify_url and (url.scheme not in ("http", "https") or not url.hostname):
+    if group.notify_url and not _is_http(group.notify_url):
         raise ValueError(f"[events] notify_url {group.notify_url!r} is no URL such as http://HOST:PORT/PATH")
+    for name in ("notify_token", "listen_token"):
+        if not all("!" <= character <= "~" for character in getattr(group, name)):
+            raise ValueError(f"[events] {name} holds what no HTTP header can; it must be of visible ASCII characters")
     if not group.listen:
         return {"listen": None}
     if not group.listen_token:
@@ -271,3 +273,11 @@ def _events(group: Any) -> dict[str, Any]:
             f"[events] listen {group.listen!r} is no IP address and port such as {_LOOPBACK}:8775, and no port alone"
         ) from error
     return {"listen": (str(address), int(port))}
+
+
+def _is_http(text: str) -> bool:
+    try:
+        url = urllib.parse.urlsplit(text)
+        return url.scheme in ("http", "https") and bool(url.hostname) and (url.port is None or url.port > 0)
+    except ValueError:  # for a port that is none
+        return False

@@ -7,6 +7,7 @@ the other; the sequence is the order of commits. All tables are bounded.
 from __future__ import annotations
 
 import json
+import logging
 import sqlite3
 from collections.abc import Callable, Collection
 from dataclasses import asdict, dataclass
@@ -18,6 +19,8 @@ from vifplug.events import Event
 from vifplug.records import Record
 from vifplug.reports import FAILED, UNPLUGGED
 
+LOG = logging.getLogger(__name__)
+
 EVENTS_KEPT = 50_000
 """About 15 MB. Whoever follows and missed more than these looks at every VIF."""
 OUTBOX_MAX = 10_000
@@ -26,6 +29,8 @@ TOLD_MAX = 10_000
 PLUGGED_EVENT, UNPLUGGED_EVENT = "network-vif-plugged", "network-vif-unplugged"
 TOLD_PLUGGED, TOLD_UNPLUGGED, TOLD_FAILED = "plugged", "unplugged", "failed"
 _DROPPED = "outbox_dropped"
+DAMAGED = "damaged"
+"""The state in an event that cannot be read any more."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -139,7 +144,7 @@ class EventLog(Database):
                 "look at every VIF and follow from there",
                 str(since),
             )
-        return [Event(seq=seq, **json.loads(body)) for seq, body in found]
+        return [_event(seq, body) for seq, body in found]
 
     def oldest(self) -> int:
         """The number to follow from for all that is kept."""
@@ -154,8 +159,19 @@ class EventLog(Database):
     def outbox(self, limit: int) -> list[Notice]:
         """What is to be told, oldest first."""
         with self._transaction("DEFERRED") as connection:
-            found = connection.execute("SELECT body FROM outbox ORDER BY seq LIMIT ?", (limit,)).fetchall()
-        return [Notice(**json.loads(body)) for (body,) in found]
+            found = connection.execute("SELECT seq, body FROM outbox ORDER BY seq LIMIT ?", (limit,)).fetchall()
+        notices: list[Notice] = []
+        damaged: list[int] = []
+        for seq, body in found:
+            try:
+                notices.append(Notice(**json.loads(body)))
+            except (ValueError, TypeError):
+                damaged.append(seq)
+        if damaged:
+            # One that nobody can read must not hold up those behind it for ever.
+            LOG.error("notices %s are damaged, and are told to nobody", damaged)
+            self.told_off(damaged)
+        return notices
 
     def told_off(self, seqs: Collection[int]) -> None:
         """These are told, or refused for good."""
@@ -190,6 +206,14 @@ class EventLog(Database):
         """What Neutron last said, by VIF id."""
         with self._transaction("DEFERRED") as connection:
             return dict(database.rows(connection, "told", vif_ids))
+
+
+def _event(seq: int, body: str) -> Event:
+    try:
+        return Event(seq=seq, **json.loads(body))
+    except (ValueError, TypeError):
+        # Its number is there, so nobody takes it for lost; what it said, the VIF's own state still says.
+        return Event(seq=seq, vif_id="", state=DAMAGED, time="")
 
 
 def _newest(connection: sqlite3.Connection) -> int:

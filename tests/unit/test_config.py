@@ -46,6 +46,15 @@ def test_file_of_the_environment_is_the_default(tmp_path: pathlib.Path, monkeypa
         ("[ovs]\nconnection = /run/db.sock\n", "connection '/run/db.sock' must start with unix:, tcp: or ssl:"),
         ("[ovs]\ntimeout = 0\n", "timeout"),
         ("[ovs]\nqos_type = fast\n", "qos_type"),
+        ("[events]\nwired_by = nobody\n", "wired_by"),
+        ("[events]\nnotify_url = nova:8774\n", "notify_url 'nova:8774' is no URL"),
+        ("[events]\nnotify_url = http://h:99999/\n", "notify_url 'http://h:99999/' is no URL"),
+        ("[events]\nnotify_url = http:///x\n", "notify_url"),
+        ("[events]\nnotify_token = a b\n", "notify_token"),
+        ("[events]\nnotify_interval = 0\n", "notify_interval"),
+        ("[events]\nlisten = 8775\n", "listen needs a listen_token"),
+        ("[events]\nlisten = 0.0.0.0:0\nlisten_token = x\n", "listen '0.0.0.0:0'"),
+        ("[events]\nlisten = localhost:8775\nlisten_token = x\n", "listen 'localhost:8775'"),
         ("no section\n", "wrong"),
     ],
 )
@@ -67,3 +76,19 @@ def test_sample_is_what_the_options_say(tmp_path: pathlib.Path) -> None:
     fresh = tmp_path / "sample"
     generator.main(["--namespace", "vifplug", "--output-file", str(fresh)])
     assert fresh.read_text() == SAMPLE.read_text(), "run: tox -e sample-config"
+
+
+@pytest.mark.parametrize(
+    ("said", "address"),
+    [
+        ("8775", ("127.0.0.1", 8775)),
+        (":8775", ("127.0.0.1", 8775)),
+        ("0.0.0.0:1", ("0.0.0.0", 1)),
+        ("[::1]:8775", ("::1", 8775)),
+    ],
+)
+def test_listener_is_on_loopback_unless_told_otherwise(
+    tmp_path: pathlib.Path, said: str, address: tuple[str, int]
+) -> None:
+    assert config.load(_file(tmp_path, f"[events]\nlisten = {said}\nlisten_token = x\n")).listen == address
+    assert config.load(_file(tmp_path, "[events]\nlisten_token = x\n")).listen is None

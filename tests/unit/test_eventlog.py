@@ -247,3 +247,14 @@ def test_record_that_is_damaged_does_not_stop_the_next_plug(store: Store) -> Non
         connection.execute("UPDATE records SET body = 'rubbish'")
     store.keep([replace(record(WIRED), updated_at="later")])
     assert told(store, 1) == [(PLUGGED, None), (WIRED, PLUGGED)]
+
+
+def test_rows_that_are_damaged_hold_nobody_up(store: Store) -> None:
+    for vif_id in (builders.HYBRID, builders.TAP):
+        store.keep([record(WIRED, vif_id)])
+    with store._transaction() as connection:
+        connection.execute("UPDATE outbox SET body = '{' WHERE seq = 2")
+        connection.execute("UPDATE events SET body = '[]' WHERE seq = 2")
+    assert [notice.vif_id for notice in store.outbox(10)] == [builders.TAP]
+    assert store.outbox_counts() == (1, 0)
+    assert [event.state for event in store.events(0, 10)] == [PLUGGED, eventlog.DAMAGED, PLUGGED, WIRED]
