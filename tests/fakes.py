@@ -49,7 +49,7 @@ class FakeHost:
         return {
             "helper": {"pid": 1, "uid": 0, "capabilities": 1 << 12},
             "reach": [{"remote": "unix:/fake", "error": "", "denied": False, "uid": None}],
-            "vswitchd": {"answers": True, "error": ""},
+            "vswitchd": {"answers": True, "version": "3.1.0", "error": ""},
             "about": about,
             "switch": {**about, "dead_ports": [], "ports": list(self.ports), "behind": ""},
             "forwarding": {"chains": [], "error": "", "legacy": []},

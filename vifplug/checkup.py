@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 import os
 import tempfile
 from collections.abc import Iterator
@@ -18,7 +19,7 @@ from vifplug.doctor.about import HostInfo
 from vifplug.doctor.facts import Helper, Store
 from vifplug.doctor.findings import Diagnosis
 from vifplug.engine.plugger import Plugger
-from vifplug.errors import StoreError, VifplugError
+from vifplug.errors import StoreError
 from vifplug.linux import LinuxHost
 from vifplug.locks import LockFile
 from vifplug.store import Store as Records
@@ -58,11 +59,12 @@ def host_info(config_file: str | None = None) -> HostInfo:
 def _host(settings: Settings, aside: str) -> Iterator[LinuxHost | Helper]:
     with contextlib.closing(LockFile(os.path.join(aside, LOCK_FILE)).open_session()) as session:
         try:
-            host = LinuxHost(settings, session, restarts=False)
-        except VifplugError as error:
+            with _quiet():
+                host = LinuxHost(settings, session, restarts=False)
+        except Exception as error:  # what a helper failed of comes here as it was raised there
             # Whoever named a command for it means it to work.
             is_meant = os.geteuid() == 0 or bool(settings.privileged.get("helper_command"))
-            yield Helper(error=str(error), unprivileged=not is_meant)
+            yield Helper(error=str(error) or type(error).__name__, unprivileged=not is_meant)
             return
         with contextlib.closing(host):
             yield host
@@ -74,3 +76,18 @@ def _plugger(settings: Settings, host: LinuxHost, aside: str) -> Iterator[Plugge
     directory = settings.state_dir if storage.exists(settings.state_dir) else aside
     with contextlib.closing(Records(directory, settings.user)) as store:
         yield plugger_of(settings, host, store, LockFile(os.path.join(directory, LOCK_FILE)))
+
+
+@contextlib.contextmanager
+def _quiet() -> Iterator[None]:
+    """A helper that cannot start is a finding; oslo.privsep's own outcry about it would stand beside the answer."""
+    loggers = [logging.getLogger(name) for name in ("oslo.privsep.daemon", "oslo_privsep")]
+    before = [logger.level for logger in loggers]
+    if not logging.getLogger().isEnabledFor(logging.DEBUG):
+        for logger in loggers:
+            logger.setLevel(logging.CRITICAL + 1)
+    try:
+        yield
+    finally:
+        for logger, level in zip(loggers, before, strict=True):
+            logger.setLevel(level)

@@ -37,7 +37,7 @@ def _diagnosis(options: Options) -> Diagnosis:
 
         try:
             with vifplug.connect(options.socket, options.config_file) as host:
-                return host.doctor().with_(said)
+                return host.doctor()
         except errors.DaemonUnreachable as error:
             said = _unreachable(error, options)
     from vifplug import checkup

@@ -58,7 +58,7 @@ def create_app(
         redirect_slashes=False,
     )
     app.state.host, app.state.keeper, app.state.hub, app.state.metrics = host, keeper, hub, metrics
-    app.state.settings = settings or Settings()
+    app.state.settings, app.state.endings = settings or Settings(), ()
     rooms = (event_api, guest_api, host_api)
     app.state.routes = [*_ROUTES.routes, *(route for room in rooms for route in room.ROUTES.routes)]
     app.router.routes += app.state.routes  # as they are: include_router would work every one of them out again

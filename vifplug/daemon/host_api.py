@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import json
 import os
+import time
 from typing import TYPE_CHECKING, Any
 
 from fastapi import APIRouter, Request
@@ -13,6 +14,7 @@ from starlette.responses import Response
 from vifplug.daemon import gate
 from vifplug.daemon.description import route
 from vifplug.daemon.peers import Level
+from vifplug.doctor import checks
 
 if TYPE_CHECKING:
     from vifplug.api import LocalHost
@@ -45,7 +47,7 @@ async def get_doctor(request: Request) -> Response:
     host: LocalHost = request.app.state.host
     lane: gate.Lane = request.state.lane
     diagnosis = await lane.work(functools.partial(host.doctor, request.app.state.settings))
-    return _answer(diagnosis.as_json())
+    return _answer(diagnosis.with_(*checks.restarts(request.app.state.endings, time.time())).as_json())
 
 
 def _answer(document: dict[str, Any]) -> Response:

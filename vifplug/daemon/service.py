@@ -6,6 +6,7 @@ It is root's and small: it opens no OVSDB, no netlink and no store, answers nobo
 from __future__ import annotations
 
 import argparse
+import collections
 import contextlib
 import gc
 import logging
@@ -39,6 +40,8 @@ _START_SECONDS = 90.0
 _ALIVE_SECONDS = 10.0
 _SILENT_SECONDS = 60.0
 _DESCRIPTORS = 65536
+_ENDINGS = 20
+"""So many of the last ends of workers and helpers are told to the next worker."""
 _STOPPING = (signal.SIGTERM, signal.SIGINT)
 
 
@@ -52,6 +55,7 @@ class Service:
         self._backoff = Backoff()
         self._stopping = False
         self._told = False
+        self._endings: collections.deque[tuple[float, str]] = collections.deque(maxlen=_ENDINGS)
         watchdog = int(os.environ.get("WATCHDOG_USEC", "0")) / 1e6 or float("inf")
         self._alive_seconds = min(_ALIVE_SECONDS, watchdog / 3)
         # A worker that hangs is ended before systemd would end us all.
@@ -62,9 +66,10 @@ class Service:
         with _signals() as signals:
             while not self._stopping:
                 child = Child.fork(self._work)
-                self._attend(child, signals)
+                ended = self._attend(child, signals)
                 child.end(_STOP_SECONDS if self._stopping else 0)
                 if not self._stopping:
+                    self._endings.append((time.time(), ended))
                     self._rest(child, signals)
 
     def _say(self, text: str) -> None:
@@ -78,11 +83,12 @@ class Service:
                 parent=self._pid,
                 pipe=pipe,
                 alive_seconds=self._alive_seconds,
+                endings=tuple(self._endings),
             )
         )
 
-    def _attend(self, child: Child, signals: int) -> None:
-        """Listen to a worker until it ends, its helper ends, it falls silent, or we are told to stop."""
+    def _attend(self, child: Child, signals: int) -> str:
+        """Listen until a worker ends, its helper ends, it falls silent, or we are told to stop; say who ended."""
         deadline = time.monotonic() + _START_SECONDS
         with selectors.DefaultSelector() as selector:
             selector.register(signals, selectors.EVENT_READ)
@@ -100,11 +106,12 @@ class Service:
                         deadline = time.monotonic() + self._silent_seconds
                         self._pass_on(child)
                 if ready & {child.process, child.helper}:
-                    return
+                    return "the worker" if child.process in ready else "the privileged helper"
                 if time.monotonic() >= deadline:
                     LOG.error("worker %d has fallen silent; it is ended and started anew", child.pid)
                     child.kill()
-                    return
+                    return "a worker that had fallen silent"
+        return ""
 
     def _heed(self, signals: int) -> None:
         self._stopping = _is_told_to_stop(signals)

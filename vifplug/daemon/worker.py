@@ -57,6 +57,8 @@ class Workplace:
     """Where to tell the parent."""
     alive_seconds: float
     """How often to tell it that the loop turns."""
+    endings: tuple[tuple[float, str], ...] = ()
+    """Which of the processes before this one ended, and when (Unix time)."""
 
     def leave(self) -> None:
         """Close what a helper that is forked here has no use for."""
@@ -145,6 +147,7 @@ def _serve(place: Workplace, host: LinuxHost, locks: LockFile) -> None:
         hub = Hub(store, metrics)
         store.listeners.append(hub.wake)
         app = create_app(LocalHost(plugger, settles=False), Access.of(settings), keeper, hub, metrics, settings)
+        app.state.endings = place.endings
         ear = _ear(plugger, settings, keeper, metrics)
         server = _Server(server_config(app), place, ended, hub, ear)
         with contextlib.ExitStack() as stack:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
 from vifplug.doctor import network
 from vifplug.doctor.facts import CAP_NET_ADMIN, Facts
@@ -11,6 +11,9 @@ from vifplug.doctor.network import Said, found
 
 _FREE_BYTES_MIN = 16 * 2**20
 _KERNEL_MIN = (5, 4)
+_RECENT_SECONDS = 600
+_RESTARTS_MAX = 3
+DAEMON = "daemon"
 
 
 def judge(facts: Facts) -> Diagnosis:
@@ -20,6 +23,21 @@ def judge(facts: Facts) -> Diagnosis:
         said = list(check(facts))
         findings += [finding(name) for finding in said] or [Finding(check=name, status=OK)]
     return Diagnosis(findings=findings)
+
+
+def restarts(endings: Sequence[tuple[float, str]], now: float) -> list[Finding]:
+    """Whether the daemon's processes live.
+
+    :param endings: when which of them ended (Unix time), though nobody told them to.
+    """
+    recent = [(when, which) for when, which in endings if 0 <= now - when <= _RECENT_SECONDS]
+    if not recent:
+        return [Finding(check=DAEMON, status=OK)]
+    when, which = recent[-1]
+    often = f"{len(recent)} times in {_RECENT_SECONDS // 60} minutes" if len(recent) > 1 else "once"
+    reason = f"{which} ended {now - when:.0f} s ago ({often}), and both it and its neighbour were started anew"
+    status = ERROR if len(recent) >= _RESTARTS_MAX else WARNING
+    return [found(status, "vifplugd", reason, "see its log: journalctl -u vifplugd")(DAEMON)]
 
 
 def _store(facts: Facts) -> Iterator[Said]:
@@ -154,9 +172,15 @@ def _orphans(facts: Facts) -> Iterator[Said]:
     if facts.plugged is None:
         yield found(UNSEEN, "orphans", facts.unseen)
         return
-    for kind, name in facts.plugged.orphans:
-        reason = f"this {kind} is marked as vifplug's, and no record knows it"
-        yield found(ERROR, name, reason, "vifplug gc --delete, once `vifplug gc` lists nothing that a guest uses")
+    # Of a lost store everything is an orphan, guests' devices among them.
+    remedy = (
+        "vifplug gc --delete, once `vifplug gc` lists nothing that a guest uses"
+        if facts.plugged.total
+        else "no VIF is recorded at all: if the store was lost, plug these again, which takes them over as they are; "
+        "vifplug gc --delete takes them away from their guests"
+    )
+    for owner, devices in facts.plugged.orphans.items():
+        yield found(ERROR, owner, f"marked as vifplug's, and in no record: {', '.join(devices)}", remedy)
 
 
 CHECKS: Mapping[str, Callable[[Facts], Iterator[Said]]] = {

@@ -40,8 +40,15 @@ def compared(plugger: Plugger) -> Plugged:
         total=len(contents.records),
         names=frozenset(item.name for item in items),
         troubles=tuple(_troubles(plugger, report, contents)),
-        orphans=tuple((orphan.kind, orphan.name) for orphan in report.orphans),
+        orphans=_orphans(report),
     )
+
+
+def _orphans(report: CheckReport) -> dict[str, list[str]]:
+    found: dict[str, list[str]] = {}
+    for orphan in report.orphans:
+        found.setdefault(orphan.vif_id, []).append(f"{orphan.kind} {orphan.name}")
+    return found
 
 
 def _ports(contents: Contents) -> Iterator[Port]:

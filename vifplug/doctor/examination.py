@@ -1,8 +1,12 @@
-"""Facts gathered: of the privileged side, of the store, of what anybody can see. No judgement is made here."""
+"""Facts gathered: of the privileged side, of the store, of what anybody can see. No judgement is made here.
+
+Whatever a part fails of is a fact, too: no other part is to pay for it, so all errors are caught.
+"""
 
 from __future__ import annotations
 
 import importlib.metadata
+import logging
 import os
 from collections.abc import Mapping
 from pathlib import Path
@@ -30,9 +34,10 @@ from vifplug.doctor.findings import Diagnosis
 from vifplug.drivers.registry import drivers
 from vifplug.engine.host import Host, Scope
 from vifplug.engine.plugger import Plugger
-from vifplug.errors import VifplugError
 from vifplug.resources import Link as Observed
 from vifplug.resources import Tap
+
+LOG = logging.getLogger(__name__)
 
 ROOT = Path("/")
 _PROGRAM = "ovs-vswitchd"
@@ -62,7 +67,7 @@ def gather(
     if seen is not None:
         try:
             links = _links(seen, plugged)
-        except VifplugError as error:
+        except Exception as error:
             unseen = unseen or str(error)
     return Facts(
         integration_bridge=settings.integration_bridge,
@@ -88,20 +93,21 @@ def _version() -> str:
 def _helper(host: Host) -> Helper:
     try:
         return Helper(capabilities=host.examine("helper")["capabilities"])
-    except VifplugError as error:
+    except Exception as error:
         return Helper(error=str(error))
 
 
 def _ovs(host: Host, plugger: Plugger | None, root: Path) -> Ovs:
     try:
         remotes = tuple(Remote(**told) for told in host.examine("reach"))
-    except VifplugError as error:
+    except Exception as error:
         return Ovs(error=str(error))
     if all(remote.error for remote in remotes):
         return Ovs(expected=_is_expected(host, remotes, plugger, root), remotes=remotes)
     try:
         switch, alive = host.examine("switch"), host.examine("vswitchd")
-    except VifplugError as error:
+        switch["ovs_version"] = switch["ovs_version"] or alive["version"]
+    except Exception as error:
         return Ovs(remotes=remotes, error=str(error))
     return Ovs(remotes=remotes, switch=_switch(switch), vswitchd=alive["answers"], vswitchd_error=alive["error"])
 
@@ -122,7 +128,7 @@ def _firewall(host: Host, root: Path) -> Firewall:
     bridged = surroundings.bridged_families(root)
     try:
         told = host.examine("forwarding")
-    except VifplugError as error:
+    except Exception as error:
         return Firewall(bridged=bridged, error=str(error))
     chains = None if told["error"] else tuple(Chain(**chain) for chain in told["chains"])
     return Firewall(bridged=bridged, chains=chains, legacy=told["legacy"], error=told["error"])
@@ -130,15 +136,15 @@ def _firewall(host: Host, root: Path) -> Firewall:
 
 def _plugged(plugger: Plugger | None, host: Host | None, ovs: Ovs | None) -> tuple[Plugged | None, str]:
     """What is recorded and how it compares; or why that cannot be told."""
-    if plugger is None:
-        return None, "the store cannot be used"
     if host is None:
         return None, "there is no privileged helper to look with"
+    if plugger is None:
+        return None, "the store cannot be used"
     if ovs is not None and ovs.expected and ovs.switch is None:
         return None, "OVSDB does not answer"
     try:
         return comparison.compared(plugger), ""
-    except VifplugError as error:
+    except Exception as error:
         return None, str(error)
 
 
@@ -164,7 +170,10 @@ def host_info(settings: Settings, host: Host | None) -> HostInfo:
     if host is not None and not host.ovs_away and host.has_ovs():
         try:
             about = host.examine("about")
-        except VifplugError:
+            if not about["ovs_version"]:  # Debian's and Red Hat's scripts write it there; others may not
+                about = {**about, "ovs_version": host.examine("vswitchd")["version"]}
+        except Exception as error:
+            LOG.warning("could not ask Open vSwitch: %s", error)
             about = {}
     bridges = {name: datapath or SYSTEM for name, datapath in about.get("bridges", {}).items()}
     ovs: dict[str, Any] = {"connected": bool(about), "connection": list(settings.connection)}

@@ -162,8 +162,8 @@ class Plugged:
     names: frozenset[str] = frozenset()
     """Of all recorded devices and ports."""
     troubles: Sequence[Trouble] = ()
-    orphans: Sequence[tuple[str, str]] = ()
-    """Kind and name."""
+    orphans: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    """Kind and name of each, by whose mark they carry."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

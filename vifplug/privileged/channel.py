@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import grp
 import os
+import pwd
 import signal
 import socket
 import threading
@@ -65,6 +67,22 @@ class _Commanded(_HearsTheEnd, daemon.RootwrapClientChannel):
     pass
 
 
+def _refuse_unknown(options: dict[str, Any]) -> None:
+    """oslo.privsep would look them up in the helper, whose end tells nobody why.
+
+    :raises HelperDied: naming a user or group that is not there.
+    """
+    for option, look_up in (("user", pwd.getpwnam), ("group", grp.getgrnam)):
+        name = options.get(option)
+        try:
+            if name and not str(name).isdigit():
+                look_up(name)
+        except KeyError as error:
+            raise HelperDied(
+                f"could not start the privileged helper: [vifplug_privileged] {option} {name!r} does not exist"
+            ) from error
+
+
 class Channel:
     """A running helper.
 
@@ -83,6 +101,8 @@ class Channel:
         start = _Forked if self._forked else _Commanded
         with _starting, interrupts.held():
             net.bind(options, arguments)
+            _refuse_unknown(options)
+            ours = os.getpid()
             try:
                 self._channel: Any = start(context=net)
             except (OSError, daemon.FailedToDropPrivileges) as error:
@@ -90,6 +110,9 @@ class Channel:
                     f"could not start the privileged helper: {error}; run as root, or check helper_command "
                     "in [vifplug_privileged]"
                 ) from error
+            finally:
+                if os.getpid() != ours:
+                    os._exit(1)  # a helper that could not begin must not go on as its caller
         self.pid: int = self.call(lifecycle.begin, connection, timeout, timeout=_START_SECONDS)
 
     @property
