@@ -186,13 +186,13 @@ class LocalHost:
         """
         return following.of_log(self._plugger.store, since, follow=follow)
 
-    def doctor(self, settings: config.Settings | None = None) -> Diagnosis:
+    def doctor(self) -> Diagnosis:
         """What is wrong with this host, why, and what to do. Nothing is changed, nor raised for what is wrong."""
-        return examination.diagnose(settings or self._settings, self._plugger)
+        return examination.diagnose(self._settings, self._plugger)
 
-    def host_info(self, settings: config.Settings | None = None) -> HostInfo:
+    def host_info(self) -> HostInfo:
         """What this host can plug, and with what; with OVS away, as far as that is known without."""
-        return examination.host_info(settings or self._settings, self._plugger.host)
+        return examination.host_info(self._settings, self._plugger.host)
 
     @property
     def _watch(self) -> waiting.Watch:

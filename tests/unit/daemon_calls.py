@@ -91,11 +91,11 @@ class Daemon:
     def __post_init__(self) -> None:
         plugger = builders.plugger(self.directory, self.fake)
         self.store = plugger.store
-        self.host = LocalHost(plugger)
+        settings = Settings(mtu=1450, state_dir=str(self.directory))
+        self.host = LocalHost(plugger, settings=settings)
         self.hub = Hub(self.store, self.metrics)
         self.store.listeners.append(self.hub.wake)
-        settings = Settings(mtu=1450)
-        self.app: FastAPI = api.create_app(self.host, ACCESS, self.keeper, self.hub, self.metrics, settings)
+        self.app: FastAPI = api.create_app(self.host, ACCESS, self.keeper, self.hub, self.metrics)
         self.app.openapi_schema = _description()
 
     def ask(self, method: str, path: str, body: Any = None, *, uid: int | None = ADMIN, **more: Any) -> Answer:
@@ -132,7 +132,7 @@ class Daemon:
         parts = path.split("/")
         for template, operations in self.app.openapi()["paths"].items():
             wanted = template.split("/")
-            if len(wanted) == len(parts) and all(a == b or a == "{id}" for a, b in zip(wanted, parts, strict=True)):
+            if len(wanted) == len(parts) and all(a == b or a[:1] == "{" for a, b in zip(wanted, parts, strict=True)):
                 found: dict[str, Any] | None = operations.get(method.lower())
                 return found
         return None

@@ -13,7 +13,6 @@ from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 from starlette.responses import Response
 
-from vifplug.config import Settings
 from vifplug.daemon import bodies, description, event_api, gate, guest_api, host_api, logs, problems
 from vifplug.daemon.bodies import BatchRequest, ChosenRequest, GcRequest, PlugQuery, VifId
 from vifplug.daemon.description import route
@@ -42,13 +41,8 @@ class Keeper(Protocol):
         """How it stands; answered at once, of what it knows already."""
 
 
-def create_app(
-    host: LocalHost, access: Access, keeper: Keeper, hub: Hub, metrics: Metrics, settings: Settings | None = None
-) -> FastAPI:
-    """The daemon's application.
-
-    :param settings: what GET /v1/host tells of the configuration; by default, its defaults.
-    """
+def create_app(host: LocalHost, access: Access, keeper: Keeper, hub: Hub, metrics: Metrics) -> FastAPI:
+    """The daemon's application."""
     app = FastAPI(
         title="vifplug",
         version=importlib.metadata.version("vifplug"),
@@ -58,7 +52,7 @@ def create_app(
         redirect_slashes=False,
     )
     app.state.host, app.state.keeper, app.state.hub, app.state.metrics = host, keeper, hub, metrics
-    app.state.settings, app.state.endings = settings or Settings(), ()
+    app.state.endings = ()
     rooms = (event_api, guest_api, host_api)
     app.state.routes = [*_ROUTES.routes, *(route for room in rooms for route in room.ROUTES.routes)]
     app.router.routes += app.state.routes  # as they are: include_router would work every one of them out again

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 import json
 import os
 import time
@@ -30,7 +29,7 @@ async def get_host(request: Request) -> Response:
     """
     host: LocalHost = request.app.state.host
     lane: gate.Lane = request.state.lane
-    about = await lane.work(functools.partial(host.host_info, request.app.state.settings))
+    about = await lane.work(host.host_info)
     status = request.app.state.keeper.status()
     document: dict[str, Any] = {**about.as_json(), "pid": os.getpid(), "level": request.state.level.word}
     del document["daemon"]
@@ -46,7 +45,7 @@ async def get_doctor(request: Request) -> Response:
     """
     host: LocalHost = request.app.state.host
     lane: gate.Lane = request.state.lane
-    diagnosis = await lane.work(functools.partial(host.doctor, request.app.state.settings))
+    diagnosis = await lane.work(host.doctor)
     return _answer(diagnosis.with_(*checks.restarts(request.app.state.endings, time.time())).as_json())
 
 

@@ -146,7 +146,8 @@ def _serve(place: Workplace, host: LinuxHost, locks: LockFile) -> None:
         keeper = Keeper(plugger, host, settings, metrics, ended.set)
         hub = Hub(store, metrics)
         store.listeners.append(hub.wake)
-        app = create_app(LocalHost(plugger, settles=False), Access.of(settings), keeper, hub, metrics, settings)
+        local = LocalHost(plugger, settles=False, settings=settings)
+        app = create_app(local, Access.of(settings), keeper, hub, metrics)
         app.state.endings = place.endings
         ear = _ear(plugger, settings, keeper, metrics)
         server = _Server(server_config(app), place, ended, hub, ear)
