@@ -28,7 +28,11 @@ def describe(vif: Vif, format: str, nic: Nic | None = None) -> GuestReport:
     check_format(format)
     if format == LIBVIRT:
         return GuestReport(id=vif.id, format=format, text=libvirt.text(vif, nic))
-    arguments = qemu.arguments(vif, nic)
+    arguments, before = qemu.arguments(vif, nic), qemu.before(vif, nic)
     return GuestReport(
-        id=vif.id, format=format, text=shlex.join(arguments), arguments=arguments, before=qemu.before(vif, nic)
+        id=vif.id,
+        format=format,
+        text=shlex.join(arguments),
+        arguments=tuple(arguments),
+        before=tuple(map(tuple, before)),
     )
