@@ -10,7 +10,7 @@ import http.client
 import json
 import logging
 import os
-import select
+import selectors
 import socket
 import struct
 import time
@@ -81,9 +81,10 @@ class _Connection(http.client.HTTPConnection):
         # A child that shared its parent's connection would read its parent's answers.
         if self.sock is None or self._pid != os.getpid() or time.monotonic() - self._rested_at > _REST_SECONDS:
             return False
-        poll = select.poll()
-        poll.register(self.sock, select.POLLIN)
-        return not poll.poll(0)
+        # Not select.poll by its name: a process that runs on eventlet, as Nova's compute service may, has none.
+        with selectors.DefaultSelector() as readable:
+            readable.register(self.sock, selectors.EVENT_READ)
+            return not readable.select(0)
 
 
 class Wire:

@@ -28,10 +28,13 @@ class Compute:
     """A process that calls os-vif.
 
     :param path: put before all else on its sys.path.
+    :param eventlet: whether it runs on eventlet, as Nova's compute service may.
     :param sections: of its nova.conf, over ``take_ovs = true`` and vifplug's and os-vif's ways to the world.
     """
 
-    def __init__(self, world: World, *, path: Path | None = None, **sections: Mapping[str, str]) -> None:
+    def __init__(
+        self, world: World, *, path: Path | None = None, eventlet: bool = False, **sections: Mapping[str, str]
+    ) -> None:
         if not PYTHON.exists():
             pytest.skip(f"no os-vif at {PYTHON}: tools/setup --os-vif installs it")
         self._world = world
@@ -49,6 +52,7 @@ class Compute:
         self._config = Path(tempfile.mkstemp(".conf", "nova-", world.directory)[1])
         with open(self._config, "w") as file:
             parser.write(file)
+        self._arguments = [str(self._config), *(["eventlet"] if eventlet else [])]
         # stevedore's cache of entry points goes with the world.
         self._environment = {**world.environment, "XDG_CACHE_HOME": str(world.directory)}
         if path is not None:
@@ -57,7 +61,7 @@ class Compute:
     def __enter__(self) -> Self:
         with open(self._log, "ab") as log, self._world.namespace.entered():
             self._process = subprocess.Popen(
-                [str(PYTHON), "-W", "ignore", str(PROGRAM), str(self._config)],
+                [str(PYTHON), "-W", "ignore", str(PROGRAM), *self._arguments],
                 env=self._environment,
                 cwd=self._world.directory,
                 stdin=subprocess.PIPE,

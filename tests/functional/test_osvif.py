@@ -141,14 +141,23 @@ def test_failure_in_mid_plug_is_rolled_back(world: World) -> None:
 
 def test_daemon_or_process_as_configured(world: World) -> None:
     daemon = Vifplugd(world)
-    with Compute(world, os_vif_vifplug={"via": "daemon"}) as strict, Compute(world) as compute:
+    with (
+        Compute(world, os_vif_vifplug={"via": "daemon"}) as strict,
+        Compute(world, eventlet=True) as green,
+        Compute(world) as compute,
+    ):
         for call, exception in (("plug", "PlugException"), ("unplug", "UnplugException")):
             error, message = strict.refused(hybrid(HYBRID), call)
             assert error == exception
             assert "start vifplugd" in message
         compute.plug(hybrid(HYBRID))
+        # A helper and eventlet would wait for one another for ever.
+        error, message = green.refused(hybrid(HYBRID))
+        assert (error, "via = daemon" in message) == ("PlugException", True), message
         with daemon:
             assert HYBRID.id in daemon.vifs()
+            green.plug(direct(OVS, create_tap=True))
+            green.unplug(direct(OVS, create_tap=True))
             strict.unplug(hybrid(HYBRID))
             compute.plug(hybrid(HYBRID))
             assert daemon.metric("vifplug_requests_total") >= 2
@@ -209,7 +218,8 @@ def test_what_vifplug_does_not_plug_goes_on_to_os_vif_and_its_isolation_is_kept(
     name = "vhu" + OVS.id[:11]
     vhost = {key: value for key, value in direct(OVS).items() if key != "bridge_name"}
     vhost |= {"class": "VIFVHostUser", "vif_name": name, "path": str(world.directory / "vhost"), "mode": "server"}
-    trunk = direct(OVS) | {"network": network(OVS, bridge="tbr-1"), "bridge_name": "tbr-1"}
+    # A trunk's bridge is os-vif's to make, even where libvirt is to make the port.
+    trunk = direct(OVS, create_port=None) | {"network": network(OVS, bridge="tbr-1"), "bridge_name": "tbr-1"}
     with Compute(world, os_vif_vifplug={"via": "daemon"}, os_vif_ovs={"isolate_vif": "true"}) as compute:
         compute.plug(vhost)
         assert must_row(world, "Interface", name)["type"] == "dpdkvhostuserclient"

@@ -1,14 +1,19 @@
 """A stand-in for Nova's compute service: a process that plugs through os-vif, and knows nothing of vifplug.
 
-Run by the python of .venv-osvif, where os-vif is; argument: its configuration file. One JSON object a line on standard
-input is one call, and one on standard output its answer.
+Run by the python of .venv-osvif, where os-vif is; arguments: its configuration file, and ``eventlet`` to run on that.
+One JSON object a line on standard input is one call, and one on standard output its answer.
 """
 
 from __future__ import annotations
 
+import importlib
+import sys
+
+if "eventlet" in sys.argv:
+    importlib.import_module("eventlet").monkey_patch()  # before all else, as Nova does
+
 import importlib.metadata
 import json
-import sys
 from typing import Any
 
 import os_vif

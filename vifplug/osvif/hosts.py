@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import sys
 from collections.abc import Iterator
 
 from vifplug import api, client
 from vifplug.api import LocalHost
 from vifplug.client import DaemonHost
-from vifplug.errors import DaemonUnreachable
+from vifplug.errors import ConfigError, DaemonUnreachable
 from vifplug.osvif import options
 from vifplug.osvif.options import Choice
 
@@ -24,6 +25,7 @@ def opened(choice: Choice) -> Iterator[AnyHost]:
 
     :raises DaemonUnreachable: when it is the daemon's work and it does not answer, or not to this user. The latter is
         never made up for by working here: whoever was let out of the daemon's group was let out.
+    :raises ConfigError, StoreError, HelperDied: when this process cannot do it.
     """
     with contextlib.ExitStack() as stack:
         host: AnyHost | None = None
@@ -35,4 +37,19 @@ def opened(choice: Choice) -> Iterator[AnyHost]:
                     raise
                 if not isinstance(error.__cause__, FileNotFoundError | ConnectionRefusedError):
                     _LOG.warning("%s; this process plugs without it", error)
-        yield host or stack.enter_context(api.local(choice.config_file))
+        yield host or stack.enter_context(_local(choice))
+
+
+def _local(choice: Choice) -> contextlib.AbstractContextManager[LocalHost]:
+    """This process, where it can be one: of eventlet's threads, none goes on while one waits for the helper's answer.
+
+    :raises ConfigError: in place of waiting for ever.
+    """
+    eventlet = sys.modules.get("eventlet")
+    if eventlet is not None and eventlet.patcher.is_monkey_patched("thread"):
+        raise ConfigError(
+            "this process runs on eventlet, where vifplug cannot start a privileged helper; start vifplugd, and set "
+            f"[{options.GROUP}] via = {options.DAEMON}",
+            options.GROUP,
+        )
+    return api.local(choice.config_file)

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import importlib
 import logging
 from typing import Any
 
 from os_vif.plugin import PluginBase
 
+from vifplug import model
 from vifplug.errors import Conflict, InputError, UnknownVif, VifplugError
 from vifplug.osvif import hosts, options, requests, versions
 from vifplug.osvif.hosts import AnyHost
@@ -49,7 +51,16 @@ class Vifplug(_Plugin):
 
 
 class LinuxBridge(_Plugin):
-    """``linux_bridge``: a name that os-vif no longer has a plugin for."""
+    """``linux_bridge``: a name that os-vif has no plugin for since its version 5; one before keeps its own."""
+
+    @classmethod
+    def load(cls, plugin_name: str) -> Any:
+        """Load it, or the one that is there, in whatever order they were found."""
+        try:
+            theirs = importlib.import_module("vif_plug_linux_bridge.linux_bridge")
+        except ImportError:
+            return super().load(plugin_name)
+        return theirs.LinuxBridgePlugin.load(plugin_name)
 
     def describe(self) -> Any:
         """What can be plugged, in which versions."""
@@ -68,7 +79,9 @@ class Ovs(_Plugin):
 
     @classmethod
     def load(cls, plugin_name: str) -> Ovs:
-        """Load both."""
+        """Load both, and say in the log which of them it is to be."""
+        if options.current().take_ovs:
+            _LOG.info("vifplug plugs the VIFs of os-vif's plugin %s", plugin_name)
         return cls(OwnOvs())
 
     def describe(self) -> Any:
@@ -84,22 +97,28 @@ class Ovs(_Plugin):
     def plug(self, vif: Any, instance_info: Any) -> None:
         """As ``_Plugin.plug``, or as os-vif does it."""
         choice = options.current()
-        if not self._takes(choice, vif) or self._own.is_the_only_one_for(vif):
-            self._own.plugin.plug(vif, instance_info)
-            return
+        if self._takes(choice, vif):
+            with hosts.opened(choice) as host:
+                if self._is_plugged_here(host, vif, instance_info):
+                    return
+            _LOG.info("VIF %s goes on to os-vif itself", vif.id)
+        self._own.plugin.plug(vif, instance_info)
+
+    def _is_plugged_here(self, host: AnyHost, vif: Any, instance_info: Any) -> bool:
+        """Plug it; False when os-vif has plugged it already, or is to."""
+        if self._own.is_the_only_one_for(vif) and not _is_recorded(host, vif):
+            return False
         request = requests.read(vif, instance_info, isolates=self._own.isolates)
         if request is None:
             _LOG.info("VIF %s: libvirt is to make its port, and vifplug makes none", vif.id)
-            return
-        with hosts.opened(choice) as host:
-            try:
-                _plug(host, request)
-                return
-            except Conflict:
-                if not self._has_plugged(vif):
-                    raise
-        _LOG.info("VIF %s was plugged by os-vif itself, and stays so until it is unplugged", vif.id)
-        self._own.plugin.plug(vif, instance_info)
+            return True
+        try:
+            _plug(host, request)
+        except Conflict:
+            if not self._has_plugged(vif):
+                raise
+            return False
+        return True
 
     def unplug(self, vif: Any, instance_info: Any) -> None:
         """As ``_Plugin.unplug``, or as os-vif does it for what it plugged."""
@@ -141,7 +160,7 @@ class Ovs(_Plugin):
             return False
 
 
-def _plug(host: AnyHost, request: Any) -> None:
+def _plug(host: AnyHost, request: model.Vif) -> None:
     reports = host.plug([request])
     for warning in [*host.warnings, *(warning for report in reports for warning in report.warnings)]:
         _LOG.warning("%s", warning)
