@@ -24,7 +24,7 @@ from vifplug.errors import InputError
 from vifplug.events import Event, WaitReport
 from vifplug.guest import description
 from vifplug.guest.nic import VIRTIO, Nic
-from vifplug.guest.report import GuestReport
+from vifplug.guest.report import GuestReport, check_format
 from vifplug.locks import LockFile
 from vifplug.model import Vif
 from vifplug.reports import WIRED, CheckReport, GcReport, PathReport, VifReport
@@ -138,7 +138,7 @@ class LocalHost:
         :raises InputError: when the guest's card cannot be so.
         :raises OvsUnavailable, BridgeMissing: when it cannot be told what the card needs.
         """
-        description.check_format(format)
+        check_format(format)
         nic = Nic(model=model, queues=queues)
         vif, is_userspace = seating.seated(self._looking(), id)
         return description.describe(vif, format, replace(nic, is_userspace=is_userspace))

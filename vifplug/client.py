@@ -17,7 +17,7 @@ from vifplug.doctor.about import HostInfo
 from vifplug.doctor.findings import Diagnosis
 from vifplug.events import Event, WaitReport
 from vifplug.guest.nic import VIRTIO, Nic
-from vifplug.guest.report import GuestReport
+from vifplug.guest.report import GuestReport, check_format
 from vifplug.reports import WIRED, CheckReport, GcReport, PathReport, PlanReport, VifReport, plan_from_json
 from vifplug.wire import Request, Wire
 
@@ -126,9 +126,10 @@ class DaemonHost:
         :raises InputError: when the guest's card cannot be so.
         :raises OvsUnavailable, BridgeMissing: when it cannot be told what the card needs.
         """
+        check_format(format)
         nic = Nic(model=model, queues=queues)
         said = {"model": nic.model, **({"queues": nic.queues} if nic.queues is not None else {})}
-        target = f"{_target(id)}/guest/{urllib.parse.quote(format, safe='')}?{urllib.parse.urlencode(said)}"
+        target = f"{_target(id)}/guest/{format}?{urllib.parse.urlencode(said)}"
         return self._ask(Request(method="GET", target=target), GuestReport.from_json)
 
     def look(self, ids: Sequence[str], state: str) -> WaitReport:

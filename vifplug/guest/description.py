@@ -4,20 +4,10 @@ from __future__ import annotations
 
 import shlex
 
-from vifplug.errors import InputError
 from vifplug.guest import libvirt, qemu
 from vifplug.guest.nic import Nic
-from vifplug.guest.report import FORMATS, LIBVIRT, GuestReport
+from vifplug.guest.report import LIBVIRT, GuestReport, check_format
 from vifplug.model import Vif
-
-
-def check_format(format: str) -> None:
-    """See that it is one of FORMATS.
-
-    :raises InputError: when it is not.
-    """
-    if format not in FORMATS:
-        raise InputError(f"format is {format!r:.80}; it must be one of {', '.join(FORMATS)}")
 
 
 def describe(vif: Vif, format: str, nic: Nic | None = None) -> GuestReport:

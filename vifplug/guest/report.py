@@ -7,8 +7,19 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Self
 
+from vifplug.errors import InputError
+
 LIBVIRT, QEMU = "libvirt", "qemu"
 FORMATS = (LIBVIRT, QEMU)
+
+
+def check_format(format: str) -> None:
+    """See that it is one of FORMATS.
+
+    :raises InputError: when it is not.
+    """
+    if format not in FORMATS:
+        raise InputError(f"format is {format!r:.80}; it must be one of {', '.join(FORMATS)}")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
