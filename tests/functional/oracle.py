@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -23,19 +24,25 @@ from oslo_config import cfg
 from neutron.agent.common import ovs_lib
 from neutron.conf.plugins.ml2.drivers import ovs_conf
 ovs_conf.register_ovs_agent_opts(cfg.CONF)
-connection, bridge, identity = sys.argv[1:]
+connection, bridge, *identities = sys.argv[1:]
 cfg.CONF([], project="neutron", default_config_files=[])
 cfg.CONF.set_override("ovsdb_connection", connection, "OVS")
-port = ovs_lib.OVSBridge(bridge).get_vif_port_by_id(identity)
 fields = ("port_name", "ofport", "vif_id", "vif_mac")
-print(json.dumps(port and {field: getattr(port, field) for field in fields}))
+found = {identity: ovs_lib.OVSBridge(bridge).get_vif_port_by_id(identity) for identity in identities}
+print(json.dumps({id: port and {field: getattr(port, field) for field in fields} for id, port in found.items()}))
 """
 
 
 def vif_port(world: World, identity: str, bridge: str = "br-int") -> dict[str, Any] | None:
     """What Neutron's OVS agent finds for a VIF (port_name, ofport, vif_id, vif_mac), or None."""
+    return vif_ports(world, [identity], bridge)[identity]
+
+
+def vif_ports(world: World, identities: Sequence[str], bridge: str = "br-int") -> dict[str, dict[str, Any] | None]:
+    """The same for several; to start it takes longer than to ask it."""
     if not PYTHON.exists():
         pytest.skip(f"no Neutron at {PYTHON}: tools/setup --oracle installs it")
-    output = world.run(str(PYTHON), "-W", "ignore", "-c", _PROGRAM, f"unix:{world.socket}", bridge, identity).stdout
-    found: dict[str, Any] | None = json.loads(output.splitlines()[-1])
+    argv = [str(PYTHON), "-W", "ignore", "-c", _PROGRAM, f"unix:{world.socket}", bridge, *identities]
+    output = world.run(*argv).stdout
+    found: dict[str, dict[str, Any] | None] = json.loads(output.splitlines()[-1])
     return found

@@ -1,0 +1,59 @@
+"""Guests of libvirt's with the interfaces that vifplug gives: one joins its qbr, the other opens a tap of vifplug's."""
+
+from __future__ import annotations
+
+from tests.e2e.conftest import Evidence
+from tests.e2e.guests import must_talk
+from tests.e2e.image import Image
+from tests.e2e.judge import plug
+from tests.e2e.libvirt import Domain, Libvirtd
+from tests.functional.daemons import wait_until
+from tests.functional.vifplugd import Vifplugd
+from tests.functional.vifs import HYBRID, MTU, OVS, must_link, must_row
+from tests.functional.world import World
+
+ONE, OTHER = "10.9.0.1/24", "10.9.0.2/24"
+
+
+def test_libvirts_guests_talk_and_come_back(world: World, image: Image, evidence: Evidence) -> None:
+    before = world.snapshot()
+    with (
+        Vifplugd(world) as daemon,
+        Libvirtd(world) as libvirt,
+        Domain(libvirt, image, HYBRID, "one", ONE, evidence.log("one")) as one,
+        Domain(libvirt, image, OVS, "other", OTHER, evidence.log("other")) as other,
+    ):
+        plug(world, HYBRID, OVS)
+        ofports = {request.port: must_row(world, "Interface", request.port)["ofport"] for request in (HYBRID, OVS)}
+        for guest in (one, other):
+            guest.define().start()
+        for guest, request in ((one, HYBRID), (other, OVS)):
+            assert f"mac {request.address} mtu {MTU}" in guest.console.await_ready()
+            evidence.note(f"virsh domiflist {guest.name}:\n{guest.interfaces()}")
+        assert one.interfaces().split() == [HYBRID.tap, "bridge", HYBRID.qbr, "virtio", HYBRID.address]
+        assert other.interfaces().split() == [OVS.tap, "ethernet", "-", "virtio", OVS.address]
+        assert must_link(world, HYBRID.tap)["master"] == HYBRID.qbr
+        must_talk(one, other, MTU)
+        world.vifplug("wait", HYBRID.id, OVS.id, "--for", "active", "--timeout", "10")
+        evidence.note(world.vifplug("list").stdout)
+
+        # libvirt's own tap goes with its guest, ours does not; both VIFs are kept, and no port is made anew.
+        for guest in (one, other):
+            guest.stop()
+        assert world.link(HYBRID.tap) is None
+        must_link(world, OVS.tap)
+        wait_until(lambda: {vif["state"] for vif in daemon.vifs().values()} == {"wired"}, "the end of the guests")
+        assert world.vifplug_json("check")["clean"]
+        for guest in (one, other):
+            guest.start()
+        for guest in (one, other):
+            guest.console.await_ready()
+        must_talk(one, other, MTU)
+        one.reboot()
+        must_talk(one, other, MTU)
+        assert world.vifplug_json("check")["clean"]
+        assert {port: must_row(world, "Interface", port)["ofport"] for port in ofports} == ofports
+        for guest in (one, other):
+            guest.stop()
+        world.vifplug("unplug", HYBRID.id, OVS.id)
+    assert world.snapshot() == before
