@@ -15,7 +15,7 @@ from vifplug.privileged import firewall, ovsdb, ovsdb_bridges
 from vifplug.privileged.context import net
 
 _CONNECT_SECONDS = 1.0
-_ANSWER_SECONDS = 3.0
+_ANSWER_SECONDS = 2.0
 _BEHIND_SECONDS = 2.0
 _ANSWER_BYTES = 1 << 16
 _STRANGERS_MAX = 1000
