@@ -54,8 +54,9 @@ def ovsdb(facts: Facts) -> Iterator[Said]:
         elif _is_open(remote.remote):
             remedy = "use unix: on the host itself; whoever reaches this port can rewrite the switch"
             yield found(WARNING, remote.remote, "OVSDB is reached over the network, without encryption", remedy)
-    if reached and ovs.error:
-        yield found(ERROR, reached[0].remote, f"it takes connections and does not answer: {ovs.error}", _START)
+    if ovs.error:
+        how = "it takes connections and does not answer" if reached else "it cannot be reached"
+        yield found(ERROR, " ".join(facts.connection), f"{how}: {ovs.error}", _START)
 
 
 def _is_open(remote: str) -> bool:
