@@ -38,7 +38,7 @@ class Compute:
         if not PYTHON.exists():
             pytest.skip(f"no os-vif at {PYTHON}: tools/setup --os-vif installs it")
         self._world = world
-        self._log = world.directory / "compute.log"
+        self._log = Path(tempfile.mkstemp(".log", "nova-", world.directory)[1])
         settings: dict[str, dict[str, str]] = {
             "os_vif_vifplug": {"take_ovs": "true", "config_file": str(world.config_file)},
             "os_vif_ovs": {"ovsdb_connection": f"unix:{world.socket}"},

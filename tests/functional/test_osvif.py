@@ -180,6 +180,7 @@ def test_the_option_decides_and_no_order_of_discovery(world: World, take_ovs: bo
             assert (OURS in must_row(world, "Port", HYBRID.qvo)["external_ids"]) == take_ovs
             compute.unplug(hybrid(HYBRID))
             assert world.link(HYBRID.qbr) is None
+            assert ("vifplug plugs the VIFs of os-vif's plugin ovs" in compute.log()) == take_ovs
 
 
 def _distributions(compute: Compute) -> list[str]:

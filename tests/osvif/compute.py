@@ -14,6 +14,7 @@ if "eventlet" in sys.argv:
 
 import importlib.metadata
 import json
+import logging
 from typing import Any
 
 import os_vif
@@ -77,6 +78,7 @@ def answer(call: dict[str, Any]) -> Any:
 
 def main(config_file: str) -> None:
     """Serve until standard input ends."""
+    logging.basicConfig(level=logging.INFO)
     cfg.CONF(["--config-file", config_file], project="nova")
     os_vif.initialize()
     for line in sys.stdin:
