@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     from vifplug import errors, guest
     from vifplug.api import local
     from vifplug.client import connect
+    from vifplug.doctor.about import HostInfo
+    from vifplug.doctor.findings import Diagnosis, Finding
     from vifplug.events import Event, Waited, WaitReport
     from vifplug.formats import load, load_all, schema
     from vifplug.model import Instance, Network, Vif
@@ -24,9 +26,12 @@ if TYPE_CHECKING:
 
 __all__ = [
     "CheckReport",
+    "Diagnosis",
     "Event",
     "Expectation",
+    "Finding",
     "GcReport",
+    "HostInfo",
     "Instance",
     "Network",
     "Vif",
@@ -44,9 +49,12 @@ __all__ = [
 
 _WHERE = {
     "CheckReport": "vifplug.reports",
+    "Diagnosis": "vifplug.doctor.findings",
     "Event": "vifplug.events",
     "Expectation": "vifplug.waiting",
+    "Finding": "vifplug.doctor.findings",
     "GcReport": "vifplug.reports",
+    "HostInfo": "vifplug.doctor.about",
     "Instance": "vifplug.model",
     "Network": "vifplug.model",
     "Vif": "vifplug.model",

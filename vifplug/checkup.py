@@ -10,6 +10,7 @@ import logging
 import os
 import tempfile
 from collections.abc import Iterator
+from dataclasses import replace
 
 from vifplug import config
 from vifplug.api import LOCK_FILE, plugger_of
@@ -52,7 +53,8 @@ def host_info(config_file: str | None = None) -> HostInfo:
     """
     settings = config.load(config_file)
     with tempfile.TemporaryDirectory(prefix="vifplug-host-info-") as aside, _host(settings, aside) as host:
-        return examination.host_info(settings, host if isinstance(host, LinuxHost) else None)
+        about = examination.host_info(settings, host if isinstance(host, LinuxHost) else None)
+        return replace(about, daemon={"answers": False, "socket": settings.socket})
 
 
 @contextlib.contextmanager

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import pathlib
+import time
 from typing import Any
 
 import openapi_spec_validator
@@ -156,6 +157,19 @@ def test_host_tells_of_itself_and_of_the_peer(daemon: Daemon) -> None:
     assert said["keeper"] == daemon.keeper.status()
 
 
+def test_doctor_tells_of_the_host_and_of_the_daemons_own_processes(daemon: Daemon) -> None:
+    daemon.ask("PUT", ONE, DOCUMENT)
+    told = daemon.ask("GET", "/v1/doctor", uid=READER).json
+    checks = {one["check"]: one for one in told["checks"]}
+    assert {"ovsdb", "vifs", "daemon"} <= checks.keys()
+    assert checks["daemon"]["status"] == "ok"
+    daemon.app.state.endings = ((time.time() - 3, "the privileged helper"),)
+    told = daemon.ask("GET", "/v1/doctor", uid=READER).json
+    (found,) = [one for one in told["checks"] if one["check"] == "daemon"]
+    assert found["status"] == "warning"
+    assert "the privileged helper ended 3 s ago" in found["reason"]
+
+
 def test_health_is_anybodys_and_tells_when_ovsdb_is_away(daemon: Daemon) -> None:
     assert daemon.ask("GET", "/healthz", uid=None).json["status"] == "ok"
     daemon.keeper.is_connected = False
@@ -169,6 +183,7 @@ NEEDS = [
     ("GET", PATH, None, Level.READ),
     ("GET", "/v1/vifs", None, Level.READ),
     ("GET", "/v1/host", None, Level.READ),
+    ("GET", "/v1/doctor", None, Level.READ),
     ("GET", "/metrics", None, Level.READ),
     ("GET", "/openapi.json", None, Level.READ),
     ("GET", "/no-such-path", None, Level.READ),

@@ -426,19 +426,27 @@ def test_part_that_fails_is_a_finding_and_hides_no_other(
     )
 
 
+_OF_THE_MACHINE = {"capabilities", "versions", "network-managers"}
+"""What depends on the machine that runs the tests."""
+
+
+def errors_of(host: LocalHost) -> list[Finding]:
+    return [one for one in host.doctor().findings if one.status == ERROR and one.check not in _OF_THE_MACHINE]
+
+
 def test_library_has_a_doctor_that_sees_what_is_recorded(tmp_path: Path) -> None:
     fake = FakeHost()
     plugger = builders.plugger(tmp_path, fake)
     host = LocalHost(plugger, settings=Settings(state_dir=str(tmp_path)))
     host.plug([builders.vif(network={"id": builders.NETWORK, "mtu": 1450, "datapath_type": "system"})])
-    assert [one.subject for one in host.doctor().findings if one.status == ERROR] == ["br-int"]
+    assert [one.subject for one in errors_of(host)] == ["br-int"]
     host.plug([builders.vif(network={"id": builders.NETWORK, "mtu": 1450})])
-    assert not host.doctor().healthy  # what a request does not say stays as it was said
+    assert errors_of(host)  # what a request does not say stays as it was said
     host.plug([builders.vif(network={"id": builders.NETWORK, "mtu": 1450, "datapath_type": "netdev"})])
-    assert host.doctor().healthy
+    assert errors_of(host) == []
     (qvo,) = (name for name in fake.links if name.startswith("qvo"))
     del fake.links[qvo]
-    (found,) = (one for one in host.doctor().findings if one.status == ERROR)
+    (found,) = errors_of(host)
     assert (found.check, found.subject) == ("vifs", builders.HYBRID) and qvo in found.reason
 
 

@@ -5,10 +5,6 @@ They do not go through the opener: what they are about may be why there is no ho
 
 from __future__ import annotations
 
-import contextlib
-from dataclasses import replace
-from typing import Any
-
 from vifplug import errors
 from vifplug.cli import tables
 from vifplug.cli.arguments import Options
@@ -88,12 +84,9 @@ def _about(options: Options) -> HostInfo:
         except errors.DaemonUnreachable:
             if options.socket is not None:
                 raise
-    from vifplug import checkup, config
+    from vifplug import checkup
 
-    socket: Any = None
-    with contextlib.suppress(errors.ConfigError):
-        socket = config.load(options.config_file).socket
-    return replace(checkup.host_info(options.config_file), daemon={"answers": False, "socket": socket})
+    return checkup.host_info(options.config_file)
 
 
 def _described(about: HostInfo, screen: tables.Screen) -> str:
