@@ -12,7 +12,9 @@ from tests.functional.vifplugd import Vifplugd
 from tests.functional.vifs import HYBRID, MTU, OVS, must_link, must_row
 from tests.functional.world import World
 
-ONE, OTHER = "10.9.0.1/24", "10.9.0.2/24"
+ONE, OTHER, THIRD = "10.9.0.1/24", "10.9.0.2/24", "10.9.0.3/24"
+LATE = OVS.but(id="3fe5648f-4734-49a7-9fef-daa6f86f6799", address="fa:16:3e:95:3a:3d", create_tap=False)
+"""Its port waits for the tap that libvirt makes."""
 
 
 def test_libvirts_guests_talk_and_come_back(world: World, image: Image, evidence: Evidence) -> None:

@@ -41,10 +41,34 @@ class _Controller(daemons.Daemon):
         daemons.wait_until(self.control.exists, f"the start of {self.name}")
 
 
-class Ovn:
-    """One logical switch, and br-int of the world as its one host; a context manager that ends its daemons."""
+class Chassis:
+    """A world's br-int as a host of some OVN, which makes of the bridge what OVN makes of its integration bridge."""
 
-    def __init__(self, world: World) -> None:
+    def __init__(self, world: World, name: str, remote: str, encap_ip: str = "127.0.0.1") -> None:
+        self.world, self.name = world, name
+        self._ids = {
+            **{"system-id": name, "hostname": name, "ovn-remote": remote},
+            **{"ovn-encap-type": "geneve", "ovn-encap-ip": encap_ip, "ovn-bridge-datapath-type": "netdev"},
+        }
+        self.controller: daemons.Daemon = _Controller(world)
+
+    def start(self) -> None:
+        """Tell Open vSwitch whose it is, and start ovn-controller."""
+        settings = [f'external_ids:{key}="{value}"' for key, value in self._ids.items()]
+        secure = ("set", "Bridge", "br-int", "fail_mode=secure")
+        self.world.vsctl(*secure, "--", "set", "Open_vSwitch", ".", *settings)
+        with self.world.namespace.entered():
+            self.controller.start()
+
+    def stop(self) -> None:
+        """End ovn-controller, in good order: what it had claimed it gives up."""
+        self.controller.stop()
+
+
+class Ovn:
+    """One logical switch, and br-int of the world as its host; a context manager that ends its daemons."""
+
+    def __init__(self, world: World, encap_ip: str = "127.0.0.1") -> None:
         self.world = world
         self.remote = f"unix:{world.directory / 'ovn.sock'}"
         files = [world.directory / f"{name}.db" for name in _DATABASES]
@@ -53,7 +77,8 @@ class Ovn:
         remotes = [f"--ovnnb-db={self.remote}", f"--ovnsb-db={self.remote}"]
         self.databases = self._daemon("ovn-ovsdb", "ovsdb-server", *map(str, files), f"--remote=p{self.remote}")
         self.northd = self._daemon("ovn-northd", "ovn-northd", *remotes)
-        self.controller: daemons.Daemon = _Controller(world)
+        self.chassis = Chassis(world, _CHASSIS, self.remote, encap_ip)
+        self.controller = self.chassis.controller
 
     def _daemon(self, name: str, *argv: str) -> daemons.Daemon:
         directory = self.world.directory
@@ -63,17 +88,10 @@ class Ovn:
         """Start central and controller; the bridge becomes what OVN makes of its integration bridge."""
         with self.world.namespace.entered():
             self.databases.start()
-            self._run("ovn-nbctl", "init", "--", "ls-add", SWITCH)
-            self._run("ovn-sbctl", "init")
+            self.nbctl("init", "--", "ls-add", SWITCH)
+            self.sbctl("init")
             self.northd.start()
-            ids = {
-                **{"system-id": _CHASSIS, "hostname": _CHASSIS, "ovn-remote": self.remote},
-                **{"ovn-encap-type": "geneve", "ovn-encap-ip": "127.0.0.1", "ovn-bridge-datapath-type": "netdev"},
-            }
-            settings = [f'external_ids:{key}="{value}"' for key, value in ids.items()]
-            secure = ("set", "Bridge", "br-int", "fail_mode=secure")
-            self.world.vsctl(*secure, "--", "set", "Open_vSwitch", ".", *settings)
-            self.controller.start()
+            self.chassis.start()
         return self
 
     def close(self) -> None:
@@ -95,11 +113,25 @@ class Ovn:
 
     def add_port(self, vif_id: str, mac: str, ip: str) -> None:
         """A logical port, as Neutron makes one for its own."""
-        self._run("ovn-nbctl", "lsp-add", SWITCH, vif_id, "--", "lsp-set-addresses", vif_id, f"{mac} {ip}")
+        self.nbctl("lsp-add", SWITCH, vif_id, "--", "lsp-set-addresses", vif_id, f"{mac} {ip}")
 
     def delete_port(self, vif_id: str) -> None:
         """Take a logical port away, as Neutron does with its own; one that is not there is no error."""
-        self._run("ovn-nbctl", "--if-exists", "lsp-del", vif_id)
+        self.nbctl("--if-exists", "lsp-del", vif_id)
+
+    def nbctl(self, *args: str) -> str:
+        """``ovn-nbctl`` to the northbound database."""
+        return self._run("ovn-nbctl", *args)
+
+    def sbctl(self, *args: str) -> str:
+        """``ovn-sbctl`` to the southbound database."""
+        return self._run("ovn-sbctl", *args)
+
+    def claimant(self, vif_id: str) -> str | None:
+        """The name of the chassis that has a logical port, and has it up; None when there is none."""
+        columns = ("--columns=chassis", "find", "Port_Binding", f"logical_port={vif_id}", "up=true")
+        chassis = self.sbctl("--bare", *columns)
+        return self.sbctl("--if-exists", "get", "Chassis", chassis, "name").strip('"') if chassis else None
 
     def _run(self, program: str, *args: str) -> str:
         timeout = f"--timeout={int(daemons.DEADLINE_SECONDS)}"
