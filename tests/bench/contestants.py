@@ -1,0 +1,209 @@
+"""The other end of ``serving``: contestants as processes in a world, asked one at a time."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+from tests.functional.vifs import Request
+from tests.functional.world import REPOSITORY, World
+
+OS_VIF_PYTHON = REPOSITORY / ".venv-osvif/bin/python"
+_SECONDS_TO_END = 30.0
+
+
+class Failed(Exception):
+    """A contestant could not do what it was told."""
+
+
+def os_vif_argv(world: World) -> list[str]:
+    """os-vif's contestant, with a nova.conf for this world."""
+    config = world.directory / "nova.conf"
+    config.write_text(f"[os_vif_ovs]\novsdb_connection = unix:{world.socket}\n")
+    return [str(OS_VIF_PYTHON), "-W", "ignore", "-m", "tests.bench.os_vif_contestant", str(config)]
+
+
+def vifplug_argv(world: World, via: str = "local") -> list[str]:
+    """vifplug's, which has its own configuration file in each world."""
+    return [sys.executable, "-W", "ignore", "-m", "tests.bench.vifplug_contestant", via, str(world.config_file)]
+
+
+class Contestant:
+    """A running one; ``with Contestant(world, argv) as contestant``."""
+
+    def __init__(self, world: World, argv: Sequence[str], *more: str) -> None:
+        self._world = world
+        self._argv = [*argv, *more]
+        self._known: set[str] = set()
+        self.log = world.directory / "contestants.log"
+
+    def __enter__(self) -> Self:
+        with open(self.log, "ab") as log, self._world.namespace.entered():
+            self._process = subprocess.Popen(
+                self._argv,
+                env=environment(self._world),
+                cwd=REPOSITORY,
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=log,
+                text=True,
+            )
+        self._read()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._process.communicate(timeout=_SECONDS_TO_END)
+
+    @property
+    def pid(self) -> int:
+        """Its pid."""
+        return self._process.pid
+
+    def _read(self) -> Any:
+        assert self._process.stdout is not None
+        line = self._process.stdout.readline()
+        if not line:
+            raise Failed(f"{' '.join(self._argv)} ended: {self.log.read_text()[-3000:]}")
+        answer = json.loads(line)
+        if "error" in answer:
+            raise Failed(answer["error"])
+        return answer["answer"]
+
+    def ask(self, call: str, **said: Any) -> Any:
+        """One call's answer.
+
+        :raises Failed: when it failed.
+        """
+        assert self._process.stdin is not None
+        self._process.stdin.write(json.dumps({"call": call, **said}) + "\n")
+        self._process.stdin.flush()
+        return self._read()
+
+    def _ids(self, requests: Sequence[Request]) -> list[str]:
+        fresh = [request.document for request in requests if request.id not in self._known]
+        if fresh:
+            self.ask("prepare", vifs=fresh)
+            self._known |= {document["id"] for document in fresh}
+        return [request.id for request in requests]
+
+    def each(self, verb: str, requests: Sequence[Request]) -> list[float]:
+        """A request for each VIF, one after the other; the seconds of each."""
+        return list(self.ask("each", of=verb, ids=self._ids(requests))["seconds"])
+
+    def together(self, verb: str, requests: Sequence[Request]) -> float:
+        """One request for all of them; its seconds."""
+        (seconds,) = self.ask("together", of=verb, ids=self._ids(requests))["seconds"]
+        return float(seconds)
+
+    def crowd(self, verb: str, requests: Sequence[Request], callers: int) -> float:
+        """So many callers at once, a request for each VIF; seconds until the last is done."""
+        (seconds,) = self.ask("crowd", of=verb, ids=self._ids(requests), callers=callers)["seconds"]
+        return float(seconds)
+
+
+def environment(world: World) -> dict[str, str]:
+    """Of a contestant: nothing of the person's own configuration; stevedore's cache goes with the world."""
+    kept = {name: value for name, value in world.environment.items() if not name.startswith("VIFPLUG_")}
+    return {**kept, "XDG_CACHE_HOME": str(world.directory)}
+
+
+def fresh(world: World, argv: Sequence[str], request: Request) -> tuple[float, float]:
+    """A new process that plugs one VIF: seconds from its start until that is done, and of the call in it alone.
+
+    :raises Failed: when it could not.
+    """
+    argv = [*argv, "--once", json.dumps(request.document)]
+    log = world.directory / "contestants.log"
+    with open(log, "ab") as errors, world.namespace.entered():
+        began = time.perf_counter()
+        process = subprocess.Popen(
+            argv, env=environment(world), cwd=REPOSITORY, stdout=subprocess.PIPE, stderr=errors, text=True
+        )
+        assert process.stdout is not None
+        said = process.stdout.readline()
+        seconds = time.perf_counter() - began
+        process.communicate(timeout=_SECONDS_TO_END)
+    if not said:
+        raise Failed(f"{' '.join(argv)}: {log.read_text()[-2000:]}")
+    return seconds, float(said)
+
+
+def timed(world: World, argv: Sequence[str]) -> tuple[float, str]:
+    """A command from its start to its end: seconds, and what it printed.
+
+    :raises Failed: when its status is not 0.
+    """
+    with world.namespace.entered():
+        began = time.perf_counter()
+        done = subprocess.run(argv, env=environment(world), cwd=REPOSITORY, capture_output=True, text=True, check=False)
+        seconds = time.perf_counter() - began
+    if done.returncode:
+        raise Failed(f"{' '.join(argv)}: {done.stderr[-2000:]}")
+    return seconds, done.stdout
+
+
+# -- the machine --------------------------------------------------------------------------------------------------
+
+_IDLE_PAUSE_SECONDS = 0.01
+_IDLE_NANOSECONDS = 1_000_000
+
+
+def rest(world: World, *, quiet: int = 3, seconds: float = 2.0) -> None:
+    """Wait until vswitchd and ovsdb-server have nothing more to do, or ``seconds`` have passed.
+
+    What one contestant leaves behind (frames that its new links send, flooded to every port) is not the next one's.
+    """
+    pids = (world.vswitchd.pid, world.ovsdb.pid)
+    deadline, calm, before = time.monotonic() + seconds, 0, _worked(pids)
+    while calm < quiet and time.monotonic() < deadline:
+        time.sleep(_IDLE_PAUSE_SECONDS)
+        now = _worked(pids)
+        calm = calm + 1 if now - before < _IDLE_NANOSECONDS else 0
+        before = now
+
+
+def _worked(pids: Sequence[int]) -> int:
+    """Nanoseconds on a processor of these processes, all threads."""
+    worked = 0
+    for pid in pids:
+        for task in Path(f"/proc/{pid}/task").iterdir():
+            worked += int((task / "schedstat").read_text().split()[0])
+    return worked
+
+
+def busy() -> float:
+    """The share of all processors that was in use during the last half second: others' work, before a run."""
+
+    def read() -> tuple[int, int]:
+        values = list(map(int, Path("/proc/stat").read_text().splitlines()[0].split()[1:9]))
+        return sum(values), values[3] + values[4]
+
+    total, idle = read()
+    time.sleep(0.5)
+    later_total, later_idle = read()
+    return 1 - (later_idle - idle) / max(1, later_total - total)
+
+
+def memory(pid: int) -> float:
+    """A process's proportional set size, in MB."""
+    rollup = Path(f"/proc/{pid}/smaps_rollup").read_text()
+    (kilobytes,) = (int(line.split()[1]) for line in rollup.splitlines() if line.startswith("Pss:"))
+    return kilobytes / 1024
+
+
+def descendants(pid: int) -> list[int]:
+    """A process and all that it has started."""
+    found = [pid]
+    for task in os.listdir(f"/proc/{pid}/task"):
+        for child in Path(f"/proc/{pid}/task/{task}/children").read_text().split():
+            found += descendants(int(child))
+    return found

@@ -1,0 +1,275 @@
+"""The course that all contestants run, in one world, in turn: what is measured at which number of VIFs."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import sys
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from tests.bench import catalogue as c
+from tests.bench import contestants, tally
+from tests.bench.contestants import Contestant, rest
+from tests.bench.figures import Figures, Key
+from tests.bench.floors import Floor
+from tests.functional.vifplugd import Vifplugd
+from tests.functional.vifs import INSTANCE, MTU, NETWORK, Request
+from tests.functional.world import World
+
+_FILLING = 100
+_WARM = 2
+_START_SECONDS = 60.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Extent:
+    """How much of it is run."""
+
+    there: Sequence[int] = (c.FEW, 100, 400, 1000)
+    turns: int = 15
+    """Of what is done to one VIF at a time."""
+    rounds: int = 3
+    """Of batches and crowds."""
+    crowd: int = 64
+    """VIFs that a crowd plugs."""
+    starts: int = 7
+    """Of fresh processes."""
+    slow_from: int = 400
+    """From so many VIFs there on, os-vif's batches and crowds are run once only: they take minutes."""
+    only: str = ""
+    """Sections whose name contains this."""
+
+
+QUICK = Extent(there=(c.FEW, 400), turns=5, rounds=1, crowd=32, starts=3)
+
+
+class Course:
+    """A world, the contestants in it, and what came out.
+
+    :param say: told of what is done next.
+    """
+
+    def __init__(self, world: World, extent: Extent, say: Callable[[str], None]) -> None:
+        self.world, self.extent, self.say = world, extent, say
+        self.figures = Figures()
+        self._numbers = 0
+        self._filled: list[Request] = []
+        self._closing = contextlib.ExitStack()
+
+    def __enter__(self) -> Course:
+        self.theirs = self._closing.enter_context(Contestant(self.world, contestants.os_vif_argv(self.world)))
+        self.library = self._closing.enter_context(Contestant(self.world, contestants.vifplug_argv(self.world)))
+        self.floor = Floor(self.world)
+        self._closing.callback(self.floor.close)
+        # The daemon's section of the configuration; it is started for its own part only: it watches what others do.
+        self.daemon = Vifplugd(self.world)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._closing.close()
+
+    def requests(self, kind: str, count: int) -> list[Request]:
+        """VIFs that nobody has yet."""
+        made = []
+        for number in range(self._numbers, self._numbers + count):
+            network = {"id": NETWORK, "mtu": MTU}
+            if kind == c.BRIDGE:
+                network["id"] = f"{number:08x}-001b-49c3-89fb-bf84c4f41e24"
+            document = {
+                "id": f"{number:08x}-d1c4-4b1e-8a51-6f0e5c9d77aa",
+                "vif_type": kind,
+                "address": f"fa:16:3e:{number >> 16 & 255:02x}:{number >> 8 & 255:02x}:{number & 255:02x}",
+                "network": network,
+                "instance": {"uuid": INSTANCE},
+                "create_tap": kind == c.OVS,
+            }
+            made.append(Request(document))
+        self._numbers += count
+        return made
+
+    # -- the whole ----------------------------------------------------------------------------------------
+
+    def run(self) -> None:
+        """All sections at every number of VIFs; what is measured until an error is kept."""
+        self._warm_up()
+        for there in self.extent.there:
+            self.fill(there)
+            for name, section in self._sections(there):
+                if self.extent.only in name:
+                    began = time.monotonic()
+                    self.say(f"{there} there: {name}")
+                    section(there)
+                    self.say(f"{there} there: {name}: {time.monotonic() - began:.0f} s")
+
+    def _sections(self, there: int) -> Iterator[tuple[str, Callable[[int], None]]]:
+        yield "one", self._one
+        yield "batch", self._batches
+        yield "crowd", self._crowds
+        if there == self.extent.there[0]:
+            yield "fresh", self._fresh
+            yield "count", self._counts
+        yield "check", self._check
+        yield "daemon", self._daemon
+
+    def _warm_up(self) -> None:
+        """First calls are dearer; they have a row of their own."""
+        for kind in c.KINDS:
+            for who in self._processes(kind).values():
+                requests = self.requests(kind, _WARM)
+                who.each("plug", requests)
+                who.each("unplug", requests)
+                rest(self.world)
+
+    def fill(self, there: int) -> None:
+        """So many hybrid VIFs, plugged by vifplug in batches."""
+        while len(self._filled) < there:
+            requests = self.requests(c.HYBRID, min(_FILLING, there - len(self._filled)))
+            self.library.together("plug", requests)
+            self._filled += requests
+        rest(self.world, seconds=10)
+
+    def _processes(self, kind: str) -> dict[str, Contestant]:
+        """Who plugs VIFs of a kind one at a time; os-vif 5.3.0 has no plugin for Linux bridges any more."""
+        theirs = {c.OS_VIF: self.theirs} if kind != c.BRIDGE else {}
+        return {**theirs, c.LIBRARY: self.library}
+
+    # -- sections -----------------------------------------------------------------------------------------
+
+    def _one(self, there: int) -> None:
+        for kind in c.KINDS:
+            for turn in range(self.extent.turns):
+                self._turn(there, kind, self._processes(kind), turn)
+                self._floor(there, kind, 1, (c.PLUG, c.UNPLUG))
+
+    def _turn(self, there: int, kind: str, processes: dict[str, Contestant], turn: int) -> None:
+        """Everybody's next VIF: plugged, plugged again, unplugged; who begins changes."""
+        order = list(processes.items())
+        order = order if turn % 2 else order[::-1]
+        vifs = {who: self.requests(kind, 1) for who in processes}
+        for work, verb in ((c.PLUG, "plug"), (c.REPLUG, "plug"), (c.UNPLUG, "unplug")):
+            for who, process in order:
+                rest(self.world)
+                self.figures.add(Key(work, kind, there, who), process.each(verb, vifs[who]))
+
+    def _floor(self, there: int, kind: str, size: int, works: tuple[str, str]) -> None:
+        requests = self.requests(kind, size)
+        for work, act in zip(works, (self.floor.plug, self.floor.unplug), strict=True):
+            rest(self.world)
+            self.figures.add(Key(work, kind, there, c.FLOOR), [act(requests) / size])
+
+    def _batches(self, there: int) -> None:
+        for size in c.BATCHES:
+            for number in range(self.extent.rounds):
+                self._batch(there, size, c.LIBRARY, self.library)
+                if number == 0 or there < self.extent.slow_from:
+                    self._batch(there, size, c.OS_VIF, self.theirs)
+                self._floor(there, c.HYBRID, size, (c.batch(c.PLUG, size), c.batch(c.UNPLUG, size)))
+
+    def _batch(self, there: int, size: int, who: str, process: Contestant) -> None:
+        requests = self.requests(c.HYBRID, size)
+        for verb in (c.PLUG, c.UNPLUG):
+            rest(self.world)
+            key = Key(c.batch(verb, size), c.HYBRID, there, who)
+            self.figures.add(key, [process.together(verb, requests) / size])
+
+    def _crowds(self, there: int) -> None:
+        for number in range(self.extent.rounds):
+            if number == 0 or there < self.extent.slow_from:
+                self._crowd(there, c.OS_VIF, self.theirs)
+            self._crowd(there, c.LIBRARY, self.library)
+
+    def _crowd(self, there: int, who: str, process: Contestant) -> None:
+        for callers, work in ((1, c.SERIAL), *((callers, c.crowd(callers)) for callers in c.CROWDS)):
+            requests = self.requests(c.HYBRID, self.extent.crowd)
+            rest(self.world)
+            seconds = process.crowd("plug", requests, callers)
+            self.figures.add(Key(work, c.HYBRID, there, who), [len(requests) / seconds])
+            # In one request where there is such a thing: how long that takes is measured elsewhere.
+            process.together("unplug", requests)
+
+    def _fresh(self, there: int) -> None:
+        sides = {
+            c.OS_VIF: (contestants.os_vif_argv(self.world), self.theirs),
+            c.LIBRARY: (contestants.vifplug_argv(self.world), self.library),
+        }
+        for _start in range(self.extent.starts):
+            for who, (argv, process) in sides.items():
+                requests = self.requests(c.HYBRID, 1)
+                rest(self.world)
+                whole, call = contestants.fresh(self.world, argv, requests[0])
+                self.figures.add(Key(c.FRESH, c.HYBRID, there, who), [whole])
+                self.figures.add(Key(c.FRESH_CALL, c.HYBRID, there, who), [call])
+                process.each("unplug", requests)
+
+    def _counts(self, there: int) -> None:
+        """Processes of their own, in which everything is counted."""
+        sides = {c.OS_VIF: contestants.os_vif_argv(self.world), c.LIBRARY: contestants.vifplug_argv(self.world)}
+        for who, argv in sides.items():
+            with Contestant(self.world, argv, "--count") as process:
+                for kind in (c.HYBRID, c.OVS):
+                    warm, one = self.requests(kind, 5), self.requests(kind, 1)
+                    process.each("plug", warm)
+                    for work, verb in ((c.PLUG, "plug"), (c.REPLUG, "plug"), (c.UNPLUG, "unplug")):
+                        process.ask("counts")
+                        process.each(verb, one)
+                        for name, count in process.ask("counts").items():
+                            self.figures.add(Key(c.count(name, work), kind, there, who), [count])
+                    process.each("unplug", warm)
+
+    def _check(self, there: int) -> None:
+        for _number in range(self.extent.rounds):
+            rest(self.world)
+            self.figures.add(Key(c.CHECK, "", there, c.LIBRARY), self.library.ask("check")["seconds"])
+        for who, process in ((c.OS_VIF, self.theirs), (c.LIBRARY, self.library)):
+            self._memory(there, who, process.pid)
+
+    def _memory(self, there: int, who: str, pid: int) -> None:
+        parts = [contestants.memory(one) for one in contestants.descendants(pid)]
+        self.figures.add(Key(c.MEMORY, "", there, who), [sum(parts)])
+
+    # -- the daemon ---------------------------------------------------------------------------------------
+
+    def _daemon(self, there: int) -> None:
+        self.daemon.start(wait=False)
+        self.daemon.await_answer(_START_SECONDS)
+        try:
+            with Contestant(self.world, contestants.vifplug_argv(self.world, "daemon")) as client:
+                self._through_daemon(there, client)
+        finally:
+            self.daemon.stop()
+
+    def _through_daemon(self, there: int, client: Contestant) -> None:
+        rest(self.world, seconds=10)
+        client.each("plug", warm := self.requests(c.HYBRID, _WARM))
+        client.each("unplug", warm)
+        for turn in range(self.extent.turns):
+            self._turn(there, c.HYBRID, {c.DAEMON: client}, turn)
+        for size in c.BATCHES:
+            for _number in range(self.extent.rounds):
+                self._batch(there, size, c.DAEMON, client)
+        for _number in range(self.extent.rounds):
+            self._crowd(there, c.DAEMON, client)
+            self.figures.add(Key(c.CHECK, "", there, c.DAEMON), client.ask("check")["seconds"])
+        self._command(there)
+        self._memory(there, c.DAEMON, self.daemon.pid)
+
+    def _command(self, there: int) -> None:
+        command = str(Path(sys.executable).with_name("vifplug"))
+        file = self.world.directory / "vif.json"
+        for _start in range(self.extent.starts):
+            for more, work in (([], c.CLI), (["--local"], c.CLI_LOCAL)):
+                file.write_text(json.dumps(self.requests(c.HYBRID, 1)[0].document))
+                argv = [command, "--config-file", str(self.world.config_file), *more]
+                works = (work, c.CLI_REPLUG) if not more else (work,)
+                for one in works:
+                    rest(self.world)
+                    seconds, _said = contestants.timed(self.world, [*argv, "plug", str(file)])
+                    self.figures.add(Key(one, c.HYBRID, there, c.DAEMON if not more else c.LIBRARY), [seconds])
+                contestants.timed(self.world, [*argv, "unplug", "-f", str(file)])
+
+
+COUNTED_WRITES = (tally.CHANGES, tally.WRITES)
+"""What a replug of a right VIF must have none of."""

@@ -1,0 +1,126 @@
+"""vifplug and os-vif side by side: ``python -m tests.bench.main``, which ``tools/bench`` runs."""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import json
+import os
+import platform
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from tests.bench import contestants, plot, profiling, report
+from tests.bench.course import QUICK, Course, Extent
+from tests.functional.world import REPOSITORY, World
+
+_BUSY = 0.10
+_PICTURE = REPOSITORY / "docs/benchmark.svg"
+_PROFILED = (10, 400)
+
+
+def _version(python: Path | str, *names: str) -> dict[str, str]:
+    program = (
+        "import json, sys; from importlib.metadata import version as v; print(json.dumps(list(map(v, sys.argv[1:]))))"
+    )
+    done = subprocess.run([str(python), "-c", program, *names], capture_output=True, text=True, check=True)
+    return dict(zip(names, json.loads(done.stdout), strict=True))
+
+
+def _machine() -> dict[str, Any]:
+    ovs = subprocess.run(["ovs-vswitchd", "--version"], capture_output=True, text=True, check=True).stdout
+    return {
+        "kernel": platform.release(),
+        "processors": len(os.sched_getaffinity(0)),
+        "python": platform.python_version(),
+        "openvswitch": ovs.splitlines()[0].rpartition(" ")[2],
+        "datapath": "netdev",
+        "os-vif": _version(contestants.OS_VIF_PYTHON, "os-vif", "ovs", "ovsdbapp", "pyroute2", "oslo.privsep"),
+        "vifplug": _version(sys.executable, "vifplug", "ovs", "ovsdbapp", "pyroute2", "oslo.privsep"),
+        "busy": round(contestants.busy(), 2),
+        "date": time.strftime("%Y-%m-%d"),
+    }
+
+
+def _caption(machine: dict[str, Any]) -> str:
+    return (
+        f"os-vif {machine['os-vif']['os-vif']}, {machine['processors']} processors, kernel {machine['kernel']}, "
+        f"Open vSwitch {machine['openvswitch']} ({machine['datapath']} datapath), Python {machine['python']}, "
+        f"{machine['date']}"
+    )
+
+
+def _arguments(argv: Sequence[str] | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="tools/bench", description="vifplug beside os-vif, in a sandbox.")
+    parser.add_argument("--quick", action="store_true", help="some two minutes: fewer turns, 10 and 400 VIFs there")
+    parser.add_argument("--only", default="", metavar="NAME", help="one, batch, crowd, fresh, count, check or daemon")
+    parser.add_argument("--there", type=int, nargs="+", metavar="N", help="how many VIFs are there (10 100 400 1000)")
+    parser.add_argument("--turns", type=int, metavar="N", help="how often what is done to one VIF at a time")
+    parser.add_argument("--json", action="store_true", help="one document on standard output, and no table")
+    parser.add_argument("--plot", action="store_true", help=f"write {_PICTURE.relative_to(REPOSITORY)}")
+    parser.add_argument("--profile", action="store_true", help="where vifplug's time goes, and nothing else")
+    return parser.parse_args(argv)
+
+
+def _extent(arguments: argparse.Namespace) -> Extent:
+    extent = replace(QUICK if arguments.quick else Extent(), only=arguments.only)
+    if arguments.there:
+        extent = replace(extent, there=tuple(sorted(arguments.there)))
+    if arguments.turns:
+        extent = replace(extent, turns=arguments.turns)
+    return extent
+
+
+def _say(text: str) -> None:
+    print(text, file=sys.stderr, flush=True)
+
+
+def _profiles(course: Course, there: Sequence[int], *, quiet: bool) -> dict[str, Any]:
+    def tell(text: str) -> None:
+        if not quiet:
+            print(text, flush=True)
+
+    return {"profiles": [one for count in there for one in profiling.profile(course, count, tell)]}
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run it; 1 when a contestant failed. A target that is not met is no failure of the benchmark."""
+    arguments = _arguments(argv)
+    machine = _machine()
+    _say(_caption(machine))
+    if machine["busy"] > _BUSY:
+        _say(f"bench: this machine is {machine['busy']:.0%} busy with other work, and these numbers will tell of that")
+    status = 0
+    with World() as world:
+        world.add_bridge("br-int")
+        with Course(world, _extent(arguments), _say) as course:
+            if arguments.profile:
+                result = _profiles(course, arguments.there or _PROFILED, quiet=arguments.json)
+                if arguments.json:
+                    print(json.dumps({"machine": machine, **result}, indent=1))
+                return 0
+            try:
+                course.run()
+            except contestants.Failed as error:
+                _say(f"bench: {error}")
+                status = 1
+            figures = course.figures
+    machine["busy_after"] = round(contestants.busy(), 2)
+    if arguments.json:
+        print(json.dumps(report.document(figures, machine), indent=1))
+    else:
+        print(f"\n{_caption(machine)}\n{report.table(figures)}\n\n{report.target_table(figures)}")
+    if arguments.plot:
+        _PICTURE.write_text(plot.svg(figures, _caption(machine)))
+        _say(f"wrote {_PICTURE}")
+    return status
+
+
+if __name__ == "__main__":
+    with contextlib.suppress(KeyboardInterrupt):
+        sys.exit(main())

@@ -1,0 +1,155 @@
+"""The tables that a person reads, and the document that a program does. Pure."""
+
+from __future__ import annotations
+
+import textwrap
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+from tests.bench import catalogue as c
+from tests.bench import tally
+from tests.bench.figures import Figures, Spread, ratio, spread
+from tests.bench.targets import TARGETS
+
+_WIDTH = 120
+_FACTOR = {c.MS: 1000.0}
+
+
+def _digits(value: float) -> str:
+    if value == 0:
+        return "0"
+    magnitude = abs(value)
+    return f"{value:.0f}" if magnitude >= 100 else f"{value:.1f}" if magnitude >= 10 else f"{value:.2f}"
+
+
+def _cell(samples: Sequence[float] | None, unit: str) -> str:
+    if not samples:
+        return "-"
+    told = spread([sample * _FACTOR.get(unit, 1) for sample in samples])
+    return f"{_digits(told.median)} ({_digits(told.low)}-{_digits(told.high)})"
+
+
+def _ratio_text(told: Spread) -> str:
+    return f"{told.median:.3f} ({told.low:.3f}-{told.high:.3f})"
+
+
+def _compared(figures: Figures, work: str, kind: str, there: int) -> str:
+    """The better known of ours over os-vif's."""
+    theirs = figures.of(work, kind, there, c.OS_VIF)
+    ours = figures.of(work, kind, there, c.LIBRARY) or figures.of(work, kind, there, c.DAEMON)
+    return _ratio_text(ratio(ours, theirs)) if theirs and ours and any(theirs) else "-"
+
+
+def _laid_out(rows: Sequence[Sequence[str]]) -> Iterator[str]:
+    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
+    for row in rows:
+        yield "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
+
+
+def table(figures: Figures) -> str:
+    """Every number, and how each was taken."""
+    rows = [["WORK", "VIF TYPE", "THERE", "UNIT", *(who.upper() for who in c.WHO), "LIBRARY/OS-VIF"]]
+    order = {name: number for number, name in enumerate(c.WORKS)}
+    measured = [row for row in figures.rows() if row[0] in order]
+    for work, kind, there in sorted(measured, key=lambda row: (order[row[0]], row[1])):
+        told = c.work(work)
+        cells = [_cell(figures.of(work, kind, there, who), told.unit) for who in c.WHO]
+        compared = "-" if told.unit == c.MB else _compared(figures, work, kind, there)
+        rows.append([told.title, kind or "-", str(there), told.unit, *cells, compared])
+    head = "medians (quartiles); THERE: VIFs on the host already, all ovs-hybrid, plugged by vifplug"
+    return "\n".join([head, "", *_laid_out(rows), "", *_counts(figures), "How each was taken:", *_hows(figures)])
+
+
+def _counts(figures: Figures) -> Iterator[str]:
+    """What one request does, in a table of its own."""
+    rows = [["COUNTS", "VIF TYPE", "WHO", *(name.upper() for name in tally.COUNTED)]]
+    for kind in c.KINDS:
+        for verb in (c.PLUG, c.REPLUG, c.UNPLUG):
+            for who in (c.OS_VIF, c.LIBRARY):
+                counted = [figures.of(c.count(name, verb), kind, c.FEW, who) for name in tally.COUNTED]
+                if any(counted):
+                    cells = [f"{samples[0]:.0f}" if samples else "-" for samples in counted]
+                    rows.append([f"of one {verb}", kind, who, *cells])
+    if len(rows) > 1:
+        yield from _laid_out(rows)
+        yield ""
+
+
+def _hows(figures: Figures) -> Iterator[str]:
+    hows: dict[str, list[str]] = {}
+    for work in dict.fromkeys(work for work, _kind, _there in figures.rows()):
+        told = c.work(work)
+        titles = hows.setdefault(told.how, [])
+        title = "counts" if told.unit == c.TIMES else told.title
+        titles += [title] if title not in titles else []
+    for how, titles in hows.items():
+        yield textwrap.fill(f"{', '.join(titles)}: {how}", _WIDTH, initial_indent="- ", subsequent_indent="  ")
+
+
+def writes_of_replug(figures: Figures) -> list[float] | None:
+    """What a replug of a right VIF has written, all kinds together; None when that was not counted."""
+    counted = [
+        figures.of(c.count(name, c.REPLUG), kind, c.FEW, c.LIBRARY)
+        for name in (tally.CHANGES, tally.WRITES)
+        for kind in (c.HYBRID, c.OVS)
+    ]
+    if not all(counted):
+        return None
+    return [value for samples in counted for value in samples or []]
+
+
+def verdicts(figures: Figures) -> list[dict[str, Any]]:
+    """Every target: its bound, what was measured, and whether it is met (None: not measured)."""
+    found: list[dict[str, Any]] = []
+    for target in TARGETS:
+        measured = target.measure(figures)
+        verdict: dict[str, Any] = {"target": target.text, "bound": target.bound, "at_least": target.at_least}
+        verdict |= {"unit": target.unit, "measured": None, "low": None, "high": None, "met": None}
+        if measured is not None:
+            verdict |= {"measured": measured.median, "low": measured.low, "high": measured.high}
+            verdict["met"] = target.met(measured)
+        found.append(verdict)
+    writes = writes_of_replug(figures)
+    verdict = {"target": "replug of a right VIF: writes", "bound": 0, "at_least": False, "unit": "writes"}
+    told = None if writes is None else sum(writes)
+    return [
+        *found,
+        {**verdict, "measured": told, "low": told, "high": told, "met": None if told is None else told == 0},
+    ]
+
+
+def target_table(figures: Figures) -> str:
+    """The issue's table."""
+    rows = [["TARGET", "BOUND", "MEASURED", ""]]
+    for one in verdicts(figures):
+        word = "at least" if one["at_least"] else "at most"
+        is_ratio = one["unit"] == "x"
+        bound = f"{word} {one['bound']:.3f}" if is_ratio else f"{word} {one['bound']:g} {one['unit']}"
+        if one["measured"] is None:
+            rows.append([one["target"], bound, "not in this run", "-"])
+            continue
+        digits = 3 if is_ratio else 0
+        measured = f"{one['measured']:.{digits}f} ({one['low']:.{digits}f}-{one['high']:.{digits}f})"
+        rows.append([one["target"], bound, measured, "met" if one["met"] else "NOT MET"])
+    return "\n".join(_laid_out(rows))
+
+
+def document(figures: Figures, machine: dict[str, Any]) -> dict[str, Any]:
+    """All of it; times are in seconds."""
+    rows = [
+        {
+            "work": key.work,
+            "title": c.work(key.work).title,
+            "unit": "s" if c.work(key.work).unit == c.MS else c.work(key.work).unit,
+            "kind": key.kind,
+            "there": key.there,
+            "who": key.who,
+            "n": len(samples),
+            "median": spread(samples).median,
+            "quartiles": [spread(samples).low, spread(samples).high],
+            "samples": samples,
+            "how": c.work(key.work).how,
+        }
+        for key, samples in figures.samples.items()
+    ]
+    return {"machine": machine, "rows": rows, "targets": verdicts(figures)}

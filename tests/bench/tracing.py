@@ -1,0 +1,130 @@
+"""Where a request's time goes: phases of the story that vifplug tells, timed at the seams it has already.
+
+Nothing of vifplug is changed on disk: the seams are wrapped in this process, before the helper is forked, so that its
+inner parts are timed too (in shared memory).
+"""
+
+from __future__ import annotations
+
+import functools
+import importlib
+import inspect
+import threading
+import time
+from collections.abc import Callable
+from typing import Any
+
+from tests.bench.tally import Tally
+
+HELPER = {
+    "ovsdb: refresh (barrier round trip)": ("vifplug.privileged.ovsdb_session", "Session", "refresh"),
+    "ovsdb: wait until vswitchd caught up": ("vifplug.privileged.ovsdb_session", "Session", "wait"),
+    "ovsdb: wait before an add": ("vifplug.privileged.ovsdb_session", "Session", "wait_for_all"),
+    "ovsdb: commit": ("vifplug.privileged.ovsdb_session", "Session", "commit"),
+    "netlink: changes": ("vifplug.privileged.netlink", "LinkSocket", "change"),
+    "netlink: one link read": ("vifplug.privileged.netlink", "LinkSocket", "get"),
+    "netlink: dumps": ("vifplug.privileged.netlink", "LinkSocket", "dump"),
+    "sysctls": ("vifplug.privileged.sysctl", "", "write"),
+    "ethtool": ("vifplug.privileged.offload", "", "set_tx_checksum"),
+}
+"""Inner parts, of whichever process runs them."""
+
+
+class Tracer:
+    """Wraps the seams; one thread at a time is traced.
+
+    Phases nest: a phase's own time is what is left without those inside it.
+    """
+
+    def __init__(self) -> None:
+        self._stack: list[list[Any]] = []
+        self._own: dict[str, list[float]] = {}
+        self._parts = Tally(tuple(HELPER))
+        self.untraced: list[str] = []
+        """Seams that are not there any more: their time is their caller's."""
+        self._thread = threading.get_ident()
+        self._wrap_parts()
+        self._wrap_phases()
+
+    def taken(self) -> dict[str, Any]:
+        """Phases and inner parts: name -> (calls, seconds); and begin anew."""
+        phases = {name: (int(calls), seconds) for name, (calls, seconds) in self._own.items()}
+        self._own = {}
+        return {"phases": phases, "parts": self._parts.taken(), "untraced": self.untraced}
+
+    def phase(self, name: str | Callable[..., str], function: Callable[..., Any]) -> Callable[..., Any]:
+        """The function, as a phase; its name may depend on its arguments."""
+
+        @functools.wraps(function)
+        def call(*args: Any, **kwargs: Any) -> Any:
+            if threading.get_ident() != self._thread:
+                return function(*args, **kwargs)
+            told = name(*args, **kwargs) if callable(name) else name
+            self._stack.append([told, 0.0])
+            began = time.perf_counter()
+            try:
+                return function(*args, **kwargs)
+            finally:
+                seconds = time.perf_counter() - began
+                _told, inside = self._stack.pop()
+                entry = self._own.setdefault(told, [0, 0.0])
+                entry[0] += 1
+                entry[1] += seconds - inside
+                if self._stack:
+                    self._stack[-1][1] += seconds
+
+        return call
+
+    def _within(self, name: str) -> bool:
+        return any(told == name for told, _inside in self._stack)
+
+    def _wrap_parts(self) -> None:
+        for name, (module, cls, attribute) in HELPER.items():
+            owner: Any = importlib.import_module(module)
+            owner = getattr(owner, cls, None) if cls else owner
+            if hasattr(owner, attribute):
+                setattr(owner, attribute, self._parts.timed(name, getattr(owner, attribute)))
+            else:
+                self.untraced.append(f"{module}.{cls}.{attribute}")
+
+    def _wrap_phases(self) -> None:
+        from vifplug import api, linux, store
+        from vifplug.engine import jobs, plugger, recovery, removal, verification, views
+        from vifplug.privileged import channel, reading
+
+        def wrap(owner: Any, attribute: str, name: str | Callable[..., str]) -> None:
+            found = inspect.getattr_static(owner, attribute, None)
+            if isinstance(found, staticmethod):
+                setattr(owner, attribute, staticmethod(self.phase(name, found.__func__)))
+            elif found is not None:
+                setattr(owner, attribute, self.phase(name, found))
+            else:
+                self.untraced.append(f"{owner.__name__}.{attribute}")
+
+        def read(*_args: Any, **_kwargs: Any) -> str:
+            return "verify: read back" if self._within("verify") else "observe"
+
+        def applied(_host: Any, stage: Any) -> str:
+            deletes = type(stage[0]).__name__.startswith(("Delete", "Remove"))
+            return f"{stage[0].plane}: {'delete' if deletes else 'make'}"
+
+        wrap(api.LocalHost, "plug", "the rest of the request")
+        wrap(api.LocalHost, "unplug", "the rest of the request")
+        wrap(recovery, "settle", "settle interrupted requests")
+        wrap(jobs, "job", "desired resources")
+        for method in ("record", "sound_record", "is_damaged", "intent", "intents", "contents", "moment", "told"):
+            wrap(store.Store, method, "store: read")
+        wrap(plugger.Plugger, "_plan", "plan")
+        wrap(plugger.Plugger, "_requests", "plan")
+        wrap(store.Store, "intend", "intent")
+        wrap(linux.LinuxHost, "observe", read)
+        wrap(linux.LinuxHost, "apply", applied)
+        wrap(linux.LinuxHost, "settle", "settle: vswitchd caught up")
+        wrap(verification, "verified", "verify")
+        wrap(removal, "remove", "unplug: decide")
+        wrap(store.Store, "keep", "record")
+        wrap(store.Store, "forget", "record")
+        wrap(views, "built", "report")
+        wrap(channel.Channel, "call", lambda _self, verb, *_a, **_k: f"  privileged {verb.args[0].__name__}")
+        for function in ("links", "many_links", "all_links"):
+            wrap(reading, function, "  read links")
