@@ -139,9 +139,15 @@ def test_card_that_is_not_virtio_has_its_checksums_filled_in_by_qemu_where_they_
     assert device == f"e1000e,netdev=vif-{TAP},id=nic-{TAP},mac=fa:16:3e:b9:2c:38"
     assert "vnet_hdr" not in qemu.arguments(vif("ovs"), Nic(model="e1000e"))[1]
     assert "vnet_hdr" not in qemu.arguments(vif(), Nic(model="e1000e", is_userspace=True))[1]
-    element = libvirt.interface(vif("ovs"), Nic(model="e1000e", is_userspace=True))
+    element = libvirt.interface(vif("ovs"), Nic(model="e1000", is_userspace=True))
     assert element.find("driver") is None
-    assert [one.get("type") for one in element.findall("model")] == ["e1000e"]
+    assert [one.get("type") for one in element.findall("model")] == ["e1000"]
+    with pytest.raises(InputError, match="leaves checksums"):
+        libvirt.interface(vif("ovs"), Nic(model="e1000e", is_userspace=True))
+    for taken in (vif("ovs"), vif(create_tap=True)):
+        assert (
+            libvirt.interface(taken, Nic(model="e1000e", is_userspace=taken.vif_type != "ovs")).find("driver") is None
+        )
 
 
 @pytest.mark.parametrize(

@@ -20,6 +20,8 @@ _HOST_OFFLOADS = ("csum", "gso", "tso4", "tso6", "ecn", "ufo")
 _GUEST_OFFLOADS = ("csum", "tso4", "tso6", "ecn", "ufo")
 _GENERATED = "vnet"
 """Libvirt forgets a target of this prefix, and makes up another name (VIR_NET_GENERATED_VNET_PREFIX)."""
+_LEAVES_CHECKSUMS = ("e1000e", "igb", "vmxnet3")
+"""Libvirt opens their taps as it does virtio's (virDomainInterfaceIsVnetCompatModel), and has nothing to turn off."""
 _NO_XML = "\ufffe\uffff"
 
 
@@ -54,10 +56,16 @@ def text(vif: Vif, nic: Nic | None = None) -> str:
 
 
 def _add_driver(element: Element, seat: Seat, nic: Nic) -> None:
-    """What only a virtio card has: queues, and offloads to turn off. Of the others libvirt opens no tap with them."""
+    """What only a virtio card has: queues, and offloads to turn off. Most of the others have no offloads."""
     queues = seat.queues(nic)
-    loses = seat.loses_checksums(nic) and nic.is_virtio
-    if queues == 1 and not loses:
+    loses = seat.loses_checksums(nic)
+    if loses and nic.model in _LEAVES_CHECKSUMS:
+        raise InputError(
+            f"a card of model {nic.model!r} leaves checksums to the host, and tap {seat.tap!r} of VIF {seat.vif_id} is a "
+            "port of a userspace datapath, which loses such frames; give virtio, or e1000",
+            seat.vif_id,
+        )
+    if not nic.is_virtio or (queues == 1 and not loses):
         return
     driver = SubElement(element, "driver", {"queues": str(queues)} if queues > 1 else {})
     if loses:
