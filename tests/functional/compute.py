@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import configparser
+import contextlib
 import json
 import os
 import subprocess
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -29,21 +30,21 @@ class Compute:
 
     :param path: put before all else on its sys.path.
     :param eventlet: whether it runs on eventlet, as Nova's compute service may.
-    :param sections: of its nova.conf, over ``take_ovs = true`` and vifplug's and os-vif's ways to the world.
+    :param sections: of its nova.conf, over ``take_ovs = true`` and the ways to the world.
     """
 
     def __init__(
-        self, world: World, *, path: Path | None = None, eventlet: bool = False, **sections: Mapping[str, str]
+        self, world: World, *, path: Path | None = None, eventlet: bool = False, **sections: Mapping[str, object]
     ) -> None:
         if not PYTHON.exists():
             pytest.skip(f"no os-vif at {PYTHON}: tools/setup --os-vif installs it")
         self._world = world
         self._log = Path(tempfile.mkstemp(".log", "nova-", world.directory)[1])
-        settings: dict[str, dict[str, str]] = {
-            "os_vif_vifplug": {"take_ovs": "true", "config_file": str(world.config_file)},
+        settings: dict[str, dict[str, object]] = {
+            "os_vif_vifplug": {"take_ovs": True, "config_file": world.config_file},
             "os_vif_ovs": {"ovsdb_connection": f"unix:{world.socket}"},
             # For root, where os-vif's own default is sudo.
-            "vif_plug_ovs_privileged": {"helper_command": str(PYTHON.parent / "privsep-helper")},
+            "vif_plug_ovs_privileged": {"helper_command": PYTHON.parent / "privsep-helper"},
         }
         for name, section in sections.items():
             settings[name].update(section)
@@ -101,6 +102,15 @@ class Compute:
         result = self.ask(call, vif=vif, instance={"uuid": INSTANCE})
         assert "error" in result, result
         return result["error"], result["message"]
+
+    @contextlib.contextmanager
+    def configured(self, group: str = "os_vif_vifplug", **options: Any) -> Iterator[None]:
+        """Other options for a while than those of its configuration file."""
+        self.ask("configure", group=group, options=options)
+        try:
+            yield
+        finally:
+            self.ask("configure_no_more", group=group, options=options)
 
     def log(self) -> str:
         """All it has said on standard error."""

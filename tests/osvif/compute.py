@@ -65,6 +65,12 @@ def answer(call: dict[str, Any]) -> Any:
             return getattr(os_vif, verb)(vif_of(call["vif"]), instance)
         case "host_info":
             return described()
+        case "configure":
+            for option, value in call["options"].items():
+                cfg.CONF.set_override(option, value, group=call["group"])
+            return None
+        case "configure_no_more":
+            return [cfg.CONF.clear_override(option, group=call["group"]) for option in call["options"]]
         case "reset":
             return os_vif.initialize(reset=True)
         case "subclass":
