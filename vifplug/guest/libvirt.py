@@ -61,8 +61,8 @@ def _add_driver(element: Element, seat: Seat, nic: Nic) -> None:
     loses = seat.loses_checksums(nic)
     if loses and nic.model in _LEAVES_CHECKSUMS:
         raise InputError(
-            f"a card of model {nic.model!r} leaves checksums to the host, and tap {seat.tap!r} of VIF {seat.vif_id} is a "
-            "port of a userspace datapath, which loses such frames; give virtio, or e1000",
+            f"a card of model {nic.model!r} leaves checksums to the host, and tap {seat.tap!r} of VIF {seat.vif_id} is "
+            "a port of a userspace datapath, which loses such frames; give virtio, or e1000",
             seat.vif_id,
         )
     if not nic.is_virtio or (queues == 1 and not loses):

@@ -80,7 +80,7 @@ def seat_of(vif: Vif) -> Seat:
         mtu=vif.network.mtu,
         tap=name,
         is_made=bool(taps),
-        bridge=bridges[0] if bridges and not taps else None,
+        bridge=bridges[0] if bridges else None,
         is_port=any(isinstance(item, OvsPort) and item.name == name for item in resources),
         is_multiqueue=bool(taps[0].multiqueue if taps else vif.multiqueue),
     )
