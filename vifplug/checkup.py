@@ -32,7 +32,7 @@ def doctor(config_file: str | None = None) -> Diagnosis:
     :raises ConfigError: when the configuration cannot be read.
     """
     settings = config.load(config_file)
-    store = storage.look(settings.state_dir)
+    store = storage.look_as(settings.state_dir, settings.user)
     with contextlib.ExitStack() as stack:
         # The helper is started as if for a request, but with a lock of its own: state_dir may be what is wrong.
         aside = stack.enter_context(tempfile.TemporaryDirectory(prefix="vifplug-doctor-"))

@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 
 from tests.functional import sickness
+from tests.functional.booted import Booted
 from tests.functional.daemons import wait_until
 from tests.functional.sickness import SICKNESSES
 from tests.functional.stations import guest_in_bridge, host_on_bridge
@@ -82,6 +83,20 @@ def test_read_only_store_is_found(world: World) -> None:
     assert (told.returncode, named(diagnosis, "error")) == (1, {"store"}), told
     assert named(diagnosis, "unseen") == {"vifs", "orphans"}
     assert str(world.state_dir) in of(diagnosis, "error")[0]["subject"]
+
+
+def test_doctor_works_within_the_unit_and_tells_a_store_that_only_root_may_write() -> None:
+    with Booted() as machine:
+        machine.run("systemctl", "start", "openvswitch-switch.service", "vifplugd.service")
+        for options in ((), ("--local",)):
+            told = machine.run("vifplug", "doctor", *options)
+            assert told.stdout.endswith("checks: nothing is wrong\n"), told
+        machine.run("systemctl", "stop", "vifplugd.service", "vifplugd.socket")
+        machine.run("sh", "-c", "chmod 0400 /var/lib/vifplug/*")
+        told = machine.run("vifplug", "-o", "json", "doctor", "--local", check=False)
+        (found,) = of(json.loads(told.stdout), "error")
+        assert (told.returncode, found["check"]) == (1, "store")
+        assert "user vifplug" in found["reason"]
 
 
 def test_policy_that_is_found_does_eat_frames(world: World, doctor: Any) -> None:
@@ -231,6 +246,7 @@ def test_host_info_is_the_same_with_and_without_a_daemon(world: World) -> None:
     assert alone["kernel"] == world.run("uname", "-r").stdout.strip()
     assert alone["daemon"] == {"answers": False, "socket": str(world.directory / "vifplug.sock")}
     with Vifplugd(world) as daemon:
+        wait_until(lambda: daemon.request("GET", "/healthz")[1]["status"] == "ok", "OVSDB's first answer")
         told = world.vifplug_json("host-info")
         assert told.pop("daemon")["pid"] == daemon.worker()
         alone.pop("daemon")

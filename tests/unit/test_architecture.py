@@ -44,7 +44,8 @@ ALLOWED: dict[str, set[str]] = {
         "locks",
     },
     "doctor": {
-        *("errors", "naming", "resources", "reports", "records", "database", "config", "drivers", "engine", "doctor"),
+        *("errors", "naming", "resources", "reports", "records", "database", "config", "statedir", "drivers", "engine"),
+        "doctor",
     },
     "operations": {"resources", "engine"},
     "unreachable": set(),

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import os
 import sqlite3
+from dataclasses import replace
 
+from vifplug import statedir
 from vifplug.database import FILE
 from vifplug.doctor.facts import Store
 
@@ -20,9 +22,27 @@ def look(state_dir: str) -> Store:
             return _place(state_dir)
         if _is_closed(state_dir) or not os.access(path, os.R_OK, effective_ids=True):
             return Store(path=path, error="this user may not read it", closed=True)
-        return Store(path=path, error=_refusal(path), free_bytes=_free_bytes(state_dir))
+        error = _refusal(path) or _unwritable(state_dir)
+        return Store(path=path, error=error, free_bytes=_free_bytes(state_dir))
     except OSError as error:
         return Store(path=path, error=error.strerror or str(error))
+
+
+def look_as(state_dir: str, user: str) -> Store:
+    """The store as root sees it, and where it belongs to a user, as that user does: root may write what the daemon may
+    not. What is not the user's is given to it by the next who is root.
+
+    The whole process is that user meanwhile: not with other threads at work.
+    """
+    told = look(state_dir)
+    if told.error or not exists(state_dir):
+        return told
+    with statedir.acting_as(user):
+        path = os.path.join(state_dir, FILE)
+        if os.geteuid() != 0 and os.stat(state_dir).st_uid == os.geteuid():
+            seen = look(state_dir)
+            return replace(seen, closed=False, path=path, error=seen.error and f"user {user}: {seen.error}")
+    return told
 
 
 def exists(state_dir: str) -> bool:
@@ -69,6 +89,15 @@ def _refusal(path: str) -> str:
         return "" if error.sqlite_errorcode & 0xFF in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED) else str(error)
     except sqlite3.Error as error:
         return str(error)
+    return ""
+
+
+def _unwritable(state_dir: str) -> str:
+    """A file beside it, the locks' say, that cannot be written."""
+    for name in sorted(os.listdir(state_dir)):
+        path = os.path.join(state_dir, name)
+        if os.path.isfile(path) and not os.access(path, os.W_OK, effective_ids=True):
+            return f"no permission to write {path}"
     return ""
 
 
