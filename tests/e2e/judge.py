@@ -13,6 +13,11 @@ def plug(world: World, *requests: Request, wait: str = "plugged") -> None:
     """Plug VIFs that are ports at once, on the command line, and let Neutron's library find them."""
     documents = json.dumps([request.document for request in requests])
     world.vifplug("plug", "-", "--wait", wait, "--timeout", "20", input=documents)
+    must_be_found(world, *requests)
+
+
+def must_be_found(world: World, *requests: Request) -> None:
+    """Neutron's library finds VIFs as the ports that they are."""
     found = oracle.vif_ports(world, [request.id for request in requests])
     for request in requests:
         ofport = must_row(world, "Interface", request.port)["ofport"]

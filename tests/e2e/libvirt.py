@@ -8,12 +8,15 @@ when the first process of its process namespace does.
 from __future__ import annotations
 
 import shlex
+import shutil
 import signal
 import subprocess
 from pathlib import Path
 from types import TracebackType
 from typing import Self
 from xml.etree.ElementTree import Element, SubElement, fromstring, tostring
+
+import pytest
 
 from tests.e2e.console import Console
 from tests.e2e.guests import MEMORY_MIB, Guest, cmdline
@@ -45,6 +48,8 @@ class Libvirtd:
     """The daemon, and ``virsh`` that talks to it; a context manager."""
 
     def __init__(self, world: World) -> None:
+        if shutil.which("libvirtd") is None:
+            pytest.skip("no libvirtd: tools/setup --e2e brings it")
         self.world = world
         self.directory = world.directory / "libvirt"
         self.socket = self.directory / "run/libvirt-sock"

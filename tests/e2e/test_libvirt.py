@@ -5,7 +5,7 @@ from __future__ import annotations
 from tests.e2e.conftest import Evidence
 from tests.e2e.guests import must_talk
 from tests.e2e.image import Image
-from tests.e2e.judge import plug
+from tests.e2e.judge import must_be_found, plug
 from tests.e2e.libvirt import Domain, Libvirtd
 from tests.functional.daemons import wait_until
 from tests.functional.vifplugd import Vifplugd
@@ -55,7 +55,30 @@ def test_libvirts_guests_talk_and_come_back(world: World, image: Image, evidence
         must_talk(one, other, MTU)
         assert world.vifplug_json("check")["clean"]
         assert {port: must_row(world, "Interface", port)["ofport"] for port in ofports} == ofports
-        for guest in (one, other):
-            guest.stop()
+
+        other.stop()
+        port_waits_for_libvirts_tap(libvirt, image, evidence, one)
+        one.stop()
         world.vifplug("unplug", HYBRID.id, OVS.id)
     assert world.snapshot() == before
+
+
+def port_waits_for_libvirts_tap(libvirt: Libvirtd, image: Image, evidence: Evidence, neighbour: Domain) -> None:
+    """A port of ours, whose tap libvirt makes and takes away: the port stays ours, and waits for the next one."""
+    world = libvirt.world
+    world.vifplug("plug", "-", input=LATE.text)
+    with Domain(libvirt, image, LATE, "late", THIRD, evidence.log("late")) as late:
+        late.define().start()
+        late.console.await_ready()
+        must_be_found(world, LATE)
+        assert late.interfaces().split() == [LATE.tap, "ethernet", "-", "virtio", LATE.address]
+        evidence.note(f"virsh domiflist late:\n{late.interfaces()}")
+        must_talk(late, neighbour, MTU)
+        late.stop()
+        assert world.link(LATE.tap) is None
+        assert must_row(world, "Port", LATE.port)["external_ids"] == {"vifplug-vif": LATE.id}
+        assert world.vifplug_json("check")["clean"]
+        late.start()
+        late.console.await_ready()
+        must_talk(late, neighbour, MTU)
+    world.vifplug("unplug", LATE.id)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Iterator
 
@@ -64,7 +65,7 @@ def station(host: Host) -> Station:
 def claims(host: Host) -> int:
     """How often a host's ovn-controller has claimed the moving VIF."""
     log = (host.world.directory / "ovn-controller.log").read_text()
-    return log.count(f"Claiming lport {MOVING.id} for this chassis")
+    return len(re.findall(rf"(Claiming|Changing chassis for) lport {MOVING.id} ", log))
 
 
 @pytest.mark.parametrize("bound", [True, False], ids=["bound to a host as Neutron does", "bound to none"])
@@ -89,15 +90,14 @@ def test_vif_moves_to_another_host_and_is_claimed_once_in_the_end(
                 here.world.vifplug("unplug", MOVING.id)
                 unplugged = time.monotonic()
                 there.world.vifplug("wait", MOVING.id, "--for", "wired", "--timeout", "20")
-                wait_until(lambda: pinger.sent - 1 in pinger.answered or pinger.sent - 2 in pinger.answered, "answers")
-                answered = time.monotonic()
+                sent = pinger.sent
+                wait_until(lambda: max(pinger.answered) > sent, "answers from there")
                 settle(ovn, there)
                 assert ping(target, STAYING_IP, hosts.MTU)
         evidence.note(
             f"moved, {'bound as Neutron does' if bound else 'bound to none'}: {pinger.lost} of {pinger.sent} pings "
             f"lost at 100 Hz, longest gap {pinger.longest_gap * 1000:.0f} ms; from the guest's end here to the end of "
-            f"unplug {unplugged - paused:.2f} s, to the first answer from there {answered - paused:.2f} s; "
-            f"claims here {claims(here)}, there {claims(there)}"
+            f"unplug {unplugged - paused:.2f} s; claims here {claims(here)}, there {claims(there)}"
         )
         assert pinger.longest_gap < 10
     if bound:
