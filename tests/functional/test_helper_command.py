@@ -97,3 +97,9 @@ def test_helper_command_that_fails_is_said_and_touches_nothing(world: World, unp
     assert result.returncode == 1
     assert "could not start the privileged helper" in result.stderr
     assert world.snapshot() == before
+
+
+def test_doctor_of_another_user_sees_all_there_is(world: World, unprivileged: list[str]) -> None:
+    world.run(*unprivileged, "plug", SAMPLE)
+    told = json.loads(world.run(*unprivileged, "-o", "json", "doctor").stdout)
+    assert [check for check in told["checks"] if check["status"] != "ok"] == []
