@@ -7,18 +7,16 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from vifplug.engine import inspection, jobs, views
+from vifplug.engine.grouping import apart
 from vifplug.engine.jobs import Job
 from vifplug.engine.plugger import Plugger
 from vifplug.engine.wiring import Standing, standing
-from vifplug.errors import BridgeMissing, Busy, HelperDied, OvsUnavailable, TimedOut, VifplugError
+from vifplug.errors import BridgeMissing, Busy, VifplugError
 from vifplug.records import Record, now
 from vifplug.reports import CONTENDED, Orphan, VifCheck
 from vifplug.resources import Bridge, Link, Observed, OvsPort, Tap
 
 LOG = logging.getLogger(__name__)
-
-_OF_ALL = (HelperDied, OvsUnavailable, TimedOut)
-"""What fails not because of one VIF among many: to try each half would only wait as long again."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -138,7 +136,9 @@ def repair(plugger: Plugger, vif_ids: Sequence[str]) -> dict[str, VifplugError |
                 outcome[vif_id] = None
             elif job.identities <= free:  # else it was replugged between the look and the lock
                 work.append(job)
-        outcome |= _together(plugger, work)
+        answers = apart(work, plugger.plug_held)
+        for job, answer in zip(work, answers, strict=True):
+            outcome[job.vif.id] = answer if isinstance(answer, VifplugError) else None
     return outcome
 
 
@@ -155,21 +155,6 @@ def _job(plugger: Plugger, vif_id: str) -> Job | None:
     job = replace(jobs.job(record.vif, record, plugger.options), takes_back=False)
     # That somebody undoes repairs is not over with the next repair.
     return replace(job, state=record.state, error=record.error) if record.state == CONTENDED else job
-
-
-def _together(plugger: Plugger, work: Sequence[Job]) -> dict[str, VifplugError | None]:
-    """All in one plan; where that fails, each half by itself, so that few bad ones cost few plans."""
-    if not work:
-        return {}
-    try:
-        plugger.plug_held(work)
-    except VifplugError as error:
-        if len(work) == 1 or isinstance(error, _OF_ALL):
-            return {job.vif.id: error for job in work}
-        LOG.debug("a repair of %d VIFs failed; trying halves", len(work), exc_info=True)
-        half = len(work) // 2
-        return _together(plugger, work[:half]) | _together(plugger, work[half:])
-    return {job.vif.id: None for job in work}
 
 
 def note(plugger: Plugger, standings: Mapping[str, Standing]) -> None:

@@ -7,18 +7,20 @@ what this call began.
 from __future__ import annotations
 
 import contextlib
+import itertools
 import logging
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 
 from vifplug import records
 from vifplug.drivers.contract import Options
-from vifplug.engine import executor, jobs, planner, removal, resolution, verification, views
+from vifplug.engine import executor, jobs, planner, removal, resolution, unplugging, verification, views
+from vifplug.engine.grouping import Group, apart
 from vifplug.engine.host import Host, Scope
 from vifplug.engine.jobs import Job
 from vifplug.engine.plan import Plan
 from vifplug.engine.requester import Requester
 from vifplug.engine.wiring import Wiring
-from vifplug.errors import OvsUnavailable, VifplugError
+from vifplug.errors import VifplugError
 from vifplug.locks import LockFile
 from vifplug.model import Vif
 from vifplug.records import Intent, Record
@@ -28,6 +30,8 @@ from vifplug.store import Moment, Store
 
 LOG = logging.getLogger(__name__)
 
+_TOGETHER_MAX = 100
+"""VIFs that are plugged, or taken away, in one plan, where requests come together."""
 _OUTLIVING_SECONDS = 1.0
 """A helper whose caller died ends as soon as its channel does."""
 
@@ -41,6 +45,8 @@ class Plugger:
     def __init__(self, host: Host, store: Store, locks: LockFile, options: Options, lock_seconds: float) -> None:
         self.host, self.store, self.locks, self.options = host, store, locks, options
         self._lock_seconds = lock_seconds
+        self._plugs = Group[Sequence[Job], list[VifReport]](self._plug_together, len, _TOGETHER_MAX)
+        self.departures = unplugging.group(host, store, _TOGETHER_MAX)
 
     def wiring(self, vif_ids: Collection[str] | None = None) -> Wiring:
         """Whose word makes VIFs wired, and what was said of these, or of all."""
@@ -67,7 +73,16 @@ class Plugger:
             settled = [self.settle_held(vif.id) for vif in vifs]
             if any(settled):
                 work = self._jobs(vifs, requester)
-            return self.plug_held(work)
+            return self._plugs.ask(work)
+
+    def _plug_together(self, asked: Sequence[Sequence[Job]]) -> list[list[VifReport] | VifplugError]:
+        """What several requests ask for, in one plan; each of them is all or nothing by itself."""
+
+        def work(part: Sequence[Sequence[Job]]) -> list[list[VifReport]]:
+            reports = iter(self.plug_held([job for jobs in part for job in jobs]))
+            return [list(itertools.islice(reports, len(jobs))) for jobs in part]
+
+        return apart(asked, work)
 
     def plug_held(self, work: Sequence[Job]) -> list[VifReport]:
         """``plug`` for a caller that holds the locks of the jobs' identities, and has settled their VIFs."""
@@ -88,10 +103,14 @@ class Plugger:
         ]
 
     def _jobs(self, vifs: Sequence[Vif], requester: Requester | None = None) -> list[Job]:
-        self._authorise([vif.id for vif in vifs], requester)
+        self.authorise([vif.id for vif in vifs], requester)
         return [jobs.job(vif, self.store.sound_record(vif.id), self.options, requester) for vif in vifs]
 
-    def _authorise(self, vif_ids: Sequence[str], requester: Requester | None) -> None:
+    def authorise(self, vif_ids: Sequence[str], requester: Requester | None) -> None:
+        """Let a requester change VIFs.
+
+        :raises NotPermitted: for the first that is not its own.
+        """
         if requester is None or requester.every_vif:
             return
         for vif_id in vif_ids:
@@ -112,11 +131,15 @@ class Plugger:
         return planner.plan_plug(requests, observed, others)
 
     @contextlib.contextmanager
-    def _held(self, identities: Callable[[], set[str]]) -> Iterator[None]:
-        """Hold the locks of what is worked on; a record may change while they are waited for, so look again then."""
+    def held(self, identities: Callable[[], set[str]], seconds: float | None = None) -> Iterator[None]:
+        """Hold the locks of what is worked on; a record may change while they are waited for, so look again then.
+
+        :param seconds: how long to wait for each; by default as long as a request may take.
+        :raises Busy: when another holds one of them for longer.
+        """
         while True:
             wanted = identities()
-            with self.locks.held(wanted, self._lock_seconds):
+            with self.locks.held(wanted, self._lock_seconds if seconds is None else seconds):
                 if identities() <= wanted:
                     yield
                     return
@@ -135,13 +158,14 @@ class Plugger:
                     return
 
     def _identities(self, work: Sequence[Job]) -> set[str]:
-        return set().union(*(job.identities | self._owners(job.vif.id) for job in work))
+        return set().union(*(job.identities | self.owners(job.vif.id) for job in work))
 
-    def _owners(self, vif_id: str) -> set[str]:
+    def owners(self, vif_id: str) -> set[str]:
         """A VIF, and whoever owns what it may have on the host."""
-        return {vif_id} | {item.owner for item in self._left_on_host(vif_id).items}
+        return {vif_id} | {item.owner for item in self.left_on_host(vif_id).items}
 
-    def _left_on_host(self, vif_id: str) -> Inventory:
+    def left_on_host(self, vif_id: str) -> Inventory:
+        """What a VIF has on the host, or may have of a request that ended in between."""
         known = (self.store.intent(vif_id), self.store.sound_record(vif_id))
         return jobs.united(*(part.resources for part in known if part is not None))
 
@@ -152,7 +176,7 @@ class Plugger:
                 verb=records.PLUG,
                 session=self.host.session,
                 # What an interrupted request left there stays known until it is gone.
-                resources=jobs.united(self._left_on_host(job.vif.id).items, resolved[job.vif.id]).items,
+                resources=jobs.united(self.left_on_host(job.vif.id).items, resolved[job.vif.id]).items,
             )
             for job in work
         ]
@@ -202,16 +226,17 @@ class Plugger:
         intent, record = self.store.intent(vif_id), self.store.sound_record(vif_id)
         if intent is None:
             return False
-        self._await_helper_of(intent)
+        self.await_helper_of(intent)
         if intent.verb == records.PLUG and record is not None:
             self._converge(record, Inventory(intent.resources))
         else:
-            removal.raise_all(removal.remove(self.host, self.store, vif_id, self._left_on_host(vif_id)))
+            removal.raise_all(removal.remove(self.host, self.store, {vif_id: self.left_on_host(vif_id)})[vif_id])
         return True
 
-    def _await_helper_of(self, intent: Intent | None) -> None:
-        # Whoever begun it holds the VIF's lock while at work, and we hold it: only a helper that outlives its
-        # caller can still be at it. A session that goes on for longer is that of a caller who gave up.
+    def await_helper_of(self, intent: Intent | None) -> None:
+        """Wait until nobody is at what an intent says, for a caller that holds its VIF's lock."""
+        # Whoever begun it holds the lock while at work: only a helper that outlives its caller can still be at it. A
+        # session that goes on for longer is that of a caller who gave up.
         if intent is not None and intent.session != self.host.session:
             self.locks.await_end(intent.session, _OUTLIVING_SECONDS)
 
@@ -231,7 +256,7 @@ class Plugger:
         :raises TeardownError, HostError: after all others were repaired.
         """
         known = [views.known(self.store, vif_id) for vif_id in vif_ids]
-        self._authorise(vif_ids, requester)
+        self.authorise(vif_ids, requester)
         reports: list[VifReport] = []
         errors: list[VifplugError] = []
         for record in known:
@@ -244,18 +269,18 @@ class Plugger:
 
     def _repair(self, vif_id: str, requester: Requester | None) -> list[VifReport]:
         """Make one VIF as its record says by now; one that was unplugged meanwhile stays so."""
-        with self._held(lambda: self._identities_of_repair(vif_id)):
+        with self.held(lambda: self._identities_of_repair(vif_id)):
             self.settle_held(vif_id)
             record = self.store.sound_record(vif_id)
             if record is None:
                 return []
-            self._authorise([vif_id], requester)
+            self.authorise([vif_id], requester)
             return self.plug_held([jobs.job(record.vif, record, self.options)])
 
     def _identities_of_repair(self, vif_id: str) -> set[str]:
         record = self.store.sound_record(vif_id)
         wanted = jobs.job(record.vif, record, self.options).identities if record is not None else set()
-        return self._owners(vif_id) | wanted
+        return self.owners(vif_id) | wanted
 
     # -- unplug -------------------------------------------------------------------------------------------
 
@@ -266,35 +291,4 @@ class Plugger:
         :raises TeardownError, HostError: when something is left; all that could go is gone, and the next command
             goes on with the rest.
         """
-        self._authorise(vif_ids, requester)
-        gone: list[tuple[str, Record | None]] = []
-        errors: list[VifplugError] = []
-        for vif_id in vif_ids:
-            away = next((error for error in errors if isinstance(error, OvsUnavailable)), None)
-            try:
-                record, failed = self._unplug(vif_id, requester, away)
-            except VifplugError as error:
-                errors.append(error)
-                continue
-            gone.append((vif_id, record))
-            errors += failed
-        warnings = removal.settle_or_warn(self.host)
-        removal.raise_all(errors)
-        return [views.unplugged(vif_id, record, warnings) for vif_id, record in gone]
-
-    def _unplug(
-        self, vif_id: str, requester: Requester | None, away: VifplugError | None
-    ) -> tuple[Record | None, list[VifplugError]]:
-        with self._held(lambda: self._owners(vif_id)):
-            record, intent = self.store.sound_record(vif_id), self.store.intent(vif_id)
-            self._authorise([vif_id], requester)
-            damaged = record is None and self.store.is_damaged(vif_id)
-            if record is None and intent is None and not damaged:
-                return None, []
-            self._await_helper_of(intent)
-            left = self._left_on_host(vif_id)
-            built = removal.marked(self.host, vif_id, left) if damaged else left
-            self.store.intend(
-                [Intent(vif_id=vif_id, verb=records.UNPLUG, session=self.host.session, resources=built.items)], {}
-            )
-            return record, removal.remove(self.host, self.store, vif_id, built, away)
+        return unplugging.unplug(self, vif_ids, requester)

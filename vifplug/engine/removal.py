@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 from vifplug.engine import departure, executor, jobs, ownership
 from vifplug.engine.host import Host, Scope
@@ -12,22 +12,29 @@ from vifplug.store import Store
 
 
 def remove(
-    host: Host, store: Store, vif_id: str, built: Inventory, away: VifplugError | None = None
-) -> list[VifplugError]:
-    """Take away what was built for a VIF whose lock the caller holds. vswitchd is not waited for.
+    host: Host, store: Store, built: Mapping[str, Inventory], away: VifplugError | None = None
+) -> dict[str, list[VifplugError]]:
+    """Take away what was built for VIFs whose locks are held, in one plan. vswitchd is not waited for.
 
+    :param built: what each VIF may have on the host.
     :param away: OVSDB has just been found so, and need not be asked again.
-    :returns: errors; with any, the VIF's intent stays for the next command.
+    :returns: errors of each; with any, its intent stays for the next command.
     """
-    scope = jobs.scope_of(built.items, {vif_id})
+    everything = jobs.united(*(left.items for left in built.values()))
+    scope = jobs.scope_of(everything.items, built)
     observed, away = _observe_what_can_be(host, scope, away)
-    plan = departure.plan_unplug(built, {vif_id}, observed, shared_with_others(store, [vif_id], built.items))
+    others = shared_with_others(store, list(built), everything.items)
+    plan = departure.plan_unplug(everything, set(built), observed, others)
     errors = executor.teardown(host, plan.actions)
     if away is not None:
         errors.append(away)
     if not errors:
-        store.forget([vif_id])
-    return errors
+        store.forget(list(built))
+    if not errors or len(built) == 1:
+        return dict.fromkeys(built, errors)
+    # Whose they are, each by itself shows: what is gone already is done.
+    found = next((error for error in errors if isinstance(error, OvsUnavailable)), None)
+    return {vif_id: remove(host, store, {vif_id: left}, found)[vif_id] for vif_id, left in built.items()}
 
 
 def _observe_what_can_be(host: Host, scope: Scope, away: VifplugError | None) -> tuple[Observed, VifplugError | None]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import collections
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -39,45 +38,23 @@ def read(names: Sequence[str], iface_ids: Sequence[str], owners: Sequence[str], 
     session = _sessions[0]
     session.refresh()
     with session.lock:
-        tables = session.tables
-        bridge_of = {port.uuid: bridge.name for bridge in tables["Bridge"].rows.values() for port in bridge.ports}
-        wanted = _Wanted(set(names), set(iface_ids), set(owners), everything)
-        ports = []
-        carriers: dict[str, list[str]] = collections.defaultdict(list)
-        for port in tables["Port"].rows.values():
-            for interface in port.interfaces:
-                iface_id = interface.external_ids.get("iface-id")
-                if iface_id in wanted.iface_ids:
-                    carriers[iface_id].append(interface.name)
-            if wanted.port(port) and port.uuid in bridge_of:
-                ports.append(_port(port, bridge_of[port.uuid]))
+        index = session.index
+        carriers = {iface_id: found for iface_id in iface_ids if (found := index.interfaces(iface_id))}
+        ports = [row for name in names if (row := index.row("Port", name)) is not None]
+        ports += [row for owner in owners for row in index.of_owner("Port", owner)]
+        ports += index.ports_of(interface for found in carriers.values() for interface in found)
+        ports += index.owned("Port") if everything else []
+        each = {port.uuid: port for port in ports}.values()
+        placed = [(port, bridge) for port in each if (bridge := index.bridge_of(port)) is not None]
+        marked = index.owned("QoS") if everything else [row for owner in owners for row in index.of_owner("QoS", owner)]
         return {
-            "bridges": ovsdb_bridges.described(tables),
-            "ports": ports,
-            "iface_ids": dict(carriers),
+            "bridges": ovsdb_bridges.described(session.tables),
+            "ports": [_port(port, bridge.name) for port, bridge in placed],
+            "iface_ids": {iface_id: [interface.name for interface in found] for iface_id, found in carriers.items()},
             "qos": [
-                {"uuid": str(row.uuid), "type": row.type, "owner": row.external_ids[naming.OWNER_KEY]}
-                for row in tables["QoS"].rows.values()
-                if wanted.owner(row.external_ids.get(naming.OWNER_KEY))
+                {"uuid": str(row.uuid), "type": row.type, "owner": row.external_ids[naming.OWNER_KEY]} for row in marked
             ],
         }
-
-
-class _Wanted:
-    """Which rows a reader asked for."""
-
-    def __init__(self, names: set[str], iface_ids: set[str], owners: set[str], everything: bool) -> None:
-        self.names, self.iface_ids, self.owners, self.everything = names, iface_ids, owners, everything
-
-    def owner(self, owner: str | None) -> bool:
-        return owner is not None and (self.everything or owner in self.owners)
-
-    def port(self, port: Any) -> bool:
-        return (
-            port.name in self.names
-            or self.owner(port.external_ids.get(naming.OWNER_KEY))
-            or any(interface.external_ids.get("iface-id") in self.iface_ids for interface in port.interfaces)
-        )
 
 
 def _port(port: Any, bridge: str) -> dict[str, Any]:

@@ -6,7 +6,6 @@ read to decide that is verified in the transaction, so a row that changes meanwh
 
 from __future__ import annotations
 
-import collections
 import uuid
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Self
@@ -29,21 +28,13 @@ class _Found:
     def __init__(self, idl: Any) -> None:
         self._idl = idl
         self._txn: Any = None
-        self._holders: dict[Any, Any] = {}
         self._free: dict[Any, Iterator[int]] = {}
-        self._qos: dict[str, list[Any]] = {}
 
     def of(self, txn: Any) -> Self:
         """As it is at the beginning of a try."""
         if self._txn is not txn:
             self._txn = txn
             self._free.clear()
-            self._holders = {
-                port.uuid: bridge for bridge in self._idl.tables["Bridge"].rows.values() for port in bridge.ports
-            }
-            self._qos = collections.defaultdict(list)
-            for row in self._idl.tables["QoS"].rows.values():
-                self._qos[row.external_ids.get(naming.OWNER_KEY, "")].append(row)
         return self
 
     def holder(self, port: Any) -> Any:
@@ -51,9 +42,10 @@ class _Found:
 
         :raises OvsdbError: when it is on none.
         """
-        if port.uuid not in self._holders:
+        bridge = self._idl.index.bridge_of(port)
+        if bridge is None:
             raise OvsdbError(f"OVS port {port.name!r} is on no bridge", port.name)
-        return self._holders[port.uuid]
+        return bridge
 
     def free_ofport(self, bridge: Any) -> int | None:
         """An OpenFlow port number that no port of a bridge has or asks for, and that was not given before."""
@@ -65,7 +57,8 @@ class _Found:
 
     def qos_of(self, owner: str) -> list[Any]:
         """An owner's QoS rows."""
-        return list(self._qos.get(owner, ()))
+        found: list[Any] = self._idl.index.of_owner("QoS", owner)
+        return found
 
 
 class _PortCommand(ovsdbapp_command.BaseCommand):  # type: ignore[misc]
@@ -82,7 +75,7 @@ class _PortCommand(ovsdbapp_command.BaseCommand):  # type: ignore[misc]
 
         :raises BridgeMissing: when there is none.
         """
-        row = self.api.idl.row("Bridge", arguments.name(name))
+        row = self.api.idl.index.row("Bridge", arguments.name(name))
         if row is None:
             raise BridgeMissing(f"no OVS bridge {name!r}; create it first: vifplug never creates one", name)
         return row
@@ -92,7 +85,7 @@ class _PortCommand(ovsdbapp_command.BaseCommand):  # type: ignore[misc]
 
         :raises PermissionDenied: when it is not its owner's.
         """
-        port = self.api.idl.row("Port", self.name)
+        port = self.api.idl.index.row("Port", self.name)
         if port is None:
             return None
         port.verify("external_ids")
@@ -120,7 +113,7 @@ class _Add(_PortCommand):
     def run_idl(self, txn: Any) -> None:
         operation = self.operation
         bridge = self.bridge(operation["bridge"])
-        if self.api.idl.row("Port", self.name) is not None:
+        if self.api.idl.index.row("Port", self.name) is not None:
             raise Conflict(f"could not add OVS port {self.name!r}: the name is taken", self.name)
         interface = txn.insert(self.api.idl.tables["Interface"])
         interface.name = self.name

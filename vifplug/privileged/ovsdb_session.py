@@ -18,6 +18,7 @@ from ovsdbapp.schema.open_vswitch import impl_idl
 from vifplug.errors import OvsdbError, OvsUnavailable, TimedOut, VifplugError
 from vifplug.privileged import ovsdb_changes, ovsdb_schema
 from vifplug.privileged.ovsdb_changes import Changes
+from vifplug.privileged.ovsdb_index import RowIndex
 
 _CONNECT_PAUSE_SECONDS = 0.2
 _BACKOFF_MIN_MS, _BACKOFF_MAX_MS = 100, 500
@@ -33,9 +34,9 @@ class _Idl(connection.OvsdbIdl):  # type: ignore[misc]
         self.cur_cfg = 0
         self._changes = changes
         self._anew = True
-        self._named: dict[str, dict[str, Any]] = {table: {} for table in ovsdb_schema.NAMED}
-        """UUIDs by name. ovsdbapp's own indexes sort rows by comparisons in Python."""
         super().__init__(remote, ovsdb_schema.needed())
+        # ovsdbapp's own indexes sort rows by comparisons in Python.
+        self.index = RowIndex(self.tables)
         # A server that restarts is to be heard again at once; python-ovs backs off for up to 8 s.
         self._session.reconnect.set_backoff(_BACKOFF_MIN_MS, _BACKOFF_MAX_MS)
         # python-ovs probes no Unix socket: behind one a server that hangs would be waited for without end.
@@ -54,18 +55,8 @@ class _Idl(connection.OvsdbIdl):  # type: ignore[misc]
         self._anew = self._anew and not following
         return changed
 
-    def row(self, table: str, name: str) -> Any:
-        """The row of a name, or None. Not one that a transaction under way has inserted."""
-        uuid = self._named[table].get(name)
-        row = None if uuid is None else self.tables[table].rows.get(uuid)
-        return row if row is not None and row.name == name else None
-
     def notify(self, event: str, row: Any, updates: Any = None) -> None:
-        named = self._named.get(row._table.name)
-        if named is not None and event == idl.ROW_CREATE:
-            named[row.name] = row.uuid
-        elif named is not None and event == idl.ROW_DELETE and named.get(row.name) == row.uuid:
-            del named[row.name]
+        self.index.note(event, row)
         if not self._anew:
             self._changes.add(ovsdb_changes.named(event, row, updates))
         if row._table.name == "Open_vSwitch" and event != idl.ROW_DELETE:
@@ -211,6 +202,12 @@ class Session:
     def tables(self) -> Any:
         """The IDL's tables."""
         return self._connected().idl.tables
+
+    @property
+    def index(self) -> RowIndex:
+        """Rows by what one knows of them; for who holds ``lock``."""
+        found: RowIndex = self._connected().idl.index
+        return found
 
     def refresh(self) -> None:
         """Return once every transaction that ended before this call can be seen.

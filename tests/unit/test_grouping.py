@@ -1,0 +1,177 @@
+"""Group commit: who works, for whom, and what one's failure means for the others."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+
+from vifplug.engine.grouping import Group, apart
+from vifplug.errors import LinkError, OvsUnavailable, VifplugError
+
+
+class Commits:
+    """Carries out numbers: negative ones fail, and the first waits for ``go``."""
+
+    def __init__(self, delay: float = 0.0) -> None:
+        self.batches: list[list[int]] = []
+        self.go = threading.Event()
+        self.begun = threading.Event()
+        self.delay = delay
+        self.at_once = 0
+
+    def __call__(self, asked: Sequence[int]) -> list[str | VifplugError]:
+        self.at_once += 1
+        assert self.at_once == 1, "one at a time"
+        self.begun.set()
+        self.go.wait(5)
+        time.sleep(self.delay)
+        self.batches.append(list(asked))
+        self.at_once -= 1
+        return apart(asked, self._work)
+
+    @staticmethod
+    def _work(asked: Sequence[int]) -> list[str]:
+        bad = [number for number in asked if number < 0]
+        if bad:
+            raise LinkError(f"no {bad[0]}", str(bad[0]))
+        return [str(number) for number in asked]
+
+
+def ask_all(group: Group[int, str], commits: Commits, numbers: Sequence[int]) -> list[str]:
+    """The first by itself; the rest while that is at work."""
+    with ThreadPoolExecutor(len(numbers)) as pool:
+        first = pool.submit(answer, group, numbers[0])
+        commits.begun.wait(5)
+        rest = [pool.submit(answer, group, number) for number in numbers[1:]]
+        deadline = time.monotonic() + 5
+        while len(group._waiting) < len(rest) and time.monotonic() < deadline:
+            time.sleep(0.001)
+        commits.go.set()
+        return [one.result(10) for one in (first, *rest)]
+
+
+def answer(group: Group[int, str], number: int) -> str:
+    try:
+        return group.ask(number)
+    except VifplugError as error:
+        return f"{type(error).__name__} {error}"
+
+
+def test_what_comes_while_one_is_at_work_is_carried_out_together() -> None:
+    commits = Commits()
+    group = Group(commits, lambda _number: 1, 100)
+    assert ask_all(group, commits, range(10)) == list(map(str, range(10)))
+    assert [len(batch) for batch in commits.batches] == [1, 9]
+
+
+def test_one_that_fails_fails_alone() -> None:
+    commits = Commits()
+    group = Group(commits, lambda _number: 1, 100)
+    found = ask_all(group, commits, [1, 2, 3, -4, 5, 6, -7, 8])
+    assert found == ["1", "2", "3", "LinkError no -4", "5", "6", "LinkError no -7", "8"]
+
+
+def test_no_more_than_the_most_go_together_and_a_larger_one_goes_alone() -> None:
+    commits = Commits()
+    group = Group(commits, lambda number: number, 10)
+    found = ask_all(group, commits, [1, 4, 4, 4, 30, 2])
+    assert sorted(found) == sorted(["1", "4", "4", "4", "30", "2"])
+    assert all(sum(batch) <= 10 or len(batch) == 1 for batch in commits.batches), commits.batches
+    assert any(len(batch) > 1 for batch in commits.batches)
+
+
+def test_each_thread_raises_an_error_of_its_own() -> None:
+    errors: list[BaseException] = []
+    commits = Commits()
+    commits.go.set()
+    group: Group[int, str] = Group(lambda asked: [OvsUnavailable("away", "x", "y")] * len(asked), lambda _: 1, 10)
+
+    def ask(number: int) -> None:
+        try:
+            group.ask(number)
+        except OvsUnavailable as error:
+            errors.append(error)
+
+    with ThreadPoolExecutor(4) as pool:
+        list(pool.map(ask, range(8)))
+    assert len({id(error) for error in errors}) == 8
+    assert {(str(error), error.args) for error in errors} == {("away", ("away", "x", "y"))}
+
+
+@pytest.mark.parametrize("error", [KeyboardInterrupt, TypeError])
+def test_thread_that_is_broken_off_takes_nobody_along(error: type[BaseException]) -> None:
+    """It works for others, too; they go on, each by itself, and only it raises."""
+    release, begun = threading.Event(), threading.Event()
+    batches: list[list[str]] = []
+
+    def together(asked: Sequence[str]) -> list[str | VifplugError]:
+        batches.append(list(asked))
+        if asked == ["first"]:
+            begun.set()
+            release.wait(5)
+        if "broken" in asked:
+            raise error("broken off")
+        return list(asked)
+
+    group: Group[str, str] = Group(together, len, 1000)
+    found: dict[str, str] = {}
+
+    def ask(word: str) -> None:
+        try:
+            found[word] = group.ask(word)
+        except BaseException as raised:
+            found[word] = type(raised).__name__
+
+    threads = [threading.Thread(target=ask, args=("first",))]
+    threads[0].start()
+    begun.wait(5)
+    for word in ("broken", "a", "b", "c"):
+        threads.append(threading.Thread(target=ask, args=(word,)))
+        threads[-1].start()
+        deadline = time.monotonic() + 5
+        while len(group._waiting) < len(threads) - 1 and time.monotonic() < deadline:
+            time.sleep(0.001)
+    release.set()
+    for thread in threads:
+        thread.join(10)
+        assert not thread.is_alive()
+    assert found.pop("broken") == error.__name__
+    lost = [word for word, said in found.items() if said != word]
+    # Whoever happened to lead a batch that holds it raises as well; nobody else.
+    assert len(lost) <= 1, found
+
+
+@pytest.mark.parametrize("count", [1, 2, 3, 7, 8])
+def test_halves_answer_in_order(count: int) -> None:
+    def work(asked: Sequence[int]) -> list[int]:
+        if any(number % 3 == 2 for number in asked):
+            raise LinkError("two", "x")
+        return [number * 10 for number in asked]
+
+    found = apart(range(count), work)
+    assert [one if isinstance(one, int) else "bad" for one in found] == [
+        "bad" if number % 3 == 2 else number * 10 for number in range(count)
+    ]
+    assert apart([], work) == []
+
+
+def test_what_concerns_all_is_tried_once() -> None:
+    tries: list[int] = []
+
+    def away(asked: Sequence[int]) -> list[int]:
+        tries.append(len(asked))
+        raise OvsUnavailable("away")
+
+    assert all(isinstance(one, OvsUnavailable) for one in apart(range(8), away))
+    assert tries == [8]
+
+
+def test_nobody_is_forgotten_under_load() -> None:
+    commits: Callable[[Sequence[int]], list[int | VifplugError]] = lambda asked: list(asked)  # noqa: E731
+    group = Group(commits, lambda _number: 1, 5)
+    with ThreadPoolExecutor(32) as pool:
+        assert list(pool.map(group.ask, range(2000))) == list(range(2000))

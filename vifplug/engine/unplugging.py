@@ -1,0 +1,132 @@
+"""The use case of taking VIFs away: many in one plan, as far as it goes."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from vifplug.engine import removal, views
+from vifplug.engine.grouping import Group
+from vifplug.engine.host import Host
+from vifplug.engine.requester import Requester
+from vifplug.errors import Busy, OvsUnavailable, VifplugError
+from vifplug.records import UNPLUG, Intent, Record
+from vifplug.reports import VifReport
+from vifplug.resources import Inventory
+from vifplug.store import Store
+
+if TYPE_CHECKING:
+    from vifplug.engine.plugger import Plugger
+
+_CHUNK = 100
+"""VIFs of one request that go in one plan: others get their turn between two of them."""
+_PATIENCE_SECONDS = 2.0
+"""For the locks of many; after that each is waited for by itself."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Departure:
+    """VIFs that go, under locks that the asking thread holds; their intents are written."""
+
+    built: Mapping[str, Inventory]
+    """What each may have on the host."""
+    away: VifplugError | None = None
+    """OVSDB has just been found so, and need not be asked again."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Departed:
+    """What came of it."""
+
+    errors: Sequence[VifplugError] = ()
+    warnings: Sequence[str] = ()
+
+
+def group(host: Host, store: Store, most: int) -> Group[Departure, Departed]:
+    """Where departures meet."""
+
+    def together(asked: Sequence[Departure]) -> list[Departed | VifplugError]:
+        built = {vif_id: left for one in asked for vif_id, left in one.built.items()}
+        away = next((one.away for one in asked if one.away is not None), None)
+        errors = removal.remove(host, store, built, away)
+        warnings = removal.settle_or_warn(host)
+        return [
+            Departed(errors=[error for vif_id in one.built for error in errors[vif_id]], warnings=warnings)
+            for one in asked
+        ]
+
+    return Group(together, lambda one: len(one.built), most)
+
+
+def unplug(plugger: Plugger, vif_ids: Sequence[str], requester: Requester | None) -> list[VifReport]:
+    """Take VIFs away; absent is done.
+
+    :raises NotPermitted: for one that is not the requester's; nothing was touched.
+    :raises TeardownError, HostError: when something is left; all that could go is gone, and the next command goes on
+        with the rest.
+    """
+    plugger.authorise(vif_ids, requester)
+    records: dict[str, Record | None] = {}
+    errors: list[VifplugError] = []
+    warnings: dict[str, None] = {}
+    for start in range(0, len(vif_ids), _CHUNK):
+        away = next((error for error in errors if isinstance(error, OvsUnavailable)), None)
+        outcome = _chunk(plugger, vif_ids[start : start + _CHUNK], requester, away)
+        records |= outcome.records
+        errors += outcome.errors
+        warnings |= dict.fromkeys(outcome.warnings)
+    removal.raise_all(errors)
+    return [views.unplugged(vif_id, records[vif_id], list(warnings)) for vif_id in vif_ids]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Outcome:
+    records: Mapping[str, Record | None]
+    errors: Sequence[VifplugError] = ()
+    warnings: Sequence[str] = ()
+
+
+def _chunk(
+    plugger: Plugger, vif_ids: Sequence[str], requester: Requester | None, away: VifplugError | None
+) -> _Outcome:
+    try:
+        patience = None if len(vif_ids) == 1 else _PATIENCE_SECONDS
+        with plugger.held(lambda: set().union(*map(plugger.owners, vif_ids)), patience):
+            plugger.authorise(vif_ids, requester)
+            known = {vif_id: plugger.store.sound_record(vif_id) for vif_id in vif_ids}
+            departure = Departure(built=_begin(plugger, known), away=away)
+            if not departure.built:
+                return _Outcome(records=known)
+            departed = plugger.departures.ask(departure)
+            return _Outcome(records=known, errors=departed.errors, warnings=departed.warnings)
+    except Busy as error:
+        if len(vif_ids) == 1:
+            return _Outcome(records={vif_ids[0]: None}, errors=[error])
+    # Somebody is at work on one of them: that one must not hold up the others.
+    parts = [_chunk(plugger, [vif_id], requester, away) for vif_id in vif_ids]
+    return _Outcome(
+        records={vif_id: record for part in parts for vif_id, record in part.records.items()},
+        errors=[error for part in parts for error in part.errors],
+        warnings=[warning for part in parts for warning in part.warnings],
+    )
+
+
+def _begin(plugger: Plugger, known: Mapping[str, Record | None]) -> dict[str, Inventory]:
+    """Write down what is about to go; what each VIF that is there may have on the host."""
+    built: dict[str, Inventory] = {}
+    for vif_id, record in known.items():
+        intent = plugger.store.intent(vif_id)
+        damaged = record is None and plugger.store.is_damaged(vif_id)
+        if record is None and intent is None and not damaged:
+            continue
+        plugger.await_helper_of(intent)
+        left = plugger.left_on_host(vif_id)
+        built[vif_id] = removal.marked(plugger.host, vif_id, left) if damaged else left
+    session = plugger.host.session
+    intents = [
+        Intent(vif_id=vif_id, verb=UNPLUG, session=session, resources=left.items) for vif_id, left in built.items()
+    ]
+    if intents:
+        plugger.store.intend(intents, {})
+    return built

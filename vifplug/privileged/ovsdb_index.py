@@ -1,0 +1,109 @@
+"""Rows by what one knows of them, so that to find one port costs the same among a thousand.
+
+Filled as rows come and change; a row is looked at again before it is given out, so what an index still holds of rows
+that changed or went, or of an earlier connection, does no harm.
+"""
+
+from __future__ import annotations
+
+import collections
+from collections.abc import Iterable
+from typing import Any
+
+from ovs.db import data, idl, types
+
+from vifplug import naming
+
+_IFACE_ID = "iface-id"
+
+
+class RowIndex:
+    """Ports, interfaces and QoS rows of a replica.
+
+    :param tables: the replica's.
+    """
+
+    def __init__(self, tables: Any) -> None:
+        self._tables = tables
+        self._names: dict[tuple[str, str], Any] = {}
+        self._keys: dict[tuple[str, str], set[Any]] = collections.defaultdict(set)
+        """UUIDs by table and the value of the key that matters there."""
+        self._port_of: dict[Any, Any] = {}
+
+    def note(self, event: str, row: Any) -> None:
+        """A row has come, changed or gone."""
+        table = row._table.name
+        if table in ("Bridge", "Port", "Interface"):
+            if event != idl.ROW_DELETE:
+                self._names[table, row.name] = row.uuid
+            elif self._names.get((table, row.name)) == row.uuid:
+                del self._names[table, row.name]
+        if table not in ("Port", "Interface", "QoS"):
+            return
+        key = self._key(table, row)
+        if event == idl.ROW_DELETE:
+            self._port_of.pop(row.uuid, None)
+            if key is not None:
+                self._forget(table, key, row.uuid)
+            return
+        if key is not None:
+            self._keys[table, key].add(row.uuid)
+        if table == "Port":
+            for atom in row._data["interfaces"].values:
+                self._port_of[atom.value] = row.uuid
+
+    def row(self, table: str, name: str) -> Any:
+        """The row of a name, or None. Not one that a transaction under way has inserted."""
+        row = self._there(table, self._names.get((table, name)))
+        return row if row is not None and row.name == name else None
+
+    def of_owner(self, table: str, owner: str) -> list[Any]:
+        """Ports, or QoS rows, with an owner's mark."""
+        return self._found(table, owner)
+
+    def owned(self, table: str) -> list[Any]:
+        """Ports, or QoS rows, with anybody's mark."""
+        owners = [key for kind, key in self._keys if kind == table]
+        return [row for owner in owners for row in self._found(table, owner)]
+
+    def interfaces(self, iface_id: str) -> list[Any]:
+        """Interfaces that carry an iface-id."""
+        return self._found("Interface", iface_id)
+
+    def ports_of(self, interfaces: Iterable[Any]) -> list[Any]:
+        """The ports that interfaces belong to."""
+        found = (self._there("Port", self._port_of.get(interface.uuid)) for interface in interfaces)
+        return [port for port in found if port is not None]
+
+    def bridge_of(self, port: Any) -> Any:
+        """The bridge a port is on, or None."""
+        atom = data.Atom(types.UuidType, port.uuid)
+        for bridge in self._tables["Bridge"].rows.values():
+            # As the replica keeps it: bridge.ports would be worked out anew, row by row.
+            if atom in bridge._data["ports"].values:
+                return bridge
+        return None
+
+    def _found(self, table: str, key: str) -> list[Any]:
+        found = []
+        for uuid in list(self._keys.get((table, key), ())):
+            row = self._there(table, uuid)
+            if row is not None and self._key(table, row) == key:
+                found.append(row)
+            else:
+                self._forget(table, key, uuid)
+        return found
+
+    def _there(self, table: str, uuid: Any) -> Any:
+        return None if uuid is None else self._tables[table].rows.get(uuid)
+
+    def _forget(self, table: str, key: str, uuid: Any) -> None:
+        uuids = self._keys[table, key]
+        uuids.discard(uuid)
+        if not uuids:
+            del self._keys[table, key]
+
+    @staticmethod
+    def _key(table: str, row: Any) -> str | None:
+        said: str | None = row.external_ids.get(_IFACE_ID if table == "Interface" else naming.OWNER_KEY)
+        return said
