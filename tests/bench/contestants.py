@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -17,6 +19,7 @@ from tests.functional.world import REPOSITORY, World
 
 OS_VIF_PYTHON = REPOSITORY / ".venv-osvif/bin/python"
 _SECONDS_TO_END = 30.0
+_CATCH_UP_SECONDS = 5.0
 
 
 class Failed(Exception):
@@ -36,7 +39,10 @@ def vifplug_argv(world: World, via: str = "local") -> list[str]:
 
 
 class Contestant:
-    """A running one; ``with Contestant(world, argv) as contestant``."""
+    """One that is stopped while it is not asked: what it does meanwhile (follow OVSDB) is no part of another's time.
+
+    ``with Contestant(world, argv) as contestant``.
+    """
 
     def __init__(self, world: World, argv: Sequence[str], *more: str) -> None:
         self._world = world
@@ -56,12 +62,20 @@ class Contestant:
                 text=True,
             )
         self._read()
+        self._pids = descendants(self.pid)
+        self._signal(signal.SIGSTOP)
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        self._signal(signal.SIGCONT)
         self._process.communicate(timeout=_SECONDS_TO_END)
+
+    def _signal(self, number: signal.Signals) -> None:
+        for pid in self._pids:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, number)
 
     @property
     def pid(self) -> int:
@@ -79,14 +93,19 @@ class Contestant:
         return answer["answer"]
 
     def ask(self, call: str, **said: Any) -> Any:
-        """One call's answer.
+        """One call's answer, once it has caught up with what happened while it was stopped.
 
         :raises Failed: when it failed.
         """
         assert self._process.stdin is not None
+        self._signal(signal.SIGCONT)
+        _calm(self._pids, quiet=2, seconds=_CATCH_UP_SECONDS)
         self._process.stdin.write(json.dumps({"call": call, **said}) + "\n")
         self._process.stdin.flush()
-        return self._read()
+        try:
+            return self._read()
+        finally:
+            self._signal(signal.SIGSTOP)
 
     def _ids(self, requests: Sequence[Request]) -> list[str]:
         fresh = [request.document for request in requests if request.id not in self._known]
@@ -162,7 +181,11 @@ def rest(world: World, *, quiet: int = 3, seconds: float = 2.0) -> None:
 
     What one contestant leaves behind (frames that its new links send, flooded to every port) is not the next one's.
     """
-    pids = (world.vswitchd.pid, world.ovsdb.pid)
+    _calm((world.vswitchd.pid, world.ovsdb.pid), quiet=quiet, seconds=seconds)
+
+
+def _calm(pids: Sequence[int], *, quiet: int, seconds: float) -> None:
+    """Wait until processes have done next to nothing for so many looks, or ``seconds`` have passed."""
     deadline, calm, before = time.monotonic() + seconds, 0, _worked(pids)
     while calm < quiet and time.monotonic() < deadline:
         time.sleep(_IDLE_PAUSE_SECONDS)

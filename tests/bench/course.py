@@ -37,13 +37,19 @@ class Extent:
     """VIFs that a crowd plugs."""
     starts: int = 7
     """Of fresh processes."""
+    crowds: Sequence[int] = c.CROWDS
+    kinds: Sequence[str] = c.KINDS
+    """Of the VIFs that are plugged one at a time where there are many."""
     slow_from: int = 400
-    """From so many VIFs there on, os-vif's batches and crowds are run once only: they take minutes."""
+    """From so many VIFs there on, os-vif's batches and crowds are run ``slow_rounds`` times: they take minutes."""
+    slow_rounds: int = 1
     only: str = ""
     """Sections whose name contains this."""
 
 
-QUICK = Extent(there=(c.FEW, 400), turns=5, rounds=1, crowd=32, starts=3)
+QUICK = Extent(
+    there=(c.FEW, 400), turns=5, rounds=1, crowd=32, starts=3, crowds=(32,), kinds=(c.HYBRID,), slow_rounds=0
+)
 
 
 class Course:
@@ -139,20 +145,22 @@ class Course:
     # -- sections -----------------------------------------------------------------------------------------
 
     def _one(self, there: int) -> None:
-        for kind in c.KINDS:
+        for kind in c.KINDS if there == self.extent.there[0] else self.extent.kinds:
             for turn in range(self.extent.turns):
                 self._turn(there, kind, self._processes(kind), turn)
                 self._floor(there, kind, 1, (c.PLUG, c.UNPLUG))
 
     def _turn(self, there: int, kind: str, processes: dict[str, Contestant], turn: int) -> None:
-        """Everybody's next VIF: plugged, plugged again, unplugged; who begins changes."""
+        """Everybody's next VIF: plugged, plugged again, unplugged; who begins changes.
+
+        It is gone before the next one's turn: os-vif's veths go on sending for seconds what is flooded to every port.
+        """
         order = list(processes.items())
-        order = order if turn % 2 else order[::-1]
-        vifs = {who: self.requests(kind, 1) for who in processes}
-        for work, verb in ((c.PLUG, "plug"), (c.REPLUG, "plug"), (c.UNPLUG, "unplug")):
-            for who, process in order:
+        for who, process in order if turn % 2 else order[::-1]:
+            vif = self.requests(kind, 1)
+            for work, verb in ((c.PLUG, "plug"), (c.REPLUG, "plug"), (c.UNPLUG, "unplug")):
                 rest(self.world)
-                self.figures.add(Key(work, kind, there, who), process.each(verb, vifs[who]))
+                self.figures.add(Key(work, kind, there, who), process.each(verb, vif))
 
     def _floor(self, there: int, kind: str, size: int, works: tuple[str, str]) -> None:
         requests = self.requests(kind, size)
@@ -164,9 +172,12 @@ class Course:
         for size in c.BATCHES:
             for number in range(self.extent.rounds):
                 self._batch(there, size, c.LIBRARY, self.library)
-                if number == 0 or there < self.extent.slow_from:
+                if self._is_os_vifs(number, there):
                     self._batch(there, size, c.OS_VIF, self.theirs)
                 self._floor(there, c.HYBRID, size, (c.batch(c.PLUG, size), c.batch(c.UNPLUG, size)))
+
+    def _is_os_vifs(self, number: int, there: int) -> bool:
+        return there < self.extent.slow_from or number < self.extent.slow_rounds
 
     def _batch(self, there: int, size: int, who: str, process: Contestant) -> None:
         requests = self.requests(c.HYBRID, size)
@@ -177,12 +188,12 @@ class Course:
 
     def _crowds(self, there: int) -> None:
         for number in range(self.extent.rounds):
-            if number == 0 or there < self.extent.slow_from:
+            if self._is_os_vifs(number, there):
                 self._crowd(there, c.OS_VIF, self.theirs)
             self._crowd(there, c.LIBRARY, self.library)
 
     def _crowd(self, there: int, who: str, process: Contestant) -> None:
-        for callers, work in ((1, c.SERIAL), *((callers, c.crowd(callers)) for callers in c.CROWDS)):
+        for callers, work in ((1, c.SERIAL), *((callers, c.crowd(callers)) for callers in self.extent.crowds)):
             requests = self.requests(c.HYBRID, self.extent.crowd)
             rest(self.world)
             seconds = process.crowd("plug", requests, callers)
@@ -253,7 +264,8 @@ class Course:
         for _number in range(self.extent.rounds):
             self._crowd(there, c.DAEMON, client)
             self.figures.add(Key(c.CHECK, "", there, c.DAEMON), client.ask("check")["seconds"])
-        self._command(there)
+        if there < self.extent.slow_from or self.extent.slow_rounds:
+            self._command(there)
         self._memory(there, c.DAEMON, self.daemon.pid)
 
     def _command(self, there: int) -> None:
