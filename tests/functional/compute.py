@@ -131,7 +131,7 @@ def hybrid(request: Request, **fields: Any) -> VifObject:
 
 def direct(request: Request, *, create_port: bool | None = True, create_tap: bool | None = None) -> VifObject:
     """A VIFOpenVSwitch as Nova makes it; None for what is left unset."""
-    profile = {"interface_id": request.id, "datapath_type": "netdev"}
+    profile: dict[str, Any] = {"interface_id": request.id, "datapath_type": "netdev"}
     flags = {"create_port": create_port, "create_tap": create_tap}
     profile |= {key: value for key, value in flags.items() if value is not None}
     return _vif("VIFOpenVSwitch", request, bridge_name="br-int", port_profile=profile)
