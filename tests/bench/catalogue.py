@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-OS_VIF, LIBRARY, DAEMON, FLOOR = "os-vif", "library", "daemon", "floor"
-WHO = (OS_VIF, LIBRARY, DAEMON, FLOOR)
+OS_VIF, VISITOR, LIBRARY, DAEMON, FLOOR = "os-vif", "os-vif, ours", "library", "daemon", "floor"
+"""VISITOR: os-vif in the world that vifplug has filled."""
+WHO = (OS_VIF, VISITOR, LIBRARY, DAEMON, FLOOR)
 HYBRID, OVS, BRIDGE = "ovs-hybrid", "ovs", "bridge"
 KINDS = (HYBRID, OVS, BRIDGE)
 BATCHES = (10, 100)

@@ -45,16 +45,16 @@ class Contestant:
     """
 
     def __init__(self, world: World, argv: Sequence[str], *more: str) -> None:
-        self._world = world
+        self.world = world
         self._argv = [*argv, *more]
         self._known: set[str] = set()
         self.log = world.directory / "contestants.log"
 
     def __enter__(self) -> Self:
-        with open(self.log, "ab") as log, self._world.namespace.entered():
+        with open(self.log, "ab") as log, self.world.namespace.entered():
             self._process = subprocess.Popen(
                 self._argv,
-                env=environment(self._world),
+                env=environment(self.world),
                 cwd=REPOSITORY,
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
@@ -199,7 +199,8 @@ def _worked(pids: Sequence[int]) -> int:
     worked = 0
     for pid in pids:
         for task in Path(f"/proc/{pid}/task").iterdir():
-            worked += int((task / "schedstat").read_text().split()[0])
+            with contextlib.suppress(FileNotFoundError, ProcessLookupError):  # a thread that has just ended
+                worked += int((task / "schedstat").read_text().split()[0])
     return worked
 
 

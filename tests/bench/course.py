@@ -1,4 +1,8 @@
-"""The course that all contestants run, in one world, in turn: what is measured at which number of VIFs."""
+"""The course that all contestants run, in turn: what is measured at which number of VIFs.
+
+Two worlds: a host that os-vif has filled, and one that vifplug has. What a plug costs hangs on whose VIFs are there
+already: the host's own IPv6 frames, flooded to every port, are answered by each of os-vif's veths and by none of ours.
+"""
 
 from __future__ import annotations
 
@@ -12,14 +16,14 @@ from pathlib import Path
 
 from tests.bench import catalogue as c
 from tests.bench import contestants, tally
-from tests.bench.contestants import Contestant, rest
+from tests.bench.contestants import Contestant
 from tests.bench.figures import Figures, Key
 from tests.bench.floors import Floor
 from tests.functional.vifplugd import Vifplugd
 from tests.functional.vifs import INSTANCE, MTU, NETWORK, Request
 from tests.functional.world import World
 
-_FILLING = 100
+_FILLING, _FILLING_CALLERS = 100, 8
 _WARM = 2
 _START_SECONDS = 60.0
 
@@ -53,20 +57,25 @@ QUICK = Extent(
 
 
 class Course:
-    """A world, the contestants in it, and what came out.
+    """The worlds, the contestants in them, and what came out.
 
+    :param theirs: the world that os-vif fills.
     :param say: told of what is done next.
     """
 
-    def __init__(self, world: World, extent: Extent, say: Callable[[str], None]) -> None:
-        self.world, self.extent, self.say = world, extent, say
+    def __init__(self, world: World, theirs: World, extent: Extent, say: Callable[[str], None]) -> None:
+        self.world, self.their_world, self.extent, self.say = world, theirs, extent, say
+        self._awake = world
         self.figures = Figures()
         self._numbers = 0
-        self._filled: list[Request] = []
+        self._filled = {c.OS_VIF: 0, c.LIBRARY: 0}
         self._closing = contextlib.ExitStack()
 
     def __enter__(self) -> Course:
-        self.theirs = self._closing.enter_context(Contestant(self.world, contestants.os_vif_argv(self.world)))
+        theirs = self.their_world
+        self.theirs = self._closing.enter_context(Contestant(theirs, contestants.os_vif_argv(theirs)))
+        self.visitor = self._closing.enter_context(Contestant(self.world, contestants.os_vif_argv(self.world)))
+        theirs.pause_vswitchd()
         self.library = self._closing.enter_context(Contestant(self.world, contestants.vifplug_argv(self.world)))
         self.floor = Floor(self.world)
         self._closing.callback(self.floor.close)
@@ -76,6 +85,14 @@ class Course:
 
     def __exit__(self, *_: object) -> None:
         self._closing.close()
+
+    def rest(self, world: World, seconds: float = 2.0) -> None:
+        """Let a world come to rest for whoever is next in it; Open vSwitch in the other one stands still meanwhile."""
+        if world is not self._awake:
+            self._awake.pause_vswitchd()
+            world.resume_vswitchd()
+            self._awake = world
+        contestants.rest(world, seconds=seconds)
 
     def requests(self, kind: str, count: int) -> list[Request]:
         """VIFs that nobody has yet."""
@@ -102,6 +119,7 @@ class Course:
         """All sections at every number of VIFs; what is measured until an error is kept."""
         self._warm_up()
         for there in self.extent.there:
+            self.say(f"{there} there: fill")
             self.fill(there)
             for name, section in self._sections(there):
                 if self.extent.only in name:
@@ -123,19 +141,27 @@ class Course:
     def _warm_up(self) -> None:
         """First calls are dearer; they have a row of their own."""
         for kind in c.KINDS:
-            for who in self._processes(kind).values():
+            for process in {
+                **self._processes(kind),
+                **({} if kind == c.BRIDGE else {c.VISITOR: self.visitor}),
+            }.values():
                 requests = self.requests(kind, _WARM)
-                who.each("plug", requests)
-                who.each("unplug", requests)
-                rest(self.world)
+                self.rest(process.world)
+                process.each("plug", requests)
+                process.each("unplug", requests)
 
-    def fill(self, there: int) -> None:
-        """So many hybrid VIFs, plugged by vifplug in batches."""
-        while len(self._filled) < there:
-            requests = self.requests(c.HYBRID, min(_FILLING, there - len(self._filled)))
-            self.library.together("plug", requests)
-            self._filled += requests
-        rest(self.world, seconds=10)
+    def fill(self, there: int, *, fills_theirs: bool = True) -> None:
+        """So many hybrid VIFs in each world, plugged by who is at home in it."""
+        for who, process in ((c.LIBRARY, self.library), (c.OS_VIF, self.theirs)):
+            while self._filled[who] < there and (who == c.LIBRARY or fills_theirs):
+                requests = self.requests(c.HYBRID, min(_FILLING, there - self._filled[who]))
+                self.rest(process.world)
+                if who == c.LIBRARY:
+                    process.together("plug", requests)
+                else:
+                    process.crowd("plug", requests, _FILLING_CALLERS)
+                self._filled[who] += len(requests)
+            self.rest(process.world, seconds=10)
 
     def _processes(self, kind: str) -> dict[str, Contestant]:
         """Who plugs VIFs of a kind one at a time; os-vif 5.3.0 has no plugin for Linux bridges any more."""
@@ -148,6 +174,8 @@ class Course:
         for kind in c.KINDS if there == self.extent.there[0] else self.extent.kinds:
             for turn in range(self.extent.turns):
                 self._turn(there, kind, self._processes(kind), turn)
+                if kind == c.HYBRID:
+                    self._turn(there, kind, {c.VISITOR: self.visitor}, turn)
                 self._floor(there, kind, 1, (c.PLUG, c.UNPLUG))
 
     def _turn(self, there: int, kind: str, processes: dict[str, Contestant], turn: int) -> None:
@@ -159,13 +187,13 @@ class Course:
         for who, process in order if turn % 2 else order[::-1]:
             vif = self.requests(kind, 1)
             for work, verb in ((c.PLUG, "plug"), (c.REPLUG, "plug"), (c.UNPLUG, "unplug")):
-                rest(self.world)
+                self.rest(process.world)
                 self.figures.add(Key(work, kind, there, who), process.each(verb, vif))
 
     def _floor(self, there: int, kind: str, size: int, works: tuple[str, str]) -> None:
         requests = self.requests(kind, size)
         for work, act in zip(works, (self.floor.plug, self.floor.unplug), strict=True):
-            rest(self.world)
+            self.rest(self.world)
             self.figures.add(Key(work, kind, there, c.FLOOR), [act(requests) / size])
 
     def _batches(self, there: int) -> None:
@@ -182,7 +210,7 @@ class Course:
     def _batch(self, there: int, size: int, who: str, process: Contestant) -> None:
         requests = self.requests(c.HYBRID, size)
         for verb in (c.PLUG, c.UNPLUG):
-            rest(self.world)
+            self.rest(process.world)
             key = Key(c.batch(verb, size), c.HYBRID, there, who)
             self.figures.add(key, [process.together(verb, requests) / size])
 
@@ -195,7 +223,7 @@ class Course:
     def _crowd(self, there: int, who: str, process: Contestant) -> None:
         for callers, work in ((1, c.SERIAL), *((callers, c.crowd(callers)) for callers in self.extent.crowds)):
             requests = self.requests(c.HYBRID, self.extent.crowd)
-            rest(self.world)
+            self.rest(process.world)
             seconds = process.crowd("plug", requests, callers)
             self.figures.add(Key(work, c.HYBRID, there, who), [len(requests) / seconds])
             # In one request where there is such a thing: how long that takes is measured elsewhere.
@@ -203,14 +231,14 @@ class Course:
 
     def _fresh(self, there: int) -> None:
         sides = {
-            c.OS_VIF: (contestants.os_vif_argv(self.world), self.theirs),
+            c.OS_VIF: (contestants.os_vif_argv(self.their_world), self.theirs),
             c.LIBRARY: (contestants.vifplug_argv(self.world), self.library),
         }
         for _start in range(self.extent.starts):
             for who, (argv, process) in sides.items():
                 requests = self.requests(c.HYBRID, 1)
-                rest(self.world)
-                whole, call = contestants.fresh(self.world, argv, requests[0])
+                self.rest(process.world)
+                whole, call = contestants.fresh(process.world, argv, requests[0])
                 self.figures.add(Key(c.FRESH, c.HYBRID, there, who), [whole])
                 self.figures.add(Key(c.FRESH_CALL, c.HYBRID, there, who), [call])
                 process.each("unplug", requests)
@@ -218,6 +246,7 @@ class Course:
     def _counts(self, there: int) -> None:
         """Processes of their own, in which everything is counted."""
         sides = {c.OS_VIF: contestants.os_vif_argv(self.world), c.LIBRARY: contestants.vifplug_argv(self.world)}
+        self.rest(self.world)
         for who, argv in sides.items():
             with Contestant(self.world, argv, "--count") as process:
                 for kind in (c.HYBRID, c.OVS):
@@ -232,7 +261,7 @@ class Course:
 
     def _check(self, there: int) -> None:
         for _number in range(self.extent.rounds):
-            rest(self.world)
+            self.rest(self.world)
             self.figures.add(Key(c.CHECK, "", there, c.LIBRARY), self.library.ask("check")["seconds"])
         for who, process in ((c.OS_VIF, self.theirs), (c.LIBRARY, self.library)):
             self._memory(there, who, process.pid)
@@ -253,7 +282,7 @@ class Course:
             self.daemon.stop()
 
     def _through_daemon(self, there: int, client: Contestant) -> None:
-        rest(self.world, seconds=10)
+        self.rest(self.world, seconds=10)
         client.each("plug", warm := self.requests(c.HYBRID, _WARM))
         client.each("unplug", warm)
         for turn in range(self.extent.turns):
@@ -277,7 +306,7 @@ class Course:
                 argv = [command, "--config-file", str(self.world.config_file), *more]
                 works = (work, c.CLI_REPLUG) if not more else (work,)
                 for one in works:
-                    rest(self.world)
+                    self.rest(self.world)
                     seconds, _said = contestants.timed(self.world, [*argv, "plug", str(file)])
                     self.figures.add(Key(one, c.HYBRID, there, c.DAEMON if not more else c.LIBRARY), [seconds])
                 contestants.timed(self.world, [*argv, "unplug", "-f", str(file)])

@@ -96,9 +96,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     if machine["busy"] > _BUSY:
         _say(f"bench: this machine is {machine['busy']:.0%} busy with other work, and these numbers will tell of that")
     status = 0
-    with World() as world:
-        world.add_bridge("br-int")
-        with Course(world, _extent(arguments), _say) as course:
+    with World() as world, World() as theirs:
+        for one in (world, theirs):
+            one.add_bridge("br-int")
+        with Course(world, theirs, _extent(arguments), _say) as course:
             if arguments.profile:
                 result = _profiles(course, arguments.there or _PROFILED, quiet=arguments.json)
                 if arguments.json:

@@ -16,7 +16,7 @@ _PANELS = (
     ("plug 100 in a batch, each", c.batch(c.PLUG, 100)),
     ("unplug 100 in a batch, each", c.batch(c.UNPLUG, 100)),
 )
-_COLOURS = {c.OS_VIF: "#c0392b", c.LIBRARY: "#2471a3", c.DAEMON: "#7d3c98", c.FLOOR: "#7f8c8d"}
+_COLOURS = {c.OS_VIF: "#c0392b", c.VISITOR: "#e59866", c.LIBRARY: "#2471a3", c.DAEMON: "#7d3c98", c.FLOOR: "#7f8c8d"}
 _WIDTH, _HEIGHT, _MARGIN, _TOP = 260, 240, 48, 60
 _LOWEST_MS, _HIGHEST_MS = 0.3, 1000.0
 

@@ -7,7 +7,7 @@ from typing import Any
 
 from tests.bench import catalogue as c
 from tests.bench import contestants
-from tests.bench.contestants import Contestant, rest
+from tests.bench.contestants import Contestant
 from tests.bench.course import Course
 
 _COUNT = 30
@@ -17,7 +17,7 @@ _TOLD_MS = 0.005
 
 def profile(course: Course, there: int, say: Callable[[str], None]) -> list[dict[str, Any]]:
     """One hybrid VIF at a time, the same again, and a hundred in a batch; each by phases."""
-    course.fill(there)
+    course.fill(there, fills_theirs=False)
     found = []
     with Contestant(course.world, contestants.vifplug_argv(course.world), "--trace") as process:
         warm = course.requests(c.HYBRID, 3)
@@ -31,13 +31,13 @@ def profile(course: Course, there: int, say: Callable[[str], None]) -> list[dict
             (f"plug {_BATCH} in a batch, each", lambda: process.together("plug", many), _BATCH),
             (f"unplug {_BATCH} in a batch, each", lambda: process.together("unplug", many), _BATCH),
         ):
-            rest(course.world)
+            course.rest(course.world)
             process.ask("trace")
             act()
             told = process.ask("trace")
             say(_table(f"{title}, {there} there", told, count))
             found.append({"work": title, "there": there, "count": count, **told})
-        rest(course.world)
+        course.rest(course.world)
         more = course.requests(c.HYBRID, _COUNT)
         process.ask("profile")
         process.each("plug", more)
@@ -50,7 +50,7 @@ def profile(course: Course, there: int, say: Callable[[str], None]) -> list[dict
 
 def _each(course: Course, process: Contestant, verb: str, requests: Any) -> None:
     for request in requests:
-        rest(course.world)
+        course.rest(course.world)
         process.each(verb, [request])
 
 

@@ -56,7 +56,10 @@ def table(figures: Figures) -> str:
         cells = [_cell(figures.of(work, kind, there, who), told.unit) for who in c.WHO]
         compared = "-" if told.unit == c.MB else _compared(figures, work, kind, there)
         rows.append([told.title, kind or "-", str(there), told.unit, *cells, compared])
-    head = "medians (quartiles); THERE: VIFs on the host already, all ovs-hybrid, plugged by vifplug"
+    head = (
+        "medians (quartiles); THERE: VIFs on the host already, all ovs-hybrid.\n"
+        "OS-VIF: on a host that os-vif has filled; all others, and OS-VIF, OURS: on one that vifplug has."
+    )
     return "\n".join([head, "", *_laid_out(rows), "", *_counts(figures), "How each was taken:", *_hows(figures)])
 
 
