@@ -29,6 +29,8 @@ TOLD_MAX = 10_000
 PLUGGED_EVENT, UNPLUGGED_EVENT = "network-vif-plugged", "network-vif-unplugged"
 TOLD_PLUGGED, TOLD_UNPLUGGED, TOLD_FAILED = "plugged", "unplugged", "failed"
 _DROPPED = "outbox_dropped"
+_SAID_FAILED = 2
+"""In place of wired or not, after Nova was told that a VIF failed: whatever comes next is news to it."""
 DAMAGED = "damaged"
 """The state in an event that cannot be read any more."""
 
@@ -56,31 +58,39 @@ class EventLog(Database):
     def __init__(self, state_dir: str, user: str, *, notifies: bool = False) -> None:
         super().__init__(state_dir, user)
         self._notifies = notifies
-        self.listeners: list[Callable[[], None]] = []
-        """Called, in the thread that wrote, after a transaction of this process that events were noted in."""
+        self.listeners: list[Callable[[Collection[str] | None], None]] = []
+        """Called, in the thread that wrote, after a transaction that wrote records, with the VIFs' ids; with None when
+        another process has written."""
 
     # -- noted, inside transactions of the store ----------------------------------------------------------
 
     def _note(self, connection: sqlite3.Connection, before: Record | None, after: Record) -> None:
         """A record is written."""
         previous = before.state if before is not None else None
-        for state in events.steps(previous, after.state):
-            self._add(connection, after, state, previous)
+        steps = events.steps(previous, after.state)
+        if before is not None and _guest(before) != _guest(after):
+            # Another server's, or known only now: whom it is told to, nobody has told yet.
+            connection.execute("DELETE FROM announced WHERE vif_id = ?", (after.id,))
+            steps = steps or [after.state]
+        for state in steps:
+            self._add(connection, after.id, state, previous, after)
             previous = state
 
-    def _note_end(self, connection: sqlite3.Connection, gone: Record) -> None:
-        """A VIF is unplugged."""
-        self._add(connection, gone, UNPLUGGED, gone.state)
-        connection.execute("DELETE FROM announced WHERE vif_id = ?", (gone.id,))
-        connection.execute("DELETE FROM told WHERE vif_id = ?", (gone.id,))
+    def _note_end(self, connection: sqlite3.Connection, vif_id: str, gone: Record | None) -> None:
+        """A VIF is unplugged; what it was is not known of one whose record is damaged."""
+        self._add(connection, vif_id, UNPLUGGED, gone.state if gone is not None else None, gone)
+        connection.execute("DELETE FROM announced WHERE vif_id = ?", (vif_id,))
 
-    def _add(self, connection: sqlite3.Connection, record: Record, state: str, previous: str | None) -> None:
-        instance = record.vif.instance.uuid if record.vif.instance is not None else None
+    def _add(
+        self, connection: sqlite3.Connection, vif_id: str, state: str, previous: str | None, record: Record | None
+    ) -> None:
+        instance = _guest(record) if record is not None else None
+        error = record.error if record is not None and state not in (*events.RUNGS, UNPLUGGED) else None
         body = {
-            "vif_id": record.id,
+            "vif_id": vif_id,
             "state": state,
             "previous": previous,
-            "error": record.error if state not in (*events.RUNGS, UNPLUGGED) else None,
+            "error": error,
             "instance": instance,
             "time": records.now(),
         }
@@ -88,18 +98,18 @@ class EventLog(Database):
         seq = written.lastrowid or 0
         connection.execute("DELETE FROM events WHERE seq <= ?", (seq - EVENTS_KEPT,))
         if self._notifies and instance is not None:
-            self._announce(connection, seq, record.id, instance, state)
+            self._announce(connection, seq, vif_id, instance, state)
 
     def _announce(self, connection: sqlite3.Connection, seq: int, vif_id: str, instance: str, state: str) -> None:
         """Put into the outbox what changes for Nova: a drift that is repaired is nothing to it."""
         wired = events.is_wired(state)
-        if wired is not None:
-            found = connection.execute("SELECT wired FROM announced WHERE vif_id = ?", (vif_id,)).fetchone()
-            if bool(found and found[0]) == wired:
-                return
-            connection.execute("INSERT OR REPLACE INTO announced VALUES (?, ?)", (vif_id, wired))
-        elif state != FAILED:
+        if wired is None and state != FAILED:
             return
+        found = connection.execute("SELECT wired FROM announced WHERE vif_id = ?", (vif_id,)).fetchone()
+        word = _SAID_FAILED if wired is None else int(wired)
+        if word == (found[0] if found else 0):
+            return
+        connection.execute("INSERT OR REPLACE INTO announced VALUES (?, ?)", (vif_id, word))
         name = UNPLUGGED_EVENT if wired is False else PLUGGED_EVENT
         status = "failed" if wired is None else "completed"
         notice = Notice(seq=seq, vif_id=vif_id, instance=instance, name=name, status=status)
@@ -110,10 +120,10 @@ class EventLog(Database):
             query = "INSERT INTO counters VALUES (?, 1) ON CONFLICT (name) DO UPDATE SET value = value + 1"
             connection.execute(query, (_DROPPED,))
 
-    def tell_listeners(self) -> None:
-        """Somebody has noted something: whoever is to hear of it looks."""
+    def tell_listeners(self, vif_ids: Collection[str] | None) -> None:
+        """Records were written; None where nobody knows whose."""
         for listener in self.listeners:
-            listener()
+            listener(vif_ids)
 
     # -- followed -----------------------------------------------------------------------------------------
 
@@ -123,13 +133,14 @@ class EventLog(Database):
             return _newest(connection)
 
     def events(self, since: int, limit: int) -> list[Event]:
-        """Events after a number, in order.
+        """Events after a number, in order; after 0, all that are kept.
 
         :raises EventsLost: when some of them are not kept any more, or the number was never given.
         """
         with self._transaction("DEFERRED") as connection:
             newest = _newest(connection)
             (oldest,) = connection.execute("SELECT COALESCE(MIN(seq), ?) FROM events", (newest + 1,)).fetchone()
+            since = since or oldest - 1
             query = "SELECT seq, body FROM events WHERE seq > ? ORDER BY seq LIMIT ?"
             found = connection.execute(query, (since, limit)).fetchall() if oldest - 1 <= since <= newest else []
         if since > newest:
@@ -202,10 +213,23 @@ class EventLog(Database):
                     "WHERE vif_id NOT IN (SELECT vif_id FROM records))"
                 )
 
+    def unsay(self, vif_ids: Collection[str], *, only: str | None = None) -> None:
+        """Forget what Neutron said of these VIFs; with ``only``, where it was that word."""
+        if not self.told(vif_ids):
+            return
+        with self._transaction() as connection:
+            for vif_id in vif_ids:
+                query = "DELETE FROM told WHERE vif_id = ? AND word = COALESCE(?, word)"
+                connection.execute(query, (vif_id, only))
+
     def told(self, vif_ids: Collection[str] | None = None) -> dict[str, str]:
         """What Neutron last said, by VIF id."""
         with self._transaction("DEFERRED") as connection:
             return dict(database.rows(connection, "told", vif_ids))
+
+
+def _guest(record: Record) -> str | None:
+    return record.vif.instance.uuid if record.vif.instance is not None else None
 
 
 def _event(seq: int, body: str) -> Event:

@@ -139,7 +139,7 @@ class Store(EventLog):
                 self._claim(database, record.id, _names(record))
                 database.execute("DELETE FROM intents WHERE vif_id = ?", (record.id,))
                 self._give_back(database, record.id, set(_names(record)))
-        self.tell_listeners()
+        self.tell_listeners([record.id for record in kept])
 
     @staticmethod
     def _write_record(database: sqlite3.Connection, record: Record) -> None:
@@ -151,10 +151,12 @@ class Store(EventLog):
         with self._transaction() as database:
             for vif_id in vif_ids:
                 known = rows(database, "records", [vif_id])
-                if known and (gone := self._sound(*known[0])) is not None:
-                    self._note_end(database, gone)
+                if known:
+                    self._note_end(database, vif_id, self._sound(*known[0]))
+                # The next life of a port begins without the last one's word.
+                database.execute("DELETE FROM told WHERE vif_id = ?", (vif_id,))
                 self._forget(database, vif_id)
-        self.tell_listeners()
+        self.tell_listeners(vif_ids)
 
     def _forget(self, database: sqlite3.Connection, vif_id: str) -> None:
         database.execute("DELETE FROM records WHERE vif_id = ?", (vif_id,))
@@ -169,9 +171,14 @@ class Store(EventLog):
         """Hold again what was held before, whatever was written since."""
         with self._transaction() as database:
             for vif_id, (record, intent) in before.items():
+                known = rows(database, "records", [vif_id])
                 self._forget(database, vif_id)
                 if record is not None:
+                    # What was committed and told is taken back as plainly.
+                    self._note(database, self._sound(*known[0]) if known else None, record)
                     self._write_record(database, record)
+                elif known:
+                    self._note_end(database, vif_id, self._sound(*known[0]))
                 if intent is not None:
                     self._write_intent(database, intent)
                 self._claim(database, vif_id, _names(record) | _names(intent))

@@ -94,7 +94,7 @@ class Daemon:
         settings = Settings(mtu=1450, state_dir=str(self.directory))
         self.host = LocalHost(plugger, settings=settings)
         self.hub = Hub(self.store, self.metrics)
-        self.store.listeners.append(self.hub.wake)
+        self.store.listeners.append(lambda _ids: self.hub.wake())
         self.app: FastAPI = api.create_app(self.host, ACCESS, self.keeper, self.hub, self.metrics)
         self.app.openapi_schema = _description()
 

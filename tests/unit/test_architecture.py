@@ -40,8 +40,8 @@ ALLOWED: dict[str, set[str]] = {
     "prctl": set(),
     "privileged": {"errors", "naming", "prctl", "privileged"},
     "engine": {
-        *("errors", "naming", "model", "resources", "reports", "drivers", "engine", "events", "records", "store"),
-        "locks",
+        *("errors", "naming", "model", "resources", "reports", "drivers", "engine", "events", "eventlog", "records"),
+        *("store", "locks"),
     },
     "doctor": {
         *("errors", "naming", "resources", "reports", "records", "database", "config", "statedir", "drivers", "engine"),

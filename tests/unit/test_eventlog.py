@@ -10,7 +10,7 @@ from dataclasses import replace
 import pytest
 
 from tests.unit import builders
-from vifplug import eventlog, events, records
+from vifplug import database, eventlog, events, records
 from vifplug.errors import EventsLost
 from vifplug.events import Event
 from vifplug.model import Instance
@@ -85,6 +85,55 @@ def test_plug_that_is_taken_back_tells_nothing(store: Store) -> None:
     assert told(store) == [(PLUGGED, None)]
 
 
+def test_what_was_told_before_it_was_taken_back_is_taken_back_as_well(store: Store) -> None:
+    store.keep([record(WIRED)])
+    store.revert({builders.HYBRID: (None, None)})
+    assert told(store) == [(PLUGGED, None), (WIRED, PLUGGED), (UNPLUGGED, WIRED)]
+    assert notices(store) == [(PLUGGED_EVENT, "completed"), GONE]
+    store.keep([record(PLUGGED)])
+    store.keep([record(WIRED)])
+    store.revert({builders.HYBRID: (record(PLUGGED), None)})
+    assert told(store)[-2:] == [(WIRED, PLUGGED), (PLUGGED, WIRED)]
+
+
+def test_guest_that_is_named_later_is_told(store: Store) -> None:
+    store.keep([record(WIRED, guest=False)])
+    store.keep([record(WIRED)])
+    assert notices(store) == [(PLUGGED_EVENT, "completed")]
+    assert told(store) == [(PLUGGED, None), (WIRED, PLUGGED), (WIRED, WIRED)]
+
+
+def test_vif_of_a_damaged_record_ends_with_an_event(store: Store) -> None:
+    store.keep([record(WIRED)])
+    with store._transaction() as connection:
+        connection.execute("UPDATE records SET body = 'rubbish'")
+    store.forget([builders.HYBRID])
+    assert told(store)[-1] == (UNPLUGGED, None)
+    store.keep([record(WIRED)])
+    assert [notice.name for notice in store.outbox(10)] == [PLUGGED_EVENT] * 2
+
+
+def test_word_is_taken_back(store: Store) -> None:
+    store.tell(builders.HYBRID, eventlog.TOLD_FAILED)
+    store.tell(builders.TAP, eventlog.TOLD_PLUGGED)
+    store.unsay([builders.HYBRID, builders.TAP], only=eventlog.TOLD_FAILED)
+    assert store.told() == {builders.TAP: "plugged"}
+    store.forget([builders.TAP])
+    assert store.told() == {}, "of a VIF that was never recorded, too"
+
+
+def test_number_of_an_older_store_is_lower_than_a_new_one_s(
+    tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(database, "first_number", lambda: 1000)
+    new = Store(str(tmp_path / "new"), user="no-such-user")
+    assert (new.sequence(), new.oldest(), new.events(0, 10)) == (1000, 1000, [])
+    new.keep([record()])
+    with pytest.raises(EventsLost):
+        new.events(4, 10)
+    assert [event.seq for event in new.events(0, 10)] == [1001]
+
+
 def test_event_of_a_record_that_is_refused_is_not_there(store: Store) -> None:
     class Refused(Exception):
         pass
@@ -108,7 +157,7 @@ def test_sequence_goes_on_over_restarts_and_after_all_is_gone(store: Store, monk
     assert len(again.events(again.oldest(), 10)) == 3
 
 
-@pytest.mark.parametrize(("since", "lost"), [(0, True), (6, True), (7, False), (10, False), (11, True)])
+@pytest.mark.parametrize(("since", "lost"), [(1, True), (6, True), (7, False), (10, False), (11, True)])
 def test_events_that_cannot_be_had_are_an_error(
     store: Store, monkeypatch: pytest.MonkeyPatch, since: int, lost: bool
 ) -> None:
@@ -148,7 +197,7 @@ def test_event_is_the_same_after_its_journey(store: Store) -> None:
 
 def test_listeners_hear_of_what_is_written(store: Store) -> None:
     heard: list[int] = []
-    store.listeners.append(lambda: heard.append(store.sequence()))
+    store.listeners.append(lambda _ids: heard.append(store.sequence()))
     store.keep([record()])
     store.forget([builders.HYBRID])
     assert heard == [1, 2], "after the commit"
@@ -159,6 +208,7 @@ def notices(store: Store) -> list[tuple[str, str]]:
 
 
 PLUGGED_EVENT, UNPLUGGED_EVENT = "network-vif-plugged", "network-vif-unplugged"
+GONE = (UNPLUGGED_EVENT, "completed")
 
 
 @pytest.mark.parametrize(
@@ -173,6 +223,16 @@ PLUGGED_EVENT, UNPLUGGED_EVENT = "network-vif-plugged", "network-vif-unplugged"
         ([WIRED, DRIFTED, WIRED], [(PLUGGED_EVENT, "completed")]),
         ([WIRED, DRIFTED, PLUGGED], [(PLUGGED_EVENT, "completed"), (UNPLUGGED_EVENT, "completed")]),
         ([PLUGGED, FAILED, WIRED], [(PLUGGED_EVENT, "failed"), (PLUGGED_EVENT, "completed")]),
+        (
+            [WIRED, FAILED, WIRED, UNPLUGGED],
+            [
+                (PLUGGED_EVENT, "completed"),
+                (PLUGGED_EVENT, "failed"),
+                (PLUGGED_EVENT, "completed"),
+                (UNPLUGGED_EVENT, "completed"),
+            ],
+        ),
+        ([WIRED, FAILED, UNPLUGGED], [*[(PLUGGED_EVENT, word) for word in ("completed", "failed")], GONE]),
         ([WIRED, CONTENDED, WIRED], [(PLUGGED_EVENT, "completed")]),
     ],
 )

@@ -289,6 +289,25 @@ def test_message_is_answered_event_by_event_in_its_order(receiver: Receiver) -> 
     assert receiver.poked == [{SECOND, VIF}]
 
 
+@pytest.mark.parametrize(
+    ("name", "status", "forgotten"),
+    [
+        ("network-vif-plugged", "completed", False),
+        ("network-vif-plugged", "failed", True),
+        ("network-vif-unplugged", "completed", True),
+        ("network-vif-deleted", "completed", True),
+        ("network-changed", "completed", False),
+    ],
+)
+def test_word_that_came_early_is_taken_back_by_whoever_has_nothing_here(
+    name: str, status: str, forgotten: bool
+) -> None:
+    (given,), _raw = external_events.read(message(event(name, status=status, tag=SECOND)))
+    verdict = external_events.judge(given, external_events.Here(guest_of={}, vifs_of={}))
+    assert verdict.code == 404
+    assert external_events.last_words([verdict]) == ({SECOND: external_events.FORGET} if forgotten else {})
+
+
 def test_said_twice_is_said_once_and_of_several_words_the_last_counts(receiver: Receiver) -> None:
     for _ in range(2):
         assert receiver.ask(message(event(), event()))[0] == 200

@@ -174,3 +174,29 @@ def test_many_orphans_beside_an_empty_store_are_not_collected(plugger: Plugger, 
         collector.collect(keeping.survey(plugger, None))
     assert (set(host.links) == links) is not recorded
     assert (collector.count == 0) is recorded
+
+
+def test_what_was_seen_of_one_life_is_not_said_of_the_next(plugger: Plugger) -> None:
+    seen = keeping.survey(plugger, [builders.TAP]).records
+    plugger.unplug([builders.TAP])
+    plugger.plug([builders.vif("ovs")])
+    assert keeping.note(plugger, {builders.TAP: (FAILED, "seen before")}, seen) == {builders.TAP}
+    record = plugger.store.record(builders.TAP)
+    assert record is not None and record.state == WIRED
+    now = keeping.survey(plugger, [builders.TAP]).records
+    assert keeping.note(plugger, {builders.TAP: (FAILED, "seen now")}, now) == frozenset()
+    record = plugger.store.record(builders.TAP)
+    assert record is not None and record.error == "seen now"
+
+
+def test_those_that_could_not_be_noted_are_said(plugger: Plugger) -> None:
+    with plugger.locks.held({builders.TAP}, 0):
+        left = keeping.note(plugger, dict.fromkeys(IDS, (FAILED, "why")))
+    assert left == {builders.TAP}
+    assert keeping.note(plugger, {"unknown": (FAILED, "why")}) == {"unknown"}
+
+
+def test_failure_without_drift_is_over(plugger: Plugger) -> None:
+    keeping.note(plugger, {builders.TAP: (FAILED, "why")})
+    survey = keeping.survey(plugger, [builders.TAP])
+    assert (survey.checks[builders.TAP].state, survey.standings[builders.TAP]) == (WIRED, (WIRED, None))

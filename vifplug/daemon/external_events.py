@@ -30,6 +30,8 @@ Name = Literal[
     "volume-reimaged",
 ]
 Status = Literal["failed", "completed", "in-progress"]
+FORGET = ""
+"""In place of a word: the one before it is not true any longer."""
 _NEED_TAG = ("volume-extended", "power-update", "accelerator-request-bound")
 _WORDS = {
     ("network-vif-plugged", "completed"): TOLD_PLUGGED,
@@ -169,7 +171,9 @@ def judge(event: ExternalEvent, here: Here) -> Verdict:
     if here.guest_of.get(tag) not in (None, event.server_uuid):
         return Verdict(code=UNKNOWN)
     if not own and tag not in here.guest_of:
-        return Verdict(code=UNKNOWN)
+        # Nobody here has it; but a word that came before is not true any longer.
+        taken_back = event.word in (TOLD_UNPLUGGED, TOLD_FAILED)
+        return Verdict(code=UNKNOWN, vif_id=tag if taken_back else None, word=FORGET if taken_back else None)
     if event.name in _NEED_TAG and not event.has_tag:
         return Verdict(code=NO_TAG)
     if event.word is None:
@@ -183,4 +187,4 @@ def judge(event: ExternalEvent, here: Here) -> Verdict:
 
 def last_words(verdicts: list[Verdict]) -> dict[str, str]:
     """What is to be kept, by VIF id: of several words about one VIF, the last."""
-    return {verdict.vif_id: verdict.word for verdict in verdicts if verdict.vif_id and verdict.word}
+    return {verdict.vif_id: verdict.word for verdict in verdicts if verdict.vif_id and verdict.word is not None}

@@ -22,27 +22,39 @@ class Index:
         """Every VIF there is."""
         return set(self._indexed)
 
-    def update(self, records: Mapping[str, Record]) -> set[str]:
-        """Know these records; only what differs from those known before is looked at.
+    def update(self, records: Mapping[str, Record], vif_ids: Collection[str] | None = None) -> set[str]:
+        """Know the records as they are; only what differs from those known before is looked at.
 
+        :param vif_ids: whose they are, of whom there may be none; by default everybody's.
         :returns: VIFs that are new, or built of something else than before.
         """
-        before = {vif_id: record.resources for vif_id, record in self._indexed.items()}
-        for vif_id, known in list(self._indexed.items()):
-            if records.get(vif_id) is not known:
-                for index, names in ((self._devices, _names(known)), (self._bridges, _bridges(known))):
-                    for name in names:
-                        index[name].discard(vif_id)
-                        if not index[name]:
-                            del index[name]
-                del self._indexed[vif_id]
-        for vif_id, record in records.items():
-            if vif_id not in self._indexed:
-                for index, names in ((self._devices, _names(record)), (self._bridges, _bridges(record))):
-                    for name in names:
-                        index.setdefault(name, set()).add(vif_id)
-                self._indexed[vif_id] = record
-        return {vif_id for vif_id, record in records.items() if before.get(vif_id) != record.resources}
+        looked_at = self._indexed.keys() | records.keys() if vif_ids is None else set(vif_ids)
+        built: set[str] = set()
+        for vif_id in looked_at:
+            known, record = self._indexed.get(vif_id), records.get(vif_id)
+            if known is record:
+                continue
+            if known is not None:
+                self._leave(known)
+            if record is not None:
+                self._enter(record)
+                if known is None or known.resources != record.resources:
+                    built.add(vif_id)
+        return built
+
+    def _enter(self, record: Record) -> None:
+        self._indexed[record.id] = record
+        for index, names in ((self._devices, _names(record)), (self._bridges, _bridges(record))):
+            for name in names:
+                index.setdefault(name, set()).add(record.id)
+
+    def _leave(self, record: Record) -> None:
+        del self._indexed[record.id]
+        for index, names in ((self._devices, _names(record)), (self._bridges, _bridges(record))):
+            for name in names:
+                index[name].discard(record.id)
+                if not index[name]:
+                    del index[name]
 
     def of_devices(self, names: Iterable[str]) -> set[str]:
         """VIFs with a device, port or owner of one of these names; ``#`` and a number stands for an ifindex."""

@@ -7,10 +7,10 @@ import logging
 import threading
 import time
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 from vifplug.config import Settings
+from vifplug.daemon.agenda import Agenda
 from vifplug.daemon.collector import Collector
 from vifplug.daemon.index import Index
 from vifplug.daemon.metrics import Metrics
@@ -24,7 +24,7 @@ from vifplug.engine.keeping import Survey
 from vifplug.engine.plugger import Plugger
 from vifplug.engine.wiring import Standing
 from vifplug.errors import Busy, HelperDied, OvsUnavailable, TimedOut, VifplugError
-from vifplug.records import Replaced
+from vifplug.records import Record, Replaced
 from vifplug.records import now as timestamp
 from vifplug.reports import CONTENDED, DRIFTED, FAILED, PLUGGED, STATES, VifCheck
 
@@ -36,19 +36,12 @@ _REST_FACTOR = 3
 """Rests for so many times the processor time of a look that repaired nothing: a storm of events that are no drift
 costs a bounded part of a core."""
 _AGAIN_SECONDS = 0.2
+_FRESH_SECONDS = 0.5
+"""Until VIFs that were just built and read back are looked at: many plugs share one look."""
 _CHUNK_MAX, _CHUNK_MIN = 500, 50
 """VIFs repaired in one plan. vswitchd needs seconds for a transaction that re-attaches one port among a thousand, and
 hardly more for one that re-attaches hundreds (measured); but it must end within [ovs] timeout."""
 _MEMORY_INTERVALS = 3
-
-
-@dataclass(slots=True)
-class _Agenda:
-    """When to look next. Seconds of the monotonic clock."""
-
-    everything: float = 0.0
-    again: float = float("inf")
-    """When to look once more at VIFs that somebody was at work on."""
 
 
 class Keeper:
@@ -71,10 +64,8 @@ class Keeper:
         plugger.store.listeners.append(self._news.written)
         self._ledger = Ledger(settings.contended_after, _MEMORY_INTERVALS * settings.repair_interval)
         self._collector = Collector(plugger, settings.orphan_grace, metrics)
-        self._agenda = _Agenda()
-        self._busy: set[str] = set()
+        self._agenda = Agenda()
         self._index = Index()
-        self._version: tuple[int, int] | None = None
         self._states: dict[str, str] = {}
         self._compared_at: str | None = None
         self._unsettled, self._damaged = SaidOnce(LOG), SaidOnce(LOG)
@@ -110,7 +101,7 @@ class Keeper:
         return {
             "ovsdb_connected": not self._host.ovs_away,
             "compared_at": self._compared_at,
-            "queue": len(self._busy),
+            "queue": len(self._agenda.busy),
             "vifs": dict(collections.Counter(self._states.copy().values())),
             "orphans": self._collector.count,
         }
@@ -149,7 +140,7 @@ class Keeper:
 
     def _seconds_until_next(self) -> float:
         now = time.monotonic()
-        waits = [self._agenda.everything - now, self._agenda.again - now]
+        waits = [self._agenda.next - now]
         if not self._host.ovs_away:
             # While it is, nobody knows whether they are still in trouble; all are looked at once it answers.
             waits += [max(wait, _AGAIN_SECONDS) for wait in self._ledger.waiting(now).values()]
@@ -158,27 +149,35 @@ class Keeper:
     def _look(self, heard: Heard) -> None:
         now = time.monotonic()
         reasons = heard.reasons or ({"periodic"} if self._agenda.everything <= now else set())
-        written = self._take_in_records()
+        written = self._take_in_records(heard, everything=bool(reasons))
         concerned = self._index.of_bridges(heard.bridges)
         # A bridge that came back, and an OVSDB that did, take the obstacle away.
         self._ledger.forgive(concerned if "ovsdb" not in reasons else self._states.keys() | concerned)
         concerned |= self._index.of_devices(heard.names) | written | (heard.told & self._index.known)
         concerned |= {vif_id for vif_id, wait in self._ledger.waiting(now).items() if wait <= 0}
-        if self._agenda.again <= now:
-            self._agenda.again = float("inf")
-            concerned |= self._busy
+        concerned |= self._agenda.due(now)
         if reasons:
             self._compare_everything(reasons)
         elif concerned:
             self._compare(concerned)
 
-    def _take_in_records(self) -> set[str]:
-        """Know the records as they are; those of VIFs that were built, or built anew, since."""
-        version = self._plugger.store.version()
-        if version == self._version:
+    def _take_in_records(self, heard: Heard, *, everything: bool) -> set[str]:
+        """Know the records as they are; VIFs that were built since, and that are to be looked at now.
+
+        What somebody else is still to do about a VIF may have been done, and heard of, before its record was there to
+        say whose it is. With the others there is time.
+        """
+        store = self._plugger.store
+        if heard.all_records or everything:
+            known = store.contents().records
+            built = self._index.update(known)
+        elif heard.records:
+            known = store.contents(heard.records).records
+            built = self._index.update(known, heard.records)
+        else:
             return set()
-        self._version = version
-        return self._index.update(self._plugger.store.contents().records)
+        self._agenda.look_later(built, time.monotonic() + _FRESH_SECONDS)
+        return {vif_id for vif_id in built if known[vif_id].state == PLUGGED}
 
     # -- compare ------------------------------------------------------------------------------------------
 
@@ -196,7 +195,7 @@ class Keeper:
         self._ledger.keep_only(known.records)
         self._states = {vif_id: state for vif_id, state in self._states.items() if vif_id in known.records}
         self._states |= dict.fromkeys(known.damaged, FAILED)
-        self._busy.clear()
+        self._agenda.busy.clear()
         self._attend(found)
         if not away:
             self._collector.collect(found)
@@ -210,7 +209,7 @@ class Keeper:
         self._agenda.everything = now + (interval if due is None else min(interval, max(due, _AGAIN_SECONDS)))
 
     def _compare(self, vif_ids: Collection[str]) -> None:
-        self._busy -= set(vif_ids)
+        self._agenda.busy -= set(vif_ids)
         found = keeping.survey(self._plugger, vif_ids, ovs=not self._host.ovs_away)
         for vif_id in set(vif_ids) - self._plugger.store.contents(vif_ids).records.keys():
             self._states.pop(vif_id, None)
@@ -220,26 +219,28 @@ class Keeper:
         now = time.monotonic()
         # An intent whose VIF's lock is free is that of a caller who gave up.
         wanted = sorted(self._plugger.locks.free(found.unsteady))
-        if found.unsteady - set(wanted):
-            self._busy |= found.unsteady - set(wanted)
-            self._agenda.again = min(self._agenda.again, now + _AGAIN_SECONDS)
+        self._agenda.look_again(found.unsteady - set(wanted), now + _AGAIN_SECONDS)
         self._states |= {vif_id: check.state for vif_id, check in found.checks.items()}
         verdicts = judge(found, self._ledger, now)
         for vif_id, error in verdicts.failed.items():
             self._fail(vif_id, error, verdicts.standings)
-        self._note(verdicts.standings)
+        self._note(verdicts.standings, found.records)
         wanted += verdicts.wanted
         while wanted:
             chunk, wanted = wanted[: self._chunk], wanted[self._chunk :]
             self._repair(chunk, found.checks)
         self._count(found)
 
-    def _note(self, standings: Mapping[str, Standing]) -> None:
+    def _note(self, standings: Mapping[str, Standing], seen: Mapping[str, Record] | None = None) -> None:
+        left = keeping.note(self._plugger, standings, seen)
+        # Somebody is at work on these, or they were plugged anew: what was seen is said of them no more.
+        self._agenda.look_again(left, time.monotonic() + _AGAIN_SECONDS)
         for vif_id, (state, reason) in standings.items():
+            if vif_id in left:
+                continue
             if reason is not None and state != DRIFTED and self._states.get(vif_id) != state:
                 LOG.error("VIF %s is %s: %s", vif_id, state, reason, extra={"vif_id": vif_id})
             self._states[vif_id] = state
-        keeping.note(self._plugger, standings)
 
     # -- repair -------------------------------------------------------------------------------------------
 
@@ -253,8 +254,7 @@ class Keeper:
             if isinstance(error, HelperDied | OvsUnavailable):
                 raise error
             if isinstance(error, Busy):
-                self._busy.add(vif_id)
-                self._agenda.again = ended + _AGAIN_SECONDS
+                self._agenda.look_again([vif_id], ended + _AGAIN_SECONDS)
             elif error is not None:
                 self._fail(vif_id, error, standings)
             elif drift:
@@ -281,4 +281,4 @@ class Keeper:
         for state in STATES:
             self._metrics.vifs.labels(state).set(counts[state])
         self._metrics.drift.set(sum(len(check.drift) for check in found.checks.values()))
-        self._metrics.queue.set(len(self._busy))
+        self._metrics.queue.set(len(self._agenda.busy))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass, field
 
 
@@ -17,13 +17,15 @@ class Heard:
     bridges: set[str] = field(default_factory=set)
     told: set[str] = field(default_factory=set)
     """VIFs that Neutron said something of."""
-    records: bool = False
-    """Whether records were written."""
+    records: set[str] = field(default_factory=set)
+    """VIFs whose records were written."""
+    all_records: bool = False
+    """Whether any record may have been."""
     reasons: set[str] = field(default_factory=set)
     """Why everything is to be compared."""
 
     def __bool__(self) -> bool:
-        return bool(self.names or self.bridges or self.told or self.records or self.reasons)
+        return bool(self.names or self.bridges or self.told or self.records or self.all_records or self.reasons)
 
 
 class News:
@@ -48,10 +50,11 @@ class News:
             self._heard.told.update(vif_ids)
             self._condition.notify_all()
 
-    def written(self) -> None:
-        """Records were written."""
+    def written(self, vif_ids: Collection[str] | None) -> None:
+        """Records of these VIFs were written; None where nobody knows whose."""
         with self._condition:
-            self._heard.records = True
+            self._heard.all_records |= vif_ids is None
+            self._heard.records.update(vif_ids or ())
             self._condition.notify_all()
 
     def doubt(self, reason: str) -> None:

@@ -21,7 +21,7 @@ from starlette.types import Receive, Scope, Send
 
 from vifplug.config import Settings
 from vifplug.daemon import external_events, logs
-from vifplug.daemon.external_events import TAKEN, Here
+from vifplug.daemon.external_events import FORGET, TAKEN, Here
 from vifplug.daemon.metrics import Metrics
 from vifplug.daemon.seldom import Seldom
 from vifplug.engine.plugger import Plugger
@@ -151,12 +151,16 @@ class Receiver:
         kept: set[str] = set()
         try:
             for vif_id, word in words.items():
+                if word == FORGET:
+                    self._plugger.store.unsay([vif_id])
+                    continue
                 self._plugger.store.tell(vif_id, word)
                 kept.add(vif_id)
         finally:
             self._told(kept)
-        shown = ", ".join(f"VIF {vif_id} is {word}" for vif_id, word in list(words.items())[:_SHOWN_MAX])
-        LOG.info("heard that %s%s", shown, f", and of {len(words) - _SHOWN_MAX} more" * (len(words) > _SHOWN_MAX))
+        if kept:
+            shown = ", ".join(f"VIF {vif_id} is {words[vif_id]}" for vif_id in sorted(kept)[:_SHOWN_MAX])
+            LOG.info("heard that %s%s", shown, f", and of {len(kept) - _SHOWN_MAX} more" * (len(kept) > _SHOWN_MAX))
 
     def _refusal(self, status: int, message: str) -> Response:
         self._metrics.external_events.labels(WHOLE, str(status)).inc()

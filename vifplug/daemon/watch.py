@@ -108,5 +108,5 @@ class Watchers:
                 others, _own = self._store.version()
                 if others != known:
                     known = others
-                    self._store.tell_listeners()
+                    self._store.tell_listeners(None)
             self._news.rest(_STORE_SECONDS)

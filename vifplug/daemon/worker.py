@@ -145,7 +145,7 @@ def _serve(place: Workplace, host: LinuxHost, locks: LockFile) -> None:
         ended = threading.Event()
         keeper = Keeper(plugger, host, settings, metrics, ended.set)
         hub = Hub(store, metrics)
-        store.listeners.append(hub.wake)
+        store.listeners.append(lambda _ids: hub.wake())
         local = LocalHost(plugger, settles=False, settings=settings)
         app = create_app(local, Access.of(settings), keeper, hub, metrics)
         app.state.endings = place.endings
@@ -154,7 +154,7 @@ def _serve(place: Workplace, host: LinuxHost, locks: LockFile) -> None:
         with contextlib.ExitStack() as stack:
             if settings.notify_url:
                 notifier = Notifier(store, settings, metrics)
-                store.listeners.append(notifier.wake)
+                store.listeners.append(lambda _ids: notifier.wake())
                 notifier.start()
                 stack.callback(notifier.stop, _NOTIFIER_SECONDS)
             keeper.start()

@@ -157,22 +157,33 @@ def _job(plugger: Plugger, vif_id: str) -> Job | None:
     return replace(job, state=record.state, error=record.error) if record.state == CONTENDED else job
 
 
-def note(plugger: Plugger, standings: Mapping[str, Standing]) -> None:
+def note(
+    plugger: Plugger, standings: Mapping[str, Standing], seen: Mapping[str, Record] | None = None
+) -> frozenset[str]:
     """Write states and their reasons into records, where nobody is at work and they say something else.
 
+    :param seen: the records that these are the states of: what was seen of one life of a VIF says nothing of the next.
+    :returns: VIFs that nothing was noted of, and that are to be looked at again.
     :raises StoreError: when the store cannot be written.
     """
+    if not standings:
+        return frozenset()
     with plugger.locks.held_if_free(standings) as free:
-        known = [(plugger.store.sound_record(vif_id), plugger.store.intent(vif_id)) for vif_id in sorted(free)]
+        known = plugger.store.contents(free)
+        steady = {
+            vif_id: record
+            for vif_id, record in known.records.items()
+            if vif_id not in known.intents and (seen is None or seen.get(vif_id) == record)
+        }
         changed = [
             replace(record, state=state, error=error, updated_at=now())
-            for record, intent in known
-            if record is not None and intent is None
+            for record in steady.values()
             for state, error in [standings[record.id]]
             if (record.state, record.error) != (state, error)
         ]
         if changed:
             plugger.store.keep(changed)
+    return frozenset(standings.keys() - steady.keys())
 
 
 def bridge_missing(record: Record) -> BridgeMissing:

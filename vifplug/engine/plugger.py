@@ -21,6 +21,7 @@ from vifplug.engine.plan import Plan
 from vifplug.engine.requester import Requester
 from vifplug.engine.wiring import Wiring
 from vifplug.errors import VifplugError
+from vifplug.eventlog import TOLD_FAILED
 from vifplug.locks import LockFile
 from vifplug.model import Vif
 from vifplug.records import Intent, Record
@@ -73,6 +74,8 @@ class Plugger:
             settled = [self.settle_held(vif.id) for vif in vifs]
             if any(settled):
                 work = self._jobs(vifs, requester)
+            # That Neutron gave up on the last try says nothing of this one.
+            self.store.unsay([vif.id for vif in vifs], only=TOLD_FAILED)
             return self._plugs.ask(work)
 
     def _plug_together(self, asked: Sequence[Sequence[Job]]) -> list[list[VifReport] | VifplugError]:

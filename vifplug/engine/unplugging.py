@@ -119,6 +119,7 @@ def _begin(plugger: Plugger, known: Mapping[str, Record | None]) -> dict[str, In
         intent = plugger.store.intent(vif_id)
         damaged = record is None and plugger.store.is_damaged(vif_id)
         if record is None and intent is None and not damaged:
+            plugger.store.unsay([vif_id])
             continue
         plugger.await_helper_of(intent)
         left = plugger.left_on_host(vif_id)

@@ -51,8 +51,8 @@ def check(record: Record, observed: Observed, wiring: Wiring, intent: Intent | N
     if intent is not None:
         return VifCheck(id=record.id, state=_IN_BETWEEN[intent.verb])
     items = drift_of(record, observed)
-    # What the daemon has found out about a VIF says more than that it drifted.
-    if record.state in (FAILED, CONTENDED):
+    # What the daemon has found out about a VIF says more than that it drifted; without drift, a failure is over.
+    if record.state == CONTENDED or (items and record.state == FAILED):
         return VifCheck(id=record.id, state=record.state, drift=items)
     return VifCheck(id=record.id, state=DRIFTED if items else standing(record, observed, wiring)[0], drift=items)
 

@@ -12,6 +12,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from vifplug.drivers.registry import driver_for
+from vifplug.eventlog import TOLD_FAILED, TOLD_PLUGGED
 from vifplug.events import has_reached
 from vifplug.records import Record
 from vifplug.reports import ACTIVE, FAILED, PLUGGED, WIRED
@@ -22,7 +23,6 @@ AUTO, OVN, AGENT, EVENTS, NOBODY = "auto", "ovn", "neutron-agent", "neutron-even
 _INSTALLED = "ovn-installed"
 _AGENTS_KEYS = frozenset({"net_uuid", "network_type", "physical_network", "segmentation_id", "tag"})
 """What the agent writes into Port.other_config."""
-_TOLD_PLUGGED, _TOLD_FAILED = "plugged", "failed"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,10 +45,10 @@ def standing(record: Record, observed: Observed, wiring: Wiring) -> Standing:
     ports = _ports(record)
     rule = _rule(ports, observed, wiring)
     told = wiring.told.get(record.id)
-    if rule == EVENTS and told == _TOLD_FAILED:
+    if rule == EVENTS and told == TOLD_FAILED:
         return FAILED, "Neutron says that it could not wire this port; its own log says why"
     if rule == EVENTS:
-        wired = told == _TOLD_PLUGGED
+        wired = told == TOLD_PLUGGED
     elif rule == OVN:
         wired = all(_ovn_has(port, observed) for port in ports)
     else:
