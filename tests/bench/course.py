@@ -1,7 +1,7 @@
 """The course that all contestants run, in turn: what is measured at which number of VIFs.
 
-Two worlds: a host that os-vif has filled, and one that vifplug has. What a plug costs hangs on whose VIFs are there
-already: the host's own IPv6 frames, flooded to every port, are answered by each of os-vif's veths and by none of ours.
+Two worlds: a host full of VIFs as os-vif leaves them, and one that vifplug has filled. What a plug costs hangs on whose
+VIFs are there already: the host's own IPv6 frames are flooded to every port, and only os-vif's links listen to them.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from tests.functional.vifplugd import Vifplugd
 from tests.functional.vifs import INSTANCE, MTU, NETWORK, Request
 from tests.functional.world import World
 
-_FILLING, _FILLING_CALLERS = 100, 8
+_FILLING, _SETTLING_SECONDS = 100, 15.0
 _WARM = 2
 _START_SECONDS = 60.0
 
@@ -59,7 +59,7 @@ QUICK = Extent(
 class Course:
     """The worlds, the contestants in them, and what came out.
 
-    :param theirs: the world that os-vif fills.
+    :param theirs: os-vif's world.
     :param say: told of what is done next.
     """
 
@@ -68,17 +68,19 @@ class Course:
         self._awake = world
         self.figures = Figures()
         self._numbers = 0
-        self._filled = {c.OS_VIF: 0, c.LIBRARY: 0}
+        self._filled = 0
         self._closing = contextlib.ExitStack()
 
     def __enter__(self) -> Course:
         theirs = self.their_world
         self.theirs = self._closing.enter_context(Contestant(theirs, contestants.os_vif_argv(theirs)))
         self.visitor = self._closing.enter_context(Contestant(self.world, contestants.os_vif_argv(self.world)))
-        theirs.pause_vswitchd()
         self.library = self._closing.enter_context(Contestant(self.world, contestants.vifplug_argv(self.world)))
         self.floor = Floor(self.world)
         self._closing.callback(self.floor.close)
+        self.their_floor = Floor(theirs)
+        self._closing.callback(self.their_floor.close)
+        theirs.pause_vswitchd()
         # The daemon's section of the configuration; it is started for its own part only: it watches what others do.
         self.daemon = Vifplugd(self.world)
         return self
@@ -150,18 +152,17 @@ class Course:
                 process.each("plug", requests)
                 process.each("unplug", requests)
 
-    def fill(self, there: int, *, fills_theirs: bool = True) -> None:
-        """So many hybrid VIFs in each world, plugged by who is at home in it."""
-        for who, process in ((c.LIBRARY, self.library), (c.OS_VIF, self.theirs)):
-            while self._filled[who] < there and (who == c.LIBRARY or fills_theirs):
-                requests = self.requests(c.HYBRID, min(_FILLING, there - self._filled[who]))
-                self.rest(process.world)
-                if who == c.LIBRARY:
-                    process.together("plug", requests)
-                else:
-                    process.crowd("plug", requests, _FILLING_CALLERS)
-                self._filled[who] += len(requests)
-            self.rest(process.world, seconds=10)
+    def fill(self, there: int) -> None:
+        """So many hybrid VIFs in each world."""
+        while self._filled < there:
+            count = min(_FILLING, there - self._filled)
+            self.rest(self.world)
+            self.library.together("plug", self.requests(c.HYBRID, count))
+            self.rest(self.their_world)
+            self.their_floor.imitate_os_vif(self.requests(c.HYBRID, count))
+            self._filled += count
+        for world in (self.their_world, self.world):
+            self.rest(world, seconds=_SETTLING_SECONDS)
 
     def _processes(self, kind: str) -> dict[str, Contestant]:
         """Who plugs VIFs of a kind one at a time; os-vif 5.3.0 has no plugin for Linux bridges any more."""

@@ -10,6 +10,7 @@ import json
 import socket
 import time
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 from tests.functional.vifs import INSTANCE, MTU, Request
@@ -18,6 +19,7 @@ from tests.functional.world import World
 Operation = dict[str, Any]
 _SECONDS = 120.0
 _GROUP = 4711
+_OS_VIFS_SYSCTLS = {"ipv6/conf/{}/disable_ipv6": "1", "ipv4/conf/{}/arp_ignore": "1", "ipv4/conf/{}/arp_announce": "2"}
 
 
 class Ovsdb:
@@ -135,6 +137,15 @@ class Floor:
             self._ovsdb.add_ports(ports)
         return time.perf_counter() - began
 
+    def imitate_os_vif(self, requests: Sequence[Request]) -> None:
+        """Hybrid VIFs as os-vif leaves them, its IPv6 and all; it would take minutes itself."""
+        self._batch("\n".join(line for request in requests for line in _creation(request, "")))
+        with self._world.namespace.entered():
+            for request in requests:
+                for path, value in _OS_VIFS_SYSCTLS.items():
+                    Path("/proc/sys/net", path.format(request.qbr)).write_text(value)
+        self._ovsdb.add_ports(requests)
+
     def unplug(self, requests: Sequence[Request]) -> float:
         """The ports in one transaction, then the links as one group; seconds."""
         links = [name for request in requests for name in _links(request)]
@@ -154,16 +165,20 @@ def _links(request: Request) -> list[str]:
     return {"ovs-hybrid": [request.qvb, request.qbr], "ovs": [request.tap], "bridge": [request.brq]}[request.type]
 
 
-def _creation(request: Request) -> list[str]:
+def _creation(request: Request, quiet: str = "addrgenmode none ") -> list[str]:
+    """What makes a VIF's links.
+
+    :param quiet: what keeps the host's IPv6 quiet on them.
+    """
     bridge = "stp_state 0 forward_delay 0 mcast_snooping 0"
     if request.type == "ovs-hybrid":
         qbr, qvb, qvo = request.qbr, request.qvb, request.qvo
         return [
             f"link add {qbr} type bridge {bridge} ageing_time 0",
-            f"link set {qbr} addrgenmode none mtu {MTU}",
+            f"link set {qbr} {quiet}mtu {MTU}",
             f"link add {qvb} mtu {MTU} type veth peer name {qvo} mtu {MTU}",
-            f"link set {qvb} addrgenmode none promisc on master {qbr}",
-            f"link set {qvo} addrgenmode none promisc on",
+            f"link set {qvb} {quiet}promisc on master {qbr}",
+            f"link set {qvo} {quiet}promisc on",
             *(f"link set {name} up" for name in (qbr, qvb, qvo)),
         ]
     if request.type == "ovs":

@@ -17,7 +17,7 @@ _TOLD_MS = 0.005
 
 def profile(course: Course, there: int, say: Callable[[str], None]) -> list[dict[str, Any]]:
     """One hybrid VIF at a time, the same again, and a hundred in a batch; each by phases."""
-    course.fill(there, fills_theirs=False)
+    course.fill(there)
     found = []
     with Contestant(course.world, contestants.vifplug_argv(course.world), "--trace") as process:
         warm = course.requests(c.HYBRID, 3)

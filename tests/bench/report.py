@@ -58,7 +58,7 @@ def table(figures: Figures) -> str:
         rows.append([told.title, kind or "-", str(there), told.unit, *cells, compared])
     head = (
         "medians (quartiles); THERE: VIFs on the host already, all ovs-hybrid.\n"
-        "OS-VIF: on a host that os-vif has filled; all others, and OS-VIF, OURS: on one that vifplug has."
+        "OS-VIF: among VIFs as os-vif leaves them; all others, and OS-VIF, OURS: among those that vifplug has plugged."
     )
     return "\n".join([head, "", *_laid_out(rows), "", *_counts(figures), "How each was taken:", *_hows(figures)])
 
