@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import shutil
 import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -35,6 +36,13 @@ class Evidence:
         with (self.directory / "notes.txt").open("a") as notes:
             notes.write(f"{text.rstrip()}\n")
 
+    def keep_logs(self, world: World, name: str = "world") -> None:
+        """Keep what a world's daemons have logged, which goes with the world."""
+        folder = self.directory / name
+        folder.mkdir()
+        for log in (*world.directory.glob("*.log"), *world.directory.glob("libvirt/**/*.log")):
+            shutil.copy(log, folder)
+
 
 @pytest.fixture(scope="session")
 def results() -> Path:
@@ -61,11 +69,12 @@ def image(tmp_path_factory: pytest.TempPathFactory) -> images.Image:
 
 
 @pytest.fixture
-def world() -> Iterator[World]:
+def world(evidence: Evidence) -> Iterator[World]:
     """A namespace of its own with an Open vSwitch that has one bridge, br-int; the test runs inside."""
     with World() as world:
         world.add_bridge("br-int")
         yield world
+        evidence.keep_logs(world)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -81,7 +90,7 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     """Show what was said."""
     for directory in _results:
         terminalreporter.section("what the guests said")
-        for log in sorted(directory.glob("*/*")):
+        for log in sorted(path for path in directory.glob("*/*") if path.is_file()):
             terminalreporter.line(f"-- {log.relative_to(directory)}")
             for line in log.read_text().splitlines():
                 if log.suffix == ".txt" or _TELLING.search(line):

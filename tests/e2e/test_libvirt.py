@@ -68,8 +68,8 @@ def port_waits_for_libvirts_tap(libvirt: Libvirtd, image: Image, evidence: Evide
     world = libvirt.world
     world.vifplug("plug", "-", input=LATE.text)
     with Domain(libvirt, image, LATE, "late", THIRD, evidence.log("late")) as late:
-        late.define().start()
-        late.console.await_ready()
+        late.define()
+        start_with_tap_of_libvirts(late, world)
         must_be_found(world, LATE)
         assert late.interfaces().split() == [LATE.tap, "ethernet", "-", "virtio", LATE.address]
         evidence.note(f"virsh domiflist late:\n{late.interfaces()}")
@@ -78,7 +78,19 @@ def port_waits_for_libvirts_tap(libvirt: Libvirtd, image: Image, evidence: Evide
         assert world.link(LATE.tap) is None
         assert must_row(world, "Port", LATE.port)["external_ids"] == {"vifplug-vif": LATE.id}
         assert world.vifplug_json("check")["clean"]
-        late.start()
-        late.console.await_ready()
+        start_with_tap_of_libvirts(late, world)
         must_talk(late, neighbour, MTU)
     world.vifplug("unplug", LATE.id)
+
+
+def start_with_tap_of_libvirts(late: Domain, world: World) -> None:
+    """Boot the guest whose port waits, and see to it that its tap is up.
+
+    vswitchd, as it takes the tap into its userspace datapath, reads the link's flags, sets one, and writes them all
+    back; now and then libvirt sets the tap up between the two (seen with strace), and it is down again.
+    """
+    late.start()
+    # Without a number the column is an empty list.
+    wait_until(lambda: must_row(world, "Interface", LATE.port)["ofport"] not in ([], -1), "the port's number")
+    world.ip("link", "set", LATE.tap, "up")
+    late.console.await_ready()

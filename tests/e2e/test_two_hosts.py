@@ -29,12 +29,14 @@ Network = tuple[Ovn, Host, Host]
 
 
 @pytest.fixture
-def network() -> Iterator[Network]:
+def network(evidence: Evidence) -> Iterator[Network]:
     """Two hosts, and a logical port for each VIF."""
     with hosts.two_hosts() as (ovn, here, there):
         for request, ip in ((MOVING, MOVING_IP), (STAYING, STAYING_IP)):
             ovn.add_port(request.id, request.address, ip)
         yield ovn, here, there
+        for host in (here, there):
+            evidence.keep_logs(host.world, host.chassis.name)
 
 
 def test_guests_on_different_hosts_talk(network: Network, image: Image, evidence: Evidence) -> None:
