@@ -6,7 +6,6 @@ import contextlib
 import os
 import sqlite3
 import threading
-import time
 from collections.abc import Collection, Iterator
 
 from vifplug import statedir
@@ -16,8 +15,6 @@ from vifplug.records import Replaced
 FILE = "vifplug.db"
 _BUSY_SECONDS = 30.0
 _SCHEMA_VERSION = 3
-_EPOCH_SECONDS = 1_767_225_600
-"""2026-01-01T00:00:00Z."""
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS records (vif_id TEXT PRIMARY KEY, body TEXT NOT NULL) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS intents (vif_id TEXT PRIMARY KEY, body TEXT NOT NULL) WITHOUT ROWID;
@@ -30,15 +27,6 @@ CREATE TABLE IF NOT EXISTS announced (vif_id TEXT PRIMARY KEY, wired INTEGER NOT
 CREATE TABLE IF NOT EXISTS told (vif_id TEXT PRIMARY KEY, word TEXT NOT NULL);
 CREATE TABLE IF NOT EXISTS counters (name TEXT PRIMARY KEY, value INTEGER NOT NULL) WITHOUT ROWID;
 """
-
-
-def first_number() -> int:
-    """Where a new store's events begin to count, seconds since 2026.
-
-    Whoever has a number of an older store of this host finds that it is lower than any of the new one's, unless that
-    host had more than an event a second all its life.
-    """
-    return max(0, int(time.time()) - _EPOCH_SECONDS)
 
 
 class Database:
@@ -81,8 +69,6 @@ class Database:
             raise sqlite3.DatabaseError(f"it was written by a newer vifplug (schema {version})")
         if version < _SCHEMA_VERSION:
             database.executescript(_SCHEMA)
-            if not database.execute("SELECT 1 FROM sqlite_sequence WHERE name = 'events'").fetchone():
-                database.execute("INSERT INTO sqlite_sequence VALUES ('events', ?)", (first_number(),))
             database.execute(f"PRAGMA user_version={_SCHEMA_VERSION}")
 
     def close(self) -> None:

@@ -10,7 +10,7 @@ from dataclasses import replace
 import pytest
 
 from tests.unit import builders
-from vifplug import database, eventlog, events, records
+from vifplug import eventlog, events, records
 from vifplug.errors import EventsLost
 from vifplug.events import Event
 from vifplug.model import Instance
@@ -120,18 +120,6 @@ def test_word_is_taken_back(store: Store) -> None:
     assert store.told() == {builders.TAP: "plugged"}
     store.forget([builders.TAP])
     assert store.told() == {}, "of a VIF that was never recorded, too"
-
-
-def test_number_of_an_older_store_is_lower_than_a_new_one_s(
-    tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(database, "first_number", lambda: 1000)
-    new = Store(str(tmp_path / "new"), user="no-such-user")
-    assert (new.sequence(), new.oldest(), new.events(0, 10)) == (1000, 1000, [])
-    new.keep([record()])
-    with pytest.raises(EventsLost):
-        new.events(4, 10)
-    assert [event.seq for event in new.events(0, 10)] == [1001]
 
 
 def test_event_of_a_record_that_is_refused_is_not_there(store: Store) -> None:
