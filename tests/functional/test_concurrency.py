@@ -14,6 +14,7 @@ import pytest
 
 import vifplug
 from tests.functional import faults
+from tests.functional.counts import times
 from tests.functional.daemons import wait_until
 from tests.functional.faults import NETWORK_BRIDGE, device, document, stored, vif
 from tests.functional.scene import ABSENT, WHOLE, Scene
@@ -22,7 +23,7 @@ from vifplug import errors
 from vifplug.api import LocalHost
 from vifplug.model import Vif
 
-PROCESSES = THREADS = 8
+PROCESSES = THREADS = times(5, 8)
 DEADLINE_SECONDS = 30.0
 
 
@@ -96,7 +97,7 @@ def test_processes_plug_the_same_new_vif(world: World, file: Path, kind: str) ->
 
 
 def test_processes_open_a_new_store_together(world: World) -> None:
-    for _ in range(5):
+    for _ in range(times(3, 5)):
         statuses = in_children(*[library(world, lambda host: host.list())] * PROCESSES)
         assert statuses == [0] * PROCESSES
         for path in world.state_dir.iterdir():
@@ -111,7 +112,7 @@ def test_threads_plug_the_same_vif(world: World) -> None:
         return host.unplug([one.id for one in scene.vifs])
 
     with vifplug.local(str(world.config_file)) as host:
-        for _ in range(5):
+        for _ in range(times(3, 5)):
             assert in_threads(host, *[lambda one: one.plug(scene.vifs)] * THREADS) == [None] * THREADS
             scene.must_be(WHOLE)
             assert in_threads(host, *[unplug] * THREADS) == [None] * THREADS

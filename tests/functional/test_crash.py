@@ -15,6 +15,7 @@ import pytest
 
 import vifplug
 from tests.functional import faults
+from tests.functional.counts import times
 from tests.functional.faults import CASES, INTERRUPTED, TYPES, Deed, plan_length, vif
 from tests.functional.scene import ABSENT, COMMANDS, WHOLE, Command, Scene
 from tests.functional.world import World
@@ -93,7 +94,7 @@ def test_interrupted_in_the_middle_of_a_verb(world: World) -> None:
     interrupt = faults.during_next_verb(lambda _host: os.kill(os.getpid(), signal.SIGINT), 0)
     assert scene.cut_short(COMMANDS["plug"][0], 0, interrupt) == INTERRUPTED
     scene.must_be(ABSENT)
-    for _ in range(15):
+    for _ in range(times(8, 30)):
         delay = chance.uniform(0, 0.04)
         later = faults.during_next_verb(lambda _host: os.kill(os.getpid(), signal.SIGINT), delay)
         assert scene.cut_short(COMMANDS["plug"][0], 0, later) in (0, INTERRUPTED), delay
