@@ -15,7 +15,7 @@ import pytest
 from tests.unit import builders
 from tests.unit.daemon_calls import READER, STRANGER, Daemon
 from vifplug import eventlog
-from vifplug.daemon import event_api, events
+from vifplug.daemon import event_api, events, recent
 from vifplug.daemon.events import Hub
 from vifplug.errors import Busy, EventsLost
 
@@ -75,10 +75,11 @@ def test_events_that_are_gone_are_said_to_be(daemon: Daemon, monkeypatch: pytest
     monkeypatch.setattr(eventlog, "EVENTS_KEPT", 2)
     daemon.ask("PUT", ONE, DOCUMENT)
     daemon.ask("DELETE", ONE)
-    for since in (0, 4):
+    daemon.ask("PUT", ONE, DOCUMENT)
+    for since in (1, 6):
         refused = daemon.ask("GET", f"/v1/events?since={since}")
         assert (refused.status, refused.error) == (410, "EventsLost")
-    assert kept(daemon) == [(2, "wired"), (3, "unplugged")]
+    assert kept(daemon) == [(4, "plugged"), (5, "wired")]
 
 
 def test_stranger_follows_nothing(daemon: Daemon) -> None:
@@ -103,7 +104,7 @@ def follow(hub: Hub, since: int | None, deeds: list[Callable[[], object]], count
         async with asyncio.timeout(10):
             while len(got) < count:
                 got += [event["seq"] for event in parsed((await anext(stream)).decode())]
-        await stream.aclose()  # type: ignore[attr-defined]
+        await stream.aclose()
         thread.join()
         return got
 
@@ -143,14 +144,139 @@ def test_followers_are_counted_and_bounded(daemon: Daemon, monkeypatch: pytest.M
 
 def test_follower_that_lost_events_is_let_go(daemon: Daemon, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(eventlog, "EVENTS_KEPT", 1)
+    daemon.host.plug([builders.vif()])
 
     async def run() -> None:
         stream = await daemon.hub.stream(None, follow=True)
         await anext(stream)
+        daemon.host.unplug([ID])
         daemon.host.plug([builders.vif()])
         assert [part async for part in stream] == []
         with pytest.raises(EventsLost):
-            await daemon.hub.stream(0, follow=True)
+            await daemon.hub.stream(1, follow=True)
+        assert b"vifplug_followers 0.0" in daemon.metrics.text(), "who gets nothing takes no place"
+
+    asyncio.run(run())
+
+
+def many_events(daemon: Daemon, times: int) -> None:
+    """Three of them each time."""
+    for _ in range(times):
+        daemon.host.plug([builders.vif()])
+        daemon.host.unplug([ID])
+
+
+async def numbers(stream: Any, count: int) -> tuple[list[int], int]:
+    """The next events' numbers, and in how many parts they came."""
+    got: list[int] = []
+    parts = 0
+    async with asyncio.timeout(10):
+        while len(got) < count:
+            found = parsed((await anext(stream)).decode())
+            got, parts = [*got, *(event["seq"] for event in found)], parts + bool(found)
+    return got, parts
+
+
+def test_many_followers_cost_one_read_and_a_part_each(daemon: Daemon, monkeypatch: pytest.MonkeyPatch) -> None:
+    reads: list[int] = []
+    real = daemon.store.events
+
+    def count(since: int, limit: int) -> Any:
+        reads.append(since)
+        return real(since, limit)
+
+    async def run() -> None:
+        streams = [await daemon.hub.stream(None, follow=True) for _ in range(40)]
+        for stream in streams:
+            await anext(stream)
+        monkeypatch.setattr(daemon.store, "events", count)
+        coming = [asyncio.create_task(numbers(stream, 15)) for stream in streams]
+        await asyncio.sleep(0.05)  # each of them waits
+        many_events(daemon, 5)
+        assert await asyncio.gather(*coming) == [(list(range(1, 16)), 1)] * 40
+        assert len(reads) <= 2
+        daemon.hub.close()
+
+    asyncio.run(run())
+
+
+def test_follower_that_is_far_behind_misses_nothing(daemon: Daemon, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(recent, "KEPT", 4)
+    monkeypatch.setattr(events, "_CHUNK", 2)
+
+    async def run() -> None:
+        slow, quick = [await daemon.hub.stream(None, follow=True) for _ in range(2)]
+        for end in range(3, 31, 3):
+            many_events(daemon, 1)
+            assert (await numbers(quick, 3))[0] == [end - 2, end - 1, end]
+        assert (await numbers(slow, 30))[0] == list(range(1, 31))
+        many_events(daemon, 4)
+        for stream in (slow, quick):
+            assert (await numbers(stream, 12))[0] == list(range(31, 43)), "more at once than are kept"
+        daemon.hub.close()
+
+    asyncio.run(run())
+
+
+def test_recent_events_are_those_of_the_store_or_none(daemon: Daemon, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(recent, "KEPT", 4)
+    known = recent.Recent(daemon.store)
+    for turn in range(1, 20):
+        many_events(daemon, turn % 2)
+        known.catch_up(turn)
+        newest = daemon.store.sequence()
+        assert known.newest == newest
+        for since in range(newest + 2):
+            found = known.after(since, 3)
+            if found is not None:
+                assert [each.event for each in found] == daemon.store.events(since, 3)
+        assert known.after(newest, 3) == [] and known.after(newest + 1, 3) is None
+        assert known.after(newest - 1, 3)
+
+
+def test_place_is_taken_before_anything_is_waited_for(daemon: Daemon, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(events, "_FOLLOWERS_MAX", 3)
+
+    async def run() -> None:
+        coming = (daemon.hub.stream(None, follow=True) for _ in range(10))
+        found = await asyncio.gather(*coming, return_exceptions=True)
+        assert sum(isinstance(one, Busy) for one in found) == 7
+        for one in found:
+            if isinstance(one, events.Stream):
+                one.leave()  # it never began
+                one.leave()
+        assert b"vifplug_followers 0.0" in daemon.metrics.text()
+        (await daemon.hub.stream(None, follow=True)).leave()
+
+    asyncio.run(run())
+
+
+def test_one_user_does_not_take_every_place_and_root_has_its_own(
+    daemon: Daemon, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, value in (("_FOLLOWERS_MAX", 6), ("_KEPT_FOR_ROOT", 2), ("_FOLLOWERS_OF_A_USER", 3)):
+        monkeypatch.setattr(events, name, value)
+
+    async def let_in(uid: int) -> int:
+        streams = [daemon.hub.stream(None, follow=True, uid=uid) for _ in range(7)]
+        found = await asyncio.gather(*streams, return_exceptions=True)
+        return sum(isinstance(one, events.Stream) for one in found)
+
+    async def run() -> None:
+        assert [await let_in(uid) for uid in (READER, STRANGER, 0)] == [3, 1, 2]
+
+    asyncio.run(run())
+
+
+def test_follower_behind_is_let_go_when_the_daemon_ends(daemon: Daemon, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(events, "_CHUNK", 1)
+    many_events(daemon, 4)
+
+    async def run() -> None:
+        stream = await daemon.hub.stream(1, follow=True)
+        await anext(stream)
+        daemon.hub.close()
+        assert len([part async for part in stream]) == 1, "of eleven"
 
     asyncio.run(run())
 

@@ -21,7 +21,7 @@ import uvicorn
 from tests.unit import builders
 from tests.unit.daemon_calls import ADMIN, OPERATOR, READER, STRANGER, Daemon, served
 from vifplug.config import Settings
-from vifplug.daemon import gate, peers
+from vifplug.daemon import events, gate, peers
 from vifplug.daemon.peers import Access, Level, Peer
 
 SOON_SECONDS = 5.0
@@ -49,6 +49,17 @@ class Socket:
         client.request(method, path, None if body is None else json.dumps(body))
         answer = client.getresponse()
         return answer.status, json.loads(answer.read())
+
+    def lane(self, uid: int) -> gate.Lane:
+        self.ask("GET", "/v1/host")  # the first request has the middleware made
+        app: Any = self.daemon.app.middleware_stack
+        while not isinstance(app, gate.Gate):
+            app = app.app
+        return app._lane(uid)
+
+    def waits(self) -> int:
+        """How many wait for a state."""
+        return self.lane(ADMIN)._waits + self.lane(OPERATOR)._waits
 
     def wait_until(self, condition: Callable[[], bool]) -> None:
         deadline = time.monotonic() + SOON_SECONDS
@@ -326,6 +337,146 @@ def test_user_who_keeps_many_threads_busy_leaves_some(unix: Socket, monkeypatch:
     assert unix.ask("GET", "/v1/host")[0] == 200
     end.set()
     assert all(_everything(connection).startswith(b"HTTP/1.1 200") for connection in blocked)
+
+
+# -- those who go -------------------------------------------------------------------------------------------
+
+WAIT = {"ids": [builders.HYBRID], "for": "active", "timeout": 30}
+FOLLOW = b"GET /v1/events HTTP/1.1\r\nHost: x\r\n\r\n"
+
+
+def _request(method: str, path: str, body: Any) -> bytes:
+    content = json.dumps(body).encode()
+    return f"{method} {path} HTTP/1.1\r\nHost: x\r\nContent-Length: {len(content)}\r\n\r\n".encode() + content
+
+
+def _following(unix: Socket) -> socket.socket:
+    """A follower that has read all there is."""
+    connection = unix.connect()
+    connection.sendall(FOLLOW)
+    said = b""
+    while b"id: " not in said or not said.endswith(b"\n\n\r\n"):
+        said += connection.recv(65536)
+    return connection
+
+
+def _waiting(unix: Socket, **changes: Any) -> socket.socket:
+    """One who waits for what does not come."""
+    before = unix.waits()
+    connection = unix.connect()
+    connection.sendall(_request("POST", "/v1/wait", {**WAIT, **changes}))
+    unix.wait_until(lambda: unix.waits() > before)
+    return connection
+
+
+def test_follower_that_has_gone_is_let_go_at_once(unix: Socket) -> None:
+    followers = [_following(unix) for _ in range(5)]
+    assert b"vifplug_followers 5.0" in unix.daemon.metrics.text()
+    for follower in followers:
+        follower.close()
+    unix.wait_until(lambda: not unix.server.server_state.connections)
+    unix.wait_until(lambda: b"vifplug_followers 0.0" in unix.daemon.metrics.text())
+
+
+def test_follower_that_goes_before_the_first_byte_keeps_no_place(unix: Socket) -> None:
+    for _ in range(50):
+        connection = unix.connect()
+        connection.sendall(FOLLOW)
+        connection.close()
+    unix.wait_until(lambda: not unix.server.server_state.connections and not unix.server.server_state.tasks)
+    assert b"vifplug_followers 0.0" in unix.daemon.metrics.text()
+
+
+def test_wait_whose_asker_has_gone_is_over(unix: Socket) -> None:
+    assert unix.ask("PUT", ONE, DOCUMENT)[0] == 200
+    waits = [_waiting(unix) for _ in range(5)]
+    for connection in waits:
+        connection.close()
+    unix.wait_until(lambda: not unix.waits() and not unix.server.server_state.tasks)
+
+
+def test_asker_that_has_said_all_it_will_is_answered(unix: Socket, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(peers, "_LOOK_SECONDS", 0.02)
+    assert unix.ask("PUT", ONE, DOCUMENT)[0] == 200
+    connection, follower = _waiting(unix, timeout=1), _following(unix)
+    for one in (connection, follower):
+        one.shutdown(socket.SHUT_WR)
+    assert b'"reached":false' in _everything(connection)
+    assert unix.ask("DELETE", ONE)[0] == 200
+    assert b"event: unplugged" in follower.recv(65536)
+
+
+@pytest.mark.parametrize("more", [b"", FOLLOW], ids=["half closed", "with another request behind"])
+def test_asker_that_goes_unseen_is_let_go_soon(unix: Socket, monkeypatch: pytest.MonkeyPatch, more: bytes) -> None:
+    monkeypatch.setattr(peers, "_LOOK_SECONDS", 0.05)
+    assert unix.ask("PUT", ONE, DOCUMENT)[0] == 200
+    for connection in (_waiting(unix), _following(unix)):
+        connection.sendall(more)
+        if not more:
+            connection.shutdown(socket.SHUT_WR)
+        time.sleep(0.1)
+        connection.close()
+    unix.wait_until(lambda: not unix.waits() and not unix.server.server_state.tasks)
+
+
+def test_change_whose_asker_has_gone_is_carried_out(unix: Socket) -> None:
+    for _ in range(5):
+        connection = unix.connect()
+        connection.sendall(_request("PUT", ONE, DOCUMENT))
+        connection.close()
+        unix.wait_until(lambda: [vif.id for vif in unix.daemon.host.list()] == [builders.HYBRID])
+        assert unix.ask("DELETE", ONE)[0] == 200
+
+
+def test_those_who_have_gone_are_not_in_their_users_way(unix: Socket, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(peers, "CONNECTIONS_MAX", 3)
+    _as(monkeypatch, OPERATOR)
+    end = threading.Event()
+    monkeypatch.setattr(unix.daemon.host, "list", lambda: end.wait(SOON_SECONDS) and [])
+
+    def leave_one() -> None:
+        connection, before = unix.connect(), len(unix.server.server_state.tasks)
+        connection.sendall(b"GET /v1/vifs HTTP/1.1\r\nHost: x\r\n\r\n")
+        unix.wait_until(lambda: len(unix.server.server_state.tasks) > before)
+        connection.close()
+
+    for _ in range(5):
+        leave_one()
+    with unix.connect() as connection:
+        assert unix.ask("GET", "/v1/host", connection=connection)[0] == 200
+    unix.wait_until(lambda: len(unix.server.server_state.connections) == 5)
+    leave_one()
+    assert _is_closed(unix.connect()), "what they have asked for is still done, and that has a bound"
+    end.set()
+
+
+def test_waits_and_follows_leave_connections_for_changes(unix: Socket, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert gate._WAITS_OF_A_USER + events._FOLLOWERS_OF_A_USER <= peers.CONNECTIONS_MAX - 32
+    monkeypatch.setattr(unix.lane(OPERATOR), "_waits_max", 2)
+    monkeypatch.setattr(events, "_FOLLOWERS_OF_A_USER", 2)
+    _as(monkeypatch, OPERATOR)
+    assert unix.ask("PUT", ONE, DOCUMENT)[0] == 200
+    kept = [_waiting(unix), _waiting(unix), _following(unix), _following(unix)]
+    for method, path, body in (("POST", "/v1/wait", WAIT), ("GET", "/v1/events", None)):
+        status, said = unix.ask(method, path, body)
+        assert (status, said["error"]["type"], said["error"]["retryable"]) == (503, "Busy", True)
+    assert unix.ask("POST", "/v1/wait", {**WAIT, "timeout": 0})[0] == 200, "this one does not wait"
+    assert unix.ask("DELETE", ONE)[0] == 200
+    kept.pop().close()
+    unix.wait_until(lambda: b"vifplug_followers 1.0" in unix.daemon.metrics.text())
+    _following(unix)
+
+
+def test_who_comes_when_the_daemon_ends_does_not_hold_it_up(daemon: Daemon, tmp_path: pathlib.Path) -> None:
+    with served(daemon.app, tmp_path / "socket") as server, ExitStack() as open_ones:
+        unix = Socket(daemon, tmp_path / "socket", open_ones, server)
+        daemon.app.user_middleware[0].kwargs["access"] = Access.of(Settings(reader_users=(str(os.geteuid()),)))
+        early = _following(unix)
+        daemon.hub.close()
+        late = unix.connect()
+        late.sendall(FOLLOW)
+        assert b"connection: close" in _everything(late).lower()
+        assert early.recv(65536).endswith(b"0\r\n\r\n"), "whole"
 
 
 # -- what is sent, however odd, is survived ---------------------------------------------------------------

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import asyncio
 import functools
 import time
-from typing import Annotated
+from collections.abc import Coroutine
+from typing import Annotated, TypeVar
 
 from fastapi import APIRouter, Depends, Query, Request
+from starlette.requests import ClientDisconnect
 from starlette.responses import JSONResponse, Response, StreamingResponse
+from starlette.types import Receive, Scope, Send
 
 from vifplug.daemon import bodies, events, gate
 from vifplug.daemon.bodies import SEQUENCE_MAX, EventsQuery, WaitRequest
 from vifplug.daemon.description import route
-from vifplug.daemon.events import Hub
+from vifplug.daemon.events import Hub, Stream
 from vifplug.daemon.peers import Level
 from vifplug.events import WaitReport
 from vifplug.formats import refuse
@@ -24,6 +28,21 @@ _LOOK_SECONDS = 5.0
 """How often to look although no event has come: edges only make it faster."""
 _ABSENT_SECONDS = 0.1
 """How long an answer may take that a VIF is not there: not at once, or who asks again and again would never rest."""
+T = TypeVar("T")
+
+
+class _Following(StreamingResponse):
+    """A stream, and its follower's place given back however it ends."""
+
+    def __init__(self, stream: Stream) -> None:
+        super().__init__(stream, media_type=events.MEDIA_TYPE, headers={"Cache-Control": "no-store"})
+        self._stream = stream
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        try:
+            await super().__call__(scope, receive, send)
+        finally:
+            self._stream.leave()
 
 
 @ROUTES.get("/v1/events", **route(Level.READ, "", 410, 503, text=events.MEDIA_TYPE) | {"dependencies": []})
@@ -35,8 +54,15 @@ async def get_events(request: Request, said: Annotated[EventsQuery, Query()]) ->
     """
     hub: Hub = request.app.state.hub
     since = said.since if said.since is not None else _last_id(request)
-    parts = await hub.stream(since, follow=said.follow)
-    return StreamingResponse(parts, media_type=events.MEDIA_TYPE, headers={"Cache-Control": "no-store"})
+    _lingers(request)
+    return _Following(await hub.stream(since, follow=said.follow, uid=request.state.peer.uid))
+
+
+def _lingers(request: Request) -> None:
+    """Have the request dropped when its peer has gone: it changes nothing, and could go on for long."""
+    linger = getattr(request.state, "linger", None)  # there on sockets
+    if linger is not None:
+        linger()
 
 
 def _last_id(request: Request) -> int | None:
@@ -60,20 +86,53 @@ async def post_wait(request: Request, body: Annotated[bytes, Depends(bodies.read
     still waits for is in the answer.
     """
     said = bodies.of(body, WaitRequest)
-    hub: Hub = request.app.state.hub
-    deadline = time.monotonic() + said.timeout
     lane: gate.Lane = request.state.lane
+    if said.timeout:
+        _lingers(request)
+        with lane.waiting():
+            report = await _unless_gone(request, _reached(request, said))
+    else:
+        report = await _reached(request, said)
+    return JSONResponse({**report.as_json(), "warnings": []})
+
+
+async def _unless_gone(request: Request, work: Coroutine[None, None, T]) -> T:
+    """Work for a peer for as long as it is there.
+
+    :raises ClientDisconnect: when it has gone.
+    """
+    working, gone = asyncio.ensure_future(work), asyncio.ensure_future(_gone(request.receive))
+    try:
+        await asyncio.wait((working, gone), return_when=asyncio.FIRST_COMPLETED)
+        if not working.done():
+            raise ClientDisconnect
+        return working.result()
+    finally:
+        for task in (working, gone):
+            task.cancel()
+        await asyncio.gather(working, gone, return_exceptions=True)
+
+
+async def _gone(receive: Receive) -> None:
+    while (await receive())["type"] != "http.disconnect":
+        pass
+
+
+async def _reached(request: Request, said: WaitRequest) -> WaitReport:
+    """How the VIFs stand once they are there, one has failed, or the time is over."""
+    hub: Hub = request.app.state.hub
+    lane: gate.Lane = request.state.lane
+    deadline = time.monotonic() + said.timeout
     while True:
         seen = await hub.newest()
         report = await lane.work(functools.partial(_look, request, said))
         states = {vif.state for vif in report.vifs}
         left = deadline - time.monotonic()
         if report.reached or FAILED in states or left <= 0 or hub.closed:
-            break
+            return report
         if ABSENT in states:
             deadline = min(deadline, time.monotonic() + _ABSENT_SECONDS)
         await hub.concerned(said.ids, seen, min(deadline - time.monotonic(), _LOOK_SECONDS))
-    return JSONResponse({**report.as_json(), "warnings": []})
 
 
 def _look(request: Request, said: WaitRequest) -> WaitReport:

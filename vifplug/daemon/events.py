@@ -4,26 +4,62 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import json
 import logging
 import threading
 import time
-from collections.abc import AsyncIterator, Collection, Iterator, Sequence
+from collections import Counter
+from collections.abc import AsyncGenerator, Callable, Collection, Sequence
 
 import anyio.to_thread
 
 from vifplug.daemon.metrics import Metrics
+from vifplug.daemon.recent import Noted, Recent
 from vifplug.errors import Busy, VifplugError
 from vifplug.eventlog import EventLog
-from vifplug.events import Event
 
 LOG = logging.getLogger(__name__)
 
 MEDIA_TYPE = "text/event-stream"
 HEARTBEAT_SECONDS = 15.0
+_ROOT = 0
 _FOLLOWERS_MAX = 256
+_KEPT_FOR_ROOT = 32
+_FOLLOWERS_OF_A_USER = 96
+"""Of one who is not root: with the waits of gate.py they leave connections for requests that change something."""
 _CHUNK = 500
-"""Events read at once."""
+"""Events sent at once."""
+_WOKEN_AT_ONCE = 16
+"""Followers that are written to before other requests get their turn of the loop."""
+
+
+class Stream:
+    """Events on their way to a follower, whose place is kept until the last, ``aclose`` or ``leave``."""
+
+    def __init__(self, parts: AsyncGenerator[bytes], leave: Callable[[], None]) -> None:
+        self._parts = parts
+        self._leave: Callable[[], None] | None = leave
+
+    def __aiter__(self) -> Stream:
+        return self
+
+    async def __anext__(self) -> bytes:
+        """The next part."""
+        try:
+            return await anext(self._parts)
+        except BaseException:
+            self.leave()
+            raise
+
+    async def aclose(self) -> None:
+        """End it."""
+        self.leave()
+        await self._parts.aclose()
+
+    def leave(self) -> None:
+        """Let go of the place, also of a stream that has not begun."""
+        leave, self._leave = self._leave, None
+        if leave is not None:
+            leave()
 
 
 class Hub:
@@ -35,13 +71,15 @@ class Hub:
 
     def __init__(self, log: EventLog, metrics: Metrics) -> None:
         self.log = log
+        self._recent = Recent(log)
         self._metrics = metrics
         self._lock = threading.Lock()
         self._turn = 0
         self._waiting: dict[asyncio.Future[None], asyncio.AbstractEventLoop] = {}
         self._counted = log.sequence()
         self.closed = False
-        self._followers = 0
+        self._followers: Counter[int] = Counter()
+        self._reading: asyncio.Task[None] | None = None
 
     @property
     def turn(self) -> int:
@@ -53,9 +91,10 @@ class Hub:
         with self._lock:
             self._turn += 1
             waiting, self._waiting = self._waiting, {}
-        for future, loop in waiting.items():
+        for loop in set(waiting.values()):
+            futures = [future for future, its_loop in waiting.items() if its_loop is loop]
             with contextlib.suppress(RuntimeError):  # a loop that has ended has nobody to wake
-                loop.call_soon_threadsafe(_end, future)
+                loop.call_soon_threadsafe(_end, loop, futures)
 
     def close(self) -> None:
         """Let everybody go: the daemon ends."""
@@ -81,7 +120,8 @@ class Hub:
 
     async def newest(self) -> int:
         """The number of the newest event."""
-        return await anyio.to_thread.run_sync(self.log.sequence)
+        await self._catch_up()
+        return self._recent.newest
 
     async def concerned(self, vif_ids: Collection[str], since: int, seconds: float) -> None:
         """Return once an event after ``since`` is about one of these VIFs, or after ``seconds``.
@@ -90,12 +130,11 @@ class Hub:
         """
         deadline = time.monotonic() + seconds
         while (left := deadline - time.monotonic()) > 0 and not self.closed:
-            turn = self.turn
-            found = await self._read(since)
-            if any(event.vif_id in vif_ids for event in found):
+            turn, found = await self._after(since)
+            if any(each.event.vif_id in vif_ids for each in found):
                 return
             if found:
-                since = found[-1].seq
+                since = found[-1].event.seq
             else:
                 await self.changed(turn, left)
 
@@ -107,65 +146,96 @@ class Hub:
                     self._metrics.events.labels(event.state).inc()
                 self._counted = found[-1].seq
 
-    @contextlib.contextmanager
-    def _following(self) -> Iterator[None]:
-        self._followers += 1
-        self._metrics.followers.set(self._followers)
-        try:
-            yield
-        finally:
-            self._followers -= 1
-            self._metrics.followers.set(self._followers)
+    # -- followed -----------------------------------------------------------------------------------------
 
-    async def stream(self, since: int | None, *, follow: bool) -> AsyncIterator[bytes]:
+    async def stream(self, since: int | None, *, follow: bool, uid: int = _ROOT) -> Stream:
         """Events from a number on, as they are sent; what cannot be had is raised before the first byte is asked for.
 
         :param since: the last number the follower has; None for what comes from now on, or without ``follow`` for all.
+        :param uid: whose follower it is.
         :raises EventsLost: when some of them are gone.
         :raises Busy: when too many follow.
         """
-        if self._followers >= _FOLLOWERS_MAX:
-            raise Busy(f"{self._followers} follow already, which is the most there may be; try again later")
-        turn = self.turn
-        start = await anyio.to_thread.run_sync(self._start, since, follow)
-        found = await self._read(start)
-        return self._sent(start, found, turn, follow=follow)
+        self._enter(uid)  # before anything is waited for: of many who come at once, each is counted
+        try:
+            start = since if since is not None else await anyio.to_thread.run_sync(self._start, follow)
+            turn, found = await self._after(start)
+        except BaseException:
+            self._leave(uid)
+            raise
+        return Stream(self._sent(start, found, turn, follow=follow), lambda: self._leave(uid))
 
-    def _start(self, since: int | None, follow: bool) -> int:
-        if since is not None:
-            return since
+    def _enter(self, uid: int) -> None:
+        with self._lock:
+            all_of_them, own = self._followers.total(), self._followers[uid]
+            most = _FOLLOWERS_MAX if uid == _ROOT else _FOLLOWERS_MAX - _KEPT_FOR_ROOT
+            if all_of_them >= most:
+                raise Busy(f"{all_of_them} follow already, which is the most there may be; try again later")
+            if uid != _ROOT and own >= _FOLLOWERS_OF_A_USER:
+                raise Busy(f"{own} of uid {uid} follow already, which is the most of one user; try again later")
+            self._followers[uid] += 1
+            self._metrics.followers.set(all_of_them + 1)
+
+    def _leave(self, uid: int) -> None:
+        with self._lock:
+            self._followers[uid] -= 1
+            self._followers += Counter()  # forgets users who have none
+            self._metrics.followers.set(self._followers.total())
+
+    def _start(self, follow: bool) -> int:
         return self.log.sequence() if follow else self.log.oldest()
 
-    async def _read(self, since: int) -> Sequence[Event]:
-        return await anyio.to_thread.run_sync(self.log.events, since, _CHUNK)
+    async def _catch_up(self) -> None:
+        """Read what has come, once for all who ask for it meanwhile."""
+        if self._recent.turn == self._turn:
+            return
+        loop, reading = asyncio.get_running_loop(), self._reading
+        if reading is None or reading.done() or reading.get_loop() is not loop:
+            reading = self._reading = loop.create_task(_in_thread(self._recent, self._turn))
+        await asyncio.shield(reading)  # who goes does not take it from the others
 
-    async def _sent(self, since: int, found: Sequence[Event], turn: int, *, follow: bool) -> AsyncIterator[bytes]:
-        with self._following():
-            # An id alone is no event, but what a follower is to come back with that is let go before the first one.
-            yield f"id: {since}\n\n".encode()
-            while True:
-                for event in found:
-                    yield sent(event)
-                    since = event.seq
-                if len(found) < _CHUNK:
-                    if not follow or self.closed:
-                        return
-                    if not await self.changed(turn, HEARTBEAT_SECONDS):
-                        yield b": nothing new\n\n"
-                turn = self.turn
-                try:
-                    found = await self._read(since)
-                except VifplugError as error:
-                    # The answer has begun; whoever asks again is told in a problem document.
-                    LOG.warning("a follower at event %d is let go: %s", since, error)
+    async def _after(self, since: int) -> tuple[int, Sequence[Noted]]:
+        """Some events after a number; and for ``changed`` the turn whose events are among them, or come next."""
+        await self._catch_up()
+        turn = self._recent.turn
+        found = self._recent.after(since, _CHUNK)
+        return turn, await self._read(since) if found is None else found
+
+    async def _read(self, since: int) -> Sequence[Noted]:
+        return await anyio.to_thread.run_sync(self._recent.read, since, _CHUNK)
+
+    async def _sent(self, since: int, found: Sequence[Noted], turn: int, *, follow: bool) -> AsyncGenerator[bytes]:
+        # An id alone is no event, but what a follower is to come back with that is let go before the first one.
+        yield f"id: {since}\n\n".encode()
+        while True:
+            if found:
+                since = found[-1].event.seq
+                yield b"".join(each.sent for each in found)
+            if follow and self.closed:
+                return
+            is_quiet = False
+            if len(found) < _CHUNK:
+                if not follow:
                     return
+                is_quiet = not await self.changed(turn, HEARTBEAT_SECONDS)
+                if is_quiet:
+                    yield b": nothing new\n\n"
+            try:
+                # After a long time the store itself is asked, should a waking ever have been missed.
+                turn, found = (self.turn, await self._read(since)) if is_quiet else await self._after(since)
+            except VifplugError as error:
+                # The answer has begun; whoever asks again is told in a problem document.
+                LOG.warning("a follower at event %d is let go: %s", since, error)
+                return
 
 
-def sent(event: Event) -> bytes:
-    """An event as a server-sent one (WHATWG HTML, section 9.2)."""
-    return f"id: {event.seq}\nevent: {event.state}\ndata: {json.dumps(event.as_json())}\n\n".encode("ascii")
+async def _in_thread(recent: Recent, turn: int) -> None:
+    await anyio.to_thread.run_sync(recent.catch_up, turn)
 
 
-def _end(future: asyncio.Future[None]) -> None:
-    if not future.done():
-        future.set_result(None)
+def _end(loop: asyncio.AbstractEventLoop, futures: Sequence[asyncio.Future[None]]) -> None:
+    for future in futures[:_WOKEN_AT_ONCE]:
+        if not future.done():
+            future.set_result(None)
+    if len(futures) > _WOKEN_AT_ONCE:
+        loop.call_soon(_end, loop, futures[_WOKEN_AT_ONCE:])

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
+import math
 import re
 import time
 import uuid
-from collections.abc import Callable, MutableMapping
+from collections.abc import Callable, Iterator, MutableMapping
 from typing import Any, TypeVar
 
 import anyio
@@ -15,6 +17,7 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from vifplug.daemon import logs, problems
+from vifplug.daemon.events import Hub
 from vifplug.daemon.metrics import Metrics
 from vifplug.daemon.peers import Access, Level, Peer
 from vifplug.errors import Busy, InputError, NotPermitted
@@ -27,6 +30,8 @@ REQUEST_ID = "X-Request-Id"
 _THREADS = 64
 _THREADS_OF_A_USER = 48
 """What a user who is not root may keep busy: there is always a thread for the others."""
+_WAITS_OF_A_USER = 128
+"""Of the connections a user who is not root may have; those of events.py beside, there are some left for changes."""
 _BODIES_MAX_MIB = 64
 _BODIES_MAX = _BODIES_MAX_MIB * 2**20
 """Bytes, of the bodies of one user that are not there whole yet."""
@@ -41,14 +46,30 @@ _ID_HEADER = REQUEST_ID.lower().encode()
 class Lane:
     """What one user may use of the daemon at once, whatever the number of its connections."""
 
-    def __init__(self, threads: int) -> None:
-        self._threads = anyio.CapacityLimiter(threads)
+    def __init__(self, uid: int) -> None:
+        self._threads = anyio.CapacityLimiter(_THREADS if uid == _ROOT else _THREADS_OF_A_USER)
+        self._waits_max = math.inf if uid == _ROOT else _WAITS_OF_A_USER
+        self._waits = 0
         self._kept_bytes = 0
 
     async def work(self, work: Callable[[], T]) -> T:
         """Do in a thread what may block; neither reading a request nor sending an answer, which a peer may delay."""
         async with self._threads:
             return await anyio.to_thread.run_sync(work)
+
+    @contextlib.contextmanager
+    def waiting(self) -> Iterator[None]:
+        """Count a request that waits for a state.
+
+        :raises Busy: when the user has too many of them.
+        """
+        if self._waits >= self._waits_max:
+            raise Busy(f"{self._waits} of your requests wait already, which is the most there may be; try again later")
+        self._waits += 1
+        try:
+            yield
+        finally:
+            self._waits -= 1
 
     def keep(self, size: int) -> None:
         """Count bytes of bodies that are being read; a negative size lets go of them.
@@ -78,7 +99,7 @@ class Gate:
         if not self._is_ready:
             anyio.to_thread.current_default_thread_limiter().total_tokens = _THREADS
             self._is_ready = True
-        answer = _Answer(send)
+        answer = _Answer(send, scope["app"].state.hub)
         answer.request.peer = scope.get("state", {}).get("peer")
         answer.request.id = _given_id(scope) or uuid.uuid4().hex
         token = logs.CURRENT.set(answer.request)
@@ -97,7 +118,7 @@ class Gate:
             self._admit(scope, answer.request.peer)
             await self._app(scope, receive, answer.send)
         except ClientDisconnect:
-            LOG.info("the peer went before its request was complete")
+            LOG.info("the peer went before it was answered")
         except Exception as error:
             if not isinstance(error, NotPermitted):
                 LOG.exception("could not serve %s %s", scope["method"], scope["path"])
@@ -116,9 +137,12 @@ class Gate:
                 f"{who} may not use this daemon; the operator lets users and groups in, as [daemon] reader_users, "
                 "operator_users, admin_users and their groups, or members of socket_group"
             )
-        if peer.uid not in self._lanes:
-            self._lanes[peer.uid] = Lane(_THREADS if peer.uid == _ROOT else _THREADS_OF_A_USER)
-        scope["state"] |= {"level": level, "lane": self._lanes[peer.uid]}
+        scope["state"] |= {"level": level, "lane": self._lane(peer.uid)}
+
+    def _lane(self, uid: int) -> Lane:
+        if uid not in self._lanes:
+            self._lanes[uid] = Lane(uid)
+        return self._lanes[uid]
 
     def _tell(self, scope: Scope, answer: _Answer, seconds: float) -> None:
         route: Any = scope.get("route")
@@ -135,16 +159,18 @@ class Gate:
 class _Answer:
     """An answer under way."""
 
-    def __init__(self, send: Send) -> None:
-        self._send = send
+    def __init__(self, send: Send, hub: Hub) -> None:
+        self._send, self._hub = send, hub
         self.request = logs.Request(id="")
         self.status = 0
 
     async def send(self, message: Message) -> None:
-        """Pass a part on, the request's id with the first."""
+        """Pass a part on, the request's id with the first; the last answers end their connections."""
         if message["type"] == "http.response.start":
             self.status = message["status"]
             headers = [*message.get("headers", []), (_ID_HEADER, self.request.id.encode("ascii"))]
+            if self._hub.closed:  # the server waits for connections, and has ended those it knew of already
+                headers.append((b"connection", b"close"))
             message = {**message, "headers": headers}
         await self._send(message)
 

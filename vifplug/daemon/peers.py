@@ -7,6 +7,7 @@ import contextlib
 import grp
 import logging
 import pwd
+import select
 import socket
 import struct
 from collections.abc import Callable, Iterable
@@ -26,6 +27,8 @@ REQUEST_SECONDS = 30.0
 to a peer that does not read it."""
 CONNECTIONS_MAX = 256
 """Of one user who is not root: one peer cannot use up the worker's descriptors."""
+_LOOK_SECONDS = 1.0
+"""How often to look whether a peer is there that has said all it will, or more than is read by now."""
 
 _ROOT = 0
 _SO_PEERGROUPS = 59
@@ -156,12 +159,15 @@ class CredentialedProtocol(H11Protocol):
     """HTTP/1.1 for peers that are known: the scope's state holds who it is, from the kernel.
 
     A connection is closed when its request does not come, or its answer is not taken, within REQUEST_SECONDS; and at
-    once when its user has CONNECTIONS_MAX of them already.
+    once when its user has CONNECTIONS_MAX of them already. A peer that goes in mid-request has it carried out; the
+    state's ``linger`` is for a request to call that is to be dropped then, and that the receiver is told of.
     """
 
     peer: Peer | None = None
     _deadline: asyncio.TimerHandle | None = None
     _is_ended = False
+    _is_lingering = False
+    _look: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """Read who it is; refuse one too many."""
@@ -173,36 +179,75 @@ class CredentialedProtocol(H11Protocol):
             return
         self.peer = peer
         super().connection_made(transport)
-        self.app_state = {**self.app_state, "peer": peer}  # a copy: the server's own is every connection's
-        if peer.uid != _ROOT and self._of_user(peer.uid) > CONNECTIONS_MAX:
+        self.app_state = {
+            **self.app_state,
+            "peer": peer,
+            "linger": self.linger,
+        }  # a copy: the server's own is every connection's
+        if peer.uid != _ROOT and self._are_too_many(peer.uid):
             LOG.warning("closed a connection of uid %d, which has %d open", peer.uid, CONNECTIONS_MAX)
             transport.abort()
             return
         self._expect()
 
-    def _of_user(self, uid: int) -> int:
-        return sum(1 for each in self.connections if isinstance(each, CredentialedProtocol) and each._is_of(uid))
+    def _are_too_many(self, uid: int) -> bool:
+        own = [each for each in self.connections if isinstance(each, CredentialedProtocol) and each._is_of(uid)]
+        if not CONNECTIONS_MAX < len(own) <= 2 * CONNECTIONS_MAX:
+            return len(own) > CONNECTIONS_MAX
+        # Those whose peers have gone, of which nobody here has heard yet, are in nobody's way; not without bounds.
+        return sum(1 for each in own if not each._is_alone()) > CONNECTIONS_MAX
 
     def _is_of(self, uid: int) -> bool:
         return self.peer is not None and self.peer.uid == uid
+
+    def _is_alone(self) -> bool:
+        """Whether the peer has gone for good; one that has but ended its own part may still read."""
+        if self.transport.is_closing():
+            return True
+        poll = select.poll()
+        poll.register(self.transport.get_extra_info("socket"), 0)
+        return any(said & (select.POLLHUP | select.POLLERR) for _descriptor, said in poll.poll(0))
+
+    def linger(self) -> None:
+        """Drop the request under way once its peer has gone."""
+        self._is_lingering = True
+        self._look_after()
+
+    def _look_after(self) -> None:
+        self._look_no_more()
+        if not self._is_lingering or self.transport.is_closing():
+            return
+        if self._is_alone():
+            self.transport.abort()
+        elif self._is_ended or not self.transport.is_reading():  # the transport itself does not see the peer go
+            self._look = self.loop.call_later(_LOOK_SECONDS, self._look_after)
+
+    def _look_no_more(self) -> None:
+        if self._look is not None:
+            self._look.cancel()
+            self._look = None
 
     def data_received(self, data: bytes) -> None:
         """Take part of a request."""
         if self.peer is None:
             return
         super().data_received(data)
+        self._look_after()
         self._expect()
 
     def eof_received(self) -> bool:  # type: ignore[override]
         """Keep a connection whose peer has said all it will, for as long as it waits for an answer."""
         self._is_ended = True
-        return self._is_answering()
+        self._look_after()
+        return self._is_answering() and not self.transport.is_closing()
 
     def _is_answering(self) -> bool:
         return self.cycle is not None and not self.cycle.response_complete and not self.cycle.more_body
 
     def on_response_complete(self) -> None:
         """Go on to the next request."""
+        self._is_lingering = False
+        self._look_no_more()
         super().on_response_complete()
         if self._is_ended and not self._is_answering():
             self.transport.close()
@@ -235,6 +280,7 @@ class CredentialedProtocol(H11Protocol):
     def connection_lost(self, exc: Exception | None) -> None:
         """Forget it."""
         self._forget()
+        self._look_no_more()
         if self.peer is None:  # it never was let in
             return
         super().connection_lost(exc)
