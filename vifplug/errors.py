@@ -86,7 +86,7 @@ class NotPermitted(VifplugError):
 
 
 class Busy(VifplugError):
-    """Another request works on the same VIF and did not end in time. Retry."""
+    """Others are at work on the same thing, or too many at once, and it did not end in time. Retry."""
 
     retryable = True
 
