@@ -138,7 +138,8 @@ def recorded(record: Record, observed: Observed | None, wiring: Wiring, intent: 
     state = check(record, observed, wiring, intent).state
     view = report(record, driver, observed, state=state)
     # The reason is that of the state shown; the record's own may be an older one.
-    return view if state == record.state else replace(view, error=standing(record, observed, wiring)[1])
+    same = intent is not None or state == record.state
+    return view if same else replace(view, error=standing(record, observed, wiring)[1])
 
 
 def damaged(vif_id: str, reason: str) -> VifReport:
