@@ -457,7 +457,7 @@ def test_socket_with_a_full_backlog_is_waited_for(tmp_path: Path, monkeypatch: p
         first.connect(path)
         began = time.monotonic()
         assert "too many wait for it already, for 1 s" in str(unreachable(path))
-        assert 0.9 < time.monotonic() - began < 2
+        assert 0.9 < time.monotonic() - began < 5
 
 
 def test_socket_that_takes_and_says_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

