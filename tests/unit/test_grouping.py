@@ -107,13 +107,15 @@ def test_thread_that_is_broken_off_takes_nobody_along(error: type[BaseException]
     """It works for others, too; they go on, each by itself, and only it raises."""
     release, begun = threading.Event(), threading.Event()
     batches: list[list[str]] = []
+    raised: list[object] = []
 
     def together(asked: Sequence[str]) -> list[str | VifplugError]:
         batches.append(list(asked))
         if asked == ["first"]:
             begun.set()
             release.wait(5)
-        if "broken" in asked:
+        if "broken" in asked and not (error is KeyboardInterrupt and raised):
+            raised.append(error)
             raise error("broken off")
         return list(asked)
 
@@ -123,8 +125,8 @@ def test_thread_that_is_broken_off_takes_nobody_along(error: type[BaseException]
     def ask(word: str) -> None:
         try:
             found[word] = group.ask(word)
-        except BaseException as raised:
-            found[word] = type(raised).__name__
+        except BaseException as ending:
+            found[word] = type(ending).__name__
 
     threads = [threading.Thread(target=ask, args=("first",))]
     threads[0].start()
@@ -139,10 +141,11 @@ def test_thread_that_is_broken_off_takes_nobody_along(error: type[BaseException]
     for thread in threads:
         thread.join(10)
         assert not thread.is_alive()
-    assert found.pop("broken") == error.__name__
+    if error is TypeError:
+        assert found.pop("broken") == "TypeError"
     lost = [word for word, said in found.items() if said != word]
-    # Whoever happened to lead a batch that holds it raises as well; nobody else.
-    assert len(lost) <= 1, found
+    # Ctrl-C is that of the thread it comes to; a bug is that of the request that meets with it.
+    assert len(lost) <= (1 if error is KeyboardInterrupt else 0), found
 
 
 @pytest.mark.parametrize("count", [1, 2, 3, 7, 8])

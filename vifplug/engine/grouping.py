@@ -41,7 +41,7 @@ def apart(requests: Sequence[R], work: Callable[[Sequence[R]], Sequence[A]]) -> 
 class _Ticket(Generic[R, A]):
     request: R
     size: int
-    answer: A | VifplugError | None = None
+    answer: A | Exception | None = None
     done: bool = False
 
 
@@ -81,6 +81,8 @@ class Group(Generic[R, A]):
         if isinstance(ticket.answer, VifplugError):
             # One error may be that of many threads: each raises its own, so that no traceback grows another's frames.
             raise type(ticket.answer)(*ticket.answer.args) from ticket.answer
+        if isinstance(ticket.answer, Exception):
+            raise ticket.answer
         return ticket.answer  # type: ignore[return-value]
 
     def _next(self) -> list[_Ticket[R, A]]:
@@ -95,22 +97,29 @@ class Group(Generic[R, A]):
         return batch
 
     def _work(self, batch: Sequence[_Ticket[R, A]], own: _Ticket[R, A]) -> None:
-        answers: Sequence[A | VifplugError] | None = None
         try:
-            found = list(self._together([ticket.request for ticket in batch]))
-            assert len(found) == len(batch), "an answer for each"
-            answers = found
-        finally:
-            with self._condition:
-                self._is_busy = False
-                if answers is None:
-                    # Ctrl-C in this thread, or a bug that one of them met with: the others go on, each by itself.
-                    others = [ticket for ticket in batch if ticket is not own]
-                    for ticket in others:
-                        ticket.size = self._most
-                    self._waiting[:0] = others
-                    self._waiting = [ticket for ticket in self._waiting if ticket is not own]
-                else:
-                    for ticket, answer in zip(batch, answers, strict=True):
-                        ticket.answer, ticket.done = answer, True
-                self._condition.notify_all()
+            answers: Sequence[A | Exception] = list(self._together([ticket.request for ticket in batch]))
+            assert len(answers) == len(batch), "an answer for each"
+        except Exception as error:
+            if len(batch) > 1:
+                # A bug that one of them met with: whose it is shows when each goes by itself.
+                self._requeue(batch)
+                return
+            answers = [error]
+        except BaseException:
+            # Ctrl-C in this thread, which was at work for others, too: they go on.
+            self._requeue([ticket for ticket in batch if ticket is not own], without=own)
+            raise
+        with self._condition:
+            self._is_busy = False
+            for ticket, answer in zip(batch, answers, strict=True):
+                ticket.answer, ticket.done = answer, True
+            self._condition.notify_all()
+
+    def _requeue(self, batch: Sequence[_Ticket[R, A]], without: _Ticket[R, A] | None = None) -> None:
+        with self._condition:
+            self._is_busy = False
+            for ticket in batch:
+                ticket.size = self._most
+            self._waiting = [*batch, *(ticket for ticket in self._waiting if ticket is not without)]
+            self._condition.notify_all()
