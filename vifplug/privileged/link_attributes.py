@@ -7,6 +7,7 @@ from typing import Any
 
 from vifplug import naming
 from vifplug.privileged import arguments
+from vifplug.privileged.link_message import linkinfo
 from vifplug.privileged.link_run import Run
 
 _BRIDGE_SETTINGS = {
@@ -19,7 +20,9 @@ _IN_TICKS = ("forward_delay", "ageing_time")
 _TICKS_PER_SECOND = 100
 """IFLA_BR_* times are in USER_HZ, whatever the kernel's own HZ."""
 _DEFAULT_MTU = 1500
-_FLAG_BITS = {"up": 0x1, "promiscuous": 0x100}
+PROMISCUOUS = 0x100
+"""IFF_PROMISC."""
+_FLAG_BITS = {"up": 0x1, "promiscuous": PROMISCUOUS}
 """IFF_UP, IFF_PROMISC."""
 
 
@@ -39,7 +42,7 @@ def bridge_info(settings: Mapping[str, Any]) -> tuple[str, Any]:
             continue
         amount = round(value * _TICKS_PER_SECOND) if key in _IN_TICKS else value
         attrs.append((_BRIDGE_SETTINGS[key], arguments.number(key, amount, 0, 2**31 - 1)))
-    return "IFLA_LINKINFO", {"attrs": [("IFLA_INFO_KIND", "bridge"), ("IFLA_INFO_DATA", {"attrs": attrs})]}
+    return linkinfo("bridge", attrs)
 
 
 def before_up(run: Run, operation: Mapping[str, Any]) -> list[list[tuple[str, Any]]]:

@@ -13,10 +13,9 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from pyroute2.netlink.rtnl.ifinfmsg import ifinfmsg
-
 from vifplug.errors import Conflict, LinkError
 from vifplug.privileged import arguments, netlink, owned
+from vifplug.privileged.link_message import Message
 
 _INDEX_LOW, _INDEX_HIGH = 1 << 20, 1 << 31
 """Far above the kernel's own counter, which starts at one."""
@@ -31,9 +30,9 @@ def new_index() -> int:
 class Run:
     """What is collected until it is sent; each item knows the number of the operation it came from."""
 
-    early: list[tuple[int, ifinfmsg]] = field(default_factory=list)
+    early: list[tuple[int, Message]] = field(default_factory=list)
     middle: list[tuple[int, Callable[[], None]]] = field(default_factory=list)
-    late: list[tuple[int, ifinfmsg]] = field(default_factory=list)
+    late: list[tuple[int, Message]] = field(default_factory=list)
     made: dict[str, int] = field(default_factory=dict)
     """Name -> ifindex of what this run creates."""
 
@@ -67,7 +66,7 @@ class Run:
             part.clear()
 
 
-def _send(numbered: Sequence[tuple[int, ifinfmsg]], operations: Sequence[Mapping[str, Any]]) -> None:
+def _send(numbered: Sequence[tuple[int, Message]], operations: Sequence[Mapping[str, Any]]) -> None:
     try:
         owned.socket().change([msg for _number, msg in numbered])
     except netlink.Refused as error:

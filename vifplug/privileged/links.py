@@ -12,6 +12,7 @@ from vifplug import naming
 from vifplug.errors import Conflict, LinkError, PermissionDenied
 from vifplug.privileged import arguments, link_attributes, netlink, offload, owned, reading, sysctl, tap
 from vifplug.privileged.context import net
+from vifplug.privileged.link_message import CREATE, linkinfo, message, peer
 from vifplug.privileged.link_run import Run, new_index
 
 _SYSCTLS = ("disable_ipv6", "accept_ra", "arp_ignore", "arp_announce")
@@ -59,10 +60,10 @@ def _create_bridge(run: Run, number: int, operation: Operation) -> None:
         ("IFLA_ADDRESS", arguments.address(operation["address"])),
         link_attributes.bridge_info(operation),
     ]
-    run.early.append((number, netlink.message(index, attrs, flags=netlink.CREATE)))
-    run.early.append((number, netlink.message(index, [("IFLA_IFALIAS", naming.alias(owner))])))
+    run.early.append((number, message(index, attrs, flags=CREATE)))
+    run.early.append((number, message(index, [("IFLA_IFALIAS", naming.alias(owner))])))
     for mtu in link_attributes.pinning(arguments.mtu(operation["mtu"])):
-        run.early.append((number, netlink.message(index, [("IFLA_MTU", mtu)])))
+        run.early.append((number, message(index, [("IFLA_MTU", mtu)])))
 
 
 def _create_veth(run: Run, number: int, operation: Operation) -> None:
@@ -78,15 +79,16 @@ def _create_veth(run: Run, number: int, operation: Operation) -> None:
             ]
         )
     near, far = (run.made[end["name"]] for end in operation["ends"])
-    peer = {"index": far, "attrs": ends[1]}
-    info = [("IFLA_INFO_KIND", "veth"), ("IFLA_INFO_DATA", {"attrs": [("VETH_INFO_PEER", peer)]})]
-    attrs = [*ends[0], ("IFLA_LINKINFO", {"attrs": info})]
-    run.early.append((number, netlink.message(near, attrs, flags=netlink.CREATE)))
+    # Promiscuous from birth. To whoever opens it before it is up (vswitchd, whose port may be there already) there is
+    # nothing left to set: vswitchd writes flags back as it first read them, and "up" would be lost with that.
+    born = link_attributes.PROMISCUOUS
+    attrs = [*ends[0], linkinfo("veth", [peer(far, ends[1], link_flags=born)])]
+    run.early.append((number, message(near, attrs, flags=CREATE, link_flags=born, change=born)))
     for end, index in zip(operation["ends"], (near, far), strict=True):
         marks: list[tuple[str, Any]] = [("IFLA_IFALIAS", naming.alias(arguments.owner(end["owner"])))]
         if end.get("master"):
             marks.append(("IFLA_MASTER", run.master(end["master"])))
-        run.early.append((number, netlink.message(index, marks)))
+        run.early.append((number, message(index, marks)))
 
 
 def _set(run: Run, number: int, operation: Operation) -> None:
@@ -99,7 +101,7 @@ def _set(run: Run, number: int, operation: Operation) -> None:
             raise LinkError(f"could not change link {name!r}: no such device", name)
         index = int(link["ifindex"])
     for attrs in link_attributes.before_up(run, operation):
-        run.early.append((number, netlink.message(index, attrs)))
+        run.early.append((number, message(index, attrs)))
     for key in _SYSCTLS:
         if key in values:
             amount = arguments.number(key, int(values[key]), 0, 8)
@@ -110,7 +112,7 @@ def _set(run: Run, number: int, operation: Operation) -> None:
         run.middle.append((number, _tap_owner(name, operation)))
     link_flags, change = link_attributes.flags(values)
     if change:
-        run.late.append((number, netlink.message(index, link_flags=link_flags, change=change)))
+        run.late.append((number, message(index, link_flags=link_flags, change=change)))
 
 
 def _join(run: Run, number: int, operation: Operation) -> None:
@@ -124,7 +126,7 @@ def _join(run: Run, number: int, operation: Operation) -> None:
     own_name = naming.device(naming.ROLE_TAP, arguments.owner(operation["vif_id"]))
     if naming.owner_of(link["alias"]) or (link["kind"] != "tap" and guest != own_name):
         raise PermissionDenied(f"refused to put {guest!r} on bridge {bridge!r}: it is no guest's tap", guest)
-    run.early.append((number, netlink.message(int(link["ifindex"]), [("IFLA_MASTER", run.master(bridge))])))
+    run.early.append((number, message(int(link["ifindex"]), [("IFLA_MASTER", run.master(bridge))])))
 
 
 def _sysctl(name: str, key: str, value: int) -> Callable[[], None]:
@@ -157,7 +159,7 @@ def _create_tap(operation: Operation) -> None:
             raise LinkError(f"could not create tap {name!r}: it vanished", name)
         attrs = [("IFLA_IFALIAS", naming.alias(owner)), ("IFLA_ADDRESS", address), ("IFLA_MTU", mtu)]
         try:
-            owned.socket().change([netlink.message(int(link["ifindex"]), [attr]) for attr in attrs])
+            owned.socket().change([message(int(link["ifindex"]), [attr]) for attr in attrs])
         except netlink.Refused as error:
             raise LinkError(f"could not create tap {name!r}: {error.text}", name) from error
         sysctl.write(name, "disable_ipv6", 1)
@@ -179,8 +181,8 @@ def _delete(operation: Operation) -> None:
     if not indexes:
         return
     group = new_index()
-    joins = [netlink.message(index, [("IFLA_GROUP", group)]) for index in indexes.values()]
-    leave = netlink.message(attrs=[("IFLA_GROUP", group)], delete=True)
+    joins = [message(index, [("IFLA_GROUP", group)]) for index in indexes.values()]
+    leave = message(attrs=[("IFLA_GROUP", group)], delete=True)
     try:
         owned.socket().change([*joins, leave])
     except netlink.Refused as error:

@@ -1,6 +1,6 @@
 """One long-lived route netlink socket: many changes in one send, each with its own answer.
 
-pyroute2 encodes what is written. What is read is decoded here, because a link needs 30 us so and 800 us
+What is written is packed in ``link_message``. What is read is decoded here, because a link needs 30 us so and 800 us
 through pyroute2's message classes, and a host has thousands.
 """
 
@@ -13,12 +13,12 @@ import socket
 import struct
 import threading
 from collections.abc import Iterator, Sequence
-from typing import Any
 
 import tenacity
-from pyroute2.netlink import NLM_F_ACK, NLM_F_CREATE, NLM_F_DUMP, NLM_F_EXCL, NLM_F_REQUEST
-from pyroute2.netlink.rtnl import RTM_DELLINK, RTM_GETLINK, RTM_NEWLINK
-from pyroute2.netlink.rtnl.ifinfmsg import ifinfmsg
+from pyroute2.netlink import NLM_F_DUMP, NLM_F_REQUEST
+from pyroute2.netlink.rtnl import RTM_GETLINK, RTM_NEWLINK
+
+from vifplug.privileged.link_message import ATTRIBUTE, HEADER, IFINFO, Message, attribute
 
 _SOL_NETLINK, _NETLINK_CAP_ACK, _NETLINK_EXT_ACK, _NETLINK_GET_STRICT_CHK = 270, 10, 11, 12
 _NLMSG_ERROR, _NLMSG_DONE = 2, 3
@@ -26,9 +26,6 @@ _NLM_F_DUMP_INTR, _NLM_F_CAPPED, _NLM_F_ACK_TLVS = 0x10, 0x100, 0x200
 _NLMSGERR_ATTR_MSG = 1
 _IFLA_IFNAME, _IFLA_MASTER, _IFLA_EXT_MASK = 3, 10, 29
 _RTEXT_FILTER_SKIP_STATS = 8
-_HEADER = struct.Struct("=IHHII")
-_IFINFO = struct.Struct("=BxHiII")
-_ATTR = struct.Struct("=HH")
 RECEIVE_BYTES = 1 << 18
 _SEND_BYTES = 1 << 16
 """Well under the kernel's default send buffer (net.core.wmem_default)."""
@@ -36,8 +33,6 @@ _SEND_MESSAGES = 100
 """Their answers wait in the receive buffer together, each as an skb of up to 1.3 kB; by default it takes 208 kB
 (net.core.rmem_default), and what does not fit is lost."""
 _DUMP_TRIES = 5
-
-CREATE = NLM_F_CREATE | NLM_F_EXCL
 
 
 class Refused(Exception):
@@ -51,24 +46,6 @@ class Refused(Exception):
 
 class _Interrupted(Exception):
     """A dump that the kernel says is inconsistent, or that overran the socket."""
-
-
-def message(
-    index: int = 0,
-    attrs: Sequence[tuple[str, Any]] = (),
-    *,
-    flags: int = 0,
-    link_flags: int = 0,
-    change: int = 0,
-    delete: bool = False,
-) -> ifinfmsg:
-    """A link message; ``link_flags`` and ``change`` are IFF_ bits and their mask."""
-    msg = ifinfmsg()
-    msg["index"], msg["flags"], msg["change"] = index, link_flags, change
-    msg["attrs"] = list(attrs)
-    msg["header"]["type"] = RTM_DELLINK if delete else RTM_NEWLINK
-    msg["header"]["flags"] = NLM_F_REQUEST | NLM_F_ACK | flags
-    return msg
 
 
 class LinkSocket:
@@ -90,19 +67,14 @@ class LinkSocket:
         """Close it."""
         self._socket.close()
 
-    def change(self, messages: Sequence[ifinfmsg]) -> None:
+    def change(self, messages: Sequence[Message]) -> None:
         """Send changes together and hear every answer.
 
         :raises Refused: for the first message that failed. The kernel went on with those behind it.
         """
         with self._lock:
-            encoded: list[bytes] = []
             first = next(self._sequence)
-            for number, msg in enumerate(messages):
-                msg["header"]["sequence_number"] = first if number == 0 else next(self._sequence)
-                msg["header"]["pid"] = 0
-                msg.encode()
-                encoded.append(bytes(msg.data))
+            encoded = [msg.numbered(next(self._sequence) if number else first) for number, msg in enumerate(messages)]
             refused: dict[int, Refused] = {}
             for start, chunk in _chunks(encoded):
                 try:
@@ -132,7 +104,7 @@ class LinkSocket:
 
         :raises Refused: for any answer but the link or ENODEV: only that means absent.
         """
-        request = _attr(_IFLA_IFNAME, name.encode() + b"\0")
+        request = attribute(_IFLA_IFNAME, name.encode() + b"\0")
         for kind, flags, payload in self._ask(0, request):
             if kind == RTM_NEWLINK:
                 return payload
@@ -150,7 +122,7 @@ class LinkSocket:
 
         :raises Refused: when it stays interrupted, or for an error of the kernel's.
         """
-        request = _attr(_IFLA_MASTER, struct.pack("=I", master)) if master else b""
+        request = attribute(_IFLA_MASTER, struct.pack("=I", master)) if master else b""
         retrying = tenacity.Retrying(
             retry=tenacity.retry_if_exception_type(_Interrupted), stop=tenacity.stop_after_attempt(_DUMP_TRIES)
         )
@@ -174,14 +146,14 @@ class LinkSocket:
 
     def _ask(self, flags: int, attributes: bytes) -> list[tuple[int, int, bytes]]:
         body = (
-            _IFINFO.pack(0, 0, 0, 0, 0)
+            IFINFO.pack(0, 0, 0, 0, 0)
             + attributes
-            + _attr(_IFLA_EXT_MASK, struct.pack("=I", _RTEXT_FILTER_SKIP_STATS))
+            + attribute(_IFLA_EXT_MASK, struct.pack("=I", _RTEXT_FILTER_SKIP_STATS))
         )
         answers: list[tuple[int, int, bytes]] = []
         with self._lock:
             sequence = next(self._sequence)
-            header = _HEADER.pack(_HEADER.size + len(body), RTM_GETLINK, NLM_F_REQUEST | flags, sequence, 0)
+            header = HEADER.pack(HEADER.size + len(body), RTM_GETLINK, NLM_F_REQUEST | flags, sequence, 0)
             self._socket.send(header + body)
             while True:
                 try:
@@ -203,31 +175,27 @@ class LinkSocket:
 def attributes(data: bytes, offset: int = 0) -> dict[int, bytes]:
     """The attributes of a message or of a nest, by their number."""
     found: dict[int, bytes] = {}
-    while offset + _ATTR.size <= len(data):
-        length, kind = _ATTR.unpack_from(data, offset)
-        if length < _ATTR.size:
+    while offset + ATTRIBUTE.size <= len(data):
+        length, kind = ATTRIBUTE.unpack_from(data, offset)
+        if length < ATTRIBUTE.size:
             break
-        found[kind & 0x3FFF] = data[offset + _ATTR.size : offset + length]
+        found[kind & 0x3FFF] = data[offset + ATTRIBUTE.size : offset + length]
         offset += (length + 3) & ~3
     return found
 
 
 def link_header(payload: bytes) -> tuple[int, int, dict[int, bytes]]:
     """A link message's ifindex, IFF_ flags and attributes."""
-    _family, _kind, index, flags, _change = _IFINFO.unpack_from(payload)
-    return index, flags, attributes(payload, _IFINFO.size)
-
-
-def _attr(kind: int, payload: bytes) -> bytes:
-    return _ATTR.pack(_ATTR.size + len(payload), kind) + payload + b"\0" * (-len(payload) % 4)
+    _family, _kind, index, flags, _change = IFINFO.unpack_from(payload)
+    return index, flags, attributes(payload, IFINFO.size)
 
 
 def split(received: bytes) -> Iterator[tuple[int, int, int, bytes]]:
     """The messages of one receive: type, NLM_F_ flags, sequence number and payload."""
     offset = 0
-    while offset + _HEADER.size <= len(received):
-        length, kind, flags, sequence, _port = _HEADER.unpack_from(received, offset)
-        yield kind, flags, sequence, received[offset + _HEADER.size : offset + length]
+    while offset + HEADER.size <= len(received):
+        length, kind, flags, sequence, _port = HEADER.unpack_from(received, offset)
+        yield kind, flags, sequence, received[offset + HEADER.size : offset + length]
         offset += (length + 3) & ~3
 
 
@@ -236,7 +204,7 @@ def _reason(flags: int, payload: bytes) -> str:
     if not flags & _NLM_F_ACK_TLVS:
         return ""
     (length,) = struct.unpack_from("=I", payload, 4)
-    offset = 4 + (_HEADER.size if flags & _NLM_F_CAPPED else (length + 3) & ~3)
+    offset = 4 + (HEADER.size if flags & _NLM_F_CAPPED else (length + 3) & ~3)
     return attributes(payload, offset).get(_NLMSGERR_ATTR_MSG, b"").rstrip(b"\0").decode(errors="replace")
 
 

@@ -16,7 +16,7 @@ from ovsdbapp.backend.ovs_idl import command, connection
 from ovsdbapp.schema.open_vswitch import impl_idl
 
 from vifplug.errors import OvsdbError, OvsUnavailable, TimedOut, VifplugError
-from vifplug.privileged import ovsdb_changes, ovsdb_schema
+from vifplug.privileged import ovsdb_changes, ovsdb_json, ovsdb_schema
 from vifplug.privileged.ovsdb_changes import Changes
 from vifplug.privileged.ovsdb_index import RowIndex
 
@@ -35,12 +35,16 @@ class _Idl(connection.OvsdbIdl):  # type: ignore[misc]
         self._changes = changes
         self._anew = True
         super().__init__(remote, ovsdb_schema.needed())
+        self._session: Any = ovsdb_json.Session(self._session)
         # ovsdbapp's own indexes sort rows by comparisons in Python.
         self.index = RowIndex(self.tables)
         # A server that restarts is to be heard again at once; python-ovs backs off for up to 8 s.
         self._session.reconnect.set_backoff(_BACKOFF_MIN_MS, _BACKOFF_MAX_MS)
         # python-ovs probes no Unix socket: behind one a server that hangs would be waited for without end.
         self._session.reconnect.set_probe_interval(_PROBE_MS)
+
+    def cooperative_yield(self) -> None:
+        """ovsdbapp sleeps here for eventlet's sake: 80 us for every row that changes."""
 
     def restart_fsm(self) -> None:
         """Called for each new connection: what changed between the last one and this is not told row by row."""

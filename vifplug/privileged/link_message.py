@@ -1,0 +1,95 @@
+"""Link messages as bytes. Which number and width an attribute has is pyroute2's to say; it is packed here.
+
+pyroute2's own message classes take 200 us for one of these, a fifth of a plug for all of them; this takes 10.
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from pyroute2.netlink import NLM_F_ACK, NLM_F_CREATE, NLM_F_EXCL, NLM_F_REQUEST
+from pyroute2.netlink.rtnl import RTM_DELLINK, RTM_NEWLINK
+from pyroute2.netlink.rtnl.ifinfmsg import ifinfmsg
+
+Attributes = Sequence[tuple[str, Any]]
+
+CREATE = NLM_F_CREATE | NLM_F_EXCL
+HEADER = struct.Struct("=IHHII")
+"""struct nlmsghdr: length, type, flags, sequence number, port."""
+IFINFO = struct.Struct("=BxHiII")
+"""struct ifinfomsg: family, type, index, flags, change."""
+ATTRIBUTE = struct.Struct("=HH")
+"""struct nlattr: length, type."""
+
+_INFO = ifinfmsg.ifinfo
+_WIRE: Mapping[str, tuple[int, str]] = {
+    name: (number, kind)
+    for known in (ifinfmsg, _INFO, _INFO.bridge_data, _INFO.veth_data)
+    for number, (name, kind) in enumerate(known.nla_map)
+}
+_PACK: Mapping[str, Callable[[Any], bytes]] = {
+    "uint8": struct.Struct("=B").pack,
+    "uint32": struct.Struct("=I").pack,
+    "asciiz": lambda text: text.encode() + b"\0",
+    "l2addr": lambda address: bytes.fromhex(address.replace(":", "")),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    """A request about one link, all but its sequence number."""
+
+    kind: int
+    flags: int
+    body: bytes
+
+    def numbered(self, sequence: int) -> bytes:
+        """As it is sent."""
+        return HEADER.pack(HEADER.size + len(self.body), self.kind, self.flags, sequence, 0) + self.body
+
+
+def message(
+    index: int = 0,
+    attrs: Attributes = (),
+    *,
+    flags: int = 0,
+    link_flags: int = 0,
+    change: int = 0,
+    delete: bool = False,
+) -> Message:
+    """A change of a link; ``link_flags`` and ``change`` are IFF_ bits and their mask."""
+    kind = RTM_DELLINK if delete else RTM_NEWLINK
+    body = _link(index, link_flags, change, attrs)
+    return Message(kind, NLM_F_REQUEST | NLM_F_ACK | flags, body)
+
+
+def attribute(number: int, payload: bytes) -> bytes:
+    """One attribute, padded to the kernel's alignment."""
+    return ATTRIBUTE.pack(ATTRIBUTE.size + len(payload), number) + payload + b"\0" * (-len(payload) % 4)
+
+
+def linkinfo(kind: str, data: Attributes) -> tuple[str, Any]:
+    """IFLA_LINKINFO of a kind of link, with that kind's own attributes."""
+    return "IFLA_LINKINFO", _nest([("IFLA_INFO_KIND", kind), ("IFLA_INFO_DATA", _nest(data))])
+
+
+def peer(index: int, attrs: Attributes, *, link_flags: int = 0) -> tuple[str, Any]:
+    """The other end of a veth pair that is made, for its ``linkinfo``."""
+    return "VETH_INFO_PEER", _link(index, link_flags, link_flags, attrs)
+
+
+def _link(index: int, link_flags: int, change: int, attrs: Attributes) -> bytes:
+    return IFINFO.pack(0, 0, index, link_flags, change) + _nest(attrs)
+
+
+def _nest(attrs: Attributes) -> bytes:
+    return b"".join(map(_encoded, attrs))
+
+
+def _encoded(named: tuple[str, Any]) -> bytes:
+    name, value = named
+    number, kind = _WIRE[name]
+    return attribute(number, value if isinstance(value, bytes) else _PACK[kind](value))
