@@ -10,7 +10,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from typing import Any
 
-from vifplug import config, following, statedir, waiting
+from vifplug import config, following, limits, statedir, waiting
 from vifplug.doctor import examination
 from vifplug.doctor.about import HostInfo
 from vifplug.doctor.findings import Diagnosis
@@ -23,7 +23,7 @@ from vifplug.engine.requester import Requester
 from vifplug.errors import InputError
 from vifplug.events import Event, WaitReport
 from vifplug.guest import description
-from vifplug.guest.nic import VIRTIO, Nic
+from vifplug.guest.nic import Nic
 from vifplug.guest.report import GuestReport, check_format
 from vifplug.locks import LockFile
 from vifplug.model import Vif
@@ -130,7 +130,7 @@ class LocalHost:
         self._plugger.host.ensure_running()
         return inspection.path(self._plugger, id)
 
-    def guest(self, id: str, format: str, *, model: str = VIRTIO, queues: int | None = None) -> GuestReport:
+    def guest(self, id: str, format: str, *, model: str = limits.VIRTIO, queues: int | None = None) -> GuestReport:
         """What a hypervisor needs of a VIF; see ``vifplug.guest``.
 
         :param format: libvirt or qemu.
@@ -152,7 +152,7 @@ class LocalHost:
         return standings.look(self._looking(), goal.ids, goal.state)
 
     def wait(
-        self, ids: Sequence[str], state: str = WIRED, timeout: float = waiting.TIMEOUT_SECONDS
+        self, ids: Sequence[str], state: str = WIRED, timeout: float = limits.TIMEOUT_SECONDS
     ) -> builtins.list[VifReport]:
         """Wait until VIFs are plugged, wired or active.
 
@@ -166,7 +166,7 @@ class LocalHost:
         self,
         ids: Sequence[str],
         state: str = WIRED,
-        timeout: float = waiting.TIMEOUT_SECONDS,
+        timeout: float = limits.TIMEOUT_SECONDS,
         error_callback: waiting.ErrorCallback | None = None,
     ) -> contextlib.AbstractContextManager[waiting.Expectation]:
         """Wait for VIFs at the end of a ``with`` block, as Nova's wait_for_instance_event; see ``vifplug.waiting``.

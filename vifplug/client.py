@@ -1,6 +1,7 @@
 """The daemon's host: the library's methods, their answers and their errors, spoken over the daemon's socket.
 
-Nothing heavy is imported here; the host's side of vifplug least of all.
+Nothing heavy is imported here, the host's side of vifplug least of all; and what not every command asks for, by the
+method that needs it.
 """
 
 from __future__ import annotations
@@ -12,16 +13,17 @@ import urllib.parse
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from vifplug import following, waiting
-from vifplug.doctor.about import HostInfo
-from vifplug.doctor.findings import Diagnosis
-from vifplug.events import Event, WaitReport
-from vifplug.guest.nic import VIRTIO, Nic
-from vifplug.guest.report import GuestReport, check_format
+from vifplug import limits, whereabouts
+from vifplug.formats.document import Document
 from vifplug.reports import WIRED, CheckReport, GcReport, PathReport, PlanReport, VifReport, plan_from_json
 from vifplug.wire import Request, Wire
 
 if TYPE_CHECKING:
+    from vifplug import waiting
+    from vifplug.doctor.about import HostInfo
+    from vifplug.doctor.findings import Diagnosis
+    from vifplug.events import Event, WaitReport
+    from vifplug.guest.report import GuestReport
     from vifplug.model import Vif
 
 _VIFS, _BATCH, _CHECK, _REPAIR, _GC = "/v1/vifs", "/v1/batch", "/v1/check", "/v1/repair", "/v1/gc"
@@ -59,7 +61,8 @@ class DaemonHost:
         :raises HostError: it failed, and what it had made was taken back.
         :raises DaemonUnreachable: in mid-request it is not known; the same call again finds what is done.
         """
-        return self._vifs_of(_BATCH, _plugging(vifs)) if vifs else self._nothing()
+        asked = _plugging(vifs)
+        return self._vifs_of(_BATCH, asked) if asked["plug"] else self._nothing()
 
     def unplug(self, ids: Sequence[str]) -> builtins.list[VifReport]:
         """Unplug VIFs; one that is not plugged is done.
@@ -105,11 +108,11 @@ class DaemonHost:
 
         :raises InputError, Conflict, HostError: as ``plug``.
         """
-        if not vifs:
+        asked = _plugging(vifs)
+        if not asked["plug"]:
             self._nothing()
             return PlanReport()
-        asked = Request(method="POST", target=_BATCH, document={**_plugging(vifs), "dry_run": True})
-        return self._ask(asked, plan_from_json)
+        return self._ask(Request(method="POST", target=_BATCH, document={**asked, "dry_run": True}), plan_from_json)
 
     def path(self, id: str) -> PathReport:
         """One VIF's path, hop by hop, as it is.
@@ -118,7 +121,7 @@ class DaemonHost:
         """
         return self._ask(Request(method="GET", target=f"{_target(id)}/path"), PathReport.from_json)
 
-    def guest(self, id: str, format: str, *, model: str = VIRTIO, queues: int | None = None) -> GuestReport:
+    def guest(self, id: str, format: str, *, model: str = limits.VIRTIO, queues: int | None = None) -> GuestReport:
         """What a hypervisor needs of a VIF; see ``vifplug.guest``.
 
         :param format: libvirt or qemu.
@@ -126,6 +129,9 @@ class DaemonHost:
         :raises InputError: when the guest's card cannot be so.
         :raises OvsUnavailable, BridgeMissing: when it cannot be told what the card needs.
         """
+        from vifplug.guest.nic import Nic
+        from vifplug.guest.report import GuestReport, check_format
+
         check_format(format)
         nic = Nic(model=model, queues=queues)
         said = {"model": nic.model, **({"queues": nic.queues} if nic.queues is not None else {})}
@@ -137,11 +143,13 @@ class DaemonHost:
 
         :raises InputError: for a state that is none of plugged, wired and active.
         """
+        from vifplug import waiting
+
         goal = waiting.Goal(ids, state, 0)
         return self._look(goal.ids, goal.state, goal.timeout)
 
     def wait(
-        self, ids: Sequence[str], state: str = WIRED, timeout: float = waiting.TIMEOUT_SECONDS
+        self, ids: Sequence[str], state: str = WIRED, timeout: float = limits.TIMEOUT_SECONDS
     ) -> builtins.list[VifReport]:
         """Wait until VIFs are plugged, wired or active; a daemon that is started anew meanwhile is waited for.
 
@@ -149,13 +157,15 @@ class DaemonHost:
         :raises NotReached: when the time is over; it names each VIF that is not there, and what it waits for.
         :raises VifFailed: when one has failed.
         """
+        from vifplug import waiting
+
         return waiting.wait(self._watch, waiting.Goal(ids, state, timeout))
 
     def expect(
         self,
         ids: Sequence[str],
         state: str = WIRED,
-        timeout: float = waiting.TIMEOUT_SECONDS,
+        timeout: float = limits.TIMEOUT_SECONDS,
         error_callback: waiting.ErrorCallback | None = None,
     ) -> contextlib.AbstractContextManager[waiting.Expectation]:
         """Wait for VIFs at the end of a ``with`` block, as Nova's wait_for_instance_event; see ``vifplug.waiting``.
@@ -164,6 +174,8 @@ class DaemonHost:
         :param error_callback: what to do about a VIF that failed, in place of raising VifFailed.
         :raises NotReached, VifFailed: at the block's end.
         """
+        from vifplug import waiting
+
         return waiting.expect(self._watch, waiting.Goal(ids, state, timeout), error_callback)
 
     def events(self, since: int | None = None, follow: bool = False) -> Iterator[Event]:
@@ -173,15 +185,20 @@ class DaemonHost:
         :param follow: go on with those that come, for ever; without ``since``, with those from now on.
         :raises EventsLost: by the iterator, too, when some are not kept any more.
         """
+        from vifplug import following
+
         return following.of_daemon(self._wire, since, follow=follow)
 
     def doctor(self) -> Diagnosis:
         """What is wrong with this host, as its daemon sees it, why, and what to do. Nothing is changed."""
+        from vifplug.doctor.findings import Diagnosis
+
         asked = Request(method="GET", target="/v1/doctor", seconds=_DOCTOR_SECONDS)
         return self._ask(asked, Diagnosis.from_json)
 
     def host_info(self) -> HostInfo:
         """What this host can plug, and with what; with OVS away, as far as that is known without."""
+        from vifplug.doctor.about import HostInfo
 
         def read(answer: Mapping[str, Any]) -> HostInfo:
             of_daemon = {name: answer[name] for name in ("version", "pid", "level")}
@@ -191,12 +208,16 @@ class DaemonHost:
 
     @property
     def _watch(self) -> waiting.Watch:
+        from vifplug import waiting
+
         return waiting.Watch(look=self._look, get=self.get)
 
     def _look(self, ids: Sequence[str], state: str, seconds: float) -> WaitReport:
         seconds = min(seconds, _ONE_WAIT_SECONDS)
         document = {"ids": builtins.list(ids), "for": state, "timeout": seconds}
         asked = Request(method="POST", target=_WAIT, document=document, seconds=seconds + _WAIT_SPARE_SECONDS)
+        from vifplug.events import WaitReport
+
         return self._ask(asked, WaitReport.from_json)
 
     def _vifs_of(self, target: str, document: Mapping[str, Any]) -> builtins.list[VifReport]:
@@ -219,6 +240,8 @@ class DaemonHost:
 
 
 def _plugging(vifs: Sequence[Vif]) -> dict[str, Any]:
+    if isinstance(vifs, Document):
+        return vifs.as_request()
     return {"plug": [vif.model_dump(mode="json", exclude_none=True) for vif in vifs], "format": "vif"}
 
 
@@ -252,6 +275,10 @@ def connect(socket: str | None = None, config_file: str | None = None) -> Iterat
 
 
 def _configured(config_file: str | None) -> str:
-    from vifplug import config  # here, because oslo.config takes ten times as long to import as all else
+    path = whereabouts.config_file(config_file)
+    found = whereabouts.socket_of(path)
+    if found is None:
+        from vifplug import config  # here, because oslo.config takes longer to import than all else
 
-    return config.load(config_file).socket
+        return config.load(path).socket
+    return found

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ipaddress
-import os
 import urllib.parse
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -11,12 +10,10 @@ from typing import Any
 
 from oslo_config import cfg
 
-from vifplug import naming
+from vifplug import naming, whereabouts
 from vifplug.errors import ConfigError
-from vifplug.model import MTU_MAX, MTU_MIN
+from vifplug.limits import MTU_MAX, MTU_MIN
 
-DEFAULT_FILE = "/etc/vifplug/vifplug.conf"
-FILE_VARIABLE = "VIFPLUG_CONFIG_FILE"
 QOS_TYPES = ("linux-noop", "linux-htb", "linux-hfsc", "linux-sfq", "linux-codel", "linux-fq_codel")
 PRIVSEP_GROUP = "vifplug_privileged"
 WIRED_BY = ("auto", "ovn", "neutron-agent", "neutron-events", "plugged")
@@ -50,7 +47,7 @@ _OVS_OPTIONS: list[cfg.Opt] = [
     cfg.FloatOpt("timeout", default=10.0, min=0.1, max=300.0, help="Seconds, for every OVSDB wait."),
 ]
 _DAEMON_OPTIONS: list[cfg.Opt] = [
-    cfg.StrOpt("socket", default="/run/vifplug/vifplug.sock", help="Where the daemon listens."),
+    cfg.StrOpt("socket", default=whereabouts.DEFAULT_SOCKET, help="Where the daemon listens."),
     cfg.StrOpt(
         "user",
         default="vifplug",
@@ -165,7 +162,7 @@ class Settings:
     qos_type: str = "linux-noop"
     timeout: float = 10.0
     """Seconds."""
-    socket: str = "/run/vifplug/vifplug.sock"
+    socket: str = whereabouts.DEFAULT_SOCKET
     user: str = "vifplug"
     socket_group: str = "vifplug"
     repair_interval: float = 60.0
@@ -202,7 +199,7 @@ def load(config_file: str | None = None) -> Settings:
     :param config_file: a path; by default the one in VIFPLUG_CONFIG_FILE, else /etc/vifplug/vifplug.conf if it exists.
     :raises ConfigError: for a file that cannot be read, or a value that is out of bounds.
     """
-    path = config_file or os.environ.get(FILE_VARIABLE) or (DEFAULT_FILE if os.path.exists(DEFAULT_FILE) else None)
+    path = whereabouts.config_file(config_file)
     conf = cfg.ConfigOpts()
     for group, options in _GROUPS.items():
         conf.register_opts(options, group=None if group == "DEFAULT" else group)

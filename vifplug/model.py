@@ -13,20 +13,16 @@ from typing import Annotated, Any
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 from pydantic.config import JsonDict
 
-from vifplug import naming
-
-MTU_MIN, MTU_MAX = 68, 65521
-"""IPv4's smallest MTU (RFC 791) and the largest a tap takes, which every VIF ends in: 65535 less Ethernet's header."""
+from vifplug import limits, naming
 
 _MAC = re.compile(r"[0-9a-f]{2}(:[0-9a-f]{2}){5}")
-_UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 _MULTICAST_BIT = 0x01
 
 
 def _uuid(value: Any) -> str:
     if isinstance(value, uuid.UUID):
         return str(value)
-    if not isinstance(value, str) or not _UUID.fullmatch(value.lower()):
+    if not isinstance(value, str) or not limits.is_uuid(value.lower()):
         raise ValueError("it must be a UUID such as 71a6b0e4-1a1b-4fd9-8f4a-7cab3f9a425b")
     return value.lower()
 
@@ -58,7 +54,7 @@ _LINK_SCHEMA: JsonDict = {"pattern": r"^[^\s/:]+$", "minLength": 1, "maxLength":
 Uuid = Annotated[str, BeforeValidator(_uuid), Field(json_schema_extra=_UUID_SCHEMA)]
 MacAddress = Annotated[str, BeforeValidator(_address), Field(json_schema_extra=_MAC_SCHEMA)]
 LinkName = Annotated[str, AfterValidator(_link_name), Field(json_schema_extra=_LINK_SCHEMA)]
-Mtu = Annotated[int, Field(ge=MTU_MIN, le=MTU_MAX, strict=True)]
+Mtu = Annotated[int, Field(ge=limits.MTU_MIN, le=limits.MTU_MAX, strict=True)]
 Flag = Annotated[bool, Field(strict=True)]
 UserId = Annotated[int, Field(ge=0, le=2**32 - 2, strict=True)]
 VifType = Annotated[str, Field(pattern=r"^[a-z][a-z0-9-]{0,31}$")]
@@ -92,7 +88,7 @@ class Instance(_Part):
     """The guest a VIF belongs to."""
 
     uuid: Uuid = Field(description="Written to Interface.external_ids:vm-uuid.")
-    name: str | None = Field(default=None, max_length=255)
+    name: str | None = Field(default=None, max_length=limits.INSTANCE_NAME_MAX)
 
 
 class TapOwner(_Part):

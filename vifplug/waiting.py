@@ -22,8 +22,6 @@ if TYPE_CHECKING:
 
 LOG = logging.getLogger(__name__)
 
-TIMEOUT_SECONDS = 300.0
-"""Nova's vif_plugging_timeout."""
 _FIRST_SECONDS, _LONGEST_SECONDS = 0.05, 0.5
 """Between looks."""
 

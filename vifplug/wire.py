@@ -222,13 +222,20 @@ class Wire:
 def _begun(connection: _Connection, request: Request, accepts: str) -> http.client.HTTPResponse:
     body, headers = None, {"Accept": accepts}
     if request.document is not None:
-        body, headers["Content-Type"] = json.dumps(request.document).encode(), "application/json"
+        body, headers["Content-Type"] = _encoded(request.document), "application/json"
     if request.seconds is not None:
         connection.sock.settimeout(request.seconds)
     # A request that is refused before all of it was read has its answer on the way; without one, reading says so.
     with contextlib.suppress(BrokenPipeError, ConnectionResetError):
         connection.request(request.method, request.target, body, headers)
     return connection.getresponse()
+
+
+def _encoded(document: Any) -> bytes:
+    try:
+        return json.dumps(document).encode()
+    except RecursionError as error:  # of what was read with a few levels to spare
+        raise errors.InputError("the document is nested too deeply; no VIF is") from error
 
 
 def _spoken(connection: _Connection, request: Request) -> tuple[http.client.HTTPResponse, bytes]:

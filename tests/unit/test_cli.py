@@ -23,6 +23,7 @@ import pytest
 from tests.unit import scripted_daemon
 from vifplug import errors, reports
 from vifplug.cli import arguments, main, tables, verbs
+from vifplug.cli.contract import nothing
 from vifplug.events import Event, Waited, WaitReport
 from vifplug.guest import GuestReport
 from vifplug.model import Vif
@@ -117,7 +118,8 @@ class Notes:
         return iter(self._answer("events", (since, follow), []))
 
     @contextlib.contextmanager
-    def opened(self, options: arguments.Options) -> Iterator[Notes]:
+    def opened(self, options: arguments.Options, check: Callable[[], object] = nothing, /) -> Iterator[Notes]:
+        check()
         self.calls.append(("open", options.config_file))
         try:
             yield self

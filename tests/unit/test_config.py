@@ -5,7 +5,7 @@ import pathlib
 import pytest
 from oslo_config import cfg, generator
 
-from vifplug import config
+from vifplug import config, whereabouts
 from vifplug.errors import ConfigError
 
 SAMPLE = pathlib.Path(__file__).parents[2] / "etc" / "vifplug.conf.sample"
@@ -32,7 +32,7 @@ def test_global_configuration_is_left_alone(tmp_path: pathlib.Path) -> None:
 
 
 def test_file_of_the_environment_is_the_default(tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv(config.FILE_VARIABLE, _file(tmp_path, "[DEFAULT]\nmtu = 1400\n"))
+    monkeypatch.setenv(whereabouts.FILE_VARIABLE, _file(tmp_path, "[DEFAULT]\nmtu = 1400\n"))
     assert config.load().mtu == 1400
 
 

@@ -77,7 +77,7 @@ def test_put_takes_what_is_said_beside_the_document(daemon: Daemon) -> None:
 
 def test_put_of_a_dry_run_changes_nothing(daemon: Daemon) -> None:
     planned = daemon.ask("PUT", f"{ONE}?dry_run=true", DOCUMENT, uid=READER)
-    assert planned.json["actions"][0]["action"] == "create-bridge"
+    assert planned.json["actions"][1]["action"] == "create-bridge"
     assert _is_empty(daemon)
 
 
@@ -105,6 +105,33 @@ def test_batch_is_plugged_as_a_whole_or_not_at_all(daemon: Daemon) -> None:
     assert [(vif["id"], vif["mtu"]) for vif in answer["vifs"]] == [(ID, 1400), (builders.TAP, 1400)]
     gone = daemon.ask("POST", "/v1/batch", {"unplug": [ID, builders.TAP.upper()]}).json
     assert [vif["state"] for vif in gone["vifs"]] == ["unplugged", "unplugged"]
+    assert _is_empty(daemon)
+
+
+@pytest.mark.parametrize("document", [DOCUMENT, PORT, {"ports": [PORT["port"]]}])
+def test_batch_takes_one_document_as_it_is(daemon: Daemon, document: Any) -> None:
+    answer = daemon.ask("POST", "/v1/batch", {"plug": document, "format": "auto", "mtu": 1400}).json
+    assert [(vif["id"], vif["mtu"]) for vif in answer["vifs"]] == [(ID, 1400)]
+
+
+@pytest.mark.parametrize(
+    ("plug", "said"),
+    [
+        ({}, "the document: an empty object"),
+        ({**DOCUMENT, "address": "x"}, "address: 'x': it must be a MAC address"),
+        ([{**DOCUMENT, "address": "x"}], "[0].address: 'x': it must be a MAC address"),
+        (
+            {**DOCUMENT, "vif_type": "vhostuser"},
+            f"vif_type of VIF {ID} is 'vhostuser'; it must be one that has a driver",
+        ),
+        ("[]", "plug: '[]': it must be a VIF document, or a list of them"),
+        (7, "plug: 7: it must be a VIF document, or a list of them"),
+    ],
+)
+def test_batch_that_cannot_be_read_is_refused(daemon: Daemon, plug: Any, said: str) -> None:
+    answer = daemon.ask("POST", "/v1/batch", {"plug": plug})
+    assert (answer.status, answer.error) == (400, "InputError")
+    assert answer.json["detail"].startswith(said)
     assert _is_empty(daemon)
 
 

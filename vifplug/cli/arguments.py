@@ -3,22 +3,19 @@
 from __future__ import annotations
 
 import argparse
-import importlib.metadata
 import itertools
 import math
 import re
 from collections.abc import Sequence
 from typing import Any, NoReturn
 
-from vifplug import errors, naming
-from vifplug.guest.nic import QUEUES_MAX
-from vifplug.guest.report import FORMATS as GUESTS
+from vifplug import errors, limits
 
+GUESTS = ("libvirt", "qemu")
 FORMATS = ("auto", "vif", "neutron-port", "nova-network-info", "os-vif")
 WAITS = ("plugged", "wired", "active")
 TABLE, JSON = "table", "json"
 STDIN = "-"
-_INSTANCE_NAME_MAX = 255
 _SEQUENCE_DIGITS_MAX = 18
 """What SQLite's integers hold."""
 
@@ -86,6 +83,8 @@ class _Version(argparse.Action):
     """Print the version: looked up only when asked for."""
 
     def __call__(self, parser: argparse.ArgumentParser, *_: Any) -> NoReturn:
+        import importlib.metadata
+
         try:
             version = importlib.metadata.version("vifplug")
         except importlib.metadata.PackageNotFoundError:
@@ -122,7 +121,7 @@ def canonical_id(value: str, name: str = "") -> str:
     :raises errors.InputError: when it is no UUID.
     """
     lowered = value.lower()
-    if not naming.is_owner(lowered) or lowered.startswith(naming.NETWORK_PREFIX):
+    if not limits.is_uuid(lowered):
         said = f"{name} {value!r}" if name else repr(value)
         raise errors.InputError(f"{said} is no UUID; one looks like 71a6b0e4-1a1b-4fd9-8f4a-7cab3f9a425b", value)
     return lowered
@@ -136,28 +135,26 @@ def _uuid(value: str) -> str:
 
 
 def _instance_name(value: str) -> str:
-    if not 0 < len(value) <= _INSTANCE_NAME_MAX:
-        raise argparse.ArgumentTypeError(f"it must have 1 to {_INSTANCE_NAME_MAX} characters")
+    if not 0 < len(value) <= limits.INSTANCE_NAME_MAX:
+        raise argparse.ArgumentTypeError(f"it must have 1 to {limits.INSTANCE_NAME_MAX} characters")
     return value
 
 
 def _mtu(value: str) -> int:
-    from vifplug import model  # here, because pydantic comes with it
-
     try:
         mtu = int(value)
     except ValueError:
         mtu = -1
-    if not model.MTU_MIN <= mtu <= model.MTU_MAX:
+    if not limits.MTU_MIN <= mtu <= limits.MTU_MAX:
         raise argparse.ArgumentTypeError(
-            f"{value!r} is no MTU; it must be a whole number from {model.MTU_MIN} to {model.MTU_MAX}"
+            f"{value!r} is no MTU; it must be a whole number from {limits.MTU_MIN} to {limits.MTU_MAX}"
         )
     return mtu
 
 
 def _queues(value: str) -> int:
-    if not (value.isascii() and value.isdigit() and len(value) < 9 and 1 <= int(value) <= QUEUES_MAX):
-        raise argparse.ArgumentTypeError(f"{value!r} is no number of queues; it must be from 1 to {QUEUES_MAX}")
+    if not (value.isascii() and value.isdigit() and len(value) < 9 and 1 <= int(value) <= limits.QUEUES_MAX):
+        raise argparse.ArgumentTypeError(f"{value!r} is no number of queues; it must be from 1 to {limits.QUEUES_MAX}")
     return int(value)
 
 

@@ -7,14 +7,13 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
-from vifplug import reports
+from vifplug import limits, reports
 from vifplug.cli import tables
 from vifplug.cli.arguments import Options
-from vifplug.guest.nic import VIRTIO
-from vifplug.guest.report import GuestReport
 
 if TYPE_CHECKING:
     from vifplug.events import Event, WaitReport
+    from vifplug.guest.report import GuestReport
     from vifplug.model import Vif
 
 EXIT_DONE, EXIT_FAILED, EXIT_DRIFT, EXIT_CONFLICT = 0, 1, 3, 4
@@ -65,7 +64,7 @@ class Library(Protocol):
     def path(self, id: str) -> reports.PathReport:
         """A VIF's path, hop by hop."""
 
-    def guest(self, id: str, format: str, *, model: str = VIRTIO, queues: int | None = None) -> GuestReport:
+    def guest(self, id: str, format: str, *, model: str = limits.VIRTIO, queues: int | None = None) -> GuestReport:
         """What a hypervisor needs of a VIF."""
 
     def look(self, ids: Sequence[str], state: str) -> WaitReport:
@@ -78,8 +77,19 @@ class Library(Protocol):
         """What happened, in order."""
 
 
-Opener = Callable[[Options], AbstractContextManager[Library]]
-"""How a verb gets its host. It is called once the input is known to be good."""
+def nothing() -> None:
+    """What is left to check of input that is known to be good."""
+
+
+class Opener(Protocol):
+    """How a verb gets its host."""
+
+    def __call__(self, options: Options, check: Callable[[], object] = nothing, /) -> AbstractContextManager[Library]:
+        """The host of the options.
+
+        :param check: what is to be seen of the input before anything is done with it. The daemon sees to that by
+            itself; it is called when the host is another one, or when there is none.
+        """
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

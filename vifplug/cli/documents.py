@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
-from vifplug import errors
+from vifplug import errors, formats
 from vifplug.cli import arguments
 
 if TYPE_CHECKING:
@@ -15,6 +15,9 @@ if TYPE_CHECKING:
 
 _SIZE_MAX = 64 * 2**20
 """Bytes; 60 VIFs of an os-vif list need a quarter of a million. It stops /dev/zero, not a user."""
+_UNREAD_MAX = 2**20
+"""Characters of a document that the daemon reads; it takes no request of more than 4 MiB, and a document may hold much
+that no VIF needs."""
 
 
 def read(path: str) -> str:
@@ -48,21 +51,36 @@ def _bytes(path: str) -> bytes:
         return file.read(_SIZE_MAX + 1)
 
 
-def vifs(options: arguments.Options) -> list[Vif]:
-    """The VIFs that ``plug`` was given, with what the options add."""
-    from vifplug import formats  # here, so that other verbs start without it
-    from vifplug.drivers.registry import driver_for
+def vifs(options: arguments.Options) -> Sequence[Vif]:
+    """The VIFs that ``plug`` was given, with what the options add; ``check`` them before they are plugged.
 
-    document = formats.parse(read(options.file or arguments.STDIN))
+    Where the daemon can read them as well, they are unread as yet: a model takes longer to import than a VIF to plug.
+    """
+    text = read(options.file or arguments.STDIN)
+    document = formats.parse(text)
     instance = {"uuid": options.instance_uuid, "name": options.instance_name} if options.instance_uuid else None
-    found = formats.load_all(document, format=options.format or "auto", instance=instance, mtu=options.mtu)
+    said: dict[str, Any] = {"format": options.format or "auto", "instance": instance, "mtu": options.mtu}
+    is_amended = options.create_tap or (options.instance_name is not None and instance is None)
+    if document and isinstance(document, list | dict) and not is_amended and len(text) <= _UNREAD_MAX:
+        return formats.Document(document, **said)
+    found = formats.load_all(document, **said)
     if options.create_tap:
         found = [vif.model_copy(update={"create_tap": True}) for vif in found]
-    for vif in found:
-        driver_for(vif.vif_type, vif.id)
+    check(found)
     if options.instance_name and not instance:
         return [_named(vif, options.instance_name) for vif in found]
     return found
+
+
+def check(found: Sequence[Vif]) -> None:
+    """See that they can be read and that there is a driver for each.
+
+    :raises errors.InputError: when they cannot be plugged.
+    """
+    from vifplug.drivers.registry import driver_for  # here, because only who reads them by himself needs it
+
+    for vif in found:
+        driver_for(vif.vif_type, vif.id)
 
 
 def _named(vif: Vif, name: str) -> Vif:
@@ -92,8 +110,6 @@ def ids_of(path: str) -> list[str]:
     if text.lstrip()[0] not in '[{"':
         lines = (line.split("#")[0].strip() for line in text.splitlines())
         return ids(line for line in lines if line)
-    from vifplug import formats
-
     return ids(_identities(formats.parse(text)))
 
 

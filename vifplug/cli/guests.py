@@ -5,7 +5,8 @@ from __future__ import annotations
 from vifplug.cli import documents
 from vifplug.cli.arguments import Options
 from vifplug.cli.contract import Opener, Outcome
-from vifplug.guest.nic import VIRTIO, Nic
+from vifplug.guest.nic import Nic
+from vifplug.limits import VIRTIO
 
 
 def guest(options: Options, opener: Opener) -> Outcome:

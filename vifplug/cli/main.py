@@ -10,14 +10,14 @@ import sys
 import threading
 import traceback
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from types import FrameType
 from typing import NoReturn
 
 from vifplug import errors
 from vifplug.cli import arguments, failure, streams, tables, verbs
 from vifplug.cli.arguments import Options
-from vifplug.cli.contract import EXIT_DONE, Library, Opener, Outcome
+from vifplug.cli.contract import EXIT_DONE, Library, Opener, Outcome, nothing
 
 _ENDING_SIGNALS = (signal.SIGTERM, signal.SIGHUP)
 _SIGNAL_EXIT = 128
@@ -50,9 +50,11 @@ def main(argv: list[str] | None = None, *, opener: Opener | None = None) -> int:
 
 
 @contextlib.contextmanager
-def open_host(options: Options) -> Iterator[Library]:
+def open_host(options: Options, check: Callable[[], object] = nothing, /) -> Iterator[Library]:
     """The host that the options name; by default the daemon when its socket answers, else this process.
 
+    :param check: called before this process works by itself, and before the error that there is no host: what is wrong
+        with the input is said first.
     :raises errors.DaemonUnreachable: when the socket was named and does not answer, or is not for this user. The
         latter is never made up for by working here: whoever was let out of the daemon's group was let out.
     """
@@ -63,11 +65,15 @@ def open_host(options: Options) -> Iterator[Library]:
         if not options.local:
             try:
                 host = stack.enter_context(vifplug.connect(options.socket, options.config_file))
-            except errors.DaemonUnreachable as error:
-                if options.socket is not None or isinstance(error.__cause__, PermissionError):
+            except errors.VifplugError as error:
+                check()
+                is_away = isinstance(error, errors.DaemonUnreachable) and options.socket is None
+                if not is_away or isinstance(error.__cause__, PermissionError):
                     raise
                 if not isinstance(error.__cause__, FileNotFoundError | ConnectionRefusedError):
                     streams.warn([f"{error}; this command works without it"])
+        if options.local:
+            check()
         yield host or stack.enter_context(vifplug.local(config_file=options.config_file))
 
 
@@ -75,8 +81,8 @@ def _warning(opener: Opener) -> Opener:
     """The opener, with the library's own warnings said when a verb is done with it."""
 
     @contextlib.contextmanager
-    def opened(options: Options) -> Iterator[Library]:
-        with opener(options) as host:
+    def opened(options: Options, check: Callable[[], object] = nothing, /) -> Iterator[Library]:
+        with opener(options, check) as host:
             yield host
             streams.warn(host.warnings)  # not after an error: under -o json that one has stderr to itself
 

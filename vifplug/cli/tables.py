@@ -7,10 +7,12 @@ import os
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, TextIO
+from typing import TYPE_CHECKING, Any, TextIO
 
 from vifplug import reports
-from vifplug.events import Event
+
+if TYPE_CHECKING:
+    from vifplug.events import Event
 
 NOTHING = "-"
 _WHOLE = ("ID", "VIF")

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+import importlib
 import json
 from collections.abc import Callable, Mapping, Sequence
 
-from vifplug import errors, reports
-from vifplug.cli import diagram as drawing
-from vifplug.cli import documents, examining, guests, streams, tables, watching
+from vifplug import errors, formats, reports
+from vifplug.cli import documents, streams, tables
 from vifplug.cli.arguments import Options
 from vifplug.cli.contract import EXIT_CONFLICT, EXIT_DONE, EXIT_DRIFT, EXIT_FAILED, Opener, Outcome, Plan, Verb
 
@@ -15,15 +15,17 @@ from vifplug.cli.contract import EXIT_CONFLICT, EXIT_DONE, EXIT_DRIFT, EXIT_FAIL
 def plug(options: Options, opener: Opener) -> Outcome:
     """Plug every VIF of the document, or with --dry-run say what that would do."""
     vifs = documents.vifs(options)
-    with opener(options) as host:
+    with opener(options, lambda: documents.check(vifs)) as host:
         if options.dry_run:
             return _planned(host.plan(vifs))
-        if len(vifs) > 1 and not options.as_json:
+        if not options.as_json and streams.is_watched() and len(vifs) > 1:
             # A line, not a spinner: a spinner is a thread, and the privileged helper may be forked beneath it.
             streams.tell(f"plugging {len(vifs)} VIFs ...")
         found = host.plug(vifs)
         if options.wait == reports.PLUGGED or not found:
             return _reported(found)
+        from vifplug.cli import watching
+
         warnings = [*host.warnings, *(warning for vif in found for warning in vif.warnings)]
         reached = watching.after_plug(host, [vif.id for vif in found], options)
         return _reported(reached, warnings=[one for one in warnings if one not in host.warnings])
@@ -104,6 +106,8 @@ def _verdict(found: Sequence[reports.VifReport]) -> int:
 
 def wait(options: Options, opener: Opener) -> Outcome:
     """Wait until VIFs that are plugged here are in a state."""
+    from vifplug.cli import watching
+
     ids = documents.ids(options.ids)
     with opener(options) as host:
         return _reported(watching.known(host, ids, options))
@@ -118,6 +122,8 @@ def gc(options: Options, opener: Opener) -> Outcome:
 
 def diagram(options: Options, opener: Opener) -> Outcome:
     """Draw a VIF's path."""
+    from vifplug.cli import diagram as drawing
+
     (vif_id,) = documents.ids(options.ids)
     with opener(options) as host:
         path = host.path(vif_id)
@@ -132,10 +138,18 @@ def diagram(options: Options, opener: Opener) -> Outcome:
 
 def schema(_options: Options, _opener: Opener) -> Outcome:
     """The JSON Schema of our own format."""
-    from vifplug import formats  # here, so that other verbs start without it
-
     document = formats.schema()
     return Outcome(document=document, text=lambda _: json.dumps(document, indent=2))
+
+
+def _of(room: str, name: str) -> Verb:
+    """A verb of another room, which is entered when the verb is called: every start would pay for all of them."""
+
+    def verb(options: Options, opener: Opener) -> Outcome:
+        found: Verb = getattr(importlib.import_module(f"vifplug.cli.{room}"), name)
+        return found(options, opener)
+
+    return verb
 
 
 VERBS: Mapping[str, Verb] = {
@@ -146,11 +160,11 @@ VERBS: Mapping[str, Verb] = {
     "check": check,
     "repair": repair,
     "gc": gc,
-    "events": watching.events,
+    "events": _of("watching", "events"),
     "wait": wait,
     "diagram": diagram,
-    "guest": guests.guest,
+    "guest": _of("guests", "guest"),
     "schema": schema,
-    "doctor": examining.doctor,
-    "host-info": examining.host_info,
+    "doctor": _of("examining", "doctor"),
+    "host-info": _of("examining", "host_info"),
 }

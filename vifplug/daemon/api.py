@@ -194,7 +194,7 @@ def batch(request: Request, body: _Body) -> Response:
         raise InputError("the request's body gives neither plug nor unplug; give one of them")
     if said.unplug:
         return _unplug(request, said)
-    vifs = said.vifs(said.plug) if said.plug else []
+    vifs = said.vifs(said.plug) if said.plug or said.plug == {} else []
     logs.concerning(*(vif.id for vif in vifs))
     host, metrics = _host(request), _metrics(request)
     if said.dry_run:

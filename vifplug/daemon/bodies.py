@@ -6,18 +6,20 @@ from collections.abc import Mapping, Sequence
 from typing import Annotated, Any, Literal, TypeVar
 
 from fastapi import Path
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 from pydantic.config import JsonDict
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 
 from vifplug import formats, naming
 from vifplug.daemon import logs
+from vifplug.drivers.registry import driver_for
 from vifplug.errors import InputError
 from vifplug.formats import refuse
-from vifplug.guest.nic import MODEL_PATTERN, QUEUES_MAX, VIRTIO
+from vifplug.guest.nic import MODEL_PATTERN
 from vifplug.guest.report import FORMATS as GUEST_FORMATS
-from vifplug.model import MTU_MAX, MTU_MIN, Uuid, Vif
+from vifplug.limits import INSTANCE_NAME_MAX, MTU_MAX, MTU_MIN, QUEUES_MAX, VIRTIO
+from vifplug.model import Uuid, Vif
 
 BODY_MAX_MIB = 4
 BODY_MAX = BODY_MAX_MIB * 2**20
@@ -26,7 +28,6 @@ BODY_MAX = BODY_MAX_MIB * 2**20
 Format = Literal["auto", "vif", "neutron-port", "nova-network-info", "os-vif"]
 SEQUENCE_MAX = 2**63 - 1
 _WAIT_MAX_SECONDS = 60.0
-_INSTANCE_NAME_MAX = 255
 _DOCUMENT: JsonDict = {
     "anyOf": [{"$ref": "#/components/schemas/Vif"}, {"$ref": "#/components/schemas/ForeignDocument"}]
 }
@@ -39,8 +40,8 @@ _SHOULD = {
     "list_type": "it must be a list",
     "string_type": "it must be a string",
     "literal_error": f"it must be one of {', '.join(formats.FORMATS)}",
-    "string_too_short": f"it must have 1 to {_INSTANCE_NAME_MAX} characters",
-    "string_too_long": f"it must have 1 to {_INSTANCE_NAME_MAX} characters",
+    "string_too_short": f"it must have 1 to {INSTANCE_NAME_MAX} characters",
+    "string_too_long": f"it must have 1 to {INSTANCE_NAME_MAX} characters",
 }
 """What would be right, by pydantic's name of what is wrong."""
 
@@ -57,7 +58,7 @@ class _Said(BaseModel):
         default=None, description="The guest, in place of what the documents say; for Interface.external_ids:vm-uuid."
     )
     instance_name: str | None = Field(
-        default=None, min_length=1, max_length=_INSTANCE_NAME_MAX, description="The guest's name."
+        default=None, min_length=1, max_length=INSTANCE_NAME_MAX, description="The guest's name."
     )
     mtu: int | None = Field(default=None, ge=MTU_MIN, le=MTU_MAX, description="Bytes, in place of the documents' own.")
     dry_run: bool = Field(default=False, description="Answer what would be done, and do nothing; level read is enough.")
@@ -69,11 +70,20 @@ class _Said(BaseModel):
         """
         instance = {"uuid": self.instance_uuid, "name": self.instance_name}
         said = {key: value for key, value in instance.items() if value is not None}
-        return formats.load_all(document, format=self.format, instance=said or None, mtu=self.mtu)
+        found = formats.load_all(document, format=self.format, instance=said or None, mtu=self.mtu)
+        for vif in found:
+            driver_for(vif.vif_type, vif.id)
+        return found
 
 
 class PlugQuery(_Said):
     """The query of PUT /v1/vifs/{id}."""
+
+
+def _is_structured(said: object) -> object:
+    if said is None or isinstance(said, list | dict):
+        return said
+    raise ValueError("it must be a VIF document, or a list of them")
 
 
 class BatchRequest(_Said):
@@ -81,10 +91,14 @@ class BatchRequest(_Said):
 
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
 
-    plug: list[Any] | None = Field(
+    plug: Annotated[list[Any] | dict[str, Any] | None, BeforeValidator(_is_structured)] = Field(
         default=None,
-        description="VIF documents in any supported format, also mixed. They are plugged as a whole or not at all.",
-        json_schema_extra={"anyOf": [{"type": "array", "items": _DOCUMENT}, {"type": "null"}], "items": True},
+        description="A VIF document in any supported format, or a list of them, also mixed; they are plugged as a "
+        "whole or not at all.",
+        json_schema_extra={
+            "anyOf": [{"type": "array", "items": _DOCUMENT}, _DOCUMENT, {"type": "null"}],
+            "items": True,
+        },
     )
     unplug: list[Uuid] | None = Field(default=None, description="Ids; one that is not plugged is done.")
 

@@ -10,6 +10,7 @@ from vifplug import model
 from vifplug.errors import InputError
 from vifplug.formats import neutron, nova, osvif, refuse, vif
 from vifplug.formats.entry import Entry, as_uuid
+from vifplug.formats.quoting import quote
 
 AUTO = "auto"
 
@@ -47,7 +48,7 @@ def vifs(document: object, name: str) -> list[model.Vif]:
     :raises InputError: for the first entry that is wrong, two of one id, or none at all.
     """
     if name not in NAMES:
-        raise InputError(f"format: {refuse.quote(name)}: it must be one of {', '.join(NAMES)}")
+        raise InputError(f"format: {quote(name)}: it must be one of {', '.join(NAMES)}")
     found: list[model.Vif] = []
     places: dict[str, str] = {}
     for path, item in _entries(document):

@@ -1,6 +1,6 @@
 """How a request is refused: in one line, by the field of the document, its value and what would be right.
 
-The only place that reads a pydantic.ValidationError, and the only one that puts a caller's value into a text.
+The only place that reads a pydantic.ValidationError.
 """
 
 from __future__ import annotations
@@ -9,18 +9,13 @@ import re
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from vifplug import model
+from vifplug import limits, model
 from vifplug.errors import InputError
+from vifplug.formats.quoting import quote
 
 if TYPE_CHECKING:
     from pydantic import ValidationError
     from pydantic_core import ErrorDetails
-
-VALUE_WIDTH = 80
-"""Characters of a value that are shown."""
-
-_BITS_SHOWN = 128
-"""Larger integers are not printed: Python itself refuses to print one of more than 4300 digits."""
 
 _PLAIN_KEY = re.compile(r"[A-Za-z0-9_.:-]{1,64}")
 
@@ -39,7 +34,7 @@ _BY_TYPE = {
     "invalid_key": "the key must be a string",
 }
 
-MTU = f"it must be a whole number from {model.MTU_MIN} to {model.MTU_MAX}"
+MTU = f"it must be a whole number from {limits.MTU_MIN} to {limits.MTU_MAX}"
 
 _BY_FIELD = {
     "mtu": MTU,
@@ -56,28 +51,6 @@ _MODELS: dict[str, type[Any]] = {
     "tap_owner": model.TapOwner,
     "names": model.Names,
 }
-
-
-def quote(value: object) -> str:
-    """A value as an error shows it: one line, printable, of at most ``VALUE_WIDTH`` characters."""
-    if value is None or isinstance(value, bool):
-        return {None: "null", True: "true", False: "false"}[value]
-    if isinstance(value, str):
-        return _cut(repr(str(value[: VALUE_WIDTH + 1])))  # repr escapes whatever does not print
-    if isinstance(value, int):
-        bits = value.bit_length()
-        return repr(int(value)) if bits <= _BITS_SHOWN else f"an integer of {bits} bits"
-    if isinstance(value, float):
-        return repr(float(value))
-    if isinstance(value, Mapping):
-        return "an object"
-    if isinstance(value, list | tuple):
-        return "a list"
-    return _cut(ascii(type(value).__name__))
-
-
-def _cut(text: str) -> str:
-    return text if len(text) <= VALUE_WIDTH else text[: VALUE_WIDTH - 3] + "..."
 
 
 def join(path: str, *keys: object) -> str:

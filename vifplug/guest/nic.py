@@ -6,10 +6,8 @@ import re
 from dataclasses import dataclass
 
 from vifplug.errors import InputError
+from vifplug.limits import QUEUES_MAX, VIRTIO
 
-VIRTIO = "virtio"
-QUEUES_MAX = 256
-"""What a tap takes (MAX_TAP_QUEUES of drivers/net/tun.c)."""
 MODEL_PATTERN = r"^[A-Za-z0-9][A-Za-z0-9_-]{0,31}$"
 """Libvirt's own, and nothing that QEMU would read as another property."""
 

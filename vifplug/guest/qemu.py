@@ -7,8 +7,9 @@ the bridge helper take a name of the kernel's choosing, which neither Neutron's 
 
 from __future__ import annotations
 
-from vifplug.guest.nic import VIRTIO, Nic
+from vifplug.guest.nic import Nic
 from vifplug.guest.seat import Seat, seat_of
+from vifplug.limits import VIRTIO
 from vifplug.model import Vif
 
 _DEVICES = {

@@ -1,0 +1,54 @@
+"""A document that is handed on as it is: whoever needs its VIFs reads it. Nothing heavy is imported here."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from vifplug.model import Vif
+
+
+class Document(Sequence["Vif"]):
+    """The VIFs of a document, in its order. They are read when somebody looks at them.
+
+    The parameters are those of ``load_all``, but that the document is not text.
+
+    :raises InputError: by every look at it, for what is wrong with it; see ``load_all``.
+    """
+
+    def __init__(
+        self,
+        document: Mapping[str, Any] | Sequence[Any],
+        *,
+        format: str = "auto",
+        instance: Mapping[str, Any] | None = None,
+        mtu: int | None = None,
+    ) -> None:
+        self._document = document
+        self._format = format
+        self._instance = instance
+        self._mtu = mtu
+        self._vifs: list[Vif] | None = None
+
+    @property
+    def vifs(self) -> list[Vif]:
+        """Read here and now, once."""
+        if self._vifs is None:
+            from vifplug.formats import loading
+
+            self._vifs = loading.load_all(self._document, format=self._format, instance=self._instance, mtu=self._mtu)
+        return self._vifs
+
+    def as_request(self) -> dict[str, Any]:
+        """What the daemon is to plug, which reads it as ``load_all`` does."""
+        instance = self._instance or {}
+        beside = {"instance_uuid": instance.get("uuid"), "instance_name": instance.get("name"), "mtu": self._mtu}
+        said = {key: value for key, value in beside.items() if value is not None}
+        return {"plug": self._document, "format": self._format, **said}
+
+    def __len__(self) -> int:
+        return len(self.vifs)
+
+    def __getitem__(self, index: Any) -> Any:
+        return self.vifs[index]

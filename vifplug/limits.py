@@ -1,0 +1,22 @@
+"""The bounds, forms and defaults of plain values, for whoever says or checks them. Nothing heavy is imported here."""
+
+from __future__ import annotations
+
+import re
+
+MTU_MIN, MTU_MAX = 68, 65521
+"""IPv4's smallest MTU (RFC 791) and the largest a tap takes, which every VIF ends in: 65535 less Ethernet's header."""
+INSTANCE_NAME_MAX = 255
+QUEUES_MAX = 256
+"""What a tap takes (MAX_TAP_QUEUES of drivers/net/tun.c)."""
+VIRTIO = "virtio"
+"""The guest's network card, unless another is asked for."""
+TIMEOUT_SECONDS = 300.0
+"""Nova's vif_plugging_timeout."""
+
+_UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
+
+
+def is_uuid(text: str) -> bool:
+    """Whether it is a UUID in canonical form: that of every VIF's id."""
+    return bool(_UUID.fullmatch(text))
