@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -73,9 +73,15 @@ class FakeHost:
             qos=tuple(self.qos.values()),
         )
 
-    def settle(self, seconds: float | None = None) -> None:
+    def settle(self, seconds: float | None = None, opening: Collection[str] = ()) -> None:
         if self.stuck:
             raise TimedOut("ovs-vswitchd did not carry out the change within 0 s", "ovs-vswitchd")
+
+    def build(self, stages: Sequence[Sequence[Action]], opening: Collection[str], scope: Scope) -> Observed:
+        for stage in stages:
+            self.apply(stage)
+        self.settle(opening=opening)
+        return self.observe(scope)
 
     def apply(self, stage: Sequence[Action]) -> None:
         self.stages += 1
@@ -120,6 +126,9 @@ class FakeHost:
     def _add(self, link: Link) -> None:
         assert link.name not in self.links
         self.links[link.name] = replace(link, ifindex=next(self._numbers), up=False)
+        waiting = self.ports.get(link.name)
+        if waiting is not None and waiting.error:
+            self.ports[link.name] = replace(waiting, ofport=next(self._numbers), error=None)
 
     def _set(self, name: str, values: dict[str, Any], owner: str) -> None:
         if values.get("alias"):

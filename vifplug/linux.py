@@ -5,9 +5,10 @@ The only importer of ``vifplug.privileged``.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 from vifplug import naming, operations
@@ -16,7 +17,7 @@ from vifplug.engine.actions import Action
 from vifplug.engine.host import Scope
 from vifplug.errors import HelperDied, VifplugError
 from vifplug.locks import Session
-from vifplug.privileged import condition, link_watch, netlink, ovsdb, reading
+from vifplug.privileged import building, condition, link_watch, netlink, ovsdb, reading
 from vifplug.privileged import links as link_verbs
 from vifplug.privileged.channel import Channel
 from vifplug.resources import Bridge, Link, Observed, OvsBridge, OvsPort, Qos, Tap, Veth
@@ -29,6 +30,8 @@ _MARGIN_SECONDS = 5.0
 """The helper's own deadlines pass first."""
 _WAITING_MAX = 10
 """Calls at once that may wait for vswitchd: the helper has 16 threads, and who looks or follows must find one."""
+_PROMPT_SECONDS = 1.0
+"""How long a call that takes no Ctrl-C may wait for vswitchd."""
 _CAUGHT_UP = "wait until ovs-vswitchd has caught up"
 _EXAMINED: Mapping[str, tuple[Any, float]] = {
     "helper": (condition.helper, 3.0),
@@ -40,6 +43,7 @@ _EXAMINED: Mapping[str, tuple[Any, float]] = {
 }
 _OF_OVSDB = ("about", "switch")
 """What can be asked of the privileged side's condition, and how many seconds that may take."""
+_NO_ROWS: Mapping[str, Any] = {"bridges": {}, "ports": [], "iface_ids": {}, "qos": []}
 _COMMON = (
     "name",
     "ifindex",
@@ -124,7 +128,9 @@ class LinuxHost:
 
     def observe(self, scope: Scope) -> Observed:
         """What is there: links read by ourselves, rows by the helper."""
-        rows = self._rows(scope)
+        return self._observed(scope, self._rows(scope))
+
+    def _observed(self, scope: Scope, rows: Mapping[str, Any]) -> Observed:
         names = scope.links | {port["name"] for port in rows["ports"]}
         if scope.everything:
             found = reading.all_links(self._reader)
@@ -169,18 +175,12 @@ class LinuxHost:
         """A socket that hears of every link that changes from now on."""
         return link_watch.LinkWatch()
 
-    def _rows(self, scope: Scope) -> dict[str, Any]:
+    def _rows(self, scope: Scope, *, fresh: bool = True) -> Mapping[str, Any]:
         wanted = scope.ovs and (scope.ports or scope.iface_ids or self.has_ovs())
         if not wanted:
-            return {"bridges": {}, "ports": [], "iface_ids": {}, "qos": []}
-        answer: dict[str, Any] = self._call(
-            ovsdb.read,
-            sorted(scope.ports),
-            sorted(scope.iface_ids),
-            sorted(scope.owners),
-            scope.everything,
-            seconds=2 * self._settings.timeout,
-        )
+            return _NO_ROWS
+        patience = 2 * self._settings.timeout
+        answer: dict[str, Any] = self._call(ovsdb.read, *_asked(scope), scope.everything, fresh, seconds=patience)
         return answer
 
     def has_ovs(self) -> bool:
@@ -195,19 +195,41 @@ class LinuxHost:
 
     def apply(self, stage: Sequence[Action]) -> None:
         """One stage: one privileged call, and for ports one transaction."""
+        wanted = _operations(stage)
         try:
             if stage[0].plane == "links":
-                wanted = [operations.of_link(action) for action in stage]
                 self._channel.change(link_verbs.apply, wanted, timeout=_LINK_CALL_SECONDS + _MARGIN_SECONDS)
             else:
-                wanted = [operations.of_port(action) for action in stage]
                 patience = 3 * self._settings.timeout + _MARGIN_SECONDS
                 with self._waiting:
                     self._pending.next_cfg = self._channel.change(ovsdb.change, wanted, timeout=patience)
         except VifplugError as error:
             raise _named(error, stage) from error
 
-    def settle(self, seconds: float | None = None) -> None:
+    def build(self, stages: Sequence[Sequence[Action]], opening: Collection[str], scope: Scope) -> Observed:
+        """Several stages, what vswitchd makes of them and what is there then: one privileged call."""
+        wanted = [(stage[0].plane, _operations(stage)) for stage in stages]
+        rows = _asked(scope) if scope.ovs else None
+        waits = self._waiting if rows else contextlib.nullcontext()
+        patience = _LINK_CALL_SECONDS + 3 * self._settings.timeout + _PROMPT_SECONDS + _MARGIN_SECONDS
+        arguments = (wanted, sorted(opening), min(_PROMPT_SECONDS, self._settings.timeout), rows)
+        try:
+            with waits:
+                answer = self._channel.change(building.build, *arguments, timeout=patience)
+        except VifplugError as error:
+            number, _dot, step = error.step.partition(".")
+            if number.isdigit():
+                raise _named(error, stages[int(number)], step) from error
+            raise _named(error, [action for stage in stages for action in stage]) from error
+        if rows is None:
+            return self._observed(scope, _NO_ROWS)
+        if answer["rows"] is None:
+            self._pending.next_cfg = answer["next_cfg"]
+            self.settle(opening=opening)
+            return self._observed(scope, self._rows(scope, fresh=False))
+        return self._observed(scope, answer["rows"])
+
+    def settle(self, seconds: float | None = None, opening: Collection[str] = ()) -> None:
         """Wait until vswitchd has carried out our last transaction; once it has, there is nothing to wait for."""
         next_cfg = getattr(self._pending, "next_cfg", None)
         if next_cfg is None:
@@ -216,16 +238,28 @@ class LinuxHost:
         self._pending.next_cfg = None
         try:
             with self._waiting:
-                self._call(ovsdb.wait, next_cfg, patience, seconds=patience)
+                self._call(ovsdb.wait, next_cfg, patience, sorted(opening), seconds=2 * patience)
         except VifplugError as error:
             raise error.at_step(_CAUGHT_UP) from error
 
 
-def _named(error: VifplugError, stage: Sequence[Action]) -> VifplugError:
+def _operations(stage: Sequence[Action]) -> list[dict[str, Any]]:
+    of_plane = operations.of_link if stage[0].plane == "links" else operations.of_port
+    return [of_plane(action) for action in stage]
+
+
+def _asked(scope: Scope) -> tuple[list[str], list[str], list[str]]:
+    return sorted(scope.ports), sorted(scope.iface_ids), sorted(scope.owners)
+
+
+def _named(error: VifplugError, stage: Sequence[Action], step: str | None = None) -> VifplugError:
     """The error with its step in the plan's own words; the link verbs number theirs."""
-    if error.step.isdigit() and int(error.step) < len(stage):
-        action = stage[int(error.step)]
+    number = error.step if step is None else step
+    if number.isdigit() and int(number) < len(stage):
+        action = stage[int(number)]
         return type(error)(error.message, error.subject or action.subject, str(action))
+    if step is not None:
+        error = type(error)(error.message, error.subject)
     return error.at_step("; ".join(str(action) for action in stage), stage[0].subject)
 
 

@@ -164,8 +164,16 @@ class Store(EventLog):
         self._give_back(database, vif_id, set())
 
     def moment(self, vif_ids: Sequence[str]) -> Moment:
-        """What is held for these VIFs now, for ``revert``."""
-        return {vif_id: (self.sound_record(vif_id), self.intent(vif_id)) for vif_id in vif_ids}
+        """What is held for these VIFs now, with no record where it is damaged; for ``revert``, too."""
+        with self._transaction("DEFERRED") as database:
+            bodies, begun = dict(rows(database, "records", vif_ids)), dict(rows(database, "intents", vif_ids))
+        return {
+            vif_id: (
+                self._sound(vif_id, bodies[vif_id]) if vif_id in bodies else None,
+                self._intent(vif_id, begun[vif_id]) if vif_id in begun else None,
+            )
+            for vif_id in vif_ids
+        }
 
     def revert(self, before: Moment) -> None:
         """Hold again what was held before, whatever was written since."""

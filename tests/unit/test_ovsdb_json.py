@@ -39,7 +39,8 @@ def read(pieces: list[str]) -> list[Any]:
 @given(st.lists(MESSAGES, min_size=1, max_size=4), st.lists(st.integers(1, 9), min_size=1), st.booleans())
 def test_messages_cut_anywhere(messages: list[Any], lengths: list[int], ascii_only: bool) -> None:
     stream = "".join(json.dumps(message, ensure_ascii=ascii_only) for message in messages)
-    pieces, position = [], 0
+    pieces: list[str] = []
+    position = 0
     while position < len(stream):
         length = lengths[len(pieces) % len(lengths)]
         pieces.append(stream[position : position + length])

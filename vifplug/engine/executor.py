@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 from vifplug.engine.actions import Action, DeleteLinks
-from vifplug.engine.host import Host
+from vifplug.engine.host import Host, Scope
 from vifplug.engine.plan import Plan
 from vifplug.errors import HelperDied, OvsUnavailable, PermissionDenied, TimedOut, VifplugError
+from vifplug.resources import Observed
 
 LOG = logging.getLogger(__name__)
 
@@ -39,6 +40,19 @@ class Journal:
             self._host.apply(stage)
             for action in stage:
                 LOG.info("%s", action)
+
+    def build(self, plan: Plan, opening: Collection[str], scope: Scope) -> Observed:
+        """Carry out a plan, let the host settle, and look.
+
+        :param opening: ports whose devices are there by then.
+        :raises VifplugError: as ``run``; every stage counts as begun, and to undo one that was not changes nothing.
+        """
+        stages = plan.stages()
+        self._begun += stages
+        observed = self._host.build(stages, opening, scope)
+        for action in plan.actions:
+            LOG.info("%s", action)
+        return observed
 
     def undo(self, cause: BaseException) -> list[VifplugError]:
         """Take back everything that was begun, newest first, the failing stage included.

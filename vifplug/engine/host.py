@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
@@ -45,10 +45,21 @@ class Host(Protocol):
         """
         ...
 
-    def settle(self, seconds: float | None = None) -> None:
+    def build(self, stages: Sequence[Sequence[Action]], opening: Collection[str], scope: Scope) -> Observed:
+        """Carry out stages, each of one plane, then settle and look: ``apply`` of each, ``settle`` and ``observe`` in
+        one, for a host whose every call takes its time.
+
+        :param opening: as of ``settle``.
+        :raises VifplugError: as those three; what was done stays.
+        """
+        ...
+
+    def settle(self, seconds: float | None = None, opening: Collection[str] = ()) -> None:
         """Return once vswitchd has carried out our last transaction.
 
         :param seconds: how long to wait; by default the configured time.
+        :param opening: ports whose devices have come meanwhile: it has opened each of them by then, or has looked at
+            it and cannot.
         :raises TimedOut: when it has not.
         """
         ...

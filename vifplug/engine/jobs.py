@@ -13,7 +13,7 @@ from vifplug.engine.requester import Requester
 from vifplug.engine.wiring import Wiring, standing
 from vifplug.errors import Conflict, InputError
 from vifplug.model import Vif
-from vifplug.records import Record, now
+from vifplug.records import Intent, Record, now
 from vifplug.reports import PLUGGED
 from vifplug.resources import Bridge, Inventory, Link, Observed, OvsPort, Resource, Tap
 
@@ -151,10 +151,10 @@ def scope_of(desired: Iterable[Resource], owners: Iterable[str], guests: Iterabl
     masters = {resource.master for resource in resources if isinstance(resource, Link) and resource.master}
     ports = {resource.name for resource in resources if isinstance(resource, OvsPort)}
     iface_ids = {resource.owner for resource in resources if isinstance(resource, OvsPort)}
-    bridges = {resource.name for resource in resources if isinstance(resource, Bridge)}
+    shared = {resource.name for resource in resources if isinstance(resource, Bridge) and resource.shared}
     return Scope(
         links=frozenset(links | masters | ports | set(guests)),
-        members_of=frozenset(bridges | masters),
+        members_of=frozenset(shared),
         ports=frozenset(ports),
         iface_ids=frozenset(iface_ids),
         owners=frozenset(owners),
@@ -214,6 +214,11 @@ def _record(job: Job, resources: tuple[Resource, ...], observed: Observed, wirin
         state, error = standing(fresh, observed, wiring)
         fresh = replace(fresh, state=state, error=error)
     return known if known is not None and known == fresh else replace(fresh, updated_at=now())
+
+
+def left(record: Record | None, intent: Intent | None) -> Inventory:
+    """What a VIF has on the host, or may have of a request that ended in between."""
+    return united(*(part.resources for part in (intent, record) if part is not None))
 
 
 def united(*parts: Iterable[Resource]) -> Inventory:

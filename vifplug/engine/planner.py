@@ -3,12 +3,15 @@
 The order of a plug, and why:
 
 1. links that are broken: a name must be free before it is made again;
-2. bridges before veths and taps, which join them in the message that follows their creation;
-3. settings behind creations (the kernel takes some of them only then), a bridge's MTU behind its members
+2. ports, all in one transaction, those no longer wanted included, so that no identity is on two ports. New ports come
+   before their devices: every link that changes, and every transaction, makes vswitchd work through all its ports, and
+   what it hears while it is at it costs no second turn (400 ports: 18 ms, and 62 with the links first). Until it hears
+   of the device its word is "no such device"; ``Host.settle`` waits for it to be opened;
+3. bridges before veths and taps, which join them in the message that follows their creation;
+4. settings behind creations (the kernel takes some of them only then), a bridge's MTU behind its members
    (LP 1399064); the privileged side puts sysctls and offloads before "up", so that no link is up and noisy;
-4. ports, all in one transaction, those no longer wanted included: vswitchd never looks for a device that is not
-   there yet, and no identity is on two ports;
-5. links that are no longer wanted: what cannot be taken back comes last; then vswitchd lets go of them.
+5. ports, in the place of 2., where one of them is to be re-attached: that must find the device that is to stay;
+6. links that are no longer wanted: what cannot be taken back comes last; then vswitchd lets go of them.
 """
 
 from __future__ import annotations
@@ -90,17 +93,14 @@ class _Draft:
     """Ports that lose their device to ``obsolete_links`` and wait for the VMM's."""
 
     def plan(self) -> Plan:
+        # Taps are made one by one, by ioctl; what comes behind them goes out together.
+        links = (*self.taps, *self.bridges.values(), *self.creations, *self.settings.values(), *self.guests)
+        ports = (*self.obsolete_ports, *self.ports)
+        new_ones_only = all(isinstance(action, actions.AddPort) for action in self.ports)
         return Plan(
             (
                 *departure.deletion(self.broken_links),
-                # Taps are made one by one, by ioctl; what comes behind them goes out together.
-                *self.taps,
-                *self.bridges.values(),
-                *self.creations,
-                *self.settings.values(),
-                *self.guests,
-                *self.obsolete_ports,
-                *self.ports,
+                *((*ports, *links) if new_ones_only else (*links, *ports)),
                 *departure.deletion(self.obsolete_links),
                 *self.released_ports,
             )

@@ -8,12 +8,11 @@ from __future__ import annotations
 
 import contextlib
 import itertools
-import logging
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 
 from vifplug import records
 from vifplug.drivers.contract import Options
-from vifplug.engine import executor, jobs, planner, removal, resolution, unplugging, verification, views
+from vifplug.engine import jobs, planner, removal, resolution, undertaking, unplugging, views
 from vifplug.engine.grouping import Group, apart
 from vifplug.engine.host import Host, Scope
 from vifplug.engine.jobs import Job
@@ -26,10 +25,8 @@ from vifplug.locks import LockFile
 from vifplug.model import Vif
 from vifplug.records import Intent, Record
 from vifplug.reports import VifReport
-from vifplug.resources import Inventory, Observed, Resource
+from vifplug.resources import Inventory, Observed
 from vifplug.store import Moment, Store
-
-LOG = logging.getLogger(__name__)
 
 _TOGETHER_MAX = 100
 """VIFs that are plugged, or taken away, in one plan, where requests come together."""
@@ -60,7 +57,7 @@ class Plugger:
 
         :raises InputError, Conflict, HostError: as ``plug``.
         """
-        work = self._jobs(vifs)
+        work = self._jobs(vifs, self._known(vifs))
         observed = self.host.observe(self._scope(work))
         return self._plan(work, self._requests(work, observed), observed)
 
@@ -70,10 +67,12 @@ class Plugger:
         :raises InputError, Conflict, NotPermitted: nothing was touched.
         :raises HostError: what this call had made was taken back.
         """
-        with self._held_jobs(vifs, requester) as work:
-            settled = [self.settle_held(vif.id) for vif in vifs]
-            if any(settled):
-                work = self._jobs(vifs, requester)
+        with self._held_jobs(vifs, requester) as (work, known):
+            interrupted = [vif_id for vif_id, (_record, intent) in known.items() if intent is not None]
+            for vif_id in interrupted:
+                self.settle_held(vif_id)
+            if interrupted:
+                work = self._jobs(vifs, self._known(vifs), requester)
             # That Neutron gave up on the last try says nothing of this one.
             self.store.unsay([vif.id for vif in vifs], only=TOLD_FAILED)
             return self._plugs.ask(work)
@@ -95,7 +94,8 @@ class Plugger:
         plan = self._plan(work, requests, observed)
         resolved = {job.vif.id: request.desired for job, request in zip(work, requests, strict=True)}
         if plan:
-            observed, records = self._carry_out(plan, work, resolved, scope)
+            task = undertaking.Undertaking(plan=plan, work=work, resolved=resolved, scope=scope, found=observed)
+            observed, records = undertaking.carry_out(self.host, self.store, task, self.wiring)
         else:
             records = jobs.records(work, resolved, observed, self.wiring([job.vif.id for job in work]))
             if records != [job.record for job in work]:
@@ -105,9 +105,12 @@ class Plugger:
             for job, record in zip(work, records, strict=True)
         ]
 
-    def _jobs(self, vifs: Sequence[Vif], requester: Requester | None = None) -> list[Job]:
+    def _known(self, vifs: Sequence[Vif]) -> Moment:
+        return self.store.moment([vif.id for vif in vifs])
+
+    def _jobs(self, vifs: Sequence[Vif], known: Moment, requester: Requester | None = None) -> list[Job]:
         self.authorise([vif.id for vif in vifs], requester)
-        return [jobs.job(vif, self.store.sound_record(vif.id), self.options, requester) for vif in vifs]
+        return [jobs.job(vif, known[vif.id][0], self.options, requester) for vif in vifs]
 
     def authorise(self, vif_ids: Sequence[str], requester: Requester | None) -> None:
         """Let a requester change VIFs.
@@ -148,20 +151,25 @@ class Plugger:
                     return
 
     @contextlib.contextmanager
-    def _held_jobs(self, vifs: Sequence[Vif], requester: Requester | None) -> Iterator[list[Job]]:
-        """Hold the locks of VIFs that are to be plugged, with the work as it is then."""
+    def _held_jobs(self, vifs: Sequence[Vif], requester: Requester | None) -> Iterator[tuple[list[Job], Moment]]:
+        """Hold the locks of VIFs that are to be plugged, with the work, and what the store holds of them, as it is
+        then."""
         while True:
-            work = self._jobs(vifs, requester)
-            wanted = self._identities(work)
+            before = self._known(vifs)
+            work = self._jobs(vifs, before, requester)
+            wanted = self._identities(work, before)
             with self.locks.held(wanted, self._lock_seconds):
-                if any(self.store.sound_record(job.vif.id) != job.record for job in work):
-                    work = self._jobs(vifs, requester)
-                if self._identities(work) <= wanted:
-                    yield work
+                known = self._known(vifs)
+                if known != before:
+                    work = self._jobs(vifs, known, requester)
+                if self._identities(work, known) <= wanted:
+                    yield work, known
                     return
 
-    def _identities(self, work: Sequence[Job]) -> set[str]:
-        return set().union(*(job.identities | self.owners(job.vif.id) for job in work))
+    @staticmethod
+    def _identities(work: Sequence[Job], known: Moment) -> set[str]:
+        left = (item.owner for parts in known.values() for item in jobs.left(*parts).items)
+        return set(left).union(*(job.identities for job in work))
 
     def owners(self, vif_id: str) -> set[str]:
         """A VIF, and whoever owns what it may have on the host."""
@@ -169,54 +177,7 @@ class Plugger:
 
     def left_on_host(self, vif_id: str) -> Inventory:
         """What a VIF has on the host, or may have of a request that ended in between."""
-        known = (self.store.intent(vif_id), self.store.sound_record(vif_id))
-        return jobs.united(*(part.resources for part in known if part is not None))
-
-    def _intend(self, work: Sequence[Job], resolved: Mapping[str, tuple[Resource, ...]]) -> None:
-        intents = [
-            Intent(
-                vif_id=job.vif.id,
-                verb=records.PLUG,
-                session=self.host.session,
-                # What an interrupted request left there stays known until it is gone.
-                resources=jobs.united(self.left_on_host(job.vif.id).items, resolved[job.vif.id]).items,
-            )
-            for job in work
-        ]
-        claims = {job.vif.id: {resource.name: resource.owner for resource in resolved[job.vif.id]} for job in work}
-        self.store.intend(intents, claims)
-
-    def _carry_out(
-        self, plan: Plan, work: Sequence[Job], resolved: Mapping[str, tuple[Resource, ...]], scope: Scope
-    ) -> tuple[Observed, list[Record]]:
-        journal = executor.Journal(self.host)
-        before = self.store.moment([job.vif.id for job in work])
-        try:
-            self._intend(work, resolved)
-            journal.run(plan)
-            self.host.settle()
-            wanted = [item for desired in resolved.values() for item in desired]
-            observed = verification.verified(self.host, wanted, scope, journal.run)
-            records = jobs.records(work, resolved, observed, self.wiring([job.vif.id for job in work]))
-            self.store.keep(records)
-        except BaseException as cause:
-            # A store that refused the intent has not written it, and what it held before still stands.
-            if journal.begun or not isinstance(cause, VifplugError):
-                self._take_back(journal if all(job.takes_back for job in work) else None, before, cause)
-            raise
-        return observed, records
-
-    def _take_back(self, journal: executor.Journal | None, before: Moment, cause: BaseException) -> None:
-        left = journal.undo(cause) if journal is not None else []
-        if left:
-            # The intents stay: the next command settles what could not be taken back now.
-            LOG.error("after %s, could not take back: %s", cause, "; ".join(map(str, left)))
-            return
-        try:
-            self.store.revert(before)
-        except VifplugError as error:
-            # Nothing is left on the host; the intents say so to the next command. The cause is what matters now.
-            LOG.error("after %s, could not end its intents: %s", cause, error)
+        return jobs.left(*self.store.moment([vif_id])[vif_id])
 
     # -- what others left in between ----------------------------------------------------------------------
 

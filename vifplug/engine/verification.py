@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 
 import tenacity
 
@@ -11,7 +11,7 @@ from vifplug.engine.actions import SetLink
 from vifplug.engine.host import Host, Scope
 from vifplug.engine.plan import Plan
 from vifplug.errors import OvsdbError, VerifyError
-from vifplug.resources import Inventory, Link, Observed, Resource
+from vifplug.resources import Inventory, Link, Observed, OvsPort, Resource
 
 _SECONDS = 1.0
 _PAUSE_SECONDS = 0.02
@@ -19,9 +19,21 @@ _STEP = "verify"
 _FLAGS = ("up", "promiscuous")
 
 
-def verified(host: Host, resolved: Sequence[Resource], scope: Scope, correct: Callable[[Plan], None]) -> Observed:
+def opening(resolved: Iterable[Resource], observed: Observed) -> list[str]:
+    """The ports that have a device once a plan is carried out.
+
+    :param observed: from before: what the VMM makes later was not there yet.
+    """
+    ports = (item for item in resolved if isinstance(item, OvsPort))
+    return [port.name for port in ports if not port.waits_for_device or port.name in observed.links]
+
+
+def verified(
+    host: Host, seen: Observed, resolved: Sequence[Resource], scope: Scope, correct: Callable[[Plan], None]
+) -> Observed:
     """The host read back, once it is as desired.
 
+    :param seen: read once it had settled; it is looked at again only where that differs.
     :param correct: carries out what puts lost flags right again.
     :raises OvsdbError: with OVS's own words, when it has an interface in error.
     :raises VerifyError: when anything else differs.
@@ -32,8 +44,9 @@ def verified(host: Host, resolved: Sequence[Resource], scope: Scope, correct: Ca
         wait=tenacity.wait_fixed(_PAUSE_SECONDS),
         reraise=True,
     )
+    looks = _looks(seen, host, scope)
     try:
-        return retrying(_once, host, resolved, scope)
+        return retrying(lambda: _as_desired(resolved, next(looks)))
     except VerifyError:
         # vswitchd gives a device that it closes the flags back that it found on it, by name: when the device was made
         # again meanwhile, the new one loses what it was just given (netdev-linux's saved flags).
@@ -41,7 +54,13 @@ def verified(host: Host, resolved: Sequence[Resource], scope: Scope, correct: Ca
         if not flags:
             raise
         correct(flags)
-        return retrying(_once, host, resolved, scope)
+        return retrying(lambda: _as_desired(resolved, next(looks)))
+
+
+def _looks(seen: Observed, host: Host, scope: Scope) -> Iterator[Observed]:
+    yield seen
+    while True:
+        yield host.observe(scope)
 
 
 def _lost_flags(resolved: Sequence[Resource], observed: Observed) -> Plan:
@@ -53,8 +72,7 @@ def _lost_flags(resolved: Sequence[Resource], observed: Observed) -> Plan:
     return Plan(tuple(SetLink(links[item.subject], ((item.attribute, item.observed, item.desired),)) for item in items))
 
 
-def _once(host: Host, resolved: Sequence[Resource], scope: Scope) -> Observed:
-    observed = host.observe(scope)
+def _as_desired(resolved: Sequence[Resource], observed: Observed) -> Observed:
     items = drift.differences(resolved, observed, Inventory())
     for item in items:
         if item.attribute == "error":

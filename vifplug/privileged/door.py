@@ -24,6 +24,7 @@ _NEEDED_LATER = (
     "tokenize",
     "unicodedata",
     "vifplug.errors",
+    "vifplug.privileged.building",
     "vifplug.privileged.condition",
     "vifplug.privileged.links",
     "vifplug.privileged.ovsdb",

@@ -30,13 +30,18 @@ def session() -> Session:
 
 
 @net.entrypoint
-def read(names: Sequence[str], iface_ids: Sequence[str], owners: Sequence[str], everything: bool) -> dict[str, Any]:
+def read(
+    names: Sequence[str], iface_ids: Sequence[str], owners: Sequence[str], everything: bool, fresh: bool
+) -> dict[str, Any]:
     """Bridges, and the ports of these names, with these iface-ids or of these owners; or every port of ours.
 
+    :param fresh: with all that was changed before this call. Else as far as is known: what a ``wait`` of the same
+        caller has seen is.
     :raises OvsUnavailable: when OVSDB does not answer in time.
     """
     session = _sessions[0]
-    session.refresh()
+    if fresh:
+        session.refresh()
     with session.lock:
         index = session.index
         carriers = {iface_id: found for iface_id in iface_ids if (found := index.interfaces(iface_id))}
@@ -86,12 +91,13 @@ def _first(values: Any) -> Any:
 def change(operations: Sequence[Mapping[str, Any]]) -> int:
     """Carry out port operations in ONE transaction: all or none.
 
+    Rows are as its caller has just read them, or newer; what changed since, OVSDB finds by what each command verifies.
+
     :returns: the next_cfg that ``wait`` takes.
     :raises OvsdbError, BridgeMissing, Conflict, PermissionDenied, OvsUnavailable: nothing was changed.
     :raises TimedOut: vswitchd is behind, and a port is to be added; nothing was changed.
     """
     session = _sessions[0]
-    session.refresh()
     if any(operation["op"] == "add" and not operation.get("uuid") for operation in operations):
         # To vswitchd a port that was deleted and added again since it last looked is the same one, on the device that
         # is gone: it answers with a number and no error, and passes no frame.
@@ -100,13 +106,17 @@ def change(operations: Sequence[Mapping[str, Any]]) -> int:
 
 
 @net.entrypoint
-def wait(next_cfg: int, seconds: float) -> None:
+def wait(next_cfg: int, seconds: float, opening: Sequence[str]) -> None:
     """Return once vswitchd has caught up with a transaction of ours.
 
+    :param opening: ports whose devices it must have opened by then, or have found that it cannot.
     :raises TimedOut: when it has not within ``seconds``.
     """
     arguments.number("next_cfg", next_cfg, 0, 2**63)
-    _sessions[0].wait(next_cfg, min(float(seconds), WAIT_SECONDS_MAX))
+    session, patience = _sessions[0], min(float(seconds), WAIT_SECONDS_MAX)
+    session.wait(next_cfg, patience)
+    if opening:
+        session.wait_until_open([arguments.name(name) for name in opening], patience)
 
 
 @net.entrypoint

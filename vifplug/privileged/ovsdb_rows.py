@@ -15,6 +15,7 @@ from ovsdbapp.backend.ovs_idl import command as ovsdbapp_command
 from vifplug import naming
 from vifplug.errors import BridgeMissing, Conflict, OvsdbError, PermissionDenied
 from vifplug.privileged import arguments, owned
+from vifplug.privileged.ovsdb_replica import is_open
 
 _OFPORT_MAX = 65279
 """OpenFlow's largest port that is not reserved (OFPP_MAX 0xff00), less one."""
@@ -202,7 +203,7 @@ class _Reattach(_PortCommand):
         port = self.owned_port()
         if port is None:
             raise OvsdbError(f"could not re-attach OVS port {self.name!r}: no such port", self.name)
-        if self.operation.get("if_closed") and all(_is_open(interface) for interface in port.interfaces):
+        if self.operation.get("if_closed") and all(is_open(interface) for interface in port.interfaces):
             return
         found = self.found.of(txn)
         free = found.free_ofport(found.holder(port))
@@ -210,10 +211,6 @@ class _Reattach(_PortCommand):
             raise OvsdbError(f"could not re-attach OVS port {self.name!r}: no free OpenFlow port", self.name)
         for interface in port.interfaces:
             interface.ofport_request = free
-
-
-def _is_open(interface: Any) -> bool:
-    return bool(interface.ofport and interface.ofport[0] > 0 and not interface.error)
 
 
 class _Delete(_PortCommand):

@@ -1,8 +1,10 @@
-"""The one OVSDB session of a helper: a long-lived IDL of five tables, and transactions that never fail in silence."""
+"""The one OVSDB session of a helper: a long-lived replica, and transactions that never fail in silence."""
 
 from __future__ import annotations
 
 import contextlib
+import errno
+import os
 import socket
 import threading
 import time
@@ -10,63 +12,19 @@ from collections.abc import Sequence
 from typing import Any
 
 import tenacity
-from ovs.db import idl
 from ovsdbapp import exceptions
 from ovsdbapp.backend.ovs_idl import command, connection
 from ovsdbapp.schema.open_vswitch import impl_idl
 
 from vifplug.errors import OvsdbError, OvsUnavailable, TimedOut, VifplugError
-from vifplug.privileged import ovsdb_changes, ovsdb_json, ovsdb_schema
 from vifplug.privileged.ovsdb_changes import Changes
 from vifplug.privileged.ovsdb_index import RowIndex
+from vifplug.privileged.ovsdb_replica import Replica, is_open
 
 _CONNECT_PAUSE_SECONDS = 0.2
-_BACKOFF_MIN_MS, _BACKOFF_MAX_MS = 100, 500
-_PROBE_MS = 3000
-"""After so long without a word the server is asked for one, and after as long again without an answer it is away."""
-
-
-class _Idl(connection.OvsdbIdl):  # type: ignore[misc]
-    """Tells waiters about every change of cur_cfg, vswitchd's word that it has caught up; and watchers about all."""
-
-    def __init__(self, remote: str, changes: Changes) -> None:
-        self.caught_up = threading.Condition()
-        self.cur_cfg = 0
-        self._changes = changes
-        self._anew = True
-        super().__init__(remote, ovsdb_schema.needed())
-        self._session: Any = ovsdb_json.Session(self._session)
-        # ovsdbapp's own indexes sort rows by comparisons in Python.
-        self.index = RowIndex(self.tables)
-        # A server that restarts is to be heard again at once; python-ovs backs off for up to 8 s.
-        self._session.reconnect.set_backoff(_BACKOFF_MIN_MS, _BACKOFF_MAX_MS)
-        # python-ovs probes no Unix socket: behind one a server that hangs would be waited for without end.
-        self._session.reconnect.set_probe_interval(_PROBE_MS)
-
-    def cooperative_yield(self) -> None:
-        """ovsdbapp sleeps here for eventlet's sake: 80 us for every row that changes."""
-
-    def restart_fsm(self) -> None:
-        """Called for each new connection: what changed between the last one and this is not told row by row."""
-        self._anew = True
-        super().restart_fsm()
-
-    def run(self) -> bool:
-        """One turn of the replica, and whether it follows its server."""
-        changed = bool(super().run())
-        following = self.state == self.IDL_S_MONITORING and self._session.is_connected()
-        self._changes.connected(following, anew=following and self._anew)
-        self._anew = self._anew and not following
-        return changed
-
-    def notify(self, event: str, row: Any, updates: Any = None) -> None:
-        self.index.note(event, row)
-        if not self._anew:
-            self._changes.add(ovsdb_changes.named(event, row, updates))
-        if row._table.name == "Open_vSwitch" and event != idl.ROW_DELETE:
-            with self.caught_up:
-                self.cur_cfg = row.cur_cfg
-                self.caught_up.notify_all()
+_HEARSAY_SECONDS = 0.5
+"""After so long vswitchd is told to look for a device, which it has most often heard of by itself in a few ms."""
+_NO_DEVICE = os.strerror(errno.ENODEV)
 
 
 class _Api(impl_idl.OvsdbIdl):  # type: ignore[misc]
@@ -101,6 +59,13 @@ class _Barrier(command.BaseCommand):  # type: ignore[misc]
 
     def run_idl(self, txn: Any) -> None:
         txn.add_op({"op": "select", "table": "Open_vSwitch", "where": [], "columns": ["cur_cfg"]})
+
+
+class _Nudge(command.BaseCommand):  # type: ignore[misc]
+    """Nothing but another next_cfg: vswitchd looks at everything again."""
+
+    def run_idl(self, txn: Any) -> None:
+        return
 
 
 def _answers(remote: str) -> bool:
@@ -181,7 +146,7 @@ class Session:
     def _connect_once(self) -> _Api:
         if not any(map(_answers, self._remotes.split(","))):
             raise ConnectionError("no socket answers")
-        link = connection.Connection(_Idl(self._remotes, self.changes), timeout=self._timeout)
+        link = connection.Connection(Replica(self._remotes, self.changes), timeout=self._timeout)
         try:
             link.start()
         except exceptions.TimeoutException as error:
@@ -280,3 +245,30 @@ class Session:
                         "ovs-vswitchd",
                     )
                 replica.caught_up.wait(left)
+
+    def wait_until_open(self, names: Sequence[str], seconds: float) -> None:
+        """Return once vswitchd has opened the devices of these ports, or has looked again and cannot.
+
+        Their devices are there by now. It hears of a new one by itself; what it says of one before that, "no such
+        device", is no verdict, and one whose coming it missed it must be told to look for.
+
+        :raises TimedOut: when it has done neither in time.
+        """
+        deadline = time.monotonic() + seconds
+        patience = min(seconds, _HEARSAY_SECONDS)
+        if self._closed(names, until=time.monotonic() + patience):
+            next_cfg = self.commit([_Nudge(self.api)])
+            self.wait(next_cfg, max(deadline - time.monotonic(), 0))
+
+    def _closed(self, names: Sequence[str], until: float) -> bool:
+        """Whether one of these ports is not open: at some moment, or as soon as one has failed for good."""
+        replica = self.api.idl
+        while True:
+            heard = replica.words
+            with self.lock:
+                closed = [row for name in names if (row := self.index.row("Interface", name)) and not is_open(row)]
+                failed = any(row.error and _NO_DEVICE not in row.error[0] for row in closed)
+            if not closed or failed:
+                return bool(closed)
+            if not replica.await_word(heard, until):
+                return True

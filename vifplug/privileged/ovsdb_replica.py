@@ -1,0 +1,81 @@
+"""The replica of OVSDB that a helper keeps: an IDL of five tables, which tells of every change."""
+
+from __future__ import annotations
+
+import threading
+import time
+from typing import Any
+
+from ovs.db import idl
+from ovsdbapp.backend.ovs_idl import connection
+
+from vifplug.privileged import ovsdb_changes, ovsdb_json, ovsdb_schema
+from vifplug.privileged.ovsdb_changes import Changes
+from vifplug.privileged.ovsdb_index import RowIndex
+
+_BACKOFF_MIN_MS, _BACKOFF_MAX_MS = 100, 500
+_PROBE_MS = 3000
+"""After so long without a word the server is asked for one, and after as long again without an answer it is away."""
+
+
+class Replica(connection.OvsdbIdl):  # type: ignore[misc]
+    """Tells waiters of every change of cur_cfg and of interfaces, vswitchd's words; and watchers about all."""
+
+    def __init__(self, remote: str, changes: Changes) -> None:
+        self.caught_up = threading.Condition()
+        self.cur_cfg = 0
+        self.words = 0
+        """How often vswitchd may have said something."""
+        self._changes = changes
+        self._anew = True
+        super().__init__(remote, ovsdb_schema.needed())
+        self._session: Any = ovsdb_json.Session(self._session)
+        # ovsdbapp's own indexes sort rows by comparisons in Python.
+        self.index = RowIndex(self.tables)
+        # A server that restarts is to be heard again at once; python-ovs backs off for up to 8 s.
+        self._session.reconnect.set_backoff(_BACKOFF_MIN_MS, _BACKOFF_MAX_MS)
+        # python-ovs probes no Unix socket: behind one a server that hangs would be waited for without end.
+        self._session.reconnect.set_probe_interval(_PROBE_MS)
+
+    def cooperative_yield(self) -> None:
+        """ovsdbapp sleeps here for eventlet's sake: 80 us for every row that changes."""
+
+    def restart_fsm(self) -> None:
+        """Called for each new connection: what changed between the last one and this is not told row by row."""
+        self._anew = True
+        super().restart_fsm()
+
+    def run(self) -> bool:
+        """One turn of the replica, and whether it follows its server."""
+        changed = bool(super().run())
+        following = self.state == self.IDL_S_MONITORING and self._session.is_connected()
+        self._changes.connected(following, anew=following and self._anew)
+        self._anew = self._anew and not following
+        return changed
+
+    def notify(self, event: str, row: Any, updates: Any = None) -> None:
+        """A row has changed."""
+        self.index.note(event, row)
+        if not self._anew:
+            self._changes.add(ovsdb_changes.named(event, row, updates))
+        if row._table.name in ("Open_vSwitch", "Interface") and event != idl.ROW_DELETE:
+            with self.caught_up:
+                self.words += 1
+                if row._table.name == "Open_vSwitch":
+                    self.cur_cfg = row.cur_cfg
+                self.caught_up.notify_all()
+
+    def await_word(self, heard: int, until: float) -> bool:
+        """Wait for another word of vswitchd's, for who does not hold the connection's lock.
+
+        :param heard: ``words`` when its rows were last looked at.
+        :param until: on the monotonic clock.
+        :returns: whether there was one.
+        """
+        with self.caught_up:
+            return self.caught_up.wait_for(lambda: self.words != heard, max(until - time.monotonic(), 0))
+
+
+def is_open(interface: Any) -> bool:
+    """Whether vswitchd has opened an interface's device."""
+    return bool(interface.ofport and interface.ofport[0] > 0 and not interface.error)
