@@ -7,14 +7,13 @@ and SQLite, never with the code under test.
 from __future__ import annotations
 
 import contextlib
-import itertools
 import json
 import os
 import signal
 import sqlite3
 import threading
 import traceback
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 from unittest import mock
@@ -25,9 +24,11 @@ from tests.functional.world import Row, World
 from vifplug import errors
 from vifplug.api import LocalHost
 from vifplug.engine.actions import Action
+from vifplug.engine.host import Scope
 from vifplug.linux import LinuxHost
 from vifplug.locks import LockFile
 from vifplug.model import Vif
+from vifplug.resources import Observed
 
 NETWORK = "5d9f0a44-7f2b-4c36-9d2e-aa53a1f0c001"
 OTHER_NETWORK = "77aa0f1e-7f2b-4c36-9d2e-aa53a1f0c002"
@@ -80,6 +81,16 @@ def plan_length(world: World, vifs: Sequence[Vif]) -> int:
         return len(host.plan(vifs).actions)
 
 
+def _step_by_step(
+    host: LinuxHost, stages: Sequence[Sequence[Action]], opening: Collection[str], scope: Scope
+) -> Observed:
+    """What ``build`` does, with every stage a call of its own that can be cut off."""
+    for stage in stages:
+        host.apply(stage)
+    host.settle(opening=opening)
+    return host.observe(scope)
+
+
 @contextlib.contextmanager
 def cut(after: int, deed: Deed) -> Iterator[None]:
     """Let that many actions through, of the stage they end in too; then, once, ``deed`` in place of the rest of it.
@@ -99,22 +110,31 @@ def cut(after: int, deed: Deed) -> Iterator[None]:
         deed(host)
         return real(host, rest) if rest else None
 
-    with mock.patch.object(LinuxHost, "apply", apply):
+    with mock.patch.multiple(LinuxHost, apply=apply, build=_step_by_step):
         yield
 
 
 @contextlib.contextmanager
-def before_stage(number: int, deed: Callable[[], object]) -> Iterator[None]:
-    """Somebody else acts between what vifplug saw and what it does."""
-    real, calls = LinuxHost.apply, itertools.count()
+def before(what: str, deed: Callable[[], object]) -> Iterator[None]:
+    """Somebody else acts between what vifplug saw and what it does.
 
-    def apply(host: LinuxHost, stage: Sequence[Action]) -> None:
-        if next(calls) == number:
-            deed()
-        real(host, stage)
+    :param what: its first stage of ``links``, or of ``ports``; or ``settle``, when all of it is done.
+    """
+    apply, settle, left = LinuxHost.apply, LinuxHost.settle, [deed]
 
-    with mock.patch.object(LinuxHost, "apply", apply):
+    def acting_apply(host: LinuxHost, stage: Sequence[Action]) -> None:
+        if left and stage[0].plane == what:
+            left.pop()()
+        apply(host, stage)
+
+    def acting_settle(host: LinuxHost, seconds: float | None = None, opening: Collection[str] = ()) -> None:
+        if left and what == "settle" and opening:
+            left.pop()()
+        settle(host, seconds, opening)
+
+    with mock.patch.multiple(LinuxHost, apply=acting_apply, settle=acting_settle, build=_step_by_step):
         yield
+    assert not left, f"nothing came to {what}"
 
 
 def raising(error: BaseException) -> Deed:

@@ -6,7 +6,7 @@ import json
 import resource
 import shutil
 from collections.abc import Callable, Sequence
-from typing import TypeVar
+from typing import Any, TypeVar
 from unittest import mock
 
 import pytest
@@ -16,7 +16,6 @@ from tests.functional import faults
 from tests.functional.faults import (
     CASES,
     NETWORK,
-    before_stage,
     cut,
     device,
     document,
@@ -29,6 +28,7 @@ from tests.functional.world import Row, World
 from vifplug import errors
 from vifplug.linux import LinuxHost
 from vifplug.model import Vif
+from vifplug.privileged import building, links, ovsdb
 from vifplug.store import Store
 
 INJECTED = "injected by a test"
@@ -152,7 +152,7 @@ def test_name_taken_in_between_is_a_conflict_and_the_stranger_stays(world: World
     world.ip(*add)
     before = world.snapshot()
     world.ip("link", "delete", name)
-    with before_stage(0, lambda: world.ip(*add)):
+    with faults.before("links", lambda: world.ip(*add)):
         raised = fail_to_plug(world, [vif("ovs-hybrid")], errors.Conflict)
     assert raised.subject in (name, device("qvb", vif("ovs-hybrid")))  # a veth is made as a pair
     assert_as_before(world, before)
@@ -168,7 +168,7 @@ def test_tap_name_taken_in_between_is_a_conflict_and_the_others_of_the_batch_go(
     take()
     before = world.snapshot()
     world.ip("link", "delete", name)
-    with before_stage(0, take):
+    with faults.before("links", take):
         raised = fail_to_plug(world, faults.batch(), errors.Conflict)
     assert raised.subject == name
     assert_as_before(world, before)
@@ -180,16 +180,42 @@ def test_port_name_taken_in_between_is_a_conflict_and_the_stranger_stays(world: 
     world.vsctl(*add)
     before = world.snapshot()
     world.vsctl("--no-wait", "del-port", name)
-    with before_stage(1, lambda: world.vsctl(*add)):
+    with faults.before("ports", lambda: world.vsctl(*add)):
         raised = fail_to_plug(world, [vif("ovs-hybrid")], errors.Conflict)
     assert raised.subject == name
+    assert_as_before(world, before)
+
+
+@pytest.mark.parametrize("kind", ["ovs-hybrid", "ovs", "batch"])
+@pytest.mark.parametrize("plane", [building.LINKS, building.PORTS])
+def test_error_inside_the_one_call_is_undone(world: World, plane: str, kind: str) -> None:
+    """The helper, which is forked, does a stage and then says that it failed."""
+    before = world.snapshot()
+
+    def fail(verb: Callable[[Any], object]) -> Callable[[Any], object]:
+        def failing(operations: Any) -> object:
+            verb(operations)
+            raise errors.LinkError(INJECTED)
+
+        return failing
+
+    room, verb = (links, "apply") if plane == building.LINKS else (ovsdb, "change")
+    stand_in = mock.Mock(wraps=room, **{verb: fail(getattr(room, verb))})
+    with mock.patch.object(building, room.__name__.rpartition(".")[2], stand_in):
+        raised = fail_to_plug(world, CASES[kind], errors.LinkError)
+    assert raised.step
     assert_as_before(world, before)
 
 
 def test_device_gone_before_ovs_opens_it_is_an_error_in_its_own_words(world: World) -> None:
     before = world.snapshot()
     name = device("qvo", vif("ovs-hybrid"))
-    with before_stage(1, lambda: world.ip("link", "delete", name)):
+
+    def vanish() -> None:
+        world.ip("link", "delete", name)
+        world.resume_vswitchd()
+
+    with faults.before("ports", world.pause_vswitchd), faults.before("settle", vanish):
         raised = fail_to_plug(world, [vif("ovs-hybrid")], errors.HostError)
     assert raised.subject == name
     assert raised.step

@@ -14,7 +14,7 @@ import pytest
 import vifplug
 from tests.functional import faults
 from tests.functional.daemons import wait_until
-from tests.functional.faults import CASES, before_stage, device, document, stored, vif
+from tests.functional.faults import CASES, device, document, stored, vif
 from tests.functional.stations import guest_in_bridge, guest_on_tap, host_on_bridge
 from tests.functional.traffic import ping
 from tests.functional.world import REPOSITORY, Row, World
@@ -81,10 +81,9 @@ def test_port_made_again_before_vswitchd_looked_passes_frames(world: World, kind
             host.plug([one])
 
     child = faults.start_child(plug)
-    wait_until(lambda: world.link(port), "the device made anew")
     with contextlib.suppress(AssertionError):
         # As it would be, were vswitchd not waited for before.
-        wait_until(lambda: world.row("Port", port), "the port", 0.3)
+        wait_until(lambda: world.link(port) and world.row("Port", port), "the device and its port", 1.0)
     world.resume_vswitchd()
     assert faults.join_children([child]) == [0]
     with host_on_bridge(world, "br-int", "10.9.0.254"):
@@ -108,11 +107,11 @@ def test_vswitchd_dead_is_the_same(world: World) -> None:
     assert_as_before(world, before)
 
 
-@pytest.mark.parametrize("stage", [0, 1])
-def test_ovsdb_frozen_in_the_middle_is_settled_once_it_answers(world: World, stage: int) -> None:
+@pytest.mark.parametrize("stage", ["links", "ports"])
+def test_ovsdb_frozen_in_the_middle_is_settled_once_it_answers(world: World, stage: str) -> None:
     world.write_config(ovs=IMPATIENT)
     before = world.snapshot()
-    with before_stage(stage, world.ovsdb.pause):
+    with faults.before(stage, world.ovsdb.pause):
         error = refused(world, CASES["batch"])
     assert isinstance(error, errors.OvsUnavailable)
     assert error.retryable
@@ -127,7 +126,7 @@ def test_many_ports_with_ovsdb_frozen_are_given_up_together(world: World) -> Non
     world.write_config(ovs=IMPATIENT)
     before, vifs = world.snapshot(), [vif("ovs-hybrid", number + 1) for number in range(9)]
     began = time.monotonic()
-    with before_stage(1, world.ovsdb.pause):
+    with faults.before("ports", world.ovsdb.pause):
         assert isinstance(refused(world, vifs), errors.OvsUnavailable)
     assert time.monotonic() - began < 5
     world.ovsdb.resume()
@@ -138,7 +137,7 @@ def test_many_ports_with_ovsdb_frozen_are_given_up_together(world: World) -> Non
 def test_ovsdb_killed_in_the_middle_is_settled_once_it_is_back(world: World) -> None:
     world.write_config(ovs=IMPATIENT)
     before = world.snapshot()
-    with before_stage(1, lambda: world.ovsdb.stop(signal.SIGKILL)):
+    with faults.before("ports", lambda: world.ovsdb.stop(signal.SIGKILL)):
         error = refused(world)
     assert isinstance(error, errors.OvsUnavailable)
     world.ovsdb.start()

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from vifplug import naming
-from vifplug.errors import PermissionDenied
+from vifplug.errors import OvsdbError, PermissionDenied
 from vifplug.privileged import arguments, ovsdb_bridges, ovsdb_rows
 from vifplug.privileged.context import net
 from vifplug.privileged.ovsdb_session import Session
@@ -91,7 +91,8 @@ def _first(values: Any) -> Any:
 def change(operations: Sequence[Mapping[str, Any]]) -> int:
     """Carry out port operations in ONE transaction: all or none.
 
-    Rows are as its caller has just read them, or newer; what changed since, OVSDB finds by what each command verifies.
+    Rows are as its caller has just read them, or newer. Where OVSDB refuses what was built on them, they are looked at
+    again, so that what was in the way is named.
 
     :returns: the next_cfg that ``wait`` takes.
     :raises OvsdbError, BridgeMissing, Conflict, PermissionDenied, OvsUnavailable: nothing was changed.
@@ -102,7 +103,11 @@ def change(operations: Sequence[Mapping[str, Any]]) -> int:
         # To vswitchd a port that was deleted and added again since it last looked is the same one, on the device that
         # is gone: it answers with a number and no error, and passes no frame.
         session.wait_for_all()
-    return session.commit(ovsdb_rows.commands(session.api, operations))
+    try:
+        return session.commit(ovsdb_rows.commands(session.api, operations))
+    except OvsdbError:
+        session.refresh()
+        return session.commit(ovsdb_rows.commands(session.api, operations))
 
 
 @net.entrypoint
