@@ -24,6 +24,8 @@ class FakeHost:
         self.bridges = {name: OvsBridge(name=name, datapath_type=datapath) for name in bridges}
         self.fail_at: int | None = None
         self.stuck = False
+        self.strangers = 0
+        """Ports of others, of which nothing else is known."""
         self.applied: list[Action] = []
         self.stages = 0
         self._numbers = itertools.count(1)
@@ -71,6 +73,7 @@ class FakeHost:
             ports=dict(self.ports),
             iface_ids=carriers,
             qos=tuple(self.qos.values()),
+            ports_there=self.strangers + len(self.ports),
         )
 
     def settle(self, seconds: float | None = None, opening: Collection[str] = ()) -> None:

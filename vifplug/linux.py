@@ -43,7 +43,7 @@ _EXAMINED: Mapping[str, tuple[Any, float]] = {
 }
 _OF_OVSDB = ("about", "switch")
 """What can be asked of the privileged side's condition, and how many seconds that may take."""
-_NO_ROWS: Mapping[str, Any] = {"bridges": {}, "ports": [], "iface_ids": {}, "qos": []}
+_NO_ROWS: Mapping[str, Any] = {"bridges": {}, "ports": [], "ports_there": 0, "iface_ids": {}, "qos": []}
 _COMMON = (
     "name",
     "ifindex",
@@ -149,6 +149,7 @@ class LinuxHost:
             ports={port.name: port for port in ports},
             iface_ids={iface_id: tuple(names) for iface_id, names in rows["iface_ids"].items()},
             qos=tuple(Qos(**row) for row in rows["qos"]),
+            ports_there=rows["ports_there"],
         )
 
     def follow_ovsdb(self, told: Mapping[str, Any]) -> dict[str, Any]:

@@ -212,6 +212,8 @@ class Observed:
     ports: Mapping[str, OvsPort] = field(default_factory=dict)
     iface_ids: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     """iface-id -> the names of the OVS interfaces that carry it."""
+    ports_there: int = 0
+    """How many ports Open vSwitch has, everybody's."""
     qos: tuple[Qos, ...] = ()
 
 

@@ -130,8 +130,11 @@ class Contestant:
 
 
 def environment(world: World) -> dict[str, str]:
-    """Of a contestant: nothing of the person's own configuration; stevedore's cache goes with the world."""
-    kept = {name: value for name, value in world.environment.items() if not name.startswith("VIFPLUG_")}
+    """Of a contestant: nothing of the person's own configuration; stevedore's cache goes with the world.
+
+    Who has forbidden Python to keep what it compiles would measure a compiler that no installed package runs.
+    """
+    kept = {name: value for name, value in world.environment.items() if not name.startswith(("VIFPLUG_", "PYTHON"))}
     return {**kept, "XDG_CACHE_HOME": str(world.directory)}
 
 

@@ -22,7 +22,7 @@ HELPER = {
     "ovsdb: wait before an add": ("vifplug.privileged.ovsdb_session", "Session", "wait_for_all"),
     "ovsdb: commit": ("vifplug.privileged.ovsdb_session", "Session", "commit"),
     "netlink: changes": ("vifplug.privileged.netlink", "LinkSocket", "change"),
-    "netlink: one link read": ("vifplug.privileged.netlink", "LinkSocket", "get"),
+    "netlink: links read by name": ("vifplug.privileged.netlink", "LinkSocket", "get"),
     "netlink: dumps": ("vifplug.privileged.netlink", "LinkSocket", "dump"),
     "sysctls": ("vifplug.privileged.sysctl", "", "write"),
     "ethtool": ("vifplug.privileged.offload", "", "set_tx_checksum"),

@@ -8,7 +8,9 @@ from pathlib import Path
 
 import pytest
 
+from tests.functional.faults import AMONG_MANY
 from tests.functional.world import World
+from vifplug.engine import planner
 
 HERE = Path(__file__).parent
 
@@ -28,6 +30,14 @@ def world() -> Iterator[World]:
     with World() as world:
         world.add_bridge("br-int")
         yield world
+
+
+@pytest.fixture(autouse=True)
+def crowd(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A test of the case ``AMONG_MANY`` plans as if there were many ports already."""
+    callspec = getattr(request.node, "callspec", None)
+    if callspec is not None and callspec.params.get("case") == AMONG_MANY:
+        monkeypatch.setattr(planner, "CROWD", 0)
 
 
 @pytest.fixture

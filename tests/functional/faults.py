@@ -62,7 +62,13 @@ def batch(count: int = 3) -> list[Vif]:
     return [vif(TYPES[number % len(TYPES)], number + 1) for number in range(count)]
 
 
-CASES: Mapping[str, Sequence[Vif]] = {kind: [vif(kind)] for kind in TYPES} | {"batch": batch()}
+AMONG_MANY = "among-many"
+"""The case in which the port comes before its links, as on a host of many (conftest's ``crowd``)."""
+CASES: Mapping[str, Sequence[Vif]] = {
+    **{kind: [vif(kind)] for kind in TYPES},
+    "batch": batch(),
+    AMONG_MANY: [vif("ovs-hybrid"), vif("ovs", 2)],
+}
 
 
 def is_of(key: str, of: Vif) -> bool:

@@ -240,13 +240,14 @@ def test_d16_bridge_made_by_somebody_before_is_a_conflict_and_untouched(world: W
 
 def test_d21_only_enodev_means_absent(world: World) -> None:
     socket = netlink.LinkSocket()
-    assert socket.get("absent") is None
-    assert socket.get("lo") is not None
-    with pytest.raises(netlink.Refused):
-        socket.get("a-name-no-link-can-have")
+    assert list(socket.get(["absent", "lo", "absent as well"])) == ["lo"]
+    with pytest.raises(netlink.Refused) as refused:
+        socket.get(["absent", "a-name-no-link-can-have", "lo"])
+    assert refused.value.index == 1
+    assert list(socket.get(["lo"])) == ["lo"]
     socket.close()
     with pytest.raises(OSError):
-        socket.get("lo")
+        socket.get(["lo"])
     # A plug that cannot tell what is there does not begin.
     before = world.snapshot()
     with library(world) as host:

@@ -77,7 +77,7 @@ def test_put_takes_what_is_said_beside_the_document(daemon: Daemon) -> None:
 
 def test_put_of_a_dry_run_changes_nothing(daemon: Daemon) -> None:
     planned = daemon.ask("PUT", f"{ONE}?dry_run=true", DOCUMENT, uid=READER)
-    assert planned.json["actions"][1]["action"] == "create-bridge"
+    assert planned.json["actions"][0]["action"] == "create-bridge"
     assert _is_empty(daemon)
 
 

@@ -1,8 +1,9 @@
 """Golden cases: a folder each, with what should be, what is, and the plan that comes of it.
 
 ``desired.yaml``: a VIF of our own format, or a list. ``observed.yaml``: ``plugged`` lists VIFs that were plugged
-before (from their own files or by ``same``), then ``set``, ``delete`` and ``add`` change what is there. ``plan.txt``:
-the plan, a line an action, or ``conflict:`` and the message. ``VIFPLUG_WRITE_CASES=1`` writes plan.txt anew.
+before (from their own files or by ``same``), then ``set``, ``delete`` and ``add`` change what is there;
+``strangers`` says how many ports of others there are. ``plan.txt``: the plan, a line an action, or ``conflict:`` and
+the message. ``VIFPLUG_WRITE_CASES=1`` writes plan.txt anew.
 """
 
 from __future__ import annotations
@@ -57,6 +58,7 @@ def test_plan_of_case_is_golden(case: str, tmp_path: pathlib.Path) -> None:
     folder = CASES / case
     observed = _load(folder / "observed.yaml") or {}
     host = FakeHost(datapath=observed.get("datapath", "netdev"), bridges=observed.get("bridges", ["br-int", "br-x"]))
+    host.strangers = observed.get("strangers", 0)
     plugger = builders.plugger(tmp_path, host, **observed.get("options", {}))
     for document in observed.get("plugged", []):
         plugger.plug(_vifs(_load(folder / "desired.yaml") if document == "same" else document))

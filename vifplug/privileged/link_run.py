@@ -30,6 +30,8 @@ def new_index() -> int:
 class Run:
     """What is collected until it is sent; each item knows the number of the operation it came from."""
 
+    births: list[tuple[int, Message]] = field(default_factory=list)
+    """Creations of veth pairs, which name no other link; what else is early names them, or the bridges they join."""
     early: list[tuple[int, Message]] = field(default_factory=list)
     middle: list[tuple[int, Callable[[], None]]] = field(default_factory=list)
     late: list[tuple[int, Message]] = field(default_factory=list)
@@ -55,14 +57,19 @@ class Run:
 
         :raises LinkError, Conflict: for the first that failed, its operation's number in ``step``.
         """
-        _send(self.early, operations)
+        # A new pair is what takes the kernel longest, and vswitchd may be about to look for it: it comes first, unless
+        # its mark would be in another send.
+        early = [*self.births, *self.early]
+        if len(early) > netlink.TOGETHER_MAX:
+            early.sort(key=lambda numbered: numbered[0])
+        _send(early, operations)
         for number, effect in self.middle:
             try:
                 effect()
             except LinkError as error:
                 raise error.at_step(str(number)) from error
         _send(self.late, operations)
-        for part in (self.early, self.middle, self.late, self.made):
+        for part in (self.births, self.early, self.middle, self.late, self.made):
             part.clear()
 
 

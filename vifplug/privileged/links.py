@@ -83,7 +83,7 @@ def _create_veth(run: Run, number: int, operation: Operation) -> None:
     # nothing left to set: vswitchd writes flags back as it first read them, and "up" would be lost with that.
     born = link_attributes.PROMISCUOUS
     attrs = [*ends[0], linkinfo("veth", [peer(far, ends[1], link_flags=born)])]
-    run.early.append((number, message(near, attrs, flags=CREATE, link_flags=born, change=born)))
+    run.births.append((number, message(near, attrs, flags=CREATE, link_flags=born, change=born)))
     for end, index in zip(operation["ends"], (near, far), strict=True):
         marks: list[tuple[str, Any]] = [("IFLA_IFALIAS", naming.alias(arguments.owner(end["owner"])))]
         if end.get("master"):

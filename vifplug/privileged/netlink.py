@@ -29,9 +29,9 @@ _RTEXT_FILTER_SKIP_STATS = 8
 RECEIVE_BYTES = 1 << 18
 _SEND_BYTES = 1 << 16
 """Well under the kernel's default send buffer (net.core.wmem_default)."""
-_SEND_MESSAGES = 100
-"""Their answers wait in the receive buffer together, each as an skb of up to 1.3 kB; by default it takes 208 kB
-(net.core.rmem_default), and what does not fit is lost."""
+TOGETHER_MAX = 100
+"""Messages in one send. Their answers wait in the receive buffer together, each as an skb of up to 1.3 kB; by default
+it takes 208 kB (net.core.rmem_default), and what does not fit is lost."""
 _DUMP_TRIES = 5
 
 
@@ -99,20 +99,38 @@ class LinkSocket:
                     refused[index] = Refused(index, -code, _reason(flags, payload))
         return refused
 
-    def get(self, name: str) -> bytes | None:
-        """One link's message by name; None when there is none.
+    def get(self, names: Sequence[str]) -> dict[str, bytes]:
+        """The messages of those links of these names that there are, asked for together.
 
-        :raises Refused: for any answer but the link or ENODEV: only that means absent.
+        :raises Refused: for any answer but the link or ENODEV, only which means absent; ``index`` says for which name.
         """
-        request = attribute(_IFLA_IFNAME, name.encode() + b"\0")
-        for kind, flags, payload in self._ask(0, request):
-            if kind == RTM_NEWLINK:
-                return payload
-            (code,) = struct.unpack_from("=i", payload)
-            if -code == errno.ENODEV:
-                return None
-            raise Refused(0, -code, _reason(flags, payload))
-        return None
+        found: dict[str, bytes] = {}
+        for start in range(0, len(names), TOGETHER_MAX):
+            some = names[start : start + TOGETHER_MAX]
+            for number, (kind, flags, payload) in self._ask_each(some).items():
+                if kind == RTM_NEWLINK:
+                    found[some[number]] = payload
+                    continue
+                (code,) = struct.unpack_from("=i", payload)
+                if -code != errno.ENODEV:
+                    raise Refused(start + number, -code, _reason(flags, payload))
+        return found
+
+    def _ask_each(self, names: Sequence[str]) -> dict[int, tuple[int, int, bytes]]:
+        """Each name's answer, by its position."""
+        answers: dict[int, tuple[int, int, bytes]] = {}
+        with self._lock:
+            numbers = {next(self._sequence): position for position in range(len(names))}
+            requests = [
+                _question(attribute(_IFLA_IFNAME, name.encode() + b"\0"), sequence)
+                for name, sequence in zip(names, numbers, strict=True)
+            ]
+            self._socket.send(b"".join(requests))
+            while len(answers) < len(names):
+                for kind, flags, sequence, payload in split(self._socket.recv(RECEIVE_BYTES)):
+                    if sequence in numbers:
+                        answers[numbers[sequence]] = kind, flags, payload
+        return answers
 
     def dump(self, master: int = 0) -> list[bytes]:
         """Every link's message, or those of one master's members.
@@ -134,7 +152,7 @@ class LinkSocket:
     def _dump_once(self, request: bytes) -> list[bytes]:
         links: list[bytes] = []
         interrupted = False
-        for kind, flags, payload in self._ask(NLM_F_DUMP, request):
+        for kind, flags, payload in self._ask_for_all(request):
             interrupted |= bool(flags & _NLM_F_DUMP_INTR)
             if kind == RTM_NEWLINK:
                 links.append(payload)
@@ -144,17 +162,11 @@ class LinkSocket:
             raise _Interrupted
         return links
 
-    def _ask(self, flags: int, attributes: bytes) -> list[tuple[int, int, bytes]]:
-        body = (
-            IFINFO.pack(0, 0, 0, 0, 0)
-            + attributes
-            + attribute(_IFLA_EXT_MASK, struct.pack("=I", _RTEXT_FILTER_SKIP_STATS))
-        )
+    def _ask_for_all(self, attributes: bytes) -> list[tuple[int, int, bytes]]:
         answers: list[tuple[int, int, bytes]] = []
         with self._lock:
             sequence = next(self._sequence)
-            header = HEADER.pack(HEADER.size + len(body), RTM_GETLINK, NLM_F_REQUEST | flags, sequence, 0)
-            self._socket.send(header + body)
+            self._socket.send(_question(attributes, sequence, NLM_F_DUMP))
             while True:
                 try:
                     received = self._socket.recv(RECEIVE_BYTES)
@@ -162,14 +174,20 @@ class LinkSocket:
                     if error.errno == errno.ENOBUFS:
                         raise _Interrupted from error
                     raise
-                for kind, its_flags, its_sequence, payload in split(received):
+                for kind, flags, its_sequence, payload in split(received):
                     if its_sequence != sequence:
                         continue
                     if kind == _NLMSG_DONE:
                         return answers
-                    answers.append((kind, its_flags, payload))
-                    if not flags & NLM_F_DUMP or kind == _NLMSG_ERROR:
+                    answers.append((kind, flags, payload))
+                    if kind == _NLMSG_ERROR:
                         return answers
+
+
+def _question(attributes: bytes, sequence: int, flags: int = 0) -> bytes:
+    wanted = attribute(_IFLA_EXT_MASK, struct.pack("=I", _RTEXT_FILTER_SKIP_STATS))
+    body = IFINFO.pack(0, 0, 0, 0, 0) + attributes + wanted
+    return HEADER.pack(HEADER.size + len(body), RTM_GETLINK, NLM_F_REQUEST | flags, sequence, 0) + body
 
 
 def attributes(data: bytes, offset: int = 0) -> dict[int, bytes]:
@@ -211,7 +229,7 @@ def _reason(flags: int, payload: bytes) -> str:
 def _chunks(encoded: Sequence[bytes]) -> Iterator[tuple[int, list[bytes]]]:
     start, size = 0, 0
     for number, data in enumerate(encoded):
-        if size + len(data) > _SEND_BYTES or number - start == _SEND_MESSAGES:
+        if size + len(data) > _SEND_BYTES or number - start == TOGETHER_MAX:
             yield start, list(encoded[start:number])
             start, size = number, 0
         size += len(data)

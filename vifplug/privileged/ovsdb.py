@@ -55,6 +55,7 @@ def read(
         return {
             "bridges": ovsdb_bridges.described(session.tables),
             "ports": [_port(port, bridge.name) for port, bridge in placed],
+            "ports_there": len(session.tables["Port"].rows),
             "iface_ids": {iface_id: [interface.name for interface in found] for iface_id, found in carriers.items()},
             "qos": [
                 {"uuid": str(row.uuid), "type": row.type, "owner": row.external_ids[naming.OWNER_KEY]} for row in marked

@@ -22,8 +22,9 @@ from vifplug.privileged.ovsdb_index import RowIndex
 from vifplug.privileged.ovsdb_replica import Replica, is_open
 
 _CONNECT_PAUSE_SECONDS = 0.2
-_HEARSAY_SECONDS = 0.5
-"""After so long vswitchd is told to look for a device, which it has most often heard of by itself in a few ms."""
+_HEARSAY_SECONDS = 0.1
+"""After so long vswitchd is told to look for a device. It has most often heard of it by itself in a few ms, but what it
+hears while it works through its ports it may forget."""
 _NO_DEVICE = os.strerror(errno.ENODEV)
 
 

@@ -30,14 +30,13 @@ def links(socket_: netlink.LinkSocket, names: Iterable[str]) -> dict[str, dict[s
 
     :raises LinkError: when the kernel gives any answer but the link or "no such device".
     """
-    found: dict[str, dict[str, Any]] = {}
-    for name in names:
-        try:
-            payload = socket_.get(name)
-        except (netlink.Refused, OSError) as error:
-            raise LinkError(f"could not read link {name!r}: {_text(error)}", name) from error
-        if payload is not None:
-            found[name] = decode(payload)
+    wanted = list(names)
+    try:
+        payloads = socket_.get(wanted)
+    except (netlink.Refused, OSError) as error:
+        name = wanted[error.index] if isinstance(error, netlink.Refused) else wanted[0]
+        raise LinkError(f"could not read link {name!r}: {_text(error)}", name) from error
+    found = {name: decode(payload) for name, payload in payloads.items()}
     return _completed(found)
 
 
