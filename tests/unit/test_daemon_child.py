@@ -95,12 +95,13 @@ def test_helper_that_the_parent_was_never_told_of_is_reaped() -> None:
 
 
 def test_no_descriptor_is_left() -> None:
-    before = os.listdir("/proc/self/fd")
+    before = set(os.listdir("/proc/self/fd"))
     one = Child.fork(lambda pipe: with_helper(pipe, told=True))
     heard(one)
     one.kill()
     one.end(5)
-    assert os.listdir("/proc/self/fd") == before
+    # Fewer may be left: those of other tests go whenever the garbage collector comes by.
+    assert set(os.listdir("/proc/self/fd")) <= before
 
 
 def test_next_worker_comes_at_once_after_a_long_life_and_ever_later_after_short_ones() -> None:
