@@ -24,8 +24,6 @@ from vifplug.resources import Bridge, Link, Observed, OvsBridge, OvsPort, Qos, T
 
 _LINK_CALL_SECONDS = 60.0
 """Netlink answers at once; deleting many bridges waits for RCU grace periods."""
-_QUESTIONS_MAX = 30
-"""Links asked for one by one; more of them come with one dump of all."""
 _MARGIN_SECONDS = 5.0
 """The helper's own deadlines pass first."""
 _WAITING_MAX = 10
@@ -135,7 +133,7 @@ class LinuxHost:
         if scope.everything:
             found = reading.all_links(self._reader)
             members = _members(found)
-        elif len(names) > _QUESTIONS_MAX:
+        elif reading.many(len(names)):
             found, all_members = reading.many_links(self._reader, names)
             members = {name: tuple(sorted(all_members.get(name, ()))) for name in _bridges(scope, found)}
         else:

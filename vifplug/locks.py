@@ -112,6 +112,11 @@ class LockFile:
         )(held)
 
     def _acquire(self, descriptor: int, identity: str, seconds: float) -> None:
+        wanted = (descriptor, fcntl.F_OFD_SETLK, fcntl.F_WRLCK, _offset(identity))
+        # Most are free, and most that are not are not waited for.
+        with contextlib.suppress(BlockingIOError):
+            _request(*wanted)
+            return
         retrying = tenacity.Retrying(
             retry=tenacity.retry_if_exception_type(BlockingIOError),
             stop=tenacity.stop_after_delay(seconds),
@@ -119,7 +124,9 @@ class LockFile:
             reraise=True,
         )
         try:
-            retrying(_request, descriptor, fcntl.F_OFD_SETLK, fcntl.F_WRLCK, _offset(identity))
+            if seconds <= 0:
+                raise BlockingIOError
+            retrying(_request, *wanted)
         except BlockingIOError as error:
             raise Busy(
                 f"another request works on {identity} and did not end within {seconds:g} s; try again", identity

@@ -89,11 +89,10 @@ class Store(EventLog):
             found = rows(database, "intents", [vif_id])
         return self._intent(*found[0]) if found else None
 
-    def intents(self) -> list[Intent]:
-        """What is under way, or was left in between."""
+    def begun(self) -> list[str]:
+        """VIFs with something under way, or left in between."""
         with self._transaction("DEFERRED") as database:
-            found = rows(database, "intents")
-        return [self._intent(vif_id, body) for vif_id, body in found]
+            return [row[0] for row in database.execute("SELECT vif_id FROM intents")]
 
     def intend(self, intents: Sequence[Intent], claims: Mapping[str, Mapping[str, str]]) -> None:
         """Write what is about to be done, and claim its names.

@@ -215,11 +215,14 @@ def test_device_gone_before_ovs_opens_it_is_an_error_in_its_own_words(world: Wor
         world.ip("link", "delete", name)
         world.resume_vswitchd()
 
+    number = int(world.vsctl("get", "Open_vSwitch", ".", "next_cfg"))
     with faults.before("ports", world.pause_vswitchd), faults.before("settle", vanish):
         raised = fail_to_plug(world, [vif("ovs-hybrid")], errors.HostError)
     assert raised.subject == name
     assert raised.step
     assert "could not open network device" in raised.message
+    # The port added, vswitchd told to look again, the port taken back.
+    assert int(world.vsctl("get", "Open_vSwitch", ".", "next_cfg")) == number + 3
     assert_as_before(world, before)
 
 

@@ -74,7 +74,7 @@ def test_revert_holds_again_what_was_held_with_its_names(store: Store) -> None:
     store.forget([builders.HYBRID])
     store.revert(before)
     assert store.moment([builders.HYBRID]) == before
-    assert store.intents() == [_intent(records.UNPLUG)]
+    assert [store.intent(vif_id) for vif_id in store.begun()] == [_intent(records.UNPLUG)]
     other = Intent(vif_id=builders.TAP, verb=records.PLUG, session=5, resources=())
     with pytest.raises(Conflict):
         store.intend([other], {builders.TAP: {QBR.name: builders.TAP}})

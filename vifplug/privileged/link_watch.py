@@ -13,7 +13,6 @@ from vifplug.privileged import netlink
 
 _SO_RCVBUF_BYTES = 1 << 21
 """Asked for; the kernel gives an unprivileged process net.core.rmem_max. What does not fit is told as lost."""
-_IFLA_IFNAME = 3
 _GROUPS = RTMGRP_LINK | RTMGRP_IPV6_IFINFO
 """The second alone tells of a link that is up and gets its IPv6 back; no other sysctl of ours is told of."""
 
@@ -62,8 +61,8 @@ class LinkWatch:
         for kind, _flags, _sequence, payload in netlink.split(received):
             if kind in (RTM_NEWLINK, RTM_DELLINK):
                 try:
-                    index, _link_flags, attributes = netlink.link_header(payload)
+                    index, name = netlink.index_and_name(payload)
                 except struct.error:
                     continue
                 indexes.add(index)
-                names.add(attributes.get(_IFLA_IFNAME, b"").rstrip(b"\0").decode(errors="surrogateescape"))
+                names.add(name)

@@ -32,6 +32,8 @@ _SEND_BYTES = 1 << 16
 TOGETHER_MAX = 100
 """Messages in one send. Their answers wait in the receive buffer together, each as an skb of up to 1.3 kB; by default
 it takes 208 kB (net.core.rmem_default), and what does not fit is lost."""
+_QUESTIONS_TOGETHER = 20
+"""Links asked for in one send: each answer is an skb of some 4 kB."""
 _DUMP_TRIES = 5
 
 
@@ -105,8 +107,8 @@ class LinkSocket:
         :raises Refused: for any answer but the link or ENODEV, only which means absent; ``index`` says for which name.
         """
         found: dict[str, bytes] = {}
-        for start in range(0, len(names), TOGETHER_MAX):
-            some = names[start : start + TOGETHER_MAX]
+        for start in range(0, len(names), _QUESTIONS_TOGETHER):
+            some = names[start : start + _QUESTIONS_TOGETHER]
             for number, (kind, flags, payload) in self._ask_each(some).items():
                 if kind == RTM_NEWLINK:
                     found[some[number]] = payload
@@ -206,6 +208,21 @@ def link_header(payload: bytes) -> tuple[int, int, dict[int, bytes]]:
     """A link message's ifindex, IFF_ flags and attributes."""
     _family, _kind, index, flags, _change = IFINFO.unpack_from(payload)
     return index, flags, attributes(payload, IFINFO.size)
+
+
+def index_and_name(payload: bytes) -> tuple[int, str]:
+    """A link message's ifindex and name; of a burst of them nothing else is wanted, and the name comes first."""
+    _family, _kind, index, _flags, _change = IFINFO.unpack_from(payload)
+    offset = IFINFO.size
+    while offset + ATTRIBUTE.size <= len(payload):
+        length, kind = ATTRIBUTE.unpack_from(payload, offset)
+        if kind == _IFLA_IFNAME:
+            name = payload[offset + ATTRIBUTE.size : offset + length]
+            return index, name.rstrip(b"\0").decode(errors="surrogateescape")
+        if length < ATTRIBUTE.size:
+            break
+        offset += (length + 3) & ~3
+    return index, ""
 
 
 def split(received: bytes) -> Iterator[tuple[int, int, int, bytes]]:

@@ -25,6 +25,7 @@ _CONNECT_PAUSE_SECONDS = 0.2
 _HEARSAY_SECONDS = 0.1
 """After so long vswitchd is told to look for a device. It has most often heard of it by itself in a few ms, but what it
 hears while it works through its ports it may forget."""
+_SECOND_HEARSAY_SECONDS = 0.5
 _NO_DEVICE = os.strerror(errno.ENODEV)
 
 
@@ -63,10 +64,14 @@ class _Barrier(command.BaseCommand):  # type: ignore[misc]
 
 
 class _Nudge(command.BaseCommand):  # type: ignore[misc]
-    """Nothing but another next_cfg: vswitchd looks at everything again."""
+    """Another next_cfg and nothing else: vswitchd looks at everything again.
+
+    Asked of the server as it is: the IDL counts up only beside a change.
+    """
 
     def run_idl(self, txn: Any) -> None:
-        return
+        mutations = [["next_cfg", "+=", 1]]
+        txn.add_op({"op": "mutate", "table": "Open_vSwitch", "where": [], "mutations": mutations})
 
 
 def _answers(remote: str) -> bool:
@@ -220,14 +225,15 @@ class Session:
             self._remotes,
         )
 
-    def wait_for_all(self) -> None:
+    def wait_for_all(self, seconds: float | None = None) -> None:
         """Return once vswitchd has carried out every transaction that can be seen.
 
+        :param seconds: how long to wait; by default the session's time.
         :raises TimedOut: when it has not in time.
         """
         with self.lock:
             asked = [row.next_cfg for row in self.tables["Open_vSwitch"].rows.values()]
-        self.wait(max(asked, default=0), self._timeout)
+        self.wait(max(asked, default=0), self._timeout if seconds is None else seconds)
 
     def wait(self, next_cfg: int, seconds: float) -> None:
         """Return once vswitchd has carried out the configuration numbered ``next_cfg``.
@@ -255,15 +261,15 @@ class Session:
 
         :raises TimedOut: when it has done neither in time.
         """
-        deadline = time.monotonic() + seconds
-        patience = min(seconds, _HEARSAY_SECONDS)
-        if self._closed(names, until=time.monotonic() + patience):
-            next_cfg = self.commit([_Nudge(self.api)])
-            self.wait(next_cfg, max(deadline - time.monotonic(), 0))
+        if self._closed(names, min(seconds, _HEARSAY_SECONDS)):
+            self._run([_Nudge(self.api)], writes=False)
+            self.wait_for_all(seconds)
+            # What it has found it may say a little after its cur_cfg.
+            self._closed(names, min(seconds, _SECOND_HEARSAY_SECONDS))
 
-    def _closed(self, names: Sequence[str], until: float) -> bool:
-        """Whether one of these ports is not open: at some moment, or as soon as one has failed for good."""
-        replica = self.api.idl
+    def _closed(self, names: Sequence[str], seconds: float) -> bool:
+        """Whether one of these ports is not open: by then, or as soon as one has failed for another reason."""
+        replica, until = self.api.idl, time.monotonic() + seconds
         while True:
             heard = replica.words
             with self.lock:

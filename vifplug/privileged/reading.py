@@ -22,6 +22,8 @@ _INET_CONF, _INET6_CONF = 1, 2
 # ipv4 devconf numbers count from one, the dumped array from zero (inet_fill_link_af); ipv6's both from zero.
 _IPV4_ARP_ANNOUNCE, _IPV4_ARP_IGNORE = 18 - 1, 19 - 1
 _IPV6_ACCEPT_RA, _IPV6_DISABLE = 3, 26
+_FEW = 30
+"""Links that are asked for by name in any case."""
 _CLOCK_TICKS = os.sysconf("SC_CLK_TCK")
 
 
@@ -53,7 +55,7 @@ def many_links(
 ) -> tuple[dict[str, dict[str, Any]], dict[str, list[str]]]:
     """The links of these names that exist, and the members of every bridge, from one dump.
 
-    Where many are wanted, that is faster than to ask for each: the kernel takes its one lock for every question.
+    Where ``many`` are wanted, that is faster than to ask for each: the kernel takes its one lock for every question.
 
     :raises LinkError: when the kernel refuses the dump.
     """
@@ -65,6 +67,11 @@ def many_links(
             members.setdefault(index_names[link["master_index"]], []).append(link["name"])
     found = {link["name"]: link for link in there if link["name"] in names}
     return _completed(found, index_names), members
+
+
+def many(count: int) -> bool:
+    """Whether so many links come sooner with a dump of all: each one asked for costs as much as six of those there."""
+    return count > max(_FEW, len(_last_dump[0]) // 6)
 
 
 _last_dump: list[dict[bytes, dict[str, Any]]] = [{}]
