@@ -28,8 +28,8 @@ _MARGIN_SECONDS = 5.0
 """The helper's own deadlines pass first."""
 _WAITING_MAX = 10
 """Calls at once that may wait for vswitchd: the helper has 16 threads, and who looks or follows must find one."""
-_PROMPT_SECONDS = 1.0
-"""How long a call that takes no Ctrl-C may wait for vswitchd."""
+_PROMPT_SECONDS, _PROMPT_PART = 1.0, 20
+"""How long a call that takes no Ctrl-C may wait for vswitchd; and which part of the time it has in all."""
 _CAUGHT_UP = "wait until ovs-vswitchd has caught up"
 _EXAMINED: Mapping[str, tuple[Any, float]] = {
     "helper": (condition.helper, 3.0),
@@ -211,7 +211,8 @@ class LinuxHost:
         rows = _asked(scope) if scope.ovs else None
         waits = self._waiting if rows else contextlib.nullcontext()
         patience = _LINK_CALL_SECONDS + 3 * self._settings.timeout + _PROMPT_SECONDS + _MARGIN_SECONDS
-        arguments = (wanted, sorted(opening), min(_PROMPT_SECONDS, self._settings.timeout), rows)
+        prompt = min(_PROMPT_SECONDS, self._settings.timeout / _PROMPT_PART)
+        arguments = (wanted, sorted(opening), prompt, rows)
         try:
             with waits:
                 answer = self._channel.change(building.build, *arguments, timeout=patience)

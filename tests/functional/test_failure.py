@@ -186,6 +186,33 @@ def test_port_name_taken_in_between_is_a_conflict_and_the_stranger_stays(world: 
     assert_as_before(world, before)
 
 
+@pytest.mark.parametrize("case", ["few", faults.AMONG_MANY])
+def test_failed_replug_under_other_names_leaves_the_live_port(world: World, case: str) -> None:
+    old = vif("ovs-hybrid")
+    new = vif("ovs-hybrid", names={"qvb": "qvbother", "qvo": "qvoother"})
+    with vifplug.local(str(world.config_file)) as host:
+        host.plug([old])
+    add = ("link", "add", "qvbother", *STRANGER, "type", "bridge")
+    world.ip(*add)
+    before, store = world.snapshot(), stored(world)
+    world.ip("link", "delete", "qvbother")
+    with faults.before("links", lambda: world.ip(*add)):
+        fail_to_plug(world, [new], errors.Conflict)
+    assert world.snapshot() == before, "the port has another row, or the links are not as they were"
+    assert stored(world) == store
+
+
+def test_failed_batch_leaves_no_bridge_that_it_shared(world: World) -> None:
+    name = device("qbr", vif("ovs-hybrid"))
+    add = ("link", "add", name, *STRANGER, "type", "bridge")
+    world.ip(*add)
+    before = world.snapshot()
+    world.ip("link", "delete", name)
+    with faults.before("links", lambda: world.ip(*add)):
+        fail_to_plug(world, faults.batch(), errors.Conflict)
+    assert_as_before(world, before)
+
+
 @pytest.mark.parametrize("kind", ["ovs-hybrid", "ovs", "batch"])
 @pytest.mark.parametrize("plane", [building.LINKS, building.PORTS])
 def test_error_inside_the_one_call_is_undone(world: World, plane: str, kind: str) -> None:

@@ -61,7 +61,8 @@ def vifs(options: arguments.Options) -> Sequence[Vif]:
     instance = {"uuid": options.instance_uuid, "name": options.instance_name} if options.instance_uuid else None
     said: dict[str, Any] = {"format": options.format or "auto", "instance": instance, "mtu": options.mtu}
     is_amended = options.create_tap or (options.instance_name is not None and instance is None)
-    if document and isinstance(document, list | dict) and not is_amended and len(text) <= _UNREAD_MAX:
+    is_small = len(text) <= _UNREAD_MAX and text.isascii()  # others take up to 12 letters each on their way
+    if document and isinstance(document, list | dict) and not is_amended and is_small:
         return formats.Document(document, **said)
     found = formats.load_all(document, **said)
     if options.create_tap:

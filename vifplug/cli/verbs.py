@@ -18,9 +18,8 @@ def plug(options: Options, opener: Opener) -> Outcome:
     with opener(options, lambda: documents.check(vifs)) as host:
         if options.dry_run:
             return _planned(host.plan(vifs))
-        if not options.as_json and streams.is_watched() and len(vifs) > 1:
-            # A line, not a spinner: a spinner is a thread, and the privileged helper may be forked beneath it.
-            streams.tell(f"plugging {len(vifs)} VIFs ...")
+        if not options.as_json and streams.is_watched():
+            _begin("plugging", len(vifs))
         found = host.plug(vifs)
         if options.wait == reports.PLUGGED or not found:
             return _reported(found)
@@ -29,6 +28,13 @@ def plug(options: Options, opener: Opener) -> Outcome:
         warnings = [*host.warnings, *(warning for vif in found for warning in vif.warnings)]
         reached = watching.after_plug(host, [vif.id for vif in found], options)
         return _reported(reached, warnings=[one for one in warnings if one not in host.warnings])
+
+
+def _begin(doing: str, count: int) -> None:
+    """Say what is done to many."""
+    if count > 1:
+        # A line, not a spinner: a spinner is a thread, and the privileged helper may be forked beneath it.
+        streams.tell(f"{doing} {count} VIFs ...")
 
 
 def _planned(plan: Plan) -> Outcome:
@@ -57,6 +63,8 @@ def unplug(options: Options, opener: Opener) -> Outcome:
         raise errors.InputError("unplug needs either the IDs of VIFs or -f FILE")
     ids = documents.ids(options.ids) if options.file is None else documents.ids_of(options.file)
     with opener(options) as host:
+        if not options.as_json:
+            _begin("unplugging", len(ids))
         return _reported(host.unplug(ids), tables.unplugged)
 
 
@@ -92,6 +100,8 @@ def repair(options: Options, opener: Opener) -> Outcome:
         raise errors.InputError("repair needs either the IDs of VIFs or --all")
     ids = documents.ids(options.ids) or None
     with opener(options) as host:
+        if not options.as_json:
+            _begin("repairing", len(ids or ()))
         found = host.repair(ids)
     return _reported(found, exit_code=_verdict(found))
 

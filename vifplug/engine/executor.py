@@ -9,7 +9,7 @@ from vifplug.engine.actions import Action, DeleteLinks
 from vifplug.engine.host import Host, Scope
 from vifplug.engine.plan import Plan
 from vifplug.errors import HelperDied, OvsUnavailable, PermissionDenied, TimedOut, VifplugError
-from vifplug.resources import Observed
+from vifplug.resources import Bridge, Observed
 
 LOG = logging.getLogger(__name__)
 
@@ -114,10 +114,11 @@ def teardown(host: Host, actions: Sequence[Action]) -> list[VifplugError]:
 
 
 def _parts(stage: Sequence[Action]) -> list[Action]:
+    """One by one; bridges behind all that may be on them, for a shared one stays as long as something is."""
     parts: list[Action] = []
     for action in stage:
         parts += [DeleteLinks((link,)) for link in action.links] if isinstance(action, DeleteLinks) else [action]
-    return parts
+    return sorted(parts, key=lambda part: isinstance(part, DeleteLinks) and isinstance(part.links[0], Bridge))
 
 
 def _one_by_one(host: Host, parts: Sequence[Action]) -> list[VifplugError]:

@@ -55,7 +55,7 @@ def carry_out(
     before = store.moment(task.vif_ids)
     try:
         _intend(host, store, task, before)
-        seen = journal.build(task.plan, verification.opening(task.wanted, task.found), task.scope)
+        seen = journal.build(task.plan, verification.opening(task.wanted, task.found, task.plan), task.scope)
         observed = verification.verified(host, seen, task.wanted, task.scope, journal.run)
         made = jobs.records(task.work, task.resolved, observed, wiring(task.vif_ids))
         store.keep(made)

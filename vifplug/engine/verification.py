@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import errno
+import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
 
 import tenacity
 
 from vifplug.engine import drift
-from vifplug.engine.actions import SetLink
+from vifplug.engine.actions import DeleteLinks, SetLink
 from vifplug.engine.host import Host, Scope
 from vifplug.engine.plan import Plan
 from vifplug.errors import OvsdbError, VerifyError
@@ -16,16 +18,20 @@ from vifplug.resources import Inventory, Link, Observed, OvsPort, Resource
 _SECONDS = 1.0
 _PAUSE_SECONDS = 0.02
 _STEP = "verify"
+_NO_DEVICE = os.strerror(errno.ENODEV)
+"""vswitchd's word of a device that it has not heard of yet."""
 _FLAGS = ("up", "promiscuous")
 
 
-def opening(resolved: Iterable[Resource], observed: Observed) -> list[str]:
+def opening(resolved: Iterable[Resource], observed: Observed, plan: Plan) -> list[str]:
     """The ports that have a device once a plan is carried out.
 
     :param observed: from before: what the VMM makes later was not there yet.
     """
     ports = (item for item in resolved if isinstance(item, OvsPort))
-    return [port.name for port in ports if not port.waits_for_device or port.name in observed.links]
+    gone = {link.name for action in plan.actions if isinstance(action, DeleteLinks) for link in action.links}
+    there = observed.links.keys() - gone
+    return [port.name for port in ports if not port.waits_for_device or port.name in there]
 
 
 def verified(
@@ -39,7 +45,7 @@ def verified(
     :raises VerifyError: when anything else differs.
     """
     retrying = tenacity.Retrying(
-        retry=tenacity.retry_if_exception_type(VerifyError),
+        retry=tenacity.retry_if_exception(_may_pass),
         stop=tenacity.stop_after_delay(_SECONDS),
         wait=tenacity.wait_fixed(_PAUSE_SECONDS),
         reraise=True,
@@ -55,6 +61,11 @@ def verified(
             raise
         correct(flags)
         return retrying(lambda: _as_desired(resolved, next(looks)))
+
+
+def _may_pass(error: BaseException) -> bool:
+    """Whether to look again: also where a tap of the VMM's came between the rows and the links that were read."""
+    return isinstance(error, VerifyError) or (isinstance(error, OvsdbError) and _NO_DEVICE in error.message)
 
 
 def _looks(seen: Observed, host: Host, scope: Scope) -> Iterator[Observed]:

@@ -6,6 +6,7 @@ through pyroute2's message classes, and a host has thousands.
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import itertools
 import os
@@ -61,6 +62,7 @@ class LinkSocket:
         self._socket.bind((0, 0))
         for option in (_NETLINK_CAP_ACK, _NETLINK_EXT_ACK, _NETLINK_GET_STRICT_CHK):
             self._socket.setsockopt(_SOL_NETLINK, option, 1)
+        self._timeout = timeout
         self._socket.settimeout(timeout)
         self._sequence = itertools.count(1)
         self._lock = threading.Lock()
@@ -128,11 +130,25 @@ class LinkSocket:
                 for name, sequence in zip(names, numbers, strict=True)
             ]
             self._socket.send(b"".join(requests))
-            while len(answers) < len(names):
-                for kind, flags, sequence, payload in split(self._socket.recv(RECEIVE_BYTES)):
-                    if sequence in numbers:
-                        answers[numbers[sequence]] = kind, flags, payload
+            try:
+                while len(answers) < len(names):
+                    for kind, flags, sequence, payload in split(self._socket.recv(RECEIVE_BYTES)):
+                        if sequence in numbers:
+                            answers[numbers[sequence]] = kind, flags, payload
+            except OSError:
+                self._drain()
+                raise
         return answers
+
+    def _drain(self) -> None:
+        """What nobody waits for any more would leave no room for the next answers."""
+        self._socket.setblocking(False)
+        try:
+            with contextlib.suppress(OSError):
+                while self._socket.recv(RECEIVE_BYTES):
+                    pass
+        finally:
+            self._socket.settimeout(self._timeout)
 
     def dump(self, master: int = 0) -> list[bytes]:
         """Every link's message, or those of one master's members.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -120,9 +121,10 @@ def wait(next_cfg: int, seconds: float, opening: Sequence[str]) -> None:
     """
     arguments.number("next_cfg", next_cfg, 0, 2**63)
     session, patience = _sessions[0], min(float(seconds), WAIT_SECONDS_MAX)
+    names, until = [arguments.name(name) for name in opening], time.monotonic() + patience
     session.wait(next_cfg, patience)
-    if opening:
-        session.wait_until_open([arguments.name(name) for name in opening], patience)
+    if names:
+        session.wait_until_open(names, max(until - time.monotonic(), 0))
 
 
 @net.entrypoint

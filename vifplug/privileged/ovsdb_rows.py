@@ -114,7 +114,10 @@ class _Add(_PortCommand):
     def run_idl(self, txn: Any) -> None:
         operation = self.operation
         bridge = self.bridge(operation["bridge"])
-        if self.api.idl.index.row("Port", self.name) is not None:
+        there = self.api.idl.index.row("Port", self.name)
+        if there is not None and str(there.uuid) == operation.get("uuid"):
+            return  # it was to be put back, and has never gone
+        if there is not None:
             raise Conflict(f"could not add OVS port {self.name!r}: the name is taken", self.name)
         interface = txn.insert(self.api.idl.tables["Interface"])
         interface.name = self.name

@@ -247,7 +247,7 @@ class Session:
                 left = deadline - time.monotonic()
                 if left <= 0:
                     raise TimedOut(
-                        f"ovs-vswitchd did not carry out the change within {seconds:g} s "
+                        f"ovs-vswitchd did not carry out the change within {round(seconds, 1):g} s "
                         f"(cur_cfg {replica.cur_cfg}, next_cfg {next_cfg}); is it running?",
                         "ovs-vswitchd",
                     )
