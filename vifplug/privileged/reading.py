@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import socket
 import struct
@@ -24,6 +25,7 @@ _IPV4_ARP_ANNOUNCE, _IPV4_ARP_IGNORE = 18 - 1, 19 - 1
 _IPV6_ACCEPT_RA, _IPV6_DISABLE = 3, 26
 _FEW = 30
 """Links that are asked for by name in any case."""
+_DIGEST_BYTES = 16
 _CLOCK_TICKS = os.sysconf("SC_CLK_TCK")
 
 
@@ -75,7 +77,8 @@ def many(count: int) -> bool:
 
 
 _last_dump: list[dict[bytes, dict[str, Any]]] = [{}]
-"""The messages of the last dump of all links, decoded: most of a thousand VIFs' links are as they were then."""
+"""The messages of the last dump of all links, decoded, by their digest (a message itself has 2 kB): most of a thousand
+VIFs' links are as they were then."""
 
 
 def _dump(socket_: netlink.LinkSocket, master: int) -> list[dict[str, Any]]:
@@ -84,9 +87,10 @@ def _dump(socket_: netlink.LinkSocket, master: int) -> list[dict[str, Any]]:
     except (netlink.Refused, OSError) as error:
         raise LinkError(f"could not read the host's links: {_text(error)}") from error
     known = _last_dump[0]
-    links = [known.get(payload) or decode(payload) for payload in payloads]
+    digests = [hashlib.blake2b(payload, digest_size=_DIGEST_BYTES).digest() for payload in payloads]
+    links = [known.get(digest) or decode(payload) for digest, payload in zip(digests, payloads, strict=True)]
     if master == 0:
-        _last_dump[0] = dict(zip(payloads, links, strict=True))  # one assignment: threads share it
+        _last_dump[0] = dict(zip(digests, links, strict=True))  # one assignment: threads share it
     return [dict(link) for link in links]
 
 
