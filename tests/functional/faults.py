@@ -121,6 +121,19 @@ def cut(after: int, deed: Deed) -> Iterator[None]:
 
 
 @contextlib.contextmanager
+def at_the_one_call(deed: Deed) -> Iterator[None]:
+    """A deed when all of a plug is about to be asked of the helper in one call, which then is."""
+    real = LinuxHost.build
+
+    def build(host: LinuxHost, stages: Sequence[Sequence[Action]], opening: Collection[str], scope: Scope) -> Observed:
+        deed(host)
+        return real(host, stages, opening, scope)
+
+    with mock.patch.object(LinuxHost, "build", build):
+        yield
+
+
+@contextlib.contextmanager
 def before(what: str, deed: Callable[[], object]) -> Iterator[None]:
     """Somebody else acts between what vifplug saw and what it does.
 

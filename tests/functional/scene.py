@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import vifplug
 from tests.functional import faults
-from tests.functional.faults import Deed, cut, in_child, stored
+from tests.functional.faults import Deed, at_the_one_call, cut, in_child, stored
 from tests.functional.world import Row, World
 from vifplug.api import LocalHost
 from vifplug.model import Vif
@@ -62,6 +62,15 @@ class Scene:
         def work() -> None:
             with cut(after, deed):
                 self.run(command)
+
+        return in_child(work)
+
+    def plug_disturbed(self, deed: Deed) -> int:
+        """Plug all of them in a process of its own, with a deed as the helper is asked; its status."""
+
+        def work() -> None:
+            with at_the_one_call(deed):
+                self.plug()
 
         return in_child(work)
 

@@ -89,6 +89,34 @@ def test_killed_in_the_middle_of_a_verb(world: World, killer: Deed) -> None:
         scene.must_be(ABSENT)
 
 
+@pytest.mark.parametrize("case", ["batch", faults.AMONG_MANY])
+@pytest.mark.parametrize("killer", [faults.kill_group, faults.kill_caller, faults.kill_helper])
+def test_killed_in_the_middle_of_the_one_call(world: World, case: str, killer: Deed) -> None:
+    scene, turns, chance = Scene.of(world, CASES[case]), in_turn(), random.Random(3)
+    for _ in range(times(5, 60)):
+        delay = chance.uniform(0, 0.03)
+        assert scene.plug_disturbed(faults.during_next_verb(killer, delay)) in (0, 1, KILLED)
+        name, command, outcome = next(turns)
+        scene.run(command)
+        if name in ("plug", "unplug"):
+            scene.must_be(outcome, f"{name} after a plug killed {delay} s into its one call")
+        with vifplug.local(str(world.config_file)) as host:
+            assert host.check().clean, f"{name} after a plug killed {delay} s into its one call"
+        scene.unplug()
+        scene.must_be(ABSENT)
+
+
+@pytest.mark.parametrize("case", ["batch", faults.AMONG_MANY])
+def test_interrupted_in_the_middle_of_the_one_call(world: World, case: str) -> None:
+    scene, chance = Scene.of(world, CASES[case]), random.Random(4)
+    for _ in range(times(5, 60)):
+        delay = chance.uniform(0, 0.04)
+        later = faults.during_next_verb(lambda _host: os.kill(os.getpid(), signal.SIGINT), delay)
+        assert scene.plug_disturbed(later) in (0, INTERRUPTED), delay
+        scene.must_be(scene.state(), delay)
+        scene.unplug()
+
+
 def test_interrupted_in_the_middle_of_a_verb(world: World) -> None:
     scene, chance = Scene.of(world, CASES["batch"]), random.Random(2)
     interrupt = faults.during_next_verb(lambda _host: os.kill(os.getpid(), signal.SIGINT), 0)
