@@ -14,6 +14,9 @@ def pytest_configure() -> None:
     """A shell's background job ignores Ctrl-C, and so would every process that is started here and told to heed it."""
     if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.default_int_handler)
+    if signal.getsignal(signal.SIGHUP) == signal.SIG_IGN:
+        # As under nohup, which the command line respects: the test of what a SIGHUP does would wait without end.
+        signal.signal(signal.SIGHUP, signal.SIG_DFL)
 
 
 def pytest_runtest_logreport(report: pytest.TestReport) -> None:
