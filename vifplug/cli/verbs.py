@@ -62,9 +62,10 @@ def unplug(options: Options, opener: Opener) -> Outcome:
     if bool(options.ids) == (options.file is not None):
         raise errors.InputError("unplug needs either the IDs of VIFs or -f FILE")
     ids = documents.ids(options.ids) if options.file is None else documents.ids_of(options.file)
-    with opener(options) as host:
-        if not options.as_json:
-            _begin("unplugging", len(ids))
+    from vifplug.cli import progress
+
+    watched = () if options.as_json else ids
+    with opener(options) as host, progress.shown(host, "unplugging", watched, reports.UNPLUGGED):
         return _reported(host.unplug(ids), tables.unplugged)
 
 
