@@ -8,6 +8,7 @@ intent: two VIFs never get the same one.
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import logging
 import sqlite3
 from collections.abc import Collection, Mapping, Sequence
@@ -19,6 +20,8 @@ from vifplug.eventlog import EventLog
 from vifplug.records import PLUG, Contents, Intent, Record
 
 LOG = logging.getLogger(__name__)
+
+_DIGEST_BYTES = 16
 
 Moment = Mapping[str, tuple[Record | None, Intent | None]]
 """What the store held for some VIFs."""
@@ -35,8 +38,9 @@ class Store(EventLog):
 
     def __init__(self, state_dir: str, user: str, *, notifies: bool = False) -> None:
         super().__init__(state_dir, user, notifies=notifies)
-        self._parsed: dict[str, tuple[str, Record]] = {}
-        """Records as last read, by VIF id, and the text they were read from: parsing costs more than reading."""
+        self._parsed: dict[str, tuple[bytes, Record]] = {}
+        """Records as last read, by VIF id, and the digest of their text: parsing costs more than reading, and the texts
+        of a thousand VIFs take megabytes."""
 
     def contents(self, vif_ids: Collection[str] | None = None) -> Contents:
         """Everything, or what there is of some VIFs, read at one moment.
@@ -198,9 +202,9 @@ class Store(EventLog):
         )
 
     def _record(self, vif_id: str, body: str) -> Record:
-        parsed = self._parsed.get(vif_id)
-        if parsed is None or parsed[0] != body:
-            parsed = self._parsed[vif_id] = (body, records.from_json(vif_id, body))
+        parsed, digest = self._parsed.get(vif_id), hashlib.blake2b(body.encode(), digest_size=_DIGEST_BYTES).digest()
+        if parsed is None or parsed[0] != digest:
+            parsed = self._parsed[vif_id] = (digest, records.from_json(vif_id, body))
         return parsed[1]
 
     def _sound(self, vif_id: str, body: str) -> Record | None:
