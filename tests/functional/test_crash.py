@@ -31,6 +31,18 @@ def in_turn() -> Iterator[tuple[str, Command, str]]:
             yield name, command, outcome
 
 
+def settle(scene: Scene, turn: tuple[str, Command, str], after: str) -> None:
+    """The next command, what it must leave, and an unplug."""
+    name, command, outcome = turn
+    scene.run(command)
+    if name in ("plug", "unplug"):
+        scene.must_be(outcome, f"{name} after {after}")
+    with vifplug.local(str(scene.world.config_file)) as host:
+        assert host.check().clean, f"{name} after {after}"
+    scene.unplug()
+    scene.must_be(ABSENT)
+
+
 @pytest.mark.parametrize("killer", [faults.kill_group, faults.kill_caller])
 @pytest.mark.parametrize("case", CASES)
 def test_plug_killed_at_every_action(world: World, case: str, killer: Deed) -> None:
@@ -79,14 +91,7 @@ def test_killed_in_the_middle_of_a_verb(world: World, killer: Deed) -> None:
         delay = chance.uniform(0, 0.02)
         status = scene.cut_short(COMMANDS[verb][0], 0, faults.during_next_verb(killer, delay))
         assert status in (0, 1, KILLED)
-        name, command, outcome = next(turns)
-        scene.run(command)
-        if name in ("plug", "unplug"):
-            scene.must_be(outcome, f"{name} after a {verb} killed {delay} s into its first stage")
-        with vifplug.local(str(world.config_file)) as host:
-            assert host.check().clean, f"{name} after a {verb} killed {delay} s into its first stage"
-        scene.unplug()
-        scene.must_be(ABSENT)
+        settle(scene, next(turns), f"a {verb} killed {delay} s into its first stage")
 
 
 @pytest.mark.parametrize("case", ["batch", faults.AMONG_MANY])
@@ -96,14 +101,7 @@ def test_killed_in_the_middle_of_the_one_call(world: World, case: str, killer: D
     for _ in range(times(5, 60)):
         delay = chance.uniform(0, 0.03)
         assert scene.plug_disturbed(faults.during_next_verb(killer, delay)) in (0, 1, KILLED)
-        name, command, outcome = next(turns)
-        scene.run(command)
-        if name in ("plug", "unplug"):
-            scene.must_be(outcome, f"{name} after a plug killed {delay} s into its one call")
-        with vifplug.local(str(world.config_file)) as host:
-            assert host.check().clean, f"{name} after a plug killed {delay} s into its one call"
-        scene.unplug()
-        scene.must_be(ABSENT)
+        settle(scene, next(turns), f"a plug killed {delay} s into its one call")
 
 
 @pytest.mark.parametrize("case", ["batch", faults.AMONG_MANY])

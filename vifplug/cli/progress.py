@@ -26,7 +26,7 @@ def shown(host: Library, doing: str, ids: Sequence[str], state: str) -> Iterator
     if len(ids) < 2 or not streams.is_watched():
         yield
         return
-    streams.tell(f"{doing} {len(ids)} VIFs ...")
+    streams.tell_of_many(doing, len(ids))
     left, done = set(ids), threading.Event()
     if _is_daemon(host):
         # Not beside a host of our own: the privileged helper may be forked beneath the threads.

@@ -19,7 +19,7 @@ def plug(options: Options, opener: Opener) -> Outcome:
         if options.dry_run:
             return _planned(host.plan(vifs))
         if not options.as_json and streams.is_watched():
-            _begin("plugging", len(vifs))
+            streams.tell_of_many("plugging", len(vifs))
         found = host.plug(vifs)
         if options.wait == reports.PLUGGED or not found:
             return _reported(found)
@@ -28,13 +28,6 @@ def plug(options: Options, opener: Opener) -> Outcome:
         warnings = [*host.warnings, *(warning for vif in found for warning in vif.warnings)]
         reached = watching.after_plug(host, [vif.id for vif in found], options)
         return _reported(reached, warnings=[one for one in warnings if one not in host.warnings])
-
-
-def _begin(doing: str, count: int) -> None:
-    """Say what is done to many."""
-    if count > 1:
-        # A line, not a spinner: a spinner is a thread, and the privileged helper may be forked beneath it.
-        streams.tell(f"{doing} {count} VIFs ...")
 
 
 def _planned(plan: Plan) -> Outcome:
@@ -102,7 +95,7 @@ def repair(options: Options, opener: Opener) -> Outcome:
     ids = documents.ids(options.ids) or None
     with opener(options) as host:
         if not options.as_json:
-            _begin("repairing", len(ids or ()))
+            streams.tell_of_many("repairing", len(ids or ()))
         found = host.repair(ids)
     return _reported(found, exit_code=_verdict(found))
 

@@ -34,7 +34,6 @@ class News:
     def __init__(self) -> None:
         self._condition = threading.Condition()
         self._heard = Heard()
-        self._closed = False
         self._ended = threading.Event()
 
     def changed(self, names: Iterable[str] = (), bridges: Iterable[str] = ()) -> None:
@@ -68,19 +67,18 @@ class News:
         """Nothing is taken any more."""
         self._ended.set()
         with self._condition:
-            self._closed = True
             self._condition.notify_all()
 
     @property
     def closed(self) -> bool:
         """Whether the keeper is to end."""
-        return self._closed
+        return self._ended.is_set()
 
     def wait(self, seconds: float) -> None:
         """Return when something was heard, after ``seconds``, or when closed."""
         deadline = time.monotonic() + seconds
         with self._condition:
-            while not self._closed and not self._heard:
+            while not self.closed and not self._heard:
                 left = deadline - time.monotonic()
                 if left <= 0:
                     return

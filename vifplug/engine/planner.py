@@ -105,8 +105,8 @@ class _Draft:
         # Taps are made one by one, by ioctl; what comes behind them goes out together.
         links = (*self.taps, *self.bridges.values(), *self.creations, *self.settings.values(), *self.guests)
         before = {action.subject for action in links}
-        # One that is to be re-attached must find the device that is to stay.
-        # And one that is to go must not, when links that are to come instead cannot be made.
+        # A port that is to be re-attached must find the device that is to stay; one that is to go must not have gone
+        # when the links in its place cannot be made.
         new_ones_only = not self.obsolete_ports and all(isinstance(action, actions.AddPort) for action in self.ports)
         if self.crowded and new_ones_only and len(self.ports) <= _AHEAD_MAX:
             before = {action.subject for action in self.taps} & {action.subject for action in self.ports}
