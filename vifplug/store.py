@@ -202,7 +202,9 @@ class Store(EventLog):
         )
 
     def _record(self, vif_id: str, body: str) -> Record:
-        parsed, digest = self._parsed.get(vif_id), hashlib.blake2b(body.encode(), digest_size=_DIGEST_BYTES).digest()
+        # str(): where somebody wrote from outside, a body may be any SQLite value; it is told as damaged further on.
+        digest = hashlib.blake2b(str(body).encode(), digest_size=_DIGEST_BYTES).digest()
+        parsed = self._parsed.get(vif_id)
         if parsed is None or parsed[0] != digest:
             parsed = self._parsed[vif_id] = (digest, records.from_json(vif_id, body))
         return parsed[1]

@@ -39,9 +39,12 @@ def is_ours(link: Mapping[str, Any], claim: Mapping[str, Any]) -> bool:
         return False
     if role != naming.ROLE_TAP:
         return bool(link["address"] == naming.birth_address(owner, role))
-    # A tap's MAC is its guest's, which only the caller knows: believed of persistent taps with such a MAC alone.
+    # A tap's MAC is its guest's, which only the caller knows: believed of persistent taps with such a MAC alone. One
+    # in 64 of vswitchd's own (br-int, in a userspace datapath) has such a MAC, too; they have no virtio-net header.
     address = arguments.address(claim["birth_address"])
-    return bool(link["persistent"] and link["address"] == address == naming.tap_address(address))
+    if not link["persistent"] or not link["address"] == address == naming.tap_address(address):
+        return False
+    return bool(link["vnet_header"]) or _has_name_of(link, owner)
 
 
 def link_of(operation: Mapping[str, Any]) -> dict[str, Any] | None:
@@ -60,5 +63,10 @@ def link_of(operation: Mapping[str, Any]) -> dict[str, Any] | None:
 
 def _is_adoptable(link: Mapping[str, Any], owner: str) -> bool:
     """Whether nobody marked a link that has a name only its owner's devices have."""
+    return not link["alias"] and _has_name_of(link, owner)
+
+
+def _has_name_of(link: Mapping[str, Any], owner: str) -> bool:
+    """Whether a link has the name of one of its owner's devices."""
     identity = owner.removeprefix(naming.NETWORK_PREFIX)
-    return not link["alias"] and any(link["name"] == naming.device(role, identity) for role in naming.ROLES)
+    return any(link["name"] == naming.device(role, identity) for role in naming.ROLES)

@@ -17,7 +17,7 @@ _IFF_UP, _IFF_PROMISC = 0x1, 0x100
 _ADDRESS, _NAME, _MTU, _LINK, _MASTER, _LINKINFO, _ALIAS, _AF_SPEC, _CARRIER = 1, 3, 4, 5, 10, 18, 20, 26, 33
 _INFO_KIND, _INFO_DATA = 1, 2
 _BR_FORWARD_DELAY, _BR_AGEING, _BR_STP, _BR_MCAST_SNOOPING = 1, 4, 5, 23
-_TUN_OWNER, _TUN_GROUP, _TUN_TYPE, _TUN_PERSIST, _TUN_MULTI_QUEUE = 1, 2, 3, 6, 7
+_TUN_OWNER, _TUN_GROUP, _TUN_TYPE, _TUN_VNET_HDR, _TUN_PERSIST, _TUN_MULTI_QUEUE = 1, 2, 3, 5, 6, 7
 _TUN_TYPE_TAP = 2
 _INET_CONF, _INET6_CONF = 1, 2
 # ipv4 devconf numbers count from one, the dumped array from zero (inet_fill_link_af); ipv6's both from zero.
@@ -158,6 +158,7 @@ def decode(payload: bytes) -> dict[str, Any]:
             "gid": _number(data.get(_TUN_GROUP)),
             "multiqueue": bool(_number(data.get(_TUN_MULTI_QUEUE))),
             "persistent": bool(_number(data.get(_TUN_PERSIST))),
+            "vnet_header": bool(_number(data.get(_TUN_VNET_HDR))),
         }
     return link
 
