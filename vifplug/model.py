@@ -48,8 +48,12 @@ def _link_name(value: str) -> str:
 
 # The validators decide; json_schema_extra tells the reader of the JSON Schema as much of it as a pattern can.
 _UUID_SCHEMA: JsonDict = {"format": "uuid", "pattern": r"^[0-9A-Fa-f]{8}(-[0-9A-Fa-f]{4}){3}-[0-9A-Fa-f]{12}$"}
-_MAC_SCHEMA: JsonDict = {"pattern": r"^[0-9A-Fa-f][02468ACEace](:[0-9A-Fa-f]{2}){5}$"}
-_LINK_SCHEMA: JsonDict = {"pattern": r"^[^\s/:]+$", "minLength": 1, "maxLength": naming.LINK_NAME_MAX}
+_MAC_SCHEMA: JsonDict = {"pattern": r"^(?!00(:00){5}$)[0-9A-Fa-f][02468ACEace](:[0-9A-Fa-f]{2}){5}$"}
+_LINK_SCHEMA: JsonDict = {
+    "pattern": r"^(?!\.{1,2}$)[^\s/:\x00-\x1f\x7f]+$",
+    "minLength": 1,
+    "maxLength": naming.LINK_NAME_MAX,
+}
 
 Uuid = Annotated[str, BeforeValidator(_uuid), Field(json_schema_extra=_UUID_SCHEMA)]
 MacAddress = Annotated[str, BeforeValidator(_address), Field(json_schema_extra=_MAC_SCHEMA)]

@@ -100,6 +100,11 @@ BRIDGED = PLAIN_OF_NOVA | {
             "neutron-port",
             [hybrid(HYBRID_2, "fa:16:3e:f6:04:91") | {"instance": {"uuid": GUEST[:-1] + "2"}}],
         ),
+        (
+            "openstack_port_show_hybrid",
+            "neutron-port",
+            [hybrid(HYBRID_1, "fa:16:3e:eb:5e:26") | {"instance": {"uuid": GUEST}}],
+        ),
         ("ovn_port_create_down", "neutron-port", [OVN_PORT]),
         ("ovn_port_get_active", "neutron-port", [OVN_PORT]),
         ("nova_network_info_ml2ovs_hybrid_from_real_neutron", "nova-network-info", HYBRIDS_OF_NOVA),
@@ -143,6 +148,8 @@ def test_sample_is_read_whole(name: str, format: str, expected: list[dict[str, A
         pytest.param(neutron(device_id="dhcp-x"), {"instance": None}, id="device-is-no-uuid"),
         pytest.param(neutron(device_id=5), {"instance": None}, id="device-is-a-number"),
         pytest.param(neutron(id=HYBRID_1.upper()), {"id": HYBRID_1}, id="upper-case"),
+        pytest.param(neutron(binding_vif_type="unbound"), {"vif_type": "ovs-hybrid"}, id="api-before-sdk"),
+        pytest.param(neutron(**{"binding:profile": {"migrating_to": "hv2"}}), {"instance.uuid": GUEST}, id="migrating"),
         pytest.param(nova(), {"names.tap": None, "instance": None}, id="bare-nova"),
         pytest.param(nova(devname="tapx"), {"names.tap": "tapx"}, id="nova-devname"),
         pytest.param(nova(devname=None), {"names.tap": None}, id="nova-no-devname"),
@@ -166,6 +173,18 @@ def test_sample_is_read_whole(name: str, format: str, expected: list[dict[str, A
             osvif("VIFBridge", plugin="linux_bridge", bridge_name="brq-x"),
             {"vif_type": "bridge", "network.bridge": "brq-x", "names.qbr": None},
             id="osvif-linux-bridge",
+        ),
+        pytest.param(
+            nova(
+                "nova_network_info_bridge", network={"meta": {"should_create_bridge": False, "bridge_interface": "x"}}
+            ),
+            {"vif_type": "bridge"},
+            id="nova-bridge-is-there",
+        ),
+        pytest.param(
+            osvif(port_profile={"versioned_object.name": "VIFPortProfileFPOpenVSwitch", "versioned_object.data": {}}),
+            {"vif_type": "ovs"},
+            id="osvif-derived-profile",
         ),
         pytest.param(
             osvif(port_profile=None, network=None, plugin=None),
@@ -249,13 +268,19 @@ def test_schema_describes_what_is_read() -> None:
         validator.validate(example)
         formats.load(example)
     validator.validate(formats.load(neutron()).model_dump())
+    validator.validate(OWN | {"names": {"tap": "...", "qbr": ".x"}})
     for wrong in (
         {},
         OWN | {"colour": 1},
         OWN | {"address": "x"},
         OWN | {"id": "x"},
+        OWN | {"address": "00:00:00:00:00:00"},
         OWN | {"names": {"tap": "a/b"}},
+        OWN | {"names": {"tap": ".."}},
+        OWN | {"names": {"tap": "a\x7f"}},
         OWN | {"network": {"mtu": 67}},
     ):
         assert not validator.is_valid(wrong), wrong
+        with pytest.raises(errors.InputError):
+            formats.load(wrong)
     assert formats.schema() is not schema

@@ -14,6 +14,7 @@ NAME_RULE = (
     "and neither '.' nor '..'"
 )
 MTU_RULE = "it must be a whole number from 68 to 65521"
+UPLINK_RULE = "vifplug puts neither a NIC nor a VLAN device on a bridge; make the bridge beforehand, and leave"
 KNOWN = (
     "a VIF in one of the formats vif (id, vif_type, address), neutron-port (id, mac_address, binding:vif_type), "
     "nova-network-info (id, address, type), os-vif (versioned_object.name, versioned_object.data)"
@@ -84,8 +85,24 @@ def refused(document: object, **arguments: Any) -> errors.InputError:
         ({"ports": "x"}, "ports: 'x': it must be a list of Neutron ports"),
         (
             {key: value for key, value in neutron().items() if not key.startswith("binding:")},
-            "binding:vif_type: it is missing, only administrators and services are shown it, and only by the "
-            "networking API itself ('openstack port show' prints other keys)",
+            "binding:vif_type: it is missing, only administrators and services are shown it",
+        ),
+        (
+            sample("openstack_port_show_hybrid") | {"binding_vif_type": None},
+            "binding_vif_type: it is missing, only administrators and services are shown it",
+        ),
+        (
+            # As older versions of the command print it.
+            sample("openstack_port_show_hybrid") | {"binding_vif_details": "ovs_hybrid_plug='True'"},
+            "binding_vif_details: \"ovs_hybrid_plug='True'\": it must be an object",
+        ),
+        (
+            neutron(device_owner="trunk:subport"),
+            "device_owner: 'trunk:subport': its frames come through the parent port of its trunk; plug that one",
+        ),
+        (
+            neutron(**{"binding:profile": {"parent_name": PLAIN, "tag": 7}}),
+            f"binding:profile.parent_name: '{PLAIN}': its frames come through that port; plug that one",
         ),
         (
             neutron(mac_address="01:00:5e:00:00:01"),
@@ -103,6 +120,10 @@ def refused(document: object, **arguments: Any) -> errors.InputError:
         ),
         (nova(network={"meta": {"mtu": "1450"}}), f"network.meta.mtu: '1450': {MTU_RULE}"),
         (nova(network={"meta": {"mtu": False}}), f"network.meta.mtu: false: {MTU_RULE}"),
+        (
+            nova("nova_network_info_bridge", network={"meta": {"should_create_bridge": True, "bridge_interface": "x"}}),
+            f"network.meta.bridge_interface: 'x': {UPLINK_RULE} should_create_bridge out",
+        ),
         (nova(devname="../../etc/passwd"), f"devname: '../../etc/passwd': {NAME_RULE}"),
         (nova(details={}, network={"bridge": "x:y"}), f"network.bridge: 'x:y': {NAME_RULE}"),
         (
@@ -111,6 +132,20 @@ def refused(document: object, **arguments: Any) -> errors.InputError:
             "it must be VIFBridge or VIFOpenVSwitch",
         ),
         (osvif("VIFBridge", plugin="noop"), "plugin: 'noop': it must be ovs or linux_bridge, for a VIFBridge"),
+        (
+            osvif(
+                "VIFBridge",
+                plugin="linux_bridge",
+                network={"versioned_object.data": {"should_provide_bridge": True, "should_provide_vlan": True}},
+            ),
+            f"network.should_provide_vlan: true: {UPLINK_RULE} should_provide_bridge out",
+        ),
+        (
+            osvif(port_profile={"versioned_object.name": "VIFPortProfile8021Qbh", "versioned_object.data": {}}),
+            "port_profile.versioned_object.name: 'VIFPortProfile8021Qbh': it must be VIFPortProfileOpenVSwitch, "
+            "for a port of Open vSwitch",
+        ),
+        (osvif(address=None), "address: it is missing, and a VIF needs it"),
         (osvif(plugin="noop"), "plugin: 'noop': it must be ovs, for a VIFOpenVSwitch"),
         (
             osvif(port_profile={"versioned_object.data": {"interface_id": GUEST}}),
@@ -126,7 +161,7 @@ def refused(document: object, **arguments: Any) -> errors.InputError:
         (osvif("VIFBridge", bridge_name="a b"), f"bridge_name: 'a b': {NAME_RULE}"),
         (osvif() | {"versioned_object.namespace": "nova"}, "versioned_object.namespace: 'nova': it must be os_vif"),
     ],
-    ids=range(38),
+    ids=range(46),
 )
 def test_refusal_names_field_value_and_right(document: Any, message: str) -> None:
     assert str(refused(document)) == message

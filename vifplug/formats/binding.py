@@ -1,4 +1,4 @@
-"""What a port binding says, in Neutron's words; Nova hands the same words on."""
+"""What a port binding says, in Neutron's words, which Nova hands on; and what of a network is asked for beside it."""
 
 from __future__ import annotations
 
@@ -31,6 +31,23 @@ def check_vnic(port: Entry, key: str) -> None:
     """Refuse a port that asks for hardware of its own; absent is Neutron's default, normal."""
     if port.data.get(key) not in (None, "normal"):
         raise port.refusal(key, f"{_name(port)} asks for a device vifplug does not plug; it must be normal")
+
+
+def check_uplink(network: Entry, verb: str) -> None:
+    """Refuse a Linux bridge that is to get a NIC or a VLAN device; os-vif's plugin, while there was one, put it there.
+
+    :param verb: of the keys: Nova says ``should_create_bridge``, os-vif ``should_provide_bridge``.
+    """
+    asked = f"should_{verb}_bridge"
+    if not network.flag(asked):
+        return
+    for key in (f"should_{verb}_vlan", "bridge_interface"):
+        if network.data.get(key):
+            raise network.refusal(
+                key,
+                "vifplug puts neither a NIC nor a VLAN device on a bridge; make the bridge beforehand, and leave "
+                f"{asked} out",
+            )
 
 
 def create_tap(details: Entry) -> bool:

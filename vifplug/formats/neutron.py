@@ -1,4 +1,7 @@
-"""A Neutron port, as the networking API shows it to an administrator or a service."""
+"""A Neutron port, as the networking API shows it to an administrator or a service, or openstacksdk and its command.
+
+`openstack port show -f json` prints openstacksdk's keys: those of the API, with another mark on the binding's.
+"""
 
 from __future__ import annotations
 
@@ -6,7 +9,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from vifplug import model
-from vifplug.formats import binding
+from vifplug.formats import binding, refuse
 from vifplug.formats.entry import Entry, as_uuid
 
 NAME = "neutron-port"
@@ -14,12 +17,14 @@ KEYS = ("id", "mac_address", "binding:vif_type")
 ONE, MANY = "port", "ports"
 """The keys the API wraps a port, and a list of them, in."""
 
-_COMPUTE = "compute:"
+_BINDING, _SDK_BINDING = "binding:", "binding_"
+_VIF_TYPE = "vif_type"
+_COMPUTE, _SUBPORT = "compute:", "trunk:subport"
 
 
 def recognises(data: Mapping[str, Any]) -> bool:
     """Whether an object is a port, by its keys."""
-    return "mac_address" in data or any(isinstance(key, str) and key.startswith("binding:") for key in data)
+    return "mac_address" in data or any(isinstance(key, str) and key.startswith(_BINDING) for key in data)
 
 
 def read(port: Entry) -> model.Vif:
@@ -29,12 +34,14 @@ def read(port: Entry) -> model.Vif:
     """
     identity = port.require("id", "a Neutron port always has one")
     address = port.require("mac_address", "a Neutron port always has one")
-    details = port.part("binding:vif_details")
-    binding.check_vnic(port, "binding:vnic_type")
+    mark = _mark(port.data)
+    details = port.part(f"{mark}vif_details")
+    binding.check_vnic(port, f"{mark}vnic_type")
+    _check_own_link(port, port.data.get(f"{mark}profile"), f"{mark}profile")
     return port.vif(
         {
             "id": identity,
-            "vif_type": _vif_type(port, details),
+            "vif_type": _vif_type(port, f"{mark}{_VIF_TYPE}", details),
             "address": address,
             "network": {
                 "id": port.data.get("network_id"),
@@ -54,13 +61,25 @@ def read(port: Entry) -> model.Vif:
     )
 
 
-def _vif_type(port: Entry, details: Entry) -> str:
-    port.require(
-        "binding:vif_type",
-        "only administrators and services are shown it, and only by the networking API itself "
-        "('openstack port show' prints other keys)",
-    )
-    return binding.vif_type(port, "binding:vif_type", details)
+def _mark(data: Mapping[str, Any]) -> str:
+    """How this port's spelling marks the keys of its binding."""
+    is_sdk = f"{_SDK_BINDING}{_VIF_TYPE}" in data and f"{_BINDING}{_VIF_TYPE}" not in data
+    return _SDK_BINDING if is_sdk else _BINDING
+
+
+def _vif_type(port: Entry, key: str, details: Entry) -> str:
+    port.require(key, "only administrators and services are shown it")
+    return binding.vif_type(port, key, details)
+
+
+def _check_own_link(port: Entry, profile: object, key: str) -> None:
+    """Refuse a port that has no link on any host: its frames come through another port's, with a VLAN tag."""
+    parent = profile.get("parent_name") if isinstance(profile, Mapping) else None
+    if parent:
+        where = refuse.join(port.at(key), "parent_name")
+        raise refuse.refusal(where, parent, "its frames come through that port; plug that one", port.subject)
+    if port.data.get("device_owner") == _SUBPORT:
+        raise port.refusal("device_owner", "its frames come through the parent port of its trunk; plug that one")
 
 
 def _instance(port: Entry) -> dict[str, str] | None:

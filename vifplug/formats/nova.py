@@ -33,6 +33,8 @@ def read(entry: Entry) -> model.Vif:
     entry.require("type", "each VIF of network_info has one")
     vif_type = binding.vif_type(entry, "type", details)
     entry.check_interface_id("ovs_interfaceid")
+    if vif_type == "bridge":
+        binding.check_uplink(meta, "create")
     # Nova cuts network.bridge to 14 characters; Neutron's own word is whole.
     bridge = details if details.data.get("bridge_name") is not None else network
     bridge_key = "bridge_name" if bridge is details else "bridge"

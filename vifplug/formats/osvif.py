@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from vifplug import model, naming
-from vifplug.formats import refuse
+from vifplug.formats import binding, refuse
 from vifplug.formats.entry import Entry, as_uuid
 
 NAME = "os-vif"
@@ -17,6 +17,9 @@ OBJECT, DATA, NAMESPACE = "versioned_object.name", "versioned_object.data", "ver
 KEYS = (OBJECT, DATA)
 
 _BRIDGE, _OPEN_VSWITCH = "VIFBridge", "VIFOpenVSwitch"
+_PROFILE = "VIFPortProfileOpenVSwitch"
+_PROFILES = (_PROFILE, "VIFPortProfileFPOpenVSwitch", "VIFPortProfileOVSRepresentor")
+"""The class that a port of Open vSwitch has, and those derived from it."""
 
 
 def recognises(data: Mapping[str, Any]) -> bool:
@@ -41,10 +44,11 @@ def read(entry: Entry) -> model.Vif:
     fields = _content(entry)
     vif = Entry(fields.data, fields.path, as_uuid(fields.data.get("id")) or "")
     vif_type = _vif_type(entry, vif)
-    identity = vif.require("id", "it is unset, and an os-vif VIF needs it")
-    address = vif.require("address", "it is unset, and a VIF needs it")
+    identity = vif.require("id", "and an os-vif VIF needs it")
+    address = vif.require("address", "and a VIF needs it")
     network, profile = _nested(vif, "network"), _nested(vif, "port_profile")
     profile.check_interface_id("interface_id")
+    _check_technology(vif_type, vif, network)
     bridge, bridge_key = _bridge(vif_type, vif, network)
     return vif.vif(
         {
@@ -88,6 +92,16 @@ def _vif_type(entry: Entry, vif: Entry) -> str:
     which = f"VIF {vif.subject}" if vif.subject else "the object"
     should = f"{which} is of a class vifplug does not plug; it must be {_BRIDGE} or {_OPEN_VSWITCH}"
     raise refuse.refusal(entry.at(OBJECT), entry.data.get(OBJECT), should, vif.subject)
+
+
+def _check_technology(vif_type: str, vif: Entry, network: Entry) -> None:
+    """Refuse what would be left undone: a Linux bridge's uplink, and another port profile than Open vSwitch's."""
+    if vif_type == "bridge":
+        binding.check_uplink(network, "provide")
+        return
+    profile = vif.part("port_profile")
+    if profile.data.get(OBJECT) not in (None, *_PROFILES):
+        raise profile.refusal(OBJECT, f"it must be {_PROFILE}, for a port of Open vSwitch")
 
 
 def _names(vif_type: str, vif: Entry) -> dict[str, str | None]:
