@@ -125,20 +125,33 @@ class LinuxHost:
     # -- observe ------------------------------------------------------------------------------------------
 
     def observe(self, scope: Scope) -> Observed:
-        """What is there: links read by ourselves, rows by the helper."""
-        return self._observed(scope, self._rows(scope))
+        """What is there: rows by the helper, and links by ourselves while it asks for them."""
+        wanted = scope.ovs and (scope.ports or scope.iface_ids or self.has_ovs())
+        if not wanted:
+            return self._observed(scope, _NO_ROWS, *self._links(scope))
+        patience = 2 * self._settings.timeout + _MARGIN_SECONDS
+        question = (ovsdb.read, *_asked(scope), scope.everything, True)
+        with self._channel.asked(*question, timeout=patience) as rows:
+            links = self._links(scope)
+            return self._observed(scope, rows(), *links)
 
-    def _observed(self, scope: Scope, rows: Mapping[str, Any]) -> Observed:
-        names = scope.links | {port["name"] for port in rows["ports"]}
+    def _links(self, scope: Scope) -> tuple[dict[str, Any], dict[str, tuple[str, ...]]]:
+        """Links by name, and the members of bridges."""
         if scope.everything:
             found = reading.all_links(self._reader)
-            members = _members(found)
-        elif reading.many(len(names)):
-            found, all_members = reading.many_links(self._reader, names)
-            members = {name: tuple(sorted(all_members.get(name, ()))) for name in _bridges(scope, found)}
-        else:
-            found = reading.links(self._reader, sorted(names))
-            members = self._members_of(_bridges(scope, found), found)
+            return found, _members(found)
+        if reading.many(len(scope.links)):
+            found, all_members = reading.many_links(self._reader, scope.links)
+            return found, {name: tuple(sorted(all_members.get(name, ()))) for name in _bridges(scope, found)}
+        found = reading.links(self._reader, sorted(scope.links))
+        return found, self._members_of(_bridges(scope, found), found)
+
+    def _observed(
+        self, scope: Scope, rows: Mapping[str, Any], found: dict[str, Any], members: Mapping[str, tuple[str, ...]]
+    ) -> Observed:
+        unforeseen = {port["name"] for port in rows["ports"]} - scope.links
+        if unforeseen and not scope.everything:
+            found |= reading.links(self._reader, sorted(unforeseen))
         ports = [_port(row) for row in rows["ports"]]
         return Observed(
             links={name: _link(link) for name, link in found.items()},
@@ -173,14 +186,6 @@ class LinuxHost:
     def watch_links(self) -> link_watch.LinkWatch:
         """A socket that hears of every link that changes from now on."""
         return link_watch.LinkWatch()
-
-    def _rows(self, scope: Scope, *, fresh: bool = True) -> Mapping[str, Any]:
-        wanted = scope.ovs and (scope.ports or scope.iface_ids or self.has_ovs())
-        if not wanted:
-            return _NO_ROWS
-        patience = 2 * self._settings.timeout
-        answer: dict[str, Any] = self._call(ovsdb.read, *_asked(scope), scope.everything, fresh, seconds=patience)
-        return answer
 
     def has_ovs(self) -> bool:
         """Whether an OVSDB socket is there at all: a host of plain bridges has none, and needs none."""
@@ -221,13 +226,13 @@ class LinuxHost:
             if number.isdigit():
                 raise _named(error, stages[int(number)], step) from error
             raise _named(error, [action for stage in stages for action in stage]) from error
-        if rows is None:
-            return self._observed(scope, _NO_ROWS)
-        if answer["rows"] is None:
+        found = _NO_ROWS if rows is None else answer["rows"]
+        if found is None:
             self._pending.next_cfg = answer["next_cfg"]
             self.settle(opening=opening)
-            return self._observed(scope, self._rows(scope, fresh=False))
-        return self._observed(scope, answer["rows"])
+            patience = 2 * self._settings.timeout
+            found = self._call(ovsdb.read, *_asked(scope), scope.everything, False, seconds=patience)
+        return self._observed(scope, found, *self._links(scope))
 
     def settle(self, seconds: float | None = None, opening: Collection[str] = ()) -> None:
         """Wait until vswitchd has carried out our last transaction; once it has, there is nothing to wait for."""

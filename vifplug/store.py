@@ -39,8 +39,8 @@ class Store(EventLog):
     def __init__(self, state_dir: str, user: str, *, notifies: bool = False) -> None:
         super().__init__(state_dir, user, notifies=notifies)
         self._parsed: dict[str, tuple[bytes, Record]] = {}
-        """Records as last read, by VIF id, and the digest of their text: parsing costs more than reading, and the texts
-        of a thousand VIFs take megabytes."""
+        """Records as last read or written, by VIF id, and their text's digest: parsing costs more than reading, and
+        the texts of a thousand VIFs take megabytes."""
 
     def contents(self, vif_ids: Collection[str] | None = None) -> Contents:
         """Everything, or what there is of some VIFs, read at one moment.
@@ -144,9 +144,9 @@ class Store(EventLog):
                 self._give_back(database, record.id, set(_names(record)))
         self.tell_listeners([record.id for record in kept])
 
-    @staticmethod
-    def _write_record(database: sqlite3.Connection, record: Record) -> None:
+    def _write_record(self, database: sqlite3.Connection, record: Record) -> None:
         body = records.to_json(record)
+        self._parsed[record.id] = (_digest(body), record)
         database.execute("INSERT OR REPLACE INTO records VALUES (?, ?)", (record.id, body))
 
     def forget(self, vif_ids: Sequence[str]) -> None:
@@ -162,6 +162,7 @@ class Store(EventLog):
         self.tell_listeners(vif_ids)
 
     def _forget(self, database: sqlite3.Connection, vif_id: str) -> None:
+        self._parsed.pop(vif_id, None)
         database.execute("DELETE FROM records WHERE vif_id = ?", (vif_id,))
         database.execute("DELETE FROM intents WHERE vif_id = ?", (vif_id,))
         self._give_back(database, vif_id, set())
@@ -202,9 +203,7 @@ class Store(EventLog):
         )
 
     def _record(self, vif_id: str, body: str) -> Record:
-        # str(): where somebody wrote from outside, a body may be any SQLite value; it is told as damaged further on.
-        digest = hashlib.blake2b(str(body).encode(), digest_size=_DIGEST_BYTES).digest()
-        parsed = self._parsed.get(vif_id)
+        digest, parsed = _digest(body), self._parsed.get(vif_id)
         if parsed is None or parsed[0] != digest:
             parsed = self._parsed[vif_id] = (digest, records.from_json(vif_id, body))
         return parsed[1]
@@ -222,6 +221,11 @@ class Store(EventLog):
             # As if it had only just begun: the record, if there is one, says how the VIF is to be.
             LOG.error("%s; it is settled as a plug that had changed nothing", error)
             return Intent(vif_id=vif_id, verb=PLUG, session=0, resources=())
+
+
+def _digest(body: str) -> bytes:
+    # str(): where somebody wrote from outside, a body may be any SQLite value; it is told as damaged further on.
+    return hashlib.blake2b(str(body).encode(), digest_size=_DIGEST_BYTES).digest()
 
 
 def _names(part: Record | Intent | None) -> dict[str, str]:

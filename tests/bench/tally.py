@@ -122,11 +122,12 @@ def count_calls(tally: Tally) -> None:
     import ovs.jsonrpc
     from oslo_privsep import comm
 
-    ask, send = comm.ClientChannel.send_recv, ovs.jsonrpc.Connection.send
+    ask, send = comm.Serializer.send, ovs.jsonrpc.Connection.send
 
-    def counted_ask(self: Any, *args: Any, **kwargs: Any) -> Any:
-        tally.add(PRIVILEGED)
-        return ask(self, *args, **kwargs)
+    def counted_ask(self: Any, message: Any) -> None:
+        if message[1][0] == comm.Message.CALL:  # and no answer
+            tally.add(PRIVILEGED)
+        ask(self, message)
 
     def counted_send(self: Any, message: Any) -> Any:
         if message.method == "transact":
@@ -135,5 +136,5 @@ def count_calls(tally: Tally) -> None:
             tally.add(WRITES if writes else READS)
         return send(self, message)
 
-    setattr(comm.ClientChannel, "send_recv", counted_ask)  # noqa: B010
+    setattr(comm.Serializer, "send", counted_ask)  # noqa: B010
     setattr(ovs.jsonrpc.Connection, "send", counted_send)  # noqa: B010

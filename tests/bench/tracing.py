@@ -125,6 +125,6 @@ class Tracer:
         wrap(store.Store, "keep", "record")
         wrap(store.Store, "forget", "record")
         wrap(views, "built", "report")
-        wrap(channel.Channel, "call", lambda _self, verb, *_a, **_k: f"  privileged {verb.args[0].__name__}")
+        wrap(channel.Channel, "_answer", lambda _self, verb, *_rest: f"  privileged {verb}")
         for function in ("links", "many_links", "all_links"):
             wrap(reading, function, "  read links")

@@ -34,8 +34,18 @@ def store(tmp_path: pathlib.Path) -> Store:
 def test_record_comes_back_as_it_went_in(store: Store) -> None:
     record = _record()
     store.keep([record])
-    assert store.record(builders.HYBRID) == record
-    assert store.contents().records == {builders.HYBRID: record}
+    another = Store(store.state_dir, user="no-such-user")  # which has only the file to go by
+    for reader in (store, another):
+        assert reader.record(builders.HYBRID) == record
+        assert reader.contents().records == {builders.HYBRID: record}
+
+
+def test_record_that_another_process_writes_is_seen(store: Store) -> None:
+    store.keep([_record()])
+    Store(store.state_dir, user="no-such-user").keep([_record("wired")])
+    found = store.record(builders.HYBRID)
+    assert found is not None
+    assert found.state == "wired"
 
 
 def test_intent_ends_with_the_record_that_fulfils_it(store: Store) -> None:

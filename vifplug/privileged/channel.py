@@ -9,20 +9,24 @@ from __future__ import annotations
 import contextlib
 import functools
 import grp
+import logging
 import os
 import pwd
 import signal
 import socket
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import tenacity
 from oslo_privsep import comm, daemon
+from oslo_utils import importutils, uuidutils
 
 from vifplug.errors import HelperDied, HostError, TimedOut
 from vifplug.privileged import interrupts, lifecycle
 from vifplug.privileged.context import net
+
+LOG = logging.getLogger(__name__)
 
 _START_SECONDS = 30.0
 _END_SECONDS = 5.0
@@ -39,21 +43,57 @@ class _Ended(Exception):
     """The channel's own failure, told apart from an OSError that a verb met with."""
 
 
+@contextlib.contextmanager
+def _telling_the_end() -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise _Ended(str(error)) from error
+
+
+class _Answer(comm.Future):
+    def result(self) -> Any:
+        # oslo.privsep's waits to be told, and would do so in vain for what was told before.
+        if self.error is not None:
+            raise self.error
+        return super().result() if self.data is None else self.data
+
+
 class _HearsTheEnd:
     """oslo.privsep's reader dies of a connection reset, which a helper killed with a request unread leaves behind.
 
     Then nobody would tell those who wait, nor whoever asks whether the helper runs. A reset is an end like any other.
     """
 
-    def send_recv(self, msg: Any, timeout: float | None = None) -> Any:
-        """Ask and wait.
+    lock: threading.Lock
+    outstanding_msgs: dict[str, comm.Future]
+    writer: comm.Serializer
 
+    def ask(self, msg: Any, timeout: float) -> str:
+        """Ask, and do not wait.
+
+        :returns: the question's number, for ``answer`` and, in any case, ``forget``.
         :raises _Ended: when nobody is there to answer.
         """
-        try:
-            return super().send_recv(msg, timeout)  # type: ignore[misc]
-        except OSError as error:
-            raise _Ended(str(error)) from error
+        number = uuidutils.generate_uuid()
+        with _telling_the_end(), self.lock:
+            self.writer.send((number, msg))
+            # The thread that reads must have the lock to look whose an answer is.
+            self.outstanding_msgs[number] = _Answer(self.lock, timeout)
+        return number
+
+    def answer(self, number: str) -> Any:
+        """Wait for the answer.
+
+        :raises _Ended: when nobody is there any more.
+        """
+        with _telling_the_end(), self.lock:
+            return self.outstanding_msgs[number].result()
+
+    def forget(self, number: str) -> None:
+        """Nobody will ask for this answer any more."""
+        with self.lock:
+            del self.outstanding_msgs[number]
 
     def _reader_main(self, reader: Iterator[Any]) -> None:
         super()._reader_main(_until_its_end(reader))  # type: ignore[misc]
@@ -127,19 +167,52 @@ class Channel:
         :raises HelperDied: when the helper ended before it answered.
         :raises TimedOut: when it did not answer in time.
         """
+        with self.asked(verb, *arguments, timeout=timeout) as result:
+            return result()
+
+    @contextlib.contextmanager
+    def asked(self, verb: Any, *arguments: Any, timeout: float) -> Iterator[Callable[[], Any]]:
+        """Call a verb, and do something else meanwhile.
+
+        :returns: as a context, what waits for the verb's answer and returns it.
+        :raises HelperDied, TimedOut: as ``call``, at either end.
+        """
         assert isinstance(verb, functools.partial)
         entry = verb.args[0]
-        name = f"{entry.__module__}.{entry.__name__}"
+        message: tuple[Any, ...] = (comm.Message.CALL.value, f"{entry.__module__}.{entry.__name__}", arguments, {})
+        with self._naming(entry.__name__, timeout):
+            number = self._channel.ask(message, timeout)
         try:
-            return self._channel.remote_call(name, arguments, {}, timeout)
+            yield functools.partial(self._answer, entry.__name__, number, timeout)
+        finally:
+            self._channel.forget(number)
+
+    def _answer(self, verb: str, number: str, timeout: float) -> Any:
+        """What a verb returned.
+
+        :raises Exception: what it raised.
+        """
+        with self._naming(verb, timeout):
+            kind, *told = self._channel.answer(number)
+            if kind == comm.Message.RET:
+                return told[0]
+            name, arguments, *trace = told
+            if self._channel.log_traceback and trace:
+                LOG.warning("the privileged helper's traceback: %s", trace[0])
+            raise importutils.import_class(name)(*arguments)
+
+    @contextlib.contextmanager
+    def _naming(self, verb: str, timeout: float) -> Iterator[None]:
+        try:
+            yield
         except comm.PrivsepTimeout as error:
-            raise TimedOut(f"the privileged helper did not answer {entry.__name__!r} within {timeout:g} s") from error
+            raise TimedOut(f"the privileged helper did not answer {verb!r} within {timeout:g} s") from error
         except _Ended as error:
             # A write may fail before the thread that reads has seen the end.
             self._dead = True
-            raise HelperDied(f"the privileged helper ended during {entry.__name__!r}: {error}") from error
+            raise HelperDied(f"the privileged helper ended during {verb!r}: {error}") from error
         except OSError as error:
-            raise HostError(f"the privileged helper failed in {entry.__name__!r}: {error}") from error
+            raise HostError(f"the privileged helper failed in {verb!r}: {error}") from error
 
     def change(self, verb: Any, *arguments: Any, timeout: float) -> Any:
         """Call a verb that changes the host: a Ctrl-C waits for its answer, or the roll-back would race with it.
