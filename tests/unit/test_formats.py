@@ -164,7 +164,8 @@ def test_sample_is_read_whole(name: str, format: str, expected: list[dict[str, A
         pytest.param(nova(network={"bridge": None, "meta": None}), {"network.mtu": None}, id="nova-mtu-none"),
         pytest.param(nova(vnic_type=None, network=None, details=None), {"network.bridge": None}, id="nova-no-network"),
         pytest.param(osvif(vif_name="nicx"), {"names.tap": "nicx"}, id="osvif-name"),
-        pytest.param(osvif(bridge_name="br-x"), {"network.bridge": "br-x", "names.qbr": None}, id="osvif-bridge"),
+        pytest.param(osvif(bridge_name="br-x"), {"network.bridge": "br-int", "names.qbr": None}, id="osvif-bridge"),
+        pytest.param(osvif(bridge_name="br-x", network=None), {"network.bridge": "br-x"}, id="osvif-bridge-name"),
         pytest.param(osvif("VIFBridge"), {"vif_type": "ovs-hybrid", "names.qbr": "br-int"}, id="osvif-qbr"),
         pytest.param(
             osvif("VIFBridge", bridge_name="qbr3fe5648f-47"), {"names.qbr": None, "network.bridge": "br-int"}, id="rule"

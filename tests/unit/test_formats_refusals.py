@@ -157,7 +157,7 @@ def refused(document: object, **arguments: Any) -> errors.InputError:
             "network.versioned_object.data: null: it must be an object: the fields of a serialised os-vif object",
         ),
         (osvif(network={"versioned_object.data": {"mtu": 67}}), f"network.mtu: 67: {MTU_RULE}"),
-        (osvif(bridge_name=" "), f"bridge_name: ' ': {NAME_RULE}"),
+        (osvif(bridge_name=" ", network=None), f"bridge_name: ' ': {NAME_RULE}"),
         (osvif("VIFBridge", bridge_name="a b"), f"bridge_name: 'a b': {NAME_RULE}"),
         (osvif() | {"versioned_object.namespace": "nova"}, "versioned_object.namespace: 'nova': it must be os_vif"),
     ],

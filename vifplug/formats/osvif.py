@@ -113,10 +113,10 @@ def _names(vif_type: str, vif: Entry) -> dict[str, str | None]:
 
 
 def _bridge(vif_type: str, vif: Entry, network: Entry) -> tuple[Entry, str]:
-    """Where the bridge is named. A hybrid VIF's bridge_name is its qbr."""
-    if vif_type == "ovs-hybrid" or vif.data.get("bridge_name") is None:
-        return network, "bridge"
-    return vif, "bridge_name"
+    """Where the bridge is named. os-vif's plugin ovs goes by the network; a hybrid VIF's bridge_name is its qbr."""
+    by_network, by_vif = (network, "bridge"), (vif, "bridge_name")
+    places = {"ovs": (by_network, by_vif), "bridge": (by_vif, by_network)}.get(vif_type, (by_network,))
+    return next((place for place in places if place[0].data.get(place[1]) is not None), by_network)
 
 
 def _nested(vif: Entry, key: str) -> Entry:
