@@ -14,7 +14,7 @@ import pytest
 from tests.fakes import FakeHost
 from tests.unit import builders
 from vifplug import doctor as room
-from vifplug.api import LocalHost
+from vifplug.api import LOCK_FILE, LocalHost
 from vifplug.config import Settings
 from vifplug.database import FILE
 from vifplug.doctor import checks, examination, storage, surroundings
@@ -37,7 +37,10 @@ from vifplug.doctor.facts import (
     Trouble,
 )
 from vifplug.doctor.findings import ERROR, OK, UNSEEN, WARNING, Diagnosis, Finding
-from vifplug.errors import HelperDied, OvsUnavailable
+from vifplug.engine.host import Scope
+from vifplug.errors import HelperDied, InputError, OvsUnavailable
+from vifplug.records import PLUG, Intent
+from vifplug.resources import Observed, Veth
 
 REMOTE = "unix:/run/openvswitch/db.sock"
 SWITCH = Switch(ovs_version="3.1.0", datapath_types=("netdev", "system"), bridges={"br-int": "netdev"})
@@ -300,6 +303,12 @@ EVERY = ["qbr", "qvb", "qvo", "brq", "tap"]
          {"20-b.network": ["qbr", "qvb", "qvo", "brq"]}),
         ({"10-a.conf": "[Match]\nName=*\n"}, {}),
         ({"80-container-ve.network": "[Match]\nKind=veth\nName=ve-*\nDriver=veth\n"}, {}),
+        ({"10-a.network": "[Match]\nName=*\n", "10-a.network.d/ours.conf": "[Match]\nName=\nName=en*\n"}, {}),
+        ({"10-a.network": "[Match]\nName=*\n", "10-a.network.d/ours.conf": "[Link]\nUnmanaged=y\n"}, {}),
+        ({"10-a.network": "[Match]\nName=qbr* \\\n  tap* brq*\n[Link]\nUnmanaged=t\n",
+          "20-b.network": "[Match]\nName=*\n"}, {"20-b.network": ["qvb", "qvo"]}),
+        ({"10-host.network": "[Match]\nName=*\nVirtualization=!container\n"}, {"10-host.network": EVERY}),
+        ({"10-host.network": "[Match]\nKernelCommandLine=!nfsroot\n"}, {"10-host.network": EVERY}),
     ],
 )  # fmt: skip
 def test_networkd_takes_what_its_first_matching_file_says(
@@ -319,6 +328,7 @@ def test_networkd_that_does_not_run_takes_nothing_and_etc_goes_before_usr(tmp_pa
     assert taken.source == "/usr/lib/systemd/network/10-all.network"
     (tmp_path / "etc/systemd/network").mkdir(parents=True)
     (tmp_path / "etc/systemd/network/10-all.network").symlink_to("/dev/null")  # systemd's way to mask a file
+    host_with(tmp_path, {"etc/systemd/network/10-all.network.d/more.conf": "[Match]\nName=*\n"})
     assert surroundings.takeovers(tmp_path) == []
 
 
@@ -334,11 +344,33 @@ def test_networkd_that_does_not_run_takes_nothing_and_etc_goes_before_usr(tmp_pa
         ("[device-ours]\nmatch-device=interface-name:qbr*;interface-name:tap*\nmanaged=0", ["qvb", "qvo", "brq"]),
         ("[device-ours]\nmatch-device=interface-name:*\nmanaged=1", EVERY),
         ("unmanaged-devices=*\n[keyfile\n=;=", []),
+        ("[keyfile]\nunmanaged-devices=interface-name:tap*\nunmanaged-devices+=type:bridge;driver:veth", []),
+        ("[keyfile]\nunmanaged-devices=interface-name:tap*;type:bridge\nunmanaged-devices-=type:bridge",
+         ["qbr", "qvb", "qvo", "brq"]),
     ],
 )  # fmt: skip
 def test_network_manager_is_to_be_told_of_each_prefix(tmp_path: Path, conf: str, left: list[str]) -> None:
     root = host_with(tmp_path, {**NM, "etc/NetworkManager/conf.d/vifplug.conf": conf})
     assert sorted(prefix for one in surroundings.takeovers(root) for prefix in one.prefixes) == sorted(left)
+
+
+def test_network_managers_files_count_in_its_own_order(tmp_path: Path) -> None:
+    """The system's first, then NetworkManager.conf, then the operator's: whatever their names."""
+    every = "[keyfile]\nunmanaged-devices=" + ";".join(f"interface-name:{name}*" for name in EVERY)
+    other = "[keyfile]\nunmanaged-devices=interface-name:eth9"
+    places = [
+        *("usr/lib/NetworkManager/conf.d/30.conf", "run/NetworkManager/conf.d/20.conf"),
+        *("etc/NetworkManager/NetworkManager.conf", "etc/NetworkManager/conf.d/10.conf"),
+    ]
+    for last in range(1, len(places)):
+        root = tmp_path / str(last)
+        host_with(root, {**NM, **dict.fromkeys(places[:last], other), places[last]: every})
+        assert surroundings.takeovers(root) == []
+        (root / places[last]).write_text(other)
+        (root / places[0]).write_text(every)
+        assert [one.name for one in surroundings.takeovers(root)] == ["NetworkManager"]
+    hiding = {places[3]: every, "etc/NetworkManager/conf.d/30.conf": "", places[0]: "[device]\nmanaged=1\n" + other}
+    assert surroundings.takeovers(host_with(tmp_path / "hidden", {**NM, **hiding})) == []
 
 
 def test_network_manager_is_known_by_its_pid_file_while_that_process_is_there(tmp_path: Path) -> None:
@@ -384,6 +416,25 @@ def test_store_is_tried_and_not_touched(tmp_path: Path) -> None:
     assert "is no directory" in storage.look(str(file / "state")).error
 
 
+def test_store_is_its_own_files_and_not_what_somebody_laid_beside_them(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    builders.plugger(tmp_path, FakeHost()).store.close()
+    assert storage.LOCKS == LOCK_FILE
+    closed: set[str] = set()  # to root, who runs the tests, no file is
+    real = os.access
+
+    def access(path: str, mode: int, **more: Any) -> bool:
+        return os.path.basename(path) not in closed and real(path, mode, **more)
+
+    monkeypatch.setattr(os, "access", access)
+    for name in (f"{FILE}.bak", "notes", LOCK_FILE):
+        (tmp_path / name).write_text("")
+        closed.add(name)
+        error = storage.look(str(tmp_path)).error
+        assert (LOCK_FILE in error) == (name == LOCK_FILE), error
+
+
 @pytest.mark.parametrize("name", ["a?b", "a#b", "a%20b", "a b"])
 def test_store_may_have_any_name(tmp_path: Path, name: str) -> None:
     builders.plugger(tmp_path / name, FakeHost()).store.close()
@@ -424,6 +475,53 @@ def test_part_that_fails_is_a_finding_and_hides_no_other(
     assert any(
         one.check == check and one.status in (ERROR, UNSEEN) and str(error) in one.reason for one in found.findings
     )
+
+
+def test_records_that_cannot_be_compared_are_a_fault_unless_it_may_pass(tmp_path: Path) -> None:
+    class Odd(FakeHost):
+        error: Exception
+
+        def observe(self, scope: Scope) -> Observed:
+            raise self.error
+
+    fake = Odd()
+    plugger = builders.plugger(tmp_path, fake)
+    # A record whose driver was uninstalled meanwhile does this.
+    for fake.error, status in ((InputError("vif_type is 'theirs'"), ERROR), (OvsUnavailable("away"), UNSEEN)):
+        found = examination.diagnose(Settings(state_dir=str(tmp_path)), plugger, tmp_path / "root").findings
+        (vifs,) = (one for one in found if one.check == "vifs")
+        assert (vifs.status, str(fake.error) in vifs.reason, bool(vifs.remedy)) == (status, True, status == ERROR)
+        assert [one.status for one in found if one.check == "orphans"] == [UNSEEN]
+
+
+def test_damaged_record_is_to_be_written_anew_and_not_repaired(tmp_path: Path) -> None:
+    fake = FakeHost()
+    plugger = builders.plugger(tmp_path, fake)
+    host = LocalHost(plugger, settings=Settings(state_dir=str(tmp_path)))
+    host.plug([builders.vif()])
+    database = sqlite3.connect(tmp_path / FILE)
+    with database:
+        database.execute("UPDATE records SET body = '{'")
+    database.close()
+    (found,) = (one for one in host.doctor().findings if one.check == "vifs")
+    assert (found.status, found.subject) == (ERROR, builders.HYBRID)
+    assert found.remedy == f"plug it again, or vifplug unplug {builders.HYBRID}"
+
+
+def test_link_of_a_plug_under_way_is_nobody_elses_though_it_bears_no_mark_yet(tmp_path: Path) -> None:
+    fake = FakeHost()
+    plugger = builders.plugger(tmp_path, fake)
+    host = LocalHost(plugger, settings=Settings(state_dir=str(tmp_path)))
+    host.plug([builders.vif()])
+    record = plugger.store.record(builders.HYBRID)
+    assert record is not None
+    host.unplug([builders.HYBRID])
+    qvo = next(item for item in record.resources if isinstance(item, Veth) and item.name.startswith("qvo"))
+    fake.links[qvo.name] = dataclasses.replace(qvo, owner="", alias="")
+    assert [one.check for one in errors_of(host)] == ["strangers"]
+    intent = Intent(vif_id=builders.HYBRID, verb=PLUG, session=1, resources=record.resources)
+    plugger.store.intend([intent], {})
+    assert errors_of(host) == []
 
 
 _OF_THE_MACHINE = {"capabilities", "versions", "network-managers"}

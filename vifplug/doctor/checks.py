@@ -129,8 +129,9 @@ def _dropped(status: str, chain: str, through: str) -> Said:
         status,
         chain,
         f"its policy is drop, and it sees {through}: it eats what guests on a qbr or brq bridge send",
-        "accept bridged frames there (iptables -I FORWARD -m physdev --physdev-is-bridged -j ACCEPT), or keep them out "
-        "(sysctl net.bridge.bridge-nf-call-iptables=0) where no firewall of Neutron's needs them",
+        "keep bridged frames out (sysctl net.bridge.bridge-nf-call-iptables=0, -ip6tables likewise) where no firewall "
+        "of Neutron's needs them; or let them through (iptables -I FORWARD -m physdev --physdev-is-bridged -j ACCEPT), "
+        "which this check does not see, for it reads policies alone",
     )
 
 
@@ -157,15 +158,24 @@ def _takeovers(facts: Facts) -> Iterator[Said]:
 
 def _drift(facts: Facts) -> Iterator[Said]:
     if facts.plugged is None:
-        yield found(UNSEEN, "VIFs", facts.unseen)
+        yield _uncompared(facts)
         return
     for trouble in facts.plugged.troubles:
         if not trouble.what:
             reason = f"it is {trouble.state}, and whoever was at it has ended"
             yield found(WARNING, trouble.vif_id, reason, "any command but doctor settles it, and so does the daemon")
         else:
-            remedy = f"vifplug repair {trouble.vif_id}, and vifplug show {trouble.vif_id} to see what it says"
+            repair = f"vifplug repair {trouble.vif_id}, and vifplug show {trouble.vif_id} to see what it says"
+            remedy = f"plug it again, or vifplug unplug {trouble.vif_id}" if trouble.damaged else repair
             yield found(ERROR, trouble.vif_id, f"it is {trouble.state}: {trouble.what}", remedy)
+
+
+def _uncompared(facts: Facts) -> Said:
+    if not facts.incomparable:
+        return found(UNSEEN, "VIFs", facts.unseen)
+    reason = f"what is recorded cannot be compared with the host, and no VIF is looked after: {facts.unseen}"
+    remedy = "put that right (install the driver again, for one that is gone), or vifplug unplug the VIF it names"
+    return found(ERROR, "VIFs", reason, remedy)
 
 
 def _orphans(facts: Facts) -> Iterator[Said]:

@@ -23,6 +23,17 @@ def needs_ovs(plugger: Plugger | None) -> bool:
     return any(isinstance(item, OvsPort) for record in records for item in record.resources)
 
 
+def names(plugger: Plugger) -> frozenset[str]:
+    """Of all devices and ports that are recorded, or that somebody is about to make or to take away.
+
+    :raises StoreError: when they cannot be read.
+    """
+    contents = plugger.store.contents()
+    held = [record.resources for record in contents.records.values()]
+    held += [intent.resources for intent in contents.intents.values()]
+    return frozenset(item.name for items in held for item in items)
+
+
 def compared(plugger: Plugger) -> Plugged:
     """Everything that is recorded, beside what is there.
 
@@ -66,9 +77,11 @@ def _troubles(plugger: Plugger, report: CheckReport, contents: Contents) -> Iter
         more = [f"and {len(drift) - _ITEMS_MAX} more"] if len(drift) > _ITEMS_MAX else []
         what = "; ".join([said, *drift[:_ITEMS_MAX], *more]).removeprefix("; ")
         if vif.drift or vif.state in (FAILED, CONTENDED):
-            yield Trouble(vif_id=vif.id, state=vif.state, what=what or "see the daemon's log")
+            damaged = vif.id in contents.damaged
+            yield Trouble(vif_id=vif.id, state=vif.state, what=what or "see the daemon's log", damaged=damaged)
     for intent in contents.intents.values():
-        if not plugger.locks.is_session_alive(intent.session):
+        # Read again: one that has been carried out is gone before its session is.
+        if not plugger.locks.is_session_alive(intent.session) and plugger.store.intent(intent.vif_id) == intent:
             yield Trouble(vif_id=intent.vif_id, state=f"in the middle of {_doing(intent.verb)}", what="")
 
 

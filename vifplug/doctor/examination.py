@@ -34,6 +34,7 @@ from vifplug.doctor.findings import Diagnosis
 from vifplug.drivers.registry import drivers
 from vifplug.engine.host import Host, Scope
 from vifplug.engine.plugger import Plugger
+from vifplug.errors import VifplugError
 from vifplug.resources import Link as Observed
 from vifplug.resources import Tap
 
@@ -62,11 +63,11 @@ def gather(
     helper = host if isinstance(host, Helper) else _helper(host)
     seen = None if isinstance(host, Helper) or helper.error else host
     ovs = None if seen is None else _ovs(seen, plugger, root)
-    plugged, unseen = _plugged(plugger, seen, ovs)
+    plugged, unseen, incomparable = _plugged(plugger, seen, ovs)
     links = None
     if seen is not None:
         try:
-            links = _links(seen, plugged)
+            links = _links(seen, plugger)
         except Exception as error:
             unseen = unseen or str(error)
     return Facts(
@@ -83,6 +84,7 @@ def gather(
         links=links,
         plugged=plugged,
         unseen=unseen,
+        incomparable=incomparable,
     )
 
 
@@ -134,31 +136,43 @@ def _firewall(host: Host, root: Path) -> Firewall:
     return Firewall(bridged=bridged, chains=chains, legacy=told["legacy"], error=told["error"])
 
 
-def _plugged(plugger: Plugger | None, host: Host | None, ovs: Ovs | None) -> tuple[Plugged | None, str]:
-    """What is recorded and how it compares; or why that cannot be told."""
+def _plugged(plugger: Plugger | None, host: Host | None, ovs: Ovs | None) -> tuple[Plugged | None, str, bool]:
+    """What is recorded and how it compares; or why that cannot be told, and whether that is a fault of its own."""
     if host is None:
-        return None, "there is no privileged helper to look with"
+        return None, "there is no privileged helper to look with", False
     if plugger is None:
-        return None, "the store cannot be used"
+        return None, "the store cannot be used", False
     if ovs is not None and ovs.expected and ovs.switch is None:
-        return None, "OVSDB does not answer"
+        return None, "OVSDB does not answer", False
     try:
-        return comparison.compared(plugger), ""
+        return comparison.compared(plugger), "", False
     except Exception as error:
-        return None, str(error)
+        # What may pass by itself is the host's being away in this moment.
+        return None, str(error), not (isinstance(error, VifplugError) and error.retryable)
 
 
-def _links(host: Host, plugged: Plugged | None) -> list[Link]:
-    recorded = plugged.names if plugged else frozenset()
+def _links(host: Host, plugger: Plugger | None) -> list[Link]:
+    """The kernel makes a link first and marks it then; whose it is in between, what is under way says. That is written
+    before the first link is made, and a record is there until the last is gone: so both are read before and after."""
+    before = _named(plugger)
     observed = host.observe(Scope(everything=True, ovs=False))
-    return [_link(link, recorded) for link in observed.links.values() if link.name[:3] in naming.ROLES]
+    known = before | _named(plugger)
+    return [_link(link, known) for link in observed.links.values() if link.name[:3] in naming.ROLES]
 
 
-def _link(link: Observed, recorded: frozenset[str]) -> Link:
+def _named(plugger: Plugger | None) -> frozenset[str]:
+    try:
+        return comparison.names(plugger) if plugger else frozenset()
+    except Exception as error:  # the store's own check says so
+        LOG.debug("the records cannot be read: %s", error)
+        return frozenset()
+
+
+def _link(link: Observed, known: frozenset[str]) -> Link:
     return Link(
         name=link.name,
         master=link.master,
-        ours=bool(link.owner) or link.name in recorded,
+        ours=bool(link.owner) or link.name in known,
         persistent=isinstance(link, Tap) and bool(link.persistent),
         carrier=bool(link.carrier),
     )

@@ -126,7 +126,7 @@ class Link:
     name: str
     master: str | None = None
     ours: bool = False
-    """Marked as ours, or recorded."""
+    """Marked as ours, recorded, or part of what is under way."""
     persistent: bool = False
     carrier: bool = False
 
@@ -149,6 +149,8 @@ class Trouble:
     state: str
     what: str
     """"" for one that only was interrupted."""
+    damaged: bool = False
+    """Its record cannot be read."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -185,3 +187,5 @@ class Facts:
     plugged: Plugged | None = None
     unseen: str = ""
     """Why the records could not be compared with the host."""
+    incomparable: bool = False
+    """They could not although nothing that it takes was missing: no other check says why."""

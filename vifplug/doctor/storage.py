@@ -11,6 +11,9 @@ from vifplug.database import FILE
 from vifplug.doctor.facts import Store
 
 _BUSY_SECONDS = 2.0
+LOCKS = "locks"
+_OWN = (f"{FILE}-shm", f"{FILE}-wal", LOCKS)
+"""What must be written beside it. What else lies there, an operator's copy say, is nobody's business."""
 
 
 def look(state_dir: str) -> Store:
@@ -93,10 +96,9 @@ def _refusal(path: str) -> str:
 
 
 def _unwritable(state_dir: str) -> str:
-    """A file beside it, the locks' say, that cannot be written."""
-    for name in sorted(os.listdir(state_dir)):
-        path = os.path.join(state_dir, name)
-        if os.path.isfile(path) and not os.access(path, os.W_OK, effective_ids=True):
+    """A file of its own beside it, the locks' say, that cannot be written."""
+    for path in (os.path.join(state_dir, name) for name in _OWN):
+        if os.path.exists(path) and not os.access(path, os.W_OK, effective_ids=True):
             return f"no permission to write {path}"
     return ""
 

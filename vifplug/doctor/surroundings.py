@@ -22,7 +22,9 @@ _BRIDGED: Mapping[str, str] = {"bridge-nf-call-iptables": "ip", "bridge-nf-call-
 _CGROUPS = ("system.slice", "systemd/system.slice", "unified/system.slice")
 _NETWORKD = ("etc", "run", "usr/local/lib", "usr/lib", "lib")
 """Where systemd-networkd looks; of files of one name the first counts."""
-_NETWORK_MANAGER = ("usr/lib", "run", "etc")
+_HOST_KEYS = ("Host", "Virtualization", "KernelCommandLine", "KernelVersion", "Credential", "Architecture", "Firmware")
+"""Keys of [Match] that are about the host, and not about a link. They are taken for fulfilled: nobody writes a file for
+another host."""
 _KINDS: Mapping[str, Mapping[str, str]] = {
     "bridge": {"Type": "bridge", "Kind": "bridge", "Driver": "bridge"},
     "veth": {"Type": "ether", "Kind": "veth", "Driver": "veth"},
@@ -30,7 +32,7 @@ _KINDS: Mapping[str, Mapping[str, str]] = {
 }
 """A link's kind by systemd-networkd's words (systemd.network(5), [Match])."""
 _NM_TYPES: Mapping[str, Sequence[str]] = {"bridge": ("bridge",), "veth": ("veth", "ethernet"), "tap": ("tun",)}
-_YES = ("yes", "true", "1", "on")
+_YES = ("1", "yes", "y", "true", "t", "on")
 _NO = ("no", "false", "0", "off")
 _SAMPLE_ID = "71a6b0e4-1a1b-4fd9-8f4a-7cab3f9a425b"
 
@@ -100,13 +102,28 @@ def _text(path: Path) -> str:
 
 
 def _networkd_files(root: Path) -> Iterator[tuple[str, list[Line]]]:
-    """The .network files that count, in the order they are tried."""
+    """The .network files that count, each with its drop-ins, in the order they are tried."""
+    files = _first_of_name(root, "systemd/network", ".network")
+    for name in sorted(files):
+        text = _text(files[name])
+        if not text:
+            continue  # so somebody masks a file of the system's, and what would be dropped into it
+        drops = _first_of_name(root, f"systemd/network/{name}.d", ".conf")
+        texts = [text, *(_text(drops[drop]) for drop in sorted(drops))]
+        yield f"/{files[name].relative_to(root)}", [line for text in texts for line in _lines(_unbroken(text))]
+
+
+def _first_of_name(root: Path, place: str, suffix: str) -> dict[str, Path]:
     files: dict[str, Path] = {}
     for directory in _NETWORKD:
-        for path in _listed(root / directory / "systemd/network", ".network"):
+        for path in _listed(root / directory / place, suffix):
             files.setdefault(path.name, path)
-    for name in sorted(files):
-        yield f"/{files[name].relative_to(root)}", list(_lines(_text(files[name])))
+    return files
+
+
+def _unbroken(text: str) -> str:
+    """A backslash goes on with the line (systemd.syntax(7))."""
+    return text.replace("\\\n", " ")
 
 
 def _networkd_takes(files: Sequence[tuple[str, list[Line]]], name: str, kind: str) -> str:
@@ -123,10 +140,13 @@ def _networkd_matches(lines: Iterable[Line], name: str, kind: str) -> bool:
     for section, key, value in lines:
         if section == "Match":
             asked[key] = f"{asked.get(key, '')} {value}".strip() if value else ""
-    asked = {key: value for key, value in asked.items() if value}
+    is_of_host = any(key in _HOST_KEYS for key in asked)
+    asked = {key: value for key, value in asked.items() if value and key not in _HOST_KEYS}
     link = {"Name": name, **_KINDS[kind]}
     # A key that says more than that (a MAC, a bus path) is about a device that is known, which ours are not.
-    return bool(asked) and all(key in link and _is_one_of(link[key], value) for key, value in asked.items())
+    if not asked:
+        return is_of_host  # a file that asks for nothing at all is left out by networkd, too
+    return all(key in link and _is_one_of(link[key], value) for key, value in asked.items())
 
 
 def _is_one_of(value: str, patterns: str) -> bool:
@@ -138,19 +158,21 @@ def _is_one_of(value: str, patterns: str) -> bool:
 
 
 def _network_manager_lines(root: Path) -> Iterator[Line]:
-    yield from _lines(_text(root / "etc/NetworkManager/NetworkManager.conf"))
-    files: dict[str, Path] = {}
-    for directory in _NETWORK_MANAGER:
-        files |= {path.name: path for path in _listed(root / directory / "NetworkManager/conf.d", ".conf")}
-    for name in sorted(files):
-        yield from _lines(_text(files[name]))
+    """As they are read, later ones over those before: the system's first, even before NetworkManager.conf. A file hides
+    those of its name that are read before it (NetworkManager.conf(5))."""
+    usr, run, etc = (_listed(root / place / "NetworkManager/conf.d", ".conf") for place in ("usr/lib", "run", "etc"))
+    hidden = {path.name for path in etc}
+    early = [path for path in usr if path.name not in hidden | {each.name for each in run}]
+    early += [path for path in run if path.name not in hidden]
+    for path in (*early, root / "etc/NetworkManager/NetworkManager.conf", *etc):
+        yield from _lines(_text(path))
 
 
 def _is_unmanaged(lines: Sequence[Line], name: str, kind: str) -> bool:
     """By unmanaged-devices, of which the last counts, or by a [device] section."""
     sections: dict[str, dict[str, str]] = {}
     for section, key, value in lines:
-        sections.setdefault(section, {})[key] = value
+        _put(sections.setdefault(section, {}), key, value)
     specs = [values["unmanaged-devices"] for values in sections.values() if "unmanaged-devices" in values]
     specs += [
         values["match-device"]
@@ -160,11 +182,26 @@ def _is_unmanaged(lines: Sequence[Line], name: str, kind: str) -> bool:
     return any(_nm_matches(spec, name, kind) for spec in specs)
 
 
+def _put(section: dict[str, str], key: str, value: str) -> None:
+    """With += a list gets longer by its items, and with -= shorter."""
+    name = key.rstrip("+-")
+    before, items = _items(section.get(name, "")), _items(value)
+    if key.endswith("+"):
+        section[name] = ";".join([*before, *items])
+    elif key.endswith("-"):
+        section[name] = ";".join(item for item in before if item not in items)
+    else:
+        section[key] = value
+
+
+def _items(spec: str) -> list[str]:
+    return [item for item in map(str.strip, spec.replace(",", ";").split(";")) if item]
+
+
 def _nm_matches(spec: str, name: str, kind: str) -> bool:
     """NetworkManager.conf(5), device list format, as far as it is about names, types and drivers."""
     matched = False
-    for item in spec.replace(",", ";").split(";"):
-        item = item.strip()
+    for item in _items(spec):
         excepted = item.startswith("except:")
         what, _colon, value = item.removeprefix("except:").partition(":")
         is_it = (
