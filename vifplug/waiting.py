@@ -55,6 +55,9 @@ class Goal:
     def __post_init__(self) -> None:
         if isinstance(self.ids, str):
             raise InputError(f"{self.ids!r} is one id; give a list of ids")
+        strange = [one for one in self.ids if not isinstance(one, str)]
+        if strange:
+            raise InputError(f"{strange[0]!r:.80} is no id; give ids as text")
         object.__setattr__(self, "ids", tuple(dict.fromkeys(one.lower() for one in self.ids)))
         if self.state not in RUNGS:
             raise InputError(f"{self.state!r} is no state to wait for; it must be one of {', '.join(RUNGS)}")
@@ -210,7 +213,8 @@ class _Waiting:
 
     def _not_reached(self) -> NotReached:
         state = self.goal.state
-        missing = [vif for vif in self.last if not has_reached(vif.state, state)]
+        # A look before the last one may have shown others, too: those that failed since are dealt with.
+        missing = [vif for vif in self.last if vif.id in self.pending and not has_reached(vif.state, state)]
         said = [_missing(vif, state) for vif in missing]
         if not said:
             said = [f"VIF {vif_id} is not known to be {state}" for vif_id in self.pending]

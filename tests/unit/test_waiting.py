@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import uuid
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -260,6 +261,8 @@ def test_trouble_that_stays_is_raised(place: Place, kind: type[errors.VifplugErr
         ([A], "", 1, "no state"),
         ([A], None, 1, "no state"),
         (A, "wired", 1, "give a list"),
+        ([uuid.UUID(A)], "wired", 1, "is no id; give ids as text"),
+        ([None], "wired", 1, "None is no id"),
         ([A], "wired", -1, "-1 is no time"),
         ([A], "wired", math.nan, "nan is no time"),
         ([A], "wired", math.inf, "inf is no time"),
@@ -336,6 +339,18 @@ def test_callback_that_goes_on_does_not_stop_the_clock(place: Place) -> None:
     with pytest.raises(errors.NotReached) as caught, place.expect(A, B, error_callback=lambda _: True):
         place.states[A] = "failed"
     assert A not in str(caught.value) and B in str(caught.value)
+
+
+def test_vif_that_a_callback_dealt_with_is_not_named_when_time_is_over(place: Place) -> None:
+    place.states[A] = "failed"
+
+    def ask(_vif: VifReport) -> None:
+        place.trouble = errors.OvsUnavailable("no answer")
+
+    with pytest.raises(errors.NotReached) as caught, place.expect(A, B, error_callback=ask):
+        pass
+    assert (A in str(caught.value), caught.value.subject) == (False, B)
+    assert f"VIF {B} is plugged, not wired" in str(caught.value)
 
 
 def test_callback_when_all_have_failed(place: Place) -> None:
