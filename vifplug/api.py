@@ -27,7 +27,7 @@ from vifplug.guest.nic import Nic
 from vifplug.guest.report import GuestReport, check_format
 from vifplug.locks import LockFile
 from vifplug.model import Vif
-from vifplug.reports import WIRED, CheckReport, GcReport, PathReport, VifReport
+from vifplug.reports import WIRED, CheckReport, GcReport, PathReport, Progress, VifReport
 from vifplug.store import Store
 
 LOCK_FILE = "locks"
@@ -79,6 +79,10 @@ class LocalHost:
         :raises TeardownError, HostError: something is left; the next call goes on with it.
         """
         return self._settled().unplug(builtins.list(dict.fromkeys(ids)), requester)
+
+    def progress(self, id: str) -> Progress:
+        """How far the request has come by now that plugs, unplugs or repairs this VIF among others."""
+        return self._plugger.under_way.of(id)
 
     def get(self, id: str) -> VifReport:
         """One VIF as it is.

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from vifplug import limits, whereabouts
 from vifplug.formats.document import Document
-from vifplug.reports import WIRED, CheckReport, GcReport, PathReport, PlanReport, VifReport, plan_from_json
+from vifplug.reports import WIRED, CheckReport, GcReport, PathReport, PlanReport, Progress, VifReport, plan_from_json
 from vifplug.wire import Request, Wire
 
 if TYPE_CHECKING:
@@ -71,6 +71,10 @@ class DaemonHost:
         :raises TeardownError, HostError: something is left; the next call goes on with it.
         """
         return self._vifs_of(_BATCH, {"unplug": builtins.list(ids)}) if ids else self._nothing()
+
+    def progress(self, id: str) -> Progress:
+        """How far the request has come by now that plugs, unplugs or repairs this VIF among others."""
+        return self._ask(Request(method="GET", target=f"{_target(id)}/progress"), Progress.from_json)
 
     def get(self, id: str) -> VifReport:
         """One VIF as it is.

@@ -53,6 +53,24 @@ class DriftItem:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Progress:
+    """How far a request of several VIFs has come: of a plug steps of its plan, of anything else VIFs."""
+
+    done: int = 0
+    total: int = 0
+    """0 when nothing is under way."""
+
+    def as_json(self) -> dict[str, Any]:
+        """Both numbers."""
+        return {"done": self.done, "total": self.total}
+
+    @classmethod
+    def from_json(cls, data: object) -> Self:
+        """Of what ``as_json`` gave."""
+        return cls(**_known(cls, data))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class VifReport:
     """One VIF as recorded and, where the host was looked at, as it is."""
 

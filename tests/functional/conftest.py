@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.functional.faults import AMONG_MANY
+from tests.functional.faults import AMONG_MANY, IN_PIECES
 from tests.functional.world import World
-from vifplug.engine import planner
+from vifplug.engine import plan, planner
 
 HERE = Path(__file__).parent
 
@@ -35,9 +35,20 @@ def world() -> Iterator[World]:
 @pytest.fixture(autouse=True)
 def crowd(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
     """A test of the case ``AMONG_MANY`` plans as if there were many ports already."""
-    callspec = getattr(request.node, "callspec", None)
-    if callspec is not None and callspec.params.get("case") == AMONG_MANY:
+    if _case(request) == AMONG_MANY:
         monkeypatch.setattr(planner, "CROWD", 0)
+
+
+@pytest.fixture(autouse=True)
+def pieces(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """In a test of the case ``IN_PIECES`` a plan of two VIFs goes in five calls."""
+    if _case(request) == IN_PIECES:
+        monkeypatch.setattr(plan, "_TOGETHER_MAX", {"links": 3, "ports": 1})
+
+
+def _case(request: pytest.FixtureRequest) -> object:
+    callspec = getattr(request.node, "callspec", None)
+    return None if callspec is None else callspec.params.get("case")
 
 
 @pytest.fixture

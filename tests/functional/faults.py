@@ -64,10 +64,13 @@ def batch(count: int = 3) -> list[Vif]:
 
 AMONG_MANY = "among-many"
 """The case in which the port comes before its links, as on a host of many (conftest's ``crowd``)."""
+IN_PIECES = "in-pieces"
+"""The case of a plan that is too long for one call (conftest's ``pieces``)."""
 CASES: Mapping[str, Sequence[Vif]] = {
     **{kind: [vif(kind)] for kind in TYPES},
     "batch": batch(),
     AMONG_MANY: [vif("ovs-hybrid"), vif("ovs", 2)],
+    IN_PIECES: [vif("ovs-hybrid"), vif("ovs", 2)],
 }
 
 

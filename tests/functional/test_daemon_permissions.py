@@ -97,7 +97,7 @@ def test_peer_whom_the_configuration_does_not_know_has_no_level(strict: Vifplugd
 def everything() -> list[tuple[str, str, Any]]:
     """A request of each kind."""
     one = f"/v1/vifs/{HYBRID.id}"
-    looks = ["/v1/vifs", one, f"{one}/path", "/v1/host", "/metrics"]
+    looks = ["/v1/vifs", one, f"{one}/path", f"{one}/progress", "/v1/host", "/metrics"]
     return [
         *(("GET", path, None) for path in looks),
         ("PUT", one, HYBRID.document),

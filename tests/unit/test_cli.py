@@ -81,6 +81,9 @@ class Notes:
     def unplug(self, ids: Sequence[str]) -> Sequence[reports.VifReport]:
         return self._answer("unplug", ids, [reports.VifReport(id=VIF_ID, state="unplugged")])  # type: ignore[no-any-return]
 
+    def progress(self, id: str) -> reports.Progress:
+        return self._answer("progress", id, reports.Progress())  # type: ignore[no-any-return]
+
     def get(self, id: str) -> reports.VifReport:
         return self._answer("get", id, REPORT)  # type: ignore[no-any-return]
 

@@ -98,6 +98,12 @@ def host(daemon: Script) -> Iterator[DaemonHost]:
         (lambda host: host.get(VIF_ID), ("GET", f"/v1/vifs/{VIF_ID}", None), REPORT.as_json(), REPORT),
         (lambda host: host.get("a/../b?c#d"), ("GET", "/v1/vifs/a%2F..%2Fb%3Fc%23d", None), REPORT.as_json(), REPORT),
         (lambda host: host.list(), ("GET", "/v1/vifs", None), VIFS, [REPORT]),
+        (
+            lambda host: host.progress(VIF_ID),
+            ("GET", f"/v1/vifs/{VIF_ID}/progress", None),
+            {"done": 1, "total": 2},
+            reports.Progress(done=1, total=2),
+        ),
         (lambda host: host.check(), ("POST", "/v1/check", {"ids": None}), CHECK.as_json(), CHECK),
         (lambda host: host.check([VIF_ID]), ("POST", "/v1/check", {"ids": [VIF_ID]}), CHECK.as_json(), CHECK),
         (lambda host: host.check([]), ("POST", "/v1/check", {"ids": []}), CHECK.as_json(), CHECK),

@@ -61,6 +61,13 @@ def test_vif_is_plugged_shown_listed_checked_and_unplugged(daemon: Daemon) -> No
     assert _is_empty(daemon)
 
 
+def test_how_far_a_batch_has_come_is_told_meanwhile(daemon: Daemon) -> None:
+    assert daemon.ask("GET", f"{ONE}/progress").json == {"done": 0, "total": 0}
+    with daemon.host._plugger.under_way.work([builders.TAP, ID], 12) as tell:
+        tell(7)
+        assert daemon.ask("GET", f"{ONE}/progress").json == {"done": 7, "total": 12}
+
+
 def test_answers_are_the_reports_own_json(daemon: Daemon) -> None:
     daemon.ask("PUT", ONE, DOCUMENT)
     assert daemon.ask("GET", ONE).json == daemon.host.get(ID).as_json()
@@ -208,6 +215,7 @@ def test_health_is_anybodys_and_tells_when_ovsdb_is_away(daemon: Daemon) -> None
 NEEDS = [
     ("GET", ONE, None, Level.READ),
     ("GET", PATH, None, Level.READ),
+    ("GET", f"{ONE}/progress", None, Level.READ),
     ("GET", "/v1/vifs", None, Level.READ),
     ("GET", "/v1/host", None, Level.READ),
     ("GET", "/v1/doctor", None, Level.READ),

@@ -80,3 +80,28 @@ def test_wrong_one_is_refused_by_whoever_looks() -> None:
     for look in (len, list, bool):
         with pytest.raises(errors.InputError, match="address: 'x'"):
             look(document)
+
+
+@settings(max_examples=200, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.filter_too_much])
+@given(mutated())
+@example({"ports": [neutron(), neutron() | {"id": PLAIN}]})
+@example({"network_info": "[]"})
+@example([OWN])
+@example({"port": neutron()})
+def test_what_shows_unread_that_it_is_one_is_no_more(given: Any) -> None:
+    assume(given and isinstance(given, list | dict))
+    document = formats.Document(given)
+    single, count = document.is_single, outcome(lambda one: len(here(one)), document)
+    assert not single or count[0] != "read" or count[1] < 2
+
+
+@pytest.mark.parametrize("given", [OWN, [OWN], neutron(), {"port": neutron()}])
+def test_one_is_counted_unread(given: Any) -> None:
+    document = formats.Document(given)
+    assert documents.ids_if_many(document) == []
+    assert document._vifs is None, "which takes longer than to plug it"
+
+
+def test_many_are_counted() -> None:
+    document = formats.Document([OWN, OWN | {"id": PLAIN}])
+    assert documents.ids_if_many(document) == [OWN["id"], PLAIN]

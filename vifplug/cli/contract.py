@@ -43,6 +43,9 @@ class Library(Protocol):
     def unplug(self, ids: Sequence[str]) -> Sequence[reports.VifReport]:
         """Take them away; one that is not there is done."""
 
+    def progress(self, id: str) -> reports.Progress:
+        """How far a request of several VIFs has come, this one among them."""
+
     def get(self, id: str) -> reports.VifReport:
         """One recorded VIF."""
 

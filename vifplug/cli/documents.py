@@ -73,6 +73,13 @@ def vifs(options: arguments.Options) -> Sequence[Vif]:
     return found
 
 
+def ids_if_many(vifs: Sequence[Vif]) -> list[str]:
+    """The ids of many; none where it can be told unread that there is but one."""
+    if isinstance(vifs, formats.Document) and vifs.is_single:
+        return []
+    return [vif.id for vif in vifs]
+
+
 def check(found: Sequence[Vif]) -> None:
     """See that they can be read and that there is a driver for each.
 

@@ -68,12 +68,6 @@ def tell(line: str) -> None:
         complain(tables.printable(f"vifplug: {line}"))
 
 
-def tell_of_many(doing: str, count: int) -> None:
-    """Say what is done to many: a line, no spinner, whose thread the privileged helper may be forked beneath."""
-    if count > 1:
-        tell(f"{doing} {count} VIFs ...")
-
-
 class _Unread(BaseException):
     """Nobody reads stdout any more. No OSError, which whoever waits for something else would take for its own."""
 

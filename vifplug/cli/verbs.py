@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib
 import json
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
 
 from vifplug import errors, formats, reports
 from vifplug.cli import documents, streams, tables
 from vifplug.cli.arguments import Options
-from vifplug.cli.contract import EXIT_CONFLICT, EXIT_DONE, EXIT_DRIFT, EXIT_FAILED, Opener, Outcome, Plan, Verb
+from vifplug.cli.contract import EXIT_CONFLICT, EXIT_DONE, EXIT_DRIFT, EXIT_FAILED, Library, Opener, Outcome, Plan, Verb
 
 
 def plug(options: Options, opener: Opener) -> Outcome:
@@ -18,9 +20,8 @@ def plug(options: Options, opener: Opener) -> Outcome:
     with opener(options, lambda: documents.check(vifs)) as host:
         if options.dry_run:
             return _planned(host.plan(vifs))
-        if not options.as_json and streams.is_watched():
-            streams.tell_of_many("plugging", len(vifs))
-        found = host.plug(vifs)
+        with _shown(host, "plugging", lambda: documents.ids_if_many(vifs), "steps are done", options):
+            found = host.plug(vifs)
         if options.wait == reports.PLUGGED or not found:
             return _reported(found)
         from vifplug.cli import watching
@@ -28,6 +29,17 @@ def plug(options: Options, opener: Opener) -> Outcome:
         warnings = [*host.warnings, *(warning for vif in found for warning in vif.warnings)]
         reached = watching.after_plug(host, [vif.id for vif in found], options)
         return _reported(reached, warnings=[one for one in warnings if one not in host.warnings])
+
+
+def _shown(
+    host: Library, doing: str, ids: Callable[[], Sequence[str]], counted: str, options: Options
+) -> AbstractContextManager[None]:
+    """How far it has come, where somebody sits who may want to know."""
+    if options.as_json or not streams.is_watched():
+        return contextlib.nullcontext()
+    from vifplug.cli import progress
+
+    return progress.shown(host, doing, ids(), counted)
 
 
 def _planned(plan: Plan) -> Outcome:
@@ -55,10 +67,7 @@ def unplug(options: Options, opener: Opener) -> Outcome:
     if bool(options.ids) == (options.file is not None):
         raise errors.InputError("unplug needs either the IDs of VIFs or -f FILE")
     ids = documents.ids(options.ids) if options.file is None else documents.ids_of(options.file)
-    from vifplug.cli import progress
-
-    watched = () if options.as_json else ids
-    with opener(options) as host, progress.shown(host, "unplugging", watched, reports.UNPLUGGED):
+    with opener(options) as host, _shown(host, "unplugging", lambda: ids, "VIFs are unplugged", options):
         return _reported(host.unplug(ids), tables.unplugged)
 
 
@@ -93,9 +102,11 @@ def repair(options: Options, opener: Opener) -> Outcome:
     if bool(options.ids) == options.every:
         raise errors.InputError("repair needs either the IDs of VIFs or --all")
     ids = documents.ids(options.ids) or None
-    with opener(options) as host:
-        if not options.as_json:
-            streams.tell_of_many("repairing", len(ids or ()))
+    counted = "VIFs are done"
+    with (
+        opener(options) as host,
+        _shown(host, "repairing", lambda: ids or [vif.id for vif in host.list()], counted, options),
+    ):
         found = host.repair(ids)
     return _reported(found, exit_code=_verdict(found))
 

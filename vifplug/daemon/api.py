@@ -179,6 +179,15 @@ def _hop(hop: Hop) -> Mapping[str, Any]:
     }
 
 
+@_ROUTES.get("/v1/vifs/{id}/progress", **route(Level.READ, "ProgressReport"))
+async def get_progress(request: Request, id: VifId) -> Response:
+    """Say how far the request has come that plugs, unplugs or repairs this VIF among others.
+
+    It is answered at once: steps of a plan that are done, or VIFs. Of no such request, both numbers are 0.
+    """
+    return _answer(_host(request).progress(bodies.vif_id(id)).as_json())
+
+
 @_ROUTES.post("/v1/batch", **route(Level.OPERATE, "BatchAnswer", *_CHANGING, body="BatchRequest"))
 @_working
 def batch(request: Request, body: _Body) -> Response:

@@ -281,19 +281,14 @@ class Problem(_Shape):
     error: ErrorReport
 
 
+class ProgressReport(_Shape):
+    """How far a request of several VIFs has come."""
+
+    done: int
+    total: int = Field(description="Steps of a plug's plan, or VIFs; 0 when nothing is under way.")
+
+
 ANSWERS: tuple[type[BaseModel], ...] = (
-    *(
-        Actions,
-        Checked,
-        Collected,
-        DiagnosisReport,
-        GuestReport,
-        Health,
-        HostReport,
-        Path,
-        Problem,
-        VifReport,
-        Vifs,
-        Waits,
-    ),
+    *(Actions, Checked, Collected, DiagnosisReport, GuestReport, Health),
+    *(HostReport, Path, Problem, ProgressReport, VifReport, Vifs, Waits),
 )

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 
 from vifplug.engine.actions import Action, DeleteLinks
 from vifplug.engine.host import Host, Scope
-from vifplug.engine.plan import Plan
+from vifplug.engine.plan import Plan, pieces
 from vifplug.errors import HelperDied, OvsUnavailable, PermissionDenied, TimedOut, VifplugError
 from vifplug.resources import Bridge, Observed
 
@@ -23,7 +23,7 @@ class Journal:
 
     def __init__(self, host: Host) -> None:
         self._host = host
-        self._begun: list[tuple[Action, ...]] = []
+        self._begun: list[Sequence[Action]] = []
 
     @property
     def begun(self) -> bool:
@@ -41,13 +41,24 @@ class Journal:
             for action in stage:
                 LOG.info("%s", action)
 
-    def build(self, plan: Plan, opening: Collection[str], scope: Scope) -> Observed:
-        """Carry out a plan, let the host settle, and look.
+    def build(self, plan: Plan, opening: Collection[str], scope: Scope, tell: Callable[[int], None]) -> Observed:
+        """Carry out a plan, let the host settle, and look: in one call, where it is not a long one.
 
         :param opening: ports whose devices are there by then.
+        :param tell: how many actions are done.
         :raises VifplugError: as ``run``; every stage counts as begun, and to undo one that was not changes nothing.
         """
-        stages = plan.stages()
+        stages: Sequence[Sequence[Action]] = plan.stages()
+        parts = [piece for stage in stages for piece in pieces(stage)]
+        done = 0
+        if len(parts) > len(stages):
+            *earlier, last = parts
+            for part in earlier:
+                self._begun.append(part)
+                self._host.apply(part)
+                done += len(part)
+                tell(done)
+            stages = [last]
         self._begun += stages
         observed = self._host.build(stages, opening, scope)
         for action in plan.actions:

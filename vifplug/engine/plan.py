@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from vifplug.engine.actions import Action
 from vifplug.reports import PlanReport
+
+_TOGETHER_MAX = {"links": 1000, "ports": 250}
+"""Actions of one call. A hundred hybrid VIFs are one of either."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,3 +26,10 @@ class Plan(PlanReport):
                 stages.append([])
             stages[-1].append(action)
         return tuple(tuple(stage) for stage in stages)
+
+
+def pieces(stage: Sequence[Action]) -> list[Sequence[Action]]:
+    """A stage in order, in privileged calls that do not take too long: between two of them others get their turn, a
+    Ctrl-C is heard, and progress is told."""
+    most = _TOGETHER_MAX[stage[0].plane]
+    return [stage[start : start + most] for start in range(0, len(stage), most)]

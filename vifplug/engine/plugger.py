@@ -12,7 +12,7 @@ from collections.abc import Callable, Collection, Iterator, Sequence
 
 from vifplug import records
 from vifplug.drivers.contract import Options
-from vifplug.engine import jobs, planner, removal, resolution, undertaking, unplugging, views
+from vifplug.engine import jobs, planner, progress, removal, resolution, undertaking, unplugging, views
 from vifplug.engine.grouping import Group, apart
 from vifplug.engine.host import Host, Scope
 from vifplug.engine.jobs import Job
@@ -45,6 +45,7 @@ class Plugger:
         self._lock_seconds = lock_seconds
         self._plugs = Group[Sequence[Job], list[VifReport]](self._plug_together, len, _TOGETHER_MAX)
         self.departures = unplugging.group(host, store, _TOGETHER_MAX)
+        self.under_way = progress.UnderWay()
 
     def wiring(self, vif_ids: Collection[str] | None = None) -> Wiring:
         """Whose word makes VIFs wired, and what was said of these, or of all."""
@@ -95,7 +96,8 @@ class Plugger:
         resolved = {job.vif.id: request.desired for job, request in zip(work, requests, strict=True)}
         if plan:
             task = undertaking.Undertaking(plan=plan, work=work, resolved=resolved, scope=scope, found=observed)
-            observed, records = undertaking.carry_out(self.host, self.store, task, self.wiring)
+            with self.under_way.work(task.vif_ids, len(plan.actions)) as tell:
+                observed, records = undertaking.carry_out(self.host, self.store, task, self.wiring, tell)
         else:
             records = jobs.records(work, resolved, observed, self.wiring([job.vif.id for job in work]))
             if records != [job.record for job in work]:
@@ -223,11 +225,13 @@ class Plugger:
         self.authorise(vif_ids, requester)
         reports: list[VifReport] = []
         errors: list[VifplugError] = []
-        for record in known:
-            try:
-                reports += self._repair(record.id, requester)
-            except VifplugError as error:
-                errors.append(error)
+        with self.under_way.work(vif_ids, len(vif_ids)) as tell:
+            for done, record in enumerate(known, 1):
+                try:
+                    reports += self._repair(record.id, requester)
+                except VifplugError as error:
+                    errors.append(error)
+                tell(done)
         removal.raise_all(errors)
         return reports
 

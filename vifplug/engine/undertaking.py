@@ -44,10 +44,15 @@ class Undertaking:
 
 
 def carry_out(
-    host: Host, store: Store, task: Undertaking, wiring: Callable[[Collection[str]], Wiring]
+    host: Host,
+    store: Store,
+    task: Undertaking,
+    wiring: Callable[[Collection[str]], Wiring],
+    tell: Callable[[int], None],
 ) -> tuple[Observed, list[Record]]:
     """Do it, read it back and record it, under locks that the caller holds.
 
+    :param tell: how many of its actions are done.
     :returns: what was read back, and the records.
     :raises VifplugError: for the first thing that failed; what had been made was taken back.
     """
@@ -55,7 +60,8 @@ def carry_out(
     before = store.moment(task.vif_ids)
     try:
         _intend(host, store, task, before)
-        seen = journal.build(task.plan, verification.opening(task.wanted, task.found, task.plan), task.scope)
+        opening = verification.opening(task.wanted, task.found, task.plan)
+        seen = journal.build(task.plan, opening, task.scope, tell)
         observed = verification.verified(host, seen, task.wanted, task.scope, journal.run)
         made = jobs.records(task.work, task.resolved, observed, wiring(task.vif_ids))
         store.keep(made)

@@ -70,12 +70,14 @@ def unplug(plugger: Plugger, vif_ids: Sequence[str], requester: Requester | None
     records: dict[str, Record | None] = {}
     errors: list[VifplugError] = []
     warnings: dict[str, None] = {}
-    for start in range(0, len(vif_ids), _CHUNK):
-        away = next((error for error in errors if isinstance(error, OvsUnavailable)), None)
-        outcome = _chunk(plugger, vif_ids[start : start + _CHUNK], requester, away)
-        records |= outcome.records
-        errors += outcome.errors
-        warnings |= dict.fromkeys(outcome.warnings)
+    with plugger.under_way.work(vif_ids, len(vif_ids)) as tell:
+        for start in range(0, len(vif_ids), _CHUNK):
+            away = next((error for error in errors if isinstance(error, OvsUnavailable)), None)
+            outcome = _chunk(plugger, vif_ids[start : start + _CHUNK], requester, away)
+            records |= outcome.records
+            errors += outcome.errors
+            warnings |= dict.fromkeys(outcome.warnings)
+            tell(len(records))
     removal.raise_all(errors)
     return [views.unplugged(vif_id, records[vif_id], list(warnings)) for vif_id in vif_ids]
 

@@ -40,6 +40,16 @@ class Document(Sequence["Vif"]):
             self._vifs = loading.load_all(self._document, format=self._format, instance=self._instance, mtu=self._mtu)
         return self._vifs
 
+    @property
+    def is_single(self) -> bool:
+        """Whether it shows unread that there is no more than one VIF; False where that cannot be told."""
+        document = self._document
+        if isinstance(document, Mapping):
+            # An envelope's list, and a port's own of several addresses; no difference is made.
+            lists = (value for value in document.values() if isinstance(value, list))
+            return all(len(one) < 2 or not isinstance(one[0], Mapping) for one in lists)
+        return len(document) < 2
+
     def as_request(self) -> dict[str, Any]:
         """What the daemon is to plug, which reads it as ``load_all`` does."""
         instance = self._instance or {}
