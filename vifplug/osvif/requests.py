@@ -35,8 +35,6 @@ def read(vif: Any, instance_info: Any, *, isolates: bool = False) -> model.Vif |
     plugin = said(vif, "plugin")
     if plugin == VIFPLUG:
         plugin = serialised[_DATA]["plugin"] = _plugin_meant(vif)
-    if plugin == LINUX_BRIDGE:
-        _refuse_uplinks(vif)
     found = formats.load(serialised, format="os-vif", instance=_instance(instance_info))
     return found.model_copy(update={"isolate": True}) if isolates and plugin == OVS else found
 
@@ -64,21 +62,6 @@ def _plugin_meant(vif: Any) -> str:
     if isinstance(vif, VIFBridge) and not isinstance(said(vif, "port_profile"), VIFPortProfileOpenVSwitch):
         return LINUX_BRIDGE
     return OVS
-
-
-def _refuse_uplinks(vif: Any) -> None:
-    """os-vif's plugin, while there was one, put a NIC or a VLAN device on the bridge when asked to."""
-    network = said(vif, "network")
-    if not said(network, "should_provide_bridge"):
-        return
-    for field in ("should_provide_vlan", "bridge_interface"):
-        value = said(network, field)
-        if value:
-            raise InputError(
-                f"network.{field} of VIF {vif.id} is {value!r}, and vifplug puts neither a NIC nor a VLAN device on a "
-                "bridge; make the bridge beforehand, and leave should_provide_bridge out",
-                vif.id,
-            )
 
 
 def _instance(instance_info: Any) -> dict[str, str] | None:
