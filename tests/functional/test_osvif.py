@@ -99,6 +99,15 @@ def assert_tap(world: World) -> None:
     assert interface["ofport"] > 0
 
 
+@pytest.mark.parametrize("via", ["daemon", "local"])
+def test_id_in_capitals_is_the_same_vifs(host: Host, via: str) -> None:
+    shouted = hybrid(HYBRID) | {"id": HYBRID.id.upper()}
+    with host.compute.configured(via=via):
+        host.compute.plug(shouted)
+        assert list(host.daemon.vifs()) == [HYBRID.id]
+        host.compute.unplug(shouted)
+
+
 def test_create_port_and_create_tap_mean_what_they_say(host: Host) -> None:
     world, compute = host.world, host.compute
     # The VMM's tap: the port is there and waits for it, with its ids.

@@ -167,14 +167,19 @@ def _plug(host: AnyHost, request: model.Vif) -> None:
 
 
 def _unplug(host: AnyHost, vif: Any) -> None:
-    host.unplug([vif.id])
+    host.unplug([_id(vif)])
     for warning in host.warnings:
         _LOG.warning("%s", warning)
 
 
+def _id(vif: Any) -> str:
+    """As it is recorded: os-vif takes a UUID in capitals, and leaves it so."""
+    return str(vif.id).lower()
+
+
 def _is_recorded(host: AnyHost, vif: Any) -> bool:
     try:
-        host.get(vif.id)
+        host.get(_id(vif))
     except UnknownVif:
         return False
     except VifplugError:
