@@ -56,7 +56,7 @@ ALLOWED: dict[str, set[str]] = {
     "stream": {"errors"},
     "wire": {"errors", "refusals", "stream", "unreachable"},
     "following": {"errors", "events", "sse", "stream", "wire"},
-    "waiting": {"errors", "events", "reports"},
+    "waiting": {"errors", "events", "limits", "reports"},
     "client": {
         *("errors", "events", "model", "reports", "config", "doctor", "formats", "guest", "limits", "wire"),
         *("following", "waiting", "whereabouts"),
