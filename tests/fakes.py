@@ -26,6 +26,7 @@ class FakeHost:
         self.stuck = False
         self.strangers = 0
         """Ports of others, of which nothing else is known."""
+        self.listened_on: frozenset[int] | None = None
         self.applied: list[Action] = []
         self.stages = 0
         self._numbers = itertools.count(1)
@@ -73,6 +74,7 @@ class FakeHost:
             ports=dict(self.ports),
             iface_ids=carriers,
             qos=tuple(self.qos.values()),
+            listened_on=self.listened_on,
             ports_there=self.strangers + len(self.ports),
         )
 

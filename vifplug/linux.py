@@ -153,6 +153,8 @@ class LinuxHost:
         if unforeseen and not scope.everything:
             found |= reading.links(self._reader, sorted(unforeseen))
         ports = [_port(row) for row in rows["ports"]]
+        # Of what we made the record says which device it is.
+        vmms = any(port.name in found and not naming.owner_of(found[port.name]["alias"]) for port in ports)
         return Observed(
             links={name: _link(link) for name, link in found.items()},
             members=members,
@@ -160,6 +162,7 @@ class LinuxHost:
             ports={port.name: port for port in ports},
             iface_ids={iface_id: tuple(names) for iface_id, names in rows["iface_ids"].items()},
             qos=tuple(Qos(**row) for row in rows["qos"]),
+            listened_on=reading.listened_on() if vmms else None,
             ports_there=rows["ports_there"],
         )
 

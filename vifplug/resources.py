@@ -212,6 +212,9 @@ class Observed:
     ports: Mapping[str, OvsPort] = field(default_factory=dict)
     iface_ids: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     """iface-id -> the names of the OVS interfaces that carry it."""
+    listened_on: frozenset[int] | None = None
+    """Links, by ifindex, that some packet socket listens on; None where nobody looked. vswitchd's userspace datapath
+    has one for each device it holds."""
     ports_there: int = 0
     """How many ports Open vSwitch has, everybody's."""
     qos: tuple[Qos, ...] = ()

@@ -138,6 +138,28 @@ def test_vmm_makes_the_tap_again_each_of_them_is_heard_after_a_plug(world: World
             assert host_.get(OVS.id).waiting_for == OVS.tap
 
 
+@pytest.mark.parametrize("again", ["repair", "plug"])
+def test_vmm_makes_the_tap_again_unseen_and_the_deaf_port_is_named_and_put_right(world: World, again: str) -> None:
+    request = OVS.but(create_tap=False)
+    with library(world) as host_, host_on_bridge(world, "br-int", HOST):
+        host_.plug([request.vif])
+        with guest_on_tap(world, OVS.tap, OVS.address, GUEST, MTU) as guest:
+            world.ip("link", "set", OVS.tap, "up")
+            assert ping(guest, HOST)
+        # Nobody looks in between: no record says which device vswitchd holds.
+        with guest_on_tap(world, OVS.tap, OVS.address, GUEST, MTU) as guest:
+            world.ip("link", "set", OVS.tap, "up")
+            assert not ping(guest, HOST, count=1), "vswitchd is deaf to it"
+            (item,) = host_.check().vifs[0].drift
+            assert (item.subject, item.attribute) == (OVS.tap, "ifindex")
+            host_.repair([OVS.id]) if again == "repair" else host_.plug([request.vif])
+            assert ping(guest, HOST)
+            assert host_.check().clean
+            with watched(world) as writes:
+                host_.plug([request.vif])
+            assert writes.none, writes
+
+
 def test_vmm_changes_the_tap_beneath_a_port_seen_and_repaired(world: World) -> None:
     request = OVS.but(create_tap=False)
     tap = f"ip tuntap add {OVS.tap} mode tap && ip link set {OVS.tap} up"

@@ -2,8 +2,8 @@
 
 ``desired.yaml``: a VIF of our own format, or a list. ``observed.yaml``: ``plugged`` lists VIFs that were plugged
 before (from their own files or by ``same``), then ``set``, ``delete`` and ``add`` change what is there;
-``strangers`` says how many ports of others there are. ``plan.txt``: the plan, a line an action, or ``conflict:`` and
-the message. ``VIFPLUG_WRITE_CASES=1`` writes plan.txt anew.
+``strangers`` says how many ports of others there are, ``listened_on`` on which links packet sockets are.
+``plan.txt``: the plan, a line an action, or ``conflict:`` and the message. ``VIFPLUG_WRITE_CASES=1`` writes plan.txt anew.
 """
 
 from __future__ import annotations
@@ -63,6 +63,8 @@ def test_plan_of_case_is_golden(case: str, tmp_path: pathlib.Path) -> None:
     for document in observed.get("plugged", []):
         plugger.plug(_vifs(_load(folder / "desired.yaml") if document == "same" else document))
     _disturb(host, observed)
+    if "listened_on" in observed:
+        host.listened_on = frozenset(observed["listened_on"])
     try:
         plan = str(plugger.plan(_vifs(_load(folder / "desired.yaml"))))
     except VifplugError as error:

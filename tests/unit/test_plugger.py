@@ -10,6 +10,7 @@ import pytest
 from tests.fakes import FakeHost
 from tests.unit import builders
 from vifplug import records
+from vifplug.drivers import registry
 from vifplug.engine import inspection, recovery
 from vifplug.engine.plugger import Plugger
 from vifplug.errors import Conflict, InputError, LinkError, StoreError, TimedOut, UnknownVif, VerifyError
@@ -270,3 +271,19 @@ def test_orphans_are_found_and_only_they_are_collected(plugger: Plugger, host: F
     assert set(host.links) == {"tap81ab5618-df", "tap3fe5648f-47", "brq14ec4c8b-00"}
     assert set(host.ports) == {"tap81ab5618-df"}
     assert inspection.check(plugger).clean
+
+
+def test_vifs_whose_driver_is_gone_are_seen_and_taken_away_with_the_others(
+    plugger: Plugger, host: FakeHost, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plugger.plug(ALL)
+    before = {report.id: report.waiting_for for report in inspection.list_vifs(plugger)}
+    monkeypatch.setattr(registry, "drivers", dict)
+    assert {report.id: report.waiting_for for report in inspection.list_vifs(plugger)} == before
+    assert inspection.check(plugger).clean
+    assert inspection.get(plugger, ALL[1].id).state == "wired"
+    assert inspection.path(plugger, ALL[1].id).hops
+    with pytest.raises(InputError, match="must be one that has a driver here"):
+        plugger.repair([ALL[1].id])
+    plugger.unplug([one.id for one in ALL])
+    assert _is_empty(host)

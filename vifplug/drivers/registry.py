@@ -8,10 +8,11 @@ from collections.abc import Mapping
 from stevedore import ExtensionManager
 
 from vifplug.drivers.bridge import LinuxBridge
-from vifplug.drivers.contract import Driver
+from vifplug.drivers.contract import Driver, tap_name
 from vifplug.drivers.ovs import Ovs
 from vifplug.drivers.ovs_hybrid import OvsHybrid
 from vifplug.errors import InputError
+from vifplug.model import Vif
 
 NAMESPACE = "vifplug.drivers"
 _OWN: tuple[Driver, ...] = (OvsHybrid(), Ovs(), LinuxBridge())
@@ -45,3 +46,12 @@ def driver_for(vif_type: str, vif_id: str = "") -> Driver:
         raise InputError(
             f"vif_type of VIF {vif_id} is {vif_type!r}; it must be one that has a driver here: {known}", vif_id
         ) from error
+
+
+def guest_link(vif: Vif) -> str:
+    """The tap of a plugged VIF's guest: by its driver or, where that is not installed any more, by the rule of names.
+
+    What was built can be looked at and taken away without the driver that had described it.
+    """
+    driver = drivers().get(vif.vif_type)
+    return driver.guest_link(vif) if driver is not None else tap_name(vif)

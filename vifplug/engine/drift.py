@@ -105,19 +105,31 @@ def of_port(desired: OvsPort, observed: Observed, recorded: OvsPort | None) -> l
         items.append(
             DriftItem(subject=desired.name, attribute="ofport", observed=found.ofport, desired="a number above 0")
         )
-    return [*items, *_of_device(desired, found, link, recorded)]
+    return [*items, *_of_device(desired, observed, recorded)]
 
 
-def _of_device(desired: OvsPort, found: OvsPort, link: Link | None, recorded: OvsPort | None) -> list[DriftItem]:
+def _of_device(desired: OvsPort, observed: Observed, recorded: OvsPort | None) -> list[DriftItem]:
     """How the VMM's device differs from the one vswitchd holds, which is deaf to every other of the same name."""
     if not desired.waits_for_device:
         return []
+    found, link = observed.ports[desired.name], observed.links.get(desired.name)
     if link is None and (found.ofport or 0) > 0:
         return [DriftItem(subject=desired.name, attribute="ofport", observed=found.ofport, desired=None)]
     known = recorded.device_ifindex if recorded else None
-    if link is None or known in (None, link.ifindex):
+    if link is None or (known in (None, link.ifindex) and not is_deaf(found, link, observed)):
         return []
-    return [DriftItem(subject=desired.name, attribute="ifindex", observed=link.ifindex, desired=known)]
+    wanted = known if known not in (None, link.ifindex) else "that of the device ovs-vswitchd holds"
+    return [DriftItem(subject=desired.name, attribute="ifindex", observed=link.ifindex, desired=wanted)]
+
+
+def is_deaf(found: OvsPort, link: Link, observed: Observed) -> bool:
+    """Whether vswitchd does not listen on the device of a port for which it has a number: it holds one of the same name
+    that is gone. Of a userspace datapath that shows; a kernel datapath drops its port with the device.
+    """
+    bridge = observed.bridges.get(found.bridge)
+    if observed.listened_on is None or bridge is None or not bridge.userspace:
+        return False
+    return (found.ofport or 0) > 0 and not found.error and link.ifindex not in observed.listened_on
 
 
 def broken_pair(ends: tuple[Veth, Veth], observed: Observed) -> bool:

@@ -7,7 +7,7 @@ from collections.abc import Callable, Collection, Sequence
 from dataclasses import replace
 
 from vifplug import naming
-from vifplug.drivers.registry import driver_for
+from vifplug.drivers.registry import guest_link
 from vifplug.engine import departure, executor, jobs, ownership, removal, views
 from vifplug.engine.host import Scope
 from vifplug.engine.plugger import Plugger
@@ -219,8 +219,7 @@ def _owners(contents: Contents) -> set[str]:
 
 
 def _scope(record: Record) -> Scope:
-    driver = driver_for(record.vif.vif_type, record.id)
-    scope = jobs.scope_of(record.resources, {record.id}, {driver.guest_link(record.vif)})
+    scope = jobs.scope_of(record.resources, {record.id}, {guest_link(record.vif)})
     switch = record.vif.network.bridge
     if scope.ovs or switch is None:
         return scope

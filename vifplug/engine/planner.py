@@ -247,6 +247,8 @@ def _must_reattach(request: Request, port: OvsPort, observed: Observed, draft: _
     known_port = request.recorded.ports.get(port.name)
     last = known.ifindex if known else known_port.device_ifindex if known_port else None
     remade = last is not None and last != link.ifindex
+    if port.waits_for_device and drift.is_deaf(found, link, observed):
+        return True
     return remade or bool(found.error) or (found.ofport or 0) <= 0
 
 

@@ -103,7 +103,7 @@ class Plugger:
             if records != [job.record for job in work]:
                 self.store.keep(records)
         return [
-            views.built(record, job.driver, observed, jobs.datapath_warning(job, observed))
+            views.built(record, observed, jobs.datapath_warning(job, observed))
             for job, record in zip(work, records, strict=True)
         ]
 

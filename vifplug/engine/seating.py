@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from vifplug.drivers.registry import driver_for
+from vifplug.drivers.registry import guest_link
 from vifplug.engine import inspection, resolution, views
 from vifplug.engine.plugger import Plugger
 from vifplug.model import Vif
@@ -18,7 +18,7 @@ def seated(plugger: Plugger, vif_id: str) -> tuple[Vif, bool]:
     :raises OvsUnavailable, BridgeMissing: when that cannot be told: a guess would be lost frames, or slow ones.
     """
     record = views.known(plugger.store, vif_id)
-    tap = driver_for(record.vif.vif_type, record.id).guest_link(record.vif)
+    tap = guest_link(record.vif)
     ports = [item for item in record.resources if isinstance(item, OvsPort) and item.name == tap]
     if not ports:
         return record.vif, False

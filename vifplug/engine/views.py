@@ -7,8 +7,7 @@ from dataclasses import replace
 from typing import Any
 
 from vifplug import records
-from vifplug.drivers.contract import Driver
-from vifplug.drivers.registry import driver_for
+from vifplug.drivers.registry import guest_link
 from vifplug.engine import drift, resolution
 from vifplug.engine.wiring import Wiring, standing
 from vifplug.errors import BridgeMissing, UnknownVif
@@ -69,12 +68,10 @@ def drift_of(record: Record, observed: Observed) -> list[DriftItem]:
     return drift.differences(desired, observed, built)
 
 
-def report(
-    record: Record, driver: Driver, observed: Observed, *, state: str | None = None, warnings: Sequence[str] = ()
-) -> VifReport:
+def report(record: Record, observed: Observed, *, state: str | None = None, warnings: Sequence[str] = ()) -> VifReport:
     """A recorded VIF as it is."""
     vif = record.vif
-    guest = driver.guest_link(vif)
+    guest = guest_link(vif)
     ours = {item.name for item in record.resources if isinstance(item, Tap)}
     return replace(
         _requested(vif),
@@ -88,10 +85,10 @@ def report(
     )
 
 
-def built(record: Record, driver: Driver, observed: Observed, warnings: Sequence[str]) -> VifReport:
+def built(record: Record, observed: Observed, warnings: Sequence[str]) -> VifReport:
     """What a plug answers: plugged is what it has seen to; what the others do of it, looking at the VIF shows."""
     state = PLUGGED if record.state in RUNGS else record.state
-    return report(record, driver, observed, state=state, warnings=warnings)
+    return report(record, observed, state=state, warnings=warnings)
 
 
 def _requested(vif: Vif) -> VifReport:
@@ -132,11 +129,10 @@ def _port(built: OvsPort, observed: Observed) -> dict[str, Any]:
 
 def recorded(record: Record, observed: Observed | None, wiring: Wiring, intent: Intent | None) -> VifReport:
     """A recorded VIF for ``list`` and ``show``; without an observation, as recorded."""
-    driver = driver_for(record.vif.vif_type, record.id)
     if observed is None:
-        return report(record, driver, Observed(), state=_IN_BETWEEN[intent.verb] if intent else record.state)
+        return report(record, Observed(), state=_IN_BETWEEN[intent.verb] if intent else record.state)
     state = check(record, observed, wiring, intent).state
-    view = report(record, driver, observed, state=state)
+    view = report(record, observed, state=state)
     # The reason is that of the state shown; the record's own may be an older one.
     same = intent is not None or state == record.state
     return view if same else replace(view, error=standing(record, observed, wiring)[1])
@@ -158,10 +154,9 @@ def unplugged(vif_id: str, record: Record | None, warnings: Sequence[str]) -> Vi
 
 def path(record: Record, observed: Observed) -> PathReport:
     """The VIF's path, hop by hop from the guest."""
-    driver = driver_for(record.vif.vif_type, record.id)
     items = drift_of(record, observed)
-    view = report(record, driver, observed, state=DRIFTED if items else PLUGGED)
-    guest = driver.guest_link(record.vif)
+    view = report(record, observed, state=DRIFTED if items else PLUGGED)
+    guest = guest_link(record.vif)
     hops = [Hop(name=record.vif.address, kind="guest", state="unknown", note=_guest_note(record))]
     if guest not in {item.name for item in record.resources if isinstance(item, Link)}:
         hops.append(_link_hop(guest, "tap", observed, []))

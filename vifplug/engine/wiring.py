@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from vifplug.drivers.registry import driver_for
+from vifplug.drivers.registry import guest_link
 from vifplug.eventlog import TOLD_FAILED, TOLD_PLUGGED
 from vifplug.events import has_reached
 from vifplug.records import Record
@@ -66,7 +66,7 @@ def awaited(record: Record, observed: Observed, wiring: Wiring, wanted: str) -> 
     if state == FAILED:
         return reason
     if state == WIRED:
-        guest = _guest(record)
+        guest = guest_link(record.vif)
         found = observed.links.get(guest)
         return f"a guest on tap {guest!r}, which {'has no carrier' if found is not None else 'is not there'}"
     return _wiring_awaited(record, observed, _rule(_ports(record), observed, wiring))
@@ -108,12 +108,8 @@ def _agent_has(port: OvsPort, observed: Observed) -> bool:
 
 
 def _guest_is_up(record: Record, observed: Observed) -> bool:
-    found = observed.links.get(_guest(record))
+    found = observed.links.get(guest_link(record.vif))
     return found is not None and bool(found.up) and bool(found.carrier)
-
-
-def _guest(record: Record) -> str:
-    return driver_for(record.vif.vif_type, record.id).guest_link(record.vif)
 
 
 def _ports(record: Record) -> list[OvsPort]:

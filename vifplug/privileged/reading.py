@@ -81,6 +81,19 @@ _last_dump: list[dict[bytes, dict[str, Any]]] = [{}]
 VIFs' links are as they were then."""
 
 
+def listened_on() -> frozenset[int] | None:
+    """The ifindexes that packet sockets are bound to, as vswitchd's are to the devices of a userspace datapath.
+
+    :returns: None where /proc does not say.
+    """
+    try:
+        # The thread's: /proc/net is that of the process, whose other threads may be in another network namespace.
+        with open("/proc/thread-self/net/packet", "rb") as table:
+            return frozenset(int(line.split()[4]) for line in table.readlines()[1:])
+    except (OSError, ValueError, IndexError):
+        return None
+
+
 def _dump(socket_: netlink.LinkSocket, master: int) -> list[dict[str, Any]]:
     try:
         payloads = socket_.dump(master)
