@@ -25,6 +25,7 @@ from vifplug.events import Event, WaitReport
 from vifplug.guest import description
 from vifplug.guest.nic import Nic
 from vifplug.guest.report import GuestReport, check_format
+from vifplug.ids import canonical, each_once
 from vifplug.locks import LockFile
 from vifplug.model import Vif
 from vifplug.reports import WIRED, CheckReport, GcReport, PathReport, Progress, VifReport
@@ -35,6 +36,8 @@ LOCK_FILE = "locks"
 
 class LocalHost:
     """Plugs VIFs on this host; what ``vifplug.local`` yields. Safe to share between threads.
+
+    A VIF's id is a UUID, in either case; every method raises InputError for anything else.
 
     :param settles: whether every call settles interrupted work first; else only those that change something do.
     :param settings: what it was made of, for ``doctor`` and ``host_info``; by default, the defaults.
@@ -78,18 +81,18 @@ class LocalHost:
         :raises NotPermitted: for one that is not the requester's.
         :raises TeardownError, HostError: something is left; the next call goes on with it.
         """
-        return self._settled().unplug(builtins.list(dict.fromkeys(ids)), requester)
+        return self._settled().unplug(each_once(ids), requester)
 
     def progress(self, id: str) -> Progress:
         """How far the request has come by now that plugs, unplugs or repairs this VIF among others."""
-        return self._plugger.under_way.of(id)
+        return self._plugger.under_way.of(canonical(id))
 
     def get(self, id: str) -> VifReport:
         """One VIF as it is.
 
         :raises UnknownVif: when it is not plugged here.
         """
-        return inspection.get(self._looking(), id)
+        return inspection.get(self._looking(), canonical(id))
 
     def list(self) -> builtins.list[VifReport]:
         """Every VIF plugged here."""
@@ -100,7 +103,7 @@ class LocalHost:
 
         :raises UnknownVif: for an id that is not plugged here.
         """
-        return inspection.check(self._looking(), ids)
+        return inspection.check(self._looking(), None if ids is None else each_once(ids))
 
     def repair(
         self, ids: Sequence[str] | None = None, *, requester: Requester | None = None
@@ -110,8 +113,10 @@ class LocalHost:
         :raises UnknownVif: for an id that is not plugged here; nothing was touched.
         :raises HostError: after the others were repaired.
         """
+        wanted = None if ids is None else each_once(ids)
         plugger = self._settled()
-        wanted = builtins.list(plugger.store.contents().records) if ids is None else ids
+        if wanted is None:
+            wanted = builtins.list(plugger.store.contents().records)
         return plugger.repair(wanted, requester)
 
     def gc(self, delete: bool = False) -> GcReport:
@@ -132,7 +137,7 @@ class LocalHost:
         :raises UnknownVif: when it is not plugged here.
         """
         self._plugger.host.ensure_running()
-        return inspection.path(self._plugger, id)
+        return inspection.path(self._plugger, canonical(id))
 
     def guest(self, id: str, format: str, *, model: str = limits.VIRTIO, queues: int | None = None) -> GuestReport:
         """What a hypervisor needs of a VIF; see ``vifplug.guest``.
@@ -144,7 +149,7 @@ class LocalHost:
         """
         check_format(format)
         nic = Nic(model=model, queues=queues)
-        vif, is_userspace = seating.seated(self._looking(), id)
+        vif, is_userspace = seating.seated(self._looking(), canonical(id))
         return description.describe(vif, format, replace(nic, is_userspace=is_userspace))
 
     def look(self, ids: Sequence[str], state: str) -> WaitReport:

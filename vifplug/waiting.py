@@ -13,9 +13,9 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, NoReturn
 
-from vifplug import limits
 from vifplug.errors import InputError, NotReached, VifFailed, VifplugError
 from vifplug.events import RUNGS, has_reached
+from vifplug.ids import each_once
 from vifplug.reports import ABSENT, FAILED, VifReport
 
 if TYPE_CHECKING:
@@ -54,13 +54,7 @@ class Goal:
     """Seconds, 0 or more."""
 
     def __post_init__(self) -> None:
-        if isinstance(self.ids, str):
-            raise InputError(f"{self.ids!r} is one id; give a list of ids")
-        strange = [one for one in self.ids if not (isinstance(one, str) and limits.is_uuid(one.lower()))]
-        if strange:
-            # The daemon refuses it, too: to wait for what can never come helps nobody.
-            raise InputError(f"{strange[0]!r:.80} is no VIF's id; it must be a UUID as text")
-        object.__setattr__(self, "ids", tuple(dict.fromkeys(one.lower() for one in self.ids)))
+        object.__setattr__(self, "ids", tuple(each_once(self.ids)))
         if self.state not in RUNGS:
             raise InputError(f"{self.state!r} is no state to wait for; it must be one of {', '.join(RUNGS)}")
         is_number = isinstance(self.timeout, int | float) and not isinstance(self.timeout, bool)

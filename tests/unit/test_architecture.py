@@ -26,6 +26,7 @@ ALLOWED: dict[str, set[str]] = {
     "resources": set(),
     "reports": set(),
     "limits": set(),
+    "ids": {"errors", "limits"},
     "model": {"errors", "limits", "naming"},
     "locks": {"errors"},
     "whereabouts": set(),
@@ -56,7 +57,7 @@ ALLOWED: dict[str, set[str]] = {
     "stream": {"errors"},
     "wire": {"errors", "refusals", "stream", "unreachable"},
     "following": {"errors", "events", "sse", "stream", "wire"},
-    "waiting": {"errors", "events", "limits", "reports"},
+    "waiting": {"errors", "events", "ids", "reports"},
     "client": {
         *("errors", "events", "model", "reports", "config", "doctor", "formats", "guest", "limits", "wire"),
         *("following", "waiting", "whereabouts"),
