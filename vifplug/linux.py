@@ -8,26 +8,27 @@ from __future__ import annotations
 import contextlib
 import os
 import threading
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Any
 
-from vifplug import naming, operations
+from vifplug import naming, operations, primitives
 from vifplug.config import Settings
 from vifplug.engine.actions import Action
 from vifplug.engine.host import Scope
-from vifplug.errors import HelperDied, VifplugError
+from vifplug.errors import HelperDied, OvsUnavailable, TimedOut, VifplugError
 from vifplug.locks import Session
 from vifplug.privileged import building, condition, link_watch, netlink, ovsdb, reading
 from vifplug.privileged import links as link_verbs
 from vifplug.privileged.channel import Channel
-from vifplug.resources import Bridge, Link, Observed, OvsBridge, OvsPort, Qos, Tap, Veth
+from vifplug.resources import Observed, OvsBridge, Qos
 
 _LINK_CALL_SECONDS = 60.0
 """Netlink answers at once; deleting many bridges waits for RCU grace periods."""
 _MARGIN_SECONDS = 5.0
 """The helper's own deadlines pass first."""
-_WAITING_MAX = 10
-"""Calls at once that may wait for vswitchd: the helper has 16 threads, and who looks or follows must find one."""
+_WAITING_MAX, _LOOKING_MAX, _EXAMINING_MAX = 8, 4, 2
+"""Calls at once that may wait for vswitchd; for OVSDB, only to look; for either, to examine it. The helper has 16
+threads or more: who follows OVSDB, or works on links, must find one however many others wait for what hangs."""
 _PROMPT_SECONDS, _PROMPT_PART = 1.0, 20
 """How long a call that takes no Ctrl-C may wait for vswitchd; and which part of the time it has in all."""
 _CAUGHT_UP = "wait until ovs-vswitchd has caught up"
@@ -42,28 +43,6 @@ _EXAMINED: Mapping[str, tuple[Any, float]] = {
 _OF_OVSDB = ("about", "switch")
 """What can be asked of the privileged side's condition, and how many seconds that may take."""
 _NO_ROWS: Mapping[str, Any] = {"bridges": {}, "ports": [], "ports_there": 0, "iface_ids": {}, "qos": []}
-_COMMON = (
-    "name",
-    "ifindex",
-    "alias",
-    "address",
-    "mtu",
-    "master",
-    "up",
-    "promiscuous",
-    "carrier",
-    "disable_ipv6",
-    "accept_ra",
-    "arp_ignore",
-)
-_OF_KIND: Mapping[str, tuple[type[Link], tuple[str, ...]]] = {
-    "bridge": (
-        Bridge,
-        ("stp", "forward_delay", "ageing_time", "multicast_snooping", "arp_announce"),
-    ),
-    "veth": (Veth, ("peer", "tx_checksum")),
-    "tap": (Tap, ("uid", "gid", "multiqueue", "persistent")),
-}
 
 
 class LinuxHost:
@@ -79,6 +58,8 @@ class LinuxHost:
         self._session = session
         self._restarts = restarts
         self._waiting = threading.BoundedSemaphore(_WAITING_MAX)
+        self._looking = threading.BoundedSemaphore(_LOOKING_MAX)
+        self._examining = threading.BoundedSemaphore(_EXAMINING_MAX)
         self._pending = threading.local()
         """Each thread's next_cfg to wait for: one caller must not wait in another's place."""
         self._restarting = threading.Lock()
@@ -129,9 +110,14 @@ class LinuxHost:
         wanted = scope.ovs and (scope.ports or scope.iface_ids or self.has_ovs())
         if not wanted:
             return self._observed(scope, _NO_ROWS, *self._links(scope))
-        patience = 2 * self._settings.timeout + _MARGIN_SECONDS
+        patience = 2 * self._settings.timeout
         question = (ovsdb.read, *_asked(scope), scope.everything, True)
-        with self._channel.asked(*question, timeout=patience) as rows:
+        with (
+            _turn(
+                self._looking, patience, OvsUnavailable("OVSDB keeps those waiting who asked before; is it running?")
+            ),
+            self._channel.asked(*question, timeout=patience + _MARGIN_SECONDS) as rows,
+        ):
             links = self._links(scope)
             return self._observed(scope, rows(), *links)
 
@@ -139,7 +125,7 @@ class LinuxHost:
         """Links by name, and the members of bridges."""
         if scope.everything:
             found = reading.all_links(self._reader)
-            return found, _members(found)
+            return found, primitives.members(found)
         if reading.many(len(scope.links)):
             found, all_members = reading.many_links(self._reader, scope.links)
             return found, {name: tuple(sorted(all_members.get(name, ()))) for name in _bridges(scope, found)}
@@ -152,11 +138,11 @@ class LinuxHost:
         unforeseen = {port["name"] for port in rows["ports"]} - scope.links
         if unforeseen and not scope.everything:
             found |= reading.links(self._reader, sorted(unforeseen))
-        ports = [_port(row) for row in rows["ports"]]
+        ports = [primitives.port(row) for row in rows["ports"]]
         # Of what we made the record says which device it is.
         vmms = any(port.name in found and not naming.owner_of(found[port.name]["alias"]) for port in ports)
         return Observed(
-            links={name: _link(link) for name, link in found.items()},
+            links={name: primitives.link(link) for name, link in found.items()},
             members=members,
             bridges={name: OvsBridge(name=name, **told) for name, told in rows["bridges"].items()},
             ports={port.name: port for port in ports},
@@ -184,7 +170,8 @@ class LinuxHost:
         """
         verb, seconds = _EXAMINED[part]
         waits = 2 * self._settings.timeout if part in _OF_OVSDB else 0
-        return self._channel.call(verb, timeout=seconds + waits)
+        with _turn(self._examining, seconds + waits, TimedOut("others examine it; try again")):
+            return self._channel.call(verb, timeout=seconds + waits)
 
     def watch_links(self) -> link_watch.LinkWatch:
         """A socket that hears of every link that changes from now on."""
@@ -251,6 +238,20 @@ class LinuxHost:
             raise error.at_step(_CAUGHT_UP) from error
 
 
+@contextlib.contextmanager
+def _turn(slots: threading.BoundedSemaphore, seconds: float, error: VifplugError) -> Iterator[None]:
+    """One of some at once.
+
+    :raises VifplugError: the error, when none ends in time.
+    """
+    if not slots.acquire(timeout=seconds):
+        raise error
+    try:
+        yield
+    finally:
+        slots.release()
+
+
 def _operations(stage: Sequence[Action]) -> list[dict[str, Any]]:
     of_plane = operations.of_link if stage[0].plane == "links" else operations.of_port
     return [of_plane(action) for action in stage]
@@ -273,22 +274,3 @@ def _named(error: VifplugError, stage: Sequence[Action], step: str | None = None
 
 def _bridges(scope: Scope, found: Mapping[str, Mapping[str, Any]]) -> list[str]:
     return [name for name in scope.members_of if name in found and found[name]["kind"] == "bridge"]
-
-
-def _members(found: Mapping[str, Mapping[str, Any]]) -> dict[str, tuple[str, ...]]:
-    members: dict[str, list[str]] = {name: [] for name, link in found.items() if link["kind"] == "bridge"}
-    for name, link in found.items():
-        if link["master"] in members:
-            members[link["master"]].append(name)
-    return {name: tuple(sorted(names)) for name, names in members.items()}
-
-
-def _link(found: Mapping[str, Any]) -> Link:
-    cls, extra = _OF_KIND.get(found["kind"], (Link, ()))
-    fields: dict[str, Any] = {name: found.get(name) for name in (*_COMMON, *extra)}
-    other_kind = found["kind"] if cls is Link else ""
-    return cls(owner=naming.owner_of(found["alias"]), other_kind=other_kind, **fields)
-
-
-def _port(row: Mapping[str, Any]) -> OvsPort:
-    return OvsPort(**{**row, "trunks": tuple(row["trunks"])})

@@ -51,6 +51,7 @@ ALLOWED: dict[str, set[str]] = {
         "doctor",
     },
     "operations": {"resources", "engine"},
+    "primitives": {"naming", "resources"},
     "unreachable": set(),
     "refusals": {"errors"},
     "sse": set(),
