@@ -1,6 +1,7 @@
 """The doctor without a daemon: each part is opened by itself, so that one that cannot be does not hide the others.
 
-``vifplug.local`` makes the store's directory, and fails as a whole. This makes nothing, and goes on.
+``vifplug.local`` makes the store's directory, and fails as a whole. This makes nothing, not even a temporary file,
+leaves what there is as it is, and goes on.
 """
 
 from __future__ import annotations
@@ -8,7 +9,6 @@ from __future__ import annotations
 import contextlib
 import logging
 import os
-import tempfile
 from collections.abc import Iterator
 from dataclasses import replace
 
@@ -17,13 +17,13 @@ from vifplug.api import LOCK_FILE, plugger_of
 from vifplug.config import Settings
 from vifplug.doctor import checks, examination, storage
 from vifplug.doctor.about import HostInfo
-from vifplug.doctor.facts import Helper, Store
+from vifplug.doctor.facts import Helper
 from vifplug.doctor.findings import Diagnosis
 from vifplug.engine.plugger import Plugger
 from vifplug.errors import StoreError
 from vifplug.linux import LinuxHost
-from vifplug.locks import LockFile
-from vifplug.store import Store as Records
+from vifplug.locks import LockFile, Session
+from vifplug.snapshot import Snapshot
 
 
 def doctor(config_file: str | None = None) -> Diagnosis:
@@ -34,15 +34,14 @@ def doctor(config_file: str | None = None) -> Diagnosis:
     settings = config.load(config_file)
     store = storage.look_as(settings.state_dir, settings.user)
     with contextlib.ExitStack() as stack:
-        # The helper is started as if for a request, but with a lock of its own: state_dir may be what is wrong.
-        aside = stack.enter_context(tempfile.TemporaryDirectory(prefix="vifplug-doctor-"))
-        host = stack.enter_context(_host(settings, aside))
+        host = stack.enter_context(_host(settings))
         plugger: Plugger | None = None
-        if isinstance(host, LinuxHost) and not store.error:
+        if isinstance(host, LinuxHost) and not store.closed:
             try:
-                plugger = stack.enter_context(_plugger(settings, host, aside))
+                plugger = stack.enter_context(_plugger(settings, host))
             except StoreError as error:
-                store = Store(path=store.path, error=str(error))
+                # What was found already says it better.
+                store = store if store.error else replace(store, error=str(error), unreadable=True)
         return checks.judge(examination.gather(settings, host, plugger, store))
 
 
@@ -52,15 +51,16 @@ def host_info(config_file: str | None = None) -> HostInfo:
     :raises ConfigError: when the configuration cannot be read.
     """
     settings = config.load(config_file)
-    with tempfile.TemporaryDirectory(prefix="vifplug-host-info-") as aside, _host(settings, aside) as host:
+    with _host(settings) as host:
         about = examination.host_info(settings, host if isinstance(host, LinuxHost) else None)
         return replace(about, daemon={"answers": False, "socket": settings.socket})
 
 
 @contextlib.contextmanager
-def _host(settings: Settings, aside: str) -> Iterator[LinuxHost | Helper]:
-    with contextlib.closing(LockFile(os.path.join(aside, LOCK_FILE)).open_session()) as session:
+def _host(settings: Settings) -> Iterator[LinuxHost | Helper]:
+    with contextlib.ExitStack() as stack:
         try:
+            session = stack.enter_context(contextlib.closing(_session()))
             with _quiet():
                 host = LinuxHost(settings, session, restarts=False)
         except Exception as error:  # what a helper failed of comes here as it was raised there
@@ -72,12 +72,20 @@ def _host(settings: Settings, aside: str) -> Iterator[LinuxHost | Helper]:
             yield host
 
 
+def _session() -> Session:
+    """The helper is started as if for a request, but begins none: nobody asks whether this session lives. state_dir may
+    be what is wrong, and there may be no place to make a file; this file is there, and a lock to read it takes no
+    writing."""
+    path = os.path.realpath(__file__)
+    return Session(os.open(path, os.O_RDONLY | os.O_CLOEXEC), path)
+
+
 @contextlib.contextmanager
-def _plugger(settings: Settings, host: LinuxHost, aside: str) -> Iterator[Plugger]:
-    """The use cases over the store; where there is none yet, over an empty one."""
-    directory = settings.state_dir if storage.exists(settings.state_dir) else aside
-    with contextlib.closing(Records(directory, settings.user)) as store:
-        yield plugger_of(settings, host, store, LockFile(os.path.join(directory, LOCK_FILE)))
+def _plugger(settings: Settings, host: LinuxHost) -> Iterator[Plugger]:
+    """The use cases that look, over what is recorded; where there is no store yet, that is nothing."""
+    locks = LockFile(os.path.join(settings.state_dir, LOCK_FILE), asks_only=True)
+    with contextlib.closing(Snapshot(settings.state_dir)) as store:
+        yield plugger_of(settings, host, store, locks)
 
 
 @contextlib.contextmanager

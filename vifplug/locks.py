@@ -39,18 +39,29 @@ def _offset(identity: str) -> int:
 class LockFile:
     """The lock file of a state directory.
 
+    :param asks_only: it is not made where there is none, and need not be writable; no lock can be taken then, and only
+        ``free``, ``await_free``, ``is_session_alive`` and ``await_end`` are of use.
     :raises StoreError: when it cannot be opened.
     """
 
-    def __init__(self, path: str) -> None:
+    def __init__(self, path: str, *, asks_only: bool = False) -> None:
         self.path = path
+        self._asks_only = asks_only
         os.close(self._open())
 
     def _open(self) -> int:
         try:
+            if self._asks_only:
+                return self._open_to_ask()
             return os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
         except OSError as error:
             raise StoreError(f"cannot open lock file {self.path!r}: {error.strerror}", self.path) from error
+
+    def _open_to_ask(self) -> int:
+        with contextlib.suppress(FileNotFoundError, NotADirectoryError):
+            return os.open(self.path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK)
+        # A file that nobody can have a lock on: without a lock file, nobody holds one.
+        return os.memfd_create("vifplug-no-locks")
 
     @contextlib.contextmanager
     def held(self, identities: Iterable[str], seconds: float) -> Iterator[None]:

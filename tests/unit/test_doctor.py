@@ -82,6 +82,7 @@ def test_healthy_host_has_one_ok_of_each_check() -> None:
 DROP = Chain(family="ip", table="filter", name="FORWARD", forward=True, drops=True)
 FAULTS: dict[str, tuple[Facts, set[tuple[str, str]]]] = {
     "store": (but(store=Store(path="/s", error="attempt to write a readonly database")), {("store", ERROR)}),
+    "newer store": (but(store=Store(path="/s", error="schema 9", unreadable=True)), {("store", ERROR)}),
     "full": (but(store=Store(path="/s", free_bytes=2**20)), {("store", ERROR)}),
     "closed store": (but(store=Store(path="/s", error="no", closed=True)), {("store", UNSEEN)}),
     "no tun": (but(tun_error="No such file or directory"), {("capabilities", ERROR)}),

@@ -46,6 +46,12 @@ def _store(facts: Facts) -> Iterator[Said]:
         yield found(UNSEEN, "state_dir", facts.unseen)
     elif store.closed:
         yield found(UNSEEN, store.path, store.error, "run it as root, or through the daemon")
+    elif store.unreadable:
+        remedy = (
+            "a newer vifplug's store wants that vifplug; of another one see docs/operations.md, 'A record is damaged'; "
+            "nothing can be plugged until then"
+        )
+        yield found(ERROR, store.path, f"it cannot be read: {store.error}", remedy)
     elif store.error:
         yield found(
             ERROR,

@@ -83,6 +83,8 @@ class Store:
     error: str = ""
     closed: bool = False
     """It is not for this user to see."""
+    unreadable: bool = False
+    """The error is met in reading it."""
     free_bytes: int | None = None
 
 

@@ -1,4 +1,5 @@
-"""Whether the records' file can be written, found out without writing: a transaction is begun and given up."""
+"""Whether the records' file can be read and written, found out without writing: even a transaction that is begun and
+given up leaves its traces in the directory, where SQLite makes a log and takes it away."""
 
 from __future__ import annotations
 
@@ -6,14 +7,14 @@ import os
 import sqlite3
 from dataclasses import replace
 
-from vifplug import statedir
+from vifplug import database, statedir
 from vifplug.database import FILE
 from vifplug.doctor.facts import Store
 
-_BUSY_SECONDS = 2.0
 LOCKS = "locks"
-_OWN = (f"{FILE}-shm", f"{FILE}-wal", LOCKS)
-"""What must be written beside it. What else lies there, an operator's copy say, is nobody's business."""
+_OWN = ("", FILE, f"{FILE}-shm", f"{FILE}-wal", LOCKS)
+"""What must be written, the directory itself included. What else lies there, an operator's copy say, is nobody's
+business."""
 
 
 def look(state_dir: str) -> Store:
@@ -25,8 +26,9 @@ def look(state_dir: str) -> Store:
             return _place(state_dir)
         if _is_closed(state_dir) or not os.access(path, os.R_OK, effective_ids=True):
             return Store(path=path, error="this user may not read it", closed=True)
-        error = _refusal(path) or _unwritable(state_dir)
-        return Store(path=path, error=error, free_bytes=_free_bytes(state_dir))
+        told = Store(path=path, error=_unwritable(state_dir), free_bytes=_free_bytes(state_dir))
+        refusal = "" if told.error else _refusal(state_dir)
+        return replace(told, error=refusal, unreadable=True) if refusal else told
     except OSError as error:
         return Store(path=path, error=error.strerror or str(error))
 
@@ -75,36 +77,27 @@ def _place(state_dir: str) -> Store:
     return Store(path=state_dir, free_bytes=_free_bytes(there))
 
 
-def _refusal(path: str) -> str:
-    """SQLite's own word on whether it can be written."""
+def _refusal(state_dir: str) -> str:
+    """SQLite's own word on whether it can be read."""
     try:
-        # mode=rw: it is not made; isolation_level=None: transactions are begun by ourselves alone.
-        database = sqlite3.connect(
-            f"file:{_quoted(path)}?mode=rw", uri=True, timeout=_BUSY_SECONDS, isolation_level=None
-        )
-        try:
-            database.execute("BEGIN IMMEDIATE")
-            database.execute("ROLLBACK")
-        finally:
-            database.close()
+        database.copied(state_dir).close()
     except sqlite3.OperationalError as error:
-        # Somebody is writing just now: so it can be written.
-        return "" if error.sqlite_errorcode & 0xFF in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED) else str(error)
+        # Somebody is writing just now: so it can be read, too.
+        code = getattr(error, "sqlite_errorcode", sqlite3.SQLITE_BUSY)
+        return "" if code & 0xFF in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED) else str(error)
     except sqlite3.Error as error:
         return str(error)
     return ""
 
 
 def _unwritable(state_dir: str) -> str:
-    """A file of its own beside it, the locks' say, that cannot be written."""
-    for path in (os.path.join(state_dir, name) for name in _OWN):
+    """The directory, or a file of its own in it, that cannot be written. Asked, and not tried: to open and close a file
+    takes SQLite's locks on it away from the rest of this process."""
+    for path in (os.path.join(state_dir, name).rstrip("/") for name in _OWN):
         if os.path.exists(path) and not os.access(path, os.W_OK, effective_ids=True):
-            return f"no permission to write {path}"
+            is_read_only = os.statvfs(path).f_flag & os.ST_RDONLY
+            return "its file system takes no writes" if is_read_only else f"no permission to write {path}"
     return ""
-
-
-def _quoted(path: str) -> str:
-    return path.replace("%", "%25").replace("?", "%3f").replace("#", "%23")
 
 
 def _free_bytes(directory: str) -> int:
