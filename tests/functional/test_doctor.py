@@ -147,6 +147,34 @@ def test_what_waits_for_its_guest_and_whole_foreign_vifs_are_no_fault(world: Wor
     assert named(doctor()[1], "error") == {"strangers"}
 
 
+def test_port_of_a_guest_that_is_off_is_its_owners(world: World, doctor: Any) -> None:
+    """As os-vif leaves it: a port with an iface-id, whose tap goes and comes with the guest."""
+    tap, port_id = "tapdeadbeef-00", "deadbeef-0000-4222-8333-444444444444"
+    ids = f"external_ids:iface-id={port_id}"
+    world.vsctl("add-port", "br-int", tap, "--", "set", "Interface", tap, ids)
+    code, diagnosis = doctor()
+    assert (code, named(diagnosis, "error")) == (0, set())
+    (found,) = of(diagnosis, "warning")
+    assert (found["check"], found["subject"]) == ("stale-ports", tap)
+    assert found["remedy"].index(f"openstack port show {port_id}") < found["remedy"].index("del-port")
+    world.ip("tuntap", "add", "dev", tap, "mode", "tap")
+    wait_until(lambda: named(doctor()[1], "warning") == set(), "vswitchd's finding it")
+
+
+def test_what_is_to_be_done_about_a_bonds_missing_member_works(world: World, doctor: Any) -> None:
+    world.add_bridge("br-ex")
+    for end in ("e1", "e3"):
+        world.ip("tuntap", "add", "dev", end, "mode", "tap")
+    world.vsctl("add-bond", "br-ex", "bond0", "e1", "e2", "e3")
+    (found,) = of(doctor()[1], "error")
+    assert (found["check"], found["subject"]) == ("stale-ports", "e2")
+    assert "bond0" in found["reason"] and "del-port" not in found["remedy"]
+    _before, _said, command = found["remedy"].partition("ovs-vsctl ")
+    world.vsctl(*command.split())
+    must_be_well(doctor())
+    assert world.vsctl("list-ifaces", "br-ex").split() == ["e1", "e3"]
+
+
 @pytest.mark.parametrize("ending", ["stopped", "frozen"])
 def test_vswitchd_that_does_not_answer_is_told_from_a_database_that_does_not(
     world: World, doctor: Any, ending: str

@@ -164,6 +164,24 @@ FAULTS: dict[str, tuple[Facts, set[tuple[str, str]]]] = {
     "interrupted": (but(plugged=Plugged(troubles=(Trouble(vif_id=VIF, state="x", what=""),))), {("vifs", WARNING)}),
     "orphan": (but(plugged=Plugged(orphans={VIF: ["bridge qbr"]})), {("orphans", ERROR)}),
     "stale": (with_switch(dead_ports=(DeadPort(name="qvo", bridge="br-int"),)), {("stale-ports", ERROR)}),
+    "guest that is off": (
+        with_switch(
+            dead_ports=(DeadPort(name="t", bridge="br-int", iface_id=VIF, error="could not (No such device)"),)
+        ),
+        {("stale-ports", WARNING)},
+    ),
+    "guest that is off, before vswitchd has said why": (
+        with_switch(dead_ports=(DeadPort(name="t", bridge="br-int", iface_id=VIF),)),
+        {("stale-ports", WARNING)},
+    ),
+    "guest's device that vswitchd cannot take": (
+        with_switch(dead_ports=(DeadPort(name="t", bridge="br-int", iface_id=VIF, error="Device or resource busy"),)),
+        {("stale-ports", ERROR)},
+    ),
+    "bond's member": (
+        with_switch(dead_ports=(DeadPort(name="e2", bridge="br-ex", bond="bond0"),)),
+        {("stale-ports", ERROR)},
+    ),
     "stale orphan is an orphan": (with_switch(dead_ports=(DeadPort(name="q", bridge="br-int", owner=VIF),)), set()),
 }
 
@@ -185,6 +203,13 @@ def test_recorded_port_without_a_device_is_stale_only_where_its_vif_has_drifted(
     assert said(waiting) == set()
     drifted = Plugged(names=frozenset({"tap1"}), total=1, troubles=(Trouble(vif_id=VIF, state="drifted", what="x"),))
     assert said(dataclasses.replace(waiting, plugged=drifted)) == {("vifs", ERROR), ("stale-ports", ERROR)}
+
+
+def test_somebodys_port_is_not_to_be_deleted_before_it_is_known_whose() -> None:
+    for error in ("", "No such device", "Device or resource busy"):
+        facts = with_switch(dead_ports=(DeadPort(name="t", bridge="br-int", iface_id=VIF, error=error),))
+        (found,) = (one for one in checks.judge(facts).findings if one.check == "stale-ports")
+        assert 0 <= found.remedy.index(f"openstack port show {VIF}") < found.remedy.index("del-port")
 
 
 def test_lost_store_is_not_told_to_take_guests_devices_away() -> None:

@@ -47,7 +47,13 @@ class DeadPort:
     name: str
     bridge: str
     owner: str = ""
+    """Whose mark of vifplug's it bears."""
+    iface_id: str = ""
+    """By which a control plane knows it."""
+    bond: str = ""
+    """The port that it is but one interface of."""
     error: str = ""
+    """vswitchd's."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

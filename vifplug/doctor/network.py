@@ -7,7 +7,7 @@ import re
 from collections.abc import Callable, Iterator, Mapping
 
 from vifplug import naming
-from vifplug.doctor.facts import SYSTEM, Facts, Link, Ovs, Remote, Switch
+from vifplug.doctor.facts import SYSTEM, DeadPort, Facts, Link, Ovs, Remote, Switch
 from vifplug.doctor.findings import ERROR, UNSEEN, WARNING, Finding
 
 Said = Callable[[str], Finding]
@@ -17,6 +17,7 @@ _OVS_MIN = (2, 13)
 """Older ones have no fix for CVE-2020-35498, by which a guest's packet stops the switch."""
 _VERSION = re.compile(r"(\d+)\.(\d+)")
 _START = "systemctl start openvswitch-switch (openvswitch on Red Hat's), and see its log"
+_NO_DEVICE, _NO_PORT = "No such device", "it has no OpenFlow port"
 _IDENTITY = re.compile(r"[0-9a-f]{8}-[0-9a-f]{2}")
 
 
@@ -141,12 +142,43 @@ def stale_ports(facts: Facts) -> Iterator[Said]:
         is_recorded = port.name in recorded
         if (is_recorded and port.owner not in drifted) or (port.owner and not is_recorded):
             continue
-        remedy = (
-            f"vifplug repair {port.owner}"
-            if is_recorded
-            else f"once nobody is about to make that device: ovs-vsctl del-port {port.bridge} {port.name}"
+        yield _recorded(port) if is_recorded else _of_bond(port) if port.bond else _of_somebody(port)
+
+
+def _recorded(port: DeadPort) -> Said:
+    return found(ERROR, port.name, _deviceless(port), f"vifplug repair {port.owner}")
+
+
+def _deviceless(port: DeadPort) -> str:
+    return f"this port of {port.bridge} has no device: {port.error or _NO_PORT}"
+
+
+def _of_bond(port: DeadPort) -> Said:
+    """The port is the bond; to delete it would take the others away with it, and by the interface's name it fails."""
+    reason = f"this member of the bond {port.bond} of {port.bridge} has no device: {port.error or _NO_PORT}"
+    remedy = (
+        f"bring the device back (ip link show {port.name}); or, where the bond is to live without it: ovs-vsctl -- "
+        f"--id=@it get Interface {port.name} -- remove Port {port.bond} interfaces @it"
+    )
+    return found(ERROR, port.name, reason, remedy)
+
+
+def _of_somebody(port: DeadPort) -> Said:
+    delete = f"ovs-vsctl del-port {port.bridge} {port.name}"
+    if not port.iface_id:
+        return found(ERROR, port.name, _deviceless(port), f"once nobody is about to make that device: {delete}")
+    whose = (
+        f"find out whose it is first: openstack port show {port.iface_id}, and vm-uuid in ovs-vsctl get Interface "
+        f"{port.name} external_ids; it is its guest's for as long as there is that guest or that port, and only "
+        f"after both: {delete}"
+    )
+    # What OVS says when the guest's end went with the guest; of any other error somebody's guest suffers.
+    if port.error and _NO_DEVICE not in port.error:
+        return found(
+            ERROR, port.name, _deviceless(port), f"see ovs-vswitchd's log; before anything is taken away, {whose}"
         )
-        yield found(ERROR, port.name, f"this port of {port.bridge} has no device: {port.error}", remedy)
+    off = f"{_deviceless(port)}; a guest of Nova's that is off leaves it so"
+    return found(WARNING, port.name, off, whose)
 
 
 def strangers(facts: Facts) -> Iterator[Said]:

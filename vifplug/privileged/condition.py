@@ -172,7 +172,9 @@ def _ports(tables: Any) -> dict[str, Any]:
                         "name": interface.name,
                         "bridge": bridge_of[port.uuid],
                         "owner": port.external_ids.get(naming.OWNER_KEY, ""),
-                        "error": _first(interface.error) or "it has no OpenFlow port",
+                        "iface_id": interface.external_ids.get("iface-id", ""),
+                        "bond": port.name if len(port.interfaces) > 1 else "",
+                        "error": _first(interface.error) or "",
                     }
                 )
     return {"dead_ports": dead, "ports": names}
