@@ -167,19 +167,14 @@ def _plug(host: AnyHost, request: model.Vif) -> None:
 
 
 def _unplug(host: AnyHost, vif: Any) -> None:
-    host.unplug([_id(vif)])
+    host.unplug([vif.id])
     for warning in host.warnings:
         _LOG.warning("%s", warning)
 
 
-def _id(vif: Any) -> str:
-    """As it is recorded: os-vif takes a UUID in capitals, and leaves it so."""
-    return str(vif.id).lower()
-
-
 def _is_recorded(host: AnyHost, vif: Any) -> bool:
     try:
-        host.get(_id(vif))
+        host.get(vif.id)
     except UnknownVif:
         return False
     except VifplugError:
