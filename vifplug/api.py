@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import builtins
+import collections
 import contextlib
 import os
 import threading
@@ -213,11 +214,11 @@ def _this_user() -> Requester:
 
 
 def _distinct(vifs: Sequence[Vif]) -> builtins.list[Vif]:
-    ids = [vif.id for vif in vifs]
-    twice = next((vif_id for vif_id in ids if ids.count(vif_id) > 1), None)
-    if twice:
+    given = builtins.list(vifs)
+    (twice, times), *_ = collections.Counter(vif.id for vif in given).most_common(1) or [("", 0)]
+    if times > 1:
         raise InputError(f"VIF {twice} is given twice in one request; each may be given once", twice)
-    return builtins.list(vifs)
+    return given
 
 
 @contextlib.contextmanager

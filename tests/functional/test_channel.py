@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator
 from typing import Any
 
@@ -58,7 +59,10 @@ def test_helper_that_ends_meanwhile_is_told(host: LocalHost, channel: Channel) -
     assert not channel._channel.outstanding_msgs
 
 
-def test_own_failure_meanwhile_is_raised_as_it_is_and_the_answer_forgotten(channel: Channel) -> None:
+def test_own_failure_meanwhile_is_raised_as_it_is_and_the_answer_forgotten(
+    channel: Channel, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.DEBUG, "vifplug.privileged.channel")
     with (
         pytest.raises(FileNotFoundError, match="my own"),
         channel.asked(ovsdb.read, *NOTHING_ASKED, timeout=SECONDS),
@@ -66,3 +70,6 @@ def test_own_failure_meanwhile_is_raised_as_it_is_and_the_answer_forgotten(chann
         raise FileNotFoundError("my own")
     assert not channel._channel.outstanding_msgs
     assert "br-int" in channel.call(ovsdb.read, *NOTHING_ASKED, timeout=SECONDS)["bridges"], "the next one is answered"
+    # oslo.privsep would warn of it, before the command's own line.
+    wait_until(lambda: "nobody waits for any more" in caplog.text, "the answer that comes in vain", SECONDS)
+    assert not [record for record in caplog.records if record.levelno >= logging.WARNING]

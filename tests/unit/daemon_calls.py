@@ -53,7 +53,15 @@ class Keeper:
         self.is_connected = True
 
     def status(self) -> dict[str, Any]:
-        return {"ovsdb_connected": self.is_connected, "compared_at": None, "queue": 0, "vifs": {}, "orphans": 0}
+        away = not self.is_connected
+        return {
+            "ovsdb_connected": not away,
+            "ovsdb_missed": away,
+            "compared_at": None,
+            "queue": 0,
+            "vifs": {},
+            "orphans": 0,
+        }
 
 
 @dataclass

@@ -53,3 +53,11 @@ def test_each_is_named_once_in_order() -> None:
     assert each_once([builders.HYBRID, ID.upper(), ID, builders.HYBRID.upper()]) == [builders.HYBRID, ID]
     with pytest.raises(InputError, match="is one id; give a list"):
         each_once(ID)
+
+
+def test_vifs_may_come_from_an_iterator_and_none_twice(host: LocalHost) -> None:
+    given = [builders.vif(), builders.vif("bridge")]
+    assert [vif.id for vif in host.plug(iter(given))] == [vif.id for vif in given]  # type: ignore[arg-type]
+    with pytest.raises(InputError, match=f"VIF {given[1].id} is given twice"):
+        host.plug([*given, given[1]])
+    assert host.plug([]) == []

@@ -274,4 +274,4 @@ def get_metrics(request: Request) -> Response:
 async def get_health(request: Request) -> Response:
     """Say whether the daemon is well. Anybody may ask; it answers at once, whatever Open vSwitch does."""
     status = request.app.state.keeper.status()
-    return _answer({"status": "ok" if status.get("ovsdb_connected") else "degraded", **status})
+    return _answer({"status": "degraded" if status.get("ovsdb_missed") else "ok", **status})

@@ -74,6 +74,7 @@ class Keeper:
         """Whether the last look was of use; the next one follows at once then."""
         self._thread = threading.Thread(target=self._run, name="keeper", daemon=True)
         self._answered = threading.Event()
+        self._ovsdb_connected = False
         # Until OVSDB has answered once nobody is to wait for it.
         host.ovs_away = keeping.needs_ovs(plugger, host.has_ovs())
 
@@ -99,7 +100,8 @@ class Keeper:
     def status(self) -> dict[str, Any]:
         """How things stand, as last compared."""
         return {
-            "ovsdb_connected": not self._host.ovs_away,
+            "ovsdb_connected": self._ovsdb_connected,
+            "ovsdb_missed": self._host.ovs_away,
             "compared_at": self._compared_at,
             "queue": len(self._agenda.busy),
             "vifs": dict(collections.Counter(self._states.copy().values())),
@@ -108,6 +110,7 @@ class Keeper:
 
     def _ovsdb_answers(self, answers: bool) -> None:
         LOG.info("OVSDB answers" if answers else "OVSDB does not answer; what needs it is repaired once it does")
+        self._ovsdb_connected = answers
         self._host.ovs_away = not answers and keeping.needs_ovs(self._plugger, self._host.has_ovs())
         self._metrics.ovsdb_connected.set(answers)
         self._answered.set()

@@ -34,11 +34,6 @@ _REAP_PAUSE_SECONDS = 0.001
 _starting = threading.Lock()
 
 
-def _until_its_end(messages: Iterator[Any]) -> Iterator[Any]:
-    with contextlib.suppress(ConnectionError):
-        yield from messages
-
-
 class _Ended(Exception):
     """The channel's own failure, told apart from an OSError that a verb met with."""
 
@@ -96,7 +91,18 @@ class _HearsTheEnd:
             del self.outstanding_msgs[number]
 
     def _reader_main(self, reader: Iterator[Any]) -> None:
-        super()._reader_main(_until_its_end(reader))  # type: ignore[misc]
+        super()._reader_main(self._awaited(reader))  # type: ignore[misc]
+
+    def _awaited(self, messages: Iterator[Any]) -> Iterator[Any]:
+        """Messages until the end. One that nobody waits for any more (a Ctrl-C came first) is nothing to warn of."""
+        with contextlib.suppress(ConnectionError):
+            for number, data in messages:
+                with self.lock:  # which whoever asks has until the question is noted
+                    awaited = number is None or number in self.outstanding_msgs
+                if awaited:
+                    yield number, data
+                else:
+                    LOG.debug("an answer came that nobody waits for any more")
 
 
 class _Forked(_HearsTheEnd, daemon.ForkingClientChannel):
