@@ -1,10 +1,11 @@
-"""Judgements: facts in, findings out. Pure. What Open vSwitch and the host's links have is judged in ``network``."""
+"""Judgements: facts in, findings out. Pure. What Open vSwitch and the host's links have is judged in ``network``, the
+firewall in ``filtering``."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 
-from vifplug.doctor import network
+from vifplug.doctor import filtering, network
 from vifplug.doctor.facts import CAP_NET_ADMIN, Facts
 from vifplug.doctor.findings import ERROR, OK, UNSEEN, WARNING, Diagnosis, Finding
 from vifplug.doctor.network import Said, found
@@ -94,53 +95,6 @@ def _versions(facts: Facts) -> Iterator[Said]:
     yield from network.ovs_version(facts)
 
 
-def _firewall(facts: Facts) -> Iterator[Said]:
-    firewall = facts.firewall
-    if firewall is None:
-        yield found(UNSEEN, "firewall", "there is no privileged helper to ask")
-        return
-    concerned = not facts.plugged or facts.plugged.bridged or not facts.plugged.total
-    status = ERROR if concerned else WARNING  # frames of an ovs VIF cross no Linux bridge
-    if firewall.chains is None:
-        if firewall.bridged:
-            yield found(UNSEEN, "firewall", f"the kernel does not tell its chains: {firewall.error}")
-    else:
-        tables = {(one.family, one.table) for one in firewall.chains if one.name.startswith(_NEUTRON_CHAINS)}
-        for chain in firewall.chains:
-            # Neutron's firewall lets through what it knows, whatever the policy.
-            if chain.forward and chain.drops and (chain.family, chain.table) not in tables:
-                through = _families(chain.family, firewall.bridged)
-                if through:
-                    yield _dropped(status, f"{chain.family} {chain.table} {chain.name}", through)
-    for family in firewall.legacy:
-        if family in firewall.bridged:
-            reason = f"iptables-legacy filters {family}, and its FORWARD policy cannot be told from here"
-            yield found(UNSEEN, "iptables-legacy", reason, "see that `iptables-legacy -S FORWARD` does not say DROP")
-
-
-_NEUTRON_CHAINS = ("neutron-openvswi-", "neutron-linuxbri-")
-_SYSCTLS: Mapping[str, str] = {"ip": "bridge-nf-call-iptables", "ip6": "bridge-nf-call-ip6tables"}
-
-
-def _families(family: str, bridged: Iterable[str]) -> str:
-    """How bridged frames come to a chain of that family: "" when they do not."""
-    if family == "bridge":
-        return "every bridged frame"
-    ways = [_SYSCTLS[one] for one in sorted(bridged) if family in (one, "inet")]
-    return f"bridged frames (br_netfilter: net.bridge.{' and '.join(ways)} = 1)" if ways else ""
-
-
-def _dropped(status: str, chain: str, through: str) -> Said:
-    return found(
-        status,
-        chain,
-        f"its policy is drop, and it sees {through}: it eats what guests on a qbr or brq bridge send",
-        "keep bridged frames out (sysctl net.bridge.bridge-nf-call-iptables=0, -ip6tables likewise) where no firewall "
-        "of Neutron's needs them; or let them through (iptables -I FORWARD -m physdev --physdev-is-bridged -j ACCEPT), "
-        "which this check does not see, for it reads policies alone",
-    )
-
-
 def _takeovers(facts: Facts) -> Iterator[Said]:
     for taken in facts.takeovers:
         names = ", ".join(f"{prefix}*" for prefix in taken.prefixes)
@@ -208,7 +162,7 @@ CHECKS: Mapping[str, Callable[[Facts], Iterator[Said]]] = {
     "vswitchd": network.vswitchd,
     "integration-bridge": network.integration_bridge,
     "datapath": network.datapath,
-    "firewall": _firewall,
+    "firewall": filtering.firewall,
     "network-managers": _takeovers,
     "vifs": _drift,
     "orphans": _orphans,

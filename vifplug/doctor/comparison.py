@@ -48,6 +48,7 @@ def compared(plugger: Plugger) -> Plugged:
     return Plugged(
         ports=tuple(_ports(contents)),
         bridged=len(bridged),
+        bridges=frozenset(item.name for item in items if isinstance(item, Bridge)),
         total=len(contents.records),
         names=frozenset(item.name for item in items),
         troubles=tuple(_troubles(plugger, report, contents)),

@@ -27,6 +27,7 @@ from vifplug.doctor.facts import (
     Ovs,
     Plugged,
     Remote,
+    Rule,
     Store,
     Switch,
 )
@@ -132,8 +133,18 @@ def _firewall(host: Host, root: Path) -> Firewall:
         told = host.examine("forwarding")
     except Exception as error:
         return Firewall(bridged=bridged, error=str(error))
-    chains = None if told["error"] else tuple(Chain(**chain) for chain in told["chains"])
+    chains = None if told["error"] else tuple(_chain(chain) for chain in told["chains"])
     return Firewall(bridged=bridged, chains=chains, legacy=told["legacy"], error=told["error"])
+
+
+def _chain(told: Mapping[str, Any]) -> Chain:
+    rules = told["rules"]
+    if rules is not None:
+        rules = tuple(
+            Rule(when=tuple((what, name) for what, name in one["when"]), then=one["then"], to=one["to"])
+            for one in rules
+        )
+    return Chain(**{**told, "rules": rules})
 
 
 def _plugged(plugger: Plugger | None, host: Host | None, ovs: Ovs | None) -> tuple[Plugged | None, str, bool]:

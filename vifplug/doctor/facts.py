@@ -95,6 +95,19 @@ class Store:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Rule:
+    """A firewall's rule, as far as it is understood."""
+
+    when: Sequence[tuple[str, str]] = ()
+    """What it asks, all of these: ``in`` or ``out`` and a link's name, or its beginning and ``*``; ``bridged`` and
+    ``unbridged``; ``part``, what is true of a part of anybody's frames (a protocol, a state); ``unknown``."""
+    then: str = ""
+    """accept, drop, jump, goto, return, unknown; "" goes on."""
+    to: str = ""
+    """The chain that it jumps or goes to."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Chain:
     """A firewall's chain."""
 
@@ -104,6 +117,9 @@ class Chain:
     name: str
     forward: bool = False
     drops: bool = False
+    """Its policy."""
+    rules: Sequence[Rule] | None = ()
+    """None, where they are not known."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -168,6 +184,8 @@ class Plugged:
     ports: Sequence[Port] = ()
     bridged: int = 0
     """How many VIFs have a Linux bridge in their path."""
+    bridges: frozenset[str] = frozenset()
+    """Those bridges' names."""
     total: int = 0
     names: frozenset[str] = frozenset()
     """Of all recorded devices and ports."""

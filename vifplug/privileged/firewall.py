@@ -1,6 +1,6 @@
-"""nftables' chains that bridged or routed frames are forwarded through. Read, never changed.
+"""nftables' chains that bridged or routed frames are forwarded through, with their rules. Read, never changed.
 
-pyroute2's nftables would be imported by every helper for one dump; the two messages are decoded here instead.
+pyroute2's nftables would be imported by every helper for two dumps; the messages are decoded here instead.
 iptables-nft's FORWARD is such a chain, too; iptables-legacy's tables are another machinery of the kernel's, of which
 only the names can be told.
 """
@@ -11,46 +11,59 @@ import contextlib
 import os
 import socket
 import struct
+import time
+from collections.abc import Iterator
 from typing import Any
 
-from vifplug.privileged import netlink
+from vifplug.privileged import firewall_rules, netlink
+from vifplug.privileged.firewall_rules import number, text
+from vifplug.privileged.link_message import attribute
 
 _NETLINK_NETFILTER = 12
-_NFT_GETCHAIN = (10 << 8) | 4
+_NFT_GETCHAIN, _NFT_GETRULE = (10 << 8) | 4, (10 << 8) | 7
 _NLM_F_REQUEST, _NLM_F_DUMP = 0x1, 0x300
 _NLMSG_ERROR, _NLMSG_DONE = 2, 3
 _HEADER = struct.Struct("=IHHII")
 _NFGEN = struct.Struct("=BBH")
 _TABLE, _NAME, _HOOK, _POLICY = 1, 3, 4, 5
+_RULE_TABLE, _RULE_CHAIN = 1, 2
 _HOOK_NUMBER = 1
 _FORWARD = 2
 """NF_INET_FORWARD and NF_BR_FORWARD alike."""
 _DROP = 0
 _FAMILIES = {1: "inet", 2: "ip", 7: "bridge", 10: "ip6"}
+_NUMBERS = {name: family for family, name in _FAMILIES.items()}
 _LEGACY = {"ip": "/proc/net/ip_tables_names", "ip6": "/proc/net/ip6_tables_names"}
 _SECONDS = 2.0
+_RULES_SECONDS, _RULES_MAX = 4.0, 5000
+"""For the rules of all chains; of those that are beyond it, none are told."""
 
 
 def chains() -> list[dict[str, Any]]:
-    """Every chain: family, table, name, whether it is at the forward hook, and whether its policy is to drop.
+    """Every chain: family, table, name, whether it is at the forward hook, and whether its policy is to drop; and of
+    those that frames come through there, ``rules`` as of ``firewall_rules.rule``, or None where they cannot be told.
 
     :raises OSError: when the kernel does not tell. One without nf_tables has none.
     """
-    found: list[dict[str, Any]] = []
     with socket.socket(socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_CLOEXEC, _NETLINK_NETFILTER) as channel:
         channel.settimeout(_SECONDS)
         channel.bind((0, 0))
-        body = _NFGEN.pack(0, 0, 0)
-        flags = _NLM_F_REQUEST | _NLM_F_DUMP
-        channel.send(_HEADER.pack(_HEADER.size + len(body), _NFT_GETCHAIN, flags, 1, 0) + body)
-        while True:
-            for kind, _flags, _sequence, payload in netlink.split(channel.recv(netlink.RECEIVE_BYTES)):
-                if kind == _NLMSG_DONE:
-                    return found
-                if kind == _NLMSG_ERROR:
-                    (code,) = struct.unpack_from("=i", payload)
-                    raise OSError(-code, os.strerror(-code))
-                found += _chain(payload)
+        found = [chain for payload in _dumped(channel, _NFT_GETCHAIN) for chain in _chain(payload)]
+        _add_rules(channel, found)
+    return found
+
+
+def _dumped(channel: socket.socket, kind: int, family: int = 0, which: bytes = b"") -> Iterator[bytes]:
+    body = _NFGEN.pack(family, 0, 0) + which
+    channel.send(_HEADER.pack(_HEADER.size + len(body), kind, _NLM_F_REQUEST | _NLM_F_DUMP, 1, 0) + body)
+    while True:
+        for answer, _flags, _sequence, payload in netlink.split(channel.recv(netlink.RECEIVE_BYTES)):
+            if answer == _NLMSG_DONE:
+                return
+            if answer == _NLMSG_ERROR:
+                (code,) = struct.unpack_from("=i", payload)
+                raise OSError(-code, os.strerror(-code))
+            yield payload
 
 
 def _chain(payload: bytes) -> list[dict[str, Any]]:
@@ -62,20 +75,39 @@ def _chain(payload: bytes) -> list[dict[str, Any]]:
     return [
         {
             "family": family,
-            "table": _text(attributes.get(_TABLE)),
-            "name": _text(attributes.get(_NAME)),
-            "forward": _number(hook.get(_HOOK_NUMBER)) == _FORWARD,
-            "drops": _number(attributes.get(_POLICY)) == _DROP,
+            "table": text(attributes.get(_TABLE)),
+            "name": text(attributes.get(_NAME)),
+            "forward": number(hook.get(_HOOK_NUMBER)) == _FORWARD,
+            "drops": number(attributes.get(_POLICY)) == _DROP,
+            "rules": None,
         }
     ]
 
 
-def _text(value: bytes | None) -> str:
-    return (value or b"").rstrip(b"\0").decode(errors="replace")
-
-
-def _number(value: bytes | None) -> int | None:
-    return None if value is None else int.from_bytes(value, "big")
+def _add_rules(channel: socket.socket, found: list[dict[str, Any]]) -> None:
+    """Of the chains at the forward hook, and of those that their rules lead to."""
+    known = {(one["family"], one["table"], one["name"]): one for one in found}
+    coming = [key for key, one in known.items() if one["forward"]]
+    met, left = set(coming), _RULES_MAX
+    end = time.monotonic() + _RULES_SECONDS
+    while coming and time.monotonic() < end:
+        family, table, name = key = coming.pop(0)
+        which = attribute(_RULE_TABLE, table.encode() + b"\0") + attribute(_RULE_CHAIN, name.encode() + b"\0")
+        try:
+            # All of them are read, or the next dump would hear the rest of this one.
+            payloads = list(_dumped(channel, _NFT_GETRULE, _NUMBERS[family], which))
+        except TimeoutError:
+            return
+        except OSError:  # it is gone already, say
+            continue
+        left -= len(payloads)
+        if left < 0:
+            return
+        rules = [firewall_rules.rule(netlink.attributes(payload, _NFGEN.size)) for payload in payloads]
+        known[key]["rules"] = rules
+        further = dict.fromkeys((family, table, rule["to"]) for rule in rules if rule["to"])
+        coming += [one for one in further if one in known and one not in met]
+        met.update(further)
 
 
 def legacy() -> list[str]:
