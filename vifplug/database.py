@@ -9,8 +9,7 @@ import threading
 from collections.abc import Collection, Iterator
 
 from vifplug import statedir
-from vifplug.errors import StoreError
-from vifplug.records import Replaced
+from vifplug.errors import Replaced, StoreError
 
 FILE = "vifplug.db"
 _BUSY_SECONDS = 30.0

@@ -10,6 +10,8 @@ The tree::
     |-- NotPermitted                    the daemon does not let this peer do that      exit 1
     |-- Busy                            somebody works on this VIF: try again    exit 1
     |-- StoreError                      state_dir cannot be read or written      exit 1
+    |   |-- Damaged                     a record is unreadable: plug it anew, or unplug it
+    |   `-- Replaced                    the store was deleted or replaced: put it back, or start anew
     |-- DaemonUnreachable               the named socket does not answer         exit 1
     |-- EventsLost                      those asked for are not kept any more: look at all, then follow  exit 1
     |-- NotReached                      the state waited for has not come in time: look at who is to bring it  exit 5
@@ -93,6 +95,17 @@ class Busy(VifplugError):
 
 class StoreError(VifplugError):
     """The record of what is plugged cannot be read or written. The operator looks at state_dir."""
+
+
+class Damaged(StoreError):
+    """A record or an intent cannot be read; the others can. The caller plugs that VIF anew, or unplugs it."""
+
+
+class Replaced(StoreError):
+    """Somebody deleted or replaced the store's file: what this process has open tells nothing of what is wanted.
+
+    The operator puts it back, or whoever has it open starts anew; the daemon does so by itself.
+    """
 
 
 class DaemonUnreachable(VifplugError):

@@ -10,19 +10,11 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from vifplug import resources
-from vifplug.errors import StoreError
+from vifplug.errors import Damaged
 from vifplug.model import Vif
 from vifplug.resources import Resource
 
 PLUG, UNPLUG = "plug", "unplug"
-
-
-class Damaged(StoreError):
-    """A record or an intent cannot be read; the others can."""
-
-
-class Replaced(StoreError):
-    """Somebody deleted or replaced the store's file: what this process has open tells nothing of what is wanted."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -15,7 +15,7 @@ from collections.abc import Collection, Mapping, Sequence
 
 from vifplug import records
 from vifplug.database import rows
-from vifplug.errors import Conflict
+from vifplug.errors import Conflict, Damaged
 from vifplug.eventlog import EventLog
 from vifplug.records import PLUG, Contents, Intent, Record
 
@@ -53,7 +53,7 @@ class Store(EventLog):
             for vif_id, body in rows(database, "records", vif_ids):
                 try:
                     known[vif_id] = self._record(vif_id, body)
-                except records.Damaged as error:
+                except Damaged as error:
                     damaged[vif_id] = str(error)
             begun = rows(database, "intents", vif_ids)
             query = "SELECT holder FROM claims WHERE vif_id = ?"
@@ -75,7 +75,7 @@ class Store(EventLog):
 
     def sound_record(self, vif_id: str) -> Record | None:
         """One VIF's record; none where it is damaged, for those who write it anew or take the VIF away."""
-        with contextlib.suppress(records.Damaged):
+        with contextlib.suppress(Damaged):
             return self.record(vif_id)
         return None
 
@@ -83,7 +83,7 @@ class Store(EventLog):
         """Whether there is a record that cannot be read."""
         try:
             self.record(vif_id)
-        except records.Damaged:
+        except Damaged:
             return True
         return False
 
@@ -209,7 +209,7 @@ class Store(EventLog):
         return parsed[1]
 
     def _sound(self, vif_id: str, body: str) -> Record | None:
-        with contextlib.suppress(records.Damaged):
+        with contextlib.suppress(Damaged):
             return self._record(vif_id, body)
         return None
 
@@ -217,7 +217,7 @@ class Store(EventLog):
     def _intent(vif_id: str, body: str) -> Intent:
         try:
             return records.intent_from_json(vif_id, body)
-        except records.Damaged as error:
+        except Damaged as error:
             # As if it had only just begun: the record, if there is one, says how the VIF is to be.
             LOG.error("%s; it is settled as a plug that had changed nothing", error)
             return Intent(vif_id=vif_id, verb=PLUG, session=0, resources=())

@@ -295,6 +295,8 @@ STATUS_OF: dict[type[errors.VifplugError], int] = {
     errors.NotPermitted: 403,
     errors.Busy: 503,
     errors.StoreError: 500,
+    errors.Damaged: 500,
+    errors.Replaced: 500,
     errors.HostError: 500,
     errors.LinkError: 500,
     errors.OvsdbError: 500,

@@ -1,6 +1,8 @@
 from __future__ import annotations
 
+import ast
 import inspect
+import pathlib
 
 import msgpack  # type: ignore[import-untyped]
 import pytest
@@ -11,6 +13,20 @@ from vifplug import errors
 def _classes() -> list[type[errors.VifplugError]]:
     found = [cls for _name, cls in inspect.getmembers(errors, inspect.isclass)]
     return [cls for cls in found if issubclass(cls, errors.VifplugError)]
+
+
+def test_errors_are_defined_in_errors_and_nowhere_else() -> None:
+    """The client and the privsep channel look a class up by its name there; of one elsewhere only the base is left."""
+    own = {cls.__name__ for cls in _classes()}
+    root = pathlib.Path(errors.__file__).parent
+    strays = [
+        f"{path.relative_to(root)}: {node.name}"
+        for path in root.rglob("*.py")
+        if path != pathlib.Path(errors.__file__)
+        for node in ast.walk(ast.parse(path.read_text()))
+        if isinstance(node, ast.ClassDef) and own & {ast.unparse(base).split(".")[-1] for base in node.bases}
+    ]
+    assert not strays, f"belongs into vifplug/errors.py: {strays}"
 
 
 @pytest.mark.parametrize("cls", _classes())

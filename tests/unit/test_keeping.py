@@ -138,7 +138,7 @@ def test_damaged_record_spoils_no_other_and_is_no_orphan(plugger: Plugger, tmp_p
 
 def test_store_that_was_replaced_says_nothing_of_what_is_wanted(plugger: Plugger, tmp_path: pathlib.Path) -> None:
     (tmp_path / "vifplug.db").rename(tmp_path / "elsewhere.db")
-    with pytest.raises(records.Replaced, match="deleted or replaced"):
+    with pytest.raises(errors.Replaced, match="deleted or replaced"):
         keeping.survey(plugger, None)
 
 

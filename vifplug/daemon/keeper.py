@@ -23,8 +23,8 @@ from vifplug.engine import keeping, recovery
 from vifplug.engine.keeping import Survey
 from vifplug.engine.plugger import Plugger
 from vifplug.engine.wiring import Standing
-from vifplug.errors import Busy, HelperDied, OvsUnavailable, TimedOut, VifplugError
-from vifplug.records import Record, Replaced
+from vifplug.errors import Busy, HelperDied, OvsUnavailable, Replaced, TimedOut, VifplugError
+from vifplug.records import Record
 from vifplug.records import now as timestamp
 from vifplug.reports import CONTENDED, DRIFTED, FAILED, PLUGGED, STATES, VifCheck
 

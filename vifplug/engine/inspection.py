@@ -11,8 +11,8 @@ from vifplug.drivers.registry import guest_link
 from vifplug.engine import departure, executor, jobs, ownership, removal, views
 from vifplug.engine.host import Scope
 from vifplug.engine.plugger import Plugger
-from vifplug.errors import OvsUnavailable, VifplugError
-from vifplug.records import Contents, Damaged, Record
+from vifplug.errors import Damaged, OvsUnavailable, VifplugError
+from vifplug.records import Contents, Record
 from vifplug.reports import FAILED, PLUGGING, UNPLUGGING, CheckReport, GcReport, Orphan, PathReport, VifCheck, VifReport
 from vifplug.resources import Bridge, Inventory, Link, Observed, OvsPort, Resource
 
