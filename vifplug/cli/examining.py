@@ -6,13 +6,16 @@ They do not go through the opener: what they are about may be why there is no ho
 from __future__ import annotations
 
 from vifplug import errors
-from vifplug.cli import tables
+from vifplug.cli import layout, tables
 from vifplug.cli.arguments import Options
 from vifplug.cli.contract import EXIT_DONE, EXIT_FAILED, Opener, Outcome
 from vifplug.doctor.about import HostInfo
 from vifplug.doctor.findings import ERROR, OK, STATUSES, UNSEEN, Diagnosis, Finding
 
 _DAEMON = "daemon"
+_MARGIN = " " * 9
+"""Under what a status is said of."""
+_ABOUT = layout.Shape(headers=("WHAT", "VALUE"), texts=("VALUE",))
 
 
 def doctor(options: Options, _opener: Opener) -> Outcome:
@@ -20,7 +23,7 @@ def doctor(options: Options, _opener: Opener) -> Outcome:
     diagnosis = _diagnosis(options)
     return Outcome(
         document=diagnosis.as_json(),
-        text=lambda _: _read(diagnosis, options),
+        text=lambda screen: _read(diagnosis, options, screen),
         exit_code=EXIT_DONE if diagnosis.healthy else EXIT_FAILED,
     )
 
@@ -52,20 +55,26 @@ def _unreachable(error: errors.DaemonUnreachable, options: Options) -> Finding:
     )
 
 
-def _read(diagnosis: Diagnosis, options: Options) -> str:
+def _read(diagnosis: Diagnosis, options: Options, screen: tables.Screen) -> str:
     """What is not well, the worst first; with -v, what is, too; and a line that counts."""
     told = [one for one in diagnosis.findings if one.status != OK or options.verbose]
-    lines = [line for one in sorted(told, key=lambda one: STATUSES.index(one.status)) for line in _lines(one)]
+    lines = [line for one in sorted(told, key=lambda one: STATUSES.index(one.status)) for line in _lines(one, screen)]
     checks = {one.check for one in diagnosis.findings}
     counts = [(status, sum(one.status == status for one in diagnosis.findings)) for status in STATUSES if status != OK]
     found = ", ".join(f"{count} {status}" for status, count in counts if count)
     return "\n".join([*lines, f"{len(checks)} checks: {found or 'nothing is wrong'}"])
 
 
-def _lines(finding: Finding) -> list[str]:
+def _lines(finding: Finding, screen: tables.Screen) -> list[str]:
     about = ": ".join(tables.printable(part) for part in (finding.subject, finding.reason) if part)
-    first = f"{finding.status:<8} {finding.check}" + (f": {about}" if about else "")
-    return [first, *([f"         {tables.printable(finding.remedy)}"] if finding.remedy else [])]
+    told = finding.check + (f": {about}" if about else "")
+    parts = [
+        (f"{finding.status:<8} ", told),
+        *([(_MARGIN, tables.printable(finding.remedy))] if finding.remedy else []),
+    ]
+    if not screen.terminal:
+        return [first + text for first, text in parts]
+    return [line for first, text in parts for line in layout.hanging(first, text, screen.width)]
 
 
 def host_info(options: Options, _opener: Opener) -> Outcome:
@@ -107,4 +116,4 @@ def _described(about: HostInfo, screen: tables.Screen) -> str:
         ("OVS bridges", bridges),
         ("daemon", f"{answers} on {about.daemon.get('socket')}"),
     ]
-    return tables.columns(("WHAT", "VALUE"), rows, screen)
+    return tables.columns(_ABOUT, rows, screen)

@@ -1,8 +1,10 @@
-"""How results look to a person: rich tables on a terminal, plain aligned columns elsewhere. Pure."""
+"""How results look to a person: what each table has. Pure.
+
+A terminal gets what fits it (layout.py), anything else plain aligned columns, all of them.
+"""
 
 from __future__ import annotations
 
-import io
 import os
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
@@ -10,15 +12,16 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TextIO
 
 from vifplug import reports
+from vifplug.cli import layout
+from vifplug.cli.layout import GREEN, NOTHING, RED, YELLOW, Shape
 
 if TYPE_CHECKING:
     from vifplug.events import Event
 
-NOTHING = "-"
-_WHOLE = ("ID", "VIF")
-"""Columns that are copied from: never folded."""
-_STATE_STYLES = {reports.DRIFTED: "yellow", reports.CONTENDED: "red", reports.FAILED: "red", reports.PLUGGED: "green"}
-_STATE_STYLES |= {reports.WIRED: "green", reports.ACTIVE: "green"}
+_STATE_STYLES = {reports.DRIFTED: YELLOW, reports.CONTENDED: RED, reports.FAILED: RED, reports.PLUGGED: GREEN}
+_STATE_STYLES |= {reports.WIRED: GREEN, reports.ACTIVE: GREEN}
+_WIDTH = 80
+"""Of a terminal that does not say how wide it is."""
 
 Row = Sequence[object]
 
@@ -30,6 +33,7 @@ class Screen:
     terminal: bool = False
     color: bool = False
     unicode: bool = False
+    width: int = _WIDTH
 
     @classmethod
     def of(cls, stream: TextIO | None) -> Screen:
@@ -37,7 +41,8 @@ class Screen:
         terminal = stream is not None and stream.isatty()
         encoding = (getattr(stream, "encoding", None) or "").lower().replace("-", "")
         color = terminal and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
-        return cls(terminal=terminal, color=color, unicode=encoding.startswith("utf8"))
+        width = shutil.get_terminal_size((_WIDTH, 24)).columns if terminal else _WIDTH
+        return cls(terminal=terminal, color=color, unicode=encoding.startswith("utf8"), width=width)
 
 
 def printable(text: str) -> str:
@@ -45,10 +50,10 @@ def printable(text: str) -> str:
     return "".join(char if char.isprintable() else repr(char)[1:-1] for char in text)
 
 
-def columns(headers: Sequence[str], rows: Sequence[Row], screen: Screen) -> str:
+def columns(shape: Shape, rows: Sequence[Row], screen: Screen) -> str:
     """A table. Without a terminal every value is one word where it can be, and an empty one is a dash."""
     cells = [[_cell(value) for value in row] for row in rows]
-    return _drawn(headers, cells, screen) if screen.terminal else _aligned([list(headers), *cells])
+    return _drawn(shape, cells, screen) if screen.terminal else _aligned([list(shape.headers), *cells])
 
 
 def _cell(value: object) -> str:
@@ -61,29 +66,47 @@ def _aligned(lines: Sequence[Sequence[str]]) -> str:
     return "\n".join(line.rstrip() for line in padded)
 
 
-def _drawn(headers: Sequence[str], cells: Sequence[Sequence[str]], screen: Screen) -> str:
-    from rich import box  # here, because only a terminal needs it
-    from rich.console import Console
-    from rich.table import Table
-    from rich.text import Text
+def _drawn(shape: Shape, cells: Sequence[Sequence[str]], screen: Screen) -> str:
+    places = range(len(shape.headers))
+    widths = [max((layout.extent(row[at]) for row in cells if row[at] != NOTHING), default=0) for at in places]
+    grid = layout.Grid(shape, widths, screen)
+    rows = [line for row in cells for line in grid.row(row, _STATE_STYLES)]
+    return "\n".join([*grid.head(), *rows, *grid.foot()])
 
-    table = Table(box=box.SQUARE if screen.unicode else box.ASCII)
-    for header in headers:
-        table.add_column(header, overflow="fold", no_wrap=header in _WHOLE)
-    for row in cells:
-        table.add_row(*(Text(cell, style=_STATE_STYLES.get(cell, "")) for cell in row))
-    drawn = io.StringIO()
-    width = shutil.get_terminal_size().columns
-    Console(file=drawn, force_terminal=True, no_color=not screen.color, width=width).print(table)
-    return drawn.getvalue().rstrip("\n")
+
+def lines(named: Sequence[tuple[str, str]], screen: Screen) -> str:
+    """A line for each thing that has a name; on a terminal what is too long goes on under itself."""
+    if not screen.terminal:
+        return _aligned(named)
+    margin = max(len(name) for name, _ in named) + 2
+    return "\n".join(line for name, value in named for line in layout.hanging(name.ljust(margin), value, screen.width))
+
+
+_VIFS = Shape(
+    headers=("ID", "TYPE", "STATE", "ADDRESS", "MTU", "BRIDGE", "DEVICES", "OFPORTS", "NOTE"),
+    spare=("TYPE", "ADDRESS", "BRIDGE", "DEVICES", "OFPORTS", "MTU"),
+    texts=("NOTE",),
+    elsewhere="wider terminal, vifplug show ID, -o json",
+)
+_UNPLUGGED = Shape(headers=("ID", "TYPE", "BRIDGE", "RESULT"), spare=("TYPE", "BRIDGE"))
+_CHECK = Shape(
+    headers=("VIF", "SUBJECT", "ATTRIBUTE", "OBSERVED", "DESIRED"), texts=("ATTRIBUTE", "OBSERVED", "DESIRED")
+)
+_GC = Shape(headers=("KIND", "NAME", "VIF", "RESULT"))
+_EVENTS = Shape(
+    headers=("SEQ", "TIME", "VIF", "STATE", "PREVIOUS", "NOTE"), spare=("TIME", "PREVIOUS"), texts=("NOTE",)
+)
+_EVENT_WIDTHS = (6, 24, 36, 10, 10, 0)
+"""Of events that are printed one by one: nobody knows how wide the next is."""
+_FOLLOWED_WIDTHS = (5, 24, 36, 9, 9, layout.READABLE)
+"""The same on a terminal. 80 columns just hold what matters, up to event 99,999."""
 
 
 def vifs(found: Sequence[reports.VifReport], screen: Screen) -> str:
     """A line for each VIF."""
     if not found:
         return "no VIFs"
-    headers = ("ID", "TYPE", "STATE", "ADDRESS", "MTU", "BRIDGE", "DEVICES", "OFPORTS", "NOTE")
-    return columns(headers, [_vif_row(vif) for vif in found], screen)
+    return columns(_VIFS, [_vif_row(vif) for vif in found], screen)
 
 
 def _vif_row(vif: reports.VifReport) -> Row:
@@ -100,23 +123,23 @@ def _note(vif: reports.VifReport) -> str:
 def unplugged(found: Sequence[reports.VifReport], screen: Screen) -> str:
     """What became of each VIF that was to go, in a word: ``absent`` was not there to begin with."""
     rows = [(vif.id, vif.vif_type, vif.bridge, _removal(vif)) for vif in found]
-    return columns(("ID", "TYPE", "BRIDGE", "RESULT"), rows, screen) if rows else "no VIFs"
+    return columns(_UNPLUGGED, rows, screen) if rows else "no VIFs"
 
 
 def _removal(vif: reports.VifReport) -> str:
     return "absent" if vif.state == reports.UNPLUGGED and vif.vif_type is None else vif.state
 
 
-def one_vif(vif: reports.VifReport) -> str:
+def one_vif(vif: reports.VifReport, screen: Screen) -> str:
     """A VIF, a line for each thing there is to know."""
     document = vif.as_json()
     devices, ports = document.pop("devices"), document.pop("ports")
     instance = document.pop("instance") or {}
     document["instance"] = " ".join(str(value) for value in (instance.get("uuid"), instance.get("name")) if value)
-    lines = [(name, _cell(value)) for name, value in document.items()]
-    lines += [("device", _fields(device)) for device in devices]
-    lines += [("port", _fields(port)) for port in ports]
-    return _aligned(lines)
+    named = [(name, _cell(value)) for name, value in document.items()]
+    named += [("device", _fields(device)) for device in devices]
+    named += [("port", _fields(port)) for port in ports]
+    return lines(named, screen)
 
 
 def _fields(item: Mapping[str, Any]) -> str:
@@ -128,7 +151,7 @@ def check(report: reports.CheckReport, screen: Screen) -> str:
     """What is not as it should be, or that all is."""
     if report.clean:
         return "clean"
-    return columns(("VIF", "SUBJECT", "ATTRIBUTE", "OBSERVED", "DESIRED"), list(_check_rows(report)), screen)
+    return columns(_CHECK, list(_check_rows(report)), screen)
 
 
 def _check_rows(report: reports.CheckReport) -> Iterator[Row]:
@@ -139,24 +162,25 @@ def _check_rows(report: reports.CheckReport) -> Iterator[Row]:
         yield orphan.vif_id, orphan.name, "orphan", orphan.kind, None
 
 
-_EVENT_HEADERS = ("SEQ", "TIME", "VIF", "STATE", "PREVIOUS", "NOTE")
-_EVENT_WIDTHS = (6, 24, 36, 10, 10, 0)
-"""Of events that are printed one by one: nobody knows how wide the next is."""
-
-
 def events(found: Sequence[Event], screen: Screen) -> str:
     """A line for each event."""
-    return columns(_EVENT_HEADERS, [_event_row(event) for event in found], screen) if found else "no events"
+    return columns(_EVENTS, [_event_row(event) for event in found], screen) if found else "no events"
 
 
-def events_head() -> str:
-    """What stands above events that come one by one."""
-    return _padded(_EVENT_HEADERS)
+class Followed:
+    """Events that come one by one."""
 
+    def __init__(self, screen: Screen) -> None:
+        self._grid = layout.Grid(_EVENTS, _FOLLOWED_WIDTHS, screen) if screen.terminal else None
 
-def event(one: Event) -> str:
-    """One of them."""
-    return _padded([_cell(value) for value in _event_row(one)])
+    def head(self) -> str:
+        """What stands above them. There will be no end that could say what is left out."""
+        return "\n".join([*self._grid.foot(), *self._grid.head()]) if self._grid else _padded(_EVENTS.headers)
+
+    def line(self, one: Event) -> str:
+        """One of them."""
+        cells = [_cell(value) for value in _event_row(one)]
+        return "\n".join(self._grid.row(cells, _STATE_STYLES)) if self._grid else _padded(cells)
 
 
 def _event_row(one: Event) -> Row:
@@ -175,4 +199,4 @@ def gc(report: reports.GcReport, screen: Screen) -> str:
         return "no orphans"
     rows = [(orphan.kind, orphan.name, orphan.vif_id, "deleted") for orphan in deleted]
     rows += [(orphan.kind, orphan.name, orphan.vif_id, "left") for orphan in left]
-    return columns(("KIND", "NAME", "VIF", "RESULT"), rows, screen)
+    return columns(_GC, rows, screen)

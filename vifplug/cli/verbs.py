@@ -82,7 +82,7 @@ def show(options: Options, opener: Opener) -> Outcome:
     (vif_id,) = documents.ids(options.ids)
     with opener(options) as host:
         vif = host.get(vif_id)
-    return Outcome(document=vif.as_json(), text=lambda _: tables.one_vif(vif), warnings=vif.warnings)
+    return Outcome(document=vif.as_json(), text=lambda screen: tables.one_vif(vif, screen), warnings=vif.warnings)
 
 
 def check(options: Options, opener: Opener) -> Outcome:

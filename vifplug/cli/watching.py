@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import sys
 from collections.abc import Iterator, Sequence
 
 from vifplug import errors, reports
@@ -28,11 +29,13 @@ def events(options: Options, opener: Opener) -> Outcome:
 
 
 def _follow(host: Library, options: Options) -> None:
+    shown = tables.Followed(tables.Screen.of(sys.stdout))
+
     def work() -> None:
-        if not options.as_json and not streams.put(tables.events_head()):
+        if not options.as_json and not streams.put(shown.head()):
             return
         for event in host.events(options.since, follow=True):
-            line = json.dumps(event.as_json()) if options.as_json else tables.event(event)
+            line = json.dumps(event.as_json()) if options.as_json else shown.line(event)
             if not streams.put(line):
                 return
 
