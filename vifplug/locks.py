@@ -166,7 +166,12 @@ class LockFile:
 
     def open_session(self) -> Session:
         """A new session, alive until closed or dead."""
-        return Session(self._open(), self.path)
+        descriptor = self._open()
+        try:
+            # A caller may have closed 0-2; what the helper inherits there it makes /dev/null, and its hold is gone.
+            return Session(fcntl.fcntl(descriptor, fcntl.F_DUPFD_CLOEXEC, 3), self.path)
+        finally:
+            os.close(descriptor)
 
 
 class Session:

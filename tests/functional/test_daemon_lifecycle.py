@@ -250,6 +250,34 @@ def test_daemon_stops_though_one_of_its_processes_hangs(world: World, stuck: str
         assert daemon.vifs()[HYBRID.id]["state"] == "wired"
 
 
+# -- its terminal goes away -----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("to", ["the parent", "the group"])
+def test_hangup_ends_the_daemon_in_good_order(world: World, to: str) -> None:
+    daemon = Vifplugd(world)
+    daemon.command = ["setsid", *daemon.command]  # its own group, as a terminal's job has
+    with daemon:
+        put(daemon, HYBRID)
+        if to == "the group":
+            os.killpg(daemon.pid, signal.SIGHUP)
+        assert daemon.stop(signal.SIGHUP) == 0
+    assert not daemon.socket.exists()
+    world.vifplug("unplug", HYBRID.id)
+
+
+def test_hangup_that_is_ignored_ends_nothing(world: World) -> None:
+    daemon = Vifplugd(world)
+    daemon.command = ["bash", "-c", 'trap "" HUP; exec "$@"', "_", *daemon.command]  # nohup, in a word
+    with daemon:
+        worker = daemon.worker()
+        for pid in (worker, daemon.pid):
+            os.kill(pid, signal.SIGHUP)
+        time.sleep(0.5)
+        assert daemon.worker() == worker
+        assert daemon.request("GET", "/healthz")[0] == 200
+
+
 # -- in the middle of something ------------------------------------------------------------------------------
 
 

@@ -87,6 +87,22 @@ def test_caller_without_privilege_plugs_through_the_helper_command(world: World,
     assert world.snapshot() == before
 
 
+@pytest.mark.parametrize("whose", ["the caller's", "the helper's"])
+def test_streams_that_are_closed_are_not_taken_for_the_helpers(
+    world: World, unprivileged: list[str], monkeypatch: pytest.MonkeyPatch, whose: str
+) -> None:
+    closing = ["bash", "-c", 'exec "$@" <&- >&- 2>&-', "_"]
+    if whose == "the helper's":
+        interpreter = world.directory / "interpreter"
+        interpreter.write_text(f'#!/bin/sh\nexec {sys.executable} "$@" <&- >&- 2>&-\n')
+        interpreter.chmod(0o755)
+        monkeypatch.setattr(sys, "executable", str(interpreter))
+        closing = []
+    world.run(*closing, *unprivileged, "plug", SAMPLE, "--mtu", "1450")
+    assert world.link("qvo2bc1ec8f-4b") is not None
+    world.run(*closing, *unprivileged, "unplug", PORT_ID)
+
+
 def test_helper_command_that_fails_is_said_and_touches_nothing(world: World, unprivileged: list[str]) -> None:
     before = world.snapshot()
     world.write_config(vifplug_privileged={"helper_command": "/bin/false"})

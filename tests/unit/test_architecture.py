@@ -41,7 +41,8 @@ ALLOWED: dict[str, set[str]] = {
     "drivers": {"errors", "naming", "model", "resources", "drivers"},
     "guest": {"errors", "limits", "model", "resources", "drivers", "guest"},
     "prctl": set(),
-    "privileged": {"errors", "naming", "prctl", "privileged"},
+    "stdio": set(),
+    "privileged": {"errors", "naming", "prctl", "stdio", "privileged"},
     "engine": {
         *("errors", "naming", "model", "resources", "reports", "drivers", "engine", "events", "eventlog", "records"),
         *("store", "locks"),
@@ -67,6 +68,7 @@ ALLOWED: dict[str, set[str]] = {
     "daemon": {
         *("errors", "naming", "model", "resources", "reports", "config", "statedir", "locks", "records", "store"),
         *("formats", "drivers", "engine", "doctor", "guest", "api", "limits", "linux", "prctl", "events", "eventlog"),
+        "stdio",
         "daemon",
     },
 }

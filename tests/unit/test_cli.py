@@ -616,6 +616,24 @@ def test_result_that_cannot_be_written_is_one_line() -> None:
     )
 
 
+@pytest.mark.parametrize("words", [("-o", "json"), (), ("-v",)], ids=" ".join)
+def test_error_is_no_result_though_stderr_is_closed(words: tuple[str, ...]) -> None:
+    argv = [sys.executable, "-m", "vifplug.cli.main", *words, "plug", "/nonexistent"]
+    command = ["bash", "-c", 'exec "$@" 2>&-', "_", *argv]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout) == (2, "")
+
+
+def test_crash_is_no_result_though_there_is_no_stderr(
+    library: Notes, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    library.answers["list"] = RuntimeError("a bug")
+    monkeypatch.setattr(sys, "stderr", None)
+    assert main.main(["-v", "list"], opener=library.opened) == 1
+    sys.stderr.close()  # what stands in for it
+    assert capsys.readouterr().out == ""
+
+
 # The daemon, or this process
 
 

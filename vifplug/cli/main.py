@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator
 from types import FrameType
 from typing import NoReturn
 
-from vifplug import errors
+from vifplug import errors, stdio
 from vifplug.cli import arguments, failure, streams, tables, verbs
 from vifplug.cli.arguments import Options
 from vifplug.cli.contract import EXIT_DONE, Library, Opener, Outcome, nothing
@@ -28,6 +28,7 @@ def main(argv: list[str] | None = None, *, opener: Opener | None = None) -> int:
 
     :param opener: how to reach the host; the tests' way in.
     """
+    stdio.settle()
     words = sys.argv[1:] if argv is None else argv
     as_json, verbose = arguments.wants_json(words), False
     try:

@@ -7,11 +7,11 @@ import logging
 import os
 import select
 import signal
-import sys
 import time
 from collections.abc import Callable
 from typing import NoReturn
 
+from vifplug import stdio
 from vifplug.daemon import worker
 from vifplug.errors import VifplugError
 from vifplug.prctl import SET_CHILD_SUBREAPER, prctl
@@ -51,8 +51,7 @@ class Child:
     def fork(cls, work: Callable[[int], None]) -> Child:
         """Start a process that does ``work`` with a pipe to tell us how it goes."""
         reader, writer = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
-        sys.stdout.flush()
-        sys.stderr.flush()
+        stdio.flush()
         pid = os.fork()
         if pid == 0:
             os.close(reader)
@@ -147,7 +146,7 @@ def _be_child(work: Callable[[int], None], pipe: int) -> NoReturn:
     status = 1
     try:
         signal.set_wakeup_fd(-1)
-        for number in (signal.SIGTERM, signal.SIGINT):
+        for number in worker.stopping():
             signal.signal(number, signal.SIG_DFL)
         work(pipe)
         status = 0
@@ -156,6 +155,5 @@ def _be_child(work: Callable[[int], None], pipe: int) -> NoReturn:
     except BaseException:
         LOG.critical("the worker failed", exc_info=True)
     finally:
-        sys.stdout.flush()
-        sys.stderr.flush()
+        stdio.flush()
         os._exit(status)

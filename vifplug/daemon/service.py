@@ -21,7 +21,7 @@ from collections.abc import Iterator
 
 import sdnotify
 
-from vifplug import config, statedir
+from vifplug import config, statedir, stdio
 from vifplug.api import LOCK_FILE
 from vifplug.config import Settings
 from vifplug.daemon import listening, logs, worker
@@ -42,7 +42,6 @@ _SILENT_SECONDS = 60.0
 _DESCRIPTORS = 65536
 _ENDINGS = 20
 """So many of the last ends of workers and helpers are told to the next worker."""
-_STOPPING = (signal.SIGTERM, signal.SIGINT)
 
 
 class Service:
@@ -139,7 +138,7 @@ class Service:
 def _signals() -> Iterator[int]:
     """A descriptor that is readable once a signal to stop has come."""
     reader, writer = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
-    before = {number: signal.signal(number, lambda *_: None) for number in _STOPPING}
+    before = {number: signal.signal(number, lambda *_: None) for number in worker.stopping()}
     previous = signal.set_wakeup_fd(writer)
     try:
         yield reader
@@ -153,7 +152,7 @@ def _signals() -> Iterator[int]:
 
 def _is_told_to_stop(signals: int) -> bool:
     with contextlib.suppress(BlockingIOError):
-        return bool(set(os.read(signals, 64)) & set(_STOPPING))
+        return bool(set(os.read(signals, 64)) & set(worker.stopping()))
     return False
 
 
@@ -162,6 +161,7 @@ def main(argv: list[str] | None = None) -> int:
 
     :returns: the exit status: 0 when told to stop, 1 when it cannot run, 2 for a wrong configuration.
     """
+    stdio.settle()
     parser = argparse.ArgumentParser(prog="vifplugd", description="Keep this host's VIFs plugged.", allow_abbrev=False)
     parser.add_argument("--config-file", metavar="F", help="default: VIFPLUG_CONFIG_FILE, /etc/vifplug/vifplug.conf")
     parser.add_argument("-v", "--verbose", action="store_true", help="log everything")

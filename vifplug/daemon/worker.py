@@ -45,6 +45,12 @@ _FIRST_ANSWER_SECONDS = 0.5
 """Whoever asks for a check right after the start is not told that OVSDB is away when it only has not yet answered."""
 
 
+def stopping() -> tuple[signal.Signals, ...]:
+    """The signals that end the daemon in good order; a SIGHUP that is ignored, as under nohup, stays so."""
+    hangup = () if signal.getsignal(signal.SIGHUP) == signal.SIG_IGN else (signal.SIGHUP,)
+    return (signal.SIGTERM, signal.SIGINT, *hangup)
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Workplace:
     """What a parent gives to its worker."""
@@ -95,7 +101,7 @@ class _Server(uvicorn.Server):
     def capture_signals(self) -> Iterator[None]:
         """End in good order when told to; uvicorn's own way raises the signal anew, before anything is closed."""
         loop = asyncio.get_running_loop()
-        for number in (signal.SIGTERM, signal.SIGINT):
+        for number in stopping():
             loop.add_signal_handler(number, self.end)
         yield
 

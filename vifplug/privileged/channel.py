@@ -22,6 +22,7 @@ import tenacity
 from oslo_privsep import comm, daemon
 from oslo_utils import importutils, uuidutils
 
+from vifplug import stdio
 from vifplug.errors import HelperDied, HostError, TimedOut
 from vifplug.privileged import interrupts, lifecycle
 from vifplug.privileged.context import net
@@ -150,7 +151,8 @@ class Channel:
             _refuse_unknown(options)
             ours = os.getpid()
             try:
-                self._channel: Any = start(context=net)
+                with stdio.lent():
+                    self._channel: Any = start(context=net)
             except (OSError, daemon.FailedToDropPrivileges) as error:
                 raise HelperDied(
                     f"could not start the privileged helper: {error}; run as root, or check helper_command "

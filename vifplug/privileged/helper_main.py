@@ -15,6 +15,8 @@ import sys
 
 from oslo_privsep import daemon
 
+from vifplug import stdio
+
 _FLOCK = struct.Struct("hhqqi4x")
 
 
@@ -23,6 +25,7 @@ def main() -> int:
 
     :returns: the exit status.
     """
+    stdio.settle()
     parser = argparse.ArgumentParser(prog="vifplug-privsep-helper", allow_abbrev=False)
     parser.add_argument("--hold", required=True, metavar="FILE:BYTE", help="the caller's session lock")
     known, rest = parser.parse_known_args()
