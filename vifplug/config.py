@@ -2,26 +2,25 @@
 
 from __future__ import annotations
 
-import ipaddress
-import urllib.parse
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 from oslo_config import cfg
 
-from vifplug import naming, whereabouts
+from vifplug import values, whereabouts
 from vifplug.errors import ConfigError
 from vifplug.limits import MTU_MAX, MTU_MIN
 
 QOS_TYPES = ("linux-noop", "linux-htb", "linux-hfsc", "linux-sfq", "linux-codel", "linux-fq_codel")
 PRIVSEP_GROUP = "vifplug_privileged"
 WIRED_BY = ("auto", "ovn", "neutron-agent", "neutron-events", "plugged")
-_LOOPBACK = "127.0.0.1"
 _THREADS_MIN = 16
 
 _DEFAULT_OPTIONS: list[cfg.Opt] = [
-    cfg.StrOpt("state_dir", default="/var/lib/vifplug", help="Where records and intents are kept, over reboots."),
+    cfg.StrOpt(
+        "state_dir", default="/var/lib/vifplug", help="Where records and intents are kept, over reboots; absolute."
+    ),
     cfg.StrOpt("run_dir", default="/run/vifplug", help="Where what ends with the boot is kept."),
     cfg.IntOpt("mtu", default=1500, min=MTU_MIN, max=MTU_MAX, help="MTU in bytes of a VIF whose request says none."),
 ]
@@ -29,7 +28,8 @@ _OVS_OPTIONS: list[cfg.Opt] = [
     cfg.ListOpt(
         "connection",
         default=["unix:/run/openvswitch/db.sock"],
-        help="OVSDB addresses, tried in turn: unix:PATH, tcp:IP:PORT or ssl:IP:PORT.",
+        help="OVSDB addresses, tried in turn: unix:PATH or tcp:IP:PORT. ssl: is refused: there are no "
+        "options for its certificates.",
     ),
     cfg.StrOpt("integration_bridge", default="br-int", help="The OVS bridge of a VIF whose request names none."),
     cfg.BoolOpt(
@@ -135,7 +135,7 @@ _PRIVSEP_OPTIONS: list[cfg.Opt] = [
         help="Command that starts the helper when vifplug does not run as root; by default "
         "'sudo vifplug-privsep-helper'.",
     ),
-    cfg.ListOpt("capabilities", default=["CAP_NET_ADMIN"], help="Linux capabilities the helper keeps."),
+    cfg.ListOpt("capabilities", default=["CAP_NET_ADMIN"], help="Linux capabilities the helper keeps, by name."),
     cfg.IntOpt("thread_pool_size", default=_THREADS_MIN, min=_THREADS_MIN, help="Calls the helper serves at once."),
 ]
 _GROUPS: Mapping[str, list[cfg.Opt]] = {
@@ -221,60 +221,21 @@ def _value(group: Any, option: cfg.Opt) -> Any:
 
 
 def _settings(conf: cfg.ConfigOpts, path: str | None) -> Settings:
-    bridge = conf.ovs.integration_bridge
-    if not naming.is_link_name(bridge):
-        raise ValueError(f"[ovs] integration_bridge {bridge!r} is no device name of at most 15 characters")
-    if not conf.ovs.connection:
-        raise ValueError("[ovs] connection is empty; it must hold an address such as unix:/run/openvswitch/db.sock")
-    for address in conf.ovs.connection:
-        if address.partition(":")[0] not in ("unix", "tcp", "ssl"):
-            raise ValueError(f"[ovs] connection {address!r} must start with unix:, tcp: or ssl:")
+    values.refuse_relative("[DEFAULT] state_dir", conf.state_dir)
+    values.refuse_wrong_ovs(conf.ovs.integration_bridge, conf.ovs.connection)
     group = conf[PRIVSEP_GROUP]
+    values.refuse_wrong_helper(group.capabilities, group.helper_command)
     return Settings(
         config_file=path,
         state_dir=conf.state_dir,
         run_dir=conf.run_dir,
         mtu=conf.mtu,
         connection=tuple(conf.ovs.connection),
-        integration_bridge=bridge,
+        integration_bridge=conf.ovs.integration_bridge,
         isolate=conf.ovs.isolate,
         qos_type=conf.ovs.qos_type,
         timeout=conf.ovs.timeout,
         **{option.dest: _value(conf.daemon, option) for option in _DAEMON_OPTIONS},
-        **{option.dest: _value(conf.events, option) for option in _EVENTS_OPTIONS} | _events(conf.events),
+        **{option.dest: _value(conf.events, option) for option in _EVENTS_OPTIONS} | values.events(conf.events),
         privileged={option.dest: getattr(group, option.dest) for option in _PRIVSEP_OPTIONS},
     )
-
-
-def _events(group: Any) -> dict[str, Any]:
-    """What of [events] has a form of its own.
-
-    :raises ValueError: naming the option, its value and what would be right.
-    """
-    if group.notify_url and not _is_http(group.notify_url):
-        raise ValueError(f"[events] notify_url {group.notify_url!r} is no URL such as http://HOST:PORT/PATH")
-    for name in ("notify_token", "listen_token"):
-        if not all("!" <= character <= "~" for character in getattr(group, name)):
-            raise ValueError(f"[events] {name} holds what no HTTP header can; it must be of visible ASCII characters")
-    if not group.listen:
-        return {"listen": None}
-    if not group.listen_token:
-        raise ValueError("[events] listen needs a listen_token, which every sender has to give")
-    host, _, port = group.listen.rpartition(":")
-    try:
-        address = ipaddress.ip_address(host.strip("[]") or _LOOPBACK)
-        if not 0 < int(port) < 65536:
-            raise ValueError
-    except ValueError as error:
-        raise ValueError(
-            f"[events] listen {group.listen!r} is no IP address and port such as {_LOOPBACK}:8775, and no port alone"
-        ) from error
-    return {"listen": (str(address), int(port))}
-
-
-def _is_http(text: str) -> bool:
-    try:
-        url = urllib.parse.urlsplit(text)
-        return url.scheme in ("http", "https") and bool(url.hostname) and (url.port is None or url.port > 0)
-    except ValueError:  # for a port that is none
-        return False

@@ -20,6 +20,7 @@ from vifplug.locks import Session
 from vifplug.privileged import building, condition, link_watch, netlink, ovsdb, reading
 from vifplug.privileged import links as link_verbs
 from vifplug.privileged.channel import Channel
+from vifplug.privileged.context import refuse_unknown
 from vifplug.resources import Observed, OvsBridge, Qos
 
 _LINK_CALL_SECONDS = 60.0
@@ -50,6 +51,7 @@ class LinuxHost:
 
     :param session: whose lock the helper is to hold as well.
     :param restarts: whether a dead helper is started anew; the daemon's parent does that in another way.
+    :raises ConfigError: when it is to run as a user or group that is not there.
     :raises HelperDied: when the helper cannot be started.
     """
 
@@ -72,6 +74,14 @@ class LinuxHost:
         if self._settings.config_file:
             arguments += ["--config-file", self._settings.config_file]
         return Channel(dict(self._settings.privileged), self._settings.connection, self._settings.timeout, arguments)
+
+    @staticmethod
+    def refuse(settings: Settings) -> None:
+        """Say what no helper could be started with, before anything is made.
+
+        :raises ConfigError: naming the option.
+        """
+        refuse_unknown(dict(settings.privileged))
 
     @property
     def session(self) -> int:

@@ -4,8 +4,9 @@ import pathlib
 
 import pytest
 from oslo_config import cfg, generator
+from oslo_privsep import capabilities
 
-from vifplug import config, whereabouts
+from vifplug import config, values, whereabouts
 from vifplug.errors import ConfigError
 
 SAMPLE = pathlib.Path(__file__).parents[2] / "etc" / "vifplug.conf.sample"
@@ -43,7 +44,21 @@ def test_file_of_the_environment_is_the_default(tmp_path: pathlib.Path, monkeypa
         ("[DEFAULT]\nmtu = many\n", "mtu"),
         ("[ovs]\nintegration_bridge = a/b\n", "integration_bridge 'a/b' is no device name"),
         ("[ovs]\nconnection =\n", "connection is empty"),
-        ("[ovs]\nconnection = /run/db.sock\n", "connection '/run/db.sock' must start with unix:, tcp: or ssl:"),
+        ("[ovs]\nconnection = /run/db.sock\n", "connection '/run/db.sock' is neither unix:PATH with an absolute path"),
+        ("[ovs]\nconnection = unix\n", "connection 'unix' is neither unix:PATH"),
+        ("[ovs]\nconnection = unix:\n", "connection 'unix:' is neither"),
+        ("[ovs]\nconnection = unix:db.sock\n", "connection 'unix:db.sock' is neither"),
+        ("[ovs]\nconnection = unix:/a,tcp:127.0.0.1\n", "connection 'tcp:127.0.0.1' is neither"),
+        ("[ovs]\nconnection = tcp::6640\n", "connection 'tcp::6640' is neither"),
+        ("[ovs]\nconnection = tcp:h:65536\n", "connection 'tcp:h:65536' is neither"),
+        ("[ovs]\nconnection = tcp:::1:6640\n", "connection 'tcp:::1:6640' is neither"),
+        ("[ovs]\nconnection = ssl:127.0.0.1:6640\n", "connection 'ssl:127.0.0.1:6640' cannot be used"),
+        ("[DEFAULT]\nstate_dir =\n", "[DEFAULT] state_dir '' is no absolute path"),
+        ("[DEFAULT]\nstate_dir = state\n", "[DEFAULT] state_dir 'state' is no absolute path"),
+        ("[vifplug_privileged]\ncapabilities = CAP_FOO\n", "capabilities: 'CAP_FOO' is no Linux capability"),
+        ("[vifplug_privileged]\ncapabilities = CAP_NET_ADMIN,41\n", "capabilities: '41' is no Linux capability"),
+        ("[vifplug_privileged]\ncapabilities = net_admin\n", "capabilities: 'net_admin' is no Linux capability"),
+        ("[vifplug_privileged]\nhelper_command = sudo 'x\n", 'helper_command "sudo \'x" is no command'),
         ("[ovs]\ntimeout = 0\n", "timeout"),
         ("[ovs]\nqos_type = fast\n", "qos_type"),
         ("[events]\nwired_by = nobody\n", "wired_by"),
@@ -65,6 +80,20 @@ def test_wrong_value_is_refused_with_file_and_option(tmp_path: pathlib.Path, tex
     assert said in str(caught.value)
     assert path in str(caught.value)
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "address", ["unix:/run/ovs/db.sock", "tcp:127.0.0.1:6640", "tcp:[::1]:1", "tcp:ovs.example:65535"]
+)
+def test_address_of_ovsdb_is_taken(tmp_path: pathlib.Path, address: str) -> None:
+    assert config.load(_file(tmp_path, f"[ovs]\nconnection = {address}\n")).connection == (address,)
+
+
+def test_capabilities_are_those_of_oslo_privsep(tmp_path: pathlib.Path) -> None:
+    assert dict(capabilities.CAPS_BYNAME) == {name: number for number, name in enumerate(values.CAPABILITIES)}
+    for said in (*values.CAPABILITIES, "0", "12", "40"):
+        text = f"[vifplug_privileged]\ncapabilities = {said}\n"
+        assert config.load(_file(tmp_path, text)).privileged["capabilities"] == [said]
 
 
 def test_missing_file_is_refused(tmp_path: pathlib.Path) -> None:

@@ -28,6 +28,7 @@ from vifplug.daemon import listening, logs, worker
 from vifplug.daemon.backoff import Backoff
 from vifplug.daemon.child import Child, adopt_orphans
 from vifplug.errors import Busy, VifplugError
+from vifplug.linux import LinuxHost
 from vifplug.locks import LockFile
 
 LOG = logging.getLogger(__name__)
@@ -176,6 +177,7 @@ def main(argv: list[str] | None = None) -> int:
 
 
 def _serve(settings: Settings) -> None:
+    LinuxHost.refuse(settings)  # a worker that finds it out would be started again and again
     _raise_limit()
     statedir.prepare(settings.state_dir, settings.user)
     with contextlib.ExitStack() as held:

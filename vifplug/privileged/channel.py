@@ -8,10 +8,8 @@ from __future__ import annotations
 
 import contextlib
 import functools
-import grp
 import logging
 import os
-import pwd
 import signal
 import socket
 import threading
@@ -25,7 +23,7 @@ from oslo_utils import importutils, uuidutils
 from vifplug import stdio
 from vifplug.errors import HelperDied, HostError, TimedOut
 from vifplug.privileged import interrupts, lifecycle
-from vifplug.privileged.context import net
+from vifplug.privileged.context import net, refuse_unknown
 
 LOG = logging.getLogger(__name__)
 
@@ -114,22 +112,6 @@ class _Commanded(_HearsTheEnd, daemon.RootwrapClientChannel):
     pass
 
 
-def _refuse_unknown(options: dict[str, Any]) -> None:
-    """oslo.privsep would look them up in the helper, whose end tells nobody why.
-
-    :raises HelperDied: naming a user or group that is not there.
-    """
-    for option, look_up in (("user", pwd.getpwnam), ("group", grp.getgrnam)):
-        name = options.get(option)
-        try:
-            if name and not str(name).isdigit():
-                look_up(name)
-        except KeyError as error:
-            raise HelperDied(
-                f"could not start the privileged helper: [vifplug_privileged] {option} {name!r} does not exist"
-            ) from error
-
-
 class Channel:
     """A running helper.
 
@@ -137,6 +119,7 @@ class Channel:
     :param connection: OVSDB remotes, fixed for the helper's life.
     :param timeout: seconds, for every OVSDB wait.
     :param arguments: more arguments for a helper that is started by a command.
+    :raises ConfigError: when it is to run as a user or group that is not there.
     :raises HelperDied: when it cannot be started.
     """
 
@@ -147,8 +130,8 @@ class Channel:
         self._dead = False
         start = _Forked if self._forked else _Commanded
         with _starting, interrupts.held():
+            refuse_unknown(options)
             net.bind(options, arguments)
-            _refuse_unknown(options)
             ours = os.getpid()
             try:
                 with stdio.lent():

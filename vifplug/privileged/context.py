@@ -7,12 +7,15 @@ CAP_DAC_OVERRIDE that uid opens nothing but root's own files.
 
 from __future__ import annotations
 
+import grp
+import pwd
 import shlex
 from types import SimpleNamespace
 from typing import Any
 
 from oslo_privsep import capabilities, priv_context
 
+from vifplug.errors import ConfigError
 from vifplug.prctl import SET_NO_NEW_PRIVS, prctl
 
 THREADS_MIN = 16
@@ -70,6 +73,24 @@ class Context(priv_context.PrivContext):
 
 def _capability(name: str) -> int:
     return int(capabilities.CAPS_BYNAME[name]) if name in capabilities.CAPS_BYNAME else int(name)
+
+
+def refuse_unknown(options: dict[str, Any]) -> None:
+    """oslo.privsep would look them up in the helper, whose end tells nobody why.
+
+    :raises ConfigError: naming a user or group that is not there.
+    """
+    for option, look_up in (("user", pwd.getpwnam), ("group", grp.getgrnam)):
+        name = options.get(option)
+        try:
+            if name and not str(name).isdigit():
+                look_up(name)
+        except KeyError as error:
+            raise ConfigError(
+                f"[vifplug_privileged] {option} {name!r} does not exist; give one that does, by name or number, or "
+                "none: then the privileged helper runs as it is started",
+                str(name),
+            ) from error
 
 
 net = Context(
