@@ -229,6 +229,7 @@ def local(config_file: str | None = None) -> Iterator[LocalHost]:
     :raises ConfigError, StoreError, HelperDied: when it cannot start.
     """
     settings = config.load(config_file)
+    _linux_host().refuse(settings)
     with contextlib.ExitStack() as stack:
         # The store's directory first, so that its mode and owner are set; then the helper, before SQLite has
         # a connection that a fork would share; then the connection.
@@ -236,7 +237,7 @@ def local(config_file: str | None = None) -> Iterator[LocalHost]:
         locks = LockFile(os.path.join(settings.state_dir, LOCK_FILE))
         session = locks.open_session()
         stack.callback(session.close)
-        host: Any = _linux_host(settings, session)
+        host: Any = _linux_host()(settings, session)
         stack.callback(host.close)
         store = Store(settings.state_dir, settings.user, notifies=bool(settings.notify_url))
         stack.callback(store.close)
@@ -256,7 +257,8 @@ def plugger_of(settings: config.Settings, host: Host, store: Store, locks: LockF
     return Plugger(host, store, locks, options, lock_seconds=3 * settings.timeout + 5)
 
 
-def _linux_host(settings: config.Settings, session: Any) -> Any:
+def _linux_host() -> Any:
+    # Whoever imports the library only for its data, or for the daemon's, needs no netlink and no OVSDB.
     from vifplug.linux import LinuxHost
 
-    return LinuxHost(settings, session)
+    return LinuxHost

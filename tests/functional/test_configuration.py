@@ -44,10 +44,12 @@ def test_daemon_ends_with_2_before_it_has_made_anything(world: World, said: str)
 
 @pytest.mark.parametrize("said", WRONG)
 def test_command_names_the_option_and_leaves_the_host_alone(world: World, said: str) -> None:
-    world.write_config(**WRONG[said])
+    state_dir = world.directory / "not-made-either"
+    world.write_config(**{"DEFAULT": {"state_dir": str(state_dir)}, **WRONG[said]})
     before = world.snapshot()
     error = world.vifplug_json("--local", "plug", "-", input=json.dumps(HYBRID.document), check=False)["error"]
     assert (error["type"], error["retryable"]) == ("ConfigError", False)
     assert said in error["message"]
     assert world.vifplug("--local", "list", check=False).returncode == 2
+    assert not state_dir.exists()
     assert world.snapshot() == before
