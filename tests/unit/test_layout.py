@@ -7,12 +7,14 @@ import itertools
 import re
 
 import pytest
+from rich.cells import cell_len
 
 from tests.unit.test_cli import DRIFT, ORPHAN, OTHER_ID, REPORT, VIF_ID
 from vifplug import reports
 from vifplug.cli import examining, layout, tables
+from vifplug.cli.arguments import Options
 from vifplug.cli.layout import Shape, fit
-from vifplug.doctor.findings import Finding
+from vifplug.doctor.findings import Diagnosis, Finding
 from vifplug.events import Event
 
 WIDTHS = (60, 80, 100, 200)
@@ -37,7 +39,7 @@ def names(shape: Shape, places: object) -> list[str]:
 
 
 def must_fit(text: str, width: int) -> None:
-    wide = [line for line in text.splitlines() if layout.extent(line) > width]
+    wide = [line for line in text.splitlines() if cell_len(line) > width]
     assert wide == []
 
 
@@ -93,33 +95,16 @@ def test_texts_go_together() -> None:
     assert fit(shape, (36, 0, 0), 120).beside == {0: 36}
 
 
-# Folding
-
-
-@pytest.mark.parametrize(
-    ("text", "width", "lines"),
-    [
-        ("", 5, [""]),
-        ("one two three", 7, ["one two", "three"]),
-        ("one twothreefour", 5, ["one", "twoth", "reefo", "ur"]),
-        ("名前 名前名前", 5, ["名前", "名前", "名前"]),
-        ("e\u0301e\u0301 e\u0301", 2, ["e\u0301e\u0301", "e\u0301"]),
-        ("ab", 1, ["ab"]),
-    ],
-)
-def test_texts_are_folded_between_words(text: str, width: int, lines: list[str]) -> None:
-    assert layout.folded(text, width) == lines
-
-
 # What is seen
 
 
 def test_list_at_80_columns() -> None:
     two = [REPORT, dataclasses.replace(REPORT, id=OTHER_ID, state="active", waiting_for=None)]
     three = dataclasses.replace(REPORT, devices=(*REPORT.devices, {"name": "qvb71a6b0e4-1a"}))
-    assert tables.vifs([*two, three], screen(80)).splitlines() == [
-        "ID                                    TYPE        STATE    ADDRESS",
-        "────────────────────────────────────  ──────────  ───────  ─────────────────",
+    head, rule, *rows = tables.vifs([*two, three], screen(80)).splitlines()
+    assert head == "ID                                    TYPE        STATE    ADDRESS"
+    assert rule.startswith("─" * 76) and not rule.strip("─")  # rich before 15 draws a character more
+    assert rows == [
         f"{VIF_ID}  ovs-hybrid  plugged  fa:16:3e:eb:5e:26",
         "    note: waits for tap71a6b0e4-1a",
         f"{OTHER_ID}  ovs-hybrid  active   fa:16:3e:eb:5e:26",
@@ -136,7 +121,7 @@ def test_list_with_room_has_every_column_and_no_last_line() -> None:
     assert "NOTE" not in tables.vifs([dataclasses.replace(REPORT, waiting_for=None)], screen(200))
 
 
-@pytest.mark.parametrize("width", WIDTHS)
+@pytest.mark.parametrize("width", range(60, 260))
 def test_no_line_is_wider_than_the_terminal_and_the_id_is_whole(width: int) -> None:
     drifted = reports.VifCheck(id=VIF_ID, state="drifted", drift=(DRIFT, dataclasses.replace(DRIFT, observed=ERROR)))
     orphans = (ORPHAN, dataclasses.replace(ORPHAN, vif_id=f"net:{OTHER_ID}"))
@@ -149,11 +134,12 @@ def test_no_line_is_wider_than_the_terminal_and_the_id_is_whole(width: int) -> N
         tables.events([EVENT], screen(width)),
         tables.Followed(screen(width)).head(),
         tables.Followed(screen(width)).line(EVENT),
+        tables.Followed(screen(width)).line(dataclasses.replace(EVENT, seq=10**6, state="unplugging")),
     ]
     for text in texts:
         must_fit(text, width)
     assert VIF_ID in texts[0] and OTHER_ID in texts[0] and texts[1].count(OTHER_ID) == 1
-    for text in (texts[0], texts[2], texts[3], texts[5], texts[7]):
+    for text in (texts[0], texts[2], texts[3], texts[5], texts[7], texts[8]):
         assert " ".join(text.split()).count("qvo71a6b0e4-1a") >= 13  # a text is folded, and not cut
 
 
@@ -175,18 +161,46 @@ def test_followed_events_at_80_columns() -> None:
     assert shown.line(one) == f"41     2026-11-21T07:36:29.104Z  {VIF_ID}  failed"
 
 
+def test_followed_event_that_is_wider_than_was_thought_has_a_head_of_its_own() -> None:
+    shown = tables.Followed(screen(80))
+    late = dataclasses.replace(EVENT, seq=100_000, state="contended", error=None)
+    hidden, head, _rule, row = shown.line(late).splitlines()
+    assert [hidden, head, row] == [
+        "Hidden: TIME (wider terminal, -o json)",
+        "SEQ     VIF                                   STATE      PREVIOUS",
+        f"100000  {VIF_ID}  contended  plugged",
+    ]
+    assert shown.line(dataclasses.replace(late, seq=100_001)) == f"100001  {VIF_ID}  contended  plugged"
+
+
+def test_check_has_a_row_for_a_vif_that_failed_and_has_no_drift() -> None:
+    found = reports.CheckReport(vifs=(reports.VifCheck(id=VIF_ID, state="failed"),))
+    assert tables.check(found, tables.Screen()).splitlines()[1].split() == [VIF_ID, "-", "state", "failed", "-"]
+    assert tables.check(found, screen(80)).splitlines()[2:] == [
+        f"{VIF_ID}  -        state      failed    -",
+    ]
+
+
+def test_values_are_no_markup() -> None:
+    odd = dataclasses.replace(REPORT, bridge="[red]b", error=":smile: [bold]1.5[/bold]")
+    text = tables.vifs([odd], screen(200, color=True))
+    assert "[red]b" in text and ":smile: [bold]1.5[/bold]" in text
+
+
 def test_colours_take_no_room_and_are_left_out_where_there_are_none() -> None:
     plain, colored = (tables.vifs([REPORT, LONG], screen(80, color=color)) for color in (False, True))
-    assert "\x1b" not in plain and "\x1b[32mplugged\x1b[0m" in colored
+    assert "\x1b" not in plain and "\x1b[32mplugged  \x1b[0m" in colored
     assert colored.splitlines()[-1].startswith("\x1b[2m")
-    assert re.sub(r"\x1b\[\d+m", "", colored) == plain
+    assert [re.sub(r"\x1b\[\d+m", "", line).rstrip() for line in colored.splitlines()] == plain.splitlines()
 
 
 def test_doctor_folds_under_the_check_and_only_on_a_terminal() -> None:
     finding = Finding(check="vifs", status="error", subject=VIF_ID, reason=ERROR, remedy="vifplug repair " * 9)
-    whole = "\n".join(examining._lines(finding, tables.Screen()))
-    assert whole.count("\n") == 1
+    found, options = Diagnosis(findings=(finding,)), Options(verb="doctor")
+    whole = examining._read(found, options, tables.Screen())
+    assert whole.count("\n") == 2
     for width in WIDTHS:
-        text = "\n".join(examining._lines(finding, screen(width)))
+        text = examining._read(found, options, screen(width))
         must_fit(text, width)
         assert text.split() == whole.split()
+        assert all(line.startswith(("error    vifs: ", " " * 9)) for line in text.splitlines()[:-1])

@@ -5,6 +5,8 @@ They do not go through the opener: what they are about may be why there is no ho
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 from vifplug import errors
 from vifplug.cli import layout, tables
 from vifplug.cli.arguments import Options
@@ -13,8 +15,7 @@ from vifplug.doctor.about import HostInfo
 from vifplug.doctor.findings import ERROR, OK, STATUSES, UNSEEN, Diagnosis, Finding
 
 _DAEMON = "daemon"
-_MARGIN = " " * 9
-"""Under what a status is said of."""
+_STATUS_WIDTH = max(map(len, STATUSES))
 _ABOUT = layout.Shape(headers=("WHAT", "VALUE"), texts=("VALUE",))
 
 
@@ -58,23 +59,19 @@ def _unreachable(error: errors.DaemonUnreachable, options: Options) -> Finding:
 def _read(diagnosis: Diagnosis, options: Options, screen: tables.Screen) -> str:
     """What is not well, the worst first; with -v, what is, too; and a line that counts."""
     told = [one for one in diagnosis.findings if one.status != OK or options.verbose]
-    lines = [line for one in sorted(told, key=lambda one: STATUSES.index(one.status)) for line in _lines(one, screen)]
+    lines = [line for one in sorted(told, key=lambda one: STATUSES.index(one.status)) for line in _lines(one)]
+    shown = [tables.lines(lines, screen)] if lines else []
     checks = {one.check for one in diagnosis.findings}
     counts = [(status, sum(one.status == status for one in diagnosis.findings)) for status in STATUSES if status != OK]
     found = ", ".join(f"{count} {status}" for status, count in counts if count)
-    return "\n".join([*lines, f"{len(checks)} checks: {found or 'nothing is wrong'}"])
+    return "\n".join([*shown, f"{len(checks)} checks: {found or 'nothing is wrong'}"])
 
 
-def _lines(finding: Finding, screen: tables.Screen) -> list[str]:
+def _lines(finding: Finding) -> Iterator[tuple[str, str]]:
     about = ": ".join(tables.printable(part) for part in (finding.subject, finding.reason) if part)
-    told = finding.check + (f": {about}" if about else "")
-    parts = [
-        (f"{finding.status:<8} ", told),
-        *([(_MARGIN, tables.printable(finding.remedy))] if finding.remedy else []),
-    ]
-    if not screen.terminal:
-        return [first + text for first, text in parts]
-    return [line for first, text in parts for line in layout.hanging(first, text, screen.width)]
+    yield finding.status.ljust(_STATUS_WIDTH), finding.check + (f": {about}" if about else "")
+    if finding.remedy:
+        yield "", tables.printable(finding.remedy)
 
 
 def host_info(options: Options, _opener: Opener) -> Outcome:

@@ -1,6 +1,6 @@
 """How results look to a person: what each table has. Pure.
 
-A terminal gets what fits it (layout.py), anything else plain aligned columns, all of them.
+A terminal gets what fits it (layout.py, drawing.py), anything else plain aligned columns, all of them.
 """
 
 from __future__ import annotations
@@ -13,13 +13,14 @@ from typing import TYPE_CHECKING, Any, TextIO
 
 from vifplug import reports
 from vifplug.cli import layout
-from vifplug.cli.layout import GREEN, NOTHING, RED, YELLOW, Shape
+from vifplug.cli.layout import NOTHING, Shape
 
 if TYPE_CHECKING:
+    from vifplug.cli.drawing import Grid
     from vifplug.events import Event
 
-_STATE_STYLES = {reports.DRIFTED: YELLOW, reports.CONTENDED: RED, reports.FAILED: RED, reports.PLUGGED: GREEN}
-_STATE_STYLES |= {reports.WIRED: GREEN, reports.ACTIVE: GREEN}
+_STATE_STYLES = {reports.DRIFTED: "yellow", reports.CONTENDED: "red", reports.FAILED: "red", reports.PLUGGED: "green"}
+_STATE_STYLES |= {reports.WIRED: "green", reports.ACTIVE: "green"}
 _WIDTH = 80
 """Of a terminal that does not say how wide it is."""
 
@@ -53,7 +54,11 @@ def printable(text: str) -> str:
 def columns(shape: Shape, rows: Sequence[Row], screen: Screen) -> str:
     """A table. Without a terminal every value is one word where it can be, and an empty one is a dash."""
     cells = [[_cell(value) for value in row] for row in rows]
-    return _drawn(shape, cells, screen) if screen.terminal else _aligned([list(shape.headers), *cells])
+    if not screen.terminal:
+        return _aligned([list(shape.headers), *cells])
+    from vifplug.cli import drawing  # here, because only a terminal needs it
+
+    return drawing.table(shape, cells, _STATE_STYLES, screen)
 
 
 def _cell(value: object) -> str:
@@ -66,20 +71,13 @@ def _aligned(lines: Sequence[Sequence[str]]) -> str:
     return "\n".join(line.rstrip() for line in padded)
 
 
-def _drawn(shape: Shape, cells: Sequence[Sequence[str]], screen: Screen) -> str:
-    places = range(len(shape.headers))
-    widths = [max((layout.extent(row[at]) for row in cells if row[at] != NOTHING), default=0) for at in places]
-    grid = layout.Grid(shape, widths, screen)
-    rows = [line for row in cells for line in grid.row(row, _STATE_STYLES)]
-    return "\n".join([*grid.head(), *rows, *grid.foot()])
-
-
 def lines(named: Sequence[tuple[str, str]], screen: Screen) -> str:
     """A line for each thing that has a name; on a terminal what is too long goes on under itself."""
     if not screen.terminal:
         return _aligned(named)
-    margin = max(len(name) for name, _ in named) + 2
-    return "\n".join(line for name, value in named for line in layout.hanging(name.ljust(margin), value, screen.width))
+    from vifplug.cli import drawing
+
+    return drawing.hanging(named, screen)
 
 
 _VIFS = Shape(
@@ -99,7 +97,7 @@ _EVENTS = Shape(
 _EVENT_WIDTHS = (6, 24, 36, 10, 10, 0)
 """Of events that are printed one by one: nobody knows how wide the next is."""
 _FOLLOWED_WIDTHS = (5, 24, 36, 9, 9, layout.READABLE)
-"""The same on a terminal. 80 columns just hold what matters, up to event 99,999."""
+"""The same on a terminal, to begin with. 80 columns just hold what matters, up to event 99,999."""
 
 
 def vifs(found: Sequence[reports.VifReport], screen: Screen) -> str:
@@ -158,6 +156,8 @@ def _check_rows(report: reports.CheckReport) -> Iterator[Row]:
     for vif in report.vifs:
         for item in vif.drift:
             yield vif.id, item.subject, item.attribute, item.observed, item.desired
+        if vif.state == reports.FAILED and not vif.drift:
+            yield vif.id, None, "state", vif.state, None
     for orphan in report.orphans:
         yield orphan.vif_id, orphan.name, "orphan", orphan.kind, None
 
@@ -171,16 +171,20 @@ class Followed:
     """Events that come one by one."""
 
     def __init__(self, screen: Screen) -> None:
-        self._grid = layout.Grid(_EVENTS, _FOLLOWED_WIDTHS, screen) if screen.terminal else None
+        self._grid: Grid | None = None
+        if screen.terminal:
+            from vifplug.cli import drawing
+
+            self._grid = drawing.Grid(_EVENTS, _FOLLOWED_WIDTHS, _STATE_STYLES, screen)
 
     def head(self) -> str:
-        """What stands above them. There will be no end that could say what is left out."""
-        return "\n".join([*self._grid.foot(), *self._grid.head()]) if self._grid else _padded(_EVENTS.headers)
+        """What stands above them."""
+        return self._grid.head() if self._grid else _padded(_EVENTS.headers)
 
     def line(self, one: Event) -> str:
         """One of them."""
         cells = [_cell(value) for value in _event_row(one)]
-        return "\n".join(self._grid.row(cells, _STATE_STYLES)) if self._grid else _padded(cells)
+        return self._grid.row(cells) if self._grid else _padded(cells)
 
 
 def _event_row(one: Event) -> Row:

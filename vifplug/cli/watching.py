@@ -29,7 +29,7 @@ def events(options: Options, opener: Opener) -> Outcome:
 
 
 def _follow(host: Library, options: Options) -> None:
-    shown = tables.Followed(tables.Screen.of(sys.stdout))
+    shown = tables.Followed(tables.Screen() if options.as_json else tables.Screen.of(sys.stdout))
 
     def work() -> None:
         if not options.as_json and not streams.put(shown.head()):

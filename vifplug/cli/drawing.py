@@ -1,0 +1,128 @@
+"""How a table is drawn on a terminal, once layout.py has decided what goes where: rich does it.
+
+Imported only when a terminal is drawn on, because rich takes a tenth of a second to import.
+"""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING
+
+from rich import box
+from rich.cells import cell_len
+from rich.console import Console, Group, RenderableType
+from rich.padding import Padding
+from rich.table import Table
+from rich.text import Text
+
+from vifplug.cli import layout
+from vifplug.cli.layout import NOTHING, Shape
+
+if TYPE_CHECKING:
+    from vifplug.cli.tables import Screen
+
+_INDENT = 4
+_ASCII = box.Box(str(box.SIMPLE_HEAD).replace("─", "-"), ascii=True)
+
+
+class Grid:
+    """A table whose columns are as wide as was decided: rich's own decision squeezes all until none can be read."""
+
+    def __init__(self, shape: Shape, widths: Sequence[int], styles: Mapping[str, str], screen: Screen) -> None:
+        """A table yet to be filled.
+
+        :param widths: as ``fit`` takes them.
+        :param styles: of the values that have one.
+        """
+        self._shape, self._widths, self._styles, self._screen = shape, widths, styles, screen
+        self._layout = layout.fit(shape, widths, screen.width)
+
+    def whole(self, rows: Sequence[Sequence[str]]) -> str:
+        """All of it, and what was left out."""
+        return self._drawn([*self._parts(rows, self._table(is_headed=True)), *self._hidden()])
+
+    def head(self) -> str:
+        """What stands above rows that come one by one. There will be no end that could say what is left out."""
+        return self._drawn([*self._hidden(), self._table(is_headed=True)])
+
+    def row(self, cells: Sequence[str]) -> str:
+        """One of them. Below a head of its own, when it is wider than was thought and other columns fit now."""
+        known = zip(self._shape.headers, cells, self._widths, strict=True)
+        widths = [old if header in self._shape.texts else max(old, cell_len(cell)) for header, cell, old in known]
+        before, self._widths = self._layout, widths
+        self._layout = layout.fit(self._shape, widths, self._screen.width)
+        above = [] if self._layout == before else [self.head()]
+        return "\n".join([*above, self._drawn(self._parts([cells], self._table()))])
+
+    def _table(self, *, is_headed: bool = False) -> Table:
+        rules = box.SIMPLE_HEAD if self._screen.unicode else _ASCII
+        # One column of each gap is the box's own.
+        padding = (0, layout.GAP - 1, 0, 0)
+        table = Table(box=rules, show_header=is_headed, show_edge=False, pad_edge=False, padding=padding)
+        for place, width in self._layout.beside.items():
+            table.add_column(self._shape.headers[place], width=width, overflow="fold")
+        return table
+
+    def _parts(self, rows: Sequence[Sequence[str]], table: Table) -> Iterator[RenderableType]:
+        """Tables, one beneath the other, and between them what has no column."""
+        for cells in rows:
+            beside = [cells[place] for place in self._layout.beside]
+            table.add_row(*(Text(cell, style=self._styles.get(cell, "")) for cell in beside))
+            if any(cells[place] != NOTHING for place in self._layout.beneath):
+                yield table
+                yield self._beneath(cells)
+                table = self._table()
+        if table.row_count or table.show_header:
+            yield table
+
+    def _beneath(self, cells: Sequence[str]) -> Padding:
+        """With its name: on one line when that holds it."""
+        named = [f"{self._shape.headers[place].lower()}: {cells[place]}" for place in self._layout.beneath]
+        together = (" " * layout.GAP).join(named)
+        is_short = cell_len(together) + _INDENT <= self._screen.width
+        return Padding(Text(together if is_short else "\n".join(named)), (0, 0, 0, _INDENT))
+
+    def _hidden(self) -> list[Text]:
+        if not self._layout.left_out:
+            return []
+        names = ", ".join(self._shape.headers[place] for place in self._layout.left_out)
+        return [Text(f"Hidden: {names} ({self._shape.elsewhere})", style="dim")]
+
+    def _drawn(self, parts: Iterator[RenderableType] | Sequence[RenderableType]) -> str:
+        # An id stays whole even where the terminal breaks it.
+        width = max(self._screen.width, *self._layout.beside.values())
+        return _text(Group(*parts), width, self._screen)
+
+
+def table(shape: Shape, rows: Sequence[Sequence[str]], styles: Mapping[str, str], screen: Screen) -> str:
+    """A table that fits, and what was left out of it."""
+    places = range(len(shape.headers))
+    widths = [max((cell_len(row[at]) for row in rows if row[at] != NOTHING), default=0) for at in places]
+    return Grid(shape, widths, styles, screen).whole(rows)
+
+
+def hanging(named: Sequence[tuple[str, str]], screen: Screen) -> str:
+    """A line for each thing that has a name; what is too long goes on under itself."""
+    grid = Table.grid(padding=(0, layout.GAP, 0, 0))
+    grid.add_column(no_wrap=True)
+    grid.add_column(overflow="fold")
+    for name, value in named:
+        grid.add_row(Text(name), Text(value))
+    return _text(grid, screen.width, screen)
+
+
+def _text(drawing: RenderableType, width: int, screen: Screen) -> str:
+    file = io.StringIO()
+    # With no colour system there are no escape codes at all; rich's own no_color leaves bold and dim. A width is not
+    # believed without a height.
+    Console(
+        file=file,
+        width=width,
+        height=25,
+        color_system="standard" if screen.color else None,
+        highlight=False,
+        markup=False,
+        emoji=False,
+    ).print(drawing)
+    return "\n".join(line.rstrip() for line in file.getvalue().splitlines())
