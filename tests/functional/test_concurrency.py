@@ -260,7 +260,7 @@ def test_request_waits_for_another_on_the_same_vif_and_not_for_others(world: Wor
     with vifplug.local(str(world.config_file)) as host:
         began = time.monotonic()
         host.plug([quick])
-        assert time.monotonic() - began < 1
+        assert time.monotonic() - began < 2.5, "the other one waits for vswitchd for 3 s"
         assert host.check([quick.id]).clean
         world.resume_vswitchd()
         host.plug([slow])
