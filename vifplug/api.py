@@ -9,7 +9,6 @@ import os
 import threading
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
-from typing import Any
 
 from vifplug import config, following, limits, statedir, waiting
 from vifplug.doctor import examination
@@ -228,8 +227,11 @@ def local(config_file: str | None = None) -> Iterator[LocalHost]:
     :param config_file: by default the one in VIFPLUG_CONFIG_FILE, else /etc/vifplug/vifplug.conf.
     :raises ConfigError, StoreError, HelperDied: when it cannot start.
     """
+    # Here: whoever imports the library for its data, or for the daemon's, needs no netlink and no OVSDB.
+    from vifplug.linux import LinuxHost
+
     settings = config.load(config_file)
-    _linux_host().refuse(settings)
+    LinuxHost.refuse(settings)
     with contextlib.ExitStack() as stack:
         # The store's directory first, so that its mode and owner are set; then the helper, before SQLite has
         # a connection that a fork would share; then the connection.
@@ -237,7 +239,7 @@ def local(config_file: str | None = None) -> Iterator[LocalHost]:
         locks = LockFile(os.path.join(settings.state_dir, LOCK_FILE))
         session = locks.open_session()
         stack.callback(session.close)
-        host: Any = _linux_host()(settings, session)
+        host = LinuxHost(settings, session)
         stack.callback(host.close)
         store = Store(settings.state_dir, settings.user, notifies=bool(settings.notify_url))
         stack.callback(store.close)
@@ -255,10 +257,3 @@ def plugger_of(settings: config.Settings, host: Host, store: Store, locks: LockF
         listens=settings.listen is not None,
     )
     return Plugger(host, store, locks, options, lock_seconds=3 * settings.timeout + 5)
-
-
-def _linux_host() -> Any:
-    # Whoever imports the library only for its data, or for the daemon's, needs no netlink and no OVSDB.
-    from vifplug.linux import LinuxHost
-
-    return LinuxHost

@@ -41,8 +41,9 @@ _EXAMINED: Mapping[str, tuple[Any, float]] = {
     "about": (condition.about, 5.0),
     "switch": (condition.switch, 5.0),
 }
-_OF_OVSDB = ("about", "switch")
 """What can be asked of the privileged side's condition, and how many seconds that may take."""
+_OF_OVSDB = ("about", "switch")
+"""Of those, what waits for OVSDB first."""
 _NO_ROWS: Mapping[str, Any] = {"bridges": {}, "ports": [], "ports_there": 0, "iface_ids": {}, "qos": []}
 
 
@@ -149,12 +150,14 @@ class LinuxHost:
         if unforeseen and not scope.everything:
             found |= reading.links(self._reader, sorted(unforeseen))
         ports = [primitives.port(row) for row in rows["ports"]]
-        # Of what we made the record says which device it is.
-        vmms = any(port.name in found and not naming.owner_of(found[port.name]["alias"]) for port in ports)
+        bridges = {name: OvsBridge(name=name, **told) for name, told in rows["bridges"].items()}
+        # Of what we made the record says which device it is, and a kernel datapath has no such sockets.
+        by_sockets = (port.name for port in ports if port.bridge in bridges and bridges[port.bridge].userspace)
+        vmms = any(name in found and not naming.owner_of(found[name]["alias"]) for name in by_sockets)
         return Observed(
             links={name: primitives.link(link) for name, link in found.items()},
             members=members,
-            bridges={name: OvsBridge(name=name, **told) for name, told in rows["bridges"].items()},
+            bridges=bridges,
             ports={port.name: port for port in ports},
             iface_ids={iface_id: tuple(names) for iface_id, names in rows["iface_ids"].items()},
             qos=tuple(Qos(**row) for row in rows["qos"]),
