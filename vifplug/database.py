@@ -8,11 +8,14 @@ import sqlite3
 import threading
 from collections.abc import Collection, Iterator
 
+import tenacity
+
 from vifplug import statedir
 from vifplug.errors import Replaced, StoreError
 
 FILE = "vifplug.db"
 _BUSY_SECONDS = 30.0
+_AGAIN_SECONDS = (0.002, 0.02)
 _LOOK_SECONDS = 2.0
 _LOOKS_MAX = 20
 _SCHEMA_VERSION = 3
@@ -54,7 +57,7 @@ class Database:
         previous = os.umask(0o077)
         try:
             database = sqlite3.connect(self._path, timeout=_BUSY_SECONDS, isolation_level=None, check_same_thread=False)
-            _prepare(database)
+            _RETRYING(_prepare, database)
         finally:
             os.umask(previous)
         statedir.hand_over(self.state_dir, user)
@@ -100,6 +103,21 @@ class Database:
             found = None
         if found is None or (found.st_dev, found.st_ino) != self._identity:
             raise Replaced(f"the store in {self.state_dir!r} was deleted or replaced; start anew", self.state_dir)
+
+
+def _is_busy(error: BaseException) -> bool:
+    # What SQLite made of it more closely is in the higher bytes.
+    return getattr(error, "sqlite_errorcode", sqlite3.SQLITE_OK) & 0xFF == sqlite3.SQLITE_BUSY
+
+
+# Two that turn a new file to WAL at once would wait for each other for ever: SQLite tells one of them at once that
+# the file is locked, whatever the timeout (sqlite3_busy_handler: no wait where it would be a deadlock).
+_RETRYING = tenacity.Retrying(
+    retry=tenacity.retry_if_exception(_is_busy),
+    stop=tenacity.stop_after_delay(_BUSY_SECONDS),
+    wait=tenacity.wait_random(*_AGAIN_SECONDS),
+    reraise=True,
+)
 
 
 def _prepare(database: sqlite3.Connection) -> None:

@@ -11,6 +11,7 @@ import json
 import os
 import signal
 import sqlite3
+import sys
 import threading
 import traceback
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
@@ -214,6 +215,7 @@ def start_child(work: Callable[[], object]) -> int:
             work()
             status = 0
         except errors.VifplugError as error:
+            print(f"{type(error).__name__}: {error}", file=sys.stderr)  # what a test that expects none shows
             status = error.exit_code
         except KeyboardInterrupt:
             status = INTERRUPTED

@@ -37,7 +37,11 @@ class Writes:
 
 @contextlib.contextmanager
 def watched(world: World) -> Iterator[Writes]:
-    """Count the writes of a block that begins when the kernel has nothing more to tell of what was done before it."""
+    """Count the writes of a block that begins when the kernel has nothing more to tell of what was done before it.
+
+    An address of IPv6 is told of when it is there, and again when nobody else turned out to have it, which may be two
+    seconds later (RFC 4862, 5.4).
+    """
     writes = Writes()
     with world.namespace.entered():
         monitor = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, socket.NETLINK_ROUTE)
@@ -46,13 +50,17 @@ def watched(world: World) -> Iterator[Writes]:
         for group in _GROUPS.values():
             monitor.setsockopt(_SOL_NETLINK, _ADD_MEMBERSHIP, group)
         deadline = time.monotonic() + _QUIET_WITHIN_SECONDS
-        while _heard(monitor, _QUIET_SECONDS):
+        while _heard(monitor, _QUIET_SECONDS) or _tentative(world):
             assert time.monotonic() < deadline, "links change all the time: nothing can be told from that"
         transactions, next_cfg = _transactions(world), _next_cfg(world)
         yield writes
         writes.links = _heard(monitor, 0)
     writes.transactions = _transactions(world) - transactions
     writes.next_cfg = _next_cfg(world) - next_cfg
+
+
+def _tentative(world: World) -> bool:
+    return bool(world.ip("-6", "address", "show", "up", "tentative"))
 
 
 def _heard(monitor: socket.socket, seconds: float) -> list[int]:

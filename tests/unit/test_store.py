@@ -4,6 +4,7 @@ import os
 import pathlib
 import sqlite3
 import stat
+import threading
 
 import pytest
 
@@ -122,6 +123,22 @@ def test_damaged_store_is_said_with_its_path(tmp_path: pathlib.Path) -> None:
     (tmp_path / "vifplug.db").write_bytes(b"this is no database" * 100)
     with pytest.raises(StoreError, match="cannot open the store in"):
         Store(str(tmp_path), user="no-such-user")
+
+
+def test_new_file_that_another_is_writing_is_waited_for(tmp_path: pathlib.Path) -> None:
+    # What many that open a new store together do to each other: whoever is first writes, in a file not yet in WAL.
+    other = sqlite3.connect(tmp_path / "vifplug.db", isolation_level=None, check_same_thread=False)
+    other.execute("CREATE TABLE first (one)")
+    other.execute("BEGIN IMMEDIATE")
+    timer = threading.Timer(0.2, other.execute, ["COMMIT"])
+    timer.start()
+    try:
+        store = Store(str(tmp_path), "nobody")
+    finally:
+        timer.join()
+        other.close()
+    assert not store.contents().records
+    store.close()
 
 
 def test_damaged_record_is_said(store: Store) -> None:
