@@ -215,8 +215,9 @@ def start_child(work: Callable[[], object]) -> int:
             work()
             status = 0
         except errors.VifplugError as error:
-            print(f"{type(error).__name__}: {error}", file=sys.stderr)  # what a test that expects none shows
             status = error.exit_code
+            with contextlib.suppress(OSError):  # stderr may be a file, and the child under a limit for those
+                print(f"{type(error).__name__}: {error}", file=sys.stderr, flush=True)
         except KeyboardInterrupt:
             status = INTERRUPTED
         except SystemExit as done:

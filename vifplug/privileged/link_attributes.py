@@ -7,7 +7,7 @@ from typing import Any
 
 from vifplug import naming
 from vifplug.privileged import arguments
-from vifplug.privileged.link_message import linkinfo
+from vifplug.privileged.link_message import ARP_ANNOUNCE, ARP_IGNORE, ipv4, linkinfo
 from vifplug.privileged.link_run import Run
 
 _BRIDGE_SETTINGS = {
@@ -16,6 +16,8 @@ _BRIDGE_SETTINGS = {
     "ageing_time": "IFLA_BR_AGEING_TIME",
     "multicast_snooping": "IFLA_BR_MCAST_SNOOPING",
 }
+_IPV4_SETTINGS = {"arp_ignore": ARP_IGNORE, "arp_announce": ARP_ANNOUNCE}
+_ARP_MAX = 8
 _IN_TICKS = ("forward_delay", "ageing_time")
 _TICKS_PER_SECOND = 100
 """IFLA_BR_* times are in USER_HZ, whatever the kernel's own HZ."""
@@ -64,6 +66,10 @@ def before_up(run: Run, operation: Mapping[str, Any]) -> list[list[tuple[str, An
     messages += [[bridge_info({key: values[key]})] for key in _BRIDGE_SETTINGS if key in values]
     if "mtu" in values:
         messages.append([("IFLA_MTU", arguments.mtu(values["mtu"]))])
+    arp = [key for key in _IPV4_SETTINGS if key in values]
+    if arp:
+        settings = {_IPV4_SETTINGS[key]: arguments.number(key, int(values[key]), 0, _ARP_MAX) for key in arp}
+        messages.append([ipv4(settings)])
     return messages
 
 

@@ -5,6 +5,7 @@ pyroute2's own message classes take 200 us for one of these, a fifth of a plug f
 
 from __future__ import annotations
 
+import socket
 import struct
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -23,6 +24,11 @@ IFINFO = struct.Struct("=BxHiII")
 """struct ifinfomsg: family, type, index, flags, change."""
 ATTRIBUTE = struct.Struct("=HH")
 """struct nlattr: length, type."""
+
+ARP_ANNOUNCE, ARP_IGNORE = 18, 19
+"""IPV4_DEVCONF_* of linux/ip.h."""
+INET_CONF = 1
+"""IFLA_INET_CONF, in IFLA_AF_SPEC's AF_INET."""
 
 _INFO = ifinfmsg.ifinfo
 _WIRE: Mapping[str, tuple[int, str]] = {
@@ -79,6 +85,15 @@ def linkinfo(kind: str, data: Attributes) -> tuple[str, Any]:
 def peer(index: int, attrs: Attributes, *, link_flags: int = 0) -> tuple[str, Any]:
     """The other end of a veth pair that is made, for its ``linkinfo``."""
     return "VETH_INFO_PEER", _link(index, link_flags, link_flags, attrs)
+
+
+def ipv4(settings: Mapping[int, int]) -> tuple[str, Any]:
+    """IFLA_AF_SPEC with IPv4 settings of a link, each by its IPV4_DEVCONF_ number.
+
+    IPv6's are not to be had so: inet6_set_link_af takes no more than a token and how addresses are made up.
+    """
+    wire = b"".join(attribute(number, _PACK["uint32"](value)) for number, value in settings.items())
+    return "IFLA_AF_SPEC", attribute(socket.AF_INET, attribute(INET_CONF, wire))
 
 
 def _link(index: int, link_flags: int, change: int, attrs: Attributes) -> bytes:

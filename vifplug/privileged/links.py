@@ -15,8 +15,6 @@ from vifplug.privileged.context import net
 from vifplug.privileged.link_message import CREATE, linkinfo, message, peer
 from vifplug.privileged.link_run import Run, new_index
 
-_SYSCTLS = ("disable_ipv6", "accept_ra", "arp_ignore", "arp_announce")
-
 Operation = Mapping[str, Any]
 
 
@@ -102,7 +100,7 @@ def _set(run: Run, number: int, operation: Operation) -> None:
         index = int(link["ifindex"])
     for attrs in link_attributes.before_up(run, operation):
         run.early.append((number, message(index, attrs)))
-    for key in _SYSCTLS:
+    for key in sysctl.KEYS:
         if key in values:
             amount = arguments.number(key, int(values[key]), 0, 8)
             run.middle.append((number, _sysctl(name, key, amount)))

@@ -12,6 +12,7 @@ from typing import Any
 
 from vifplug.errors import LinkError
 from vifplug.privileged import netlink, offload
+from vifplug.privileged.link_message import ARP_ANNOUNCE, ARP_IGNORE, INET_CONF
 
 _IFF_UP, _IFF_PROMISC = 0x1, 0x100
 _ADDRESS, _NAME, _MTU, _LINK, _MASTER, _LINKINFO, _ALIAS, _AF_SPEC, _CARRIER = 1, 3, 4, 5, 10, 18, 20, 26, 33
@@ -19,9 +20,9 @@ _INFO_KIND, _INFO_DATA = 1, 2
 _BR_FORWARD_DELAY, _BR_AGEING, _BR_STP, _BR_MCAST_SNOOPING = 1, 4, 5, 23
 _TUN_OWNER, _TUN_GROUP, _TUN_TYPE, _TUN_VNET_HDR, _TUN_PERSIST, _TUN_MULTI_QUEUE = 1, 2, 3, 5, 6, 7
 _TUN_TYPE_TAP = 2
-_INET_CONF, _INET6_CONF = 1, 2
+_INET6_CONF = 2
 # ipv4 devconf numbers count from one, the dumped array from zero (inet_fill_link_af); ipv6's both from zero.
-_IPV4_ARP_ANNOUNCE, _IPV4_ARP_IGNORE = 18 - 1, 19 - 1
+_IPV4_ARP_ANNOUNCE, _IPV4_ARP_IGNORE = ARP_ANNOUNCE - 1, ARP_IGNORE - 1
 _IPV6_ACCEPT_RA, _IPV6_DISABLE = 3, 26
 _FEW = 30
 """Links that are asked for by name in any case."""
@@ -178,7 +179,7 @@ def decode(payload: bytes) -> dict[str, Any]:
 
 def _ip_settings(af_spec: bytes) -> dict[str, Any]:
     families = netlink.attributes(af_spec)
-    ipv4 = netlink.attributes(families.get(socket.AF_INET, b"")).get(_INET_CONF, b"")
+    ipv4 = netlink.attributes(families.get(socket.AF_INET, b"")).get(INET_CONF, b"")
     ipv6 = netlink.attributes(families.get(socket.AF_INET6, b"")).get(_INET6_CONF, b"")
     disabled = _entry(ipv6, _IPV6_DISABLE)
     return {
