@@ -66,11 +66,15 @@ def before_up(run: Run, operation: Mapping[str, Any]) -> list[list[tuple[str, An
     messages += [[bridge_info({key: values[key]})] for key in _BRIDGE_SETTINGS if key in values]
     if "mtu" in values:
         messages.append([("IFLA_MTU", arguments.mtu(values["mtu"]))])
-    arp = [key for key in _IPV4_SETTINGS if key in values]
-    if arp:
-        settings = {_IPV4_SETTINGS[key]: arguments.number(key, int(values[key]), 0, _ARP_MAX) for key in arp}
-        messages.append([ipv4(settings)])
     return messages
+
+
+def with_mark(values: Mapping[str, Any]) -> list[list[tuple[str, Any]]]:
+    """Attributes that may be set together with a new link's mark: none other of the same message, nor any other link,
+    has to do with them."""
+    given = [key for key in _IPV4_SETTINGS if key in values]
+    settings = {_IPV4_SETTINGS[key]: arguments.number(key, int(values[key]), 0, _ARP_MAX) for key in given}
+    return [[ipv4(settings)]] if settings else []
 
 
 def flags(values: Mapping[str, Any]) -> tuple[int, int]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import socket
 import struct
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from pyroute2.netlink import NLM_F_ACK, NLM_F_CREATE, NLM_F_EXCL, NLM_F_REQUEST
@@ -55,6 +55,10 @@ class Message:
     def numbered(self, sequence: int) -> bytes:
         """As it is sent."""
         return HEADER.pack(HEADER.size + len(self.body), self.kind, self.flags, sequence, 0) + self.body
+
+    def plus(self, attrs: Attributes) -> Message:
+        """With more attributes."""
+        return replace(self, body=self.body + _nest(attrs))
 
 
 def message(

@@ -15,7 +15,7 @@ from typing import Any
 
 from vifplug.errors import Conflict, LinkError
 from vifplug.privileged import arguments, netlink, owned
-from vifplug.privileged.link_message import Message
+from vifplug.privileged.link_message import Attributes, Message, message
 
 _INDEX_LOW, _INDEX_HIGH = 1 << 20, 1 << 31
 """Far above the kernel's own counter, which starts at one."""
@@ -37,6 +37,25 @@ class Run:
     late: list[tuple[int, Message]] = field(default_factory=list)
     made: dict[str, int] = field(default_factory=dict)
     """Name -> ifindex of what this run creates."""
+    marks: dict[str, int] = field(default_factory=dict)
+    """Name -> where in ``early`` the message is that marks it."""
+
+    def mark(self, number: int, name: str, attrs: Attributes) -> None:
+        """Mark what this run creates."""
+        self.marks[name] = len(self.early)
+        self.early.append((number, message(self.made[name], attrs)))
+
+    def set_with_mark(self, number: int, name: str, index: int, attrs: Attributes) -> None:
+        """Set what has nothing to do with any other link; where this one is new, in the message of its mark.
+
+        Each message is news of a link to whoever listens, and vswitchd looks at every port after it.
+        """
+        if name not in self.marks:
+            self.early.append((number, message(index, attrs)))
+            return
+        place = self.marks[name]
+        marking, marked = self.early[place]
+        self.early[place] = marking, marked.plus(attrs)
 
     def master(self, name: str) -> int:
         """The ifindex of a bridge that is there, or that this run makes.
@@ -69,7 +88,7 @@ class Run:
             except LinkError as error:
                 raise error.at_step(str(number)) from error
         _send(self.late, operations)
-        for part in (self.births, self.early, self.middle, self.late, self.made):
+        for part in (self.births, self.early, self.middle, self.late, self.made, self.marks):
             part.clear()
 
 

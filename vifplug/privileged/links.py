@@ -59,9 +59,9 @@ def _create_bridge(run: Run, number: int, operation: Operation) -> None:
         link_attributes.bridge_info(operation),
     ]
     run.early.append((number, message(index, attrs, flags=CREATE)))
-    run.early.append((number, message(index, [("IFLA_IFALIAS", naming.alias(owner))])))
-    for mtu in link_attributes.pinning(arguments.mtu(operation["mtu"])):
-        run.early.append((number, message(index, [("IFLA_MTU", mtu)])))
+    *before, mtu = link_attributes.pinning(arguments.mtu(operation["mtu"]))
+    run.early += [(number, message(index, [("IFLA_MTU", other)])) for other in before]
+    run.mark(number, name, [("IFLA_IFALIAS", naming.alias(owner)), ("IFLA_MTU", mtu)])
 
 
 def _create_veth(run: Run, number: int, operation: Operation) -> None:
@@ -82,11 +82,11 @@ def _create_veth(run: Run, number: int, operation: Operation) -> None:
     born = link_attributes.PROMISCUOUS
     attrs = [*ends[0], linkinfo("veth", [peer(far, ends[1], link_flags=born)])]
     run.births.append((number, message(near, attrs, flags=CREATE, link_flags=born, change=born)))
-    for end, index in zip(operation["ends"], (near, far), strict=True):
+    for end in operation["ends"]:
         marks: list[tuple[str, Any]] = [("IFLA_IFALIAS", naming.alias(arguments.owner(end["owner"])))]
         if end.get("master"):
             marks.append(("IFLA_MASTER", run.master(end["master"])))
-        run.early.append((number, message(index, marks)))
+        run.mark(number, end["name"], marks)
 
 
 def _set(run: Run, number: int, operation: Operation) -> None:
@@ -100,6 +100,8 @@ def _set(run: Run, number: int, operation: Operation) -> None:
         index = int(link["ifindex"])
     for attrs in link_attributes.before_up(run, operation):
         run.early.append((number, message(index, attrs)))
+    for attrs in link_attributes.with_mark(values):
+        run.set_with_mark(number, name, index, attrs)
     for key in sysctl.KEYS:
         if key in values:
             amount = arguments.number(key, int(values[key]), 0, 8)

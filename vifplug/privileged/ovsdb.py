@@ -11,6 +11,7 @@ from vifplug.errors import OvsdbError, PermissionDenied
 from vifplug.privileged import arguments, ovsdb_bridges, ovsdb_rows
 from vifplug.privileged.context import net
 from vifplug.privileged.ovsdb_session import Session
+from vifplug.privileged.ovsdb_values import all_of, first, pairs, referred, said
 
 WAIT_SECONDS_MAX = 300
 FOLLOW_SECONDS_MAX = 5
@@ -55,38 +56,41 @@ def read(
         marked = index.owned("QoS") if everything else [row for owner in owners for row in index.of_owner("QoS", owner)]
         return {
             "bridges": ovsdb_bridges.described(session.tables),
-            "ports": [_port(port, bridge.name) for port, bridge in placed],
+            "ports": [_port(port, first(bridge, "name"), session.tables) for port, bridge in placed],
             "ports_there": len(session.tables["Port"].rows),
-            "iface_ids": {iface_id: [interface.name for interface in found] for iface_id, found in carriers.items()},
+            "iface_ids": {
+                iface_id: [first(interface, "name") for interface in found] for iface_id, found in carriers.items()
+            },
             "qos": [
-                {"uuid": str(row.uuid), "type": row.type, "owner": row.external_ids[naming.OWNER_KEY]} for row in marked
+                {
+                    "uuid": str(row.uuid),
+                    "type": first(row, "type"),
+                    "owner": said(row, "external_ids", naming.OWNER_KEY),
+                }
+                for row in marked
             ],
         }
 
 
-def _port(port: Any, bridge: str) -> dict[str, Any]:
-    interface = port.interfaces[0] if port.interfaces else None
+def _port(port: Any, bridge: str, tables: Any) -> dict[str, Any]:
+    interface = next(iter(referred(port, "interfaces", tables, "Interface")), None)
+    external_ids, qos = pairs(port, "external_ids"), first(port, "qos")
     return {
-        "name": port.name,
+        "name": first(port, "name"),
         "bridge": bridge,
         "uuid": str(port.uuid),
-        "owner": port.external_ids.get(naming.OWNER_KEY, ""),
-        "external_ids": dict(port.external_ids),
-        "tag": _first(port.tag),
-        "vlan_mode": _first(port.vlan_mode),
-        "trunks": list(port.trunks),
-        "other_config": dict(port.other_config),
-        "qos": str(port.qos[0].uuid) if port.qos else None,
-        "iface_ids": dict(interface.external_ids) if interface else {},
-        "iface_type": interface.type if interface else "",
-        "ofport": _first(interface.ofport) if interface else None,
-        "error": _first(interface.error) if interface else None,
+        "owner": external_ids.get(naming.OWNER_KEY, ""),
+        "external_ids": external_ids,
+        "tag": first(port, "tag"),
+        "vlan_mode": first(port, "vlan_mode"),
+        "trunks": all_of(port, "trunks"),
+        "other_config": pairs(port, "other_config"),
+        "qos": str(qos) if qos else None,
+        "iface_ids": pairs(interface, "external_ids") if interface else {},
+        "iface_type": first(interface, "type") if interface else "",
+        "ofport": first(interface, "ofport") if interface else None,
+        "error": first(interface, "error") if interface else None,
     }
-
-
-def _first(values: Any) -> Any:
-    """An optional column: the IDL gives a list of none or one."""
-    return values[0] if values else None
 
 
 @net.entrypoint

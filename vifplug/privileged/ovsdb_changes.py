@@ -11,6 +11,7 @@ from collections.abc import Iterable, Iterator
 from typing import Any
 
 from vifplug import naming
+from vifplug.privileged.ovsdb_values import first, referred, said
 
 KEPT = 20_000
 """Changes kept. Whoever missed more than these looks at everything."""
@@ -90,17 +91,18 @@ def named(event: str, row: Any, updates: Any) -> list[tuple[str, str]]:
     """
     table = row._table.name
     if table in ("Port", "Interface"):
-        return [(PORT, row.name)]
+        return [(PORT, first(row, "name"))]
     if table == "QoS":
-        owner = row.external_ids.get(naming.OWNER_KEY)
+        owner = said(row, "external_ids", naming.OWNER_KEY)
         return [(OWNER, owner)] if owner else []
     if table == "Open_vSwitch" and event == "update" and "external_ids" in updates._data:
-        return [(BRIDGE, bridge.name) for bridge in row.bridges]  # OVN's marks: another may wire their ports now
+        # OVN's marks: another may wire their ports now.
+        return [(BRIDGE, first(bridge, "name")) for bridge in referred(row, "bridges", row._idl.tables, "Bridge")]
     if table != "Bridge":
         return []
     if event == "update" and not updates._data.keys() & _OF_ALL_PORTS:
         return _moved(row, updates)
-    return [(BRIDGE, row.name)]
+    return [(BRIDGE, first(row, "name"))]
 
 
 def _moved(row: Any, updates: Any) -> list[tuple[str, str]]:
@@ -111,4 +113,4 @@ def _moved(row: Any, updates: Any) -> list[tuple[str, str]]:
         return []
     ports = row._idl.tables["Port"].rows
     changed = before.values.keys() ^ after.values.keys()
-    return [(PORT, ports[atom.value].name) for atom in changed if atom.value in ports]
+    return [(PORT, first(ports[atom.value], "name")) for atom in changed if atom.value in ports]

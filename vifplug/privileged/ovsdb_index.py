@@ -13,6 +13,7 @@ from typing import Any
 from ovs.db import data, idl, types
 
 from vifplug import naming
+from vifplug.privileged import ovsdb_values
 
 _IFACE_ID = "iface-id"
 
@@ -34,10 +35,11 @@ class RowIndex:
         """A row has come, changed or gone."""
         table = row._table.name
         if table in ("Bridge", "Port", "Interface"):
+            named = table, ovsdb_values.first(row, "name")
             if event != idl.ROW_DELETE:
-                self._names[table, row.name] = row.uuid
-            elif self._names.get((table, row.name)) == row.uuid:
-                del self._names[table, row.name]
+                self._names[named] = row.uuid
+            elif self._names.get(named) == row.uuid:
+                del self._names[named]
         if table not in ("Port", "Interface", "QoS"):
             return
         key = self._key(table, row)
@@ -49,13 +51,13 @@ class RowIndex:
         if key is not None:
             self._keys[table, key].add(row.uuid)
         if table == "Port":
-            for atom in row._data["interfaces"].values:
-                self._port_of[atom.value] = row.uuid
+            for interface in ovsdb_values.all_of(row, "interfaces"):
+                self._port_of[interface] = row.uuid
 
     def row(self, table: str, name: str) -> Any:
         """The row of a name, or None. Not one that a transaction under way has inserted."""
         row = self._there(table, self._names.get((table, name)))
-        return row if row is not None and row.name == name else None
+        return row if row is not None and ovsdb_values.first(row, "name") == name else None
 
     def of_owner(self, table: str, owner: str) -> list[Any]:
         """Ports, or QoS rows, with an owner's mark."""
@@ -105,5 +107,4 @@ class RowIndex:
 
     @staticmethod
     def _key(table: str, row: Any) -> str | None:
-        said: str | None = row.external_ids.get(_IFACE_ID if table == "Interface" else naming.OWNER_KEY)
-        return said
+        return ovsdb_values.said(row, "external_ids", _IFACE_ID if table == "Interface" else naming.OWNER_KEY)

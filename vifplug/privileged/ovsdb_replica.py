@@ -9,7 +9,7 @@ from typing import Any
 from ovs.db import idl
 from ovsdbapp.backend.ovs_idl import connection
 
-from vifplug.privileged import ovsdb_changes, ovsdb_json, ovsdb_schema
+from vifplug.privileged import ovsdb_changes, ovsdb_json, ovsdb_schema, ovsdb_values
 from vifplug.privileged.ovsdb_changes import Changes
 from vifplug.privileged.ovsdb_index import RowIndex
 
@@ -78,4 +78,5 @@ class Replica(connection.OvsdbIdl):  # type: ignore[misc]
 
 def is_open(interface: Any) -> bool:
     """Whether vswitchd has opened an interface's device."""
-    return bool(interface.ofport and interface.ofport[0] > 0 and not interface.error)
+    ofport = ovsdb_values.first(interface, "ofport")
+    return bool(ofport and ofport > 0 and not ovsdb_values.first(interface, "error"))
