@@ -10,7 +10,7 @@ from typing import Any
 
 from vifplug import naming
 from vifplug.errors import Conflict, LinkError, PermissionDenied
-from vifplug.privileged import arguments, link_attributes, netlink, offload, owned, reading, sysctl, tap
+from vifplug.privileged import arguments, link_attributes, link_deletion, netlink, offload, owned, sysctl, tap
 from vifplug.privileged.context import net
 from vifplug.privileged.link_message import CREATE, linkinfo, message, peer
 from vifplug.privileged.link_run import Run, new_index
@@ -42,7 +42,7 @@ def apply(operations: Sequence[Operation]) -> None:
                     _create_tap(operation)
                 case "delete":
                     run.flush(operations)
-                    _delete(operation)
+                    link_deletion.delete(operation)
                 case other:
                     raise arguments.refuse("the link operation", other)
         run.flush(operations)
@@ -166,34 +166,3 @@ def _create_tap(operation: Operation) -> None:
         sysctl.write(name, "accept_ra", 0)
         tap.give(descriptor, name, operation.get("uid"), operation.get("gid"))
         tap.keep(descriptor, name)
-
-
-def _delete(operation: Operation) -> None:
-    """Delete links as one group: one RCU grace period for all, where one by one each waits for its own."""
-    indexes: dict[str, int] = {}
-    for entry in operation["links"]:
-        link = owned.link_of(entry)
-        if link is not None:
-            indexes[entry["name"]] = int(link["ifindex"])
-    for entry in operation["links"]:
-        if entry.get("spare_members") and entry["name"] in indexes:
-            _refuse_members(entry["name"], indexes)
-    if not indexes:
-        return
-    group = new_index()
-    joins = [message(index, [("IFLA_GROUP", group)]) for index in indexes.values()]
-    leave = message(attrs=[("IFLA_GROUP", group)], delete=True)
-    try:
-        owned.socket().change([*joins, leave])
-    except netlink.Refused as error:
-        # A link that went by itself meanwhile is no failure; one that stayed is.
-        left = reading.links(owned.socket(), indexes)
-        if left:
-            subject = next(iter(left))
-            raise LinkError(f"could not delete link {subject!r}: {error.text}", subject) from error
-
-
-def _refuse_members(bridge: str, deleted: Mapping[str, int]) -> None:
-    members = set(reading.all_links(owned.socket(), master=deleted[bridge])) - set(deleted)
-    if members:
-        raise PermissionDenied(f"refused to delete bridge {bridge!r}: {sorted(members)[0]!r} is still on it", bridge)

@@ -1,0 +1,98 @@
+"""Deleting links: those of a plan as one group, and no longer waited for than until they are gone.
+
+A deletion waits for RCU grace periods: some while the kernel holds its lock (RTNL), by the end of which the links are
+to be found by nobody; and, when it has let go of that and before it answers, for the last who may still read their
+memory (netdev_run_todo in net/core/dev.c), which is half of the time that one VIF's links take. So the request is a
+thread's, and whether they are gone is asked on another socket: that question waits for the lock, and no longer.
+"""
+
+from __future__ import annotations
+
+import errno
+import threading
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from vifplug.errors import LinkError, PermissionDenied
+from vifplug.privileged import netlink, owned, reading
+from vifplug.privileged.link_message import Message, message
+from vifplug.privileged.link_run import new_index
+
+_PAUSE_SECONDS = 0.001
+"""Between questions, should they not wait for the kernel's lock."""
+_ASKED_FOR_MAX = 20
+"""Links that are asked for meanwhile. Of more the grace periods within the lock take by far the most time."""
+
+
+def delete(operation: Mapping[str, Any]) -> None:
+    """Delete links as one group: one RCU grace period for all, where one by one each waits for its own.
+
+    :raises LinkError: when one of them stayed.
+    :raises PermissionDenied: for one that is not its owner's, or a bridge with somebody else's link on it.
+    """
+    indexes: dict[str, int] = {}
+    for entry in operation["links"]:
+        link = owned.link_of(entry)
+        if link is not None:
+            indexes[entry["name"]] = int(link["ifindex"])
+    for entry in operation["links"]:
+        if entry.get("spare_members") and entry["name"] in indexes:
+            _refuse_members(entry["name"], indexes)
+    if not indexes:
+        return
+    group = new_index()
+    joins = [message(index, [("IFLA_GROUP", group)]) for index in indexes.values()]
+    leave = message(attrs=[("IFLA_GROUP", group)], delete=True)
+    farewell = _Farewell([*joins, leave])
+    if len(indexes) <= _ASKED_FOR_MAX and farewell.leaves_nothing_of(indexes):
+        return
+    refused = farewell.refusal()
+    # A link that went by itself meanwhile is no failure; one that stayed is.
+    left = _left(indexes) if refused else []
+    if refused and left:
+        raise LinkError(f"could not delete link {left[0]!r}: {refused.text}", left[0]) from refused
+
+
+def _refuse_members(bridge: str, deleted: Mapping[str, int]) -> None:
+    members = set(reading.all_links(owned.socket(), master=deleted[bridge])) - set(deleted)
+    if members:
+        raise PermissionDenied(f"refused to delete bridge {bridge!r}: {sorted(members)[0]!r} is still on it", bridge)
+
+
+def _left(indexes: Mapping[str, int]) -> list[str]:
+    """Those that are still there; another link that took a name is not."""
+    found = reading.links(owned.socket(), indexes)
+    return [name for name, link in found.items() if link["ifindex"] == indexes[name]]
+
+
+class _Farewell:
+    """A request that the kernel answers later than it has done what was asked, on a socket of its own."""
+
+    def __init__(self, messages: Sequence[Message]) -> None:
+        self._messages = messages
+        self._socket = netlink.LinkSocket()  # by the thread that asked: it is in the right network namespace
+        self._answered = threading.Event()
+        self._refused: netlink.Refused | None = netlink.Refused(0, errno.EINTR, "")
+        threading.Thread(target=self._send, name="farewell", daemon=True).start()
+
+    def _send(self) -> None:
+        try:
+            self._socket.change(self._messages)
+            self._refused = None
+        except netlink.Refused as error:
+            self._refused = error
+        finally:
+            self._answered.set()
+            self._socket.close()
+
+    def leaves_nothing_of(self, indexes: Mapping[str, int]) -> bool:
+        """Wait until these links are gone, or the kernel has answered; whether the links were first."""
+        while not self._answered.wait(_PAUSE_SECONDS):
+            if not _left(indexes):
+                return True
+        return False
+
+    def refusal(self) -> netlink.Refused | None:
+        """Wait for the answer."""
+        self._answered.wait()
+        return self._refused
