@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import concurrent.futures
 import contextlib
 import json
 import signal
@@ -180,6 +181,19 @@ def test_library_outlives_open_vswitch(world: World) -> None:
         assert host.check().clean
         host.unplug([one.id for one in vifs])
     assert_as_before(world, before)
+
+
+def test_look_that_is_under_way_when_ovsdb_dies_ends_with_what_the_next_one_says(world: World) -> None:
+    world.write_config(ovs={"timeout": "10"})
+    with vifplug.local(str(world.config_file)) as host, concurrent.futures.ThreadPoolExecutor(1) as others:
+        host.plug([HYBRID])
+        world.ovsdb.pause()
+        look = others.submit(host.check)
+        time.sleep(0.3)
+        assert not look.done(), "it waits for an answer"
+        world.ovsdb.stop(signal.SIGKILL)
+        world.ovsdb.start()
+        assert look.result(8).clean
 
 
 def test_missing_bridge_is_an_error_before_anything_is_touched(world: World) -> None:

@@ -3,13 +3,19 @@
 from __future__ import annotations
 
 import json
+import socket
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
+import ovs.jsonrpc
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from vifplug.privileged.ovsdb_json import Parser
+from vifplug.privileged.ovsdb_json import Parser, Session
 
 TEXT = st.text(alphabet=st.sampled_from('ab{}[]",\\:é\u2603\n '), max_size=12)
 VALUES = st.recursive(
@@ -60,3 +66,81 @@ def test_what_is_no_json_is_a_sentence(text: str) -> None:
     (told,) = read([text])[:1]
     assert isinstance(told, str)  # which python-ovs takes for an error, and ends the connection
     assert told.startswith("not JSON: ")
+
+
+# -- questions beside the IDL's own ---------------------------------------------------------------------------
+
+
+@pytest.fixture
+def ends(tmp_path: Path) -> Iterator[tuple[Session, socket.socket]]:
+    """A connected session, and the server's end of it."""
+    with socket.socket(socket.AF_UNIX) as listening:
+        listening.bind(str(tmp_path / "db.sock"))
+        listening.listen()
+        session = Session(ovs.jsonrpc.Session.open(f"unix:{tmp_path / 'db.sock'}"))
+        deadline = time.monotonic() + 10
+        while not session.is_connected():
+            session.run()
+            assert time.monotonic() < deadline
+        peer, _address = listening.accept()
+        with peer:
+            yield session, peer
+        session.close()
+
+
+def answered(peer: socket.socket, **said: Any) -> Any:
+    """Answer the next request; its id."""
+    request = json.loads(peer.recv(65536))
+    peer.sendall(json.dumps({"id": request["id"], "result": None, "error": None} | said).encode())
+    return request["id"]
+
+
+def test_answer_wakes_who_asked_and_is_nobody_elses(ends: tuple[Session, socket.socket]) -> None:
+    session, peer = ends
+    answer = session.ask("transact", ["Open_vSwitch"])
+    assert answer is not None
+    answered(peer, result=[{}])
+    peer.sendall(json.dumps({"id": None, "method": "update3", "params": []}).encode())
+    message = session.recv()
+    assert message.method == "update3", "the IDL hears of all but the answer"
+    assert answer.good_within(0)
+
+
+def test_update_before_an_answer_is_read_first(ends: tuple[Session, socket.socket]) -> None:
+    session, peer = ends
+    answer = session.ask("transact", ["Open_vSwitch"])
+    assert answer is not None
+    peer.sendall(json.dumps({"id": None, "method": "update3", "params": []}).encode())
+    answered(peer, result=[{}])
+    assert session.recv().method == "update3"
+    with pytest.raises(TimeoutError):
+        answer.good_within(0)
+    assert session.recv() is None
+    assert answer.good_within(0)
+
+
+@pytest.mark.parametrize("ending", ["an error", "the end"])
+def test_no_good_answer_is_told_too(ends: tuple[Session, socket.socket], ending: str) -> None:
+    session, peer = ends
+    answer = session.ask("transact", ["Open_vSwitch"])
+    assert answer is not None
+    if ending == "an error":
+        answered(peer, error="not leader")
+        assert session.recv() is None
+    else:
+        threading.Timer(0.05, session.forsake).start()
+    assert not answer.good_within(5)
+
+
+def test_nothing_is_asked_without_a_connection_or_behind_what_is_not_sent(ends: tuple[Session, socket.socket]) -> None:
+    session, peer = ends
+    while not session.get_backlog():
+        session.send(ovs.jsonrpc.Message.create_notify("x" * 65536, []))
+    assert session.ask("transact", []) is None
+    peer.close()
+    deadline = time.monotonic() + 10
+    while session.is_connected():
+        session.run()
+        session.recv()
+        assert time.monotonic() < deadline
+    assert session.ask("transact", []) is None

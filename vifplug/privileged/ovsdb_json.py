@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import re
+import threading
 from typing import Any
 
 import ovs.json
@@ -77,10 +78,61 @@ class Session(ovs.jsonrpc.Session):  # type: ignore[misc]
     def __init__(self, opened: ovs.jsonrpc.Session) -> None:
         super().__init__(opened.reconnect, opened.rpc, opened.remotes)
         self.stream, self.next_remote = opened.stream, opened.next_remote
+        self._asked: dict[Any, Answer] = {}
 
     def recv(self) -> Any:
-        """The next message, if it is complete."""
-        # A connection drops its parser behind each message; where there is a C parser, that one is as good.
-        if self.rpc is not None and self.rpc.parser is None and ovs.json.PARSER == ovs.json.PARSER_PY:
-            self.rpc.parser = Parser()
-        return super().recv()
+        """The next message that is no answer to ``ask``, if it is complete."""
+        while True:
+            # A connection drops its parser behind each message; where there is a C parser, that one is as good.
+            if self.rpc is not None and self.rpc.parser is None and ovs.json.PARSER == ovs.json.PARSER_PY:
+                self.rpc.parser = Parser()
+            message = super().recv()
+            answer = self._asked.pop(message.id, None) if message is not None and _is_answer(message) else None
+            if answer is None:
+                return message
+            answer.come(message.type == ovs.jsonrpc.Message.T_REPLY)
+
+    def ask(self, method: str, params: list[Any]) -> Answer | None:
+        """Send a request beside the IDL's own, for who holds the lock under which it runs.
+
+        :returns: what tells of its answer; None where there is no connection, or it cannot take more at once.
+        """
+        request = ovs.jsonrpc.Message.create_request(method, params)
+        if self.get_backlog():
+            return None  # only the IDL's thread, when it wakes, sends the rest
+        answer = self._asked[request.id] = Answer()
+        if self.send(request) or self.get_backlog():
+            del self._asked[request.id]
+            return None
+        return answer
+
+    def forsake(self) -> None:
+        """The connection is gone, and with it what was asked on it."""
+        while self._asked:
+            self._asked.popitem()[1].come(False)
+
+
+class Answer:
+    """What tells the thread that asked that an answer has come; or that none will."""
+
+    def __init__(self) -> None:
+        self._event = threading.Event()
+        self._is_good = False
+
+    def come(self, is_good: bool) -> None:
+        """It has come, or never will."""
+        self._is_good = is_good
+        self._event.set()
+
+    def good_within(self, seconds: float) -> bool:
+        """Wait for it; whether it is no error.
+
+        :raises TimeoutError: when it has not come in time.
+        """
+        if not self._event.wait(seconds):
+            raise TimeoutError
+        return self._is_good
+
+
+def _is_answer(message: Any) -> bool:
+    return message.type in (ovs.jsonrpc.Message.T_REPLY, ovs.jsonrpc.Message.T_ERROR)

@@ -13,6 +13,8 @@ from vifplug.privileged import ovsdb_changes, ovsdb_json, ovsdb_schema, ovsdb_va
 from vifplug.privileged.ovsdb_changes import Changes
 from vifplug.privileged.ovsdb_index import RowIndex
 
+BARRIER = {"op": "select", "table": "Open_vSwitch", "where": [], "columns": ["cur_cfg"]}
+"""An operation whose answer comes behind every update of transactions that ended before it was asked."""
 _BACKOFF_MIN_MS, _BACKOFF_MAX_MS = 100, 500
 _PROBE_MS = 3000
 """After so long without a word the server is asked for one, and after as long again without an answer it is away."""
@@ -51,7 +53,19 @@ class Replica(connection.OvsdbIdl):  # type: ignore[misc]
         following = self.state == self.IDL_S_MONITORING and self._session.is_connected()
         self._changes.connected(following, anew=following and self._anew)
         self._anew = self._anew and not following
+        if not following:
+            self._session.forsake()
         return changed
+
+    def ask_behind(self) -> ovsdb_json.Answer | None:
+        """Ask for what is answered behind every update of transactions that ended before, for who holds the lock.
+
+        :returns: None while the server is not followed.
+        """
+        if self.state != self.IDL_S_MONITORING:
+            return None
+        answer: ovsdb_json.Answer | None = self._session.ask("transact", [self._db.name, BARRIER])
+        return answer
 
     def notify(self, event: str, row: Any, updates: Any = None) -> None:
         """A row has changed."""

@@ -8,7 +8,7 @@ import os
 import socket
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import tenacity
@@ -19,7 +19,7 @@ from ovsdbapp.schema.open_vswitch import impl_idl
 from vifplug.errors import OvsdbError, OvsUnavailable, TimedOut, VifplugError
 from vifplug.privileged.ovsdb_changes import Changes
 from vifplug.privileged.ovsdb_index import RowIndex
-from vifplug.privileged.ovsdb_replica import Replica, is_open
+from vifplug.privileged.ovsdb_replica import BARRIER, Replica, is_open
 
 _CONNECT_PAUSE_SECONDS = 0.2
 _HEARSAY_SECONDS = 0.1
@@ -57,10 +57,8 @@ class _Transaction(impl_idl.OvsVsctlTransaction):  # type: ignore[misc]
 
 
 class _Barrier(command.BaseCommand):  # type: ignore[misc]
-    """A select: its answer comes behind every update of transactions that ended before it was asked."""
-
     def run_idl(self, txn: Any) -> None:
-        txn.add_op({"op": "select", "table": "Open_vSwitch", "where": [], "columns": ["cur_cfg"]})
+        txn.add_op(BARRIER)
 
 
 class _Nudge(command.BaseCommand):  # type: ignore[misc]
@@ -189,7 +187,27 @@ class Session:
 
         :raises OvsUnavailable: when OVSDB does not answer in time.
         """
+        until = time.monotonic() + self._timeout
+        try:
+            with self._locked():
+                answer = self.api.idl.ask_behind()
+            if answer is not None and answer.good_within(until - time.monotonic()):
+                return
+        except TimeoutError as error:
+            self.api.ovsdb_connection.force_reconnect()
+            raise self._silent() from error
+        # A transaction waits for a connection, and is tried again on the next one.
         self._run([_Barrier(self.api)], writes=False)
+
+    @contextlib.contextmanager
+    def _locked(self) -> Iterator[None]:
+        """:raises TimeoutError: when a transaction holds the lock for longer than anything may take."""
+        if not self.lock.acquire(timeout=self._timeout):
+            raise TimeoutError
+        try:
+            yield
+        finally:
+            self.lock.release()
 
     def commit(self, commands: Sequence[Any]) -> int:
         """Run commands in one transaction.
