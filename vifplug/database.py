@@ -85,12 +85,25 @@ class Database:
                 yield self._database
                 self._database.execute("COMMIT")
             except sqlite3.Error as error:
-                raise StoreError(f"the store in {self.state_dir!r} failed: {error}", self.state_dir) from error
+                raise self._failed(error) from error
             finally:
                 # A COMMIT that failed, or a Ctrl-C at any point, must not leave the next call inside this transaction.
                 with contextlib.suppress(sqlite3.Error):
                     if self._database.in_transaction:
                         self._database.execute("ROLLBACK")
+
+    @contextlib.contextmanager
+    def _reading(self) -> Iterator[sqlite3.Connection]:
+        """For one SELECT, or several that need not be of one moment: each is a transaction by itself."""
+        with self._lock:
+            self._refuse_another()
+            try:
+                yield self._database
+            except sqlite3.Error as error:
+                raise self._failed(error) from error
+
+    def _failed(self, error: sqlite3.Error) -> StoreError:
+        return StoreError(f"the store in {self.state_dir!r} failed: {error}", self.state_dir)
 
     def _refuse_another(self) -> None:
         """What others read is the file of that name: one that is ours alone tells nothing of what is wanted.

@@ -129,7 +129,7 @@ class EventLog(Database):
 
     def sequence(self) -> int:
         """The newest event's number; 0 when there has never been one."""
-        with self._transaction("DEFERRED") as connection:
+        with self._reading() as connection:
             return _newest(connection)
 
     def events(self, since: int, limit: int) -> list[Event]:
@@ -169,7 +169,7 @@ class EventLog(Database):
 
     def outbox(self, limit: int) -> list[Notice]:
         """What is to be told, oldest first."""
-        with self._transaction("DEFERRED") as connection:
+        with self._reading() as connection:
             found = connection.execute("SELECT seq, body FROM outbox ORDER BY seq LIMIT ?", (limit,)).fetchall()
         notices: list[Notice] = []
         damaged: list[int] = []
@@ -224,7 +224,7 @@ class EventLog(Database):
 
     def told(self, vif_ids: Collection[str] | None = None) -> dict[str, str]:
         """What Neutron last said, by VIF id."""
-        with self._transaction("DEFERRED") as connection:
+        with self._reading() as connection:
             return dict(database.rows(connection, "told", vif_ids))
 
 

@@ -33,6 +33,11 @@ class Snapshot(Store):
     def _transaction(self, mode: str = "IMMEDIATE") -> Iterator[sqlite3.Connection]:
         if mode != "DEFERRED":
             raise StoreError(f"the store in {self.state_dir!r} is only looked at", self.state_dir)
+        with self._reading() as copy:
+            yield copy
+
+    @contextlib.contextmanager
+    def _reading(self) -> Iterator[sqlite3.Connection]:
         with self._lock:
             try:
                 if not self._is_settled or database.traces(self.state_dir) != self._traces:

@@ -69,7 +69,7 @@ class Store(EventLog):
 
         :raises StoreError: when it is damaged.
         """
-        with self._transaction("DEFERRED") as database:
+        with self._reading() as database:
             found = rows(database, "records", [vif_id])
         return self._record(*found[0]) if found else None
 
@@ -89,13 +89,13 @@ class Store(EventLog):
 
     def intent(self, vif_id: str) -> Intent | None:
         """What one VIF is in the middle of."""
-        with self._transaction("DEFERRED") as database:
+        with self._reading() as database:
             found = rows(database, "intents", [vif_id])
         return self._intent(*found[0]) if found else None
 
     def begun(self) -> list[str]:
         """VIFs with something under way, or left in between."""
-        with self._transaction("DEFERRED") as database:
+        with self._reading() as database:
             return [row[0] for row in database.execute("SELECT vif_id FROM intents")]
 
     def intend(self, intents: Sequence[Intent], claims: Mapping[str, Mapping[str, str]]) -> None:
