@@ -30,6 +30,7 @@ ALLOWED: dict[str, set[str]] = {
     "model": {"errors", "limits", "naming"},
     "locks": {"errors"},
     "whereabouts": set(),
+    "version": set(),
     "values": {"naming"},
     "config": {"errors", "limits", "values", "whereabouts"},
     "statedir": {"errors"},
@@ -50,7 +51,7 @@ ALLOWED: dict[str, set[str]] = {
     },
     "doctor": {
         *("errors", "naming", "resources", "reports", "records", "database", "config", "statedir", "drivers", "engine"),
-        "doctor",
+        *("doctor", "version"),
     },
     "operations": {"resources", "engine"},
     "primitives": {"naming", "resources"},
@@ -69,7 +70,7 @@ ALLOWED: dict[str, set[str]] = {
     "daemon": {
         *("errors", "naming", "model", "resources", "reports", "config", "statedir", "locks", "records", "store"),
         *("formats", "drivers", "engine", "doctor", "guest", "api", "limits", "linux", "prctl", "events", "eventlog"),
-        "stdio",
+        *("stdio", "version"),
         "daemon",
     },
 }

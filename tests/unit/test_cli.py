@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import errno
+import importlib.metadata
 import io
 import json
 import os
@@ -24,6 +25,7 @@ from tests.unit import scripted_daemon
 from vifplug import errors, reports
 from vifplug.cli import arguments, main, tables, verbs
 from vifplug.cli.contract import nothing
+from vifplug.daemon import service
 from vifplug.events import Event, Waited, WaitReport
 from vifplug.guest import GuestReport
 from vifplug.model import Vif
@@ -244,6 +246,13 @@ def test_every_verb_of_the_parser_has_its_function(run: Run) -> None:
 def test_version_is_one_line(run: Run) -> None:
     result = run("--version")
     assert result.code == 0 and result.out.startswith("vifplug ") and result.out.count("\n") == 1
+
+
+def test_daemon_says_its_version_and_starts_nothing(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as ended:
+        service.main(["--version"])
+    assert ended.value.code == 0
+    assert capsys.readouterr().out == f"vifplugd {importlib.metadata.version('vifplug')}\n"
 
 
 @pytest.mark.parametrize("argv", [("--help",), ("--version",), ("schema",), ("plug", "/nowhere")])

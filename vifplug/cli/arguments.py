@@ -9,7 +9,7 @@ import re
 from collections.abc import Sequence
 from typing import Any, NoReturn
 
-from vifplug import errors, limits
+from vifplug import errors, limits, version
 
 GUESTS = ("libvirt", "qemu")
 FORMATS = ("auto", "vif", "neutron-port", "nova-network-info", "os-vif")
@@ -80,16 +80,10 @@ class _Parser(argparse.ArgumentParser):
 
 
 class _Version(argparse.Action):
-    """Print the version: looked up only when asked for."""
+    """Print the version."""
 
     def __call__(self, parser: argparse.ArgumentParser, *_: Any) -> NoReturn:
-        import importlib.metadata
-
-        try:
-            version = importlib.metadata.version("vifplug")
-        except importlib.metadata.PackageNotFoundError:
-            version = "(not installed: run from its source tree)"
-        print(f"vifplug {version}")
+        print(f"vifplug {version.installed()}")
         parser.exit()
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import importlib.metadata
 import json
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Annotated, Any, Protocol
@@ -13,6 +12,7 @@ from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 from starlette.responses import Response
 
+from vifplug import version
 from vifplug.daemon import bodies, description, event_api, gate, guest_api, host_api, logs, problems
 from vifplug.daemon.bodies import BatchRequest, ChosenRequest, GcRequest, PlugQuery, VifId
 from vifplug.daemon.description import route
@@ -45,7 +45,7 @@ def create_app(host: LocalHost, access: Access, keeper: Keeper, hub: Hub, metric
     """The daemon's application."""
     app = FastAPI(
         title="vifplug",
-        version=importlib.metadata.version("vifplug"),
+        version=version.installed(),
         description=description.ABOUT,
         docs_url=None,  # these pages fetch their scripts from the internet
         redoc_url=None,

@@ -21,7 +21,7 @@ from collections.abc import Iterator
 
 import sdnotify
 
-from vifplug import config, statedir, stdio
+from vifplug import config, statedir, stdio, version
 from vifplug.api import LOCK_FILE
 from vifplug.config import Settings
 from vifplug.daemon import listening, logs, worker
@@ -166,6 +166,8 @@ def main(argv: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="vifplugd", description="Keep this host's VIFs plugged.", allow_abbrev=False)
     parser.add_argument("--config-file", metavar="F", help="default: VIFPLUG_CONFIG_FILE, /etc/vifplug/vifplug.conf")
     parser.add_argument("-v", "--verbose", action="store_true", help="log everything")
+    said = f"vifplugd {version.installed()}"
+    parser.add_argument("--version", action="version", version=said, help="print the version and exit")
     options = parser.parse_args(argv)
     logs.start(logging.DEBUG if options.verbose else logging.INFO)
     try:

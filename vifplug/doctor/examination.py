@@ -5,14 +5,13 @@ Whatever a part fails of is a fact, too: no other part is to pay for it, so all 
 
 from __future__ import annotations
 
-import importlib.metadata
 import logging
 import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from vifplug import naming
+from vifplug import naming, version
 from vifplug.config import Settings
 from vifplug.doctor import checks, comparison, storage, surroundings
 from vifplug.doctor.about import HostInfo
@@ -73,7 +72,7 @@ def gather(
             unseen = unseen or str(error)
     return Facts(
         integration_bridge=settings.integration_bridge,
-        vifplug=_version(),
+        vifplug=version.installed(),
         kernel=os.uname().release,
         tun_error=surroundings.tun_error(root),
         connection=settings.connection,
@@ -87,10 +86,6 @@ def gather(
         unseen=unseen,
         incomparable=incomparable,
     )
-
-
-def _version() -> str:
-    return importlib.metadata.version("vifplug")
 
 
 def _helper(host: Host) -> Helper:
@@ -205,7 +200,7 @@ def host_info(settings: Settings, host: Host | None) -> HostInfo:
     ovs |= {key: about.get(key) for key in ("ovs_version", "db_version")}
     ovs |= {key: list(about.get(key, ())) for key in ("datapath_types", "iface_types")}
     return HostInfo(
-        version=_version(),
+        version=version.installed(),
         kernel=os.uname().release,
         vif_types=sorted(drivers()),
         mtu=settings.mtu,
