@@ -224,6 +224,34 @@ def test_vifs_of_one_network_in_any_order(world: World, order: Sequence[int]) ->
     scene.must_be(ABSENT)
 
 
+@pytest.mark.parametrize("joined", [False, True])
+def test_more_links_than_go_at_once(world: World, joined: bool) -> None:
+    types = ("ovs-hybrid", "ovs", "bridge")
+    scene = Scene.of(world, [vif(types[number % len(types)], number + 1) for number in range(24)])
+    scene.plug()
+    if joined:
+        world.ip("link", "add", "theirs", "type", "veth", "peer", "guest")
+        world.ip("link", "set", "theirs", "master", NETWORK_BRIDGE)
+    scene.unplug()
+    assert (world.link(NETWORK_BRIDGE) is not None) == joined, "a bridge with somebody else's link stays"
+    if joined:
+        world.ip("link", "delete", "theirs")
+        world.ip("link", "delete", NETWORK_BRIDGE)
+    scene.must_be(ABSENT)
+
+
+def test_names_are_free_as_soon_as_an_unplug_has_ended(world: World) -> None:
+    scene = Scene.of(world, CASES["batch"])
+    with vifplug.local(str(world.config_file)) as host:
+        for _ in range(10):
+            host.plug(scene.vifs)
+            host.unplug([one.id for one in scene.vifs])
+            for name in (QBR, QVB, QVO):
+                world.run("ip", "link", "add", name, "type", "bridge")
+                world.run("ip", "link", "delete", name)
+    scene.must_be(ABSENT)
+
+
 def test_reboot_took_the_links_and_left_the_rows(world: World) -> None:
     scene = Scene.of(world, CASES["batch"])
     scene.plug()

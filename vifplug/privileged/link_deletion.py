@@ -20,12 +20,13 @@ from vifplug.privileged.link_run import new_index
 
 _PAUSE_SECONDS = 0.001
 """Between questions, should they not wait for the kernel's lock."""
-_ASKED_FOR_MAX = 20
-"""Links that are asked for meanwhile. Of more the grace periods within the lock take by far the most time."""
+_TOGETHER_MAX = 20
+"""Links in one group. A bridge holds the kernel's lock for some 18 ms, however many go with it (rcu_barrier in
+br_multicast_dev_del, net/bridge/br_multicast.c); between two groups whoever waits for the lock gets it."""
 
 
 def delete(operation: Mapping[str, Any]) -> None:
-    """Delete links as one group: one RCU grace period for all, where one by one each waits for its own.
+    """Delete links in groups: one RCU grace period for many veth pairs, where one by one each waits for its own.
 
     :raises LinkError: when one of them stayed.
     :raises PermissionDenied: for one that is not its owner's, or a bridge with somebody else's link on it.
@@ -35,16 +36,21 @@ def delete(operation: Mapping[str, Any]) -> None:
         link = owned.link_of(entry)
         if link is not None:
             indexes[entry["name"]] = int(link["ifindex"])
-    for entry in operation["links"]:
-        if entry.get("spare_members") and entry["name"] in indexes:
-            _refuse_members(entry["name"], indexes)
-    if not indexes:
-        return
+    names = list(indexes)
+    spared = {entry["name"] for entry in operation["links"] if entry.get("spare_members")}
+    for start in range(0, len(names), _TOGETHER_MAX):
+        some = names[start : start + _TOGETHER_MAX]
+        for bridge in spared.intersection(some):  # just before it goes: others have had time to join it
+            _refuse_members(bridge, indexes)
+        _delete_group({name: indexes[name] for name in some})
+
+
+def _delete_group(indexes: Mapping[str, int]) -> None:
     group = new_index()
     joins = [message(index, [("IFLA_GROUP", group)]) for index in indexes.values()]
     leave = message(attrs=[("IFLA_GROUP", group)], delete=True)
     farewell = _Farewell([*joins, leave])
-    if len(indexes) <= _ASKED_FOR_MAX and farewell.leaves_nothing_of(indexes):
+    if farewell.leaves_nothing_of(indexes):
         return
     refused = farewell.refusal()
     # A link that went by itself meanwhile is no failure; one that stayed is.
