@@ -196,6 +196,20 @@ def test_look_that_is_under_way_when_ovsdb_dies_ends_with_what_the_next_one_says
         assert look.result(8).clean
 
 
+def test_look_at_a_server_that_hangs_takes_the_time_that_is_configured(world: World) -> None:
+    # Longer than it takes until the connection is given up (two probes of 3 s), and the look begins anew.
+    world.write_config(ovs={"timeout": "8"})
+    with vifplug.local(str(world.config_file)) as host:
+        host.plug([HYBRID])
+        world.ovsdb.pause()
+        began = time.monotonic()
+        with pytest.raises(errors.OvsUnavailable):
+            host.check()
+        assert time.monotonic() - began < 11
+        world.ovsdb.resume()
+        wait_until(lambda: host.check().clean, "the server's answer", 10)
+
+
 def test_missing_bridge_is_an_error_before_anything_is_touched(world: World) -> None:
     before = world.snapshot()
     lost = vif("ovs", 7, network={"bridge": "br-lost"})

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import itertools
 import json
 import signal
 import time
 from collections.abc import Callable, Iterator, Sequence
+from typing import Any
 
 import pytest
 
@@ -17,6 +19,7 @@ from tests.functional.faults import CASES, NETWORK_BRIDGE, device, stored, vif
 from tests.functional.scene import ABSENT, WHOLE, Scene
 from tests.functional.world import World
 from vifplug import errors
+from vifplug.privileged import link_deletion, owned
 
 IMPATIENT = {"timeout": "1"}
 HYBRID = vif("ovs-hybrid")
@@ -238,6 +241,40 @@ def test_more_links_than_go_at_once(world: World, joined: bool) -> None:
         world.ip("link", "delete", "theirs")
         world.ip("link", "delete", NETWORK_BRIDGE)
     scene.must_be(ABSENT)
+
+
+@pytest.mark.parametrize("lack", [OSError(errno.EMFILE, "Too many open files"), RuntimeError("can't start new thread")])
+def test_helper_without_another_descriptor_or_thread_takes_everything_away(
+    world: World, monkeypatch: pytest.MonkeyPatch, lack: Exception
+) -> None:
+    def refuse(*_: object) -> None:
+        raise lack
+
+    monkeypatch.setattr(link_deletion._Farewell, "__init__", refuse)  # the helper is forked with it
+    scene = Scene.of(world, CASES["batch"])
+    scene.plug()
+    scene.unplug()
+    scene.must_be(ABSENT)
+
+
+def test_bridge_that_somebody_joined_is_seen_before_any_goes(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(owned, "_socket_instance", [])  # this process's for a moment, in the world's namespace
+    owner = vif("bridge").id
+    links: list[dict[str, Any]] = []
+    for number in range(45):
+        name, alias = f"qbr{number}", f"vifplug:{owner}"
+        world.run("sh", "-c", f"ip link add {name} type bridge && ip link set {name} alias {alias}")
+        links.append({"name": name, "owner": owner, "role": "qbr", "spare_members": True})
+    world.run("sh", "-c", "ip link add theirs type veth peer guest && ip link set theirs master qbr30")
+
+    with world.namespace.entered():
+        with pytest.raises(errors.PermissionDenied, match="'theirs' is still on it"):
+            link_deletion.delete({"links": links})
+        assert sum(row["ifname"].startswith("qbr") for row in world.ip("link", "show")) == 45, "asked before any goes"
+        world.run("ip", "link", "delete", "theirs")
+        link_deletion.delete({"links": links})
+        owned.socket().close()
+    assert not [row for row in world.ip("link", "show") if row["ifname"].startswith("qbr")]
 
 
 def test_names_are_free_as_soon_as_an_unplug_has_ended(world: World) -> None:

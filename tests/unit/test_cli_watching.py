@@ -52,6 +52,16 @@ def document(tmp_path: Path) -> str:
 # wait
 
 
+def test_wait_outlives_a_daemon_that_dies_before_its_first_word(run: Run, library: Notes) -> None:
+    library.answers["look"] = errors.DaemonUnreachable("the daemon went away before it answered", "/run/s")
+    assert run("wait", VIF_ID).code == 0
+    assert [verb for verb, _asked in library.calls] == ["open", "look", "wait"]
+    library.calls.clear()
+    library.answers["look"] = errors.OvsUnavailable("OVSDB did not answer", "unix:s")
+    assert run("wait", VIF_ID).code == errors.OvsUnavailable.exit_code
+    assert [verb for verb, _asked in library.calls] == ["open", "look"], "what the daemon itself says is no such thing"
+
+
 def test_wait_prints_the_vifs(run: Run, library: Notes) -> None:
     result = run("wait", VIF_ID.upper(), VIF_ID, "--for", "active", "--timeout", "2.5")
     assert (result.code, result.err) == (0, "")

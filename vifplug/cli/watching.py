@@ -50,8 +50,11 @@ def known(host: Library, ids: Sequence[str], options: Options) -> Sequence[repor
     :raises errors.UnknownVif: at once, when one is not.
     :raises errors.NotReached, errors.VifFailed: as the library's ``wait``.
     """
-    standing = host.look(ids, options.awaited)
-    absent = [vif.id for vif in standing.vifs if vif.state == reports.ABSENT]
+    absent: list[str] = []
+    # A daemon was there when the host was opened. That it dies before its first word is waited out, as later on.
+    with contextlib.suppress(errors.DaemonUnreachable):
+        standing = host.look(ids, options.awaited)
+        absent = [vif.id for vif in standing.vifs if vif.state == reports.ABSENT]
     if absent:
         named = f"VIF {absent[0]} is" if len(absent) == 1 else f"VIFs {', '.join(absent)} are"
         raise errors.UnknownVif(f"{named} not plugged on this host; 'vifplug list' shows those that are", absent[0])

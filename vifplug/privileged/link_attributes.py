@@ -69,12 +69,11 @@ def before_up(run: Run, operation: Mapping[str, Any]) -> list[list[tuple[str, An
     return messages
 
 
-def with_mark(values: Mapping[str, Any]) -> list[list[tuple[str, Any]]]:
-    """Attributes that may be set together with a new link's mark: none other of the same message, nor any other link,
-    has to do with them."""
+def of_ipv4(values: Mapping[str, Any]) -> list[tuple[str, Any]]:
+    """One attribute with all IPv4 settings that are given, or none."""
     given = [key for key in _IPV4_SETTINGS if key in values]
     settings = {_IPV4_SETTINGS[key]: arguments.number(key, int(values[key]), 0, _ARP_MAX) for key in given}
-    return [[ipv4(settings)]] if settings else []
+    return [ipv4(settings)] if settings else []
 
 
 def flags(values: Mapping[str, Any]) -> tuple[int, int]:

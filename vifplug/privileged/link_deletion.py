@@ -1,4 +1,4 @@
-"""Deleting links: those of a plan as one group, and no longer waited for than until they are gone.
+"""Deleting links: in groups, which are waited for no longer than until they are gone.
 
 A deletion waits for RCU grace periods: some while the kernel holds its lock (RTNL), by the end of which the links are
 to be found by nobody; and, when it has let go of that and before it answers, for the last who may still read their
@@ -9,6 +9,7 @@ thread's, and whether they are gone is asked on another socket: that question wa
 from __future__ import annotations
 
 import errno
+import logging
 import threading
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -17,6 +18,8 @@ from vifplug.errors import LinkError, PermissionDenied
 from vifplug.privileged import netlink, owned, reading
 from vifplug.privileged.link_message import Message, message
 from vifplug.privileged.link_run import new_index
+
+LOG = logging.getLogger(__name__)
 
 _PAUSE_SECONDS = 0.001
 """Between questions, should they not wait for the kernel's lock."""
@@ -28,35 +31,55 @@ br_multicast_dev_del, net/bridge/br_multicast.c); between two groups whoever wai
 def delete(operation: Mapping[str, Any]) -> None:
     """Delete links in groups: one RCU grace period for many veth pairs, where one by one each waits for its own.
 
-    :raises LinkError: when one of them stayed.
-    :raises PermissionDenied: for one that is not its owner's, or a bridge with somebody else's link on it.
+    :raises LinkError: when one of them stayed; all other groups have gone.
+    :raises PermissionDenied: for one that is not its owner's, or a bridge with somebody else's link on it. Nothing was
+        deleted, but for a bridge that was joined since: what is in other groups has gone then.
     """
     indexes: dict[str, int] = {}
     for entry in operation["links"]:
         link = owned.link_of(entry)
         if link is not None:
             indexes[entry["name"]] = int(link["ifindex"])
-    names = list(indexes)
-    spared = {entry["name"] for entry in operation["links"] if entry.get("spare_members")}
+    spared = {entry["name"] for entry in operation["links"] if entry.get("spare_members")} & indexes.keys()
+    for bridge in spared:
+        _refuse_members(bridge, indexes)
+    names, errors = list(indexes), []
     for start in range(0, len(names), _TOGETHER_MAX):
         some = names[start : start + _TOGETHER_MAX]
-        for bridge in spared.intersection(some):  # just before it goes: others have had time to join it
-            _refuse_members(bridge, indexes)
-        _delete_group({name: indexes[name] for name in some})
+        try:
+            for bridge in spared.intersection(some) if start else ():  # others have had time to join it
+                _refuse_members(bridge, indexes)
+            _delete_group({name: indexes[name] for name in some})
+        except (LinkError, PermissionDenied) as error:
+            errors.append(error)
+    if errors:
+        raise errors[0]
 
 
 def _delete_group(indexes: Mapping[str, int]) -> None:
     group = new_index()
     joins = [message(index, [("IFLA_GROUP", group)]) for index in indexes.values()]
-    leave = message(attrs=[("IFLA_GROUP", group)], delete=True)
-    farewell = _Farewell([*joins, leave])
-    if farewell.leaves_nothing_of(indexes):
-        return
-    refused = farewell.refusal()
+    refused = _refusal([*joins, message(attrs=[("IFLA_GROUP", group)], delete=True)], indexes)
     # A link that went by itself meanwhile is no failure; one that stayed is.
     left = _left(indexes) if refused else []
     if refused and left:
         raise LinkError(f"could not delete link {left[0]!r}: {refused.text}", left[0]) from refused
+
+
+def _refusal(messages: Sequence[Message], indexes: Mapping[str, int]) -> netlink.Refused | None:
+    """Send, and wait until the links are gone; what the kernel refused, where they are not."""
+    try:
+        farewell = _Farewell(messages)
+    except (OSError, RuntimeError) as error:
+        LOG.debug("the kernel's answer is waited for: %s", error)
+    else:
+        return None if farewell.leaves_nothing_of(indexes) else farewell.refusal()
+    # No descriptor, or no thread, is to be had: that must not keep anything from going.
+    try:
+        owned.socket().change(messages)
+    except netlink.Refused as refused:
+        return refused
+    return None
 
 
 def _refuse_members(bridge: str, deleted: Mapping[str, int]) -> None:
@@ -78,8 +101,13 @@ class _Farewell:
         self._messages = messages
         self._socket = netlink.LinkSocket()  # by the thread that asked: it is in the right network namespace
         self._answered = threading.Event()
-        self._refused: netlink.Refused | None = netlink.Refused(0, errno.EINTR, "")
-        threading.Thread(target=self._send, name="farewell", daemon=True).start()
+        # Until it is known better: should the thread die of anything else, the links are looked for.
+        self._refused: netlink.Refused | None = netlink.Refused(0, errno.EINTR, "the request was not sent")
+        try:
+            threading.Thread(target=self._send, name="farewell", daemon=True).start()
+        except BaseException:
+            self._socket.close()
+            raise
 
     def _send(self) -> None:
         try:

@@ -38,7 +38,7 @@ class Run:
     made: dict[str, int] = field(default_factory=dict)
     """Name -> ifindex of what this run creates."""
     marks: dict[str, int] = field(default_factory=dict)
-    """Name -> where in ``early`` the message is that marks it."""
+    """Name -> where in ``early``, which only grows until it is sent, the message is that marks it."""
 
     def mark(self, number: int, name: str, attrs: Attributes) -> None:
         """Mark what this run creates."""
@@ -48,8 +48,11 @@ class Run:
     def set_with_mark(self, number: int, name: str, index: int, attrs: Attributes) -> None:
         """Set what has nothing to do with any other link; where this one is new, in the message of its mark.
 
-        Each message is news of a link to whoever listens, and vswitchd looks at every port after it.
+        Each message is news of a link to whoever listens, and vswitchd looks at every port after it. What is refused
+        so is named by the mark's operation.
         """
+        if not attrs:
+            return
         if name not in self.marks:
             self.early.append((number, message(index, attrs)))
             return

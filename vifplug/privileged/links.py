@@ -100,8 +100,7 @@ def _set(run: Run, number: int, operation: Operation) -> None:
         index = int(link["ifindex"])
     for attrs in link_attributes.before_up(run, operation):
         run.early.append((number, message(index, attrs)))
-    for attrs in link_attributes.with_mark(values):
-        run.set_with_mark(number, name, index, attrs)
+    run.set_with_mark(number, name, index, link_attributes.of_ipv4(values))
     for key in sysctl.KEYS:
         if key in values:
             amount = arguments.number(key, int(values[key]), 0, 8)

@@ -101,10 +101,11 @@ class Session(ovs.jsonrpc.Session):  # type: ignore[misc]
         if self.get_backlog():
             return None  # only the IDL's thread, when it wakes, sends the rest
         answer = self._asked[request.id] = Answer()
-        if self.send(request) or self.get_backlog():
+        if self.send(request):
             del self._asked[request.id]
             return None
-        return answer
+        # One that went in part stays noted: the IDL's thread sends the rest, and the answer is none of the IDL's.
+        return None if self.get_backlog() else answer
 
     def forsake(self) -> None:
         """The connection is gone, and with it what was asked on it."""

@@ -8,7 +8,7 @@ import os
 import socket
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import tenacity
@@ -187,27 +187,21 @@ class Session:
 
         :raises OvsUnavailable: when OVSDB does not answer in time.
         """
-        until = time.monotonic() + self._timeout
+        api, until = self.api, time.monotonic() + self._timeout
+        if not self.lock.acquire(timeout=self._timeout):
+            raise self._silent()  # a transaction has it, which waits for the server
         try:
-            with self._locked():
-                answer = self.api.idl.ask_behind()
+            answer = api.idl.ask_behind()
+        finally:
+            self.lock.release()
+        try:
             if answer is not None and answer.good_within(until - time.monotonic()):
                 return
         except TimeoutError as error:
-            self.api.ovsdb_connection.force_reconnect()
+            api.ovsdb_connection.force_reconnect()
             raise self._silent() from error
         # A transaction waits for a connection, and is tried again on the next one.
-        self._run([_Barrier(self.api)], writes=False)
-
-    @contextlib.contextmanager
-    def _locked(self) -> Iterator[None]:
-        """:raises TimeoutError: when a transaction holds the lock for longer than anything may take."""
-        if not self.lock.acquire(timeout=self._timeout):
-            raise TimeoutError
-        try:
-            yield
-        finally:
-            self.lock.release()
+        self._run([_Barrier(api)], writes=False, seconds=max(until - time.monotonic(), 0))
 
     def commit(self, commands: Sequence[Any]) -> int:
         """Run commands in one transaction.
@@ -218,8 +212,10 @@ class Session:
         """
         return self._run(commands, writes=True)
 
-    def _run(self, commands: Sequence[Any], *, writes: bool) -> int:
-        transaction = _Transaction(self.api, self._timeout, writes=writes)
+    def _run(self, commands: Sequence[Any], *, writes: bool, seconds: float | None = None) -> int:
+        """:param seconds: how long to wait for the answer; by default the session's time."""
+        patience = self._timeout if seconds is None else seconds
+        transaction = _Transaction(self.api, patience, writes=writes)
         for one in commands:
             transaction.add(one)
         try:

@@ -11,8 +11,8 @@ from typing import Any
 
 
 def all_of(row: Any, column: str) -> list[Any]:
-    """A set; of references, their UUIDs."""
-    return [atom.value for atom in row._data[column].values]
+    """A set, in order; of references, their UUIDs."""
+    return sorted(atom.value for atom in row._data[column].values)
 
 
 def first(row: Any, column: str) -> Any:
