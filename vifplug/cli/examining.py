@@ -77,7 +77,7 @@ def _lines(finding: Finding) -> Iterator[tuple[str, str]]:
 def host_info(options: Options, _opener: Opener) -> Outcome:
     """What this host can plug, and with what."""
     about = _about(options)
-    return Outcome(document=about.as_json(), text=lambda screen: _described(about, screen))
+    return Outcome(document=about.as_json(), text=lambda screen: _described(about, screen, asked=not options.local))
 
 
 def _about(options: Options) -> HostInfo:
@@ -95,10 +95,11 @@ def _about(options: Options) -> HostInfo:
     return checkup.host_info(options.config_file)
 
 
-def _described(about: HostInfo, screen: tables.Screen) -> str:
+def _described(about: HostInfo, screen: tables.Screen, *, asked: bool) -> str:
     datapath = about.integration_bridge_datapath
     bridges = ", ".join(f"{name} ({kind})" for name, kind in sorted(about.bridges.items()))
-    answers = "answers" if about.daemon.get("answers") else "does not answer"
+    answers = "answers on" if about.daemon.get("answers") else "does not answer on"
+    daemon = f"{answers if asked else 'not asked, for --local; its socket is'} {about.daemon.get('socket')}"
     rows = [
         ("vifplug", about.version),
         ("kernel", about.kernel),
@@ -111,6 +112,6 @@ def _described(about: HostInfo, screen: tables.Screen) -> str:
         ("interface types", ", ".join(about.ovs.get("iface_types", ()))),
         ("integration bridge", f"{about.integration_bridge} ({datapath or 'not there, or not seen'})"),
         ("OVS bridges", bridges),
-        ("daemon", f"{answers} on {about.daemon.get('socket')}"),
+        ("daemon", daemon),
     ]
     return tables.columns(_ABOUT, rows, screen)
