@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import argparse
+from typing import Any, NoReturn
+
 
 def installed() -> str:
     """The installed version; in words where there is only a source tree.
@@ -14,3 +17,12 @@ def installed() -> str:
         return importlib.metadata.version("vifplug")
     except importlib.metadata.PackageNotFoundError:
         return "(not installed: run from its source tree)"
+
+
+class Printed(argparse.Action):
+    """``--version``: print it, and exit."""
+
+    def __call__(self, parser: argparse.ArgumentParser, *_: Any) -> NoReturn:
+        """Called by the parser."""
+        print(f"{parser.prog} {installed()}")
+        parser.exit()

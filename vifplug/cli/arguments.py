@@ -79,14 +79,6 @@ class _Parser(argparse.ArgumentParser):
         raise errors.InputError(f"{message}; see `{self.prog} --help`")
 
 
-class _Version(argparse.Action):
-    """Print the version."""
-
-    def __call__(self, parser: argparse.ArgumentParser, *_: Any) -> NoReturn:
-        print(f"vifplug {version.installed()}")
-        parser.exit()
-
-
 def wants_json(argv: Sequence[str]) -> bool:
     """Whether ``-o json`` is among the arguments, for when they cannot be parsed."""
     pairs = itertools.pairwise([*argv, ""])
@@ -203,7 +195,7 @@ def _parser() -> _Parser:
         epilog="Exit codes: 0 done; 1 failed, rolled back; 2 bad usage or input, or an unknown id; "
         "3 check found drift or orphans; 4 conflict with something not ours; 5 out of time.",
     )
-    parser.add_argument("--version", action=_Version, nargs=0, help="print the version and exit")
+    parser.add_argument("--version", action=version.Printed, nargs=0, help="print the version and exit")
     verbs = parser.add_subparsers(dest="verb", metavar="VERB", required=True, parser_class=_Parser)
 
     def verb(name: str, text: str) -> argparse.ArgumentParser:

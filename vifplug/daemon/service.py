@@ -166,8 +166,7 @@ def main(argv: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="vifplugd", description="Keep this host's VIFs plugged.", allow_abbrev=False)
     parser.add_argument("--config-file", metavar="F", help="default: VIFPLUG_CONFIG_FILE, /etc/vifplug/vifplug.conf")
     parser.add_argument("-v", "--verbose", action="store_true", help="log everything")
-    said = f"vifplugd {version.installed()}"
-    parser.add_argument("--version", action="version", version=said, help="print the version and exit")
+    parser.add_argument("--version", action=version.Printed, nargs=0, help="print the version and exit")
     options = parser.parse_args(argv)
     logs.start(logging.DEBUG if options.verbose else logging.INFO)
     try:

@@ -13,6 +13,7 @@ from vifplug import naming
 from vifplug.errors import TimedOut
 from vifplug.privileged import firewall, ovsdb, ovsdb_bridges
 from vifplug.privileged.context import net
+from vifplug.privileged.ovsdb_values import all_of, first
 
 _CONNECT_SECONDS = 1.0
 _ANSWER_SECONDS = 2.0
@@ -144,17 +145,13 @@ def _about(tables: Any) -> dict[str, Any]:
     told: dict[str, Any] = {"ovs_version": None, "db_version": None, "datapath_types": [], "iface_types": []}
     for row in tables["Open_vSwitch"].rows.values():  # there is one, in a database that was set up
         told = {
-            "ovs_version": _first(row.ovs_version),
-            "db_version": _first(row.db_version),
-            "datapath_types": sorted(row.datapath_types),
-            "iface_types": sorted(row.iface_types),
+            "ovs_version": first(row, "ovs_version"),
+            "db_version": first(row, "db_version"),
+            "datapath_types": all_of(row, "datapath_types"),
+            "iface_types": all_of(row, "iface_types"),
         }
     bridges = ovsdb_bridges.described(tables)
     return {**told, "bridges": {name: bridge["datapath_type"] for name, bridge in bridges.items()}}
-
-
-def _first(values: Any) -> str | None:
-    return values[0] if values else None
 
 
 def _ports(tables: Any) -> dict[str, Any]:
@@ -174,7 +171,7 @@ def _ports(tables: Any) -> dict[str, Any]:
                         "owner": port.external_ids.get(naming.OWNER_KEY, ""),
                         "iface_id": interface.external_ids.get("iface-id", ""),
                         "bond": port.name if len(port.interfaces) > 1 else "",
-                        "error": _first(interface.error) or "",
+                        "error": first(interface, "error") or "",
                     }
                 )
     return {"dead_ports": dead, "ports": names}

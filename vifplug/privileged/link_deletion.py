@@ -31,29 +31,22 @@ br_multicast_dev_del, net/bridge/br_multicast.c); between two groups whoever wai
 def delete(operation: Mapping[str, Any]) -> None:
     """Delete links in groups: one RCU grace period for many veth pairs, where one by one each waits for its own.
 
-    :raises LinkError: when one of them stayed; all other groups have gone.
-    :raises PermissionDenied: for one that is not its owner's, or a bridge with somebody else's link on it. Nothing was
-        deleted, but for a bridge that was joined since: what is in other groups has gone then.
+    :raises LinkError: when one of them stayed. Groups before it have gone; whoever asked goes on one by one.
+    :raises PermissionDenied: for one that is not its owner's, and nothing was deleted; or, as a LinkError, for a bridge
+        with somebody else's link on it.
     """
     indexes: dict[str, int] = {}
     for entry in operation["links"]:
         link = owned.link_of(entry)
         if link is not None:
             indexes[entry["name"]] = int(link["ifindex"])
-    spared = {entry["name"] for entry in operation["links"] if entry.get("spare_members")} & indexes.keys()
-    for bridge in spared:
-        _refuse_members(bridge, indexes)
-    names, errors = list(indexes), []
+    spared = {entry["name"] for entry in operation["links"] if entry.get("spare_members")}
+    names = list(indexes)
     for start in range(0, len(names), _TOGETHER_MAX):
         some = names[start : start + _TOGETHER_MAX]
-        try:
-            for bridge in spared.intersection(some) if start else ():  # others have had time to join it
-                _refuse_members(bridge, indexes)
-            _delete_group({name: indexes[name] for name in some})
-        except (LinkError, PermissionDenied) as error:
-            errors.append(error)
-    if errors:
-        raise errors[0]
+        for bridge in spared.intersection(some):  # just before it goes: others have had time to join it
+            _refuse_members(bridge, indexes)
+        _delete_group({name: indexes[name] for name in some})
 
 
 def _delete_group(indexes: Mapping[str, int]) -> None:
@@ -90,8 +83,7 @@ def _refuse_members(bridge: str, deleted: Mapping[str, int]) -> None:
 
 def _left(indexes: Mapping[str, int]) -> list[str]:
     """Those that are still there; another link that took a name is not."""
-    found = reading.links(owned.socket(), indexes)
-    return [name for name, link in found.items() if link["ifindex"] == indexes[name]]
+    return [name for name, index in reading.indexes(owned.socket(), indexes).items() if index == indexes[name]]
 
 
 class _Farewell:

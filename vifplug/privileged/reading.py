@@ -35,14 +35,24 @@ def links(socket_: netlink.LinkSocket, names: Iterable[str]) -> dict[str, dict[s
 
     :raises LinkError: when the kernel gives any answer but the link or "no such device".
     """
+    return _completed({name: decode(payload) for name, payload in _payloads(socket_, names).items()})
+
+
+def indexes(socket_: netlink.LinkSocket, names: Iterable[str]) -> dict[str, int]:
+    """The ifindexes of the links of these names that exist, where no more is wanted of them.
+
+    :raises LinkError: as ``links``.
+    """
+    return {name: netlink.index_and_name(payload)[0] for name, payload in _payloads(socket_, names).items()}
+
+
+def _payloads(socket_: netlink.LinkSocket, names: Iterable[str]) -> dict[str, bytes]:
     wanted = list(names)
     try:
-        payloads = socket_.get(wanted)
+        return socket_.get(wanted)
     except (netlink.Refused, OSError) as error:
         name = wanted[error.index] if isinstance(error, netlink.Refused) else wanted[0]
         raise LinkError(f"could not read link {name!r}: {_text(error)}", name) from error
-    found = {name: decode(payload) for name, payload in payloads.items()}
-    return _completed(found)
 
 
 def all_links(socket_: netlink.LinkSocket, master: int = 0) -> dict[str, dict[str, Any]]:
