@@ -75,7 +75,8 @@ ALLOWED: dict[str, set[str]] = {
     },
 }
 PURE = {"actions", "conflicts", "departure", "drift", "ownership", "planner", "resolution", "host"}
-LINES_MAX, FUNCTION_LINES_MAX, PARAMETERS_MAX = 300, 40, 6
+# Where to look is 300 and 40 lines (CONTRIBUTING); these are where a change is refused.
+LINES_MAX, FUNCTION_LINES_MAX, PARAMETERS_MAX = 450, 60, 6
 
 
 def _name(path: pathlib.Path) -> str:
