@@ -16,9 +16,10 @@ import sys
 import tempfile
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, ClassVar, Self
 
-from tests.functional import daemons
+from tests.functional import daemons, ovsdb_reader
+from tests.functional.forked_cli import Forker
 from tests.functional.namespaces import Namespace
 
 REPOSITORY = Path(__file__).resolve().parents[2]
@@ -51,6 +52,8 @@ class World:
 
     KEEP_WORLD=1 keeps the directory (database, logs, vifplug's state) of every world.
     """
+
+    _forks: ClassVar[Forker | None] = None
 
     def __init__(self) -> None:
         self.directory = Path(tempfile.mkdtemp(prefix="vifplug-world-"))
@@ -149,11 +152,7 @@ class World:
 
     def rows(self, table: str, *columns: str) -> list[Row]:
         """Rows of an OVSDB table as plain values (uuid as str, set as list, map as dict); works without vswitchd."""
-        operation = {"op": "select", "table": table, "where": [], **({"columns": columns} if columns else {})}
-        request = json.dumps(["Open_vSwitch", operation])
-        answer = json.loads(self.run("ovsdb-client", "transact", f"unix:{self.socket}", request).stdout)[0]
-        assert "rows" in answer, f"{request}: {answer}"
-        return [{column: _plain(value) for column, value in row.items()} for row in answer["rows"]]
+        return ovsdb_reader.select(self.socket, [(table, columns)])[0]
 
     def row(self, table: str, name: str) -> Row | None:
         """The row of that name with all its columns, or None."""
@@ -193,7 +192,23 @@ class World:
 
     def vifplug(self, *args: str, input: str | None = None, check: bool = True) -> Completed:
         """Run the command line as a person would; with ``check``, an exit status other than 0 is an AssertionError."""
-        return self.run(*self.vifplug_argv(*args), input=input, check=check)
+        result = self._forker().run(
+            self.vifplug_argv(*args)[3:],
+            namespace=self.namespace,
+            environment=self.environment,
+            input=input or "",
+            timeout=COMMAND_SECONDS,
+        )
+        output = f"{result.stderr}{result.stdout}"
+        assert not check or result.returncode == 0, f"vifplug {args} exited {result.returncode}: {output}"
+        return result
+
+    def _forker(self) -> Forker:
+        """The test run's own, started outside of every world."""
+        if World._forks is None:
+            with self._outside.entered():
+                World._forks = Forker()
+        return World._forks
 
     def begin_vifplug(self, *args: str) -> Completing:
         """Start the command line, and leave it to the test to talk to it and to wait for it."""
@@ -219,26 +234,14 @@ class World:
     def snapshot(self) -> dict[str, Row]:
         """Links and OVSDB rows by kind and name, the same before a plug and after its unplug; needs no vswitchd."""
         taken = {f"link {link['ifname']}": _steady(link) for link in self.ip("link", "show")}
-        tables = {table: self.rows(table, "_uuid", *columns) for table, columns in _SNAPSHOT_COLUMNS.items()}
+        wanted = [(table, ["_uuid", *columns]) for table, columns in _SNAPSHOT_COLUMNS.items()]
+        tables = dict(zip(_SNAPSHOT_COLUMNS, ovsdb_reader.select(self.socket, wanted), strict=True))
         names = {row["_uuid"]: str(row.get("name", row.get("type", ""))) for rows in tables.values() for row in rows}
         for table, rows in tables.items():
             for named in (_named(row, names) for row in rows):
                 # A QoS row has no name: it is what it says.
                 taken[f"{table} {named.get('name', json.dumps(named, sort_keys=True))}"] = named
         return taken
-
-
-def _plain(value: Any) -> Any:
-    """OVSDB's JSON notation as Python values."""
-    match value:
-        case ["uuid", str() as uuid]:
-            return uuid
-        case ["set", list() as items]:
-            return sorted((_plain(item) for item in items), key=str)
-        case ["map", list() as pairs]:
-            return {_plain(key): _plain(item) for key, item in pairs}
-        case _:
-            return value
 
 
 def _named(row: Row, names: dict[str, str]) -> Row:
