@@ -39,10 +39,7 @@ def _address(value: Any) -> str:
 
 def _link_name(value: str) -> str:
     if not naming.is_link_name(value):
-        raise ValueError(
-            "it must be a device name: 1 to 15 characters, without '/', ':', spaces or control characters, "
-            "and neither '.' nor '..'"
-        )
+        raise ValueError(f"it must be a device name: {naming.LINK_NAME_RULE}")
     return value
 
 
@@ -50,7 +47,7 @@ def _link_name(value: str) -> str:
 _UUID_SCHEMA: JsonDict = {"format": "uuid", "pattern": r"^[0-9A-Fa-f]{8}(-[0-9A-Fa-f]{4}){3}-[0-9A-Fa-f]{12}$"}
 _MAC_SCHEMA: JsonDict = {"pattern": r"^(?!00(:00){5}$)[0-9A-Fa-f][02468ACEace](:[0-9A-Fa-f]{2}){5}$"}
 _LINK_SCHEMA: JsonDict = {
-    "pattern": r"^(?!\.{1,2}$)[^\s/:\x00-\x1f\x7f]+$",
+    "pattern": r"^(?!(?:\.{1,2}|all|default)$)[^\s/:%\x00-\x1f\x7f]+$",
     "minLength": 1,
     "maxLength": naming.LINK_NAME_MAX,
 }

@@ -22,7 +22,18 @@ OWNER_KEY = "vifplug-vif"
 ROLE_BRIDGE, ROLE_BRIDGE_END, ROLE_PORT_END = "qbr", "qvb", "qvo"
 ROLE_NETWORK_BRIDGE, ROLE_TAP = "brq", "tap"
 
-_LINK_NAME = re.compile(r"[^\s/\x00-\x1f\x7f:\ud800-\udfff]{1,15}")
+LINK_NAME_RULE = (
+    f"1 to {LINK_NAME_MAX} bytes, without '/', ':', '%', spaces, control characters or the byte 0xa0, and none of '.', "
+    "'..', 'all' and 'default'"
+)
+"""``is_link_name`` in words, for an error."""
+
+# '%' makes the name a template: the kernel turns 'br%d' into the first free of br0, br1, ... (dev_alloc_name).
+_LINK_NAME = re.compile(r"[^\s/:%\x00-\x1f\x7f\ud800-\udfff]{1,15}")
+# 'all' and 'default' are directories of net.ipv4.conf: the kernel makes no such device (sysctl_dev_name_is_allowed).
+_NO_LINK_NAMES = frozenset({".", "..", "all", "default"})
+_KERNEL_SPACE = 0xA0
+"""The kernel's isspace counts it as a space (lib/ctype.c), also within a UTF-8 sequence: no device is named 'à'."""
 KIND_OF_ROLE = {
     ROLE_BRIDGE: "bridge",
     ROLE_BRIDGE_END: "veth",
@@ -32,6 +43,8 @@ KIND_OF_ROLE = {
 }
 ROLES = tuple(KIND_OF_ROLE)
 
+_TAP_FIRST_BYTES = ("fe:", "fa:")
+"""The second is for guests whose own MAC begins with the first."""
 _BRIDGE_NAMESPACE = uuid.UUID("5f4b5a0e-3c1e-5b7a-9a36-0d1f6a2c7be1")
 _OWNER = re.compile(r"(net:)?[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 
@@ -42,8 +55,11 @@ def device(prefix: str, identity: str) -> str:
 
 
 def is_link_name(name: str) -> bool:
-    """Whether the kernel takes ``name`` for a link (dev_valid_name in net/core/dev.c)."""
-    return bool(_LINK_NAME.fullmatch(name)) and name not in (".", "..") and len(name.encode()) <= LINK_NAME_MAX
+    """Whether the kernel takes ``name``, as it is, for a new link (dev_valid_name in net/core/dev.c)."""
+    if not _LINK_NAME.fullmatch(name) or name in _NO_LINK_NAMES:
+        return False
+    encoded = name.encode()
+    return len(encoded) <= LINK_NAME_MAX and _KERNEL_SPACE not in encoded
 
 
 def is_owner(owner: str) -> bool:
@@ -83,11 +99,17 @@ def birth_address(owner: str, role: str) -> str:
 
 
 def tap_address(guest_address: str) -> str:
-    """The host-side MAC of a guest's tap: ``fe:`` and the guest's last five bytes, as libvirt does.
+    """The host-side MAC of a guest's tap: another first byte and the guest's last five, as libvirt does.
 
-    A bridge takes the guest's own MAC on its port for local and drops the guest's frames.
+    It must not be the guest's own: a bridge takes a port's MAC for local, and frames to the guest never leave it.
     """
-    return "fe:" + guest_address[3:]
+    first, second = _TAP_FIRST_BYTES
+    return (second if guest_address.startswith(first) else first) + guest_address[3:]
+
+
+def is_tap_address(address: str) -> bool:
+    """Whether ``tap_address`` may have made this."""
+    return address.startswith(_TAP_FIRST_BYTES)
 
 
 def is_trunk_bridge(bridge: str) -> bool:

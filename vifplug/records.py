@@ -6,13 +6,13 @@ import contextlib
 import datetime
 import json
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
-from vifplug import resources
+from vifplug import naming, resources
 from vifplug.errors import Damaged
 from vifplug.model import Vif
-from vifplug.resources import Resource
+from vifplug.resources import Resource, Tap
 
 PLUG, UNPLUG = "plug", "unplug"
 
@@ -91,14 +91,22 @@ def from_json(vif_id: str, body: str) -> Record:
     """
     with _sound(vif_id, "record"):
         data: dict[str, Any] = json.loads(body)
+        vif = Vif.model_validate(data["vif"])
         return Record(
-            vif=Vif.model_validate(data["vif"]),
-            resources=tuple(resources.from_dict(item) for item in data["resources"]),
+            vif=vif,
+            resources=tuple(_without_guests_address(resources.from_dict(item), vif) for item in data["resources"]),
             state=data["state"],
             updated_at=data["updated_at"],
             error=data["error"],
             created_by=data.get("created_by"),
         )
+
+
+def _without_guests_address(resource: Resource, vif: Vif) -> Resource:
+    """Of a tap that an earlier version gave its guest's own MAC, what it should have: then ``check`` names it."""
+    if isinstance(resource, Tap) and resource.address == vif.address:
+        return replace(resource, address=naming.tap_address(vif.address))
+    return resource
 
 
 def intent_to_json(intent: Intent) -> str:

@@ -41,7 +41,7 @@ def refuse_wrong_ovs(bridge: str, connection: list[str]) -> None:
     :raises ValueError: naming the option, its value and what would be right.
     """
     if not naming.is_link_name(bridge):
-        raise ValueError(f"[ovs] integration_bridge {bridge!r} is no device name of at most 15 characters")
+        raise ValueError(f"[ovs] integration_bridge {bridge!r} is no device name; it must have {naming.LINK_NAME_RULE}")
     if not connection:
         raise ValueError("[ovs] connection is empty; it must hold an address such as unix:/run/openvswitch/db.sock")
     for address in connection:

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+import sqlite3
 
 import pytest
 
 from tests.functional.stations import guest_in_bridge, guest_on_tap, host_on_bridge
 from tests.functional.traffic import ping, transfer
-from tests.functional.vifs import BRIDGE, GUEST, HOST, MTU, conf, library, must_link
+from tests.functional.vifs import BRIDGE, GUEST, HOST, MTU, Request, conf, library, must_link
 from tests.functional.world import Row, World
 from tests.functional.writes import watched
 
@@ -76,17 +78,47 @@ def test_two_guests_and_a_host_pass_tcp_and_exactly_the_mtu(world: World) -> Non
         assert not ping(host, GUEST, MTU + 1, count=1)
 
 
-def test_tap_has_a_mac_of_its_own_so_the_bridge_takes_the_guest_for_no_local(world: World) -> None:
-    with library(world) as host_:
-        host_.plug([BRIDGE.vif])
-    assert must_link(world, BRIDGE.tap)["address"] == "fe" + BRIDGE.address[2:]
+def assert_frames_arrive(world: World, request: Request) -> None:
+    """The guest is on the bridge by a learned address, not by a local one."""
     with (
-        guest_on_tap(world, BRIDGE.tap, BRIDGE.address, GUEST, MTU) as guest,
-        host_on_bridge(world, BRIDGE.brq, HOST),
+        guest_on_tap(world, request.tap, request.address, GUEST, MTU) as guest,
+        host_on_bridge(world, request.brq, HOST),
     ):
         assert ping(guest, HOST)
-        (entry,) = (entry for entry in fdb(world, BRIDGE.brq) if entry["mac"] == BRIDGE.address)
-        assert (entry["ifname"], entry.get("state", "")) == (BRIDGE.tap, ""), "learned, not local or permanent"
+        (entry,) = (entry for entry in fdb(world, request.brq) if entry["mac"] == request.address)
+        assert (entry["ifname"], entry.get("state", "")) == (request.tap, ""), "learned, not local or permanent"
+
+
+@pytest.mark.parametrize(("guests", "taps"), [("fa", "fe"), ("02", "fe"), ("fe", "fa")])
+def test_tap_has_a_mac_of_its_own_so_the_bridge_takes_the_guest_for_no_local(
+    world: World, guests: str, taps: str
+) -> None:
+    request = BRIDGE.but(address=guests + BRIDGE.address[2:])
+    with library(world) as host_:
+        host_.plug([request.vif])
+        assert must_link(world, request.tap)["address"] == taps + request.address[2:]
+        with watched(world) as writes:
+            host_.plug([request.vif])
+        assert writes.none, writes
+        assert_frames_arrive(world, request)
+
+
+def test_tap_that_an_earlier_version_gave_its_guests_mac_is_drift_and_put_right(world: World) -> None:
+    request = BRIDGE.but(address="fe:16:3e:95:3a:3d")
+    with library(world) as host:
+        host.plug([request.vif])
+    wrong, right = request.address, "fa:16:3e:95:3a:3d"
+    world.ip("link", "set", request.tap, "address", wrong)
+    with contextlib.closing(sqlite3.connect(world.state_dir / "vifplug.db")) as database, database:
+        database.execute("UPDATE records SET body = replace(body, ?, ?)", (right, wrong))
+    report = world.vifplug_json("check", check=False)
+    assert report["vifs"][0]["drift"] == [
+        {"subject": request.tap, "attribute": "address", "observed": wrong, "desired": right}
+    ]
+    world.vifplug("repair", request.id)
+    assert must_link(world, request.tap)["address"] == right
+    assert_frames_arrive(world, request)
+    assert world.vifplug_json("check")["clean"]
 
 
 def test_bridge_shared_by_vifs_of_a_network_goes_with_the_last(world: World) -> None:

@@ -103,6 +103,7 @@ def test_request_does_not_import_what_it_names(trap: Path, host: LocalHost) -> N
 MAC = "02:00:00:00:00:99"
 ROLES = ("qbr", "qvb", "qvo", "tap", "brq")
 NAMES: list[Any] = ["", ".", "..", "a/b", "../../x", "a b", "a\n", "x" * 16, "é" * 8, 5, None, b"raw", ["a"], {}]
+NAMES += ["br%d", "%", "a%%", "all", "default", "a:b", "à", "\udcff"]
 OWNERS: list[Any] = ["", "x", OTHER.upper(), f"net:{OTHER} ", f"{OTHER}\n", 5, None, []]
 NUMBERS: list[Any] = [-1, 0, 67, 65536, 2**31, 2**70, "1500", None, True, 1500.5, []]
 ADDRESSES: list[Any] = ["", "01:00:00:00:00:00", "02:00:00:00:00", MAC.upper().replace("0", "G"), 5, None, MAC + "\n"]

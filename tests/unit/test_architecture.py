@@ -32,7 +32,7 @@ ALLOWED: dict[str, set[str]] = {
     "values": {"naming"},
     "config": {"errors", "limits", "values", "whereabouts"},
     "statedir": {"errors"},
-    "records": {"errors", "model", "resources"},
+    "records": {"errors", "model", "naming", "resources"},
     "events": {"reports"},
     "database": {"errors", "statedir"},
     "eventlog": {"errors", "records", "reports", "events", "database"},

@@ -269,7 +269,9 @@ def test_schema_describes_what_is_read() -> None:
         validator.validate(example)
         formats.load(example)
     validator.validate(formats.load(neutron()).model_dump())
-    validator.validate(OWN | {"names": {"tap": "...", "qbr": ".x"}})
+    for names in ({"tap": "...", "qbr": ".x"}, {"tap": "all0", "qbr": "defaults"}):
+        validator.validate(OWN | {"names": names})
+        formats.load(OWN | {"names": names})
     for wrong in (
         {},
         OWN | {"colour": 1},
@@ -279,6 +281,10 @@ def test_schema_describes_what_is_read() -> None:
         OWN | {"names": {"tap": "a/b"}},
         OWN | {"names": {"tap": ".."}},
         OWN | {"names": {"tap": "a\x7f"}},
+        OWN | {"names": {"tap": "tap%d"}},
+        OWN | {"names": {"qbr": "all"}},
+        OWN | {"network": {"bridge": "br%d"}},
+        OWN | {"network": {"bridge": "default"}},
         OWN | {"network": {"mtu": 67}},
     ):
         assert not validator.is_valid(wrong), wrong

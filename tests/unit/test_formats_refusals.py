@@ -10,8 +10,8 @@ from tests.unit.test_formats import GUEST, HYBRID_1, OWN, PLAIN, neutron, nova, 
 from vifplug import errors, formats
 
 NAME_RULE = (
-    "it must be a device name: 1 to 15 characters, without '/', ':', spaces or control characters, "
-    "and neither '.' nor '..'"
+    "it must be a device name: 1 to 15 bytes, without '/', ':', '%', spaces, control characters or the byte 0xa0, "
+    "and none of '.', '..', 'all' and 'default'"
 )
 MTU_RULE = "it must be a whole number from 68 to 65521"
 UPLINK_RULE = "vifplug puts neither a NIC nor a VLAN device on a bridge; make the bridge beforehand, and leave"
@@ -205,8 +205,7 @@ def test_refusal_names_field_value_and_right(document: Any, message: str) -> Non
         ),
         (
             {"names": {"tap": "\ud800"}},
-            "names.tap: '\\ud800': it must be a device name: 1 to 15 characters, without '/', ':', spaces or control "
-            "characters, and neither '.' nor '..'",
+            f"names.tap: '\\ud800': {NAME_RULE}",
         ),
         ({"names": {"tap": "a\x00\n"}}, f"names.tap: 'a\\x00\\n': {NAME_RULE}"),
         (

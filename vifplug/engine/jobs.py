@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
+from vifplug import naming
 from vifplug.drivers.contract import Driver, Options
 from vifplug.drivers.registry import driver_for
 from vifplug.engine.host import Scope
@@ -123,10 +124,18 @@ def _completed(vif: Vif, known: Vif | None, driver: Driver, options: Options) ->
 
 
 def _check_names(vif: Vif, driver: Driver, desired: Iterable[Resource]) -> None:
-    """Refuse what only shows once names are filled in: by the rule, or from the record.
+    """Refuse what only shows once names are filled in: by the rule, from the record, or by somebody's own driver.
 
-    :raises InputError: for a name that two devices of the VIF would have.
+    :raises InputError: for a name that no device can have, or that two devices of the VIF would have.
     """
+    desired = list(desired)
+    wrong = next((item.name for item in desired if not naming.is_link_name(item.name)), None)
+    if wrong is not None:
+        raise InputError(
+            f"names: VIF {vif.id} would have a device {wrong!r}, which the kernel does not take; a device name has "
+            f"{naming.LINK_NAME_RULE}",
+            vif.id,
+        )
     links = [item for item in desired if isinstance(item, Link) and item.owner == vif.id]
     guest = driver.guest_link(vif)
     built = [link.name for link in links] + [guest] * (not any(isinstance(link, Tap) for link in links))

@@ -75,10 +75,10 @@ def _add_driver(element: Element, seat: Seat, nic: Nic) -> None:
 
 def _check_name(seat: Seat) -> None:
     for name in (seat.tap, seat.bridge or ""):
-        if "%" in name or any(char in _NO_XML for char in name):
+        if any(char in _NO_XML for char in name):
             raise InputError(
-                f"the device name {name!r} of VIF {seat.vif_id} is none that libvirt takes as it is; give another in "
-                "names, without '%'",
+                f"the device name {name!r} of VIF {seat.vif_id} is none that libvirt takes as it is: XML has no such "
+                "character; give another in names",
                 seat.vif_id,
             )
     if not seat.is_made and seat.tap.startswith(_GENERATED):

@@ -12,6 +12,7 @@ from vifplug.errors import PermissionDenied
 MTU_MIN, MTU_MAX = 68, 65535
 _MAC = re.compile(r"[0-9a-f]{2}(:[0-9a-f]{2}){5}")
 _EXTERNAL_ID = re.compile(r"[\x20-\x7e]{1,255}")
+_ROW_NAME_MAX = 255
 _QOS_TYPES = frozenset({"linux-noop", "linux-htb", "linux-hfsc", "linux-sfq", "linux-codel", "linux-fq_codel"})
 
 _VLAN_MODES = frozenset({"trunk", "access", "native-tagged", "native-untagged", "dot1q-tunnel"})
@@ -26,6 +27,13 @@ def name(value: Any) -> str:
     """A device name."""
     if not isinstance(value, str) or not naming.is_link_name(value):
         raise refuse("the device name", value)
+    return value
+
+
+def row_name(value: Any) -> str:
+    """The name of an OVSDB row that is looked for. A row may have a name that no device can have."""
+    if not isinstance(value, str) or not 0 < len(value) <= _ROW_NAME_MAX:
+        raise refuse("the row's name", value)
     return value
 
 

@@ -68,7 +68,7 @@ class _PortCommand(ovsdbapp_command.BaseCommand):  # type: ignore[misc]
     def __init__(self, api: Any, operation: Operation, found: _Found) -> None:
         super().__init__(api)
         self.operation, self.found = operation, found
-        self.name = arguments.name(operation["name"])
+        self.name = arguments.row_name(operation["name"])
         self.owner = arguments.owner(operation["owner"])
 
     def bridge(self, name: str) -> Any:
@@ -113,6 +113,7 @@ class _Add(_PortCommand):
 
     def run_idl(self, txn: Any) -> None:
         operation = self.operation
+        arguments.name(self.name)
         bridge = self.bridge(operation["bridge"])
         there = self.api.idl.index.row("Port", self.name)
         if there is not None and str(there.uuid) == operation.get("uuid"):

@@ -42,7 +42,7 @@ def is_ours(link: Mapping[str, Any], claim: Mapping[str, Any]) -> bool:
     # A tap's MAC is its guest's, which only the caller knows: believed of persistent taps with such a MAC alone. One
     # in 64 of vswitchd's own (br-int, in a userspace datapath) has such a MAC, too; they have no virtio-net header.
     address = arguments.address(claim["birth_address"])
-    if not link["persistent"] or not link["address"] == address == naming.tap_address(address):
+    if not link["persistent"] or link["address"] != address or not naming.is_tap_address(address):
         return False
     return bool(link["vnet_header"]) or _has_name_of(link, owner)
 
