@@ -7,6 +7,7 @@ from collections.abc import Collection, Sequence
 from dataclasses import replace
 from typing import Any
 
+from vifplug import passage
 from vifplug.engine import actions
 from vifplug.engine.actions import Action
 from vifplug.engine.host import Scope
@@ -138,7 +139,9 @@ class FakeHost:
     def _set(self, name: str, values: dict[str, Any], owner: str) -> None:
         if values.get("alias"):
             values["owner"] = owner
-        self.links[name] = replace(self.links[name], **values)
+        impeded = {key: value for key, value in self.links[name].impeded.items() if key not in values}
+        fields = {key: value for key, value in values.items() if key not in passage.RIGHT}
+        self.links[name] = replace(self.links[name], impeded=impeded, **fields)
 
     def _drop(self, name: str) -> None:
         link = self.links.pop(name, None)

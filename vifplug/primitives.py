@@ -22,6 +22,7 @@ _COMMON = (
     "accept_ra",
     "arp_ignore",
 )
+_PASSAGE = {"slave_kind": "", "impeded": {}}
 _OF_KIND: Mapping[str, tuple[type[Link], tuple[str, ...]]] = {
     "bridge": (
         Bridge,
@@ -45,6 +46,7 @@ def link(found: Mapping[str, Any]) -> Link:
     """One link."""
     cls, extra = _OF_KIND.get(found["kind"], (Link, ()))
     fields: dict[str, Any] = {name: found.get(name) for name in (*_COMMON, *extra)}
+    fields |= {name: found.get(name, default) for name, default in _PASSAGE.items()}
     other_kind = found["kind"] if cls is Link else ""
     return cls(owner=naming.owner_of(found["alias"]), other_kind=other_kind, **fields)
 

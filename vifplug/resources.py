@@ -58,6 +58,10 @@ class Link:
     """Observed, or recorded: never desired."""
     other_kind: str = ""
     """Observed: the kernel's word for a link of a kind that vifplug does not make."""
+    slave_kind: str = ""
+    """Observed: what its master is, in the kernel's word: bridge, openvswitch, bond, vrf ..."""
+    impeded: Mapping[str, Any] = field(default_factory=dict)
+    """Observed: attributes that stop frames or let them out (``vifplug.passage``), by name, where they differ."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

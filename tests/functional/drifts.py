@@ -27,6 +27,8 @@ class Drift:
     keeps_ofport: bool = True
     more: bool = False
     """Whether ``check`` may name more: a device made again has none of its settings."""
+    clean_up: str = ""
+    """What takes away what the drift made beside the VIF."""
     others_help: tuple[str, ...] = ()
     """What those have to do again whose devices vifplug does not touch: ``{tap}`` in qbr is libvirt's."""
 
@@ -34,6 +36,11 @@ class Drift:
         """Do the damage."""
         for command in self.commands:
             _run(world, command, request)
+
+    def lift(self, world: World, request: Request) -> None:
+        """Take away what ``inflict`` made beside the VIF."""
+        if self.clean_up:
+            _run(world, self.clean_up, request)
 
     def help(self, world: World, request: Request) -> None:
         """Do what is not vifplug's to do."""
@@ -88,6 +95,39 @@ def _links(table: _Table, roles: tuple[str, ...]) -> None:
         table.add(f"{role} with another mac", f"{link} address 02:00:00:00:00:77", (name, "address"))
 
 
+def _passages(table: _Table, port_ends: tuple[str, ...], bridge_ends: tuple[str, ...]) -> None:
+    """What stops frames, or lets them out, on links that look right."""
+    for role in (*port_ends, *bridge_ends):
+        name = f"{{{role}}}"
+        table.add(f"{role} losing all it sends", f"tc qdisc add dev {name} root blackhole", (name, "qdisc"))
+        table.add(f"{role} held back", f"tc qdisc add dev {name} root tbf rate 8bit burst 1 limit 1", (name, "qdisc"))
+        table.add(f"{role} dormant", f"ip link set {name} mode dormant", (name, "linkmode"), more=True)
+    for role in port_ends:
+        name = f"{{{role}}}"
+        foreign = "ip link add lb-foreign up type bridge"
+        table.add(
+            f"{role} on a foreign bridge",
+            f"{foreign}; ip link set {name} master lb-foreign",
+            (name, "master"),
+            clean_up="ip link del lb-foreign",
+        )
+    for role in bridge_ends:
+        name = f"{{{role}}}"
+        port = f"bridge link set dev {name}"
+        for words in (
+            *("learning off", "flood off", "mcast_flood off", "bcast_flood off", "isolated on", "locked on"),
+            # No hairpin: a frame that comes back has Open vSwitch learn its sender on the wrong port.
+            *("guard on", "root_block on", "neigh_suppress on", "vlan_tunnel on"),
+        ):
+            key = words.split()[0]
+            table.add(f"{role} {words}", f"{port} {words}", (name, f"bridge_port:{key}"))
+        for state in ("disabled", "listening", "learning"):
+            table.add(f"{role} {state}", f"{port} state {state}", (name, "bridge_port:state"))
+        kind = f"ip link set {name} type bridge_slave"
+        table.add(f"{role} answering arp", f"{kind} proxy_arp on", (name, "bridge_port:proxy_arp"))
+        table.add(f"{role} passing link-local frames", f"{kind} group_fwd_mask 8", (name, "bridge_port:group_fwd_mask"))
+
+
 def _rows(table: _Table, role: str) -> None:
     """What can befall a port."""
     port = f"{{{role}}}"
@@ -133,6 +173,9 @@ def _hybrid() -> list[Drift]:
     table = _Table()
     _rows(table, "qvo")
     _links(table, ("qbr", "qvb", "qvo"))
+    _passages(table, ("qvo",), ("qvb",))
+    kind = "ip link set {qbr} type bridge"
+    table.add("passing lldp", f"{kind} group_fwd_mask 0x4000", ("{qbr}", "group_fwd_mask"))
     for role in ("qvb", "qvo"):
         name = f"{{{role}}}"
         table.add(f"{role} not promiscuous", f"ip link set {name} promisc off", (name, "promiscuous"))
@@ -174,12 +217,15 @@ def _ovs() -> list[Drift]:
     table = _Table()
     _rows(table, "tap")
     _links(table, ("tap",))
+    _passages(table, ("tap",), ())
+    table.add("tap without a queue", "ip link set {tap} txqueuelen 0", ("{tap}", "txqueuelen"))
     return table.drifts
 
 
 def _bridge() -> list[Drift]:
     table = _Table()
     _links(table, ("tap", "brq"))
+    _passages(table, (), ("tap",))
     kind = "ip link set {brq} type bridge"
     table.add("stp on", f"{kind} stp_state 1", ("{brq}", "stp"), ("{brq}", "forward_delay"))
     table.add("snooping on", f"{kind} mcast_snooping 1", ("{brq}", "multicast_snooping"))

@@ -91,6 +91,7 @@ def test_drift_is_named_and_put_right_with_nothing_else_touched(world: World, re
                 expected = drift.named(request_)
                 assert (found & expected if drift.more else found) == expected
                 mend(host, request_, how)
+                drift.lift(world, request_)
                 drift.help(world, request_)
                 if not drift.keeps_row:
                     wire(world, request_)  # as a control plane does for a port that is new to it

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import Any, ClassVar, Literal
 
+from vifplug import passage
 from vifplug.resources import DEAD_VLAN, Bridge, Link, OvsPort, Tap, Veth
 
 Plane = Literal["links", "ports"]
@@ -111,7 +112,11 @@ class SetLink(Action):
         return f"set {self.link.name}: {words}"
 
     def inverse(self) -> Action | None:
-        back = tuple((attribute, after, before) for attribute, before, after in self.changes if before is not None)
+        back = tuple(
+            (attribute, after, before)
+            for attribute, before, after in self.changes
+            if _returns(attribute, before, after)
+        )
         return replace(self, changes=back, adopt=False) if back else None
 
 
@@ -265,6 +270,14 @@ class DeleteQos(Action):
 
     def inverse(self) -> None:
         return None
+
+
+def _returns(attribute: str, before: Any, after: Any) -> bool:
+    """Whether an undo gives back what was there: not where nothing was, nor another program's bridge for a link that is
+    to be on none, nor what is more than its name."""
+    if before is None or attribute in passage.FINAL:
+        return False
+    return attribute != "master" or after is not None
 
 
 def _swapped(changes: tuple[Change, ...]) -> tuple[Change, ...]:

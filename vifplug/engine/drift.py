@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from vifplug import naming
-from vifplug.engine import ownership
+from vifplug.engine import obstacles, ownership
 from vifplug.reports import DriftItem
 from vifplug.resources import Bridge, Inventory, Link, Observed, OvsPort, Resource, Veth
 
@@ -32,28 +32,29 @@ def differences(desired: Iterable[Resource], observed: Observed, recorded: Inven
         if isinstance(resource, OvsPort):
             items += of_port(resource, observed, ports.get(resource.name))
         else:
-            items += of_link(resource, observed.links.get(resource.name), links.get(resource.name))
+            items += of_link(resource, observed, links.get(resource.name))
         if isinstance(resource, Bridge):
             items += of_guest(resource, observed, links.get(resource.name))
     return items
 
 
-def of_link(desired: Link, observed: Link | None, recorded: Link | None) -> list[DriftItem]:
+def of_link(desired: Link, observed: Observed, recorded: Link | None) -> list[DriftItem]:
     """How one link differs."""
-    if observed is None:
+    found = observed.links.get(desired.name)
+    if found is None:
         return [DriftItem(subject=desired.name, attribute=PRESENT, observed=False, desired=True)]
-    if observed.kind != desired.kind:
-        return [DriftItem(subject=desired.name, attribute="kind", observed=observed.kind, desired=desired.kind)]
+    if found.kind != desired.kind:
+        return [DriftItem(subject=desired.name, attribute="kind", observed=found.kind, desired=desired.kind)]
     items = []
-    if recorded is not None and recorded.ifindex is not None and recorded.ifindex != observed.ifindex:
+    if recorded is not None and recorded.ifindex is not None and recorded.ifindex != found.ifindex:
         items.append(
-            DriftItem(subject=desired.name, attribute="ifindex", observed=observed.ifindex, desired=recorded.ifindex)
+            DriftItem(subject=desired.name, attribute="ifindex", observed=found.ifindex, desired=recorded.ifindex)
         )
     for attribute in desired.compared:
-        wanted, found = getattr(desired, attribute), getattr(observed, attribute)
-        if wanted is not None and not _agrees(desired, attribute, found, wanted):
-            items.append(DriftItem(subject=desired.name, attribute=attribute, observed=found, desired=wanted))
-    return items
+        wanted, is_ = getattr(desired, attribute), getattr(found, attribute)
+        if wanted is not None and not _agrees(desired, attribute, is_, wanted):
+            items.append(DriftItem(subject=desired.name, attribute=attribute, observed=is_, desired=wanted))
+    return [*items, *obstacles.on_link(desired, found, observed)]
 
 
 def of_guest(desired: Bridge, observed: Observed, recorded: Link | None) -> list[DriftItem]:

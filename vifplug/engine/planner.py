@@ -143,7 +143,7 @@ def _plan_links(request: Request, observed: Observed, draft: _Draft) -> None:
             _create(link, draft)
             _set_new(link, draft)
         else:
-            _set_changed(link, found, known.get(link.name), draft)
+            _set_changed(link, observed, known.get(link.name), draft)
         if isinstance(link, Bridge) and drift.of_guest(link, observed, known.get(link.name)):
             ifindex = observed.links[link.guest].ifindex or 0
             draft.guests.append(actions.JoinGuest(link, ifindex, request.vif_id))
@@ -182,9 +182,10 @@ def _set_new(link: Link, draft: _Draft) -> None:
     draft.settings[link.name] = actions.SetLink(link, changes)
 
 
-def _set_changed(link: Link, found: Link, known: Link | None, draft: _Draft) -> None:
+def _set_changed(link: Link, observed: Observed, known: Link | None, draft: _Draft) -> None:
+    found = observed.links[link.name]
     items = [
-        item for item in drift.of_link(link, found, known) if item.attribute not in ("ifindex", "peer", "persistent")
+        item for item in drift.of_link(link, observed, known) if item.attribute not in ("ifindex", "peer", "persistent")
     ]
     if not items:
         return

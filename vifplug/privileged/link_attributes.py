@@ -2,12 +2,25 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Mapping
 from typing import Any
 
-from vifplug import naming
+from vifplug import naming, passage
 from vifplug.privileged import arguments
-from vifplug.privileged.link_message import ARP_ANNOUNCE, ARP_IGNORE, ipv4, linkinfo
+from vifplug.privileged.link_message import (
+    ARP_ANNOUNCE,
+    ARP_IGNORE,
+    INGRESS,
+    ROOT,
+    Message,
+    bridge_port,
+    ipv4,
+    linkinfo,
+    message,
+    no_qdisc,
+    no_xdp,
+)
 from vifplug.privileged.link_run import Run
 
 _BRIDGE_SETTINGS = {
@@ -15,7 +28,10 @@ _BRIDGE_SETTINGS = {
     "forward_delay": "IFLA_BR_FORWARD_DELAY",
     "ageing_time": "IFLA_BR_AGEING_TIME",
     "multicast_snooping": "IFLA_BR_MCAST_SNOOPING",
+    "vlan_filtering": "IFLA_BR_VLAN_FILTERING",
+    "group_fwd_mask": "IFLA_BR_GROUP_FWD_MASK",
 }
+_MAX_OF = {"vlan_filtering": 1, "group_fwd_mask": 0xFFFF}
 _IPV4_SETTINGS = {"arp_ignore": ARP_IGNORE, "arp_announce": ARP_ANNOUNCE}
 _ARP_MAX = 8
 _IN_TICKS = ("forward_delay", "ageing_time")
@@ -43,7 +59,7 @@ def bridge_info(settings: Mapping[str, Any]) -> tuple[str, Any]:
         if key not in _BRIDGE_SETTINGS or value is None:
             continue
         amount = round(value * _TICKS_PER_SECOND) if key in _IN_TICKS else value
-        attrs.append((_BRIDGE_SETTINGS[key], arguments.number(key, amount, 0, 2**31 - 1)))
+        attrs.append((_BRIDGE_SETTINGS[key], arguments.number(key, amount, 0, _MAX_OF.get(key, 2**31 - 1))))
     return linkinfo("bridge", attrs)
 
 
@@ -67,6 +83,37 @@ def before_up(run: Run, operation: Mapping[str, Any]) -> list[list[tuple[str, An
     if "mtu" in values:
         messages.append([("IFLA_MTU", arguments.mtu(values["mtu"]))])
     return messages
+
+
+_LINK_SETTINGS = {passage.TX_QUEUE: ("IFLA_TXQLEN", 1 << 20), passage.LINK_MODE: ("IFLA_LINKMODE", 1)}
+_XDP_FLAGS = {"driver": (4,), "generic": (2,), "offloaded": (8,), "several": (2, 4, 8)}
+"""XDP_FLAGS_DRV_MODE and so on, of linux/if_link.h; what was attached in one way is taken away in the same."""
+_PLACES = {passage.QDISC: ROOT, passage.INGRESS: INGRESS}
+
+
+def freed(index: int, values: Mapping[str, Any], link: Mapping[str, Any] | None) -> tuple[list[Message], list[Message]]:
+    """What lets frames pass again: what goes out before a link is up, and what the kernel takes only of one that is.
+
+    :param link: as it was read; None for a new one.
+    """
+    early = []
+    for key, (name, most) in _LINK_SETTINGS.items():
+        if key in values:
+            early.append(message(index, [(name, arguments.number(key, values[key], 0, most))]))
+    flags = {
+        number: arguments.number(key, values[key], 0, (1 << 8 * size) - 1).to_bytes(size, sys.byteorder)
+        for key, (number, size, _right) in passage.PORT_FLAGS.items()
+        if key in values
+    }
+    early += [message(index, [bridge_port(flags)])] if flags else []
+    early += [no_qdisc(index, parent) for key, parent in _PLACES.items() if key in values]
+    if passage.XDP in values and link is not None:
+        ways = _XDP_FLAGS.get(link["impeded"].get(passage.XDP), ())
+        early += [message(index, [no_xdp(flag)]) for flag in ways]
+    if passage.PORT_STATE not in values:
+        return early, []
+    state = arguments.number(passage.PORT_STATE, values[passage.PORT_STATE], 0, 4)
+    return early, [message(index, [bridge_port({passage.PORT_STATE_NUMBER: bytes([state])})])]
 
 
 def of_ipv4(values: Mapping[str, Any]) -> list[tuple[str, Any]]:

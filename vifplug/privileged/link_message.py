@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from pyroute2.netlink import NLM_F_ACK, NLM_F_CREATE, NLM_F_EXCL, NLM_F_REQUEST
-from pyroute2.netlink.rtnl import RTM_DELLINK, RTM_NEWLINK
+from pyroute2.netlink.rtnl import RTM_DELLINK, RTM_DELQDISC, RTM_NEWLINK
 from pyroute2.netlink.rtnl.ifinfmsg import ifinfmsg
 
 Attributes = Sequence[tuple[str, Any]]
@@ -24,6 +24,13 @@ IFINFO = struct.Struct("=BxHiII")
 """struct ifinfomsg: family, type, index, flags, change."""
 ATTRIBUTE = struct.Struct("=HH")
 """struct nlattr: length, type."""
+
+_TCMSG = struct.Struct("=BxxxiIII")
+"""struct tcmsg: family, ifindex, handle, parent, info."""
+ROOT, INGRESS = 0xFFFFFFFF, 0xFFFFFFF1
+"""TC_H_ROOT and TC_H_INGRESS, which clsact has too."""
+_INFO_SLAVE_KIND, _INFO_SLAVE_DATA = 4, 5
+_XDP_FD, _XDP_FLAGS = 1, 3
 
 ARP_ANNOUNCE, ARP_IGNORE = 18, 19
 """IPV4_DEVCONF_* of linux/ip.h."""
@@ -38,6 +45,7 @@ _WIRE: Mapping[str, tuple[int, str]] = {
 }
 _PACK: Mapping[str, Callable[[Any], bytes]] = {
     "uint8": struct.Struct("=B").pack,
+    "uint16": struct.Struct("=H").pack,
     "uint32": struct.Struct("=I").pack,
     "asciiz": lambda text: text.encode() + b"\0",
     "l2addr": lambda address: bytes.fromhex(address.replace(":", "")),
@@ -98,6 +106,27 @@ def ipv4(settings: Mapping[int, int]) -> tuple[str, Any]:
     """
     wire = b"".join(attribute(number, _PACK["uint32"](value)) for number, value in settings.items())
     return "IFLA_AF_SPEC", attribute(socket.AF_INET, attribute(INET_CONF, wire))
+
+
+def bridge_port(settings: Mapping[int, bytes]) -> tuple[str, Any]:
+    """IFLA_LINKINFO of a port of a Linux bridge: IFLA_BRPORT_ attributes by their number."""
+    data = b"".join(attribute(number, value) for number, value in settings.items())
+    nested = attribute(_INFO_SLAVE_KIND, b"bridge\0") + attribute(_INFO_SLAVE_DATA, data)
+    return "IFLA_LINKINFO", nested
+
+
+def no_xdp(flag: int) -> tuple[str, Any]:
+    """IFLA_XDP that takes a program away.
+
+    :param flag: XDP_FLAGS_..._MODE, the way it was attached.
+    """
+    return "IFLA_XDP", attribute(_XDP_FD, struct.pack("=i", -1)) + attribute(_XDP_FLAGS, struct.pack("=I", flag))
+
+
+def no_qdisc(index: int, parent: int) -> Message:
+    """A deletion of the queueing discipline at a place of a link (struct tcmsg); the kernel's default follows it."""
+    body = _TCMSG.pack(0, index, 0, parent, 0)
+    return Message(RTM_DELQDISC, NLM_F_REQUEST | NLM_F_ACK, body)
 
 
 def _link(index: int, link_flags: int, change: int, attrs: Attributes) -> bytes:

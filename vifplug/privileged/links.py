@@ -91,6 +91,7 @@ def _create_veth(run: Run, number: int, operation: Operation) -> None:
 
 def _set(run: Run, number: int, operation: Operation) -> None:
     name, values = arguments.name(operation["name"]), operation["values"]
+    link = None
     if name in run.made:
         index = run.made[name]
     else:
@@ -100,6 +101,8 @@ def _set(run: Run, number: int, operation: Operation) -> None:
         index = int(link["ifindex"])
     for attrs in link_attributes.before_up(run, operation):
         run.early.append((number, message(index, attrs)))
+    early, late = link_attributes.freed(index, values, link)
+    run.early += [(number, msg) for msg in early]
     run.set_with_mark(number, name, index, link_attributes.of_ipv4(values))
     for key in sysctl.KEYS:
         if key in values:
@@ -112,6 +115,7 @@ def _set(run: Run, number: int, operation: Operation) -> None:
     link_flags, change = link_attributes.flags(values)
     if change:
         run.late.append((number, message(index, link_flags=link_flags, change=change)))
+    run.late += [(number, msg) for msg in late]
 
 
 def _join(run: Run, number: int, operation: Operation) -> None:

@@ -10,13 +10,19 @@ import sys
 from collections.abc import Collection, Iterable
 from typing import Any
 
+from vifplug import passage
 from vifplug.errors import LinkError
 from vifplug.privileged import netlink, offload
 from vifplug.privileged.link_message import ARP_ANNOUNCE, ARP_IGNORE, INET_CONF
 
 _IFF_UP, _IFF_PROMISC = 0x1, 0x100
 _ADDRESS, _NAME, _MTU, _LINK, _MASTER, _LINKINFO, _ALIAS, _AF_SPEC, _CARRIER = 1, 3, 4, 5, 10, 18, 20, 26, 33
-_INFO_KIND, _INFO_DATA = 1, 2
+_QDISC, _TXQLEN, _LINKMODE, _XDP = 6, 13, 17, 43
+_XDP_ATTACHED = 2
+_XDP_MODES = {1: "driver", 2: "generic", 3: "offloaded", 4: "several"}
+"""XDP_ATTACHED_... of linux/if_link.h."""
+_INFO_KIND, _INFO_DATA, _INFO_SLAVE_KIND, _INFO_SLAVE_DATA = 1, 2, 4, 5
+_BR_VLAN_FILTERING, _BR_GROUP_FWD_MASK = 7, 9
 _BR_FORWARD_DELAY, _BR_AGEING, _BR_STP, _BR_MCAST_SNOOPING = 1, 4, 5, 23
 _TUN_OWNER, _TUN_GROUP, _TUN_TYPE, _TUN_VNET_HDR, _TUN_PERSIST, _TUN_MULTI_QUEUE = 1, 2, 3, 5, 6, 7
 _TUN_TYPE_TAP = 2
@@ -154,6 +160,10 @@ def decode(payload: bytes) -> dict[str, Any]:
     info = netlink.attributes(attrs.get(_LINKINFO, b""))
     kind = _string(info.get(_INFO_KIND)) or ""
     data = netlink.attributes(info.get(_INFO_DATA, b""))
+    slave_kind = _string(info.get(_INFO_SLAVE_KIND)) or ""
+    impeded = _impeded(attrs)
+    if slave_kind == "bridge":
+        impeded |= _port_of_bridge(netlink.attributes(info.get(_INFO_SLAVE_DATA, b"")), up=bool(flags & _IFF_UP))
     link: dict[str, Any] = {
         "name": _string(attrs.get(_NAME)) or "",
         "ifindex": index,
@@ -166,6 +176,8 @@ def decode(payload: bytes) -> dict[str, Any]:
         "up": bool(flags & _IFF_UP),
         "promiscuous": bool(flags & _IFF_PROMISC),
         "carrier": bool(_number(attrs.get(_CARRIER))),
+        "slave_kind": slave_kind,
+        "impeded": impeded,
         **_ip_settings(attrs.get(_AF_SPEC, b"")),
     }
     if kind == "bridge":
@@ -175,6 +187,8 @@ def decode(payload: bytes) -> dict[str, Any]:
             "ageing_time": _seconds(data.get(_BR_AGEING)),
             "multicast_snooping": _number(data.get(_BR_MCAST_SNOOPING)),
         }
+        values = (_number(data.get(_BR_VLAN_FILTERING)), _number(data.get(_BR_GROUP_FWD_MASK)))
+        impeded |= {name: value for name, value in zip(passage.BRIDGE, values, strict=True) if value}
     elif kind == "tun" and _number(data.get(_TUN_TYPE)) == _TUN_TYPE_TAP:
         link |= {
             "kind": "tap",
@@ -185,6 +199,36 @@ def decode(payload: bytes) -> dict[str, Any]:
             "vnet_header": bool(_number(data.get(_TUN_VNET_HDR))),
         }
     return link
+
+
+def _impeded(attrs: dict[int, bytes]) -> dict[str, Any]:
+    """What stops frames on a link of any kind."""
+    found: dict[str, Any] = {}
+    qdisc = _string(attrs.get(_QDISC))
+    if qdisc not in (None, *passage.QDISCS_OF_VETH):
+        found[passage.QDISC] = qdisc  # a tap has others too; which of them are right, its kind decides
+    if _number(attrs.get(_TXQLEN)) == 0:
+        found[passage.TX_QUEUE] = 0
+    mode = _number(attrs.get(_LINKMODE))
+    if mode:
+        found[passage.LINK_MODE] = mode
+    attached = _number(netlink.attributes(attrs.get(_XDP, b"")).get(_XDP_ATTACHED))
+    if attached:
+        found[passage.XDP] = _XDP_MODES.get(attached, str(attached))
+    return found
+
+
+def _port_of_bridge(data: dict[int, bytes], *, up: bool) -> dict[str, Any]:
+    """What stops frames on a link as a port of a Linux bridge. Older kernels have fewer of these attributes."""
+    found = {
+        name: value
+        for name, (number, _size, right) in passage.PORT_FLAGS.items()
+        if (value := _number(data.get(number))) not in (None, right)
+    }
+    state = _number(data.get(passage.PORT_STATE_NUMBER))
+    if up and state not in (None, passage.FORWARDING):
+        found[passage.PORT_STATE] = state
+    return found
 
 
 def _ip_settings(af_spec: bytes) -> dict[str, Any]:

@@ -1,0 +1,67 @@
+"""Attributes of links that stop frames, or let them out where they must not go; and the value of each with which a link
+passes frames as it should.
+
+None of them is set by vifplug at creation: they are the kernel's defaults. Every link of ours has them, whatever version
+of vifplug made it, so no record holds them. Observed links carry only those that differ (``resources.Link.impeded``).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+PORT_PREFIX = "bridge_port:"
+"""Attributes of a link as a port of a Linux bridge (IFLA_BRPORT_*, linux/if_link.h)."""
+PORT_STATE = f"{PORT_PREFIX}state"
+FORWARDING = 3
+"""BR_STATE_FORWARDING of linux/if_bridge.h."""
+
+PORT_FLAGS: Mapping[str, tuple[int, int, int]] = {
+    # Name: the number of IFLA_BRPORT_..., its bytes, the value.
+    f"{PORT_PREFIX}hairpin": (4, 1, 0),
+    f"{PORT_PREFIX}guard": (5, 1, 0),
+    f"{PORT_PREFIX}root_block": (6, 1, 0),
+    f"{PORT_PREFIX}learning": (8, 1, 1),
+    f"{PORT_PREFIX}flood": (9, 1, 1),
+    f"{PORT_PREFIX}proxy_arp": (10, 1, 0),
+    f"{PORT_PREFIX}proxy_arp_wifi": (12, 1, 0),
+    f"{PORT_PREFIX}mcast_flood": (27, 1, 1),
+    f"{PORT_PREFIX}mcast_to_unicast": (28, 1, 0),
+    f"{PORT_PREFIX}vlan_tunnel": (29, 1, 0),
+    f"{PORT_PREFIX}bcast_flood": (30, 1, 1),
+    f"{PORT_PREFIX}group_fwd_mask": (31, 2, 0),
+    f"{PORT_PREFIX}neigh_suppress": (32, 1, 0),
+    f"{PORT_PREFIX}isolated": (33, 1, 0),
+    f"{PORT_PREFIX}locked": (39, 1, 0),
+    f"{PORT_PREFIX}mab": (40, 1, 0),
+    f"{PORT_PREFIX}neigh_vlan_suppress": (43, 1, 0),
+}
+PORT_STATE_NUMBER = 1
+"""IFLA_BRPORT_STATE. It is the kernel's to change with the carrier, so it is set apart from the flags."""
+
+QDISC, INGRESS, XDP = "qdisc", "ingress_filter", "xdp"
+TX_QUEUE, LINK_MODE = "txqueuelen", "linkmode"
+BRIDGE: Mapping[str, int] = {"vlan_filtering": 0, "group_fwd_mask": 0}
+
+QDISCS_OF_VETH = frozenset({"noqueue", "noop"})
+"""A veth has no queue (IFF_NO_QUEUE); noop is what a link has that is not up."""
+QDISCS_OF_TAP = QDISCS_OF_VETH | {
+    # What net.core.default_qdisc may name, and what libvirt's <bandwidth> sets on a guest's tap (htb).
+    *("pfifo_fast", "mq", "fq", "fq_codel", "fq_pie", "codel", "pie", "sfq", "cake", "htb", "hfsc", "prio", "multiq"),
+}
+TX_QUEUE_LENGTH = 1000
+"""The kernel's for an Ethernet device. A tap's ring has as many places: with none of them every frame is dropped."""
+
+RIGHT: Mapping[str, Any] = {
+    **{name: value for name, (_number, _size, value) in PORT_FLAGS.items()},
+    PORT_STATE: FORWARDING,
+    **BRIDGE,
+    QDISC: "the kernel's default",
+    INGRESS: None,
+    XDP: None,
+    TX_QUEUE: TX_QUEUE_LENGTH,
+    LINK_MODE: 0,
+}
+"""What each is to be."""
+FINAL = frozenset({QDISC, INGRESS, XDP})
+"""What is removed cannot be put back: a program or a queueing discipline is more than its name."""
