@@ -1,8 +1,8 @@
 """Attributes of links that stop frames, or let them out where they must not go; and the value of each with which a link
 passes frames as it should.
 
-None of them is set by vifplug at creation: they are the kernel's defaults. Every link of ours has them, whatever version
-of vifplug made it, so no record holds them. Observed links carry only those that differ (``resources.Link.impeded``).
+vifplug sets none of them at creation: they are the kernel's defaults. Every link of ours has them, whatever version of
+vifplug made it, so no record holds them. An observed link shows those that differ (``resources.Link.impeded``).
 """
 
 from __future__ import annotations
