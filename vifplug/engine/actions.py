@@ -275,9 +275,9 @@ class DeleteQos(Action):
 def _returns(attribute: str, before: Any, after: Any) -> bool:
     """Whether an undo gives back what was there: not where nothing was, nor another program's bridge for a link that is
     to be on none, nor what is more than its name."""
-    if before is None or attribute in passage.FINAL:
-        return False
-    return attribute != "master" or after is not None
+    if attribute == "master":  # None is no master; of all other attributes, what could not be read
+        return after is not None
+    return before is not None and attribute not in passage.FINAL
 
 
 def _swapped(changes: tuple[Change, ...]) -> tuple[Change, ...]:

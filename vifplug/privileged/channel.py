@@ -21,7 +21,7 @@ from oslo_privsep import comm, daemon
 from oslo_utils import importutils, uuidutils
 
 from vifplug import stdio
-from vifplug.errors import HelperDied, HostError, TimedOut
+from vifplug.errors import HelperDied, HostError, TimedOut, VifplugError
 from vifplug.privileged import interrupts, lifecycle
 from vifplug.privileged.context import net, refuse_unknown
 
@@ -181,7 +181,7 @@ class Channel:
     def _answer(self, verb: str, number: str, timeout: float) -> Any:
         """What a verb returned.
 
-        :raises Exception: what it raised.
+        :raises VifplugError, OSError: what it raised; HostError for any other error.
         """
         with self._naming(verb, timeout):
             kind, *told = self._channel.answer(number)
@@ -190,7 +190,12 @@ class Channel:
             name, arguments, *trace = told
             if self._channel.log_traceback and trace:
                 LOG.warning("the privileged helper's traceback: %s", trace[0])
-            raise importutils.import_class(name)(*arguments)
+            raised = importutils.import_class(name)
+            if not issubclass(raised, VifplugError | OSError):
+                # A library's, in a verb that does not name what it was about.
+                text = ": ".join([name.rpartition(".")[2], *map(str, arguments)])
+                raise HostError(f"the privileged helper failed in {verb!r}: {text}")
+            raise raised(*arguments)
 
     @contextlib.contextmanager
     def _naming(self, verb: str, timeout: float) -> Iterator[None]:

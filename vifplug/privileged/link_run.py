@@ -14,8 +14,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from vifplug.errors import Conflict, LinkError
-from vifplug.privileged import arguments, netlink, owned
-from vifplug.privileged.link_message import Attributes, Message, message
+from vifplug.privileged import arguments, link_errors, netlink, owned
+from vifplug.privileged.link_message import CREATE, Attributes, Message, message
 
 _INDEX_LOW, _INDEX_HIGH = 1 << 20, 1 << 31
 """Far above the kernel's own counter, which starts at one."""
@@ -101,8 +101,10 @@ def _send(numbered: Sequence[tuple[int, Message]], operations: Sequence[Mapping[
     except netlink.Refused as error:
         number = numbered[error.index][0]
         operation = operations[number]
-        subject = operation.get("name") or operation["ends"][0]["name"]
+        subject = link_errors.subject_of(operation)
         act = operation["op"].replace("-", " ")
         if error.code == errno.EEXIST:
             raise Conflict(f"could not {act} {subject!r}: the name is taken", subject, str(number)) from error
-        raise LinkError(f"could not {act} {subject!r}: {error.text}", subject, str(number)) from error
+        creates = bool(numbered[error.index][1].flags & CREATE)
+        text = link_errors.reason(error, operation, creates=creates)
+        raise LinkError(f"could not {act} {subject!r}: {text}", subject, str(number)) from error

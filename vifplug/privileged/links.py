@@ -9,8 +9,18 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from vifplug import naming
-from vifplug.errors import Conflict, LinkError, PermissionDenied
-from vifplug.privileged import arguments, link_attributes, link_deletion, netlink, offload, owned, sysctl, tap
+from vifplug.errors import Conflict, LinkError, PermissionDenied, VifplugError
+from vifplug.privileged import (
+    arguments,
+    link_attributes,
+    link_deletion,
+    link_errors,
+    netlink,
+    offload,
+    owned,
+    sysctl,
+    tap,
+)
 from vifplug.privileged.context import net
 from vifplug.privileged.link_message import CREATE, linkinfo, message, peer
 from vifplug.privileged.link_run import Run, new_index
@@ -48,6 +58,10 @@ def apply(operations: Sequence[Operation]) -> None:
         run.flush(operations)
     except (LinkError, PermissionDenied, Conflict) as error:
         raise error.at_step(str(number)) from error
+    except VifplugError:
+        raise
+    except Exception as error:
+        raise link_errors.of_library(error, operations[number], number) from error
 
 
 def _create_bridge(run: Run, number: int, operation: Operation) -> None:

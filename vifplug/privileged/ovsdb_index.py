@@ -92,7 +92,8 @@ class RowIndex:
             row = self._there(table, uuid)
             if row is not None and self._key(table, row) == key:
                 found.append(row)
-            else:
+            elif self._tables[table].idl.txn is None:
+                # Inside a transaction a row that it deletes is away, and is back when the transaction fails.
                 self._forget(table, key, uuid)
         return found
 

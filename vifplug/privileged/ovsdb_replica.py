@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import threading
 import time
 from typing import Any
@@ -12,6 +13,8 @@ from ovsdbapp.backend.ovs_idl import connection
 from vifplug.privileged import ovsdb_changes, ovsdb_json, ovsdb_schema, ovsdb_values
 from vifplug.privileged.ovsdb_changes import Changes
 from vifplug.privileged.ovsdb_index import RowIndex
+
+LOG = logging.getLogger(__name__)
 
 BARRIER = {"op": "select", "table": "Open_vSwitch", "where": [], "columns": ["cur_cfg"]}
 """An operation whose answer comes behind every update of transactions that ended before it was asked."""
@@ -49,7 +52,14 @@ class Replica(connection.OvsdbIdl):  # type: ignore[misc]
 
     def run(self) -> bool:
         """One turn of the replica, and whether it follows its server."""
-        changed = bool(super().run())
+        try:
+            changed = bool(super().run())
+        except Exception:
+            # ovsdbapp's thread would skip its queue and poll again at once. What python-ovs cannot read from this
+            # connection it may read from the next one, which begins after a pause.
+            LOG.exception("a message of OVSDB's could not be read; the connection is made anew")
+            self._session.force_reconnect()
+            changed = False
         following = self.state == self.IDL_S_MONITORING and self._session.is_connected()
         self._changes.connected(following, anew=following and self._anew)
         self._anew = self._anew and not following

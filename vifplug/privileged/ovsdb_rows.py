@@ -6,6 +6,7 @@ read to decide that is verified in the transaction, so a row that changes meanwh
 
 from __future__ import annotations
 
+import logging
 import uuid
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Self
@@ -13,14 +14,26 @@ from typing import Any, Self
 from ovsdbapp.backend.ovs_idl import command as ovsdbapp_command
 
 from vifplug import naming
-from vifplug.errors import BridgeMissing, Conflict, OvsdbError, PermissionDenied
+from vifplug.errors import BridgeMissing, Conflict, OvsdbError, PermissionDenied, VifplugError
 from vifplug.privileged import arguments, owned
 from vifplug.privileged.ovsdb_replica import is_open
+
+LOG = logging.getLogger(__name__)
 
 _OFPORT_MAX = 65279
 """OpenFlow's largest port that is not reserved (OFPP_MAX 0xff00), less one."""
 
 Operation = Mapping[str, Any]
+
+
+def _values(row: Any, column: str) -> list[Any]:
+    """A set as the transaction under way leaves it.
+
+    A row that the transaction inserts has none of the columns that it did not set (ovs.db.idl.Row.__getattr__):
+    vswitchd gives an Interface its ofport later.
+    """
+    found: list[Any] = getattr(row, column, [])
+    return found
 
 
 class _Found:
@@ -30,12 +43,15 @@ class _Found:
         self._idl = idl
         self._txn: Any = None
         self._free: dict[Any, Iterator[int]] = {}
+        self.moved: dict[Any, Any] = {}
+        """The bridges of ports that an earlier command of the transaction moves, by the port's UUID."""
 
     def of(self, txn: Any) -> Self:
         """As it is at the beginning of a try."""
         if self._txn is not txn:
             self._txn = txn
             self._free.clear()
+            self.moved.clear()
         return self
 
     def holder(self, port: Any) -> Any:
@@ -43,7 +59,7 @@ class _Found:
 
         :raises OvsdbError: when it is on none.
         """
-        bridge = self._idl.index.bridge_of(port)
+        bridge = self.moved.get(port.uuid) or self._idl.index.bridge_of(port)
         if bridge is None:
             raise OvsdbError(f"OVS port {port.name!r} is on no bridge", port.name)
         return bridge
@@ -51,8 +67,8 @@ class _Found:
     def free_ofport(self, bridge: Any) -> int | None:
         """An OpenFlow port number that no port of a bridge has or asks for, and that was not given before."""
         if bridge.uuid not in self._free:
-            rows = [interface for port in bridge.ports for interface in port.interfaces]
-            taken = {number for row in rows for number in (*row.ofport, *row.ofport_request)}
+            rows = [interface for port in bridge.ports for interface in _values(port, "interfaces")]
+            taken = {number for row in rows for number in (*_values(row, "ofport"), *_values(row, "ofport_request"))}
             self._free[bridge.uuid] = (number for number in range(1, _OFPORT_MAX) if number not in taken)
         return next(self._free[bridge.uuid], None)
 
@@ -62,14 +78,43 @@ class _Found:
         return found
 
 
-class _PortCommand(ovsdbapp_command.BaseCommand):  # type: ignore[misc]
-    """What all operations on one port share."""
+class _Command(ovsdbapp_command.BaseCommand):  # type: ignore[misc]
+    """One operation of a transaction."""
+
+    subject = ""
 
     def __init__(self, api: Any, operation: Operation, found: _Found) -> None:
         super().__init__(api)
         self.operation, self.found = operation, found
-        self.name = arguments.row_name(operation["name"])
         self.owner = arguments.owner(operation["owner"])
+
+    def run_idl(self, txn: Any) -> None:
+        """Called by ovsdbapp, in the IDL's thread.
+
+        :raises OvsdbError: for what python-ovs or ovsdbapp raise, with the name of what this operation is about.
+        """
+        try:
+            self.carry_out(txn)
+        except VifplugError:
+            raise
+        except Exception as error:
+            LOG.exception("%s of %s failed", self.operation["op"], self.subject)
+            reason = f"{type(error).__name__}: {error}"
+            raise OvsdbError(
+                f"could not {self.operation['op']} {self.subject!r} in OVSDB: {reason}", self.subject
+            ) from error
+
+    def carry_out(self, txn: Any) -> None:
+        """Change rows inside the transaction."""
+        raise NotImplementedError
+
+
+class _PortCommand(_Command):
+    """What all operations on one port share."""
+
+    def __init__(self, api: Any, operation: Operation, found: _Found) -> None:
+        super().__init__(api, operation, found)
+        self.name = self.subject = arguments.row_name(operation["name"])
 
     def bridge(self, name: str) -> Any:
         """The bridge of that name.
@@ -111,7 +156,7 @@ class _PortCommand(ovsdbapp_command.BaseCommand):  # type: ignore[misc]
 class _Add(_PortCommand):
     """A new port with all it needs, isolation and QoS included, in the transaction that creates it."""
 
-    def run_idl(self, txn: Any) -> None:
+    def carry_out(self, txn: Any) -> None:
         operation = self.operation
         arguments.name(self.name)
         bridge = self.bridge(operation["bridge"])
@@ -165,7 +210,7 @@ class _Add(_PortCommand):
 class _Set(_PortCommand):
     """Keys of a port's or its interface's external_ids; None takes a key away. Other keys stay."""
 
-    def run_idl(self, txn: Any) -> None:
+    def carry_out(self, txn: Any) -> None:
         port = self.owned_port()
         if port is None:
             raise OvsdbError(f"could not change OVS port {self.name!r}: no such port", self.name)
@@ -186,7 +231,7 @@ def _set_keys(row: Any, keys: Mapping[str, str | None]) -> None:
 class _Move(_PortCommand):
     """A port to another bridge, row and all: what the control plane wrote on it goes along."""
 
-    def run_idl(self, txn: Any) -> None:
+    def carry_out(self, txn: Any) -> None:
         port = self.owned_port()
         if port is None:
             raise OvsdbError(f"could not move OVS port {self.name!r}: no such port", self.name)
@@ -195,6 +240,7 @@ class _Move(_PortCommand):
         if source != target:
             source.delvalue("ports", port)
             target.addvalue("ports", port)
+            self.found.moved[port.uuid] = target
 
 
 class _Reattach(_PortCommand):
@@ -203,7 +249,7 @@ class _Reattach(_PortCommand):
     To close one takes it 10 ms and more, and cuts the guest: after a boot it has opened most of them by itself.
     """
 
-    def run_idl(self, txn: Any) -> None:
+    def carry_out(self, txn: Any) -> None:
         port = self.owned_port()
         if port is None:
             raise OvsdbError(f"could not re-attach OVS port {self.name!r}: no such port", self.name)
@@ -220,7 +266,7 @@ class _Reattach(_PortCommand):
 class _Delete(_PortCommand):
     """A port with its interfaces; absent is done. One ``as_added`` bears our mark, and its QoS goes with it."""
 
-    def run_idl(self, txn: Any) -> None:
+    def carry_out(self, txn: Any) -> None:
         port = self.owned_port()
         as_added = bool(self.operation.get("as_added"))
         if port is None or (as_added and self.owner != port.external_ids.get(naming.OWNER_KEY)):
@@ -233,16 +279,17 @@ class _Delete(_PortCommand):
         port.qos = []
 
 
-class _DeleteQos(ovsdbapp_command.BaseCommand):  # type: ignore[misc]
+class _DeleteQos(_Command):
     """Every QoS row an owner has, unless somebody else's port uses it."""
 
     def __init__(self, api: Any, operation: Operation, found: _Found) -> None:
-        super().__init__(api)
-        self.owner, self.found = arguments.owner(operation["owner"]), found
+        super().__init__(api, operation, found)
+        self.subject = f"QoS of {self.owner}"
 
-    def run_idl(self, txn: Any) -> None:
+    def carry_out(self, txn: Any) -> None:
         own = self.found.of(txn).qos_of(self.owner)
-        used = {qos.uuid for port in self.api.idl.tables["Port"].rows.values() for qos in port.qos} if own else set()
+        ports = self.api.idl.tables["Port"].rows.values() if own else ()
+        used = {qos.uuid for port in ports for qos in _values(port, "qos")}
         for row in own:
             if row.uuid not in used:
                 row.verify("external_ids")
@@ -269,6 +316,7 @@ def commands(api: Any, operations: Sequence[Operation]) -> list[Any]:
 
 
 def _command(api: Any, operation: Operation, found: _Found) -> Any:
-    if operation["op"] not in _COMMANDS:
-        raise arguments.refuse("the OVSDB operation", operation["op"])
-    return _COMMANDS[operation["op"]](api, operation, found)
+    try:
+        return _COMMANDS[operation["op"]](api, operation, found)
+    except (LookupError, TypeError) as error:  # an operation that does not exist, or one that lacks a key
+        raise arguments.refuse("the OVSDB operation", operation) from error

@@ -13,13 +13,12 @@ from typing import Any
 
 import tenacity
 from ovsdbapp import exceptions
-from ovsdbapp.backend.ovs_idl import command, connection
-from ovsdbapp.schema.open_vswitch import impl_idl
 
 from vifplug.errors import OvsdbError, OvsUnavailable, TimedOut, VifplugError
 from vifplug.privileged.ovsdb_changes import Changes
+from vifplug.privileged.ovsdb_connection import Api, Barrier, Connection, Nudge, Transaction
 from vifplug.privileged.ovsdb_index import RowIndex
-from vifplug.privileged.ovsdb_replica import BARRIER, Replica, is_open
+from vifplug.privileged.ovsdb_replica import Replica, is_open
 
 _CONNECT_PAUSE_SECONDS = 0.2
 _HEARSAY_SECONDS = 0.1
@@ -27,49 +26,6 @@ _HEARSAY_SECONDS = 0.1
 hears while it works through its ports it may forget."""
 _SECOND_HEARSAY_SECONDS = 0.5
 _NO_DEVICE = os.strerror(errno.ENODEV)
-
-
-class _Api(impl_idl.OvsdbIdl):  # type: ignore[misc]
-    # ovsdbapp keeps the connection on the class; a class of our own keeps it from everybody else's.
-    _ovsdb_connection = None
-
-
-class _Transaction(impl_idl.OvsVsctlTransaction):  # type: ignore[misc]
-    """Raises every error; says which next_cfg it asked for instead of waiting in ovsdbapp's only thread."""
-
-    def __init__(self, api: _Api, timeout: float, *, writes: bool) -> None:
-        # ovsdbapp.backend.ovs_idl.transaction.Transaction; OvsVsctlTransaction has no initialiser of its own.
-        super().__init__(api, api.ovsdb_connection, timeout=timeout, check_error=True, log_errors=False)
-        self._writes = writes
-        self.next_cfg = 0
-        self.given_up = False
-        """Its caller has gone on: what still waits in the queue must not be done behind that one's back."""
-
-    def pre_commit(self, txn: Any) -> None:
-        if self.given_up:
-            raise TimeoutError("nobody waits for this transaction any more")
-        if self._writes:
-            super().pre_commit(txn)
-
-    def post_commit(self, txn: Any) -> None:
-        if self._writes:
-            self.next_cfg = txn.get_increment_new_value()
-
-
-class _Barrier(command.BaseCommand):  # type: ignore[misc]
-    def run_idl(self, txn: Any) -> None:
-        txn.add_op(BARRIER)
-
-
-class _Nudge(command.BaseCommand):  # type: ignore[misc]
-    """Another next_cfg and nothing else: vswitchd looks at everything again.
-
-    Asked of the server as it is: the IDL counts up only beside a change.
-    """
-
-    def run_idl(self, txn: Any) -> None:
-        mutations = [["next_cfg", "+=", 1]]
-        txn.add_op({"op": "mutate", "table": "Open_vSwitch", "where": [], "mutations": mutations})
 
 
 def _answers(remote: str) -> bool:
@@ -96,7 +52,7 @@ class Session:
     def __init__(self, remotes: Sequence[str], timeout: float) -> None:
         self._remotes = ",".join(remotes)
         self._timeout = timeout
-        self._api: _Api | None = None
+        self._api: Api | None = None
         self._lock = threading.Lock()
         self._tried_in_vain = 0.0
         self.changes = Changes()
@@ -107,7 +63,7 @@ class Session:
         """Its addresses."""
         return self._remotes.split(",")
 
-    def _connected(self) -> _Api:
+    def _connected(self) -> Api:
         asked = time.monotonic()
         with self._lock:
             if self._api is None and self._tried_in_vain > asked:
@@ -127,7 +83,7 @@ class Session:
             else:
                 time.sleep(min(_CONNECT_PAUSE_SECONDS, seconds))
 
-    def _connect(self) -> _Api:
+    def _connect(self) -> Api:
         retrying = tenacity.Retrying(
             retry=tenacity.retry_if_exception_type(ConnectionError),
             stop=tenacity.stop_after_delay(self._timeout),
@@ -147,10 +103,10 @@ class Session:
             self._remotes,
         )
 
-    def _connect_once(self) -> _Api:
+    def _connect_once(self) -> Api:
         if not any(map(_answers, self._remotes.split(","))):
             raise ConnectionError("no socket answers")
-        link = connection.Connection(Replica(self._remotes, self.changes), timeout=self._timeout)
+        link = Connection(Replica(self._remotes, self.changes), timeout=self._timeout)
         try:
             link.start()
         except exceptions.TimeoutException as error:
@@ -158,11 +114,11 @@ class Session:
             # Its own str() fails: ovsdbapp raises it here without the arguments its message needs.
             raise ConnectionError("no answer") from error
         # One session a process: the class attribute is emptied so that a second try does not get the first's.
-        _Api._ovsdb_connection = None
-        return _Api(link, start=False)
+        Api._ovsdb_connection = None
+        return Api(link, start=False)
 
     @property
-    def api(self) -> _Api:
+    def api(self) -> Api:
         """ovsdbapp's API on this session, for commands."""
         return self._connected()
 
@@ -201,7 +157,7 @@ class Session:
             api.ovsdb_connection.force_reconnect()
             raise self._silent() from error
         # A transaction waits for a connection, and is tried again on the next one.
-        self._run([_Barrier(api)], writes=False, seconds=max(until - time.monotonic(), 0))
+        self._run([Barrier(api)], writes=False, seconds=max(until - time.monotonic(), 0))
 
     def commit(self, commands: Sequence[Any]) -> int:
         """Run commands in one transaction.
@@ -215,7 +171,7 @@ class Session:
     def _run(self, commands: Sequence[Any], *, writes: bool, seconds: float | None = None) -> int:
         """:param seconds: how long to wait for the answer; by default the session's time."""
         patience = self._timeout if seconds is None else seconds
-        transaction = _Transaction(self.api, patience, writes=writes)
+        transaction = Transaction(self.api, patience, writes=writes)
         for one in commands:
             transaction.add(one)
         try:
@@ -231,6 +187,9 @@ class Session:
             if "timed out" in str(error):
                 raise self._silent() from error
             raise OvsdbError(f"OVSDB refused the transaction: {str(error).removeprefix('OVSDB Error: ')}") from error
+        except Exception as error:
+            # python-ovs and ovsdbapp raise what they meet with: AttributeError, AssertionError, their own errors.
+            raise OvsdbError(f"could not run the OVSDB transaction: {type(error).__name__}: {error}") from error
         return transaction.next_cfg
 
     def _silent(self) -> OvsUnavailable:
@@ -276,7 +235,7 @@ class Session:
         :raises TimedOut: when it has done neither in time.
         """
         if self._closed(names, min(seconds, _HEARSAY_SECONDS)):
-            self._run([_Nudge(self.api)], writes=False)
+            self._run([Nudge(self.api)], writes=False)
             self.wait_for_all(seconds)
             # What it has found it may say a little after its cur_cfg.
             self._closed(names, min(seconds, _SECOND_HEARSAY_SECONDS))
