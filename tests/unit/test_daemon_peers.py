@@ -8,11 +8,12 @@ import json
 import os
 import pathlib
 import pwd
+import re
 import socket
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from typing import Any
 
 import pytest
@@ -116,6 +117,15 @@ def _is_closed(connection: socket.socket) -> bool:
     except ConnectionResetError:
         pass
     return True
+
+
+def _answers(connection: socket.socket) -> bytes:
+    """All that comes; the daemon may reset a connection that goes on after its end."""
+    said = b""
+    with suppress(ConnectionResetError):
+        while part := connection.recv(65536):
+            said += part
+    return said
 
 
 def _everything(connection: socket.socket) -> bytes:
@@ -539,6 +549,113 @@ def test_odd_requests_are_answered(unix: Socket, sent: bytes, status: int) -> No
     )
     connection.shutdown(socket.SHUT_WR)
     assert f" {status} ".encode() in _everything(connection)
+
+
+HIDDEN = b"GET /v1/host HTTP/1.1\r\nHost: x\r\n\r\n"
+CHUNKED = b"Transfer-Encoding: chunked\r\n"
+LENGTH = b"Content-Length: 2\r\n"
+
+
+@pytest.mark.parametrize(
+    ("fields", "body"),
+    [
+        (LENGTH + CHUNKED, b"0\r\n\r\n"),
+        (CHUNKED + b"Content-Length: 5\r\n", b"0\r\n\r\n"),
+        (LENGTH + LENGTH, b"{}"),
+        (LENGTH + b"content-LENGTH: 3\r\n", b"{}"),
+        (b"Content-Length: 2, 2\r\n", b"{}"),
+        (b"Content-Length: +2\r\n", b"{}"),
+        (b"Content-Length: -0\r\n", b""),
+        (b"Content-Length: 0x2\r\n", b"{}"),
+        (b"Content-Length: 1_0\r\n", b"{}        "),
+        (b"Content-Length:\r\n", b""),
+        (b"Content-Length : 2\r\n", b"{}"),
+        (b"Content-Length: 2\n", b"{}"),
+        (b"X: y\r\n Content-Length: 2\r\n", b"{}"),
+        (b"X: y\rContent-Length: 2\r\n", b"{}"),
+        (b"X: y\x00\r\n" + LENGTH, b"{}"),
+        (b"X: y\x0b\r\n" + LENGTH, b"{}"),
+        (b"Transfer-Encoding: chunked, chunked\r\n", b"0\r\n\r\n"),
+        (CHUNKED + CHUNKED, b"0\r\n\r\n"),
+        (b"Transfer-Encoding: identity\r\n", b"0\r\n\r\n"),
+        (b"Transfer-Encoding: xchunked\r\n", b"0\r\n\r\n"),
+        (b"Transfer-Encoding: gzip, chunked\r\n", b"0\r\n\r\n"),
+        (b'Transfer-Encoding: "chunked"\r\n', b"0\r\n\r\n"),
+        (b"Transfer-Encoding:\r\n", b"0\r\n\r\n"),
+        (b"Transfer-Encoding : chunked\r\n", b"0\r\n\r\n"),
+        (b"Transfer-Encoding:\r\n chunked\r\n", b"0\r\n\r\n"),
+        (CHUNKED, b"0\n\n"),
+        (CHUNKED, b"2;x=y\r\n{}\r\n0\r\n\r\n"),
+        (CHUNKED, b"2 \r\n{}\r\n0\r\n\r\n"),
+        (CHUNKED, b"+2\r\n{}\r\n0\r\n\r\n"),
+        (CHUNKED, b"0x2\r\n{}\r\n0\r\n\r\n"),
+        (CHUNKED, b"\r\n0\r\n\r\n"),
+        (CHUNKED, b"2\r\n{}0\r\n\r\n"),
+        (CHUNKED, b"1\r\n{}\r\n0\r\n\r\n"),
+        (CHUNKED, b"2\r\n{}\n0\r\n\r\n"),
+        (CHUNKED, b"0\r\nContent-Length: 40\r\n\r\n"),
+        (CHUNKED, b"ffffffffffffffff2\r\n{}\r\n0\r\n\r\n"),
+    ],
+)
+@pytest.mark.parametrize("is_whole", [True, False], ids=["at once", "byte by byte"])
+def test_request_whose_end_is_in_doubt_is_refused_and_the_connection_closed(
+    unix: Socket, fields: bytes, body: bytes, is_whole: bool
+) -> None:
+    connection = unix.connect()
+    sent = b"POST /v1/check HTTP/1.1\r\nHost: x\r\n" + fields + b"\r\n" + body + HIDDEN
+    with suppress(BrokenPipeError, ConnectionResetError):
+        for part in [sent] if is_whole else [sent[n : n + 1] for n in range(len(sent))]:
+            connection.sendall(part)
+    said = _answers(connection)
+    assert said.startswith(b"HTTP/1.1 400 ") and said.count(b"HTTP/1.1 ") == 1
+    assert b"connection: close" in said and b"application/problem+json" in said
+    assert json.loads(said.partition(b"\r\n\r\n")[2])["error"]["type"] == "InputError"
+
+
+def test_http_1_0_has_no_chunks(unix: Socket) -> None:
+    connection = unix.connect()
+    connection.sendall(b"POST /v1/check HTTP/1.0\r\nHost: x\r\n" + CHUNKED + b"\r\n0\r\n\r\n" + HIDDEN)
+    said = _answers(connection)
+    assert said.startswith(b"HTTP/1.1 400 ") and said.count(b"HTTP/1.1 ") == 1
+
+
+@pytest.mark.parametrize(
+    "head",
+    [
+        b"GET /healthz HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\n" % len(HIDDEN),
+        b"DELETE " + ONE.encode() + b" HTTP/1.1\r\nHost: x\r\nContent-Length: 1\r\n\r\n1",
+        b"GET /healthz HTTP/1.1\r\nHost: x\r\n" + CHUNKED + b"\r\n0\r\n",
+        b"GET /healthz HTTP/1.1\r\nHost: x\r\nConnection: upgrade\r\nUpgrade: websocket\r\n",
+        b"GET /healthz HTTP/1.1\r\nHost: x\r\nUpgrade: h2c\r\n",
+        b"GET http://x/healthz HTTP/1.1\r\nHost: x\r\n",
+        b"CONNECT x:80 HTTP/1.1\r\nHost: x\r\n",
+        b"OPTIONS * HTTP/1.1\r\nHost: x\r\n",
+    ],
+)
+def test_nothing_is_served_behind_a_request_that_others_may_read_otherwise(unix: Socket, head: bytes) -> None:
+    connection = unix.connect()
+    connection.sendall(head + b"\r\n" + HIDDEN + HIDDEN)
+    said = _answers(connection)
+    assert said.count(b"HTTP/1.1 ") == 1 and b"connection: close" in said
+
+
+def test_right_requests_before_a_wrong_one_are_answered_first(unix: Socket, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(unix.daemon.host, "list", lambda: _slowly([]))
+    connection = unix.connect()
+    slow, chunked = b"GET /v1/vifs HTTP/1.1\r\nHost: x\r\n\r\n", b"POST /v1/check HTTP/1.1\r\nHost: x\r\n" + CHUNKED
+    right = chunked + b"\r\n2\r\n{}\r\n0\r\n\r\n"
+    connection.sendall(slow + right + chunked + LENGTH + b"\r\n" + HIDDEN)
+    said = _answers(connection)
+    assert re.findall(rb"HTTP/1.1 (\d+)", said) == [b"200", b"200", b"400"]
+
+
+def test_wrong_body_is_not_carried_out(unix: Socket) -> None:
+    connection = unix.connect()
+    document = json.dumps(DOCUMENT).encode()
+    connection.sendall(b"PUT " + ONE.encode() + b" HTTP/1.1\r\nHost: x\r\n" + CHUNKED + b"\r\n")
+    connection.sendall(b"%x\r\n" % len(document) + document + b"\r\n0\r\nX: y\r\n\r\n")
+    assert _answers(connection).startswith(b"HTTP/1.1 400 ")
+    assert unix.ask("GET", ONE)[0] == 404
 
 
 def test_requests_in_a_row_are_answered_in_turn(unix: Socket) -> None:

@@ -824,6 +824,26 @@ def test_message_that_does_not_come_whole_is_not_waited_for_long(
     assert said.startswith(answer) and bool(said) == bool(answer)
 
 
+@pytest.mark.parametrize(
+    "fields",
+    [
+        "Content-Length: 2\r\nTransfer-Encoding: chunked\r\n",
+        "Content-Length: 2\r\nContent-Length: 2\r\n",
+        "Transfer-Encoding: identity\r\n",
+        "Content-Length: 2\n",
+    ],
+)
+def test_message_whose_end_is_in_doubt_is_refused_and_the_connection_closed(receiver: Receiver, fields: str) -> None:
+    with receiver.connect() as connection:
+        connection.sendall(f"{HEAD}{fields}\r\n0\r\n\r\n{HEAD}Content-Length: 0\r\n\r\n".encode())
+        said = b""
+        with contextlib.suppress(ConnectionResetError):
+            while more := connection.recv(65536):
+                said += more
+    assert said.startswith(b"HTTP/1.1 400 ") and said.count(b"HTTP/1.1 ") == 1
+    assert set(json.loads(said.partition(b"\r\n\r\n")[2])) == {"badRequest"}
+
+
 def test_idle_crowd_does_not_keep_a_message_out(receiver: Receiver, caplog: pytest.LogCaptureFixture) -> None:
     with contextlib.ExitStack() as crowd:
         idle = [crowd.enter_context(receiver.connect()) for _ in range(2 * ear.CONNECTIONS_MAX)]

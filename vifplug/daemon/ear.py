@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import errno
+import json
 import logging
 import socket
 from collections.abc import Generator
@@ -12,15 +13,15 @@ from typing import Any
 
 import uvicorn
 
+from vifplug.daemon import capacity
 from vifplug.daemon.peers import CredentialedProtocol, Peer
-from vifplug.daemon.seldom import Seldom
 
 LOG = logging.getLogger(__name__)
 _HTTP_LOG = logging.getLogger(f"{__name__}.http")
 _HTTP_LOG.setLevel(logging.ERROR)
 
 CONNECTIONS_MAX = 64
-"""Neutron's servers keep a handful; nobody is to use up the worker's descriptors."""
+"""Neutron's servers keep a handful; fewer where the worker may have few descriptors (capacity.py)."""
 
 _BACKLOG = 512
 _KEEP_ALIVE_SECONDS = 5
@@ -149,27 +150,29 @@ def _config(app: Any) -> uvicorn.Config:
 
 
 class _Connection(CredentialedProtocol):
-    """HTTP/1.1 for peers that nobody knows: the deadlines of a known one's, and all of them share one bound."""
+    """HTTP/1.1 for peers that nobody knows: the rules of a known one's, and all of them share one bound."""
 
-    _crowd = Seldom(LOG)
+    refusal_type = b"application/json"
 
     def __init__(self, *arguments: Any, **named: Any) -> None:
         super().__init__(*arguments, **named)
-        # Whoever likes may send what is no HTTP, and would fill the log with a line for each.
+        # Any peer may send what is no HTTP, and would fill the log with a line for each.
         self.logger = _HTTP_LOG
-        self.opened = self.loop.time()
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
-        """Make room for it, at the cost of whoever has kept us waiting longest."""
-        self.peer = Peer(pid=0, uid=_NOBODY, gid=_NOBODY)
-        super(CredentialedProtocol, self).connection_made(transport)
-        if len(self.connections) > CONNECTIONS_MAX:
-            idle: list[Any] = [one for one in self.connections if _is_idle(one)]
-            last = min(idle, key=lambda one: one.opened)
-            self._crowd.say(f"more than {CONNECTIONS_MAX} connections to [events] listen; closed the oldest idle one")
-            last.transport.abort()
-        self._expect()
+        """Make room for it, at the cost of the connection that has been idle for longest."""
+        self.begin(transport, Peer(pid=0, uid=_NOBODY, gid=_NOBODY))
 
+    def name(self) -> str:
+        """The peer in words, for the log."""
+        return f"{self.client[0] if self.client else 'an unknown address'}, at [events] listen"
 
-def _is_idle(one: Any) -> bool:
-    return not (one.transport.is_closing() or one._is_answering())
+    @staticmethod
+    def connections_max() -> int:
+        """Connections to ``[events] listen``."""
+        return capacity.listen_connections(CONNECTIONS_MAX)
+
+    def refusal(self, status: int, reason: str) -> bytes:
+        """As Nova says it."""
+        kind = "badRequest" if status == 400 else "serviceUnavailable"
+        return json.dumps({kind: {"code": status, "message": reason}}).encode("ascii")

@@ -12,6 +12,7 @@ from collections.abc import AsyncGenerator, Callable, Collection, Sequence
 
 import anyio.to_thread
 
+from vifplug.daemon import capacity
 from vifplug.daemon.metrics import Metrics
 from vifplug.daemon.recent import Noted, Recent
 from vifplug.errors import Busy, VifplugError
@@ -168,10 +169,12 @@ class Hub:
     def _enter(self, uid: int) -> None:
         with self._lock:
             all_of_them, own = self._followers.total(), self._followers[uid]
-            most = _FOLLOWERS_MAX if uid == _ROOT else _FOLLOWERS_MAX - _KEPT_FOR_ROOT
-            if all_of_them >= most:
+            share = capacity.followers()
+            most, most_own = min(_FOLLOWERS_MAX, share), min(_FOLLOWERS_OF_A_USER, share * 3 // 8)
+            most_others = most - min(_KEPT_FOR_ROOT, share // 4)
+            if all_of_them >= (most if uid == _ROOT else most_others):
                 raise Busy(f"{all_of_them} follow already, which is the most there may be; try again later")
-            if uid != _ROOT and own >= _FOLLOWERS_OF_A_USER:
+            if uid != _ROOT and own >= most_own:
                 raise Busy(f"{own} of uid {uid} follow already, which is the most of one user; try again later")
             self._followers[uid] += 1
             self._metrics.followers.set(all_of_them + 1)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import logging
-import math
 import re
 import time
 import uuid
@@ -16,7 +15,7 @@ import anyio.to_thread
 from starlette.requests import ClientDisconnect, Request
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from vifplug.daemon import logs, problems
+from vifplug.daemon import capacity, logs, problems
 from vifplug.daemon.events import Hub
 from vifplug.daemon.metrics import Metrics
 from vifplug.daemon.peers import Access, Level, Peer
@@ -43,13 +42,21 @@ T = TypeVar("T")
 _ID_HEADER = REQUEST_ID.lower().encode()
 
 
+class Waits:
+    """The requests of all users that wait for a state."""
+
+    def __init__(self) -> None:
+        self.count = 0
+
+
 class Lane:
     """What one user may use of the daemon at once, whatever the number of its connections."""
 
-    def __init__(self, uid: int) -> None:
+    def __init__(self, uid: int, of_all: Waits | None = None) -> None:
         self._threads = anyio.CapacityLimiter(_THREADS if uid == _ROOT else _THREADS_OF_A_USER)
-        self._waits_max = math.inf if uid == _ROOT else _WAITS_OF_A_USER
+        self._waits_max = capacity.waits() if uid == _ROOT else capacity.waits_of_user(_WAITS_OF_A_USER)
         self._waits = 0
+        self._of_all = of_all or Waits()
         self._kept_bytes = 0
 
     async def work(self, work: Callable[[], T]) -> T:
@@ -65,11 +72,15 @@ class Lane:
         """
         if self._waits >= self._waits_max:
             raise Busy(f"{self._waits} of your requests wait already, which is the most there may be; try again later")
+        if self._of_all.count >= capacity.waits():
+            raise Busy(f"{self._of_all.count} requests wait already, which is the most there may be; try again later")
         self._waits += 1
+        self._of_all.count += 1
         try:
             yield
         finally:
             self._waits -= 1
+            self._of_all.count -= 1
 
     def keep(self, size: int) -> None:
         """Count bytes of bodies that are being read; a negative size lets go of them.
@@ -89,6 +100,7 @@ class Gate:
     def __init__(self, app: ASGIApp, access: Access, metrics: Metrics) -> None:
         self._app, self._access, self._metrics = app, access, metrics
         self._lanes: dict[int, Lane] = {}
+        self._waits = Waits()
         self._is_ready = False
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -141,7 +153,7 @@ class Gate:
 
     def _lane(self, uid: int) -> Lane:
         if uid not in self._lanes:
-            self._lanes[uid] = Lane(uid)
+            self._lanes[uid] = Lane(uid, self._waits)
         return self._lanes[uid]
 
     def _tell(self, scope: Scope, answer: _Answer, seconds: float) -> None:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import grp
+import http
+import json
 import logging
 import pwd
 import select
@@ -16,9 +18,13 @@ from enum import IntEnum
 from typing import Any
 
 import h11
+from uvicorn.protocols.http.flow_control import CLOSE_HEADER
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from vifplug.config import Settings
+from vifplug.daemon import capacity
+from vifplug.daemon.framing import Framing, is_last
+from vifplug.daemon.seldom import Seldom
 
 LOG = logging.getLogger(__name__)
 
@@ -26,9 +32,13 @@ REQUEST_SECONDS = 30.0
 """From its connection's opening, or the answer before it, to a request's last byte; and how long an answer is offered
 to a peer that does not read it."""
 CONNECTIONS_MAX = 256
-"""Of one user who is not root: one peer cannot use up the worker's descriptors."""
+"""Of one user who is not root, where the worker may have the descriptors for so many (capacity.py)."""
 _LOOK_SECONDS = 1.0
 """How often to look whether a peer is there that has said all it will, or more than is read by now."""
+_ROOM_SECONDS, _ROOM_TRIES = 0.05, 40
+"""How often to look for room, and how many times. In a burst all connections have sent what was not read yet."""
+_WITHOUT_ROOM_MAX = 64
+"""Connections that may look for room; their descriptors are of those that capacity.py keeps for the work."""
 
 _ROOT = 0
 _SO_PEERGROUPS = 59
@@ -155,28 +165,43 @@ def _gid(name: str) -> int:
     return grp.getgrnam(name).gr_gid
 
 
+_REFUSED, _CROWD = Seldom(LOG), Seldom(LOG)
+
+
 class CredentialedProtocol(H11Protocol):
     """HTTP/1.1 for peers that are known: the scope's state holds who it is, from the kernel.
 
-    A connection is closed when its request does not come, or its answer is not taken, within REQUEST_SECONDS; and at
-    once when its user has CONNECTIONS_MAX of them already. A peer that goes in mid-request has it carried out; the
-    state's ``linger`` is for a request to call that is to be dropped then, and that the receiver is told of.
+    What framing.py refuses is answered with 400, and the connection is closed. So is a connection whose request does
+    not come, or whose answer is not taken, within REQUEST_SECONDS. When there are too many connections, the one that
+    has been idle for longest makes room. A peer that goes in mid-request has it carried out; the state's ``linger`` is
+    for a request to call that is to be dropped then, and that the receiver is told of.
     """
 
     peer: Peer | None = None
+    refusal_type = b"application/problem+json"
+    """The media type of ``refusal``."""
     _deadline: asyncio.TimerHandle | None = None
     _is_ended = False
     _is_lingering = False
     _look: asyncio.TimerHandle | None = None
 
+    def __init__(self, *arguments: Any, **named: Any) -> None:
+        super().__init__(*arguments, **named)
+        self._framing = Framing()
+        self.idle_since = self.loop.time()
+
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
-        """Read who it is; refuse one too many."""
+        """Read who it is, and make room for it."""
         try:
             peer = Peer.of(transport.get_extra_info("socket"))
         except OSError as error:
             LOG.warning("closed a connection of an unknown peer: %s", error)
             transport.abort()
             return
+        self.begin(transport, peer)
+
+    def begin(self, transport: asyncio.Transport, peer: Peer) -> None:
+        """Serve a peer; without room for it, once it was answered 503."""
         self.peer = peer
         super().connection_made(transport)
         self.app_state = {
@@ -184,21 +209,66 @@ class CredentialedProtocol(H11Protocol):
             "peer": peer,
             "linger": self.linger,
         }  # a copy: the server's own is every connection's
-        if peer.uid != _ROOT and self._are_too_many(peer.uid):
-            LOG.warning("closed a connection of uid %d, which has %d open", peer.uid, CONNECTIONS_MAX)
-            transport.abort()
-            return
         self._expect()
+        self._stay(_ROOM_TRIES)
 
-    def _are_too_many(self, uid: int) -> bool:
-        own = [each for each in self.connections if isinstance(each, CredentialedProtocol) and each._is_of(uid)]
-        if not CONNECTIONS_MAX < len(own) <= 2 * CONNECTIONS_MAX:
-            return len(own) > CONNECTIONS_MAX
-        # Those whose peers have gone, of which nobody here has heard yet, are in nobody's way; not without bounds.
-        return sum(1 for each in own if not each._is_alone()) > CONNECTIONS_MAX
+    def _stay(self, tries: int) -> None:
+        """Have room, or look again once the requests of the others are read, or be refused."""
+        if self.transport.is_closing() or self._is_refused_for_its_user():
+            return
+        everybody: list[Any] = [each for each in self.connections if not each.transport.is_closing()]
+        most = self.connections_max()
+        if len(everybody) <= most:
+            return
+        _CROWD.say(
+            f"more than {most} connections ({capacity.descriptors()} descriptors, RLIMIT_NOFILE); the oldest idle one "
+            "makes room for the next"
+        )
+        others = [each for each in everybody if each is not self]
+        may_wait = tries > 0 and len(everybody) <= most + _WITHOUT_ROOM_MAX
+        if capacity.close_oldest_idle(capacity.of_the_largest_user(others)) or capacity.close_oldest_idle(
+            others, spares_unread=may_wait
+        ):
+            return
+        if may_wait:
+            self.loop.call_later(_ROOM_SECONDS, self._stay, tries - 1)
+        elif not self._is_answering():
+            self._answer(503, "too many connections, and all of them are in use; try again")
 
-    def _is_of(self, uid: int) -> bool:
-        return self.peer is not None and self.peer.uid == uid
+    def _is_refused_for_its_user(self) -> bool:
+        """Whether its user has too many connections, none of which can make room."""
+        assert self.peer is not None
+        uid, most = self.peer.uid, capacity.connections_of_user(CONNECTIONS_MAX)
+        if uid == _ROOT or len(self.connections) <= most:
+            return False
+        everybody: set[Any] = self.connections
+        own = [each for each in everybody if each.peer.uid == uid]
+        if most < len(own) <= 2 * most:
+            # Those whose peers have gone, of which nothing is known here yet, take no place; not without bounds.
+            own = [each for each in own if not each._is_alone()]
+        if len(own) <= most:
+            return False
+        _CROWD.say(f"uid {uid} has more than {most} connections; its oldest idle one makes room for the next")
+        if capacity.close_oldest_idle([each for each in own if each is not self], capacity.REST_SECONDS):
+            return False
+        self._answer(503, f"uid {uid} has {most} connections, which is the most of one user; try again")
+        return True
+
+    @staticmethod
+    def connections_max() -> int:
+        """How many there may be, of all users."""
+        return capacity.connections()
+
+    @property
+    def is_idle(self) -> bool:
+        """Whether no request is being served on it."""
+        return not (self.transport.is_closing() or self._is_answering())
+
+    def has_input(self) -> bool:
+        """Whether it has sent what was not read yet."""
+        poll = select.poll()
+        poll.register(self.transport.get_extra_info("socket"), select.POLLIN)
+        return bool(poll.poll(0))
 
     def _is_alone(self) -> bool:
         """Whether the peer has gone for good; one that has but ended its own part may still read."""
@@ -228,12 +298,36 @@ class CredentialedProtocol(H11Protocol):
             self._look = None
 
     def data_received(self, data: bytes) -> None:
-        """Take part of a request."""
-        if self.peer is None:
+        """Take part of a request, as far as it is right."""
+        if self.peer is None or self.transport.is_closing():
             return
-        super().data_received(data)
+        right = self._framing.take(data)
+        if right:
+            super().data_received(right)
+        if self._framing.fault:
+            self._refuse()
         self._look_after()
         self._expect()
+
+    def _refuse(self) -> None:
+        """Answer what framing.py refuses, once the requests before it are answered."""
+        if self.transport.is_closing() or self._is_answering():
+            return
+        if self.cycle is not None and not self.cycle.response_complete:  # its body is at fault: it is not carried out
+            self.cycle.disconnected = True
+            self.cycle.message_event.set()
+        _REFUSED.say(f"refused a request of {self.name()}: {self._framing.fault}")
+        self.send_400_response(self._framing.fault)
+
+    def name(self) -> str:
+        """The peer in words, for the log."""
+        return "an unknown peer" if self.peer is None else f"uid {self.peer.uid}"
+
+    def _should_upgrade(self) -> bool:
+        """Never; uvicorn asks for each request, before it is served."""
+        if is_last(self.scope["method"], self.scope["raw_path"].decode("ascii"), self.headers):
+            self.headers.append(CLOSE_HEADER)  # as if the peer had given it: uvicorn answers with it, and closes
+        return False
 
     def eof_received(self) -> bool:  # type: ignore[override]
         """Keep a connection whose peer has said all it will, for as long as it waits for an answer."""
@@ -248,7 +342,10 @@ class CredentialedProtocol(H11Protocol):
         """Go on to the next request."""
         self._is_lingering = False
         self._look_no_more()
+        self.idle_since = self.loop.time()
         super().on_response_complete()
+        if self._framing.fault:
+            self._refuse()
         if self._is_ended and not self._is_answering():
             self.transport.close()
         self._expect()
@@ -288,8 +385,37 @@ class CredentialedProtocol(H11Protocol):
         self._forget()
 
     def send_400_response(self, msg: str) -> None:
-        """Answer what is no HTTP, unless an answer is under way already, which uvicorn would trip over."""
+        """Answer what is no HTTP/1.1."""
+        self._answer(400, msg)
+
+    def _answer(self, status: int, reason: str) -> None:
+        """Answer and close, without the application; where an answer is under way already, close alone."""
+        body = self.refusal(status, reason)
+        headers = [
+            (b"content-type", self.refusal_type),
+            (b"content-length", b"%d" % len(body)),
+            (b"connection", b"close"),
+        ]
+        headers += [(b"retry-after", b"1")] if status == 503 else []
+        phrase = http.HTTPStatus(status).phrase.encode()
         with contextlib.suppress(h11.LocalProtocolError):
-            super().send_400_response(msg)
-            return
+            answer = self.conn.send(h11.Response(status_code=status, headers=headers, reason=phrase))
+            answer += self.conn.send(h11.Data(data=body)) or b""
+            self.transport.write(answer + (self.conn.send(h11.EndOfMessage()) or b""))
         self.transport.close()
+
+    def refusal(self, status: int, reason: str) -> bytes:
+        """The body of such an answer: a problem document."""
+        kind = "InputError" if status == 400 else "Busy"
+        error = {"type": kind, "message": reason, "step": None, "subject": None, "retryable": status == 503}
+        return json.dumps(
+            {
+                "type": f"urn:vifplug:error:{kind}",
+                "title": http.HTTPStatus(status).phrase,
+                "status": status,
+                "detail": reason,
+                "instance": "",
+                "request_id": "",
+                "error": error,
+            }
+        ).encode("ascii")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import errno
 import logging
 import os
 import signal
@@ -18,7 +19,7 @@ import uvicorn
 from vifplug import statedir
 from vifplug.api import LOCK_FILE, LocalHost, plugger_of
 from vifplug.config import Settings
-from vifplug.daemon import identity
+from vifplug.daemon import capacity, identity
 from vifplug.daemon.api import create_app
 from vifplug.daemon.ear import Ear
 from vifplug.daemon.events import Hub
@@ -27,6 +28,7 @@ from vifplug.daemon.metrics import Metrics
 from vifplug.daemon.notifier import Notifier
 from vifplug.daemon.peers import Access, CredentialedProtocol
 from vifplug.daemon.receiver import create_receiver
+from vifplug.daemon.seldom import Seldom
 from vifplug.engine.plugger import Plugger
 from vifplug.linux import LinuxHost
 from vifplug.locks import LockFile
@@ -38,6 +40,8 @@ HELPER, READY, ALIVE = b"H", b"R", b"A"
 """What a worker tells its parent: its helper's pid (8 more bytes), that it serves, that its loop turns."""
 PID_BYTES = 8
 
+_NO_DESCRIPTOR = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)
+_CROWD = Seldom(LOG)
 _GRACEFUL_SECONDS = 2
 _KEEPER_SECONDS = 5.0
 _NOTIFIER_SECONDS = 2.0
@@ -85,6 +89,7 @@ class _Server(uvicorn.Server):
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         """As uvicorn's."""
         await super().startup(sockets)
+        asyncio.get_running_loop().set_exception_handler(self._tell_trouble)
         if self._ear is not None:
             await self._ear.start()
         os.write(self._place.pipe, READY)
@@ -104,6 +109,15 @@ class _Server(uvicorn.Server):
         for number in stopping():
             loop.add_signal_handler(number, self.end)
         yield
+
+    def _tell_trouble(self, loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+        """Log an error of the loop; of a lack of descriptors, which asyncio tells 2,000 times a second, one line."""
+        error = context.get("exception")
+        if not isinstance(error, OSError) or error.errno not in _NO_DESCRIPTOR:
+            loop.default_exception_handler(context)
+            return
+        _CROWD.say(f"cannot take a connection: {error.strerror}; an idle one makes room")
+        capacity.close_oldest_idle(self.server_state.connections)
 
     def end(self) -> None:
         """Stop serving."""

@@ -1,0 +1,85 @@
+"""How many connections there may be, by the descriptors that this process may have; and which one makes room.
+
+The rest of the descriptors is for the work: a thread that serves a request or a repair opens the store, locks and
+netlink sockets, and accept(2) fails for everybody when none is left (asyncio then logs each of 2,048 tries a second).
+"""
+
+from __future__ import annotations
+
+import resource
+from collections.abc import Iterable
+from typing import Any
+
+_WORK_DESCRIPTORS = 192
+"""Some 30 of an idle worker, and two or three of each of its 64 threads."""
+_CONNECTIONS_MAX = 4096
+_LISTEN_SHARE = 5
+"""One connection in so many is kept for ``[events] listen``."""
+
+REST_SECONDS = 1.0
+"""A connection that has sent no request for so long is idle, even where it is one of the user who wants another."""
+
+
+def descriptors() -> int:
+    """RLIMIT_NOFILE, which is in force for this process."""
+    soft, _hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    return _CONNECTIONS_MAX * 2 if soft == resource.RLIM_INFINITY else soft
+
+
+def _all() -> int:
+    limit = descriptors()
+    return min(_CONNECTIONS_MAX, limit - min(_WORK_DESCRIPTORS, limit // 2))
+
+
+def listen_connections(most: int) -> int:
+    """Connections to ``[events] listen``, at most so many."""
+    return max(1, min(most, _all() // _LISTEN_SHARE))
+
+
+def connections() -> int:
+    """Connections to the daemon's socket, of all users."""
+    return max(1, _all() - _all() // _LISTEN_SHARE)
+
+
+def connections_of_user(most: int) -> int:
+    """Connections of one user who is not root, at most so many: another user and root always have some left."""
+    return max(1, min(most, connections() * 3 // 4))
+
+
+def followers() -> int:
+    """Connections that follow the events. With the waits they leave a quarter for requests."""
+    return max(1, connections() * 3 // 8)
+
+
+def waits() -> int:
+    """Requests that wait for a state, of all users."""
+    return max(1, connections() * 3 // 8)
+
+
+def waits_of_user(most: int) -> int:
+    """Requests of one user who is not root that wait for a state, at most so many."""
+    return max(1, min(most, waits() // 2))
+
+
+def of_the_largest_user(connections: Iterable[Any]) -> list[Any]:
+    """The connections of the user that has most idle ones: it makes room before the others do."""
+    by_user: dict[int, list[Any]] = {}
+    for each in connections:
+        if each.is_idle:
+            by_user.setdefault(each.peer.uid, []).append(each)
+    return max(by_user.values(), key=len, default=[])
+
+
+def close_oldest_idle(connections: Iterable[Any], idle_seconds: float = 0, *, spares_unread: bool = True) -> bool:
+    """Close the connection that has been idle for longest; False where there is none.
+
+    :param idle_seconds: how long one must have been idle.
+    :param spares_unread: leave those that have sent what is not read yet, and have had no time to be served.
+    """
+    for each in sorted((each for each in connections if each.is_idle), key=lambda one: one.idle_since):
+        seconds = each.loop.time() - each.idle_since
+        may_go = seconds > REST_SECONDS or not (spares_unread and each.has_input())
+        if seconds >= idle_seconds and may_go:
+            each.transport.abort()
+            return True
+    return False
