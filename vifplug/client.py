@@ -13,7 +13,7 @@ import urllib.parse
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from vifplug import limits, whereabouts
+from vifplug import durations, limits, retrying, whereabouts
 from vifplug.formats.document import Document
 from vifplug.reports import WIRED, CheckReport, GcReport, PathReport, PlanReport, Progress, VifReport, plan_from_json
 from vifplug.wire import Request, Wire
@@ -43,10 +43,13 @@ class DaemonHost:
 
     Whose VIFs a caller may change, the daemon decides by the user it sees on the socket. Every method raises what
     LocalHost's does, NotPermitted, and DaemonUnreachable when no answer comes.
+
+    :param retry: seconds for which each call is repeated while its error is ``retryable``; waits and events keep their
+        own time.
     """
 
-    def __init__(self, wire: Wire) -> None:
-        self._wire = wire
+    def __init__(self, wire: Wire, *, retry: float = 0) -> None:
+        self._wire, self._retry = wire, retry
         self._said = threading.local()
 
     @property
@@ -222,7 +225,7 @@ class DaemonHost:
         asked = Request(method="POST", target=_WAIT, document=document, seconds=seconds + _WAIT_SPARE_SECONDS)
         from vifplug.events import WaitReport
 
-        return self._ask(asked, WaitReport.from_json)
+        return self._ask_once(asked, WaitReport.from_json)
 
     def _vifs_of(self, target: str, document: Mapping[str, Any]) -> builtins.list[VifReport]:
         return self._ask(Request(method="POST", target=target, document=document, changes=True), _vifs)
@@ -232,6 +235,9 @@ class DaemonHost:
         return []
 
     def _ask(self, request: Request, read: Callable[[Mapping[str, Any]], T]) -> T:
+        return retrying.repeated(lambda: self._ask_once(request, read), self._retry)
+
+    def _ask_once(self, request: Request, read: Callable[[Mapping[str, Any]], T]) -> T:
         self._nothing()
         answer = self._wire.ask(request)
         try:
@@ -262,18 +268,22 @@ def _vifs(answer: Mapping[str, Any]) -> list[VifReport]:
 
 
 @contextlib.contextmanager
-def connect(socket: str | None = None, config_file: str | None = None) -> Iterator[DaemonHost]:
+def connect(socket: str | None = None, config_file: str | None = None, *, retry: float = 0) -> Iterator[DaemonHost]:
     """Plug through the daemon; the connection ends with the block, what was plugged stays.
 
     :param socket: the path of its socket; by default the configuration's ``[daemon] socket``.
     :param config_file: as of ``vifplug.local``; not read when ``socket`` is given.
+    :param retry: seconds for which the connection, and then each call, is repeated while its error is ``retryable``:
+        a daemon that starts, or whose process died in the middle of a plug. 0 is to try once.
     :raises DaemonUnreachable: when nobody answers there, or the caller may not connect (from a PermissionError).
+    :raises InputError: when ``retry`` is no number of seconds.
     :raises ConfigError: when the configuration cannot be read.
     """
+    retry = durations.seconds(retry, "retry")
     wire = Wire(_configured(config_file) if socket is None else socket)
     try:
-        wire.open()
-        yield DaemonHost(wire)
+        retrying.repeated(wire.open, retry)
+        yield DaemonHost(wire, retry=retry)
     finally:
         wire.close()
 

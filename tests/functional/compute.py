@@ -41,7 +41,8 @@ class Compute:
         self._world = world
         self._log = Path(tempfile.mkstemp(".log", "nova-", world.directory)[1])
         settings: dict[str, dict[str, object]] = {
-            "os_vif_vifplug": {"take_ovs": True, "config_file": world.config_file},
+            # Most tests want a failure's own reason, at once.
+            "os_vif_vifplug": {"take_ovs": True, "config_file": world.config_file, "retry_timeout": 0},
             "os_vif_ovs": {"ovsdb_connection": f"unix:{world.socket}"},
             # For root, where os-vif's own default is sudo.
             "vif_plug_ovs_privileged": {"helper_command": PYTHON.parent / "privsep-helper"},
@@ -76,6 +77,11 @@ class Compute:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._process.communicate(timeout=SECONDS_TO_END)
+
+    @property
+    def pid(self) -> int:
+        """The process's."""
+        return self._process.pid
 
     def ask(self, call: str, **said: Any) -> dict[str, Any]:
         """One call's ``answer``, or its ``error`` and ``message``."""

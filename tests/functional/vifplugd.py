@@ -17,7 +17,7 @@ from typing import Any, Self
 
 from tests.functional.world import REPOSITORY, World
 
-START_SECONDS = 20.0
+START_SECONDS = 90.0
 STOP_SECONDS = 20.0
 
 

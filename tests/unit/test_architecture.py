@@ -26,6 +26,8 @@ ALLOWED: dict[str, set[str]] = {
     "reports": set(),
     "limits": set(),
     "ids": {"errors", "limits"},
+    "durations": {"errors"},
+    "retrying": {"errors"},
     "model": {"errors", "limits", "naming"},
     "locks": {"errors"},
     "whereabouts": set(),
@@ -63,9 +65,9 @@ ALLOWED: dict[str, set[str]] = {
     "waiting": {"errors", "events", "ids", "reports"},
     "client": {
         *("errors", "events", "model", "reports", "config", "doctor", "formats", "guest", "limits", "wire"),
-        *("following", "waiting", "whereabouts"),
+        *("following", "waiting", "whereabouts", "durations", "retrying"),
     },
-    "osvif": {"errors", "naming", "model", "formats", "api", "client", "osvif"},
+    "osvif": {"errors", "naming", "model", "formats", "api", "client", "retrying", "osvif"},
     "daemon": {
         *("errors", "naming", "model", "resources", "reports", "config", "statedir", "locks", "records", "store"),
         *("formats", "drivers", "engine", "doctor", "guest", "api", "limits", "linux", "prctl", "events", "eventlog"),

@@ -22,7 +22,8 @@ def conf(monkeypatch: pytest.MonkeyPatch) -> Iterator[cfg.ConfigOpts]:
 
 
 def test_nothing_is_taken_unless_told(conf: cfg.ConfigOpts) -> None:
-    assert options.current() == options.Choice(take_ovs=False, via="auto", config_file=None)
+    expected = options.Choice(take_ovs=False, via="auto", config_file=None, retry_timeout=30, missing_bridge="error")
+    assert options.current() == expected
 
 
 def test_configuration_read_after_os_vif_was_initialized_holds(conf: cfg.ConfigOpts, tmp_path: pathlib.Path) -> None:

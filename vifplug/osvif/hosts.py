@@ -5,18 +5,41 @@ from __future__ import annotations
 import contextlib
 import logging
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from typing import TypeVar
 
-from vifplug import api, client
+from vifplug import api, client, retrying
 from vifplug.api import LocalHost
 from vifplug.client import DaemonHost
-from vifplug.errors import ConfigError, DaemonUnreachable
+from vifplug.errors import BridgeMissing, ConfigError, DaemonUnreachable
 from vifplug.osvif import options
 from vifplug.osvif.options import Choice
 
 _LOG = logging.getLogger(__name__)
 
 AnyHost = LocalHost | DaemonHost
+T = TypeVar("T")
+
+
+def working(choice: Choice, work: Callable[[AnyHost], T]) -> T:
+    """What ``work`` returns with the configured host, repeated for ``retry_timeout`` while a retry is safe.
+
+    All of it is repeated, the way to the host included: vifplug's verbs are idempotent, and what a broken-off call had
+    begun is settled by the next one.
+
+    :raises VifplugError: the last try's.
+    """
+
+    def attempt() -> T:
+        with opened(choice) as host:
+            return work(host)
+
+    return retrying.repeated(attempt, choice.retry_timeout, retries=_is_worth_repeating)
+
+
+def _is_worth_repeating(error: BaseException) -> bool:
+    # When a host boots, Neutron's agent or ovn-controller makes br-int, often after nova-compute has started.
+    return isinstance(error, BridgeMissing) or retrying.is_worth_repeating(error)
 
 
 @contextlib.contextmanager

@@ -7,6 +7,7 @@ registers for its plugin: ``OvsPlugin.load`` answers with vifplug's, whatever or
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from os_vif.objects.vif import VIFOpenVSwitch
@@ -14,7 +15,7 @@ from os_vif.plugin import PluginBase
 from vif_plug_ovs.ovs import OvsPlugin
 
 from vifplug import naming
-from vifplug.osvif import requests
+from vifplug.osvif import ovsdb, requests
 
 
 class OwnOvs:
@@ -36,15 +37,25 @@ class OwnOvs:
         )
 
     def has_plugged(self, vif: Any) -> bool:
-        """Whether it plugged this VIF: some OVS interface has the VIF's identity, and vifplug's mark is not on it."""
-        database = self.plugin.ovsdb.ovsdb
-        identity = ("external_ids", "=", {"iface-id": vif.id})
-        found = database.db_find("Interface", identity, columns=["name"]).execute(check_error=True)
-        for name in [row["name"] for row in found]:
-            ports = database.db_find("Port", ("name", "=", name), columns=["external_ids"]).execute(check_error=True)
-            if any(naming.OWNER_KEY not in port["external_ids"] for port in ports):
-                return True
+        """Whether it plugged this VIF: some OVS interface has the VIF's identity, and vifplug's mark is not on it.
+
+        It is asked over os-vif's address, but not through os-vif's connection: that one logs each of its attempts, and
+        goes on with them in a thread for as long as the process lives.
+
+        :raises OSError: when OVSDB does not answer there.
+        :raises ValueError: when its answer, or the address, is not understood.
+        """
+        database = ovsdb.Database(self.plugin.config.ovsdb_connection, self.plugin.config.ovs_vsctl_timeout)
+        for row in database.select("Interface", ["name"], ["external_ids", "includes", _map({"iface-id": vif.id})]):
+            for port in database.select("Port", ["external_ids"], ["name", "==", row["name"]]):
+                if naming.OWNER_KEY not in dict(port["external_ids"][1]):
+                    return True
         return False
+
+
+def _map(values: Mapping[str, str]) -> list[Any]:
+    """A map as OVSDB has it in JSON (RFC 7047, 5.1)."""
+    return ["map", [list(pair) for pair in values.items()]]
 
 
 def stand_in(plugin: type[Any]) -> None:

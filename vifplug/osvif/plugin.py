@@ -9,7 +9,15 @@ from typing import Any
 from os_vif.plugin import PluginBase
 
 from vifplug import model
-from vifplug.errors import Conflict, InputError, UnknownVif, VifplugError
+from vifplug.errors import (
+    BridgeMissing,
+    Conflict,
+    DaemonUnreachable,
+    HelperDied,
+    InputError,
+    UnknownVif,
+    VifplugError,
+)
 from vifplug.osvif import hosts, options, requests, versions
 from vifplug.osvif.hosts import AnyHost
 from vifplug.osvif.options import Choice
@@ -28,16 +36,15 @@ class _Plugin(PluginBase):  # type: ignore[misc]
         """
         request = requests.read(vif, instance_info)
         if request is not None:
-            with hosts.opened(options.current()) as host:
-                _plug(host, request)
+            choice = options.current()
+            hosts.working(choice, lambda host: _plug(host, request, choice))
 
     def unplug(self, vif: Any, instance_info: Any) -> None:
         """Unplug what is recorded under the VIF's id, whatever the object says today; absent is done.
 
         :raises VifplugError: as ``unplug`` of the host that is configured.
         """
-        with hosts.opened(options.current()) as host:
-            _unplug(host, vif)
+        hosts.working(options.current(), lambda host: _unplug(host, vif))
 
 
 class Vifplug(_Plugin):
@@ -98,13 +105,12 @@ class Ovs(_Plugin):
         """As ``_Plugin.plug``, or as os-vif does it."""
         choice = options.current()
         if self._takes(choice, vif):
-            with hosts.opened(choice) as host:
-                if self._is_plugged_here(host, vif, instance_info):
-                    return
+            if hosts.working(choice, lambda host: self._is_plugged_here(host, vif, instance_info, choice)):
+                return
             _LOG.info("VIF %s goes on to os-vif itself", vif.id)
         self._own.plugin.plug(vif, instance_info)
 
-    def _is_plugged_here(self, host: AnyHost, vif: Any, instance_info: Any) -> bool:
+    def _is_plugged_here(self, host: AnyHost, vif: Any, instance_info: Any, choice: Choice) -> bool:
         """Plug it; False when os-vif has plugged it already, or is to."""
         if self._own.is_the_only_one_for(vif) and not _is_recorded(host, vif):
             return False
@@ -113,7 +119,7 @@ class Ovs(_Plugin):
             _LOG.info("VIF %s: libvirt is to make its port, and vifplug makes none", vif.id)
             return True
         try:
-            _plug(host, request)
+            _plug(host, request, choice)
         except Conflict:
             if not self._has_plugged(vif):
                 raise
@@ -126,12 +132,15 @@ class Ovs(_Plugin):
         if not self._takes(choice, vif):
             self._own.plugin.unplug(vif, instance_info)
             return
-        with hosts.opened(choice) as host:
-            is_foreign = not _is_recorded(host, vif) and self._is_theirs(host, vif, instance_info)
-            if not is_foreign:
-                _unplug(host, vif)
-                return
-        self._own.plugin.unplug(vif, instance_info)
+        if not hosts.working(choice, lambda host: self._is_unplugged_here(host, vif, instance_info)):
+            self._own.plugin.unplug(vif, instance_info)
+
+    def _is_unplugged_here(self, host: AnyHost, vif: Any, instance_info: Any) -> bool:
+        """Unplug it; False when it is os-vif's to unplug."""
+        if not _is_recorded(host, vif) and self._is_theirs(host, vif, instance_info):
+            return False
+        _unplug(host, vif)
+        return True
 
     def _takes(self, choice: Choice, vif: Any) -> bool:
         return choice.take_ovs and requests.is_of_our_class(vif)
@@ -148,6 +157,8 @@ class Ovs(_Plugin):
             return self._has_plugged(vif)
         except InputError as error:
             _LOG.info("VIF %s is unplugged, though it could not be plugged: %s", vif.id, error)
+        except (DaemonUnreachable, HelperDied):
+            raise  # it says nothing of the VIF, and the next try does
         except VifplugError as error:
             _LOG.warning("VIF %s: whether os-vif itself has plugged it cannot be seen: %s", vif.id, error)
         return False
@@ -155,13 +166,19 @@ class Ovs(_Plugin):
     def _has_plugged(self, vif: Any) -> bool:
         try:
             return self._own.has_plugged(vif)
-        except Exception as error:  # os-vif's way to OVSDB need not work where vifplug's does; its errors are its own
+        except (OSError, ValueError) as error:  # os-vif's way to OVSDB need not work where vifplug's does
             _LOG.warning("VIF %s: whether os-vif itself has plugged it cannot be seen: %s", vif.id, error)
             return False
 
 
-def _plug(host: AnyHost, request: model.Vif) -> None:
-    reports = host.plug([request])
+def _plug(host: AnyHost, request: model.Vif, choice: Choice) -> None:
+    try:
+        reports = host.plug([request])
+    except BridgeMissing as error:
+        if choice.missing_bridge != options.WARN or not _is_recorded(host, request):
+            raise
+        _LOG.warning("VIF %s is recorded and waits for its bridge: %s; vifplugd repairs it then", request.id, error)
+        return
     for warning in [*host.warnings, *(warning for report in reports for warning in report.warnings)]:
         _LOG.warning("%s", warning)
 
@@ -177,6 +194,8 @@ def _is_recorded(host: AnyHost, vif: Any) -> bool:
         host.get(vif.id)
     except UnknownVif:
         return False
+    except (DaemonUnreachable, HelperDied):
+        raise
     except VifplugError:
         return True  # of a damaged record, too, vifplug takes away what it can
     return True

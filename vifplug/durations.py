@@ -1,0 +1,34 @@
+"""Durations as callers give them: seconds as a number, or text such as 90, 90s, 10m, 2h and 1d."""
+
+from __future__ import annotations
+
+import math
+import re
+
+from vifplug.errors import InputError
+
+_UNITS = {"": 1, "s": 1, "m": 60, "h": 3600, "d": 86400}
+_TEXT = re.compile(r"(\d{1,9}(?:\.\d{1,6})?)([smhd]?)", re.ASCII)
+
+
+def seconds(value: object, name: str) -> float:
+    """A number of seconds, 0 or more.
+
+    :param name: the parameter's, for the error.
+    :raises InputError: for anything else.
+    """
+    is_number = isinstance(value, int | float) and not isinstance(value, bool)
+    if not is_number or not math.isfinite(value) or value < 0:  # type: ignore[arg-type, operator]
+        raise InputError(f"{name}: {value!r:.80} is no number of seconds; it must be a number, 0 or more")
+    return float(value)  # type: ignore[arg-type]
+
+
+def parse(text: str) -> float:
+    """The seconds of a text.
+
+    :raises InputError: for what is no duration.
+    """
+    found = _TEXT.fullmatch(text)
+    if found is None:
+        raise InputError(f"{text!r:.80} is no duration; it must be seconds, or a number with s, m, h or d, such as 10m")
+    return float(found[1]) * _UNITS[found[2]]

@@ -1,0 +1,56 @@
+"""Repeats a call whose error says that a retry is safe, for a bounded time. A repeat finds what is done already."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from typing import TypeVar
+
+from vifplug.errors import DaemonUnreachable, NotReached, VifplugError
+
+LOG = logging.getLogger(__name__)
+
+_FIRST_PAUSE_SECONDS, _PAUSE_MAX_SECONDS, _JITTER_SECONDS = 0.1, 2.0, 0.1
+
+T = TypeVar("T")
+
+
+def is_worth_repeating(error: BaseException) -> bool:
+    """Whether the same call may succeed a moment later.
+
+    Not after NotReached: the caller's own time is over. Not where the daemon's socket is closed to this user: that
+    needs a group and a new login.
+    """
+    if isinstance(error, NotReached) or not isinstance(error, VifplugError):
+        return False
+    return error.retryable and not (
+        isinstance(error, DaemonUnreachable) and isinstance(error.__cause__, PermissionError)
+    )
+
+
+def repeated(
+    call: Callable[[], T], seconds: float, *, retries: Callable[[BaseException], bool] = is_worth_repeating
+) -> T:
+    """What ``call`` returns, called again with growing pauses while ``retries`` accepts its error.
+
+    :param seconds: no call begins later than that after the first; 0 is to call once.
+    :raises VifplugError: the last call's error.
+    """
+    if seconds <= 0:
+        return call()
+    import tenacity  # here: the command line starts without it
+
+    def log(state: tenacity.RetryCallState) -> None:
+        error = state.outcome.exception() if state.outcome is not None else None
+        level = logging.WARNING if state.attempt_number == 1 else logging.DEBUG
+        LOG.log(level, "%s; repeated for up to %g s", error, seconds)
+
+    retrying = tenacity.Retrying(
+        retry=tenacity.retry_if_exception(retries),
+        stop=tenacity.stop_after_delay(seconds),
+        wait=tenacity.wait_exponential(_FIRST_PAUSE_SECONDS, _PAUSE_MAX_SECONDS)
+        + tenacity.wait_random(0, _JITTER_SECONDS),
+        before_sleep=log,
+        reraise=True,
+    )
+    return retrying(call)
