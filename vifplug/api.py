@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import builtins
-import collections
 import contextlib
 import os
 import threading
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
-from vifplug import config, following, limits, statedir, waiting
+from vifplug import config, following, limits, parameters, statedir, waiting
 from vifplug.doctor import examination
 from vifplug.doctor.about import HostInfo
 from vifplug.doctor.findings import Diagnosis
@@ -20,7 +19,6 @@ from vifplug.engine.host import Host
 from vifplug.engine.plan import Plan
 from vifplug.engine.plugger import Plugger
 from vifplug.engine.requester import Requester
-from vifplug.errors import InputError
 from vifplug.events import Event, WaitReport
 from vifplug.guest import description
 from vifplug.guest.nic import Nic
@@ -73,7 +71,8 @@ class LocalHost:
         :raises InputError, Conflict, NotPermitted: nothing was touched.
         :raises HostError: it failed, and what it had made was taken back.
         """
-        return self._settled().plug(_distinct(vifs), requester or _this_user())
+        given = parameters.vifs(vifs)
+        return self._settled().plug(given, requester or _this_user())
 
     def unplug(self, ids: Sequence[str], *, requester: Requester | None = None) -> builtins.list[VifReport]:
         """Unplug VIFs; one that is not plugged is done.
@@ -81,7 +80,8 @@ class LocalHost:
         :raises NotPermitted: for one that is not the requester's.
         :raises TeardownError, HostError: something is left; the next call goes on with it.
         """
-        return self._settled().unplug(each_once(ids), requester)
+        given = each_once(ids)
+        return self._settled().unplug(given, requester)
 
     def progress(self, id: str) -> Progress:
         """How far the request has come by now that plugs, unplugs or repairs this VIF among others."""
@@ -92,7 +92,8 @@ class LocalHost:
 
         :raises UnknownVif: when it is not plugged here.
         """
-        return inspection.get(self._looking(), canonical(id))
+        vif_id = canonical(id)
+        return inspection.get(self._looking(), vif_id)
 
     def list(self) -> builtins.list[VifReport]:
         """Every VIF plugged here."""
@@ -103,7 +104,8 @@ class LocalHost:
 
         :raises UnknownVif: for an id that is not plugged here.
         """
-        return inspection.check(self._looking(), None if ids is None else each_once(ids))
+        given = None if ids is None else each_once(ids)
+        return inspection.check(self._looking(), given)
 
     def repair(
         self, ids: Sequence[str] | None = None, *, requester: Requester | None = None
@@ -121,6 +123,7 @@ class LocalHost:
 
     def gc(self, delete: bool = False) -> GcReport:
         """Find orphans, and with ``delete`` take them away."""
+        parameters.flag("delete", delete)
         return inspection.gc(self._settled(), delete=delete)
 
     def plan(self, vifs: Sequence[Vif]) -> Plan:
@@ -128,16 +131,18 @@ class LocalHost:
 
         :raises InputError, Conflict, HostError: as ``plug``.
         """
+        given = parameters.vifs(vifs)
         self._plugger.host.ensure_running()
-        return self._plugger.plan(_distinct(vifs))
+        return self._plugger.plan(given)
 
     def path(self, id: str) -> PathReport:
         """One VIF's path, hop by hop, as it is.
 
         :raises UnknownVif: when it is not plugged here.
         """
+        vif_id = canonical(id)
         self._plugger.host.ensure_running()
-        return inspection.path(self._plugger, canonical(id))
+        return inspection.path(self._plugger, vif_id)
 
     def guest(self, id: str, format: str, *, model: str = limits.VIRTIO, queues: int | None = None) -> GuestReport:
         """What a hypervisor needs of a VIF; see ``vifplug.guest``.
@@ -147,9 +152,10 @@ class LocalHost:
         :raises InputError: when the guest's card cannot be so.
         :raises OvsUnavailable, BridgeMissing: when it cannot be told what the card needs.
         """
+        vif_id = canonical(id)
         check_format(format)
         nic = Nic(model=model, queues=queues)
-        vif, is_userspace = seating.seated(self._looking(), canonical(id))
+        vif, is_userspace = seating.seated(self._looking(), vif_id)
         return description.describe(vif, format, replace(nic, is_userspace=is_userspace))
 
     def look(self, ids: Sequence[str], state: str) -> WaitReport:
@@ -212,14 +218,6 @@ def _this_user() -> Requester:
     return Requester(uid=os.getuid())
 
 
-def _distinct(vifs: Sequence[Vif]) -> builtins.list[Vif]:
-    given = builtins.list(vifs)
-    (twice, times), *_ = collections.Counter(vif.id for vif in given).most_common(1) or [("", 0)]
-    if times > 1:
-        raise InputError(f"VIF {twice} is given twice in one request; each may be given once", twice)
-    return given
-
-
 @contextlib.contextmanager
 def local(config_file: str | None = None) -> Iterator[LocalHost]:
     """Plug in this process: starts a privileged helper (by fork when root) and ends it with the block.
@@ -230,7 +228,7 @@ def local(config_file: str | None = None) -> Iterator[LocalHost]:
     # Here: whoever imports the library for its data, or for the daemon's, needs no netlink and no OVSDB.
     from vifplug.linux import LinuxHost
 
-    settings = config.load(config_file)
+    settings = config.load(parameters.path("config_file", config_file))
     LinuxHost.refuse(settings)
     with contextlib.ExitStack() as stack:
         # The store's directory first, so that its mode and owner are set; then the helper, before SQLite has

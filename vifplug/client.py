@@ -13,8 +13,9 @@ import urllib.parse
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from vifplug import durations, limits, retrying, whereabouts
+from vifplug import durations, limits, parameters, retrying, whereabouts
 from vifplug.formats.document import Document
+from vifplug.ids import canonical, each_once
 from vifplug.reports import WIRED, CheckReport, GcReport, PathReport, PlanReport, Progress, VifReport, plan_from_json
 from vifplug.wire import Request, Wire
 
@@ -73,7 +74,8 @@ class DaemonHost:
         :raises NotPermitted: for one that is not the caller's.
         :raises TeardownError, HostError: something is left; the next call goes on with it.
         """
-        return self._vifs_of(_BATCH, {"unplug": builtins.list(ids)}) if ids else self._nothing()
+        given = each_once(ids)
+        return self._vifs_of(_BATCH, {"unplug": given}) if given else self._nothing()
 
     def progress(self, id: str) -> Progress:
         """How far the request has come by now that plugs, unplugs or repairs this VIF among others."""
@@ -107,6 +109,7 @@ class DaemonHost:
 
     def gc(self, delete: bool = False) -> GcReport:
         """Find orphans, and with ``delete`` take them away."""
+        parameters.flag("delete", delete)
         asked = Request(method="POST", target=_GC, document={"delete": delete}, changes=delete)
         return self._ask(asked, GcReport.from_json)
 
@@ -139,10 +142,11 @@ class DaemonHost:
         from vifplug.guest.nic import Nic
         from vifplug.guest.report import GuestReport, check_format
 
+        vif = _target(id)
         check_format(format)
         nic = Nic(model=model, queues=queues)
         said = {"model": nic.model, **({"queues": nic.queues} if nic.queues is not None else {})}
-        target = f"{_target(id)}/guest/{format}?{urllib.parse.urlencode(said)}"
+        target = f"{vif}/guest/{format}?{urllib.parse.urlencode(said)}"
         return self._ask(Request(method="GET", target=target), GuestReport.from_json)
 
     def look(self, ids: Sequence[str], state: str) -> WaitReport:
@@ -252,15 +256,16 @@ class DaemonHost:
 def _plugging(vifs: Sequence[Vif]) -> dict[str, Any]:
     if isinstance(vifs, Document):
         return vifs.as_request()
-    return {"plug": [vif.model_dump(mode="json", exclude_none=True) for vif in vifs], "format": "vif"}
+    given = parameters.vifs(vifs)
+    return {"plug": [vif.model_dump(mode="json", exclude_none=True) for vif in given], "format": "vif"}
 
 
 def _ids(ids: Sequence[str] | None) -> list[str] | None:
-    return None if ids is None else list(ids)
+    return None if ids is None else each_once(ids)
 
 
 def _target(vif_id: str) -> str:
-    return f"{_VIFS}/{urllib.parse.quote(vif_id, safe='')}"
+    return f"{_VIFS}/{canonical(vif_id)}"
 
 
 def _vifs(answer: Mapping[str, Any]) -> list[VifReport]:
@@ -280,7 +285,8 @@ def connect(socket: str | None = None, config_file: str | None = None, *, retry:
     :raises ConfigError: when the configuration cannot be read.
     """
     retry = durations.seconds(retry, "retry")
-    wire = Wire(_configured(config_file) if socket is None else socket)
+    path, config_file = parameters.path("socket", socket), parameters.path("config_file", config_file)
+    wire = Wire(_configured(config_file) if path is None else path)
     try:
         retrying.repeated(wire.open, retry)
         yield DaemonHost(wire, retry=retry)

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-import math
 import re
 
 from vifplug.errors import InputError
+from vifplug.formats.quoting import quote_python
 
+_MAX_SECONDS = 1e9
+"""Thirty years."""
 _UNITS = {"": 1, "s": 1, "m": 60, "h": 3600, "d": 86400}
 _TEXT = re.compile(r"(\d{1,9}(?:\.\d{1,6})?)([smhd]?)", re.ASCII)
 
@@ -18,8 +20,8 @@ def seconds(value: object, name: str) -> float:
     :raises InputError: for anything else.
     """
     is_number = isinstance(value, int | float) and not isinstance(value, bool)
-    if not is_number or not math.isfinite(value) or value < 0:  # type: ignore[arg-type, operator]
-        raise InputError(f"{name}: {value!r:.80} is no number of seconds; it must be a number, 0 or more")
+    if not is_number or not 0 <= value <= _MAX_SECONDS:  # type: ignore[operator]  # which NaN and infinity are not
+        raise InputError(f"{name}: {quote_python(value)} is no number of seconds; it must be a number, 0 or more")
     return float(value)  # type: ignore[arg-type]
 
 

@@ -11,9 +11,10 @@ import urllib.parse
 from collections.abc import Callable, Iterator
 from typing import Protocol
 
-from vifplug import sse
+from vifplug import limits, parameters, sse
 from vifplug.errors import DaemonUnreachable, InputError, VifplugError
 from vifplug.events import Event
+from vifplug.formats.quoting import quote_python
 from vifplug.stream import Stream
 from vifplug.wire import Request, Wire
 
@@ -50,7 +51,7 @@ def of_log(
     :raises InputError: for a number that can be none of an event's.
     :raises EventsLost, StoreError: by the iterator as well.
     """
-    start = _checked(since)
+    start, follow = _checked(since), parameters.flag("follow", follow)
     if start is None:
         start = log.sequence() if follow else log.oldest()
     first = log.events(start, _PAGE)
@@ -78,14 +79,17 @@ def of_daemon(wire: Wire, since: int | None, *, follow: bool) -> Iterator[Event]
     :raises EventsLost: by the iterator as well, when the daemon was away for longer than events are kept.
     :raises DaemonUnreachable: when it does not answer; not following, by the iterator as well.
     """
+    follow = parameters.flag("follow", follow)
     stream = wire.stream(_request(_checked(since), follow=follow))
     reader = _Reader(wire, since)
     return _followed(wire, reader, stream) if follow else reader.read(stream)
 
 
 def _checked(since: int | None) -> int | None:
-    if since is not None and (isinstance(since, bool) or not isinstance(since, int) or since < 0):
-        raise InputError(f"{since!r} is no event's number; it must be a whole number, 0 or more")
+    if since is None:
+        return None
+    if isinstance(since, bool) or not isinstance(since, int) or not 0 <= since <= limits.SEQUENCE_MAX:
+        raise InputError(f"{quote_python(since)} is no event's number; it must be a whole number, 0 or more")
     return since
 
 

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 from vifplug import limits
 from vifplug.errors import InputError
+from vifplug.formats.quoting import quote_python
 
 
 def canonical(id: object) -> str:
@@ -14,7 +15,7 @@ def canonical(id: object) -> str:
     :raises InputError: for what is no UUID: no VIF has that id, and "done already" would hide the mistake.
     """
     if not isinstance(id, str) or not limits.is_uuid(id.lower()):
-        raise InputError(f"{id!r:.80} is no VIF's id; it must be a UUID as text")
+        raise InputError(f"{quote_python(id)} is no VIF's id; it must be a UUID as text")
     return id.lower()
 
 
@@ -24,5 +25,7 @@ def each_once(ids: Sequence[str]) -> list[str]:
     :raises InputError: for what is no list of UUIDs.
     """
     if isinstance(ids, str):
-        raise InputError(f"{ids!r:.80} is one id; give a list of ids")
+        raise InputError(f"{quote_python(ids)} is one id; give a list of ids")
+    if isinstance(ids, bytes | bytearray | Mapping) or not isinstance(ids, Iterable):
+        raise InputError(f"{quote_python(ids)} is no list of ids; give a list of UUIDs as text")
     return list(dict.fromkeys(map(canonical, ids)))

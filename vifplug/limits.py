@@ -9,6 +9,8 @@ MTU_MIN, MTU_MAX = 68, 65521
 INSTANCE_NAME_MAX = 255
 QUEUES_MAX = 256
 """What a tap takes (MAX_TAP_QUEUES of drivers/net/tun.c)."""
+SEQUENCE_MAX = 2**63 - 1
+"""The largest number of an event; SQLite's largest integer."""
 VIRTIO = "virtio"
 """The guest's network card, unless another is asked for."""
 TIMEOUT_SECONDS = 300.0

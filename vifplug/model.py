@@ -8,12 +8,25 @@ from __future__ import annotations
 
 import re
 import uuid
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    ValidationError,
+    model_validator,
+)
 from pydantic.config import JsonDict
 
 from vifplug import limits, naming
+
+if TYPE_CHECKING:
+    from pydantic._internal._model_construction import ModelMetaclass as _ModelMetaclass
+else:
+    _ModelMetaclass = type(BaseModel)
 
 _MAC = re.compile(r"[0-9a-f]{2}(:[0-9a-f]{2}){5}")
 _MULTICAST_BIT = 0x01
@@ -61,7 +74,22 @@ UserId = Annotated[int, Field(ge=0, le=2**32 - 2, strict=True)]
 VifType = Annotated[str, Field(pattern=r"^[a-z][a-z0-9-]{0,31}$")]
 
 
-class _Part(BaseModel):
+class _Refusing(_ModelMetaclass):
+    """What makes ``Vif(...)`` raise InputError: a caller of the library need not know pydantic.
+
+    Only a call of the class comes here. pydantic's own methods, and parts of a whole, go on raising ValidationError.
+    """
+
+    def __call__(cls, *args: Any, **kwargs: Any) -> Any:
+        try:
+            return super().__call__(*args, **kwargs)
+        except ValidationError as error:
+            from vifplug.formats import refuse  # here, because it reads this module
+
+            raise refuse.invalid(error, "", {}) from None
+
+
+class _Part(BaseModel, metaclass=_Refusing):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
 

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import contextlib
 import logging
-import math
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
@@ -15,6 +14,7 @@ from typing import TYPE_CHECKING, NoReturn
 
 from vifplug.errors import InputError, NotReached, VifFailed, VifplugError
 from vifplug.events import RUNGS, has_reached
+from vifplug.formats.quoting import quote_python
 from vifplug.ids import each_once
 from vifplug.reports import ABSENT, FAILED, VifReport
 
@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 
 LOG = logging.getLogger(__name__)
 
+_TIMEOUT_MAX_SECONDS = 1e9
+"""Thirty years. A clock's number with more on top overflows a C time_t somewhere below."""
 _FIRST_SECONDS, _LONGEST_SECONDS = 0.05, 0.5
 """Between looks."""
 
@@ -56,10 +58,12 @@ class Goal:
     def __post_init__(self) -> None:
         object.__setattr__(self, "ids", tuple(each_once(self.ids)))
         if self.state not in RUNGS:
-            raise InputError(f"{self.state!r} is no state to wait for; it must be one of {', '.join(RUNGS)}")
+            said = quote_python(self.state)
+            raise InputError(f"{said} is no state to wait for; it must be one of {', '.join(RUNGS)}")
         is_number = isinstance(self.timeout, int | float) and not isinstance(self.timeout, bool)
-        if not is_number or not math.isfinite(self.timeout) or self.timeout < 0:
-            raise InputError(f"{self.timeout!r} is no time to wait; it must be a number of seconds, 0 or more")
+        if not is_number or not 0 <= self.timeout <= _TIMEOUT_MAX_SECONDS:  # which NaN and infinity are not
+            said = quote_python(self.timeout)
+            raise InputError(f"{said} is no time to wait; it must be a number of seconds, 0 or more")
 
 
 class Expectation:
@@ -74,7 +78,7 @@ class Expectation:
 
         :raises InputError: when one of them was not waited for.
         """
-        given = [one.lower() for one in ([ids] if isinstance(ids, str) else ids)]
+        given = each_once([ids] if isinstance(ids, str) else ids)
         strange = next((one for one in given if one not in self.ids), None)
         if strange is not None:
             raise InputError(f"VIF {strange} is none of those expected", strange)
@@ -109,6 +113,8 @@ def expect(
     :param error_callback: for each VIF that failed; what it raises ends the wait. By default VifFailed is raised.
     :raises NotReached: as ``wait``.
     """
+    if error_callback is not None and not callable(error_callback):
+        raise InputError(f"error_callback: {quote_python(error_callback)}: it must be a function of a VifReport")
     return _expected(watch, goal, error_callback or _refuse)
 
 

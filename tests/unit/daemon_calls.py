@@ -95,6 +95,7 @@ class Daemon:
     fake: FakeHost = field(default_factory=FakeHost)
     keeper: Keeper = field(default_factory=Keeper)
     metrics: Metrics = field(default_factory=Metrics)
+    access: Access = ACCESS
 
     def __post_init__(self) -> None:
         plugger = builders.plugger(self.directory, self.fake)
@@ -103,7 +104,7 @@ class Daemon:
         self.host = LocalHost(plugger, settings=settings)
         self.hub = Hub(self.store, self.metrics)
         self.store.listeners.append(lambda _ids: self.hub.wake())
-        self.app: FastAPI = api.create_app(self.host, ACCESS, self.keeper, self.hub, self.metrics)
+        self.app: FastAPI = api.create_app(self.host, self.access, self.keeper, self.hub, self.metrics)
         self.app.openapi_schema = _description()
 
     def ask(self, method: str, path: str, body: Any = None, *, uid: int | None = ADMIN, **more: Any) -> Answer:

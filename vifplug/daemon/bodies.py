@@ -18,7 +18,7 @@ from vifplug.errors import InputError
 from vifplug.formats import refuse
 from vifplug.guest.nic import MODEL_PATTERN
 from vifplug.guest.report import FORMATS as GUEST_FORMATS
-from vifplug.limits import INSTANCE_NAME_MAX, MTU_MAX, MTU_MIN, QUEUES_MAX, VIRTIO
+from vifplug.limits import INSTANCE_NAME_MAX, MTU_MAX, MTU_MIN, QUEUES_MAX, SEQUENCE_MAX, VIRTIO
 from vifplug.model import Uuid, Vif
 
 BODY_MAX_MIB = 4
@@ -26,7 +26,6 @@ BODY_MAX = BODY_MAX_MIB * 2**20
 """Bytes; sixty VIFs of an os-vif list are a quarter of a million."""
 
 Format = Literal["auto", "vif", "neutron-port", "nova-network-info", "os-vif"]
-SEQUENCE_MAX = 2**63 - 1
 _WAIT_MAX_SECONDS = 60.0
 _DOCUMENT: JsonDict = {
     "anyOf": [{"$ref": "#/components/schemas/Vif"}, {"$ref": "#/components/schemas/ForeignDocument"}]

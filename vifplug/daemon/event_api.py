@@ -13,8 +13,9 @@ from starlette.requests import ClientDisconnect
 from starlette.responses import JSONResponse, Response, StreamingResponse
 from starlette.types import Receive, Scope, Send
 
+from vifplug import limits
 from vifplug.daemon import bodies, events, gate
-from vifplug.daemon.bodies import SEQUENCE_MAX, EventsQuery, WaitRequest
+from vifplug.daemon.bodies import EventsQuery, WaitRequest
 from vifplug.daemon.description import route
 from vifplug.daemon.events import Hub, Stream
 from vifplug.daemon.peers import Level
@@ -73,7 +74,7 @@ def _last_id(request: Request) -> int | None:
     said = request.headers.get("last-event-id")
     if not said:
         return None
-    if not (said.isascii() and said.isdigit() and int(said) <= SEQUENCE_MAX):
+    if not (said.isascii() and said.isdigit() and int(said) <= limits.SEQUENCE_MAX):
         raise refuse.refusal("Last-Event-ID", said, "it must be the number of an event")
     return int(said)
 

@@ -29,5 +29,10 @@ def quote(value: object) -> str:
     return _cut(ascii(type(value).__name__))
 
 
+def quote_python(value: object) -> str:
+    """The same for an argument of the library: None, True and False in Python's words."""
+    return repr(value) if value is None or isinstance(value, bool) else quote(value)
+
+
 def _cut(text: str) -> str:
     return text if len(text) <= VALUE_WIDTH else text[: VALUE_WIDTH - 3] + "..."

@@ -9,12 +9,13 @@ import re
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
+from pydantic import ValidationError
+
 from vifplug import limits, model
 from vifplug.errors import InputError
 from vifplug.formats.quoting import quote
 
 if TYPE_CHECKING:
-    from pydantic import ValidationError
     from pydantic_core import ErrorDetails
 
 _PLAIN_KEY = re.compile(r"[A-Za-z0-9_.:-]{1,64}")
@@ -94,6 +95,19 @@ def invalid(error: ValidationError, path: str, sources: Mapping[str, str], subje
         text = f"{where or 'the document'}: {_should(first, error.title)}"
     more = len(details) - 1
     return InputError(f"{text} (and {more} more)" if more else text, subject)
+
+
+def recheck(vif: model.Vif, path: str) -> None:
+    """Refuse a VIF that was made without being validated (``model_copy``, ``model_construct``).
+
+    :raises InputError: naming the first field that is wrong.
+    """
+    try:
+        model.Vif.model_validate(vif.model_dump(warnings=False))
+    except ValidationError as error:
+        raise invalid(error, path, {}) from None
+    except (AttributeError, TypeError, ValueError) as error:  # of pydantic's, for a field that is not there at all
+        raise InputError(f"{path}: it is no whole VIF: {' '.join(str(error).split())}") from None
 
 
 def _should(detail: ErrorDetails, root: str) -> str:

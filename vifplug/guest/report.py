@@ -18,7 +18,7 @@ def check_format(format: str) -> None:
 
     :raises InputError: when it is not.
     """
-    if format not in FORMATS:
+    if not isinstance(format, str) or format not in FORMATS:
         raise InputError(f"format is {format!r:.80}; it must be one of {', '.join(FORMATS)}")
 
 
