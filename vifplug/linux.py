@@ -8,12 +8,13 @@ from __future__ import annotations
 import contextlib
 import os
 import threading
+import time
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Any
 
 from vifplug import naming, operations, primitives
 from vifplug.config import Settings
-from vifplug.engine.actions import Action
+from vifplug.engine.actions import Action, CreateTap, SetLink
 from vifplug.engine.host import Scope
 from vifplug.errors import HelperDied, OvsUnavailable, TimedOut, VifplugError
 from vifplug.locks import Session
@@ -21,7 +22,8 @@ from vifplug.privileged import building, condition, link_watch, netlink, ovsdb, 
 from vifplug.privileged import links as link_verbs
 from vifplug.privileged.channel import Channel
 from vifplug.privileged.context import refuse_unknown
-from vifplug.resources import Observed, OvsBridge, Qos
+from vifplug.resources import Observed, OvsBridge, Qos, Tap
+from vifplug.udev import Udev
 
 _LINK_CALL_SECONDS = 60.0
 """Netlink answers at once; deleting many bridges waits for RCU grace periods."""
@@ -63,6 +65,7 @@ class LinuxHost:
         self._waiting = threading.BoundedSemaphore(_WAITING_MAX)
         self._looking = threading.BoundedSemaphore(_LOOKING_MAX)
         self._examining = threading.BoundedSemaphore(_EXAMINING_MAX)
+        self._udev = Udev()
         self._pending = threading.local()
         """Each thread's next_cfg to wait for: one caller must not wait in another's place."""
         self._restarting = threading.Lock()
@@ -203,6 +206,7 @@ class LinuxHost:
     def apply(self, stage: Sequence[Action]) -> None:
         """One stage: one privileged call, and for ports one transaction."""
         wanted = _operations(stage)
+        self._note_taps(stage)
         try:
             if stage[0].plane == "links":
                 self._channel.change(link_verbs.apply, wanted, timeout=_LINK_CALL_SECONDS + _MARGIN_SECONDS)
@@ -221,6 +225,9 @@ class LinuxHost:
         patience = _LINK_CALL_SECONDS + 3 * self._settings.timeout + _PROMPT_SECONDS + _MARGIN_SECONDS
         prompt = min(_PROMPT_SECONDS, self._settings.timeout / _PROMPT_PART)
         arguments = (wanted, sorted(opening), prompt, rows)
+        began = time.monotonic()
+        for stage in stages:
+            self._note_taps(stage)
         try:
             with waits:
                 answer = self._channel.change(building.build, *arguments, timeout=patience)
@@ -235,7 +242,21 @@ class LinuxHost:
             self.settle(opening=opening)
             patience = 2 * self._settings.timeout
             found = self._call(ovsdb.read, *_asked(scope), scope.everything, False, seconds=patience)
+        # vswitchd opens a port later than udev looks at its device.
+        self._await_udev(began if rows is not None else time.monotonic())
         return self._observed(scope, found, *self._links(scope))
+
+    def _note_taps(self, stage: Sequence[Action]) -> None:
+        """Remember the taps that this thread's plan makes: udev is waited for once, at the plan's end."""
+        names = [action.subject for action in stage if isinstance(action, CreateTap)]
+        self._pending.taps = [*getattr(self._pending, "taps", ()), *names]
+        for action in stage:
+            if isinstance(action, SetLink) and isinstance(action.link, Tap):
+                self._udev.has_overwritten |= any(attribute == "address" for attribute, *_ in action.changes)
+
+    def _await_udev(self, made_at: float) -> None:
+        taps, self._pending.taps = getattr(self._pending, "taps", ()), []
+        self._udev.await_taps(taps, made_at)
 
     def settle(self, seconds: float | None = None, opening: Collection[str] = ()) -> None:
         """Wait until vswitchd has carried out our last transaction; once it has, there is nothing to wait for."""

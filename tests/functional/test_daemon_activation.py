@@ -18,7 +18,7 @@ from tests.functional.daemons import wait_until
 from tests.functional.test_daemon_lifecycle import pair
 from tests.functional.vifplugd import Vifplugd
 from tests.functional.vifs import HYBRID
-from tests.functional.world import World
+from tests.functional.world import REPOSITORY, World
 
 WATCHDOG_SECONDS = 1.5
 _LAUNCHER = """
@@ -38,7 +38,7 @@ class Activated(Vifplugd):
         self._ears = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
         path = world.directory / "notify.sock"
         self._ears.bind(str(path))
-        self._ears.settimeout(10)
+        self._ears.settimeout(30)
         self._environment = {"NOTIFY_SOCKET": str(path), "WATCHDOG_USEC": str(int(WATCHDOG_SECONDS * 1e6))}
 
     def launch(self) -> None:
@@ -51,6 +51,7 @@ class Activated(Vifplugd):
                 stdout=log,
                 stderr=log,
                 pass_fds=[self._handed.fileno()],
+                cwd=REPOSITORY,
                 env=self.world.environment | self._environment,
             )
 
@@ -172,5 +173,5 @@ def test_what_is_no_handed_socket_is_not_taken_for_one(world: World, meant: str)
             assert daemon.stop() == 0
             assert not daemon.socket.exists()
         else:
-            assert daemon.process.wait(10) == 2
+            assert daemon.process.wait(60) == 2
             assert "vifplugd takes one, a stream socket" in daemon.log()

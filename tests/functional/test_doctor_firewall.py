@@ -59,6 +59,35 @@ FIREWALLS: dict[str, tuple[tuple[str, ...], bool, str]] = {
     "an address": (("-A FORWARD -s 198.51.100.0/24 -j DROP",), ANSWERS, "unseen"),
 }
 
+# The chains at the forward hook of firewalld 1.3.0 (Debian 12) as shipped: zone public, no interface in it.
+FIREWALLD = """
+table inet firewalld {
+    chain filter_FORWARD {
+        type filter hook forward priority filter + 10; policy accept;
+        ct state { established, related } accept
+        ct status dnat accept
+        iifname "lo" accept
+        ct state invalid drop
+        ip6 daddr { ::/96, 2002::/24 } reject with icmpv6 addr-unreachable
+        jump filter_FORWARD_ZONES
+        reject with icmpx admin-prohibited
+    }
+    chain filter_FORWARD_ZONES {
+        goto filter_FWD_public
+    }
+    chain filter_FWD_public_allow {
+    }
+    chain filter_FWD_public {
+        jump filter_FWD_public_allow
+        reject with icmpx admin-prohibited
+    }
+    chain filter_FWD_trusted {
+        accept
+    }
+}
+"""
+TRUSTED = "insert rule inet firewalld filter_FORWARD_ZONES iifname qbr* goto filter_FWD_trusted"
+
 
 @contextlib.contextmanager
 def ruled(world: World, commands: tuple[str, ...]) -> Iterator[None]:
@@ -154,3 +183,35 @@ def test_rules_are_told_of_the_chains_that_frames_come_through(world: World) -> 
         ([["part", ""]], "drop", ""),
         ([], "", ""),
     ]
+
+
+def test_firewalld_as_shipped_is_found_and_its_remedy_silences_it(world: World) -> None:
+    with pinging(world) as answered:
+        world.run("nft", "-f", "-", input=FIREWALLD)
+        assert not answered()
+        status, found = status_of(world)
+        assert (status, found["subject"]) == ("error", "inet firewalld filter_FORWARD")
+        assert "firewall-cmd" in found["remedy"]
+        # What firewalld makes of that remedy.
+        world.run("nft", TRUSTED)
+        assert answered()
+        assert status_of(world) == ("", {})
+
+
+@pytest.mark.parametrize(
+    ("states", "expected", "status"),
+    [("established, related", UNANSWERED, "error"), ("established, new, untracked", ANSWERS, "unseen")],
+)
+def test_states_in_a_set_are_read(world: World, states: str, expected: bool, status: str) -> None:
+    ruleset = f"""
+table inet mine {{
+    chain forward {{
+        type filter hook forward priority 0; policy drop;
+        ct state {{ {states} }} accept
+    }}
+}}
+"""
+    with pinging(world) as answered:
+        world.run("nft", "-f", "-", input=ruleset)
+        assert answered() == expected
+        assert status_of(world)[0] == status

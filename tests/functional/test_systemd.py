@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.functional import faults
 from tests.functional.booted import LOG, Booted
 from tests.functional.daemons import wait_until
 
@@ -22,6 +23,17 @@ def booted() -> Iterator[Booted]:
     with Booted() as machine:
         machine.run("systemctl", "start", "openvswitch-switch.service", "vifplugd.service")
         yield machine
+
+
+BEHIND = """
+[Unit]
+DefaultDependencies=no
+Requires=vifplugd.service
+After=vifplugd.service
+[Service]
+Type=oneshot
+ExecStart=/bin/sh -ec 'ip -j link >/run/behind.links; ovs-vsctl --columns=name,ofport list Interface >/run/behind.ports'
+"""
 
 
 def _curl(machine: Booted, path: str, *more: str, user: str | None = None) -> str:
@@ -132,3 +144,32 @@ def test_ovsdb_by_tcp_needs_the_drop_in(booted: Booted, samples: Path) -> None:
     booted.run("systemctl", "restart", "vifplugd.service")
     wait_until(lambda: json.loads(_curl(booted, "/healthz"))["status"] == "ok", f"OVSDB by tcp: {LOG}")
     _plug(booted, samples)
+
+
+def test_unit_ordered_behind_it_finds_every_link_and_port_after_a_boot(booted: Booted) -> None:
+    (booted.directory / "units" / "behind.service").write_text(BEHIND)
+    booted.run("systemctl", "daemon-reload")
+    vifs = [faults.vif(kind, number, create_tap=True) for number, kind in enumerate(7 * faults.TYPES, 1)]
+    document = booted.directory / "vifs.json"
+    document.write_text(json.dumps([vif.model_dump(mode="json", exclude_none=True) for vif in vifs]))
+    booted.run("vifplug", "--socket", SOCKET, "plug", str(document))
+    booted.run("systemctl", "stop", "vifplugd.socket", "vifplugd.service")
+    links = {faults.device(prefix, vif) for vif in vifs for prefix in ("qbr", "tap")}
+    links |= {faults.device("qvb", vif) for vif in vifs} | {faults.NETWORK_BRIDGE}
+    there = {link["ifname"] for link in json.loads(booted.run("ip", "-j", "link").stdout)}
+    before = sorted(there - {"lo"})
+    # As a boot does: the links are gone, the rows are not.
+    for link in sorted(there & links):
+        booted.run("ip", "link", "del", link)
+    booted.run("systemctl", "start", "behind.service")
+    seen = {link["ifname"] for link in json.loads(booted.run("cat", "/run/behind.links").stdout)}
+    assert sorted(seen - {"lo"}) == before
+    ports = booted.run("cat", "/run/behind.ports").stdout
+    numbers = [line.split(":")[1].strip() for line in ports.splitlines() if line.startswith("ofport")]
+    assert len(numbers) == 15 and all(number.isdigit() for number in numbers), ports
+
+
+def test_units_that_start_guests_are_ordered_behind_it(booted: Booted) -> None:
+    before = set(booted.property("Before").split())
+    compute = {"nova-compute.service", "openstack-nova-compute.service"}
+    assert compute | {"libvirtd.service", "virtqemud.service", "libvirt-guests.service"} <= before

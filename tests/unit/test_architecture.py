@@ -34,6 +34,7 @@ ALLOWED: dict[str, set[str]] = {
     "locks": {"errors"},
     "whereabouts": set(),
     "version": set(),
+    "udev": set(),
     "values": {"naming"},
     "config": {"errors", "limits", "values", "whereabouts"},
     "statedir": {"errors"},
@@ -54,7 +55,7 @@ ALLOWED: dict[str, set[str]] = {
     },
     "doctor": {
         *("errors", "naming", "resources", "reports", "records", "database", "config", "statedir", "drivers", "engine"),
-        *("doctor", "version"),
+        *("doctor", "udev", "version"),
     },
     "operations": {"resources", "engine"},
     "primitives": {"naming", "resources"},

@@ -156,6 +156,10 @@ FAULTS: dict[str, tuple[Facts, set[tuple[str, str]]]] = {
         but(takeovers=(Takeover(name="systemd-networkd", prefixes=("tap",), source="/etc/x"),)),
         {("network-managers", ERROR)},
     ),
+    "udev": (
+        but(takeovers=(Takeover(name="systemd-udevd", prefixes=("tap",), source="/usr/lib/x"),)),
+        {("network-managers", WARNING)},
+    ),
     "NetworkManager": (
         but(takeovers=(Takeover(name="NetworkManager", prefixes=("tap",)),)),
         {("network-managers", WARNING)},

@@ -9,7 +9,7 @@ import pytest
 
 from vifplug.doctor import filtering
 from vifplug.doctor.facts import Chain, Facts, Firewall, Plugged, Rule
-from vifplug.doctor.findings import ERROR, UNSEEN
+from vifplug.doctor.findings import ERROR, UNSEEN, WARNING
 from vifplug.privileged import firewall_rules
 from vifplug.privileged.link_message import attribute
 
@@ -98,6 +98,19 @@ def test_ports_of_a_bridge_are_anybodys_in_the_bridges_own_family() -> None:
         return {*filtering.fates(forward(rule("accept", ("in", name)), family="bridge"), {}, "qbr1")}
 
     assert (ends("tap*"), ends("qvb1"), ends("eth0"), ends("*")) == (OPEN, OPEN, LOST, OPEN)
+
+
+def test_firewalld_that_cannot_be_judged_is_a_warning() -> None:
+    for chains, bridged, expected in (
+        (None, {"ip"}, [WARNING]),
+        (None, set(), []),
+        ((forward(rule("accept", UNKNOWN), family="inet", table="firewalld"),), {"ip"}, [WARNING]),
+        ((forward(ACCEPT, family="inet", table="firewalld"),), {"ip"}, []),
+        ((forward(DROP, family="inet", table="firewalld"),), {"ip"}, [ERROR]),
+    ):
+        told = Firewall(bridged=frozenset(bridged), chains=chains, error="no", firewalld=True)
+        facts = Facts(integration_bridge="br-int", firewall=told)
+        assert [said("firewall").status for said in filtering.firewall(facts)] == expected
 
 
 def judged(*chains: Chain, **plugged: Any) -> list[tuple[str, str]]:

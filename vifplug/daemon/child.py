@@ -43,6 +43,8 @@ class Child:
         """Readable once the helper has."""
         self.ready_at: float | None = None
         """When it began to serve, by the monotonic clock."""
+        self.has_compared = False
+        """Whether it has ended its first comparison."""
         self.ending = "has ended"
         self._heard = b""
         self._helper_pid = 0
@@ -75,6 +77,8 @@ class Child:
                 self._know_helper(int.from_bytes(self._heard[1:length]))
             elif kind == worker.READY:
                 self.ready_at = time.monotonic()
+            elif kind == worker.COMPARED:
+                self.has_compared = True
             self._heard = self._heard[length:]
         return bool(said)
 

@@ -15,6 +15,7 @@ from vifplug.daemon.collector import Collector
 from vifplug.daemon.index import Index
 from vifplug.daemon.metrics import Metrics
 from vifplug.daemon.news import Heard, News
+from vifplug.daemon.readiness import Readiness
 from vifplug.daemon.said import SaidOnce
 from vifplug.daemon.trouble import Ledger
 from vifplug.daemon.verdicts import judge
@@ -69,6 +70,9 @@ class Keeper:
         self._states: dict[str, str] = {}
         self._compared_at: str | None = None
         self._unsettled, self._damaged = SaidOnce(LOG), SaidOnce(LOG)
+        self._readiness = Readiness(began=time.monotonic())
+        self._compared_all = False
+        """Whether everything was compared once, what needs Open vSwitch included."""
         self._chunk = _CHUNK_MAX
         self._repaired = False
         """Whether the last look was of use; the next one follows at once then."""
@@ -77,6 +81,7 @@ class Keeper:
         self._ovsdb_connected = False
         # Until OVSDB has answered once nobody is to wait for it.
         host.ovs_away = keeping.needs_ovs(plugger, host.has_ovs())
+        self._readiness.awaits_ovs = host.ovs_away
 
     def start(self) -> None:
         """Start to watch and to compare."""
@@ -87,6 +92,10 @@ class Keeper:
     def await_ovsdb(self, seconds: float) -> None:
         """Return once OVSDB has answered for the first time, or after ``seconds``."""
         self._answered.wait(seconds)
+
+    def is_ready(self) -> bool:
+        """Whether the first comparison has ended, with its repairs, or took too long."""
+        return self._readiness.is_reached(time.monotonic())
 
     def told(self, vif_ids: Collection[str]) -> None:
         """Neutron said something of these VIFs."""
@@ -112,6 +121,7 @@ class Keeper:
         LOG.info("OVSDB answers" if answers else "OVSDB does not answer; what needs it is repaired once it does")
         self._ovsdb_connected = answers
         self._host.ovs_away = not answers and keeping.needs_ovs(self._plugger, self._host.has_ovs())
+        self._readiness.awaits_ovs = self._host.ovs_away
         self._metrics.ovsdb_connected.set(answers)
         self._answered.set()
 
@@ -123,6 +133,8 @@ class Keeper:
             self._repaired = False
             try:
                 self._look(self._news.take())
+                # A VIF whose first repair failed has another within a second, and then holds nothing up.
+                self._readiness.has_compared |= self._compared_all and not self._ledger.has_failed_once()
             except (HelperDied, Replaced) as error:
                 LOG.error("%s", error)
                 self._died()
@@ -202,6 +214,7 @@ class Keeper:
         self._attend(found)
         if not away:
             self._collector.collect(found)
+        self._compared_all |= not away or not keeping.needs_ovs(self._plugger, has_ovs=False)
         self._compared_at = timestamp()
         self._schedule()
 
@@ -275,6 +288,7 @@ class Keeper:
     def _fail(self, vif_id: str, error: VifplugError, standings: dict[str, Standing]) -> None:
         lasting = self._ledger.failed(vif_id, time.monotonic(), retryable=error.retryable)
         self._metrics.repairs.labels("failed").inc()
+        self._readiness.awaits_ovs |= isinstance(error, TimedOut)
         LOG.warning("could not repair VIF %s: %s", vif_id, error, extra={"vif_id": vif_id})
         if lasting and not self._ledger.is_contended(vif_id):
             standings[vif_id] = (FAILED, str(error))

@@ -41,6 +41,10 @@ _START_SECONDS = 90.0
 _ALIVE_SECONDS = 10.0
 _SILENT_SECONDS = 60.0
 _DESCRIPTORS = 65536
+_READY_SECONDS_MAX = 300.0
+"""From the daemon's start to READY at the latest, also where no worker lives through its first comparison."""
+_EXTENDING_SECONDS = 5.0
+"""Until systemd's own time-out for a start is first extended."""
 _ENDINGS = 20
 """So many of the last ends of workers and helpers are told to the next worker."""
 
@@ -55,6 +59,7 @@ class Service:
         self._backoff = Backoff()
         self._stopping = False
         self._told = False
+        self._began = time.monotonic()
         self._endings: collections.deque[tuple[float, str]] = collections.deque(maxlen=_ENDINGS)
         watchdog = int(os.environ.get("WATCHDOG_USEC", "0")) / 1e6 or float("inf")
         self._alive_seconds = min(_ALIVE_SECONDS, watchdog / 3)
@@ -121,10 +126,17 @@ class Service:
     def _pass_on(self, child: Child) -> None:
         if child.ready_at is None:
             return
-        if not self._told:
+        waited = time.monotonic() - self._began
+        if not self._told and (child.has_compared or waited >= _READY_SECONDS_MAX):
             self._say(f"READY=1\nSTATUS=serving on {self._settings.socket}")
             self._told = True
-        self._say("WATCHDOG=1")
+        if self._told:
+            self._say("WATCHDOG=1")
+        elif waited >= _EXTENDING_SECONDS:
+            self._say(
+                f"EXTEND_TIMEOUT_USEC={1e6 * _START_SECONDS:.0f}\n"
+                f"STATUS=serving on {self._settings.socket}; the first comparison is under way"
+            )
 
     def _rest(self, child: Child, signals: int) -> None:
         wait = self._backoff.after(None if child.ready_at is None else time.monotonic() - child.ready_at)

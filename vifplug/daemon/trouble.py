@@ -122,6 +122,10 @@ class Ledger:
         for vif_id in vif_ids:
             self._cases.pop(vif_id, None)
 
+    def has_failed_once(self) -> bool:
+        """Whether any VIF's repair has failed once and is about to be tried again."""
+        return any(case.failures == 1 for case in self._cases.values())
+
     def waiting(self, now: float) -> dict[str, float]:
         """VIFs that are to be looked at again, with the seconds until then."""
         return {

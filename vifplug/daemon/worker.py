@@ -36,8 +36,9 @@ from vifplug.store import Store
 
 LOG = logging.getLogger(__name__)
 
-HELPER, READY, ALIVE = b"H", b"R", b"A"
-"""What a worker tells its parent: its helper's pid (8 more bytes), that it serves, that its loop turns."""
+HELPER, READY, COMPARED, ALIVE = b"H", b"R", b"C", b"A"
+"""What a worker tells its parent: its helper's pid (8 more bytes), that it serves requests, that its first comparison
+has ended (``readiness``), that its loop turns."""
 PID_BYTES = 8
 
 _NO_DESCRIPTOR = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)
@@ -77,13 +78,20 @@ class Workplace:
 
 
 class _Server(uvicorn.Server):
-    """Tells the parent when it serves, and that it goes on doing so."""
+    """Tells the parent when it serves and when all is compared, and that it goes on doing so."""
 
     def __init__(
-        self, config: uvicorn.Config, place: Workplace, helper_ended: threading.Event, hub: Hub, ear: Ear | None
+        self,
+        config: uvicorn.Config,
+        place: Workplace,
+        keeper: Keeper,
+        helper_ended: threading.Event,
+        hub: Hub,
+        ear: Ear | None,
     ) -> None:
         super().__init__(config)
-        self._place, self._helper_ended, self._hub, self._ear = place, helper_ended, hub, ear
+        self._place, self._keeper, self._helper_ended, self._hub, self._ear = place, keeper, helper_ended, hub, ear
+        self._has_compared = False
         self._beat: asyncio.Task[None] | None = None
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
@@ -125,6 +133,9 @@ class _Server(uvicorn.Server):
 
     async def on_tick(self, counter: int) -> bool:
         """Called ten times a second: whether to end."""
+        if not self._has_compared and self._keeper.is_ready():
+            self._has_compared = True
+            os.write(self._place.pipe, COMPARED)
         return self._helper_ended.is_set() or await super().on_tick(counter)
 
     async def _tell_alive(self, seconds: float) -> None:
@@ -170,7 +181,7 @@ def _serve(place: Workplace, host: LinuxHost, locks: LockFile) -> None:
         app = create_app(local, Access.of(settings), keeper, hub, metrics)
         app.state.endings = place.endings
         ear = _ear(plugger, settings, keeper, metrics)
-        server = _Server(server_config(app), place, ended, hub, ear)
+        server = _Server(server_config(app), place, keeper, ended, hub, ear)
         with contextlib.ExitStack() as stack:
             if settings.notify_url:
                 notifier = Notifier(store, settings, metrics)

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 
+from vifplug import udev
 from vifplug.doctor import filtering, network
 from vifplug.doctor.facts import CAP_NET_ADMIN, Facts
 from vifplug.doctor.findings import ERROR, OK, UNSEEN, WARNING, Diagnosis, Finding
@@ -98,7 +99,15 @@ def _versions(facts: Facts) -> Iterator[Said]:
 def _takeovers(facts: Facts) -> Iterator[Said]:
     for taken in facts.takeovers:
         names = ", ".join(f"{prefix}*" for prefix in taken.prefixes)
-        if taken.name == "systemd-networkd":
+        if taken.name == "systemd-udevd":
+            yield found(
+                WARNING,
+                taken.source,
+                f"systemd-udevd runs, and by this file it gives a new {names} another MAC, which each plug that makes "
+                "a tap has to wait for and to put right",
+                f"install vifplug's {udev.LINK_FILE} into /etc/systemd/network (docs/operations.md, Install)",
+            )
+        elif taken.name == "systemd-networkd":
             yield found(
                 ERROR,
                 taken.source,
@@ -111,8 +120,9 @@ def _takeovers(facts: Facts) -> Iterator[Said]:
                 WARNING,
                 taken.name,
                 f"{taken.name} runs, and nothing tells it to leave {names} alone",
-                "put [keyfile] unmanaged-devices=interface-name:qbr*;interface-name:qvb*;interface-name:qvo*;"
-                "interface-name:tap*;interface-name:brq* into a file of /etc/NetworkManager/conf.d",
+                "install vifplug's networkmanager/vifplug.conf into /etc/NetworkManager/conf.d (docs/operations.md, "
+                "Install), or put [keyfile] unmanaged-devices=interface-name:qbr*;interface-name:qvb*;"
+                "interface-name:qvo*;interface-name:tap*;interface-name:brq* into a file of /etc/NetworkManager/conf.d",
             )
 
 

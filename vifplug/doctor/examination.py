@@ -123,13 +123,16 @@ def _switch(told: Mapping[str, Any]) -> Switch:
 
 
 def _firewall(host: Host, root: Path) -> Firewall:
-    bridged = surroundings.bridged_families(root)
+    seen: dict[str, Any] = {
+        "bridged": surroundings.bridged_families(root),
+        "firewalld": surroundings.runs_firewalld(root),
+    }
     try:
         told = host.examine("forwarding")
     except Exception as error:
-        return Firewall(bridged=bridged, error=str(error))
+        return Firewall(**seen, error=str(error))
     chains = None if told["error"] else tuple(_chain(chain) for chain in told["chains"])
-    return Firewall(bridged=bridged, chains=chains, legacy=told["legacy"], error=told["error"])
+    return Firewall(**seen, chains=chains, legacy=told["legacy"], error=told["error"])
 
 
 def _chain(told: Mapping[str, Any]) -> Chain:

@@ -131,6 +131,8 @@ class Firewall:
     chains: Sequence[Chain] | None = None
     legacy: Sequence[str] = ()
     error: str = ""
+    firewalld: bool = False
+    """It runs. As shipped it rejects what it forwards and was not told to."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -16,6 +16,12 @@ from vifplug.doctor.network import Said, found
 _NEUTRON_CHAINS = ("neutron-openvswi-", "neutron-linuxbri-")
 _SYSCTLS: Mapping[str, str] = {"ip": "bridge-nf-call-iptables", "ip6": "bridge-nf-call-ip6tables"}
 _IPTABLES: Mapping[str, str] = {"ip": "iptables", "ip6": "ip6tables"}
+_FIREWALLD = "firewalld"
+_ADMIT = (
+    "keep bridged frames out (sysctl net.bridge.bridge-nf-call-iptables=0, -ip6tables likewise) where no firewall of "
+    "Neutron's needs them; or let them through: firewall-cmd --permanent --zone=trusted --add-interface=qbr+ "
+    "--add-interface=brq+ && firewall-cmd --reload"
+)
 _ACCEPT, _DROP, _ON, _UNKNOWN = "accept", "drop", "on", "unknown"
 _ANYTHING = frozenset({_ACCEPT, _DROP, _ON})
 _GUESTS = (f"{naming.ROLE_BRIDGE}*", f"{naming.ROLE_NETWORK_BRIDGE}*")
@@ -32,7 +38,10 @@ def firewall(facts: Facts) -> Iterator[Said]:
         yield found(UNSEEN, "firewall", "there is no privileged helper to ask")
         return
     if told.chains is None:
-        if told.bridged:
+        if told.bridged and told.firewalld:
+            reason = "it runs, it sees bridged frames (br_netfilter), and as shipped it rejects them"
+            yield found(WARNING, _FIREWALLD, f"{reason}; the kernel does not tell its chains: {told.error}", _ADMIT)
+        elif told.bridged:
             yield found(UNSEEN, "firewall", f"the kernel does not tell its chains: {told.error}")
     else:
         tables: dict[tuple[str, str], dict[str, Chain]] = {}
@@ -73,7 +82,8 @@ def _judged(facts: Facts, chain: Chain, table: Chains, through: str) -> Iterator
         yield found(ERROR if concerned else WARNING, subject, reason, _remedy(chain))
     elif _DROP in ends:
         reason = f"{policy}, it sees {through}, and whether its rules let through what guests send cannot be judged"
-        yield found(UNSEEN, subject, reason, "see that they do; where they do not: " + _remedy(chain))
+        status = WARNING if facts.firewall and facts.firewall.firewalld and chain.family != "bridge" else UNSEEN
+        yield found(status, subject, reason, "see that they do; where they do not: " + _remedy(chain))
 
 
 def fates(chain: Chain, table: Chains, bridge: str) -> frozenset[str]:
@@ -160,6 +170,8 @@ def _remedy(chain: Chain) -> str:
         "keep bridged frames out (sysctl net.bridge.bridge-nf-call-iptables=0, -ip6tables likewise) where no firewall "
         "of Neutron's needs them; or let them through "
     )
+    if chain.table == _FIREWALLD:
+        return _ADMIT
     if chain.family in _IPTABLES and (chain.table, chain.name) == ("filter", "FORWARD"):
         return f"{keep}({_IPTABLES[chain.family]} -I FORWARD -m physdev --physdev-is-bridged -j ACCEPT)"
     where = f"{chain.family} {chain.table} {chain.name}"

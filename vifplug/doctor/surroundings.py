@@ -12,7 +12,7 @@ import stat
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
-from vifplug import naming
+from vifplug import naming, udev
 from vifplug.doctor.facts import Takeover
 
 Line = tuple[str, str, str]
@@ -20,11 +20,11 @@ Line = tuple[str, str, str]
 
 _BRIDGED: Mapping[str, str] = {"bridge-nf-call-iptables": "ip", "bridge-nf-call-ip6tables": "ip6"}
 _CGROUPS = ("system.slice", "systemd/system.slice", "unified/system.slice")
-_NETWORKD = ("etc", "run", "usr/local/lib", "usr/lib", "lib")
-"""Where systemd-networkd looks; of files of one name the first counts."""
 _HOST_KEYS = ("Host", "Virtualization", "KernelCommandLine", "KernelVersion", "Credential", "Architecture", "Firmware")
 """Keys of [Match] that are about the host, and not about a link. They are taken for fulfilled: nobody writes a file for
 another host."""
+_MAC_POLICY = "MACAddressPolicy"
+
 _KINDS: Mapping[str, Mapping[str, str]] = {
     "bridge": {"Type": "bridge", "Kind": "bridge", "Driver": "bridge"},
     "veth": {"Type": "ether", "Kind": "veth", "Driver": "veth"},
@@ -41,6 +41,11 @@ def bridged_families(root: Path) -> frozenset[str]:
     """The families whose rules see bridged frames, in this network namespace; none without br_netfilter."""
     switches = root / "proc/sys/net/bridge"
     return frozenset(family for name, family in _BRIDGED.items() if _text(switches / name).strip() not in ("", "0"))
+
+
+def runs_firewalld(root: Path) -> bool:
+    """Whether firewalld runs here."""
+    return _runs(root, "firewalld.service") or _is_pid_alive(root, root / "run/firewalld.pid")
 
 
 def tun_error(root: Path) -> str:
@@ -61,9 +66,11 @@ def has_program(root: Path, name: str) -> bool:
 def takeovers(root: Path) -> list[Takeover]:
     """The network managers that run here and are not told to leave our devices alone."""
     found: list[Takeover] = []
+    if _runs(root, "systemd-udevd.service"):
+        found += _udev_takes(root)
     if _runs(root, "systemd-networkd.service"):
         taken: dict[str, list[str]] = {}
-        files = list(_networkd_files(root))
+        files = list(_systemd_files(root, ".network"))
         for prefix, kind in naming.KIND_OF_ROLE.items():
             source = _networkd_takes(files, naming.device(prefix, _SAMPLE_ID), kind)
             if source:
@@ -98,12 +105,23 @@ def _text(path: Path) -> str:
         return ""
 
 
-# -- systemd-networkd -------------------------------------------------------------------------------------
+# -- systemd-udevd and systemd-networkd -------------------------------------------------------------------
 
 
-def _networkd_files(root: Path) -> Iterator[tuple[str, list[Line]]]:
-    """The .network files that count, each with its drop-ins, in the order they are tried."""
-    files = _first_of_name(root, "systemd/network", ".network")
+def _udev_takes(root: Path) -> Iterator[Takeover]:
+    """The .link file by which udev gives our taps MACs of its own. Our other devices have theirs from birth."""
+    name = naming.device(naming.ROLE_TAP, _SAMPLE_ID)
+    for path, lines in _systemd_files(root, ".link"):
+        if _matches(lines, {"OriginalName": name, **_KINDS["tap"]}):
+            policies = [value.lower() for section, key, value in lines if (section, key) == ("Link", _MAC_POLICY)]
+            if policies and policies[-1] in ("persistent", "random"):
+                yield Takeover(name="systemd-udevd", prefixes=(naming.ROLE_TAP,), source=path)
+            return
+
+
+def _systemd_files(root: Path, suffix: str) -> Iterator[tuple[str, list[Line]]]:
+    """The .network or .link files that count, each with its drop-ins, in the order they are tried."""
+    files = _first_of_name(root, "systemd/network", suffix)
     for name in sorted(files):
         text = _text(files[name])
         if not text:
@@ -115,7 +133,7 @@ def _networkd_files(root: Path) -> Iterator[tuple[str, list[Line]]]:
 
 def _first_of_name(root: Path, place: str, suffix: str) -> dict[str, Path]:
     files: dict[str, Path] = {}
-    for directory in _NETWORKD:
+    for directory in udev.DIRECTORIES:
         for path in _listed(root / directory / place, suffix):
             files.setdefault(path.name, path)
     return files
@@ -129,20 +147,20 @@ def _unbroken(text: str) -> str:
 def _networkd_takes(files: Sequence[tuple[str, list[Line]]], name: str, kind: str) -> str:
     """The file by which it takes a link for its own; "" for none."""
     for path, lines in files:
-        if _networkd_matches(lines, name, kind):
+        if _matches(lines, {"Name": name, **_KINDS[kind]}):
             unmanaged = [value.lower() for section, key, value in lines if (section, key) == ("Link", "Unmanaged")]
             return "" if unmanaged and unmanaged[-1] in _YES else path
     return ""
 
 
-def _networkd_matches(lines: Iterable[Line], name: str, kind: str) -> bool:
+def _matches(lines: Iterable[Line], link: Mapping[str, str]) -> bool:
+    """Whether a file's [Match] is fulfilled by a link, given by the words of systemd.network(5) and systemd.link(5)."""
     asked: dict[str, str] = {}
     for section, key, value in lines:
         if section == "Match":
             asked[key] = f"{asked.get(key, '')} {value}".strip() if value else ""
     is_of_host = any(key in _HOST_KEYS for key in asked)
     asked = {key: value for key, value in asked.items() if value and key not in _HOST_KEYS}
-    link = {"Name": name, **_KINDS[kind]}
     # A key that says more than that (a MAC, a bus path) is about a device that is known, which ours are not.
     if not asked:
         return is_of_host  # a file that asks for nothing at all is left out by networkd, too

@@ -13,7 +13,8 @@ from vifplug.engine.actions import DeleteLinks, SetLink
 from vifplug.engine.host import Host, Scope
 from vifplug.engine.plan import Plan
 from vifplug.errors import OvsdbError, VerifyError
-from vifplug.resources import Inventory, Link, Observed, OvsPort, Resource
+from vifplug.reports import DriftItem
+from vifplug.resources import Inventory, Link, Observed, OvsPort, Resource, Tap
 
 _SECONDS = 1.0
 _PAUSE_SECONDS = 0.02
@@ -21,6 +22,9 @@ _STEP = "verify"
 _NO_DEVICE = os.strerror(errno.ENODEV)
 """vswitchd's word of a device that it has not heard of yet."""
 _FLAGS = ("up", "promiscuous")
+_ADDRESS = "address"
+_ADDRESSES_MAX = 3
+"""How often a plug sets the MACs of taps again. udev writes each once."""
 
 
 def opening(resolved: Iterable[Resource], observed: Observed, plan: Plan) -> list[str]:
@@ -40,7 +44,7 @@ def verified(
     """The host read back, once it is as desired.
 
     :param seen: read once it had settled; it is looked at again only where that differs.
-    :param correct: carries out what puts lost flags right again.
+    :param correct: carries out what puts lost flags, and MACs of taps, right again.
     :raises OvsdbError: with OVS's own words, when it has an interface in error.
     :raises VerifyError: when anything else differs.
     """
@@ -51,8 +55,18 @@ def verified(
         reraise=True,
     )
     looks = _looks(seen, host, scope)
+    attempts = iter(range(_ADDRESSES_MAX))
+
+    def look() -> Observed:
+        observed = next(looks)
+        items = drift.differences(resolved, observed, Inventory())
+        overwritten = _overwritten(resolved, items)
+        if overwritten and next(attempts, None) is not None:
+            correct(overwritten)
+        return _as_desired(observed, items)
+
     try:
-        return retrying(lambda: _as_desired(resolved, next(looks)))
+        return retrying(look)
     except VerifyError:
         # vswitchd gives a device that it closes the flags back that it found on it, by name: when the device was made
         # again meanwhile, the new one loses what it was just given (netdev-linux's saved flags).
@@ -60,7 +74,7 @@ def verified(
         if not flags:
             raise
         correct(flags)
-        return retrying(lambda: _as_desired(resolved, next(looks)))
+        return retrying(look)
 
 
 def _may_pass(error: BaseException) -> bool:
@@ -83,8 +97,24 @@ def _lost_flags(resolved: Sequence[Resource], observed: Observed) -> Plan:
     return Plan(tuple(SetLink(links[item.subject], ((item.attribute, item.observed, item.desired),)) for item in items))
 
 
-def _as_desired(resolved: Sequence[Resource], observed: Observed) -> Observed:
-    items = drift.differences(resolved, observed, Inventory())
+def _overwritten(resolved: Sequence[Resource], items: Sequence[DriftItem]) -> Plan:
+    """What sets the MACs of taps again; else nothing.
+
+    Every other link has its MAC from birth. A tap is born with a random one, and gets its own a moment later: where
+    udev looked in between, it writes one that it made up, whatever the tap has by then (MACAddressPolicy=persistent in
+    systemd's 99-default.link).
+    """
+    taps = {item.name: item for item in resolved if isinstance(item, Tap)}
+    return Plan(
+        tuple(
+            SetLink(taps[item.subject], ((item.attribute, item.observed, item.desired),))
+            for item in items
+            if item.attribute == _ADDRESS and item.subject in taps
+        )
+    )
+
+
+def _as_desired(observed: Observed, items: Sequence[DriftItem]) -> Observed:
     for item in items:
         if item.attribute == "error":
             raise OvsdbError(f"ovs-vswitchd could not use port {item.subject!r}: {item.observed}", item.subject, _STEP)

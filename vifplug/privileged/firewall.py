@@ -8,6 +8,7 @@ only the names can be told.
 from __future__ import annotations
 
 import contextlib
+import functools
 import os
 import socket
 import struct
@@ -20,13 +21,15 @@ from vifplug.privileged.firewall_rules import number, text
 from vifplug.privileged.link_message import attribute
 
 _NETLINK_NETFILTER = 12
-_NFT_GETCHAIN, _NFT_GETRULE = (10 << 8) | 4, (10 << 8) | 7
+_NFT_GETCHAIN, _NFT_GETRULE, _NFT_GETSETELEM = (10 << 8) | 4, (10 << 8) | 7, (10 << 8) | 13
 _NLM_F_REQUEST, _NLM_F_DUMP = 0x1, 0x300
 _NLMSG_ERROR, _NLMSG_DONE = 2, 3
 _HEADER = struct.Struct("=IHHII")
 _NFGEN = struct.Struct("=BBH")
 _TABLE, _NAME, _HOOK, _POLICY = 1, 3, 4, 5
 _RULE_TABLE, _RULE_CHAIN = 1, 2
+_ELEMENTS_TABLE, _ELEMENTS_SET, _ELEMENTS = 1, 2, 3
+_KEY, _VALUE = 1, 1
 _HOOK_NUMBER = 1
 _FORWARD = 2
 """NF_INET_FORWARD and NF_BR_FORWARD alike."""
@@ -96,18 +99,36 @@ def _add_rules(channel: socket.socket, found: list[dict[str, Any]]) -> None:
         try:
             # All of them are read, or the next dump would hear the rest of this one.
             payloads = list(_dumped(channel, _NFT_GETRULE, _NUMBERS[family], which))
+            left -= len(payloads)
+            if left < 0:
+                return
+            elements = functools.partial(_elements, channel, family, table)
+            rules = [firewall_rules.rule(netlink.attributes(payload, _NFGEN.size), elements) for payload in payloads]
         except TimeoutError:
             return
         except OSError:  # it is gone already, say
             continue
-        left -= len(payloads)
-        if left < 0:
-            return
-        rules = [firewall_rules.rule(netlink.attributes(payload, _NFGEN.size)) for payload in payloads]
         known[key]["rules"] = rules
         further = dict.fromkeys((family, table, rule["to"]) for rule in rules if rule["to"])
         coming += [one for one in further if one in known and one not in met]
         met.update(further)
+
+
+def _elements(channel: socket.socket, family: str, table: str, name: str) -> list[bytes] | None:
+    """A set's; None where it is gone already.
+
+    :raises TimeoutError: when the kernel does not answer.
+    """
+    which = attribute(_ELEMENTS_TABLE, table.encode() + b"\0") + attribute(_ELEMENTS_SET, name.encode() + b"\0")
+    try:
+        payloads = list(_dumped(channel, _NFT_GETSETELEM, _NUMBERS[family], which))
+    except TimeoutError:
+        raise
+    except OSError:
+        return None
+    told = [netlink.attributes(payload, _NFGEN.size).get(_ELEMENTS, b"") for payload in payloads]
+    keys = [netlink.attributes(element).get(_KEY, b"") for part in told for element in firewall_rules.nested(part)]
+    return [netlink.attributes(key).get(_VALUE, b"") for key in keys]
 
 
 def legacy() -> list[str]:

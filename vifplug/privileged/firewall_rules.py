@@ -7,7 +7,8 @@ machinery, with iptables' own matches in it for what nftables has no word for (p
 from __future__ import annotations
 
 import struct
-from collections.abc import Iterator
+import sys
+from collections.abc import Callable, Collection, Iterator
 from typing import Any
 
 from vifplug.privileged import netlink
@@ -36,13 +37,16 @@ _ASKING = (
 )
 _LOADING = {"meta": (1, 2), "ct": (1, 2), "payload": (1, 2, 3, 4)}
 """Their attributes: the register that is loaded, and what of the frame is. Without a register something is set."""
-_LOOKUP_INTO = 3
+_LOOKUP_SET, _LOOKUP_REGISTER, _LOOKUP_INTO, _LOOKUP_FLAGS = 1, 2, 3, 5
 _EQUAL, _UNEQUAL = 0, 1
 _IN_OUT = {("meta", 6): "in", ("meta", 7): "out"}
 _PARTS = (("meta", 16), ("payload", 1, 9, 1), ("payload", 1, 6, 1))
 """The transport protocol, as nftables has it, and in an IPv4 and an IPv6 header."""
 _TRANSPORT_HEADER = 2
-_STATE = ("ct", 0)
+_STATE, _STATUS = ("ct", 0), ("ct", 2)
+_LATER_STATUS = 0x37
+"""Of conntrack's statuses, those that a connection's first frame has by somebody's choice, or not yet: expected, seen a
+reply, assured, source or destination rewritten."""
 _NEW = 0x48
 """Of conntrack's states, those that a connection's first frame may have: new and untracked."""
 _XT_PARTS = ("tcp", "udp", "udplite", "icmp", "icmp6", "sctp", "dccp", "multiport", "limit", "hashlimit", "statistic")
@@ -57,9 +61,13 @@ Condition = list[str]
 ``unbridged``, ``part`` (of any sender's frames: a protocol, a state), ``unknown``."""
 
 
-def rule(attributes: dict[int, bytes]) -> dict[str, Any]:
+Elements = Callable[[str], Collection[bytes] | None]
+"""The elements of a rule's set, by its name; None where they are not known."""
+
+
+def rule(attributes: dict[int, bytes], elements: Elements = lambda _name: None) -> dict[str, Any]:
     """A rule's ``when`` (all of these), ``then`` (accept, drop, jump, goto, return, unknown; "" goes on) and ``to``."""
-    reader = _Reader()
+    reader = _Reader(elements)
     for expression in nested(attributes.get(_RULE_EXPRESSIONS, b"")):
         told = netlink.attributes(expression)
         reader.meet(text(told.get(_NAME)), netlink.attributes(told.get(_DATA, b"")))
@@ -90,7 +98,8 @@ def number(value: bytes | None) -> int | None:
 class _Reader:
     """One rule, expression by expression: registers are loaded, and then compared."""
 
-    def __init__(self) -> None:
+    def __init__(self, elements: Elements) -> None:
+        self._elements = elements
         self.when: list[Condition] = []
         self.then = self.to = ""
         self._loaded: dict[int | None, tuple[Any, ...]] = {}
@@ -124,7 +133,17 @@ class _Reader:
             self.then = UNKNOWN
         elif into is not None:
             self._loaded[into] = ()
+        elif name == "lookup" and self._loaded.get(number(told.get(_LOOKUP_REGISTER))) == _STATE:
+            self.when.append(self._looked_up(told))
+            return
         self.when.append([UNKNOWN, ""])
+
+    def _looked_up(self, told: dict[int, bytes]) -> Condition:
+        """``ct state { established, related }``: firewalld writes sets where nft writes masks."""
+        states = None if number(told.get(_LOOKUP_FLAGS)) else self._elements(text(told.get(_LOOKUP_SET)))
+        if not states:
+            return [UNKNOWN, ""]
+        return [UNKNOWN if any(_stated(state, "=I")[0] == UNKNOWN for state in states) else PART, ""]
 
     def _end(self, name: str, told: dict[int, bytes]) -> None:
         """What becomes of the frame; of an expression that is not known here, anything may."""
@@ -159,6 +178,8 @@ def _compared(loaded: tuple[Any, ...], operator: int | None, value: bytes) -> Co
         return [PART, ""]
     if operator == _UNEQUAL and loaded[:2] == _STATE and len(loaded) == 3 and not any(value):
         return _stated(loaded[2], "=I")
+    if operator == _UNEQUAL and loaded[:2] == _STATUS and len(loaded) == 3 and not any(value):
+        return [UNKNOWN if int.from_bytes(loaded[2], sys.byteorder) & ~_LATER_STATUS else PART, ""]
     return [UNKNOWN, ""]
 
 

@@ -171,10 +171,11 @@ def _create_tap(operation: Operation) -> None:
         if operation.get(key) is not None:
             arguments.number(key, operation[key], 0, 2**32 - 2)
     with tap.opened(name, arguments.flag("multiqueue", operation["multiqueue"]), create=True) as descriptor:
+        tap.set_address(descriptor, name, address)
         link = owned.read(name)
         if link is None:
             raise LinkError(f"could not create tap {name!r}: it vanished", name)
-        attrs = [("IFLA_IFALIAS", naming.alias(owner)), ("IFLA_ADDRESS", address), ("IFLA_MTU", mtu)]
+        attrs = [("IFLA_IFALIAS", naming.alias(owner)), ("IFLA_MTU", mtu)]
         try:
             owned.socket().change([message(int(link["ifindex"]), [attr]) for attr in attrs])
         except netlink.Refused as error:

@@ -16,6 +16,7 @@ from collections.abc import Iterator
 from vifplug.errors import Conflict, LinkError
 
 _TUNSETIFF, _TUNSETPERSIST, _TUNSETOWNER, _TUNSETGROUP = 0x400454CA, 0x400454CB, 0x400454CC, 0x400454CE
+_SIOCSIFHWADDR, _ARPHRD_ETHER = 0x8924, 1
 _IFF_TAP, _IFF_MULTI_QUEUE, _IFF_NO_PI, _IFF_VNET_HDR, _IFF_TUN_EXCL = 0x0002, 0x0100, 0x1000, 0x4000, 0x8000
 
 
@@ -61,6 +62,18 @@ def give(descriptor: int, name: str, uid: int | None, gid: int | None) -> None:
 def _signed(number: int) -> int:
     """The C int of the same 32 bits, which is all that Python's ioctl takes; directories give out ids above 2**31."""
     return number - 2**32 if number >= 2**31 else number
+
+
+def set_address(descriptor: int, name: str, address: str) -> None:
+    """Give a new tap its MAC, at once: until it has it, udev takes the random one for a MAC that is udev's to replace.
+
+    :raises LinkError: when the kernel refuses.
+    """
+    octets = bytes.fromhex(address.replace(":", ""))
+    try:
+        fcntl.ioctl(descriptor, _SIOCSIFHWADDR, struct.pack("16sH6s16x", name.encode(), _ARPHRD_ETHER, octets))
+    except OSError as error:
+        raise LinkError(f"could not give tap {name!r} the MAC {address}: {error.strerror}", name) from error
 
 
 def keep(descriptor: int, name: str) -> None:
