@@ -42,6 +42,8 @@ _EQUAL, _UNEQUAL = 0, 1
 _IN_OUT = {("meta", 6): "in", ("meta", 7): "out"}
 _PARTS = (("meta", 16), ("payload", 1, 9, 1), ("payload", 1, 6, 1))
 """The transport protocol, as nftables has it, and in an IPv4 and an IPv6 header."""
+_IP_VERSION, _IPV6 = ("meta", 15), b"\x0a"
+"""Of IPv6 alone: firewalld rejects addresses of it that have no business there. IPv4 is most frames, and no part."""
 _TRANSPORT_HEADER = 2
 _STATE, _STATUS = ("ct", 0), ("ct", 2)
 _LATER_STATUS = 0x37
@@ -172,7 +174,7 @@ def _compared(loaded: tuple[Any, ...], operator: int | None, value: bytes) -> Co
     if operator == _EQUAL and loaded in _IN_OUT:
         # Without the zero that ends a name, it is how names begin.
         return [_IN_OUT[loaded], text(value) + ("" if b"\0" in value else "*")]
-    if operator == _EQUAL and loaded in _PARTS:
+    if operator == _EQUAL and (loaded in _PARTS or (loaded, value) == (_IP_VERSION, _IPV6)):
         return [PART, ""]
     if loaded[:2] == ("payload", _TRANSPORT_HEADER):
         return [PART, ""]
