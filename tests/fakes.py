@@ -54,7 +54,7 @@ class FakeHost:
             "helper": {"pid": 1, "uid": 0, "capabilities": 1 << 12},
             "reach": [{"remote": "unix:/fake", "error": "", "denied": False, "uid": None}],
             "vswitchd": {"answers": True, "version": "3.1.0", "error": ""},
-            "about": about,
+            "about": {**about, "address": "unix:/run/openvswitch/db.sock"},
             "switch": {**about, "dead_ports": [], "ports": list(self.ports), "behind": ""},
             "forwarding": {"chains": [], "error": "", "legacy": []},
         }[part]

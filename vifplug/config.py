@@ -28,8 +28,8 @@ _OVS_OPTIONS: list[cfg.Opt] = [
     cfg.ListOpt(
         "connection",
         default=["unix:/run/openvswitch/db.sock"],
-        help="OVSDB addresses, tried in turn: unix:PATH or tcp:IP:PORT. ssl: is refused: there are no "
-        "options for its certificates.",
+        help="OVSDB addresses, unix:PATH or tcp:IP:PORT: the first that answers and takes writes is used, in the order "
+        "given. ssl: is refused: there are no options for its certificates.",
     ),
     cfg.StrOpt("integration_bridge", default="br-int", help="The OVS bridge of a VIF whose request names none."),
     cfg.BoolOpt(

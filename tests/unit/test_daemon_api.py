@@ -183,7 +183,7 @@ def test_host_tells_of_itself_and_of_the_peer(daemon: Daemon) -> None:
     assert (said["level"], said["mtu"], said["integration_bridge"]) == ("operate", 1450, "br-int")
     assert said["ovs"] == {
         **{"connected": True, "connection": ["unix:/run/openvswitch/db.sock"]},
-        **{"ovs_version": "3.1.0", "db_version": "8.3.1"},
+        **{"address": "unix:/run/openvswitch/db.sock", "ovs_version": "3.1.0", "db_version": "8.3.1"},
         **{"datapath_types": ["netdev", "system"], "iface_types": ["internal", "system", "tap"]},
     }
     assert said["vif_types"] == ["bridge", "ovs", "ovs-hybrid"]

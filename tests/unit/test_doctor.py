@@ -600,3 +600,19 @@ def test_host_info_is_what_is_known_without_open_vswitch(tmp_path: Path) -> None
         assert (less.ovs["connected"], less.ovs["datapath_types"]) == (False, [])
     broken = examination.host_info(Settings(), Broken("about", OvsUnavailable("away")))
     assert broken.ovs["connected"] is False
+
+
+def test_address_that_is_used_and_standbys_are_named() -> None:
+    used, spare = Remote(remote="unix:/a", used=True), Remote(remote="unix:/b", unfit="it is a standby")
+    said = checks.judge(but(ovs=dataclasses.replace(OVS, remotes=(used, spare)))).findings
+    words = {one.subject: (one.status, one.reason) for one in said if one.check == "ovsdb"}
+    assert words == {
+        "unix:/a": ("ok", "this is the OVSDB address that is used"),
+        "unix:/b": ("ok", "not used: it is a standby"),
+    }
+
+
+def test_standby_alone_is_an_error() -> None:
+    alone = Ovs(remotes=(Remote(remote="unix:/b", unfit="it is a standby"),), error="could not reach OVSDB")
+    said = checks.judge(but(ovs=alone)).findings
+    assert [one.status for one in said if one.check == "ovsdb"] == [ERROR, ERROR]

@@ -77,7 +77,7 @@ def ends(tmp_path: Path) -> Iterator[tuple[Session, socket.socket]]:
     with socket.socket(socket.AF_UNIX) as listening:
         listening.bind(str(tmp_path / "db.sock"))
         listening.listen()
-        session = Session(ovs.jsonrpc.Session.open(f"unix:{tmp_path / 'db.sock'}"))
+        session = Session(ovs.jsonrpc.Session.open(f"unix:{tmp_path / 'db.sock'}"), [f"unix:{tmp_path / 'db.sock'}"])
         deadline = time.monotonic() + 10
         while not session.is_connected():
             session.run()

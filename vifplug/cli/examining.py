@@ -57,8 +57,8 @@ def _unreachable(error: errors.DaemonUnreachable, options: Options) -> Finding:
 
 
 def _read(diagnosis: Diagnosis, options: Options, screen: tables.Screen) -> str:
-    """What is not well, the worst first; with -v, what is, too; and a line that counts."""
-    told = [one for one in diagnosis.findings if one.status != OK or options.verbose]
+    """What is not well, the worst first, and what is well but has to be known; with -v all; and a line that counts."""
+    told = [one for one in diagnosis.findings if one.status != OK or one.reason or options.verbose]
     lines = [line for one in sorted(told, key=lambda one: STATUSES.index(one.status)) for line in _lines(one)]
     shown = [tables.lines(lines, screen)] if lines else []
     checks = {one.check for one in diagnosis.findings}
@@ -78,6 +78,11 @@ def host_info(options: Options, _opener: Opener) -> Outcome:
     """What this host can plug, and with what."""
     about = _about(options)
     return Outcome(document=about.as_json(), text=lambda screen: _described(about, screen, asked=not options.local))
+
+
+def _addresses(about: HostInfo) -> str:
+    connection, used = about.ovs.get("connection", ()), about.ovs.get("address")
+    return " ".join(connection) + (f" (used: {used})" if used and len(connection) > 1 else "")
 
 
 def _about(options: Options) -> HostInfo:
@@ -107,7 +112,7 @@ def _described(about: HostInfo, screen: tables.Screen, *, asked: bool) -> str:
         ("default MTU", about.mtu),
         ("Open vSwitch", about.ovs.get("ovs_version")),
         ("database version", about.ovs.get("db_version")),
-        ("OVSDB", " ".join(about.ovs.get("connection", ()))),
+        ("OVSDB", _addresses(about)),
         ("datapath types", ", ".join(about.ovs.get("datapath_types", ()))),
         ("interface types", ", ".join(about.ovs.get("iface_types", ()))),
         ("integration bridge", f"{about.integration_bridge} ({datapath or 'not there, or not seen'})"),

@@ -210,6 +210,7 @@ class OvsReport(_Shape):
 
     connected: bool
     connection: list[str]
+    address: str | None = Field(default=None, description="Of those, the one that is used.")
     ovs_version: str | None
     db_version: str | None
     datapath_types: list[str] = Field(description="Those that its vswitchd can.")

@@ -23,7 +23,8 @@ class HostInfo:
     bridges: Mapping[str, str] = field(default_factory=dict)
     """Every OVS bridge, with its datapath."""
     ovs: Mapping[str, Any] = field(default_factory=dict)
-    """``connected``, ``connection``, ``ovs_version``, ``db_version``, ``datapath_types``, ``iface_types``."""
+    """``connected``, ``connection``, ``address`` (the one of them that is used),
+    ``ovs_version``, ``db_version``, ``datapath_types``, ``iface_types``."""
     daemon: Mapping[str, Any] = field(default_factory=dict)
     """``answers`` and ``socket``; of one that answers also ``version``, ``pid`` and ``level``."""
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 import logging
 import os
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -105,6 +106,8 @@ def _ovs(host: Host, plugger: Plugger | None, root: Path) -> Ovs:
     try:
         switch, alive = host.examine("switch"), host.examine("vswitchd")
         switch["ovs_version"] = switch["ovs_version"] or alive["version"]
+        address = switch.pop("address", "")
+        remotes = tuple(replace(remote, used=remote.remote == address) for remote in remotes)
     except Exception as error:
         return Ovs(remotes=remotes, error=str(error))
     return Ovs(remotes=remotes, switch=_switch(switch), vswitchd=alive["answers"], vswitchd_error=alive["error"])
@@ -200,7 +203,7 @@ def host_info(settings: Settings, host: Host | None) -> HostInfo:
             about = {}
     bridges = {name: datapath or SYSTEM for name, datapath in about.get("bridges", {}).items()}
     ovs: dict[str, Any] = {"connected": bool(about), "connection": list(settings.connection)}
-    ovs |= {key: about.get(key) for key in ("ovs_version", "db_version")}
+    ovs |= {key: about.get(key) for key in ("address", "ovs_version", "db_version")}
     ovs |= {key: list(about.get(key, ())) for key in ("datapath_types", "iface_types")}
     return HostInfo(
         version=version.installed(),

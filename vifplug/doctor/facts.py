@@ -22,6 +22,9 @@ class Remote:
     denied: bool = False
     uid: int | None = None
     """Whose socket it is, where that keeps the helper out."""
+    unfit: str = ""
+    """Why a server that answers there is not used: it takes no writes, say."""
+    used: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator, Mapping
 
 from vifplug import naming
 from vifplug.doctor.facts import SYSTEM, DeadPort, Facts, Link, Ovs, Remote, Switch
-from vifplug.doctor.findings import ERROR, UNSEEN, WARNING, Finding
+from vifplug.doctor.findings import ERROR, OK, UNSEEN, WARNING, Finding
 
 Said = Callable[[str], Finding]
 """A finding that lacks but the name of its check."""
@@ -49,9 +49,14 @@ def ovsdb(facts: Facts) -> Iterator[Said]:
     if not ovs.expected:
         return
     reached = [remote for remote in ovs.remotes if not remote.error]
+    fit = [remote for remote in reached if not remote.unfit]
     for remote in ovs.remotes:
         if remote.error:
             yield _unreached(remote, WARNING if reached else ERROR)
+        elif remote.unfit:
+            yield _unfit(remote, is_spare=bool(fit))
+        elif remote.used and len(ovs.remotes) > 1:
+            yield found(OK, remote.remote, "this is the OVSDB address that is used")
         elif _is_open(remote.remote):
             remedy = "use unix: on the host itself; whoever reaches this port can rewrite the switch"
             yield found(WARNING, remote.remote, "OVSDB is reached over the network, without encryption", remedy)
@@ -68,6 +73,14 @@ def _is_open(remote: str) -> bool:
         return not ipaddress.ip_address(place.rpartition(":")[0].strip("[]")).is_loopback
     except ValueError:
         return True
+
+
+def _unfit(remote: Remote, *, is_spare: bool) -> Said:
+    """A standby beside a server that is used is as it should be."""
+    if is_spare:
+        return found(OK, remote.remote, f"not used: {remote.unfit}")
+    remedy = "make it, or another server of [ovs] connection, the active one (ovsdb-server(1), active-backup)"
+    return found(ERROR, remote.remote, f"nothing can be plugged: {remote.unfit}", remedy)
 
 
 def _unreached(remote: Remote, status: str) -> Said:

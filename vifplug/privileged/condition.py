@@ -11,7 +11,7 @@ from typing import Any
 
 from vifplug import naming
 from vifplug.errors import TimedOut
-from vifplug.privileged import firewall, ovsdb, ovsdb_bridges
+from vifplug.privileged import firewall, ovsdb, ovsdb_bridges, ovsdb_remotes
 from vifplug.privileged.context import net
 from vifplug.privileged.ovsdb_values import all_of, first
 
@@ -37,27 +37,34 @@ def helper() -> dict[str, Any]:
 
 @net.entrypoint
 def reach() -> list[dict[str, Any]]:
-    """For each OVSDB address, whether somebody takes a connection there: no error, or the system's."""
+    """For each OVSDB address, whether a server takes a connection there, and whether it is one to write to."""
     return [_reached(remote) for remote in ovsdb.session().remotes]
 
 
 def _reached(remote: str) -> dict[str, Any]:
     kind, _colon, place = remote.partition(":")
-    told: dict[str, Any] = {"remote": remote, "error": "", "denied": False, "uid": None}
+    told: dict[str, Any] = {"remote": remote, "error": "", "denied": False, "uid": None, "unfit": ""}
     try:
-        if kind == "unix":
-            with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_CLOEXEC) as probe:
-                probe.settimeout(_CONNECT_SECONDS)
-                probe.connect(place)
-        else:
-            host, _colon, port = place.rpartition(":")
-            socket.create_connection((host.strip("[]"), int(port)), _CONNECT_SECONDS).close()
+        connection = ovsdb_remotes.connected(remote, _CONNECT_SECONDS)
     except (OSError, ValueError) as error:
         told["error"] = getattr(error, "strerror", None) or str(error)
         told["denied"] = isinstance(error, PermissionError)
+    else:
+        with connection:
+            told["unfit"] = _unfit(connection)
     if told["denied"] and kind == "unix":
         told["uid"] = _owner(place)
     return told
+
+
+def _unfit(connection: socket.socket) -> str:
+    """Why a server that takes connections is not one to write to."""
+    try:
+        return ovsdb_remotes.unfit(connection, _CONNECT_SECONDS)
+    except TimeoutError:
+        return f"it takes connections and does not answer within {_CONNECT_SECONDS:g} s"
+    except (OSError, ValueError) as error:
+        return f"it takes connections and gives no answer of OVSDB's: {error}"
 
 
 def _owner(path: str) -> int | None:
@@ -120,7 +127,7 @@ def about() -> dict[str, Any]:
     session = ovsdb.session()
     session.refresh()
     with session.lock:
-        return _about(session.tables)
+        return {**_about(session.tables), "address": session.address}
 
 
 @net.entrypoint
@@ -132,7 +139,7 @@ def switch() -> dict[str, Any]:
     session = ovsdb.session()
     session.refresh()
     with session.lock:
-        told = {**_about(session.tables), **_ports(session.tables), "behind": ""}
+        told = {**_about(session.tables), **_ports(session.tables), "behind": "", "address": session.address}
         asked = max((row.next_cfg for row in session.tables["Open_vSwitch"].rows.values()), default=0)
     try:
         session.wait(asked, _BEHIND_SECONDS)

@@ -9,10 +9,13 @@ from __future__ import annotations
 import json
 import re
 import threading
+from collections.abc import Sequence
 from typing import Any
 
 import ovs.json
 import ovs.jsonrpc
+
+from vifplug.privileged import ovsdb_remotes
 
 _STRUCTURE = re.compile(r'["\\{}\[\]]')
 
@@ -73,12 +76,41 @@ class Parser:
 
 
 class Session(ovs.jsonrpc.Session):  # type: ignore[misc]
-    """A JSON-RPC session that reads with ``Parser``, in the place of one that has just been opened."""
+    """A JSON-RPC session that reads with ``Parser``, in the place of one that has just been opened.
 
-    def __init__(self, opened: ovs.jsonrpc.Session) -> None:
-        super().__init__(opened.reconnect, opened.rpc, opened.remotes)
-        self.stream, self.next_remote = opened.stream, opened.next_remote
+    :param remotes: addresses, tried in this order; python-ovs shuffles them.
+    """
+
+    def __init__(self, opened: ovs.jsonrpc.Session, remotes: Sequence[str]) -> None:
+        super().__init__(opened.reconnect, opened.rpc, list(remotes))
+        self.remotes = list(remotes)
+        self.is_good = False
+        """This connection's server is followed: after its end the first address is tried first again."""
+        self.refused: dict[str, str] = {}
+        """Addresses whose servers were turned away since a good one, and why."""
         self._asked: dict[Any, Answer] = {}
+        self._probe_id: Any = None
+        self.pick_remote()
+
+    def pick_remote(self) -> None:
+        """Called for the next address to try."""
+        if self.is_good:
+            self.is_good, self.next_remote = False, 0
+        if self.next_remote == 0:
+            # A round of all addresses without a pause; python-ovs would pause before each of the second round.
+            self.reconnect.set_backoff_free_tries(len(self.remotes))
+        super().pick_remote()
+
+    def good(self) -> None:
+        """The server of this connection is followed."""
+        self.is_good = True
+        self.refused.clear()
+
+    def ask_for_writes(self, database: str) -> None:
+        """Leave this server for the next address, should it take no writes; for the IDL's own thread."""
+        request = ovs.jsonrpc.Message.create_request("transact", [database, ovsdb_remotes.WRITES_NOTHING])
+        self._probe_id = request.id
+        self.send(request)
 
     def recv(self) -> Any:
         """The next message that is no answer to ``ask``, if it is complete."""
@@ -87,6 +119,14 @@ class Session(ovs.jsonrpc.Session):  # type: ignore[misc]
             if self.rpc is not None and self.rpc.parser is None and ovs.json.PARSER == ovs.json.PARSER_PY:
                 self.rpc.parser = Parser()
             message = super().recv()
+            if message is not None and _is_answer(message) and message.id == self._probe_id:
+                self._probe_id = None
+                if ovsdb_remotes.refuses_writes(message.result):
+                    # Asked first on this connection: answered before the IDL has the database's contents.
+                    self.refused[self.get_name()] = ovsdb_remotes.TAKES_NO_WRITES
+                    self.force_reconnect()
+                    return None
+                continue
             answer = self._asked.pop(message.id, None) if message is not None and _is_answer(message) else None
             if answer is None:
                 return message

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import threading
 import time
+from collections.abc import Sequence
 from typing import Any
 
 from ovs.db import idl
@@ -23,18 +24,33 @@ _PROBE_MS = 3000
 """After so long without a word the server is asked for one, and after as long again without an answer it is away."""
 
 
+def _hurry_ms(remotes: int, timeout: float) -> int:
+    """The probe interval on a connection whose server is not yet followed; it is given up after two of them.
+
+    All addresses have their turn within the time that a caller waits.
+    """
+    return _PROBE_MS if remotes == 1 else max(100, min(1000, int(timeout * 1000 / (4 * remotes))))
+
+
+_WRITES_SECONDS = 5.0
+"""How often a server beside which there are others is asked whether it takes writes still. One that becomes a standby
+keeps its connections. python-ovs wakes every 3 s for its probe."""
+
+
 class Replica(connection.OvsdbIdl):  # type: ignore[misc]
     """Tells waiters of every change of cur_cfg and of interfaces, vswitchd's words; and watchers about all."""
 
-    def __init__(self, remote: str, changes: Changes) -> None:
+    def __init__(self, remotes: Sequence[str], changes: Changes, timeout: float) -> None:
         self.caught_up = threading.Condition()
         self.cur_cfg = 0
         self.words = 0
         """How often vswitchd may have said something."""
         self._changes = changes
         self._anew = True
-        super().__init__(remote, ovsdb_schema.needed())
-        self._session: Any = ovsdb_json.Session(self._session)
+        self._asked_at = 0.0
+        super().__init__(",".join(remotes), ovsdb_schema.needed())
+        self._session: Any = ovsdb_json.Session(self._session, remotes)
+        self._hurry_ms = _hurry_ms(len(remotes), timeout)
         # ovsdbapp's own indexes sort rows by comparisons in Python.
         self.index = RowIndex(self.tables)
         # A server that restarts is to be heard again at once; python-ovs backs off for up to 8 s.
@@ -49,6 +65,10 @@ class Replica(connection.OvsdbIdl):  # type: ignore[misc]
         """Called for each new connection: what changed between the last one and this is not told row by row."""
         self._anew = True
         super().restart_fsm()
+        self._ask_for_writes()
+        # Until its contents are here a server that hangs keeps the next address waiting. Not set_probe_interval, which
+        # knows no time below a second.
+        self._session.reconnect.probe_interval = self._hurry_ms
 
     def run(self) -> bool:
         """One turn of the replica, and whether it follows its server."""
@@ -62,10 +82,29 @@ class Replica(connection.OvsdbIdl):  # type: ignore[misc]
             changed = False
         following = self.state == self.IDL_S_MONITORING and self._session.is_connected()
         self._changes.connected(following, anew=following and self._anew)
+        if following and self._anew:
+            self._session.good()
+            self._session.reconnect.set_probe_interval(_PROBE_MS)
+        if following and len(self._session.remotes) > 1 and time.monotonic() > self._asked_at + _WRITES_SECONDS:
+            self._ask_for_writes()
         self._anew = self._anew and not following
         if not following:
             self._session.forsake()
         return changed
+
+    def _ask_for_writes(self) -> None:
+        self._asked_at = time.monotonic()
+        self._session.ask_for_writes(self._db.name)
+
+    @property
+    def address(self) -> str:
+        """The address of the server that is followed; "" while none is."""
+        return str(self._session.get_name()) if self._session.is_good else ""
+
+    @property
+    def refused(self) -> dict[str, str]:
+        """Addresses that a server answers at which is not used, and why."""
+        return dict(self._session.refused)
 
     def ask_behind(self) -> ovsdb_json.Answer | None:
         """Ask for what is answered behind every update of transactions that ended before, for who holds the lock.

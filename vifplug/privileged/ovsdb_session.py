@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import logging
 import os
-import socket
 import threading
 import time
 from collections.abc import Sequence
@@ -15,10 +15,13 @@ import tenacity
 from ovsdbapp import exceptions
 
 from vifplug.errors import OvsdbError, OvsUnavailable, TimedOut, VifplugError
+from vifplug.privileged import ovsdb_remotes
 from vifplug.privileged.ovsdb_changes import Changes
 from vifplug.privileged.ovsdb_connection import Api, Barrier, Connection, Nudge, Transaction
 from vifplug.privileged.ovsdb_index import RowIndex
 from vifplug.privileged.ovsdb_replica import Replica, is_open
+
+LOG = logging.getLogger(__name__)
 
 _CONNECT_PAUSE_SECONDS = 0.2
 _HEARSAY_SECONDS = 0.1
@@ -28,18 +31,8 @@ _SECOND_HEARSAY_SECONDS = 0.5
 _NO_DEVICE = os.strerror(errno.ENODEV)
 
 
-def _answers(remote: str) -> bool:
-    """Whether it is worth opening an IDL: it would back off for a second after its first refusal."""
-    kind, _colon, path = remote.partition(":")
-    if kind != "unix":
-        return True
-    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_CLOEXEC) as probe:
-        probe.settimeout(_CONNECT_PAUSE_SECONDS)
-        try:
-            probe.connect(path)
-        except OSError:
-            return False
-    return True
+class _NotWritten(Exception):
+    """This server takes no writes."""
 
 
 class Session:
@@ -50,7 +43,9 @@ class Session:
     """
 
     def __init__(self, remotes: Sequence[str], timeout: float) -> None:
-        self._remotes = ",".join(remotes)
+        self.remotes = list(remotes)
+        """Its addresses, in the order in which they are tried."""
+        self._refused: dict[str, str] = {}
         self._timeout = timeout
         self._api: Api | None = None
         self._lock = threading.Lock()
@@ -59,9 +54,13 @@ class Session:
         """What changed in OVSDB, for whoever follows it."""
 
     @property
-    def remotes(self) -> list[str]:
-        """Its addresses."""
-        return self._remotes.split(",")
+    def _places(self) -> str:
+        return ",".join(self.remotes)
+
+    @property
+    def address(self) -> str:
+        """The address of the server that is followed; "" while none is."""
+        return self._api.idl.address if self._api is not None else ""
 
     def _connected(self) -> Api:
         asked = time.monotonic()
@@ -77,7 +76,7 @@ class Session:
         """Connect, if nobody has yet and a server is there to answer within ``seconds``."""
         deadline = time.monotonic() + seconds
         while self._api is None and time.monotonic() < deadline:
-            if any(map(_answers, self._remotes.split(","))):
+            if any(map(ovsdb_remotes.answers, self.remotes)):
                 with contextlib.suppress(OvsUnavailable):
                     self._connected()
             else:
@@ -98,19 +97,24 @@ class Session:
 
     def _unreachable(self) -> OvsUnavailable:
         return OvsUnavailable(
-            f"could not reach OVSDB at {self._remotes} within {self._timeout:g} s; is openvswitch-switch running, "
-            "and is [ovs] connection right?",
-            self._remotes,
+            f"could not reach OVSDB at {self._places} within {self._timeout:g} s{self._turned_away()}; is "
+            "openvswitch-switch running, and is [ovs] connection right?",
+            self._places,
         )
 
+    def _turned_away(self) -> str:
+        refused = self._api.idl.refused if self._api is not None else self._refused
+        return "".join(f"; {remote} answers, but {why}" for remote, why in refused.items())
+
     def _connect_once(self) -> Api:
-        if not any(map(_answers, self._remotes.split(","))):
+        if not any(map(ovsdb_remotes.answers, self.remotes)):
             raise ConnectionError("no socket answers")
-        link = Connection(Replica(self._remotes, self.changes), timeout=self._timeout)
+        link = Connection(Replica(self.remotes, self.changes, self._timeout), timeout=self._timeout)
         try:
             link.start()
         except exceptions.TimeoutException as error:
             link.idl.close()
+            self._refused = link.idl.refused
             # Its own str() fails: ovsdbapp raises it here without the arguments its message needs.
             raise ConnectionError("no answer") from error
         # One session a process: the class attribute is emptied so that a second try does not get the first's.
@@ -170,6 +174,20 @@ class Session:
 
     def _run(self, commands: Sequence[Any], *, writes: bool, seconds: float | None = None) -> int:
         """:param seconds: how long to wait for the answer; by default the session's time."""
+        try:
+            return self._run_once(commands, writes=writes, seconds=seconds)
+        except _NotWritten:
+            # A server that has become a standby: nothing was written, and the next connection may be to another one.
+            LOG.warning("OVSDB at %s takes no writes any more", self.address)
+            self.api.ovsdb_connection.force_reconnect()
+        try:
+            return self._run_once(commands, writes=writes, seconds=seconds)
+        except _NotWritten as error:
+            raise OvsUnavailable(
+                f"OVSDB at {self._places} takes no writes: it is a standby, or a read-only remote", self._places
+            ) from error
+
+    def _run_once(self, commands: Sequence[Any], *, writes: bool, seconds: float | None) -> int:
         patience = self._timeout if seconds is None else seconds
         transaction = Transaction(self.api, patience, writes=writes)
         for one in commands:
@@ -186,6 +204,8 @@ class Session:
             # ovsdbapp's only words for "the server went away in between" and for a refusal by the server.
             if "timed out" in str(error):
                 raise self._silent() from error
+            if ovsdb_remotes.NOT_ALLOWED in str(error):
+                raise _NotWritten from error
             raise OvsdbError(f"OVSDB refused the transaction: {str(error).removeprefix('OVSDB Error: ')}") from error
         except Exception as error:
             # python-ovs and ovsdbapp raise what they meet with: AttributeError, AssertionError, their own errors.
@@ -194,8 +214,9 @@ class Session:
 
     def _silent(self) -> OvsUnavailable:
         return OvsUnavailable(
-            f"OVSDB at {self._remotes} did not answer within {self._timeout:g} s; is ovsdb-server running?",
-            self._remotes,
+            f"OVSDB at {self._places} did not answer within {self._timeout:g} s{self._turned_away()}; is ovsdb-server "
+            "running?",
+            self._places,
         )
 
     def wait_for_all(self, seconds: float | None = None) -> None:

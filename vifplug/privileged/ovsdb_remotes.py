@@ -1,0 +1,127 @@
+"""OVSDB addresses: whether a server answers at each, and whether it is one to write to.
+
+A standby of an active-backup pair (ovsdb-server --sync-from, or connect-active-ovsdb-server) answers like any server
+and refuses every write, and so does a remote that is configured read-only. A member of a cluster that is not its
+leader, and a relay, are left alone by python-ovs (leader_only).
+"""
+
+from __future__ import annotations
+
+import json
+import socket
+import time
+from typing import Any
+
+WRITES_NOTHING = {
+    "op": "mutate",
+    "table": "Open_vSwitch",
+    "where": [["_uuid", "==", ["uuid", "00000000-0000-0000-0000-000000000000"]]],
+    "mutations": [["next_cfg", "+=", 1]],
+}
+"""A write of no row. A server that takes no writes refuses it all the same (ovsdb/execution.c)."""
+TAKES_NO_WRITES = "it is a standby, or a read-only remote: it takes no writes"
+NOT_ALLOWED = "read only mode"
+"""In the words of a server that refuses a write."""
+_ERROR = "not allowed"
+_DATABASE = "Open_vSwitch"
+_OF_DATABASE = {
+    "op": "select",
+    "table": "Database",
+    "where": [["name", "==", _DATABASE]],
+    "columns": ["model", "connected", "leader"],
+}
+_PROBE_SECONDS = 0.2
+_CHUNK_BYTES = 65536
+_ANSWER_BYTES_MAX = 1 << 20
+
+
+def refuses_writes(result: Any) -> bool:
+    """Whether the answer to a transaction says that this server takes no writes."""
+    operations = result if isinstance(result, list) else [result]
+    return any(isinstance(each, dict) and each.get("error") == _ERROR for each in operations)
+
+
+def answers(remote: str) -> bool:
+    """Whether it is worth opening an IDL: it would back off for a second after its first refusal."""
+    kind, _colon, path = remote.partition(":")
+    if kind != "unix":
+        return True
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_CLOEXEC) as probe:
+        probe.settimeout(_PROBE_SECONDS)
+        try:
+            probe.connect(path)
+        except OSError:
+            return False
+    return True
+
+
+def connected(remote: str, seconds: float) -> socket.socket:
+    """A connection of its own.
+
+    :raises OSError, ValueError: when no server takes it in time.
+    """
+    kind, _colon, place = remote.partition(":")
+    if kind != "unix":
+        host, _colon, port = place.rpartition(":")
+        return socket.create_connection((host.strip("[]"), int(port)), seconds)
+    made = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_CLOEXEC)
+    try:
+        made.settimeout(seconds)
+        made.connect(place)
+    except BaseException:
+        made.close()
+        raise
+    return made
+
+
+def unfit(connection: socket.socket, seconds: float) -> str:
+    """Why a server is not one to write to; "" for one that is.
+
+    :raises OSError, ValueError: when it does not answer in time, or with what is no answer.
+    """
+    asked = [["Open_vSwitch", WRITES_NOTHING], ["_Server", _OF_DATABASE]]
+    requests = [{"id": number, "method": "transact", "params": params} for number, params in enumerate(asked)]
+    connection.settimeout(seconds)
+    connection.sendall("".join(map(json.dumps, requests)).encode())
+    found = _answered(connection, len(requests), time.monotonic() + seconds)
+    if found[0].get("error"):
+        return f"it has no database {_DATABASE}"
+    if refuses_writes(found[0].get("result")):
+        return TAKES_NO_WRITES
+    return _of_cluster(found[1].get("result"))
+
+
+def _answered(connection: socket.socket, count: int, deadline: float) -> dict[int, dict[str, Any]]:
+    """The answers to the first requests, by number; what else the server sends is left aside."""
+    decoder, text, found = json.JSONDecoder(), "", dict[int, dict[str, Any]]()
+    while len(found) < count:
+        connection.settimeout(max(deadline - time.monotonic(), 0.001))
+        chunk = connection.recv(_CHUNK_BYTES)
+        if not chunk:
+            raise OSError("the connection was closed without an answer")
+        text = (text + chunk.decode(errors="replace")).lstrip()
+        if len(text) > _ANSWER_BYTES_MAX:
+            raise ValueError("the answer is no answer of OVSDB's")
+        while text:
+            try:
+                message, end = decoder.raw_decode(text)
+            except ValueError:
+                break  # the rest is still to come
+            text = text[end:].lstrip()
+            if isinstance(message, dict) and isinstance(message.get("id"), int):
+                found[message["id"]] = message
+    return found
+
+
+def _of_cluster(result: Any) -> str:
+    """What python-ovs would leave this server alone for; an old server has no database about itself."""
+    try:
+        row = result[0]["rows"][0]
+        model, is_connected, is_leader = (row[column] for column in ("model", "connected", "leader"))
+    except (LookupError, TypeError):
+        return ""
+    if model == "relay":
+        return "it is a relay, which is not written to"
+    if model == "clustered" and not is_connected:
+        return "it is a member of a cluster that it has lost"
+    return "it is a member of a cluster, and not the leader" if model == "clustered" and not is_leader else ""
