@@ -11,7 +11,13 @@ from vifplug.resources import Bridge, Link, OvsPort, Tap
 
 def _identity(link: Link) -> dict[str, Any]:
     """What the helper needs to see whose a link is."""
-    return {"name": link.name, "owner": link.owner, "role": link.role, "birth_address": link.address}
+    return {
+        "name": link.name,
+        "owner": link.owner,
+        "role": link.role,
+        "birth_address": link.address,
+        "ifindex": link.ifindex,
+    }
 
 
 def of_link(action: Action) -> dict[str, Any]:
@@ -45,6 +51,7 @@ def of_link(action: Action) -> dict[str, Any]:
                 "op": "join",
                 **_identity(bridge),
                 "guest": bridge.guest,
+                "guest_address": bridge.guest_address,
                 "guest_ifindex": ifindex,
                 "vif_id": vif_id,
             }

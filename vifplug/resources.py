@@ -88,6 +88,8 @@ class Bridge(Link):
     arp_announce: int | None = None
     guest: str = ""
     """Desired only: the tap that the VMM makes and puts on this bridge."""
+    guest_address: str = ""
+    """Desired only: that guest's MAC, by which a tap with a name of its own is known."""
     guest_ifindex: int | None = None
     """Recorded only: that tap, once it was seen there."""
 
@@ -180,6 +182,8 @@ class Qos:
     uuid: str
     type: str
     owner: str
+    is_copied: bool = False
+    """Whether it has more than the mark, so that somebody copied the mark onto a row of their own."""
 
 
 Resource = Link | OvsPort

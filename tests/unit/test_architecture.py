@@ -22,6 +22,7 @@ ALLOWED: dict[str, set[str]] = {
     "errors": set(),
     "naming": set(),
     "passage": set(),
+    "ownership": {"naming"},
     "resources": set(),
     "reports": set(),
     "limits": set(),
@@ -48,10 +49,10 @@ ALLOWED: dict[str, set[str]] = {
     "guest": {"errors", "limits", "model", "resources", "drivers", "guest"},
     "prctl": set(),
     "stdio": set(),
-    "privileged": {"errors", "naming", "passage", "prctl", "stdio", "privileged"},
+    "privileged": {"errors", "naming", "ownership", "passage", "prctl", "stdio", "privileged"},
     "engine": {
         *("errors", "naming", "model", "resources", "reports", "drivers", "engine", "events", "eventlog", "records"),
-        *("store", "locks", "passage"),
+        *("store", "locks", "passage", "ownership"),
     },
     "doctor": {
         *("errors", "naming", "resources", "reports", "records", "database", "config", "statedir", "drivers", "engine"),
@@ -149,7 +150,7 @@ def test_arrows_run_down_only() -> None:
 
 
 def test_decisions_import_no_store_and_no_locks() -> None:
-    allowed = {"errors", "naming", "passage", "resources", "reports", "engine"}
+    allowed = {"errors", "naming", "ownership", "passage", "resources", "reports", "engine"}
     _must_be_empty(
         f"engine/{name}.py imports {imported}"
         for name in sorted(PURE)

@@ -27,7 +27,7 @@ class Collector:
     def __init__(self, plugger: Plugger, grace: float, metrics: Metrics) -> None:
         self._plugger, self._metrics = plugger, metrics
         self._orphanage = Orphanage(grace)
-        self._spared, self._stuck = SaidOnce(LOG), SaidOnce(LOG)
+        self._spared, self._stuck, self._copied = SaidOnce(LOG), SaidOnce(LOG), SaidOnce(LOG)
         self.count = 0
         """Orphans that are there, as last seen."""
 
@@ -45,7 +45,13 @@ class Collector:
             # An empty store beside many VIFs is more likely a wrong or lost one than a host where nothing is wanted.
             self._stuck.say(["no VIF is recorded, and many are on the host: none is collected; see 'vifplug gc'"])
             due = set()
-        self.count = len(found.orphans)
+        self.count = len(found.orphans) + len(found.copied_marks)
+        self._copied.say(
+            [
+                f"{orphan.kind} {orphan.name} carries a copy of the mark of {orphan.vif_id} and is left alone"
+                for orphan in found.copied_marks
+            ]
+        )
         self._spared.say(
             [
                 f"orphans of {owner} are left alone, for a guest is on them; 'vifplug gc --delete' takes them"

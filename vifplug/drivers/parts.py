@@ -63,7 +63,7 @@ def guest_tap(vif: Vif, master: str | None = None) -> Tap:
 
 def with_guest(vif: Vif, bridge: Bridge) -> Bridge:
     """The bridge with the name of the tap that a VMM puts on it, where vifplug makes none."""
-    return bridge if vif.create_tap else replace(bridge, guest=tap_name(vif))
+    return bridge if vif.create_tap else replace(bridge, guest=tap_name(vif), guest_address=vif.address)
 
 
 def linux_bridge(vif: Vif, name: str, owner: str, role: str, *, ageing_time: float | None = None) -> Bridge:

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+from vifplug import naming
 from vifplug.engine import ownership
 from vifplug.errors import Conflict
-from vifplug.resources import Inventory, Link, Observed, OvsPort, Resource, Tap, Veth
+from vifplug.resources import Bridge, Inventory, Link, Observed, OvsPort, Resource, Tap, Veth
 
 
 def refuse_shared_names(requests: Iterable[Iterable[Resource]]) -> None:
@@ -37,6 +38,8 @@ def refuse_strangers(desired: Iterable[Resource], recorded: Inventory, observed:
     for resource in desired:
         if isinstance(resource, OvsPort):
             _refuse_foreign_port(resource, ports.get(resource.name), observed)
+            if resource.waits_for_device:
+                _refuse_foreign_device(resource, ports.get(resource.name), observed)
             continue
         found = observed.links.get(resource.name)
         known_link = links.get(resource.name)
@@ -68,6 +71,49 @@ def _refuse_foreign_port(port: OvsPort, known: OvsPort | None, observed: Observe
                 "identity, and it is not vifplug's to remove",
                 name,
             )
+
+
+def _refuse_foreign_device(port: OvsPort, known: OvsPort | None, observed: Observed) -> None:
+    """Refuse a device that is no guest's tap as the device of a port that waits for one.
+
+    A port that is there has what vswitchd opened by itself; then a tap is refused no more, for a VMM may give it any
+    MAC.
+    """
+    link = observed.links.get(port.name)
+    if link is None or link.owner == port.owner:
+        return
+    is_known = known is not None and known.device_ifindex == link.ifindex
+    if isinstance(link, Tap) and not link.owner and (is_known or port.name in observed.ports):
+        return
+    if not ownership.is_guests_tap(link, port.owner, port.iface_ids["attached-mac"]):
+        raise _no_guests_tap(link, port.owner, port.iface_ids["attached-mac"])
+
+
+def refuse_foreign_guest(vif_id: str, bridge: Bridge, known: Link | None, observed: Observed) -> None:
+    """Refuse a device that is no guest's tap as the one that a VMM puts on a bridge.
+
+    Where the VMM has put it, and that it puts one of the VIF's own name elsewhere, is its own business.
+
+    :raises Conflict: naming the holder.
+    """
+    link = observed.links.get(bridge.guest)
+    if link is None or link.owner == vif_id:
+        return
+    if not link.owner and isinstance(link, Tap | Veth):
+        is_known = isinstance(known, Bridge) and known.guest_ifindex == link.ifindex
+        if is_known or link.master == bridge.name or ownership.has_taps_name(link, vif_id):
+            return
+    if not ownership.is_guests_tap(link, vif_id, bridge.guest_address):
+        raise _no_guests_tap(link, vif_id, bridge.guest_address)
+
+
+def _no_guests_tap(link: Link, owner: str, address: str) -> Conflict:
+    master = f" on {link.master!r}" if link.master else ""
+    return Conflict(
+        f"device {link.name!r} for {ownership.owner_in_words(owner)} is held by {ownership.holder(link)}{master}; "
+        f"it is no tap of that guest, whose MAC would be {naming.tap_address(address)}, and was left alone",
+        link.name,
+    )
 
 
 def refuse_half_a_pair(end: Veth, found: Link, known: Link | None) -> None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Collection
 from dataclasses import replace
 
+from vifplug import naming
 from vifplug.engine import actions, ownership
 from vifplug.engine.actions import Action
 from vifplug.engine.plan import Plan
@@ -23,27 +24,58 @@ def plan_unplug(built: Inventory, owners: Collection[str], observed: Observed, s
     :param shared_with: owners (``net:...``) whose bridges other VIFs still use.
     """
     deletions = _departing_ports(built, owners, observed)
-    deletions += [actions.DeleteQos(owner) for owner in sorted({qos.owner for qos in observed.qos} & set(owners))]
+    marked = {qos.owner for qos in observed.qos if not qos.is_copied}
+    deletions += [actions.DeleteQos(owner) for owner in sorted(marked & set(owners))]
     leaving = _departing_links(built, observed, shared_with)
-    return Plan((*deletions, *deletion(leaving)))
+    marks = [mark for link in leaving for mark in marking(link, observed.links[link.name]).values()]
+    return Plan((*deletions, *marks, *deletion(leaving)))
+
+
+def marking(link: Link, found: Link) -> dict[str, Action]:
+    """What marks a link of ours that shows by nothing whose it is, where it may be marked; by its name.
+
+    The helper deletes only what it sees marked, and knows no record.
+    """
+    if ownership.shows_it(found, link) or not ownership.is_adoptable(found, link, link):
+        return {}
+    changes = (("alias", found.alias or None, naming.alias(link.owner)),)
+    return {link.name: actions.SetLink(replace(link, ifindex=found.ifindex), changes, adopt=True)}
+
+
+def left_alone(built: Inventory, observed: Observed) -> list[str]:
+    """What was built and is there, and shows by nothing that it is ours: it stays, and these words say so."""
+    links = [
+        f"link {link.name!r} of {ownership.owner_in_words(link.owner)} was left: another program changed its alias and "
+        f"its MAC, or made it again, so nothing shows that it is vifplug's; ip link del {link.name}"
+        for link in built.links.values()
+        if (found := observed.links.get(link.name)) is not None
+        and not found.owner
+        and not (isinstance(link, Bridge) and link.shared)
+        and not ownership.is_ours(found, link, link)
+    ]
+    ports = [
+        f"OVS port {port.name!r} of VIF {port.owner} was left: another program changed its mark and its iface-id, or "
+        f"made it again, so nothing shows that it is vifplug's; ovs-vsctl del-port {port.name}"
+        for port in built.ports.values()
+        if (found_port := observed.ports.get(port.name)) is not None
+        and not ownership.port_is_ours(found_port, port.owner, observed.links.get(port.name), port)
+    ]
+    return [*links, *ports]
 
 
 def _departing_ports(built: Inventory, owners: Collection[str], observed: Observed) -> list[Action]:
-    known = built.ports
-    gone = [
-        port
-        for port in observed.ports.values()
-        if port.owner in owners
-        or (
-            port.name in known
-            and ownership.port_is_ours(port, known[port.name].owner, observed.links.get(port.name), known[port.name])
-        )
-    ]
-    # Whose row it is the privileged side checks by the owner it is given.
-    return [
-        actions.DeletePort(replace(port, owner=known[port.name].owner if port.name in known else port.owner))
-        for port in gone
-    ]
+    going: list[Action] = []
+    for port in observed.ports.values():
+        known, link = built.ports.get(port.name), observed.links.get(port.name)
+        owner = known.owner if known is not None else port.owner
+        if owner not in owners or not ownership.port_is_ours(port, owner, link, known):
+            continue
+        # Whose row it is the privileged side checks by the owner it is given.
+        own = replace(port, owner=owner)
+        if not ownership.port_shows_it(port, owner, link):
+            going.append(actions.SetPort(own, port_changes=((naming.OWNER_KEY, port.owner or None, owner),)))
+        going.append(actions.DeletePort(own))
+    return going
 
 
 def _departing_links(built: Inventory, observed: Observed, shared_with: Collection[str]) -> list[Link]:

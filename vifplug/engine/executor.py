@@ -8,7 +8,7 @@ from collections.abc import Callable, Collection, Sequence
 from vifplug.engine.actions import Action, DeleteLinks
 from vifplug.engine.host import Host, Scope
 from vifplug.engine.plan import Plan, pieces
-from vifplug.errors import HelperDied, OvsUnavailable, PermissionDenied, TimedOut, VifplugError
+from vifplug.errors import Conflict, HelperDied, OvsUnavailable, PermissionDenied, TimedOut, VifplugError
 from vifplug.resources import Bridge, Observed
 
 LOG = logging.getLogger(__name__)
@@ -82,7 +82,8 @@ class Journal:
         for stage in reversed(self._begun):
             touched_ports |= stage[0].plane == "ports"
             # What is not ours was not made by this call: the very stranger a step failed on.
-            errors += [error for error in undo_stage(self._host, stage) if not isinstance(error, PermissionDenied)]
+            undone = undo_stage(self._host, stage)
+            errors += [error for error in undone if not isinstance(error, PermissionDenied | Conflict)]
         if touched_ports and not isinstance(cause, TimedOut):
             try:
                 self._host.settle(_UNDO_SETTLE_SECONDS)

@@ -113,7 +113,7 @@ def _look(plugger: Plugger, vif_ids: Sequence[str] | None) -> CheckReport:
             if record.id in after.records
         ]
         + [VifCheck(id=vif_id, state=FAILED) for vif_id in after.damaged],
-        orphans=orphans(observed, before, after),
+        orphans=[*orphans(observed, before, after), *copied_marks(observed, before, after)],
     )
 
 
@@ -179,7 +179,11 @@ def collect(
             return [], []
         names = {orphan.name for orphan in found}
         lost = {orphan.vif_id for orphan in found}
-        links = tuple(link for link in observed.links.values() if link.owner in lost and link.name in names)
+        links = tuple(
+            replace(link, role=ownership.role_of(link))
+            for link in observed.links.values()
+            if link.owner in lost and link.name in names
+        )
         plan = departure.plan_unplug(Inventory(links), lost, observed, set())
         errors = executor.teardown(plugger.host, plan.actions)
         for warning in removal.settle_or_warn(plugger.host):
@@ -195,26 +199,56 @@ def orphans(observed: Observed, before: Contents, after: Contents) -> list[Orpha
     found = [
         Orphan(kind=link.kind, name=link.name, vif_id=link.owner)
         for link in observed.links.values()
-        if link.owner and link.owner not in wanted and ownership.bears_birth_marks(link)
+        if link.owner and link.owner not in wanted and ownership.role_of(link)
     ]
     found += [
         Orphan(kind=port.kind, name=port.name, vif_id=port.owner)
         for port in observed.ports.values()
-        if naming.is_owner(port.owner) and port.owner not in wanted
+        if naming.is_owner(port.owner) and port.owner not in wanted and _shows_it(port, observed)
     ]
     found += [
         Orphan(kind="qos", name=qos.uuid, vif_id=qos.owner)
         for qos in observed.qos
-        if naming.is_owner(qos.owner) and qos.owner not in wanted
+        if naming.is_owner(qos.owner) and qos.owner not in wanted and not qos.is_copied
     ]
     return found
+
+
+def copied_marks(observed: Observed, before: Contents, after: Contents) -> list[Orphan]:
+    """Rows with a mark of ours that nothing else agrees with: somebody copied it. They are named and never changed."""
+    resources = [item for contents in (before, after) for item in _resources(contents)]
+    known = {(item.owner, item.name, item.uuid) for item in resources if isinstance(item, OvsPort)}
+    # What a damaged record holds cannot be told.
+    untold = before.damaged_holders | after.damaged_holders
+    ports = [
+        Orphan(kind=port.kind, name=port.name, vif_id=port.owner)
+        for port in observed.ports.values()
+        if naming.is_owner(port.owner)
+        and port.owner not in untold
+        and (port.owner, port.name, port.uuid) not in known
+        and not _shows_it(port, observed)
+    ]
+    qos = [
+        Orphan(kind="qos", name=qos.uuid, vif_id=qos.owner)
+        for qos in observed.qos
+        if naming.is_owner(qos.owner) and qos.is_copied
+    ]
+    return [*ports, *qos]
+
+
+def _shows_it(port: OvsPort, observed: Observed) -> bool:
+    return ownership.port_shows_it(port, port.owner, observed.links.get(port.name))
+
+
+def _resources(contents: Contents) -> list[Resource]:
+    held: list[Resource] = [item for record in contents.records.values() for item in record.resources]
+    return held + [item for intent in contents.intents.values() for item in intent.resources]
 
 
 def _owners(contents: Contents) -> set[str]:
     """Every VIF, and every network whose bridge one of them was built with."""
     owners = set(contents.records) | set(contents.intents)
-    held: list[Resource] = [item for record in contents.records.values() for item in record.resources]
-    held += [item for intent in contents.intents.values() for item in intent.resources]
+    held = _resources(contents)
     return owners | contents.damaged_holders | {item.owner for item in held if isinstance(item, Bridge) and item.shared}
 
 

@@ -54,7 +54,8 @@ class Job:
 
     def request(self, resolved: tuple[Resource, ...]) -> Request:
         """The planner's view of it."""
-        return Request(vif_id=self.vif.id, desired=resolved, recorded=self.recorded)
+        guests = (item for item in self.desired if isinstance(item, Bridge) and item.guest)
+        return Request(vif_id=self.vif.id, desired=resolved, recorded=self.recorded, guests_bridge=next(guests, None))
 
 
 def job(vif: Vif, record: Record | None, options: Options, requester: Requester | None = None) -> Job:

@@ -35,6 +35,8 @@ class Survey:
     outdated: frozenset[str] = frozenset()
     """VIFs whose VMM's device came or went since it was recorded."""
     orphans: Sequence[Orphan] = ()
+    copied_marks: Sequence[Orphan] = ()
+    """Rows of others with a mark of ours: named, never deleted."""
     in_use: frozenset[str] = frozenset()
     """Owners of orphans that a guest is on."""
 
@@ -67,6 +69,7 @@ def survey(plugger: Plugger, vif_ids: Collection[str] | None, *, ovs: bool = Tru
         ),
         outdated=frozenset(record.id for record in steady if _is_outdated(record, observed)),
         orphans=orphans,
+        copied_marks=inspection.copied_marks(observed, before, after) if everything else [],
         in_use=frozenset(orphan.vif_id for orphan in orphans if is_in_use(orphan.vif_id, observed)),
     )
 

@@ -1,69 +1,92 @@
-"""Whose a link or a port is. Pure.
-
-Owned is what carries our mark on the host; what a record knows counts as evidence too, so that a mark
-somebody wiped off does not turn our own port into a stranger.
-"""
+"""The rule of ``vifplug.ownership`` for resources: what a record knows counts as seen before. Pure."""
 
 from __future__ import annotations
 
-from vifplug import naming
-from vifplug.resources import Link, OvsPort, Tap
+from vifplug import naming, ownership
+from vifplug.ownership import Claim, SeenLink, SeenPort
+from vifplug.resources import Link, OvsPort, Tap, Veth
+
+
+def seen(link: Link) -> SeenLink:
+    """A link as the rule reads it."""
+    return SeenLink(
+        name=link.name,
+        kind=link.kind,
+        alias=link.alias or "",
+        address=link.address or "",
+        master=link.master,
+        persistent=isinstance(link, Tap) and bool(link.persistent),
+    )
+
+
+def _claim(observed: Link, desired: Link, recorded: Link | None) -> Claim:
+    known = recorded is not None and recorded.ifindex is not None and recorded.ifindex == observed.ifindex
+    return Claim(owner=desired.owner, role=desired.role, address=desired.address or "", known=known)
 
 
 def is_ours(observed: Link, desired: Link, recorded: Link | None) -> bool:
-    """Whether an observed link is the desired one's owner's.
+    """Whether an observed link is the desired one's owner's."""
+    return ownership.link_is_ours(seen(observed), _claim(observed, desired, recorded))
 
-    By its alias; or, where it carries no mark of ours, by the MAC it was born with, or by being the very
-    link that the record says was made.
-    """
-    if observed.kind != desired.kind:
-        return False
-    if observed.owner:
-        return observed.owner == desired.owner
-    if desired.kind != Tap.kind and observed.address == naming.birth_address(desired.owner, desired.role):
-        return True
-    return recorded is not None and recorded.ifindex == observed.ifindex
+
+def shows_it(observed: Link, desired: Link) -> bool:
+    """Whether a link shows by itself whose it is: by a mark that is right, or by the MAC it was created with."""
+    return ownership.link_is_ours(seen(observed), _claim(observed, desired, None))
 
 
 def is_adoptable(observed: Link, desired: Link, recorded: Link | None) -> bool:
-    """Whether a link that somebody made again under a recorded name may become ours.
-
-    It must be of the recorded kind and carry nobody's mark. Without a record it is a stranger.
-    """
-    if recorded is None or observed.owner or observed.alias or observed.kind != desired.kind:
-        return False
-    if isinstance(observed, Tap) and not observed.persistent:
-        return False
-    derived = naming.device(desired.role, desired.owner.removeprefix(naming.NETWORK_PREFIX))
-    return desired.name == derived
+    """Whether a link that was made again under a recorded name may become ours. Without a record it is a stranger."""
+    return recorded is not None and ownership.link_is_adoptable(seen(observed), _claim(observed, desired, recorded))
 
 
-def bears_birth_marks(observed: Link) -> bool:
-    """Whether a link that carries our alias was made by us, too: nobody's copy of an alias gets a link deleted.
+def role_of(observed: Link) -> str:
+    """The role of a link that carries our alias and was made by us, too; "" for any other: an alias can be copied."""
+    return ownership.role_of(seen(observed))
 
-    Its kind is one we make, and its MAC or its name is the one its owner gives to a link of that kind.
-    """
-    identity = observed.owner.removeprefix(naming.NETWORK_PREFIX)
-    return any(
-        observed.address == naming.birth_address(observed.owner, role) or observed.name == naming.device(role, identity)
-        for role, kind in naming.KIND_OF_ROLE.items()
-        if kind == observed.kind
+
+def has_taps_name(observed: Link, owner: str) -> bool:
+    """Whether a link has the name that only this VIF's tap gets."""
+    return observed.name == ownership.derived_name(owner, naming.ROLE_TAP)
+
+
+def is_guests_tap(observed: Link, owner: str, address: str) -> bool:
+    """Whether a link is the tap that a VIF's VMM made."""
+    return ownership.is_guests_tap(seen(observed), owner, address)
+
+
+def _is_ports_device(link: Link, owner: str) -> bool:
+    if link.owner == owner:
+        return isinstance(link, Veth | Tap)
+    claim = Claim(owner=owner, role=naming.ROLE_PORT_END)
+    return ownership.link_is_ours(seen(link), claim)
+
+
+def _port(observed: OvsPort, owner: str, link: Link | None, recorded: OvsPort | None) -> SeenPort:
+    iface_id = observed.iface_ids.get("iface-id")
+    return SeenPort(
+        name=observed.name,
+        mark=observed.owner,
+        iface_ids=frozenset({iface_id} if iface_id else ()),
+        on_our_link=link is not None and _is_ports_device(link, owner),
+        known=recorded is not None and recorded.uuid is not None and recorded.uuid == observed.uuid,
     )
 
 
 def port_is_ours(observed: OvsPort, owner: str, link: Link | None, recorded: OvsPort | None) -> bool:
-    """Whether an observed Port row is an owner's: by its mark, its link, the record, or its iface-id.
+    """Whether an observed Port row is an owner's.
 
     A row on a link that is ours is ours to repair whatever its external_ids; without that link or a record it
     is a stranger's.
+
+    :param link: the observed link of the port's name.
     """
-    if observed.owner:
-        return observed.owner == owner
-    if link is not None and link.owner == owner:
-        return True
-    if recorded is None:
-        return False
-    return recorded.uuid == observed.uuid or observed.iface_ids.get("iface-id") in (owner, None)
+    port = _port(observed, owner, link, recorded)
+    return ownership.port_is_ours(port, owner) or (recorded is not None and ownership.port_is_adoptable(port, owner))
+
+
+def port_shows_it(observed: OvsPort, owner: str, link: Link | None) -> bool:
+    """Whether a row shows by itself, or by the link it is on, whose it is."""
+    return ownership.port_is_ours(_port(observed, owner, link, None), owner)
 
 
 def holder(observed: Link) -> str:

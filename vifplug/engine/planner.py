@@ -51,6 +51,8 @@ class Request:
     desired: tuple[Resource, ...]
     recorded: Inventory = field(default_factory=Inventory)
     """What its record says was built; empty for a new VIF."""
+    guests_bridge: Bridge | None = None
+    """The Linux bridge on which the VMM puts its tap, whoever made that bridge."""
 
     @property
     def obsolete_links(self) -> tuple[Link, ...]:
@@ -74,6 +76,9 @@ def plan_plug(requests: Sequence[Request], observed: Observed, shared_with: Coll
     draft = _Draft(crowded=observed.ports_there >= CROWD)
     for request in requests:
         conflicts.refuse_strangers(request.desired, request.recorded, observed)
+        if request.guests_bridge is not None:
+            known = request.recorded.links.get(request.guests_bridge.name)
+            conflicts.refuse_foreign_guest(request.vif_id, request.guests_bridge, known, observed)
         _plan_links(request, observed, draft)
         _plan_ports(request, observed, draft)
         _plan_obsolete(request, observed, draft)
@@ -87,6 +92,8 @@ class _Draft:
 
     crowded: bool = False
     """Whether there are so many ports that vswitchd's turns are what a plug takes."""
+    unmarked_links: dict[str, Action] = field(default_factory=dict)
+    """Marks for broken links that show by nothing whose they are: the helper deletes only what it sees marked."""
     broken_links: list[Link] = field(default_factory=list)
     taps: list[Action] = field(default_factory=list)
     bridges: dict[str, Action] = field(default_factory=dict)
@@ -112,6 +119,7 @@ class _Draft:
             before = {action.subject for action in self.taps} & {action.subject for action in self.ports}
         return Plan(
             (
+                *self.unmarked_links.values(),
                 *departure.deletion(self.broken_links),
                 *(action for action in links if action.subject in before),
                 *self.obsolete_ports,
@@ -137,6 +145,7 @@ def _plan_links(request: Request, observed: Observed, draft: _Draft) -> None:
                 continue
         if isinstance(link, Tap) and isinstance(found, Tap) and found.multiqueue != link.multiqueue:
             conflicts.refuse_tap_in_use(link, found)
+            draft.unmarked_links |= departure.marking(link, found)
             draft.broken_links.append(replace(link, ifindex=found.ifindex))
             found = None
         if found is None:
@@ -155,6 +164,7 @@ def _remake_pair(pair: tuple[Veth, Veth], known: Mapping[str, Link], observed: O
         if found is None:
             continue
         conflicts.refuse_half_a_pair(end, found, known.get(end.name))
+        draft.unmarked_links |= departure.marking(end, found)
         draft.broken_links.append(replace(end, ifindex=found.ifindex))
     draft.creations.append(actions.CreateVeth(*pair))
     draft.made |= {end.name for end in pair}
@@ -204,7 +214,7 @@ def _set_changed(link: Link, observed: Observed, known: Link | None, draft: _Dra
             *earlier.changes,
             *(change for change in changes if change[0] not in {c[0] for c in earlier.changes}),
         ]
-    draft.settings[link.name] = actions.SetLink(link, tuple(changes), adopt)
+    draft.settings[link.name] = actions.SetLink(replace(link, ifindex=found.ifindex), tuple(changes), adopt)
 
 
 def _plan_ports(request: Request, observed: Observed, draft: _Draft) -> None:
@@ -214,9 +224,13 @@ def _plan_ports(request: Request, observed: Observed, draft: _Draft) -> None:
             draft.ports.append(actions.AddPort(_isolated(port)))
             continue
         items = drift.of_port(port, observed, request.recorded.ports.get(port.name))
+        is_marked = found.owner == port.owner
+        if not is_marked:  # The mark first: the helper moves and re-attaches only what it sees marked.
+            _set_ids(port, items, draft)
         if found.bridge != port.bridge:
             draft.ports.append(actions.MovePort(port, found.bridge))
-        _set_ids(port, items, draft)
+        if is_marked:
+            _set_ids(port, items, draft)
         if _must_reattach(request, port, observed, draft) and found.bridge == port.bridge:
             held_nothing = port.name not in observed.links and (found.ofport or 0) <= 0
             draft.ports.append(actions.ReattachPort(port, if_closed=held_nothing))
@@ -259,14 +273,20 @@ def _plan_obsolete(request: Request, observed: Observed, draft: _Draft) -> None:
     draft.obsolete_ports += [
         actions.DeletePort(port)
         for port in observed.ports.values()
-        if port.owner == request.vif_id and port.name not in ports
+        if port.owner == request.vif_id and port.name not in ports and _is_own_port(request, port, observed)
     ]
     for link in request.obsolete_links:
         found = observed.links.get(link.name)
         if found is not None and ownership.is_ours(found, link, link):
             conflicts.refuse_to_drop_in_use(link, found)
-            draft.obsolete_links.append(link)
+            draft.settings |= departure.marking(link, found)
+            draft.obsolete_links.append(replace(link, ifindex=found.ifindex))
             draft.released_ports += [actions.ReattachPort(ports[link.name])] if link.name in ports else []
+
+
+def _is_own_port(request: Request, port: OvsPort, observed: Observed) -> bool:
+    known = request.recorded.ports.get(port.name)
+    return ownership.port_is_ours(port, request.vif_id, observed.links.get(port.name), known)
 
 
 def _plan_abandoned(
@@ -281,4 +301,4 @@ def _plan_abandoned(
         if link.name in wanted or found is None or not ownership.is_ours(found, link, link):
             continue
         if departure.is_abandoned(link, leaving, observed, shared_with):
-            draft.obsolete_links.append(link)
+            draft.obsolete_links.append(replace(link, ifindex=found.ifindex))

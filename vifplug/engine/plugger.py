@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import itertools
+import logging
 from collections.abc import Callable, Collection, Iterator, Sequence
 
 from vifplug import records
@@ -27,6 +28,8 @@ from vifplug.records import Intent, Record
 from vifplug.reports import VifReport
 from vifplug.resources import Inventory, Observed
 from vifplug.store import Moment, Store
+
+LOG = logging.getLogger(__name__)
 
 _TOGETHER_MAX = 100
 """VIFs that are plugged, or taken away, in one plan, where requests come together."""
@@ -196,7 +199,10 @@ class Plugger:
         if intent.verb == records.PLUG and record is not None:
             self._converge(record, Inventory(intent.resources))
         else:
-            removal.raise_all(removal.remove(self.host, self.store, {vif_id: self.left_on_host(vif_id)})[vif_id])
+            removed = removal.remove(self.host, self.store, {vif_id: self.left_on_host(vif_id)})
+            removal.raise_all(removed.errors[vif_id])
+            for words in removed.left[vif_id]:
+                LOG.warning("%s", words)
         return True
 
     def await_helper_of(self, intent: Intent | None) -> None:

@@ -3,38 +3,72 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 
 from vifplug.engine import departure, executor, jobs, ownership
 from vifplug.engine.host import Host, Scope
-from vifplug.errors import Conflict, OvsUnavailable, TeardownError, TimedOut, VifplugError
+from vifplug.errors import Conflict, OvsUnavailable, PermissionDenied, TeardownError, TimedOut, VifplugError
 from vifplug.resources import Bridge, Inventory, Observed, Resource
 from vifplug.store import Store
 
 
-def remove(
-    host: Host, store: Store, built: Mapping[str, Inventory], away: VifplugError | None = None
-) -> dict[str, list[VifplugError]]:
+@dataclass(frozen=True, slots=True)
+class Removed:
+    """What came of it, for each VIF."""
+
+    errors: Mapping[str, Sequence[VifplugError]] = field(default_factory=dict)
+    """With any, the VIF's intent stays for the next command."""
+    left: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    """What stays on the host because nothing shows any more that it is ours, in words. It is no longer recorded."""
+
+
+def remove(host: Host, store: Store, built: Mapping[str, Inventory], away: VifplugError | None = None) -> Removed:
     """Take away what was built for VIFs whose locks are held, in one plan. vswitchd is not waited for.
+
+    What other programs have changed so that it cannot be told from theirs is left: an unplug ends (DESIGN, promise 4),
+    and what is not seen to be ours is not deleted (promise 5).
 
     :param built: what each VIF may have on the host.
     :param away: OVSDB has just been found so, and need not be asked again.
-    :returns: errors of each; with any, its intent stays for the next command.
     """
     everything = jobs.united(*(left.items for left in built.values()))
     scope = jobs.scope_of(everything.items, built)
     observed, away = _observe_what_can_be(host, scope, away)
     others = shared_with_others(store, list(built), everything.items)
     plan = departure.plan_unplug(everything, set(built), observed, others)
-    errors = executor.teardown(host, plan.actions)
+    refused, errors = _sorted_out(executor.teardown(host, plan.actions))
     if away is not None:
         errors.append(away)
+    if errors and len(built) > 1:
+        # Whose they are, each by itself shows: what is gone already is done.
+        found = next((error for error in errors if isinstance(error, OvsUnavailable)), None)
+        parts = [remove(host, store, {vif_id: left}, found) for vif_id, left in built.items()]
+        return Removed(
+            {vif_id: found for part in parts for vif_id, found in part.errors.items()},
+            {vif_id: found for part in parts for vif_id, found in part.left.items()},
+        )
+    left = {vif_id: _left(vif_id, own, observed, refused) for vif_id, own in built.items()}
     if not errors:
         store.forget(list(built))
-    if not errors or len(built) == 1:
-        return dict.fromkeys(built, errors)
-    # Whose they are, each by itself shows: what is gone already is done.
-    found = next((error for error in errors if isinstance(error, OvsUnavailable)), None)
-    return {vif_id: remove(host, store, {vif_id: left}, found)[vif_id] for vif_id, left in built.items()}
+    return Removed(dict.fromkeys(built, errors), left)
+
+
+def _sorted_out(errors: Iterable[VifplugError]) -> tuple[dict[str, str], list[VifplugError]]:
+    """What the privileged side does not see to be ours, in its words by name; and what went wrong."""
+    refused: dict[str, str] = {}
+    others: list[VifplugError] = []
+    for error in errors:
+        if isinstance(error, Conflict | PermissionDenied):
+            refused[error.subject] = str(error)
+        else:
+            others.append(error)
+    return refused, others
+
+
+def _left(vif_id: str, own: Inventory, observed: Observed, refused: Mapping[str, str]) -> list[str]:
+    names = [*own.links, *own.ports, vif_id]
+    words = [refused[name] for name in names if name in refused]
+    return list(dict.fromkeys([*words, *departure.left_alone(own, observed)]))
 
 
 def _observe_what_can_be(host: Host, scope: Scope, away: VifplugError | None) -> tuple[Observed, VifplugError | None]:
@@ -62,8 +96,12 @@ def marked(host: Host, vif_id: str, known: Inventory) -> Inventory:
     """What bears a VIF's mark, besides what is known: all there is to go by when its record cannot be read."""
     observed = host.observe(Scope(owners=frozenset({vif_id}), everything=True))
     own = (link for link in observed.links.values() if link.owner == vif_id)
-    links = [link for link in own if ownership.bears_birth_marks(link)]
-    ports = [port for port in observed.ports.values() if port.owner == vif_id]
+    links = [replace(link, role=role) for link in own if (role := ownership.role_of(link))]
+    ports = [
+        port
+        for port in observed.ports.values()
+        if port.owner == vif_id and ownership.port_shows_it(port, vif_id, observed.links.get(port.name))
+    ]
     return jobs.united(known.items, links, ports)
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from vifplug.engine import removal, views
@@ -41,6 +41,8 @@ class Departed:
 
     errors: Sequence[VifplugError] = ()
     warnings: Sequence[str] = ()
+    left: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    """What stays on the host of each VIF, in words."""
 
 
 def group(host: Host, store: Store, most: int) -> Group[Departure, Departed]:
@@ -49,10 +51,14 @@ def group(host: Host, store: Store, most: int) -> Group[Departure, Departed]:
     def together(asked: Sequence[Departure]) -> list[Departed | VifplugError]:
         built = {vif_id: left for one in asked for vif_id, left in one.built.items()}
         away = next((one.away for one in asked if one.away is not None), None)
-        errors = removal.remove(host, store, built, away)
+        removed = removal.remove(host, store, built, away)
         warnings = removal.settle_or_warn(host)
         return [
-            Departed(errors=[error for vif_id in one.built for error in errors[vif_id]], warnings=warnings)
+            Departed(
+                errors=[error for vif_id in one.built for error in removed.errors[vif_id]],
+                warnings=warnings,
+                left={vif_id: removed.left.get(vif_id, ()) for vif_id in one.built},
+            )
             for one in asked
         ]
 
@@ -70,6 +76,7 @@ def unplug(plugger: Plugger, vif_ids: Sequence[str], requester: Requester | None
     records: dict[str, Record | None] = {}
     errors: list[VifplugError] = []
     warnings: dict[str, None] = {}
+    left: dict[str, Sequence[str]] = {}
     with plugger.under_way.work(vif_ids, len(vif_ids)) as tell:
         for start in range(0, len(vif_ids), _CHUNK):
             away = next((error for error in errors if isinstance(error, OvsUnavailable)), None)
@@ -77,9 +84,10 @@ def unplug(plugger: Plugger, vif_ids: Sequence[str], requester: Requester | None
             records |= outcome.records
             errors += outcome.errors
             warnings |= dict.fromkeys(outcome.warnings)
+            left |= outcome.left
             tell(len(records))
     removal.raise_all(errors)
-    return [views.unplugged(vif_id, records[vif_id], list(warnings)) for vif_id in vif_ids]
+    return [views.unplugged(vif_id, records[vif_id], list(warnings), left.get(vif_id, ())) for vif_id in vif_ids]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -87,6 +95,7 @@ class _Outcome:
     records: Mapping[str, Record | None]
     errors: Sequence[VifplugError] = ()
     warnings: Sequence[str] = ()
+    left: Mapping[str, Sequence[str]] = field(default_factory=dict)
 
 
 def _chunk(
@@ -101,7 +110,7 @@ def _chunk(
             if not departure.built:
                 return _Outcome(records=known)
             departed = plugger.departures.ask(departure)
-            return _Outcome(records=known, errors=departed.errors, warnings=departed.warnings)
+            return _Outcome(records=known, errors=departed.errors, warnings=departed.warnings, left=departed.left)
     except Busy as error:
         if len(vif_ids) == 1:
             return _Outcome(records={vif_ids[0]: None}, errors=[error])
@@ -111,6 +120,7 @@ def _chunk(
         records={vif_id: record for part in parts for vif_id, record in part.records.items()},
         errors=[error for part in parts for error in part.errors],
         warnings=[warning for part in parts for warning in part.warnings],
+        left={vif_id: words for part in parts for vif_id, words in part.left.items()},
     )
 
 

@@ -143,13 +143,16 @@ def damaged(vif_id: str, reason: str) -> VifReport:
     return VifReport(id=vif_id, state=FAILED, error=reason)
 
 
-def unplugged(vif_id: str, record: Record | None, warnings: Sequence[str]) -> VifReport:
-    """What ``unplug`` answers for a VIF that is gone; the warnings are about OVS, and for those that had a port."""
+def unplugged(vif_id: str, record: Record | None, warnings: Sequence[str], left: Sequence[str] = ()) -> VifReport:
+    """What ``unplug`` answers for a VIF that is gone; the warnings are about OVS, and for those that had a port.
+
+    :param left: what stays on the host, in words.
+    """
     if record is None:
-        return VifReport(id=vif_id, state=UNPLUGGED)
+        return VifReport(id=vif_id, state=UNPLUGGED, warnings=left)
     had_port = any(isinstance(item, OvsPort) for item in record.resources)
     concern = warnings if had_port else ()
-    return replace(_requested(record.vif), state=UNPLUGGED, updated_at=records.now(), warnings=concern)
+    return replace(_requested(record.vif), state=UNPLUGGED, updated_at=records.now(), warnings=(*concern, *left))
 
 
 def path(record: Record, observed: Observed) -> PathReport:

@@ -25,7 +25,8 @@ def refuse(what: str, value: object) -> PermissionDenied:
 
 def name(value: Any) -> str:
     """A device name."""
-    if not isinstance(value, str) or not naming.is_link_name(value):
+    # With a "%" the kernel makes up a name of its own from a template (dev_alloc_name in net/core/dev.c).
+    if not isinstance(value, str) or not naming.is_link_name(value) or "%" in value:
         raise refuse("the device name", value)
     return value
 
@@ -74,6 +75,38 @@ def flag(what: str, value: Any) -> bool:
     """A truth value."""
     if not isinstance(value, bool):
         raise refuse(what, value)
+    return value
+
+
+_IDENTITY_KEYS = frozenset({"iface-id", "iface-status", "attached-mac", "vm-uuid", "bridge_name"})
+
+
+def identity(value: Any, owner: str) -> dict[str, str | None]:
+    """Keys of an Interface by which a control plane knows a VIF: no other VIF's id is among them.
+
+    :param value: None takes a key away.
+    """
+    keys = external_ids({key: text or "" for key, text in _mapping(value).items()})
+    if not keys.keys() <= _IDENTITY_KEYS:
+        raise refuse("the interface's keys", sorted(keys.keys() - _IDENTITY_KEYS))
+    own_identity(value, owner)
+    return dict(value)
+
+
+def own_identity(value: Mapping[str, Any], owner: str) -> None:
+    """Refuse an iface-id that is not the owner's, and what is no MAC address.
+
+    :raises PermissionDenied: naming it.
+    """
+    if value.get("iface-id") not in (None, owner):
+        raise refuse(f"for {owner} the iface-id", value["iface-id"])
+    if value.get("attached-mac") is not None:
+        address(value["attached-mac"])
+
+
+def _mapping(value: Any) -> Mapping[Any, Any]:
+    if not isinstance(value, Mapping):
+        raise refuse("the external ids", value)
     return value
 
 

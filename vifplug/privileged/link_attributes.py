@@ -69,6 +69,7 @@ def before_up(run: Run, operation: Mapping[str, Any]) -> list[list[tuple[str, An
     One message each, so that a refusal names one attribute; a bridge's MTU comes behind its members (LP 1399064).
     """
     values = operation["values"]
+    identity = arguments.owner(operation["owner"]), arguments.role(operation["role"])
     messages: list[list[tuple[str, Any]]] = []
     if "alias" in values:
         mark = naming.alias(arguments.owner(operation["owner"])) if values["alias"] else ""
@@ -76,7 +77,8 @@ def before_up(run: Run, operation: Mapping[str, Any]) -> list[list[tuple[str, An
     if "address" in values:
         messages.append([("IFLA_ADDRESS", arguments.address(values["address"]))])
     if "master" in values:
-        messages.append([("IFLA_MASTER", run.master(values["master"]) if values["master"] else 0)])
+        master = values["master"]
+        messages.append([("IFLA_MASTER", run.master(master, *identity) if master else 0)])
     # STP first, as in the table: while it is on, the kernel takes no forward delay below 2 s (br_set_forward_delay),
     # and within one message it looks at the delay first (br_changelink).
     messages += [[bridge_info({key: values[key]})] for key in _BRIDGE_SETTINGS if key in values]

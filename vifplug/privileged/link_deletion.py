@@ -14,6 +14,7 @@ import threading
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from vifplug import naming
 from vifplug.errors import LinkError, PermissionDenied
 from vifplug.privileged import netlink, owned, reading
 from vifplug.privileged.link_message import Message, message
@@ -32,21 +33,28 @@ def delete(operation: Mapping[str, Any]) -> None:
     """Delete links in groups: one RCU grace period for many veth pairs, where one by one each waits for its own.
 
     :raises LinkError: when one of them stayed. Groups before it have gone; whoever asked goes on one by one.
-    :raises PermissionDenied: for one that is not its owner's, and nothing was deleted; or, as a LinkError, for a bridge
-        with somebody else's link on it.
+    :raises Conflict: for one that is not its owner's, and nothing was deleted.
+    :raises PermissionDenied: for a shared bridge with another link on it.
     """
     indexes: dict[str, int] = {}
     for entry in operation["links"]:
         link = owned.link_of(entry)
         if link is not None:
             indexes[entry["name"]] = int(link["ifindex"])
-    spared = {entry["name"] for entry in operation["links"] if entry.get("spare_members")}
+    spared = {entry["name"] for entry in operation["links"] if _is_shared(entry)}
     names = list(indexes)
     for start in range(0, len(names), _TOGETHER_MAX):
         some = names[start : start + _TOGETHER_MAX]
         for bridge in spared.intersection(some):  # just before it goes: others have had time to join it
             _refuse_members(bridge, indexes)
         _delete_group({name: indexes[name] for name in some})
+        for name in some:
+            owned.forget(indexes[name])
+
+
+def _is_shared(entry: Mapping[str, Any]) -> bool:
+    """Whether a link stays as long as another one is on it: a network's bridge, whatever the caller says."""
+    return bool(entry.get("spare_members")) or entry["role"] == naming.ROLE_NETWORK_BRIDGE
 
 
 def _delete_group(indexes: Mapping[str, int]) -> None:

@@ -13,6 +13,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from vifplug import naming
 from vifplug.errors import Conflict, LinkError
 from vifplug.privileged import arguments, link_errors, netlink, owned
 from vifplug.privileged.link_message import CREATE, Attributes, Message, message
@@ -37,8 +38,21 @@ class Run:
     late: list[tuple[int, Message]] = field(default_factory=list)
     made: dict[str, int] = field(default_factory=dict)
     """Name -> ifindex of what this run creates."""
+    owners: dict[str, str] = field(default_factory=dict)
+    """Name -> whose it is, of the same."""
     marks: dict[str, int] = field(default_factory=dict)
     """Name -> where in ``early``, which only grows until it is sent, the message is that marks it."""
+
+    def make(self, name: str, owner: str) -> int:
+        """The ifindex of a link that this run is to create.
+
+        :raises PermissionDenied: for a name that it creates already.
+        """
+        if name in self.made:
+            raise arguments.refuse("two links of the name", name)
+        index = self.made[name] = new_index()
+        self.owners[name] = owner
+        return index
 
     def mark(self, number: int, name: str, attrs: Attributes) -> None:
         """Mark what this run creates."""
@@ -60,19 +74,28 @@ class Run:
         marking, marked = self.early[place]
         self.early[place] = marking, marked.plus(attrs)
 
-    def master(self, name: str) -> int:
-        """The ifindex of a bridge that is there, or that this run makes.
+    def master(self, name: str, owner: str, role: str) -> int:
+        """The ifindex of a bridge that a VIF's link of that role may join: one that is there, or that this run makes.
+
+        A veth end joins its own VIF's bridge alone; a tap also a network's bridge, whoever made it (decision 0004).
 
         :raises LinkError: when there is none.
+        :raises Conflict: when it is another VIF's, or no Linux bridge.
         """
-        if name in self.made:
-            return self.made[name]
+        maker = self.owners.get(name)
+        if maker is not None:
+            if maker == owner or (role == naming.ROLE_TAP and maker.startswith(naming.NETWORK_PREFIX)):
+                return self.made[name]
+            raise _no_master(name, owner)
         link = owned.read(arguments.name(name))
         if link is None:
             raise LinkError(f"could not find bridge {name!r}: no such device", name)
-        if link["kind"] != "bridge":
-            raise arguments.refuse("as a master the device", name)
-        return int(link["ifindex"])
+        is_own = owned.is_ours(link, {"owner": owner, "role": naming.ROLE_BRIDGE, "ifindex": link["ifindex"]})
+        marked = naming.owner_of(link["alias"])
+        is_shared = link["kind"] == "bridge" and (not marked or marked.startswith(naming.NETWORK_PREFIX))
+        if is_own or (role == naming.ROLE_TAP and is_shared):
+            return int(link["ifindex"])
+        raise _no_master(name, owner)
 
     def flush(self, operations: Sequence[Mapping[str, Any]]) -> None:
         """Carry out what was collected, and forget it.
@@ -85,14 +108,23 @@ class Run:
         if len(early) > netlink.TOGETHER_MAX:
             early.sort(key=lambda numbered: numbered[0])
         _send(early, operations)
+        for name, index in self.made.items():
+            owned.remember(index, self.owners[name])
         for number, effect in self.middle:
             try:
                 effect()
             except LinkError as error:
                 raise error.at_step(str(number)) from error
         _send(self.late, operations)
-        for part in (self.births, self.early, self.middle, self.late, self.made, self.marks):
+        for part in (self.births, self.early, self.middle, self.late, self.made, self.owners, self.marks):
             part.clear()
+
+
+def _no_master(name: str, owner: str) -> Conflict:
+    return Conflict(
+        f"refused to put a link of {owner} on device {name!r}: it is neither that VIF's own bridge nor a network's",
+        name,
+    )
 
 
 def _send(numbered: Sequence[tuple[int, Message]], operations: Sequence[Mapping[str, Any]]) -> None:

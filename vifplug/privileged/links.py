@@ -5,12 +5,13 @@ A creation, its mark and its master are in one send. Creations of taps and delet
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any
 
 from vifplug import naming
 from vifplug.errors import Conflict, LinkError, PermissionDenied, VifplugError
 from vifplug.privileged import (
+    adoption,
     arguments,
     link_attributes,
     link_deletion,
@@ -23,7 +24,7 @@ from vifplug.privileged import (
 )
 from vifplug.privileged.context import net
 from vifplug.privileged.link_message import CREATE, linkinfo, message, peer
-from vifplug.privileged.link_run import Run, new_index
+from vifplug.privileged.link_run import Run
 
 Operation = Mapping[str, Any]
 
@@ -64,52 +65,76 @@ def apply(operations: Sequence[Operation]) -> None:
         raise link_errors.of_library(error, operations[number], number) from error
 
 
-def _create_bridge(run: Run, number: int, operation: Operation) -> None:
+def _made_by(operation: Operation, roles: Collection[str]) -> tuple[str, str, str]:
+    """Name, owner and role of a link that is to be created.
+
+    :raises PermissionDenied: for a role that such a link does not have, or that the owner does not.
+    """
     name, owner = arguments.name(operation["name"]), arguments.owner(operation["owner"])
-    index = run.made[name] = new_index()
-    attrs = [
-        ("IFLA_IFNAME", name),
-        ("IFLA_ADDRESS", arguments.address(operation["address"])),
-        link_attributes.bridge_info(operation),
-    ]
-    run.early.append((number, message(index, attrs, flags=CREATE)))
+    role = arguments.role(operation["role"])
+    is_network = owner.startswith(naming.NETWORK_PREFIX)
+    if role not in roles or is_network != (role == naming.ROLE_NETWORK_BRIDGE):
+        raise arguments.refuse("the role of a new link", role)
+    return name, owner, role
+
+
+def _birth_address(address: Any, owner: str, role: str) -> str:
+    """The MAC a bridge or veth end is created with, which is its mark from the first moment on.
+
+    :raises PermissionDenied: for any other.
+    """
+    if arguments.address(address) != naming.birth_address(owner, role):
+        raise arguments.refuse("the MAC address of a new link", address)
+    return str(address)
+
+
+def _create_bridge(run: Run, number: int, operation: Operation) -> None:
+    name, owner, role = _made_by(operation, (naming.ROLE_BRIDGE, naming.ROLE_NETWORK_BRIDGE))
+    address, bridge = _birth_address(operation["address"], owner, role), link_attributes.bridge_info(operation)
     *before, mtu = link_attributes.pinning(arguments.mtu(operation["mtu"]))
+    index = run.make(name, owner)
+    attrs = [("IFLA_IFNAME", name), ("IFLA_ADDRESS", address), bridge]
+    run.early.append((number, message(index, attrs, flags=CREATE)))
     run.early += [(number, message(index, [("IFLA_MTU", other)])) for other in before]
     run.mark(number, name, [("IFLA_IFALIAS", naming.alias(owner)), ("IFLA_MTU", mtu)])
 
 
 def _create_veth(run: Run, number: int, operation: Operation) -> None:
     ends = []
-    for end in operation["ends"]:
-        name = arguments.name(end["name"])
-        run.made[name] = new_index()
+    made = [_made_by(end, (naming.ROLE_BRIDGE_END, naming.ROLE_PORT_END)) for end in operation["ends"]]
+    if len(made) != 2 or made[0][1] != made[1][1] or made[0][2] == made[1][2]:
+        raise arguments.refuse("the ends of a veth pair", made)
+    for (name, owner, role), end in zip(made, operation["ends"], strict=True):
+        run.make(name, owner)
         ends.append(
             [
                 ("IFLA_IFNAME", name),
-                ("IFLA_ADDRESS", arguments.address(end["address"])),
+                ("IFLA_ADDRESS", _birth_address(end["address"], owner, role)),
                 ("IFLA_MTU", arguments.mtu(end["mtu"])),
             ]
         )
-    near, far = (run.made[end["name"]] for end in operation["ends"])
+    near, far = (run.made[name] for name, _owner, _role in made)
     # Promiscuous from birth. To whoever opens it before it is up (vswitchd, whose port may be there already) there is
     # nothing left to set: vswitchd writes flags back as it first read them, and "up" would be lost with that.
     born = link_attributes.PROMISCUOUS
     attrs = [*ends[0], linkinfo("veth", [peer(far, ends[1], link_flags=born)])]
     run.births.append((number, message(near, attrs, flags=CREATE, link_flags=born, change=born)))
-    for end in operation["ends"]:
-        marks: list[tuple[str, Any]] = [("IFLA_IFALIAS", naming.alias(arguments.owner(end["owner"])))]
+    for (name, owner, role), end in zip(made, operation["ends"], strict=True):
+        marks: list[tuple[str, Any]] = [("IFLA_IFALIAS", naming.alias(owner))]
         if end.get("master"):
-            marks.append(("IFLA_MASTER", run.master(end["master"])))
-        run.mark(number, end["name"], marks)
+            if role != naming.ROLE_BRIDGE_END:
+                raise arguments.refuse("a master for the port's end", end["master"])
+            marks.append(("IFLA_MASTER", run.master(end["master"], owner, role)))
+        run.mark(number, name, marks)
 
 
 def _set(run: Run, number: int, operation: Operation) -> None:
     name, values = arguments.name(operation["name"]), operation["values"]
     link = None
-    if name in run.made:
+    if name in run.made and run.owners[name] == operation["owner"]:
         index = run.made[name]
     else:
-        link = owned.link_of(operation)
+        link = _link_to_set(operation)
         if link is None:
             raise LinkError(f"could not change link {name!r}: no such device", name)
         index = int(link["ifindex"])
@@ -132,18 +157,38 @@ def _set(run: Run, number: int, operation: Operation) -> None:
     run.late += [(number, msg) for msg in late]
 
 
+def _link_to_set(operation: Operation) -> dict[str, Any] | None:
+    """The owner's link; or one that nobody marked, which this very operation marks as the owner's (decision 0002).
+
+    :raises Conflict: for any other; it was left alone.
+    """
+    link = owned.read(operation["name"])
+    if link is None or owned.is_ours(link, operation):
+        return link
+    is_to_be_marked = operation.get("adopt") is True and bool(operation["values"].get("alias"))
+    if is_to_be_marked and adoption.is_allowed(link, owned.claim(link, operation)):
+        return link
+    raise owned.not_ours(link, arguments.owner(operation["owner"]))
+
+
 def _join(run: Run, number: int, operation: Operation) -> None:
-    """The VMM's tap, which is on no bridge, onto a bridge of ours."""
+    """The VMM's tap, which is on no bridge, onto a bridge of its VIF, or of its VIF's network."""
     bridge, guest = arguments.name(operation["name"]), arguments.name(operation["guest"])
-    if bridge not in run.made and owned.link_of(operation) is None:
-        raise LinkError(f"could not put {guest!r} on bridge {bridge!r}: no such device", bridge)
+    owner, vif_id = arguments.owner(operation["owner"]), arguments.owner(operation["vif_id"])
+    if owner != vif_id and not owner.startswith(naming.NETWORK_PREFIX):
+        raise Conflict(f"refused to put {guest!r} on bridge {bridge!r}: it is another VIF's", guest)
+    index = run.made[bridge] if run.owners.get(bridge) == owner else None
+    if index is None:
+        there = owned.link_of(operation)
+        if there is None:
+            raise LinkError(f"could not put {guest!r} on bridge {bridge!r}: no such device", bridge)
+        index = int(there["ifindex"])
     link = owned.read(guest)
     if link is None or link["ifindex"] != operation["guest_ifindex"] or link["master"] is not None:
         return  # gone, made again or put elsewhere meanwhile: all of them the VMM's own business
-    own_name = naming.device(naming.ROLE_TAP, arguments.owner(operation["vif_id"]))
-    if naming.owner_of(link["alias"]) or (link["kind"] != "tap" and guest != own_name):
-        raise PermissionDenied(f"refused to put {guest!r} on bridge {bridge!r}: it is no guest's tap", guest)
-    run.early.append((number, message(int(link["ifindex"]), [("IFLA_MASTER", run.master(bridge))])))
+    if not adoption.is_guests(link, vif_id, operation.get("guest_address")):
+        raise Conflict(f"refused to put {guest!r} on bridge {bridge!r}: it is no tap of that VIF's guest", guest)
+    run.early.append((number, message(int(link["ifindex"]), [("IFLA_MASTER", index)])))
 
 
 def _sysctl(name: str, key: str, value: int) -> Callable[[], None]:
@@ -156,6 +201,9 @@ def _offload(name: str, on: bool) -> Callable[[], None]:
 
 def _tap_owner(name: str, operation: Operation) -> Callable[[], None]:
     values = operation["values"]
+    for key in ("uid", "gid"):
+        if values.get(key) is not None:
+            arguments.number(key, values[key], 0, 2**32 - 2)
 
     def give() -> None:
         with tap.opened(name, arguments.flag("multiqueue", operation["multiqueue"]), create=False) as descriptor:
@@ -165,7 +213,7 @@ def _tap_owner(name: str, operation: Operation) -> Callable[[], None]:
 
 
 def _create_tap(operation: Operation) -> None:
-    name, owner = arguments.name(operation["name"]), arguments.owner(operation["owner"])
+    name, owner, _role = _made_by(operation, (naming.ROLE_TAP,))
     address, mtu = arguments.address(operation["address"]), arguments.mtu(operation["mtu"])
     for key in ("uid", "gid"):
         if operation.get(key) is not None:
@@ -184,3 +232,4 @@ def _create_tap(operation: Operation) -> None:
         sysctl.write(name, "accept_ra", 0)
         tap.give(descriptor, name, operation.get("uid"), operation.get("gid"))
         tap.keep(descriptor, name)
+        owned.remember(int(link["ifindex"]), owner)

@@ -6,8 +6,9 @@ import time
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from vifplug import naming
+from vifplug import naming, ownership
 from vifplug.errors import OvsdbError, PermissionDenied
+from vifplug.ownership import SeenPort
 from vifplug.privileged import arguments, ovsdb_bridges, ovsdb_rows
 from vifplug.privileged.context import net
 from vifplug.privileged.ovsdb_session import Session
@@ -65,7 +66,8 @@ def read(
                 {
                     "uuid": str(row.uuid),
                     "type": first(row, "type"),
-                    "owner": said(row, "external_ids", naming.OWNER_KEY),
+                    "owner": (owner := said(row, "external_ids", naming.OWNER_KEY)),
+                    "is_copied": not ownership.qos_is_ours(pairs(row, "external_ids"), owner or ""),
                 }
                 for row in marked
             ],
@@ -91,6 +93,31 @@ def _port(port: Any, bridge: str, tables: Any) -> dict[str, Any]:
         "ofport": first(interface, "ofport") if interface else None,
         "error": first(interface, "error") if interface else None,
     }
+
+
+def ports_about(name: str, owner: str) -> list[SeenPort]:
+    """The port of a name, those with an owner's mark and those with its iface-id; none where there is no OVSDB.
+
+    :raises OvsUnavailable: when OVSDB does not answer in time.
+    """
+    session = _sessions[0]
+    if not session.is_there:
+        return []
+    session.refresh()
+    with session.lock:
+        index = session.index
+        named = index.row("Port", name)
+        rows = [*([named] if named is not None else []), *index.of_owner("Port", owner)]
+        rows += index.ports_of(index.interfaces(owner))
+        return [index.seen(row, owner) for row in {row.uuid: row for row in rows}.values()]
+
+
+def has_port(name: str) -> bool:
+    """Whether Open vSwitch has a port of a name.
+
+    :raises OvsUnavailable: as ``ports_about``.
+    """
+    return any(port.name == name for port in ports_about(name, ""))
 
 
 @net.entrypoint

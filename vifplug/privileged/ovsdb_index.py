@@ -7,15 +7,19 @@ that changed or went, or of an earlier connection, does no harm.
 from __future__ import annotations
 
 import collections
+from collections import OrderedDict
 from collections.abc import Iterable
 from typing import Any
 
 from ovs.db import data, idl, types
 
-from vifplug import naming
+from vifplug import naming, ownership
+from vifplug.ownership import SeenPort
 from vifplug.privileged import ovsdb_values
 
 _IFACE_ID = "iface-id"
+_LAST_MAX = 4096
+"""Owners whose last port is remembered."""
 
 
 class RowIndex:
@@ -30,6 +34,10 @@ class RowIndex:
         self._keys: dict[tuple[str, str], set[Any]] = collections.defaultdict(set)
         """UUIDs by table and the value of the key that matters there."""
         self._port_of: dict[Any, Any] = {}
+        self._seen_ours: dict[Any, tuple[str, frozenset[Any]]] = {}
+        """Ports that were seen to be an owner's, by UUID: that owner, and the QoS rows they have."""
+        self._last_qos: OrderedDict[str, frozenset[Any]] = OrderedDict()
+        """Those that an owner's last port had when it was deleted: it may be put back as it was."""
 
     def note(self, event: str, row: Any) -> None:
         """A row has come, changed or gone."""
@@ -43,6 +51,8 @@ class RowIndex:
         if table not in ("Port", "Interface", "QoS"):
             return
         key = self._key(table, row)
+        if table == "Port":
+            self._note_ours(event, row, key)
         if event == idl.ROW_DELETE:
             self._port_of.pop(row.uuid, None)
             if key is not None:
@@ -53,6 +63,43 @@ class RowIndex:
         if table == "Port":
             for interface in ovsdb_values.all_of(row, "interfaces"):
                 self._port_of[interface] = row.uuid
+
+    def _note_ours(self, event: str, row: Any, mark: str | None) -> None:
+        """Remember which ports had a mark that was right: it may be wiped, and the row is still the same."""
+        if event == idl.ROW_DELETE:
+            owner, qos = self._seen_ours.pop(row.uuid, ("", frozenset()))
+            if owner and qos:
+                self._last_qos[owner] = qos
+                self._last_qos.move_to_end(owner)
+                while len(self._last_qos) > _LAST_MAX:
+                    self._last_qos.popitem(last=False)
+            return
+        known = self._seen_ours.get(row.uuid)
+        owner = known[0] if known else mark or ""
+        if not owner or (known is None and not ownership.port_is_ours(self.seen(row, owner), owner)):
+            return
+        qos = frozenset(ovsdb_values.all_of(row, "qos"))
+        self._seen_ours[row.uuid] = owner, qos
+
+    def seen(self, port: Any, owner: str) -> SeenPort:
+        """A row as the rule reads it, but for the link of its name."""
+        interfaces = ovsdb_values.referred(port, "interfaces", self._tables, "Interface")
+        ids = (ovsdb_values.said(interface, "external_ids", _IFACE_ID) for interface in interfaces)
+        return SeenPort(
+            name=ovsdb_values.first(port, "name"),
+            mark=ovsdb_values.said(port, "external_ids", naming.OWNER_KEY) or "",
+            iface_ids=frozenset(filter(None, ids)),
+            known=self.was_ours(port, owner),
+        )
+
+    def was_ours(self, port: Any, owner: str) -> bool:
+        """Whether this very row was seen to be an owner's before."""
+        return self._seen_ours.get(port.uuid, ("",))[0] == owner
+
+    def had_qos(self, owner: str, qos: Any) -> bool:
+        """Whether a port of an owner has, or last had, a QoS row, whoever made that."""
+        now = (rows for whose, rows in self._seen_ours.values() if whose == owner)
+        return qos in self._last_qos.get(owner, ()) or any(qos in rows for rows in now)
 
     def row(self, table: str, name: str) -> Any:
         """The row of a name, or None. Not one that a transaction under way has inserted."""

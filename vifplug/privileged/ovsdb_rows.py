@@ -1,7 +1,7 @@
 """Port operations as ovsdbapp commands: each looks at the rows again inside its transaction.
 
-A port is its owner's by its mark, by the link of its name, or by the iface-id Neutron knows it by. What is
-read to decide that is verified in the transaction, so a row that changes meanwhile makes it start over.
+Whose a port is, ``vifplug.ownership`` says. What is read to decide that is verified in the transaction, so a row that
+changes meanwhile makes it start over.
 """
 
 from __future__ import annotations
@@ -9,12 +9,14 @@ from __future__ import annotations
 import logging
 import uuid
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from typing import Any, Self
 
 from ovsdbapp.backend.ovs_idl import command as ovsdbapp_command
 
-from vifplug import naming
-from vifplug.errors import BridgeMissing, Conflict, OvsdbError, PermissionDenied, VifplugError
+from vifplug import naming, ownership
+from vifplug.errors import BridgeMissing, Conflict, OvsdbError, VifplugError
+from vifplug.ownership import SeenPort
 from vifplug.privileged import arguments, owned
 from vifplug.privileged.ovsdb_replica import is_open
 
@@ -129,28 +131,47 @@ class _PortCommand(_Command):
     def owned_port(self) -> Any:
         """The port, or None when there is none.
 
-        :raises PermissionDenied: when it is not its owner's.
+        :raises Conflict: when it is not its owner's; it was left alone.
         """
         port = self.api.idl.index.row("Port", self.name)
         if port is None:
             return None
         port.verify("external_ids")
-        mark = port.external_ids.get(naming.OWNER_KEY)
-        if mark == self.owner or (mark is None and (self._link_is_ours() or self._names_us(port))):
+        seen = self._seen(port)
+        if ownership.port_is_ours(seen, self.owner) or self._may_mark(seen):
             return port
-        raise PermissionDenied(
-            f"refused to touch OVS port {self.name!r}: it does not belong to {self.owner}", self.name
+        if ownership.port_is_ours(replace(seen, on_our_link=self._is_on_our_link(self.name)), self.owner):
+            return port
+        ids = ", ".join(sorted(seen.iface_ids)) or "none"
+        raise Conflict(
+            f"refused to touch OVS port {self.name!r}: nothing on it shows that it belongs to {self.owner} (mark "
+            f"{seen.mark or 'none'}, iface-id {ids}); it was left alone. If it does: ovs-vsctl set Port {self.name} "
+            f"external_ids:{naming.OWNER_KEY}={self.owner}",
+            self.name,
         )
 
-    def _link_is_ours(self) -> bool:
-        link = owned.read(self.name)
-        return link is not None and owned.is_ours(link, {"owner": self.owner, "role": naming.ROLE_PORT_END})
+    def _seen(self, port: Any) -> SeenPort:
+        """The row as it is in this transaction: an operation before this one may have marked it."""
+        ids = (getattr(interface, "external_ids", {}).get("iface-id", "") for interface in port.interfaces)
+        seen = SeenPort(
+            name=self.name,
+            mark=port.external_ids.get(naming.OWNER_KEY, ""),
+            iface_ids=frozenset(filter(None, ids)),
+            known=self.api.idl.index.was_ours(port, self.owner),
+        )
+        if not seen.mark and not seen.known and (self.owner in seen.iface_ids or not seen.iface_ids):
+            # The mark of its QoS row outlives its own.
+            has_qos = any(ownership.qos_is_ours(qos.external_ids, self.owner) for qos in _values(port, "qos"))
+            seen = replace(seen, known=has_qos and self.name in ownership.port_names(self.owner))
+        return seen
 
-    def _names_us(self, port: Any) -> bool:
-        """Whether its iface-id is ours; or it has none at all, and a name that only our devices get."""
-        said = {interface.external_ids.get("iface-id") for interface in port.interfaces}
-        ours = {naming.device(role, self.owner) for role in naming.ROLES}
-        return self.owner in said or (said == {None} and self.name in ours)
+    def _may_mark(self, seen: SeenPort) -> bool:
+        """Whether this operation may mark a row that nobody did."""
+        return False
+
+    def _is_on_our_link(self, name: str) -> bool:
+        roles = (naming.ROLE_PORT_END, naming.ROLE_TAP) if naming.is_link_name(name) else ()
+        return any(owned.is_owners(name, self.owner, role) for role in roles)
 
 
 class _Add(_PortCommand):
@@ -165,9 +186,10 @@ class _Add(_PortCommand):
             return  # it was to be put back, and has never gone
         if there is not None:
             raise Conflict(f"could not add OVS port {self.name!r}: the name is taken", self.name)
+        iface_ids = self._checked_identity(arguments.external_ids(operation["iface_ids"]))
         interface = txn.insert(self.api.idl.tables["Interface"])
         interface.name = self.name
-        interface.external_ids = arguments.external_ids(operation["iface_ids"])
+        interface.external_ids = iface_ids
         port = txn.insert(self.api.idl.tables["Port"])
         port.name = self.name
         port.external_ids = {**arguments.external_ids(operation["external_ids"]), naming.OWNER_KEY: self.owner}
@@ -180,10 +202,28 @@ class _Add(_PortCommand):
             port.qos = self._qos(txn, arguments.qos_type(operation["qos_type"]))
         bridge.addvalue("ports", port)
 
+    def _checked_identity(self, iface_ids: Mapping[str, str]) -> Mapping[str, str]:
+        """The keys of the new interface, and its device, are the owner's.
+
+        :raises PermissionDenied: for another VIF's iface-id.
+        :raises Conflict: for a foreign device, or where a port that is not ours has the iface-id.
+        """
+        arguments.own_identity(iface_ids, self.owner)
+        owned.refuse_foreign_device(self.name, self.owner, iface_ids.get("attached-mac", ""))
+        index = self.api.idl.index
+        for port in index.ports_of(index.interfaces(self.owner)):
+            if not (ownership.port_is_ours(index.seen(port, self.owner), self.owner) or self._is_on_our_link(port.name)):
+                raise Conflict(
+                    f"refused to add OVS port {self.name!r}: port {port.name!r}, which is not vifplug's, carries "
+                    f"iface-id {self.owner}; it was left alone",
+                    port.name,
+                )
+        return iface_ids
+
     def _qos(self, txn: Any, kind: str) -> Any:
         """A new QoS row; or the one the owner has left from a port that somebody deleted."""
         for row in self.found.of(txn).qos_of(self.owner):
-            if row.type == kind:
+            if row.type == kind and ownership.qos_is_ours(row.external_ids, self.owner):
                 row.verify("external_ids")
                 return row
         row = txn.insert(self.api.idl.tables["QoS"])
@@ -191,9 +231,18 @@ class _Add(_PortCommand):
         row.external_ids = {naming.OWNER_KEY: self.owner}
         return row
 
-    def _known_qos(self, said: str | None) -> Any:
-        rows = self.api.idl.tables["QoS"].rows
-        return rows.get(uuid.UUID(arguments.owner(said))) if said else None
+    def _known_qos(self, number: str | None) -> Any:
+        """A QoS row that is to be put back: the owner's, or one that a control plane had put on the owner's port.
+
+        :raises Conflict: for any other.
+        """
+        key = uuid.UUID(arguments.owner(number)) if number else None
+        row = self.api.idl.tables["QoS"].rows.get(key) if key else None
+        if row is None:
+            return None
+        if self.api.idl.index.had_qos(self.owner, key) or ownership.qos_is_ours(row.external_ids, self.owner):
+            return row
+        raise Conflict(f"refused QoS row {number} for OVS port {self.name!r}: it was never on it", self.name)
 
     def _dress(self, port: Any) -> None:
         operation = self.operation
@@ -211,16 +260,38 @@ class _Set(_PortCommand):
     """Keys of a port's or its interface's external_ids; None takes a key away. Other keys stay."""
 
     def carry_out(self, txn: Any) -> None:
+        marks = self.operation.get("external_ids") or {}
+        if dict(marks) not in ({}, {naming.OWNER_KEY: self.owner}, {naming.OWNER_KEY: None}):
+            raise arguments.refuse("the port's keys", marks)
+        iface_ids = arguments.identity(self.operation.get("iface_ids") or {}, self.owner)
         port = self.owned_port()
         if port is None:
             raise OvsdbError(f"could not change OVS port {self.name!r}: no such port", self.name)
-        _set_keys(port, self.operation.get("external_ids", {}))
+        self._refuse_anothers(iface_ids.get("attached-mac"))
+        _set_keys(port, marks)
         for interface in port.interfaces:
-            _set_keys(interface, self.operation.get("iface_ids", {}))
+            _set_keys(interface, iface_ids)
+
+    def _may_mark(self, seen: SeenPort) -> bool:
+        marks = self.operation.get("external_ids") or {}
+        return bool(marks.get(naming.OWNER_KEY)) and ownership.port_is_adoptable(seen, self.owner)
+
+    def _refuse_anothers(self, address: str | None) -> None:
+        """Refuse the MAC of another VIF.
+
+        :raises Conflict: naming its interface.
+        """
+        rows = self.api.idl.tables["Interface"].rows.values() if address else ()
+        for row in rows:
+            ids = getattr(row, "external_ids", {})
+            if ids.get("attached-mac") == address and ids.get("iface-id", self.owner) != self.owner:
+                raise Conflict(
+                    f"refused attached-mac {address} for OVS port {self.name!r}: OVS interface {row.name!r} has it",
+                    self.name,
+                )
 
 
 def _set_keys(row: Any, keys: Mapping[str, str | None]) -> None:
-    arguments.external_ids({key: value or "" for key, value in keys.items()})
     for key, value in keys.items():
         if value is None:
             row.delkey("external_ids", key)
@@ -274,7 +345,7 @@ class _Delete(_PortCommand):
         # The server takes away a row that nothing refers to; until then the row would hold on to its QoS.
         self.found.of(txn).holder(port).delvalue("ports", port)
         for qos in port.qos:
-            if as_added and qos.external_ids.get(naming.OWNER_KEY) == self.owner:
+            if as_added and ownership.qos_is_ours(qos.external_ids, self.owner):
                 qos.delete()
         port.qos = []
 
@@ -291,7 +362,7 @@ class _DeleteQos(_Command):
         ports = self.api.idl.tables["Port"].rows.values() if own else ()
         used = {qos.uuid for port in ports for qos in _values(port, "qos")}
         for row in own:
-            if row.uuid not in used:
+            if row.uuid not in used and ownership.qos_is_ours(row.external_ids, self.owner):
                 row.verify("external_ids")
                 row.delete()
 

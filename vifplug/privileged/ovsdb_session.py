@@ -62,6 +62,11 @@ class Session:
         """The address of the server that is followed; "" while none is."""
         return self._api.idl.address if self._api is not None else ""
 
+    @property
+    def is_there(self) -> bool:
+        """Whether there is an OVSDB at all: a host of plain bridges has none."""
+        return self._api is not None or any(map(_answers, self._remotes.split(",")))
+
     def _connected(self) -> Api:
         asked = time.monotonic()
         with self._lock:

@@ -1,0 +1,162 @@
+"""Whose a link, a Port row or a QoS row is: one rule that both sides of the privilege boundary run. Pure.
+
+A mark alone proves nothing, for a mark can be copied: a second sign must agree with it. Such a sign is the name by the
+naming rule, the MAC that a link was created with, or that this very link or row was seen to be ours before (``known``).
+The engine knows that from its record; the helper, which trusts no record, from what it has itself seen marked.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+
+from vifplug import naming
+
+OVS_MASTER = "ovs-system"
+"""The master of every port of the kernel datapath (net/openvswitch/vport-netdev.c)."""
+_OVS_OWN = frozenset({OVS_MASTER, "ovs-netdev"})
+"""The devices that Open vSwitch has for its datapaths; with the userspace datapath, a tap."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SeenLink:
+    """What both sides can read of a link."""
+
+    name: str
+    kind: str
+    alias: str = ""
+    address: str = ""
+    master: str | None = None
+    persistent: bool = False
+    vnet_header: bool = False
+    """Whether a tap was made with IFF_VNET_HDR, as ours are; those of ``ip tuntap`` are not."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Claim:
+    """Whose a link is said to be."""
+
+    owner: str
+    role: str
+    address: str = ""
+    """The MAC that was asked for. A tap's is its guest's, so it corroborates a mark and proves nothing by itself."""
+    known: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SeenPort:
+    """What both sides can read of a Port row."""
+
+    name: str
+    mark: str = ""
+    iface_ids: frozenset[str] = frozenset()
+    """The iface-id of each of its interfaces that has one."""
+    on_our_link: bool = False
+    """Whether the link of that name is the claimed owner's."""
+    known: bool = False
+
+
+def derived_name(owner: str, role: str) -> str:
+    """The name that only this owner's device of that role gets."""
+    return naming.device(role, owner.removeprefix(naming.NETWORK_PREFIX))
+
+
+def port_names(owner: str) -> tuple[str, str]:
+    """The names that a VIF's OVS port gets by the naming rule."""
+    return derived_name(owner, naming.ROLE_PORT_END), derived_name(owner, naming.ROLE_TAP)
+
+
+def has_birth_address(link: SeenLink, owner: str, role: str) -> bool:
+    """Whether a bridge or veth end has the MAC that it was created with: a mark that is there before the alias is."""
+    return role != naming.ROLE_TAP and link.address == naming.birth_address(owner, role)
+
+
+def link_is_ours(link: SeenLink, claim: Claim) -> bool:
+    """Whether a link is the owner's: to be changed, moved and deleted."""
+    owner, role = claim.owner, claim.role
+    if link.kind != naming.KIND_OF_ROLE.get(role):
+        return False
+    if has_birth_address(link, owner, role):
+        return True
+    mark = naming.owner_of(link.alias)
+    if mark != owner:
+        return not mark and claim.known
+    made_as_asked = role == naming.ROLE_TAP and bool(claim.address) and link.address == claim.address
+    return claim.known or link.name == derived_name(owner, role) or made_as_asked
+
+
+def link_is_adoptable(link: SeenLink, claim: Claim) -> bool:
+    """Whether a link that nobody marked may be marked as a recorded VIF's: by kind and name it can be only that VIF's.
+
+    A tap must be persistent, for another one is the VMM's. A network's bridge that somebody else made is joined as it
+    is, and never adopted.
+    """
+    owner, role = claim.owner, claim.role
+    if owner.startswith(naming.NETWORK_PREFIX) or link.kind != naming.KIND_OF_ROLE.get(role):
+        return False
+    if link.name != derived_name(owner, role):
+        return False
+    if role != naming.ROLE_TAP:
+        return not link.alias
+    return link.persistent and (not link.alias or _is_made_like_ours(link))
+
+
+def _is_made_like_ours(link: SeenLink) -> bool:
+    """Whether a persistent tap is as we make them, whatever alias another program gave it."""
+    return link.vnet_header and link.address[:3] in ("fe:", "fa:") and not naming.owner_of(link.alias)
+
+
+def role_of(link: SeenLink) -> str:
+    """The role of a link that carries a mark of ours and a second sign for it; "" for any other.
+
+    What no record knows may be deleted when it has one.
+    """
+    owner = naming.owner_of(link.alias)
+    roles = (role for role in naming.ROLES if owner and _fits(owner, role))
+    return next((role for role in roles if link_is_ours(link, Claim(owner=owner, role=role))), "")
+
+
+def _fits(owner: str, role: str) -> bool:
+    return owner.startswith(naming.NETWORK_PREFIX) == (role == naming.ROLE_NETWORK_BRIDGE)
+
+
+def is_guests_tap(link: SeenLink, owner: str, address: str) -> bool:
+    """Whether a link is a VIF's guest's tap, which its VMM made, and which is on no bridge.
+
+    Its name is the one that only this VIF's tap gets, or its MAC is the guest's as libvirt changes it. So no VPN's tap,
+    no internal port of Open vSwitch and no other VIF's tap is taken for one.
+
+    :param address: the guest's MAC; "" when it is not known.
+    """
+    if link.kind != "tap" or naming.owner_of(link.alias) or link.master not in {None, OVS_MASTER}:
+        return False
+    if link.name in _OVS_OWN:
+        return False
+    if link.name == derived_name(owner, naming.ROLE_TAP):
+        return True
+    return bool(address) and link.address == naming.tap_address(address)
+
+
+def port_is_ours(port: SeenPort, owner: str) -> bool:
+    """Whether a Port row is the owner's: to be changed, moved and deleted."""
+    if port.on_our_link:
+        return True
+    if port.mark != owner:
+        return not port.mark and port.known
+    return port.known or port.name in port_names(owner) or owner in port.iface_ids
+
+
+def port_is_adoptable(port: SeenPort, owner: str) -> bool:
+    """Whether a row that nobody marked may be marked as a recorded VIF's: it has that VIF's name, and no identity.
+
+    One with an iface-id may be os-vif's or Nova's, whose rows look like ours but for the mark.
+    """
+    return not port.mark and not port.iface_ids and port.name in port_names(owner)
+
+
+def qos_is_ours(external_ids: Mapping[str, str], owner: str, users: Collection[str] = ()) -> bool:
+    """Whether a QoS row is the owner's: it has the mark and nothing else, and no port of anybody else uses it.
+
+    :param users: the owners of the ports that use it, "" for one without.
+    """
+    return dict(external_ids) == {naming.OWNER_KEY: owner} and set(users) <= {owner}

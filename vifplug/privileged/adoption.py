@@ -1,0 +1,51 @@
+"""What a link that nobody marked must show beside its name before it is taken for a VIF's.
+
+The devices that os-vif, Nova or the Linux bridge agent made for a port have the very names that ours have. They are
+told apart by what is beside them: a VIF of ours has a marked link or a marked port, and theirs has a port without mark.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from vifplug import naming, ownership
+from vifplug.ownership import Claim
+from vifplug.privileged import arguments, ovsdb, owned
+
+_PATH = (naming.ROLE_BRIDGE, naming.ROLE_BRIDGE_END, naming.ROLE_PORT_END)
+"""The links of one VIF that are there together."""
+
+
+def is_allowed(link: Mapping[str, Any], claim: Claim) -> bool:
+    """Whether an unmarked link may be marked as a VIF's.
+
+    :raises OvsUnavailable: when only OVSDB can tell, and it does not answer.
+    """
+    if not ownership.link_is_adoptable(owned.seen(link), claim):
+        return False
+    owner, role = claim.owner, claim.role
+    if role != naming.ROLE_TAP:
+        siblings = (other for other in _PATH if other != role)
+        if any(owned.is_owners(ownership.derived_name(owner, other), owner, other) for other in siblings):
+            return True
+    ports = ovsdb.ports_about(link["name"], owner)
+    if role == naming.ROLE_TAP:
+        # A tap of a Linux bridge has no port at all.
+        return all(ownership.port_is_ours(port, owner) for port in ports)
+    return any(port.mark == owner and ownership.port_is_ours(port, owner) for port in ports)
+
+
+def is_guests(link: Mapping[str, Any], vif_id: str, address: Any) -> bool:
+    """Whether a link is the tap of a VIF's guest, which may be put on the VIF's bridge.
+
+    :param address: the guest's MAC, of a tap with a name of its own.
+    """
+    seen = owned.seen(link)
+    has_name = seen.name == ownership.derived_name(vif_id, naming.ROLE_TAP)
+    if has_name and seen.kind == "veth" and not naming.owner_of(seen.alias):
+        return True  # a guest in a container has a veth end for a tap
+    if not ownership.is_guests_tap(seen, vif_id, arguments.address(address) if address else ""):
+        return False
+    # An internal port of the userspace datapath is a tap, too, and may have any MAC.
+    return has_name or not ovsdb.has_port(seen.name)
