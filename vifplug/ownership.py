@@ -123,8 +123,8 @@ def _fits(owner: str, role: str) -> bool:
 def is_guests_tap(link: SeenLink, owner: str, address: str) -> bool:
     """Whether a link is a VIF's guest's tap, which its VMM made, and which is on no bridge.
 
-    Its name is the one that only this VIF's tap gets, or its MAC is the guest's as libvirt changes it. So no VPN's tap,
-    no internal port of Open vSwitch and no other VIF's tap is taken for one.
+    Its name is the one that only this VIF's tap gets; or it goes with its VMM, and its MAC is the guest's as libvirt
+    changes it. So no VPN's tap, no internal port of Open vSwitch and no other VIF's tap is taken for one.
 
     :param address: the guest's MAC; "" when it is not known.
     """
@@ -134,7 +134,7 @@ def is_guests_tap(link: SeenLink, owner: str, address: str) -> bool:
         return False
     if link.name == derived_name(owner, naming.ROLE_TAP):
         return True
-    return bool(address) and link.address == naming.tap_address(address)
+    return bool(address) and not link.persistent and link.address == naming.tap_address(address)
 
 
 def port_is_ours(port: SeenPort, owner: str) -> bool:
