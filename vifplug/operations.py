@@ -11,13 +11,7 @@ from vifplug.resources import Bridge, Link, OvsPort, Tap
 
 def _identity(link: Link) -> dict[str, Any]:
     """What the helper needs to see whose a link is."""
-    return {
-        "name": link.name,
-        "owner": link.owner,
-        "role": link.role,
-        "birth_address": link.address,
-        "ifindex": link.ifindex,
-    }
+    return {"name": link.name, "owner": link.owner, "role": link.role, "birth_address": link.address}
 
 
 def of_link(action: Action) -> dict[str, Any]:

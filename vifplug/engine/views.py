@@ -149,10 +149,10 @@ def unplugged(vif_id: str, record: Record | None, warnings: Sequence[str], left:
     :param left: what stays on the host, in words.
     """
     if record is None:
-        return VifReport(id=vif_id, state=UNPLUGGED, warnings=left)
+        return VifReport(id=vif_id, state=UNPLUGGED, warnings=list(left))
     had_port = any(isinstance(item, OvsPort) for item in record.resources)
     concern = warnings if had_port else ()
-    return replace(_requested(record.vif), state=UNPLUGGED, updated_at=records.now(), warnings=(*concern, *left))
+    return replace(_requested(record.vif), state=UNPLUGGED, updated_at=records.now(), warnings=[*concern, *left])
 
 
 def path(record: Record, observed: Observed) -> PathReport:

@@ -90,7 +90,7 @@ class Run:
         link = owned.read(arguments.name(name))
         if link is None:
             raise LinkError(f"could not find bridge {name!r}: no such device", name)
-        is_own = owned.is_ours(link, {"owner": owner, "role": naming.ROLE_BRIDGE, "ifindex": link["ifindex"]})
+        is_own = owned.is_ours(link, {"owner": owner, "role": naming.ROLE_BRIDGE})
         marked = naming.owner_of(link["alias"])
         is_shared = link["kind"] == "bridge" and (not marked or marked.startswith(naming.NETWORK_PREFIX))
         if is_own or (role == naming.ROLE_TAP and is_shared):

@@ -176,7 +176,7 @@ def _join(run: Run, number: int, operation: Operation) -> None:
     bridge, guest = arguments.name(operation["name"]), arguments.name(operation["guest"])
     owner, vif_id = arguments.owner(operation["owner"]), arguments.owner(operation["vif_id"])
     if owner != vif_id and not owner.startswith(naming.NETWORK_PREFIX):
-        raise Conflict(f"refused to put {guest!r} on bridge {bridge!r}: it is another VIF's", guest)
+        raise PermissionDenied(f"refused to put {guest!r} on bridge {bridge!r}: that is another VIF's", guest)
     index = run.made[bridge] if run.owners.get(bridge) == owner else None
     if index is None:
         there = owned.link_of(operation)
@@ -187,7 +187,7 @@ def _join(run: Run, number: int, operation: Operation) -> None:
     if link is None or link["ifindex"] != operation["guest_ifindex"] or link["master"] is not None:
         return  # gone, made again or put elsewhere meanwhile: all of them the VMM's own business
     if not adoption.is_guests(link, vif_id, operation.get("guest_address")):
-        raise Conflict(f"refused to put {guest!r} on bridge {bridge!r}: it is no tap of that VIF's guest", guest)
+        raise PermissionDenied(f"refused to put {guest!r} on bridge {bridge!r}: it is no guest's tap", guest)
     run.early.append((number, message(int(link["ifindex"]), [("IFLA_MASTER", index)])))
 
 

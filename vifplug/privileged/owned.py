@@ -73,9 +73,9 @@ def claim(link: Mapping[str, Any], operation: Mapping[str, Any]) -> Claim:
     address = operation.get("birth_address")
     if role == naming.ROLE_TAP and address is not None:
         address = arguments.address(address)
-    # The number of a record corroborates a mark that is there; for what is unmarked only our own memory counts.
-    is_recorded = marked and operation.get("ifindex") == link["ifindex"]
-    known = is_recorded or _seen_marked.get(link["ifindex"]) == owner
+    # A name of its own and a MAC that was changed leave the mark alone. A caller's record is no second sign for it: a
+    # captured caller reads every number and MAC there is. The engine asks for one (a copied alias is not acted on).
+    known = marked or _seen_marked.get(link["ifindex"]) == owner
     return Claim(owner=owner, role=role, address=address or "", known=known)
 
 

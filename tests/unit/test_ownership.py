@@ -1,0 +1,101 @@
+"""The one rule of ownership that both sides of the privilege boundary run."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from vifplug import naming, ownership
+from vifplug.ownership import Claim, SeenLink, SeenPort
+
+VIF, OTHER, NETWORK = (f"{digit * 8}-d1c4-4b1e-8a51-6f0e5c9d77aa" for digit in "123")
+MAC, FOREIGN = "fa:16:3e:00:00:01", "02:00:00:00:00:99"
+ROLES = (("qbr", VIF), ("qvb", VIF), ("qvo", VIF), ("tap", VIF), ("brq", f"net:{NETWORK}"))
+
+
+def link(role: str, owner: str, **changes: object) -> SeenLink:
+    """A link as it is made, with something changed."""
+    address = naming.tap_address(MAC) if role == "tap" else naming.birth_address(owner, role)
+    made = SeenLink(
+        name=ownership.derived_name(owner, role),
+        kind=naming.KIND_OF_ROLE[role],
+        alias=naming.alias(owner),
+        address=address,
+        persistent=role == "tap",
+    )
+    return replace(made, **changes)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("role, owner", ROLES)
+def test_mark_needs_a_second_sign(role: str, owner: str) -> None:
+    claim = Claim(owner=owner, role=role)
+    assert ownership.link_is_ours(link(role, owner), claim)
+    assert ownership.link_is_ours(link(role, owner, address=FOREIGN), claim)
+    copied = link(role, owner, address=FOREIGN, name="theirs")
+    assert not ownership.link_is_ours(copied, claim)
+    assert ownership.link_is_ours(copied, replace(claim, known=True))
+    assert not ownership.link_is_ours(link(role, owner, kind="vxlan"), replace(claim, known=True))
+    assert not ownership.link_is_ours(link(role, owner, alias=naming.alias(OTHER), address=FOREIGN), claim)
+
+
+@pytest.mark.parametrize("role, owner", ROLES)
+def test_unmarked_link_is_ours_by_its_birth_or_as_seen_before(role: str, owner: str) -> None:
+    claim = Claim(owner=owner, role=role, address=naming.tap_address(MAC))
+    assert ownership.link_is_ours(link(role, owner, alias=""), claim) is (role != "tap")
+    bare = link(role, owner, alias="theirs", address=FOREIGN)
+    assert not ownership.link_is_ours(bare, claim)
+    assert ownership.link_is_ours(bare, replace(claim, known=True))
+
+
+@pytest.mark.parametrize("role, owner", ROLES)
+def test_adoption_takes_the_right_kind_and_name_of_a_vif_alone(role: str, owner: str) -> None:
+    claim = Claim(owner=owner, role=role)
+    bare = link(role, owner, alias="", address=FOREIGN)
+    assert ownership.link_is_adoptable(bare, claim) is (role != "brq")
+    for other in (replace(bare, name="theirs"), replace(bare, kind="vxlan"), replace(bare, alias="theirs")):
+        assert not ownership.link_is_adoptable(other, claim)
+    assert not ownership.link_is_adoptable(bare, replace(claim, owner=OTHER))
+    if role == "tap":
+        assert not ownership.link_is_adoptable(replace(bare, persistent=False), claim)
+
+
+def test_guests_tap_has_the_vifs_name_or_the_guests_mac() -> None:
+    tap = SeenLink(name=ownership.derived_name(VIF, "tap"), kind="tap", address=FOREIGN)
+    assert ownership.is_guests_tap(tap, VIF, MAC)
+    assert ownership.is_guests_tap(replace(tap, master="ovs-system"), VIF, MAC)
+    for other in (
+        replace(tap, kind="veth"),
+        replace(tap, master="docker0"),
+        replace(tap, alias=naming.alias(OTHER)),
+        replace(tap, name="vpn0"),
+        replace(tap, name="vpn0", address=naming.tap_address(MAC), persistent=True),
+        replace(tap, name="ovs-netdev", address=naming.tap_address(MAC)),
+    ):
+        assert not ownership.is_guests_tap(other, VIF, MAC)
+    named = replace(tap, name="web0", address=naming.tap_address(MAC))
+    assert ownership.is_guests_tap(named, VIF, MAC)
+    assert not ownership.is_guests_tap(named, VIF, "")
+
+
+def test_port_is_ours_by_its_link_or_by_a_mark_that_something_agrees_with() -> None:
+    ours = ownership.port_names(VIF)[0]
+    assert ownership.port_is_ours(SeenPort(name=ours, mark=VIF), VIF)
+    assert ownership.port_is_ours(SeenPort(name="web0", mark=VIF, iface_ids=frozenset({VIF})), VIF)
+    assert ownership.port_is_ours(SeenPort(name="web0", mark="garbage", on_our_link=True), VIF)
+    assert ownership.port_is_ours(SeenPort(name=ours, known=True), VIF)
+    for port in (
+        SeenPort(name="patch", mark=VIF),
+        SeenPort(name=ours, mark=OTHER, known=True),
+        SeenPort(name=ours, iface_ids=frozenset({VIF})),
+        SeenPort(name=ours),
+    ):
+        assert not ownership.port_is_ours(port, VIF)
+    assert ownership.port_is_adoptable(SeenPort(name=ours), VIF)
+    assert not ownership.port_is_adoptable(SeenPort(name=ours, iface_ids=frozenset({VIF})), VIF)
+
+
+def test_qos_row_is_ours_with_the_mark_and_nothing_else() -> None:
+    assert ownership.qos_is_ours({"vifplug-vif": VIF}, VIF)
+    assert not ownership.qos_is_ours({"vifplug-vif": VIF, "theirs": "1"}, VIF)
+    assert not ownership.qos_is_ours({"vifplug-vif": OTHER}, VIF)
