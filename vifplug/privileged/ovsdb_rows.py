@@ -212,7 +212,9 @@ class _Add(_PortCommand):
         owned.refuse_foreign_device(self.name, self.owner, iface_ids.get("attached-mac", ""))
         index = self.api.idl.index
         for port in index.ports_of(index.interfaces(self.owner)):
-            if not (ownership.port_is_ours(index.seen(port, self.owner), self.owner) or self._is_on_our_link(port.name)):
+            if not (
+                ownership.port_is_ours(index.seen(port, self.owner), self.owner) or self._is_on_our_link(port.name)
+            ):
                 raise Conflict(
                     f"refused to add OVS port {self.name!r}: port {port.name!r}, which is not vifplug's, carries "
                     f"iface-id {self.owner}; it was left alone",
