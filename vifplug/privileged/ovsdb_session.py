@@ -65,7 +65,7 @@ class Session:
     @property
     def is_there(self) -> bool:
         """Whether there is an OVSDB at all: a host of plain bridges has none."""
-        return self._api is not None or any(map(_answers, self._remotes.split(",")))
+        return self._api is not None or any(map(ovsdb_remotes.answers, self.remotes))
 
     def _connected(self) -> Api:
         asked = time.monotonic()
