@@ -226,8 +226,10 @@ def test_whoever_waits_is_let_go_by_the_word(host: Host) -> None:
 def test_bad_ones_get_novas_codes_and_change_nothing(host: Host) -> None:
     with host.plugged(*ALL):
         seq = host.sequence()
+        for name in ("network-vif-plugged", "network-vif-unplugged", "network-vif-deleted", "network-changed"):
+            ordinary = event(HYBRID, name, server_uuid=STRANGER, tag=STRANGER)
+            assert post(ordinary) == (200, {"events": [{**ordinary, "status": "completed", "code": 200}]})
         for said, code in (
-            (event(HYBRID, server_uuid=STRANGER, tag=STRANGER), 404),
             (event(HYBRID, server_uuid=OTHERS.document["instance"]["uuid"]), 404),
             ({"name": "volume-extended", "server_uuid": INSTANCE}, 400),
         ):
@@ -250,7 +252,7 @@ def test_bad_ones_get_novas_codes_and_change_nothing(host: Host) -> None:
         assert host.events_since(seq) == []
         assert set(host.states().values()) == {"plugged"}
         labels = '{code="404",name="network-vif-plugged"}'
-        assert host.daemon.metric(f"vifplug_external_events_total{labels}") == 2
+        assert host.daemon.metric(f"vifplug_external_events_total{labels}") == 1
         assert TOKEN not in host.daemon.log()
 
 
@@ -268,6 +270,16 @@ def test_word_outlives_the_worker_and_its_successor_listens(host: Host) -> None:
         assert post(event(OVS))[0] == 200
         host.becomes(OVS, "wired")
         assert host.events_since(seq)[-1] == (OVS.id, "wired")
+
+
+def test_events_of_a_vif_that_is_gone_are_taken(host: Host) -> None:
+    """Neutron tells of the end of a port when its VIF is unplugged here already."""
+    with host.plugged(HYBRID):
+        pass
+    for name in ("network-vif-unplugged", "network-vif-deleted", "network-vif-plugged"):
+        status, said = post(event(HYBRID, name))
+        assert (status, said["events"][0]["code"], said["events"][0]["status"]) == (200, 200, "completed")
+    assert "71a6b0e4" not in host.states()
 
 
 def test_neutrons_own_notifier_is_understood_and_content(host: Host) -> None:

@@ -163,9 +163,8 @@ class _Connection(CredentialedProtocol):
         """Make room for it, at the cost of the connection that has been idle for longest."""
         self.begin(transport, Peer(pid=0, uid=_NOBODY, gid=_NOBODY))
 
-    def name(self) -> str:
-        """The peer in words, for the log."""
-        return f"{self.client[0] if self.client else 'an unknown address'}, at [events] listen"
+    def log_refusal(self, reason: str) -> None:
+        """Log nothing: any peer may send what is no HTTP."""
 
     @staticmethod
     def connections_max() -> int:

@@ -165,17 +165,19 @@ class Verdict:
 def judge(event: ExternalEvent, here: Here) -> Verdict:
     """By Nova's rules, with the guests that have a VIF here for its servers.
 
-    A guest's VIF that is not plugged here is taken at its word, too: it may come yet.
+    Neutron sends the events of every host. Which servers there are elsewhere is not known here, so an event of no use
+    here is taken, and Nova's 404 is for an event that names a VIF here with a server that is not its own. A guest's VIF
+    that is not plugged here is taken at its word, too: it may come yet.
     """
     tag, own = event.tag.lower(), here.vifs_of.get(event.server_uuid, ())
     if here.guest_of.get(tag) not in (None, event.server_uuid):
         return Verdict(code=UNKNOWN)
-    if not own and tag not in here.guest_of:
-        # Nobody here has it; but a word that came before is not true any longer.
-        taken_back = event.word in (TOLD_UNPLUGGED, TOLD_FAILED)
-        return Verdict(code=UNKNOWN, vif_id=tag if taken_back else None, word=FORGET if taken_back else None)
     if event.name in _NEED_TAG and not event.has_tag:
         return Verdict(code=NO_TAG)
+    if not own and tag not in here.guest_of:
+        # Nothing is kept of it, or each port of a cloud would leave a row; but an earlier word is no longer true.
+        taken_back = event.word in (TOLD_UNPLUGGED, TOLD_FAILED)
+        return Verdict(code=TAKEN, vif_id=tag if taken_back else None, word=FORGET if taken_back else None)
     if event.word is None:
         return Verdict(code=TAKEN)
     if event.has_tag:

@@ -316,12 +316,14 @@ class CredentialedProtocol(H11Protocol):
         if self.cycle is not None and not self.cycle.response_complete:  # its body is at fault: it is not carried out
             self.cycle.disconnected = True
             self.cycle.message_event.set()
-        _REFUSED.say(f"refused a request of {self.name()}: {self._framing.fault}")
+        self.log_refusal(self._framing.fault)
         self.send_400_response(self._framing.fault)
 
-    def name(self) -> str:
-        """The peer in words, for the log."""
-        return "an unknown peer" if self.peer is None else f"uid {self.peer.uid}"
+    def log_refusal(self, reason: str) -> None:
+        """Log, at most once a minute, that a request was refused before the application saw it."""
+        _REFUSED.say(
+            f"refused a request of {'an unknown peer' if self.peer is None else f'uid {self.peer.uid}'}: {reason}"
+        )
 
     def _should_upgrade(self) -> bool:
         """Never; uvicorn asks for each request, before it is served."""
