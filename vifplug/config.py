@@ -92,6 +92,13 @@ _DAEMON_OPTIONS: list[cfg.Opt] = [
         )
         for kind, default in (("users", users), ("groups", []))
     ),
+    cfg.ListOpt(
+        "operator_bridges",
+        default=[],
+        help="Bridges of the host, Open vSwitch's or Linux's, by name or pattern (br-provider*), that operators may "
+        "use for VIFs, besides the integration bridge, trunks' bridges (tbr-*) and network bridges that vifplug made. "
+        "Administrators may use every bridge.",
+    ),
 ]
 _EVENTS_OPTIONS: list[cfg.Opt] = [
     cfg.StrOpt(
@@ -176,6 +183,7 @@ class Settings:
     operator_groups: tuple[str, ...] = ()
     reader_users: tuple[str, ...] = ()
     reader_groups: tuple[str, ...] = ()
+    operator_bridges: tuple[str, ...] = ()
     wired_by: str = "auto"
     notify_url: str = ""
     notify_token: str = ""

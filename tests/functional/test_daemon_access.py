@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from tests.functional.vifplugd import Vifplugd
-from tests.functional.vifs import HYBRID, OVS, Request
+from tests.functional.vifs import BRIDGE, HYBRID, OVS, Request
 from tests.functional.world import World
 
 GROUP = "users"
@@ -152,3 +152,49 @@ def test_hundred_idle_connections_do_not_stop_the_next_request(world: World) -> 
         finally:
             for connection in idle:
                 connection.close()
+
+
+def _on(request: Request, bridge: str) -> Request:
+    return request.but(network={**request.document["network"], "bridge": bridge})
+
+
+def test_operator_reaches_no_bridge_that_is_not_for_guests(world: World) -> None:
+    world.vsctl("add-br", "br-ex", "--", "set", "bridge", "br-ex", "datapath_type=netdev")
+    for name in ("docker0", "brq14ec4c8b-00"):
+        world.ip("link", "add", name, "type", "bridge")
+    with running(world, operator_bridges="br-prov*,docker1") as daemon:
+        assert ask(daemon, NOVA, "PUT", path_of(OVS), OVS.document)[0] == 200
+        before = world.snapshot()
+        requests = [
+            _on(HYBRID, "br-ex"),
+            _on(OVS, "br-ex"),
+            *(_on(BRIDGE, name) for name in ("docker0", "brq14ec4c8b-00")),
+        ]
+        for request in requests:
+            for method, path, body in (
+                ("PUT", path_of(request), request.document),
+                ("POST", "/v1/batch", {"plug": [request.document]}),
+            ):
+                status, said = ask(daemon, NOVA, method, path, body)
+                assert (status, said["error"]["type"]) == (403, "NotPermitted"), request
+                assert "operator_bridges" in said["detail"]
+        assert world.snapshot() == before
+        assert daemon.request("PUT", path_of(HYBRID), _on(HYBRID, "br-ex").document)[0] == 200, "root may"
+        world.vsctl("add-br", "br-provider", "--", "set", "bridge", "br-provider", "datapath_type=netdev")
+        assert ask(daemon, NOVA, "PUT", path_of(OVS), _on(OVS, "br-provider").document)[0] == 200
+
+
+def test_mtu_of_a_shared_bridge_stays_when_another_user_joins(world: World) -> None:
+    other = BRIDGE.but(id="81ab5618-df3e-4999-932a-1263b7886e5b", address="fa:16:3e:00:00:09")
+    name = "brq" + BRIDGE.document["network"]["id"][:11]
+
+    def joins(uid: int, request: Request, mtu: int) -> int:
+        network = {**request.document["network"], "mtu": mtu}
+        return ask(daemon, uid, "PUT", path_of(request), request.but(network=network).document)[0]
+
+    with running(world) as daemon:
+        assert joins(NOVA, BRIDGE, 1400) == 200
+        assert joins(NEUTRON, other, 9000) == 403
+        assert joins(NEUTRON, other, 1400) == 200
+        assert joins(NEUTRON, other, 9000) == 403
+        assert world.ip("link", "show", name)[0]["mtu"] == 1400

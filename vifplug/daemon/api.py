@@ -53,6 +53,7 @@ def create_app(host: LocalHost, access: Access, keeper: Keeper, hub: Hub, metric
     )
     app.state.host, app.state.keeper, app.state.hub, app.state.metrics = host, keeper, hub, metrics
     app.state.endings = ()
+    app.state.operator_bridges = access.operator_bridges
     rooms = (event_api, guest_api, host_api)
     app.state.routes = [*_ROUTES.routes, *(route for room in rooms for route in room.ROUTES.routes)]
     app.router.routes += app.state.routes  # as they are: include_router would work every one of them out again
@@ -86,7 +87,11 @@ def _metrics(request: Request) -> Metrics:
 
 
 def _requester(request: Request) -> Requester:
-    return Requester(uid=request.state.peer.uid, every_vif=request.state.level is Level.ADMIN)
+    return Requester(
+        uid=request.state.peer.uid,
+        every_vif=request.state.level is Level.ADMIN,
+        bridges=request.app.state.operator_bridges,
+    )
 
 
 def _answer(document: Any) -> Response:

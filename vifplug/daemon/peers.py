@@ -111,6 +111,8 @@ class Access:
     admins: Members
     operators: Members
     readers: Members
+    operator_bridges: tuple[str, ...] = ()
+    """Bridges that operators may join besides those made for guests."""
 
     @classmethod
     def of(cls, settings: Settings) -> Access:
@@ -136,7 +138,8 @@ class Access:
             LOG.warning(
                 "[daemon] names users or groups that do not exist, and they are ignored: %s", ", ".join(unknown)
             )
-        return cls(admins=admins, operators=operators, readers=readers)
+        bridges = settings.operator_bridges
+        return cls(admins=admins, operators=operators, readers=readers, operator_bridges=bridges)
 
     def level(self, peer: Peer) -> Level:
         """The highest that is the peer's."""

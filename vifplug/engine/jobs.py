@@ -32,6 +32,8 @@ class Job:
     """As the driver describes it; not yet resolved."""
     record: Record | None
     asked_datapath: str | None = None
+    requester: Requester | None = None
+    """Who asks; None for what the daemon does by itself."""
     created_by: int | None = None
     """The uid of whoever plugged it first."""
     state: str = PLUGGED
@@ -84,6 +86,7 @@ def job(vif: Vif, record: Record | None, options: Options, requester: Requester 
         record=record,
         # What is repaired as recorded is no request: who asked was warned then.
         asked_datapath=None if record is not None and vif is record.vif else vif.network.datapath_type,
+        requester=requester,
         created_by=record.created_by if record is not None else requester.uid if requester is not None else None,
     )
 

@@ -13,7 +13,17 @@ from collections.abc import Callable, Collection, Iterator, Sequence
 
 from vifplug import records
 from vifplug.drivers.contract import Options
-from vifplug.engine import jobs, planner, progress, removal, resolution, undertaking, unplugging, views
+from vifplug.engine import (
+    bridge_permission,
+    jobs,
+    planner,
+    progress,
+    removal,
+    resolution,
+    undertaking,
+    unplugging,
+    views,
+)
 from vifplug.engine.grouping import Group, apart
 from vifplug.engine.host import Host, Scope
 from vifplug.engine.jobs import Job
@@ -94,6 +104,7 @@ class Plugger:
         """``plug`` for a caller that holds the locks of the jobs' identities, and has settled their VIFs."""
         scope = self._scope(work)
         observed = self.host.observe(scope)
+        self._authorise_bridges(work, observed)
         requests = self._requests(work, observed)
         plan = self._plan(work, requests, observed)
         resolved = {job.vif.id: request.desired for job, request in zip(work, requests, strict=True)}
@@ -126,6 +137,17 @@ class Plugger:
             return
         for vif_id in vif_ids:
             requester.authorise(vif_id, self.store.sound_record(vif_id), is_damaged=self.store.is_damaged(vif_id))
+
+    def _authorise_bridges(self, work: Sequence[Job], observed: Observed) -> None:
+        """Let the VIFs of operators on the bridges that they ask for.
+
+        :raises NotPermitted: for the first bridge that is not for them; nothing was touched.
+        """
+        for job in work:
+            bridge_permission.authorise_bridges(job, observed, self.options.integration_bridge)
+            if moved := bridge_permission.moved_bridges(job, observed):
+                users = removal.users_of_shared(self.store, job.vif.id)
+                bridge_permission.authorise_mtu(job, moved, observed, users)
 
     @staticmethod
     def _scope(work: Sequence[Job]) -> Scope:
@@ -249,7 +271,7 @@ class Plugger:
             if record is None:
                 return []
             self.authorise([vif_id], requester)
-            return self.plug_held([jobs.job(record.vif, record, self.options)])
+            return self.plug_held([jobs.job(record.vif, record, self.options, requester)])
 
     def _identities_of_repair(self, vif_id: str) -> set[str]:
         record = self.store.sound_record(vif_id)

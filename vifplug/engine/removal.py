@@ -92,6 +92,17 @@ def shared_with_others(store: Store, vif_ids: Sequence[str], built: Iterable[Res
     return shared.union(*damaged)
 
 
+def users_of_shared(store: Store, vif_id: str) -> dict[str, frozenset[int | None]]:
+    """Who plugged the VIFs, other than this one, that use what is shared, by its owner."""
+    users: dict[str, set[int | None]] = {}
+    for record in store.contents().records.values():
+        if record.id != vif_id:
+            for item in record.resources:
+                if isinstance(item, Bridge) and item.shared:
+                    users.setdefault(item.owner, set()).add(record.created_by)
+    return {owner: frozenset(uids) for owner, uids in users.items()}
+
+
 def marked(host: Host, vif_id: str, known: Inventory) -> Inventory:
     """What bears a VIF's mark, besides what is known: all there is to go by when its record cannot be read."""
     observed = host.observe(Scope(owners=frozenset({vif_id}), everything=True))

@@ -15,7 +15,9 @@ class Requester:
     uid: int
     """Kept with each VIF they plug first."""
     every_vif: bool = True
-    """Whether VIFs that others plugged may be changed, too."""
+    """Whether VIFs that others plugged may be changed, too, and every bridge of the host be joined."""
+    bridges: tuple[str, ...] = ()
+    """Names and patterns of bridges that may be joined besides those that are made for guests."""
 
     def authorise(self, vif_id: str, record: Record | None, *, is_damaged: bool = False) -> None:
         """Let a change of a VIF pass.
