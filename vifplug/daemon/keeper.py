@@ -233,6 +233,7 @@ class Keeper:
 
     def _attend(self, found: Survey) -> None:
         now = time.monotonic()
+        self._metrics.compared.inc(len(found.checks))
         # An intent whose VIF's lock is free is that of a caller who gave up.
         wanted = sorted(self._plugger.locks.free(found.unsteady))
         self._agenda.look_again(found.unsteady - set(wanted), now + _AGAIN_SECONDS)

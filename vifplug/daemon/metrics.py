@@ -26,6 +26,7 @@ class Metrics:
         self.orphans = self._gauge("orphans", "Links and rows of ours that are in no record, as last compared.")
         self.collected = self._counter("orphans_collected", "Orphans deleted after their grace.")
         self.queue = self._gauge("queue", "VIFs that wait to be compared.")
+        self.compared = self._counter("compared_vifs", "VIFs compared with what is there, each as often as it was.")
         self.resyncs = self._counter("resyncs", "Comparisons of everything, by what called for them.", "reason")
         self.repairs = self._counter("repairs", "Repairs of a VIF by the daemon itself.", "result")
         self.ovsdb_connected = self._gauge("ovsdb_connected", "1 while OVSDB answers.")

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
-from vifplug.privileged.ovsdb_values import all_of, first, pairs
+from vifplug.privileged.ovsdb_values import first, pairs
 
 _OVN, _AGENT = "ovn", "neutron-agent"
 _OVN_BRIDGE = "br-int"
@@ -13,21 +14,28 @@ _OVN_BRIDGE = "br-int"
 
 def described(tables: Any) -> dict[str, dict[str, str]]:
     """Each bridge's datapath_type and control_plane, by name; of columns that cost the same for any number of ports."""
-    by_ovn = {
-        said.get("ovn-bridge", _OVN_BRIDGE)
-        for row in tables["Open_vSwitch"].rows.values()
-        if (said := pairs(row, "external_ids")).get("ovn-remote")
-    }
+    by_ovn = {ovn_bridge for row in tables["Open_vSwitch"].rows.values() if (ovn_bridge := ovn_marks(row))}
     return {
         name: {
             "datapath_type": first(row, "datapath_type"),
-            "control_plane": _OVN if name in by_ovn else _AGENT if _is_agents(row) else "",
+            "control_plane": _OVN if name in by_ovn else _AGENT if is_agents(row) else "",
         }
         for row in tables["Bridge"].rows.values()
         if (name := first(row, "name"))
     }
 
 
-def _is_agents(bridge: Any) -> bool:
-    """Neutron's OVS agent is the OpenFlow controller of its bridges, and lets them pass nothing without it."""
-    return bool(first(bridge, "fail_mode") == "secure" and all_of(bridge, "controller"))
+def ovn_marks(row: Any) -> str:
+    """The bridge that OVN wires, by an Open_vSwitch row's external_ids; "" without OVN. No other key matters here."""
+    said = pairs(row, "external_ids")
+    return said.get("ovn-bridge", _OVN_BRIDGE) if said.get("ovn-remote") else ""
+
+
+def is_agents(bridge: Any, before: Mapping[str, Any] | None = None) -> bool:
+    """Neutron's OVS agent is the OpenFlow controller of its bridges, and lets them pass nothing without it.
+
+    :param before: values of columns to take in place of the bridge's own.
+    """
+    columns = {name: (before or {}).get(name, bridge._data[name]) for name in ("fail_mode", "controller")}
+    modes = {atom.value for atom in columns["fail_mode"].values}
+    return "secure" in modes and bool(columns["controller"].values)

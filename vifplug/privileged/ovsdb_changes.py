@@ -7,18 +7,17 @@ import itertools
 import secrets
 import threading
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from vifplug import naming
+from vifplug.privileged import ovsdb_bridges
 from vifplug.privileged.ovsdb_values import first, referred, said
 
 KEPT = 20_000
 """Changes kept. Whoever missed more than these looks at everything."""
 
 PORT, BRIDGE, OWNER = "port", "bridge", "owner"
-_OF_ALL_PORTS = {"datapath_type", "fail_mode", "controller"}
-"""Columns of a bridge that say something of every port on it."""
 
 
 class Changes:
@@ -92,17 +91,27 @@ def named(event: str, row: Any, updates: Any) -> list[tuple[str, str]]:
     table = row._table.name
     if table in ("Port", "Interface"):
         return [(PORT, first(row, "name"))]
+    # A row of an update has the old values of the columns that changed, and no others.
+    before = updates._data if event == "update" else {}
     if table == "QoS":
-        owner = said(row, "external_ids", naming.OWNER_KEY)
-        return [(OWNER, owner)] if owner else []
-    if table == "Open_vSwitch" and event == "update" and "external_ids" in updates._data:
-        # OVN's marks: another may wire their ports now.
+        owners = {said(row, "external_ids", naming.OWNER_KEY)}
+        owners |= {said(updates, "external_ids", naming.OWNER_KEY)} if "external_ids" in before else set()
+        return [(OWNER, owner) for owner in sorted(filter(None, owners))]
+    if table == "Open_vSwitch" and "external_ids" in before:
+        if ovsdb_bridges.ovn_marks(updates) == ovsdb_bridges.ovn_marks(row):
+            return []  # hundreds of keys of other programs' are in there, some written every few seconds
+        # Another may wire their ports now.
         return [(BRIDGE, first(bridge, "name")) for bridge in referred(row, "bridges", row._idl.tables, "Bridge")]
     if table != "Bridge":
         return []
-    if event == "update" and not updates._data.keys() & _OF_ALL_PORTS:
+    if event == "update" and not _says_more_of_all_ports(row, before):
         return _moved(row, updates)
     return [(BRIDGE, first(row, "name"))]
+
+
+def _says_more_of_all_ports(bridge: Any, before: Mapping[str, Any]) -> bool:
+    """Whether a change of a bridge's columns makes a difference to every port on it: its datapath, or who wires it."""
+    return "datapath_type" in before or ovsdb_bridges.is_agents(bridge) != ovsdb_bridges.is_agents(bridge, before)
 
 
 def _moved(row: Any, updates: Any) -> list[tuple[str, str]]:
