@@ -62,6 +62,25 @@ def is_link_name(name: str) -> bool:
     return len(encoded) <= LINK_NAME_MAX and _KERNEL_SPACE not in encoded
 
 
+def encoded(name: str) -> bytes:
+    """A name's bytes as the kernel has them: one that is no UTF-8 was read with surrogateescape."""
+    return name.encode("utf-8", "surrogateescape")
+
+
+def decoded(name: bytes) -> str:
+    """A name of the kernel's as text, whatever its bytes; ``encoded`` gives them back."""
+    return name.decode("utf-8", "surrogateescape")
+
+
+def may_be_a_link(name: str) -> bool:
+    """Whether a link may be there under this name: anything that fits, for another program's need not be UTF-8."""
+    try:
+        data = encoded(name)
+    except UnicodeEncodeError:
+        return False
+    return 0 < len(data) <= LINK_NAME_MAX and not {0, ord("/")} & set(data)
+
+
 def is_owner(owner: str) -> bool:
     """Whether ``owner`` is a VIF id or ``net:`` and a network id, in canonical form."""
     return bool(_OWNER.fullmatch(owner))

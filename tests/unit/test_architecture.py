@@ -26,6 +26,7 @@ ALLOWED: dict[str, set[str]] = {
     "resources": set(),
     "reports": set(),
     "limits": set(),
+    "readable": set(),
     "ids": {"errors", "formats", "limits"},
     "durations": {"errors", "formats"},
     "retrying": {"errors"},
@@ -52,7 +53,7 @@ ALLOWED: dict[str, set[str]] = {
     "privileged": {"errors", "naming", "ownership", "passage", "prctl", "stdio", "privileged"},
     "engine": {
         *("errors", "naming", "model", "resources", "reports", "drivers", "engine", "events", "eventlog", "records"),
-        *("store", "locks", "passage", "ownership"),
+        *("store", "locks", "passage", "ownership", "readable"),
     },
     "doctor": {
         *("errors", "naming", "resources", "reports", "records", "database", "config", "statedir", "drivers", "engine"),
@@ -76,7 +77,7 @@ ALLOWED: dict[str, set[str]] = {
         *("errors", "naming", "model", "resources", "reports", "config", "statedir", "locks", "records", "store"),
         *("formats", "drivers", "engine", "doctor", "guest", "api", "limits", "linux", "prctl", "events", "eventlog"),
         *("stdio", "version"),
-        "daemon",
+        *("daemon", "readable"),
     },
 }
 PURE = {"actions", "conflicts", "departure", "drift", "obstacles", "ownership", "planner", "resolution", "host"}

@@ -63,7 +63,7 @@ def test_line_is_one_object_whatever_is_said(lines: Lines) -> None:
     assert line == {
         "level": "WARNING",
         "logger": "vifplug.test",
-        "message": "two\nlines, \ud800 and {'a': 1}",
+        "message": "two\nlines, \\ud800 and {'a': 1}",
         "vif_id": "x",
         "path": "/",
     }

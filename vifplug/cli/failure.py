@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 from typing import Any
 
-from vifplug import errors
+from vifplug import errors, readable
 from vifplug.cli import tables
 
 EXIT_FAILED, EXIT_INTERRUPTED = 1, 130
@@ -47,7 +46,7 @@ class Failure:
 
     def line(self, *, as_json: bool) -> str:
         """What stderr gets."""
-        return json.dumps(self.as_json()) if as_json else self.as_text()
+        return readable.dumps(self.as_json()) if as_json else self.as_text()
 
 
 def of(error: BaseException) -> Failure:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import json
 import logging
 import signal
 import sys
@@ -14,7 +13,7 @@ from collections.abc import Callable, Iterator
 from types import FrameType
 from typing import NoReturn
 
-from vifplug import errors, stdio
+from vifplug import errors, readable, stdio
 from vifplug.cli import arguments, failure, streams, tables, verbs
 from vifplug.cli.arguments import Options
 from vifplug.cli.contract import EXIT_DONE, Library, Opener, Outcome, nothing
@@ -94,7 +93,9 @@ def _emit(outcome: Outcome, options: Options) -> int:
     streams.warn(outcome.warnings)
     if not outcome.is_out:
         as_json = options.as_json
-        streams.put(json.dumps(outcome.document, indent=2) if as_json else outcome.text(tables.Screen.of(sys.stdout)))
+        streams.put(
+            readable.dumps(outcome.document, indent=2) if as_json else outcome.text(tables.Screen.of(sys.stdout))
+        )
     return outcome.exit_code
 
 

@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TextIO
 
-from vifplug import reports
+from vifplug import readable, reports
 from vifplug.cli import layout
 from vifplug.cli.layout import NOTHING, Shape
 
@@ -48,7 +48,7 @@ class Screen:
 
 def printable(text: str) -> str:
     """``text`` on one line, with what could steer a terminal written out."""
-    return "".join(char if char.isprintable() else repr(char)[1:-1] for char in text)
+    return "".join(char if char.isprintable() else repr(char)[1:-1] for char in readable.text(text))
 
 
 def columns(shape: Shape, rows: Sequence[Row], screen: Screen) -> str:

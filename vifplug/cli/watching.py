@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import contextlib
-import json
 import sys
 from collections.abc import Iterator, Sequence
 
-from vifplug import errors, reports
+from vifplug import errors, readable, reports
 from vifplug.cli import streams, tables
 from vifplug.cli.arguments import Options
 from vifplug.cli.contract import Library, Opener, Outcome
@@ -35,7 +34,7 @@ def _follow(host: Library, options: Options) -> None:
         if not options.as_json and not streams.put(shown.head()):
             return
         for event in host.events(options.since, follow=True):
-            line = json.dumps(event.as_json()) if options.as_json else shown.line(event)
+            line = readable.dumps(event.as_json()) if options.as_json else shown.line(event)
             if not streams.put(line):
                 return
 

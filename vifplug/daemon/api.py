@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import json
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Annotated, Any, Protocol
 
@@ -12,7 +11,7 @@ from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 from starlette.responses import Response
 
-from vifplug import version
+from vifplug import readable, version
 from vifplug.daemon import bodies, description, event_api, gate, guest_api, host_api, logs, problems
 from vifplug.daemon.bodies import BatchRequest, ChosenRequest, GcRequest, PlugQuery, VifId
 from vifplug.daemon.description import route
@@ -96,7 +95,7 @@ def _requester(request: Request) -> Requester:
 
 def _answer(document: Any) -> Response:
     # ASCII only: a name on the host may hold bytes that no encoding can say.
-    return Response(json.dumps(document).encode("ascii"), media_type="application/json")
+    return Response(readable.dumps(document).encode("ascii"), media_type="application/json")
 
 
 def _with_warnings(document: dict[str, Any], host: LocalHost, found: Iterable[VifReport] = ()) -> Response:

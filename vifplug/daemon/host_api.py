@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import time
 from typing import TYPE_CHECKING, Any
@@ -10,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from fastapi import APIRouter, Request
 from starlette.responses import Response
 
+from vifplug import readable
 from vifplug.daemon import gate
 from vifplug.daemon.description import route
 from vifplug.daemon.peers import Level
@@ -50,4 +50,4 @@ async def get_doctor(request: Request) -> Response:
 
 
 def _answer(document: dict[str, Any]) -> Response:
-    return Response(json.dumps(document).encode("ascii"), media_type="application/json")
+    return Response(readable.dumps(document).encode("ascii"), media_type="application/json")

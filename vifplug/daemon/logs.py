@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import datetime
-import json
 import logging
 import sys
 from contextvars import ContextVar
 from dataclasses import dataclass, field
 from typing import Any, TextIO
 
+from vifplug import readable
 from vifplug.daemon.peers import Peer
 
 _OF_EVERY_RECORD = frozenset(vars(logging.makeLogRecord({}))) | {
@@ -77,7 +77,7 @@ class JsonFormatter(logging.Formatter):
         line |= {key: value for key, value in vars(record).items() if key not in _OF_EVERY_RECORD and key != _REQUEST}
         if record.exc_info:
             line["exception"] = self.formatException(record.exc_info)
-        return json.dumps(line, default=str)
+        return readable.dumps(line, default=str)
 
 
 def start(level: int = logging.INFO, stream: TextIO | None = None) -> None:

@@ -7,6 +7,7 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from vifplug import readable
 from vifplug.eventlog import Notice
 
 _SAID_MAX = 200
@@ -80,7 +81,7 @@ def message(notices: Sequence[Notice]) -> bytes:
     events = [
         {"name": one.name, "server_uuid": one.instance, "status": one.status, "tag": one.vif_id} for one in notices
     ]
-    return json.dumps({"events": events}).encode()
+    return readable.dumps({"events": events}).encode()
 
 
 def judge(answer: Answer, notices: Sequence[Notice]) -> Judgement:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import http
 import inspect
-import json
 import logging
 import urllib.parse
 from collections.abc import Mapping
@@ -15,7 +14,7 @@ from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
 
-from vifplug import errors
+from vifplug import errors, readable
 from vifplug.daemon import bodies, logs
 
 LOG = logging.getLogger(__name__)
@@ -96,7 +95,7 @@ def _headers(error: Exception, status: int, known: errors.VifplugError) -> dict[
 
 def _json(document: Mapping[str, Any]) -> bytes:
     # ASCII only: a message may quote what no encoding can say, a lone surrogate.
-    return json.dumps(document).encode("ascii")
+    return readable.dumps(document).encode("ascii")
 
 
 async def of_vifplug(request: Request, error: Exception) -> Response:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 import threading
 from bisect import bisect_right
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
+from vifplug import readable
 from vifplug.errors import EventsLost
 from vifplug.eventlog import EventLog
 from vifplug.events import Event
@@ -97,4 +97,4 @@ class Recent:
 
 def sent(event: Event) -> bytes:
     """An event as a server-sent one (WHATWG HTML, section 9.2)."""
-    return f"id: {event.seq}\nevent: {event.state}\ndata: {json.dumps(event.as_json())}\n\n".encode("ascii")
+    return f"id: {event.seq}\nevent: {event.state}\ndata: {readable.dumps(event.as_json())}\n\n".encode("ascii")

@@ -6,7 +6,7 @@ import logging
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import replace
 
-from vifplug import naming
+from vifplug import naming, readable
 from vifplug.drivers.registry import guest_link
 from vifplug.engine import departure, executor, jobs, ownership, removal, views
 from vifplug.engine.host import Scope
@@ -182,7 +182,7 @@ def collect(
         links = tuple(
             replace(link, role=ownership.role_of(link))
             for link in observed.links.values()
-            if link.owner in lost and link.name in names
+            if link.owner in lost and readable.text(link.name) in names
         )
         plan = departure.plan_unplug(Inventory(links), lost, observed, set())
         errors = executor.teardown(plugger.host, plan.actions)
@@ -197,7 +197,7 @@ def orphans(observed: Observed, before: Contents, after: Contents) -> list[Orpha
     """What is owned on the host and neither recorded nor under way, before it was looked at and after."""
     wanted = _owners(before) | _owners(after)
     found = [
-        Orphan(kind=link.kind, name=link.name, vif_id=link.owner)
+        Orphan(kind=link.kind, name=readable.text(link.name), vif_id=link.owner)
         for link in observed.links.values()
         if link.owner and link.owner not in wanted and ownership.role_of(link)
     ]

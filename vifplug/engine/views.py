@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
-from vifplug import records
+from vifplug import readable, records
 from vifplug.drivers.registry import guest_link
 from vifplug.engine import drift, resolution
 from vifplug.engine.wiring import Wiring, standing
@@ -57,7 +57,19 @@ def check(record: Record, observed: Observed, wiring: Wiring, intent: Intent | N
 
 
 def drift_of(record: Record, observed: Observed) -> list[DriftItem]:
-    """How a recorded VIF differs from what was built."""
+    """How a recorded VIF differs from what was built, in text that can be printed."""
+    return [
+        DriftItem(
+            subject=readable.text(item.subject),
+            attribute=item.attribute,
+            observed=readable.document(item.observed),
+            desired=item.desired,
+        )
+        for item in _differences(record, observed)
+    ]
+
+
+def _differences(record: Record, observed: Observed) -> list[DriftItem]:
     built = Inventory(record.resources)
     try:
         desired = resolution.resolve(record.resources, observed)
@@ -112,7 +124,7 @@ def _device(built: Link, observed: Observed) -> dict[str, Any]:
         "kind": built.kind,
         "mtu": found.mtu if found else None,
         "up": found.up if found else None,
-        "master": found.master if found else None,
+        "master": readable.text(found.master) if found and found.master else None,
         "ifindex": found.ifindex if found else None,
     }
 

@@ -31,6 +31,13 @@ def name(value: Any) -> str:
     return value
 
 
+def link_there(value: Any) -> str:
+    """The name of a link that is there already, another program's perhaps: any bytes that the kernel may have."""
+    if not isinstance(value, str) or not naming.may_be_a_link(value):
+        raise refuse("the device name", value)
+    return value
+
+
 def row_name(value: Any) -> str:
     """The name of an OVSDB row that is looked for. A row may have a name that no device can have."""
     if not isinstance(value, str) or not 0 < len(value) <= _ROW_NAME_MAX:

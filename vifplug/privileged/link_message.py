@@ -15,6 +15,8 @@ from pyroute2.netlink import NLM_F_ACK, NLM_F_CREATE, NLM_F_EXCL, NLM_F_REQUEST
 from pyroute2.netlink.rtnl import RTM_DELLINK, RTM_DELQDISC, RTM_NEWLINK
 from pyroute2.netlink.rtnl.ifinfmsg import ifinfmsg
 
+from vifplug import naming
+
 Attributes = Sequence[tuple[str, Any]]
 
 CREATE = NLM_F_CREATE | NLM_F_EXCL
@@ -47,7 +49,7 @@ _PACK: Mapping[str, Callable[[Any], bytes]] = {
     "uint8": struct.Struct("=B").pack,
     "uint16": struct.Struct("=H").pack,
     "uint32": struct.Struct("=I").pack,
-    "asciiz": lambda text: text.encode() + b"\0",
+    "asciiz": lambda text: naming.encoded(text) + b"\0",
     "l2addr": lambda address: bytes.fromhex(address.replace(":", "")),
 }
 

@@ -87,7 +87,7 @@ class Run:
             if maker == owner or (role == naming.ROLE_TAP and maker.startswith(naming.NETWORK_PREFIX)):
                 return self.made[name]
             raise _no_master(name, owner)
-        link = owned.read(arguments.name(name))
+        link = owned.read(arguments.link_there(name))
         if link is None:
             raise LinkError(f"could not find bridge {name!r}: no such device", name)
         is_own = owned.is_ours(link, {"owner": owner, "role": naming.ROLE_BRIDGE})

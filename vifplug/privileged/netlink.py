@@ -19,6 +19,7 @@ import tenacity
 from pyroute2.netlink import NLM_F_DUMP, NLM_F_REQUEST
 from pyroute2.netlink.rtnl import RTM_GETLINK, RTM_NEWLINK
 
+from vifplug import naming
 from vifplug.privileged.link_message import ATTRIBUTE, HEADER, IFINFO, Message, attribute
 
 _SOL_NETLINK, _NETLINK_CAP_ACK, _NETLINK_EXT_ACK, _NETLINK_GET_STRICT_CHK = 270, 10, 11, 12
@@ -126,7 +127,7 @@ class LinkSocket:
         with self._lock:
             numbers = {next(self._sequence): position for position in range(len(names))}
             requests = [
-                _question(attribute(_IFLA_IFNAME, name.encode() + b"\0"), sequence)
+                _question(attribute(_IFLA_IFNAME, naming.encoded(name) + b"\0"), sequence)
                 for name, sequence in zip(names, numbers, strict=True)
             ]
             self._socket.send(b"".join(requests))
@@ -234,7 +235,7 @@ def index_and_name(payload: bytes) -> tuple[int, str]:
         length, kind = ATTRIBUTE.unpack_from(payload, offset)
         if kind == _IFLA_IFNAME:
             name = payload[offset + ATTRIBUTE.size : offset + length]
-            return index, name.rstrip(b"\0").decode(errors="surrogateescape")
+            return index, naming.decoded(name.rstrip(b"\0"))
         if length < ATTRIBUTE.size:
             break
         offset += (length + 3) & ~3

@@ -11,6 +11,7 @@ import fcntl
 import socket
 import struct
 
+from vifplug import naming
 from vifplug.errors import LinkError
 
 _SIOCETHTOOL = 0x8946
@@ -19,7 +20,7 @@ _ETHTOOL_GTXCSUM, _ETHTOOL_STXCSUM = 0x16, 0x17
 
 def _ethtool(link: str, command: int, value: int = 0) -> int:
     data = (ctypes.c_uint32 * 2)(command, value)
-    request = struct.pack("16sP", link.encode(), ctypes.addressof(data)).ljust(40, b"\0")
+    request = struct.pack("16sP", naming.encoded(link), ctypes.addressof(data)).ljust(40, b"\0")
     # A socket of any family takes the ioctl; systemd lets the daemon have none of AF_INET.
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC) as control:
         fcntl.ioctl(control, _SIOCETHTOOL, request)

@@ -10,7 +10,7 @@ import sys
 from collections.abc import Collection, Iterable
 from typing import Any
 
-from vifplug import passage
+from vifplug import naming, passage
 from vifplug.errors import LinkError
 from vifplug.privileged import netlink, offload
 from vifplug.privileged.link_message import ARP_ANNOUNCE, ARP_IGNORE, INET_CONF
@@ -53,7 +53,8 @@ def indexes(socket_: netlink.LinkSocket, names: Iterable[str]) -> dict[str, int]
 
 
 def _payloads(socket_: netlink.LinkSocket, names: Iterable[str]) -> dict[str, bytes]:
-    wanted = list(names)
+    # A row of OVSDB may have a name that no link can have, and the kernel calls the question wrong (ERANGE).
+    wanted = [name for name in names if naming.may_be_a_link(name)]
     try:
         return socket_.get(wanted)
     except (netlink.Refused, OSError) as error:
@@ -147,7 +148,8 @@ def _name(names: dict[int, str], index: int) -> str | None:
         return None
     if index not in names:
         try:
-            names[index] = socket.if_indextoname(index)
+            # Python decodes it by the locale; the kernel's other answers are read as UTF-8.
+            names[index] = naming.decoded(os.fsencode(socket.if_indextoname(index)))
         except OSError:
             # In another namespace, or gone since: there, but not by a name of ours.
             return f"#{index}"
@@ -251,7 +253,7 @@ def _entry(array: bytes, position: int) -> int | None:
 
 
 def _string(value: bytes | None) -> str | None:
-    return None if value is None else value.rstrip(b"\0").decode(errors="surrogateescape")
+    return None if value is None else naming.decoded(value.rstrip(b"\0"))
 
 
 def _number(value: bytes | None) -> int | None:

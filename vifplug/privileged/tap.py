@@ -13,6 +13,7 @@ import os
 import struct
 from collections.abc import Iterator
 
+from vifplug import naming
 from vifplug.errors import Conflict, LinkError
 
 _TUNSETIFF, _TUNSETPERSIST, _TUNSETOWNER, _TUNSETGROUP = 0x400454CA, 0x400454CB, 0x400454CC, 0x400454CE
@@ -35,7 +36,7 @@ def opened(name: str, multiqueue: bool, *, create: bool) -> Iterator[int]:
         flags = _IFF_TAP | _IFF_NO_PI | _IFF_VNET_HDR
         flags |= (_IFF_MULTI_QUEUE if multiqueue else 0) | (_IFF_TUN_EXCL if create else 0)
         try:
-            fcntl.ioctl(descriptor, _TUNSETIFF, struct.pack("16sH22x", name.encode(), flags))
+            fcntl.ioctl(descriptor, _TUNSETIFF, struct.pack("16sH22x", naming.encoded(name), flags))
         except OSError as error:
             if create and error.errno in (errno.EBUSY, errno.EEXIST, errno.EINVAL):
                 raise Conflict(f"could not create tap {name!r}: the name is taken", name) from error

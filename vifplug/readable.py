@@ -1,0 +1,39 @@
+"""Text with names as the kernel has them, made fit to be printed anywhere: a byte that is no UTF-8 becomes ``\\xNN``.
+
+Names are read with surrogateescape, so that they can be sent back as the same bytes. A lone surrogate fits into no
+encoding, and JSON parsers other than Python's refuse it or replace it.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping
+from typing import Any
+
+
+def text(value: str) -> str:
+    """The text without lone surrogates."""
+    if value.isascii():
+        return value
+    try:
+        return value.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
+    except UnicodeEncodeError:  # others than those that stand for a byte
+        return value.encode("utf-8", "backslashreplace").decode()
+
+
+def document(value: Any) -> Any:
+    """The same for every text of a JSON document."""
+    if isinstance(value, str):
+        return text(value)
+    if isinstance(value, Mapping):
+        return {document(key): document(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [document(item) for item in value]
+    return value
+
+
+def dumps(value: Any, *, indent: int | None = None, default: Callable[[Any], Any] | None = None) -> str:
+    """A document as JSON, in ASCII."""
+    written = json.dumps(value, indent=indent, default=default)
+    # Surrogates of both kinds are written so; to see which ones are lone, the document is looked through.
+    return json.dumps(document(json.loads(written)), indent=indent) if "\\ud" in written else written
