@@ -22,6 +22,7 @@ class FakeHost:
         self.links: dict[str, Link] = {}
         self.ports: dict[str, OvsPort] = {}
         self.qos: dict[str, Qos] = {}
+        self.held: dict[str, str] = {}
         self.bridges = {name: OvsBridge(name=name, datapath_type=datapath) for name in bridges}
         self.fail_at: int | None = None
         self.stuck = False
@@ -76,6 +77,7 @@ class FakeHost:
             iface_ids=carriers,
             qos=tuple(self.qos.values()),
             listened_on=self.listened_on,
+            held=dict(self.held),
             ports_there=self.strangers + len(self.ports),
         )
 
@@ -114,12 +116,16 @@ class FakeHost:
                     self._drop(link.name)
             case actions.AddPort(port=port):
                 self._add_port(port)
-            case actions.SetPort(port=port, iface_changes=iface, port_changes=own):
+            case actions.SetPort(port=port, iface_changes=iface, port_changes=own, emptied=emptied, again=again):
                 found = self.ports[port.name]
                 external = {**found.external_ids, **{key: after for key, _before, after in own}}
                 ids = {**found.iface_ids, **{key: after for key, _before, after in iface}}
                 owner = external.get("vifplug-vif", "")
-                self.ports[port.name] = replace(found, iface_ids=ids, external_ids=external, owner=owner)
+                settings = {key: value for key, value in found.settings.items() if key not in emptied}
+                changed = replace(found, iface_ids=ids, external_ids=external, owner=owner, settings=settings)
+                if again:
+                    changed = replace(changed, tag=port.tag, vlan_mode=port.vlan_mode, trunks=port.trunks)
+                self.ports[port.name] = changed
             case actions.MovePort(port=port):
                 self.ports[port.name] = replace(self.ports[port.name], bridge=port.bridge)
             case actions.ReattachPort(port=port):

@@ -72,6 +72,8 @@ class EventLog(Database):
             # Another server's, or known only now: whom it is told to, nobody has told yet.
             connection.execute("DELETE FROM announced WHERE vif_id = ?", (after.id,))
             steps = steps or [after.state]
+        if after.note:
+            steps = steps or [after.state]
         for state in steps:
             self._add(connection, after.id, state, previous, after)
             previous = state
@@ -92,6 +94,7 @@ class EventLog(Database):
             "previous": previous,
             "error": error,
             "instance": instance,
+            "note": record.note if record is not None else None,
             "time": records.now(),
         }
         written = connection.execute("INSERT INTO events (body) VALUES (?)", (json.dumps(body),))

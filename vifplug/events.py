@@ -27,6 +27,8 @@ class Event:
     """Why, for failed, contended and drifted."""
     instance: str | None = None
     """The guest's UUID, where it is known."""
+    note: str | None = None
+    """What was restored of what another program had set, where a port had to be made again."""
     time: str
     """ISO 8601, UTC."""
 

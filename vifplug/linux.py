@@ -46,7 +46,7 @@ _EXAMINED: Mapping[str, tuple[Any, float]] = {
 """What can be asked of the privileged side's condition, and how many seconds that may take."""
 _OF_OVSDB = ("about", "switch")
 """Of those, what waits for OVSDB first."""
-_NO_ROWS: Mapping[str, Any] = {"bridges": {}, "ports": [], "ports_there": 0, "iface_ids": {}, "qos": []}
+_NO_ROWS: Mapping[str, Any] = {"bridges": {}, "ports": [], "ports_there": 0, "held": {}, "iface_ids": {}, "qos": []}
 
 
 class LinuxHost:
@@ -166,6 +166,7 @@ class LinuxHost:
             qos=tuple(Qos(**row) for row in rows["qos"]),
             listened_on=reading.listened_on() if vmms else None,
             ports_there=rows["ports_there"],
+            held=rows["held"],
         )
 
     def follow_ovsdb(self, told: Mapping[str, Any]) -> dict[str, Any]:

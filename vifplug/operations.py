@@ -60,12 +60,14 @@ def of_port(action: Action) -> dict[str, Any]:
     match action:
         case actions.DeleteQos(owner=owner):
             return {"op": "delete-qos", "owner": owner}
-        case actions.SetPort(port=port, iface_changes=iface, port_changes=own):
+        case actions.SetPort(port=port, iface_changes=iface, port_changes=own, emptied=emptied, again=again):
             return {
                 "op": "set",
                 **_port_identity(port),
                 "iface_ids": {key: after for key, _before, after in iface},
                 "external_ids": {key: after for key, _before, after in own},
+                "columns": list(emptied),
+                "vlans": _vlans(port) if again else None,
             }
         case actions.MovePort(port=port):
             return {"op": "move", **_port_identity(port), "bridge": port.bridge}
@@ -74,17 +76,21 @@ def of_port(action: Action) -> dict[str, Any]:
         case actions.DeletePort(port=port, as_added=as_added):
             return {"op": "delete", **_port_identity(port), "as_added": as_added}
         case actions.AddPort(port=port):
-            fields = ("bridge", "qos", "qos_type", "tag", "vlan_mode")
+            fields = ("bridge", "qos", "qos_type")
             return {
                 "op": "add",
                 **_port_identity(port),
                 **{key: getattr(port, key) for key in fields},
-                "trunks": list(port.trunks),
+                **_vlans(port),
                 "iface_ids": dict(port.iface_ids),
                 "external_ids": dict(port.external_ids),
                 "other_config": dict(port.other_config),
             }
     raise TypeError(f"no port operation for {action!r}")
+
+
+def _vlans(port: OvsPort) -> dict[str, Any]:
+    return {"tag": port.tag, "vlan_mode": port.vlan_mode, "trunks": list(port.trunks)}
 
 
 def _port_identity(port: OvsPort) -> dict[str, Any]:

@@ -30,6 +30,8 @@ class Record:
     error: str | None = None
     created_by: int | None = None
     """The uid of whoever plugged it first; None where that was not kept."""
+    note: str | None = field(default=None, compare=False)
+    """For the event of this change alone; it is not stored."""
 
     @property
     def id(self) -> str:

@@ -147,7 +147,10 @@ class OvsPort:
     """Desired only: the netdev is the VMM's and may come later."""
     device_ifindex: int | None = None
     """Recorded only: the VMM's netdev that was there."""
-    # What follows is observed, and what a port that must be made again carries over.
+    control_plane: str = ""
+    """Desired: the configuration says who wires the port. Recorded: who did when it was last seen."""
+    # What follows is observed; tag, vlan_mode and trunks are recorded too, as they were last seen. A port that must be
+    # made again carries them over.
     uuid: str | None = None
     ofport: int | None = None
     error: str | None = None
@@ -158,6 +161,8 @@ class OvsPort:
     other_config: Mapping[str, str] = field(default_factory=dict)
     external_ids: Mapping[str, str] = field(default_factory=dict)
     qos: str | None = None
+    settings: Mapping[str, Any] = field(default_factory=dict)
+    """Columns that a port has from its creation and that are nobody else's, where they are not empty."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -223,6 +228,8 @@ class Observed:
     listened_on: frozenset[int] | None = None
     """Links, by ifindex, that some packet socket listens on; None where nobody looked. vswitchd's userspace datapath
     has one for each device it holds."""
+    held: Mapping[str, str] = field(default_factory=dict)
+    """Interface -> the Port of another name that has it: a bond of another program's."""
     ports_there: int = 0
     """How many ports Open vSwitch has, everybody's."""
     qos: tuple[Qos, ...] = ()

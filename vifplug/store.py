@@ -12,6 +12,7 @@ import hashlib
 import logging
 import sqlite3
 from collections.abc import Collection, Mapping, Sequence
+from dataclasses import replace
 
 from vifplug import records
 from vifplug.database import rows
@@ -146,7 +147,7 @@ class Store(EventLog):
 
     def _write_record(self, database: sqlite3.Connection, record: Record) -> None:
         body = records.to_json(record)
-        self._parsed[record.id] = (_digest(body), record)
+        self._parsed[record.id] = (_digest(body), replace(record, note=None))
         database.execute("INSERT OR REPLACE INTO records VALUES (?, ?)", (record.id, body))
 
     def forget(self, vif_ids: Sequence[str]) -> None:

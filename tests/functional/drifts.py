@@ -162,6 +162,41 @@ def _rows(table: _Table, role: str) -> None:
         (port, "external_ids:attached-mac"),
         (port, "external_ids:iface-id"),
     )
+    table.add("mtu requested", f"ovs-vsctl set Interface {port} mtu_request=1300", (port, "mtu_request"), more=True)
+    table.add(
+        "type internal",
+        f"ovs-vsctl set Interface {port} type=internal",
+        (port, "type"),
+        more=True,
+        keeps_ofport=False,
+    )
+    table.add("options", f"ovs-vsctl set Interface {port} options:peer=elsewhere", (port, "options"))
+    table.add(
+        "type patch",
+        f"ovs-vsctl set Interface {port} type=patch options:peer=elsewhere",
+        (port, "options"),
+        (port, "type"),
+        more=True,
+        keeps_ofport=False,
+    )
+    table.add(
+        "protocols on the interface",
+        f'ovs-vsctl set Interface {port} mac="02:00:00:00:00:77" lldp:enable=true bfd:enable=true cfm_mpid=7',
+        *((port, column) for column in ("mac", "lldp", "bfd", "cfm_mpid")),
+        more=True,
+    )
+    table.add(
+        "settings of the port",
+        f"ovs-vsctl set Port {port} bond_mode=active-backup lacp=active protected=true",
+        *((port, column) for column in ("bond_mode", "lacp", "protected")),
+    )
+    table.add(
+        "bond with a stranger",
+        f"ovs-vsctl --id=@it create Interface name=stranger type=internal -- add Port {port} interfaces @it",
+        (port, "interfaces"),
+        more=True,
+        keeps_ofport=False,
+    )
     table.add(
         "mark of the port wiped",
         f"ovs-vsctl remove Port {port} external_ids vifplug-vif",

@@ -22,7 +22,7 @@ CASES = [
     for drift in drifts
 ]
 TAG = 3
-_VOLATILE = {"_version", "statistics", "status", "link_resets", "ifindex", "mac_in_use"}
+_VOLATILE = {"_version", "statistics", "status", "link_resets", "ifindex", "mac_in_use", "bond_active_slave"}
 
 
 @contextlib.contextmanager

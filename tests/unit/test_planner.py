@@ -2,7 +2,8 @@
 
 ``desired.yaml``: a VIF of our own format, or a list. ``observed.yaml``: ``plugged`` lists VIFs that were plugged
 before (from their own files or by ``same``), then ``set``, ``delete`` and ``add`` change what is there;
-``strangers`` says how many ports of others there are, ``listened_on`` on which links packet sockets are.
+``recorded_ports`` are VLANs that were seen on a port, ``held`` the Port that has an interface, ``control_plane`` who
+wires all ports; ``strangers`` says how many ports of others there are, ``listened_on`` on which links sockets are.
 ``plan.txt``: the plan, a line an action, or ``conflict:`` and the message. ``VIFPLUG_WRITE_CASES=1`` writes it anew.
 """
 
@@ -48,7 +49,7 @@ def _disturb(host: FakeHost, observed: dict[str, Any]) -> None:
         if values is None:
             del host.ports[name]
         elif name in host.ports:
-            host.ports[name] = replace(host.ports[name], **values)
+            host.ports[name] = replace(host.ports[name], **{"tag": None, "vlan_mode": None, "trunks": (), **values})
         else:
             host.ports[name] = OvsPort(name=name, **values)
 
@@ -62,6 +63,13 @@ def test_plan_of_case_is_golden(case: str, tmp_path: pathlib.Path) -> None:
     plugger = builders.plugger(tmp_path, host, **observed.get("options", {}))
     for document in observed.get("plugged", []):
         plugger.plug(_vifs(_load(folder / "desired.yaml") if document == "same" else document))
+    for name, values in observed.get("recorded_ports", {}).items():
+        # Another program sets VLANs, and the next command sees them.
+        host.ports[name] = replace(host.ports[name], **{**values, "trunks": tuple(values.get("trunks", ()))})
+        plugger.plug(_vifs(_load(folder / "desired.yaml")))
+    plane = observed.get("control_plane", "")
+    host.bridges = {name: replace(bridge, control_plane=plane) for name, bridge in host.bridges.items()}
+    host.held = observed.get("held", {})
     _disturb(host, observed)
     if "listened_on" in observed:
         host.listened_on = frozenset(observed["listened_on"])

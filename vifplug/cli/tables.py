@@ -188,7 +188,7 @@ class Followed:
 
 
 def _event_row(one: Event) -> Row:
-    return (one.seq, one.time, one.vif_id, one.state, one.previous, one.error)
+    return (one.seq, one.time, one.vif_id, one.state, one.previous, one.error or one.note)
 
 
 def _padded(cells: Sequence[str]) -> str:

@@ -7,7 +7,7 @@ from dataclasses import replace
 from vifplug import naming
 from vifplug.drivers.contract import Options, mtu_of, tap_name
 from vifplug.model import Vif
-from vifplug.resources import Bridge, OvsPort, Tap
+from vifplug.resources import CONTROL_AGENT, Bridge, OvsPort, Tap
 
 
 def ovs_bridge(vif: Vif, options: Options) -> str:
@@ -35,6 +35,7 @@ def ovs_port(vif: Vif, options: Options, name: str, *, waits: bool = False) -> O
         isolate=bool(vif.isolate) and not naming.is_trunk_bridge(bridge),
         qos_type=options.qos_type or None,
         waits_for_device=waits,
+        control_plane=CONTROL_AGENT if options.wired_by == CONTROL_AGENT else "",
     )
 
 

@@ -177,12 +177,21 @@ class AddPort(PortAction):
     """Add a port to an OVS bridge, with its ids, isolation and QoS in the same transaction."""
 
     name: ClassVar[str] = "add-port"
+    again: bool = False
+    """It was there before: it gets the VLANs that it was last seen with, or is dead until it is wired again."""
+
+    @property
+    def restored(self) -> str:
+        """In words, what it gets of what another program had set; "" for nothing."""
+        return _vlans(self.port) if self.again else ""
 
     def __str__(self) -> str:
         port = self.port
         words = [f"add port {port.name} to OVS bridge {port.bridge}"]
         if port.isolate:
             words.append(f"isolated (tag {DEAD_VLAN})")
+        elif self.restored:
+            words.append(f"with {self.restored}")
         if port.qos_type:
             words.append(f"qos {port.qos_type}")
         return " ".join(words)
@@ -198,13 +207,26 @@ class SetPort(PortAction):
     name: ClassVar[str] = "set-port"
     iface_changes: tuple[Change, ...] = ()
     port_changes: tuple[Change, ...] = ()
+    emptied: tuple[str, ...] = ()
+    """Columns that are made as the port's creation left them."""
+    again: bool = False
+    """Another program made its row anew: it gets its VLANs as ``AddPort`` gives them, unless it has some by then."""
+
+    @property
+    def restored(self) -> str:
+        """In words, what it gets of what another program had set; "" for nothing."""
+        return _vlans(self.port) if self.again else ""
 
     def __str__(self) -> str:
-        words = ", ".join(f"{key} {_word(after)}" for key, _before, after in (*self.port_changes, *self.iface_changes))
+        changes = [(key, after) for key, _before, after in (*self.port_changes, *self.iface_changes)]
+        words = ", ".join(f"{key} {_word(after)}" for key, after in [*changes, *((key, None) for key in self.emptied)])
+        words = ", ".join(part for part in (words, self.restored) if part)
         return f"set port {self.port.name}: {words}"
 
     def inverse(self) -> Action:
-        return replace(self, iface_changes=_swapped(self.iface_changes), port_changes=_swapped(self.port_changes))
+        iface, own = _swapped(self.iface_changes), _swapped(self.port_changes)
+        # No value of another program's goes back: the helper takes none for these columns.
+        return replace(self, iface_changes=iface, port_changes=own, emptied=(), again=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -270,6 +292,14 @@ class DeleteQos(Action):
 
     def inverse(self) -> None:
         return None
+
+
+def _vlans(port: OvsPort) -> str:
+    if port.tag == DEAD_VLAN:
+        return f"tag {DEAD_VLAN} (dead until it is wired again)"
+    given = [("tag", port.tag), ("vlan_mode", port.vlan_mode), ("trunks", ",".join(map(str, port.trunks)))]
+    named = ", ".join(f"{key} {value}" for key, value in given if value not in (None, ""))
+    return f"{named} as last seen" if named else ""
 
 
 def _returns(attribute: str, before: Any, after: Any) -> bool:

@@ -46,15 +46,25 @@ def refuse_strangers(desired: Iterable[Resource], recorded: Inventory, observed:
         if found is None or ownership.is_ours(found, resource, known_link):
             continue
         if not ownership.is_adoptable(found, resource, known_link):
+            # Of a name that was this VIF's before there is something to do; another program holds any other by right.
+            advice = f": delete it (ip link del {resource.name}), then repair" if known_link is not None else ""
             raise Conflict(
                 f"device {resource.name!r} for {ownership.owner_in_words(resource.owner)} is held by "
-                f"{ownership.holder(found)}; it was left alone",
+                f"{ownership.holder(found)}; it was left alone{advice}",
                 resource.name,
             )
 
 
 def _refuse_foreign_port(port: OvsPort, known: OvsPort | None, observed: Observed) -> None:
     found, link = observed.ports.get(port.name), observed.links.get(port.name)
+    holder = observed.held.get(port.name)
+    if holder is not None:
+        raise Conflict(
+            f"OVS interface {port.name!r} for VIF {port.owner} is in Port {holder!r}, which is not vifplug's; it was "
+            f"left alone: take it out of there (ovs-vsctl -- --id=@it get Interface {port.name} -- remove Port "
+            f"{holder} interfaces @it), then repair",
+            port.name,
+        )
     if found is not None and not ownership.port_is_ours(found, port.owner, link, known):
         whose = ownership.owner_in_words(found.owner) if found.owner else "a stranger"
         said = found.iface_ids.get("iface-id")

@@ -12,7 +12,14 @@ from vifplug.resources import Bridge, Inventory, Link, Observed, OvsPort, Resour
 PRESENT = "present"
 PORT = "port"
 """What a missing port is said by: the device it is for has the same name, and may be there."""
-_OF_PORTS = (PORT, "bridge", "owner", "error", "ofport")
+COLUMNS = (
+    *("type", "options", "mtu_request", "mac", "lldp", "bfd", "cfm_mpid"),
+    *("bond_mode", "lacp", "fake_bridge", "protected", "interfaces"),
+)
+"""Columns of a port's rows that are as its creation left them (privileged/ovsdb_columns.py)."""
+VLANS = "tag"
+"""What a row that another program made anew lacks of the VLANs that the one before it had."""
+_OF_PORTS = (PORT, "bridge", "owner", "error", "ofport", VLANS, *COLUMNS)
 
 
 def is_of_port(item: DriftItem) -> bool:
@@ -79,6 +86,10 @@ def _agrees(desired: Link, attribute: str, found: object, wanted: object) -> boo
 def of_port(desired: OvsPort, observed: Observed, recorded: OvsPort | None) -> list[DriftItem]:
     """How one OVS port differs, in what is ours to say: the rest of the row is the control plane's."""
     found = observed.ports.get(desired.name)
+    holder = observed.held.get(desired.name)
+    if holder is not None:
+        words = f"its Interface is in Port {holder}"
+        return [DriftItem(subject=desired.name, attribute=PORT, observed=words, desired=desired.bridge)]
     if found is None:
         return [DriftItem(subject=desired.name, attribute=PORT, observed=None, desired=desired.bridge)]
     link = observed.links.get(desired.name)
@@ -94,6 +105,10 @@ def of_port(desired: OvsPort, observed: Observed, recorded: OvsPort | None) -> l
     # A key of ours that is no longer wanted: nobody else's keys are in a record.
     ours = recorded.iface_ids if recorded else {}
     pairs += [(f"external_ids:{key}", found.iface_ids.get(key), None) for key in ours if key not in desired.iface_ids]
+    if is_wider(desired, found, recorded):
+        before = recorded.tag if recorded and recorded.tag is not None else "that of before"
+        items.append(DriftItem(subject=desired.name, attribute=VLANS, observed=None, desired=before))
+    pairs += [(column, found.settings.get(column), desired.settings.get(column)) for column in COLUMNS]
     waits = desired.waits_for_device and link is None
     if not waits:
         pairs.append(("error", found.error or None, None))
@@ -107,6 +122,16 @@ def of_port(desired: OvsPort, observed: Observed, recorded: OvsPort | None) -> l
             DriftItem(subject=desired.name, attribute="ofport", observed=found.ofport, desired="a number above 0")
         )
     return [*items, *_of_device(desired, observed, recorded)]
+
+
+def is_wider(desired: OvsPort, found: OvsPort, recorded: OvsPort | None) -> bool:
+    """Whether a row is another than the recorded one and has none of the VLANs that limited that one."""
+    if recorded is None or recorded.uuid in (None, found.uuid):
+        return False
+    if found.tag is not None or found.vlan_mode is not None or found.trunks:
+        return False
+    limited = recorded.tag is not None or bool(recorded.trunks) or recorded.vlan_mode is not None
+    return limited or (desired.isolate and not recorded.control_plane)
 
 
 def _of_device(desired: OvsPort, observed: Observed, recorded: OvsPort | None) -> list[DriftItem]:

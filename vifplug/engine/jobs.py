@@ -186,15 +186,24 @@ def built(resolved: Sequence[Resource], observed: Observed, recorded: Inventory)
         link = observed.links.get(resource.name)
         ifindex = link.ifindex if link else None
         if isinstance(resource, OvsPort):
-            found = observed.ports.get(resource.name)
             device = ifindex if resource.waits_for_device else None
-            made.append(replace(resource, uuid=found.uuid if found else None, device_ifindex=device))
+            made.append(replace(_as_seen(resource, observed, recorded), device_ifindex=device))
         elif isinstance(resource, Bridge):
             guest = guest_ifindex(resource, observed, known.get(resource.name))
             made.append(replace(resource, ifindex=ifindex, guest_ifindex=guest))
         else:
             made.append(replace(resource, ifindex=ifindex))
     return tuple(made)
+
+
+def _as_seen(port: OvsPort, observed: Observed, recorded: Inventory) -> OvsPort:
+    """A port with its row, and with the VLANs that another program has given it: made again, it gets no others."""
+    found, known = observed.ports.get(port.name), recorded.ports.get(port.name)
+    seen = found or known
+    bridge = observed.bridges.get(port.bridge)
+    plane = port.control_plane or (bridge.control_plane if bridge else "") or (known.control_plane if known else "")
+    port = replace(port, uuid=found.uuid if found else None, control_plane=plane)
+    return port if seen is None else replace(port, tag=seen.tag, vlan_mode=seen.vlan_mode, trunks=seen.trunks)
 
 
 def guest_ifindex(bridge: Bridge, observed: Observed, known: Link | None) -> int | None:

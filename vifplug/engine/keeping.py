@@ -33,7 +33,7 @@ class Survey:
     bridgeless: frozenset[str] = frozenset()
     """VIFs whose OVS bridge is not there."""
     outdated: frozenset[str] = frozenset()
-    """VIFs whose VMM's device came or went since it was recorded."""
+    """VIFs whose VMM's device came or went since it was recorded, or whose port has other VLANs since."""
     orphans: Sequence[Orphan] = ()
     copied_marks: Sequence[Orphan] = ()
     """Rows of others with a mark of ours: named, never deleted."""
@@ -92,9 +92,13 @@ def _is_outdated(record: Record, observed: Observed) -> bool:
 
 
 def _outdated(port: OvsPort, observed: Observed) -> bool:
-    """Whether the record does not say which device of the VMM's the port has."""
+    """Whether the record lacks which device of the VMM's the port has, or which VLANs another program gave it."""
     found = observed.ports.get(port.name)
-    if not port.waits_for_device or found is None:
+    if found is None:
+        return False
+    if (port.tag, port.vlan_mode, port.trunks) != (found.tag, found.vlan_mode, found.trunks):
+        return True
+    if not port.waits_for_device:
         return False
     link = observed.links.get(port.name)
     if link is None:

@@ -27,7 +27,7 @@ from vifplug.engine import actions, conflicts, departure, drift, ownership
 from vifplug.engine.actions import Action
 from vifplug.engine.plan import Plan
 from vifplug.reports import DriftItem
-from vifplug.resources import DEAD_VLAN, Bridge, Inventory, Link, Observed, OvsPort, Resource, Tap, Veth
+from vifplug.resources import CONTROL_AGENT, DEAD_VLAN, Bridge, Inventory, Link, Observed, OvsPort, Resource, Tap, Veth
 
 _MADE_WITH: Mapping[type[Link], tuple[str, ...]] = {
     Bridge: ("alias", "address", "mtu", "stp", "forward_delay", "ageing_time", "multicast_snooping"),
@@ -221,9 +221,11 @@ def _plan_ports(request: Request, observed: Observed, draft: _Draft) -> None:
     for port in (resource for resource in request.desired if isinstance(resource, OvsPort)):
         found = observed.ports.get(port.name)
         if found is None:
-            draft.ports.append(actions.AddPort(_isolated(port)))
+            draft.ports.append(_added(port, request, observed))
             continue
         items = drift.of_port(port, observed, request.recorded.ports.get(port.name))
+        if drift.is_wider(port, found, request.recorded.ports.get(port.name)):
+            port = _as_before(port, request.recorded.ports[port.name], observed)
         is_marked = found.owner == port.owner
         if not is_marked:  # The mark first: the helper moves and re-attaches only what it sees marked.
             _set_ids(port, items, draft)
@@ -236,9 +238,31 @@ def _plan_ports(request: Request, observed: Observed, draft: _Draft) -> None:
             draft.ports.append(actions.ReattachPort(port, if_closed=held_nothing))
 
 
-def _isolated(port: OvsPort) -> OvsPort:
-    """A new port that must not talk yet: tag 4095 alone would let untagged frames through (LP 1930414)."""
-    return replace(port, tag=DEAD_VLAN, vlan_mode="trunk", trunks=(DEAD_VLAN,)) if port.isolate else port
+def _added(port: OvsPort, request: Request, observed: Observed) -> Action:
+    """The creation of a port; of one that was there before, under this name or another, never wider than it was."""
+    recorded = request.recorded.ports
+    before = recorded.get(port.name) or next(iter(recorded.values()), None)
+    if before is None:
+        return actions.AddPort(_dead(port) if port.isolate else port)
+    now = observed.ports.get(before.name)
+    if now is not None and now.owner == request.vif_id:
+        before = replace(before, tag=now.tag, vlan_mode=now.vlan_mode, trunks=now.trunks)
+    return actions.AddPort(_as_before(port, before, observed), again=True)
+
+
+def _as_before(port: OvsPort, before: OvsPort, observed: Observed) -> OvsPort:
+    """A port that is made again. Where Neutron's agent wires ports it is dead until the agent has: the VLAN that it had
+    may be another network's by now. OVN needs no tag for that: without its flows the bridge passes nothing."""
+    bridge = observed.bridges.get(port.bridge)
+    planes = {port.control_plane, before.control_plane, bridge.control_plane if bridge else ""}
+    if port.isolate or (CONTROL_AGENT in planes and not naming.is_trunk_bridge(port.bridge)):
+        return _dead(port)
+    return replace(port, tag=before.tag, vlan_mode=before.vlan_mode, trunks=before.trunks)
+
+
+def _dead(port: OvsPort) -> OvsPort:
+    """A port that must not talk yet: tag 4095 alone would let untagged frames through (LP 1930414)."""
+    return replace(port, tag=DEAD_VLAN, vlan_mode="trunk", trunks=(DEAD_VLAN,))
 
 
 def _set_ids(port: OvsPort, items: Sequence[DriftItem], draft: _Draft) -> None:
@@ -246,8 +270,11 @@ def _set_ids(port: OvsPort, items: Sequence[DriftItem], draft: _Draft) -> None:
     ids = [(item.attribute.removeprefix(prefix), item) for item in items if item.attribute.startswith(prefix)]
     marks = tuple((key, item.observed, item.desired) for key, item in ids if key == naming.OWNER_KEY)
     others = tuple((key, item.observed, item.desired) for key, item in ids if key != naming.OWNER_KEY)
-    if marks or others:
-        draft.ports.append(actions.SetPort(port, iface_changes=others, port_changes=marks))
+    emptied = tuple(item.attribute for item in items if item.attribute in drift.COLUMNS)
+    again = any(item.attribute == drift.VLANS for item in items)
+    if marks or others or emptied or again:
+        change = actions.SetPort(port, iface_changes=others, port_changes=marks, emptied=emptied, again=again)
+        draft.ports.append(change)
 
 
 def _must_reattach(request: Request, port: OvsPort, observed: Observed, draft: _Draft) -> bool:

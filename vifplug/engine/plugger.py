@@ -22,6 +22,7 @@ from vifplug.engine import (
     resolution,
     undertaking,
     unplugging,
+    verification,
     views,
 )
 from vifplug.engine.grouping import Group, apart
@@ -113,6 +114,7 @@ class Plugger:
             with self.under_way.work(task.vif_ids, len(plan.actions)) as tell:
                 observed, records = undertaking.carry_out(self.host, self.store, task, self.wiring, tell)
         else:
+            verification.require_agreement([item for desired in resolved.values() for item in desired], observed)
             records = jobs.records(work, resolved, observed, self.wiring([job.vif.id for job in work]))
             if records != [job.record for job in work]:
                 self.store.keep(records)

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from vifplug import records
 from vifplug.engine import executor, jobs, verification
+from vifplug.engine.actions import AddPort, SetPort
 from vifplug.engine.host import Host, Scope
 from vifplug.engine.jobs import Job
 from vifplug.engine.plan import Plan
@@ -63,7 +64,7 @@ def carry_out(
         opening = verification.opening(task.wanted, task.found, task.plan)
         seen = journal.build(task.plan, opening, task.scope, tell)
         observed = verification.verified(host, seen, task.wanted, task.scope, journal.run)
-        made = jobs.records(task.work, task.resolved, observed, wiring(task.vif_ids))
+        made = _noted(jobs.records(task.work, task.resolved, observed, wiring(task.vif_ids)), task.plan)
         store.keep(made)
     except BaseException as cause:
         # A store that refused the intent has not written it, and what it held before still stands.
@@ -71,6 +72,16 @@ def carry_out(
             _take_back(store, journal if all(job.takes_back for job in task.work) else None, before, cause)
         raise
     return observed, made
+
+
+def _noted(made: list[Record], plan: Plan) -> list[Record]:
+    """Records whose events say what was restored on a port that another program had deleted."""
+    restored = {
+        action.port.owner: f"port {action.port.name} restored with {action.restored}"
+        for action in plan.actions
+        if isinstance(action, AddPort | SetPort) and action.restored
+    }
+    return [replace(record, note=restored.get(record.id)) for record in made] if restored else made
 
 
 def _intend(host: Host, store: Store, task: Undertaking, before: Moment) -> None:

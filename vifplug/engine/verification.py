@@ -21,7 +21,8 @@ _PAUSE_SECONDS = 0.02
 _STEP = "verify"
 _NO_DEVICE = os.strerror(errno.ENODEV)
 """vswitchd's word of a device that it has not heard of yet."""
-_FLAGS = ("up", "promiscuous")
+_PUT_BACK = ("up", "promiscuous", "mtu")
+"""What vswitchd may put back: the flags that it found on a device, and the MTU of an mtu_request until that is gone."""
 _ADDRESS = "address"
 _ADDRESSES_MAX = 3
 """How often a plug sets the MACs of taps again. udev writes each once."""
@@ -77,6 +78,15 @@ def verified(
         return retrying(look)
 
 
+def require_agreement(resolved: Sequence[Resource], observed: Observed) -> None:
+    """Refuse to call right what differs and what no plan changes.
+
+    :raises VerifyError: naming the first difference.
+    """
+    for item in drift.differences(resolved, observed, Inventory()):
+        raise VerifyError(f"{item}; vifplug has no change that puts this right", item.subject, _STEP)
+
+
 def _may_pass(error: BaseException) -> bool:
     """Whether to look again: also where a tap of the VMM's came between the rows and the links that were read."""
     return isinstance(error, VerifyError) or (isinstance(error, OvsdbError) and _NO_DEVICE in error.message)
@@ -92,7 +102,7 @@ def _lost_flags(resolved: Sequence[Resource], observed: Observed) -> Plan:
     """What sets flags again, where nothing else differs; else nothing."""
     links = {item.name: item for item in resolved if isinstance(item, Link)}
     items = drift.differences(resolved, observed, Inventory())
-    if any(item.subject not in links or item.attribute not in _FLAGS for item in items):
+    if any(item.subject not in links or item.attribute not in _PUT_BACK for item in items):
         return Plan(())
     return Plan(tuple(SetLink(links[item.subject], ((item.attribute, item.observed, item.desired),)) for item in items))
 

@@ -9,7 +9,7 @@ from typing import Any
 from vifplug import naming, ownership
 from vifplug.errors import OvsdbError, PermissionDenied
 from vifplug.ownership import SeenPort
-from vifplug.privileged import arguments, ovsdb_bridges, ovsdb_rows
+from vifplug.privileged import arguments, ovsdb_bridges, ovsdb_columns, ovsdb_rows
 from vifplug.privileged.context import net
 from vifplug.privileged.ovsdb_session import Session
 from vifplug.privileged.ovsdb_values import all_of, first, pairs, referred, said
@@ -59,6 +59,7 @@ def read(
             "bridges": ovsdb_bridges.described(session.tables),
             "ports": [_port(port, first(bridge, "name"), session.tables) for port, bridge in placed],
             "ports_there": len(session.tables["Port"].rows),
+            "held": {name: first(port, "name") for name in names for port in index.other_ports_with(name)},
             "iface_ids": {
                 iface_id: [first(interface, "name") for interface in found] for iface_id, found in carriers.items()
             },
@@ -75,10 +76,13 @@ def read(
 
 
 def _port(port: Any, bridge: str, tables: Any) -> dict[str, Any]:
-    interface = next(iter(referred(port, "interfaces", tables, "Interface")), None)
+    interfaces = referred(port, "interfaces", tables, "Interface")
+    name = first(port, "name")
+    # One of the port's own name; a bond has others beside it.
+    interface = next((row for row in interfaces if first(row, "name") == name), next(iter(interfaces), None))
     external_ids, qos = pairs(port, "external_ids"), first(port, "qos")
     return {
-        "name": first(port, "name"),
+        "name": name,
         "bridge": bridge,
         "uuid": str(port.uuid),
         "owner": external_ids.get(naming.OWNER_KEY, ""),
@@ -92,6 +96,7 @@ def _port(port: Any, bridge: str, tables: Any) -> dict[str, Any]:
         "iface_type": first(interface, "type") if interface else "",
         "ofport": first(interface, "ofport") if interface else None,
         "error": first(interface, "error") if interface else None,
+        "settings": ovsdb_columns.settings(port, interfaces),
     }
 
 

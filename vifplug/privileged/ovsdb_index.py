@@ -33,7 +33,8 @@ class RowIndex:
         self._names: dict[tuple[str, str], Any] = {}
         self._keys: dict[tuple[str, str], set[Any]] = collections.defaultdict(set)
         """UUIDs by table and the value of the key that matters there."""
-        self._port_of: dict[Any, Any] = {}
+        self._ports_of: dict[Any, set[Any]] = collections.defaultdict(set)
+        """Interface -> the ports that have had it: OVSDB lets several have one."""
         self._seen_ours: dict[Any, tuple[str, frozenset[Any]]] = {}
         """Ports that were seen to be an owner's, by UUID: that owner, and the QoS rows they have."""
         self._last_qos: OrderedDict[str, frozenset[Any]] = OrderedDict()
@@ -54,7 +55,7 @@ class RowIndex:
         if table == "Port":
             self._note_ours(event, row, key)
         if event == idl.ROW_DELETE:
-            self._port_of.pop(row.uuid, None)
+            self._ports_of.pop(row.uuid, None)
             if key is not None:
                 self._forget(table, key, row.uuid)
             return
@@ -62,7 +63,7 @@ class RowIndex:
             self._keys[table, key].add(row.uuid)
         if table == "Port":
             for interface in ovsdb_values.all_of(row, "interfaces"):
-                self._port_of[interface] = row.uuid
+                self._ports_of[interface].add(row.uuid)
 
     def _note_ours(self, event: str, row: Any, mark: str | None) -> None:
         """Remember which ports had a mark that was right: it may be wiped, and the row is still the same."""
@@ -121,8 +122,18 @@ class RowIndex:
 
     def ports_of(self, interfaces: Iterable[Any]) -> list[Any]:
         """The ports that interfaces belong to."""
-        found = (self._there("Port", self._port_of.get(interface.uuid)) for interface in interfaces)
-        return [port for port in found if port is not None]
+        return [port for interface in interfaces for port in self._holders(interface.uuid)]
+
+    def other_ports_with(self, name: str) -> list[Any]:
+        """Ports of another name that have the interface of this one: a bond, as a rule."""
+        interface = self.row("Interface", name)
+        holders = [] if interface is None else self._holders(interface.uuid)
+        return [port for port in holders if ovsdb_values.first(port, "name") != name]
+
+    def _holders(self, interface: Any) -> list[Any]:
+        uuids = self._ports_of.get(interface, ())
+        ports = [port for uuid in list(uuids) if (port := self._there("Port", uuid)) is not None]
+        return [port for port in ports if interface in ovsdb_values.all_of(port, "interfaces")]
 
     def bridge_of(self, port: Any) -> Any:
         """The bridge a port is on, or None."""

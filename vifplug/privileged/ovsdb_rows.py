@@ -17,7 +17,7 @@ from ovsdbapp.backend.ovs_idl import command as ovsdbapp_command
 from vifplug import naming, ownership
 from vifplug.errors import BridgeMissing, Conflict, OvsdbError, VifplugError
 from vifplug.ownership import SeenPort
-from vifplug.privileged import arguments, owned
+from vifplug.privileged import arguments, ovsdb_columns, owned
 from vifplug.privileged.ovsdb_replica import is_open
 
 LOG = logging.getLogger(__name__)
@@ -248,14 +248,18 @@ class _Add(_PortCommand):
 
     def _dress(self, port: Any) -> None:
         operation = self.operation
-        if operation.get("tag") is not None:
-            port.tag = arguments.number("the tag", operation["tag"], 0, 4095)
-        if operation.get("vlan_mode") is not None:
-            port.vlan_mode = arguments.vlan_mode(operation["vlan_mode"])
-        if operation.get("trunks"):
-            port.trunks = [arguments.number("the trunk", vlan, 0, 4095) for vlan in operation["trunks"]]
+        _set_vlans(port, operation)
         if operation.get("other_config"):
             port.other_config = arguments.external_ids(operation["other_config"])
+
+
+def _set_vlans(port: Any, given: Mapping[str, Any]) -> None:
+    if given.get("tag") is not None:
+        port.tag = arguments.number("the tag", given["tag"], 0, 4095)
+    if given.get("vlan_mode") is not None:
+        port.vlan_mode = arguments.vlan_mode(given["vlan_mode"])
+    if given.get("trunks"):
+        port.trunks = [arguments.number("the trunk", vlan, 0, 4095) for vlan in given["trunks"]]
 
 
 class _Set(_PortCommand):
@@ -270,6 +274,13 @@ class _Set(_PortCommand):
         if port is None:
             raise OvsdbError(f"could not change OVS port {self.name!r}: no such port", self.name)
         self._refuse_anothers(iface_ids.get("attached-mac"))
+        if self.operation.get("vlans"):
+            # Not over those that a control plane has set meanwhile: it knows better.
+            for column in ("tag", "vlan_mode", "trunks"):
+                port.verify(column)
+            if not (port.tag or port.vlan_mode or port.trunks):
+                _set_vlans(port, self.operation["vlans"])
+        ovsdb_columns.empty(txn, self.api, port, self.operation.get("columns", ()))
         _set_keys(port, marks)
         for interface in port.interfaces:
             _set_keys(interface, iface_ids)

@@ -48,6 +48,10 @@ _TABLES: dict[str, dict[str, Any]] = {
         "other_config": _STRINGS,
         "external_ids": _STRINGS,
         "qos": _references("QoS", 0, 1),
+        "bond_mode": _optional("string"),
+        "lacp": _optional("string"),
+        "fake_bridge": "boolean",
+        "protected": "boolean",
     },
     "Interface": {
         "name": "string",
@@ -56,6 +60,12 @@ _TABLES: dict[str, dict[str, Any]] = {
         "ofport_request": _optional({"type": "integer", "minInteger": 1, "maxInteger": 65279}),
         "error": _optional("string"),
         "external_ids": _STRINGS,
+        "options": _STRINGS,
+        "mtu_request": _optional("integer"),
+        "mac": _optional("string"),
+        "lldp": _STRINGS,
+        "bfd": _STRINGS,
+        "cfm_mpid": _optional("integer"),
     },
     "QoS": {"type": "string", "external_ids": _STRINGS},
 }

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import errno
 import os
 
 from vifplug.errors import LinkError
 
 KEYS = ("disable_ipv6", "accept_ra")
+_VALUE_BYTES = 32
 
 
 def write(link: str, key: str, value: int) -> None:
@@ -23,11 +25,37 @@ def write(link: str, key: str, value: int) -> None:
     except FileNotFoundError:
         return
     except OSError as error:
-        raise LinkError(f"could not set {key} of link {link!r}: {error.strerror}", link) from error
+        # One open in the common case. Where /proc/sys is mounted read-only, a value that is right needs no write.
+        if error.errno in (errno.EROFS, errno.EACCES, errno.EPERM) and _is(path, text):
+            return
+        raise _refused(link, key, value, error) from error
     try:
-        if os.read(descriptor, 32).strip() != text:
+        if os.read(descriptor, _VALUE_BYTES).strip() != text:
             os.pwrite(descriptor, text, 0)
     except OSError as error:
-        raise LinkError(f"could not set {key} of link {link!r} to {value}: {error.strerror}", link) from error
+        raise _refused(link, key, value, error) from error
     finally:
         os.close(descriptor)
+
+
+def read_only() -> bool:
+    """Whether these sysctls cannot be written here, because of how /proc/sys is mounted."""
+    try:
+        return bool(os.statvfs("/proc/sys/net").f_flag & os.ST_RDONLY)
+    except OSError:
+        return False
+
+
+def _is(path: str, text: bytes) -> bool:
+    try:
+        with open(path, "rb") as file:
+            return file.read(_VALUE_BYTES).strip() == text
+    except OSError:
+        return False
+
+
+def _refused(link: str, key: str, value: int, error: OSError) -> LinkError:
+    why = error.strerror
+    if error.errno == errno.EROFS:
+        why = f"{why}: /proc/sys is mounted read-only; mount it read-write for vifplug (docs/operations.md)"
+    return LinkError(f"could not set {key} of link {link!r} to {value}: {why}", link)

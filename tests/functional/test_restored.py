@@ -1,0 +1,154 @@
+"""Rows and devices of ours that other programs change or make anew: repaired in fact, and never wider than before."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable
+
+import pytest
+
+import vifplug
+from tests.functional.vifplugd import Vifplugd
+from tests.functional.vifs import HYBRID, OVS, Request, library, must_row
+from tests.functional.world import World
+
+_DEADLINE_SECONDS = 60.0
+
+WAYS: dict[str, Callable[[World, Request], object]] = {
+    "deleted": lambda world, request: world.vsctl("del-port", request.port),
+    "deleted and made again": lambda world, request: world.vsctl(
+        "del-port", request.port, "--", "add-port", "br-int", request.port
+    ),
+    "deleted with its bridge": lambda world, request: world.vsctl(
+        *("del-br", "br-int", "--", "add-br", "br-int", "--", "set", "Bridge", "br-int", "datapath_type=netdev")
+    ),
+}
+
+
+def vlans(world: World, request: Request) -> tuple[object, object, object]:
+    row = must_row(world, "Port", request.port)
+    return row["tag"], row["vlan_mode"], row["trunks"]
+
+
+def eventually(is_so: Callable[[], bool]) -> None:
+    until = time.monotonic() + _DEADLINE_SECONDS
+    while not is_so():
+        assert time.monotonic() < until, "not in time"
+        time.sleep(0.1)
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_port_made_again_gets_the_vlans_it_was_last_seen_with(world: World, way: str) -> None:
+    with library(world) as host:
+        host.plug([HYBRID.vif])
+        world.vsctl("set", "Port", HYBRID.port, "tag=100", "vlan_mode=native-tagged", "trunks=7,8")
+        host.plug([HYBRID.vif])  # sees them
+        WAYS[way](world, HYBRID)
+        assert not host.check([HYBRID.id]).clean
+        host.repair([HYBRID.id])
+        assert vlans(world, HYBRID) == (100, "native-tagged", [7, 8])
+        assert host.check().clean
+    noted = [event["note"] for event in world.vifplug_json("events")["events"] if event["note"]]
+    words = "tag 100, vlan_mode native-tagged, trunks 7,8 as last seen"
+    assert noted == [f"port {HYBRID.port} restored with {words}"]
+
+
+def test_daemon_sees_a_tag_when_it_is_set_and_restores_it(world: World) -> None:
+    with Vifplugd(world) as daemon, vifplug.connect(str(daemon.socket)) as host:
+        host.plug([OVS.vif])
+        world.vsctl("set", "Port", OVS.port, "tag=100")
+
+        def restored() -> bool:
+            row = world.row("Port", OVS.port)
+            return row is not None and row["tag"] == 100
+
+        time.sleep(2)  # it is told of the change, and looks
+        world.vsctl("del-port", OVS.port)
+        eventually(restored)
+        assert "with tag 100 as last seen" in daemon.log()
+
+
+def test_port_that_neutrons_agent_wires_comes_back_dead(world: World) -> None:
+    world.vsctl("set-fail-mode", "br-int", "secure", "--", "set-controller", "br-int", "tcp:127.0.0.1:6633")
+    with library(world) as host:
+        host.plug([HYBRID.vif])
+        world.vsctl("set", "Port", HYBRID.port, "tag=3", "other_config:net_uuid=x")
+        host.plug([HYBRID.vif])
+        world.vsctl("del-port", HYBRID.port)
+        host.repair([HYBRID.id])
+    assert vlans(world, HYBRID) == (4095, "trunk", 4095)
+
+
+def test_interface_in_a_strangers_bond_is_a_conflict_that_names_the_port(world: World) -> None:
+    with library(world) as host:
+        host.plug([HYBRID.vif])
+    world.ip("link", "add", "eth9", "type", "veth", "peer", "eth9p")
+    world.vsctl("del-port", HYBRID.port)
+    world.vsctl("add-bond", "br-int", "bond0", HYBRID.port, "eth9")
+    before = must_row(world, "Port", "bond0")["_uuid"]
+    for words in (("repair", HYBRID.id), ("plug", "-")):
+        result = world.vifplug(*words, input=HYBRID.text, check=False)
+        assert result.returncode == 4, result
+        assert "'bond0'" in result.stderr and "Transaction" not in result.stderr
+    checked = world.vifplug("-o", "json", "check", check=False)
+    assert checked.returncode == 3
+    (item,) = json.loads(checked.stdout)["vifs"][0]["drift"]
+    assert item["subject"] == HYBRID.port and "bond0" in item["observed"]
+    assert "bond0" in world.vifplug("diagram", HYBRID.id, check=False).stdout
+    assert must_row(world, "Port", "bond0")["_uuid"] == before
+    world.vsctl("del-port", "bond0")
+    world.vifplug("repair", HYBRID.id)
+    world.vifplug("check")
+
+
+def test_tap_made_again_with_other_queues_is_adopted_and_made_anew(world: World) -> None:
+    with library(world) as host:
+        host.plug([OVS.vif])
+        world.ip("link", "delete", OVS.tap)
+        world.ip("tuntap", "add", OVS.tap, "mode", "tap", "multi_queue")
+        host.repair([OVS.id])
+        assert host.check().clean
+        found = world.link(OVS.tap)
+        assert found is not None and not found["linkinfo"]["info_data"]["multi_queue"]
+        assert found["ifalias"] == f"vifplug:{OVS.id}"
+
+
+def test_columns_of_ours_are_emptied_and_those_of_a_control_plane_kept(world: World) -> None:
+    with library(world) as host:
+        host.plug([HYBRID.vif])
+        world.vsctl("set", "Interface", HYBRID.port, "mtu_request=1300", "options:x=y")
+        world.vsctl("set", "Port", HYBRID.port, "tag=7", "other_config:theirs=1", "external_ids:theirs=1")
+        host.repair([HYBRID.id])
+        interface, port = must_row(world, "Interface", HYBRID.port), must_row(world, "Port", HYBRID.port)
+        assert (interface["mtu_request"], interface["options"]) == ([], {})
+        assert (port["tag"], port["other_config"]) == (7, {"theirs": "1"})
+        assert port["external_ids"]["theirs"] == "1"
+        found = world.link(HYBRID.qvo)
+        assert found is not None and found["mtu"] == 1450
+
+
+_READ_ONLY = 'mount --bind /proc/sys /proc/sys && mount -o remount,ro,bind /proc/sys && exec "$@"'
+
+
+def test_read_only_sysctls_that_are_right_hinder_nothing(world: World) -> None:
+    with library(world) as host:
+        host.plug([HYBRID.vif])
+    world.ip("link", "set", HYBRID.qvo, "down")
+    # Below 1280 a link has no IPv6; with its MTU it gets its sysctls anew, which are set whatever they are then.
+    for key in ("default", "all"):
+        world.run("sh", "-c", f"echo 1 > /proc/sys/net/ipv6/conf/{key}/disable_ipv6")
+        world.run("sh", "-c", f"echo 0 > /proc/sys/net/ipv6/conf/{key}/accept_ra")
+    world.ip("link", "set", HYBRID.qvb, "mtu", "1200")
+    command = ("unshare", "-m", "sh", "-c", _READ_ONLY, "-", *world.vifplug_argv("repair", HYBRID.id))
+    world.run(*command)
+    world.vifplug("check")
+
+
+def test_read_only_sysctls_that_are_wrong_are_an_error_that_names_the_mount(world: World) -> None:
+    with library(world) as host:
+        host.plug([HYBRID.vif])
+    world.run("sh", "-c", f"echo 0 > /proc/sys/net/ipv6/conf/{HYBRID.qvo}/disable_ipv6")
+    command = ("unshare", "-m", "sh", "-c", _READ_ONLY, "-", *world.vifplug_argv("repair", HYBRID.id))
+    result = world.run(*command, check=False)
+    assert result.returncode == 1 and "/proc/sys is mounted read-only" in result.stderr
