@@ -12,7 +12,7 @@ from collections.abc import Callable
 from typing import NoReturn
 
 from vifplug import stdio
-from vifplug.daemon import worker
+from vifplug.daemon import logs, worker
 from vifplug.errors import VifplugError
 from vifplug.prctl import SET_CHILD_SUBREAPER, prctl
 
@@ -160,4 +160,5 @@ def _be_child(work: Callable[[int], None], pipe: int) -> NoReturn:
         LOG.critical("the worker failed", exc_info=True)
     finally:
         stdio.flush()
+        logs.finish()
         os._exit(status)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import datetime
 import logging
 import sys
@@ -10,6 +11,7 @@ from dataclasses import dataclass, field
 from typing import Any, TextIO
 
 from vifplug import readable
+from vifplug.daemon.log_writer import LogStream, LogWriter
 from vifplug.daemon.peers import Peer
 
 _OF_EVERY_RECORD = frozenset(vars(logging.makeLogRecord({}))) | {
@@ -59,6 +61,34 @@ class RequestFilter(logging.Filter):
         return True
 
 
+def _divert_output() -> None:
+    """Have standard error and output written by threads of their own, also what other libraries print."""
+    if _writers:
+        return
+    for name, descriptor in (("stderr", 2), ("stdout", 1)):
+        writer = LogWriter(descriptor, _dropped_notice)
+        setattr(sys, name, LogStream(writer, descriptor))
+        _writers.append(writer)
+    atexit.register(finish)
+
+
+def _dropped_notice(count: int) -> bytes:
+    text = f"{count} log lines were dropped, because they were not read; see vifplug_log_lines_dropped"
+    record = logging.LogRecord(__name__, logging.WARNING, __file__, 0, text, None, None)
+    return f"{JsonFormatter().format(record)}\n".encode()
+
+
+def finish() -> None:
+    """Wait until what was logged is written, for a second at most: it may not be read any more."""
+    for writer in _writers:
+        writer.flush(_END_SECONDS)
+
+
+def dropped() -> int:
+    """Lines that were not written, because standard error or output was not read."""
+    return sum(writer.dropped for writer in _writers)
+
+
 class JsonFormatter(logging.Formatter):
     """One JSON object a record: what was said, the request it was for, and whatever ``extra`` was given."""
 
@@ -80,9 +110,20 @@ class JsonFormatter(logging.Formatter):
         return readable.dumps(line, default=str)
 
 
+_END_SECONDS = 1.0
+_writers: list[LogWriter] = []
+"""Of this process and of those it forks: to standard error and to standard output."""
+
+
 def start(level: int = logging.INFO, stream: TextIO | None = None) -> None:
-    """Log everything of this process so, and nothing any other way."""
-    handler = logging.StreamHandler(sys.stderr if stream is None else stream)
+    """Log everything of this process so, and nothing any other way.
+
+    :param stream: where to; by default standard error, which may be a pipe that is not read: no thread waits for it.
+    """
+    if stream is None:
+        _divert_output()
+        stream = sys.stderr
+    handler = logging.StreamHandler(stream)
     handler.setFormatter(JsonFormatter())
     handler.addFilter(RequestFilter())
     root = logging.getLogger()

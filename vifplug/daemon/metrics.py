@@ -8,6 +8,7 @@ from collections.abc import Iterator
 
 import prometheus_client
 
+from vifplug.daemon import logs
 from vifplug.errors import Conflict, InputError, NotPermitted
 
 # When a counter was made is of no use: every start of the daemon makes them anew.
@@ -48,6 +49,10 @@ class Metrics:
             "name",
             "code",
         )
+        self.log_lines_dropped = self._gauge(
+            "log_lines_dropped", "Log lines of this worker dropped, because standard error was not read."
+        )
+        self.log_lines_dropped.set_function(logs.dropped)
         self.plug_seconds = self._seconds("plug", "Requests to plug, whatever their number of VIFs.")
         self.unplug_seconds = self._seconds("unplug", "Requests to unplug, whatever their number of VIFs.")
         self.repair_seconds = self._seconds("repair", "Repairs, by the daemon or asked for.")

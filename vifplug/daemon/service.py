@@ -1,6 +1,7 @@
 """vifplugd's parent process: holds the listening socket and one worker, and starts another when that one ends.
 
-It is root's and small: it opens no OVSDB, no netlink and no store, answers nobody, and has one thread.
+It is root's and small: it opens no OVSDB, no netlink and no store, answers no request, and has one thread beside that
+which writes its log.
 """
 
 from __future__ import annotations
