@@ -46,7 +46,9 @@ _EXAMINED: Mapping[str, tuple[Any, float]] = {
 """What can be asked of the privileged side's condition, and how many seconds that may take."""
 _OF_OVSDB = ("about", "switch")
 """Of those, what waits for OVSDB first."""
-_NO_ROWS: Mapping[str, Any] = {"bridges": {}, "ports": [], "ports_there": 0, "held": {}, "iface_ids": {}, "qos": []}
+_NO_ROWS: Mapping[str, Any] = {
+    **{"bridges": {}, "fake_bridges": {}, "ports": [], "ports_there": 0, "held": {}, "iface_ids": {}, "qos": []}
+}
 
 
 class LinuxHost:
@@ -161,6 +163,7 @@ class LinuxHost:
             links={name: primitives.link(link) for name, link in found.items()},
             members=members,
             bridges=bridges,
+            fake_bridges={name: (parent, vlan) for name, (parent, vlan) in rows["fake_bridges"].items()},
             ports={port.name: port for port in ports},
             iface_ids={iface_id: tuple(names) for iface_id, names in rows["iface_ids"].items()},
             qos=tuple(Qos(**row) for row in rows["qos"]),

@@ -134,3 +134,11 @@ def is_tap_address(address: str) -> bool:
 def is_trunk_bridge(bridge: str) -> bool:
     """Whether Neutron made this OVS bridge for a trunk: isolation has no place there (LP 2069543)."""
     return bridge.startswith("tbr-")
+
+
+def fake_bridge(name: str, parent: str, vlan: int) -> str:
+    """What to say of a bridge that is none to Open vSwitch (ovs-vsctl add-br NAME PARENT VLAN)."""
+    return (
+        f"{name!r} is a fake bridge, a port of bridge {parent!r} with VLAN {vlan}, and no port can be on it; name "
+        f"{parent!r} as the bridge, and leave the VLAN to what sets Port.tag (the control plane, or ovs-vsctl)"
+    )

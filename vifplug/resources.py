@@ -222,6 +222,8 @@ class Observed:
     members: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     """Linux bridge -> the links enslaved to it."""
     bridges: Mapping[str, OvsBridge] = field(default_factory=dict)
+    fake_bridges: Mapping[str, tuple[str, int]] = field(default_factory=dict)
+    """Open vSwitch's fake bridges: ports of a bridge, with that bridge and their VLAN."""
     ports: Mapping[str, OvsPort] = field(default_factory=dict)
     iface_ids: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     """iface-id -> the names of the OVS interfaces that carry it."""

@@ -7,12 +7,20 @@ import os
 import pwd
 import stat
 
+_PATH_MAX = 107
+"""Of sun_path's 108 bytes one is the zero."""
+
 
 def no_way(path: str, error: OSError, seconds: float) -> str:
     """Nobody took the connection.
 
     :param seconds: how long a full backlog was waited for.
     """
+    if (length := len(os.fsencode(path))) > _PATH_MAX:
+        return (
+            f"the path of the daemon's socket, {path!r}, has {length} bytes, and a Unix socket's path at most "
+            f"{_PATH_MAX} (unix(7)); give a shorter one as [daemon] socket or --socket, or try again with --local"
+        )
     reason = os.strerror(error.errno) if error.errno else str(error)
     if isinstance(error, PermissionError):
         return f"no permission to use the daemon's socket {path!r} ({reason}): {_admission(path)}"

@@ -22,6 +22,8 @@ _CAPABILITIES = """
 """
 CAPABILITIES = tuple(f"CAP_{name}" for name in _CAPABILITIES.split())
 """Linux's, by number (capabilities(7)). Those of oslo.privsep, which only the privileged side may import."""
+SOCKET_PATH_MAX = 107
+"""Of sun_path's 108 bytes one is the zero."""
 _LOOPBACK = "127.0.0.1"
 _PORT_MAX = 65535
 
@@ -62,6 +64,20 @@ def _refuse_address(address: str) -> None:
         raise ValueError(
             f"[ovs] connection {address!r} is neither unix:PATH with an absolute path, such as "
             "unix:/run/openvswitch/db.sock, nor tcp:IP:PORT, such as tcp:127.0.0.1:6640"
+        )
+    if kind == "unix":
+        refuse_long_socket("[ovs] connection", rest)
+
+
+def refuse_long_socket(option: str, path: str) -> None:
+    """A path that no Unix socket can have.
+
+    :raises ValueError: naming the option, its value and what would be right.
+    """
+    if (length := len(os.fsencode(path))) > SOCKET_PATH_MAX:
+        raise ValueError(
+            f"{option} {path!r} has {length} bytes, and a Unix socket's path at most {SOCKET_PATH_MAX} (unix(7)); give "
+            "a shorter path, or that of a symbolic link to its directory"
         )
 
 

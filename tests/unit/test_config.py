@@ -121,3 +121,17 @@ def test_listener_is_on_loopback_unless_told_otherwise(
 ) -> None:
     assert config.load(_file(tmp_path, f"[events]\nlisten = {said}\nlisten_token = x\n")).listen == address
     assert config.load(_file(tmp_path, "[events]\nlisten_token = x\n")).listen is None
+
+
+@pytest.mark.parametrize("length, is_right", [(107, True), (108, False)])
+def test_ovsdb_socket_has_as_many_bytes_as_the_kernel_takes(
+    tmp_path: pathlib.Path, length: int, is_right: bool
+) -> None:
+    address = "unix:/" + "é" * 2 + "x" * (length - 5)
+    file = tmp_path / "vifplug.conf"
+    file.write_text(f"[ovs]\nconnection = {address}\n", encoding="utf-8")
+    if is_right:
+        assert config.load(str(file)).connection == (address,)
+        return
+    with pytest.raises(ConfigError, match="has 108 bytes, and a Unix socket's path at most 107"):
+        config.load(str(file))

@@ -48,7 +48,11 @@ def _of_systemd() -> socket.socket | None:
 
 def _bind(path: str, group: str) -> socket.socket:
     if not os.path.isabs(path) or len(os.fsencode(path)) > _PATH_MAX:
-        raise ConfigError(f"[daemon] socket {path!r} must be an absolute path of at most {_PATH_MAX} bytes", path)
+        length = len(os.fsencode(path))
+        raise ConfigError(
+            f"[daemon] socket {path!r} must be an absolute path of at most {_PATH_MAX} bytes, and has {length}",
+            path,
+        )
     listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_CLOEXEC)
     try:
         os.makedirs(os.path.dirname(path), mode=0o755, exist_ok=True)

@@ -37,6 +37,8 @@ class Switch:
     iface_types: Sequence[str] = ()
     bridges: Mapping[str, str] = field(default_factory=dict)
     """Their datapath_type, by name."""
+    fake_bridges: Mapping[str, tuple[str, int]] = field(default_factory=dict)
+    """The bridge and the VLAN of those that are ports to Open vSwitch."""
     dead_ports: Sequence[DeadPort] = ()
     ports: frozenset[str] = frozenset()
     behind: str = ""

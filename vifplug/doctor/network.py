@@ -116,7 +116,10 @@ def integration_bridge(facts: Facts) -> Iterator[Said]:
     for port in facts.plugged.ports if facts.plugged else ():
         wanted.setdefault(port.bridge, f"VIF {port.vif_id} is on it")
     for bridge, why in wanted.items():
-        if bridge not in switch.bridges:
+        if bridge in switch.fake_bridges:
+            reason = f"{naming.fake_bridge(bridge, *switch.fake_bridges[bridge])}; {why}"
+            yield found(ERROR, bridge, reason, "amend the configuration, or the VIF's network")
+        elif bridge not in switch.bridges:
             others = ", ".join(sorted(switch.bridges)) or "none"
             remedy = f"make it (ovs-vsctl add-br {bridge}; OVN and Neutron's agent do), or amend the configuration"
             yield found(ERROR, bridge, f"there is no such OVS bridge, and {why}; there are: {others}", remedy)

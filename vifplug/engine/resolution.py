@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import replace
 
+from vifplug import naming
 from vifplug.engine import ownership
 from vifplug.errors import BridgeMissing
 from vifplug.resources import Bridge, Observed, OvsPort, Resource, Veth
@@ -21,11 +22,7 @@ def resolve(desired: Iterable[Resource], observed: Observed) -> tuple[Resource, 
     for resource in desired:
         if isinstance(resource, OvsPort):
             if resource.bridge not in observed.bridges:
-                raise BridgeMissing(
-                    f"no OVS bridge {resource.bridge!r} for VIF {resource.owner}; create it first: "
-                    "vifplug never makes one",
-                    resource.bridge,
-                )
+                raise _bridge_missing(resource, observed)
             kernel = not observed.bridges[resource.bridge].userspace
             resolved.append(replace(resource, qos_type=resource.qos_type if kernel else None))
         elif isinstance(resource, Veth) and resource.port_bridge in observed.bridges:
@@ -34,6 +31,17 @@ def resolve(desired: Iterable[Resource], observed: Observed) -> tuple[Resource, 
         elif not is_foreign_bridge(resource, observed):
             resolved.append(resource)
     return tuple(resolved)
+
+
+def _bridge_missing(port: OvsPort, observed: Observed) -> BridgeMissing:
+    fake = observed.fake_bridges.get(port.bridge)
+    if fake is not None:
+        return BridgeMissing(
+            f"VIF {port.owner} cannot be plugged: {naming.fake_bridge(port.bridge, *fake)}", port.bridge
+        )
+    return BridgeMissing(
+        f"no OVS bridge {port.bridge!r} for VIF {port.owner}; create it first: vifplug never makes one", port.bridge
+    )
 
 
 def is_foreign_bridge(resource: Resource, observed: Observed) -> bool:

@@ -12,6 +12,7 @@ import logging
 import os
 import signal
 import socket
+import tempfile
 import threading
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -137,6 +138,11 @@ class Channel:
                 with stdio.lent():
                     self._channel: Any = start(context=net)
             except (OSError, daemon.FailedToDropPrivileges) as error:
+                if "path too long" in str(error):  # Python's own check, without an errno
+                    raise HelperDied(
+                        "could not start the privileged helper: the path of its socket, in a directory below "
+                        f"{tempfile.gettempdir()!r}, has more than 107 bytes (unix(7)); set TMPDIR to a shorter path"
+                    ) from error
                 raise HelperDied(
                     f"could not start the privileged helper: {error}; run as root, or check helper_command "
                     "in [vifplug_privileged]"

@@ -140,6 +140,7 @@ def switch() -> dict[str, Any]:
     session.refresh()
     with session.lock:
         told = {**_about(session.tables), **_ports(session.tables), "behind": "", "address": session.address}
+        told["fake_bridges"] = session.index.fake_bridges()
         asked = max((row.next_cfg for row in session.tables["Open_vSwitch"].rows.values()), default=0)
     try:
         session.wait(asked, _BEHIND_SECONDS)

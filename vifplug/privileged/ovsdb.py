@@ -57,6 +57,7 @@ def read(
         marked = index.owned("QoS") if everything else [row for owner in owners for row in index.of_owner("QoS", owner)]
         return {
             "bridges": ovsdb_bridges.described(session.tables),
+            "fake_bridges": index.fake_bridges(),
             "ports": [_port(port, first(bridge, "name"), session.tables) for port, bridge in placed],
             "ports_there": len(session.tables["Port"].rows),
             "held": {name: first(port, "name") for name in names for port in index.other_ports_with(name)},

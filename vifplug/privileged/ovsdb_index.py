@@ -35,6 +35,8 @@ class RowIndex:
         """UUIDs by table and the value of the key that matters there."""
         self._ports_of: dict[Any, set[Any]] = collections.defaultdict(set)
         """Interface -> the ports that have had it: OVSDB lets several have one."""
+        self._fakes: set[Any] = set()
+        """UUIDs of ports that are fake bridges."""
         self._seen_ours: dict[Any, tuple[str, frozenset[Any]]] = {}
         """Ports that were seen to be an owner's, by UUID: that owner, and the QoS rows they have."""
         self._last_qos: OrderedDict[str, frozenset[Any]] = OrderedDict()
@@ -54,6 +56,8 @@ class RowIndex:
         key = self._key(table, row)
         if table == "Port":
             self._note_ours(event, row, key)
+            is_fake = event != idl.ROW_DELETE and ovsdb_values.first(row, "fake_bridge")
+            (self._fakes.add if is_fake else self._fakes.discard)(row.uuid)
         if event == idl.ROW_DELETE:
             self._ports_of.pop(row.uuid, None)
             if key is not None:
@@ -143,6 +147,17 @@ class RowIndex:
             if atom in bridge._data["ports"].values:
                 return bridge
         return None
+
+    def fake_bridges(self) -> dict[str, tuple[str, int]]:
+        """Fake bridges (ovs-vsctl add-br NAME PARENT VLAN) by name: ports, each with its bridge and VLAN."""
+        found: dict[str, tuple[str, int]] = {}
+        for uuid in list(self._fakes):
+            row = self._there("Port", uuid)
+            parent = self.bridge_of(row) if row is not None else None
+            if parent is not None:
+                vlan = ovsdb_values.first(row, "tag") or 0
+                found[ovsdb_values.first(row, "name")] = ovsdb_values.first(parent, "name"), vlan
+        return found
 
     def _found(self, table: str, key: str) -> list[Any]:
         found = []

@@ -125,6 +125,9 @@ class _PortCommand(_Command):
         """
         row = self.api.idl.index.row("Bridge", arguments.name(name))
         if row is None:
+            fake = self.api.idl.index.fake_bridges().get(name)
+            if fake is not None:
+                raise BridgeMissing(naming.fake_bridge(name, *fake), name)
             raise BridgeMissing(f"no OVS bridge {name!r}; create it first: vifplug never creates one", name)
         return row
 
