@@ -9,12 +9,13 @@ import threading
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
-from vifplug import config, following, limits, parameters, statedir, waiting
+from vifplug import config, durations, following, limits, parameters, statedir, waiting
 from vifplug.doctor import examination
 from vifplug.doctor.about import HostInfo
 from vifplug.doctor.findings import Diagnosis
 from vifplug.drivers.contract import Options
-from vifplug.engine import inspection, recovery, seating, standings
+from vifplug.engine import abandoned, guests, inspection, recovery, seating, standings
+from vifplug.engine.abandoned import Keep
 from vifplug.engine.host import Host
 from vifplug.engine.plan import Plan
 from vifplug.engine.plugger import Plugger
@@ -95,9 +96,13 @@ class LocalHost:
         vif_id = canonical(id)
         return inspection.get(self._looking(), vif_id)
 
-    def list(self) -> builtins.list[VifReport]:
-        """Every VIF plugged here."""
-        return inspection.list_vifs(self._looking())
+    def list(self, *, absent_for: float | None = None) -> builtins.list[VifReport]:
+        """Every VIF plugged here.
+
+        :param absent_for: only those with nothing at the guest's end for that many seconds.
+        """
+        seconds = None if absent_for is None else durations.seconds(absent_for, "absent_for")
+        return guests.absent_for(inspection.list_vifs(self._looking()), seconds)
 
     def check(self, ids: Sequence[str] | None = None) -> CheckReport:
         """Drift of these VIFs; or of all, and orphans.
@@ -121,10 +126,23 @@ class LocalHost:
             wanted = builtins.list(plugger.store.contents().records)
         return plugger.repair(wanted, requester)
 
-    def gc(self, delete: bool = False) -> GcReport:
-        """Find orphans, and with ``delete`` take them away."""
+    def gc(
+        self, delete: bool = False, *, keep: Sequence[str] | None = None, absent_for: float = limits.ABSENT_SECONDS
+    ) -> GcReport:
+        """Find orphans, and with ``delete`` take them away.
+
+        :param keep: ids of the VIFs, or of the instances, that there are. Recorded VIFs that it does not name, and that
+            have had nothing at the guest's end for ``absent_for`` seconds, are found as well, and with ``delete``
+            unplugged. An empty list keeps none of those.
+        """
         parameters.flag("delete", delete)
-        return inspection.gc(self._settled(), delete=delete)
+        wanted = None if keep is None else Keep(ids=frozenset(each_once(keep)), absent_for=absent_for)
+        durations.seconds(absent_for, "absent_for")
+        plugger = self._settled()
+        absent = abandoned.find(plugger, wanted) if wanted is not None else []
+        found = inspection.gc(plugger, delete=delete)
+        unplugged = abandoned.unplug(plugger, absent, wanted) if wanted is not None and delete and absent else []
+        return replace(found, absent=tuple(absent), unplugged=tuple(unplugged))
 
     def plan(self, vifs: Sequence[Vif]) -> Plan:
         """What ``plug`` would do, touching nothing.

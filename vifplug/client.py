@@ -88,9 +88,13 @@ class DaemonHost:
         """
         return self._ask(Request(method="GET", target=_target(id)), VifReport.from_json)
 
-    def list(self) -> builtins.list[VifReport]:
-        """Every VIF plugged here."""
-        return self._ask(Request(method="GET", target=_VIFS), _vifs)
+    def list(self, *, absent_for: float | None = None) -> builtins.list[VifReport]:
+        """Every VIF plugged here.
+
+        :param absent_for: only those with nothing at the guest's end for that many seconds.
+        """
+        query = "" if absent_for is None else f"?absent_for={durations.seconds(absent_for, 'absent_for')}"
+        return self._ask(Request(method="GET", target=_VIFS + query), _vifs)
 
     def check(self, ids: Sequence[str] | None = None) -> CheckReport:
         """Drift of these VIFs; or of all, and orphans.
@@ -107,10 +111,21 @@ class DaemonHost:
         """
         return self._vifs_of(_REPAIR, {"ids": _ids(ids)})
 
-    def gc(self, delete: bool = False) -> GcReport:
-        """Find orphans, and with ``delete`` take them away."""
+    def gc(
+        self, delete: bool = False, *, keep: Sequence[str] | None = None, absent_for: float = limits.ABSENT_SECONDS
+    ) -> GcReport:
+        """Find orphans, and with ``delete`` take them away.
+
+        :param keep: ids of the VIFs, or of the instances, that there are. Recorded VIFs that it does not name, and that
+            have had nothing at the guest's end for ``absent_for`` seconds, are found as well, and with ``delete``
+            unplugged. An empty list keeps none of those.
+        """
         parameters.flag("delete", delete)
-        asked = Request(method="POST", target=_GC, document={"delete": delete}, changes=delete)
+        document: dict[str, Any] = {"delete": delete}
+        seconds = durations.seconds(absent_for, "absent_for")
+        if keep is not None:
+            document |= {"keep": each_once(keep), "absent_for": seconds}
+        asked = Request(method="POST", target=_GC, document=document, changes=delete)
         return self._ask(asked, GcReport.from_json)
 
     def plan(self, vifs: Sequence[Vif]) -> PlanReport:

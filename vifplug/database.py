@@ -18,7 +18,7 @@ _BUSY_SECONDS = 30.0
 _AGAIN_SECONDS = (0.002, 0.02)
 _LOOK_SECONDS = 2.0
 _LOOKS_MAX = 20
-_SCHEMA_VERSION = 3
+_SCHEMA_VERSION = 4
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS records (vif_id TEXT PRIMARY KEY, body TEXT NOT NULL) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS intents (vif_id TEXT PRIMARY KEY, body TEXT NOT NULL) WITHOUT ROWID;
@@ -29,6 +29,7 @@ CREATE TABLE IF NOT EXISTS events (seq INTEGER PRIMARY KEY AUTOINCREMENT, body T
 CREATE TABLE IF NOT EXISTS outbox (seq INTEGER PRIMARY KEY, body TEXT NOT NULL);
 CREATE TABLE IF NOT EXISTS announced (vif_id TEXT PRIMARY KEY, wired INTEGER NOT NULL) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS told (vif_id TEXT PRIMARY KEY, word TEXT NOT NULL);
+CREATE TABLE IF NOT EXISTS guests (vif_id TEXT PRIMARY KEY, absent_since TEXT NOT NULL) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS counters (name TEXT PRIMARY KEY, value INTEGER NOT NULL) WITHOUT ROWID;
 """
 
@@ -223,7 +224,7 @@ def traces(state_dir: str) -> list[tuple[str, int, int, int]]:
 
 def rows(database: sqlite3.Connection, table: str, vif_ids: Collection[str] | None = None) -> list[tuple[str, str]]:
     """A table's rows by VIF id, of all VIFs or of some."""
-    columns = {"told": "word"}.get(table, "body")
+    columns = {"told": "word", "guests": "absent_since"}.get(table, "body")
     if vif_ids is None:
         return list(database.execute(f"SELECT vif_id, {columns} FROM {table} ORDER BY vif_id"))
     query = f"SELECT vif_id, {columns} FROM {table} WHERE vif_id = ?"

@@ -13,6 +13,8 @@ SEQUENCE_MAX = 2**63 - 1
 """The largest number of an event; SQLite's largest integer."""
 VIRTIO = "virtio"
 """The guest's network card, unless another is asked for."""
+ABSENT_SECONDS = 600.0
+"""How long a guest's end must be missing before ``gc`` takes its VIF for one that no instance has."""
 TIMEOUT_SECONDS = 300.0
 """Nova's vif_plugging_timeout."""
 

@@ -32,6 +32,9 @@ class Record:
     """The uid of whoever plugged it first; None where that was not kept."""
     note: str | None = field(default=None, compare=False)
     """For the event of this change alone; it is not stored."""
+    guest_absent_since: str | None = field(default=None, compare=False)
+    """When the daemon saw the guest's end go away; "" where it saw it there; None where no daemon has looked. The store
+    keeps it beside the record: it is no change of the VIF."""
 
     @property
     def id(self) -> str:

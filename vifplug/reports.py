@@ -89,6 +89,8 @@ class VifReport:
     """``{"bridge", "name", "ofport", "tag"}`` each."""
     waiting_for: str | None = None
     """What is to come from somebody else: the name of the VMM's tap."""
+    absent_since: str | None = None
+    """Since when nothing is at the guest's end (ISO 8601, UTC); None where a guest is there, or nobody could look."""
     error: str | None = None
     updated_at: str | None = None
     """ISO 8601, UTC."""
@@ -109,6 +111,7 @@ class VifReport:
             "devices": [dict(device) for device in self.devices],
             "ports": [dict(port) for port in self.ports],
             "waiting_for": self.waiting_for,
+            "absent_since": self.absent_since,
             "error": self.error,
             "updated_at": self.updated_at,
         }
@@ -147,10 +150,13 @@ class VifCheck:
     id: str
     state: str
     drift: Sequence[DriftItem] = ()
+    absent_since: str | None = None
+    """As of a VIF. It is no drift."""
 
     def as_json(self) -> dict[str, Any]:
-        """The three fields."""
-        return {"id": self.id, "state": self.state, "drift": [item.as_json() for item in self.drift]}
+        """All fields."""
+        drift = [item.as_json() for item in self.drift]
+        return {"id": self.id, "state": self.state, "drift": drift, "absent_since": self.absent_since}
 
     @classmethod
     def from_json(cls, data: object) -> Self:
@@ -189,17 +195,44 @@ class CheckReport:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class AbsentGuest:
+    """A recorded VIF that is not to be kept, and whose guest's end is missing."""
+
+    vif_id: str
+    instance: str | None
+    """Its UUID."""
+    device: str
+    """The guest's end."""
+    absent_since: str
+
+    def as_json(self) -> dict[str, Any]:
+        """The four fields."""
+        return {field.name: getattr(self, field.name) for field in fields(self)}
+
+    @classmethod
+    def from_json(cls, data: object) -> Self:
+        """Of what ``as_json`` gave."""
+        return cls(**_known(cls, data))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class GcReport:
     """What ``gc`` found, and what it deleted."""
 
     orphans: Sequence[Orphan] = ()
     deleted: Sequence[Orphan] = ()
+    absent: Sequence[AbsentGuest] = ()
+    """With ``keep``: recorded VIFs that it does not name, and whose guest's end is missing."""
+    unplugged: Sequence[AbsentGuest] = ()
+    """Those of them that were unplugged."""
 
     def as_json(self) -> dict[str, Any]:
-        """``{"orphans", "deleted"}``."""
+        """``{"orphans", "deleted", "absent", "unplugged"}``."""
         return {
             "orphans": [orphan.as_json() for orphan in self.orphans],
             "deleted": [orphan.as_json() for orphan in self.deleted],
+            "absent": [vif.as_json() for vif in self.absent],
+            "unplugged": [vif.as_json() for vif in self.unplugged],
         }
 
     @classmethod
@@ -209,6 +242,8 @@ class GcReport:
         return cls(
             orphans=tuple(map(Orphan.from_json, known["orphans"])),
             deleted=tuple(map(Orphan.from_json, known["deleted"])),
+            absent=tuple(map(AbsentGuest.from_json, known.get("absent", ()))),
+            unplugged=tuple(map(AbsentGuest.from_json, known.get("unplugged", ()))),
         )
 
 

@@ -51,9 +51,10 @@ class Store(EventLog):
         known: dict[str, Record] = {}
         damaged: dict[str, str] = {}
         with self._transaction("DEFERRED") as database:
+            absent = dict(rows(database, "guests", vif_ids))
             for vif_id, body in rows(database, "records", vif_ids):
                 try:
-                    known[vif_id] = self._record(vif_id, body)
+                    known[vif_id] = self._with_guest(vif_id, body, absent.get(vif_id))
                 except Damaged as error:
                     damaged[vif_id] = str(error)
             begun = rows(database, "intents", vif_ids)
@@ -72,7 +73,8 @@ class Store(EventLog):
         """
         with self._reading() as database:
             found = rows(database, "records", [vif_id])
-        return self._record(*found[0]) if found else None
+            absent = dict(rows(database, "guests", [vif_id]))
+        return self._with_guest(*found[0], absent.get(vif_id)) if found else None
 
     def sound_record(self, vif_id: str) -> Record | None:
         """One VIF's record; none where it is damaged, for those who write it anew or take the VIF away."""
@@ -150,6 +152,12 @@ class Store(EventLog):
         self._parsed[record.id] = (_digest(body), replace(record, note=None))
         database.execute("INSERT OR REPLACE INTO records VALUES (?, ?)", (record.id, body))
 
+    def note_guests(self, noted: Mapping[str, str]) -> None:
+        """Keep since when recorded VIFs' guest ends are missing; "" for one that is there."""
+        query = "INSERT OR REPLACE INTO guests SELECT vif_id, ? FROM records WHERE vif_id = ?"
+        with self._transaction() as database:
+            database.executemany(query, [(since, vif_id) for vif_id, since in noted.items()])
+
     def forget(self, vif_ids: Sequence[str]) -> None:
         """Delete VIFs' records, intents and claims."""
         with self._transaction() as database:
@@ -157,8 +165,9 @@ class Store(EventLog):
                 known = rows(database, "records", [vif_id])
                 if known:
                     self._note_end(database, vif_id, self._sound(*known[0]))
-                # The next life of a port begins without the last one's word.
+                # The next life of a port begins without the last one's word, and with another guest.
                 database.execute("DELETE FROM told WHERE vif_id = ?", (vif_id,))
+                database.execute("DELETE FROM guests WHERE vif_id = ?", (vif_id,))
                 self._forget(database, vif_id)
         self.tell_listeners(vif_ids)
 
@@ -172,12 +181,14 @@ class Store(EventLog):
         """What is held for these VIFs now, with no record where it is damaged; for ``revert``, too."""
         with self._transaction("DEFERRED") as database:
             bodies, begun = dict(rows(database, "records", vif_ids)), dict(rows(database, "intents", vif_ids))
+            absent = dict(rows(database, "guests", vif_ids))
+        found: dict[str, Record | None] = dict.fromkeys(vif_ids)
+        for vif_id, body in bodies.items():
+            with contextlib.suppress(Damaged):
+                found[vif_id] = self._with_guest(vif_id, body, absent.get(vif_id))
         return {
-            vif_id: (
-                self._sound(vif_id, bodies[vif_id]) if vif_id in bodies else None,
-                self._intent(vif_id, begun[vif_id]) if vif_id in begun else None,
-            )
-            for vif_id in vif_ids
+            vif_id: (record, self._intent(vif_id, begun[vif_id]) if vif_id in begun else None)
+            for vif_id, record in found.items()
         }
 
     def revert(self, before: Moment) -> None:
@@ -208,6 +219,14 @@ class Store(EventLog):
         if parsed is None or parsed[0] != digest:
             parsed = self._parsed[vif_id] = (digest, records.from_json(vif_id, body))
         return parsed[1]
+
+    def _with_guest(self, vif_id: str, body: str, absent_since: str | None) -> Record:
+        """A record with what is noted of its guest; the same object as before while neither has changed."""
+        record = self._record(vif_id, body)
+        if record.guest_absent_since != absent_since:
+            record = replace(record, guest_absent_since=absent_since)
+            self._parsed[vif_id] = (_digest(body), record)
+        return record
 
     def _sound(self, vif_id: str, body: str) -> Record | None:
         with contextlib.suppress(Damaged):

@@ -89,8 +89,8 @@ class Notes:
     def get(self, id: str) -> reports.VifReport:
         return self._answer("get", id, REPORT)  # type: ignore[no-any-return]
 
-    def list(self) -> Sequence[reports.VifReport]:
-        return self._answer("list", None, [REPORT])  # type: ignore[no-any-return]
+    def list(self, *, absent_for: float | None = None) -> Sequence[reports.VifReport]:
+        return self._answer("list", absent_for, [REPORT])  # type: ignore[no-any-return]
 
     def check(self, ids: Sequence[str] | None = None) -> reports.CheckReport:
         return self._answer("check", ids, reports.CheckReport())  # type: ignore[no-any-return]
@@ -98,8 +98,11 @@ class Notes:
     def repair(self, ids: Sequence[str] | None = None) -> Sequence[reports.VifReport]:
         return self._answer("repair", ids, [REPORT])  # type: ignore[no-any-return]
 
-    def gc(self, delete: bool = False) -> reports.GcReport:
-        return self._answer("gc", delete, reports.GcReport())  # type: ignore[no-any-return]
+    def gc(
+        self, delete: bool = False, *, keep: Sequence[str] | None = None, absent_for: float = 600
+    ) -> reports.GcReport:
+        asked = delete if keep is None else (delete, keep, absent_for)
+        return self._answer("gc", asked, reports.GcReport())  # type: ignore[no-any-return]
 
     def plan(self, vifs: Sequence[Vif]) -> PlanNotes:
         return self._answer("plan", vifs, PlanNotes())  # type: ignore[no-any-return]

@@ -9,7 +9,7 @@ import re
 from collections.abc import Sequence
 from typing import Any, NoReturn
 
-from vifplug import errors, limits, version
+from vifplug import durations, errors, limits, version
 
 GUESTS = ("libvirt", "qemu")
 FORMATS = ("auto", "vif", "neutron-port", "nova-network-info", "os-vif")
@@ -50,6 +50,8 @@ class Options(argparse.Namespace):
     since: int | None = None
     every: bool = False
     delete: bool = False
+    keep: str | None = None
+    absent_for: float | None = None
 
     @property
     def as_json(self) -> bool:
@@ -165,6 +167,17 @@ def _number(value: str) -> float:
         return math.nan
 
 
+def _duration(value: str) -> float:
+    try:
+        return durations.parse(value)
+    except errors.InputError as error:
+        raise argparse.ArgumentTypeError(str(error)) from error
+
+
+def _add_absent_for(verb: argparse.ArgumentParser, text: str) -> None:
+    verb.add_argument("--absent-for", type=_duration, metavar="DURATION", help=f"{text}: seconds, or 10m, 2h, 1d")
+
+
 def _sequence(value: str) -> int:
     if not (value.isascii() and value.isdigit() and len(value) <= _SEQUENCE_DIGITS_MAX):
         raise argparse.ArgumentTypeError(f"{value!r} is no event's number; it must be a whole number, 0 or more")
@@ -207,7 +220,7 @@ def _parser() -> _Parser:
     unplug.add_argument(
         "-f", "--file", metavar="FILE", help="VIF documents, a JSON list of ids, or one id a line; - is stdin"
     )
-    verb("list", "list the plugged VIFs")
+    _add_absent_for(verb("list", "list the plugged VIFs"), "only those without a guest for so long")
     verb("show", "show one VIF, its devices and its ports").add_argument("ids", nargs=1, metavar="ID")
     check = verb("check", "compare VIFs with the host; exit 3 for drift or orphans")
     check.add_argument("ids", nargs="*", metavar="ID", help="default: every VIF")
@@ -216,6 +229,13 @@ def _parser() -> _Parser:
     repair.add_argument("--all", action="store_true", dest="every", help="every VIF")
     gc = verb("gc", "list what is ours on the host but in no record")
     gc.add_argument("--delete", action="store_true", help="delete it as well")
+    gc.add_argument(
+        "--keep",
+        metavar="FILE",
+        help="ids of the VIFs or instances that there are, one a line or a JSON list (- is stdin); VIFs that it "
+        "does not name and that have no guest are listed, and with --delete unplugged",
+    )
+    _add_absent_for(gc, "with --keep: leave VIFs that had a guest more lately; default: 10m")
     _add_events(verb("events", "list what happened to VIFs, or follow it"))
     _add_wait(verb("wait", "wait until VIFs are plugged, wired or active; exit 5 when the time is over"))
     diagram = verb("diagram", "draw a VIF's path through the host")

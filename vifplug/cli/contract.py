@@ -49,8 +49,8 @@ class Library(Protocol):
     def get(self, id: str) -> reports.VifReport:
         """One recorded VIF."""
 
-    def list(self) -> Sequence[reports.VifReport]:
-        """Every recorded VIF."""
+    def list(self, *, absent_for: float | None = None) -> Sequence[reports.VifReport]:
+        """Every recorded VIF, or those without a guest for so many seconds."""
 
     def check(self, ids: Sequence[str] | None = None) -> reports.CheckReport:
         """Compare these, or all, with the host."""
@@ -58,8 +58,10 @@ class Library(Protocol):
     def repair(self, ids: Sequence[str] | None = None) -> Sequence[reports.VifReport]:
         """Put these, or all, right."""
 
-    def gc(self, delete: bool = False) -> reports.GcReport:
-        """What is ours and in no record; gone if told."""
+    def gc(
+        self, delete: bool = False, *, keep: Sequence[str] | None = None, absent_for: float = limits.ABSENT_SECONDS
+    ) -> reports.GcReport:
+        """What is ours and in no record, and VIFs of no guest that is to be kept; with ``delete`` it goes."""
 
     def plan(self, vifs: Sequence[Vif]) -> Plan:
         """What ``plug`` would do."""

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
 _SIZE_MAX = 64 * 2**20
 """Bytes; 60 VIFs of an os-vif list need a quarter of a million. It stops /dev/zero, not a user."""
+EMPTY = "is empty; give a JSON document with one VIF or a list of them"
 _UNREAD_MAX = 2**20
 """Characters of a document that the daemon reads; it takes no request of more than 4 MiB, and a document may hold much
 that no VIF needs."""
@@ -40,7 +41,7 @@ def read(path: str) -> str:
             f"{name!r} is not text in UTF-8 (byte {error.start}); give a JSON document", name
         ) from error
     if not text.strip():
-        raise errors.InputError(f"{name!r} is empty; give a JSON document with one VIF or a list of them", name)
+        raise errors.InputError(f"{name!r} {EMPTY}", name)
     return text
 
 
@@ -119,6 +120,23 @@ def ids_of(path: str) -> list[str]:
         lines = (line.split("#")[0].strip() for line in text.splitlines())
         return ids(line for line in lines if line)
     return ids(_identities(formats.parse(text)))
+
+
+def ids_to_keep(path: str) -> list[str]:
+    """The ids of a file that says which VIFs or instances there are, as ``ids_of``; a comment alone is an empty list.
+
+    :raises errors.InputError: for an empty file: it is what a list command leaves that failed.
+    """
+    try:
+        return ids_of(path)
+    except errors.InputError as error:
+        if error.message.endswith(EMPTY):
+            raise errors.InputError(
+                f"{path!r} is empty, as a list is whose command failed; to keep no VIF without a guest, write a "
+                "comment (# and text) into it",
+                path,
+            ) from error
+        raise
 
 
 def _identities(document: Any) -> Iterator[str]:

@@ -5,6 +5,7 @@ A terminal gets what fits it (layout.py, drawing.py), anything else plain aligne
 
 from __future__ import annotations
 
+import datetime
 import os
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
 
 _STATE_STYLES = {reports.DRIFTED: "yellow", reports.CONTENDED: "red", reports.FAILED: "red", reports.PLUGGED: "green"}
 _STATE_STYLES |= {reports.WIRED: "green", reports.ACTIVE: "green"}
+_START_SECONDS = 60
 _WIDTH = 80
 """Of a terminal that does not say how wide it is."""
 
@@ -115,7 +117,8 @@ def _vif_row(vif: reports.VifReport) -> Row:
 
 def _note(vif: reports.VifReport) -> str:
     waiting = f"waits for {vif.waiting_for}" if vif.waiting_for else ""
-    return "; ".join(part for part in (vif.error, waiting) if part)
+    absent = f"no guest since {vif.absent_since}" if vif.absent_since else ""
+    return "; ".join(part for part in (vif.error, waiting, absent) if part)
 
 
 def unplugged(found: Sequence[reports.VifReport], screen: Screen) -> str:
@@ -132,6 +135,8 @@ def one_vif(vif: reports.VifReport, screen: Screen) -> str:
     """A VIF, a line for each thing there is to know."""
     document = vif.as_json()
     devices, ports = document.pop("devices"), document.pop("ports")
+    if document["absent_since"] is None:
+        del document["absent_since"]
     instance = document.pop("instance") or {}
     document["instance"] = " ".join(str(value) for value in (instance.get("uuid"), instance.get("name")) if value)
     named = [(name, _cell(value)) for name, value in document.items()]
@@ -146,10 +151,23 @@ def _fields(item: Mapping[str, Any]) -> str:
 
 
 def check(report: reports.CheckReport, screen: Screen) -> str:
-    """What is not as it should be, or that all is."""
-    if report.clean:
-        return "clean"
-    return columns(_CHECK, list(_check_rows(report)), screen)
+    """What is not as it should be, or that all is; then the VIFs without a guest, which are as they should be."""
+    found = "clean" if report.clean else columns(_CHECK, list(_check_rows(report)), screen)
+    absent = (
+        f"VIF {vif.id} has no guest since {printable(vif.absent_since)}"
+        for vif in report.vifs
+        if vif.absent_since and _is_old(vif.absent_since)
+    )
+    return "\n".join([found, *absent])
+
+
+def _is_old(time: str) -> bool:
+    """Whether a guest had the time to start: that a VIF has none right after its plug is nothing to read about."""
+    try:
+        then = datetime.datetime.fromisoformat(time)
+    except ValueError:
+        return True
+    return (datetime.datetime.now(datetime.UTC) - then).total_seconds() > _START_SECONDS
 
 
 def _check_rows(report: reports.CheckReport) -> Iterator[Row]:
@@ -196,11 +214,13 @@ def _padded(cells: Sequence[str]) -> str:
 
 
 def gc(report: reports.GcReport, screen: Screen) -> str:
-    """Each orphan and what became of it."""
-    deleted = list(report.deleted)
+    """Each orphan, each VIF that no guest has, and what became of it."""
+    deleted, unplugged = list(report.deleted), list(report.unplugged)
     left = [orphan for orphan in report.orphans if orphan not in deleted]
-    if not deleted and not left:
-        return "no orphans"
-    rows = [(orphan.kind, orphan.name, orphan.vif_id, "deleted") for orphan in deleted]
+    rows: list[Row] = [(orphan.kind, orphan.name, orphan.vif_id, "deleted") for orphan in deleted]
     rows += [(orphan.kind, orphan.name, orphan.vif_id, "left") for orphan in left]
-    return columns(_GC, rows, screen)
+    rows += [
+        ("vif", vif.device, vif.vif_id, "unplugged" if vif in unplugged else f"no guest since {vif.absent_since}")
+        for vif in report.absent
+    ]
+    return columns(_GC, rows, screen) if rows else "no orphans"

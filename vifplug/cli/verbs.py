@@ -8,7 +8,7 @@ import json
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 
-from vifplug import errors, formats, reports
+from vifplug import errors, formats, limits, reports
 from vifplug.cli import documents, streams, tables
 from vifplug.cli.arguments import Options
 from vifplug.cli.contract import EXIT_CONFLICT, EXIT_DONE, EXIT_DRIFT, EXIT_FAILED, Library, Opener, Outcome, Plan, Verb
@@ -72,9 +72,9 @@ def unplug(options: Options, opener: Opener) -> Outcome:
 
 
 def list_(options: Options, opener: Opener) -> Outcome:
-    """Every recorded VIF."""
+    """Every recorded VIF, or those without a guest for a while."""
     with opener(options) as host:
-        return _reported(host.list())
+        return _reported(host.list() if options.absent_for is None else host.list(absent_for=options.absent_for))
 
 
 def show(options: Options, opener: Opener) -> Outcome:
@@ -129,9 +129,16 @@ def wait(options: Options, opener: Opener) -> Outcome:
 
 
 def gc(options: Options, opener: Opener) -> Outcome:
-    """List orphans, and with --delete delete them."""
+    """List orphans, with --keep VIFs whose guest is gone as well, and with --delete take them away."""
+    if options.keep is None and options.absent_for is not None:
+        raise errors.InputError("gc: --absent-for goes with --keep FILE, which names what is to stay")
+    keep = None if options.keep is None else documents.ids_to_keep(options.keep)
+    absent_for = limits.ABSENT_SECONDS if options.absent_for is None else options.absent_for
     with opener(options) as host:
-        report = host.gc(delete=options.delete)
+        if keep is None:
+            report = host.gc(delete=options.delete)
+        else:
+            report = host.gc(delete=options.delete, keep=keep, absent_for=absent_for)
     return Outcome(document=report.as_json(), text=lambda screen: tables.gc(report, screen))
 
 

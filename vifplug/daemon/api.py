@@ -13,7 +13,7 @@ from starlette.responses import Response
 
 from vifplug import readable, version
 from vifplug.daemon import bodies, description, event_api, gate, guest_api, host_api, logs, problems
-from vifplug.daemon.bodies import BatchRequest, ChosenRequest, GcRequest, PlugQuery, VifId
+from vifplug.daemon.bodies import BatchRequest, ChosenRequest, GcRequest, ListQuery, PlugQuery, VifId
 from vifplug.daemon.description import route
 from vifplug.daemon.events import Hub
 from vifplug.daemon.metrics import Metrics
@@ -152,15 +152,16 @@ def delete_vif(request: Request, id: VifId) -> Response:
     return _answer(report.as_json())
 
 
-@_ROUTES.get("/v1/vifs", **route(Level.READ, "Vifs", *_LOOKING))
+@_ROUTES.get("/v1/vifs", **route(Level.READ, "Vifs", *_LOOKING) | {"dependencies": []})
 @_working
-def list_vifs(request: Request) -> Response:
+def list_vifs(request: Request, said: Annotated[ListQuery, Query()]) -> Response:
     """List the VIFs that are plugged.
 
     With Open vSwitch away they are listed as recorded.
     """
     host = _host(request)
-    return _vifs(host.list(), host)
+    found = host.list() if said.absent_for is None else host.list(absent_for=said.absent_for)
+    return _vifs(found, host)
 
 
 @_ROUTES.get("/v1/vifs/{id}/path", **route(Level.READ, "Path", 404, 409, *_LOOKING))
@@ -258,12 +259,20 @@ def repair(request: Request, body: _Body) -> Response:
 @_ROUTES.post("/v1/gc", **route(Level.READ, "Collected", *_CHANGING, body="GcRequest"))
 @_working
 def gc(request: Request, body: _Body) -> Response:
-    """List what is ours on the host and in no record; with `delete`, which needs level admin, delete it."""
-    delete = bodies.of(body, GcRequest).delete
-    if delete:
+    """List what is ours on the host and in no record; with `delete`, which needs level admin, delete it.
+
+    With `keep`, the ids of the VIFs or instances that there are, recorded VIFs are listed as well that it does not name
+    and that have had nothing at the guest's end for `absent_for` seconds; with `delete` they are unplugged.
+    """
+    said = bodies.of(body, GcRequest)
+    if said.delete:
         gate.require(request, Level.ADMIN, "deleting orphans")
     host = _host(request)
-    return _with_warnings(host.gc(delete=delete).as_json(), host)
+    if said.keep is None:
+        found = host.gc(delete=said.delete)
+    else:
+        found = host.gc(delete=said.delete, keep=said.keep, absent_for=said.absent_for)
+    return _with_warnings(found.as_json(), host)
 
 
 @_ROUTES.get("/metrics", **route(Level.READ, ""))

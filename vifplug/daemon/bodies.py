@@ -18,7 +18,7 @@ from vifplug.errors import InputError
 from vifplug.formats import refuse
 from vifplug.guest.nic import MODEL_PATTERN
 from vifplug.guest.report import FORMATS as GUEST_FORMATS
-from vifplug.limits import INSTANCE_NAME_MAX, MTU_MAX, MTU_MIN, QUEUES_MAX, SEQUENCE_MAX, VIRTIO
+from vifplug.limits import ABSENT_SECONDS, INSTANCE_NAME_MAX, MTU_MAX, MTU_MIN, QUEUES_MAX, SEQUENCE_MAX, VIRTIO
 from vifplug.model import Uuid, Vif
 
 BODY_MAX_MIB = 4
@@ -110,12 +110,31 @@ class ChosenRequest(BaseModel):
     ids: list[Uuid] | None = Field(default=None, description="Ids of VIFs; null, or left out, is every VIF.")
 
 
+class ListQuery(BaseModel):
+    """Which VIFs."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    absent_for: float | None = Field(
+        default=None,
+        ge=0,
+        allow_inf_nan=False,
+        description="Only those with nothing at the guest's end for so long, in s.",
+    )
+
+
 class GcRequest(BaseModel):
-    """Whether to delete."""
+    """Whether to delete, and which VIFs there are."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
 
     delete: bool = Field(default=False, description="Delete the orphans, too; this needs level admin.")
+    keep: list[Uuid] | None = Field(
+        default=None,
+        description="Ids of the VIFs or instances that there are. Recorded VIFs that it does not name, and that have "
+        "had nothing at the guest's end for `absent_for`, are listed; with `delete` they are unplugged.",
+    )
+    absent_for: float = Field(default=ABSENT_SECONDS, ge=0, allow_inf_nan=False, description="Seconds.")
 
 
 class EventsQuery(BaseModel):

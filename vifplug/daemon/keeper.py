@@ -68,6 +68,8 @@ class Keeper:
         self._agenda = Agenda()
         self._index = Index()
         self._states: dict[str, str] = {}
+        self._absent: set[str] = set()
+        """VIFs whose guest's end was missing when they were last compared."""
         self._compared_at: str | None = None
         self._unsettled, self._damaged = SaidOnce(LOG), SaidOnce(LOG)
         self._readiness = Readiness(began=time.monotonic())
@@ -210,6 +212,7 @@ class Keeper:
         self._ledger.keep_only(known.records)
         self._states = {vif_id: state for vif_id, state in self._states.items() if vif_id in known.records}
         self._states |= dict.fromkeys(known.damaged, FAILED)
+        self._absent &= known.records.keys()
         self._agenda.busy.clear()
         self._attend(found)
         if not away:
@@ -229,6 +232,7 @@ class Keeper:
         found = keeping.survey(self._plugger, vif_ids, ovs=not self._host.ovs_away)
         for vif_id in set(vif_ids) - self._plugger.store.contents(vif_ids).records.keys():
             self._states.pop(vif_id, None)
+            self._absent.discard(vif_id)
         self._attend(found)
 
     def _attend(self, found: Survey) -> None:
@@ -238,6 +242,9 @@ class Keeper:
         wanted = sorted(self._plugger.locks.free(found.unsteady))
         self._agenda.look_again(found.unsteady - set(wanted), now + _AGAIN_SECONDS)
         self._states |= {vif_id: check.state for vif_id, check in found.checks.items()}
+        self._absent = (self._absent - found.records.keys()) | found.absent
+        if found.guests:
+            self._plugger.store.note_guests(found.guests)
         verdicts = judge(found, self._ledger, now)
         for vif_id, error in verdicts.failed.items():
             self._fail(vif_id, error, verdicts.standings)
@@ -300,3 +307,4 @@ class Keeper:
             self._metrics.vifs.labels(state).set(counts[state])
         self._metrics.drift.set(sum(len(check.drift) for check in found.checks.values()))
         self._metrics.queue.set(len(self._agenda.busy))
+        self._metrics.absent_guests.set(len(self._absent))

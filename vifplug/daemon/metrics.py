@@ -25,6 +25,7 @@ class Metrics:
         self.vifs = self._gauge("vifs", "VIFs by state, as last compared.", "state")
         self.drift = self._gauge("drifted_attributes", "Attributes that differ from the records, as last compared.")
         self.orphans = self._gauge("orphans", "Links and rows of ours that are in no record, as last compared.")
+        self.absent_guests = self._gauge("absent_guests", "VIFs with nothing at the guest's end, as last compared.")
         self.collected = self._counter("orphans_collected", "Orphans deleted after their grace.")
         self.queue = self._gauge("queue", "VIFs that wait to be compared.")
         self.compared = self._counter("compared_vifs", "VIFs compared with what is there, each as often as it was.")

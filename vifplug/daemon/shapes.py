@@ -22,6 +22,7 @@ _VIF: dict[str, Any] = {
     ],
     "ports": [{"bridge": "br-int", "name": "qvo71a6b0e4-1a", "ofport": 3, "tag": 1}],
     "waiting_for": "tap71a6b0e4-1a",
+    "absent_since": "2026-11-21T07:36:29.000Z",
     "error": None,
     "updated_at": "2026-11-21T07:36:29.000000+00:00",
 }
@@ -92,6 +93,9 @@ class VifReport(_Shape):
     devices: list[Device]
     ports: list[Port]
     waiting_for: str | None = Field(description="A device that is to come from somebody else: the VMM's tap.")
+    absent_since: str | None = Field(
+        description="Since when nothing is at the guest's end, ISO 8601, UTC; null where a guest is there."
+    )
     error: str | None
     updated_at: str | None = Field(description="ISO 8601, UTC.")
 
@@ -132,6 +136,7 @@ class CheckedVif(_Shape):
     id: str
     state: str
     drift: list[DriftReport]
+    absent_since: str | None = Field(description="As of a VIF; it is no drift.")
 
 
 class OrphanReport(_Shape):
@@ -151,11 +156,22 @@ class Checked(_Shape):
     warnings: list[str]
 
 
+class AbsentReport(_Shape):
+    """A recorded VIF that is not to be kept, and has nothing at the guest's end."""
+
+    vif_id: str
+    instance: str | None = Field(description="Its UUID.")
+    device: str = Field(description="The guest's end.")
+    absent_since: str = Field(description="ISO 8601, UTC.")
+
+
 class Collected(_Shape):
     """Orphans, and those of them that were deleted."""
 
     orphans: list[OrphanReport]
     deleted: list[OrphanReport]
+    absent: list[AbsentReport] = Field(description="With `keep`: VIFs that it does not name, and that have no guest.")
+    unplugged: list[AbsentReport] = Field(description="Those of them that were unplugged.")
     warnings: list[str]
 
 

@@ -15,6 +15,8 @@ _FREE_BYTES_MIN = 16 * 2**20
 _KERNEL_MIN = (5, 4)
 _RECENT_SECONDS = 600
 _RESTARTS_MAX = 3
+_NAMED_MAX = 3
+_ABSENT_SECONDS = 600
 DAEMON = "daemon"
 
 
@@ -140,6 +142,23 @@ def _drift(facts: Facts) -> Iterator[Said]:
             yield found(ERROR, trouble.vif_id, f"it is {trouble.state}: {trouble.what}", remedy)
 
 
+def _guests(facts: Facts) -> Iterator[Said]:
+    if facts.plugged is None:
+        yield found(UNSEEN, "guests", facts.unseen)
+        return
+    old = [vif for vif in facts.plugged.absent if vif.seconds >= _ABSENT_SECONDS]
+    remedy = (
+        "start the guest; or, where its server was deleted, vifplug unplug the VIF. To compare with the servers that "
+        "there are: vifplug gc --keep FILE"
+    )
+    for vif in old:
+        yield found(WARNING, vif.vif_id, f"it has no guest on {vif.device!r} since {vif.since}", remedy)
+    if facts.plugged.absent and not old:
+        named = [f"VIF {vif.vif_id} has no guest since {vif.since}" for vif in facts.plugged.absent[:_NAMED_MAX]]
+        more = len(facts.plugged.absent) - len(named)
+        yield found(OK, "", "; ".join([*named, *([f"and {more} more"] if more else [])]), "")
+
+
 def _uncompared(facts: Facts) -> Said:
     if not facts.incomparable:
         return found(UNSEEN, "VIFs", facts.unseen)
@@ -176,6 +195,7 @@ CHECKS: Mapping[str, Callable[[Facts], Iterator[Said]]] = {
     "network-managers": _takeovers,
     "vifs": _drift,
     "orphans": _orphans,
+    "guests": _guests,
     "strangers": network.strangers,
     "stale-ports": network.stale_ports,
 }

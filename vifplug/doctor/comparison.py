@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import datetime
 from collections.abc import Iterator
 
-from vifplug.doctor.facts import Plugged, Port, Trouble
+from vifplug.doctor.facts import Absent, Plugged, Port, Trouble
+from vifplug.drivers.registry import guest_link
 from vifplug.engine import inspection
 from vifplug.engine.plugger import Plugger
 from vifplug.records import Contents
@@ -53,6 +55,7 @@ def compared(plugger: Plugger) -> Plugged:
         names=frozenset(item.name for item in items),
         troubles=tuple(_troubles(plugger, report, contents)),
         orphans=_orphans(report),
+        absent=tuple(_absent(report, contents)),
     )
 
 
@@ -61,6 +64,16 @@ def _orphans(report: CheckReport) -> dict[str, list[str]]:
     for orphan in report.orphans:
         found.setdefault(orphan.vif_id, []).append(f"{orphan.kind} {orphan.name}")
     return found
+
+
+def _absent(report: CheckReport, contents: Contents) -> Iterator[Absent]:
+    now = datetime.datetime.now(datetime.UTC)
+    for vif in report.vifs:
+        record = contents.records.get(vif.id)
+        if vif.absent_since is not None and record is not None:
+            seconds = (now - datetime.datetime.fromisoformat(vif.absent_since)).total_seconds()
+            device = guest_link(record.vif)
+            yield Absent(vif_id=vif.id, device=device, since=vif.absent_since, seconds=seconds)
 
 
 def _ports(contents: Contents) -> Iterator[Port]:

@@ -185,6 +185,18 @@ class Trouble:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Absent:
+    """A recorded VIF with nothing at the guest's end."""
+
+    vif_id: str
+    device: str
+    """The guest's end."""
+    since: str
+    seconds: float
+    """How long ago that was."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Plugged:
     """What is recorded, and how it compares with the host."""
 
@@ -199,6 +211,7 @@ class Plugged:
     troubles: Sequence[Trouble] = ()
     orphans: Mapping[str, Sequence[str]] = field(default_factory=dict)
     """Kind and name of each, by whose mark they carry."""
+    absent: Sequence[Absent] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

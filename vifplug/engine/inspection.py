@@ -150,7 +150,7 @@ def observe(plugger: Plugger, scope: Scope) -> Observed:
 
 
 def gc(plugger: Plugger, *, delete: bool) -> GcReport:
-    """Find orphans; with ``delete``, take those away that still are ones under their owner's lock.
+    """Find orphans; with ``delete``, take those away that still are so under their owner's lock.
 
     :raises TeardownError, HostError: when one that should go could not.
     """

@@ -231,6 +231,7 @@ def _record(job: Job, resources: tuple[Resource, ...], observed: Observed, wirin
         updated_at=known.updated_at if known is not None else "",
         error=job.error,
         created_by=job.created_by,
+        guest_absent_since=known.guest_absent_since if known is not None else None,
     )
     if job.state == PLUGGED:
         state, error = standing(fresh, observed, wiring)

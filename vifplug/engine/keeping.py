@@ -6,7 +6,7 @@ import logging
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
-from vifplug.engine import inspection, jobs, views
+from vifplug.engine import guests, inspection, jobs, views
 from vifplug.engine.grouping import apart
 from vifplug.engine.jobs import Job
 from vifplug.engine.plugger import Plugger
@@ -39,6 +39,10 @@ class Survey:
     """Rows of others with a mark of ours: named, never deleted."""
     in_use: frozenset[str] = frozenset()
     """Owners of orphans that a guest is on."""
+    absent: frozenset[str] = frozenset()
+    """VIFs whose guest's end is missing."""
+    guests: Mapping[str, str] = field(default_factory=dict)
+    """What the store does not say yet of VIFs' guests, as ``guests.to_note``."""
 
 
 def survey(plugger: Plugger, vif_ids: Collection[str] | None, *, ovs: bool = True) -> Survey:
@@ -71,6 +75,8 @@ def survey(plugger: Plugger, vif_ids: Collection[str] | None, *, ovs: bool = Tru
         orphans=orphans,
         copied_marks=inspection.copied_marks(observed, before, after) if everything else [],
         in_use=frozenset(orphan.vif_id for orphan in orphans if is_in_use(orphan.vif_id, observed)),
+        absent=frozenset(record.id for record in steady if guests.is_absent(record, observed)),
+        guests=guests.to_note(steady, observed, now()),
     )
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -65,9 +65,16 @@ def group(host: Host, store: Store, most: int) -> Group[Departure, Departed]:
     return Group(together, lambda one: len(one.built), most)
 
 
-def unplug(plugger: Plugger, vif_ids: Sequence[str], requester: Requester | None) -> list[VifReport]:
+Spared = Callable[[Mapping[str, Record | None]], Collection[str]]
+"""Of VIFs whose locks are held, those that are not to go after all."""
+
+
+def unplug(
+    plugger: Plugger, vif_ids: Sequence[str], requester: Requester | None, *, spared: Spared = lambda _records: ()
+) -> list[VifReport]:
     """Take VIFs away; absent is done.
 
+    :returns: what went, or was absent; of those that were spared, nothing.
     :raises NotPermitted: for one that is not the requester's; nothing was touched.
     :raises TeardownError, HostError: when something is left; all that could go is gone, and the next command goes on
         with the rest.
@@ -80,14 +87,18 @@ def unplug(plugger: Plugger, vif_ids: Sequence[str], requester: Requester | None
     with plugger.under_way.work(vif_ids, len(vif_ids)) as tell:
         for start in range(0, len(vif_ids), _CHUNK):
             away = next((error for error in errors if isinstance(error, OvsUnavailable)), None)
-            outcome = _chunk(plugger, vif_ids[start : start + _CHUNK], requester, away)
+            outcome = _chunk(plugger, vif_ids[start : start + _CHUNK], requester, away, spared)
             records |= outcome.records
             errors += outcome.errors
             warnings |= dict.fromkeys(outcome.warnings)
             left |= outcome.left
             tell(len(records))
     removal.raise_all(errors)
-    return [views.unplugged(vif_id, records[vif_id], list(warnings), left.get(vif_id, ())) for vif_id in vif_ids]
+    return [
+        views.unplugged(vif_id, records[vif_id], list(warnings), left.get(vif_id, ()))
+        for vif_id in vif_ids
+        if vif_id in records
+    ]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -99,13 +110,15 @@ class _Outcome:
 
 
 def _chunk(
-    plugger: Plugger, vif_ids: Sequence[str], requester: Requester | None, away: VifplugError | None
+    plugger: Plugger, vif_ids: Sequence[str], requester: Requester | None, away: VifplugError | None, spared: Spared
 ) -> _Outcome:
     try:
         patience = None if len(vif_ids) == 1 else _PATIENCE_SECONDS
         with plugger.held(lambda: set().union(*map(plugger.owners, vif_ids)), patience):
             plugger.authorise(vif_ids, requester)
             known = {vif_id: plugger.store.sound_record(vif_id) for vif_id in vif_ids}
+            staying = set(spared(known))
+            known = {vif_id: record for vif_id, record in known.items() if vif_id not in staying}
             departure = Departure(built=_begin(plugger, known), away=away)
             if not departure.built:
                 return _Outcome(records=known)
@@ -115,7 +128,7 @@ def _chunk(
         if len(vif_ids) == 1:
             return _Outcome(records={vif_ids[0]: None}, errors=[error])
     # Somebody is at work on one of them: that one must not hold up the others.
-    parts = [_chunk(plugger, [vif_id], requester, away) for vif_id in vif_ids]
+    parts = [_chunk(plugger, [vif_id], requester, away, spared) for vif_id in vif_ids]
     return _Outcome(
         records={vif_id: record for part in parts for vif_id, record in part.records.items()},
         errors=[error for part in parts for error in part.errors],

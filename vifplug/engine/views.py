@@ -8,7 +8,7 @@ from typing import Any
 
 from vifplug import readable, records
 from vifplug.drivers.registry import guest_link
-from vifplug.engine import drift, resolution
+from vifplug.engine import drift, guests, resolution
 from vifplug.engine.wiring import Wiring, standing
 from vifplug.errors import BridgeMissing, UnknownVif
 from vifplug.events import RUNGS
@@ -49,11 +49,12 @@ def check(record: Record, observed: Observed, wiring: Wiring, intent: Intent | N
     """How a recorded VIF is."""
     if intent is not None:
         return VifCheck(id=record.id, state=_IN_BETWEEN[intent.verb])
-    items = drift_of(record, observed)
+    items, since = drift_of(record, observed), guests.absent_since(record, observed)
     # What the daemon has found out about a VIF says more than that it drifted; without drift, a failure is over.
     if record.state == CONTENDED or (items and record.state == FAILED):
-        return VifCheck(id=record.id, state=record.state, drift=items)
-    return VifCheck(id=record.id, state=DRIFTED if items else standing(record, observed, wiring)[0], drift=items)
+        return VifCheck(id=record.id, state=record.state, drift=items, absent_since=since)
+    state = DRIFTED if items else standing(record, observed, wiring)[0]
+    return VifCheck(id=record.id, state=state, drift=items, absent_since=since)
 
 
 def drift_of(record: Record, observed: Observed) -> list[DriftItem]:
@@ -91,6 +92,7 @@ def report(record: Record, observed: Observed, *, state: str | None = None, warn
         devices=[_device(item, observed) for item in record.resources if isinstance(item, Link)],
         ports=[_port(item, observed) for item in record.resources if isinstance(item, OvsPort)],
         waiting_for=guest if guest not in ours and guest not in observed.links else None,
+        absent_since=guests.absent_since(record, observed),
         error=record.error,
         updated_at=record.updated_at,
         warnings=warnings,
@@ -142,7 +144,8 @@ def _port(built: OvsPort, observed: Observed) -> dict[str, Any]:
 def recorded(record: Record, observed: Observed | None, wiring: Wiring, intent: Intent | None) -> VifReport:
     """A recorded VIF for ``list`` and ``show``; without an observation, as recorded."""
     if observed is None:
-        return report(record, Observed(), state=_IN_BETWEEN[intent.verb] if intent else record.state)
+        view = report(record, Observed(), state=_IN_BETWEEN[intent.verb] if intent else record.state)
+        return replace(view, absent_since=record.guest_absent_since or None)
     state = check(record, observed, wiring, intent).state
     view = report(record, observed, state=state)
     # The reason is that of the state shown; the record's own may be an older one.
