@@ -12,7 +12,7 @@ from vifplug.engine import actions
 from vifplug.engine.actions import Action
 from vifplug.engine.host import Scope
 from vifplug.errors import LinkError, TimedOut
-from vifplug.resources import Link, Observed, OvsBridge, OvsPort, Qos
+from vifplug.resources import Link, Observed, OvsBridge, OvsPort, Qos, Station
 
 
 class FakeHost:
@@ -23,6 +23,7 @@ class FakeHost:
         self.ports: dict[str, OvsPort] = {}
         self.qos: dict[str, Qos] = {}
         self.held: dict[str, str] = {}
+        self.stations: list[Station] = []
         self.bridges = {name: OvsBridge(name=name, datapath_type=datapath) for name in bridges}
         self.fail_at: int | None = None
         self.stuck = False
@@ -78,6 +79,7 @@ class FakeHost:
             qos=tuple(self.qos.values()),
             listened_on=self.listened_on,
             held=dict(self.held),
+            stations=tuple(self.stations) if scope.thorough else (),
             ports_there=self.strangers + len(self.ports),
         )
 
@@ -111,6 +113,8 @@ class FakeHost:
                 self._set(link.name, {attribute: after for attribute, _before, after in changes}, link.owner)
             case actions.JoinGuest(bridge=bridge):
                 self._set(bridge.guest, {"master": bridge.name}, "")
+            case actions.ForgetStation(station=entry):
+                self.stations = [one for one in self.stations if one != entry]
             case actions.DeleteLinks(links=links):
                 for link in links:
                     self._drop(link.name)

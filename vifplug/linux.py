@@ -18,11 +18,11 @@ from vifplug.engine.actions import Action, CreateTap, SetLink
 from vifplug.engine.host import Scope
 from vifplug.errors import HelperDied, OvsUnavailable, TimedOut, VifplugError
 from vifplug.locks import Session
-from vifplug.privileged import building, condition, link_watch, netlink, ovsdb, reading
+from vifplug.privileged import building, condition, link_watch, netlink, obstructions, ovsdb, reading
 from vifplug.privileged import links as link_verbs
 from vifplug.privileged.channel import Channel
 from vifplug.privileged.context import refuse_unknown
-from vifplug.resources import Observed, OvsBridge, Qos, Tap
+from vifplug.resources import Observed, OvsBridge, Qos, Station, Tap
 from vifplug.udev import Udev
 
 _LINK_CALL_SECONDS = 60.0
@@ -139,6 +139,10 @@ class LinuxHost:
 
     def _links(self, scope: Scope) -> tuple[dict[str, Any], dict[str, tuple[str, ...]]]:
         """Links by name, and the members of bridges."""
+        found, members = self._plain_links(scope)
+        return obstructions.with_ingress(self._reader, found) if scope.thorough else found, members
+
+    def _plain_links(self, scope: Scope) -> tuple[dict[str, Any], dict[str, tuple[str, ...]]]:
         if scope.everything:
             found = reading.all_links(self._reader)
             return found, primitives.members(found)
@@ -154,6 +158,8 @@ class LinuxHost:
         unforeseen = {port["name"] for port in rows["ports"]} - scope.links
         if unforeseen and not scope.everything:
             found |= reading.links(self._reader, sorted(unforeseen))
+        bridged = [name for name, link in found.items() if link["kind"] == "bridge"] if scope.thorough else ()
+        stations = obstructions.stations(self._reader, found, bridged)
         ports = [primitives.port(row) for row in rows["ports"]]
         bridges = {name: OvsBridge(name=name, **told) for name, told in rows["bridges"].items()}
         # Of what we made the record says which device it is, and a kernel datapath has no such sockets.
@@ -170,6 +176,7 @@ class LinuxHost:
             listened_on=reading.listened_on() if vmms else None,
             ports_there=rows["ports_there"],
             held=rows["held"],
+            stations=tuple(Station(**entry) for entry in stations),
         )
 
     def follow_ovsdb(self, told: Mapping[str, Any]) -> dict[str, Any]:

@@ -49,6 +49,8 @@ def of_link(action: Action) -> dict[str, Any]:
                 "guest_ifindex": ifindex,
                 "vif_id": vif_id,
             }
+        case actions.ForgetStation(link=link, station=entry):
+            return {"op": "forget-station", **_identity(link), "port": entry.port, "station": entry.address}
         case actions.DeleteLinks(links=links):
             entries = [{**_identity(link), "spare_members": isinstance(link, Bridge) and link.shared} for link in links]
             return {"op": "delete", "links": entries}

@@ -92,6 +92,10 @@ class Bridge(Link):
     """Desired only: that guest's MAC, by which a tap with a name of its own is known."""
     guest_ifindex: int | None = None
     """Recorded only: that tap, once it was seen there."""
+    station: str = ""
+    """Desired only: the guest's MAC."""
+    station_port: str = ""
+    """Desired only: the tap behind which it is, whoever makes that."""
 
     @property
     def shared(self) -> bool:
@@ -161,6 +165,9 @@ class OvsPort:
     other_config: Mapping[str, str] = field(default_factory=dict)
     external_ids: Mapping[str, str] = field(default_factory=dict)
     qos: str | None = None
+    polices: bool = False
+    """Whether Open vSwitch has an ingress queueing discipline on the device: by a rate of the control plane's, or for
+    hardware offload."""
     settings: Mapping[str, Any] = field(default_factory=dict)
     """Columns that a port has from its creation and that are nobody else's, where they are not empty."""
 
@@ -178,6 +185,17 @@ class OvsBridge:
     def userspace(self) -> bool:
         """Whether frames cross OVS's userspace datapath."""
         return self.datapath_type == DATAPATH_USERSPACE
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Station:
+    """An entry of a Linux bridge's forwarding table that was set, not learnt."""
+
+    bridge: str
+    port: str
+    address: str
+    kind: str
+    """static, permanent (the host's own) or sticky."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -232,6 +250,8 @@ class Observed:
     has one for each device it holds."""
     held: Mapping[str, str] = field(default_factory=dict)
     """Interface -> the Port of another name that has it: a bond of another program's."""
+    stations: tuple[Station, ...] = ()
+    """Of the bridges that were looked at; only where the scope is thorough."""
     ports_there: int = 0
     """How many ports Open vSwitch has, everybody's."""
     qos: tuple[Qos, ...] = ()

@@ -27,6 +27,8 @@ class Drift:
     keeps_ofport: bool = True
     more: bool = False
     """Whether ``check`` may name more: a device made again has none of its settings."""
+    repair_only: bool = False
+    """What a plug does not look at."""
     clean_up: str = ""
     """What takes away what the drift made beside the VIF."""
     others_help: tuple[str, ...] = ()
@@ -49,7 +51,8 @@ class Drift:
 
     def named(self, request: Request) -> set[tuple[str, str]]:
         """What must be named, with the VIF's names filled in."""
-        return {(subject.format(**request.names), attribute) for subject, attribute in self.expected}
+        names = {**request.names, "mac": request.address}
+        return {(subject.format(**names), attribute.format(**names)) for subject, attribute in self.expected}
 
 
 def host_end(world: World) -> str:
@@ -61,7 +64,7 @@ def host_end(world: World) -> str:
 def _run(world: World, command: str, request: Request) -> None:
     """One command line, with names filled in."""
     host = host_end(world) if "{host}" in command else ""
-    line = command.format(**request.names, mtu=MTU, foreign=FOREIGN, host=host)
+    line = command.format(**request.names, mac=request.address, mtu=MTU, foreign=FOREIGN, host=host)
     program, *words = line.split()
     if program == "ovs-vsctl":
         world.vsctl(*words)
@@ -126,6 +129,20 @@ def _passages(table: _Table, port_ends: tuple[str, ...], bridge_ends: tuple[str,
         kind = f"ip link set {name} type bridge_slave"
         table.add(f"{role} answering arp", f"{kind} proxy_arp on", (name, "bridge_port:proxy_arp"))
         table.add(f"{role} passing link-local frames", f"{kind} group_fwd_mask 8", (name, "bridge_port:group_fwd_mask"))
+
+
+def _stations(table: _Table, bridge: str, way_out: str) -> None:
+    """Entries of a Linux bridge's forwarding table that lead the guest's frames elsewhere."""
+    name = f"{{{bridge}}}"
+    add = "bridge fdb replace {mac} dev"
+    expected = (name, "fdb {mac}")
+    for kind in ("static", "permanent"):
+        command = f"{add} {{{way_out}}} master {kind}"
+        table.add(f"guest's mac {kind} on {way_out}", command, expected, repair_only=True)
+    table.add("guest's mac on the bridge", f"{add} {name} self permanent", expected, repair_only=True)
+    table.add("guest's mac permanent on its tap", f"{add} {{tap}} master permanent", expected, repair_only=True)
+    other = "bridge fdb replace 02:00:00:00:00:55 dev {tap} master static"
+    table.add("another mac on the tap", other, (name, "fdb 02:00:00:00:00:55"), repair_only=True)
 
 
 def _rows(table: _Table, role: str) -> None:
@@ -210,6 +227,9 @@ def _hybrid() -> list[Drift]:
     _links(table, ("qbr", "qvb", "qvo"))
     _passages(table, ("qvo",), ("qvb",))
     kind = "ip link set {qbr} type bridge"
+    _stations(table, "qbr", "qvb")
+    table.add("qvb filtered", "tc qdisc add dev {qvb} clsact", ("{qvb}", "ingress_filter"), repair_only=True)
+    table.add("qvo filtered", "tc qdisc add dev {qvo} ingress", ("{qvo}", "ingress_filter"), repair_only=True)
     table.add("passing lldp", f"{kind} group_fwd_mask 0x4000", ("{qbr}", "group_fwd_mask"))
     for role in ("qvb", "qvo"):
         name = f"{{{role}}}"
@@ -261,6 +281,19 @@ def _bridge() -> list[Drift]:
     table = _Table()
     _links(table, ("tap", "brq"))
     _passages(table, (), ("tap",))
+    table.add(
+        "guest's mac permanent on its tap",
+        "bridge fdb replace {mac} dev {tap} master permanent",
+        ("{brq}", "fdb {mac}"),
+        repair_only=True,
+    )
+    table.add(
+        "guest's mac on another port",
+        "bridge fdb replace {mac} dev {host} master static",
+        ("{brq}", "fdb {mac}"),
+        repair_only=True,
+    )
+    table.add("tap filtered", "tc qdisc add dev {tap} clsact", ("{tap}", "ingress_filter"), repair_only=True)
     kind = "ip link set {brq} type bridge"
     table.add("stp on", f"{kind} stp_state 1", ("{brq}", "stp"), ("{brq}", "forward_delay"))
     table.add("snooping on", f"{kind} mcast_snooping 1", ("{brq}", "multicast_snooping"))

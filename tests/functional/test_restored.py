@@ -152,3 +152,19 @@ def test_read_only_sysctls_that_are_wrong_are_an_error_that_names_the_mount(worl
     command = ("unshare", "-m", "sh", "-c", _READ_ONLY, "-", *world.vifplug_argv("repair", HYBRID.id))
     result = world.run(*command, check=False)
     assert result.returncode == 1 and "/proc/sys is mounted read-only" in result.stderr
+
+
+def test_doctor_names_what_is_set_on_things_that_are_not_ours(world: World) -> None:
+    with library(world) as host:
+        host.plug([HYBRID.vif])
+        world.ip("tuntap", "add", HYBRID.tap, "mode", "tap")
+        world.ip("link", "set", HYBRID.tap, "master", HYBRID.qbr, "up")
+        world.run("bridge", "link", "set", "dev", HYBRID.tap, "isolated", "on")
+        world.vsctl("set", "Bridge", "br-int", "rstp_enable=true")
+        world.vsctl("set", "Interface", HYBRID.port, "ingress_policing_rate=1")
+        assert host.check().clean
+        found = {one.subject: one.reason for one in host.doctor().findings if one.check == "obstacles"}
+    assert "bridge_port:isolated is 1" in found[HYBRID.tap]
+    assert "RSTP" in found["br-int"]
+    assert "1 kbit/s" in found[HYBRID.port]
+    assert world.run("bridge", "-d", "link", "show", "dev", HYBRID.tap).stdout.count("isolated on") == 1

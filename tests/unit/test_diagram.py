@@ -21,6 +21,10 @@ HYBRID = (
     Hop(name="br-int", kind="ovs-bridge", state="up", mtu=1500),
 )
 
+LIMIT = (
+    "Devices, membership, ports and their settings were looked at; OpenFlow flows, the firewall and the guest were not."
+)
+
 
 def path(*hops: Hop) -> PathReport:
     return PathReport(vif=VIF, hops=hops)
@@ -52,7 +56,8 @@ VIF 71a6b0e4-1a1b-4fd9-8f4a-7cab3f9a425b  ovs-hybrid  plugged  fa:16:3e:eb:5e:26
 │
 ● ovs-bridge  br-int          up  mtu 1500
 
-The path is whole."""
+The path is whole. """
+        + LIMIT
     )
 
 
@@ -101,7 +106,7 @@ def test_text_waiting_tap_is_not_drawn_as_broken() -> None:
     ]
     drawn = diagram.as_text(path(*hops))
     assert "◌ tap     tap71a6b0e4-1a  waiting\n┊ waiting\n● bridge" in drawn
-    assert drawn.endswith("\nThe path is whole but for what is to come: tap71a6b0e4-1a.")
+    assert drawn.endswith("\nThe path is whole but for what is to come: tap71a6b0e4-1a. " + LIMIT)
 
 
 def test_text_smaller_mtu_than_neighbours_is_noted_on_that_hop_only() -> None:

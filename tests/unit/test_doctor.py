@@ -86,6 +86,10 @@ FAULTS: dict[str, tuple[Facts, set[tuple[str, str]]]] = {
     "full": (but(store=Store(path="/s", free_bytes=2**20)), {("store", ERROR)}),
     "closed store": (but(store=Store(path="/s", error="no", closed=True)), {("store", UNSEEN)}),
     "no tun": (but(tun_error="No such file or directory"), {("capabilities", ERROR)}),
+    "read-only sysctls": (
+        but(helper=Helper(capabilities=1 << CAP_NET_ADMIN, sysctls_read_only=True)),
+        {("capabilities", ERROR)},
+    ),
     "no capability": (but(helper=Helper(capabilities=~(1 << CAP_NET_ADMIN) & 2**40 - 1)), {("capabilities", ERROR)}),
     "old kernel": (but(kernel="5.3.18-lp152"), {("versions", ERROR)}),
     "strange kernel": (but(kernel="mine"), set()),

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import struct
+from dataclasses import replace
 
 from vifplug import naming, passage
 from vifplug.engine import obstacles
 from vifplug.privileged import reading
 from vifplug.privileged.link_message import IFINFO, attribute
-from vifplug.resources import Bridge, Link, Observed, OvsPort, Qos, Tap, Veth
+from vifplug.resources import Bridge, Link, Observed, OvsPort, Qos, Station, Tap, Veth
 
 _VIF = "3fe5648f-4734-49a7-9fef-daa6f86f6799"
 
@@ -85,3 +86,50 @@ def test_every_attribute_has_a_right_value_and_no_name_of_a_links_own() -> None:
     fields = {"up", "mtu", "master", naming.OWNER_KEY}
     assert not fields & passage.RIGHT.keys()
     assert set(passage.PORT_FLAGS) | set(passage.BRIDGE) | passage.FINAL <= passage.RIGHT.keys()
+
+
+def _bridge(**changes: object) -> Bridge:
+    plain = Bridge(name="qbr0", owner=_VIF, station="fa:16:3e:00:00:01", station_port="tap0")
+    return replace(plain, **changes)  # type: ignore[arg-type]
+
+
+def _stations(desired: Link, *entries: tuple[str, str, str], links: tuple[Link, ...] = ()) -> list[str]:
+    seen = tuple(
+        Station(bridge=desired.master or desired.name, port=port, address=address, kind=kind)
+        for port, address, kind in entries
+    )
+    observed = Observed(links={link.name: link for link in links}, stations=seen)
+    return [entry.port for entry in obstacles.stations_on(desired, observed)]
+
+
+def test_bridge_of_one_vif_has_no_set_entry_but_its_guests_own() -> None:
+    mac, other = "fa:16:3e:00:00:01", "02:00:00:00:00:09"
+    assert _stations(_bridge(), ("tap0", mac, "static")) == []
+    assert _stations(_bridge(), ("tap0", mac, "permanent"), ("tap0", other, "static")) == ["tap0", "tap0"]
+    assert _stations(_bridge(), ("qvb0", mac, "static"), ("qvb0", other, "static")) == ["qvb0", "qvb0"]
+    assert _stations(_bridge(station="", station_port=""), ("qvb0", mac, "static")) == []
+
+
+def test_shared_bridge_keeps_entries_that_are_other_stations() -> None:
+    mac, other = "fa:16:3e:00:00:01", "02:00:00:00:00:09"
+    shared = _bridge(owner=f"net:{_VIF}")
+    assert _stations(shared, ("eth1", other, "static"), ("tap7", other, "static")) == []
+    assert _stations(shared, ("eth1", mac, "static"), ("tap0", other, "static")) == ["eth1", "tap0"]
+
+
+def test_entry_on_our_tap_is_drift_on_another_programs_bridge_too() -> None:
+    tap = Tap(name="tap0", owner=_VIF, master="brq0", address="fe:16:3e:00:00:01")
+    foreign, own = Bridge(name="brq0"), Bridge(name="brq0", owner="net:x")
+    wrong = ("tap0", "02:00:00:00:00:09", "static")
+    right = ("tap0", "fa:16:3e:00:00:01", "static")
+    assert _stations(tap, wrong, right, links=(foreign,)) == ["tap0"]
+    assert _stations(tap, wrong, links=(own,)) == []  # named of the bridge
+
+
+def test_ingress_filter_is_drift_where_neither_ovs_nor_libvirt_may_have_set_it() -> None:
+    ingress = {passage.INGRESS: "ingress"}
+    assert _names(Veth(name="qvb0"), Veth(name="qvb0", impeded=ingress)) == {passage.INGRESS}
+    policed = OvsPort(name="qvo0", bridge="br-int", polices=True)
+    assert _names(Veth(name="qvo0"), Veth(name="qvo0", impeded=ingress), ports={"qvo0": policed}) == set()
+    assert _names(Tap(name="tap0"), Tap(name="tap0", impeded=ingress)) == set()
+    assert _names(Tap(name="tap0"), Tap(name="tap0", impeded={passage.INGRESS: "clsact"})) == {passage.INGRESS}

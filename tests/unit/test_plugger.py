@@ -15,6 +15,7 @@ from vifplug.engine import inspection, recovery
 from vifplug.engine.plugger import Plugger
 from vifplug.errors import Conflict, InputError, LinkError, StoreError, TimedOut, UnknownVif, VerifyError
 from vifplug.records import Intent
+from vifplug.resources import Bridge
 
 ALL = [builders.vif("ovs-hybrid"), builders.vif("ovs"), builders.vif("bridge")]
 STEPS = 13
@@ -75,10 +76,10 @@ def test_what_was_read_back_wrong_is_undone(plugger: Plugger, host: FakeHost, mo
     add = host._add
 
     def deaf(link: object) -> None:
-        add(replace(link, mtu=1400))  # type: ignore[type-var, arg-type]
+        add(replace(link, stp=1) if isinstance(link, Bridge) else link)  # type: ignore[arg-type]
 
     monkeypatch.setattr(host, "_add", deaf)
-    with pytest.raises(VerifyError, match="mtu: 1400, should be 1450"):
+    with pytest.raises(VerifyError, match="stp: 1, should be 0"):
         plugger.plug([builders.vif()])
     assert _is_empty(host)
 

@@ -16,6 +16,9 @@ JOINED, BROKEN = "joined", "broken"
 
 _NO_LIMIT = ("guest", "ovs-bridge")
 """Kinds whose MTU holds up no frame that crosses them: an OVS bridge's is that of its own local port."""
+_LIMIT = (
+    "Devices, membership, ports and their settings were looked at; OpenFlow flows, the firewall and the guest were not."
+)
 _RED, _YELLOW, _PLAIN = "\x1b[31m", "\x1b[33m", "\x1b[0m"
 
 
@@ -155,8 +158,8 @@ def _verdict(path: PathReport) -> str:
         return f"The path is broken: {', '.join(faults)}.{tail}"
     waiting = [printable(hop.name) for hop in hops if hop.state == WAITING]
     if waiting:
-        return f"The path is whole but for what is to come: {', '.join(waiting)}.{tail}"
-    return f"The path is whole.{tail}"
+        return f"The path is whole but for what is to come: {', '.join(waiting)}.{tail} {_LIMIT}"
+    return f"The path is whole.{tail} {_LIMIT}"
 
 
 def _hop_color(hop: Hop) -> str:

@@ -89,6 +89,12 @@ def _capabilities(facts: Facts) -> Iterator[Said]:
     elif not facts.helper.capabilities >> CAP_NET_ADMIN & 1:
         remedy = "give it that: [vifplug_privileged] capabilities, the unit's CapabilityBoundingSet, the container's"
         yield found(ERROR, "helper", "it has no CAP_NET_ADMIN, and so cannot change links", remedy)
+    if facts.helper is not None and facts.helper.sysctls_read_only:
+        remedy = (
+            "mount it read-write for vifplug: in a unit ReadWritePaths=/proc/sys/net, in a container a mount; until "
+            "then links are plugged only where their sysctls are right already"
+        )
+        yield found(ERROR, "/proc/sys", "it is mounted read-only, and a link's IPv6 cannot be turned off", remedy)
 
 
 def _versions(facts: Facts) -> Iterator[Said]:
@@ -194,6 +200,7 @@ CHECKS: Mapping[str, Callable[[Facts], Iterator[Said]]] = {
     "firewall": filtering.firewall,
     "network-managers": _takeovers,
     "vifs": _drift,
+    "obstacles": network.obstacles,
     "orphans": _orphans,
     "guests": _guests,
     "strangers": network.strangers,

@@ -5,13 +5,13 @@ from __future__ import annotations
 import datetime
 from collections.abc import Iterator
 
-from vifplug.doctor.facts import Absent, Plugged, Port, Trouble
+from vifplug.doctor.facts import Absent, Obstacle, Plugged, Port, Trouble
 from vifplug.drivers.registry import guest_link
-from vifplug.engine import inspection
+from vifplug.engine import inspection, obstacles
 from vifplug.engine.plugger import Plugger
 from vifplug.records import Contents
-from vifplug.reports import CONTENDED, FAILED, CheckReport
-from vifplug.resources import Bridge, OvsPort
+from vifplug.reports import CONTENDED, FAILED, CheckReport, DriftItem
+from vifplug.resources import Bridge, Link, OvsPort
 
 _ITEMS_MAX = 3
 """Of a VIF's drift, so many are told; ``vifplug check`` tells all."""
@@ -54,9 +54,33 @@ def compared(plugger: Plugger) -> Plugged:
         total=len(contents.records),
         names=frozenset(item.name for item in items),
         troubles=tuple(_troubles(plugger, report, contents)),
+        obstacles=tuple(_obstacles(plugger, contents)),
         orphans=_orphans(report),
         absent=tuple(_absent(report, contents)),
     )
+
+
+def _obstacles(plugger: Plugger, contents: Contents) -> Iterator[Obstacle]:
+    """On taps that a VMM made, and on bridges that another program made: what is set there is not vifplug's."""
+    if not contents.records:
+        return
+    records = list(contents.records.values())
+    observed = inspection.observe(plugger, inspection.scope_of(records))
+    for record in records:
+        built = {item.name for item in record.resources if isinstance(item, Link)}
+        tap = observed.links.get(guest_link(record.vif))
+        if tap is not None and tap.name not in built and not tap.owner:
+            for item in obstacles.on_foreign_link(tap, observed):
+                yield Obstacle(vif_id=record.id, subject=tap.name, what=_differs(item))
+        bridge = observed.links.get(record.vif.network.bridge or "")
+        if not isinstance(bridge, Bridge) or bridge.owner or bridge.name not in observed.links:
+            continue
+        for item in obstacles.on_foreign_bridge(bridge, observed, (guest_link(record.vif), record.vif.address)):
+            yield Obstacle(vif_id=record.id, subject=bridge.name, what=_differs(item))
+
+
+def _differs(item: DriftItem) -> str:
+    return f"{item.attribute} is {item.observed}, should be {'none' if item.desired is None else item.desired}"
 
 
 def _orphans(report: CheckReport) -> dict[str, list[str]]:

@@ -91,7 +91,9 @@ def gather(
 
 def _helper(host: Host) -> Helper:
     try:
-        return Helper(capabilities=host.examine("helper")["capabilities"])
+        answer = host.examine("helper")
+        read_only = bool(answer.get("sysctls_read_only"))
+        return Helper(capabilities=answer["capabilities"], sysctls_read_only=read_only)
     except Exception as error:
         return Helper(error=str(error))
 

@@ -41,6 +41,10 @@ class Switch:
     """The bridge and the VLAN of those that are ports to Open vSwitch."""
     dead_ports: Sequence[DeadPort] = ()
     ports: frozenset[str] = frozenset()
+    spanning_tree: Sequence[str] = ()
+    """Bridges that run STP or RSTP."""
+    policed: Mapping[str, int] = field(default_factory=dict)
+    """Interfaces with a limit of what a guest may send, in kbit/s."""
     behind: str = ""
     """How far vswitchd is behind its database, where it is."""
 
@@ -84,6 +88,8 @@ class Helper:
     unprivileged: bool = False
     """It was not started because this user may not, which is nobody's fault."""
     capabilities: int = 0
+    sysctls_read_only: bool = False
+    """/proc/sys is mounted so that it cannot be written."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -197,6 +203,15 @@ class Absent:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Obstacle:
+    """What stops a VIF's frames, or leaks them, on something that is not vifplug's to change."""
+
+    vif_id: str
+    subject: str
+    what: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Plugged:
     """What is recorded, and how it compares with the host."""
 
@@ -209,6 +224,7 @@ class Plugged:
     names: frozenset[str] = frozenset()
     """Of all recorded devices and ports."""
     troubles: Sequence[Trouble] = ()
+    obstacles: Sequence[Obstacle] = ()
     orphans: Mapping[str, Sequence[str]] = field(default_factory=dict)
     """Kind and name of each, by whose mark they carry."""
     absent: Sequence[Absent] = ()

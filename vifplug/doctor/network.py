@@ -13,6 +13,8 @@ from vifplug.doctor.findings import ERROR, OK, UNSEEN, WARNING, Finding
 Said = Callable[[str], Finding]
 """A finding that lacks but the name of its check."""
 
+_RATE_MIN = 64
+"""kbit/s. With less, a guest's ARP and DHCP are late or lost."""
 _OVS_MIN = (2, 13)
 """Older ones have no fix for CVE-2020-35498, by which a guest's packet stops the switch."""
 _VERSION = re.compile(r"(\d+)\.(\d+)")
@@ -144,6 +146,26 @@ def datapath(facts: Facts) -> Iterator[Said]:
     if own and switch.datapath_types and own not in switch.datapath_types:
         reason = f"its datapath_type is {own!r}, and this ovs-vswitchd knows {', '.join(switch.datapath_types)}"
         yield found(ERROR, facts.integration_bridge, reason, "set one that it knows")
+
+
+def obstacles(facts: Facts) -> Iterator[Said]:
+    """What stops guests' frames, or may, on things that are not vifplug's to change; it is named and left alone."""
+    for obstacle in facts.plugged.obstacles if facts.plugged else ():
+        remedy = "whoever made it has to put it right: bridge -d link, bridge fdb, tc qdisc and ip -d link show it"
+        yield found(WARNING, obstacle.subject, f"it may stop frames of VIF {obstacle.vif_id}: {obstacle.what}", remedy)
+    _ovs, switch = _seen(facts)
+    if facts.plugged is None or switch is None:
+        return
+    bridges = {port.bridge for port in facts.plugged.ports}
+    for name in sorted(bridges.intersection(switch.spanning_tree)):
+        reason = "it runs STP or RSTP, by which a port may not forward; whether one does not was not looked at"
+        remedy = f"ovs-appctl stp/show {name}; ovs-appctl rstp/show {name}"
+        yield found(WARNING, name, reason, remedy)
+    for name, rate in sorted(switch.policed.items()):
+        if name in facts.plugged.names:
+            reason = f"its guest may send {rate} kbit/s and no more (Interface.ingress_policing_rate)"
+            if rate < _RATE_MIN:
+                yield found(WARNING, name, reason, f"ovs-vsctl list Interface {name}: who has set that?")
 
 
 def stale_ports(facts: Facts) -> Iterator[Said]:

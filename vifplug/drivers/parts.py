@@ -63,7 +63,8 @@ def guest_tap(vif: Vif, master: str | None = None) -> Tap:
 
 
 def with_guest(vif: Vif, bridge: Bridge) -> Bridge:
-    """The bridge with the name of the tap that a VMM puts on it, where vifplug makes none."""
+    """The bridge with where its guest is, and with the name of the VMM's tap where vifplug makes none."""
+    bridge = replace(bridge, station=vif.address, station_port=tap_name(vif))
     return bridge if vif.create_tap else replace(bridge, guest=tap_name(vif), guest_address=vif.address)
 
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from typing import Any, ClassVar, Literal
 
 from vifplug import passage
-from vifplug.resources import DEAD_VLAN, Bridge, Link, OvsPort, Tap, Veth
+from vifplug.resources import DEAD_VLAN, Bridge, Link, OvsPort, Station, Tap, Veth
 
 Plane = Literal["links", "ports"]
 Change = tuple[str, Any, Any]
@@ -138,6 +138,28 @@ class JoinGuest(Action):
 
     def inverse(self) -> None:
         # It goes with a bridge that this plan made; on one that was there it is where it belongs.
+        return None
+
+
+@dataclass(frozen=True, slots=True)
+class ForgetStation(Action):
+    """Delete an entry of a Linux bridge's forwarding table that keeps frames from the guest."""
+
+    name: ClassVar[str] = "forget-station"
+    link: Link
+    """The bridge where that is ours, else the tap that the entry is on."""
+    station: Station
+
+    @property
+    def subject(self) -> str:
+        return self.station.bridge
+
+    def __str__(self) -> str:
+        entry = self.station
+        return f"delete {entry.kind} entry {entry.address} on {entry.port} from bridge {entry.bridge}"
+
+    def inverse(self) -> None:
+        # It was another program's, and it stopped a guest's frames.
         return None
 
 

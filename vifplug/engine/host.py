@@ -25,6 +25,8 @@ class Scope:
     """All links, and every row with a mark of ours."""
     ovs: bool = True
     """False: do not ask OVSDB."""
+    thorough: bool = False
+    """With what takes more questions: forwarding tables, and the ingress side of queueing disciplines."""
 
 
 class Host(Protocol):

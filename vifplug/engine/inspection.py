@@ -146,7 +146,7 @@ def observe(plugger: Plugger, scope: Scope) -> Observed:
     """
     if scope.ovs and plugger.host.ovs_away:
         raise OvsUnavailable("OVSDB does not answer; is openvswitch-switch running?")
-    return plugger.host.observe(scope)
+    return plugger.host.observe(replace(scope, thorough=True))
 
 
 def gc(plugger: Plugger, *, delete: bool) -> GcReport:

@@ -39,6 +39,8 @@ class Job:
     state: str = PLUGGED
     """What the record is to say once the work is done; for ``plugged``, the rung that is reached by then."""
     error: str | None = None
+    thorough: bool = False
+    """Whether to look at what takes more questions, too; a plug does not."""
     takes_back: bool = True
     """Whether what was made is taken back when the work fails. A repair goes on from there another time: a guest may
     have opened by then what is there again."""

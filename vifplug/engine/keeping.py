@@ -58,7 +58,8 @@ def survey(plugger: Plugger, vif_ids: Collection[str] | None, *, ovs: bool = Tru
     everything = vif_ids is None and ovs
     if not records and not everything:
         return Survey()
-    observed = plugger.host.observe(inspection.everything(before) if everything else inspection.scope_of(records))
+    scope = inspection.everything(before) if everything else inspection.scope_of(records)
+    observed = plugger.host.observe(replace(scope, thorough=True))
     after, wiring = plugger.store.contents(vif_ids), plugger.wiring(vif_ids)
     steady = [record for record in records if after.records.get(record.id) == record and record.id not in after.intents]
     orphans = inspection.orphans(observed, before, after) if everything else []
@@ -165,7 +166,7 @@ def _job(plugger: Plugger, vif_id: str) -> Job | None:
     record = plugger.store.sound_record(vif_id)
     if record is None:
         return None
-    job = replace(jobs.job(record.vif, record, plugger.options), takes_back=False)
+    job = replace(jobs.job(record.vif, record, plugger.options), takes_back=False, thorough=True)
     # That somebody undoes repairs is not over with the next repair.
     return replace(job, state=record.state, error=record.error) if record.state == CONTENDED else job
 

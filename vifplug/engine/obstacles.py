@@ -8,10 +8,12 @@ from __future__ import annotations
 
 from vifplug import passage
 from vifplug.reports import DriftItem
-from vifplug.resources import Bridge, Link, Observed, OvsPort, Tap
+from vifplug.resources import Bridge, Link, Observed, OvsPort, Station, Tap
 
 _OF_OVS = "openvswitch"
 """The kernel's word for the master of a port of OVS's kernel datapath."""
+STATION = "fdb "
+"""Before the MAC of an entry of the forwarding table, as an attribute of its bridge."""
 _OWN_QOS = ("linux-noop", "")
 """QoS types with which ovs-vswitchd leaves the device's queueing discipline alone."""
 
@@ -21,7 +23,33 @@ def on_link(desired: Link, found: Link, observed: Observed) -> list[DriftItem]:
     items = [_item(found, name) for name in found.impeded if _concerns(name, desired, found, observed)]
     if desired.master is None and found.master is not None and found.slave_kind != _OF_OVS:
         items.append(DriftItem(subject=found.name, attribute="master", observed=found.master, desired=None))
-    return items
+    return [*items, *map(_station_item, stations_on(desired, observed))]
+
+
+def stations_on(desired: Link, observed: Observed) -> list[Station]:
+    """Entries of the forwarding table, set and not learnt, that send a guest's frames elsewhere.
+
+    On a bridge of one VIF, and on ports of ours, there are none but the guest's own MAC on its own tap.
+    """
+    if isinstance(desired, Bridge):
+        here = [entry for entry in observed.stations if entry.bridge == desired.name]
+        if desired.shared:
+            ours = (desired.name, desired.station_port)
+            here = [entry for entry in here if entry.address == desired.station or entry.port in ours]
+        right = (desired.station_port, desired.station)
+        known = bool(desired.station and desired.station_port)
+        return [e for e in here if known and ((e.port, e.address) != right or e.kind == "permanent")]
+    master = observed.links.get(desired.master or "")
+    if not isinstance(desired, Tap) or desired.address is None or master is None or master.owner:
+        return []
+    # On a bridge that another program made: a tap's MAC ends as its guest's does.
+    here = [entry for entry in observed.stations if (entry.bridge, entry.port) == (master.name, desired.name)]
+    return [e for e in here if e.address[2:] != desired.address[2:] or e.kind == "permanent"]
+
+
+def _station_item(entry: Station) -> DriftItem:
+    observed = f"{entry.kind} on {entry.port}"
+    return DriftItem(subject=entry.bridge, attribute=f"{STATION}{entry.address}", observed=observed, desired=None)
 
 
 def on_foreign_link(found: Link, observed: Observed) -> list[DriftItem]:
@@ -32,12 +60,25 @@ def on_foreign_link(found: Link, observed: Observed) -> list[DriftItem]:
     return [_item(found, name) for name in kept if name != passage.TX_QUEUE or isinstance(found, Tap)]
 
 
+def on_foreign_bridge(found: Bridge, observed: Observed, guest: tuple[str, str]) -> list[DriftItem]:
+    """What another program has set on a bridge of its own that keeps frames from a guest.
+
+    :param guest: its tap, and its MAC.
+    """
+    items = [_item(found, name) for name in passage.BRIDGE if found.impeded.get(name)]
+    entries = (entry for entry in observed.stations if entry.bridge == found.name and entry.address == guest[1])
+    wrong = (entry for entry in entries if entry.port != guest[0] or entry.kind == "permanent")
+    return [*items, *map(_station_item, wrong)]
+
+
 def _item(found: Link, name: str) -> DriftItem:
     return DriftItem(subject=found.name, attribute=name, observed=found.impeded[name], desired=passage.RIGHT[name])
 
 
 def _concerns(name: str, desired: Link, found: Link, observed: Observed) -> bool:
     match name:
+        case passage.INGRESS:
+            return _is_foreign_ingress(desired, found, observed)
         case passage.QDISC:
             return _is_foreign_qdisc(desired, found, observed)
         case passage.TX_QUEUE:
@@ -69,6 +110,17 @@ def _is_foreign_qdisc(desired: Link, found: Link, observed: Observed) -> bool:
         return False
     port = observed.ports.get(desired.name)
     return port is None or port.qos is None or _is_own_qos(port, observed)
+
+
+def _is_foreign_ingress(desired: Link, found: Link, observed: Observed) -> bool:
+    """Whether another program looks at a link's frames first. Open vSwitch does for policing and hardware offload, and
+    libvirt on a guest's tap, for its <bandwidth>."""
+    if isinstance(desired, Bridge):
+        return False
+    if isinstance(desired, Tap) and found.impeded[passage.INGRESS] == "ingress":
+        return False
+    port = observed.ports.get(desired.name)
+    return port is None or not port.polices
 
 
 def _is_own_qos(port: OvsPort, observed: Observed) -> bool:

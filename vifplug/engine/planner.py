@@ -23,7 +23,7 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from vifplug import naming
-from vifplug.engine import actions, conflicts, departure, drift, ownership
+from vifplug.engine import actions, conflicts, departure, drift, obstacles, ownership
 from vifplug.engine.actions import Action
 from vifplug.engine.plan import Plan
 from vifplug.reports import DriftItem
@@ -153,6 +153,8 @@ def _plan_links(request: Request, observed: Observed, draft: _Draft) -> None:
             _set_new(link, draft)
         else:
             _set_changed(link, observed, known.get(link.name), draft)
+        if found is not None:
+            draft.guests += [actions.ForgetStation(link, entry) for entry in obstacles.stations_on(link, observed)]
         if isinstance(link, Bridge) and drift.of_guest(link, observed, known.get(link.name)):
             ifindex = observed.links[link.guest].ifindex or 0
             draft.guests.append(actions.JoinGuest(link, ifindex, request.vif_id))
@@ -195,7 +197,9 @@ def _set_new(link: Link, draft: _Draft) -> None:
 def _set_changed(link: Link, observed: Observed, known: Link | None, draft: _Draft) -> None:
     found = observed.links[link.name]
     items = [
-        item for item in drift.of_link(link, observed, known) if item.attribute not in ("ifindex", "peer", "persistent")
+        item
+        for item in drift.of_link(link, observed, known)
+        if item.attribute not in ("ifindex", "peer", "persistent") and not item.attribute.startswith(obstacles.STATION)
     ]
     if not items:
         return

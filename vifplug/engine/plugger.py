@@ -10,6 +10,7 @@ import contextlib
 import itertools
 import logging
 from collections.abc import Callable, Collection, Iterator, Sequence
+from dataclasses import replace
 
 from vifplug import records
 from vifplug.drivers.contract import Options
@@ -154,7 +155,9 @@ class Plugger:
     @staticmethod
     def _scope(work: Sequence[Job]) -> Scope:
         everything = [resource for job in work for resource in (*job.desired, *job.recorded.items)]
-        return jobs.scope_of(everything, {job.vif.id for job in work}, {job.driver.guest_link(job.vif) for job in work})
+        guests = {job.driver.guest_link(job.vif) for job in work}
+        scope = jobs.scope_of(everything, {job.vif.id for job in work}, guests)
+        return replace(scope, thorough=True) if any(job.thorough for job in work) else scope
 
     @staticmethod
     def _requests(work: Sequence[Job], observed: Observed) -> list[planner.Request]:
@@ -273,7 +276,8 @@ class Plugger:
             if record is None:
                 return []
             self.authorise([vif_id], requester)
-            return self.plug_held([jobs.job(record.vif, record, self.options, requester)])
+            job = jobs.job(record.vif, record, self.options, requester)
+            return self.plug_held([replace(job, thorough=True)])
 
     def _identities_of_repair(self, vif_id: str) -> set[str]:
         record = self.store.sound_record(vif_id)

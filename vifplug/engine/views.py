@@ -72,13 +72,21 @@ def drift_of(record: Record, observed: Observed) -> list[DriftItem]:
 
 def _differences(record: Record, observed: Observed) -> list[DriftItem]:
     built = Inventory(record.resources)
+    resources = [_with_station(item, record) for item in record.resources]
     try:
-        desired = resolution.resolve(record.resources, observed)
+        desired = resolution.resolve(resources, observed)
     except BridgeMissing as error:
         links = [item for item in record.resources if isinstance(item, Link)]
         missing = DriftItem(subject=error.subject, attribute=drift.PRESENT, observed=False, desired=True)
         return [missing, *drift.differences(links, observed, built)]
     return drift.differences(desired, observed, built)
+
+
+def _with_station(item: Resource, record: Record) -> Resource:
+    """A bridge with where its guest is, which records of earlier versions do not have."""
+    if not isinstance(item, Bridge) or item.station:
+        return item
+    return replace(item, station=record.vif.address, station_port=guest_link(record.vif))
 
 
 def report(record: Record, observed: Observed, *, state: str | None = None, warnings: Sequence[str] = ()) -> VifReport:

@@ -11,7 +11,7 @@ from typing import Any
 
 from vifplug import naming
 from vifplug.errors import TimedOut
-from vifplug.privileged import firewall, ovsdb, ovsdb_bridges, ovsdb_remotes
+from vifplug.privileged import firewall, ovsdb, ovsdb_bridges, ovsdb_remotes, sysctl
 from vifplug.privileged.context import net
 from vifplug.privileged.ovsdb_values import all_of, first
 
@@ -32,7 +32,11 @@ def helper() -> dict[str, Any]:
     """This process: its pid, uid and effective capabilities."""
     with open("/proc/thread-self/status", encoding="ascii", errors="replace") as lines:
         told = {key: value.strip() for key, _colon, value in (line.partition(":") for line in lines)}
-    return {"pid": os.getpid(), "uid": os.geteuid(), "capabilities": int(told["CapEff"], 16)}
+    return {"pid": os.getpid(), "uid": os.geteuid(), "capabilities": int(told["CapEff"], 16), **_sysctls()}
+
+
+def _sysctls() -> dict[str, bool]:
+    return {"sysctls_read_only": sysctl.read_only()}
 
 
 @net.entrypoint
@@ -139,8 +143,8 @@ def switch() -> dict[str, Any]:
     session = ovsdb.session()
     session.refresh()
     with session.lock:
-        told = {**_about(session.tables), **_ports(session.tables), "behind": "", "address": session.address}
-        told["fake_bridges"] = session.index.fake_bridges()
+        told = {**_about(session.tables), **_ports(session.tables), **_hindrances(session.tables)}
+        told |= {"behind": "", "address": session.address, "fake_bridges": session.index.fake_bridges()}
         asked = max((row.next_cfg for row in session.tables["Open_vSwitch"].rows.values()), default=0)
     try:
         session.wait(asked, _BEHIND_SECONDS)
@@ -160,6 +164,18 @@ def _about(tables: Any) -> dict[str, Any]:
         }
     bridges = ovsdb_bridges.described(tables)
     return {**told, "bridges": {name: bridge["datapath_type"] for name, bridge in bridges.items()}}
+
+
+def _hindrances(tables: Any) -> dict[str, Any]:
+    """What another program has set that may stop frames of ports, and that is not vifplug's to change."""
+    bridges = tables["Bridge"].rows.values()
+    rates = {
+        first(row, "name"): rate
+        for row in tables["Interface"].rows.values()
+        if (rate := first(row, "ingress_policing_rate"))
+    }
+    spanning = [first(row, "name") for row in bridges if first(row, "stp_enable") or first(row, "rstp_enable")]
+    return {"spanning_tree": sorted(spanning), "policed": rates}
 
 
 def _ports(tables: Any) -> dict[str, Any]:

@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from pyroute2.netlink import NLM_F_ACK, NLM_F_CREATE, NLM_F_EXCL, NLM_F_REQUEST
-from pyroute2.netlink.rtnl import RTM_DELLINK, RTM_DELQDISC, RTM_NEWLINK
+from pyroute2.netlink.rtnl import RTM_DELLINK, RTM_DELNEIGH, RTM_DELQDISC, RTM_NEWLINK
 from pyroute2.netlink.rtnl.ifinfmsg import ifinfmsg
 
 from vifplug import naming
@@ -27,6 +27,9 @@ IFINFO = struct.Struct("=BxHiII")
 ATTRIBUTE = struct.Struct("=HH")
 """struct nlattr: length, type."""
 
+_NDMSG = struct.Struct("=BxxxiHBB")
+"""struct ndmsg: family, ifindex, state, flags, type."""
+_NTF_SELF, _NTF_MASTER, _NDA_LLADDR = 0x02, 0x04, 2
 _TCMSG = struct.Struct("=BxxxiIII")
 """struct tcmsg: family, ifindex, handle, parent, info."""
 ROOT, INGRESS = 0xFFFFFFFF, 0xFFFFFFF1
@@ -129,6 +132,18 @@ def no_qdisc(index: int, parent: int) -> Message:
     """A deletion of the queueing discipline at a place of a link (struct tcmsg); the kernel's default follows it."""
     body = _TCMSG.pack(0, index, 0, parent, 0)
     return Message(RTM_DELQDISC, NLM_F_REQUEST | NLM_F_ACK, body)
+
+
+def no_station(index: int, address: str, *, of_bridge: bool) -> Message:
+    """A deletion of an entry of a bridge's forwarding table (struct ndmsg).
+
+    :param index: the port's, or the bridge's own for an entry that is the host's.
+    :param of_bridge: whether it is the latter.
+    """
+    flags = _NTF_SELF if of_bridge else _NTF_MASTER
+    body = _NDMSG.pack(socket.AF_BRIDGE, index, 0, flags, 0)
+    body += attribute(_NDA_LLADDR, _PACK["l2addr"](address))
+    return Message(RTM_DELNEIGH, NLM_F_REQUEST | NLM_F_ACK, body)
 
 
 def _link(index: int, link_flags: int, change: int, attrs: Attributes) -> bytes:

@@ -23,7 +23,7 @@ from vifplug.privileged import (
     tap,
 )
 from vifplug.privileged.context import net
-from vifplug.privileged.link_message import CREATE, linkinfo, message, peer
+from vifplug.privileged.link_message import CREATE, linkinfo, message, no_station, peer
 from vifplug.privileged.link_run import Run
 
 Operation = Mapping[str, Any]
@@ -48,6 +48,8 @@ def apply(operations: Sequence[Operation]) -> None:
                     _set(run, number, operation)
                 case "join":
                     _join(run, number, operation)
+                case "forget-station":
+                    _forget_station(run, number, operation)
                 case "create-tap":
                     run.flush(operations)
                     _create_tap(operation)
@@ -189,6 +191,18 @@ def _join(run: Run, number: int, operation: Operation) -> None:
     if not adoption.is_guests(link, vif_id, operation.get("guest_address")):
         raise PermissionDenied(f"refused to put {guest!r} on bridge {bridge!r}: it is no guest's tap", guest)
     run.early.append((number, message(int(link["ifindex"]), [("IFLA_MASTER", index)])))
+
+
+def _forget_station(run: Run, number: int, operation: Operation) -> None:
+    """An entry of the forwarding table: of a bridge of the owner's, or on a tap of the owner's."""
+    link, port = owned.link_of(operation), owned.read(arguments.name(operation["port"]))
+    address = arguments.address(operation["station"])
+    if link is None or port is None:
+        return  # the entry went with its port
+    is_bridges = port["ifindex"] == link["ifindex"] and link["kind"] == "bridge"
+    if not is_bridges and port["ifindex"] != link["ifindex"] and port["master"] != link["name"]:
+        raise PermissionDenied(f"refused to change the forwarding table at {port['name']!r}: not {link['name']!r}'s")
+    run.late.append((number, no_station(int(port["ifindex"]), address, of_bridge=is_bridges)))
 
 
 def _sysctl(name: str, key: str, value: int) -> Callable[[], None]:

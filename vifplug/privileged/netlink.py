@@ -13,7 +13,7 @@ import os
 import socket
 import struct
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 import tenacity
 from pyroute2.netlink import NLM_F_DUMP, NLM_F_REQUEST
@@ -168,6 +168,20 @@ class LinkSocket:
         except tenacity.RetryError as error:
             raise Refused(0, errno.EINTR, f"links changed during each of {_DUMP_TRIES} dumps") from error
 
+    def table(self, kind: int, body: bytes) -> list[bytes]:
+        """The messages of a dump of another kind than links: of forwarding tables, of queueing disciplines.
+
+        :raises Refused: for an error of the kernel's.
+        """
+        length = HEADER.size + len(body)
+        answers = self._collect(
+            lambda sequence: HEADER.pack(length, kind, NLM_F_REQUEST | NLM_F_DUMP, sequence, 0) + body
+        )
+        for found, flags, payload in answers:
+            if found == _NLMSG_ERROR:
+                raise Refused(0, -struct.unpack_from("=i", payload)[0], _reason(flags, payload))
+        return [payload for _kind, _flags, payload in answers]
+
     def _dump_once(self, request: bytes) -> list[bytes]:
         links: list[bytes] = []
         interrupted = False
@@ -182,10 +196,13 @@ class LinkSocket:
         return links
 
     def _ask_for_all(self, attributes: bytes) -> list[tuple[int, int, bytes]]:
+        return self._collect(lambda sequence: _question(attributes, sequence, NLM_F_DUMP))
+
+    def _collect(self, question: Callable[[int], bytes]) -> list[tuple[int, int, bytes]]:
         answers: list[tuple[int, int, bytes]] = []
         with self._lock:
             sequence = next(self._sequence)
-            self._socket.send(_question(attributes, sequence, NLM_F_DUMP))
+            self._socket.send(question(sequence))
             while True:
                 try:
                     received = self._socket.recv(RECEIVE_BYTES)

@@ -98,6 +98,7 @@ def _port(port: Any, bridge: str, tables: Any) -> dict[str, Any]:
         "ofport": first(interface, "ofport") if interface else None,
         "error": first(interface, "error") if interface else None,
         "settings": ovsdb_columns.settings(port, interfaces),
+        "polices": ovsdb_columns.polices(interface, tables),
     }
 
 

@@ -43,6 +43,14 @@ def settings(port: Any, interfaces: Sequence[Any]) -> dict[str, Any]:
     return found
 
 
+def polices(interface: Any, tables: Any) -> bool:
+    """Whether ovs-vswitchd itself has an ingress queueing discipline on an interface's device."""
+    if interface is not None and first(interface, "ingress_policing_rate"):
+        return True
+    rows = tables["Open_vSwitch"].rows.values()
+    return any(pairs(row, "other_config").get("hw-offload") == "true" for row in rows)
+
+
 def _not_empty(row: Any, columns: dict[str, Any]) -> dict[str, Any]:
     found: dict[str, Any] = {}
     for column, empty in columns.items():

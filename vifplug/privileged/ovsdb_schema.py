@@ -29,6 +29,7 @@ _TABLES: dict[str, dict[str, Any]] = {
         "external_ids": _STRINGS,
         "ovs_version": _optional("string"),
         "db_version": _optional("string"),
+        "other_config": _STRINGS,
         "datapath_types": {"key": "string", "min": 0, "max": "unlimited"},
         "iface_types": {"key": "string", "min": 0, "max": "unlimited"},
     },
@@ -38,6 +39,8 @@ _TABLES: dict[str, dict[str, Any]] = {
         "datapath_type": "string",
         "fail_mode": _optional({"type": "string", "enum": ["set", ["standalone", "secure"]]}),
         "controller": {"key": "uuid", "min": 0, "max": "unlimited"},
+        "stp_enable": "boolean",
+        "rstp_enable": "boolean",
     },
     "Port": {
         "name": "string",
@@ -66,6 +69,7 @@ _TABLES: dict[str, dict[str, Any]] = {
         "lldp": _STRINGS,
         "bfd": _STRINGS,
         "cfm_mpid": _optional("integer"),
+        "ingress_policing_rate": "integer",
     },
     "QoS": {"type": "string", "external_ids": _STRINGS},
 }
