@@ -53,21 +53,18 @@ def remove(host: Host, store: Store, built: Mapping[str, Inventory], away: Vifpl
     return Removed(dict.fromkeys(built, errors), left)
 
 
-def _sorted_out(errors: Iterable[VifplugError]) -> tuple[dict[str, str], list[VifplugError]]:
-    """What the privileged side does not see to be ours, in its words by name; and what went wrong."""
-    refused: dict[str, str] = {}
+def _sorted_out(errors: Iterable[VifplugError]) -> tuple[list[VifplugError], list[VifplugError]]:
+    """What the privileged side does not see to be ours, and what went wrong."""
+    refused: list[VifplugError] = []
     others: list[VifplugError] = []
     for error in errors:
-        if isinstance(error, Conflict | PermissionDenied):
-            refused[error.subject] = str(error)
-        else:
-            others.append(error)
+        (refused if isinstance(error, Conflict | PermissionDenied) else others).append(error)
     return refused, others
 
 
-def _left(vif_id: str, own: Inventory, observed: Observed, refused: Mapping[str, str]) -> list[str]:
-    names = [*own.links, *own.ports, vif_id]
-    words = [refused[name] for name in names if name in refused]
+def _left(vif_id: str, own: Inventory, observed: Observed, refused: Iterable[VifplugError]) -> list[str]:
+    names = {*own.links, *own.ports, vif_id}
+    words = [str(error) for error in refused if error.subject in names]
     return list(dict.fromkeys([*words, *departure.left_alone(own, observed)]))
 
 

@@ -12,6 +12,7 @@ import logging
 import os
 import signal
 import socket
+import sys
 import tempfile
 import threading
 from collections.abc import Callable, Iterator
@@ -23,7 +24,7 @@ from oslo_utils import importutils, uuidutils
 
 from vifplug import stdio
 from vifplug.errors import HelperDied, HostError, TimedOut, VifplugError
-from vifplug.privileged import interrupts, lifecycle
+from vifplug.privileged import interrupts, lifecycle, serving
 from vifplug.privileged.context import net, refuse_unknown
 
 LOG = logging.getLogger(__name__)
@@ -61,6 +62,7 @@ class _HearsTheEnd:
     """
 
     lock: threading.Lock
+    sending: threading.Lock
     outstanding_msgs: dict[str, comm.Future]
     writer: comm.Serializer
 
@@ -71,10 +73,16 @@ class _HearsTheEnd:
         :raises _Ended: when nobody is there to answer.
         """
         number = uuidutils.generate_uuid()
-        with _telling_the_end(), self.lock:
-            self.writer.send((number, msg))
-            # The thread that reads must have the lock to look whose an answer is.
+        with self.lock:
             self.outstanding_msgs[number] = _Answer(self.lock, timeout)
+        try:
+            # Not under the lock, which the thread that reads needs: a helper with much under way reads on only once its
+            # answers are taken.
+            with _telling_the_end(), self.sending:
+                self.writer.send((number, msg))
+        except BaseException:
+            self.forget(number)
+            raise
         return number
 
     def answer(self, number: str) -> Any:
@@ -106,11 +114,23 @@ class _HearsTheEnd:
 
 
 class _Forked(_HearsTheEnd, daemon.ForkingClientChannel):
-    pass
+    def __init__(self, context: Any) -> None:
+        """Fork the helper, which serves with bounds."""
+        self.sending = threading.Lock()
+        ours, theirs = socket.socketpair()
+        for stream in filter(None, (sys.stdout, sys.stderr)):
+            stream.flush()  # else both processes write what is buffered
+        if os.fork() == 0:
+            ours.close()
+            serving.serve(theirs, context)
+        theirs.close()
+        daemon._ClientChannel.__init__(self, ours, context)
 
 
 class _Commanded(_HearsTheEnd, daemon.RootwrapClientChannel):
-    pass
+    def __init__(self, context: Any) -> None:
+        self.sending = threading.Lock()
+        super().__init__(context)
 
 
 class Channel:
@@ -197,7 +217,7 @@ class Channel:
             if self._channel.log_traceback and trace:
                 LOG.warning("the privileged helper's traceback: %s", trace[0])
             raised = importutils.import_class(name)
-            if not issubclass(raised, VifplugError | OSError):
+            if not issubclass(raised, VifplugError | OSError | comm.PrivsepTimeout):
                 # A library's, in a verb that does not name what it was about.
                 text = ": ".join([name.rpartition(".")[2], *map(str, arguments)])
                 raise HostError(f"the privileged helper failed in {verb!r}: {text}")

@@ -13,9 +13,10 @@ import stat
 import struct
 import sys
 
-from oslo_privsep import daemon
+from oslo_privsep import comm, daemon
 
 from vifplug import stdio
+from vifplug.privileged import serving
 
 _FLOCK = struct.Struct("hhqqi4x")
 
@@ -32,6 +33,9 @@ def main() -> int:
     path, _colon, byte = known.hold.rpartition(":")
     _hold(path, int(byte))
     sys.argv[1:] = rest
+    # This process is the helper's alone.
+    setattr(comm, "ServerChannel", serving.BoundedChannel)  # noqa: B010
+    setattr(daemon, "Daemon", serving.BoundedDaemon)  # noqa: B010
     daemon.helper_main()
     return 0
 
