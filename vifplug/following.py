@@ -21,6 +21,7 @@ from vifplug.wire import Request, Wire
 LOG = logging.getLogger(__name__)
 
 _PATH = "/v1/events"
+_SEQUENCE_HEADER = "X-Vifplug-Sequence"
 _SILENT_SECONDS = 45.0
 """The daemon says something every 15: one that says nothing for three times as long is taken up anew."""
 _FIRST_SECONDS, _LONGEST_SECONDS = 0.05, 1.0
@@ -112,6 +113,7 @@ class _Reader:
         """
         parser = sse.Parser()
         with contextlib.closing(stream):
+            self._begin(stream.header(_SEQUENCE_HEADER))
             while part := stream.read():
                 try:
                     frames = parser.feed(part)
@@ -121,6 +123,11 @@ class _Reader:
                     event = self._taken(frame)
                     if event is not None:
                         yield event
+
+    def _begin(self, given: str | None) -> None:
+        """Know where the stream begins, to come back there when it is cut off before its first event."""
+        if given is not None and given.isascii() and given.isdigit():
+            self.since = int(given) if self.since is None else max(self.since, int(given))
 
     def _taken(self, frame: sse.Frame) -> Event | None:
         """The frame's event, where it has one that did not come before."""

@@ -31,6 +31,10 @@ class Stream:
         self._forget = forget
         self._failed = failed
 
+    def header(self, name: str) -> str | None:
+        """A header of the answer; None where it has none of that name."""
+        return self._response.getheader(name)
+
     def read(self) -> bytes:
         """What has come, at least a byte; empty at its end.
 

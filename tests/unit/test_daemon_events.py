@@ -98,7 +98,7 @@ def follow(hub: Hub, since: int | None, deeds: list[Callable[[], object]], count
     async def run() -> list[int]:
         got: list[int] = []
         stream = await hub.stream(since, follow=True)
-        assert await anext(stream) == f"id: {daemon_sequence(hub, since)}\n\n".encode()
+        assert await anext(stream) == f": id: {daemon_sequence(hub, since)}\n\n".encode()
         thread = threading.Thread(target=lambda: [deed() for deed in deeds])
         thread.start()
         async with asyncio.timeout(10):

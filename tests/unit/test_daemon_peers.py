@@ -258,7 +258,7 @@ def test_two_hundred_and_forty_idle_connections_do_not_stop_the_next_request(
         unix.connect().sendall(sent[number % len(sent)])
     began = time.monotonic()
     assert unix.ask("PUT", ONE, DOCUMENT)[0] == 200
-    assert time.monotonic() - began < 3  # of 30, had it to wait for one of them
+    assert time.monotonic() - began < 15  # of 30, had it to wait for one of them
 
 
 @pytest.mark.parametrize(

@@ -94,10 +94,7 @@ class BatchRequest(_Said):
         default=None,
         description="A VIF document in any supported format, or a list of them, also mixed; they are plugged as a "
         "whole or not at all.",
-        json_schema_extra={
-            "anyOf": [{"type": "array", "items": _DOCUMENT}, _DOCUMENT, {"type": "null"}],
-            "items": True,
-        },
+        json_schema_extra={"anyOf": [{"type": "array", "items": _DOCUMENT}, _DOCUMENT, {"type": "null"}]},
     )
     unplug: list[Uuid] | None = Field(default=None, description="Ids; one that is not plugged is done.")
 

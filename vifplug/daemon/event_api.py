@@ -25,6 +25,8 @@ from vifplug.reports import ABSENT, FAILED
 
 ROUTES = APIRouter(generate_unique_id_function=lambda route: route.name)
 
+SEQUENCE_HEADER = "X-Vifplug-Sequence"
+"""The number to come back with for a follower that is let go before its first event."""
 _LOOK_SECONDS = 5.0
 """How often to look although no event has come: edges only make it faster."""
 _ABSENT_SECONDS = 0.1
@@ -36,7 +38,8 @@ class _Following(StreamingResponse):
     """A stream, and its follower's place given back however it ends."""
 
     def __init__(self, stream: Stream) -> None:
-        super().__init__(stream, media_type=events.MEDIA_TYPE, headers={"Cache-Control": "no-store"})
+        headers = {"Cache-Control": "no-store", SEQUENCE_HEADER: str(stream.start)}
+        super().__init__(stream, media_type=events.MEDIA_TYPE, headers=headers)
         self._stream = stream
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -50,8 +53,9 @@ class _Following(StreamingResponse):
 async def get_events(request: Request, said: Annotated[EventsQuery, Query()]) -> Response:
     """Follow what happens to VIFs.
 
-    Server-sent events: the id is the event's number, the event its state, the data a JSON object. Whoever comes back
-    with the last number it has gets every event once.
+    Server-sent events: the id is the event's number, the event its state, the data a JSON object. A client that comes
+    back with the last number it has gets every event once; before the first event that is X-Vifplug-Sequence of the
+    answer's header.
     """
     hub: Hub = request.app.state.hub
     since = said.since if said.since is not None else _last_id(request)

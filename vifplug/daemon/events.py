@@ -36,8 +36,10 @@ _WOKEN_AT_ONCE = 16
 class Stream:
     """Events on their way to a follower, whose place is kept until the last, ``aclose`` or ``leave``."""
 
-    def __init__(self, parts: AsyncGenerator[bytes], leave: Callable[[], None]) -> None:
+    def __init__(self, parts: AsyncGenerator[bytes], leave: Callable[[], None], start: int) -> None:
         self._parts = parts
+        self.start = start
+        """The number of the event before its first."""
         self._leave: Callable[[], None] | None = leave
 
     def __aiter__(self) -> Stream:
@@ -164,7 +166,7 @@ class Hub:
         except BaseException:
             self._leave(uid)
             raise
-        return Stream(self._sent(start, found, turn, follow=follow), lambda: self._leave(uid))
+        return Stream(self._sent(start, found, turn, follow=follow), lambda: self._leave(uid), start)
 
     def _enter(self, uid: int) -> None:
         with self._lock:
@@ -208,8 +210,9 @@ class Hub:
         return await anyio.to_thread.run_sync(self._recent.read, since, _CHUNK)
 
     async def _sent(self, since: int, found: Sequence[Noted], turn: int, *, follow: bool) -> AsyncGenerator[bytes]:
-        # An id alone is no event, but what a follower is to come back with that is let go before the first one.
-        yield f"id: {since}\n\n".encode()
+        # A comment, which shows at once that the stream lives. By the standard a block with an id alone is no event,
+        # but httpx-sse makes one without data of it.
+        yield f": id: {since}\n\n".encode()
         while True:
             if found:
                 since = found[-1].event.seq
@@ -222,7 +225,7 @@ class Hub:
                     return
                 is_quiet = not await self.changed(turn, HEARTBEAT_SECONDS)
                 if is_quiet:
-                    yield b": nothing new\n\n"
+                    yield b": nothing new\n"  # without an empty line, of which httpx-sse makes an event, too
             try:
                 # After a long time the store itself is asked, should a waking ever have been missed.
                 turn, found = (self.turn, await self._read(since)) if is_quiet else await self._after(since)
