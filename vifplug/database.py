@@ -3,22 +3,40 @@
 from __future__ import annotations
 
 import contextlib
+import errno
+import functools
+import logging
 import os
+import random
 import sqlite3
 import threading
-from collections.abc import Collection, Iterator
+import time
+from collections.abc import Callable, Collection, Iterator
 
 import tenacity
 
-from vifplug import statedir
-from vifplug.errors import Replaced, StoreError
+from vifplug import holders, netns, statedir
+from vifplug.errors import Replaced, StoreElsewhere, StoreError, StoreFull, StoreLocked
+from vifplug.netns import Namespace
+from vifplug.reserve import Reserve
+from vifplug.trusted import Owner
 
-FILE = "vifplug.db"
-_BUSY_SECONDS = 30.0
+LOG = logging.getLogger(__name__)
+
+FILE = statedir.DATABASE
+Identity = dict[str, tuple[int, int]]
+BUSY_SECONDS = 10.0
+"""Our own transactions take milliseconds."""
 _AGAIN_SECONDS = (0.002, 0.02)
 _LOOK_SECONDS = 2.0
 _LOOKS_MAX = 20
-_SCHEMA_VERSION = 4
+TEXT = functools.partial(str, encoding="utf-8", errors="surrogateescape")
+"""Text as it is there: one damaged row must not keep the others from being read."""
+_CREATING = threading.Lock()
+_MAYBE_FULL = (sqlite3.SQLITE_IOERR, sqlite3.SQLITE_CANTOPEN)
+_LOG_BYTES_MAX = 8 << 20
+"""To which the log is cut once it is written back, after somebody's reading had kept it growing."""
+_SCHEMA_VERSION = 5
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS records (vif_id TEXT PRIMARY KEY, body TEXT NOT NULL) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS intents (vif_id TEXT PRIMARY KEY, body TEXT NOT NULL) WITHOUT ROWID;
@@ -31,6 +49,7 @@ CREATE TABLE IF NOT EXISTS announced (vif_id TEXT PRIMARY KEY, wired INTEGER NOT
 CREATE TABLE IF NOT EXISTS told (vif_id TEXT PRIMARY KEY, word TEXT NOT NULL);
 CREATE TABLE IF NOT EXISTS guests (vif_id TEXT PRIMARY KEY, absent_since TEXT NOT NULL) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS counters (name TEXT PRIMARY KEY, value INTEGER NOT NULL) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS identity (name TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
 """
 
 
@@ -46,43 +65,96 @@ class Database:
         self.state_dir = state_dir
         self._path = os.path.join(state_dir, FILE)
         self._lock = threading.RLock()
+        self._owner = Owner(0, 0)
+        self._reserve = Reserve(state_dir, self._owner)
+        self._identity: Identity = {}
         try:
             self._database = self._opened(user)
         except (OSError, sqlite3.Error) as error:
-            raise statedir.unusable(state_dir, error) from error
+            raise self._unopened(error) from error
+        try:
+            self._settle_in()
+        except BaseException:
+            self.close()
+            raise
+
+    def _settle_in(self) -> None:
+        """Be where the VIFs are that are recorded.
+
+        :raises StoreElsewhere: when those are in another network namespace of this boot.
+        """
+        self._namespace = netns.current()
+        with self._reading() as database:
+            known = _namespace(database)
+        if known != self._namespace:
+            self._essentially(self._enter)
+
+    def _enter(self) -> None:
+        with self._transaction() as database:
+            self._refuse_elsewhere(database)
+
+    def _refuse_elsewhere(self, database: sqlite3.Connection) -> None:
+        """See, within a transaction, that it is this namespace's; of an empty store, and after a boot, it becomes so.
+
+        :raises StoreElsewhere: when it is another one's.
+        """
+        known = _namespace(database)
+        if known == self._namespace:
+            return
+        if why := elsewhere(database, self._namespace):
+            raise StoreElsewhere(f"the store in {self.state_dir!r} cannot be used here: {why}", self.state_dir)
+        database.execute("INSERT OR REPLACE INTO identity VALUES ('namespace', ?)", (str(self._namespace),))
 
     def _opened(self, user: str) -> sqlite3.Connection:
-        """The file, made where there is none, in this version's tables and ``user``'s."""
-        statedir.prepare(self.state_dir, user)
-        # The files a connection makes take the directory's mode for granted; the umask may say otherwise.
-        previous = os.umask(0o077)
+        """The file, made where there is none, in this version's tables and the directory's owner's."""
+        self._owner = statedir.prepare(self.state_dir, user)
+        # SQLite opens log, index and journal when it needs them, as whoever the thread is then: so here, and in every
+        # transaction, it is the owner.
+        self._reserve = Reserve(self.state_dir, self._owner)
+        self._reserve.fill()
+        with self._owner.acting():
+            try:
+                self._create()
+                database = self._connected()
+            except (OSError, sqlite3.Error) as error:
+                if not self._is_full(error) or not self._reserve.spend():
+                    raise
+                database = self._connected()
+            self._identity = self._seen()
+        return database
+
+    def _create(self) -> None:
+        # SQLite gives its other files the mode of this one, whatever the umask. To close a file takes the process's
+        # locks on it away (fcntl_locking(2)): no other thread may have it open before that.
+        with _CREATING, contextlib.suppress(FileExistsError):
+            flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+            os.close(os.open(self._path, flags, 0o600))
+
+    def _connected(self) -> sqlite3.Connection:
+        database = sqlite3.connect(self._path, timeout=0, isolation_level=None, check_same_thread=False)
+        database.text_factory = TEXT
         try:
-            database = sqlite3.connect(self._path, timeout=_BUSY_SECONDS, isolation_level=None, check_same_thread=False)
             _RETRYING(_prepare, database)
-        finally:
-            os.umask(previous)
-        statedir.hand_over(self.state_dir, user)
-        there = os.stat(self._path)
-        self._identity = (there.st_dev, there.st_ino)
+        except BaseException:
+            database.close()
+            raise
         return database
 
     def close(self) -> None:
         """Close it."""
-        with self._lock:
+        with self._lock, self._owner.acting():
             self._database.close()
 
     def version(self) -> tuple[int, int]:
         """Two of these are equal when nobody has written in between."""
-        with self._lock:
+        with self._lock, self._owner.acting():
             (others,) = self._database.execute("PRAGMA data_version").fetchone()
             return int(others), self._database.total_changes
 
     @contextlib.contextmanager
     def _transaction(self, mode: str = "IMMEDIATE") -> Iterator[sqlite3.Connection]:
-        with self._lock:
-            self._refuse_another()
+        with self._begun(mode):
             try:
-                self._database.execute(f"BEGIN {mode}")
                 yield self._database
                 self._database.execute("COMMIT")
             except sqlite3.Error as error:
@@ -93,30 +165,154 @@ class Database:
                     if self._database.in_transaction:
                         self._database.execute("ROLLBACK")
 
-    @contextlib.contextmanager
-    def _reading(self) -> Iterator[sqlite3.Connection]:
-        """For one SELECT, or several that need not be of one moment: each is a transaction by itself."""
-        with self._lock:
-            self._refuse_another()
-            try:
-                yield self._database
-            except sqlite3.Error as error:
-                raise self._failed(error) from error
+    def _reading(self) -> contextlib.AbstractContextManager[sqlite3.Connection]:
+        """For SELECTs."""
+        return self._transaction("DEFERRED")
+
+    def _begun(self, mode: str) -> contextlib.ExitStack:
+        """Begin, with SQLite's lock taken; what is held for the length of the transaction.
+
+        While another process has the lock, other threads have their turn between two tries.
+
+        :raises StoreLocked: when another process keeps its lock for too long.
+        """
+        deadline = time.monotonic() + BUSY_SECONDS
+        while True:
+            with contextlib.ExitStack() as held:
+                held.enter_context(self._lock)
+                held.enter_context(self._owner.acting())
+                self._refuse_another()
+                try:
+                    self._database.execute(f"BEGIN {mode}")
+                    if mode == "DEFERRED":  # which takes no lock before it reads
+                        self._database.execute("SELECT 1 FROM sqlite_master").fetchone()
+                    return held.pop_all()
+                except sqlite3.Error as error:
+                    with contextlib.suppress(sqlite3.Error):
+                        self._database.execute("ROLLBACK")
+                    if not _is_busy(error) or time.monotonic() >= deadline:
+                        raise self._failed(error) from error
+            time.sleep(random.uniform(*_AGAIN_SECONDS))
+
+    def _essentially(self, write: Callable[[], None]) -> None:
+        """Write what must be written although the disk is full: with the room that is kept for it.
+
+        :raises StoreFull: when that is used up.
+        """
+        try:
+            write()
+        except StoreFull:
+            self._reserve.spend()
+            self._write_back()
+            LOG.warning("the disk of %r is full: what is left there is kept for unplugs and repairs", self.state_dir)
+            write()
+
+    def _write_back(self) -> None:
+        """Have the log written back into the file, and cut, as far as nobody reads it."""
+        with self._lock, self._owner.acting(), contextlib.suppress(sqlite3.Error):
+            self._database.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+
+    def _refuse_when_full(self) -> None:
+        """See that a new VIF does not take the room that others need to be repaired, and to go.
+
+        :raises StoreFull: when it would.
+        """
+        if self._reserve.lacks_room() or self._reserve.is_spent():
+            self._write_back()
+        if self._reserve.lacks_room():
+            raise self._full(os.strerror(errno.ENOSPC))
+        if not self._reserve.fill():
+            why = self._reserve.why_full() or (os.strerror(errno.ENOSPC) if self._reserve.is_spent() else "")
+            if why:
+                raise self._full(why)
+
+    def _full(self, why: str) -> StoreFull:
+        return StoreFull(
+            f"the store in {self.state_dir!r} is full: {why}; free space there, until then nothing new is plugged",
+            self.state_dir,
+        )
+
+    def _is_full(self, error: BaseException) -> bool:
+        # SQLite keeps the kernel's answer to itself, but for ENOSPC to a write.
+        code = getattr(error, "sqlite_errorcode", sqlite3.SQLITE_OK)
+        if isinstance(error, OSError):
+            return error.errno in (errno.ENOSPC, errno.EDQUOT)
+        return code == sqlite3.SQLITE_FULL or (code & 0xFF in _MAYBE_FULL and bool(self._reserve.why_full()))
 
     def _failed(self, error: sqlite3.Error) -> StoreError:
+        if _is_busy(error):
+            return self._locked()
+        if self._is_full(error):
+            return self._full(self._reserve.why_full() or str(error))
         return StoreError(f"the store in {self.state_dir!r} failed: {error}", self.state_dir)
+
+    def _unopened(self, error: Exception) -> StoreError:
+        if _is_busy(error):
+            return self._locked()
+        if self._is_full(error):
+            return self._full(self._reserve.why_full() or str(error))
+        return statedir.unusable(self.state_dir, error)
+
+    def _locked(self) -> StoreLocked:
+        with self._owner.acting():
+            who = holders.who_locks(self._path) or "another process that cannot be seen from here"
+        return StoreLocked(
+            f"the store in {self.state_dir!r} is locked by {who}, for more than {BUSY_SECONDS:g} s; "
+            "try again once that has let go of it",
+            self.state_dir,
+        )
+
+    def _seen(self) -> Identity:
+        """The files of those names, by device and inode."""
+        found: Identity = {}
+        for name in ("", "-wal", "-shm"):
+            with contextlib.suppress(OSError):
+                there = os.lstat(f"{self._path}{name}")
+                found[name] = (there.st_dev, there.st_ino)
+        return found
+
+    def trouble(self) -> str:
+        """Why what this process has open is not the store any more; "" when it is. Takes no lock."""
+        with self._owner.acting():
+            found = self._seen()
+        lost = [name for name in self._identity if found.get(name) != self._identity[name]]
+        if not lost:
+            return ""
+        how = "replaced" if lost[0] in found else "deleted"
+        return f"the store in {self.state_dir!r} was deleted or replaced: {FILE}{lost[0]} was {how}; start anew"
 
     def _refuse_another(self) -> None:
         """What others read is the file of that name: one that is ours alone tells nothing of what is wanted.
 
-        :raises Replaced: when somebody has deleted or replaced the file.
+        :raises Replaced: when somebody has deleted or replaced the file, its log, or its log's index.
         """
-        try:
-            found = os.stat(self._path)
-        except OSError:
-            found = None
-        if found is None or (found.st_dev, found.st_ino) != self._identity:
-            raise Replaced(f"the store in {self.state_dir!r} was deleted or replaced; start anew", self.state_dir)
+        found = self._seen()
+        if found == self._identity:
+            return
+        if found.get("") == self._identity[""] and found.items() <= self._identity.items():
+            # The log or its index was deleted, and nobody has made another: what is in it can still be saved.
+            with contextlib.suppress(sqlite3.Error):
+                self._database.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+        raise Replaced(self.trouble(), self.state_dir)
+
+
+def _namespace(database: sqlite3.Connection) -> Namespace | None:
+    found = database.execute("SELECT value FROM identity WHERE name = 'namespace'").fetchone()
+    return Namespace.parse(str(found[0])) if found else None
+
+
+def elsewhere(database: sqlite3.Connection, here: Namespace) -> str:
+    """Why what is recorded is not in this namespace; "" where it is, or may be: links end with a boot."""
+    known = _namespace(database)
+    if known is None or known == here or known.boot != here.boot:
+        return ""
+    tables = ("records", "intents", "claims")
+    if not any(database.execute(f"SELECT 1 FROM {table}").fetchone() for table in tables):
+        return ""
+    return (
+        f"its VIFs are plugged in another network namespace ({known.number}, this one is {here.number}); run vifplug "
+        "there, or give each namespace a state_dir of its own (of a namespace that is gone, delete this store)"
+    )
 
 
 def _is_busy(error: BaseException) -> bool:
@@ -128,7 +324,7 @@ def _is_busy(error: BaseException) -> bool:
 # the file is locked, whatever the timeout (sqlite3_busy_handler: no wait where it would be a deadlock).
 _RETRYING = tenacity.Retrying(
     retry=tenacity.retry_if_exception(_is_busy),
-    stop=tenacity.stop_after_delay(_BUSY_SECONDS),
+    stop=tenacity.stop_after_delay(BUSY_SECONDS),
     wait=tenacity.wait_random(*_AGAIN_SECONDS),
     reraise=True,
 )
@@ -139,6 +335,7 @@ def _prepare(database: sqlite3.Connection) -> None:
     # NORMAL survives any death of a process. A power cut may lose the last commits; it takes every link
     # with it, and what it leaves in OVSDB carries our mark and is an orphan to gc.
     database.execute("PRAGMA synchronous=NORMAL")
+    database.execute(f"PRAGMA journal_size_limit={_LOG_BYTES_MAX}")
     bring_up_to_date(database)
 
 
@@ -164,7 +361,14 @@ def copied(state_dir: str) -> sqlite3.Connection:
     :raises sqlite3.Error, OSError: when it cannot be read.
     """
     path = os.path.join(state_dir, FILE)
+    with contextlib.suppress(FileNotFoundError, NotADirectoryError), statedir.inspected(state_dir).acting():
+        return _copied(state_dir, path)
+    return _copied(state_dir, path)
+
+
+def _copied(state_dir: str, path: str) -> sqlite3.Connection:
     copy = sqlite3.connect(":memory:", isolation_level=None, check_same_thread=False)
+    copy.text_factory = TEXT
     try:
         for _look in range(_LOOKS_MAX):
             seen = traces(state_dir)

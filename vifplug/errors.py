@@ -11,7 +11,10 @@ The tree::
     |-- Busy                            somebody works on this VIF: try again    exit 1
     |-- StoreError                      state_dir cannot be read or written      exit 1
     |   |-- Damaged                     a record is unreadable: plug it anew, or unplug it
-    |   `-- Replaced                    the store was deleted or replaced: put it back, or start anew
+    |   |-- Replaced                    the store was deleted or replaced: put it back, or start anew
+    |   |-- StoreLocked                 another process keeps the store locked: try again
+    |   |-- StoreFull                   no room to write: free space; unplug and repair go on
+    |   `-- StoreElsewhere              its VIFs are in another network namespace
     |-- DaemonUnreachable               the named socket does not answer         exit 1
     |-- EventsLost                      those asked for are not kept any more: look at all, then follow  exit 1
     |-- NotReached                      the state waited for has not come in time: look at who is to bring it  exit 5
@@ -106,6 +109,20 @@ class Replaced(StoreError):
 
     The operator puts it back, or whoever has it open starts anew; the daemon does so by itself.
     """
+
+
+class StoreLocked(StoreError):
+    """Another process keeps the store's file locked. It is named where the kernel shows it. Retry."""
+
+    retryable = True
+
+
+class StoreFull(StoreError):
+    """There is no room to write what is about to be done. The operator frees space; nothing was touched."""
+
+
+class StoreElsewhere(StoreError):
+    """What the store records is in another network namespace of this boot. Nothing was touched."""
 
 
 class DaemonUnreachable(VifplugError):

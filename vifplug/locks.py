@@ -18,7 +18,9 @@ from collections.abc import Iterable, Iterator
 
 import tenacity
 
+from vifplug import trusted
 from vifplug.errors import Busy, StoreError
+from vifplug.trusted import Owner
 
 _FLOCK = struct.Struct("hhqqi4x")
 _POLL_SECONDS = 0.005
@@ -47,21 +49,43 @@ class LockFile:
     def __init__(self, path: str, *, asks_only: bool = False) -> None:
         self.path = path
         self._asks_only = asks_only
+        self._owner = self._directorys_owner()
         os.close(self._open())
 
-    def _open(self) -> int:
+    def _directorys_owner(self) -> Owner:
         try:
-            if self._asks_only:
-                return self._open_to_ask()
-            return os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+            directory = trusted.directory(os.path.dirname(self.path))
+        except (FileNotFoundError, NotADirectoryError):
+            return Owner(0, 0)  # the open that follows says so
         except OSError as error:
-            raise StoreError(f"cannot open lock file {self.path!r}: {error.strerror}", self.path) from error
+            raise self._unusable(error) from error
+        try:
+            return Owner.of(directory, os.path.dirname(self.path))
+        finally:
+            os.close(directory)
 
-    def _open_to_ask(self) -> int:
-        with contextlib.suppress(FileNotFoundError, NotADirectoryError):
-            return os.open(self.path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK)
-        # A file that nobody can have a lock on: without a lock file, nobody holds one.
-        return os.memfd_create("vifplug-no-locks")
+    def _unusable(self, error: OSError) -> StoreError:
+        return StoreError(f"cannot open lock file {self.path!r}: {error.strerror}", self.path)
+
+    def _open(self) -> int:
+        flags = os.O_RDONLY if self._asks_only else os.O_RDWR | os.O_CREAT
+        try:
+            # As the directory's owner: what that user puts there must not become root's doing.
+            with self._owner.acting():
+                opened = os.open(self.path, flags | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK, 0o600)
+            try:
+                trusted.refuse_other(os.fstat(opened), self.path, self._owner.uid)
+            except BaseException:
+                os.close(opened)
+                raise
+            return opened
+        except (FileNotFoundError, NotADirectoryError) as error:
+            if not self._asks_only:
+                raise self._unusable(error) from error
+            # A file that nobody can have a lock on: without a lock file, nobody holds one.
+            return os.memfd_create("vifplug-no-locks")
+        except OSError as error:
+            raise self._unusable(error) from error
 
     @contextlib.contextmanager
     def held(self, identities: Iterable[str], seconds: float) -> Iterator[None]:

@@ -24,7 +24,12 @@ class Snapshot(Store):
     def __init__(self, state_dir: str) -> None:
         super().__init__(state_dir, "")
 
+    def _settle_in(self) -> None:
+        """Whose it is the doctor says."""
+
     def _opened(self, user: str) -> sqlite3.Connection:
+        with contextlib.suppress(FileNotFoundError, NotADirectoryError):
+            self._owner = statedir.inspected(self.state_dir)
         self._traces = database.traces(self.state_dir)
         self._is_settled = all(when + _FRESH_NS < time.time_ns() for *_rest, when in self._traces)
         return database.copied(self.state_dir)

@@ -287,4 +287,6 @@ def get_metrics(request: Request) -> Response:
 async def get_health(request: Request) -> Response:
     """Say whether the daemon is well. Anybody may ask; it answers at once, whatever Open vSwitch does."""
     status = request.app.state.keeper.status()
-    return _answer({"status": "degraded" if status.get("ovsdb_missed") else "ok", **status})
+    store = request.app.state.hub.log.trouble()
+    word = "unhealthy" if store else "degraded" if status.get("ovsdb_missed") else "ok"
+    return _answer({"status": word, "store": store or "ok", **status})

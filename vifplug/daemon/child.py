@@ -13,7 +13,7 @@ from typing import NoReturn
 
 from vifplug import stdio
 from vifplug.daemon import logs, worker
-from vifplug.errors import VifplugError
+from vifplug.errors import StoreElsewhere, VifplugError
 from vifplug.prctl import SET_CHILD_SUBREAPER, prctl
 
 LOG = logging.getLogger(__name__)
@@ -22,6 +22,7 @@ _HELPER_SECONDS = 5.0
 _NOTICE_SECONDS = 1.0
 _REAP_PAUSE_SECONDS = 0.005
 _READ_BYTES = 4096
+_HOPELESS_STATUS = 3
 
 
 def adopt_orphans() -> None:
@@ -46,6 +47,8 @@ class Child:
         self.has_compared = False
         """Whether it has ended its first comparison."""
         self.ending = "has ended"
+        self.is_hopeless = False
+        """It ended because of what another start would not change."""
         self._heard = b""
         self._helper_pid = 0
 
@@ -106,6 +109,7 @@ class Child:
             self.kill()
         _pid, status = os.waitpid(self.pid, 0)
         code = os.waitstatus_to_exitcode(status)
+        self.is_hopeless = code == _HOPELESS_STATUS
         self.ending = f"was ended by signal {-code}" if code < 0 else f"has ended with status {code}"
         self.listen()
         self._end_helper()
@@ -156,6 +160,7 @@ def _be_child(work: Callable[[int], None], pipe: int) -> NoReturn:
         status = 0
     except VifplugError as error:
         LOG.critical("%s", error)
+        status = _HOPELESS_STATUS if isinstance(error, StoreElsewhere) else status
     except BaseException:
         LOG.critical("the worker failed", exc_info=True)
     finally:

@@ -9,7 +9,9 @@ import os
 import socket
 import stat
 
+from vifplug import trusted
 from vifplug.errors import ConfigError
+from vifplug.trusted import Owner
 
 LOG = logging.getLogger(__name__)
 
@@ -55,14 +57,16 @@ def _bind(path: str, group: str) -> socket.socket:
         )
     listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_CLOEXEC)
     try:
-        os.makedirs(os.path.dirname(path), mode=0o755, exist_ok=True)
-        _remove_stale(path)
-        previous = os.umask(0o177)
-        try:
-            listener.bind(path)
-        finally:
-            os.umask(previous)
-        _open_to(path, group)
+        owner = _owner_of_directory(path)
+        # As the directory's owner: what another user puts there must not become root's doing.
+        with owner.acting():
+            _remove_stale(path)
+            previous = os.umask(0o177)
+            try:
+                listener.bind(path)
+            finally:
+                os.umask(previous)
+        _open_to(path, group, owner)
         listener.listen(_BACKLOG)
     except OSError as error:
         listener.close()
@@ -73,6 +77,18 @@ def _bind(path: str, group: str) -> socket.socket:
         listener.close()
         raise
     return listener
+
+
+def _owner_of_directory(path: str) -> Owner:
+    """Whose the socket's directory is; it is made where it is missing.
+
+    :raises OSError: when it cannot be made, or another user decides where the path leads.
+    """
+    directory = trusted.directory(os.path.dirname(path), make=0o755)
+    try:
+        return Owner.of(directory, os.path.dirname(path))
+    finally:
+        os.close(directory)
 
 
 def _remove_stale(path: str) -> None:
@@ -95,15 +111,24 @@ def _remove_stale(path: str) -> None:
     raise ConfigError(f"another daemon answers on [daemon] socket {path!r}; end it, or choose another path", path)
 
 
-def _open_to(path: str, group: str) -> None:
+def _open_to(path: str, group: str, owner: Owner) -> None:
     try:
         number = grp.getgrnam(group).gr_gid
     except KeyError:
         LOG.warning("no group %r ([daemon] socket_group): only this daemon's own user may connect to %s", group, path)
         return
-    with contextlib.suppress(PermissionError):  # not root: the group is one's own, or it stays as it is
-        os.chown(path, -1, number)
-        os.chmod(path, 0o660)
+    # By descriptor: a link that the directory's owner put in the socket's place meanwhile is not followed.
+    with owner.acting():
+        handle = os.open(path, os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC)
+    try:
+        if not stat.S_ISSOCK(os.fstat(handle).st_mode):
+            raise ConfigError(f"[daemon] socket {path!r} was replaced as it was made; choose another directory", path)
+        with contextlib.suppress(PermissionError):  # not root: the group is one's own, or it stays as it is
+            os.chown(f"/proc/self/fd/{handle}", -1, number)
+            with owner.acting():
+                os.chmod(f"/proc/self/fd/{handle}", 0o660)
+    finally:
+        os.close(handle)
 
 
 def remove(path: str, listener: socket.socket) -> None:

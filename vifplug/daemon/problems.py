@@ -31,6 +31,7 @@ _STATUS: Mapping[type[errors.VifplugError], int] = {
     errors.BridgeMissing: 409,
     errors.EventsLost: 410,
     errors.Busy: 503,
+    errors.StoreLocked: 503,
     errors.OvsUnavailable: 503,
     errors.HelperDied: 503,
     errors.TimedOut: 504,

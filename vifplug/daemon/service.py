@@ -25,10 +25,10 @@ import sdnotify
 from vifplug import config, statedir, stdio, version
 from vifplug.api import LOCK_FILE
 from vifplug.config import Settings
-from vifplug.daemon import listening, logs, worker
+from vifplug.daemon import claim, listening, logs, worker
 from vifplug.daemon.backoff import Backoff
 from vifplug.daemon.child import Child, adopt_orphans
-from vifplug.errors import Busy, VifplugError
+from vifplug.errors import Busy, StoreElsewhere, VifplugError
 from vifplug.linux import LinuxHost
 from vifplug.locks import LockFile
 
@@ -74,6 +74,11 @@ class Service:
                 child = Child.fork(self._work)
                 ended = self._attend(child, signals)
                 child.end(_STOP_SECONDS if self._stopping else 0)
+                if child.is_hopeless:
+                    raise StoreElsewhere(
+                        f"state_dir {self._settings.state_dir!r} is another network namespace's: see the line before",
+                        self._settings.state_dir,
+                    )
                 if not self._stopping:
                     self._endings.append((time.time(), ended))
                     self._rest(child, signals)
@@ -218,8 +223,10 @@ def _hold(settings: Settings) -> None:
     try:
         adopt_orphans()
         gc.freeze()  # what is there now is shared with workers for as long as nobody touches it
-        LOG.info("listening on %s", settings.socket)
-        Service(settings, listener).run()
+        # Its worker and helper inherit this, too.
+        with claim.hold(settings.state_dir, _PREDECESSOR_SECONDS):
+            LOG.info("listening on %s", settings.socket)
+            Service(settings, listener).run()
     finally:
         if ours:
             listening.remove(settings.socket, listener)

@@ -271,7 +271,9 @@ class Health(BaseModel):
 
     model_config = ConfigDict(extra="allow")
 
-    status: str = Field(description="ok; or degraded, while OVSDB is away.")
+    status: str = Field(
+        description="ok; or degraded, while OVSDB is away; or unhealthy, when the store's file is gone or another."
+    )
 
 
 class ErrorReport(_Shape):

@@ -63,6 +63,13 @@ def _store(facts: Facts) -> Iterator[Said]:
             f"it cannot be written: {store.error}",
             "mount its file system for writing, or give state_dir to [daemon] user; nothing can be plugged until then",
         )
+    elif store.locked_by:
+        reason = f"it is locked by {store.locked_by}, for longer than a write takes"
+        yield found(
+            ERROR, store.path, reason, "let that end, or end it; nothing can be plugged or unplugged until then"
+        )
+    elif store.elsewhere:
+        yield found(ERROR, store.path, store.elsewhere, "run vifplug in the namespace where its VIFs are")
     elif store.free_bytes is not None and store.free_bytes < _FREE_BYTES_MIN:
         free = f"{store.free_bytes // 2**20} MiB are free there"
         yield found(ERROR, store.path, free, "make room: a store that cannot grow refuses every plug")

@@ -102,6 +102,10 @@ class Store:
     """It is not for this user to see."""
     unreadable: bool = False
     """The error is met in reading it."""
+    locked_by: str = ""
+    """Who has kept others from writing it, for longer than a write takes."""
+    elsewhere: str = ""
+    """Why what it records is not in this network namespace."""
     free_bytes: int | None = None
 
 

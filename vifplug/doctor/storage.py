@@ -3,15 +3,19 @@ given up leaves its traces in the directory, where SQLite makes a log and takes 
 
 from __future__ import annotations
 
+import contextlib
 import os
 import sqlite3
 from dataclasses import replace
 
-from vifplug import database, statedir
+from vifplug import database, holders, netns, statedir
 from vifplug.database import FILE
 from vifplug.doctor.facts import Store
+from vifplug.statedir import LOCKS as LOCKS
+from vifplug.trusted import Unsafe
 
-LOCKS = "locks"
+_LOCKED_SECONDS = 1.0
+"""Our own writes take milliseconds."""
 _OWN = ("", FILE, f"{FILE}-shm", f"{FILE}-wal", LOCKS)
 """What must be written, the directory itself included. What else lies there, an operator's copy say, is nobody's
 business."""
@@ -27,8 +31,9 @@ def look(state_dir: str) -> Store:
         if _is_closed(state_dir) or not os.access(path, os.R_OK, effective_ids=True):
             return Store(path=path, error="this user may not read it", closed=True)
         told = Store(path=path, error=_unwritable(state_dir), free_bytes=_free_bytes(state_dir))
-        refusal = "" if told.error else _refusal(state_dir)
-        return replace(told, error=refusal, unreadable=True) if refusal else told
+        return told if told.error else _read(told, state_dir)
+    except Unsafe as error:
+        return Store(path=path, error=error.strerror or str(error), unreadable=True)
     except OSError as error:
         return Store(path=path, error=error.strerror or str(error))
 
@@ -77,17 +82,20 @@ def _place(state_dir: str) -> Store:
     return Store(path=state_dir, free_bytes=_free_bytes(there))
 
 
-def _refusal(state_dir: str) -> str:
-    """SQLite's own word on whether it can be read."""
+def _read(told: Store, state_dir: str) -> Store:
+    """With SQLite's own word on whether it can be read, and by whom it is kept from being written."""
+    locked_by = holders.who_keeps(told.path, _LOCKED_SECONDS)
     try:
-        database.copied(state_dir).close()
+        with contextlib.closing(database.copied(state_dir)) as copy:
+            return replace(told, locked_by=locked_by, elsewhere=database.elsewhere(copy, netns.current()))
     except sqlite3.OperationalError as error:
         # Somebody is writing just now: so it can be read, too.
         code = getattr(error, "sqlite_errorcode", sqlite3.SQLITE_BUSY)
-        return "" if code & 0xFF in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED) else str(error)
+        if code & 0xFF in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED):
+            return replace(told, locked_by=locked_by)
+        return replace(told, error=str(error), unreadable=True)
     except sqlite3.Error as error:
-        return str(error)
-    return ""
+        return replace(told, error=str(error), unreadable=True)
 
 
 def _unwritable(state_dir: str) -> str:

@@ -195,16 +195,20 @@ def collect(
 
 def orphans(observed: Observed, before: Contents, after: Contents) -> list[Orphan]:
     """What is owned on the host and neither recorded nor under way, before it was looked at and after."""
-    wanted = _owners(before) | _owners(after)
+    wanted = _owners(before) | _owners(after) | before.covered | after.covered
+    names = before.covered_names | after.covered_names
     found = [
         Orphan(kind=link.kind, name=readable.text(link.name), vif_id=link.owner)
         for link in observed.links.values()
-        if link.owner and link.owner not in wanted and ownership.role_of(link)
+        if link.owner and link.owner not in wanted and link.name not in names and ownership.role_of(link)
     ]
     found += [
         Orphan(kind=port.kind, name=port.name, vif_id=port.owner)
         for port in observed.ports.values()
-        if naming.is_owner(port.owner) and port.owner not in wanted and _shows_it(port, observed)
+        if naming.is_owner(port.owner)
+        and port.owner not in wanted
+        and port.name not in names
+        and _shows_it(port, observed)
     ]
     found += [
         Orphan(kind="qos", name=qos.uuid, vif_id=qos.owner)

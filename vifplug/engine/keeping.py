@@ -11,7 +11,7 @@ from vifplug.engine.grouping import apart
 from vifplug.engine.jobs import Job
 from vifplug.engine.plugger import Plugger
 from vifplug.engine.wiring import Standing, standing
-from vifplug.errors import BridgeMissing, Busy, VifplugError
+from vifplug.errors import BridgeMissing, Busy, StoreFull, VifplugError
 from vifplug.records import Record, now
 from vifplug.reports import CONTENDED, Orphan, VifCheck
 from vifplug.resources import Bridge, Link, Observed, OvsPort, Tap
@@ -196,7 +196,11 @@ def note(
             if (record.state, record.error) != (state, error)
         ]
         if changed:
-            plugger.store.keep(changed)
+            try:
+                plugger.store.keep(changed)
+            except StoreFull as error:
+                # How VIFs stand is worked out anew at each look; to repair them is more than to write it down.
+                LOG.warning("states of VIFs were not written down: %s", error)
     return frozenset(standings.keys() - steady.keys())
 
 

@@ -204,8 +204,9 @@ class Plugger:
         return set(left).union(*(job.identities for job in work))
 
     def owners(self, vif_id: str) -> set[str]:
-        """A VIF, and whoever owns what it may have on the host."""
-        return {vif_id} | {item.owner for item in self.left_on_host(vif_id).items}
+        """A VIF, and whoever owns what it may have on the host; of a damaged record, what its claims say."""
+        held = self.store.held_by_damaged(vif_id)
+        return {vif_id} | {item.owner for item in self.left_on_host(vif_id).items} | held
 
     def left_on_host(self, vif_id: str) -> Inventory:
         """What a VIF has on the host, or may have of a request that ended in between."""
@@ -223,7 +224,10 @@ class Plugger:
         if intent is None:
             return False
         self.await_helper_of(intent)
-        if intent.verb == records.PLUG and record is not None:
+        if record is None and intent.verb == records.PLUG and self.store.is_damaged(vif_id):
+            # It was plugged before, and nobody can say any more how: it stays, as one whose record is damaged.
+            self.store.end_intent(vif_id)
+        elif intent.verb == records.PLUG and record is not None:
             self._converge(record, Inventory(intent.resources))
         else:
             removed = removal.remove(self.host, self.store, {vif_id: self.left_on_host(vif_id)})

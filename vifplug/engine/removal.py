@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from vifplug.engine import departure, executor, jobs, ownership
@@ -100,15 +100,18 @@ def users_of_shared(store: Store, vif_id: str) -> dict[str, frozenset[int | None
     return {owner: frozenset(uids) for owner, uids in users.items()}
 
 
-def marked(host: Host, vif_id: str, known: Inventory) -> Inventory:
-    """What bears a VIF's mark, besides what is known: all there is to go by when its record cannot be read."""
-    observed = host.observe(Scope(owners=frozenset({vif_id}), everything=True))
-    own = (link for link in observed.links.values() if link.owner == vif_id)
+def marked(host: Host, owners: Collection[str], known: Inventory) -> Inventory:
+    """What bears a mark of these owners, besides what is known: all there is to go by when a record cannot be read.
+
+    :param owners: the VIF, and the networks whose bridges it shares.
+    """
+    observed = host.observe(Scope(owners=frozenset(owners), everything=True))
+    own = (link for link in observed.links.values() if link.owner in owners)
     links = [replace(link, role=role) for link in own if (role := ownership.role_of(link))]
     ports = [
         port
         for port in observed.ports.values()
-        if port.owner == vif_id and ownership.port_shows_it(port, vif_id, observed.links.get(port.name))
+        if port.owner in owners and ownership.port_shows_it(port, port.owner, observed.links.get(port.name))
     ]
     return jobs.united(known.items, links, ports)
 

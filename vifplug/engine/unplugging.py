@@ -148,7 +148,9 @@ def _begin(plugger: Plugger, known: Mapping[str, Record | None]) -> dict[str, In
             continue
         plugger.await_helper_of(intent)
         left = plugger.left_on_host(vif_id)
-        built[vif_id] = removal.marked(plugger.host, vif_id, left) if damaged else left
+        if damaged:
+            left = removal.marked(plugger.host, plugger.store.held_by_damaged(vif_id) | {vif_id}, left)
+        built[vif_id] = left
     session = plugger.host.session
     intents = [
         Intent(vif_id=vif_id, verb=UNPLUG, session=session, resources=left.items) for vif_id, left in built.items()

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import logging
+import os
+import pwd
 import sys
 from collections.abc import Callable, Iterator
 from typing import TypeVar
@@ -11,7 +14,7 @@ from typing import TypeVar
 from vifplug import api, client, retrying
 from vifplug.api import LocalHost
 from vifplug.client import DaemonHost
-from vifplug.errors import BridgeMissing, ConfigError, DaemonUnreachable
+from vifplug.errors import BridgeMissing, ConfigError, DaemonUnreachable, HelperDied, StoreError, VifplugError
 from vifplug.osvif import options
 from vifplug.osvif.options import Choice
 
@@ -19,6 +22,7 @@ _LOG = logging.getLogger(__name__)
 
 AnyHost = LocalHost | DaemonHost
 T = TypeVar("T")
+_WORK_HERE = f"set [{options.GROUP}] via = {options.LOCAL}"
 
 
 def working(choice: Choice, work: Callable[[AnyHost], T]) -> T:
@@ -31,8 +35,11 @@ def working(choice: Choice, work: Callable[[AnyHost], T]) -> T:
     """
 
     def attempt() -> T:
-        with opened(choice) as host:
-            return work(host)
+        try:
+            with opened(choice) as host:
+                return work(host)
+        except VifplugError as error:
+            raise _in_novas_words(error) from error.__cause__
 
     return retrying.repeated(attempt, choice.retry_timeout, retries=_is_worth_repeating)
 
@@ -63,7 +70,14 @@ def opened(choice: Choice) -> Iterator[AnyHost]:
         yield host or stack.enter_context(_local(choice))
 
 
-def _local(choice: Choice) -> contextlib.AbstractContextManager[LocalHost]:
+def _in_novas_words(error: VifplugError) -> VifplugError:
+    """The error, with this plugin's option where the advice is one of the command line."""
+    message = error.message.replace("try again with --local", _WORK_HERE).replace("with --local", _WORK_HERE)
+    return error if message == error.message else type(error)(message, error.subject, error.step)
+
+
+@contextlib.contextmanager
+def _local(choice: Choice) -> Iterator[LocalHost]:
     """This process, where it can be one: of eventlet's threads, none goes on while one waits for the helper's answer.
 
     :raises ConfigError: in place of waiting for ever.
@@ -75,4 +89,31 @@ def _local(choice: Choice) -> contextlib.AbstractContextManager[LocalHost]:
             f"[{options.GROUP}] via = {options.DAEMON}",
             options.GROUP,
         )
-    return api.local(choice.config_file)
+    with contextlib.ExitStack() as stack:
+        try:
+            host = stack.enter_context(api.local(choice.config_file))
+        except (StoreError, HelperDied) as error:
+            if not _is_denied(error):
+                raise
+            raise ConfigError(
+                f"[{options.GROUP}] via = {choice.via}: user {_this_user()!r} cannot plug in this process: "
+                f"{error.message}. Start vifplugd, let the user into the group of its socket, and set "
+                f"[{options.GROUP}] via = {options.DAEMON}; or name by [{options.GROUP}] config_file a configuration "
+                "whose state_dir is the user's own and whose [vifplug_privileged] helper_command the user may run",
+                options.GROUP,
+            ) from error
+        yield host
+
+
+def _is_denied(error: VifplugError) -> bool:
+    """Whether this user may not: the store is another's, or no helper can be started."""
+    cause = error.__cause__
+    is_closed = isinstance(cause, OSError) and cause.errno in (errno.EACCES, errno.EPERM)
+    return os.geteuid() != 0 and (is_closed or isinstance(error, HelperDied))
+
+
+def _this_user() -> str:
+    try:
+        return pwd.getpwuid(os.geteuid()).pw_name
+    except KeyError:
+        return str(os.geteuid())

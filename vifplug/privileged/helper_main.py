@@ -19,6 +19,8 @@ from vifplug import stdio
 from vifplug.privileged import serving
 
 _FLOCK = struct.Struct("hhqqi4x")
+_SESSIONS = 1 << 62
+"""As of vifplug.locks: the bytes below are others'."""
 
 
 def main() -> int:
@@ -41,9 +43,12 @@ def main() -> int:
 
 
 def _hold(path: str, byte: int) -> None:
-    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK)
-    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
-        raise SystemExit(f"vifplug-privsep-helper: {path!r} is no lock file")
+    # Looked at before it is opened: to open some devices is to use them.
+    handle = os.open(path, os.O_PATH | os.O_CLOEXEC | os.O_NOFOLLOW)
+    if not stat.S_ISREG(os.fstat(handle).st_mode) or byte < _SESSIONS:
+        raise SystemExit(f"vifplug-privsep-helper: {path!r} is no lock file, or {byte} is no session's")
+    descriptor = os.open(f"/proc/self/fd/{handle}", os.O_RDONLY | os.O_CLOEXEC)
+    os.close(handle)
     fcntl.fcntl(descriptor, fcntl.F_OFD_SETLK, _FLOCK.pack(fcntl.F_RDLCK, os.SEEK_SET, byte, 1, 0))
 
 

@@ -1,0 +1,94 @@
+"""The store's disk is full, and really so: a small tmpfs that takes no byte more."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.functional.daemons import wait_until
+from tests.functional.vifplugd import Vifplugd
+from tests.functional.vifs import BRIDGE, HYBRID, OVS
+from tests.functional.world import World
+
+SECONDS = 60.0
+
+
+@pytest.fixture(params=["1m", "8m"])
+def small(world: World, request: pytest.FixtureRequest) -> Iterator[World]:
+    """A world whose state_dir has a small disk of its own."""
+    world.state_dir.mkdir(mode=0o700)
+    world.run("mount", "-t", "tmpfs", "-o", f"size={request.param},mode=0700", "small", str(world.state_dir))
+    try:
+        yield world
+    finally:
+        world.run("umount", "--lazy", str(world.state_dir))
+
+
+def fill(world: World) -> Path:
+    """Leave no byte on it."""
+    filler = world.state_dir / "filler"
+    world.run("dd", "if=/dev/zero", f"of={filler}", "bs=4k", check=False)
+    world.run("sh", "-c", f"cat /dev/zero >>{filler}", check=False)
+    found = world.run("stat", "-f", "-c", "%a", str(world.state_dir)).stdout.strip()
+    assert found == "0", f"{found} blocks are left"
+    return filler
+
+
+def test_local_unplug_and_repair_go_on_and_a_plug_is_refused(small: World) -> None:
+    before = small.snapshot()
+    small.vifplug("plug", "-", input=BRIDGE.text)
+    small.vifplug("plug", "-", input=HYBRID.text)
+    whole = small.snapshot()
+    filler = fill(small)
+
+    refused = small.vifplug_json("plug", "-", input=OVS.text, check=False)["error"]
+    assert refused["type"] == "StoreFull"
+    assert "No space left on device" in refused["message"] and str(small.state_dir) in refused["message"]
+    assert small.snapshot() == whole
+
+    small.ip("link", "set", HYBRID.qbr, "down")
+    small.vifplug("repair", "--all")
+    assert small.snapshot() == whole
+    small.vifplug("plug", "-", input=HYBRID.text)
+    small.vifplug("unplug", HYBRID.id, BRIDGE.id)
+    assert small.snapshot() == before
+    assert small.vifplug_json("list") == {"vifs": []}
+
+    filler.unlink()
+    small.vifplug("plug", "-", input=OVS.text)
+    small.vifplug("unplug", OVS.id)
+    assert small.snapshot() == before
+
+
+def test_daemon_repairs_and_unplugs_on_a_full_disk(small: World) -> None:
+    before = small.snapshot()
+    with Vifplugd(small, repair_interval=1) as daemon:
+        for one in (HYBRID, BRIDGE):
+            assert daemon.request("PUT", f"/v1/vifs/{one.id}", one.document)[0] == 200
+        whole = small.snapshot()
+        filler = fill(small)
+        status, answer = daemon.request("PUT", f"/v1/vifs/{OVS.id}", OVS.document)
+        assert (status, answer["error"]["type"]) == (500, "StoreFull"), answer
+        for _turn in range(3):
+            small.ip("link", "delete", HYBRID.qvo)
+            small.ip("link", "set", BRIDGE.tap, "nomaster")
+            wait_until(lambda: small.snapshot().keys() == whole.keys(), f"the repair: {small.directory}", SECONDS)
+            wait_until(lambda: daemon.vifs()[HYBRID.id]["state"] == "wired", "its record", SECONDS)
+        for one in (HYBRID, BRIDGE):
+            status, answer = daemon.request("DELETE", f"/v1/vifs/{one.id}")
+            assert status == 200, answer
+        assert small.snapshot() == before
+        assert daemon.vifs() == {}
+        filler.unlink()
+        assert daemon.request("PUT", f"/v1/vifs/{OVS.id}", OVS.document)[0] == 200
+
+
+def test_doctor_says_that_the_disk_is_full(small: World) -> None:
+    small.vifplug("plug", "-", input=BRIDGE.text)
+    fill(small)
+    told = json.loads(small.vifplug("-o", "json", "doctor", check=False).stdout)
+    (store,) = [check for check in told["checks"] if check["check"] == "store"]
+    assert store["status"] == "error", store

@@ -1,0 +1,142 @@
+"""One vifplugd for a network namespace: a second, with another state_dir, would take the VIFs of the first for orphans.
+
+The claim is an abstract Unix socket: the kernel keeps those by network namespace, whatever is mounted where, and drops
+them with their last holder. Each claim has a name of its own, so no other user can take the name first; whose a claim
+is the kernel says (unix_diag), and one of another user than root and ourselves does not count.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+import random
+import secrets
+import socket
+import struct
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from vifplug.errors import Busy
+
+LOG = logging.getLogger(__name__)
+
+_PREFIX = "vifplugd/"
+_NAME_BYTES_MAX = 107
+_AGAIN_SECONDS = (0.05, 0.25)
+_SOCK_DIAG_BY_FAMILY, _NLMSG_ERROR, _NLMSG_DONE = 20, 2, 3
+_NLM_F_REQUEST_DUMP = 0x301
+_SHOW_NAME, _SHOW_UID = 0x1, 0x40
+_ATTRIBUTE_NAME, _ATTRIBUTE_UID = 0, 7
+_HEADER, _REQUEST = struct.Struct("=IHHII"), struct.Struct("=BBHIIIII")
+_MESSAGE_BYTES = 16
+"""Of struct unix_diag_msg, before the attributes."""
+_RECEIVE_BYTES = 1 << 16
+
+
+@dataclass(frozen=True, slots=True)
+class _Claim:
+    name: str
+    uid: int | None
+    """None where the kernel does not say."""
+
+    def __str__(self) -> str:
+        _nonce, pid, state_dir = [*self.name.removeprefix(_PREFIX).split("/", 2), "", ""][:3]
+        whose = "" if self.uid is None else f" of uid {self.uid}"
+        return f"vifplugd (process {pid}{whose}, state_dir {state_dir!r})"
+
+
+def hold(state_dir: str, seconds: float) -> socket.socket:
+    """Claim this network namespace, for as long as the socket, or one that a forked child has, is open.
+
+    :param seconds: how long to wait for the end of another.
+    :raises Busy: when another vifplugd keeps it.
+    """
+    deadline = time.monotonic() + seconds
+    while True:
+        mine, name = _bound(state_dir)
+        rivals = [claim for claim in _claims() if claim.name != name and _counts(claim)]
+        if not rivals:
+            return mine
+        # Two that start together see each other: both let go, and one of them is the first to try again.
+        mine.close()
+        if time.monotonic() >= deadline:
+            raise Busy(
+                f"another {rivals[0]} keeps the VIFs of this network namespace: two would delete and make again each "
+                f"other's; end it first, or give both state_dir {state_dir!r} and start one",
+                state_dir,
+            )
+        time.sleep(random.uniform(*_AGAIN_SECONDS))
+
+
+def _bound(state_dir: str) -> tuple[socket.socket, str]:
+    words = f"{_PREFIX}{secrets.token_hex(8)}/{os.getpid()}/{state_dir}".encode(errors="replace")[:_NAME_BYTES_MAX]
+    mine = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC)
+    mine.bind(b"\0" + words)
+    return mine, words.decode(errors="replace")
+
+
+def _counts(claim: _Claim) -> bool:
+    if claim.uid in (None, 0, os.geteuid()):
+        return True
+    LOG.warning(
+        "uid %d claims to be vifplugd (socket @%s): it is neither root nor us, and is ignored", claim.uid, claim.name
+    )
+    return False
+
+
+def _claims() -> Iterator[_Claim]:
+    """All claims in this network namespace."""
+    try:
+        found = list(_diagnosed())
+    except OSError as error:
+        LOG.warning("cannot see whose Unix sockets are (unix_diag: %s): any user's claim counts", error.strerror)
+        found = [(name, None) for name in _listed()]
+    for name, uid in found:
+        text = name.removeprefix(b"\0").decode(errors="replace")
+        if name.startswith(b"\0") and text.startswith(_PREFIX):
+            yield _Claim(text, uid)
+
+
+def _listed() -> Iterator[bytes]:
+    with open("/proc/thread-self/net/unix", "rb") as sockets:
+        for line in sockets:
+            words = line.rstrip(b"\n").split(b" ", 7)
+            if len(words) == 8 and words[7].lstrip(b"0123456789 ").startswith(b"@"):
+                yield b"\0" + words[7].lstrip(b"0123456789 ")[1:]
+
+
+def _diagnosed() -> Iterator[tuple[bytes, int | None]]:
+    """Name and owner of each Unix socket (sock_diag(7)).
+
+    :raises OSError: when the kernel cannot tell.
+    """
+    with contextlib.closing(socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, 4)) as diag:  # NETLINK_SOCK_DIAG
+        request = _REQUEST.pack(socket.AF_UNIX, 0, 0, 0xFFFFFFFF, 0, _SHOW_NAME | _SHOW_UID, 0xFFFFFFFF, 0xFFFFFFFF)
+        size = _HEADER.size + len(request)
+        diag.send(_HEADER.pack(size, _SOCK_DIAG_BY_FAMILY, _NLM_F_REQUEST_DUMP, 1, 0) + request)
+        while True:
+            data = diag.recv(_RECEIVE_BYTES)
+            while data:
+                length, kind, *_rest = _HEADER.unpack_from(data)
+                if kind == _NLMSG_DONE:
+                    return
+                if kind == _NLMSG_ERROR:
+                    (number,) = struct.unpack_from("=i", data, _HEADER.size)
+                    raise OSError(-number, os.strerror(-number))
+                yield _named(data[_HEADER.size + _MESSAGE_BYTES : length])
+                data = data[(length + 3) & ~3 :]
+
+
+def _named(attributes: bytes) -> tuple[bytes, int | None]:
+    name, uid = b"", None
+    while len(attributes) >= 4:
+        length, kind = struct.unpack_from("=HH", attributes)
+        value = attributes[4:length]
+        if kind == _ATTRIBUTE_NAME:
+            name = value
+        elif kind == _ATTRIBUTE_UID:
+            (uid,) = struct.unpack("=I", value)
+        attributes = attributes[max(4, (length + 3) & ~3) :]
+    return name, uid

@@ -1,0 +1,50 @@
+"""File access as another user, for one thread: setfsuid(2). Every other thread of the process stays who it is.
+
+os.seteuid() and os.setgroups() change all threads (nptl(7)); a library in another's process must not. The kernel takes
+CAP_DAC_OVERRIDE and its like from a thread whose fsuid is not 0, and gives them back with 0 (capabilities(7)).
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import os
+import platform
+from collections.abc import Iterator
+
+_libc = ctypes.CDLL(None, use_errno=True)
+_ASK = ctypes.c_uint32(-1)
+_SYS_SETGROUPS = {"x86_64": 116, "aarch64": 159, "riscv64": 159}.get(platform.machine())
+"""glibc's own setgroups() changes all threads. On other machines the thread keeps its supplementary groups."""
+
+
+@contextlib.contextmanager
+def acting_as(uid: int, gid: int) -> Iterator[None]:
+    """Open, make and remove files as a user. Of root only; any other user stays who it is.
+
+    :raises PermissionError: when the kernel does not let this process act as that user.
+    """
+    if uid == 0 or os.geteuid() != 0 or _libc.setfsuid(_ASK) == uid:
+        yield
+        return
+    was_uid, was_gid, groups = _libc.setfsuid(_ASK), _libc.setfsgid(_ASK), os.getgroups()
+    try:
+        _set_groups([])
+        _libc.setfsgid(gid)
+        _libc.setfsuid(uid)
+        if (_libc.setfsuid(_ASK), _libc.setfsgid(_ASK)) != (uid, gid):
+            raise PermissionError(1, f"this process may not act as uid {uid} (it lacks CAP_SETUID or CAP_SETGID)")
+        yield
+    finally:
+        _libc.setfsuid(was_uid)
+        _libc.setfsgid(was_gid)
+        _set_groups(groups)
+
+
+def _set_groups(groups: list[int]) -> None:
+    if _SYS_SETGROUPS is None:
+        return
+    array = (ctypes.c_uint32 * len(groups))(*groups)
+    if _libc.syscall(_SYS_SETGROUPS, len(groups), array) != 0:
+        number = ctypes.get_errno()
+        raise PermissionError(number, f"cannot change this thread's groups: {os.strerror(number)}")
