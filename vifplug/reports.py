@@ -149,14 +149,21 @@ class VifCheck:
 
     id: str
     state: str
+    error: str | None = None
+    """Why, for drifted, contended and failed."""
     drift: Sequence[DriftItem] = ()
     absent_since: str | None = None
     """As of a VIF. It is no drift."""
 
     def as_json(self) -> dict[str, Any]:
         """All fields."""
-        drift = [item.as_json() for item in self.drift]
-        return {"id": self.id, "state": self.state, "drift": drift, "absent_since": self.absent_since}
+        return {
+            "id": self.id,
+            "state": self.state,
+            "error": self.error,
+            "drift": [item.as_json() for item in self.drift],
+            "absent_since": self.absent_since,
+        }
 
     @classmethod
     def from_json(cls, data: object) -> Self:

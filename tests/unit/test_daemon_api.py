@@ -166,7 +166,7 @@ def test_drift_is_found_and_repaired(daemon: Daemon) -> None:
     checked = daemon.ask("POST", "/v1/check", {"ids": [ID]}, uid=READER).json
     assert (checked["clean"], checked["vifs"][0]["state"]) == (False, "drifted")
     repaired = daemon.ask("POST", "/v1/repair", {"ids": None})
-    assert repaired.json["vifs"][0]["state"] == "plugged"
+    assert repaired.json["vifs"][0]["state"] == "wired"
     assert daemon.ask("POST", "/v1/check").json["clean"] is True
 
 

@@ -135,6 +135,7 @@ class CheckedVif(_Shape):
 
     id: str
     state: str
+    error: str | None = Field(description="Why, for drifted, contended and failed.")
     drift: list[DriftReport]
     absent_since: str | None = Field(description="As of a VIF; it is no drift.")
 

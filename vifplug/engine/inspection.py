@@ -13,7 +13,7 @@ from vifplug.engine.host import Scope
 from vifplug.engine.plugger import Plugger
 from vifplug.errors import Damaged, OvsUnavailable, VifplugError
 from vifplug.records import Contents, Record
-from vifplug.reports import FAILED, PLUGGING, UNPLUGGING, CheckReport, GcReport, Orphan, PathReport, VifCheck, VifReport
+from vifplug.reports import PLUGGING, UNPLUGGING, CheckReport, GcReport, Orphan, PathReport, VifCheck, VifReport
 from vifplug.resources import Bridge, Inventory, Link, Observed, OvsPort, Resource
 
 LOG = logging.getLogger(__name__)
@@ -23,18 +23,24 @@ _PATIENCE_SECONDS = 5.0
 
 
 def list_vifs(plugger: Plugger) -> list[VifReport]:
-    """Every recorded VIF, as it is; with OVS away, as recorded."""
+    """Every recorded VIF, as it is; with OVS away, those that have a port as recorded."""
     contents = plugger.store.contents()
     damaged = [views.damaged(vif_id, reason) for vif_id, reason in contents.damaged.items()]
     if not contents.records:
         return damaged
+    scope, is_away = everything(contents), False
     try:
-        observed: Observed | None = observe(plugger, everything(contents))
+        observed = observe(plugger, scope)
     except OvsUnavailable:
-        observed = None
+        observed, is_away = observe(plugger, replace(scope, ovs=False)), True
     wiring = plugger.wiring()
     sound = [
-        views.recorded(record, observed, wiring, contents.intents.get(record.id))
+        views.recorded(
+            record,
+            None if is_away and _scope(record).ovs else observed,
+            wiring,
+            contents.intents.get(record.id),
+        )
         for record in contents.records.values()
     ]
     return [*sound, *damaged]
@@ -61,8 +67,12 @@ def path(plugger: Plugger, vif_id: str) -> PathReport:
 
     :raises UnknownVif: when it is not recorded.
     """
-    record = views.known(plugger.store, vif_id)
-    return views.path(record, observe(plugger, _scope(record)))
+    try:
+        record = views.known(plugger.store, vif_id)
+    except Damaged as error:
+        return PathReport(vif=views.damaged(vif_id, str(error)))
+    intent, wiring = plugger.store.intent(vif_id), plugger.wiring([vif_id])
+    return views.path(record, observe(plugger, _scope(record)), wiring, intent)
 
 
 def check(plugger: Plugger, vif_ids: Sequence[str] | None = None) -> CheckReport:
@@ -88,21 +98,25 @@ def check(plugger: Plugger, vif_ids: Sequence[str] | None = None) -> CheckReport
         if vif.id not in drifted:
             vifs.append(vif)
         elif not drifted[vif.id] <= free:
-            vifs.append(replace(vif, state=vif.state if vif.state in (PLUGGING, UNPLUGGING) else PLUGGING, drift=()))
+            state = vif.state if vif.state in (PLUGGING, UNPLUGGING) else PLUGGING
+            vifs.append(VifCheck(id=vif.id, state=state))
         elif vif.id in seen:
             vifs.append(seen[vif.id])
     return CheckReport(vifs=vifs, orphans=[orphan for orphan in again.orphans if orphan.vif_id in free])
 
 
 def _owners_of(plugger: Plugger, vif_id: str) -> set[str]:
-    record = plugger.store.record(vif_id)
+    record = plugger.store.sound_record(vif_id)
     return {vif_id} | {item.owner for item in (record.resources if record else ())}
 
 
 def _look(plugger: Plugger, vif_ids: Sequence[str] | None) -> CheckReport:
     if vif_ids is not None:
-        records = [views.known(plugger.store, vif_id) for vif_id in vif_ids]
-        return CheckReport(vifs=check_together(plugger, records))
+        known = {vif_id: _known_or_damaged(plugger, vif_id) for vif_id in vif_ids}
+        checks = check_together(plugger, [one for one in known.values() if isinstance(one, Record)])
+        damaged = [one for one in known.values() if isinstance(one, VifCheck)]
+        found = {check.id: check for check in (*checks, *damaged)}
+        return CheckReport(vifs=[found[vif_id] for vif_id in vif_ids])
     before = plugger.store.contents()
     observed = observe(plugger, everything(before))
     after, wiring = plugger.store.contents(), plugger.wiring()
@@ -112,9 +126,16 @@ def _look(plugger: Plugger, vif_ids: Sequence[str] | None) -> CheckReport:
             for record in before.records.values()
             if record.id in after.records
         ]
-        + [VifCheck(id=vif_id, state=FAILED) for vif_id in after.damaged],
+        + [views.check_damaged(vif_id, reason) for vif_id, reason in after.damaged.items()],
         orphans=[*orphans(observed, before, after), *copied_marks(observed, before, after)],
     )
+
+
+def _known_or_damaged(plugger: Plugger, vif_id: str) -> Record | VifCheck:
+    try:
+        return views.known(plugger.store, vif_id)
+    except Damaged as error:
+        return views.check_damaged(vif_id, str(error))
 
 
 def check_together(plugger: Plugger, records: Sequence[Record]) -> list[VifCheck]:

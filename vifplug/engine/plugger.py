@@ -104,6 +104,14 @@ class Plugger:
 
     def plug_held(self, work: Sequence[Job]) -> list[VifReport]:
         """``plug`` for a caller that holds the locks of the jobs' identities, and has settled their VIFs."""
+        records, observed = self._carry_out(work)
+        return [
+            views.built(record, observed, jobs.datapath_warning(job, observed))
+            for job, record in zip(work, records, strict=True)
+        ]
+
+    def _carry_out(self, work: Sequence[Job]) -> tuple[list[Record], Observed]:
+        """The records of VIFs that are as asked for, and what was seen of the host then."""
         scope = self._scope(work)
         observed = self.host.observe(scope)
         self._authorise_bridges(work, observed)
@@ -119,10 +127,7 @@ class Plugger:
             records = jobs.records(work, resolved, observed, self.wiring([job.vif.id for job in work]))
             if records != [job.record for job in work]:
                 self.store.keep(records)
-        return [
-            views.built(record, observed, jobs.datapath_warning(job, observed))
-            for job, record in zip(work, records, strict=True)
-        ]
+        return records, observed
 
     def _known(self, vifs: Sequence[Vif]) -> Moment:
         return self.store.moment([vif.id for vif in vifs])
@@ -281,7 +286,8 @@ class Plugger:
                 return []
             self.authorise([vif_id], requester)
             job = jobs.job(record.vif, record, self.options, requester)
-            return self.plug_held([replace(job, thorough=True)])
+            records, observed = self._carry_out([replace(job, thorough=True)])
+            return [views.recorded(one, observed, self.wiring([vif_id]), None) for one in records]
 
     def _identities_of_repair(self, vif_id: str) -> set[str]:
         record = self.store.sound_record(vif_id)

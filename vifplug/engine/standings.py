@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from vifplug.engine import inspection, views
 from vifplug.engine.plugger import Plugger
+from vifplug.engine.state import drift_of
 from vifplug.engine.wiring import Wiring, awaited
 from vifplug.errors import OvsUnavailable
 from vifplug.events import Waited, WaitReport, has_reached
@@ -45,10 +46,10 @@ def _waited(vif_id: str, contents: Contents, observed: Observed | None, wiring: 
         return Waited(id=vif_id, state=report.state)
     if observed is None:
         return Waited(
-            id=vif_id, state=report.state, error=record.error, waits_for="Open vSwitch, which does not answer"
+            id=vif_id, state=report.state, error=report.error, waits_for="Open vSwitch, which does not answer"
         )
     if report.state in (DRIFTED, FAILED) or intent is not None:
-        drift = views.drift_of(record, observed)
+        drift = drift_of(record, observed)
         return Waited(
             id=vif_id,
             state=report.state,

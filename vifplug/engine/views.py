@@ -8,30 +8,25 @@ from typing import Any
 
 from vifplug import readable, records
 from vifplug.drivers.registry import guest_link
-from vifplug.engine import drift, guests, resolution
-from vifplug.engine.wiring import Wiring, standing
-from vifplug.errors import BridgeMissing, UnknownVif
+from vifplug.engine import drift, guests
+from vifplug.engine.state import Assessment, assess, drift_of
+from vifplug.engine.wiring import Wiring
+from vifplug.errors import UnknownVif
 from vifplug.events import RUNGS
 from vifplug.model import Vif
 from vifplug.records import Intent, Record
 from vifplug.reports import (
-    CONTENDED,
-    DRIFTED,
     FAILED,
     PLUGGED,
-    PLUGGING,
     UNPLUGGED,
-    UNPLUGGING,
     DriftItem,
     Hop,
     PathReport,
     VifCheck,
     VifReport,
 )
-from vifplug.resources import Bridge, Inventory, Link, Observed, OvsPort, Resource, Tap
+from vifplug.resources import Bridge, Link, Observed, OvsPort, Resource, Tap
 from vifplug.store import Store
-
-_IN_BETWEEN = {records.PLUG: PLUGGING, records.UNPLUG: UNPLUGGING}
 
 
 def known(store: Store, vif_id: str) -> Record:
@@ -47,61 +42,28 @@ def known(store: Store, vif_id: str) -> Record:
 
 def check(record: Record, observed: Observed, wiring: Wiring, intent: Intent | None = None) -> VifCheck:
     """How a recorded VIF is."""
-    if intent is not None:
-        return VifCheck(id=record.id, state=_IN_BETWEEN[intent.verb])
-    items, since = drift_of(record, observed), guests.absent_since(record, observed)
-    # What the daemon has found out about a VIF says more than that it drifted; without drift, a failure is over.
-    if record.state == CONTENDED or (items and record.state == FAILED):
-        return VifCheck(id=record.id, state=record.state, drift=items, absent_since=since)
-    state = DRIFTED if items else standing(record, observed, wiring)[0]
-    return VifCheck(id=record.id, state=state, drift=items, absent_since=since)
+    found, since = assess(record, observed, wiring, intent), guests.absent_since(record, observed)
+    since = since if intent is None else None
+    return VifCheck(id=record.id, state=found.state, error=found.reason, drift=found.drift, absent_since=since)
 
 
-def drift_of(record: Record, observed: Observed) -> list[DriftItem]:
-    """How a recorded VIF differs from what was built, in text that can be printed."""
-    return [
-        DriftItem(
-            subject=readable.text(item.subject),
-            attribute=item.attribute,
-            observed=readable.document(item.observed),
-            desired=item.desired,
-        )
-        for item in _differences(record, observed)
-    ]
+def check_damaged(vif_id: str, reason: str) -> VifCheck:
+    """A VIF whose record cannot be read."""
+    return VifCheck(id=vif_id, state=FAILED, error=reason)
 
 
-def _differences(record: Record, observed: Observed) -> list[DriftItem]:
-    built = Inventory(record.resources)
-    resources = [_with_station(item, record) for item in record.resources]
-    try:
-        desired = resolution.resolve(resources, observed)
-    except BridgeMissing as error:
-        links = [item for item in record.resources if isinstance(item, Link)]
-        missing = DriftItem(subject=error.subject, attribute=drift.PRESENT, observed=False, desired=True)
-        return [missing, *drift.differences(links, observed, built)]
-    return drift.differences(desired, observed, built)
-
-
-def _with_station(item: Resource, record: Record) -> Resource:
-    """A bridge with where its guest is, which records of earlier versions do not have."""
-    if not isinstance(item, Bridge) or item.station:
-        return item
-    return replace(item, station=record.vif.address, station_port=guest_link(record.vif))
-
-
-def report(record: Record, observed: Observed, *, state: str | None = None, warnings: Sequence[str] = ()) -> VifReport:
-    """A recorded VIF as it is."""
+def _report(record: Record, observed: Observed, found: Assessment, warnings: Sequence[str] = ()) -> VifReport:
     vif = record.vif
     guest = guest_link(vif)
     ours = {item.name for item in record.resources if isinstance(item, Tap)}
     return replace(
         _requested(vif),
-        state=state or record.state,
+        state=found.state,
         devices=[_device(item, observed) for item in record.resources if isinstance(item, Link)],
         ports=[_port(item, observed) for item in record.resources if isinstance(item, OvsPort)],
         waiting_for=guest if guest not in ours and guest not in observed.links else None,
         absent_since=guests.absent_since(record, observed),
-        error=record.error,
+        error=found.reason,
         updated_at=record.updated_at,
         warnings=warnings,
     )
@@ -110,7 +72,7 @@ def report(record: Record, observed: Observed, *, state: str | None = None, warn
 def built(record: Record, observed: Observed, warnings: Sequence[str]) -> VifReport:
     """What a plug answers: plugged is what it has seen to; what the others do of it, looking at the VIF shows."""
     state = PLUGGED if record.state in RUNGS else record.state
-    return report(record, observed, state=state, warnings=warnings)
+    return _report(record, observed, Assessment(state=state, reason=record.error), warnings)
 
 
 def _requested(vif: Vif) -> VifReport:
@@ -149,16 +111,18 @@ def _port(built: OvsPort, observed: Observed) -> dict[str, Any]:
     }
 
 
-def recorded(record: Record, observed: Observed | None, wiring: Wiring, intent: Intent | None) -> VifReport:
-    """A recorded VIF for ``list`` and ``show``; without an observation, as recorded."""
+def recorded(
+    record: Record,
+    observed: Observed | None,
+    wiring: Wiring,
+    intent: Intent | None,
+    warnings: Sequence[str] = (),
+) -> VifReport:
+    """A recorded VIF as it is; without an observation, as recorded."""
+    found = assess(record, observed, wiring, intent)
     if observed is None:
-        view = report(record, Observed(), state=_IN_BETWEEN[intent.verb] if intent else record.state)
-        return replace(view, absent_since=record.guest_absent_since or None)
-    state = check(record, observed, wiring, intent).state
-    view = report(record, observed, state=state)
-    # The reason is that of the state shown; the record's own may be an older one.
-    same = intent is not None or state == record.state
-    return view if same else replace(view, error=standing(record, observed, wiring)[1])
+        return replace(_report(record, Observed(), found, warnings), absent_since=record.guest_absent_since or None)
+    return _report(record, observed, found, warnings)
 
 
 def damaged(vif_id: str, reason: str) -> VifReport:
@@ -178,10 +142,10 @@ def unplugged(vif_id: str, record: Record | None, warnings: Sequence[str], left:
     return replace(_requested(record.vif), state=UNPLUGGED, updated_at=records.now(), warnings=[*concern, *left])
 
 
-def path(record: Record, observed: Observed) -> PathReport:
+def path(record: Record, observed: Observed, wiring: Wiring, intent: Intent | None) -> PathReport:
     """The VIF's path, hop by hop from the guest."""
+    view = recorded(record, observed, wiring, intent)
     items = drift_of(record, observed)
-    view = report(record, observed, state=DRIFTED if items else PLUGGED)
     guest = guest_link(record.vif)
     hops = [Hop(name=record.vif.address, kind="guest", state="unknown", note=_guest_note(record))]
     if guest not in {item.name for item in record.resources if isinstance(item, Link)}:

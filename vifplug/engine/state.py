@@ -1,0 +1,83 @@
+"""The state of a recorded VIF and the reason for it: one pure function, which every face uses."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+from vifplug import readable, records
+from vifplug.drivers.registry import guest_link
+from vifplug.engine import drift, resolution
+from vifplug.engine.wiring import Wiring, standing
+from vifplug.errors import BridgeMissing
+from vifplug.records import Intent, Record
+from vifplug.reports import CONTENDED, DRIFTED, FAILED, PLUGGING, UNPLUGGING, DriftItem
+from vifplug.resources import Bridge, Inventory, Link, Observed, Resource
+
+_IN_BETWEEN = {records.PLUG: PLUGGING, records.UNPLUG: UNPLUGGING}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Assessment:
+    """A state, why a VIF is in it, and how it differs from what was built."""
+
+    state: str
+    reason: str | None = None
+    """For drifted, contended and failed; None for every other state."""
+    drift: Sequence[DriftItem] = ()
+
+
+def assess(record: Record, observed: Observed | None, wiring: Wiring, intent: Intent | None = None) -> Assessment:
+    """How a recorded VIF is.
+
+    :param observed: None where the host cannot be seen; then what the record says holds.
+    :param intent: the request on it that is under way, or was broken off.
+    """
+    if intent is not None:
+        return Assessment(state=_IN_BETWEEN[intent.verb])
+    if observed is None:
+        return Assessment(state=record.state, reason=record.error)
+    items = drift_of(record, observed)
+    # What the daemon has found out about a VIF says more than that it drifted; without drift, a failure is over.
+    if record.state == CONTENDED or (items and record.state == FAILED):
+        return Assessment(state=record.state, reason=record.error or _first(items), drift=items)
+    if items:
+        return Assessment(state=DRIFTED, reason=_first(items), drift=items)
+    state, reason = standing(record, observed, wiring)
+    return Assessment(state=state, reason=reason)
+
+
+def _first(items: Sequence[DriftItem]) -> str | None:
+    return str(items[0]) if items else None
+
+
+def drift_of(record: Record, observed: Observed) -> list[DriftItem]:
+    """How a recorded VIF differs from what was built, in text that can be printed."""
+    return [
+        DriftItem(
+            subject=readable.text(item.subject),
+            attribute=item.attribute,
+            observed=readable.document(item.observed),
+            desired=item.desired,
+        )
+        for item in _differences(record, observed)
+    ]
+
+
+def _differences(record: Record, observed: Observed) -> list[DriftItem]:
+    built = Inventory(record.resources)
+    resources = [_with_station(item, record) for item in record.resources]
+    try:
+        desired = resolution.resolve(resources, observed)
+    except BridgeMissing as error:
+        links = [item for item in record.resources if isinstance(item, Link)]
+        missing = DriftItem(subject=error.subject, attribute=drift.PRESENT, observed=False, desired=True)
+        return [missing, *drift.differences(links, observed, built)]
+    return drift.differences(desired, observed, built)
+
+
+def _with_station(item: Resource, record: Record) -> Resource:
+    """A bridge with where its guest is, which records of earlier versions do not have."""
+    if not isinstance(item, Bridge) or item.station:
+        return item
+    return replace(item, station=record.vif.address, station_port=guest_link(record.vif))
