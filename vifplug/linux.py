@@ -127,7 +127,7 @@ class LinuxHost:
         if not wanted:
             return self._observed(scope, _NO_ROWS, *self._links(scope))
         patience = 2 * self._settings.timeout
-        question = (ovsdb.read, *_asked(scope), scope.everything, True)
+        question = (ovsdb.read, *_asked(scope), scope.everything, True, scope.thorough)
         with (
             _turn(
                 self._looking, patience, OvsUnavailable("OVSDB keeps those waiting who asked before; is it running?")
@@ -235,7 +235,7 @@ class LinuxHost:
         waits = self._waiting if rows else contextlib.nullcontext()
         patience = _LINK_CALL_SECONDS + 3 * self._settings.timeout + _PROMPT_SECONDS + _MARGIN_SECONDS
         prompt = min(_PROMPT_SECONDS, self._settings.timeout / _PROMPT_PART)
-        arguments = (wanted, sorted(opening), prompt, rows)
+        arguments = (wanted, sorted(opening), prompt, rows, scope.thorough)
         began = time.monotonic()
         for stage in stages:
             self._note_taps(stage)
@@ -252,7 +252,7 @@ class LinuxHost:
             self._pending.next_cfg = answer["next_cfg"]
             self.settle(opening=opening)
             patience = 2 * self._settings.timeout
-            found = self._call(ovsdb.read, *_asked(scope), scope.everything, False, seconds=patience)
+            found = self._call(ovsdb.read, *_asked(scope), scope.everything, False, scope.thorough, seconds=patience)
         # vswitchd opens a port later than udev looks at its device.
         self._await_udev(began if rows is not None else time.monotonic())
         return self._observed(scope, found, *self._links(scope))

@@ -64,7 +64,9 @@ def host_end(world: World) -> str:
 def _run(world: World, command: str, request: Request) -> None:
     """One command line, with names filled in."""
     host = host_end(world) if "{host}" in command else ""
-    line = command.format(**request.names, mac=request.address, mtu=MTU, foreign=FOREIGN, host=host)
+    line = command.format(
+        **request.names, mac=request.address, directory=world.directory, mtu=MTU, foreign=FOREIGN, host=host
+    )
     program, *words = line.split()
     if program == "ovs-vsctl":
         world.vsctl(*words)
@@ -179,6 +181,9 @@ def _rows(table: _Table, role: str) -> None:
         (port, "external_ids:attached-mac"),
         (port, "external_ids:iface-id"),
     )
+    for flag in ("no-receive", "no-forward", "no-flood", "no-packet-in"):
+        command = f"ovs-ofctl mod-port {{directory}}/br-int.mgmt {port} {flag}"
+        table.add(f"openflow {flag}", command, (port, "openflow"), repair_only=True)
     table.add("mtu requested", f"ovs-vsctl set Interface {port} mtu_request=1300", (port, "mtu_request"), more=True)
     table.add(
         "type internal",

@@ -14,7 +14,7 @@ PORT = "port"
 """What a missing port is said by: the device it is for has the same name, and may be there."""
 COLUMNS = (
     *("type", "options", "mtu_request", "mac", "lldp", "bfd", "cfm_mpid"),
-    *("bond_mode", "lacp", "fake_bridge", "protected", "interfaces"),
+    *("bond_mode", "lacp", "fake_bridge", "protected", "interfaces", "openflow"),
 )
 """Columns of a port's rows that are as its creation left them (privileged/ovsdb_columns.py)."""
 VLANS = "tag"

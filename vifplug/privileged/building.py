@@ -21,6 +21,7 @@ def build(
     opening: Sequence[str],
     seconds: float,
     rows: Sequence[Sequence[str]] | None,
+    thorough: bool = False,
 ) -> dict[str, Any]:
     """Carry out stages in order, each of links or of ports; wait for vswitchd; read.
 
@@ -47,4 +48,5 @@ def build(
             ovsdb.wait(next_cfg, seconds, opening)
     except TimedOut:
         return {"next_cfg": next_cfg, "rows": None}
-    return {"next_cfg": next_cfg, "rows": ovsdb.read(*rows, False, next_cfg is None) if rows is not None else None}
+    found = ovsdb.read(*rows, False, next_cfg is None, thorough) if rows is not None else None
+    return {"next_cfg": next_cfg, "rows": found}

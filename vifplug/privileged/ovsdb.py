@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -9,10 +10,12 @@ from typing import Any
 from vifplug import naming, ownership
 from vifplug.errors import OvsdbError, PermissionDenied
 from vifplug.ownership import SeenPort
-from vifplug.privileged import arguments, ovsdb_bridges, ovsdb_columns, ovsdb_rows
+from vifplug.privileged import arguments, openflow, ovsdb_bridges, ovsdb_columns, ovsdb_rows
 from vifplug.privileged.context import net
 from vifplug.privileged.ovsdb_session import Session
 from vifplug.privileged.ovsdb_values import all_of, first, pairs, referred, said
+
+LOG = logging.getLogger(__name__)
 
 WAIT_SECONDS_MAX = 300
 FOLLOW_SECONDS_MAX = 5
@@ -34,17 +37,60 @@ def session() -> Session:
 
 @net.entrypoint
 def read(
-    names: Sequence[str], iface_ids: Sequence[str], owners: Sequence[str], everything: bool, fresh: bool
+    names: Sequence[str],
+    iface_ids: Sequence[str],
+    owners: Sequence[str],
+    everything: bool,
+    fresh: bool,
+    thorough: bool = False,
 ) -> dict[str, Any]:
     """Bridges, and the ports of these names, with these iface-ids or of these owners; or every port of ours.
 
     :param fresh: with all that was changed before this call. Else as far as is known: what a ``wait`` of the same
         caller has seen is.
+    :param thorough: with the OpenFlow configuration of ports, where their bridge says it in time.
     :raises OvsUnavailable: when OVSDB does not answer in time.
     """
     session = _sessions[0]
     if fresh:
         session.refresh()
+    rows = _read(session, names, iface_ids, owners, everything)
+    if thorough:
+        flagged = {bridge: _flags(session, bridge) for bridge in {port["bridge"] for port in rows["ports"]}}
+        for port in rows["ports"]:
+            words = flagged[port["bridge"]].get(port["name"])
+            port["settings"] |= {ovsdb_columns.OPENFLOW: words} if words else {}
+    return rows
+
+
+def _flags(session: Session, bridge: str) -> dict[str, str]:
+    path = openflow.socket_path(session.remotes, bridge)
+    try:
+        return openflow.flags(path) if path else {}
+    except OSError as error:
+        LOG.debug("the OpenFlow configuration of %s was not looked at: %s", bridge, error)
+        return {}
+
+
+def _clear_flags(session: Session, operations: Sequence[Mapping[str, Any]]) -> None:
+    """What a transaction, which has seen whose each port is, cannot do.
+
+    :raises OvsdbError: when vswitchd does not.
+    """
+    for operation in operations:
+        if operation["op"] != "set" or ovsdb_columns.OPENFLOW not in operation.get("columns", ()):
+            continue
+        with session.lock:
+            port = session.index.row("Port", operation["name"])
+            bridge = session.index.bridge_of(port) if port is not None else None
+            path = openflow.socket_path(session.remotes, first(bridge, "name")) if bridge is not None else None
+        if path is not None:
+            openflow.clear(path, operation["name"])
+
+
+def _read(
+    session: Session, names: Sequence[str], iface_ids: Sequence[str], owners: Sequence[str], everything: bool
+) -> dict[str, Any]:
     with session.lock:
         index = session.index
         carriers = {iface_id: found for iface_id in iface_ids if (found := index.interfaces(iface_id))}
@@ -144,10 +190,12 @@ def change(operations: Sequence[Mapping[str, Any]]) -> int:
         # is gone: it answers with a number and no error, and passes no frame.
         session.wait_for_all()
     try:
-        return session.commit(ovsdb_rows.commands(session.api, operations))
+        next_cfg = session.commit(ovsdb_rows.commands(session.api, operations))
     except OvsdbError:
         session.refresh()
-        return session.commit(ovsdb_rows.commands(session.api, operations))
+        next_cfg = session.commit(ovsdb_rows.commands(session.api, operations))
+    _clear_flags(session, operations)
+    return next_cfg
 
 
 @net.entrypoint

@@ -24,6 +24,8 @@ _INTERFACE: dict[str, Any] = {
     "cfm_mpid": [],
 }
 _PORT: dict[str, Any] = {"bond_mode": [], "lacp": [], "fake_bridge": False, "protected": False}
+OPENFLOW = "openflow"
+"""No column: the port's OpenFlow configuration, which is cleared behind the transaction."""
 INTERFACES = "interfaces"
 """The column of Port: an interface of another name makes a bond of it."""
 _SYSTEM = "system"
@@ -70,7 +72,7 @@ def empty(txn: Any, api: Any, port: Any, columns: Sequence[str]) -> None:
     :raises Conflict: where the interface of its name is another port's.
     """
     for column in columns:
-        if column not in (*_INTERFACE, *_PORT, INTERFACES):
+        if column not in (*_INTERFACE, *_PORT, INTERFACES, OPENFLOW):
             raise arguments.refuse("the OVSDB column", column)
     if INTERFACES in columns:
         port.interfaces = [_own_interface(txn, api, port)]

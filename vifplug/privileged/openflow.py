@@ -1,0 +1,123 @@
+"""The OpenFlow configuration of ports (``ovs-ofctl mod-port``): no database has it, so a bridge's management socket is
+asked, by OpenFlow 1.0. Frames stop at a port that has one of these flags while its rows look right.
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+import struct
+import time
+from collections.abc import Sequence
+
+from vifplug.errors import OvsdbError
+
+_SECONDS = 1.0
+"""vswitchd answers within a few ms, unless it is at work on its ports, or hangs."""
+_VERSION = 1
+_HELLO, _ERROR, _PORT_MOD, _STATS_REQUEST, _STATS_REPLY, _BARRIER, _BARRIER_DONE = 0, 1, 15, 16, 17, 18, 19
+_PORT_DESC, _MORE = 13, 1
+_HEADER = struct.Struct("!BBHI")
+_STATS = struct.Struct("!HH")
+_PORT = struct.Struct("!H6s16sII16x")
+"""struct ofp10_phy_port: number, MAC, name, config, state."""
+_MOD = struct.Struct("!H6sIII4x")
+FLAGS = {1 << 2: "no-receive", 1 << 4: "no-flood", 1 << 5: "no-forward", 1 << 6: "no-packet-in"}
+"""OFPPC10_... of openflow-1.0.h, as ovs-ofctl names them."""
+
+
+def socket_path(remotes: Sequence[str], bridge: str) -> str | None:
+    """The management socket of a bridge, which lies beside OVSDB's; None where OVSDB is on no Unix socket here."""
+    places = (os.path.dirname(remote[5:]) for remote in remotes if remote.startswith("unix:"))
+    paths = (os.path.join(place, f"{bridge}.mgmt") for place in places)
+    return next((path for path in paths if os.path.exists(path)), None)
+
+
+def flags(path: str) -> dict[str, str]:
+    """Ports of a bridge with flags that stop frames, and those flags in words.
+
+    :raises OSError: when there is no answer in time.
+    """
+    with _Connection(path) as switch:
+        found = {name: [word for bit, word in FLAGS.items() if config & bit] for name, _n, _m, config in switch.ports()}
+    return {name: ", ".join(words) for name, words in found.items() if words}
+
+
+def clear(path: str, name: str) -> None:
+    """Take these flags from a port.
+
+    :raises OvsdbError: when vswitchd does not.
+    """
+    try:
+        with _Connection(path) as switch:
+            for port, number, address, _config in switch.ports():
+                if port == name:
+                    switch.send(_PORT_MOD, _MOD.pack(number, address, 0, sum(FLAGS), 0))
+                    switch.send(_BARRIER)
+                    switch.answer(_BARRIER_DONE)
+    except OSError as error:
+        raise OvsdbError(f"could not reset the OpenFlow configuration of port {name!r}: {error}", name) from error
+
+
+class _Connection:
+    """One connection to a bridge."""
+
+    def __init__(self, path: str) -> None:
+        self._until = time.monotonic() + _SECONDS
+        self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_CLOEXEC)
+        self._received = b""
+        try:
+            self._socket.settimeout(_SECONDS)
+            self._socket.connect(path)
+            self.send(_HELLO)
+            self.answer(_HELLO)
+        except OSError:
+            self._socket.close()
+            raise
+
+    def __enter__(self) -> _Connection:
+        return self
+
+    def __exit__(self, *_about: object) -> None:
+        self._socket.close()
+
+    def send(self, kind: int, body: bytes = b"") -> None:
+        """One message."""
+        self._socket.sendall(_HEADER.pack(_VERSION, kind, _HEADER.size + len(body), 1) + body)
+
+    def answer(self, wanted: int) -> bytes:
+        """The next message of a type; others are passed over.
+
+        :raises OSError: for an error of the switch's, and when it does not come in time.
+        """
+        while True:
+            _version, kind, length, _number = _HEADER.unpack(self._bytes(_HEADER.size))
+            body = self._bytes(length - _HEADER.size)
+            if kind == wanted:
+                return body
+            if kind == _ERROR:
+                raise OSError("the bridge refused an OpenFlow 1.0 message")
+
+    def ports(self) -> list[tuple[str, int, bytes, int]]:
+        """Name, number, MAC and configuration of every port."""
+        self.send(_STATS_REQUEST, _STATS.pack(_PORT_DESC, 0))
+        found: list[tuple[str, int, bytes, int]] = []
+        more = True
+        while more:
+            body = self.answer(_STATS_REPLY)
+            _kind, more_flags = _STATS.unpack_from(body)
+            more = bool(more_flags & _MORE)
+            for offset in range(_STATS.size, len(body) - _PORT.size + 1, _PORT.size):
+                number, address, name, config, _state = _PORT.unpack_from(body, offset)
+                found.append((name.rstrip(b"\0").decode(errors="surrogateescape"), number, address, config))
+        return found
+
+    def _bytes(self, count: int) -> bytes:
+        while len(self._received) < count:
+            self._socket.settimeout(max(self._until - time.monotonic(), 0.001))
+            received = self._socket.recv(1 << 16)
+            if not received:
+                raise OSError("the bridge closed the connection; does it allow OpenFlow 1.0?")
+            self._received += received
+        taken, self._received = self._received[:count], self._received[count:]
+        return taken
