@@ -98,12 +98,13 @@ def link_is_adoptable(link: SeenLink, claim: Claim) -> bool:
         return False
     if role != naming.ROLE_TAP:
         return not link.alias
-    return link.persistent and (not link.alias or _is_made_like_ours(link))
+    is_anybodys = bool(naming.owner_of(link.alias))
+    return link.persistent and (not link.alias or (_is_made_like_ours(link) and not is_anybodys))
 
 
 def _is_made_like_ours(link: SeenLink) -> bool:
-    """Whether a persistent tap is as we make them, whatever alias another program gave it."""
-    return link.vnet_header and link.address[:3] in ("fe:", "fa:") and not naming.owner_of(link.alias)
+    """Whether a persistent tap is as we make them, whatever its name and alias are."""
+    return link.kind == "tap" and link.persistent and link.vnet_header and naming.is_tap_address(link.address)
 
 
 def role_of(link: SeenLink) -> str:
@@ -113,7 +114,10 @@ def role_of(link: SeenLink) -> str:
     """
     owner = naming.owner_of(link.alias)
     roles = (role for role in naming.ROLES if owner and _fits(owner, role))
-    return next((role for role in roles if link_is_ours(link, Claim(owner=owner, role=role))), "")
+    found = next((role for role in roles if link_is_ours(link, Claim(owner=owner, role=role))), "")
+    # A tap that another program renamed has neither its name nor a MAC that tells its owner: how it was made is left.
+    is_renamed_tap = bool(owner) and _fits(owner, naming.ROLE_TAP) and _is_made_like_ours(link)
+    return found or (naming.ROLE_TAP if is_renamed_tap else "")
 
 
 def _fits(owner: str, role: str) -> bool:

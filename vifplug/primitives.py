@@ -29,7 +29,7 @@ _OF_KIND: Mapping[str, tuple[type[Link], tuple[str, ...]]] = {
         ("stp", "forward_delay", "ageing_time", "multicast_snooping", "arp_announce"),
     ),
     "veth": (Veth, ("peer", "tx_checksum")),
-    "tap": (Tap, ("uid", "gid", "multiqueue", "persistent")),
+    "tap": (Tap, ("uid", "gid", "multiqueue", "persistent", "vnet_header")),
 }
 
 

@@ -128,6 +128,8 @@ class Tap(Link):
     gid: int | None = None
     multiqueue: bool | None = None
     persistent: bool | None = None
+    vnet_header: bool | None = None
+    """Observed only: whether it was made with IFF_VNET_HDR, as ours are."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

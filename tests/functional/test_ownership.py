@@ -236,3 +236,24 @@ def test_gc_leaves_lookalikes_alone(world: World) -> None:
     world.ip("link", "delete", "uplink")
     assert [orphan["name"] for orphan in found_by(world, "gc", "--delete")["deleted"]] == [NETWORK_BRIDGE]
     assert world.snapshot() == before
+
+
+def test_tap_that_another_program_renamed_is_found_by_gc_once_no_vif_needs_it(world: World) -> None:
+    one = vif("ovs")
+    tap = device("tap", one)
+    before = world.snapshot()
+    with vifplug.local(str(world.config_file)) as host:
+        host.plug([one])
+        world.ip("link", "set", tap, "down")
+        world.ip("link", "set", tap, "name", "foo")
+        # Like it by its alias alone: a tap of somebody else's.
+        world.ip("tuntap", "add", "copy", "mode", "tap")
+        world.ip("link", "set", "copy", "alias", f"vifplug:{one.id}")
+        host.unplug([one.id])
+        if world.link("foo") is not None:
+            assert [orphan.name for orphan in host.gc().orphans if orphan.name != "copy"] == ["foo"]
+            host.gc(delete=True)
+        assert world.link("foo") is None
+        assert world.link("copy") is not None
+    world.ip("link", "del", "copy")
+    assert world.snapshot() == before

@@ -16,6 +16,7 @@ def seen(link: Link) -> SeenLink:
         address=link.address or "",
         master=link.master,
         persistent=isinstance(link, Tap) and bool(link.persistent),
+        vnet_header=isinstance(link, Tap) and bool(link.vnet_header),
     )
 
 
