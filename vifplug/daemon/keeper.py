@@ -243,8 +243,6 @@ class Keeper:
         self._agenda.look_again(found.unsteady - set(wanted), now + _AGAIN_SECONDS)
         self._states |= {vif_id: check.state for vif_id, check in found.checks.items()}
         self._absent = (self._absent - found.records.keys()) | found.absent
-        if found.guests:
-            self._plugger.store.note_guests(found.guests)
         verdicts = judge(found, self._ledger, now)
         for vif_id, error in verdicts.failed.items():
             self._fail(vif_id, error, verdicts.standings)
@@ -254,6 +252,9 @@ class Keeper:
             chunk, wanted = wanted[: self._chunk], wanted[self._chunk :]
             self._repair(chunk, found.checks)
         self._count(found)
+        # Last: a store that cannot be written must not keep VIFs from being repaired.
+        if found.guests:
+            self._plugger.store.note_guests(found.guests)
 
     def _note(self, standings: Mapping[str, Standing], seen: Mapping[str, Record] | None = None) -> None:
         left = keeping.note(self._plugger, standings, seen)
