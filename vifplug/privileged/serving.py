@@ -22,9 +22,9 @@ from vifplug.privileged.skimmer import Malformed, Skimmer, Unbounded
 
 LOG = logging.getLogger(__name__)
 
-MESSAGE_BYTES_MAX = 4 << 20
+MESSAGE_BYTES_MAX = 2 << 20
 """The plan of 1,000 link actions has 400 kB, the names of 10,000 VIFs 1 MB."""
-UNDER_WAY_BYTES_MAX, UNDER_WAY_MAX = 1 << 20, 512
+UNDER_WAY_BYTES_MAX, UNDER_WAY_MAX = 512 << 10, 512
 """What is decoded and not yet answered, in bytes as sent and in messages: decoded it may take 20 times as much."""
 _SMALL_BYTES, _SMALL_LENGTH = 16 << 10, 1024
 """A message of one plug. Its arrays are bounded more closely: one that is announced takes its memory at once."""
@@ -92,7 +92,7 @@ class BoundedChannel(comm.ServerChannel):
             self._less.notify_all()
 
     def _refuse(self, number: str | None, text: str) -> None:
-        LOG.warning("a message was refused: %s", text)
+        LOG.debug("a message was refused: %s", text)  # its sender is told
         if number is not None:
             self.send((number, (comm.Message.ERR.value, _REFUSED, (f"the privileged helper refused {text}",))))
 
@@ -169,11 +169,10 @@ class _Stream:
                 number = number or _number_of(self._raw)
                 self._raw.clear()
                 given = 0
-                skimmer.skips = True
             self._raw += self._receive()
         raw = bytes(self._raw[: given + ended])
         self._consumed(given + ended)
-        if skimmer.skips or skimmer.excess:
+        if skimmer.size > MESSAGE_BYTES_MAX or skimmer.excess:
             text = f"a message of {skimmer.size} bytes and {skimmer.values} values"
             raise Unbounded(number or _number_of(raw), skimmer.excess or text)
         try:

@@ -5,7 +5,7 @@ The formats are those of the msgpack specification (github.com/msgpack/msgpack, 
 
 from __future__ import annotations
 
-VALUES_MAX, DEPTH_MAX = 200_000, 32
+VALUES_MAX, DEPTH_MAX = 100_000, 32
 """Of one message. A plan of 1,000 actions has 30,000 values; ours are 8 deep."""
 _PASSED_MAX = 20_000_000
 """Values that are passed over, at some 5 million a second, before the channel is given up."""
@@ -41,8 +41,6 @@ class Skimmer:
         self.size = self.values = 0
         self.excess = ""
         """What there is too much of."""
-        self.skips = False
-        """Whether its bytes are thrown away."""
         self._left: list[int] = [1]
         """Values to come, of each container that is open."""
         self._skip = 0
