@@ -103,9 +103,9 @@ class Model:
                 taken.pop(f"link {request.tap}", None)
         for key, row in taken.items():
             if key in ("link br-int", f"link {FOREIGN}", "link ovs-netdev"):
-                # Drawn by vswitchd at every start; the least of its ports'.
-                row.pop("address")
-                row.pop("mtu")
+                # Drawn by vswitchd at every start; the least of its ports', below 1280 of which there is no IPv6.
+                for name in ("address", "mtu", "inet6_addr_gen_mode"):
+                    row.pop(name, None)
             if key.startswith("link tap"):
                 # A tap gets its queueing discipline with its first carrier.
                 row["qdisc"] = re.sub("^(noop|noqueue|mq|pfifo_fast|fq_codel)$", "default", str(row.get("qdisc")))

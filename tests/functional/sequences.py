@@ -271,8 +271,7 @@ class Sequence:
         shared = "brq" in drift.name
         if shared and any(other.type == "bridge" for other in self.plugged() if other.id in self.drifted):
             return
-        needs_guest = any("{tap}" in command for command in (*drift.commands, *drift.others_help))
-        if needs_guest and request.type == "ovs-hybrid" and request.id not in self.model.guests:
+        if request.id not in self.model.guests and _needs_guest(request, drift):
             self.model.boot(request)
         self.note(f"drift of {request.id}: {drift.name}")
         drift.inflict(self.model.world, request)
@@ -386,6 +385,14 @@ class Sequence:
             host.gc(delete=True)
         self.forget(self.model.requests)
         self.must_be_right()
+
+
+def _needs_guest(request: Request, drift: Drift) -> bool:
+    """Whether a drift is one only while a guest runs: its VMM makes the tap, or its tap's port is up by its carrier."""
+    commands = (*drift.commands, *drift.others_help)
+    if request.type == "ovs-hybrid":
+        return any("{tap}" in command for command in commands)
+    return any("bridge link set" in command and " state " in command for command in commands)
 
 
 def signal_after(leader: int, seconds: float) -> None:
