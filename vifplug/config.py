@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from oslo_config import cfg
 
-from vifplug import values, whereabouts
+from vifplug import unknown_options, values, whereabouts
 from vifplug.errors import ConfigError
 from vifplug.limits import MTU_MAX, MTU_MIN
 
@@ -192,6 +192,8 @@ class Settings:
     listen: tuple[str, int] | None = None
     """An IP address and a TCP port."""
     listen_token: str = ""
+    unknown: tuple[str, ...] = ()
+    """What of the file nothing reads, a sentence each."""
     privileged: Mapping[str, Any] = field(default_factory=dict)
     """The [vifplug_privileged] options, for privsep."""
 
@@ -213,7 +215,7 @@ def load(config_file: str | None = None) -> Settings:
         conf.register_opts(options, group=None if group == "DEFAULT" else group)
     try:
         conf(args=[], project="vifplug", default_config_files=[path] if path else [], default_config_dirs=[])
-        return _settings(conf, path)
+        settings = _settings(conf, path)
     except cfg.ConfigFilesNotFoundError as error:
         raise ConfigError(f"cannot read configuration file {path!r}: it does not exist", str(path)) from error
     except cfg.ConfigFilesPermissionDeniedError as error:
@@ -221,6 +223,8 @@ def load(config_file: str | None = None) -> Settings:
     except (cfg.Error, ValueError, OSError) as error:
         said = " ".join(str(error).split())
         raise ConfigError(f"configuration file {path!r} is wrong: {said}", str(path)) from error
+    unknown = unknown_options.find(path, _GROUPS, PRIVSEP_GROUP) if path else ()
+    return replace(settings, unknown=unknown)
 
 
 def _value(group: Any, option: cfg.Opt) -> Any:

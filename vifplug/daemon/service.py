@@ -28,7 +28,7 @@ from vifplug.config import Settings
 from vifplug.daemon import claim, listening, logs, worker
 from vifplug.daemon.backoff import Backoff
 from vifplug.daemon.child import Child, adopt_orphans
-from vifplug.errors import Busy, StoreElsewhere, VifplugError
+from vifplug.errors import Busy, InputError, StoreElsewhere, VifplugError
 from vifplug.linux import LinuxHost
 from vifplug.locks import LockFile
 
@@ -184,8 +184,15 @@ def main(argv: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="vifplugd", description="Keep this host's VIFs plugged.", allow_abbrev=False)
     parser.add_argument("--config-file", metavar="F", help="default: VIFPLUG_CONFIG_FILE, /etc/vifplug/vifplug.conf")
     parser.add_argument("-v", "--verbose", action="store_true", help="log everything")
+    parser.add_argument(
+        "--check-config",
+        action="store_true",
+        help="only read the configuration: exit 0 when all of it is known and right",
+    )
     parser.add_argument("--version", action=version.Printed, nargs=0, help="print the version and exit")
     options = parser.parse_args(argv)
+    if options.check_config:
+        return _check_config(options.config_file)
     logs.start(logging.DEBUG if options.verbose else logging.INFO)
     try:
         _serve(config.load(options.config_file))
@@ -195,7 +202,25 @@ def main(argv: list[str] | None = None) -> int:
     return 0
 
 
+def _check_config(config_file: str | None) -> int:
+    """Tell what is wrong with the configuration, or unknown, and do nothing else."""
+    try:
+        settings = config.load(config_file)
+        LinuxHost.refuse(settings)
+    except VifplugError as error:
+        print(error, file=sys.stderr)
+        return error.exit_code
+    for text in settings.unknown:
+        print(f"{settings.config_file}: {text}", file=sys.stderr)
+    if settings.unknown:
+        return InputError.exit_code
+    print(f"{settings.config_file or 'no configuration file: the defaults'}: ok")
+    return 0
+
+
 def _serve(settings: Settings) -> None:
+    for text in settings.unknown:
+        LOG.warning("configuration file %s: %s", settings.config_file, text)
     LinuxHost.refuse(settings)  # a worker that finds it out would be started again and again
     _raise_limit()
     statedir.prepare(settings.state_dir, settings.user)

@@ -104,6 +104,12 @@ def _capabilities(facts: Facts) -> Iterator[Said]:
         yield found(ERROR, "/proc/sys", "it is mounted read-only, and a link's IPv6 cannot be turned off", remedy)
 
 
+def _configuration(facts: Facts) -> Iterator[Said]:
+    for text in facts.unknown_options:
+        remedy = "correct or delete it, then see 'vifplugd --check-config'"
+        yield found(WARNING, "vifplug.conf", text, remedy)
+
+
 def _versions(facts: Facts) -> Iterator[Said]:
     kernel = network.version(facts.kernel)
     if kernel and kernel < _KERNEL_MIN:
@@ -199,6 +205,7 @@ CHECKS: Mapping[str, Callable[[Facts], Iterator[Said]]] = {
     "store": _store,
     "helper": _helper,
     "capabilities": _capabilities,
+    "configuration": _configuration,
     "versions": _versions,
     "ovsdb": network.ovsdb,
     "vswitchd": network.vswitchd,

@@ -84,6 +84,7 @@ def gather(
         takeovers=surroundings.takeovers(root),
         links=links,
         plugged=plugged,
+        unknown_options=settings.unknown,
         unseen=unseen,
         incomparable=incomparable,
     )

@@ -251,6 +251,8 @@ class Facts:
     takeovers: Sequence[Takeover] = ()
     links: Sequence[Link] | None = None
     plugged: Plugged | None = None
+    unknown_options: Sequence[str] = ()
+    """What of the configuration nothing reads, a sentence each."""
     unseen: str = ""
     """Why the records could not be compared with the host."""
     incomparable: bool = False
