@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from tests.functional.daemons import SCHEMA, wait_until
 from tests.functional.fleet import Member
 from tests.functional.vifs import MTU
-from tests.functional.world import World
+from tests.functional.world import DATAPATH_TYPE, World
 
 Damage = Callable[[World, Sequence[Member]], float]
 ANY, OVS, HYBRID = ("ovs-hybrid", "ovs", "bridge"), ("ovs-hybrid", "ovs"), ("ovs-hybrid",)
@@ -86,7 +86,7 @@ def _database_deleted(world: World, _victims: Sequence[Member]) -> float:
 
 
 def _bridge_made(world: World) -> float:
-    made = ["add-br", "br-int", "--", "set", "Bridge", "br-int", "datapath_type=netdev"]
+    made = ["add-br", "br-int", "--", "set", "Bridge", "br-int", f"datapath_type={DATAPATH_TYPE}"]
     world.vsctl("--no-wait", *made)
     return time.monotonic()
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from tests.functional.vifs import MTU, NETWORK, Request
-from tests.functional.world import World
+from tests.functional.world import DATAPATH_TYPE, World
 
 FOREIGN = "br-two"
 _SYSCTL = "/proc/sys/net"
@@ -153,8 +153,8 @@ def _rows(table: _Table, role: str) -> None:
     table.add("port deleted", f"ovs-vsctl del-port {port}", (port, "port"), keeps_row=False, keeps_ofport=False)
     table.add(
         "port made again on another bridge",
-        f"ovs-vsctl del-port {port} -- --may-exist add-br {{foreign}} -- set Bridge {{foreign}} datapath_type=netdev"
-        f" -- add-port {{foreign}} {port}",
+        f"ovs-vsctl del-port {port} -- --may-exist add-br {{foreign}}"
+        f" -- set Bridge {{foreign}} datapath_type={DATAPATH_TYPE} -- add-port {{foreign}} {port}",
         (port, "bridge"),
         keeps_row=False,
         keeps_ofport=False,
@@ -162,7 +162,7 @@ def _rows(table: _Table, role: str) -> None:
     )
     table.add(
         "port moved to another bridge",
-        f"ovs-vsctl --may-exist add-br {{foreign}} -- set Bridge {{foreign}} datapath_type=netdev"
+        f"ovs-vsctl --may-exist add-br {{foreign}} -- set Bridge {{foreign}} datapath_type={DATAPATH_TYPE}"
         f" -- --id=@port get Port {port} -- remove Bridge br-int ports @port -- add Bridge {{foreign}} ports @port",
         (port, "bridge"),
         keeps_ofport=False,

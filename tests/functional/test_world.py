@@ -13,7 +13,7 @@ from tests.functional import oracle
 from tests.functional.daemons import wait_until
 from tests.functional.stations import guest_in_bridge, guest_on_tap, host_on_bridge
 from tests.functional.traffic import Sniffer, capture, continuous_ping, ping, transfer
-from tests.functional.world import World
+from tests.functional.world import DATAPATH_TYPE, OWN_LINKS, World
 
 GUEST, HOST = "10.9.0.1", "10.9.0.254"
 MAC = "fa:16:3e:00:00:01"
@@ -40,7 +40,7 @@ def tear_hybrid(world: World) -> None:
 
 def test_world_is_apart_from_the_machine(world: World) -> None:
     names = {link["ifname"] for link in world.ip("link", "show")}
-    assert names == {"lo", "br-int", "ovs-netdev"}
+    assert names == OWN_LINKS
     machine = subprocess.run(
         ["nsenter", "-t", str(os.getppid()), "-n", "ip", "-br", "link"], capture_output=True, text=True
     )
@@ -86,7 +86,7 @@ def test_vswitchd_stopped_paused_and_started_again(world: World) -> None:
     world.start_vswitchd()
     world.ovsdb.stop(signal.SIGKILL)
     world.ovsdb.start()
-    world.vsctl("add-br", "br-two", "--", "set", "Bridge", "br-two", "datapath_type=netdev")
+    world.vsctl("add-br", "br-two", "--", "set", "Bridge", "br-two", f"datapath_type={DATAPATH_TYPE}")
 
 
 def test_hybrid_path_passes_its_mtu_and_tcp(world: World) -> None:

@@ -23,6 +23,10 @@ from tests.functional.forked_cli import Forker
 from tests.functional.namespaces import Namespace
 
 REPOSITORY = Path(__file__).resolve().parents[2]
+DATAPATH_TYPE = os.environ.get("VIFPLUG_DATAPATH_TYPE", "netdev")
+"""Of the worlds' bridges: ``system`` where the kernel has Open vSwitch's module, as a booted host has (tests/host)."""
+OWN_LINKS = frozenset({"lo", "br-int", f"ovs-{DATAPATH_TYPE}"})
+"""What a world has before anything is plugged."""
 COMMAND_SECONDS = 60.0
 OVSDB_TIMEOUT_SECONDS = 5
 
@@ -159,8 +163,8 @@ class World:
         return next((row for row in self.rows(table) if row["name"] == name), None)
 
     def add_bridge(self, name: str) -> None:
-        """Make an OVS bridge with the userspace datapath."""
-        self.vsctl("add-br", name, "--", "set", "Bridge", name, "datapath_type=netdev")
+        """Make an OVS bridge of ``DATAPATH_TYPE``."""
+        self.vsctl("add-br", name, "--", "set", "Bridge", name, f"datapath_type={DATAPATH_TYPE}")
 
     def start_vswitchd(self) -> None:
         """Start it and wait until it has read its configuration."""

@@ -1,0 +1,56 @@
+"""The steps of docs/operations.md, word for word but for pip's; who may log in; what the doctor says."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+from tests.host.checks.ring import SOCKET, check, end, run, shell, vif, wait_until
+
+MANUAL = Path("/root/checkout/docs/operations.md")
+_OF_THE_IMAGE = ("python3 -m venv", "/opt/vifplug/bin/pip")
+
+
+def steps() -> list[str]:
+    """The commands of the section Install up to its first paragraph in bold."""
+    section = MANUAL.read_text().partition("\n## Install\n")[2].partition("\n**")[0]
+    lines = [line[4:] for line in section.splitlines() if line.startswith("    ")]
+    return [line for line in lines if line and not line.startswith(_OF_THE_IMAGE)]
+
+
+def main() -> None:
+    """Run the batch."""
+    shell("ovs-vsctl --may-exist add-br br-int")
+    place = "/"
+    for step in steps():
+        if step.startswith("cd "):
+            place = step.removeprefix("cd ")
+            continue
+        with check(f"install: {step.partition('#')[0].strip()}"):
+            shell(f"cd {place}; {step}")
+    with check("install: units are verified by systemd-analyze"):
+        run("systemd-analyze", "verify", "vifplugd.service", "vifplugd.socket")
+    with check("install: vifplugd is ordered before what starts guests"):
+        before = run("systemctl", "show", "--value", "-p", "Before", "vifplugd.service").split()
+        assert {"libvirtd.service", "virtqemud.service", "nova-compute.service"} <= set(before), before
+        assert "openstack-nova-compute.service" in before
+    with check("install: the doctor finds nothing"):
+        told = json.loads(run("vifplug", "--socket", SOCKET, "-o", "json", "doctor", check=False))
+        assert [one for one in told["checks"] if one["status"] in ("error", "warning")] == []
+    with check("login: a member of the group is an operator, plugs and unplugs"):
+        run("usermod", "--append", "--groups", "vifplug", "nova")
+        Path("/run/vif.json").write_text(json.dumps(vif("ovs", 1)))
+        run("su", "-", "nova", "-c", f"vifplug --socket {SOCKET} plug /run/vif.json")
+        run("su", "-", "nova", "-c", f"vifplug --socket {SOCKET} unplug {vif('ovs', 1)['id']}")
+    with check("login: a stranger is refused"):
+        told = shell(f"su - stranger -c 'vifplug --socket {SOCKET} list' 2>&1 && echo done || true")
+        assert "done" not in told, told
+    with check("status: systemd says what it serves"):
+        status = run("systemctl", "show", "--value", "-p", "StatusText", "vifplugd.service").strip()
+        assert status == f"serving on {SOCKET}", status
+    wait_until(lambda: run("systemctl", "is-active", "vifplugd", check=False).strip() == "active", "vifplugd")
+    end()
+
+
+if __name__ == "__main__":
+    main()
