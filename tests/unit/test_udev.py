@@ -23,7 +23,9 @@ from vifplug.resources import Tap
 ETC = pathlib.Path(__file__).parents[2] / "etc"
 LINK = (ETC / "udev" / udev.LINK_FILE).read_text()
 DEFAULT = "[Match]\nOriginalName=*\n\n[Link]\nNamePolicy=keep kernel\nMACAddressPolicy=persistent\n"
-UDEVD = {"sys/fs/cgroup/system.slice/systemd-udevd.service/cgroup.procs": "200\n"}
+_GROUP = "sys/fs/cgroup/system.slice/systemd-udevd.service"
+UDEVD = {f"{_GROUP}/cgroup.procs": "", f"{_GROUP}/udev/cgroup.procs": "200\n"}
+"""As since systemd 252: its processes are in a group in the unit's."""
 NAME, INDEX = "tap81ab5618-df", 7
 
 

@@ -88,9 +88,9 @@ def takeovers(root: Path) -> list[Takeover]:
 
 
 def _runs(root: Path, unit: str) -> bool:
-    """Whether systemd runs it: a unit that does has a control group with somebody in it."""
+    """Whether systemd runs it: its control group has a process, or a group in it has (systemd-udevd's, since 252)."""
     groups = [root / "sys/fs/cgroup" / slice_ / unit for slice_ in _CGROUPS]
-    return any(_text(group / "cgroup.procs").strip() for group in groups)
+    return any(_text(file).strip() for group in groups for file in group.glob("**/cgroup.procs"))
 
 
 def _is_pid_alive(root: Path, file: Path) -> bool:
