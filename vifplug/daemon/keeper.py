@@ -16,7 +16,8 @@ from vifplug.daemon.index import Index
 from vifplug.daemon.metrics import Metrics
 from vifplug.daemon.news import Heard, News
 from vifplug.daemon.readiness import Readiness
-from vifplug.daemon.said import SaidOnce
+from vifplug.daemon.reasons import Reasons
+from vifplug.daemon.said import Failing, SaidOnce
 from vifplug.daemon.trouble import Ledger
 from vifplug.daemon.verdicts import judge
 from vifplug.daemon.watch import WatchedHost, Watchers
@@ -72,6 +73,8 @@ class Keeper:
         """VIFs whose guest's end was missing when they were last compared."""
         self._compared_at: str | None = None
         self._unsettled, self._damaged = SaidOnce(LOG), SaidOnce(LOG)
+        self._reasons = Reasons(LOG, self._index.of_bridges)
+        self._failing = Failing(LOG)
         self._readiness = Readiness(began=time.monotonic())
         self._compared_all = False
         """Whether everything was compared once, what needs Open vSwitch included."""
@@ -133,8 +136,11 @@ class Keeper:
         while not self._news.closed:
             began = time.thread_time()
             self._repaired = False
+            compared_at = self._compared_at
             try:
                 self._look(self._news.take())
+                if self._compared_at != compared_at:
+                    self._failing.over("everything is compared again")
                 # A VIF whose first repair failed has another within a second, and then holds nothing up.
                 self._readiness.has_compared |= self._compared_all and not self._ledger.has_failed_once()
             except (HelperDied, Replaced) as error:
@@ -143,12 +149,11 @@ class Keeper:
                 return
             except OvsUnavailable as error:
                 # Everything is compared as soon as it answers again; the watcher says so.
-                LOG.warning("stopped comparing: %s", error)
+                self._failing.say(f"stopped comparing: {error}")
                 self._agenda.everything = time.monotonic() + self._settings.repair_interval
             except Exception as error:
                 # Whatever it is, the next VIF's guest must not pay for it.
-                level = logging.WARNING if isinstance(error, VifplugError) else logging.ERROR
-                LOG.log(level, "a comparison failed: %s", error, exc_info=level == logging.ERROR)
+                self._failing.say(f"a comparison failed: {error}", None if isinstance(error, VifplugError) else error)
                 self._agenda.everything = time.monotonic() + min(1.0, self._settings.repair_interval)
             if not self._repaired:
                 self._news.rest(_REST_FACTOR * (time.thread_time() - began))
@@ -210,6 +215,7 @@ class Keeper:
         known = self._plugger.store.contents()
         self._damaged.say(list(known.damaged.values()))
         self._ledger.keep_only(known.records)
+        self._reasons.keep_only(known.records)
         self._states = {vif_id: state for vif_id, state in self._states.items() if vif_id in known.records}
         self._states |= dict.fromkeys(known.damaged, FAILED)
         self._absent &= known.records.keys()
@@ -233,6 +239,7 @@ class Keeper:
         for vif_id in set(vif_ids) - self._plugger.store.contents(vif_ids).records.keys():
             self._states.pop(vif_id, None)
             self._absent.discard(vif_id)
+            self._reasons.well([vif_id])
         self._attend(found)
 
     def _attend(self, found: Survey) -> None:
@@ -244,13 +251,16 @@ class Keeper:
         self._states |= {vif_id: check.state for vif_id, check in found.checks.items()}
         self._absent = (self._absent - found.records.keys()) | found.absent
         verdicts = judge(found, self._ledger, now)
+        self._reasons.well([vif_id for vif_id, check in found.checks.items() if not check.drift])
         for vif_id, error in verdicts.failed.items():
             self._fail(vif_id, error, verdicts.standings)
+        self._reasons.log()
         self._note(verdicts.standings, found.records)
         wanted += verdicts.wanted
         while wanted:
             chunk, wanted = wanted[: self._chunk], wanted[self._chunk :]
             self._repair(chunk, found.checks)
+        self._reasons.log()
         self._count(found)
         # Last: a store that cannot be written must not keep VIFs from being repaired.
         if found.guests:
@@ -264,7 +274,8 @@ class Keeper:
             if vif_id in left:
                 continue
             if reason is not None and state != DRIFTED and self._states.get(vif_id) != state:
-                LOG.error("VIF %s is %s: %s", vif_id, state, reason, extra={"vif_id": vif_id})
+                level = logging.DEBUG if self._reasons.is_shared(vif_id) else logging.ERROR
+                LOG.log(level, "VIF %s is %s: %s", vif_id, state, reason, extra={"vif_id": vif_id})
             self._states[vif_id] = state
 
     # -- repair -------------------------------------------------------------------------------------------
@@ -282,7 +293,9 @@ class Keeper:
                 self._agenda.look_again([vif_id], ended + _AGAIN_SECONDS)
             elif error is not None:
                 self._fail(vif_id, error, standings)
-            elif drift:
+            else:
+                self._reasons.well([vif_id])
+            if error is None and drift:
                 self._ledger.repaired(vif_id, drift, ended)
                 self._states[vif_id] = CONTENDED if self._ledger.is_contended(vif_id) else PLUGGED
                 self._repaired = True
@@ -298,7 +311,7 @@ class Keeper:
         lasting = self._ledger.failed(vif_id, time.monotonic(), retryable=error.retryable)
         self._metrics.repairs.labels("failed").inc()
         self._readiness.awaits_ovs |= isinstance(error, TimedOut)
-        LOG.warning("could not repair VIF %s: %s", vif_id, error, extra={"vif_id": vif_id})
+        self._reasons.failed(vif_id, error)
         if lasting and not self._ledger.is_contended(vif_id):
             standings[vif_id] = (FAILED, str(error))
 

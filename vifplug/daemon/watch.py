@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping
 from typing import Any, Protocol
 
 from vifplug.daemon.news import News
+from vifplug.daemon.said import Failing
 from vifplug.errors import HelperDied, TimedOut, VifplugError
 from vifplug.store import Store
 
@@ -64,11 +65,13 @@ class Watchers:
 
     def _follow_ovsdb(self) -> None:
         told: Mapping[str, Any] = {}
+        failing = Failing(LOG)
         while not self._news.closed:
             try:
                 answer = self._host.follow_ovsdb(told)
                 self._hear(told, answer)
                 told = answer
+                failing.over("OVSDB is followed again")
             except (HelperDied, TimedOut) as error:
                 # The verb has a deadline of its own, long past: a helper that is stopped or stuck is as good as dead.
                 if not self._news.closed:  # else we have ended it ourselves
@@ -77,8 +80,7 @@ class Watchers:
                 return
             except Exception as error:
                 # Whatever it is: a thread that ends is deaf for good. What was told is asked for again.
-                level = logging.WARNING if isinstance(error, VifplugError) else logging.ERROR
-                LOG.log(level, "could not follow OVSDB: %s", error, exc_info=level == logging.ERROR)
+                failing.say(f"could not follow OVSDB: {error}", None if isinstance(error, VifplugError) else error)
                 self._news.rest(_AGAIN_SECONDS)
 
     def _hear(self, told: Mapping[str, Any], answer: Mapping[str, Any]) -> None:
