@@ -25,6 +25,7 @@ from tests.nova.services import CheckError, run, start, stop, until
 
 KILLS = int(os.environ.get("VIFPLUG_NOVA_KILLS", "10"))
 TIMED = 3
+_INSERTED = re.compile(r"\binsert\b.*\btap[0-9a-f]{8}-")
 PAGE_BYTES = sum(len(f"{number}\n") for number in range(1, 60001))
 _PLUG = re.compile(r"^(\S+ \S+) .* os_vif \[.*?\] (Plugging|Unplugging|Successfully (?:un)?plugged) vif")
 
@@ -222,7 +223,8 @@ class Ring:
         if self.cloud.mode == "ovs":
             argv, word = ["ip", "-o", "monitor", "link"], re.compile(r"\bqbr[0-9a-f]{8}-")
         else:
-            argv, word = ["ovsdb-client", "monitor", "Interface", "name"], re.compile(r"insert.*tap[0-9a-f]{8}-")
+            database = ("unix:/run/openvswitch/db.sock", "Open_vSwitch")
+            argv, word = ["ovsdb-client", "monitor", *database, "Interface", "name"], _INSERTED
         process = subprocess.Popen(argv, stdout=subprocess.PIPE, text=True)
         assert process.stdout is not None
         for line in process.stdout:
