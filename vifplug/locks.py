@@ -74,7 +74,7 @@ class LockFile:
             with self._owner.acting():
                 opened = os.open(self.path, flags | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK, 0o600)
             try:
-                trusted.refuse_other(os.fstat(opened), self.path, self._owner.uid)
+                trusted.refuse_other(os.fstat(opened), self.path, self._owner)
             except BaseException:
                 os.close(opened)
                 raise

@@ -66,7 +66,7 @@ class Reserve:
         flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
         opened = os.open(self._path, flags, 0o600)
         try:
-            trusted.refuse_other(os.fstat(opened), self._path, self._owner.uid)
+            trusted.refuse_other(os.fstat(opened), self._path, self._owner)
             os.ftruncate(opened, 0)
             try:
                 if size:

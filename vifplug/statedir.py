@@ -65,7 +65,7 @@ def _inspected(directory: int, state_dir: str) -> Owner:
         raise Unsafe(1, "others than root may write to it: chmod go-w")
     with owner.acting():
         for name, there in _files(directory):
-            trusted.refuse_other(os.fstat(there), os.path.join(state_dir, name), found.st_uid)
+            trusted.refuse_other(os.fstat(there), os.path.join(state_dir, name), owner)
     return owner
 
 

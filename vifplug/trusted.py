@@ -124,7 +124,7 @@ def is_anybodys(found: os.stat_result) -> bool:
     return bool(found.st_mode & stat.S_IWOTH or (found.st_mode & stat.S_IWGRP and found.st_gid != 0))
 
 
-def refuse_other(found: os.stat_result, path: str, owner: int) -> None:
+def refuse_other(found: os.stat_result, path: str, owner: Owner) -> None:
     """See that a file that was opened, or looked at without following links, is its owner's and has no other name.
 
     :raises Unsafe: saying what it is instead.
@@ -135,7 +135,9 @@ def refuse_other(found: os.stat_result, path: str, owner: int) -> None:
         raise Unsafe(1, f"{path!r} is no regular file; it was not opened: remove it")
     if found.st_nlink > 1:
         raise Unsafe(1, f"{path!r} is a hard link, the file has another name too; it was left alone: remove it")
-    if found.st_uid != owner:
+    # Where the directory's owner is shut out, root made the files as itself; nothing there can be another's doing.
+    owners = {owner.uid, 0} if owner.is_shut_out else {owner.uid}
+    if found.st_uid not in owners:
         raise Unsafe(
-            1, f"{path!r} belongs to uid {found.st_uid}, and its directory to uid {owner}; give both to one user"
+            1, f"{path!r} belongs to uid {found.st_uid}, and its directory to uid {owner.uid}; give both to one user"
         )

@@ -27,8 +27,9 @@ NAMES = ("vifplug.db", "vifplug.db-wal", "vifplug.db-shm", "vifplug.db-journal",
 @pytest.fixture
 def place(tmp_path: Path) -> Path:
     """A directory that every user gets to, with a state_dir of another user's in it."""
-    for above in (tmp_path, *tmp_path.parents[:2]):
-        above.chmod(0o755)
+    for above in (tmp_path, *tmp_path.parents):
+        if not above.stat().st_mode & stat.S_IXOTH:
+            above.chmod(0o755)
     (tmp_path / "state").mkdir(mode=0o700)
     os.chown(tmp_path / "state", SOMEONE, SOMEONE)
     return tmp_path
@@ -137,6 +138,20 @@ def test_files_of_a_store_are_its_owners_whoever_opens_it(place: Path) -> None:
     found = {entry.name: (entry.stat().st_uid, stat.S_IMODE(entry.stat().st_mode)) for entry in openings_of(place)}
     assert set(found.values()) == {(SOMEONE, 0o600)}, found
     store.close()
+
+
+def test_store_of_an_owner_who_is_shut_out_can_be_used_again(place: Path) -> None:
+    # Below a directory that is closed to the owner root makes the files as itself.
+    (place / "closed").mkdir(mode=0o700)
+    (place / "state").rename(place / "closed" / "state")
+    state = place / "closed" / "state"
+    for _time in range(2):
+        LockFile(str(state / "locks"))
+        for opening in openings(state).values():
+            opening()
+    os.chown(state / "locks", SOMEONE_ELSE, SOMEONE_ELSE)
+    with pytest.raises(StoreError, match=f"uid {SOMEONE_ELSE}"):
+        LockFile(str(state / "locks"))
 
 
 def openings_of(place: Path) -> list[Path]:
