@@ -46,12 +46,23 @@ ROLES = tuple(KIND_OF_ROLE)
 _TAP_FIRST_BYTES = ("fe:", "fa:")
 """The second is for guests whose own MAC begins with the first."""
 _BRIDGE_NAMESPACE = uuid.UUID("5f4b5a0e-3c1e-5b7a-9a36-0d1f6a2c7be1")
+_VIFS_BRIDGE = re.compile(r"qbr[0-9a-f]{8}-[0-9a-f]{2}")
 _OWNER = re.compile(r"(net:)?[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 
 
 def device(prefix: str, identity: str) -> str:
     """The device name for a prefix and an id, by Nova's rule."""
     return (prefix + identity)[:NAME_CUT]
+
+
+def is_derived(name: str, owner: str) -> bool:
+    """Whether a name is one that the naming rule gives to this owner's devices."""
+    return any(name == device(role, owner.removeprefix(NETWORK_PREFIX)) for role in ROLES)
+
+
+def is_vifs_bridge(name: str) -> bool:
+    """Whether a Linux bridge has a name that Nova, os-vif and we give to a single VIF's bridge: qbr and its id."""
+    return bool(_VIFS_BRIDGE.fullmatch(name))
 
 
 def is_link_name(name: str) -> bool:

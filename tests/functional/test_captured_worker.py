@@ -188,6 +188,37 @@ def test_calls_on_rows_of_others_are_refused(world: World, host: LocalHost) -> N
     assert not carried_out(host, world, ovsdb.change, list(row_calls(world)))
 
 
+def test_guests_tap_that_another_program_made_a_port_stays_off_our_bridges(world: World, host: LocalHost) -> None:
+    """Its VIF is not ours, so its name can be claimed, and a bridge for it made."""
+    late, address = name_of("tap", LIBVIRT), birth(LIBVIRT, "qbr")
+    made = {"op": "create-bridge", "name": "made", "owner": LIBVIRT, "role": "qbr", "mtu": 1500, "address": address}
+    faults.linux_host(host)._channel.change(links.apply, [made], timeout=SECONDS)
+    index = (world.link(late) or {})["ifindex"]
+    join = {"op": "join", **identity("made", LIBVIRT, "qbr", world), "guest": late, "guest_ifindex": index}
+    calls = [{**join, "vif_id": LIBVIRT, "guest_address": mac} for mac in ("", "fa:16:3e:00:00:68")]
+    assert not carried_out(host, world, links.apply, calls)
+
+
+def test_tap_of_ours_joins_no_bridge_that_another_program_has_for_one_vif(world: World, host: LocalHost) -> None:
+    own = {"op": "set", **identity(device("tap", VICTIM), VICTIM.id, "tap", world), "multiqueue": False}
+    call = {**own, "values": {"master": name_of("qbr", NOVA)}}
+    assert not carried_out(host, world, links.apply, [call, {**call, "adopt": True}])
+
+
+def test_port_that_waits_for_its_device_is_not_taken_by_making_that(world: World, host: LocalHost) -> None:
+    """With a link of ours of its name the port would pass for ours, to be deleted."""
+    waiting = "0000dddd-d1c4-4b1e-8a51-6f0e5c9d77aa"
+    name = name_of("tap", waiting)
+    world.vsctl(
+        "--no-wait", "add-port", "br-int", name, "--", "set", "Interface", name, f"external_ids:iface-id={waiting}"
+    )
+    made = {"name": name, "owner": MINE.id, "mtu": 1500, "multiqueue": False}
+    bridge = {**made, "op": "create-bridge", "role": "qbr", "address": birth(MINE.id, "qbr")}
+    calls = [{**made, "op": "create-tap", "role": "tap", "address": "fe:16:3e:00:00:01"}, bridge]
+    assert not carried_out(host, world, links.apply, calls)
+    assert not carried_out(host, world, ovsdb.change, [{"op": "delete", "name": name, "owner": MINE.id}])
+
+
 def test_qos_row_with_a_copied_mark_outlives_its_owner(world: World, host: LocalHost) -> None:
     faults.linux_host(host)._channel.change(ovsdb.change, [{"op": "delete-qos", "owner": MINE.id}], timeout=SECONDS)
     host.unplug([MINE.id])

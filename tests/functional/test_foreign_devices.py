@@ -69,6 +69,32 @@ def test_foreign_device_is_none_of_our_links(world: World, host: LocalHost, fiel
         assert world.snapshot() == before
 
 
+WAITING = "0000dddd-d1c4-4b1e-8a51-6f0e5c9d77aa"
+
+
+@pytest.mark.parametrize(
+    "one",
+    [
+        vif("ovs", create_tap=True, names={"tap": "waits"}),
+        vif("bridge", create_tap=True, names={"tap": "waits"}),
+        vif("ovs-hybrid", create_tap=True, names={"tap": "waits"}),
+        *(vif("ovs-hybrid", names={field: "waits"}) for field in ("qbr", "qvb", "qvo")),
+        vif("bridge", network={"id": faults.NETWORK, "bridge": "waits"}, create_tap=True),
+    ],
+    ids=["ovs-tap", "bridge-tap", "hybrid-tap", "qbr", "qvb", "qvo", "network.bridge"],
+)
+def test_port_of_another_program_that_waits_for_its_device_gets_none_of_ours(world: World, one: Vif) -> None:
+    """vswitchd opens the device as soon as it is there, and our guest is in the other port's network."""
+    ids = f"external_ids:iface-id={WAITING}"
+    world.vsctl("--no-wait", "add-port", "br-int", "waits", "--", "set", "Interface", "waits", ids)
+    before = world.snapshot()
+    answer = world.vifplug("-o", "json", "plug", "-", input=document([one]), check=False)
+    error = json.loads(answer.stderr)["error"]
+    assert (answer.returncode, error["type"], error["subject"]) == (4, "Conflict", "waits")
+    assert world.snapshot() == before
+    assert world.link("waits") is None
+
+
 def test_networks_bridge_that_is_none_or_another_vifs_is_refused(world: World, host: LocalHost) -> None:
     hybrid = vif("ovs-hybrid", 8)
     host.plug([hybrid])

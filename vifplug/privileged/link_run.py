@@ -92,7 +92,9 @@ class Run:
             raise LinkError(f"could not find bridge {name!r}: no such device", name)
         is_own = owned.is_ours(link, {"owner": owner, "role": naming.ROLE_BRIDGE})
         marked = naming.owner_of(link["alias"])
-        is_shared = link["kind"] == "bridge" and (not marked or marked.startswith(naming.NETWORK_PREFIX))
+        # Without a mark, one of that name is another program's bridge of a single VIF: Nova's, or os-vif's.
+        is_open = not marked and not naming.is_vifs_bridge(link["name"])
+        is_shared = link["kind"] == "bridge" and (is_open or marked.startswith(naming.NETWORK_PREFIX))
         if is_own or (role == naming.ROLE_TAP and is_shared):
             return int(link["ifindex"])
         raise _no_master(name, owner)

@@ -18,6 +18,7 @@ from vifplug.privileged import (
     link_errors,
     netlink,
     offload,
+    ovsdb,
     owned,
     sysctl,
     tap,
@@ -77,6 +78,7 @@ def _made_by(operation: Operation, roles: Collection[str]) -> tuple[str, str, st
     is_network = owner.startswith(naming.NETWORK_PREFIX)
     if role not in roles or is_network != (role == naming.ROLE_NETWORK_BRIDGE):
         raise arguments.refuse("the role of a new link", role)
+    ovsdb.refuse_anothers_port(name, owner)
     return name, owner, role
 
 

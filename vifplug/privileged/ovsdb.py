@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from vifplug import naming, ownership
-from vifplug.errors import OvsdbError, PermissionDenied
+from vifplug.errors import Conflict, OvsdbError, PermissionDenied
 from vifplug.ownership import SeenPort
 from vifplug.privileged import arguments, openflow, ovsdb_bridges, ovsdb_columns, ovsdb_rows
 from vifplug.privileged.context import net
@@ -171,6 +171,51 @@ def has_port(name: str) -> bool:
     :raises OvsUnavailable: as ``ports_about``.
     """
     return any(port.name == name for port in ports_about(name, ""))
+
+
+def refuse_anothers_port(name: str, owner: str) -> None:
+    """Refuse to make a device that vswitchd would open as the device of another program's port, or of another VIF's.
+
+    A port may wait for its device: whoever makes a link of that name puts it into that port's network. For the names of
+    the naming rule the replica is asked as it is, so that a plug on a Linux bridge does not wait for OVSDB.
+
+    :raises Conflict: naming the port.
+    :raises OvsUnavailable: for a name that a request chose, when there is an OVSDB and it does not answer in time.
+    """
+    session, by_rule = _sessions[0], naming.is_derived(name, owner)
+    if not by_rule and session.is_there:
+        session.refresh()
+    port = _port_with(session, name, owner)
+    if port is None or ownership.port_is_ours(port, owner) or ownership.port_is_adoptable(port, owner):
+        return
+    if by_rule and port.name == name and port.iface_ids == {owner}:
+        return  # the VIF's own port, whose mark another program took away while its device was gone
+    ids = ", ".join(sorted(port.iface_ids)) or "none"
+    raise Conflict(
+        f"refused to make device {name!r} for {owner}: OVS port {port.name!r} (mark {port.mark or 'none'}, iface-id "
+        f"{ids}) waits for a device of that name; choose another name, or delete that port if it is needed no more",
+        name,
+    )
+
+
+def is_anothers_port(name: str, owner: str) -> bool:
+    """Whether the replica, as it is, has a port of that name that nothing shows to be an owner's."""
+    port = _port_with(_sessions[0], name, owner)
+    return port is not None and not ownership.port_is_ours(port, owner)
+
+
+def _port_with(session: Session, name: str, owner: str) -> SeenPort | None:
+    """The port that has an interface of a name, by what the replica has; None where there is none."""
+    if not session.is_connected:
+        return None
+    index = session.index
+    # Without the lock, which a transaction may hold for as long as OVSDB is silent: two look-ups in dictionaries.
+    if index.row("Port", name) is None and index.row("Interface", name) is None:
+        return None
+    with session.lock:
+        named = index.row("Port", name)
+        ports = [*([named] if named is not None else []), *index.other_ports_with(name)]
+        return index.seen(ports[0], owner) if ports else None
 
 
 @net.entrypoint

@@ -67,6 +67,11 @@ class Session:
         """Whether there is an OVSDB at all: a host of plain bridges has none."""
         return self._api is not None or any(map(ovsdb_remotes.answers, self.remotes))
 
+    @property
+    def is_connected(self) -> bool:
+        """Whether this session has a replica to look at without waiting."""
+        return self._api is not None
+
     def _connected(self) -> Api:
         asked = time.monotonic()
         with self._lock:
