@@ -10,8 +10,9 @@ import pytest
 
 import vifplug
 from tests.functional.vifplugd import Vifplugd
-from tests.functional.vifs import HYBRID, OVS, Request, library, must_row
+from tests.functional.vifs import BRIDGE, HYBRID, OVS, Request, library, must_row
 from tests.functional.world import World
+from vifplug.api import LocalHost
 
 _DEADLINE_SECONDS = 60.0
 
@@ -36,6 +37,28 @@ def eventually(is_so: Callable[[], bool]) -> None:
     while not is_so():
         assert time.monotonic() < until, "not in time"
         time.sleep(0.1)
+
+
+LOOKS: dict[str, Callable[[LocalHost], object]] = {
+    "list": lambda host: host.list(),
+    "show": lambda host: host.get(HYBRID.id),
+    "check of all": lambda host: host.check(),
+    "check": lambda host: host.check([HYBRID.id]),
+    "diagram": lambda host: host.path(HYBRID.id),
+}
+
+
+@pytest.mark.parametrize("look", LOOKS)
+def test_vlans_that_a_command_saw_are_restored_without_a_daemon(world: World, look: str) -> None:
+    with library(world) as host:
+        host.plug([HYBRID.vif])
+        world.vsctl("set", "Port", HYBRID.port, "tag=100")
+        LOOKS[look](host)
+        WAYS["deleted and made again"](world, HYBRID)
+        LOOKS[look](host)  # the new row says nothing of the VLANs of the old one
+        host.repair([HYBRID.id])
+        assert vlans(world, HYBRID) == (100, [], [])
+        assert host.check().clean
 
 
 @pytest.mark.parametrize("way", WAYS)
@@ -168,3 +191,15 @@ def test_doctor_names_what_is_set_on_things_that_are_not_ours(world: World) -> N
     assert "RSTP" in found["br-int"]
     assert "1 kbit/s" in found[HYBRID.port]
     assert world.run("bridge", "-d", "link", "show", "dev", HYBRID.tap).stdout.count("isolated on") == 1
+
+
+def test_doctor_names_a_networks_bridge_that_another_program_made_again_and_left_down(world: World) -> None:
+    with library(world) as host:
+        host.plug([BRIDGE.vif])
+        world.ip("link", "delete", BRIDGE.brq)
+        world.ip("link", "add", BRIDGE.brq, "type", "bridge")
+        host.repair([BRIDGE.id])
+        found = {one.subject: one.reason for one in host.doctor().findings if one.check == "obstacles"}
+        assert "up is False" in found[BRIDGE.brq]
+        world.ip("link", "set", BRIDGE.brq, "up")
+        assert not [one for one in host.doctor().findings if one.check == "obstacles" and one.subject]

@@ -9,9 +9,9 @@ from vifplug.doctor.facts import Absent, Obstacle, Plugged, Port, Trouble
 from vifplug.drivers.registry import guest_link
 from vifplug.engine import inspection, obstacles
 from vifplug.engine.plugger import Plugger
-from vifplug.records import Contents
+from vifplug.records import Contents, Record
 from vifplug.reports import CONTENDED, FAILED, CheckReport, DriftItem
-from vifplug.resources import Bridge, Link, OvsPort
+from vifplug.resources import Bridge, Link, Observed, OvsPort
 
 _ITEMS_MAX = 3
 """Of a VIF's drift, so many are told; ``vifplug check`` tells all."""
@@ -72,11 +72,18 @@ def _obstacles(plugger: Plugger, contents: Contents) -> Iterator[Obstacle]:
         if tap is not None and tap.name not in built and not tap.owner:
             for item in obstacles.on_foreign_link(tap, observed):
                 yield Obstacle(vif_id=record.id, subject=tap.name, what=_differs(item))
-        bridge = observed.links.get(record.vif.network.bridge or "")
-        if not isinstance(bridge, Bridge) or bridge.owner or bridge.name not in observed.links:
-            continue
-        for item in obstacles.on_foreign_bridge(bridge, observed, (guest_link(record.vif), record.vif.address)):
-            yield Obstacle(vif_id=record.id, subject=bridge.name, what=_differs(item))
+        for bridge in _foreign_bridges(record, observed):
+            for item in obstacles.on_foreign_bridge(bridge, observed, (guest_link(record.vif), record.vif.address)):
+                yield Obstacle(vif_id=record.id, subject=bridge.name, what=_differs(item))
+
+
+def _foreign_bridges(record: Record, observed: Observed) -> Iterator[Bridge]:
+    """Linux bridges of other programs that a VIF uses: the one asked for, and one made again in the place of ours."""
+    masters = {item.master for item in record.resources if isinstance(item, Link) and item.master}
+    for name in sorted(masters | {record.vif.network.bridge or ""}):
+        bridge = observed.links.get(name)
+        if isinstance(bridge, Bridge) and not bridge.owner:
+            yield bridge
 
 
 def _differs(item: DriftItem) -> str:

@@ -8,7 +8,7 @@ from dataclasses import replace
 
 from vifplug import naming, readable
 from vifplug.drivers.registry import guest_link
-from vifplug.engine import departure, executor, jobs, ownership, removal, views
+from vifplug.engine import departure, executor, jobs, ownership, removal, sightings, views
 from vifplug.engine.host import Scope
 from vifplug.engine.plugger import Plugger
 from vifplug.errors import Damaged, OvsUnavailable, VifplugError
@@ -33,6 +33,7 @@ def list_vifs(plugger: Plugger) -> list[VifReport]:
         observed = observe(plugger, scope)
     except OvsUnavailable:
         observed, is_away = observe(plugger, replace(scope, ovs=False)), True
+    sightings.note_vlans(plugger, contents.records.values(), observed)
     wiring = plugger.wiring()
     sound = [
         views.recorded(
@@ -57,9 +58,11 @@ def get(plugger: Plugger, vif_id: str) -> VifReport:
         return views.damaged(vif_id, str(error))
     intent, wiring = plugger.store.intent(vif_id), plugger.wiring([vif_id])
     try:
-        return views.recorded(record, observe(plugger, _scope(record)), wiring, intent)
+        observed = observe(plugger, _scope(record))
     except OvsUnavailable:
         return views.recorded(record, None, wiring, intent)
+    sightings.note_vlans(plugger, [record], observed)
+    return views.recorded(record, observed, wiring, intent)
 
 
 def path(plugger: Plugger, vif_id: str) -> PathReport:
@@ -72,7 +75,9 @@ def path(plugger: Plugger, vif_id: str) -> PathReport:
     except Damaged as error:
         return PathReport(vif=views.damaged(vif_id, str(error)))
     intent, wiring = plugger.store.intent(vif_id), plugger.wiring([vif_id])
-    return views.path(record, observe(plugger, _scope(record)), wiring, intent)
+    observed = observe(plugger, _scope(record))
+    sightings.note_vlans(plugger, [record], observed)
+    return views.path(record, observed, wiring, intent)
 
 
 def check(plugger: Plugger, vif_ids: Sequence[str] | None = None) -> CheckReport:
@@ -119,6 +124,7 @@ def _look(plugger: Plugger, vif_ids: Sequence[str] | None) -> CheckReport:
         return CheckReport(vifs=[found[vif_id] for vif_id in vif_ids])
     before = plugger.store.contents()
     observed = observe(plugger, everything(before))
+    sightings.note_vlans(plugger, before.records.values(), observed)
     after, wiring = plugger.store.contents(), plugger.wiring()
     return CheckReport(
         vifs=[
@@ -143,6 +149,7 @@ def check_together(plugger: Plugger, records: Sequence[Record]) -> list[VifCheck
     if not records:
         return []
     observed = observe(plugger, scope_of(records))
+    sightings.note_vlans(plugger, records, observed)
     wiring = plugger.wiring([record.id for record in records])
     return [views.check(record, observed, wiring, plugger.store.intent(record.id)) for record in records]
 

@@ -66,6 +66,9 @@ def on_foreign_bridge(found: Bridge, observed: Observed, guest: tuple[str, str])
     :param guest: its tap, and its MAC.
     """
     items = [_item(found, name) for name in passage.BRIDGE if found.impeded.get(name)]
+    if not found.up:
+        # The kernel keeps every port of a bridge that is down in the state "disabled".
+        items.append(DriftItem(subject=found.name, attribute="up", observed=False, desired=True))
     entries = (entry for entry in observed.stations if entry.bridge == found.name and entry.address == guest[1])
     wrong = (entry for entry in entries if entry.port != guest[0] or entry.kind == "permanent")
     return [*items, *map(_station_item, wrong)]
