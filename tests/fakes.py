@@ -8,11 +8,11 @@ from dataclasses import replace
 from typing import Any
 
 from vifplug import passage
-from vifplug.engine import actions
+from vifplug.engine import actions, renames
 from vifplug.engine.actions import Action
 from vifplug.engine.host import Scope
 from vifplug.errors import LinkError, TimedOut
-from vifplug.resources import Link, Observed, OvsBridge, OvsPort, Qos, Station
+from vifplug.resources import Link, Observed, OvsBridge, OvsPort, Qos, Station, Veth
 
 
 class FakeHost:
@@ -70,7 +70,7 @@ class FakeHost:
         for port in self.ports.values():
             iface_id = port.iface_ids.get("iface-id", "")
             carriers[iface_id] = (*carriers.get(iface_id, ()), port.name)
-        return Observed(
+        observed = Observed(
             links=dict(self.links),
             members={bridge: tuple(sorted(names)) for bridge, names in members.items()},
             bridges=dict(self.bridges),
@@ -82,6 +82,7 @@ class FakeHost:
             stations=tuple(self.stations) if scope.thorough else (),
             ports_there=self.strangers + len(self.ports),
         )
+        return renames.undone(observed, scope)
 
     def settle(self, seconds: float | None = None, opening: Collection[str] = ()) -> None:
         if self.stuck:
@@ -109,6 +110,8 @@ class FakeHost:
             case actions.CreateVeth(near=near, far=far):
                 self._add(near)
                 self._add(far)
+            case actions.RenameLink(link=link, old=old):
+                self.rename(old, link.name)
             case actions.SetLink(link=link, changes=changes):
                 self._set(link.name, {attribute: after for attribute, _before, after in changes}, link.owner)
             case actions.JoinGuest(bridge=bridge):
@@ -117,7 +120,7 @@ class FakeHost:
                 self.stations = [one for one in self.stations if one != entry]
             case actions.DeleteLinks(links=links):
                 for link in links:
-                    self._drop(link.name)
+                    self._drop(link.called or link.name)
             case actions.AddPort(port=port):
                 self._add_port(port)
             case actions.SetPort(port=port, iface_changes=iface, port_changes=own, emptied=emptied, again=again):
@@ -152,6 +155,16 @@ class FakeHost:
         impeded = {key: value for key, value in self.links[name].impeded.items() if key not in values}
         fields = {key: value for key, value in values.items() if key not in passage.RIGHT}
         self.links[name] = replace(self.links[name], impeded=impeded, **fields)
+
+    def rename(self, old: str, new: str) -> None:
+        """Give a link another name."""
+        assert new not in self.links
+        self.links[new] = replace(self.links.pop(old), name=new)
+        for other in list(self.links.values()):
+            if other.master == old:
+                self.links[other.name] = replace(other, master=new)
+            if isinstance(other, Veth) and other.peer == old:
+                self.links[other.name] = replace(other, peer=new)
 
     def _drop(self, name: str) -> None:
         link = self.links.pop(name, None)

@@ -14,6 +14,7 @@ from typing import Any
 
 from vifplug import naming, operations, primitives
 from vifplug.config import Settings
+from vifplug.engine import renames
 from vifplug.engine.actions import Action, CreateTap, SetLink
 from vifplug.engine.host import Scope
 from vifplug.errors import HelperDied, OvsUnavailable, TimedOut, VifplugError
@@ -148,9 +149,17 @@ class LinuxHost:
             return found, primitives.members(found)
         if reading.many(len(scope.links)):
             found, all_members = reading.many_links(self._reader, scope.links)
+            found |= self._renamed(scope, found)
             return found, {name: tuple(sorted(all_members.get(name, ()))) for name in _bridges(scope, found)}
         found = reading.links(self._reader, sorted(scope.links))
+        found |= self._renamed(scope, found)
         return found, self._members_of(_bridges(scope, found), found)
+
+    def _renamed(self, scope: Scope, found: Mapping[str, Any]) -> dict[str, Any]:
+        """Links that are not there under their recorded names, by their present ones. No message where none is lost."""
+        wanted = set(renames.lost(scope.recorded, {link["name"]: link["ifindex"] for link in found.values()}).values())
+        wanted -= {link["ifindex"] for link in found.values()}
+        return reading.links_by_index(self._reader, sorted(wanted)) if wanted else {}
 
     def _observed(
         self, scope: Scope, rows: Mapping[str, Any], found: dict[str, Any], members: Mapping[str, tuple[str, ...]]
@@ -165,7 +174,7 @@ class LinuxHost:
         # Of what we made the record says which device it is, and a kernel datapath has no such sockets.
         by_sockets = (port.name for port in ports if port.bridge in bridges and bridges[port.bridge].userspace)
         vmms = any(name in found and not naming.owner_of(found[name]["alias"]) for name in by_sockets)
-        return Observed(
+        observed = Observed(
             links={name: primitives.link(link) for name, link in found.items()},
             members=members,
             bridges=bridges,
@@ -178,6 +187,7 @@ class LinuxHost:
             held=rows["held"],
             stations=tuple(Station(**entry) for entry in stations),
         )
+        return renames.undone(observed, scope)
 
     def follow_ovsdb(self, told: Mapping[str, Any]) -> dict[str, Any]:
         """What changed in OVSDB since ``told``, the last answer of this method, or {} at first; waits for up to 5 s.
@@ -318,4 +328,6 @@ def _named(error: VifplugError, stage: Sequence[Action], step: str | None = None
 
 
 def _bridges(scope: Scope, found: Mapping[str, Mapping[str, Any]]) -> list[str]:
-    return [name for name in scope.members_of if name in found and found[name]["kind"] == "bridge"]
+    indexes = {scope.recorded[name].ifindex for name in scope.members_of if name in scope.recorded}
+    there = ((name, link) for name, link in found.items() if link["kind"] == "bridge")
+    return [name for name, link in there if name in scope.members_of or link["ifindex"] in indexes]

@@ -47,6 +47,7 @@ _TAP_FIRST_BYTES = ("fe:", "fa:")
 """The second is for guests whose own MAC begins with the first."""
 _BRIDGE_NAMESPACE = uuid.UUID("5f4b5a0e-3c1e-5b7a-9a36-0d1f6a2c7be1")
 _VIFS_BRIDGE = re.compile(r"qbr[0-9a-f]{8}-[0-9a-f]{2}")
+_DERIVED_NAME = re.compile(rf"({'|'.join(ROLES)})[0-9a-f]{{8}}-[0-9a-f]{{2}}")
 _OWNER = re.compile(r"(net:)?[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 
 
@@ -63,6 +64,15 @@ def is_derived(name: str, owner: str) -> bool:
 def is_vifs_bridge(name: str) -> bool:
     """Whether a Linux bridge has a name that Nova, os-vif and we give to a single VIF's bridge: qbr and its id."""
     return bool(_VIFS_BRIDGE.fullmatch(name))
+
+
+def is_of_other(name: str, owner: str, role: str) -> bool:
+    """Whether a name follows the naming rule, and is not the one that this owner's device of that role gets."""
+    identity = owner.removeprefix(NETWORK_PREFIX)
+    if not _DERIVED_NAME.fullmatch(name) or name == device(role, identity):
+        return False
+    # A network without an id has one that follows from its bridge's name.
+    return not (role == ROLE_NETWORK_BRIDGE and network_of_bridge(name) == identity)
 
 
 def is_link_name(name: str) -> bool:

@@ -11,7 +11,7 @@ from vifplug.resources import Bridge, Link, OvsPort, Tap
 
 def _identity(link: Link) -> dict[str, Any]:
     """What the helper needs to see whose a link is."""
-    return {"name": link.name, "owner": link.owner, "role": link.role, "birth_address": link.address}
+    return {"name": link.called or link.name, "owner": link.owner, "role": link.role, "birth_address": link.address}
 
 
 def of_link(action: Action) -> dict[str, Any]:
@@ -36,6 +36,8 @@ def of_link(action: Action) -> dict[str, Any]:
         case actions.CreateTap(tap=tap):
             fields = {key: getattr(tap, key) for key in ("address", "mtu", "uid", "gid")}
             return {"op": "create-tap", **_identity(tap), **fields, "multiqueue": bool(tap.multiqueue)}
+        case actions.RenameLink(link=link, old=old):
+            return {"op": "rename", **_identity(link), "name": old, "ifindex": link.ifindex, "to": link.name}
         case actions.SetLink(link=link, changes=changes, adopt=adopt):
             values = {attribute: after for attribute, _before, after in changes}
             multiqueue = bool(link.multiqueue) if isinstance(link, Tap) else False

@@ -85,6 +85,16 @@ def link_is_ours(link: SeenLink, claim: Claim) -> bool:
     return claim.known or link.name == derived_name(owner, role) or made_as_asked
 
 
+def link_is_renamed(link: SeenLink, claim: Claim) -> bool:
+    """Whether a link under another name is the owner's: to get its name back.
+
+    It must show itself whose it is. Without alias the ifindex would be the only sign, and after a boot a recorded
+    ifindex may be any other link's.
+    """
+    has_sign = has_birth_address(link, claim.owner, claim.role) or naming.owner_of(link.alias) == claim.owner
+    return has_sign and link_is_ours(link, claim)
+
+
 def link_is_adoptable(link: SeenLink, claim: Claim) -> bool:
     """Whether a link that nobody marked may be marked as a recorded VIF's: by kind and name it can be only that VIF's.
 

@@ -58,6 +58,8 @@ class Link:
     """Observed, or recorded: never desired."""
     other_kind: str = ""
     """Observed: the kernel's word for a link of a kind that vifplug does not make."""
+    called: str = ""
+    """Its present name, where another program renamed it; ``name`` is the recorded one. Never desired or recorded."""
     slave_kind: str = ""
     """Observed: what its master is, in the kernel's word: bridge, openvswitch, bond, vrf ..."""
     impeded: Mapping[str, Any] = field(default_factory=dict)
@@ -252,6 +254,8 @@ class Observed:
     has one for each device it holds."""
     held: Mapping[str, str] = field(default_factory=dict)
     """Interface -> the Port of another name that has it: a bond of another program's."""
+    displaced: Mapping[str, Link] = field(default_factory=dict)
+    """Recorded name -> the link that had it, under its present name, where another link has that name now."""
     stations: tuple[Station, ...] = ()
     """Of the bridges that were looked at; only where the scope is thorough."""
     ports_there: int = 0

@@ -97,6 +97,9 @@ def _links(table: _Table, roles: tuple[str, ...]) -> None:
         table.add(f"{role} taking router advertisements", f"echo 2 > {ipv6}/accept_ra", (name, "accept_ra"))
         table.add(f"{role} answering arp", f"echo 0 > {ipv4}/arp_ignore", (name, "arp_ignore"))
         table.add(f"{role} with its alias wiped", f"{link} alias ''", (name, "alias"))
+        # vswitchd gives a port up whose device has another name.
+        kept = role != "qvo" and roles != ("tap",)
+        table.add(f"{role} renamed", f"{link} name web0", (name, "name"), more=True, keeps_ofport=kept)
         table.add(f"{role} with another mac", f"{link} address 02:00:00:00:00:77", (name, "address"))
 
 

@@ -92,6 +92,12 @@ def link_calls(world: World) -> Iterator[dict[str, Any]]:
             values = {"alias": f"vifplug:{owner}", "mtu": 1400, "up": False}
             yield {"op": "set", **own, "adopt": adopt, "values": values, "multiqueue": False}
             yield {"op": "set", **own, "adopt": adopt, "values": {"master": device("qbr", MINE)}, "multiqueue": False}
+        for new in ("fresh", name_of(role, owner), device("tap", MINE)):
+            yield {"op": "rename", **own, "to": new}
+    for role in ("qbr", "qvb", "qvo"):
+        own = identity(device(role, MINE), MINE.id, role, world)
+        for new in (device("tap", VICTIM), name_of("tap", COPY), name_of("qvo", COPY), "eth7", "docker0", "vif%d"):
+            yield {"op": "rename", **own, "to": new}
     bridge = identity(device("qbr", MINE), MINE.id, "qbr", world)
     for guest in ("br-int", "br-ex", "ovs-netdev", "vpn0", "vmtap0", "eth7", "docker0", device("tap", VICTIM)):
         link = world.link(guest)

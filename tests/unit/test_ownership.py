@@ -49,6 +49,33 @@ def test_unmarked_link_is_ours_by_its_birth_or_as_seen_before(role: str, owner: 
 
 
 @pytest.mark.parametrize("role, owner", ROLES)
+def test_renamed_link_shows_itself_whose_it_is(role: str, owner: str) -> None:
+    claim = Claim(owner=owner, role=role, known=True)
+    renamed = link(role, owner, name="theirs")
+    assert ownership.link_is_renamed(renamed, claim)
+    assert ownership.link_is_renamed(replace(renamed, address=FOREIGN), claim)
+    assert not ownership.link_is_renamed(replace(renamed, address=FOREIGN), replace(claim, known=False))
+    # After a boot a recorded ifindex may be the number of another guest's tap.
+    assert not ownership.link_is_renamed(replace(renamed, alias="", address=FOREIGN), claim)
+    assert not ownership.link_is_renamed(replace(renamed, alias=naming.alias(OTHER), address=FOREIGN), claim)
+    assert not ownership.link_is_renamed(replace(renamed, kind="vxlan"), claim)
+
+
+@pytest.mark.parametrize("role, owner", ROLES)
+def test_name_of_another_device_is_told_by_the_naming_rule(role: str, owner: str) -> None:
+    assert not naming.is_of_other(ownership.derived_name(owner, role), owner, role)
+    assert not naming.is_of_other("web0", owner, role)
+    for other_role, other in ((role, OTHER), ("tap", NETWORK), ("qvo", OTHER)):
+        assert naming.is_of_other(ownership.derived_name(other, other_role), owner, role)
+
+
+def test_bridge_of_a_network_without_an_id_may_have_any_name() -> None:
+    bridge = "brq14ec4c8b-00"
+    owner = naming.network_owner(naming.network_of_bridge(bridge))
+    assert not naming.is_of_other(bridge, owner, "brq")
+
+
+@pytest.mark.parametrize("role, owner", ROLES)
 def test_adoption_takes_the_right_kind_and_name_of_a_vif_alone(role: str, owner: str) -> None:
     claim = Claim(owner=owner, role=role)
     bare = link(role, owner, alias="", address=FOREIGN)

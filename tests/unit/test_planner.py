@@ -1,7 +1,8 @@
 """Golden cases: a folder each, with what should be, what is, and the plan that comes of it.
 
 ``desired.yaml``: a VIF of our own format, or a list. ``observed.yaml``: ``plugged`` lists VIFs that were plugged
-before (from their own files or by ``same``), then ``set``, ``delete`` and ``add`` change what is there;
+before (from their own files or by ``same``), then ``set``, ``delete`` and ``add`` change what is there, and ``renamed``
+(old name: new name) before them;
 ``recorded_ports`` are VLANs that were seen on a port, ``held`` the Port that has an interface, ``control_plane`` who
 wires all ports; ``strangers`` says how many ports of others there are, ``listened_on`` on which links sockets are.
 ``plan.txt``: the plan, a line an action, or ``conflict:`` and the message. ``VIFPLUG_WRITE_CASES=1`` writes it anew.
@@ -36,6 +37,8 @@ def _vifs(document: Any) -> list[Vif]:
 
 
 def _disturb(host: FakeHost, observed: dict[str, Any]) -> None:
+    for old, new in observed.get("renamed", {}).items():
+        host.rename(old, new)
     for name, values in observed.get("links", {}).items():
         if values is None:
             host._drop(name)

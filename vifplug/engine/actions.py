@@ -93,6 +93,26 @@ class CreateTap(Action):
 
 
 @dataclass(frozen=True, slots=True)
+class RenameLink(Action):
+    """Give a link of ours another name: the recorded one, which another program took from it."""
+
+    name: ClassVar[str] = "rename-link"
+    link: Link
+    """With the ifindex by which it is found; its name is the new one."""
+    old: str
+
+    @property
+    def subject(self) -> str:
+        return self.link.name
+
+    def __str__(self) -> str:
+        return f"rename {self.link.kind} {self.old} to {self.link.name}"
+
+    def inverse(self) -> Action:
+        return RenameLink(replace(self.link, name=self.old), self.link.name)
+
+
+@dataclass(frozen=True, slots=True)
 class SetLink(Action):
     """Put attributes of a link right, in place."""
 
@@ -175,7 +195,7 @@ class DeleteLinks(Action):
         return self.links[0].name
 
     def __str__(self) -> str:
-        return f"delete {', '.join(f'{link.kind} {link.name}' for link in self.links)}"
+        return f"delete {', '.join(f'{link.kind} {_present(link)}' for link in self.links)}"
 
     def inverse(self) -> Action | None:
         # What a plan deletes was broken or no longer wanted; there is nothing whole to go back to.
@@ -314,6 +334,10 @@ class DeleteQos(Action):
 
     def inverse(self) -> None:
         return None
+
+
+def _present(link: Link) -> str:
+    return f"{link.called} (renamed from {link.name})" if link.called else link.name
 
 
 def _vlans(port: OvsPort) -> str:

@@ -45,6 +45,14 @@ def refuse_strangers(desired: Iterable[Resource], recorded: Inventory, observed:
         known_link = links.get(resource.name)
         if found is None or ownership.is_ours(found, resource, known_link):
             continue
+        away = observed.displaced.get(resource.name)
+        if away is not None:
+            raise Conflict(
+                f"device {resource.name!r} of {ownership.owner_in_words(resource.owner)} was renamed to {away.name!r} "
+                f"by another program, and its name is held by {ownership.holder(found)}; both were left alone: rename "
+                f"that link (ip link set {resource.name} name OTHER), then repair",
+                resource.name,
+            )
         if not ownership.is_adoptable(found, resource, known_link):
             # Of a name that was this VIF's before there is something to do; another program holds any other by right.
             advice = f": delete it (ip link del {resource.name}), then repair" if known_link is not None else ""

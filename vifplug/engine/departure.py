@@ -27,8 +27,13 @@ def plan_unplug(built: Inventory, owners: Collection[str], observed: Observed, s
     marked = {qos.owner for qos in observed.qos if not qos.is_copied}
     deletions += [actions.DeleteQos(owner) for owner in sorted(marked & set(owners))]
     leaving = _departing_links(built, observed, shared_with)
-    marks = [mark for link in leaving for mark in marking(link, observed.links[link.name]).values()]
+    marks = [mark for link in leaving if not link.called for mark in marking(link, observed.links[link.name]).values()]
     return Plan((*deletions, *marks, *deletion(leaving)))
+
+
+def as_called(link: Link, found: Link) -> Link:
+    """A link that goes, with its present name where another program changed that."""
+    return replace(link, called=found.called, ifindex=found.ifindex)
 
 
 def marking(link: Link, found: Link) -> dict[str, Action]:
@@ -50,6 +55,7 @@ def left_alone(built: Inventory, observed: Observed) -> list[str]:
         for link in built.links.values()
         if (found := observed.links.get(link.name)) is not None
         and not found.owner
+        and link.name not in observed.displaced
         and not (isinstance(link, Bridge) and link.shared)
         and not ownership.is_ours(found, link, link)
     ]
@@ -80,12 +86,18 @@ def _departing_ports(built: Inventory, owners: Collection[str], observed: Observ
 
 def _departing_links(built: Inventory, observed: Observed, shared_with: Collection[str]) -> list[Link]:
     there = [
-        replace(link, ifindex=observed.links[link.name].ifindex)
+        as_called(link, observed.links[link.name])
         for link in built.links.values()
         if link.name in observed.links and ownership.is_ours(observed.links[link.name], link, link)
     ]
+    # Those whose names other links have by now.
+    there += [
+        replace(link, called=away.name, ifindex=away.ifindex)
+        for link in built.links.values()
+        if (away := observed.displaced.get(link.name)) is not None
+    ]
     leaving = [link for link in there if not (isinstance(link, Bridge) and link.shared)]
-    names = {link.name for link in leaving}
+    names = {name for link in leaving for name in (link.name, link.called)}
     return leaving + [bridge for bridge in there if is_abandoned(bridge, names, observed, shared_with)]
 
 
@@ -96,7 +108,8 @@ def is_abandoned(link: Link, leaving: Collection[str], observed: Observed, share
     """
     if not isinstance(link, Bridge) or not link.shared or link.owner in shared_with:
         return False
-    return not set(observed.members.get(link.name, ())) - set(leaving)
+    name = link.called if link.name in observed.displaced else link.name
+    return not set(observed.members.get(name, ())) - set(leaving)
 
 
 def deletion(links: Collection[Link]) -> tuple[Action, ...]:

@@ -10,6 +10,8 @@ from vifplug.reports import DriftItem
 from vifplug.resources import Bridge, Inventory, Link, Observed, OvsPort, Resource, Veth
 
 PRESENT = "present"
+NAME = "name"
+"""A link of ours that another program renamed."""
 PORT = "port"
 """What a missing port is said by: the device it is for has the same name, and may be there."""
 COLUMNS = (
@@ -47,12 +49,14 @@ def differences(desired: Iterable[Resource], observed: Observed, recorded: Inven
 
 def of_link(desired: Link, observed: Observed, recorded: Link | None) -> list[DriftItem]:
     """How one link differs."""
-    found = observed.links.get(desired.name)
+    found, away = observed.links.get(desired.name), observed.displaced.get(desired.name)
     if found is None:
         return [DriftItem(subject=desired.name, attribute=PRESENT, observed=False, desired=True)]
+    if away is not None and not ownership.is_ours(found, desired, recorded):
+        return [_renamed(desired, away.name)]
     if found.kind != desired.kind:
         return [DriftItem(subject=desired.name, attribute="kind", observed=found.kind, desired=desired.kind)]
-    items = []
+    items = [_renamed(desired, found.called)] if found.called else []
     if recorded is not None and recorded.ifindex is not None and recorded.ifindex != found.ifindex:
         items.append(
             DriftItem(subject=desired.name, attribute="ifindex", observed=found.ifindex, desired=recorded.ifindex)
@@ -62,6 +66,10 @@ def of_link(desired: Link, observed: Observed, recorded: Link | None) -> list[Dr
         if wanted is not None and not _agrees(desired, attribute, is_, wanted):
             items.append(DriftItem(subject=desired.name, attribute=attribute, observed=is_, desired=wanted))
     return [*items, *obstacles.on_link(desired, found, observed)]
+
+
+def _renamed(desired: Link, called: str) -> DriftItem:
+    return DriftItem(subject=desired.name, attribute=NAME, observed=called, desired=desired.name)
 
 
 def of_guest(desired: Bridge, observed: Observed, recorded: Link | None) -> list[DriftItem]:

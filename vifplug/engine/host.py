@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from vifplug.engine.actions import Action
-from vifplug.resources import Observed
+from vifplug.resources import Link, Observed
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -25,6 +25,8 @@ class Scope:
     """All links, and every row with a mark of ours."""
     ovs: bool = True
     """False: do not ask OVSDB."""
+    recorded: Mapping[str, Link] = field(default_factory=dict)
+    """Links with the ifindexes that records hold, by name: what is not there under its name is looked for by that."""
     thorough: bool = False
     """With what takes more questions: forwarding tables, and the ingress side of queueing disciplines."""
 

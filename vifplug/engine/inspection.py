@@ -164,6 +164,7 @@ def scope_of(records: Sequence[Record]) -> Scope:
         iface_ids=frozenset().union(*(scope.iface_ids for scope in scopes)),
         owners=frozenset().union(*(scope.owners for scope in scopes)),
         ovs=any(scope.ovs for scope in scopes),
+        recorded={name: link for scope in scopes for name, link in scope.recorded.items()},
     )
 
 
@@ -289,7 +290,7 @@ def _scope(record: Record) -> Scope:
     switch = record.vif.network.bridge
     if scope.ovs or switch is None:
         return scope
-    return Scope(links=scope.links | {switch}, members_of=scope.members_of, ovs=False)
+    return replace(scope, links=scope.links | {switch}, owners=frozenset())
 
 
 def everything(contents: Contents) -> Scope:
@@ -302,4 +303,5 @@ def everything(contents: Contents) -> Scope:
     links = frozenset(
         item.name for record in contents.records.values() for item in record.resources if isinstance(item, Link)
     )
-    return Scope(links=links, members_of=bridges, ports=names, everything=True, ovs=True)
+    recorded = jobs.with_ifindex(item for record in contents.records.values() for item in record.resources)
+    return Scope(links=links, members_of=bridges, ports=names, everything=True, ovs=True, recorded=recorded)

@@ -174,7 +174,13 @@ def scope_of(desired: Iterable[Resource], owners: Iterable[str], guests: Iterabl
         iface_ids=frozenset(iface_ids),
         owners=frozenset(owners),
         ovs=bool(ports),
+        recorded=with_ifindex(resources),
     )
+
+
+def with_ifindex(resources: Iterable[Resource]) -> dict[str, Link]:
+    """Links whose ifindex is recorded, by name."""
+    return {item.name: item for item in resources if isinstance(item, Link) and item.ifindex is not None}
 
 
 def built(resolved: Sequence[Resource], observed: Observed, recorded: Inventory) -> tuple[Resource, ...]:

@@ -10,7 +10,7 @@ from vifplug.resources import Link, OvsPort, Tap, Veth
 def seen(link: Link) -> SeenLink:
     """A link as the rule reads it."""
     return SeenLink(
-        name=link.name,
+        name=link.called or link.name,
         kind=link.kind,
         alias=link.alias or "",
         address=link.address or "",
@@ -28,6 +28,11 @@ def _claim(observed: Link, desired: Link, recorded: Link | None) -> Claim:
 def is_ours(observed: Link, desired: Link, recorded: Link | None) -> bool:
     """Whether an observed link is the desired one's owner's."""
     return ownership.link_is_ours(seen(observed), _claim(observed, desired, recorded))
+
+
+def is_renamed(observed: Link, recorded: Link) -> bool:
+    """Whether a link that has another name than the record says is the recorded one."""
+    return ownership.link_is_renamed(seen(observed), _claim(observed, recorded, recorded))
 
 
 def shows_it(observed: Link, desired: Link) -> bool:

@@ -2,6 +2,7 @@
 
 The order of a plug, and why:
 
+0. names that another program changed: all that follows addresses links by their recorded names;
 1. links that are broken: a name must be free before it is made again;
 2. bridges before veths and taps, which join them in the message that follows their creation;
 3. settings behind creations (the kernel takes some of them only then), a bridge's MTU behind its members
@@ -92,6 +93,7 @@ class _Draft:
 
     crowded: bool = False
     """Whether there are so many ports that vswitchd's turns are what a plug takes."""
+    renames: dict[str, Action] = field(default_factory=dict)
     unmarked_links: dict[str, Action] = field(default_factory=dict)
     """Marks for broken links that show by nothing whose they are: the helper deletes only what it sees marked."""
     broken_links: list[Link] = field(default_factory=list)
@@ -119,6 +121,7 @@ class _Draft:
             before = {action.subject for action in self.taps} & {action.subject for action in self.ports}
         return Plan(
             (
+                *self.renames.values(),
                 *self.unmarked_links.values(),
                 *departure.deletion(self.broken_links),
                 *(action for action in links if action.subject in before),
@@ -136,6 +139,8 @@ def _plan_links(request: Request, observed: Observed, draft: _Draft) -> None:
     ends: dict[str, Veth] = {link.name: link for link in request.desired if isinstance(link, Veth)}
     for link in (resource for resource in request.desired if isinstance(resource, Link)):
         found = observed.links.get(link.name)
+        if found is not None and found.called:
+            draft.renames[link.name] = actions.RenameLink(replace(link, ifindex=found.ifindex), found.called)
         if isinstance(link, Veth) and link.peer in ends:
             pair = (link, ends[link.peer])
             if drift.broken_pair(pair, observed):
@@ -199,7 +204,8 @@ def _set_changed(link: Link, observed: Observed, known: Link | None, draft: _Dra
     items = [
         item
         for item in drift.of_link(link, observed, known)
-        if item.attribute not in ("ifindex", "peer", "persistent") and not item.attribute.startswith(obstacles.STATION)
+        if item.attribute not in (drift.NAME, "ifindex", "peer", "persistent")
+        and not item.attribute.startswith(obstacles.STATION)
     ]
     if not items:
         return
@@ -238,7 +244,8 @@ def _plan_ports(request: Request, observed: Observed, draft: _Draft) -> None:
         if is_marked:
             _set_ids(port, items, draft)
         if _must_reattach(request, port, observed, draft) and found.bridge == port.bridge:
-            held_nothing = port.name not in observed.links and (found.ofport or 0) <= 0
+            link = observed.links.get(port.name)
+            held_nothing = (link is None or bool(link.called)) and (found.ofport or 0) <= 0
             draft.ports.append(actions.ReattachPort(port, if_closed=held_nothing))
 
 
@@ -301,6 +308,7 @@ def _must_reattach(request: Request, port: OvsPort, observed: Observed, draft: _
 def _plan_obsolete(request: Request, observed: Observed, draft: _Draft) -> None:
     """What the record holds and the request no longer wants, and ports of ours under other names."""
     ports = {resource.name: resource for resource in request.desired if isinstance(resource, OvsPort)}
+    wanted = {resource.name for resource in request.desired}
     draft.obsolete_ports += [
         actions.DeletePort(port)
         for port in observed.ports.values()
@@ -308,10 +316,12 @@ def _plan_obsolete(request: Request, observed: Observed, draft: _Draft) -> None:
     ]
     for link in request.obsolete_links:
         found = observed.links.get(link.name)
+        if found is not None and found.called in wanted:
+            continue  # another program gave it the very name that is asked for now
         if found is not None and ownership.is_ours(found, link, link):
             conflicts.refuse_to_drop_in_use(link, found)
             draft.settings |= departure.marking(link, found)
-            draft.obsolete_links.append(replace(link, ifindex=found.ifindex))
+            draft.obsolete_links.append(departure.as_called(link, found))
             draft.released_ports += [actions.ReattachPort(ports[link.name])] if link.name in ports else []
 
 
@@ -332,4 +342,4 @@ def _plan_abandoned(
         if link.name in wanted or found is None or not ownership.is_ours(found, link, link):
             continue
         if departure.is_abandoned(link, leaving, observed, shared_with):
-            draft.obsolete_links.append(replace(link, ifindex=found.ifindex))
+            draft.obsolete_links.append(departure.as_called(link, found))

@@ -74,7 +74,7 @@ def _observe_what_can_be(host: Host, scope: Scope, away: VifplugError | None) ->
             return host.observe(scope), None
         except OvsUnavailable as error:
             away = error
-    return host.observe(Scope(links=scope.links, members_of=scope.members_of, ovs=False)), away
+    return host.observe(Scope(links=scope.links, members_of=scope.members_of, ovs=False, recorded=scope.recorded)), away
 
 
 def shared_with_others(store: Store, vif_ids: Sequence[str], built: Iterable[Resource]) -> set[str]:

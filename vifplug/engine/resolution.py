@@ -46,7 +46,7 @@ def _bridge_missing(port: OvsPort, observed: Observed) -> BridgeMissing:
 
 def is_foreign_bridge(resource: Resource, observed: Observed) -> bool:
     """Whether a network's bridge was made by somebody else: used, never changed."""
-    if not isinstance(resource, Bridge) or not resource.shared:
+    if not isinstance(resource, Bridge) or not resource.shared or resource.name in observed.displaced:
         return False
     found = observed.links.get(resource.name)
     return isinstance(found, Bridge) and not found.owner and not ownership.is_ours(found, resource, None)

@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from pyroute2.netlink import NLM_F_ACK, NLM_F_CREATE, NLM_F_EXCL, NLM_F_REQUEST
-from pyroute2.netlink.rtnl import RTM_DELLINK, RTM_DELNEIGH, RTM_DELQDISC, RTM_NEWLINK
+from pyroute2.netlink.rtnl import RTM_DELLINK, RTM_DELLINKPROP, RTM_DELNEIGH, RTM_DELQDISC, RTM_NEWLINK
 from pyroute2.netlink.rtnl.ifinfmsg import ifinfmsg
 
 from vifplug import naming
@@ -36,6 +36,7 @@ ROOT, INGRESS = 0xFFFFFFFF, 0xFFFFFFF1
 """TC_H_ROOT and TC_H_INGRESS, which clsact has too."""
 _INFO_SLAVE_KIND, _INFO_SLAVE_DATA = 4, 5
 _XDP_FD, _XDP_FLAGS = 1, 3
+_IFLA_PROP_LIST, _IFLA_ALT_IFNAME, _NLA_F_NESTED = 52, 53, 1 << 15
 
 ARP_ANNOUNCE, ARP_IGNORE = 18, 19
 """IPV4_DEVCONF_* of linux/ip.h."""
@@ -126,6 +127,13 @@ def no_xdp(flag: int) -> tuple[str, Any]:
     :param flag: XDP_FLAGS_..._MODE, the way it was attached.
     """
     return "IFLA_XDP", attribute(_XDP_FD, struct.pack("=i", -1)) + attribute(_XDP_FLAGS, struct.pack("=I", flag))
+
+
+def no_alternative_name(index: int, name: str) -> Message:
+    """A deletion of one of a link's alternative names (IFLA_PROP_LIST)."""
+    names = attribute(_IFLA_ALT_IFNAME, naming.encoded(name) + b"\0")
+    body = IFINFO.pack(0, 0, index, 0, 0) + attribute(_IFLA_PROP_LIST | _NLA_F_NESTED, names)
+    return Message(RTM_DELLINKPROP, NLM_F_REQUEST | NLM_F_ACK, body)
 
 
 def no_qdisc(index: int, parent: int) -> Message:

@@ -16,6 +16,7 @@ from vifplug.privileged import (
     link_attributes,
     link_deletion,
     link_errors,
+    link_renaming,
     netlink,
     offload,
     ovsdb,
@@ -47,6 +48,9 @@ def apply(operations: Sequence[Operation]) -> None:
                     _create_veth(run, number, operation)
                 case "set":
                     _set(run, number, operation)
+                case "rename":
+                    run.flush(operations)
+                    link_renaming.rename(operation)
                 case "join":
                     _join(run, number, operation)
                 case "forget-station":

@@ -109,30 +109,39 @@ class LinkSocket:
 
         :raises Refused: for any answer but the link or ENODEV, only which means absent; ``index`` says for which name.
         """
-        found: dict[str, bytes] = {}
-        for start in range(0, len(names), _QUESTIONS_TOGETHER):
-            some = names[start : start + _QUESTIONS_TOGETHER]
+        asked = [(0, attribute(_IFLA_IFNAME, naming.encoded(name) + b"\0")) for name in names]
+        return {names[position]: payload for position, payload in self._answered(asked)}
+
+    def get_by_index(self, indexes: Sequence[int]) -> list[bytes]:
+        """The messages of those links of these ifindexes that there are, asked for together.
+
+        :raises Refused: as ``get``.
+        """
+        return [payload for _position, payload in self._answered([(index, b"") for index in indexes])]
+
+    def _answered(self, asked: Sequence[tuple[int, bytes]]) -> Iterator[tuple[int, bytes]]:
+        for start in range(0, len(asked), _QUESTIONS_TOGETHER):
+            some = asked[start : start + _QUESTIONS_TOGETHER]
             for number, (kind, flags, payload) in self._ask_each(some).items():
                 if kind == RTM_NEWLINK:
-                    found[some[number]] = payload
+                    yield start + number, payload
                     continue
                 (code,) = struct.unpack_from("=i", payload)
                 if -code != errno.ENODEV:
                     raise Refused(start + number, -code, _reason(flags, payload))
-        return found
 
-    def _ask_each(self, names: Sequence[str]) -> dict[int, tuple[int, int, bytes]]:
-        """Each name's answer, by its position."""
+    def _ask_each(self, asked: Sequence[tuple[int, bytes]]) -> dict[int, tuple[int, int, bytes]]:
+        """Each question's answer, by its position."""
         answers: dict[int, tuple[int, int, bytes]] = {}
         with self._lock:
-            numbers = {next(self._sequence): position for position in range(len(names))}
+            numbers = {next(self._sequence): position for position in range(len(asked))}
             requests = [
-                _question(attribute(_IFLA_IFNAME, naming.encoded(name) + b"\0"), sequence)
-                for name, sequence in zip(names, numbers, strict=True)
+                _question(attributes, sequence, index=index)
+                for (index, attributes), sequence in zip(asked, numbers, strict=True)
             ]
             self._socket.send(b"".join(requests))
             try:
-                while len(answers) < len(names):
+                while len(answers) < len(asked):
                     for kind, flags, sequence, payload in split(self._socket.recv(RECEIVE_BYTES)):
                         if sequence in numbers:
                             answers[numbers[sequence]] = kind, flags, payload
@@ -220,9 +229,9 @@ class LinkSocket:
                         return answers
 
 
-def _question(attributes: bytes, sequence: int, flags: int = 0) -> bytes:
+def _question(attributes: bytes, sequence: int, flags: int = 0, *, index: int = 0) -> bytes:
     wanted = attribute(_IFLA_EXT_MASK, struct.pack("=I", _RTEXT_FILTER_SKIP_STATS))
-    body = IFINFO.pack(0, 0, 0, 0, 0) + attributes + wanted
+    body = IFINFO.pack(0, 0, index, 0, 0) + attributes + wanted
     return HEADER.pack(HEADER.size + len(body), RTM_GETLINK, NLM_F_REQUEST | flags, sequence, 0) + body
 
 

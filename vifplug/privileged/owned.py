@@ -40,6 +40,11 @@ def read(name: str) -> dict[str, Any] | None:
     return reading.links(socket(), [name]).get(name)
 
 
+def read_by_index(ifindex: int) -> dict[str, Any] | None:
+    """A link by its ifindex, if it is there."""
+    return next(iter(reading.links_by_index(socket(), [ifindex]).values()), None)
+
+
 def remember(ifindex: int, owner: str) -> None:
     """Note that a link was made for an owner, or seen with its mark."""
     _seen_marked[ifindex] = owner

@@ -7,7 +7,7 @@ import os
 import socket
 import struct
 import sys
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Sequence
 from typing import Any
 
 from vifplug import naming, passage
@@ -50,6 +50,19 @@ def indexes(socket_: netlink.LinkSocket, names: Iterable[str]) -> dict[str, int]
     :raises LinkError: as ``links``.
     """
     return {name: netlink.index_and_name(payload)[0] for name, payload in _payloads(socket_, names).items()}
+
+
+def links_by_index(socket_: netlink.LinkSocket, indexes: Sequence[int]) -> dict[str, dict[str, Any]]:
+    """The links of these ifindexes that exist, by their present names.
+
+    :raises LinkError: as ``links``.
+    """
+    try:
+        found = [decode(payload) for payload in socket_.get_by_index(indexes)]
+    except (netlink.Refused, OSError) as error:
+        index = indexes[error.index if isinstance(error, netlink.Refused) else 0]
+        raise LinkError(f"could not read the link of ifindex {index}: {_text(error)}") from error
+    return _completed({link["name"]: link for link in found})
 
 
 def _payloads(socket_: netlink.LinkSocket, names: Iterable[str]) -> dict[str, bytes]:
