@@ -251,11 +251,12 @@ def _reap(children: Sequence[int], ended: dict[int, int]) -> bool:
 
 
 def children() -> list[int]:
-    """The pids of this process's children, Open vSwitch's daemons aside."""
+    """The pids of this process's children, Open vSwitch's daemons and the test run's own forker aside."""
     found = []
     for pid in Path(f"/proc/{os.getpid()}/task").glob("*/children"):
         found += [int(one) for one in pid.read_text().split()]
-    return [pid for pid in found if "ovs" not in Path(f"/proc/{pid}/cmdline").read_text()]
+    commands = {pid: Path(f"/proc/{pid}/cmdline").read_text() for pid in found}
+    return [pid for pid, command in commands.items() if "ovs" not in command and "forked_cli" not in command]
 
 
 @contextlib.contextmanager

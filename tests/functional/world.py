@@ -87,7 +87,7 @@ class World:
         self._outside.enter()
         left: dict[int, str] = {}
         try:
-            daemons.wait_until(lambda: not self.namespace.processes(), "the end of the world's processes", 2)
+            daemons.wait_until(lambda: not self.namespace.processes(), "the end of the world's processes", 10)
         except AssertionError:
             left = self.namespace.processes()
             for pid in left:
