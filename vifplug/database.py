@@ -152,8 +152,8 @@ class Database:
             return int(others), self._database.total_changes
 
     @contextlib.contextmanager
-    def _transaction(self, mode: str = "IMMEDIATE") -> Iterator[sqlite3.Connection]:
-        with self._begun(mode):
+    def _transaction(self, mode: str = "IMMEDIATE", seconds: float = BUSY_SECONDS) -> Iterator[sqlite3.Connection]:
+        with self._begun(mode, seconds):
             try:
                 yield self._database
                 self._database.execute("COMMIT")
@@ -169,14 +169,14 @@ class Database:
         """For SELECTs."""
         return self._transaction("DEFERRED")
 
-    def _begun(self, mode: str) -> contextlib.ExitStack:
+    def _begun(self, mode: str, seconds: float) -> contextlib.ExitStack:
         """Begin, with SQLite's lock taken; what is held for the length of the transaction.
 
         While another process has the lock, other threads have their turn between two tries.
 
         :raises StoreLocked: when another process keeps its lock for too long.
         """
-        deadline = time.monotonic() + BUSY_SECONDS
+        deadline = time.monotonic() + seconds
         while True:
             with contextlib.ExitStack() as held:
                 held.enter_context(self._lock)

@@ -35,7 +35,7 @@ class Snapshot(Store):
         return database.copied(self.state_dir)
 
     @contextlib.contextmanager
-    def _transaction(self, mode: str = "IMMEDIATE") -> Iterator[sqlite3.Connection]:
+    def _transaction(self, mode: str = "IMMEDIATE", seconds: float = 0) -> Iterator[sqlite3.Connection]:
         if mode != "DEFERRED":
             raise StoreError(f"the store in {self.state_dir!r} is only looked at", self.state_dir)
         with self._reading() as copy:

@@ -17,7 +17,7 @@ from dataclasses import replace
 from typing import Any
 
 from vifplug import limits, records, salvage
-from vifplug.database import rows
+from vifplug.database import BUSY_SECONDS, rows
 from vifplug.errors import Conflict, Damaged
 from vifplug.eventlog import EventLog
 from vifplug.records import PLUG, Contents, Intent, Record
@@ -212,16 +212,17 @@ class Store(EventLog):
                 )
             database.execute("INSERT OR REPLACE INTO claims VALUES (?, ?, ?)", (name, holder, vif_id))
 
-    def keep(self, kept: Sequence[Record]) -> None:
+    def keep(self, kept: Sequence[Record], *, seconds: float = BUSY_SECONDS) -> None:
         """Write records and end their intents, all at once; names no longer used are given back.
 
+        :param seconds: how long to wait for another process that has the store locked.
         :raises Conflict: when another holder has one of the names; nothing is written.
         """
-        self._essentially(functools.partial(self._keep, kept))
+        self._essentially(functools.partial(self._keep, kept, seconds))
         self.tell_listeners([record.id for record in kept])
 
-    def _keep(self, kept: Sequence[Record]) -> None:
-        with self._transaction() as database:
+    def _keep(self, kept: Sequence[Record], seconds: float) -> None:
+        with self._transaction(seconds=seconds) as database:
             for record in kept:
                 before = rows(database, "records", [record.id])
                 self._note(database, self._sound(*before[0]) if before else None, record)

@@ -38,8 +38,9 @@ SEED = 4
 LIVES = ["plugged", "wired", "unplugged"]
 PORT, TOKEN = 8775, "a-token-of-some-length"
 LISTENING = {"wired_by": "neutron-events", "listen": str(PORT), "listen_token": TOKEN}
-AT_ONCE_SECONDS = 1.0
-SOON_SECONDS, LONG_SECONDS = 0.5, 20.0
+AT_ONCE_SECONDS = 15.0
+"""Far below LONG_SECONDS, and what a loaded machine needs."""
+SOON_SECONDS, LONG_SECONDS = 0.5, 60.0
 
 
 # -- followers ------------------------------------------------------------------------------------------------
@@ -254,7 +255,7 @@ def test_event_that_never_comes_raises_and_names_the_states(place: Place, host: 
 
 
 def test_failed_vif_raises(place: Place, host: Host) -> None:
-    with at_once(3), pytest.raises(errors.VifFailed, match=HYBRID.id), host.expect([HYBRID.id], timeout=LONG_SECONDS):
+    with at_once(), pytest.raises(errors.VifFailed, match=HYBRID.id), host.expect([HYBRID.id], timeout=LONG_SECONDS):
         host.plug([HYBRID.vif])
         place.tell(HYBRID, "failed")
 
@@ -266,7 +267,7 @@ def test_callback_that_returns_false_stops_the_wait(place: Place, host: Host) ->
         told.append(vif)
         return False
 
-    with at_once(3), host.expect([HYBRID.id, OVS.id], timeout=LONG_SECONDS, error_callback=callback):
+    with at_once(), host.expect([HYBRID.id, OVS.id], timeout=LONG_SECONDS, error_callback=callback):
         host.plug([HYBRID.vif, OVS.vif])
         place.tell(HYBRID, "failed")
     assert [(vif.id, vif.state, vif.vif_type) for vif in told] == [(HYBRID.id, "failed", "ovs-hybrid")]
@@ -287,7 +288,7 @@ def end_early(expectation: vifplug.Expectation, request: Request) -> None:
 
 
 def test_body_that_ends_early_is_not_waited_for(place: Place, host: Host) -> None:
-    with at_once(3), host.expect([HYBRID.id], timeout=LONG_SECONDS) as expectation:
+    with at_once(), host.expect([HYBRID.id], timeout=LONG_SECONDS) as expectation:
         host.plug([HYBRID.vif])
         end_early(expectation, HYBRID)
     assert host.get(HYBRID.id).state == "plugged"

@@ -203,3 +203,11 @@ def test_doctor_names_a_networks_bridge_that_another_program_made_again_and_left
         assert "up is False" in found[BRIDGE.brq]
         world.ip("link", "set", BRIDGE.brq, "up")
         assert not [one for one in host.doctor().findings if one.check == "obstacles" and one.subject]
+
+
+def test_doctor_sees_vlans_and_writes_nothing(world: World) -> None:
+    world.vifplug("plug", "-", input=HYBRID.text)
+    world.vsctl("set", "Port", HYBRID.port, "tag=100")
+    result = world.vifplug("-o", "json", "doctor", check=False)
+    (found,) = [check for check in json.loads(result.stdout)["checks"] if check["check"] == "vifs"]
+    assert found["status"] == "ok" and not result.stderr, result

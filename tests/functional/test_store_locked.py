@@ -5,14 +5,16 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 
 import pytest
 
 from tests.functional.vifplugd import Vifplugd
-from tests.functional.vifs import BRIDGE, HYBRID
+from tests.functional.vifs import BRIDGE, HYBRID, library
 from tests.functional.world import World
+from vifplug.database import BUSY_SECONDS
 
 HOLD = """
 import sqlite3, sys
@@ -67,3 +69,13 @@ def test_daemon_answers_503_and_goes_on_looking(world: World) -> None:
             status, told = daemon.request("GET", "/v1/doctor")
             assert any(f"process {holder}" in (check.get("reason") or "") for check in told["checks"]), told
         assert daemon.request("PUT", f"/v1/vifs/{HYBRID.id}", HYBRID.document)[0] == 200
+
+
+def test_look_does_not_wait_to_write_down_vlans(world: World) -> None:
+    with library(world) as host:
+        host.plug([HYBRID.vif])
+        world.vsctl("set", "Port", HYBRID.port, "tag=100")
+        with held(world, "BEGIN IMMEDIATE"):
+            began = time.monotonic()
+            assert [vif.id for vif in host.list()] == [HYBRID.id]
+            assert time.monotonic() - began < BUSY_SECONDS * 0.8

@@ -13,6 +13,9 @@ from vifplug.resources import Observed, OvsPort, Resource
 
 LOG = logging.getLogger(__name__)
 
+_PATIENCE_SECONDS = 0.1
+"""For a store that another process keeps locked: the next look sees the VLANs, too."""
+
 
 def with_vlans(record: Record, observed: Observed) -> Record:
     """The record with the VLANs that its ports have now; the same object where it has them already. Pure.
@@ -47,6 +50,7 @@ def note_vlans(plugger: Plugger, records: Iterable[Record], observed: Observed) 
                 if known.records.get(vif_id) == record and vif_id not in known.intents
             ]
             if kept:
-                plugger.store.keep(kept)
-    except VifplugError as error:
-        LOG.warning("VLANs of ports were seen and not written down: %s", error)
+                plugger.store.keep(kept, seconds=_PATIENCE_SECONDS)
+    except (VifplugError, OSError) as error:
+        # The doctor has its store and its locks open for reading alone.
+        LOG.debug("VLANs of ports were seen and not written down: %s", error)
