@@ -139,9 +139,11 @@ class LocalHost:
         wanted = None if keep is None else Keep(ids=frozenset(each_once(keep)), absent_for=absent_for)
         durations.seconds(absent_for, "absent_for")
         plugger = self._settled()
-        absent = abandoned.find(plugger, wanted) if wanted is not None else []
+        if wanted is None:
+            return inspection.gc(plugger, delete=delete)
+        absent = abandoned.find(plugger, wanted)
         found = inspection.gc(plugger, delete=delete)
-        unplugged = abandoned.unplug(plugger, absent, wanted) if wanted is not None and delete and absent else []
+        unplugged = abandoned.unplug(plugger, absent, wanted) if delete and absent else []
         return replace(found, absent=tuple(absent), unplugged=tuple(unplugged))
 
     def plan(self, vifs: Sequence[Vif]) -> Plan:

@@ -228,19 +228,21 @@ class GcReport:
 
     orphans: Sequence[Orphan] = ()
     deleted: Sequence[Orphan] = ()
-    absent: Sequence[AbsentGuest] = ()
-    """With ``keep``: recorded VIFs that it does not name, and whose guest's end is missing."""
+    absent: Sequence[AbsentGuest] | None = None
+    """With ``keep``: recorded VIFs that it does not name, and whose guest's end is missing. None without."""
     unplugged: Sequence[AbsentGuest] = ()
     """Those of them that were unplugged."""
 
     def as_json(self) -> dict[str, Any]:
-        """``{"orphans", "deleted", "absent", "unplugged"}``."""
-        return {
+        """``{"orphans", "deleted"}``; with ``keep`` also ``{"absent", "unplugged"}``."""
+        found: dict[str, Any] = {
             "orphans": [orphan.as_json() for orphan in self.orphans],
             "deleted": [orphan.as_json() for orphan in self.deleted],
-            "absent": [vif.as_json() for vif in self.absent],
-            "unplugged": [vif.as_json() for vif in self.unplugged],
         }
+        if self.absent is not None:
+            found["absent"] = [vif.as_json() for vif in self.absent]
+            found["unplugged"] = [vif.as_json() for vif in self.unplugged]
+        return found
 
     @classmethod
     def from_json(cls, data: object) -> Self:
@@ -249,7 +251,7 @@ class GcReport:
         return cls(
             orphans=tuple(map(Orphan.from_json, known["orphans"])),
             deleted=tuple(map(Orphan.from_json, known["deleted"])),
-            absent=tuple(map(AbsentGuest.from_json, known.get("absent", ()))),
+            absent=tuple(map(AbsentGuest.from_json, known["absent"])) if "absent" in known else None,
             unplugged=tuple(map(AbsentGuest.from_json, known.get("unplugged", ()))),
         )
 

@@ -221,6 +221,6 @@ def gc(report: reports.GcReport, screen: Screen) -> str:
     rows += [(orphan.kind, orphan.name, orphan.vif_id, "left") for orphan in left]
     rows += [
         ("vif", vif.device, vif.vif_id, "unplugged" if vif in unplugged else f"no guest since {vif.absent_since}")
-        for vif in report.absent
+        for vif in report.absent or ()
     ]
     return columns(_GC, rows, screen) if rows else "no orphans"

@@ -171,8 +171,10 @@ class Collected(_Shape):
 
     orphans: list[OrphanReport]
     deleted: list[OrphanReport]
-    absent: list[AbsentReport] = Field(description="With `keep`: VIFs that it does not name, and that have no guest.")
-    unplugged: list[AbsentReport] = Field(description="Those of them that were unplugged.")
+    absent: list[AbsentReport] = Field(
+        default=[], description="With `keep`: VIFs that it does not name, and that have no guest."
+    )
+    unplugged: list[AbsentReport] = Field(default=[], description="With keep: those of them that were unplugged.")
     warnings: list[str]
 
 
