@@ -37,8 +37,8 @@ from vifplug.cli import main
 LOCAL = "--local"
 GROUP, NOGROUP = grp.getgrgid(1), grp.getgrgid(65534)
 _VARYING = (
-    (re.compile(r'"updated_at": "[^"]+"'), '"updated_at": TIME'),
-    (re.compile(r"updated_at +\S+"), "updated_at TIME"),
+    # updated_at, absent_since
+    (re.compile(r"\d{4}-\d\d-\d\d[T ]\d\d:\d\d:\d\d(\.\d+)?(Z|\+00:00)?"), "TIME"),
     (re.compile(r'("?(?:ifindex|ofport)"?)(: |=| )\d+'), r"\1\2N"),
     # The columns DEVICES and OFPORTS of a table, and widths of columns that follow from them.
     (re.compile(r"( (?:q|t|brq)\S+ +)[\d,]+( |$)", re.M), r"\1N\2"),
