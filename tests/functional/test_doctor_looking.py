@@ -47,7 +47,7 @@ def test_state_directory_is_left_as_it_is(world: World) -> None:
     world.vifplug("--local", "plug", "-", input=HYBRID.text)
     # What lies there for somebody else, and a store that root has made anew: the next command gives them to nobody.
     (world.state_dir / f"{FILE}.bak").write_text("an operator's")
-    for name in (f"{FILE}.bak", FILE, "locks"):
+    for name in (f"{FILE}.bak", FILE, "locks", "reserve"):
         os.chown(world.state_dir / name, 0, 0)
     os.chown(world.state_dir, 0, 0)
     before = traces(world.state_dir)
@@ -60,7 +60,7 @@ def test_state_directory_is_left_as_it_is(world: World) -> None:
 
 
 @pytest.mark.parametrize(
-    ("version", "found"), [(2, {}), (99, {"store": "error", "vifs": "unseen", "orphans": "unseen"})]
+    ("version", "found"), [(2, {}), (99, {"store": "error", "vifs": "unseen", "orphans": "unseen", "guests": "unseen"})]
 )
 def test_store_of_another_version_stays_of_that_version(world: World, version: int, found: dict[str, str]) -> None:
     world.vifplug("--local", "plug", "-", input=HYBRID.text)
