@@ -144,12 +144,12 @@ class Fleet:
         return taken
 
     def unwired(self, picture: dict[str, Row]) -> dict[str, Row]:
-        """The picture as it is when all ports are new to the control plane."""
+        """The picture as it is when all ports are new to the control plane; their VLANs come back as last seen."""
         fresh = {**picture}
         for member in self.of_group("vlan"):
             key, row = f"Port {member.request.port}", picture[f"Port {member.request.port}"]
             ids = {name: value for name, value in row["external_ids"].items() if name != "theirs"}
-            fresh[key] = {**row, "tag": [], "other_config": {}, "external_ids": ids}
+            fresh[key] = {**row, "other_config": {}, "external_ids": ids}
             key, row = f"Interface {member.request.port}", picture[f"Interface {member.request.port}"]
             ids = {name: value for name, value in row["external_ids"].items() if name != "ovn-installed"}
             fresh[key] = {**row, "external_ids": ids}
