@@ -6,6 +6,7 @@ a captured worker can read all of them.
 
 from __future__ import annotations
 
+import signal
 from collections.abc import Iterator
 from typing import Any
 
@@ -203,6 +204,50 @@ def test_guests_tap_that_another_program_made_a_port_stays_off_our_bridges(world
     join = {"op": "join", **identity("made", LIBVIRT, "qbr", world), "guest": late, "guest_ifindex": index}
     calls = [{**join, "vif_id": LIBVIRT, "guest_address": mac} for mac in ("", "fa:16:3e:00:00:68")]
     assert not carried_out(host, world, links.apply, calls)
+
+
+def test_helper_that_has_not_looked_into_ovsdb_yet_does_before_it_decides(world: World, host: LocalHost) -> None:
+    """A worker that has ended its helper gets a new one, and its first call may be any."""
+    late, held = name_of("tap", LIBVIRT), "0000dddd-d1c4-4b1e-8a51-6f0e5c9d77aa"
+    name = name_of("tap", held)
+    world.vsctl(
+        "--no-wait", "add-port", "br-int", name, "--", "set", "Interface", name, f"external_ids:iface-id={NOVA}"
+    )
+    own = {"owner": LIBVIRT, "role": "qbr", "mtu": 1500}
+    made = {**own, "op": "create-bridge", "name": "made", "address": birth(LIBVIRT, "qbr")}
+    faults.linux_host(host)._channel.change(links.apply, [made], timeout=SECONDS)
+    index = (world.link(late) or {})["ifindex"]
+    join = {"op": "join", **identity("made", LIBVIRT, "qbr", world), "guest": late, "guest_ifindex": index}
+    tap = {"op": "create-tap", "name": name, "owner": held, "role": "tap", "mtu": 1500, "multiqueue": False}
+    for call in ({**join, "vif_id": LIBVIRT, "guest_address": ""}, {**tap, "address": "fe:16:3e:00:00:01"}):
+        with vifplug.local(str(world.config_file)) as fresh:
+            assert not carried_out(fresh, world, links.apply, [call])
+
+
+@pytest.mark.parametrize("is_killed", (False, True))
+def test_fresh_helper_refuses_while_ovsdb_does_not_answer(world: World, is_killed: bool) -> None:
+    """A socket that a killed server left behind shows that there is an OVSDB."""
+    world.write_config(ovs={"timeout": "1"})
+    if is_killed:
+        world.ovsdb.stop(signal.SIGKILL)
+    else:
+        world.ovsdb.pause()
+    assert world.socket.exists()
+    with vifplug.local(str(world.config_file)) as fresh, pytest.raises(errors.OvsUnavailable):
+        fresh.plug([vif("bridge", 3)])
+    assert world.link(faults.NETWORK_BRIDGE) is None
+
+
+def test_bridge_vif_is_plugged_on_a_host_without_open_vswitch(world: World) -> None:
+    world.stop_vswitchd()
+    world.ovsdb.stop()
+    assert not world.socket.exists()
+    one = vif("bridge", 3)
+    with vifplug.local(str(world.config_file)) as fresh:
+        fresh.plug([one])
+        assert (world.link(device("tap", one)) or {})["master"] == faults.NETWORK_BRIDGE
+        fresh.unplug([one.id])
+    assert world.link(faults.NETWORK_BRIDGE) is None
 
 
 def test_tap_of_ours_joins_no_bridge_that_another_program_has_for_one_vif(world: World, host: LocalHost) -> None:

@@ -176,11 +176,12 @@ def has_port(name: str) -> bool:
 def refuse_anothers_port(name: str, owner: str) -> None:
     """Refuse to make a device that vswitchd would open as the device of another program's port, or of another VIF's.
 
-    A port may wait for its device: whoever makes a link of that name puts it into that port's network. For the names of
-    the naming rule the replica is asked as it is, so that a plug on a Linux bridge does not wait for OVSDB.
+    A port may wait for its device: a link of that name comes into that port's network. For the names of the naming rule
+    the replica is asked as it is, so that a plug on a Linux bridge waits for OVSDB once, when there is no replica yet.
 
     :raises Conflict: naming the port.
-    :raises OvsUnavailable: for a name that a request chose, when there is an OVSDB and it does not answer in time.
+    :raises OvsUnavailable: when there is an OVSDB and it does not answer in time: for a name that a request chose, and
+        where there is no replica.
     """
     session, by_rule = _sessions[0], naming.is_derived(name, owner)
     if not by_rule and session.is_there:
@@ -199,14 +200,20 @@ def refuse_anothers_port(name: str, owner: str) -> None:
 
 
 def is_anothers_port(name: str, owner: str) -> bool:
-    """Whether the replica, as it is, has a port of that name that nothing shows to be an owner's."""
+    """Whether the replica, as it is, has a port of that name that nothing shows to be an owner's.
+
+    :raises OvsUnavailable: where there is an OVSDB, no replica, and no answer in time.
+    """
     port = _port_with(_sessions[0], name, owner)
     return port is not None and not ownership.port_is_ours(port, owner)
 
 
 def _port_with(session: Session, name: str, owner: str) -> SeenPort | None:
-    """The port that has an interface of a name, by what the replica has; None where there is none."""
-    if not session.is_connected:
+    """The port that has an interface of a name, by what the replica has; None where there is none.
+
+    :raises OvsUnavailable: where there is an OVSDB, no replica, and no answer in time.
+    """
+    if not session.has_replica():
         return None
     index = session.index
     # Without the lock, which a transaction may hold for as long as OVSDB is silent: two look-ups in dictionaries.

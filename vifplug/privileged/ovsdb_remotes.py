@@ -8,6 +8,7 @@ leader, and a relay, are left alone by python-ovs (leader_only).
 from __future__ import annotations
 
 import json
+import os
 import socket
 import time
 from typing import Any
@@ -53,6 +54,17 @@ def answers(remote: str) -> bool:
         except OSError:
             return False
     return True
+
+
+def exists(remote: str) -> bool:
+    """Whether there is a server at this address, or may be: a socket that refuses was left by one that was killed."""
+    kind, _colon, path = remote.partition(":")
+    try:
+        return kind != "unix" or bool(os.stat(path))
+    except (FileNotFoundError, NotADirectoryError):
+        return False
+    except OSError:
+        return True
 
 
 def connected(remote: str, seconds: float) -> socket.socket:

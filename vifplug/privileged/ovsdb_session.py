@@ -64,12 +64,23 @@ class Session:
 
     @property
     def is_there(self) -> bool:
-        """Whether there is an OVSDB at all: a host of plain bridges has none."""
-        return self._api is not None or any(map(ovsdb_remotes.answers, self.remotes))
+        """Whether there is an OVSDB at all, be it one that does not answer: a host of plain bridges has none."""
+        return self._api is not None or any(map(ovsdb_remotes.exists, self.remotes))
 
     @property
     def is_connected(self) -> bool:
         """Whether this session has a replica to look at without waiting."""
+        return self._api is not None
+
+    def has_replica(self) -> bool:
+        """Whether there is a replica to look at, after connecting where none was needed so far; False without OVSDB.
+
+        A replica that is there is not made current: that would take a round trip.
+
+        :raises OvsUnavailable: when there is an OVSDB, and it does not answer in time.
+        """
+        if self._api is None and self.is_there:
+            self._connected()
         return self._api is not None
 
     def _connected(self) -> Api:
