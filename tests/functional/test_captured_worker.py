@@ -6,6 +6,7 @@ a captured worker can read all of them.
 
 from __future__ import annotations
 
+import os
 import signal
 from collections.abc import Iterator
 from typing import Any
@@ -16,6 +17,7 @@ import vifplug
 from tests.functional import faults
 from tests.functional.daemons import wait_until
 from tests.functional.faults import device, vif
+from tests.functional.relay import open_tap
 from tests.functional.world import World
 from vifplug import errors, naming
 from vifplug.api import LocalHost
@@ -150,7 +152,6 @@ def row_calls(world: World) -> Iterator[dict[str, Any]]:
         yield {"op": "set", **own, "iface_ids": {}, "external_ids": {"vifplug-vif": None}}
     ours = {"op": "set", "name": mine, "owner": MINE.id, "external_ids": {}}
     yield {**ours, "iface_ids": {"iface-id": VICTIM.id}}
-    yield {**ours, "iface_ids": {"attached-mac": VICTIM.address}}
     yield {**ours, "iface_ids": {"attached-mac": "01:00:00:00:00:00"}}
     yield {**ours, "iface_ids": {"ovn-installed": "true"}}
     yield {**ours, "iface_ids": {}, "external_ids": {"theirs": "1"}}
@@ -204,6 +205,33 @@ def test_guests_tap_that_another_program_made_a_port_stays_off_our_bridges(world
     join = {"op": "join", **identity("made", LIBVIRT, "qbr", world), "guest": late, "guest_ifindex": index}
     calls = [{**join, "vif_id": LIBVIRT, "guest_address": mac} for mac in ("", "fa:16:3e:00:00:68")]
     assert not carried_out(host, world, links.apply, calls)
+
+
+@pytest.mark.parametrize("verb", ("add", "join"))
+def test_mac_of_another_vif_does_not_show_whose_guests_tap_it_is(world: World, host: LocalHost, verb: str) -> None:
+    """The tap that the victim's VMM has just made, on no bridge yet, claimed with the victim's MAC."""
+    with world.namespace.entered():
+        descriptor = open_tap("vnet7")
+    world.ip("link", "set", "vnet7", "address", "fe" + VICTIM.address[2:])
+    ids = {"iface-id": COPY, "attached-mac": VICTIM.address}
+    add = {"op": "add", "bridge": "br-int", "name": "vnet7", "owner": COPY, "iface_ids": ids, "external_ids": {}}
+    index = (world.link("vnet7") or {})["ifindex"]
+    join = {"op": "join", **identity(device("qbr", MINE), MINE.id, "qbr", world), "guest": "vnet7"}
+    join |= {"guest_ifindex": index, "guest_address": VICTIM.address, "vif_id": MINE.id}
+    called, call = (ovsdb.change, add) if verb == "add" else (links.apply, join)
+    assert not carried_out(host, world, called, [call])
+    os.close(descriptor)
+
+
+def test_one_mac_of_two_vifs_is_plugged_and_repaired(world: World, host: LocalHost) -> None:
+    """Neutron gives one MAC to VIFs of two networks, and the helper knows no VIF's network."""
+    twin = vif("ovs-hybrid", 5, address=VICTIM.address)
+    host.plug([twin])
+    name = device("qvo", twin)
+    world.vsctl("set", "Interface", name, r"external_ids:attached-mac=fa\:16\:3e\:00\:00\:77")
+    host.repair([twin.id])
+    assert (world.row("Interface", name) or {})["external_ids"]["attached-mac"] == VICTIM.address
+    assert host.check([twin.id]).clean
 
 
 def test_helper_that_has_not_looked_into_ovsdb_yet_does_before_it_decides(world: World, host: LocalHost) -> None:

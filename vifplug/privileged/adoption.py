@@ -45,7 +45,8 @@ def is_guests(link: Mapping[str, Any], vif_id: str, address: Any) -> bool:
     has_name = seen.name == ownership.derived_name(vif_id, naming.ROLE_TAP)
     if has_name and seen.kind == "veth" and not naming.owner_of(seen.alias):
         return True  # a guest in a container has a veth end for a tap
-    if not ownership.is_guests_tap(seen, vif_id, arguments.address(address) if address else ""):
+    checked = arguments.address(address) if address else ""
+    if not owned.is_guests_tap(link, vif_id, checked, lambda mac: ovsdb.is_address_of_another(mac, vif_id)):
         return False
     # An internal port of the userspace datapath is a tap, too, and may have any MAC. A guest's tap that another program
     # made a port is that program's to move, also where it has the name that this VIF's tap gets.

@@ -208,6 +208,18 @@ def is_anothers_port(name: str, owner: str) -> bool:
     return port is not None and not ownership.port_is_ours(port, owner)
 
 
+def is_address_of_another(address: str, owner: str) -> bool:
+    """Whether the replica, as it is, has an interface of another VIF with that MAC as its guest's.
+
+    :raises OvsUnavailable: as ``is_anothers_port``.
+    """
+    session = _sessions[0]
+    if not session.has_replica():
+        return False
+    with session.lock:
+        return session.index.is_address_of_another(address, owner)
+
+
 def _port_with(session: Session, name: str, owner: str) -> SeenPort | None:
     """The port that has an interface of a name, by what the replica has; None where there is none.
 

@@ -124,6 +124,15 @@ class RowIndex:
         """Interfaces that carry an iface-id."""
         return self._found("Interface", iface_id)
 
+    def is_address_of_another(self, address: str, owner: str) -> bool:
+        """Whether an interface with another iface-id than the owner's carries a MAC as its guest's.
+
+        Not kept by MAC, for it is seldom asked: of a guest's tap with a name of its own.
+        """
+        rows = self._tables["Interface"].rows.values()
+        found = (getattr(row, "external_ids", {}) for row in rows)
+        return any(ids.get("attached-mac") == address and ids.get(_IFACE_ID) != owner for ids in found)
+
     def ports_of(self, interfaces: Iterable[Any]) -> list[Any]:
         """The ports that interfaces belong to."""
         return [port for interface in interfaces for port in self._holders(interface.uuid)]

@@ -212,8 +212,13 @@ class _Add(_PortCommand):
         :raises Conflict: for a foreign device, or where a port that is not ours has the iface-id.
         """
         arguments.own_identity(iface_ids, self.owner)
-        owned.refuse_foreign_device(self.name, self.owner, iface_ids.get("attached-mac", ""))
         index = self.api.idl.index
+        owned.refuse_foreign_device(
+            self.name,
+            self.owner,
+            iface_ids.get("attached-mac", ""),
+            lambda address: index.is_address_of_another(address, self.owner),
+        )
         for port in index.ports_of(index.interfaces(self.owner)):
             if not (
                 ownership.port_is_ours(index.seen(port, self.owner), self.owner) or self._is_on_our_link(port.name)
@@ -276,7 +281,6 @@ class _Set(_PortCommand):
         port = self.owned_port()
         if port is None:
             raise OvsdbError(f"could not change OVS port {self.name!r}: no such port", self.name)
-        self._refuse_anothers(iface_ids.get("attached-mac"))
         if self.operation.get("vlans"):
             # Not over those that a control plane has set meanwhile: it knows better.
             for column in ("tag", "vlan_mode", "trunks"):
@@ -291,20 +295,6 @@ class _Set(_PortCommand):
     def _may_mark(self, seen: SeenPort) -> bool:
         marks = self.operation.get("external_ids") or {}
         return bool(marks.get(naming.OWNER_KEY)) and ownership.port_is_adoptable(seen, self.owner)
-
-    def _refuse_anothers(self, address: str | None) -> None:
-        """Refuse the MAC of another VIF.
-
-        :raises Conflict: naming its interface.
-        """
-        rows = self.api.idl.tables["Interface"].rows.values() if address else ()
-        for row in rows:
-            ids = getattr(row, "external_ids", {})
-            if ids.get("attached-mac") == address and ids.get("iface-id", self.owner) != self.owner:
-                raise Conflict(
-                    f"refused attached-mac {address} for OVS port {self.name!r}: OVS interface {row.name!r} has it",
-                    self.name,
-                )
 
 
 def _set_keys(row: Any, keys: Mapping[str, str | None]) -> None:

@@ -11,7 +11,7 @@ import fcntl
 import socket as sockets
 import struct
 from collections import OrderedDict
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from vifplug import naming, ownership
@@ -125,19 +125,20 @@ def is_owners(name: str, owner: str, role: str) -> bool:
     return link is not None and is_ours(link, {"owner": owner, "role": role})
 
 
-def refuse_foreign_device(name: str, owner: str, address: str) -> None:
+def refuse_foreign_device(name: str, owner: str, address: str, is_anothers: Callable[[str], bool]) -> None:
     """Refuse a device that would become an owner's OVS port: all but its own, and its guest's tap.
 
     Of a link that is not there, and of one that this process made, no message is needed: both are the rule.
 
-    :param address: the guest's MAC.
+    :param address: the guest's MAC, by the caller's word.
+    :param is_anothers: whether another VIF's interface carries a MAC: then it does not show whose guest's a tap is.
     :raises Conflict: for the NIC of the host, a VPN's tap, an internal port, another VIF's device.
     """
     ifindex = _ifindex(name)
     if ifindex is None or _seen_marked.get(ifindex) == owner:
         return
     link = read(name)
-    if link is None or ownership.is_guests_tap(seen(link), owner, address):
+    if link is None or is_guests_tap(link, owner, address, is_anothers):
         return
     own = {"owner": owner, "birth_address": naming.tap_address(address) if address else None}
     if any(is_ours(link, {**own, "role": role}) for role in (naming.ROLE_PORT_END, naming.ROLE_TAP)):
@@ -148,6 +149,17 @@ def refuse_foreign_device(name: str, owner: str, address: str) -> None:
         "guest; it was left alone",
         name,
     )
+
+
+def is_guests_tap(link: Mapping[str, Any], owner: str, address: str, is_anothers: Callable[[str], bool]) -> bool:
+    """Whether a link is the tap of an owner's guest, by its name or by a MAC that is that guest's alone.
+
+    :param address: the guest's MAC, by the caller's word; "" when it is not known.
+    :param is_anothers: as for ``refuse_foreign_device``.
+    """
+    if ownership.is_guests_tap(seen(link), owner, ""):
+        return True
+    return bool(address) and ownership.is_guests_tap(seen(link), owner, address) and not is_anothers(address)
 
 
 def _ifindex(name: str) -> int | None:
