@@ -68,11 +68,14 @@ def is_vifs_bridge(name: str) -> bool:
 
 def is_of_other(name: str, owner: str, role: str) -> bool:
     """Whether a name follows the naming rule, and is not the one that this owner's device of that role gets."""
+    return bool(_DERIVED_NAME.fullmatch(name)) and not is_of_owner(name, owner, role)
+
+
+def is_of_owner(name: str, owner: str, role: str) -> bool:
+    """Whether a name is the one that this owner's device of that role gets."""
     identity = owner.removeprefix(NETWORK_PREFIX)
-    if not _DERIVED_NAME.fullmatch(name) or name == device(role, identity):
-        return False
     # A network without an id has one that follows from its bridge's name.
-    return not (role == ROLE_NETWORK_BRIDGE and network_of_bridge(name) == identity)
+    return name == device(role, identity) or (role == ROLE_NETWORK_BRIDGE and network_of_bridge(name) == identity)
 
 
 def is_link_name(name: str) -> bool:

@@ -3,6 +3,9 @@
 A mark alone proves nothing, for a mark can be copied: a second sign must agree with it. Such a sign is the name by the
 naming rule, the MAC that a link was created with, or that this very link or row was seen to be ours before (``known``).
 The engine knows that from its record; the helper, which trusts no record, from what it has itself seen marked.
+
+The MAC alone proves nothing either: it is 46 bits of a hash of the owner's id, so an id can be searched for whose links
+would have a given MAC.
 """
 
 from __future__ import annotations
@@ -67,7 +70,7 @@ def port_names(owner: str) -> tuple[str, str]:
 
 
 def has_birth_address(link: SeenLink, owner: str, role: str) -> bool:
-    """Whether a bridge or veth end has the MAC that it was created with: a mark that is there before the alias is."""
+    """Whether a bridge or veth end has the MAC that it was created with: a sign that is there before the alias is."""
     return role != naming.ROLE_TAP and link.address == naming.birth_address(owner, role)
 
 
@@ -76,13 +79,12 @@ def link_is_ours(link: SeenLink, claim: Claim) -> bool:
     owner, role = claim.owner, claim.role
     if link.kind != naming.KIND_OF_ROLE.get(role):
         return False
-    if has_birth_address(link, owner, role):
-        return True
-    mark = naming.owner_of(link.alias)
+    mark, is_born = naming.owner_of(link.alias), has_birth_address(link, owner, role)
+    is_agreed = claim.known or naming.is_of_owner(link.name, owner, role)
     if mark != owner:
-        return not mark and claim.known
+        return (is_born and is_agreed) or (not mark and claim.known)
     made_as_asked = role == naming.ROLE_TAP and bool(claim.address) and link.address == claim.address
-    return claim.known or link.name == derived_name(owner, role) or made_as_asked
+    return is_agreed or is_born or made_as_asked
 
 
 def link_is_renamed(link: SeenLink, claim: Claim) -> bool:

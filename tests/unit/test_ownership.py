@@ -48,6 +48,26 @@ def test_unmarked_link_is_ours_by_its_birth_or_as_seen_before(role: str, owner: 
     assert ownership.link_is_ours(bare, replace(claim, known=True))
 
 
+@pytest.mark.parametrize("role, owner", [one for one in ROLES if one[0] != "tap"])
+def test_birth_mac_alone_proves_nothing(role: str, owner: str) -> None:
+    """An id can be searched for whose hash is a given MAC: here it is the link of another name that has that MAC."""
+    claim = Claim(owner=owner, role=role)
+    victim = link(role, owner, name="theirs", alias="")
+    for alias in ("", "theirs", naming.alias(OTHER)):
+        assert not ownership.link_is_ours(replace(victim, alias=alias), claim)
+        assert not ownership.link_is_renamed(replace(victim, alias=alias), claim)
+        assert ownership.link_is_ours(replace(victim, alias=alias), replace(claim, known=True))
+        assert ownership.link_is_ours(link(role, owner, alias=alias), claim)
+    assert ownership.link_is_ours(replace(victim, alias=naming.alias(owner)), claim)
+
+
+def test_name_that_a_networks_id_follows_from_agrees_with_its_birth_mac() -> None:
+    owner = naming.network_owner(naming.network_of_bridge("br-lab"))
+    claim = Claim(owner=owner, role="brq")
+    assert ownership.link_is_ours(link("brq", owner, name="br-lab", alias=""), claim)
+    assert not ownership.link_is_ours(link("brq", owner, name="br-lab", alias="", address=FOREIGN), claim)
+
+
 @pytest.mark.parametrize("role, owner", ROLES)
 def test_renamed_link_shows_itself_whose_it_is(role: str, owner: str) -> None:
     claim = Claim(owner=owner, role=role, known=True)
