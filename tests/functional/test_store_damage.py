@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
-from contextlib import closing
+from contextlib import closing, nullcontext
 from typing import Any
 
 import pytest
@@ -13,6 +13,7 @@ from tests.functional.vifplugd import Vifplugd, children
 from tests.functional.vifs import BRIDGE, HYBRID
 from tests.functional.world import World
 
+ABSENT = "0000ffff-d1c4-4b1e-8a51-6f0e5c9d77aa"
 DAMAGES: dict[str, str] = {
     "key": "UPDATE records SET vif_id = 'x' || substr(vif_id, 2)",
     "key of another VIF's form": "UPDATE records SET vif_id = 'ffffffff' || substr(vif_id, 9)",
@@ -58,6 +59,22 @@ def test_gc_deletes_nothing_of_a_vif_whose_record_is_damaged(world: World, what:
         if what not in ("resources", "claims' holders"):
             assert world.snapshot() == before
             assert world.vifplug_json("check")["clean"], world.vifplug_json("list")
+
+
+@pytest.mark.parametrize("is_daemons", (False, True))
+def test_unplug_of_a_damaged_vif_says_what_it_took_away(world: World, is_daemons: bool) -> None:
+    for one in (HYBRID, BRIDGE):
+        world.vifplug("plug", "-", input=one.text)
+    with closing(sqlite3.connect(world.state_dir / "vifplug.db")) as database, database:
+        database.executescript(DAMAGES["text"])
+    with Vifplugd(world) if is_daemons else nullcontext():
+        result = world.vifplug("unplug", HYBRID.id, BRIDGE.id, ABSENT)
+    words = {line.split()[0]: line.split()[-1] for line in result.stdout.splitlines()}
+    assert words | {HYBRID.id: "unplugged", BRIDGE.id: "unplugged", ABSENT: "absent"} == words
+    assert f"the record of VIF {HYBRID.id} was damaged" in result.stderr
+    names = [f"{prefix}{HYBRID.id}"[:14] for prefix in ("qbr", "qvb", "qvo")]
+    assert all(name in result.stderr and world.link(name) is None for name in names), result.stderr
+    assert f"OVS port {names[2]}" in result.stderr
 
 
 def test_damaged_vif_is_plugged_anew(world: World) -> None:

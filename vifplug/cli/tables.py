@@ -128,7 +128,8 @@ def unplugged(found: Sequence[reports.VifReport], screen: Screen) -> str:
 
 
 def _removal(vif: reports.VifReport) -> str:
-    return "absent" if vif.state == reports.UNPLUGGED and vif.vif_type is None else vif.state
+    was_there = vif.vif_type is not None or vif.updated_at is not None  # of a damaged record there is the time alone
+    return vif.state if was_there or vif.state != reports.UNPLUGGED else "absent"
 
 
 def one_vif(vif: reports.VifReport, screen: Screen) -> str:

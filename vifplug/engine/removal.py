@@ -6,7 +6,9 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from vifplug.engine import departure, executor, jobs, ownership
+from vifplug.engine.actions import DeleteLinks, DeletePort
 from vifplug.engine.host import Host, Scope
+from vifplug.engine.plan import Plan
 from vifplug.errors import Conflict, OvsUnavailable, PermissionDenied, TeardownError, TimedOut, VifplugError
 from vifplug.resources import Bridge, Inventory, Observed, Resource
 from vifplug.store import Store
@@ -20,6 +22,8 @@ class Removed:
     """With any, the VIF's intent stays for the next command."""
     left: Mapping[str, Sequence[str]] = field(default_factory=dict)
     """What stays on the host because nothing shows any more that it is ours, in words. It is no longer recorded."""
+    gone: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    """What was there and was taken away, in words."""
 
 
 def remove(host: Host, store: Store, built: Mapping[str, Inventory], away: VifplugError | None = None) -> Removed:
@@ -46,11 +50,13 @@ def remove(host: Host, store: Store, built: Mapping[str, Inventory], away: Vifpl
         return Removed(
             {vif_id: found for part in parts for vif_id, found in part.errors.items()},
             {vif_id: found for part in parts for vif_id, found in part.left.items()},
+            {vif_id: found for part in parts for vif_id, found in part.gone.items()},
         )
     left = {vif_id: _left(vif_id, own, observed, refused) for vif_id, own in built.items()}
     if not errors:
         store.forget(list(built))
-    return Removed(dict.fromkeys(built, errors), left)
+    gone = {vif_id: _gone(vif_id, own, plan, refused) for vif_id, own in built.items()}
+    return Removed(dict.fromkeys(built, errors), left, gone)
 
 
 def _sorted_out(errors: Iterable[VifplugError]) -> tuple[list[VifplugError], list[VifplugError]]:
@@ -66,6 +72,17 @@ def _left(vif_id: str, own: Inventory, observed: Observed, refused: Iterable[Vif
     names = {*own.links, *own.ports, vif_id}
     words = [str(error) for error in refused if error.subject in names]
     return list(dict.fromkeys([*words, *departure.left_alone(own, observed)]))
+
+
+def _gone(vif_id: str, own: Inventory, plan: Plan, refused: Iterable[VifplugError]) -> list[str]:
+    stayed = {error.subject for error in refused}
+    words: list[str] = []
+    for action in plan.actions:
+        if isinstance(action, DeletePort) and action.port.owner == vif_id and action.subject not in stayed:
+            words.append(f"OVS port {action.subject}")
+        elif isinstance(action, DeleteLinks):
+            words += [f"{one.kind} {one.name}" for one in action.links if one.name in {*own.links} - stayed]
+    return words
 
 
 def _observe_what_can_be(host: Host, scope: Scope, away: VifplugError | None) -> tuple[Observed, VifplugError | None]:

@@ -43,6 +43,8 @@ class Departed:
     warnings: Sequence[str] = ()
     left: Mapping[str, Sequence[str]] = field(default_factory=dict)
     """What stays on the host of each VIF, in words."""
+    gone: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    """What each VIF had there, in words."""
 
 
 def group(host: Host, store: Store, most: int) -> Group[Departure, Departed]:
@@ -58,6 +60,7 @@ def group(host: Host, store: Store, most: int) -> Group[Departure, Departed]:
                 errors=[error for vif_id in one.built for error in removed.errors[vif_id]],
                 warnings=warnings,
                 left={vif_id: removed.left.get(vif_id, ()) for vif_id in one.built},
+                gone={vif_id: removed.gone.get(vif_id, ()) for vif_id in one.built},
             )
             for one in asked
         ]
@@ -95,7 +98,7 @@ def unplug(
             tell(len(records))
     removal.raise_all(errors)
     return [
-        views.unplugged(vif_id, records[vif_id], list(warnings), left.get(vif_id, ()))
+        views.unplugged(vif_id, records[vif_id], list(warnings), left.get(vif_id))
         for vif_id in vif_ids
         if vif_id in records
     ]
@@ -107,6 +110,7 @@ class _Outcome:
     errors: Sequence[VifplugError] = ()
     warnings: Sequence[str] = ()
     left: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    """What is to be reported of each VIF that was there, recorded or not."""
 
 
 def _chunk(
@@ -119,11 +123,13 @@ def _chunk(
             known = {vif_id: plugger.store.sound_record(vif_id) for vif_id in vif_ids}
             staying = set(spared(known))
             known = {vif_id: record for vif_id, record in known.items() if vif_id not in staying}
-            departure = Departure(built=_begin(plugger, known), away=away)
+            damaged = {one for one, record in known.items() if record is None and plugger.store.is_damaged(one)}
+            departure = Departure(built=_begin(plugger, known, damaged), away=away)
             if not departure.built:
                 return _Outcome(records=known)
             departed = plugger.departures.ask(departure)
-            return _Outcome(records=known, errors=departed.errors, warnings=departed.warnings, left=departed.left)
+            left = {**departed.left, **{one: _by_mark(one, departed) for one in damaged}}
+            return _Outcome(records=known, errors=departed.errors, warnings=departed.warnings, left=left)
     except Busy as error:
         if len(vif_ids) == 1:
             return _Outcome(records={vif_ids[0]: None}, errors=[error])
@@ -137,18 +143,26 @@ def _chunk(
     )
 
 
-def _begin(plugger: Plugger, known: Mapping[str, Record | None]) -> dict[str, Inventory]:
+def _by_mark(vif_id: str, departed: Departed) -> list[str]:
+    """What became of a VIF whose record cannot be read."""
+    gone = ", ".join(departed.gone.get(vif_id, ())) or "nothing was there"
+    return [
+        f"the record of VIF {vif_id} was damaged; what bears its mark was taken away: {gone}",
+        *departed.left.get(vif_id, ()),
+    ]
+
+
+def _begin(plugger: Plugger, known: Mapping[str, Record | None], damaged: Collection[str]) -> dict[str, Inventory]:
     """Write down what is about to go; what each VIF that is there may have on the host."""
     built: dict[str, Inventory] = {}
     for vif_id, record in known.items():
         intent = plugger.store.intent(vif_id)
-        damaged = record is None and plugger.store.is_damaged(vif_id)
-        if record is None and intent is None and not damaged:
+        if record is None and intent is None and vif_id not in damaged:
             plugger.store.unsay([vif_id])
             continue
         plugger.await_helper_of(intent)
         left = plugger.left_on_host(vif_id)
-        if damaged:
+        if vif_id in damaged:
             left = removal.marked(plugger.host, plugger.store.held_by_damaged(vif_id) | {vif_id}, left)
         built[vif_id] = left
     session = plugger.host.session

@@ -130,13 +130,15 @@ def damaged(vif_id: str, reason: str) -> VifReport:
     return VifReport(id=vif_id, state=FAILED, error=reason)
 
 
-def unplugged(vif_id: str, record: Record | None, warnings: Sequence[str], left: Sequence[str] = ()) -> VifReport:
+def unplugged(vif_id: str, record: Record | None, warnings: Sequence[str], left: Sequence[str] | None) -> VifReport:
     """What ``unplug`` answers for a VIF that is gone; the warnings are about OVS, and for those that had a port.
 
-    :param left: what stays on the host, in words.
+    :param left: what stays on the host, in words; None for a VIF that was not there to begin with.
     """
     if record is None:
-        return VifReport(id=vif_id, state=UNPLUGGED, warnings=list(left))
+        updated_at = None if left is None else records.now()
+        return VifReport(id=vif_id, state=UNPLUGGED, updated_at=updated_at, warnings=list(left or ()))
+    left = left or ()
     had_port = any(isinstance(item, OvsPort) for item in record.resources)
     concern = warnings if had_port else ()
     return replace(_requested(record.vif), state=UNPLUGGED, updated_at=records.now(), warnings=[*concern, *left])
