@@ -9,7 +9,9 @@ import pytest
 
 import vifplug
 from tests.functional import faults
+from tests.functional.daemons import wait_until
 from tests.functional.faults import vif
+from tests.functional.vifplugd import Vifplugd
 from tests.functional.world import World
 from vifplug import errors
 
@@ -35,6 +37,37 @@ def test_fake_bridge_is_called_that(world: World) -> None:
     world.vsctl("del-br", "br-fake")
     with vifplug.local(str(world.config_file)) as host, pytest.raises(errors.BridgeMissing, match="no OVS bridge"):
         host.plug([one])
+
+
+def test_bridge_that_becomes_a_fake_one_under_vifs_is_called_that_by_every_face(world: World) -> None:
+    """Found by the daemon at its start and by the commands that look, with the words that plug has for it."""
+    world.add_bridge("br-x")
+    hybrid, tap = vif("ovs-hybrid", network={"bridge": "br-x"}), vif("ovs", 2, network={"bridge": "br-x"})
+    ids = [hybrid.id, tap.id]
+    world.vifplug("plug", "-", input=faults.document([hybrid, tap]))
+    world.vsctl("del-br", "br-x", "--", "add-br", "br-x", "br-int", "100")
+    words = "'br-x' is a fake bridge, a port of bridge 'br-int' with VLAN 100"
+
+    def reasons() -> dict[str, str]:
+        checked = {one["id"]: one["error"] for one in world.vifplug_json("check", check=False)["vifs"]}
+        listed = {one["id"]: one["error"] for one in world.vifplug_json("list")["vifs"]}
+        shown = {vif_id: world.vifplug_json("show", vif_id)["error"] for vif_id in ids}
+        drawn = {vif_id: world.vifplug_json("diagram", vif_id, check=False)["vif"]["error"] for vif_id in ids}
+        assert checked == listed == shown == drawn
+        return shown
+
+    def assert_words() -> None:
+        assert all(reason.startswith(words) for reason in reasons().values()), reasons()
+        for one in ids:
+            result = world.vifplug("-o", "json", "repair", one, check=False)
+            told = json.loads(result.stderr)["error"]
+            assert (told["type"], words in told["message"]) == ("BridgeMissing", True), told
+
+    assert_words()
+    with Vifplugd(world) as daemon:
+        wait_until(lambda: {one["state"] for one in daemon.vifs().values()} == {"failed"}, "both failed", 30)
+        assert_words()
+        assert words in daemon.log() and "no OVS bridge" not in daemon.log()
 
 
 def test_bridge_with_all_the_ports_that_the_kernel_gives_is_called_full(world: World, tmp_path: Path) -> None:

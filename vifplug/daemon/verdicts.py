@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from vifplug.daemon.trouble import Ledger
-from vifplug.engine import keeping
 from vifplug.engine.keeping import Survey
 from vifplug.engine.wiring import Standing
 from vifplug.errors import VifplugError
@@ -41,7 +40,7 @@ def judge(found: Survey, ledger: Ledger, now: float) -> Verdicts:
         elif not ledger.is_due(vif_id, now):
             continue
         elif vif_id in found.bridgeless:
-            verdicts.failed[vif_id] = keeping.bridge_missing(record)
+            verdicts.failed[vif_id] = found.bridgeless[vif_id]
         else:
             reason = ledger.found(vif_id, check.drift, now)
             if reason is not None:

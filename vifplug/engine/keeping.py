@@ -6,7 +6,7 @@ import logging
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
-from vifplug.engine import guests, inspection, jobs, views
+from vifplug.engine import guests, inspection, jobs, resolution, views
 from vifplug.engine.grouping import apart
 from vifplug.engine.jobs import Job
 from vifplug.engine.plugger import Plugger
@@ -30,8 +30,8 @@ class Survey:
     records: Mapping[str, Record] = field(default_factory=dict)
     unsteady: frozenset[str] = frozenset()
     """Recorded VIFs that somebody was at work on: nobody has looked at them."""
-    bridgeless: frozenset[str] = frozenset()
-    """VIFs whose OVS bridge is not there."""
+    bridgeless: Mapping[str, BridgeMissing] = field(default_factory=dict)
+    """VIFs whose OVS bridge is not there, or is none to Open vSwitch, and the error of a repair."""
     outdated: frozenset[str] = frozenset()
     """VIFs whose VMM's device came or went since it was recorded, or whose port has other VLANs since."""
     orphans: Sequence[Orphan] = ()
@@ -69,9 +69,7 @@ def survey(plugger: Plugger, vif_ids: Collection[str] | None, *, ovs: bool = Tru
         records={record.id: record for record in steady},
         unsteady=frozenset(record.id for record in records if record.id in after.records)
         - {record.id for record in steady},
-        bridgeless=frozenset(
-            record.id for record in steady if any(port.bridge not in observed.bridges for port in _ports(record))
-        ),
+        bridgeless={record.id: error for record in steady if (error := _bridge_missing(record, observed))},
         outdated=frozenset(record.id for record in steady if _is_outdated(record, observed)),
         orphans=orphans,
         copied_marks=inspection.copied_marks(observed, before, after) if everything else [],
@@ -204,7 +202,13 @@ def note(
     return frozenset(standings.keys() - steady.keys())
 
 
-def bridge_missing(record: Record) -> BridgeMissing:
-    """The error of a VIF whose OVS bridge is not there."""
-    names = ", ".join(repr(port.bridge) for port in _ports(record))
-    return BridgeMissing(f"no OVS bridge {names}; the VIF is repaired once somebody creates it", names)
+def _bridge_missing(record: Record, observed: Observed) -> BridgeMissing | None:
+    """The error of a VIF whose OVS bridge is not there; None where all are."""
+    missing = [port.bridge for port in _ports(record) if port.bridge not in observed.bridges]
+    if not missing:
+        return None
+    fake = resolution.fake_bridge(missing, observed)
+    if fake is not None:
+        return BridgeMissing(fake, missing[0])
+    names = ", ".join(map(repr, missing))
+    return BridgeMissing(f"no OVS bridge {names}; the VIF is repaired once it is created", names)

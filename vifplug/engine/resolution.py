@@ -33,12 +33,16 @@ def resolve(desired: Iterable[Resource], observed: Observed) -> tuple[Resource, 
     return tuple(resolved)
 
 
+def fake_bridge(names: Iterable[str], observed: Observed) -> str | None:
+    """What is wrong with the first of these bridges that is none to Open vSwitch, in words; None where none is that."""
+    found = (naming.fake_bridge(name, *observed.fake_bridges[name]) for name in names if name in observed.fake_bridges)
+    return next(found, None)
+
+
 def _bridge_missing(port: OvsPort, observed: Observed) -> BridgeMissing:
-    fake = observed.fake_bridges.get(port.bridge)
+    fake = fake_bridge([port.bridge], observed)
     if fake is not None:
-        return BridgeMissing(
-            f"VIF {port.owner} cannot be plugged: {naming.fake_bridge(port.bridge, *fake)}", port.bridge
-        )
+        return BridgeMissing(f"VIF {port.owner} cannot be plugged: {fake}", port.bridge)
     return BridgeMissing(
         f"no OVS bridge {port.bridge!r} for VIF {port.owner}; create it first: vifplug never makes one", port.bridge
     )

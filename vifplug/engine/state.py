@@ -12,7 +12,7 @@ from vifplug.engine.wiring import Wiring, standing
 from vifplug.errors import BridgeMissing
 from vifplug.records import Intent, Record
 from vifplug.reports import CONTENDED, DRIFTED, FAILED, PLUGGING, UNPLUGGING, DriftItem
-from vifplug.resources import Bridge, Inventory, Link, Observed, Resource
+from vifplug.resources import Bridge, Inventory, Link, Observed, OvsPort, Resource
 
 _IN_BETWEEN = {records.PLUG: PLUGGING, records.UNPLUG: UNPLUGGING}
 
@@ -40,15 +40,16 @@ def assess(record: Record, observed: Observed | None, wiring: Wiring, intent: In
     items = drift_of(record, observed)
     # What the daemon has found out about a VIF says more than that it drifted; without drift, a failure is over.
     if record.state == CONTENDED or (items and record.state == FAILED):
-        return Assessment(state=record.state, reason=record.error or _first(items), drift=items)
+        return Assessment(state=record.state, reason=record.error or _first(record, observed, items), drift=items)
     if items:
-        return Assessment(state=DRIFTED, reason=_first(items), drift=items)
+        return Assessment(state=DRIFTED, reason=_first(record, observed, items), drift=items)
     state, reason = standing(record, observed, wiring)
     return Assessment(state=state, reason=reason)
 
 
-def _first(items: Sequence[DriftItem]) -> str | None:
-    return str(items[0]) if items else None
+def _first(record: Record, observed: Observed, items: Sequence[DriftItem]) -> str | None:
+    bridges = [item.bridge for item in record.resources if isinstance(item, OvsPort)]
+    return resolution.fake_bridge(bridges, observed) or (str(items[0]) if items else None)
 
 
 def drift_of(record: Record, observed: Observed) -> list[DriftItem]:

@@ -8,7 +8,7 @@ from typing import Any
 
 from vifplug import readable, records
 from vifplug.drivers.registry import guest_link
-from vifplug.engine import drift, guests
+from vifplug.engine import drift, guests, resolution
 from vifplug.engine.state import Assessment, assess, drift_of
 from vifplug.engine.wiring import Wiring
 from vifplug.errors import UnknownVif
@@ -196,7 +196,8 @@ def _switches(record: Record, observed: Observed) -> list[Hop]:
     hops = []
     for port in (item for item in record.resources if isinstance(item, OvsPort)):
         bridge = observed.bridges.get(port.bridge)
-        note = f"datapath {bridge.datapath_type or 'system'}" if bridge else "no such OVS bridge"
+        missing = resolution.fake_bridge([port.bridge], observed) or "no such OVS bridge"
+        note = f"datapath {bridge.datapath_type or 'system'}" if bridge else missing
         hops.append(Hop(name=port.bridge, kind="ovs-bridge", state="up" if bridge else "missing", note=note))
     own = {item.name for item in record.resources}
     switch = record.vif.network.bridge
