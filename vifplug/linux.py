@@ -159,7 +159,17 @@ class LinuxHost:
         """Links that are not there under their recorded names, by their present ones. No message where none is lost."""
         wanted = set(renames.lost(scope.recorded, {link["name"]: link["ifindex"] for link in found.values()}).values())
         wanted -= {link["ifindex"] for link in found.values()}
-        return reading.links_by_index(self._reader, sorted(wanted)) if wanted else {}
+        there = reading.links_by_index(self._reader, sorted(wanted)) if wanted else {}
+        if len(there) == len(wanted) or not scope.thorough:
+            return there
+        # One that is nowhere may have got another ifindex as well. All links are one question more, of a look that
+        # found something missing.
+        owners = {link.owner for link in scope.recorded.values()}
+        return there | {
+            name: link
+            for name, link in reading.all_links(self._reader).items()
+            if name not in found and naming.owner_of(link["alias"]) in owners
+        }
 
     def _observed(
         self, scope: Scope, rows: Mapping[str, Any], found: dict[str, Any], members: Mapping[str, tuple[str, ...]]

@@ -90,6 +90,47 @@ def test_renamed_link_is_named_and_gets_its_name_back_under_the_open_guest(
             assert after == before
 
 
+MADE_AGAIN = [pytest.param(request, role, id=f"{request.type}-{role}") for request, role in LINKS if role[0] != "q"]
+MADE_AGAIN.append(pytest.param(HYBRID, "qbr", id="ovs-hybrid-qbr"))
+
+
+@pytest.mark.parametrize(("request_", "role"), MADE_AGAIN)
+def test_link_that_is_made_again_under_another_name_is_found_by_its_mark(
+    world: World, request_: Request, role: str
+) -> None:
+    """Its ifindex is another one; its alias and its MAC, or how it was made, show whose it is."""
+    name = request_.names[role]
+    before = world.snapshot()
+    with library(world) as host:
+        host.plug([request_.vif])
+        there = must_link(world, name)
+        world.ip("link", "del", name)
+        if role == "tap":
+            world.ip("tuntap", "add", NEW, "mode", "tap", "vnet_hdr")
+            # Like it by its alias alone: another program's.
+            world.ip("tuntap", "add", "copy", "mode", "tap")
+            world.ip("link", "set", "copy", "alias", there["ifalias"])
+        else:
+            world.ip("link", "add", NEW, "type", "bridge")
+        world.ip("link", "set", NEW, "address", there["address"], "alias", there["ifalias"])
+        ifindex = must_link(world, NEW)["ifindex"]
+        assert ifindex != there["ifindex"]
+        item = {"subject": name, "attribute": "name", "observed": NEW, "desired": name}
+        assert item in named_by_check(world, request_)
+        (listed,) = world.vifplug_json("list")["vifs"]
+        (checked,) = world.vifplug_json("check", check=False)["vifs"]
+        assert item in checked["drift"]
+        assert (listed["state"], listed["error"]) == ("drifted", checked["error"])
+        host.repair([request_.id])
+        assert must_link(world, name)["ifindex"] == ifindex
+        assert NEW not in names(world)
+        assert host.check([request_.id]).clean
+        host.unplug([request_.id])
+    if role == "tap":
+        world.ip("link", "del", "copy")
+    assert world.snapshot() == before
+
+
 @pytest.mark.parametrize(("request_", "role"), CASES)
 def test_unplug_takes_a_renamed_link_along(world: World, request_: Request, role: str) -> None:
     before = world.snapshot()
