@@ -193,6 +193,33 @@ def test_doctor_names_what_is_set_on_things_that_are_not_ours(world: World) -> N
     assert world.run("bridge", "-d", "link", "show", "dev", HYBRID.tap).stdout.count("isolated on") == 1
 
 
+def test_doctor_names_mirrors_of_our_ports_and_into_them(world: World) -> None:
+    def found() -> dict[str, tuple[str, str]]:
+        said = host.doctor().findings
+        return {one.subject: (one.status, one.reason) for one in said if one.check == "mirrors"}
+
+    with library(world) as host:
+        host.plug([HYBRID.vif])
+        for name in ("other", "sink"):
+            world.vsctl("add-port", "br-int", name, "--", "set", "Interface", name, "type=internal")
+        out = ("--", "--id=@out", "get", "Port")
+        mirror = ("--", "--id=@m", "create", "Mirror")
+        put = ("--", "add", "Bridge", "br-int", "mirrors", "@m")
+        other = ("--", "--id=@other", "get", "Port", "other")
+        world.vsctl(*out, "sink", *other, *mirror, "name=theirs", "select_src_port=@other", "output_port=@out", *put)
+        assert found() == {"": ("ok", "")}
+        own = ("--", "--id=@own", "get", "Port", HYBRID.port)
+        world.vsctl(*out, "sink", *own, *mirror, "name=span", "select_dst_port=@own", "output_port=@out", *put)
+        assert found() == {"span": ("warning", f"it copies frames of VIF {HYBRID.id} to port sink of br-int")}
+        world.vsctl(*out, HYBRID.port, *mirror, "name=into", "select_all=true", "output_port=@out", *put)
+        assert found()[HYBRID.port][0] == "error" and "mirror 'into' of br-int" in found()[HYBRID.port][1]
+        # What is to be done about it works.
+        (remedy,) = (one.remedy for one in host.doctor().findings if one.subject == HYBRID.port)
+        world.vsctl(*remedy.partition("ovs-vsctl ")[2].split())
+        assert list(found()) == ["span"]
+        assert host.check().clean
+
+
 def test_doctor_names_a_networks_bridge_that_another_program_made_again_and_left_down(world: World) -> None:
     with library(world) as host:
         host.plug([BRIDGE.vif])

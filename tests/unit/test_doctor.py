@@ -27,6 +27,7 @@ from vifplug.doctor.facts import (
     Firewall,
     Helper,
     Link,
+    Mirror,
     Ovs,
     Plugged,
     Port,
@@ -79,6 +80,15 @@ def test_healthy_host_has_one_ok_of_each_check() -> None:
     assert found.healthy
 
 
+PORT = Port(vif_id=VIF, bridge="br-int", name="qvo1", tag=7)
+SPAN = Mirror(name="span", bridge="br-int", output="sink")
+
+
+def with_mirror(**changes: Any) -> Facts:
+    facts = with_switch(mirrors=(dataclasses.replace(SPAN, **changes),), bridges={"br-int": "netdev", "br-x": "netdev"})
+    return dataclasses.replace(facts, plugged=Plugged(ports=(PORT,), total=1))
+
+
 DROP = Chain(family="ip", table="filter", name="FORWARD", forward=True, drops=True)
 FAULTS: dict[str, tuple[Facts, set[tuple[str, str]]]] = {
     "store": (but(store=Store(path="/s", error="attempt to write a readonly database")), {("store", ERROR)}),
@@ -108,6 +118,15 @@ FAULTS: dict[str, tuple[Facts, set[tuple[str, str]]]] = {
     "vswitchd": (but(ovs=dataclasses.replace(OVS, vswitchd=False, vswitchd_error="silent")), {("vswitchd", ERROR)}),
     "vswitchd behind TCP": (but(ovs=dataclasses.replace(OVS, vswitchd=None)), set()),
     "vswitchd behind": (with_switch(behind="it did not carry out"), {("vswitchd", ERROR)}),
+    "mirror of others": (with_mirror(selected=("other",)), set()),
+    "mirror of nothing": (with_mirror(), set()),
+    "mirror of ours": (with_mirror(selected=("other", "qvo1")), {("mirrors", WARNING)}),
+    "mirror of all": (with_mirror(selects_all=True), {("mirrors", WARNING)}),
+    "mirror of all on another bridge": (with_mirror(selects_all=True, bridge="br-x"), set()),
+    "mirror to ours": (with_mirror(selects_all=True, output="qvo1"), {("mirrors", ERROR)}),
+    "mirror into our VLAN": (with_mirror(selected=("other",), output="", output_vlan=7), {("mirrors", WARNING)}),
+    "mirror into another VLAN": (with_mirror(selected=("other",), output="", output_vlan=8), set()),
+    "mirrors that cannot be read": (with_switch(mirrors=None), {("mirrors", UNSEEN)}),
     "no bridge": (with_switch(bridges={}), {("integration-bridge", ERROR)}),
     "unknown datapath": (with_switch(datapath_types=("system",)), {("datapath", ERROR)}),
     "believer": (
@@ -261,7 +280,9 @@ def test_nothing_is_said_of_ovs_where_there_is_none_to_be() -> None:
     assert said(none) == set()
     missed = but(ovs=Ovs(remotes=(Remote(remote=REMOTE, error="No such file or directory"),)))
     assert said(missed, ERROR) == {("ovsdb", ERROR)}
-    assert {check for check, _ in said(missed, UNSEEN)} == {"vswitchd", "integration-bridge", "datapath", "stale-ports"}
+    assert {check for check, _ in said(missed, UNSEEN)} == {
+        *("vswitchd", "integration-bridge", "datapath", "mirrors", "stale-ports")
+    }
 
 
 def test_without_a_helper_what_needs_it_is_unseen_and_says_why() -> None:

@@ -6,7 +6,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 
 from vifplug import udev
-from vifplug.doctor import filtering, network
+from vifplug.doctor import filtering, mirroring, network
 from vifplug.doctor.facts import CAP_NET_ADMIN, Facts
 from vifplug.doctor.findings import ERROR, OK, UNSEEN, WARNING, Diagnosis, Finding
 from vifplug.doctor.network import Said, found
@@ -215,6 +215,7 @@ CHECKS: Mapping[str, Callable[[Facts], Iterator[Said]]] = {
     "network-managers": _takeovers,
     "vifs": _drift,
     "obstacles": network.obstacles,
+    "mirrors": mirroring.mirrors,
     "orphans": _orphans,
     "guests": _guests,
     "strangers": network.strangers,

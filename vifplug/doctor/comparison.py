@@ -111,7 +111,8 @@ def _ports(contents: Contents) -> Iterator[Port]:
     for record in contents.records.values():
         for item in record.resources:
             if isinstance(item, OvsPort):
-                yield Port(vif_id=record.id, bridge=item.bridge, datapath_type=record.vif.network.datapath_type or "")
+                datapath = record.vif.network.datapath_type or ""
+                yield Port(vif_id=record.id, bridge=item.bridge, datapath_type=datapath, name=item.name, tag=item.tag)
 
 
 def _troubles(plugger: Plugger, report: CheckReport, contents: Contents) -> Iterator[Trouble]:

@@ -24,6 +24,7 @@ from vifplug.doctor.facts import (
     Firewall,
     Helper,
     Link,
+    Mirror,
     Ovs,
     Plugged,
     Remote,
@@ -125,7 +126,9 @@ def _is_expected(host: Host, remotes: tuple[Remote, ...], plugger: Plugger | Non
 
 def _switch(told: Mapping[str, Any]) -> Switch:
     dead = tuple(DeadPort(**port) for port in told["dead_ports"])
-    return Switch(**{**told, "dead_ports": dead, "ports": frozenset(told["ports"])})
+    mirrors = told.get("mirrors", ())
+    mirrors = None if mirrors is None else tuple(Mirror(**mirror) for mirror in mirrors)
+    return Switch(**{**told, "dead_ports": dead, "ports": frozenset(told["ports"]), "mirrors": mirrors})
 
 
 def _firewall(host: Host, root: Path) -> Firewall:

@@ -45,8 +45,24 @@ class Switch:
     """Bridges that run STP or RSTP."""
     policed: Mapping[str, int] = field(default_factory=dict)
     """Interfaces with a limit of what a guest may send, in kbit/s."""
+    mirrors: Sequence[Mirror] | None = ()
+    """None where they could not be read."""
     behind: str = ""
     """How far vswitchd is behind its database, where it is."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Mirror:
+    """What an OVS bridge copies: frames of ports to another port, or into a VLAN."""
+
+    name: str
+    bridge: str
+    selects_all: bool = False
+    """Every port of its bridge."""
+    selected: Sequence[str] = ()
+    output: str = ""
+    """The port that gets the copies, and nothing else."""
+    output_vlan: int | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -180,6 +196,10 @@ class Port:
     bridge: str
     datapath_type: str = ""
     """"" where it says none."""
+    name: str = ""
+    """The port's."""
+    tag: int | None = None
+    """Its VLAN, as last seen."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import json
+import logging
 import os
 import re
 import socket
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from vifplug import naming
 from vifplug.errors import TimedOut
 from vifplug.privileged import firewall, ovsdb, ovsdb_bridges, ovsdb_remotes, sysctl
 from vifplug.privileged.context import net
+from vifplug.privileged.ovsdb_session import Session
 from vifplug.privileged.ovsdb_values import all_of, first
+
+LOG = logging.getLogger(__name__)
 
 _CONNECT_SECONDS = 1.0
 _ANSWER_SECONDS = 2.0
@@ -25,6 +29,13 @@ _VERSION = re.compile(r"(\d+\.\d+\.\d+)")
 _OF_SYSTEM = ("", "system")
 """Interface types that stand on a device of the kernel's."""
 _NO_PORT = -1
+_OF_MIRRORS = {
+    "Mirror": (
+        *("_uuid", "name", "select_all", "select_src_port", "select_dst_port"),
+        *("output_port", "output_vlan"),
+    ),
+    "Bridge": ("name", "mirrors"),
+}
 
 
 @net.entrypoint
@@ -146,11 +157,46 @@ def switch() -> dict[str, Any]:
         told = {**_about(session.tables), **_ports(session.tables), **_hindrances(session.tables)}
         told |= {"behind": "", "address": session.address, "fake_bridges": session.index.fake_bridges()}
         asked = max((row.next_cfg for row in session.tables["Open_vSwitch"].rows.values()), default=0)
+        names = {uuid: first(row, "name") for uuid, row in session.tables["Port"].rows.items()}
+    told |= {"mirrors": _mirrors(session, {str(uuid): name for uuid, name in names.items()})}
     try:
         session.wait(asked, _BEHIND_SECONDS)
     except TimedOut as error:
         return {**told, "behind": str(error)}
     return told
+
+
+def _mirrors(session: Session, names: Mapping[str, str]) -> list[dict[str, Any]] | None:
+    """What bridges copy from where to where; None where it cannot be read. They are not replicated: no other verb asks.
+
+    :param names: of ports, by their UUIDs.
+    """
+    try:
+        with ovsdb_remotes.connected(session.address, _CONNECT_SECONDS) as connection:
+            mirrors, bridges = ovsdb_remotes.selected(connection, _OF_MIRRORS, _ANSWER_SECONDS)
+    except (OSError, ValueError) as error:
+        LOG.debug("mirrors were not looked at: %s", error)
+        return None
+    bridge_of = {uuid: row["name"] for row in bridges for uuid in _references(row["mirrors"])}
+    return [_mirror(row, bridge_of[row["_uuid"][1]], names) for row in mirrors if row["_uuid"][1] in bridge_of]
+
+
+def _mirror(row: Mapping[str, Any], bridge: str, names: Mapping[str, str]) -> dict[str, Any]:
+    chosen = [*_references(row["select_src_port"]), *_references(row["select_dst_port"])]
+    return {
+        "name": row["name"],
+        "bridge": bridge,
+        "selects_all": row["select_all"],
+        "selected": sorted({names[uuid] for uuid in chosen if uuid in names}),
+        "output": "".join(names.get(uuid, "") for uuid in _references(row["output_port"])),
+        "output_vlan": row["output_vlan"] if isinstance(row["output_vlan"], int) else None,
+    }
+
+
+def _references(value: Any) -> list[str]:
+    """UUIDs of a column, as OVSDB's JSON has them (RFC 7047, 5.1): one, or a set."""
+    kind, content = value
+    return [content] if kind == "uuid" else [uuid for _kind, uuid in content]
 
 
 def _about(tables: Any) -> dict[str, Any]:

@@ -11,6 +11,7 @@ import json
 import os
 import socket
 import time
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 WRITES_NOTHING = {
@@ -101,6 +102,21 @@ def unfit(connection: socket.socket, seconds: float) -> str:
     if refuses_writes(found[0].get("result")):
         return TAKES_NO_WRITES
     return _of_cluster(found[1].get("result"))
+
+
+def selected(connection: socket.socket, wanted: Mapping[str, Sequence[str]], seconds: float) -> list[list[Any]]:
+    """Rows of tables that are not replicated, as OVSDB's JSON has them: of each table, the columns that are wanted.
+
+    :raises OSError, ValueError: when the server does not answer in time, or refuses.
+    """
+    reads = [{"op": "select", "table": table, "where": [], "columns": [*columns]} for table, columns in wanted.items()]
+    connection.settimeout(seconds)
+    connection.sendall(json.dumps({"id": 0, "method": "transact", "params": [_DATABASE, *reads]}).encode())
+    answer = _answered(connection, 1, time.monotonic() + seconds)[0]
+    try:
+        return [result["rows"] for result in answer["result"]]
+    except (LookupError, TypeError) as error:
+        raise ValueError(f"the answer is no answer of OVSDB's: {answer!r:.200}") from error
 
 
 def _answered(connection: socket.socket, count: int, deadline: float) -> dict[int, dict[str, Any]]:
