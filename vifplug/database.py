@@ -15,7 +15,7 @@ from collections.abc import Callable, Collection, Iterator
 
 import tenacity
 
-from vifplug import holders, netns, statedir
+from vifplug import holders, netns, statedir, store_schema
 from vifplug.errors import Replaced, StoreElsewhere, StoreError, StoreFull, StoreLocked
 from vifplug.netns import Namespace
 from vifplug.reserve import Reserve
@@ -34,23 +34,6 @@ TEXT = functools.partial(str, encoding="utf-8", errors="surrogateescape")
 """Text as it is there: one damaged row must not keep the others from being read."""
 _CREATING = threading.Lock()
 _MAYBE_FULL = (sqlite3.SQLITE_IOERR, sqlite3.SQLITE_CANTOPEN)
-_LOG_BYTES_MAX = 8 << 20
-"""To which the log is cut once it is written back, after somebody's reading had kept it growing."""
-_SCHEMA_VERSION = 5
-_SCHEMA = """
-CREATE TABLE IF NOT EXISTS records (vif_id TEXT PRIMARY KEY, body TEXT NOT NULL) WITHOUT ROWID;
-CREATE TABLE IF NOT EXISTS intents (vif_id TEXT PRIMARY KEY, body TEXT NOT NULL) WITHOUT ROWID;
-CREATE TABLE IF NOT EXISTS claims (name TEXT, holder TEXT NOT NULL, vif_id TEXT NOT NULL,
-                                   PRIMARY KEY (name, vif_id)) WITHOUT ROWID;
-CREATE INDEX IF NOT EXISTS claims_by_vif ON claims (vif_id);
-CREATE TABLE IF NOT EXISTS events (seq INTEGER PRIMARY KEY AUTOINCREMENT, body TEXT NOT NULL);
-CREATE TABLE IF NOT EXISTS outbox (seq INTEGER PRIMARY KEY, body TEXT NOT NULL);
-CREATE TABLE IF NOT EXISTS announced (vif_id TEXT PRIMARY KEY, wired INTEGER NOT NULL) WITHOUT ROWID;
-CREATE TABLE IF NOT EXISTS told (vif_id TEXT PRIMARY KEY, word TEXT NOT NULL);
-CREATE TABLE IF NOT EXISTS guests (vif_id TEXT PRIMARY KEY, absent_since TEXT NOT NULL) WITHOUT ROWID;
-CREATE TABLE IF NOT EXISTS counters (name TEXT PRIMARY KEY, value INTEGER NOT NULL) WITHOUT ROWID;
-CREATE TABLE IF NOT EXISTS identity (name TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
-"""
 
 
 class Database:
@@ -64,6 +47,7 @@ class Database:
     def __init__(self, state_dir: str, user: str) -> None:
         self.state_dir = state_dir
         self._path = os.path.join(state_dir, FILE)
+        self._log_path = f"{self._path}-wal"
         self._lock = threading.RLock()
         self._owner = Owner(0, 0)
         self._reserve = Reserve(state_dir, self._owner)
@@ -111,7 +95,6 @@ class Database:
         # SQLite opens log, index and journal when it needs them, as whoever the thread is then: so here, and in every
         # transaction, it is the owner.
         self._reserve = Reserve(self.state_dir, self._owner)
-        self._reserve.fill()
         with self._owner.acting():
             try:
                 self._create()
@@ -120,6 +103,8 @@ class Database:
                 if not self._is_full(error) or not self._reserve.spend():
                     raise
                 database = self._connected()
+            self._reserve.lend(self._log_path)
+            self._reserve.fill()
             self._identity = self._seen()
         return database
 
@@ -134,7 +119,7 @@ class Database:
         database = sqlite3.connect(self._path, timeout=0, isolation_level=None, check_same_thread=False)
         database.text_factory = TEXT
         try:
-            _RETRYING(_prepare, database)
+            _RETRYING(store_schema.prepare, database)
         except BaseException:
             database.close()
             raise
@@ -144,6 +129,7 @@ class Database:
         """Close it."""
         with self._lock, self._owner.acting():
             self._database.close()
+            self._reserve.retake()
 
     def version(self) -> tuple[int, int]:
         """Two of these are equal when nobody has written in between."""
@@ -197,34 +183,49 @@ class Database:
     def _essentially(self, write: Callable[[], None]) -> None:
         """Write what must be written although the disk is full: with the room that is kept for it.
 
+        The log has some of its own, which starts anew once it is written back; what the file lacks for that is the
+        reserve's, which may be gone as soon as it is given back.
+
         :raises StoreFull: when that is used up.
         """
-        try:
-            write()
-        except StoreFull:
-            self._reserve.spend()
-            self._write_back()
-            LOG.warning("the disk of %r is full: what is left there is kept for unplugs and repairs", self.state_dir)
-            write()
+        for make_room in (self._write_back, self._spend):
+            try:
+                return write()
+            except StoreFull:
+                make_room()
+        write()
 
-    def _write_back(self) -> None:
-        """Have the log written back into the file, and cut, as far as nobody reads it."""
+    def _spend(self) -> None:
+        if self._reserve.spend():
+            text = "the disk of %r is full: what is left there is kept for unplugs and repairs"
+            LOG.warning(text, self.state_dir)
+        self._write_back()
+
+    def _write_back(self, *, cut: bool = False) -> None:
+        """Have the log written back into the file, as far as no other connection reads it.
+
+        :param cut: give its room back to the disk.
+        """
         with self._lock, self._owner.acting(), contextlib.suppress(sqlite3.Error):
-            self._database.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+            self._database.execute(f"PRAGMA wal_checkpoint({'TRUNCATE' if cut else 'RESTART'})")
 
     def _refuse_when_full(self) -> None:
         """See that a new VIF does not take the room that others need to be repaired, and to go.
 
         :raises StoreFull: when it would.
         """
-        if self._reserve.lacks_room() or self._reserve.is_spent():
+        was_spent = self._reserve.is_spent()
+        if self._reserve.lacks_room():
             self._write_back()
         if self._reserve.lacks_room():
             raise self._full(os.strerror(errno.ENOSPC))
-        if not self._reserve.fill():
-            why = self._reserve.why_full() or (os.strerror(errno.ENOSPC) if self._reserve.is_spent() else "")
-            if why:
-                raise self._full(why)
+        if was_spent:
+            self._write_back(cut=True)
+        is_full = not self._reserve.fill()
+        if was_spent:
+            self._reserve.lend(self._log_path)
+        if is_full and (why := self._reserve.why_full() or (os.strerror(errno.ENOSPC) if was_spent else "")):
+            raise self._full(why)
 
     def _full(self, why: str) -> StoreFull:
         return StoreFull(
@@ -330,28 +331,6 @@ _RETRYING = tenacity.Retrying(
 )
 
 
-def _prepare(database: sqlite3.Connection) -> None:
-    database.execute("PRAGMA journal_mode=WAL")
-    # NORMAL survives any death of a process. A power cut may lose the last commits; it takes every link
-    # with it, and what it leaves in OVSDB carries our mark and is an orphan to gc.
-    database.execute("PRAGMA synchronous=NORMAL")
-    database.execute(f"PRAGMA journal_size_limit={_LOG_BYTES_MAX}")
-    bring_up_to_date(database)
-
-
-def bring_up_to_date(database: sqlite3.Connection) -> None:
-    """Make the tables that an older version did not know.
-
-    :raises sqlite3.Error: when it cannot, or a newer version was there.
-    """
-    (version,) = database.execute("PRAGMA user_version").fetchone()
-    if version > _SCHEMA_VERSION:
-        raise sqlite3.DatabaseError(f"it was written by a newer vifplug (schema {version})")
-    if version < _SCHEMA_VERSION:
-        database.executescript(_SCHEMA)
-        database.execute(f"PRAGMA user_version={_SCHEMA_VERSION}")
-
-
 def copied(state_dir: str) -> sqlite3.Connection:
     """What is in the file now, in memory and in this version's tables; nothing, where there is none.
 
@@ -386,7 +365,7 @@ def _copied(state_dir: str, path: str) -> sqlite3.Connection:
                 break
         else:
             raise sqlite3.OperationalError("it is written all the time")
-        bring_up_to_date(copy)
+        store_schema.bring_up_to_date(copy)
     except BaseException:
         copy.close()
         raise

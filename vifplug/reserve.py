@@ -62,6 +62,32 @@ class Reserve:
             return was_there
         return False
 
+    def lend(self, log: str) -> None:
+        """Let SQLite's log have room of its own, if that leaves as much to others.
+
+        Only what a file holds already is safe on a disk that something else fills: room that is given back is gone
+        before it can be used. SQLite reads its log up to the first frame that is not its own, and starts again at its
+        beginning, so what is behind that is harmless.
+        """
+        with contextlib.suppress(OSError), self._owner.acting():
+            opened = os.open(log, os.O_RDWR | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+            try:
+                found = os.fstat(opened)
+                trusted.refuse_other(found, log, self._owner)
+                free = _bytes(self._state_dir)[0]
+                size = next((size for size in _SIZES if 2 * size <= free), 0)
+                if size > found.st_size:
+                    os.posix_fallocate(opened, 0, size)
+            finally:
+                os.close(opened)
+
+    def retake(self) -> None:
+        """Take what was spent again, of what the log's end has set free."""
+        with contextlib.suppress(OSError), self._owner.acting():
+            free = _bytes(self._state_dir)[0]
+            if self.is_spent() and (size := next((size for size in _SIZES if size <= free), 0)):
+                self._sized(size)
+
     def _sized(self, size: int) -> bool:
         flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
         opened = os.open(self._path, flags, 0o600)

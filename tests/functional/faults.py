@@ -251,12 +251,13 @@ def _reap(children: Sequence[int], ended: dict[int, int]) -> bool:
 
 
 def children() -> list[int]:
-    """The pids of this process's children, Open vSwitch's daemons and the test run's own forker aside."""
+    """The pids of this process's children, Open vSwitch's daemons and the test run's own forkers aside."""
     found = []
     for pid in Path(f"/proc/{os.getpid()}/task").glob("*/children"):
         found += [int(one) for one in pid.read_text().split()]
     commands = {pid: Path(f"/proc/{pid}/cmdline").read_text() for pid in found}
-    return [pid for pid, command in commands.items() if "ovs" not in command and "forked_cli" not in command]
+    others = ("ovs", "tests.functional.forked")
+    return [pid for pid, command in commands.items() if not any(other in command for other in others)]
 
 
 @contextlib.contextmanager

@@ -35,9 +35,11 @@ def _set(word: str) -> None:
     setattr(module, constant, float(value))
 
 
-def _main(words: list[str]) -> int:
+def main() -> int:
+    """The daemon, from the command line."""
     from vifplug.daemon import service
 
+    words = sys.argv[1:]
     end = words.index("--")
     for word in words[:end]:
         _set(word)
@@ -45,4 +47,4 @@ def _main(words: list[str]) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(_main(sys.argv[1:]))
+    sys.exit(main())

@@ -30,7 +30,8 @@ from tests.functional.witness import Witness
 from tests.functional.world import World
 
 KILLS = times(20, 50)
-DAEMON = "--config-file"
+DAEMONS = ("--config-file", "vifplug.daemon.service")
+"""In the command line of one that was started, and of one that was forked."""
 _SECONDS = 10.0
 
 
@@ -59,7 +60,8 @@ def guests(world: World) -> Iterator[tuple[Station, Station]]:
 
 def processes(world: World) -> list[int]:
     """The daemon's processes in the world, those of earlier ones too."""
-    return [pid for pid, line in world.namespace.processes().items() if DAEMON in line and "cli.main" not in line]
+    there = world.namespace.processes()
+    return [pid for pid, line in there.items() if any(mark in line for mark in DAEMONS) and "cli.main" not in line]
 
 
 def ended(world: World) -> None:

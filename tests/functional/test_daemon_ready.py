@@ -109,7 +109,9 @@ def test_dead_open_vswitch_does_not_hold_it_up_for_long(daemon: Activated, world
         assert must_link(world, BRIDGE.tap)["master"] == BRIDGE.brq
     finally:
         process.resume()
-    wait_until(lambda: {vif["state"] for vif in daemon.vifs().values()} == {"wired"}, "the repair", SECONDS)
+    # The list has the states of the last look until Open vSwitch was seen again.
+    wait_until(lambda: world.link(HYBRID.qvb) is not None, "the repair", SECONDS)
+    wait_until(lambda: {vif["state"] for vif in daemon.vifs().values()} == {"wired"}, "the states", SECONDS)
     must_be_whole(world)
 
 

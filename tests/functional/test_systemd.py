@@ -106,7 +106,7 @@ def test_stop_start_and_kill_leave_the_host_as_it_is(booted: Booted, samples: Pa
     assert _host(booted) == before
     # The socket is still there: whoever asks starts the service.
     assert json.loads(_curl(booted, "/healthz"))["status"] in ("ok", "degraded")
-    assert booted.property("ActiveState") == "active"
+    wait_until(lambda: booted.property("ActiveState") == "active", "READY, which the first comparison is waited for")
     first = booted.property("MainPID")
     booted.run("kill", "-KILL", first)
     wait_until(lambda: booted.property("MainPID") not in ("0", first), "a restart by systemd")

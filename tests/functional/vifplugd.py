@@ -13,8 +13,9 @@ import time
 from collections.abc import Mapping
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import IO, Any, Self
 
+from tests.functional import forked
 from tests.functional.world import REPOSITORY, World
 
 START_SECONDS = 90.0
@@ -50,21 +51,30 @@ class Vifplugd:
         world.write_config(**{name: dict(told) for name, told in (sections or {}).items()}, daemon=own)
         self.command = [sys.executable, "-m", "vifplug.daemon.service"]
         """What is started, without its arguments."""
-        self.process: subprocess.Popen[bytes] | None = None
+        self.process: subprocess.Popen[bytes] | forked.Process | None = None
 
     def start(self, *, wait: bool = True) -> Self:
         """Start it; with ``wait``, return once it answers."""
-        with self.world.namespace.entered(), open(self.log_file, "ab") as log:
-            self.process = subprocess.Popen(
-                [*self.command, "--config-file", str(self.world.config_file)],
-                stdout=log,
-                stderr=log,
-                cwd=REPOSITORY,
-                env=self.world.environment,
-            )
+        argv = [*self.command, "--config-file", str(self.world.config_file)]
+        with open(self.log_file, "ab") as log:
+            self.process = self._forked(argv[2:], log) if _is_python(argv) else self._started(argv, log)
         if wait:
             self.await_answer()
         return self
+
+    def _started(self, argv: list[str], log: IO[bytes]) -> subprocess.Popen[bytes]:
+        with self.world.namespace.entered():
+            return subprocess.Popen(argv, stdout=log, stderr=log, cwd=REPOSITORY, env=self.world.environment)
+
+    def _forked(self, argv: list[str], log: IO[bytes]) -> forked.Process:
+        with open(os.devnull, "rb") as nothing:
+            return self.world.forker(forked.DAEMON).start(
+                argv[0],
+                argv[1:],
+                (nothing.fileno(), log.fileno(), log.fileno()),
+                namespace=self.world.namespace,
+                environment=self.world.environment,
+            )
 
     def await_answer(self, seconds: float = START_SECONDS) -> None:
         """Return once /healthz answers; AssertionError with the log's end when it does not."""
@@ -141,6 +151,11 @@ class Vifplugd:
         """The worker's one helper's pid."""
         (found,) = children(self.worker())
         return found
+
+
+def _is_python(argv: list[str]) -> bool:
+    """Whether it is a module of ours and nothing around it, which a forked process can run as well."""
+    return argv[:2] == [sys.executable, "-m"]
 
 
 def children(pid: int) -> list[int]:

@@ -19,7 +19,7 @@ from types import TracebackType
 from typing import Any, ClassVar, Self
 
 from tests.functional import daemons, ovsdb_reader
-from tests.functional.forked_cli import Forker
+from tests.functional.forked import CLI, Forker
 from tests.functional.namespaces import Namespace
 
 REPOSITORY = Path(__file__).resolve().parents[2]
@@ -57,7 +57,7 @@ class World:
     KEEP_WORLD=1 keeps the directory (database, logs, vifplug's state) of every world.
     """
 
-    _forks: ClassVar[Forker | None] = None
+    _forkers: ClassVar[dict[str, Forker]] = {}
 
     def __init__(self) -> None:
         self.directory = Path(tempfile.mkdtemp(prefix="vifplug-world-"))
@@ -196,7 +196,7 @@ class World:
 
     def vifplug(self, *args: str, input: str | None = None, check: bool = True) -> Completed:
         """Run the command line as a person would; with ``check``, an exit status other than 0 is an AssertionError."""
-        result = self._forker().run(
+        result = self.forker(CLI).run(
             self.vifplug_argv(*args)[3:],
             namespace=self.namespace,
             environment=self.environment,
@@ -207,12 +207,12 @@ class World:
         assert not check or result.returncode == 0, f"vifplug {args} exited {result.returncode}: {output}"
         return result
 
-    def _forker(self) -> Forker:
-        """The test run's own, started outside of every world."""
-        if World._forks is None:
+    def forker(self, program: str) -> Forker:
+        """The test run's own for a program, started outside of every world."""
+        if program not in World._forkers:
             with self._outside.entered():
-                World._forks = Forker()
-        return World._forks
+                World._forkers[program] = Forker(program)
+        return World._forkers[program]
 
     def begin_vifplug(self, *args: str) -> Completing:
         """Start the command line, and leave it to the test to talk to it and to wait for it."""
