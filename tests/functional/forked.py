@@ -31,7 +31,7 @@ DAEMON = "vifplug.daemon.service"
 _IMPORTED = {
     # What each imports on its way: the command line in local mode and as a client, the daemon in its worker.
     CLI: ("vifplug.api", CLI, "vifplug.client", "vifplug.engine.plugger", "vifplug.linux"),
-    DAEMON: (DAEMON, "vifplug.daemon.worker", "tests.functional.hasty_daemon"),
+    DAEMON: (DAEMON, "vifplug.daemon.worker", "tests.functional.hasty_daemon", "tests.functional.quiet_daemon"),
 }
 
 

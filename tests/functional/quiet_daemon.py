@@ -7,13 +7,13 @@ from __future__ import annotations
 
 import contextlib
 import signal
-import subprocess
 import sys
 from collections.abc import Iterator
 from typing import Any
 
+from tests.functional import forked
 from tests.functional.daemons import wait_until
-from tests.functional.world import REPOSITORY, World
+from tests.functional.world import World
 
 END_SECONDS = 15.0
 
@@ -21,12 +21,13 @@ END_SECONDS = 15.0
 @contextlib.contextmanager
 def quiet_daemon(world: World) -> Iterator[None]:
     """Serve at the socket of the world's configuration as it is now."""
-    with world.namespace.entered(), (world.directory / "quiet.log").open("w") as log:
-        process = subprocess.Popen(
-            [sys.executable, "-m", "tests.functional.quiet_daemon", str(world.config_file)],
-            env=world.environment,
-            cwd=REPOSITORY,
-            stderr=log,
+    with (world.directory / "quiet.log").open("w+") as log:
+        process = world.forker(forked.DAEMON).start(
+            "tests.functional.quiet_daemon",
+            [str(world.config_file)],
+            (log.fileno(), log.fileno(), log.fileno()),
+            namespace=world.namespace,
+            environment=world.environment,
         )
     try:
         wait_until((world.directory / "vifplug.sock").exists, "the daemon's socket")
@@ -41,7 +42,8 @@ class _NoKeeper:
         return {"ovsdb_connected": True, "compared_at": None, "queue": 0, "vifs": {}, "orphans": 0}
 
 
-def _serve(config_file: str) -> None:
+def main() -> int:
+    """Serve with the configuration file that the command line names."""
     import uvicorn
 
     import vifplug
@@ -51,6 +53,7 @@ def _serve(config_file: str) -> None:
     from vifplug.daemon.metrics import Metrics
     from vifplug.daemon.peers import Access, CredentialedProtocol
 
+    config_file = sys.argv[1]
     settings = config.load(config_file)
     with vifplug.local(config_file) as host:
         metrics = Metrics()
@@ -65,7 +68,8 @@ def _serve(config_file: str) -> None:
             log_config=None,
             timeout_graceful_shutdown=1,
         )
+    return 0
 
 
 if __name__ == "__main__":
-    _serve(sys.argv[1])
+    sys.exit(main())

@@ -13,11 +13,12 @@ from collections.abc import Callable, Iterator
 import pytest
 
 from tests.functional.compute import Compute, VifObject, direct, hybrid, network
+from tests.functional.counts import times
 from tests.functional.vifplugd import Vifplugd
 from tests.functional.vifs import HYBRID, OVS, must_link, must_row
 from tests.functional.world import World
 
-KILLS = 10
+KILLS = times(4, 10)
 OURS = "vifplug-vif"
 OVN_OR_OVSDB = ("ovsdbapp", "tcp:127.0.0.1", "ovs_idl")
 
@@ -56,7 +57,7 @@ def once_link(world: World, name: str, event: str, act: Callable[[], None]) -> I
 
 
 @pytest.mark.parametrize("victim", ["worker", "helper"])
-def test_process_killed_in_mid_plug_and_mid_unplug_is_made_up_for_ten_of_ten(world: World, victim: str) -> None:
+def test_process_killed_in_mid_plug_and_mid_unplug_is_made_up_for_every_time(world: World, victim: str) -> None:
     vif = hybrid(HYBRID)
     before = world.snapshot()
     with Compute(world, os_vif_vifplug={"via": "daemon", "retry_timeout": 60}) as compute, Vifplugd(world) as daemon:
