@@ -53,6 +53,11 @@ class LocalHost:
         """What this thread's last call could not settle of others' interrupted work."""
         return getattr(self._said, "warnings", [])
 
+    @property
+    def unknown_options(self) -> builtins.list[str]:
+        """What of the configuration file nothing reads: a sentence each, with the file and the nearest option."""
+        return [f"configuration file {self._settings.config_file}: {text}" for text in self._settings.unknown]
+
     def _looking(self) -> Plugger:
         if self._settles:
             return self._settled()

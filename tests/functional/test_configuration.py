@@ -53,3 +53,22 @@ def test_command_names_the_option_and_leaves_the_host_alone(world: World, said: 
     assert world.vifplug("--local", "list", check=False).returncode == 2
     assert not state_dir.exists()
     assert world.snapshot() == before
+
+
+@pytest.mark.parametrize("where", [("--local",), ()])
+def test_command_warns_once_of_options_that_nothing_reads(world: World, where: tuple[str, ...]) -> None:
+    world.write_config(ovs={"integration_brigde": "br-x"}, demon={"user": "x"})
+    words = "[ovs] integration_brigde is an unknown option and is ignored; did you mean [ovs] integration_bridge?"
+    listed = world.vifplug(*where, "list")
+    (warning,) = listed.stderr.splitlines()
+    assert warning.startswith(f"vifplug: warning: configuration file {world.config_file}: {words}"), warning
+    assert warning.endswith("(and 1 more: vifplug doctor names them)")
+    assert listed.stdout == "no VIFs\n"
+    quiet = world.vifplug(*where, "-o", "json", "list")
+    assert json.loads(quiet.stdout) == {"vifs": []}
+    assert quiet.stderr.count("warning") == 1
+    failed = world.vifplug(*where, "-o", "json", "show", HYBRID.id, check=False)
+    assert (failed.returncode, failed.stdout) == (2, "")
+    assert json.loads(failed.stderr)["error"]["type"] == "UnknownVif"
+    world.write_config()
+    assert world.vifplug(*where, "list").stderr == ""

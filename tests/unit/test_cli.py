@@ -69,6 +69,7 @@ class Notes:
     answers: dict[str, Any] = field(default_factory=dict)
     closed_by: list[type[BaseException] | None] = field(default_factory=list)
     warnings: Sequence[str] = ()
+    unknown_options: Sequence[str] = ()
 
     def _answer(self, verb: str, asked: Any, default: Any) -> Any:
         self.calls.append((verb, asked))

@@ -9,7 +9,7 @@ import sys
 import threading
 import traceback
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from types import FrameType
 from typing import NoReturn
 
@@ -74,7 +74,22 @@ def open_host(options: Options, check: Callable[[], object] = nothing, /) -> Ite
                     streams.warn([f"{error}; this command works without it"])
         if options.local:
             check()
-        yield host or stack.enter_context(vifplug.local(config_file=options.config_file))
+        if host is not None:
+            yield host
+            return
+        here = stack.enter_context(vifplug.local(config_file=options.config_file))
+        warning = _of_configuration(here.unknown_options)
+        if not options.as_json:  # it may be why what follows fails
+            streams.warn(warning)
+        yield here
+        if options.as_json:  # not before an error, whose JSON has stderr to itself
+            streams.warn(warning)
+
+
+def _of_configuration(unknown: Sequence[str]) -> list[str]:
+    """One warning, however many options are unknown."""
+    more = f" (and {len(unknown) - 1} more: vifplug doctor names them)" if len(unknown) > 1 else ""
+    return [f"{text}{more}" for text in unknown[:1]]
 
 
 def _warning(opener: Opener) -> Opener:
