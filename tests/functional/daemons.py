@@ -11,7 +11,9 @@ from collections.abc import Callable
 from pathlib import Path
 
 SCHEMA = Path("/usr/share/openvswitch/vswitch.ovsschema")
-DEADLINE_SECONDS = 15.0
+PATIENCE = float(os.environ.get("VIFPLUG_PATIENCE", "1"))
+"""What time limits are multiplied by: an emulated machine (tests/host) is many times slower."""
+DEADLINE_SECONDS = 15.0 * PATIENCE
 
 
 def wait_until(condition: Callable[[], object], what: str, seconds: float = DEADLINE_SECONDS) -> None:

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Self
 
+from tests.functional.daemons import PATIENCE
 from tests.functional.namespaces import Namespace
 from tests.functional.world import REPOSITORY, Completed, World
 
@@ -34,7 +35,7 @@ class Station:
     def run(self, *argv: str, check: bool = True, timeout: float = 30) -> Completed:
         """Run a program where the station is; with ``check`` a status other than 0 is an AssertionError."""
         with self.namespace.entered():
-            result = subprocess.run(argv, capture_output=True, text=True, timeout=timeout)
+            result = subprocess.run(argv, capture_output=True, text=True, timeout=timeout * PATIENCE)
         assert not check or result.returncode == 0, f"{argv} exited {result.returncode}: {result.stderr}"
         return result
 

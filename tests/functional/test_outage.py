@@ -224,6 +224,7 @@ def test_missing_bridge_is_an_error_before_anything_is_touched(world: World) -> 
     assert_as_before(world, before)
 
 
+@pytest.mark.userspace_datapath
 def test_port_of_a_kernel_datapath_that_is_not_there_leaves_no_qos_either(world: World) -> None:
     # This machine's kernel has no openvswitch module: vswitchd cannot make the bridge, but its rows stand.
     world.vsctl("--no-wait", "add-br", "br-kernel")

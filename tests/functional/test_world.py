@@ -102,6 +102,7 @@ def test_hybrid_path_passes_its_mtu_and_tcp(world: World) -> None:
         assert not transfer(host, guest, seconds=1)
 
 
+@pytest.mark.userspace_datapath
 def test_checksum_offload_loses_tcp_but_not_ping(world: World) -> None:
     build_hybrid(world)
     with guest_in_bridge(world, "qbr0", GUEST, 1450) as guest, host_on_bridge(world, "br-int", HOST) as host:

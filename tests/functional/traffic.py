@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Self
 
+from tests.functional.daemons import PATIENCE
 from tests.functional.stations import Station
 from tests.functional.world import World
 
@@ -25,13 +26,15 @@ PACKET_OUTGOING = 4
 def ping(station: Station, ip: str, size: int = 84, dont_fragment: bool = True, count: int = 3) -> bool:
     """Whether one of up to ``count`` pings is answered; ``size`` is the whole IP packet's, what an MTU limits."""
     payload = str(size - IP_AND_ICMP_HEADER_BYTES)
-    argv = ["ping", "-n", "-q", "-c", "1", "-W", "1", "-s", payload, *(["-M", "do"] if dont_fragment else []), ip]
+    argv = ["ping", "-n", "-q", "-c", "1", "-W", f"{PATIENCE:g}", "-s", payload]
+    argv += [*(["-M", "do"] if dont_fragment else []), ip]
     return any(station.run(*argv, check=False).returncode == 0 for _ in range(count))
 
 
 def transfer(server: Station, client: Station, length: int = 1_000_000, seconds: float = 10) -> bool:
     """Whether ``length`` bytes go by TCP from client to server within ``seconds`` and arrive as they were."""
     payload = random.Random(length).randbytes(length)
+    seconds *= PATIENCE
     deadline = time.monotonic() + seconds
     with server.entered():
         listener = socket.create_server((server.ip, 0))

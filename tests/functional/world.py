@@ -27,8 +27,8 @@ DATAPATH_TYPE = os.environ.get("VIFPLUG_DATAPATH_TYPE", "netdev")
 """Of the worlds' bridges: ``system`` where the kernel has Open vSwitch's module, as a booted host has (tests/host)."""
 OWN_LINKS = frozenset({"lo", "br-int", f"ovs-{DATAPATH_TYPE}"})
 """What a world has before anything is plugged."""
-COMMAND_SECONDS = 60.0
-OVSDB_TIMEOUT_SECONDS = 5
+COMMAND_SECONDS = 60.0 * daemons.PATIENCE
+OVSDB_TIMEOUT_SECONDS = 5 * daemons.PATIENCE
 
 # What the kernel changes by itself, counts, or remembers of a bridge's former ports; the rest belongs to the snapshot.
 _VOLATILE_LINK_KEYS = {
@@ -87,7 +87,8 @@ class World:
         self._outside.enter()
         left: dict[int, str] = {}
         try:
-            daemons.wait_until(lambda: not self.namespace.processes(), "the end of the world's processes", 10)
+            seconds = 10 * daemons.PATIENCE
+            daemons.wait_until(lambda: not self.namespace.processes(), "the end of the world's processes", seconds)
         except AssertionError:
             left = self.namespace.processes()
             for pid in left:
@@ -181,7 +182,10 @@ class World:
         """Start vswitchd anew with a stand-in for the kernel's datapath: ports get numbers, but no frame passes.
 
         Few machines that run tests have the kernel's module; what vifplug writes for it can be seen all the same.
+        Nothing is done where worlds are of the kernel's datapath itself.
         """
+        if DATAPATH_TYPE == "system":
+            return
         self.stop_vswitchd()
         self.vswitchd = daemons.vswitchd(self.directory, self.socket, "--enable-dummy=system")
         self.start_vswitchd()

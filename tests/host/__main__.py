@@ -33,6 +33,7 @@ BATCHES: dict[str, float] = {
 }
 """In their order, with the seconds that each may take."""
 _REBOOTS_BEHIND = "before_reboot"
+_END_SECONDS = 120.0
 _PYTHON = "/opt/vifplug/bin/python"
 
 
@@ -42,6 +43,7 @@ class Tally:
     def __init__(self) -> None:
         self.passed = self.failed = 0
         self.has_ended = False
+        self.batches: list[str] = []
         self._began = time.monotonic()
 
     def line(self, text: str) -> None:
@@ -66,10 +68,14 @@ def run(machine: Machine, batches: list[str], tally: Tally) -> None:
     """Run batches, with a reboot behind the one that prepares it."""
     for name in batches:
         tally.has_ended = False
-        script = f"cd /host/code && exec {_PYTHON} -m tests.host.checks.{name}"
-        status = machine.run(script, BATCHES[name], tally.line)
+        began, passed, failed = time.monotonic(), tally.passed, tally.failed
+        # timeout ends what hangs within the machine, so that the next batch can be run.
+        script = f"cd /host/code && exec timeout -k 10 {BATCHES[name]:.0f} {_PYTHON} -m tests.host.checks.{name}"
+        status = machine.run(script, BATCHES[name] + _END_SECONDS, tally.line)
         if not tally.has_ended:
             tally.fail(name, f"the batch ended with status {status} before its end")
+        took = f"{time.monotonic() - began:.0f} s"
+        tally.batches.append(f"{name:14} {tally.passed - passed:3} passed {tally.failed - failed:3} failed  {took:>6}")
         if name == _REBOOTS_BEHIND:
             machine.run("systemctl reboot --no-block", 60, tally.line)
             machine.await_boot(2)
@@ -104,6 +110,7 @@ def main(argv: list[str]) -> int:
         ["git", "-C", REPOSITORY, "rev-parse", "--short", "HEAD"], capture_output=True, text=True, check=True
     )
     today = datetime.datetime.now(tz=datetime.UTC).date()
+    print("\n".join(tally.batches))
     print(f"{tally.passed} passed, {tally.failed} failed ({today}, commit {commit.stdout.strip()})")
     return 1 if tally.failed or not tally.passed else 0
 

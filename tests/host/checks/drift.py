@@ -15,9 +15,8 @@ from tests.host.checks.ring import (
     expected_links,
     links,
     port_of,
-    row,
-    rows,
     shell,
+    tables,
     vif,
     wait_until,
 )
@@ -25,7 +24,7 @@ from tests.host.checks.ring import (
 _LINK_KEYS = ("ifname", "mtu", "address", "ifalias", "master")
 _BRIDGE_KEYS = ("stp_state", "forward_delay", "ageing_time", "mcast_snooping")
 _FLAGS = {"UP", "PROMISC"}
-REPAIR_SECONDS = 60.0
+REPAIR_SECONDS = 120.0
 DAMAGES: dict[str, tuple[str, ...]] = {
     "ovs-hybrid": (
         "ip link set {qvb} nomaster",
@@ -85,10 +84,12 @@ def state(of: Row) -> dict[str, Any]:
             taken[name].append(setting.read())
     port = port_of(of)
     if port is not None:
-        found = [each for each in rows("Interface") if each["name"] == port]
-        ports = [each for each in rows("Port") if each["name"] == port]
-        taken["interface"] = [(each["external_ids"], each["error"], each["ofport"] != -1) for each in found]
-        taken["port"] = [(each["external_ids"], each["_uuid"] in row("Bridge", "br-int")["ports"]) for each in ports]
+        interfaces, ports, bridges = tables("Interface", "Port", "Bridge")
+        members = next(each["ports"] for each in bridges if each["name"] == "br-int")
+        taken["interface"] = [
+            (each["external_ids"], each["error"], each["ofport"] != -1) for each in interfaces if each["name"] == port
+        ]
+        taken["port"] = [(each["external_ids"], each["_uuid"] in members) for each in ports if each["name"] == port]
     return taken
 
 

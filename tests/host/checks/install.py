@@ -29,8 +29,8 @@ def main() -> None:
             continue
         with check(f"install: {step.partition('#')[0].strip()}"):
             shell(f"cd {place}; {step}")
-    # Emulated, and beside other work, OVSDB may take longer to answer than the 10 s of the default.
-    CONFIGURATION.write_text("[ovs]\ntimeout = 60\n")
+    # Emulated, vswitchd takes more than a minute to open the ports of all VIFs after the reboot; the default is 10 s.
+    CONFIGURATION.write_text("[ovs]\ntimeout = 200\n")
     run("systemctl", "restart", "vifplugd.service")
     with check("install: units are verified by systemd-analyze"):
         run("systemd-analyze", "verify", "vifplugd.service", "vifplugd.socket")

@@ -76,9 +76,14 @@ def links() -> dict[str, Row]:
 
 def rows(table: str) -> list[Row]:
     """A table of OVSDB's, by its own client."""
-    query = json.dumps(["Open_vSwitch", {"op": "select", "table": table, "where": []}])
-    answer = json.loads(run("ovsdb-client", "transact", query))[0]["rows"]
-    return [{column: _plain(value) for column, value in row.items()} for row in answer]
+    return tables(table)[0]
+
+
+def tables(*names: str) -> list[list[Row]]:
+    """Several of them for one spawn."""
+    query = json.dumps(["Open_vSwitch", *({"op": "select", "table": name, "where": []} for name in names)])
+    answers = json.loads(run("ovsdb-client", "transact", query))
+    return [[{column: _plain(value) for column, value in row.items()} for row in each["rows"]] for each in answers]
 
 
 def _plain(value: Any) -> Any:
