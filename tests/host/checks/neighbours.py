@@ -7,17 +7,18 @@ from pathlib import Path
 import vifplug
 from tests.host.checks.ring import SOCKET, check, device, end, run, shell, vif, wait_until
 from tests.host.checks.traffic import ping, stations
+from vifplug.client import DaemonHost
 
 NM_FILE = Path("/etc/NetworkManager/conf.d/vifplug.conf")
 
 
-def findings(host: vifplug.DaemonHost, name: str) -> list[str]:
+def findings(host: DaemonHost, name: str) -> list[str]:
     """What the doctor says in one check, but that all is well."""
     told = [one for one in host.doctor().findings if one.check == name and one.status != "ok"]
     return [f"{one.status} {one.subject}: {one.reason}" for one in told]
 
 
-def network_manager(host: vifplug.DaemonHost) -> None:
+def network_manager(host: DaemonHost) -> None:
     """It leaves our devices alone, and is named where nothing tells it to."""
     vifs = [vif(kind, 0x401 + number) for number, kind in enumerate(("ovs-hybrid", "ovs", "bridge"))]
     with check("NetworkManager: every device of ours is unmanaged"):
@@ -46,7 +47,7 @@ def network_manager(host: vifplug.DaemonHost) -> None:
         host.unplug([of["id"] for of in vifs])
 
 
-def firewalld(host: vifplug.DaemonHost) -> None:
+def firewalld(host: DaemonHost) -> None:
     """As shipped it rejects bridged frames: the doctor says so, and its remedy is one."""
     of = vif("ovs-hybrid", 0x410)
     host.plug([vifplug.load(of)])

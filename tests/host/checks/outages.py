@@ -24,7 +24,7 @@ WAYS = {
 
 def clean(vifs: list[Row]) -> bool:
     """Whether the daemon, and who looks for himself, find everything."""
-    with contextlib.suppress(vifplug.VifplugError), vifplug.connect(SOCKET) as host:
+    with contextlib.suppress(vifplug.errors.VifplugError), vifplug.connect(SOCKET) as host:
         return host.check().clean and is_whole(vifs)
     return False
 

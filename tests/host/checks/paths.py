@@ -29,6 +29,7 @@ from tests.host.checks.ring import (
     vif,
 )
 from tests.host.checks.traffic import ping, stations, transfer
+from vifplug.client import DaemonHost
 
 _DATABASES = ("/var/lib/openvswitch/conf.db", "/etc/openvswitch/conf.db")
 _HEADERS = 28
@@ -114,7 +115,7 @@ def qos_came_with_its_port(port: str) -> None:
     assert creating and "table QoS" in creating[-1], creating[-1:] or "no transaction creates the port"
 
 
-def examine(of: Row, host: vifplug.DaemonHost) -> None:
+def examine(of: Row, host: DaemonHost) -> None:
     """All of one VIF."""
     kind = name = of["vif_type"]
     before_links, before_rows = links().keys(), [sorted(each["_uuid"] for each in rows(table)) for table in TABLES]

@@ -28,7 +28,7 @@ def processes() -> dict[str, int]:
 
 def answers() -> bool:
     """Whether the daemon answers, and finds everything as it should be."""
-    with contextlib.suppress(vifplug.VifplugError), vifplug.connect(SOCKET) as host:
+    with contextlib.suppress(vifplug.errors.VifplugError), vifplug.connect(SOCKET) as host:
         return host.check().clean
     return False
 

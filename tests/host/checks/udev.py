@@ -6,6 +6,7 @@ from pathlib import Path
 
 import vifplug
 from tests.host.checks.ring import Row, check, device, end, links, run, tap_address, vif
+from vifplug.api import LocalHost
 
 LINK_FILE = Path("/etc/systemd/network/70-vifplug.link")
 COUNT = 20
@@ -18,7 +19,7 @@ def wrong(vifs: list[Row]) -> dict[str, str]:
     return {name: found[name] for name, of in zip(found, vifs, strict=True) if found[name] != tap_address(of)}
 
 
-def twenty(host: vifplug.LocalHost, kind: str, first: int) -> str:
+def twenty(host: LocalHost, kind: str, first: int) -> str:
     """Plug twenty, one by one, without a daemon that would put right what is wrong later; the file udev took."""
     vifs = [vif(kind, first + number) for number in range(COUNT)]
     for of in vifs:
