@@ -7,7 +7,9 @@ set -euo pipefail
 mkdir -p "$R/images/root/bin" "$R/images/root/modules"
 cd "$R/images"
 if [[ ! -e vmlinuz ]]; then
-    package=$(apt-cache depends linux-image-cloud-amd64 | sed -n 's/^ *Depends: \(linux-image-[0-9].*\)/\1/p' | head -n 1)
+    kernel() { apt-cache depends linux-image-cloud-amd64 2>/dev/null | sed -n 's/^ *Depends: \(linux-image-[0-9].*\)/\1/p'; }
+    [[ -n $(kernel) ]] || apt-get update -qq
+    package=$(kernel | head -n 1)
     apt-get download -qq -o APT::Sandbox::User=root "$package" busybox-static
     for archive in *.deb; do dpkg -x "$archive" unpacked; done
     cp unpacked/boot/vmlinuz-* vmlinuz.new

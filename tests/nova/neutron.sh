@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Usage: neutron.sh configure | up | down  ovs|ovn
+# Usage: neutron.sh databases | up | down  ovs|ovn
 #
 # Neutron's server, and the control plane that is asked for: ML2/OVS with its agents, or OVN's own programs.
 set -euo pipefail
@@ -8,6 +8,7 @@ set -euo pipefail
 mode=${2:?ovs or ovn}
 
 configure() {
+    enter mkdir -p /etc/neutron /var/lib/neutron/lock
     local program nova notify=false
     [[ $mode == ovn ]] || notify=true
     nova=$'region_name = RegionOne\n'$(<"$H/templates/auth.inc")$'\nusername = nova'
@@ -18,9 +19,15 @@ configure() {
     for file in "ml2_$mode.ini" ovs_agent.ini dhcp_agent.ini; do render "$file" | install_file "/etc/neutron/$file"; done
 }
 
-migrate() {
+# The schema is the same for both control planes, and a copy of it takes a second where its migrations take half a minute.
+databases() {
+    configure
     enter neutron-db-manage --config-file /etc/neutron/neutron-server.conf --config-file "/etc/neutron/ml2_$mode.ini" \
-        upgrade heads >>"$R/log/neutron-db-manage.out" 2>&1
+        upgrade heads
+    # shellcheck disable=SC2016
+    enter bash -o pipefail -ec 'for other in ovs ovn; do
+            [[ $other == "$1" ]] || mariadb-dump "neutron_$1" | mariadb "neutron_$other"
+        done' _ "$mode"
 }
 
 start_ovn() {
@@ -45,7 +52,6 @@ start_ovn() {
 up() {
     local options=(--config-file "/etc/neutron/ml2_$mode.ini")
     configure
-    migrate
     [[ $mode == ovs ]] || start_ovn
     wsgi neutron-server 9696 neutron.wsgi.api:application 8 OS_NEUTRON_CONFIG_DIR=/etc/neutron \
         "OS_NEUTRON_CONFIG_FILES=neutron-server.conf;ml2_$mode.ini"
@@ -63,7 +69,8 @@ up() {
 
 down() {
     if [[ $mode == ovs ]]; then
-        for program in neutron-dhcp-agent neutron-openvswitch-agent neutron-rpc-server; do stop "$program"; done
+        # They need up to half a minute after SIGTERM, and have nothing to save.
+        for program in neutron-dhcp-agent neutron-openvswitch-agent neutron-rpc-server; do stop "$program" KILL; done
     fi
     stop neutron-server INT
     if [[ $mode == ovn ]]; then
@@ -77,11 +84,11 @@ down() {
 }
 
 case ${1:-} in
-    configure) configure ;;
+    databases) databases >>"$R/log/neutron-db-manage.out" 2>&1 ;;
     up) up ;;
     down) down ;;
     *)
-        echo "usage: neutron.sh configure | up | down  ovs|ovn" >&2
+        echo "usage: neutron.sh databases | up | down  ovs|ovn" >&2
         exit 2
         ;;
 esac

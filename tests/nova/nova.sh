@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Usage: nova.sh databases | up
+# Usage: nova.sh databases | up | host
 #
 # Nova; nova-compute runs as user nova, and plugs through vifplug (docs/os-vif.md).
 set -euo pipefail
@@ -7,6 +7,7 @@ set -euo pipefail
 . "$(dirname "${BASH_SOURCE[0]}")/environment.sh"
 
 configure() {
+    enter mkdir -p /etc/nova /var/lib/nova/instances /var/lib/nova/lock
     local program file plugin=$'[os_vif_vifplug]\ntake_ovs = true\nvia = daemon'
     for program in nova-compute nova-conductor nova-scheduler nova-api nova-manage; do
         file=/etc/nova/$program.conf
@@ -23,7 +24,7 @@ databases() {
     "${manage[@]}" api_db sync
     "${manage[@]}" cell_v2 map_cell0 --database_connection mysql+pymysql://osk:osk@127.0.0.1/nova_cell0
     "${manage[@]}" db sync
-    "${manage[@]}" cell_v2 list_cells | grep -q cell1 || "${manage[@]}" cell_v2 create_cell --name cell1
+    "${manage[@]}" cell_v2 create_cell --name cell1
 }
 
 up() {
@@ -38,16 +39,23 @@ up() {
     background nova-compute setpriv --reuid=nova --regid=nova --init-groups env HOME=/var/lib/nova \
         nova-compute --config-file /etc/nova/nova.conf
     await 300 enter curl -sf http://controller:8774/
+}
+
+# Each nova-manage takes seconds of a processor, which nova-compute needs to start: the row is waited for by MariaDB's client.
+host() {
     # shellcheck disable=SC2016
-    await 300 enter bash -c 'nova-manage --config-file /etc/nova/nova-manage.conf cell_v2 discover_hosts --verbose \
-        2>/dev/null | grep -q "Creating host"'
+    await 300 enter bash -c 'mariadb -N -e "select host from nova.compute_nodes" | grep -q hv1'
+    enter nova-manage --config-file /etc/nova/nova-manage.conf cell_v2 discover_hosts --verbose >>"$R/log/nova-manage.out" 2>&1
+    # shellcheck disable=SC2016
+    await 60 enter bash -c 'mariadb -N -e "select host from nova_api.host_mappings" | grep -q hv1'
 }
 
 case ${1:-} in
     databases) databases >>"$R/log/nova-manage.out" 2>&1 ;;
     up) up ;;
+    host) host ;;
     *)
-        echo "usage: nova.sh databases | up" >&2
+        echo "usage: nova.sh databases | up | host" >&2
         exit 2
         ;;
 esac

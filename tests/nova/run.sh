@@ -23,27 +23,59 @@ done
 [[ $# -eq 0 ]] || shift
 [[ ${#modes[@]} -gt 0 ]] || modes=(ovs ovn)
 
-[[ -e $R/images/initrd ]] || "$H/image.sh"
+# aside COMMAND...: beside what comes next; together waits for all of them, and ends when one has failed.
+asides=()
+aside() {
+    "$@" &
+    asides+=("$!")
+}
+together() {
+    local pid
+    for pid in "${asides[@]}"; do wait "$pid"; done
+    asides=()
+}
+end() {
+    [[ ${#asides[@]} -eq 0 ]] || kill "${asides[@]}" 2>/dev/null || true
+    [[ -n $keep ]] || "$H/world.sh" down
+}
+
+# Beside Keystone's.
+schemas() {
+    "$H/nova.sh" databases
+    "$H/neutron.sh" databases "${modes[0]}"
+}
+
+switch_and_vifplug() {
+    "$H/vifplug.sh" install >"$R/log/vifplug-install.out" 2>&1
+    "$H/switch.sh"
+    "$H/vifplug.sh" start
+}
+
 "$H/world.sh" down
 "$H/world.sh" wipe
-trap '[[ -n $keep ]] || "$H/world.sh" down' EXIT
+trap end EXIT
 "$H/world.sh" up
-say "the world is up; next are the databases, Keystone, Glance, Placement"
-"$H/base.sh"
-say "Nova's databases"
-"$H/nova.sh" databases
-"$H/switch.sh"
-say "vifplug from this checkout"
-"$H/vifplug.sh" install >"$R/log/vifplug-install.out" 2>&1
-"$H/vifplug.sh" start
+say "the world is up; next are its services, and vifplug from this checkout"
+aside switch_and_vifplug
+[[ -e $R/images/initrd ]] || aside "$H/image.sh"
+"$H/databases.sh"
+aside schemas
+"$H/identity.sh"
+together
 status=0
 for number in "${!modes[@]}"; do
     mode=${modes[number]}
-    [[ $number -eq 0 ]] || "$H/neutron.sh" down "${modes[number - 1]}"
     say "Neutron, ML2/${mode^^}"
+    if [[ $number -eq 0 ]]; then
+        aside "$H/nova.sh" up
+    else
+        "$H/neutron.sh" down "${modes[number - 1]}"
+    fi
     "$H/neutron.sh" up "$mode"
-    [[ $number -ne 0 ]] || "$H/nova.sh" up
+    together
+    [[ $number -ne 0 ]] || aside "$H/nova.sh" host
     enter python -W ignore "$H/resources.py" "$mode"
+    together
     say "the checks"
     enter env "VIFPLUG_NOVA_KILLS=${VIFPLUG_NOVA_KILLS:-10}" "PYTHONPATH=$REPO" PYTHONDONTWRITEBYTECODE=1 \
         python -W ignore -m tests.nova.ring "$mode" "$@" || status=1
