@@ -23,7 +23,7 @@ import openstack
 from tests.nova import services
 from tests.nova.services import CheckError, run, start, stop, until
 
-KILLS = int(os.environ.get("VIFPLUG_NOVA_KILLS", "10"))
+KILLS = 10
 TIMED = 3
 _INSERTED = re.compile(r"\binsert\b.*\btap[0-9a-f]{8}-")
 PAGE_BYTES = sum(len(f"{number}\n") for number in range(1, 60001))
@@ -352,8 +352,8 @@ def main(mode: str, wanted: list[str]) -> int:
             continue
         began = time.monotonic()
         try:
-            said = check(ring)
-            outcome, note = "ok", f" ({said})" if said else ""
+            result = check(ring)
+            outcome, note = "ok", f" ({result})" if result else ""
         except Exception as error:
             outcome, note, failed = "FAILED", f": {type(error).__name__}: {' '.join(str(error).split())[:600]}", True
         seconds = time.monotonic() - began

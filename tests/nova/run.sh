@@ -77,7 +77,7 @@ for number in "${!modes[@]}"; do
     enter python -W ignore "$H/resources.py" "$mode"
     together
     say "the checks"
-    enter env "VIFPLUG_NOVA_KILLS=${VIFPLUG_NOVA_KILLS:-10}" "PYTHONPATH=$REPO" PYTHONDONTWRITEBYTECODE=1 \
+    enter env "PYTHONPATH=$REPO" PYTHONDONTWRITEBYTECODE=1 \
         python -W ignore -m tests.nova.ring "$mode" "$@" || status=1
 done
 exit "$status"

@@ -48,7 +48,7 @@ def until(condition: Callable[[], Any], what: str, seconds: float = SECONDS) -> 
 
 
 def start(name: str, *argv: str) -> None:
-    """Start a daemon of the world, as services.sh does."""
+    """Start a daemon of the world, as environment.sh does."""
     with open(ROOT / "log" / f"{name}.out", "ab") as log:
         process = subprocess.Popen(argv, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True)
     (PIDS / name).write_text(f"{process.pid}\n")
