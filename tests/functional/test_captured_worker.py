@@ -253,17 +253,24 @@ def test_helper_that_has_not_looked_into_ovsdb_yet_does_before_it_decides(world:
 
 
 @pytest.mark.parametrize("is_killed", (False, True))
-def test_fresh_helper_refuses_while_ovsdb_does_not_answer(world: World, is_killed: bool) -> None:
-    """A socket that a killed server left behind shows that there is an OVSDB."""
+def test_fresh_helper_makes_no_chosen_name_while_ovsdb_does_not_answer(world: World, is_killed: bool) -> None:
+    """A socket that a killed server left shows that there is an OVSDB. What goes on a Linux bridge needs none."""
     world.write_config(ovs={"timeout": "1"})
     if is_killed:
         world.ovsdb.stop(signal.SIGKILL)
     else:
         world.ovsdb.pause()
     assert world.socket.exists()
-    with vifplug.local(str(world.config_file)) as fresh, pytest.raises(errors.OvsUnavailable):
-        fresh.plug([vif("bridge", 3)])
-    assert world.link(faults.NETWORK_BRIDGE) is None
+    one = vif("bridge", 3)
+    with vifplug.local(str(world.config_file)) as fresh:
+        tap = {"op": "create-tap", "owner": one.id, "role": "tap", "mtu": 1500, "multiqueue": False, "name": "chosen"}
+        with pytest.raises(errors.OvsUnavailable):
+            faults.linux_host(fresh)._channel.change(
+                links.apply, [{**tap, "address": birth(one.id, "tap")}], timeout=SECONDS
+            )
+        assert world.link("chosen") is None
+        fresh.plug([one])
+        assert (world.link(faults.NETWORK_BRIDGE) or {})["linkinfo"]["info_kind"] == "bridge"
 
 
 def test_bridge_vif_is_plugged_on_a_host_without_open_vswitch(world: World) -> None:

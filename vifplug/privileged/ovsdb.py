@@ -19,6 +19,8 @@ LOG = logging.getLogger(__name__)
 
 WAIT_SECONDS_MAX = 300
 FOLLOW_SECONDS_MAX = 5
+_CONNECTION_SECONDS = 0.5
+"""A server that is well answers in some hundredths."""
 
 _sessions: list[Session] = []
 
@@ -177,13 +179,15 @@ def refuse_anothers_port(name: str, owner: str) -> None:
     """Refuse to make a device that vswitchd would open as the device of another program's port, or of another VIF's.
 
     A port may wait for its device: a link of that name comes into that port's network. For the names of the naming rule
-    the replica is asked as it is, so that a plug on a Linux bridge waits for OVSDB once, when there is no replica yet.
+    the replica is asked as it is; while OVSDB is silent and there is no replica they may be made: what goes on Linux
+    bridges does not wait for an Open vSwitch that hangs.
 
     :raises Conflict: naming the port.
-    :raises OvsUnavailable: when there is an OVSDB and it does not answer in time: for a name that a request chose, and
-        where there is no replica.
+    :raises OvsUnavailable: for a name that a request chose, when there is an OVSDB and it does not answer in time.
     """
     session, by_rule = _sessions[0], naming.is_derived(name, owner)
+    if by_rule and not session.has_replica_soon(_CONNECTION_SECONDS):
+        return
     if not by_rule and session.is_there:
         session.refresh()
     port = _port_with(session, name, owner)

@@ -49,6 +49,7 @@ class Session:
         self._timeout = timeout
         self._api: Api | None = None
         self._lock = threading.Lock()
+        self._connecting: threading.Thread | None = None
         self._tried_in_vain = 0.0
         self.changes = Changes()
         """What changed in OVSDB, for whoever follows it."""
@@ -82,6 +83,22 @@ class Session:
         if self._api is None and self.is_there:
             self._connected()
         return self._api is not None
+
+    def has_replica_soon(self, seconds: float) -> bool:
+        """As ``has_replica``, but a server that does not answer is waited for no longer than ``seconds``.
+
+        The connection goes on being made meanwhile.
+        """
+        if self._api is None and self.is_there:
+            if self._connecting is None or not self._connecting.is_alive():
+                self._connecting = threading.Thread(target=self._connect_for_later, name="OVSDB", daemon=True)
+                self._connecting.start()
+            self._connecting.join(seconds)
+        return self._api is not None
+
+    def _connect_for_later(self) -> None:
+        with contextlib.suppress(OvsUnavailable):
+            self._connected()
 
     def _connected(self) -> Api:
         asked = time.monotonic()
