@@ -10,6 +10,7 @@ import os
 import random
 import shutil
 import signal
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
@@ -27,6 +28,7 @@ from vifplug.client import DaemonHost
 
 CONVERGE_SECONDS = 60.0
 _KILL_SECONDS_MAX = 0.04
+_LOOKS, _LOOK_PAUSE_SECONDS = 5, 0.1
 _NEEDS_OTHERS = ("brq deleted",)
 """Drifts after which a foreign device has to be put back on a bridge by its owner."""
 
@@ -240,7 +242,7 @@ class Sequence:
             signal_after(child, self.chance.uniform(0, _KILL_SECONDS_MAX) + (0.05 if self.daemon is None else 0))
         faults.join_children([child])
         if self.daemon is not None:
-            wait_until(lambda: not self._busy(), "the daemon's work on what was asked", CONVERGE_SECONDS)
+            wait_until(self._is_at_rest, "the daemon's work on what was asked", CONVERGE_SECONDS)
         with self.host() as host:
             recorded = {vif.id for vif in host.list()}
         for vif in vifs:
@@ -255,6 +257,14 @@ class Sequence:
     def _called(self, call: Callable[[Host], Any]) -> None:
         with self.host() as host:
             call(host)
+
+    def _is_at_rest(self) -> bool:
+        """Whether the daemon works on nothing, nor is about to begin what a killed client has sent."""
+        for _look in range(_LOOKS):
+            if self._busy():
+                return False
+            time.sleep(_LOOK_PAUSE_SECONDS)
+        return True
 
     def _busy(self) -> bool:
         with self.host() as host:

@@ -79,7 +79,7 @@ class Cloud:
     def page(self, address: str, network: str = "net1") -> None:
         """Fetch the guest's page from its network, all of it."""
         namespace = f"qdhcp-{self.network(network).id}" if self.mode == "ovs" else f"probe-{network}"
-        # A guest that boots answers no SYN, and the kernel's next one may be eight seconds away: a new connection is sooner.
+        # A guest that boots answers no SYN, and the kernel's next may be 8 s away: a new connection is sooner.
         curl = ["curl", "-s", "--connect-timeout", "2", "-m", "20", f"http://{address}/"]
         fetch = ["ip", "netns", "exec", namespace, *curl]
 
