@@ -27,16 +27,19 @@ def main() -> None:
     with check("reboot: the unit ordered behind vifplugd ran"):
         wait_until(lambda: Path(f"{LINKS}.uptime").exists(), "its end", 600)
         wait_until(lambda: run("systemctl", "is-active", "vifplugd", check=False).strip() == "active", "vifplugd", 600)
-    seen = {link["ifname"] for link in json.loads(Path(LINKS).read_text()) if link}
-    numbers = dict(json.loads(Path(PORTS).read_text())["data"])
-    uptime = Path(f"{LINKS}.uptime").read_text().strip()
-    note(f"it saw {len(seen)} links and {len(numbers)} ports {uptime} s after the boot")
+    seen: set[str] = set()
+    numbers: dict[str, object] = {}
+    with check("reboot: what it saw can be read"):
+        seen = {link["ifname"] for link in json.loads(Path(LINKS).read_text()) if link}
+        numbers = dict(json.loads(Path(PORTS).read_text())["data"])
+        uptime = Path(f"{LINKS}.uptime").read_text().strip()
+        note(f"it saw {len(seen)} links and {len(numbers)} ports {uptime} s after the boot")
     with check("reboot: it saw every link"):
         missing = sorted(set().union(*map(expected_links, VIFS)) - seen)
         assert not missing, f"{len(missing)} are missing: {missing[:5]}"
     with check("reboot: it saw every ofport"):
         ports = [port for of in VIFS if (port := port_of(of))]
-        missing = [port for port in ports if not isinstance(numbers.get(port), int) or numbers[port] < 1]
+        missing = [port for port in ports if not isinstance(number := numbers.get(port), int) or number < 1]
         assert not missing, f"{len(missing)} of {len(ports)} have none: {missing[:5]}"
     with check("reboot: all is clean"), vifplug.connect(SOCKET) as host:
         must_be_whole(VIFS)
