@@ -7,12 +7,12 @@ from collections.abc import Collection, Sequence
 from dataclasses import replace
 from typing import Any
 
-from vifplug import passage
-from vifplug.engine import actions, renames
-from vifplug.engine.actions import Action
 from vifplug.engine.host import Scope
+from vifplug.engine.plan import actions, renames
+from vifplug.engine.plan.actions import Action
 from vifplug.errors import LinkError, TimedOut
-from vifplug.resources import Link, Observed, OvsBridge, OvsPort, Qos, Station, Veth
+from vifplug.resources import passage
+from vifplug.resources.observed import Link, Observed, OvsBridge, OvsPort, Qos, Station, Veth
 
 
 class FakeHost:

@@ -14,15 +14,15 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from vifplug import errors, guest
-    from vifplug.api import local
-    from vifplug.client import connect
-    from vifplug.doctor.about import HostInfo
+    from vifplug.api.local import local
+    from vifplug.api.remote import connect
+    from vifplug.api.wait import Expectation
     from vifplug.doctor.findings import Diagnosis, Finding
-    from vifplug.events import Event, Waited, WaitReport
+    from vifplug.doctor.host_info import HostInfo
     from vifplug.formats import load, load_all, schema
-    from vifplug.model import Instance, Network, Vif
-    from vifplug.reports import CheckReport, GcReport, VifReport
-    from vifplug.waiting import Expectation
+    from vifplug.model.events import Event, Waited, WaitReport
+    from vifplug.model.reports import CheckReport, GcReport, VifReport
+    from vifplug.model.vif import Instance, Network, Vif
 
 __all__ = [
     "CheckReport",
@@ -48,23 +48,23 @@ __all__ = [
 ]
 
 _WHERE = {
-    "CheckReport": "vifplug.reports",
+    "CheckReport": "vifplug.model.reports",
     "Diagnosis": "vifplug.doctor.findings",
-    "Event": "vifplug.events",
-    "Expectation": "vifplug.waiting",
+    "Event": "vifplug.model.events",
+    "Expectation": "vifplug.api.wait",
     "Finding": "vifplug.doctor.findings",
-    "GcReport": "vifplug.reports",
-    "HostInfo": "vifplug.doctor.about",
-    "Instance": "vifplug.model",
-    "Network": "vifplug.model",
-    "Vif": "vifplug.model",
-    "VifReport": "vifplug.reports",
-    "WaitReport": "vifplug.events",
-    "Waited": "vifplug.events",
-    "connect": "vifplug.client",
+    "GcReport": "vifplug.model.reports",
+    "HostInfo": "vifplug.doctor.host_info",
+    "Instance": "vifplug.model.vif",
+    "Network": "vifplug.model.vif",
+    "Vif": "vifplug.model.vif",
+    "VifReport": "vifplug.model.reports",
+    "WaitReport": "vifplug.model.events",
+    "Waited": "vifplug.model.events",
+    "connect": "vifplug.api.remote",
     "load": "vifplug.formats",
     "load_all": "vifplug.formats",
-    "local": "vifplug.api",
+    "local": "vifplug.api.local",
     "schema": "vifplug.formats",
 }
 

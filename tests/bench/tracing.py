@@ -17,15 +17,15 @@ from typing import Any
 from tests.bench.tally import Tally
 
 HELPER = {
-    "ovsdb: refresh (barrier round trip)": ("vifplug.privileged.ovsdb_session", "Session", "refresh"),
-    "ovsdb: wait until vswitchd caught up": ("vifplug.privileged.ovsdb_session", "Session", "wait"),
-    "ovsdb: wait before an add": ("vifplug.privileged.ovsdb_session", "Session", "wait_for_all"),
-    "ovsdb: commit": ("vifplug.privileged.ovsdb_session", "Session", "commit"),
-    "netlink: changes": ("vifplug.privileged.netlink", "LinkSocket", "change"),
-    "netlink: links read by name": ("vifplug.privileged.netlink", "LinkSocket", "get"),
-    "netlink: dumps": ("vifplug.privileged.netlink", "LinkSocket", "dump"),
-    "sysctls": ("vifplug.privileged.sysctl", "", "write"),
-    "ethtool": ("vifplug.privileged.offload", "", "set_tx_checksum"),
+    "ovsdb: refresh (barrier round trip)": ("vifplug.privileged.ovsdb.session", "Session", "refresh"),
+    "ovsdb: wait until vswitchd caught up": ("vifplug.privileged.ovsdb.session", "Session", "wait"),
+    "ovsdb: wait before an add": ("vifplug.privileged.ovsdb.session", "Session", "wait_for_all"),
+    "ovsdb: commit": ("vifplug.privileged.ovsdb.session", "Session", "commit"),
+    "netlink: changes": ("vifplug.netlink.socket", "LinkSocket", "change"),
+    "netlink: links read by name": ("vifplug.netlink.socket", "LinkSocket", "get"),
+    "netlink: dumps": ("vifplug.netlink.socket", "LinkSocket", "dump"),
+    "sysctls": ("vifplug.privileged.links.sysctl", "", "write"),
+    "ethtool": ("vifplug.netlink.ethtool", "", "set_tx_checksum"),
 }
 """Inner parts, of whichever process runs them."""
 
@@ -88,9 +88,15 @@ class Tracer:
                 self.untraced.append(f"{module}.{cls}.{attribute}")
 
     def _wrap_phases(self) -> None:
-        from vifplug import api, linux, store
-        from vifplug.engine import jobs, plugger, recovery, removal, verification, views
-        from vifplug.privileged import channel, reading
+        from vifplug.api import local as api
+        from vifplug.engine import report
+        from vifplug.engine.apply import verify
+        from vifplug.engine.commands import plug, recover, remove
+        from vifplug.engine.plan import request
+        from vifplug.linux import host as linux
+        from vifplug.netlink import links
+        from vifplug.privileged.helper import channel
+        from vifplug.store import store
 
         def wrap(owner: Any, attribute: str, name: str | Callable[..., str]) -> None:
             found = inspect.getattr_static(owner, attribute, None)
@@ -110,21 +116,21 @@ class Tracer:
 
         wrap(api.LocalHost, "plug", "the rest of the request")
         wrap(api.LocalHost, "unplug", "the rest of the request")
-        wrap(recovery, "settle", "settle interrupted requests")
-        wrap(jobs, "job", "desired resources")
+        wrap(recover, "settle", "settle interrupted requests")
+        wrap(request, "job", "desired resources")
         for method in ("record", "sound_record", "is_damaged", "intent", "intents", "contents", "moment", "told"):
             wrap(store.Store, method, "store: read")
-        wrap(plugger.Plugger, "_plan", "plan")
-        wrap(plugger.Plugger, "_requests", "plan")
+        wrap(plug.Plugger, "_plan", "plan")
+        wrap(plug.Plugger, "_requests", "plan")
         wrap(store.Store, "intend", "intent")
         wrap(linux.LinuxHost, "observe", read)
         wrap(linux.LinuxHost, "apply", applied)
         wrap(linux.LinuxHost, "settle", "settle: vswitchd caught up")
-        wrap(verification, "verified", "verify")
-        wrap(removal, "remove", "unplug: decide")
+        wrap(verify, "verified", "verify")
+        wrap(remove, "remove", "unplug: decide")
         wrap(store.Store, "keep", "record")
         wrap(store.Store, "forget", "record")
-        wrap(views, "built", "report")
+        wrap(report, "built", "report")
         wrap(channel.Channel, "_answer", lambda _self, verb, *_rest: f"  privileged {verb}")
         for function in ("links", "many_links", "all_links"):
-            wrap(reading, function, "  read links")
+            wrap(links, function, "  read links")

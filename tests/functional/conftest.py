@@ -10,7 +10,7 @@ import pytest
 
 from tests.functional.faults import AMONG_MANY, IN_PIECES
 from tests.functional.world import DATAPATH_TYPE, World
-from vifplug.engine import plan, planner
+from vifplug.engine.plan import plan, plug
 
 HERE = Path(__file__).parent
 
@@ -41,7 +41,7 @@ def world() -> Iterator[World]:
 def crowd(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
     """A test of the case ``AMONG_MANY`` plans as if there were many ports already."""
     if _case(request) == AMONG_MANY:
-        monkeypatch.setattr(planner, "CROWD", 0)
+        monkeypatch.setattr(plug, "CROWD", 0)
 
 
 @pytest.fixture(autouse=True)

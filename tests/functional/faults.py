@@ -23,13 +23,13 @@ import vifplug
 from tests.functional.daemons import wait_until
 from tests.functional.world import Row, World
 from vifplug import errors
-from vifplug.api import LocalHost
-from vifplug.engine.actions import Action
+from vifplug.api.local import LocalHost
 from vifplug.engine.host import Scope
-from vifplug.linux import LinuxHost
-from vifplug.locks import LockFile
-from vifplug.model import Vif
-from vifplug.resources import Observed
+from vifplug.engine.plan.actions import Action
+from vifplug.linux.host import LinuxHost
+from vifplug.model.vif import Vif
+from vifplug.resources.observed import Observed
+from vifplug.store.locks import LockFile
 
 NETWORK = "5d9f0a44-7f2b-4c36-9d2e-aa53a1f0c001"
 OTHER_NETWORK = "77aa0f1e-7f2b-4c36-9d2e-aa53a1f0c002"

@@ -27,11 +27,11 @@ _REPOSITORY = Path(__file__).resolve().parents[2]
 _REQUEST_BYTES = 1 << 20
 
 CLI = "vifplug.cli.main"
-DAEMON = "vifplug.daemon.service"
+DAEMON = "vifplug.daemon.process.supervisor"
 _IMPORTED = {
     # What each imports on its way: the command line in local mode and as a client, the daemon in its worker.
-    CLI: ("vifplug.api", CLI, "vifplug.client", "vifplug.engine.plugger", "vifplug.linux"),
-    DAEMON: (DAEMON, "vifplug.daemon.worker", "tests.functional.hasty_daemon", "tests.functional.quiet_daemon"),
+    CLI: ("vifplug.api.local", CLI, "vifplug.api.remote", "vifplug.engine.commands.plug", "vifplug.linux.host"),
+    DAEMON: (DAEMON, "vifplug.daemon.process.worker", "tests.functional.hasty_daemon", "tests.functional.quiet_daemon"),
 }
 
 

@@ -1,6 +1,6 @@
 """The real daemon with other constants, so that a test need not wait for as long as a person would.
 
-``python -m tests.functional.hasty_daemon service._SILENT_SECONDS=2 ... -- ARGUMENTS OF VIFPLUGD``
+``python -m tests.functional.hasty_daemon process.supervisor._SILENT_SECONDS=2 ... -- ARGUMENTS OF VIFPLUGD``
 """
 
 from __future__ import annotations
@@ -12,9 +12,9 @@ from tests.functional.vifplugd import Vifplugd
 from tests.functional.world import World
 
 QUICK_RESTARTS = {
-    "backoff._FIRST_SECONDS": 0.01,
-    "backoff._SERVED_MAX_SECONDS": 0.1,
-    "backoff._FAILED_MAX_SECONDS": 0.1,
+    "process.backoff._FIRST_SECONDS": 0.01,
+    "process.backoff._SERVED_MAX_SECONDS": 0.1,
+    "process.backoff._FAILED_MAX_SECONDS": 0.1,
 }
 """A worker that ends again and again is started again at once."""
 
@@ -37,13 +37,13 @@ def _set(word: str) -> None:
 
 def main() -> int:
     """The daemon, from the command line."""
-    from vifplug.daemon import service
+    from vifplug.daemon.process import supervisor
 
     words = sys.argv[1:]
     end = words.index("--")
     for word in words[:end]:
         _set(word)
-    return service.main(words[end + 1 :])
+    return supervisor.main(words[end + 1 :])
 
 
 if __name__ == "__main__":

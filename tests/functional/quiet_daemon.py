@@ -47,14 +47,14 @@ def main() -> int:
     import uvicorn
 
     import vifplug
-    from vifplug import config
-    from vifplug.daemon.api import create_app
-    from vifplug.daemon.events import Hub
+    from vifplug.config import options
+    from vifplug.daemon.http.event_stream import Hub
+    from vifplug.daemon.http.protocol import Access, CredentialedProtocol
+    from vifplug.daemon.http.vifs import create_app
     from vifplug.daemon.metrics import Metrics
-    from vifplug.daemon.peers import Access, CredentialedProtocol
 
     config_file = sys.argv[1]
-    settings = config.load(config_file)
+    settings = options.load(config_file)
     with vifplug.local(config_file) as host:
         metrics = Metrics()
         hub = Hub(host._plugger.store, metrics)

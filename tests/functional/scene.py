@@ -9,8 +9,8 @@ import vifplug
 from tests.functional import faults
 from tests.functional.faults import Deed, at_the_one_call, cut, in_child, stored
 from tests.functional.world import Row, World
-from vifplug.api import LocalHost
-from vifplug.model import Vif
+from vifplug.api.local import LocalHost
+from vifplug.model.vif import Vif
 
 Command = Callable[[LocalHost, Sequence[Vif]], object]
 

@@ -23,8 +23,8 @@ from tests.functional.model import DRIFTS, Model
 from tests.functional.vifplugd import Vifplugd
 from tests.functional.vifs import Request
 from vifplug import errors
-from vifplug.api import LocalHost
-from vifplug.client import DaemonHost
+from vifplug.api.local import LocalHost
+from vifplug.api.remote import DaemonHost
 
 CONVERGE_SECONDS = 60.0
 _KILL_SECONDS_MAX = 0.04

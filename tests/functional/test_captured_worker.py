@@ -20,8 +20,9 @@ from tests.functional.faults import device, vif
 from tests.functional.relay import open_tap
 from tests.functional.world import World
 from vifplug import errors, naming
-from vifplug.api import LocalHost
-from vifplug.privileged import links, ovsdb
+from vifplug.api.local import LocalHost
+from vifplug.privileged.links import verbs as links
+from vifplug.privileged.ovsdb import verbs as ovsdb
 
 NOVA, AGENT_NET = "0000aaaa-d1c4-4b1e-8a51-6f0e5c9d77aa", "0000bbbb-d1c4-4b1e-8a51-6f0e5c9d77aa"
 LIBVIRT, COPY = "0000cccc-d1c4-4b1e-8a51-6f0e5c9d77aa", "0000ffff-d1c4-4b1e-8a51-6f0e5c9d77aa"

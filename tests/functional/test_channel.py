@@ -13,9 +13,9 @@ from tests.functional import faults
 from tests.functional.daemons import wait_until
 from tests.functional.world import World
 from vifplug import errors
-from vifplug.api import LocalHost
-from vifplug.privileged import ovsdb
-from vifplug.privileged.channel import Channel
+from vifplug.api.local import LocalHost
+from vifplug.privileged.helper.channel import Channel
+from vifplug.privileged.ovsdb import verbs as ovsdb
 
 NOTHING_ASKED: tuple[Any, ...] = ([], [], [], False, True)
 SECONDS = 5.0
@@ -62,7 +62,7 @@ def test_helper_that_ends_meanwhile_is_told(host: LocalHost, channel: Channel) -
 def test_own_failure_meanwhile_is_raised_as_it_is_and_the_answer_forgotten(
     channel: Channel, caplog: pytest.LogCaptureFixture
 ) -> None:
-    caplog.set_level(logging.DEBUG, "vifplug.privileged.channel")
+    caplog.set_level(logging.DEBUG, "vifplug.privileged.helper.channel")
     with (
         pytest.raises(FileNotFoundError, match="my own"),
         channel.asked(ovsdb.read, *NOTHING_ASKED, timeout=SECONDS),

@@ -20,8 +20,8 @@ from tests.functional.faults import NETWORK_BRIDGE, device, document, stored, vi
 from tests.functional.scene import ABSENT, WHOLE, Scene
 from tests.functional.world import World
 from vifplug import errors
-from vifplug.api import LocalHost
-from vifplug.model import Vif
+from vifplug.api.local import LocalHost
+from vifplug.model.vif import Vif
 
 PROCESSES = THREADS = times(5, 8)
 DEADLINE_SECONDS = 30.0

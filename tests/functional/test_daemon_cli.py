@@ -286,10 +286,10 @@ def nobody_listens(path: Path) -> bool:
 # The first run imports all there is to import: the other user may not be let into this interpreter's directories.
 _AS_NOBODY = """
 import contextlib, io, os, sys
-from vifplug import config
 from vifplug.cli import main
+from vifplug.config import options
 gid, config_file, *words = sys.argv[1:]
-config.load(config_file)
+options.load(config_file)
 with contextlib.redirect_stderr(io.StringIO()):
     main.main([*words, "--socket", "/nowhere"])
 os.setgroups([])

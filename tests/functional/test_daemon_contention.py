@@ -75,7 +75,7 @@ def fight(world: World, port: str) -> Iterator[None]:
 
 def test_endless_fight_is_not_fought_and_ends_by_itself(world: World) -> None:
     # A person waits for 5 minutes at most; a test does not.
-    with hasty(world, {"trouble._CONTENDED_MAX_SECONDS": 4}) as daemon:
+    with hasty(world, {"reconcile.retry._CONTENDED_MAX_SECONDS": 4}) as daemon:
         put(daemon, HYBRID.document)
         put(daemon, OVS.document)
         pids = daemon.worker(), daemon.helper()

@@ -30,7 +30,7 @@ from tests.functional.witness import Witness
 from tests.functional.world import World
 
 KILLS = times(20, 50)
-DAEMONS = ("--config-file", "vifplug.daemon.service")
+DAEMONS = ("--config-file", "vifplug.daemon.process.supervisor")
 """In the command line of one that was started, and of one that was forked."""
 _SECONDS = 10.0
 
@@ -187,7 +187,7 @@ def test_parent_killed_takes_worker_and_helper_along_and_another_takes_its_place
 def test_second_daemon_is_refused_while_the_first_lives(world: World, shared: str) -> None:
     with Vifplugd(world) as first:
         put(first, HYBRID)
-        second = hasty(world, {"service._PREDECESSOR_SECONDS": 0.3})
+        second = hasty(world, {"process.supervisor._PREDECESSOR_SECONDS": 0.3})
         text = world.config_file.read_text()
         own = str(second.socket) if shared == "state_dir" else str(world.state_dir)
         assert own in text
@@ -219,7 +219,9 @@ def test_socket_path_that_is_somebody_elses_file_is_left_alone(world: World) -> 
 
 def test_worker_that_hangs_is_ended_once_it_was_silent_for_too_long(world: World) -> None:
     limit = 2.0
-    with hasty(world, {"service._SILENT_SECONDS": limit, "service._ALIVE_SECONDS": 0.2}) as daemon:
+    with hasty(
+        world, {"process.supervisor._SILENT_SECONDS": limit, "process.supervisor._ALIVE_SECONDS": 0.2}
+    ) as daemon:
         put(daemon, HYBRID)
         time.sleep(1.2 * limit)  # one that only has nothing to do is let be
         worker, helper = pair(daemon)
@@ -238,7 +240,11 @@ def test_worker_that_hangs_is_ended_once_it_was_silent_for_too_long(world: World
 
 @pytest.mark.parametrize("stuck", ["worker", "helper"])
 def test_daemon_stops_though_one_of_its_processes_hangs(world: World, stuck: str) -> None:
-    patience = {"service._STOP_SECONDS": 1.0, "child._HELPER_SECONDS": 1.0, "worker._KEEPER_SECONDS": 1.0}
+    patience = {
+        "process.supervisor._STOP_SECONDS": 1.0,
+        "process.child._HELPER_SECONDS": 1.0,
+        "process.worker._KEEPER_SECONDS": 1.0,
+    }
     with hasty(world, patience) as daemon:
         put(daemon, HYBRID)
         before = world.snapshot()

@@ -39,9 +39,14 @@ def daemon(world: World) -> Iterator[Activated]:
             made.close()
 
 
+def _dotted(name: str) -> str:
+    module, _underscores, constant = name.rpartition("__")
+    return f"{module.replace('__', '.')}._{constant}"
+
+
 def with_constants(daemon: Activated, **constants: float) -> None:
     """The same daemon, with other constants of its modules."""
-    words = [f"{name.replace('__', '._')}={value}" for name, value in constants.items()]
+    words = [f"{_dotted(name)}={value}" for name, value in constants.items()]
     daemon.command = [sys.executable, "-m", "tests.functional.hasty_daemon", *words, "--"]
 
 
@@ -81,7 +86,7 @@ def test_daemon_is_ready_once_all_is_repaired(daemon: Activated, world: World) -
 
 
 def test_daemon_serves_before_it_is_ready_and_waits_for_open_vswitch(daemon: Activated, world: World) -> None:
-    with_constants(daemon, service__EXTENDING_SECONDS=0)
+    with_constants(daemon, process__supervisor__EXTENDING_SECONDS=0)
     world.ovsdb.pause()
     try:
         daemon.launch()
@@ -97,7 +102,7 @@ def test_daemon_serves_before_it_is_ready_and_waits_for_open_vswitch(daemon: Act
 
 @pytest.mark.parametrize("dead", ["ovsdb", "vswitchd"])
 def test_dead_open_vswitch_does_not_hold_it_up_for_long(daemon: Activated, world: World, dead: str) -> None:
-    with_constants(daemon, readiness__OVS_SECONDS=3)
+    with_constants(daemon, reconcile__readiness__OVS_SECONDS=3)
     process = getattr(world, dead)
     process.pause()
     try:
@@ -139,7 +144,7 @@ def test_worker_killed_in_its_first_comparison_leaves_it_to_the_next(daemon: Act
 
 
 def test_workers_that_never_end_it_do_not_keep_the_host_from_booting(daemon: Activated, world: World) -> None:
-    with_constants(daemon, service__READY_SECONDS_MAX=2, readiness__OVS_SECONDS=600)
+    with_constants(daemon, process__supervisor__READY_SECONDS_MAX=2, reconcile__readiness__OVS_SECONDS=600)
     world.ovsdb.pause()
     try:
         daemon.launch()

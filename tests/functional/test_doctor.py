@@ -21,7 +21,7 @@ from tests.functional.users import Peer
 from tests.functional.vifplugd import Vifplugd
 from tests.functional.vifs import GUEST, HOST, HYBRID, MTU, OVS, library
 from tests.functional.world import World
-from vifplug import checkup
+from vifplug.api import local_doctor
 from vifplug.cli import main
 
 Diagnosis = dict[str, Any]
@@ -253,14 +253,14 @@ def test_unprivileged_user_is_told_what_it_cannot_see(world: World) -> None:
     world.directory.chmod(0o755)
     config = str(world.config_file)
     nobody = Peer(uid=sickness.NOBODY, gid=sickness.NOBODY)
-    diagnosis = nobody.run(lambda: checkup.doctor(config).as_json())
+    diagnosis = nobody.run(lambda: local_doctor.doctor(config).as_json())
     assert of(diagnosis, "error", "warning") == []
     unseen = named(diagnosis, "unseen")
     assert {"store", "helper", "ovsdb", "vifs", "firewall"} <= unseen
     assert all(one["reason"] for one in of(diagnosis, "unseen"))
     # A helper that was configured for it is meant to start.
     world.write_config(vifplug_privileged={"helper_command": "/bin/false"})
-    diagnosis = nobody.run(lambda: checkup.doctor(config).as_json())
+    diagnosis = nobody.run(lambda: local_doctor.doctor(config).as_json())
     assert named(diagnosis, "error") == {"helper"}
 
 

@@ -14,8 +14,8 @@ from tests.functional.sickness import BRIDGED
 from tests.functional.stations import Station, guest_in_bridge, host_on_bridge
 from tests.functional.vifs import GUEST, HOST, HYBRID, MTU, library
 from tests.functional.world import World
-from vifplug import checkup
-from vifplug.privileged import firewall
+from vifplug.api import local_doctor
+from vifplug.privileged import nftables as firewall
 
 ANSWERS, UNANSWERED = True, False
 REMEDY = "-I FORWARD -m physdev --physdev-is-bridged -j ACCEPT"
@@ -102,7 +102,7 @@ def ruled(world: World, commands: tuple[str, ...]) -> Iterator[None]:
 
 def status_of(world: World) -> tuple[str, dict[str, str]]:
     """What is found of the firewall, of which there is one; nothing else is wrong."""
-    diagnosis = checkup.doctor(str(world.config_file)).as_json()
+    diagnosis = local_doctor.doctor(str(world.config_file)).as_json()
     others = [
         one for one in diagnosis["checks"] if one["status"] in ("error", "warning") and one["check"] != "firewall"
     ]

@@ -14,7 +14,7 @@ from tests.functional.daemons import wait_until
 from tests.functional.vifplugd import Vifplugd
 from tests.functional.vifs import HYBRID
 from tests.functional.world import World
-from vifplug.database import FILE
+from vifplug.store.database import FILE
 
 NOWHERE = (
     'for place in /tmp /var/tmp /usr/tmp "$1"; do mount --bind "$place" "$place" 2>/dev/null'

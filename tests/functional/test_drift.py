@@ -14,7 +14,7 @@ from tests.functional.stations import Station, guest_in_bridge, guest_on_tap, ho
 from tests.functional.traffic import ping
 from tests.functional.vifs import BRIDGE, GUEST, HOST, HYBRID, MTU, OVS, Request, library, must_row
 from tests.functional.world import Row, World
-from vifplug.api import LocalHost
+from vifplug.api.local import LocalHost
 
 CASES = [
     pytest.param(request, drift, id=f"{request.type}: {drift.name}")

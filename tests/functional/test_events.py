@@ -27,10 +27,10 @@ from tests.functional.vifplugd import Vifplugd
 from tests.functional.vifs import HYBRID, INSTANCE, OVS, Request, library
 from tests.functional.world import World
 from vifplug import errors
-from vifplug.api import LocalHost
-from vifplug.client import DaemonHost
-from vifplug.events import Event
-from vifplug.reports import VifReport
+from vifplug.api.local import LocalHost
+from vifplug.api.remote import DaemonHost
+from vifplug.model.events import Event
+from vifplug.model.reports import VifReport
 
 PLUGS, RESTARTS = times(30, 1000), times(2, 5)
 EACH_TIME = 5

@@ -26,10 +26,12 @@ from tests.functional.faults import (
 )
 from tests.functional.world import Row, World
 from vifplug import errors
-from vifplug.linux import LinuxHost
-from vifplug.model import Vif
-from vifplug.privileged import building, links, ovsdb
-from vifplug.store import Store
+from vifplug.linux.host import LinuxHost
+from vifplug.model.vif import Vif
+from vifplug.privileged import apply
+from vifplug.privileged.links import verbs as links
+from vifplug.privileged.ovsdb import verbs as ovsdb
+from vifplug.store.store import Store
 
 INJECTED = "injected by a test"
 E = TypeVar("E", bound=BaseException)
@@ -214,7 +216,7 @@ def test_failed_batch_leaves_no_bridge_that_it_shared(world: World) -> None:
 
 
 @pytest.mark.parametrize("kind", ["ovs-hybrid", "ovs", "batch"])
-@pytest.mark.parametrize("plane", [building.LINKS, building.PORTS])
+@pytest.mark.parametrize("plane", [apply.LINKS, apply.PORTS])
 def test_error_inside_the_one_call_is_undone(world: World, plane: str, kind: str) -> None:
     """The helper, which is forked, does a stage and then says that it failed."""
     before = world.snapshot()
@@ -226,9 +228,9 @@ def test_error_inside_the_one_call_is_undone(world: World, plane: str, kind: str
 
         return failing
 
-    room, verb = (links, "apply") if plane == building.LINKS else (ovsdb, "change")
+    name, room, verb = ("links", links, "apply") if plane == apply.LINKS else ("ovsdb", ovsdb, "change")
     stand_in = mock.Mock(wraps=room, **{verb: fail(getattr(room, verb))})
-    with mock.patch.object(building, room.__name__.rpartition(".")[2], stand_in):
+    with mock.patch.object(apply, name, stand_in):
         raised = fail_to_plug(world, CASES[kind], errors.LinkError)
     assert raised.step
     assert_as_before(world, before)

@@ -15,8 +15,8 @@ from tests.functional.faults import device, document, stored, vif
 from tests.functional.relay import open_tap
 from tests.functional.world import World
 from vifplug import errors
-from vifplug.api import LocalHost
-from vifplug.model import Vif
+from vifplug.api.local import LocalHost
+from vifplug.model.vif import Vif
 
 OTHER = vif("ovs", 9)
 COPY = "0000ffff-d1c4-4b1e-8a51-6f0e5c9d77aa"

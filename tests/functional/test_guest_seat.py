@@ -14,9 +14,9 @@ from tests.functional.vifplugd import Vifplugd
 from tests.functional.vifs import GUEST, HOST, HYBRID, MTU, library
 from tests.functional.world import World
 from vifplug import errors
-from vifplug.engine.actions import JoinGuest
-from vifplug.linux import LinuxHost
-from vifplug.resources import Bridge
+from vifplug.engine.plan.actions import JoinGuest
+from vifplug.linux.host import LinuxHost
+from vifplug.resources.observed import Bridge
 
 TAP, QBR = HYBRID.tap, HYBRID.qbr
 

@@ -18,15 +18,16 @@ from tests.functional.faults import vif
 from tests.functional.test_privilege import status_of
 from tests.functional.world import World
 from vifplug import errors
-from vifplug.api import LocalHost
-from vifplug.privileged import channel as channels
-from vifplug.privileged import ovsdb, serving, skimmer
+from vifplug.api.local import LocalHost
+from vifplug.privileged.helper import channel as channels
+from vifplug.privileged.helper import message_reader, serve
+from vifplug.privileged.ovsdb import verbs as ovsdb
 
 MEBIBYTE = 1 << 20
 GROWTH_MAX = 40 * MEBIBYTE
 """A helper of vifplugd begins with some 60 MiB, and is to stay below 100; one forked by pytest begins with pytest's."""
 SECONDS = 120.0
-READ, WAIT = "vifplug.privileged.ovsdb.read", "vifplug.privileged.ovsdb.wait"
+READ, WAIT = "vifplug.privileged.ovsdb.verbs.read", "vifplug.privileged.ovsdb.verbs.wait"
 NOTHING_ASKED: tuple[Any, ...] = ([], [], [], False, True)
 
 
@@ -56,9 +57,9 @@ def stays_well(host: LocalHost) -> Iterator[None]:
 
 CROWDS: dict[str, tuple[str, tuple[Any, ...]]] = {
     "large strings": (WAIT, (10**9, 0.2, ["x" * (8 * MEBIBYTE)])),
-    "strings as large as allowed": (WAIT, (10**9, 0.2, ["x" * (serving.MESSAGE_BYTES_MAX - 1000)])),
-    "many values": (WAIT, (10**9, 0.2, ["ab"] * (skimmer.VALUES_MAX - 1000))),
-    "many maps": (READ, ([{"a": {}}] * (skimmer.VALUES_MAX // 3 - 1000), [], [], False, True)),
+    "strings as large as allowed": (WAIT, (10**9, 0.2, ["x" * (serve.MESSAGE_BYTES_MAX - 1000)])),
+    "many values": (WAIT, (10**9, 0.2, ["ab"] * (message_reader.VALUES_MAX - 1000))),
+    "many maps": (READ, ([{"a": {}}] * (message_reader.VALUES_MAX // 3 - 1000), [], [], False, True)),
     "small ones": (WAIT, (10**9, 0.2, ["ab"] * 900)),
 }
 
@@ -102,7 +103,14 @@ def test_random_messages_leave_the_helper_alive(world: World, host: LocalHost) -
 
 def message(dice: random.Random) -> Any:
     """Something that may look like a call."""
-    calls = [READ, WAIT, "vifplug.privileged.links.apply", "vifplug.privileged.ovsdb.change", "os.system", ""]
+    calls = [
+        READ,
+        WAIT,
+        "vifplug.privileged.links.verbs.apply",
+        "vifplug.privileged.ovsdb.verbs.change",
+        "os.system",
+        "",
+    ]
     shape = dice.randrange(4)
     if shape == 0:
         return value(dice, 0)

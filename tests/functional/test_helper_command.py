@@ -41,7 +41,7 @@ def _serve(listener: socket.socket, environment: dict[str, str]) -> None:
             return
         with connection, connection.makefile("r") as request:
             argv = json.loads(request.readline())
-            helper = [sys.executable, "-m", "vifplug.privileged.helper_main", *argv]
+            helper = [sys.executable, "-m", "vifplug.privileged.helper.main", *argv]
             status = subprocess.run(helper, env=environment, cwd=REPOSITORY).returncode
             connection.sendall(str(status).encode())
 

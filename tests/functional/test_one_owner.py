@@ -41,7 +41,7 @@ def second_config(world: World) -> Iterator[Path]:
 
 def start_second(world: World, config: Path, *before: str) -> Completed:
     """A second daemon, which does not wait long for the end of the first; it is to end by itself."""
-    command = hasty(world, {"service._PREDECESSOR_SECONDS": 0.3}).command
+    command = hasty(world, {"process.supervisor._PREDECESSOR_SECONDS": 0.3}).command
     return world.run(*before, *command, "--config-file", str(config), check=False)
 
 

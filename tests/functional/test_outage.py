@@ -20,7 +20,7 @@ from tests.functional.stations import guest_in_bridge, guest_on_tap, host_on_bri
 from tests.functional.traffic import ping
 from tests.functional.world import OWN_LINKS, REPOSITORY, Row, World
 from vifplug import errors
-from vifplug.model import Vif
+from vifplug.model.vif import Vif
 
 IMPATIENT = {"timeout": "1"}
 HYBRID = vif("ovs-hybrid")

@@ -15,7 +15,7 @@ from tests.functional.faults import NETWORK, NETWORK_BRIDGE, device, document, s
 from tests.functional.scene import ABSENT, WHOLE, Scene
 from tests.functional.world import World
 from vifplug import errors
-from vifplug.model import Vif
+from vifplug.model.vif import Vif
 
 MAC = ("address", "02:00:00:00:00:99")
 NOBODY = "0000dead-d1c4-4b1e-8a51-6f0e5c9d77aa"

@@ -20,10 +20,10 @@ from tests.functional.traffic import Sniffer, ping, transfer
 from tests.functional.vifs import BRIDGE, GUEST, HOST, HYBRID, MTU, NETWORK, OVS, Request, library, must_link, must_row
 from tests.functional.world import Completed, World
 from vifplug import errors
-from vifplug.engine.actions import SetLink
-from vifplug.linux import LinuxHost
-from vifplug.privileged import netlink
-from vifplug.resources import Bridge
+from vifplug.engine.plan.actions import SetLink
+from vifplug.linux.host import LinuxHost
+from vifplug.netlink import socket as netlink
+from vifplug.resources.observed import Bridge
 
 OTHER_MAC = "fa:16:3e:00:00:99"
 SILENT_SECONDS = 6.0

@@ -13,7 +13,7 @@ from tests.functional.traffic import ping
 from tests.functional.vifplugd import Vifplugd
 from tests.functional.world import Row, World
 from vifplug import errors
-from vifplug.model import Vif
+from vifplug.model.vif import Vif
 
 GONE, REMADE = vif("ovs-hybrid", 1), vif("ovs-hybrid", 2)
 _MARKED = "vifplug-vif"

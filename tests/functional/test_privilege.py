@@ -19,10 +19,12 @@ from tests.functional.daemons import wait_until
 from tests.functional.faults import device, vif
 from tests.functional.scene import ABSENT, WHOLE, Scene
 from tests.functional.world import World
-from vifplug import errors, linux
-from vifplug.api import LocalHost
-from vifplug.privileged import channel as channels
-from vifplug.privileged import links, ovsdb
+from vifplug import errors
+from vifplug.api.local import LocalHost
+from vifplug.linux import host as linux
+from vifplug.privileged.helper import channel as channels
+from vifplug.privileged.links import verbs as links
+from vifplug.privileged.ovsdb import verbs as ovsdb
 
 CAP_NET_ADMIN = 1 << 12
 OTHER = "0000dead-d1c4-4b1e-8a51-6f0e5c9d77aa"
@@ -94,7 +96,7 @@ def test_request_does_not_import_what_it_names(trap: Path, host: LocalHost) -> N
             raw.remote_call(name, arguments, {}, SECONDS)
     assert not trap.exists()
     with pytest.raises(errors.PermissionDenied, match="fixed at its start"):
-        raw.remote_call("vifplug.privileged.lifecycle.begin", (("unix:/tmp/other",), 1.0), {}, SECONDS)
+        raw.remote_call("vifplug.privileged.helper.startup.begin", (("unix:/tmp/other",), 1.0), {}, SECONDS)
     assert host.check().clean
 
 

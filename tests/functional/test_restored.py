@@ -12,7 +12,7 @@ import vifplug
 from tests.functional.vifplugd import Vifplugd
 from tests.functional.vifs import BRIDGE, HYBRID, OVS, Request, library, must_row
 from tests.functional.world import World
-from vifplug.api import LocalHost
+from vifplug.api.local import LocalHost
 
 _DEADLINE_SECONDS = 60.0
 

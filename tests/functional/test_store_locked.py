@@ -14,7 +14,7 @@ import pytest
 from tests.functional.vifplugd import Vifplugd
 from tests.functional.vifs import BRIDGE, HYBRID, library
 from tests.functional.world import World
-from vifplug.database import BUSY_SECONDS
+from vifplug.store.database import BUSY_SECONDS
 
 HOLD = """
 import sqlite3, sys

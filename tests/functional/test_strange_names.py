@@ -14,7 +14,7 @@ from tests.functional.daemons import wait_until
 from tests.functional.vifplugd import Vifplugd
 from tests.functional.vifs import BRIDGE, HYBRID, OVS, Request, library
 from tests.functional.world import World
-from vifplug import reports
+from vifplug.model import reports
 
 NAMES = (b"\xff\xfe", b"x\xc3", b"a\x1b[31mb", b"a\x07b", b'q"\\', b"--help", b"\xe2\x80\xaee", b"<b>&amp;")
 GARBAGE = bytes(range(1, 256))

@@ -10,8 +10,8 @@ import pytest
 
 from tests.functional.world import World
 from vifplug import errors
-from vifplug.privileged import ovsdb_rows
-from vifplug.privileged.ovsdb_session import Session
+from vifplug.privileged.ovsdb import commands as ovsdb_rows
+from vifplug.privileged.ovsdb.session import Session
 
 _MARK = "vifplug-vif"
 _QOS_TYPE = "linux-noop"

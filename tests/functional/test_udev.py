@@ -10,7 +10,7 @@ from tests.functional.udev_like import udev_like
 from tests.functional.vifplugd import Vifplugd
 from tests.functional.vifs import library, must_link
 from tests.functional.world import World
-from vifplug.model import Vif
+from vifplug.model.vif import Vif
 from vifplug.naming import tap_address
 
 COUNT = 20

@@ -19,7 +19,8 @@ from tests.functional.faults import CASES, NETWORK_BRIDGE, device, stored, vif
 from tests.functional.scene import ABSENT, WHOLE, Scene
 from tests.functional.world import OWN_LINKS, World
 from vifplug import errors
-from vifplug.privileged import link_deletion, owned
+from vifplug.privileged import ownership
+from vifplug.privileged.links import delete as link_deletion
 
 IMPATIENT = {"timeout": "1"}
 HYBRID = vif("ovs-hybrid")
@@ -258,7 +259,7 @@ def test_helper_without_another_descriptor_or_thread_takes_everything_away(
 
 
 def test_bridge_that_somebody_joined_stays_whatever_its_group(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(owned, "_socket_instance", [])  # this process's for a moment, in the world's namespace
+    monkeypatch.setattr(ownership, "_socket_instance", [])  # this process's for a moment, in the world's namespace
     owner = vif("bridge").id
     links: list[dict[str, Any]] = []
     for number in range(45):
@@ -274,7 +275,7 @@ def test_bridge_that_somebody_joined_stays_whatever_its_group(world: World, monk
         assert theirs is not None and theirs["master"] == "qbr30"
         world.run("ip", "link", "delete", "theirs")
         link_deletion.delete({"links": links})
-        owned.socket().close()
+        ownership.socket().close()
     assert not [row for row in world.ip("link", "show") if row["ifname"].startswith("qbr")]
 
 

@@ -120,6 +120,8 @@ def test_daemons_socket_whose_path_is_too_long_is_called_that(world: World) -> N
     assert result.returncode == 1
     assert f"has {len(path)} bytes, and a Unix socket's path at most 107" in result.stderr
     world.write_config(daemon={"socket": path})
-    result = world.run("python", "-m", "vifplug.daemon.service", "--config-file", str(world.config_file), check=False)
+    result = world.run(
+        "python", "-m", "vifplug.daemon.process.supervisor", "--config-file", str(world.config_file), check=False
+    )
     assert result.returncode == 2
     assert "at most 107 bytes" in result.stderr and f"and has {len(path)}" in result.stderr

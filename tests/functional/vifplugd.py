@@ -34,7 +34,7 @@ class _Connection(http.client.HTTPConnection):
 
 
 class Vifplugd:
-    """``python -m vifplug.daemon.service`` in a world's namespace.
+    """``python -m vifplug.daemon.process.supervisor`` in a world's namespace.
 
     :param sections: options of other sections than [daemon].
     :param daemon: options of [daemon] over the world's own.
@@ -49,7 +49,7 @@ class Vifplugd:
         settings = {"socket": str(self.socket), "user": "no-such-user", "socket_group": "no-such-group"}
         own = settings | {key: str(value) for key, value in daemon.items()}
         world.write_config(**{name: dict(told) for name, told in (sections or {}).items()}, daemon=own)
-        self.command = [sys.executable, "-m", "vifplug.daemon.service"]
+        self.command = [sys.executable, "-m", "vifplug.daemon.process.supervisor"]
         """What is started, without its arguments."""
         self.process: subprocess.Popen[bytes] | forked.Process | None = None
 

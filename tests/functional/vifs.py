@@ -10,8 +10,8 @@ from typing import Any
 
 import vifplug
 from tests.functional.world import World
-from vifplug.api import LocalHost
-from vifplug.model import Vif
+from vifplug.api.local import LocalHost
+from vifplug.model.vif import Vif
 
 NETWORK = "14ec4c8b-001b-49c3-89fb-bf84c4f41e24"
 INSTANCE = "c0ffee00-1111-4222-8333-000000000011"

@@ -7,10 +7,10 @@ from typing import Any
 
 from tests.fakes import FakeHost
 from vifplug.drivers.contract import Options
-from vifplug.engine.plugger import Plugger
-from vifplug.locks import LockFile
-from vifplug.model import Vif
-from vifplug.store import Store
+from vifplug.engine.commands.plug import Plugger
+from vifplug.model.vif import Vif
+from vifplug.store.locks import LockFile
+from vifplug.store.store import Store
 
 HYBRID = "71a6b0e4-1a1b-4fd9-8f4a-7cab3f9a425b"
 TAP = "81ab5618-df3e-4999-932a-1263b7886e5a"

@@ -22,13 +22,13 @@ from starlette.types import Receive, Scope, Send
 
 from tests.fakes import FakeHost
 from tests.unit import builders
-from vifplug.api import LocalHost
-from vifplug.config import Settings
-from vifplug.daemon import api
-from vifplug.daemon.events import Hub
+from vifplug.api.local import LocalHost
+from vifplug.config.options import Settings
+from vifplug.daemon.http import vifs
+from vifplug.daemon.http.event_stream import Hub
+from vifplug.daemon.http.protocol import Access, Level, Members, Peer
 from vifplug.daemon.metrics import Metrics
-from vifplug.daemon.peers import Access, Level, Members, Peer
-from vifplug.daemon.worker import server_config
+from vifplug.daemon.process.worker import server_config
 
 READER, OPERATOR, OTHER_OPERATOR, ADMIN, STRANGER = 1001, 1002, 1003, 1004, 1005
 ACCESS = Access(
@@ -43,7 +43,7 @@ UID_OF = {Level.NONE: STRANGER, Level.READ: READER, Level.OPERATE: OPERATOR, Lev
 def _description() -> dict[str, Any]:
     """Drawing it takes longer than a test."""
     access = Access(admins=Members(), operators=Members(), readers=Members())
-    return api.create_app(LocalHost(None), access, Keeper(), None, Metrics()).openapi()  # type: ignore[arg-type]
+    return vifs.create_app(LocalHost(None), access, Keeper(), None, Metrics()).openapi()  # type: ignore[arg-type]
 
 
 class Keeper:
@@ -104,7 +104,7 @@ class Daemon:
         self.host = LocalHost(plugger, settings=settings)
         self.hub = Hub(self.store, self.metrics)
         self.store.listeners.append(lambda _ids: self.hub.wake())
-        self.app: FastAPI = api.create_app(self.host, self.access, self.keeper, self.hub, self.metrics)
+        self.app: FastAPI = vifs.create_app(self.host, self.access, self.keeper, self.hub, self.metrics)
         self.app.openapi_schema = _description()
 
     def ask(self, method: str, path: str, body: Any = None, *, uid: int | None = ADMIN, **more: Any) -> Answer:

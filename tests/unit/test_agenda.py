@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from vifplug.daemon.agenda import Agenda
+from vifplug.daemon.reconcile.schedule import Agenda
 
 
 def test_nothing_is_due_before_its_time() -> None:

@@ -9,10 +9,10 @@ import pytest
 from tests.fakes import FakeHost
 from tests.unit import builders
 from vifplug import naming
-from vifplug.engine.plugger import Plugger
+from vifplug.engine.commands.plug import Plugger
 from vifplug.engine.requester import Requester
 from vifplug.errors import BridgeMissing, Conflict, NotPermitted
-from vifplug.resources import Bridge
+from vifplug.resources.observed import Bridge
 
 OWNER = naming.network_owner(builders.NETWORK)
 BRQ = naming.device(naming.ROLE_NETWORK_BRIDGE, builders.NETWORK)

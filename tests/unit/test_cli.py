@@ -22,13 +22,14 @@ from typing import Any
 import pytest
 
 from tests.unit import scripted_daemon
-from vifplug import errors, reports
+from vifplug import errors
 from vifplug.cli import arguments, main, tables, verbs
-from vifplug.cli.contract import nothing
-from vifplug.daemon import service
-from vifplug.events import Event, Waited, WaitReport
+from vifplug.cli.verb import nothing
+from vifplug.daemon.process import supervisor
 from vifplug.guest import GuestReport
-from vifplug.model import Vif
+from vifplug.model import reports
+from vifplug.model.events import Event, Waited, WaitReport
+from vifplug.model.vif import Vif
 
 VIF_ID = "71a6b0e4-1a1b-4fd9-8f4a-7cab3f9a425b"
 OTHER_ID = "2bc1ec8f-4b2e-4a6a-a1da-6286f400507c"
@@ -254,7 +255,7 @@ def test_version_is_one_line(run: Run) -> None:
 
 def test_daemon_says_its_version_and_starts_nothing(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as ended:
-        service.main(["--version"])
+        supervisor.main(["--version"])
     assert ended.value.code == 0
     assert capsys.readouterr().out == f"vifplugd {importlib.metadata.version('vifplug')}\n"
 
@@ -675,7 +676,7 @@ def place(tmp_path: Path, library: Notes, capsys: pytest.CaptureFixture[str], mo
         library.calls.append(("open", config_file))
         yield library
 
-    monkeypatch.setattr("vifplug.api.local", local)
+    monkeypatch.setattr("vifplug.api.local.local", local)
     config_file, path = tmp_path / "vifplug.conf", tmp_path / "s"
     config_file.write_text(f"[daemon]\nsocket = {path}\n")
     return Place(str(path), str(config_file), library, capsys)
@@ -735,7 +736,7 @@ def test_socket_that_is_not_for_this_user_is_an_error(place: Place, monkeypatch:
     def refused(_: object) -> None:
         raise PermissionError(errno.EACCES, "Permission denied")
 
-    monkeypatch.setattr("vifplug.wire._Connection.connect", refused)  # nothing is denied to root; see test_client
+    monkeypatch.setattr("vifplug.api.http._Connection.connect", refused)  # nothing is denied to root; see test_client
     result = place.run("list")
     assert (result.code, result.out, place.is_local) == (1, "", False)
     assert result.err == (

@@ -14,8 +14,8 @@ import pytest
 from tests.unit import scripted_daemon
 from vifplug import errors
 from vifplug.cli import main
-from vifplug.doctor.about import HostInfo
 from vifplug.doctor.findings import ERROR, OK, UNSEEN, WARNING, Diagnosis, Finding
+from vifplug.doctor.host_info import HostInfo
 
 WELL = Diagnosis(findings=(Finding(check="store", status=OK), Finding(check="daemon", status=OK)))
 FOUND = Finding(check="ovsdb", status=ERROR, subject="unix:/db.sock", reason="nobody\nanswers", remedy="start it")
@@ -68,8 +68,8 @@ def place(tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytes
     config_file, path = tmp_path / "vifplug.conf", tmp_path / "s"
     config_file.write_text(f"[daemon]\nsocket = {path}\n")
     made = Place(str(path), str(config_file), capsys)
-    monkeypatch.setattr("vifplug.checkup.doctor", made.doctor)
-    monkeypatch.setattr("vifplug.checkup.host_info", lambda _config_file: ABOUT)
+    monkeypatch.setattr("vifplug.api.local_doctor.doctor", made.doctor)
+    monkeypatch.setattr("vifplug.api.local_doctor.host_info", lambda _config_file: ABOUT)
     return made
 
 

@@ -19,9 +19,10 @@ import pytest
 from tests.unit import scripted_daemon
 from tests.unit.scripted_daemon import Conversation, Script, Turn, chunk, streamed
 from tests.unit.test_cli import DOCUMENT, OTHER_ID, REPORT, VIF_ID, Notes, Result, Run
-from vifplug import errors, reports
-from vifplug.cli import main, streams
-from vifplug.events import Event, Waited, WaitReport
+from vifplug import errors
+from vifplug.cli import main, output
+from vifplug.model import reports
+from vifplug.model.events import Event, Waited, WaitReport
 
 EVENT = Event(seq=7, vif_id=VIF_ID, state="wired", previous="plugged", instance=None, time="2026-11-21T07:36:29.104Z")
 FAILED = Event(seq=8, vif_id=OTHER_ID, state="failed", error="no\nroom", time="2026-11-21T07:36:30.871Z")
@@ -106,7 +107,7 @@ def test_wait_that_is_broken_off_says_that_nothing_was_changed(run: Run, library
 def test_wait_says_on_a_terminal_what_it_waits_for(
     run: Run, library: Notes, monkeypatch: pytest.MonkeyPatch, document: str
 ) -> None:
-    monkeypatch.setattr(streams, "is_watched", lambda: True)
+    monkeypatch.setattr(output, "is_watched", lambda: True)
     said = f"vifplug: VIF {VIF_ID} to be wired within 9 s; waiting for OVN ...\n"
     assert run("wait", VIF_ID, "--timeout", "9").err == said
     assert run("plug", document, "--wait", "wired", "--timeout", "9").err == said

@@ -23,9 +23,11 @@ import pytest
 
 import vifplug
 from tests.unit.scripted_daemon import Conversation, Script, answer, problem, served, text
-from vifplug import errors, reports, wire
-from vifplug.client import DaemonHost
-from vifplug.model import Instance, Network, TapOwner, Vif
+from vifplug import errors
+from vifplug.api import http as wire
+from vifplug.api.remote import DaemonHost
+from vifplug.model import reports
+from vifplug.model.vif import Instance, Network, TapOwner, Vif
 
 VIF_ID = "71a6b0e4-1a1b-4fd9-8f4a-7cab3f9a425b"
 VIF = Vif(
@@ -151,7 +153,7 @@ def test_nothing_to_do_is_not_asked(host: DaemonHost, daemon: Script) -> None:
 
 
 def test_daemon_host_has_the_methods_of_the_librarys() -> None:
-    from vifplug.api import LocalHost
+    from vifplug.api.local import LocalHost
 
     for name, method in inspect.getmembers(LocalHost, inspect.isfunction):
         if name.startswith("_"):
@@ -499,7 +501,7 @@ def test_socket_that_is_not_for_this_user(daemon: Script, tmp_path: Path, mode: 
         os.chmod(daemon.path, mode)
     script = (
         # All imports first: the other user may not be let into this interpreter's directories.
-        "import os, sys, vifplug.client; from vifplug.cli.main import main\n"
+        "import os, sys, vifplug.api.remote; from vifplug.cli.main import main\n"
         "if os.geteuid() == 0: os.setgroups([]); os.setgid(65534); os.setuid(65534)\n"
         "sys.exit(main(['--socket', sys.argv[1], 'list']))"
     )

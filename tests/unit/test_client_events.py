@@ -18,11 +18,13 @@ import pytest
 import vifplug
 from tests.unit import scripted_daemon
 from tests.unit.scripted_daemon import Conversation, Script, Turn, answer, chunk, problem, served, streamed, text
-from vifplug import errors, following, sse
-from vifplug.client import DaemonHost
-from vifplug.events import Event, Waited, WaitReport
-from vifplug.following import of_log
-from vifplug.reports import VifReport
+from vifplug import errors
+from vifplug.api import follow as following
+from vifplug.api import sse
+from vifplug.api.follow import of_log
+from vifplug.api.remote import DaemonHost
+from vifplug.model.events import Event, Waited, WaitReport
+from vifplug.model.reports import VifReport
 
 VIF_ID = "71a6b0e4-1a1b-4fd9-8f4a-7cab3f9a425b"
 WIRED = {"reached": True, "vifs": [{"id": VIF_ID, "state": "wired", "error": None, "waits_for": None}], "warnings": []}
@@ -464,7 +466,7 @@ def test_wait_for_a_daemon_that_never_comes_back_is_over_in_time(daemon: Script)
 def test_wait_for_a_daemon_that_hangs_is_over_in_time(
     host: DaemonHost, daemon: Script, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("vifplug.client._WAIT_SPARE_SECONDS", 0.2)
+    monkeypatch.setattr("vifplug.api.remote._WAIT_SPARE_SECONDS", 0.2)
 
     def hangs(_: Conversation) -> bytes:
         time.sleep(6)

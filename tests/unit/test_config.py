@@ -6,7 +6,7 @@ import pytest
 from oslo_config import cfg, generator
 from oslo_privsep import capabilities
 
-from vifplug import config, values, whereabouts
+from vifplug.config import locate, options, validate
 from vifplug.errors import ConfigError
 
 SAMPLE = pathlib.Path(__file__).parents[2] / "etc" / "vifplug.conf.sample"
@@ -19,7 +19,7 @@ def _file(directory: pathlib.Path, text: str) -> str:
 
 
 def test_file_says_what_it_says_and_defaults_the_rest(tmp_path: pathlib.Path) -> None:
-    settings = config.load(_file(tmp_path, "[ovs]\nconnection = unix:/a,tcp:127.0.0.1:6640\nisolate = true\n"))
+    settings = options.load(_file(tmp_path, "[ovs]\nconnection = unix:/a,tcp:127.0.0.1:6640\nisolate = true\n"))
     assert settings.connection == ("unix:/a", "tcp:127.0.0.1:6640")
     assert settings.isolate
     assert (settings.mtu, settings.integration_bridge, settings.qos_type) == (1500, "br-int", "linux-noop")
@@ -28,13 +28,13 @@ def test_file_says_what_it_says_and_defaults_the_rest(tmp_path: pathlib.Path) ->
 
 
 def test_global_configuration_is_left_alone(tmp_path: pathlib.Path) -> None:
-    config.load(_file(tmp_path, "[DEFAULT]\nmtu = 1400\n"))
+    options.load(_file(tmp_path, "[DEFAULT]\nmtu = 1400\n"))
     assert "mtu" not in cfg.CONF
 
 
 def test_file_of_the_environment_is_the_default(tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv(whereabouts.FILE_VARIABLE, _file(tmp_path, "[DEFAULT]\nmtu = 1400\n"))
-    assert config.load().mtu == 1400
+    monkeypatch.setenv(locate.FILE_VARIABLE, _file(tmp_path, "[DEFAULT]\nmtu = 1400\n"))
+    assert options.load().mtu == 1400
 
 
 @pytest.mark.parametrize(
@@ -76,7 +76,7 @@ def test_file_of_the_environment_is_the_default(tmp_path: pathlib.Path, monkeypa
 def test_wrong_value_is_refused_with_file_and_option(tmp_path: pathlib.Path, text: str, said: str) -> None:
     path = _file(tmp_path, text)
     with pytest.raises(ConfigError) as caught:
-        config.load(path)
+        options.load(path)
     assert said in str(caught.value)
     assert path in str(caught.value)
     assert "\n" not in str(caught.value)
@@ -86,19 +86,19 @@ def test_wrong_value_is_refused_with_file_and_option(tmp_path: pathlib.Path, tex
     "address", ["unix:/run/ovs/db.sock", "tcp:127.0.0.1:6640", "tcp:[::1]:1", "tcp:ovs.example:65535"]
 )
 def test_address_of_ovsdb_is_taken(tmp_path: pathlib.Path, address: str) -> None:
-    assert config.load(_file(tmp_path, f"[ovs]\nconnection = {address}\n")).connection == (address,)
+    assert options.load(_file(tmp_path, f"[ovs]\nconnection = {address}\n")).connection == (address,)
 
 
 def test_capabilities_are_those_of_oslo_privsep(tmp_path: pathlib.Path) -> None:
-    assert dict(capabilities.CAPS_BYNAME) == {name: number for number, name in enumerate(values.CAPABILITIES)}
-    for said in (*values.CAPABILITIES, "0", "12", "40"):
+    assert dict(capabilities.CAPS_BYNAME) == {name: number for number, name in enumerate(validate.CAPABILITIES)}
+    for said in (*validate.CAPABILITIES, "0", "12", "40"):
         text = f"[vifplug_privileged]\ncapabilities = {said}\n"
-        assert config.load(_file(tmp_path, text)).privileged["capabilities"] == [said]
+        assert options.load(_file(tmp_path, text)).privileged["capabilities"] == [said]
 
 
 def test_missing_file_is_refused(tmp_path: pathlib.Path) -> None:
     with pytest.raises(ConfigError, match="does not exist"):
-        config.load(str(tmp_path / "absent.conf"))
+        options.load(str(tmp_path / "absent.conf"))
 
 
 def test_sample_is_what_the_options_say(tmp_path: pathlib.Path) -> None:
@@ -119,8 +119,8 @@ def test_sample_is_what_the_options_say(tmp_path: pathlib.Path) -> None:
 def test_listener_is_on_loopback_unless_told_otherwise(
     tmp_path: pathlib.Path, said: str, address: tuple[str, int]
 ) -> None:
-    assert config.load(_file(tmp_path, f"[events]\nlisten = {said}\nlisten_token = x\n")).listen == address
-    assert config.load(_file(tmp_path, "[events]\nlisten_token = x\n")).listen is None
+    assert options.load(_file(tmp_path, f"[events]\nlisten = {said}\nlisten_token = x\n")).listen == address
+    assert options.load(_file(tmp_path, "[events]\nlisten_token = x\n")).listen is None
 
 
 @pytest.mark.parametrize("length, is_right", [(107, True), (108, False)])
@@ -131,7 +131,7 @@ def test_ovsdb_socket_has_as_many_bytes_as_the_kernel_takes(
     file = tmp_path / "vifplug.conf"
     file.write_text(f"[ovs]\nconnection = {address}\n", encoding="utf-8")
     if is_right:
-        assert config.load(str(file)).connection == (address,)
+        assert options.load(str(file)).connection == (address,)
         return
     with pytest.raises(ConfigError, match="has 108 bytes, and a Unix socket's path at most 107"):
-        config.load(str(file))
+        options.load(str(file))

@@ -14,8 +14,8 @@ import vifplug
 from tests.unit import builders
 from tests.unit.daemon_calls import ADMIN, OPERATOR, OTHER_OPERATOR, READER, STRANGER, UID_OF, Daemon
 from vifplug import errors
-from vifplug.daemon.peers import Level
-from vifplug.reports import CheckReport, GcReport, Orphan, PathReport, VifReport
+from vifplug.daemon.http.protocol import Level
+from vifplug.model.reports import CheckReport, GcReport, Orphan, PathReport, VifReport
 
 ID = builders.HYBRID
 ONE, PATH = f"/v1/vifs/{ID}", f"/v1/vifs/{ID}/path"

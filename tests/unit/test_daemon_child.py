@@ -9,10 +9,10 @@ from collections.abc import Iterator
 
 import pytest
 
-from vifplug.daemon import child, worker
-from vifplug.daemon.backoff import Backoff
-from vifplug.daemon.child import Child, adopt_orphans
-from vifplug.prctl import SET_CHILD_SUBREAPER, prctl
+from vifplug.daemon.process import child, worker
+from vifplug.daemon.process.backoff import Backoff
+from vifplug.daemon.process.child import Child, adopt_orphans
+from vifplug.process.prctl import SET_CHILD_SUBREAPER, prctl
 
 
 def serve(pipe: int) -> None:

@@ -14,10 +14,11 @@ import pytest
 
 from tests.unit import builders
 from tests.unit.daemon_calls import READER, STRANGER, Daemon
-from vifplug import eventlog
-from vifplug.daemon import event_api, events, recent
-from vifplug.daemon.events import Hub
+from vifplug.daemon.http import event_stream, recent_events
+from vifplug.daemon.http import events as event_api
+from vifplug.daemon.http.event_stream import Hub
 from vifplug.errors import Busy, EventsLost
+from vifplug.store import events as eventlog
 
 ID = builders.HYBRID
 ONE = f"/v1/vifs/{ID}"
@@ -112,8 +113,8 @@ def follow(hub: Hub, since: int | None, deeds: list[Callable[[], object]], count
 
 
 def test_follower_gets_what_comes_while_it_waits(daemon: Daemon, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(events, "HEARTBEAT_SECONDS", 0.01)
-    monkeypatch.setattr(events, "_CHUNK", 2)
+    monkeypatch.setattr(event_stream, "HEARTBEAT_SECONDS", 0.01)
+    monkeypatch.setattr(event_stream, "_CHUNK", 2)
     deeds: list[Callable[[], object]] = []
     for _ in range(4):
         deeds += [
@@ -127,7 +128,7 @@ def test_follower_gets_what_comes_while_it_waits(daemon: Daemon, monkeypatch: py
 
 
 def test_followers_are_counted_and_bounded(daemon: Daemon, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(events, "_FOLLOWERS_MAX", 1)
+    monkeypatch.setattr(event_stream, "_FOLLOWERS_MAX", 1)
 
     async def run() -> None:
         stream = await daemon.hub.stream(None, follow=True)
@@ -201,8 +202,8 @@ def test_many_followers_cost_one_read_and_a_part_each(daemon: Daemon, monkeypatc
 
 
 def test_follower_that_is_far_behind_misses_nothing(daemon: Daemon, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(recent, "KEPT", 4)
-    monkeypatch.setattr(events, "_CHUNK", 2)
+    monkeypatch.setattr(recent_events, "KEPT", 4)
+    monkeypatch.setattr(event_stream, "_CHUNK", 2)
 
     async def run() -> None:
         slow, quick = [await daemon.hub.stream(None, follow=True) for _ in range(2)]
@@ -219,8 +220,8 @@ def test_follower_that_is_far_behind_misses_nothing(daemon: Daemon, monkeypatch:
 
 
 def test_recent_events_are_those_of_the_store_or_none(daemon: Daemon, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(recent, "KEPT", 4)
-    known = recent.Recent(daemon.store)
+    monkeypatch.setattr(recent_events, "KEPT", 4)
+    known = recent_events.Recent(daemon.store)
     for turn in range(1, 20):
         many_events(daemon, turn % 2)
         known.catch_up(turn)
@@ -235,14 +236,14 @@ def test_recent_events_are_those_of_the_store_or_none(daemon: Daemon, monkeypatc
 
 
 def test_place_is_taken_before_anything_is_waited_for(daemon: Daemon, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(events, "_FOLLOWERS_MAX", 3)
+    monkeypatch.setattr(event_stream, "_FOLLOWERS_MAX", 3)
 
     async def run() -> None:
         coming = (daemon.hub.stream(None, follow=True) for _ in range(10))
         found = await asyncio.gather(*coming, return_exceptions=True)
         assert sum(isinstance(one, Busy) for one in found) == 7
         for one in found:
-            if isinstance(one, events.Stream):
+            if isinstance(one, event_stream.Stream):
                 one.leave()  # it never began
                 one.leave()
         assert b"vifplug_followers 0.0" in daemon.metrics.text()
@@ -255,12 +256,12 @@ def test_one_user_does_not_take_every_place_and_root_has_its_own(
     daemon: Daemon, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for name, value in (("_FOLLOWERS_MAX", 6), ("_KEPT_FOR_ROOT", 2), ("_FOLLOWERS_OF_A_USER", 3)):
-        monkeypatch.setattr(events, name, value)
+        monkeypatch.setattr(event_stream, name, value)
 
     async def let_in(uid: int) -> int:
         streams = [daemon.hub.stream(None, follow=True, uid=uid) for _ in range(7)]
         found = await asyncio.gather(*streams, return_exceptions=True)
-        return sum(isinstance(one, events.Stream) for one in found)
+        return sum(isinstance(one, event_stream.Stream) for one in found)
 
     async def run() -> None:
         assert [await let_in(uid) for uid in (READER, STRANGER, 0)] == [3, 1, 2]
@@ -269,7 +270,7 @@ def test_one_user_does_not_take_every_place_and_root_has_its_own(
 
 
 def test_follower_behind_is_let_go_when_the_daemon_ends(daemon: Daemon, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(events, "_CHUNK", 1)
+    monkeypatch.setattr(event_stream, "_CHUNK", 1)
     many_events(daemon, 4)
 
     async def run() -> None:

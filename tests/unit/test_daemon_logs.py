@@ -16,8 +16,8 @@ from prometheus_client.parser import text_string_to_metric_families
 from tests.unit import builders
 from tests.unit.daemon_calls import ADMIN, OPERATOR, STRANGER, Daemon
 from vifplug.daemon import logs
+from vifplug.daemon.http.protocol import Peer
 from vifplug.daemon.metrics import Metrics
-from vifplug.daemon.peers import Peer
 from vifplug.errors import Conflict, LinkError
 
 LOG = logging.getLogger("vifplug.test")
@@ -79,7 +79,10 @@ def test_exception_is_in_its_line(lines: Lines) -> None:
 
 def test_every_line_of_a_request_says_which_it_is_for(daemon: Daemon, lines: Lines) -> None:
     daemon.ask("PUT", ONE, DOCUMENT, uid=OPERATOR, headers={"X-Request-Id": "mine"})
-    assert {line["logger"] for line in lines.objects} == {"vifplug.engine.executor", "vifplug.daemon.gate"}
+    assert {line["logger"] for line in lines.objects} == {
+        "vifplug.engine.apply.executor",
+        "vifplug.daemon.http.middleware",
+    }
     for line in lines.objects:
         assert line["request_id"] == "mine"
         assert line["vif_id"] == builders.HYBRID

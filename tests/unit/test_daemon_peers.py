@@ -21,9 +21,9 @@ import uvicorn
 
 from tests.unit import builders
 from tests.unit.daemon_calls import ADMIN, OPERATOR, READER, STRANGER, Daemon, served
-from vifplug.config import Settings
-from vifplug.daemon import events, gate, peers
-from vifplug.daemon.peers import Access, Level, Peer
+from vifplug.config.options import Settings
+from vifplug.daemon.http import event_stream, middleware, protocol
+from vifplug.daemon.http.protocol import Access, Level, Peer
 
 SOON_SECONDS = 5.0
 BRIEF_SECONDS = 0.3
@@ -51,10 +51,10 @@ class Socket:
         answer = client.getresponse()
         return answer.status, json.loads(answer.read())
 
-    def lane(self, uid: int) -> gate.Lane:
+    def lane(self, uid: int) -> middleware.Lane:
         self.ask("GET", "/v1/host")  # the first request has the middleware made
         app: Any = self.daemon.app.middleware_stack
-        while not isinstance(app, gate.Gate):
+        while not isinstance(app, middleware.Gate):
             app = app.app
         return app._lane(uid)
 
@@ -102,7 +102,7 @@ def _as(monkeypatch: pytest.MonkeyPatch, *uids: int) -> None:
     def of(_connection: object) -> Peer:
         return Peer(pid=1, uid=coming.pop(0) if len(coming) > 1 else coming[0], gid=NOBODY)
 
-    monkeypatch.setattr(peers.Peer, "of", of)
+    monkeypatch.setattr(protocol.Peer, "of", of)
 
 
 def _slowly(answer: Any) -> Any:
@@ -275,7 +275,7 @@ def test_two_hundred_and_forty_idle_connections_do_not_stop_the_next_request(
 def test_request_that_does_not_come_is_not_waited_for(
     unix: Socket, monkeypatch: pytest.MonkeyPatch, sent: bytes
 ) -> None:
-    monkeypatch.setattr(peers, "REQUEST_SECONDS", BRIEF_SECONDS)
+    monkeypatch.setattr(protocol, "REQUEST_SECONDS", BRIEF_SECONDS)
     connection = unix.connect()
     connection.sendall(sent)
     assert _is_closed(connection)
@@ -283,7 +283,7 @@ def test_request_that_does_not_come_is_not_waited_for(
 
 
 def test_request_that_trickles_is_not_waited_for(unix: Socket, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(peers, "REQUEST_SECONDS", BRIEF_SECONDS)
+    monkeypatch.setattr(protocol, "REQUEST_SECONDS", BRIEF_SECONDS)
     connection = unix.connect()
     began = time.monotonic()
     with pytest.raises(OSError):
@@ -294,7 +294,7 @@ def test_request_that_trickles_is_not_waited_for(unix: Socket, monkeypatch: pyte
 
 
 def test_request_that_takes_long_is_answered(unix: Socket, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(peers, "REQUEST_SECONDS", BRIEF_SECONDS)
+    monkeypatch.setattr(protocol, "REQUEST_SECONDS", BRIEF_SECONDS)
     monkeypatch.setattr(unix.daemon.host, "list", lambda: _slowly([]))
     connection = unix.connect()
     assert unix.ask("GET", "/v1/vifs", connection=connection)[0] == 200
@@ -302,7 +302,7 @@ def test_request_that_takes_long_is_answered(unix: Socket, monkeypatch: pytest.M
 
 
 def test_answer_that_is_not_read_is_not_kept(unix: Socket, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(peers, "REQUEST_SECONDS", BRIEF_SECONDS)
+    monkeypatch.setattr(protocol, "REQUEST_SECONDS", BRIEF_SECONDS)
     monkeypatch.setattr(unix.daemon.metrics, "text", lambda: b"x" * 2**24)
     unix.connect().sendall(b"GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n")
     unix.wait_until(lambda: bool(unix.server.server_state.connections))
@@ -318,7 +318,7 @@ def test_answer_that_is_read_slowly_is_whole(unix: Socket, monkeypatch: pytest.M
 
 
 def test_one_connection_too_many_is_closed_and_the_rest_serve(unix: Socket, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(peers, "CONNECTIONS_MAX", 3)
+    monkeypatch.setattr(protocol, "CONNECTIONS_MAX", 3)
     _as(monkeypatch, OPERATOR)
     kept = [unix.connect() for _ in range(3)]
     unix.wait_until(lambda: len(unix.server.server_state.connections) == 3)
@@ -334,8 +334,8 @@ def test_one_connection_too_many_is_closed_and_the_rest_serve(unix: Socket, monk
 
 def test_user_who_keeps_many_threads_busy_leaves_some(unix: Socket, monkeypatch: pytest.MonkeyPatch) -> None:
     end = threading.Event()
-    monkeypatch.setattr(gate, "_THREADS_OF_A_USER", 2)
-    monkeypatch.setattr(gate, "_THREADS", 3)
+    monkeypatch.setattr(middleware, "_THREADS_OF_A_USER", 2)
+    monkeypatch.setattr(middleware, "_THREADS", 3)
     monkeypatch.setattr(unix.daemon.host, "list", lambda: end.wait(SOON_SECONDS) and [])
     _as(monkeypatch, OPERATOR)
     blocked = [unix.connect() for _ in range(5)]
@@ -406,7 +406,7 @@ def test_wait_whose_asker_has_gone_is_over(unix: Socket) -> None:
 
 
 def test_asker_that_has_said_all_it_will_is_answered(unix: Socket, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(peers, "_LOOK_SECONDS", 0.02)
+    monkeypatch.setattr(protocol, "_LOOK_SECONDS", 0.02)
     assert unix.ask("PUT", ONE, DOCUMENT)[0] == 200
     connection, follower = _waiting(unix, timeout=1), _following(unix)
     for one in (connection, follower):
@@ -418,7 +418,7 @@ def test_asker_that_has_said_all_it_will_is_answered(unix: Socket, monkeypatch: 
 
 @pytest.mark.parametrize("more", [b"", FOLLOW], ids=["half closed", "with another request behind"])
 def test_asker_that_goes_unseen_is_let_go_soon(unix: Socket, monkeypatch: pytest.MonkeyPatch, more: bytes) -> None:
-    monkeypatch.setattr(peers, "_LOOK_SECONDS", 0.05)
+    monkeypatch.setattr(protocol, "_LOOK_SECONDS", 0.05)
     assert unix.ask("PUT", ONE, DOCUMENT)[0] == 200
     for connection in (_waiting(unix), _following(unix)):
         connection.sendall(more)
@@ -439,7 +439,7 @@ def test_change_whose_asker_has_gone_is_carried_out(unix: Socket) -> None:
 
 
 def test_those_who_have_gone_are_not_in_their_users_way(unix: Socket, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(peers, "CONNECTIONS_MAX", 3)
+    monkeypatch.setattr(protocol, "CONNECTIONS_MAX", 3)
     _as(monkeypatch, OPERATOR)
     end = threading.Event()
     monkeypatch.setattr(unix.daemon.host, "list", lambda: end.wait(SOON_SECONDS) and [])
@@ -461,9 +461,9 @@ def test_those_who_have_gone_are_not_in_their_users_way(unix: Socket, monkeypatc
 
 
 def test_waits_and_follows_leave_connections_for_changes(unix: Socket, monkeypatch: pytest.MonkeyPatch) -> None:
-    assert gate._WAITS_OF_A_USER + events._FOLLOWERS_OF_A_USER <= peers.CONNECTIONS_MAX - 32
+    assert middleware._WAITS_OF_A_USER + event_stream._FOLLOWERS_OF_A_USER <= protocol.CONNECTIONS_MAX - 32
     monkeypatch.setattr(unix.lane(OPERATOR), "_waits_max", 2)
-    monkeypatch.setattr(events, "_FOLLOWERS_OF_A_USER", 2)
+    monkeypatch.setattr(event_stream, "_FOLLOWERS_OF_A_USER", 2)
     _as(monkeypatch, OPERATOR)
     assert unix.ask("PUT", ONE, DOCUMENT)[0] == 200
     kept = [_waiting(unix), _waiting(unix), _following(unix), _following(unix)]
@@ -688,7 +688,7 @@ def test_too_large_a_body_is_answered_before_it_ends(unix: Socket) -> None:
 
 
 def test_bodies_of_one_user_are_not_kept_without_bounds(unix: Socket, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(gate, "_BODIES_MAX", 2**20)
+    monkeypatch.setattr(middleware, "_BODIES_MAX", 2**20)
     _as(monkeypatch, OPERATOR)
     head = b"PUT " + ONE.encode() + b" HTTP/1.1\r\nHost: x\r\nContent-Length: 1000000\r\n\r\n"
     first, second = unix.connect(), unix.connect()

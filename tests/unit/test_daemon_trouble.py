@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from vifplug.daemon.orphanage import Orphanage
-from vifplug.daemon.trouble import Ledger
-from vifplug.reports import DriftItem, Orphan
+from vifplug.daemon.reconcile.orphan_age import Orphanage
+from vifplug.daemon.reconcile.retry import Ledger
+from vifplug.model.reports import DriftItem, Orphan
 
 VIF, OTHER = "71a6b0e4-1a1b-4fd9-8f4a-7cab3f9a425b", "81ab5618-df3e-4999-932a-1263b7886e5a"
 PORT = [DriftItem(subject="qvo71a6b0e4-1a", attribute="port", observed=None, desired="br-int")]

@@ -6,7 +6,7 @@ from __future__ import annotations
 import dataclasses
 
 from vifplug.cli import diagram
-from vifplug.reports import DriftItem, Hop, PathReport, VifReport
+from vifplug.model.reports import DriftItem, Hop, PathReport, VifReport
 
 VIF = VifReport(
     id="71a6b0e4-1a1b-4fd9-8f4a-7cab3f9a425b", state="plugged", vif_type="ovs-hybrid", address="fa:16:3e:eb:5e:26"

@@ -5,8 +5,8 @@ from __future__ import annotations
 import pathlib
 import re
 
-from vifplug import reports
 from vifplug.daemon.metrics import Metrics
+from vifplug.model import reports
 
 REPOSITORY = pathlib.Path(__file__).parents[2]
 OPERATIONS = (REPOSITORY / "docs" / "operations.md").read_text()

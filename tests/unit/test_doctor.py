@@ -14,11 +14,10 @@ import pytest
 from tests.fakes import FakeHost
 from tests.unit import builders
 from vifplug import doctor as room
-from vifplug.api import LOCK_FILE, LocalHost
-from vifplug.config import Settings
-from vifplug.database import FILE
-from vifplug.doctor import checks, examination, storage, surroundings
-from vifplug.doctor.about import HostInfo
+from vifplug.api.local import LOCK_FILE, LocalHost
+from vifplug.config.options import Settings
+from vifplug.doctor import checks, gather, network_managers
+from vifplug.doctor import state_dir as storage
 from vifplug.doctor.facts import (
     CAP_NET_ADMIN,
     Chain,
@@ -38,10 +37,12 @@ from vifplug.doctor.facts import (
     Trouble,
 )
 from vifplug.doctor.findings import ERROR, OK, UNSEEN, WARNING, Diagnosis, Finding
+from vifplug.doctor.host_info import HostInfo
 from vifplug.engine.host import Scope
 from vifplug.errors import HelperDied, InputError, OvsUnavailable
-from vifplug.records import PLUG, Intent
-from vifplug.resources import Observed, Veth
+from vifplug.resources.observed import Observed, Veth
+from vifplug.store.database import FILE
+from vifplug.store.records import PLUG, Intent
 
 REMOTE = "unix:/run/openvswitch/db.sock"
 SWITCH = Switch(ovs_version="3.1.0", datapath_types=("netdev", "system"), bridges={"br-int": "netdev"})
@@ -314,7 +315,7 @@ def test_diagnosis_is_the_same_after_its_journey() -> None:
 
 
 def test_judgements_import_nothing_that_looks() -> None:
-    for name in ("facts", "findings", "about", "checks", "network", "filtering"):
+    for name in ("facts", "findings", "host_info", "checks", "openvswitch", "firewall"):
         tree = ast.parse((Path(room.__file__).parent / f"{name}.py").read_text())
         nodes = [node for node in ast.walk(tree) if isinstance(node, ast.Import | ast.ImportFrom)]
         modules = {
@@ -323,7 +324,10 @@ def test_judgements_import_nothing_that_looks() -> None:
             for one in ([node.module] if isinstance(node, ast.ImportFrom) else [a.name for a in node.names])
         }
         assert not modules & {"os", "pathlib", "socket", "subprocess", "sqlite3"}, name
-        assert all(not (one or "").startswith("vifplug.") or "doctor" in (one or "") for one in modules), name
+        assert all(
+            not (one or "").startswith("vifplug.") or "doctor" in (one or "") or one == "vifplug.netlink"
+            for one in modules
+        ), name
 
 
 # -- facts ------------------------------------------------------------------------------------------------
@@ -370,21 +374,21 @@ def test_networkd_takes_what_its_first_matching_file_says(
     tmp_path: Path, files: dict[str, str], expected: dict[str, list[str]]
 ) -> None:
     root = host_with(tmp_path, {**NETWORKD, **{f"etc/systemd/network/{name}": text for name, text in files.items()}})
-    found = {Path(one.source).name: sorted(one.prefixes) for one in surroundings.takeovers(root)}
+    found = {Path(one.source).name: sorted(one.prefixes) for one in network_managers.takeovers(root)}
     assert found == {name: sorted(prefixes) for name, prefixes in expected.items()}
 
 
 def test_networkd_that_does_not_run_takes_nothing_and_etc_goes_before_usr(tmp_path: Path) -> None:
     mine = {"usr/lib/systemd/network/10-all.network": "[Match]\nName=*\n"}
-    assert surroundings.takeovers(host_with(tmp_path, mine)) == []
+    assert network_managers.takeovers(host_with(tmp_path, mine)) == []
     host_with(tmp_path, {"run/systemd/netif/state": ""})  # which it leaves behind
-    assert surroundings.takeovers(tmp_path) == []
-    (taken,) = surroundings.takeovers(host_with(tmp_path, NETWORKD))
+    assert network_managers.takeovers(tmp_path) == []
+    (taken,) = network_managers.takeovers(host_with(tmp_path, NETWORKD))
     assert taken.source == "/usr/lib/systemd/network/10-all.network"
     (tmp_path / "etc/systemd/network").mkdir(parents=True)
     (tmp_path / "etc/systemd/network/10-all.network").symlink_to("/dev/null")  # systemd's way to mask a file
     host_with(tmp_path, {"etc/systemd/network/10-all.network.d/more.conf": "[Match]\nName=*\n"})
-    assert surroundings.takeovers(tmp_path) == []
+    assert network_managers.takeovers(tmp_path) == []
 
 
 @pytest.mark.parametrize(
@@ -406,7 +410,7 @@ def test_networkd_that_does_not_run_takes_nothing_and_etc_goes_before_usr(tmp_pa
 )  # fmt: skip
 def test_network_manager_is_to_be_told_of_each_prefix(tmp_path: Path, conf: str, left: list[str]) -> None:
     root = host_with(tmp_path, {**NM, "etc/NetworkManager/conf.d/vifplug.conf": conf})
-    assert sorted(prefix for one in surroundings.takeovers(root) for prefix in one.prefixes) == sorted(left)
+    assert sorted(prefix for one in network_managers.takeovers(root) for prefix in one.prefixes) == sorted(left)
 
 
 def test_network_managers_files_count_in_its_own_order(tmp_path: Path) -> None:
@@ -420,33 +424,35 @@ def test_network_managers_files_count_in_its_own_order(tmp_path: Path) -> None:
     for last in range(1, len(places)):
         root = tmp_path / str(last)
         host_with(root, {**NM, **dict.fromkeys(places[:last], other), places[last]: every})
-        assert surroundings.takeovers(root) == []
+        assert network_managers.takeovers(root) == []
         (root / places[last]).write_text(other)
         (root / places[0]).write_text(every)
-        assert [one.name for one in surroundings.takeovers(root)] == ["NetworkManager"]
+        assert [one.name for one in network_managers.takeovers(root)] == ["NetworkManager"]
     hiding = {places[3]: every, "etc/NetworkManager/conf.d/30.conf": "", places[0]: "[device]\nmanaged=1\n" + other}
-    assert surroundings.takeovers(host_with(tmp_path / "hidden", {**NM, **hiding})) == []
+    assert network_managers.takeovers(host_with(tmp_path / "hidden", {**NM, **hiding})) == []
 
 
 def test_network_manager_is_known_by_its_pid_file_while_that_process_is_there(tmp_path: Path) -> None:
     root = host_with(tmp_path, {"run/NetworkManager/NetworkManager.pid": "4711\n"})
-    assert surroundings.takeovers(root) == []
-    assert [one.name for one in surroundings.takeovers(host_with(root, {"proc/4711/status": ""}))] == ["NetworkManager"]
+    assert network_managers.takeovers(root) == []
+    assert [one.name for one in network_managers.takeovers(host_with(root, {"proc/4711/status": ""}))] == [
+        "NetworkManager"
+    ]
 
 
 def test_br_netfilter_is_read_by_family_and_may_not_be_there(tmp_path: Path) -> None:
-    assert surroundings.bridged_families(tmp_path) == frozenset()
+    assert network_managers.bridged_families(tmp_path) == frozenset()
     switches = {"bridge-nf-call-iptables": "1\n", "bridge-nf-call-ip6tables": "0\n"}
     host_with(tmp_path, {f"proc/sys/net/bridge/{name}": value for name, value in switches.items()})
-    assert surroundings.bridged_families(tmp_path) == {"ip"}
+    assert network_managers.bridged_families(tmp_path) == {"ip"}
 
 
 def test_tun_must_be_a_device(tmp_path: Path) -> None:
-    assert surroundings.tun_error(tmp_path) == "No such file or directory"
-    assert surroundings.tun_error(host_with(tmp_path, {"dev/net/tun": ""})) == "it is no device"
+    assert network_managers.tun_error(tmp_path) == "No such file or directory"
+    assert network_managers.tun_error(host_with(tmp_path, {"dev/net/tun": ""})) == "it is no device"
     (tmp_path / "dev/net/tun").unlink()
     (tmp_path / "dev/net/tun").symlink_to("/dev/null")
-    assert surroundings.tun_error(tmp_path) == ""
+    assert network_managers.tun_error(tmp_path) == ""
 
 
 def test_store_is_tried_and_not_touched(tmp_path: Path) -> None:
@@ -525,7 +531,7 @@ def test_part_that_fails_is_a_finding_and_hides_no_other(
 ) -> None:
     plugger = builders.plugger(tmp_path, Broken(part, error))
     root = host_with(tmp_path / "root", {"proc/sys/net/bridge/bridge-nf-call-iptables": "1"})
-    found = examination.diagnose(Settings(state_dir=str(tmp_path)), plugger, root)
+    found = gather.diagnose(Settings(state_dir=str(tmp_path)), plugger, root)
     assert {one.check for one in found.findings} == set(checks.CHECKS)
     assert any(
         one.check == check and one.status in (ERROR, UNSEEN) and str(error) in one.reason for one in found.findings
@@ -543,7 +549,7 @@ def test_records_that_cannot_be_compared_are_a_fault_unless_it_may_pass(tmp_path
     plugger = builders.plugger(tmp_path, fake)
     # A record whose driver was uninstalled meanwhile does this.
     for fake.error, status in ((InputError("vif_type is 'theirs'"), ERROR), (OvsUnavailable("away"), UNSEEN)):
-        found = examination.diagnose(Settings(state_dir=str(tmp_path)), plugger, tmp_path / "root").findings
+        found = gather.diagnose(Settings(state_dir=str(tmp_path)), plugger, tmp_path / "root").findings
         (vifs,) = (one for one in found if one.check == "vifs")
         assert (vifs.status, str(fake.error) in vifs.reason, bool(vifs.remedy)) == (status, True, status == ERROR)
         assert [one.status for one in found if one.check == "orphans"] == [UNSEEN]
@@ -616,14 +622,14 @@ def test_repair_does_not_warn_of_the_datapath_again(tmp_path: Path) -> None:
 
 def test_host_info_is_what_is_known_without_open_vswitch(tmp_path: Path) -> None:
     fake = FakeHost()
-    whole = examination.host_info(Settings(), fake)
+    whole = gather.host_info(Settings(), fake)
     assert (whole.integration_bridge_datapath, whole.ovs["ovs_version"]) == ("netdev", "3.1.0")
     assert HostInfo.from_json({**whole.as_json(), "new": 1}) == whole
     fake.ovs_away = True
-    for less in (examination.host_info(Settings(), fake), examination.host_info(Settings(), None)):
+    for less in (gather.host_info(Settings(), fake), gather.host_info(Settings(), None)):
         assert (less.vif_types, less.integration_bridge_datapath) == (whole.vif_types, None)
         assert (less.ovs["connected"], less.ovs["datapath_types"]) == (False, [])
-    broken = examination.host_info(Settings(), Broken("about", OvsUnavailable("away")))
+    broken = gather.host_info(Settings(), Broken("about", OvsUnavailable("away")))
     assert broken.ovs["connected"] is False
 
 

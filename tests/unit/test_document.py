@@ -15,9 +15,9 @@ from tests.unit.scripted_daemon import answer, served
 from tests.unit.test_formats import GUEST, HYBRID_1, OWN, PLAIN, neutron
 from tests.unit.test_formats_fuzz import mutated
 from vifplug import errors, formats
-from vifplug.cli import documents
-from vifplug.daemon import bodies
-from vifplug.model import Vif
+from vifplug.cli import inputs
+from vifplug.daemon.http import requests
+from vifplug.model.vif import Vif
 
 SAID = st.fixed_dictionaries(
     {"format": st.sampled_from(formats.FORMATS)},
@@ -27,13 +27,13 @@ SAID = st.fixed_dictionaries(
 
 def here(document: formats.Document) -> list[Vif]:
     """As by a command that works by itself."""
-    documents.check(document)
+    inputs.check(document)
     return list(document)
 
 
 def there(document: formats.Document) -> list[Vif]:
     """As by the daemon, to which it goes as JSON."""
-    said = bodies.of(json.dumps(document.as_request()).encode(), bodies.BatchRequest)
+    said = requests.of(json.dumps(document.as_request()).encode(), requests.BatchRequest)
     return said.vifs(said.plug)
 
 
@@ -98,10 +98,10 @@ def test_what_shows_unread_that_it_is_one_is_no_more(given: Any) -> None:
 @pytest.mark.parametrize("given", [OWN, [OWN], neutron(), {"port": neutron()}])
 def test_one_is_counted_unread(given: Any) -> None:
     document = formats.Document(given)
-    assert documents.ids_if_many(document) == []
+    assert inputs.ids_if_many(document) == []
     assert document._vifs is None, "which takes longer than to plug it"
 
 
 def test_many_are_counted() -> None:
     document = formats.Document([OWN, OWN | {"id": PLAIN}])
-    assert documents.ids_if_many(document) == [OWN["id"], PLAIN]
+    assert inputs.ids_if_many(document) == [OWN["id"], PLAIN]

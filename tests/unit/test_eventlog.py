@@ -10,13 +10,15 @@ from dataclasses import replace
 import pytest
 
 from tests.unit import builders
-from vifplug import eventlog, events, records
 from vifplug.errors import EventsLost
-from vifplug.events import Event
-from vifplug.model import Instance
-from vifplug.records import Record
-from vifplug.reports import ACTIVE, CONTENDED, DRIFTED, FAILED, PLUGGED, UNPLUGGED, WIRED
-from vifplug.store import Store
+from vifplug.model import events
+from vifplug.model.events import Event
+from vifplug.model.reports import ACTIVE, CONTENDED, DRIFTED, FAILED, PLUGGED, UNPLUGGED, WIRED
+from vifplug.model.vif import Instance
+from vifplug.store import events as eventlog
+from vifplug.store import records
+from vifplug.store.records import Record
+from vifplug.store.store import Store
 
 
 def record(

@@ -20,17 +20,19 @@ from hypothesis import strategies as some
 
 from tests.fakes import FakeHost
 from tests.unit import builders
-from vifplug.config import Settings
-from vifplug.daemon import ear, external_events, peers, seldom
-from vifplug.daemon.ear import Ear
-from vifplug.daemon.external_events import Here, judge, last_words, read
+from vifplug.config.options import Settings
+from vifplug.daemon import rate_limit
+from vifplug.daemon.http import protocol
 from vifplug.daemon.metrics import Metrics
-from vifplug.daemon.receiver import BODY_MAX, PATH, create_receiver
+from vifplug.daemon.nova import incoming, listener
+from vifplug.daemon.nova.incoming import Here, judge, last_words, read
+from vifplug.daemon.nova.listener import Ear
+from vifplug.daemon.nova.receiver import BODY_MAX, PATH, create_receiver
 from vifplug.engine.requester import Requester
 from vifplug.errors import InputError, StoreError
-from vifplug.eventlog import TOLD_FAILED, TOLD_PLUGGED, TOLD_UNPLUGGED
-from vifplug.model import Instance
-from vifplug.records import PLUG, Contents, Intent
+from vifplug.model.vif import Instance
+from vifplug.store.events import TOLD_FAILED, TOLD_PLUGGED, TOLD_UNPLUGGED
+from vifplug.store.records import PLUG, Contents, Intent
 
 SAMPLES = pathlib.Path(__file__).parent.parent / "samples" / "ml2ovs_nova_events.jsonl"
 TOKEN = "s3cret-\N{LATIN SMALL LETTER E WITH ACUTE}"
@@ -309,10 +311,10 @@ def test_message_is_answered_event_by_event_in_its_order(receiver: Receiver) -> 
 def test_word_that_came_early_is_taken_back_by_whoever_has_nothing_here(
     name: str, status: str, forgotten: bool
 ) -> None:
-    (given,), _raw = external_events.read(message(event(name, status=status, tag=SECOND)))
-    verdict = external_events.judge(given, external_events.Here(guest_of={}, vifs_of={}))
+    (given,), _raw = incoming.read(message(event(name, status=status, tag=SECOND)))
+    verdict = incoming.judge(given, incoming.Here(guest_of={}, vifs_of={}))
     assert verdict.code == 200
-    assert external_events.last_words([verdict]) == ({SECOND: external_events.FORGET} if forgotten else {})
+    assert incoming.last_words([verdict]) == ({SECOND: incoming.FORGET} if forgotten else {})
 
 
 def test_said_twice_is_said_once_and_of_several_words_the_last_counts(receiver: Receiver) -> None:
@@ -501,7 +503,7 @@ def test_strangers_are_logged_seldom_and_no_token_ever(
     receiver: Receiver, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     caplog.set_level(logging.DEBUG, "vifplug")
-    monkeypatch.setattr(seldom, "QUIET_SECONDS", 0.0)
+    monkeypatch.setattr(rate_limit, "QUIET_SECONDS", 0.0)
     receiver.ask(b"", token=b"guess-1")  # whose warning may have been one of the quiet minute's
     monkeypatch.undo()
     caplog.clear()
@@ -514,10 +516,10 @@ def test_strangers_are_logged_seldom_and_no_token_ever(
 
 
 def test_seldom_says_how_often(caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch) -> None:
-    warning = seldom.Seldom(logging.getLogger("vifplug.test"))
+    warning = rate_limit.Seldom(logging.getLogger("vifplug.test"))
     for _ in range(3):
         warning.say("knock")
-    monkeypatch.setattr("vifplug.daemon.seldom.time.monotonic", lambda: time.perf_counter() + 1e9)
+    monkeypatch.setattr("vifplug.daemon.rate_limit.time.monotonic", lambda: time.perf_counter() + 1e9)
     warning.say("knock")
     assert [record.message for record in caplog.records] == [
         "knock (1 since this was last said)",
@@ -661,7 +663,7 @@ def test_store_that_fails_half_way_is_said_and_what_was_kept_is_told(
 def test_unforeseen_failure_is_answered_in_novas_form_and_logged(
     receiver: Receiver, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr(external_events, "judge", lambda _event, _here: 1 / 0)
+    monkeypatch.setattr(incoming, "judge", lambda _event, _here: 1 / 0)
     status, said = receiver.ask(message(event()))
     assert (status, said["computeFault"]["code"]) == (500, 500)
     assert "ZeroDivisionError" in caplog.text and "ZeroDivision" not in str(said)
@@ -822,7 +824,7 @@ def test_message_that_does_not_end_is_not_waited_for_long(loop: Loop) -> None:
 def test_message_that_does_not_come_whole_is_not_waited_for_long(
     receiver: Receiver, monkeypatch: pytest.MonkeyPatch, part: bytes, answer: bytes
 ) -> None:
-    monkeypatch.setattr(peers, "REQUEST_SECONDS", 0.2)
+    monkeypatch.setattr(protocol, "REQUEST_SECONDS", 0.2)
     with receiver.connect() as connection:
         connection.sendall(part)
         said = b""
@@ -853,13 +855,13 @@ def test_message_whose_end_is_in_doubt_is_refused_and_the_connection_closed(rece
 
 def test_idle_crowd_does_not_keep_a_message_out(receiver: Receiver, caplog: pytest.LogCaptureFixture) -> None:
     with contextlib.ExitStack() as crowd:
-        idle = [crowd.enter_context(receiver.connect()) for _ in range(2 * ear.CONNECTIONS_MAX)]
+        idle = [crowd.enter_context(receiver.connect()) for _ in range(2 * listener.CONNECTIONS_MAX)]
         for connection in idle[::3]:
             with contextlib.suppress(ConnectionError):
                 connection.sendall(b"POST / HTTP/1.1\r\n")
         for _ in range(3):
             assert receiver.ask(message(event()))[0] == 200
-        eventually(lambda: len(_open_ones(receiver)) <= ear.CONNECTIONS_MAX)
+        eventually(lambda: len(_open_ones(receiver)) <= listener.CONNECTIONS_MAX)
         assert _is_closed(idle[0]) and not _is_closed(idle[-1])
     assert sum("oldest idle" in record.message for record in caplog.records) <= 1
 
@@ -880,7 +882,7 @@ def test_message_whose_answer_is_under_way_is_not_pushed_out(
     thread.start()
     assert begun.wait(SOON_SECONDS)
     with contextlib.ExitStack() as crowd:
-        for _ in range(2 * ear.CONNECTIONS_MAX):
+        for _ in range(2 * listener.CONNECTIONS_MAX):
             crowd.enter_context(receiver.connect())
         thread.join()
     assert found == [200]

@@ -7,11 +7,11 @@ from typing import Any
 
 import pytest
 
-from vifplug.doctor import filtering
+from vifplug.doctor import firewall as filtering
 from vifplug.doctor.facts import Chain, Facts, Firewall, Plugged, Rule
 from vifplug.doctor.findings import ERROR, UNSEEN, WARNING
-from vifplug.privileged import firewall_rules
-from vifplug.privileged.link_message import attribute
+from vifplug.netlink.message import attribute
+from vifplug.privileged import nftables_rules
 
 BRIDGED, UNKNOWN, PART = ("bridged", ""), ("unknown", ""), ("part", "")
 
@@ -148,7 +148,7 @@ def expression(name: str, **told: bytes) -> bytes:
 
 
 def read(*expressions: bytes) -> dict[str, Any]:
-    return firewall_rules.rule({4: b"".join(expressions)})
+    return nftables_rules.rule({4: b"".join(expressions)})
 
 
 def number(value: int) -> bytes:

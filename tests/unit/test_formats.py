@@ -10,7 +10,8 @@ from typing import Any
 import jsonschema
 import pytest
 
-from vifplug import errors, formats, model
+from vifplug import errors, formats
+from vifplug.model import vif as model
 
 SAMPLES = pathlib.Path(__file__).parents[1] / "samples"
 

@@ -11,7 +11,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from tests.unit.test_formats import OWN, SAMPLES, sample
-from vifplug import errors, formats, model
+from vifplug import errors, formats
+from vifplug.model import vif as model
 
 FULL = OWN | {
     "network": {"id": OWN["id"], "bridge": "br-int", "mtu": 1500, "datapath_type": "system"},

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from vifplug import errors, formats
-from vifplug.formats import text
+from vifplug.formats import json_text
 
 
 @pytest.mark.parametrize(
@@ -56,7 +56,9 @@ def test_what_is_not_json_is_refused(given: str | bytes, message: str) -> None:
         assert str(refused.value) == message
 
 
-@pytest.mark.parametrize("given", [b" " * (text.SIZE_MAX + 1), "é" * (text.SIZE_MAX // 2 + 1)], ids=["bytes", "utf-8"])
+@pytest.mark.parametrize(
+    "given", [b" " * (json_text.SIZE_MAX + 1), "é" * (json_text.SIZE_MAX // 2 + 1)], ids=["bytes", "utf-8"]
+)
 def test_text_too_large_is_refused(given: str | bytes) -> None:
     with pytest.raises(errors.InputError) as refused:
         formats.parse(given)

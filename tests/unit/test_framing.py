@@ -6,7 +6,7 @@ import h11
 from hypothesis import given
 from hypothesis import strategies as st
 
-from vifplug.daemon.framing import LINE_MAX, Framing
+from vifplug.daemon.http.framing import LINE_MAX, Framing
 
 _PARTS = st.sampled_from(
     [

@@ -9,7 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from vifplug.engine.grouping import Group, apart
+from vifplug.engine.apply.group_commit import Group, apart
 from vifplug.errors import LinkError, OvsUnavailable, VifplugError
 
 

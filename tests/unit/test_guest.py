@@ -21,8 +21,8 @@ from vifplug.drivers.ovs import Ovs
 from vifplug.errors import InputError
 from vifplug.guest import GuestReport, Nic, libvirt, qemu
 from vifplug.guest.description import describe
-from vifplug.model import Vif
-from vifplug.resources import Resource, Tap
+from vifplug.model.vif import Vif
+from vifplug.resources.observed import Resource, Tap
 
 SAMPLES = Path(__file__).parents[1] / "samples"
 SCHEMA = Path("/usr/share/libvirt/schemas/domain.rng")

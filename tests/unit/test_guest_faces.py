@@ -18,7 +18,7 @@ from tests.unit.builders import HYBRID, TAP, vif
 from tests.unit.daemon_calls import READER, STRANGER, Daemon, served
 from tests.unit.scripted_daemon import Script, answer
 from vifplug.cli import main
-from vifplug.daemon.peers import Access, Members
+from vifplug.daemon.http.protocol import Access, Members
 from vifplug.errors import BridgeMissing, DaemonUnreachable, InputError, OvsUnavailable, UnknownVif
 from vifplug.guest.description import describe
 from vifplug.guest.nic import Nic

@@ -8,10 +8,10 @@ import pytest
 
 from vifplug.doctor.checks import judge
 from vifplug.doctor.facts import Absent, Facts, Plugged
-from vifplug.engine import guests
-from vifplug.model import Vif
-from vifplug.records import Record
-from vifplug.resources import Link, Observed, Tap
+from vifplug.engine.plan import guest_absence
+from vifplug.model.vif import Vif
+from vifplug.resources.observed import Link, Observed, Tap
+from vifplug.store.records import Record
 
 PLUG, GONE, NOW = "2026-11-30T08:00:00.000Z", "2026-11-30T09:00:00.000Z", "2026-11-30T10:00:00.000Z"
 VIF = Vif.model_validate(
@@ -32,29 +32,29 @@ def seen(*, carrier: bool) -> Observed:
     [
         (RECORD, NOTHING, None, PLUG),
         (RECORD, NOTHING, GONE, GONE),
-        (RECORD, NOTHING, guests.THERE, PLUG),
+        (RECORD, NOTHING, guest_absence.THERE, PLUG),
         (RECORD, THERE, GONE, None),
         (OURS, seen(carrier=False), None, PLUG),
         (OURS, seen(carrier=True), GONE, None),
     ],
 )
 def test_since(record: Record, observed: Observed, noted: str | None, since: str | None) -> None:
-    assert guests.absent_since(replace(record, guest_absent_since=noted), observed) == since
+    assert guest_absence.absent_since(replace(record, guest_absent_since=noted), observed) == since
 
 
 @pytest.mark.parametrize(
     ("noted", "observed", "is_noted"),
     [
         (None, NOTHING, PLUG),
-        (guests.THERE, NOTHING, NOW),
+        (guest_absence.THERE, NOTHING, NOW),
         (GONE, NOTHING, None),
-        (None, THERE, guests.THERE),
-        (GONE, THERE, guests.THERE),
-        (guests.THERE, THERE, None),
+        (None, THERE, guest_absence.THERE),
+        (GONE, THERE, guest_absence.THERE),
+        (guest_absence.THERE, THERE, None),
     ],
 )
 def test_what_is_noted(noted: str | None, observed: Observed, is_noted: str | None) -> None:
-    found = guests.to_note([replace(RECORD, guest_absent_since=noted)], observed, NOW)
+    found = guest_absence.to_note([replace(RECORD, guest_absent_since=noted)], observed, NOW)
     assert found == ({} if is_noted is None else {VIF.id: is_noted})
 
 

@@ -10,9 +10,9 @@ import pytest
 
 from tests.fakes import FakeHost
 from tests.unit import builders
-from vifplug.api import LocalHost
+from vifplug.api.local import LocalHost
 from vifplug.errors import InputError
-from vifplug.ids import each_once
+from vifplug.model.types import each_once
 
 ID = builders.TAP
 CALLS: dict[str, Callable[[LocalHost, Any], Any]] = {

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from vifplug.privileged import interrupts
+from vifplug.process import signals
 
 
 def unmasked_thread() -> tuple[threading.Thread, threading.Event]:
@@ -36,7 +36,7 @@ def python_s_own_handler() -> Iterator[None]:
 @pytest.mark.parametrize("by_a_thread", [True, False])
 def test_interrupt_waits_for_the_end(by_a_thread: bool) -> None:
     done, (thread, told) = [], unmasked_thread()
-    with pytest.raises(KeyboardInterrupt), interrupts.held():
+    with pytest.raises(KeyboardInterrupt), signals.held():
         if by_a_thread:
             told.set()
             thread.join()
@@ -54,7 +54,7 @@ def test_interrupt_waits_for_the_end(by_a_thread: bool) -> None:
 
 def test_work_that_failed_under_an_interrupt_is_interrupted() -> None:
     thread, told = unmasked_thread()
-    with pytest.raises(KeyboardInterrupt) as caught, interrupts.held():
+    with pytest.raises(KeyboardInterrupt) as caught, signals.held():
         told.set()
         thread.join()
         raise ValueError("it failed as well")
@@ -65,7 +65,7 @@ def test_another_thread_than_the_main_one_holds_what_it_can() -> None:
     masks = []
 
     def work() -> None:
-        with interrupts.held():
+        with signals.held():
             masks.append(signal.pthread_sigmask(signal.SIG_BLOCK, ()))
         masks.append(signal.pthread_sigmask(signal.SIG_BLOCK, ()))
 

@@ -9,13 +9,14 @@ import pytest
 
 from tests.fakes import FakeHost
 from tests.unit import builders
-from vifplug import errors, records
-from vifplug.daemon.collector import Collector
-from vifplug.daemon.index import Index
+from vifplug import errors
 from vifplug.daemon.metrics import Metrics
-from vifplug.engine import keeping
-from vifplug.engine.plugger import Plugger
-from vifplug.reports import CONTENDED, FAILED, WIRED
+from vifplug.daemon.reconcile.index import Index
+from vifplug.daemon.reconcile.orphans import Collector
+from vifplug.engine.commands import reconcile
+from vifplug.engine.commands.plug import Plugger
+from vifplug.model.reports import CONTENDED, FAILED, WIRED
+from vifplug.store import records
 
 ALL = [builders.vif("ovs-hybrid"), builders.vif("ovs"), builders.vif("bridge")]
 IDS = [vif.id for vif in ALL]
@@ -34,7 +35,7 @@ def plugger(tmp_path: pathlib.Path, host: FakeHost) -> Plugger:
 
 
 def drifted(plugger: Plugger) -> set[str]:
-    return {vif_id for vif_id, check in keeping.survey(plugger, None).checks.items() if check.drift}
+    return {vif_id for vif_id, check in reconcile.survey(plugger, None).checks.items() if check.drift}
 
 
 def test_all_that_drifted_is_repaired_in_one_plan(plugger: Plugger, host: FakeHost) -> None:
@@ -42,7 +43,7 @@ def test_all_that_drifted_is_repaired_in_one_plan(plugger: Plugger, host: FakeHo
         host._drop(name)
     stages = host.stages
     assert drifted(plugger) == set(IDS)
-    assert keeping.repair(plugger, IDS) == dict.fromkeys(IDS)
+    assert reconcile.repair(plugger, IDS) == dict.fromkeys(IDS)
     assert drifted(plugger) == set()
     assert host.stages - stages == 2, "links once, ports once"
 
@@ -52,13 +53,13 @@ def test_repair_that_failed_goes_on_from_what_it_has_made(plugger: Plugger, host
         host._drop(name)
     before = plugger.store.contents()
     host.stuck = True
-    outcome = keeping.repair(plugger, IDS)
+    outcome = reconcile.repair(plugger, IDS)
     assert {type(error) for error in outcome.values()} == {errors.TimedOut}
     assert len(host.links) == 6, "what a guest may have opened by now stays"
     assert plugger.store.contents() == before
     host.stuck = False
     made = set(host.links)
-    assert keeping.repair(plugger, IDS) == dict.fromkeys(IDS)
+    assert reconcile.repair(plugger, IDS) == dict.fromkeys(IDS)
     assert set(host.links) == made
     assert drifted(plugger) == set()
 
@@ -76,7 +77,7 @@ def test_one_that_cannot_be_repaired_keeps_nobody_else(plugger: Plugger, host: F
     host._drop("tap81ab5618-df")
     host._drop("tap3fe5648f-47")
     del host.bridges["br-int"]
-    outcome = keeping.repair(plugger, IDS)
+    outcome = reconcile.repair(plugger, IDS)
     assert isinstance(outcome[builders.HYBRID], errors.BridgeMissing)
     assert isinstance(outcome[builders.TAP], errors.BridgeMissing)
     assert outcome[builders.BRIDGE] is None
@@ -85,21 +86,21 @@ def test_one_that_cannot_be_repaired_keeps_nobody_else(plugger: Plugger, host: F
 
 def test_vif_that_was_unplugged_meanwhile_stays_so(plugger: Plugger, host: FakeHost) -> None:
     plugger.unplug([builders.TAP])
-    assert keeping.repair(plugger, [builders.TAP]) == {builders.TAP: None}
+    assert reconcile.repair(plugger, [builders.TAP]) == {builders.TAP: None}
     assert "tap81ab5618-df" not in host.links
 
 
 def test_vif_somebody_works_on_is_left_for_later(plugger: Plugger) -> None:
     with plugger.locks.held({builders.TAP}, 0):
-        outcome = keeping.repair(plugger, IDS)
+        outcome = reconcile.repair(plugger, IDS)
     assert isinstance(outcome.pop(builders.TAP), errors.Busy)
     assert set(outcome.values()) == {None}
 
 
 def test_contended_stays_contended_over_a_repair_and_plug_ends_it(plugger: Plugger, host: FakeHost) -> None:
-    keeping.note(plugger, {builders.TAP: (CONTENDED, "somebody undoes it")})
+    reconcile.note(plugger, {builders.TAP: (CONTENDED, "somebody undoes it")})
     host._drop("tap81ab5618-df")
-    assert keeping.repair(plugger, [builders.TAP]) == {builders.TAP: None}
+    assert reconcile.repair(plugger, [builders.TAP]) == {builders.TAP: None}
     record = plugger.store.record(builders.TAP)
     assert record is not None
     assert (record.state, record.error) == (CONTENDED, "somebody undoes it")
@@ -111,7 +112,7 @@ def test_contended_stays_contended_over_a_repair_and_plug_ends_it(plugger: Plugg
 
 def test_note_leaves_those_alone_that_somebody_works_on(plugger: Plugger) -> None:
     with plugger.locks.held({builders.TAP}, 0):
-        keeping.note(plugger, dict.fromkeys(IDS, (FAILED, "why")))
+        reconcile.note(plugger, dict.fromkeys(IDS, (FAILED, "why")))
     states = {record.id: record.state for record in plugger.store.contents().records.values()}
     assert states == {builders.HYBRID: FAILED, builders.TAP: WIRED, builders.BRIDGE: FAILED}
 
@@ -119,7 +120,7 @@ def test_note_leaves_those_alone_that_somebody_works_on(plugger: Plugger) -> Non
 def test_vif_with_an_open_intent_is_unsteady(plugger: Plugger) -> None:
     intent = records.Intent(vif_id=builders.TAP, verb=records.PLUG, session=999, resources=())
     plugger.store.intend([intent], {})
-    found = keeping.survey(plugger, None)
+    found = reconcile.survey(plugger, None)
     assert found.unsteady == {builders.TAP}
     assert builders.TAP not in found.checks
 
@@ -128,7 +129,7 @@ def test_damaged_record_spoils_no_other_and_is_no_orphan(plugger: Plugger, tmp_p
     with sqlite3.connect(tmp_path / "vifplug.db") as database:
         database.execute("UPDATE records SET body = substr(body, 1, 40) WHERE vif_id = ?", (builders.HYBRID,))
     database.close()
-    found = keeping.survey(plugger, None)
+    found = reconcile.survey(plugger, None)
     assert set(found.checks) == {builders.TAP, builders.BRIDGE}
     assert found.orphans == []
     assert list(plugger.store.contents().damaged) == [builders.HYBRID]
@@ -139,7 +140,7 @@ def test_damaged_record_spoils_no_other_and_is_no_orphan(plugger: Plugger, tmp_p
 def test_store_that_was_replaced_says_nothing_of_what_is_wanted(plugger: Plugger, tmp_path: pathlib.Path) -> None:
     (tmp_path / "vifplug.db").rename(tmp_path / "elsewhere.db")
     with pytest.raises(errors.Replaced, match="deleted or replaced"):
-        keeping.survey(plugger, None)
+        reconcile.survey(plugger, None)
 
 
 def test_names_lead_to_the_vifs_they_concern(plugger: Plugger, host: FakeHost) -> None:
@@ -171,32 +172,32 @@ def test_many_orphans_beside_an_empty_store_are_not_collected(plugger: Plugger, 
     plugger.store.forget([*IDS[1:], *(IDS[:1] if not recorded else ()), *(vif.id for vif in many)])
     collector, links = Collector(plugger, 0, Metrics()), set(host.links)
     for _ in range(3):
-        collector.collect(keeping.survey(plugger, None))
+        collector.collect(reconcile.survey(plugger, None))
     assert (set(host.links) == links) is not recorded
     assert (collector.count == 0) is recorded
 
 
 def test_what_was_seen_of_one_life_is_not_said_of_the_next(plugger: Plugger) -> None:
-    seen = keeping.survey(plugger, [builders.TAP]).records
+    seen = reconcile.survey(plugger, [builders.TAP]).records
     plugger.unplug([builders.TAP])
     plugger.plug([builders.vif("ovs")])
-    assert keeping.note(plugger, {builders.TAP: (FAILED, "seen before")}, seen) == {builders.TAP}
+    assert reconcile.note(plugger, {builders.TAP: (FAILED, "seen before")}, seen) == {builders.TAP}
     record = plugger.store.record(builders.TAP)
     assert record is not None and record.state == WIRED
-    now = keeping.survey(plugger, [builders.TAP]).records
-    assert keeping.note(plugger, {builders.TAP: (FAILED, "seen now")}, now) == frozenset()
+    now = reconcile.survey(plugger, [builders.TAP]).records
+    assert reconcile.note(plugger, {builders.TAP: (FAILED, "seen now")}, now) == frozenset()
     record = plugger.store.record(builders.TAP)
     assert record is not None and record.error == "seen now"
 
 
 def test_those_that_could_not_be_noted_are_said(plugger: Plugger) -> None:
     with plugger.locks.held({builders.TAP}, 0):
-        left = keeping.note(plugger, dict.fromkeys(IDS, (FAILED, "why")))
+        left = reconcile.note(plugger, dict.fromkeys(IDS, (FAILED, "why")))
     assert left == {builders.TAP}
-    assert keeping.note(plugger, {"unknown": (FAILED, "why")}) == {"unknown"}
+    assert reconcile.note(plugger, {"unknown": (FAILED, "why")}) == {"unknown"}
 
 
 def test_failure_without_drift_is_over(plugger: Plugger) -> None:
-    keeping.note(plugger, {builders.TAP: (FAILED, "why")})
-    survey = keeping.survey(plugger, [builders.TAP])
+    reconcile.note(plugger, {builders.TAP: (FAILED, "why")})
+    survey = reconcile.survey(plugger, [builders.TAP])
     assert (survey.checks[builders.TAP].state, survey.standings[builders.TAP]) == (WIRED, (WIRED, None))

@@ -10,12 +10,12 @@ import pytest
 from rich.cells import cell_len
 
 from tests.unit.test_cli import DRIFT, ORPHAN, OTHER_ID, REPORT, VIF_ID
-from vifplug import reports
-from vifplug.cli import examining, layout, tables
+from vifplug.cli import layout, tables, verbs_host
 from vifplug.cli.arguments import Options
 from vifplug.cli.layout import Shape, fit
 from vifplug.doctor.findings import Diagnosis, Finding
-from vifplug.events import Event
+from vifplug.model import reports
+from vifplug.model.events import Event
 
 WIDTHS = (60, 80, 100, 200)
 VIFS = Shape(
@@ -197,10 +197,10 @@ def test_colours_take_no_room_and_are_left_out_where_there_are_none() -> None:
 def test_doctor_folds_under_the_check_and_only_on_a_terminal() -> None:
     finding = Finding(check="vifs", status="error", subject=VIF_ID, reason=ERROR, remedy="vifplug repair " * 9)
     found, options = Diagnosis(findings=(finding,)), Options(verb="doctor")
-    whole = examining._read(found, options, tables.Screen())
+    whole = verbs_host._read(found, options, tables.Screen())
     assert whole.count("\n") == 2
     for width in WIDTHS:
-        text = examining._read(found, options, screen(width))
+        text = verbs_host._read(found, options, screen(width))
         must_fit(text, width)
         assert text.split() == whole.split()
         assert all(line.startswith(("error    vifs: ", " " * 9)) for line in text.splitlines()[:-1])

@@ -7,15 +7,15 @@ from typing import Any
 
 import pytest
 
-from vifplug.privileged import link_errors
-from vifplug.privileged.netlink import Refused
+from vifplug.netlink.socket import Refused
+from vifplug.privileged.links import errors
 
 JOIN = {"op": "set", "name": "tap1", "values": {"master": "brq1"}}
 VETH = {"op": "create-veth", "ends": [{"name": "qvb1", "master": "qbr1"}, {"name": "qvo1", "master": ""}]}
 
 
 def said(code: int, operation: dict[str, Any], *, creates: bool = False) -> str:
-    return link_errors.reason(Refused(0, code, ""), operation, creates=creates)
+    return errors.reason(Refused(0, code, ""), operation, creates=creates)
 
 
 @pytest.mark.parametrize(
@@ -47,7 +47,7 @@ def test_kind_that_the_kernel_lacks_is_named_with_its_module() -> None:
 
 
 def test_other_errors_are_the_kernels_own_words() -> None:
-    assert link_errors.reason(Refused(0, errno.EINVAL, "Device is up"), JOIN, creates=False) == "Device is up"
+    assert errors.reason(Refused(0, errno.EINVAL, "Device is up"), JOIN, creates=False) == "Device is up"
 
 
 @pytest.mark.parametrize(
@@ -62,6 +62,6 @@ def test_other_errors_are_the_kernels_own_words() -> None:
     ],
 )
 def test_error_of_a_library_names_the_link(operation: dict[str, Any], subject: str) -> None:
-    error = link_errors.of_library(KeyError("ifindex"), operation, 3)
+    error = errors.of_library(KeyError("ifindex"), operation, 3)
     assert (error.subject, error.step) == (subject, "3")
     assert "KeyError: 'ifindex'" in error.message

@@ -8,7 +8,7 @@ import pytest
 from pyroute2.netlink.rtnl import RTM_DELLINK, RTM_NEWLINK
 from pyroute2.netlink.rtnl.ifinfmsg import ifinfmsg
 
-from vifplug.privileged import link_message
+from vifplug.netlink import message as link_message
 
 ACKNOWLEDGED = 0x1 | 0x4
 NEW = 0x200 | 0x400

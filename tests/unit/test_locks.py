@@ -7,7 +7,7 @@ import threading
 import pytest
 
 from vifplug.errors import Busy, StoreError
-from vifplug.locks import LockFile
+from vifplug.store.locks import LockFile
 
 
 def test_lock_excludes_another_thread_of_the_same_process(tmp_path: pathlib.Path) -> None:

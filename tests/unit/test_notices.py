@@ -9,10 +9,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from vifplug.daemon import notices
-from vifplug.daemon.notices import Answer, Judgement
-from vifplug.daemon.pace import SIZE_MAX, WAIT_MAX_SECONDS, Pace, Waiting
-from vifplug.eventlog import PLUGGED_EVENT, UNPLUGGED_EVENT, Notice
+from vifplug.daemon.nova import outgoing
+from vifplug.daemon.nova.outgoing import Answer, Judgement
+from vifplug.daemon.nova.rate import SIZE_MAX, WAIT_MAX_SECONDS, Pace, Waiting
+from vifplug.store.events import PLUGGED_EVENT, UNPLUGGED_EVENT, Notice
 
 INSTANCE = "c0ffee00-1111-4222-8333-000000000011"
 A, B, C = (f"{letter * 8}-0000-4000-8000-000000000000" for letter in "abc")
@@ -27,20 +27,20 @@ BATCH = [notice(4, A), notice(5, B), notice(7, C)]
 
 def echo(*codes: object, **changes: object) -> list[dict[str, Any]]:
     """Nova's way: what failed says so in its status, too."""
-    events = json.loads(notices.message(BATCH))["events"]
+    events = json.loads(outgoing.message(BATCH))["events"]
     return [event | {"status": "failed", "code": code} | changes for event, code in zip(events, codes, strict=True)]
 
 
 def judged(status: int, body: object = None, batch: list[Notice] = BATCH) -> Judgement:
     data = body if isinstance(body, bytes) else json.dumps(body).encode()
-    return notices.judge(Answer(status=status, body=data), batch)
+    return outgoing.judge(Answer(status=status, body=data), batch)
 
 
 # -- what goes into a message ---------------------------------------------------------------------------------
 
 
 def test_message_has_the_keys_that_neutron_sends_and_no_other() -> None:
-    event = json.loads(notices.message([notice(1)]))
+    event = json.loads(outgoing.message([notice(1)]))
     with open("tests/samples/ml2ovs_nova_events.jsonl") as samples:
         captured = json.loads(samples.readline())["body"]
     assert event.keys() == captured.keys()
@@ -49,23 +49,23 @@ def test_message_has_the_keys_that_neutron_sends_and_no_other() -> None:
 
 def test_a_vifs_events_go_one_after_the_other() -> None:
     waiting = [notice(1, A), notice(2, A, UNPLUGGED_EVENT), notice(3, B), notice(4, A)]
-    assert [one.seq for one in notices.choose(waiting, 100, set(), set())] == [1, 3]
+    assert [one.seq for one in outgoing.choose(waiting, 100, set(), set())] == [1, 3]
 
 
 def test_a_vif_that_waits_keeps_back_all_that_comes_after() -> None:
     waiting = [notice(1, A), notice(2, A, UNPLUGGED_EVENT), notice(3, B)]
-    assert [one.seq for one in notices.choose(waiting, 100, {A}, set())] == [3]
+    assert [one.seq for one in outgoing.choose(waiting, 100, {A}, set())] == [3]
 
 
 def test_size_is_held() -> None:
     waiting = [notice(number, f"vif-{number}") for number in range(500)]
-    assert [one.seq for one in notices.choose(waiting, 3, {"vif-1"}, set())] == [0, 2, 3]
+    assert [one.seq for one in outgoing.choose(waiting, 3, {"vif-1"}, set())] == [0, 2, 3]
 
 
 def test_what_spoils_a_message_goes_alone() -> None:
-    assert [one.seq for one in notices.choose(BATCH, 100, set(), {A})] == [4]
-    assert [one.seq for one in notices.choose(BATCH, 100, set(), {B})] == [4, 7]
-    assert [one.seq for one in notices.choose(BATCH, 1, set(), {B, C})] == [4]
+    assert [one.seq for one in outgoing.choose(BATCH, 100, set(), {A})] == [4]
+    assert [one.seq for one in outgoing.choose(BATCH, 100, set(), {B})] == [4, 7]
+    assert [one.seq for one in outgoing.choose(BATCH, 1, set(), {B, C})] == [4]
 
 
 # -- what an answer means -------------------------------------------------------------------------------------
@@ -136,7 +136,7 @@ def test_a_message_that_is_not_to_its_liking_is_split_down_to_the_one(status: in
 
 def test_an_event_that_makes_it_fail_is_found_but_never_given_up() -> None:
     found = judged(500, b"oops")
-    assert found == notices.broken("it answered 500 (oops)", BATCH)
+    assert found == outgoing.broken("it answered 500 (oops)", BATCH)
     assert (found.splits, found.trouble, found.later) == (True, "it answered 500 (oops)", {})
     alone = judged(500, b"oops", BATCH[:1])
     assert (alone.splits, alone.refused, set(alone.later)) == (False, {}, {4})

@@ -5,11 +5,12 @@ from __future__ import annotations
 import struct
 from dataclasses import replace
 
-from vifplug import naming, passage
-from vifplug.engine import obstacles
-from vifplug.privileged import reading
-from vifplug.privileged.link_message import IFINFO, attribute
-from vifplug.resources import Bridge, Link, Observed, OvsPort, Qos, Station, Tap, Veth
+from vifplug import naming
+from vifplug.engine.plan import obstacles
+from vifplug.netlink import links as reading
+from vifplug.netlink.message import IFINFO, attribute
+from vifplug.resources import passage
+from vifplug.resources.observed import Bridge, Link, Observed, OvsPort, Qos, Station, Tap, Veth
 
 _VIF = "3fe5648f-4734-49a7-9fef-daa6f86f6799"
 

@@ -18,13 +18,13 @@ from tests.fakes import FakeHost
 from tests.unit import builders
 from tests.unit.builders import BRIDGE, HYBRID, TAP
 from tests.unit.daemon_calls import ADMIN, Daemon, served
-from vifplug import records
 from vifplug.cli import main
-from vifplug.daemon.peers import Access, Members
+from vifplug.daemon.http.protocol import Access, Members
 from vifplug.errors import Damaged, OvsUnavailable
-from vifplug.eventlog import TOLD_FAILED
-from vifplug.records import Intent
-from vifplug.resources import Tap
+from vifplug.resources.observed import Tap
+from vifplug.store import records
+from vifplug.store.events import TOLD_FAILED
+from vifplug.store.records import Intent
 
 QBR, TAP_DEVICE = "qbr71a6b0e4-1a", "tap81ab5618-df"
 Said = tuple[str, str | None]
@@ -164,7 +164,7 @@ def test_request_under_way(
     spoil(daemon)
     keep(daemon, HYBRID, state="drifted", error="an older reason")
     intend(daemon, verb)
-    monkeypatch.setattr("vifplug.engine.inspection._PATIENCE_SECONDS", 0.05)
+    monkeypatch.setattr("vifplug.engine.commands.inspect._PATIENCE_SECONDS", 0.05)
     with daemon.host._plugger.locks.held([HYBRID], 1):
         assert_all_say(faces(daemon, HYBRID, capsys), state, None)
 

@@ -18,9 +18,9 @@ import pytest
 
 from tests.unit import builders
 from tests.unit.daemon_calls import Daemon, served
-from vifplug.config import Settings
-from vifplug.daemon import events
-from vifplug.daemon.peers import Access
+from vifplug.config.options import Settings
+from vifplug.daemon.http import event_stream
+from vifplug.daemon.http.protocol import Access
 
 DOCUMENT = {"id": builders.HYBRID, "vif_type": "ovs-hybrid", "address": "fa:16:3e:eb:5e:26"}
 GENERATE_SECONDS = 300
@@ -79,7 +79,7 @@ def test_generated_client_plugs_lists_and_unplugs(generated: str, transport: htt
 def test_ordinary_reader_of_server_sent_events_gets_events_alone(
     transport: httpx.HTTPTransport, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(events, "HEARTBEAT_SECONDS", 0.05)
+    monkeypatch.setattr(event_stream, "HEARTBEAT_SECONDS", 0.05)
     client = httpx.Client(transport=transport, base_url="http://vifplug", timeout=30)
     path = f"/v1/vifs/{builders.HYBRID}"
 

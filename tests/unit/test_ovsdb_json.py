@@ -15,7 +15,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from vifplug.privileged.ovsdb_json import Parser, Session
+from vifplug.privileged.ovsdb.jsonrpc import Parser, Session
 
 TEXT = st.text(alphabet=st.sampled_from('ab{}[]",\\:é\u2603\n '), max_size=12)
 VALUES = st.recursive(

@@ -6,8 +6,9 @@ from dataclasses import replace
 
 import pytest
 
-from vifplug import naming, ownership
-from vifplug.ownership import Claim, SeenLink, SeenPort
+from vifplug import naming
+from vifplug.resources import ownership
+from vifplug.resources.ownership import Claim, SeenLink, SeenPort
 
 VIF, OTHER, NETWORK = (f"{digit * 8}-d1c4-4b1e-8a51-6f0e5c9d77aa" for digit in "123")
 MAC, FOREIGN = "fa:16:3e:00:00:01", "02:00:00:00:00:99"

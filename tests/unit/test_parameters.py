@@ -12,7 +12,7 @@ import pytest
 import vifplug
 from tests.unit import builders
 from tests.unit.daemon_calls import ADMIN, Daemon, served
-from vifplug.daemon.peers import Access, Members
+from vifplug.daemon.http.protocol import Access, Members
 from vifplug.errors import InputError
 
 ID = builders.TAP

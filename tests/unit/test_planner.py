@@ -20,10 +20,10 @@ import yaml
 
 from tests.fakes import FakeHost
 from tests.unit import builders
-from vifplug import resources
 from vifplug.errors import VifplugError
-from vifplug.model import Vif
-from vifplug.resources import Link, OvsPort
+from vifplug.model.vif import Vif
+from vifplug.resources import observed as resources
+from vifplug.resources.observed import Link, OvsPort
 
 CASES = pathlib.Path(__file__).parent / "planner_cases"
 

@@ -9,13 +9,13 @@ import pytest
 
 from tests.fakes import FakeHost
 from tests.unit import builders
-from vifplug import records
 from vifplug.drivers import registry
-from vifplug.engine import inspection, recovery
-from vifplug.engine.plugger import Plugger
+from vifplug.engine.commands import inspect, recover
+from vifplug.engine.commands.plug import Plugger
 from vifplug.errors import Conflict, InputError, LinkError, StoreError, TimedOut, UnknownVif, VerifyError
-from vifplug.records import Intent
-from vifplug.resources import Bridge
+from vifplug.resources.observed import Bridge
+from vifplug.store import records
+from vifplug.store.records import Intent
 
 ALL = [builders.vif("ovs-hybrid"), builders.vif("ovs"), builders.vif("bridge")]
 STEPS = 13
@@ -154,7 +154,7 @@ def test_unplug_goes_on_past_errors_and_the_next_command_ends_it(plugger: Plugge
         plugger.unplug([builders.HYBRID])
     assert not host.links, "links go although the port stayed"
     assert plugger.store.contents().intents[builders.HYBRID].verb == records.UNPLUG
-    assert recovery.settle(plugger) == []
+    assert recover.settle(plugger) == []
     assert _is_empty(host)
     assert plugger.store.contents() == records.Contents()
 
@@ -176,7 +176,7 @@ def test_interrupted_plug_of_a_new_vif_is_taken_back(plugger: Plugger, host: Fak
     plugger.store.intend(
         [Intent(vif_id=builders.HYBRID, verb=records.PLUG, session=999, resources=record.resources)], {}
     )
-    assert recovery.settle(plugger) == []
+    assert recover.settle(plugger) == []
     assert _is_empty(host)
 
 
@@ -188,7 +188,7 @@ def test_interrupted_replug_comes_back_as_recorded(plugger: Plugger, host: FakeH
         [Intent(vif_id=builders.HYBRID, verb=records.PLUG, session=999, resources=record.resources)], {}
     )
     host.links["qvo71a6b0e4-1a"] = replace(host.links["qvo71a6b0e4-1a"], mtu=9000)
-    assert recovery.settle(plugger) == []
+    assert recover.settle(plugger) == []
     assert host.links["qvo71a6b0e4-1a"].mtu == 1450
     assert not plugger.store.contents().intents
 
@@ -202,10 +202,10 @@ def test_recovery_that_fails_stays_to_be_done(plugger: Plugger, host: FakeHost) 
     plugger.store.intend([intent], {})
     host.links["qbr-new"] = added
     host.fail_at = len(host.applied)
-    assert "could not be settled yet" in recovery.settle(plugger)[0]
+    assert "could not be settled yet" in recover.settle(plugger)[0]
     assert plugger.store.record(builders.HYBRID) == record
     assert [plugger.store.intent(vif_id) for vif_id in plugger.store.begun()] == [intent]
-    assert recovery.settle(plugger) == []
+    assert recover.settle(plugger) == []
     assert "qbr-new" not in host.links
     assert not plugger.store.begun()
 
@@ -227,10 +227,10 @@ def test_unplug_takes_what_a_request_left_that_never_got_a_record(plugger: Plugg
 def test_intent_of_a_living_session_is_left_alone(plugger: Plugger) -> None:
     session = plugger.locks.open_session()
     plugger.store.intend([Intent(vif_id=builders.HYBRID, verb=records.PLUG, session=session.number, resources=())], {})
-    recovery.settle(plugger)
+    recover.settle(plugger)
     assert builders.HYBRID in plugger.store.contents().intents
     session.close()
-    recovery.settle(plugger)
+    recover.settle(plugger)
     assert not plugger.store.contents().intents
 
 
@@ -244,7 +244,7 @@ def test_two_vifs_of_one_request_cannot_share_a_device(plugger: Plugger, host: F
 def test_check_says_what_drifted_and_repair_puts_it_right(plugger: Plugger, host: FakeHost) -> None:
     plugger.plug(ALL)
     host.links["qvb71a6b0e4-1a"] = replace(host.links["qvb71a6b0e4-1a"], master=None)
-    report = inspection.check(plugger)
+    report = inspect.check(plugger)
     (item,) = [item for vif in report.vifs for item in vif.drift]
     assert (item.subject, item.attribute, item.observed, item.desired) == (
         "qvb71a6b0e4-1a",
@@ -254,7 +254,7 @@ def test_check_says_what_drifted_and_repair_puts_it_right(plugger: Plugger, host
     )
     assert not report.clean
     plugger.repair([builders.HYBRID])
-    assert inspection.check(plugger).clean
+    assert inspect.check(plugger).clean
 
 
 def test_repair_of_an_unknown_vif_touches_nothing(plugger: Plugger, host: FakeHost) -> None:
@@ -266,24 +266,24 @@ def test_repair_of_an_unknown_vif_touches_nothing(plugger: Plugger, host: FakeHo
 def test_orphans_are_found_and_only_they_are_collected(plugger: Plugger, host: FakeHost) -> None:
     plugger.plug(ALL)
     plugger.store.forget([builders.HYBRID])
-    found = {orphan.name for orphan in inspection.gc(plugger, delete=False).orphans}
+    found = {orphan.name for orphan in inspect.gc(plugger, delete=False).orphans}
     assert found == {"qbr71a6b0e4-1a", "qvb71a6b0e4-1a", "qvo71a6b0e4-1a"}
-    inspection.gc(plugger, delete=True)
+    inspect.gc(plugger, delete=True)
     assert set(host.links) == {"tap81ab5618-df", "tap3fe5648f-47", "brq14ec4c8b-00"}
     assert set(host.ports) == {"tap81ab5618-df"}
-    assert inspection.check(plugger).clean
+    assert inspect.check(plugger).clean
 
 
 def test_vifs_whose_driver_is_gone_are_seen_and_taken_away_with_the_others(
     plugger: Plugger, host: FakeHost, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     plugger.plug(ALL)
-    before = {report.id: report.waiting_for for report in inspection.list_vifs(plugger)}
+    before = {report.id: report.waiting_for for report in inspect.list_vifs(plugger)}
     monkeypatch.setattr(registry, "drivers", dict)
-    assert {report.id: report.waiting_for for report in inspection.list_vifs(plugger)} == before
-    assert inspection.check(plugger).clean
-    assert inspection.get(plugger, ALL[1].id).state == "wired"
-    assert inspection.path(plugger, ALL[1].id).hops
+    assert {report.id: report.waiting_for for report in inspect.list_vifs(plugger)} == before
+    assert inspect.check(plugger).clean
+    assert inspect.get(plugger, ALL[1].id).state == "wired"
+    assert inspect.path(plugger, ALL[1].id).hops
     with pytest.raises(InputError, match="must be one that has a driver here"):
         plugger.repair([ALL[1].id])
     plugger.unplug([one.id for one in ALL])

@@ -11,13 +11,14 @@ import pytest
 from tests.fakes import FakeHost
 from tests.unit import builders
 from tests.unit.test_cli import OTHER_ID, VIF_ID, Notes, Run, library, run
-from vifplug import records, reports
-from vifplug.cli import progress, streams
-from vifplug.engine import plan
-from vifplug.engine.actions import Action
-from vifplug.engine.plugger import Plugger
+from vifplug.cli import output, progress
+from vifplug.engine.commands.plug import Plugger
+from vifplug.engine.plan import plan
+from vifplug.engine.plan.actions import Action
 from vifplug.errors import HostError, LinkError
-from vifplug.reports import Progress
+from vifplug.model import reports
+from vifplug.model.reports import Progress
+from vifplug.store import records
 
 __all__ = ["library", "run"]  # pytest's fixtures
 
@@ -72,7 +73,7 @@ def test_of_one_vif_nothing_is_kept(host: Watched) -> None:
 
 
 def test_repair_and_unplug_of_many_count_vifs(host: Watched, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("vifplug.engine.unplugging._CHUNK", 1)
+    monkeypatch.setattr("vifplug.engine.commands.unplug._CHUNK", 1)
     host.plugger.plug(ALL)
     for one in ALL:
         name = next(link.name for link in host.links.values() if link.owner == one.id)
@@ -90,7 +91,7 @@ def test_repair_and_unplug_of_many_count_vifs(host: Watched, monkeypatch: pytest
 
 def test_a_line_a_second_while_it_goes_on(monkeypatch: pytest.MonkeyPatch) -> None:
     said: list[str] = []
-    monkeypatch.setattr(streams, "tell", said.append)
+    monkeypatch.setattr(output, "tell", said.append)
     counts = iter([0, 1, 1, 3])
 
     def done(seconds: float) -> bool:
@@ -105,8 +106,8 @@ def test_a_line_a_second_while_it_goes_on(monkeypatch: pytest.MonkeyPatch) -> No
 def said(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """What a person at a terminal reads, for whom time flies."""
     lines: list[str] = []
-    monkeypatch.setattr(streams, "is_watched", lambda: True)
-    monkeypatch.setattr(streams, "tell", lines.append)
+    monkeypatch.setattr(output, "is_watched", lambda: True)
+    monkeypatch.setattr(output, "tell", lines.append)
     monkeypatch.setattr(progress, "_PAUSE_SECONDS", 0.001)
     return lines
 
@@ -126,7 +127,7 @@ def half_way(library: Notes, verb: str, said: list[str]) -> None:
         assert told.wait(5), "nothing was said"
         return [reports.VifReport(id=one, state="unplugged") for one in (VIF_ID, OTHER_ID)]
 
-    streams.tell = tell  # the fixture takes it back
+    output.tell = tell  # the fixture takes it back
     library.answers[verb] = answer
 
 

@@ -7,8 +7,9 @@ import os
 
 import pytest
 
-from vifplug import naming, readable
+from vifplug import naming
 from vifplug.cli import tables
+from vifplug.model import printable as readable
 
 
 @pytest.mark.parametrize(

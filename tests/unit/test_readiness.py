@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from vifplug.daemon.readiness import Readiness
-from vifplug.daemon.trouble import Ledger
+from vifplug.daemon.reconcile.readiness import Readiness
+from vifplug.daemon.reconcile.retry import Ledger
 
 
 def test_comparison_that_has_ended_is_enough() -> None:

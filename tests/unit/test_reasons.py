@@ -7,8 +7,8 @@ from collections.abc import Collection
 
 import pytest
 
-from vifplug.daemon.reasons import Reasons
-from vifplug.daemon.said import Failing
+from vifplug.daemon.log_text import Failing
+from vifplug.daemon.reconcile.reasons import Reasons
 from vifplug.errors import BridgeMissing, LinkError, StoreError, TimedOut, VifplugError
 
 VIFS = [f"{number:08x}-1a1b-4fd9-8f4a-7cab3f9a425b" for number in range(5)]

@@ -10,8 +10,10 @@ import pytest
 
 import vifplug
 from tests.unit.scripted_daemon import answer, problem, served
-from vifplug import durations, errors, retrying
-from vifplug.reports import VifReport
+from vifplug import errors
+from vifplug.api import retry as retrying
+from vifplug.model import durations
+from vifplug.model.reports import VifReport
 
 VIF_ID = "71a6b0e4-1a1b-4fd9-8f4a-7cab3f9a425b"
 VIFS = {"vifs": [VifReport(id=VIF_ID, state="unplugged").as_json()], "warnings": []}

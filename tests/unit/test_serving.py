@@ -10,8 +10,8 @@ from typing import Any
 import msgpack  # type: ignore[import-untyped]
 import pytest
 
-from vifplug.privileged import serving, skimmer
-from vifplug.privileged.skimmer import Malformed, Skimmer, Unbounded
+from vifplug.privileged.helper import message_reader, serve
+from vifplug.privileged.helper.message_reader import Malformed, Skimmer, Unbounded
 
 VALUES: tuple[Any, ...] = (
     *(None, True, 0, 127, -1, -32, -33, 255, 256, 65536, 2**32, 2**63, -(2**63), 1.5),
@@ -45,7 +45,7 @@ def test_what_is_no_value_is_malformed(data: bytes) -> None:
         Skimmer().end_in(data)
 
 
-def stream_of(*messages: bytes) -> tuple[serving._Stream, threading.Thread]:
+def stream_of(*messages: bytes) -> tuple[serve._Stream, threading.Thread]:
     ours, theirs = socket.socketpair()
 
     def send() -> None:
@@ -55,7 +55,7 @@ def stream_of(*messages: bytes) -> tuple[serving._Stream, threading.Thread]:
 
     thread = threading.Thread(target=send)
     thread.start()
-    return serving._Stream(theirs), thread
+    return serve._Stream(theirs), thread
 
 
 def packed(*arguments: Any, number: str = "n") -> bytes:
@@ -65,10 +65,10 @@ def packed(*arguments: Any, number: str = "n") -> bytes:
 
 GOOD = packed({"name": "qvo"}, number="good")
 TOO_MUCH = {
-    "bytes": packed("x" * serving.MESSAGE_BYTES_MAX),
+    "bytes": packed("x" * serve.MESSAGE_BYTES_MAX),
     "bytes by far": packed(b"x" * (30 << 20)),
-    "values": packed(["ab"] * (skimmer.VALUES_MAX + 1)),
-    "maps": packed([{}] * (skimmer.VALUES_MAX + 1)),
+    "values": packed(["ab"] * (message_reader.VALUES_MAX + 1)),
+    "maps": packed([{}] * (message_reader.VALUES_MAX + 1)),
     "depth": b"\x92\xa1n" + b"\x91" * 5000 + b"\xc0",
     "a key that is no key": packed(b"?").replace(b"\xc4\x01?", b"\x81\x80\x01"),
     "an extension": packed(msgpack.ExtType(5, b"x")),

@@ -14,13 +14,13 @@ import pytest
 
 from tests.fakes import FakeHost
 from tests.unit import builders
-from vifplug import database
-from vifplug.api import LocalHost
-from vifplug.database import FILE
-from vifplug.doctor import storage
+from vifplug.api.local import LocalHost
+from vifplug.doctor import state_dir
 from vifplug.errors import StoreError
-from vifplug.locks import LockFile
-from vifplug.snapshot import Snapshot
+from vifplug.store import database
+from vifplug.store.database import FILE
+from vifplug.store.locks import LockFile
+from vifplug.store.snapshot import Snapshot
 
 
 def traces(directory: Path) -> dict[str, Any]:
@@ -72,7 +72,7 @@ def test_store_is_read_and_left_as_it_is_whoever_has_it_open(tmp_path: Path) -> 
     for directory in (state, tmp_path / "died"):
         with left_as_it_is(directory):
             assert seen(directory) == {builders.HYBRID, builders.TAP}
-            told = storage.look(str(directory))
+            told = state_dir.look(str(directory))
             assert (told.error, told.unreadable) == ("", False)
 
 
@@ -97,7 +97,7 @@ def test_log_without_its_index_is_no_empty_store(tmp_path: Path) -> None:
             shutil.copy(state / name, copy)
     with left_as_it_is(copy), pytest.raises(StoreError, match="has lost its index"):
         Snapshot(str(copy))
-    assert storage.look(str(copy)).unreadable
+    assert state_dir.look(str(copy)).unreadable
 
 
 def test_what_is_not_there_is_empty_and_is_not_made(tmp_path: Path) -> None:
@@ -127,11 +127,11 @@ def test_older_store_is_understood_and_stays_older_and_a_newer_one_is_not_guesse
         with left_as_it_is(tmp_path):
             if version == 2:
                 assert seen(tmp_path) == {builders.HYBRID}
-                assert storage.look(str(tmp_path)).error == ""
+                assert state_dir.look(str(tmp_path)).error == ""
             else:
                 with pytest.raises(StoreError, match="newer vifplug"):
                     Snapshot(str(tmp_path))
-                assert "newer vifplug" in storage.look(str(tmp_path)).error
+                assert "newer vifplug" in state_dir.look(str(tmp_path)).error
 
 
 def test_snapshot_writes_nothing(tmp_path: Path) -> None:

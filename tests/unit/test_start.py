@@ -29,10 +29,9 @@ for name in sorted(set(sys.modules) - before):
 sys.exit(code)
 """
 OF_THE_HOST = (
-    "api",
-    "config",
-    "model",
-    "records",
+    "api.local",
+    "config.options",
+    "model.vif",
     "store",
     "drivers",
     "engine",
@@ -90,7 +89,7 @@ def test_what_asks_the_daemon_imports_what_it_uses(
         done, imported = start(tmp_path, *(str(tmp_path / word) if word in files else word for word in words), *form)
     assert (done.returncode, bool(done.stdout)) == (0, True), done.stderr
     names = [line.split()[0] for line in imported]
-    assert "vifplug.client" in names
+    assert "vifplug.api.remote" in names
     assert [line for line in imported if "-packages" in line] == []
     slow = [*(f"vifplug.{room}" for room in OF_THE_HOST), *SLOW]
     assert [name for name in names if any(f"{name}.".startswith(f"{one}.") for one in slow)] == []

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from vifplug import stdio
+from vifplug.process import stdio
 
 CLOSED = "exec <&- >&- 2>&-; "
 KINDS = """
@@ -43,7 +43,7 @@ def told(shell: str, script: str, *arguments: str) -> str:
 
 
 SETTLED = """
-from vifplug import stdio
+from vifplug.process import stdio
 stdio.settle()
 print("to nobody", file=sys.stderr)
 inherited = [os.get_inheritable(descriptor) for descriptor in range(3)]
@@ -64,7 +64,7 @@ def test_program_that_is_started_with_closed_descriptors_has_them_for_good(shell
 
 
 LENT = """
-from vifplug import stdio
+from vifplug.process import stdio
 seen = [kinds()]
 with stdio.lent():
     seen.append(kinds())
@@ -80,7 +80,7 @@ def test_what_a_library_is_lent_is_taken_back() -> None:
 
 
 SESSION = """
-from vifplug.locks import LockFile
+from vifplug.store.locks import LockFile
 session = LockFile(sys.argv[2]).open_session()
 os.write(int(sys.argv[1]), repr(kinds()).encode())
 """

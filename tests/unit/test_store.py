@@ -9,11 +9,11 @@ import threading
 import pytest
 
 from tests.unit import builders
-from vifplug import records
 from vifplug.errors import Conflict, StoreError
-from vifplug.records import Intent, Record
-from vifplug.resources import Bridge, OvsPort
-from vifplug.store import Store
+from vifplug.resources.observed import Bridge, OvsPort
+from vifplug.store import records
+from vifplug.store.records import Intent, Record
+from vifplug.store.store import Store
 
 QBR = Bridge(name="qbr71a6b0e4-1a", owner=builders.HYBRID, role="qbr", mtu=1450, stp=0, ageing_time=0, ifindex=7)
 PORT = OvsPort(name="qvo71a6b0e4-1a", bridge="br-int", owner=builders.HYBRID, iface_ids={"iface-id": "x"}, trunks=(1,))

@@ -11,12 +11,14 @@ from pathlib import Path
 
 import pytest
 
-from vifplug import fsuser, statedir, trusted
 from vifplug.errors import StoreError
-from vifplug.locks import LockFile
-from vifplug.snapshot import Snapshot
-from vifplug.store import Store
-from vifplug.trusted import Unsafe
+from vifplug.process import fsuser
+from vifplug.store import directory as statedir
+from vifplug.store import trusted
+from vifplug.store.locks import LockFile
+from vifplug.store.snapshot import Snapshot
+from vifplug.store.store import Store
+from vifplug.store.trusted import Unsafe
 
 SOMEONE, SOMEONE_ELSE = 4711, 4712
 as_root = pytest.mark.skipif(os.geteuid() != 0, reason="to be several users takes root")

@@ -16,9 +16,10 @@ import pytest
 from tests.fakes import FakeHost
 from tests.unit import builders
 from tests.unit.test_doctor import host_with
-from vifplug import errors, udev
-from vifplug.doctor import surroundings
-from vifplug.resources import Tap
+from vifplug import errors
+from vifplug.doctor import network_managers
+from vifplug.netlink import udev
+from vifplug.resources.observed import Tap
 
 ETC = pathlib.Path(__file__).parents[2] / "etc"
 LINK = (ETC / "udev" / udev.LINK_FILE).read_text()
@@ -136,8 +137,8 @@ def test_link_file_matches_openstacks_taps_and_no_others() -> None:
     ],
 )  # fmt: skip
 def test_udev_that_writes_macs_is_told_of(tmp_path: Path, files: dict[str, str], expected: list[str]) -> None:
-    assert surroundings.takeovers(host_with(tmp_path, files)) == [], "it does not run"
-    found = surroundings.takeovers(host_with(tmp_path, UDEVD))
+    assert network_managers.takeovers(host_with(tmp_path, files)) == [], "it does not run"
+    found = network_managers.takeovers(host_with(tmp_path, UDEVD))
     assert [(one.name, one.source, tuple(one.prefixes)) for one in found] == [
         ("systemd-udevd", source, ("tap",)) for source in expected
     ]
@@ -145,6 +146,6 @@ def test_udev_that_writes_macs_is_told_of(tmp_path: Path, files: dict[str, str],
 
 def test_shipped_file_keeps_network_manager_off_every_device(tmp_path: Path) -> None:
     running = {"sys/fs/cgroup/system.slice/NetworkManager.service/cgroup.procs": "313\n"}
-    assert len(surroundings.takeovers(host_with(tmp_path, running))) == 1
+    assert len(network_managers.takeovers(host_with(tmp_path, running))) == 1
     shipped = (ETC / "networkmanager" / "vifplug.conf").read_text()
-    assert surroundings.takeovers(host_with(tmp_path, {"etc/NetworkManager/conf.d/vifplug.conf": shipped})) == []
+    assert network_managers.takeovers(host_with(tmp_path, {"etc/NetworkManager/conf.d/vifplug.conf": shipped})) == []

@@ -65,7 +65,7 @@ def test_base_unit_has_no_internet_and_the_drop_in_has(units: pathlib.Path) -> N
 
 
 def test_socket_is_where_the_configuration_says(monkeypatch: pytest.MonkeyPatch) -> None:
-    from vifplug.config import Settings
+    from vifplug.config.options import Settings
 
     settings = Settings()
     assert _value("vifplugd.socket", "ListenStream") == settings.socket

@@ -6,8 +6,8 @@ import pathlib
 
 import pytest
 
-from vifplug import config
-from vifplug.daemon import service
+from vifplug.config import options
+from vifplug.daemon.process import supervisor
 from vifplug.doctor import checks
 from vifplug.doctor.facts import Facts
 from vifplug.doctor.findings import WARNING
@@ -16,7 +16,7 @@ from vifplug.doctor.findings import WARNING
 def unknown(directory: pathlib.Path, text: str) -> tuple[str, ...]:
     path = directory / "vifplug.conf"
     path.write_text(text)
-    return config.load(str(path)).unknown
+    return options.load(str(path)).unknown
 
 
 @pytest.mark.parametrize(
@@ -87,11 +87,11 @@ def test_check_config_says_what_is_wrong_and_starts_nothing(
         ("no section = 1", 2, "vifplug.conf"),
     ):
         path.write_text(text)
-        assert service.main(["--check-config", "--config-file", str(path)]) == status
+        assert supervisor.main(["--check-config", "--config-file", str(path)]) == status
         shown = capsys.readouterr()
         assert said in (shown.out if status == 0 else shown.err)
         assert not (shown.err if status == 0 else shown.out)
-    assert service.main(["--check-config", "--config-file", str(tmp_path / "none.conf")]) == 2
+    assert supervisor.main(["--check-config", "--config-file", str(tmp_path / "none.conf")]) == 2
     assert [entry.name for entry in tmp_path.iterdir()] == ["vifplug.conf"]
 
 

@@ -10,10 +10,11 @@ from typing import Any
 
 import pytest
 
-from vifplug import errors, waiting
-from vifplug.events import Waited, WaitReport
-from vifplug.reports import VifReport
-from vifplug.waiting import Expectation, Goal, Watch
+from vifplug import errors
+from vifplug.api import wait as waiting
+from vifplug.api.wait import Expectation, Goal, Watch
+from vifplug.model.events import Waited, WaitReport
+from vifplug.model.reports import VifReport
 
 A, B = "71a6b0e4-1a1b-4fd9-8f4a-7cab3f9a425b", "2bc1ec8f-4b2e-4a6a-a1da-6286f400507c"
 OVN = "OVN to set ovn-installed on Interface 'qvo71a6b0e4-1a' of br-int (is ovn-controller running?)"

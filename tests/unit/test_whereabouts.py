@@ -10,7 +10,8 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 from oslo_config import cfg
 
-from vifplug import client, config, whereabouts
+from vifplug.api import remote as client
+from vifplug.config import locate, options
 
 SAMPLE = Path(__file__).parents[2] / "etc" / "vifplug.conf.sample"
 ASKED = None
@@ -20,7 +21,7 @@ ASKED = None
 def by_oslo(path: str) -> str:
     """The socket by oslo.config, whatever else is in the file; cfg.Error when it cannot read it."""
     conf = cfg.ConfigOpts()
-    (option,) = [option for option in dict(config.list_opts())["daemon"] if option.name == "socket"]
+    (option,) = [option for option in dict(options.list_opts())["daemon"] if option.name == "socket"]
     conf.register_opt(option, group="daemon")
     conf(args=[], project="vifplug", default_config_files=[path], default_config_dirs=[])
     return str(conf.daemon.socket)
@@ -63,21 +64,21 @@ PLAIN = "[daemon]\nsocket = /run/a.sock"
 def test_every_file_says_the_same_as_to_oslo_or_is_passed_on_to_it(text: str) -> None:
     with tempfile.TemporaryDirectory() as directory:
         path = written(directory, text)
-        found = whereabouts.socket_of(path)
+        found = locate.socket_of(path)
         assert found is ASKED or found == by_oslo(path)
 
 
 @pytest.mark.parametrize(
     ("text", "socket"),
     [
-        ("", whereabouts.DEFAULT_SOCKET),
-        ("[DEFAULT]\nmtu = 1400\n", whereabouts.DEFAULT_SOCKET),
-        ("[ovs]\nsocket = /no.sock\n", whereabouts.DEFAULT_SOCKET),
+        ("", locate.DEFAULT_SOCKET),
+        ("[DEFAULT]\nmtu = 1400\n", locate.DEFAULT_SOCKET),
+        ("[ovs]\nsocket = /no.sock\n", locate.DEFAULT_SOCKET),
         (
             "# of ours\n[DEFAULT]\n\n[daemon]\nuser=x\nsocket=/run/a.sock  \n; or\n#socket=/b\n[ovs]\na = 5\n",
             "/run/a.sock",
         ),
-        (SAMPLE.read_text(), whereabouts.DEFAULT_SOCKET),
+        (SAMPLE.read_text(), locate.DEFAULT_SOCKET),
         (f"{SAMPLE.read_text()}\n{PLAIN}\n", "/run/a.sock"),
         ("[daemon]\nsocket = $run_dir/x.sock\n", ASKED),
         ("[daemon]\nsocket = /a\n /b\n", ASKED),
@@ -89,27 +90,27 @@ def test_every_file_says_the_same_as_to_oslo_or_is_passed_on_to_it(text: str) ->
     ],
 )
 def test_what_is_plain_is_read_and_the_rest_passed_on(tmp_path: Path, text: str, socket: str | None) -> None:
-    assert whereabouts.socket_of(written(tmp_path, text)) == socket
+    assert locate.socket_of(written(tmp_path, text)) == socket
 
 
 @pytest.mark.parametrize("name", ["OS_DAEMON__SOCKET", "OS_DEFAULT__CONFIG_SOURCE"])
 def test_what_the_environment_says_is_for_oslo(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
     monkeypatch.setenv(name, "/run/x.sock")
-    assert whereabouts.socket_of(written(tmp_path, PLAIN)) is ASKED
-    assert whereabouts.socket_of(None) is ASKED
+    assert locate.socket_of(written(tmp_path, PLAIN)) is ASKED
+    assert locate.socket_of(None) is ASKED
 
 
 def test_what_is_no_file_is_for_oslo(tmp_path: Path) -> None:
     for path in (tmp_path, tmp_path / "nowhere", "/dev/null", "~/vifplug.conf"):
-        assert whereabouts.socket_of(str(path)) is ASKED
+        assert locate.socket_of(str(path)) is ASKED
 
 
 def test_no_file_is_the_default_and_the_variable_names_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(whereabouts, "DEFAULT_FILE", str(tmp_path / "nowhere"))
-    monkeypatch.delenv(whereabouts.FILE_VARIABLE, raising=False)
-    assert whereabouts.config_file() is None and whereabouts.socket_of(None) == config.load().socket
-    monkeypatch.setenv(whereabouts.FILE_VARIABLE, "/of/variable")
-    assert (whereabouts.config_file(), whereabouts.config_file("/said")) == ("/of/variable", "/said")
+    monkeypatch.setattr(locate, "DEFAULT_FILE", str(tmp_path / "nowhere"))
+    monkeypatch.delenv(locate.FILE_VARIABLE, raising=False)
+    assert locate.config_file() is None and locate.socket_of(None) == options.load().socket
+    monkeypatch.setenv(locate.FILE_VARIABLE, "/of/variable")
+    assert (locate.config_file(), locate.config_file("/said")) == ("/of/variable", "/said")
 
 
 @pytest.mark.parametrize("text", [PLAIN, "[DEFAULT]\nrun_dir = /run\n[daemon]\nsocket = $run_dir/a.sock\n"])

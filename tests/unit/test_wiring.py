@@ -11,9 +11,9 @@ from tests.fakes import FakeHost
 from tests.unit import builders
 from vifplug.engine.host import Scope
 from vifplug.engine.wiring import AGENT, AUTO, EVENTS, NOBODY, OVN, Wiring, awaited, standing
-from vifplug.records import Record
-from vifplug.reports import ACTIVE, FAILED, PLUGGED, WIRED
-from vifplug.resources import CONTROL_AGENT, CONTROL_OVN, Observed, OvsBridge, OvsPort, Tap
+from vifplug.model.reports import ACTIVE, FAILED, PLUGGED, WIRED
+from vifplug.resources.observed import CONTROL_AGENT, CONTROL_OVN, Observed, OvsBridge, OvsPort, Tap
+from vifplug.store.records import Record
 
 QVO, TAP = "qvo71a6b0e4-1a", "tap71a6b0e4-1a"
 INSTALLED = {"iface_ids": {"ovn-installed": "true"}}

@@ -9,7 +9,8 @@ import re
 from collections.abc import Sequence
 from typing import Any, NoReturn
 
-from vifplug import durations, errors, limits, version
+from vifplug import errors, version
+from vifplug.model import durations, limits
 
 GUESTS = ("libvirt", "qemu")
 FORMATS = ("auto", "vif", "neutron-port", "nova-network-info", "os-vif")

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from vifplug.cli.tables import printable
-from vifplug.reports import Hop, PathReport
+from vifplug.model.reports import Hop, PathReport
 
 UP, WAITING, UNKNOWN, MISSING = "up", "waiting", "unknown", "missing"
 JOINED, BROKEN = "joined", "broken"

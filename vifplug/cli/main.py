@@ -13,10 +13,13 @@ from collections.abc import Callable, Iterator, Sequence
 from types import FrameType
 from typing import NoReturn
 
-from vifplug import errors, readable, stdio
-from vifplug.cli import arguments, failure, streams, tables, verbs
+from vifplug import errors
+from vifplug.cli import arguments, output, tables, verbs
+from vifplug.cli import errors as failure
 from vifplug.cli.arguments import Options
-from vifplug.cli.contract import EXIT_DONE, Library, Opener, Outcome, nothing
+from vifplug.cli.verb import EXIT_DONE, Library, Opener, Outcome, nothing
+from vifplug.model import printable
+from vifplug.process import stdio
 
 _ENDING_SIGNALS = (signal.SIGTERM, signal.SIGHUP)
 _SIGNAL_EXIT = 128
@@ -38,7 +41,7 @@ def main(argv: list[str] | None = None, *, opener: Opener | None = None) -> int:
                 return _emit(verbs.VERBS[options.verb](options, _warning(opener or open_host)), options)
     except SystemExit as done:
         if not done.code:  # --help and --version
-            streams.put()
+            output.put()
             return EXIT_DONE
         return _fail(done, as_json=as_json)
     except KeyboardInterrupt as error:
@@ -71,7 +74,7 @@ def open_host(options: Options, check: Callable[[], object] = nothing, /) -> Ite
                 if not is_away or isinstance(error.__cause__, PermissionError):
                     raise
                 if not isinstance(error.__cause__, FileNotFoundError | ConnectionRefusedError):
-                    streams.warn([f"{error}; this command works without it"])
+                    output.warn([f"{error}; this command works without it"])
         if options.local:
             check()
         if host is not None:
@@ -80,10 +83,10 @@ def open_host(options: Options, check: Callable[[], object] = nothing, /) -> Ite
         here = stack.enter_context(vifplug.local(config_file=options.config_file))
         warning = _of_configuration(here.unknown_options)
         if not options.as_json:  # it may be why what follows fails
-            streams.warn(warning)
+            output.warn(warning)
         yield here
         if options.as_json:  # not before an error, whose JSON has stderr to itself
-            streams.warn(warning)
+            output.warn(warning)
 
 
 def _of_configuration(unknown: Sequence[str]) -> list[str]:
@@ -99,24 +102,24 @@ def _warning(opener: Opener) -> Opener:
     def opened(options: Options, check: Callable[[], object] = nothing, /) -> Iterator[Library]:
         with opener(options, check) as host:
             yield host
-            streams.warn(host.warnings)  # not after an error: under -o json that one has stderr to itself
+            output.warn(host.warnings)  # not after an error: under -o json that one has stderr to itself
 
     return opened
 
 
 def _emit(outcome: Outcome, options: Options) -> int:
-    streams.warn(outcome.warnings)
+    output.warn(outcome.warnings)
     if not outcome.is_out:
         as_json = options.as_json
-        streams.put(
-            readable.dumps(outcome.document, indent=2) if as_json else outcome.text(tables.Screen.of(sys.stdout))
+        output.put(
+            printable.dumps(outcome.document, indent=2) if as_json else outcome.text(tables.Screen.of(sys.stdout))
         )
     return outcome.exit_code
 
 
 def _fail(error: BaseException, *, as_json: bool) -> int:
     failed = failure.of(error)
-    streams.complain(failed.line(as_json=as_json))
+    output.complain(failed.line(as_json=as_json))
     return failed.exit_code
 
 

@@ -7,12 +7,12 @@ import threading
 from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING
 
-from vifplug.cli import streams
+from vifplug.cli import output
 from vifplug.errors import VifplugError
 
 if TYPE_CHECKING:
-    from vifplug.cli.contract import Library
-    from vifplug.reports import Progress
+    from vifplug.cli.verb import Library
+    from vifplug.model.reports import Progress
 
 _PAUSE_SECONDS = 1.0
 
@@ -26,7 +26,7 @@ def shown(host: Library, doing: str, ids: Sequence[str], counted: str) -> Iterat
     if len(ids) < 2:
         yield
         return
-    streams.tell(f"{doing} {len(ids)} VIFs ...")
+    output.tell(f"{doing} {len(ids)} VIFs ...")
     done = threading.Event()
 
     def follow() -> None:
@@ -51,4 +51,4 @@ def tell(look: Callable[[], Progress], counted: str, done: Callable[[float], boo
         found = look()
         if found.done > said:
             said = found.done
-            streams.tell(f"{found.done} of {found.total} {counted}")
+            output.tell(f"{found.done} of {found.total} {counted}")

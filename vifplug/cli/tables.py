@@ -12,13 +12,14 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TextIO
 
-from vifplug import readable, reports
 from vifplug.cli import layout
 from vifplug.cli.layout import NOTHING, Shape
+from vifplug.model import printable as readable
+from vifplug.model import reports
 
 if TYPE_CHECKING:
-    from vifplug.cli.drawing import Grid
-    from vifplug.events import Event
+    from vifplug.cli.rich_table import Grid
+    from vifplug.model.events import Event
 
 _STATE_STYLES = {reports.DRIFTED: "yellow", reports.CONTENDED: "red", reports.FAILED: "red", reports.PLUGGED: "green"}
 _STATE_STYLES |= {reports.WIRED: "green", reports.ACTIVE: "green"}
@@ -58,9 +59,9 @@ def columns(shape: Shape, rows: Sequence[Row], screen: Screen) -> str:
     cells = [[_cell(value) for value in row] for row in rows]
     if not screen.terminal:
         return _aligned([list(shape.headers), *cells])
-    from vifplug.cli import drawing  # here, because only a terminal needs it
+    from vifplug.cli import rich_table  # here, because only a terminal needs it
 
-    return drawing.table(shape, cells, _STATE_STYLES, screen)
+    return rich_table.table(shape, cells, _STATE_STYLES, screen)
 
 
 def _cell(value: object) -> str:
@@ -77,9 +78,9 @@ def lines(named: Sequence[tuple[str, str]], screen: Screen) -> str:
     """A line for each thing that has a name; on a terminal what is too long goes on under itself."""
     if not screen.terminal:
         return _aligned(named)
-    from vifplug.cli import drawing
+    from vifplug.cli import rich_table
 
-    return drawing.hanging(named, screen)
+    return rich_table.hanging(named, screen)
 
 
 _VIFS = Shape(
@@ -192,9 +193,9 @@ class Followed:
     def __init__(self, screen: Screen) -> None:
         self._grid: Grid | None = None
         if screen.terminal:
-            from vifplug.cli import drawing
+            from vifplug.cli import rich_table
 
-            self._grid = drawing.Grid(_EVENTS, _FOLLOWED_WIDTHS, _STATE_STYLES, screen)
+            self._grid = rich_table.Grid(_EVENTS, _FOLLOWED_WIDTHS, _STATE_STYLES, screen)
 
     def head(self) -> str:
         """What stands above them."""

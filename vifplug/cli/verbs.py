@@ -8,26 +8,27 @@ import json
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 
-from vifplug import errors, formats, limits, reports
-from vifplug.cli import documents, streams, tables
+from vifplug import errors, formats
+from vifplug.cli import inputs, output, tables
 from vifplug.cli.arguments import Options
-from vifplug.cli.contract import EXIT_CONFLICT, EXIT_DONE, EXIT_DRIFT, EXIT_FAILED, Library, Opener, Outcome, Plan, Verb
+from vifplug.cli.verb import EXIT_CONFLICT, EXIT_DONE, EXIT_DRIFT, EXIT_FAILED, Library, Opener, Outcome, Plan, Verb
+from vifplug.model import limits, reports
 
 
 def plug(options: Options, opener: Opener) -> Outcome:
     """Plug every VIF of the document, or with --dry-run say what that would do."""
-    vifs = documents.vifs(options)
-    with opener(options, lambda: documents.check(vifs)) as host:
+    vifs = inputs.vifs(options)
+    with opener(options, lambda: inputs.check(vifs)) as host:
         if options.dry_run:
             return _planned(host.plan(vifs))
-        with _shown(host, "plugging", lambda: documents.ids_if_many(vifs), "steps are done", options):
+        with _shown(host, "plugging", lambda: inputs.ids_if_many(vifs), "steps are done", options):
             found = host.plug(vifs)
         if options.wait == reports.PLUGGED or not found:
             return _reported(found)
-        from vifplug.cli import watching
+        from vifplug.cli import verbs_events
 
         warnings = [*host.warnings, *(warning for vif in found for warning in vif.warnings)]
-        reached = watching.after_plug(host, [vif.id for vif in found], options)
+        reached = verbs_events.after_plug(host, [vif.id for vif in found], options)
         return _reported(reached, warnings=[one for one in warnings if one not in host.warnings])
 
 
@@ -35,7 +36,7 @@ def _shown(
     host: Library, doing: str, ids: Callable[[], Sequence[str]], counted: str, options: Options
 ) -> AbstractContextManager[None]:
     """How far it has come, where somebody sits who may want to know."""
-    if options.as_json or not streams.is_watched():
+    if options.as_json or not output.is_watched():
         return contextlib.nullcontext()
     from vifplug.cli import progress
 
@@ -66,7 +67,7 @@ def unplug(options: Options, opener: Opener) -> Outcome:
     """Take the VIFs away. One that is not there is done already."""
     if bool(options.ids) == (options.file is not None):
         raise errors.InputError("unplug needs either the IDs of VIFs or -f FILE")
-    ids = documents.ids(options.ids) if options.file is None else documents.ids_of(options.file)
+    ids = inputs.ids(options.ids) if options.file is None else inputs.ids_of(options.file)
     with opener(options) as host, _shown(host, "unplugging", lambda: ids, "VIFs are unplugged", options):
         return _reported(host.unplug(ids), tables.unplugged)
 
@@ -79,7 +80,7 @@ def list_(options: Options, opener: Opener) -> Outcome:
 
 def show(options: Options, opener: Opener) -> Outcome:
     """One VIF in full."""
-    (vif_id,) = documents.ids(options.ids)
+    (vif_id,) = inputs.ids(options.ids)
     with opener(options) as host:
         vif = host.get(vif_id)
     return Outcome(document=vif.as_json(), text=lambda screen: tables.one_vif(vif, screen), warnings=vif.warnings)
@@ -87,7 +88,7 @@ def show(options: Options, opener: Opener) -> Outcome:
 
 def check(options: Options, opener: Opener) -> Outcome:
     """Compare VIFs with the host."""
-    ids = documents.ids(options.ids) or None
+    ids = inputs.ids(options.ids) or None
     with opener(options) as host:
         report = host.check(ids)
     return Outcome(
@@ -101,7 +102,7 @@ def repair(options: Options, opener: Opener) -> Outcome:
     """Put right what drifted."""
     if bool(options.ids) == options.every:
         raise errors.InputError("repair needs either the IDs of VIFs or --all")
-    ids = documents.ids(options.ids) or None
+    ids = inputs.ids(options.ids) or None
     counted = "VIFs are done"
     with (
         opener(options) as host,
@@ -121,18 +122,18 @@ def _verdict(found: Sequence[reports.VifReport]) -> int:
 
 def wait(options: Options, opener: Opener) -> Outcome:
     """Wait until VIFs that are plugged here are in a state."""
-    from vifplug.cli import watching
+    from vifplug.cli import verbs_events
 
-    ids = documents.ids(options.ids)
+    ids = inputs.ids(options.ids)
     with opener(options) as host:
-        return _reported(watching.known(host, ids, options))
+        return _reported(verbs_events.known(host, ids, options))
 
 
 def gc(options: Options, opener: Opener) -> Outcome:
     """List orphans, with --keep VIFs whose guest is gone as well, and with --delete take them away."""
     if options.keep is None and options.absent_for is not None:
         raise errors.InputError("gc: --absent-for goes with --keep FILE, which names what is to stay")
-    keep = None if options.keep is None else documents.ids_to_keep(options.keep)
+    keep = None if options.keep is None else inputs.ids_to_keep(options.keep)
     absent_for = limits.ABSENT_SECONDS if options.absent_for is None else options.absent_for
     with opener(options) as host:
         if keep is None:
@@ -146,7 +147,7 @@ def diagram(options: Options, opener: Opener) -> Outcome:
     """Draw a VIF's path."""
     from vifplug.cli import diagram as drawing
 
-    (vif_id,) = documents.ids(options.ids)
+    (vif_id,) = inputs.ids(options.ids)
     with opener(options) as host:
         path = host.path(vif_id)
 
@@ -182,11 +183,11 @@ VERBS: Mapping[str, Verb] = {
     "check": check,
     "repair": repair,
     "gc": gc,
-    "events": _of("watching", "events"),
+    "events": _of("verbs_events", "events"),
     "wait": wait,
     "diagram": diagram,
-    "guest": _of("guests", "guest"),
+    "guest": _of("verbs_host", "guest"),
     "schema": schema,
-    "doctor": _of("examining", "doctor"),
-    "host-info": _of("examining", "host_info"),
+    "doctor": _of("verbs_host", "doctor"),
+    "host-info": _of("verbs_host", "host_info"),
 }

@@ -10,9 +10,9 @@ from contextvars import ContextVar
 from dataclasses import dataclass, field
 from typing import Any, TextIO
 
-from vifplug import readable
+from vifplug.daemon.http.protocol import Peer
 from vifplug.daemon.log_writer import LogStream, LogWriter
-from vifplug.daemon.peers import Peer
+from vifplug.model import printable
 
 _OF_EVERY_RECORD = frozenset(vars(logging.makeLogRecord({}))) | {
     *("message", "asctime", "color_message", "taskName"),
@@ -107,7 +107,7 @@ class JsonFormatter(logging.Formatter):
         line |= {key: value for key, value in vars(record).items() if key not in _OF_EVERY_RECORD and key != _REQUEST}
         if record.exc_info:
             line["exception"] = self.formatException(record.exc_info)
-        return readable.dumps(line, default=str)
+        return printable.dumps(line, default=str)
 
 
 _END_SECONDS = 1.0

@@ -5,11 +5,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 
-from vifplug import udev
-from vifplug.doctor import filtering, mirroring, network
+from vifplug.doctor import firewall as filtering
+from vifplug.doctor import mirroring, openvswitch
 from vifplug.doctor.facts import CAP_NET_ADMIN, Facts
 from vifplug.doctor.findings import ERROR, OK, UNSEEN, WARNING, Diagnosis, Finding
-from vifplug.doctor.network import Said, found
+from vifplug.doctor.openvswitch import Said, found
+from vifplug.netlink import udev
 
 _FREE_BYTES_MIN = 16 * 2**20
 _KERNEL_MIN = (5, 4)
@@ -111,10 +112,10 @@ def _configuration(facts: Facts) -> Iterator[Said]:
 
 
 def _versions(facts: Facts) -> Iterator[Said]:
-    kernel = network.version(facts.kernel)
+    kernel = openvswitch.version(facts.kernel)
     if kernel and kernel < _KERNEL_MIN:
         yield found(ERROR, "kernel", f"it is {facts.kernel}", "vifplug needs Linux 5.4 or newer")
-    yield from network.ovs_version(facts)
+    yield from openvswitch.ovs_version(facts)
 
 
 def _takeovers(facts: Facts) -> Iterator[Said]:
@@ -207,18 +208,18 @@ CHECKS: Mapping[str, Callable[[Facts], Iterator[Said]]] = {
     "capabilities": _capabilities,
     "configuration": _configuration,
     "versions": _versions,
-    "ovsdb": network.ovsdb,
-    "vswitchd": network.vswitchd,
-    "integration-bridge": network.integration_bridge,
-    "datapath": network.datapath,
+    "ovsdb": openvswitch.ovsdb,
+    "vswitchd": openvswitch.vswitchd,
+    "integration-bridge": openvswitch.integration_bridge,
+    "datapath": openvswitch.datapath,
     "firewall": filtering.firewall,
     "network-managers": _takeovers,
     "vifs": _drift,
-    "obstacles": network.obstacles,
+    "obstacles": openvswitch.obstacles,
     "mirrors": mirroring.mirrors,
     "orphans": _orphans,
     "guests": _guests,
-    "strangers": network.strangers,
-    "stale-ports": network.stale_ports,
+    "strangers": openvswitch.strangers,
+    "stale-ports": openvswitch.stale_ports,
 }
 """Every check by its name, in the order they are told: what others stand on comes first."""

@@ -9,7 +9,7 @@ from collections.abc import Iterator, Sequence
 
 from vifplug.doctor.facts import Facts, Mirror, Port
 from vifplug.doctor.findings import ERROR, UNSEEN, WARNING
-from vifplug.doctor.network import Said, found
+from vifplug.doctor.openvswitch import Said, found
 
 _NAMED_MAX = 3
 

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from vifplug import naming
-from vifplug.drivers import parts
+from vifplug.drivers import builders
 from vifplug.drivers.contract import Options, tap_name
 from vifplug.errors import InputError
-from vifplug.model import Vif
-from vifplug.resources import Bridge, Resource
+from vifplug.model.vif import Vif
+from vifplug.resources.observed import Bridge, Resource
 
 
 class LinuxBridge:
@@ -20,8 +20,8 @@ class LinuxBridge:
 
     def resources(self, vif: Vif, options: Options) -> Sequence[Resource]:
         """Tap if asked for, bridge."""
-        bridge = parts.with_guest(vif, self._bridge(vif))
-        taps = [parts.guest_tap(vif, master=bridge.name)] if vif.create_tap else []
+        bridge = builders.with_guest(vif, self._bridge(vif))
+        taps = [builders.guest_tap(vif, master=bridge.name)] if vif.create_tap else []
         return [*taps, bridge]
 
     def switch(self, vif: Vif, options: Options) -> str | None:
@@ -46,4 +46,4 @@ class LinuxBridge:
         owner = naming.network_owner(network)
         name = vif.network.bridge or naming.device(naming.ROLE_NETWORK_BRIDGE, network)
         # The kernel's own ageing: 0 on a shared bridge floods every frame (LP 1837252).
-        return parts.linux_bridge(vif, name, owner, naming.ROLE_NETWORK_BRIDGE)
+        return builders.linux_bridge(vif, name, owner, naming.ROLE_NETWORK_BRIDGE)

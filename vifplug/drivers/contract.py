@@ -22,8 +22,8 @@ from typing import Protocol
 
 from vifplug import naming
 from vifplug.errors import InputError
-from vifplug.model import Vif
-from vifplug.resources import Resource
+from vifplug.model.vif import Vif
+from vifplug.resources.observed import Resource
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from vifplug.drivers import parts
+from vifplug.drivers import builders
 from vifplug.drivers.contract import Options, tap_name
-from vifplug.model import Vif
-from vifplug.resources import Resource
+from vifplug.model.vif import Vif
+from vifplug.resources.observed import Resource
 
 
 class Ovs:
@@ -22,12 +22,12 @@ class Ovs:
         With the tap made first, vswitchd never looks for a device that is not there, and OVN has an ofport to
         claim before the guest starts (LP 1933517, LP 2069718).
         """
-        taps = [parts.guest_tap(vif)] if vif.create_tap else []
-        return [*taps, parts.ovs_port(vif, options, tap_name(vif), waits=not vif.create_tap)]
+        taps = [builders.guest_tap(vif)] if vif.create_tap else []
+        return [*taps, builders.ovs_port(vif, options, tap_name(vif), waits=not vif.create_tap)]
 
     def switch(self, vif: Vif, options: Options) -> str | None:
         """The OVS bridge of the port."""
-        return parts.ovs_bridge(vif, options)
+        return builders.ovs_bridge(vif, options)
 
     def guest_link(self, vif: Vif) -> str:
         """The tap."""

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from vifplug import naming
-from vifplug.drivers import parts
+from vifplug.drivers import builders
 from vifplug.drivers.contract import Options, mtu_of, tap_name
-from vifplug.model import Vif
-from vifplug.resources import Bridge, Resource, Veth
+from vifplug.model.vif import Vif
+from vifplug.resources.observed import Bridge, Resource, Veth
 
 
 class OvsHybrid:
@@ -19,22 +19,22 @@ class OvsHybrid:
 
     def resources(self, vif: Vif, options: Options) -> Sequence[Resource]:
         """Tap if asked for, bridge, veth pair, port."""
-        bridge = parts.with_guest(vif, self._bridge(vif))
+        bridge = builders.with_guest(vif, self._bridge(vif))
         port_end = vif.names.qvo or naming.device(naming.ROLE_PORT_END, vif.id)
         bridge_end = vif.names.qvb or naming.device(naming.ROLE_BRIDGE_END, vif.id)
-        switch = parts.ovs_bridge(vif, options)
-        taps = [parts.guest_tap(vif, master=bridge.name)] if vif.create_tap else []
+        switch = builders.ovs_bridge(vif, options)
+        taps = [builders.guest_tap(vif, master=bridge.name)] if vif.create_tap else []
         return [
             *taps,
             bridge,
             self._end(vif, bridge_end, port_end, naming.ROLE_BRIDGE_END, switch, master=bridge.name),
             self._end(vif, port_end, bridge_end, naming.ROLE_PORT_END, switch),
-            parts.ovs_port(vif, options, port_end),
+            builders.ovs_port(vif, options, port_end),
         ]
 
     def switch(self, vif: Vif, options: Options) -> str | None:
         """The OVS bridge of the port."""
-        return parts.ovs_bridge(vif, options)
+        return builders.ovs_bridge(vif, options)
 
     def guest_link(self, vif: Vif) -> str:
         """The tap that joins qbr: libvirt's, or ours."""
@@ -45,7 +45,7 @@ class OvsHybrid:
         name = vif.names.qbr or naming.device(naming.ROLE_BRIDGE, vif.id)
         # Ageing 0 keeps a MAC learnt by RARP in a live migration (LP 1715317). On this bridge only: on a shared one
         # it floods every frame (CVE-2019-15753).
-        return parts.linux_bridge(vif, name, vif.id, naming.ROLE_BRIDGE, ageing_time=0)
+        return builders.linux_bridge(vif, name, vif.id, naming.ROLE_BRIDGE, ageing_time=0)
 
     @staticmethod
     def _end(vif: Vif, name: str, peer: str, role: str, switch: str, master: str | None = None) -> Veth:

@@ -12,7 +12,7 @@ from vifplug.drivers.contract import Driver, tap_name
 from vifplug.drivers.ovs import Ovs
 from vifplug.drivers.ovs_hybrid import OvsHybrid
 from vifplug.errors import InputError
-from vifplug.model import Vif
+from vifplug.model.vif import Vif
 
 NAMESPACE = "vifplug.drivers"
 _OWN: tuple[Driver, ...] = (OvsHybrid(), Ovs(), LinuxBridge())

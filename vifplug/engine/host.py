@@ -1,4 +1,4 @@
-"""The seam: what the engine needs of a host. The real one is ``vifplug.linux``; a fake one ships in tests/."""
+"""The seam: what the engine needs of a host. The real one is ``vifplug.linux.host``; a fake one ships in tests/."""
 
 from __future__ import annotations
 
@@ -6,8 +6,8 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
-from vifplug.engine.actions import Action
-from vifplug.resources import Link, Observed
+from vifplug.engine.plan.actions import Action
+from vifplug.resources.observed import Link, Observed
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from vifplug.errors import NotPermitted
-from vifplug.records import Record
+from vifplug.store.records import Record
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -5,14 +5,16 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from vifplug import readable, records
 from vifplug.drivers.registry import guest_link
-from vifplug.engine import drift, resolution
+from vifplug.engine.plan import diff
+from vifplug.engine.plan import resolve as resolution
 from vifplug.engine.wiring import Wiring, standing
 from vifplug.errors import BridgeMissing
-from vifplug.records import Intent, Record
-from vifplug.reports import CONTENDED, DRIFTED, FAILED, PLUGGING, UNPLUGGING, DriftItem
-from vifplug.resources import Bridge, Inventory, Link, Observed, OvsPort, Resource
+from vifplug.model import printable
+from vifplug.model.reports import CONTENDED, DRIFTED, FAILED, PLUGGING, UNPLUGGING, DriftItem
+from vifplug.resources.observed import Bridge, Inventory, Link, Observed, OvsPort, Resource
+from vifplug.store import records
+from vifplug.store.records import Intent, Record
 
 _IN_BETWEEN = {records.PLUG: PLUGGING, records.UNPLUG: UNPLUGGING}
 
@@ -56,9 +58,9 @@ def drift_of(record: Record, observed: Observed) -> list[DriftItem]:
     """How a recorded VIF differs from what was built, in text that can be printed."""
     return [
         DriftItem(
-            subject=readable.text(item.subject),
+            subject=printable.text(item.subject),
             attribute=item.attribute,
-            observed=readable.document(item.observed),
+            observed=printable.document(item.observed),
             desired=item.desired,
         )
         for item in _differences(record, observed)
@@ -72,9 +74,9 @@ def _differences(record: Record, observed: Observed) -> list[DriftItem]:
         desired = resolution.resolve(resources, observed)
     except BridgeMissing as error:
         links = [item for item in record.resources if isinstance(item, Link)]
-        missing = DriftItem(subject=error.subject, attribute=drift.PRESENT, observed=False, desired=True)
-        return [missing, *drift.differences(links, observed, built)]
-    return drift.differences(desired, observed, built)
+        missing = DriftItem(subject=error.subject, attribute=diff.PRESENT, observed=False, desired=True)
+        return [missing, *diff.differences(links, observed, built)]
+    return diff.differences(desired, observed, built)
 
 
 def _with_station(item: Resource, record: Record) -> Resource:

@@ -12,11 +12,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from vifplug.drivers.registry import guest_link
-from vifplug.eventlog import TOLD_FAILED, TOLD_PLUGGED
-from vifplug.events import has_reached
-from vifplug.records import Record
-from vifplug.reports import ACTIVE, FAILED, PLUGGED, WIRED
-from vifplug.resources import CONTROL_OVN, DEAD_VLAN, Observed, OvsPort
+from vifplug.model.events import has_reached
+from vifplug.model.reports import ACTIVE, FAILED, PLUGGED, WIRED
+from vifplug.resources.observed import CONTROL_OVN, DEAD_VLAN, Observed, OvsPort
+from vifplug.store.events import TOLD_FAILED, TOLD_PLUGGED
+from vifplug.store.records import Record
 
 AUTO, OVN, AGENT, EVENTS, NOBODY = "auto", "ovn", "neutron-agent", "neutron-events", "plugged"
 """[events] wired_by."""

@@ -11,15 +11,15 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 from vifplug.formats.document import Document
-from vifplug.formats.text import parse
+from vifplug.formats.json_text import parse
 
 if TYPE_CHECKING:
     from vifplug.formats.loading import FORMATS, load, load_all
-    from vifplug.formats.vif import schema
+    from vifplug.formats.native import schema
 
 __all__ = ["FORMATS", "Document", "load", "load_all", "parse", "schema"]
 
-_WHERE = {"FORMATS": "loading", "load": "loading", "load_all": "loading", "schema": "vif"}
+_WHERE = {"FORMATS": "loading", "load": "loading", "load_all": "loading", "schema": "native"}
 
 
 def __getattr__(name: str) -> Any:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from vifplug.formats.entry import Entry
+from vifplug.formats.reader import Entry
 
 _TYPES = ("ovs", "bridge")
 

@@ -6,11 +6,11 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from vifplug import model
 from vifplug.errors import InputError
-from vifplug.formats import neutron, nova, osvif, refuse, vif
-from vifplug.formats.entry import Entry, as_uuid
+from vifplug.formats import messages, native, neutron, nova, osvif
 from vifplug.formats.quoting import quote
+from vifplug.formats.reader import Entry, as_uuid
+from vifplug.model import vif as model
 
 AUTO = "auto"
 
@@ -34,11 +34,11 @@ class Format:
 _BY_NAME = {
     # In the order they are asked: the surest marks first.
     osvif.NAME: Format(osvif.NAME, osvif.KEYS, osvif.recognises, osvif.read),
-    vif.NAME: Format(vif.NAME, vif.KEYS, vif.recognises, vif.read),
+    native.NAME: Format(native.NAME, native.KEYS, native.recognises, native.read),
     neutron.NAME: Format(neutron.NAME, neutron.KEYS, neutron.recognises, neutron.read),
     nova.NAME: Format(nova.NAME, nova.KEYS, nova.recognises, nova.read),
 }
-NAMES = (AUTO, vif.NAME, neutron.NAME, nova.NAME, osvif.NAME)
+NAMES = (AUTO, native.NAME, neutron.NAME, nova.NAME, osvif.NAME)
 
 
 def vifs(document: object, name: str) -> list[model.Vif]:
@@ -54,8 +54,8 @@ def vifs(document: object, name: str) -> list[model.Vif]:
     for path, item in _entries(document):
         read = _read(path, item, name)
         if read.id in places:
-            raise refuse.refusal(
-                refuse.join(path, "id"), read.id, f"{places[read.id]} has the same id; give each VIF once", read.id
+            raise messages.refusal(
+                messages.join(path, "id"), read.id, f"{places[read.id]} has the same id; give each VIF once", read.id
             )
         places[read.id] = path
         found.append(read)
@@ -66,9 +66,9 @@ def vifs(document: object, name: str) -> list[model.Vif]:
 
 def _read(path: str, item: object, name: str) -> model.Vif:
     if item is None:
-        raise refuse.refusal(path, item, "this entry holds no VIF; leave it out, or give the VIF that belongs here")
+        raise messages.refusal(path, item, "this entry holds no VIF; leave it out, or give the VIF that belongs here")
     if not isinstance(item, Mapping):
-        raise refuse.refusal(path, item, f"it must be an object: {_expected(name)}")
+        raise messages.refusal(path, item, f"it must be an object: {_expected(name)}")
     told = next((each for each in _BY_NAME.values() if each.recognises(item)), None)
     asked = told if name == AUTO else _BY_NAME[name]
     if asked is None or not asked.recognises(item):
@@ -78,7 +78,7 @@ def _read(path: str, item: object, name: str) -> model.Vif:
 
 
 def _unrecognised(path: str, item: Mapping[Any, Any], name: str, told: Format | None) -> InputError:
-    keys = ", ".join(refuse.join("", key) for key in list(item)[:_KEYS_SHOWN])
+    keys = ", ".join(messages.join("", key) for key in list(item)[:_KEYS_SHOWN])
     more = ", ..." if len(item) > _KEYS_SHOWN else ""
     holds = f"an object with the keys {keys}{more}" if keys else "an empty object"
     hint = f"; it looks like {told.name}" if told else ""
@@ -102,18 +102,18 @@ def _entries(document: object) -> Iterator[tuple[str, object]]:
 
 def _unwrapped(path: str, item: object) -> Iterator[tuple[str, object]]:
     """Without the envelope that the networking API, or an os-vif list, puts around it."""
-    if not isinstance(item, Mapping) or vif.recognises(item) or nova.recognises(item):
+    if not isinstance(item, Mapping) or native.recognises(item) or nova.recognises(item):
         yield path, item
     elif neutron.MANY in item:
-        where = refuse.join(path, neutron.MANY)
+        where = messages.join(path, neutron.MANY)
         ports = item[neutron.MANY]
         if not isinstance(ports, list | tuple):
-            raise refuse.refusal(where, ports, "it must be a list of Neutron ports")
+            raise messages.refusal(where, ports, "it must be a list of Neutron ports")
         yield from ((f"{where}[{place}]", port) for place, port in enumerate(ports))
     elif neutron.ONE in item:
-        yield refuse.join(path, neutron.ONE), item[neutron.ONE]
+        yield messages.join(path, neutron.ONE), item[neutron.ONE]
     elif (members := osvif.members(item)) is not None:
-        where = refuse.join(path, "objects")
+        where = messages.join(path, "objects")
         yield from ((f"{where}[{place}]", member) for place, member in enumerate(members))
     else:
         yield path, item

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from vifplug.model import Vif
+    from vifplug.model.vif import Vif
 
 
 class Document(Sequence["Vif"]):

@@ -7,10 +7,10 @@ from typing import Any
 
 from pydantic import TypeAdapter, ValidationError
 
-from vifplug import model
 from vifplug.errors import InputError
-from vifplug.formats import detect, refuse
-from vifplug.formats.text import parse
+from vifplug.formats import detect, messages
+from vifplug.formats.json_text import parse
+from vifplug.model import vif as model
 
 FORMATS = detect.NAMES
 """What ``format`` may be; ``auto`` tells them apart by their keys."""
@@ -64,13 +64,13 @@ def _instance_said(instance: object) -> dict[str, Any]:
     if isinstance(instance, model.Instance):
         return instance.model_dump()
     if not isinstance(instance, Mapping):
-        raise refuse.refusal("instance", instance, "it must be an object with uuid and name")
+        raise messages.refusal("instance", instance, "it must be an object with uuid and name")
     said = {key: value for key, value in instance.items() if value is not None}
     stand_in = {"uuid": "00000000-0000-0000-0000-000000000000"}
     try:
         checked = model.Instance.model_validate(stand_in | said)
     except ValidationError as error:
-        raise refuse.invalid(error, "instance", {}) from None
+        raise messages.invalid(error, "instance", {}) from None
     return {key: value for key, value in checked.model_dump().items() if key in said}
 
 
@@ -78,7 +78,7 @@ def _check_mtu(mtu: object) -> None:
     try:
         _MTU.validate_python(mtu)
     except ValidationError:
-        raise refuse.refusal("mtu", mtu, refuse.MTU) from None
+        raise messages.refusal("mtu", mtu, messages.MTU) from None
 
 
 def _amended(vif: model.Vif, instance: Mapping[str, Any], mtu: int | None) -> model.Vif:
@@ -97,5 +97,5 @@ def _instance(vif: model.Vif, said: Mapping[str, Any]) -> model.Instance:
         known = {}  # another guest: the document's name is not its name
     merged = known | dict(said)
     if not merged.get("uuid"):
-        raise refuse.missing("instance.uuid", "and the document does not say whose VIF it is either", vif.id)
+        raise messages.missing("instance.uuid", "and the document does not say whose VIF it is either", vif.id)
     return model.Instance(**merged)

@@ -8,9 +8,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from vifplug import model
-from vifplug.formats import binding, refuse
-from vifplug.formats.entry import Entry, as_uuid
+from vifplug.formats import binding, messages
+from vifplug.formats.reader import Entry, as_uuid
+from vifplug.model import vif as model
 
 NAME = "neutron-port"
 KEYS = ("id", "mac_address", "binding:vif_type")
@@ -76,8 +76,8 @@ def _check_own_link(port: Entry, profile: object, key: str) -> None:
     """Refuse a port that has no link on any host: its frames come through another port's, with a VLAN tag."""
     parent = profile.get("parent_name") if isinstance(profile, Mapping) else None
     if parent:
-        where = refuse.join(port.at(key), "parent_name")
-        raise refuse.refusal(where, parent, "its frames come through that port; plug that one", port.subject)
+        where = messages.join(port.at(key), "parent_name")
+        raise messages.refusal(where, parent, "its frames come through that port; plug that one", port.subject)
     if port.data.get("device_owner") == _SUBPORT:
         raise port.refusal("device_owner", "its frames come through the parent port of its trunk; plug that one")
 

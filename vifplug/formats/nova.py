@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from vifplug import model, naming
+from vifplug import naming
 from vifplug.formats import binding
-from vifplug.formats.entry import Entry
+from vifplug.formats.reader import Entry
+from vifplug.model import vif as model
 
 NAME = "nova-network-info"
 KEYS = ("id", "address", "type")

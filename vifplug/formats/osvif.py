@@ -8,9 +8,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from vifplug import model, naming
-from vifplug.formats import binding, refuse
-from vifplug.formats.entry import Entry, as_uuid
+from vifplug import naming
+from vifplug.formats import binding, messages
+from vifplug.formats.reader import Entry, as_uuid
+from vifplug.model import vif as model
 
 NAME = "os-vif"
 OBJECT, DATA, NAMESPACE = "versioned_object.name", "versioned_object.data", "versioned_object.namespace"
@@ -91,7 +92,7 @@ def _vif_type(entry: Entry, vif: Entry) -> str:
             raise vif.refusal("plugin", f"it must be ovs or linux_bridge, for a {_BRIDGE}")
     which = f"VIF {vif.subject}" if vif.subject else "the object"
     should = f"{which} is of a class vifplug does not plug; it must be {_BRIDGE} or {_OPEN_VSWITCH}"
-    raise refuse.refusal(entry.at(OBJECT), entry.data.get(OBJECT), should, vif.subject)
+    raise messages.refusal(entry.at(OBJECT), entry.data.get(OBJECT), should, vif.subject)
 
 
 def _check_technology(vif_type: str, vif: Entry, network: Entry) -> None:

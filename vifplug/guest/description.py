@@ -7,7 +7,7 @@ import shlex
 from vifplug.guest import libvirt, qemu
 from vifplug.guest.nic import Nic
 from vifplug.guest.report import LIBVIRT, GuestReport, check_format
-from vifplug.model import Vif
+from vifplug.model.vif import Vif
 
 
 def describe(vif: Vif, format: str, nic: Nic | None = None) -> GuestReport:

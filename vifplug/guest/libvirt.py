@@ -12,9 +12,9 @@ from xml.etree import ElementTree
 from xml.etree.ElementTree import Element, SubElement
 
 from vifplug.errors import InputError
+from vifplug.guest.attachment import Seat, seat_of
 from vifplug.guest.nic import Nic
-from vifplug.guest.seat import Seat, seat_of
-from vifplug.model import Vif
+from vifplug.model.vif import Vif
 
 _HOST_OFFLOADS = ("csum", "gso", "tso4", "tso6", "ecn", "ufo")
 _GUEST_OFFLOADS = ("csum", "tso4", "tso6", "ecn", "ufo")

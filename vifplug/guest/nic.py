@@ -6,7 +6,7 @@ import re
 from dataclasses import dataclass
 
 from vifplug.errors import InputError
-from vifplug.limits import QUEUES_MAX, VIRTIO
+from vifplug.model.limits import QUEUES_MAX, VIRTIO
 
 MODEL_PATTERN = r"^[A-Za-z0-9][A-Za-z0-9_-]{0,31}$"
 """Libvirt's own, and nothing that QEMU would read as another property."""

@@ -7,10 +7,10 @@ the bridge helper take a name of the kernel's choosing, which neither Neutron's 
 
 from __future__ import annotations
 
+from vifplug.guest.attachment import Seat, seat_of
 from vifplug.guest.nic import Nic
-from vifplug.guest.seat import Seat, seat_of
-from vifplug.limits import VIRTIO
-from vifplug.model import Vif
+from vifplug.model.limits import VIRTIO
+from vifplug.model.vif import Vif
 
 _DEVICES = {
     VIRTIO: "virtio-net-pci",

@@ -8,7 +8,6 @@ from typing import Any
 
 from os_vif.plugin import PluginBase
 
-from vifplug import model
 from vifplug.errors import (
     BridgeMissing,
     Conflict,
@@ -18,10 +17,11 @@ from vifplug.errors import (
     UnknownVif,
     VifplugError,
 )
-from vifplug.osvif import hosts, options, requests, versions
-from vifplug.osvif.hosts import AnyHost
+from vifplug.model import vif as model
+from vifplug.osvif import connect, options, requests, versions
+from vifplug.osvif.connect import AnyHost
+from vifplug.osvif.delegate import OwnOvs, stand_in
 from vifplug.osvif.options import Choice
-from vifplug.osvif.own import OwnOvs, stand_in
 
 _LOG = logging.getLogger(__name__)
 
@@ -37,14 +37,14 @@ class _Plugin(PluginBase):  # type: ignore[misc]
         request = requests.read(vif, instance_info)
         if request is not None:
             choice = options.current()
-            hosts.working(choice, lambda host: _plug(host, request, choice))
+            connect.working(choice, lambda host: _plug(host, request, choice))
 
     def unplug(self, vif: Any, instance_info: Any) -> None:
         """Unplug what is recorded under the VIF's id, whatever the object says today; absent is done.
 
         :raises VifplugError: as ``unplug`` of the host that is configured.
         """
-        hosts.working(options.current(), lambda host: _unplug(host, vif))
+        connect.working(options.current(), lambda host: _unplug(host, vif))
 
 
 class Vifplug(_Plugin):
@@ -105,7 +105,7 @@ class Ovs(_Plugin):
         """As ``_Plugin.plug``, or as os-vif does it."""
         choice = options.current()
         if self._takes(choice, vif):
-            if hosts.working(choice, lambda host: self._is_plugged_here(host, vif, instance_info, choice)):
+            if connect.working(choice, lambda host: self._is_plugged_here(host, vif, instance_info, choice)):
                 return
             _LOG.info("VIF %s goes on to os-vif itself", vif.id)
         self._own.plugin.plug(vif, instance_info)
@@ -132,7 +132,7 @@ class Ovs(_Plugin):
         if not self._takes(choice, vif):
             self._own.plugin.unplug(vif, instance_info)
             return
-        if not hosts.working(choice, lambda host: self._is_unplugged_here(host, vif, instance_info)):
+        if not connect.working(choice, lambda host: self._is_unplugged_here(host, vif, instance_info)):
             self._own.plugin.unplug(vif, instance_info)
 
     def _is_unplugged_here(self, host: AnyHost, vif: Any, instance_info: Any) -> bool:

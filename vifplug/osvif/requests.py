@@ -10,8 +10,9 @@ from typing import Any
 
 from os_vif.objects.vif import VIFBridge, VIFOpenVSwitch, VIFPortProfileOpenVSwitch
 
-from vifplug import formats, model, naming
+from vifplug import formats, naming
 from vifplug.errors import InputError
+from vifplug.model import vif as model
 
 OVS, LINUX_BRIDGE, VIFPLUG = "ovs", "linux_bridge", "vifplug"
 """The names of os-vif's plugins that vifplug is."""

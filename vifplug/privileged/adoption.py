@@ -9,9 +9,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from vifplug import naming, ownership
-from vifplug.ownership import Claim
-from vifplug.privileged import arguments, ovsdb, owned
+from vifplug import naming
+from vifplug.privileged import arguments
+from vifplug.privileged import ownership as owned
+from vifplug.privileged.ovsdb import verbs as ovsdb
+from vifplug.resources import ownership
+from vifplug.resources.ownership import Claim
 
 _PATH = (naming.ROLE_BRIDGE, naming.ROLE_BRIDGE_END, naming.ROLE_PORT_END)
 """The links of one VIF that are there together."""

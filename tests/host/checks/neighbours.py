@@ -7,7 +7,7 @@ from pathlib import Path
 import vifplug
 from tests.host.checks.ring import SOCKET, check, device, end, run, shell, vif, wait_until
 from tests.host.checks.traffic import ping, stations
-from vifplug.client import DaemonHost
+from vifplug.api.remote import DaemonHost
 
 NM_FILE = Path("/etc/NetworkManager/conf.d/vifplug.conf")
 

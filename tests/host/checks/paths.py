@@ -29,7 +29,7 @@ from tests.host.checks.ring import (
     vif,
 )
 from tests.host.checks.traffic import ping, stations, transfer
-from vifplug.client import DaemonHost
+from vifplug.api.remote import DaemonHost
 
 _DATABASES = ("/var/lib/openvswitch/conf.db", "/etc/openvswitch/conf.db")
 _HEADERS = 28

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import vifplug
 from tests.host.checks.ring import Row, check, device, end, links, run, tap_address, vif
-from vifplug.api import LocalHost
+from vifplug.api.local import LocalHost
 
 LINK_FILE = Path("/etc/systemd/network/70-vifplug.link")
 COUNT = 20

@@ -1,0 +1,1 @@
+"""The library's face: hosts in this process and behind the daemon."""

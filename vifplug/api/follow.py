@@ -1,0 +1,174 @@
+"""Events in order, each once: from the daemon's stream, taken up again where it was cut off, or from the store."""
+
+from __future__ import annotations
+
+import contextlib
+import http.client
+import json
+import logging
+import time
+import urllib.parse
+from collections.abc import Callable, Iterator
+from typing import Protocol
+
+from vifplug.api import parameters, sse
+from vifplug.api.http import Request, Wire
+from vifplug.api.http_stream import Stream
+from vifplug.errors import DaemonUnreachable, InputError, VifplugError
+from vifplug.formats.quoting import quote_python
+from vifplug.model import limits
+from vifplug.model.events import Event
+
+LOG = logging.getLogger(__name__)
+
+_PATH = "/v1/events"
+_SEQUENCE_HEADER = "X-Vifplug-Sequence"
+_SILENT_SECONDS = 45.0
+"""The daemon says something every 15: one that says nothing for three times as long is taken up anew."""
+_FIRST_SECONDS, _LONGEST_SECONDS = 0.05, 1.0
+"""Between tries to reach a daemon that is away."""
+_LOOK_SECONDS = 0.2
+"""Between looks at the store."""
+_PAGE = 1000
+
+
+class Log(Protocol):
+    """What of the store is followed."""
+
+    def sequence(self) -> int:
+        """The newest event's number."""
+
+    def oldest(self) -> int:
+        """The number to follow from for all that is kept."""
+
+    def events(self, since: int, limit: int) -> list[Event]:
+        """Those after a number; EventsLost when some of them are not kept."""
+
+
+def of_log(
+    log: Log, since: int | None, *, follow: bool, sleep: Callable[[float], None] = time.sleep
+) -> Iterator[Event]:
+    """What the store holds and, following, what is added to it. Where it begins is settled by this call.
+
+    :raises InputError: for a number that can be none of an event's.
+    :raises EventsLost, StoreError: by the iterator as well.
+    """
+    start, follow = _checked(since), parameters.flag("follow", follow)
+    if start is None:
+        start = log.sequence() if follow else log.oldest()
+    first = log.events(start, _PAGE)
+    return _paged(log, start, first, sleep if follow else None)
+
+
+def _paged(log: Log, since: int, page: list[Event], sleep: Callable[[float], None] | None) -> Iterator[Event]:
+    while True:
+        yield from page
+        since = page[-1].seq if page else since
+        if not page:
+            if sleep is None:
+                return
+            sleep(_LOOK_SECONDS)
+        page = log.events(since, _PAGE)
+
+
+def of_daemon(wire: Wire, since: int | None, *, follow: bool) -> Iterator[Event]:
+    """What the daemon tells. Where it begins is settled by this call, which must reach the daemon.
+
+    A follower outlives the daemon: it takes the next one's stream up after the last event it had. It ends with
+    the wire.
+
+    :raises InputError: for a number that can be none of an event's.
+    :raises EventsLost: by the iterator as well, when the daemon was away for longer than events are kept.
+    :raises DaemonUnreachable: when it does not answer; not following, by the iterator as well.
+    """
+    follow = parameters.flag("follow", follow)
+    stream = wire.stream(_request(_checked(since), follow=follow))
+    reader = _Reader(wire, since)
+    return _followed(wire, reader, stream) if follow else reader.read(stream)
+
+
+def _checked(since: int | None) -> int | None:
+    if since is None:
+        return None
+    if isinstance(since, bool) or not isinstance(since, int) or not 0 <= since <= limits.SEQUENCE_MAX:
+        raise InputError(f"{quote_python(since)} is no event's number; it must be a whole number, 0 or more")
+    return since
+
+
+def _request(since: int | None, *, follow: bool) -> Request:
+    asked = {"follow": "true" if follow else "false"} | ({} if since is None else {"since": str(since)})
+    return Request(method="GET", target=f"{_PATH}?{urllib.parse.urlencode(asked)}", seconds=_SILENT_SECONDS)
+
+
+class _Reader:
+    """Reads streams, one after the other, and knows how far it is."""
+
+    def __init__(self, wire: Wire, since: int | None) -> None:
+        self._wire = wire
+        self.since = since
+
+    def read(self, stream: Stream) -> Iterator[Event]:
+        """Its events, until its end.
+
+        :raises DaemonUnreachable: when it is cut off, or is none of vifplugd's.
+        """
+        parser = sse.Parser()
+        with contextlib.closing(stream):
+            self._begin(stream.header(_SEQUENCE_HEADER))
+            while part := stream.read():
+                try:
+                    frames = parser.feed(part)
+                except ValueError as error:
+                    raise self._not_understood() from error
+                for frame in frames:
+                    event = self._taken(frame)
+                    if event is not None:
+                        yield event
+
+    def _begin(self, given: str | None) -> None:
+        """Know where the stream begins, to come back there when it is cut off before its first event."""
+        if given is not None and given.isascii() and given.isdigit():
+            self.since = int(given) if self.since is None else max(self.since, int(given))
+
+    def _taken(self, frame: sse.Frame) -> Event | None:
+        """The frame's event, where it has one that did not come before."""
+        try:
+            seq = int(frame.id) if frame.id else None
+            event = Event.from_json(json.loads(frame.data)) if frame.data else None
+            seq = int(event.seq) if event is not None else seq
+        except (KeyError, TypeError, ValueError, RecursionError) as error:
+            raise self._not_understood() from error
+        if seq is None or (self.since is not None and seq <= self.since):
+            return None
+        self.since = seq
+        return event
+
+    def _not_understood(self) -> DaemonUnreachable:
+        return self._wire.not_understood(f"what it streams at {_PATH} is another")
+
+
+def _followed(wire: Wire, reader: _Reader, stream: Stream | None) -> Iterator[Event]:
+    pause = _FIRST_SECONDS
+    while not wire.is_closed:
+        try:
+            stream = stream or wire.stream(_request(reader.since, follow=True))
+            for event in reader.read(stream):
+                pause = _FIRST_SECONDS
+                yield event
+            LOG.debug("the daemon ended its stream after event %s", reader.since)
+        except VifplugError as error:
+            if not _is_away(error):
+                raise
+            if stream is not None and not wire.is_closed:
+                LOG.info("%s; it is followed again after event %s when it answers", error, reader.since)
+        stream = None
+        if not wire.is_closed:
+            time.sleep(pause)
+            pause = min(2 * pause, _LONGEST_SECONDS)
+
+
+def _is_away(error: VifplugError) -> bool:
+    """Whether the daemon is to come back: nobody answered, or it had no room; a stranger's words are another thing."""
+    if isinstance(error, DaemonUnreachable):
+        return isinstance(error.__cause__, OSError | http.client.IncompleteRead)
+    return error.retryable

@@ -1,0 +1,261 @@
+"""HTTP over the daemon's Unix socket: a request goes out, a JSON object or a typed error comes back.
+
+Nothing heavy is imported here: a command that asks the daemon starts without netlink, OVSDB, or a model.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import http.client
+import json
+import logging
+import os
+import selectors
+import socket
+import struct
+import time
+import weakref
+from dataclasses import dataclass
+from typing import Any
+
+from vifplug import errors
+from vifplug.api import http_errors, refusals
+from vifplug.api.http_stream import Stream
+
+LOG = logging.getLogger(__name__)
+
+_CONNECT_SECONDS = 2
+_HEALTH_SECONDS = 10.0
+"""How long its answer to /healthz may take, which waits for nothing: a daemon's start, with much to spare."""
+_REST_SECONDS = 2.0
+"""How long a connection is kept for the next request; the daemon's side closes one that has rested for 5."""
+_ANSWER_MAX = 64 * 2**20
+"""Bytes; 10,000 VIFs need 10 million. It stops a stranger on the socket, not a daemon."""
+_STREAM_TYPE = "text/event-stream"
+_REQUEST_ID = "X-Request-Id"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Request:
+    """What is asked of the daemon."""
+
+    method: str
+    target: str
+    document: Any = None
+    """What its JSON body says."""
+    changes: bool = False
+    """Whether it may change the host: one that was cut off is never sent again by itself."""
+    seconds: float | None = None
+    """How long any part of the answer may take to come; None is for ever: the daemon keeps its own time."""
+
+
+class _Connection(http.client.HTTPConnection):
+    """A connection to a path instead of a host. Without a time-out of the request's own, only its end is noticed."""
+
+    def __init__(self, path: str) -> None:
+        super().__init__("localhost")
+        self._path = path
+        self._pid = os.getpid()
+        self._rested_at = 0.0
+
+    def connect(self) -> None:
+        peer = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        try:
+            # Not settimeout: with it, a full backlog is EAGAIN at once.
+            peer.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, struct.pack("ll", _CONNECT_SECONDS, 0))
+            peer.connect(self._path)
+            peer.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, struct.pack("ll", 0, 0))
+        except BaseException:
+            peer.close()
+            raise
+        self.sock = peer
+
+    def rest(self) -> None:
+        """Wait for the next request."""
+        self._rested_at = time.monotonic()
+        if self.sock is not None:
+            self.sock.settimeout(None)
+
+    @property
+    def is_fresh(self) -> bool:
+        """Whether it may carry another request: ours still, not closed by the other side, nor about to be."""
+        # A child that shared its parent's connection would read its parent's answers.
+        if self.sock is None or self._pid != os.getpid() or time.monotonic() - self._rested_at > _REST_SECONDS:
+            return False
+        # Not select.poll by its name: a process that runs on eventlet, as Nova's compute service may, has none.
+        with selectors.DefaultSelector() as readable:
+            readable.register(self.sock, selectors.EVENT_READ)
+            return not readable.select(0)
+
+
+class Wire:
+    """The way to the daemon on one socket. Safe to share between threads: each request has its connection."""
+
+    def __init__(self, path: str) -> None:
+        self.path = path
+        self._resting: list[_Connection] = []
+        self._streams: weakref.WeakSet[Stream] = weakref.WeakSet()
+        self.is_closed = False
+
+    def open(self) -> None:
+        """See that vifplugd answers; the connection is kept for the first request.
+
+        :raises DaemonUnreachable: from the OSError that says why.
+        """
+        asked = Request(method="GET", target="/healthz", seconds=_HEALTH_SECONDS)
+        try:
+            health = self._exchange(self._connected(), asked)
+        except errors.DaemonUnreachable:
+            raise
+        except errors.VifplugError as error:
+            raise self.not_understood(str(error)) from error
+        if "status" not in health:
+            raise self.not_understood("it says nothing of its health")
+
+    def close(self) -> None:
+        """Close what rests, end streams, and after its answer whatever is still in use."""
+        self.is_closed = True
+        while self._resting:
+            self._resting.pop().close()
+        for stream in list(self._streams):
+            stream.end()
+
+    def ask(self, request: Request) -> dict[str, Any]:
+        """The daemon's answer.
+
+        :raises DaemonUnreachable: when none came, or from something that is not vifplugd.
+        :raises VifplugError: what the daemon's host raised, of the same class.
+        """
+        connection = self._rested()
+        if connection is not None:
+            try:
+                return self._exchange(connection, request)
+            except errors.DaemonUnreachable as error:
+                if request.changes or isinstance(error.__cause__, TimeoutError):
+                    raise
+        return self._exchange(self._connected(), request)
+
+    def stream(self, request: Request) -> Stream:
+        """An answer that comes part by part; ``close`` ends it.
+
+        :raises DaemonUnreachable, VifplugError: as ``ask``.
+        """
+        connection = self._connected()
+        peer = connection.sock  # which http.client lets go of when the answer is the connection's last
+        try:
+            response = _begun(connection, request, _STREAM_TYPE)
+            body = b"" if 200 <= response.status < 300 else _read(response)
+        except BaseException as error:
+            connection.close()
+            if isinstance(error, OSError | http.client.HTTPException):
+                raise self._no_answer(error, request) from error
+            raise
+        if not 200 <= response.status < 300:
+            connection.close()
+            raise refusals.of(f"{request.method} {request.target}", response, body)
+        if not (response.getheader("Content-Type") or "").startswith(_STREAM_TYPE):
+            connection.close()
+            raise self.not_understood(f"its answer to {request.method} {request.target} is another")
+        stream = Stream(peer, response, self._forget, lambda error: self._no_answer(error, request))
+        self._streams.add(stream)
+        if self.is_closed:
+            self.close()
+        return stream
+
+    def _forget(self, stream: Stream) -> None:
+        self._streams.discard(stream)
+
+    def _connected(self) -> _Connection:
+        connection = _Connection(self.path)
+        try:
+            connection.connect()
+        except OSError as error:
+            said = http_errors.no_way(self.path, error, _CONNECT_SECONDS)
+            raise errors.DaemonUnreachable(said, self.path) from error
+        return connection
+
+    def _rested(self) -> _Connection | None:
+        while True:
+            try:
+                connection = self._resting.pop()
+            except IndexError:
+                return None
+            if connection.is_fresh:
+                return connection
+            connection.close()
+
+    def _rest(self, connection: _Connection) -> None:
+        connection.rest()
+        self._resting.append(connection)
+        if self.is_closed:
+            self.close()
+
+    def _exchange(self, connection: _Connection, request: Request) -> dict[str, Any]:
+        try:
+            response, body = _spoken(connection, request)
+        except BaseException as error:
+            connection.close()
+            if isinstance(error, OSError | http.client.HTTPException):
+                raise self._no_answer(error, request) from error
+            if request.changes and isinstance(error, KeyboardInterrupt | SystemExit):
+                error.add_note("the daemon goes on with what was asked; look with `vifplug list` what became of it")
+            raise
+        self._rest(connection)
+        if not 200 <= response.status < 300:
+            raise refusals.of(f"{request.method} {request.target}", response, body)
+        answer = refusals.parsed(body)
+        if not isinstance(answer, dict):
+            raise self.not_understood("its answer is no JSON object")
+        return answer
+
+    def _no_answer(self, error: OSError | http.client.HTTPException, request: Request) -> errors.DaemonUnreachable:
+        if isinstance(error, TimeoutError):
+            return errors.DaemonUnreachable(http_errors.silent(self.path, request.seconds or 0), self.path)
+        if isinstance(error, OSError | http.client.IncompleteRead):
+            return errors.DaemonUnreachable(http_errors.cut_off(self.path, error, changes=request.changes), self.path)
+        return self.not_understood("it does not speak HTTP as vifplugd does")
+
+    def not_understood(self, what: str) -> errors.DaemonUnreachable:
+        """The error for an answer that is none of vifplugd's."""
+        return errors.DaemonUnreachable(http_errors.a_stranger(self.path, what), self.path)
+
+
+def _begun(connection: _Connection, request: Request, accepts: str) -> http.client.HTTPResponse:
+    body, headers = None, {"Accept": accepts}
+    if request.document is not None:
+        body, headers["Content-Type"] = _encoded(request.document), "application/json"
+    if request.seconds is not None:
+        connection.sock.settimeout(request.seconds)
+    # A request that is refused before all of it was read has its answer on the way; without one, reading says so.
+    with contextlib.suppress(BrokenPipeError, ConnectionResetError):
+        connection.request(request.method, request.target, body, headers)
+    return connection.getresponse()
+
+
+def _encoded(document: Any) -> bytes:
+    try:
+        return json.dumps(document).encode()
+    except RecursionError as error:  # of what was read with a few levels to spare
+        raise errors.InputError("the document is nested too deeply; no VIF is") from error
+
+
+def _spoken(connection: _Connection, request: Request) -> tuple[http.client.HTTPResponse, bytes]:
+    began = time.monotonic()
+    response = _begun(connection, request, "application/json")
+    answer = _read(response)
+    LOG.debug(
+        "%s %s: %d in %.1f ms, request %s",
+        *(request.method, request.target, response.status),
+        *((time.monotonic() - began) * 1000, response.getheader(_REQUEST_ID, "unknown")),
+    )
+    return response, answer
+
+
+def _read(response: http.client.HTTPResponse) -> bytes:
+    if response.length is None:
+        body = response.read(_ANSWER_MAX + 1)
+        if len(body) <= _ANSWER_MAX:
+            return body
+    elif response.length <= _ANSWER_MAX:
+        return response.read()  # not read(n), which does not notice that an answer is cut short
+    raise http.client.HTTPException(f"an answer of more than {_ANSWER_MAX} bytes")

@@ -1,0 +1,105 @@
+"""The doctor without a daemon: each part is opened by itself, so that one that cannot be does not hide the others.
+
+``vifplug.local`` makes the store's directory, and fails as a whole. This makes nothing, not even a temporary file,
+leaves what there is as it is, and goes on.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+from collections.abc import Iterator
+from dataclasses import replace
+
+from vifplug.api.local import LOCK_FILE, plugger_of
+from vifplug.config import options
+from vifplug.config.options import Settings
+from vifplug.doctor import checks
+from vifplug.doctor import gather as examination
+from vifplug.doctor import state_dir as storage
+from vifplug.doctor.facts import Helper
+from vifplug.doctor.findings import Diagnosis
+from vifplug.doctor.host_info import HostInfo
+from vifplug.engine.commands.plug import Plugger
+from vifplug.errors import StoreError
+from vifplug.linux.host import LinuxHost
+from vifplug.store.locks import LockFile, Session
+from vifplug.store.snapshot import Snapshot
+
+
+def doctor(config_file: str | None = None) -> Diagnosis:
+    """What is wrong with this host, why, and what to do. Nothing is changed.
+
+    :raises ConfigError: when the configuration cannot be read.
+    """
+    settings = options.load(config_file)
+    store = storage.look_as(settings.state_dir, settings.user)
+    with contextlib.ExitStack() as stack:
+        host = stack.enter_context(_host(settings))
+        plugger: Plugger | None = None
+        if isinstance(host, LinuxHost) and not store.closed:
+            try:
+                plugger = stack.enter_context(_plugger(settings, host))
+            except StoreError as error:
+                # What was found already says it better.
+                store = store if store.error else replace(store, error=str(error), unreadable=True)
+        return checks.judge(examination.gather(settings, host, plugger, store))
+
+
+def host_info(config_file: str | None = None) -> HostInfo:
+    """What this host can plug, as far as this user can see it.
+
+    :raises ConfigError: when the configuration cannot be read.
+    """
+    settings = options.load(config_file)
+    with _host(settings) as host:
+        about = examination.host_info(settings, host if isinstance(host, LinuxHost) else None)
+        return replace(about, daemon={"answers": False, "socket": settings.socket})
+
+
+@contextlib.contextmanager
+def _host(settings: Settings) -> Iterator[LinuxHost | Helper]:
+    with contextlib.ExitStack() as stack:
+        try:
+            session = stack.enter_context(contextlib.closing(_session()))
+            with _quiet():
+                host = LinuxHost(settings, session, restarts=False)
+        except Exception as error:  # what a helper failed of comes here as it was raised there
+            # Whoever named a command for it means it to work.
+            is_meant = os.geteuid() == 0 or bool(settings.privileged.get("helper_command"))
+            yield Helper(error=str(error) or type(error).__name__, unprivileged=not is_meant)
+            return
+        with contextlib.closing(host):
+            yield host
+
+
+def _session() -> Session:
+    """The helper is started as if for a request, but begins none: nobody asks whether this session lives. state_dir may
+    be what is wrong, and there may be no place to make a file; this file is there, and a lock to read it takes no
+    writing."""
+    path = os.path.realpath(__file__)
+    return Session(os.open(path, os.O_RDONLY | os.O_CLOEXEC), path)
+
+
+@contextlib.contextmanager
+def _plugger(settings: Settings, host: LinuxHost) -> Iterator[Plugger]:
+    """The use cases that look, over what is recorded; where there is no store yet, that is nothing."""
+    locks = LockFile(os.path.join(settings.state_dir, LOCK_FILE), asks_only=True)
+    with contextlib.closing(Snapshot(settings.state_dir)) as store:
+        yield plugger_of(settings, host, store, locks)
+
+
+@contextlib.contextmanager
+def _quiet() -> Iterator[None]:
+    """A helper that cannot start is a finding; oslo.privsep's own outcry about it would stand beside the answer."""
+    loggers = [logging.getLogger(name) for name in ("oslo.privsep.daemon", "oslo_privsep")]
+    before = [logger.level for logger in loggers]
+    if not logging.getLogger().isEnabledFor(logging.DEBUG):
+        for logger in loggers:
+            logger.setLevel(logging.CRITICAL + 1)
+    try:
+        yield
+    finally:
+        for logger, level in zip(loggers, before, strict=True):
+            logger.setLevel(level)

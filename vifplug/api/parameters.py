@@ -1,0 +1,69 @@
+"""What callers of the library pass, checked before anything is touched; the same for both hosts.
+
+Nothing heavy is imported here: a client that passes a document unread needs no model.
+"""
+
+from __future__ import annotations
+
+import collections
+import os
+from collections.abc import Iterable, Mapping
+from typing import TYPE_CHECKING
+
+from vifplug.errors import InputError
+from vifplug.formats.quoting import quote_python
+
+if TYPE_CHECKING:
+    from vifplug.model.vif import Vif
+
+
+def vifs(given: object) -> list[Vif]:
+    """VIFs to plug, from a list or any other iterable.
+
+    :raises InputError: for anything but VIFs, for one that is not valid, and for one that is given twice.
+    """
+    from vifplug.formats import messages
+    from vifplug.model import vif as model
+
+    if isinstance(given, model.Vif):
+        raise InputError("vifs: one Vif by itself: it must be a list of VIFs")
+    found = _listed("vifs", given, "VIFs; vifplug.load_all() makes them of a document")
+    for place, vif in enumerate(found):
+        path = f"vifs[{place}]"
+        if not isinstance(vif, model.Vif):
+            raise messages.refusal(path, vif, "it must be a Vif; vifplug.load() makes one of a document")
+        messages.recheck(vif, path)
+    counted = collections.Counter(vif.id for vif in found)
+    twice = next((vif_id for vif_id, times in counted.items() if times > 1), None)
+    if twice is not None:
+        raise InputError(f"VIF {twice} is given twice in one request; each may be given once", twice)
+    return found
+
+
+def _listed(name: str, given: object, of: str) -> list[Vif]:
+    if isinstance(given, str | bytes | bytearray | Mapping) or not isinstance(given, Iterable):
+        raise InputError(f"{name}: {quote_python(given)}: it must be a list of {of}")
+    return list(given)
+
+
+def flag(name: str, given: object) -> bool:
+    """A truth value.
+
+    :raises InputError: for anything else: what only counts as true may be a mistake.
+    """
+    if not isinstance(given, bool):
+        raise InputError(f"{name}: {quote_python(given)}: it must be True or False")
+    return given
+
+
+def path(name: str, given: object) -> str | None:
+    """A file's path as text; None where none is given.
+
+    :raises InputError: for anything else.
+    """
+    if given is None:
+        return None
+    text = os.fspath(given) if isinstance(given, str | os.PathLike) else None
+    if not isinstance(text, str) or "\0" in text:
+        raise InputError(f"{name}: {quote_python(given)}: it must be a path")
+    return text

@@ -1,0 +1,232 @@
+"""Waiting for VIFs: until they are plugged, wired or active, or one of them failed, or the time is over.
+
+What counts is how they are, not what has happened: a state that was reached before anybody waited is reached.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, NoReturn
+
+from vifplug.errors import InputError, NotReached, VifFailed, VifplugError
+from vifplug.formats.quoting import quote_python
+from vifplug.model.events import RUNGS, has_reached
+from vifplug.model.reports import ABSENT, FAILED, VifReport
+from vifplug.model.types import each_once
+
+if TYPE_CHECKING:
+    from vifplug.model.events import Waited, WaitReport
+
+LOG = logging.getLogger(__name__)
+
+_TIMEOUT_MAX_SECONDS = 1e9
+"""Thirty years. A clock's number with more on top overflows a C time_t somewhere below."""
+_FIRST_SECONDS, _LONGEST_SECONDS = 0.05, 0.5
+"""Between looks."""
+
+ErrorCallback = Callable[[VifReport], bool | None]
+"""What is called for a VIF that failed. True or None: go on with the others; False: wait no longer."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Watch:
+    """How a host is looked at while somebody waits, and what time it is."""
+
+    look: Callable[[Sequence[str], str, float], WaitReport]
+    """VIFs and a state: how they stand. It may wait for up to that many seconds for them."""
+    get: Callable[[str], VifReport]
+    clock: Callable[[], float] = time.monotonic
+    sleep: Callable[[float], None] = time.sleep
+
+
+@dataclass(frozen=True, slots=True)
+class Goal:
+    """What is waited for.
+
+    :raises InputError: when it can never be.
+    """
+
+    ids: Sequence[str]
+    state: str
+    timeout: float
+    """Seconds, 0 or more."""
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "ids", tuple(each_once(self.ids)))
+        if self.state not in RUNGS:
+            said = quote_python(self.state)
+            raise InputError(f"{said} is no state to wait for; it must be one of {', '.join(RUNGS)}")
+        is_number = isinstance(self.timeout, int | float) and not isinstance(self.timeout, bool)
+        if not is_number or not 0 <= self.timeout <= _TIMEOUT_MAX_SECONDS:  # which NaN and infinity are not
+            said = quote_python(self.timeout)
+            raise InputError(f"{said} is no time to wait; it must be a number of seconds, 0 or more")
+
+
+class Expectation:
+    """What the body of ``expect`` can say of it."""
+
+    def __init__(self, ids: Sequence[str]) -> None:
+        self.ids = tuple(ids)
+        """Those that are waited for at the body's end."""
+
+    def exit_early(self, ids: Sequence[str]) -> NoReturn:
+        """End the body here, and do not wait for these VIFs.
+
+        :raises InputError: when one of them was not waited for.
+        """
+        given = each_once([ids] if isinstance(ids, str) else ids)
+        strange = next((one for one in given if one not in self.ids), None)
+        if strange is not None:
+            raise InputError(f"VIF {strange} is none of those expected", strange)
+        # Before the exception: whatever becomes of that on its way, these are not waited for.
+        self.ids = tuple(one for one in self.ids if one not in given)
+        raise _ExitEarly(self)
+
+
+class _ExitEarly(BaseException):  # no Exception: a body that rolls back on those has nothing to roll back
+    def __init__(self, expectation: Expectation) -> None:
+        super().__init__("the body of an expectation ends early")
+        self.expectation = expectation
+
+
+def wait(watch: Watch, goal: Goal) -> list[VifReport]:
+    """The VIFs, once they are all there; in the order asked for.
+
+    :raises NotReached: when the time is over; it names each VIF that is not there, and who is to bring it.
+    :raises VifFailed: when one has failed.
+    """
+    return _Waiting(watch, goal, _refuse).run()
+
+
+def expect(
+    watch: Watch, goal: Goal, error_callback: ErrorCallback | None = None
+) -> contextlib.AbstractContextManager[Expectation]:
+    """Wait at the end of a body until the VIFs are there; by Nova's wait_for_instance_event.
+
+    The time begins at the body's end, one for all VIFs; a time-out of 0 is not to wait at all. A body that raises
+    is not waited for.
+
+    :param error_callback: for each VIF that failed; what it raises ends the wait. By default VifFailed is raised.
+    :raises NotReached: as ``wait``.
+    """
+    if error_callback is not None and not callable(error_callback):
+        raise InputError(f"error_callback: {quote_python(error_callback)}: it must be a function of a VifReport")
+    return _expected(watch, goal, error_callback or _refuse)
+
+
+@contextlib.contextmanager
+def _expected(watch: Watch, goal: Goal, error_callback: ErrorCallback) -> Iterator[Expectation]:
+    expectation = Expectation(goal.ids)
+    try:
+        yield expectation
+    except _ExitEarly as early:
+        if early.expectation is not expectation:
+            raise
+    if goal.timeout > 0:
+        _Waiting(watch, replace(goal, ids=expectation.ids), error_callback).run()
+
+
+def _refuse(vif: VifReport) -> NoReturn:
+    why = f": {vif.error}" if vif.error else ""
+    raise VifFailed(f"VIF {vif.id} failed while it was waited for{why}", vif.id)
+
+
+@dataclass(slots=True)
+class _Waiting:
+    """One wait, from its begin to its end."""
+
+    watch: Watch
+    goal: Goal
+    error_callback: ErrorCallback
+    pending: list[str] = field(init=False)
+    last: Sequence[Waited] = ()
+    """What was last seen of those pending."""
+    trouble: VifplugError | None = None
+    """Why they could not be looked at, last time."""
+
+    def run(self) -> list[VifReport]:
+        """Those that are there in the end."""
+        self.pending = list(self.goal.ids)
+        deadline = self.watch.clock() + self.goal.timeout
+        pause = _FIRST_SECONDS
+        while self.pending:
+            began = self.watch.clock()
+            report = self._looked(max(0.0, deadline - began))
+            if report is not None and report.reached:
+                found = self._reports(report.vifs)
+                if found is not None:
+                    return found
+            elif report is not None and self._has_failed(report.vifs):
+                continue
+            now = self.watch.clock()
+            if began >= deadline:
+                raise self._not_reached()
+            self.watch.sleep(max(0.0, min(began + pause, deadline) - now))
+            pause = min(2 * pause, _LONGEST_SECONDS)
+        return []
+
+    def _looked(self, seconds: float) -> WaitReport | None:
+        """How they stand; None when that cannot be seen, which may pass."""
+        try:
+            report = self.watch.look(self.pending, self.goal.state, seconds)
+        except VifplugError as error:
+            self._put_up_with(error)
+            return None
+        self.last, self.trouble = report.vifs, None
+        return report
+
+    def _put_up_with(self, error: VifplugError) -> None:
+        if not error.retryable:
+            raise error
+        if self.trouble is None:
+            LOG.info("%s; it is tried again until the time is over", error)
+        self.trouble = error
+
+    def _reports(self, there: Sequence[Waited]) -> list[VifReport] | None:
+        """All that is known of VIFs that are there; None when that cannot be seen."""
+        try:
+            return [replace(self.watch.get(vif.id), state=vif.state, error=vif.error) for vif in there]
+        except LookupError:
+            return None  # unplugged in this moment: the next look says so
+        except VifplugError as error:
+            self._put_up_with(error)
+            return None
+
+    def _has_failed(self, vifs: Sequence[Waited]) -> bool:
+        """Whether any has; then it is told, and those pending are others."""
+        failed = [vif for vif in vifs if vif.state == FAILED and vif.id in self.pending]
+        for vif in failed:
+            self.pending.remove(vif.id)
+            if self.error_callback(self._report(vif)) is False:
+                self.pending.clear()
+                break
+        return bool(failed)
+
+    def _report(self, vif: Waited) -> VifReport:
+        try:
+            report = self.watch.get(vif.id)
+            return replace(report, state=vif.state, error=vif.error or report.error)
+        except VifplugError:
+            return VifReport(id=vif.id, state=vif.state, error=vif.error)
+
+    def _not_reached(self) -> NotReached:
+        state = self.goal.state
+        # A look before the last one may have shown others, too: those that failed since are dealt with.
+        missing = [vif for vif in self.last if vif.id in self.pending and not has_reached(vif.state, state)]
+        said = [_missing(vif, state) for vif in missing]
+        if not said:
+            said = [f"VIF {vif_id} is not known to be {state}" for vif_id in self.pending]
+        if self.trouble is not None:
+            said.append(f"how they stand could not be seen at the end, because {self.trouble}")
+        subject = missing[0].id if missing else self.pending[0]
+        return NotReached(f"out of time after {self.goal.timeout:g} s: {'; '.join(said)}", subject)
+
+
+def _missing(vif: Waited, state: str) -> str:
+    if vif.state == ABSENT:
+        return f"VIF {vif.id} is {ABSENT}: it is not plugged on this host"
+    return f"VIF {vif.id} is {vif.state}, not {state}" + (f", and waits for {vif.waits_for}" if vif.waits_for else "")

@@ -1,0 +1,104 @@
+"""The verbs that look on: events as they come, and VIFs on their way to a state."""
+
+from __future__ import annotations
+
+import contextlib
+import sys
+from collections.abc import Iterator, Sequence
+
+from vifplug import errors
+from vifplug.cli import output, tables
+from vifplug.cli.arguments import Options
+from vifplug.cli.verb import Library, Opener, Outcome
+from vifplug.model import printable, reports
+from vifplug.model.events import WaitReport
+
+_TIMEOUT_SECONDS = 300.0
+
+
+def events(options: Options, opener: Opener) -> Outcome:
+    """What happened to VIFs; following, each as it comes, until somebody ends it."""
+    with opener(options) as host:
+        if options.follow:
+            _follow(host, options)
+            return Outcome(document=None, text=lambda _: "", is_out=True)
+        found = list(host.events(options.since))
+    return Outcome(
+        document={"events": [event.as_json() for event in found]}, text=lambda screen: tables.events(found, screen)
+    )
+
+
+def _follow(host: Library, options: Options) -> None:
+    shown = tables.Followed(tables.Screen() if options.as_json else tables.Screen.of(sys.stdout))
+
+    def work() -> None:
+        if not options.as_json and not output.put(shown.head()):
+            return
+        for event in host.events(options.since, follow=True):
+            line = printable.dumps(event.as_json()) if options.as_json else shown.line(event)
+            if not output.put(line):
+                return
+
+    # Ctrl-C is how a person ends it: nothing was begun that could be broken off.
+    with contextlib.suppress(KeyboardInterrupt), _changing_nothing():
+        output.while_read(work)
+
+
+def known(host: Library, ids: Sequence[str], options: Options) -> Sequence[reports.VifReport]:
+    """Wait for VIFs that are plugged here.
+
+    :raises errors.UnknownVif: at once, when one is not.
+    :raises errors.NotReached, errors.VifFailed: as the library's ``wait``.
+    """
+    absent: list[str] = []
+    # A daemon was there when the host was opened. That it dies before its first word is waited out, as later on.
+    with contextlib.suppress(errors.DaemonUnreachable):
+        standing = host.look(ids, options.awaited)
+        absent = [vif.id for vif in standing.vifs if vif.state == reports.ABSENT]
+    if absent:
+        named = f"VIF {absent[0]} is" if len(absent) == 1 else f"VIFs {', '.join(absent)} are"
+        raise errors.UnknownVif(f"{named} not plugged on this host; 'vifplug list' shows those that are", absent[0])
+    with _changing_nothing():
+        return _waited(host, ids, options.awaited, options)
+
+
+def after_plug(host: Library, ids: Sequence[str], options: Options) -> Sequence[reports.VifReport]:
+    """Wait for VIFs that were plugged just now.
+
+    :raises errors.NotReached, errors.VifFailed: as the library's ``wait``; they stay plugged.
+    """
+    kept = "it stays plugged" if len(ids) == 1 else "they stay plugged"
+    try:
+        return _waited(host, ids, options.wait, options)
+    except errors.VifplugError as error:
+        raise type(error)(f"{error.message}; {kept}", error.subject, error.step) from error
+    except (KeyboardInterrupt, SystemExit) as error:
+        error.add_note(f"{kept}; go on waiting with `vifplug wait`")
+        raise
+
+
+def _waited(host: Library, ids: Sequence[str], state: str, options: Options) -> Sequence[reports.VifReport]:
+    seconds = _TIMEOUT_SECONDS if options.timeout is None else options.timeout
+    if seconds and not options.as_json and output.is_watched():
+        with contextlib.suppress(errors.VifplugError):  # the wait itself says what is wrong
+            _announce(host.look(ids, state), state, seconds)
+    return host.wait(ids, state, seconds)
+
+
+def _announce(standing: WaitReport, state: str, seconds: float) -> None:
+    missing = [vif for vif in standing.vifs if vif.waits_for]
+    if missing:
+        others = f" and {len(missing) - 1} more" if len(missing) > 1 else ""
+        output.tell(
+            f"VIF {missing[0].id}{others} to be {state} within {seconds:g} s; waiting for {missing[0].waits_for} ..."
+        )
+
+
+@contextlib.contextmanager
+def _changing_nothing() -> Iterator[None]:
+    """Say so when it is broken off."""
+    try:
+        yield
+    except (KeyboardInterrupt, SystemExit) as error:
+        error.add_note("nothing was changed")
+        raise

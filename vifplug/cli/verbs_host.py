@@ -1,0 +1,136 @@
+"""The verbs that look at the host itself: what it can, and what is wrong with it.
+
+They do not go through the opener: what they are about may be why there is no host to open.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from vifplug import errors
+from vifplug.cli import inputs, layout, tables
+from vifplug.cli.arguments import Options
+from vifplug.cli.verb import EXIT_DONE, EXIT_FAILED, Opener, Outcome
+from vifplug.doctor.findings import ERROR, OK, STATUSES, UNSEEN, Diagnosis, Finding
+from vifplug.doctor.host_info import HostInfo
+from vifplug.guest.nic import Nic
+from vifplug.model.limits import VIRTIO
+
+_DAEMON = "daemon"
+_STATUS_WIDTH = max(map(len, STATUSES))
+_ABOUT = layout.Shape(headers=("WHAT", "VALUE"), texts=("VALUE",))
+
+
+def doctor(options: Options, _opener: Opener) -> Outcome:
+    """What is wrong, why, and what to do; exit 1 when something is."""
+    diagnosis = _diagnosis(options)
+    return Outcome(
+        document=diagnosis.as_json(),
+        text=lambda screen: _read(diagnosis, options, screen),
+        exit_code=EXIT_DONE if diagnosis.healthy else EXIT_FAILED,
+    )
+
+
+def _diagnosis(options: Options) -> Diagnosis:
+    """The daemon's when it answers, for it sees what this user may not; else this process's own."""
+    said = Finding(check=_DAEMON, status=OK)
+    if not options.local:
+        import vifplug  # here, because the host's side takes long to import
+
+        try:
+            with vifplug.connect(options.socket, options.config_file) as host:
+                return host.doctor()
+        except errors.DaemonUnreachable as error:
+            said = _unreachable(error, options)
+    from vifplug.api import local_doctor
+
+    return local_doctor.doctor(options.config_file).with_(said)
+
+
+def _unreachable(error: errors.DaemonUnreachable, options: Options) -> Finding:
+    """No daemon at all is no fault: not every host has one."""
+    if isinstance(error.__cause__, FileNotFoundError) and options.socket is None:
+        return Finding(check=_DAEMON, status=OK)
+    is_closed = isinstance(error.__cause__, PermissionError)
+    remedy = "" if is_closed else "systemctl restart vifplugd, and see its log: journalctl -u vifplugd"
+    return Finding(
+        check=_DAEMON, status=UNSEEN if is_closed else ERROR, subject=error.subject, reason=str(error), remedy=remedy
+    )
+
+
+def _read(diagnosis: Diagnosis, options: Options, screen: tables.Screen) -> str:
+    """What is not well, the worst first, and what is well but has to be known; with -v all; and a line that counts."""
+    told = [one for one in diagnosis.findings if one.status != OK or one.reason or options.verbose]
+    lines = [line for one in sorted(told, key=lambda one: STATUSES.index(one.status)) for line in _lines(one)]
+    shown = [tables.lines(lines, screen)] if lines else []
+    checks = {one.check for one in diagnosis.findings}
+    counts = [(status, sum(one.status == status for one in diagnosis.findings)) for status in STATUSES if status != OK]
+    found = ", ".join(f"{count} {status}" for status, count in counts if count)
+    return "\n".join([*shown, f"{len(checks)} checks: {found or 'nothing is wrong'}"])
+
+
+def _lines(finding: Finding) -> Iterator[tuple[str, str]]:
+    about = ": ".join(tables.printable(part) for part in (finding.subject, finding.reason) if part)
+    yield finding.status.ljust(_STATUS_WIDTH), finding.check + (f": {about}" if about else "")
+    if finding.remedy:
+        yield "", tables.printable(finding.remedy)
+
+
+def host_info(options: Options, _opener: Opener) -> Outcome:
+    """What this host can plug, and with what."""
+    about = _about(options)
+    return Outcome(document=about.as_json(), text=lambda screen: _described(about, screen, asked=not options.local))
+
+
+def _addresses(about: HostInfo) -> str:
+    connection, used = about.ovs.get("connection", ()), about.ovs.get("address")
+    return " ".join(connection) + (f" (used: {used})" if used and len(connection) > 1 else "")
+
+
+def _about(options: Options) -> HostInfo:
+    if not options.local:
+        import vifplug
+
+        try:
+            with vifplug.connect(options.socket, options.config_file) as host:
+                return host.host_info()
+        except errors.DaemonUnreachable:
+            if options.socket is not None:
+                raise
+    from vifplug.api import local_doctor
+
+    return local_doctor.host_info(options.config_file)
+
+
+def _described(about: HostInfo, screen: tables.Screen, *, asked: bool) -> str:
+    datapath = about.integration_bridge_datapath
+    bridges = ", ".join(f"{name} ({kind})" for name, kind in sorted(about.bridges.items()))
+    answers = "answers on" if about.daemon.get("answers") else "does not answer on"
+    daemon = f"{answers if asked else 'not asked, for --local; its socket is'} {about.daemon.get('socket')}"
+    rows = [
+        ("vifplug", about.version),
+        ("kernel", about.kernel),
+        ("vif types", ", ".join(about.vif_types)),
+        ("default MTU", about.mtu),
+        ("Open vSwitch", about.ovs.get("ovs_version")),
+        ("database version", about.ovs.get("db_version")),
+        ("OVSDB", _addresses(about)),
+        ("datapath types", ", ".join(about.ovs.get("datapath_types", ()))),
+        ("interface types", ", ".join(about.ovs.get("iface_types", ()))),
+        ("integration bridge", f"{about.integration_bridge} ({datapath or 'not there, or not seen'})"),
+        ("OVS bridges", bridges),
+        ("daemon", daemon),
+    ]
+    return tables.columns(_ABOUT, rows, screen)
+
+
+def guest(options: Options, opener: Opener) -> Outcome:
+    """Print what a hypervisor needs for a VIF.
+
+    :raises errors.InputError: when the guest's card cannot be so.
+    """
+    (vif_id,) = inputs.ids(options.ids)
+    nic = Nic(model=VIRTIO if options.model is None else options.model, queues=options.queues)
+    with opener(options) as host:
+        found = host.guest(vif_id, options.format, model=nic.model, queues=nic.queues)
+    return Outcome(document=found.as_json(), text=lambda _: found.text, warnings=found.warnings)

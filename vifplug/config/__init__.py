@@ -1,0 +1,1 @@
+"""The options, read once."""

@@ -1,0 +1,254 @@
+"""The configuration: oslo.config options in a ConfigOpts of our own, read once and passed on as a value."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from oslo_config import cfg
+
+from vifplug.config import locate, validate
+from vifplug.config import unknown as unknown_options
+from vifplug.errors import ConfigError
+from vifplug.model.limits import MTU_MAX, MTU_MIN
+
+QOS_TYPES = ("linux-noop", "linux-htb", "linux-hfsc", "linux-sfq", "linux-codel", "linux-fq_codel")
+PRIVSEP_GROUP = "vifplug_privileged"
+WIRED_BY = ("auto", "ovn", "neutron-agent", "neutron-events", "plugged")
+_THREADS_MIN = 16
+
+_DEFAULT_OPTIONS: list[cfg.Opt] = [
+    cfg.StrOpt(
+        "state_dir", default="/var/lib/vifplug", help="Where records and intents are kept, over reboots; absolute."
+    ),
+    cfg.StrOpt("run_dir", default="/run/vifplug", help="Where what ends with the boot is kept."),
+    cfg.IntOpt("mtu", default=1500, min=MTU_MIN, max=MTU_MAX, help="MTU in bytes of a VIF whose request says none."),
+]
+_OVS_OPTIONS: list[cfg.Opt] = [
+    cfg.ListOpt(
+        "connection",
+        default=["unix:/run/openvswitch/db.sock"],
+        help="OVSDB addresses, unix:PATH or tcp:IP:PORT: the first that answers and takes writes is used, in the order "
+        "given. ssl: is refused: there are no options for its certificates.",
+    ),
+    cfg.StrOpt("integration_bridge", default="br-int", help="The OVS bridge of a VIF whose request names none."),
+    cfg.BoolOpt(
+        "isolate",
+        default=False,
+        help="Create OVS ports dead (VLAN 4095) until Neutron's agent wires them. For ML2/OVS; not for OVN, "
+        "which does not clear it.",
+    ),
+    cfg.StrOpt(
+        "qos_type",
+        default="linux-noop",
+        choices=[*QOS_TYPES, ""],
+        help="QoS of a new port on a kernel datapath, against the kernel's default qdisc (LP 2017868). Empty: none.",
+    ),
+    cfg.FloatOpt("timeout", default=10.0, min=0.1, max=300.0, help="Seconds, for every OVSDB wait."),
+]
+_DAEMON_OPTIONS: list[cfg.Opt] = [
+    cfg.StrOpt("socket", default=locate.DEFAULT_SOCKET, help="Where the daemon listens."),
+    cfg.StrOpt(
+        "user",
+        default="vifplug",
+        help="Who the daemon becomes, and whom state_dir and its files belong to, when that user exists.",
+    ),
+    cfg.StrOpt(
+        "socket_group", default="vifplug", help="Members of this group, when it exists, may connect to the socket."
+    ),
+    cfg.FloatOpt(
+        "repair_interval",
+        default=60.0,
+        min=0.1,
+        max=86400.0,
+        help="Seconds between comparisons of everything, when nothing calls for one earlier.",
+    ),
+    cfg.FloatOpt(
+        "orphan_grace",
+        default=60.0,
+        min=0.0,
+        max=86400.0,
+        help="Seconds an orphan is left alone before the daemon deletes it.",
+    ),
+    cfg.IntOpt(
+        "contended_after",
+        default=5,
+        min=1,
+        max=1000,
+        help="Repairs of the same thing, each undone by somebody else, after which a VIF is contended and left to "
+        "repairs that come ever more rarely.",
+    ),
+    *(
+        cfg.ListOpt(f"{level}_{kind}", default=default, help=f"{kind.capitalize()}, by name or number, {what}.")
+        for level, what, users in (
+            ("admin", "that may do everything", ["root"]),
+            (
+                "operator",
+                "that may plug VIFs, and unplug and repair those they plugged; "
+                "where no operator is named, the members of socket_group",
+                [],
+            ),
+            ("reader", "that may look at everything, besides the members of socket_group", []),
+        )
+        for kind, default in (("users", users), ("groups", []))
+    ),
+    cfg.ListOpt(
+        "operator_bridges",
+        default=[],
+        help="Bridges of the host, Open vSwitch's or Linux's, by name or pattern (br-provider*), that operators may "
+        "use for VIFs, besides the integration bridge, trunks' bridges (tbr-*) and network bridges that vifplug made. "
+        "Administrators may use every bridge.",
+    ),
+]
+_EVENTS_OPTIONS: list[cfg.Opt] = [
+    cfg.StrOpt(
+        "wired_by",
+        default="auto",
+        choices=WIRED_BY,
+        help="Whose word makes a VIF wired: OVN's ovn-installed; the tag and other_config of Neutron's OVS agent; "
+        "the network-vif-plugged events that Neutron sends to 'listen'; or nobody's, plugged is wired then. auto: "
+        "OVN where Open_vSwitch has an ovn-remote, the agent where it runs br-int or isolate is on, else the events "
+        "where there is a 'listen', else nobody's.",
+    ),
+    cfg.StrOpt(
+        "notify_url",
+        default="",
+        help="Where to tell which VIFs are wired, in the form of Nova's external events, for instance "
+        "http://127.0.0.1:8774/v2.1/os-server-external-events. Empty: nowhere.",
+    ),
+    cfg.StrOpt("notify_token", default="", secret=True, help="Sent to notify_url as X-Auth-Token. Empty: none."),
+    cfg.FloatOpt(
+        "notify_interval",
+        default=2.0,
+        min=0.1,
+        max=3600.0,
+        help="Seconds between two messages to notify_url; what comes meanwhile goes together.",
+    ),
+    cfg.StrOpt(
+        "listen",
+        default="",
+        help="Where to listen for Nova's external events over TCP, ADDRESS:PORT or PORT (then on 127.0.0.1 alone), so "
+        "that Neutron tells this host what it tells Nova. Empty: not at all.",
+    ),
+    cfg.StrOpt(
+        "listen_token", default="", secret=True, help="What a sender to 'listen' has to give as X-Auth-Token; required."
+    ),
+]
+_PRIVSEP_OPTIONS: list[cfg.Opt] = [
+    cfg.StrOpt("user", help="User the privileged helper runs as; by default the one it was started as."),
+    cfg.StrOpt("group", help="Group the privileged helper runs as; by default the one it was started as."),
+    cfg.StrOpt(
+        "helper_command",
+        help="Command that starts the helper when vifplug does not run as root; by default "
+        "'sudo vifplug-privsep-helper'.",
+    ),
+    cfg.ListOpt("capabilities", default=["CAP_NET_ADMIN"], help="Linux capabilities the helper keeps, by name."),
+    cfg.IntOpt("thread_pool_size", default=_THREADS_MIN, min=_THREADS_MIN, help="Calls the helper serves at once."),
+]
+_GROUPS: Mapping[str, list[cfg.Opt]] = {
+    "DEFAULT": _DEFAULT_OPTIONS,
+    "ovs": _OVS_OPTIONS,
+    "daemon": _DAEMON_OPTIONS,
+    "events": _EVENTS_OPTIONS,
+    PRIVSEP_GROUP: _PRIVSEP_OPTIONS,
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settings:
+    """The configuration as a value."""
+
+    config_file: str | None = None
+    """The file it was read from, if any."""
+    state_dir: str = "/var/lib/vifplug"
+    run_dir: str = "/run/vifplug"
+    mtu: int = 1500
+    connection: tuple[str, ...] = ("unix:/run/openvswitch/db.sock",)
+    integration_bridge: str = "br-int"
+    isolate: bool = False
+    qos_type: str = "linux-noop"
+    timeout: float = 10.0
+    """Seconds."""
+    socket: str = locate.DEFAULT_SOCKET
+    user: str = "vifplug"
+    socket_group: str = "vifplug"
+    repair_interval: float = 60.0
+    """Seconds."""
+    orphan_grace: float = 60.0
+    """Seconds."""
+    contended_after: int = 5
+    admin_users: tuple[str, ...] = ("root",)
+    admin_groups: tuple[str, ...] = ()
+    operator_users: tuple[str, ...] = ()
+    operator_groups: tuple[str, ...] = ()
+    reader_users: tuple[str, ...] = ()
+    reader_groups: tuple[str, ...] = ()
+    operator_bridges: tuple[str, ...] = ()
+    wired_by: str = "auto"
+    notify_url: str = ""
+    notify_token: str = ""
+    notify_interval: float = 2.0
+    """Seconds."""
+    listen: tuple[str, int] | None = None
+    """An IP address and a TCP port."""
+    listen_token: str = ""
+    unknown: tuple[str, ...] = ()
+    """What of the file nothing reads, a sentence each."""
+    privileged: Mapping[str, Any] = field(default_factory=dict)
+    """The [vifplug_privileged] options, for privsep."""
+
+
+def list_opts() -> list[tuple[str, list[cfg.Opt]]]:
+    """The options by group, for oslo-config-generator."""
+    return list(_GROUPS.items())
+
+
+def load(config_file: str | None = None) -> Settings:
+    """Read the configuration.
+
+    :param config_file: a path; by default the one in VIFPLUG_CONFIG_FILE, else /etc/vifplug/vifplug.conf if it exists.
+    :raises ConfigError: for a file that cannot be read, or a value that is out of bounds.
+    """
+    path = locate.config_file(config_file)
+    conf = cfg.ConfigOpts()
+    for group, options in _GROUPS.items():
+        conf.register_opts(options, group=None if group == "DEFAULT" else group)
+    try:
+        conf(args=[], project="vifplug", default_config_files=[path] if path else [], default_config_dirs=[])
+        settings = _settings(conf, path)
+    except cfg.ConfigFilesNotFoundError as error:
+        raise ConfigError(f"cannot read configuration file {path!r}: it does not exist", str(path)) from error
+    except cfg.ConfigFilesPermissionDeniedError as error:
+        raise ConfigError(f"cannot read configuration file {path!r}: permission denied", str(path)) from error
+    except (cfg.Error, ValueError, OSError) as error:
+        said = " ".join(str(error).split())
+        raise ConfigError(f"configuration file {path!r} is wrong: {said}", str(path)) from error
+    unknown = unknown_options.find(path, _GROUPS, PRIVSEP_GROUP) if path else ()
+    return replace(settings, unknown=unknown)
+
+
+def _value(group: Any, option: cfg.Opt) -> Any:
+    value = getattr(group, option.dest)
+    return tuple(value) if isinstance(option, cfg.ListOpt) else value
+
+
+def _settings(conf: cfg.ConfigOpts, path: str | None) -> Settings:
+    validate.refuse_relative("[DEFAULT] state_dir", conf.state_dir)
+    validate.refuse_wrong_ovs(conf.ovs.integration_bridge, conf.ovs.connection)
+    group = conf[PRIVSEP_GROUP]
+    validate.refuse_wrong_helper(group.capabilities, group.helper_command)
+    return Settings(
+        config_file=path,
+        state_dir=conf.state_dir,
+        run_dir=conf.run_dir,
+        mtu=conf.mtu,
+        connection=tuple(conf.ovs.connection),
+        integration_bridge=conf.ovs.integration_bridge,
+        isolate=conf.ovs.isolate,
+        qos_type=conf.ovs.qos_type,
+        timeout=conf.ovs.timeout,
+        **{option.dest: _value(conf.daemon, option) for option in _DAEMON_OPTIONS},
+        **{option.dest: _value(conf.events, option) for option in _EVENTS_OPTIONS} | validate.events(conf.events),
+        privileged={option.dest: getattr(group, option.dest) for option in _PRIVSEP_OPTIONS},
+    )

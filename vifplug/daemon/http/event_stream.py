@@ -1,0 +1,247 @@
+"""Events as they come: wakes those who wait for one, and streams them as server-sent events."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import threading
+import time
+from collections import Counter
+from collections.abc import AsyncGenerator, Callable, Collection, Sequence
+
+import anyio.to_thread
+
+from vifplug.daemon.http import capacity
+from vifplug.daemon.http.recent_events import Noted, Recent
+from vifplug.daemon.metrics import Metrics
+from vifplug.errors import Busy, VifplugError
+from vifplug.store.events import EventLog
+
+LOG = logging.getLogger(__name__)
+
+MEDIA_TYPE = "text/event-stream"
+HEARTBEAT_SECONDS = 15.0
+_ROOT = 0
+_FOLLOWERS_MAX = 256
+_KEPT_FOR_ROOT = 32
+_FOLLOWERS_OF_A_USER = 96
+"""Of one who is not root: with the waits of middleware.py they leave connections for requests that change something."""
+_CHUNK = 500
+"""Events sent at once."""
+_WOKEN_AT_ONCE = 16
+"""Followers that are written to before other requests get their turn of the loop."""
+
+
+class Stream:
+    """Events on their way to a follower, whose place is kept until the last, ``aclose`` or ``leave``."""
+
+    def __init__(self, parts: AsyncGenerator[bytes], leave: Callable[[], None], start: int) -> None:
+        self._parts = parts
+        self.start = start
+        """The number of the event before its first."""
+        self._leave: Callable[[], None] | None = leave
+
+    def __aiter__(self) -> Stream:
+        return self
+
+    async def __anext__(self) -> bytes:
+        """The next part."""
+        try:
+            return await anext(self._parts)
+        except BaseException:
+            self.leave()
+            raise
+
+    async def aclose(self) -> None:
+        """End it."""
+        self.leave()
+        await self._parts.aclose()
+
+    def leave(self) -> None:
+        """Let go of the place, also of a stream that has not begun."""
+        leave, self._leave = self._leave, None
+        if leave is not None:
+            leave()
+
+
+class Hub:
+    """Where those meet who wait for events and those who note them. ``wake`` and ``close`` are for any thread.
+
+    :param log: where events are kept.
+    :param metrics: is told of events, and of how many follow them.
+    """
+
+    def __init__(self, log: EventLog, metrics: Metrics) -> None:
+        self.log = log
+        self._recent = Recent(log)
+        self._metrics = metrics
+        self._lock = threading.Lock()
+        self._turn = 0
+        self._waiting: dict[asyncio.Future[None], asyncio.AbstractEventLoop] = {}
+        self._counted = log.sequence()
+        self.closed = False
+        self._followers: Counter[int] = Counter()
+        self._reading: asyncio.Task[None] | None = None
+
+    @property
+    def turn(self) -> int:
+        """A number for ``changed``, to be taken before one looks."""
+        return self._turn
+
+    def wake(self) -> None:
+        """Something was noted."""
+        with self._lock:
+            self._turn += 1
+            waiting, self._waiting = self._waiting, {}
+        for loop in set(waiting.values()):
+            futures = [future for future, its_loop in waiting.items() if its_loop is loop]
+            with contextlib.suppress(RuntimeError):  # a loop that has ended has nobody to wake
+                loop.call_soon_threadsafe(_end, loop, futures)
+
+    def close(self) -> None:
+        """Let everybody go: the daemon ends."""
+        self.closed = True
+        self.wake()
+
+    async def changed(self, turn: int, seconds: float) -> bool:
+        """Return once something was noted after ``turn`` was taken: True; or after ``seconds``, False."""
+        loop = asyncio.get_running_loop()
+        future: asyncio.Future[None] = loop.create_future()
+        with self._lock:
+            if turn != self._turn or self.closed:
+                return True
+            self._waiting[future] = loop
+        try:
+            await asyncio.wait_for(future, seconds)
+        except TimeoutError:
+            return False
+        finally:
+            with self._lock:
+                self._waiting.pop(future, None)
+        return True
+
+    async def newest(self) -> int:
+        """The number of the newest event."""
+        await self._catch_up()
+        return self._recent.newest
+
+    async def concerned(self, vif_ids: Collection[str], since: int, seconds: float) -> None:
+        """Return once an event after ``since`` is about one of these VIFs, or after ``seconds``.
+
+        :raises EventsLost: when there are so many that some are gone.
+        """
+        deadline = time.monotonic() + seconds
+        while (left := deadline - time.monotonic()) > 0 and not self.closed:
+            turn, found = await self._after(since)
+            if any(each.event.vif_id in vif_ids for each in found):
+                return
+            if found:
+                since = found[-1].event.seq
+            else:
+                await self.changed(turn, left)
+
+    def count(self) -> None:
+        """Tell the metrics of what was noted since the last time, whoever noted it."""
+        with contextlib.suppress(VifplugError):
+            while found := self.log.events(max(self._counted, self.log.oldest()), _CHUNK):
+                for event in found:
+                    self._metrics.events.labels(event.state).inc()
+                self._counted = found[-1].seq
+
+    # -- followed -----------------------------------------------------------------------------------------
+
+    async def stream(self, since: int | None, *, follow: bool, uid: int = _ROOT) -> Stream:
+        """Events from a number on, as they are sent; what cannot be had is raised before the first byte is asked for.
+
+        :param since: the last number the follower has; None for what comes from now on, or without ``follow`` for all.
+        :param uid: whose follower it is.
+        :raises EventsLost: when some of them are gone.
+        :raises Busy: when too many follow.
+        """
+        self._enter(uid)  # before anything is waited for: of many who come at once, each is counted
+        try:
+            start = since if since is not None else await anyio.to_thread.run_sync(self._start, follow)
+            turn, found = await self._after(start)
+        except BaseException:
+            self._leave(uid)
+            raise
+        return Stream(self._sent(start, found, turn, follow=follow), lambda: self._leave(uid), start)
+
+    def _enter(self, uid: int) -> None:
+        with self._lock:
+            all_of_them, own = self._followers.total(), self._followers[uid]
+            share = capacity.followers()
+            most, most_own = min(_FOLLOWERS_MAX, share), min(_FOLLOWERS_OF_A_USER, share * 3 // 8)
+            most_others = most - min(_KEPT_FOR_ROOT, share // 4)
+            if all_of_them >= (most if uid == _ROOT else most_others):
+                raise Busy(f"{all_of_them} follow already, which is the most there may be; try again later")
+            if uid != _ROOT and own >= most_own:
+                raise Busy(f"{own} of uid {uid} follow already, which is the most of one user; try again later")
+            self._followers[uid] += 1
+            self._metrics.followers.set(all_of_them + 1)
+
+    def _leave(self, uid: int) -> None:
+        with self._lock:
+            self._followers[uid] -= 1
+            self._followers += Counter()  # forgets users who have none
+            self._metrics.followers.set(self._followers.total())
+
+    def _start(self, follow: bool) -> int:
+        return self.log.sequence() if follow else self.log.oldest()
+
+    async def _catch_up(self) -> None:
+        """Read what has come, once for all who ask for it meanwhile."""
+        if self._recent.turn == self._turn:
+            return
+        loop, reading = asyncio.get_running_loop(), self._reading
+        if reading is None or reading.done() or reading.get_loop() is not loop:
+            reading = self._reading = loop.create_task(_in_thread(self._recent, self._turn))
+        await asyncio.shield(reading)  # who goes does not take it from the others
+
+    async def _after(self, since: int) -> tuple[int, Sequence[Noted]]:
+        """Some events after a number; and for ``changed`` the turn whose events are among them, or come next."""
+        await self._catch_up()
+        turn = self._recent.turn
+        found = self._recent.after(since, _CHUNK)
+        return turn, await self._read(since) if found is None else found
+
+    async def _read(self, since: int) -> Sequence[Noted]:
+        return await anyio.to_thread.run_sync(self._recent.read, since, _CHUNK)
+
+    async def _sent(self, since: int, found: Sequence[Noted], turn: int, *, follow: bool) -> AsyncGenerator[bytes]:
+        # A comment, which shows at once that the stream lives. By the standard a block with an id alone is no event,
+        # but httpx-sse makes one without data of it.
+        yield f": id: {since}\n\n".encode()
+        while True:
+            if found:
+                since = found[-1].event.seq
+                yield b"".join(each.sent for each in found)
+            if follow and self.closed:
+                return
+            is_quiet = False
+            if len(found) < _CHUNK:
+                if not follow:
+                    return
+                is_quiet = not await self.changed(turn, HEARTBEAT_SECONDS)
+                if is_quiet:
+                    yield b": nothing new\n"  # without an empty line, of which httpx-sse makes an event, too
+            try:
+                # After a long time the store itself is asked, should a waking ever have been missed.
+                turn, found = (self.turn, await self._read(since)) if is_quiet else await self._after(since)
+            except VifplugError as error:
+                # The answer has begun; whoever asks again is told in a problem document.
+                LOG.warning("a follower at event %d is let go: %s", since, error)
+                return
+
+
+async def _in_thread(recent: Recent, turn: int) -> None:
+    await anyio.to_thread.run_sync(recent.catch_up, turn)
+
+
+def _end(loop: asyncio.AbstractEventLoop, futures: Sequence[asyncio.Future[None]]) -> None:
+    for future in futures[:_WOKEN_AT_ONCE]:
+        if not future.done():
+            future.set_result(None)
+    if len(futures) > _WOKEN_AT_ONCE:
+        loop.call_soon(_end, loop, futures[_WOKEN_AT_ONCE:])

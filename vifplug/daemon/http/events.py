@@ -1,0 +1,146 @@
+"""The HTTP face of events: follow them, or wait for a state."""
+
+from __future__ import annotations
+
+import asyncio
+import functools
+import time
+from collections.abc import Coroutine
+from typing import Annotated, TypeVar
+
+from fastapi import APIRouter, Depends, Query, Request
+from starlette.requests import ClientDisconnect
+from starlette.responses import JSONResponse, Response, StreamingResponse
+from starlette.types import Receive, Scope, Send
+
+from vifplug.daemon.http import event_stream, middleware
+from vifplug.daemon.http import requests as bodies
+from vifplug.daemon.http.event_stream import Hub, Stream
+from vifplug.daemon.http.openapi import route
+from vifplug.daemon.http.protocol import Level
+from vifplug.daemon.http.requests import EventsQuery, WaitRequest
+from vifplug.formats import messages
+from vifplug.model import limits
+from vifplug.model.events import WaitReport
+from vifplug.model.reports import ABSENT, FAILED
+
+ROUTES = APIRouter(generate_unique_id_function=lambda route: route.name)
+
+SEQUENCE_HEADER = "X-Vifplug-Sequence"
+"""The number to come back with for a follower that is let go before its first event."""
+_LOOK_SECONDS = 5.0
+"""How often to look although no event has come: edges only make it faster."""
+_ABSENT_SECONDS = 0.1
+"""How long an answer may take that a VIF is not there: not at once, or who asks again and again would never rest."""
+T = TypeVar("T")
+
+
+class _Following(StreamingResponse):
+    """A stream, and its follower's place given back however it ends."""
+
+    def __init__(self, stream: Stream) -> None:
+        headers = {"Cache-Control": "no-store", SEQUENCE_HEADER: str(stream.start)}
+        super().__init__(stream, media_type=event_stream.MEDIA_TYPE, headers=headers)
+        self._stream = stream
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        try:
+            await super().__call__(scope, receive, send)
+        finally:
+            self._stream.leave()
+
+
+@ROUTES.get("/v1/events", **route(Level.READ, "", 410, 503, text=event_stream.MEDIA_TYPE) | {"dependencies": []})
+async def get_events(request: Request, said: Annotated[EventsQuery, Query()]) -> Response:
+    """Follow what happens to VIFs.
+
+    Server-sent events: the id is the event's number, the event its state, the data a JSON object. A client that comes
+    back with the last number it has gets every event once; before the first event that is X-Vifplug-Sequence of the
+    answer's header.
+    """
+    hub: Hub = request.app.state.hub
+    since = said.since if said.since is not None else _last_id(request)
+    _lingers(request)
+    return _Following(await hub.stream(since, follow=said.follow, uid=request.state.peer.uid))
+
+
+def _lingers(request: Request) -> None:
+    """Have the request dropped when its peer has gone: it changes nothing, and could go on for long."""
+    linger = getattr(request.state, "linger", None)  # there on sockets
+    if linger is not None:
+        linger()
+
+
+def _last_id(request: Request) -> int | None:
+    """What a browser's EventSource says when it connects again.
+
+    :raises InputError: when it is no number.
+    """
+    said = request.headers.get("last-event-id")
+    if not said:
+        return None
+    if not (said.isascii() and said.isdigit() and int(said) <= limits.SEQUENCE_MAX):
+        raise messages.refusal("Last-Event-ID", said, "it must be the number of an event")
+    return int(said)
+
+
+@ROUTES.post("/v1/wait", **route(Level.READ, "Waits", 503, 504, body="WaitRequest"))
+async def post_wait(request: Request, body: Annotated[bytes, Depends(bodies.read)]) -> Response:
+    """Wait until VIFs have reached a state.
+
+    Answered as soon as all have, when one of them has failed, when one is not plugged here, or out of time: what each
+    still waits for is in the answer.
+    """
+    said = bodies.of(body, WaitRequest)
+    lane: middleware.Lane = request.state.lane
+    if said.timeout:
+        _lingers(request)
+        with lane.waiting():
+            report = await _unless_gone(request, _reached(request, said))
+    else:
+        report = await _reached(request, said)
+    return JSONResponse({**report.as_json(), "warnings": []})
+
+
+async def _unless_gone(request: Request, work: Coroutine[None, None, T]) -> T:
+    """Work for a peer for as long as it is there.
+
+    :raises ClientDisconnect: when it has gone.
+    """
+    working, gone = asyncio.ensure_future(work), asyncio.ensure_future(_gone(request.receive))
+    try:
+        await asyncio.wait((working, gone), return_when=asyncio.FIRST_COMPLETED)
+        if not working.done():
+            raise ClientDisconnect
+        return working.result()
+    finally:
+        for task in (working, gone):
+            task.cancel()
+        await asyncio.gather(working, gone, return_exceptions=True)
+
+
+async def _gone(receive: Receive) -> None:
+    while (await receive())["type"] != "http.disconnect":
+        pass
+
+
+async def _reached(request: Request, said: WaitRequest) -> WaitReport:
+    """How the VIFs stand once they are there, one has failed, or the time is over."""
+    hub: Hub = request.app.state.hub
+    lane: middleware.Lane = request.state.lane
+    deadline = time.monotonic() + said.timeout
+    while True:
+        seen = await hub.newest()
+        report = await lane.work(functools.partial(_look, request, said))
+        states = {vif.state for vif in report.vifs}
+        left = deadline - time.monotonic()
+        if report.reached or FAILED in states or left <= 0 or hub.closed:
+            return report
+        if ABSENT in states:
+            deadline = min(deadline, time.monotonic() + _ABSENT_SECONDS)
+        await hub.concerned(said.ids, seen, min(deadline - time.monotonic(), _LOOK_SECONDS))
+
+
+def _look(request: Request, said: WaitRequest) -> WaitReport:
+    report: WaitReport = request.app.state.host.look(said.ids, said.state)
+    return report

@@ -1,0 +1,164 @@
+"""The OpenAPI description: what FastAPI finds out by itself, and what it cannot know."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+from fastapi import Depends, FastAPI
+from fastapi.openapi.utils import get_openapi
+from pydantic.json_schema import models_json_schema
+
+from vifplug import formats
+from vifplug.daemon.http import middleware, problems, requests, shapes
+from vifplug.daemon.http.protocol import Level
+
+_COMPONENT = "#/components/schemas/{model}"
+_ID_HEADER = {"description": "The request's id: the one given, or a new one.", "schema": {"type": "string"}}
+_ID_PARAMETER = {
+    "name": middleware.REQUEST_ID,
+    "in": "header",
+    "required": False,
+    "description": "An id of your own, of 1 to 64 visible ASCII characters; any other is replaced.",
+    "schema": {"type": "string", "pattern": "^[!-~]{1,64}$"},
+}
+_BODIES: Mapping[str, str] = {
+    "PlugBody": "The VIF, in vifplug's own format or in another.",
+    "BatchRequest": "What to plug, or what to unplug.",
+    "ChosenRequest": "Which VIFs; no body at all is every VIF.",
+    "GcRequest": "Whether to delete; no body at all is no.",
+    "WaitRequest": "Which VIFs are to be in which state.",
+}
+_NEEDED = ("PlugBody", "BatchRequest", "WaitRequest")
+_WHY: Mapping[int, str] = {
+    400: "The request is wrong. Nothing was touched.",
+    403: "The peer may not do this. Nothing was touched.",
+    404: "No VIF of that id is plugged on this host. Nothing was touched.",
+    409: "Something else holds what is asked for, or an OVS bridge is not there. Nothing was touched.",
+    410: "Some of the events asked for are not kept any more, or that number was never given. List the VIFs and follow "
+    "from now on.",
+    413: f"The body is larger than {requests.BODY_MAX_MIB} MiB. Nothing was touched.",
+    500: "The host or the store refused, and the error names the step. What a plug had begun was taken back; what an "
+    "unplug left, the next one takes away.",
+    503: "Open vSwitch is away, another request holds the VIF, or the helper ended. Try again.",
+    504: "A deadline passed; the error says who was waited for. What was begun was taken back. Try again.",
+}
+_FOREIGN = {
+    "type": "object",
+    "title": "ForeignDocument",
+    "description": "A Neutron port (bare, or inside port), an entry of Nova's network_info, or a serialised os-vif "
+    "object. Keys that vifplug does not use are ignored.",
+    "additionalProperties": True,
+    "examples": [
+        {
+            "port": {
+                "id": "71a6b0e4-1a1b-4fd9-8f4a-7cab3f9a425b",
+                "mac_address": "fa:16:3e:eb:5e:26",
+                "network_id": "14ec4c8b-001b-49c3-89fb-bf84c4f41e24",
+                "binding:vif_type": "ovs",
+                "binding:vif_details": {"bridge_name": "br-int", "ovs_hybrid_plug": True},
+            }
+        }
+    ],
+}
+ABOUT = """\
+Plugs guests' virtual interfaces (VIFs) into this host's network, all or nothing, and keeps them plugged.
+
+Who asks is known from the Unix socket. There are three levels, each holding those before it: **read** looks;
+**operate** plugs VIFs, and unplugs and repairs those it plugged itself; **admin** does everything. A peer with
+none gets 403 to every request but `GET /healthz`.
+
+Bodies are JSON, whatever Content-Type says. Errors are RFC 9457 problem documents; `error` in them is the object that
+`vifplug -o json` prints. `X-Request-Id`, given or made, comes back with the answer and is in the daemon's log.
+A query parameter or a key that a request does not know is an error, not ignored.
+"""
+
+
+def route(level: Level | None, model: str, *statuses: int, body: str = "", text: str = "text/plain") -> dict[str, Any]:
+    """The keywords of a route's decorator: whom it is for, and all it may answer.
+
+    :param level: None for everybody.
+    :param model: the component that 200 answers; "" for text.
+    :param statuses: beside 400, 403, 413 and 500, which follow from the rest.
+    :param body: the component that describes the request's body.
+    :param text: the media type of an answer that is no JSON.
+    """
+    every = {*statuses, *((400, 403) if level else ()), *((413,) if body else ()), 500}
+    responses: dict[int, Any] = {200: _good(model, text)}
+    responses |= {status: _problem(status) for status in sorted(every)}
+    extra: dict[str, Any] = {"x-level": level.word} if level else {}
+    if body:
+        schema = {"schema": _ref(body)}
+        extra["requestBody"] = {
+            "description": _BODIES[body],
+            "required": body in _NEEDED,
+            "content": {"application/json": schema},
+        }
+    plain = [Depends(middleware.no_query)] if level and body != "PlugBody" else []
+    return {"responses": responses, "openapi_extra": extra, "response_model": None, "dependencies": plain}
+
+
+def _good(model: str, text: str) -> dict[str, Any]:
+    kind, schema = ("application/json", _ref(model)) if model else (text, {"type": "string"})
+    content = {kind: {"schema": schema}}
+    return {"description": "Done.", "headers": {middleware.REQUEST_ID: _ID_HEADER}, "content": content}
+
+
+def _problem(status: int) -> dict[str, Any]:
+    headers = {middleware.REQUEST_ID: _ID_HEADER}
+    if status == 503:
+        headers["Retry-After"] = {"description": "Seconds.", "schema": {"type": "integer"}}
+    content = {problems.MEDIA_TYPE: {"schema": _ref(shapes.Problem.__name__)}}
+    return {"description": _WHY[status], "headers": headers, "content": content}
+
+
+def _ref(model: str) -> dict[str, Any]:
+    return {"$ref": _COMPONENT.format(model=model)}
+
+
+def complete(app: FastAPI) -> None:
+    """Let the application describe itself whole; the description is drawn once, when it is first asked for."""
+
+    def openapi() -> dict[str, Any]:
+        if app.openapi_schema is None:
+            app.openapi_schema = _drawn(app)
+        return app.openapi_schema
+
+    app.openapi = openapi  # type: ignore[method-assign]
+
+
+def _drawn(app: FastAPI) -> dict[str, Any]:
+    drawn = get_openapi(title=app.title, version=app.version, description=app.description, routes=app.routes)
+    for operations in drawn["paths"].values():
+        for operation in operations.values():
+            # FastAPI's own answer to a wrong query, which is a problem document with status 400 here.
+            operation["responses"].pop("422", None)
+            operation.setdefault("parameters", []).append(_ID_PARAMETER)
+            summary, _, more = operation["description"].partition("\n\n")
+            level = operation.get("x-level")
+            needs = f"Needs level **{level}**." if level else "Needs no level."
+            operation["summary"] = " ".join(summary.split()).removesuffix(".")
+            operation["description"] = f"{more}\n\n{needs}".lstrip()
+    components = drawn.setdefault("components", {}).setdefault("schemas", {})
+    for name in [name for name in components if "ValidationError" in name]:
+        del components[name]
+    components.update(_schemas())
+    return drawn
+
+
+def _schemas() -> dict[str, Any]:
+    found: dict[str, Any] = {
+        "ForeignDocument": _FOREIGN,
+        "PlugBody": {"anyOf": [_ref("Vif"), _ref("ForeignDocument")]},
+        "PutAnswer": {"anyOf": [_ref("VifReport"), _ref("Actions")], "description": "The VIF; or for dry_run, a plan."},
+        "BatchAnswer": {"anyOf": [_ref("Vifs"), _ref("Actions")], "description": "VIFs; or for dry_run, a plan."},
+    }
+    said = [(model, "validation") for model in requests.SAID]
+    answered = [(model, "serialization") for model in shapes.ANSWERS]
+    _, drawn = models_json_schema([*said, *answered], ref_template=_COMPONENT)  # type: ignore[list-item]
+    found |= drawn["$defs"]
+    own: dict[str, Any] = json.loads(json.dumps(formats.schema()).replace("#/$defs/", _COMPONENT.format(model="")))
+    del own["$schema"]  # OpenAPI 3.1 says itself which dialect its schemas are in
+    parts: dict[str, Any] = own.pop("$defs")
+    return {**found, **parts, "Vif": own}

@@ -1,0 +1,100 @@
+"""The last events, read from the store once for all who follow them, each as it is sent."""
+
+from __future__ import annotations
+
+import threading
+from bisect import bisect_right
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+from vifplug.errors import EventsLost
+from vifplug.model import printable
+from vifplug.model.events import Event
+from vifplug.store.events import EventLog
+
+KEPT = 512
+"""Whoever is further behind reads the store."""
+
+
+class Noted(NamedTuple):
+    """An event, and how it is sent."""
+
+    event: Event
+    sent: bytes
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Known:
+    turn: int
+    """Everything that was noted before this turn was taken is known."""
+    floor: int
+    """Every event after this number is known."""
+    noted: Sequence[Noted] = ()
+
+    @property
+    def newest(self) -> int:
+        return self.noted[-1].event.seq if self.noted else self.floor
+
+
+class Recent:
+    """The last events of a log. For any thread: what is known is replaced as a whole."""
+
+    def __init__(self, log: EventLog) -> None:
+        self._log = log
+        self._lock = threading.Lock()
+        self._known = _Known(turn=-1, floor=log.sequence())
+
+    @property
+    def turn(self) -> int:
+        """What was noted before this turn was taken is known."""
+        return self._known.turn
+
+    @property
+    def newest(self) -> int:
+        """The number of the newest that is known."""
+        return self._known.newest
+
+    def after(self, since: int, limit: int) -> Sequence[Noted] | None:
+        """Events after a number, in order, at once; None when only the store can say."""
+        known = self._known
+        if not known.floor <= since <= known.newest:
+            return None
+        first = bisect_right(known.noted, since, key=lambda each: each.event.seq)
+        return known.noted[first : first + limit]
+
+    def catch_up(self, turn: int) -> None:
+        """Read what has come. It may block.
+
+        :param turn: taken before; nothing is done when its events are known already.
+        :raises StoreError: when it cannot be read.
+        """
+        with self._lock:
+            known = self._known
+            if known.turn >= turn:
+                return
+            try:
+                found = self.read(known.newest, KEPT)
+            except EventsLost:
+                found = None
+            if found is None or len(found) == KEPT:  # there may be more: who was not looking begins anew
+                self._known = _Known(turn=turn, floor=self._log.sequence())
+                return
+            noted = [*known.noted, *found]
+            gone = noted[:-KEPT]
+            # After 0 the log has all that are kept, whatever is gone; that is not all after 0.
+            floor = gone[-1].event.seq if gone else known.floor or (noted[0].event.seq - 1 if noted else 0)
+            self._known = _Known(turn=turn, floor=floor, noted=noted[-KEPT:])
+
+    def read(self, since: int, limit: int) -> Sequence[Noted]:
+        """Events after a number, from the store. It may block.
+
+        :raises EventsLost: when some of them are gone.
+        :raises StoreError: when it cannot be read.
+        """
+        return [Noted(event, sent(event)) for event in self._log.events(since, limit)]
+
+
+def sent(event: Event) -> bytes:
+    """An event as a server-sent one (WHATWG HTML, section 9.2)."""
+    return f"id: {event.seq}\nevent: {event.state}\ndata: {printable.dumps(event.as_json())}\n\n".encode("ascii")

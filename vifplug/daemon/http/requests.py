@@ -1,0 +1,265 @@
+"""What requests say: bodies read within a limit, parsed strictly, and checked."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Annotated, Any, Literal, TypeVar
+
+from fastapi import Path
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+from pydantic.config import JsonDict
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+
+from vifplug import formats, naming
+from vifplug.daemon import logs
+from vifplug.drivers.registry import driver_for
+from vifplug.errors import InputError
+from vifplug.formats import messages
+from vifplug.guest.nic import MODEL_PATTERN
+from vifplug.guest.report import FORMATS as GUEST_FORMATS
+from vifplug.model.limits import ABSENT_SECONDS, INSTANCE_NAME_MAX, MTU_MAX, MTU_MIN, QUEUES_MAX, SEQUENCE_MAX, VIRTIO
+from vifplug.model.vif import Uuid, Vif
+
+BODY_MAX_MIB = 4
+BODY_MAX = BODY_MAX_MIB * 2**20
+"""Bytes; sixty VIFs of an os-vif list are a quarter of a million."""
+
+Format = Literal["auto", "vif", "neutron-port", "nova-network-info", "os-vif"]
+_WAIT_MAX_SECONDS = 60.0
+_DOCUMENT: JsonDict = {
+    "anyOf": [{"$ref": "#/components/schemas/Vif"}, {"$ref": "#/components/schemas/ForeignDocument"}]
+}
+
+
+_SHOULD = {
+    "extra_forbidden": "it is nothing this request knows; see /openapi.json",
+    "bool_type": "it must be true or false",
+    "bool_parsing": "it must be true or false",
+    "list_type": "it must be a list",
+    "string_type": "it must be a string",
+    "literal_error": f"it must be one of {', '.join(formats.FORMATS)}",
+    "string_too_short": f"it must have 1 to {INSTANCE_NAME_MAX} characters",
+    "string_too_long": f"it must have 1 to {INSTANCE_NAME_MAX} characters",
+}
+"""What would be right, by pydantic's name of what is wrong."""
+
+
+class _Said(BaseModel):
+    """What may be said beside documents; the defaults are the documents' own words."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    format: Format = Field(
+        default="auto", description="What the documents are; auto tells each by its keys.", examples=["neutron-port"]
+    )
+    instance_uuid: Uuid | None = Field(
+        default=None, description="The guest, in place of what the documents say; for Interface.external_ids:vm-uuid."
+    )
+    instance_name: str | None = Field(
+        default=None, min_length=1, max_length=INSTANCE_NAME_MAX, description="The guest's name."
+    )
+    mtu: int | None = Field(default=None, ge=MTU_MIN, le=MTU_MAX, description="Bytes, in place of the documents' own.")
+    dry_run: bool = Field(default=False, description="Answer what would be done, and do nothing; level read is enough.")
+
+    def vifs(self, document: object) -> list[Vif]:
+        """The VIFs of a document, with what was said beside it.
+
+        :raises InputError: for the first thing that is wrong.
+        """
+        instance = {"uuid": self.instance_uuid, "name": self.instance_name}
+        said = {key: value for key, value in instance.items() if value is not None}
+        found = formats.load_all(document, format=self.format, instance=said or None, mtu=self.mtu)
+        for vif in found:
+            driver_for(vif.vif_type, vif.id)
+        return found
+
+
+class PlugQuery(_Said):
+    """The query of PUT /v1/vifs/{id}."""
+
+
+def _is_structured(said: object) -> object:
+    if said is None or isinstance(said, list | dict):
+        return said
+    raise ValueError("it must be a VIF document, or a list of them")
+
+
+class BatchRequest(_Said):
+    """VIFs to plug, all or none; or ids to unplug."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+
+    plug: Annotated[list[Any] | dict[str, Any] | None, BeforeValidator(_is_structured)] = Field(
+        default=None,
+        description="A VIF document in any supported format, or a list of them, also mixed; they are plugged as a "
+        "whole or not at all.",
+        json_schema_extra={"anyOf": [{"type": "array", "items": _DOCUMENT}, _DOCUMENT, {"type": "null"}]},
+    )
+    unplug: list[Uuid] | None = Field(default=None, description="Ids; one that is not plugged is done.")
+
+
+class ChosenRequest(BaseModel):
+    """Some VIFs, or all."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+
+    ids: list[Uuid] | None = Field(default=None, description="Ids of VIFs; null, or left out, is every VIF.")
+
+
+class ListQuery(BaseModel):
+    """Which VIFs."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    absent_for: float | None = Field(
+        default=None,
+        ge=0,
+        allow_inf_nan=False,
+        description="Only those with nothing at the guest's end for so long, in s.",
+    )
+
+
+class GcRequest(BaseModel):
+    """Whether to delete, and which VIFs there are."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+
+    delete: bool = Field(default=False, description="Delete the orphans, too; this needs level admin.")
+    keep: list[Uuid] | None = Field(
+        default=None,
+        description="Ids of the VIFs or instances that there are. Recorded VIFs that it does not name, and that have "
+        "had nothing at the guest's end for `absent_for`, are listed; with `delete` they are unplugged.",
+    )
+    absent_for: float = Field(default=ABSENT_SECONDS, ge=0, allow_inf_nan=False, description="Seconds.")
+
+
+class EventsQuery(BaseModel):
+    """Which events."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    since: int | None = Field(
+        default=None,
+        ge=0,
+        le=SEQUENCE_MAX,
+        description="The last number the follower has; Last-Event-ID says the same. Without both: what comes from now "
+        "on, or with follow=false all that is kept.",
+    )
+    follow: bool = Field(default=True, description="Go on with what comes; false ends with the newest event.")
+
+
+class GuestQuery(BaseModel):
+    """What the VIF does not say of the guest's network card."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    model: str = Field(
+        default=VIRTIO, pattern=MODEL_PATTERN, description="Libvirt's word for it, or the name of a device of QEMU's."
+    )
+    queues: int | None = Field(
+        default=None,
+        ge=1,
+        le=QUEUES_MAX,
+        description="As many as the guest has CPUs; by default one, or of a multi-queue tap two.",
+    )
+
+
+class WaitRequest(BaseModel):
+    """Which VIFs are to be where."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+
+    ids: list[Uuid] = Field(description="Ids of VIFs.", min_length=0)
+    state: Literal["plugged", "wired", "active"] = Field(alias="for", description="The state to wait for, or above it.")
+    timeout: float = Field(default=0, ge=0, le=_WAIT_MAX_SECONDS, description="Seconds.")
+
+
+SAID: tuple[type[BaseModel], ...] = (BatchRequest, ChosenRequest, GcRequest, WaitRequest)
+"""Every body, for the description."""
+VifId = Annotated[
+    str,
+    Path(
+        description="The VIF's id, the port's UUID.",
+        examples=["71a6b0e4-1a1b-4fd9-8f4a-7cab3f9a425b"],
+        json_schema_extra={"format": "uuid", "pattern": r"^[0-9A-Fa-f]{8}(-[0-9A-Fa-f]{4}){3}-[0-9A-Fa-f]{12}$"},
+    ),
+]
+"""As the description draws it; ``vif_id`` checks it."""
+GuestFormat = Annotated[
+    str, Path(description="For which hypervisor.", json_schema_extra={"enum": [*GUEST_FORMATS]}, examples=["qemu"])
+]
+"""As the description draws it; the library checks it."""
+_Body = TypeVar("_Body", bound=BaseModel)
+
+
+async def read(request: Request) -> bytes:
+    """A request's body.
+
+    :raises HTTPException: 413 for one that is too large; the rest of it is not kept.
+    :raises Busy: when its user has too many of them under way.
+    """
+    if int(request.headers.get("content-length", 0)) > BODY_MAX:
+        raise _too_large()
+    body, lane = bytearray(), request.state.lane
+    try:
+        async for chunk in request.stream():
+            body += chunk
+            lane.keep(len(chunk))
+            if len(body) > BODY_MAX:
+                raise _too_large()
+    finally:
+        lane.keep(-len(body))
+    return bytes(body)
+
+
+def _too_large() -> HTTPException:
+    return HTTPException(413, f"the request's body is larger than {BODY_MAX_MIB} MiB; ask for fewer VIFs at once")
+
+
+def of(body: bytes, kind: type[_Body]) -> _Body:
+    """What a body says; none at all says the defaults.
+
+    :raises InputError: for the first thing that is wrong.
+    """
+    said = formats.parse(body) if body.strip() else {}
+    if not isinstance(said, Mapping):
+        raise messages.refusal("the request's body", said, "it must be an object")
+    try:
+        return kind.model_validate(said)
+    except ValidationError as error:
+        raise refused(error.errors(include_url=False)) from None
+
+
+def refused(details: Sequence[Any]) -> InputError:
+    """The first of pydantic's complaints, in vifplug's words."""
+    first = details[0]
+    where = messages.join("", *first["loc"])
+    kind, limits = first["type"], first.get("ctx", {})
+    if kind == "value_error":
+        should = str(limits.get("error", first["msg"]))
+    elif first["loc"] and first["loc"][-1] == "mtu":
+        should = messages.MTU
+    else:
+        should = _SHOULD.get(kind) or f"it must be otherwise: {first['msg'][:1].lower()}{first['msg'][1:]}"
+    return messages.refusal(where, first.get("input"), should)
+
+
+def document(body: bytes) -> object:
+    """The document a body is.
+
+    :raises InputError: when it is no JSON.
+    """
+    return formats.parse(body)
+
+
+def vif_id(id: str) -> str:
+    """The id in a path, in lower case; what is logged from now on is about it.
+
+    :raises InputError: when it is no UUID.
+    """
+    lowered = id.lower()
+    if not naming.is_owner(lowered) or lowered.startswith(naming.NETWORK_PREFIX):
+        raise messages.refusal("id", id, "it must be a UUID such as 71a6b0e4-1a1b-4fd9-8f4a-7cab3f9a425b")
+    logs.concerning(lowered)
+    return lowered

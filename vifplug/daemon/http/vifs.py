@@ -1,0 +1,296 @@
+"""The HTTP face: one function per method and path. No policy but who may do what; the library does the work."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Awaitable, Callable, Iterable, Mapping
+from typing import TYPE_CHECKING, Annotated, Any, Protocol
+
+from fastapi import APIRouter, Depends, FastAPI, Query, Request
+from fastapi.exceptions import RequestValidationError
+from starlette.exceptions import HTTPException
+from starlette.responses import Response
+
+from vifplug import version
+from vifplug.daemon import logs
+from vifplug.daemon.http import events as event_api
+from vifplug.daemon.http import guest, middleware, openapi, problems, requests
+from vifplug.daemon.http import host as host_api
+from vifplug.daemon.http.event_stream import Hub
+from vifplug.daemon.http.openapi import route
+from vifplug.daemon.http.protocol import Access, Level
+from vifplug.daemon.http.requests import BatchRequest, ChosenRequest, GcRequest, ListQuery, PlugQuery, VifId
+from vifplug.daemon.metrics import Metrics
+from vifplug.engine.requester import Requester
+from vifplug.errors import InputError, VifplugError
+from vifplug.model import printable
+from vifplug.model.reports import Hop, VifReport
+
+if TYPE_CHECKING:
+    from vifplug.api.local import LocalHost
+
+METRICS_TYPE = "text/plain; version=0.0.4; charset=utf-8"
+
+_ROUTES = APIRouter(generate_unique_id_function=lambda route: route.name)
+_Body = Annotated[bytes, Depends(requests.read)]
+_CHANGING = (409, 503, 504)
+_LOOKING = (503, 504)
+
+
+class Keeper(Protocol):
+    """What the API asks of the keeper."""
+
+    def status(self) -> dict[str, Any]:
+        """How it stands; answered at once, of what it knows already."""
+
+
+def create_app(host: LocalHost, access: Access, keeper: Keeper, hub: Hub, metrics: Metrics) -> FastAPI:
+    """The daemon's application."""
+    app = FastAPI(
+        title="vifplug",
+        version=version.installed(),
+        description=openapi.ABOUT,
+        docs_url=None,  # these pages fetch their scripts from the internet
+        redoc_url=None,
+        redirect_slashes=False,
+    )
+    app.state.host, app.state.keeper, app.state.hub, app.state.metrics = host, keeper, hub, metrics
+    app.state.endings = ()
+    app.state.operator_bridges = access.operator_bridges
+    rooms = (event_api, guest, host_api)
+    app.state.routes = [*_ROUTES.routes, *(route for room in rooms for route in room.ROUTES.routes)]
+    app.router.routes += app.state.routes  # as they are: include_router would work every one of them out again
+    app.add_exception_handler(VifplugError, problems.of_vifplug)
+    app.add_exception_handler(HTTPException, problems.of_http)
+    app.add_exception_handler(RequestValidationError, problems.of_validation)
+    app.add_middleware(middleware.Gate, access=access, metrics=metrics)
+    openapi.complete(app)
+    return app
+
+
+def _working(endpoint: Callable[..., Response]) -> Callable[..., Awaitable[Response]]:
+    """Let an endpoint block: it is done in a thread of its user's."""
+
+    @functools.wraps(endpoint)
+    async def work(request: Request, **said: Any) -> Response:
+        lane: middleware.Lane = request.state.lane
+        return await lane.work(functools.partial(endpoint, request, **said))
+
+    return work
+
+
+def _host(request: Request) -> LocalHost:
+    found: LocalHost = request.app.state.host
+    return found
+
+
+def _metrics(request: Request) -> Metrics:
+    found: Metrics = request.app.state.metrics
+    return found
+
+
+def _requester(request: Request) -> Requester:
+    return Requester(
+        uid=request.state.peer.uid,
+        every_vif=request.state.level is Level.ADMIN,
+        bridges=request.app.state.operator_bridges,
+    )
+
+
+def _answer(document: Any) -> Response:
+    # ASCII only: a name on the host may hold bytes that no encoding can say.
+    return Response(printable.dumps(document).encode("ascii"), media_type="application/json")
+
+
+def _with_warnings(document: dict[str, Any], host: LocalHost, found: Iterable[VifReport] = ()) -> Response:
+    said = [*host.warnings, *(warning for vif in found for warning in vif.warnings)]
+    return _answer({**document, "warnings": list(dict.fromkeys(said))})
+
+
+def _vifs(found: list[VifReport], host: LocalHost) -> Response:
+    return _with_warnings({"vifs": [vif.as_json() for vif in found]}, host, found)
+
+
+@_ROUTES.put("/v1/vifs/{id}", **route(Level.OPERATE, "PutAnswer", *_CHANGING, body="PlugBody"))
+@_working
+def put_vif(request: Request, id: VifId, said: Annotated[PlugQuery, Query()], body: _Body) -> Response:
+    """Plug one VIF.
+
+    The body is a document in any supported format that holds exactly this VIF. It is plugged and read back, or nothing
+    is left of it. A VIF that is right already costs no write; one that drifted is put right in place.
+    """
+    vif_id = requests.vif_id(id)
+    middleware.require(request, Level.READ if said.dry_run else Level.OPERATE, "plugging a VIF")
+    vifs = said.vifs(requests.document(body))
+    if [vif.id for vif in vifs] != [vif_id]:
+        held = f"VIF {vifs[0].id}" if len(vifs) == 1 else f"{len(vifs)} VIFs"
+        raise InputError(f"the body holds {held}, and the path names {vif_id}; give that one VIF", vif_id)
+    if said.dry_run:
+        return _answer(_host(request).plan(vifs).as_json())
+    with _metrics(request).timed(_metrics(request).plug_seconds):
+        (report,) = _host(request).plug(vifs, requester=_requester(request))
+    return _answer(report.as_json())
+
+
+@_ROUTES.get("/v1/vifs/{id}", **route(Level.READ, "VifReport", 404, *_LOOKING))
+@_working
+def get_vif(request: Request, id: VifId) -> Response:
+    """Show one VIF, its devices and its ports.
+
+    With Open vSwitch away it is shown as recorded.
+    """
+    return _answer(_host(request).get(requests.vif_id(id)).as_json())
+
+
+@_ROUTES.delete("/v1/vifs/{id}", **route(Level.OPERATE, "VifReport", *_CHANGING))
+@_working
+def delete_vif(request: Request, id: VifId) -> Response:
+    """Unplug one VIF.
+
+    One that is not plugged is done already, and is answered as unplugged, too.
+    """
+    vif_id = requests.vif_id(id)
+    middleware.require(request, Level.OPERATE, "unplugging a VIF")
+    with _metrics(request).timed(_metrics(request).unplug_seconds):
+        (report,) = _host(request).unplug([vif_id], requester=_requester(request))
+    return _answer(report.as_json())
+
+
+@_ROUTES.get("/v1/vifs", **route(Level.READ, "Vifs", *_LOOKING) | {"dependencies": []})
+@_working
+def list_vifs(request: Request, said: Annotated[ListQuery, Query()]) -> Response:
+    """List the VIFs that are plugged.
+
+    With Open vSwitch away they are listed as recorded.
+    """
+    host = _host(request)
+    found = host.list() if said.absent_for is None else host.list(absent_for=said.absent_for)
+    return _vifs(found, host)
+
+
+@_ROUTES.get("/v1/vifs/{id}/path", **route(Level.READ, "Path", 404, 409, *_LOOKING))
+@_working
+def get_path(request: Request, id: VifId) -> Response:
+    """Show a VIF's path through the host, hop by hop from the guest."""
+    path = _host(request).path(requests.vif_id(id))
+    return _answer({"vif": path.vif.as_json(), "hops": [_hop(hop) for hop in path.hops]})
+
+
+def _hop(hop: Hop) -> Mapping[str, Any]:
+    return {
+        "name": hop.name,
+        "kind": hop.kind,
+        "state": hop.state,
+        "mtu": hop.mtu,
+        "note": hop.note,
+        "joined": hop.joined,
+        "drift": [item.as_json() for item in hop.drift],
+    }
+
+
+@_ROUTES.get("/v1/vifs/{id}/progress", **route(Level.READ, "ProgressReport"))
+async def get_progress(request: Request, id: VifId) -> Response:
+    """Say how far the request has come that plugs, unplugs or repairs this VIF among others.
+
+    It is answered at once: steps of a plan that are done, or VIFs. Of no such request, both numbers are 0.
+    """
+    return _answer(_host(request).progress(requests.vif_id(id)).as_json())
+
+
+@_ROUTES.post("/v1/batch", **route(Level.OPERATE, "BatchAnswer", *_CHANGING, body="BatchRequest"))
+@_working
+def batch(request: Request, body: _Body) -> Response:
+    """Plug VIFs, all or none; or unplug VIFs.
+
+    Either `plug` or `unplug` is given. An unplug goes on past errors; one that could not end is an error all the same.
+    """
+    said = requests.of(body, BatchRequest)
+    middleware.require(request, Level.READ if said.dry_run else Level.OPERATE, "plugging or unplugging")
+    if said.plug and said.unplug:
+        raise InputError("plug and unplug exclude each other; give one of them")
+    if said.plug is None and said.unplug is None:
+        raise InputError("the request's body gives neither plug nor unplug; give one of them")
+    if said.unplug:
+        return _unplug(request, said)
+    vifs = said.vifs(said.plug) if said.plug or said.plug == {} else []
+    logs.concerning(*(vif.id for vif in vifs))
+    host, metrics = _host(request), _metrics(request)
+    if said.dry_run:
+        return _answer(host.plan(vifs).as_json() if vifs else {"actions": []})
+    if not vifs:
+        return _answer({"vifs": [], "warnings": []})
+    with metrics.timed(metrics.plug_seconds):
+        return _vifs(host.plug(vifs, requester=_requester(request)), host)
+
+
+def _unplug(request: Request, said: BatchRequest) -> Response:
+    if said.dry_run:
+        raise InputError("dry_run goes with plug; what an unplug takes away is what GET /v1/vifs/{id} shows")
+    host, metrics = _host(request), _metrics(request)
+    ids = said.unplug or []
+    logs.concerning(*ids)
+    with metrics.timed(metrics.unplug_seconds):
+        return _vifs(host.unplug(ids, requester=_requester(request)), host)
+
+
+@_ROUTES.post("/v1/check", **route(Level.READ, "Checked", 404, *_LOOKING, body="ChosenRequest"))
+@_working
+def check(request: Request, body: _Body) -> Response:
+    """Compare VIFs with the host; of all VIFs, look for orphans, too."""
+    ids = requests.of(body, ChosenRequest).ids
+    logs.concerning(*(ids or ()))
+    host = _host(request)
+    return _with_warnings(host.check(ids).as_json(), host)
+
+
+@_ROUTES.post("/v1/repair", **route(Level.OPERATE, "Vifs", 404, *_CHANGING, body="ChosenRequest"))
+@_working
+def repair(request: Request, body: _Body) -> Response:
+    """Put right what drifted.
+
+    Without ids, of every VIF, which needs level admin.
+    """
+    ids = requests.of(body, ChosenRequest).ids
+    logs.concerning(*(ids or ()))
+    middleware.require(request, Level.OPERATE, "repairing VIFs")
+    if ids is None:
+        middleware.require(request, Level.ADMIN, "repairing every VIF (to repair your own, name their ids)")
+    host, metrics = _host(request), _metrics(request)
+    with metrics.timed(metrics.repair_seconds):
+        return _vifs(host.repair(ids, requester=_requester(request)), host)
+
+
+@_ROUTES.post("/v1/gc", **route(Level.READ, "Collected", *_CHANGING, body="GcRequest"))
+@_working
+def gc(request: Request, body: _Body) -> Response:
+    """List what is ours on the host and in no record; with `delete`, which needs level admin, delete it.
+
+    With `keep`, the ids of the VIFs or instances that there are, recorded VIFs are listed as well that it does not name
+    and that have had nothing at the guest's end for `absent_for` seconds; with `delete` they are unplugged.
+    """
+    said = requests.of(body, GcRequest)
+    if said.delete:
+        middleware.require(request, Level.ADMIN, "deleting orphans")
+    host = _host(request)
+    if said.keep is None:
+        found = host.gc(delete=said.delete)
+    else:
+        found = host.gc(delete=said.delete, keep=said.keep, absent_for=said.absent_for)
+    return _with_warnings(found.as_json(), host)
+
+
+@_ROUTES.get("/metrics", **route(Level.READ, ""))
+@_working
+def get_metrics(request: Request) -> Response:
+    """Metrics, in Prometheus's text format."""
+    request.app.state.hub.count()
+    return Response(_metrics(request).text(), media_type=METRICS_TYPE)
+
+
+@_ROUTES.get(middleware.HEALTH_PATH, **route(None, "Health"))
+async def get_health(request: Request) -> Response:
+    """Say whether the daemon is well. Anybody may ask; it answers at once, whatever Open vSwitch does."""
+    status = request.app.state.keeper.status()
+    store = request.app.state.hub.log.trouble()
+    word = "unhealthy" if store else "degraded" if status.get("ovsdb_missed") else "ok"
+    return _answer({"status": word, "store": store or "ok", **status})

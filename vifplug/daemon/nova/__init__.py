@@ -1,0 +1,1 @@
+"""External events: those that are sent to Nova, and those that come from Neutron."""

@@ -1,0 +1,1 @@
+"""The daemon's processes: the parent, and the worker that serves."""

@@ -1,0 +1,138 @@
+"""The daemon's listening socket: bound by ourselves, or taken from systemd. A path socket, never an abstract one."""
+
+from __future__ import annotations
+
+import contextlib
+import grp
+import logging
+import os
+import socket
+import stat
+
+from vifplug.errors import ConfigError
+from vifplug.store import trusted
+from vifplug.store.trusted import Owner
+
+LOG = logging.getLogger(__name__)
+
+_SYSTEMD_FIRST_DESCRIPTOR = 3
+_BACKLOG = 512
+_ANSWER_SECONDS = 2.0
+# An AF_UNIX address of the kernel's takes 107 bytes and a zero.
+_PATH_MAX = 107
+
+
+def take(path: str, group: str) -> tuple[socket.socket, bool]:
+    """The listening socket, and whether the path is ours to remove at the end.
+
+    :param group: whose members may connect; a missing one leaves the socket to its owner alone.
+    :raises ConfigError: when the path cannot be bound, or somebody answers there.
+    """
+    inherited = _of_systemd()
+    return (inherited, False) if inherited is not None else (_bind(path, group), True)
+
+
+def _of_systemd() -> socket.socket | None:
+    """The descriptor of sd_listen_fds(3)."""
+    if os.environ.get("LISTEN_PID") != str(os.getpid()):
+        return None
+    count = os.environ.get("LISTEN_FDS", "0")
+    for name in ("LISTEN_PID", "LISTEN_FDS", "LISTEN_FDNAMES"):
+        os.environ.pop(name, None)
+    if count == "0":
+        return None
+    taken = socket.socket(fileno=_SYSTEMD_FIRST_DESCRIPTOR)
+    if count != "1" or taken.family != socket.AF_UNIX or taken.type != socket.SOCK_STREAM:
+        raise ConfigError(f"systemd passed {count} descriptors; vifplugd takes one, a stream socket of AF_UNIX")
+    os.set_inheritable(taken.fileno(), False)
+    return taken
+
+
+def _bind(path: str, group: str) -> socket.socket:
+    if not os.path.isabs(path) or len(os.fsencode(path)) > _PATH_MAX:
+        length = len(os.fsencode(path))
+        raise ConfigError(
+            f"[daemon] socket {path!r} must be an absolute path of at most {_PATH_MAX} bytes, and has {length}",
+            path,
+        )
+    listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_CLOEXEC)
+    try:
+        owner = _owner_of_directory(path)
+        # As the directory's owner: what another user puts there must not become root's doing.
+        with owner.acting():
+            _remove_stale(path)
+            previous = os.umask(0o177)
+            try:
+                listener.bind(path)
+            finally:
+                os.umask(previous)
+        _open_to(path, group, owner)
+        listener.listen(_BACKLOG)
+    except OSError as error:
+        listener.close()
+        raise ConfigError(
+            f"cannot listen on [daemon] socket {path!r}: {error.strerror}; choose another path, or free this one", path
+        ) from error
+    except BaseException:
+        listener.close()
+        raise
+    return listener
+
+
+def _owner_of_directory(path: str) -> Owner:
+    """Whose the socket's directory is; it is made where it is missing.
+
+    :raises OSError: when it cannot be made, or another user decides where the path leads.
+    """
+    directory = trusted.directory(os.path.dirname(path), make=0o755)
+    try:
+        return Owner.of(directory, os.path.dirname(path))
+    finally:
+        os.close(directory)
+
+
+def _remove_stale(path: str) -> None:
+    """Remove the socket of a daemon that was killed; anything else that is there stays."""
+    try:
+        found = os.lstat(path)
+    except FileNotFoundError:
+        return
+    if not stat.S_ISSOCK(found.st_mode):
+        raise ConfigError(f"[daemon] socket {path!r} is a file that is no socket; it was left alone", path)
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
+        probe.settimeout(_ANSWER_SECONDS)
+        try:
+            probe.connect(path)
+        except ConnectionRefusedError:
+            os.unlink(path)
+            return
+        except (FileNotFoundError, TimeoutError):
+            return
+    raise ConfigError(f"another daemon answers on [daemon] socket {path!r}; end it, or choose another path", path)
+
+
+def _open_to(path: str, group: str, owner: Owner) -> None:
+    try:
+        number = grp.getgrnam(group).gr_gid
+    except KeyError:
+        LOG.warning("no group %r ([daemon] socket_group): only this daemon's own user may connect to %s", group, path)
+        return
+    # By descriptor: a link that the directory's owner put in the socket's place meanwhile is not followed.
+    with owner.acting():
+        handle = os.open(path, os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC)
+    try:
+        if not stat.S_ISSOCK(os.fstat(handle).st_mode):
+            raise ConfigError(f"[daemon] socket {path!r} was replaced as it was made; choose another directory", path)
+        with contextlib.suppress(PermissionError):  # not root: the group is one's own, or it stays as it is
+            os.chown(f"/proc/self/fd/{handle}", -1, number)
+            with owner.acting():
+                os.chmod(f"/proc/self/fd/{handle}", 0o660)
+    finally:
+        os.close(handle)
+
+
+def remove(path: str, listener: socket.socket) -> None:
+    """Remove the path, if it still is this socket's."""
+    with contextlib.suppress(OSError), listener:
+        if listener.getsockname() == path:
+            os.unlink(path)

@@ -1,0 +1,103 @@
+"""Which VIFs it concerns when something of a name changes. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Mapping
+
+from vifplug.engine.commands import inspect
+from vifplug.resources.observed import Bridge, Link, OvsPort
+from vifplug.store.records import Record
+
+_WITNESSES = 3
+"""One of them may be busy, and another left alone for a while."""
+
+
+class Index:
+    """Names of devices, ports, owners and OVS bridges, and the VIFs that have to do with them."""
+
+    def __init__(self) -> None:
+        self._indexed: dict[str, Record] = {}
+        self._devices: dict[str, set[str]] = {}
+        self._bridges: dict[str, set[str]] = {}
+        self._shared: dict[str, set[str]] = {}
+        """By what many VIFs have in common: the Linux bridge of their network."""
+
+    @property
+    def known(self) -> set[str]:
+        """Every VIF there is."""
+        return set(self._indexed)
+
+    def update(self, records: Mapping[str, Record], vif_ids: Collection[str] | None = None) -> set[str]:
+        """Know the records as they are; only what differs from those known before is looked at.
+
+        :param vif_ids: whose they are, of whom there may be none; by default everybody's.
+        :returns: VIFs that are new, or built of something else than before.
+        """
+        looked_at = self._indexed.keys() | records.keys() if vif_ids is None else set(vif_ids)
+        built: set[str] = set()
+        for vif_id in looked_at:
+            known, record = self._indexed.get(vif_id), records.get(vif_id)
+            if known is record:
+                continue
+            if known is not None:
+                self._leave(known)
+            if record is not None:
+                self._enter(record)
+                if known is None or known.resources != record.resources:
+                    built.add(vif_id)
+        return built
+
+    def _enter(self, record: Record) -> None:
+        self._indexed[record.id] = record
+        for index, names in self._names_of(record):
+            for name in names:
+                index.setdefault(name, set()).add(record.id)
+
+    def _leave(self, record: Record) -> None:
+        del self._indexed[record.id]
+        for index, names in self._names_of(record):
+            for name in names:
+                index[name].discard(record.id)
+                if not index[name]:
+                    del index[name]
+
+    def _names_of(self, record: Record) -> tuple[tuple[dict[str, set[str]], set[str]], ...]:
+        shared = _shared(record)
+        return (self._devices, _names(record) - shared), (self._bridges, _bridges(record)), (self._shared, shared)
+
+    def of_devices(self, names: Collection[str]) -> set[str]:
+        """VIFs with a device, port or owner of one of these names; ``#`` and a number stands for an ifindex.
+
+        Of a network's bridge a few of its VIFs: other programs' devices come and go on it, and what is wrong with it
+        shows in any VIF. A VIF's own device that leaves it is a change of that device, too.
+        """
+        few = {vif_id for name in names for vif_id in sorted(self._shared.get(name, ()))[:_WITNESSES]}
+        return _found(self._devices, names) | few
+
+    def of_bridges(self, names: Iterable[str]) -> set[str]:
+        """VIFs with a port on one of these OVS bridges."""
+        return _found(self._bridges, names)
+
+
+def _found(index: Mapping[str, Collection[str]], names: Iterable[str]) -> set[str]:
+    return {vif_id for name in names for vif_id in index.get(name, ())}
+
+
+def _names(record: Record) -> set[str]:
+    scope = inspect.scope_of([record])
+    # A device that was renamed is known by its index alone.
+    indexes = {f"#{item.ifindex}" for item in record.resources if isinstance(item, Link) and item.ifindex}
+    return {*scope.links, *scope.ports, *scope.owners, *indexes}
+
+
+def _shared(record: Record) -> set[str]:
+    """Names and indexes of its network's Linux bridge."""
+    bridges = [item for item in record.resources if isinstance(item, Bridge) and item.shared]
+    indexes = {f"#{item.ifindex}" for item in bridges if item.ifindex}
+    # One that somebody else made is in no record.
+    switch = {record.vif.network.bridge} if record.vif.network.bridge and not _bridges(record) else set()
+    return {*(item.name for item in bridges), *indexes, *switch}
+
+
+def _bridges(record: Record) -> set[str]:
+    return {item.bridge for item in record.resources if isinstance(item, OvsPort)}

@@ -1,0 +1,224 @@
+"""Facts gathered: of the privileged side, of the store, of what anybody can see. No judgement is made here.
+
+Whatever a part fails of is a fact, too: no other part is to pay for it, so all errors are caught.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from vifplug import naming, version
+from vifplug.config.options import Settings
+from vifplug.doctor import checks, network_managers, records
+from vifplug.doctor import state_dir as storage
+from vifplug.doctor.facts import (
+    SYSTEM,
+    Chain,
+    DeadPort,
+    Facts,
+    Firewall,
+    Helper,
+    Link,
+    Mirror,
+    Ovs,
+    Plugged,
+    Remote,
+    Rule,
+    Store,
+    Switch,
+)
+from vifplug.doctor.findings import Diagnosis
+from vifplug.doctor.host_info import HostInfo
+from vifplug.drivers.registry import drivers
+from vifplug.engine.commands.plug import Plugger
+from vifplug.engine.host import Host, Scope
+from vifplug.errors import VifplugError
+from vifplug.resources.observed import Link as Observed
+from vifplug.resources.observed import Tap
+
+LOG = logging.getLogger(__name__)
+
+ROOT = Path("/")
+_PROGRAM = "ovs-vswitchd"
+
+
+def diagnose(settings: Settings, plugger: Plugger, root: Path = ROOT) -> Diagnosis:
+    """How a host is on which somebody works already, with its own helper and store.
+
+    :param root: below which /proc, /sys, /etc and /run are looked for.
+    """
+    return checks.judge(gather(settings, plugger.host, plugger, storage.look(settings.state_dir), root=root))
+
+
+def gather(
+    settings: Settings, host: Host | Helper, plugger: Plugger | None, store: Store, *, root: Path = ROOT
+) -> Facts:
+    """Everything that can be seen.
+
+    :param host: or, where no helper could be started, how that went.
+    :param plugger: None where the store cannot be used.
+    """
+    helper = host if isinstance(host, Helper) else _helper(host)
+    seen = None if isinstance(host, Helper) or helper.error else host
+    ovs = None if seen is None else _ovs(seen, plugger, root)
+    plugged, unseen, incomparable = _plugged(plugger, seen, ovs)
+    links = None
+    if seen is not None:
+        try:
+            links = _links(seen, plugger)
+        except Exception as error:
+            unseen = unseen or str(error)
+    return Facts(
+        integration_bridge=settings.integration_bridge,
+        vifplug=version.installed(),
+        kernel=os.uname().release,
+        tun_error=network_managers.tun_error(root),
+        connection=settings.connection,
+        helper=helper,
+        store=store,
+        ovs=ovs,
+        firewall=None if seen is None else _firewall(seen, root),
+        takeovers=network_managers.takeovers(root),
+        links=links,
+        plugged=plugged,
+        unknown_options=settings.unknown,
+        unseen=unseen,
+        incomparable=incomparable,
+    )
+
+
+def _helper(host: Host) -> Helper:
+    try:
+        answer = host.examine("helper")
+        read_only = bool(answer.get("sysctls_read_only"))
+        return Helper(capabilities=answer["capabilities"], sysctls_read_only=read_only)
+    except Exception as error:
+        return Helper(error=str(error))
+
+
+def _ovs(host: Host, plugger: Plugger | None, root: Path) -> Ovs:
+    try:
+        remotes = tuple(Remote(**told) for told in host.examine("reach"))
+    except Exception as error:
+        return Ovs(error=str(error))
+    if all(remote.error for remote in remotes):
+        return Ovs(expected=_is_expected(host, remotes, plugger, root), remotes=remotes)
+    try:
+        switch, alive = host.examine("switch"), host.examine("vswitchd")
+        switch["ovs_version"] = switch["ovs_version"] or alive["version"]
+        address = switch.pop("address", "")
+        remotes = tuple(replace(remote, used=remote.remote == address) for remote in remotes)
+    except Exception as error:
+        return Ovs(remotes=remotes, error=str(error))
+    return Ovs(remotes=remotes, switch=_switch(switch), vswitchd=alive["answers"], vswitchd_error=alive["error"])
+
+
+def _is_expected(host: Host, remotes: tuple[Remote, ...], plugger: Plugger | None, root: Path) -> bool:
+    """Whether it is missed: it is installed, it left its directory, or a VIF needs it."""
+    directories = [os.path.dirname(one.remote[5:]) for one in remotes if one.remote.startswith("unix:")]
+    left = any(os.path.isdir(directory) for directory in directories)
+    return host.has_ovs() or left or network_managers.has_program(root, _PROGRAM) or records.needs_ovs(plugger)
+
+
+def _switch(told: Mapping[str, Any]) -> Switch:
+    dead = tuple(DeadPort(**port) for port in told["dead_ports"])
+    mirrors = told.get("mirrors", ())
+    mirrors = None if mirrors is None else tuple(Mirror(**mirror) for mirror in mirrors)
+    return Switch(**{**told, "dead_ports": dead, "ports": frozenset(told["ports"]), "mirrors": mirrors})
+
+
+def _firewall(host: Host, root: Path) -> Firewall:
+    seen: dict[str, Any] = {
+        "bridged": network_managers.bridged_families(root),
+        "firewalld": network_managers.runs_firewalld(root),
+    }
+    try:
+        told = host.examine("forwarding")
+    except Exception as error:
+        return Firewall(**seen, error=str(error))
+    chains = None if told["error"] else tuple(_chain(chain) for chain in told["chains"])
+    return Firewall(**seen, chains=chains, legacy=told["legacy"], error=told["error"])
+
+
+def _chain(told: Mapping[str, Any]) -> Chain:
+    rules = told["rules"]
+    if rules is not None:
+        rules = tuple(
+            Rule(when=tuple((what, name) for what, name in one["when"]), then=one["then"], to=one["to"])
+            for one in rules
+        )
+    return Chain(**{**told, "rules": rules})
+
+
+def _plugged(plugger: Plugger | None, host: Host | None, ovs: Ovs | None) -> tuple[Plugged | None, str, bool]:
+    """What is recorded and how it compares; or why that cannot be told, and whether that is a fault of its own."""
+    if host is None:
+        return None, "there is no privileged helper to look with", False
+    if plugger is None:
+        return None, "the store cannot be used", False
+    if ovs is not None and ovs.expected and ovs.switch is None:
+        return None, "OVSDB does not answer", False
+    try:
+        return records.compared(plugger), "", False
+    except Exception as error:
+        # What may pass by itself is the host's being away in this moment.
+        return None, str(error), not (isinstance(error, VifplugError) and error.retryable)
+
+
+def _links(host: Host, plugger: Plugger | None) -> list[Link]:
+    """The kernel makes a link first and marks it then; whose it is in between, what is under way says. That is written
+    before the first link is made, and a record is there until the last is gone: so both are read before and after."""
+    before = _named(plugger)
+    observed = host.observe(Scope(everything=True, ovs=False))
+    known = before | _named(plugger)
+    return [_link(link, known) for link in observed.links.values() if link.name[:3] in naming.ROLES]
+
+
+def _named(plugger: Plugger | None) -> frozenset[str]:
+    try:
+        return records.names(plugger) if plugger else frozenset()
+    except Exception as error:  # the store's own check says so
+        LOG.debug("the records cannot be read: %s", error)
+        return frozenset()
+
+
+def _link(link: Observed, known: frozenset[str]) -> Link:
+    return Link(
+        name=link.name,
+        master=link.master,
+        ours=bool(link.owner) or link.name in known,
+        persistent=isinstance(link, Tap) and bool(link.persistent),
+        carrier=bool(link.carrier),
+    )
+
+
+def host_info(settings: Settings, host: Host | None) -> HostInfo:
+    """What this host can plug; without a host to ask, as far as the configuration says it."""
+    about: Mapping[str, Any] = {}
+    if host is not None and not host.ovs_away and host.has_ovs():
+        try:
+            about = host.examine("about")
+            if not about["ovs_version"]:  # Debian's and Red Hat's scripts write it there; others may not
+                about = {**about, "ovs_version": host.examine("vswitchd")["version"]}
+        except Exception as error:
+            LOG.warning("could not ask Open vSwitch: %s", error)
+            about = {}
+    bridges = {name: datapath or SYSTEM for name, datapath in about.get("bridges", {}).items()}
+    ovs: dict[str, Any] = {"connected": bool(about), "connection": list(settings.connection)}
+    ovs |= {key: about.get(key) for key in ("address", "ovs_version", "db_version")}
+    ovs |= {key: list(about.get(key, ())) for key in ("datapath_types", "iface_types")}
+    return HostInfo(
+        version=version.installed(),
+        kernel=os.uname().release,
+        vif_types=sorted(drivers()),
+        mtu=settings.mtu,
+        integration_bridge=settings.integration_bridge,
+        integration_bridge_datapath=bridges.get(settings.integration_bridge),
+        bridges=bridges,
+        ovs=ovs,
+    )

@@ -1,0 +1,136 @@
+"""What is recorded, and how it compares with the host: the doctor's view of the store and of ``check``."""
+
+from __future__ import annotations
+
+import datetime
+from collections.abc import Iterator
+
+from vifplug.doctor.facts import Absent, Obstacle, Plugged, Port, Trouble
+from vifplug.drivers.registry import guest_link
+from vifplug.engine.commands import inspect
+from vifplug.engine.commands.plug import Plugger
+from vifplug.engine.plan import obstacles
+from vifplug.model.reports import CONTENDED, FAILED, CheckReport, DriftItem
+from vifplug.resources.observed import Bridge, Link, Observed, OvsPort
+from vifplug.store.records import Contents, Record
+
+_ITEMS_MAX = 3
+"""Of a VIF's drift, so many are told; ``vifplug check`` tells all."""
+
+
+def needs_ovs(plugger: Plugger | None) -> bool:
+    """Whether a recorded VIF has an OVS port."""
+    if plugger is None:
+        return False
+    records = plugger.store.contents().records.values()
+    return any(isinstance(item, OvsPort) for record in records for item in record.resources)
+
+
+def names(plugger: Plugger) -> frozenset[str]:
+    """Of all devices and ports that are recorded, or that somebody is about to make or to take away.
+
+    :raises StoreError: when they cannot be read.
+    """
+    contents = plugger.store.contents()
+    held = [record.resources for record in contents.records.values()]
+    held += [intent.resources for intent in contents.intents.values()]
+    return frozenset(item.name for items in held for item in items)
+
+
+def compared(plugger: Plugger) -> Plugged:
+    """Everything that is recorded, beside what is there.
+
+    :raises HostError, StoreError: when either cannot be read.
+    """
+    report = inspect.check(plugger)
+    contents = plugger.store.contents()
+    items = [item for record in contents.records.values() for item in record.resources]
+    bridged = {
+        record.id for record in contents.records.values() for item in record.resources if isinstance(item, Bridge)
+    }
+    return Plugged(
+        ports=tuple(_ports(contents)),
+        bridged=len(bridged),
+        bridges=frozenset(item.name for item in items if isinstance(item, Bridge)),
+        total=len(contents.records),
+        names=frozenset(item.name for item in items),
+        troubles=tuple(_troubles(plugger, report, contents)),
+        obstacles=tuple(_obstacles(plugger, contents)),
+        orphans=_orphans(report),
+        absent=tuple(_absent(report, contents)),
+    )
+
+
+def _obstacles(plugger: Plugger, contents: Contents) -> Iterator[Obstacle]:
+    """On taps that a VMM made, and on bridges that another program made: what is set there is not vifplug's."""
+    if not contents.records:
+        return
+    records = list(contents.records.values())
+    observed = inspect.observe(plugger, inspect.scope_of(records))
+    for record in records:
+        built = {item.name for item in record.resources if isinstance(item, Link)}
+        tap = observed.links.get(guest_link(record.vif))
+        if tap is not None and tap.name not in built and not tap.owner:
+            for item in obstacles.on_foreign_link(tap, observed):
+                yield Obstacle(vif_id=record.id, subject=tap.name, what=_differs(item))
+        for bridge in _foreign_bridges(record, observed):
+            for item in obstacles.on_foreign_bridge(bridge, observed, (guest_link(record.vif), record.vif.address)):
+                yield Obstacle(vif_id=record.id, subject=bridge.name, what=_differs(item))
+
+
+def _foreign_bridges(record: Record, observed: Observed) -> Iterator[Bridge]:
+    """Linux bridges of other programs that a VIF uses: the one asked for, and one made again in the place of ours."""
+    masters = {item.master for item in record.resources if isinstance(item, Link) and item.master}
+    for name in sorted(masters | {record.vif.network.bridge or ""}):
+        bridge = observed.links.get(name)
+        if isinstance(bridge, Bridge) and not bridge.owner:
+            yield bridge
+
+
+def _differs(item: DriftItem) -> str:
+    return f"{item.attribute} is {item.observed}, should be {'none' if item.desired is None else item.desired}"
+
+
+def _orphans(report: CheckReport) -> dict[str, list[str]]:
+    found: dict[str, list[str]] = {}
+    for orphan in report.orphans:
+        found.setdefault(orphan.vif_id, []).append(f"{orphan.kind} {orphan.name}")
+    return found
+
+
+def _absent(report: CheckReport, contents: Contents) -> Iterator[Absent]:
+    now = datetime.datetime.now(datetime.UTC)
+    for vif in report.vifs:
+        record = contents.records.get(vif.id)
+        if vif.absent_since is not None and record is not None:
+            seconds = (now - datetime.datetime.fromisoformat(vif.absent_since)).total_seconds()
+            device = guest_link(record.vif)
+            yield Absent(vif_id=vif.id, device=device, since=vif.absent_since, seconds=seconds)
+
+
+def _ports(contents: Contents) -> Iterator[Port]:
+    for record in contents.records.values():
+        for item in record.resources:
+            if isinstance(item, OvsPort):
+                datapath = record.vif.network.datapath_type or ""
+                yield Port(vif_id=record.id, bridge=item.bridge, datapath_type=datapath, name=item.name, tag=item.tag)
+
+
+def _troubles(plugger: Plugger, report: CheckReport, contents: Contents) -> Iterator[Trouble]:
+    for vif in report.vifs:
+        record = contents.records.get(vif.id)
+        said = contents.damaged.get(vif.id) or (record.error if record else "") or ""
+        drift = [str(item) for item in vif.drift]
+        more = [f"and {len(drift) - _ITEMS_MAX} more"] if len(drift) > _ITEMS_MAX else []
+        what = "; ".join([said, *drift[:_ITEMS_MAX], *more]).removeprefix("; ")
+        if vif.drift or vif.state in (FAILED, CONTENDED):
+            damaged = vif.id in contents.damaged
+            yield Trouble(vif_id=vif.id, state=vif.state, what=what or "see the daemon's log", damaged=damaged)
+    for intent in contents.intents.values():
+        # Read again: one that has been carried out is gone before its session is.
+        if not plugger.locks.is_session_alive(intent.session) and plugger.store.intent(intent.vif_id) == intent:
+            yield Trouble(vif_id=intent.vif_id, state=f"in the middle of {_doing(intent.verb)}", what="")
+
+
+def _doing(verb: str) -> str:
+    return {"plug": "a plug", "unplug": "an unplug"}.get(verb, verb)

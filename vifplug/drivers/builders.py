@@ -1,0 +1,93 @@
+"""What several drivers describe alike: the OVS port, the tap, the Linux bridge."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from vifplug import naming
+from vifplug.drivers.contract import Options, mtu_of, tap_name
+from vifplug.model.vif import Vif
+from vifplug.resources.observed import CONTROL_AGENT, Bridge, OvsPort, Tap
+
+
+def ovs_bridge(vif: Vif, options: Options) -> str:
+    """The OVS bridge a VIF's port goes to."""
+    return vif.network.bridge or options.integration_bridge
+
+
+def ovs_port(vif: Vif, options: Options, name: str, *, waits: bool = False) -> OvsPort:
+    """A VIF's port, with exactly the keys Nova writes (os-vif ovsdb_lib.create_ovs_vif_port).
+
+    A trunk's bridge gets one key more, by which Neutron finds the parent port, and is never isolated:
+    nobody would lift it (LP 2069543).
+    """
+    bridge = ovs_bridge(vif, options)
+    ids = {"iface-id": vif.id, "iface-status": "active", "attached-mac": vif.address}
+    if vif.instance is not None:
+        ids["vm-uuid"] = vif.instance.uuid
+    if naming.is_trunk_bridge(bridge):
+        ids["bridge_name"] = bridge
+    return OvsPort(
+        name=name,
+        bridge=bridge,
+        owner=vif.id,
+        iface_ids=ids,
+        isolate=bool(vif.isolate) and not naming.is_trunk_bridge(bridge),
+        qos_type=options.qos_type or None,
+        waits_for_device=waits,
+        control_plane=CONTROL_AGENT if options.wired_by == CONTROL_AGENT else "",
+    )
+
+
+def guest_tap(vif: Vif, master: str | None = None) -> Tap:
+    """The tap a guest opens, when vifplug makes it."""
+    owner = vif.tap_owner
+    return Tap(
+        name=tap_name(vif),
+        owner=vif.id,
+        role=naming.ROLE_TAP,
+        alias=naming.alias(vif.id),
+        address=naming.tap_address(vif.address),
+        mtu=mtu_of(vif),
+        master=master,
+        disable_ipv6=True,
+        accept_ra=0,
+        # A userspace datapath sees copies of the guest's frames; the host's own stack gets them too, and would answer.
+        arp_ignore=1,
+        uid=owner.uid if owner else None,
+        gid=owner.gid if owner else None,
+        multiqueue=bool(vif.multiqueue),
+        persistent=True,
+        up=True,
+    )
+
+
+def with_guest(vif: Vif, bridge: Bridge) -> Bridge:
+    """The bridge with where its guest is, and with the name of the VMM's tap where vifplug makes none."""
+    bridge = replace(bridge, station=vif.address, station_port=tap_name(vif))
+    return bridge if vif.create_tap else replace(bridge, guest=tap_name(vif), guest_address=vif.address)
+
+
+def linux_bridge(vif: Vif, name: str, owner: str, role: str, *, ageing_time: float | None = None) -> Bridge:
+    """A Linux bridge that adds no delay, no frames of its own and no answers to the guests' network.
+
+    :param ageing_time: seconds; None leaves it to the kernel.
+    """
+    return Bridge(
+        name=name,
+        owner=owner,
+        role=role,
+        alias=naming.alias(owner),
+        address=naming.birth_address(owner, role),
+        mtu=mtu_of(vif),
+        disable_ipv6=True,
+        accept_ra=0,
+        stp=0,
+        forward_delay=0,
+        ageing_time=ageing_time,
+        multicast_snooping=0,
+        # No ARP answers for the host's own addresses (LP 1825888).
+        arp_ignore=1,
+        arp_announce=2,
+        up=True,
+    )

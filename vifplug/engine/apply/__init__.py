@@ -1,0 +1,1 @@
+"""A plan is carried out, read back, and undone when it fails."""

@@ -1,0 +1,143 @@
+"""Runs plans on a host: all or nothing for a plug, as far as it goes for an unplug. No decisions."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Collection, Sequence
+
+from vifplug.engine.host import Host, Scope
+from vifplug.engine.plan.actions import Action, DeleteLinks
+from vifplug.engine.plan.plan import Plan, pieces
+from vifplug.errors import Conflict, HelperDied, OvsUnavailable, PermissionDenied, TimedOut, VifplugError
+from vifplug.resources.observed import Bridge, Observed
+
+LOG = logging.getLogger(__name__)
+
+_AWAY = (OvsUnavailable, TimedOut, HelperDied)
+_UNDO_SETTLE_SECONDS = 2.0
+"""An undo waits for vswitchd too, but not for one that has just been found stuck."""
+
+
+class Journal:
+    """What a call has begun, so that it can be taken back: stages are noted before they run."""
+
+    def __init__(self, host: Host) -> None:
+        self._host = host
+        self._begun: list[Sequence[Action]] = []
+
+    @property
+    def begun(self) -> bool:
+        """Whether anything may have happened on the host."""
+        return bool(self._begun)
+
+    def run(self, plan: Plan) -> None:
+        """Carry out a plan, stage by stage.
+
+        :raises VifplugError: for the first stage that failed; what was begun can be taken back with ``undo``.
+        """
+        for stage in plan.stages():
+            self._begun.append(stage)
+            self._host.apply(stage)
+            for action in stage:
+                LOG.info("%s", action)
+
+    def build(self, plan: Plan, opening: Collection[str], scope: Scope, tell: Callable[[int], None]) -> Observed:
+        """Carry out a plan, let the host settle, and look: in one call, where it is not a long one.
+
+        :param opening: ports whose devices are there by then.
+        :param tell: how many actions are done.
+        :raises VifplugError: as ``run``; every stage counts as begun, and to undo one that was not changes nothing.
+        """
+        stages: Sequence[Sequence[Action]] = plan.stages()
+        parts = [piece for stage in stages for piece in pieces(stage)]
+        done = 0
+        if len(parts) > len(stages):
+            *earlier, last = parts
+            for part in earlier:
+                self._begun.append(part)
+                self._host.apply(part)
+                done += len(part)
+                tell(done)
+            stages = [last]
+        self._begun += stages
+        observed = self._host.build(stages, opening, scope)
+        for action in plan.actions:
+            LOG.info("%s", action)
+        return observed
+
+    def undo(self, cause: BaseException) -> list[VifplugError]:
+        """Take back everything that was begun, newest first, the failing stage included.
+
+        :param cause: why; after a time-out vswitchd is given only a moment.
+        :returns: what could not be taken back.
+        """
+        if isinstance(cause, HelperDied):
+            # A dead helper has ended what it was at, so another one races with nobody.
+            try:
+                self._host.ensure_running()
+            except VifplugError as error:
+                return [error]
+        errors: list[VifplugError] = []
+        touched_ports = False
+        for stage in reversed(self._begun):
+            touched_ports |= stage[0].plane == "ports"
+            # What is not ours was not made by this call: the very stranger a step failed on.
+            undone = undo_stage(self._host, stage)
+            errors += [error for error in undone if not isinstance(error, PermissionDenied | Conflict)]
+        if touched_ports and not isinstance(cause, TimedOut):
+            try:
+                self._host.settle(_UNDO_SETTLE_SECONDS)
+            except VifplugError as error:
+                LOG.warning("after an undo: %s", error)
+        self._begun.clear()
+        return errors
+
+
+def undo_stage(host: Host, stage: Sequence[Action]) -> list[VifplugError]:
+    """Take one stage back, newest action first, going on past errors."""
+    inverses = [inverse for action in reversed(stage) if (inverse := action.inverse()) is not None]
+    if not inverses:
+        return []
+    # Links that a stage made go as one group; settings of links that stay go back before that.
+    deletions = [action for action in inverses if isinstance(action, DeleteLinks)]
+    others = [action for action in inverses if not isinstance(action, DeleteLinks)]
+    gone = {link.name for action in deletions for link in action.links}
+    remaining = [action for action in others if action.subject not in gone]
+    group = [DeleteLinks(tuple(link for action in deletions for link in action.links))] if deletions else []
+    return teardown(host, [*remaining, *group])
+
+
+def teardown(host: Host, actions: Sequence[Action]) -> list[VifplugError]:
+    """Carry out actions as far as it goes: together, and where that fails one by one.
+
+    :returns: every error, in order.
+    """
+    errors: list[VifplugError] = []
+    for stage in Plan(tuple(actions)).stages():
+        try:
+            host.apply(stage)
+        except _AWAY as error:
+            # Nobody answers: one by one each would only wait as long again.
+            errors.append(error)
+        except VifplugError as error:
+            parts = _parts(stage)
+            errors += [error] if len(parts) <= 1 else _one_by_one(host, parts)
+    return errors
+
+
+def _parts(stage: Sequence[Action]) -> list[Action]:
+    """One by one; bridges behind all that may be on them, for a shared one stays as long as something is."""
+    parts: list[Action] = []
+    for action in stage:
+        parts += [DeleteLinks((link,)) for link in action.links] if isinstance(action, DeleteLinks) else [action]
+    return sorted(parts, key=lambda part: isinstance(part, DeleteLinks) and isinstance(part.links[0], Bridge))
+
+
+def _one_by_one(host: Host, parts: Sequence[Action]) -> list[VifplugError]:
+    errors: list[VifplugError] = []
+    for action in parts:
+        try:
+            host.apply([action])
+        except VifplugError as error:
+            errors.append(error)
+    return errors

@@ -1,0 +1,133 @@
+"""Reading back: a plug is done when the host shows what was asked for."""
+
+from __future__ import annotations
+
+import errno
+import os
+from collections.abc import Callable, Iterable, Iterator, Sequence
+
+import tenacity
+
+from vifplug.engine.host import Host, Scope
+from vifplug.engine.plan import diff
+from vifplug.engine.plan.actions import DeleteLinks, SetLink
+from vifplug.engine.plan.plan import Plan
+from vifplug.errors import OvsdbError, VerifyError
+from vifplug.model.reports import DriftItem
+from vifplug.resources.observed import Inventory, Link, Observed, OvsPort, Resource, Tap
+
+_SECONDS = 1.0
+_PAUSE_SECONDS = 0.02
+_STEP = "verify"
+_NO_DEVICE = os.strerror(errno.ENODEV)
+"""vswitchd's word of a device that it has not heard of yet."""
+_PUT_BACK = ("up", "promiscuous", "mtu")
+"""What vswitchd may put back: the flags that it found on a device, and the MTU of an mtu_request until that is gone."""
+_ADDRESS = "address"
+_ADDRESSES_MAX = 3
+"""How often a plug sets the MACs of taps again. udev writes each once."""
+
+
+def opening(resolved: Iterable[Resource], observed: Observed, plan: Plan) -> list[str]:
+    """The ports that have a device once a plan is carried out.
+
+    :param observed: from before: what the VMM makes later was not there yet.
+    """
+    ports = (item for item in resolved if isinstance(item, OvsPort))
+    gone = {link.name for action in plan.actions if isinstance(action, DeleteLinks) for link in action.links}
+    there = observed.links.keys() - gone
+    return [port.name for port in ports if not port.waits_for_device or port.name in there]
+
+
+def verified(
+    host: Host, seen: Observed, resolved: Sequence[Resource], scope: Scope, correct: Callable[[Plan], None]
+) -> Observed:
+    """The host read back, once it is as desired.
+
+    :param seen: read once it had settled; it is looked at again only where that differs.
+    :param correct: carries out what puts lost flags, and MACs of taps, right again.
+    :raises OvsdbError: with OVS's own words, when it has an interface in error.
+    :raises VerifyError: when anything else differs.
+    """
+    retrying = tenacity.Retrying(
+        retry=tenacity.retry_if_exception(_may_pass),
+        stop=tenacity.stop_after_delay(_SECONDS),
+        wait=tenacity.wait_fixed(_PAUSE_SECONDS),
+        reraise=True,
+    )
+    looks = _looks(seen, host, scope)
+    attempts = iter(range(_ADDRESSES_MAX))
+
+    def look() -> Observed:
+        observed = next(looks)
+        items = diff.differences(resolved, observed, Inventory())
+        overwritten = _overwritten(resolved, items)
+        if overwritten and next(attempts, None) is not None:
+            correct(overwritten)
+        return _as_desired(observed, items)
+
+    try:
+        return retrying(look)
+    except VerifyError:
+        # vswitchd gives a device that it closes the flags back that it found on it, by name: when the device was made
+        # again meanwhile, the new one loses what it was just given (netdev-linux's saved flags).
+        flags = _lost_flags(resolved, host.observe(scope))
+        if not flags:
+            raise
+        correct(flags)
+        return retrying(look)
+
+
+def require_agreement(resolved: Sequence[Resource], observed: Observed) -> None:
+    """Refuse to call right what differs and what no plan changes.
+
+    :raises VerifyError: naming the first difference.
+    """
+    for item in diff.differences(resolved, observed, Inventory()):
+        raise VerifyError(f"{item}; vifplug has no change that puts this right", item.subject, _STEP)
+
+
+def _may_pass(error: BaseException) -> bool:
+    """Whether to look again: also where a tap of the VMM's came between the rows and the links that were read."""
+    return isinstance(error, VerifyError) or (isinstance(error, OvsdbError) and _NO_DEVICE in error.message)
+
+
+def _looks(seen: Observed, host: Host, scope: Scope) -> Iterator[Observed]:
+    yield seen
+    while True:
+        yield host.observe(scope)
+
+
+def _lost_flags(resolved: Sequence[Resource], observed: Observed) -> Plan:
+    """What sets flags again, where nothing else differs; else nothing."""
+    links = {item.name: item for item in resolved if isinstance(item, Link)}
+    items = diff.differences(resolved, observed, Inventory())
+    if any(item.subject not in links or item.attribute not in _PUT_BACK for item in items):
+        return Plan(())
+    return Plan(tuple(SetLink(links[item.subject], ((item.attribute, item.observed, item.desired),)) for item in items))
+
+
+def _overwritten(resolved: Sequence[Resource], items: Sequence[DriftItem]) -> Plan:
+    """What sets the MACs of taps again; else nothing.
+
+    Every other link has its MAC from birth. A tap is born with a random one, and gets its own a moment later: where
+    udev looked in between, it writes one that it made up, whatever the tap has by then (MACAddressPolicy=persistent in
+    systemd's 99-default.link).
+    """
+    taps = {item.name: item for item in resolved if isinstance(item, Tap)}
+    return Plan(
+        tuple(
+            SetLink(taps[item.subject], ((item.attribute, item.observed, item.desired),))
+            for item in items
+            if item.attribute == _ADDRESS and item.subject in taps
+        )
+    )
+
+
+def _as_desired(observed: Observed, items: Sequence[DriftItem]) -> Observed:
+    for item in items:
+        if item.attribute == "error":
+            raise OvsdbError(f"ovs-vswitchd could not use port {item.subject!r}: {item.observed}", item.subject, _STEP)
+    if items:
+        raise VerifyError(f"read back {items[0]}; somebody else may be changing it", items[0].subject, _STEP)
+    return observed

@@ -1,0 +1,1 @@
+"""What can be done with VIFs, one module for each command."""

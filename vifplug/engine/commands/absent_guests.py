@@ -1,0 +1,66 @@
+"""The use case of those who know which guests there are: VIFs that none of them has, found and unplugged."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+
+from vifplug.drivers.registry import guest_link
+from vifplug.engine.commands import inspect
+from vifplug.engine.commands import unplug as unplugging
+from vifplug.engine.commands.plug import Plugger
+from vifplug.engine.plan import guest_absence
+from vifplug.model.reports import AbsentGuest
+from vifplug.store.records import Record
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Keep:
+    """What is to stay, whatever the host looks like."""
+
+    ids: Collection[str]
+    """Of VIFs, or of instances."""
+    absent_for: float
+    """Seconds: a VIF whose guest's end is missing for less stays, too. A server that is being built or moved here is in
+    no list yet."""
+
+
+def find(plugger: Plugger, keep: Keep) -> list[AbsentGuest]:
+    """Recorded VIFs that are not to be kept, and whose guest's end is missing.
+
+    :raises HostError, StoreError: when it cannot be seen.
+    """
+    contents = plugger.store.contents()
+    steady = {vif_id: record for vif_id, record in contents.records.items() if vif_id not in contents.intents}
+    return _found(plugger, steady, keep)
+
+
+def unplug(plugger: Plugger, found: Sequence[AbsentGuest], keep: Keep) -> list[AbsentGuest]:
+    """Unplug those of them that are still so under their locks.
+
+    :returns: those that are gone.
+    :raises TeardownError, HostError: when one that should go could not.
+    """
+    ids = [vif.vif_id for vif in found]
+
+    def spared(records: Mapping[str, Record | None]) -> set[str]:
+        there = {vif_id: record for vif_id, record in records.items() if record is not None}
+        return set(records) - {vif.vif_id for vif in _found(plugger, there, keep)}
+
+    gone = {report.id for report in unplugging.unplug(plugger, ids, None, spared=spared)}
+    return [vif for vif in found if vif.vif_id in gone]
+
+
+def _found(plugger: Plugger, records: Mapping[str, Record], keep: Keep) -> list[AbsentGuest]:
+    candidates = [record for record in records.values() if not guest_absence.kept(record, keep.ids)]
+    if not candidates:
+        return []
+    observed = inspect.observe(plugger, inspect.scope_of(candidates))
+    found = []
+    for record in candidates:
+        since = guest_absence.absent_since(record, observed)
+        if since is not None and guest_absence.is_absent_for(since, keep.absent_for):
+            instance = record.vif.instance.uuid if record.vif.instance is not None else None
+            device = guest_link(record.vif)
+            found.append(AbsentGuest(vif_id=record.id, instance=instance, device=device, absent_since=since))
+    return found

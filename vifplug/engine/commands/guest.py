@@ -1,0 +1,29 @@
+"""The use case of those who start guests: a recorded VIF, and what of its host a guest's card depends on."""
+
+from __future__ import annotations
+
+from vifplug.drivers.registry import guest_link
+from vifplug.engine import report
+from vifplug.engine.commands import inspect
+from vifplug.engine.commands.plug import Plugger
+from vifplug.engine.plan import resolve as resolution
+from vifplug.model.vif import Vif
+from vifplug.resources.observed import OvsPort
+
+
+def seated(plugger: Plugger, vif_id: str) -> tuple[Vif, bool]:
+    """A recorded VIF, and whether its guest's tap is a port of OVS's userspace datapath.
+
+    Open vSwitch is asked only where the tap is a port.
+
+    :raises UnknownVif: when it is not recorded.
+    :raises OvsUnavailable, BridgeMissing: when that cannot be told: a guess would be lost frames, or slow ones.
+    """
+    record = report.known(plugger.store, vif_id)
+    tap = guest_link(record.vif)
+    ports = [item for item in record.resources if isinstance(item, OvsPort) and item.name == tap]
+    if not ports:
+        return record.vif, False
+    observed = inspect.observe(plugger, inspect.scope_of([record]))
+    resolution.resolve(ports, observed)
+    return record.vif, any(observed.bridges[port.bridge].userspace for port in ports)

@@ -1,0 +1,56 @@
+"""What commands that only look write down: the VLANs that another program has given to ports of ours."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterable
+from dataclasses import replace
+
+from vifplug.engine.commands.plug import Plugger
+from vifplug.errors import VifplugError
+from vifplug.resources.observed import Observed, OvsPort, Resource
+from vifplug.store.records import Record
+
+LOG = logging.getLogger(__name__)
+
+_PATIENCE_SECONDS = 0.1
+"""For a store that another process keeps locked: the next look sees the VLANs, too."""
+
+
+def with_vlans(record: Record, observed: Observed) -> Record:
+    """The record with the VLANs that its ports have now; the same object where it has them already. Pure.
+
+    A row that was made anew says nothing of the VLANs of the recorded one: only the recorded row counts.
+    """
+    resources = tuple(_seen(item, observed) for item in record.resources)
+    return record if resources == tuple(record.resources) else replace(record, resources=resources)
+
+
+def _seen(item: Resource, observed: Observed) -> Resource:
+    found = observed.ports.get(item.name) if isinstance(item, OvsPort) else None
+    if not isinstance(item, OvsPort) or found is None or item.uuid is None or found.uuid != item.uuid:
+        return item
+    return replace(item, tag=found.tag, vlan_mode=found.vlan_mode, trunks=found.trunks)
+
+
+def note_vlans(plugger: Plugger, records: Iterable[Record], observed: Observed) -> None:
+    """Write down VLANs that have changed since they were recorded, of VIFs that no request works on.
+
+    Without the daemon nothing else sees them before the port is deleted. To look must not fail for it.
+    """
+    changed = {record.id: record for record in records if with_vlans(record, observed) is not record}
+    if not changed:
+        return
+    try:
+        with plugger.locks.held_if_free(changed) as free:
+            known = plugger.store.contents(free)
+            kept = [
+                with_vlans(record, observed)
+                for vif_id, record in changed.items()
+                if known.records.get(vif_id) == record and vif_id not in known.intents
+            ]
+            if kept:
+                plugger.store.keep(kept, seconds=_PATIENCE_SECONDS)
+    except (VifplugError, OSError) as error:
+        # The doctor has its store and its locks open for reading alone.
+        LOG.debug("VLANs of ports were seen and not written down: %s", error)

@@ -1,0 +1,216 @@
+"""The use cases of whoever keeps VIFs plugged: look at many at once, repair many at once, note how they stand."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+
+from vifplug.engine import report
+from vifplug.engine.apply.group_commit import apart
+from vifplug.engine.commands import inspect
+from vifplug.engine.commands.plug import Plugger
+from vifplug.engine.plan import guest_absence, request, resolve
+from vifplug.engine.plan.request import Job
+from vifplug.engine.wiring import Standing, standing
+from vifplug.errors import BridgeMissing, Busy, StoreFull, VifplugError
+from vifplug.model.reports import CONTENDED, Orphan, VifCheck
+from vifplug.resources.observed import Bridge, Link, Observed, OvsPort, Tap
+from vifplug.store.records import Record, now
+
+LOG = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Survey:
+    """What was found of some VIFs, or of all, at one moment."""
+
+    checks: Mapping[str, VifCheck] = field(default_factory=dict)
+    """Recorded VIFs that nobody is at work on."""
+    standings: Mapping[str, Standing] = field(default_factory=dict)
+    """How those without drift stand."""
+    records: Mapping[str, Record] = field(default_factory=dict)
+    unsteady: frozenset[str] = frozenset()
+    """Recorded VIFs that somebody was at work on: nobody has looked at them."""
+    bridgeless: Mapping[str, BridgeMissing] = field(default_factory=dict)
+    """VIFs whose OVS bridge is not there, or is none to Open vSwitch, and the error of a repair."""
+    outdated: frozenset[str] = frozenset()
+    """VIFs whose VMM's device came or went since it was recorded, or whose port has other VLANs since."""
+    orphans: Sequence[Orphan] = ()
+    copied_marks: Sequence[Orphan] = ()
+    """Rows of others with a mark of ours: named, never deleted."""
+    in_use: frozenset[str] = frozenset()
+    """Owners of orphans that a guest is on."""
+    absent: frozenset[str] = frozenset()
+    """VIFs whose guest's end is missing."""
+    guests: Mapping[str, str] = field(default_factory=dict)
+    """What the store does not say yet of VIFs' guests, as ``guests.to_note``."""
+
+
+def survey(plugger: Plugger, vif_ids: Collection[str] | None, *, ovs: bool = True) -> Survey:
+    """Look at some VIFs, or at all and for orphans.
+
+    :param ovs: False to leave out whatever has an OVS port, while OVSDB is away.
+    :raises HostError, StoreError: when it cannot be seen.
+    """
+    before = plugger.store.contents(vif_ids)
+    records = list(before.records.values())
+    if not ovs:
+        records = [record for record in records if not _ports(record)]
+    everything = vif_ids is None and ovs
+    if not records and not everything:
+        return Survey()
+    scope = inspect.everything(before) if everything else inspect.scope_of(records)
+    observed = plugger.host.observe(replace(scope, thorough=True))
+    after, wiring = plugger.store.contents(vif_ids), plugger.wiring(vif_ids)
+    steady = [record for record in records if after.records.get(record.id) == record and record.id not in after.intents]
+    orphans = inspect.orphans(observed, before, after) if everything else []
+    return Survey(
+        checks={record.id: report.check(record, observed, wiring) for record in steady},
+        standings={record.id: standing(record, observed, wiring) for record in steady},
+        records={record.id: record for record in steady},
+        unsteady=frozenset(record.id for record in records if record.id in after.records)
+        - {record.id for record in steady},
+        bridgeless={record.id: error for record in steady if (error := _bridge_missing(record, observed))},
+        outdated=frozenset(record.id for record in steady if _is_outdated(record, observed)),
+        orphans=orphans,
+        copied_marks=inspect.copied_marks(observed, before, after) if everything else [],
+        in_use=frozenset(orphan.vif_id for orphan in orphans if is_in_use(orphan.vif_id, observed)),
+        absent=frozenset(record.id for record in steady if guest_absence.is_absent(record, observed)),
+        guests=guest_absence.to_note(steady, observed, now()),
+    )
+
+
+def needs_ovs(plugger: Plugger, has_ovs: bool) -> bool:
+    """Whether OVSDB is missed when it does not answer: a host of plain bridges has none, one of OVS VIFs may have lost
+    even its socket."""
+    return has_ovs or any(_ports(record) for record in plugger.store.contents().records.values())
+
+
+def _ports(record: Record) -> list[OvsPort]:
+    return [item for item in record.resources if isinstance(item, OvsPort)]
+
+
+def _is_outdated(record: Record, observed: Observed) -> bool:
+    bridges = [item for item in record.resources if isinstance(item, Bridge)]
+    return any(_outdated(port, observed) for port in _ports(record)) or any(
+        request.guest_ifindex(bridge, observed, bridge) != bridge.guest_ifindex for bridge in bridges
+    )
+
+
+def _outdated(port: OvsPort, observed: Observed) -> bool:
+    """Whether the record lacks which device of the VMM's the port has, or which VLANs another program gave it."""
+    found = observed.ports.get(port.name)
+    if found is None:
+        return False
+    if (port.tag, port.vlan_mode, port.trunks) != (found.tag, found.vlan_mode, found.trunks):
+        return True
+    if not port.waits_for_device:
+        return False
+    link = observed.links.get(port.name)
+    if link is None:
+        return port.device_ifindex is not None and (found.ofport or 0) <= 0
+    return port.device_ifindex is None
+
+
+def is_in_use(owner: str, observed: Observed) -> bool:
+    """Whether a guest is on what an owner has on the host: its tap, or another's on its bridge, has a carrier. Pure."""
+    links = observed.links
+    own = [link for link in links.values() if link.owner == owner]
+    taps: list[Link] = [link for link in own if isinstance(link, Tap)]
+    taps += [links[port.name] for port in observed.ports.values() if port.owner == owner and port.name in links]
+    members = [name for link in own if isinstance(link, Bridge) for name in observed.members.get(link.name, ())]
+    strangers = [links[name] for name in members if name in links and not links[name].owner]
+    return any(link.carrier for link in (*strangers, *taps) if _is_guests_end(link))
+
+
+def _is_guests_end(link: Link) -> bool:
+    return isinstance(link, Tap) or not link.owner
+
+
+def repair(plugger: Plugger, vif_ids: Sequence[str]) -> dict[str, VifplugError | None]:
+    """Make recorded VIFs as recorded again, as many as possible in one plan; one that fails stops no other.
+
+    :returns: by VIF id: None when it is right now (or no longer recorded), else what went wrong.
+    """
+    owners = {vif_id: _owners(plugger, vif_id) for vif_id in vif_ids}
+    outcome: dict[str, VifplugError | None] = {}
+    with plugger.locks.held_if_free(set().union(*owners.values())) as free:
+        work: list[Job] = []
+        for vif_id in vif_ids:
+            outcome[vif_id] = Busy(f"another request works on VIF {vif_id}", vif_id)
+            if not owners[vif_id] <= free:
+                continue
+            try:
+                job = _job(plugger, vif_id)
+            except VifplugError as error:
+                outcome[vif_id] = error
+                continue
+            if job is None:
+                outcome[vif_id] = None
+            elif job.identities <= free:  # else it was replugged between the look and the lock
+                work.append(job)
+        answers = apart(work, plugger.plug_held)
+        for job, answer in zip(work, answers, strict=True):
+            outcome[job.vif.id] = answer if isinstance(answer, VifplugError) else None
+    return outcome
+
+
+def _owners(plugger: Plugger, vif_id: str) -> set[str]:
+    record = plugger.store.sound_record(vif_id)
+    return {vif_id} | ({item.owner for item in record.resources} if record else set())
+
+
+def _job(plugger: Plugger, vif_id: str) -> Job | None:
+    plugger.settle_held(vif_id)
+    record = plugger.store.sound_record(vif_id)
+    if record is None:
+        return None
+    job = replace(request.job(record.vif, record, plugger.options), takes_back=False, thorough=True)
+    # That somebody undoes repairs is not over with the next repair.
+    return replace(job, state=record.state, error=record.error) if record.state == CONTENDED else job
+
+
+def note(
+    plugger: Plugger, standings: Mapping[str, Standing], seen: Mapping[str, Record] | None = None
+) -> frozenset[str]:
+    """Write states and their reasons into records, where nobody is at work and they say something else.
+
+    :param seen: the records that these are the states of: what was seen of one life of a VIF says nothing of the next.
+    :returns: VIFs that nothing was noted of, and that are to be looked at again.
+    :raises StoreError: when the store cannot be written.
+    """
+    if not standings:
+        return frozenset()
+    with plugger.locks.held_if_free(standings) as free:
+        known = plugger.store.contents(free)
+        steady = {
+            vif_id: record
+            for vif_id, record in known.records.items()
+            if vif_id not in known.intents and (seen is None or seen.get(vif_id) == record)
+        }
+        changed = [
+            replace(record, state=state, error=error, updated_at=now())
+            for record in steady.values()
+            for state, error in [standings[record.id]]
+            if (record.state, record.error) != (state, error)
+        ]
+        if changed:
+            try:
+                plugger.store.keep(changed)
+            except StoreFull as error:
+                # How VIFs stand is worked out anew at each look; to repair them is more than to write it down.
+                LOG.warning("states of VIFs were not written down: %s", error)
+    return frozenset(standings.keys() - steady.keys())
+
+
+def _bridge_missing(record: Record, observed: Observed) -> BridgeMissing | None:
+    """The error of a VIF whose OVS bridge is not there; None where all are."""
+    missing = [port.bridge for port in _ports(record) if port.bridge not in observed.bridges]
+    if not missing:
+        return None
+    fake = resolve.fake_bridge(missing, observed)
+    if fake is not None:
+        return BridgeMissing(fake, missing[0])
+    names = ", ".join(map(repr, missing))
+    return BridgeMissing(f"no OVS bridge {names}; the VIF is repaired once it is created", names)

@@ -1,0 +1,159 @@
+"""Takes away what was built for a VIF: as far as it goes, and forgets it once all is gone."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+
+from vifplug.engine.apply import executor
+from vifplug.engine.host import Host, Scope
+from vifplug.engine.plan import ownership, request, unplug
+from vifplug.engine.plan.actions import DeleteLinks, DeletePort
+from vifplug.engine.plan.plan import Plan
+from vifplug.errors import Conflict, OvsUnavailable, PermissionDenied, TeardownError, TimedOut, VifplugError
+from vifplug.resources.observed import Bridge, Inventory, Observed, Resource
+from vifplug.store.store import Store
+
+
+@dataclass(frozen=True, slots=True)
+class Removed:
+    """What came of it, for each VIF."""
+
+    errors: Mapping[str, Sequence[VifplugError]] = field(default_factory=dict)
+    """With any, the VIF's intent stays for the next command."""
+    left: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    """What stays on the host because nothing shows any more that it is ours, in words. It is no longer recorded."""
+    gone: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    """What was there and was taken away, in words."""
+
+
+def remove(host: Host, store: Store, built: Mapping[str, Inventory], away: VifplugError | None = None) -> Removed:
+    """Take away what was built for VIFs whose locks are held, in one plan. vswitchd is not waited for.
+
+    What other programs have changed so that it cannot be told from theirs is left: an unplug ends (DESIGN, promise 4),
+    and what is not seen to be ours is not deleted (promise 5).
+
+    :param built: what each VIF may have on the host.
+    :param away: OVSDB has just been found so, and need not be asked again.
+    """
+    everything = request.united(*(left.items for left in built.values()))
+    scope = request.scope_of(everything.items, built)
+    observed, away = _observe_what_can_be(host, scope, away)
+    others = shared_with_others(store, list(built), everything.items)
+    plan = unplug.plan_unplug(everything, set(built), observed, others)
+    refused, errors = _sorted_out(executor.teardown(host, plan.actions))
+    if away is not None:
+        errors.append(away)
+    if errors and len(built) > 1:
+        # Whose they are, each by itself shows: what is gone already is done.
+        found = next((error for error in errors if isinstance(error, OvsUnavailable)), None)
+        parts = [remove(host, store, {vif_id: left}, found) for vif_id, left in built.items()]
+        return Removed(
+            {vif_id: found for part in parts for vif_id, found in part.errors.items()},
+            {vif_id: found for part in parts for vif_id, found in part.left.items()},
+            {vif_id: found for part in parts for vif_id, found in part.gone.items()},
+        )
+    left = {vif_id: _left(vif_id, own, observed, refused) for vif_id, own in built.items()}
+    if not errors:
+        store.forget(list(built))
+    gone = {vif_id: _gone(vif_id, own, plan, refused) for vif_id, own in built.items()}
+    return Removed(dict.fromkeys(built, errors), left, gone)
+
+
+def _sorted_out(errors: Iterable[VifplugError]) -> tuple[list[VifplugError], list[VifplugError]]:
+    """What the privileged side does not see to be ours, and what went wrong."""
+    refused: list[VifplugError] = []
+    others: list[VifplugError] = []
+    for error in errors:
+        (refused if isinstance(error, Conflict | PermissionDenied) else others).append(error)
+    return refused, others
+
+
+def _left(vif_id: str, own: Inventory, observed: Observed, refused: Iterable[VifplugError]) -> list[str]:
+    names = {*own.links, *own.ports, vif_id}
+    words = [str(error) for error in refused if error.subject in names]
+    return list(dict.fromkeys([*words, *unplug.left_alone(own, observed)]))
+
+
+def _gone(vif_id: str, own: Inventory, plan: Plan, refused: Iterable[VifplugError]) -> list[str]:
+    stayed = {error.subject for error in refused}
+    words: list[str] = []
+    for action in plan.actions:
+        if isinstance(action, DeletePort) and action.port.owner == vif_id and action.subject not in stayed:
+            words.append(f"OVS port {action.subject}")
+        elif isinstance(action, DeleteLinks):
+            words += [f"{one.kind} {one.name}" for one in action.links if one.name in {*own.links} - stayed]
+    return words
+
+
+def _observe_what_can_be(host: Host, scope: Scope, away: VifplugError | None) -> tuple[Observed, VifplugError | None]:
+    if away is None or not scope.ovs:
+        try:
+            return host.observe(scope), None
+        except OvsUnavailable as error:
+            away = error
+    return host.observe(Scope(links=scope.links, members_of=scope.members_of, ovs=False, recorded=scope.recorded)), away
+
+
+def shared_with_others(store: Store, vif_ids: Sequence[str], built: Iterable[Resource]) -> set[str]:
+    """Owners of what these VIFs share, as far as VIFs other than these need it."""
+    if not any(isinstance(item, Bridge) and item.shared for item in built):
+        return set()
+    contents = store.contents()
+    held = [record.resources for record in contents.records.values() if record.id not in vif_ids]
+    held += [intent.resources for intent in contents.intents.values() if intent.vif_id not in vif_ids]
+    damaged = [holders for vif_id, holders in contents.held_by_damaged.items() if vif_id not in vif_ids]
+    shared = {item.owner for resources in held for item in resources if isinstance(item, Bridge) and item.shared}
+    return shared.union(*damaged)
+
+
+def users_of_shared(store: Store, vif_id: str) -> dict[str, frozenset[int | None]]:
+    """Who plugged the VIFs, other than this one, that use what is shared, by its owner."""
+    users: dict[str, set[int | None]] = {}
+    for record in store.contents().records.values():
+        if record.id != vif_id:
+            for item in record.resources:
+                if isinstance(item, Bridge) and item.shared:
+                    users.setdefault(item.owner, set()).add(record.created_by)
+    return {owner: frozenset(uids) for owner, uids in users.items()}
+
+
+def marked(host: Host, owners: Collection[str], known: Inventory) -> Inventory:
+    """What bears a mark of these owners, besides what is known: all there is to go by when a record cannot be read.
+
+    :param owners: the VIF, and the networks whose bridges it shares.
+    """
+    observed = host.observe(Scope(owners=frozenset(owners), everything=True))
+    own = (link for link in observed.links.values() if link.owner in owners)
+    links = [replace(link, role=role) for link in own if (role := ownership.role_of(link))]
+    ports = [
+        port
+        for port in observed.ports.values()
+        if port.owner in owners and ownership.port_shows_it(port, port.owner, observed.links.get(port.name))
+    ]
+    return request.united(known.items, links, ports)
+
+
+def settle_or_warn(host: Host) -> list[str]:
+    """Wait until vswitchd has let go of what was taken away.
+
+    :returns: a warning when it has not in time; it will when it runs again.
+    """
+    try:
+        host.settle()
+    except TimedOut as error:
+        return [f"the rows and links are gone, but {error}"]
+    return []
+
+
+def raise_all(errors: Iterable[VifplugError]) -> None:
+    """Raise what went wrong with several VIFs as one error; the same of several is said once.
+
+    :raises TeardownError, VifplugError: unless there are none.
+    """
+    different = list({(type(error), str(error)): error for error in errors}.values())
+    if len(different) == 1:
+        raise different[0]
+    if different:
+        worst = any(not isinstance(error, Conflict) for error in different)
+        raise TeardownError.of(different) if worst else Conflict("; ".join(map(str, different)))

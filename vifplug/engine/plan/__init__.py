@@ -1,0 +1,1 @@
+"""Decisions: what is to be done about what is there. Pure."""

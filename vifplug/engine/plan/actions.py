@@ -1,0 +1,374 @@
+"""Actions: one change each, frozen, printable, with its inverse. No behaviour."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Any, ClassVar, Literal
+
+from vifplug.resources import passage
+from vifplug.resources.observed import DEAD_VLAN, Bridge, Link, OvsPort, Station, Tap, Veth
+
+Plane = Literal["links", "ports"]
+Change = tuple[str, Any, Any]
+"""Attribute, before, after."""
+
+
+@dataclass(frozen=True, slots=True)
+class Action:
+    """One change to one thing."""
+
+    name: ClassVar[str] = ""
+    plane: ClassVar[Plane] = "links"
+
+    @property
+    def subject(self) -> str:
+        """The device or port it changes."""
+        raise NotImplementedError
+
+    def inverse(self) -> Action | None:
+        """What takes it back; None when nothing needs to be."""
+        raise NotImplementedError
+
+    def as_json(self) -> dict[str, str]:
+        """``{"action", "subject", "text"}``."""
+        return {"action": self.name, "subject": self.subject, "text": str(self)}
+
+
+@dataclass(frozen=True, slots=True)
+class CreateBridge(Action):
+    """Make a Linux bridge, down and not yet silent."""
+
+    name: ClassVar[str] = "create-bridge"
+    bridge: Bridge
+
+    @property
+    def subject(self) -> str:
+        return self.bridge.name
+
+    def __str__(self) -> str:
+        return f"create bridge {self.bridge.name} mtu {self.bridge.mtu}"
+
+    def inverse(self) -> Action:
+        return DeleteLinks((self.bridge,))
+
+
+@dataclass(frozen=True, slots=True)
+class CreateVeth(Action):
+    """Make a veth pair, down, its ends on their masters."""
+
+    name: ClassVar[str] = "create-veth"
+    near: Veth
+    far: Veth
+
+    @property
+    def subject(self) -> str:
+        return self.near.name
+
+    def __str__(self) -> str:
+        joined = "".join(f", {end.name} in {end.master}" for end in (self.near, self.far) if end.master)
+        return f"create veth pair {self.near.name} = {self.far.name} mtu {self.near.mtu}{joined}"
+
+    def inverse(self) -> Action:
+        return DeleteLinks((self.near, self.far))
+
+
+@dataclass(frozen=True, slots=True)
+class CreateTap(Action):
+    """Make a persistent tap, marked and silent before it is made to stay."""
+
+    name: ClassVar[str] = "create-tap"
+    tap: Tap
+
+    @property
+    def subject(self) -> str:
+        return self.tap.name
+
+    def __str__(self) -> str:
+        queues = " multi-queue" if self.tap.multiqueue else ""
+        ids = [f"{key} {value}" for key, value in (("uid", self.tap.uid), ("gid", self.tap.gid)) if value is not None]
+        return " ".join([f"create tap {self.tap.name} mtu {self.tap.mtu}{queues}", *ids])
+
+    def inverse(self) -> Action:
+        return DeleteLinks((self.tap,))
+
+
+@dataclass(frozen=True, slots=True)
+class RenameLink(Action):
+    """Give a link of ours another name: the recorded one, which another program took from it."""
+
+    name: ClassVar[str] = "rename-link"
+    link: Link
+    """With the ifindex by which it is found; its name is the new one."""
+    old: str
+
+    @property
+    def subject(self) -> str:
+        return self.link.name
+
+    def __str__(self) -> str:
+        return f"rename {self.link.kind} {self.old} to {self.link.name}"
+
+    def inverse(self) -> Action:
+        return RenameLink(replace(self.link, name=self.old), self.link.name)
+
+
+@dataclass(frozen=True, slots=True)
+class SetLink(Action):
+    """Put attributes of a link right, in place."""
+
+    name: ClassVar[str] = "set-link"
+    link: Link
+    """As desired."""
+    changes: tuple[Change, ...]
+    adopt: bool = False
+    """The link was made again by somebody else under a recorded name, and carries no mark."""
+
+    @property
+    def subject(self) -> str:
+        return self.link.name
+
+    def __str__(self) -> str:
+        words = ", ".join(f"{attribute} {_word(after)}" for attribute, _before, after in self.changes)
+        return f"set {self.link.name}: {words}"
+
+    def inverse(self) -> Action | None:
+        back = tuple(
+            (attribute, after, before)
+            for attribute, before, after in self.changes
+            if _returns(attribute, before, after)
+        )
+        return replace(self, changes=back, adopt=False) if back else None
+
+
+@dataclass(frozen=True, slots=True)
+class JoinGuest(Action):
+    """Put the VMM's tap back on the bridge it was on."""
+
+    name: ClassVar[str] = "join-guest"
+    bridge: Bridge
+    ifindex: int
+    vif_id: str
+
+    @property
+    def subject(self) -> str:
+        return self.bridge.guest
+
+    def __str__(self) -> str:
+        return f"put {self.bridge.guest} back on bridge {self.bridge.name}"
+
+    def inverse(self) -> None:
+        # It goes with a bridge that this plan made; on one that was there it is where it belongs.
+        return None
+
+
+@dataclass(frozen=True, slots=True)
+class ForgetStation(Action):
+    """Delete an entry of a Linux bridge's forwarding table that keeps frames from the guest."""
+
+    name: ClassVar[str] = "forget-station"
+    link: Link
+    """The bridge where that is ours, else the tap that the entry is on."""
+    station: Station
+
+    @property
+    def subject(self) -> str:
+        return self.station.bridge
+
+    def __str__(self) -> str:
+        entry = self.station
+        return f"delete {entry.kind} entry {entry.address} on {entry.port} from bridge {entry.bridge}"
+
+    def inverse(self) -> None:
+        # It was another program's, and it stopped a guest's frames.
+        return None
+
+
+@dataclass(frozen=True, slots=True)
+class DeleteLinks(Action):
+    """Delete links of ours, as one group; absent is done."""
+
+    name: ClassVar[str] = "delete-links"
+    links: tuple[Link, ...]
+
+    @property
+    def subject(self) -> str:
+        return self.links[0].name
+
+    def __str__(self) -> str:
+        return f"delete {', '.join(f'{link.kind} {_present(link)}' for link in self.links)}"
+
+    def inverse(self) -> Action | None:
+        # What a plan deletes was broken or no longer wanted; there is nothing whole to go back to.
+        return None
+
+
+@dataclass(frozen=True, slots=True)
+class PortAction(Action):
+    """A change to an OVS port."""
+
+    plane: ClassVar[Plane] = "ports"
+    port: OvsPort
+
+    @property
+    def subject(self) -> str:
+        return self.port.name
+
+
+@dataclass(frozen=True, slots=True)
+class AddPort(PortAction):
+    """Add a port to an OVS bridge, with its ids, isolation and QoS in the same transaction."""
+
+    name: ClassVar[str] = "add-port"
+    again: bool = False
+    """It was there before: it gets the VLANs that it was last seen with, or is dead until it is wired again."""
+
+    @property
+    def restored(self) -> str:
+        """In words, what it gets of what another program had set; "" for nothing."""
+        return _vlans(self.port) if self.again else ""
+
+    def __str__(self) -> str:
+        port = self.port
+        words = [f"add port {port.name} to OVS bridge {port.bridge}"]
+        if port.isolate:
+            words.append(f"isolated (tag {DEAD_VLAN})")
+        elif self.restored:
+            words.append(f"with {self.restored}")
+        if port.qos_type:
+            words.append(f"qos {port.qos_type}")
+        return " ".join(words)
+
+    def inverse(self) -> Action:
+        return DeletePort(self.port, as_added=True)
+
+
+@dataclass(frozen=True, slots=True)
+class SetPort(PortAction):
+    """Put ids of a port right, in place; keys of others stay. The port is as desired."""
+
+    name: ClassVar[str] = "set-port"
+    iface_changes: tuple[Change, ...] = ()
+    port_changes: tuple[Change, ...] = ()
+    emptied: tuple[str, ...] = ()
+    """Columns that are made as the port's creation left them."""
+    again: bool = False
+    """Another program made its row anew: it gets its VLANs as ``AddPort`` gives them, unless it has some by then."""
+
+    @property
+    def restored(self) -> str:
+        """In words, what it gets of what another program had set; "" for nothing."""
+        return _vlans(self.port) if self.again else ""
+
+    def __str__(self) -> str:
+        changes = [(key, after) for key, _before, after in (*self.port_changes, *self.iface_changes)]
+        words = ", ".join(f"{key} {_word(after)}" for key, after in [*changes, *((key, None) for key in self.emptied)])
+        words = ", ".join(part for part in (words, self.restored) if part)
+        return f"set port {self.port.name}: {words}"
+
+    def inverse(self) -> Action:
+        iface, own = _swapped(self.iface_changes), _swapped(self.port_changes)
+        # No value of another program's goes back: the helper takes none for these columns.
+        return replace(self, iface_changes=iface, port_changes=own, emptied=(), again=False)
+
+
+@dataclass(frozen=True, slots=True)
+class MovePort(PortAction):
+    """Move a port from one OVS bridge to another, row and all."""
+
+    name: ClassVar[str] = "move-port"
+    source: str
+
+    def __str__(self) -> str:
+        return f"move port {self.port.name} from OVS bridge {self.source} to {self.port.bridge}"
+
+    def inverse(self) -> Action:
+        return MovePort(replace(self.port, bridge=self.source), self.port.bridge)
+
+
+@dataclass(frozen=True, slots=True)
+class ReattachPort(PortAction):
+    """Make vswitchd open a port's device again: it was made anew under the same name."""
+
+    name: ClassVar[str] = "reattach-port"
+    if_closed: bool = False
+    """Only where it has not done so by itself: it held no device, and there was none, so what it holds is new."""
+
+    def __str__(self) -> str:
+        unless = " unless ovs-vswitchd has opened its device by then" if self.if_closed else ""
+        return f"re-attach port {self.port.name} on OVS bridge {self.port.bridge}{unless}"
+
+    def inverse(self) -> None:
+        return None
+
+
+@dataclass(frozen=True, slots=True)
+class DeletePort(PortAction):
+    """Delete a port of ours; absent is done. The port is as observed, so that it can be made again."""
+
+    name: ClassVar[str] = "delete-port"
+    as_added: bool = False
+    """Only the row that ``AddPort`` made, and its QoS: a stranger may have taken the name before it."""
+
+    def __str__(self) -> str:
+        return f"delete port {self.port.name} from OVS bridge {self.port.bridge}"
+
+    def inverse(self) -> Action:
+        # Its QoS row outlives it until the VIF is unplugged, and is taken up again.
+        return AddPort(replace(self.port, isolate=False, qos_type=None))
+
+
+@dataclass(frozen=True, slots=True)
+class DeleteQos(Action):
+    """Delete an owner's QoS rows."""
+
+    name: ClassVar[str] = "delete-qos"
+    plane: ClassVar[Plane] = "ports"
+    owner: str
+
+    @property
+    def subject(self) -> str:
+        return self.owner
+
+    def __str__(self) -> str:
+        return f"delete QoS of {self.owner}"
+
+    def inverse(self) -> None:
+        return None
+
+
+def _present(link: Link) -> str:
+    return f"{link.called} (renamed from {link.name})" if link.called else link.name
+
+
+def _vlans(port: OvsPort) -> str:
+    if port.tag == DEAD_VLAN:
+        return f"tag {DEAD_VLAN} (dead until it is wired again)"
+    given = [("tag", port.tag), ("vlan_mode", port.vlan_mode), ("trunks", ",".join(map(str, port.trunks)))]
+    named = ", ".join(f"{key} {value}" for key, value in given if value not in (None, ""))
+    return f"{named} as last seen" if named else ""
+
+
+def _returns(attribute: str, before: Any, after: Any) -> bool:
+    """Whether an undo gives back what was there: not where nothing was, nor another program's bridge for a link that is
+    to be on none, nor what is more than its name."""
+    if attribute == "master":  # None is no master; of all other attributes, what could not be read
+        return after is not None
+    return before is not None and attribute not in passage.FINAL
+
+
+def _swapped(changes: tuple[Change, ...]) -> tuple[Change, ...]:
+    return tuple((key, after, before) for key, before, after in changes)
+
+
+def _word(value: Any) -> str:
+    match value:
+        case True:
+            return "on"
+        case False:
+            return "off"
+        case None | "":
+            return "none"
+        case float():
+            return f"{value:g}"
+        case _:
+            return str(value)

@@ -1,0 +1,174 @@
+"""What a plan refuses: names and identities that another VIF or a stranger holds. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from vifplug import naming
+from vifplug.engine.plan import ownership
+from vifplug.errors import Conflict
+from vifplug.resources.observed import Bridge, Inventory, Link, Observed, OvsPort, Resource, Tap, Veth
+
+
+def refuse_shared_names(requests: Iterable[Iterable[Resource]]) -> None:
+    """Refuse two owners of one name among the requests themselves.
+
+    :raises Conflict: naming both.
+    """
+    holders: dict[str, str] = {}
+    for desired in requests:
+        for resource in desired:
+            if isinstance(resource, OvsPort):
+                continue
+            other = holders.setdefault(resource.name, resource.owner)
+            if other != resource.owner:
+                raise Conflict(
+                    f"{ownership.owner_in_words(other)} and {ownership.owner_in_words(resource.owner)} of one request "
+                    f"would both have a device {resource.name!r}; give one of them explicit names",
+                    resource.name,
+                )
+
+
+def refuse_strangers(desired: Iterable[Resource], recorded: Inventory, observed: Observed) -> None:
+    """Refuse what is held by another VIF or by a stranger.
+
+    :raises Conflict: naming the holder, which is left alone.
+    """
+    links, ports = recorded.links, recorded.ports
+    for resource in desired:
+        if isinstance(resource, OvsPort):
+            _refuse_foreign_port(resource, ports.get(resource.name), observed)
+            if resource.waits_for_device:
+                _refuse_foreign_device(resource, ports.get(resource.name), observed)
+            continue
+        found = observed.links.get(resource.name)
+        known_link = links.get(resource.name)
+        if found is None or ownership.is_ours(found, resource, known_link):
+            continue
+        away = observed.displaced.get(resource.name)
+        if away is not None:
+            raise Conflict(
+                f"device {resource.name!r} of {ownership.owner_in_words(resource.owner)} was renamed to {away.name!r} "
+                f"by another program, and its name is held by {ownership.holder(found)}; both were left alone: rename "
+                f"that link (ip link set {resource.name} name OTHER), then repair",
+                resource.name,
+            )
+        if not ownership.is_adoptable(found, resource, known_link):
+            # Of a name that was this VIF's before there is something to do; another program holds any other by right.
+            advice = f": delete it (ip link del {resource.name}), then repair" if known_link is not None else ""
+            raise Conflict(
+                f"device {resource.name!r} for {ownership.owner_in_words(resource.owner)} is held by "
+                f"{ownership.holder(found)}; it was left alone{advice}",
+                resource.name,
+            )
+
+
+def _refuse_foreign_port(port: OvsPort, known: OvsPort | None, observed: Observed) -> None:
+    found, link = observed.ports.get(port.name), observed.links.get(port.name)
+    holder = observed.held.get(port.name)
+    if holder is not None:
+        raise Conflict(
+            f"OVS interface {port.name!r} for VIF {port.owner} is in Port {holder!r}, which is not vifplug's; it was "
+            f"left alone: take it out of there (ovs-vsctl -- --id=@it get Interface {port.name} -- remove Port "
+            f"{holder} interfaces @it), then repair",
+            port.name,
+        )
+    if found is not None and not ownership.port_is_ours(found, port.owner, link, known):
+        whose = ownership.owner_in_words(found.owner) if found.owner else "a stranger"
+        said = found.iface_ids.get("iface-id")
+        raise Conflict(
+            f"OVS port {port.name!r} for VIF {port.owner} is held by {whose} on bridge {found.bridge!r}"
+            f"{f' (iface-id {said})' if said else ''}; it was left alone",
+            port.name,
+        )
+    for name in observed.iface_ids.get(port.iface_ids["iface-id"], ()):
+        other = observed.ports.get(name)
+        if name != port.name and (other is None or other.owner != port.owner):
+            raise Conflict(
+                f"OVS interface {name!r} already carries iface-id {port.owner}; two of them would fight for one "
+                "identity, and it is not vifplug's to remove",
+                name,
+            )
+
+
+def _refuse_foreign_device(port: OvsPort, known: OvsPort | None, observed: Observed) -> None:
+    """Refuse a device that is no guest's tap as the device of a port that waits for one.
+
+    A port that is there has what vswitchd opened by itself; then a tap is refused no more, for a VMM may give it any
+    MAC.
+    """
+    link = observed.links.get(port.name)
+    if link is None or link.owner == port.owner:
+        return
+    is_known = known is not None and known.device_ifindex == link.ifindex
+    if isinstance(link, Tap) and not link.owner and (is_known or port.name in observed.ports):
+        return
+    if not ownership.is_guests_tap(link, port.owner, port.iface_ids["attached-mac"]):
+        raise _no_guests_tap(link, port.owner, port.iface_ids["attached-mac"])
+
+
+def refuse_foreign_guest(vif_id: str, bridge: Bridge, known: Link | None, observed: Observed) -> None:
+    """Refuse a device that is no guest's tap as the one that a VMM puts on a bridge.
+
+    Where the VMM has put it, and that it puts one of the VIF's own name elsewhere, is its own business.
+
+    :raises Conflict: naming the holder.
+    """
+    link = observed.links.get(bridge.guest)
+    if link is None or link.owner == vif_id:
+        return
+    if not link.owner and isinstance(link, Tap | Veth):
+        is_known = isinstance(known, Bridge) and known.guest_ifindex == link.ifindex
+        if is_known or link.master == bridge.name or ownership.has_taps_name(link, vif_id):
+            return
+    if not ownership.is_guests_tap(link, vif_id, bridge.guest_address):
+        raise _no_guests_tap(link, vif_id, bridge.guest_address)
+
+
+def _no_guests_tap(link: Link, owner: str, address: str) -> Conflict:
+    master = f" on {link.master!r}" if link.master else ""
+    return Conflict(
+        f"device {link.name!r} for {ownership.owner_in_words(owner)} is held by {ownership.holder(link)}{master}; "
+        f"it is no tap of that guest, whose MAC would be {naming.tap_address(address)}, and was left alone",
+        link.name,
+    )
+
+
+def refuse_half_a_pair(end: Veth, found: Link, known: Link | None) -> None:
+    """Refuse to delete one end of a veth pair that somebody else made.
+
+    :raises Conflict: unless it is ours.
+    """
+    if not ownership.is_ours(found, end, known):
+        raise Conflict(
+            f"device {end.name!r} of VIF {end.owner} was made again by somebody else without its peer; delete it "
+            "(ip link del), then repair",
+            end.name,
+        )
+
+
+def refuse_to_drop_in_use(link: Link, found: Link) -> None:
+    """Refuse to take away a tap that a guest has open, because a request no longer asks for it.
+
+    :raises Conflict: when its carrier is up.
+    """
+    if isinstance(found, Tap) and found.carrier:
+        raise Conflict(
+            f"tap {link.name!r} of VIF {link.owner} is open in a guest, and this request would take it away "
+            "(create_tap, or another name); repeat it when the guest has closed the tap",
+            link.name,
+        )
+
+
+def refuse_tap_in_use(link: Tap, found: Tap) -> None:
+    """Refuse to remake a tap that a guest has open.
+
+    :raises Conflict: when its carrier is up.
+    """
+    if found.carrier:
+        raise Conflict(
+            f"tap {link.name!r} of VIF {link.owner} is open in a guest with multiqueue="
+            f"{str(found.multiqueue).lower()}; it cannot become {str(link.multiqueue).lower()} before the "
+            "guest closes it",
+            link.name,
+        )

@@ -1,0 +1,171 @@
+"""How what is differs from what should be. Pure; the planner and ``check`` both go by this."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from vifplug import naming
+from vifplug.engine.plan import obstacles, ownership
+from vifplug.model.reports import DriftItem
+from vifplug.resources.observed import Bridge, Inventory, Link, Observed, OvsPort, Resource, Veth
+
+PRESENT = "present"
+NAME = "name"
+"""A link of ours that another program renamed."""
+PORT = "port"
+"""What a missing port is said by: the device it is for has the same name, and may be there."""
+COLUMNS = (
+    *("type", "options", "mtu_request", "mac", "lldp", "bfd", "cfm_mpid"),
+    *("bond_mode", "lacp", "fake_bridge", "protected", "interfaces", "openflow"),
+)
+"""Columns of a port's rows that are as its creation left them (privileged/ovsdb/columns.py)."""
+VLANS = "tag"
+"""What a row that another program made anew lacks of the VLANs that the one before it had."""
+_OF_PORTS = (PORT, "bridge", "owner", "error", "ofport", VLANS, *COLUMNS)
+
+
+def is_of_port(item: DriftItem) -> bool:
+    """Whether an item is about an OVS port rather than about the link of the same name."""
+    return item.attribute in _OF_PORTS or item.attribute.startswith("external_ids:")
+
+
+def differences(desired: Iterable[Resource], observed: Observed, recorded: Inventory) -> list[DriftItem]:
+    """Every difference, in the order of the resources.
+
+    :param desired: resolved resources (``resolution.resolve``).
+    :param recorded: what was built; empty while it has not been.
+    """
+    items: list[DriftItem] = []
+    links, ports = recorded.links, recorded.ports
+    for resource in desired:
+        if isinstance(resource, OvsPort):
+            items += of_port(resource, observed, ports.get(resource.name))
+        else:
+            items += of_link(resource, observed, links.get(resource.name))
+        if isinstance(resource, Bridge):
+            items += of_guest(resource, observed, links.get(resource.name))
+    return items
+
+
+def of_link(desired: Link, observed: Observed, recorded: Link | None) -> list[DriftItem]:
+    """How one link differs."""
+    found, away = observed.links.get(desired.name), observed.displaced.get(desired.name)
+    if found is None:
+        return [DriftItem(subject=desired.name, attribute=PRESENT, observed=False, desired=True)]
+    if away is not None and not ownership.is_ours(found, desired, recorded):
+        return [_renamed(desired, away.name)]
+    if found.kind != desired.kind:
+        return [DriftItem(subject=desired.name, attribute="kind", observed=found.kind, desired=desired.kind)]
+    items = [_renamed(desired, found.called)] if found.called else []
+    if recorded is not None and recorded.ifindex is not None and recorded.ifindex != found.ifindex:
+        items.append(
+            DriftItem(subject=desired.name, attribute="ifindex", observed=found.ifindex, desired=recorded.ifindex)
+        )
+    for attribute in desired.compared:
+        wanted, is_ = getattr(desired, attribute), getattr(found, attribute)
+        if wanted is not None and not _agrees(desired, attribute, is_, wanted):
+            items.append(DriftItem(subject=desired.name, attribute=attribute, observed=is_, desired=wanted))
+    return [*items, *obstacles.on_link(desired, found, observed)]
+
+
+def _renamed(desired: Link, called: str) -> DriftItem:
+    return DriftItem(subject=desired.name, attribute=NAME, observed=called, desired=desired.name)
+
+
+def of_guest(desired: Bridge, observed: Observed, recorded: Link | None) -> list[DriftItem]:
+    """Whether the VMM's tap has lost its bridge: the very tap that was seen on it, which is on none now.
+
+    A tap that was never seen there is about to be put there by the VMM, whose own attempt must not fail.
+    """
+    tap = observed.links.get(desired.guest)
+    known = recorded.guest_ifindex if isinstance(recorded, Bridge) else None
+    if tap is None or known != tap.ifindex or tap.master is not None or tap.owner:
+        return []
+    return [DriftItem(subject=tap.name, attribute="master", observed=None, desired=desired.name)]
+
+
+def _agrees(desired: Link, attribute: str, found: object, wanted: object) -> bool:
+    if attribute == "mtu" and isinstance(desired, Bridge) and desired.shared:
+        # VIFs of one network may have been asked for with different MTUs; the largest holds.
+        return isinstance(found, int) and isinstance(wanted, int) and found >= wanted
+    return found == wanted
+
+
+def of_port(desired: OvsPort, observed: Observed, recorded: OvsPort | None) -> list[DriftItem]:
+    """How one OVS port differs, in what is ours to say: the rest of the row is the control plane's."""
+    found = observed.ports.get(desired.name)
+    holder = observed.held.get(desired.name)
+    if holder is not None:
+        words = f"its Interface is in Port {holder}"
+        return [DriftItem(subject=desired.name, attribute=PORT, observed=words, desired=desired.bridge)]
+    if found is None:
+        return [DriftItem(subject=desired.name, attribute=PORT, observed=None, desired=desired.bridge)]
+    link = observed.links.get(desired.name)
+    items = []
+    if not ownership.port_is_ours(found, desired.owner, link, recorded):
+        holder = ownership.owner_in_words(found.owner) if found.owner else "a stranger"
+        return [DriftItem(subject=desired.name, attribute="owner", observed=holder, desired=f"VIF {desired.owner}")]
+    pairs: list[tuple[str, object, object]] = [
+        ("bridge", found.bridge, desired.bridge),
+        (f"external_ids:{naming.OWNER_KEY}", found.external_ids.get(naming.OWNER_KEY), desired.owner),
+        *((f"external_ids:{key}", found.iface_ids.get(key), value) for key, value in desired.iface_ids.items()),
+    ]
+    # A key of ours that is no longer wanted: nobody else's keys are in a record.
+    ours = recorded.iface_ids if recorded else {}
+    pairs += [(f"external_ids:{key}", found.iface_ids.get(key), None) for key in ours if key not in desired.iface_ids]
+    if is_wider(desired, found, recorded):
+        before = recorded.tag if recorded and recorded.tag is not None else "that of before"
+        items.append(DriftItem(subject=desired.name, attribute=VLANS, observed=None, desired=before))
+    pairs += [(column, found.settings.get(column), desired.settings.get(column)) for column in COLUMNS]
+    waits = desired.waits_for_device and link is None
+    if not waits:
+        pairs.append(("error", found.error or None, None))
+    items += [
+        DriftItem(subject=desired.name, attribute=attribute, observed=is_, desired=should)
+        for attribute, is_, should in pairs
+        if is_ != should
+    ]
+    if not waits and (found.ofport or 0) <= 0:
+        items.append(
+            DriftItem(subject=desired.name, attribute="ofport", observed=found.ofport, desired="a number above 0")
+        )
+    return [*items, *_of_device(desired, observed, recorded)]
+
+
+def is_wider(desired: OvsPort, found: OvsPort, recorded: OvsPort | None) -> bool:
+    """Whether a row is another than the recorded one and has none of the VLANs that limited that one."""
+    if recorded is None or recorded.uuid in (None, found.uuid):
+        return False
+    if found.tag is not None or found.vlan_mode is not None or found.trunks:
+        return False
+    limited = recorded.tag is not None or bool(recorded.trunks) or recorded.vlan_mode is not None
+    return limited or (desired.isolate and not recorded.control_plane)
+
+
+def _of_device(desired: OvsPort, observed: Observed, recorded: OvsPort | None) -> list[DriftItem]:
+    """How the VMM's device differs from the one vswitchd holds, which is deaf to every other of the same name."""
+    if not desired.waits_for_device:
+        return []
+    found, link = observed.ports[desired.name], observed.links.get(desired.name)
+    if link is None and (found.ofport or 0) > 0:
+        return [DriftItem(subject=desired.name, attribute="ofport", observed=found.ofport, desired=None)]
+    known = recorded.device_ifindex if recorded else None
+    if link is None or (known in (None, link.ifindex) and not is_deaf(found, link, observed)):
+        return []
+    wanted = known if known not in (None, link.ifindex) else "that of the device ovs-vswitchd holds"
+    return [DriftItem(subject=desired.name, attribute="ifindex", observed=link.ifindex, desired=wanted)]
+
+
+def is_deaf(found: OvsPort, link: Link, observed: Observed) -> bool:
+    """Whether vswitchd does not listen on the device of a port for which it has a number: it holds one of the same name
+    that is gone. Of a userspace datapath that shows; a kernel datapath drops its port with the device.
+    """
+    bridge = observed.bridges.get(found.bridge)
+    if observed.listened_on is None or bridge is None or not bridge.userspace:
+        return False
+    return (found.ofport or 0) > 0 and not found.error and link.ifindex not in observed.listened_on
+
+
+def broken_pair(ends: tuple[Veth, Veth], observed: Observed) -> bool:
+    """Whether the two ends are not, both of them, each other's peer."""
+    return any(not isinstance(link := observed.links.get(end.name), Veth) or link.peer != end.peer for end in ends)

@@ -1,0 +1,130 @@
+"""What stops frames on links that are ours, or lets them out where they must not go. Pure.
+
+What is set on a link or a port of ours is drift. What is set on somebody else's (a tap that the VMM made, a network's
+bridge that another program made, the OVS bridge) is not vifplug's to change; the doctor names it.
+"""
+
+from __future__ import annotations
+
+from vifplug.model.reports import DriftItem
+from vifplug.resources import passage
+from vifplug.resources.observed import Bridge, Link, Observed, OvsPort, Station, Tap
+
+_OF_OVS = "openvswitch"
+"""The kernel's word for the master of a port of OVS's kernel datapath."""
+STATION = "fdb "
+"""Before the MAC of an entry of the forwarding table, as an attribute of its bridge."""
+_OWN_QOS = ("linux-noop", "")
+"""QoS types with which ovs-vswitchd leaves the device's queueing discipline alone."""
+
+
+def on_link(desired: Link, found: Link, observed: Observed) -> list[DriftItem]:
+    """Everything on one link of ours that stops its frames or leaks them."""
+    items = [_item(found, name) for name in found.impeded if _concerns(name, desired, found, observed)]
+    if desired.master is None and found.master is not None and found.slave_kind != _OF_OVS:
+        items.append(DriftItem(subject=found.name, attribute="master", observed=found.master, desired=None))
+    return [*items, *map(_station_item, stations_on(desired, observed))]
+
+
+def stations_on(desired: Link, observed: Observed) -> list[Station]:
+    """Entries of the forwarding table, set and not learnt, that send a guest's frames elsewhere.
+
+    On a bridge of one VIF, and on ports of ours, there are none but the guest's own MAC on its own tap.
+    """
+    if isinstance(desired, Bridge):
+        here = [entry for entry in observed.stations if entry.bridge == desired.name]
+        if desired.shared:
+            ours = (desired.name, desired.station_port)
+            here = [entry for entry in here if entry.address == desired.station or entry.port in ours]
+        right = (desired.station_port, desired.station)
+        known = bool(desired.station and desired.station_port)
+        return [e for e in here if known and ((e.port, e.address) != right or e.kind == "permanent")]
+    master = observed.links.get(desired.master or "")
+    if not isinstance(desired, Tap) or desired.address is None or master is None or master.owner:
+        return []
+    # On a bridge that another program made: a tap's MAC ends as its guest's does.
+    here = [entry for entry in observed.stations if (entry.bridge, entry.port) == (master.name, desired.name)]
+    return [e for e in here if e.address[2:] != desired.address[2:] or e.kind == "permanent"]
+
+
+def _station_item(entry: Station) -> DriftItem:
+    observed = f"{entry.kind} on {entry.port}"
+    return DriftItem(subject=entry.bridge, attribute=f"{STATION}{entry.address}", observed=observed, desired=None)
+
+
+def on_foreign_link(found: Link, observed: Observed) -> list[DriftItem]:
+    """The same of a link that is not ours, as far as it is wrong whoever made it."""
+    names = (name for name in found.impeded if name not in (passage.QDISC, passage.INGRESS))
+    kept = [name for name in names if name != passage.PORT_STATE or _is_stopped(found, observed)]
+    kept += [passage.QDISC] if found.impeded.get(passage.QDISC, "noop") not in passage.QDISCS_OF_TAP else []
+    return [_item(found, name) for name in kept if name != passage.TX_QUEUE or isinstance(found, Tap)]
+
+
+def on_foreign_bridge(found: Bridge, observed: Observed, guest: tuple[str, str]) -> list[DriftItem]:
+    """What another program has set on a bridge of its own that keeps frames from a guest.
+
+    :param guest: its tap, and its MAC.
+    """
+    items = [_item(found, name) for name in passage.BRIDGE if found.impeded.get(name)]
+    if not found.up:
+        # The kernel keeps every port of a bridge that is down in the state "disabled".
+        items.append(DriftItem(subject=found.name, attribute="up", observed=False, desired=True))
+    entries = (entry for entry in observed.stations if entry.bridge == found.name and entry.address == guest[1])
+    wrong = (entry for entry in entries if entry.port != guest[0] or entry.kind == "permanent")
+    return [*items, *map(_station_item, wrong)]
+
+
+def _item(found: Link, name: str) -> DriftItem:
+    return DriftItem(subject=found.name, attribute=name, observed=found.impeded[name], desired=passage.RIGHT[name])
+
+
+def _concerns(name: str, desired: Link, found: Link, observed: Observed) -> bool:
+    match name:
+        case passage.INGRESS:
+            return _is_foreign_ingress(desired, found, observed)
+        case passage.QDISC:
+            return _is_foreign_qdisc(desired, found, observed)
+        case passage.TX_QUEUE:
+            return isinstance(desired, Tap)
+        case passage.PORT_STATE:
+            return found.master == desired.master and _is_stopped(found, observed)
+        case _ if name.startswith(passage.PORT_PREFIX):
+            # On a bridge that it is taken from, its flags go with the port.
+            return found.master == desired.master
+        case _:
+            return name not in passage.BRIDGE or isinstance(desired, Bridge)
+
+
+def _is_stopped(found: Link, observed: Observed) -> bool:
+    """Whether a port passes nothing though its device could: not where the bridge is down, nor where another program's
+    bridge runs STP, whose decision it is."""
+    master = observed.links.get(found.master or "")
+    if not isinstance(master, Bridge) or not master.up or not found.carrier:
+        return False
+    return bool(master.owner) or not master.stp
+
+
+def _is_foreign_qdisc(desired: Link, found: Link, observed: Observed) -> bool:
+    """Whether somebody put a queueing discipline on it. That of a port's QoS is the control plane's."""
+    if isinstance(desired, Bridge):
+        return False  # what a bridge forwards does not pass its own queue
+    kind = found.impeded[passage.QDISC]
+    if isinstance(desired, Tap) and kind in passage.QDISCS_OF_TAP:
+        return False
+    port = observed.ports.get(desired.name)
+    return port is None or port.qos is None or _is_own_qos(port, observed)
+
+
+def _is_foreign_ingress(desired: Link, found: Link, observed: Observed) -> bool:
+    """Whether another program looks at a link's frames first. Open vSwitch does for policing and hardware offload, and
+    libvirt on a guest's tap, for its <bandwidth>."""
+    if isinstance(desired, Bridge):
+        return False
+    if isinstance(desired, Tap) and found.impeded[passage.INGRESS] == "ingress":
+        return False
+    port = observed.ports.get(desired.name)
+    return port is None or not port.polices
+
+
+def _is_own_qos(port: OvsPort, observed: Observed) -> bool:
+    return any(qos.uuid == port.qos and qos.type in _OWN_QOS for qos in observed.qos)

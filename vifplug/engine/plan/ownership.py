@@ -1,0 +1,111 @@
+"""The rule of ``vifplug.resources.ownership`` for resources: what a record knows counts as seen before. Pure."""
+
+from __future__ import annotations
+
+from vifplug import naming
+from vifplug.resources import ownership
+from vifplug.resources.observed import Link, OvsPort, Tap, Veth
+from vifplug.resources.ownership import Claim, SeenLink, SeenPort
+
+
+def seen(link: Link) -> SeenLink:
+    """A link as the rule reads it."""
+    return SeenLink(
+        name=link.called or link.name,
+        kind=link.kind,
+        alias=link.alias or "",
+        address=link.address or "",
+        master=link.master,
+        persistent=isinstance(link, Tap) and bool(link.persistent),
+        vnet_header=isinstance(link, Tap) and bool(link.vnet_header),
+    )
+
+
+def _claim(observed: Link, desired: Link, recorded: Link | None) -> Claim:
+    known = recorded is not None and recorded.ifindex is not None and recorded.ifindex == observed.ifindex
+    return Claim(owner=desired.owner, role=desired.role, address=desired.address or "", known=known)
+
+
+def is_ours(observed: Link, desired: Link, recorded: Link | None) -> bool:
+    """Whether an observed link is the desired one's owner's."""
+    return ownership.link_is_ours(seen(observed), _claim(observed, desired, recorded))
+
+
+def is_renamed(observed: Link, recorded: Link) -> bool:
+    """Whether a link that has another name than the record says is the recorded one."""
+    return ownership.link_is_renamed(seen(observed), _claim(observed, recorded, recorded))
+
+
+def shows_it(observed: Link, desired: Link) -> bool:
+    """Whether a link shows by itself whose it is: by a mark that is right, or by the MAC it was created with."""
+    return ownership.link_is_ours(seen(observed), _claim(observed, desired, None))
+
+
+def is_adoptable(observed: Link, desired: Link, recorded: Link | None) -> bool:
+    """Whether a link that was made again under a recorded name may become ours. Without a record it is a stranger."""
+    return recorded is not None and ownership.link_is_adoptable(seen(observed), _claim(observed, desired, recorded))
+
+
+def role_of(observed: Link) -> str:
+    """The role of a link that carries our alias and was made by us, too; "" for any other: an alias can be copied."""
+    return ownership.role_of(seen(observed))
+
+
+def has_taps_name(observed: Link, owner: str) -> bool:
+    """Whether a link has the name that only this VIF's tap gets."""
+    return observed.name == ownership.derived_name(owner, naming.ROLE_TAP)
+
+
+def is_guests_tap(observed: Link, owner: str, address: str) -> bool:
+    """Whether a link is the tap that a VIF's VMM made."""
+    return ownership.is_guests_tap(seen(observed), owner, address)
+
+
+def _is_ports_device(link: Link, owner: str) -> bool:
+    if link.owner == owner:
+        return isinstance(link, Veth | Tap)
+    claim = Claim(owner=owner, role=naming.ROLE_PORT_END)
+    return ownership.link_is_ours(seen(link), claim)
+
+
+def _port(observed: OvsPort, owner: str, link: Link | None, recorded: OvsPort | None) -> SeenPort:
+    iface_id = observed.iface_ids.get("iface-id")
+    return SeenPort(
+        name=observed.name,
+        mark=observed.owner,
+        iface_ids=frozenset({iface_id} if iface_id else ()),
+        on_our_link=link is not None and _is_ports_device(link, owner),
+        known=recorded is not None and recorded.uuid is not None and recorded.uuid == observed.uuid,
+    )
+
+
+def port_is_ours(observed: OvsPort, owner: str, link: Link | None, recorded: OvsPort | None) -> bool:
+    """Whether an observed Port row is an owner's.
+
+    A row on a link that is ours is ours to repair whatever its external_ids; without that link or a record it
+    is a stranger's.
+
+    :param link: the observed link of the port's name.
+    """
+    port = _port(observed, owner, link, recorded)
+    return ownership.port_is_ours(port, owner) or (recorded is not None and ownership.port_is_adoptable(port, owner))
+
+
+def port_shows_it(observed: OvsPort, owner: str, link: Link | None) -> bool:
+    """Whether a row shows by itself, or by the link it is on, whose it is."""
+    return ownership.port_is_ours(_port(observed, owner, link, None), owner)
+
+
+def holder(observed: Link) -> str:
+    """Who holds a link, in words."""
+    if observed.owner:
+        return owner_in_words(observed.owner)
+    mark = f", alias {observed.alias!r}" if observed.alias else ""
+    return f"a {observed.other_kind or observed.kind} that vifplug did not make (ifindex {observed.ifindex}{mark})"
+
+
+def owner_in_words(owner: str) -> str:
+    """``VIF ...`` or ``network ...``."""
+    if owner.startswith(naming.NETWORK_PREFIX):
+        return f"network {owner.removeprefix(naming.NETWORK_PREFIX)}"
+    return f"VIF {owner}"

@@ -1,0 +1,98 @@
+"""Links of ours that another program renamed: found by the ifindex that their record holds, or by their mark. Pure.
+
+By its mark, and a second sign that agrees with it, a link is found that has another ifindex as well, for it was in
+another network namespace meanwhile or was made again; as far as the observation holds it.
+
+An observation shows such a link under its recorded name, with its present name in ``called``: what depends on it (its
+members, its peer, its port) is judged as it will be once it has its name back. Where another link has taken the name,
+the observation holds the renamed one in ``displaced``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+
+from vifplug.engine.host import Scope
+from vifplug.engine.plan import ownership
+from vifplug.resources.observed import Link, Observed, Veth
+
+
+def lost(recorded: Mapping[str, Link], there: Mapping[str, int]) -> dict[str, int]:
+    """The ifindexes of recorded links that are not there under their names, by those names.
+
+    :param there: ifindexes by present name.
+    """
+    return {
+        name: link.ifindex
+        for name, link in recorded.items()
+        if link.ifindex is not None and there.get(name) != link.ifindex
+    }
+
+
+def undone(observed: Observed, scope: Scope) -> Observed:
+    """An observation with renamed links under their recorded names.
+
+    :param observed: links by their present names, those included whose ifindexes were ``lost``.
+    """
+    missing = lost(scope.recorded, {link.name: link.ifindex or 0 for link in observed.links.values()})
+    if not missing:
+        return observed
+    by_index = {link.ifindex: link for link in observed.links.values()}
+    strays = _strays(observed, scope)
+    back: dict[str, str] = {}
+    renamed: dict[str, Link] = {}
+    displaced: dict[str, Link] = {}
+    for name, ifindex in missing.items():
+        recorded, holder = scope.recorded[name], observed.links.get(name)
+        link = by_index.get(ifindex)
+        if link is None or not ownership.is_renamed(link, recorded):
+            link = _by_mark(recorded, observed, strays)
+        if link is None:
+            continue
+        # The kernel finds a link by its alternative names, too; so the holder may be the renamed link itself.
+        if holder is None or holder.ifindex == link.ifindex:
+            back[link.name], renamed[name] = name, link
+        else:
+            displaced[name] = link
+    if not back:
+        return replace(observed, displaced=displaced)
+    # A present name stays where it is looked for as well: another VIF, or this request, may ask for it.
+    links = {name: link for name, link in observed.links.items() if name not in back or name in scope.links}
+    links |= {name: replace(link, name=name, called=link.name) for name, link in renamed.items()}
+    members = {
+        back.get(bridge, bridge): tuple(sorted({back.get(name, name) for name in names}))
+        for bridge, names in observed.members.items()
+    }
+    stations = tuple(
+        replace(entry, bridge=back.get(entry.bridge, entry.bridge), port=back.get(entry.port, entry.port))
+        for entry in observed.stations
+    )
+    links = {name: _with_names(link, back) for name, link in links.items()}
+    return replace(observed, links=links, members=members, stations=stations, displaced=displaced)
+
+
+def _by_mark(recorded: Link, observed: Observed, strays: Mapping[str, Sequence[Link]]) -> Link | None:
+    """The one link under a name of no record that shows by itself that it is the recorded one's; None for several."""
+    holder = observed.links.get(recorded.name)
+    if holder is not None and ownership.is_ours(holder, recorded, recorded):
+        return None
+    found = [link for link in strays.get(recorded.owner, ()) if ownership.role_of(link) == recorded.role]
+    return found[0] if len(found) == 1 else None
+
+
+def _strays(observed: Observed, scope: Scope) -> dict[str, list[Link]]:
+    """Links with a mark of ours, by owner, under names of no record; and not under one that a request asks for."""
+    strays: dict[str, list[Link]] = {}
+    for link in observed.links.values():
+        if link.owner and link.name not in scope.recorded and link.name not in scope.links:
+            strays.setdefault(link.owner, []).append(link)
+    return strays
+
+
+def _with_names(link: Link, back: Mapping[str, str]) -> Link:
+    if link.master is not None and link.master in back:
+        link = replace(link, master=back[link.master])
+    if isinstance(link, Veth) and link.peer is not None and link.peer in back:
+        link = replace(link, peer=back[link.peer])
+    return link

@@ -1,0 +1,272 @@
+"""From a request and a record to what should be there. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+
+from vifplug import naming
+from vifplug.drivers.contract import Driver, Options
+from vifplug.drivers.registry import driver_for
+from vifplug.engine.host import Scope
+from vifplug.engine.plan.plug import Request
+from vifplug.engine.requester import Requester
+from vifplug.engine.wiring import Wiring, standing
+from vifplug.errors import Conflict, InputError
+from vifplug.model.reports import PLUGGED
+from vifplug.model.vif import Vif
+from vifplug.resources.observed import Bridge, Inventory, Link, Observed, OvsPort, Resource, Tap
+from vifplug.store.records import Intent, Record, now
+
+_KEPT = ("instance", "create_tap", "tap_owner", "multiqueue", "isolate")
+"""What a request may leave unsaid; a recorded VIF keeps its own."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Job:
+    """One VIF's request with everything filled in, and what it asks of the host."""
+
+    vif: Vif
+    driver: Driver
+    desired: tuple[Resource, ...]
+    """As the driver describes it; not yet resolved."""
+    record: Record | None
+    asked_datapath: str | None = None
+    requester: Requester | None = None
+    """Who asks; None for what the daemon does by itself."""
+    created_by: int | None = None
+    """The uid of whoever plugged it first."""
+    state: str = PLUGGED
+    """What the record is to say once the work is done; for ``plugged``, the rung that is reached by then."""
+    error: str | None = None
+    thorough: bool = False
+    """Whether to look at what takes more questions, too; a plug does not."""
+    takes_back: bool = True
+    """Whether what was made is taken back when the work fails. A repair goes on from there another time: a guest may
+    have opened by then what is there again."""
+
+    @property
+    def recorded(self) -> Inventory:
+        """What was built before."""
+        return Inventory(self.record.resources if self.record else ())
+
+    @property
+    def identities(self) -> set[str]:
+        """Whose locks the work needs: the VIF's, and those of what it shares."""
+        everything = (*self.desired, *self.recorded.items)
+        return {self.vif.id} | {resource.owner for resource in everything}
+
+    def request(self, resolved: tuple[Resource, ...]) -> Request:
+        """The planner's view of it."""
+        guests = (item for item in self.desired if isinstance(item, Bridge) and item.guest)
+        return Request(vif_id=self.vif.id, desired=resolved, recorded=self.recorded, guests_bridge=next(guests, None))
+
+
+def job(vif: Vif, record: Record | None, options: Options, requester: Requester | None = None) -> Job:
+    """A request with what it does not say filled in from the record, else from the configuration.
+
+    :raises InputError: when there is no driver, or it lacks something.
+    :raises Conflict: when the VIF is plugged as another vif_type.
+    :raises NotPermitted: when it is not the requester's.
+    """
+    if requester is not None:
+        requester.authorise(vif.id, record)
+    driver = driver_for(vif.vif_type, vif.id)
+    if record is not None and record.vif.vif_type != vif.vif_type:
+        raise Conflict(
+            f"VIF {vif.id} is plugged as {record.vif.vif_type!r} and cannot become {vif.vif_type!r} in place; "
+            "unplug it first",
+            vif.id,
+        )
+    complete = _completed(vif, record.vif if record else None, driver, options)
+    desired = tuple(driver.resources(complete, options))
+    _check_names(complete, driver, desired)
+    return Job(
+        vif=complete,
+        driver=driver,
+        desired=desired,
+        record=record,
+        # What is repaired as recorded is no request: who asked was warned then.
+        asked_datapath=None if record is not None and vif is record.vif else vif.network.datapath_type,
+        requester=requester,
+        created_by=record.created_by if record is not None else requester.uid if requester is not None else None,
+    )
+
+
+def recovery(known: Record, left: Inventory, options: Options) -> Job:
+    """The request to be as recorded again, with what an interrupted one may have made counted as built too."""
+    ports = left.ports
+    recorded = tuple(
+        replace(item, iface_ids={**ports[item.name].iface_ids, **item.iface_ids})
+        if isinstance(item, OvsPort) and item.name in ports
+        else item
+        for item in known.resources
+    )
+    there = {(item.plane, item.name) for item in recorded}
+    added = tuple(item for item in left.items if (item.plane, item.name) not in there)
+    return replace(job(known.vif, known, options), record=replace(known, resources=(*recorded, *added)))
+
+
+def _completed(vif: Vif, known: Vif | None, driver: Driver, options: Options) -> Vif:
+    network = vif.network.model_dump()  # its datapath_type is kept for the doctor: the bridge's own decides
+    names = vif.names.model_dump()
+    fields = {name: getattr(vif, name) for name in _KEPT}
+    if known is not None:
+        network = _filled(network, known.network.model_dump())
+        names = _filled(names, known.names.model_dump())
+        fields = _filled(fields, {name: getattr(known, name) for name in _KEPT})
+    network = _filled(network, {"mtu": options.mtu})
+    fields = _filled(fields, {"create_tap": driver.makes_tap, "isolate": options.isolate})
+    draft = vif.model_copy(
+        update={
+            **fields,
+            "network": vif.network.model_copy(update=network),
+            "names": vif.names.model_copy(update=names),
+        }
+    )
+    return draft.model_copy(
+        update={"network": draft.network.model_copy(update={"bridge": driver.switch(draft, options)})}
+    )
+
+
+def _check_names(vif: Vif, driver: Driver, desired: Iterable[Resource]) -> None:
+    """Refuse what only shows once names are filled in: by the rule, from the record, or by somebody's own driver.
+
+    :raises InputError: for a name that no device can have, or that two devices of the VIF would have.
+    """
+    desired = list(desired)
+    wrong = next((item.name for item in desired if not naming.is_link_name(item.name)), None)
+    if wrong is not None:
+        raise InputError(
+            f"names: VIF {vif.id} would have a device {wrong!r}, which the kernel does not take; a device name has "
+            f"{naming.LINK_NAME_RULE}",
+            vif.id,
+        )
+    links = [item for item in desired if isinstance(item, Link) and item.owner == vif.id]
+    guest = driver.guest_link(vif)
+    built = [link.name for link in links] + [guest] * (not any(isinstance(link, Tap) for link in links))
+    said = [name for name in vif.names.model_dump().values() if name]
+    twice = next((name for names in (said, built) for name in names if names.count(name) > 1), None)
+    if twice:
+        raise InputError(
+            f"names: VIF {vif.id} would have two devices {twice!r}; each needs its own "
+            "(of a plugged VIF, a name that is not said stays as it is)",
+            vif.id,
+        )
+
+
+def _filled(values: dict[str, object], defaults: dict[str, object]) -> dict[str, object]:
+    return {key: defaults.get(key) if value is None else value for key, value in values.items()}
+
+
+def scope_of(desired: Iterable[Resource], owners: Iterable[str], guests: Iterable[str] = ()) -> Scope:
+    """What to look at for some resources, and for the taps their guests open."""
+    resources = list(desired)
+    links = {resource.name for resource in resources if isinstance(resource, Link)}
+    masters = {resource.master for resource in resources if isinstance(resource, Link) and resource.master}
+    ports = {resource.name for resource in resources if isinstance(resource, OvsPort)}
+    iface_ids = {resource.owner for resource in resources if isinstance(resource, OvsPort)}
+    shared = {resource.name for resource in resources if isinstance(resource, Bridge) and resource.shared}
+    return Scope(
+        links=frozenset(links | masters | ports | set(guests)),
+        members_of=frozenset(shared),
+        ports=frozenset(ports),
+        iface_ids=frozenset(iface_ids),
+        owners=frozenset(owners),
+        ovs=bool(ports),
+        recorded=with_ifindex(resources),
+    )
+
+
+def with_ifindex(resources: Iterable[Resource]) -> dict[str, Link]:
+    """Links whose ifindex is recorded, by name."""
+    return {item.name: item for item in resources if isinstance(item, Link) and item.ifindex is not None}
+
+
+def built(resolved: Sequence[Resource], observed: Observed, recorded: Inventory) -> tuple[Resource, ...]:
+    """Resources as they go into the record: links with their ifindex, ports with their row's UUID, and the VMM's tap.
+
+    :param recorded: what was built before.
+    """
+    known = recorded.links
+    made: list[Resource] = []
+    for resource in resolved:
+        link = observed.links.get(resource.name)
+        ifindex = link.ifindex if link else None
+        if isinstance(resource, OvsPort):
+            device = ifindex if resource.waits_for_device else None
+            made.append(replace(_as_seen(resource, observed, recorded), device_ifindex=device))
+        elif isinstance(resource, Bridge):
+            guest = guest_ifindex(resource, observed, known.get(resource.name))
+            made.append(replace(resource, ifindex=ifindex, guest_ifindex=guest))
+        else:
+            made.append(replace(resource, ifindex=ifindex))
+    return tuple(made)
+
+
+def _as_seen(port: OvsPort, observed: Observed, recorded: Inventory) -> OvsPort:
+    """A port with its row, and with the VLANs that another program has given it: made again, it gets no others."""
+    found, known = observed.ports.get(port.name), recorded.ports.get(port.name)
+    seen = found or known
+    bridge = observed.bridges.get(port.bridge)
+    plane = port.control_plane or (bridge.control_plane if bridge else "") or (known.control_plane if known else "")
+    port = replace(port, uuid=found.uuid if found else None, control_plane=plane)
+    return port if seen is None else replace(port, tag=seen.tag, vlan_mode=seen.vlan_mode, trunks=seen.trunks)
+
+
+def guest_ifindex(bridge: Bridge, observed: Observed, known: Link | None) -> int | None:
+    """The VMM's tap that was seen on a bridge: now, or before and it is still there."""
+    tap = observed.links.get(bridge.guest)
+    if tap is None or tap.owner:
+        return None
+    before = known.guest_ifindex if isinstance(known, Bridge) else None
+    return tap.ifindex if tap.master == bridge.name or tap.ifindex == before else None
+
+
+def records(
+    work: Sequence[Job], resolved: Mapping[str, tuple[Resource, ...]], observed: Observed, wiring: Wiring
+) -> list[Record]:
+    """The records of VIFs as they were built and stand; of each the one there is, where nothing changed."""
+    return [_record(job, built(resolved[job.vif.id], observed, job.recorded), observed, wiring) for job in work]
+
+
+def _record(job: Job, resources: tuple[Resource, ...], observed: Observed, wiring: Wiring) -> Record:
+    known = job.record
+    fresh = Record(
+        vif=job.vif,
+        resources=resources,
+        state=job.state,
+        updated_at=known.updated_at if known is not None else "",
+        error=job.error,
+        created_by=job.created_by,
+        guest_absent_since=known.guest_absent_since if known is not None else None,
+    )
+    if job.state == PLUGGED:
+        state, error = standing(fresh, observed, wiring)
+        fresh = replace(fresh, state=state, error=error)
+    return known if known is not None and known == fresh else replace(fresh, updated_at=now())
+
+
+def left(record: Record | None, intent: Intent | None) -> Inventory:
+    """What a VIF has on the host, or may have of a request that ended in between."""
+    return united(*(part.resources for part in (intent, record) if part is not None))
+
+
+def united(*parts: Iterable[Resource]) -> Inventory:
+    """Everything that is in any of them; what comes later counts where two have one name."""
+    union: dict[tuple[str, str], Resource] = {}
+    for resources in parts:
+        union.update({(item.kind, item.name): item for item in resources})
+    return Inventory(tuple(union.values()))
+
+
+def datapath_warning(job: Job, observed: Observed) -> list[str]:
+    """The bridge's own datapath decides; a request that believes in another gets one warning."""
+    for port in (resource for resource in job.desired if isinstance(resource, OvsPort)):
+        bridge = observed.bridges.get(port.bridge)
+        if job.asked_datapath and bridge and (bridge.datapath_type or "system") != job.asked_datapath:
+            return [
+                f"VIF {job.vif.id} asks for datapath_type {job.asked_datapath!r}, but OVS bridge {bridge.name!r} has "
+                f"{bridge.datapath_type or 'system'!r}; the bridge's own was used"
+            ]
+    return []

@@ -1,0 +1,224 @@
+"""From records and what was observed to reports. Pure, but for looking a record up."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
+
+from vifplug.drivers.registry import guest_link
+from vifplug.engine.plan import diff, guest_absence, resolve
+from vifplug.engine.state import Assessment, assess, drift_of
+from vifplug.engine.wiring import Wiring
+from vifplug.errors import UnknownVif
+from vifplug.model import printable
+from vifplug.model.events import RUNGS
+from vifplug.model.reports import FAILED, PLUGGED, UNPLUGGED, DriftItem, Hop, PathReport, VifCheck, VifReport
+from vifplug.model.vif import Vif
+from vifplug.resources.observed import Bridge, Link, Observed, OvsPort, Resource, Tap
+from vifplug.store import records
+from vifplug.store.records import Intent, Record
+from vifplug.store.store import Store
+
+
+def known(store: Store, vif_id: str) -> Record:
+    """The record of a VIF.
+
+    :raises UnknownVif: when there is none.
+    """
+    record = store.record(vif_id)
+    if record is None:
+        raise UnknownVif(f"VIF {vif_id} is not plugged on this host; 'vifplug list' shows those that are", vif_id)
+    return record
+
+
+def check(record: Record, observed: Observed, wiring: Wiring, intent: Intent | None = None) -> VifCheck:
+    """How a recorded VIF is."""
+    found, since = assess(record, observed, wiring, intent), guest_absence.absent_since(record, observed)
+    since = since if intent is None else None
+    return VifCheck(id=record.id, state=found.state, error=found.reason, drift=found.drift, absent_since=since)
+
+
+def check_damaged(vif_id: str, reason: str) -> VifCheck:
+    """A VIF whose record cannot be read."""
+    return VifCheck(id=vif_id, state=FAILED, error=reason)
+
+
+def _report(record: Record, observed: Observed, found: Assessment, warnings: Sequence[str] = ()) -> VifReport:
+    vif = record.vif
+    guest = guest_link(vif)
+    ours = {item.name for item in record.resources if isinstance(item, Tap)}
+    return replace(
+        _requested(vif),
+        state=found.state,
+        devices=[_device(item, observed) for item in record.resources if isinstance(item, Link)],
+        ports=[_port(item, observed) for item in record.resources if isinstance(item, OvsPort)],
+        waiting_for=guest if guest not in ours and guest not in observed.links else None,
+        absent_since=guest_absence.absent_since(record, observed),
+        error=found.reason,
+        updated_at=record.updated_at,
+        warnings=warnings,
+    )
+
+
+def built(record: Record, observed: Observed, warnings: Sequence[str]) -> VifReport:
+    """What a plug answers: plugged is what it has seen to; what the others do of it, looking at the VIF shows."""
+    state = PLUGGED if record.state in RUNGS else record.state
+    return _report(record, observed, Assessment(state=state, reason=record.error), warnings)
+
+
+def _requested(vif: Vif) -> VifReport:
+    """The part of a report that the request says."""
+    return VifReport(
+        id=vif.id,
+        state=PLUGGED,
+        vif_type=vif.vif_type,
+        address=vif.address,
+        mtu=vif.network.mtu,
+        bridge=vif.network.bridge,
+        network=vif.network.id,
+        instance=vif.instance.model_dump() if vif.instance else None,
+    )
+
+
+def _device(built: Link, observed: Observed) -> dict[str, Any]:
+    found = observed.links.get(built.name)
+    return {
+        "name": built.name,
+        "kind": built.kind,
+        "mtu": found.mtu if found else None,
+        "up": found.up if found else None,
+        "master": printable.text(found.master) if found and found.master else None,
+        "ifindex": found.ifindex if found else None,
+    }
+
+
+def _port(built: OvsPort, observed: Observed) -> dict[str, Any]:
+    found = observed.ports.get(built.name)
+    return {
+        "bridge": found.bridge if found else built.bridge,
+        "name": built.name,
+        "ofport": found.ofport if found else None,
+        "tag": found.tag if found else None,
+    }
+
+
+def recorded(
+    record: Record,
+    observed: Observed | None,
+    wiring: Wiring,
+    intent: Intent | None,
+    warnings: Sequence[str] = (),
+) -> VifReport:
+    """A recorded VIF as it is; without an observation, as recorded."""
+    found = assess(record, observed, wiring, intent)
+    if observed is None:
+        return replace(_report(record, Observed(), found, warnings), absent_since=record.guest_absent_since or None)
+    return _report(record, observed, found, warnings)
+
+
+def damaged(vif_id: str, reason: str) -> VifReport:
+    """A VIF whose record cannot be read."""
+    return VifReport(id=vif_id, state=FAILED, error=reason)
+
+
+def unplugged(vif_id: str, record: Record | None, warnings: Sequence[str], left: Sequence[str] | None) -> VifReport:
+    """What ``unplug`` answers for a VIF that is gone; the warnings are about OVS, and for those that had a port.
+
+    :param left: what stays on the host, in words; None for a VIF that was not there to begin with.
+    """
+    if record is None:
+        updated_at = None if left is None else records.now()
+        return VifReport(id=vif_id, state=UNPLUGGED, updated_at=updated_at, warnings=list(left or ()))
+    left = left or ()
+    had_port = any(isinstance(item, OvsPort) for item in record.resources)
+    concern = warnings if had_port else ()
+    return replace(_requested(record.vif), state=UNPLUGGED, updated_at=records.now(), warnings=[*concern, *left])
+
+
+def path(record: Record, observed: Observed, wiring: Wiring, intent: Intent | None) -> PathReport:
+    """The VIF's path, hop by hop from the guest."""
+    view = recorded(record, observed, wiring, intent)
+    items = drift_of(record, observed)
+    guest = guest_link(record.vif)
+    hops = [Hop(name=record.vif.address, kind="guest", state="unknown", note=_guest_note(record))]
+    if guest not in {item.name for item in record.resources if isinstance(item, Link)}:
+        hops.append(_link_hop(guest, "tap", observed, []))
+    hops += [_hop(item, observed, items) for item in record.resources]
+    hops += _switches(record, observed)
+    return PathReport(vif=view, hops=_joined(hops, observed))
+
+
+def _guest_note(record: Record) -> str:
+    instance = record.vif.instance
+    return "" if instance is None else f"instance {instance.name or instance.uuid}"
+
+
+def _hop(item: Resource, observed: Observed, items: Sequence[DriftItem]) -> Hop:
+    mine = [one for one in items if one.subject == item.name]
+    if isinstance(item, OvsPort):
+        return _port_hop(item, observed, [one for one in mine if diff.is_of_port(one)])
+    return _link_hop(item.name, item.kind, observed, [one for one in mine if not diff.is_of_port(one)])
+
+
+def _link_hop(name: str, kind: str, observed: Observed, items: Sequence[DriftItem]) -> Hop:
+    found = observed.links.get(name)
+    if found is None:
+        return Hop(
+            name=name, kind=kind, state="waiting" if not items and kind == "tap" else "missing", drift=tuple(items)
+        )
+    note = f"in {found.master}" if found.master else ""
+    return Hop(name=name, kind=kind, state="up" if found.up else "down", mtu=found.mtu, note=note, drift=tuple(items))
+
+
+def _port_hop(item: OvsPort, observed: Observed, items: Sequence[DriftItem]) -> Hop:
+    found = observed.ports.get(item.name)
+    if found is None:
+        return Hop(name=item.name, kind="ovs-port", state="missing", drift=tuple(items))
+    waits = item.waits_for_device and item.name not in observed.links
+    words = [f"ofport {found.ofport}"] if (found.ofport or 0) > 0 else []
+    words += [f"tag {found.tag}"] if found.tag is not None else []
+    words += [found.error] if found.error and not waits else []
+    state = "waiting" if waits else "error" if found.error or (found.ofport or 0) <= 0 else "up"
+    return Hop(name=item.name, kind="ovs-port", state=state, note=", ".join(words), drift=tuple(items))
+
+
+def _switches(record: Record, observed: Observed) -> list[Hop]:
+    """The OVS bridge behind the port, or a network's bridge that somebody else made."""
+    hops = []
+    for port in (item for item in record.resources if isinstance(item, OvsPort)):
+        bridge = observed.bridges.get(port.bridge)
+        missing = resolve.fake_bridge([port.bridge], observed) or "no such OVS bridge"
+        note = f"datapath {bridge.datapath_type or 'system'}" if bridge else missing
+        hops.append(Hop(name=port.bridge, kind="ovs-bridge", state="up" if bridge else "missing", note=note))
+    own = {item.name for item in record.resources}
+    switch = record.vif.network.bridge
+    if not hops and switch and switch not in own:
+        hops.append(_link_hop(switch, "bridge", observed, []))
+    return hops
+
+
+def _joined(hops: Sequence[Hop], observed: Observed) -> tuple[Hop, ...]:
+    """Each hop with whether it meets the next one."""
+    joined = []
+    for hop, following in zip(hops, [*hops[1:], None], strict=True):
+        joined.append(hop if following is None else replace(hop, joined=_meet(hop, following, observed)))
+    return tuple(joined)
+
+
+def _meet(hop: Hop, following: Hop, observed: Observed) -> bool:
+    near, far = observed.links.get(hop.name), observed.links.get(following.name)
+    if hop.kind == "guest":
+        return near is None or following.state not in ("missing",)
+    if following.kind == "ovs-port":
+        return following.state not in ("missing", "error") and hop.name == following.name
+    if hop.kind == "ovs-port":
+        port = observed.ports.get(hop.name)
+        return port is not None and port.bridge == following.name
+    if near is None or far is None:
+        return False
+    if isinstance(far, Bridge) and not isinstance(near, Bridge):
+        return near.master == far.name
+    if isinstance(near, Bridge):
+        return far.master == near.name
+    return getattr(near, "peer", None) == far.name

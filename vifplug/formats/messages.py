@@ -1,0 +1,139 @@
+"""How a request is refused: in one line, by the field of the document, its value and what would be right.
+
+The only place that reads a pydantic.ValidationError.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from pydantic import ValidationError
+
+from vifplug.errors import InputError
+from vifplug.formats.quoting import quote
+from vifplug.model import limits
+from vifplug.model import vif as model
+
+if TYPE_CHECKING:
+    from pydantic_core import ErrorDetails
+
+_PLAIN_KEY = re.compile(r"[A-Za-z0-9_.:-]{1,64}")
+
+_FLAG = "it must be true or false"
+_OBJECT = "it must be an object"
+_TEXT = "it must be a string"
+
+_BY_TYPE = {
+    "bool_type": _FLAG,
+    "string_type": _TEXT,
+    "string_unicode": "it must be a string of Unicode characters, without lone surrogates",
+    "model_type": _OBJECT,
+    "model_attributes_type": _OBJECT,
+    "dict_type": _OBJECT,
+    "missing": "it is missing, and a VIF needs it",
+    "invalid_key": "the key must be a string",
+}
+
+MTU = f"it must be a whole number from {limits.MTU_MIN} to {limits.MTU_MAX}"
+
+_BY_FIELD = {
+    "mtu": MTU,
+    "uid": f"it must be a whole number from 0 to {2**32 - 2}",
+    "gid": f"it must be a whole number from 0 to {2**32 - 2}",
+    "vif_type": "it must be 1 to 32 lower-case letters, digits and hyphens, such as ovs-hybrid, ovs or bridge",
+}
+
+_MODELS: dict[str, type[Any]] = {
+    "Vif": model.Vif,
+    "Instance": model.Instance,
+    "network": model.Network,
+    "instance": model.Instance,
+    "tap_owner": model.TapOwner,
+    "names": model.Names,
+}
+
+
+def join(path: str, *keys: object) -> str:
+    """The path of a field below ``path``: ``ports[1].binding:vif_details.bridge_name``."""
+    for key in keys:
+        name = key if isinstance(key, str) and _PLAIN_KEY.fullmatch(key) else quote(key)
+        path = f"{path}.{name}" if path else name
+    return path
+
+
+def refusal(path: str, value: object, should: str, subject: str = "") -> InputError:
+    """The error for one field.
+
+    :param should: clauses that say what would be right.
+    :param subject: the VIF's id, where it is known.
+    """
+    return InputError(f"{path or 'the document'}: {quote(value)}: {should}", subject)
+
+
+def missing(path: str, should: str, subject: str = "") -> InputError:
+    """The error for a field that is not there."""
+    return InputError(f"{path}: it is missing, {should}", subject)
+
+
+def invalid(error: ValidationError, path: str, sources: Mapping[str, str], subject: str = "") -> InputError:
+    """The first of a model's complaints, and how many more there are.
+
+    :param path: where the entry stands in the document.
+    :param sources: fields of the model (``network.bridge``) -> the fields of the document they came from.
+    """
+    details = error.errors(include_url=False)
+    first = details[0]
+    kind = first["type"]
+    field = ".".join(key for key in first["loc"] if isinstance(key, str))
+    where = sources.get(field) or join(path, *first["loc"])
+    if kind == "missing":
+        text = f"{where}: {_BY_TYPE['missing']}"
+    elif first["loc"] or kind == "string_unicode":
+        text = f"{where or 'the document'}: {quote(first['input'])}: {_should(first, error.title)}"
+    else:
+        text = f"{where or 'the document'}: {_should(first, error.title)}"
+    more = len(details) - 1
+    return InputError(f"{text} (and {more} more)" if more else text, subject)
+
+
+def recheck(vif: model.Vif, path: str) -> None:
+    """Refuse a VIF that was made without being validated (``model_copy``, ``model_construct``).
+
+    :raises InputError: naming the first field that is wrong.
+    """
+    try:
+        model.Vif.model_validate(vif.model_dump(warnings=False))
+    except ValidationError as error:
+        raise invalid(error, path, {}) from None
+    except (AttributeError, TypeError, ValueError) as error:  # of pydantic's, for a field that is not there at all
+        raise InputError(f"{path}: it is no whole VIF: {' '.join(str(error).split())}") from None
+
+
+def _should(detail: ErrorDetails, root: str) -> str:
+    """What would be right, in vifplug's words.
+
+    :param root: the class that was validated.
+    """
+    kind = detail["type"]
+    limits = detail.get("ctx", {})
+    field = detail["loc"][-1] if detail["loc"] else ""
+    if kind == "value_error":
+        reason = limits.get("error")
+        return _BY_TYPE["string_unicode"] if isinstance(reason, UnicodeError) else str(reason)
+    if kind == "extra_forbidden":
+        return _unknown(detail["loc"], root)
+    if kind == "string_too_long":
+        return f"it must be at most {limits.get('max_length')} characters long"
+    if kind not in ("model_type", "string_unicode") and field in _BY_FIELD:
+        return _BY_FIELD[str(field)]
+    # Types the model does not give rise to today: pydantic's own words, made a clause.
+    return _BY_TYPE.get(kind) or detail["msg"][:1].lower() + detail["msg"][1:]
+
+
+def _unknown(loc: tuple[int | str, ...], root: str) -> str:
+    if loc == ("network", "uplink"):
+        return "uplinks of bridges are not supported by this version; leave it out"
+    part = _MODELS[str(loc[-2]) if len(loc) > 1 else root]
+    return f"it is not a key of vifplug's own format; the keys here are {', '.join(part.model_fields)}"

@@ -1,0 +1,92 @@
+"""Where a guest's card goes: its tap, who makes that, and what it must be on. Pure.
+
+It is read off what the VIF's driver describes, so a driver of somebody else's needs nothing more than it has.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from vifplug.drivers.contract import Driver, Options
+from vifplug.drivers.registry import driver_for
+from vifplug.errors import InputError
+from vifplug.guest.nic import Nic
+from vifplug.model.vif import Vif
+from vifplug.resources.observed import Bridge, OvsPort, Tap
+
+_QUEUES_OF_MANY = 2
+"""A multi-queue tap cannot be opened as one of a single queue (tun_set_iff: EINVAL)."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Seat:
+    """Where a guest's card goes."""
+
+    vif_id: str
+    address: str
+    """The guest's MAC address."""
+    mtu: int | None
+    tap: str
+    is_made: bool
+    """Whether vifplug makes the tap; else the VMM does."""
+    bridge: str | None
+    """The Linux bridge that the VMM's tap must join."""
+    is_port: bool
+    """Whether the tap is itself a port of the OVS bridge."""
+    is_multiqueue: bool
+
+    def queues(self, nic: Nic) -> int:
+        """How many the tap is opened with.
+
+        :raises InputError: when the tap cannot be opened so, or the card has but one.
+        """
+        many = self.is_multiqueue and (self.is_made or nic.is_virtio)
+        queues = nic.queues or (_QUEUES_OF_MANY if many else 1)
+        if self.is_made and many and (queues == 1 or not nic.is_virtio):
+            raise InputError(
+                f"tap {self.tap!r} of VIF {self.vif_id} is multi-queue, and can be opened by a virtio card with 2 "
+                "queues or more only; give such a card, or plug the VIF with multiqueue false",
+                self.vif_id,
+            )
+        if self.is_made and not many and queues > 1:
+            raise InputError(
+                f"tap {self.tap!r} of VIF {self.vif_id} has a single queue, and {queues} are asked for; plug the VIF "
+                "with multiqueue true",
+                self.vif_id,
+            )
+        if queues > 1 and not nic.is_virtio:
+            raise InputError(f"a card of model {nic.model!r} has one queue; {queues} need virtio", self.vif_id)
+        return queues
+
+    def loses_checksums(self, nic: Nic) -> bool:
+        """Whether frames with a checksum left to the host are lost: OVS's userspace datapath sends them as they are."""
+        return self.is_port and nic.is_userspace
+
+
+def seat_of(vif: Vif) -> Seat:
+    """Where a VIF's guest goes.
+
+    :raises InputError: when there is no driver, or the VIF lacks something.
+    """
+    driver, options = driver_for(vif.vif_type, vif.id), Options()
+    complete = _completed(vif, driver, options)
+    resources = driver.resources(complete, options)
+    name = driver.guest_link(complete)
+    taps = [item for item in resources if isinstance(item, Tap) and item.name == name]
+    bridges = [item.name for item in resources if isinstance(item, Bridge) and item.guest == name]
+    return Seat(
+        vif_id=vif.id,
+        address=vif.address,
+        mtu=vif.network.mtu,
+        tap=name,
+        is_made=bool(taps),
+        bridge=bridges[0] if bridges else None,
+        is_port=any(isinstance(item, OvsPort) and item.name == name for item in resources),
+        is_multiqueue=bool(taps[0].multiqueue if taps else vif.multiqueue),
+    )
+
+
+def _completed(vif: Vif, driver: Driver, options: Options) -> Vif:
+    create_tap = driver.makes_tap if vif.create_tap is None else vif.create_tap
+    network = vif.network.model_copy(update={"mtu": vif.network.mtu or options.mtu})
+    return vif.model_copy(update={"create_tap": create_tap, "network": network})

@@ -1,0 +1,1 @@
+"""The real host, reached through the privileged helper."""

@@ -1,0 +1,350 @@
+"""The real host: actions become privileged verbs, what they answer becomes resources. No policy.
+
+The only importer of ``vifplug.privileged``.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import threading
+import time
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from typing import Any
+
+from vifplug import naming
+from vifplug.config.options import Settings
+from vifplug.engine.host import Scope
+from vifplug.engine.plan import renames
+from vifplug.engine.plan.actions import Action, CreateTap, SetLink
+from vifplug.errors import HelperDied, OvsUnavailable, TimedOut, VifplugError
+from vifplug.linux import decode, encode
+from vifplug.netlink import links as reading
+from vifplug.netlink import monitor
+from vifplug.netlink import socket as netlink
+from vifplug.netlink.udev import Udev
+from vifplug.privileged import apply as building
+from vifplug.privileged import diagnostics
+from vifplug.privileged.helper.channel import Channel
+from vifplug.privileged.helper.context import refuse_unknown
+from vifplug.privileged.links import obstructions
+from vifplug.privileged.links import verbs as link_verbs
+from vifplug.privileged.ovsdb import verbs as ovsdb
+from vifplug.resources.observed import Observed, OvsBridge, Qos, Station, Tap
+from vifplug.store.locks import Session
+
+_LINK_CALL_SECONDS = 60.0
+"""Netlink answers at once; deleting many bridges waits for RCU grace periods."""
+_MARGIN_SECONDS = 5.0
+"""The helper's own deadlines pass first."""
+_WAITING_MAX, _LOOKING_MAX, _EXAMINING_MAX = 8, 4, 2
+"""Calls at once that may wait for vswitchd; for OVSDB, only to look; for either, to examine it. The helper has 16
+threads or more: who follows OVSDB, or works on links, must find one however many others wait for what hangs."""
+_PROMPT_SECONDS, _PROMPT_PART = 1.0, 20
+"""How long a call that takes no Ctrl-C may wait for vswitchd; and which part of the time it has in all."""
+_CAUGHT_UP = "wait until ovs-vswitchd has caught up"
+_EXAMINED: Mapping[str, tuple[Any, float]] = {
+    "helper": (diagnostics.helper, 3.0),
+    "reach": (diagnostics.reach, 10.0),
+    "vswitchd": (diagnostics.vswitchd, 10.0),
+    "forwarding": (diagnostics.forwarding, 10.0),
+    "about": (diagnostics.about, 5.0),
+    "switch": (diagnostics.switch, 5.0),
+}
+"""What can be asked of the privileged side's condition, and how many seconds that may take."""
+_OF_OVSDB = ("about", "switch")
+"""Of those, what waits for OVSDB first."""
+_NO_ROWS: Mapping[str, Any] = {
+    **{"bridges": {}, "fake_bridges": {}, "ports": [], "ports_there": 0, "held": {}, "iface_ids": {}, "qos": []}
+}
+
+
+class LinuxHost:
+    """This machine's kernel (the network namespace we are in) and its Open vSwitch.
+
+    :param session: whose lock the helper is to hold as well.
+    :param restarts: whether a dead helper is started anew; the daemon's parent does that in another way.
+    :raises ConfigError: when it is to run as a user or group that is not there.
+    :raises HelperDied: when the helper cannot be started.
+    """
+
+    def __init__(self, settings: Settings, session: Session, *, restarts: bool = True) -> None:
+        self._settings = settings
+        self._session = session
+        self._restarts = restarts
+        self._waiting = threading.BoundedSemaphore(_WAITING_MAX)
+        self._looking = threading.BoundedSemaphore(_LOOKING_MAX)
+        self._examining = threading.BoundedSemaphore(_EXAMINING_MAX)
+        self._udev = Udev()
+        self._pending = threading.local()
+        """Each thread's next_cfg to wait for: one caller must not wait in another's place."""
+        self._restarting = threading.Lock()
+        self.ovs_away = False
+        self._channel = self._started()
+        self._reader = netlink.LinkSocket()  # after the fork: the helper has no use for it
+
+    def _started(self) -> Channel:
+        arguments = ["--hold", f"{self._session.path}:{self._session.number}"]
+        if self._settings.config_file:
+            arguments += ["--config-file", self._settings.config_file]
+        return Channel(dict(self._settings.privileged), self._settings.connection, self._settings.timeout, arguments)
+
+    @staticmethod
+    def refuse(settings: Settings) -> None:
+        """Say what no helper could be started with, before anything is made.
+
+        :raises ConfigError: naming the option.
+        """
+        refuse_unknown(dict(settings.privileged))
+
+    @property
+    def session(self) -> int:
+        """The number of the session whose lock this host's caller and helper hold."""
+        return self._session.number
+
+    @property
+    def helper_pid(self) -> int:
+        """The privileged helper's pid."""
+        return self._channel.pid
+
+    def close(self) -> None:
+        """End the helper."""
+        self._channel.close()
+        self._reader.close()
+
+    def ensure_running(self) -> None:
+        """Start a helper anew if the last one died: between calls only, never in the middle of one.
+
+        :raises HelperDied: when that is not ours to do, or fails.
+        """
+        with self._restarting:
+            if not self._channel.running:
+                if not self._restarts:
+                    raise HelperDied("the privileged helper has ended; the daemon starts another one: try again")
+                self._channel.close()
+                self._channel = self._started()
+
+    def _call(self, verb: Any, *arguments: Any, seconds: float) -> Any:
+        return self._channel.call(verb, *arguments, timeout=seconds + _MARGIN_SECONDS)
+
+    # -- observe ------------------------------------------------------------------------------------------
+
+    def observe(self, scope: Scope) -> Observed:
+        """What is there: rows by the helper, and links by ourselves while it asks for them."""
+        wanted = scope.ovs and (scope.ports or scope.iface_ids or self.has_ovs())
+        if not wanted:
+            return self._observed(scope, _NO_ROWS, *self._links(scope))
+        patience = 2 * self._settings.timeout
+        question = (ovsdb.read, *_asked(scope), scope.everything, True, scope.thorough)
+        with (
+            _turn(
+                self._looking, patience, OvsUnavailable("OVSDB keeps those waiting who asked before; is it running?")
+            ),
+            self._channel.asked(*question, timeout=patience + _MARGIN_SECONDS) as rows,
+        ):
+            links = self._links(scope)
+            return self._observed(scope, rows(), *links)
+
+    def _links(self, scope: Scope) -> tuple[dict[str, Any], dict[str, tuple[str, ...]]]:
+        """Links by name, and the members of bridges."""
+        found, members = self._plain_links(scope)
+        return obstructions.with_ingress(self._reader, found) if scope.thorough else found, members
+
+    def _plain_links(self, scope: Scope) -> tuple[dict[str, Any], dict[str, tuple[str, ...]]]:
+        if scope.everything:
+            found = reading.all_links(self._reader)
+            return found, decode.members(found)
+        if reading.many(len(scope.links)):
+            found, all_members = reading.many_links(self._reader, scope.links)
+            found |= self._renamed(scope, found)
+            return found, {name: tuple(sorted(all_members.get(name, ()))) for name in _bridges(scope, found)}
+        found = reading.links(self._reader, sorted(scope.links))
+        found |= self._renamed(scope, found)
+        return found, self._members_of(_bridges(scope, found), found)
+
+    def _renamed(self, scope: Scope, found: Mapping[str, Any]) -> dict[str, Any]:
+        """Links that are not there under their recorded names, by their present ones. No message where none is lost."""
+        wanted = set(renames.lost(scope.recorded, {link["name"]: link["ifindex"] for link in found.values()}).values())
+        wanted -= {link["ifindex"] for link in found.values()}
+        there = reading.links_by_index(self._reader, sorted(wanted)) if wanted else {}
+        if len(there) == len(wanted) or not scope.thorough:
+            return there
+        # One that is nowhere may have got another ifindex as well. All links are one question more, of a look that
+        # found something missing.
+        owners = {link.owner for link in scope.recorded.values()}
+        return there | {
+            name: link
+            for name, link in reading.all_links(self._reader).items()
+            if name not in found and naming.owner_of(link["alias"]) in owners
+        }
+
+    def _observed(
+        self, scope: Scope, rows: Mapping[str, Any], found: dict[str, Any], members: Mapping[str, tuple[str, ...]]
+    ) -> Observed:
+        unforeseen = {port["name"] for port in rows["ports"]} - scope.links
+        if unforeseen and not scope.everything:
+            found |= reading.links(self._reader, sorted(unforeseen))
+        bridged = [name for name, link in found.items() if link["kind"] == "bridge"] if scope.thorough else ()
+        stations = obstructions.stations(self._reader, found, bridged)
+        ports = [decode.port(row) for row in rows["ports"]]
+        bridges = {name: OvsBridge(name=name, **told) for name, told in rows["bridges"].items()}
+        # Of what we made the record says which device it is, and a kernel datapath has no such sockets.
+        by_sockets = (port.name for port in ports if port.bridge in bridges and bridges[port.bridge].userspace)
+        vmms = any(name in found and not naming.owner_of(found[name]["alias"]) for name in by_sockets)
+        observed = Observed(
+            links={name: decode.link(link) for name, link in found.items()},
+            members=members,
+            bridges=bridges,
+            fake_bridges={name: (parent, vlan) for name, (parent, vlan) in rows["fake_bridges"].items()},
+            ports={port.name: port for port in ports},
+            iface_ids={iface_id: tuple(names) for iface_id, names in rows["iface_ids"].items()},
+            qos=tuple(Qos(**row) for row in rows["qos"]),
+            listened_on=reading.listened_on() if vmms else None,
+            ports_there=rows["ports_there"],
+            held=rows["held"],
+            stations=tuple(Station(**entry) for entry in stations),
+        )
+        return renames.undone(observed, scope)
+
+    def follow_ovsdb(self, told: Mapping[str, Any]) -> dict[str, Any]:
+        """What changed in OVSDB since ``told``, the last answer of this method, or {} at first; waits for up to 5 s.
+
+        :raises HelperDied: when there is no helper to ask.
+        """
+        seconds = ovsdb.FOLLOW_SECONDS_MAX
+        since = (told.get("generation", 0), told.get("number", 0), told.get("connected", False))
+        answer: dict[str, Any] = self._call(ovsdb.changes, *since, seconds, seconds=seconds + self._settings.timeout)
+        return answer
+
+    def examine(self, part: str) -> Any:
+        """How the privileged side, or Open vSwitch as seen from there, is; nothing is changed.
+
+        :param part: a key of ``_EXAMINED``; ``vifplug.privileged.diagnostics`` says what each answers.
+        :raises HelperDied, TimedOut, OvsUnavailable: when it cannot be told.
+        """
+        verb, seconds = _EXAMINED[part]
+        waits = 2 * self._settings.timeout if part in _OF_OVSDB else 0
+        with _turn(self._examining, seconds + waits, TimedOut("others examine it; try again")):
+            return self._channel.call(verb, timeout=seconds + waits)
+
+    def watch_links(self) -> monitor.LinkWatch:
+        """A socket that hears of every link that changes from now on."""
+        return monitor.LinkWatch()
+
+    def has_ovs(self) -> bool:
+        """Whether an OVSDB socket is there at all: a host of plain bridges has none, and needs none."""
+        local = [remote.partition(":")[2] for remote in self._settings.connection if remote.startswith("unix:")]
+        return len(local) < len(self._settings.connection) or any(os.path.exists(path) for path in local)
+
+    def _members_of(self, bridges: Sequence[str], found: Mapping[str, Any]) -> dict[str, tuple[str, ...]]:
+        return {name: tuple(sorted(reading.all_links(self._reader, master=found[name]["ifindex"]))) for name in bridges}
+
+    # -- apply --------------------------------------------------------------------------------------------
+
+    def apply(self, stage: Sequence[Action]) -> None:
+        """One stage: one privileged call, and for ports one transaction."""
+        wanted = _operations(stage)
+        self._note_taps(stage)
+        try:
+            if stage[0].plane == "links":
+                self._channel.change(link_verbs.apply, wanted, timeout=_LINK_CALL_SECONDS + _MARGIN_SECONDS)
+            else:
+                patience = 3 * self._settings.timeout + _MARGIN_SECONDS
+                with self._waiting:
+                    self._pending.next_cfg = self._channel.change(ovsdb.change, wanted, timeout=patience)
+        except VifplugError as error:
+            raise _named(error, stage) from error
+
+    def build(self, stages: Sequence[Sequence[Action]], opening: Collection[str], scope: Scope) -> Observed:
+        """Several stages, what vswitchd makes of them and what is there then: one privileged call."""
+        wanted = [(stage[0].plane, _operations(stage)) for stage in stages]
+        rows = _asked(scope) if scope.ovs else None
+        waits = self._waiting if rows else contextlib.nullcontext()
+        patience = _LINK_CALL_SECONDS + 3 * self._settings.timeout + _PROMPT_SECONDS + _MARGIN_SECONDS
+        prompt = min(_PROMPT_SECONDS, self._settings.timeout / _PROMPT_PART)
+        arguments = (wanted, sorted(opening), prompt, rows, scope.thorough)
+        began = time.monotonic()
+        for stage in stages:
+            self._note_taps(stage)
+        try:
+            with waits:
+                answer = self._channel.change(building.build, *arguments, timeout=patience)
+        except VifplugError as error:
+            number, _dot, step = error.step.partition(".")
+            if number.isdigit():
+                raise _named(error, stages[int(number)], step) from error
+            raise _named(error, [action for stage in stages for action in stage]) from error
+        found = _NO_ROWS if rows is None else answer["rows"]
+        if found is None:
+            self._pending.next_cfg = answer["next_cfg"]
+            self.settle(opening=opening)
+            patience = 2 * self._settings.timeout
+            found = self._call(ovsdb.read, *_asked(scope), scope.everything, False, scope.thorough, seconds=patience)
+        # vswitchd opens a port later than udev looks at its device.
+        self._await_udev(began if rows is not None else time.monotonic())
+        return self._observed(scope, found, *self._links(scope))
+
+    def _note_taps(self, stage: Sequence[Action]) -> None:
+        """Remember the taps that this thread's plan makes: udev is waited for once, at the plan's end."""
+        names = [action.subject for action in stage if isinstance(action, CreateTap)]
+        self._pending.taps = [*getattr(self._pending, "taps", ()), *names]
+        for action in stage:
+            if isinstance(action, SetLink) and isinstance(action.link, Tap):
+                self._udev.has_overwritten |= any(attribute == "address" for attribute, *_ in action.changes)
+
+    def _await_udev(self, made_at: float) -> None:
+        taps, self._pending.taps = getattr(self._pending, "taps", ()), []
+        self._udev.await_taps(taps, made_at)
+
+    def settle(self, seconds: float | None = None, opening: Collection[str] = ()) -> None:
+        """Wait until vswitchd has carried out our last transaction; once it has, there is nothing to wait for."""
+        next_cfg = getattr(self._pending, "next_cfg", None)
+        if next_cfg is None:
+            return
+        patience = self._settings.timeout if seconds is None else min(seconds, self._settings.timeout)
+        self._pending.next_cfg = None
+        try:
+            with self._waiting:
+                self._call(ovsdb.wait, next_cfg, patience, sorted(opening), seconds=2 * patience)
+        except VifplugError as error:
+            raise error.at_step(_CAUGHT_UP) from error
+
+
+@contextlib.contextmanager
+def _turn(slots: threading.BoundedSemaphore, seconds: float, error: VifplugError) -> Iterator[None]:
+    """One of some at once.
+
+    :raises VifplugError: the error, when none ends in time.
+    """
+    if not slots.acquire(timeout=seconds):
+        raise error
+    try:
+        yield
+    finally:
+        slots.release()
+
+
+def _operations(stage: Sequence[Action]) -> list[dict[str, Any]]:
+    of_plane = encode.of_link if stage[0].plane == "links" else encode.of_port
+    return [of_plane(action) for action in stage]
+
+
+def _asked(scope: Scope) -> tuple[list[str], list[str], list[str]]:
+    return sorted(scope.ports), sorted(scope.iface_ids), sorted(scope.owners)
+
+
+def _named(error: VifplugError, stage: Sequence[Action], step: str | None = None) -> VifplugError:
+    """The error with its step in the plan's own words; the link verbs number theirs."""
+    number = error.step if step is None else step
+    if number.isdigit() and int(number) < len(stage):
+        action = stage[int(number)]
+        return type(error)(error.message, error.subject or action.subject, str(action))
+    if step is not None:
+        error = type(error)(error.message, error.subject)
+    return error.at_step("; ".join(str(action) for action in stage), stage[0].subject)
+
+
+def _bridges(scope: Scope, found: Mapping[str, Mapping[str, Any]]) -> list[str]:
+    indexes = {scope.recorded[name].ifindex for name in scope.members_of if name in scope.recorded}
+    there = ((name, link) for name, link in found.items() if link["kind"] == "bridge")
+    return [name for name, link in there if name in scope.members_of or link["ifindex"] in indexes]

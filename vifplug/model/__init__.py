@@ -1,0 +1,1 @@
+"""Values that go in and out; no I/O."""

@@ -1,0 +1,114 @@
+"""What happens to VIFs, as events with a sequence; the rungs from plugged to active, and how near VIFs are. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, fields
+from typing import Any, Self
+
+from vifplug.model.reports import ACTIVE, PLUGGED, UNPLUGGED, WIRED
+
+RUNGS = (PLUGGED, WIRED, ACTIVE)
+"""Each holds those before it: what is active is wired and plugged, too."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Event:
+    """A VIF's state changed."""
+
+    seq: int
+    """Its place in the sequence, from 1. It is given once, in the order of commits, and never again."""
+    vif_id: str
+    state: str
+    """The state it is in now; ``unplugged`` is the last of a VIF."""
+    previous: str | None = None
+    """The state before; None for the first of a VIF."""
+    error: str | None = None
+    """Why, for failed, contended and drifted."""
+    instance: str | None = None
+    """The guest's UUID, where it is known."""
+    note: str | None = None
+    """What was restored of what another program had set, where a port had to be made again."""
+    time: str
+    """ISO 8601, UTC."""
+
+    def as_json(self) -> dict[str, Any]:
+        """Every field."""
+        return {one.name: getattr(self, one.name) for one in fields(self)}
+
+    @classmethod
+    def from_json(cls, data: object) -> Self:
+        """Of what ``as_json`` gave; what a later version added is left out.
+
+        :raises KeyError, TypeError, ValueError: for anything else.
+        """
+        return cls(**_known(cls, data))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Waited:
+    """One VIF that is waited for."""
+
+    id: str
+    state: str
+    """``absent`` when it is not plugged here."""
+    error: str | None = None
+    waits_for: str | None = None
+    """Who is to do what before it is where it is waited for; None when it is there."""
+
+    def as_json(self) -> dict[str, Any]:
+        """Every field."""
+        return {one.name: getattr(self, one.name) for one in fields(self)}
+
+    @classmethod
+    def from_json(cls, data: object) -> Self:
+        """Of what ``as_json`` gave."""
+        return cls(**_known(cls, data))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WaitReport:
+    """VIFs that are waited for."""
+
+    reached: bool
+    """Whether all of them are there."""
+    vifs: Sequence[Waited]
+
+    def as_json(self) -> dict[str, Any]:
+        """Both fields."""
+        return {"reached": self.reached, "vifs": [vif.as_json() for vif in self.vifs]}
+
+    @classmethod
+    def from_json(cls, data: object) -> Self:
+        """Of what ``as_json`` gave."""
+        known = _known(cls, data)
+        return cls(**known | {"vifs": tuple(map(Waited.from_json, known["vifs"]))})
+
+
+def has_reached(state: str, wanted: str) -> bool:
+    """Whether a VIF in ``state`` is on the rung ``wanted``, or above it."""
+    return state in RUNGS and RUNGS.index(state) >= RUNGS.index(wanted)
+
+
+def steps(before: str | None, after: str) -> list[str]:
+    """The states a VIF is told to be in, one event each: going up, every rung on the way; else where it is."""
+    if before == after:
+        return []
+    if after in RUNGS and (before is None or before in RUNGS):
+        low = RUNGS.index(before) if before is not None else -1
+        return list(RUNGS[low + 1 : RUNGS.index(after) + 1]) or [after]
+    return [after]
+
+
+def is_wired(state: str) -> bool | None:
+    """Whether the control plane has a VIF of that state; None where the state does not say."""
+    if state in (PLUGGED, UNPLUGGED):
+        return False
+    return True if state in (WIRED, ACTIVE) else None
+
+
+def _known(cls: Any, data: object) -> dict[str, Any]:
+    """What of a JSON object a dataclass has fields for."""
+    if not isinstance(data, Mapping):
+        raise TypeError(f"no JSON object for a {cls.__name__}: {data!r:.80}")
+    return {one.name: data[one.name] for one in fields(cls) if one.name in data}

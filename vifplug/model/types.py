@@ -1,0 +1,31 @@
+"""VIFs' ids as callers of the library give them: UUIDs in either case. A VIF has its in lower case."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+
+from vifplug.errors import InputError
+from vifplug.formats.quoting import quote_python
+from vifplug.model import limits
+
+
+def canonical(id: object) -> str:
+    """An id in lower case.
+
+    :raises InputError: for what is no UUID: no VIF has that id, and "done already" would hide the mistake.
+    """
+    if not isinstance(id, str) or not limits.is_uuid(id.lower()):
+        raise InputError(f"{quote_python(id)} is no VIF's id; it must be a UUID as text")
+    return id.lower()
+
+
+def each_once(ids: Sequence[str]) -> list[str]:
+    """Ids in lower case, in order, each once.
+
+    :raises InputError: for what is no list of UUIDs.
+    """
+    if isinstance(ids, str):
+        raise InputError(f"{quote_python(ids)} is one id; give a list of ids")
+    if isinstance(ids, bytes | bytearray | Mapping) or not isinstance(ids, Iterable):
+        raise InputError(f"{quote_python(ids)} is no list of ids; give a list of UUIDs as text")
+    return list(dict.fromkeys(map(canonical, ids)))

@@ -1,0 +1,168 @@
+"""What a request means: a VIF, its network and its instance, validated and frozen. No I/O.
+
+These are also the model of vifplug's own JSON format; ``vifplug schema`` prints their JSON Schema. A
+value that is None was not said: a recorded VIF keeps what it had, a new one takes the configuration's.
+"""
+
+from __future__ import annotations
+
+import re
+import uuid
+from typing import TYPE_CHECKING, Annotated, Any
+
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    ValidationError,
+    model_validator,
+)
+from pydantic.config import JsonDict
+
+from vifplug import naming
+from vifplug.model import limits
+
+if TYPE_CHECKING:
+    from pydantic._internal._model_construction import ModelMetaclass as _ModelMetaclass
+else:
+    _ModelMetaclass = type(BaseModel)
+
+_MAC = re.compile(r"[0-9a-f]{2}(:[0-9a-f]{2}){5}")
+_MULTICAST_BIT = 0x01
+
+
+def _uuid(value: Any) -> str:
+    if isinstance(value, uuid.UUID):
+        return str(value)
+    if not isinstance(value, str) or not limits.is_uuid(value.lower()):
+        raise ValueError("it must be a UUID such as 71a6b0e4-1a1b-4fd9-8f4a-7cab3f9a425b")
+    return value.lower()
+
+
+def _address(value: Any) -> str:
+    if not isinstance(value, str) or not _MAC.fullmatch(value.lower()):
+        raise ValueError("it must be a MAC address such as fa:16:3e:eb:5e:26")
+    if int(value[:2], 16) & _MULTICAST_BIT:
+        raise ValueError("it is a multicast address; a VIF needs a unicast one (an even first byte)")
+    if set(value) <= {"0", ":"}:
+        raise ValueError("it is all zeros; a VIF needs an address of its own")
+    return value.lower()
+
+
+def _link_name(value: str) -> str:
+    if not naming.is_link_name(value):
+        raise ValueError(f"it must be a device name: {naming.LINK_NAME_RULE}")
+    return value
+
+
+# The validators decide; json_schema_extra tells the reader of the JSON Schema as much of it as a pattern can.
+_UUID_SCHEMA: JsonDict = {"format": "uuid", "pattern": r"^[0-9A-Fa-f]{8}(-[0-9A-Fa-f]{4}){3}-[0-9A-Fa-f]{12}$"}
+_MAC_SCHEMA: JsonDict = {"pattern": r"^(?!00(:00){5}$)[0-9A-Fa-f][02468ACEace](:[0-9A-Fa-f]{2}){5}$"}
+_LINK_SCHEMA: JsonDict = {
+    "pattern": r"^(?!(?:\.{1,2}|all|default)$)[^\s/:%\x00-\x1f\x7f]+$",
+    "minLength": 1,
+    "maxLength": naming.LINK_NAME_MAX,
+}
+
+Uuid = Annotated[str, BeforeValidator(_uuid), Field(json_schema_extra=_UUID_SCHEMA)]
+MacAddress = Annotated[str, BeforeValidator(_address), Field(json_schema_extra=_MAC_SCHEMA)]
+LinkName = Annotated[str, AfterValidator(_link_name), Field(json_schema_extra=_LINK_SCHEMA)]
+Mtu = Annotated[int, Field(ge=limits.MTU_MIN, le=limits.MTU_MAX, strict=True)]
+Flag = Annotated[bool, Field(strict=True)]
+UserId = Annotated[int, Field(ge=0, le=2**32 - 2, strict=True)]
+VifType = Annotated[str, Field(pattern=r"^[a-z][a-z0-9-]{0,31}$")]
+
+
+class _Refusing(_ModelMetaclass):
+    """What makes ``Vif(...)`` raise InputError: a caller of the library need not know pydantic.
+
+    Only a call of the class comes here. pydantic's own methods, and parts of a whole, go on raising ValidationError.
+    """
+
+    def __call__(cls, *args: Any, **kwargs: Any) -> Any:
+        try:
+            return super().__call__(*args, **kwargs)
+        except ValidationError as error:
+            from vifplug.formats import messages  # here, because it reads this module
+
+            raise messages.invalid(error, "", {}) from None
+
+
+class _Part(BaseModel, metaclass=_Refusing):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Network(_Part):
+    """The network a VIF is on."""
+
+    id: Uuid | None = Field(
+        default=None, description="The network's UUID; a bridge VIF needs it unless it names its bridge."
+    )
+    bridge: LinkName | None = Field(
+        default=None,
+        description="ovs and ovs-hybrid: the OVS bridge, by default the configuration's integration_bridge. "
+        "bridge: the Linux bridge, by default brq and the network id, cut to 14 characters.",
+    )
+    mtu: Mtu | None = Field(default=None, description="Bytes, for every hop of the VIF's path.")
+    datapath_type: str | None = Field(
+        default=None,
+        max_length=64,
+        description="The datapath the sender believes the OVS bridge has. The bridge's own decides; another is one "
+        "warning.",
+    )
+
+
+class Instance(_Part):
+    """The guest a VIF belongs to."""
+
+    uuid: Uuid = Field(description="Written to Interface.external_ids:vm-uuid.")
+    name: str | None = Field(default=None, max_length=limits.INSTANCE_NAME_MAX)
+
+
+class TapOwner(_Part):
+    """Who may open a tap vifplug makes without being root."""
+
+    uid: UserId | None = None
+    gid: UserId | None = None
+
+
+class Names(_Part):
+    """Explicit device names, in place of prefix plus id."""
+
+    qbr: LinkName | None = None
+    qvb: LinkName | None = None
+    qvo: LinkName | None = None
+    tap: LinkName | None = None
+
+
+class Vif(_Part):
+    """One guest interface and how it is to be plugged."""
+
+    id: Uuid = Field(description="The port's UUID.")
+    vif_type: VifType = Field(description="Which driver builds it: ovs-hybrid, ovs or bridge.")
+    address: MacAddress = Field(description="The guest's MAC address.")
+    network: Network = Network()
+    instance: Instance | None = None
+    create_tap: Flag | None = Field(
+        default=None, description="Make the guest's tap. By default true for ovs and bridge, false for ovs-hybrid."
+    )
+    tap_owner: TapOwner | None = None
+    multiqueue: Flag | None = Field(
+        default=None, description="Make the tap multi-queue; QEMU must open it the same way."
+    )
+    isolate: Flag | None = Field(
+        default=None,
+        description="A new OVS port is dead (VLAN 4095) until a control plane wires it. By default the "
+        "configuration's.",
+    )
+    names: Names = Names()
+
+    @model_validator(mode="after")
+    def _names_differ(self) -> Vif:
+        chosen = [name for name in self.names.model_dump().values() if name]
+        twice = sorted({name for name in chosen if chosen.count(name) > 1})
+        if twice:
+            raise ValueError(f"names: {twice[0]!r} is given to two devices; each needs its own")
+        return self

@@ -1,0 +1,1 @@
+"""Netlink without privileges: sockets, messages, links read and watched."""

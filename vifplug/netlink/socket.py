@@ -1,0 +1,297 @@
+"""One long-lived route netlink socket: many changes in one send, each with its own answer.
+
+What is written is packed in ``link_message``. What is read is decoded here, because a link needs 30 us so and 800 us
+through pyroute2's message classes, and a host has thousands.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import itertools
+import os
+import socket
+import struct
+import threading
+from collections.abc import Callable, Iterator, Sequence
+
+import tenacity
+from pyroute2.netlink import NLM_F_DUMP, NLM_F_REQUEST
+from pyroute2.netlink.rtnl import RTM_GETLINK, RTM_NEWLINK
+
+from vifplug import naming
+from vifplug.netlink.message import ATTRIBUTE, HEADER, IFINFO, Message, attribute
+
+_SOL_NETLINK, _NETLINK_CAP_ACK, _NETLINK_EXT_ACK, _NETLINK_GET_STRICT_CHK = 270, 10, 11, 12
+_NLMSG_ERROR, _NLMSG_DONE = 2, 3
+_NLM_F_DUMP_INTR, _NLM_F_CAPPED, _NLM_F_ACK_TLVS = 0x10, 0x100, 0x200
+_NLMSGERR_ATTR_MSG = 1
+_IFLA_IFNAME, _IFLA_MASTER, _IFLA_EXT_MASK = 3, 10, 29
+_RTEXT_FILTER_SKIP_STATS = 8
+RECEIVE_BYTES = 1 << 18
+_SEND_BYTES = 1 << 16
+"""Well under the kernel's default send buffer (net.core.wmem_default)."""
+TOGETHER_MAX = 100
+"""Messages in one send. Their answers wait in the receive buffer together, each as an skb of up to 1.3 kB; by default
+it takes 208 kB (net.core.rmem_default), and what does not fit is lost."""
+_QUESTIONS_TOGETHER = 20
+"""Links asked for in one send: each answer is an skb of some 4 kB."""
+_DUMP_TRIES = 5
+
+
+class Refused(Exception):
+    """The kernel refused one message of a send; those before and after it were carried out."""
+
+    def __init__(self, index: int, code: int, text: str) -> None:
+        super().__init__(index, code, text)
+        self.index, self.code = index, code
+        self.text = text or os.strerror(code)
+
+
+class _Interrupted(Exception):
+    """A dump that the kernel says is inconsistent, or that overran the socket."""
+
+
+class LinkSocket:
+    """A socket for link messages, shared by threads.
+
+    :param timeout: seconds; the kernel answers at once, so this only bounds a fault.
+    """
+
+    def __init__(self, timeout: float = 10.0) -> None:
+        self._socket = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_CLOEXEC, socket.NETLINK_ROUTE)
+        self._socket.bind((0, 0))
+        for option in (_NETLINK_CAP_ACK, _NETLINK_EXT_ACK, _NETLINK_GET_STRICT_CHK):
+            self._socket.setsockopt(_SOL_NETLINK, option, 1)
+        self._timeout = timeout
+        self._socket.settimeout(timeout)
+        self._sequence = itertools.count(1)
+        self._lock = threading.Lock()
+
+    def close(self) -> None:
+        """Close it."""
+        self._socket.close()
+
+    def change(self, messages: Sequence[Message]) -> None:
+        """Send changes together and hear every answer.
+
+        :raises Refused: for the first message that failed. The kernel went on with those behind it.
+        """
+        with self._lock:
+            first = next(self._sequence)
+            encoded = [msg.numbered(next(self._sequence) if number else first) for number, msg in enumerate(messages)]
+            refused: dict[int, Refused] = {}
+            for start, chunk in _chunks(encoded):
+                try:
+                    self._socket.send(b"".join(chunk))
+                    refused.update(self._answers(first, start, len(chunk)))
+                except OSError as error:
+                    raise Refused(start, error.errno or errno.ETIMEDOUT, f"no answer of the kernel: {error}") from error
+        if refused:
+            raise refused[min(refused)]
+
+    def _answers(self, first: int, start: int, count: int) -> dict[int, Refused]:
+        refused: dict[int, Refused] = {}
+        awaited = set(range(start, start + count))
+        while awaited:
+            for kind, flags, sequence, payload in split(self._socket.recv(RECEIVE_BYTES)):
+                index = sequence - first
+                if kind != _NLMSG_ERROR or index not in awaited:
+                    continue
+                awaited.discard(index)
+                (code,) = struct.unpack_from("=i", payload)
+                if code:
+                    refused[index] = Refused(index, -code, _reason(flags, payload))
+        return refused
+
+    def get(self, names: Sequence[str]) -> dict[str, bytes]:
+        """The messages of those links of these names that there are, asked for together.
+
+        :raises Refused: for any answer but the link or ENODEV, only which means absent; ``index`` says for which name.
+        """
+        asked = [(0, attribute(_IFLA_IFNAME, naming.encoded(name) + b"\0")) for name in names]
+        return {names[position]: payload for position, payload in self._answered(asked)}
+
+    def get_by_index(self, indexes: Sequence[int]) -> list[bytes]:
+        """The messages of those links of these ifindexes that there are, asked for together.
+
+        :raises Refused: as ``get``.
+        """
+        return [payload for _position, payload in self._answered([(index, b"") for index in indexes])]
+
+    def _answered(self, asked: Sequence[tuple[int, bytes]]) -> Iterator[tuple[int, bytes]]:
+        for start in range(0, len(asked), _QUESTIONS_TOGETHER):
+            some = asked[start : start + _QUESTIONS_TOGETHER]
+            for number, (kind, flags, payload) in self._ask_each(some).items():
+                if kind == RTM_NEWLINK:
+                    yield start + number, payload
+                    continue
+                (code,) = struct.unpack_from("=i", payload)
+                if -code != errno.ENODEV:
+                    raise Refused(start + number, -code, _reason(flags, payload))
+
+    def _ask_each(self, asked: Sequence[tuple[int, bytes]]) -> dict[int, tuple[int, int, bytes]]:
+        """Each question's answer, by its position."""
+        answers: dict[int, tuple[int, int, bytes]] = {}
+        with self._lock:
+            numbers = {next(self._sequence): position for position in range(len(asked))}
+            requests = [
+                _question(attributes, sequence, index=index)
+                for (index, attributes), sequence in zip(asked, numbers, strict=True)
+            ]
+            self._socket.send(b"".join(requests))
+            try:
+                while len(answers) < len(asked):
+                    for kind, flags, sequence, payload in split(self._socket.recv(RECEIVE_BYTES)):
+                        if sequence in numbers:
+                            answers[numbers[sequence]] = kind, flags, payload
+            except OSError:
+                self._drain()
+                raise
+        return answers
+
+    def _drain(self) -> None:
+        """What nobody waits for any more would leave no room for the next answers."""
+        self._socket.setblocking(False)
+        try:
+            with contextlib.suppress(OSError):
+                while self._socket.recv(RECEIVE_BYTES):
+                    pass
+        finally:
+            self._socket.settimeout(self._timeout)
+
+    def dump(self, master: int = 0) -> list[bytes]:
+        """Every link's message, or those of one master's members.
+
+        A dump that links changed under is asked for again, a few times: the kernel flags it with
+        NLM_F_DUMP_INTR, or drops part of it (ENOBUFS).
+
+        :raises Refused: when it stays interrupted, or for an error of the kernel's.
+        """
+        request = attribute(_IFLA_MASTER, struct.pack("=I", master)) if master else b""
+        retrying = tenacity.Retrying(
+            retry=tenacity.retry_if_exception_type(_Interrupted), stop=tenacity.stop_after_attempt(_DUMP_TRIES)
+        )
+        try:
+            return retrying(self._dump_once, request)
+        except tenacity.RetryError as error:
+            raise Refused(0, errno.EINTR, f"links changed during each of {_DUMP_TRIES} dumps") from error
+
+    def table(self, kind: int, body: bytes) -> list[bytes]:
+        """The messages of a dump of another kind than links: of forwarding tables, of queueing disciplines.
+
+        :raises Refused: for an error of the kernel's.
+        """
+        length = HEADER.size + len(body)
+        answers = self._collect(
+            lambda sequence: HEADER.pack(length, kind, NLM_F_REQUEST | NLM_F_DUMP, sequence, 0) + body
+        )
+        for found, flags, payload in answers:
+            if found == _NLMSG_ERROR:
+                raise Refused(0, -struct.unpack_from("=i", payload)[0], _reason(flags, payload))
+        return [payload for _kind, _flags, payload in answers]
+
+    def _dump_once(self, request: bytes) -> list[bytes]:
+        links: list[bytes] = []
+        interrupted = False
+        for kind, flags, payload in self._ask_for_all(request):
+            interrupted |= bool(flags & _NLM_F_DUMP_INTR)
+            if kind == RTM_NEWLINK:
+                links.append(payload)
+            elif kind == _NLMSG_ERROR:
+                raise Refused(0, -struct.unpack_from("=i", payload)[0], _reason(flags, payload))
+        if interrupted:
+            raise _Interrupted
+        return links
+
+    def _ask_for_all(self, attributes: bytes) -> list[tuple[int, int, bytes]]:
+        return self._collect(lambda sequence: _question(attributes, sequence, NLM_F_DUMP))
+
+    def _collect(self, question: Callable[[int], bytes]) -> list[tuple[int, int, bytes]]:
+        answers: list[tuple[int, int, bytes]] = []
+        with self._lock:
+            sequence = next(self._sequence)
+            self._socket.send(question(sequence))
+            while True:
+                try:
+                    received = self._socket.recv(RECEIVE_BYTES)
+                except OSError as error:
+                    if error.errno == errno.ENOBUFS:
+                        raise _Interrupted from error
+                    raise
+                for kind, flags, its_sequence, payload in split(received):
+                    if its_sequence != sequence:
+                        continue
+                    if kind == _NLMSG_DONE:
+                        return answers
+                    answers.append((kind, flags, payload))
+                    if kind == _NLMSG_ERROR:
+                        return answers
+
+
+def _question(attributes: bytes, sequence: int, flags: int = 0, *, index: int = 0) -> bytes:
+    wanted = attribute(_IFLA_EXT_MASK, struct.pack("=I", _RTEXT_FILTER_SKIP_STATS))
+    body = IFINFO.pack(0, 0, index, 0, 0) + attributes + wanted
+    return HEADER.pack(HEADER.size + len(body), RTM_GETLINK, NLM_F_REQUEST | flags, sequence, 0) + body
+
+
+def attributes(data: bytes, offset: int = 0) -> dict[int, bytes]:
+    """The attributes of a message or of a nest, by their number."""
+    found: dict[int, bytes] = {}
+    while offset + ATTRIBUTE.size <= len(data):
+        length, kind = ATTRIBUTE.unpack_from(data, offset)
+        if length < ATTRIBUTE.size:
+            break
+        found[kind & 0x3FFF] = data[offset + ATTRIBUTE.size : offset + length]
+        offset += (length + 3) & ~3
+    return found
+
+
+def link_header(payload: bytes) -> tuple[int, int, dict[int, bytes]]:
+    """A link message's ifindex, IFF_ flags and attributes."""
+    _family, _kind, index, flags, _change = IFINFO.unpack_from(payload)
+    return index, flags, attributes(payload, IFINFO.size)
+
+
+def index_and_name(payload: bytes) -> tuple[int, str]:
+    """A link message's ifindex and name; of a burst of them nothing else is wanted, and the name comes first."""
+    _family, _kind, index, _flags, _change = IFINFO.unpack_from(payload)
+    offset = IFINFO.size
+    while offset + ATTRIBUTE.size <= len(payload):
+        length, kind = ATTRIBUTE.unpack_from(payload, offset)
+        if kind == _IFLA_IFNAME:
+            name = payload[offset + ATTRIBUTE.size : offset + length]
+            return index, naming.decoded(name.rstrip(b"\0"))
+        if length < ATTRIBUTE.size:
+            break
+        offset += (length + 3) & ~3
+    return index, ""
+
+
+def split(received: bytes) -> Iterator[tuple[int, int, int, bytes]]:
+    """The messages of one receive: type, NLM_F_ flags, sequence number and payload."""
+    offset = 0
+    while offset + HEADER.size <= len(received):
+        length, kind, flags, sequence, _port = HEADER.unpack_from(received, offset)
+        yield kind, flags, sequence, received[offset + HEADER.size : offset + length]
+        offset += (length + 3) & ~3
+
+
+def _reason(flags: int, payload: bytes) -> str:
+    """The kernel's own sentence, where it gave one (NLMSGERR_ATTR_MSG)."""
+    if not flags & _NLM_F_ACK_TLVS:
+        return ""
+    (length,) = struct.unpack_from("=I", payload, 4)
+    offset = 4 + (HEADER.size if flags & _NLM_F_CAPPED else (length + 3) & ~3)
+    return attributes(payload, offset).get(_NLMSGERR_ATTR_MSG, b"").rstrip(b"\0").decode(errors="replace")
+
+
+def _chunks(encoded: Sequence[bytes]) -> Iterator[tuple[int, list[bytes]]]:
+    start, size = 0, 0
+    for number, data in enumerate(encoded):
+        if size + len(data) > _SEND_BYTES or number - start == TOGETHER_MAX:
+            yield start, list(encoded[start:number])
+            start, size = number, 0
+        size += len(data)
+    if encoded:
+        yield start, list(encoded[start:])

@@ -1,0 +1,261 @@
+"""What a doctor asks of the privileged side: how it is, and how Open vSwitch is. Nothing is changed by any of these."""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import re
+import socket
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from vifplug import naming
+from vifplug.errors import TimedOut
+from vifplug.privileged import nftables
+from vifplug.privileged.helper.context import net
+from vifplug.privileged.links import sysctl
+from vifplug.privileged.ovsdb import bridges as ovsdb_bridges
+from vifplug.privileged.ovsdb import remotes as ovsdb_remotes
+from vifplug.privileged.ovsdb import verbs as ovsdb
+from vifplug.privileged.ovsdb.session import Session
+from vifplug.privileged.ovsdb.values import all_of, first
+
+LOG = logging.getLogger(__name__)
+
+_CONNECT_SECONDS = 1.0
+_ANSWER_SECONDS = 2.0
+_BEHIND_SECONDS = 2.0
+_ANSWER_BYTES = 1 << 16
+_STRANGERS_MAX = 1000
+_CONTROL = re.compile(r".*vswitchd.*\.ctl")
+_VERSION = re.compile(r"(\d+\.\d+\.\d+)")
+_OF_SYSTEM = ("", "system")
+"""Interface types that stand on a device of the kernel's."""
+_NO_PORT = -1
+_OF_MIRRORS = {
+    "Mirror": (
+        *("_uuid", "name", "select_all", "select_src_port", "select_dst_port"),
+        *("output_port", "output_vlan"),
+    ),
+    "Bridge": ("name", "mirrors"),
+}
+
+
+@net.entrypoint
+def helper() -> dict[str, Any]:
+    """This process: its pid, uid and effective capabilities."""
+    with open("/proc/thread-self/status", encoding="ascii", errors="replace") as lines:
+        told = {key: value.strip() for key, _colon, value in (line.partition(":") for line in lines)}
+    return {"pid": os.getpid(), "uid": os.geteuid(), "capabilities": int(told["CapEff"], 16), **_sysctls()}
+
+
+def _sysctls() -> dict[str, bool]:
+    return {"sysctls_read_only": sysctl.read_only()}
+
+
+@net.entrypoint
+def reach() -> list[dict[str, Any]]:
+    """For each OVSDB address, whether a server takes a connection there, and whether it is one to write to."""
+    return [_reached(remote) for remote in ovsdb.session().remotes]
+
+
+def _reached(remote: str) -> dict[str, Any]:
+    kind, _colon, place = remote.partition(":")
+    told: dict[str, Any] = {"remote": remote, "error": "", "denied": False, "uid": None, "unfit": ""}
+    try:
+        connection = ovsdb_remotes.connected(remote, _CONNECT_SECONDS)
+    except (OSError, ValueError) as error:
+        told["error"] = getattr(error, "strerror", None) or str(error)
+        told["denied"] = isinstance(error, PermissionError)
+    else:
+        with connection:
+            told["unfit"] = _unfit(connection)
+    if told["denied"] and kind == "unix":
+        told["uid"] = _owner(place)
+    return told
+
+
+def _unfit(connection: socket.socket) -> str:
+    """Why a server that takes connections is not one to write to."""
+    try:
+        return ovsdb_remotes.unfit(connection, _CONNECT_SECONDS)
+    except TimeoutError:
+        return f"it takes connections and does not answer within {_CONNECT_SECONDS:g} s"
+    except (OSError, ValueError) as error:
+        return f"it takes connections and gives no answer of OVSDB's: {error}"
+
+
+def _owner(path: str) -> int | None:
+    try:
+        return os.stat(path).st_uid
+    except OSError:  # its directory is closed as well
+        return None
+
+
+@net.entrypoint
+def vswitchd() -> dict[str, Any]:
+    """Whether an ovs-vswitchd answers on its control socket, which lies beside OVSDB's.
+
+    :returns: ``answers``, which is None where OVSDB is on no Unix socket here; its version; what was met with.
+    """
+    directories = {os.path.dirname(remote[5:]) for remote in ovsdb.session().remotes if remote.startswith("unix:")}
+    if not directories:
+        return {"answers": None, "version": None, "error": "OVSDB is reached by TCP"}
+    error = f"no control socket of it in {' or '.join(sorted(directories))}"
+    for path in _controls(directories):
+        version, error = _asked(path)
+        if version is not None:
+            return {"answers": True, "version": version or None, "error": ""}
+    return {"answers": False, "version": None, "error": error}
+
+
+def _controls(directories: set[str]) -> Iterator[str]:
+    for directory in sorted(directories):
+        try:
+            names = sorted(os.listdir(directory), reverse=True)
+        except OSError:
+            continue
+        yield from (os.path.join(directory, name) for name in names if _CONTROL.fullmatch(name))
+
+
+def _asked(path: str) -> tuple[str | None, str]:
+    """Its version, "" for one that is not understood; or None, and why there is no answer."""
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_CLOEXEC) as control:
+        control.settimeout(_ANSWER_SECONDS)
+        try:
+            control.connect(path)
+            control.sendall(json.dumps({"id": 0, "method": "version", "params": []}).encode())
+            answer = control.recv(_ANSWER_BYTES)
+        except TimeoutError:
+            return None, f"no answer on {path} within {_ANSWER_SECONDS:g} s"
+        except OSError as error:
+            return None, f"{path}: {error.strerror or error}"
+    if not answer:
+        return None, f"{path} was closed without an answer"
+    version = _VERSION.search(answer.decode(errors="replace"))
+    return version.group(1) if version else "", ""
+
+
+@net.entrypoint
+def about() -> dict[str, Any]:
+    """Which Open vSwitch this is, what it can, and its bridges.
+
+    :raises OvsUnavailable: when OVSDB does not answer in time.
+    """
+    session = ovsdb.session()
+    session.refresh()
+    with session.lock:
+        return {**_about(session.tables), "address": session.address}
+
+
+@net.entrypoint
+def switch() -> dict[str, Any]:
+    """The same; ports that have lost their device; and whether vswitchd has carried out all it was told.
+
+    :raises OvsUnavailable: when OVSDB does not answer in time.
+    """
+    session = ovsdb.session()
+    session.refresh()
+    with session.lock:
+        told = {**_about(session.tables), **_ports(session.tables), **_hindrances(session.tables)}
+        told |= {"behind": "", "address": session.address, "fake_bridges": session.index.fake_bridges()}
+        asked = max((row.next_cfg for row in session.tables["Open_vSwitch"].rows.values()), default=0)
+        names = {uuid: first(row, "name") for uuid, row in session.tables["Port"].rows.items()}
+    told |= {"mirrors": _mirrors(session, {str(uuid): name for uuid, name in names.items()})}
+    try:
+        session.wait(asked, _BEHIND_SECONDS)
+    except TimedOut as error:
+        return {**told, "behind": str(error)}
+    return told
+
+
+def _mirrors(session: Session, names: Mapping[str, str]) -> list[dict[str, Any]] | None:
+    """What bridges copy from where to where; None where it cannot be read. They are not replicated: no other verb asks.
+
+    :param names: of ports, by their UUIDs.
+    """
+    try:
+        with ovsdb_remotes.connected(session.address, _CONNECT_SECONDS) as connection:
+            mirrors, bridges = ovsdb_remotes.selected(connection, _OF_MIRRORS, _ANSWER_SECONDS)
+    except (OSError, ValueError) as error:
+        LOG.debug("mirrors were not looked at: %s", error)
+        return None
+    bridge_of = {uuid: row["name"] for row in bridges for uuid in _references(row["mirrors"])}
+    return [_mirror(row, bridge_of[row["_uuid"][1]], names) for row in mirrors if row["_uuid"][1] in bridge_of]
+
+
+def _mirror(row: Mapping[str, Any], bridge: str, names: Mapping[str, str]) -> dict[str, Any]:
+    chosen = [*_references(row["select_src_port"]), *_references(row["select_dst_port"])]
+    return {
+        "name": row["name"],
+        "bridge": bridge,
+        "selects_all": row["select_all"],
+        "selected": sorted({names[uuid] for uuid in chosen if uuid in names}),
+        "output": "".join(names.get(uuid, "") for uuid in _references(row["output_port"])),
+        "output_vlan": row["output_vlan"] if isinstance(row["output_vlan"], int) else None,
+    }
+
+
+def _references(value: Any) -> list[str]:
+    """UUIDs of a column, as OVSDB's JSON has them (RFC 7047, 5.1): one, or a set."""
+    kind, content = value
+    return [content] if kind == "uuid" else [uuid for _kind, uuid in content]
+
+
+def _about(tables: Any) -> dict[str, Any]:
+    told: dict[str, Any] = {"ovs_version": None, "db_version": None, "datapath_types": [], "iface_types": []}
+    for row in tables["Open_vSwitch"].rows.values():  # there is one, in a database that was set up
+        told = {
+            "ovs_version": first(row, "ovs_version"),
+            "db_version": first(row, "db_version"),
+            "datapath_types": all_of(row, "datapath_types"),
+            "iface_types": all_of(row, "iface_types"),
+        }
+    bridges = ovsdb_bridges.described(tables)
+    return {**told, "bridges": {name: bridge["datapath_type"] for name, bridge in bridges.items()}}
+
+
+def _hindrances(tables: Any) -> dict[str, Any]:
+    """What another program has set that may stop frames of ports, and that is not vifplug's to change."""
+    bridges = tables["Bridge"].rows.values()
+    rates = {
+        first(row, "name"): rate
+        for row in tables["Interface"].rows.values()
+        if (rate := first(row, "ingress_policing_rate"))
+    }
+    spanning = [first(row, "name") for row in bridges if first(row, "stp_enable") or first(row, "rstp_enable")]
+    return {"spanning_tree": sorted(spanning), "policed": rates}
+
+
+def _ports(tables: Any) -> dict[str, Any]:
+    """Those that have no device, and the names of those that only a hybrid VIF's veth has."""
+    bridge_of = {port.uuid: bridge.name for bridge in tables["Bridge"].rows.values() for port in bridge.ports}
+    dead: list[dict[str, Any]] = []
+    names: list[str] = []
+    for port in tables["Port"].rows.values():
+        names += [port.name] if port.name.startswith((naming.ROLE_PORT_END, naming.ROLE_TAP)) else []
+        for interface in port.interfaces:
+            lost = list(interface.ofport) == [_NO_PORT] or interface.error
+            if lost and interface.type in _OF_SYSTEM and port.uuid in bridge_of and len(dead) < _STRANGERS_MAX:
+                dead.append(
+                    {
+                        "name": interface.name,
+                        "bridge": bridge_of[port.uuid],
+                        "owner": port.external_ids.get(naming.OWNER_KEY, ""),
+                        "iface_id": interface.external_ids.get("iface-id", ""),
+                        "bond": port.name if len(port.interfaces) > 1 else "",
+                        "error": first(interface, "error") or "",
+                    }
+                )
+    return {"dead_ports": dead, "ports": names}
+
+
+@net.entrypoint
+def forwarding() -> dict[str, Any]:
+    """The firewall's chains that stand for forwarding, and for which families iptables-legacy has a filter table."""
+    try:
+        found, error = nftables.chains(), ""
+    except OSError as met:
+        found, error = [], met.strerror or str(met)
+    return {"chains": found, "error": error, "legacy": nftables.legacy()}

@@ -1,0 +1,1 @@
+"""The helper as a process: its start, its channel, its end."""

@@ -1,0 +1,58 @@
+"""A door for imports: open while the helper starts, closed before it takes its first request.
+
+oslo.privsep imports the module a request names before it checks that the name is an entry point
+(daemon.Daemon._process_cmd), so a captured caller could make root import any module on the path.
+"""
+
+from __future__ import annotations
+
+import importlib
+import importlib.abc
+import sys
+from collections.abc import Sequence
+from importlib.machinery import ModuleSpec
+from types import ModuleType
+
+_NEEDED_LATER = (
+    # codecs and error reporting that the standard library imports on first use
+    "encodings.idna",
+    "encodings.ascii",
+    "encodings.latin_1",
+    "stringprep",
+    "traceback",
+    "linecache",
+    "tokenize",
+    "unicodedata",
+    "vifplug.errors",
+    "vifplug.privileged.apply",
+    "vifplug.privileged.diagnostics",
+    "vifplug.privileged.links.verbs",
+    "vifplug.privileged.ovsdb.verbs",
+    "vifplug.privileged.helper.startup",
+    "ovs.jsonrpc",
+    "ovs.stream",
+    "ovs.socket_util",
+    "ovs.fatal_signal",
+    "ovsdbapp.exceptions",
+)
+
+
+class _Closed(importlib.abc.MetaPathFinder):
+    def find_spec(
+        self, fullname: str, path: Sequence[str] | None, target: ModuleType | None = None
+    ) -> ModuleSpec | None:
+        raise ImportError(f"import of {fullname!r} refused: the privileged helper imports nothing after its start")
+
+
+def close() -> None:
+    """Import what later calls need, then refuse every further import. Closing twice is harmless."""
+    if is_closed():
+        return
+    for name in _NEEDED_LATER:
+        importlib.import_module(name)
+    sys.meta_path.insert(0, _Closed())
+
+
+def is_closed() -> bool:
+    """Whether imports are refused in this process."""
+    return any(isinstance(finder, _Closed) for finder in sys.meta_path)

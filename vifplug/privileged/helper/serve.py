@@ -1,0 +1,201 @@
+"""The helper's end of the channel, with bounds: of one message, and of what waits to be carried out.
+
+oslo.privsep reads as fast as its caller writes, and queues what it has read: 100 messages of 8 MB take 800 MB, and one
+of more than 100 MB ends the daemon. Here a message that is too large is skipped and refused by its number, and nothing
+is read while too much is under way: then the caller's socket fills, and the caller waits.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import socket
+import threading
+from collections.abc import Callable, Iterator
+from concurrent import futures
+from typing import Any, NoReturn
+
+import msgpack  # type: ignore[import-untyped]  # oslo.privsep's own codec
+from oslo_privsep import comm, daemon
+
+from vifplug.privileged.helper.message_reader import Malformed, Skimmer, Unbounded
+
+LOG = logging.getLogger(__name__)
+
+MESSAGE_BYTES_MAX = 2 << 20
+"""The plan of 1,000 link actions has 400 kB, the names of 10,000 VIFs 1 MB."""
+UNDER_WAY_BYTES_MAX, UNDER_WAY_MAX = 512 << 10, 512
+"""What is decoded and not yet answered, in bytes as sent and in messages: decoded it may take 20 times as much."""
+_SMALL_BYTES, _SMALL_LENGTH = 16 << 10, 1024
+"""A message of one plug. Its arrays are bounded more closely: one that is announced takes its memory at once."""
+_RECEIVE_BYTES = 64 << 10
+_NUMBER_BYTES_MAX = 64
+_REFUSED = "vifplug.errors.PermissionDenied"
+_FORMAT: dict[str, Any] = {
+    "use_list": False,
+    "raw": False,
+    "strict_map_key": False,
+    "unicode_errors": "surrogateescape",
+    "max_ext_len": 0,
+}
+
+
+class BoundedChannel(comm.ServerChannel):
+    """The caller's messages, one after the other, as long as not too much is under way."""
+
+    def __init__(self, sock: socket.socket) -> None:
+        super().__init__(sock)
+        self.reader_iter = self._messages(sock)
+        self._under_way: dict[str, list[int]] = {}
+        self._bytes = self._count = 0
+        self._less = threading.Condition()
+
+    def _messages(self, sock: socket.socket) -> Iterator[tuple[str, tuple[Any, ...]]]:
+        stream = _Stream(sock)
+        while True:
+            self._wait_for_room()
+            try:
+                message, size = stream.message()
+            except EOFError:
+                return
+            except Malformed as error:
+                LOG.error("the caller sent no message: %s", error)
+                return
+            except Unbounded as error:
+                self._refuse(error.number, str(error))
+                continue
+            match message:
+                case (str(number), tuple(call)) if len(number) <= _NUMBER_BYTES_MAX:
+                    self._begin(number, size)
+                    yield number, call
+                case _:
+                    LOG.warning("a message without a number was dropped")
+
+    def _wait_for_room(self) -> None:
+        with self._less:
+            self._less.wait_for(lambda: self._bytes <= UNDER_WAY_BYTES_MAX and self._count < UNDER_WAY_MAX)
+
+    def _begin(self, number: str, size: int) -> None:
+        with self._less:
+            self._under_way.setdefault(number, []).append(size)
+            self._bytes += size
+            self._count += 1
+
+    def answered(self, number: str) -> None:
+        """A message has been carried out, and its answer sent."""
+        with self._less:
+            sizes = self._under_way[number]
+            self._bytes -= sizes.pop()
+            self._count -= 1
+            if not sizes:
+                del self._under_way[number]
+            self._less.notify_all()
+
+    def _refuse(self, number: str | None, text: str) -> None:
+        LOG.debug("a message was refused: %s", text)  # its sender is told
+        if number is not None:
+            self.send((number, (comm.Message.ERR.value, _REFUSED, (f"the privileged helper refused {text}",))))
+
+
+class BoundedDaemon(daemon.Daemon):
+    """oslo.privsep's, which says when a message is done with."""
+
+    channel: BoundedChannel
+
+    def _create_done_callback(self, msgid: str) -> Callable[[futures.Future[Any]], None]:
+        answer = super()._create_done_callback(msgid)
+
+        def answered(result: futures.Future[Any]) -> None:
+            try:
+                answer(result)
+            finally:
+                self.channel.answered(msgid)
+
+        return answered
+
+
+class _Stream:
+    """Messages of a socket, none larger than allowed."""
+
+    def __init__(self, sock: socket.socket) -> None:
+        self._sock = sock
+        self._raw = bytearray()
+        """What was received and belongs to no message yet."""
+
+    def _receive(self) -> bytes:
+        data = self._sock.recv(_RECEIVE_BYTES)
+        if not data:
+            raise EOFError
+        return data
+
+    def message(self) -> tuple[Any, int]:
+        """The next message, and how many bytes it had.
+
+        :raises EOFError: when the caller has gone.
+        :raises Unbounded: for one that is too large; it was skipped.
+        :raises Malformed: when what comes is no message, so that the next one cannot be found.
+        """
+        # In C, without a look at each value; it goes as far as what was received does.
+        small = msgpack.Unpacker(max_array_len=_SMALL_LENGTH, max_map_len=_SMALL_LENGTH, max_buffer_size=0, **_FORMAT)
+        given = 0
+        while len(self._raw) <= _SMALL_BYTES or given == 0:
+            small.feed(bytes(self._raw[given:]))
+            given = len(self._raw)
+            try:
+                found = small.unpack()
+            except msgpack.OutOfData:
+                if given > _SMALL_BYTES:
+                    break
+                self._raw += self._receive()
+                continue
+            except Exception:  # whatever it is, it is looked at value by value
+                break
+            return found, self._consumed(small.tell())
+        return self._large()
+
+    def _consumed(self, size: int) -> int:
+        del self._raw[:size]
+        return size
+
+    def _large(self) -> tuple[Any, int]:
+        skimmer, given = Skimmer(), 0
+        number: str | None = None
+        while True:
+            ended = skimmer.end_in(self._raw[given:])
+            if ended is not None:
+                break
+            given = len(self._raw)
+            if given > MESSAGE_BYTES_MAX:
+                number = number or _number_of(self._raw)
+                self._raw.clear()
+                given = 0
+            self._raw += self._receive()
+        raw = bytes(self._raw[: given + ended])
+        self._consumed(given + ended)
+        if skimmer.size > MESSAGE_BYTES_MAX or skimmer.excess:
+            text = f"a message of {skimmer.size} bytes and {skimmer.values} values"
+            raise Unbounded(number or _number_of(raw), skimmer.excess or text)
+        try:
+            return msgpack.unpackb(raw, **_FORMAT), len(raw)
+        except Exception as error:
+            raise Unbounded(_number_of(raw), f"a message that cannot be read: {error}") from error
+
+
+def _number_of(raw: bytes | bytearray) -> str | None:
+    """The number of a message, by which it is answered."""
+    reader = msgpack.Unpacker(max_str_len=_NUMBER_BYTES_MAX, max_array_len=2, **_FORMAT)
+    reader.feed(bytes(raw[: _NUMBER_BYTES_MAX + 8]))
+    try:
+        found = reader.unpack() if reader.read_array_header() == 2 else None
+    except Exception:
+        return None
+    return found if isinstance(found, str) else None
+
+
+def serve(sock: socket.socket, context: Any) -> NoReturn:
+    """Be the helper, in a process that was just forked; end with it."""
+    daemon.un_monkey_patch()
+    channel = BoundedChannel(sock)
+    daemon.replace_logging(daemon.PrivsepLogHandler(channel, processName=str(context)))
+    BoundedDaemon(channel, context).run()
+    os._exit(0)

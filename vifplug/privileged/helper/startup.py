@@ -1,0 +1,26 @@
+"""The first verb a helper answers: it fixes what may not change later, and closes the door."""
+
+from __future__ import annotations
+
+import os
+
+from vifplug.errors import PermissionDenied
+from vifplug.privileged.helper import import_lock
+from vifplug.privileged.helper.context import net
+from vifplug.privileged.ovsdb import verbs as ovsdb
+
+
+@net.entrypoint
+def begin(connection: tuple[str, ...], timeout: float) -> int:
+    """Fix the OVSDB address, close the door to imports.
+
+    :param connection: OVSDB remotes, tried in turn.
+    :param timeout: seconds, for every OVSDB wait.
+    :returns: the helper's pid.
+    :raises PermissionDenied: when called a second time.
+    """
+    if import_lock.is_closed():
+        raise PermissionDenied("refused to begin again: the helper's OVSDB address is fixed at its start")
+    ovsdb.fix_address(connection, timeout)
+    import_lock.close()
+    return os.getpid()

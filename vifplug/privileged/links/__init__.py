@@ -1,0 +1,1 @@
+"""Links made, set and deleted."""

@@ -1,0 +1,134 @@
+"""Deleting links: in groups, which are waited for no longer than until they are gone.
+
+A deletion waits for RCU grace periods: some while the kernel holds its lock (RTNL), by the end of which the links are
+to be found by nobody; and, when it has let go of that and before it answers, for the last who may still read their
+memory (netdev_run_todo in net/core/dev.c), which is half of the time that one VIF's links take. So the request is a
+thread's, and whether they are gone is asked on another socket: that question waits for the lock, and no longer.
+"""
+
+from __future__ import annotations
+
+import errno
+import logging
+import threading
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from vifplug import naming
+from vifplug.errors import LinkError, PermissionDenied
+from vifplug.netlink import links
+from vifplug.netlink import socket as netlink
+from vifplug.netlink.message import Message, message
+from vifplug.privileged import ownership
+from vifplug.privileged.links.batch import new_index
+
+LOG = logging.getLogger(__name__)
+
+_PAUSE_SECONDS = 0.001
+"""Between questions, should they not wait for the kernel's lock."""
+_TOGETHER_MAX = 20
+"""Links in one group. A bridge holds the kernel's lock for some 18 ms, however many go with it (rcu_barrier in
+br_multicast_dev_del, net/bridge/br_multicast.c); between two groups whoever waits for the lock gets it."""
+
+
+def delete(operation: Mapping[str, Any]) -> None:
+    """Delete links in groups: one RCU grace period for many veth pairs, where one by one each waits for its own.
+
+    :raises LinkError: when one of them stayed. Groups before it have gone; whoever asked goes on one by one.
+    :raises Conflict: for one that is not its owner's, and nothing was deleted.
+    :raises PermissionDenied: for a shared bridge with another link on it.
+    """
+    indexes: dict[str, int] = {}
+    for entry in operation["links"]:
+        link = ownership.link_of(entry)
+        if link is not None:
+            indexes[entry["name"]] = int(link["ifindex"])
+    spared = {entry["name"] for entry in operation["links"] if _is_shared(entry)}
+    names = list(indexes)
+    for start in range(0, len(names), _TOGETHER_MAX):
+        some = names[start : start + _TOGETHER_MAX]
+        for bridge in spared.intersection(some):  # just before it goes: others have had time to join it
+            _refuse_members(bridge, indexes)
+        _delete_group({name: indexes[name] for name in some})
+        for name in some:
+            ownership.forget(indexes[name])
+
+
+def _is_shared(entry: Mapping[str, Any]) -> bool:
+    """Whether a link stays as long as another one is on it: a network's bridge, whatever the caller says."""
+    return bool(entry.get("spare_members")) or entry["role"] == naming.ROLE_NETWORK_BRIDGE
+
+
+def _delete_group(indexes: Mapping[str, int]) -> None:
+    group = new_index()
+    joins = [message(index, [("IFLA_GROUP", group)]) for index in indexes.values()]
+    refused = _refusal([*joins, message(attrs=[("IFLA_GROUP", group)], delete=True)], indexes)
+    # A link that went by itself meanwhile is no failure; one that stayed is.
+    left = _left(indexes) if refused else []
+    if refused and left:
+        raise LinkError(f"could not delete link {left[0]!r}: {refused.text}", left[0]) from refused
+
+
+def _refusal(messages: Sequence[Message], indexes: Mapping[str, int]) -> netlink.Refused | None:
+    """Send, and wait until the links are gone; what the kernel refused, where they are not."""
+    try:
+        farewell = _Farewell(messages)
+    except (OSError, RuntimeError) as error:
+        LOG.debug("the kernel's answer is waited for: %s", error)
+    else:
+        return None if farewell.leaves_nothing_of(indexes) else farewell.refusal()
+    # No descriptor, or no thread, is to be had: that must not keep anything from going.
+    try:
+        ownership.socket().change(messages)
+    except netlink.Refused as refused:
+        return refused
+    return None
+
+
+def _refuse_members(bridge: str, deleted: Mapping[str, int]) -> None:
+    members = set(links.all_links(ownership.socket(), master=deleted[bridge])) - set(deleted)
+    if members:
+        raise PermissionDenied(f"refused to delete bridge {bridge!r}: {sorted(members)[0]!r} is still on it", bridge)
+
+
+def _left(indexes: Mapping[str, int]) -> list[str]:
+    """Those that are still there; another link that took a name is not."""
+    return [name for name, index in links.indexes(ownership.socket(), indexes).items() if index == indexes[name]]
+
+
+class _Farewell:
+    """A request that the kernel answers later than it has done what was asked, on a socket of its own."""
+
+    def __init__(self, messages: Sequence[Message]) -> None:
+        self._messages = messages
+        self._socket = netlink.LinkSocket()  # by the thread that asked: it is in the right network namespace
+        self._answered = threading.Event()
+        # Until it is known better: should the thread die of anything else, the links are looked for.
+        self._refused: netlink.Refused | None = netlink.Refused(0, errno.EINTR, "the request was not sent")
+        try:
+            threading.Thread(target=self._send, name="farewell", daemon=True).start()
+        except BaseException:
+            self._socket.close()
+            raise
+
+    def _send(self) -> None:
+        try:
+            self._socket.change(self._messages)
+            self._refused = None
+        except netlink.Refused as error:
+            self._refused = error
+        finally:
+            self._answered.set()
+            self._socket.close()
+
+    def leaves_nothing_of(self, indexes: Mapping[str, int]) -> bool:
+        """Wait until these links are gone, or the kernel has answered; whether the links were first."""
+        while not self._answered.wait(_PAUSE_SECONDS):
+            if not _left(indexes):
+                return True
+        return False
+
+    def refusal(self) -> netlink.Refused | None:
+        """Wait for the answer."""
+        self._answered.wait()
+        return self._refused

@@ -1,0 +1,95 @@
+"""What stops frames and no link message shows: entries of bridges' forwarding tables, and the ingress side of queueing
+disciplines. Each takes a dump of its own, so check, repair and the daemon ask for them, and a plug does not."""
+
+from __future__ import annotations
+
+import socket
+import struct
+from collections.abc import Collection, Mapping
+from typing import Any
+
+from vifplug.errors import LinkError
+from vifplug.netlink import socket as netlink
+from vifplug.netlink.message import INGRESS
+from vifplug.resources import passage
+
+_GETNEIGH, _GETQDISC = 30, 38
+"""RTM_GETNEIGH, RTM_GETQDISC of linux/rtnetlink.h."""
+_NDMSG = struct.Struct("=BxxxiHBB")
+"""struct ndmsg: family, ifindex, state, flags, type."""
+_TCMSG = struct.Struct("=BxxxiIII")
+_AF_BRIDGE = 7
+_NDA_LLADDR, _NDA_VLAN, _NDA_MASTER = 2, 5, 9
+_PERMANENT, _NOARP = 0x80, 0x40
+_SELF, _STICKY = 0x02, 0x20
+_TCA_KIND = 1
+
+
+def stations(
+    socket_: netlink.LinkSocket, found: Mapping[str, Mapping[str, Any]], bridges: Collection[str]
+) -> list[dict[str, str]]:
+    """Entries of these bridges' forwarding tables that somebody has set: permanent, static or sticky.
+
+    What a bridge has learnt moves with its station, and the MACs of its own ports are the kernel's.
+
+    :raises LinkError: when the kernel refuses the dump.
+    """
+    wanted = {found[name]["ifindex"]: name for name in bridges if name in found}
+    if not wanted:
+        return []
+    names = {link["ifindex"]: link for link in found.values()}
+    entries = []
+    for payload in _table(socket_, _GETNEIGH, _NDMSG.pack(_AF_BRIDGE, 0, 0, 0, 0)):
+        _family, index, state, flags, _type = _NDMSG.unpack_from(payload)
+        if flags & _SELF or not (state & (_PERMANENT | _NOARP) or flags & _STICKY):
+            continue
+        attrs = netlink.attributes(payload, _NDMSG.size)
+        bridge = wanted.get(_number(attrs.get(_NDA_MASTER)))
+        address = ":".join(f"{byte:02x}" for byte in attrs.get(_NDA_LLADDR, b""))
+        port = names.get(index)
+        if bridge is None or _number(attrs.get(_NDA_VLAN)):
+            continue  # another bridge's, or one that counts only where it filters by VLAN, and ours do not
+        if state & _PERMANENT and (port is None or address in (port["address"], found[bridge]["address"])):
+            continue
+        kind = "permanent" if state & _PERMANENT else "static" if state & _NOARP else "sticky"
+        name = port["name"] if port else _name(index)
+        entries.append({"bridge": bridge, "port": name, "address": address, "kind": kind})
+    return entries
+
+
+def with_ingress(socket_: netlink.LinkSocket, found: Mapping[str, Mapping[str, Any]]) -> dict[str, dict[str, Any]]:
+    """Links with the kind of what looks at their frames before anything else does: ingress or clsact.
+
+    :raises LinkError: when the kernel refuses the dump.
+    """
+    kinds: dict[int, str] = {}
+    for payload in _table(socket_, _GETQDISC, _TCMSG.pack(0, 0, 0, 0, 0)):
+        _family, index, _handle, parent, _info = _TCMSG.unpack_from(payload)
+        if parent == INGRESS:
+            kind = netlink.attributes(payload, _TCMSG.size).get(_TCA_KIND, b"")
+            kinds[index] = kind.rstrip(b"\0").decode(errors="replace")
+    return {
+        name: {**link, "impeded": {**link["impeded"], passage.INGRESS: kinds[link["ifindex"]]}}
+        if link["ifindex"] in kinds
+        else dict(link)
+        for name, link in found.items()
+    }
+
+
+def _table(socket_: netlink.LinkSocket, kind: int, body: bytes) -> list[bytes]:
+    try:
+        return socket_.table(kind, body)
+    except (netlink.Refused, OSError) as error:
+        text = error.text if isinstance(error, netlink.Refused) else str(error)
+        raise LinkError(f"could not read the kernel's tables of links: {text}") from error
+
+
+def _name(index: int) -> str:
+    try:
+        return socket.if_indextoname(index)
+    except OSError:  # gone since
+        return f"#{index}"
+
+
+def _number(value: bytes | None) -> int:
+    return int.from_bytes(value or b"", "little")

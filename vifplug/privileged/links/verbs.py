@@ -1,0 +1,249 @@
+"""The link verb: a list of operations in, carried out in few sends.
+
+A creation, its mark and its master are in one send. Creations of taps and deletions end a run (``link_run``).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Mapping, Sequence
+from typing import Any
+
+from vifplug import naming
+from vifplug.errors import Conflict, LinkError, PermissionDenied, VifplugError
+from vifplug.netlink import ethtool
+from vifplug.netlink import socket as netlink
+from vifplug.netlink.message import CREATE, linkinfo, message, no_station, peer
+from vifplug.privileged import adoption, arguments, ownership
+from vifplug.privileged.helper.context import net
+from vifplug.privileged.links import attributes, sysctl, tap
+from vifplug.privileged.links import delete as link_deletion
+from vifplug.privileged.links import errors as link_errors
+from vifplug.privileged.links import rename as link_renaming
+from vifplug.privileged.links.batch import Run
+from vifplug.privileged.ovsdb import verbs as ovsdb
+
+Operation = Mapping[str, Any]
+
+
+@net.entrypoint
+def apply(operations: Sequence[Operation]) -> None:
+    """Carry out link operations in order; the first that fails ends it, what was done stays for the caller to undo.
+
+    :raises VifplugError: with the number of the failed operation in its ``step``.
+    """
+    run = Run()
+    number = 0
+    try:
+        for number, operation in enumerate(operations):
+            match operation["op"]:
+                case "create-bridge":
+                    _create_bridge(run, number, operation)
+                case "create-veth":
+                    _create_veth(run, number, operation)
+                case "set":
+                    _set(run, number, operation)
+                case "rename":
+                    run.flush(operations)
+                    link_renaming.rename(operation)
+                case "join":
+                    _join(run, number, operation)
+                case "forget-station":
+                    _forget_station(run, number, operation)
+                case "create-tap":
+                    run.flush(operations)
+                    _create_tap(operation)
+                case "delete":
+                    run.flush(operations)
+                    link_deletion.delete(operation)
+                case other:
+                    raise arguments.refuse("the link operation", other)
+        run.flush(operations)
+    except (LinkError, PermissionDenied, Conflict) as error:
+        raise error.at_step(str(number)) from error
+    except VifplugError:
+        raise
+    except Exception as error:
+        raise link_errors.of_library(error, operations[number], number) from error
+
+
+def _made_by(operation: Operation, roles: Collection[str]) -> tuple[str, str, str]:
+    """Name, owner and role of a link that is to be created.
+
+    :raises PermissionDenied: for a role that such a link does not have, or that the owner does not.
+    """
+    name, owner = arguments.name(operation["name"]), arguments.owner(operation["owner"])
+    role = arguments.role(operation["role"])
+    is_network = owner.startswith(naming.NETWORK_PREFIX)
+    if role not in roles or is_network != (role == naming.ROLE_NETWORK_BRIDGE):
+        raise arguments.refuse("the role of a new link", role)
+    ovsdb.refuse_anothers_port(name, owner)
+    return name, owner, role
+
+
+def _birth_address(address: Any, owner: str, role: str) -> str:
+    """The MAC a bridge or veth end is created with, which is its mark from the first moment on.
+
+    :raises PermissionDenied: for any other.
+    """
+    if arguments.address(address) != naming.birth_address(owner, role):
+        raise arguments.refuse("the MAC address of a new link", address)
+    return str(address)
+
+
+def _create_bridge(run: Run, number: int, operation: Operation) -> None:
+    name, owner, role = _made_by(operation, (naming.ROLE_BRIDGE, naming.ROLE_NETWORK_BRIDGE))
+    address, bridge = _birth_address(operation["address"], owner, role), attributes.bridge_info(operation)
+    *before, mtu = attributes.pinning(arguments.mtu(operation["mtu"]))
+    index = run.make(name, owner)
+    attrs = [("IFLA_IFNAME", name), ("IFLA_ADDRESS", address), bridge]
+    run.early.append((number, message(index, attrs, flags=CREATE)))
+    run.early += [(number, message(index, [("IFLA_MTU", other)])) for other in before]
+    run.mark(number, name, [("IFLA_IFALIAS", naming.alias(owner)), ("IFLA_MTU", mtu)])
+
+
+def _create_veth(run: Run, number: int, operation: Operation) -> None:
+    ends = []
+    made = [_made_by(end, (naming.ROLE_BRIDGE_END, naming.ROLE_PORT_END)) for end in operation["ends"]]
+    if len(made) != 2 or made[0][1] != made[1][1] or made[0][2] == made[1][2]:
+        raise arguments.refuse("the ends of a veth pair", made)
+    for (name, owner, role), end in zip(made, operation["ends"], strict=True):
+        run.make(name, owner)
+        ends.append(
+            [
+                ("IFLA_IFNAME", name),
+                ("IFLA_ADDRESS", _birth_address(end["address"], owner, role)),
+                ("IFLA_MTU", arguments.mtu(end["mtu"])),
+            ]
+        )
+    near, far = (run.made[name] for name, _owner, _role in made)
+    # Promiscuous from birth. To whoever opens it before it is up (vswitchd, whose port may be there already) there is
+    # nothing left to set: vswitchd writes flags back as it first read them, and "up" would be lost with that.
+    born = attributes.PROMISCUOUS
+    attrs = [*ends[0], linkinfo("veth", [peer(far, ends[1], link_flags=born)])]
+    run.births.append((number, message(near, attrs, flags=CREATE, link_flags=born, change=born)))
+    for (name, owner, role), end in zip(made, operation["ends"], strict=True):
+        marks: list[tuple[str, Any]] = [("IFLA_IFALIAS", naming.alias(owner))]
+        if end.get("master"):
+            if role != naming.ROLE_BRIDGE_END:
+                raise arguments.refuse("a master for the port's end", end["master"])
+            marks.append(("IFLA_MASTER", run.master(end["master"], owner, role)))
+        run.mark(number, name, marks)
+
+
+def _set(run: Run, number: int, operation: Operation) -> None:
+    name, values = arguments.name(operation["name"]), operation["values"]
+    link = None
+    if name in run.made and run.owners[name] == operation["owner"]:
+        index = run.made[name]
+    else:
+        link = _link_to_set(operation)
+        if link is None:
+            raise LinkError(f"could not change link {name!r}: no such device", name)
+        index = int(link["ifindex"])
+    for attrs in attributes.before_up(run, operation):
+        run.early.append((number, message(index, attrs)))
+    early, late = attributes.freed(index, values, link)
+    run.early += [(number, msg) for msg in early]
+    run.set_with_mark(number, name, index, attributes.of_ipv4(values))
+    for key in sysctl.KEYS:
+        if key in values:
+            amount = arguments.number(key, int(values[key]), 0, 8)
+            run.middle.append((number, _sysctl(name, key, amount)))
+    if "tx_checksum" in values:
+        run.middle.append((number, _offload(name, arguments.flag("tx_checksum", values["tx_checksum"]))))
+    if "uid" in values or "gid" in values:
+        run.middle.append((number, _tap_owner(name, operation)))
+    link_flags, change = attributes.flags(values)
+    if change:
+        run.late.append((number, message(index, link_flags=link_flags, change=change)))
+    run.late += [(number, msg) for msg in late]
+
+
+def _link_to_set(operation: Operation) -> dict[str, Any] | None:
+    """The owner's link; or one that nobody marked, which this very operation marks as the owner's (decision 0002).
+
+    :raises Conflict: for any other; it was left alone.
+    """
+    link = ownership.read(operation["name"])
+    if link is None or ownership.is_ours(link, operation):
+        return link
+    is_to_be_marked = operation.get("adopt") is True and bool(operation["values"].get("alias"))
+    if is_to_be_marked and adoption.is_allowed(link, ownership.claim(link, operation)):
+        return link
+    raise ownership.not_ours(link, arguments.owner(operation["owner"]))
+
+
+def _join(run: Run, number: int, operation: Operation) -> None:
+    """The VMM's tap, which is on no bridge, onto a bridge of its VIF, or of its VIF's network."""
+    bridge, guest = arguments.name(operation["name"]), arguments.name(operation["guest"])
+    owner, vif_id = arguments.owner(operation["owner"]), arguments.owner(operation["vif_id"])
+    if owner != vif_id and not owner.startswith(naming.NETWORK_PREFIX):
+        raise PermissionDenied(f"refused to put {guest!r} on bridge {bridge!r}: that is another VIF's", guest)
+    index = run.made[bridge] if run.owners.get(bridge) == owner else None
+    if index is None:
+        there = ownership.link_of(operation)
+        if there is None:
+            raise LinkError(f"could not put {guest!r} on bridge {bridge!r}: no such device", bridge)
+        index = int(there["ifindex"])
+    link = ownership.read(guest)
+    if link is None or link["ifindex"] != operation["guest_ifindex"] or link["master"] is not None:
+        return  # gone, made again or put elsewhere meanwhile: all of them the VMM's own business
+    if not adoption.is_guests(link, vif_id, operation.get("guest_address")):
+        raise PermissionDenied(f"refused to put {guest!r} on bridge {bridge!r}: it is no guest's tap", guest)
+    run.early.append((number, message(int(link["ifindex"]), [("IFLA_MASTER", index)])))
+
+
+def _forget_station(run: Run, number: int, operation: Operation) -> None:
+    """An entry of the forwarding table: of a bridge of the owner's, or on a tap of the owner's."""
+    link, port = ownership.link_of(operation), ownership.read(arguments.name(operation["port"]))
+    address = arguments.address(operation["station"])
+    if link is None or port is None:
+        return  # the entry went with its port
+    is_bridges = port["ifindex"] == link["ifindex"] and link["kind"] == "bridge"
+    if not is_bridges and port["ifindex"] != link["ifindex"] and port["master"] != link["name"]:
+        raise PermissionDenied(f"refused to change the forwarding table at {port['name']!r}: not {link['name']!r}'s")
+    run.late.append((number, no_station(int(port["ifindex"]), address, of_bridge=is_bridges)))
+
+
+def _sysctl(name: str, key: str, value: int) -> Callable[[], None]:
+    return lambda: sysctl.write(name, key, value)
+
+
+def _offload(name: str, on: bool) -> Callable[[], None]:
+    return lambda: ethtool.set_tx_checksum(name, on)
+
+
+def _tap_owner(name: str, operation: Operation) -> Callable[[], None]:
+    values = operation["values"]
+    for key in ("uid", "gid"):
+        if values.get(key) is not None:
+            arguments.number(key, values[key], 0, 2**32 - 2)
+
+    def give() -> None:
+        with tap.opened(name, arguments.flag("multiqueue", operation["multiqueue"]), create=False) as descriptor:
+            tap.give(descriptor, name, values.get("uid"), values.get("gid"))
+
+    return give
+
+
+def _create_tap(operation: Operation) -> None:
+    name, owner, _role = _made_by(operation, (naming.ROLE_TAP,))
+    address, mtu = arguments.address(operation["address"]), arguments.mtu(operation["mtu"])
+    for key in ("uid", "gid"):
+        if operation.get(key) is not None:
+            arguments.number(key, operation[key], 0, 2**32 - 2)
+    with tap.opened(name, arguments.flag("multiqueue", operation["multiqueue"]), create=True) as descriptor:
+        tap.set_address(descriptor, name, address)
+        link = ownership.read(name)
+        if link is None:
+            raise LinkError(f"could not create tap {name!r}: it vanished", name)
+        attrs = [("IFLA_IFALIAS", naming.alias(owner)), ("IFLA_MTU", mtu)]
+        try:
+            ownership.socket().change([message(int(link["ifindex"]), [attr]) for attr in attrs])
+        except netlink.Refused as error:
+            raise LinkError(f"could not create tap {name!r}: {error.text}", name) from error
+        sysctl.write(name, "disable_ipv6", 1)
+        sysctl.write(name, "accept_ra", 0)
+        tap.give(descriptor, name, operation.get("uid"), operation.get("gid"))
+        tap.keep(descriptor, name)
+        ownership.remember(int(link["ifindex"]), owner)

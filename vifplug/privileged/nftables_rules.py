@@ -1,0 +1,208 @@
+"""nftables' rules in few words: what a rule asks of a frame, as far as that is known here, and what then becomes of it.
+
+What is not known is said to be unknown, and never taken for something else. iptables-nft's rules are of the same
+machinery, with iptables' own matches in it for what nftables has no word for (physdev, conntrack).
+"""
+
+from __future__ import annotations
+
+import struct
+import sys
+from collections.abc import Callable, Collection, Iterator
+from typing import Any
+
+from vifplug.netlink import socket as netlink
+from vifplug.netlink.message import ATTRIBUTE
+
+_RULE_EXPRESSIONS, _NAME, _DATA = 4, 1, 2
+_VERDICTS = {0: "drop", 1: "accept", -3: "jump", -4: "goto", -5: "return"}
+_VERDICT, _CODE, _CHAIN = 2, 1, 2
+_TO_VERDICT = 0
+"""The register that is the rule's verdict."""
+_IDLE = ("counter", "log", "comment", "last")
+"""Expressions that ask nothing, and change no frame's way."""
+_ASKING = (
+    "lookup",
+    "range",
+    "fib",
+    "exthdr",
+    "rt",
+    "socket",
+    "numgen",
+    "hash",
+    "quota",
+    "connlimit",
+    "byteorder",
+    "osf",
+)
+_LOADING = {"meta": (1, 2), "ct": (1, 2), "payload": (1, 2, 3, 4)}
+"""Their attributes: the register that is loaded, and what of the frame is. Without a register something is set."""
+_LOOKUP_SET, _LOOKUP_REGISTER, _LOOKUP_INTO, _LOOKUP_FLAGS = 1, 2, 3, 5
+_EQUAL, _UNEQUAL = 0, 1
+_IN_OUT = {("meta", 6): "in", ("meta", 7): "out"}
+_PARTS = (("meta", 16), ("payload", 1, 9, 1), ("payload", 1, 6, 1))
+"""The transport protocol, as nftables has it, and in an IPv4 and an IPv6 header."""
+_IP_VERSION, _IPV6 = ("meta", 15), b"\x0a"
+"""Of IPv6 alone: firewalld rejects addresses of it that have no business there. IPv4 is most frames, and no part."""
+_TRANSPORT_HEADER = 2
+_STATE, _STATUS = ("ct", 0), ("ct", 2)
+_LATER_STATUS = 0x37
+"""Of conntrack's statuses, those that a connection's first frame has by somebody's choice, or not yet: expected, seen a
+reply, assured, source or destination rewritten."""
+_NEW = 0x48
+"""Of conntrack's states, those that a connection's first frame may have: new and untracked."""
+_XT_PARTS = ("tcp", "udp", "udplite", "icmp", "icmp6", "sctp", "dccp", "multiport", "limit", "hashlimit", "statistic")
+_XT_IDLE = ("LOG", "NFLOG", "MARK", "CONNMARK", "TRACE", "AUDIT", "CLASSIFY", "TCPMSS", "DSCP", "TOS", "CHECKSUM")
+_PHYSDEV_BYTES, _PHYSDEV_BRIDGED = 66, 4
+_CONNTRACK_FLAGS, _CONNTRACK_BYTES, _CONNTRACK_STATE = 146, 152, 1
+
+BRIDGED, UNBRIDGED, PART, UNKNOWN = "bridged", "unbridged", "part", "unknown"
+
+Condition = list[str]
+"""What is asked, and of which name: ``in`` and ``out`` (a link's name, or its beginning and ``*``), ``bridged``,
+``unbridged``, ``part`` (of any sender's frames: a protocol, a state), ``unknown``."""
+
+
+Elements = Callable[[str], Collection[bytes] | None]
+"""The elements of a rule's set, by its name; None where they are not known."""
+
+
+def rule(attributes: dict[int, bytes], elements: Elements = lambda _name: None) -> dict[str, Any]:
+    """A rule's ``when`` (all of these), ``then`` (accept, drop, jump, goto, return, unknown; "" goes on) and ``to``."""
+    reader = _Reader(elements)
+    for expression in nested(attributes.get(_RULE_EXPRESSIONS, b"")):
+        told = netlink.attributes(expression)
+        reader.meet(text(told.get(_NAME)), netlink.attributes(told.get(_DATA, b"")))
+    return {"when": reader.when, "then": reader.then, "to": reader.to}
+
+
+def nested(data: bytes) -> Iterator[bytes]:
+    """The attributes of a list, in their order."""
+    offset = 0
+    while offset + ATTRIBUTE.size <= len(data):
+        length, _kind = ATTRIBUTE.unpack_from(data, offset)
+        if length < ATTRIBUTE.size:
+            return
+        yield data[offset + ATTRIBUTE.size : offset + length]
+        offset += (length + 3) & ~3
+
+
+def text(value: bytes | None) -> str:
+    """A name."""
+    return (value or b"").rstrip(b"\0").decode(errors="replace")
+
+
+def number(value: bytes | None) -> int | None:
+    """A number, as nf_tables sends all of its own."""
+    return None if value is None else int.from_bytes(value, "big")
+
+
+class _Reader:
+    """One rule, expression by expression: registers are loaded, and then compared."""
+
+    def __init__(self, elements: Elements) -> None:
+        self._elements = elements
+        self.when: list[Condition] = []
+        self.then = self.to = ""
+        self._loaded: dict[int | None, tuple[Any, ...]] = {}
+
+    def meet(self, name: str, told: dict[int, bytes]) -> None:
+        if name in _IDLE:
+            return
+        if name in _LOADING:
+            self._load(name, told)
+        elif name == "bitwise":
+            self._loaded[number(told.get(2))] = (*self._loaded.get(number(told.get(1)), ("",)), _value(told, 4))
+        elif name == "cmp":
+            self.when.append(_compared(self._loaded.get(number(told.get(1)), ()), number(told.get(2)), _value(told, 3)))
+        elif name == "match":
+            self.when += _matched(text(told.get(1)), told.get(3, b""))
+        elif name == "limit":
+            self.when.append([PART, ""])
+        elif name in _ASKING:
+            self._ask(name, told)
+        else:
+            self._end(name, told)
+
+    def _load(self, name: str, told: dict[int, bytes]) -> None:
+        into, *what = _LOADING[name]
+        if into in told:
+            self._loaded[number(told[into])] = (name, *(number(told.get(key)) for key in what))
+
+    def _ask(self, name: str, told: dict[int, bytes]) -> None:
+        into = number(told.get(_LOOKUP_INTO)) if name == "lookup" else None
+        if into == _TO_VERDICT:
+            self.then = UNKNOWN
+        elif into is not None:
+            self._loaded[into] = ()
+        elif name == "lookup" and self._loaded.get(number(told.get(_LOOKUP_REGISTER))) == _STATE:
+            self.when.append(self._looked_up(told))
+            return
+        self.when.append([UNKNOWN, ""])
+
+    def _looked_up(self, told: dict[int, bytes]) -> Condition:
+        """``ct state { established, related }``: firewalld writes sets where nft writes masks."""
+        states = None if number(told.get(_LOOKUP_FLAGS)) else self._elements(text(told.get(_LOOKUP_SET)))
+        if not states:
+            return [UNKNOWN, ""]
+        return [UNKNOWN if any(_stated(state, "=I")[0] == UNKNOWN for state in states) else PART, ""]
+
+    def _end(self, name: str, told: dict[int, bytes]) -> None:
+        """What becomes of the frame; of an expression that is not known here, anything may."""
+        if name == "immediate":
+            if number(told.get(1)) != _TO_VERDICT:
+                self._loaded[number(told.get(1))] = ()
+                return
+            verdict = netlink.attributes(netlink.attributes(told.get(2, b"")).get(_VERDICT, b""))
+            code = int.from_bytes(verdict.get(_CODE, b"\x7f"), "big", signed=True)
+            self.then, self.to = _VERDICTS.get(code, "" if code == -1 else UNKNOWN), text(verdict.get(_CHAIN))
+        elif name == "reject":
+            self.then = "drop"
+        elif name == "target":
+            target = text(told.get(1))
+            self.then = "drop" if target == "REJECT" else "" if target in _XT_IDLE else UNKNOWN
+        else:
+            self.then = UNKNOWN
+            self.when.append([UNKNOWN, ""])
+
+
+def _value(told: dict[int, bytes], key: int) -> bytes:
+    return netlink.attributes(told.get(key, b"")).get(1, b"")
+
+
+def _compared(loaded: tuple[Any, ...], operator: int | None, value: bytes) -> Condition:
+    if operator == _EQUAL and loaded in _IN_OUT:
+        # Without the zero that ends a name, it is how names begin.
+        return [_IN_OUT[loaded], text(value) + ("" if b"\0" in value else "*")]
+    if operator == _EQUAL and (loaded in _PARTS or (loaded, value) == (_IP_VERSION, _IPV6)):
+        return [PART, ""]
+    if loaded[:2] == ("payload", _TRANSPORT_HEADER):
+        return [PART, ""]
+    if operator == _UNEQUAL and loaded[:2] == _STATE and len(loaded) == 3 and not any(value):
+        return _stated(loaded[2], "=I")
+    if operator == _UNEQUAL and loaded[:2] == _STATUS and len(loaded) == 3 and not any(value):
+        return [UNKNOWN if int.from_bytes(loaded[2], sys.byteorder) & ~_LATER_STATUS else PART, ""]
+    return [UNKNOWN, ""]
+
+
+def _stated(mask: bytes, form: str) -> Condition:
+    if len(mask) != struct.calcsize(form):
+        return [UNKNOWN, ""]
+    return [UNKNOWN if struct.unpack(form, mask)[0] & _NEW else PART, ""]
+
+
+def _matched(name: str, told: bytes) -> list[Condition]:
+    """iptables' own matches."""
+    if name == "comment":
+        return []
+    if name == "physdev" and len(told) >= _PHYSDEV_BYTES:
+        inverted, asked = told[_PHYSDEV_BYTES - 2 : _PHYSDEV_BYTES]
+        if asked == _PHYSDEV_BRIDGED and inverted in (0, _PHYSDEV_BRIDGED):
+            return [[UNBRIDGED if inverted else BRIDGED, ""]]
+    if name == "conntrack" and len(told) >= _CONNTRACK_BYTES:
+        flags, inverted, mask = struct.unpack_from("=HHH", told, _CONNTRACK_FLAGS)
+        if flags & _CONNTRACK_STATE and not inverted & _CONNTRACK_STATE:
+            return [_stated(struct.pack("=H", mask), "=H")]
+    if name == "state":
+        return [_stated(told[:4], "=I")]
+    return [[PART if name in _XT_PARTS else UNKNOWN, ""]]

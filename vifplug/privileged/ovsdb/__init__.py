@@ -1,0 +1,1 @@
+"""Rows of Open vSwitch's database read and written."""

@@ -1,0 +1,402 @@
+"""Port operations as ovsdbapp commands: each looks at the rows again inside its transaction.
+
+Whose a port is, ``vifplug.resources.ownership`` says. What is read to decide that is verified in the transaction, so a
+row that changes meanwhile makes it start over.
+"""
+
+from __future__ import annotations
+
+import logging
+import uuid
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
+from typing import Any, Self
+
+from ovsdbapp.backend.ovs_idl import command as ovsdbapp_command
+
+from vifplug import naming
+from vifplug.errors import BridgeMissing, Conflict, OvsdbError, VifplugError
+from vifplug.privileged import arguments
+from vifplug.privileged import ownership as owned
+from vifplug.privileged.ovsdb import columns
+from vifplug.privileged.ovsdb.idl import is_open
+from vifplug.resources import ownership
+from vifplug.resources.ownership import SeenPort
+
+LOG = logging.getLogger(__name__)
+
+_OFPORT_MAX = 65279
+"""OpenFlow's largest port that is not reserved (OFPP_MAX 0xff00), less one."""
+
+Operation = Mapping[str, Any]
+
+
+def _values(row: Any, column: str) -> list[Any]:
+    """A set as the transaction under way leaves it.
+
+    A row that the transaction inserts has none of the columns that it did not set (ovs.db.idl.Row.__getattr__):
+    vswitchd gives an Interface its ofport later.
+    """
+    found: list[Any] = getattr(row, column, [])
+    return found
+
+
+class _Found:
+    """What the commands of one transaction find out once for all of them; a transaction may be tried again."""
+
+    def __init__(self, idl: Any) -> None:
+        self._idl = idl
+        self._txn: Any = None
+        self._free: dict[Any, Iterator[int]] = {}
+        self.moved: dict[Any, Any] = {}
+        """The bridges of ports that an earlier command of the transaction moves, by the port's UUID."""
+
+    def of(self, txn: Any) -> Self:
+        """As it is at the beginning of a try."""
+        if self._txn is not txn:
+            self._txn = txn
+            self._free.clear()
+            self.moved.clear()
+        return self
+
+    def holder(self, port: Any) -> Any:
+        """The bridge a port is on.
+
+        :raises OvsdbError: when it is on none.
+        """
+        bridge = self.moved.get(port.uuid) or self._idl.index.bridge_of(port)
+        if bridge is None:
+            raise OvsdbError(f"OVS port {port.name!r} is on no bridge", port.name)
+        return bridge
+
+    def free_ofport(self, bridge: Any) -> int | None:
+        """An OpenFlow port number that no port of a bridge has or asks for, and that was not given before."""
+        if bridge.uuid not in self._free:
+            rows = [interface for port in bridge.ports for interface in _values(port, "interfaces")]
+            taken = {number for row in rows for number in (*_values(row, "ofport"), *_values(row, "ofport_request"))}
+            self._free[bridge.uuid] = (number for number in range(1, _OFPORT_MAX) if number not in taken)
+        return next(self._free[bridge.uuid], None)
+
+    def qos_of(self, owner: str) -> list[Any]:
+        """An owner's QoS rows."""
+        found: list[Any] = self._idl.index.of_owner("QoS", owner)
+        return found
+
+
+class _Command(ovsdbapp_command.BaseCommand):  # type: ignore[misc]
+    """One operation of a transaction."""
+
+    subject = ""
+
+    def __init__(self, api: Any, operation: Operation, found: _Found) -> None:
+        super().__init__(api)
+        self.operation, self.found = operation, found
+        self.owner = arguments.owner(operation["owner"])
+
+    def run_idl(self, txn: Any) -> None:
+        """Called by ovsdbapp, in the IDL's thread.
+
+        :raises OvsdbError: for what python-ovs or ovsdbapp raise, with the name of what this operation is about.
+        """
+        try:
+            self.carry_out(txn)
+        except VifplugError:
+            raise
+        except Exception as error:
+            LOG.exception("%s of %s failed", self.operation["op"], self.subject)
+            reason = f"{type(error).__name__}: {error}"
+            raise OvsdbError(
+                f"could not {self.operation['op']} {self.subject!r} in OVSDB: {reason}", self.subject
+            ) from error
+
+    def carry_out(self, txn: Any) -> None:
+        """Change rows inside the transaction."""
+        raise NotImplementedError
+
+
+class _PortCommand(_Command):
+    """What all operations on one port share."""
+
+    def __init__(self, api: Any, operation: Operation, found: _Found) -> None:
+        super().__init__(api, operation, found)
+        self.name = self.subject = arguments.row_name(operation["name"])
+
+    def bridge(self, name: str) -> Any:
+        """The bridge of that name.
+
+        :raises BridgeMissing: when there is none.
+        """
+        row = self.api.idl.index.row("Bridge", arguments.name(name))
+        if row is None:
+            fake = self.api.idl.index.fake_bridges().get(name)
+            if fake is not None:
+                raise BridgeMissing(naming.fake_bridge(name, *fake), name)
+            raise BridgeMissing(f"no OVS bridge {name!r}; create it first: vifplug never creates one", name)
+        return row
+
+    def owned_port(self) -> Any:
+        """The port, or None when there is none.
+
+        :raises Conflict: when it is not its owner's; it was left alone.
+        """
+        port = self.api.idl.index.row("Port", self.name)
+        if port is None:
+            return None
+        port.verify("external_ids")
+        seen = self._seen(port)
+        if ownership.port_is_ours(seen, self.owner) or self._may_mark(seen):
+            return port
+        if ownership.port_is_ours(replace(seen, on_our_link=self._is_on_our_link(self.name)), self.owner):
+            return port
+        ids = ", ".join(sorted(seen.iface_ids)) or "none"
+        raise Conflict(
+            f"refused to touch OVS port {self.name!r}: nothing on it shows that it belongs to {self.owner} (mark "
+            f"{seen.mark or 'none'}, iface-id {ids}); it was left alone. If it does: ovs-vsctl set Port {self.name} "
+            f"external_ids:{naming.OWNER_KEY}={self.owner}",
+            self.name,
+        )
+
+    def _seen(self, port: Any) -> SeenPort:
+        """The row as it is in this transaction: an operation before this one may have marked it."""
+        ids = (getattr(interface, "external_ids", {}).get("iface-id", "") for interface in port.interfaces)
+        seen = SeenPort(
+            name=self.name,
+            mark=port.external_ids.get(naming.OWNER_KEY, ""),
+            iface_ids=frozenset(filter(None, ids)),
+            known=self.api.idl.index.was_ours(port, self.owner),
+        )
+        if not seen.mark and not seen.known and (self.owner in seen.iface_ids or not seen.iface_ids):
+            # The mark of its QoS row outlives its own.
+            has_qos = any(ownership.qos_is_ours(qos.external_ids, self.owner) for qos in _values(port, "qos"))
+            seen = replace(seen, known=has_qos and self.name in ownership.port_names(self.owner))
+        return seen
+
+    def _may_mark(self, seen: SeenPort) -> bool:
+        """Whether this operation may mark a row that nobody did."""
+        return False
+
+    def _is_on_our_link(self, name: str) -> bool:
+        roles = (naming.ROLE_PORT_END, naming.ROLE_TAP) if naming.is_link_name(name) else ()
+        return any(owned.is_owners(name, self.owner, role) for role in roles)
+
+
+class _Add(_PortCommand):
+    """A new port with all it needs, isolation and QoS included, in the transaction that creates it."""
+
+    def carry_out(self, txn: Any) -> None:
+        operation = self.operation
+        arguments.name(self.name)
+        bridge = self.bridge(operation["bridge"])
+        there = self.api.idl.index.row("Port", self.name)
+        if there is not None and str(there.uuid) == operation.get("uuid"):
+            return  # it was to be put back, and has never gone
+        if there is not None:
+            raise Conflict(f"could not add OVS port {self.name!r}: the name is taken", self.name)
+        iface_ids = self._checked_identity(arguments.external_ids(operation["iface_ids"]))
+        interface = txn.insert(self.api.idl.tables["Interface"])
+        interface.name = self.name
+        interface.external_ids = iface_ids
+        port = txn.insert(self.api.idl.tables["Port"])
+        port.name = self.name
+        port.external_ids = {**arguments.external_ids(operation["external_ids"]), naming.OWNER_KEY: self.owner}
+        port.interfaces = [interface]
+        self._dress(port)
+        qos = self._known_qos(operation.get("qos"))
+        if qos is not None:
+            port.qos = qos
+        elif operation.get("qos_type"):
+            port.qos = self._qos(txn, arguments.qos_type(operation["qos_type"]))
+        bridge.addvalue("ports", port)
+
+    def _checked_identity(self, iface_ids: Mapping[str, str]) -> Mapping[str, str]:
+        """The keys of the new interface, and its device, are the owner's.
+
+        :raises PermissionDenied: for another VIF's iface-id.
+        :raises Conflict: for a foreign device, or where a port that is not ours has the iface-id.
+        """
+        arguments.own_identity(iface_ids, self.owner)
+        index = self.api.idl.index
+        owned.refuse_foreign_device(
+            self.name,
+            self.owner,
+            iface_ids.get("attached-mac", ""),
+            lambda address: index.is_address_of_another(address, self.owner),
+        )
+        for port in index.ports_of(index.interfaces(self.owner)):
+            if not (
+                ownership.port_is_ours(index.seen(port, self.owner), self.owner) or self._is_on_our_link(port.name)
+            ):
+                raise Conflict(
+                    f"refused to add OVS port {self.name!r}: port {port.name!r}, which is not vifplug's, carries "
+                    f"iface-id {self.owner}; it was left alone",
+                    port.name,
+                )
+        return iface_ids
+
+    def _qos(self, txn: Any, kind: str) -> Any:
+        """A new QoS row; or the one the owner has left from a port that somebody deleted."""
+        for row in self.found.of(txn).qos_of(self.owner):
+            if row.type == kind and ownership.qos_is_ours(row.external_ids, self.owner):
+                row.verify("external_ids")
+                return row
+        row = txn.insert(self.api.idl.tables["QoS"])
+        row.type = kind
+        row.external_ids = {naming.OWNER_KEY: self.owner}
+        return row
+
+    def _known_qos(self, number: str | None) -> Any:
+        """A QoS row that is to be put back: the owner's, or one that a control plane had put on the owner's port.
+
+        :raises Conflict: for any other.
+        """
+        key = uuid.UUID(arguments.owner(number)) if number else None
+        row = self.api.idl.tables["QoS"].rows.get(key) if key else None
+        if row is None:
+            return None
+        if self.api.idl.index.had_qos(self.owner, key) or ownership.qos_is_ours(row.external_ids, self.owner):
+            return row
+        raise Conflict(f"refused QoS row {number} for OVS port {self.name!r}: it was never on it", self.name)
+
+    def _dress(self, port: Any) -> None:
+        operation = self.operation
+        _set_vlans(port, operation)
+        if operation.get("other_config"):
+            port.other_config = arguments.external_ids(operation["other_config"])
+
+
+def _set_vlans(port: Any, given: Mapping[str, Any]) -> None:
+    if given.get("tag") is not None:
+        port.tag = arguments.number("the tag", given["tag"], 0, 4095)
+    if given.get("vlan_mode") is not None:
+        port.vlan_mode = arguments.vlan_mode(given["vlan_mode"])
+    if given.get("trunks"):
+        port.trunks = [arguments.number("the trunk", vlan, 0, 4095) for vlan in given["trunks"]]
+
+
+class _Set(_PortCommand):
+    """Keys of a port's or its interface's external_ids; None takes a key away. Other keys stay."""
+
+    def carry_out(self, txn: Any) -> None:
+        marks = self.operation.get("external_ids") or {}
+        if dict(marks) not in ({}, {naming.OWNER_KEY: self.owner}, {naming.OWNER_KEY: None}):
+            raise arguments.refuse("the port's keys", marks)
+        iface_ids = arguments.identity(self.operation.get("iface_ids") or {}, self.owner)
+        port = self.owned_port()
+        if port is None:
+            raise OvsdbError(f"could not change OVS port {self.name!r}: no such port", self.name)
+        if self.operation.get("vlans"):
+            # Not over those that a control plane has set meanwhile: it knows better.
+            for column in ("tag", "vlan_mode", "trunks"):
+                port.verify(column)
+            if not (port.tag or port.vlan_mode or port.trunks):
+                _set_vlans(port, self.operation["vlans"])
+        columns.empty(txn, self.api, port, self.operation.get("columns", ()))
+        _set_keys(port, marks)
+        for interface in port.interfaces:
+            _set_keys(interface, iface_ids)
+
+    def _may_mark(self, seen: SeenPort) -> bool:
+        marks = self.operation.get("external_ids") or {}
+        return bool(marks.get(naming.OWNER_KEY)) and ownership.port_is_adoptable(seen, self.owner)
+
+
+def _set_keys(row: Any, keys: Mapping[str, str | None]) -> None:
+    for key, value in keys.items():
+        if value is None:
+            row.delkey("external_ids", key)
+        else:
+            row.setkey("external_ids", key, value)
+
+
+class _Move(_PortCommand):
+    """A port to another bridge, row and all: what the control plane wrote on it goes along."""
+
+    def carry_out(self, txn: Any) -> None:
+        port = self.owned_port()
+        if port is None:
+            raise OvsdbError(f"could not move OVS port {self.name!r}: no such port", self.name)
+        target = self.bridge(self.operation["bridge"])
+        source = self.found.of(txn).holder(port)
+        if source != target:
+            source.delvalue("ports", port)
+            target.addvalue("ports", port)
+            self.found.moved[port.uuid] = target
+
+
+class _Reattach(_PortCommand):
+    """Make vswitchd open the device again: it does for another ofport, and keeps the row.
+
+    To close one takes it 10 ms and more, and cuts the guest: after a boot it has opened most of them by itself.
+    """
+
+    def carry_out(self, txn: Any) -> None:
+        port = self.owned_port()
+        if port is None:
+            raise OvsdbError(f"could not re-attach OVS port {self.name!r}: no such port", self.name)
+        if self.operation.get("if_closed") and all(is_open(interface) for interface in port.interfaces):
+            return
+        found = self.found.of(txn)
+        free = found.free_ofport(found.holder(port))
+        if free is None:
+            raise OvsdbError(f"could not re-attach OVS port {self.name!r}: no free OpenFlow port", self.name)
+        for interface in port.interfaces:
+            interface.ofport_request = free
+
+
+class _Delete(_PortCommand):
+    """A port with its interfaces; absent is done. One ``as_added`` bears our mark, and its QoS goes with it."""
+
+    def carry_out(self, txn: Any) -> None:
+        port = self.owned_port()
+        as_added = bool(self.operation.get("as_added"))
+        if port is None or (as_added and self.owner != port.external_ids.get(naming.OWNER_KEY)):
+            return
+        # The server takes away a row that nothing refers to; until then the row would hold on to its QoS.
+        self.found.of(txn).holder(port).delvalue("ports", port)
+        for qos in port.qos:
+            if as_added and ownership.qos_is_ours(qos.external_ids, self.owner):
+                qos.delete()
+        port.qos = []
+
+
+class _DeleteQos(_Command):
+    """Every QoS row an owner has, unless somebody else's port uses it."""
+
+    def __init__(self, api: Any, operation: Operation, found: _Found) -> None:
+        super().__init__(api, operation, found)
+        self.subject = f"QoS of {self.owner}"
+
+    def carry_out(self, txn: Any) -> None:
+        own = self.found.of(txn).qos_of(self.owner)
+        ports = self.api.idl.tables["Port"].rows.values() if own else ()
+        used = {qos.uuid for port in ports for qos in _values(port, "qos")}
+        for row in own:
+            if row.uuid not in used and ownership.qos_is_ours(row.external_ids, self.owner):
+                row.verify("external_ids")
+                row.delete()
+
+
+_COMMANDS: dict[str, Any] = {
+    "add": _Add,
+    "set": _Set,
+    "move": _Move,
+    "reattach": _Reattach,
+    "delete": _Delete,
+    "delete-qos": _DeleteQos,
+}
+
+
+def commands(api: Any, operations: Sequence[Operation]) -> list[Any]:
+    """The ovsdbapp commands for the operations of one transaction.
+
+    :raises PermissionDenied: for an operation that does not exist, or arguments out of bounds.
+    """
+    found = _Found(api.idl)
+    return [_command(api, operation, found) for operation in operations]
+
+
+def _command(api: Any, operation: Operation, found: _Found) -> Any:
+    try:
+        return _COMMANDS[operation["op"]](api, operation, found)
+    except (LookupError, TypeError) as error:  # an operation that does not exist, or one that lacks a key
+        raise arguments.refuse("the OVSDB operation", operation) from error

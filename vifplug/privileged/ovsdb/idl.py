@@ -1,0 +1,146 @@
+"""The replica of OVSDB that a helper keeps: an IDL of five tables, which tells of every change."""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Sequence
+from typing import Any
+
+from ovs.db import idl
+from ovsdbapp.backend.ovs_idl import connection
+
+from vifplug.privileged.ovsdb import changes as ovsdb_changes
+from vifplug.privileged.ovsdb import jsonrpc, schema, values
+from vifplug.privileged.ovsdb.changes import Changes
+from vifplug.privileged.ovsdb.index import RowIndex
+
+LOG = logging.getLogger(__name__)
+
+BARRIER = {"op": "select", "table": "Open_vSwitch", "where": [], "columns": ["cur_cfg"]}
+"""An operation whose answer comes behind every update of transactions that ended before it was asked."""
+_BACKOFF_MIN_MS, _BACKOFF_MAX_MS = 100, 500
+_PROBE_MS = 3000
+"""After so long without a word the server is asked for one, and after as long again without an answer it is away."""
+
+
+def _hurry_ms(remotes: int, timeout: float) -> int:
+    """The probe interval on a connection whose server is not yet followed; it is given up after two of them.
+
+    All addresses have their turn within the time that a caller waits.
+    """
+    return _PROBE_MS if remotes == 1 else max(100, min(1000, int(timeout * 1000 / (4 * remotes))))
+
+
+_WRITES_SECONDS = 5.0
+"""How often a server beside which there are others is asked whether it takes writes still. One that becomes a standby
+keeps its connections. python-ovs wakes every 3 s for its probe."""
+
+
+class Replica(connection.OvsdbIdl):  # type: ignore[misc]
+    """Tells waiters of every change of cur_cfg and of interfaces, vswitchd's words; and watchers about all."""
+
+    def __init__(self, remotes: Sequence[str], changes: Changes, timeout: float) -> None:
+        self.caught_up = threading.Condition()
+        self.cur_cfg = 0
+        self.words = 0
+        """How often vswitchd may have said something."""
+        self._changes = changes
+        self._anew = True
+        self._asked_at = 0.0
+        super().__init__(",".join(remotes), schema.needed())
+        self._session: Any = jsonrpc.Session(self._session, remotes)
+        self._hurry_ms = _hurry_ms(len(remotes), timeout)
+        # ovsdbapp's own indexes sort rows by comparisons in Python.
+        self.index = RowIndex(self.tables)
+        # A server that restarts is to be heard again at once; python-ovs backs off for up to 8 s.
+        self._session.reconnect.set_backoff(_BACKOFF_MIN_MS, _BACKOFF_MAX_MS)
+        # python-ovs probes no Unix socket: behind one a server that hangs would be waited for without end.
+        self._session.reconnect.set_probe_interval(_PROBE_MS)
+
+    def cooperative_yield(self) -> None:
+        """ovsdbapp sleeps here for eventlet's sake: 80 us for every row that changes."""
+
+    def restart_fsm(self) -> None:
+        """Called for each new connection: what changed between the last one and this is not told row by row."""
+        self._anew = True
+        super().restart_fsm()
+        self._ask_for_writes()
+        # Until its contents are here a server that hangs keeps the next address waiting. Not set_probe_interval, which
+        # knows no time below a second.
+        self._session.reconnect.probe_interval = self._hurry_ms
+
+    def run(self) -> bool:
+        """One turn of the replica, and whether it follows its server."""
+        try:
+            changed = bool(super().run())
+        except Exception:
+            # ovsdbapp's thread would skip its queue and poll again at once. What python-ovs cannot read from this
+            # connection it may read from the next one, which begins after a pause.
+            LOG.exception("a message of OVSDB's could not be read; the connection is made anew")
+            self._session.force_reconnect()
+            changed = False
+        following = self.state == self.IDL_S_MONITORING and self._session.is_connected()
+        self._changes.connected(following, anew=following and self._anew)
+        if following and self._anew:
+            self._session.good()
+            self._session.reconnect.set_probe_interval(_PROBE_MS)
+        if following and len(self._session.remotes) > 1 and time.monotonic() > self._asked_at + _WRITES_SECONDS:
+            self._ask_for_writes()
+        self._anew = self._anew and not following
+        if not following:
+            self._session.forsake()
+        return changed
+
+    def _ask_for_writes(self) -> None:
+        self._asked_at = time.monotonic()
+        self._session.ask_for_writes(self._db.name)
+
+    @property
+    def address(self) -> str:
+        """The address of the server that is followed; "" while none is."""
+        return str(self._session.get_name()) if self._session.is_good else ""
+
+    @property
+    def refused(self) -> dict[str, str]:
+        """Addresses that a server answers at which is not used, and why."""
+        return dict(self._session.refused)
+
+    def ask_behind(self) -> jsonrpc.Answer | None:
+        """Ask for what is answered behind every update of transactions that ended before, for who holds the lock.
+
+        :returns: None while the server is not followed.
+        """
+        if self.state != self.IDL_S_MONITORING:
+            return None
+        answer: jsonrpc.Answer | None = self._session.ask("transact", [self._db.name, BARRIER])
+        return answer
+
+    def notify(self, event: str, row: Any, updates: Any = None) -> None:
+        """A row has changed."""
+        self.index.note(event, row)
+        if not self._anew:
+            self._changes.add(ovsdb_changes.named(event, row, updates))
+        if row._table.name in ("Open_vSwitch", "Interface") and event != idl.ROW_DELETE:
+            with self.caught_up:
+                self.words += 1
+                if row._table.name == "Open_vSwitch":
+                    self.cur_cfg = row.cur_cfg
+                self.caught_up.notify_all()
+
+    def await_word(self, heard: int, until: float) -> bool:
+        """Wait for another word of vswitchd's, for who does not hold the connection's lock.
+
+        :param heard: ``words`` when its rows were last looked at.
+        :param until: on the monotonic clock.
+        :returns: whether there was one.
+        """
+        with self.caught_up:
+            return self.caught_up.wait_for(lambda: self.words != heard, max(until - time.monotonic(), 0))
+
+
+def is_open(interface: Any) -> bool:
+    """Whether vswitchd has opened an interface's device."""
+    ofport = values.first(interface, "ofport")
+    return bool(ofport and ofport > 0 and not values.first(interface, "error"))

@@ -1,0 +1,313 @@
+"""The one OVSDB session of a helper: a long-lived replica, and transactions that never fail in silence."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import logging
+import os
+import threading
+import time
+from collections.abc import Sequence
+from typing import Any
+
+import tenacity
+from ovsdbapp import exceptions
+
+from vifplug.errors import OvsdbError, OvsUnavailable, TimedOut, VifplugError
+from vifplug.privileged.ovsdb import remotes as ovsdb_remotes
+from vifplug.privileged.ovsdb.changes import Changes
+from vifplug.privileged.ovsdb.connection import Api, Barrier, Connection, Nudge, Transaction
+from vifplug.privileged.ovsdb.idl import Replica, is_open
+from vifplug.privileged.ovsdb.index import RowIndex
+
+LOG = logging.getLogger(__name__)
+
+_CONNECT_PAUSE_SECONDS = 0.2
+_HEARSAY_SECONDS = 0.1
+"""After so long vswitchd is told to look for a device. It has most often heard of it by itself in a few ms, but what it
+hears while it works through its ports it may forget."""
+_SECOND_HEARSAY_SECONDS = 0.5
+_NO_DEVICE = os.strerror(errno.ENODEV)
+
+
+class _NotWritten(Exception):
+    """This server takes no writes."""
+
+
+class Session:
+    """A connection to the first of some remotes that answers.
+
+    :param remotes: OVSDB addresses, such as ``unix:/run/openvswitch/db.sock``.
+    :param timeout: seconds, for every wait.
+    """
+
+    def __init__(self, remotes: Sequence[str], timeout: float) -> None:
+        self.remotes = list(remotes)
+        """Its addresses, in the order in which they are tried."""
+        self._refused: dict[str, str] = {}
+        self._timeout = timeout
+        self._api: Api | None = None
+        self._lock = threading.Lock()
+        self._connecting: threading.Thread | None = None
+        self._tried_in_vain = 0.0
+        self.changes = Changes()
+        """What changed in OVSDB, for whoever follows it."""
+
+    @property
+    def _places(self) -> str:
+        return ",".join(self.remotes)
+
+    @property
+    def address(self) -> str:
+        """The address of the server that is followed; "" while none is."""
+        return self._api.idl.address if self._api is not None else ""
+
+    @property
+    def is_there(self) -> bool:
+        """Whether there is an OVSDB at all, be it one that does not answer: a host of plain bridges has none."""
+        return self._api is not None or any(map(ovsdb_remotes.exists, self.remotes))
+
+    @property
+    def is_connected(self) -> bool:
+        """Whether this session has a replica to look at without waiting."""
+        return self._api is not None
+
+    def has_replica(self) -> bool:
+        """Whether there is a replica to look at, after connecting where none was needed so far; False without OVSDB.
+
+        A replica that is there is not made current: that would take a round trip.
+
+        :raises OvsUnavailable: when there is an OVSDB, and it does not answer in time.
+        """
+        if self._api is None and self.is_there:
+            self._connected()
+        return self._api is not None
+
+    def has_replica_soon(self, seconds: float) -> bool:
+        """As ``has_replica``, but a server that does not answer is waited for no longer than ``seconds``.
+
+        The connection goes on being made meanwhile.
+        """
+        if self._api is None and self.is_there:
+            if self._connecting is None or not self._connecting.is_alive():
+                self._connecting = threading.Thread(target=self._connect_for_later, name="OVSDB", daemon=True)
+                self._connecting.start()
+            self._connecting.join(seconds)
+        return self._api is not None
+
+    def _connect_for_later(self) -> None:
+        with contextlib.suppress(OvsUnavailable):
+            self._connected()
+
+    def _connected(self) -> Api:
+        asked = time.monotonic()
+        with self._lock:
+            if self._api is None and self._tried_in_vain > asked:
+                # While we waited for the lock somebody tried for as long as we may.
+                raise self._unreachable()
+            if self._api is None:
+                self._api = self._connect()
+            return self._api
+
+    def attempt(self, seconds: float) -> None:
+        """Connect, if nobody has yet and a server is there to answer within ``seconds``."""
+        deadline = time.monotonic() + seconds
+        while self._api is None and time.monotonic() < deadline:
+            if any(map(ovsdb_remotes.answers, self.remotes)):
+                with contextlib.suppress(OvsUnavailable):
+                    self._connected()
+            else:
+                time.sleep(min(_CONNECT_PAUSE_SECONDS, seconds))
+
+    def _connect(self) -> Api:
+        retrying = tenacity.Retrying(
+            retry=tenacity.retry_if_exception_type(ConnectionError),
+            stop=tenacity.stop_after_delay(self._timeout),
+            wait=tenacity.wait_fixed(_CONNECT_PAUSE_SECONDS),
+            reraise=True,
+        )
+        try:
+            return retrying(self._connect_once)
+        except ConnectionError as error:
+            self._tried_in_vain = time.monotonic()
+            raise self._unreachable() from error
+
+    def _unreachable(self) -> OvsUnavailable:
+        return OvsUnavailable(
+            f"could not reach OVSDB at {self._places} within {self._timeout:g} s{self._turned_away()}; is "
+            "openvswitch-switch running, and is [ovs] connection right?",
+            self._places,
+        )
+
+    def _turned_away(self) -> str:
+        refused = self._api.idl.refused if self._api is not None else self._refused
+        return "".join(f"; {remote} answers, but {why}" for remote, why in refused.items())
+
+    def _connect_once(self) -> Api:
+        if not any(map(ovsdb_remotes.answers, self.remotes)):
+            raise ConnectionError("no socket answers")
+        link = Connection(Replica(self.remotes, self.changes, self._timeout), timeout=self._timeout)
+        try:
+            link.start()
+        except exceptions.TimeoutException as error:
+            link.idl.close()
+            self._refused = link.idl.refused
+            # Its own str() fails: ovsdbapp raises it here without the arguments its message needs.
+            raise ConnectionError("no answer") from error
+        # One session a process: the class attribute is emptied so that a second try does not get the first's.
+        Api._ovsdb_connection = None
+        return Api(link, start=False)
+
+    @property
+    def api(self) -> Api:
+        """ovsdbapp's API on this session, for commands."""
+        return self._connected()
+
+    @property
+    def lock(self) -> Any:
+        """Held while rows are read: the IDL's thread changes them in place."""
+        return self._connected().ovsdb_connection.lock
+
+    @property
+    def tables(self) -> Any:
+        """The IDL's tables."""
+        return self._connected().idl.tables
+
+    @property
+    def index(self) -> RowIndex:
+        """Rows by what one knows of them; for who holds ``lock``."""
+        found: RowIndex = self._connected().idl.index
+        return found
+
+    def refresh(self) -> None:
+        """Return once every transaction that ended before this call can be seen.
+
+        :raises OvsUnavailable: when OVSDB does not answer in time.
+        """
+        api, until = self.api, time.monotonic() + self._timeout
+        if not self.lock.acquire(timeout=self._timeout):
+            raise self._silent()  # a transaction has it, which waits for the server
+        try:
+            answer = api.idl.ask_behind()
+        finally:
+            self.lock.release()
+        try:
+            if answer is not None and answer.good_within(until - time.monotonic()):
+                return
+        except TimeoutError as error:
+            api.ovsdb_connection.force_reconnect()
+            raise self._silent() from error
+        # A transaction waits for a connection, and is tried again on the next one.
+        self._run([Barrier(api)], writes=False, seconds=max(until - time.monotonic(), 0))
+
+    def commit(self, commands: Sequence[Any]) -> int:
+        """Run commands in one transaction.
+
+        :returns: the next_cfg to wait for.
+        :raises OvsdbError: with OVSDB's own words, when it refuses.
+        :raises OvsUnavailable: when it does not answer in time; the outcome is then unknown.
+        """
+        return self._run(commands, writes=True)
+
+    def _run(self, commands: Sequence[Any], *, writes: bool, seconds: float | None = None) -> int:
+        """:param seconds: how long to wait for the answer; by default the session's time."""
+        try:
+            return self._run_once(commands, writes=writes, seconds=seconds)
+        except _NotWritten:
+            # A server that has become a standby: nothing was written, and the next connection may be to another one.
+            LOG.warning("OVSDB at %s takes no writes any more", self.address)
+            self.api.ovsdb_connection.force_reconnect()
+        try:
+            return self._run_once(commands, writes=writes, seconds=seconds)
+        except _NotWritten as error:
+            raise OvsUnavailable(
+                f"OVSDB at {self._places} takes no writes: it is a standby, or a read-only remote", self._places
+            ) from error
+
+    def _run_once(self, commands: Sequence[Any], *, writes: bool, seconds: float | None) -> int:
+        patience = self._timeout if seconds is None else seconds
+        transaction = Transaction(self.api, patience, writes=writes)
+        for one in commands:
+            transaction.add(one)
+        try:
+            transaction.commit()
+        except VifplugError:
+            raise
+        except exceptions.TimeoutException as error:
+            transaction.given_up = True
+            self.api.ovsdb_connection.force_reconnect()
+            raise self._silent() from error
+        except RuntimeError as error:
+            # ovsdbapp's only words for "the server went away in between" and for a refusal by the server.
+            if "timed out" in str(error):
+                raise self._silent() from error
+            if ovsdb_remotes.NOT_ALLOWED in str(error):
+                raise _NotWritten from error
+            raise OvsdbError(f"OVSDB refused the transaction: {str(error).removeprefix('OVSDB Error: ')}") from error
+        except Exception as error:
+            # python-ovs and ovsdbapp raise what they meet with: AttributeError, AssertionError, their own errors.
+            raise OvsdbError(f"could not run the OVSDB transaction: {type(error).__name__}: {error}") from error
+        return transaction.next_cfg
+
+    def _silent(self) -> OvsUnavailable:
+        return OvsUnavailable(
+            f"OVSDB at {self._places} did not answer within {self._timeout:g} s{self._turned_away()}; is ovsdb-server "
+            "running?",
+            self._places,
+        )
+
+    def wait_for_all(self, seconds: float | None = None) -> None:
+        """Return once vswitchd has carried out every transaction that can be seen.
+
+        :param seconds: how long to wait; by default the session's time.
+        :raises TimedOut: when it has not in time.
+        """
+        with self.lock:
+            asked = [row.next_cfg for row in self.tables["Open_vSwitch"].rows.values()]
+        self.wait(max(asked, default=0), self._timeout if seconds is None else seconds)
+
+    def wait(self, next_cfg: int, seconds: float) -> None:
+        """Return once vswitchd has carried out the configuration numbered ``next_cfg``.
+
+        :raises TimedOut: when it has not within ``seconds``.
+        """
+        replica = self.api.idl
+        deadline = time.monotonic() + seconds
+        with replica.caught_up:
+            while replica.cur_cfg < next_cfg:
+                left = deadline - time.monotonic()
+                if left <= 0:
+                    raise TimedOut(
+                        f"ovs-vswitchd did not carry out the change within {round(seconds, 1):g} s "
+                        f"(cur_cfg {replica.cur_cfg}, next_cfg {next_cfg}); is it running?",
+                        "ovs-vswitchd",
+                    )
+                replica.caught_up.wait(left)
+
+    def wait_until_open(self, names: Sequence[str], seconds: float) -> None:
+        """Return once vswitchd has opened the devices of these ports, or has looked again and cannot.
+
+        Their devices are there by now. It hears of a new one by itself; what it says of one before that, "no such
+        device", is no verdict, and one whose coming it missed it must be told to look for.
+
+        :raises TimedOut: when it has done neither in time.
+        """
+        if self._closed(names, min(seconds, _HEARSAY_SECONDS)):
+            self._run([Nudge(self.api)], writes=False)
+            self.wait_for_all(seconds)
+            # What it has found it may say a little after its cur_cfg.
+            self._closed(names, min(seconds, _SECOND_HEARSAY_SECONDS))
+
+    def _closed(self, names: Sequence[str], seconds: float) -> bool:
+        """Whether one of these ports is not open: by then, or as soon as one has failed for another reason."""
+        replica, until = self.api.idl, time.monotonic() + seconds
+        while True:
+            heard = replica.words
+            with self.lock:
+                closed = [row for name in names if (row := self.index.row("Interface", name)) and not is_open(row)]
+                failed = any(row.error and _NO_DEVICE not in row.error[0] for row in closed)
+            if not closed or failed:
+                return bool(closed)
+            if not replica.await_word(heard, until):
+                return True

@@ -1,0 +1,298 @@
+"""The OVSDB verbs: read ports, change ports in one transaction, wait for vswitchd."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from vifplug import naming
+from vifplug.errors import Conflict, OvsdbError, PermissionDenied
+from vifplug.privileged import arguments
+from vifplug.privileged.helper.context import net
+from vifplug.privileged.ovsdb import bridges, columns, openflow
+from vifplug.privileged.ovsdb import commands as ovsdb_rows
+from vifplug.privileged.ovsdb.session import Session
+from vifplug.privileged.ovsdb.values import all_of, first, pairs, referred, said
+from vifplug.resources import ownership
+from vifplug.resources.ownership import SeenPort
+
+LOG = logging.getLogger(__name__)
+
+WAIT_SECONDS_MAX = 300
+FOLLOW_SECONDS_MAX = 5
+_CONNECTION_SECONDS = 0.5
+"""A server that is well answers in some hundredths."""
+
+_sessions: list[Session] = []
+
+
+def fix_address(remotes: Sequence[str], timeout: float) -> None:
+    """Choose the OVSDB of this process, once; it is connected to when it is first needed."""
+    if _sessions:
+        raise PermissionDenied("refused to change the OVSDB address of a running helper")
+    _sessions.append(Session(remotes, timeout))
+
+
+def session() -> Session:
+    """This process's."""
+    return _sessions[0]
+
+
+@net.entrypoint
+def read(
+    names: Sequence[str],
+    iface_ids: Sequence[str],
+    owners: Sequence[str],
+    everything: bool,
+    fresh: bool,
+    thorough: bool = False,
+) -> dict[str, Any]:
+    """Bridges, and the ports of these names, with these iface-ids or of these owners; or every port of ours.
+
+    :param fresh: with all that was changed before this call. Else as far as is known: what a ``wait`` of the same
+        caller has seen is.
+    :param thorough: with the OpenFlow configuration of ports, where their bridge says it in time.
+    :raises OvsUnavailable: when OVSDB does not answer in time.
+    """
+    session = _sessions[0]
+    if fresh:
+        session.refresh()
+    rows = _read(session, names, iface_ids, owners, everything)
+    if thorough:
+        flagged = {bridge: _flags(session, bridge) for bridge in {port["bridge"] for port in rows["ports"]}}
+        for port in rows["ports"]:
+            words = flagged[port["bridge"]].get(port["name"])
+            port["settings"] |= {columns.OPENFLOW: words} if words else {}
+    return rows
+
+
+def _flags(session: Session, bridge: str) -> dict[str, str]:
+    path = openflow.socket_path(session.remotes, bridge)
+    try:
+        return openflow.flags(path) if path else {}
+    except OSError as error:
+        LOG.debug("the OpenFlow configuration of %s was not looked at: %s", bridge, error)
+        return {}
+
+
+def _clear_flags(session: Session, operations: Sequence[Mapping[str, Any]]) -> None:
+    """What a transaction, which has seen whose each port is, cannot do.
+
+    :raises OvsdbError: when vswitchd does not.
+    """
+    for operation in operations:
+        if operation["op"] != "set" or columns.OPENFLOW not in operation.get("columns", ()):
+            continue
+        with session.lock:
+            port = session.index.row("Port", operation["name"])
+            bridge = session.index.bridge_of(port) if port is not None else None
+            path = openflow.socket_path(session.remotes, first(bridge, "name")) if bridge is not None else None
+        if path is not None:
+            openflow.clear(path, operation["name"])
+
+
+def _read(
+    session: Session, names: Sequence[str], iface_ids: Sequence[str], owners: Sequence[str], everything: bool
+) -> dict[str, Any]:
+    with session.lock:
+        index = session.index
+        carriers = {iface_id: found for iface_id in iface_ids if (found := index.interfaces(iface_id))}
+        ports = [row for name in names if (row := index.row("Port", name)) is not None]
+        ports += [row for owner in owners for row in index.of_owner("Port", owner)]
+        ports += index.ports_of(interface for found in carriers.values() for interface in found)
+        ports += index.owned("Port") if everything else []
+        each = {port.uuid: port for port in ports}.values()
+        placed = [(port, bridge) for port in each if (bridge := index.bridge_of(port)) is not None]
+        marked = index.owned("QoS") if everything else [row for owner in owners for row in index.of_owner("QoS", owner)]
+        return {
+            "bridges": bridges.described(session.tables),
+            "fake_bridges": index.fake_bridges(),
+            "ports": [_port(port, first(bridge, "name"), session.tables) for port, bridge in placed],
+            "ports_there": len(session.tables["Port"].rows),
+            "held": {name: first(port, "name") for name in names for port in index.other_ports_with(name)},
+            "iface_ids": {
+                iface_id: [first(interface, "name") for interface in found] for iface_id, found in carriers.items()
+            },
+            "qos": [
+                {
+                    "uuid": str(row.uuid),
+                    "type": first(row, "type"),
+                    "owner": (owner := said(row, "external_ids", naming.OWNER_KEY)),
+                    "is_copied": not ownership.qos_is_ours(pairs(row, "external_ids"), owner or ""),
+                }
+                for row in marked
+            ],
+        }
+
+
+def _port(port: Any, bridge: str, tables: Any) -> dict[str, Any]:
+    interfaces = referred(port, "interfaces", tables, "Interface")
+    name = first(port, "name")
+    # One of the port's own name; a bond has others beside it.
+    interface = next((row for row in interfaces if first(row, "name") == name), next(iter(interfaces), None))
+    external_ids, qos = pairs(port, "external_ids"), first(port, "qos")
+    return {
+        "name": name,
+        "bridge": bridge,
+        "uuid": str(port.uuid),
+        "owner": external_ids.get(naming.OWNER_KEY, ""),
+        "external_ids": external_ids,
+        "tag": first(port, "tag"),
+        "vlan_mode": first(port, "vlan_mode"),
+        "trunks": all_of(port, "trunks"),
+        "other_config": pairs(port, "other_config"),
+        "qos": str(qos) if qos else None,
+        "iface_ids": pairs(interface, "external_ids") if interface else {},
+        "iface_type": first(interface, "type") if interface else "",
+        "ofport": first(interface, "ofport") if interface else None,
+        "error": first(interface, "error") if interface else None,
+        "settings": columns.settings(port, interfaces),
+        "polices": columns.polices(interface, tables),
+    }
+
+
+def ports_about(name: str, owner: str) -> list[SeenPort]:
+    """The port of a name, those with an owner's mark and those with its iface-id; none where there is no OVSDB.
+
+    :raises OvsUnavailable: when OVSDB does not answer in time.
+    """
+    session = _sessions[0]
+    if not session.is_there:
+        return []
+    session.refresh()
+    with session.lock:
+        index = session.index
+        named = index.row("Port", name)
+        rows = [*([named] if named is not None else []), *index.of_owner("Port", owner)]
+        rows += index.ports_of(index.interfaces(owner))
+        return [index.seen(row, owner) for row in {row.uuid: row for row in rows}.values()]
+
+
+def has_port(name: str) -> bool:
+    """Whether Open vSwitch has a port of a name.
+
+    :raises OvsUnavailable: as ``ports_about``.
+    """
+    return any(port.name == name for port in ports_about(name, ""))
+
+
+def refuse_anothers_port(name: str, owner: str) -> None:
+    """Refuse to make a device that vswitchd would open as the device of another program's port, or of another VIF's.
+
+    A port may wait for its device: a link of that name comes into that port's network. For the names of the naming rule
+    the replica is asked as it is; while OVSDB is silent and there is no replica they may be made: what goes on Linux
+    bridges does not wait for an Open vSwitch that hangs.
+
+    :raises Conflict: naming the port.
+    :raises OvsUnavailable: for a name that a request chose, when there is an OVSDB and it does not answer in time.
+    """
+    session, by_rule = _sessions[0], naming.is_derived(name, owner)
+    if by_rule and not session.has_replica_soon(_CONNECTION_SECONDS):
+        return
+    if not by_rule and session.is_there:
+        session.refresh()
+    port = _port_with(session, name, owner)
+    if port is None or ownership.port_is_ours(port, owner) or ownership.port_is_adoptable(port, owner):
+        return
+    if by_rule and port.name == name and port.iface_ids == {owner}:
+        return  # the VIF's own port, whose mark another program took away while its device was gone
+    ids = ", ".join(sorted(port.iface_ids)) or "none"
+    raise Conflict(
+        f"refused to make device {name!r} for {owner}: OVS port {port.name!r} (mark {port.mark or 'none'}, iface-id "
+        f"{ids}) waits for a device of that name; choose another name, or delete that port if it is needed no more",
+        name,
+    )
+
+
+def is_anothers_port(name: str, owner: str) -> bool:
+    """Whether the replica, as it is, has a port of that name that nothing shows to be an owner's.
+
+    :raises OvsUnavailable: where there is an OVSDB, no replica, and no answer in time.
+    """
+    port = _port_with(_sessions[0], name, owner)
+    return port is not None and not ownership.port_is_ours(port, owner)
+
+
+def is_address_of_another(address: str, owner: str) -> bool:
+    """Whether the replica, as it is, has an interface of another VIF with that MAC as its guest's.
+
+    :raises OvsUnavailable: as ``is_anothers_port``.
+    """
+    session = _sessions[0]
+    if not session.has_replica():
+        return False
+    with session.lock:
+        return session.index.is_address_of_another(address, owner)
+
+
+def _port_with(session: Session, name: str, owner: str) -> SeenPort | None:
+    """The port that has an interface of a name, by what the replica has; None where there is none.
+
+    :raises OvsUnavailable: where there is an OVSDB, no replica, and no answer in time.
+    """
+    if not session.has_replica():
+        return None
+    index = session.index
+    # Without the lock, which a transaction may hold for as long as OVSDB is silent: two look-ups in dictionaries.
+    if index.row("Port", name) is None and index.row("Interface", name) is None:
+        return None
+    with session.lock:
+        named = index.row("Port", name)
+        ports = [*([named] if named is not None else []), *index.other_ports_with(name)]
+        return index.seen(ports[0], owner) if ports else None
+
+
+@net.entrypoint
+def change(operations: Sequence[Mapping[str, Any]]) -> int:
+    """Carry out port operations in ONE transaction: all or none.
+
+    Rows are as its caller has just read them, or newer. Where OVSDB refuses what was built on them, they are looked at
+    again, so that what was in the way is named.
+
+    :returns: the next_cfg that ``wait`` takes.
+    :raises OvsdbError, BridgeMissing, Conflict, PermissionDenied, OvsUnavailable: nothing was changed.
+    :raises TimedOut: vswitchd is behind, and a port is to be added; nothing was changed.
+    """
+    session = _sessions[0]
+    if any(operation["op"] == "add" and not operation.get("uuid") for operation in operations):
+        # To vswitchd a port that was deleted and added again since it last looked is the same one, on the device that
+        # is gone: it answers with a number and no error, and passes no frame.
+        session.wait_for_all()
+    try:
+        next_cfg = session.commit(ovsdb_rows.commands(session.api, operations))
+    except OvsdbError:
+        session.refresh()
+        next_cfg = session.commit(ovsdb_rows.commands(session.api, operations))
+    _clear_flags(session, operations)
+    return next_cfg
+
+
+@net.entrypoint
+def wait(next_cfg: int, seconds: float, opening: Sequence[str]) -> None:
+    """Return once vswitchd has caught up with a transaction of ours.
+
+    :param opening: ports whose devices it must have opened by then, or have found that it cannot.
+    :raises TimedOut: when it has not within ``seconds``.
+    """
+    arguments.number("next_cfg", next_cfg, 0, 2**63)
+    session, patience = _sessions[0], min(float(seconds), WAIT_SECONDS_MAX)
+    names, until = [arguments.name(name) for name in opening], time.monotonic() + patience
+    session.wait(next_cfg, patience)
+    if names:
+        session.wait_until_open(names, max(until - time.monotonic(), 0))
+
+
+@net.entrypoint
+def changes(generation: int, number: int, connected: bool, seconds: float) -> dict[str, Any]:
+    """What changed in OVSDB since a number of a generation; waits for at most 5 s for anything to.
+
+    :param connected: what the caller was last told of it.
+    :returns: see ``ovsdb_changes.Changes.since``.
+    """
+    session = _sessions[0]
+    patience = min(float(seconds), FOLLOW_SECONDS_MAX)
+    if not connected:
+        session.attempt(patience)
+    return session.changes.since(generation, number, connected, patience)

@@ -1,0 +1,176 @@
+"""Whose a link is, seen again from the privileged side; and the one socket all link verbs share.
+
+A caller's word proves nothing here, for it may be captured. What is believed is what is read from the kernel now, and
+which links this process has itself seen marked before (``_seen_marked``).
+"""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import socket as sockets
+import struct
+from collections import OrderedDict
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from vifplug import naming
+from vifplug.errors import Conflict, LinkError
+from vifplug.netlink import links as reading
+from vifplug.netlink import socket as netlink
+from vifplug.privileged import arguments
+from vifplug.resources import ownership
+from vifplug.resources.ownership import Claim, SeenLink
+
+_SIOCGIFINDEX = 0x8933
+_REMEMBERED_MAX = 32768
+"""Links: those of some 8,000 VIFs."""
+
+_socket_instance: list[netlink.LinkSocket] = []
+_seen_marked: OrderedDict[int, str] = OrderedDict()
+"""ifindex -> owner. The kernel gives a number again only after 2**31 others, and a link keeps its own for life."""
+
+
+def socket() -> netlink.LinkSocket:
+    """This process's socket, opened at first use."""
+    if not _socket_instance:
+        _socket_instance.append(netlink.LinkSocket())
+    return _socket_instance[0]
+
+
+def read(name: str) -> dict[str, Any] | None:
+    """A link by its name, if it is there."""
+    return reading.links(socket(), [name]).get(name)
+
+
+def read_by_index(ifindex: int) -> dict[str, Any] | None:
+    """A link by its ifindex, if it is there."""
+    return next(iter(reading.links_by_index(socket(), [ifindex]).values()), None)
+
+
+def remember(ifindex: int, owner: str) -> None:
+    """Note that a link was made for an owner, or seen with its mark."""
+    _seen_marked[ifindex] = owner
+    _seen_marked.move_to_end(ifindex)
+    while len(_seen_marked) > _REMEMBERED_MAX:
+        _seen_marked.popitem(last=False)
+
+
+def forget(ifindex: int) -> None:
+    """A link is gone."""
+    _seen_marked.pop(ifindex, None)
+
+
+def seen(link: Mapping[str, Any]) -> SeenLink:
+    """A link as the rule reads it."""
+    return SeenLink(
+        name=link["name"],
+        kind=link["kind"],
+        alias=link["alias"],
+        address=link["address"],
+        master=link["master"],
+        persistent=bool(link.get("persistent")),
+        vnet_header=bool(link.get("vnet_header")),
+    )
+
+
+def claim(link: Mapping[str, Any], operation: Mapping[str, Any]) -> Claim:
+    """What a caller claims of a link, checked."""
+    owner, role = arguments.owner(operation["owner"]), arguments.role(operation["role"])
+    marked = naming.owner_of(link["alias"]) == owner
+    address = operation.get("birth_address")
+    if role == naming.ROLE_TAP and address is not None:
+        address = arguments.address(address)
+    # A name of its own and a MAC that was changed leave the mark alone. A caller's record is no second sign for it: a
+    # captured caller reads every number and MAC there is. The engine asks for one (a copied alias is not acted on).
+    known = marked or _seen_marked.get(link["ifindex"]) == owner
+    return Claim(owner=owner, role=role, address=address or "", known=known)
+
+
+def is_ours(link: Mapping[str, Any], operation: Mapping[str, Any]) -> bool:
+    """Whether a link is its owner's.
+
+    :param operation: its ``owner`` and ``role``; of a tap also ``birth_address``.
+    """
+    claimed = claim(link, operation)
+    if not ownership.link_is_ours(seen(link), claimed):
+        return False
+    remember(int(link["ifindex"]), claimed.owner)
+    return True
+
+
+def link_of(operation: Mapping[str, Any]) -> dict[str, Any] | None:
+    """The link an operation is about, if it is there.
+
+    :raises Conflict: when it is not its owner's; it was left alone.
+    """
+    name = arguments.name(operation["name"])
+    link = read(name)
+    if link is None or is_ours(link, operation):
+        return link
+    raise not_ours(link, operation["owner"])
+
+
+def not_ours(link: Mapping[str, Any], owner: str) -> Conflict:
+    """The error for a link that nothing shows to be an owner's."""
+    alias = f"alias {link['alias']!r}" if link["alias"] else "no alias"
+    kind = link["kind"] or "no kind"
+    return Conflict(
+        f"refused to touch link {link['name']!r}: nothing on it shows that it belongs to {owner} ({kind}, {alias}, MAC "
+        f"{link['address']}); it was left alone. If it does: ip link set {link['name']} alias {naming.alias(owner)}",
+        link["name"],
+    )
+
+
+def is_owners(name: str, owner: str, role: str) -> bool:
+    """Whether the link of a name is there and an owner's of that role."""
+    link = read(name)
+    return link is not None and is_ours(link, {"owner": owner, "role": role})
+
+
+def refuse_foreign_device(name: str, owner: str, address: str, is_anothers: Callable[[str], bool]) -> None:
+    """Refuse a device that would become an owner's OVS port: all but its own, and its guest's tap.
+
+    Of a link that is not there, and of one that this process made, no message is needed: both are the rule.
+
+    :param address: the guest's MAC, by the caller's word.
+    :param is_anothers: whether another VIF's interface carries a MAC: then it does not show whose guest's a tap is.
+    :raises Conflict: for the NIC of the host, a VPN's tap, an internal port, another VIF's device.
+    """
+    ifindex = _ifindex(name)
+    if ifindex is None or _seen_marked.get(ifindex) == owner:
+        return
+    link = read(name)
+    if link is None or is_guests_tap(link, owner, address, is_anothers):
+        return
+    own = {"owner": owner, "birth_address": naming.tap_address(address) if address else None}
+    if any(is_ours(link, {**own, "role": role}) for role in (naming.ROLE_PORT_END, naming.ROLE_TAP)):
+        return
+    raise Conflict(
+        f"refused to make device {name!r} a port of {owner}: it is a {link['kind'] or 'physical device'} (alias "
+        f"{link['alias']!r}, MAC {link['address']}, master {link['master']}), not that VIF's own and no tap of its "
+        "guest; it was left alone",
+        name,
+    )
+
+
+def is_guests_tap(link: Mapping[str, Any], owner: str, address: str, is_anothers: Callable[[str], bool]) -> bool:
+    """Whether a link is the tap of an owner's guest, by its name or by a MAC that is that guest's alone.
+
+    :param address: the guest's MAC, by the caller's word; "" when it is not known.
+    :param is_anothers: as for ``refuse_foreign_device``.
+    """
+    if ownership.is_guests_tap(seen(link), owner, ""):
+        return True
+    return bool(address) and ownership.is_guests_tap(seen(link), owner, address) and not is_anothers(address)
+
+
+def _ifindex(name: str) -> int | None:
+    with sockets.socket(sockets.AF_UNIX, sockets.SOCK_DGRAM | sockets.SOCK_CLOEXEC) as control:
+        try:
+            found = fcntl.ioctl(control, _SIOCGIFINDEX, struct.pack("16sI20x", name.encode(), 0))
+        except OSError as error:
+            if error.errno == errno.ENODEV:
+                return None
+            raise LinkError(f"could not look for device {name!r}: {error.strerror}", name) from error
+    return int(struct.unpack_from("16sI", found)[1])

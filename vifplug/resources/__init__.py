@@ -1,0 +1,1 @@
+"""What a VIF is made of."""

@@ -1,0 +1,1 @@
+"""All that state_dir holds."""

@@ -1,0 +1,249 @@
+"""The store's events: what happened to VIFs, what of it is to be told to others, and what Neutron has told us.
+
+Every event is written in the transaction that changes the record it is about, so that neither is there without
+the other; the sequence is the order of commits. All tables are bounded.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import sqlite3
+from collections.abc import Callable, Collection
+from dataclasses import asdict, dataclass
+
+from vifplug.errors import EventsLost
+from vifplug.model import events
+from vifplug.model.events import Event
+from vifplug.model.reports import FAILED, UNPLUGGED
+from vifplug.store import database, records
+from vifplug.store.database import Database
+from vifplug.store.records import Record
+
+LOG = logging.getLogger(__name__)
+
+EVENTS_KEPT = 50_000
+"""About 15 MB. Whoever follows and missed more than these looks at every VIF."""
+OUTBOX_MAX = 10_000
+TOLD_MAX = 10_000
+
+PLUGGED_EVENT, UNPLUGGED_EVENT = "network-vif-plugged", "network-vif-unplugged"
+TOLD_PLUGGED, TOLD_UNPLUGGED, TOLD_FAILED = "plugged", "unplugged", "failed"
+_DROPPED = "outbox_dropped"
+_SAID_FAILED = 2
+"""In place of wired or not, after Nova was told that a VIF failed: whatever comes next is news to it."""
+DAMAGED = "damaged"
+"""The state in an event that cannot be read any more."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Notice:
+    """What Nova is to be told of a VIF, in the words of its external events."""
+
+    seq: int
+    """The event's."""
+    vif_id: str
+    instance: str
+    """The guest's UUID."""
+    name: str
+    status: str
+    """completed or failed."""
+
+
+class EventLog(Database):
+    """The part of the store that events are in.
+
+    :param notifies: whether somebody is to be told of VIFs that are wired, and of those that are no longer.
+    """
+
+    def __init__(self, state_dir: str, user: str, *, notifies: bool = False) -> None:
+        super().__init__(state_dir, user)
+        self._notifies = notifies
+        self.listeners: list[Callable[[Collection[str] | None], None]] = []
+        """Called, in the thread that wrote, after a transaction that wrote records, with the VIFs' ids; with None when
+        another process has written."""
+
+    # -- noted, inside transactions of the store ----------------------------------------------------------
+
+    def _note(self, connection: sqlite3.Connection, before: Record | None, after: Record) -> None:
+        """A record is written."""
+        previous = before.state if before is not None else None
+        steps = events.steps(previous, after.state)
+        if before is not None and _guest(before) != _guest(after):
+            # Another server's, or known only now: whom it is told to, nobody has told yet.
+            connection.execute("DELETE FROM announced WHERE vif_id = ?", (after.id,))
+            steps = steps or [after.state]
+        if after.note:
+            steps = steps or [after.state]
+        for state in steps:
+            self._add(connection, after.id, state, previous, after)
+            previous = state
+
+    def _note_end(self, connection: sqlite3.Connection, vif_id: str, gone: Record | None) -> None:
+        """A VIF is unplugged; what it was is not known of one whose record is damaged."""
+        self._add(connection, vif_id, UNPLUGGED, gone.state if gone is not None else None, gone)
+        connection.execute("DELETE FROM announced WHERE vif_id = ?", (vif_id,))
+
+    def _add(
+        self, connection: sqlite3.Connection, vif_id: str, state: str, previous: str | None, record: Record | None
+    ) -> None:
+        instance = _guest(record) if record is not None else None
+        error = record.error if record is not None and state not in (*events.RUNGS, UNPLUGGED) else None
+        body = {
+            "vif_id": vif_id,
+            "state": state,
+            "previous": previous,
+            "error": error,
+            "instance": instance,
+            "note": record.note if record is not None else None,
+            "time": records.now(),
+        }
+        written = connection.execute("INSERT INTO events (body) VALUES (?)", (json.dumps(body),))
+        seq = written.lastrowid or 0
+        connection.execute("DELETE FROM events WHERE seq <= ?", (seq - EVENTS_KEPT,))
+        if self._notifies and instance is not None:
+            self._announce(connection, seq, vif_id, instance, state)
+
+    def _announce(self, connection: sqlite3.Connection, seq: int, vif_id: str, instance: str, state: str) -> None:
+        """Put into the outbox what changes for Nova: a drift that is repaired is nothing to it."""
+        wired = events.is_wired(state)
+        if wired is None and state != FAILED:
+            return
+        found = connection.execute("SELECT wired FROM announced WHERE vif_id = ?", (vif_id,)).fetchone()
+        word = _SAID_FAILED if wired is None else int(wired)
+        if word == (found[0] if found else 0):
+            return
+        connection.execute("INSERT OR REPLACE INTO announced VALUES (?, ?)", (vif_id, word))
+        name = UNPLUGGED_EVENT if wired is False else PLUGGED_EVENT
+        status = "failed" if wired is None else "completed"
+        notice = Notice(seq=seq, vif_id=vif_id, instance=instance, name=name, status=status)
+        connection.execute("INSERT INTO outbox VALUES (?, ?)", (seq, json.dumps(asdict(notice))))
+        (count,) = connection.execute("SELECT COUNT(*) FROM outbox").fetchone()
+        if count > OUTBOX_MAX:
+            connection.execute("DELETE FROM outbox WHERE seq = (SELECT MIN(seq) FROM outbox)")
+            query = "INSERT INTO counters VALUES (?, 1) ON CONFLICT (name) DO UPDATE SET value = value + 1"
+            connection.execute(query, (_DROPPED,))
+
+    def tell_listeners(self, vif_ids: Collection[str] | None) -> None:
+        """Records were written; None where nobody knows whose."""
+        for listener in self.listeners:
+            listener(vif_ids)
+
+    # -- followed -----------------------------------------------------------------------------------------
+
+    def sequence(self) -> int:
+        """The newest event's number; 0 when there has never been one."""
+        with self._reading() as connection:
+            return _newest(connection)
+
+    def events(self, since: int, limit: int) -> list[Event]:
+        """Events after a number, in order; after 0, all that are kept.
+
+        :raises EventsLost: when some of them are not kept any more, or the number was never given.
+        """
+        with self._transaction("DEFERRED") as connection:
+            newest = _newest(connection)
+            (oldest,) = connection.execute("SELECT COALESCE(MIN(seq), ?) FROM events", (newest + 1,)).fetchone()
+            since = since or oldest - 1
+            query = "SELECT seq, body FROM events WHERE seq > ? ORDER BY seq LIMIT ?"
+            found = connection.execute(query, (since, limit)).fetchall() if oldest - 1 <= since <= newest else []
+        if since > newest:
+            raise EventsLost(
+                f"event {since} was never given, the newest is {newest}: the store was made anew; "
+                "look at every VIF and follow from there",
+                str(since),
+            )
+        if since < oldest - 1:
+            raise EventsLost(
+                f"events after {since} are not kept any more, the oldest is {oldest}; "
+                "look at every VIF and follow from there",
+                str(since),
+            )
+        return [_event(seq, body) for seq, body in found]
+
+    def oldest(self) -> int:
+        """The number to follow from for all that is kept."""
+        with self._transaction("DEFERRED") as connection:
+            (oldest,) = connection.execute(
+                "SELECT COALESCE(MIN(seq), ?) FROM events", (_newest(connection) + 1,)
+            ).fetchone()
+            return int(oldest) - 1
+
+    # -- told to others -----------------------------------------------------------------------------------
+
+    def outbox(self, limit: int) -> list[Notice]:
+        """What is to be told, oldest first."""
+        with self._reading() as connection:
+            found = connection.execute("SELECT seq, body FROM outbox ORDER BY seq LIMIT ?", (limit,)).fetchall()
+        notices: list[Notice] = []
+        damaged: list[int] = []
+        for seq, body in found:
+            try:
+                notices.append(Notice(**json.loads(body)))
+            except (ValueError, TypeError):
+                damaged.append(seq)
+        if damaged:
+            # One that nobody can read must not hold up those behind it for ever.
+            LOG.error("notices %s are damaged, and are told to nobody", damaged)
+            self.told_off(damaged)
+        return notices
+
+    def told_off(self, seqs: Collection[int]) -> None:
+        """These are told, or refused for good."""
+        with self._transaction() as connection:
+            connection.executemany("DELETE FROM outbox WHERE seq = ?", [(seq,) for seq in seqs])
+
+    def outbox_counts(self) -> tuple[int, int]:
+        """How many wait to be told, and how many never will be, because more than the bound waited."""
+        with self._transaction("DEFERRED") as connection:
+            (waiting,) = connection.execute("SELECT COUNT(*) FROM outbox").fetchone()
+            dropped = connection.execute("SELECT value FROM counters WHERE name = ?", (_DROPPED,)).fetchone()
+        return waiting, dropped[0] if dropped else 0
+
+    # -- told by Neutron ----------------------------------------------------------------------------------
+
+    def tell(self, vif_id: str, word: str) -> None:
+        """Keep what Neutron last said of a VIF, of one that is not plugged yet, too.
+
+        :param word: TOLD_PLUGGED, TOLD_UNPLUGGED or TOLD_FAILED.
+        """
+        with self._transaction() as connection:
+            connection.execute("INSERT OR REPLACE INTO told (vif_id, word) VALUES (?, ?)", (vif_id, word))
+            (count,) = connection.execute("SELECT COUNT(*) FROM told").fetchone()
+            if count > TOLD_MAX:
+                # The longest unchanged of those that no VIF here has come for.
+                connection.execute(
+                    "DELETE FROM told WHERE rowid = (SELECT MIN(rowid) FROM told "
+                    "WHERE vif_id NOT IN (SELECT vif_id FROM records))"
+                )
+
+    def unsay(self, vif_ids: Collection[str], *, only: str | None = None) -> None:
+        """Forget what Neutron said of these VIFs; with ``only``, where it was that word."""
+        if not self.told(vif_ids):
+            return
+        with self._transaction() as connection:
+            for vif_id in vif_ids:
+                query = "DELETE FROM told WHERE vif_id = ? AND word = COALESCE(?, word)"
+                connection.execute(query, (vif_id, only))
+
+    def told(self, vif_ids: Collection[str] | None = None) -> dict[str, str]:
+        """What Neutron last said, by VIF id."""
+        with self._reading() as connection:
+            return dict(database.rows(connection, "told", vif_ids))
+
+
+def _guest(record: Record) -> str | None:
+    return record.vif.instance.uuid if record.vif.instance is not None else None
+
+
+def _event(seq: int, body: str) -> Event:
+    try:
+        return Event(seq=seq, **json.loads(body))
+    except (ValueError, TypeError):
+        # Its number is there, so nobody takes it for lost; what it said, the VIF's own state still says.
+        return Event(seq=seq, vif_id="", state=DAMAGED, time="")
+
+
+def _newest(connection: sqlite3.Connection) -> int:
+    found = connection.execute("SELECT seq FROM sqlite_sequence WHERE name = 'events'").fetchone()
+    return int(found[0]) if found else 0

@@ -1,0 +1,213 @@
+"""What the store holds of a VIF: what was built for it, and what is about to be done to it."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import datetime
+import functools
+import json
+import types
+import typing
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from vifplug import naming
+from vifplug.errors import Damaged
+from vifplug.model.reports import STATES
+from vifplug.model.vif import Vif
+from vifplug.resources import observed
+from vifplug.resources.observed import Resource, Tap
+
+PLUG, UNPLUG = "plug", "unplug"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Record:
+    """What was built for a VIF."""
+
+    vif: Vif
+    """The request, with everything filled in that it did not say."""
+    resources: tuple[Resource, ...]
+    """What was built: links with their ifindex, ports with their row's UUID."""
+    state: str
+    updated_at: str = ""
+    error: str | None = None
+    created_by: int | None = None
+    """The uid of whoever plugged it first; None where that was not kept."""
+    note: str | None = field(default=None, compare=False)
+    """For the event of this change alone; it is not stored."""
+    guest_absent_since: str | None = field(default=None, compare=False)
+    """When the daemon saw the guest's end go away; "" where it saw it there; None where no daemon has looked. The store
+    keeps it beside the record: it is no change of the VIF."""
+
+    @property
+    def id(self) -> str:
+        """The VIF's id."""
+        return self.vif.id
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Intent:
+    """What is about to be done to a VIF, and by which session."""
+
+    vif_id: str
+    verb: str
+    session: int
+    resources: tuple[Resource, ...]
+    """What the host may hold for this VIF from now on."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Contents:
+    """Everything in the store, at one moment."""
+
+    records: Mapping[str, Record] = field(default_factory=dict)
+    intents: Mapping[str, Intent] = field(default_factory=dict)
+    damaged: Mapping[str, str] = field(default_factory=dict)
+    """Why a record cannot be read, by VIF id. The VIF is plugged all the same: nothing of it is an orphan."""
+    held_by_damaged: Mapping[str, frozenset[str]] = field(default_factory=dict)
+    """The owners of what each damaged record holds: the VIF, and the networks whose bridges it shares."""
+    covered: frozenset[str] = frozenset()
+    """Every owner that a claim names, or what can still be read of a damaged row: nothing of these is an orphan."""
+    covered_names: frozenset[str] = frozenset()
+    """Every device name that is claimed, or that can still be read in a damaged row."""
+
+    @property
+    def damaged_holders(self) -> frozenset[str]:
+        """All of them."""
+        return frozenset().union(*self.held_by_damaged.values())
+
+
+def now() -> str:
+    """This moment, ISO 8601 in UTC, to the millisecond."""
+    return datetime.datetime.now(datetime.UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+def to_json(record: Record) -> str:
+    """A record as it is stored."""
+    return json.dumps(
+        {
+            "vif": record.vif.model_dump(mode="json", exclude_none=True),
+            "resources": [observed.to_dict(resource) for resource in record.resources],
+            "state": record.state,
+            "updated_at": record.updated_at,
+            "error": record.error,
+            "created_by": record.created_by,
+        }
+    )
+
+
+def from_json(vif_id: str, body: str) -> Record:
+    """A stored record.
+
+    :raises Damaged: when it cannot be read.
+    """
+    with _sound(vif_id, "record"):
+        data: dict[str, Any] = json.loads(_text(body))
+        vif = Vif.model_validate(data["vif"])
+        record = Record(
+            vif=vif,
+            resources=tuple(_without_guests_address(_resource(item), vif) for item in data["resources"]),
+            state=_fitting("state", data["state"], str),
+            updated_at=_fitting("updated_at", data["updated_at"], str),
+            error=_fitting("error", data["error"], str | None),
+            created_by=_fitting("created_by", data.get("created_by"), int | None),
+        )
+        if record.id != vif_id:
+            raise ValueError(f"it is that of VIF {record.id}")
+        if record.state not in STATES:
+            raise ValueError(f"no VIF is in state {record.state!r:.40}")
+        return record
+
+
+def _without_guests_address(resource: Resource, vif: Vif) -> Resource:
+    """Of a tap that an earlier version gave its guest's own MAC, what it should have: then ``check`` names it."""
+    if isinstance(resource, Tap) and resource.address == vif.address:
+        return replace(resource, address=naming.tap_address(vif.address))
+    return resource
+
+
+def intent_to_json(intent: Intent) -> str:
+    """An intent as it is stored."""
+    return json.dumps(
+        {
+            "vif_id": intent.vif_id,
+            "verb": intent.verb,
+            "session": intent.session,
+            "resources": [observed.to_dict(resource) for resource in intent.resources],
+        }
+    )
+
+
+def intent_from_json(vif_id: str, body: str) -> Intent:
+    """A stored intent.
+
+    :raises Damaged: when it cannot be read.
+    """
+    with _sound(vif_id, "intent"):
+        data: dict[str, Any] = json.loads(_text(body))
+        built = tuple(_resource(item) for item in data["resources"])
+        if data["vif_id"] != vif_id or data["verb"] not in (PLUG, UNPLUG):
+            raise ValueError(f"it is to {data['verb']!r:.40} VIF {data['vif_id']!r:.40}")
+        session = _fitting("session", data["session"], int)
+        return Intent(vif_id=vif_id, verb=data["verb"], session=session, resources=built)
+
+
+def _text(body: str) -> str:
+    """A row's text, which is to be UTF-8.
+
+    :raises ValueError: when it is not.
+    """
+    return body.encode().decode() if isinstance(body, str) else body
+
+
+def _resource(data: Mapping[str, Any]) -> Resource:
+    found: Resource = observed.from_dict(data)
+    cls: Any = type(found)
+    for name, hint in _hints(cls).items():
+        _fitting(name, getattr(found, name), hint)
+    return found
+
+
+@functools.cache
+def _hints(cls: Any) -> Mapping[str, Any]:
+    hints = typing.get_type_hints(cls)
+    return {item.name: hints[item.name] for item in dataclasses.fields(cls)}
+
+
+def _fitting(name: str, value: Any, hint: Any) -> Any:
+    """The value, if it is of the type that it is to be.
+
+    :raises TypeError: when it is of another.
+    """
+    if not _fits(value, hint):
+        raise TypeError(f"{name} is {value!r:.40}")
+    return value
+
+
+def _fits(value: Any, hint: Any) -> bool:
+    if typing.get_origin(hint) in (typing.Union, types.UnionType):
+        return any(_fits(value, one) for one in typing.get_args(hint))
+    if typing.get_origin(hint) is tuple:
+        return isinstance(value, tuple) and all(_fits(one, typing.get_args(hint)[0]) for one in value)
+    if isinstance(value, Mapping):
+        if typing.get_origin(hint) is not Mapping or not all(isinstance(key, str) for key in value):
+            return False
+        of_values = typing.get_args(hint)[1]
+        return of_values is not str or all(isinstance(one, str) for one in value.values())
+    if isinstance(value, bool) or hint is bool:
+        return isinstance(value, bool) and hint is bool
+    return typing.get_origin(hint) is None and isinstance(value, (int, float) if hint is float else hint)
+
+
+@contextlib.contextmanager
+def _sound(vif_id: str, what: str) -> Iterator[None]:
+    try:
+        yield
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+        said = " ".join(str(error).split())
+        raise Damaged(
+            f"the {what} of VIF {vif_id} is damaged ({said}); plug it again to write it anew, or unplug it", vif_id
+        ) from error

@@ -1,0 +1,53 @@
+"""The store, looked at and left exactly as it is: what is read is a copy in memory, taken anew when there is news."""
+
+from __future__ import annotations
+
+import contextlib
+import sqlite3
+import time
+from collections.abc import Iterator
+
+from vifplug.errors import StoreError
+from vifplug.store import database, directory
+from vifplug.store.store import Store
+
+_FRESH_NS = 1_000_000_000
+"""A file that was written so lately may be written again within the same tick of its clock."""
+
+
+class Snapshot(Store):
+    """The store of a state directory, for those who change nothing. Where there is none, it is empty.
+
+    :raises StoreError: when it cannot be read; so does whatever would write.
+    """
+
+    def __init__(self, state_dir: str) -> None:
+        super().__init__(state_dir, "")
+
+    def _settle_in(self) -> None:
+        """Whose it is the doctor says."""
+
+    def _opened(self, user: str) -> sqlite3.Connection:
+        with contextlib.suppress(FileNotFoundError, NotADirectoryError):
+            self._owner = directory.inspected(self.state_dir)
+        self._traces = database.traces(self.state_dir)
+        self._is_settled = all(when + _FRESH_NS < time.time_ns() for *_rest, when in self._traces)
+        return database.copied(self.state_dir)
+
+    @contextlib.contextmanager
+    def _transaction(self, mode: str = "IMMEDIATE", seconds: float = 0) -> Iterator[sqlite3.Connection]:
+        if mode != "DEFERRED":
+            raise StoreError(f"the store in {self.state_dir!r} is only looked at", self.state_dir)
+        with self._reading() as copy:
+            yield copy
+
+    @contextlib.contextmanager
+    def _reading(self) -> Iterator[sqlite3.Connection]:
+        with self._lock:
+            try:
+                if not self._is_settled or database.traces(self.state_dir) != self._traces:
+                    before, self._database = self._database, self._opened("")
+                    before.close()
+                yield self._database
+            except (OSError, sqlite3.Error) as error:
+                raise directory.unusable(self.state_dir, error) from error
