@@ -18,8 +18,10 @@ def processes() -> dict[str, int]:
     """Parent, worker and helper of vifplugd, by their places in its control group."""
     group = run("systemctl", "show", "--value", "-p", "ControlGroup", "vifplugd").strip()
     main = int(run("systemctl", "show", "--value", "-p", "MainPID", "vifplugd"))
-    found = {"parent": main}
-    for pid in map(int, Path(f"/sys/fs/cgroup{group}/cgroup.procs").read_text().split()):
+    found, members = {"parent": main}, ""
+    with contextlib.suppress(FileNotFoundError):  # between the end of the last process and systemd's restart
+        members = Path(f"/sys/fs/cgroup{group}/cgroup.procs").read_text()
+    for pid in map(int, members.split()):
         if pid != main:
             with contextlib.suppress(OSError):
                 found["helper" if Path(f"/proc/{pid}").stat().st_uid == 0 else "worker"] = pid
