@@ -29,8 +29,8 @@ from vifplug.api.remote import DaemonHost
 CONVERGE_SECONDS = 60.0
 _KILL_SECONDS_MAX = 0.04
 _LOOKS, _LOOK_PAUSE_SECONDS = 5, 0.1
-_NEEDS_OTHERS = ("brq deleted",)
-"""Drifts after which a foreign device has to be put back on a bridge by its owner."""
+_NEEDS_OTHERS = ("brq deleted", "guest's mac on another port")
+"""Drifts for which there must be a host on a bridge, or after which its owner has to put it back there."""
 
 Host = LocalHost | DaemonHost
 
@@ -53,7 +53,8 @@ class Sequence:
             with vifplug.local(str(self.model.world.config_file)) as local:
                 yield local
         else:
-            with vifplug.connect(str(self.daemon.socket)) as remote:
+            # As every client should: a daemon one of whose processes was killed answers again in a moment.
+            with vifplug.connect(str(self.daemon.socket), retry=CONVERGE_SECONDS) as remote:
                 yield remote
 
     def run(self, length: int) -> None:
@@ -143,16 +144,26 @@ class Sequence:
         self.note(f"plug {mtus}")
         with self.host() as host:
             host.plug([self.model.vif(request, mtus[request.id]) for request in chosen])
-        self.model.plugged |= mtus
+            self.model.plugged |= mtus
+            unseen = [one.id for one in chosen if one.id in self.drifted and self.drifted[one.id].repair_only]
+            if unseen:
+                self.note(f"repair {unseen}: a plug does not look at it")
+                host.repair(unseen)
         self.put_right(chosen)
 
     def put_right(self, requests: list[Request]) -> None:
         """After a plug or a repair of some VIFs: what others have to do is done, and no drift is left of them."""
         for request in requests:
-            if (drift := self.drifted.pop(request.id, None)) is not None:
+            if (drift := self.end_drift(request)) is not None:
                 self.restore_guest(request, drift)
         if not self.drifted:
             self.must_be_right()
+
+    def end_drift(self, request: Request) -> Drift | None:
+        """A VIF's drift is over, and what it made beside the VIF goes."""
+        if (drift := self.drifted.pop(request.id, None)) is not None:
+            drift.lift(self.model.world, request)
+        return drift
 
     def restore_guest(self, request: Request, drift: Drift) -> None:
         """A guest whose tap went is started again; libvirt's tap goes back on its bridge."""
@@ -180,7 +191,7 @@ class Sequence:
         for request in requests:
             self.model.end_guest(request)
             self.model.plugged.pop(request.id, None)
-            self.drifted.pop(request.id, None)
+            self.end_drift(request)
 
     def unplug_all(self) -> None:
         """The end: nothing of ours is left, and everything foreign is as it was."""
@@ -245,12 +256,12 @@ class Sequence:
             wait_until(self._is_at_rest, "the daemon's work on what was asked", CONVERGE_SECONDS)
         with self.host() as host:
             recorded = {vif.id for vif in host.list()}
-        for vif in vifs:
+        for request, vif in zip(chosen, vifs, strict=True):
             if vif.id in recorded:
                 self.model.plugged[vif.id] = vif.network.mtu or 1450
             else:
                 self.model.plugged.pop(vif.id, None)
-                self.drifted.pop(vif.id, None)
+                self.end_drift(request)
         if not self.drifted and self.daemon is None:
             self.must_be_right()
 
@@ -281,6 +292,8 @@ class Sequence:
         shared = "brq" in drift.name
         if shared and any(other.type == "bridge" for other in self.plugged() if other.id in self.drifted):
             return
+        if drift.clean_up and any(other.clean_up for other in self.drifted.values()):
+            return  # what both make beside the VIF has one name
         if request.id not in self.model.guests and _needs_guest(request, drift):
             self.model.boot(request)
         self.note(f"drift of {request.id}: {drift.name}")
@@ -288,6 +301,7 @@ class Sequence:
         if self.daemon is not None:
             with self.host() as host:
                 host.repair([request.id])  # what raises no event would wait for the next comparison of everything
+            drift.lift(self.model.world, request)
             self.restore_guest(request, drift)
             return
         self.drifted[request.id] = drift
@@ -366,7 +380,7 @@ class Sequence:
         with self.host() as host:
             host.repair([request.id for request in self.plugged()])
         for request in self.plugged():
-            if (drift := self.drifted.pop(request.id, None)) is not None:
+            if (drift := self.end_drift(request)) is not None:
                 self.restore_guest(request, drift)
         if self.daemon is None:
             self.must_be_right()
@@ -386,6 +400,8 @@ class Sequence:
 
     def lose_store(self) -> None:
         """The store is lost: everything is an orphan, and gc takes exactly that away."""
+        if self.drifted:
+            return  # a port without mark and without record is like os-vif's, and stays
         self.note("store lost; gc --delete")
         for request in self.model.requests:
             self.model.end_guest(request)
