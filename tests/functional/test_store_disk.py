@@ -2,18 +2,31 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from tests.functional.daemons import wait_until
 from tests.functional.vifplugd import Vifplugd
-from tests.functional.vifs import BRIDGE, HYBRID, OVS, Request
+from tests.functional.vifs import BRIDGE, HYBRID, OVS, Request, must_link
 from tests.functional.world import World
 
 SECONDS = 60.0
+GREEDY = """
+import os, sys
+file = os.open(sys.argv[1], os.O_WRONLY | os.O_APPEND)
+while True:
+    try:
+        os.write(file, bytes(4096))
+    except OSError:
+        pass
+"""
 
 
 @pytest.fixture(params=["1m", "8m"])
@@ -77,24 +90,48 @@ def plug_until_refused(daemon: Vifplugd) -> list[Request]:
     raise AssertionError("64 VIFs were recorded on a full disk")
 
 
-def test_daemon_repairs_and_unplugs_on_a_full_disk(small: World) -> None:
+def is_repaired(world: World, whole: dict[str, Any]) -> bool:
+    """Whether all is there again; a port that was made again asks for its number, which it did not before."""
+    return world.snapshot().keys() == whole.keys() and must_link(world, BRIDGE.tap).get("master") == BRIDGE.brq
+
+
+@contextlib.contextmanager
+def greedy(filler: Path) -> Iterator[None]:
+    """Another program that goes on writing: what is given back to this disk is gone at once."""
+    process = subprocess.Popen([sys.executable, "-c", GREEDY, str(filler)])
+    try:
+        yield
+    finally:
+        process.kill()
+        process.wait()
+
+
+@pytest.mark.parametrize("is_restarted", [False, True], ids=["all in the log", "an empty log"])
+def test_daemon_repairs_and_unplugs_on_a_full_disk(small: World, is_restarted: bool) -> None:
+    """A log that holds all there is needs room in the file to be written back; an empty one needs room itself."""
     before = small.snapshot()
     with Vifplugd(small, repair_interval=1) as daemon:
         for one in (HYBRID, BRIDGE):
             assert daemon.request("PUT", f"/v1/vifs/{one.id}", one.document)[0] == 200
+        if is_restarted:
+            daemon.stop()
+            daemon.start()
         filler = fill(small)
         more = plug_until_refused(daemon)
         whole = small.snapshot()
-        for _turn in range(3):
-            small.ip("link", "delete", HYBRID.qvo)
-            small.ip("link", "set", BRIDGE.tap, "nomaster")
-            wait_until(lambda: small.snapshot().keys() == whole.keys(), f"the repair: {small.directory}", SECONDS)
-            wait_until(lambda: daemon.vifs()[HYBRID.id]["state"] == "wired", "its record", SECONDS)
-        for one in (HYBRID, BRIDGE, *more):
-            status, answer = daemon.request("DELETE", f"/v1/vifs/{one.id}")
-            assert status == 200, answer
+        with greedy(filler):
+            for _turn in range(4):
+                small.ip("link", "delete", HYBRID.qvo)
+                small.ip("link", "set", BRIDGE.tap, "nomaster")
+                wait_until(lambda: is_repaired(small, whole), f"the repair: {small.directory}", SECONDS)
+                wait_until(lambda: daemon.vifs()[HYBRID.id]["state"] == "wired", "its record", SECONDS)
+            for one in (HYBRID, BRIDGE, *more):
+                status, answer = daemon.request("DELETE", f"/v1/vifs/{one.id}")
+                assert status == 200, answer
         assert small.snapshot() == before
         assert daemon.vifs() == {}
+        for text in ("what is left there is kept", "states of VIFs were not written down"):
+            assert daemon.log().count(text) <= 1, f"logged again and again: {text}"
         filler.unlink()
         assert daemon.request("PUT", f"/v1/vifs/{OVS.id}", OVS.document)[0] == 200
 

@@ -516,14 +516,14 @@ def test_strangers_are_logged_seldom_and_no_token_ever(
 
 
 def test_seldom_says_how_often(caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch) -> None:
-    warning = rate_limit.Seldom(logging.getLogger("vifplug.test"))
+    warning = rate_limit.RateLimitedWarning(logging.getLogger("vifplug.test"))
     for _ in range(3):
         warning.say("knock")
     monkeypatch.setattr("vifplug.daemon.rate_limit.time.monotonic", lambda: time.perf_counter() + 1e9)
     warning.say("knock")
     assert [record.message for record in caplog.records] == [
-        "knock (1 since this was last said)",
-        "knock (3 since this was last said)",
+        "knock (1 since this was last logged)",
+        "knock (3 since this was last logged)",
     ]
 
 
@@ -862,7 +862,8 @@ def test_idle_crowd_does_not_keep_a_message_out(receiver: Receiver, caplog: pyte
         for _ in range(3):
             assert receiver.ask(message(event()))[0] == 200
         eventually(lambda: len(_open_ones(receiver)) <= listener.CONNECTIONS_MAX)
-        eventually(lambda: _is_closed(idle[0]))
+        # Of the oldest, this one has sent nothing: one whose input is not read yet may be spared.
+        eventually(lambda: _is_closed(idle[1]))
         assert not _is_closed(idle[-1])
     assert sum("oldest idle" in record.message for record in caplog.records) <= 1
 

@@ -181,20 +181,20 @@ def test_what_was_seen_of_one_life_is_not_said_of_the_next(plugger: Plugger) -> 
     seen = reconcile.survey(plugger, [builders.TAP]).records
     plugger.unplug([builders.TAP])
     plugger.plug([builders.vif("ovs")])
-    assert reconcile.note(plugger, {builders.TAP: (FAILED, "seen before")}, seen) == {builders.TAP}
+    assert reconcile.note(plugger, {builders.TAP: (FAILED, "seen before")}, seen) == (frozenset({builders.TAP}), None)
     record = plugger.store.record(builders.TAP)
     assert record is not None and record.state == WIRED
     now = reconcile.survey(plugger, [builders.TAP]).records
-    assert reconcile.note(plugger, {builders.TAP: (FAILED, "seen now")}, now) == frozenset()
+    assert reconcile.note(plugger, {builders.TAP: (FAILED, "seen now")}, now) == (frozenset(), None)
     record = plugger.store.record(builders.TAP)
     assert record is not None and record.error == "seen now"
 
 
 def test_those_that_could_not_be_noted_are_said(plugger: Plugger) -> None:
     with plugger.locks.held({builders.TAP}, 0):
-        left = reconcile.note(plugger, dict.fromkeys(IDS, (FAILED, "why")))
+        left, _full = reconcile.note(plugger, dict.fromkeys(IDS, (FAILED, "why")))
     assert left == {builders.TAP}
-    assert reconcile.note(plugger, {"unknown": (FAILED, "why")}) == {"unknown"}
+    assert reconcile.note(plugger, {"unknown": (FAILED, "why")}) == (frozenset({"unknown"}), None)
 
 
 def test_failure_without_drift_is_over(plugger: Plugger) -> None:

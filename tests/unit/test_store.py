@@ -1,10 +1,15 @@
 from __future__ import annotations
 
+import inspect
 import os
 import pathlib
 import sqlite3
 import stat
+import sys
 import threading
+from collections.abc import Callable
+from types import FrameType
+from typing import Any
 
 import pytest
 
@@ -155,3 +160,61 @@ def test_store_of_a_newer_version_is_refused(store: Store) -> None:
         database.execute("PRAGMA user_version=99")
     with pytest.raises(StoreError, match="newer vifplug"):
         Store(store.state_dir, user="no-such-user")
+
+
+class _InterruptAt:
+    """A trace function that raises KeyboardInterrupt, once, at one moment of a call: Python may do so at any.
+
+    What is raised as a frame returns goes past its own handlers; for a generator that yields, this would not be real.
+    """
+
+    def __init__(self, moment: int) -> None:
+        self._left = moment
+
+    def __call__(self, frame: FrameType, event: str, argument: Any) -> _InterruptAt:
+        if event != "return" or not frame.f_code.co_flags & inspect.CO_GENERATOR:
+            self._left -= 1
+        if self._left == 0:
+            raise KeyboardInterrupt
+        return self
+
+
+def _interrupted(call: Callable[[], object], moment: int, then: Callable[[], object]) -> bool:
+    """Whether the call was interrupted at that moment, and did what follows; not, where it was over before."""
+    before = sys.gettrace()
+    sys.settrace(_InterruptAt(moment))
+    try:
+        call()
+    except KeyboardInterrupt:
+        sys.settrace(before)
+        then()
+        return True
+    finally:
+        sys.settrace(before)
+    return False
+
+
+def test_store_works_on_whatever_moment_a_call_to_it_was_interrupted_at(store: Store) -> None:
+    record = _record()
+    calls: list[Callable[[], object]] = [
+        lambda: store.told([builders.HYBRID]),
+        lambda: store.intend([_intent()], {}),
+        lambda: store.keep([record]),
+        lambda: store.moment([builders.HYBRID]),
+    ]
+
+    def works_on() -> None:
+        before = store.moment([builders.HYBRID])
+        store.intend([_intent()], {})
+        store.revert(before)
+
+    for call in calls:
+        moment = 1
+        while _interrupted(call, moment, works_on):
+            moment += 1
+            # What the interrupted thread held is free for others as well.
+            another = threading.Thread(target=works_on, daemon=True)
+            another.start()
+            another.join(10)
+            assert not another.is_alive(), moment
+        assert moment > 20  # it was interrupted in its transaction, not before it alone

@@ -170,8 +170,8 @@ class Wire:
         try:
             connection.connect()
         except OSError as error:
-            said = http_errors.no_way(self.path, error, _CONNECT_SECONDS)
-            raise errors.DaemonUnreachable(said, self.path) from error
+            reason = http_errors.no_way(self.path, error, _CONNECT_SECONDS)
+            raise errors.DaemonUnreachable(reason, self.path) from error
         return connection
 
     def _rested(self) -> _Connection | None:

@@ -54,12 +54,12 @@ class LocalHost:
         self._plugger = plugger
         self._settles = settles
         self._settings = settings or config.Settings()
-        self._said = threading.local()
+        self._thread = threading.local()
 
     @property
     def warnings(self) -> builtins.list[str]:
         """What this thread's last call could not settle of others' interrupted work."""
-        return getattr(self._said, "warnings", [])
+        return getattr(self._thread, "warnings", [])
 
     @property
     def unknown_options(self) -> builtins.list[str]:
@@ -70,12 +70,12 @@ class LocalHost:
         if self._settles:
             return self._settled()
         self._plugger.host.ensure_running()
-        self._said.warnings = []
+        self._thread.warnings = []
         return self._plugger
 
     def _settled(self) -> Plugger:
         self._plugger.host.ensure_running()
-        self._said.warnings = recover.settle(self._plugger)
+        self._thread.warnings = recover.settle(self._plugger)
         return self._plugger
 
     def plug(self, vifs: Sequence[Vif], *, requester: Requester | None = None) -> builtins.list[VifReport]:

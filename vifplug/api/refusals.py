@@ -8,7 +8,7 @@ from typing import Any
 
 from vifplug import errors
 
-_SAID_MAX = 200
+_DETAIL_MAX = 200
 """Characters of somebody else's words in an error."""
 
 
@@ -31,8 +31,10 @@ def of(asked: str, response: http.client.HTTPResponse, body: bytes) -> errors.Vi
         return _class(error.get("type"))(
             error["message"], str(error.get("subject") or ""), str(error.get("step") or "")
         )
-    said = problem.get("detail") or problem.get("title") if isinstance(problem, dict) else body.decode(errors="replace")
-    words = " ".join(str(said or response.reason).split())[:_SAID_MAX]
+    detail = (
+        problem.get("detail") or problem.get("title") if isinstance(problem, dict) else body.decode(errors="replace")
+    )
+    words = " ".join(str(detail or response.reason).split())[:_DETAIL_MAX]
     return errors.VifplugError(f"the daemon answered {asked} with status {response.status}: {words}")
 
 

@@ -63,12 +63,12 @@ class DaemonHost:
 
     def __init__(self, wire: Wire, *, retry: float = 0) -> None:
         self._wire, self._retry = wire, retry
-        self._said = threading.local()
+        self._thread = threading.local()
 
     @property
     def warnings(self) -> builtins.list[str]:
         """What a person should read of this thread's last call, about its VIFs and about others' interrupted work."""
-        return getattr(self._said, "warnings", [])
+        return getattr(self._thread, "warnings", [])
 
     def plug(self, vifs: Sequence[Vif]) -> builtins.list[VifReport]:
         """Plug VIFs, all or none. A VIF that is right already costs no write.
@@ -172,8 +172,8 @@ class DaemonHost:
         vif = _target(id)
         check_format(format)
         nic = Nic(model=model, queues=queues)
-        said = {"model": nic.model, **({"queues": nic.queues} if nic.queues is not None else {})}
-        target = f"{vif}/guest/{format}?{urllib.parse.urlencode(said)}"
+        card = {"model": nic.model, **({"queues": nic.queues} if nic.queues is not None else {})}
+        target = f"{vif}/guest/{format}?{urllib.parse.urlencode(card)}"
         return self._ask(Request(method="GET", target=target), GuestReport.from_json)
 
     def look(self, ids: Sequence[str], state: str) -> WaitReport:
@@ -262,7 +262,7 @@ class DaemonHost:
         return self._ask(Request(method="POST", target=target, document=document, changes=True), _vifs)
 
     def _nothing(self) -> builtins.list[VifReport]:
-        self._said.warnings = []
+        self._thread.warnings = []
         return []
 
     def _ask(self, request: Request, read: Callable[[Mapping[str, Any]], T]) -> T:
@@ -275,8 +275,8 @@ class DaemonHost:
             found = read(answer)
         except (KeyError, TypeError, ValueError) as error:
             raise self._wire.not_understood(f"its answer to {request.method} {request.target} is another") from error
-        said = answer.get("warnings")
-        self._said.warnings = [str(warning) for warning in said] if isinstance(said, builtins.list) else []
+        warnings = answer.get("warnings")
+        self._thread.warnings = [str(warning) for warning in warnings] if isinstance(warnings, builtins.list) else []
         return found
 
 

@@ -58,12 +58,12 @@ class Goal:
     def __post_init__(self) -> None:
         object.__setattr__(self, "ids", tuple(each_once(self.ids)))
         if self.state not in RUNGS:
-            said = quote_python(self.state)
-            raise InputError(f"{said} is no state to wait for; it must be one of {', '.join(RUNGS)}")
+            shown = quote_python(self.state)
+            raise InputError(f"{shown} is no state to wait for; it must be one of {', '.join(RUNGS)}")
         is_number = isinstance(self.timeout, int | float) and not isinstance(self.timeout, bool)
         if not is_number or not 0 <= self.timeout <= _TIMEOUT_MAX_SECONDS:  # which NaN and infinity are not
-            said = quote_python(self.timeout)
-            raise InputError(f"{said} is no time to wait; it must be a number of seconds, 0 or more")
+            shown = quote_python(self.timeout)
+            raise InputError(f"{shown} is no time to wait; it must be a number of seconds, 0 or more")
 
 
 class Expectation:
@@ -217,13 +217,13 @@ class _Waiting:
         state = self.goal.state
         # A look before the last one may have shown others, too: those that failed since are dealt with.
         missing = [vif for vif in self.last if vif.id in self.pending and not has_reached(vif.state, state)]
-        said = [_missing(vif, state) for vif in missing]
-        if not said:
-            said = [f"VIF {vif_id} is not known to be {state}" for vif_id in self.pending]
+        reasons = [_missing(vif, state) for vif in missing]
+        if not reasons:
+            reasons = [f"VIF {vif_id} is not known to be {state}" for vif_id in self.pending]
         if self.trouble is not None:
-            said.append(f"how they stand could not be seen at the end, because {self.trouble}")
+            reasons.append(f"how they stand could not be seen at the end, because {self.trouble}")
         subject = missing[0].id if missing else self.pending[0]
-        return NotReached(f"out of time after {self.goal.timeout:g} s: {'; '.join(said)}", subject)
+        return NotReached(f"out of time after {self.goal.timeout:g} s: {'; '.join(reasons)}", subject)
 
 
 def _missing(vif: Waited, state: str) -> str:

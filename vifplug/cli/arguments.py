@@ -111,8 +111,8 @@ def canonical_id(value: str, name: str = "") -> str:
     """
     lowered = value.lower()
     if not limits.is_uuid(lowered):
-        said = f"{name} {value!r}" if name else repr(value)
-        raise errors.InputError(f"{said} is no UUID; one looks like 71a6b0e4-1a1b-4fd9-8f4a-7cab3f9a425b", value)
+        shown = f"{name} {value!r}" if name else repr(value)
+        raise errors.InputError(f"{shown} is no UUID; one looks like 71a6b0e4-1a1b-4fd9-8f4a-7cab3f9a425b", value)
     return lowered
 
 

@@ -71,9 +71,9 @@ def as_dot(path: PathReport) -> str:
     """The path for Graphviz; what is broken is red, and a broken connection dashed."""
     lines = [f"graph {_quoted(f'vif {path.vif.id}')} {{", "  rankdir=LR;", '  node [shape=box, fontname="monospace"];']
     for place, hop in enumerate(path.hops):
-        said = (hop.name, hop.kind, *_cells(hop)[2:], *_notes(path.hops, place))
+        cells = (hop.name, hop.kind, *_cells(hop)[2:], *_notes(path.hops, place))
         drift = (f"drift: {item}" for item in hop.drift)
-        label = "\n".join(part for part in (*said, *drift) if part)
+        label = "\n".join(part for part in (*cells, *drift) if part)
         style = ", color=red, fontcolor=red" if _is_bad(hop) else ""
         lines.append(f"  hop{place} [label={_quoted(label)}{style}];")
     for place, edge in enumerate(_edges(path.hops)):

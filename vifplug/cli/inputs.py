@@ -60,12 +60,12 @@ def vifs(options: arguments.Options) -> Sequence[Vif]:
     text = read(options.file or arguments.STDIN)
     document = formats.parse(text)
     instance = {"uuid": options.instance_uuid, "name": options.instance_name} if options.instance_uuid else None
-    said: dict[str, Any] = {"format": options.format or "auto", "instance": instance, "mtu": options.mtu}
+    given: dict[str, Any] = {"format": options.format or "auto", "instance": instance, "mtu": options.mtu}
     is_amended = options.create_tap or (options.instance_name is not None and instance is None)
     is_small = len(text) <= _UNREAD_MAX and text.isascii()  # others take up to 12 letters each on their way
     if document and isinstance(document, list | dict) and not is_amended and is_small:
-        return formats.Document(document, **said)
-    found = formats.load_all(document, **said)
+        return formats.Document(document, **given)
+    found = formats.load_all(document, **given)
     if options.create_tap:
         found = [vif.model_copy(update={"create_tap": True}) for vif in found]
     check(found)

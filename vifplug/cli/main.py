@@ -57,7 +57,7 @@ def open_host(options: Options, check: Callable[[], object] = nothing, /) -> Ite
     """The host that the options name; by default the daemon when its socket answers, else this process.
 
     :param check: called before this process works by itself, and before the error that there is no host: what is wrong
-        with the input is said first.
+        with the input is reported first.
     :raises errors.DaemonUnreachable: when the socket was named and does not answer, or is not for this user. The
         latter is never made up for by working here: whoever was let out of the daemon's group was let out.
     """

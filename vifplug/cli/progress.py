@@ -46,9 +46,9 @@ def tell(look: Callable[[], Progress], counted: str, done: Callable[[float], boo
 
     :param done: waits so many seconds, and is true when there is nothing more to tell.
     """
-    said = 0
+    printed = 0
     while not done(_PAUSE_SECONDS):
         found = look()
-        if found.done > said:
-            said = found.done
+        if found.done > printed:
+            printed = found.done
             output.tell(f"{found.done} of {found.total} {counted}")

@@ -33,7 +33,7 @@ def doctor(options: Options, _opener: Opener) -> Outcome:
 
 def _diagnosis(options: Options) -> Diagnosis:
     """The daemon's when it answers, for it sees what this user may not; else this process's own."""
-    said = Finding(check=_DAEMON, status=OK)
+    finding = Finding(check=_DAEMON, status=OK)
     if not options.local:
         import vifplug  # here, because the host's side takes long to import
 
@@ -41,10 +41,10 @@ def _diagnosis(options: Options) -> Diagnosis:
             with vifplug.connect(options.socket, options.config_file) as host:
                 return host.doctor()
         except errors.DaemonUnreachable as error:
-            said = _unreachable(error, options)
+            finding = _unreachable(error, options)
     from vifplug.api import local_doctor
 
-    return local_doctor.doctor(options.config_file).with_(said)
+    return local_doctor.doctor(options.config_file).with_(finding)
 
 
 def _unreachable(error: errors.DaemonUnreachable, options: Options) -> Finding:

@@ -21,9 +21,9 @@ _PLAIN_PATH = re.compile(r"/[A-Za-z0-9._/@+-]*")
 _READ_BY_OSLO = ("config_source", "config-source")
 
 
-def config_file(said: str | None = None) -> str | None:
+def config_file(chosen: str | None = None) -> str | None:
     """The file to read: the one said, else the one in VIFPLUG_CONFIG_FILE, else the default one if it is there."""
-    return said or os.environ.get(FILE_VARIABLE) or (DEFAULT_FILE if os.path.exists(DEFAULT_FILE) else None)
+    return chosen or os.environ.get(FILE_VARIABLE) or (DEFAULT_FILE if os.path.exists(DEFAULT_FILE) else None)
 
 
 def socket_of(path: str | None) -> str | None:

@@ -222,8 +222,8 @@ def load(config_file: str | None = None) -> Settings:
     except cfg.ConfigFilesPermissionDeniedError as error:
         raise ConfigError(f"cannot read configuration file {path!r}: permission denied", str(path)) from error
     except (cfg.Error, ValueError, OSError) as error:
-        said = " ".join(str(error).split())
-        raise ConfigError(f"configuration file {path!r} is wrong: {said}", str(path)) from error
+        reason = " ".join(str(error).split())
+        raise ConfigError(f"configuration file {path!r} is wrong: {reason}", str(path)) from error
     unknown = unknown_options.find(path, _GROUPS, PRIVSEP_GROUP) if path else ()
     return replace(settings, unknown=unknown)
 

@@ -46,13 +46,13 @@ def find(path: str, groups: Groups, privsep_group: str) -> tuple[str, ...]:
     sources = {
         name.strip() for value in sections.get("DEFAULT", {}).get("config_source", []) for name in value.split(",")
     }
-    said = [
+    unknown = [
         text
         for section, keys in sections.items()
         if section not in sources
         for text in _of_section(section, keys, known)
     ]
-    return (*said, *_unread(path))
+    return (*unknown, *_unread(path))
 
 
 def _names(options: Sequence[cfg.Opt], group: str) -> set[str]:

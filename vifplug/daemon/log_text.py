@@ -30,16 +30,16 @@ class Failing:
         self._text, self._tries = "", 0
 
 
-class SaidOnce:
+class WarnOnChange:
     """What one part of the daemon has to complain about."""
 
     def __init__(self, log: logging.Logger) -> None:
         self._log = log
-        self._said: set[str] = set()
+        self._logged: set[str] = set()
 
     def say(self, texts: Sequence[str]) -> None:
         """Say what is new since the last time; what is over may be said again when it comes back."""
         for text in texts:
-            if text not in self._said:
+            if text not in self._logged:
                 self._log.warning("%s", text)
-        self._said = set(texts)
+        self._logged = set(texts)

@@ -31,14 +31,14 @@ class Request:
 
     def as_json(self) -> dict[str, Any]:
         """The keys of a line."""
-        said: dict[str, Any] = {"request_id": self.id}
+        fields: dict[str, Any] = {"request_id": self.id}
         if self.peer is not None:
-            said["peer"] = {"pid": self.peer.pid, "uid": self.peer.uid, "gid": self.peer.gid}
+            fields["peer"] = {"pid": self.peer.pid, "uid": self.peer.uid, "gid": self.peer.gid}
         if len(self.vif_ids) == 1:
-            said["vif_id"] = self.vif_ids[0]
+            fields["vif_id"] = self.vif_ids[0]
         elif self.vif_ids:
-            said["vif_ids"] = list(self.vif_ids)
-        return said
+            fields["vif_ids"] = list(self.vif_ids)
+        return fields
 
 
 CURRENT: ContextVar[Request | None] = ContextVar("vifplug_request", default=None)

@@ -8,7 +8,7 @@ import time
 QUIET_SECONDS = 60.0
 
 
-class Seldom:
+class RateLimitedWarning:
     """One such warning: it is said at most once a minute."""
 
     def __init__(self, log: logging.Logger) -> None:
@@ -21,5 +21,5 @@ class Seldom:
         self._count += 1
         if time.monotonic() < self._next:
             return
-        self._log.warning("%s (%d since this was last said)", text, self._count)
+        self._log.warning("%s (%d since this was last logged)", text, self._count)
         self._count, self._next = 0, time.monotonic() + QUIET_SECONDS

@@ -9,7 +9,7 @@ from vifplug.doctor import firewall as filtering
 from vifplug.doctor import mirroring, openvswitch
 from vifplug.doctor.facts import CAP_NET_ADMIN, Facts
 from vifplug.doctor.findings import ERROR, OK, UNSEEN, WARNING, Diagnosis, Finding
-from vifplug.doctor.openvswitch import Said, found
+from vifplug.doctor.openvswitch import Draft, found
 from vifplug.netlink import udev
 
 _FREE_BYTES_MIN = 16 * 2**20
@@ -25,8 +25,8 @@ def judge(facts: Facts) -> Diagnosis:
     """Everything there is to say about a host: of each check that it is well, or all it found."""
     findings: list[Finding] = []
     for name, check in CHECKS.items():
-        said = list(check(facts))
-        findings += [finding(name) for finding in said] or [Finding(check=name, status=OK)]
+        findings_of_check = list(check(facts))
+        findings += [finding(name) for finding in findings_of_check] or [Finding(check=name, status=OK)]
     return Diagnosis(findings=findings)
 
 
@@ -45,7 +45,7 @@ def restarts(endings: Sequence[tuple[float, str]], now: float) -> list[Finding]:
     return [found(status, "vifplugd", reason, "see its log: journalctl -u vifplugd")(DAEMON)]
 
 
-def _store(facts: Facts) -> Iterator[Said]:
+def _store(facts: Facts) -> Iterator[Draft]:
     store = facts.store
     if store is None:
         yield found(UNSEEN, "state_dir", facts.unseen)
@@ -76,7 +76,7 @@ def _store(facts: Facts) -> Iterator[Said]:
         yield found(ERROR, store.path, free, "make room: a store that cannot grow refuses every plug")
 
 
-def _helper(facts: Facts) -> Iterator[Said]:
+def _helper(facts: Facts) -> Iterator[Draft]:
     helper = facts.helper
     if helper is None:
         yield found(UNSEEN, "helper", facts.unseen)
@@ -88,7 +88,7 @@ def _helper(facts: Facts) -> Iterator[Said]:
         yield found(ERROR, "helper", helper.error, remedy)
 
 
-def _capabilities(facts: Facts) -> Iterator[Said]:
+def _capabilities(facts: Facts) -> Iterator[Draft]:
     if facts.tun_error:
         remedy = "modprobe tun, and see that udev or the container gives /dev/net/tun mode 0666"
         yield found(ERROR, "/dev/net/tun", f"no tap can be made: {facts.tun_error}", remedy)
@@ -105,20 +105,20 @@ def _capabilities(facts: Facts) -> Iterator[Said]:
         yield found(ERROR, "/proc/sys", "it is mounted read-only, and a link's IPv6 cannot be turned off", remedy)
 
 
-def _configuration(facts: Facts) -> Iterator[Said]:
+def _configuration(facts: Facts) -> Iterator[Draft]:
     for text in facts.unknown_options:
         remedy = "correct or delete it, then see 'vifplugd --check-config'"
         yield found(WARNING, "vifplug.conf", text, remedy)
 
 
-def _versions(facts: Facts) -> Iterator[Said]:
+def _versions(facts: Facts) -> Iterator[Draft]:
     kernel = openvswitch.version(facts.kernel)
     if kernel and kernel < _KERNEL_MIN:
         yield found(ERROR, "kernel", f"it is {facts.kernel}", "vifplug needs Linux 5.4 or newer")
     yield from openvswitch.ovs_version(facts)
 
 
-def _takeovers(facts: Facts) -> Iterator[Said]:
+def _takeovers(facts: Facts) -> Iterator[Draft]:
     for taken in facts.takeovers:
         names = ", ".join(f"{prefix}*" for prefix in taken.prefixes)
         if taken.name == "systemd-udevd":
@@ -148,7 +148,7 @@ def _takeovers(facts: Facts) -> Iterator[Said]:
             )
 
 
-def _drift(facts: Facts) -> Iterator[Said]:
+def _drift(facts: Facts) -> Iterator[Draft]:
     if facts.plugged is None:
         yield _uncompared(facts)
         return
@@ -162,7 +162,7 @@ def _drift(facts: Facts) -> Iterator[Said]:
             yield found(ERROR, trouble.vif_id, f"it is {trouble.state}: {trouble.what}", remedy)
 
 
-def _guests(facts: Facts) -> Iterator[Said]:
+def _guests(facts: Facts) -> Iterator[Draft]:
     if facts.plugged is None:
         yield found(UNSEEN, "guests", facts.unseen)
         return
@@ -179,7 +179,7 @@ def _guests(facts: Facts) -> Iterator[Said]:
         yield found(OK, "", "; ".join([*named, *([f"and {more} more"] if more else [])]), "")
 
 
-def _uncompared(facts: Facts) -> Said:
+def _uncompared(facts: Facts) -> Draft:
     if not facts.incomparable:
         return found(UNSEEN, "VIFs", facts.unseen)
     reason = f"what is recorded cannot be compared with the host, and no VIF is looked after: {facts.unseen}"
@@ -187,7 +187,7 @@ def _uncompared(facts: Facts) -> Said:
     return found(ERROR, "VIFs", reason, remedy)
 
 
-def _orphans(facts: Facts) -> Iterator[Said]:
+def _orphans(facts: Facts) -> Iterator[Draft]:
     if facts.plugged is None:
         yield found(UNSEEN, "orphans", facts.unseen)
         return
@@ -202,7 +202,7 @@ def _orphans(facts: Facts) -> Iterator[Said]:
         yield found(ERROR, owner, f"marked as vifplug's, and in no record: {', '.join(devices)}", remedy)
 
 
-CHECKS: Mapping[str, Callable[[Facts], Iterator[Said]]] = {
+CHECKS: Mapping[str, Callable[[Facts], Iterator[Draft]]] = {
     "store": _store,
     "helper": _helper,
     "capabilities": _capabilities,

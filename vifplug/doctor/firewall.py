@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from vifplug import naming
 from vifplug.doctor.facts import Chain, Facts, Rule
 from vifplug.doctor.findings import ERROR, UNSEEN, WARNING
-from vifplug.doctor.openvswitch import Said, found
+from vifplug.doctor.openvswitch import Draft, found
 
 _NEUTRON_CHAINS = ("neutron-openvswi-", "neutron-linuxbri-")
 _SYSCTLS: Mapping[str, str] = {"ip": "bridge-nf-call-iptables", "ip6": "bridge-nf-call-ip6tables"}
@@ -31,7 +31,7 @@ Chains = Mapping[str, Chain]
 """Those of one table, by name."""
 
 
-def firewall(facts: Facts) -> Iterator[Said]:
+def firewall(facts: Facts) -> Iterator[Draft]:
     """Whether a chain at the forward hook eats what guests on Linux bridges send."""
     told = facts.firewall
     if told is None:
@@ -67,7 +67,7 @@ def _families(family: str, bridged: Iterable[str]) -> str:
     return f"bridged frames (br_netfilter: net.bridge.{' and '.join(ways)} = 1)" if ways else ""
 
 
-def _judged(facts: Facts, chain: Chain, table: Chains, through: str) -> Iterator[Said]:
+def _judged(facts: Facts, chain: Chain, table: Chains, through: str) -> Iterator[Draft]:
     bridges = sorted(facts.plugged.bridges) if facts.plugged and facts.plugged.bridges else _GUESTS
     ends = frozenset().union(*(fates(chain, table, bridge) for bridge in bridges))
     subject = f"{chain.family} {chain.table} {chain.name}"

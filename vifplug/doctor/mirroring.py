@@ -9,12 +9,12 @@ from collections.abc import Iterator, Sequence
 
 from vifplug.doctor.facts import Facts, Mirror, Port
 from vifplug.doctor.findings import ERROR, UNSEEN, WARNING
-from vifplug.doctor.openvswitch import Said, found
+from vifplug.doctor.openvswitch import Draft, found
 
 _NAMED_MAX = 3
 
 
-def mirrors(facts: Facts) -> Iterator[Said]:
+def mirrors(facts: Facts) -> Iterator[Draft]:
     """Whether a mirror copies frames of VIFs elsewhere, or others' to a VIF."""
     switch = facts.ovs.switch if facts.ovs else None
     there = switch.mirrors if switch else None
@@ -30,7 +30,7 @@ def mirrors(facts: Facts) -> Iterator[Said]:
         yield found(UNSEEN, "OVS mirrors", facts.unseen)
 
 
-def _of_mirror(mirror: Mirror, ports: Sequence[Port]) -> Iterator[Said]:
+def _of_mirror(mirror: Mirror, ports: Sequence[Port]) -> Iterator[Draft]:
     remedy = (
         f"it is not vifplug's; if it is needed no more: ovs-vsctl -- --id=@it get Mirror {mirror.name} -- remove "
         f"Bridge {mirror.bridge} mirrors @it"

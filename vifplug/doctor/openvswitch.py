@@ -10,7 +10,7 @@ from vifplug import naming
 from vifplug.doctor.facts import SYSTEM, DeadPort, Facts, Link, Ovs, Remote, Switch
 from vifplug.doctor.findings import ERROR, OK, UNSEEN, WARNING, Finding
 
-Said = Callable[[str], Finding]
+Draft = Callable[[str], Finding]
 """A finding that lacks but the name of its check."""
 
 _RATE_MIN = 64
@@ -23,7 +23,7 @@ _NO_DEVICE, _NO_PORT = "No such device", "it has no OpenFlow port"
 _IDENTITY = re.compile(r"[0-9a-f]{8}-[0-9a-f]{2}")
 
 
-def found(status: str, subject: str, reason: str, remedy: str = "") -> Said:
+def found(status: str, subject: str, reason: str, remedy: str = "") -> Draft:
     """A finding of whichever check says it."""
     return lambda check: Finding(check=check, status=status, subject=subject, reason=reason, remedy=remedy)
 
@@ -34,7 +34,7 @@ def version(text: str) -> tuple[int, ...]:
     return tuple(map(int, numbers.groups())) if numbers else ()
 
 
-def ovs_version(facts: Facts) -> Iterator[Said]:
+def ovs_version(facts: Facts) -> Iterator[Draft]:
     """Whether Open vSwitch is new enough."""
     text = (facts.ovs and facts.ovs.switch and facts.ovs.switch.ovs_version) or ""
     if version(text) and version(text) < _OVS_MIN:
@@ -42,7 +42,7 @@ def ovs_version(facts: Facts) -> Iterator[Said]:
         yield found(ERROR, "Open vSwitch", f"it is {text}, and a guest's packet may stop it (CVE-2020-35498)", remedy)
 
 
-def ovsdb(facts: Facts) -> Iterator[Said]:
+def ovsdb(facts: Facts) -> Iterator[Draft]:
     """Whether its database is reached and permitted."""
     ovs = facts.ovs
     if ovs is None:
@@ -77,7 +77,7 @@ def _is_open(remote: str) -> bool:
         return True
 
 
-def _unfit(remote: Remote, *, is_spare: bool) -> Said:
+def _unfit(remote: Remote, *, is_spare: bool) -> Draft:
     """A standby beside a server that is used is as it should be."""
     if is_spare:
         return found(OK, remote.remote, f"not used: {remote.unfit}")
@@ -85,7 +85,7 @@ def _unfit(remote: Remote, *, is_spare: bool) -> Said:
     return found(ERROR, remote.remote, f"nothing can be plugged: {remote.unfit}", remedy)
 
 
-def _unreached(remote: Remote, status: str) -> Said:
+def _unreached(remote: Remote, status: str) -> Draft:
     if not remote.denied:
         return found(status, remote.remote, f"nobody answers there: {remote.error}", _START)
     whose = "" if remote.uid is None else f"; it is uid {remote.uid}'s"
@@ -96,7 +96,7 @@ def _unreached(remote: Remote, status: str) -> Said:
     return found(status, remote.remote, f"the privileged helper may not use it: {remote.error}{whose}", remedy)
 
 
-def vswitchd(facts: Facts) -> Iterator[Said]:
+def vswitchd(facts: Facts) -> Iterator[Draft]:
     """Whether ovs-vswitchd carries out what the database says."""
     ovs, switch = _seen(facts)
     if ovs is None or switch is None:
@@ -108,7 +108,7 @@ def vswitchd(facts: Facts) -> Iterator[Said]:
         yield found(ERROR, "ovs-vswitchd", switch.behind, remedy)
 
 
-def integration_bridge(facts: Facts) -> Iterator[Said]:
+def integration_bridge(facts: Facts) -> Iterator[Draft]:
     """Whether the bridges that ports go to are there."""
     ovs, switch = _seen(facts)
     if ovs is None or switch is None:
@@ -127,7 +127,7 @@ def integration_bridge(facts: Facts) -> Iterator[Said]:
             yield found(ERROR, bridge, f"there is no such OVS bridge, and {why}; there are: {others}", remedy)
 
 
-def datapath(facts: Facts) -> Iterator[Said]:
+def datapath(facts: Facts) -> Iterator[Draft]:
     """Whether bridges have the datapath that ports ask for, and that this Open vSwitch has."""
     ovs, switch = _seen(facts)
     if ovs is None or switch is None:
@@ -148,7 +148,7 @@ def datapath(facts: Facts) -> Iterator[Said]:
         yield found(ERROR, facts.integration_bridge, reason, "set one that it knows")
 
 
-def obstacles(facts: Facts) -> Iterator[Said]:
+def obstacles(facts: Facts) -> Iterator[Draft]:
     """What stops guests' frames, or may, on things that are not vifplug's to change; it is named and left alone."""
     for obstacle in facts.plugged.obstacles if facts.plugged else ():
         remedy = "whoever made it has to put it right: bridge -d link, bridge fdb, tc qdisc and ip -d link show it"
@@ -168,7 +168,7 @@ def obstacles(facts: Facts) -> Iterator[Said]:
                 yield found(WARNING, name, reason, f"ovs-vsctl list Interface {name}: who has set that?")
 
 
-def stale_ports(facts: Facts) -> Iterator[Said]:
+def stale_ports(facts: Facts) -> Iterator[Draft]:
     """Ports whose device is gone. One that waits for its VMM's tap is none, and ours in no record are orphans."""
     ovs, switch = _seen(facts)
     if ovs is None or switch is None:
@@ -183,7 +183,7 @@ def stale_ports(facts: Facts) -> Iterator[Said]:
         yield _recorded(port) if is_recorded else _of_bond(port) if port.bond else _of_somebody(port)
 
 
-def _recorded(port: DeadPort) -> Said:
+def _recorded(port: DeadPort) -> Draft:
     return found(ERROR, port.name, _deviceless(port), f"vifplug repair {port.owner}")
 
 
@@ -191,7 +191,7 @@ def _deviceless(port: DeadPort) -> str:
     return f"this port of {port.bridge} has no device: {port.error or _NO_PORT}"
 
 
-def _of_bond(port: DeadPort) -> Said:
+def _of_bond(port: DeadPort) -> Draft:
     """The port is the bond; to delete it would take the others away with it, and by the interface's name it fails."""
     reason = f"this member of the bond {port.bond} of {port.bridge} has no device: {port.error or _NO_PORT}"
     remedy = (
@@ -201,7 +201,7 @@ def _of_bond(port: DeadPort) -> Said:
     return found(ERROR, port.name, reason, remedy)
 
 
-def _of_somebody(port: DeadPort) -> Said:
+def _of_somebody(port: DeadPort) -> Draft:
     delete = f"ovs-vsctl del-port {port.bridge} {port.name}"
     if not port.iface_id:
         return found(ERROR, port.name, _deviceless(port), f"once nobody is about to make that device: {delete}")
@@ -219,7 +219,7 @@ def _of_somebody(port: DeadPort) -> Said:
     return found(WARNING, port.name, off, whose)
 
 
-def strangers(facts: Facts) -> Iterator[Said]:
+def strangers(facts: Facts) -> Iterator[Draft]:
     """Devices with names of hybrid VIFs that others made, and that lead nowhere: the next plug would meet them."""
     if facts.links is None:
         yield found(UNSEEN, "links", facts.unseen)
@@ -260,7 +260,7 @@ def _seen(facts: Facts) -> tuple[Ovs | None, Switch | None]:
     return facts.ovs, facts.ovs.switch if facts.ovs else None
 
 
-def _unseen(facts: Facts, subject: str) -> Iterator[Said]:
+def _unseen(facts: Facts, subject: str) -> Iterator[Draft]:
     """Why nothing can be said of what is in OVS: nothing at all where there is no OVS to be."""
     if facts.ovs is None or facts.ovs.expected:
         why = "there is no privileged helper to ask" if facts.ovs is None else "OVSDB does not answer"

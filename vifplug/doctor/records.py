@@ -119,10 +119,10 @@ def _ports(contents: Contents) -> Iterator[Port]:
 def _troubles(plugger: Plugger, report: CheckReport, contents: Contents) -> Iterator[Trouble]:
     for vif in report.vifs:
         record = contents.records.get(vif.id)
-        said = contents.damaged.get(vif.id) or (record.error if record else "") or ""
+        reason = contents.damaged.get(vif.id) or (record.error if record else "") or ""
         drift = [str(item) for item in vif.drift]
         more = [f"and {len(drift) - _ITEMS_MAX} more"] if len(drift) > _ITEMS_MAX else []
-        what = "; ".join([said, *drift[:_ITEMS_MAX], *more]).removeprefix("; ")
+        what = "; ".join([reason, *drift[:_ITEMS_MAX], *more]).removeprefix("; ")
         if vif.drift or vif.state in (FAILED, CONTENDED):
             damaged = vif.id in contents.damaged
             yield Trouble(vif_id=vif.id, state=vif.state, what=what or "see the daemon's log", damaged=damaged)

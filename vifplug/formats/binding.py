@@ -13,18 +13,18 @@ def vif_type(port: Entry, key: str, details: Entry) -> str:
     :param key: where the port says its vif_type.
     :raises InputError: for a port that is not bound, or bound to something no driver plugs.
     """
-    said = port.data.get(key)
-    if said == "unbound":
+    vif_type = port.data.get(key)
+    if vif_type == "unbound":
         raise port.refusal(key, f"{_name(port)} is bound to no host; bind it to this host first")
-    if said == "binding_failed":
+    if vif_type == "binding_failed":
         raise port.refusal(
             key,
             f"Neutron could not bind {_name(port)} to its host; see neutron-server's log for why "
             "(often no agent is alive on that host), mend that, and bind the port again",
         )
-    if said not in _TYPES:
+    if vif_type not in _TYPES:
         raise port.refusal(key, f"{_name(port)} is of a kind vifplug does not plug; it must be ovs or bridge")
-    return "ovs-hybrid" if said == "ovs" and details.flag("ovs_hybrid_plug") else str(said)
+    return "ovs-hybrid" if vif_type == "ovs" and details.flag("ovs_hybrid_plug") else str(vif_type)
 
 
 def check_vnic(port: Entry, key: str) -> None:

@@ -54,8 +54,8 @@ class Document(Sequence["Vif"]):
         """What the daemon is to plug, which reads it as ``load_all`` does."""
         instance = self._instance or {}
         beside = {"instance_uuid": instance.get("uuid"), "instance_name": instance.get("name"), "mtu": self._mtu}
-        said = {key: value for key, value in beside.items() if value is not None}
-        return {"plug": self._document, "format": self._format, **said}
+        given = {key: value for key, value in beside.items() if value is not None}
+        return {"plug": self._document, "format": self._format, **given}
 
     def __len__(self) -> int:
         return len(self.vifs)

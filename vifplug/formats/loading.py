@@ -33,11 +33,11 @@ def load_all(
     :param mtu: in place of what the document says.
     :raises InputError: for the first thing that is wrong, for two VIFs of one id, and for no VIF at all.
     """
-    said = _instance_said(instance)
+    given = _given_instance(instance)
     if mtu is not None:
         _check_mtu(mtu)
     parsed = parse(document) if isinstance(document, str | bytes) else document
-    return [_amended(vif, said, mtu) for vif in detect.vifs(parsed, format)]
+    return [_amended(vif, given, mtu) for vif in detect.vifs(parsed, format)]
 
 
 def load(
@@ -57,7 +57,7 @@ def load(
     return found[0]
 
 
-def _instance_said(instance: object) -> dict[str, Any]:
+def _given_instance(instance: object) -> dict[str, Any]:
     """What the caller says of the guest, validated as far as it can be without the document."""
     if instance is None:
         return {}
@@ -65,13 +65,13 @@ def _instance_said(instance: object) -> dict[str, Any]:
         return instance.model_dump()
     if not isinstance(instance, Mapping):
         raise messages.refusal("instance", instance, "it must be an object with uuid and name")
-    said = {key: value for key, value in instance.items() if value is not None}
+    given = {key: value for key, value in instance.items() if value is not None}
     stand_in = {"uuid": "00000000-0000-0000-0000-000000000000"}
     try:
-        checked = model.Instance.model_validate(stand_in | said)
+        checked = model.Instance.model_validate(stand_in | given)
     except ValidationError as error:
         raise messages.invalid(error, "instance", {}) from None
-    return {key: value for key, value in checked.model_dump().items() if key in said}
+    return {key: value for key, value in checked.model_dump().items() if key in given}
 
 
 def _check_mtu(mtu: object) -> None:
@@ -91,11 +91,11 @@ def _amended(vif: model.Vif, instance: Mapping[str, Any], mtu: int | None) -> mo
     return vif.model_copy(update=changes) if changes else vif
 
 
-def _instance(vif: model.Vif, said: Mapping[str, Any]) -> model.Instance:
+def _instance(vif: model.Vif, given: Mapping[str, Any]) -> model.Instance:
     known = vif.instance.model_dump() if vif.instance else {}
-    if said.get("uuid", known.get("uuid")) != known.get("uuid"):
+    if given.get("uuid", known.get("uuid")) != known.get("uuid"):
         known = {}  # another guest: the document's name is not its name
-    merged = known | dict(said)
+    merged = known | dict(given)
     if not merged.get("uuid"):
         raise messages.missing("instance.uuid", "and the document does not say whose VIF it is either", vif.id)
     return model.Instance(**merged)

@@ -87,8 +87,8 @@ class Entry:
 
     def check_interface_id(self, key: str) -> None:
         """Refuse an iface-id that is not the VIF's id: the network control plane looks the port up by it."""
-        said = self.text(key)
-        if said and self.subject and said.lower() != self.subject:
+        value = self.text(key)
+        if value and self.subject and value.lower() != self.subject:
             raise self.refusal(key, "it must be the VIF's own id, or not be given: vifplug writes the id as iface-id")
 
     def vif(self, values: Mapping[str, Any], sources: Mapping[str, str]) -> model.Vif:

@@ -1,7 +1,7 @@
 """What a request means: a VIF, its network and its instance, validated and frozen. No I/O.
 
 These are also the model of vifplug's own JSON format; ``vifplug schema`` prints their JSON Schema. A
-value that is None was not said: a recorded VIF keeps what it had, a new one takes the configuration's.
+value that is None was not given: a recorded VIF keeps what it had, a new one takes the configuration's.
 """
 
 from __future__ import annotations

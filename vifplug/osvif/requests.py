@@ -19,7 +19,7 @@ OVS, LINUX_BRIDGE, VIFPLUG = "ovs", "linux_bridge", "vifplug"
 _DATA = "versioned_object.data"
 
 
-def said(object_: Any, field: str) -> Any:
+def field_of(object_: Any, field: str) -> Any:
     """What a field holds; None for one that is unset, or unknown to the version of os-vif that is installed."""
     return getattr(object_, field) if object_ is not None and field in object_ else None
 
@@ -33,7 +33,7 @@ def read(vif: Any, instance_info: Any, *, isolates: bool = False) -> model.Vif |
     if isinstance(vif, VIFOpenVSwitch) and not _wants_a_port(vif):
         return None
     serialised = vif.obj_to_primitive()
-    plugin = said(vif, "plugin")
+    plugin = field_of(vif, "plugin")
     if plugin == VIFPLUG:
         plugin = serialised[_DATA]["plugin"] = _plugin_meant(vif)
     found = formats.load(serialised, format="os-vif", instance=_instance(instance_info))
@@ -47,24 +47,24 @@ def is_of_our_class(vif: Any) -> bool:
 
 def is_on_trunk(vif: Any) -> bool:
     """Whether its OVS bridge is a trunk's, which os-vif makes and deletes; vifplug makes no OVS bridges."""
-    return naming.is_trunk_bridge(said(said(vif, "network"), "bridge") or "")
+    return naming.is_trunk_bridge(field_of(field_of(vif, "network"), "bridge") or "")
 
 
 def _wants_a_port(vif: Any) -> bool:
     """create_tap asks for a port as well: a guest does not get far on a tap alone."""
-    profile = said(vif, "port_profile")
+    profile = field_of(vif, "port_profile")
     if profile is None:
         raise InputError(f"port_profile of VIF {vif.id} is unset, and it is what says who makes the port", vif.id)
-    return bool(said(profile, "create_port") or said(profile, "create_tap"))
+    return bool(field_of(profile, "create_port") or field_of(profile, "create_tap"))
 
 
 def _plugin_meant(vif: Any) -> str:
     """Which of os-vif's plugins makes what is asked of vifplug by name: a VIFBridge can be two things."""
-    if isinstance(vif, VIFBridge) and not isinstance(said(vif, "port_profile"), VIFPortProfileOpenVSwitch):
+    if isinstance(vif, VIFBridge) and not isinstance(field_of(vif, "port_profile"), VIFPortProfileOpenVSwitch):
         return LINUX_BRIDGE
     return OVS
 
 
 def _instance(instance_info: Any) -> dict[str, str] | None:
-    uuid = said(instance_info, "uuid")
-    return {"uuid": uuid, "name": said(instance_info, "name")} if uuid else None
+    uuid = field_of(instance_info, "uuid")
+    return {"uuid": uuid, "name": field_of(instance_info, "name")} if uuid else None

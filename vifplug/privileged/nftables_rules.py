@@ -1,6 +1,6 @@
 """nftables' rules in few words: what a rule asks of a frame, as far as that is known here, and what then becomes of it.
 
-What is not known is said to be unknown, and never taken for something else. iptables-nft's rules are of the same
+What is not known is reported as unknown, and never taken for something else. iptables-nft's rules are of the same
 machinery, with iptables' own matches in it for what nftables has no word for (physdev, conntrack).
 """
 

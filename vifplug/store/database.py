@@ -130,7 +130,6 @@ class Database:
         """Close it."""
         with self._lock, self._owner.acting():
             self._database.close()
-            self._reserve.retake()
 
     def version(self) -> tuple[int, int]:
         """Two of these are equal when nobody has written in between."""
@@ -140,24 +139,7 @@ class Database:
 
     @contextlib.contextmanager
     def _transaction(self, mode: str = "IMMEDIATE", seconds: float = BUSY_SECONDS) -> Iterator[sqlite3.Connection]:
-        with self._begun(mode, seconds):
-            try:
-                yield self._database
-                self._database.execute("COMMIT")
-            except sqlite3.Error as error:
-                raise self._failed(error) from error
-            finally:
-                # A COMMIT that failed, or a Ctrl-C at any point, must not leave the next call inside this transaction.
-                with contextlib.suppress(sqlite3.Error):
-                    if self._database.in_transaction:
-                        self._database.execute("ROLLBACK")
-
-    def _reading(self) -> contextlib.AbstractContextManager[sqlite3.Connection]:
-        """For SELECTs."""
-        return self._transaction("DEFERRED")
-
-    def _begun(self, mode: str, seconds: float) -> contextlib.ExitStack:
-        """Begin, with SQLite's lock taken; what is held for the length of the transaction.
+        """One transaction, with SQLite's lock taken.
 
         While another process has the lock, other threads have their turn between two tries.
 
@@ -165,21 +147,49 @@ class Database:
         """
         deadline = time.monotonic() + seconds
         while True:
-            with contextlib.ExitStack() as held:
-                held.enter_context(self._lock)
-                held.enter_context(self._owner.acting())
-                self._refuse_another()
-                try:
-                    self._database.execute(f"BEGIN {mode}")
-                    if mode == "DEFERRED":  # which takes no lock before it reads
-                        self._database.execute("SELECT 1 FROM sqlite_master").fetchone()
-                    return held.pop_all()
-                except sqlite3.Error as error:
-                    with contextlib.suppress(sqlite3.Error):
-                        self._database.execute("ROLLBACK")
-                    if not _is_busy(error) or time.monotonic() >= deadline:
-                        raise self._failed(error) from error
+            with self._lock, self._owner.acting(), self._ended():
+                if self._begin(mode, deadline):
+                    yield self._database
+                    self._database.execute("COMMIT")
+                    return
             time.sleep(random.uniform(*_AGAIN_SECONDS))
+
+    def _reading(self) -> contextlib.AbstractContextManager[sqlite3.Connection]:
+        """For SELECTs."""
+        return self._transaction("DEFERRED")
+
+    @contextlib.contextmanager
+    def _ended(self) -> Iterator[None]:
+        """No transaction is open before it, and none after it.
+
+        A COMMIT may fail, and a Ctrl-C may come between any two instructions, of a ``with`` statement, too: what it
+        leaves open would make every later call fail.
+        """
+        try:
+            self._roll_back()
+            yield
+        except sqlite3.Error as error:
+            raise self._failed(error) from error
+        finally:
+            with contextlib.suppress(sqlite3.Error):
+                self._roll_back()
+
+    def _roll_back(self) -> None:
+        if self._database.in_transaction:
+            self._database.execute("ROLLBACK")
+
+    def _begin(self, mode: str, deadline: float) -> bool:
+        """Whether it has begun; not, where another process has SQLite's lock and the deadline is not over."""
+        self._refuse_another()
+        try:
+            self._database.execute(f"BEGIN {mode}")
+            if mode == "DEFERRED":  # which takes no lock before it reads
+                self._database.execute("SELECT 1 FROM sqlite_master").fetchone()
+        except sqlite3.Error as error:
+            if _is_busy(error) and time.monotonic() < deadline:
+                return False
+            raise
+        return True
 
     def _essentially(self, write: Callable[[], None]) -> None:
         """Write what must be written although the disk is full: with the room that is kept for it.
@@ -202,13 +212,13 @@ class Database:
             LOG.warning(text, self.state_dir)
         self._write_back()
 
-    def _write_back(self, *, cut: bool = False) -> None:
+    def _write_back(self, mode: str = "RESTART") -> None:
         """Have the log written back into the file, as far as no other connection reads it.
 
-        :param cut: give its room back to the disk.
+        :param mode: SQLite's: RESTART keeps the log's room for the next frames, TRUNCATE gives it back to the disk.
         """
         with self._lock, self._owner.acting(), contextlib.suppress(sqlite3.Error):
-            self._database.execute(f"PRAGMA wal_checkpoint({'TRUNCATE' if cut else 'RESTART'})")
+            self._database.execute(f"PRAGMA wal_checkpoint({mode})")
 
     def _refuse_when_full(self) -> None:
         """See that a new VIF does not take the room that others need to be repaired, and to go.
@@ -221,7 +231,7 @@ class Database:
         if self._reserve.lacks_room():
             raise self._full(os.strerror(errno.ENOSPC))
         if was_spent:
-            self._write_back(cut=True)
+            self._write_back("TRUNCATE")
         is_full = not self._reserve.fill()
         if was_spent:
             self._reserve.lend(self._log_path)

@@ -137,7 +137,7 @@ def _named(uid: int) -> str:
 
 def unusable(state_dir: str, error: Exception) -> StoreError:
     """The error for a directory, or a file in it, that cannot be used."""
-    said = getattr(error, "strerror", None) or error
+    reason = getattr(error, "strerror", None) or error
     remedy = (
         "let vifplugd do it, or use a configuration with a state_dir of this user's own"
         if isinstance(error, Unsafe) and os.geteuid() != _ROOT
@@ -145,4 +145,4 @@ def unusable(state_dir: str, error: Exception) -> StoreError:
         if isinstance(error, Unsafe)
         else "check that state_dir can be made, belongs to you and is not full"
     )
-    return StoreError(f"cannot open the store in {state_dir!r}: {said}; {remedy}", state_dir)
+    return StoreError(f"cannot open the store in {state_dir!r}: {reason}; {remedy}", state_dir)

@@ -207,7 +207,7 @@ def _sound(vif_id: str, what: str) -> Iterator[None]:
     try:
         yield
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
-        said = " ".join(str(error).split())
+        reason = " ".join(str(error).split())
         raise Damaged(
-            f"the {what} of VIF {vif_id} is damaged ({said}); plug it again to write it anew, or unplug it", vif_id
+            f"the {what} of VIF {vif_id} is damaged ({reason}); plug it again to write it anew, or unplug it", vif_id
         ) from error

@@ -51,7 +51,7 @@ class Reserve:
             free, total = _bytes(self._state_dir)
             if self.is_spent() and free < min(2 * _SIZES[0], total // 2):
                 return False
-            size = next((size for size in _SIZES if 2 * size <= free), 0)
+            size = _size_within(free // 2)
             return bool(size) and self._sized(size)
         return False
 
@@ -75,19 +75,11 @@ class Reserve:
             try:
                 found = os.fstat(opened)
                 trusted.refuse_other(found, log, self._owner)
-                free = _bytes(self._state_dir)[0]
-                size = next((size for size in _SIZES if 2 * size <= free), 0)
+                size = _size_within(_bytes(self._state_dir)[0] // 2)
                 if size > found.st_size:
                     os.posix_fallocate(opened, 0, size)
             finally:
                 os.close(opened)
-
-    def retake(self) -> None:
-        """Take what was spent again, of what the log's end has set free."""
-        with contextlib.suppress(OSError), self._owner.acting():
-            free = _bytes(self._state_dir)[0]
-            if self.is_spent() and (size := next((size for size in _SIZES if size <= free), 0)):
-                self._sized(size)
 
     def _sized(self, size: int) -> bool:
         flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
@@ -123,6 +115,11 @@ class Reserve:
         except OSError as error:
             return os.strerror(error.errno) if error.errno in _FULL else ""
         return ""
+
+
+def _size_within(free: int) -> int:
+    """The largest size that fits; 0 where none does."""
+    return next((size for size in _SIZES if size <= free), 0)
 
 
 def _bytes(directory: str) -> tuple[int, int]:

@@ -9,7 +9,7 @@ import sys
 
 from tests.host.checks.ring import check, end
 
-CHECKOUT = "/root/checkout"
+CHECKOUT = "/usr/local/src/checkout"
 PATIENCE = "8"
 """By how much the worlds' time limits are longer under emulation."""
 _HYBRID, _OVS, _BRIDGE = (f"test_plug_{kind}.py::test_" for kind in ("hybrid", "ovs", "bridge"))

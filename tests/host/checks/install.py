@@ -8,7 +8,7 @@ from pathlib import Path
 from tests.host.checks.ring import SOCKET, check, end, run, shell, vif, wait_until
 
 CONFIGURATION = Path("/etc/vifplug/vifplug.conf")
-MANUAL = Path("/root/checkout/docs/operations.md")
+MANUAL = Path("/usr/local/src/checkout/docs/operations.md")
 _OF_THE_IMAGE = ("python3 -m venv", "/opt/vifplug/bin/pip")
 
 

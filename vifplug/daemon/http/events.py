@@ -51,7 +51,7 @@ class _Following(StreamingResponse):
 
 
 @ROUTES.get("/v1/events", **route(Level.READ, "", 410, 503, text=event_stream.MEDIA_TYPE) | {"dependencies": []})
-async def get_events(request: Request, said: Annotated[EventsQuery, Query()]) -> Response:
+async def get_events(request: Request, query: Annotated[EventsQuery, Query()]) -> Response:
     """Follow what happens to VIFs.
 
     Server-sent events: the id is the event's number, the event its state, the data a JSON object. A client that comes
@@ -59,9 +59,9 @@ async def get_events(request: Request, said: Annotated[EventsQuery, Query()]) ->
     answer's header.
     """
     hub: Hub = request.app.state.hub
-    since = said.since if said.since is not None else _last_id(request)
+    since = query.since if query.since is not None else _last_id(request)
     _lingers(request)
-    return _Following(await hub.stream(since, follow=said.follow, uid=request.state.peer.uid))
+    return _Following(await hub.stream(since, follow=query.follow, uid=request.state.peer.uid))
 
 
 def _lingers(request: Request) -> None:
@@ -76,12 +76,12 @@ def _last_id(request: Request) -> int | None:
 
     :raises InputError: when it is no number.
     """
-    said = request.headers.get("last-event-id")
-    if not said:
+    header = request.headers.get("last-event-id")
+    if not header:
         return None
-    if not (said.isascii() and said.isdigit() and int(said) <= limits.SEQUENCE_MAX):
-        raise messages.refusal("Last-Event-ID", said, "it must be the number of an event")
-    return int(said)
+    if not (header.isascii() and header.isdigit() and int(header) <= limits.SEQUENCE_MAX):
+        raise messages.refusal("Last-Event-ID", header, "it must be the number of an event")
+    return int(header)
 
 
 @ROUTES.post("/v1/wait", **route(Level.READ, "Waits", 503, 504, body="WaitRequest"))
@@ -91,14 +91,14 @@ async def post_wait(request: Request, body: Annotated[bytes, Depends(bodies.read
     Answered as soon as all have, when one of them has failed, when one is not plugged here, or out of time: what each
     still waits for is in the answer.
     """
-    said = bodies.of(body, WaitRequest)
+    wanted = bodies.of(body, WaitRequest)
     lane: middleware.Lane = request.state.lane
-    if said.timeout:
+    if wanted.timeout:
         _lingers(request)
         with lane.waiting():
-            report = await _unless_gone(request, _reached(request, said))
+            report = await _unless_gone(request, _reached(request, wanted))
     else:
-        report = await _reached(request, said)
+        report = await _reached(request, wanted)
     return JSONResponse({**report.as_json(), "warnings": []})
 
 
@@ -124,23 +124,23 @@ async def _gone(receive: Receive) -> None:
         pass
 
 
-async def _reached(request: Request, said: WaitRequest) -> WaitReport:
+async def _reached(request: Request, wanted: WaitRequest) -> WaitReport:
     """How the VIFs stand once they are there, one has failed, or the time is over."""
     hub: Hub = request.app.state.hub
     lane: middleware.Lane = request.state.lane
-    deadline = time.monotonic() + said.timeout
+    deadline = time.monotonic() + wanted.timeout
     while True:
         seen = await hub.newest()
-        report = await lane.work(functools.partial(_look, request, said))
+        report = await lane.work(functools.partial(_look, request, wanted))
         states = {vif.state for vif in report.vifs}
         left = deadline - time.monotonic()
         if report.reached or FAILED in states or left <= 0 or hub.closed:
             return report
         if ABSENT in states:
             deadline = min(deadline, time.monotonic() + _ABSENT_SECONDS)
-        await hub.concerned(said.ids, seen, min(deadline - time.monotonic(), _LOOK_SECONDS))
+        await hub.concerned(wanted.ids, seen, min(deadline - time.monotonic(), _LOOK_SECONDS))
 
 
-def _look(request: Request, said: WaitRequest) -> WaitReport:
-    report: WaitReport = request.app.state.host.look(said.ids, said.state)
+def _look(request: Request, wanted: WaitRequest) -> WaitReport:
+    report: WaitReport = request.app.state.host.look(wanted.ids, wanted.state)
     return report

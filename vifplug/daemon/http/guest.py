@@ -22,7 +22,9 @@ ROUTES = APIRouter(generate_unique_id_function=lambda route: route.name)
 @ROUTES.get(
     "/v1/vifs/{id}/guest/{format}", **route(Level.READ, "GuestReport", 404, 409, 503, 504) | {"dependencies": []}
 )
-async def get_guest(request: Request, id: VifId, format: GuestFormat, said: Annotated[GuestQuery, Query()]) -> Response:
+async def get_guest(
+    request: Request, id: VifId, format: GuestFormat, query: Annotated[GuestQuery, Query()]
+) -> Response:
     """Show what a hypervisor needs of a VIF: libvirt's element or QEMU's arguments.
 
     Nothing of the guest is looked at; of the host, the datapath of the OVS bridge where the guest's tap is its port.
@@ -30,5 +32,5 @@ async def get_guest(request: Request, id: VifId, format: GuestFormat, said: Anno
     host: LocalHost = request.app.state.host
     lane: middleware.Lane = request.state.lane
     vif_id = requests.vif_id(id)
-    look = functools.partial(host.guest, vif_id, format, model=said.model, queues=said.queues)
+    look = functools.partial(host.guest, vif_id, format, model=query.model, queues=query.queues)
     return JSONResponse((await lane.work(look)).as_json())

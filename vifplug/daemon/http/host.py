@@ -41,7 +41,7 @@ async def get_host(request: Request) -> Response:
 async def get_doctor(request: Request) -> Response:
     """Say what is wrong with this host, why, and what to do.
 
-    Nothing is changed. What cannot be seen is said to be unseen; with Open vSwitch or the helper away it takes seconds.
+    Nothing is changed. What cannot be seen is reported as unseen; without Open vSwitch or the helper it takes seconds.
     """
     host: LocalHost = request.app.state.host
     lane: middleware.Lane = request.state.lane

@@ -154,9 +154,9 @@ def _schemas() -> dict[str, Any]:
         "PutAnswer": {"anyOf": [_ref("VifReport"), _ref("Actions")], "description": "The VIF; or for dry_run, a plan."},
         "BatchAnswer": {"anyOf": [_ref("Vifs"), _ref("Actions")], "description": "VIFs; or for dry_run, a plan."},
     }
-    said = [(model, "validation") for model in requests.SAID]
+    bodies = [(model, "validation") for model in requests.BODIES]
     answered = [(model, "serialization") for model in shapes.ANSWERS]
-    _, drawn = models_json_schema([*said, *answered], ref_template=_COMPONENT)  # type: ignore[list-item]
+    _, drawn = models_json_schema([*bodies, *answered], ref_template=_COMPONENT)  # type: ignore[list-item]
     found |= drawn["$defs"]
     own: dict[str, Any] = json.loads(json.dumps(formats.schema()).replace("#/$defs/", _COMPONENT.format(model="")))
     del own["$schema"]  # OpenAPI 3.1 says itself which dialect its schemas are in

@@ -24,7 +24,7 @@ from uvicorn.protocols.http.h11_impl import H11Protocol
 from vifplug.config.options import Settings
 from vifplug.daemon.http import capacity
 from vifplug.daemon.http.framing import Framing, is_last
-from vifplug.daemon.rate_limit import Seldom
+from vifplug.daemon.rate_limit import RateLimitedWarning
 
 LOG = logging.getLogger(__name__)
 
@@ -168,7 +168,7 @@ def _gid(name: str) -> int:
     return grp.getgrnam(name).gr_gid
 
 
-_REFUSED, _CROWD = Seldom(LOG), Seldom(LOG)
+_REFUSED, _CROWD = RateLimitedWarning(LOG), RateLimitedWarning(LOG)
 
 
 class CredentialedProtocol(H11Protocol):
@@ -279,7 +279,7 @@ class CredentialedProtocol(H11Protocol):
             return True
         poll = select.poll()
         poll.register(self.transport.get_extra_info("socket"), 0)
-        return any(said & (select.POLLHUP | select.POLLERR) for _descriptor, said in poll.poll(0))
+        return any(events & (select.POLLHUP | select.POLLERR) for _descriptor, events in poll.poll(0))
 
     def linger(self) -> None:
         """Drop the request under way once its peer has gone."""

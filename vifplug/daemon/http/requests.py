@@ -68,8 +68,8 @@ class _Said(BaseModel):
         :raises InputError: for the first thing that is wrong.
         """
         instance = {"uuid": self.instance_uuid, "name": self.instance_name}
-        said = {key: value for key, value in instance.items() if value is not None}
-        found = formats.load_all(document, format=self.format, instance=said or None, mtu=self.mtu)
+        fields = {key: value for key, value in instance.items() if value is not None}
+        found = formats.load_all(document, format=self.format, instance=fields or None, mtu=self.mtu)
         for vif in found:
             driver_for(vif.vif_type, vif.id)
         return found
@@ -79,9 +79,9 @@ class PlugQuery(_Said):
     """The query of PUT /v1/vifs/{id}."""
 
 
-def _is_structured(said: object) -> object:
-    if said is None or isinstance(said, list | dict):
-        return said
+def _is_structured(value: object) -> object:
+    if value is None or isinstance(value, list | dict):
+        return value
     raise ValueError("it must be a VIF document, or a list of them")
 
 
@@ -175,7 +175,7 @@ class WaitRequest(BaseModel):
     timeout: float = Field(default=0, ge=0, le=_WAIT_MAX_SECONDS, description="Seconds.")
 
 
-SAID: tuple[type[BaseModel], ...] = (BatchRequest, ChosenRequest, GcRequest, WaitRequest)
+BODIES: tuple[type[BaseModel], ...] = (BatchRequest, ChosenRequest, GcRequest, WaitRequest)
 """Every body, for the description."""
 VifId = Annotated[
     str,
@@ -222,11 +222,11 @@ def of(body: bytes, kind: type[_Body]) -> _Body:
 
     :raises InputError: for the first thing that is wrong.
     """
-    said = formats.parse(body) if body.strip() else {}
-    if not isinstance(said, Mapping):
-        raise messages.refusal("the request's body", said, "it must be an object")
+    content = formats.parse(body) if body.strip() else {}
+    if not isinstance(content, Mapping):
+        raise messages.refusal("the request's body", content, "it must be an object")
     try:
-        return kind.model_validate(said)
+        return kind.model_validate(content)
     except ValidationError as error:
         raise refused(error.errors(include_url=False)) from None
 

@@ -72,9 +72,9 @@ def _working(endpoint: Callable[..., Response]) -> Callable[..., Awaitable[Respo
     """Let an endpoint block: it is done in a thread of its user's."""
 
     @functools.wraps(endpoint)
-    async def work(request: Request, **said: Any) -> Response:
+    async def work(request: Request, **arguments: Any) -> Response:
         lane: middleware.Lane = request.state.lane
-        return await lane.work(functools.partial(endpoint, request, **said))
+        return await lane.work(functools.partial(endpoint, request, **arguments))
 
     return work
 
@@ -103,8 +103,8 @@ def _answer(document: Any) -> Response:
 
 
 def _with_warnings(document: dict[str, Any], host: LocalHost, found: Iterable[VifReport] = ()) -> Response:
-    said = [*host.warnings, *(warning for vif in found for warning in vif.warnings)]
-    return _answer({**document, "warnings": list(dict.fromkeys(said))})
+    warnings = [*host.warnings, *(warning for vif in found for warning in vif.warnings)]
+    return _answer({**document, "warnings": list(dict.fromkeys(warnings))})
 
 
 def _vifs(found: list[VifReport], host: LocalHost) -> Response:
@@ -113,19 +113,19 @@ def _vifs(found: list[VifReport], host: LocalHost) -> Response:
 
 @_ROUTES.put("/v1/vifs/{id}", **route(Level.OPERATE, "PutAnswer", *_CHANGING, body="PlugBody"))
 @_working
-def put_vif(request: Request, id: VifId, said: Annotated[PlugQuery, Query()], body: _Body) -> Response:
+def put_vif(request: Request, id: VifId, query: Annotated[PlugQuery, Query()], body: _Body) -> Response:
     """Plug one VIF.
 
     The body is a document in any supported format that holds exactly this VIF. It is plugged and read back, or nothing
     is left of it. A VIF that is right already costs no write; one that drifted is put right in place.
     """
     vif_id = requests.vif_id(id)
-    middleware.require(request, Level.READ if said.dry_run else Level.OPERATE, "plugging a VIF")
-    vifs = said.vifs(requests.document(body))
+    middleware.require(request, Level.READ if query.dry_run else Level.OPERATE, "plugging a VIF")
+    vifs = query.vifs(requests.document(body))
     if [vif.id for vif in vifs] != [vif_id]:
         held = f"VIF {vifs[0].id}" if len(vifs) == 1 else f"{len(vifs)} VIFs"
         raise InputError(f"the body holds {held}, and the path names {vif_id}; give that one VIF", vif_id)
-    if said.dry_run:
+    if query.dry_run:
         return _answer(_host(request).plan(vifs).as_json())
     with _metrics(request).timed(_metrics(request).plug_seconds):
         (report,) = _host(request).plug(vifs, requester=_requester(request))
@@ -158,13 +158,13 @@ def delete_vif(request: Request, id: VifId) -> Response:
 
 @_ROUTES.get("/v1/vifs", **route(Level.READ, "Vifs", *_LOOKING) | {"dependencies": []})
 @_working
-def list_vifs(request: Request, said: Annotated[ListQuery, Query()]) -> Response:
+def list_vifs(request: Request, query: Annotated[ListQuery, Query()]) -> Response:
     """List the VIFs that are plugged.
 
     With Open vSwitch away they are listed as recorded.
     """
     host = _host(request)
-    found = host.list() if said.absent_for is None else host.list(absent_for=said.absent_for)
+    found = host.list() if query.absent_for is None else host.list(absent_for=query.absent_for)
     return _vifs(found, host)
 
 
@@ -204,18 +204,18 @@ def batch(request: Request, body: _Body) -> Response:
 
     Either `plug` or `unplug` is given. An unplug goes on past errors; one that could not end is an error all the same.
     """
-    said = requests.of(body, BatchRequest)
-    middleware.require(request, Level.READ if said.dry_run else Level.OPERATE, "plugging or unplugging")
-    if said.plug and said.unplug:
+    batch = requests.of(body, BatchRequest)
+    middleware.require(request, Level.READ if batch.dry_run else Level.OPERATE, "plugging or unplugging")
+    if batch.plug and batch.unplug:
         raise InputError("plug and unplug exclude each other; give one of them")
-    if said.plug is None and said.unplug is None:
+    if batch.plug is None and batch.unplug is None:
         raise InputError("the request's body gives neither plug nor unplug; give one of them")
-    if said.unplug:
-        return _unplug(request, said)
-    vifs = said.vifs(said.plug) if said.plug or said.plug == {} else []
+    if batch.unplug:
+        return _unplug(request, batch)
+    vifs = batch.vifs(batch.plug) if batch.plug or batch.plug == {} else []
     logs.concerning(*(vif.id for vif in vifs))
     host, metrics = _host(request), _metrics(request)
-    if said.dry_run:
+    if batch.dry_run:
         return _answer(host.plan(vifs).as_json() if vifs else {"actions": []})
     if not vifs:
         return _answer({"vifs": [], "warnings": []})
@@ -223,11 +223,11 @@ def batch(request: Request, body: _Body) -> Response:
         return _vifs(host.plug(vifs, requester=_requester(request)), host)
 
 
-def _unplug(request: Request, said: BatchRequest) -> Response:
-    if said.dry_run:
+def _unplug(request: Request, batch: BatchRequest) -> Response:
+    if batch.dry_run:
         raise InputError("dry_run goes with plug; what an unplug takes away is what GET /v1/vifs/{id} shows")
     host, metrics = _host(request), _metrics(request)
-    ids = said.unplug or []
+    ids = batch.unplug or []
     logs.concerning(*ids)
     with metrics.timed(metrics.unplug_seconds):
         return _vifs(host.unplug(ids, requester=_requester(request)), host)
@@ -268,14 +268,14 @@ def gc(request: Request, body: _Body) -> Response:
     With `keep`, the ids of the VIFs or instances that there are, recorded VIFs are listed as well that it does not name
     and that have had nothing at the guest's end for `absent_for` seconds; with `delete` they are unplugged.
     """
-    said = requests.of(body, GcRequest)
-    if said.delete:
+    wanted = requests.of(body, GcRequest)
+    if wanted.delete:
         middleware.require(request, Level.ADMIN, "deleting orphans")
     host = _host(request)
-    if said.keep is None:
-        found = host.gc(delete=said.delete)
+    if wanted.keep is None:
+        found = host.gc(delete=wanted.delete)
     else:
-        found = host.gc(delete=said.delete, keep=said.keep, absent_for=said.absent_for)
+        found = host.gc(delete=wanted.delete, keep=wanted.keep, absent_for=wanted.absent_for)
     return _with_warnings(found.as_json(), host)
 
 

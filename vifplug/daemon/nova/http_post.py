@@ -222,11 +222,11 @@ def _drain(connection: _Connection, response: http.client.HTTPResponse) -> None:
 
 def _seconds(retry_after: str) -> float:
     """What a Retry-After asks for: a number of seconds, or a date; 0 for anything else."""
-    said = retry_after.strip()
-    if said.isascii() and said.isdecimal():
-        return float(said[:_DIGITS_MAX])
+    value = retry_after.strip()
+    if value.isascii() and value.isdecimal():
+        return float(value[:_DIGITS_MAX])
     try:
-        date = email.utils.parsedate_to_datetime(said)
+        date = email.utils.parsedate_to_datetime(value)
         return max(0.0, (date - datetime.datetime.now(date.tzinfo)).total_seconds())
     except (ValueError, TypeError, OverflowError):
         return 0.0

@@ -97,14 +97,14 @@ def read(body: bytes) -> tuple[list[ExternalEvent], list[dict[str, Any]]]:
     """
     if not body.strip():
         raise InputError("the body is empty; it must be a JSON object with events, a list of at least one event")
-    said = formats.parse(body)
-    if not isinstance(said, Mapping):
-        raise messages.refusal("the body", said, "it must be an object with events, a list of at least one event")
+    content = formats.parse(body)
+    if not isinstance(content, Mapping):
+        raise messages.refusal("the body", content, "it must be an object with events, a list of at least one event")
     try:
-        events = Message.model_validate(said).events
+        events = Message.model_validate(content).events
     except ValidationError as error:
         raise _refused(error) from None
-    return events, [dict(one) for one in said["events"]]
+    return events, [dict(one) for one in content["events"]]
 
 
 def _refused(error: ValidationError) -> InputError:

@@ -47,7 +47,7 @@ class Ear:
 
     def __init__(self, app: Any, address: tuple[str, int], retry_seconds: float = _RETRY_SECONDS) -> None:
         self._app, self._address, self._retry_seconds = app, address, retry_seconds
-        self._said: str | None = None
+        self._logged: str | None = None
         """Why it does not listen, as last logged."""
         self._server: _Server | None = None
         self._task: asyncio.Task[None] | None = None
@@ -84,7 +84,7 @@ class Ear:
                 await asyncio.sleep(self._retry_seconds)
                 continue
             with listener:
-                self._said = None
+                self._logged = None
                 LOG.info("listening for Nova's external events on %s port %d", *self._address)
                 self._server = _Server(_config(self._app))
                 await self._server.serve(sockets=[listener])
@@ -95,9 +95,9 @@ class Ear:
         host, port = self._address
         text = f"cannot listen on [events] listen {host} port {port}: {error.strerror or error}; {advice}; "
         text += f"trying again every {self._retry_seconds:g} s"
-        if text != self._said:
+        if text != self._logged:
             LOG.error("%s", text)
-        self._said = text
+        self._logged = text
 
 
 def _bind(address: tuple[str, int]) -> socket.socket:

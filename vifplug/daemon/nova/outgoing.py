@@ -92,15 +92,15 @@ def judge(answer: Answer, notices: Sequence[Notice]) -> Judgement:
     # The status says all: a body that is cut short or makes no sense takes nothing back.
     if _TAKEN <= status < 300:
         return Judgement(done=frozenset(one.seq for one in notices), is_taken=True)
-    said = _said(answer)
+    reason = _reason(answer)
     if status == _MISSING and _NO_INSTANCE in _object(answer.body):
         # Nova's answer when it could hand on none of the events.
-        return Judgement(refused=dict.fromkeys((one.seq for one in notices), said), is_taken=True)
+        return Judgement(refused=dict.fromkeys((one.seq for one in notices), reason), is_taken=True)
     if status in _UNACCEPTABLE:
-        return Judgement(refused={notices[0].seq: said}) if is_alone else Judgement(splits=True)
+        return Judgement(refused={notices[0].seq: reason}) if is_alone else Judgement(splits=True)
     if status == _FAILED:
-        return broken(f"it answered {said}", notices)
-    return Judgement(trouble=f"it answered {said}")
+        return broken(f"it answered {reason}", notices)
+    return Judgement(trouble=f"it answered {reason}")
 
 
 def broken(why: str, notices: Sequence[Notice]) -> Judgement:
@@ -146,7 +146,7 @@ def _object(body: bytes) -> dict[str, Any]:
     return found if isinstance(found, dict) else {}
 
 
-def _said(answer: Answer) -> str:
+def _reason(answer: Answer) -> str:
     """A status and the words that came with it, for people: Nova's own form, or whatever there is."""
     words = ""
     for part in _object(answer.body).values():

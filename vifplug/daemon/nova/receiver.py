@@ -24,7 +24,7 @@ from vifplug.daemon import logs
 from vifplug.daemon.metrics import Metrics
 from vifplug.daemon.nova import incoming
 from vifplug.daemon.nova.incoming import FORGET, TAKEN, Here
-from vifplug.daemon.rate_limit import Seldom
+from vifplug.daemon.rate_limit import RateLimitedWarning
 from vifplug.engine.commands.plug import Plugger
 from vifplug.errors import InputError, StoreError
 
@@ -56,7 +56,7 @@ def create_receiver(
     """The ASGI application for ``[events] listen``.
 
     :param metrics: counts in ``external_events``, by ``name`` and ``code``.
-    :param told: called, in a thread, with the ids of VIFs that something was said of; some may not be plugged here.
+    :param told: called, in a thread, with the ids of VIFs that an event was about; some may not be plugged here.
     """
     return Receiver(plugger, settings.listen_token, metrics, told)
 
@@ -73,7 +73,7 @@ class Receiver:
         )
         self._turn: anyio.CapacityLimiter | None = None
         """One message at a time, in the order they came whole: a word must not overtake the one before it."""
-        self._strangers = Seldom(LOG)
+        self._strangers = RateLimitedWarning(LOG)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one request."""
@@ -111,7 +111,7 @@ class Receiver:
             LOG.info("refused a message of events: %s", error)
             return self._refusal(400, error.message)
         except StoreError as error:
-            LOG.error("could not keep what was said: %s", error)
+            LOG.error("could not store the events: %s", error)
             return self._refusal(503, error.message)
         except ClientDisconnect:
             raise
@@ -142,8 +142,8 @@ class Receiver:
         for event, verdict in zip(events, verdicts, strict=True):
             self._metrics.external_events.labels(event.name, str(verdict.code)).inc()
         status = 200 if all(verdict.code == TAKEN for verdict in verdicts) else 207
-        said = [verdict.as_json(one) for verdict, one in zip(verdicts, given, strict=True)]
-        return _response(status, {"events": said})
+        answers = [verdict.as_json(one) for verdict, one in zip(verdicts, given, strict=True)]
+        return _response(status, {"events": answers})
 
     def _keep(self, words: Mapping[str, str]) -> None:
         if not words:

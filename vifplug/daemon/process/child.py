@@ -68,10 +68,10 @@ class Child:
     def listen(self) -> bool:
         """Take in what the worker says; whether it said anything."""
         try:
-            said = os.read(self.pipe, _READ_BYTES)
+            content = os.read(self.pipe, _READ_BYTES)
         except BlockingIOError:
             return False
-        self._heard += said
+        self._heard += content
         while self._heard:
             kind = self._heard[:1]
             length = 1 + worker.PID_BYTES if kind == worker.HELPER else 1
@@ -84,7 +84,7 @@ class Child:
             elif kind == worker.COMPARED:
                 self.has_compared = True
             self._heard = self._heard[length:]
-        return bool(said)
+        return bool(content)
 
     def _know_helper(self, pid: int) -> None:
         with contextlib.suppress(ProcessLookupError):

@@ -26,7 +26,7 @@ from vifplug.daemon.metrics import Metrics
 from vifplug.daemon.nova.listener import Ear
 from vifplug.daemon.nova.receiver import create_receiver
 from vifplug.daemon.nova.sender import Notifier
-from vifplug.daemon.rate_limit import Seldom
+from vifplug.daemon.rate_limit import RateLimitedWarning
 from vifplug.daemon.reconcile.reconciler import Keeper
 from vifplug.engine.commands.plug import Plugger
 from vifplug.linux.host import LinuxHost
@@ -43,7 +43,7 @@ has ended (``readiness``), that its loop turns."""
 PID_BYTES = 8
 
 _NO_DESCRIPTOR = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)
-_CROWD = Seldom(LOG)
+_CROWD = RateLimitedWarning(LOG)
 _GRACEFUL_SECONDS = 2
 _KEEPER_SECONDS = 5.0
 _NOTIFIER_SECONDS = 2.0

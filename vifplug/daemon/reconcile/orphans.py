@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import time
 
-from vifplug.daemon.log_text import SaidOnce
+from vifplug.daemon.log_text import WarnOnChange
 from vifplug.daemon.metrics import Metrics
 from vifplug.daemon.reconcile.orphan_age import Orphanage
 from vifplug.engine.commands import inspect, reconcile
@@ -27,7 +27,7 @@ class Collector:
     def __init__(self, plugger: Plugger, grace: float, metrics: Metrics) -> None:
         self._plugger, self._metrics = plugger, metrics
         self._orphanage = Orphanage(grace)
-        self._spared, self._stuck, self._copied = SaidOnce(LOG), SaidOnce(LOG), SaidOnce(LOG)
+        self._spared, self._stuck, self._copied = WarnOnChange(LOG), WarnOnChange(LOG), WarnOnChange(LOG)
         self.count = 0
         """Orphans that are there, as last seen."""
 

@@ -10,7 +10,7 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any
 
 from vifplug.config.options import Settings
-from vifplug.daemon.log_text import Failing, SaidOnce
+from vifplug.daemon.log_text import Failing, WarnOnChange
 from vifplug.daemon.metrics import Metrics
 from vifplug.daemon.reconcile.decisions import judge
 from vifplug.daemon.reconcile.inbox import Heard, News
@@ -72,7 +72,7 @@ class Keeper:
         self._absent: set[str] = set()
         """VIFs whose guest's end was missing when they were last compared."""
         self._compared_at: str | None = None
-        self._unsettled, self._damaged = SaidOnce(LOG), SaidOnce(LOG)
+        self._unsettled, self._damaged, self._unwritten = WarnOnChange(LOG), WarnOnChange(LOG), WarnOnChange(LOG)
         self._reasons = Reasons(LOG, self._index.of_bridges)
         self._failing = Failing(LOG)
         self._readiness = Readiness(began=time.monotonic())
@@ -267,7 +267,8 @@ class Keeper:
             self._plugger.store.note_guests(found.guests)
 
     def _note(self, standings: Mapping[str, Standing], seen: Mapping[str, Record] | None = None) -> None:
-        left = reconcile.note(self._plugger, standings, seen)
+        left, full = reconcile.note(self._plugger, standings, seen)
+        self._unwritten.say([f"states of VIFs were not written down: {full}"] if full else [])
         # Somebody is at work on these, or they were plugged anew: what was seen is said of them no more.
         self._agenda.look_again(left, time.monotonic() + _AGAIN_SECONDS)
         for vif_id, (state, reason) in standings.items():

@@ -93,7 +93,7 @@ class Ledger:
         """A repair failed.
 
         :param retryable: whether it may well succeed when merely tried again.
-        :returns: whether it has failed for long enough to be said of the VIF.
+        :returns: whether it has failed for long enough for the VIF to be reported as failed.
         """
         case = self._cases.setdefault(vif_id, _Case())
         case.failures += 1

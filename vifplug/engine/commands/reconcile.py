@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
@@ -17,8 +16,6 @@ from vifplug.errors import BridgeMissing, Busy, StoreFull, VifplugError
 from vifplug.model.reports import CONTENDED, Orphan, VifCheck
 from vifplug.resources.observed import Bridge, Link, Observed, OvsPort, Tap
 from vifplug.store.records import Record, now
-
-LOG = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -173,15 +170,17 @@ def _job(plugger: Plugger, vif_id: str) -> Job | None:
 
 def note(
     plugger: Plugger, standings: Mapping[str, Standing], seen: Mapping[str, Record] | None = None
-) -> frozenset[str]:
+) -> tuple[frozenset[str], StoreFull | None]:
     """Write states and their reasons into records, where nobody is at work and they say something else.
 
     :param seen: the records that these are the states of: what was seen of one life of a VIF says nothing of the next.
-    :returns: VIFs that nothing was noted of, and that are to be looked at again.
-    :raises StoreError: when the store cannot be written.
+    :returns: VIFs that nothing was noted of, and that are to be looked at again; and why the rest was not written,
+        where the disk is full. How VIFs stand is worked out anew at each look; to repair them is more than to write it.
+    :raises StoreError: when the store cannot be written for another reason.
     """
     if not standings:
-        return frozenset()
+        return frozenset(), None
+    full: StoreFull | None = None
     with plugger.locks.held_if_free(standings) as free:
         known = plugger.store.contents(free)
         steady = {
@@ -199,9 +198,8 @@ def note(
             try:
                 plugger.store.keep(changed)
             except StoreFull as error:
-                # How VIFs stand is worked out anew at each look; to repair them is more than to write it down.
-                LOG.warning("states of VIFs were not written down: %s", error)
-    return frozenset(standings.keys() - steady.keys())
+                full = error
+    return frozenset(standings.keys() - steady.keys()), full
 
 
 def _bridge_missing(record: Record, observed: Observed) -> BridgeMissing | None:

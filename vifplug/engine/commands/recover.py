@@ -20,7 +20,7 @@ _OUTLIVING_SECONDS = 1.0
 def settle(plugger: Plugger) -> list[str]:
     """Settle every open intent whose owner is dead.
 
-    One that cannot be settled now stays open and is said; it does not stand in other VIFs' way.
+    One that cannot be settled now stays open and is reported; it does not stand in other VIFs' way.
 
     :returns: warnings.
     """

@@ -75,10 +75,10 @@ def _refuse_foreign_port(port: OvsPort, known: OvsPort | None, observed: Observe
         )
     if found is not None and not ownership.port_is_ours(found, port.owner, link, known):
         whose = ownership.owner_in_words(found.owner) if found.owner else "a stranger"
-        said = found.iface_ids.get("iface-id")
+        iface_id = found.iface_ids.get("iface-id")
         raise Conflict(
             f"OVS port {port.name!r} for VIF {port.owner} is held by {whose} on bridge {found.bridge!r}"
-            f"{f' (iface-id {said})' if said else ''}; it was left alone",
+            f"{f' (iface-id {iface_id})' if iface_id else ''}; it was left alone",
             port.name,
         )
     for name in observed.iface_ids.get(port.iface_ids["iface-id"], ()):

@@ -145,12 +145,12 @@ def _check_names(vif: Vif, driver: Driver, desired: Iterable[Resource]) -> None:
     links = [item for item in desired if isinstance(item, Link) and item.owner == vif.id]
     guest = driver.guest_link(vif)
     built = [link.name for link in links] + [guest] * (not any(isinstance(link, Tap) for link in links))
-    said = [name for name in vif.names.model_dump().values() if name]
-    twice = next((name for names in (said, built) for name in names if names.count(name) > 1), None)
+    chosen = [name for name in vif.names.model_dump().values() if name]
+    twice = next((name for names in (chosen, built) for name in names if names.count(name) > 1), None)
     if twice:
         raise InputError(
             f"names: VIF {vif.id} would have two devices {twice!r}; each needs its own "
-            "(of a plugged VIF, a name that is not said stays as it is)",
+            "(of a plugged VIF, a name that is left out stays as it is)",
             vif.id,
         )
 

@@ -27,8 +27,8 @@ def described(tables: Any) -> dict[str, dict[str, str]]:
 
 def ovn_marks(row: Any) -> str:
     """The bridge that OVN wires, by an Open_vSwitch row's external_ids; "" without OVN. No other key matters here."""
-    said = pairs(row, "external_ids")
-    return said.get("ovn-bridge", _OVN_BRIDGE) if said.get("ovn-remote") else ""
+    ids = pairs(row, "external_ids")
+    return ids.get("ovn-bridge", _OVN_BRIDGE) if ids.get("ovn-remote") else ""
 
 
 def is_agents(bridge: Any, before: Mapping[str, Any] | None = None) -> bool:

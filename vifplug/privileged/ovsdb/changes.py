@@ -12,7 +12,7 @@ from typing import Any
 
 from vifplug import naming
 from vifplug.privileged.ovsdb import bridges
-from vifplug.privileged.ovsdb.values import first, referred, said
+from vifplug.privileged.ovsdb.values import first, referred, value_of
 
 KEPT = 20_000
 """Changes kept. Whoever missed more than these looks at everything."""
@@ -94,8 +94,8 @@ def named(event: str, row: Any, updates: Any) -> list[tuple[str, str]]:
     # A row of an update has the old values of the columns that changed, and no others.
     before = updates._data if event == "update" else {}
     if table == "QoS":
-        owners = {said(row, "external_ids", naming.OWNER_KEY)}
-        owners |= {said(updates, "external_ids", naming.OWNER_KEY)} if "external_ids" in before else set()
+        owners = {value_of(row, "external_ids", naming.OWNER_KEY)}
+        owners |= {value_of(updates, "external_ids", naming.OWNER_KEY)} if "external_ids" in before else set()
         return [(OWNER, owner) for owner in sorted(filter(None, owners))]
     if table == "Open_vSwitch" and "external_ids" in before:
         if bridges.ovn_marks(updates) == bridges.ovn_marks(row):

@@ -90,10 +90,10 @@ class RowIndex:
     def seen(self, port: Any, owner: str) -> SeenPort:
         """A row as the rule reads it, but for the link of its name."""
         interfaces = ovsdb_values.referred(port, "interfaces", self._tables, "Interface")
-        ids = (ovsdb_values.said(interface, "external_ids", _IFACE_ID) for interface in interfaces)
+        ids = (ovsdb_values.value_of(interface, "external_ids", _IFACE_ID) for interface in interfaces)
         return SeenPort(
             name=ovsdb_values.first(port, "name"),
-            mark=ovsdb_values.said(port, "external_ids", naming.OWNER_KEY) or "",
+            mark=ovsdb_values.value_of(port, "external_ids", naming.OWNER_KEY) or "",
             iface_ids=frozenset(filter(None, ids)),
             known=self.was_ours(port, owner),
         )
@@ -191,4 +191,4 @@ class RowIndex:
 
     @staticmethod
     def _key(table: str, row: Any) -> str | None:
-        return ovsdb_values.said(row, "external_ids", _IFACE_ID if table == "Interface" else naming.OWNER_KEY)
+        return ovsdb_values.value_of(row, "external_ids", _IFACE_ID if table == "Interface" else naming.OWNER_KEY)

@@ -50,6 +50,7 @@ class Session:
         self._api: Api | None = None
         self._lock = threading.Lock()
         self._connecting: threading.Thread | None = None
+        self._connecting_until = 0.0
         self._tried_in_vain = 0.0
         self.changes = Changes()
         """What changed in OVSDB, for whoever follows it."""
@@ -68,11 +69,6 @@ class Session:
         """Whether there is an OVSDB at all, be it one that does not answer: a host of plain bridges has none."""
         return self._api is not None or any(map(ovsdb_remotes.exists, self.remotes))
 
-    @property
-    def is_connected(self) -> bool:
-        """Whether this session has a replica to look at without waiting."""
-        return self._api is not None
-
     def has_replica(self) -> bool:
         """Whether there is a replica to look at, after connecting where none was needed so far; False without OVSDB.
 
@@ -85,15 +81,16 @@ class Session:
         return self._api is not None
 
     def has_replica_soon(self, seconds: float) -> bool:
-        """As ``has_replica``, but a server that does not answer is waited for no longer than ``seconds``.
+        """As ``has_replica``, but a try to connect is waited for until ``seconds`` after its start, and goes on then.
 
-        The connection goes on being made meanwhile.
+        However many links a plan makes, a server that does not answer holds it up once a try.
         """
         if self._api is None and self.is_there:
             if self._connecting is None or not self._connecting.is_alive():
                 self._connecting = threading.Thread(target=self._connect_for_later, name="OVSDB", daemon=True)
+                self._connecting_until = time.monotonic() + seconds
                 self._connecting.start()
-            self._connecting.join(seconds)
+            self._connecting.join(max(self._connecting_until - time.monotonic(), 0))
         return self._api is not None
 
     def _connect_for_later(self) -> None:

@@ -25,7 +25,7 @@ def pairs(row: Any, column: str) -> dict[str, str]:
     return {key.value: value.value for key, value in row._data[column].values.items()}
 
 
-def said(row: Any, column: str, key: str) -> str | None:
+def value_of(row: Any, column: str, key: str) -> str | None:
     """One key of a map of strings."""
     return next((value.value for name, value in row._data[column].values.items() if name.value == key), None)
 

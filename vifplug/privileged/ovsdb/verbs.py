@@ -14,7 +14,7 @@ from vifplug.privileged.helper.context import net
 from vifplug.privileged.ovsdb import bridges, columns, openflow
 from vifplug.privileged.ovsdb import commands as ovsdb_rows
 from vifplug.privileged.ovsdb.session import Session
-from vifplug.privileged.ovsdb.values import all_of, first, pairs, referred, said
+from vifplug.privileged.ovsdb.values import all_of, first, pairs, referred, value_of
 from vifplug.resources import ownership
 from vifplug.resources.ownership import SeenPort
 
@@ -119,7 +119,7 @@ def _read(
                 {
                     "uuid": str(row.uuid),
                     "type": first(row, "type"),
-                    "owner": (owner := said(row, "external_ids", naming.OWNER_KEY)),
+                    "owner": (owner := value_of(row, "external_ids", naming.OWNER_KEY)),
                     "is_copied": not ownership.qos_is_ours(pairs(row, "external_ids"), owner or ""),
                 }
                 for row in marked
