@@ -31,6 +31,8 @@ class Drift:
     """What a plug does not look at."""
     clean_up: str = ""
     """What takes away what the drift made beside the VIF."""
+    left: str = ""
+    """A device that an unplug without a repair leaves: another program's, under the VIF's own name."""
     others_help: tuple[str, ...] = ()
     """What those have to do again whose devices vifplug does not touch: ``{tap}`` in qbr is libvirt's."""
 
@@ -43,6 +45,12 @@ class Drift:
         """Take away what ``inflict`` made beside the VIF."""
         if self.clean_up:
             _run(world, self.clean_up, request)
+
+    def take_left(self, world: World, request: Request) -> None:
+        """Take away what an unplug leaves."""
+        name = self.left.format(**request.names)
+        if any(link["ifname"] == name for link in world.ip("link", "show")):
+            world.ip("link", "delete", name)
 
     def help(self, world: World, request: Request) -> None:
         """Do what is not vifplug's to do."""
@@ -269,6 +277,7 @@ def _hybrid() -> list[Drift]:
         *pair,
         keeps_ofport=False,
         more=True,
+        left="{qvb}",
     )
     table.add(
         "veth gone", "ip link delete {qvo}", ("{qvb}", "present"), ("{qvo}", "present"), keeps_ofport=False, more=True

@@ -191,7 +191,12 @@ class Sequence:
         for request in requests:
             self.model.end_guest(request)
             self.model.plugged.pop(request.id, None)
-            self.end_drift(request)
+            self.end_drift_of_absent(request)
+
+    def end_drift_of_absent(self, request: Request) -> None:
+        """An unplugged VIF's drift is over, and what of it is another program's goes."""
+        if (drift := self.end_drift(request)) is not None and drift.left:
+            drift.take_left(self.model.world, request)
 
     def unplug_all(self) -> None:
         """The end: nothing of ours is left, and everything foreign is as it was."""
@@ -261,7 +266,7 @@ class Sequence:
                 self.model.plugged[vif.id] = vif.network.mtu or 1450
             else:
                 self.model.plugged.pop(vif.id, None)
-                self.end_drift(request)
+                self.end_drift_of_absent(request)
         if not self.drifted and self.daemon is None:
             self.must_be_right()
 

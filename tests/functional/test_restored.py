@@ -10,7 +10,7 @@ import pytest
 
 import vifplug
 from tests.functional.vifplugd import Vifplugd
-from tests.functional.vifs import BRIDGE, HYBRID, OVS, Request, library, must_row
+from tests.functional.vifs import BRIDGE, HYBRID, OVS, Request, library, must_link, must_row
 from tests.functional.world import World
 from vifplug.api.local import LocalHost
 
@@ -238,3 +238,21 @@ def test_doctor_sees_vlans_and_writes_nothing(world: World) -> None:
     result = world.vifplug("-o", "json", "doctor", check=False)
     (found,) = [check for check in json.loads(result.stdout)["checks"] if check["check"] == "vifs"]
     assert found["status"] == "ok" and not result.stderr, result
+
+
+@pytest.mark.parametrize("verb", ["plug", "repair"])
+def test_tap_that_vswitchd_deletes_with_the_type_internal_is_made_again(world: World, verb: str) -> None:
+    """vswitchd takes an idle tap for one of its own making, and deletes it once the type is right again."""
+    world.vifplug("plug", "-", input=OVS.text)
+    before = must_link(world, OVS.tap)
+    world.vsctl("set", "Interface", OVS.port, "type=internal")
+    assert not world.vifplug_json("check", check=False)["clean"]
+    if verb == "plug":
+        world.vifplug("plug", "-", input=OVS.text)
+    else:
+        world.vifplug("repair", OVS.id)
+    after, row = must_link(world, OVS.tap), must_row(world, "Interface", OVS.port)
+    assert (row["type"], row["error"]) == ("", []) and row["ofport"] > 0
+    changed = {key for key in before.keys() | after.keys() if before.get(key) != after.get(key)}
+    assert changed <= {"ifindex"}, {key: (before.get(key), after.get(key)) for key in changed}
+    assert world.vifplug_json("check")["clean"]

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 import tenacity
 
 from vifplug.engine.host import Host, Scope
-from vifplug.engine.plan import diff
+from vifplug.engine.plan import diff, plug
 from vifplug.engine.plan.actions import DeleteLinks, SetLink
 from vifplug.engine.plan.plan import Plan
 from vifplug.errors import OvsdbError, VerifyError
@@ -45,7 +45,7 @@ def verified(
     """The host read back, once it is as desired.
 
     :param seen: read once it had settled; it is looked at again only where that differs.
-    :param correct: carries out what puts lost flags, and MACs of taps, right again.
+    :param correct: carries out what puts lost flags, and taps and their MACs, right again.
     :raises OvsdbError: with OVS's own words, when it has an interface in error.
     :raises VerifyError: when anything else differs.
     """
@@ -56,14 +56,16 @@ def verified(
         reraise=True,
     )
     looks = _looks(seen, host, scope)
-    attempts = iter(range(_ADDRESSES_MAX))
+    attempts, creations = iter(range(_ADDRESSES_MAX)), iter(range(1))
 
     def look() -> Observed:
         observed = next(looks)
         items = diff.differences(resolved, observed, Inventory())
-        overwritten = _overwritten(resolved, items)
+        overwritten, vanished = _overwritten(resolved, items), _vanished(resolved, items)
         if overwritten and next(attempts, None) is not None:
             correct(overwritten)
+        if vanished and next(creations, None) is not None:
+            correct(vanished)
         return _as_desired(observed, items)
 
     try:
@@ -122,6 +124,17 @@ def _overwritten(resolved: Sequence[Resource], items: Sequence[DriftItem]) -> Pl
             if item.attribute == _ADDRESS and item.subject in taps
         )
     )
+
+
+def _vanished(resolved: Sequence[Resource], items: Sequence[DriftItem]) -> Plan:
+    """What makes taps again that are gone; else nothing.
+
+    Under ``type=internal`` vswitchd with a userspace datapath takes a tap that is there for one of its own making, and
+    deletes it as it lets go of it (netdev-linux clears TUNSETPERSIST), which is when a plug or a repair puts the type
+    right.
+    """
+    gone = {item.subject for item in items if item.attribute == diff.PRESENT}
+    return plug.plan_creation(item for item in resolved if isinstance(item, Tap) and item.name in gone)
 
 
 def _as_desired(observed: Observed, items: Sequence[DriftItem]) -> Observed:

@@ -20,7 +20,7 @@ D14).
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from vifplug import naming
@@ -95,6 +95,15 @@ def plan_plug(requests: Sequence[Request], observed: Observed, shared_with: Coll
         _plan_ports(request, observed, draft)
         _plan_obsolete(request, observed, draft)
     _plan_abandoned(requests, observed, shared_with, draft)
+    return draft.plan()
+
+
+def plan_creation(links: Iterable[Link]) -> Plan:
+    """What makes links that are not there, with all that is set on them."""
+    draft = _Draft()
+    for link in links:
+        _create(link, draft)
+        _set_new(link, draft)
     return draft.plan()
 
 
