@@ -79,3 +79,31 @@ def test_look_does_not_wait_to_write_down_vlans(world: World) -> None:
             began = time.monotonic()
             assert [vif.id for vif in host.list()] == [HYBRID.id]
             assert time.monotonic() - began < BUSY_SECONDS * 0.8
+
+
+LOCKED_BESIDE = """
+import fcntl, os, sys
+from vifplug.store import holders
+os.chdir(sys.argv[1])
+for name in ("one", "two", "lower", "layers"):
+    os.mkdir(name)
+for name in ("one", "two", "layers"):
+    assert os.system(f"mount -t tmpfs none {name}") == 0
+os.mkdir("layers/upper"), os.mkdir("layers/work"), os.mkdir("merged")
+assert os.system("mount -t overlay none merged -o lowerdir=lower,upperdir=layers/upper,workdir=layers/work") == 0
+paths = [f"{name}/vifplug.db" for name in ("one", "two", "merged")]
+files = [open(path, "w") for path in paths]
+same = os.stat(paths[0]).st_ino == os.stat(paths[1]).st_ino
+found = []
+for file in files[1:]:
+    fcntl.lockf(file, fcntl.LOCK_EX)
+    found.append([bool(holders.who_locks(path)) for path in paths])
+print([same, *found])
+"""
+
+
+def test_lock_on_another_file_system_is_not_taken_for_one_on_the_store(world: World) -> None:
+    """A new tmpfs gives its first file the same inode as any other; a file of an overlay has a device of its own."""
+    command = ["unshare", "--mount", sys.executable, "-c", LOCKED_BESIDE, str(world.directory)]
+    told = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+    assert json.loads(told.lower()) == [True, [False, True, False], [False, True, True]]

@@ -42,14 +42,38 @@ def _kept(path: str) -> list[tuple[str, int, int]]:
 def _holders(path: str, first: int, last: int) -> Iterator[int]:
     """Processes with a write lock on some of these bytes."""
     try:
-        there = os.stat(path)
+        inode, devices = os.stat(path).st_ino, _devices(path)
     except OSError:
         return
-    device = f"{os.major(there.st_dev):02x}:{os.minor(there.st_dev):02x}"
-    found = [(on, pid) for on, pid in _write_locks(there.st_ino, first, last)]
-    # Some file systems have another device number for the kernel than for stat(2); inode and bytes are telling enough.
-    exact = [pid for on, pid in found if on == device]
-    yield from exact or [pid for _on, pid in found]
+    for device, pid in _write_locks(inode, first, last):
+        if device in devices:
+            yield pid
+
+
+def _devices(path: str) -> set[str]:
+    """The file's device number as stat(2) has it, and as its mount has it.
+
+    The kernel lists a lock with the device of the file system, which is the mount's; stat(2) may say another one, of a
+    btrfs subvolume or of a layer of overlayfs. The inode alone is not enough: two file systems may both have it.
+
+    :raises OSError: when the file cannot be seen.
+    """
+    # A descriptor of O_PATH holds no locks, so that closing it takes none away (filp_close).
+    opened = os.open(path, os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC)
+    try:
+        device = os.fstat(opened).st_dev
+        with open(f"/proc/self/fdinfo/{opened}", encoding="ascii") as fdinfo:
+            mount = next((line.split()[1] for line in fdinfo if line.startswith("mnt_id:")), "")
+    finally:
+        os.close(opened)
+    devices = {(os.major(device), os.minor(device))}
+    with contextlib.suppress(OSError), open("/proc/self/mountinfo", encoding="utf-8", errors="replace") as mounts:
+        # "36 35 98:0 /mnt1 /mnt2 rw,noatime ..." (proc_pid_mountinfo(5)), numbers in decimal; in /proc/locks in hex.
+        for words in map(str.split, mounts):
+            if words[0] == mount:
+                major, minor = map(int, words[2].split(":"))
+                devices.add((major, minor))
+    return {f"{major:02x}:{minor:02x}" for major, minor in devices}
 
 
 def _write_locks(inode: int, first: int, last: int) -> Iterator[tuple[str, int]]:
