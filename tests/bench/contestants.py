@@ -14,8 +14,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
-from tests.functional.vifs import Request
-from tests.functional.world import REPOSITORY, World
+from tests.support.vifs import Request
+from tests.support.world.world import REPOSITORY, World
 
 OS_VIF_PYTHON = REPOSITORY / ".venv-osvif/bin/python"
 _SECONDS_TO_END = 30.0

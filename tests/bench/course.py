@@ -19,9 +19,9 @@ from tests.bench import contestants, tally
 from tests.bench.contestants import Contestant
 from tests.bench.figures import Figures, Key
 from tests.bench.floors import Floor
-from tests.functional.vifplugd import Vifplugd
-from tests.functional.vifs import INSTANCE, MTU, NETWORK, Request
-from tests.functional.world import World
+from tests.support.daemon.vifplugd import Vifplugd
+from tests.support.vifs import INSTANCE, MTU, NETWORK, Request
+from tests.support.world.world import World
 
 _FILLING, _SETTLING_SECONDS = 100, 15.0
 _WARM = 2

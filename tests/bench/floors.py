@@ -13,8 +13,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from tests.functional.vifs import INSTANCE, MTU, Request
-from tests.functional.world import World
+from tests.support.vifs import INSTANCE, MTU, Request
+from tests.support.world.world import World
 
 Operation = dict[str, Any]
 _SECONDS = 120.0

@@ -17,7 +17,7 @@ from typing import Any
 
 from tests.bench import contestants, plot, profiling, report
 from tests.bench.course import QUICK, Course, Extent
-from tests.functional.world import REPOSITORY, World
+from tests.support.world.world import REPOSITORY, World
 
 _BUSY = 0.10
 _PICTURE = REPOSITORY / "docs/benchmark.svg"

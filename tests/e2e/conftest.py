@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from tests.e2e import image as images
-from tests.functional.world import World
+from tests.support.world.world import World
 
 HERE = Path(__file__).parent
 _TELLING = re.compile(r"GUEST-READY|^\S+ \$ |packets transmitted|FETCHED|LEASED")

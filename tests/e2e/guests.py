@@ -11,9 +11,9 @@ from typing import Self
 
 from tests.e2e.console import Console
 from tests.e2e.image import Image
-from tests.functional.traffic import IP_AND_ICMP_HEADER_BYTES
-from tests.functional.vifs import Request
-from tests.functional.world import World
+from tests.support.network.traffic import IP_AND_ICMP_HEADER_BYTES
+from tests.support.vifs import Request
+from tests.support.world.world import World
 
 MEMORY_MIB = 96
 _END_SECONDS = 10.0

@@ -6,9 +6,9 @@ import contextlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from tests.functional.ovn import Chassis, Ovn
-from tests.functional.vifplugd import Vifplugd
-from tests.functional.world import World
+from tests.support.daemon.vifplugd import Vifplugd
+from tests.support.world.ovn import Chassis, Ovn
+from tests.support.world.world import World
 
 _UNDERLAY = {"world": "192.168.99.1", "elsewhere": "192.168.99.2"}
 _CABLE = "phy0"

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.functional.world import REPOSITORY
+from tests.support.world.world import REPOSITORY
 
 FILES = REPOSITORY / ".e2e"
 INIT = Path(__file__).parent / "init"

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import json
 
-from tests.functional import oracle
-from tests.functional.vifs import Request, must_row
-from tests.functional.world import World
+from tests.support.vifs import Request, must_row
+from tests.support.world import neutron_reader
+from tests.support.world.world import World
 
 
 def plug(world: World, *requests: Request, wait: str = "plugged") -> None:
@@ -18,7 +18,7 @@ def plug(world: World, *requests: Request, wait: str = "plugged") -> None:
 
 def must_be_found(world: World, *requests: Request) -> None:
     """Neutron's library finds VIFs as the ports that they are."""
-    found = oracle.vif_ports(world, [request.id for request in requests])
+    found = neutron_reader.vif_ports(world, [request.id for request in requests])
     for request in requests:
         ofport = must_row(world, "Interface", request.port)["ofport"]
         assert ofport > 0, request.port

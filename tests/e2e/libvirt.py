@@ -21,9 +21,9 @@ import pytest
 from tests.e2e.console import Console
 from tests.e2e.guests import MEMORY_MIB, Guest, cmdline
 from tests.e2e.image import Image
-from tests.functional.daemons import wait_until
-from tests.functional.vifs import Request
-from tests.functional.world import World
+from tests.support.vifs import Request
+from tests.support.world.daemons import wait_until
+from tests.support.world.world import World
 
 START_SECONDS = 60.0
 _END_SECONDS = 20.0

@@ -9,10 +9,10 @@ from tests.e2e.conftest import Evidence
 from tests.e2e.guests import QemuGuest, must_talk
 from tests.e2e.image import Image
 from tests.e2e.judge import plug
-from tests.functional.daemons import wait_until
-from tests.functional.vifplugd import Vifplugd
-from tests.functional.vifs import HYBRID, MTU, OVS, must_row
-from tests.functional.world import World
+from tests.support.daemon.vifplugd import Vifplugd
+from tests.support.vifs import HYBRID, MTU, OVS, must_row
+from tests.support.world.daemons import wait_until
+from tests.support.world.world import World
 
 ONE, OTHER = "10.9.0.1/24", "10.9.0.2/24"
 

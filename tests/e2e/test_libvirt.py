@@ -7,10 +7,10 @@ from tests.e2e.guests import must_talk
 from tests.e2e.image import Image
 from tests.e2e.judge import must_be_found, plug
 from tests.e2e.libvirt import Domain, Libvirtd
-from tests.functional.daemons import wait_until
-from tests.functional.vifplugd import Vifplugd
-from tests.functional.vifs import HYBRID, MTU, OVS, must_link, must_row
-from tests.functional.world import World
+from tests.support.daemon.vifplugd import Vifplugd
+from tests.support.vifs import HYBRID, MTU, OVS, must_link, must_row
+from tests.support.world.daemons import wait_until
+from tests.support.world.world import World
 
 ONE, OTHER, THIRD = "10.9.0.1/24", "10.9.0.2/24", "10.9.0.3/24"
 LATE = OVS.but(id="3fe5648f-4734-49a7-9fef-daa6f86f6799", address="fa:16:3e:95:3a:3d", create_tap=False)

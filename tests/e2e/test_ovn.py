@@ -6,11 +6,11 @@ from tests.e2e.conftest import Evidence
 from tests.e2e.guests import QemuGuest, must_talk
 from tests.e2e.image import Image
 from tests.e2e.judge import plug
-from tests.functional.daemons import wait_until
-from tests.functional.ovn import SWITCH, Ovn
-from tests.functional.vifplugd import Vifplugd
-from tests.functional.vifs import HYBRID, MTU, OVS, Request, must_row
-from tests.functional.world import World
+from tests.support.daemon.vifplugd import Vifplugd
+from tests.support.vifs import HYBRID, MTU, OVS, Request, must_row
+from tests.support.world.daemons import wait_until
+from tests.support.world.ovn import SWITCH, Ovn
+from tests.support.world.world import World
 
 DHCP_MTU = 1400
 ONE, OTHER, SERVER = "10.9.0.1", "10.9.0.2", "10.9.0.254"

@@ -14,11 +14,11 @@ from tests.e2e.guests import QemuGuest, must_talk
 from tests.e2e.hosts import Host
 from tests.e2e.image import Image
 from tests.e2e.judge import plug
-from tests.functional.daemons import wait_until
-from tests.functional.ovn import Ovn
-from tests.functional.stations import Station, guest_in_bridge, guest_on_tap
-from tests.functional.traffic import Pinger, ping
-from tests.functional.vifs import HYBRID, OVS
+from tests.support.network.endpoints import Station, guest_in_bridge, guest_on_tap
+from tests.support.network.traffic import Pinger, ping
+from tests.support.vifs import HYBRID, OVS
+from tests.support.world.daemons import wait_until
+from tests.support.world.ovn import Ovn
 
 MOVING, STAYING = HYBRID.but(network={"mtu": hosts.MTU}), OVS.but(network={"mtu": hosts.MTU})
 MOVING_IP, STAYING_IP = "10.9.0.1", "10.9.0.2"

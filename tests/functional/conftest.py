@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.functional.faults import AMONG_MANY, IN_PIECES
-from tests.functional.world import DATAPATH_TYPE, World
+from tests.support.faults.faults import AMONG_MANY, IN_PIECES
+from tests.support.world.world import DATAPATH_TYPE, World
 from vifplug.engine.plan import plan, plug
 
 HERE = Path(__file__).parent

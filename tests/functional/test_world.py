@@ -1,4 +1,4 @@
-"""The worlds and stations themselves, with Open vSwitch and iproute2 alone: what other tests stand on."""
+"""The worlds and endpoints themselves, with Open vSwitch and iproute2 alone: what other tests stand on."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ import time
 
 import pytest
 
-from tests.functional import oracle
-from tests.functional.daemons import wait_until
-from tests.functional.stations import guest_in_bridge, guest_on_tap, host_on_bridge
-from tests.functional.traffic import Sniffer, capture, continuous_ping, ping, transfer
-from tests.functional.world import DATAPATH_TYPE, OWN_LINKS, World
+from tests.support.network.endpoints import guest_in_bridge, guest_on_tap, host_on_bridge
+from tests.support.network.traffic import Sniffer, capture, continuous_ping, ping, transfer
+from tests.support.world import neutron_reader
+from tests.support.world.daemons import wait_until
+from tests.support.world.world import DATAPATH_TYPE, OWN_LINKS, World
 
 GUEST, HOST = "10.9.0.1", "10.9.0.254"
 MAC = "fa:16:3e:00:00:01"
@@ -170,5 +170,10 @@ def test_neutron_finds_a_port_that_carries_both_its_keys(world: World) -> None:
     world.ip("link", "add", "qvo0", "type", "veth", "peer", "qvb0")
     keys = f"external_ids={{iface-id={identity},attached-mac={MAC}}}"
     world.vsctl("add-port", "br-int", "qvo0", "--", "set", "Interface", "qvo0", keys.replace(MAC, f'"{MAC}"'))
-    assert oracle.vif_port(world, identity) == {"port_name": "qvo0", "ofport": 1, "vif_id": identity, "vif_mac": MAC}
-    assert oracle.vif_port(world, "81ab5618-df3e-4999-932a-1263b7886e5a") is None
+    assert neutron_reader.vif_port(world, identity) == {
+        "port_name": "qvo0",
+        "ofport": 1,
+        "vif_id": identity,
+        "vif_mac": MAC,
+    }
+    assert neutron_reader.vif_port(world, "81ab5618-df3e-4999-932a-1263b7886e5a") is None

@@ -12,9 +12,9 @@ from tests.host.checks.ring import check, end
 CHECKOUT = "/usr/local/src/checkout"
 PATIENCE = "8"
 """By how much the worlds' time limits are longer under emulation."""
-_HYBRID, _OVS, _BRIDGE = (f"test_plug_{kind}.py::test_" for kind in ("hybrid", "ovs", "bridge"))
+_HYBRID, _OVS, _BRIDGE = (f"plug/test_plug_{kind}.py::test_" for kind in ("hybrid", "ovs", "bridge"))
 TESTS = (
-    "test_kernel_datapath.py",
+    "ovs/test_kernel_datapath.py",
     "test_world.py::test_hybrid_path_passes_its_mtu_and_tcp",
     f"{_HYBRID}neutron_port_plugged_veth_ends_have_every_setting",
     f"{_HYBRID}neutron_port_plugged_rows_carry_what_nova_writes_and_a_mark",

@@ -1,0 +1,145 @@
+"""After each single drift ``check`` names it, ``repair`` and plug put it right, and touch nothing else."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from tests.support.faults.drifts import BRIDGE_DRIFTS, FOREIGN, HYBRID_DRIFTS, OVS_DRIFTS, Drift, host_end
+from tests.support.network.endpoints import Station, guest_in_bridge, guest_on_tap, host_on_bridge
+from tests.support.network.traffic import ping
+from tests.support.vifs import BRIDGE, GUEST, HOST, HYBRID, MTU, OVS, Request, library, must_row
+from tests.support.world.world import Row, World
+from vifplug.api.local import LocalHost
+
+CASES = [
+    pytest.param(request, drift, id=f"{request.type}: {drift.name}")
+    for request, drifts in ((HYBRID, HYBRID_DRIFTS), (OVS, OVS_DRIFTS), (BRIDGE, BRIDGE_DRIFTS))
+    for drift in drifts
+]
+TAG = 3
+_VOLATILE = {"_version", "statistics", "status", "link_resets", "ifindex", "mac_in_use", "bond_active_slave"}
+
+
+@contextlib.contextmanager
+def ends(world: World, request: Request) -> Iterator[Station]:
+    """The guest, and a host for it to talk to; on an OVS bridge both are in one VLAN."""
+    if request.type == "ovs-hybrid":
+        guest = guest_in_bridge(world, request.qbr, GUEST, MTU, request.address, outer=request.tap)
+    else:
+        guest = guest_on_tap(world, request.tap, request.address, GUEST, MTU)
+    switch = request.brq if request.type == "bridge" else "br-int"
+    with guest, host_on_bridge(world, switch, HOST):
+        if request.type != "bridge":
+            world.vsctl("set", "Port", host_end(world), f"tag={TAG}")
+        yield guest
+
+
+def wire(world: World, request: Request) -> None:
+    """What a control plane writes."""
+    if request.type == "bridge":
+        return
+    world.vsctl(
+        *("set", "Port", request.port, f"tag={TAG}", "other_config:net_uuid=foreign", "external_ids:theirs=1"),
+        *("--", "set", "Interface", request.port, "external_ids:ovn-installed=true", "other_config:theirs=2"),
+    )
+
+
+def rows(world: World, request: Request) -> list[Row]:
+    """The port's two rows without what changes by itself."""
+    if request.type == "bridge":
+        return []
+    found = [must_row(world, table, request.port) for table in ("Port", "Interface")]
+    return [{key: value for key, value in row.items() if key not in _VOLATILE} for row in found]
+
+
+def reported(world: World) -> set[tuple[str, str]]:
+    """The subjects and attributes that the command line names."""
+    result = world.vifplug("-o", "json", "check", check=False)
+    assert result.returncode == 3, result
+    return named(json.loads(result.stdout))
+
+
+def named(report: dict[str, Any]) -> set[tuple[str, str]]:
+    return {(item["subject"], item["attribute"]) for vif in report["vifs"] for item in vif["drift"]}
+
+
+def mend(host: LocalHost, request: Request, how: str) -> None:
+    if how == "repair":
+        host.repair([request.id])
+    else:
+        host.plug([request.vif])
+
+
+@pytest.mark.parametrize("request_, drift", CASES)
+def test_drift_is_named_and_put_right_with_nothing_else_touched(world: World, request_: Request, drift: Drift) -> None:
+    with library(world) as host:
+        host.plug([request_.vif])
+        wire(world, request_)
+        with ends(world, request_) as guest:
+            assert ping(guest, HOST)
+            for how in ("repair",) if drift.repair_only else ("repair", "plug"):
+                before, rows_before = world.snapshot(), rows(world, request_)
+                drift.inflict(world, request_)
+                # A process for each would take half the time of all tests; one type goes through the command line.
+                by_command = how == "repair" and request_ is HYBRID
+                found = reported(world) if by_command else named(host.check().as_json())
+                expected = drift.named(request_)
+                assert (found & expected if drift.more else found) == expected
+                mend(host, request_, how)
+                drift.lift(world, request_)
+                drift.help(world, request_)
+                if not drift.keeps_row:
+                    wire(world, request_)  # as a control plane does for a port that is new to it
+                assert ping(guest, HOST), how
+                assert host.check().clean
+                assert_nothing_else(world, request_, drift, before, rows_before)
+
+
+def assert_nothing_else(
+    world: World, request: Request, drift: Drift, before: dict[str, Row], rows_before: list[Row]
+) -> None:
+    """The world is as it was, but for what a drift takes from a port and nobody can give back."""
+    after, rows_after = world.snapshot(), rows(world, request)
+    for taken in (before, after):
+        for key in [key for key in taken if key.endswith(f" {FOREIGN}")]:
+            del taken[key]
+        if not drift.keeps_ofport:
+            taken[f"Interface {request.port}"].pop("ofport_request")
+    assert after == before
+    assert all(row["ofport"] > 0 for row in rows_after if "ofport" in row)
+    if drift.keeps_row:
+        lost = set() if drift.keeps_ofport else {"ofport", "ofport_request"}
+        for was, is_ in zip(rows_before, rows_after, strict=True):
+            assert {key: is_[key] for key in is_ if key not in lost} == {
+                key: was[key] for key in was if key not in lost
+            }
+
+
+@pytest.mark.parametrize("made_again", [False, True])
+def test_tap_of_ovs_deleted_is_made_again_and_attached_for_the_next_guest(world: World, made_again: bool) -> None:
+    with library(world) as host:
+        host.plug([OVS.vif])
+        wire(world, OVS)
+        with ends(world, OVS):
+            pass  # a first guest's carrier gives the tap its queueing discipline
+        before, (port, interface) = world.snapshot(), rows(world, OVS)
+        world.ip("link", "delete", OVS.tap)
+        if made_again:
+            world.ip("tuntap", "add", OVS.tap, "mode", "tap")
+        assert (OVS.tap, "ifindex" if made_again else "present") in reported(world)
+        host.repair([OVS.id])
+        with ends(world, OVS) as guest:
+            assert ping(guest, HOST)
+        assert host.check().clean
+        port_after, interface_after = rows(world, OVS)
+        assert port_after == port
+        assert interface_after["external_ids"] == interface["external_ids"]
+        after = world.snapshot()
+        for taken in (before, after):
+            taken[f"Interface {OVS.tap}"].pop("ofport_request")
+        assert after == before

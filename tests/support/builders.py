@@ -1,0 +1,36 @@
+"""Requests and worlds in a line, for unit tests."""
+
+from __future__ import annotations
+
+import pathlib
+from typing import Any
+
+from tests.support.fake_host import FakeHost
+from vifplug.drivers.contract import Options
+from vifplug.engine.commands.plug import Plugger
+from vifplug.model.vif import Vif
+from vifplug.store.locks import LockFile
+from vifplug.store.store import Store
+
+HYBRID = "71a6b0e4-1a1b-4fd9-8f4a-7cab3f9a425b"
+TAP = "81ab5618-df3e-4999-932a-1263b7886e5a"
+BRIDGE = "3fe5648f-4734-49a7-9fef-daa6f86f6799"
+NETWORK = "14ec4c8b-001b-49c3-89fb-bf84c4f41e24"
+INSTANCE = "c0ffee00-1111-4222-8333-000000000011"
+_DEFAULTS: dict[str, dict[str, Any]] = {
+    "ovs-hybrid": {"id": HYBRID, "address": "fa:16:3e:eb:5e:26"},
+    "ovs": {"id": TAP, "address": "fa:16:3e:b9:2c:38"},
+    "bridge": {"id": BRIDGE, "address": "fa:16:3e:95:3a:3d"},
+}
+
+
+def vif(vif_type: str = "ovs-hybrid", **changes: Any) -> Vif:
+    """A request of a type, with some keys of our own format changed."""
+    document = {"vif_type": vif_type, "network": {"id": NETWORK, "mtu": 1450}, **_DEFAULTS[vif_type], **changes}
+    return Vif.model_validate(document)
+
+
+def plugger(directory: pathlib.Path, host: FakeHost, **options: Any) -> Plugger:
+    """The use cases over a host in memory and a real store."""
+    store = Store(str(directory), user="no-such-user")
+    return Plugger(host, store, LockFile(str(directory / "locks")), Options(**options), lock_seconds=5)

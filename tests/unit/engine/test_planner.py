@@ -1,0 +1,86 @@
+"""Golden cases: a folder each, with what should be, what is, and the plan that comes of it.
+
+``desired.yaml``: a VIF of our own format, or a list. ``observed.yaml``: ``plugged`` lists VIFs that were plugged
+before (from their own files or by ``same``), then ``set``, ``delete`` and ``add`` change what is there, and ``renamed``
+(old name: new name) before them;
+``recorded_ports`` are VLANs that were seen on a port, ``held`` the Port that has an interface, ``control_plane`` who
+wires all ports; ``strangers`` says how many ports of others there are, ``listened_on`` on which links sockets are.
+``plan.txt``: the plan, a line an action, or ``conflict:`` and the message. ``VIFPLUG_WRITE_CASES=1`` writes it anew.
+"""
+
+from __future__ import annotations
+
+import os
+import pathlib
+from dataclasses import replace
+from typing import Any
+
+import pytest
+import yaml
+
+from tests.support import builders
+from tests.support.fake_host import FakeHost
+from vifplug.errors import VifplugError
+from vifplug.model.vif import Vif
+from vifplug.resources import observed as resources
+from vifplug.resources.observed import Link, OvsPort
+
+CASES = pathlib.Path(__file__).parent / "planner_cases"
+
+
+def _load(path: pathlib.Path) -> Any:
+    return yaml.safe_load(path.read_text()) if path.exists() else None
+
+
+def _vifs(document: Any) -> list[Vif]:
+    return [Vif.model_validate(entry) for entry in (document if isinstance(document, list) else [document])]
+
+
+def _disturb(host: FakeHost, observed: dict[str, Any]) -> None:
+    for old, new in observed.get("renamed", {}).items():
+        host.rename(old, new)
+    for name, values in observed.get("links", {}).items():
+        if values is None:
+            host._drop(name)
+        elif name in host.links:
+            host.links[name] = replace(host.links[name], **values)
+        else:
+            link = resources.from_dict({"name": name, "ifindex": 4711, **values})
+            assert isinstance(link, Link)
+            host.links[name] = link
+    for name, values in observed.get("ports", {}).items():
+        if values is None:
+            del host.ports[name]
+        elif name in host.ports:
+            host.ports[name] = replace(host.ports[name], **{"tag": None, "vlan_mode": None, "trunks": (), **values})
+        else:
+            host.ports[name] = OvsPort(name=name, **values)
+
+
+@pytest.mark.parametrize("case", sorted(path.name for path in CASES.iterdir() if path.is_dir()))
+def test_plan_of_case_is_golden(case: str, tmp_path: pathlib.Path) -> None:
+    folder = CASES / case
+    observed = _load(folder / "observed.yaml") or {}
+    host = FakeHost(datapath=observed.get("datapath", "netdev"), bridges=observed.get("bridges", ["br-int", "br-x"]))
+    host.strangers = observed.get("strangers", 0)
+    plugger = builders.plugger(tmp_path, host, **observed.get("options", {}))
+    for document in observed.get("plugged", []):
+        plugger.plug(_vifs(_load(folder / "desired.yaml") if document == "same" else document))
+    for name, values in observed.get("recorded_ports", {}).items():
+        # Another program sets VLANs, and the next command sees them.
+        host.ports[name] = replace(host.ports[name], **{**values, "trunks": tuple(values.get("trunks", ()))})
+        plugger.plug(_vifs(_load(folder / "desired.yaml")))
+    plane = observed.get("control_plane", "")
+    host.bridges = {name: replace(bridge, control_plane=plane) for name, bridge in host.bridges.items()}
+    host.held = observed.get("held", {})
+    _disturb(host, observed)
+    if "listened_on" in observed:
+        host.listened_on = frozenset(observed["listened_on"])
+    try:
+        plan = str(plugger.plan(_vifs(_load(folder / "desired.yaml"))))
+    except VifplugError as error:
+        plan = f"{type(error).__name__}: {error}"
+    golden = folder / "plan.txt"
+    if os.environ.get("VIFPLUG_WRITE_CASES"):
+        golden.write_text(plan + "\n" if plan else "")
+    assert (plan + "\n" if plan else "") == golden.read_text()

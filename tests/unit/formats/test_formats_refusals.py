@@ -1,0 +1,257 @@
+"""Every wrong request is refused in one line that names the field, its value and what would be right."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from tests.unit.formats.test_formats import GUEST, HYBRID_1, OWN, PLAIN, neutron, nova, osvif, sample
+from vifplug import errors, formats
+
+NAME_RULE = (
+    "it must be a device name: 1 to 15 bytes, without '/', ':', '%', spaces, control characters or the byte 0xa0, "
+    "and none of '.', '..', 'all' and 'default'"
+)
+MTU_RULE = "it must be a whole number from 68 to 65521"
+UPLINK_RULE = "vifplug puts neither a NIC nor a VLAN device on a bridge; make the bridge beforehand, and leave"
+KNOWN = (
+    "a VIF in one of the formats vif (id, vif_type, address), neutron-port (id, mac_address, binding:vif_type), "
+    "nova-network-info (id, address, type), os-vif (versioned_object.name, versioned_object.data)"
+)
+KEYS = "it is not a key of vifplug's own format; the keys here are "
+CYCLE: list[Any] = []
+CYCLE.append(CYCLE)
+
+
+def refused(document: object, **arguments: Any) -> errors.InputError:
+    """The error a document gives."""
+    with pytest.raises(errors.InputError) as caught:
+        formats.load_all(document, **arguments)
+    assert type(caught.value) is errors.InputError
+    assert str(caught.value).isprintable()
+    return caught.value
+
+
+@pytest.mark.parametrize(
+    ("document", "message"),
+    [
+        (
+            sample("ovn_port_unbound"),
+            "port.binding:vif_type: 'unbound': port 261a9203-cf4d-40ec-896e-4c6510ad5f57 is bound to no host; "
+            "bind it to this host first",
+        ),
+        (
+            {"ports": [neutron(), sample("ovn_port_binding_failed")["port"]]},
+            "ports[1].binding:vif_type: 'binding_failed': Neutron could not bind port "
+            "44809f88-074d-474a-b55f-699847ba8d22 to its host; see neutron-server's log for why "
+            "(often no agent is alive on that host), mend that, and bind the port again",
+        ),
+        (
+            sample("nova_network_info_binding_failed"),
+            f"[0].type: 'binding_failed': Neutron could not bind port {PLAIN} to its host; see neutron-server's log "
+            "for why (often no agent is alive on that host), mend that, and bind the port again",
+        ),
+        (
+            sample("nova_network_info_vhostuser_ovs"),
+            f"[0].type: 'vhostuser': port {PLAIN} is of a kind vifplug does not plug; it must be ovs or bridge",
+        ),
+        (
+            neutron(**{"binding:vnic_type": "direct"}),
+            f"binding:vnic_type: 'direct': port {HYBRID_1} asks for a device vifplug does not plug; it must be normal",
+        ),
+        (
+            {"ports": [neutron(), None]},
+            "ports[1]: null: this entry holds no VIF; leave it out, or give the VIF that belongs here",
+        ),
+        ([OWN, neutron()], f"[1].id: '{HYBRID_1}': [0] has the same id; give each VIF once"),
+        (
+            {"ports": [OWN | {"id": PLAIN}, neutron({"bridge_name": "a/b"})]},
+            f"ports[1].binding:vif_details.bridge_name: 'a/b': {NAME_RULE}",
+        ),
+        ([], "the document holds no VIF; give one, or a list of them"),
+        ({"ports": []}, "the document holds no VIF; give one, or a list of them"),
+        (sample("ovn_network_get"), f"the document: an object with the keys network: it must be {KNOWN}"),
+        (sample("ovn_subnet_get"), f"the document: an object with the keys subnet: it must be {KNOWN}"),
+        (
+            sample("ovn_network_get")["network"],
+            "the document: an object with the keys admin_state_up, availability_zone_hints, availability_zones, "
+            f"created_at, ...: it must be {KNOWN}",
+        ),
+        ([{}], f"[0]: an empty object: it must be {KNOWN}"),
+        ("17", f"the document: 17: it must be an object: {KNOWN}"),
+        ([[OWN]], f"[0]: a list: it must be an object: {KNOWN}"),
+        ({"port": None}, "port: null: this entry holds no VIF; leave it out, or give the VIF that belongs here"),
+        ({"ports": "x"}, "ports: 'x': it must be a list of Neutron ports"),
+        (
+            {key: value for key, value in neutron().items() if not key.startswith("binding:")},
+            "binding:vif_type: it is missing, only administrators and services are shown it",
+        ),
+        (
+            sample("openstack_port_show_hybrid") | {"binding_vif_type": None},
+            "binding_vif_type: it is missing, only administrators and services are shown it",
+        ),
+        (
+            # As older versions of the command print it.
+            sample("openstack_port_show_hybrid") | {"binding_vif_details": "ovs_hybrid_plug='True'"},
+            "binding_vif_details: \"ovs_hybrid_plug='True'\": it must be an object",
+        ),
+        (
+            neutron(device_owner="trunk:subport"),
+            "device_owner: 'trunk:subport': its frames come through the parent port of its trunk; plug that one",
+        ),
+        (
+            neutron(**{"binding:profile": {"parent_name": PLAIN, "tag": 7}}),
+            f"binding:profile.parent_name: '{PLAIN}': its frames come through that port; plug that one",
+        ),
+        (
+            neutron(mac_address="01:00:5e:00:00:01"),
+            "mac_address: '01:00:5e:00:00:01': it is a multicast address; "
+            "a VIF needs a unicast one (an even first byte)",
+        ),
+        (neutron(id=None), "id: it is missing, a Neutron port always has one"),
+        (neutron({"ovs_hybrid_plug": "true"}), "binding:vif_details.ovs_hybrid_plug: 'true': it must be true or false"),
+        (neutron({"ovs_create_tap": 1}), "binding:vif_details.ovs_create_tap: 1: it must be true or false"),
+        (neutron(**{"binding:vif_details": "x"}), "binding:vif_details: 'x': it must be an object"),
+        (
+            nova(ovs_interfaceid=GUEST),
+            f"ovs_interfaceid: '{GUEST}': it must be the VIF's own id, or not be given: "
+            "vifplug writes the id as iface-id",
+        ),
+        (nova(network={"meta": {"mtu": "1450"}}), f"network.meta.mtu: '1450': {MTU_RULE}"),
+        (nova(network={"meta": {"mtu": False}}), f"network.meta.mtu: false: {MTU_RULE}"),
+        (
+            nova("nova_network_info_bridge", network={"meta": {"should_create_bridge": True, "bridge_interface": "x"}}),
+            f"network.meta.bridge_interface: 'x': {UPLINK_RULE} should_create_bridge out",
+        ),
+        (nova(devname="../../etc/passwd"), f"devname: '../../etc/passwd': {NAME_RULE}"),
+        (nova(details={}, network={"bridge": "x:y"}), f"network.bridge: 'x:y': {NAME_RULE}"),
+        (
+            osvif("VIFHostDevice"),
+            f"versioned_object.name: 'VIFHostDevice': VIF {PLAIN} is of a class vifplug does not plug; "
+            "it must be VIFBridge or VIFOpenVSwitch",
+        ),
+        (osvif("VIFBridge", plugin="noop"), "plugin: 'noop': it must be ovs or linux_bridge, for a VIFBridge"),
+        (
+            osvif(
+                "VIFBridge",
+                plugin="linux_bridge",
+                network={"versioned_object.data": {"should_provide_bridge": True, "should_provide_vlan": True}},
+            ),
+            f"network.should_provide_vlan: true: {UPLINK_RULE} should_provide_bridge out",
+        ),
+        (
+            osvif(port_profile={"versioned_object.name": "VIFPortProfile8021Qbh", "versioned_object.data": {}}),
+            "port_profile.versioned_object.name: 'VIFPortProfile8021Qbh': it must be VIFPortProfileOpenVSwitch, "
+            "for a port of Open vSwitch",
+        ),
+        (osvif(address=None), "address: it is missing, and a VIF needs it"),
+        (osvif(plugin="noop"), "plugin: 'noop': it must be ovs, for a VIFOpenVSwitch"),
+        (
+            osvif(port_profile={"versioned_object.data": {"interface_id": GUEST}}),
+            f"port_profile.interface_id: '{GUEST}': it must be the VIF's own id, or not be given: "
+            "vifplug writes the id as iface-id",
+        ),
+        (
+            osvif(network={"mtu": 1450}),
+            "network.versioned_object.data: null: it must be an object: the fields of a serialised os-vif object",
+        ),
+        (osvif(network={"versioned_object.data": {"mtu": 67}}), f"network.mtu: 67: {MTU_RULE}"),
+        (osvif(bridge_name=" ", network=None), f"bridge_name: ' ': {NAME_RULE}"),
+        (osvif("VIFBridge", bridge_name="a b"), f"bridge_name: 'a b': {NAME_RULE}"),
+        (osvif() | {"versioned_object.namespace": "nova"}, "versioned_object.namespace: 'nova': it must be os_vif"),
+    ],
+    ids=range(46),
+)
+def test_refusal_names_field_value_and_right(document: Any, message: str) -> None:
+    assert str(refused(document)) == message
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (
+            {"colour": "red"},
+            f"colour: 'red': {KEYS}id, vif_type, address, network, instance, create_tap, tap_owner, multiqueue, "
+            "isolate, names",
+        ),
+        ({"names": {"tun": "x"}}, f"names.tun: 'x': {KEYS}qbr, qvb, qvo, tap"),
+        (
+            {"network": {"uplink": {"interface": "eth1"}}},
+            "network.uplink: an object: uplinks of bridges are not supported by this version; leave it out",
+        ),
+        ({"network": {"mtu": 1450.0}}, f"network.mtu: 1450.0: {MTU_RULE}"),
+        ({"network": {"mtu": True}}, f"network.mtu: true: {MTU_RULE}"),
+        ({"network": {"mtu": 10**5000}}, f"network.mtu: an integer of 16610 bits: {MTU_RULE}"),
+        ({"network": {"mtu": 65536}}, f"network.mtu: 65536: {MTU_RULE}"),
+        ({"network": []}, "network: a list: it must be an object"),
+        (
+            {"network": {"datapath_type": "d" * 65}},
+            f"network.datapath_type: '{'d' * 65}': it must be at most 64 characters long",
+        ),
+        ({"id": "x" * 500}, f"id: '{'x' * 76}...: it must be a UUID such as {HYBRID_1} (and 1 more)"),
+        ({"instance": {}}, "instance.uuid: it is missing, and a VIF needs it"),
+        ({"create_tap": "yes"}, "create_tap: 'yes': it must be true or false"),
+        ({"tap_owner": {"uid": -1}}, "tap_owner.uid: -1: it must be a whole number from 0 to 4294967294"),
+        ({"names": {"tap": "x", "qbr": "x"}}, "the document: names: 'x' is given to two devices; each needs its own"),
+        (
+            {"vif_type": "OVS"},
+            "vif_type: 'OVS': it must be 1 to 32 lower-case letters, digits and hyphens, "
+            "such as ovs-hybrid, ovs or bridge",
+        ),
+        (
+            {"instance": {"uuid": GUEST, "name": "\ud800"}},
+            "instance.name: '\\ud800': it must be a string of Unicode characters, without lone surrogates",
+        ),
+        (
+            {"names": {"tap": "\ud800"}},
+            f"names.tap: '\\ud800': {NAME_RULE}",
+        ),
+        ({"names": {"tap": "a\x00\n"}}, f"names.tap: 'a\\x00\\n': {NAME_RULE}"),
+        (
+            {"network": {"\ud800": 1}},
+            "network: '\\ud800': it must be a string of Unicode characters, without lone surrogates",
+        ),
+        ({"address": {"a": CYCLE}}, "address: an object: it must be a MAC address such as fa:16:3e:eb:5e:26"),
+        ({"address": CYCLE}, "address: a list: it must be a MAC address such as fa:16:3e:eb:5e:26"),
+    ],
+    ids=range(21),
+)
+def test_own_format_ignores_nothing(change: dict[str, Any], message: str) -> None:
+    second = {"id": "x" * 500} if "id" in change else {}
+    document = OWN | change | ({"address": "none"} if second else {})
+    assert str(refused(document)) == message
+
+
+def test_missing_vif_type_is_named() -> None:
+    assert str(refused({"id": PLAIN, "address": "fa:16:3e:95:3a:3d"})) == "vif_type: it is missing, and a VIF needs it"
+
+
+@pytest.mark.parametrize("document", [neutron({"bridge_name": ""}), nova(devname=""), osvif(plugin=5), OWN | {"x": 1}])
+def test_refusal_carries_the_vif_id(document: dict[str, Any]) -> None:
+    assert refused(document).subject in (HYBRID_1, PLAIN)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"format": "yaml"}, "format: 'yaml': it must be one of auto, vif, neutron-port, nova-network-info, os-vif"),
+        (
+            {"format": "os-vif"},
+            "the document: an object with the keys id, vif_type, address: it must be a VIF in the format "
+            "os-vif (versioned_object.name, versioned_object.data); it looks like vif",
+        ),
+        ({"mtu": 67}, f"mtu: 67: {MTU_RULE}"),
+        ({"mtu": True}, f"mtu: true: {MTU_RULE}"),
+        ({"mtu": "1500"}, f"mtu: '1500': {MTU_RULE}"),
+        ({"instance": "x"}, "instance: 'x': it must be an object with uuid and name"),
+        ({"instance": {"uuid": "x"}}, f"instance.uuid: 'x': it must be a UUID such as {HYBRID_1}"),
+        ({"instance": {"uuid": GUEST, "id": 1}}, f"instance.id: 1: {KEYS}uuid, name"),
+        (
+            {"instance": {"name": "web"}},
+            "instance.uuid: it is missing, and the document does not say whose VIF it is either",
+        ),
+    ],
+)
+def test_wrong_argument_is_refused(arguments: dict[str, Any], message: str) -> None:
+    assert str(refused(OWN, **arguments)) == message

@@ -1,0 +1,197 @@
+"""The arrows of DESIGN section 2, and the sizes that keep rooms habitable."""
+
+from __future__ import annotations
+
+import ast
+import pathlib
+from collections.abc import Iterator
+
+import vifplug
+
+ROOT = pathlib.Path(vifplug.__file__).parent
+MODULES = sorted(path for path in ROOT.rglob("*.py"))
+
+EFFECTS = {
+    "pyroute2": ({"netlink", "privileged"}, "vifplug/netlink"),
+    "ovsdbapp": ({"privileged"}, "vifplug/privileged/ovsdb/session.py"),
+    "ovs": ({"privileged"}, "vifplug/privileged/ovsdb/session.py"),
+    "oslo_privsep": ({"privileged"}, "vifplug/privileged/helper/context.py"),
+    "subprocess": (set(), "nowhere: vifplug starts no child processes"),
+}
+"""Who may import it, and the module that does."""
+ALLOWED: dict[str, set[str]] = {
+    "errors": set(),
+    "naming": set(),
+    "version": set(),
+    # What is wrong with a VIF is worded in one place, which reads the model.
+    "model": {"errors", "formats", "naming"},
+    "formats": {"errors", "model", "naming"},
+    "resources": {"naming"},
+    "process": set(),
+    "netlink": {"errors", "naming", "resources"},
+    "store": {"errors", "model", "naming", "process", "resources"},
+    "config": {"errors", "model", "naming"},
+    "drivers": {"errors", "model", "naming", "resources"},
+    "guest": {"drivers", "errors", "model", "resources"},
+    "privileged": {"errors", "naming", "netlink", "process", "resources"},
+    "engine": {"drivers", "errors", "model", "naming", "resources", "store"},
+    "linux": {"config", "engine", "errors", "naming", "netlink", "privileged", "resources", "store"},
+    "doctor": {
+        *("config", "drivers", "engine", "errors", "model", "naming", "netlink", "process", "resources", "store"),
+        "version",
+    },
+    "api": {"config", "doctor", "drivers", "engine", "errors", "formats", "guest", "linux", "model", "store"},
+    "cli": {"api", "doctor", "drivers", "errors", "formats", "guest", "model", "process", "version"},
+    "osvif": {"api", "errors", "formats", "model", "naming"},
+    "daemon": {
+        *("api", "config", "doctor", "drivers", "engine", "errors", "formats", "guest", "linux", "model", "naming"),
+        *("process", "resources", "store", "version"),
+    },
+}
+"""Beside itself and the package that holds them all."""
+PURE = {
+    *("actions", "conflicts", "unplug", "diff", "obstacles", "ownership", "plug", "renames", "resolve", "plan"),
+}
+ROOT_MODULES = {"__init__", "errors", "naming", "version"}
+PACKAGE_FILES_MAX = 15
+TESTS = pathlib.Path(__file__).parents[2]
+TESTS_OF_TESTS = {"test_world.py"}
+"""They lie in no folder: what they test is what all others stand on."""
+TEST_FOLDER_FILES_MAX = 20
+# Where to look is 300 and 40 lines (CONTRIBUTING); these are where a change is refused.
+LINES_MAX, FUNCTION_LINES_MAX, PARAMETERS_MAX = 450, 60, 6
+
+
+def _name(path: pathlib.Path) -> str:
+    return str(path.relative_to(ROOT))
+
+
+def _imports(tree: ast.AST) -> Iterator[str]:
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            yield from (f"{node.module}.{alias.name}" for alias in node.names)
+
+
+def _tree(path: pathlib.Path) -> ast.Module:
+    return ast.parse(path.read_text())
+
+
+def _package(path: pathlib.Path) -> str:
+    """The package below vifplug, or the module beside them."""
+    return path.relative_to(ROOT).parts[0].removesuffix(".py")
+
+
+def _must_be_empty(offenders: Iterator[str]) -> None:
+    """Every offender of a rule is listed, not the first alone."""
+    listed = list(offenders)
+    assert not listed, "\n".join(listed)
+
+
+def test_effects_are_imported_where_they_belong_only() -> None:
+    _must_be_empty(
+        f"{_name(path)} imports {imported}; that belongs to {EFFECTS[imported.split('.')[0]][1]}"
+        for path in MODULES
+        for imported in _imports(_tree(path))
+        if imported.split(".")[0] in EFFECTS and _package(path) not in EFFECTS[imported.split(".")[0]][0]
+    )
+
+
+def test_os_vif_is_imported_in_its_plugin_only() -> None:
+    _must_be_empty(
+        f"{_name(path)} imports {imported}; os-vif need not be installed, and vifplug.osvif is a plugin of it"
+        for path in MODULES
+        if not path.is_relative_to(ROOT / "osvif")
+        for imported in _imports(_tree(path))
+        if imported.startswith(("os_vif", "vif_plug_ovs", "vifplug.osvif"))
+    )
+
+
+def test_every_package_has_a_rule() -> None:
+    assert {_package(path) for path in MODULES} <= ALLOWED.keys() | {"__init__"}, "say in ALLOWED what it may import"
+
+
+def test_root_holds_no_other_modules() -> None:
+    assert {path.stem for path in ROOT.glob("*.py")} == ROOT_MODULES
+
+
+def test_packages_stay_small_enough_to_be_read_by_their_names() -> None:
+    sizes = {_name(path): len(list(path.glob("*.py"))) for path in {module.parent for module in MODULES}}
+    _must_be_empty(f"{name} has {size} files" for name, size in sizes.items() if size > PACKAGE_FILES_MAX)
+
+
+def _wrong_arrows(path: pathlib.Path) -> Iterator[str]:
+    package = _package(path)
+    ours = {name.split(".")[1] for name in _imports(_tree(path)) if name.startswith("vifplug.")} - {package}
+    if package in ALLOWED and not ours <= ALLOWED[package]:
+        yield f"{_name(path)} may import {sorted(ALLOWED[package])}, not {sorted(ours - ALLOWED[package])}"
+    if package not in ("linux", "privileged") and "privileged" in ours:
+        yield f"{_name(path)} imports vifplug.privileged; vifplug.linux.host alone does"
+
+
+def test_arrows_run_down_only() -> None:
+    _must_be_empty(line for path in MODULES for line in _wrong_arrows(path))
+
+
+def test_decisions_import_no_store_and_no_locks() -> None:
+    allowed = {"drivers", "errors", "model", "naming", "resources", "engine"}
+    _must_be_empty(
+        f"engine/plan/{name}.py imports {imported}"
+        for name in sorted(PURE)
+        for imported in _imports(_tree(ROOT / "engine" / "plan" / f"{name}.py"))
+        if imported.startswith("vifplug.") and imported.split(".")[1] not in allowed
+    )
+
+
+def _too_large(path: pathlib.Path) -> Iterator[str]:
+    source = path.read_text()
+    if source.count("\n") > LINES_MAX:
+        yield f"{_name(path)} has {source.count(chr(10))} lines"
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+            lines = (node.end_lineno or node.lineno) - node.lineno + 1
+            arguments = [*node.args.posonlyargs, *node.args.args, *node.args.kwonlyargs]
+            count = len([argument for argument in arguments if argument.arg not in ("self", "cls")])
+            if lines > FUNCTION_LINES_MAX or count > PARAMETERS_MAX:
+                yield f"{_name(path)}: {node.name} has {lines} lines and {count} parameters"
+
+
+def test_sizes_stay_below_their_limits() -> None:
+    _must_be_empty(line for path in MODULES for line in _too_large(path))
+
+
+def test_no_module_is_named_for_anything() -> None:
+    vague = {"utils", "util", "common", "base", "helpers", "manager", "misc"}
+    _must_be_empty(_name(path) for path in MODULES if path.stem in vague)
+
+
+def test_tests_lie_in_folders_by_subject_and_what_they_share_in_support() -> None:
+    offenders: list[str] = []
+    for kind in ("unit", "functional"):
+        for path in sorted((TESTS / kind).rglob("*.py")):
+            name = str(path.relative_to(TESTS))
+            if path.name in ("__init__.py", "conftest.py"):
+                continue
+            if not path.name.startswith("test_"):
+                offenders.append(f"{name} is no test: tests/support is its place")
+            elif path.parent == TESTS / kind and path.name not in TESTS_OF_TESTS:
+                offenders.append(f"{name} lies in no folder")
+    offenders += [f"{path.relative_to(TESTS)} is a test" for path in (TESTS / "support").rglob("test_*.py")]
+    _must_be_empty(iter(offenders))
+
+
+def test_test_folders_stay_small_enough_to_be_read_by_their_names() -> None:
+    folders = [folder for kind in ("unit", "functional", "support") for folder in (TESTS / kind).rglob("*")]
+    sizes = {folder: len(list(folder.glob("*.py"))) for folder in folders if folder.is_dir()}
+    _must_be_empty(
+        f"{folder.relative_to(TESTS)} has {size} files"
+        for folder, size in sizes.items()
+        if size > TEST_FOLDER_FILES_MAX
+    )
+
+
+def test_public_names_are_sorted_and_importable() -> None:
+    assert vifplug.__all__ == sorted(vifplug.__all__)
+    for name in vifplug.__all__:
+        assert getattr(vifplug, name) is not None
