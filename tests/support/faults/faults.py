@@ -20,6 +20,7 @@ from typing import Any
 from unittest import mock
 
 import vifplug
+from tests.support.vifs import device as device_of_id
 from tests.support.world.daemons import wait_until
 from tests.support.world.world import Row, World
 from vifplug import errors
@@ -55,7 +56,7 @@ def vif(vif_type: str, number: int = 1, **more: Any) -> Vif:
 
 def device(prefix: str, of: Vif) -> str:
     """Nova's rule: prefix and id, cut to 14 characters."""
-    return (prefix + of.id)[:14]
+    return device_of_id(prefix, of.id)
 
 
 def batch(count: int = 3) -> list[Vif]:
