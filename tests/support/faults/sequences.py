@@ -301,6 +301,8 @@ class Sequence:
             return  # what both make beside the VIF has one name
         if request.id not in self.model.guests and _needs_guest(request, drift):
             self.model.boot(request)
+            # The carrier comes a moment later; until then the kernel refuses a bridge port a state (br_set_state).
+            wait_until(lambda: self._operstate(request.tap) == "UP", "the tap's carrier")
         self.note(f"drift of {request.id}: {drift.name}")
         drift.inflict(self.model.world, request)
         if self.daemon is not None:
@@ -314,6 +316,10 @@ class Sequence:
             report = host.check().as_json()
         named = {(item["subject"], item["attribute"]) for vif in report["vifs"] for item in vif["drift"]}
         assert named >= drift.named(request), f"{drift.name}: check named {named}"
+
+    def _operstate(self, name: str) -> str:
+        (link,) = self.model.world.ip("link", "show", "dev", name)
+        return str(link["operstate"])
 
     def copied_mark(self) -> None:
         """A foreign port with a copy of our mark outlives every command, and check reports it."""
