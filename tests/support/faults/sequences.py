@@ -301,8 +301,9 @@ class Sequence:
             return  # what both make beside the VIF has one name
         if request.id not in self.model.guests and _needs_guest(request, drift):
             self.model.boot(request)
-            # The carrier comes a moment later; until then the kernel refuses a bridge port a state (br_set_state).
-            wait_until(lambda: self._operstate(request.tap) == "UP", "the tap's carrier")
+            # The carrier comes a moment later; until then the kernel refuses a bridge port a state (br_set_state). A
+            # tap that had it from the beginning is UNKNOWN.
+            wait_until(lambda: self._operstate(request.tap) in ("UP", "UNKNOWN"), "the tap's carrier")
         self.note(f"drift of {request.id}: {drift.name}")
         drift.inflict(self.model.world, request)
         if self.daemon is not None:
