@@ -49,6 +49,7 @@ class BoundedChannel(comm.ServerChannel):
         self._under_way: dict[str, list[int]] = {}
         self._bytes = self._count = 0
         self._less = threading.Condition()
+        self._is_warned = False
 
     def _messages(self, sock: socket.socket) -> Iterator[tuple[str, tuple[Any, ...]]]:
         stream = _Stream(sock)
@@ -69,7 +70,9 @@ class BoundedChannel(comm.ServerChannel):
                     self._begin(number, size)
                     yield number, call
                 case _:
-                    LOG.warning("a message without a number was dropped")
+                    # Once: a caller that sends many must not fill the log.
+                    LOG.log(logging.DEBUG if self._is_warned else logging.WARNING, "dropped a message without a number")
+                    self._is_warned = True
 
     def _wait_for_room(self) -> None:
         with self._less:
