@@ -13,6 +13,7 @@ import vifplug
 from tests.support.faults import faults
 from tests.support.faults.faults import NETWORK, NETWORK_BRIDGE, device, document, stored, vif
 from tests.support.scenarios import ABSENT, WHOLE, Scene
+from tests.support.vifs import OVS, library
 from tests.support.world.world import World
 from vifplug import errors
 from vifplug.model.vif import Vif
@@ -257,3 +258,26 @@ def test_tap_that_another_program_renamed_is_found_by_gc_once_no_vif_needs_it(wo
         assert world.link("copy") is not None
     world.ip("link", "del", "copy")
     assert world.snapshot() == before
+
+
+def test_port_that_lost_mark_and_device_is_repaired_by_a_helper_that_has_seen_it_marked(world: World) -> None:
+    """Any other helper cannot tell it from one of os-vif's whose guest is off, and makes no device for it."""
+
+    def damage() -> None:
+        world.vsctl("remove", "Port", OVS.port, "external_ids", "vifplug-vif")
+        world.ip("link", "delete", OVS.tap)
+
+    with library(world) as host:
+        host.plug([OVS.vif])
+        damage()
+        host.repair([OVS.id])
+        assert host.check().clean
+    damage()
+    before = world.snapshot()
+    with library(world) as host:
+        with pytest.raises(errors.Conflict, match=f"OVS port '{OVS.port}' .* waits for a device"):
+            host.repair([OVS.id])
+        assert world.snapshot() == before
+        world.vsctl("del-port", OVS.port)
+        host.repair([OVS.id])
+        assert host.check().clean

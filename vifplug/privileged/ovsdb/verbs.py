@@ -196,8 +196,6 @@ def refuse_anothers_port(name: str, owner: str) -> None:
     port = _port_with(session, name, owner)
     if port is None or ownership.port_is_ours(port, owner) or ownership.port_is_adoptable(port, owner):
         return
-    if by_rule and port.name == name and port.iface_ids == {owner}:
-        return  # the VIF's own port, whose mark another program took away while its device was gone
     ids = ", ".join(sorted(port.iface_ids)) or "none"
     raise Conflict(
         f"refused to make device {name!r} for {owner}: OVS port {port.name!r} (mark {port.mark or 'none'}, iface-id "
