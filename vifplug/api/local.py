@@ -24,14 +24,13 @@ from vifplug.engine.commands.absent_guests import Keep
 from vifplug.engine.commands.plug import Plugger
 from vifplug.engine.host import Host
 from vifplug.engine.plan import guest_absence
-from vifplug.engine.plan.plan import Plan
 from vifplug.engine.requester import Requester
 from vifplug.guest import description
 from vifplug.guest.nic import Nic
 from vifplug.guest.report import GuestReport, check_format
 from vifplug.model import durations, limits
 from vifplug.model.events import Event, WaitReport
-from vifplug.model.reports import WIRED, CheckReport, GcReport, PathReport, Progress, VifReport
+from vifplug.model.reports import WIRED, CheckReport, GcReport, PathReport, PlanReport, Progress, VifReport
 from vifplug.model.types import canonical, each_once
 from vifplug.model.vif import Vif
 from vifplug.store import directory
@@ -159,14 +158,14 @@ class LocalHost:
         unplugged = absent_guests.unplug(plugger, absent, wanted) if delete and absent else []
         return replace(found, absent=tuple(absent), unplugged=tuple(unplugged))
 
-    def plan(self, vifs: Sequence[Vif]) -> Plan:
+    def plan(self, vifs: Sequence[Vif]) -> PlanReport:
         """What ``plug`` would do, touching nothing.
 
         :raises InputError, Conflict, HostError: as ``plug``.
         """
         given = parameters.vifs(vifs)
         self._plugger.host.ensure_running()
-        return self._plugger.plan(given)
+        return self._plugger.plan(given).report()
 
     def path(self, id: str) -> PathReport:
         """One VIF's path, hop by hop, as it is.

@@ -20,7 +20,7 @@ from vifplug.doctor import gather as examination
 from vifplug.doctor import state_dir as storage
 from vifplug.doctor.facts import Helper
 from vifplug.doctor.findings import Diagnosis
-from vifplug.doctor.host_info import HostInfo
+from vifplug.doctor.host_info import DaemonInfo, HostInfo
 from vifplug.engine.commands.plug import Plugger
 from vifplug.errors import StoreError
 from vifplug.linux.host import LinuxHost
@@ -55,7 +55,7 @@ def host_info(config_file: str | None = None) -> HostInfo:
     settings = options.load(config_file)
     with _host(settings) as host:
         about = examination.host_info(settings, host if isinstance(host, LinuxHost) else None)
-        return replace(about, daemon={"answers": False, "socket": settings.socket})
+        return replace(about, daemon=DaemonInfo(answers=False, socket=settings.socket))
 
 
 @contextlib.contextmanager

@@ -27,7 +27,6 @@ from vifplug.model.reports import (
     PlanReport,
     Progress,
     VifReport,
-    plan_from_json,
 )
 from vifplug.model.types import canonical, each_once
 
@@ -149,7 +148,8 @@ class DaemonHost:
         if not asked["plug"]:
             self._nothing()
             return PlanReport()
-        return self._ask(Request(method="POST", target=_BATCH, document={**asked, "dry_run": True}), plan_from_json)
+        document = {**asked, "dry_run": True}
+        return self._ask(Request(method="POST", target=_BATCH, document=document), PlanReport.from_json)
 
     def path(self, id: str) -> PathReport:
         """One VIF's path, hop by hop, as it is.

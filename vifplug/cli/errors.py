@@ -8,6 +8,7 @@ from typing import Any
 from vifplug import errors
 from vifplug.cli import tables
 from vifplug.model import printable as readable
+from vifplug.model.reports import ErrorReport
 
 EXIT_FAILED, EXIT_INTERRUPTED = 1, 130
 _ROLLED_BACK = "what was begun is rolled back, or settled by the next command"
@@ -26,15 +27,14 @@ class Failure:
 
     def as_json(self) -> dict[str, Any]:
         """The error object of DESIGN section 5."""
-        return {
-            "error": {
-                "type": self.type,
-                "message": self.message,
-                "step": self.step or None,
-                "subject": self.subject or None,
-                "retryable": self.retryable,
-            }
-        }
+        report = ErrorReport(
+            type=self.type,
+            message=self.message,
+            step=self.step or None,
+            subject=self.subject or None,
+            retryable=self.retryable,
+        )
+        return {"error": report.as_json()}
 
     def as_text(self) -> str:
         """One line: the message, then what it does not say already of subject and step, and whether to try again."""

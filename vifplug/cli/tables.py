@@ -111,8 +111,8 @@ def vifs(found: Sequence[reports.VifReport], screen: Screen) -> str:
 
 
 def _vif_row(vif: reports.VifReport) -> Row:
-    names = ",".join(str(device["name"]) for device in vif.devices)
-    ofports = ",".join(str(port.get("ofport") or NOTHING) for port in vif.ports)
+    names = ",".join(device.name for device in vif.devices)
+    ofports = ",".join(str(port.ofport or NOTHING) for port in vif.ports)
     return (vif.id, vif.vif_type, vif.state, vif.address, vif.mtu, vif.bridge, names, ofports, _note(vif))
 
 

@@ -83,7 +83,7 @@ def host_info(options: Options, _opener: Opener) -> Outcome:
 
 
 def _addresses(about: HostInfo) -> str:
-    connection, used = about.ovs.get("connection", ()), about.ovs.get("address")
+    connection, used = about.ovs.connection, about.ovs.address
     return " ".join(connection) + (f" (used: {used})" if used and len(connection) > 1 else "")
 
 
@@ -105,18 +105,18 @@ def _about(options: Options) -> HostInfo:
 def _described(about: HostInfo, screen: tables.Screen, *, asked: bool) -> str:
     datapath = about.integration_bridge_datapath
     bridges = ", ".join(f"{name} ({kind})" for name, kind in sorted(about.bridges.items()))
-    answers = "answers on" if about.daemon.get("answers") else "does not answer on"
-    daemon = f"{answers if asked else 'not asked, for --local; its socket is'} {about.daemon.get('socket')}"
+    answers = "answers on" if about.daemon.answers else "does not answer on"
+    daemon = f"{answers if asked else 'not asked, for --local; its socket is'} {about.daemon.socket}"
     rows = [
         ("vifplug", about.version),
         ("kernel", about.kernel),
         ("vif types", ", ".join(about.vif_types)),
         ("default MTU", about.mtu),
-        ("Open vSwitch", about.ovs.get("ovs_version")),
-        ("database version", about.ovs.get("db_version")),
+        ("Open vSwitch", about.ovs.ovs_version),
+        ("database version", about.ovs.db_version),
         ("OVSDB", _addresses(about)),
-        ("datapath types", ", ".join(about.ovs.get("datapath_types", ()))),
-        ("interface types", ", ".join(about.ovs.get("iface_types", ()))),
+        ("datapath types", ", ".join(about.ovs.datapath_types)),
+        ("interface types", ", ".join(about.ovs.iface_types)),
         ("integration bridge", f"{about.integration_bridge} ({datapath or 'not there, or not seen'})"),
         ("OVS bridges", bridges),
         ("daemon", daemon),

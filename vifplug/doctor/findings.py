@@ -2,63 +2,42 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any, Self
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import ClassVar
+
+from vifplug.model.codec import NEEDED, Value, named
 
 OK, WARNING, ERROR, UNSEEN = "ok", "warning", "error", "unseen"
 STATUSES = (ERROR, WARNING, UNSEEN, OK)
-_FIELDS = ("check", "status", "subject", "reason", "remedy")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Finding:
+class Finding(Value):
     """What one check says of one thing."""
 
     check: str
     status: str
     """ok; warning, where something may go wrong; error, where something is; unseen, where this user cannot tell."""
-    subject: str = ""
+    subject: str = field(default="", metadata=NEEDED)
     """What it is about: a device, a VIF, a path."""
-    reason: str = ""
-    remedy: str = ""
+    reason: str = field(default="", metadata=NEEDED)
+    remedy: str = field(default="", metadata=NEEDED)
     """What to do about it, for a person."""
-
-    def as_json(self) -> dict[str, str]:
-        """The five fields."""
-        return {name: getattr(self, name) for name in _FIELDS}
-
-    @classmethod
-    def from_json(cls, data: Mapping[str, Any]) -> Self:
-        """Of what ``as_json`` gave; what a later version added is left out.
-
-        :raises KeyError: when a field is missing.
-        """
-        return cls(**{name: str(data[name]) for name in _FIELDS})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Diagnosis:
-    """All findings, at least one of each check."""
+class Diagnosis(Value):
+    """What is wrong with the host: all findings, at least one of each check."""
 
-    findings: Sequence[Finding] = ()
+    COMPUTED: ClassVar[tuple[str, ...]] = ("healthy",)
+
+    findings: Sequence[Finding] = field(default=(), metadata=named("checks", **NEEDED))
 
     @property
     def healthy(self) -> bool:
-        """Nothing is wrong, as far as it could be seen; there may be warnings."""
+        """No check says error; there may be warnings, and what could not be seen."""
         return not any(finding.status == ERROR for finding in self.findings)
-
-    def as_json(self) -> dict[str, Any]:
-        """``{"healthy", "checks"}``."""
-        return {"healthy": self.healthy, "checks": [finding.as_json() for finding in self.findings]}
-
-    @classmethod
-    def from_json(cls, data: Mapping[str, Any]) -> Self:
-        """Of what ``as_json`` gave.
-
-        :raises KeyError, TypeError: for anything else.
-        """
-        return cls(findings=tuple(map(Finding.from_json, data["checks"])))
 
     def with_(self, *more: Finding) -> Diagnosis:
         """These findings and some more."""

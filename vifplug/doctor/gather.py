@@ -33,7 +33,7 @@ from vifplug.doctor.facts import (
     Switch,
 )
 from vifplug.doctor.findings import Diagnosis
-from vifplug.doctor.host_info import HostInfo
+from vifplug.doctor.host_info import HostInfo, OvsInfo
 from vifplug.drivers.registry import drivers
 from vifplug.engine.commands.plug import Plugger
 from vifplug.engine.host import Host, Scope
@@ -209,13 +209,19 @@ def host_info(settings: Settings, host: Host | None) -> HostInfo:
             LOG.warning("could not ask Open vSwitch: %s", error)
             about = {}
     bridges = {name: datapath or SYSTEM for name, datapath in about.get("bridges", {}).items()}
-    ovs: dict[str, Any] = {"connected": bool(about), "connection": list(settings.connection)}
-    ovs |= {key: about.get(key) for key in ("address", "ovs_version", "db_version")}
-    ovs |= {key: list(about.get(key, ())) for key in ("datapath_types", "iface_types")}
+    ovs = OvsInfo(
+        connected=bool(about),
+        connection=settings.connection,
+        address=about.get("address"),
+        ovs_version=about.get("ovs_version"),
+        db_version=about.get("db_version"),
+        datapath_types=tuple(about.get("datapath_types", ())),
+        iface_types=tuple(about.get("iface_types", ())),
+    )
     return HostInfo(
         version=version.installed(),
         kernel=os.uname().release,
-        vif_types=sorted(drivers()),
+        vif_types=tuple(sorted(drivers())),
         mtu=settings.mtu,
         integration_bridge=settings.integration_bridge,
         integration_bridge_datapath=bridges.get(settings.integration_bridge),

@@ -3,40 +3,54 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, fields
-from typing import Any, Self
+from dataclasses import dataclass, field
+
+from vifplug.model.codec import OMITTED, Value
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class HostInfo:
+class OvsInfo(Value):
+    """Open vSwitch, as it was last seen."""
+
+    connected: bool = False
+    connection: Sequence[str] = ()
+    """The addresses of the configuration."""
+    address: str | None = None
+    """Of those, the one that is used."""
+    ovs_version: str | None = None
+    db_version: str | None = None
+    datapath_types: Sequence[str] = ()
+    """Those that its vswitchd supports."""
+    iface_types: Sequence[str] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DaemonInfo(Value):
+    """vifplugd, where it was asked or looked for; what is None is not known."""
+
+    answers: bool | None = field(default=None, metadata=OMITTED)
+    socket: str | None = field(default=None, metadata=OMITTED)
+    version: str | None = field(default=None, metadata=OMITTED)
+    pid: int | None = field(default=None, metadata=OMITTED)
+    level: str | None = field(default=None, metadata=OMITTED)
+    """What the asking user may do: read, operate or admin."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HostInfo(Value):
     """A host, as vifplug sees it."""
 
     version: str
     """vifplug's."""
     kernel: str
     vif_types: Sequence[str]
+    """Those that have a driver here."""
     mtu: int
-    """Of a VIF whose request says none."""
+    """Of a VIF whose request has none; bytes."""
     integration_bridge: str
     integration_bridge_datapath: str | None = None
-    """None where it is not there, or cannot be seen; an OVS bridge that says none has ``system``."""
+    """system or netdev; null where the bridge is not there, or cannot be seen."""
     bridges: Mapping[str, str] = field(default_factory=dict)
     """Every OVS bridge, with its datapath."""
-    ovs: Mapping[str, Any] = field(default_factory=dict)
-    """``connected``, ``connection``, ``address`` (the one of them that is used),
-    ``ovs_version``, ``db_version``, ``datapath_types``, ``iface_types``."""
-    daemon: Mapping[str, Any] = field(default_factory=dict)
-    """``answers`` and ``socket``; of one that answers also ``version``, ``pid`` and ``level``."""
-
-    def as_json(self) -> dict[str, Any]:
-        """All fields, by their names."""
-        values = {one.name: getattr(self, one.name) for one in fields(self)}
-        return {**values, "vif_types": list(self.vif_types), "bridges": dict(self.bridges)}
-
-    @classmethod
-    def from_json(cls, data: Mapping[str, Any]) -> Self:
-        """Of what ``as_json`` gave, or GET /v1/host; what it does not know is left out.
-
-        :raises KeyError, TypeError: for anything else.
-        """
-        return cls(**{one.name: data[one.name] for one in fields(cls) if one.name in data})
+    ovs: OvsInfo = OvsInfo()
+    daemon: DaemonInfo = DaemonInfo()

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import Any
 
 from vifplug.drivers.registry import guest_link
 from vifplug.engine.plan import diff, guest_absence, resolve
@@ -13,7 +12,19 @@ from vifplug.engine.wiring import Wiring
 from vifplug.errors import UnknownVif
 from vifplug.model import printable
 from vifplug.model.events import RUNGS
-from vifplug.model.reports import FAILED, PLUGGED, UNPLUGGED, DriftItem, Hop, PathReport, VifCheck, VifReport
+from vifplug.model.reports import (
+    FAILED,
+    PLUGGED,
+    UNPLUGGED,
+    DeviceReport,
+    DriftItem,
+    Hop,
+    InstanceReport,
+    PathReport,
+    PortReport,
+    VifCheck,
+    VifReport,
+)
 from vifplug.model.vif import Vif
 from vifplug.resources.observed import Bridge, Link, Observed, OvsPort, Resource, Tap
 from vifplug.store import records
@@ -51,8 +62,8 @@ def _report(record: Record, observed: Observed, found: Assessment, warnings: Seq
     return replace(
         _requested(vif),
         state=found.state,
-        devices=[_device(item, observed) for item in record.resources if isinstance(item, Link)],
-        ports=[_port(item, observed) for item in record.resources if isinstance(item, OvsPort)],
+        devices=tuple(_device(item, observed) for item in record.resources if isinstance(item, Link)),
+        ports=tuple(_port(item, observed) for item in record.resources if isinstance(item, OvsPort)),
         waiting_for=guest if guest not in ours and guest not in observed.links else None,
         absent_since=guest_absence.absent_since(record, observed),
         error=found.reason,
@@ -77,30 +88,30 @@ def _requested(vif: Vif) -> VifReport:
         mtu=vif.network.mtu,
         bridge=vif.network.bridge,
         network=vif.network.id,
-        instance=vif.instance.model_dump() if vif.instance else None,
+        instance=InstanceReport(uuid=vif.instance.uuid, name=vif.instance.name) if vif.instance else None,
     )
 
 
-def _device(built: Link, observed: Observed) -> dict[str, Any]:
+def _device(built: Link, observed: Observed) -> DeviceReport:
     found = observed.links.get(built.name)
-    return {
-        "name": built.name,
-        "kind": built.kind,
-        "mtu": found.mtu if found else None,
-        "up": found.up if found else None,
-        "master": printable.text(found.master) if found and found.master else None,
-        "ifindex": found.ifindex if found else None,
-    }
+    return DeviceReport(
+        name=built.name,
+        kind=built.kind,
+        mtu=found.mtu if found else None,
+        up=found.up if found else None,
+        master=printable.text(found.master) if found and found.master else None,
+        ifindex=found.ifindex if found else None,
+    )
 
 
-def _port(built: OvsPort, observed: Observed) -> dict[str, Any]:
+def _port(built: OvsPort, observed: Observed) -> PortReport:
     found = observed.ports.get(built.name)
-    return {
-        "bridge": found.bridge if found else built.bridge,
-        "name": built.name,
-        "ofport": found.ofport if found else None,
-        "tag": found.tag if found else None,
-    }
+    return PortReport(
+        bridge=found.bridge if found else built.bridge,
+        name=built.name,
+        ofport=found.ofport if found else None,
+        tag=found.tag if found else None,
+    )
 
 
 def recorded(

@@ -1,13 +1,13 @@
-"""A guest's description as the library, the daemon and the command line hand it on; and back from its JSON."""
+"""A guest's description as the library, the daemon and the command line hand it on."""
 
 from __future__ import annotations
 
 import shlex
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any, Self
+from collections.abc import Sequence
+from dataclasses import dataclass, field
 
 from vifplug.errors import InputError
+from vifplug.model.codec import NEEDED, Value
 
 LIBVIRT, QEMU = "libvirt", "qemu"
 FORMATS = (LIBVIRT, QEMU)
@@ -23,18 +23,18 @@ def check_format(format: str) -> None:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class GuestReport:
-    """What a hypervisor needs of one VIF."""
+class GuestReport(Value):
+    """What a hypervisor needs of a VIF."""
 
     id: str
     format: str
     """libvirt or qemu."""
     text: str
     """The element, or the arguments quoted for a shell."""
-    arguments: Sequence[str] = ()
-    """QEMU's, one by one."""
-    before: Sequence[Sequence[str]] = ()
-    """Commands that must have run, as root, before QEMU does: those that make the tap which vifplug did not make."""
+    arguments: Sequence[str] = field(default=(), metadata=NEEDED)
+    """QEMU's, one by one; of libvirt, none."""
+    before: Sequence[Sequence[str]] = field(default=(), metadata=NEEDED)
+    """Commands that must have run, as root, before QEMU does: they make the tap, where vifplug does not."""
 
     @property
     def warnings(self) -> list[str]:
@@ -46,27 +46,3 @@ class GuestReport:
             f"the tap of VIF {self.id} is the VMM's to make, and QEMU would leave it down and on no bridge: plug the "
             f"VIF again with --create-tap, and vifplug makes it; or first do, as root: {commands}"
         ]
-
-    def as_json(self) -> dict[str, Any]:
-        """Every field."""
-        return {
-            "id": self.id,
-            "format": self.format,
-            "text": self.text,
-            "arguments": list(self.arguments),
-            "before": [list(command) for command in self.before],
-        }
-
-    @classmethod
-    def from_json(cls, data: Mapping[str, Any]) -> Self:
-        """Of what ``as_json`` gave.
-
-        :raises KeyError, TypeError: for anything else.
-        """
-        return cls(
-            id=data["id"],
-            format=data["format"],
-            text=data["text"],
-            arguments=tuple(data["arguments"]),
-            before=tuple(map(tuple, data["before"])),
-        )

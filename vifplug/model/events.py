@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, fields
-from typing import Any, Self
+from collections.abc import Sequence
+from dataclasses import dataclass
 
+from vifplug.model.codec import Value
 from vifplug.model.reports import ACTIVE, PLUGGED, UNPLUGGED, WIRED
 
 RUNGS = (PLUGGED, WIRED, ACTIVE)
@@ -13,7 +13,7 @@ RUNGS = (PLUGGED, WIRED, ACTIVE)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Event:
+class Event(Value):
     """A VIF's state changed."""
 
     seq: int
@@ -32,57 +32,26 @@ class Event:
     time: str
     """ISO 8601, UTC."""
 
-    def as_json(self) -> dict[str, Any]:
-        """Every field."""
-        return {one.name: getattr(self, one.name) for one in fields(self)}
-
-    @classmethod
-    def from_json(cls, data: object) -> Self:
-        """Of what ``as_json`` gave; what a later version added is left out.
-
-        :raises KeyError, TypeError, ValueError: for anything else.
-        """
-        return cls(**_known(cls, data))
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Waited:
+class Waited(Value):
     """One VIF that is waited for."""
 
     id: str
     state: str
-    """``absent`` when it is not plugged here."""
+    """As of a VIF; absent when it is not plugged here."""
     error: str | None = None
     waits_for: str | None = None
-    """Who is to do what before it is where it is waited for; None when it is there."""
-
-    def as_json(self) -> dict[str, Any]:
-        """Every field."""
-        return {one.name: getattr(self, one.name) for one in fields(self)}
-
-    @classmethod
-    def from_json(cls, data: object) -> Self:
-        """Of what ``as_json`` gave."""
-        return cls(**_known(cls, data))
+    """Who is to do what before it is where it is waited for; null when it is there."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class WaitReport:
-    """VIFs that are waited for."""
+class WaitReport(Value):
+    """Whether VIFs are where they are waited for."""
 
     reached: bool
     """Whether all of them are there."""
     vifs: Sequence[Waited]
-
-    def as_json(self) -> dict[str, Any]:
-        """Both fields."""
-        return {"reached": self.reached, "vifs": [vif.as_json() for vif in self.vifs]}
-
-    @classmethod
-    def from_json(cls, data: object) -> Self:
-        """Of what ``as_json`` gave."""
-        known = _known(cls, data)
-        return cls(**known | {"vifs": tuple(map(Waited.from_json, known["vifs"]))})
 
 
 def has_reached(state: str, wanted: str) -> bool:
@@ -105,10 +74,3 @@ def is_wired(state: str) -> bool | None:
     if state in (PLUGGED, UNPLUGGED):
         return False
     return True if state in (WIRED, ACTIVE) else None
-
-
-def _known(cls: Any, data: object) -> dict[str, Any]:
-    """What of a JSON object a dataclass has fields for."""
-    if not isinstance(data, Mapping):
-        raise TypeError(f"no JSON object for a {cls.__name__}: {data!r:.80}")
-    return {one.name: data[one.name] for one in fields(cls) if one.name in data}

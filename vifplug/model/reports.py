@@ -1,14 +1,16 @@
-"""What the use cases answer: plain values with the JSON form of DESIGN section 5, and back from it.
+"""What the library's methods answer: frozen values with the JSON form of DESIGN section 5, and back from it.
 
-``from_json`` leaves out what it does not know, which a later version may have added; of anything but an answer's
-JSON it makes a KeyError, TypeError or ValueError.
+A key of the JSON is a field here, its description the field's docstring: ``vifplug.model.codec`` writes and reads them,
+and the daemon's OpenAPI description is made of them.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, fields
-from typing import Any, Protocol, Self
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any, ClassVar
+
+from vifplug.model.codec import HIDDEN, NEEDED, OMITTED, Value, omitted_with
 
 ABSENT = "absent"
 """What a VIF is in that is not plugged here; no recorded VIF is in it."""
@@ -18,133 +20,112 @@ STATES = (PLUGGING, PLUGGED, WIRED, ACTIVE, UNPLUGGING, DRIFTED, CONTENDED, FAIL
 """Those a recorded VIF can be in."""
 
 
-def _known(cls: Any, data: object) -> dict[str, Any]:
-    """What of a JSON object a dataclass has fields for."""
-    if not isinstance(data, Mapping):
-        raise TypeError(f"no JSON object for a {cls.__name__}: {data!r:.80}")
-    return {one.name: data[one.name] for one in fields(cls) if one.name in data}
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
-class DriftItem:
-    """One attribute that is not as it should be."""
+class DriftItem(Value):
+    """One attribute that is not as recorded."""
 
     subject: str
+    """The device, port or bridge."""
     attribute: str
+    """``present`` and ``port`` are about the device and the port themselves; ``ifindex`` is one made again."""
     observed: Any
     desired: Any
-
-    def as_json(self) -> dict[str, Any]:
-        """The four fields."""
-        return {
-            "subject": self.subject,
-            "attribute": self.attribute,
-            "observed": self.observed,
-            "desired": self.desired,
-        }
-
-    @classmethod
-    def from_json(cls, data: object) -> Self:
-        """Of what ``as_json`` gave."""
-        return cls(**_known(cls, data))
 
     def __str__(self) -> str:
         return f"{self.subject} {self.attribute}: {self.observed!r}, should be {self.desired!r}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Progress:
-    """How far a request of several VIFs has come: of a plug steps of its plan, of anything else VIFs."""
+class Progress(Value):
+    """How far a request of several VIFs has come."""
 
-    done: int = 0
-    total: int = 0
-    """0 when nothing is under way."""
-
-    def as_json(self) -> dict[str, Any]:
-        """Both numbers."""
-        return {"done": self.done, "total": self.total}
-
-    @classmethod
-    def from_json(cls, data: object) -> Self:
-        """Of what ``as_json`` gave."""
-        return cls(**_known(cls, data))
+    done: int = field(default=0, metadata=NEEDED)
+    total: int = field(default=0, metadata=NEEDED)
+    """Steps of a plug's plan, or VIFs; 0 when nothing is under way."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class VifReport:
-    """One VIF as recorded and, where the host was looked at, as it is."""
+class DeviceReport(Value):
+    """A link of a VIF's path, in order from the guest; what is null is not there."""
+
+    name: str
+    kind: str
+    """bridge, veth or tap."""
+    mtu: int | None = None
+    """Bytes."""
+    up: bool | None = None
+    master: str | None = None
+    """The bridge it is on."""
+    ifindex: int | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PortReport(Value):
+    """An OVS port."""
+
+    bridge: str
+    name: str
+    ofport: int | None = None
+    """Its OpenFlow port number; -1 where vswitchd has no device for it, null where it is not there."""
+    tag: int | None = None
+    """Its VLAN, as the control plane set it."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class InstanceReport(Value):
+    """The guest."""
+
+    uuid: str
+    name: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class VifReport(Value):
+    """One VIF, as recorded and, where the host was looked at, as it is."""
 
     id: str
-    state: str
+    """The port's UUID."""
     vif_type: str | None = None
+    state: str
+    """plugging, plugged (built and read back), wired, active, unplugging, unplugged, drifted, contended (another
+    program undoes every repair) or failed."""
     address: str | None = None
+    """The guest's MAC address."""
     mtu: int | None = None
+    """Bytes."""
     bridge: str | None = None
     network: str | None = None
     """The network's UUID."""
-    instance: Mapping[str, Any] | None = None
-    devices: Sequence[Mapping[str, Any]] = ()
-    """``{"name", "kind", "mtu", "up", "master", "ifindex"}`` each, in path order from the guest."""
-    ports: Sequence[Mapping[str, Any]] = ()
-    """``{"bridge", "name", "ofport", "tag"}`` each."""
+    instance: InstanceReport | None = None
+    devices: Sequence[DeviceReport] = ()
+    """In path order from the guest."""
+    ports: Sequence[PortReport] = ()
     waiting_for: str | None = None
-    """What is to come from somebody else: the name of the VMM's tap."""
+    """A device that another program is to make: the VMM's tap."""
     absent_since: str | None = None
-    """Since when nothing is at the guest's end (ISO 8601, UTC); None where a guest is there, or nobody could look."""
+    """Since when nothing is at the guest's end, ISO 8601, UTC; null where a guest is there, or where it cannot be
+    seen."""
     error: str | None = None
+    """Why, for drifted, contended and failed."""
     updated_at: str | None = None
     """ISO 8601, UTC."""
-    warnings: Sequence[str] = ()
-    """Things a person should read; not part of the JSON."""
-
-    def as_json(self) -> dict[str, Any]:
-        """The VIF object of DESIGN section 5."""
-        return {
-            "id": self.id,
-            "vif_type": self.vif_type,
-            "state": self.state,
-            "address": self.address,
-            "mtu": self.mtu,
-            "bridge": self.bridge,
-            "network": self.network,
-            "instance": dict(self.instance) if self.instance else None,
-            "devices": [dict(device) for device in self.devices],
-            "ports": [dict(port) for port in self.ports],
-            "waiting_for": self.waiting_for,
-            "absent_since": self.absent_since,
-            "error": self.error,
-            "updated_at": self.updated_at,
-        }
-
-    @classmethod
-    def from_json(cls, data: object) -> Self:
-        """Of what ``as_json`` gave."""
-        known = _known(cls, data) | {"warnings": ()}
-        return cls(**known | {name: tuple(map(dict, known.get(name, ()))) for name in ("devices", "ports")})
+    warnings: Sequence[str] = field(default=(), metadata=HIDDEN)
+    """What a person should read; not part of the JSON."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Orphan:
-    """Something owned on the host that no record knows."""
+class Orphan(Value):
+    """Something of ours on the host that no record mentions."""
 
     kind: str
     """bridge, veth, tap, ovs-port or qos."""
     name: str
     vif_id: str
-    """The VIF id in its mark, or ``net:`` and a network id."""
-
-    def as_json(self) -> dict[str, Any]:
-        """The three fields."""
-        return {"kind": self.kind, "name": self.name, "vif_id": self.vif_id}
-
-    @classmethod
-    def from_json(cls, data: object) -> Self:
-        """Of what ``as_json`` gave."""
-        return cls(**_known(cls, data))
+    """The VIF id in its mark, or net: and a network's id."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class VifCheck:
+class VifCheck(Value):
     """What ``check`` found of one VIF."""
 
     id: str
@@ -153,57 +134,28 @@ class VifCheck:
     """Why, for drifted, contended and failed."""
     drift: Sequence[DriftItem] = ()
     absent_since: str | None = None
-    """As of a VIF. It is no drift."""
-
-    def as_json(self) -> dict[str, Any]:
-        """All fields."""
-        return {
-            "id": self.id,
-            "state": self.state,
-            "error": self.error,
-            "drift": [item.as_json() for item in self.drift],
-            "absent_since": self.absent_since,
-        }
-
-    @classmethod
-    def from_json(cls, data: object) -> Self:
-        """Of what ``as_json`` gave."""
-        known = _known(cls, data)
-        return cls(**known | {"drift": tuple(map(DriftItem.from_json, known.get("drift", ())))})
+    """As of a VIF; it is no drift."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class CheckReport:
-    """What ``check`` found."""
+class CheckReport(Value):
+    """What a comparison found."""
 
-    vifs: Sequence[VifCheck] = ()
-    orphans: Sequence[Orphan] = ()
+    COMPUTED: ClassVar[tuple[str, ...]] = ("clean",)
+
+    vifs: Sequence[VifCheck] = field(default=(), metadata=NEEDED)
+    orphans: Sequence[Orphan] = field(default=(), metadata=NEEDED)
+    """Looked for when all VIFs are checked."""
 
     @property
     def clean(self) -> bool:
-        """No drift, no orphan, and no VIF that cannot be told (a damaged record) or put right."""
+        """No drift, no orphan, and no VIF that failed or whose record is damaged."""
         return not self.orphans and not any(vif.drift or vif.state == FAILED for vif in self.vifs)
-
-    def as_json(self) -> dict[str, Any]:
-        """``{"clean", "vifs", "orphans"}``."""
-        return {
-            "clean": self.clean,
-            "vifs": [vif.as_json() for vif in self.vifs],
-            "orphans": [orphan.as_json() for orphan in self.orphans],
-        }
-
-    @classmethod
-    def from_json(cls, data: object) -> Self:
-        """Of what ``as_json`` gave."""
-        known = _known(cls, data)
-        return cls(
-            vifs=tuple(map(VifCheck.from_json, known["vifs"])), orphans=tuple(map(Orphan.from_json, known["orphans"]))
-        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class AbsentGuest:
-    """A recorded VIF that is not to be kept, and whose guest's end is missing."""
+class AbsentGuest(Value):
+    """A recorded VIF that is not to be kept, and has nothing at the guest's end."""
 
     vif_id: str
     instance: str | None
@@ -211,54 +163,24 @@ class AbsentGuest:
     device: str
     """The guest's end."""
     absent_since: str
-
-    def as_json(self) -> dict[str, Any]:
-        """The four fields."""
-        return {field.name: getattr(self, field.name) for field in fields(self)}
-
-    @classmethod
-    def from_json(cls, data: object) -> Self:
-        """Of what ``as_json`` gave."""
-        return cls(**_known(cls, data))
+    """ISO 8601, UTC."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class GcReport:
-    """What ``gc`` found, and what it deleted."""
+class GcReport(Value):
+    """Orphans, and those of them that were deleted."""
 
-    orphans: Sequence[Orphan] = ()
-    deleted: Sequence[Orphan] = ()
-    absent: Sequence[AbsentGuest] | None = None
-    """With ``keep``: recorded VIFs that it does not name, and whose guest's end is missing. None without."""
-    unplugged: Sequence[AbsentGuest] = ()
-    """Those of them that were unplugged."""
-
-    def as_json(self) -> dict[str, Any]:
-        """``{"orphans", "deleted"}``; with ``keep`` also ``{"absent", "unplugged"}``."""
-        found: dict[str, Any] = {
-            "orphans": [orphan.as_json() for orphan in self.orphans],
-            "deleted": [orphan.as_json() for orphan in self.deleted],
-        }
-        if self.absent is not None:
-            found["absent"] = [vif.as_json() for vif in self.absent]
-            found["unplugged"] = [vif.as_json() for vif in self.unplugged]
-        return found
-
-    @classmethod
-    def from_json(cls, data: object) -> Self:
-        """Of what ``as_json`` gave."""
-        known = _known(cls, data)
-        return cls(
-            orphans=tuple(map(Orphan.from_json, known["orphans"])),
-            deleted=tuple(map(Orphan.from_json, known["deleted"])),
-            absent=tuple(map(AbsentGuest.from_json, known["absent"])) if "absent" in known else None,
-            unplugged=tuple(map(AbsentGuest.from_json, known.get("unplugged", ()))),
-        )
+    orphans: Sequence[Orphan] = field(default=(), metadata=NEEDED)
+    deleted: Sequence[Orphan] = field(default=(), metadata=NEEDED)
+    absent: Sequence[AbsentGuest] | None = field(default=None, metadata=OMITTED)
+    """With ``keep``: VIFs that it does not name, and that have no guest. Left out without ``keep``."""
+    unplugged: Sequence[AbsentGuest] = field(default=(), metadata=omitted_with("absent"))
+    """With ``keep``: those of them that were unplugged."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Hop:
-    """One station of a VIF's path, from the guest outwards, for ``diagram``."""
+class Hop(Value):
+    """One station of a VIF's path, from the guest outwards."""
 
     name: str
     kind: str
@@ -266,78 +188,61 @@ class Hop:
     state: str
     """up, down, missing, waiting, error or unknown."""
     mtu: int | None = None
+    """Bytes."""
     note: str = ""
     """What is wrong with it, or worth knowing: an ofport, a tag, an error."""
     joined: bool = True
-    """Whether it is connected to the next hop."""
-    drift: Sequence[DriftItem] = field(default_factory=tuple)
-
-    @classmethod
-    def from_json(cls, data: object) -> Self:
-        """Of its JSON object."""
-        known = _known(cls, data)
-        return cls(**known | {"drift": tuple(map(DriftItem.from_json, known.get("drift", ())))})
+    """Whether it is connected to the next one."""
+    drift: Sequence[DriftItem] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class PathReport:
+class PathReport(Value):
     """A VIF's path through the host, hop by hop."""
 
     vif: VifReport
-    hops: Sequence[Hop] = ()
-
-    @classmethod
-    def from_json(cls, data: object) -> Self:
-        """Of ``{"vif", "hops"}``."""
-        known = _known(cls, data)
-        return cls(vif=VifReport.from_json(known["vif"]), hops=tuple(map(Hop.from_json, known["hops"])))
+    hops: Sequence[Hop] = field(default=(), metadata=NEEDED)
+    """In order from the guest."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class PlannedAction:
+class PlannedAction(Value):
     """One change that would be made."""
 
     action: str
+    """What is done: create-bridge, add-port, ..."""
     subject: str
+    """The device or port it changes."""
     text: str
-
-    def as_json(self) -> dict[str, str]:
-        """The three fields."""
-        return {"action": self.action, "subject": self.subject, "text": self.text}
-
-    @classmethod
-    def from_json(cls, data: object) -> Self:
-        """Of what ``as_json`` gave."""
-        return cls(**_known(cls, data))
+    """The change in a line."""
 
     def __str__(self) -> str:
         return self.text
 
 
-class Planned(Protocol):
-    """A change to be read of: one of the engine's actions, or what the daemon tells of one."""
-
-    def as_json(self) -> dict[str, str]:
-        """``{"action", "subject", "text"}``."""
-
-
 @dataclass(frozen=True, slots=True)
-class PlanReport:
-    """A plan to be read."""
+class PlanReport(Value):
+    """What a plug would do, in order. It cannot be carried out."""
 
-    actions: Sequence[Planned] = ()
+    actions: Sequence[PlannedAction] = field(default=(), metadata=NEEDED)
 
     def __bool__(self) -> bool:
         return bool(self.actions)
 
     def __str__(self) -> str:
-        return "\n".join(str(action) for action in self.actions)
-
-    def as_json(self) -> dict[str, list[dict[str, str]]]:
-        """``{"actions": [...]}``."""
-        return {"actions": [action.as_json() for action in self.actions]}
+        return "\n".join(map(str, self.actions))
 
 
-def plan_from_json(data: object) -> PlanReport:
-    """The plan whose ``as_json`` gave this; it cannot be carried out."""
-    return PlanReport(tuple(map(PlannedAction.from_json, _known(PlanReport, data)["actions"])))
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ErrorReport(Value):
+    """An error, as the command line prints it and as a problem document carries it."""
+
+    type: str
+    """A class of vifplug.errors, or InternalError."""
+    message: str
+    step: str | None = None
+    """The step of the plan that failed."""
+    subject: str | None = None
+    """The device, port or VIF."""
+    retryable: bool = False
+    """Whether the same call may succeed a moment later."""

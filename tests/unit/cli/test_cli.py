@@ -42,9 +42,12 @@ REPORT = reports.VifReport(
     address="fa:16:3e:eb:5e:26",
     mtu=1450,
     bridge="br-int",
-    instance={"uuid": INSTANCE, "name": "vm-1"},
-    devices=({"name": "qbr71a6b0e4-1a", "kind": "bridge", "up": True}, {"name": "qvo71a6b0e4-1a", "kind": "veth"}),
-    ports=({"bridge": "br-int", "name": "qvo71a6b0e4-1a", "ofport": 3, "tag": None},),
+    instance=reports.InstanceReport(uuid=INSTANCE, name="vm-1"),
+    devices=(
+        reports.DeviceReport(name="qbr71a6b0e4-1a", kind="bridge", up=True),
+        reports.DeviceReport(name="qvo71a6b0e4-1a", kind="veth"),
+    ),
+    ports=(reports.PortReport(bridge="br-int", name="qvo71a6b0e4-1a", ofport=3),),
     waiting_for="tap71a6b0e4-1a",
     updated_at="2025-01-01T00:00:00+00:00",
 )
@@ -462,8 +465,8 @@ waiting_for  tap71a6b0e4-1a
 error        -
 updated_at   2025-01-01T00:00:00+00:00
 instance     {INSTANCE} vm-1
-device       qbr71a6b0e4-1a kind=bridge up=True
-device       qvo71a6b0e4-1a kind=veth
+device       qbr71a6b0e4-1a kind=bridge mtu=- up=True master=- ifindex=-
+device       qvo71a6b0e4-1a kind=veth mtu=- up=- master=- ifindex=-
 port         qvo71a6b0e4-1a bridge=br-int ofport=3 tag=-
 """
     )
@@ -789,5 +792,6 @@ def test_terminal_gets_a_drawn_table() -> None:
 
 
 def test_names_cannot_steer_the_terminal() -> None:
-    vif = reports.VifReport(id=VIF_ID, state="plugged", instance={"uuid": INSTANCE, "name": "\x1b[2J\u202evm"})
+    instance = reports.InstanceReport(uuid=INSTANCE, name="\x1b[2J\u202evm")
+    vif = reports.VifReport(id=VIF_ID, state="plugged", instance=instance)
     assert "\\x1b[2J\\u202evm" in tables.one_vif(vif, tables.Screen())

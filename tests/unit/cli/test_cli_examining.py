@@ -15,7 +15,7 @@ from tests.support.daemon import scripted_daemon
 from vifplug import errors
 from vifplug.cli import main
 from vifplug.doctor.findings import ERROR, OK, UNSEEN, WARNING, Diagnosis, Finding
-from vifplug.doctor.host_info import HostInfo
+from vifplug.doctor.host_info import DaemonInfo, HostInfo, OvsInfo
 
 WELL = Diagnosis(findings=(Finding(check="store", status=OK), Finding(check="daemon", status=OK)))
 FOUND = Finding(check="ovsdb", status=ERROR, subject="unix:/db.sock", reason="nobody\nanswers", remedy="start it")
@@ -35,9 +35,14 @@ ABOUT = HostInfo(
     integration_bridge="br-int",
     integration_bridge_datapath="netdev",
     bridges={"br-int": "netdev"},
-    ovs={"connected": True, "connection": ["unix:/db.sock"], "ovs_version": "3.1.0", "db_version": None}
-    | {"datapath_types": ["netdev"], "iface_types": ["tap"]},
-    daemon={"answers": False, "socket": "/s"},
+    ovs=OvsInfo(
+        connected=True,
+        connection=("unix:/db.sock",),
+        ovs_version="3.1.0",
+        datapath_types=("netdev",),
+        iface_types=("tap",),
+    ),
+    daemon=DaemonInfo(answers=False, socket="/s"),
 )
 
 
@@ -169,7 +174,7 @@ def test_host_info_of_a_daemon_says_who_it_is(place: Place) -> None:
     told = {**document, "pid": 7, "level": "read", "keeper": {}}
     with scripted_daemon.served(place.path, scripted_daemon.answer(told), scripted_daemon.answer({"version": "1"})):
         code, out, _err = place.run("host-info", "-o", "json")
-        daemon = {"answers": True, "socket": place.path, "version": "1", "pid": 7, "level": "read"}
+        daemon = DaemonInfo(answers=True, socket=place.path, version="1", pid=7, level="read")
         assert (code, json.loads(out)) == (0, replace(ABOUT, daemon=daemon).as_json())
         assert place.run("host-info", "--socket", place.path)[0] == 1  # of what is no answer
     assert place.run("host-info", "--socket", place.path)[0] == 1

@@ -100,7 +100,8 @@ def test_texts_go_together() -> None:
 
 def test_list_at_80_columns() -> None:
     two = [REPORT, dataclasses.replace(REPORT, id=OTHER_ID, state="active", waiting_for=None)]
-    three = dataclasses.replace(REPORT, devices=(*REPORT.devices, {"name": "qvb71a6b0e4-1a"}))
+    third = reports.DeviceReport(name="qvb71a6b0e4-1a", kind="veth")
+    three = dataclasses.replace(REPORT, devices=(*REPORT.devices, third))
     head, rule, *rows = tables.vifs([*two, three], screen(80)).splitlines()
     assert head == "ID                                    TYPE        STATE    ADDRESS"
     assert rule.startswith("─" * 76) and not rule.strip("─")  # rich before 15 draws a character more

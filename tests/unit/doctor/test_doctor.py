@@ -325,7 +325,9 @@ def test_judgements_import_nothing_that_looks() -> None:
         }
         assert not modules & {"os", "pathlib", "socket", "subprocess", "sqlite3"}, name
         assert all(
-            not (one or "").startswith("vifplug.") or "doctor" in (one or "") or one == "vifplug.netlink"
+            not (one or "").startswith("vifplug.")
+            or "doctor" in (one or "")
+            or one in ("vifplug.netlink", "vifplug.model.codec")
             for one in modules
         ), name
 
@@ -623,14 +625,14 @@ def test_repair_does_not_warn_of_the_datapath_again(tmp_path: Path) -> None:
 def test_host_info_is_what_is_known_without_open_vswitch(tmp_path: Path) -> None:
     fake = FakeHost()
     whole = gather.host_info(Settings(), fake)
-    assert (whole.integration_bridge_datapath, whole.ovs["ovs_version"]) == ("netdev", "3.1.0")
+    assert (whole.integration_bridge_datapath, whole.ovs.ovs_version) == ("netdev", "3.1.0")
     assert HostInfo.from_json({**whole.as_json(), "new": 1}) == whole
     fake.ovs_away = True
     for less in (gather.host_info(Settings(), fake), gather.host_info(Settings(), None)):
         assert (less.vif_types, less.integration_bridge_datapath) == (whole.vif_types, None)
-        assert (less.ovs["connected"], less.ovs["datapath_types"]) == (False, [])
+        assert (less.ovs.connected, less.ovs.datapath_types) == (False, ())
     broken = gather.host_info(Settings(), Broken("about", OvsUnavailable("away")))
-    assert broken.ovs["connected"] is False
+    assert broken.ovs.connected is False
 
 
 def test_address_that_is_used_and_standbys_are_named() -> None:

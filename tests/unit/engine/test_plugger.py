@@ -13,6 +13,7 @@ from vifplug.drivers import registry
 from vifplug.engine.commands import inspect, recover
 from vifplug.engine.commands.plug import Plugger
 from vifplug.errors import Conflict, InputError, LinkError, StoreError, TimedOut, UnknownVif, VerifyError
+from vifplug.model.reports import InstanceReport
 from vifplug.resources.observed import Bridge
 from vifplug.store import records
 from vifplug.store.records import Intent
@@ -96,7 +97,7 @@ def test_replug_keeps_what_the_request_does_not_say(plugger: Plugger) -> None:
     plugger.plug([builders.vif(instance={"uuid": builders.INSTANCE})])
     (report,) = plugger.plug([builders.vif(network={"id": builders.NETWORK})])
     assert report.mtu == 1450
-    assert report.instance == {"uuid": builders.INSTANCE, "name": None}
+    assert report.instance == InstanceReport(uuid=builders.INSTANCE)
 
 
 @pytest.mark.parametrize(

@@ -15,6 +15,7 @@ from starlette.types import Receive, Scope, Send
 
 from vifplug.daemon.http import event_stream, middleware
 from vifplug.daemon.http import requests as bodies
+from vifplug.daemon.http.answers import Waits, extended
 from vifplug.daemon.http.event_stream import Hub, Stream
 from vifplug.daemon.http.openapi import route
 from vifplug.daemon.http.protocol import Level
@@ -99,7 +100,7 @@ async def post_wait(request: Request, body: Annotated[bytes, Depends(bodies.read
             report = await _unless_gone(request, _reached(request, wanted))
     else:
         report = await _reached(request, wanted)
-    return JSONResponse({**report.as_json(), "warnings": []})
+    return JSONResponse(extended(Waits, report).as_json())
 
 
 async def _unless_gone(request: Request, work: Coroutine[None, None, T]) -> T:

@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import os
 import time
-from typing import TYPE_CHECKING, Any
+from dataclasses import replace
+from typing import TYPE_CHECKING
 
 from fastapi import APIRouter, Request
 from starlette.responses import Response
 
 from vifplug.daemon.http import middleware
+from vifplug.daemon.http.answers import HostReport, extended
 from vifplug.daemon.http.openapi import route
 from vifplug.daemon.http.protocol import Level
 from vifplug.doctor import checks
 from vifplug.model import printable
+from vifplug.model.codec import Value
 
 if TYPE_CHECKING:
     from vifplug.api.local import LocalHost
@@ -31,10 +34,8 @@ async def get_host(request: Request) -> Response:
     lane: middleware.Lane = request.state.lane
     about = await lane.work(host.host_info)
     status = request.app.state.keeper.status()
-    document: dict[str, Any] = {**about.as_json(), "pid": os.getpid(), "level": request.state.level.word}
-    del document["daemon"]
-    ovs = {**about.ovs, "connected": bool(status.get("ovsdb_connected"))}
-    return _answer({**document, "ovs": ovs, "keeper": status})
+    ovs = replace(about.ovs, connected=bool(status.get("ovsdb_connected")))
+    return _answer(extended(HostReport, about, ovs=ovs, pid=os.getpid(), level=request.state.level.word, keeper=status))
 
 
 @ROUTES.get("/v1/doctor", **route(Level.READ, "DiagnosisReport"))
@@ -46,8 +47,8 @@ async def get_doctor(request: Request) -> Response:
     host: LocalHost = request.app.state.host
     lane: middleware.Lane = request.state.lane
     diagnosis = await lane.work(host.doctor)
-    return _answer(diagnosis.with_(*checks.restarts(request.app.state.endings, time.time())).as_json())
+    return _answer(diagnosis.with_(*checks.restarts(request.app.state.endings, time.time())))
 
 
-def _answer(document: dict[str, Any]) -> Response:
-    return Response(printable.dumps(document).encode("ascii"), media_type="application/json")
+def _answer(value: Value) -> Response:
+    return Response(printable.dumps(value.as_json()).encode("ascii"), media_type="application/json")

@@ -11,7 +11,8 @@ from fastapi.openapi.utils import get_openapi
 from pydantic.json_schema import models_json_schema
 
 from vifplug import formats
-from vifplug.daemon.http import middleware, problems, requests, shapes
+from vifplug.daemon.http import middleware, problems, requests, schemas
+from vifplug.daemon.http.answers import Problem
 from vifplug.daemon.http.protocol import Level
 
 _COMPONENT = "#/components/schemas/{model}"
@@ -109,7 +110,7 @@ def _problem(status: int) -> dict[str, Any]:
     headers = {middleware.REQUEST_ID: _ID_HEADER}
     if status == 503:
         headers["Retry-After"] = {"description": "Seconds.", "schema": {"type": "integer"}}
-    content = {problems.MEDIA_TYPE: {"schema": _ref(shapes.Problem.__name__)}}
+    content = {problems.MEDIA_TYPE: {"schema": _ref(Problem.__name__)}}
     return {"description": _WHY[status], "headers": headers, "content": content}
 
 
@@ -154,10 +155,9 @@ def _schemas() -> dict[str, Any]:
         "PutAnswer": {"anyOf": [_ref("VifReport"), _ref("Actions")], "description": "The VIF; or for dry_run, a plan."},
         "BatchAnswer": {"anyOf": [_ref("Vifs"), _ref("Actions")], "description": "VIFs; or for dry_run, a plan."},
     }
-    bodies = [(model, "validation") for model in requests.BODIES]
-    answered = [(model, "serialization") for model in shapes.ANSWERS]
-    _, drawn = models_json_schema([*bodies, *answered], ref_template=_COMPONENT)  # type: ignore[list-item]
-    found |= drawn["$defs"]
+    bodies: Any = [(model, "validation") for model in requests.BODIES]
+    _, drawn = models_json_schema(bodies, ref_template=_COMPONENT)
+    found |= {**drawn["$defs"], **schemas.of_answers(_COMPONENT)}
     own: dict[str, Any] = json.loads(json.dumps(formats.schema()).replace("#/$defs/", _COMPONENT.format(model="")))
     del own["$schema"]  # OpenAPI 3.1 says itself which dialect its schemas are in
     parts: dict[str, Any] = own.pop("$defs")

@@ -7,7 +7,6 @@ import inspect
 import logging
 import urllib.parse
 from collections.abc import Mapping
-from typing import Any
 
 from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
@@ -17,7 +16,9 @@ from starlette.responses import Response
 from vifplug import errors
 from vifplug.daemon import logs
 from vifplug.daemon.http import requests as bodies
+from vifplug.daemon.http.answers import Problem
 from vifplug.model import printable
+from vifplug.model.reports import ErrorReport
 
 LOG = logging.getLogger(__name__)
 
@@ -55,23 +56,26 @@ def response(error: Exception, path: str) -> Response:
     is_ours = known is error
     request = logs.CURRENT.get()
     phrase = http.HTTPStatus(status).phrase
-    document = {
-        "type": f"urn:vifplug:error:{type(known).__name__}" if is_ours else _BLANK,
-        "title": _title(known) if is_ours else phrase,
-        "status": status,
-        "detail": known.message,
+    report = ErrorReport(
+        type=type(known).__name__ if isinstance(error, errors.VifplugError | HTTPException) else "InternalError",
+        message=known.message,
+        step=known.step or None,
+        subject=known.subject or None,
+        retryable=known.retryable,
+    )
+    problem = Problem(
+        type=f"urn:vifplug:error:{type(known).__name__}" if is_ours else _BLANK,
+        title=_title(known) if is_ours else phrase,
+        status=status,
+        detail=known.message,
         # The characters that RFC 3986 lets stand in a path.
-        "instance": urllib.parse.quote(path, safe="/:@!$&'()*+,;="),
-        "request_id": request.id if request else "",
-        "error": {
-            "type": type(known).__name__ if isinstance(error, errors.VifplugError | HTTPException) else "InternalError",
-            "message": known.message,
-            "step": known.step or None,
-            "subject": known.subject or None,
-            "retryable": known.retryable,
-        },
-    }
-    return Response(_json(document), status, _headers(error, status, known), MEDIA_TYPE)
+        instance=urllib.parse.quote(path, safe="/:@!$&'()*+,;="),
+        request_id=request.id if request else "",
+        error=report,
+    )
+    # ASCII only: a message may quote what no encoding can say, a lone surrogate.
+    body = printable.dumps(problem.as_json()).encode("ascii")
+    return Response(body, status, _headers(error, status, known), MEDIA_TYPE)
 
 
 def _known(error: Exception) -> errors.VifplugError:
@@ -94,11 +98,6 @@ def _headers(error: Exception, status: int, known: errors.VifplugError) -> dict[
     if status == 503 and known.retryable:
         headers["Retry-After"] = str(RETRY_SECONDS)
     return headers
-
-
-def _json(document: Mapping[str, Any]) -> bytes:
-    # ASCII only: a message may quote what no encoding can say, a lone surrogate.
-    return printable.dumps(document).encode("ascii")
 
 
 async def of_vifplug(request: Request, error: Exception) -> Response:

@@ -3,28 +3,39 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Awaitable, Callable, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Iterable
 from typing import TYPE_CHECKING, Annotated, Any, Protocol
 
 from fastapi import APIRouter, Depends, FastAPI, Query, Request
 from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
-from starlette.responses import Response
+from starlette.responses import JSONResponse, Response
 
 from vifplug import version
 from vifplug.daemon import logs
 from vifplug.daemon.http import events as event_api
-from vifplug.daemon.http import guest, middleware, openapi, problems, requests
 from vifplug.daemon.http import host as host_api
+from vifplug.daemon.http import middleware, openapi, problems, requests
+from vifplug.daemon.http.answers import Checked, Collected, Vifs, extended
 from vifplug.daemon.http.event_stream import Hub
 from vifplug.daemon.http.openapi import route
 from vifplug.daemon.http.protocol import Access, Level
-from vifplug.daemon.http.requests import BatchRequest, ChosenRequest, GcRequest, ListQuery, PlugQuery, VifId
+from vifplug.daemon.http.requests import (
+    BatchRequest,
+    ChosenRequest,
+    GcRequest,
+    GuestFormat,
+    GuestQuery,
+    ListQuery,
+    PlugQuery,
+    VifId,
+)
 from vifplug.daemon.metrics import Metrics
 from vifplug.engine.requester import Requester
 from vifplug.errors import InputError, VifplugError
 from vifplug.model import printable
-from vifplug.model.reports import Hop, VifReport
+from vifplug.model.codec import Value
+from vifplug.model.reports import PlanReport, VifReport
 
 if TYPE_CHECKING:
     from vifplug.api.local import LocalHost
@@ -57,7 +68,7 @@ def create_app(host: LocalHost, access: Access, keeper: Keeper, hub: Hub, metric
     app.state.host, app.state.keeper, app.state.hub, app.state.metrics = host, keeper, hub, metrics
     app.state.endings = ()
     app.state.operator_bridges = access.operator_bridges
-    rooms = (event_api, guest, host_api)
+    rooms = (event_api, host_api)
     app.state.routes = [*_ROUTES.routes, *(route for room in rooms for route in room.ROUTES.routes)]
     app.router.routes += app.state.routes  # as they are: include_router would work every one of them out again
     app.add_exception_handler(VifplugError, problems.of_vifplug)
@@ -97,18 +108,18 @@ def _requester(request: Request) -> Requester:
     )
 
 
-def _answer(document: Any) -> Response:
+def _answer(value: Value) -> Response:
     # ASCII only: a name on the host may hold bytes that no encoding can say.
-    return Response(printable.dumps(document).encode("ascii"), media_type="application/json")
+    return Response(printable.dumps(value.as_json()).encode("ascii"), media_type="application/json")
 
 
-def _with_warnings(document: dict[str, Any], host: LocalHost, found: Iterable[VifReport] = ()) -> Response:
+def _warnings(host: LocalHost, found: Iterable[VifReport] = ()) -> tuple[str, ...]:
     warnings = [*host.warnings, *(warning for vif in found for warning in vif.warnings)]
-    return _answer({**document, "warnings": list(dict.fromkeys(warnings))})
+    return tuple(dict.fromkeys(warnings))
 
 
 def _vifs(found: list[VifReport], host: LocalHost) -> Response:
-    return _with_warnings({"vifs": [vif.as_json() for vif in found]}, host, found)
+    return _answer(Vifs(vifs=found, warnings=_warnings(host, found)))
 
 
 @_ROUTES.put("/v1/vifs/{id}", **route(Level.OPERATE, "PutAnswer", *_CHANGING, body="PlugBody"))
@@ -126,10 +137,10 @@ def put_vif(request: Request, id: VifId, query: Annotated[PlugQuery, Query()], b
         held = f"VIF {vifs[0].id}" if len(vifs) == 1 else f"{len(vifs)} VIFs"
         raise InputError(f"the body holds {held}, and the path names {vif_id}; give that one VIF", vif_id)
     if query.dry_run:
-        return _answer(_host(request).plan(vifs).as_json())
+        return _answer(_host(request).plan(vifs))
     with _metrics(request).timed(_metrics(request).plug_seconds):
         (report,) = _host(request).plug(vifs, requester=_requester(request))
-    return _answer(report.as_json())
+    return _answer(report)
 
 
 @_ROUTES.get("/v1/vifs/{id}", **route(Level.READ, "VifReport", 404, *_LOOKING))
@@ -139,7 +150,7 @@ def get_vif(request: Request, id: VifId) -> Response:
 
     With Open vSwitch away it is shown as recorded.
     """
-    return _answer(_host(request).get(requests.vif_id(id)).as_json())
+    return _answer(_host(request).get(requests.vif_id(id)))
 
 
 @_ROUTES.delete("/v1/vifs/{id}", **route(Level.OPERATE, "VifReport", *_CHANGING))
@@ -153,7 +164,7 @@ def delete_vif(request: Request, id: VifId) -> Response:
     middleware.require(request, Level.OPERATE, "unplugging a VIF")
     with _metrics(request).timed(_metrics(request).unplug_seconds):
         (report,) = _host(request).unplug([vif_id], requester=_requester(request))
-    return _answer(report.as_json())
+    return _answer(report)
 
 
 @_ROUTES.get("/v1/vifs", **route(Level.READ, "Vifs", *_LOOKING) | {"dependencies": []})
@@ -172,20 +183,7 @@ def list_vifs(request: Request, query: Annotated[ListQuery, Query()]) -> Respons
 @_working
 def get_path(request: Request, id: VifId) -> Response:
     """Show a VIF's path through the host, hop by hop from the guest."""
-    path = _host(request).path(requests.vif_id(id))
-    return _answer({"vif": path.vif.as_json(), "hops": [_hop(hop) for hop in path.hops]})
-
-
-def _hop(hop: Hop) -> Mapping[str, Any]:
-    return {
-        "name": hop.name,
-        "kind": hop.kind,
-        "state": hop.state,
-        "mtu": hop.mtu,
-        "note": hop.note,
-        "joined": hop.joined,
-        "drift": [item.as_json() for item in hop.drift],
-    }
+    return _answer(_host(request).path(requests.vif_id(id)))
 
 
 @_ROUTES.get("/v1/vifs/{id}/progress", **route(Level.READ, "ProgressReport"))
@@ -194,7 +192,20 @@ async def get_progress(request: Request, id: VifId) -> Response:
 
     It is answered at once: steps of a plan that are done, or VIFs. Of no such request, both numbers are 0.
     """
-    return _answer(_host(request).progress(requests.vif_id(id)).as_json())
+    return _answer(_host(request).progress(requests.vif_id(id)))
+
+
+@_ROUTES.get(
+    "/v1/vifs/{id}/guest/{format}", **route(Level.READ, "GuestReport", 404, 409, 503, 504) | {"dependencies": []}
+)
+@_working
+def get_guest(request: Request, id: VifId, format: GuestFormat, query: Annotated[GuestQuery, Query()]) -> Response:
+    """Show what a hypervisor needs of a VIF: libvirt's element or QEMU's arguments.
+
+    Nothing of the guest is looked at; of the host, the datapath of the OVS bridge where the guest's tap is its port.
+    """
+    found = _host(request).guest(requests.vif_id(id), format, model=query.model, queues=query.queues)
+    return JSONResponse(found.as_json())
 
 
 @_ROUTES.post("/v1/batch", **route(Level.OPERATE, "BatchAnswer", *_CHANGING, body="BatchRequest"))
@@ -216,9 +227,9 @@ def batch(request: Request, body: _Body) -> Response:
     logs.concerning(*(vif.id for vif in vifs))
     host, metrics = _host(request), _metrics(request)
     if batch.dry_run:
-        return _answer(host.plan(vifs).as_json() if vifs else {"actions": []})
+        return _answer(host.plan(vifs) if vifs else PlanReport())
     if not vifs:
-        return _answer({"vifs": [], "warnings": []})
+        return _answer(Vifs(vifs=(), warnings=()))
     with metrics.timed(metrics.plug_seconds):
         return _vifs(host.plug(vifs, requester=_requester(request)), host)
 
@@ -240,7 +251,7 @@ def check(request: Request, body: _Body) -> Response:
     ids = requests.of(body, ChosenRequest).ids
     logs.concerning(*(ids or ()))
     host = _host(request)
-    return _with_warnings(host.check(ids).as_json(), host)
+    return _answer(extended(Checked, host.check(ids), warnings=_warnings(host)))
 
 
 @_ROUTES.post("/v1/repair", **route(Level.OPERATE, "Vifs", 404, *_CHANGING, body="ChosenRequest"))
@@ -276,7 +287,7 @@ def gc(request: Request, body: _Body) -> Response:
         found = host.gc(delete=wanted.delete)
     else:
         found = host.gc(delete=wanted.delete, keep=wanted.keep, absent_for=wanted.absent_for)
-    return _with_warnings(found.as_json(), host)
+    return _answer(extended(Collected, found, warnings=_warnings(host)))
 
 
 @_ROUTES.get("/metrics", **route(Level.READ, ""))
@@ -293,4 +304,5 @@ async def get_health(request: Request) -> Response:
     status = request.app.state.keeper.status()
     store = request.app.state.hub.log.trouble()
     word = "unhealthy" if store else "degraded" if status.get("ovsdb_missed") else "ok"
-    return _answer({"status": word, "store": store or "ok", **status})
+    document = {"status": word, "store": store or "ok", **status}
+    return Response(printable.dumps(document).encode("ascii"), media_type="application/json")

@@ -6,17 +6,27 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from vifplug.engine.plan.actions import Action
-from vifplug.model.reports import PlanReport
+from vifplug.model.reports import PlannedAction, PlanReport
 
 _TOGETHER_MAX = {"links": 1000, "ports": 250}
 """Actions of one call. A hundred hybrid VIFs are one of either."""
 
 
 @dataclass(frozen=True, slots=True)
-class Plan(PlanReport):
+class Plan:
     """An ordered tuple of actions."""
 
     actions: tuple[Action, ...] = ()
+
+    def __bool__(self) -> bool:
+        return bool(self.actions)
+
+    def __str__(self) -> str:
+        return "\n".join(map(str, self.actions))
+
+    def report(self) -> PlanReport:
+        """The same to be read."""
+        return PlanReport(tuple(PlannedAction(**action.as_json()) for action in self.actions))
 
     def stages(self) -> tuple[tuple[Action, ...], ...]:
         """Runs of actions of one plane: each is one privileged call."""

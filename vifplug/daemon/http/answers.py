@@ -1,0 +1,75 @@
+"""What the daemon answers beside the library's own reports: reports with a call's warnings, and its own documents."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, fields
+from typing import Any, TypeVar
+
+from vifplug.doctor.host_info import DaemonInfo, HostInfo
+from vifplug.model.codec import HIDDEN, Value
+from vifplug.model.events import WaitReport
+from vifplug.model.reports import CheckReport, ErrorReport, GcReport, VifReport
+
+T = TypeVar("T", bound=Value)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Vifs(Value):
+    """VIFs, and what a person should read about them."""
+
+    vifs: Sequence[VifReport]
+    warnings: Sequence[str]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Checked(CheckReport):
+    """What a comparison found."""
+
+    warnings: Sequence[str] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Collected(GcReport):
+    """Orphans, and those of them that were deleted."""
+
+    warnings: Sequence[str] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Waits(WaitReport):
+    """Whether VIFs are where they are waited for."""
+
+    warnings: Sequence[str] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HostReport(HostInfo):
+    """The daemon, and what it says of its host."""
+
+    daemon: DaemonInfo = field(default=DaemonInfo(), metadata=HIDDEN)
+    pid: int
+    level: str
+    """What the asking peer may do: read, operate or admin."""
+    keeper: Mapping[str, Any]
+    """How the daemon's own comparisons stand."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Problem(Value):
+    """An RFC 9457 problem document."""
+
+    type: str
+    title: str
+    status: int
+    detail: str
+    instance: str
+    """The path of the request."""
+    request_id: str
+    """The answer's X-Request-Id, and in each line the daemon logged about it."""
+    error: ErrorReport
+
+
+def extended(cls: type[T], report: Value, **more: Any) -> T:
+    """A report as the answer that has its fields and some more."""
+    return cls(**{one.name: getattr(report, one.name) for one in fields(report)} | more)  # type: ignore[arg-type]
