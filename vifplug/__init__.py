@@ -5,6 +5,8 @@ import vifplug
 vif = vifplug.load(port, instance={"uuid": uuid})
 with vifplug.connect() as host:  # through the daemon; vifplug.local() works in this process
     host.plug([vif])
+
+``Host`` documents what both can do; a function that takes one is annotated with it.
 """
 
 from __future__ import annotations
@@ -13,28 +15,67 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from vifplug import errors, guest
+    from vifplug import errors as errors
+    from vifplug import guest as guest
+    from vifplug.api.contract import Host
     from vifplug.api.local import local
     from vifplug.api.remote import connect
     from vifplug.api.wait import Expectation
     from vifplug.doctor.findings import Diagnosis, Finding
-    from vifplug.doctor.host_info import HostInfo
+    from vifplug.doctor.host_info import DaemonInfo, HostInfo, OvsInfo
     from vifplug.formats import load, load_all, schema
+    from vifplug.guest.report import GuestReport
     from vifplug.model.events import Event, Waited, WaitReport
-    from vifplug.model.reports import CheckReport, GcReport, VifReport
-    from vifplug.model.vif import Instance, Network, Vif
+    from vifplug.model.reports import (
+        AbsentGuest,
+        CheckReport,
+        DeviceReport,
+        DriftItem,
+        GcReport,
+        Hop,
+        InstanceReport,
+        Orphan,
+        PathReport,
+        PlannedAction,
+        PlanReport,
+        PortReport,
+        Progress,
+        VifCheck,
+        VifReport,
+    )
+    from vifplug.model.vif import Instance, Names, Network, TapOwner, Vif
+
+    __version__: str
 
 __all__ = [
+    "AbsentGuest",
     "CheckReport",
+    "DaemonInfo",
+    "DeviceReport",
     "Diagnosis",
+    "DriftItem",
     "Event",
     "Expectation",
     "Finding",
     "GcReport",
+    "GuestReport",
+    "Hop",
+    "Host",
     "HostInfo",
     "Instance",
+    "InstanceReport",
+    "Names",
     "Network",
+    "Orphan",
+    "OvsInfo",
+    "PathReport",
+    "PlanReport",
+    "PlannedAction",
+    "PortReport",
+    "Progress",
+    "TapOwner",
     "Vif",
+    "VifCheck",
     "VifReport",
     "WaitReport",
     "Waited",
@@ -48,31 +89,37 @@ __all__ = [
 ]
 
 _WHERE = {
-    "CheckReport": "vifplug.model.reports",
-    "Diagnosis": "vifplug.doctor.findings",
-    "Event": "vifplug.model.events",
-    "Expectation": "vifplug.api.wait",
-    "Finding": "vifplug.doctor.findings",
-    "GcReport": "vifplug.model.reports",
-    "HostInfo": "vifplug.doctor.host_info",
-    "Instance": "vifplug.model.vif",
-    "Network": "vifplug.model.vif",
-    "Vif": "vifplug.model.vif",
-    "VifReport": "vifplug.model.reports",
-    "WaitReport": "vifplug.model.events",
-    "Waited": "vifplug.model.events",
-    "connect": "vifplug.api.remote",
-    "load": "vifplug.formats",
-    "load_all": "vifplug.formats",
-    "local": "vifplug.api.local",
-    "schema": "vifplug.formats",
+    "vifplug.api.contract": ("Host",),
+    "vifplug.api.local": ("local",),
+    "vifplug.api.remote": ("connect",),
+    "vifplug.api.wait": ("Expectation",),
+    "vifplug.doctor.findings": ("Diagnosis", "Finding"),
+    "vifplug.doctor.host_info": ("DaemonInfo", "HostInfo", "OvsInfo"),
+    "vifplug.formats": ("load", "load_all", "schema"),
+    "vifplug.guest.report": ("GuestReport",),
+    "vifplug.model.events": ("Event", "WaitReport", "Waited"),
+    "vifplug.model.reports": (
+        *("AbsentGuest", "CheckReport", "DeviceReport", "DriftItem", "GcReport", "Hop", "InstanceReport", "Orphan"),
+        *("PathReport", "PlanReport", "PlannedAction", "PortReport", "Progress", "VifCheck", "VifReport"),
+    ),
+    "vifplug.model.vif": ("Instance", "Names", "Network", "TapOwner", "Vif"),
 }
+"""What of the public names is in which module."""
+_MODULES = {name: module for module, names in _WHERE.items() for name in names}
 
 
-def __getattr__(name: str) -> Any:
-    """Import on first use: a command line that only prints a schema needs no netlink."""
-    if name in ("errors", "guest"):
-        return importlib.import_module(f"vifplug.{name}")
-    if name in _WHERE:
-        return getattr(importlib.import_module(_WHERE[name]), name)
-    raise AttributeError(f"module 'vifplug' has no attribute {name!r}")
+def __dir__() -> list[str]:
+    return sorted([*__all__, "__version__"])
+
+
+if not TYPE_CHECKING:  # a checker would take every name for one of ours
+
+    def __getattr__(name: str) -> Any:
+        """Import on first use: a command line that only prints a schema needs no netlink."""
+        if name in _MODULES:
+            return getattr(importlib.import_module(_MODULES[name]), name)
+        if name in __all__:
+            return importlib.import_module(f"vifplug.{name}")
+        if name == "__version__":
+            return importlib.import_module("vifplug.version").installed()
+        raise AttributeError(f"module 'vifplug' has no attribute {name!r}")

@@ -14,7 +14,7 @@ from typing import Protocol
 from vifplug.api import parameters, sse
 from vifplug.api.http import Request, Wire
 from vifplug.api.http_stream import Stream
-from vifplug.errors import DaemonUnreachable, InputError, VifplugError
+from vifplug.errors import DaemonUnreachable, InputError, StoreError, VifplugError
 from vifplug.formats.quoting import quote_python
 from vifplug.model import limits
 from vifplug.model.events import Event
@@ -46,10 +46,16 @@ class Log(Protocol):
 
 
 def of_log(
-    log: Log, since: int | None, *, follow: bool, sleep: Callable[[float], None] = time.sleep
+    log: Log,
+    since: int | None,
+    *,
+    follow: bool,
+    sleep: Callable[[float], None] = time.sleep,
+    is_over: Callable[[], bool] = lambda: False,
 ) -> Iterator[Event]:
     """What the store holds and, following, what is added to it. Where it begins is settled by this call.
 
+    :param is_over: whether the log was closed, which ends the iterator.
     :raises InputError: for a number that can be none of an event's.
     :raises EventsLost, StoreError: by the iterator as well.
     """
@@ -57,18 +63,27 @@ def of_log(
     if start is None:
         start = log.sequence() if follow else log.oldest()
     first = log.events(start, _PAGE)
-    return _paged(log, start, first, sleep if follow else None)
+    return _paged(log, start, first, sleep if follow else None, is_over)
 
 
-def _paged(log: Log, since: int, page: list[Event], sleep: Callable[[float], None] | None) -> Iterator[Event]:
+def _paged(
+    log: Log, since: int, page: list[Event], sleep: Callable[[float], None] | None, is_over: Callable[[], bool]
+) -> Iterator[Event]:
     while True:
         yield from page
+        if is_over():
+            return
         since = page[-1].seq if page else since
         if not page:
             if sleep is None:
                 return
             sleep(_LOOK_SECONDS)
-        page = log.events(since, _PAGE)
+        try:
+            page = log.events(since, _PAGE)
+        except StoreError:
+            if is_over():
+                return
+            raise
 
 
 def of_daemon(wire: Wire, since: int | None, *, follow: bool) -> Iterator[Event]:
@@ -157,7 +172,7 @@ def _followed(wire: Wire, reader: _Reader, stream: Stream | None) -> Iterator[Ev
                 yield event
             LOG.debug("the daemon ended its stream after event %s", reader.since)
         except VifplugError as error:
-            if not _is_away(error):
+            if not (wire.is_closed or _is_away(error)):
                 raise
             if stream is not None and not wire.is_closed:
                 LOG.info("%s; it is followed again after event %s when it answers", error, reader.since)

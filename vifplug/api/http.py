@@ -15,7 +15,7 @@ import socket
 import struct
 import time
 import weakref
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from vifplug import errors
@@ -89,10 +89,13 @@ class _Connection(http.client.HTTPConnection):
 
 
 class Wire:
-    """The way to the daemon on one socket. Safe to share between threads: each request has its connection."""
+    """The way to the daemon on one socket. Safe to share between threads: each request has its connection.
 
-    def __init__(self, path: str) -> None:
-        self.path = path
+    :param seconds: how long any part of an answer may take to come, where a request does not have its own time.
+    """
+
+    def __init__(self, path: str, *, seconds: float | None = None) -> None:
+        self.path, self.seconds = path, seconds
         self._resting: list[_Connection] = []
         self._streams: weakref.WeakSet[Stream] = weakref.WeakSet()
         self.is_closed = False
@@ -102,7 +105,8 @@ class Wire:
 
         :raises DaemonUnreachable: from the OSError that says why.
         """
-        asked = Request(method="GET", target="/healthz", seconds=_HEALTH_SECONDS)
+        seconds = min(_HEALTH_SECONDS, self.seconds or _HEALTH_SECONDS)
+        asked = Request(method="GET", target="/healthz", seconds=seconds)
         try:
             health = self._exchange(self._connected(), asked)
         except errors.DaemonUnreachable:
@@ -126,6 +130,8 @@ class Wire:
         :raises DaemonUnreachable: when none came, or from something that is not vifplugd.
         :raises VifplugError: what the daemon's host raised, of the same class.
         """
+        if request.seconds is None and self.seconds is not None:
+            request = replace(request, seconds=self.seconds)
         connection = self._rested()
         if connection is not None:
             try:
@@ -210,7 +216,8 @@ class Wire:
 
     def _no_answer(self, error: OSError | http.client.HTTPException, request: Request) -> errors.DaemonUnreachable:
         if isinstance(error, TimeoutError):
-            return errors.DaemonUnreachable(http_errors.silent(self.path, request.seconds or 0), self.path)
+            reason = http_errors.silent(self.path, request.seconds or 0, changes=request.changes)
+            return errors.DaemonUnreachable(reason, self.path)
         if isinstance(error, OSError | http.client.IncompleteRead):
             return errors.DaemonUnreachable(http_errors.cut_off(self.path, error, changes=request.changes), self.path)
         return self.not_understood("it does not speak HTTP as vifplugd does")

@@ -8,6 +8,7 @@ import pwd
 import stat
 
 _PATH_MAX = 107
+_AGAIN = "what is done already is left as it is"
 """Of sun_path's 108 bytes one is the zero."""
 
 
@@ -40,13 +41,19 @@ def cut_off(path: str, error: Exception, *, changes: bool) -> str:
         return f"{cut}; try again when it runs, or with --local"
     return (
         f"{cut}: whether it did what was asked is not known; when it runs, look with `vifplug list`, or try again, "
-        "which is safe: what is done already is left as it is"
+        f"which is safe: {_AGAIN}"
     )
 
 
-def silent(path: str, seconds: float) -> str:
-    """It took the connection and says nothing."""
-    return f"the daemon on socket {path!r} does not answer, within {seconds:g} s; restart it, or try again with --local"
+def silent(path: str, seconds: float, *, changes: bool) -> str:
+    """It took the connection and says nothing.
+
+    :param changes: whether what was asked may have changed the host.
+    """
+    silence = f"the daemon on socket {path!r} does not answer, within {seconds:g} s"
+    if not changes:
+        return f"{silence}; restart it, or try again with --local"
+    return f"{silence}: it may go on with what was asked; try again, which is safe: {_AGAIN}"
 
 
 def a_stranger(path: str, what: str) -> str:

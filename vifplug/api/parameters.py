@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from vifplug.errors import InputError
 from vifplug.formats.quoting import quote_python
+from vifplug.model import durations
 
 if TYPE_CHECKING:
     from vifplug.model.vif import Vif
@@ -54,6 +55,19 @@ def flag(name: str, given: object) -> bool:
     if not isinstance(given, bool):
         raise InputError(f"{name}: {quote_python(given)}: it must be True or False")
     return given
+
+
+def timeout(name: str, given: object) -> float | None:
+    """Seconds, more than 0; None where none are given.
+
+    :raises InputError: for anything else.
+    """
+    if given is None:
+        return None
+    found = durations.seconds(given, name)
+    if not found:
+        raise InputError(f"{name}: {quote_python(given)}: it must be more than 0 seconds")
+    return found
 
 
 def path(name: str, given: object) -> str | None:

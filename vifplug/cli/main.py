@@ -11,15 +11,18 @@ import traceback
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from types import FrameType
-from typing import NoReturn
+from typing import TYPE_CHECKING, NoReturn
 
 from vifplug import errors
 from vifplug.cli import arguments, output, tables, verbs
 from vifplug.cli import errors as failure
 from vifplug.cli.arguments import Options
-from vifplug.cli.verb import EXIT_DONE, Library, Opener, Outcome, nothing
+from vifplug.cli.verb import EXIT_DONE, Opener, Outcome, nothing
 from vifplug.model import printable
 from vifplug.process import stdio
+
+if TYPE_CHECKING:
+    from vifplug.api.contract import Host
 
 _ENDING_SIGNALS = (signal.SIGTERM, signal.SIGHUP)
 _SIGNAL_EXIT = 128
@@ -53,7 +56,7 @@ def main(argv: list[str] | None = None, *, opener: Opener | None = None) -> int:
 
 
 @contextlib.contextmanager
-def open_host(options: Options, check: Callable[[], object] = nothing, /) -> Iterator[Library]:
+def open_host(options: Options, check: Callable[[], object] = nothing, /) -> Iterator[Host]:
     """The host that the options name; by default the daemon when its socket answers, else this process.
 
     :param check: called before this process works by itself, and before the error that there is no host: what is wrong
@@ -64,7 +67,7 @@ def open_host(options: Options, check: Callable[[], object] = nothing, /) -> Ite
     import vifplug  # here, because the host's side takes long to import
 
     with contextlib.ExitStack() as stack:
-        host: Library | None = None
+        host: Host | None = None
         if not options.local:
             try:
                 host = stack.enter_context(vifplug.connect(options.socket, options.config_file))
@@ -99,7 +102,7 @@ def _warning(opener: Opener) -> Opener:
     """The opener, with the library's own warnings said when a verb is done with it."""
 
     @contextlib.contextmanager
-    def opened(options: Options, check: Callable[[], object] = nothing, /) -> Iterator[Library]:
+    def opened(options: Options, check: Callable[[], object] = nothing, /) -> Iterator[Host]:
         with opener(options, check) as host:
             yield host
             output.warn(host.warnings)  # not after an error: under -o json that one has stderr to itself

@@ -11,14 +11,14 @@ from vifplug.cli import output
 from vifplug.errors import VifplugError
 
 if TYPE_CHECKING:
-    from vifplug.cli.verb import Library
+    from vifplug.api.contract import Host
     from vifplug.model.reports import Progress
 
 _PAUSE_SECONDS = 1.0
 
 
 @contextlib.contextmanager
-def shown(host: Library, doing: str, ids: Sequence[str], counted: str) -> Iterator[None]:
+def shown(host: Host, doing: str, ids: Sequence[str], counted: str) -> Iterator[None]:
     """Say what is done to many, and every second how far it has come, when that is further than before.
 
     :param counted: what is, in words.

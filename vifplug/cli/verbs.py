@@ -7,12 +7,16 @@ import importlib
 import json
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
+from typing import TYPE_CHECKING
 
 from vifplug import errors, formats
 from vifplug.cli import inputs, output, tables
 from vifplug.cli.arguments import Options
-from vifplug.cli.verb import EXIT_CONFLICT, EXIT_DONE, EXIT_DRIFT, EXIT_FAILED, Library, Opener, Outcome, Plan, Verb
+from vifplug.cli.verb import EXIT_CONFLICT, EXIT_DONE, EXIT_DRIFT, EXIT_FAILED, Opener, Outcome, Verb
 from vifplug.model import limits, reports
+
+if TYPE_CHECKING:
+    from vifplug.api.contract import Host
 
 
 def plug(options: Options, opener: Opener) -> Outcome:
@@ -33,7 +37,7 @@ def plug(options: Options, opener: Opener) -> Outcome:
 
 
 def _shown(
-    host: Library, doing: str, ids: Callable[[], Sequence[str]], counted: str, options: Options
+    host: Host, doing: str, ids: Callable[[], Sequence[str]], counted: str, options: Options
 ) -> AbstractContextManager[None]:
     """How far it has come, where somebody sits who may want to know."""
     if options.as_json or not output.is_watched():
@@ -43,7 +47,7 @@ def _shown(
     return progress.shown(host, doing, ids(), counted)
 
 
-def _planned(plan: Plan) -> Outcome:
+def _planned(plan: reports.PlanReport) -> Outcome:
     lines = [tables.printable(str(action)) for action in plan.actions]
     return Outcome(document=plan.as_json(), text=lambda _: "\n".join(lines) or "nothing to do")
 

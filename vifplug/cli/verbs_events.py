@@ -5,13 +5,17 @@ from __future__ import annotations
 import contextlib
 import sys
 from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING
 
 from vifplug import errors
 from vifplug.cli import output, tables
 from vifplug.cli.arguments import Options
-from vifplug.cli.verb import Library, Opener, Outcome
+from vifplug.cli.verb import Opener, Outcome
 from vifplug.model import printable, reports
 from vifplug.model.events import WaitReport
+
+if TYPE_CHECKING:
+    from vifplug.api.contract import Host
 
 _TIMEOUT_SECONDS = 300.0
 
@@ -28,7 +32,7 @@ def events(options: Options, opener: Opener) -> Outcome:
     )
 
 
-def _follow(host: Library, options: Options) -> None:
+def _follow(host: Host, options: Options) -> None:
     shown = tables.Followed(tables.Screen() if options.as_json else tables.Screen.of(sys.stdout))
 
     def work() -> None:
@@ -44,7 +48,7 @@ def _follow(host: Library, options: Options) -> None:
         output.while_read(work)
 
 
-def known(host: Library, ids: Sequence[str], options: Options) -> Sequence[reports.VifReport]:
+def known(host: Host, ids: Sequence[str], options: Options) -> Sequence[reports.VifReport]:
     """Wait for VIFs that are plugged here.
 
     :raises errors.UnknownVif: at once, when one is not.
@@ -62,7 +66,7 @@ def known(host: Library, ids: Sequence[str], options: Options) -> Sequence[repor
         return _waited(host, ids, options.awaited, options)
 
 
-def after_plug(host: Library, ids: Sequence[str], options: Options) -> Sequence[reports.VifReport]:
+def after_plug(host: Host, ids: Sequence[str], options: Options) -> Sequence[reports.VifReport]:
     """Wait for VIFs that were plugged just now.
 
     :raises errors.NotReached, errors.VifFailed: as the library's ``wait``; they stay plugged.
@@ -77,7 +81,7 @@ def after_plug(host: Library, ids: Sequence[str], options: Options) -> Sequence[
         raise
 
 
-def _waited(host: Library, ids: Sequence[str], state: str, options: Options) -> Sequence[reports.VifReport]:
+def _waited(host: Host, ids: Sequence[str], state: str, options: Options) -> Sequence[reports.VifReport]:
     seconds = _TIMEOUT_SECONDS if options.timeout is None else options.timeout
     if seconds and not options.as_json and output.is_watched():
         with contextlib.suppress(errors.VifplugError):  # the wait itself says what is wrong

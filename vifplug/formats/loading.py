@@ -30,7 +30,8 @@ def load_all(
     :param document: JSON text, or what it parses to.
     :param format: one of FORMATS.
     :param instance: the guest, in place of what the document says; of a mapping, what it leaves out stays.
-    :param mtu: in place of what the document says.
+    :param mtu: bytes, in place of what the document says.
+    :returns: at least one.
     :raises InputError: for the first thing that is wrong, for two VIFs of one id, and for no VIF at all.
     """
     given = _given_instance(instance)

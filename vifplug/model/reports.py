@@ -110,7 +110,7 @@ class VifReport(Value):
     updated_at: str | None = None
     """ISO 8601, UTC."""
     warnings: Sequence[str] = field(default=(), metadata=HIDDEN)
-    """What a person should read; not part of the JSON."""
+    """What a person should read; not part of the JSON, so through the daemon the host's own ``warnings`` has them."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

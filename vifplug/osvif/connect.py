@@ -14,20 +14,19 @@ from typing import TypeVar
 from vifplug.api import local as api
 from vifplug.api import remote as client
 from vifplug.api import retry
+from vifplug.api.contract import Host
 from vifplug.api.local import LocalHost
-from vifplug.api.remote import DaemonHost
 from vifplug.errors import BridgeMissing, ConfigError, DaemonUnreachable, HelperDied, StoreError, VifplugError
 from vifplug.osvif import options
 from vifplug.osvif.options import Choice
 
 _LOG = logging.getLogger(__name__)
 
-AnyHost = LocalHost | DaemonHost
 T = TypeVar("T")
 _WORK_HERE = f"set [{options.GROUP}] via = {options.LOCAL}"
 
 
-def working(choice: Choice, work: Callable[[AnyHost], T]) -> T:
+def working(choice: Choice, work: Callable[[Host], T]) -> T:
     """What ``work`` returns with the configured host, repeated for ``retry_timeout`` while a retry is safe.
 
     All of it is repeated, the way to the host included: vifplug's verbs are idempotent, and what a broken-off call had
@@ -52,7 +51,7 @@ def _is_worth_repeating(error: BaseException) -> bool:
 
 
 @contextlib.contextmanager
-def opened(choice: Choice) -> Iterator[AnyHost]:
+def opened(choice: Choice) -> Iterator[Host]:
     """The host that is configured, for one call. Each call looks anew: a daemon may have come or gone meanwhile.
 
     :raises DaemonUnreachable: when it is the daemon's work and it does not answer, or not to this user. The latter is
@@ -60,7 +59,7 @@ def opened(choice: Choice) -> Iterator[AnyHost]:
     :raises ConfigError, StoreError, HelperDied: when this process cannot do it.
     """
     with contextlib.ExitStack() as stack:
-        host: AnyHost | None = None
+        host: Host | None = None
         if choice.via != options.LOCAL:
             try:
                 host = stack.enter_context(client.connect(config_file=choice.config_file))

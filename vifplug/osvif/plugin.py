@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import importlib
 import logging
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from os_vif.plugin import PluginBase
 
@@ -19,9 +19,11 @@ from vifplug.errors import (
 )
 from vifplug.model import vif as model
 from vifplug.osvif import connect, options, requests, versions
-from vifplug.osvif.connect import AnyHost
 from vifplug.osvif.delegate import OwnOvs, stand_in
 from vifplug.osvif.options import Choice
+
+if TYPE_CHECKING:
+    from vifplug.api.contract import Host
 
 _LOG = logging.getLogger(__name__)
 
@@ -110,7 +112,7 @@ class Ovs(_Plugin):
             _LOG.info("VIF %s goes on to os-vif itself", vif.id)
         self._own.plugin.plug(vif, instance_info)
 
-    def _is_plugged_here(self, host: AnyHost, vif: Any, instance_info: Any, choice: Choice) -> bool:
+    def _is_plugged_here(self, host: Host, vif: Any, instance_info: Any, choice: Choice) -> bool:
         """Plug it; False when os-vif has plugged it already, or is to."""
         if self._own.is_the_only_one_for(vif) and not _is_recorded(host, vif):
             return False
@@ -135,7 +137,7 @@ class Ovs(_Plugin):
         if not connect.working(choice, lambda host: self._is_unplugged_here(host, vif, instance_info)):
             self._own.plugin.unplug(vif, instance_info)
 
-    def _is_unplugged_here(self, host: AnyHost, vif: Any, instance_info: Any) -> bool:
+    def _is_unplugged_here(self, host: Host, vif: Any, instance_info: Any) -> bool:
         """Unplug it; False when it is os-vif's to unplug."""
         if not _is_recorded(host, vif) and self._is_theirs(host, vif, instance_info):
             return False
@@ -145,7 +147,7 @@ class Ovs(_Plugin):
     def _takes(self, choice: Choice, vif: Any) -> bool:
         return choice.take_ovs and requests.is_of_our_class(vif)
 
-    def _is_theirs(self, host: AnyHost, vif: Any, instance_info: Any) -> bool:
+    def _is_theirs(self, host: Host, vif: Any, instance_info: Any) -> bool:
         """Whether a VIF that vifplug does not know is os-vif's to unplug."""
         if self._own.is_the_only_one_for(vif):
             return True
@@ -171,7 +173,7 @@ class Ovs(_Plugin):
             return False
 
 
-def _plug(host: AnyHost, request: model.Vif, choice: Choice) -> None:
+def _plug(host: Host, request: model.Vif, choice: Choice) -> None:
     try:
         reports = host.plug([request])
     except BridgeMissing as error:
@@ -183,13 +185,13 @@ def _plug(host: AnyHost, request: model.Vif, choice: Choice) -> None:
         _LOG.warning("%s", warning)
 
 
-def _unplug(host: AnyHost, vif: Any) -> None:
+def _unplug(host: Host, vif: Any) -> None:
     host.unplug([vif.id])
     for warning in host.warnings:
         _LOG.warning("%s", warning)
 
 
-def _is_recorded(host: AnyHost, vif: Any) -> bool:
+def _is_recorded(host: Host, vif: Any) -> bool:
     try:
         host.get(vif.id)
     except UnknownVif:

@@ -131,7 +131,7 @@ class Notes:
         return iter(self._answer("events", (since, follow), []))
 
     @contextlib.contextmanager
-    def opened(self, options: arguments.Options, check: Callable[[], object] = nothing, /) -> Iterator[Notes]:
+    def opened(self, options: arguments.Options, check: Callable[[], object] = nothing, /) -> Iterator[Any]:
         check()
         self.calls.append(("open", options.config_file))
         try:
