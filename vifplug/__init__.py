@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from vifplug import errors as errors
     from vifplug import guest as guest
+    from vifplug import testing as testing
     from vifplug.api.contract import Host
     from vifplug.api.local import local
     from vifplug.api.remote import connect
@@ -86,6 +87,7 @@ __all__ = [
     "load_all",
     "local",
     "schema",
+    "testing",
 ]
 
 _WHERE = {

@@ -1,4 +1,5 @@
-"""The seam: what the engine needs of a host. The real one is ``vifplug.linux.host``; a fake one ships in tests/."""
+"""The seam: what the engine needs of a host. The real one is ``vifplug.linux.host``; the one in memory, for
+tests, is ``vifplug.testing.memory``."""
 
 from __future__ import annotations
 

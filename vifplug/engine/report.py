@@ -47,7 +47,7 @@ def check(record: Record, observed: Observed, wiring: Wiring, intent: Intent | N
     """How a recorded VIF is."""
     found, since = assess(record, observed, wiring, intent), guest_absence.absent_since(record, observed)
     since = since if intent is None else None
-    return VifCheck(id=record.id, state=found.state, error=found.reason, drift=found.drift, absent_since=since)
+    return VifCheck(id=record.id, state=found.state, error=found.reason, drift=tuple(found.drift), absent_since=since)
 
 
 def check_damaged(vif_id: str, reason: str) -> VifCheck:
@@ -68,7 +68,7 @@ def _report(record: Record, observed: Observed, found: Assessment, warnings: Seq
         absent_since=guest_absence.absent_since(record, observed),
         error=found.reason,
         updated_at=record.updated_at,
-        warnings=warnings,
+        warnings=tuple(warnings),
     )
 
 
@@ -140,11 +140,11 @@ def unplugged(vif_id: str, record: Record | None, warnings: Sequence[str], left:
     """
     if record is None:
         updated_at = None if left is None else records.now()
-        return VifReport(id=vif_id, state=UNPLUGGED, updated_at=updated_at, warnings=list(left or ()))
+        return VifReport(id=vif_id, state=UNPLUGGED, updated_at=updated_at, warnings=tuple(left or ()))
     left = left or ()
     had_port = any(isinstance(item, OvsPort) for item in record.resources)
     concern = warnings if had_port else ()
-    return replace(_requested(record.vif), state=UNPLUGGED, updated_at=records.now(), warnings=[*concern, *left])
+    return replace(_requested(record.vif), state=UNPLUGGED, updated_at=records.now(), warnings=(*concern, *left))
 
 
 def path(record: Record, observed: Observed, wiring: Wiring, intent: Intent | None) -> PathReport:

@@ -179,7 +179,7 @@ def test_port_with_a_copied_mark_is_named_and_never_changed(world: World, host: 
     assert result.returncode == 3, result
     orphans = json.loads(result.stdout)["orphans"]
     assert {(orphan["kind"], orphan["vif_id"]) for orphan in orphans} == {("ovs-port", owner), ("qos", owner)}
-    assert host.gc(delete=True).deleted == []
+    assert host.gc(delete=True).deleted == ()
     host.plug([OTHER])
     host.repair([OTHER.id])
     world.ip("link", "set", device("tap", OTHER), "down")
@@ -237,5 +237,5 @@ def test_helper_that_has_seen_the_mark_takes_away_what_lost_it(world: World) -> 
                 if world.link(device(prefix, one)):
                     disguise(world, device(prefix, one), "theirs")
             (report,) = host.unplug([one.id])
-            assert (report.state, report.warnings) == ("unplugged", [])
+            assert (report.state, report.warnings) == ("unplugged", ())
             assert world.snapshot() == before

@@ -69,7 +69,7 @@ def test_links_of_strangers_stop_no_verb(world: World) -> None:
     with library(world) as host:
         host.plug([HYBRID.vif, OVS.vif, BRIDGE.vif])
         assert host.check().clean
-        assert host.gc().orphans == []
+        assert host.gc().orphans == ()
     assert strictly(said(world, "check", "-o", "json"))["clean"]
     for words in (["list"], ["check"], ["gc"], ["gc", "--delete"], ["diagram", HYBRID.id], ["show", OVS.id]):
         said(world, *words)

@@ -150,7 +150,7 @@ def test_bridge_with_a_foreign_port_stays_with_the_last_vif_gone(world: World) -
             assert world.link(BRIDGE.tap) is None
             assert ping(other, HOST), "what is on the bridge goes on talking"
             assert [(orphan.kind, orphan.name) for orphan in host_.gc().orphans] == [("bridge", BRIDGE.brq)]
-            assert host_.gc(delete=True).deleted == []
+            assert host_.gc(delete=True).deleted == ()
             assert ping(other, HOST)
         assert [orphan.name for orphan in host_.gc(delete=True).deleted] == [BRIDGE.brq]
     assert world.link(BRIDGE.brq) is None
@@ -176,7 +176,7 @@ def test_foreign_bridge_alone_is_left_behind_by_the_last_vif(world: World, forei
     with library(world) as host:
         host.plug([BRIDGE.vif])
         host.unplug([BRIDGE.id])
-        assert host.gc(delete=True).orphans == []
+        assert host.gc(delete=True).orphans == ()
     assert world.snapshot() == before
 
 

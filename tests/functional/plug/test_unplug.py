@@ -48,7 +48,7 @@ def test_unplug_with_any_parts_gone(world: World) -> None:
                 PARTS[part](world)
             with vifplug.local(str(world.config_file)) as host:
                 (report,) = host.unplug([HYBRID.id])
-                assert (report.state, report.warnings) == ("unplugged", [])
+                assert (report.state, report.warnings) == ("unplugged", ())
                 scene.must_be(ABSENT, parts)
                 (report,) = host.unplug([HYBRID.id])
                 assert report.state == "unplugged"

@@ -25,21 +25,23 @@ from vifplug.api.contract import Host
 from vifplug.api.local import LocalHost
 from vifplug.api.remote import DaemonHost
 from vifplug.model.events import Event
+from vifplug.testing import FakeHost
 
 if TYPE_CHECKING:
 
-    def all_of_them_are_hosts(here: LocalHost, daemon: DaemonHost) -> list[Host]:
+    def all_of_them_are_hosts(here: LocalHost, daemon: DaemonHost, fake: FakeHost) -> list[Host]:
         """A checker sees that each has every method, with these types."""
-        return [here, daemon]
+        return [here, daemon, fake]
 
 
 HOSTS: list[type[Any]] = [LocalHost, DaemonHost]
+EVERY_HOST = [*HOSTS, FakeHost]
 METHODS = sorted(name for name, _ in inspect.getmembers(Host, inspect.isfunction) if not name.startswith("_"))
 OWN = {"requester"}
 """Parameters of the daemon's, which are no part of the contract."""
 
 
-@pytest.mark.parametrize("host", HOSTS)
+@pytest.mark.parametrize("host", EVERY_HOST)
 @pytest.mark.parametrize("name", METHODS)
 def test_every_host_has_the_parameters_and_the_answer_of_the_contract(host: type[Any], name: str) -> None:
     asked, mine = inspect.signature(getattr(Host, name)), inspect.signature(getattr(host, name))

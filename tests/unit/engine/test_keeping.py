@@ -40,7 +40,7 @@ def drifted(plugger: Plugger) -> set[str]:
 
 def test_all_that_drifted_is_repaired_in_one_plan(plugger: Plugger, host: FakeHost) -> None:
     for name in [name for name in host.links if name.startswith(("qvb", "tap"))]:
-        host._drop(name)
+        host.remove(name)
     stages = host.stages
     assert drifted(plugger) == set(IDS)
     assert reconcile.repair(plugger, IDS) == dict.fromkeys(IDS)
@@ -50,7 +50,7 @@ def test_all_that_drifted_is_repaired_in_one_plan(plugger: Plugger, host: FakeHo
 
 def test_repair_that_failed_goes_on_from_what_it_has_made(plugger: Plugger, host: FakeHost) -> None:
     for name in list(host.links):
-        host._drop(name)
+        host.remove(name)
     before = plugger.store.contents()
     host.stuck = True
     outcome = reconcile.repair(plugger, IDS)
@@ -73,9 +73,9 @@ def test_plug_that_failed_is_taken_back_all_the_same(plugger: Plugger, host: Fak
 
 
 def test_one_that_cannot_be_repaired_keeps_nobody_else(plugger: Plugger, host: FakeHost) -> None:
-    host._drop("qvb71a6b0e4-1a")
-    host._drop("tap81ab5618-df")
-    host._drop("tap3fe5648f-47")
+    host.remove("qvb71a6b0e4-1a")
+    host.remove("tap81ab5618-df")
+    host.remove("tap3fe5648f-47")
     del host.bridges["br-int"]
     outcome = reconcile.repair(plugger, IDS)
     assert isinstance(outcome[builders.HYBRID], errors.BridgeMissing)
@@ -99,7 +99,7 @@ def test_vif_somebody_works_on_is_left_for_later(plugger: Plugger) -> None:
 
 def test_contended_stays_contended_over_a_repair_and_plug_ends_it(plugger: Plugger, host: FakeHost) -> None:
     reconcile.note(plugger, {builders.TAP: (CONTENDED, "somebody undoes it")})
-    host._drop("tap81ab5618-df")
+    host.remove("tap81ab5618-df")
     assert reconcile.repair(plugger, [builders.TAP]) == {builders.TAP: None}
     record = plugger.store.record(builders.TAP)
     assert record is not None
@@ -131,7 +131,7 @@ def test_damaged_record_spoils_no_other_and_is_no_orphan(plugger: Plugger, tmp_p
     database.close()
     found = reconcile.survey(plugger, None)
     assert set(found.checks) == {builders.TAP, builders.BRIDGE}
-    assert found.orphans == []
+    assert not found.orphans
     assert list(plugger.store.contents().damaged) == [builders.HYBRID]
     plugger.plug([builders.vif()])
     assert plugger.store.contents().damaged == {}

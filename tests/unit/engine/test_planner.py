@@ -41,7 +41,7 @@ def _disturb(host: FakeHost, observed: dict[str, Any]) -> None:
         host.rename(old, new)
     for name, values in observed.get("links", {}).items():
         if values is None:
-            host._drop(name)
+            host.remove(name)
         elif name in host.links:
             host.links[name] = replace(host.links[name], **values)
         else:

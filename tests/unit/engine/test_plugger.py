@@ -74,12 +74,12 @@ def test_stuck_vswitchd_is_undone(plugger: Plugger, host: FakeHost) -> None:
 
 
 def test_what_was_read_back_wrong_is_undone(plugger: Plugger, host: FakeHost, monkeypatch: pytest.MonkeyPatch) -> None:
-    add = host._add
+    add = host.add
 
     def deaf(link: object) -> None:
         add(replace(link, stp=1) if isinstance(link, Bridge) else link)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(host, "_add", deaf)
+    monkeypatch.setattr(host, "add", deaf)
     with pytest.raises(VerifyError, match="stp: 1, should be 0"):
         plugger.plug([builders.vif()])
     assert _is_empty(host)

@@ -111,7 +111,7 @@ def check(plugger: Plugger, vif_ids: Sequence[str] | None = None) -> CheckReport
             vifs.append(VifCheck(id=vif.id, state=state))
         elif vif.id in seen:
             vifs.append(seen[vif.id])
-    return CheckReport(vifs=vifs, orphans=[orphan for orphan in again.orphans if orphan.vif_id in free])
+    return CheckReport(vifs=tuple(vifs), orphans=tuple(orphan for orphan in again.orphans if orphan.vif_id in free))
 
 
 def _owners_of(plugger: Plugger, vif_id: str) -> set[str]:
@@ -125,19 +125,21 @@ def _look(plugger: Plugger, vif_ids: Sequence[str] | None) -> CheckReport:
         checks = check_together(plugger, [one for one in known.values() if isinstance(one, Record)])
         damaged = [one for one in known.values() if isinstance(one, VifCheck)]
         found = {check.id: check for check in (*checks, *damaged)}
-        return CheckReport(vifs=[found[vif_id] for vif_id in vif_ids])
+        return CheckReport(vifs=tuple(found[vif_id] for vif_id in vif_ids))
     before = plugger.store.contents()
     observed = observe(plugger, everything(before))
     observed_vlans.note_vlans(plugger, before.records.values(), observed)
     after, wiring = plugger.store.contents(), plugger.wiring()
     return CheckReport(
-        vifs=[
-            report.check(record, observed, wiring, after.intents.get(record.id))
-            for record in before.records.values()
-            if record.id in after.records
-        ]
-        + [report.check_damaged(vif_id, reason) for vif_id, reason in after.damaged.items()],
-        orphans=[*orphans(observed, before, after), *copied_marks(observed, before, after)],
+        vifs=(
+            *(
+                report.check(record, observed, wiring, after.intents.get(record.id))
+                for record in before.records.values()
+                if record.id in after.records
+            ),
+            *(report.check_damaged(vif_id, reason) for vif_id, reason in after.damaged.items()),
+        ),
+        orphans=(*orphans(observed, before, after), *copied_marks(observed, before, after)),
     )
 
 
@@ -192,7 +194,7 @@ def gc(plugger: Plugger, *, delete: bool) -> GcReport:
         return GcReport(orphans=there)
     deleted, errors = collect(plugger, {orphan.vif_id for orphan in there})
     remove.raise_all(errors)
-    return GcReport(orphans=there, deleted=deleted)
+    return GcReport(orphans=there, deleted=tuple(deleted))
 
 
 def collect(

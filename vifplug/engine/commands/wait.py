@@ -24,7 +24,7 @@ def look(plugger: Plugger, vif_ids: Sequence[str], wanted: str) -> WaitReport:
     """
     contents, wiring = plugger.store.contents(vif_ids), plugger.wiring(vif_ids)
     observed = _seen(plugger, list(contents.records.values()))
-    vifs = [_waited(vif_id, contents, observed, wiring, wanted) for vif_id in vif_ids]
+    vifs = tuple(_waited(vif_id, contents, observed, wiring, wanted) for vif_id in vif_ids)
     return WaitReport(reached=all(has_reached(vif.state, wanted) for vif in vifs), vifs=vifs)
 
 

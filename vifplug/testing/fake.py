@@ -1,0 +1,261 @@
+"""A fake host: the library's own engine and store over links and ports in memory. What it refuses, plans and reports is
+what a real host would."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import tempfile
+import time
+from collections.abc import Collection, Iterator, Sequence
+from dataclasses import replace
+
+from vifplug.api.contract import VifReports
+from vifplug.api.local import LOCK_FILE, LocalHost, plugger_of
+from vifplug.config.options import Settings
+from vifplug.doctor.findings import OK, Diagnosis, Finding
+from vifplug.drivers.registry import guest_link
+from vifplug.engine import report
+from vifplug.engine.commands import reconcile
+from vifplug.engine.requester import Requester
+from vifplug.engine.wiring import EVENTS
+from vifplug.errors import InputError, VifplugError
+from vifplug.model import limits
+from vifplug.model.reports import GcReport, PlannedAction
+from vifplug.model.types import canonical
+from vifplug.model.vif import Vif
+from vifplug.resources.observed import Bridge, Link, OvsPort, Tap
+from vifplug.store.events import TOLD_FAILED, TOLD_PLUGGED, TOLD_UNPLUGGED
+from vifplug.store.locks import LockFile
+from vifplug.store.records import Record
+from vifplug.store.store import Store
+from vifplug.testing.memory import NO_DEVICE, MemoryHost
+
+_NOTE_SECONDS, _PAUSE_SECONDS = 5.0, 0.01
+"""For the locks of VIFs that another thread works on, and between looks."""
+
+
+class FakeHost(LocalHost):
+    """A ``vifplug.Host`` for tests: no root, no Open vSwitch, no daemon; nothing of the machine is touched.
+
+    All methods of ``vifplug.Host`` work, with the answers and the errors of a real host: plans, states, events, waits,
+    Conflict, UnknownVif, InputError. The methods below are what happens on a host from outside: a control plane, a
+    guest, another program, a failure. Records are in a temporary directory, which goes with ``close``.
+
+    :param bridges: the OVS bridges that there are; the first is the integration bridge.
+    :param datapath: of these bridges: system (the kernel's) or netdev (userspace).
+    :param mtu: of a VIF whose request has none; bytes.
+    :param auto_wire: a plugged VIF is ``wired`` as soon as it is looked at. False: ``wire`` says when.
+    :raises InputError: there is no bridge, or an argument is out of bounds.
+    """
+
+    def __init__(
+        self,
+        *,
+        bridges: Sequence[str] = ("br-int",),
+        datapath: str = "system",
+        mtu: int = 1500,
+        auto_wire: bool = True,
+    ) -> None:
+        if isinstance(bridges, str) or not bridges:
+            raise InputError(f"bridges: {bridges!r:.80}: it must be a list of names, of one OVS bridge at least")
+        self._memory = MemoryHost(datapath=datapath, bridges=bridges)
+        self._auto_wire = auto_wire
+        self._next_error: VifplugError | None = None
+        self.diagnosis = Diagnosis(findings=(Finding(check="fake", status=OK, reason="a fake host, for tests"),))
+        """What ``doctor`` answers."""
+        with contextlib.ExitStack() as stack:
+            directory = stack.enter_context(tempfile.TemporaryDirectory(prefix="vifplug-fake-"))
+            settings = Settings(state_dir=directory, mtu=mtu, integration_bridge=bridges[0], wired_by=EVENTS)
+            # No user of that name: the files are this process's own.
+            store = Store(directory, user="")
+            stack.callback(store.close)
+            plugger = plugger_of(settings, self._memory, store, LockFile(os.path.join(directory, LOCK_FILE)))
+            super().__init__(plugger, settings=settings, closing=stack.pop_all().close)
+
+    # -- the contract, where a fake host adds to it ---------------------------------------------------------
+
+    def plug(self, vifs: Sequence[Vif], *, requester: Requester | None = None) -> VifReports:
+        with self._failing():
+            reports = super().plug(vifs, requester=requester)
+        if self._auto_wire:
+            self._tell([one.id for one in reports], TOLD_PLUGGED)
+        return reports
+
+    def unplug(self, ids: Sequence[str], *, requester: Requester | None = None) -> VifReports:
+        with self._failing():
+            return super().unplug(ids, requester=requester)
+
+    def repair(self, ids: Sequence[str] | None = None, *, requester: Requester | None = None) -> VifReports:
+        with self._failing():
+            return super().repair(ids, requester=requester)
+
+    def gc(
+        self, delete: bool = False, *, keep: Sequence[str] | None = None, absent_for: float = limits.ABSENT_SECONDS
+    ) -> GcReport:
+        with self._failing() if delete else contextlib.nullcontext():
+            return super().gc(delete, keep=keep, absent_for=absent_for)
+
+    def doctor(self) -> Diagnosis:
+        self._looking()
+        return self.diagnosis
+
+    # -- what happens on a host from outside ----------------------------------------------------------------
+
+    def wire(self, *ids: str) -> None:
+        """The network control plane has wired these VIFs: they are ``wired``, and ``active`` with a guest.
+
+        :raises UnknownVif: one is not plugged here.
+        """
+        self._tell([self._record(vif_id).id for vif_id in ids], TOLD_PLUGGED)
+
+    def unwire(self, *ids: str) -> None:
+        """The control plane has let go of these VIFs: they are ``plugged`` again.
+
+        :raises UnknownVif: one is not plugged here.
+        """
+        self._tell([self._record(vif_id).id for vif_id in ids], TOLD_UNPLUGGED)
+
+    def give_up(self, *ids: str) -> None:
+        """The control plane has given these VIFs up: they are ``failed``, which ends a wait with VifFailed.
+
+        :raises UnknownVif: one is not plugged here.
+        """
+        self._tell([self._record(vif_id).id for vif_id in ids], TOLD_FAILED)
+
+    def start_guest(self, id: str) -> None:
+        """A guest runs on the VIF's tap, which the VMM makes if vifplug did not: a wired VIF is ``active``.
+
+        :raises UnknownVif: it is not plugged here.
+        """
+        record = self._record(id)
+        name = guest_link(record.vif)
+        if name not in self._memory.links:
+            bridges = [item.name for item in record.resources if isinstance(item, Bridge)]
+            self._memory.add(Tap(name=name, mtu=record.vif.network.mtu, master=bridges[0] if bridges else None))
+        self._memory.links[name] = replace(self._memory.links[name], up=True, carrier=True)
+        self._note()
+
+    def stop_guest(self, id: str) -> None:
+        """The guest is gone, and with it a tap that vifplug did not make: an active VIF is ``wired``.
+
+        :raises UnknownVif: it is not plugged here.
+        """
+        record = self._record(id)
+        name = guest_link(record.vif)
+        if any(isinstance(item, Tap) and item.name == name for item in record.resources):
+            self._memory.links[name] = replace(self._memory.links[name], carrier=False)
+        else:
+            self._memory.remove(name)
+            port = self._memory.ports.get(name)
+            if port is not None:
+                self._memory.ports[name] = replace(port, ofport=-1, error=NO_DEVICE)
+        self._note()
+
+    def drift(self, id: str) -> None:
+        """Another program has changed the VIF: its first device is down; of one without a device, the port is gone.
+
+        :raises UnknownVif: it is not plugged here.
+        """
+        record = self._record(id)
+        links = [item.name for item in record.resources if isinstance(item, Link) and item.name in self._memory.links]
+        if links:
+            self._memory.links[links[0]] = replace(self._memory.links[links[0]], up=False)
+        else:
+            ports = [item.name for item in record.resources if isinstance(item, OvsPort)]
+            self._memory.ports.pop(ports[0], None)
+        self._note()
+
+    def delete(self, name: str) -> None:
+        """Another program has deleted a device or an OVS port.
+
+        :raises InputError: there is none of that name.
+        """
+        if name in self._memory.links:
+            self._memory.remove(name)
+        elif self._memory.ports.pop(name, None) is None:
+            raise InputError(f"name: {name!r:.80}: there is no device and no port of that name on this fake host")
+        self._note()
+
+    def hold(self, name: str) -> None:
+        """Another program has a device of that name: a plug that needs the name raises Conflict.
+
+        :raises InputError: there is one already.
+        """
+        if name in self._memory.links:
+            raise InputError(f"name: {name!r:.80}: there is a device of that name on this fake host already")
+        self._memory.add(Link(name=name, other_kind="dummy"))
+
+    def forget(self, id: str) -> None:
+        """The record of the VIF is lost: what is left of it on the host are orphans.
+
+        :raises UnknownVif: it is not plugged here.
+        """
+        self._plugger.store.forget([self._record(id).id])
+
+    def fail_next(self, error: VifplugError | None = None, *, step: int | None = None) -> None:
+        """Let the next plug, unplug, repair or deleting gc fail.
+
+        :param error: what it raises, such as ``vifplug.errors.Busy("...")``; by default a LinkError.
+        :param step: the step of its plan that fails, from 0; what was made before is taken back as on a real host. An
+            unplug goes on past it. Without, nothing is touched.
+        :raises InputError: neither is given, or an argument is of the wrong type.
+        """
+        if error is not None and not isinstance(error, VifplugError):
+            raise InputError(f"error: {error!r:.80}: it must be one of vifplug.errors")
+        if step is None and error is None:
+            raise InputError("fail_next: give the error that is raised, or the step that fails")
+        if step is None:
+            self._next_error = error
+            return
+        if isinstance(step, bool) or not isinstance(step, int) or step < 0:
+            raise InputError(f"step: {step!r:.80}: it must be a whole number, 0 or more")
+        self._memory.fail_at, self._memory.fail_with = len(self._memory.applied) + step, error
+
+    def stop_ovs(self) -> None:
+        """Open vSwitch is away: what needs it raises OvsUnavailable, what looks shows VIFs as recorded."""
+        self._memory.is_ovs_stopped = True
+
+    def start_ovs(self) -> None:
+        """Open vSwitch is back."""
+        self._memory.is_ovs_stopped = False
+
+    @property
+    def applied(self) -> tuple[PlannedAction, ...]:
+        """Every change that was made to the host, in order: a plug of what is right adds none."""
+        return tuple(PlannedAction(**action.as_json()) for action in self._memory.applied)
+
+    # -------------------------------------------------------------------------------------------------------
+
+    def _record(self, id: str) -> Record:
+        return report.known(self._plugger.store, canonical(id))
+
+    def _tell(self, ids: Collection[str], word: str) -> None:
+        for vif_id in ids:
+            self._plugger.store.tell(vif_id, word)
+        self._note()
+
+    def _note(self) -> None:
+        """Write down how VIFs are, as the daemon does when it hears of a change: that is what makes events."""
+        if self._memory.is_ovs_stopped:
+            return
+        deadline = time.monotonic() + _NOTE_SECONDS
+        while True:
+            seen = reconcile.survey(self._plugger, None)
+            states = {one.id: (one.state, one.error) for one in seen.checks.values()}
+            missed, _full = reconcile.note(self._plugger, states, seen.records)
+            # Another thread works on them, and may leave them in a state that was noted before it began.
+            if not (missed or seen.unsteady) or time.monotonic() > deadline:
+                return
+            time.sleep(_PAUSE_SECONDS)
+
+    @contextlib.contextmanager
+    def _failing(self) -> Iterator[None]:
+        self._looking()
+        error, self._next_error = self._next_error, None
+        if error is not None:
+            raise error
+        try:
+            yield
+        finally:
+            self._memory.fail_at = self._memory.fail_with = None

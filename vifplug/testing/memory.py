@@ -1,0 +1,208 @@
+"""The seam in memory: what the planner's actions mean, without a kernel and without Open vSwitch."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Collection, Sequence
+from dataclasses import replace
+from typing import Any
+
+from vifplug.engine.host import Scope
+from vifplug.engine.plan import actions, renames
+from vifplug.engine.plan.actions import Action
+from vifplug.errors import LinkError, OvsUnavailable, TimedOut, VifplugError
+from vifplug.resources import passage
+from vifplug.resources.observed import Link, Observed, OvsBridge, OvsPort, Qos, Station, Veth
+
+NO_DEVICE = "could not open network device"
+"""What vswitchd says of a port without a netdev."""
+
+
+class MemoryHost:
+    """Links and ports in dictionaries. ``fail_at`` makes the action of that number fail, counted over all stages."""
+
+    def __init__(self, *, datapath: str = "netdev", bridges: Sequence[str] = ("br-int",)) -> None:
+        self.links: dict[str, Link] = {}
+        self.ports: dict[str, OvsPort] = {}
+        self.qos: dict[str, Qos] = {}
+        self.held: dict[str, str] = {}
+        self.stations: list[Station] = []
+        self.bridges = {name: OvsBridge(name=name, datapath_type=datapath) for name in bridges}
+        self.fail_at: int | None = None
+        self.fail_with: VifplugError | None = None
+        """The error of that action, in place of a LinkError."""
+        self.is_ovs_stopped = False
+        self.stuck = False
+        self.strangers = 0
+        """Ports of others, of which nothing else is known."""
+        self.listened_on: frozenset[int] | None = None
+        self.applied: list[Action] = []
+        self.stages = 0
+        self._numbers = itertools.count(1)
+
+    session = 1
+    ovs_away = False
+
+    def ensure_running(self) -> None:
+        return
+
+    def has_ovs(self) -> bool:
+        return True
+
+    def examine(self, part: str) -> Any:
+        bridges = {name: bridge.datapath_type for name, bridge in self.bridges.items()}
+        about = {
+            "ovs_version": "3.1.0",
+            "db_version": "8.3.1",
+            "datapath_types": ["netdev", "system"],
+            "iface_types": ["internal", "system", "tap"],
+            "bridges": bridges,
+        }
+        return {
+            "helper": {"pid": 1, "uid": 0, "capabilities": 1 << 12},
+            "reach": [{"remote": "unix:/fake", "error": "", "denied": False, "uid": None}],
+            "vswitchd": {"answers": True, "version": "3.1.0", "error": ""},
+            "about": {**about, "address": "unix:/run/openvswitch/db.sock"},
+            "switch": {**about, "dead_ports": [], "ports": list(self.ports), "behind": ""},
+            "forwarding": {"chains": [], "error": "", "legacy": []},
+        }[part]
+
+    def observe(self, scope: Scope) -> Observed:
+        if scope.ovs and (scope.everything or scope.ports or scope.iface_ids):
+            self._require_ovs()
+        members: dict[str, list[str]] = {}
+        for link in self.links.values():
+            if link.master:
+                members.setdefault(link.master, []).append(link.name)
+        carriers: dict[str, tuple[str, ...]] = {}
+        for port in self.ports.values():
+            iface_id = port.iface_ids.get("iface-id", "")
+            carriers[iface_id] = (*carriers.get(iface_id, ()), port.name)
+        observed = Observed(
+            links=dict(self.links),
+            members={bridge: tuple(sorted(names)) for bridge, names in members.items()},
+            bridges=dict(self.bridges),
+            ports=dict(self.ports),
+            iface_ids=carriers,
+            qos=tuple(self.qos.values()),
+            listened_on=self.listened_on,
+            held=dict(self.held),
+            stations=tuple(self.stations) if scope.thorough else (),
+            ports_there=self.strangers + len(self.ports),
+        )
+        return renames.undone(observed, scope)
+
+    def settle(self, seconds: float | None = None, opening: Collection[str] = ()) -> None:
+        if self.stuck:
+            raise TimedOut("ovs-vswitchd did not carry out the change within 0 s", "ovs-vswitchd")
+
+    def build(self, stages: Sequence[Sequence[Action]], opening: Collection[str], scope: Scope) -> Observed:
+        for stage in stages:
+            self.apply(stage)
+        self.settle(opening=opening)
+        return self.observe(scope)
+
+    def apply(self, stage: Sequence[Action]) -> None:
+        self.stages += 1
+        for action in stage:
+            if self.fail_at is not None and len(self.applied) == self.fail_at:
+                self.fail_at = None
+                failure = self.fail_with or LinkError(f"could not {action}: made to fail")
+                raise failure.at_step(str(action), action.subject)
+            if action.plane == "ports":
+                self._require_ovs()
+            self._apply(action)
+            self.applied.append(action)
+
+    def _require_ovs(self) -> None:
+        if self.is_ovs_stopped:
+            raise OvsUnavailable("OVSDB does not answer; is openvswitch-switch running?")
+
+    def _apply(self, action: Action) -> None:
+        match action:
+            case actions.CreateBridge(bridge=link) | actions.CreateTap(tap=link):
+                self.add(link)
+            case actions.CreateVeth(near=near, far=far):
+                self.add(near)
+                self.add(far)
+            case actions.RenameLink(link=link, old=old):
+                self.rename(old, link.name)
+            case actions.SetLink(link=link, changes=changes):
+                self._set(link.name, {attribute: after for attribute, _before, after in changes}, link.owner)
+            case actions.JoinGuest(bridge=bridge):
+                self._set(bridge.guest, {"master": bridge.name}, "")
+            case actions.ForgetStation(station=entry):
+                self.stations = [one for one in self.stations if one != entry]
+            case actions.DeleteLinks(links=links):
+                for link in links:
+                    self.remove(link.called or link.name)
+            case actions.AddPort(port=port):
+                self._add_port(port)
+            case actions.SetPort(port=port, iface_changes=iface, port_changes=own, emptied=emptied, again=again):
+                found = self.ports[port.name]
+                external = {**found.external_ids, **{key: after for key, _before, after in own}}
+                ids = {**found.iface_ids, **{key: after for key, _before, after in iface}}
+                owner = external.get("vifplug-vif", "")
+                settings = {key: value for key, value in found.settings.items() if key not in emptied}
+                changed = replace(found, iface_ids=ids, external_ids=external, owner=owner, settings=settings)
+                if again:
+                    changed = replace(changed, tag=port.tag, vlan_mode=port.vlan_mode, trunks=port.trunks)
+                self.ports[port.name] = changed
+            case actions.MovePort(port=port):
+                self.ports[port.name] = replace(self.ports[port.name], bridge=port.bridge)
+            case actions.ReattachPort(port=port):
+                self.ports[port.name] = replace(self.ports[port.name], ofport=next(self._numbers), error=None)
+            case actions.DeletePort(port=port, as_added=as_added):
+                gone = self.ports.pop(port.name, None)
+                if gone is not None and gone.qos and as_added:
+                    self.qos.pop(gone.qos, None)
+            case actions.DeleteQos(owner=owner):
+                self.qos = {uuid: row for uuid, row in self.qos.items() if row.owner != owner}
+
+    def add(self, link: Link) -> None:
+        """Make a link; an OVS port that waits for its device gets it."""
+        assert link.name not in self.links
+        self.links[link.name] = replace(link, ifindex=next(self._numbers), up=False)
+        waiting = self.ports.get(link.name)
+        if waiting is not None and waiting.error:
+            self.ports[link.name] = replace(waiting, ofport=next(self._numbers), error=None)
+
+    def _set(self, name: str, values: dict[str, Any], owner: str) -> None:
+        if values.get("alias"):
+            values["owner"] = owner
+        impeded = {key: value for key, value in self.links[name].impeded.items() if key not in values}
+        fields = {key: value for key, value in values.items() if key not in passage.RIGHT}
+        self.links[name] = replace(self.links[name], impeded=impeded, **fields)
+
+    def rename(self, old: str, new: str) -> None:
+        """Give a link another name."""
+        assert new not in self.links
+        self.links[new] = replace(self.links.pop(old), name=new)
+        for other in list(self.links.values()):
+            if other.master == old:
+                self.links[other.name] = replace(other, master=new)
+            if isinstance(other, Veth) and other.peer == old:
+                self.links[other.name] = replace(other, peer=new)
+
+    def remove(self, name: str) -> None:
+        """Delete a link, and its veth peer. An OVS port on it goes on showing its ofport."""
+        link = self.links.pop(name, None)
+        peer = getattr(link, "peer", None)
+        if peer:
+            self.links.pop(peer, None)
+        for other in [one for one in self.links.values() if one.master == name]:
+            self.links[other.name] = replace(other, master=None)
+
+    def _add_port(self, port: OvsPort) -> None:
+        qos = f"qos-{next(self._numbers)}" if port.qos_type else None
+        if qos and port.qos_type:
+            self.qos[qos] = Qos(uuid=qos, type=port.qos_type, owner=port.owner)
+        there = port.name in self.links
+        self.ports[port.name] = replace(
+            port,
+            uuid=f"port-{next(self._numbers)}",
+            ofport=next(self._numbers) if there else -1,
+            error=None if there else NO_DEVICE,
+            external_ids={**port.external_ids, "vifplug-vif": port.owner},
+            qos=qos,
+        )
