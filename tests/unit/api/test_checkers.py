@@ -1,0 +1,74 @@
+"""What a checker sees of the library: a small compute driver passes the strictest ones, and a name there is not is
+refused."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import pathlib
+import re
+import subprocess
+import sys
+
+import pytest
+
+DRIVER = pathlib.Path(__file__).parents[2] / "support" / "typed_driver.py"
+MISTAKES = {
+    "conect": ("vifplug.connect(", "vifplug.conect("),
+    "divices": ("report.devices", "report.divices"),
+    "unplugg": ("host.plug(vifs)", "host.unplugg(ids)"),
+    "expect": ("timeout=60", 'timeout="60"'),
+}
+"""What each is found by, and the change that makes it."""
+
+
+@pytest.fixture
+def wrong(tmp_path: pathlib.Path) -> dict[str, pathlib.Path]:
+    """The driver with one mistake each."""
+    text = DRIVER.read_text()
+    files: dict[str, pathlib.Path] = {}
+    for name, (right, mistake) in MISTAKES.items():
+        assert text.count(right) == 1
+        files[name] = tmp_path / f"with_{name}.py"
+        files[name].write_text(text.replace(right, mistake))
+    (tmp_path / "right.py").write_text(text)
+    return files
+
+
+def _complaints(lines: list[tuple[str, str]], wrong: dict[str, pathlib.Path]) -> dict[str, list[str]]:
+    assert [line for line in lines if line[0] == "right.py"] == []
+    return {name: [text for file, text in lines if file == path.name] for name, path in wrong.items()}
+
+
+def _must_name_each(found: dict[str, list[str]]) -> None:
+    for name, texts in found.items():
+        assert any(name in text for text in texts), (name, texts)
+
+
+def test_driver_is_as_short_as_it_is_said_to_be() -> None:
+    code = [line for line in DRIVER.read_text().splitlines() if line and not line.startswith(('"', "from", "import"))]
+    assert len(code) <= 20
+
+
+def test_mypy_strict_takes_the_driver_and_refuses_each_mistake(
+    tmp_path: pathlib.Path, wrong: dict[str, pathlib.Path]
+) -> None:
+    argv = [sys.executable, "-m", "mypy", "--strict", "--cache-dir", str(tmp_path / "cache"), "."]
+    done = subprocess.run(argv, capture_output=True, text=True, cwd=tmp_path)
+    lines = [(file, text) for file, text in re.findall(r"^(\S+\.py):\d+: error: (.*)$", done.stdout, re.MULTILINE)]
+    assert done.returncode == 1 and lines, done
+    _must_name_each(_complaints(lines, wrong))
+
+
+@pytest.mark.skipif(not importlib.util.find_spec("basedpyright"), reason="no basedpyright: tools/setup installs it")
+def test_pyright_strict_takes_the_driver_and_refuses_each_mistake(
+    tmp_path: pathlib.Path, wrong: dict[str, pathlib.Path]
+) -> None:
+    settings = {"typeCheckingMode": "strict", "pythonVersion": "3.11", "include": ["*.py"]}
+    (tmp_path / "pyrightconfig.json").write_text(json.dumps(settings))
+    argv = [sys.executable, "-m", "basedpyright", "--outputjson", "--pythonpath", sys.executable]
+    done = subprocess.run(argv, capture_output=True, text=True, cwd=tmp_path)
+    told = json.loads(done.stdout)["generalDiagnostics"]
+    lines = [(pathlib.Path(one["file"]).name, one["message"]) for one in told]
+    assert done.returncode == 1 and lines, done
+    _must_name_each(_complaints(lines, wrong))
