@@ -75,6 +75,23 @@ class Value:
         return cls(**given)
 
 
+class Keyed(Value):
+    """A value that was a plain map before it had a type: what it has can still be read by key."""
+
+    __slots__ = ()
+
+    def __getitem__(self, key: str) -> Any:
+        """As of ``as_json()``.
+
+        :raises KeyError: for another key.
+        """
+        return self.as_json()[key]
+
+    def get(self, key: str, default: Any = None) -> Any:
+        """As of ``as_json()``; the default for another key."""
+        return self.as_json().get(key, default)
+
+
 class Field(typing.NamedTuple):
     """How a field of a ``Value`` is written and read."""
 

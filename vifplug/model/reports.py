@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
-from vifplug.model.codec import HIDDEN, NEEDED, OMITTED, Value, omitted_with
+from vifplug.model.codec import HIDDEN, NEEDED, OMITTED, Keyed, Value, omitted_with
 
 ABSENT = "absent"
 """What a VIF is in that is not plugged here; no recorded VIF is in it."""
@@ -45,7 +45,7 @@ class Progress(Value):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class DeviceReport(Value):
+class DeviceReport(Keyed):
     """A link of a VIF's path, in order from the guest; what is null is not there."""
 
     name: str
@@ -60,7 +60,7 @@ class DeviceReport(Value):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class PortReport(Value):
+class PortReport(Keyed):
     """An OVS port."""
 
     bridge: str
@@ -72,7 +72,7 @@ class PortReport(Value):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class InstanceReport(Value):
+class InstanceReport(Keyed):
     """The guest."""
 
     uuid: str

@@ -10,6 +10,7 @@ import pytest
 
 from vifplug.model import codec
 from vifplug.model.codec import HIDDEN, NEEDED, OMITTED, Value, named, omitted_with
+from vifplug.model.reports import DeviceReport
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -105,3 +106,10 @@ def test_anything_else_is_an_error(data: Any) -> None:
 
 def test_field_knows_its_key() -> None:
     assert [one.key for one in codec.fields_of(Whole)][-3:] == ["found", "kept", "list"]
+
+
+def test_values_that_were_maps_are_read_by_key_as_before() -> None:
+    device = DeviceReport(name="tap0", kind="tap", mtu=1450)
+    assert (device["name"], device.get("mtu"), device.get("no such key", 7)) == ("tap0", 1450, 7)
+    with pytest.raises(KeyError):
+        device["no such key"]
