@@ -9,7 +9,8 @@ from vifplug.drivers import builders
 from vifplug.drivers.contract import Options, tap_name
 from vifplug.errors import InputError
 from vifplug.model.vif import Vif
-from vifplug.resources.observed import Bridge, Resource
+from vifplug.resources.bridge import Bridge
+from vifplug.resources.contract import Resource
 
 
 class LinuxBridge:

@@ -23,7 +23,7 @@ from typing import Protocol
 from vifplug import naming
 from vifplug.errors import InputError
 from vifplug.model.vif import Vif
-from vifplug.resources.observed import Resource
+from vifplug.resources.contract import Resource
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

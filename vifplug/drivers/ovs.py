@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from vifplug.drivers import builders
 from vifplug.drivers.contract import Options, tap_name
 from vifplug.model.vif import Vif
-from vifplug.resources.observed import Resource
+from vifplug.resources.contract import Resource
 
 
 class Ovs:

@@ -8,7 +8,9 @@ from vifplug import naming
 from vifplug.drivers import builders
 from vifplug.drivers.contract import Options, mtu_of, tap_name
 from vifplug.model.vif import Vif
-from vifplug.resources.observed import Bridge, Resource, Veth
+from vifplug.resources.bridge import Bridge
+from vifplug.resources.contract import Resource
+from vifplug.resources.veth import Veth
 
 
 class OvsHybrid:

@@ -15,7 +15,11 @@ from vifplug.model import printable
 from vifplug.model.events import RUNGS
 from vifplug.model.reports import FAILED, PLUGGED, UNPLUGGED, DriftItem, Hop, PathReport, VifCheck, VifReport
 from vifplug.model.vif import Vif
-from vifplug.resources.observed import Bridge, Link, Observed, OvsPort, Resource, Tap
+from vifplug.resources import kinds
+from vifplug.resources.contract import Resource
+from vifplug.resources.link import Link
+from vifplug.resources.observed import Observed
+from vifplug.resources.ovs_port import OvsPort
 from vifplug.store import records
 from vifplug.store.records import Intent, Record
 from vifplug.store.store import Store
@@ -47,12 +51,12 @@ def check_damaged(vif_id: str, reason: str) -> VifCheck:
 def _report(record: Record, observed: Observed, found: Assessment, warnings: Sequence[str] = ()) -> VifReport:
     vif = record.vif
     guest = guest_link(vif)
-    ours = {item.name for item in record.resources if isinstance(item, Tap)}
+    ours = {link.name for link in kinds.links_in(record.resources) if link.is_opened_by_guest}
     return replace(
         _requested(vif),
         state=found.state,
-        devices=[_device(item, observed) for item in record.resources if isinstance(item, Link)],
-        ports=[_port(item, observed) for item in record.resources if isinstance(item, OvsPort)],
+        devices=[_device(item, observed) for item in kinds.links_in(record.resources)],
+        ports=[_port(item, observed) for item in kinds.ports_in(record.resources)],
         waiting_for=guest if guest not in ours and guest not in observed.links else None,
         absent_since=guest_absence.absent_since(record, observed),
         error=found.reason,
@@ -131,8 +135,7 @@ def unplugged(vif_id: str, record: Record | None, warnings: Sequence[str], left:
         updated_at = None if left is None else records.now()
         return VifReport(id=vif_id, state=UNPLUGGED, updated_at=updated_at, warnings=list(left or ()))
     left = left or ()
-    had_port = any(isinstance(item, OvsPort) for item in record.resources)
-    concern = warnings if had_port else ()
+    concern = warnings if kinds.ports_in(record.resources) else ()
     return replace(_requested(record.vif), state=UNPLUGGED, updated_at=records.now(), warnings=[*concern, *left])
 
 
@@ -142,7 +145,7 @@ def path(record: Record, observed: Observed, wiring: Wiring, intent: Intent | No
     items = drift_of(record, observed)
     guest = guest_link(record.vif)
     hops = [Hop(name=record.vif.address, kind="guest", state="unknown", note=_guest_note(record))]
-    if guest not in {item.name for item in record.resources if isinstance(item, Link)}:
+    if guest not in {link.name for link in kinds.links_in(record.resources)}:
         hops.append(_link_hop(guest, "tap", observed, []))
     hops += [_hop(item, observed, items) for item in record.resources]
     hops += _switches(record, observed)
@@ -186,7 +189,7 @@ def _port_hop(item: OvsPort, observed: Observed, items: Sequence[DriftItem]) -> 
 def _switches(record: Record, observed: Observed) -> list[Hop]:
     """The OVS bridge behind the port, or a network's bridge that somebody else made."""
     hops = []
-    for port in (item for item in record.resources if isinstance(item, OvsPort)):
+    for port in kinds.ports_in(record.resources):
         bridge = observed.bridges.get(port.bridge)
         missing = resolve.fake_bridge([port.bridge], observed) or "no such OVS bridge"
         note = f"datapath {bridge.datapath_type or 'system'}" if bridge else missing
@@ -217,8 +220,8 @@ def _meet(hop: Hop, following: Hop, observed: Observed) -> bool:
         return port is not None and port.bridge == following.name
     if near is None or far is None:
         return False
-    if isinstance(far, Bridge) and not isinstance(near, Bridge):
+    if far.has_members and not near.has_members:
         return near.master == far.name
-    if isinstance(near, Bridge):
+    if near.has_members:
         return far.master == near.name
-    return getattr(near, "peer", None) == far.name
+    return near.peer == far.name

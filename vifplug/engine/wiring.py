@@ -14,7 +14,9 @@ from dataclasses import dataclass, field
 from vifplug.drivers.registry import guest_link
 from vifplug.model.events import has_reached
 from vifplug.model.reports import ACTIVE, FAILED, PLUGGED, WIRED
-from vifplug.resources.observed import CONTROL_OVN, DEAD_VLAN, Observed, OvsPort
+from vifplug.resources import kinds
+from vifplug.resources.observed import Observed
+from vifplug.resources.ovs_port import CONTROL_OVN, DEAD_VLAN, OvsPort
 from vifplug.store.events import TOLD_FAILED, TOLD_PLUGGED
 from vifplug.store.records import Record
 
@@ -113,4 +115,4 @@ def _guest_is_up(record: Record, observed: Observed) -> bool:
 
 
 def _ports(record: Record) -> list[OvsPort]:
-    return [item for item in record.resources if isinstance(item, OvsPort)]
+    return kinds.ports_in(record.resources)

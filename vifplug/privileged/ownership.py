@@ -19,7 +19,7 @@ from vifplug.errors import Conflict, LinkError
 from vifplug.netlink import links as reading
 from vifplug.netlink import socket as netlink
 from vifplug.privileged import arguments
-from vifplug.resources import ownership
+from vifplug.resources import kinds, ownership
 from vifplug.resources.ownership import Claim, SeenLink
 
 _SIOCGIFINDEX = 0x8933
@@ -76,15 +76,15 @@ def seen(link: Mapping[str, Any]) -> SeenLink:
 
 def claim(link: Mapping[str, Any], operation: Mapping[str, Any]) -> Claim:
     """What a caller claims of a link, checked."""
-    owner, role = arguments.owner(operation["owner"]), arguments.role(operation["role"])
+    owner, part = arguments.owner(operation["owner"]), arguments.part(operation["role"])
     marked = naming.owner_of(link["alias"]) == owner
     address = operation.get("birth_address")
-    if role == naming.ROLE_TAP and address is not None:
+    if not part.kind.has_birth_address and address is not None:
         address = arguments.address(address)
     # A name of its own and a MAC that was changed leave the mark alone. A caller's record is no second sign for it: a
     # captured caller reads every number and MAC there is. The engine asks for one (a copied alias is not acted on).
     known = marked or _seen_marked.get(link["ifindex"]) == owner
-    return Claim(owner=owner, role=role, address=address or "", known=known)
+    return Claim(owner=owner, role=part.role.name, address=address or "", known=known)
 
 
 def is_ours(link: Mapping[str, Any], operation: Mapping[str, Any]) -> bool:
@@ -144,7 +144,7 @@ def refuse_foreign_device(name: str, owner: str, address: str, is_anothers: Call
     if link is None or is_guests_tap(link, owner, address, is_anothers):
         return
     own = {"owner": owner, "birth_address": naming.tap_address(address) if address else None}
-    if any(is_ours(link, {**own, "role": role}) for role in (naming.ROLE_PORT_END, naming.ROLE_TAP)):
+    if any(is_ours(link, {**own, "role": role}) for role in kinds.port_roles()):
         return
     raise Conflict(
         f"refused to make device {name!r} a port of {owner}: it is a {link['kind'] or 'physical device'} (alias "

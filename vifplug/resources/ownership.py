@@ -14,6 +14,7 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 
 from vifplug import naming
+from vifplug.resources import kinds
 
 OVS_MASTER = "ovs-system"
 """The master of every port of the kernel datapath (net/openvswitch/vport-netdev.c)."""
@@ -71,13 +72,14 @@ def port_names(owner: str) -> tuple[str, str]:
 
 def has_birth_address(link: SeenLink, owner: str, role: str) -> bool:
     """Whether a bridge or veth end has the MAC that it was created with: a sign that is there before the alias is."""
-    return role != naming.ROLE_TAP and link.address == naming.birth_address(owner, role)
+    part = kinds.roles().get(role)
+    return part is not None and part.kind.has_birth_address and link.address == naming.birth_address(owner, role)
 
 
 def link_is_ours(link: SeenLink, claim: Claim) -> bool:
     """Whether a link is the owner's: to be changed, moved and deleted."""
     owner, role = claim.owner, claim.role
-    if link.kind != naming.KIND_OF_ROLE.get(role):
+    if not _is_of_kind(link, role):
         return False
     mark, is_born = naming.owner_of(link.alias), has_birth_address(link, owner, role)
     is_agreed = claim.known or naming.is_of_owner(link.name, owner, role)
@@ -104,7 +106,7 @@ def link_is_adoptable(link: SeenLink, claim: Claim) -> bool:
     is, and never adopted.
     """
     owner, role = claim.owner, claim.role
-    if owner.startswith(naming.NETWORK_PREFIX) or link.kind != naming.KIND_OF_ROLE.get(role):
+    if owner.startswith(naming.NETWORK_PREFIX) or not _is_of_kind(link, role):
         return False
     if link.name != derived_name(owner, role):
         return False
@@ -125,15 +127,20 @@ def role_of(link: SeenLink) -> str:
     What no record knows may be deleted when it has one.
     """
     owner = naming.owner_of(link.alias)
-    roles = (role for role in naming.ROLES if owner and _fits(owner, role))
+    roles = (role for role in kinds.roles() if owner and _fits(owner, role))
     found = next((role for role in roles if link_is_ours(link, Claim(owner=owner, role=role))), "")
     # A tap that another program renamed has neither its name nor a MAC that tells its owner: how it was made is left.
     is_renamed_tap = bool(owner) and _fits(owner, naming.ROLE_TAP) and _is_made_like_ours(link)
     return found or (naming.ROLE_TAP if is_renamed_tap else "")
 
 
+def _is_of_kind(link: SeenLink, role: str) -> bool:
+    part = kinds.roles().get(role)
+    return part is not None and link.kind == part.kind.kind
+
+
 def _fits(owner: str, role: str) -> bool:
-    return owner.startswith(naming.NETWORK_PREFIX) == (role == naming.ROLE_NETWORK_BRIDGE)
+    return owner.startswith(naming.NETWORK_PREFIX) == kinds.roles()[role].role.of_network
 
 
 def is_guests_tap(link: SeenLink, owner: str, address: str) -> bool:

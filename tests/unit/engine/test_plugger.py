@@ -13,7 +13,7 @@ from vifplug.drivers import registry
 from vifplug.engine.commands import inspect, recover
 from vifplug.engine.commands.plug import Plugger
 from vifplug.errors import Conflict, InputError, LinkError, StoreError, TimedOut, UnknownVif, VerifyError
-from vifplug.resources.observed import Bridge
+from vifplug.resources.bridge import Bridge
 from vifplug.store import records
 from vifplug.store.records import Intent
 

@@ -22,7 +22,8 @@ from vifplug.errors import InputError
 from vifplug.guest import GuestReport, Nic, libvirt, qemu
 from vifplug.guest.description import describe
 from vifplug.model.vif import Vif
-from vifplug.resources.observed import Resource, Tap
+from vifplug.resources.contract import Resource
+from vifplug.resources.tap import Tap
 
 SAMPLES = Path(__file__).parents[2] / "samples"
 SCHEMA = Path("/usr/share/libvirt/schemas/domain.rng")

@@ -14,7 +14,8 @@ from vifplug.engine.plan.plan import Plan
 from vifplug.engine.plan.request import Job
 from vifplug.engine.wiring import Wiring
 from vifplug.errors import VifplugError
-from vifplug.resources.observed import Observed, Resource
+from vifplug.resources.contract import Resource
+from vifplug.resources.observed import Observed
 from vifplug.store import records
 from vifplug.store.records import Intent, Record
 from vifplug.store.store import Moment, Store

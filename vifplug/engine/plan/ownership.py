@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from vifplug import naming
 from vifplug.resources import ownership
-from vifplug.resources.observed import Link, OvsPort, Tap, Veth
+from vifplug.resources.link import Link
+from vifplug.resources.ovs_port import OvsPort
 from vifplug.resources.ownership import Claim, SeenLink, SeenPort
 
 
@@ -16,8 +17,8 @@ def seen(link: Link) -> SeenLink:
         alias=link.alias or "",
         address=link.address or "",
         master=link.master,
-        persistent=isinstance(link, Tap) and bool(link.persistent),
-        vnet_header=isinstance(link, Tap) and bool(link.vnet_header),
+        persistent=bool(link.persistent),
+        vnet_header=bool(link.vnet_header),
     )
 
 
@@ -63,7 +64,7 @@ def is_guests_tap(observed: Link, owner: str, address: str) -> bool:
 
 def _is_ports_device(link: Link, owner: str) -> bool:
     if link.owner == owner:
-        return isinstance(link, Veth | Tap)
+        return link.may_be_port
     claim = Claim(owner=owner, role=naming.ROLE_PORT_END)
     return ownership.link_is_ours(seen(link), claim)
 

@@ -1,0 +1,111 @@
+"""What is another program's and only configured, or only referenced. Pure.
+
+A configured resource is set, and what was there before is remembered in its record (``former``): with its VIF, or when
+the plug fails, that is put back, unless another program has changed it since.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from vifplug.engine.plan import actions
+from vifplug.engine.plan.actions import Action, Change, ConfigureLink
+from vifplug.errors import Conflict, ResourceMissing
+from vifplug.resources import kinds
+from vifplug.resources.contract import Relation, Resource, Teardown
+from vifplug.resources.link import Link
+from vifplug.resources.observed import Inventory, Observed
+
+Former = Mapping[str, Mapping[str, Any]]
+"""By the name of a resource that VIFs share: what the record of another VIF remembers of it."""
+
+
+def is_configured(item: Resource) -> bool:
+    """Whether its former values are put back with its VIF."""
+    return item.teardown is Teardown.RESTORED
+
+
+def remembering(item: Resource, observed: Observed, recorded: Inventory, former: Former) -> Resource:
+    """A desired resource with what was there before it was configured; any other as it is.
+
+    What a record remembers holds for as long as there is one: what is there now is vifplug's own doing.
+    """
+    found = observed.links.get(item.name)
+    if not isinstance(item, Link) or not is_configured(item) or found is None:
+        return item
+    known = recorded.links.get(item.name)
+    before = {**former.get(item.name, {}), **(known.former if known is not None else {})}
+    values = {name: before[name] if name in before else getattr(found, name) for name in _asked_for(item)}
+    return item.replaced(former=values)
+
+
+def _asked_for(link: Link) -> list[str]:
+    return [name for name in link.attributes.restored if getattr(link, name, None) is not None]
+
+
+def refuse_missing(item: Resource, observed: Observed) -> None:
+    """Refuse a VIF whose configured or referenced device is not there, or is one that vifplug made.
+
+    :raises ResourceMissing: naming it.
+    :raises Conflict: when what is to be configured is a VIF's own.
+    """
+    found = observed.links.get(item.name)
+    if found is None:
+        raise ResourceMissing(
+            f"no device {item.name!r} for VIF {item.owner}; vifplug does not make it: see why it is missing, and retry",
+            item.name,
+        )
+    if item.relation is Relation.CONFIGURED and found.owner:
+        raise Conflict(
+            f"device {item.name!r} is to be configured for {item.owner}, and is one that vifplug made", item.name
+        )
+
+
+def changes(link: Link, observed: Observed, known: Link | None) -> list[Action]:
+    """What makes a configured link as desired, and puts back what is asked for no longer."""
+    found = observed.links[link.name]
+    wanted: list[Change] = [
+        (name, getattr(found, name), getattr(link, name))
+        for name in _asked_for(link)
+        if getattr(found, name) != getattr(link, name)
+    ]
+    given_up = _put_back(known, observed, set(_asked_for(link)))[0] if known is not None else []
+    return [*([ConfigureLink(link, tuple(wanted))] if wanted else []), *given_up]
+
+
+def restoration(built: Iterable[Resource], observed: Observed) -> tuple[list[Action], list[str]]:
+    """What puts configured resources back; and, in words, what another program has changed since."""
+    going: list[Action] = []
+    left: list[str] = []
+    for link in kinds.links_in(built):
+        if is_configured(link):
+            back, words = _put_back(link, observed, ())
+            going += back
+            left += words
+    return going, left
+
+
+def _put_back(link: Link, observed: Observed, kept: Iterable[str]) -> tuple[list[Action], list[str]]:
+    set_by_us = [(name, before, getattr(link, name)) for name, before in link.former.items() if name not in set(kept)]
+    return put_back(link, set_by_us, observed)
+
+
+def put_back(link: Link, was_set: Sequence[Change], observed: Observed) -> tuple[list[Action], list[str]]:
+    """What undoes changes of a link, as far as it still has the values that they gave it.
+
+    :param was_set: attribute, before, and as vifplug set it.
+    :returns: the action, if there is anything to do; and what was left, in words.
+    """
+    found = observed.links.get(link.name)
+    if found is None:
+        return [], []
+    back = tuple((name, ours, before) for name, before, ours in was_set if getattr(found, name) == ours != before)
+    left = [
+        f"{name} of {link.kind} {link.name!r} was left: it is {actions.in_words(getattr(found, name))}, neither what "
+        f"vifplug set ({actions.in_words(ours)}) nor what was there before ({actions.in_words(before)}), so another "
+        "program has changed it since"
+        for name, before, ours in was_set
+        if getattr(found, name) not in (ours, before)
+    ]
+    return ([ConfigureLink(link, back, puts_back=True)] if back else []), left
