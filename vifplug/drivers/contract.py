@@ -21,6 +21,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from vifplug import naming
+from vifplug.drivers.guest_end import GuestEnd
 from vifplug.errors import InputError
 from vifplug.model.vif import Vif
 from vifplug.resources.contract import Resource
@@ -58,8 +59,8 @@ class Driver(Protocol):
         """The OVS or Linux bridge the VIF joins, when the request does not say or has said."""
         ...
 
-    def guest_link(self, vif: Vif) -> str:
-        """The name of the tap the guest opens, whoever makes it."""
+    def guest_end(self, vif: Vif) -> GuestEnd:
+        """Where the guest takes hold; None where nothing of it is on this host."""
         ...
 
 

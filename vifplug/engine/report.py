@@ -57,7 +57,7 @@ def _report(record: Record, observed: Observed, found: Assessment, warnings: Seq
         state=found.state,
         devices=[_device(item, observed) for item in kinds.links_in(record.resources)],
         ports=[_port(item, observed) for item in kinds.ports_in(record.resources)],
-        waiting_for=guest if guest not in ours and guest not in observed.links else None,
+        waiting_for=guest if guest and guest not in ours and guest not in observed.links else None,
         absent_since=guest_absence.absent_since(record, observed),
         error=found.reason,
         updated_at=record.updated_at,
@@ -145,7 +145,7 @@ def path(record: Record, observed: Observed, wiring: Wiring, intent: Intent | No
     items = drift_of(record, observed)
     guest = guest_link(record.vif)
     hops = [Hop(name=record.vif.address, kind="guest", state="unknown", note=_guest_note(record))]
-    if guest not in {link.name for link in kinds.links_in(record.resources)}:
+    if guest and guest not in {link.name for link in kinds.links_in(record.resources)}:
         hops.append(_link_hop(guest, "tap", observed, []))
     hops += [_hop(item, observed, items) for item in record.resources]
     hops += _switches(record, observed)

@@ -69,6 +69,8 @@ def awaited(record: Record, observed: Observed, wiring: Wiring, wanted: str) -> 
         return reason
     if state == WIRED:
         guest = guest_link(record.vif)
+        if not guest:
+            return "a guest, of whose end this host shows nothing"
         found = observed.links.get(guest)
         return f"a guest on tap {guest!r}, which {'has no carrier' if found is not None else 'is not there'}"
     return _wiring_awaited(record, observed, _rule(_ports(record), observed, wiring))

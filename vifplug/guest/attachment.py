@@ -8,7 +8,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from vifplug.drivers.contract import Driver, Options
-from vifplug.drivers.registry import driver_for
+from vifplug.drivers.guest_end import Tap
+from vifplug.drivers.registry import driver_for, end_by
 from vifplug.errors import InputError
 from vifplug.guest.nic import Nic
 from vifplug.model.vif import Vif
@@ -71,7 +72,10 @@ def seat_of(vif: Vif) -> Seat:
     driver, options = driver_for(vif.vif_type, vif.id), Options()
     complete = _completed(vif, driver, options)
     resources = driver.resources(complete, options)
-    name = driver.guest_link(complete)
+    end = end_by(driver, complete)
+    if not isinstance(end, Tap):
+        raise InputError(f"the guest of VIF {vif.id} has no tap, and nothing else is described yet", vif.id)
+    name = end.name
     taps = [link for link in kinds.links_in(resources) if link.is_opened_by_guest and link.name == name]
     bridges = [link.name for link in kinds.links_in(resources) if link.guest == name]
     return Seat(

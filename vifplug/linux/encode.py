@@ -40,6 +40,14 @@ def of_link(action: Action) -> dict[str, Any]:
             # What it was made with for good says how it is opened.
             made = {name: bool(getattr(link, name)) for name in link.attributes.remade_for}
             return {"op": "set", **_identity(link), **made, "values": values, "adopt": adopt}
+        case actions.ConfigureLink(link=link, changes=changes, puts_back=puts_back):
+            return {
+                "op": "configure",
+                **_identity(link),
+                "kind": link.kind,
+                "values": {attribute: after for attribute, _before, after in changes},
+                "expected": {attribute: before for attribute, before, _after in changes} if puts_back else {},
+            }
         case actions.JoinGuest(bridge=bridge, ifindex=ifindex, vif_id=vif_id):
             return {
                 "op": "join",

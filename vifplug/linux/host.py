@@ -90,7 +90,10 @@ class LinuxHost:
         arguments = ["--hold", f"{self._session.path}:{self._session.number}"]
         if self._settings.config_file:
             arguments += ["--config-file", self._settings.config_file]
-        return Channel(dict(self._settings.privileged), self._settings.connection, self._settings.timeout, arguments)
+        settings = self._settings
+        return Channel(
+            dict(settings.privileged), settings.connection, settings.timeout, arguments, settings.configurable
+        )
 
     @staticmethod
     def refuse(settings: Settings) -> None:

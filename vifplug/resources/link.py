@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
@@ -191,16 +191,15 @@ class Link(Resource):
 
     def depends_on(self) -> frozenset[Reference]:
         """Every link that one of its attributes names, but for the other end of a pair."""
-        return self._links_in(self.attributes.by_name) - {(LINKS, self.peer or "")}
+        return self._named_by(self.attributes.links)
 
     def made_behind(self) -> frozenset[Reference]:
         """Of those, what its creation names, so that it must be there by then."""
-        return self._links_in(self.attributes.made_with) - {(LINKS, self.peer or "")}
+        return self._named_by(self.attributes.links_made_with)
 
-    def _links_in(self, names: Any) -> frozenset[Reference]:
-        forms = self.attributes.by_name
-        links = (getattr(self, name) for name in names if forms[name].form is Form.LINK)
-        return frozenset((LINKS, name) for name in links if name)
+    def _named_by(self, attributes: Iterable[str]) -> frozenset[Reference]:
+        names = {getattr(self, attribute) for attribute in attributes} - {None, "", self.peer}
+        return frozenset((LINKS, name) for name in names)
 
     def creation_in_words(self, other: Link | None = None) -> str:
         """What a plan prints of its creation.

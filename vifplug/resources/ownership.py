@@ -81,12 +81,33 @@ def link_is_ours(link: SeenLink, claim: Claim) -> bool:
     owner, role = claim.owner, claim.role
     if not _is_of_kind(link, role):
         return False
-    mark, is_born = naming.owner_of(link.alias), has_birth_address(link, owner, role)
+    mark = naming.owner_of(link.alias)
     is_agreed = claim.known or naming.is_of_owner(link.name, owner, role)
     if mark != owner:
-        return (is_born and is_agreed) or (not mark and claim.known)
+        return (is_agreed and has_birth_address(link, owner, role)) or (not mark and claim.known)
     made_as_asked = role == naming.ROLE_TAP and bool(claim.address) and link.address == claim.address
-    return is_agreed or is_born or made_as_asked
+    return is_agreed or made_as_asked or has_birth_address(link, owner, role)
+
+
+def is_ports_device(link: SeenLink, owner: str, *, address: str = "", known: bool = False) -> bool:
+    """Whether a link is one that an owner's OVS port may be on because it is the owner's own.
+
+    A mark suffices here: whoever copies it makes a port row ours to repair, and the link stays another program's.
+
+    :param address: the MAC that was asked for, of a tap.
+    :param known: as in ``Claim``.
+    """
+    is_known = known or naming.owner_of(link.alias) == owner
+    claims = (Claim(owner=owner, role=role, address=address, known=is_known) for role in kinds.port_roles())
+    return any(link_is_ours(link, claim) for claim in claims)
+
+
+def is_containers_end(link: SeenLink, owner: str) -> bool:
+    """Whether a link stands in the place of a guest's tap: a guest in a container has one end of a pair for it."""
+    kind = kinds.link_of(link.kind)
+    if not kind.may_stand_for_tap or kind.is_opened_by_guest or naming.owner_of(link.alias):
+        return False
+    return link.name == derived_name(owner, naming.ROLE_TAP)
 
 
 def link_is_renamed(link: SeenLink, claim: Claim) -> bool:

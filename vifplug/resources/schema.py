@@ -106,6 +106,9 @@ class Table:
         self.made_with = frozenset(made_with)
         self.compared = tuple(one.name for one in attributes if one.compared is not Compared.NOT)
         """Names of those that a desired value is compared with."""
+        self.links = tuple(one.name for one in attributes if one.form is Form.LINK)
+        """Names of those that name other links."""
+        self.links_made_with = tuple(name for name in self.links if name in self.made_with)
         self.by_name: Mapping[str, Attribute] = {one.name: one for one in attributes}
 
     def __getitem__(self, name: str) -> Attribute:

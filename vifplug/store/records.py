@@ -9,7 +9,7 @@ import functools
 import json
 import types
 import typing
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -18,7 +18,7 @@ from vifplug.errors import Damaged
 from vifplug.model.reports import STATES
 from vifplug.model.vif import Vif
 from vifplug.resources import kinds
-from vifplug.resources.contract import Resource
+from vifplug.resources.contract import Relation, Resource
 from vifplug.resources.link import Link
 
 PLUG, UNPLUG = "plug", "unplug"
@@ -79,6 +79,11 @@ class Contents:
     def damaged_holders(self) -> frozenset[str]:
         """All of them."""
         return frozenset().union(*self.held_by_damaged.values())
+
+
+def claimed(resources: Iterable[Resource]) -> dict[str, str]:
+    """Names that are for one owner alone, with that; any number of VIFs may need what is only referenced."""
+    return {item.name: item.owner for item in resources if item.relation is not Relation.REFERENCED}
 
 
 def now() -> str:

@@ -97,7 +97,7 @@ def _intend(host: Host, store: Store, task: Undertaking, before: Moment) -> None
         )
         for vif_id in task.vif_ids
     ]
-    claims = {vif_id: {item.name: item.owner for item in task.resolved[vif_id]} for vif_id in task.vif_ids}
+    claims = {vif_id: records.claimed(task.resolved[vif_id]) for vif_id in task.vif_ids}
     store.intend(intents, claims, is_new=any(before[vif_id][0] is None for vif_id in task.vif_ids))
 
 

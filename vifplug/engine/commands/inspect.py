@@ -293,7 +293,7 @@ def _owners(contents: Contents) -> set[str]:
 
 
 def _scope(record: Record) -> Scope:
-    scope = request.scope_of(record.resources, {record.id}, {guest_link(record.vif)})
+    scope = request.scope_of(record.resources, {record.id}, {guest_link(record.vif)} - {""})
     switch = record.vif.network.bridge
     if scope.ovs or switch is None:
         return scope

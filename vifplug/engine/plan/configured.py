@@ -31,9 +31,9 @@ def remembering(item: Resource, observed: Observed, recorded: Inventory, former:
 
     What a record remembers holds for as long as there is one: what is there now is vifplug's own doing.
     """
-    found = observed.links.get(item.name)
-    if not isinstance(item, Link) or not is_configured(item) or found is None:
+    if item.relation is not Relation.CONFIGURED or not isinstance(item, Link) or item.name not in observed.links:
         return item
+    found = observed.links[item.name]
     known = recorded.links.get(item.name)
     before = {**former.get(item.name, {}), **(known.former if known is not None else {})}
     values = {name: before[name] if name in before else getattr(found, name) for name in _asked_for(item)}
@@ -42,6 +42,15 @@ def remembering(item: Resource, observed: Observed, recorded: Inventory, former:
 
 def _asked_for(link: Link) -> list[str]:
     return [name for name in link.attributes.restored if getattr(link, name, None) is not None]
+
+
+def with_more(item: Resource, other: Resource | None) -> Resource:
+    """A recorded resource that is configured, with what an interrupted request set and remembered of more; any other as
+    it is."""
+    if not isinstance(item, Link) or not is_configured(item) or not isinstance(other, type(item)):
+        return item
+    more = {name: getattr(other, name) for name in other.former if name not in item.former}
+    return item.replaced(former={**other.former, **item.former}, **more)
 
 
 def refuse_missing(item: Resource, observed: Observed) -> None:
@@ -84,6 +93,20 @@ def restoration(built: Iterable[Resource], observed: Observed) -> tuple[list[Act
             going += back
             left += words
     return going, left
+
+
+def left_behind(recorded: Inventory, desired: Iterable[Resource], observed: Observed) -> list[str]:
+    """What a VIF configured and asks for no longer, and another program has changed since, in words.
+
+    :param observed: once the rest was put back.
+    """
+    wanted = {link.name: link for link in kinds.links_in(desired)}
+    words: list[str] = []
+    for link in recorded.links.values():
+        if is_configured(link) and not (link.shared and link.name not in wanted):
+            kept = _asked_for(wanted[link.name]) if link.name in wanted else ()
+            words += _put_back(link, observed, kept)[1]
+    return words
 
 
 def _put_back(link: Link, observed: Observed, kept: Iterable[str]) -> tuple[list[Action], list[str]]:

@@ -99,10 +99,12 @@ def of_guest(desired: Link, observed: Observed, recorded: Link | None) -> list[D
 
 
 def _agrees(desired: Link, attribute: str, found: object, wanted: object) -> bool:
-    if desired.shared and desired.attributes[attribute].compared is Compared.AT_LEAST_IF_SHARED:
-        # VIFs of one network may have been asked for with different MTUs; the largest holds.
-        return isinstance(found, int) and isinstance(wanted, int) and found >= wanted
-    return found == wanted
+    if found == wanted:
+        return True
+    if not desired.shared or desired.attributes[attribute].compared is not Compared.AT_LEAST_IF_SHARED:
+        return False
+    # VIFs of one network may have been asked for with different MTUs; the largest holds.
+    return isinstance(found, int) and isinstance(wanted, int) and found >= wanted
 
 
 def of_port(desired: OvsPort, observed: Observed, recorded: OvsPort | None) -> list[DriftItem]:

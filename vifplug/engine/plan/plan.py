@@ -80,9 +80,9 @@ class Draft:
 
     def __init__(self, *, is_crowded: bool = False) -> None:
         self._is_crowded = is_crowded
-        self._actions: dict[Phase, dict[str, Action]] = {phase: {} for phase in Phase}
+        self._actions: list[dict[str, Action]] = [{} for _phase in range(max(Phase) + 1)]
         self._made: set[str] = set()
-        self._leaving: dict[Phase, list[Link]] = {Phase.BROKEN: [], Phase.OBSOLETE_LINKS: []}
+        self._leaving: list[list[Link]] = [[] for _phase in range(max(Phase) + 1)]
 
     def add(self, phase: Phase, action: Action) -> None:
         """One action more."""
@@ -131,9 +131,8 @@ class Draft:
         )
 
     def _of(self, phase: Phase) -> Sequence[Action]:
-        if phase in self._leaving:
-            links = tuple(self._leaving[phase])
-            return (actions.DeleteLinks(links),) if links else ()
+        if self._leaving[phase]:
+            return (actions.DeleteLinks(tuple(self._leaving[phase])),)
         if phase is Phase.CREATIONS:
             return _in_order(self._creations())
         return tuple(self._actions[phase].values())

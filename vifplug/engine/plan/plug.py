@@ -138,7 +138,9 @@ _PLANNED: Mapping[Relation, Callable[[Link, Request, Observed, Draft], None]] = 
 
 def _other_end(link: Link, request: Request) -> Link | None:
     """The other end of a pair, where the VIF has both."""
-    return next((other for other in kinds.links_in(request.desired) if link.peer and other.name == link.peer), None)
+    if link.peer is None:
+        return None
+    return next((other for other in kinds.links_in(request.desired) if other.name == link.peer), None)
 
 
 def _remake_pair(near: Link, far: Link, request: Request, observed: Observed, draft: Draft) -> None:
@@ -322,7 +324,8 @@ def _plan_abandoned(
     put_back = unplug.restored(given_up, observed, shared_with)
     for change in put_back:
         draft.add(Phase.PUT_BACK, change)
-    leaving = wanted | draft.leaving(Phase.OBSOLETE_LINKS) | unplug.names_leaving(put_back)
+    uplinks = {link.name for link in given_up if not link.has_members and link.owner not in shared_with}
+    leaving = wanted | draft.leaving(Phase.OBSOLETE_LINKS) | unplug.names_leaving(put_back) | uplinks
     for link in known.values():
         found = observed.links.get(link.name)
         if link.name in wanted or found is None or not ownership.is_ours(found, link, link):

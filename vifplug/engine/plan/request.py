@@ -7,7 +7,8 @@ from dataclasses import dataclass, replace
 
 from vifplug import naming
 from vifplug.drivers.contract import Driver, Options
-from vifplug.drivers.registry import driver_for
+from vifplug.drivers.guest_end import link_of
+from vifplug.drivers.registry import driver_for, end_by
 from vifplug.engine.host import Scope
 from vifplug.engine.plan import configured
 from vifplug.engine.plan.plug import Request
@@ -15,16 +16,13 @@ from vifplug.engine.requester import Requester
 from vifplug.engine.wiring import Wiring, standing
 from vifplug.errors import Conflict, InputError
 from vifplug.model.reports import PLUGGED
-from vifplug.model.vif import Vif
+from vifplug.model.vif import Vif, may_be_unsaid
 from vifplug.resources import kinds
 from vifplug.resources.contract import Relation, Resource
 from vifplug.resources.link import Link
 from vifplug.resources.observed import Inventory, Observed
 from vifplug.resources.ovs_port import OvsPort
 from vifplug.store.records import Intent, Record, now
-
-_KEPT = ("instance", "create_tap", "tap_owner", "multiqueue", "isolate")
-"""What a request may leave unsaid; a recorded VIF keeps its own."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -54,6 +52,11 @@ class Job:
     def recorded(self) -> Inventory:
         """What was built before."""
         return Inventory(self.record.resources if self.record else ())
+
+    @property
+    def guest_link(self) -> str:
+        """The link that shows whether its guest is there; "" where none does."""
+        return link_of(end_by(self.driver, self.vif))
 
     @property
     def identities(self) -> set[str]:
@@ -102,14 +105,10 @@ def job(vif: Vif, record: Record | None, options: Options, requester: Requester 
 def recovery(known: Record, left: Inventory, options: Options) -> Job:
     """The request to be as recorded again, with what an interrupted one may have made counted as built too."""
     ports = left.ports
-    links = left.links
     recorded = tuple(
         replace(item, iface_ids={**ports[item.name].iface_ids, **item.iface_ids})
         if isinstance(item, OvsPort) and item.name in ports
-        # What was there before the first configuration counts, and what the interrupted request remembered of more.
-        else item.replaced(former={**links[item.name].former, **item.former})
-        if isinstance(item, Link) and configured.is_configured(item) and item.name in links
-        else item
+        else configured.with_more(item, left.links.get(item.name))
         for item in known.resources
     )
     there = {(item.plane, item.name) for item in recorded}
@@ -120,11 +119,11 @@ def recovery(known: Record, left: Inventory, options: Options) -> Job:
 def _completed(vif: Vif, known: Vif | None, driver: Driver, options: Options) -> Vif:
     network = vif.network.model_dump()  # its datapath_type is kept for the doctor: the bridge's own decides
     names = vif.names.model_dump()
-    fields = {name: getattr(vif, name) for name in _KEPT}
+    fields = {name: getattr(vif, name) for name in may_be_unsaid()}
     if known is not None:
         network = _filled(network, known.network.model_dump())
         names = _filled(names, known.names.model_dump())
-        fields = _filled(fields, {name: getattr(known, name) for name in _KEPT})
+        fields = _filled(fields, {name: getattr(known, name) for name in may_be_unsaid()})
     network = _filled(network, {"mtu": options.mtu})
     fields = _filled(fields, {"create_tap": driver.makes_tap, "isolate": options.isolate})
     draft = vif.model_copy(
@@ -153,8 +152,8 @@ def _check_names(vif: Vif, driver: Driver, desired: Iterable[Resource]) -> None:
             vif.id,
         )
     links = [link for link in kinds.links_in(desired) if link.owner == vif.id]
-    guest = driver.guest_link(vif)
-    built = [link.name for link in links] + [guest] * (not any(link.is_opened_by_guest for link in links))
+    guest = link_of(end_by(driver, vif))
+    built = [link.name for link in links] + [guest] * bool(guest and not any(link.is_opened_by_guest for link in links))
     chosen = [name for name in vif.names.model_dump().values() if name]
     twice = next((name for names in (chosen, built) for name in names if names.count(name) > 1), None)
     if twice:
@@ -268,7 +267,9 @@ def united(*parts: Iterable[Resource]) -> Inventory:
     """Everything that is in any of them; what comes later counts where two have one name."""
     union: dict[tuple[str, str], Resource] = {}
     for resources in parts:
-        union.update({(item.kind, item.name): item for item in resources})
+        for item in resources:
+            earlier = union.get((item.kind, item.name))
+            union[item.kind, item.name] = item if earlier is None else configured.with_more(item, earlier)
     return Inventory(tuple(union.values()))
 
 

@@ -52,7 +52,7 @@ def _master_of(operation: Operation) -> tuple[str, str] | None:
         return str(operation["guest"]), str(operation["name"])
     if "ends" in operation:
         return next(((str(end["name"]), str(end["master"])) for end in operation["ends"] if end.get("master")), None)
-    master = operation["values"].get("master") if operation.get("op") == "set" else None
+    master = operation["values"].get("master") if operation.get("op") in ("set", "configure") else None
     return (str(operation["name"]), str(master)) if master else None
 
 

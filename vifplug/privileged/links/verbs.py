@@ -15,7 +15,7 @@ from vifplug.netlink import socket as netlink
 from vifplug.netlink.message import CREATE, linkinfo, message, no_station, peer
 from vifplug.privileged import adoption, arguments, ownership
 from vifplug.privileged.helper.context import net
-from vifplug.privileged.links import attributes, sysctl, tap
+from vifplug.privileged.links import attributes, configure, sysctl, tap
 from vifplug.privileged.links import delete as link_deletion
 from vifplug.privileged.links import errors as link_errors
 from vifplug.privileged.links import rename as link_renaming
@@ -44,6 +44,8 @@ def apply(operations: Sequence[Operation]) -> None:
             match operation["op"]:
                 case "set":
                     _set(run, number, operation)
+                case "configure":
+                    _configure(run, number, operation)
                 case "rename":
                     run.flush(operations)
                     link_renaming.rename(operation)
@@ -118,10 +120,44 @@ def _create_link(run: Run, number: int, operation: Operation, kind: type[Link]) 
     address, data = _birth_address(operation["address"], owner, role.name), attributes.data_of(kind, operation)
     *before, mtu = attributes.pinning(kind, arguments.mtu(operation["mtu"]))
     index = run.make(name, owner)
-    attrs = [("IFLA_IFNAME", name), ("IFLA_ADDRESS", address), data]
+    attrs = [("IFLA_IFNAME", name), ("IFLA_ADDRESS", address), *_lower_device(run, operation, kind), data]
     run.early.append((number, message(index, attrs, flags=CREATE)))
     run.early += [(number, message(index, [("IFLA_MTU", other)])) for other in before]
-    run.mark(number, name, [("IFLA_IFALIAS", naming.alias(owner)), ("IFLA_MTU", mtu)])
+    run.mark(number, name, [*_mark(run, operation, owner, role), ("IFLA_MTU", mtu)])
+
+
+def _mark(run: Run, operation: Operation, owner: str, role: Role) -> list[tuple[str, Any]]:
+    """The alias of a new link, and the bridge that it joins as it is made."""
+    master = operation.get("master")
+    if not master:
+        return [("IFLA_IFALIAS", naming.alias(owner))]
+    if not role.joins_bridge:
+        raise arguments.refuse(f"for a link of role {role.name!r} the master", master)
+    return [("IFLA_IFALIAS", naming.alias(owner)), ("IFLA_MASTER", run.master(master, owner, role.name))]
+
+
+def _lower_device(run: Run, operation: Operation, kind: type[Link]) -> list[tuple[str, Any]]:
+    """IFLA_LINK of a link that is made on another one: its owner's, or one that the configuration lists.
+
+    :raises PermissionDenied: for any other.
+    :raises LinkError: when it is not there.
+    """
+    lower = next(
+        (one for one in kind.attributes.attributes if one.wire is not None and one.wire.name == "IFLA_LINK"), None
+    )
+    if lower is None:
+        return []
+    name, owner = arguments.link_there(operation[lower.name]), operation["owner"]
+    if run.owners.get(name) == owner:
+        return [("IFLA_LINK", run.made[name])]
+    link = ownership.read(name)
+    if link is None:
+        raise LinkError(f"could not find device {name!r} below {operation['name']!r}: no such device", name)
+    if not configure.is_listed(name) and ownership.owner_by_mark(link) != owner:
+        raise PermissionDenied(
+            f"refused to make a link on device {name!r}, which the configuration does not list", name
+        )
+    return [("IFLA_LINK", int(link["ifindex"]))]
 
 
 def _create_pair(run: Run, number: int, operation: Operation, kind: type[Link]) -> None:
@@ -145,12 +181,7 @@ def _create_pair(run: Run, number: int, operation: Operation, kind: type[Link]) 
     attrs = [*ends[0], linkinfo(kind.wire_kind, [peer(far, ends[1], link_flags=born)])]
     run.births.append((number, message(near, attrs, flags=CREATE, link_flags=born, change=born)))
     for (name, owner, role), end in zip(made, operation["ends"], strict=True):
-        marks: list[tuple[str, Any]] = [("IFLA_IFALIAS", naming.alias(owner))]
-        if end.get("master"):
-            if not role.joins_bridge:
-                raise arguments.refuse("a master for the port's end", end["master"])
-            marks.append(("IFLA_MASTER", run.master(end["master"], owner, role.name)))
-        run.mark(number, name, marks)
+        run.mark(number, name, _mark(run, end, owner, role))
 
 
 def _set(run: Run, number: int, operation: Operation) -> None:
@@ -164,6 +195,22 @@ def _set(run: Run, number: int, operation: Operation) -> None:
         if link is None:
             raise LinkError(f"could not change link {name!r}: no such device", name)
         index = int(link["ifindex"])
+    _set_attributes(run, number, operation, index, link)
+
+
+def _configure(run: Run, number: int, operation: Operation) -> None:
+    """Attributes of another program's link, which the configuration lists."""
+    link, values = configure.values_of(operation)
+    if values:
+        _set_attributes(run, number, {**operation, "values": values}, int(link["ifindex"]), link)
+
+
+def _set_attributes(run: Run, number: int, operation: Operation, index: int, link: Mapping[str, Any] | None) -> None:
+    """Everything that is set on one link, in the order of ``schema.How``.
+
+    :param link: as it was read; None for one that this run makes.
+    """
+    name, values, kind = operation["name"], operation["values"], arguments.part(operation["role"]).kind
     for attrs in attributes.before_up(run, operation, kind):
         run.early.append((number, message(index, attrs)))
     early, late = attributes.freed(index, values, link)

@@ -20,7 +20,7 @@ from vifplug.privileged import arguments
 from vifplug.privileged import ownership as owned
 from vifplug.privileged.ovsdb import columns
 from vifplug.privileged.ovsdb.idl import is_open
-from vifplug.resources import kinds, ownership
+from vifplug.resources import ownership
 from vifplug.resources.ownership import SeenPort
 
 LOG = logging.getLogger(__name__)
@@ -146,7 +146,7 @@ class _PortCommand(_Command):
         seen = self._seen(port)
         if ownership.port_is_ours(seen, self.owner) or self._may_mark(seen):
             return port
-        if ownership.port_is_ours(replace(seen, on_our_link=self._is_on_our_link(self.name)), self.owner):
+        if ownership.port_is_ours(replace(seen, on_our_link=owned.is_on_own_link(self.name, self.owner)), self.owner):
             return port
         ids = ", ".join(sorted(seen.iface_ids)) or "none"
         raise Conflict(
@@ -174,10 +174,6 @@ class _PortCommand(_Command):
     def _may_mark(self, seen: SeenPort) -> bool:
         """Whether this operation may mark a row that nobody did."""
         return False
-
-    def _is_on_our_link(self, name: str) -> bool:
-        roles = kinds.port_roles() if naming.is_link_name(name) else ()
-        return any(owned.is_owners(name, self.owner, role) for role in roles)
 
 
 class _Add(_PortCommand):
@@ -225,7 +221,8 @@ class _Add(_PortCommand):
         )
         for port in index.ports_of(index.interfaces(self.owner)):
             if not (
-                ownership.port_is_ours(index.seen(port, self.owner), self.owner) or self._is_on_our_link(port.name)
+                ownership.port_is_ours(index.seen(port, self.owner), self.owner)
+                or owned.is_on_own_link(port.name, self.owner)
             ):
                 raise Conflict(
                     f"refused to add OVS port {self.name!r}: port {port.name!r}, which is not vifplug's, carries "
