@@ -8,7 +8,7 @@ from typing import Any
 
 from vifplug.drivers.registry import guest_link
 from vifplug.engine.plan import diff, guest_absence, resolve
-from vifplug.engine.state import Assessment, assess, drift_of
+from vifplug.engine.state import Assessment, assess, differences, in_print
 from vifplug.engine.wiring import Wiring
 from vifplug.errors import UnknownVif
 from vifplug.model import printable
@@ -142,7 +142,7 @@ def unplugged(vif_id: str, record: Record | None, warnings: Sequence[str], left:
 def path(record: Record, observed: Observed, wiring: Wiring, intent: Intent | None) -> PathReport:
     """The VIF's path, hop by hop from the guest."""
     view = recorded(record, observed, wiring, intent)
-    items = drift_of(record, observed)
+    items = differences(record, observed)
     guest = guest_link(record.vif)
     hops = [Hop(name=record.vif.address, kind="guest", state="unknown", note=_guest_note(record))]
     if guest and guest not in {link.name for link in kinds.links_in(record.resources)}:
@@ -160,8 +160,9 @@ def _guest_note(record: Record) -> str:
 def _hop(item: Resource, observed: Observed, items: Sequence[DriftItem]) -> Hop:
     mine = [one for one in items if one.subject == item.name]
     if isinstance(item, OvsPort):
-        return _port_hop(item, observed, [one for one in mine if diff.is_of_port(one)])
-    return _link_hop(item.name, item.kind, observed, [one for one in mine if not diff.is_of_port(one)])
+        return _port_hop(item, observed, [in_print(one) for one in mine if isinstance(one, diff.PortDrift)])
+    of_link = [in_print(one) for one in mine if not isinstance(one, diff.PortDrift)]
+    return _link_hop(item.name, item.kind, observed, of_link)
 
 
 def _link_hop(name: str, kind: str, observed: Observed, items: Sequence[DriftItem]) -> Hop:

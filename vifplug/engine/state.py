@@ -59,18 +59,21 @@ def _first(record: Record, observed: Observed, items: Sequence[DriftItem]) -> st
 
 def drift_of(record: Record, observed: Observed) -> list[DriftItem]:
     """How a recorded VIF differs from what was built, in text that can be printed."""
-    return [
-        DriftItem(
-            subject=printable.text(item.subject),
-            attribute=item.attribute,
-            observed=printable.document(item.observed),
-            desired=item.desired,
-        )
-        for item in _differences(record, observed)
-    ]
+    return [in_print(item) for item in differences(record, observed)]
 
 
-def _differences(record: Record, observed: Observed) -> list[DriftItem]:
+def in_print(item: DriftItem) -> DriftItem:
+    """A difference in text that can be printed, whatever it is about."""
+    return DriftItem(
+        subject=printable.text(item.subject),
+        attribute=item.attribute,
+        observed=printable.document(item.observed),
+        desired=item.desired,
+    )
+
+
+def differences(record: Record, observed: Observed) -> list[DriftItem]:
+    """How a recorded VIF differs from what was built, each difference by what it is about."""
     built = Inventory(record.resources)
     resources = [_with_station(item, record) for item in record.resources]
     try:

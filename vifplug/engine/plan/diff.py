@@ -21,12 +21,18 @@ PORT = "port"
 """What a missing port is said by: the device it is for has the same name, and may be there."""
 VLANS = "tag"
 """What a row that another program made anew lacks of the VLANs that the one before it had."""
-_OF_PORTS = (PORT, "bridge", "owner", "error", "ofport", VLANS, *SETTINGS)
+_KEY = "external_ids:"
 
 
-def is_of_port(item: DriftItem) -> bool:
-    """Whether an item is about an OVS port rather than about the link of the same name."""
-    return item.attribute in _OF_PORTS or item.attribute.startswith("external_ids:")
+class PortDrift(DriftItem):
+    """How an OVS port differs, rather than the link of the same name."""
+
+    __slots__ = ()
+
+    @property
+    def key(self) -> str:
+        """The key of external_ids that it is about; "" for anything else."""
+        return self.attribute.removeprefix(_KEY) if self.attribute.startswith(_KEY) else ""
 
 
 def differences(desired: Iterable[Resource], observed: Observed, recorded: Inventory) -> list[DriftItem]:
@@ -113,37 +119,37 @@ def of_port(desired: OvsPort, observed: Observed, recorded: OvsPort | None) -> l
     holder = observed.held.get(desired.name)
     if holder is not None:
         words = f"its Interface is in Port {holder}"
-        return [DriftItem(subject=desired.name, attribute=PORT, observed=words, desired=desired.bridge)]
+        return [PortDrift(subject=desired.name, attribute=PORT, observed=words, desired=desired.bridge)]
     if found is None:
-        return [DriftItem(subject=desired.name, attribute=PORT, observed=None, desired=desired.bridge)]
+        return [PortDrift(subject=desired.name, attribute=PORT, observed=None, desired=desired.bridge)]
     link = observed.links.get(desired.name)
-    items = []
+    items: list[DriftItem] = []
     if not ownership.port_is_ours(found, desired.owner, link, recorded):
         holder = ownership.owner_in_words(found.owner) if found.owner else "a stranger"
-        return [DriftItem(subject=desired.name, attribute="owner", observed=holder, desired=f"VIF {desired.owner}")]
+        return [PortDrift(subject=desired.name, attribute="owner", observed=holder, desired=f"VIF {desired.owner}")]
     pairs: list[tuple[str, object, object]] = [
         ("bridge", found.bridge, desired.bridge),
-        (f"external_ids:{naming.OWNER_KEY}", found.external_ids.get(naming.OWNER_KEY), desired.owner),
-        *((f"external_ids:{key}", found.iface_ids.get(key), value) for key, value in desired.iface_ids.items()),
+        (f"{_KEY}{naming.OWNER_KEY}", found.external_ids.get(naming.OWNER_KEY), desired.owner),
+        *((f"{_KEY}{key}", found.iface_ids.get(key), value) for key, value in desired.iface_ids.items()),
     ]
     # A key of ours that is no longer wanted: nobody else's keys are in a record.
     ours = recorded.iface_ids if recorded else {}
-    pairs += [(f"external_ids:{key}", found.iface_ids.get(key), None) for key in ours if key not in desired.iface_ids]
+    pairs += [(f"{_KEY}{key}", found.iface_ids.get(key), None) for key in ours if key not in desired.iface_ids]
     if is_wider(desired, found, recorded):
         before = recorded.tag if recorded and recorded.tag is not None else "that of before"
-        items.append(DriftItem(subject=desired.name, attribute=VLANS, observed=None, desired=before))
+        items.append(PortDrift(subject=desired.name, attribute=VLANS, observed=None, desired=before))
     pairs += [(column, found.settings.get(column), shown(column, desired.settings.get(column))) for column in SETTINGS]
     waits = desired.waits_for_device and link is None
     if not waits:
         pairs.append(("error", found.error or None, None))
     items += [
-        DriftItem(subject=desired.name, attribute=attribute, observed=is_, desired=should)
+        PortDrift(subject=desired.name, attribute=attribute, observed=is_, desired=should)
         for attribute, is_, should in pairs
         if is_ != should
     ]
     if not waits and (found.ofport or 0) <= 0:
         items.append(
-            DriftItem(subject=desired.name, attribute="ofport", observed=found.ofport, desired="a number above 0")
+            PortDrift(subject=desired.name, attribute="ofport", observed=found.ofport, desired="a number above 0")
         )
     return [*items, *_of_device(desired, observed, recorded)]
 
@@ -164,7 +170,7 @@ def _of_device(desired: OvsPort, observed: Observed, recorded: OvsPort | None) -
         return []
     found, link = observed.ports[desired.name], observed.links.get(desired.name)
     if link is None and (found.ofport or 0) > 0:
-        return [DriftItem(subject=desired.name, attribute="ofport", observed=found.ofport, desired=None)]
+        return [PortDrift(subject=desired.name, attribute="ofport", observed=found.ofport, desired=None)]
     known = recorded.device_ifindex if recorded else None
     if link is None or (known in (None, link.ifindex) and not is_deaf(found, link, observed)):
         return []

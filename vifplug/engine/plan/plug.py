@@ -254,14 +254,14 @@ def _dead(port: OvsPort) -> OvsPort:
 
 
 def _set_ids(port: OvsPort, items: Sequence[DriftItem], draft: Draft) -> None:
-    prefix = "external_ids:"
-    ids = [(item.attribute.removeprefix(prefix), item) for item in items if item.attribute.startswith(prefix)]
-    marks = tuple((key, item.observed, item.desired) for key, item in ids if key == naming.OWNER_KEY)
-    others = tuple((key, item.observed, item.desired) for key, item in ids if key != naming.OWNER_KEY)
-    differing = [item.attribute for item in items if item.attribute in SETTINGS]
+    of_port = [item for item in items if isinstance(item, diff.PortDrift)]
+    ids = [(item.key, item.observed, item.desired) for item in of_port if item.key]
+    marks = tuple(change for change in ids if change[0] == naming.OWNER_KEY)
+    others = tuple(change for change in ids if change[0] != naming.OWNER_KEY)
+    differing = [item.attribute for item in of_port if item.attribute in SETTINGS]
     given = {column: port.settings[column] for column in differing if column in port.settings}
     emptied = tuple(column for column in differing if column not in given)
-    again = any(item.attribute == diff.VLANS for item in items)
+    again = any(item.attribute == diff.VLANS for item in of_port)
     if marks or others or differing or again:
         change = actions.SetPort(port, others, marks, emptied, given, again)
         draft.add(Phase.PORTS, change)
