@@ -146,7 +146,9 @@ def path(record: Record, observed: Observed, wiring: Wiring, intent: Intent | No
     guest = guest_link(record.vif)
     hops = [Hop(name=record.vif.address, kind="guest", state="unknown", note=_guest_note(record))]
     if guest and guest not in {link.name for link in kinds.links_in(record.resources)}:
-        hops.append(_link_hop(guest, "tap", observed, []))
+        hops.append(
+            _link_hop(guest, "tap", observed, [])
+        )  # the VMM's: it is in no record, and a driver names taps alone
     hops += [_hop(item, observed, items) for item in record.resources]
     hops += _switches(record, observed)
     return PathReport(vif=view, hops=_joined(hops, observed))
@@ -198,7 +200,7 @@ def _switches(record: Record, observed: Observed) -> list[Hop]:
     own = {item.name for item in record.resources}
     switch = record.vif.network.bridge
     if not hops and switch and switch not in own:
-        hops.append(_link_hop(switch, "bridge", observed, []))
+        hops.append(_link_hop(switch, "bridge", observed, []))  # another program's: it is in no record
     return hops
 
 

@@ -16,7 +16,7 @@ from vifplug.errors import LinkError
 from vifplug.netlink import ethtool
 from vifplug.netlink import socket as netlink
 from vifplug.netlink.message import INET_CONF
-from vifplug.resources import bridge, kinds, passage
+from vifplug.resources import kinds, passage
 from vifplug.resources.link import OF_EVERY_LINK, UP, Link
 from vifplug.resources.schema import Attribute, Form, How, Place
 
@@ -43,9 +43,10 @@ def _of(attributes: Iterable[Attribute], *places: Place) -> tuple[tuple[str, int
     )
 
 
-_EVERY = (*OF_EVERY_LINK, bridge.ARP_ANNOUNCE, UP)
+_EVERY = (*OF_EVERY_LINK, UP)
+_OF_ALL_KINDS = {one.name: one for kind in kinds.link_kinds() for one in kind.attributes.at(Place.INET)}
 _PLAIN, _FLAGS = _of(_EVERY, Place.LINK), _of(_EVERY, Place.FLAGS)
-_INET, _INET6 = _of(_EVERY, Place.INET), _of(_EVERY, Place.INET6)
+_INET, _INET6 = _of(_OF_ALL_KINDS.values(), Place.INET), _of(_EVERY, Place.INET6)
 
 
 @functools.cache
@@ -53,7 +54,7 @@ def _data_of(kind: str) -> tuple[tuple[str, int, Form, Any], ...]:
     return _of(kinds.link_of(kind).attributes.attributes, Place.DATA)
 
 
-_IMPEDING = frozenset(attribute.name for attribute in bridge.IMPEDING)
+_IMPEDING = frozenset(passage.BRIDGE)
 
 
 def links(socket_: netlink.LinkSocket, names: Iterable[str]) -> dict[str, dict[str, Any]]:
