@@ -6,6 +6,8 @@ nothing and reads nothing. It is found by its vif_type in stevedore's namespace 
 
 Rules a driver keeps:
 
+* Every resource is of a kind of ``resources.kinds``; ``resources.contract`` says what a kind is. One that is
+  configured or referenced has the name that it has on the host, and must be there.
 * Every resource carries its owner: the VIF's id, or ``naming.network_owner(...)`` for what a network's VIFs
   share.
 * Names come from ``naming``, or from ``vif.names``.

@@ -180,6 +180,39 @@ def test_killed_plug_is_settled_by_putting_back(world: World) -> None:
     assert not store.contents().intents
 
 
+@pytest.mark.parametrize("before", [None, {"mtu": 9000}])
+def test_killed_replug_is_settled_by_putting_back_what_the_record_does_not_hold(
+    world: World, before: dict[str, Any] | None
+) -> None:
+    nic, world.driver.nic, world.driver.has_nic = world.driver.nic, before or {}, before is not None
+    world.plugger.plug([vif()])
+    record = world.plugger.store.record(VIF)
+    assert record is not None
+    world.driver.nic, world.driver.has_nic = nic, True
+    seen: list[Intent] = []
+    build = world.host.build
+
+    def built(*arguments: Any) -> Any:
+        seen.extend(world.plugger.store.contents().intents.values())
+        return build(*arguments)
+
+    world.host.build = built  # type: ignore[assignment, method-assign]
+    world.plugger.plug([vif()])
+    assert world.eth1 == (9000, True)
+    world.host.build = build  # type: ignore[method-assign]
+    world.plugger.store.keep([record])
+    world.plugger.store.intend(seen, {}, is_new=False)
+    world.driver.nic, world.driver.has_nic = before or {}, before is not None  # what the recorded request asks for
+    recover.settle(world.plugger)
+    assert world.eth1 == ((9000, False) if before else (1500, False))
+    after = world.plugger.store.record(VIF)
+    assert after is not None
+    assert after.resources == record.resources
+    assert not world.plugger.store.contents().intents
+    world.plugger.unplug([VIF])
+    assert world.eth1 == (1500, False)
+
+
 def test_attribute_that_is_asked_for_no_longer_is_put_back(world: World) -> None:
     world.plugger.plug([vif()])
     world.driver.nic = {"mtu": 9000}
