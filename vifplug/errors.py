@@ -4,7 +4,8 @@ The tree::
 
     VifplugError
     |-- InputError (ValueError)         the caller's: amend the request          exit 2
-    |   `-- UnknownVif (LookupError)    the caller's: no such VIF is recorded    exit 2
+    |   |-- UnknownVif (LookupError)    the caller's: no such VIF is recorded    exit 2
+    |   `-- UnknownKind                 the driver's: there is no such kind of resource  exit 2
     |-- ConfigError (ValueError)        the operator's: amend the configuration  exit 2
     |-- Conflict                        a name or VIF is held by something else  exit 4
     |-- NotPermitted                    the daemon does not let this peer do that      exit 1
@@ -24,6 +25,7 @@ The tree::
     |   |-- OvsdbError                  OVSDB refused a transaction, or OVS an interface
     |   |-- OvsUnavailable              OVSDB does not answer: retry when it does
     |   |-- BridgeMissing               an OVS bridge that is not there: create it
+    |   |-- ResourceMissing             another program's device that a VIF needs is not there
     |   |-- TimedOut                    a deadline passed: retry, or look at the one waited for
     |   |-- VerifyError                 done, read back, and found wrong
     |   |-- PermissionDenied            the helper refused: not ours, or not allowed
@@ -72,6 +74,10 @@ class InputError(VifplugError, ValueError):
 
 class UnknownVif(InputError, LookupError):
     """No VIF of that id is recorded on this host. Nothing was touched."""
+
+
+class UnknownKind(InputError):
+    """A resource is of a kind that this vifplug does not have: a driver's, or a record's of another version."""
 
 
 class ConfigError(VifplugError, ValueError):
@@ -166,6 +172,12 @@ class OvsUnavailable(HostError):
 
 class BridgeMissing(HostError):
     """An OVS bridge is not there. vifplug never creates one: the operator does."""
+
+
+class ResourceMissing(HostError):
+    """A device that a VIF needs and that is another program's is not there. Whoever has it makes it; then retry."""
+
+    retryable = True
 
 
 class TimedOut(HostError):

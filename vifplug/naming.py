@@ -34,14 +34,8 @@ _LINK_NAME = re.compile(r"[^\s/:%\x00-\x1f\x7f\ud800-\udfff]{1,15}")
 _NO_LINK_NAMES = frozenset({".", "..", "all", "default"})
 _KERNEL_SPACE = 0xA0
 """The kernel's isspace counts it as a space (lib/ctype.c), also within a UTF-8 sequence: no device is named 'à'."""
-KIND_OF_ROLE = {
-    ROLE_BRIDGE: "bridge",
-    ROLE_BRIDGE_END: "veth",
-    ROLE_PORT_END: "veth",
-    ROLE_NETWORK_BRIDGE: "bridge",
-    ROLE_TAP: "tap",
-}
-ROLES = tuple(KIND_OF_ROLE)
+ROLES = (ROLE_BRIDGE, ROLE_BRIDGE_END, ROLE_PORT_END, ROLE_NETWORK_BRIDGE, ROLE_TAP)
+"""Those whose names follow from an id; which kind of link plays each, its kind says (``resources.kinds``)."""
 
 _TAP_FIRST_BYTES = ("fe:", "fa:")
 """The second is for guests whose own MAC begins with the first."""

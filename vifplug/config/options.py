@@ -185,6 +185,9 @@ class Settings:
     reader_users: tuple[str, ...] = ()
     reader_groups: tuple[str, ...] = ()
     operator_bridges: tuple[str, ...] = ()
+    configurable: tuple[str, ...] = ()
+    """Devices of other programs that may be configured, names or globs: the helper takes no others. No option of this
+    version lists any."""
     wired_by: str = "auto"
     notify_url: str = ""
     notify_token: str = ""

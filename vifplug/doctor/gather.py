@@ -38,8 +38,7 @@ from vifplug.drivers.registry import drivers
 from vifplug.engine.commands.plug import Plugger
 from vifplug.engine.host import Host, Scope
 from vifplug.errors import VifplugError
-from vifplug.resources.observed import Link as Observed
-from vifplug.resources.observed import Tap
+from vifplug.resources.link import Link as Observed
 
 LOG = logging.getLogger(__name__)
 
@@ -192,7 +191,7 @@ def _link(link: Observed, known: frozenset[str]) -> Link:
         name=link.name,
         master=link.master,
         ours=bool(link.owner) or link.name in known,
-        persistent=isinstance(link, Tap) and bool(link.persistent),
+        persistent=bool(link.persistent),
         carrier=bool(link.carrier),
     )
 

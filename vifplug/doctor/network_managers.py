@@ -15,6 +15,7 @@ from pathlib import Path
 from vifplug import naming
 from vifplug.doctor.facts import Takeover
 from vifplug.netlink import udev
+from vifplug.resources import kinds
 
 Line = tuple[str, str, str]
 """A section, a key and a value."""
@@ -72,8 +73,8 @@ def takeovers(root: Path) -> list[Takeover]:
     if _runs(root, "systemd-networkd.service"):
         taken: dict[str, list[str]] = {}
         files = list(_systemd_files(root, ".network"))
-        for prefix, kind in naming.KIND_OF_ROLE.items():
-            source = _networkd_takes(files, naming.device(prefix, _SAMPLE_ID), kind)
+        for prefix in naming.ROLES:
+            source = _networkd_takes(files, naming.device(prefix, _SAMPLE_ID), kinds.kind_of_role(prefix))
             if source:
                 taken.setdefault(source, []).append(prefix)
         found += [Takeover(name="systemd-networkd", prefixes=names, source=file) for file, names in taken.items()]
@@ -81,8 +82,8 @@ def takeovers(root: Path) -> list[Takeover]:
         lines = list(_network_manager_lines(root))
         left = [
             prefix
-            for prefix, kind in naming.KIND_OF_ROLE.items()
-            if not _is_unmanaged(lines, naming.device(prefix, _SAMPLE_ID), kind)
+            for prefix in naming.ROLES
+            if not _is_unmanaged(lines, naming.device(prefix, _SAMPLE_ID), kinds.kind_of_role(prefix))
         ]
         found += [Takeover(name="NetworkManager", prefixes=left)] if left else []
     return found

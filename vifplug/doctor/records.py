@@ -11,7 +11,9 @@ from vifplug.engine.commands import inspect
 from vifplug.engine.commands.plug import Plugger
 from vifplug.engine.plan import obstacles
 from vifplug.model.reports import CONTENDED, FAILED, CheckReport, DriftItem
-from vifplug.resources.observed import Bridge, Link, Observed, OvsPort
+from vifplug.resources import kinds
+from vifplug.resources.link import Link
+from vifplug.resources.observed import Observed
 from vifplug.store.records import Contents, Record
 
 _ITEMS_MAX = 3
@@ -23,7 +25,7 @@ def needs_ovs(plugger: Plugger | None) -> bool:
     if plugger is None:
         return False
     records = plugger.store.contents().records.values()
-    return any(isinstance(item, OvsPort) for record in records for item in record.resources)
+    return any(kinds.ports_in(record.resources) for record in records)
 
 
 def names(plugger: Plugger) -> frozenset[str]:
@@ -45,13 +47,14 @@ def compared(plugger: Plugger) -> Plugged:
     report = inspect.check(plugger)
     contents = plugger.store.contents()
     items = [item for record in contents.records.values() for item in record.resources]
-    bridged = {
-        record.id for record in contents.records.values() for item in record.resources if isinstance(item, Bridge)
+    bridges = {
+        record.id: [link.name for link in kinds.links_in(record.resources) if link.passage.is_bridge]
+        for record in contents.records.values()
     }
     return Plugged(
         ports=tuple(_ports(contents)),
-        bridged=len(bridged),
-        bridges=frozenset(item.name for item in items if isinstance(item, Bridge)),
+        bridged=sum(map(bool, bridges.values())),
+        bridges=frozenset(name for names in bridges.values() for name in names),
         total=len(contents.records),
         names=frozenset(item.name for item in items),
         troubles=tuple(_troubles(plugger, report, contents)),
@@ -68,7 +71,7 @@ def _obstacles(plugger: Plugger, contents: Contents) -> Iterator[Obstacle]:
     records = list(contents.records.values())
     observed = inspect.observe(plugger, inspect.scope_of(records))
     for record in records:
-        built = {item.name for item in record.resources if isinstance(item, Link)}
+        built = {link.name for link in kinds.links_in(record.resources)}
         tap = observed.links.get(guest_link(record.vif))
         if tap is not None and tap.name not in built and not tap.owner:
             for item in obstacles.on_foreign_link(tap, observed):
@@ -78,12 +81,12 @@ def _obstacles(plugger: Plugger, contents: Contents) -> Iterator[Obstacle]:
                 yield Obstacle(vif_id=record.id, subject=bridge.name, what=_differs(item))
 
 
-def _foreign_bridges(record: Record, observed: Observed) -> Iterator[Bridge]:
+def _foreign_bridges(record: Record, observed: Observed) -> Iterator[Link]:
     """Linux bridges of other programs that a VIF uses: the one asked for, and one made again in the place of ours."""
-    masters = {item.master for item in record.resources if isinstance(item, Link) and item.master}
+    masters = {link.master for link in kinds.links_in(record.resources) if link.master}
     for name in sorted(masters | {record.vif.network.bridge or ""}):
         bridge = observed.links.get(name)
-        if isinstance(bridge, Bridge) and not bridge.owner:
+        if bridge is not None and bridge.passage.is_bridge and not bridge.owner:
             yield bridge
 
 
@@ -110,10 +113,9 @@ def _absent(report: CheckReport, contents: Contents) -> Iterator[Absent]:
 
 def _ports(contents: Contents) -> Iterator[Port]:
     for record in contents.records.values():
-        for item in record.resources:
-            if isinstance(item, OvsPort):
-                datapath = record.vif.network.datapath_type or ""
-                yield Port(vif_id=record.id, bridge=item.bridge, datapath_type=datapath, name=item.name, tag=item.tag)
+        for item in kinds.ports_in(record.resources):
+            datapath = record.vif.network.datapath_type or ""
+            yield Port(vif_id=record.id, bridge=item.bridge, datapath_type=datapath, name=item.name, tag=item.tag)
 
 
 def _troubles(plugger: Plugger, report: CheckReport, contents: Contents) -> Iterator[Trouble]:

@@ -7,9 +7,11 @@ from collections.abc import Sequence
 from vifplug import naming
 from vifplug.drivers import builders
 from vifplug.drivers.contract import Options, tap_name
+from vifplug.drivers.guest_end import GuestEnd, Tap
 from vifplug.errors import InputError
 from vifplug.model.vif import Vif
-from vifplug.resources.observed import Bridge, Resource
+from vifplug.resources.bridge import Bridge
+from vifplug.resources.contract import Resource
 
 
 class LinuxBridge:
@@ -30,9 +32,9 @@ class LinuxBridge:
             return vif.network.bridge
         return naming.device(naming.ROLE_NETWORK_BRIDGE, vif.network.id)
 
-    def guest_link(self, vif: Vif) -> str:
+    def guest_end(self, vif: Vif) -> GuestEnd:
         """The tap that joins the bridge: the VMM's, or ours."""
-        return tap_name(vif)
+        return Tap(tap_name(vif))
 
     @staticmethod
     def _bridge(vif: Vif) -> Bridge:

@@ -7,7 +7,9 @@ from dataclasses import replace
 from vifplug import naming
 from vifplug.drivers.contract import Options, mtu_of, tap_name
 from vifplug.model.vif import Vif
-from vifplug.resources.observed import CONTROL_AGENT, Bridge, OvsPort, Tap
+from vifplug.resources.bridge import Bridge
+from vifplug.resources.ovs_port import CONTROL_AGENT, OvsPort
+from vifplug.resources.tap import Tap
 
 
 def ovs_bridge(vif: Vif, options: Options) -> str:

@@ -6,6 +6,8 @@ nothing and reads nothing. It is found by its vif_type in stevedore's namespace 
 
 Rules a driver keeps:
 
+* Every resource is of a kind of ``resources.kinds``; ``resources.contract`` says what a kind is. One that is
+  configured or referenced has the name that it has on the host, and must be there.
 * Every resource carries its owner: the VIF's id, or ``naming.network_owner(...)`` for what a network's VIFs
   share.
 * Names come from ``naming``, or from ``vif.names``.
@@ -21,9 +23,10 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from vifplug import naming
+from vifplug.drivers.guest_end import GuestEnd
 from vifplug.errors import InputError
 from vifplug.model.vif import Vif
-from vifplug.resources.observed import Resource
+from vifplug.resources.contract import Resource
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -58,8 +61,8 @@ class Driver(Protocol):
         """The OVS or Linux bridge the VIF joins, when the request does not say or has said."""
         ...
 
-    def guest_link(self, vif: Vif) -> str:
-        """The name of the tap the guest opens, whoever makes it."""
+    def guest_end(self, vif: Vif) -> GuestEnd:
+        """Where the guest takes hold; None where nothing of it is on this host."""
         ...
 
 

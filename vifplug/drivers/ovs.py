@@ -6,8 +6,9 @@ from collections.abc import Sequence
 
 from vifplug.drivers import builders
 from vifplug.drivers.contract import Options, tap_name
+from vifplug.drivers.guest_end import GuestEnd, Tap
 from vifplug.model.vif import Vif
-from vifplug.resources.observed import Resource
+from vifplug.resources.contract import Resource
 
 
 class Ovs:
@@ -29,6 +30,6 @@ class Ovs:
         """The OVS bridge of the port."""
         return builders.ovs_bridge(vif, options)
 
-    def guest_link(self, vif: Vif) -> str:
+    def guest_end(self, vif: Vif) -> GuestEnd:
         """The tap."""
-        return tap_name(vif)
+        return Tap(tap_name(vif))

@@ -7,8 +7,11 @@ from collections.abc import Sequence
 from vifplug import naming
 from vifplug.drivers import builders
 from vifplug.drivers.contract import Options, mtu_of, tap_name
+from vifplug.drivers.guest_end import GuestEnd, Tap
 from vifplug.model.vif import Vif
-from vifplug.resources.observed import Bridge, Resource, Veth
+from vifplug.resources.bridge import Bridge
+from vifplug.resources.contract import Resource
+from vifplug.resources.veth import Veth
 
 
 class OvsHybrid:
@@ -36,9 +39,9 @@ class OvsHybrid:
         """The OVS bridge of the port."""
         return builders.ovs_bridge(vif, options)
 
-    def guest_link(self, vif: Vif) -> str:
+    def guest_end(self, vif: Vif) -> GuestEnd:
         """The tap that joins qbr: libvirt's, or ours."""
-        return tap_name(vif)
+        return Tap(tap_name(vif))
 
     @staticmethod
     def _bridge(vif: Vif) -> Bridge:

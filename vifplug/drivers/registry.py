@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Mapping
+from typing import Any
 
 from stevedore import ExtensionManager
 
 from vifplug.drivers.bridge import LinuxBridge
 from vifplug.drivers.contract import Driver, tap_name
+from vifplug.drivers.guest_end import GuestEnd, Tap, link_of
 from vifplug.drivers.ovs import Ovs
 from vifplug.drivers.ovs_hybrid import OvsHybrid
 from vifplug.errors import InputError
@@ -48,10 +50,22 @@ def driver_for(vif_type: str, vif_id: str = "") -> Driver:
         ) from error
 
 
-def guest_link(vif: Vif) -> str:
-    """The tap of a plugged VIF's guest: by its driver or, where that is not installed any more, by the rule of names.
+def guest_end(vif: Vif) -> GuestEnd:
+    """Where a plugged VIF's guest takes hold: by its driver or, where that is not installed any more, the tap by the
+    rule of names.
 
     What was built can be looked at and taken away without the driver that had described it.
     """
     driver = drivers().get(vif.vif_type)
-    return driver.guest_link(vif) if driver is not None else tap_name(vif)
+    return end_by(driver, vif) if driver is not None else Tap(tap_name(vif))
+
+
+def end_by(driver: Driver, vif: Vif) -> GuestEnd:
+    """Where a VIF's guest takes hold, by its driver; one written for vifplug's first contract names a tap."""
+    named: Any = driver
+    return driver.guest_end(vif) if hasattr(driver, "guest_end") else Tap(named.guest_link(vif))
+
+
+def guest_link(vif: Vif) -> str:
+    """The link that shows whether a plugged VIF's guest is there; "" where none does."""
+    return link_of(guest_end(vif))

@@ -8,7 +8,8 @@ from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from vifplug.engine.plan.actions import Action
-from vifplug.resources.observed import Link, Observed
+from vifplug.resources.link import Link
+from vifplug.resources.observed import Observed
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -7,7 +7,7 @@ from dataclasses import replace
 
 from vifplug.drivers.registry import guest_link
 from vifplug.engine.plan import diff, guest_absence, resolve
-from vifplug.engine.state import Assessment, assess, drift_of
+from vifplug.engine.state import Assessment, assess, differences, in_print
 from vifplug.engine.wiring import Wiring
 from vifplug.errors import UnknownVif
 from vifplug.model import printable
@@ -26,7 +26,11 @@ from vifplug.model.reports import (
     VifReport,
 )
 from vifplug.model.vif import Vif
-from vifplug.resources.observed import Bridge, Link, Observed, OvsPort, Resource, Tap
+from vifplug.resources import kinds
+from vifplug.resources.contract import Resource
+from vifplug.resources.link import Link
+from vifplug.resources.observed import Observed
+from vifplug.resources.ovs_port import OvsPort
 from vifplug.store import records
 from vifplug.store.records import Intent, Record
 from vifplug.store.store import Store
@@ -58,13 +62,13 @@ def check_damaged(vif_id: str, reason: str) -> VifCheck:
 def _report(record: Record, observed: Observed, found: Assessment, warnings: Sequence[str] = ()) -> VifReport:
     vif = record.vif
     guest = guest_link(vif)
-    ours = {item.name for item in record.resources if isinstance(item, Tap)}
+    ours = {link.name for link in kinds.links_in(record.resources) if link.is_opened_by_guest}
     return replace(
         _requested(vif),
         state=found.state,
-        devices=tuple(_device(item, observed) for item in record.resources if isinstance(item, Link)),
-        ports=tuple(_port(item, observed) for item in record.resources if isinstance(item, OvsPort)),
-        waiting_for=guest if guest not in ours and guest not in observed.links else None,
+        devices=tuple(_device(item, observed) for item in kinds.links_in(record.resources)),
+        ports=tuple(_port(item, observed) for item in kinds.ports_in(record.resources)),
+        waiting_for=guest if guest and guest not in ours and guest not in observed.links else None,
         absent_since=guest_absence.absent_since(record, observed),
         error=found.reason,
         updated_at=record.updated_at,
@@ -142,19 +146,20 @@ def unplugged(vif_id: str, record: Record | None, warnings: Sequence[str], left:
         updated_at = None if left is None else records.now()
         return VifReport(id=vif_id, state=UNPLUGGED, updated_at=updated_at, warnings=tuple(left or ()))
     left = left or ()
-    had_port = any(isinstance(item, OvsPort) for item in record.resources)
-    concern = warnings if had_port else ()
+    concern = warnings if kinds.ports_in(record.resources) else ()
     return replace(_requested(record.vif), state=UNPLUGGED, updated_at=records.now(), warnings=(*concern, *left))
 
 
 def path(record: Record, observed: Observed, wiring: Wiring, intent: Intent | None) -> PathReport:
     """The VIF's path, hop by hop from the guest."""
     view = recorded(record, observed, wiring, intent)
-    items = drift_of(record, observed)
+    items = differences(record, observed)
     guest = guest_link(record.vif)
     hops = [Hop(name=record.vif.address, kind="guest", state="unknown", note=_guest_note(record))]
-    if guest not in {item.name for item in record.resources if isinstance(item, Link)}:
-        hops.append(_link_hop(guest, "tap", observed, []))
+    if guest and guest not in {link.name for link in kinds.links_in(record.resources)}:
+        hops.append(
+            _link_hop(guest, "tap", observed, [])
+        )  # the VMM's: it is in no record, and a driver names taps alone
     hops += [_hop(item, observed, items) for item in record.resources]
     hops += _switches(record, observed)
     return PathReport(vif=view, hops=_joined(hops, observed))
@@ -168,8 +173,9 @@ def _guest_note(record: Record) -> str:
 def _hop(item: Resource, observed: Observed, items: Sequence[DriftItem]) -> Hop:
     mine = [one for one in items if one.subject == item.name]
     if isinstance(item, OvsPort):
-        return _port_hop(item, observed, [one for one in mine if diff.is_of_port(one)])
-    return _link_hop(item.name, item.kind, observed, [one for one in mine if not diff.is_of_port(one)])
+        return _port_hop(item, observed, [in_print(one) for one in mine if isinstance(one, diff.PortDrift)])
+    of_link = [in_print(one) for one in mine if not isinstance(one, diff.PortDrift)]
+    return _link_hop(item.name, item.kind, observed, of_link)
 
 
 def _link_hop(name: str, kind: str, observed: Observed, items: Sequence[DriftItem]) -> Hop:
@@ -197,7 +203,7 @@ def _port_hop(item: OvsPort, observed: Observed, items: Sequence[DriftItem]) -> 
 def _switches(record: Record, observed: Observed) -> list[Hop]:
     """The OVS bridge behind the port, or a network's bridge that somebody else made."""
     hops = []
-    for port in (item for item in record.resources if isinstance(item, OvsPort)):
+    for port in kinds.ports_in(record.resources):
         bridge = observed.bridges.get(port.bridge)
         missing = resolve.fake_bridge([port.bridge], observed) or "no such OVS bridge"
         note = f"datapath {bridge.datapath_type or 'system'}" if bridge else missing
@@ -205,7 +211,7 @@ def _switches(record: Record, observed: Observed) -> list[Hop]:
     own = {item.name for item in record.resources}
     switch = record.vif.network.bridge
     if not hops and switch and switch not in own:
-        hops.append(_link_hop(switch, "bridge", observed, []))
+        hops.append(_link_hop(switch, "bridge", observed, []))  # another program's: it is in no record
     return hops
 
 
@@ -228,8 +234,8 @@ def _meet(hop: Hop, following: Hop, observed: Observed) -> bool:
         return port is not None and port.bridge == following.name
     if near is None or far is None:
         return False
-    if isinstance(far, Bridge) and not isinstance(near, Bridge):
+    if far.has_members and not near.has_members:
         return near.master == far.name
-    if isinstance(near, Bridge):
+    if near.has_members:
         return far.master == near.name
-    return getattr(near, "peer", None) == far.name
+    return near.peer == far.name

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from vifplug.drivers.registry import guest_link
 from vifplug.engine.plan import diff
@@ -12,7 +12,10 @@ from vifplug.engine.wiring import Wiring, standing
 from vifplug.errors import BridgeMissing
 from vifplug.model import printable
 from vifplug.model.reports import CONTENDED, DRIFTED, FAILED, PLUGGING, UNPLUGGING, DriftItem
-from vifplug.resources.observed import Bridge, Inventory, Link, Observed, OvsPort, Resource
+from vifplug.resources import kinds
+from vifplug.resources.contract import Resource
+from vifplug.resources.link import Link
+from vifplug.resources.observed import Inventory, Observed
 from vifplug.store import records
 from vifplug.store.records import Intent, Record
 
@@ -50,30 +53,33 @@ def assess(record: Record, observed: Observed | None, wiring: Wiring, intent: In
 
 
 def _first(record: Record, observed: Observed, items: Sequence[DriftItem]) -> str | None:
-    bridges = [item.bridge for item in record.resources if isinstance(item, OvsPort)]
+    bridges = [port.bridge for port in kinds.ports_in(record.resources)]
     return resolution.fake_bridge(bridges, observed) or (str(items[0]) if items else None)
 
 
 def drift_of(record: Record, observed: Observed) -> list[DriftItem]:
     """How a recorded VIF differs from what was built, in text that can be printed."""
-    return [
-        DriftItem(
-            subject=printable.text(item.subject),
-            attribute=item.attribute,
-            observed=printable.document(item.observed),
-            desired=item.desired,
-        )
-        for item in _differences(record, observed)
-    ]
+    return [in_print(item) for item in differences(record, observed)]
 
 
-def _differences(record: Record, observed: Observed) -> list[DriftItem]:
+def in_print(item: DriftItem) -> DriftItem:
+    """A difference in text that can be printed, whatever it is about."""
+    return DriftItem(
+        subject=printable.text(item.subject),
+        attribute=item.attribute,
+        observed=printable.document(item.observed),
+        desired=item.desired,
+    )
+
+
+def differences(record: Record, observed: Observed) -> list[DriftItem]:
+    """How a recorded VIF differs from what was built, each difference by what it is about."""
     built = Inventory(record.resources)
     resources = [_with_station(item, record) for item in record.resources]
     try:
         desired = resolution.resolve(resources, observed)
     except BridgeMissing as error:
-        links = [item for item in record.resources if isinstance(item, Link)]
+        links = kinds.links_in(record.resources)
         missing = DriftItem(subject=error.subject, attribute=diff.PRESENT, observed=False, desired=True)
         return [missing, *diff.differences(links, observed, built)]
     return diff.differences(desired, observed, built)
@@ -81,6 +87,6 @@ def _differences(record: Record, observed: Observed) -> list[DriftItem]:
 
 def _with_station(item: Resource, record: Record) -> Resource:
     """A bridge with where its guest is, which records of earlier versions do not have."""
-    if not isinstance(item, Bridge) or item.station:
+    if not isinstance(item, Link) or not item.passage.is_bridge or item.station:
         return item
-    return replace(item, station=record.vif.address, station_port=guest_link(record.vif))
+    return item.replaced(station=record.vif.address, station_port=guest_link(record.vif))

@@ -14,7 +14,9 @@ from dataclasses import dataclass, field
 from vifplug.drivers.registry import guest_link
 from vifplug.model.events import has_reached
 from vifplug.model.reports import ACTIVE, FAILED, PLUGGED, WIRED
-from vifplug.resources.observed import CONTROL_OVN, DEAD_VLAN, Observed, OvsPort
+from vifplug.resources import kinds
+from vifplug.resources.observed import Observed
+from vifplug.resources.ovs_port import CONTROL_OVN, DEAD_VLAN, OvsPort
 from vifplug.store.events import TOLD_FAILED, TOLD_PLUGGED
 from vifplug.store.records import Record
 
@@ -67,6 +69,8 @@ def awaited(record: Record, observed: Observed, wiring: Wiring, wanted: str) -> 
         return reason
     if state == WIRED:
         guest = guest_link(record.vif)
+        if not guest:
+            return "a guest, of whose end this host shows nothing"
         found = observed.links.get(guest)
         return f"a guest on tap {guest!r}, which {'has no carrier' if found is not None else 'is not there'}"
     return _wiring_awaited(record, observed, _rule(_ports(record), observed, wiring))
@@ -113,4 +117,4 @@ def _guest_is_up(record: Record, observed: Observed) -> bool:
 
 
 def _ports(record: Record) -> list[OvsPort]:
-    return [item for item in record.resources if isinstance(item, OvsPort)]
+    return kinds.ports_in(record.resources)

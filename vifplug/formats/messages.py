@@ -7,9 +7,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from pydantic import ValidationError
+from pydantic import BaseModel, ValidationError
 
 from vifplug.errors import InputError
 from vifplug.formats.quoting import quote
@@ -43,15 +43,6 @@ _BY_FIELD = {
     "uid": f"it must be a whole number from 0 to {2**32 - 2}",
     "gid": f"it must be a whole number from 0 to {2**32 - 2}",
     "vif_type": "it must be 1 to 32 lower-case letters, digits and hyphens, such as ovs-hybrid, ovs or bridge",
-}
-
-_MODELS: dict[str, type[Any]] = {
-    "Vif": model.Vif,
-    "Instance": model.Instance,
-    "network": model.Network,
-    "instance": model.Instance,
-    "tap_owner": model.TapOwner,
-    "names": model.Names,
 }
 
 
@@ -135,5 +126,6 @@ def _should(detail: ErrorDetails, root: str) -> str:
 def _unknown(loc: tuple[int | str, ...], root: str) -> str:
     if loc == ("network", "uplink"):
         return "uplinks of bridges are not supported by this version; leave it out"
-    part = _MODELS[str(loc[-2]) if len(loc) > 1 else root]
+    models: dict[str, type[BaseModel]] = {"Vif": model.Vif, "Instance": model.Instance, **model.sub_models()}
+    part = models[str(loc[-2]) if len(loc) > 1 else root]
     return f"it is not a key of vifplug's own format; the keys here are {', '.join(part.model_fields)}"

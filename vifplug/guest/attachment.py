@@ -8,11 +8,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from vifplug.drivers.contract import Driver, Options
-from vifplug.drivers.registry import driver_for
+from vifplug.drivers.guest_end import Tap
+from vifplug.drivers.registry import driver_for, end_by
 from vifplug.errors import InputError
 from vifplug.guest.nic import Nic
 from vifplug.model.vif import Vif
-from vifplug.resources.observed import Bridge, OvsPort, Tap
+from vifplug.resources import kinds
 
 _QUEUES_OF_MANY = 2
 """A multi-queue tap cannot be opened as one of a single queue (tun_set_iff: EINVAL)."""
@@ -71,9 +72,12 @@ def seat_of(vif: Vif) -> Seat:
     driver, options = driver_for(vif.vif_type, vif.id), Options()
     complete = _completed(vif, driver, options)
     resources = driver.resources(complete, options)
-    name = driver.guest_link(complete)
-    taps = [item for item in resources if isinstance(item, Tap) and item.name == name]
-    bridges = [item.name for item in resources if isinstance(item, Bridge) and item.guest == name]
+    end = end_by(driver, complete)
+    if not isinstance(end, Tap):
+        raise InputError(f"the guest of VIF {vif.id} has no tap, and nothing else is described yet", vif.id)
+    name = end.name
+    taps = [link for link in kinds.links_in(resources) if link.is_opened_by_guest and link.name == name]
+    bridges = [link.name for link in kinds.links_in(resources) if link.guest == name]
     return Seat(
         vif_id=vif.id,
         address=vif.address,
@@ -81,8 +85,8 @@ def seat_of(vif: Vif) -> Seat:
         tap=name,
         is_made=bool(taps),
         bridge=bridges[0] if bridges else None,
-        is_port=any(isinstance(item, OvsPort) and item.name == name for item in resources),
-        is_multiqueue=bool(taps[0].multiqueue if taps else vif.multiqueue),
+        is_port=any(port.name == name for port in kinds.ports_in(resources)),
+        is_multiqueue=bool(taps[0].is_multiqueue if taps else vif.multiqueue),
     )
 
 

@@ -2,40 +2,31 @@
 
 from __future__ import annotations
 
+import dataclasses
+import functools
 from collections.abc import Mapping
 from typing import Any
 
 from vifplug import naming
-from vifplug.resources.observed import Bridge, Link, OvsPort, Tap, Veth
+from vifplug.resources import kinds
+from vifplug.resources.link import Link
+from vifplug.resources.ovs_port import OvsPort
 
-_COMMON = (
-    "name",
-    "ifindex",
-    "alias",
-    "address",
-    "mtu",
-    "master",
-    "up",
-    "promiscuous",
-    "carrier",
-    "disable_ipv6",
-    "accept_ra",
-    "arp_ignore",
-)
+_OBSERVED = ("name", "ifindex", "carrier")
 _PASSAGE = {"slave_kind": "", "impeded": {}}
-_OF_KIND: Mapping[str, tuple[type[Link], tuple[str, ...]]] = {
-    "bridge": (
-        Bridge,
-        ("stp", "forward_delay", "ageing_time", "multicast_snooping", "arp_announce"),
-    ),
-    "veth": (Veth, ("peer", "tx_checksum")),
-    "tap": (Tap, ("uid", "gid", "multiqueue", "persistent", "vnet_header")),
-}
+
+
+@functools.cache
+def _fields(name: str) -> tuple[str, ...]:
+    """The fields of a kind that are observed: its attributes, as far as they are fields, and a few more."""
+    kind = kinds.link_of(name)
+    there = {field.name for field in dataclasses.fields(kind)}
+    return (*_OBSERVED, *(name for name in kind.attributes.by_name if name in there))
 
 
 def members(found: Mapping[str, Mapping[str, Any]]) -> dict[str, tuple[str, ...]]:
     """The members of every bridge among links."""
-    on: dict[str, list[str]] = {name: [] for name, link in found.items() if link["kind"] == "bridge"}
+    on: dict[str, list[str]] = {name: [] for name, link in found.items() if kinds.has_members(link["kind"])}
     for name, link in found.items():
         if link["master"] in on:
             on[link["master"]].append(name)
@@ -44,8 +35,8 @@ def members(found: Mapping[str, Mapping[str, Any]]) -> dict[str, tuple[str, ...]
 
 def link(found: Mapping[str, Any]) -> Link:
     """One link."""
-    cls, extra = _OF_KIND.get(found["kind"], (Link, ()))
-    fields: dict[str, Any] = {name: found.get(name) for name in (*_COMMON, *extra)}
+    cls = kinds.link_of(found["kind"])
+    fields: dict[str, Any] = {name: found.get(name) for name in _fields(found["kind"])}
     fields |= {name: found.get(name, default) for name, default in _PASSAGE.items()}
     other_kind = found["kind"] if cls is Link else ""
     return cls(owner=naming.owner_of(found["alias"]), other_kind=other_kind, **fields)

@@ -6,7 +6,10 @@ from typing import Any
 
 from vifplug.engine.plan import actions
 from vifplug.engine.plan.actions import Action
-from vifplug.resources.observed import Bridge, Link, OvsPort, Tap
+from vifplug.errors import UnknownKind
+from vifplug.resources.link import Link
+from vifplug.resources.ovs_port import OvsPort
+from vifplug.resources.schema import Form
 
 
 def _identity(link: Link) -> dict[str, Any]:
@@ -14,34 +17,37 @@ def _identity(link: Link) -> dict[str, Any]:
     return {"name": link.called or link.name, "owner": link.owner, "role": link.role, "birth_address": link.address}
 
 
+def _made(link: Link) -> dict[str, Any]:
+    """What a link is created with. The mark follows from the owner."""
+    table = link.attributes
+    named = [one for one in table.attributes if one.name in table.made_with and one.name != "alias"]
+    values = {one.name: getattr(link, one.name) for one in named}
+    flags = {one.name: bool(values[one.name]) for one in named if one.form is Form.FLAG}
+    return {**_identity(link), **values, **flags}
+
+
 def of_link(action: Action) -> dict[str, Any]:
     """A change of links, for the verb of that name."""
     match action:
-        case actions.CreateBridge(bridge=bridge):
-            settings = {
-                key: getattr(bridge, key) for key in ("stp", "forward_delay", "ageing_time", "multicast_snooping")
-            }
-            return {
-                "op": "create-bridge",
-                **_identity(bridge),
-                "address": bridge.address,
-                "mtu": bridge.mtu,
-                **settings,
-            }
-        case actions.CreateVeth(near=near, far=far):
-            ends = [
-                {**_identity(end), "address": end.address, "mtu": end.mtu, "master": end.master} for end in (near, far)
-            ]
-            return {"op": "create-veth", "ends": ends}
-        case actions.CreateTap(tap=tap):
-            fields = {key: getattr(tap, key) for key in ("address", "mtu", "uid", "gid")}
-            return {"op": "create-tap", **_identity(tap), **fields, "multiqueue": bool(tap.multiqueue)}
+        case actions.CreateLink(link=link, other=None):
+            return {"op": action.name, **_made(link)}
+        case actions.CreateLink(link=near, other=far) if far is not None:
+            return {"op": action.name, "ends": [_made(near), _made(far)]}
         case actions.RenameLink(link=link, old=old):
             return {"op": "rename", **_identity(link), "name": old, "ifindex": link.ifindex, "to": link.name}
         case actions.SetLink(link=link, changes=changes, adopt=adopt):
             values = {attribute: after for attribute, _before, after in changes}
-            multiqueue = bool(link.multiqueue) if isinstance(link, Tap) else False
-            return {"op": "set", **_identity(link), "values": values, "adopt": adopt, "multiqueue": multiqueue}
+            # What it was made with for good says how it is opened.
+            made = {name: bool(getattr(link, name)) for name in link.attributes.remade_for}
+            return {"op": "set", **_identity(link), **made, "values": values, "adopt": adopt}
+        case actions.ConfigureLink(link=link, changes=changes, puts_back=puts_back):
+            return {
+                "op": "configure",
+                **_identity(link),
+                "kind": link.kind,
+                "values": {attribute: after for attribute, _before, after in changes},
+                "expected": {attribute: before for attribute, before, _after in changes} if puts_back else {},
+            }
         case actions.JoinGuest(bridge=bridge, ifindex=ifindex, vif_id=vif_id):
             return {
                 "op": "join",
@@ -54,9 +60,9 @@ def of_link(action: Action) -> dict[str, Any]:
         case actions.ForgetStation(link=link, station=entry):
             return {"op": "forget-station", **_identity(link), "port": entry.port, "station": entry.address}
         case actions.DeleteLinks(links=links):
-            entries = [{**_identity(link), "spare_members": isinstance(link, Bridge) and link.shared} for link in links]
+            entries = [{**_identity(link), "spare_members": link.has_members and link.shared} for link in links]
             return {"op": "delete", "links": entries}
-    raise TypeError(f"no link operation for {action!r}")
+    raise UnknownKind(f"no link operation for {action!r}")
 
 
 def of_port(action: Action) -> dict[str, Any]:
@@ -64,13 +70,16 @@ def of_port(action: Action) -> dict[str, Any]:
     match action:
         case actions.DeleteQos(owner=owner):
             return {"op": "delete-qos", "owner": owner}
-        case actions.SetPort(port=port, iface_changes=iface, port_changes=own, emptied=emptied, again=again):
+        case actions.SetPort(
+            port=port, iface_changes=iface, port_changes=own, emptied=emptied, given=given, again=again
+        ):
             return {
                 "op": "set",
                 **_port_identity(port),
                 "iface_ids": {key: after for key, _before, after in iface},
                 "external_ids": {key: after for key, _before, after in own},
                 "columns": list(emptied),
+                "settings": dict(given),
                 "vlans": _vlans(port) if again else None,
             }
         case actions.MovePort(port=port):
@@ -89,8 +98,9 @@ def of_port(action: Action) -> dict[str, Any]:
                 "iface_ids": dict(port.iface_ids),
                 "external_ids": dict(port.external_ids),
                 "other_config": dict(port.other_config),
+                "settings": dict(port.settings),
             }
-    raise TypeError(f"no port operation for {action!r}")
+    raise UnknownKind(f"no port operation for {action!r}")
 
 
 def _vlans(port: OvsPort) -> dict[str, Any]:

@@ -16,7 +16,7 @@ from vifplug import naming
 from vifplug.config.options import Settings
 from vifplug.engine.host import Scope
 from vifplug.engine.plan import renames
-from vifplug.engine.plan.actions import Action, CreateTap, SetLink
+from vifplug.engine.plan.actions import Action, CreateLink, SetLink
 from vifplug.errors import HelperDied, OvsUnavailable, TimedOut, VifplugError
 from vifplug.linux import decode, encode
 from vifplug.netlink import links as reading
@@ -30,7 +30,10 @@ from vifplug.privileged.helper.context import refuse_unknown
 from vifplug.privileged.links import obstructions
 from vifplug.privileged.links import verbs as link_verbs
 from vifplug.privileged.ovsdb import verbs as ovsdb
-from vifplug.resources.observed import Observed, OvsBridge, Qos, Station, Tap
+from vifplug.resources import kinds
+from vifplug.resources.contract import Creation
+from vifplug.resources.link import Link
+from vifplug.resources.observed import Observed, OvsBridge, Qos, Station
 from vifplug.store.locks import Session
 
 _LINK_CALL_SECONDS = 60.0
@@ -87,7 +90,10 @@ class LinuxHost:
         arguments = ["--hold", f"{self._session.path}:{self._session.number}"]
         if self._settings.config_file:
             arguments += ["--config-file", self._settings.config_file]
-        return Channel(dict(self._settings.privileged), self._settings.connection, self._settings.timeout, arguments)
+        settings = self._settings
+        return Channel(
+            dict(settings.privileged), settings.connection, settings.timeout, arguments, settings.configurable
+        )
 
     @staticmethod
     def refuse(settings: Settings) -> None:
@@ -184,7 +190,7 @@ class LinuxHost:
         unforeseen = {port["name"] for port in rows["ports"]} - scope.links
         if unforeseen and not scope.everything:
             found |= reading.links(self._reader, sorted(unforeseen))
-        bridged = [name for name, link in found.items() if link["kind"] == "bridge"] if scope.thorough else ()
+        bridged = [name for name, link in found.items() if kinds.has_members(link["kind"])] if scope.thorough else ()
         stations = obstructions.stations(self._reader, found, bridged)
         ports = [decode.port(row) for row in rows["ports"]]
         bridges = {name: OvsBridge(name=name, **told) for name, told in rows["bridges"].items()}
@@ -286,10 +292,11 @@ class LinuxHost:
 
     def _note_taps(self, stage: Sequence[Action]) -> None:
         """Remember the taps that this thread's plan makes: udev is waited for once, at the plan's end."""
-        names = [action.subject for action in stage if isinstance(action, CreateTap)]
+        made = [action.link for action in stage if isinstance(action, CreateLink)]
+        names = [link.name for link in made if _gets_its_address_late(link)]
         self._pending.taps = [*getattr(self._pending, "taps", ()), *names]
         for action in stage:
-            if isinstance(action, SetLink) and isinstance(action.link, Tap):
+            if isinstance(action, SetLink) and _gets_its_address_late(action.link):
                 self._udev.has_overwritten |= any(attribute == "address" for attribute, *_ in action.changes)
 
     def _await_udev(self, made_at: float) -> None:
@@ -308,6 +315,11 @@ class LinuxHost:
                 self._call(ovsdb.wait, next_cfg, patience, sorted(opening), seconds=2 * patience)
         except VifplugError as error:
             raise error.at_step(_CAUGHT_UP) from error
+
+
+def _gets_its_address_late(link: Link) -> bool:
+    """Whether udev may look at a new link before it has its MAC, and write one that it made up."""
+    return link.creation is not Creation.NEVER and not link.has_birth_address
 
 
 @contextlib.contextmanager
@@ -346,5 +358,5 @@ def _named(error: VifplugError, stage: Sequence[Action], step: str | None = None
 
 def _bridges(scope: Scope, found: Mapping[str, Mapping[str, Any]]) -> list[str]:
     indexes = {scope.recorded[name].ifindex for name in scope.members_of if name in scope.recorded}
-    there = ((name, link) for name, link in found.items() if link["kind"] == "bridge")
+    there = ((name, link) for name, link in found.items() if kinds.has_members(link["kind"]))
     return [name for name, link in there if name in scope.members_of or link["ifindex"] in indexes]

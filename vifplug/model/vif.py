@@ -6,9 +6,12 @@ value that is None was not given: a recorded VIF keeps what it had, a new one ta
 
 from __future__ import annotations
 
+import functools
 import re
+import typing
 import uuid
-from typing import TYPE_CHECKING, Annotated, Any
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 
 from pydantic import (
     AfterValidator,
@@ -93,6 +96,9 @@ class _Refusing(_ModelMetaclass):
 class _Part(BaseModel, metaclass=_Refusing):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
+    vif_types: ClassVar[frozenset[str]] = frozenset()
+    """The vif_types whose requests may have it; empty for all. Their driver checks what it needs of it."""
+
 
 class Network(_Part):
     """The network a VIF is on."""
@@ -160,9 +166,31 @@ class Vif(_Part):
     names: Names = Names()
 
     @model_validator(mode="after")
+    def _parts_are_of_the_type(self) -> Vif:
+        for name, part in sub_models().items():
+            if part.vif_types and self.vif_type not in part.vif_types and name in self.model_fields_set:
+                known = ", ".join(sorted(part.vif_types))
+                raise ValueError(f"{name}: it is for VIFs of type {known} only; leave it out")
+        return self
+
+    @model_validator(mode="after")
     def _names_differ(self) -> Vif:
         chosen = [name for name in self.names.model_dump().values() if name]
         twice = sorted({name for name in chosen if chosen.count(name) > 1})
         if twice:
             raise ValueError(f"names: {twice[0]!r} is given to two devices; each needs its own")
         return self
+
+
+@functools.cache
+def sub_models() -> Mapping[str, type[_Part]]:
+    """The parts of a request that are models of their own, by the field."""
+    named = ((name, (field.annotation, *typing.get_args(field.annotation))) for name, field in Vif.model_fields.items())
+    parts = ((name, one) for name, types in named for one in types)
+    return {name: one for name, one in parts if isinstance(one, type) and issubclass(one, _Part)}
+
+
+@functools.cache
+def may_be_unsaid() -> tuple[str, ...]:
+    """Fields that a request may leave out and that a recorded VIF then keeps as they were."""
+    return tuple(name for name, field in Vif.model_fields.items() if field.default is None)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import os
 import socket
@@ -14,28 +15,46 @@ from vifplug import naming
 from vifplug.errors import LinkError
 from vifplug.netlink import ethtool
 from vifplug.netlink import socket as netlink
-from vifplug.netlink.message import ARP_ANNOUNCE, ARP_IGNORE, INET_CONF
-from vifplug.resources import passage
+from vifplug.netlink.message import INET_CONF
+from vifplug.resources import kinds, passage
+from vifplug.resources.link import OF_EVERY_LINK, UP, Link
+from vifplug.resources.schema import Attribute, Form, How, Place
 
-_IFF_UP, _IFF_PROMISC = 0x1, 0x100
-_ADDRESS, _NAME, _MTU, _LINK, _MASTER, _LINKINFO, _ALIAS, _AF_SPEC, _CARRIER = 1, 3, 4, 5, 10, 18, 20, 26, 33
+_IFF_UP = 0x1
+_NAME, _LINK, _MASTER, _LINKINFO, _AF_SPEC, _CARRIER = 3, 5, 10, 18, 26, 33
 _QDISC, _TXQLEN, _LINKMODE, _XDP = 6, 13, 17, 43
 _XDP_ATTACHED = 2
 _XDP_MODES = {1: "driver", 2: "generic", 3: "offloaded", 4: "several"}
 """XDP_ATTACHED_... of linux/if_link.h."""
 _INFO_KIND, _INFO_DATA, _INFO_SLAVE_KIND, _INFO_SLAVE_DATA = 1, 2, 4, 5
-_BR_VLAN_FILTERING, _BR_GROUP_FWD_MASK = 7, 9
-_BR_FORWARD_DELAY, _BR_AGEING, _BR_STP, _BR_MCAST_SNOOPING = 1, 4, 5, 23
-_TUN_OWNER, _TUN_GROUP, _TUN_TYPE, _TUN_VNET_HDR, _TUN_PERSIST, _TUN_MULTI_QUEUE = 1, 2, 3, 5, 6, 7
-_TUN_TYPE_TAP = 2
 _INET6_CONF = 2
-# ipv4 devconf numbers count from one, the dumped array from zero (inet_fill_link_af); ipv6's both from zero.
-_IPV4_ARP_ANNOUNCE, _IPV4_ARP_IGNORE = ARP_ANNOUNCE - 1, ARP_IGNORE - 1
-_IPV6_ACCEPT_RA, _IPV6_DISABLE = 3, 26
 _FEW = 30
 """Links that are asked for by name in any case."""
 _DIGEST_BYTES = 16
 _CLOCK_TICKS = os.sysconf("SC_CLK_TCK")
+
+
+def _of(attributes: Iterable[Attribute], *places: Place) -> tuple[tuple[str, int, Form, Any], ...]:
+    """Name, number, form and what it is when absent, of the attributes at a place that a message shows as they are."""
+    return tuple(
+        (one.name, one.wire.number, one.form, one.absent)
+        for one in attributes
+        if one.wire is not None and one.wire.place in places and one.form is not Form.LINK
+    )
+
+
+_EVERY = (*OF_EVERY_LINK, UP)
+_OF_ALL_KINDS = {one.name: one for kind in kinds.link_kinds() for one in kind.attributes.at(Place.INET)}
+_PLAIN, _FLAGS = _of(_EVERY, Place.LINK), _of(_EVERY, Place.FLAGS)
+_INET, _INET6 = _of(_OF_ALL_KINDS.values(), Place.INET), _of(_EVERY, Place.INET6)
+
+
+@functools.cache
+def _data_of(kind: str) -> tuple[tuple[str, int, Form, Any], ...]:
+    return _of(kinds.link_of(kind).attributes.attributes, Place.DATA)
+
+
+_IMPEDING = frozenset(passage.BRIDGE)
 
 
 def links(socket_: netlink.LinkSocket, names: Iterable[str]) -> dict[str, dict[str, Any]]:
@@ -151,11 +170,21 @@ def _completed(
     names = {link["ifindex"]: name for name, link in found.items()} if index_names is None else index_names
     for link in found.values():
         link["master"] = _name(names, link.pop("master_index"))
-        peer = link.pop("link_index")
-        if link["kind"] == "veth":
-            link["peer"] = _name(names, peer)
-            link["tx_checksum"] = ethtool.tx_checksum(link["name"])
+        other = link.pop("link_index")
+        for attribute in _beside(link["kind"]):
+            link[attribute.name] = (
+                ethtool.tx_checksum(link["name"]) if attribute.how is How.ETHTOOL else _name(names, other)
+            )
     return found
+
+
+@functools.cache
+def _beside(kind: str) -> tuple[Attribute, ...]:
+    """What no message shows as it is: the name of another link (IFLA_LINK), and offloads, which ethtool tells."""
+    table = kinds.link_of(kind).attributes
+    named = (one for one in table.attributes if one.wire is not None and one.wire.number == _LINK)
+    links = tuple(one for one in named if one.form is Form.LINK and one.wire and one.wire.place is Place.LINK)
+    return (*links, *table.set_by(How.ETHTOOL))
 
 
 def _name(names: dict[int, str], index: int) -> str | None:
@@ -175,47 +204,57 @@ def decode(payload: bytes) -> dict[str, Any]:
     """One link message as primitives; absent attributes are None."""
     index, flags, attrs = netlink.link_header(payload)
     info = netlink.attributes(attrs.get(_LINKINFO, b""))
-    kind = _string(info.get(_INFO_KIND)) or ""
+    wire_kind = _string(info.get(_INFO_KIND)) or ""
     data = netlink.attributes(info.get(_INFO_DATA, b""))
     slave_kind = _string(info.get(_INFO_SLAVE_KIND)) or ""
     impeded = _impeded(attrs)
     if slave_kind == "bridge":
         impeded |= _port_of_bridge(netlink.attributes(info.get(_INFO_SLAVE_DATA, b"")), up=bool(flags & _IFF_UP))
+    kind = _kind(wire_kind, data)
     link: dict[str, Any] = {
         "name": _string(attrs.get(_NAME)) or "",
         "ifindex": index,
-        "kind": kind,
-        "alias": _string(attrs.get(_ALIAS)) or "",
-        "address": ":".join(f"{byte:02x}" for byte in attrs.get(_ADDRESS, b"")),
-        "mtu": _number(attrs.get(_MTU)),
+        "kind": wire_kind if kind is None else kind.kind,
         "master_index": _number(attrs.get(_MASTER)) or 0,
         "link_index": _number(attrs.get(_LINK)) or 0,
-        "up": bool(flags & _IFF_UP),
-        "promiscuous": bool(flags & _IFF_PROMISC),
         "carrier": bool(_number(attrs.get(_CARRIER))),
         "slave_kind": slave_kind,
         "impeded": impeded,
-        **_ip_settings(attrs.get(_AF_SPEC, b"")),
     }
-    if kind == "bridge":
-        link |= {
-            "stp": _number(data.get(_BR_STP)),
-            "forward_delay": _seconds(data.get(_BR_FORWARD_DELAY)),
-            "ageing_time": _seconds(data.get(_BR_AGEING)),
-            "multicast_snooping": _number(data.get(_BR_MCAST_SNOOPING)),
-        }
-        values = (_number(data.get(_BR_VLAN_FILTERING)), _number(data.get(_BR_GROUP_FWD_MASK)))
-        impeded |= {name: value for name, value in zip(passage.BRIDGE, values, strict=True) if value}
-    elif kind == "tun" and _number(data.get(_TUN_TYPE)) == _TUN_TYPE_TAP:
-        link |= {
-            "kind": "tap",
-            "uid": _number(data.get(_TUN_OWNER)),
-            "gid": _number(data.get(_TUN_GROUP)),
-            "multiqueue": bool(_number(data.get(_TUN_MULTI_QUEUE))),
-            "persistent": bool(_number(data.get(_TUN_PERSIST))),
-            "vnet_header": bool(_number(data.get(_TUN_VNET_HDR))),
-        }
+    for name, number, form, absent in _PLAIN:
+        link[name] = _value(form, attrs.get(number), absent)
+    for name, bit, _form, _absent in _FLAGS:
+        link[name] = bool(flags & bit)
+    _add_ip_settings(link, attrs.get(_AF_SPEC, b""))
+    if kind is not None:
+        for name, number, form, absent in _data_of(kind.kind):
+            value = _value(form, data.get(number), absent)
+            if name not in _IMPEDING:
+                link[name] = value
+            elif value:
+                impeded[name] = value
     return link
+
+
+def _kind(wire_kind: str, data: dict[int, bytes]) -> type[Link] | None:
+    """The kind of a link, of those that vifplug makes."""
+    for kind in kinds.of_the_kernel(wire_kind):
+        if kind.wire_type is None or _number(data.get(kind.wire_type[0])) == kind.wire_type[1]:
+            return kind
+    return None
+
+
+def _value(form: Form, value: bytes | None, absent: Any) -> Any:
+    if value is None:
+        return absent
+    if form is Form.WHOLE:
+        return int.from_bytes(value, sys.byteorder)
+    if form is Form.TEXT:
+        return naming.decoded(value.rstrip(b"\0"))
+    if form is Form.MAC:
+        return ":".join(f"{byte:02x}" for byte in value)
+    number = int.from_bytes(value, sys.byteorder)
+    return bool(number) if form is Form.FLAG else number / _CLOCK_TICKS
 
 
 def _impeded(attrs: dict[int, bytes]) -> dict[str, Any]:
@@ -248,18 +287,15 @@ def _port_of_bridge(data: dict[int, bytes], *, up: bool) -> dict[str, Any]:
     return found
 
 
-def _ip_settings(af_spec: bytes) -> dict[str, Any]:
+def _add_ip_settings(link: dict[str, Any], af_spec: bytes) -> None:
     families = netlink.attributes(af_spec)
     ipv4 = netlink.attributes(families.get(socket.AF_INET, b"")).get(INET_CONF, b"")
     ipv6 = netlink.attributes(families.get(socket.AF_INET6, b"")).get(_INET6_CONF, b"")
-    disabled = _entry(ipv6, _IPV6_DISABLE)
-    return {
-        "arp_announce": _entry(ipv4, _IPV4_ARP_ANNOUNCE),
-        "arp_ignore": _entry(ipv4, _IPV4_ARP_IGNORE),
-        # No IPv6 device at all (no IPv6 in the kernel, or an MTU below 1280) is as off as can be.
-        "disable_ipv6": disabled is None or disabled != 0,
-        "accept_ra": _entry(ipv6, _IPV6_ACCEPT_RA) or 0,
-    }
+    # ipv4 devconf numbers count from one, the dumped array from zero (inet_fill_link_af); ipv6's both from zero.
+    for array, first, settings in ((ipv4, 1, _INET), (ipv6, 0, _INET6)):
+        for name, number, form, absent in settings:
+            value = _entry(array, number - first)
+            link[name] = absent if value is None else bool(value) if form is Form.FLAG else value
 
 
 def _entry(array: bytes, position: int) -> int | None:
@@ -273,8 +309,3 @@ def _string(value: bytes | None) -> str | None:
 
 def _number(value: bytes | None) -> int | None:
     return None if value is None else int.from_bytes(value, sys.byteorder)
-
-
-def _seconds(value: bytes | None) -> float | None:
-    ticks = _number(value)
-    return None if ticks is None else ticks / _CLOCK_TICKS

@@ -45,9 +45,9 @@ def is_guests(link: Mapping[str, Any], vif_id: str, address: Any) -> bool:
     :param address: the guest's MAC, of a tap with a name of its own.
     """
     seen = owned.seen(link)
+    if ownership.is_containers_end(seen, vif_id):
+        return True
     has_name = seen.name == ownership.derived_name(vif_id, naming.ROLE_TAP)
-    if has_name and seen.kind == "veth" and not naming.owner_of(seen.alias):
-        return True  # a guest in a container has a veth end for a tap
     checked = arguments.address(address) if address else ""
     if not owned.is_guests_tap(link, vif_id, checked, lambda mac: ovsdb.is_address_of_another(mac, vif_id)):
         return False

@@ -8,14 +8,19 @@ from typing import Any
 
 from vifplug import naming
 from vifplug.errors import PermissionDenied
+from vifplug.resources import kinds
+from vifplug.resources.kinds import Part
+from vifplug.resources.link import MTU
+from vifplug.resources.ovs_port import VLAN_MODES
+from vifplug.resources.schema import Attribute, Form
 
-MTU_MIN, MTU_MAX = 68, 65535
 _MAC = re.compile(r"[0-9a-f]{2}(:[0-9a-f]{2}){5}")
 _EXTERNAL_ID = re.compile(r"[\x20-\x7e]{1,255}")
 _ROW_NAME_MAX = 255
 _QOS_TYPES = frozenset({"linux-noop", "linux-htb", "linux-hfsc", "linux-sfq", "linux-codel", "linux-fq_codel"})
 
-_VLAN_MODES = frozenset({"trunk", "access", "native-tagged", "native-untagged", "dot1q-tunnel"})
+_TICKS_PER_SECOND = 100
+"""Times of a bridge's are in USER_HZ, whatever the kernel's own HZ."""
 
 
 def refuse(what: str, value: object) -> PermissionDenied:
@@ -59,11 +64,17 @@ def address(value: Any) -> str:
     return value
 
 
-def role(value: Any) -> str:
-    """A link's part in a path."""
-    if not isinstance(value, str) or value not in naming.ROLES:
+def part(value: Any) -> Part:
+    """A link's part in a path, by its role: with the kind that plays it, and what such a link may do."""
+    found = kinds.roles().get(value) if isinstance(value, str) else None
+    if found is None:
         raise refuse("the role", value)
-    return value
+    return found
+
+
+def role(value: Any) -> str:
+    """The name of a link's part in a path."""
+    return part(value).role.name
 
 
 def number(what: str, value: Any, low: int, high: int) -> int:
@@ -75,7 +86,22 @@ def number(what: str, value: Any, low: int, high: int) -> int:
 
 def mtu(value: Any) -> int:
     """An MTU in bytes."""
-    return number("the MTU", value, MTU_MIN, MTU_MAX)
+    return number("the MTU", value, MTU.low, MTU.high)
+
+
+def value_of(attribute: Attribute, value: Any) -> Any:
+    """A value of an attribute, as it is on the wire, within the bounds of its kind's table."""
+    match attribute.form:
+        case Form.MAC:
+            return address(value)
+        case Form.FLAG:
+            return flag(attribute.name, value)
+        case Form.WHOLE:
+            return number(attribute.name, value, attribute.low, attribute.high)
+        case Form.SECONDS if isinstance(value, int | float) and not isinstance(value, bool):
+            return number(attribute.name, round(value * _TICKS_PER_SECOND), attribute.low, attribute.high)
+        case _:
+            raise refuse(attribute.name, value)
 
 
 def flag(what: str, value: Any) -> bool:
@@ -136,6 +162,6 @@ def qos_type(value: Any) -> str:
 
 def vlan_mode(value: Any) -> str:
     """A VLAN mode of a port. The IDL drops one it does not know without a word."""
-    if not isinstance(value, str) or value not in _VLAN_MODES:
+    if not isinstance(value, str) or value not in VLAN_MODES:
         raise refuse("the VLAN mode", value)
     return value

@@ -74,17 +74,22 @@ def seen(link: Mapping[str, Any]) -> SeenLink:
     )
 
 
+def owner_by_mark(link: Mapping[str, Any]) -> str:
+    """Whose mark a link has; "" for none."""
+    return naming.owner_of(link["alias"])
+
+
 def claim(link: Mapping[str, Any], operation: Mapping[str, Any]) -> Claim:
     """What a caller claims of a link, checked."""
-    owner, role = arguments.owner(operation["owner"]), arguments.role(operation["role"])
+    owner, part = arguments.owner(operation["owner"]), arguments.part(operation["role"])
     marked = naming.owner_of(link["alias"]) == owner
     address = operation.get("birth_address")
-    if role == naming.ROLE_TAP and address is not None:
+    if not part.kind.has_birth_address and address is not None:
         address = arguments.address(address)
     # A name of its own and a MAC that was changed leave the mark alone. A caller's record is no second sign for it: a
     # captured caller reads every number and MAC there is. The engine asks for one (a copied alias is not acted on).
     known = marked or _seen_marked.get(link["ifindex"]) == owner
-    return Claim(owner=owner, role=role, address=address or "", known=known)
+    return Claim(owner=owner, role=part.role.name, address=address or "", known=known)
 
 
 def is_ours(link: Mapping[str, Any], operation: Mapping[str, Any]) -> bool:
@@ -128,6 +133,21 @@ def is_owners(name: str, owner: str, role: str) -> bool:
     return link is not None and is_ours(link, {"owner": owner, "role": role})
 
 
+def is_on_own_link(name: str, owner: str) -> bool:
+    """Whether a port of a name is on a link that is the owner's own."""
+    link = read(name) if naming.is_link_name(name) else None
+    return link is not None and _is_ports_device(link, owner, "")
+
+
+def _is_ports_device(link: Mapping[str, Any], owner: str, address: str) -> bool:
+    index = int(link["ifindex"])
+    known = _seen_marked.get(index) == owner
+    if not ownership.is_ports_device(seen(link), owner, address=address, known=known):
+        return False
+    remember(index, owner)
+    return True
+
+
 def refuse_foreign_device(name: str, owner: str, address: str, is_anothers: Callable[[str], bool]) -> None:
     """Refuse a device that would become an owner's OVS port: all but its own, and its guest's tap.
 
@@ -143,8 +163,7 @@ def refuse_foreign_device(name: str, owner: str, address: str, is_anothers: Call
     link = read(name)
     if link is None or is_guests_tap(link, owner, address, is_anothers):
         return
-    own = {"owner": owner, "birth_address": naming.tap_address(address) if address else None}
-    if any(is_ours(link, {**own, "role": role}) for role in (naming.ROLE_PORT_END, naming.ROLE_TAP)):
+    if _is_ports_device(link, owner, naming.tap_address(address) if address else ""):
         return
     raise Conflict(
         f"refused to make device {name!r} a port of {owner}: it is a {link['kind'] or 'physical device'} (alias "

@@ -14,6 +14,7 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 
 from vifplug import naming
+from vifplug.resources import kinds
 
 OVS_MASTER = "ovs-system"
 """The master of every port of the kernel datapath (net/openvswitch/vport-netdev.c)."""
@@ -71,20 +72,42 @@ def port_names(owner: str) -> tuple[str, str]:
 
 def has_birth_address(link: SeenLink, owner: str, role: str) -> bool:
     """Whether a bridge or veth end has the MAC that it was created with: a sign that is there before the alias is."""
-    return role != naming.ROLE_TAP and link.address == naming.birth_address(owner, role)
+    part = kinds.roles().get(role)
+    return part is not None and part.kind.has_birth_address and link.address == naming.birth_address(owner, role)
 
 
 def link_is_ours(link: SeenLink, claim: Claim) -> bool:
     """Whether a link is the owner's: to be changed, moved and deleted."""
     owner, role = claim.owner, claim.role
-    if link.kind != naming.KIND_OF_ROLE.get(role):
+    if not _is_of_kind(link, role):
         return False
-    mark, is_born = naming.owner_of(link.alias), has_birth_address(link, owner, role)
+    mark = naming.owner_of(link.alias)
     is_agreed = claim.known or naming.is_of_owner(link.name, owner, role)
     if mark != owner:
-        return (is_born and is_agreed) or (not mark and claim.known)
+        return (is_agreed and has_birth_address(link, owner, role)) or (not mark and claim.known)
     made_as_asked = role == naming.ROLE_TAP and bool(claim.address) and link.address == claim.address
-    return is_agreed or is_born or made_as_asked
+    return is_agreed or made_as_asked or has_birth_address(link, owner, role)
+
+
+def is_ports_device(link: SeenLink, owner: str, *, address: str = "", known: bool = False) -> bool:
+    """Whether a link is one that an owner's OVS port may be on because it is the owner's own.
+
+    A mark suffices here: whoever copies it makes a port row ours to repair, and the link stays another program's.
+
+    :param address: the MAC that was asked for, of a tap.
+    :param known: as in ``Claim``.
+    """
+    is_known = known or naming.owner_of(link.alias) == owner
+    claims = (Claim(owner=owner, role=role, address=address, known=is_known) for role in kinds.port_roles())
+    return any(link_is_ours(link, claim) for claim in claims)
+
+
+def is_containers_end(link: SeenLink, owner: str) -> bool:
+    """Whether a link stands in the place of a guest's tap: a guest in a container has one end of a pair for it."""
+    kind = kinds.link_of(link.kind)
+    if not kind.may_stand_for_tap or kind.is_opened_by_guest or naming.owner_of(link.alias):
+        return False
+    return link.name == derived_name(owner, naming.ROLE_TAP)
 
 
 def link_is_renamed(link: SeenLink, claim: Claim) -> bool:
@@ -104,7 +127,7 @@ def link_is_adoptable(link: SeenLink, claim: Claim) -> bool:
     is, and never adopted.
     """
     owner, role = claim.owner, claim.role
-    if owner.startswith(naming.NETWORK_PREFIX) or link.kind != naming.KIND_OF_ROLE.get(role):
+    if owner.startswith(naming.NETWORK_PREFIX) or not _is_of_kind(link, role):
         return False
     if link.name != derived_name(owner, role):
         return False
@@ -125,15 +148,20 @@ def role_of(link: SeenLink) -> str:
     What no record knows may be deleted when it has one.
     """
     owner = naming.owner_of(link.alias)
-    roles = (role for role in naming.ROLES if owner and _fits(owner, role))
+    roles = (role for role in kinds.roles() if owner and _fits(owner, role))
     found = next((role for role in roles if link_is_ours(link, Claim(owner=owner, role=role))), "")
     # A tap that another program renamed has neither its name nor a MAC that tells its owner: how it was made is left.
     is_renamed_tap = bool(owner) and _fits(owner, naming.ROLE_TAP) and _is_made_like_ours(link)
     return found or (naming.ROLE_TAP if is_renamed_tap else "")
 
 
+def _is_of_kind(link: SeenLink, role: str) -> bool:
+    part = kinds.roles().get(role)
+    return part is not None and link.kind == part.kind.kind
+
+
 def _fits(owner: str, role: str) -> bool:
-    return owner.startswith(naming.NETWORK_PREFIX) == (role == naming.ROLE_NETWORK_BRIDGE)
+    return owner.startswith(naming.NETWORK_PREFIX) == kinds.roles()[role].role.of_network
 
 
 def is_guests_tap(link: SeenLink, owner: str, address: str) -> bool:

@@ -2,13 +2,15 @@
 passes frames as it should.
 
 vifplug sets none of them at creation: they are the kernel's defaults. Every link of ours has them, whatever version of
-vifplug made it, so no record holds them. An observed link shows those that differ (``resources.Link.impeded``).
+vifplug made it, so no record holds them. An observed link shows those that differ (``Link.impeded``).
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from typing import Any
+
+from vifplug.resources import bridge, tap
 
 PORT_PREFIX = "bridge_port:"
 """Attributes of a link as a port of a Linux bridge (IFLA_BRPORT_*, linux/if_link.h)."""
@@ -41,14 +43,11 @@ PORT_STATE_NUMBER = 1
 
 QDISC, INGRESS, XDP = "qdisc", "ingress_filter", "xdp"
 TX_QUEUE, LINK_MODE = "txqueuelen", "linkmode"
-BRIDGE: Mapping[str, int] = {"vlan_filtering": 0, "group_fwd_mask": 0}
+BRIDGE: Mapping[str, int] = {attribute.name: 0 for attribute in bridge.IMPEDING}
 
 QDISCS_OF_VETH = frozenset({"noqueue", "noop"})
 """A veth has no queue (IFF_NO_QUEUE); noop is what a link has that is not up."""
-QDISCS_OF_TAP = QDISCS_OF_VETH | {
-    # What net.core.default_qdisc may name, and what libvirt's <bandwidth> sets on a guest's tap (htb).
-    *("pfifo_fast", "mq", "fq", "fq_codel", "fq_pie", "codel", "pie", "sfq", "cake", "htb", "hfsc", "prio", "multiq"),
-}
+QDISCS_OF_TAP = QDISCS_OF_VETH | (tap.Tap.passage.qdiscs or frozenset())
 TX_QUEUE_LENGTH = 1000
 """The kernel's for an Ethernet device. A tap's ring has as many places: with none of them every frame is dropped."""
 

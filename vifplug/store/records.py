@@ -9,7 +9,7 @@ import functools
 import json
 import types
 import typing
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -17,8 +17,9 @@ from vifplug import naming
 from vifplug.errors import Damaged
 from vifplug.model.reports import STATES
 from vifplug.model.vif import Vif
-from vifplug.resources import observed
-from vifplug.resources.observed import Resource, Tap
+from vifplug.resources import kinds
+from vifplug.resources.contract import Relation, Resource
+from vifplug.resources.link import Link
 
 PLUG, UNPLUG = "plug", "unplug"
 
@@ -80,6 +81,11 @@ class Contents:
         return frozenset().union(*self.held_by_damaged.values())
 
 
+def claimed(resources: Iterable[Resource]) -> dict[str, str]:
+    """Names that are for one owner alone, with that; any number of VIFs may need what is only referenced."""
+    return {item.name: item.owner for item in resources if item.relation is not Relation.REFERENCED}
+
+
 def now() -> str:
     """This moment, ISO 8601 in UTC, to the millisecond."""
     return datetime.datetime.now(datetime.UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
@@ -90,7 +96,7 @@ def to_json(record: Record) -> str:
     return json.dumps(
         {
             "vif": record.vif.model_dump(mode="json", exclude_none=True),
-            "resources": [observed.to_dict(resource) for resource in record.resources],
+            "resources": [kinds.to_dict(resource) for resource in record.resources],
             "state": record.state,
             "updated_at": record.updated_at,
             "error": record.error,
@@ -124,7 +130,7 @@ def from_json(vif_id: str, body: str) -> Record:
 
 def _without_guests_address(resource: Resource, vif: Vif) -> Resource:
     """Of a tap that an earlier version gave its guest's own MAC, what it should have: then ``check`` names it."""
-    if isinstance(resource, Tap) and resource.address == vif.address:
+    if isinstance(resource, Link) and resource.is_opened_by_guest and resource.address == vif.address:
         return replace(resource, address=naming.tap_address(vif.address))
     return resource
 
@@ -136,7 +142,7 @@ def intent_to_json(intent: Intent) -> str:
             "vif_id": intent.vif_id,
             "verb": intent.verb,
             "session": intent.session,
-            "resources": [observed.to_dict(resource) for resource in intent.resources],
+            "resources": [kinds.to_dict(resource) for resource in intent.resources],
         }
     )
 
@@ -164,7 +170,7 @@ def _text(body: str) -> str:
 
 
 def _resource(data: Mapping[str, Any]) -> Resource:
-    found: Resource = observed.from_dict(data)
+    found: Resource = kinds.from_dict(data)
     cls: Any = type(found)
     for name, hint in _hints(cls).items():
         _fitting(name, getattr(found, name), hint)

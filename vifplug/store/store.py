@@ -404,4 +404,4 @@ def _digest(body: str) -> bytes:
 
 def _names(part: Record | Intent | None) -> dict[str, str]:
     """Each name and its holder: the VIF, or the network that shares it."""
-    return {item.name: item.owner for item in part.resources} if part is not None else {}
+    return records.claimed(part.resources) if part is not None else {}

@@ -14,7 +14,7 @@ from vifplug.api.contract import VifReports
 from vifplug.api.local import LOCK_FILE, LocalHost, plugger_of
 from vifplug.config.options import Settings
 from vifplug.doctor.findings import OK, Diagnosis, Finding
-from vifplug.drivers.registry import guest_link
+from vifplug.drivers import guest_end, registry
 from vifplug.engine import report
 from vifplug.engine.commands import reconcile
 from vifplug.engine.requester import Requester
@@ -24,7 +24,8 @@ from vifplug.model import limits
 from vifplug.model.reports import GcReport, PlannedAction
 from vifplug.model.types import canonical
 from vifplug.model.vif import Vif
-from vifplug.resources.observed import Bridge, Link, OvsPort, Tap
+from vifplug.resources import kinds
+from vifplug.resources.link import Link
 from vifplug.store.events import TOLD_FAILED, TOLD_PLUGGED, TOLD_UNPLUGGED
 from vifplug.store.locks import LockFile
 from vifplug.store.records import Record
@@ -129,10 +130,11 @@ class FakeHost(LocalHost):
         :raises UnknownVif: it is not plugged here.
         """
         record = self._record(id)
-        name = guest_link(record.vif)
+        name = guest_end.link_of(registry.guest_end(record.vif))
         if name not in self._memory.links:
-            bridges = [item.name for item in record.resources if isinstance(item, Bridge)]
-            self._memory.add(Tap(name=name, mtu=record.vif.network.mtu, master=bridges[0] if bridges else None))
+            bridges = [link.name for link in kinds.links_in(record.resources) if kinds.has_members(link.kind)]
+            made = kinds.link_of("tap")(name=name, mtu=record.vif.network.mtu)
+            self._memory.add(replace(made, master=bridges[0] if bridges else None))
         self._memory.links[name] = replace(self._memory.links[name], up=True, carrier=True)
         self._note()
 
@@ -142,8 +144,8 @@ class FakeHost(LocalHost):
         :raises UnknownVif: it is not plugged here.
         """
         record = self._record(id)
-        name = guest_link(record.vif)
-        if any(isinstance(item, Tap) and item.name == name for item in record.resources):
+        name = guest_end.link_of(registry.guest_end(record.vif))
+        if any(link.name == name for link in kinds.links_in(record.resources)):
             self._memory.links[name] = replace(self._memory.links[name], carrier=False)
         else:
             self._memory.remove(name)
@@ -158,11 +160,11 @@ class FakeHost(LocalHost):
         :raises UnknownVif: it is not plugged here.
         """
         record = self._record(id)
-        links = [item.name for item in record.resources if isinstance(item, Link) and item.name in self._memory.links]
+        links = [link.name for link in kinds.links_in(record.resources) if link.name in self._memory.links]
         if links:
             self._memory.links[links[0]] = replace(self._memory.links[links[0]], up=False)
         else:
-            ports = [item.name for item in record.resources if isinstance(item, OvsPort)]
+            ports = [port.name for port in kinds.ports_in(record.resources)]
             self._memory.ports.pop(ports[0], None)
         self._note()
 

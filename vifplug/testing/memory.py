@@ -12,7 +12,9 @@ from vifplug.engine.plan import actions, renames
 from vifplug.engine.plan.actions import Action
 from vifplug.errors import LinkError, OvsUnavailable, TimedOut, VifplugError
 from vifplug.resources import passage
-from vifplug.resources.observed import Link, Observed, OvsBridge, OvsPort, Qos, Station, Veth
+from vifplug.resources.link import Link
+from vifplug.resources.observed import Observed, OvsBridge, Qos, Station
+from vifplug.resources.ovs_port import OvsPort, shown
 
 NO_DEVICE = "could not open network device"
 """What vswitchd says of a port without a netdev."""
@@ -120,15 +122,17 @@ class MemoryHost:
 
     def _apply(self, action: Action) -> None:
         match action:
-            case actions.CreateBridge(bridge=link) | actions.CreateTap(tap=link):
-                self.add(link)
-            case actions.CreateVeth(near=near, far=far):
-                self.add(near)
-                self.add(far)
+            case actions.CreateLink():
+                for link in action.links:
+                    self.add(link)
             case actions.RenameLink(link=link, old=old):
                 self.rename(old, link.name)
             case actions.SetLink(link=link, changes=changes):
                 self._set(link.name, {attribute: after for attribute, _before, after in changes}, link.owner)
+            case actions.ConfigureLink(link=link, changes=changes, puts_back=puts_back):
+                there = self.links[link.name]
+                valid = [one for one in changes if not puts_back or getattr(there, one[0]) == one[1]]
+                self.links[link.name] = replace(there, **{attribute: after for attribute, _before, after in valid})
             case actions.JoinGuest(bridge=bridge):
                 self._set(bridge.guest, {"master": bridge.name}, "")
             case actions.ForgetStation(station=entry):
@@ -138,12 +142,15 @@ class MemoryHost:
                     self.remove(link.called or link.name)
             case actions.AddPort(port=port):
                 self._add_port(port)
-            case actions.SetPort(port=port, iface_changes=iface, port_changes=own, emptied=emptied, again=again):
+            case actions.SetPort(
+                port=port, iface_changes=iface, port_changes=own, emptied=emptied, given=given, again=again
+            ):
                 found = self.ports[port.name]
                 external = {**found.external_ids, **{key: after for key, _before, after in own}}
                 ids = {**found.iface_ids, **{key: after for key, _before, after in iface}}
                 owner = external.get("vifplug-vif", "")
                 settings = {key: value for key, value in found.settings.items() if key not in emptied}
+                settings |= {key: shown(key, value) for key, value in given.items()}
                 changed = replace(found, iface_ids=ids, external_ids=external, owner=owner, settings=settings)
                 if again:
                     changed = replace(changed, tag=port.tag, vlan_mode=port.vlan_mode, trunks=port.trunks)
@@ -181,8 +188,8 @@ class MemoryHost:
         for other in list(self.links.values()):
             if other.master == old:
                 self.links[other.name] = replace(other, master=new)
-            if isinstance(other, Veth) and other.peer == old:
-                self.links[other.name] = replace(other, peer=new)
+            if other.peer == old:
+                self.links[other.name] = other.replaced(peer=new)
 
     def remove(self, name: str) -> None:
         """Delete a link, and its veth peer. An OVS port on it goes on showing its ofport."""

@@ -16,7 +16,7 @@ from tests.support.world.world import World
 from vifplug import errors
 from vifplug.engine.plan.actions import JoinGuest
 from vifplug.linux.host import LinuxHost
-from vifplug.resources.observed import Bridge
+from vifplug.resources.bridge import Bridge
 
 TAP, QBR = HYBRID.tap, HYBRID.qbr
 

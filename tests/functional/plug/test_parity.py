@@ -23,7 +23,7 @@ from vifplug import errors
 from vifplug.engine.plan.actions import SetLink
 from vifplug.linux.host import LinuxHost
 from vifplug.netlink import socket as netlink
-from vifplug.resources.observed import Bridge
+from vifplug.resources.bridge import Bridge
 
 OTHER_MAC = "fa:16:3e:00:00:99"
 SILENT_SECONDS = 6.0

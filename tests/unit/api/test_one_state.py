@@ -21,7 +21,7 @@ from tests.support.fake_host import FakeHost
 from vifplug.cli import main
 from vifplug.daemon.http.protocol import Access, Members
 from vifplug.errors import Damaged, OvsUnavailable
-from vifplug.resources.observed import Tap
+from vifplug.resources.tap import Tap
 from vifplug.store import records
 from vifplug.store.events import TOLD_FAILED
 from vifplug.store.records import Intent

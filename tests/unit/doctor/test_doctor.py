@@ -40,7 +40,8 @@ from vifplug.doctor.findings import ERROR, OK, UNSEEN, WARNING, Diagnosis, Findi
 from vifplug.doctor.host_info import HostInfo
 from vifplug.engine.host import Scope
 from vifplug.errors import HelperDied, InputError, OvsUnavailable
-from vifplug.resources.observed import Observed, Veth
+from vifplug.resources.observed import Observed
+from vifplug.resources.veth import Veth
 from vifplug.store.database import FILE
 from vifplug.store.records import PLUG, Intent
 

@@ -19,7 +19,7 @@ from tests.unit.doctor.test_doctor import host_with
 from vifplug import errors
 from vifplug.doctor import network_managers
 from vifplug.netlink import udev
-from vifplug.resources.observed import Tap
+from vifplug.resources.tap import Tap
 
 ETC = pathlib.Path(__file__).parents[3] / "etc"
 LINK = (ETC / "udev" / udev.LINK_FILE).read_text()

@@ -12,7 +12,7 @@ from vifplug import naming
 from vifplug.engine.commands.plug import Plugger
 from vifplug.engine.requester import Requester
 from vifplug.errors import BridgeMissing, Conflict, NotPermitted
-from vifplug.resources.observed import Bridge
+from vifplug.resources.bridge import Bridge
 
 OWNER = naming.network_owner(builders.NETWORK)
 BRQ = naming.device(naming.ROLE_NETWORK_BRIDGE, builders.NETWORK)

@@ -10,7 +10,12 @@ from vifplug.engine.plan import obstacles
 from vifplug.netlink import links as reading
 from vifplug.netlink.message import IFINFO, attribute
 from vifplug.resources import passage
-from vifplug.resources.observed import Bridge, Link, Observed, OvsPort, Qos, Station, Tap, Veth
+from vifplug.resources.bridge import Bridge
+from vifplug.resources.link import Link
+from vifplug.resources.observed import Observed, Qos, Station
+from vifplug.resources.ovs_port import OvsPort
+from vifplug.resources.tap import Tap
+from vifplug.resources.veth import Veth
 
 _VIF = "3fe5648f-4734-49a7-9fef-daa6f86f6799"
 

@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 
 from vifplug import naming
-from vifplug.resources import ownership
+from vifplug.resources import kinds, ownership
 from vifplug.resources.ownership import Claim, SeenLink, SeenPort
 
 VIF, OTHER, NETWORK = (f"{digit * 8}-d1c4-4b1e-8a51-6f0e5c9d77aa" for digit in "123")
@@ -20,7 +20,7 @@ def link(role: str, owner: str, **changes: object) -> SeenLink:
     address = naming.tap_address(MAC) if role == "tap" else naming.birth_address(owner, role)
     made = SeenLink(
         name=ownership.derived_name(owner, role),
-        kind=naming.KIND_OF_ROLE[role],
+        kind=kinds.kind_of_role(role),
         alias=naming.alias(owner),
         address=address,
         persistent=role == "tap",

@@ -22,8 +22,9 @@ from tests.support import builders
 from tests.support.fake_host import FakeHost
 from vifplug.errors import VifplugError
 from vifplug.model.vif import Vif
-from vifplug.resources import observed as resources
-from vifplug.resources.observed import Link, OvsPort
+from vifplug.resources import kinds as resources
+from vifplug.resources.link import Link
+from vifplug.resources.ovs_port import OvsPort
 
 CASES = pathlib.Path(__file__).parent / "planner_cases"
 

@@ -14,7 +14,7 @@ from vifplug.engine.commands import inspect, recover
 from vifplug.engine.commands.plug import Plugger
 from vifplug.errors import Conflict, InputError, LinkError, StoreError, TimedOut, UnknownVif, VerifyError
 from vifplug.model.reports import InstanceReport
-from vifplug.resources.observed import Bridge
+from vifplug.resources.bridge import Bridge
 from vifplug.store import records
 from vifplug.store.records import Intent
 

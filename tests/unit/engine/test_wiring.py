@@ -12,7 +12,9 @@ from tests.support.fake_host import FakeHost
 from vifplug.engine.host import Scope
 from vifplug.engine.wiring import AGENT, AUTO, EVENTS, NOBODY, OVN, Wiring, awaited, standing
 from vifplug.model.reports import ACTIVE, FAILED, PLUGGED, WIRED
-from vifplug.resources.observed import CONTROL_AGENT, CONTROL_OVN, Observed, OvsBridge, OvsPort, Tap
+from vifplug.resources.observed import Observed, OvsBridge
+from vifplug.resources.ovs_port import CONTROL_AGENT, CONTROL_OVN, OvsPort
+from vifplug.resources.tap import Tap
 from vifplug.store.records import Record
 
 QVO, TAP = "qvo71a6b0e4-1a", "tap71a6b0e4-1a"

@@ -15,14 +15,16 @@ from hypothesis import strategies as st
 
 from tests.support.builders import BRIDGE, HYBRID, TAP, vif
 from vifplug import formats, naming
-from vifplug.drivers import registry
+from vifplug.drivers import guest_end, registry
 from vifplug.drivers.contract import Options
+from vifplug.drivers.guest_end import GuestEnd
 from vifplug.drivers.ovs import Ovs
 from vifplug.errors import InputError
 from vifplug.guest import GuestReport, Nic, libvirt, qemu
 from vifplug.guest.description import describe
 from vifplug.model.vif import Vif
-from vifplug.resources.observed import Resource, Tap
+from vifplug.resources.contract import Resource
+from vifplug.resources.tap import Tap
 
 SAMPLES = Path(__file__).parents[2] / "samples"
 SCHEMA = Path("/usr/share/libvirt/schemas/domain.rng")
@@ -281,8 +283,8 @@ class Macvtap(Ovs):
     def resources(self, vif: Vif, options: Options) -> list[Resource]:
         return [Tap(name="other0", owner=vif.id)]
 
-    def guest_link(self, vif: Vif) -> str:
-        return "other0"
+    def guest_end(self, vif: Vif) -> GuestEnd:
+        return guest_end.Tap("other0")
 
 
 def test_driver_of_somebody_elses_needs_nothing_more(monkeypatch: pytest.MonkeyPatch) -> None:

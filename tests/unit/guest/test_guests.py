@@ -10,7 +10,9 @@ from vifplug.doctor.checks import judge
 from vifplug.doctor.facts import Absent, Facts, Plugged
 from vifplug.engine.plan import guest_absence
 from vifplug.model.vif import Vif
-from vifplug.resources.observed import Link, Observed, Tap
+from vifplug.resources.link import Link
+from vifplug.resources.observed import Observed
+from vifplug.resources.tap import Tap
 from vifplug.store.records import Record
 
 PLUG, GONE, NOW = "2026-11-30T08:00:00.000Z", "2026-11-30T09:00:00.000Z", "2026-11-30T10:00:00.000Z"

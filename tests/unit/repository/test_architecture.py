@@ -27,7 +27,7 @@ ALLOWED: dict[str, set[str]] = {
     # What is wrong with a VIF is worded in one place, which reads the model.
     "model": {"errors", "formats", "naming"},
     "formats": {"errors", "model", "naming"},
-    "resources": {"naming"},
+    "resources": {"errors", "naming"},
     "process": set(),
     "netlink": {"errors", "naming", "resources"},
     "store": {"errors", "model", "naming", "process", "resources"},
@@ -52,7 +52,19 @@ ALLOWED: dict[str, set[str]] = {
 }
 """Beside itself and the package that holds them all."""
 PURE = {
-    *("actions", "conflicts", "unplug", "diff", "obstacles", "ownership", "plug", "renames", "resolve", "plan"),
+    *(
+        "actions",
+        "configured",
+        "conflicts",
+        "unplug",
+        "diff",
+        "obstacles",
+        "ownership",
+        "plug",
+        "renames",
+        "resolve",
+        "plan",
+    ),
 }
 ROOT_MODULES = {"__init__", "__main__", "errors", "naming", "version"}
 PACKAGE_FILES_MAX = 15

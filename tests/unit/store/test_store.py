@@ -15,7 +15,8 @@ import pytest
 
 from tests.support import builders
 from vifplug.errors import Conflict, StoreError
-from vifplug.resources.observed import Bridge, OvsPort
+from vifplug.resources.bridge import Bridge
+from vifplug.resources.ovs_port import OvsPort
 from vifplug.store import records
 from vifplug.store.records import Intent, Record
 from vifplug.store.store import Store

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Mapping
 
 from vifplug.engine.commands import inspect
-from vifplug.resources.observed import Bridge, Link, OvsPort
+from vifplug.resources import kinds
 from vifplug.store.records import Record
 
 _WITNESSES = 3
@@ -86,18 +86,18 @@ def _found(index: Mapping[str, Collection[str]], names: Iterable[str]) -> set[st
 def _names(record: Record) -> set[str]:
     scope = inspect.scope_of([record])
     # A device that was renamed is known by its index alone.
-    indexes = {f"#{item.ifindex}" for item in record.resources if isinstance(item, Link) and item.ifindex}
+    indexes = {f"#{link.ifindex}" for link in kinds.links_in(record.resources) if link.ifindex}
     return {*scope.links, *scope.ports, *scope.owners, *indexes}
 
 
 def _shared(record: Record) -> set[str]:
-    """Names and indexes of its network's Linux bridge."""
-    bridges = [item for item in record.resources if isinstance(item, Bridge) and item.shared]
-    indexes = {f"#{item.ifindex}" for item in bridges if item.ifindex}
+    """Names and indexes of what it shares with its network: a Linux bridge."""
+    links = kinds.shared_in(record.resources)
+    indexes = {f"#{link.ifindex}" for link in links if link.ifindex}
     # One that somebody else made is in no record.
     switch = {record.vif.network.bridge} if record.vif.network.bridge and not _bridges(record) else set()
-    return {*(item.name for item in bridges), *indexes, *switch}
+    return {*(link.name for link in links), *indexes, *switch}
 
 
 def _bridges(record: Record) -> set[str]:
-    return {item.bridge for item in record.resources if isinstance(item, OvsPort)}
+    return {port.bridge for port in kinds.ports_in(record.resources)}

@@ -6,10 +6,11 @@ import logging
 from collections.abc import Callable, Collection, Sequence
 
 from vifplug.engine.host import Host, Scope
-from vifplug.engine.plan.actions import Action, DeleteLinks
+from vifplug.engine.plan import configured
+from vifplug.engine.plan.actions import Action, ConfigureLink, DeleteLinks
 from vifplug.engine.plan.plan import Plan, pieces
 from vifplug.errors import Conflict, HelperDied, OvsUnavailable, PermissionDenied, TimedOut, VifplugError
-from vifplug.resources.observed import Bridge, Observed
+from vifplug.resources.observed import Observed
 
 LOG = logging.getLogger(__name__)
 
@@ -96,6 +97,7 @@ class Journal:
 def undo_stage(host: Host, stage: Sequence[Action]) -> list[VifplugError]:
     """Take one stage back, newest action first, going on past errors."""
     inverses = [inverse for action in reversed(stage) if (inverse := action.inverse()) is not None]
+    inverses = _unless_changed_since(host, inverses)
     if not inverses:
         return []
     # Links that a stage made go as one group; settings of links that stay go back before that.
@@ -105,6 +107,30 @@ def undo_stage(host: Host, stage: Sequence[Action]) -> list[VifplugError]:
     remaining = [action for action in others if action.subject not in gone]
     group = [DeleteLinks(tuple(link for action in deletions for link in action.links))] if deletions else []
     return teardown(host, [*remaining, *group])
+
+
+def _unless_changed_since(host: Host, inverses: Sequence[Action]) -> list[Action]:
+    """Inverses without those of configurations that another program has changed since; the host is looked at only where
+    there are any."""
+    names = frozenset(inverse.subject for inverse in inverses if isinstance(inverse, ConfigureLink))
+    if not names:
+        return list(inverses)
+    try:
+        observed = host.observe(Scope(links=names, ovs=False))
+    except VifplugError as error:
+        LOG.warning("before an undo: %s", error)  # the privileged side looks at each value again
+        return list(inverses)
+    kept: list[Action] = []
+    for inverse in inverses:
+        if not isinstance(inverse, ConfigureLink):
+            kept.append(inverse)
+            continue
+        was_set = [(attribute, before, ours) for attribute, ours, before in inverse.changes]
+        back, left = configured.put_back(inverse.link, was_set, observed)
+        kept += back
+        for words in left:
+            LOG.warning("%s", words)
+    return kept
 
 
 def teardown(host: Host, actions: Sequence[Action]) -> list[VifplugError]:
@@ -126,11 +152,11 @@ def teardown(host: Host, actions: Sequence[Action]) -> list[VifplugError]:
 
 
 def _parts(stage: Sequence[Action]) -> list[Action]:
-    """One by one; bridges behind all that may be on them, for a shared one stays as long as something is."""
+    """One by one; links behind all that may be on them, for a shared bridge stays as long as something is."""
     parts: list[Action] = []
     for action in stage:
         parts += [DeleteLinks((link,)) for link in action.links] if isinstance(action, DeleteLinks) else [action]
-    return sorted(parts, key=lambda part: isinstance(part, DeleteLinks) and isinstance(part.links[0], Bridge))
+    return sorted(parts, key=lambda part: isinstance(part, DeleteLinks) and part.links[0].has_members)
 
 
 def _one_by_one(host: Host, parts: Sequence[Action]) -> list[VifplugError]:

@@ -14,7 +14,8 @@ from vifplug.engine.plan.plan import Plan
 from vifplug.engine.plan.request import Job
 from vifplug.engine.wiring import Wiring
 from vifplug.errors import VifplugError
-from vifplug.resources.observed import Observed, Resource
+from vifplug.resources.contract import Resource
+from vifplug.resources.observed import Observed
 from vifplug.store import records
 from vifplug.store.records import Intent, Record
 from vifplug.store.store import Moment, Store
@@ -96,7 +97,7 @@ def _intend(host: Host, store: Store, task: Undertaking, before: Moment) -> None
         )
         for vif_id in task.vif_ids
     ]
-    claims = {vif_id: {item.name: item.owner for item in task.resolved[vif_id]} for vif_id in task.vif_ids}
+    claims = {vif_id: records.claimed(task.resolved[vif_id]) for vif_id in task.vif_ids}
     store.intend(intents, claims, is_new=any(before[vif_id][0] is None for vif_id in task.vif_ids))
 
 

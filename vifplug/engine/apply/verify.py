@@ -14,7 +14,10 @@ from vifplug.engine.plan.actions import DeleteLinks, SetLink
 from vifplug.engine.plan.plan import Plan
 from vifplug.errors import OvsdbError, VerifyError
 from vifplug.model.reports import DriftItem
-from vifplug.resources.observed import Inventory, Link, Observed, OvsPort, Resource, Tap
+from vifplug.resources import kinds
+from vifplug.resources.contract import Creation, Relation, Resource
+from vifplug.resources.link import Link
+from vifplug.resources.observed import Inventory, Observed
 
 _SECONDS = 1.0
 _PAUSE_SECONDS = 0.02
@@ -33,7 +36,7 @@ def opening(resolved: Iterable[Resource], observed: Observed, plan: Plan) -> lis
 
     :param observed: from before: what the VMM makes later was not there yet.
     """
-    ports = (item for item in resolved if isinstance(item, OvsPort))
+    ports = kinds.ports_in(resolved)
     gone = {link.name for action in plan.actions if isinstance(action, DeleteLinks) for link in action.links}
     there = observed.links.keys() - gone
     return [port.name for port in ports if not port.waits_for_device or port.name in there]
@@ -102,7 +105,7 @@ def _looks(seen: Observed, host: Host, scope: Scope) -> Iterator[Observed]:
 
 def _lost_flags(resolved: Sequence[Resource], observed: Observed) -> Plan:
     """What sets flags again, where nothing else differs; else nothing."""
-    links = {item.name: item for item in resolved if isinstance(item, Link)}
+    links = {item.name: item for item in kinds.links_in(resolved) if item.relation is Relation.OWNED}
     items = diff.differences(resolved, observed, Inventory())
     if any(item.subject not in links or item.attribute not in _PUT_BACK for item in items):
         return Plan(())
@@ -116,7 +119,7 @@ def _overwritten(resolved: Sequence[Resource], items: Sequence[DriftItem]) -> Pl
     udev looked in between, it writes one that it made up, whatever the tap has by then (MACAddressPolicy=persistent in
     systemd's 99-default.link).
     """
-    taps = {item.name: item for item in resolved if isinstance(item, Tap)}
+    taps = {item.name: item for item in _taps(resolved)}
     return Plan(
         tuple(
             SetLink(taps[item.subject], ((item.attribute, item.observed, item.desired),))
@@ -134,7 +137,12 @@ def _vanished(resolved: Sequence[Resource], items: Sequence[DriftItem]) -> Plan:
     right.
     """
     gone = {item.subject for item in items if item.attribute == diff.PRESENT}
-    return plug.plan_creation(item for item in resolved if isinstance(item, Tap) and item.name in gone)
+    return plug.plan_creation(item for item in _taps(resolved) if item.name in gone)
+
+
+def _taps(resolved: Iterable[Resource]) -> list[Link]:
+    """Links that are made by ioctl: without a MAC of theirs at first, and as ones that Open vSwitch could have made."""
+    return [link for link in kinds.links_in(resolved) if link.creation is Creation.TAP]
 
 
 def _as_desired(observed: Observed, items: Sequence[DriftItem]) -> Observed:

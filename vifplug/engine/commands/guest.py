@@ -8,7 +8,7 @@ from vifplug.engine.commands import inspect
 from vifplug.engine.commands.plug import Plugger
 from vifplug.engine.plan import resolve as resolution
 from vifplug.model.vif import Vif
-from vifplug.resources.observed import OvsPort
+from vifplug.resources import kinds
 
 
 def seated(plugger: Plugger, vif_id: str) -> tuple[Vif, bool]:
@@ -21,7 +21,7 @@ def seated(plugger: Plugger, vif_id: str) -> tuple[Vif, bool]:
     """
     record = report.known(plugger.store, vif_id)
     tap = guest_link(record.vif)
-    ports = [item for item in record.resources if isinstance(item, OvsPort) and item.name == tap]
+    ports = [port for port in kinds.ports_in(record.resources) if port.name == tap]
     if not ports:
         return record.vif, False
     observed = inspect.observe(plugger, inspect.scope_of([record]))

@@ -17,7 +17,10 @@ from vifplug.engine.plan import ownership, request, unplug
 from vifplug.errors import Damaged, OvsUnavailable, VifplugError
 from vifplug.model import printable
 from vifplug.model.reports import PLUGGING, UNPLUGGING, CheckReport, GcReport, Orphan, PathReport, VifCheck, VifReport
-from vifplug.resources.observed import Bridge, Inventory, Link, Observed, OvsPort, Resource
+from vifplug.resources import kinds
+from vifplug.resources.contract import Resource
+from vifplug.resources.observed import Inventory, Observed
+from vifplug.resources.ovs_port import OvsPort
 from vifplug.store.records import Contents, Record
 
 LOG = logging.getLogger(__name__)
@@ -256,7 +259,7 @@ def orphans(observed: Observed, before: Contents, after: Contents) -> list[Orpha
 def copied_marks(observed: Observed, before: Contents, after: Contents) -> list[Orphan]:
     """Rows with a mark of ours that nothing else agrees with: somebody copied it. They are named and never changed."""
     resources = [item for contents in (before, after) for item in _resources(contents)]
-    known = {(item.owner, item.name, item.uuid) for item in resources if isinstance(item, OvsPort)}
+    known = {(item.owner, item.name, item.uuid) for item in kinds.ports_in(resources)}
     # What a damaged record holds cannot be told.
     untold = before.damaged_holders | after.damaged_holders
     ports = [
@@ -288,11 +291,11 @@ def _owners(contents: Contents) -> set[str]:
     """Every VIF, and every network whose bridge one of them was built with."""
     owners = set(contents.records) | set(contents.intents)
     held = _resources(contents)
-    return owners | contents.damaged_holders | {item.owner for item in held if isinstance(item, Bridge) and item.shared}
+    return owners | contents.damaged_holders | {link.owner for link in kinds.shared_in(held)}
 
 
 def _scope(record: Record) -> Scope:
-    scope = request.scope_of(record.resources, {record.id}, {guest_link(record.vif)})
+    scope = request.scope_of(record.resources, {record.id}, {guest_link(record.vif)} - {""})
     switch = record.vif.network.bridge
     if scope.ovs or switch is None:
         return scope
@@ -301,13 +304,13 @@ def _scope(record: Record) -> Scope:
 
 def everything(contents: Contents) -> Scope:
     """All links, and all rows of ours. A host with no OVS VIF may have no OVS."""
-    ports = [item for record in contents.records.values() for item in record.resources if isinstance(item, OvsPort)]
-    names = frozenset(port.name for port in ports)
-    bridges = frozenset(
-        item.name for record in contents.records.values() for item in record.resources if isinstance(item, Bridge)
+    items = [item for record in contents.records.values() for item in record.resources]
+    links = kinds.links_in(items)
+    return Scope(
+        links=frozenset(link.name for link in links),
+        members_of=frozenset(link.name for link in links if link.has_members),
+        ports=frozenset(port.name for port in kinds.ports_in(items)),
+        everything=True,
+        ovs=True,
+        recorded=request.with_ifindex(items),
     )
-    links = frozenset(
-        item.name for record in contents.records.values() for item in record.resources if isinstance(item, Link)
-    )
-    recorded = request.with_ifindex(item for record in contents.records.values() for item in record.resources)
-    return Scope(links=links, members_of=bridges, ports=names, everything=True, ovs=True, recorded=recorded)

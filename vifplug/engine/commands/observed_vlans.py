@@ -8,7 +8,9 @@ from dataclasses import replace
 
 from vifplug.engine.commands.plug import Plugger
 from vifplug.errors import VifplugError
-from vifplug.resources.observed import Observed, OvsPort, Resource
+from vifplug.resources.contract import Resource
+from vifplug.resources.observed import Observed
+from vifplug.resources.ovs_port import OvsPort
 from vifplug.store.records import Record
 
 LOG = logging.getLogger(__name__)
@@ -27,8 +29,10 @@ def with_vlans(record: Record, observed: Observed) -> Record:
 
 
 def _seen(item: Resource, observed: Observed) -> Resource:
-    found = observed.ports.get(item.name) if isinstance(item, OvsPort) else None
-    if not isinstance(item, OvsPort) or found is None or item.uuid is None or found.uuid != item.uuid:
+    if not isinstance(item, OvsPort):
+        return item
+    found = observed.ports.get(item.name)
+    if found is None or item.uuid is None or found.uuid != item.uuid:
         return item
     return replace(item, tag=found.tag, vlan_mode=found.vlan_mode, trunks=found.trunks)
 

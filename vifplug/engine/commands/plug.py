@@ -19,7 +19,7 @@ from vifplug.engine.apply.group_commit import Group, apart
 from vifplug.engine.commands import remove as removal
 from vifplug.engine.commands import unplug as unplugging
 from vifplug.engine.host import Host, Scope
-from vifplug.engine.plan import bridge_permission
+from vifplug.engine.plan import bridge_permission, configured
 from vifplug.engine.plan import plug as planner
 from vifplug.engine.plan import request as jobs
 from vifplug.engine.plan import resolve as resolution
@@ -30,6 +30,7 @@ from vifplug.engine.wiring import Wiring
 from vifplug.errors import VifplugError
 from vifplug.model.reports import VifReport
 from vifplug.model.vif import Vif
+from vifplug.resources import kinds
 from vifplug.resources.observed import Inventory, Observed
 from vifplug.store import records
 from vifplug.store.events import TOLD_FAILED
@@ -102,7 +103,11 @@ class Plugger:
         """``plug`` for a caller that holds the locks of the jobs' identities, and has settled their VIFs."""
         records, observed = self._carry_out(work)
         return [
-            report.built(record, observed, jobs.datapath_warning(job, observed))
+            report.built(
+                record,
+                observed,
+                [*jobs.datapath_warning(job, observed), *configured.left_behind(job.recorded, job.desired, observed)],
+            )
             for job, record in zip(work, records, strict=True)
         ]
 
@@ -156,13 +161,30 @@ class Plugger:
     @staticmethod
     def _scope(work: Sequence[Job]) -> Scope:
         everything = [resource for job in work for resource in (*job.desired, *job.recorded.items)]
-        guests = {job.driver.guest_link(job.vif) for job in work}
+        guests = {job.guest_link for job in work} - {""}
         scope = jobs.scope_of(everything, {job.vif.id for job in work}, guests)
         return replace(scope, thorough=True) if any(job.thorough for job in work) else scope
 
-    @staticmethod
-    def _requests(work: Sequence[Job], observed: Observed) -> list[planner.Request]:
-        return [job.request(resolution.resolve(job.desired, observed)) for job in work]
+    def _requests(self, work: Sequence[Job], observed: Observed) -> list[planner.Request]:
+        former = self._former(work)
+        return [
+            job.request(
+                tuple(
+                    configured.remembering(item, observed, job.recorded, former)
+                    for item in resolution.resolve(job.desired, observed)
+                )
+            )
+            for job in work
+        ]
+
+    def _former(self, work: Sequence[Job]) -> configured.Former:
+        """What records of other VIFs remember of devices that these share with them and configure."""
+        desired = [item for job in work for item in job.desired]
+        shared = {link.name for link in kinds.shared_in(desired) if configured.is_configured(link)}
+        if not shared:
+            return {}
+        recorded = (item for record in self.store.contents().records.values() for item in record.resources)
+        return {link.name: link.former for link in kinds.shared_in(recorded) if link.name in shared}
 
     def _plan(self, work: Sequence[Job], requests: Sequence[planner.Request], observed: Observed) -> Plan:
         built = [item for job in work for item in job.recorded.items]

@@ -14,7 +14,10 @@ from vifplug.engine.plan.request import Job
 from vifplug.engine.wiring import Standing, standing
 from vifplug.errors import BridgeMissing, Busy, StoreFull, VifplugError
 from vifplug.model.reports import CONTENDED, Orphan, VifCheck
-from vifplug.resources.observed import Bridge, Link, Observed, OvsPort, Tap
+from vifplug.resources import kinds
+from vifplug.resources.link import Link
+from vifplug.resources.observed import Observed
+from vifplug.resources.ovs_port import OvsPort
 from vifplug.store.records import Record, now
 
 
@@ -85,11 +88,11 @@ def needs_ovs(plugger: Plugger, has_ovs: bool) -> bool:
 
 
 def _ports(record: Record) -> list[OvsPort]:
-    return [item for item in record.resources if isinstance(item, OvsPort)]
+    return kinds.ports_in(record.resources)
 
 
 def _is_outdated(record: Record, observed: Observed) -> bool:
-    bridges = [item for item in record.resources if isinstance(item, Bridge)]
+    bridges = [link for link in kinds.links_in(record.resources) if link.guest]
     return any(_outdated(port, observed) for port in _ports(record)) or any(
         request.guest_ifindex(bridge, observed, bridge) != bridge.guest_ifindex for bridge in bridges
     )
@@ -114,15 +117,15 @@ def is_in_use(owner: str, observed: Observed) -> bool:
     """Whether a guest is on what an owner has on the host: its tap, or another's on its bridge, has a carrier. Pure."""
     links = observed.links
     own = [link for link in links.values() if link.owner == owner]
-    taps: list[Link] = [link for link in own if isinstance(link, Tap)]
+    taps: list[Link] = [link for link in own if link.is_opened_by_guest]
     taps += [links[port.name] for port in observed.ports.values() if port.owner == owner and port.name in links]
-    members = [name for link in own if isinstance(link, Bridge) for name in observed.members.get(link.name, ())]
+    members = [name for link in own if link.has_members for name in observed.members.get(link.name, ())]
     strangers = [links[name] for name in members if name in links and not links[name].owner]
     return any(link.carrier for link in (*strangers, *taps) if _is_guests_end(link))
 
 
 def _is_guests_end(link: Link) -> bool:
-    return isinstance(link, Tap) or not link.owner
+    return link.is_opened_by_guest or not link.owner
 
 
 def repair(plugger: Plugger, vif_ids: Sequence[str]) -> dict[str, VifplugError | None]:

@@ -7,7 +7,7 @@ import logging
 from vifplug.engine.commands import remove
 from vifplug.engine.commands.plug import Plugger
 from vifplug.errors import Busy, OvsUnavailable, TimedOut, VifplugError
-from vifplug.resources.observed import OvsPort
+from vifplug.resources import kinds
 from vifplug.store.records import Intent
 
 LOG = logging.getLogger(__name__)
@@ -34,7 +34,7 @@ def settle(plugger: Plugger) -> list[str]:
         if intent is None:
             continue
         try:
-            if away is not None and any(isinstance(item, OvsPort) for item in intent.resources):
+            if away is not None and kinds.ports_in(intent.resources):
                 raise away
             patience = _settle_one(plugger, intent, patience)
         except Busy:

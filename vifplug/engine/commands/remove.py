@@ -8,10 +8,12 @@ from dataclasses import dataclass, field, replace
 from vifplug.engine.apply import executor
 from vifplug.engine.host import Host, Scope
 from vifplug.engine.plan import ownership, request, unplug
-from vifplug.engine.plan.actions import DeleteLinks, DeletePort
+from vifplug.engine.plan.actions import ConfigureLink, DeleteLinks, DeletePort
 from vifplug.engine.plan.plan import Plan
 from vifplug.errors import Conflict, OvsUnavailable, PermissionDenied, TeardownError, TimedOut, VifplugError
-from vifplug.resources.observed import Bridge, Inventory, Observed, Resource
+from vifplug.resources import kinds
+from vifplug.resources.contract import Resource
+from vifplug.resources.observed import Inventory, Observed
 from vifplug.store.store import Store
 
 
@@ -83,6 +85,8 @@ def _gone(vif_id: str, own: Inventory, plan: Plan, refused: Iterable[VifplugErro
             words.append(f"OVS port {action.subject}")
         elif isinstance(action, DeleteLinks):
             words += [f"{one.kind} {one.name}" for one in action.links if one.name in {*own.links} - stayed]
+        elif isinstance(action, ConfigureLink) and action.subject in {*own.links} - stayed:
+            words.append(f"what was set on {action.link.kind} {action.subject}")
     return words
 
 
@@ -97,13 +101,13 @@ def _observe_what_can_be(host: Host, scope: Scope, away: VifplugError | None) ->
 
 def shared_with_others(store: Store, vif_ids: Sequence[str], built: Iterable[Resource]) -> set[str]:
     """Owners of what these VIFs share, as far as VIFs other than these need it."""
-    if not any(isinstance(item, Bridge) and item.shared for item in built):
+    if not kinds.shared_in(built):
         return set()
     contents = store.contents()
     held = [record.resources for record in contents.records.values() if record.id not in vif_ids]
     held += [intent.resources for intent in contents.intents.values() if intent.vif_id not in vif_ids]
     damaged = [holders for vif_id, holders in contents.held_by_damaged.items() if vif_id not in vif_ids]
-    shared = {item.owner for resources in held for item in resources if isinstance(item, Bridge) and item.shared}
+    shared = {link.owner for resources in held for link in kinds.shared_in(resources)}
     return shared.union(*damaged)
 
 
@@ -112,9 +116,8 @@ def users_of_shared(store: Store, vif_id: str) -> dict[str, frozenset[int | None
     users: dict[str, set[int | None]] = {}
     for record in store.contents().records.values():
         if record.id != vif_id:
-            for item in record.resources:
-                if isinstance(item, Bridge) and item.shared:
-                    users.setdefault(item.owner, set()).add(record.created_by)
+            for link in kinds.shared_in(record.resources):
+                users.setdefault(link.owner, set()).add(record.created_by)
     return {owner: frozenset(uids) for owner, uids in users.items()}
 
 

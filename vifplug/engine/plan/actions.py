@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from typing import Any, ClassVar, Literal
 
 from vifplug.resources import passage
-from vifplug.resources.observed import DEAD_VLAN, Bridge, Link, OvsPort, Station, Tap, Veth
+from vifplug.resources.link import Link
+from vifplug.resources.observed import Station
+from vifplug.resources.ovs_port import DEAD_VLAN, OvsPort
 
 Plane = Literal["links", "ports"]
 Change = tuple[str, Any, Any]
@@ -17,8 +20,13 @@ Change = tuple[str, Any, Any]
 class Action:
     """One change to one thing."""
 
-    name: ClassVar[str] = ""
+    verb: ClassVar[str] = ""
     plane: ClassVar[Plane] = "links"
+
+    @property
+    def name(self) -> str:
+        """What kind of change it is, as a plan's JSON says."""
+        return self.verb
 
     @property
     def subject(self) -> str:
@@ -35,68 +43,38 @@ class Action:
 
 
 @dataclass(frozen=True, slots=True)
-class CreateBridge(Action):
-    """Make a Linux bridge, down and not yet silent."""
+class CreateLink(Action):
+    """Make a link, down and not yet silent; of a pair both ends, and on their masters."""
 
-    name: ClassVar[str] = "create-bridge"
-    bridge: Bridge
+    link: Link
+    other: Link | None = None
+    """The other end of a pair."""
+
+    @property
+    def name(self) -> str:
+        return f"create-{self.link.kind}"
+
+    @property
+    def links(self) -> tuple[Link, ...]:
+        """All that it makes."""
+        return (self.link,) if self.other is None else (self.link, self.other)
 
     @property
     def subject(self) -> str:
-        return self.bridge.name
+        return self.link.name
 
     def __str__(self) -> str:
-        return f"create bridge {self.bridge.name} mtu {self.bridge.mtu}"
+        return self.link.creation_in_words(self.other)
 
     def inverse(self) -> Action:
-        return DeleteLinks((self.bridge,))
-
-
-@dataclass(frozen=True, slots=True)
-class CreateVeth(Action):
-    """Make a veth pair, down, its ends on their masters."""
-
-    name: ClassVar[str] = "create-veth"
-    near: Veth
-    far: Veth
-
-    @property
-    def subject(self) -> str:
-        return self.near.name
-
-    def __str__(self) -> str:
-        joined = "".join(f", {end.name} in {end.master}" for end in (self.near, self.far) if end.master)
-        return f"create veth pair {self.near.name} = {self.far.name} mtu {self.near.mtu}{joined}"
-
-    def inverse(self) -> Action:
-        return DeleteLinks((self.near, self.far))
-
-
-@dataclass(frozen=True, slots=True)
-class CreateTap(Action):
-    """Make a persistent tap, marked and silent before it is made to stay."""
-
-    name: ClassVar[str] = "create-tap"
-    tap: Tap
-
-    @property
-    def subject(self) -> str:
-        return self.tap.name
-
-    def __str__(self) -> str:
-        queues = " multi-queue" if self.tap.multiqueue else ""
-        ids = [f"{key} {value}" for key, value in (("uid", self.tap.uid), ("gid", self.tap.gid)) if value is not None]
-        return " ".join([f"create tap {self.tap.name} mtu {self.tap.mtu}{queues}", *ids])
-
-    def inverse(self) -> Action:
-        return DeleteLinks((self.tap,))
+        return DeleteLinks(self.links)
 
 
 @dataclass(frozen=True, slots=True)
 class RenameLink(Action):
     """Give a link of ours another name: the recorded one, which another program took from it."""
 
-    name: ClassVar[str] = "rename-link"
+    verb: ClassVar[str] = "rename-link"
     link: Link
     """With the ifindex by which it is found; its name is the new one."""
     old: str
@@ -116,7 +94,7 @@ class RenameLink(Action):
 class SetLink(Action):
     """Put attributes of a link right, in place."""
 
-    name: ClassVar[str] = "set-link"
+    verb: ClassVar[str] = "set-link"
     link: Link
     """As desired."""
     changes: tuple[Change, ...]
@@ -128,7 +106,7 @@ class SetLink(Action):
         return self.link.name
 
     def __str__(self) -> str:
-        words = ", ".join(f"{attribute} {_word(after)}" for attribute, _before, after in self.changes)
+        words = ", ".join(f"{attribute} {in_words(after)}" for attribute, _before, after in self.changes)
         return f"set {self.link.name}: {words}"
 
     def inverse(self) -> Action | None:
@@ -141,11 +119,33 @@ class SetLink(Action):
 
 
 @dataclass(frozen=True, slots=True)
+class ConfigureLink(Action):
+    """Set attributes of a link that is another program's; the link is as desired, with what was there before."""
+
+    verb: ClassVar[str] = "configure-link"
+    link: Link
+    changes: tuple[Change, ...]
+    puts_back: bool = False
+    """Each change only where the link still has the value that it is changed from."""
+
+    @property
+    def subject(self) -> str:
+        return self.link.name
+
+    def __str__(self) -> str:
+        words = ", ".join(f"{attribute} {in_words(after)}" for attribute, _before, after in self.changes)
+        return f"{'put back' if self.puts_back else 'configure'} {self.link.kind} {self.link.name}: {words}"
+
+    def inverse(self) -> Action | None:
+        return None if self.puts_back else replace(self, changes=_swapped(self.changes), puts_back=True)
+
+
+@dataclass(frozen=True, slots=True)
 class JoinGuest(Action):
     """Put the VMM's tap back on the bridge it was on."""
 
-    name: ClassVar[str] = "join-guest"
-    bridge: Bridge
+    verb: ClassVar[str] = "join-guest"
+    bridge: Link
     ifindex: int
     vif_id: str
 
@@ -165,7 +165,7 @@ class JoinGuest(Action):
 class ForgetStation(Action):
     """Delete an entry of a Linux bridge's forwarding table that keeps frames from the guest."""
 
-    name: ClassVar[str] = "forget-station"
+    verb: ClassVar[str] = "forget-station"
     link: Link
     """The bridge where that is ours, else the tap that the entry is on."""
     station: Station
@@ -187,7 +187,7 @@ class ForgetStation(Action):
 class DeleteLinks(Action):
     """Delete links of ours, as one group; absent is done."""
 
-    name: ClassVar[str] = "delete-links"
+    verb: ClassVar[str] = "delete-links"
     links: tuple[Link, ...]
 
     @property
@@ -218,7 +218,7 @@ class PortAction(Action):
 class AddPort(PortAction):
     """Add a port to an OVS bridge, with its ids, isolation and QoS in the same transaction."""
 
-    name: ClassVar[str] = "add-port"
+    verb: ClassVar[str] = "add-port"
     again: bool = False
     """It was there before: it gets the VLANs that it was last seen with, or is dead until it is wired again."""
 
@@ -246,11 +246,13 @@ class AddPort(PortAction):
 class SetPort(PortAction):
     """Put ids of a port right, in place; keys of others stay. The port is as desired."""
 
-    name: ClassVar[str] = "set-port"
+    verb: ClassVar[str] = "set-port"
     iface_changes: tuple[Change, ...] = ()
     port_changes: tuple[Change, ...] = ()
     emptied: tuple[str, ...] = ()
     """Columns that are made as the port's creation left them."""
+    given: Mapping[str, Any] = field(default_factory=dict)
+    """Columns that are set to what the port asks for."""
     again: bool = False
     """Another program made its row anew: it gets its VLANs as ``AddPort`` gives them, unless it has some by then."""
 
@@ -261,21 +263,24 @@ class SetPort(PortAction):
 
     def __str__(self) -> str:
         changes = [(key, after) for key, _before, after in (*self.port_changes, *self.iface_changes)]
-        words = ", ".join(f"{key} {_word(after)}" for key, after in [*changes, *((key, None) for key in self.emptied)])
+        words = ", ".join(
+            f"{key} {in_words(after)}"
+            for key, after in [*changes, *self.given.items(), *((key, None) for key in self.emptied)]
+        )
         words = ", ".join(part for part in (words, self.restored) if part)
         return f"set port {self.port.name}: {words}"
 
     def inverse(self) -> Action:
         iface, own = _swapped(self.iface_changes), _swapped(self.port_changes)
         # No value of another program's goes back: the helper takes none for these columns.
-        return replace(self, iface_changes=iface, port_changes=own, emptied=(), again=False)
+        return replace(self, iface_changes=iface, port_changes=own, emptied=(), given={}, again=False)
 
 
 @dataclass(frozen=True, slots=True)
 class MovePort(PortAction):
     """Move a port from one OVS bridge to another, row and all."""
 
-    name: ClassVar[str] = "move-port"
+    verb: ClassVar[str] = "move-port"
     source: str
 
     def __str__(self) -> str:
@@ -289,7 +294,7 @@ class MovePort(PortAction):
 class ReattachPort(PortAction):
     """Make vswitchd open a port's device again: it was made anew under the same name."""
 
-    name: ClassVar[str] = "reattach-port"
+    verb: ClassVar[str] = "reattach-port"
     if_closed: bool = False
     """Only where it has not done so by itself: it held no device, and there was none, so what it holds is new."""
 
@@ -305,7 +310,7 @@ class ReattachPort(PortAction):
 class DeletePort(PortAction):
     """Delete a port of ours; absent is done. The port is as observed, so that it can be made again."""
 
-    name: ClassVar[str] = "delete-port"
+    verb: ClassVar[str] = "delete-port"
     as_added: bool = False
     """Only the row that ``AddPort`` made, and its QoS: a stranger may have taken the name before it."""
 
@@ -321,7 +326,7 @@ class DeletePort(PortAction):
 class DeleteQos(Action):
     """Delete an owner's QoS rows."""
 
-    name: ClassVar[str] = "delete-qos"
+    verb: ClassVar[str] = "delete-qos"
     plane: ClassVar[Plane] = "ports"
     owner: str
 
@@ -360,7 +365,8 @@ def _swapped(changes: tuple[Change, ...]) -> tuple[Change, ...]:
     return tuple((key, after, before) for key, before, after in changes)
 
 
-def _word(value: Any) -> str:
+def in_words(value: Any) -> str:
+    """A value of an attribute as a plan prints it."""
     match value:
         case True:
             return "on"

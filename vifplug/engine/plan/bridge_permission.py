@@ -14,7 +14,10 @@ from vifplug import naming
 from vifplug.engine.plan import diff, ownership
 from vifplug.engine.plan.request import Job
 from vifplug.errors import NotPermitted
-from vifplug.resources.observed import Bridge, Link, Observed, OvsPort
+from vifplug.resources import kinds
+from vifplug.resources.link import Link
+from vifplug.resources.observed import Observed
+from vifplug.resources.ovs_port import OvsPort
 
 Users = Mapping[str, frozenset[int | None]]
 """Who plugged the VIFs that use a shared bridge, by its owner (``net:...``)."""
@@ -33,7 +36,7 @@ def authorise_bridges(job: Job, observed: Observed, integration_bridge: str) -> 
             name = item.bridge
             # Neutron makes a trunk's bridge, and Nova plugs the trunk's parent port there.
             is_allowed = name == integration_bridge or naming.is_trunk_bridge(name)
-        elif isinstance(item, Bridge) and item.shared:
+        elif isinstance(item, Link) and item.has_members and item.shared:
             name, found = item.name, observed.links.get(item.name)
             # Ours by its mark; one of another network is a Conflict, which the planner names.
             is_allowed = found is None or bool(found.owner) or ownership.is_ours(found, item, None)
@@ -47,11 +50,11 @@ def authorise_bridges(job: Job, observed: Observed, integration_bridge: str) -> 
             )
 
 
-def moved_bridges(job: Job, observed: Observed) -> list[Bridge]:
+def moved_bridges(job: Job, observed: Observed) -> list[Link]:
     """The shared bridges of ours whose MTU a VIF of an operator would move."""
     if job.requester is None or job.requester.every_vif:
         return []
-    shared = (item for item in job.desired if isinstance(item, Bridge) and item.shared)
+    shared = (item for item in kinds.shared_in(job.desired) if item.has_members)
     known = job.recorded.links
     return [
         bridge
@@ -63,12 +66,12 @@ def moved_bridges(job: Job, observed: Observed) -> list[Bridge]:
     ]
 
 
-def _has_had(known: Link | None, wanted: Bridge) -> bool:
+def _has_had(known: Link | None, wanted: Link) -> bool:
     """Whether the VIF's record has the MTU already: it is put back then, not moved."""
     return known is not None and (known.mtu or 0) >= (wanted.mtu or 0)
 
 
-def authorise_mtu(job: Job, bridges: Iterable[Bridge], observed: Observed, users: Users) -> None:
+def authorise_mtu(job: Job, bridges: Iterable[Link], observed: Observed, users: Users) -> None:
     """Let a VIF of an operator move the MTU of shared bridges that its own VIFs alone use.
 
     :raises NotPermitted: for one that VIFs of other users are on; nothing was touched.

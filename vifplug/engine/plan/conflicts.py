@@ -5,9 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from vifplug import naming
-from vifplug.engine.plan import ownership
+from vifplug.engine.plan import configured, ownership
 from vifplug.errors import Conflict
-from vifplug.resources.observed import Bridge, Inventory, Link, Observed, OvsPort, Resource, Tap, Veth
+from vifplug.resources import kinds
+from vifplug.resources.contract import Relation, Resource
+from vifplug.resources.link import Link
+from vifplug.resources.observed import Inventory, Observed
+from vifplug.resources.ovs_port import OvsPort
 
 
 def refuse_shared_names(requests: Iterable[Iterable[Resource]]) -> None:
@@ -17,8 +21,8 @@ def refuse_shared_names(requests: Iterable[Iterable[Resource]]) -> None:
     """
     holders: dict[str, str] = {}
     for desired in requests:
-        for resource in desired:
-            if isinstance(resource, OvsPort):
+        for resource in kinds.links_in(desired):
+            if resource.relation is Relation.REFERENCED:
                 continue
             other = holders.setdefault(resource.name, resource.owner)
             if other != resource.owner:
@@ -40,6 +44,9 @@ def refuse_strangers(desired: Iterable[Resource], recorded: Inventory, observed:
             _refuse_foreign_port(resource, ports.get(resource.name), observed)
             if resource.waits_for_device:
                 _refuse_foreign_device(resource, ports.get(resource.name), observed)
+            continue
+        if not isinstance(resource, Link) or resource.relation is not Relation.OWNED:
+            configured.refuse_missing(resource, observed)
             continue
         found = observed.links.get(resource.name)
         known_link = links.get(resource.name)
@@ -101,13 +108,13 @@ def _refuse_foreign_device(port: OvsPort, known: OvsPort | None, observed: Obser
     if link is None or link.owner == port.owner:
         return
     is_known = known is not None and known.device_ifindex == link.ifindex
-    if isinstance(link, Tap) and not link.owner and (is_known or port.name in observed.ports):
+    if link.is_opened_by_guest and not link.owner and (is_known or port.name in observed.ports):
         return
     if not ownership.is_guests_tap(link, port.owner, port.iface_ids["attached-mac"]):
         raise _no_guests_tap(link, port.owner, port.iface_ids["attached-mac"])
 
 
-def refuse_foreign_guest(vif_id: str, bridge: Bridge, known: Link | None, observed: Observed) -> None:
+def refuse_foreign_guest(vif_id: str, bridge: Link, known: Link | None, observed: Observed) -> None:
     """Refuse a device that is no guest's tap as the one that a VMM puts on a bridge.
 
     Where the VMM has put it, and that it puts one of the VIF's own name elsewhere, is its own business.
@@ -117,8 +124,8 @@ def refuse_foreign_guest(vif_id: str, bridge: Bridge, known: Link | None, observ
     link = observed.links.get(bridge.guest)
     if link is None or link.owner == vif_id:
         return
-    if not link.owner and isinstance(link, Tap | Veth):
-        is_known = isinstance(known, Bridge) and known.guest_ifindex == link.ifindex
+    if not link.owner and link.may_stand_for_tap:
+        is_known = known is not None and known.guest_ifindex == link.ifindex
         if is_known or link.master == bridge.name or ownership.has_taps_name(link, vif_id):
             return
     if not ownership.is_guests_tap(link, vif_id, bridge.guest_address):
@@ -134,7 +141,7 @@ def _no_guests_tap(link: Link, owner: str, address: str) -> Conflict:
     )
 
 
-def refuse_half_a_pair(end: Veth, found: Link, known: Link | None) -> None:
+def refuse_half_a_pair(end: Link, found: Link, known: Link | None) -> None:
     """Refuse to delete one end of a veth pair that somebody else made.
 
     :raises Conflict: unless it is ours.
@@ -148,27 +155,28 @@ def refuse_half_a_pair(end: Veth, found: Link, known: Link | None) -> None:
 
 
 def refuse_to_drop_in_use(link: Link, found: Link) -> None:
-    """Refuse to take away a tap that a guest has open, because a request no longer asks for it.
+    """Refuse to take away a link that a guest has open, because a request no longer asks for it.
 
     :raises Conflict: when its carrier is up.
     """
-    if isinstance(found, Tap) and found.carrier:
+    if found.is_opened_by_guest and found.carrier:
         raise Conflict(
-            f"tap {link.name!r} of VIF {link.owner} is open in a guest, and this request would take it away "
-            "(create_tap, or another name); repeat it when the guest has closed the tap",
+            f"{link.kind} {link.name!r} of VIF {link.owner} is open in a guest, and this request would take it away "
+            f"(create_tap, or another name); repeat it when the guest has closed the {link.kind}",
             link.name,
         )
 
 
-def refuse_tap_in_use(link: Tap, found: Tap) -> None:
-    """Refuse to remake a tap that a guest has open.
+def refuse_in_use(link: Link, found: Link) -> None:
+    """Refuse to remake a link that a guest has open.
 
     :raises Conflict: when its carrier is up.
     """
-    if found.carrier:
+    if found.is_opened_by_guest and found.carrier:
+        name = next(name for name in link.attributes.remade_for if getattr(link, name) != getattr(found, name))
         raise Conflict(
-            f"tap {link.name!r} of VIF {link.owner} is open in a guest with multiqueue="
-            f"{str(found.multiqueue).lower()}; it cannot become {str(link.multiqueue).lower()} before the "
+            f"{link.kind} {link.name!r} of VIF {link.owner} is open in a guest with {name}="
+            f"{str(getattr(found, name)).lower()}; it cannot become {str(getattr(link, name)).lower()} before the "
             "guest closes it",
             link.name,
         )

@@ -7,26 +7,32 @@ from collections.abc import Iterable
 from vifplug import naming
 from vifplug.engine.plan import obstacles, ownership
 from vifplug.model.reports import DriftItem
-from vifplug.resources.observed import Bridge, Inventory, Link, Observed, OvsPort, Resource, Veth
+from vifplug.resources import kinds
+from vifplug.resources.contract import Relation, Resource
+from vifplug.resources.link import Link
+from vifplug.resources.observed import Inventory, Observed
+from vifplug.resources.ovs_port import SETTINGS, OvsPort, shown
+from vifplug.resources.schema import Compared
 
 PRESENT = "present"
 NAME = "name"
 """A link of ours that another program renamed."""
 PORT = "port"
 """What a missing port is said by: the device it is for has the same name, and may be there."""
-COLUMNS = (
-    *("type", "options", "mtu_request", "mac", "lldp", "bfd", "cfm_mpid"),
-    *("bond_mode", "lacp", "fake_bridge", "protected", "interfaces", "openflow"),
-)
-"""Columns of a port's rows that are as its creation left them (privileged/ovsdb/columns.py)."""
 VLANS = "tag"
 """What a row that another program made anew lacks of the VLANs that the one before it had."""
-_OF_PORTS = (PORT, "bridge", "owner", "error", "ofport", VLANS, *COLUMNS)
+_KEY = "external_ids:"
 
 
-def is_of_port(item: DriftItem) -> bool:
-    """Whether an item is about an OVS port rather than about the link of the same name."""
-    return item.attribute in _OF_PORTS or item.attribute.startswith("external_ids:")
+class PortDrift(DriftItem):
+    """How an OVS port differs, rather than the link of the same name."""
+
+    __slots__ = ()
+
+    @property
+    def key(self) -> str:
+        """The key of external_ids that it is about; "" for anything else."""
+        return self.attribute.removeprefix(_KEY) if self.attribute.startswith(_KEY) else ""
 
 
 def differences(desired: Iterable[Resource], observed: Observed, recorded: Inventory) -> list[DriftItem]:
@@ -40,10 +46,11 @@ def differences(desired: Iterable[Resource], observed: Observed, recorded: Inven
     for resource in desired:
         if isinstance(resource, OvsPort):
             items += of_port(resource, observed, ports.get(resource.name))
-        else:
+        elif isinstance(resource, Link):
             items += of_link(resource, observed, links.get(resource.name))
-        if isinstance(resource, Bridge):
-            items += of_guest(resource, observed, links.get(resource.name))
+            items += of_guest(resource, observed, links.get(resource.name)) if resource.guest else []
+        else:
+            kinds.require_known((resource,))
     return items
 
 
@@ -52,6 +59,8 @@ def of_link(desired: Link, observed: Observed, recorded: Link | None) -> list[Dr
     found, away = observed.links.get(desired.name), observed.displaced.get(desired.name)
     if found is None:
         return [DriftItem(subject=desired.name, attribute=PRESENT, observed=False, desired=True)]
+    if desired.relation is not Relation.OWNED:
+        return _of_attributes(desired, found)
     if away is not None and not ownership.is_ours(found, desired, recorded):
         return [_renamed(desired, away.name)]
     if found.kind != desired.kind:
@@ -61,34 +70,47 @@ def of_link(desired: Link, observed: Observed, recorded: Link | None) -> list[Dr
         items.append(
             DriftItem(subject=desired.name, attribute="ifindex", observed=found.ifindex, desired=recorded.ifindex)
         )
-    for attribute in desired.compared:
+    return [*items, *_of_attributes(desired, found), *obstacles.on_link(desired, found, observed)]
+
+
+def _of_attributes(desired: Link, found: Link) -> list[DriftItem]:
+    items: list[DriftItem] = []
+    for attribute in desired.attributes.compared:
         wanted, is_ = getattr(desired, attribute), getattr(found, attribute)
         if wanted is not None and not _agrees(desired, attribute, is_, wanted):
             items.append(DriftItem(subject=desired.name, attribute=attribute, observed=is_, desired=wanted))
-    return [*items, *obstacles.on_link(desired, found, observed)]
+    return items
+
+
+def is_to_be_remade(desired: Link, found: Link) -> bool:
+    """Whether a link differs in what only a new one can have otherwise."""
+    pairs = ((getattr(desired, name), getattr(found, name)) for name in desired.attributes.remade_for)
+    return any(wanted is not None and wanted != is_ for wanted, is_ in pairs)
 
 
 def _renamed(desired: Link, called: str) -> DriftItem:
     return DriftItem(subject=desired.name, attribute=NAME, observed=called, desired=desired.name)
 
 
-def of_guest(desired: Bridge, observed: Observed, recorded: Link | None) -> list[DriftItem]:
+def of_guest(desired: Link, observed: Observed, recorded: Link | None) -> list[DriftItem]:
     """Whether the VMM's tap has lost its bridge: the very tap that was seen on it, which is on none now.
 
     A tap that was never seen there is about to be put there by the VMM, whose own attempt must not fail.
     """
     tap = observed.links.get(desired.guest)
-    known = recorded.guest_ifindex if isinstance(recorded, Bridge) else None
+    known = recorded.guest_ifindex if recorded is not None else None
     if tap is None or known != tap.ifindex or tap.master is not None or tap.owner:
         return []
     return [DriftItem(subject=tap.name, attribute="master", observed=None, desired=desired.name)]
 
 
 def _agrees(desired: Link, attribute: str, found: object, wanted: object) -> bool:
-    if attribute == "mtu" and isinstance(desired, Bridge) and desired.shared:
-        # VIFs of one network may have been asked for with different MTUs; the largest holds.
-        return isinstance(found, int) and isinstance(wanted, int) and found >= wanted
-    return found == wanted
+    if found == wanted:
+        return True
+    if not desired.shared or desired.attributes[attribute].compared is not Compared.AT_LEAST_IF_SHARED:
+        return False
+    # VIFs of one network may have been asked for with different MTUs; the largest holds.
+    return isinstance(found, int) and isinstance(wanted, int) and found >= wanted
 
 
 def of_port(desired: OvsPort, observed: Observed, recorded: OvsPort | None) -> list[DriftItem]:
@@ -97,37 +119,37 @@ def of_port(desired: OvsPort, observed: Observed, recorded: OvsPort | None) -> l
     holder = observed.held.get(desired.name)
     if holder is not None:
         words = f"its Interface is in Port {holder}"
-        return [DriftItem(subject=desired.name, attribute=PORT, observed=words, desired=desired.bridge)]
+        return [PortDrift(subject=desired.name, attribute=PORT, observed=words, desired=desired.bridge)]
     if found is None:
-        return [DriftItem(subject=desired.name, attribute=PORT, observed=None, desired=desired.bridge)]
+        return [PortDrift(subject=desired.name, attribute=PORT, observed=None, desired=desired.bridge)]
     link = observed.links.get(desired.name)
-    items = []
+    items: list[DriftItem] = []
     if not ownership.port_is_ours(found, desired.owner, link, recorded):
         holder = ownership.owner_in_words(found.owner) if found.owner else "a stranger"
-        return [DriftItem(subject=desired.name, attribute="owner", observed=holder, desired=f"VIF {desired.owner}")]
+        return [PortDrift(subject=desired.name, attribute="owner", observed=holder, desired=f"VIF {desired.owner}")]
     pairs: list[tuple[str, object, object]] = [
         ("bridge", found.bridge, desired.bridge),
-        (f"external_ids:{naming.OWNER_KEY}", found.external_ids.get(naming.OWNER_KEY), desired.owner),
-        *((f"external_ids:{key}", found.iface_ids.get(key), value) for key, value in desired.iface_ids.items()),
+        (f"{_KEY}{naming.OWNER_KEY}", found.external_ids.get(naming.OWNER_KEY), desired.owner),
+        *((f"{_KEY}{key}", found.iface_ids.get(key), value) for key, value in desired.iface_ids.items()),
     ]
     # A key of ours that is no longer wanted: nobody else's keys are in a record.
     ours = recorded.iface_ids if recorded else {}
-    pairs += [(f"external_ids:{key}", found.iface_ids.get(key), None) for key in ours if key not in desired.iface_ids]
+    pairs += [(f"{_KEY}{key}", found.iface_ids.get(key), None) for key in ours if key not in desired.iface_ids]
     if is_wider(desired, found, recorded):
         before = recorded.tag if recorded and recorded.tag is not None else "that of before"
-        items.append(DriftItem(subject=desired.name, attribute=VLANS, observed=None, desired=before))
-    pairs += [(column, found.settings.get(column), desired.settings.get(column)) for column in COLUMNS]
+        items.append(PortDrift(subject=desired.name, attribute=VLANS, observed=None, desired=before))
+    pairs += [(column, found.settings.get(column), shown(column, desired.settings.get(column))) for column in SETTINGS]
     waits = desired.waits_for_device and link is None
     if not waits:
         pairs.append(("error", found.error or None, None))
     items += [
-        DriftItem(subject=desired.name, attribute=attribute, observed=is_, desired=should)
+        PortDrift(subject=desired.name, attribute=attribute, observed=is_, desired=should)
         for attribute, is_, should in pairs
         if is_ != should
     ]
     if not waits and (found.ofport or 0) <= 0:
         items.append(
-            DriftItem(subject=desired.name, attribute="ofport", observed=found.ofport, desired="a number above 0")
+            PortDrift(subject=desired.name, attribute="ofport", observed=found.ofport, desired="a number above 0")
         )
     return [*items, *_of_device(desired, observed, recorded)]
 
@@ -148,7 +170,7 @@ def _of_device(desired: OvsPort, observed: Observed, recorded: OvsPort | None) -
         return []
     found, link = observed.ports[desired.name], observed.links.get(desired.name)
     if link is None and (found.ofport or 0) > 0:
-        return [DriftItem(subject=desired.name, attribute="ofport", observed=found.ofport, desired=None)]
+        return [PortDrift(subject=desired.name, attribute="ofport", observed=found.ofport, desired=None)]
     known = recorded.device_ifindex if recorded else None
     if link is None or (known in (None, link.ifindex) and not is_deaf(found, link, observed)):
         return []
@@ -166,6 +188,7 @@ def is_deaf(found: OvsPort, link: Link, observed: Observed) -> bool:
     return (found.ofport or 0) > 0 and not found.error and link.ifindex not in observed.listened_on
 
 
-def broken_pair(ends: tuple[Veth, Veth], observed: Observed) -> bool:
+def broken_pair(ends: tuple[Link, Link], observed: Observed) -> bool:
     """Whether the two ends are not, both of them, each other's peer."""
-    return any(not isinstance(link := observed.links.get(end.name), Veth) or link.peer != end.peer for end in ends)
+    found = ((end, observed.links.get(end.name)) for end in ends)
+    return any(link is None or link.kind != end.kind or link.peer != end.peer for end, link in found)

@@ -7,7 +7,8 @@ from collections.abc import Collection, Iterable
 
 from vifplug.drivers.registry import guest_link
 from vifplug.model.reports import VifReport
-from vifplug.resources.observed import Observed, Tap
+from vifplug.resources import kinds
+from vifplug.resources.observed import Observed
 from vifplug.store.records import Record
 
 THERE = ""
@@ -25,7 +26,7 @@ def is_absent(record: Record, observed: Observed) -> bool:
     found = observed.links.get(guest)
     if found is None:
         return True
-    return not found.carrier and any(isinstance(item, Tap) and item.name == guest for item in record.resources)
+    return not found.carrier and any(link.name == guest for link in kinds.links_in(record.resources))
 
 
 def absent_since(record: Record, observed: Observed) -> str | None:

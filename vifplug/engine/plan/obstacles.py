@@ -8,7 +8,9 @@ from __future__ import annotations
 
 from vifplug.model.reports import DriftItem
 from vifplug.resources import passage
-from vifplug.resources.observed import Bridge, Link, Observed, OvsPort, Station, Tap
+from vifplug.resources.link import Link
+from vifplug.resources.observed import Observed, Station
+from vifplug.resources.ovs_port import OvsPort
 
 _OF_OVS = "openvswitch"
 """The kernel's word for the master of a port of OVS's kernel datapath."""
@@ -31,7 +33,7 @@ def stations_on(desired: Link, observed: Observed) -> list[Station]:
 
     On a bridge of one VIF, and on ports of ours, there are none but the guest's own MAC on its own tap.
     """
-    if isinstance(desired, Bridge):
+    if desired.passage.is_bridge:
         here = [entry for entry in observed.stations if entry.bridge == desired.name]
         if desired.shared:
             ours = (desired.name, desired.station_port)
@@ -40,7 +42,7 @@ def stations_on(desired: Link, observed: Observed) -> list[Station]:
         known = bool(desired.station and desired.station_port)
         return [e for e in here if known and ((e.port, e.address) != right or e.kind == "permanent")]
     master = observed.links.get(desired.master or "")
-    if not isinstance(desired, Tap) or desired.address is None or master is None or master.owner:
+    if not desired.is_opened_by_guest or desired.address is None or master is None or master.owner:
         return []
     # On a bridge that another program made: a tap's MAC ends as its guest's does.
     here = [entry for entry in observed.stations if (entry.bridge, entry.port) == (master.name, desired.name)]
@@ -57,10 +59,10 @@ def on_foreign_link(found: Link, observed: Observed) -> list[DriftItem]:
     names = (name for name in found.impeded if name not in (passage.QDISC, passage.INGRESS))
     kept = [name for name in names if name != passage.PORT_STATE or _is_stopped(found, observed)]
     kept += [passage.QDISC] if found.impeded.get(passage.QDISC, "noop") not in passage.QDISCS_OF_TAP else []
-    return [_item(found, name) for name in kept if name != passage.TX_QUEUE or isinstance(found, Tap)]
+    return [_item(found, name) for name in kept if name != passage.TX_QUEUE or found.passage.has_ring]
 
 
-def on_foreign_bridge(found: Bridge, observed: Observed, guest: tuple[str, str]) -> list[DriftItem]:
+def on_foreign_bridge(found: Link, observed: Observed, guest: tuple[str, str]) -> list[DriftItem]:
     """What another program has set on a bridge of its own that keeps frames from a guest.
 
     :param guest: its tap, and its MAC.
@@ -85,31 +87,29 @@ def _concerns(name: str, desired: Link, found: Link, observed: Observed) -> bool
         case passage.QDISC:
             return _is_foreign_qdisc(desired, found, observed)
         case passage.TX_QUEUE:
-            return isinstance(desired, Tap)
+            return desired.passage.has_ring
         case passage.PORT_STATE:
             return found.master == desired.master and _is_stopped(found, observed)
         case _ if name.startswith(passage.PORT_PREFIX):
             # On a bridge that it is taken from, its flags go with the port.
             return found.master == desired.master
         case _:
-            return name not in passage.BRIDGE or isinstance(desired, Bridge)
+            return name not in passage.BRIDGE or desired.passage.is_bridge
 
 
 def _is_stopped(found: Link, observed: Observed) -> bool:
     """Whether a port passes nothing though its device could: not where the bridge is down, nor where another program's
     bridge runs STP, whose decision it is."""
     master = observed.links.get(found.master or "")
-    if not isinstance(master, Bridge) or not master.up or not found.carrier:
+    if master is None or not master.passage.is_bridge or not master.up or not found.carrier:
         return False
-    return bool(master.owner) or not master.stp
+    return bool(master.owner) or not master.runs_stp
 
 
 def _is_foreign_qdisc(desired: Link, found: Link, observed: Observed) -> bool:
     """Whether somebody put a queueing discipline on it. That of a port's QoS is the control plane's."""
-    if isinstance(desired, Bridge):
-        return False  # what a bridge forwards does not pass its own queue
-    kind = found.impeded[passage.QDISC]
-    if isinstance(desired, Tap) and kind in passage.QDISCS_OF_TAP:
+    right = desired.passage.qdiscs
+    if right is None or found.impeded[passage.QDISC] in right:
         return False
     port = observed.ports.get(desired.name)
     return port is None or port.qos is None or _is_own_qos(port, observed)
@@ -118,9 +118,8 @@ def _is_foreign_qdisc(desired: Link, found: Link, observed: Observed) -> bool:
 def _is_foreign_ingress(desired: Link, found: Link, observed: Observed) -> bool:
     """Whether another program looks at a link's frames first. Open vSwitch does for policing and hardware offload, and
     libvirt on a guest's tap, for its <bandwidth>."""
-    if isinstance(desired, Bridge):
-        return False
-    if isinstance(desired, Tap) and found.impeded[passage.INGRESS] == "ingress":
+    right = desired.passage.ingress
+    if right is None or found.impeded[passage.INGRESS] in right:
         return False
     port = observed.ports.get(desired.name)
     return port is None or not port.polices

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from vifplug import naming
 from vifplug.resources import ownership
-from vifplug.resources.observed import Link, OvsPort, Tap, Veth
+from vifplug.resources.link import Link
+from vifplug.resources.ovs_port import OvsPort
 from vifplug.resources.ownership import Claim, SeenLink, SeenPort
 
 
@@ -16,8 +17,8 @@ def seen(link: Link) -> SeenLink:
         alias=link.alias or "",
         address=link.address or "",
         master=link.master,
-        persistent=isinstance(link, Tap) and bool(link.persistent),
-        vnet_header=isinstance(link, Tap) and bool(link.vnet_header),
+        persistent=bool(link.persistent),
+        vnet_header=bool(link.vnet_header),
     )
 
 
@@ -61,20 +62,13 @@ def is_guests_tap(observed: Link, owner: str, address: str) -> bool:
     return ownership.is_guests_tap(seen(observed), owner, address)
 
 
-def _is_ports_device(link: Link, owner: str) -> bool:
-    if link.owner == owner:
-        return isinstance(link, Veth | Tap)
-    claim = Claim(owner=owner, role=naming.ROLE_PORT_END)
-    return ownership.link_is_ours(seen(link), claim)
-
-
 def _port(observed: OvsPort, owner: str, link: Link | None, recorded: OvsPort | None) -> SeenPort:
     iface_id = observed.iface_ids.get("iface-id")
     return SeenPort(
         name=observed.name,
         mark=observed.owner,
         iface_ids=frozenset({iface_id} if iface_id else ()),
-        on_our_link=link is not None and _is_ports_device(link, owner),
+        on_our_link=link is not None and ownership.is_ports_device(seen(link), owner),
         known=recorded is not None and recorded.uuid is not None and recorded.uuid == observed.uuid,
     )
 

@@ -1,15 +1,29 @@
-"""A plan: an ordered tuple of actions, printable, and cut into privileged calls."""
+"""A plan: an ordered tuple of actions, printable; how it is put in order, and cut into privileged calls. Pure.
+
+Its parts are kept apart by phase until all are there. Within a phase, creations stand in the order of what they depend
+on; everything else as it was added.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import enum
+from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass
+from typing import TypeVar
 
-from vifplug.engine.plan.actions import Action
+from vifplug.engine.plan import actions
+from vifplug.engine.plan.actions import Action, CreateLink
+from vifplug.errors import InputError
 from vifplug.model.reports import PlannedAction, PlanReport
+from vifplug.resources.contract import Creation, Reference
+from vifplug.resources.link import Link
+
+T = TypeVar("T")
 
 _TOGETHER_MAX = {"links": 1000, "ports": 250}
 """Actions of one call. A hundred hybrid VIFs are one of either."""
+_AHEAD_MAX = 4
+"""Ports that may come before their devices: of more, vswitchd would be at the last before the kernel is."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,3 +57,147 @@ def pieces(stage: Sequence[Action]) -> list[Sequence[Action]]:
     Ctrl-C is heard, and progress is told."""
     most = _TOGETHER_MAX[stage[0].plane]
     return [stage[start : start + most] for start in range(0, len(stage), most)]
+
+
+class Phase(enum.IntEnum):
+    """The order of a plan; ``plan.plug`` says why each stands where it does."""
+
+    NAMES = enum.auto()
+    MARKS = enum.auto()
+    """Of broken links that show by nothing whose they are: the helper deletes only what it sees marked."""
+    BROKEN = enum.auto()
+    CREATIONS = enum.auto()
+    SETTINGS = enum.auto()
+    GUESTS = enum.auto()
+    OBSOLETE_PORTS = enum.auto()
+    PORTS = enum.auto()
+    PUT_BACK = enum.auto()
+    """What was configured, before that on which it depends goes."""
+    OBSOLETE_LINKS = enum.auto()
+    RELEASED_PORTS = enum.auto()
+    """Ports that lose their device to the phase before, and wait for the VMM's."""
+
+
+_OF_DEVICES = (Phase.CREATIONS, Phase.SETTINGS, Phase.GUESTS)
+"""What ports depend on."""
+
+
+class Draft:
+    """A plan that is being made.
+
+    :param is_crowded: whether there are so many ports that vswitchd's turns are what a plug takes.
+    """
+
+    def __init__(self, *, is_crowded: bool = False) -> None:
+        self._is_crowded = is_crowded
+        self._actions: list[dict[str, Action]] = [{} for _phase in range(max(Phase) + 1)]
+        self._made: set[str] = set()
+        self._leaving: list[list[Link]] = [[] for _phase in range(max(Phase) + 1)]
+
+    def add(self, phase: Phase, action: Action) -> None:
+        """One action more."""
+        there = self._actions[phase]
+        there[f"{len(there)} {action.subject}"] = action
+
+    def put(self, phase: Phase, action: Action) -> None:
+        """The one action of a phase for its subject, in the place of an earlier one."""
+        self._actions[phase][action.subject] = action
+        if isinstance(action, CreateLink):
+            self._made |= {link.name for link in action.links}
+
+    def get(self, phase: Phase, subject: str) -> Action | None:
+        """The action that was ``put`` for a subject."""
+        return self._actions[phase].get(subject)
+
+    def delete(self, phase: Phase, link: Link) -> None:
+        """A link that goes in a phase; all of one phase go as one group."""
+        self._leaving[phase].append(link)
+
+    def leaving(self, phase: Phase) -> set[str]:
+        """Names of links that go in a phase."""
+        return {link.name for link in self._leaving[phase]}
+
+    def makes(self, name: str) -> bool:
+        """Whether a link of that name is made."""
+        return name in self._made
+
+    def plan(self) -> Plan:
+        """All of it, in order."""
+        devices = [action for phase in _OF_DEVICES for action in self._of(phase)]
+        ahead = self._ahead_of_ports(devices)
+        return Plan(
+            (
+                *self._of(Phase.NAMES),
+                *self._of(Phase.MARKS),
+                *self._of(Phase.BROKEN),
+                *(action for action in devices if action.subject in ahead),
+                *self._of(Phase.OBSOLETE_PORTS),
+                *self._of(Phase.PORTS),
+                *(action for action in devices if action.subject not in ahead),
+                *self._of(Phase.PUT_BACK),
+                *self._of(Phase.OBSOLETE_LINKS),
+                *self._of(Phase.RELEASED_PORTS),
+            )
+        )
+
+    def _of(self, phase: Phase) -> Sequence[Action]:
+        if self._leaving[phase]:
+            return (actions.DeleteLinks(tuple(self._leaving[phase])),)
+        if phase is Phase.CREATIONS:
+            return _in_order(self._creations())
+        return tuple(self._actions[phase].values())
+
+    def _creations(self) -> list[CreateLink]:
+        return [action for action in self._actions[Phase.CREATIONS].values() if isinstance(action, CreateLink)]
+
+    def _ahead_of_ports(self, devices: Sequence[Action]) -> set[str]:
+        """What comes before the ports: all that they may depend on. In a crowd, and where no port is re-attached or
+        goes, only taps that are themselves ports (see ``plan.plug``)."""
+        ports = self._of(Phase.PORTS)
+        # A port that is to be re-attached must find the device that is to stay; one that is to go must not have gone
+        # when the links in its place cannot be made.
+        new_ones_only = not self._of(Phase.OBSOLETE_PORTS) and all(isinstance(one, actions.AddPort) for one in ports)
+        if not self._is_crowded or not new_ones_only or len(ports) > _AHEAD_MAX:
+            return {action.subject for action in devices}
+        made_first = {action.subject for action in self._creations() if action.link.creation is Creation.TAP}
+        return made_first & {action.subject for action in ports}
+
+
+def _in_order(creations: Sequence[CreateLink]) -> list[CreateLink]:
+    """Creations behind all that they name. Of those that name nothing, what is made one by one comes first, for what
+    comes behind it goes out together."""
+    first = sorted(creations, key=lambda action: action.link.creation is not Creation.TAP)
+    return by_dependency(
+        first,
+        lambda action: [link.reference for link in action.links],
+        lambda action: [reference for link in action.links for reference in link.made_behind()],
+    )
+
+
+def by_dependency(
+    items: Iterable[T], gives: Callable[[T], Collection[Reference]], needs: Callable[[T], Collection[Reference]]
+) -> list[T]:
+    """Items such that each stands behind all that gives what it needs.
+
+    Level by level: first all that need none of the others, then all that need only those, and so on; else as they were.
+
+    What no item gives is there already, or is another program's.
+
+    :raises InputError: when some need each other.
+    """
+    everything = list(items)
+    givers = {reference: number for number, item in enumerate(everything) for reference in gives(item)}
+    needed = [
+        {givers[reference] for reference in needs(item) if reference in givers} - {number}
+        for number, item in enumerate(everything)
+    ]
+    done: dict[int, None] = {}
+    left = list(range(len(everything)))
+    while left:
+        ready = [number for number in left if needed[number] <= done.keys()]
+        if not ready:
+            names = ", ".join(sorted(name for number in left for _plane, name in gives(everything[number])))
+            raise InputError(f"each of these resources needs another one of them first: {names}")
+        done |= dict.fromkeys(ready)
+        left = [number for number in left if number not in done]
+    return [everything[number] for number in done]

@@ -20,37 +20,23 @@ D14).
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from vifplug import naming
-from vifplug.engine.plan import actions, conflicts, diff, obstacles, ownership, unplug
+from vifplug.engine.plan import actions, configured, conflicts, diff, obstacles, ownership, unplug
 from vifplug.engine.plan.actions import Action
-from vifplug.engine.plan.plan import Plan
+from vifplug.engine.plan.plan import Draft, Phase, Plan
+from vifplug.errors import UnknownKind
 from vifplug.model.reports import DriftItem
-from vifplug.resources.observed import (
-    CONTROL_AGENT,
-    DEAD_VLAN,
-    Bridge,
-    Inventory,
-    Link,
-    Observed,
-    OvsPort,
-    Resource,
-    Tap,
-    Veth,
-)
+from vifplug.resources import kinds, passage
+from vifplug.resources.contract import Creation, Relation, Resource, Teardown
+from vifplug.resources.link import Link
+from vifplug.resources.observed import Inventory, Observed
+from vifplug.resources.ovs_port import CONTROL_AGENT, DEAD_VLAN, SETTINGS, OvsPort
 
-_MADE_WITH: Mapping[type[Link], tuple[str, ...]] = {
-    Bridge: ("alias", "address", "mtu", "stp", "forward_delay", "ageing_time", "multicast_snooping"),
-    Veth: ("alias", "address", "mtu", "master", "peer"),
-    Tap: ("alias", "address", "mtu", "disable_ipv6", "accept_ra", "uid", "gid", "multiqueue", "persistent"),
-}
-"""What a creation brings along; the rest is set behind it."""
 CROWD = 32
 """Ports from which on two turns of vswitchd's cost more than that one comes too soon."""
-_AHEAD_MAX = 4
-"""Ports that may come before their devices: of more, vswitchd would be at the last before the kernel is."""
 _IPV6_MTU = 1280
 """Below it a link has no IPv6 at all, and none of its settings (addrconf_notify)."""
 
@@ -63,18 +49,14 @@ class Request:
     desired: tuple[Resource, ...]
     recorded: Inventory = field(default_factory=Inventory)
     """What its record says was built; empty for a new VIF."""
-    guests_bridge: Bridge | None = None
+    guests_bridge: Link | None = None
     """The Linux bridge on which the VMM puts its tap, whoever made that bridge."""
 
     @property
     def obsolete_links(self) -> tuple[Link, ...]:
-        """Links that were built and are no longer wanted. A shared bridge is not one VIF's to drop."""
-        wanted = {resource.name for resource in self.desired if isinstance(resource, Link)}
-        return tuple(
-            link
-            for link in self.recorded.links.values()
-            if link.name not in wanted and not (isinstance(link, Bridge) and link.shared)
-        )
+        """Links that were built and are no longer wanted. A shared one is not one VIF's to drop."""
+        wanted = {resource.name for resource in kinds.links_in(self.desired)}
+        return tuple(link for link in self.recorded.links.values() if link.name not in wanted and not link.shared)
 
 
 def plan_plug(requests: Sequence[Request], observed: Observed, shared_with: Collection[str] = ()) -> Plan:
@@ -85,13 +67,15 @@ def plan_plug(requests: Sequence[Request], observed: Observed, shared_with: Coll
     :raises Conflict: when another VIF or a stranger holds a name or an identity.
     """
     conflicts.refuse_shared_names(request.desired for request in requests)
-    draft = _Draft(crowded=observed.ports_there >= CROWD)
+    draft = Draft(is_crowded=observed.ports_there >= CROWD)
     for request in requests:
+        kinds.require_known(request.desired)
         conflicts.refuse_strangers(request.desired, request.recorded, observed)
         if request.guests_bridge is not None:
             known = request.recorded.links.get(request.guests_bridge.name)
             conflicts.refuse_foreign_guest(request.vif_id, request.guests_bridge, known, observed)
-        _plan_links(request, observed, draft)
+        for link in kinds.links_in(request.desired):
+            _PLANNED[link.relation](link, request, observed, draft)
         _plan_ports(request, observed, draft)
         _plan_obsolete(request, observed, draft)
     _plan_abandoned(requests, observed, shared_with, draft)
@@ -100,132 +84,105 @@ def plan_plug(requests: Sequence[Request], observed: Observed, shared_with: Coll
 
 def plan_creation(links: Iterable[Link]) -> Plan:
     """What makes links that are not there, with all that is set on them."""
-    draft = _Draft()
+    draft = Draft()
     for link in links:
-        _create(link, draft)
+        _create(link, None, draft)
         _set_new(link, draft)
     return draft.plan()
 
 
-@dataclass(slots=True)
-class _Draft:
-    """The parts of a plan, kept apart until they are put in order."""
-
-    crowded: bool = False
-    """Whether there are so many ports that vswitchd's turns are what a plug takes."""
-    renames: dict[str, Action] = field(default_factory=dict)
-    unmarked_links: dict[str, Action] = field(default_factory=dict)
-    """Marks for broken links that show by nothing whose they are: the helper deletes only what it sees marked."""
-    broken_links: list[Link] = field(default_factory=list)
-    taps: list[Action] = field(default_factory=list)
-    bridges: dict[str, Action] = field(default_factory=dict)
-    creations: list[Action] = field(default_factory=list)
-    made: set[str] = field(default_factory=set)
-    """Names of devices that a port may be for."""
-    settings: dict[str, Action] = field(default_factory=dict)
-    guests: list[Action] = field(default_factory=list)
-    obsolete_ports: list[Action] = field(default_factory=list)
-    ports: list[Action] = field(default_factory=list)
-    obsolete_links: list[Link] = field(default_factory=list)
-    released_ports: list[Action] = field(default_factory=list)
-    """Ports that lose their device to ``obsolete_links`` and wait for the VMM's."""
-
-    def plan(self) -> Plan:
-        # Taps are made one by one, by ioctl; what comes behind them goes out together.
-        links = (*self.taps, *self.bridges.values(), *self.creations, *self.settings.values(), *self.guests)
-        before = {action.subject for action in links}
-        # A port that is to be re-attached must find the device that is to stay; one that is to go must not have gone
-        # when the links in its place cannot be made.
-        new_ones_only = not self.obsolete_ports and all(isinstance(action, actions.AddPort) for action in self.ports)
-        if self.crowded and new_ones_only and len(self.ports) <= _AHEAD_MAX:
-            before = {action.subject for action in self.taps} & {action.subject for action in self.ports}
-        return Plan(
-            (
-                *self.renames.values(),
-                *self.unmarked_links.values(),
-                *unplug.deletion(self.broken_links),
-                *(action for action in links if action.subject in before),
-                *self.obsolete_ports,
-                *self.ports,
-                *(action for action in links if action.subject not in before),
-                *unplug.deletion(self.obsolete_links),
-                *self.released_ports,
-            )
-        )
-
-
-def _plan_links(request: Request, observed: Observed, draft: _Draft) -> None:
+def _plan_owned(link: Link, request: Request, observed: Observed, draft: Draft) -> None:
     known = request.recorded.links
-    ends: dict[str, Veth] = {link.name: link for link in request.desired if isinstance(link, Veth)}
-    for link in (resource for resource in request.desired if isinstance(resource, Link)):
-        found = observed.links.get(link.name)
-        if found is not None and found.called:
-            draft.renames[link.name] = actions.RenameLink(replace(link, ifindex=found.ifindex), found.called)
-        if isinstance(link, Veth) and link.peer in ends:
-            pair = (link, ends[link.peer])
-            if diff.broken_pair(pair, observed):
-                if link.name < link.peer:
-                    _remake_pair(pair, known, observed, draft)
-                _set_new(link, draft)
-                continue
-        if isinstance(link, Tap) and isinstance(found, Tap) and found.multiqueue != link.multiqueue:
-            conflicts.refuse_tap_in_use(link, found)
-            draft.unmarked_links |= unplug.marking(link, found)
-            draft.broken_links.append(replace(link, ifindex=found.ifindex))
-            found = None
-        if found is None:
-            _create(link, draft)
+    found = observed.links.get(link.name)
+    if found is not None and found.called:
+        draft.put(Phase.NAMES, actions.RenameLink(replace(link, ifindex=found.ifindex), found.called))
+    other = _other_end(link, request)
+    if other is not None:
+        if diff.broken_pair((link, other), observed):
+            if link.name < other.name:
+                _remake_pair(link, other, request, observed, draft)
             _set_new(link, draft)
-        else:
-            _set_changed(link, observed, known.get(link.name), draft)
-        if found is not None:
-            draft.guests += [actions.ForgetStation(link, entry) for entry in obstacles.stations_on(link, observed)]
-        if isinstance(link, Bridge) and diff.of_guest(link, observed, known.get(link.name)):
-            ifindex = observed.links[link.guest].ifindex or 0
-            draft.guests.append(actions.JoinGuest(link, ifindex, request.vif_id))
-
-
-def _remake_pair(pair: tuple[Veth, Veth], known: Mapping[str, Link], observed: Observed, draft: _Draft) -> None:
-    for end in pair:
-        found = observed.links.get(end.name)
-        if found is None:
-            continue
-        conflicts.refuse_half_a_pair(end, found, known.get(end.name))
-        draft.unmarked_links |= unplug.marking(end, found)
-        draft.broken_links.append(replace(end, ifindex=found.ifindex))
-    draft.creations.append(actions.CreateVeth(*pair))
-    draft.made |= {end.name for end in pair}
-
-
-def _create(link: Link, draft: _Draft) -> None:
-    if isinstance(link, Bridge):
-        earlier = draft.bridges.get(link.name)
-        if isinstance(earlier, actions.CreateBridge) and (earlier.bridge.mtu or 0) > (link.mtu or 0):
-            # Another VIF of this plan shares the bridge: the larger MTU holds.
             return
-        draft.bridges[link.name] = actions.CreateBridge(link)
-    elif isinstance(link, Tap):
-        draft.taps.append(actions.CreateTap(link))
-        draft.made.add(link.name)
+    elif found is not None and found.kind == link.kind and diff.is_to_be_remade(link, found):
+        conflicts.refuse_in_use(link, found)
+        _delete_broken(link, found, draft)
+        found = None
+    if found is None:
+        if other is None:
+            _create(link, None, draft)
+        _set_new(link, draft)
+    else:
+        _set_changed(link, observed, known.get(link.name), draft)
+        for entry in obstacles.stations_on(link, observed):
+            draft.add(Phase.GUESTS, actions.ForgetStation(link, entry))
+    if link.guest and diff.of_guest(link, observed, known.get(link.name)):
+        ifindex = observed.links[link.guest].ifindex or 0
+        draft.add(Phase.GUESTS, actions.JoinGuest(link, ifindex, request.vif_id))
 
 
-def _set_new(link: Link, draft: _Draft) -> None:
-    made_with = _MADE_WITH[type(link)]
+def _plan_configured(link: Link, request: Request, observed: Observed, draft: Draft) -> None:
+    for change in configured.changes(link, observed, request.recorded.links.get(link.name)):
+        draft.add(Phase.SETTINGS, change)
+
+
+def _plan_referenced(link: Link, request: Request, observed: Observed, draft: Draft) -> None:
+    """That it is there, ``conflicts`` has seen; it is never changed."""
+
+
+_PLANNED: Mapping[Relation, Callable[[Link, Request, Observed, Draft], None]] = {
+    Relation.OWNED: _plan_owned,
+    Relation.CONFIGURED: _plan_configured,
+    Relation.REFERENCED: _plan_referenced,
+}
+
+
+def _other_end(link: Link, request: Request) -> Link | None:
+    """The other end of a pair, where the VIF has both."""
+    if link.peer is None:
+        return None
+    return next((other for other in kinds.links_in(request.desired) if other.name == link.peer), None)
+
+
+def _remake_pair(near: Link, far: Link, request: Request, observed: Observed, draft: Draft) -> None:
+    for end in (near, far):
+        found = observed.links.get(end.name)
+        if found is not None:
+            conflicts.refuse_half_a_pair(end, found, request.recorded.links.get(end.name))
+            _delete_broken(end, found, draft)
+    _create(near, far, draft)
+
+
+def _delete_broken(link: Link, found: Link, draft: Draft) -> None:
+    for mark in unplug.marking(link, found):
+        draft.put(Phase.MARKS, mark)
+    draft.delete(Phase.BROKEN, replace(link, ifindex=found.ifindex))
+
+
+def _create(link: Link, other: Link | None, draft: Draft) -> None:
+    if link.creation is Creation.NEVER or (link.creation is Creation.PAIR) != (other is not None):
+        raise UnknownKind(f"there is no way to make {link.kind} {link.name!r}", link.name)
+    earlier = draft.get(Phase.CREATIONS, link.name)
+    if isinstance(earlier, actions.CreateLink) and (earlier.link.mtu or 0) > (link.mtu or 0):
+        # Another VIF of this plan shares the link: the larger MTU holds.
+        return
+    draft.put(Phase.CREATIONS, actions.CreateLink(link, other))
+
+
+def _set_new(link: Link, draft: Draft) -> None:
     changes = tuple(
         (attribute, None, getattr(link, attribute))
-        for attribute in link.compared
-        if attribute not in made_with and getattr(link, attribute) is not None
+        for attribute in link.attributes.set_behind
+        if getattr(link, attribute) is not None
     )
-    draft.settings[link.name] = actions.SetLink(link, changes)
+    draft.put(Phase.SETTINGS, actions.SetLink(link, changes))
 
 
-def _set_changed(link: Link, observed: Observed, known: Link | None, draft: _Draft) -> None:
+def _set_changed(link: Link, observed: Observed, known: Link | None, draft: Draft) -> None:
     found = observed.links[link.name]
     items = [
         item
         for item in diff.of_link(link, observed, known)
-        if item.attribute not in (diff.NAME, "ifindex", "peer", "persistent")
-        and not item.attribute.startswith(obstacles.STATION)
+        if item.attribute in passage.RIGHT or item.attribute in link.attributes.restored
     ]
     if not items:
         return
@@ -237,21 +194,21 @@ def _set_changed(link: Link, observed: Observed, known: Link | None, draft: _Dra
             (key, getattr(found, key), getattr(link, key)) for key in ("disable_ipv6", "accept_ra") if key not in named
         ]
     adopt = not ownership.is_ours(found, link, known) or not found.owner
-    earlier = draft.settings.get(link.name)
+    earlier = draft.get(Phase.SETTINGS, link.name)
     if isinstance(earlier, actions.SetLink):
         # Another VIF of this plan shares the bridge.
         changes = [
             *earlier.changes,
             *(change for change in changes if change[0] not in {c[0] for c in earlier.changes}),
         ]
-    draft.settings[link.name] = actions.SetLink(replace(link, ifindex=found.ifindex), tuple(changes), adopt)
+    draft.put(Phase.SETTINGS, actions.SetLink(replace(link, ifindex=found.ifindex), tuple(changes), adopt))
 
 
-def _plan_ports(request: Request, observed: Observed, draft: _Draft) -> None:
-    for port in (resource for resource in request.desired if isinstance(resource, OvsPort)):
+def _plan_ports(request: Request, observed: Observed, draft: Draft) -> None:
+    for port in kinds.ports_in(request.desired):
         found = observed.ports.get(port.name)
         if found is None:
-            draft.ports.append(_added(port, request, observed))
+            draft.add(Phase.PORTS, _added(port, request, observed))
             continue
         items = diff.of_port(port, observed, request.recorded.ports.get(port.name))
         if diff.is_wider(port, found, request.recorded.ports.get(port.name)):
@@ -260,13 +217,13 @@ def _plan_ports(request: Request, observed: Observed, draft: _Draft) -> None:
         if not is_marked:  # The mark first: the helper moves and re-attaches only what it sees marked.
             _set_ids(port, items, draft)
         if found.bridge != port.bridge:
-            draft.ports.append(actions.MovePort(port, found.bridge))
+            draft.add(Phase.PORTS, actions.MovePort(port, found.bridge))
         if is_marked:
             _set_ids(port, items, draft)
         if _must_reattach(request, port, observed, draft) and found.bridge == port.bridge:
             link = observed.links.get(port.name)
             held_nothing = (link is None or bool(link.called)) and (found.ofport or 0) <= 0
-            draft.ports.append(actions.ReattachPort(port, if_closed=held_nothing))
+            draft.add(Phase.PORTS, actions.ReattachPort(port, if_closed=held_nothing))
 
 
 def _added(port: OvsPort, request: Request, observed: Observed) -> Action:
@@ -296,22 +253,24 @@ def _dead(port: OvsPort) -> OvsPort:
     return replace(port, tag=DEAD_VLAN, vlan_mode="trunk", trunks=(DEAD_VLAN,))
 
 
-def _set_ids(port: OvsPort, items: Sequence[DriftItem], draft: _Draft) -> None:
-    prefix = "external_ids:"
-    ids = [(item.attribute.removeprefix(prefix), item) for item in items if item.attribute.startswith(prefix)]
-    marks = tuple((key, item.observed, item.desired) for key, item in ids if key == naming.OWNER_KEY)
-    others = tuple((key, item.observed, item.desired) for key, item in ids if key != naming.OWNER_KEY)
-    emptied = tuple(item.attribute for item in items if item.attribute in diff.COLUMNS)
-    again = any(item.attribute == diff.VLANS for item in items)
-    if marks or others or emptied or again:
-        change = actions.SetPort(port, iface_changes=others, port_changes=marks, emptied=emptied, again=again)
-        draft.ports.append(change)
+def _set_ids(port: OvsPort, items: Sequence[DriftItem], draft: Draft) -> None:
+    of_port = [item for item in items if isinstance(item, diff.PortDrift)]
+    ids = [(item.key, item.observed, item.desired) for item in of_port if item.key]
+    marks = tuple(change for change in ids if change[0] == naming.OWNER_KEY)
+    others = tuple(change for change in ids if change[0] != naming.OWNER_KEY)
+    differing = [item.attribute for item in of_port if item.attribute in SETTINGS]
+    given = {column: port.settings[column] for column in differing if column in port.settings}
+    emptied = tuple(column for column in differing if column not in given)
+    again = any(item.attribute == diff.VLANS for item in of_port)
+    if marks or others or differing or again:
+        change = actions.SetPort(port, others, marks, emptied, given, again)
+        draft.add(Phase.PORTS, change)
 
 
-def _must_reattach(request: Request, port: OvsPort, observed: Observed, draft: _Draft) -> bool:
+def _must_reattach(request: Request, port: OvsPort, observed: Observed, draft: Draft) -> bool:
     """Whether vswitchd holds a device that is gone: the link decides, not the row, which goes on looking right."""
     found, link = observed.ports[port.name], observed.links.get(port.name)
-    if port.name in draft.made:
+    if draft.makes(port.name):
         return True
     if link is None:
         # It waits for the VMM's next one, to which vswitchd is deaf as long as it holds on to the last.
@@ -325,24 +284,29 @@ def _must_reattach(request: Request, port: OvsPort, observed: Observed, draft: _
     return remade or bool(found.error) or (found.ofport or 0) <= 0
 
 
-def _plan_obsolete(request: Request, observed: Observed, draft: _Draft) -> None:
+def _plan_obsolete(request: Request, observed: Observed, draft: Draft) -> None:
     """What the record holds and the request no longer wants, and ports of ours under other names."""
-    ports = {resource.name: resource for resource in request.desired if isinstance(resource, OvsPort)}
+    ports = {port.name: port for port in kinds.ports_in(request.desired)}
     wanted = {resource.name for resource in request.desired}
-    draft.obsolete_ports += [
-        actions.DeletePort(port)
-        for port in observed.ports.values()
-        if port.owner == request.vif_id and port.name not in ports and _is_own_port(request, port, observed)
-    ]
+    for port in observed.ports.values():
+        if port.owner == request.vif_id and port.name not in ports and _is_own_port(request, port, observed):
+            known = request.recorded.ports.get(port.name)
+            draft.add(Phase.OBSOLETE_PORTS, actions.DeletePort(unplug.as_recorded(port, known)))
     for link in request.obsolete_links:
         found = observed.links.get(link.name)
         if found is not None and found.called in wanted:
             continue  # another program gave it the very name that is asked for now
-        if found is not None and ownership.is_ours(found, link, link):
-            conflicts.refuse_to_drop_in_use(link, found)
-            draft.settings |= unplug.marking(link, found)
-            draft.obsolete_links.append(unplug.as_called(link, found))
-            draft.released_ports += [actions.ReattachPort(ports[link.name])] if link.name in ports else []
+        match link.teardown:
+            case Teardown.DELETED if found is not None and ownership.is_ours(found, link, link):
+                conflicts.refuse_to_drop_in_use(link, found)
+                for mark in unplug.marking(link, found):
+                    draft.put(Phase.SETTINGS, mark)
+                draft.delete(Phase.OBSOLETE_LINKS, unplug.as_called(link, found))
+                if link.name in ports:
+                    draft.add(Phase.RELEASED_PORTS, actions.ReattachPort(ports[link.name]))
+            case Teardown.RESTORED:
+                for change in configured.restoration((link,), observed)[0]:
+                    draft.add(Phase.PUT_BACK, change)
 
 
 def _is_own_port(request: Request, port: OvsPort, observed: Observed) -> bool:
@@ -351,15 +315,20 @@ def _is_own_port(request: Request, port: OvsPort, observed: Observed) -> bool:
 
 
 def _plan_abandoned(
-    requests: Sequence[Request], observed: Observed, shared_with: Collection[str], draft: _Draft
+    requests: Sequence[Request], observed: Observed, shared_with: Collection[str], draft: Draft
 ) -> None:
     """Bridges of networks that these VIFs were on and leave."""
-    wanted = {link.name for request in requests for link in request.desired if isinstance(link, Link)}
-    leaving = wanted | {link.name for link in draft.obsolete_links}
+    wanted = {link.name for request in requests for link in kinds.links_in(request.desired)}
     known = {link.name: link for request in requests for link in request.recorded.links.values()}
+    given_up = [link for link in known.values() if link.shared and link.name not in wanted]
+    put_back = unplug.restored(given_up, observed, shared_with)
+    for change in put_back:
+        draft.add(Phase.PUT_BACK, change)
+    uplinks = {link.name for link in given_up if not link.has_members and link.owner not in shared_with}
+    leaving = wanted | draft.leaving(Phase.OBSOLETE_LINKS) | unplug.names_leaving(put_back) | uplinks
     for link in known.values():
         found = observed.links.get(link.name)
         if link.name in wanted or found is None or not ownership.is_ours(found, link, link):
             continue
         if unplug.is_abandoned(link, leaving, observed, shared_with):
-            draft.obsolete_links.append(unplug.as_called(link, found))
+            draft.delete(Phase.OBSOLETE_LINKS, unplug.as_called(link, found))

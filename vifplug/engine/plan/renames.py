@@ -15,7 +15,8 @@ from dataclasses import replace
 
 from vifplug.engine.host import Scope
 from vifplug.engine.plan import ownership
-from vifplug.resources.observed import Link, Observed, Veth
+from vifplug.resources.link import Link
+from vifplug.resources.observed import Observed
 
 
 def lost(recorded: Mapping[str, Link], there: Mapping[str, int]) -> dict[str, int]:
@@ -93,6 +94,6 @@ def _strays(observed: Observed, scope: Scope) -> dict[str, list[Link]]:
 def _with_names(link: Link, back: Mapping[str, str]) -> Link:
     if link.master is not None and link.master in back:
         link = replace(link, master=back[link.master])
-    if isinstance(link, Veth) and link.peer is not None and link.peer in back:
-        link = replace(link, peer=back[link.peer])
+    if link.peer is not None and link.peer in back:
+        link = link.replaced(peer=back[link.peer])
     return link

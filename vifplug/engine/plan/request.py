@@ -7,19 +7,22 @@ from dataclasses import dataclass, replace
 
 from vifplug import naming
 from vifplug.drivers.contract import Driver, Options
-from vifplug.drivers.registry import driver_for
+from vifplug.drivers.guest_end import link_of
+from vifplug.drivers.registry import driver_for, end_by
 from vifplug.engine.host import Scope
+from vifplug.engine.plan import configured
 from vifplug.engine.plan.plug import Request
 from vifplug.engine.requester import Requester
 from vifplug.engine.wiring import Wiring, standing
 from vifplug.errors import Conflict, InputError
 from vifplug.model.reports import PLUGGED
-from vifplug.model.vif import Vif
-from vifplug.resources.observed import Bridge, Inventory, Link, Observed, OvsPort, Resource, Tap
+from vifplug.model.vif import Vif, may_be_unsaid
+from vifplug.resources import kinds
+from vifplug.resources.contract import Relation, Resource
+from vifplug.resources.link import Link
+from vifplug.resources.observed import Inventory, Observed
+from vifplug.resources.ovs_port import OvsPort
 from vifplug.store.records import Intent, Record, now
-
-_KEPT = ("instance", "create_tap", "tap_owner", "multiqueue", "isolate")
-"""What a request may leave unsaid; a recorded VIF keeps its own."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,6 +54,11 @@ class Job:
         return Inventory(self.record.resources if self.record else ())
 
     @property
+    def guest_link(self) -> str:
+        """The link that shows whether its guest is there; "" where none does."""
+        return link_of(end_by(self.driver, self.vif))
+
+    @property
     def identities(self) -> set[str]:
         """Whose locks the work needs: the VIF's, and those of what it shares."""
         everything = (*self.desired, *self.recorded.items)
@@ -58,7 +66,7 @@ class Job:
 
     def request(self, resolved: tuple[Resource, ...]) -> Request:
         """The planner's view of it."""
-        guests = (item for item in self.desired if isinstance(item, Bridge) and item.guest)
+        guests = (item for item in kinds.links_in(self.desired) if item.guest)
         return Request(vif_id=self.vif.id, desired=resolved, recorded=self.recorded, guests_bridge=next(guests, None))
 
 
@@ -80,6 +88,7 @@ def job(vif: Vif, record: Record | None, options: Options, requester: Requester 
         )
     complete = _completed(vif, record.vif if record else None, driver, options)
     desired = tuple(driver.resources(complete, options))
+    kinds.require_known(desired)
     _check_names(complete, driver, desired)
     return Job(
         vif=complete,
@@ -99,7 +108,7 @@ def recovery(known: Record, left: Inventory, options: Options) -> Job:
     recorded = tuple(
         replace(item, iface_ids={**ports[item.name].iface_ids, **item.iface_ids})
         if isinstance(item, OvsPort) and item.name in ports
-        else item
+        else configured.with_more(item, left.links.get(item.name))
         for item in known.resources
     )
     there = {(item.plane, item.name) for item in recorded}
@@ -110,11 +119,11 @@ def recovery(known: Record, left: Inventory, options: Options) -> Job:
 def _completed(vif: Vif, known: Vif | None, driver: Driver, options: Options) -> Vif:
     network = vif.network.model_dump()  # its datapath_type is kept for the doctor: the bridge's own decides
     names = vif.names.model_dump()
-    fields = {name: getattr(vif, name) for name in _KEPT}
+    fields = {name: getattr(vif, name) for name in may_be_unsaid()}
     if known is not None:
         network = _filled(network, known.network.model_dump())
         names = _filled(names, known.names.model_dump())
-        fields = _filled(fields, {name: getattr(known, name) for name in _KEPT})
+        fields = _filled(fields, {name: getattr(known, name) for name in may_be_unsaid()})
     network = _filled(network, {"mtu": options.mtu})
     fields = _filled(fields, {"create_tap": driver.makes_tap, "isolate": options.isolate})
     draft = vif.model_copy(
@@ -142,9 +151,9 @@ def _check_names(vif: Vif, driver: Driver, desired: Iterable[Resource]) -> None:
             f"{naming.LINK_NAME_RULE}",
             vif.id,
         )
-    links = [item for item in desired if isinstance(item, Link) and item.owner == vif.id]
-    guest = driver.guest_link(vif)
-    built = [link.name for link in links] + [guest] * (not any(isinstance(link, Tap) for link in links))
+    links = [link for link in kinds.links_in(desired) if link.owner == vif.id]
+    guest = link_of(end_by(driver, vif))
+    built = [link.name for link in links] + [guest] * bool(guest and not any(link.is_opened_by_guest for link in links))
     chosen = [name for name in vif.names.model_dump().values() if name]
     twice = next((name for names in (chosen, built) for name in names if names.count(name) > 1), None)
     if twice:
@@ -162,13 +171,13 @@ def _filled(values: dict[str, object], defaults: dict[str, object]) -> dict[str,
 def scope_of(desired: Iterable[Resource], owners: Iterable[str], guests: Iterable[str] = ()) -> Scope:
     """What to look at for some resources, and for the taps their guests open."""
     resources = list(desired)
-    links = {resource.name for resource in resources if isinstance(resource, Link)}
-    masters = {resource.master for resource in resources if isinstance(resource, Link) and resource.master}
-    ports = {resource.name for resource in resources if isinstance(resource, OvsPort)}
-    iface_ids = {resource.owner for resource in resources if isinstance(resource, OvsPort)}
-    shared = {resource.name for resource in resources if isinstance(resource, Bridge) and resource.shared}
+    links = {link.name for link in kinds.links_in(resources)}
+    needed = {name for link in kinds.links_in(resources) for _plane, name in link.depends_on()}
+    ports = {port.name for port in kinds.ports_in(resources)}
+    iface_ids = {port.owner for port in kinds.ports_in(resources)}
+    shared = {link.name for link in kinds.shared_in(resources) if link.has_members}
     return Scope(
-        links=frozenset(links | masters | ports | set(guests)),
+        links=frozenset(links | needed | ports | set(guests)),
         members_of=frozenset(shared),
         ports=frozenset(ports),
         iface_ids=frozenset(iface_ids),
@@ -180,7 +189,7 @@ def scope_of(desired: Iterable[Resource], owners: Iterable[str], guests: Iterabl
 
 def with_ifindex(resources: Iterable[Resource]) -> dict[str, Link]:
     """Links whose ifindex is recorded, by name."""
-    return {item.name: item for item in resources if isinstance(item, Link) and item.ifindex is not None}
+    return {link.name: link for link in kinds.links_in(resources) if link.ifindex is not None}
 
 
 def built(resolved: Sequence[Resource], observed: Observed, recorded: Inventory) -> tuple[Resource, ...]:
@@ -196,11 +205,13 @@ def built(resolved: Sequence[Resource], observed: Observed, recorded: Inventory)
         if isinstance(resource, OvsPort):
             device = ifindex if resource.waits_for_device else None
             made.append(replace(_as_seen(resource, observed, recorded), device_ifindex=device))
-        elif isinstance(resource, Bridge):
+        elif resource.relation is not Relation.OWNED:
+            made.append(resource)  # no other is looked for in its place, so it is known by its name alone
+        elif isinstance(resource, Link) and resource.guest:
             guest = guest_ifindex(resource, observed, known.get(resource.name))
-            made.append(replace(resource, ifindex=ifindex, guest_ifindex=guest))
+            made.append(resource.replaced(ifindex=ifindex, guest_ifindex=guest))
         else:
-            made.append(replace(resource, ifindex=ifindex))
+            made.append(resource.replaced(ifindex=ifindex))
     return tuple(made)
 
 
@@ -214,12 +225,12 @@ def _as_seen(port: OvsPort, observed: Observed, recorded: Inventory) -> OvsPort:
     return port if seen is None else replace(port, tag=seen.tag, vlan_mode=seen.vlan_mode, trunks=seen.trunks)
 
 
-def guest_ifindex(bridge: Bridge, observed: Observed, known: Link | None) -> int | None:
+def guest_ifindex(bridge: Link, observed: Observed, known: Link | None) -> int | None:
     """The VMM's tap that was seen on a bridge: now, or before and it is still there."""
     tap = observed.links.get(bridge.guest)
     if tap is None or tap.owner:
         return None
-    before = known.guest_ifindex if isinstance(known, Bridge) else None
+    before = known.guest_ifindex if known is not None else None
     return tap.ifindex if tap.master == bridge.name or tap.ifindex == before else None
 
 
@@ -256,13 +267,15 @@ def united(*parts: Iterable[Resource]) -> Inventory:
     """Everything that is in any of them; what comes later counts where two have one name."""
     union: dict[tuple[str, str], Resource] = {}
     for resources in parts:
-        union.update({(item.kind, item.name): item for item in resources})
+        for item in resources:
+            earlier = union.get((item.kind, item.name))
+            union[item.kind, item.name] = item if earlier is None else configured.with_more(item, earlier)
     return Inventory(tuple(union.values()))
 
 
 def datapath_warning(job: Job, observed: Observed) -> list[str]:
     """The bridge's own datapath decides; a request that believes in another gets one warning."""
-    for port in (resource for resource in job.desired if isinstance(resource, OvsPort)):
+    for port in kinds.ports_in(job.desired):
         bridge = observed.bridges.get(port.bridge)
         if job.asked_datapath and bridge and (bridge.datapath_type or "system") != job.asked_datapath:
             return [

@@ -8,7 +8,10 @@ from dataclasses import replace
 from vifplug import naming
 from vifplug.engine.plan import ownership
 from vifplug.errors import BridgeMissing
-from vifplug.resources.observed import Bridge, Observed, OvsPort, Resource, Veth
+from vifplug.resources.contract import Resource
+from vifplug.resources.link import Link
+from vifplug.resources.observed import Observed
+from vifplug.resources.ovs_port import OvsPort
 
 
 def resolve(desired: Iterable[Resource], observed: Observed) -> tuple[Resource, ...]:
@@ -25,9 +28,8 @@ def resolve(desired: Iterable[Resource], observed: Observed) -> tuple[Resource, 
                 raise _bridge_missing(resource, observed)
             kernel = not observed.bridges[resource.bridge].userspace
             resolved.append(replace(resource, qos_type=resource.qos_type if kernel else None))
-        elif isinstance(resource, Veth) and resource.port_bridge in observed.bridges:
-            userspace = observed.bridges[resource.port_bridge].userspace
-            resolved.append(replace(resource, tx_checksum=False if userspace else None))
+        elif isinstance(resource, Link) and resource.port_bridge in observed.bridges:
+            resolved.append(resource.as_on(observed.bridges[resource.port_bridge].userspace))
         elif not is_foreign_bridge(resource, observed):
             resolved.append(resource)
     return tuple(resolved)
@@ -50,7 +52,11 @@ def _bridge_missing(port: OvsPort, observed: Observed) -> BridgeMissing:
 
 def is_foreign_bridge(resource: Resource, observed: Observed) -> bool:
     """Whether a network's bridge was made by somebody else: used, never changed."""
-    if not isinstance(resource, Bridge) or not resource.shared or resource.name in observed.displaced:
+    if not isinstance(resource, Link) or not resource.has_members or not resource.shared:
+        return False
+    if resource.name in observed.displaced:
         return False
     found = observed.links.get(resource.name)
-    return isinstance(found, Bridge) and not found.owner and not ownership.is_ours(found, resource, None)
+    if found is None or found.kind != resource.kind or found.owner:
+        return False
+    return not ownership.is_ours(found, resource, None)

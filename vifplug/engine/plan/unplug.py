@@ -6,14 +6,17 @@ links; a shared bridge only with its last VIF, and only when nobody else's link 
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Iterable
 from dataclasses import replace
 
 from vifplug import naming
-from vifplug.engine.plan import actions, ownership
+from vifplug.engine.plan import actions, configured, ownership
 from vifplug.engine.plan.actions import Action
 from vifplug.engine.plan.plan import Plan
-from vifplug.resources.observed import Bridge, Inventory, Link, Observed
+from vifplug.resources.contract import Resource, Teardown
+from vifplug.resources.link import Link
+from vifplug.resources.observed import Inventory, Observed
+from vifplug.resources.ovs_port import OvsPort
 
 
 def plan_unplug(built: Inventory, owners: Collection[str], observed: Observed, shared_with: Collection[str]) -> Plan:
@@ -26,9 +29,21 @@ def plan_unplug(built: Inventory, owners: Collection[str], observed: Observed, s
     deletions = _departing_ports(built, owners, observed)
     marked = {qos.owner for qos in observed.qos if not qos.is_copied}
     deletions += [actions.DeleteQos(owner) for owner in sorted(marked & set(owners))]
-    leaving = _departing_links(built, observed, shared_with)
-    marks = [mark for link in leaving if not link.called for mark in marking(link, observed.links[link.name]).values()]
-    return Plan((*deletions, *marks, *deletion(leaving)))
+    put_back = restored(built.items, observed, shared_with)
+    leaving = _departing_links(built, observed, shared_with, put_back)
+    marks = [mark for link in leaving if not link.called for mark in marking(link, observed.links[link.name])]
+    return Plan((*deletions, *marks, *put_back, *deletion(leaving)))
+
+
+def restored(built: Iterable[Resource], observed: Observed, shared_with: Collection[str]) -> list[Action]:
+    """What puts back what was only configured, unless other VIFs still use it."""
+    return configured.restoration((item for item in built if item.owner not in shared_with), observed)[0]
+
+
+def names_leaving(put_back: Iterable[Action]) -> set[str]:
+    """Links that are put back and with that leave what they were put on."""
+    configurations = (action for action in put_back if isinstance(action, actions.ConfigureLink))
+    return {one.link.name for one in configurations if any(attribute == "master" for attribute, *_ in one.changes)}
 
 
 def as_called(link: Link, found: Link) -> Link:
@@ -36,15 +51,20 @@ def as_called(link: Link, found: Link) -> Link:
     return replace(link, called=found.called, ifindex=found.ifindex)
 
 
-def marking(link: Link, found: Link) -> dict[str, Action]:
-    """What marks a link of ours that shows by nothing whose it is, where it may be marked; by its name.
+def as_recorded(port: OvsPort, known: OvsPort | None) -> OvsPort:
+    """An observed port that goes, with the columns that it asked for: made again, it gets these and no others."""
+    return replace(port, settings=known.settings if known is not None else {})
+
+
+def marking(link: Link, found: Link) -> list[Action]:
+    """What marks a link of ours that shows by nothing whose it is, where it may be marked.
 
     The helper deletes only what it sees marked, and knows no record.
     """
     if ownership.shows_it(found, link) or not ownership.is_adoptable(found, link, link):
-        return {}
+        return []
     changes = (("alias", found.alias or None, naming.alias(link.owner)),)
-    return {link.name: actions.SetLink(replace(link, ifindex=found.ifindex), changes, adopt=True)}
+    return [actions.SetLink(replace(link, ifindex=found.ifindex), changes, adopt=True)]
 
 
 def left_alone(built: Inventory, observed: Observed) -> list[str]:
@@ -53,10 +73,11 @@ def left_alone(built: Inventory, observed: Observed) -> list[str]:
         f"link {link.name!r} of {ownership.owner_in_words(link.owner)} was left: another program changed its alias and "
         f"its MAC, or made it again, so nothing shows that it is vifplug's; ip link del {link.name}"
         for link in built.links.values()
-        if (found := observed.links.get(link.name)) is not None
+        if link.teardown is Teardown.DELETED
+        and (found := observed.links.get(link.name)) is not None
         and not found.owner
         and link.name not in observed.displaced
-        and not (isinstance(link, Bridge) and link.shared)
+        and not link.shared
         and not ownership.is_ours(found, link, link)
     ]
     ports = [
@@ -66,7 +87,8 @@ def left_alone(built: Inventory, observed: Observed) -> list[str]:
         if (found_port := observed.ports.get(port.name)) is not None
         and not ownership.port_is_ours(found_port, port.owner, observed.links.get(port.name), port)
     ]
-    return [*links, *ports]
+    changed_since = configured.restoration(built.items, observed)[1]
+    return [*links, *ports, *changed_since]
 
 
 def _departing_ports(built: Inventory, owners: Collection[str], observed: Observed) -> list[Action]:
@@ -77,36 +99,41 @@ def _departing_ports(built: Inventory, owners: Collection[str], observed: Observ
         if owner not in owners or not ownership.port_is_ours(port, owner, link, known):
             continue
         # Whose row it is the privileged side checks by the owner it is given.
-        own = replace(port, owner=owner)
+        own = replace(as_recorded(port, known), owner=owner)
         if not ownership.port_shows_it(port, owner, link):
             going.append(actions.SetPort(own, port_changes=((naming.OWNER_KEY, port.owner or None, owner),)))
         going.append(actions.DeletePort(own))
     return going
 
 
-def _departing_links(built: Inventory, observed: Observed, shared_with: Collection[str]) -> list[Link]:
+def _departing_links(
+    built: Inventory, observed: Observed, shared_with: Collection[str], put_back: Iterable[Action]
+) -> list[Link]:
+    owned = [link for link in built.links.values() if link.teardown is Teardown.DELETED]
     there = [
         as_called(link, observed.links[link.name])
-        for link in built.links.values()
+        for link in owned
         if link.name in observed.links and ownership.is_ours(observed.links[link.name], link, link)
     ]
     # Those whose names other links have by now.
     there += [
         replace(link, called=away.name, ifindex=away.ifindex)
-        for link in built.links.values()
+        for link in owned
         if (away := observed.displaced.get(link.name)) is not None
     ]
-    leaving = [link for link in there if not (isinstance(link, Bridge) and link.shared)]
-    names = {name for link in leaving for name in (link.name, link.called)}
-    return leaving + [bridge for bridge in there if is_abandoned(bridge, names, observed, shared_with)]
+    leaving = [link for link in there if not link.shared]
+    # What VIFs share stands on each other: an uplink of a network's bridge goes with the bridge.
+    shared = [link for link in there if link.shared and not link.has_members and link.owner not in shared_with]
+    names = {name for link in (*leaving, *shared) for name in (link.name, link.called)} | names_leaving(put_back)
+    return leaving + [link for link in there if is_abandoned(link, names, observed, shared_with)]
 
 
 def is_abandoned(link: Link, leaving: Collection[str], observed: Observed, shared_with: Collection[str]) -> bool:
-    """Whether a link is a network's bridge that no other VIF needs, and nobody else's link is on.
+    """Whether a link is a network's that no other VIF needs, and that no link of another program is on.
 
     :param leaving: links that will not be on it any longer.
     """
-    if not isinstance(link, Bridge) or not link.shared or link.owner in shared_with:
+    if not link.shared or link.teardown is not Teardown.DELETED or link.owner in shared_with:
         return False
     name = link.called if link.name in observed.displaced else link.name
     return not set(observed.members.get(name, ())) - set(leaving)

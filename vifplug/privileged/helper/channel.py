@@ -141,12 +141,18 @@ class Channel:
     :param connection: OVSDB remotes, fixed for the helper's life.
     :param timeout: seconds, for every OVSDB wait.
     :param arguments: more arguments for a helper that is started by a command.
+    :param configurable: names or globs of other programs' devices that may be configured, fixed like the remotes.
     :raises ConfigError: when it is to run as a user or group that is not there.
     :raises HelperDied: when it cannot be started.
     """
 
     def __init__(
-        self, options: dict[str, Any], connection: tuple[str, ...], timeout: float, arguments: list[str]
+        self,
+        options: dict[str, Any],
+        connection: tuple[str, ...],
+        timeout: float,
+        arguments: list[str],
+        configurable: tuple[str, ...] = (),
     ) -> None:
         self._forked = os.geteuid() == 0
         self._dead = False
@@ -171,7 +177,7 @@ class Channel:
             finally:
                 if os.getpid() != ours:
                     os._exit(1)  # a helper that could not begin must not go on as its caller
-        self.pid: int = self.call(startup.begin, connection, timeout, timeout=_START_SECONDS)
+        self.pid: int = self.call(startup.begin, connection, timeout, configurable, timeout=_START_SECONDS)
 
     @property
     def running(self) -> bool:

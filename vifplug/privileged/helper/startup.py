@@ -7,20 +7,23 @@ import os
 from vifplug.errors import PermissionDenied
 from vifplug.privileged.helper import import_lock
 from vifplug.privileged.helper.context import net
+from vifplug.privileged.links import configure
 from vifplug.privileged.ovsdb import verbs as ovsdb
 
 
 @net.entrypoint
-def begin(connection: tuple[str, ...], timeout: float) -> int:
-    """Fix the OVSDB address, close the door to imports.
+def begin(connection: tuple[str, ...], timeout: float, configurable: tuple[str, ...] = ()) -> int:
+    """Fix the OVSDB address and what may be configured, close the door to imports.
 
     :param connection: OVSDB remotes, tried in turn.
     :param timeout: seconds, for every OVSDB wait.
+    :param configurable: names or globs of other programs' devices that may be configured.
     :returns: the helper's pid.
     :raises PermissionDenied: when called a second time.
     """
     if import_lock.is_closed():
         raise PermissionDenied("refused to begin again: the helper's OVSDB address is fixed at its start")
     ovsdb.fix_address(connection, timeout)
+    configure.fix_devices(configurable)
     import_lock.close()
     return os.getpid()

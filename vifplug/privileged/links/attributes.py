@@ -1,4 +1,4 @@
-"""Settings as netlink attributes, every value checked."""
+"""Settings as netlink attributes, every value checked, by the tables of the kinds (``vifplug.resources``)."""
 
 from __future__ import annotations
 
@@ -8,8 +8,6 @@ from typing import Any
 
 from vifplug import naming
 from vifplug.netlink.message import (
-    ARP_ANNOUNCE,
-    ARP_IGNORE,
     INGRESS,
     ROOT,
     Message,
@@ -22,70 +20,67 @@ from vifplug.netlink.message import (
 )
 from vifplug.privileged import arguments
 from vifplug.privileged.links.batch import Run
+from vifplug.resources import link as link_kind
 from vifplug.resources import passage
+from vifplug.resources.link import Link
+from vifplug.resources.schema import Attribute, How, Place, Table
 
-_BRIDGE_SETTINGS = {
-    "stp": "IFLA_BR_STP_STATE",
-    "forward_delay": "IFLA_BR_FORWARD_DELAY",
-    "ageing_time": "IFLA_BR_AGEING_TIME",
-    "multicast_snooping": "IFLA_BR_MCAST_SNOOPING",
-    "vlan_filtering": "IFLA_BR_VLAN_FILTERING",
-    "group_fwd_mask": "IFLA_BR_GROUP_FWD_MASK",
-}
-_MAX_OF = {"vlan_filtering": 1, "group_fwd_mask": 0xFFFF}
-_IPV4_SETTINGS = {"arp_ignore": ARP_IGNORE, "arp_announce": ARP_ANNOUNCE}
-_ARP_MAX = 8
-_IN_TICKS = ("forward_delay", "ageing_time")
-_TICKS_PER_SECOND = 100
-"""IFLA_BR_* times are in USER_HZ, whatever the kernel's own HZ."""
 _DEFAULT_MTU = 1500
-PROMISCUOUS = 0x100
-"""IFF_PROMISC."""
-_FLAG_BITS = {"up": 0x1, "promiscuous": PROMISCUOUS}
-"""IFF_UP, IFF_PROMISC."""
+PROMISCUOUS = link_kind.PROMISCUOUS.wire.number if link_kind.PROMISCUOUS.wire else 0
 
 
-def pinning(mtu: int) -> tuple[int, ...]:
-    """MTUs to set so that a bridge stops following its ports' smallest.
+def refuse_unknown(table: Table, values: Mapping[str, Any]) -> None:
+    """Refuse what a kind does not have, or what is not to be changed on a link that is there.
+
+    :raises PermissionDenied: for the first; nothing is passed over in silence.
+    """
+    for key in values:
+        attribute = table.by_name.get(key)
+        if key not in passage.RIGHT and (attribute is None or attribute.how is How.NEVER):
+            raise arguments.refuse("the attribute of a link", key)
+
+
+def pinning(kind: type[Link], mtu: int) -> tuple[int, ...]:
+    """MTUs to set in turn, so that a bridge stops following its ports' smallest.
 
     Only a change counts as the user's word (br_change_mtu); dev_set_mtu skips a value that is already there.
     """
-    return (mtu - 1, mtu) if mtu == _DEFAULT_MTU else (mtu,)
+    return (mtu - 1, mtu) if kind.follows_members_mtu and mtu == _DEFAULT_MTU else (mtu,)
 
 
-def bridge_info(settings: Mapping[str, Any]) -> tuple[str, Any]:
-    """IFLA_LINKINFO with those of a bridge's settings that are given."""
-    attrs = []
-    for key, value in settings.items():
-        if key not in _BRIDGE_SETTINGS or value is None:
-            continue
-        amount = round(value * _TICKS_PER_SECOND) if key in _IN_TICKS else value
-        attrs.append((_BRIDGE_SETTINGS[key], arguments.number(key, amount, 0, _MAX_OF.get(key, 2**31 - 1))))
-    return linkinfo("bridge", attrs)
+def data_of(kind: type[Link], settings: Mapping[str, Any]) -> tuple[str, Any]:
+    """IFLA_LINKINFO with those of a kind's own settings that are given."""
+    attrs = [
+        (attribute.wire.name, arguments.value_of(attribute, settings[attribute.name]))
+        for attribute in kind.attributes.at(Place.DATA)
+        if attribute.wire is not None and settings.get(attribute.name) is not None
+    ]
+    return linkinfo(kind.wire_kind, attrs)
 
 
-def before_up(run: Run, operation: Mapping[str, Any]) -> list[list[tuple[str, Any]]]:
-    """Attributes to set before a link is up.
+def before_up(run: Run, operation: Mapping[str, Any], kind: type[Link]) -> list[list[tuple[str, Any]]]:
+    """Attributes to set before a link is up, in the order of its kind's table.
 
-    One message each, so that a refusal names one attribute; a bridge's MTU comes behind its members (LP 1399064).
+    One message each, so that a refusal names one attribute.
     """
     values = operation["values"]
-    identity = arguments.owner(operation["owner"]), arguments.role(operation["role"])
-    messages: list[list[tuple[str, Any]]] = []
-    if "alias" in values:
-        mark = naming.alias(arguments.owner(operation["owner"])) if values["alias"] else ""
-        messages.append([("IFLA_IFALIAS", mark)])
-    if "address" in values:
-        messages.append([("IFLA_ADDRESS", arguments.address(values["address"]))])
-    if "master" in values:
-        master = values["master"]
-        messages.append([("IFLA_MASTER", run.master(master, *identity) if master else 0)])
-    # STP first, as in the table: while it is on, the kernel takes no forward delay below 2 s (br_set_forward_delay),
-    # and within one message it looks at the delay first (br_changelink).
-    messages += [[bridge_info({key: values[key]})] for key in _BRIDGE_SETTINGS if key in values]
-    if "mtu" in values:
-        messages.append([("IFLA_MTU", arguments.mtu(values["mtu"]))])
-    return messages
+    given = (one for one in kind.attributes.set_by(How.BEFORE_UP, How.BEHIND_MEMBERS) if one.name in values)
+    return [[_encoded(attribute, values[attribute.name], run, operation, kind)] for attribute in given]
+
+
+def _encoded(
+    attribute: Attribute, value: Any, run: Run, operation: Mapping[str, Any], kind: type[Link]
+) -> tuple[str, Any]:
+    owner, role = arguments.owner(operation["owner"]), arguments.role(operation["role"])
+    if attribute.wire is None:
+        raise arguments.refuse("the attribute of a link", attribute.name)
+    if attribute is link_kind.ALIAS:
+        return attribute.wire.name, naming.alias(owner) if value else ""
+    if attribute is link_kind.MASTER:
+        return attribute.wire.name, run.master(value, owner, role) if value else 0
+    if attribute.wire.place is Place.DATA:
+        return data_of(kind, {attribute.name: value})
+    return attribute.wire.name, arguments.value_of(attribute, value)
 
 
 _LINK_SETTINGS = {passage.TX_QUEUE: ("IFLA_TXQLEN", 1 << 20), passage.LINK_MODE: ("IFLA_LINKMODE", 1)}
@@ -119,14 +114,18 @@ def freed(index: int, values: Mapping[str, Any], link: Mapping[str, Any] | None)
     return early, [message(index, [bridge_port({passage.PORT_STATE_NUMBER: bytes([state])})])]
 
 
-def of_ipv4(values: Mapping[str, Any]) -> list[tuple[str, Any]]:
+def with_mark(values: Mapping[str, Any], kind: type[Link]) -> list[tuple[str, Any]]:
     """One attribute with all IPv4 settings that are given, or none."""
-    given = [key for key in _IPV4_SETTINGS if key in values]
-    settings = {_IPV4_SETTINGS[key]: arguments.number(key, int(values[key]), 0, _ARP_MAX) for key in given}
+    settings = {
+        attribute.wire.number: int(arguments.value_of(attribute, values[attribute.name]))
+        for attribute in kind.attributes.set_by(How.WITH_MARK)
+        if attribute.wire is not None and attribute.name in values
+    }
     return [ipv4(settings)] if settings else []
 
 
-def flags(values: Mapping[str, Any]) -> tuple[int, int]:
+def flags(values: Mapping[str, Any], kind: type[Link]) -> tuple[int, int]:
     """IFF_ bits and their mask, for those of the flags that are given."""
-    given = {key: bit for key, bit in _FLAG_BITS.items() if key in values}
+    known = kind.attributes.at(Place.FLAGS)
+    given = {one.name: one.wire.number for one in known if one.wire is not None and one.name in values}
     return sum(bit for key, bit in given.items() if values[key]), sum(given.values())

@@ -19,6 +19,7 @@ from vifplug.netlink import socket as netlink
 from vifplug.netlink.message import CREATE, Attributes, Message, message
 from vifplug.privileged import arguments, ownership
 from vifplug.privileged.links import errors as link_errors
+from vifplug.resources import kinds
 
 _INDEX_LOW, _INDEX_HIGH = 1 << 20, 1 << 31
 """Far above the kernel's own counter, which starts at one."""
@@ -86,18 +87,20 @@ class Run:
         """
         maker = self.owners.get(name)
         if maker is not None:
-            if maker == owner or (role == naming.ROLE_TAP and maker.startswith(naming.NETWORK_PREFIX)):
+            joins_network = arguments.part(role).role.joins_network
+            if maker == owner or (joins_network and maker.startswith(naming.NETWORK_PREFIX)):
                 return self.made[name]
             raise _no_master(name, owner)
         link = ownership.read(arguments.link_there(name))
         if link is None:
             raise LinkError(f"could not find bridge {name!r}: no such device", name)
         is_own = ownership.is_ours(link, {"owner": owner, "role": naming.ROLE_BRIDGE})
+        joins_network = arguments.part(role).role.joins_network
         marked = naming.owner_of(link["alias"])
         # Without a mark, one of that name is another program's bridge of a single VIF: Nova's, or os-vif's.
         is_open = not marked and not naming.is_vifs_bridge(link["name"])
-        is_shared = link["kind"] == "bridge" and (is_open or marked.startswith(naming.NETWORK_PREFIX))
-        if is_own or (role == naming.ROLE_TAP and is_shared):
+        is_shared = kinds.has_members(link["kind"]) and (is_open or marked.startswith(naming.NETWORK_PREFIX))
+        if is_own or (joins_network and is_shared):
             return int(link["ifindex"])
         raise _no_master(name, owner)
 

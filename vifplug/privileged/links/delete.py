@@ -14,12 +14,11 @@ import threading
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from vifplug import naming
 from vifplug.errors import LinkError, PermissionDenied
 from vifplug.netlink import links
 from vifplug.netlink import socket as netlink
 from vifplug.netlink.message import Message, message
-from vifplug.privileged import ownership
+from vifplug.privileged import arguments, ownership
 from vifplug.privileged.links.batch import new_index
 
 LOG = logging.getLogger(__name__)
@@ -56,7 +55,8 @@ def delete(operation: Mapping[str, Any]) -> None:
 
 def _is_shared(entry: Mapping[str, Any]) -> bool:
     """Whether a link stays as long as another one is on it: a network's bridge, whatever the caller says."""
-    return bool(entry.get("spare_members")) or entry["role"] == naming.ROLE_NETWORK_BRIDGE
+    part = arguments.part(entry["role"])
+    return bool(entry.get("spare_members")) or (part.role.of_network and part.kind.has_members)
 
 
 def _delete_group(indexes: Mapping[str, int]) -> None:

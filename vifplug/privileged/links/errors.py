@@ -50,9 +50,9 @@ def _master_of(operation: Operation) -> tuple[str, str] | None:
     """Which link an operation puts on which bridge."""
     if operation.get("op") == "join":
         return str(operation["guest"]), str(operation["name"])
-    if operation.get("op") == "create-veth":
+    if "ends" in operation:
         return next(((str(end["name"]), str(end["master"])) for end in operation["ends"] if end.get("master")), None)
-    master = operation["values"].get("master") if operation.get("op") == "set" else None
+    master = operation["values"].get("master") if operation.get("op") in ("set", "configure") else None
     return (str(operation["name"]), str(master)) if master else None
 
 

@@ -5,7 +5,7 @@ A creation, its mark and its master are in one send. Creations of taps and delet
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from vifplug import naming
@@ -15,14 +15,20 @@ from vifplug.netlink import socket as netlink
 from vifplug.netlink.message import CREATE, linkinfo, message, no_station, peer
 from vifplug.privileged import adoption, arguments, ownership
 from vifplug.privileged.helper.context import net
-from vifplug.privileged.links import attributes, sysctl, tap
+from vifplug.privileged.links import attributes, configure, sysctl, tap
 from vifplug.privileged.links import delete as link_deletion
 from vifplug.privileged.links import errors as link_errors
 from vifplug.privileged.links import rename as link_renaming
 from vifplug.privileged.links.batch import Run
 from vifplug.privileged.ovsdb import verbs as ovsdb
+from vifplug.resources import kinds
+from vifplug.resources.contract import Creation, Relation, Role
+from vifplug.resources.link import Link
+from vifplug.resources.schema import How
 
 Operation = Mapping[str, Any]
+
+_CREATE = "create-"
 
 
 @net.entrypoint
@@ -36,12 +42,10 @@ def apply(operations: Sequence[Operation]) -> None:
     try:
         for number, operation in enumerate(operations):
             match operation["op"]:
-                case "create-bridge":
-                    _create_bridge(run, number, operation)
-                case "create-veth":
-                    _create_veth(run, number, operation)
                 case "set":
                     _set(run, number, operation)
+                case "configure":
+                    _configure(run, number, operation)
                 case "rename":
                     run.flush(operations)
                     link_renaming.rename(operation)
@@ -49,14 +53,11 @@ def apply(operations: Sequence[Operation]) -> None:
                     _join(run, number, operation)
                 case "forget-station":
                     _forget_station(run, number, operation)
-                case "create-tap":
-                    run.flush(operations)
-                    _create_tap(operation)
                 case "delete":
                     run.flush(operations)
                     link_deletion.delete(operation)
                 case other:
-                    raise arguments.refuse("the link operation", other)
+                    _create(run, number, operations, _kind_made_by(other))
         run.flush(operations)
     except (LinkError, PermissionDenied, Conflict) as error:
         raise error.at_step(str(number)) from error
@@ -66,18 +67,42 @@ def apply(operations: Sequence[Operation]) -> None:
         raise link_errors.of_library(error, operations[number], number) from error
 
 
-def _made_by(operation: Operation, roles: Collection[str]) -> tuple[str, str, str]:
+def _kind_made_by(verb: Any) -> type[Link]:
+    """The kind that an operation ``create-KIND`` makes.
+
+    :raises PermissionDenied: for any other operation, and for a kind that is not made.
+    """
+    name = verb.removeprefix(_CREATE) if isinstance(verb, str) and verb.startswith(_CREATE) else ""
+    kind = kinds.link_of(name)
+    if kind.creation is Creation.NEVER or kind.relation is not Relation.OWNED:
+        raise arguments.refuse("the link operation", verb)
+    return kind
+
+
+def _create(run: Run, number: int, operations: Sequence[Operation], kind: type[Link]) -> None:
+    operation = operations[number]
+    match kind.creation:
+        case Creation.MESSAGE:
+            _create_link(run, number, operation, kind)
+        case Creation.PAIR:
+            _create_pair(run, number, operation, kind)
+        case Creation.TAP:
+            run.flush(operations)
+            _create_tap(operation, kind)
+
+
+def _made_by(operation: Operation, kind: type[Link]) -> tuple[str, str, Role]:
     """Name, owner and role of a link that is to be created.
 
     :raises PermissionDenied: for a role that such a link does not have, or that the owner does not.
     """
     name, owner = arguments.name(operation["name"]), arguments.owner(operation["owner"])
-    role = arguments.role(operation["role"])
+    part = arguments.part(operation["role"])
     is_network = owner.startswith(naming.NETWORK_PREFIX)
-    if role not in roles or is_network != (role == naming.ROLE_NETWORK_BRIDGE):
-        raise arguments.refuse("the role of a new link", role)
+    if part.kind is not kind or is_network != part.role.of_network:
+        raise arguments.refuse("the role of a new link", part.role.name)
     ovsdb.refuse_anothers_port(name, owner)
-    return name, owner, role
+    return name, owner, part.role
 
 
 def _birth_address(address: Any, owner: str, role: str) -> str:
@@ -90,28 +115,62 @@ def _birth_address(address: Any, owner: str, role: str) -> str:
     return str(address)
 
 
-def _create_bridge(run: Run, number: int, operation: Operation) -> None:
-    name, owner, role = _made_by(operation, (naming.ROLE_BRIDGE, naming.ROLE_NETWORK_BRIDGE))
-    address, bridge = _birth_address(operation["address"], owner, role), attributes.bridge_info(operation)
-    *before, mtu = attributes.pinning(arguments.mtu(operation["mtu"]))
+def _create_link(run: Run, number: int, operation: Operation, kind: type[Link]) -> None:
+    name, owner, role = _made_by(operation, kind)
+    address, data = _birth_address(operation["address"], owner, role.name), attributes.data_of(kind, operation)
+    *before, mtu = attributes.pinning(kind, arguments.mtu(operation["mtu"]))
     index = run.make(name, owner)
-    attrs = [("IFLA_IFNAME", name), ("IFLA_ADDRESS", address), bridge]
+    attrs = [("IFLA_IFNAME", name), ("IFLA_ADDRESS", address), *_lower_device(run, operation, kind), data]
     run.early.append((number, message(index, attrs, flags=CREATE)))
     run.early += [(number, message(index, [("IFLA_MTU", other)])) for other in before]
-    run.mark(number, name, [("IFLA_IFALIAS", naming.alias(owner)), ("IFLA_MTU", mtu)])
+    run.mark(number, name, [*_mark(run, operation, owner, role), ("IFLA_MTU", mtu)])
 
 
-def _create_veth(run: Run, number: int, operation: Operation) -> None:
+def _mark(run: Run, operation: Operation, owner: str, role: Role) -> list[tuple[str, Any]]:
+    """The alias of a new link, and the bridge that it joins as it is made."""
+    master = operation.get("master")
+    if not master:
+        return [("IFLA_IFALIAS", naming.alias(owner))]
+    if not role.joins_bridge:
+        raise arguments.refuse(f"for a link of role {role.name!r} the master", master)
+    return [("IFLA_IFALIAS", naming.alias(owner)), ("IFLA_MASTER", run.master(master, owner, role.name))]
+
+
+def _lower_device(run: Run, operation: Operation, kind: type[Link]) -> list[tuple[str, Any]]:
+    """IFLA_LINK of a link that is made on another one: its owner's, or one that the configuration lists.
+
+    :raises PermissionDenied: for any other.
+    :raises LinkError: when it is not there.
+    """
+    lower = next(
+        (one for one in kind.attributes.attributes if one.wire is not None and one.wire.name == "IFLA_LINK"), None
+    )
+    if lower is None:
+        return []
+    name, owner = arguments.link_there(operation[lower.name]), operation["owner"]
+    if run.owners.get(name) == owner:
+        return [("IFLA_LINK", run.made[name])]
+    link = ownership.read(name)
+    if link is None:
+        raise LinkError(f"could not find device {name!r} below {operation['name']!r}: no such device", name)
+    if not configure.is_listed(name) and ownership.owner_by_mark(link) != owner:
+        raise PermissionDenied(
+            f"refused to make a link on device {name!r}, which the configuration does not list", name
+        )
+    return [("IFLA_LINK", int(link["ifindex"]))]
+
+
+def _create_pair(run: Run, number: int, operation: Operation, kind: type[Link]) -> None:
     ends = []
-    made = [_made_by(end, (naming.ROLE_BRIDGE_END, naming.ROLE_PORT_END)) for end in operation["ends"]]
+    made = [_made_by(end, kind) for end in operation["ends"]]
     if len(made) != 2 or made[0][1] != made[1][1] or made[0][2] == made[1][2]:
-        raise arguments.refuse("the ends of a veth pair", made)
+        raise arguments.refuse("the ends of a pair", made)
     for (name, owner, role), end in zip(made, operation["ends"], strict=True):
         run.make(name, owner)
         ends.append(
             [
                 ("IFLA_IFNAME", name),
-                ("IFLA_ADDRESS", _birth_address(end["address"], owner, role)),
+                ("IFLA_ADDRESS", _birth_address(end["address"], owner, role.name)),
                 ("IFLA_MTU", arguments.mtu(end["mtu"])),
             ]
         )
@@ -119,20 +178,16 @@ def _create_veth(run: Run, number: int, operation: Operation) -> None:
     # Promiscuous from birth. To whoever opens it before it is up (vswitchd, whose port may be there already) there is
     # nothing left to set: vswitchd writes flags back as it first read them, and "up" would be lost with that.
     born = attributes.PROMISCUOUS
-    attrs = [*ends[0], linkinfo("veth", [peer(far, ends[1], link_flags=born)])]
+    attrs = [*ends[0], linkinfo(kind.wire_kind, [peer(far, ends[1], link_flags=born)])]
     run.births.append((number, message(near, attrs, flags=CREATE, link_flags=born, change=born)))
     for (name, owner, role), end in zip(made, operation["ends"], strict=True):
-        marks: list[tuple[str, Any]] = [("IFLA_IFALIAS", naming.alias(owner))]
-        if end.get("master"):
-            if role != naming.ROLE_BRIDGE_END:
-                raise arguments.refuse("a master for the port's end", end["master"])
-            marks.append(("IFLA_MASTER", run.master(end["master"], owner, role)))
-        run.mark(number, name, marks)
+        run.mark(number, name, _mark(run, end, owner, role))
 
 
 def _set(run: Run, number: int, operation: Operation) -> None:
     name, values = arguments.name(operation["name"]), operation["values"]
-    link = None
+    kind, link = arguments.part(operation["role"]).kind, None
+    attributes.refuse_unknown(kind.attributes, values)
     if name in run.made and run.owners[name] == operation["owner"]:
         index = run.made[name]
     else:
@@ -140,20 +195,37 @@ def _set(run: Run, number: int, operation: Operation) -> None:
         if link is None:
             raise LinkError(f"could not change link {name!r}: no such device", name)
         index = int(link["ifindex"])
-    for attrs in attributes.before_up(run, operation):
+    _set_attributes(run, number, operation, index, link)
+
+
+def _configure(run: Run, number: int, operation: Operation) -> None:
+    """Attributes of another program's link, which the configuration lists."""
+    link, values = configure.values_of(operation)
+    if values:
+        _set_attributes(run, number, {**operation, "values": values}, int(link["ifindex"]), link)
+
+
+def _set_attributes(run: Run, number: int, operation: Operation, index: int, link: Mapping[str, Any] | None) -> None:
+    """Everything that is set on one link, in the order of ``schema.How``.
+
+    :param link: as it was read; None for one that this run makes.
+    """
+    name, values, kind = operation["name"], operation["values"], arguments.part(operation["role"]).kind
+    for attrs in attributes.before_up(run, operation, kind):
         run.early.append((number, message(index, attrs)))
     early, late = attributes.freed(index, values, link)
     run.early += [(number, msg) for msg in early]
-    run.set_with_mark(number, name, index, attributes.of_ipv4(values))
-    for key in sysctl.KEYS:
-        if key in values:
-            amount = arguments.number(key, int(values[key]), 0, 8)
-            run.middle.append((number, _sysctl(name, key, amount)))
-    if "tx_checksum" in values:
-        run.middle.append((number, _offload(name, arguments.flag("tx_checksum", values["tx_checksum"]))))
-    if "uid" in values or "gid" in values:
-        run.middle.append((number, _tap_owner(name, operation)))
-    link_flags, change = attributes.flags(values)
+    run.set_with_mark(number, name, index, attributes.with_mark(values, kind))
+    for attribute in kind.attributes.set_by(How.SYSCTL):
+        if attribute.name in values:
+            amount = int(arguments.value_of(attribute, values[attribute.name]))
+            run.middle.append((number, _sysctl(name, attribute.name, amount)))
+    for attribute in kind.attributes.set_by(How.ETHTOOL):
+        if attribute.name in values:
+            run.middle.append((number, _offload(name, arguments.value_of(attribute, values[attribute.name]))))
+    if any(attribute.name in values for attribute in kind.attributes.set_by(How.TAP)):
+        run.middle.append((number, _tap_owner(name, operation, kind)))
+    link_flags, change = attributes.flags(values, kind)
     if change:
         run.late.append((number, message(index, link_flags=link_flags, change=change)))
     run.late += [(number, msg) for msg in late]
@@ -199,7 +271,7 @@ def _forget_station(run: Run, number: int, operation: Operation) -> None:
     address = arguments.address(operation["station"])
     if link is None or port is None:
         return  # the entry went with its port
-    is_bridges = port["ifindex"] == link["ifindex"] and link["kind"] == "bridge"
+    is_bridges = port["ifindex"] == link["ifindex"] and kinds.has_members(link["kind"])
     if not is_bridges and port["ifindex"] != link["ifindex"] and port["master"] != link["name"]:
         raise PermissionDenied(f"refused to change the forwarding table at {port['name']!r}: not {link['name']!r}'s")
     run.late.append((number, no_station(int(port["ifindex"]), address, of_bridge=is_bridges)))
@@ -213,25 +285,30 @@ def _offload(name: str, on: bool) -> Callable[[], None]:
     return lambda: ethtool.set_tx_checksum(name, on)
 
 
-def _tap_owner(name: str, operation: Operation) -> Callable[[], None]:
+def _tap_owner(name: str, operation: Operation, kind: type[Link]) -> Callable[[], None]:
     values = operation["values"]
-    for key in ("uid", "gid"):
-        if values.get(key) is not None:
-            arguments.number(key, values[key], 0, 2**32 - 2)
+    uid, gid = _owner_of_tap(values, kind)
 
     def give() -> None:
         with tap.opened(name, arguments.flag("multiqueue", operation["multiqueue"]), create=False) as descriptor:
-            tap.give(descriptor, name, values.get("uid"), values.get("gid"))
+            tap.give(descriptor, name, uid, gid)
 
     return give
 
 
-def _create_tap(operation: Operation) -> None:
-    name, owner, _role = _made_by(operation, (naming.ROLE_TAP,))
+def _owner_of_tap(values: Mapping[str, Any], kind: type[Link]) -> tuple[int | None, int | None]:
+    """The user and group that may open a tap."""
+    uid, gid = (
+        None if values.get(key) is None else int(arguments.value_of(kind.attributes[key], values[key]))
+        for key in ("uid", "gid")
+    )
+    return uid, gid
+
+
+def _create_tap(operation: Operation, kind: type[Link]) -> None:
+    name, owner, _role = _made_by(operation, kind)
     address, mtu = arguments.address(operation["address"]), arguments.mtu(operation["mtu"])
-    for key in ("uid", "gid"):
-        if operation.get(key) is not None:
-            arguments.number(key, operation[key], 0, 2**32 - 2)
+    uid, gid = _owner_of_tap(operation, kind)
     with tap.opened(name, arguments.flag("multiqueue", operation["multiqueue"]), create=True) as descriptor:
         tap.set_address(descriptor, name, address)
         link = ownership.read(name)
@@ -244,6 +321,6 @@ def _create_tap(operation: Operation) -> None:
             raise LinkError(f"could not create tap {name!r}: {error.text}", name) from error
         sysctl.write(name, "disable_ipv6", 1)
         sysctl.write(name, "accept_ra", 0)
-        tap.give(descriptor, name, operation.get("uid"), operation.get("gid"))
+        tap.give(descriptor, name, uid, gid)
         tap.keep(descriptor, name)
         ownership.remember(int(link["ifindex"]), owner)

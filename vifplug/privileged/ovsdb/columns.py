@@ -1,35 +1,78 @@
-"""Columns of a port's rows that vifplug owns by creation: they are empty in every port that it makes, and no control
-plane writes them.
+"""Columns of a port's rows, by the table of ``resources.ovs_port``: read, set and emptied.
 
-Tag, trunks, vlan_mode, qos, other_config, ingress_policing_* and foreign external_ids are the control plane's
+vifplug's own by creation are empty in every port that does not ask for a value, and no control plane writes them. Tag,
+trunks, vlan_mode, qos, other_config, ingress_policing_* and foreign external_ids are the control plane's
 (ovs-vswitchd.conf.db(5); Neutron's agents and its QoS driver write them): they are never among these.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from vifplug.errors import Conflict
 from vifplug.privileged import arguments
-from vifplug.privileged.ovsdb.values import first, pairs
+from vifplug.privileged.ovsdb.values import all_of, first, pairs
+from vifplug.resources import ovs_port
+from vifplug.resources.ovs_port import INTERFACE, INTERFACES, OPENFLOW, PORT, Column, Read, Writer
 
-_INTERFACE: dict[str, Any] = {
-    "type": "",
-    "options": {},
-    "mtu_request": [],
-    "mac": [],
-    "lldp": {},
-    "bfd": {},
-    "cfm_mpid": [],
-}
-_PORT: dict[str, Any] = {"bond_mode": [], "lacp": [], "fake_bridge": False, "protected": False}
-OPENFLOW = "openflow"
-"""No column: the port's OpenFlow configuration, which is cleared behind the transaction."""
-INTERFACES = "interfaces"
-"""The column of Port: an interface of another name makes a bond of it."""
-_SYSTEM = "system"
-"""Another word for the empty type."""
+_INTERFACE = {column.name: column for column in ovs_port.columns_of(INTERFACE, Writer.VIFPLUG)}
+_PORT = {column.name: column for column in ovs_port.columns_of(PORT, Writer.VIFPLUG)}
+_READ = [column for column in ovs_port.COLUMNS if column.field]
+_LAST_SEEN = ("tag", "vlan_mode", "trunks")
+"""Of the control plane's, what a port that is made again gets back."""
+
+
+def fields(port: Any, interface: Any) -> dict[str, Any]:
+    """The fields of ``OvsPort`` that stand for a column each.
+
+    :param interface: None for a port that has none.
+    """
+    return {column.field: _read(port if column.row == PORT else interface, column) for column in _READ}
+
+
+def _read(row: Any, column: Column) -> Any:
+    match column.read:
+        case Read.MAP:
+            return pairs(row, column.name) if row is not None else {}
+        case Read.SET:
+            return all_of(row, column.name) if row is not None else []
+        case Read.ONE:
+            empty = "" if column.type == "string" else None
+            return first(row, column.name) if row is not None else empty
+
+
+def set_vlans(port: Any, given: Mapping[str, Any]) -> None:
+    """VLANs that a port had before it was made again.
+
+    :raises PermissionDenied: for a value out of bounds.
+    """
+    if given.get("tag") is not None:
+        port.tag = arguments.number("the tag", given["tag"], 0, ovs_port.DEAD_VLAN)
+    if given.get("vlan_mode") is not None:
+        port.vlan_mode = arguments.vlan_mode(given["vlan_mode"])
+    if given.get("trunks"):
+        port.trunks = [arguments.number("the trunk", vlan, 0, ovs_port.DEAD_VLAN) for vlan in given["trunks"]]
+
+
+def has_vlans(port: Any) -> bool:
+    """Whether a control plane has set VLANs on a port, verified in the transaction: it knows better than a record."""
+    for column in _LAST_SEEN:
+        port.verify(column)
+    return any(getattr(port, column) for column in _LAST_SEEN)
+
+
+def give(port: Any, interfaces: Sequence[Any], given: Mapping[str, Any]) -> None:
+    """Set columns of a port of ours to what it asks for.
+
+    :raises PermissionDenied: for a column that is not vifplug's, or a value that its table does not allow.
+    """
+    for name, value in given.items():
+        column = _PORT.get(name) or _INTERFACE.get(name)
+        if column is None or column.allows is None or not column.allows(value):
+            raise arguments.refuse(f"for the OVSDB column {name!r:.40} the value", value)
+        for row in (port,) if column.row == PORT else interfaces:
+            setattr(row, name, value)
 
 
 def settings(port: Any, interfaces: Sequence[Any]) -> dict[str, Any]:
@@ -53,15 +96,13 @@ def polices(interface: Any, tables: Any) -> bool:
     return any(pairs(row, "other_config").get("hw-offload") == "true" for row in rows)
 
 
-def _not_empty(row: Any, columns: dict[str, Any]) -> dict[str, Any]:
+def _not_empty(row: Any, columns: Mapping[str, Column]) -> dict[str, Any]:
     found: dict[str, Any] = {}
-    for column, empty in columns.items():
-        if empty == {}:
-            value: Any = ", ".join(f"{key}={text}" for key, text in sorted(pairs(row, column).items()))
-        else:
-            value = first(row, column)
-        if value not in (None, "", False) and not (column == "type" and value == _SYSTEM):
-            found[column] = value
+    for name, column in columns.items():
+        raw = pairs(row, name) if column.read is Read.MAP else first(row, name)
+        value = ovs_port.shown(name, raw)
+        if value is not None:
+            found[name] = value
     return found
 
 
@@ -78,10 +119,10 @@ def empty(txn: Any, api: Any, port: Any, columns: Sequence[str]) -> None:
         port.interfaces = [_own_interface(txn, api, port)]
     for column in columns:
         if column in _PORT:
-            setattr(port, column, _PORT[column])
+            setattr(port, column, _PORT[column].empty)
         elif column in _INTERFACE:
             for interface in port.interfaces:
-                setattr(interface, column, _INTERFACE[column])
+                setattr(interface, column, _INTERFACE[column].empty)
 
 
 def _own_interface(txn: Any, api: Any, port: Any) -> Any:

@@ -146,7 +146,7 @@ class _PortCommand(_Command):
         seen = self._seen(port)
         if ownership.port_is_ours(seen, self.owner) or self._may_mark(seen):
             return port
-        if ownership.port_is_ours(replace(seen, on_our_link=self._is_on_our_link(self.name)), self.owner):
+        if ownership.port_is_ours(replace(seen, on_our_link=owned.is_on_own_link(self.name, self.owner)), self.owner):
             return port
         ids = ", ".join(sorted(seen.iface_ids)) or "none"
         raise Conflict(
@@ -175,10 +175,6 @@ class _PortCommand(_Command):
         """Whether this operation may mark a row that nobody did."""
         return False
 
-    def _is_on_our_link(self, name: str) -> bool:
-        roles = (naming.ROLE_PORT_END, naming.ROLE_TAP) if naming.is_link_name(name) else ()
-        return any(owned.is_owners(name, self.owner, role) for role in roles)
-
 
 class _Add(_PortCommand):
     """A new port with all it needs, isolation and QoS included, in the transaction that creates it."""
@@ -200,6 +196,7 @@ class _Add(_PortCommand):
         port.name = self.name
         port.external_ids = {**arguments.external_ids(operation["external_ids"]), naming.OWNER_KEY: self.owner}
         port.interfaces = [interface]
+        columns.give(port, [interface], operation.get("settings") or {})
         self._dress(port)
         qos = self._known_qos(operation.get("qos"))
         if qos is not None:
@@ -224,7 +221,8 @@ class _Add(_PortCommand):
         )
         for port in index.ports_of(index.interfaces(self.owner)):
             if not (
-                ownership.port_is_ours(index.seen(port, self.owner), self.owner) or self._is_on_our_link(port.name)
+                ownership.port_is_ours(index.seen(port, self.owner), self.owner)
+                or owned.is_on_own_link(port.name, self.owner)
             ):
                 raise Conflict(
                     f"refused to add OVS port {self.name!r}: port {port.name!r}, which is not vifplug's, carries "
@@ -259,18 +257,9 @@ class _Add(_PortCommand):
 
     def _dress(self, port: Any) -> None:
         operation = self.operation
-        _set_vlans(port, operation)
+        columns.set_vlans(port, operation)
         if operation.get("other_config"):
             port.other_config = arguments.external_ids(operation["other_config"])
-
-
-def _set_vlans(port: Any, given: Mapping[str, Any]) -> None:
-    if given.get("tag") is not None:
-        port.tag = arguments.number("the tag", given["tag"], 0, 4095)
-    if given.get("vlan_mode") is not None:
-        port.vlan_mode = arguments.vlan_mode(given["vlan_mode"])
-    if given.get("trunks"):
-        port.trunks = [arguments.number("the trunk", vlan, 0, 4095) for vlan in given["trunks"]]
 
 
 class _Set(_PortCommand):
@@ -284,13 +273,11 @@ class _Set(_PortCommand):
         port = self.owned_port()
         if port is None:
             raise OvsdbError(f"could not change OVS port {self.name!r}: no such port", self.name)
-        if self.operation.get("vlans"):
-            # Not over those that a control plane has set meanwhile: it knows better.
-            for column in ("tag", "vlan_mode", "trunks"):
-                port.verify(column)
-            if not (port.tag or port.vlan_mode or port.trunks):
-                _set_vlans(port, self.operation["vlans"])
+        # Not over those that a control plane has set meanwhile.
+        if self.operation.get("vlans") and not columns.has_vlans(port):
+            columns.set_vlans(port, self.operation["vlans"])
         columns.empty(txn, self.api, port, self.operation.get("columns", ()))
+        columns.give(port, port.interfaces, self.operation.get("settings") or {})
         _set_keys(port, marks)
         for interface in port.interfaces:
             _set_keys(interface, iface_ids)

@@ -1,4 +1,4 @@
-"""The part of Open_vSwitch's schema that vifplug replicates."""
+"""The part of Open_vSwitch's schema that vifplug replicates; that of a port's rows stands in ``resources.ovs_port``."""
 
 from __future__ import annotations
 
@@ -6,75 +6,37 @@ from typing import Any
 
 from ovs.db import idl
 
-_STRINGS = {"key": "string", "value": "string", "min": 0, "max": "unlimited"}
-_VLAN = {"type": "integer", "minInteger": 0, "maxInteger": 4095}
-_MODES = ["trunk", "access", "native-tagged", "native-untagged", "dot1q-tunnel"]
-
-
-def _references(table: str, low: int, high: int | str) -> dict[str, Any]:
-    return {"key": {"type": "uuid", "refTable": table}, "min": low, "max": high}
-
-
-def _optional(key: Any, high: int = 1) -> dict[str, Any]:
-    return {"key": key, "min": 0, "max": high}
-
+from vifplug.resources import ovs_port
+from vifplug.resources.ovs_port import INTERFACE, PORT
 
 # The tables and columns vifplug reads or writes, as in vswitch.ovsschema (ovs-vswitchd.conf.db(5)). Bringing
 # them along saves fetching a 70 kB schema that the pure-Python parser needs 50 ms for.
 _TABLES: dict[str, dict[str, Any]] = {
     "Open_vSwitch": {
-        "bridges": _references("Bridge", 0, "unlimited"),
+        "bridges": ovs_port.references("Bridge", 0, "unlimited"),
         "next_cfg": "integer",
         "cur_cfg": "integer",
-        "external_ids": _STRINGS,
-        "ovs_version": _optional("string"),
-        "db_version": _optional("string"),
-        "other_config": _STRINGS,
+        "external_ids": ovs_port.STRINGS,
+        "ovs_version": ovs_port.optional("string"),
+        "db_version": ovs_port.optional("string"),
+        "other_config": ovs_port.STRINGS,
         "datapath_types": {"key": "string", "min": 0, "max": "unlimited"},
         "iface_types": {"key": "string", "min": 0, "max": "unlimited"},
     },
     "Bridge": {
         "name": "string",
-        "ports": _references("Port", 0, "unlimited"),
+        "ports": ovs_port.references("Port", 0, "unlimited"),
         "datapath_type": "string",
-        "fail_mode": _optional({"type": "string", "enum": ["set", ["standalone", "secure"]]}),
+        "fail_mode": ovs_port.optional({"type": "string", "enum": ["set", ["standalone", "secure"]]}),
         "controller": {"key": "uuid", "min": 0, "max": "unlimited"},
         "stp_enable": "boolean",
         "rstp_enable": "boolean",
     },
-    "Port": {
-        "name": "string",
-        "interfaces": _references("Interface", 1, "unlimited"),
-        "tag": _optional(_VLAN),
-        "vlan_mode": _optional({"type": "string", "enum": ["set", _MODES]}),
-        "trunks": _optional(_VLAN, 4096),
-        "other_config": _STRINGS,
-        "external_ids": _STRINGS,
-        "qos": _references("QoS", 0, 1),
-        "bond_mode": _optional("string"),
-        "lacp": _optional("string"),
-        "fake_bridge": "boolean",
-        "protected": "boolean",
-    },
-    "Interface": {
-        "name": "string",
-        "type": "string",
-        "ofport": _optional("integer"),
-        "ofport_request": _optional({"type": "integer", "minInteger": 1, "maxInteger": 65279}),
-        "error": _optional("string"),
-        "external_ids": _STRINGS,
-        "options": _STRINGS,
-        "mtu_request": _optional("integer"),
-        "mac": _optional("string"),
-        "lldp": _STRINGS,
-        "bfd": _STRINGS,
-        "cfm_mpid": _optional("integer"),
-        "ingress_policing_rate": "integer",
-    },
-    "QoS": {"type": "string", "external_ids": _STRINGS},
+    **{row: {column.name: column.type for column in ovs_port.columns_of(row)} for row in (PORT, INTERFACE)},
+    "QoS": {"type": "string", "external_ids": ovs_port.STRINGS},
 }
 _ROOTS = ("Open_vSwitch", "QoS")
-NAMED = ("Bridge", "Port", "Interface")
+NAMED = ("Bridge", PORT, INTERFACE)
 
 
 def needed() -> idl.SchemaHelper:

@@ -14,8 +14,9 @@ from vifplug.privileged.helper.context import net
 from vifplug.privileged.ovsdb import bridges, columns, openflow
 from vifplug.privileged.ovsdb import commands as ovsdb_rows
 from vifplug.privileged.ovsdb.session import Session
-from vifplug.privileged.ovsdb.values import all_of, first, pairs, referred, value_of
+from vifplug.privileged.ovsdb.values import first, pairs, referred, value_of
 from vifplug.resources import ownership
+from vifplug.resources.ovs_port import OPENFLOW
 from vifplug.resources.ownership import SeenPort
 
 LOG = logging.getLogger(__name__)
@@ -64,7 +65,7 @@ def read(
         flagged = {bridge: _flags(session, bridge) for bridge in {port["bridge"] for port in rows["ports"]}}
         for port in rows["ports"]:
             words = flagged[port["bridge"]].get(port["name"])
-            port["settings"] |= {columns.OPENFLOW: words} if words else {}
+            port["settings"] |= {OPENFLOW: words} if words else {}
     return rows
 
 
@@ -83,7 +84,7 @@ def _clear_flags(session: Session, operations: Sequence[Mapping[str, Any]]) -> N
     :raises OvsdbError: when vswitchd does not.
     """
     for operation in operations:
-        if operation["op"] != "set" or columns.OPENFLOW not in operation.get("columns", ()):
+        if operation["op"] != "set" or OPENFLOW not in operation.get("columns", ()):
             continue
         with session.lock:
             port = session.index.row("Port", operation["name"])
@@ -132,22 +133,14 @@ def _port(port: Any, bridge: str, tables: Any) -> dict[str, Any]:
     name = first(port, "name")
     # One of the port's own name; a bond has others beside it.
     interface = next((row for row in interfaces if first(row, "name") == name), next(iter(interfaces), None))
-    external_ids, qos = pairs(port, "external_ids"), first(port, "qos")
+    fields, qos = columns.fields(port, interface), first(port, "qos")
     return {
         "name": name,
         "bridge": bridge,
         "uuid": str(port.uuid),
-        "owner": external_ids.get(naming.OWNER_KEY, ""),
-        "external_ids": external_ids,
-        "tag": first(port, "tag"),
-        "vlan_mode": first(port, "vlan_mode"),
-        "trunks": all_of(port, "trunks"),
-        "other_config": pairs(port, "other_config"),
+        **fields,
+        "owner": fields["external_ids"].get(naming.OWNER_KEY, ""),
         "qos": str(qos) if qos else None,
-        "iface_ids": pairs(interface, "external_ids") if interface else {},
-        "iface_type": first(interface, "type") if interface else "",
-        "ofport": first(interface, "ofport") if interface else None,
-        "error": first(interface, "error") if interface else None,
         "settings": columns.settings(port, interfaces),
         "polices": columns.polices(interface, tables),
     }

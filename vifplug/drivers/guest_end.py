@@ -1,0 +1,48 @@
+"""Where a guest takes hold of its VIF: the values that ``Driver.guest_end`` returns. Pure.
+
+A guest of a VIF that a remote host or a smart NIC serves has no end here: None.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Tap:
+    """A tap that the guest's VMM opens, whoever makes it."""
+
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
+class VhostUser:
+    """A socket at which the guest's VMM and Open vSwitch's userspace datapath meet."""
+
+    path: str
+    is_server: bool
+    """Whether the VMM listens at it."""
+
+
+@dataclass(frozen=True, slots=True)
+class HostDevice:
+    """A PCI function that is given to the guest."""
+
+    address: str
+    """As in ``0000:3b:10.2``."""
+
+
+@dataclass(frozen=True, slots=True)
+class Macvtap:
+    """A macvtap that the guest's VMM makes on a device."""
+
+    source: str
+    mode: str
+
+
+GuestEnd = Tap | VhostUser | HostDevice | Macvtap | None
+
+
+def link_of(end: GuestEnd) -> str:
+    """The name of the link that shows on this host whether the guest is there; "" where none does."""
+    return end.name if isinstance(end, Tap) else ""

@@ -1,0 +1,134 @@
+"""What is another program's and only configured, or only referenced. Pure.
+
+A configured resource is set, and what was there before is remembered in its record (``former``): with its VIF, or when
+the plug fails, that is put back, unless another program has changed it since.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from vifplug.engine.plan import actions
+from vifplug.engine.plan.actions import Action, Change, ConfigureLink
+from vifplug.errors import Conflict, ResourceMissing
+from vifplug.resources import kinds
+from vifplug.resources.contract import Relation, Resource, Teardown
+from vifplug.resources.link import Link
+from vifplug.resources.observed import Inventory, Observed
+
+Former = Mapping[str, Mapping[str, Any]]
+"""By the name of a resource that VIFs share: what the record of another VIF remembers of it."""
+
+
+def is_configured(item: Resource) -> bool:
+    """Whether its former values are put back with its VIF."""
+    return item.teardown is Teardown.RESTORED
+
+
+def remembering(item: Resource, observed: Observed, recorded: Inventory, former: Former) -> Resource:
+    """A desired resource with what was there before it was configured; any other as it is.
+
+    What a record remembers holds for as long as there is one: what is there now is vifplug's own doing.
+    """
+    if item.relation is not Relation.CONFIGURED or not isinstance(item, Link) or item.name not in observed.links:
+        return item
+    found = observed.links[item.name]
+    known = recorded.links.get(item.name)
+    before = {**former.get(item.name, {}), **(known.former if known is not None else {})}
+    values = {name: before[name] if name in before else getattr(found, name) for name in _asked_for(item)}
+    return item.replaced(former=values)
+
+
+def _asked_for(link: Link) -> list[str]:
+    return [name for name in link.attributes.restored if getattr(link, name, None) is not None]
+
+
+def with_more(item: Resource, other: Resource | None) -> Resource:
+    """A recorded resource that is configured, with what an interrupted request set and remembered of more; any other as
+    it is."""
+    if not isinstance(item, Link) or not is_configured(item) or not isinstance(other, type(item)):
+        return item
+    more = {name: getattr(other, name) for name in other.former if name not in item.former}
+    return item.replaced(former={**other.former, **item.former}, **more)
+
+
+def refuse_missing(item: Resource, observed: Observed) -> None:
+    """Refuse a VIF whose configured or referenced device is not there, or is one that vifplug made.
+
+    :raises ResourceMissing: naming it.
+    :raises Conflict: when what is to be configured is a VIF's own.
+    """
+    found = observed.links.get(item.name)
+    if found is None:
+        raise ResourceMissing(
+            f"no device {item.name!r} for VIF {item.owner}; vifplug does not make it: see why it is missing, and retry",
+            item.name,
+        )
+    if item.relation is Relation.CONFIGURED and found.owner:
+        raise Conflict(
+            f"device {item.name!r} is to be configured for {item.owner}, and is one that vifplug made", item.name
+        )
+
+
+def changes(link: Link, observed: Observed, known: Link | None) -> list[Action]:
+    """What makes a configured link as desired, and puts back what is asked for no longer."""
+    found = observed.links[link.name]
+    wanted: list[Change] = [
+        (name, getattr(found, name), getattr(link, name))
+        for name in _asked_for(link)
+        if getattr(found, name) != getattr(link, name)
+    ]
+    given_up = _put_back(known, observed, set(_asked_for(link)))[0] if known is not None else []
+    return [*([ConfigureLink(link, tuple(wanted))] if wanted else []), *given_up]
+
+
+def restoration(built: Iterable[Resource], observed: Observed) -> tuple[list[Action], list[str]]:
+    """What puts configured resources back; and, in words, what another program has changed since."""
+    going: list[Action] = []
+    left: list[str] = []
+    for link in kinds.links_in(built):
+        if is_configured(link):
+            back, words = _put_back(link, observed, ())
+            going += back
+            left += words
+    return going, left
+
+
+def left_behind(recorded: Inventory, desired: Iterable[Resource], observed: Observed) -> list[str]:
+    """What a VIF configured and asks for no longer, and another program has changed since, in words.
+
+    :param observed: once the rest was put back.
+    """
+    wanted = {link.name: link for link in kinds.links_in(desired)}
+    words: list[str] = []
+    for link in recorded.links.values():
+        if is_configured(link) and not (link.shared and link.name not in wanted):
+            kept = _asked_for(wanted[link.name]) if link.name in wanted else ()
+            words += _put_back(link, observed, kept)[1]
+    return words
+
+
+def _put_back(link: Link, observed: Observed, kept: Iterable[str]) -> tuple[list[Action], list[str]]:
+    set_by_us = [(name, before, getattr(link, name)) for name, before in link.former.items() if name not in set(kept)]
+    return put_back(link, set_by_us, observed)
+
+
+def put_back(link: Link, was_set: Sequence[Change], observed: Observed) -> tuple[list[Action], list[str]]:
+    """What undoes changes of a link, as far as it still has the values that they gave it.
+
+    :param was_set: attribute, before, and as vifplug set it.
+    :returns: the action, if there is anything to do; and what was left, in words.
+    """
+    found = observed.links.get(link.name)
+    if found is None:
+        return [], []
+    back = tuple((name, ours, before) for name, before, ours in was_set if getattr(found, name) == ours != before)
+    left = [
+        f"{name} of {link.kind} {link.name!r} was left: it is {actions.in_words(getattr(found, name))}, neither what "
+        f"vifplug set ({actions.in_words(ours)}) nor what was there before ({actions.in_words(before)}), so another "
+        "program has changed it since"
+        for name, before, ours in was_set
+        if getattr(found, name) not in (ours, before)
+    ]
+    return ([ConfigureLink(link, back, puts_back=True)] if back else []), left

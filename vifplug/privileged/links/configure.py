@@ -1,0 +1,54 @@
+"""Which links of other programs may be configured: fixed at the helper's start, never taken from a call."""
+
+from __future__ import annotations
+
+import fnmatch
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from vifplug.errors import LinkError, PermissionDenied
+from vifplug.privileged import arguments, ownership
+from vifplug.privileged.links import attributes
+from vifplug.resources.contract import Relation
+
+_devices: list[str] = []
+
+
+def fix_devices(patterns: Sequence[str]) -> None:
+    """Let these devices be configured: names or globs. Called once, before the first request."""
+    _devices[:] = patterns
+
+
+def is_listed(name: str) -> bool:
+    """Whether the configuration lists a device."""
+    return any(fnmatch.fnmatchcase(name, pattern) for pattern in _devices)
+
+
+def values_of(operation: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
+    """The link that an operation configures, and the values that it is to get.
+
+    Those are left out that are to be put back, where the link has another value by now than the one expected: another
+    program has changed it since.
+
+    :raises PermissionDenied: for a device that the configuration does not list or that is a VIF's own, and for an
+        attribute that its kind does not have.
+    :raises LinkError: when it is not there.
+    """
+    name, part = arguments.link_there(operation["name"]), arguments.part(operation["role"])
+    arguments.owner(operation["owner"])
+    if part.kind.relation is not Relation.CONFIGURED or part.kind.kind != operation["kind"] or not is_listed(name):
+        raise PermissionDenied(
+            f"refused to configure device {name!r}: the configuration lists no such {part.kind.kind}",
+            name,
+        )
+    attributes.refuse_unknown(part.kind.attributes, {**operation["values"], **operation["expected"]})
+    if "alias" in operation["values"]:
+        raise PermissionDenied(f"refused to mark device {name!r}: it is another program's", name)
+    link = ownership.read(name)
+    if link is None:
+        raise LinkError(f"could not configure {name!r}: no such device", name)
+    if ownership.owner_by_mark(link):
+        raise PermissionDenied(f"refused to configure device {name!r}: it is a VIF's own", name)
+    expected = operation["expected"]
+    changed = {key for key in expected if link.get(key) != expected[key]}
+    return link, {key: value for key, value in operation["values"].items() if key not in changed}

@@ -1,0 +1,108 @@
+"""Linux bridges: a hybrid VIF's qbr, or one that the VIFs of a network share."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+from vifplug import naming
+from vifplug.resources.contract import Creation, Role
+from vifplug.resources.link import OF_EVERY_LINK, UP, Link, Passage
+from vifplug.resources.schema import Attribute, Compared, Form, How, Place, Table, Wire
+
+_INFO = Place.DATA
+# STP first: while it is on, the kernel takes no forward delay below 2 s (br_set_forward_delay), and within one message
+# it looks at the delay first (br_changelink).
+STP = Attribute(name="stp", form=Form.WHOLE, how=How.BEFORE_UP, wire=Wire("IFLA_BR_STP_STATE", 5, "uint32", _INFO))
+FORWARD_DELAY = Attribute(
+    name="forward_delay",
+    form=Form.SECONDS,
+    how=How.BEFORE_UP,
+    wire=Wire("IFLA_BR_FORWARD_DELAY", 1, "uint32", _INFO),
+    unit="seconds",
+)
+AGEING_TIME = Attribute(
+    name="ageing_time",
+    form=Form.SECONDS,
+    how=How.BEFORE_UP,
+    wire=Wire("IFLA_BR_AGEING_TIME", 4, "uint32", _INFO),
+    unit="seconds",
+)
+MULTICAST_SNOOPING = Attribute(
+    name="multicast_snooping",
+    form=Form.WHOLE,
+    how=How.BEFORE_UP,
+    wire=Wire("IFLA_BR_MCAST_SNOOPING", 23, "uint8", _INFO),
+)
+ARP_ANNOUNCE = Attribute(
+    name="arp_announce",
+    form=Form.WHOLE,
+    how=How.WITH_MARK,
+    wire=Wire("IPV4_DEVCONF_ARP_ANNOUNCE", 18, place=Place.INET),
+    high=8,
+)
+VLAN_FILTERING = Attribute(
+    name="vlan_filtering",
+    form=Form.WHOLE,
+    how=How.BEFORE_UP,
+    wire=Wire("IFLA_BR_VLAN_FILTERING", 7, "uint8", _INFO),
+    high=1,
+    compared=Compared.NOT,
+)
+GROUP_FWD_MASK = Attribute(
+    name="group_fwd_mask",
+    form=Form.WHOLE,
+    how=How.BEFORE_UP,
+    wire=Wire("IFLA_BR_GROUP_FWD_MASK", 9, "uint16", _INFO),
+    high=0xFFFF,
+    compared=Compared.NOT,
+)
+IMPEDING = (VLAN_FILTERING, GROUP_FWD_MASK)
+"""What a creation leaves at the kernel's default, and what stops frames when it is anything else (``impeded``)."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Bridge(Link):
+    """A Linux bridge."""
+
+    kind: ClassVar[str] = "bridge"
+    attributes: ClassVar[Table] = Table(
+        *OF_EVERY_LINK,
+        *(STP, FORWARD_DELAY, AGEING_TIME, MULTICAST_SNOOPING, ARP_ANNOUNCE, *IMPEDING),
+        UP,
+        made_with=("alias", "address", "mtu", "stp", "forward_delay", "ageing_time", "multicast_snooping"),
+    )
+    roles: ClassVar[tuple[Role, ...]] = (
+        Role(name=naming.ROLE_BRIDGE),
+        Role(name=naming.ROLE_NETWORK_BRIDGE, of_network=True),
+    )
+    creation: ClassVar[Creation] = Creation.MESSAGE
+    wire_kind: ClassVar[str] = "bridge"
+    has_birth_address: ClassVar[bool] = True
+    has_members: ClassVar[bool] = True
+    follows_members_mtu: ClassVar[bool] = True
+    # What a bridge forwards does not pass its own queue.
+    passage: ClassVar[Passage] = Passage(qdiscs=None, ingress=None, is_bridge=True)
+
+    stp: int | None = None
+    forward_delay: float | None = None
+    """Seconds."""
+    ageing_time: float | None = None
+    """Seconds; the kernel's netlink attribute counts hundredths of one."""
+    multicast_snooping: int | None = None
+    arp_announce: int | None = None
+    guest: str = ""
+    """Desired only: the tap that the VMM makes and puts on this bridge."""
+    guest_address: str = ""
+    """Desired only: that guest's MAC, by which a tap with a name of its own is known."""
+    guest_ifindex: int | None = None
+    """Recorded only: that tap, once it was seen there."""
+    station: str = ""
+    """Desired only: the guest's MAC."""
+    station_port: str = ""
+    """Desired only: the tap behind which it is, whoever makes that."""
+
+    @property
+    def runs_stp(self) -> bool:
+        """STP, the kernel's or a program's."""
+        return bool(self.stp)

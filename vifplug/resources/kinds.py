@@ -1,0 +1,152 @@
+"""The kinds there are, by name and by role; and resources as JSON. A new kind is a line here."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from vifplug.errors import UnknownKind
+from vifplug.resources.bridge import Bridge
+from vifplug.resources.contract import Resource, Role
+from vifplug.resources.link import Link
+from vifplug.resources.ovs_port import OvsPort
+from vifplug.resources.tap import Tap
+from vifplug.resources.veth import Veth
+
+_OWN: tuple[type[Resource], ...] = (Bridge, Veth, Tap, OvsPort)
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """A role, and the kind of link that plays it."""
+
+    role: Role
+    kind: type[Link]
+
+
+_KINDS: dict[str, type[Any]] = {Link.kind: Link}
+_PARTS: dict[str, Part] = {}
+_OF_THE_KERNEL: dict[str, list[type[Link]]] = {}
+
+
+def register(kind: type[Resource]) -> None:
+    """Let there be a kind. A process that is to change its resources must have it registered, the helper included.
+
+    :raises ValueError: for a name or a role that another one has.
+    """
+    if _KINDS.setdefault(kind.kind, kind) is not kind:
+        raise ValueError(f"there is a kind {kind.kind!r} already")
+    if not issubclass(kind, Link):
+        return
+    for role in kind.roles:
+        if _PARTS.setdefault(role.name, Part(role, kind)).kind is not kind:
+            raise ValueError(f"role {role.name!r} is played by another kind")
+    if kind.wire_kind:
+        _OF_THE_KERNEL.setdefault(kind.wire_kind, []).append(kind)
+
+
+for _kind in _OWN:
+    register(_kind)
+
+
+def of(kind: str) -> type[Any]:
+    """The kind of a name.
+
+    :raises UnknownKind: when there is none.
+    """
+    try:
+        return _KINDS[kind]
+    except (KeyError, TypeError):
+        known = ", ".join(sorted(_KINDS))
+        raise UnknownKind(f"there is no kind of resource {kind!r:.40}; this vifplug knows {known}") from None
+
+
+def link_of(kind: str) -> type[Link]:
+    """The kind of a link as the kernel shows it: ``Link`` for those that vifplug does not make."""
+    found = _KINDS.get(kind, Link)
+    return found if issubclass(found, Link) else Link
+
+
+def link_kinds() -> tuple[type[Link], ...]:
+    """Kinds of links, that of links which vifplug does not make included."""
+    return tuple(kind for kind in _KINDS.values() if issubclass(kind, Link))
+
+
+def of_the_kernel(wire_kind: str) -> Iterable[type[Link]]:
+    """Kinds that a word of the kernel's (IFLA_INFO_KIND) may stand for."""
+    return _OF_THE_KERNEL.get(wire_kind, ())
+
+
+def roles() -> Mapping[str, Part]:
+    """Every part of a path, by its name."""
+    return _PARTS
+
+
+def kind_of_role(role: str) -> str:
+    """The name of the kind that plays a part.
+
+    :raises KeyError: for a part there is not.
+    """
+    return _PARTS[role].kind.kind
+
+
+def has_members(kind: str) -> bool:
+    """Whether links of a kind, by vifplug's name or the kernel's, have others put on them that vifplug knows of."""
+    return link_of(kind).has_members
+
+
+def port_roles() -> tuple[str, ...]:
+    """Parts that may be the device of an OVS port."""
+    return tuple(name for name, part in _PARTS.items() if part.role.is_port)
+
+
+def require_known(resources: Iterable[Any]) -> None:
+    """See that everything is of a kind there is, so that nothing is passed over in silence.
+
+    :raises UnknownKind: for the first that is not.
+    """
+    for item in resources:
+        if _KINDS.get(getattr(item, "kind", "")) is not type(item):
+            raise UnknownKind(
+                f"{type(item).__name__} {getattr(item, 'name', item)!r:.40} is of no kind that vifplug knows"
+            )
+
+
+def links_in(resources: Iterable[Resource]) -> list[Link]:
+    """The links among resources."""
+    return [item for item in resources if isinstance(item, Link)]
+
+
+def ports_in(resources: Iterable[Resource]) -> list[OvsPort]:
+    """The OVS ports among resources."""
+    return [item for item in resources if isinstance(item, OvsPort)]
+
+
+def shared_in(resources: Iterable[Resource]) -> list[Link]:
+    """The links among resources that VIFs of a network share."""
+    return [link for link in links_in(resources) if link.shared]
+
+
+def to_dict(resource: Resource) -> dict[str, Any]:
+    """A resource as JSON for the store: its kind, and every field that says something.
+
+    :raises UnknownKind: for what is of no kind there is.
+    """
+    require_known((resource,))
+    fields = {item.name: getattr(resource, item.name) for item in dataclasses.fields(resource)}  # type: ignore[arg-type]
+    return {"kind": resource.kind} | {name: value for name, value in fields.items() if value not in (None, "", {}, ())}
+
+
+def from_dict(data: Mapping[str, Any]) -> Any:
+    """The resource that ``to_dict`` wrote.
+
+    :raises UnknownKind: for a kind there is not.
+    :raises KeyError, TypeError: for anything else.
+    """
+    values = dict(data)
+    cls = of(values.pop("kind"))
+    if "trunks" in values:
+        values["trunks"] = tuple(values["trunks"])
+    return cls(**values)

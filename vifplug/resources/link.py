@@ -1,0 +1,217 @@
+"""Links of the kernel: what all kinds of them have, and those of kinds that vifplug does not make."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, ClassVar
+
+from vifplug.resources.contract import LINKS, Creation, Reference, Relation, Resource, Role
+from vifplug.resources.schema import Attribute, Compared, Form, How, Place, Table, Wire
+
+MTU_MIN, MTU_MAX = 68, 65535
+_INET_MAX = 8
+"""What the kernel takes for the IP settings below is far less."""
+
+ALIAS = Attribute(name="alias", form=Form.TEXT, how=How.BEFORE_UP, wire=Wire("IFLA_IFALIAS", 20, "asciiz"), absent="")
+ADDRESS = Attribute(name="address", form=Form.MAC, how=How.BEFORE_UP, wire=Wire("IFLA_ADDRESS", 1, "l2addr"), absent="")
+MTU = Attribute(
+    name="mtu",
+    form=Form.WHOLE,
+    how=How.BEHIND_MEMBERS,
+    wire=Wire("IFLA_MTU", 4, "uint32"),
+    low=MTU_MIN,
+    high=MTU_MAX,
+    unit="bytes",
+    compared=Compared.AT_LEAST_IF_SHARED,
+)
+MASTER = Attribute(name="master", form=Form.LINK, how=How.BEFORE_UP, wire=Wire("IFLA_MASTER", 10, "uint32"))
+DISABLE_IPV6 = Attribute(
+    name="disable_ipv6",
+    form=Form.FLAG,
+    how=How.SYSCTL,
+    wire=Wire("IPV6_DEVCONF_DISABLE_IPV6", 26, place=Place.INET6),
+    # No IPv6 device at all (no IPv6 in the kernel, or an MTU below 1280) is as off as can be.
+    absent=True,
+)
+ACCEPT_RA = Attribute(
+    name="accept_ra",
+    form=Form.WHOLE,
+    how=How.SYSCTL,
+    wire=Wire("IPV6_DEVCONF_ACCEPT_RA", 3, place=Place.INET6),
+    high=_INET_MAX,
+    absent=0,
+)
+ARP_IGNORE = Attribute(
+    name="arp_ignore",
+    form=Form.WHOLE,
+    how=How.WITH_MARK,
+    wire=Wire("IPV4_DEVCONF_ARP_IGNORE", 19, place=Place.INET),
+    high=_INET_MAX,
+)
+PROMISCUOUS = Attribute(
+    name="promiscuous", form=Form.FLAG, how=How.FLAGS, wire=Wire("IFF_PROMISC", 0x100, place=Place.FLAGS)
+)
+UP = Attribute(name="up", form=Form.FLAG, how=How.FLAGS, wire=Wire("IFF_UP", 0x1, place=Place.FLAGS))
+
+OF_EVERY_LINK = (ALIAS, ADDRESS, MTU, MASTER, DISABLE_IPV6, ACCEPT_RA, ARP_IGNORE, PROMISCUOUS)
+"""Behind these come those of the kind, and ``UP`` last."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Passage:
+    """What may stop frames on links of a kind (``resources.passage``), as far as kinds differ in it."""
+
+    qdiscs: frozenset[str] | None = frozenset()
+    """Queueing disciplines beside the kernel's default that are right; None where its queue is never used."""
+    ingress: frozenset[str] | None = frozenset()
+    """What may look at its frames first; None where nobody need ask."""
+    has_ring: bool = False
+    """Whether its txqueuelen is a ring that drops every frame when it has no place."""
+    is_bridge: bool = False
+    """Whether a bridge's own settings and forwarding table count."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Link(Resource):
+    """A link of the kernel. Observed with this very class, it is of a kind that vifplug does not make."""
+
+    kind: ClassVar[str] = "link"
+    plane: ClassVar[str] = LINKS
+    attributes: ClassVar[Table] = Table(*OF_EVERY_LINK, UP)
+    roles: ClassVar[tuple[Role, ...]] = ()
+    creation: ClassVar[Creation] = Creation.NEVER
+    wire_kind: ClassVar[str] = ""
+    """The kernel's word for it (IFLA_INFO_KIND); "" for a kind that is not told by one."""
+    wire_type: ClassVar[tuple[int, int] | None] = None
+    """Number and value of the attribute of IFLA_INFO_DATA that tells it from others of that word."""
+    has_birth_address: ClassVar[bool] = False
+    """Whether its creation message gives it a MAC derived from owner and role: its mark before it has an alias."""
+    has_members: ClassVar[bool] = False
+    """Whether other links are put on it, so that it goes behind them, and a shared one stays as long as one is on."""
+    follows_members_mtu: ClassVar[bool] = False
+    """Whether the kernel gives it its members' smallest MTU until it was given one itself."""
+    is_opened_by_guest: ClassVar[bool] = False
+    """Whether a process opens it as a guest's end: it has a carrier while one does, and is not taken away then."""
+    may_stand_for_tap: ClassVar[bool] = False
+    """Whether a VMM or a container may put one on a VIF's bridge as its guest's end."""
+    may_be_port: ClassVar[bool] = False
+    """Whether vifplug makes one to be the device of an OVS port."""
+    passage: ClassVar[Passage] = Passage()
+
+    name: str
+    owner: str = ""
+    """Whose it is: a VIF id, or ``net:`` and a network id. Observed: by its alias, else ""."""
+    role: str = ""
+    """Which part of the path (naming.ROLE_...); with the owner it gives the birth address."""
+    alias: str | None = None
+    address: str | None = None
+    mtu: int | None = None
+    master: str | None = None
+    disable_ipv6: bool | None = None
+    accept_ra: int | None = None
+    arp_ignore: int | None = None
+    """1: ARP is answered only for an address of the link itself, and ours have none."""
+    promiscuous: bool | None = None
+    """Our own IFF_PROMISC, not the count a bridge adds to."""
+    up: bool | None = None
+    carrier: bool | None = None
+    """Observed only."""
+    ifindex: int | None = None
+    """Observed, or recorded: never desired."""
+    other_kind: str = ""
+    """Observed: the kernel's word for a link of a kind that vifplug does not make."""
+    called: str = ""
+    """Its present name, where another program renamed it; ``name`` is the recorded one. Never desired or recorded."""
+    slave_kind: str = ""
+    """Observed: what its master is, in the kernel's word: bridge, openvswitch, bond, vrf ..."""
+    impeded: Mapping[str, Any] = field(default_factory=dict)
+    """Observed: attributes that stop frames or let them out (``resources.passage``), by name, where they differ."""
+
+    # What only some kinds have; they have fields of these names.
+    @property
+    def peer(self) -> str | None:
+        """The other end of a pair, which is made and goes with it."""
+        return None
+
+    @property
+    def port_bridge(self) -> str:
+        """Desired only: the OVS bridge whose datapath decides about its offloads."""
+        return ""
+
+    @property
+    def guest(self) -> str:
+        """Desired only: the tap that the VMM makes and puts on it."""
+        return ""
+
+    @property
+    def guest_address(self) -> str:
+        """Desired only: that guest's MAC, by which a tap with a name of its own is known."""
+        return ""
+
+    @property
+    def guest_ifindex(self) -> int | None:
+        """Recorded only: that tap, once it was seen there."""
+        return None
+
+    @property
+    def station(self) -> str:
+        """Desired only: the MAC of the guest behind it."""
+        return ""
+
+    @property
+    def station_port(self) -> str:
+        """Desired only: the tap behind which that guest is, whoever makes it."""
+        return ""
+
+    @property
+    def persistent(self) -> bool | None:
+        """Whether it outlives the process that has it open."""
+        return None
+
+    @property
+    def vnet_header(self) -> bool | None:
+        """Observed only: whether a tap was made with IFF_VNET_HDR, as ours are."""
+        return None
+
+    @property
+    def is_multiqueue(self) -> bool:
+        """Whether a guest opens it with several queues."""
+        return False
+
+    @property
+    def runs_stp(self) -> bool:
+        """Whether it decides by the spanning tree protocol which of its ports forward."""
+        return False
+
+    @property
+    def former(self) -> Mapping[str, Any]:
+        """Recorded only, of a kind that is configured: attributes as they were before vifplug set them."""
+        return {}
+
+    def depends_on(self) -> frozenset[Reference]:
+        """Every link that one of its attributes names, but for the other end of a pair."""
+        return self._named_by(self.attributes.links)
+
+    def made_behind(self) -> frozenset[Reference]:
+        """Of those, what its creation names, so that it must be there by then."""
+        return self._named_by(self.attributes.links_made_with)
+
+    def _named_by(self, attributes: Iterable[str]) -> frozenset[Reference]:
+        names = {getattr(self, attribute) for attribute in attributes} - {None, "", self.peer}
+        return frozenset((LINKS, name) for name in names)
+
+    def creation_in_words(self, other: Link | None = None) -> str:
+        """What a plan prints of its creation.
+
+        :param other: the other end of a pair.
+        """
+        return f"create {self.kind} {self.name} mtu {self.mtu}"
+
+    def as_on(self, userspace: bool) -> Link:
+        """With what the datapath of ``port_bridge`` decides."""
+        return self
+
+    def is_seen_as(self, found: Link) -> bool:
+        """Whether an observed link may be it, by its kind. What is not ours to make has whatever kind it has."""
+        return found.kind == self.kind or self.relation is not Relation.OWNED

@@ -1,0 +1,201 @@
+"""Port rows of OVS bridges, each with its one Interface: the fields, and the columns that they stand for.
+
+A Port row has several writers. Which column is whose stands in ``COLUMNS``; from it follow what the helper replicates,
+reads, sets at creation and empties, and what counts as drift.
+"""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, ClassVar
+
+from vifplug.resources.contract import LINKS, PORTS, Reference, Resource
+
+CONTROL_OVN, CONTROL_AGENT = "ovn", "neutron-agent"
+DEAD_VLAN = 4095
+"""Neutron's VLAN of ports that must not talk (neutron ovs_constants.DEAD_VLAN_TAG)."""
+
+PORT, INTERFACE = "Port", "Interface"
+STRINGS = {"key": "string", "value": "string", "min": 0, "max": "unlimited"}
+_VLAN = {"type": "integer", "minInteger": 0, "maxInteger": DEAD_VLAN}
+VLAN_MODES = ("trunk", "access", "native-tagged", "native-untagged", "dot1q-tunnel")
+
+
+def optional(key: Any, high: int | str = 1) -> dict[str, Any]:
+    """The type of a column that may be empty."""
+    return {"key": key, "min": 0, "max": high}
+
+
+def references(table: str, low: int, high: int | str) -> dict[str, Any]:
+    """The type of a column that names rows."""
+    return {"key": {"type": "uuid", "refTable": table}, "min": low, "max": high}
+
+
+class Writer(enum.Enum):
+    """Who decides about a column of a port that is ours."""
+
+    VIFPLUG = "vifplug"
+    """It is as the port's creation left it, and any other value is drift; no control plane writes it."""
+    CONTROL_PLANE = "control plane"
+    """Neutron's agents, its QoS driver and OVN write it (ovs-vswitchd.conf.db(5)); a port that is made again gets the
+    value last seen."""
+    SHARED = "both"
+    """A map whose keys have different writers, or what ties rows together."""
+    VSWITCHD = "ovs-vswitchd"
+
+
+class Read(enum.Enum):
+    """How a column is read."""
+
+    ONE = "one value, or none"
+    SET = "a set"
+    MAP = "a map of strings"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Column:
+    """A column of a Port or Interface row."""
+
+    name: str
+    row: str
+    type: Any
+    """As in vswitch.ovsschema."""
+    writer: Writer
+    read: Read = Read.ONE
+    field: str = ""
+    """The field of ``OvsPort`` that holds it; "" for one that is not read for itself, or is among ``settings``."""
+    empty: Any = None
+    """Of vifplug's own columns, what a creation leaves there unless the port asks for another value."""
+    allows: Callable[[Any], bool] | None = None
+    """Of vifplug's own columns, which other values the helper lets a caller give to a port of ours; None for none."""
+
+
+COLUMNS: tuple[Column, ...] = (
+    Column(name="name", row=PORT, type="string", writer=Writer.SHARED),
+    Column(name="interfaces", row=PORT, type=references(INTERFACE, 1, "unlimited"), writer=Writer.SHARED),
+    Column(name="tag", row=PORT, type=optional(_VLAN), writer=Writer.CONTROL_PLANE, field="tag"),
+    Column(
+        name="vlan_mode",
+        row=PORT,
+        type=optional({"type": "string", "enum": ["set", list(VLAN_MODES)]}),
+        writer=Writer.CONTROL_PLANE,
+        field="vlan_mode",
+    ),
+    Column(
+        name="trunks",
+        row=PORT,
+        type=optional(_VLAN, 4096),
+        writer=Writer.CONTROL_PLANE,
+        read=Read.SET,
+        field="trunks",
+    ),
+    Column(
+        name="other_config",
+        row=PORT,
+        type=STRINGS,
+        writer=Writer.CONTROL_PLANE,
+        read=Read.MAP,
+        field="other_config",
+    ),
+    Column(name="external_ids", row=PORT, type=STRINGS, writer=Writer.SHARED, read=Read.MAP, field="external_ids"),
+    Column(name="qos", row=PORT, type=references("QoS", 0, 1), writer=Writer.SHARED),
+    Column(name="bond_mode", row=PORT, type=optional("string"), writer=Writer.VIFPLUG, empty=[]),
+    Column(name="lacp", row=PORT, type=optional("string"), writer=Writer.VIFPLUG, empty=[]),
+    Column(name="fake_bridge", row=PORT, type="boolean", writer=Writer.VIFPLUG, empty=False),
+    Column(name="protected", row=PORT, type="boolean", writer=Writer.VIFPLUG, empty=False),
+    Column(name="name", row=INTERFACE, type="string", writer=Writer.SHARED),
+    Column(name="type", row=INTERFACE, type="string", writer=Writer.VIFPLUG, field="iface_type", empty=""),
+    Column(name="ofport", row=INTERFACE, type=optional("integer"), writer=Writer.VSWITCHD, field="ofport"),
+    Column(
+        name="ofport_request",
+        row=INTERFACE,
+        type=optional({"type": "integer", "minInteger": 1, "maxInteger": 65279}),
+        writer=Writer.SHARED,
+    ),
+    Column(name="error", row=INTERFACE, type=optional("string"), writer=Writer.VSWITCHD, field="error"),
+    Column(name="external_ids", row=INTERFACE, type=STRINGS, writer=Writer.SHARED, read=Read.MAP, field="iface_ids"),
+    Column(name="options", row=INTERFACE, type=STRINGS, writer=Writer.VIFPLUG, read=Read.MAP, empty={}),
+    Column(name="mtu_request", row=INTERFACE, type=optional("integer"), writer=Writer.VIFPLUG, empty=[]),
+    Column(name="mac", row=INTERFACE, type=optional("string"), writer=Writer.VIFPLUG, empty=[]),
+    Column(name="lldp", row=INTERFACE, type=STRINGS, writer=Writer.VIFPLUG, read=Read.MAP, empty={}),
+    Column(name="bfd", row=INTERFACE, type=STRINGS, writer=Writer.VIFPLUG, read=Read.MAP, empty={}),
+    Column(name="cfm_mpid", row=INTERFACE, type=optional("integer"), writer=Writer.VIFPLUG, empty=[]),
+    Column(name="ingress_policing_rate", row=INTERFACE, type="integer", writer=Writer.CONTROL_PLANE),
+)
+
+
+def columns_of(row: str, writer: Writer | None = None) -> tuple[Column, ...]:
+    """The columns of a row; of one writer."""
+    return tuple(one for one in COLUMNS if one.row == row and writer in (None, one.writer))
+
+
+INTERFACES = "interfaces"
+"""The column of Port: an interface of another name makes a bond of it."""
+OPENFLOW = "openflow"
+"""No column: the port's OpenFlow configuration, which is cleared behind the transaction."""
+SETTINGS = (
+    *(column.name for column in columns_of(INTERFACE, Writer.VIFPLUG)),
+    *(column.name for column in columns_of(PORT, Writer.VIFPLUG)),
+    *(INTERFACES, OPENFLOW),
+)
+"""What a port has from its creation and nobody else writes, in the order in which it is compared."""
+
+
+_SAME_AS_EMPTY = {"type": "system"}
+"""Other words for the empty value."""
+
+
+def shown(column: str, value: Any) -> Any:
+    """A value of one of ``SETTINGS`` as an observation shows it, a plain one; None for the empty value."""
+    if isinstance(value, Mapping):
+        value = ", ".join(f"{key}={text}" for key, text in sorted(value.items()))
+    return None if value in (None, "", False, _SAME_AS_EMPTY.get(column)) else value
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OvsPort(Resource):
+    """A Port row of an OVS bridge with its one Interface."""
+
+    kind: ClassVar[str] = "ovs-port"
+    plane: ClassVar[str] = PORTS
+
+    name: str
+    bridge: str
+    owner: str = ""
+    """Observed: Port.external_ids:vifplug-vif, else ""."""
+    iface_ids: Mapping[str, str] = field(default_factory=dict)
+    """Interface.external_ids: as desired, exactly the keys Nova writes."""
+    isolate: bool = False
+    """Desired only: dead in the transaction that creates it."""
+    qos_type: str | None = None
+    """Desired only: the QoS a new port of a kernel datapath gets."""
+    waits_for_device: bool = False
+    """Desired only: the netdev is the VMM's and may come later."""
+    device_ifindex: int | None = None
+    """Recorded only: the VMM's netdev that was there."""
+    control_plane: str = ""
+    """Desired: the configuration says who wires the port. Recorded: who did when it was last seen."""
+    # What follows is observed; tag, vlan_mode and trunks are recorded too, as they were last seen. A port that must be
+    # made again carries them over.
+    uuid: str | None = None
+    ofport: int | None = None
+    error: str | None = None
+    iface_type: str = ""
+    tag: int | None = None
+    vlan_mode: str | None = None
+    trunks: tuple[int, ...] = ()
+    other_config: Mapping[str, str] = field(default_factory=dict)
+    external_ids: Mapping[str, str] = field(default_factory=dict)
+    qos: str | None = None
+    polices: bool = False
+    """Whether Open vSwitch has an ingress queueing discipline on the device: by a rate of the control plane's, or for
+    hardware offload."""
+    settings: Mapping[str, Any] = field(default_factory=dict)
+    """Columns that a port has from its creation and that are nobody else's, where they are not empty. Observed: as
+    ``shown`` gives them."""
+
+    def depends_on(self) -> frozenset[Reference]:
+        """Its device: vswitchd is not to look for one that is not there. A VMM's comes when it comes."""
+        return frozenset() if self.waits_for_device else frozenset({(LINKS, self.name)})

@@ -1,0 +1,138 @@
+"""What an attribute of a kind is, as data: its form and bounds, how it is set and read, and how it is compared.
+
+The attribute table of a kind stands in its module. From it follow what the planner compares and sets, the encoding and
+decoding of messages, and the helper's checks; nothing else spells an attribute.
+"""
+
+from __future__ import annotations
+
+import enum
+import functools
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+
+class Form(enum.Enum):
+    """What the values of an attribute are."""
+
+    TEXT = "text"
+    MAC = "MAC address"
+    LINK = "link"
+    """The name of another link; on the wire its ifindex."""
+    WHOLE = "whole number"
+    FLAG = "flag"
+    SECONDS = "seconds"
+    """On the wire in hundredths of a second: the kernel's USER_HZ, whatever its own HZ."""
+
+
+class Place(enum.Enum):
+    """Where in a link message an attribute is."""
+
+    LINK = "link"
+    DATA = "IFLA_INFO_DATA"
+    INET = "IFLA_AF_SPEC, AF_INET"
+    """An IPV4_DEVCONF_ number, which counts from one; the kernel's own dump of them counts from zero."""
+    INET6 = "IFLA_AF_SPEC, AF_INET6"
+    """An IPV6_DEVCONF_ number. It can be read so, not set (inet6_set_link_af)."""
+    FLAGS = "ifi_flags"
+
+
+class How(enum.Enum):
+    """How an attribute is changed, and with that when: in the order of these."""
+
+    WITH_MARK = "in the message of the link's mark"
+    """It has nothing to do with any other link, so a new link gets it without a message of its own."""
+    BEFORE_UP = "a message before the link is up"
+    BEHIND_MEMBERS = "a message before the link is up, behind all others of its kind"
+    """A bridge's MTU comes behind its members' (LP 1399064)."""
+    SYSCTL = "sysctl"
+    ETHTOOL = "ethtool"
+    TAP = "tap ioctl"
+    FLAGS = "flags"
+    """Last of all, for "up" is one of them: no link is up and noisy."""
+    NEVER = "never"
+    """It is read, or is what a creation makes for good."""
+
+
+class Compared(enum.Enum):
+    """When a desired value and an observed one agree."""
+
+    EQUAL = "equal"
+    AT_LEAST_IF_SHARED = "at least, where VIFs share the resource"
+    """VIFs of one network may have been asked for with different values; the largest holds."""
+    REMADE = "equal, and only a new resource can have another value"
+    NOT = "not compared"
+
+
+@dataclass(frozen=True, slots=True)
+class Wire:
+    """Where an attribute is in a link message, and how many bytes it has there."""
+
+    name: str
+    """The kernel's name of it, for people; the number counts."""
+    number: int
+    width: str = ""
+    """``uint8``, ``uint16``, ``uint32``, ``asciiz`` or ``l2addr``; "" where the place decides."""
+    place: Place = Place.LINK
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Attribute:
+    """One attribute of a kind."""
+
+    name: str
+    """As the field of the resource is called."""
+    form: Form
+    how: How = How.NEVER
+    wire: Wire | None = None
+    low: int = 0
+    high: int = 2**31 - 1
+    """Bounds of a number, as it is on the wire."""
+    unit: str = ""
+    compared: Compared = Compared.EQUAL
+    absent: Any = None
+    """What it is taken for where the kernel shows none."""
+
+
+class Table:
+    """The attributes of a kind, in the order in which they are compared and set.
+
+    :param made_with: what a creation brings along; the rest is set behind it.
+    """
+
+    def __init__(self, *attributes: Attribute, made_with: tuple[str, ...] = ()) -> None:
+        self.attributes = attributes
+        self.made_with = frozenset(made_with)
+        self.compared = tuple(one.name for one in attributes if one.compared is not Compared.NOT)
+        """Names of those that a desired value is compared with."""
+        self.links = tuple(one.name for one in attributes if one.form is Form.LINK)
+        """Names of those that name other links."""
+        self.links_made_with = tuple(name for name in self.links if name in self.made_with)
+        self.by_name: Mapping[str, Attribute] = {one.name: one for one in attributes}
+
+    def __getitem__(self, name: str) -> Attribute:
+        return self.by_name[name]
+
+    @functools.cached_property
+    def set_behind(self) -> tuple[str, ...]:
+        """Names of those that are set on a new resource, behind its creation."""
+        return tuple(name for name in self.compared if name not in self.made_with)
+
+    @functools.cached_property
+    def remade_for(self) -> tuple[str, ...]:
+        """Names of those that only a new resource can have another value of."""
+        return tuple(one.name for one in self.attributes if one.compared is Compared.REMADE)
+
+    @functools.cached_property
+    def restored(self) -> tuple[str, ...]:
+        """Names of those that can be set on what is there, and so can be put back."""
+        return tuple(one.name for one in self.attributes if one.how is not How.NEVER)
+
+    def set_by(self, *ways: How) -> tuple[Attribute, ...]:
+        """Those that are changed in one of these ways, in the order of the ways and then of the table."""
+        return tuple(one for way in ways for one in self.attributes if one.how is way)
+
+    def at(self, place: Place) -> tuple[Attribute, ...]:
+        """Those at a place of the link message."""
+        return tuple(one for one in self.attributes if one.wire is not None and one.wire.place is place)
