@@ -302,6 +302,7 @@ STATUS_OF: dict[type[errors.VifplugError], int] = {
     errors.OvsdbError: 500,
     errors.OvsUnavailable: 503,
     errors.BridgeMissing: 409,
+    errors.ResourceMissing: 409,
     errors.TimedOut: 504,
     errors.VerifyError: 500,
     errors.PermissionDenied: 500,

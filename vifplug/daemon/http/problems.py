@@ -32,6 +32,7 @@ _STATUS: Mapping[type[errors.VifplugError], int] = {
     errors.NotPermitted: 403,
     errors.Conflict: 409,
     errors.BridgeMissing: 409,
+    errors.ResourceMissing: 409,
     errors.EventsLost: 410,
     errors.Busy: 503,
     errors.StoreLocked: 503,
