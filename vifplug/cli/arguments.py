@@ -1,4 +1,4 @@
-"""What may stand on the command line: the parser, and the options it yields. Nothing heavy is imported here."""
+"""The command line's parser and the options it returns. Nothing heavy is imported here."""
 
 from __future__ import annotations
 
@@ -18,15 +18,15 @@ WAITS = ("plugged", "wired", "active")
 TABLE, JSON = "table", "json"
 STDIN = "-"
 _SEQUENCE_DIGITS_MAX = 18
-"""What SQLite's integers hold."""
+"""Every number of 18 digits fits SQLite's integers."""
 
 _OUTPUT_JSON = re.compile(r"-v*o=?json|--output=json")
 _OUTPUT_FLAG = re.compile(r"-v*o|--output")
 
 
 class Options(argparse.Namespace):
-    """The options of one call. The defaults live here alone: argparse's own would let the common options
-    of a verb, unsaid, overwrite what was said before the verb."""
+    """The options of one call. The defaults are set only here: with argparse's own defaults, a common option that is
+    not given after the verb would overwrite the one given before it."""
 
     verb: str = ""
     config_file: str | None = None
@@ -56,12 +56,12 @@ class Options(argparse.Namespace):
 
     @property
     def as_json(self) -> bool:
-        """Whether stdout is to carry JSON and nothing but it."""
+        """Whether stdout carries JSON and nothing else."""
         return self.output == JSON
 
 
 class _Parser(argparse.ArgumentParser):
-    """A parser whose errors are ours, and whose verbs take options and ids in any order."""
+    """A parser that raises vifplug's errors, and whose verbs take options and ids in any order."""
 
     def __init__(self, **kwargs: Any) -> None:
         super().__init__(allow_abbrev=False, argument_default=argparse.SUPPRESS, **kwargs)
@@ -78,12 +78,12 @@ class _Parser(argparse.ArgumentParser):
             self._deep = False
 
     def error(self, message: str) -> NoReturn:
-        """Raise instead of exiting, so that ``-o json`` holds for usage errors too."""
+        """Raise instead of exiting, so that ``-o json`` applies to usage errors too."""
         raise errors.InputError(f"{message}; see `{self.prog} --help`")
 
 
 def wants_json(argv: Sequence[str]) -> bool:
-    """Whether ``-o json`` is among the arguments, for when they cannot be parsed."""
+    """Whether ``-o json`` is among the arguments; for arguments that cannot be parsed."""
     pairs = itertools.pairwise([*argv, ""])
     return any(_OUTPUT_JSON.fullmatch(word) or (_OUTPUT_FLAG.fullmatch(word) and then == JSON) for word, then in pairs)
 
@@ -95,24 +95,25 @@ def parse(argv: Sequence[str]) -> Options:
     :raises SystemExit: after ``--help`` and ``--version``.
     """
     parser = _parser()
-    options, strange = parser.parse_known_args(argv, Options())
-    if strange:
-        raise errors.InputError(f"unrecognized arguments: {' '.join(strange)}; see `vifplug {options.verb} --help`")
+    options, unrecognized = parser.parse_known_args(argv, Options())
+    if unrecognized:
+        text = " ".join(unrecognized)
+        raise errors.InputError(f"unrecognized arguments: {text}; see `vifplug {options.verb} --help`")
     assert isinstance(options, Options)
     if options.local and options.socket is not None:
-        raise errors.InputError("--local and --socket exclude each other: say one of them")
+        raise errors.InputError("--local and --socket exclude each other")
     return options
 
 
 def canonical_id(value: str, name: str = "") -> str:
     """``value`` as a VIF id in lower case.
 
-    :raises errors.InputError: when it is no UUID.
+    :raises errors.InputError: when it is not a UUID.
     """
     lowered = value.lower()
     if not limits.is_uuid(lowered):
         shown = f"{name} {value!r}" if name else repr(value)
-        raise errors.InputError(f"{shown} is no UUID; one looks like 71a6b0e4-1a1b-4fd9-8f4a-7cab3f9a425b", value)
+        raise errors.InputError(f"{shown} is not a UUID (example: 71a6b0e4-1a1b-4fd9-8f4a-7cab3f9a425b)", value)
     return lowered
 
 
@@ -136,28 +137,28 @@ def _mtu(value: str) -> int:
         mtu = -1
     if not limits.MTU_MIN <= mtu <= limits.MTU_MAX:
         raise argparse.ArgumentTypeError(
-            f"{value!r} is no MTU; it must be a whole number from {limits.MTU_MIN} to {limits.MTU_MAX}"
+            f"{value!r} is not an MTU; it must be a whole number from {limits.MTU_MIN} to {limits.MTU_MAX}"
         )
     return mtu
 
 
 def _queues(value: str) -> int:
     if not (value.isascii() and value.isdigit() and len(value) < 9 and 1 <= int(value) <= limits.QUEUES_MAX):
-        raise argparse.ArgumentTypeError(f"{value!r} is no number of queues; it must be from 1 to {limits.QUEUES_MAX}")
+        raise argparse.ArgumentTypeError(f"{value!r} is not a number of queues; it must be 1 to {limits.QUEUES_MAX}")
     return int(value)
 
 
 def _seconds(value: str) -> float:
     seconds = _number(value)
     if not (math.isfinite(seconds) and seconds > 0):
-        raise argparse.ArgumentTypeError(f"{value!r} is no time to wait; it must be a number of seconds above 0")
+        raise argparse.ArgumentTypeError(f"{value!r} is not a timeout; it must be a number of seconds above 0")
     return seconds
 
 
 def _seconds_or_none(value: str) -> float:
     seconds = _number(value)
     if not (math.isfinite(seconds) and seconds >= 0):
-        raise argparse.ArgumentTypeError(f"{value!r} is no time to wait; it must be a number of seconds, 0 or more")
+        raise argparse.ArgumentTypeError(f"{value!r} is not a timeout; it must be a number of seconds, 0 or more")
     return seconds
 
 
@@ -181,7 +182,7 @@ def _add_absent_for(verb: argparse.ArgumentParser, text: str) -> None:
 
 def _sequence(value: str) -> int:
     if not (value.isascii() and value.isdigit() and len(value) <= _SEQUENCE_DIGITS_MAX):
-        raise argparse.ArgumentTypeError(f"{value!r} is no event's number; it must be a whole number, 0 or more")
+        raise argparse.ArgumentTypeError(f"{value!r} is not an event number; it must be a whole number, 0 or more")
     return int(value)
 
 
@@ -189,13 +190,13 @@ def _common() -> _Parser:
     common = _Parser(add_help=False)
     group = common.add_argument_group("common options (before or after the verb)")
     group.add_argument("--config-file", metavar="FILE", help="default: /etc/vifplug/vifplug.conf")
-    group.add_argument("-v", "--verbose", action="store_true", help="say on stderr what is done")
-    group.add_argument("-o", "--output", choices=(JSON, TABLE), help="the form of the result; default: table")
-    group.add_argument("--local", action="store_true", help="work in this process, whether a daemon runs or not")
+    group.add_argument("-v", "--verbose", action="store_true", help="log to stderr")
+    group.add_argument("-o", "--output", choices=(JSON, TABLE), help="the output format; default: table")
+    group.add_argument("--local", action="store_true", help="do not use the daemon")
     group.add_argument(
         "--socket",
         metavar="PATH",
-        help="work through the daemon on this socket; default: the one configured, if it answers",
+        help="use the daemon on this socket; default: the configured socket, if it answers",
     )
     return common
 
@@ -207,7 +208,7 @@ def _parser() -> _Parser:
         parents=[common],
         description="Plug a guest's virtual interfaces (VIFs) into this host's network, all or nothing.",
         epilog="Exit codes: 0 done; 1 failed, rolled back; 2 bad usage or input, or an unknown id; "
-        "3 check found drift or orphans; 4 conflict with something not ours; 5 out of time.",
+        "3 check found drift or orphans; 4 conflict with something not ours; 5 timeout.",
     )
     parser.add_argument("--version", action=version.Printed, nargs=0, help="print the version and exit")
     verbs = parser.add_subparsers(dest="verb", metavar="VERB", required=True, parser_class=_Parser)
@@ -216,73 +217,76 @@ def _parser() -> _Parser:
         return verbs.add_parser(name, parents=[common], help=text, description=text[0].upper() + text[1:] + ".")
 
     _add_plug(verb("plug", "plug the VIFs of a document: all of them or none"))
-    unplug = verb("unplug", "unplug VIFs; one that is not there is done already")
+    unplug = verb("unplug", "unplug VIFs; an absent one counts as success")
     unplug.add_argument("ids", nargs="*", metavar="ID", help="a VIF's id, the port's UUID")
     unplug.add_argument(
-        "-f", "--file", metavar="FILE", help="VIF documents, a JSON list of ids, or one id a line; - is stdin"
+        "-f", "--file", metavar="FILE", help="VIF documents, a JSON list of ids, or one id per line; - is stdin"
     )
-    _add_absent_for(verb("list", "list the plugged VIFs"), "only those without a guest for so long")
+    _add_absent_for(verb("list", "list the plugged VIFs"), "only VIFs without a guest for this long")
     verb("show", "show one VIF, its devices and its ports").add_argument("ids", nargs=1, metavar="ID")
     check = verb("check", "compare VIFs with the host; exit 3 for drift or orphans")
     check.add_argument("ids", nargs="*", metavar="ID", help="default: every VIF")
-    repair = verb("repair", "put right what drifted")
+    repair = verb("repair", "repair drift")
     repair.add_argument("ids", nargs="*", metavar="ID")
     repair.add_argument("--all", action="store_true", dest="every", help="every VIF")
-    gc = verb("gc", "list what is ours on the host but in no record")
-    gc.add_argument("--delete", action="store_true", help="delete it as well")
+    gc = verb("gc", "list orphans: vifplug's devices and ports that no record mentions")
+    gc.add_argument("--delete", action="store_true", help="also delete them")
     gc.add_argument(
         "--keep",
         metavar="FILE",
-        help="ids of the VIFs or instances that there are, one a line or a JSON list (- is stdin); VIFs that it "
-        "does not name and that have no guest are listed, and with --delete unplugged",
+        help="ids of existing VIFs or instances, one per line or a JSON list (- is stdin); VIFs that are not in it "
+        "and have no guest are listed, and with --delete unplugged",
     )
-    _add_absent_for(gc, "with --keep: leave VIFs that had a guest more lately; default: 10m")
-    _add_events(verb("events", "list what happened to VIFs, or follow it"))
-    _add_wait(verb("wait", "wait until VIFs are plugged, wired or active; exit 5 when the time is over"))
+    _add_absent_for(gc, "with --keep: skip VIFs that had a guest more recently; default: 10m")
+    _add_events(verb("events", "list or follow VIF events"))
+    _add_wait(verb("wait", "wait until VIFs are plugged, wired or active; exit 5 on timeout"))
     diagram = verb("diagram", "draw a VIF's path through the host")
     diagram.add_argument("ids", nargs=1, metavar="ID")
     diagram.add_argument("--format", choices=("text", "dot"), help="default: text; dot is for Graphviz")
     _add_guest(verb("guest", "print what a hypervisor needs for a VIF: libvirt's <interface>, or QEMU's arguments"))
     verb("schema", "print the JSON Schema of vifplug's own input format")
-    verb("doctor", "say what is wrong with this host, why, and what to do; exit 1 when something is")
-    verb("host-info", "print what this host can plug, and with what")
+    verb("doctor", "diagnose this host: what is wrong, why, and what to do; exit 1 for any error")
+    verb("host-info", "print what this host can plug, and its versions")
     return parser
 
 
 def _add_events(events: argparse.ArgumentParser) -> None:
-    events.add_argument("--follow", action="store_true", help="print each event as it comes, until it is ended")
+    events.add_argument("--follow", action="store_true", help="keep printing new events until interrupted")
     events.add_argument(
-        "--since", type=_sequence, metavar="SEQ", help="only those after it; default: all kept; with --follow, none"
+        "--since",
+        type=_sequence,
+        metavar="SEQ",
+        help="only events after SEQ; default: all stored; with --follow, only new ones",
     )
 
 
 def _add_guest(guest: argparse.ArgumentParser) -> None:
     guest.add_argument("format", choices=GUESTS, metavar="libvirt|qemu")
     guest.add_argument("ids", nargs=1, metavar="ID")
-    guest.add_argument("--queues", type=_queues, metavar="N", help="as many as the guest has CPUs; default: 1")
+    guest.add_argument("--queues", type=_queues, metavar="N", help="usually the guest's number of CPUs; default: 1")
     guest.add_argument("--model", help="the guest's network card; default: virtio")
 
 
 def _add_wait(wait: argparse.ArgumentParser) -> None:
     wait.add_argument("ids", nargs="+", metavar="ID")
     wait.add_argument("--for", choices=WAITS, dest="awaited", help=f"the state; default: {WAITS[1]}")
-    wait.add_argument("--timeout", type=_seconds_or_none, metavar="SECONDS", help="default: 300; 0 is to look once")
+    wait.add_argument("--timeout", type=_seconds_or_none, metavar="SECONDS", help="default: 300; 0 checks once")
 
 
 def _add_plug(plug: argparse.ArgumentParser) -> None:
     plug.add_argument("file", metavar="FILE", help="one VIF document or a list of them; - is stdin")
-    plug.add_argument("--format", choices=FORMATS, help="what FILE holds; default: auto, told by its keys")
+    plug.add_argument("--format", choices=FORMATS, help="FILE's format; default: auto, detected by its keys")
     plug.add_argument(
         "--instance-uuid", type=_uuid, metavar="UUID", help="the guest, for Interface.external_ids:vm-uuid"
     )
     plug.add_argument("--instance-name", type=_instance_name, metavar="NAME", help="the guest's name")
     plug.add_argument("--mtu", type=_mtu, metavar="BYTES", help="default: FILE's, else the configuration's")
-    plug.add_argument("--create-tap", action="store_true", help="make the guests' taps, whatever FILE says of them")
-    plug.add_argument("--dry-run", action="store_true", help="print what would be done, and do nothing")
-    plug.add_argument("--wait", choices=WAITS, help="the state to wait for, plugged and read back; default: plugged")
+    plug.add_argument("--create-tap", action="store_true", help="create the guests' taps, whatever FILE asks for")
+    plug.add_argument("--dry-run", action="store_true", help="print the plan and change nothing")
+    plug.add_argument("--wait", choices=WAITS, help="the state to wait for; default: plugged (built and read back)")
     plug.add_argument(
         "--timeout",
         type=_seconds,
         metavar="SECONDS",
-        help="for --wait, from when all are plugged; default: 300; when it is over they stay plugged, and exit is 5",
+        help="for --wait: seconds to wait once all are plugged; default: 300; on timeout they stay plugged, exit 5",
     )

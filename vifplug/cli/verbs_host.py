@@ -5,6 +5,7 @@ They do not go through the opener: what they are about may be why there is no ho
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator
 
 from vifplug import errors
@@ -17,7 +18,9 @@ from vifplug.guest.nic import Nic
 from vifplug.model.limits import VIRTIO
 
 _DAEMON = "daemon"
-_STATUS_WIDTH = max(map(len, STATUSES))
+_SHOWN = {UNSEEN: "skipped"}
+"""Statuses that a person reads under another name."""
+_STATUS_WIDTH = max(len(_SHOWN.get(status, status)) for status in STATUSES)
 _ABOUT = layout.Shape(headers=("WHAT", "VALUE"), texts=("VALUE",))
 
 
@@ -59,19 +62,24 @@ def _unreachable(error: errors.DaemonUnreachable, options: Options) -> Finding:
 
 
 def _read(diagnosis: Diagnosis, options: Options, screen: tables.Screen) -> str:
-    """What is not well, the worst first, and what is well but has to be known; with -v all; and a line that counts."""
-    told = [one for one in diagnosis.findings if one.status != OK or one.reason or options.verbose]
-    lines = [line for one in sorted(told, key=lambda one: STATUSES.index(one.status)) for line in _lines(one)]
+    """Problems, the worst first, and notes on healthy checks; with -v everything; then a line of counts."""
+    findings = [finding for finding in diagnosis.findings if finding.status != OK or finding.reason or options.verbose]
+    findings.sort(key=lambda finding: STATUSES.index(finding.status))
+    lines = [line for finding in findings for line in _lines(finding)]
     shown = [tables.lines(lines, screen)] if lines else []
-    checks = {one.check for one in diagnosis.findings}
-    counts = [(status, sum(one.status == status for one in diagnosis.findings)) for status in STATUSES if status != OK]
-    found = ", ".join(f"{count} {status}" for status, count in counts if count)
-    return "\n".join([*shown, f"{len(checks)} checks: {found or 'nothing is wrong'}"])
+    checks = {finding.check for finding in diagnosis.findings}
+    counts = Counter(finding.status for finding in diagnosis.findings)
+    total = ", ".join(
+        f"{counts[status]} {_SHOWN.get(status, status)}" for status in STATUSES if status != OK and counts[status]
+    )
+    return "\n".join([*shown, f"{len(checks)} checks: {total or 'nothing is wrong'}"])
 
 
 def _lines(finding: Finding) -> Iterator[tuple[str, str]]:
-    about = ": ".join(tables.printable(part) for part in (finding.subject, finding.reason) if part)
-    yield finding.status.ljust(_STATUS_WIDTH), finding.check + (f": {about}" if about else "")
+    subject = "" if finding.subject.lower() == finding.check else finding.subject
+    about = ": ".join(tables.printable(part) for part in (subject, finding.reason) if part)
+    status = _SHOWN.get(finding.status, finding.status)
+    yield status.ljust(_STATUS_WIDTH), finding.check + (f": {about}" if about else "")
     if finding.remedy:
         yield "", tables.printable(finding.remedy)
 

@@ -53,8 +53,8 @@ def _store(facts: Facts) -> Iterator[Draft]:
         yield found(UNSEEN, store.path, store.error, "run it as root, or through the daemon")
     elif store.unreadable:
         remedy = (
-            "a newer vifplug's store wants that vifplug; of another one see docs/operations.md, 'A record is damaged'; "
-            "nothing can be plugged until then"
+            "written by a newer vifplug: install that version; otherwise see docs/operations.md, 'A record is "
+            "damaged'; nothing can be plugged until then"
         )
         yield found(ERROR, store.path, f"it cannot be read: {store.error}", remedy)
     elif store.error:
@@ -159,7 +159,7 @@ def _drift(facts: Facts) -> Iterator[Draft]:
         else:
             repair = f"vifplug repair {trouble.vif_id}, and vifplug show {trouble.vif_id} to see what it says"
             remedy = f"plug it again, or vifplug unplug {trouble.vif_id}" if trouble.damaged else repair
-            yield found(ERROR, trouble.vif_id, f"it is {trouble.state}: {trouble.what}", remedy)
+            yield found(ERROR, trouble.vif_id, f"{trouble.state}: {trouble.what}", remedy)
 
 
 def _guests(facts: Facts) -> Iterator[Draft]:

@@ -161,7 +161,7 @@ def _plugged(plugger: Plugger | None, host: Host | None, ovs: Ovs | None) -> tup
     if plugger is None:
         return None, "the store cannot be used", False
     if ovs is not None and ovs.expected and ovs.switch is None:
-        return None, "OVSDB does not answer", False
+        return None, "OVSDB is not answering", False
     try:
         return records.compared(plugger), "", False
     except Exception as error:

@@ -207,8 +207,7 @@ def _of_somebody(port: DeadPort) -> Draft:
         return found(ERROR, port.name, _deviceless(port), f"once nobody is about to make that device: {delete}")
     whose = (
         f"find out whose it is first: openstack port show {port.iface_id}, and vm-uuid in ovs-vsctl get Interface "
-        f"{port.name} external_ids; it is its guest's for as long as there is that guest or that port, and only "
-        f"after both: {delete}"
+        f"{port.name} external_ids; delete it only when neither guest nor Neutron port exists: {delete}"
     )
     # What OVS says when the guest's end went with the guest; of any other error somebody's guest suffers.
     if port.error and _NO_DEVICE not in port.error:
@@ -231,8 +230,8 @@ def strangers(facts: Facts) -> Iterator[Draft]:
         if parts and not any(part.ours for part in parts) and not _leads_somewhere(identity, links, ports):
             names = ", ".join(part.name for part in parts)
             remedy = " ; ".join(f"ip link del {part.name}" for part in parts)
-            reason = "not vifplug's, named as a VIF's, and without a guest or a way to one: somebody left it behind"
-            yield found(ERROR, names, reason, f"once nobody needs it: {remedy}")
+            reason = "leftover: named like a VIF's device, not made by vifplug, no guest on it"
+            yield found(ERROR, names, reason, f"if it is not needed: {remedy}")
 
 
 _PREFIXES = (naming.ROLE_BRIDGE, naming.ROLE_BRIDGE_END, naming.ROLE_PORT_END, naming.ROLE_TAP)
@@ -263,5 +262,5 @@ def _seen(facts: Facts) -> tuple[Ovs | None, Switch | None]:
 def _unseen(facts: Facts, subject: str) -> Iterator[Draft]:
     """Why nothing can be said of what is in OVS: nothing at all where there is no OVS to be."""
     if facts.ovs is None or facts.ovs.expected:
-        why = "there is no privileged helper to ask" if facts.ovs is None else "OVSDB does not answer"
+        why = "there is no privileged helper to ask" if facts.ovs is None else "OVSDB is not answering"
         yield found(UNSEEN, subject, why)

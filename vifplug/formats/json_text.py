@@ -34,7 +34,7 @@ def parse(text: str | bytes) -> object:
         reason = error.msg[:1].lower() + error.msg[1:]
         raise InputError(f"the document is not JSON: {reason}, line {error.lineno} column {error.colno}") from None
     except RecursionError:
-        raise InputError("the document is nested too deeply; no VIF is") from None
+        raise InputError("JSON nested too deeply") from None
 
 
 def _decoded(text: str | bytes) -> str:

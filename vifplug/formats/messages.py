@@ -1,10 +1,11 @@
-"""How a request is refused: in one line, by the field of the document, its value and what would be right.
+"""The messages of refused requests: one line each, with the document's field, its value and the valid form.
 
 The only place that reads a pydantic.ValidationError.
 """
 
 from __future__ import annotations
 
+import difflib
 import re
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
@@ -46,6 +47,12 @@ _BY_FIELD = {
 }
 
 
+_UPLINK = ("network", "uplink")
+
+_ALIASES = {"mac": "address", "mac_address": "address", "type": "vif_type", "uuid": "id", "port_id": "id"}
+"""Names that other formats have for our keys."""
+
+
 def join(path: str, *keys: object) -> str:
     """The path of a field below ``path``: ``ports[1].binding:vif_details.bridge_name``."""
     for key in keys:
@@ -57,21 +64,21 @@ def join(path: str, *keys: object) -> str:
 def refusal(path: str, value: object, should: str, subject: str = "") -> InputError:
     """The error for one field.
 
-    :param should: clauses that say what would be right.
+    :param should: clauses that describe a valid value.
     :param subject: the VIF's id, where it is known.
     """
     return InputError(f"{path or 'the document'}: {quote(value)}: {should}", subject)
 
 
 def missing(path: str, should: str, subject: str = "") -> InputError:
-    """The error for a field that is not there."""
+    """The error for a missing field."""
     return InputError(f"{path}: it is missing, {should}", subject)
 
 
 def invalid(error: ValidationError, path: str, sources: Mapping[str, str], subject: str = "") -> InputError:
-    """The first of a model's complaints, and how many more there are.
+    """The first of a model's errors, and the number of others.
 
-    :param path: where the entry stands in the document.
+    :param path: the entry's path in the document.
     :param sources: fields of the model (``network.bridge``) -> the fields of the document they came from.
     """
     details = error.errors(include_url=False)
@@ -81,6 +88,8 @@ def invalid(error: ValidationError, path: str, sources: Mapping[str, str], subje
     where = sources.get(field) or join(path, *first["loc"])
     if kind == "missing":
         text = f"{where}: {_BY_TYPE['missing']}"
+    elif kind == "extra_forbidden" and first["loc"] != _UPLINK:
+        text = f"unknown key {where!r}{_valid_keys(first['loc'], error.title)}"
     elif first["loc"] or kind == "string_unicode":
         text = f"{where or 'the document'}: {quote(first['input'])}: {_should(first, error.title)}"
     else:
@@ -90,20 +99,20 @@ def invalid(error: ValidationError, path: str, sources: Mapping[str, str], subje
 
 
 def recheck(vif: model.Vif, path: str) -> None:
-    """Refuse a VIF that was made without being validated (``model_copy``, ``model_construct``).
+    """Refuse an invalid VIF that was made without validation (``model_copy``, ``model_construct``).
 
-    :raises InputError: naming the first field that is wrong.
+    :raises InputError: naming the first invalid field.
     """
     try:
         model.Vif.model_validate(vif.model_dump(warnings=False))
     except ValidationError as error:
         raise invalid(error, path, {}) from None
     except (AttributeError, TypeError, ValueError) as error:  # of pydantic's, for a field that is not there at all
-        raise InputError(f"{path}: it is no whole VIF: {' '.join(str(error).split())}") from None
+        raise InputError(f"{path}: it is not a complete VIF: {' '.join(str(error).split())}") from None
 
 
 def _should(detail: ErrorDetails, root: str) -> str:
-    """What would be right, in vifplug's words.
+    """What a valid value is, in vifplug's words.
 
     :param root: the class that was validated.
     """
@@ -114,18 +123,18 @@ def _should(detail: ErrorDetails, root: str) -> str:
         reason = limits.get("error")
         return _BY_TYPE["string_unicode"] if isinstance(reason, UnicodeError) else str(reason)
     if kind == "extra_forbidden":
-        return _unknown(detail["loc"], root)
+        return "uplinks of bridges are not supported by this version; leave it out"
     if kind == "string_too_long":
         return f"it must be at most {limits.get('max_length')} characters long"
     if kind not in ("model_type", "string_unicode") and field in _BY_FIELD:
         return _BY_FIELD[str(field)]
-    # Types the model does not give rise to today: pydantic's own words, made a clause.
+    # Types that the model does not raise today: pydantic's own words, made a clause.
     return _BY_TYPE.get(kind) or detail["msg"][:1].lower() + detail["msg"][1:]
 
 
-def _unknown(loc: tuple[int | str, ...], root: str) -> str:
-    if loc == ("network", "uplink"):
-        return "uplinks of bridges are not supported by this version; leave it out"
+def _valid_keys(loc: tuple[int | str, ...], root: str) -> str:
     models: dict[str, type[BaseModel]] = {"Vif": model.Vif, "Instance": model.Instance, **model.sub_models()}
-    part = models[str(loc[-2]) if len(loc) > 1 else root]
-    return f"it is not a key of vifplug's own format; the keys here are {', '.join(part.model_fields)}"
+    fields = list(models[str(loc[-2]) if len(loc) > 1 else root].model_fields)
+    near = [_ALIASES.get(str(loc[-1]).lower(), ""), *difflib.get_close_matches(str(loc[-1]), fields, n=1)]
+    hint = next((f" (did you mean {name!r}?)" for name in near if name in fields), "")
+    return f"{hint}; valid keys: {', '.join(fields)}"

@@ -152,7 +152,7 @@ def test_both_hosts_take_what_is_no_list_but_may_be_one(host: Any) -> None:
         ({}, "id: it is missing, and a VIF needs it (and 2 more)"),
         (
             {"id": ID, "vif_type": "ovs", "address": VIF.address, "color": 1},
-            "color: 1: it is not a key of vifplug's own",
+            "unknown key 'color'; valid keys: id, vif_type",
         ),
         ({"id": ID, "vif_type": "ovs", "address": VIF.address, "network": 5}, "network: 5: it must be an object"),
         (

@@ -289,7 +289,7 @@ def test_id_that_is_no_uuid_is_exit_2_before_the_host_is_opened(run: Run, librar
     result = run(verb, "net:" + VIF_ID)
     assert (result.code, library.calls) == (2, [])
     assert result.err == (
-        f"vifplug: error: ID 'net:{VIF_ID}' is no UUID; one looks like 71a6b0e4-1a1b-4fd9-8f4a-7cab3f9a425b\n"
+        f"vifplug: error: ID 'net:{VIF_ID}' is not a UUID (example: 71a6b0e4-1a1b-4fd9-8f4a-7cab3f9a425b)\n"
     )
 
 

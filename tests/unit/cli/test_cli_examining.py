@@ -99,8 +99,8 @@ def test_worst_comes_first_each_with_its_remedy_and_exit_is_1(place: Place) -> N
         "         start it",
         "warning  firewall: f: drops",
         "         accept",
-        "unseen   vifs: VIFs: OVSDB is away",
-        "5 checks: 1 error, 1 warning, 1 unseen",
+        "skipped  vifs: OVSDB is away",
+        "5 checks: 1 error, 1 warning, 1 skipped",
     ]
     assert "ok       store" in place.run("doctor", "-v")[1]
 

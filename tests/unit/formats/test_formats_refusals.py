@@ -19,7 +19,7 @@ KNOWN = (
     "a VIF in one of the formats vif (id, vif_type, address), neutron-port (id, mac_address, binding:vif_type), "
     "nova-network-info (id, address, type), os-vif (versioned_object.name, versioned_object.data)"
 )
-KEYS = "it is not a key of vifplug's own format; the keys here are "
+KEYS = "; valid keys: "
 CYCLE: list[Any] = []
 CYCLE.append(CYCLE)
 
@@ -172,10 +172,15 @@ def test_refusal_names_field_value_and_right(document: Any, message: str) -> Non
     [
         (
             {"colour": "red"},
-            f"colour: 'red': {KEYS}id, vif_type, address, network, instance, create_tap, tap_owner, multiqueue, "
+            f"unknown key 'colour'{KEYS}id, vif_type, address, network, instance, create_tap, tap_owner, multiqueue, "
             "isolate, names",
         ),
-        ({"names": {"tun": "x"}}, f"names.tun: 'x': {KEYS}qbr, qvb, qvo, tap"),
+        (
+            {"mac": "fa:16:3e:00:00:01"},
+            f"unknown key 'mac' (did you mean 'address'?){KEYS}id, vif_type, address, network, instance, create_tap, "
+            "tap_owner, multiqueue, isolate, names",
+        ),
+        ({"names": {"tun": "x"}}, f"unknown key 'names.tun'{KEYS}qbr, qvb, qvo, tap"),
         (
             {"network": {"uplink": {"interface": "eth1"}}},
             "network.uplink: an object: uplinks of bridges are not supported by this version; leave it out",
@@ -215,7 +220,7 @@ def test_refusal_names_field_value_and_right(document: Any, message: str) -> Non
         ({"address": {"a": CYCLE}}, "address: an object: it must be a MAC address such as fa:16:3e:eb:5e:26"),
         ({"address": CYCLE}, "address: a list: it must be a MAC address such as fa:16:3e:eb:5e:26"),
     ],
-    ids=range(21),
+    ids=range(22),
 )
 def test_own_format_ignores_nothing(change: dict[str, Any], message: str) -> None:
     second = {"id": "x" * 500} if "id" in change else {}
@@ -246,7 +251,7 @@ def test_refusal_carries_the_vif_id(document: dict[str, Any]) -> None:
         ({"mtu": "1500"}, f"mtu: '1500': {MTU_RULE}"),
         ({"instance": "x"}, "instance: 'x': it must be an object with uuid and name"),
         ({"instance": {"uuid": "x"}}, f"instance.uuid: 'x': it must be a UUID such as {HYBRID_1}"),
-        ({"instance": {"uuid": GUEST, "id": 1}}, f"instance.id: 1: {KEYS}uuid, name"),
+        ({"instance": {"uuid": GUEST, "id": 1}}, f"unknown key 'instance.id' (did you mean 'uuid'?){KEYS}uuid, name"),
         (
             {"instance": {"name": "web"}},
             "instance.uuid: it is missing, and the document does not say whose VIF it is either",

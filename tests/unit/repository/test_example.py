@@ -16,7 +16,7 @@ def test_it_stays_short() -> None:
 
 def test_readme_quotes_it() -> None:
     readme = (REPOSITORY / "README.md").read_text()
-    quoted = readme.partition("Its middle is this:\n\n")[2].partition("\n\n")[0]
+    quoted = readme.partition("Its core is this:\n\n")[2].partition("\n\n")[0]
     assert quoted.count("\n") > 5
     assert quoted in DRIVER.read_text()
 
