@@ -1,4 +1,4 @@
-"""A VIF's path drawn from guest to integration bridge, so that a person sees where it breaks. Pure."""
+"""A VIF's path, drawn from the guest to the integration bridge, to show where it is broken. Pure."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from vifplug.model.reports import Hop, PathReport
 
 UP, WAITING, UNKNOWN, MISSING = "up", "waiting", "unknown", "missing"
 JOINED, BROKEN = "joined", "broken"
-"""How two hops are connected; WAITING is the third way."""
+"""How two hops are connected; WAITING is the third value."""
 
 _NO_LIMIT = ("guest", "ovs-bridge")
-"""Kinds whose MTU holds up no frame that crosses them: an OVS bridge's is that of its own local port."""
+"""Kinds whose MTU does not limit crossing frames: an OVS bridge's MTU is that of its own local port."""
 _LIMIT = (
-    "Devices, membership, ports and their settings were looked at; OpenFlow flows, the firewall and the guest were not."
+    "Devices, membership, ports and their settings were checked; OpenFlow flows, the firewall and the guest were not."
 )
 _RED, _YELLOW, _PLAIN = "\x1b[31m", "\x1b[33m", "\x1b[0m"
 
@@ -44,7 +44,7 @@ _ASCII = _Signs("*", "o", "~", "!", "|", ":", "X")
 
 
 def as_text(path: PathReport, *, unicode: bool = True, color: bool = False) -> str:
-    """The path as lines: a hop each, the connection between two, and a verdict."""
+    """The path as lines: hops, their connections, and a summary."""
     signs = _UNICODE if unicode else _ASCII
     vif = path.vif
     title = "  ".join(printable(part) for part in (f"VIF {vif.id}", vif.vif_type, vif.state, vif.address) if part)
@@ -58,7 +58,7 @@ def as_text(path: PathReport, *, unicode: bool = True, color: bool = False) -> s
         lines.append(_painted(f"{signs.hop(hop.state)} {padded}  {notes}".rstrip(), _hop_color(hop), color=color))
         edge = edges[place] if place < len(edges) else ""
         trunk = signs.edge(edge) if edge else " "
-        beside = " " if edge == BROKEN else trunk  # one cross for one break
+        beside = " " if edge == BROKEN else trunk  # one cross per break
         for item in hop.drift:
             lines.append(_painted(f"{beside}     drift: {printable(str(item))}", _YELLOW, color=color))
         if edge:
@@ -68,7 +68,7 @@ def as_text(path: PathReport, *, unicode: bool = True, color: bool = False) -> s
 
 
 def as_dot(path: PathReport) -> str:
-    """The path for Graphviz; what is broken is red, and a broken connection dashed."""
+    """The path for Graphviz; broken hops are red, and broken connections dashed."""
     lines = [f"graph {_quoted(f'vif {path.vif.id}')} {{", "  rankdir=LR;", '  node [shape=box, fontname="monospace"];']
     for place, hop in enumerate(path.hops):
         cells = (hop.name, hop.kind, *_cells(hop)[2:], *_notes(path.hops, place))
@@ -109,7 +109,7 @@ def _edge(near: Hop, far: Hop) -> str:
         return BROKEN
     if near.joined:
         return JOINED
-    # A guest that was not started yet is nobody's fault: its end is to come, not broken.
+    # The end of a guest that has not started yet is missing, not broken.
     return WAITING if WAITING in states else BROKEN
 
 
@@ -131,7 +131,7 @@ def _notes(hops: Sequence[Hop], place: int) -> Iterator[str]:
 
 
 def _bottleneck(hops: Sequence[Hop], place: int) -> str:
-    """What to say of a hop that lets through less than the one before or after it."""
+    """The note for a hop with a smaller MTU than one of its neighbours."""
     here = hops[place]
     if here.mtu is None or here.kind in _NO_LIMIT:
         return ""
@@ -147,19 +147,19 @@ def _bottleneck(hops: Sequence[Hop], place: int) -> str:
 def _verdict(path: PathReport) -> str:
     hops = path.hops
     if not hops:
-        return "Nothing of the path is known."
+        return "The path is not known."
     faults = [f"{printable(hop.name)} is {hop.state}" for hop in hops if _is_bad(hop)]
     for near, far in itertools.pairwise(hops):
         if _edge(near, far) == BROKEN and MISSING not in (near.state, far.state):
             faults.append(f"{printable(near.name)} and {printable(far.name)} are not connected")
     drifted = sum(len(hop.drift) for hop in hops)
-    tail = f" Drifted: {drifted}; `vifplug repair` puts it right." if drifted else ""
+    tail = f" Drifted: {drifted}; `vifplug repair` repairs it." if drifted else ""
     if faults:
         return f"The path is broken: {', '.join(faults)}.{tail}"
     waiting = [printable(hop.name) for hop in hops if hop.state == WAITING]
     if waiting:
-        return f"The path is whole but for what is to come: {', '.join(waiting)}.{tail} {_LIMIT}"
-    return f"The path is whole.{tail} {_LIMIT}"
+        return f"The path is complete except for: {', '.join(waiting)} (not made yet).{tail} {_LIMIT}"
+    return f"The path is complete.{tail} {_LIMIT}"
 
 
 def _hop_color(hop: Hop) -> str:
@@ -177,6 +177,6 @@ def _painted(line: str, code: str, *, color: bool) -> str:
 
 
 def _quoted(text: str) -> str:
-    """``text`` as a quoted ID of the dot language; its lines are set one under the other."""
+    """``text`` as a quoted ID of the dot language; its lines stay separate lines."""
     lines = (printable(line).replace("\\", "\\\\").replace('"', '\\"') for line in text.split("\n"))
     return '"' + "\\n".join(lines) + '"'

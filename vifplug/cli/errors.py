@@ -1,4 +1,4 @@
-"""The one place that maps an error to its text, its JSON and its exit code."""
+"""Maps an error to its text, its JSON and its exit code; nothing else does."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from vifplug.model import printable as readable
 from vifplug.model.reports import ErrorReport
 
 EXIT_FAILED, EXIT_INTERRUPTED = 1, 130
-_ROLLED_BACK = "what was begun is rolled back, or settled by the next command"
+_ROLLED_BACK = "begun work is rolled back, or settled by the next command"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -37,7 +37,7 @@ class Failure:
         return {"error": report.as_json()}
 
     def as_text(self) -> str:
-        """One line: the message, then what it does not say already of subject and step, and whether to try again."""
+        """One line: the message, then subject and step if it lacks them, and whether to try again."""
         details = (("at", self.subject), ("in step", self.step))
         more = [f"{word} {value}" for word, value in details if value and value not in self.message]
         text = f"{self.message} ({', '.join(more)})" if more else self.message
@@ -46,7 +46,7 @@ class Failure:
         return tables.printable(f"vifplug: error: {text}")
 
     def line(self, *, as_json: bool) -> str:
-        """What stderr gets."""
+        """The line for stderr."""
         return readable.dumps(self.as_json()) if as_json else self.as_text()
 
 
@@ -61,7 +61,7 @@ def of(error: BaseException) -> Failure:
             subject=error.subject,
             retryable=error.retryable,
         )
-    # A note is what the client knows better: that the daemon goes on.
+    # The client adds a note if the daemon finishes the request.
     now = "; ".join(getattr(error, "__notes__", ())) or _ROLLED_BACK
     if isinstance(error, KeyboardInterrupt):
         return Failure(exit_code=EXIT_INTERRUPTED, type="Interrupted", message=f"interrupted; {now}")

@@ -1,4 +1,4 @@
-"""How a table is laid out on a terminal: which columns fit, what goes beneath a row, and what is left out. Pure."""
+"""The layout of a table on a terminal: which columns fit, which go below a row, which are left out. Pure."""
 
 from __future__ import annotations
 
@@ -6,44 +6,44 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 NOTHING = "-"
-"""What stands where there is no value."""
+"""For an empty value."""
 READABLE = 40
-"""The least width a longer text is folded to; with less room it goes beneath its row."""
+"""The least width to which a longer text is folded; with less room it goes below its row."""
 GAP = 2
 """Between columns."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Shape:
-    """What a table has, and what may be done to it for want of room.
+    """The columns of a table, and which may be dropped or moved when there is no room.
 
-    A column that is neither spare nor a text is beside the others where there is room and beneath its row where there
-    is none; the first is always beside, and whole: it is copied from.
+    A column that is neither spare nor a text goes beside the others if there is room, else below its row. The first is
+    always beside and never cut, so that it can be copied.
     """
 
     headers: Sequence[str]
     spare: Sequence[str] = ()
-    """Those that may be left out, the most important first."""
+    """Columns that may be left out, the most important first."""
     texts: Sequence[str] = ()
-    """The last columns, of any length: folded, or beneath their row, all alike. Not shown when all are empty."""
+    """The last columns, of any length: all folded, or all below their row. Not shown when all are empty."""
     elsewhere: str = "wider terminal, -o json"
-    """Where to see what was left out."""
+    """Where the hidden columns can be seen."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Layout:
-    """Where each column of a table goes, by its place among the headers."""
+    """Where each column of a table goes, by its index in the headers."""
 
     beside: dict[int, int]
-    """In a column of this width, in the headers' order."""
+    """Index: width, in the headers' order."""
     beneath: tuple[int, ...] = ()
     left_out: tuple[int, ...] = ()
 
 
 def fit(shape: Shape, widths: Sequence[int], room: int) -> Layout:
-    """What fits where.
+    """The layout for a width.
 
-    :param widths: of the widest value of each column; 0 where it has none.
+    :param widths: of the widest value of each column; 0 for an empty column.
     """
     texts = [shape.headers.index(header) for header in shape.texts]
     spare = [shape.headers.index(header) for header in shape.spare]
@@ -52,7 +52,7 @@ def fit(shape: Shape, widths: Sequence[int], room: int) -> Layout:
     beside: dict[int, int] = {}
     free = room + GAP  # the first has no gap before it
     for place in (*needed, *spare):
-        # Goes on past one that is too wide: a narrow one of less importance is better than an empty margin.
+        # A column that is too wide is skipped: a narrow, less important one is better than an empty margin.
         if not beside or full[place] + GAP <= free:
             beside[place] = full[place]
             free -= full[place] + GAP
@@ -66,7 +66,7 @@ def fit(shape: Shape, widths: Sequence[int], room: int) -> Layout:
 
 
 def _shares(full: Sequence[int], free: int) -> list[int]:
-    """The width of each text beside the other columns; none when there is no room to read them there."""
+    """The width of each text beside the other columns; empty when there is too little room."""
     shares = [min(width, READABLE) for width in full]
     rest = free - sum(shares) - GAP * len(shares)
     if rest < 0:

@@ -31,7 +31,7 @@ _SIGNAL_EXIT = 128
 def main(argv: list[str] | None = None, *, opener: Opener | None = None) -> int:
     """Run one command and return its exit code.
 
-    :param opener: how to reach the host; the tests' way in.
+    :param opener: how to reach the host; for tests.
     """
     stdio.settle()
     words = sys.argv[1:] if argv is None else argv
@@ -41,7 +41,7 @@ def main(argv: list[str] | None = None, *, opener: Opener | None = None) -> int:
             options = arguments.parse(words)
             as_json, verbose = options.as_json, options.verbose
             with _logging(options):
-                return _emit(verbs.VERBS[options.verb](options, _warning(opener or open_host)), options)
+                return _emit(verbs.VERBS[options.verb](options, _with_warnings(opener or open_host)), options)
     except SystemExit as done:
         if not done.code:  # --help and --version
             output.put()
@@ -59,10 +59,10 @@ def main(argv: list[str] | None = None, *, opener: Opener | None = None) -> int:
 def open_host(options: Options, check: Callable[[], object] = nothing, /) -> Iterator[Host]:
     """The host that the options name; by default the daemon when its socket answers, else this process.
 
-    :param check: called before this process works by itself, and before the error that there is no host: what is wrong
-        with the input is reported first.
-    :raises errors.DaemonUnreachable: when the socket was named and does not answer, or is not for this user. The
-        latter is never made up for by working here: whoever was let out of the daemon's group was let out.
+    :param check: called before this process does the work itself, and before the error for a missing host, so that
+        input errors are reported first.
+    :raises errors.DaemonUnreachable: when the named socket does not answer, or the socket is closed to this user. In
+        the second case this process never does the work instead: the user was kept out of the group on purpose.
     """
     import vifplug  # here, because the host's side takes long to import
 
@@ -83,36 +83,36 @@ def open_host(options: Options, check: Callable[[], object] = nothing, /) -> Ite
         if host is not None:
             yield host
             return
-        here = stack.enter_context(vifplug.local(config_file=options.config_file))
-        warning = _of_configuration(here.unknown_options)
-        if not options.as_json:  # it may be why what follows fails
+        local = stack.enter_context(vifplug.local(config_file=options.config_file))
+        warning = _configuration_warning(local.unknown_options)
+        if not options.as_json:  # an unknown option may be the cause of a later error
             output.warn(warning)
-        yield here
-        if options.as_json:  # not before an error, whose JSON has stderr to itself
+        yield local
+        if options.as_json:  # only without an error: its JSON must be alone on stderr
             output.warn(warning)
 
 
-def _of_configuration(unknown: Sequence[str]) -> list[str]:
+def _configuration_warning(unknown: Sequence[str]) -> list[str]:
     """One warning, however many options are unknown."""
     more = f" (and {len(unknown) - 1} more: vifplug doctor names them)" if len(unknown) > 1 else ""
     return [f"{text}{more}" for text in unknown[:1]]
 
 
-def _warning(opener: Opener) -> Opener:
-    """The opener, with the library's own warnings said when a verb is done with it."""
+def _with_warnings(opener: Opener) -> Opener:
+    """The opener, which prints the library's own warnings after a verb."""
 
     @contextlib.contextmanager
     def opened(options: Options, check: Callable[[], object] = nothing, /) -> Iterator[Host]:
         with opener(options, check) as host:
             yield host
-            output.warn(host.warnings)  # not after an error: under -o json that one has stderr to itself
+            output.warn(host.warnings)  # not after an error: under -o json its JSON must be alone on stderr
 
     return opened
 
 
 def _emit(outcome: Outcome, options: Options) -> int:
     output.warn(outcome.warnings)
-    if not outcome.is_out:
+    if not outcome.is_printed:
         as_json = options.as_json
         output.put(
             printable.dumps(outcome.document, indent=2) if as_json else outcome.text(tables.Screen.of(sys.stdout))
@@ -122,13 +122,13 @@ def _emit(outcome: Outcome, options: Options) -> int:
 
 def _fail(error: BaseException, *, as_json: bool) -> int:
     failed = failure.of(error)
-    output.complain(failed.line(as_json=as_json))
+    output.write_error(failed.line(as_json=as_json))
     return failed.exit_code
 
 
 @contextlib.contextmanager
 def _logging(options: Options) -> Iterator[None]:
-    """Logs on stderr: all with -v, else warnings; none under -o json, where stderr is for the error's JSON."""
+    """Log to stderr: everything with -v, else warnings; nothing under -o json, where stderr is for the error's JSON."""
     quiet = logging.CRITICAL if options.as_json else logging.WARNING
     level = logging.DEBUG if options.verbose else quiet
     handler = logging.StreamHandler()
@@ -141,7 +141,7 @@ def _logging(options: Options) -> Iterator[None]:
     try:
         with warnings.catch_warnings():
             if not (options.verbose or sys.warnoptions):
-                warnings.simplefilter("ignore")  # libraries speak to their callers' authors, not to this user
+                warnings.simplefilter("ignore")  # libraries' warnings are for developers, not for this user
             yield
     finally:
         root.removeHandler(handler)
@@ -150,11 +150,11 @@ def _logging(options: Options) -> Iterator[None]:
 
 @contextlib.contextmanager
 def _signals() -> Iterator[None]:
-    """Turn the signals that end a process into an exception, so that what was begun is rolled back."""
+    """Turn the signals that end a process into an exception, so that begun work is rolled back."""
     if threading.current_thread() is not threading.main_thread():
         yield  # Python allows signal handlers in the main thread only
         return
-    ignored = (signal.SIG_IGN, None)  # nohup's, and one that only C knows
+    ignored = (signal.SIG_IGN, None)  # ignored by nohup, and a handler that only C knows
     before = {number: handler for number in _ENDING_SIGNALS if (handler := signal.getsignal(number)) not in ignored}
     for number in before:
         signal.signal(number, _end)
@@ -166,7 +166,7 @@ def _signals() -> Iterator[None]:
 
 
 def _end(number: int, _frame: FrameType | None) -> NoReturn:
-    # Once is enough: a second signal must not break off the roll-back that the first one began.
+    # A second signal must not interrupt the rollback that the first one began.
     for each in _ENDING_SIGNALS:
         signal.signal(each, signal.SIG_IGN)
     raise SystemExit(_SIGNAL_EXIT + number)

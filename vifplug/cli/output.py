@@ -1,4 +1,4 @@
-"""What goes to stdout and stderr, and what becomes of it when nobody reads it."""
+"""Output to stdout and stderr, and what happens when the reader has closed it."""
 
 from __future__ import annotations
 
@@ -16,16 +16,16 @@ from vifplug.cli import tables
 
 
 def put(text: str | None = None) -> bool:
-    """Write a text (and a line's end), and what is left in stdout; whether somebody may still read there.
+    """Write a text and a newline, and flush stdout; return whether stdout still has a reader.
 
-    :raises errors.VifplugError: when it cannot be written for another reason than that.
+    :raises errors.VifplugError: when writing fails for a reason other than a closed stdout.
     """
     if sys.stdout is None:  # closed by the caller
         return False
     try:
         if text is not None:
             encoding = getattr(sys.stdout, "encoding", None) or "utf-8"
-            # An instance's name may hold what a terminal of another encoding cannot show: written out, not a crash.
+            # An instance's name may have characters that the terminal's encoding does not have: they are escaped.
             print(text.encode(encoding, "backslashreplace").decode(encoding))
         sys.stdout.flush()
     except OSError as error:
@@ -37,7 +37,7 @@ def put(text: str | None = None) -> bool:
 
 
 def _drop_stdout() -> None:
-    # As the Python manual has it: else the interpreter tries again, and complains, at its end.
+    # As in the Python manual: otherwise the interpreter flushes again at exit, and prints an error.
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
@@ -45,85 +45,85 @@ def _unwritable(error: OSError) -> errors.VifplugError:
     return errors.VifplugError(f"the command is done, but its result could not be written: {error.strerror}", "stdout")
 
 
-def complain(line: str) -> None:
+def write_error(line: str) -> None:
     """A line on stderr."""
-    with contextlib.suppress(OSError):  # a stderr that nobody reads changes nothing about the result
+    with contextlib.suppress(OSError):  # a closed stderr does not change the result
         print(line, file=sys.stderr, flush=True)
 
 
 def warn(texts: Sequence[str]) -> None:
     """Warnings on stderr, a line each."""
     for warning in texts:
-        complain(tables.printable(f"vifplug: warning: {warning}"))
+        write_error(tables.printable(f"vifplug: warning: {warning}"))
 
 
-def is_watched() -> bool:
-    """Whether a person may sit before stderr."""
+def is_interactive() -> bool:
+    """Whether stderr is a terminal."""
     return sys.stderr is not None and sys.stderr.isatty()
 
 
-def tell(line: str) -> None:
-    """What a person who sits there may want to know meanwhile."""
-    if is_watched():
-        complain(tables.printable(f"vifplug: {line}"))
+def show_progress(line: str) -> None:
+    """A line about running work, on a terminal only."""
+    if is_interactive():
+        write_error(tables.printable(f"vifplug: {line}"))
 
 
-class _Unread(BaseException):
-    """Nobody reads stdout any more. No OSError, which whoever waits for something else would take for its own."""
+class _StdoutClosed(BaseException):
+    """The last reader of stdout is gone. Not an OSError, which the interrupted code might handle as its own."""
 
 
-def while_read(work: Callable[[], None]) -> None:
-    """Do what prints as it goes; break it off, quietly, when the last reader of a stdout that is a pipe goes.
+def run_until_closed(work: Callable[[], None]) -> None:
+    """Run work that prints as it goes; end it quietly when stdout is a pipe and its last reader goes.
 
-    Writing notices that by itself; one that has nothing to write for hours does not. In the main thread only.
+    A write would notice that, but there may be nothing to write for hours. In the main thread only.
     """
     try:
         output = sys.stdout.fileno()
-    except (AttributeError, OSError, ValueError):  # closed, or none of the system's
+    except (AttributeError, OSError, ValueError):  # closed, or not a file of the system
         output = -1
-    mine = signal.getsignal(signal.SIGPIPE)
-    if output < 0 or mine is None or threading.current_thread() is not threading.main_thread():
+    previous = signal.getsignal(signal.SIGPIPE)
+    if output < 0 or previous is None or threading.current_thread() is not threading.main_thread():
         work()
         return
     watcher = _Watcher(output)
-    signal.signal(signal.SIGPIPE, watcher.signalled)
+    signal.signal(signal.SIGPIPE, watcher.on_sigpipe)
     try:
-        watcher.watched(work)
-    except _Unread:
+        watcher.run(work)
+    except _StdoutClosed:
         _drop_stdout()
     finally:
-        signal.signal(signal.SIGPIPE, mine)
+        signal.signal(signal.SIGPIPE, previous)
 
 
 class _Watcher:
-    """A thread that looks at stdout's other end."""
+    """A thread that watches stdout's other end."""
 
     def __init__(self, output: int) -> None:
         self._output = output
         self._main = threading.get_ident()
-        self._over, self._ending = os.pipe()
-        self._is_unread = False
+        self._stop_read, self._stop_write = os.pipe()
+        self._is_closed = False
         self._thread = threading.Thread(target=self._watch, daemon=True)
 
-    def watched(self, work: Callable[[], None]) -> None:
-        """Do it; _Unread may come at any point of this."""
+    def run(self, work: Callable[[], None]) -> None:
+        """Run it; _StdoutClosed may be raised at any point."""
         try:
             self._thread.start()
             work()
         finally:
-            os.close(self._ending)
+            os.close(self._stop_write)
             self._thread.join()
-            os.close(self._over)
+            os.close(self._stop_read)
 
     def _watch(self) -> None:
         poll = select.poll()
-        for fd in (self._output, self._over):
-            poll.register(fd, 0)  # that the other end is closed is told unasked
+        for fd in (self._output, self._stop_read):
+            poll.register(fd, 0)  # poll always reports a closed other end
         if [fd for fd, _event in poll.poll()] == [self._output]:
-            self._is_unread = True
+            self._is_closed = True
             signal.pthread_kill(self._main, signal.SIGPIPE)
 
-    def signalled(self, _number: int, _frame: FrameType | None) -> None:
-        """SIGPIPE comes of sockets as well, to a daemon that went away: those are their readers' own."""
-        if self._is_unread:
-            raise _Unread
+    def on_sigpipe(self, _number: int, _frame: FrameType | None) -> None:
+        """Sockets of a daemon that went away cause SIGPIPE too; their own code handles that."""
+        if self._is_closed:
+            raise _StdoutClosed

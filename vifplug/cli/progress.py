@@ -1,4 +1,4 @@
-"""How far a request of many VIFs has come, said to a person at a terminal."""
+"""The progress of a request of many VIFs, printed on a terminal."""
 
 from __future__ import annotations
 
@@ -19,20 +19,20 @@ _PAUSE_SECONDS = 1.0
 
 @contextlib.contextmanager
 def shown(host: Host, doing: str, ids: Sequence[str], counted: str) -> Iterator[None]:
-    """Say what is done to many, and every second how far it has come, when that is further than before.
+    """Print what is done to many VIFs, and every second the progress, if there is any.
 
-    :param counted: what is, in words.
+    :param counted: what is counted, such as "steps are done".
     """
     if len(ids) < 2:
         yield
         return
-    output.tell(f"{doing} {len(ids)} VIFs ...")
+    output.show_progress(f"{doing} {len(ids)} VIFs ...")
     done = threading.Event()
 
     def follow() -> None:
-        # What goes wrong here the request itself will say, if it goes wrong there, too.
+        # The request itself reports an error that matters.
         with contextlib.suppress(VifplugError, OSError):
-            tell(lambda: host.progress(ids[0]), counted, done.wait)
+            print_progress(lambda: host.progress(ids[0]), counted, done.wait)
 
     threading.Thread(target=follow, daemon=True).start()
     try:
@@ -41,14 +41,14 @@ def shown(host: Host, doing: str, ids: Sequence[str], counted: str) -> Iterator[
         done.set()
 
 
-def tell(look: Callable[[], Progress], counted: str, done: Callable[[float], bool]) -> None:
-    """A line whenever more is done than at the last look.
+def print_progress(read: Callable[[], Progress], counted: str, done: Callable[[float], bool]) -> None:
+    """Print a line whenever the progress has grown.
 
-    :param done: waits so many seconds, and is true when there is nothing more to tell.
+    :param done: waits that many seconds, and returns whether the request has ended.
     """
     printed = 0
     while not done(_PAUSE_SECONDS):
-        found = look()
-        if found.done > printed:
-            printed = found.done
-            output.tell(f"{found.done} of {found.total} {counted}")
+        progress = read()
+        if progress.done > printed:
+            printed = progress.done
+            output.show_progress(f"{progress.done} of {progress.total} {counted}")

@@ -1,6 +1,6 @@
-"""How a table is drawn on a terminal, once layout.py has decided what goes where: rich does it.
+"""Draws a table of layout.py's layout on a terminal, with rich.
 
-Imported only when a terminal is drawn on, because rich takes a tenth of a second to import.
+Imported only for a terminal, because rich takes a tenth of a second to import.
 """
 
 from __future__ import annotations
@@ -27,27 +27,27 @@ _ASCII = box.Box(str(box.SIMPLE_HEAD).replace("─", "-"), ascii=True)
 
 
 class Grid:
-    """A table whose columns are as wide as was decided: rich's own decision squeezes all until none can be read."""
+    """A table with fixed column widths: rich's own layout narrows all columns until none can be read."""
 
     def __init__(self, shape: Shape, widths: Sequence[int], styles: Mapping[str, str], screen: Screen) -> None:
-        """A table yet to be filled.
+        """An empty table.
 
-        :param widths: as ``fit`` takes them.
-        :param styles: of the values that have one.
+        :param widths: as for ``fit``.
+        :param styles: by value.
         """
         self._shape, self._widths, self._styles, self._screen = shape, widths, styles, screen
         self._layout = layout.fit(shape, widths, screen.width)
 
     def whole(self, rows: Sequence[Sequence[str]]) -> str:
-        """All of it, and what was left out."""
+        """The whole table, and the names of the hidden columns."""
         return self._drawn([*self._parts(rows, self._table(is_headed=True)), *self._hidden()])
 
     def head(self) -> str:
-        """What stands above rows that come one by one. There will be no end that could say what is left out."""
+        """The header for rows that are printed one by one, with the hidden columns, because there is no last line."""
         return self._drawn([*self._hidden(), self._table(is_headed=True)])
 
     def row(self, cells: Sequence[str]) -> str:
-        """One of them. Below a head of its own, when it is wider than was thought and other columns fit now."""
+        """A row; with a new header if it is wider than expected and other columns fit now."""
         known = zip(self._shape.headers, cells, self._widths, strict=True)
         widths = [old if header in self._shape.texts else max(old, cell_len(cell)) for header, cell, old in known]
         before, self._widths = self._layout, widths
@@ -57,7 +57,7 @@ class Grid:
 
     def _table(self, *, is_headed: bool = False) -> Table:
         rules = box.SIMPLE_HEAD if self._screen.unicode else _ASCII
-        # One column of each gap is the box's own.
+        # One character of each gap belongs to the box.
         padding = (0, layout.GAP - 1, 0, 0)
         table = Table(box=rules, show_header=is_headed, show_edge=False, pad_edge=False, padding=padding)
         for place, width in self._layout.beside.items():
@@ -65,7 +65,7 @@ class Grid:
         return table
 
     def _parts(self, rows: Sequence[Sequence[str]], table: Table) -> Iterator[RenderableType]:
-        """Tables, one beneath the other, and between them what has no column."""
+        """Tables, one below the other, with the values without a column between them."""
         for cells in rows:
             beside = [cells[place] for place in self._layout.beside]
             table.add_row(*(Text(cell, style=self._styles.get(cell, "")) for cell in beside))
@@ -77,7 +77,7 @@ class Grid:
             yield table
 
     def _beneath(self, cells: Sequence[str]) -> Padding:
-        """With its name: on one line when that holds it."""
+        """Values with their names; on one line if they fit."""
         named = [f"{self._shape.headers[place].lower()}: {cells[place]}" for place in self._layout.beneath]
         together = (" " * layout.GAP).join(named)
         is_short = cell_len(together) + _INDENT <= self._screen.width
@@ -90,20 +90,20 @@ class Grid:
         return [Text(f"Hidden: {names} ({self._shape.elsewhere})", style="dim")]
 
     def _drawn(self, parts: Iterator[RenderableType] | Sequence[RenderableType]) -> str:
-        # An id stays whole even where the terminal breaks it.
+        # An id is never cut, even if the terminal wraps it.
         width = max(self._screen.width, *self._layout.beside.values())
         return _text(Group(*parts), width, self._screen)
 
 
 def table(shape: Shape, rows: Sequence[Sequence[str]], styles: Mapping[str, str], screen: Screen) -> str:
-    """A table that fits, and what was left out of it."""
+    """A table that fits, and the names of the hidden columns."""
     places = range(len(shape.headers))
     widths = [max((cell_len(row[at]) for row in rows if row[at] != NOTHING), default=0) for at in places]
     return Grid(shape, widths, styles, screen).whole(rows)
 
 
 def hanging(named: Sequence[tuple[str, str]], screen: Screen) -> str:
-    """A line for each thing that has a name; what is too long goes on under itself."""
+    """A line for each name and value; a long value is wrapped below itself."""
     grid = Table.grid(padding=(0, layout.GAP, 0, 0))
     grid.add_column(no_wrap=True)
     grid.add_column(overflow="fold")
@@ -114,8 +114,8 @@ def hanging(named: Sequence[tuple[str, str]], screen: Screen) -> str:
 
 def _text(drawing: RenderableType, width: int, screen: Screen) -> str:
     file = io.StringIO()
-    # With no colour system there are no escape codes at all; rich's own no_color leaves bold and dim. A width is not
-    # believed without a height.
+    # Without a colour system there are no escape codes at all; rich's no_color leaves bold and dim. rich ignores a
+    # width without a height.
     Console(
         file=file,
         width=width,

@@ -1,6 +1,6 @@
-"""How results look to a person: what each table has. Pure.
+"""Results as text: the columns and rows of each table. Pure.
 
-A terminal gets what fits it (layout.py, drawing.py), anything else plain aligned columns, all of them.
+On a terminal a table shows the columns that fit (layout.py, rich_table.py); elsewhere all columns, aligned.
 """
 
 from __future__ import annotations
@@ -25,14 +25,14 @@ _STATE_STYLES = {reports.DRIFTED: "yellow", reports.CONTENDED: "red", reports.FA
 _STATE_STYLES |= {reports.WIRED: "green", reports.ACTIVE: "green"}
 _START_SECONDS = 60
 _WIDTH = 80
-"""Of a terminal that does not say how wide it is."""
+"""Of a terminal that does not report its width."""
 
 Row = Sequence[object]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Screen:
-    """What the place a result goes to can show."""
+    """What the destination of a result can show."""
 
     terminal: bool = False
     color: bool = False
@@ -41,7 +41,7 @@ class Screen:
 
     @classmethod
     def of(cls, stream: TextIO | None) -> Screen:
-        """What ``stream`` can show, which is None when it is closed. NO_COLOR is honoured (no-color.org)."""
+        """What ``stream`` can show; None is a closed one. NO_COLOR is honoured (no-color.org)."""
         terminal = stream is not None and stream.isatty()
         encoding = (getattr(stream, "encoding", None) or "").lower().replace("-", "")
         color = terminal and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
@@ -50,12 +50,12 @@ class Screen:
 
 
 def printable(text: str) -> str:
-    """``text`` on one line, with what could steer a terminal written out."""
+    """``text`` on one line, with control characters escaped."""
     return "".join(char if char.isprintable() else repr(char)[1:-1] for char in readable.text(text))
 
 
 def columns(shape: Shape, rows: Sequence[Row], screen: Screen) -> str:
-    """A table. Without a terminal every value is one word where it can be, and an empty one is a dash."""
+    """A table; an empty value is a dash."""
     cells = [[_cell(value) for value in row] for row in rows]
     if not screen.terminal:
         return _aligned([list(shape.headers), *cells])
@@ -75,7 +75,7 @@ def _aligned(lines: Sequence[Sequence[str]]) -> str:
 
 
 def lines(named: Sequence[tuple[str, str]], screen: Screen) -> str:
-    """A line for each thing that has a name; on a terminal what is too long goes on under itself."""
+    """A line for each name and value; on a terminal a long value is wrapped below itself."""
     if not screen.terminal:
         return _aligned(named)
     from vifplug.cli import rich_table
@@ -98,16 +98,16 @@ _EVENTS = Shape(
     headers=("SEQ", "TIME", "VIF", "STATE", "PREVIOUS", "NOTE"), spare=("TIME", "PREVIOUS"), texts=("NOTE",)
 )
 _EVENT_WIDTHS = (6, 24, 36, 10, 10, 0)
-"""Of events that are printed one by one: nobody knows how wide the next is."""
+"""For events that are printed one by one, when the width of the next is not known."""
 _FOLLOWED_WIDTHS = (5, 24, 36, 9, 9, layout.READABLE)
-"""The same on a terminal, to begin with. 80 columns just hold what matters, up to event 99,999."""
+"""The initial widths on a terminal. 80 columns hold the important ones, up to event 99,999."""
 
 
-def vifs(found: Sequence[reports.VifReport], screen: Screen) -> str:
+def vifs(reported: Sequence[reports.VifReport], screen: Screen) -> str:
     """A line for each VIF."""
-    if not found:
+    if not reported:
         return "no VIFs"
-    return columns(_VIFS, [_vif_row(vif) for vif in found], screen)
+    return columns(_VIFS, [_vif_row(vif) for vif in reported], screen)
 
 
 def _vif_row(vif: reports.VifReport) -> Row:
@@ -122,19 +122,19 @@ def _note(vif: reports.VifReport) -> str:
     return "; ".join(part for part in (vif.error, waiting, absent) if part)
 
 
-def unplugged(found: Sequence[reports.VifReport], screen: Screen) -> str:
-    """What became of each VIF that was to go, in a word: ``absent`` was not there to begin with."""
-    rows = [(vif.id, vif.vif_type, vif.bridge, _removal(vif)) for vif in found]
+def unplugged(reported: Sequence[reports.VifReport], screen: Screen) -> str:
+    """The result of each unplug; ``absent`` for a VIF that was not plugged."""
+    rows = [(vif.id, vif.vif_type, vif.bridge, _unplug_result(vif)) for vif in reported]
     return columns(_UNPLUGGED, rows, screen) if rows else "no VIFs"
 
 
-def _removal(vif: reports.VifReport) -> str:
-    was_there = vif.vif_type is not None or vif.updated_at is not None  # of a damaged record there is the time alone
-    return vif.state if was_there or vif.state != reports.UNPLUGGED else "absent"
+def _unplug_result(vif: reports.VifReport) -> str:
+    was_plugged = vif.vif_type is not None or vif.updated_at is not None  # a damaged record has only the time
+    return vif.state if was_plugged or vif.state != reports.UNPLUGGED else "absent"
 
 
 def one_vif(vif: reports.VifReport, screen: Screen) -> str:
-    """A VIF, a line for each thing there is to know."""
+    """All details of a VIF, a line each."""
     document = vif.as_json()
     devices, ports = document.pop("devices"), document.pop("ports")
     if document["absent_since"] is None:
@@ -153,18 +153,18 @@ def _fields(item: Mapping[str, Any]) -> str:
 
 
 def check(report: reports.CheckReport, screen: Screen) -> str:
-    """What is not as it should be, or that all is; then the VIFs without a guest, which are as they should be."""
-    found = "clean" if report.clean else columns(_CHECK, list(_check_rows(report)), screen)
+    """Drift and orphans, or "clean"; then the VIFs without a guest, which is not drift."""
+    result = "clean" if report.clean else columns(_CHECK, list(_check_rows(report)), screen)
     absent = (
         f"VIF {vif.id} has no guest since {printable(vif.absent_since)}"
         for vif in report.vifs
         if vif.absent_since and _is_old(vif.absent_since)
     )
-    return "\n".join([found, *absent])
+    return "\n".join([result, *absent])
 
 
 def _is_old(time: str) -> bool:
-    """Whether a guest had the time to start: that a VIF has none right after its plug is nothing to read about."""
+    """Whether a guest had time to start: a VIF without a guest right after its plug is normal."""
     try:
         then = datetime.datetime.fromisoformat(time)
     except ValueError:
@@ -182,13 +182,13 @@ def _check_rows(report: reports.CheckReport) -> Iterator[Row]:
         yield orphan.vif_id, orphan.name, "orphan", orphan.kind, None
 
 
-def events(found: Sequence[Event], screen: Screen) -> str:
+def events(stored: Sequence[Event], screen: Screen) -> str:
     """A line for each event."""
-    return columns(_EVENTS, [_event_row(event) for event in found], screen) if found else "no events"
+    return columns(_EVENTS, [_event_row(event) for event in stored], screen) if stored else "no events"
 
 
 class Followed:
-    """Events that come one by one."""
+    """Events that are printed one by one."""
 
     def __init__(self, screen: Screen) -> None:
         self._grid: Grid | None = None
@@ -198,17 +198,17 @@ class Followed:
             self._grid = rich_table.Grid(_EVENTS, _FOLLOWED_WIDTHS, _STATE_STYLES, screen)
 
     def head(self) -> str:
-        """What stands above them."""
+        """The header."""
         return self._grid.head() if self._grid else _padded(_EVENTS.headers)
 
-    def line(self, one: Event) -> str:
-        """One of them."""
-        cells = [_cell(value) for value in _event_row(one)]
+    def line(self, event: Event) -> str:
+        """The row of an event."""
+        cells = [_cell(value) for value in _event_row(event)]
         return self._grid.row(cells) if self._grid else _padded(cells)
 
 
-def _event_row(one: Event) -> Row:
-    return (one.seq, one.time, one.vif_id, one.state, one.previous, one.error or one.note)
+def _event_row(event: Event) -> Row:
+    return (event.seq, event.time, event.vif_id, event.state, event.previous, event.error or event.note)
 
 
 def _padded(cells: Sequence[str]) -> str:
@@ -216,7 +216,7 @@ def _padded(cells: Sequence[str]) -> str:
 
 
 def gc(report: reports.GcReport, screen: Screen) -> str:
-    """Each orphan, each VIF that no guest has, and what became of it."""
+    """Each orphan and each VIF without a guest, and its result."""
     deleted, unplugged = list(report.deleted), list(report.unplugged)
     left = [orphan for orphan in report.orphans if orphan not in deleted]
     rows: list[Row] = [(orphan.kind, orphan.name, orphan.vif_id, "deleted") for orphan in deleted]

@@ -1,4 +1,4 @@
-"""What a verb is: options and a way to a host in, an outcome out."""
+"""The contract of a verb: it takes options and an opener of the host, and returns an outcome."""
 
 from __future__ import annotations
 
@@ -17,31 +17,32 @@ EXIT_DONE, EXIT_FAILED, EXIT_DRIFT, EXIT_CONFLICT = 0, 1, 3, 4
 
 
 def nothing() -> None:
-    """What is left to check of input that is known to be good."""
+    """The check of input that is already checked."""
 
 
 class Opener(Protocol):
-    """How a verb gets its host."""
+    """Opens the host for a verb."""
 
     def __call__(self, options: Options, check: Callable[[], object] = nothing, /) -> AbstractContextManager[Host]:
         """The host of the options.
 
-        :param check: what is to be seen of the input before anything is done with it. The daemon sees to that by
-            itself; it is called when the host is another one, or when there is none.
+        :param check: checks the input. The daemon does that itself; so it is called only when there is another host, or
+            none.
         """
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Outcome:
-    """The result of a verb in both its forms."""
+    """The result of a verb as JSON and as text."""
 
     document: Any
     """For ``-o json``."""
     text: Callable[[tables.Screen], str]
     exit_code: int = EXIT_DONE
     warnings: Sequence[str] = ()
-    is_out: bool = False
-    """Whether it is on stdout already, line by line as it came."""
+    is_printed: bool = False
+    """Whether the verb has already written it to stdout, line by line."""
 
 
 Verb = Callable[[Options, Opener], Outcome]
+"""A verb's function. It neither prints its result nor maps errors."""

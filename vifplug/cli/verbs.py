@@ -1,4 +1,4 @@
-"""One function per verb: options in, an outcome out. None prints a result, and none maps an error."""
+"""One function per verb, from options to an outcome. A verb neither prints its result nor maps errors."""
 
 from __future__ import annotations
 
@@ -20,27 +20,27 @@ if TYPE_CHECKING:
 
 
 def plug(options: Options, opener: Opener) -> Outcome:
-    """Plug every VIF of the document, or with --dry-run say what that would do."""
+    """Plug every VIF of the document, or with --dry-run print the plan."""
     vifs = inputs.vifs(options)
     with opener(options, lambda: inputs.check(vifs)) as host:
         if options.dry_run:
             return _planned(host.plan(vifs))
         with _shown(host, "plugging", lambda: inputs.ids_if_many(vifs), "steps are done", options):
-            found = host.plug(vifs)
-        if options.wait == reports.PLUGGED or not found:
-            return _reported(found)
+            plugged = host.plug(vifs)
+        if options.wait == reports.PLUGGED or not plugged:
+            return _reported(plugged)
         from vifplug.cli import verbs_events
 
-        warnings = [*host.warnings, *(warning for vif in found for warning in vif.warnings)]
-        reached = verbs_events.after_plug(host, [vif.id for vif in found], options)
-        return _reported(reached, warnings=[one for one in warnings if one not in host.warnings])
+        warnings = [*host.warnings, *(warning for vif in plugged for warning in vif.warnings)]
+        reached = verbs_events.after_plug(host, [vif.id for vif in plugged], options)
+        return _reported(reached, warnings=[warning for warning in warnings if warning not in host.warnings])
 
 
 def _shown(
     host: Host, doing: str, ids: Callable[[], Sequence[str]], counted: str, options: Options
 ) -> AbstractContextManager[None]:
-    """How far it has come, where somebody sits who may want to know."""
-    if options.as_json or not output.is_watched():
+    """Progress on stderr, if that is a terminal."""
+    if options.as_json or not output.is_interactive():
         return contextlib.nullcontext()
     from vifplug.cli import progress
 
@@ -53,22 +53,22 @@ def _planned(plan: reports.PlanReport) -> Outcome:
 
 
 def _reported(
-    found: Sequence[reports.VifReport],
+    vifs: Sequence[reports.VifReport],
     text: Callable[[Sequence[reports.VifReport], tables.Screen], str] = tables.vifs,
     *,
     exit_code: int = EXIT_DONE,
     warnings: Sequence[str] = (),
 ) -> Outcome:
     return Outcome(
-        document={"vifs": [vif.as_json() for vif in found]},
-        text=lambda screen: text(found, screen),
+        document={"vifs": [vif.as_json() for vif in vifs]},
+        text=lambda screen: text(vifs, screen),
         exit_code=exit_code,
-        warnings=[*warnings, *(warning for vif in found for warning in vif.warnings)],
+        warnings=[*warnings, *(warning for vif in vifs for warning in vif.warnings)],
     )
 
 
 def unplug(options: Options, opener: Opener) -> Outcome:
-    """Take the VIFs away. One that is not there is done already."""
+    """Unplug VIFs. An absent one counts as success."""
     if bool(options.ids) == (options.file is not None):
         raise errors.InputError("unplug needs either the IDs of VIFs or -f FILE")
     ids = inputs.ids(options.ids) if options.file is None else inputs.ids_of(options.file)
@@ -103,7 +103,7 @@ def check(options: Options, opener: Opener) -> Outcome:
 
 
 def repair(options: Options, opener: Opener) -> Outcome:
-    """Put right what drifted."""
+    """Repair drift."""
     if bool(options.ids) == options.every:
         raise errors.InputError("repair needs either the IDs of VIFs or --all")
     ids = inputs.ids(options.ids) or None
@@ -112,13 +112,13 @@ def repair(options: Options, opener: Opener) -> Outcome:
         opener(options) as host,
         _shown(host, "repairing", lambda: ids or [vif.id for vif in host.list()], counted, options),
     ):
-        found = host.repair(ids)
-    return _reported(found, exit_code=_verdict(found))
+        repaired = host.repair(ids)
+    return _reported(repaired, exit_code=_repair_exit_code(repaired))
 
 
-def _verdict(found: Sequence[reports.VifReport]) -> int:
-    """Repair goes on past a VIF it cannot put right; the exit code must not hide that one."""
-    states = {vif.state for vif in found}
+def _repair_exit_code(vifs: Sequence[reports.VifReport]) -> int:
+    """Repair continues past a VIF that it cannot repair; the exit code must not hide that VIF."""
+    states = {vif.state for vif in vifs}
     if states & {reports.FAILED, reports.DRIFTED}:
         return EXIT_FAILED
     return EXIT_CONFLICT if reports.CONTENDED in states else EXIT_DONE
@@ -130,13 +130,13 @@ def wait(options: Options, opener: Opener) -> Outcome:
 
     ids = inputs.ids(options.ids)
     with opener(options) as host:
-        return _reported(verbs_events.known(host, ids, options))
+        return _reported(verbs_events.wait_for_known(host, ids, options))
 
 
 def gc(options: Options, opener: Opener) -> Outcome:
-    """List orphans, with --keep VIFs whose guest is gone as well, and with --delete take them away."""
+    """List orphans, and with --keep also VIFs whose guest is gone; with --delete delete them."""
     if options.keep is None and options.absent_for is not None:
-        raise errors.InputError("gc: --absent-for goes with --keep FILE, which names what is to stay")
+        raise errors.InputError("gc: --absent-for needs --keep FILE, the ids to keep")
     keep = None if options.keep is None else inputs.ids_to_keep(options.keep)
     absent_for = limits.ABSENT_SECONDS if options.absent_for is None else options.absent_for
     with opener(options) as host:
@@ -169,12 +169,12 @@ def schema(_options: Options, _opener: Opener) -> Outcome:
     return Outcome(document=document, text=lambda _: json.dumps(document, indent=2))
 
 
-def _of(room: str, name: str) -> Verb:
-    """A verb of another room, which is entered when the verb is called: every start would pay for all of them."""
+def _lazy(module: str, name: str) -> Verb:
+    """A verb of another module, which is imported when the verb is called, to keep every start short."""
 
     def verb(options: Options, opener: Opener) -> Outcome:
-        found: Verb = getattr(importlib.import_module(f"vifplug.cli.{room}"), name)
-        return found(options, opener)
+        function: Verb = getattr(importlib.import_module(f"vifplug.cli.{module}"), name)
+        return function(options, opener)
 
     return verb
 
@@ -187,11 +187,11 @@ VERBS: Mapping[str, Verb] = {
     "check": check,
     "repair": repair,
     "gc": gc,
-    "events": _of("verbs_events", "events"),
+    "events": _lazy("verbs_events", "events"),
     "wait": wait,
     "diagram": diagram,
-    "guest": _of("verbs_host", "guest"),
+    "guest": _lazy("verbs_host", "guest"),
     "schema": schema,
-    "doctor": _of("verbs_host", "doctor"),
-    "host-info": _of("verbs_host", "host_info"),
+    "doctor": _lazy("verbs_host", "doctor"),
+    "host-info": _lazy("verbs_host", "host_info"),
 }

@@ -1,4 +1,4 @@
-"""The verbs that look on: events as they come, and VIFs on their way to a state."""
+"""The verbs that wait: for events, and for VIFs to reach a state."""
 
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ _TIMEOUT_SECONDS = 300.0
 
 
 def events(options: Options, opener: Opener) -> Outcome:
-    """What happened to VIFs; following, each as it comes, until somebody ends it."""
+    """Stored events; with --follow also new ones, until interrupted."""
     with opener(options) as host:
         if options.follow:
             _follow(host, options)
-            return Outcome(document=None, text=lambda _: "", is_out=True)
-        found = list(host.events(options.since))
+            return Outcome(document=None, text=lambda _: "", is_printed=True)
+        stored = list(host.events(options.since))
     return Outcome(
-        document={"events": [event.as_json() for event in found]}, text=lambda screen: tables.events(found, screen)
+        document={"events": [event.as_json() for event in stored]}, text=lambda screen: tables.events(stored, screen)
     )
 
 
@@ -43,22 +43,22 @@ def _follow(host: Host, options: Options) -> None:
             if not output.put(line):
                 return
 
-    # Ctrl-C is how a person ends it: nothing was begun that could be broken off.
+    # Ctrl-C is the normal end.
     with contextlib.suppress(KeyboardInterrupt), _changing_nothing():
-        output.while_read(work)
+        output.run_until_closed(work)
 
 
-def known(host: Host, ids: Sequence[str], options: Options) -> Sequence[reports.VifReport]:
+def wait_for_known(host: Host, ids: Sequence[str], options: Options) -> Sequence[reports.VifReport]:
     """Wait for VIFs that are plugged here.
 
-    :raises errors.UnknownVif: at once, when one is not.
+    :raises errors.UnknownVif: at once, for a VIF that is not.
     :raises errors.NotReached, errors.VifFailed: as the library's ``wait``.
     """
     absent: list[str] = []
-    # A daemon was there when the host was opened. That it dies before its first word is waited out, as later on.
+    # The daemon answered when the host was opened. If it dies before its first answer, the wait goes on.
     with contextlib.suppress(errors.DaemonUnreachable):
-        standing = host.look(ids, options.awaited)
-        absent = [vif.id for vif in standing.vifs if vif.state == reports.ABSENT]
+        report = host.look(ids, options.awaited)
+        absent = [vif.id for vif in report.vifs if vif.state == reports.ABSENT]
     if absent:
         named = f"VIF {absent[0]} is" if len(absent) == 1 else f"VIFs {', '.join(absent)} are"
         raise errors.UnknownVif(f"{named} not plugged on this host; 'vifplug list' shows those that are", absent[0])
@@ -67,7 +67,7 @@ def known(host: Host, ids: Sequence[str], options: Options) -> Sequence[reports.
 
 
 def after_plug(host: Host, ids: Sequence[str], options: Options) -> Sequence[reports.VifReport]:
-    """Wait for VIFs that were plugged just now.
+    """Wait for VIFs that this command has plugged.
 
     :raises errors.NotReached, errors.VifFailed: as the library's ``wait``; they stay plugged.
     """
@@ -77,30 +77,31 @@ def after_plug(host: Host, ids: Sequence[str], options: Options) -> Sequence[rep
     except errors.VifplugError as error:
         raise type(error)(f"{error.message}; {kept}", error.subject, error.step) from error
     except (KeyboardInterrupt, SystemExit) as error:
-        error.add_note(f"{kept}; go on waiting with `vifplug wait`")
+        error.add_note(f"{kept}; continue with `vifplug wait`")
         raise
 
 
 def _waited(host: Host, ids: Sequence[str], state: str, options: Options) -> Sequence[reports.VifReport]:
     seconds = _TIMEOUT_SECONDS if options.timeout is None else options.timeout
-    if seconds and not options.as_json and output.is_watched():
-        with contextlib.suppress(errors.VifplugError):  # the wait itself says what is wrong
+    if seconds and not options.as_json and output.is_interactive():
+        with contextlib.suppress(errors.VifplugError):  # the wait itself reports it
             _announce(host.look(ids, state), state, seconds)
     return host.wait(ids, state, seconds)
 
 
-def _announce(standing: WaitReport, state: str, seconds: float) -> None:
-    missing = [vif for vif in standing.vifs if vif.waits_for]
+def _announce(report: WaitReport, state: str, seconds: float) -> None:
+    missing = [vif for vif in report.vifs if vif.waits_for]
     if missing:
         others = f" and {len(missing) - 1} more" if len(missing) > 1 else ""
-        output.tell(
-            f"VIF {missing[0].id}{others} to be {state} within {seconds:g} s; waiting for {missing[0].waits_for} ..."
+        output.show_progress(
+            f"waiting up to {seconds:g} s for VIF {missing[0].id}{others} to be {state}; it waits for "
+            f"{missing[0].waits_for} ..."
         )
 
 
 @contextlib.contextmanager
 def _changing_nothing() -> Iterator[None]:
-    """Say so when it is broken off."""
+    """Add a note to an interruption that nothing was changed."""
     try:
         yield
     except (KeyboardInterrupt, SystemExit) as error:

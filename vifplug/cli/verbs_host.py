@@ -1,6 +1,6 @@
-"""The verbs that look at the host itself: what it can, and what is wrong with it.
+"""The verbs about the host itself: what it can plug, and what is wrong with it; and the guest's description.
 
-They do not go through the opener: what they are about may be why there is no host to open.
+doctor and host-info do not use the opener: the problem that they report may be why it fails.
 """
 
 from __future__ import annotations
@@ -21,11 +21,11 @@ _DAEMON = "daemon"
 _SHOWN = {UNSEEN: "skipped"}
 """Statuses that a person reads under another name."""
 _STATUS_WIDTH = max(len(_SHOWN.get(status, status)) for status in STATUSES)
-_ABOUT = layout.Shape(headers=("WHAT", "VALUE"), texts=("VALUE",))
+_TABLE = layout.Shape(headers=("WHAT", "VALUE"), texts=("VALUE",))
 
 
 def doctor(options: Options, _opener: Opener) -> Outcome:
-    """What is wrong, why, and what to do; exit 1 when something is."""
+    """What is wrong, why, and what to do; exit 1 for any error."""
     diagnosis = _diagnosis(options)
     return Outcome(
         document=diagnosis.as_json(),
@@ -35,7 +35,7 @@ def doctor(options: Options, _opener: Opener) -> Outcome:
 
 
 def _diagnosis(options: Options) -> Diagnosis:
-    """The daemon's when it answers, for it sees what this user may not; else this process's own."""
+    """The daemon's if it answers, because it sees what this user may not; else this process's own."""
     finding = Finding(check=_DAEMON, status=OK)
     if not options.local:
         import vifplug  # here, because the host's side takes long to import
@@ -51,7 +51,7 @@ def _diagnosis(options: Options) -> Diagnosis:
 
 
 def _unreachable(error: errors.DaemonUnreachable, options: Options) -> Finding:
-    """No daemon at all is no fault: not every host has one."""
+    """A missing socket is not an error: not every host has a daemon."""
     if isinstance(error.__cause__, FileNotFoundError) and options.socket is None:
         return Finding(check=_DAEMON, status=OK)
     is_closed = isinstance(error.__cause__, PermissionError)
@@ -77,25 +77,25 @@ def _read(diagnosis: Diagnosis, options: Options, screen: tables.Screen) -> str:
 
 def _lines(finding: Finding) -> Iterator[tuple[str, str]]:
     subject = "" if finding.subject.lower() == finding.check else finding.subject
-    about = ": ".join(tables.printable(part) for part in (subject, finding.reason) if part)
+    details = ": ".join(tables.printable(part) for part in (subject, finding.reason) if part)
     status = _SHOWN.get(finding.status, finding.status)
-    yield status.ljust(_STATUS_WIDTH), finding.check + (f": {about}" if about else "")
+    yield status.ljust(_STATUS_WIDTH), finding.check + (f": {details}" if details else "")
     if finding.remedy:
         yield "", tables.printable(finding.remedy)
 
 
 def host_info(options: Options, _opener: Opener) -> Outcome:
-    """What this host can plug, and with what."""
-    about = _about(options)
-    return Outcome(document=about.as_json(), text=lambda screen: _described(about, screen, asked=not options.local))
+    """What this host can plug, and its versions."""
+    info = _info(options)
+    return Outcome(document=info.as_json(), text=lambda screen: _described(info, screen, asked=not options.local))
 
 
-def _addresses(about: HostInfo) -> str:
-    connection, used = about.ovs.connection, about.ovs.address
+def _addresses(info: HostInfo) -> str:
+    connection, used = info.ovs.connection, info.ovs.address
     return " ".join(connection) + (f" (used: {used})" if used and len(connection) > 1 else "")
 
 
-def _about(options: Options) -> HostInfo:
+def _info(options: Options) -> HostInfo:
     if not options.local:
         import vifplug
 
@@ -110,35 +110,35 @@ def _about(options: Options) -> HostInfo:
     return local_doctor.host_info(options.config_file)
 
 
-def _described(about: HostInfo, screen: tables.Screen, *, asked: bool) -> str:
-    datapath = about.integration_bridge_datapath
-    bridges = ", ".join(f"{name} ({kind})" for name, kind in sorted(about.bridges.items()))
-    answers = "answers on" if about.daemon.answers else "does not answer on"
-    daemon = f"{answers if asked else 'not asked, for --local; its socket is'} {about.daemon.socket}"
+def _described(info: HostInfo, screen: tables.Screen, *, asked: bool) -> str:
+    datapath = info.integration_bridge_datapath
+    bridges = ", ".join(f"{name} ({kind})" for name, kind in sorted(info.bridges.items()))
+    answers = "answers on" if info.daemon.answers else "does not answer on"
+    daemon = f"{answers if asked else 'not asked (--local); its socket is'} {info.daemon.socket}"
     rows = [
-        ("vifplug", about.version),
-        ("kernel", about.kernel),
-        ("vif types", ", ".join(about.vif_types)),
-        ("default MTU", about.mtu),
-        ("Open vSwitch", about.ovs.ovs_version),
-        ("database version", about.ovs.db_version),
-        ("OVSDB", _addresses(about)),
-        ("datapath types", ", ".join(about.ovs.datapath_types)),
-        ("interface types", ", ".join(about.ovs.iface_types)),
-        ("integration bridge", f"{about.integration_bridge} ({datapath or 'not there, or not seen'})"),
+        ("vifplug", info.version),
+        ("kernel", info.kernel),
+        ("vif types", ", ".join(info.vif_types)),
+        ("default MTU", info.mtu),
+        ("Open vSwitch", info.ovs.ovs_version),
+        ("database version", info.ovs.db_version),
+        ("OVSDB", _addresses(info)),
+        ("datapath types", ", ".join(info.ovs.datapath_types)),
+        ("interface types", ", ".join(info.ovs.iface_types)),
+        ("integration bridge", f"{info.integration_bridge} ({datapath or 'missing, or cannot be read'})"),
         ("OVS bridges", bridges),
         ("daemon", daemon),
     ]
-    return tables.columns(_ABOUT, rows, screen)
+    return tables.columns(_TABLE, rows, screen)
 
 
 def guest(options: Options, opener: Opener) -> Outcome:
-    """Print what a hypervisor needs for a VIF.
+    """What a hypervisor needs for a VIF.
 
-    :raises errors.InputError: when the guest's card cannot be so.
+    :raises errors.InputError: for a card that the VIF's tap does not allow.
     """
     (vif_id,) = inputs.ids(options.ids)
     nic = Nic(model=VIRTIO if options.model is None else options.model, queues=options.queues)
     with opener(options) as host:
-        found = host.guest(vif_id, options.format, model=nic.model, queues=nic.queues)
-    return Outcome(document=found.as_json(), text=lambda _: found.text, warnings=found.warnings)
+        report = host.guest(vif_id, options.format, model=nic.model, queues=nic.queues)
+    return Outcome(document=report.as_json(), text=lambda _: report.text, warnings=report.warnings)

@@ -1,7 +1,7 @@
-"""Which file the configuration is, and where by it the daemon listens: found without oslo.config where that is plain.
+"""Finds the configuration file, and the daemon's socket in it, without oslo.config if the file is simple.
 
-A command that asks the daemon needs no more of the configuration than this, and oslo.config takes longer to import than
-the daemon to answer. Only what two readers could not take differently is read here; all else is oslo.config's to read.
+A command that uses the daemon needs nothing else of the configuration, and importing oslo.config takes longer than the
+daemon's answer. Only unambiguous syntax is read here; oslo.config reads everything else.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ FILE_VARIABLE = "VIFPLUG_CONFIG_FILE"
 DEFAULT_SOCKET = "/run/vifplug/vifplug.sock"
 
 _NAMED_ELSEWHERE = ("OS_DAEMON__SOCKET", "OS_DEFAULT__CONFIG_SOURCE")
-"""Variables by which oslo.config takes the socket, or where to ask for it, from somewhere else than the file."""
+"""Variables that give oslo.config the socket, or another source of options, instead of the file."""
 _SECTION = re.compile(r"\[([A-Za-z0-9_-]+)\]")
 _ASSIGNMENT = re.compile(r"([A-Za-z0-9_-]+) *= *(.*)")
 _PLAIN_PATH = re.compile(r"/[A-Za-z0-9._/@+-]*")
@@ -22,21 +22,21 @@ _READ_BY_OSLO = ("config_source", "config-source")
 
 
 def config_file(chosen: str | None = None) -> str | None:
-    """The file to read: the one said, else the one in VIFPLUG_CONFIG_FILE, else the default one if it is there."""
+    """The file to read: the chosen one, else VIFPLUG_CONFIG_FILE, else the default one if it exists."""
     return chosen or os.environ.get(FILE_VARIABLE) or (DEFAULT_FILE if os.path.exists(DEFAULT_FILE) else None)
 
 
 def socket_of(path: str | None) -> str | None:
-    """The daemon's socket by a configuration file, or by none; None when oslo.config must be asked."""
+    """The daemon's socket in a configuration file (None: no file); None if oslo.config has to read it."""
     if any(name in os.environ for name in _NAMED_ELSEWHERE):
         return None
     if path is None:
         return DEFAULT_SOCKET
-    if path.startswith("~") or not os.path.isfile(path):  # a pipe can be read but once
+    if path.startswith("~") or not os.path.isfile(path):  # a pipe can be read only once
         return None
     try:
         with open(path, "rb") as file:
-            text = file.read().decode("ascii")  # any encoding is one of ASCII
+            text = file.read().decode("ascii")  # pure ASCII is the same in any encoding
     except (OSError, ValueError):
         return None
     return _socket_in(text)
@@ -44,22 +44,22 @@ def socket_of(path: str | None) -> str | None:
 
 def _socket_in(text: str) -> str | None:
     if not all(character.isprintable() or character in "\n\t" for character in text):
-        return None  # other ends of lines, and what is taken for space
-    section, found = "", ""
+        return None  # other line ends, and characters that may count as space
+    section, socket = "", ""
     for line in text.split("\n"):
         line = line.rstrip()
         if not line or line[0] in "#;":
             continue
-        if begun := _SECTION.fullmatch(line):
-            section = begun[1]
+        if header := _SECTION.fullmatch(line):
+            section = header[1]
             if section.lower() == "daemon" != section:
                 return None
             continue
-        assigned = _ASSIGNMENT.fullmatch(line)
-        if not assigned or not section or assigned[1].lower() in _READ_BY_OSLO:
-            return None  # wrong, or of several lines, or another source of options
-        if section == "daemon" and assigned[1].lower() == "socket":
-            if found or assigned[1] != "socket" or not _PLAIN_PATH.fullmatch(assigned[2]):
+        assignment = _ASSIGNMENT.fullmatch(line)
+        if not assignment or not section or assignment[1].lower() in _READ_BY_OSLO:
+            return None  # invalid, of several lines, or another source of options
+        if section == "daemon" and assignment[1].lower() == "socket":
+            if socket or assignment[1] != "socket" or not _PLAIN_PATH.fullmatch(assignment[2]):
                 return None
-            found = assigned[2]
-    return found or DEFAULT_SOCKET
+            socket = assignment[2]
+    return socket or DEFAULT_SOCKET

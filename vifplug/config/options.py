@@ -1,4 +1,4 @@
-"""The configuration: oslo.config options in a ConfigOpts of our own, read once and passed on as a value."""
+"""The configuration: oslo.config options in vifplug's own ConfigOpts, read once into a value."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ _THREADS_MIN = 16
 
 _DEFAULT_OPTIONS: list[cfg.Opt] = [
     cfg.StrOpt(
-        "state_dir", default="/var/lib/vifplug", help="Where records and intents are kept, over reboots; absolute."
+        "state_dir", default="/var/lib/vifplug", help="Directory of the store, kept over reboots; an absolute path."
     ),
-    cfg.StrOpt("run_dir", default="/run/vifplug", help="Where what ends with the boot is kept."),
-    cfg.IntOpt("mtu", default=1500, min=MTU_MIN, max=MTU_MAX, help="MTU in bytes of a VIF whose request says none."),
+    cfg.StrOpt("run_dir", default="/run/vifplug", help="Directory of files that do not survive a boot."),
+    cfg.IntOpt("mtu", default=1500, min=MTU_MIN, max=MTU_MAX, help="MTU in bytes of a VIF whose request has none."),
 ]
 _OVS_OPTIONS: list[cfg.Opt] = [
     cfg.ListOpt(
@@ -37,7 +37,7 @@ _OVS_OPTIONS: list[cfg.Opt] = [
         "isolate",
         default=False,
         help="Create OVS ports dead (VLAN 4095) until Neutron's agent wires them. For ML2/OVS; not for OVN, "
-        "which does not clear it.",
+        "which does not clear that VLAN.",
     ),
     cfg.StrOpt(
         "qos_type",
@@ -45,39 +45,37 @@ _OVS_OPTIONS: list[cfg.Opt] = [
         choices=[*QOS_TYPES, ""],
         help="QoS of a new port on a kernel datapath, against the kernel's default qdisc (LP 2017868). Empty: none.",
     ),
-    cfg.FloatOpt("timeout", default=10.0, min=0.1, max=300.0, help="Seconds, for every OVSDB wait."),
+    cfg.FloatOpt("timeout", default=10.0, min=0.1, max=300.0, help="Seconds for every wait for OVSDB or vswitchd."),
 ]
 _DAEMON_OPTIONS: list[cfg.Opt] = [
-    cfg.StrOpt("socket", default=locate.DEFAULT_SOCKET, help="Where the daemon listens."),
+    cfg.StrOpt("socket", default=locate.DEFAULT_SOCKET, help="The daemon's Unix socket."),
     cfg.StrOpt(
         "user",
         default="vifplug",
-        help="Who the daemon becomes, and whom state_dir and its files belong to, when that user exists.",
+        help="User of the daemon's worker and owner of state_dir and its files, if that user exists.",
     ),
-    cfg.StrOpt(
-        "socket_group", default="vifplug", help="Members of this group, when it exists, may connect to the socket."
-    ),
+    cfg.StrOpt("socket_group", default="vifplug", help="Group whose members may connect to the socket, if it exists."),
     cfg.FloatOpt(
         "repair_interval",
         default=60.0,
         min=0.1,
         max=86400.0,
-        help="Seconds between comparisons of everything, when nothing calls for one earlier.",
+        help="Seconds between periodic comparisons of all VIFs.",
     ),
     cfg.FloatOpt(
         "orphan_grace",
         default=60.0,
         min=0.0,
         max=86400.0,
-        help="Seconds an orphan is left alone before the daemon deletes it.",
+        help="Seconds before the daemon deletes an orphan.",
     ),
     cfg.IntOpt(
         "contended_after",
         default=5,
         min=1,
         max=1000,
-        help="Repairs of the same thing, each undone by somebody else, after which a VIF is contended and left to "
-        "repairs that come ever more rarely.",
+        help="Number of repairs of the same attribute, each undone by another program, after which a VIF is contended "
+        "and repaired with growing delays.",
     ),
     *(
         cfg.ListOpt(f"{level}_{kind}", default=default, help=f"{kind.capitalize()}, by name or number, {what}.")
@@ -86,10 +84,10 @@ _DAEMON_OPTIONS: list[cfg.Opt] = [
             (
                 "operator",
                 "that may plug VIFs, and unplug and repair those they plugged; "
-                "where no operator is named, the members of socket_group",
+                "if no operator is configured, the members of socket_group",
                 [],
             ),
-            ("reader", "that may look at everything, besides the members of socket_group", []),
+            ("reader", "that may read everything, besides the members of socket_group", []),
         )
         for kind, default in (("users", users), ("groups", []))
     ),
@@ -106,16 +104,16 @@ _EVENTS_OPTIONS: list[cfg.Opt] = [
         "wired_by",
         default="auto",
         choices=WIRED_BY,
-        help="Whose word makes a VIF wired: OVN's ovn-installed; the tag and other_config of Neutron's OVS agent; "
-        "the network-vif-plugged events that Neutron sends to 'listen'; or nobody's, plugged is wired then. auto: "
-        "OVN where Open_vSwitch has an ovn-remote, the agent where it runs br-int or isolate is on, else the events "
-        "where there is a 'listen', else nobody's.",
+        help="Which source decides that a VIF is wired. ovn: OVN's ovn-installed. neutron-agent: tag and other_config "
+        "of Neutron's OVS agent. neutron-events: the network-vif-plugged events that Neutron sends to 'listen'. "
+        "plugged: every plugged VIF is wired. auto: ovn if Open_vSwitch has an ovn-remote, neutron-agent if the agent "
+        "runs br-int or isolate is on, else neutron-events if 'listen' is set, else plugged.",
     ),
     cfg.StrOpt(
         "notify_url",
         default="",
-        help="Where to tell which VIFs are wired, in the form of Nova's external events, for instance "
-        "http://127.0.0.1:8774/v2.1/os-server-external-events. Empty: nowhere.",
+        help="URL to which Nova's external events are sent when VIFs are wired, for instance "
+        "http://127.0.0.1:8774/v2.1/os-server-external-events. Empty: none are sent.",
     ),
     cfg.StrOpt("notify_token", default="", secret=True, help="Sent to notify_url as X-Auth-Token. Empty: none."),
     cfg.FloatOpt(
@@ -123,21 +121,21 @@ _EVENTS_OPTIONS: list[cfg.Opt] = [
         default=2.0,
         min=0.1,
         max=3600.0,
-        help="Seconds between two messages to notify_url; what comes meanwhile goes together.",
+        help="Seconds between two messages to notify_url; events in between are sent together.",
     ),
     cfg.StrOpt(
         "listen",
         default="",
-        help="Where to listen for Nova's external events over TCP, ADDRESS:PORT or PORT (then on 127.0.0.1 alone), so "
-        "that Neutron tells this host what it tells Nova. Empty: not at all.",
+        help="TCP address to receive Nova's external events from Neutron, ADDRESS:PORT, or PORT for 127.0.0.1 only. "
+        "Empty: do not listen.",
     ),
     cfg.StrOpt(
-        "listen_token", default="", secret=True, help="What a sender to 'listen' has to give as X-Auth-Token; required."
+        "listen_token", default="", secret=True, help="X-Auth-Token that senders to 'listen' must send; required there."
     ),
 ]
 _PRIVSEP_OPTIONS: list[cfg.Opt] = [
-    cfg.StrOpt("user", help="User the privileged helper runs as; by default the one it was started as."),
-    cfg.StrOpt("group", help="Group the privileged helper runs as; by default the one it was started as."),
+    cfg.StrOpt("user", help="User of the privileged helper; by default the user that starts it."),
+    cfg.StrOpt("group", help="Group of the privileged helper; by default the group that starts it."),
     cfg.StrOpt(
         "helper_command",
         help="Command that starts the helper when vifplug does not run as root; by default "
@@ -197,7 +195,7 @@ class Settings:
     """An IP address and a TCP port."""
     listen_token: str = ""
     unknown: tuple[str, ...] = ()
-    """What of the file nothing reads, a sentence each."""
+    """Unknown sections and options of the file, a sentence each."""
     privileged: Mapping[str, Any] = field(default_factory=dict)
     """The [vifplug_privileged] options, for privsep."""
 
@@ -210,7 +208,7 @@ def list_opts() -> list[tuple[str, list[cfg.Opt]]]:
 def load(config_file: str | None = None) -> Settings:
     """Read the configuration.
 
-    :param config_file: a path; by default the one in VIFPLUG_CONFIG_FILE, else /etc/vifplug/vifplug.conf if it exists.
+    :param config_file: a path; by default VIFPLUG_CONFIG_FILE, else /etc/vifplug/vifplug.conf if it exists.
     :raises ConfigError: for a file that cannot be read, or a value that is out of bounds.
     """
     path = locate.config_file(config_file)
@@ -237,10 +235,10 @@ def _value(group: Any, option: cfg.Opt) -> Any:
 
 
 def _settings(conf: cfg.ConfigOpts, path: str | None) -> Settings:
-    validate.refuse_relative("[DEFAULT] state_dir", conf.state_dir)
-    validate.refuse_wrong_ovs(conf.ovs.integration_bridge, conf.ovs.connection)
+    validate.check_absolute("[DEFAULT] state_dir", conf.state_dir)
+    validate.check_ovs(conf.ovs.integration_bridge, conf.ovs.connection)
     group = conf[PRIVSEP_GROUP]
-    validate.refuse_wrong_helper(group.capabilities, group.helper_command)
+    validate.check_helper(group.capabilities, group.helper_command)
     return Settings(
         config_file=path,
         state_dir=conf.state_dir,

@@ -1,4 +1,4 @@
-"""Sections and keys of a configuration file that nothing reads: a typing error in them would go unseen."""
+"""Finds unknown sections and keys of a configuration file, such as typing errors, which would otherwise be ignored."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from oslo_config import cfg
 
 _OPTIONS, _DRIVERS = "oslo.config.opts", "vifplug.drivers"
 _OSLO = ("oslo.config", "oslo.log", "oslo.privsep")
-"""They read options of their own from the same file: oslo.log in the helper that a command starts, for instance."""
+"""Libraries that read their own options from the same file, such as oslo.log in the helper that a command starts."""
 _OF_OSLO_CONFIG = frozenset(
     ("config_file", "config_dir", "config_source", "config-file", "config-dir", "config-source")
 )
 _OF_PRIVSEP = frozenset(("logger_name", "log_daemon_traceback"))
 _OF_OTHERS = ("os_vif_", "privsep", "oslo_")
-"""How the sections of os-vif's plugins, ours among them, and of oslo's libraries begin."""
+"""Prefixes of the sections of os-vif's plugins, including vifplug's, and of oslo's libraries."""
 
 Groups = Mapping[str, Sequence[cfg.Opt]]
 
@@ -27,7 +27,7 @@ Groups = Mapping[str, Sequence[cfg.Opt]]
 def find(path: str, groups: Groups, privsep_group: str) -> tuple[str, ...]:
     """A sentence for each unknown section or key, with the nearest option.
 
-    :param path: of a file that was read without an error; of a pipe, which can be read but once, nothing is told.
+    :param path: of a file that was read without an error; nothing is reported for a pipe, which can be read only once.
     """
     if not os.path.isfile(path):
         return ()
@@ -60,7 +60,7 @@ def _names(options: Sequence[cfg.Opt], group: str) -> set[str]:
 
 
 def _of_section(section: str, keys: Mapping[str, Any], known: Mapping[str, set[str]]) -> Iterator[str]:
-    # oslo.config takes a section's name in any case, but for DEFAULT, and a key's as it is.
+    # oslo.config ignores the case of a section's name, except for DEFAULT, but not that of a key.
     name = section if section == "DEFAULT" else section.lower()
     if name not in known:
         if not name.startswith(_OF_OTHERS) and name not in _elsewhere():
@@ -85,14 +85,14 @@ def _hint(section: str, key: str, known: Mapping[str, set[str]]) -> str:
 
 
 def _nearest(wanted: str, names: Mapping[str, str]) -> str:
-    found = difflib.get_close_matches(wanted, sorted(names), n=1)
-    return names[found[0]] if found else ""
+    matches = difflib.get_close_matches(wanted, sorted(names), n=1)
+    return names[matches[0]] if matches else ""
 
 
 @functools.cache
 def _elsewhere() -> dict[str, set[str]]:
-    """Options of oslo's libraries and of drivers from elsewhere, by section; looked up for what is unknown here."""
-    found: dict[str, set[str]] = {}
+    """Options of oslo's libraries and of third-party drivers, by section; consulted for unknown options."""
+    options: dict[str, set[str]] = {}
     for distribution in importlib.metadata.distributions():
         points = distribution.entry_points
         drivers = {point.name for point in points if point.group == _DRIVERS}
@@ -100,25 +100,25 @@ def _elsewhere() -> dict[str, set[str]]:
         if name == "vifplug" or (name not in _OSLO and not drivers):
             continue
         for driver in drivers:
-            found.setdefault(driver.lower(), set())
+            options.setdefault(driver.lower(), set())
         for point in points:
             if point.group == _OPTIONS:
-                _add_options(point, found)
-    return found
+                _add_options(point, options)
+    return options
 
 
-def _add_options(point: importlib.metadata.EntryPoint, found: dict[str, set[str]]) -> None:
+def _add_options(point: importlib.metadata.EntryPoint, options: dict[str, set[str]]) -> None:
     try:
         listed = point.load()()
-    except Exception:  # a library of others that cannot list its options must not stop the daemon
+    except Exception:  # another library's error must not stop the daemon
         return
-    for group, options in listed:
+    for group, own in listed:
         name = str(getattr(group, "name", group) or "DEFAULT")
-        found.setdefault(name if name == "DEFAULT" else name.lower(), set()).update(_names(options, name))
+        options.setdefault(name if name == "DEFAULT" else name.lower(), set()).update(_names(own, name))
 
 
 def _unread(path: str) -> list[str]:
-    """Directories of fragments, which other services of OpenStack read."""
+    """A warning for a directory of fragments, which other OpenStack services read, but vifplug does not."""
     try:
         fragments = [name for name in os.listdir(f"{path}.d") if name.endswith(".conf")]
     except OSError:

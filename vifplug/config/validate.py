@@ -1,6 +1,6 @@
-"""The options' values that oslo.config's types cannot judge: whoever gave a wrong one is told which, and what is right.
+"""Checks of option values beyond oslo.config's types. Each error names the option, its value and a valid form.
 
-Only what can be told from the value itself: whether a user or a group exists, say, is for the privileged side to ask.
+Only the value itself is checked; whether a user or a group exists, for example, is checked by the privileged side.
 """
 
 from __future__ import annotations
@@ -21,36 +21,38 @@ _CAPABILITIES = """
     MAC_ADMIN SYSLOG WAKE_ALARM BLOCK_SUSPEND AUDIT_READ PERFMON BPF CHECKPOINT_RESTORE
 """
 CAPABILITIES = tuple(f"CAP_{name}" for name in _CAPABILITIES.split())
-"""Linux's, by number (capabilities(7)). Those of oslo.privsep, which only the privileged side may import."""
+"""Linux's, by number (capabilities(7)), as in oslo.privsep, which only the privileged side may import."""
 SOCKET_PATH_MAX = 107
-"""Of sun_path's 108 bytes one is the zero."""
+"""sun_path has 108 bytes, and one is the terminating zero."""
 _LOOPBACK = "127.0.0.1"
 _PORT_MAX = 65535
 
 
-def refuse_relative(option: str, path: str) -> None:
-    """A relative path would be another one in each working directory.
+def check_absolute(option: str, path: str) -> None:
+    """Check that a path does not depend on the working directory.
 
-    :raises ValueError: naming the option, its value and what would be right.
+    :raises ValueError: with the option, its value and a valid form.
     """
     if not os.path.isabs(path):
-        raise ValueError(f"{option} {path!r} is no absolute path such as /var/lib/vifplug")
+        raise ValueError(f"{option} {path!r} is not an absolute path such as /var/lib/vifplug")
 
 
-def refuse_wrong_ovs(bridge: str, connection: list[str]) -> None:
-    """Judge integration_bridge and connection.
+def check_ovs(bridge: str, connection: list[str]) -> None:
+    """Check integration_bridge and connection.
 
-    :raises ValueError: naming the option, its value and what would be right.
+    :raises ValueError: with the option, its value and a valid form.
     """
     if not naming.is_link_name(bridge):
-        raise ValueError(f"[ovs] integration_bridge {bridge!r} is no device name; it must have {naming.LINK_NAME_RULE}")
+        raise ValueError(
+            f"[ovs] integration_bridge {bridge!r} is not a device name; it must have {naming.LINK_NAME_RULE}"
+        )
     if not connection:
         raise ValueError("[ovs] connection is empty; it must hold an address such as unix:/run/openvswitch/db.sock")
     for address in connection:
-        _refuse_address(address)
+        _check_address(address)
 
 
-def _refuse_address(address: str) -> None:
+def _check_address(address: str) -> None:
     kind, _, rest = address.partition(":")
     if kind == "ssl":
         raise ValueError(
@@ -66,18 +68,18 @@ def _refuse_address(address: str) -> None:
             "unix:/run/openvswitch/db.sock, nor tcp:IP:PORT, such as tcp:127.0.0.1:6640"
         )
     if kind == "unix":
-        refuse_long_socket("[ovs] connection", rest)
+        check_socket_length("[ovs] connection", rest)
 
 
-def refuse_long_socket(option: str, path: str) -> None:
-    """A path that no Unix socket can have.
+def check_socket_length(option: str, path: str) -> None:
+    """Check that a Unix socket can have this path.
 
-    :raises ValueError: naming the option, its value and what would be right.
+    :raises ValueError: with the option, its value and a valid form.
     """
     if (length := len(os.fsencode(path))) > SOCKET_PATH_MAX:
         raise ValueError(
             f"{option} {path!r} has {length} bytes, and a Unix socket's path at most {SOCKET_PATH_MAX} (unix(7)); give "
-            "a shorter path, or that of a symbolic link to its directory"
+            "a shorter path, or one through a symbolic link to its directory"
         )
 
 
@@ -85,40 +87,42 @@ def _is_port(text: str) -> bool:
     return text.isascii() and text.isdecimal() and 0 < int(text) <= _PORT_MAX
 
 
-def refuse_wrong_helper(capabilities: Iterable[str], helper_command: str | None) -> None:
-    """Judge what of [vifplug_privileged] would fail when the helper is started, without a word of why.
+def check_helper(capabilities: Iterable[str], helper_command: str | None) -> None:
+    """Check the values of [vifplug_privileged] that would make the helper's start fail without a reason.
 
-    :raises ValueError: naming the option, its value and what would be right.
+    :raises ValueError: with the option, its value and a valid form.
     """
     for name in capabilities:
         is_number = name.isascii() and name.isdecimal() and int(name) < len(CAPABILITIES)
         if name not in CAPABILITIES and not is_number:
             raise ValueError(
-                f"[vifplug_privileged] capabilities: {name!r} is no Linux capability such as CAP_NET_ADMIN, which is "
-                "the only one that vifplug needs"
+                f"[vifplug_privileged] capabilities: {name!r} is not a Linux capability such as CAP_NET_ADMIN, the "
+                "only one that vifplug needs"
             )
     try:
         shlex.split(helper_command or "")
     except ValueError as error:
         raise ValueError(
-            f"[vifplug_privileged] helper_command {helper_command!r} is no command as a shell would read it: {error}"
+            f"[vifplug_privileged] helper_command {helper_command!r} is not a valid shell command: {error}"
         ) from error
 
 
 def events(group: Any) -> dict[str, Any]:
-    """What of [events] has a form of its own.
+    """Check [events], and parse ``listen``.
 
-    :raises ValueError: naming the option, its value and what would be right.
+    :raises ValueError: with the option, its value and a valid form.
     """
     if group.notify_url and not _is_http(group.notify_url):
-        raise ValueError(f"[events] notify_url {group.notify_url!r} is no URL such as http://HOST:PORT/PATH")
+        raise ValueError(f"[events] notify_url {group.notify_url!r} is not a URL such as http://HOST:PORT/PATH")
     for name in ("notify_token", "listen_token"):
         if not all("!" <= character <= "~" for character in getattr(group, name)):
-            raise ValueError(f"[events] {name} holds what no HTTP header can; it must be of visible ASCII characters")
+            raise ValueError(
+                f"[events] {name} is not valid in an HTTP header; it must have visible ASCII characters only"
+            )
     if not group.listen:
         return {"listen": None}
     if not group.listen_token:
-        raise ValueError("[events] listen needs a listen_token, which every sender has to give")
+        raise ValueError("[events] listen needs a listen_token, which every sender must send")
     host, _, port = group.listen.rpartition(":")
     try:
         address = ipaddress.ip_address(host.strip("[]") or _LOOPBACK)
@@ -126,7 +130,7 @@ def events(group: Any) -> dict[str, Any]:
             raise ValueError
     except ValueError as error:
         raise ValueError(
-            f"[events] listen {group.listen!r} is no IP address and port such as {_LOOPBACK}:8775, and no port alone"
+            f"[events] listen {group.listen!r} is neither an IP address and port such as {_LOOPBACK}:8775, nor a port"
         ) from error
     return {"listen": (str(address), int(port))}
 
@@ -135,5 +139,5 @@ def _is_http(text: str) -> bool:
     try:
         url = urllib.parse.urlsplit(text)
         return url.scheme in ("http", "https") and bool(url.hostname) and (url.port is None or url.port > 0)
-    except ValueError:  # for a port that is none
+    except ValueError:  # for an invalid port
         return False

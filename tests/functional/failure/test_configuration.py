@@ -13,13 +13,13 @@ from tests.support.world.world import World
 
 Sections = Mapping[str, dict[str, str]]
 WRONG: Mapping[str, Sections] = {
-    "capabilities: 'CAP_FOO' is no Linux capability": {"vifplug_privileged": {"capabilities": "CAP_FOO"}},
+    "capabilities: 'CAP_FOO' is not a Linux capability": {"vifplug_privileged": {"capabilities": "CAP_FOO"}},
     "[vifplug_privileged] user 'no-such-user' does not exist": {"vifplug_privileged": {"user": "no-such-user"}},
     "[vifplug_privileged] group 'no-such-group' does not exist": {"vifplug_privileged": {"group": "no-such-group"}},
     "connection 'ssl:127.0.0.1:6640' cannot be used": {"ovs": {"connection": "ssl:127.0.0.1:6640"}},
     "connection 'unix' is neither unix:PATH": {"ovs": {"connection": "unix"}},
-    "[DEFAULT] state_dir '' is no absolute path": {"DEFAULT": {"state_dir": ""}},
-    "[DEFAULT] state_dir 'state' is no absolute path": {"DEFAULT": {"state_dir": "state"}},
+    "[DEFAULT] state_dir '' is not an absolute path": {"DEFAULT": {"state_dir": ""}},
+    "[DEFAULT] state_dir 'state' is not an absolute path": {"DEFAULT": {"state_dir": "state"}},
 }
 
 

@@ -108,7 +108,7 @@ def test_configured_bridge_with_a_template_for_a_name_is_refused(world: World) -
     before = world.snapshot()
     result = world.vifplug("plug", "-", input=OVS.text, check=False)
     assert result.returncode == 2
-    assert "integration_bridge 'br%d' is no device name" in result.stderr
+    assert "integration_bridge 'br%d' is not a device name" in result.stderr
     assert world.snapshot() == before
 
 

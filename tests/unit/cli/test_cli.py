@@ -344,7 +344,7 @@ def test_plug_instance_name_alone_needs_an_instance_in_the_document(run: Run, li
     result = run("plug", document, "--instance-name", "vm-9")
     assert (result.code, library.calls) == (2, [])
     assert result.err == (
-        f"vifplug: error: --instance-name 'vm-9': the document names no instance for VIF {VIF_ID}; "
+        f"vifplug: error: --instance-name 'vm-9': the document has no instance for VIF {VIF_ID}; "
         "give --instance-uuid as well\n"
     )
     Path(document).write_text(json.dumps(DOCUMENT | {"instance": {"uuid": INSTANCE}}))
@@ -578,9 +578,7 @@ def test_interrupt_is_exit_130_and_one_line(run: Run, library: Notes) -> None:
     library.answers["list"] = KeyboardInterrupt()
     result = run("list")
     assert (result.code, result.out) == (130, "")
-    assert result.err == (
-        "vifplug: error: interrupted; what was begun is rolled back, or settled by the next command\n"
-    )
+    assert result.err == ("vifplug: error: interrupted; begun work is rolled back, or settled by the next command\n")
     assert run("list", "-o", "json").error["type"] == "Interrupted"
 
 

@@ -165,7 +165,7 @@ def test_host_info_is_a_table_or_json(place: Place) -> None:
     assert (code, rows) == (0, {"vifplug": "1", "kernel": "6.1", "daemon": "does not answer on /s"})
     assert "br-int (netdev)" in out
     alone = place.run("host-info", "--local")[1]
-    assert alone.splitlines()[-1].split(maxsplit=1)[1] == "not asked, for --local; its socket is /s"
+    assert alone.splitlines()[-1].split(maxsplit=1)[1] == "not asked (--local); its socket is /s"
     assert json.loads(place.run("host-info", "-o", "json")[1]) == ABOUT.as_json()
 
 

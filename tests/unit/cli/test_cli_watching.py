@@ -107,11 +107,13 @@ def test_wait_that_is_broken_off_says_that_nothing_was_changed(run: Run, library
 def test_wait_says_on_a_terminal_what_it_waits_for(
     run: Run, library: Notes, monkeypatch: pytest.MonkeyPatch, document: str
 ) -> None:
-    monkeypatch.setattr(output, "is_watched", lambda: True)
-    said = f"vifplug: VIF {VIF_ID} to be wired within 9 s; waiting for OVN ...\n"
+    monkeypatch.setattr(output, "is_interactive", lambda: True)
+    said = f"vifplug: waiting up to 9 s for VIF {VIF_ID} to be wired; it waits for OVN ...\n"
     assert run("wait", VIF_ID, "--timeout", "9").err == said
     assert run("plug", document, "--wait", "wired", "--timeout", "9").err == said
-    assert run("wait", VIF_ID, OTHER_ID).err.startswith(f"vifplug: VIF {VIF_ID} and 1 more to be wired within 300 s")
+    assert run("wait", VIF_ID, OTHER_ID).err.startswith(
+        f"vifplug: waiting up to 300 s for VIF {VIF_ID} and 1 more to be wired"
+    )
     assert run("wait", VIF_ID, "-o", "json").err == ""
     there = Waited(id=VIF_ID, state="wired")
     library.answers["look"] = WaitReport(reached=True, vifs=[there])
@@ -160,7 +162,7 @@ def test_plug_broken_off_as_it_waits_says_what_stays(run: Run, library: Notes, d
     result = run("plug", document, "--wait", "wired")
     assert (result.code, result.err) == (
         130,
-        "vifplug: error: interrupted; it stays plugged; go on waiting with `vifplug wait`\n",
+        "vifplug: error: interrupted; it stays plugged; continue with `vifplug wait`\n",
     )
 
 

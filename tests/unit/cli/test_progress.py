@@ -91,14 +91,14 @@ def test_repair_and_unplug_of_many_count_vifs(host: Watched, monkeypatch: pytest
 
 def test_a_line_a_second_while_it_goes_on(monkeypatch: pytest.MonkeyPatch) -> None:
     said: list[str] = []
-    monkeypatch.setattr(output, "tell", said.append)
+    monkeypatch.setattr(output, "show_progress", said.append)
     counts = iter([0, 1, 1, 3])
 
     def done(seconds: float) -> bool:
         assert seconds == 1
         return len(said) == 2
 
-    progress.tell(lambda: Progress(done=next(counts), total=4), "VIFs are unplugged", done)
+    progress.print_progress(lambda: Progress(done=next(counts), total=4), "VIFs are unplugged", done)
     assert said == ["1 of 4 VIFs are unplugged", "3 of 4 VIFs are unplugged"]
 
 
@@ -106,8 +106,8 @@ def test_a_line_a_second_while_it_goes_on(monkeypatch: pytest.MonkeyPatch) -> No
 def said(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """What a person at a terminal reads, for whom time flies."""
     lines: list[str] = []
-    monkeypatch.setattr(output, "is_watched", lambda: True)
-    monkeypatch.setattr(output, "tell", lines.append)
+    monkeypatch.setattr(output, "is_interactive", lambda: True)
+    monkeypatch.setattr(output, "show_progress", lines.append)
     monkeypatch.setattr(progress, "_PAUSE_SECONDS", 0.001)
     return lines
 
@@ -127,7 +127,7 @@ def half_way(library: Notes, verb: str, said: list[str]) -> None:
         assert told.wait(5), "nothing was said"
         return [reports.VifReport(id=one, state="unplugged") for one in (VIF_ID, OTHER_ID)]
 
-    output.tell = tell  # the fixture takes it back
+    output.show_progress = tell  # the fixture takes it back
     library.answers[verb] = answer
 
 
