@@ -1,5 +1,5 @@
-"""Judgements: facts in, findings out. Pure. What Open vSwitch and the host's links have is judged in ``network``, the
-firewall in ``filtering``."""
+"""The checks: from facts to findings. Pure. ``openvswitch`` has those of Open vSwitch and of the host's links,
+``firewall`` those of the firewall."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ DAEMON = "daemon"
 
 
 def judge(facts: Facts) -> Diagnosis:
-    """Everything there is to say about a host: of each check that it is well, or all it found."""
+    """All findings about a host; at least one per check."""
     findings: list[Finding] = []
     for name, check in CHECKS.items():
         findings_of_check = list(check(facts))
@@ -31,16 +31,16 @@ def judge(facts: Facts) -> Diagnosis:
 
 
 def restarts(endings: Sequence[tuple[float, str]], now: float) -> list[Finding]:
-    """Whether the daemon's processes live.
+    """Whether the daemon's processes keep running.
 
-    :param endings: when which of them ended (Unix time), though nobody told them to.
+    :param endings: times (Unix) and names of processes that ended unexpectedly.
     """
     recent = [(when, which) for when, which in endings if 0 <= now - when <= _RECENT_SECONDS]
     if not recent:
         return [Finding(check=DAEMON, status=OK)]
     when, which = recent[-1]
     often = f"{len(recent)} times in {_RECENT_SECONDS // 60} minutes" if len(recent) > 1 else "once"
-    reason = f"{which} ended {now - when:.0f} s ago ({often}), and both it and its neighbour were started anew"
+    reason = f"{which} ended {now - when:.0f} s ago ({often}); worker and helper were restarted"
     status = ERROR if len(recent) >= _RESTARTS_MAX else WARNING
     return [found(status, "vifplugd", reason, "see its log: journalctl -u vifplugd")(DAEMON)]
 
@@ -62,18 +62,19 @@ def _store(facts: Facts) -> Iterator[Draft]:
             ERROR,
             store.path,
             f"it cannot be written: {store.error}",
-            "mount its file system for writing, or give state_dir to [daemon] user; nothing can be plugged until then",
+            "mount its file system read-write, or make [daemon] user the owner of state_dir; nothing can be plugged "
+            "until then",
         )
     elif store.locked_by:
         reason = f"it is locked by {store.locked_by}, for longer than a write takes"
         yield found(
-            ERROR, store.path, reason, "let that end, or end it; nothing can be plugged or unplugged until then"
+            ERROR, store.path, reason, "wait for its end, or end it; nothing can be plugged or unplugged until then"
         )
     elif store.elsewhere:
         yield found(ERROR, store.path, store.elsewhere, "run vifplug in the namespace where its VIFs are")
     elif store.free_bytes is not None and store.free_bytes < _FREE_BYTES_MIN:
         free = f"{store.free_bytes // 2**20} MiB are free there"
-        yield found(ERROR, store.path, free, "make room: a store that cannot grow refuses every plug")
+        yield found(ERROR, store.path, free, "free space: a full store refuses new VIFs")
 
 
 def _helper(facts: Facts) -> Iterator[Draft]:
@@ -81,7 +82,7 @@ def _helper(facts: Facts) -> Iterator[Draft]:
     if helper is None:
         yield found(UNSEEN, "helper", facts.unseen)
     elif helper.unprivileged:
-        remedy = "run it as root or through the daemon, or let sudo start the helper (the user guide says how)"
+        remedy = "run it as root or through the daemon, or let sudo start the helper (see the user guide)"
         yield found(UNSEEN, "helper", f"this user may not start it: {helper.error}", remedy)
     elif helper.error:
         remedy = "see [vifplug_privileged] in the configuration, and the daemon's log; systemctl restart vifplugd"
@@ -90,19 +91,19 @@ def _helper(facts: Facts) -> Iterator[Draft]:
 
 def _capabilities(facts: Facts) -> Iterator[Draft]:
     if facts.tun_error:
-        remedy = "modprobe tun, and see that udev or the container gives /dev/net/tun mode 0666"
-        yield found(ERROR, "/dev/net/tun", f"no tap can be made: {facts.tun_error}", remedy)
+        remedy = "modprobe tun, and check that udev or the container gives /dev/net/tun mode 0666"
+        yield found(ERROR, "/dev/net/tun", f"no tap can be created: {facts.tun_error}", remedy)
     if facts.helper is None or facts.helper.error:
         yield found(UNSEEN, "helper", "there is no privileged helper to ask")
     elif not facts.helper.capabilities >> CAP_NET_ADMIN & 1:
-        remedy = "give it that: [vifplug_privileged] capabilities, the unit's CapabilityBoundingSet, the container's"
-        yield found(ERROR, "helper", "it has no CAP_NET_ADMIN, and so cannot change links", remedy)
+        remedy = "add it: [vifplug_privileged] capabilities, the unit's CapabilityBoundingSet, or the container's"
+        yield found(ERROR, "helper", "it has no CAP_NET_ADMIN, so it cannot change links", remedy)
     if facts.helper is not None and facts.helper.sysctls_read_only:
         remedy = (
             "mount it read-write for vifplug: in a unit ReadWritePaths=/proc/sys/net, in a container a mount; until "
-            "then links are plugged only where their sysctls are right already"
+            "then links are plugged only if their sysctls are already right"
         )
-        yield found(ERROR, "/proc/sys", "it is mounted read-only, and a link's IPv6 cannot be turned off", remedy)
+        yield found(ERROR, "/proc/sys", "it is mounted read-only, so a link's IPv6 cannot be turned off", remedy)
 
 
 def _configuration(facts: Facts) -> Iterator[Draft]:
@@ -125,15 +126,15 @@ def _takeovers(facts: Facts) -> Iterator[Draft]:
             yield found(
                 WARNING,
                 taken.source,
-                f"systemd-udevd runs, and by this file it gives a new {names} another MAC, which each plug that makes "
-                "a tap has to wait for and to put right",
+                f"systemd-udevd runs, and this file makes it change the MAC of a new {names}; each plug that creates a "
+                "tap has to wait for that and to set the MAC again",
                 f"install vifplug's {udev.LINK_FILE} into /etc/systemd/network (docs/operations.md, Install)",
             )
         elif taken.name == "systemd-networkd":
             yield found(
                 ERROR,
                 taken.source,
-                f"systemd-networkd runs, and this file makes {names} its own",
+                f"systemd-networkd runs, and this file makes it manage {names}",
                 "narrow its [Match], or put a file before it with [Match] Name=qbr* qvb* qvo* tap* brq* and [Link] "
                 "Unmanaged=yes",
             )
@@ -141,7 +142,7 @@ def _takeovers(facts: Facts) -> Iterator[Draft]:
             yield found(
                 WARNING,
                 taken.name,
-                f"{taken.name} runs, and nothing tells it to leave {names} alone",
+                f"{taken.name} runs, and is not configured to leave {names} alone",
                 "install vifplug's networkmanager/vifplug.conf into /etc/NetworkManager/conf.d (docs/operations.md, "
                 "Install), or put [keyfile] unmanaged-devices=interface-name:qbr*;interface-name:qvb*;"
                 "interface-name:qvo*;interface-name:tap*;interface-name:brq* into a file of /etc/NetworkManager/conf.d",
@@ -154,10 +155,10 @@ def _drift(facts: Facts) -> Iterator[Draft]:
         return
     for trouble in facts.plugged.troubles:
         if not trouble.what:
-            reason = f"it is {trouble.state}, and whoever was at it has ended"
-            yield found(WARNING, trouble.vif_id, reason, "any command but doctor settles it, and so does the daemon")
+            reason = f"{trouble.state}, and the process that worked on it has ended"
+            yield found(WARNING, trouble.vif_id, reason, "the daemon, or any command but doctor, settles it")
         else:
-            repair = f"vifplug repair {trouble.vif_id}, and vifplug show {trouble.vif_id} to see what it says"
+            repair = f"vifplug repair {trouble.vif_id}, then vifplug show {trouble.vif_id} for the error"
             remedy = f"plug it again, or vifplug unplug {trouble.vif_id}" if trouble.damaged else repair
             yield found(ERROR, trouble.vif_id, f"{trouble.state}: {trouble.what}", remedy)
 
@@ -168,8 +169,8 @@ def _guests(facts: Facts) -> Iterator[Draft]:
         return
     old = [vif for vif in facts.plugged.absent if vif.seconds >= _ABSENT_SECONDS]
     remedy = (
-        "start the guest; or, where its server was deleted, vifplug unplug the VIF. To compare with the servers that "
-        "there are: vifplug gc --keep FILE"
+        "start the guest; or, if its server was deleted, vifplug unplug the VIF. To compare with the existing servers: "
+        "vifplug gc --keep FILE"
     )
     for vif in old:
         yield found(WARNING, vif.vif_id, f"it has no guest on {vif.device!r} since {vif.since}", remedy)
@@ -182,8 +183,8 @@ def _guests(facts: Facts) -> Iterator[Draft]:
 def _uncompared(facts: Facts) -> Draft:
     if not facts.incomparable:
         return found(UNSEEN, "VIFs", facts.unseen)
-    reason = f"what is recorded cannot be compared with the host, and no VIF is looked after: {facts.unseen}"
-    remedy = "put that right (install the driver again, for one that is gone), or vifplug unplug the VIF it names"
+    reason = f"the records cannot be compared with the host, and no VIF is repaired: {facts.unseen}"
+    remedy = "correct that (for example install a missing driver again), or vifplug unplug the named VIF"
     return found(ERROR, "VIFs", reason, remedy)
 
 
@@ -191,15 +192,15 @@ def _orphans(facts: Facts) -> Iterator[Draft]:
     if facts.plugged is None:
         yield found(UNSEEN, "orphans", facts.unseen)
         return
-    # Of a lost store everything is an orphan, guests' devices among them.
+    # If the store was lost, everything is an orphan, even guests' devices.
     remedy = (
         "vifplug gc --delete, once `vifplug gc` lists nothing that a guest uses"
         if facts.plugged.total
-        else "no VIF is recorded at all: if the store was lost, plug these again, which takes them over as they are; "
-        "vifplug gc --delete takes them away from their guests"
+        else "no VIF is recorded at all: if the store was lost, plug these again, which adopts them as they are; "
+        "vifplug gc --delete deletes them under their guests"
     )
     for owner, devices in facts.plugged.orphans.items():
-        yield found(ERROR, owner, f"marked as vifplug's, and in no record: {', '.join(devices)}", remedy)
+        yield found(ERROR, owner, f"orphans, marked as vifplug's and in no record: {', '.join(devices)}", remedy)
 
 
 CHECKS: Mapping[str, Callable[[Facts], Iterator[Draft]]] = {
@@ -222,4 +223,4 @@ CHECKS: Mapping[str, Callable[[Facts], Iterator[Draft]]] = {
     "strangers": openvswitch.strangers,
     "stale-ports": openvswitch.stale_ports,
 }
-"""Every check by its name, in the order they are told: what others stand on comes first."""
+"""Every check by its name, in the order of the output: checks on which others depend come first."""

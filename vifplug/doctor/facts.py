@@ -1,6 +1,6 @@
-"""What a doctor knows of a host. Plain values: who gathers them judges nothing, who judges them looks at nothing.
+"""The facts that the doctor gathers about a host. Plain values, between ``gather`` and ``checks``.
 
-None, or a part that is not there, was not seen; ``unseen`` says why.
+None, or a missing part, could not be read; ``unseen`` has the reason.
 """
 
 from __future__ import annotations
@@ -10,26 +10,26 @@ from dataclasses import dataclass, field
 
 CAP_NET_ADMIN = 12
 SYSTEM = "system"
-"""The kernel's datapath; as a bridge's datapath_type it may be written as nothing at all."""
+"""The kernel's datapath; a bridge's datapath_type may also be empty for it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Remote:
-    """An OVSDB address, as the privileged helper meets it."""
+    """An OVSDB address, as the privileged helper sees it."""
 
     remote: str
     error: str = ""
     denied: bool = False
     uid: int | None = None
-    """Whose socket it is, where that keeps the helper out."""
+    """The owner of the socket, if it denies access to the helper."""
     unfit: str = ""
-    """Why a server that answers there is not used: it takes no writes, say."""
+    """Why an answering server is not used, for example because it takes no writes."""
     used: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Switch:
-    """Open vSwitch, as its database tells."""
+    """Open vSwitch, as read from its database."""
 
     ovs_version: str | None = None
     db_version: str | None = None
@@ -38,59 +38,59 @@ class Switch:
     bridges: Mapping[str, str] = field(default_factory=dict)
     """Their datapath_type, by name."""
     fake_bridges: Mapping[str, tuple[str, int]] = field(default_factory=dict)
-    """The bridge and the VLAN of those that are ports to Open vSwitch."""
+    """Parent bridge and VLAN by fake bridge, which is a port to Open vSwitch."""
     dead_ports: Sequence[DeadPort] = ()
     ports: frozenset[str] = frozenset()
     spanning_tree: Sequence[str] = ()
     """Bridges that run STP or RSTP."""
     policed: Mapping[str, int] = field(default_factory=dict)
-    """Interfaces with a limit of what a guest may send, in kbit/s."""
+    """Interfaces with a limit for the guest's sending, in kbit/s."""
     mirrors: Sequence[Mirror] | None = ()
-    """None where they could not be read."""
+    """None if they could not be read."""
     behind: str = ""
-    """How far vswitchd is behind its database, where it is."""
+    """How far vswitchd lags behind its database, if it does."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Mirror:
-    """What an OVS bridge copies: frames of ports to another port, or into a VLAN."""
+    """A mirror of an OVS bridge: it copies frames of ports to another port, or into a VLAN."""
 
     name: str
     bridge: str
     selects_all: bool = False
-    """Every port of its bridge."""
+    """Whether it copies every port of its bridge."""
     selected: Sequence[str] = ()
     output: str = ""
-    """The port that gets the copies, and nothing else."""
+    """The port that gets the copies, and no other frames."""
     output_vlan: int | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DeadPort:
-    """An OVS port that stands on a device which is not there."""
+    """An OVS port without its device."""
 
     name: str
     bridge: str
     owner: str = ""
-    """Whose mark of vifplug's it bears."""
+    """The VIF id of its vifplug mark."""
     iface_id: str = ""
-    """By which a control plane knows it."""
+    """The id by which a control plane knows it."""
     bond: str = ""
-    """The port that it is but one interface of."""
+    """The bond of which it is an interface."""
     error: str = ""
-    """vswitchd's."""
+    """vswitchd's error."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Ovs:
-    """Open vSwitch and the ways to it."""
+    """Open vSwitch and its addresses."""
 
     expected: bool = True
-    """False: nothing of it is on this host, and nothing here needs it."""
+    """False: it is not on this host, and nothing here needs it."""
     remotes: Sequence[Remote] = ()
     switch: Switch | None = None
     error: str = ""
-    """Why there is no ``switch`` although somebody takes connections."""
+    """Why there is no ``switch`` although a server takes connections."""
     vswitchd: bool | None = None
     """Whether it answers."""
     vswitchd_error: str = ""
@@ -98,44 +98,44 @@ class Ovs:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Helper:
-    """The privileged helper, as it is or as starting it went."""
+    """The privileged helper, or the error of its start."""
 
     error: str = ""
     unprivileged: bool = False
-    """It was not started because this user may not, which is nobody's fault."""
+    """It was not started because this user may not, which is not an error."""
     capabilities: int = 0
     sysctls_read_only: bool = False
-    """/proc/sys is mounted so that it cannot be written."""
+    """/proc/sys is mounted read-only."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Store:
-    """The records' file."""
+    """The store's file."""
 
     path: str
     error: str = ""
     closed: bool = False
-    """It is not for this user to see."""
+    """This user may not read it."""
     unreadable: bool = False
-    """The error is met in reading it."""
+    """The error is about reading, not writing."""
     locked_by: str = ""
-    """Who has kept others from writing it, for longer than a write takes."""
+    """The processes that have kept it locked for longer than a write takes."""
     elsewhere: str = ""
-    """Why what it records is not in this network namespace."""
+    """Why its VIFs are not in this network namespace."""
     free_bytes: int | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Rule:
-    """A firewall's rule, as far as it is understood."""
+    """A firewall rule, as far as it is understood."""
 
     when: Sequence[tuple[str, str]] = ()
-    """What it asks, all of these: ``in`` or ``out`` and a link's name, or its beginning and ``*``; ``bridged`` and
-    ``unbridged``; ``part``, what is true of a part of anybody's frames (a protocol, a state); ``unknown``."""
+    """Its conditions, all of which must hold: ``in`` or ``out`` and a link's name, or its beginning and ``*``;
+    ``bridged`` and ``unbridged``; ``part``, true for a part of the frames (a protocol, a state); ``unknown``."""
     then: str = ""
-    """accept, drop, jump, goto, return, unknown; "" goes on."""
+    """accept, drop, jump, goto, return, unknown; "" continues with the next rule."""
     to: str = ""
-    """The chain that it jumps or goes to."""
+    """The target chain of jump and goto."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -148,68 +148,68 @@ class Chain:
     name: str
     forward: bool = False
     drops: bool = False
-    """Its policy."""
+    """Whether its policy is drop."""
     rules: Sequence[Rule] | None = ()
-    """None, where they are not known."""
+    """None if they are not known."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Firewall:
-    """What bridged frames have to pass."""
+    """The firewall that bridged frames pass."""
 
     bridged: frozenset[str] = frozenset()
-    """The families whose rules br_netfilter puts bridged frames through: ip, ip6."""
+    """The families whose rules br_netfilter applies to bridged frames: ip, ip6."""
     chains: Sequence[Chain] | None = None
     legacy: Sequence[str] = ()
     error: str = ""
     firewalld: bool = False
-    """It runs. As shipped it rejects what it forwards and was not told to."""
+    """Whether firewalld runs. As shipped it rejects forwarded frames that it is not configured to accept."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Takeover:
-    """A network manager that runs here, and what of ours it would take for its own."""
+    """A network manager that runs here, and the devices of ours that it would manage."""
 
     name: str
     prefixes: Sequence[str] = ()
     source: str = ""
-    """The file that says so; "" where none says that it is not to."""
+    """The file that makes it do so; "" if no file excludes our devices."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Link:
-    """A link with a name of the kind that Nova, Neutron and vifplug give."""
+    """A link with a name as Nova, Neutron and vifplug give them."""
 
     name: str
     master: str | None = None
     ours: bool = False
-    """Marked as ours, recorded, or part of what is under way."""
+    """Marked as ours, recorded, or named by an intent."""
     persistent: bool = False
     carrier: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Port:
-    """What a recorded VIF's request asks of OVS."""
+    """A recorded VIF's OVS port, as its request asks for it."""
 
     vif_id: str
     bridge: str
     datapath_type: str = ""
-    """"" where it says none."""
+    """"" if the request has none."""
     name: str = ""
-    """The port's."""
+    """The port's name."""
     tag: int | None = None
     """Its VLAN, as last seen."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Trouble:
-    """A recorded VIF that is not as it should be."""
+    """A recorded VIF that drifted, failed or was interrupted."""
 
     vif_id: str
     state: str
     what: str
-    """"" for one that only was interrupted."""
+    """"" for an interrupted one."""
     damaged: bool = False
     """Its record cannot be read."""
 
@@ -228,7 +228,7 @@ class Absent:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Obstacle:
-    """What stops a VIF's frames, or leaks them, on something that is not vifplug's to change."""
+    """A setting that stops a VIF's frames, or leaks them, on a thing that vifplug must not change."""
 
     vif_id: str
     subject: str
@@ -237,7 +237,7 @@ class Obstacle:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Plugged:
-    """What is recorded, and how it compares with the host."""
+    """The recorded VIFs, and how they compare with the host."""
 
     ports: Sequence[Port] = ()
     bridged: int = 0
@@ -246,21 +246,21 @@ class Plugged:
     """Those bridges' names."""
     total: int = 0
     names: frozenset[str] = frozenset()
-    """Of all recorded devices and ports."""
+    """The names of all recorded devices and ports."""
     troubles: Sequence[Trouble] = ()
     obstacles: Sequence[Obstacle] = ()
     orphans: Mapping[str, Sequence[str]] = field(default_factory=dict)
-    """Kind and name of each, by whose mark they carry."""
+    """Kind and name of each, by the owner in its mark."""
     absent: Sequence[Absent] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Facts:
-    """All of it."""
+    """All facts about a host."""
 
     integration_bridge: str
     vifplug: str = ""
-    """Its version."""
+    """vifplug's version."""
     kernel: str = ""
     tun_error: str = ""
     connection: Sequence[str] = ()
@@ -272,8 +272,8 @@ class Facts:
     links: Sequence[Link] | None = None
     plugged: Plugged | None = None
     unknown_options: Sequence[str] = ()
-    """What of the configuration nothing reads, a sentence each."""
+    """Unknown sections and options of the configuration, a sentence each."""
     unseen: str = ""
     """Why the records could not be compared with the host."""
     incomparable: bool = False
-    """They could not although nothing that it takes was missing: no other check says why."""
+    """The comparison failed although nothing that it needs was missing: no other check reports the reason."""

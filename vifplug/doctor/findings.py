@@ -1,4 +1,4 @@
-"""What a doctor says: for each check that it is well, or what was found, why, and what to do. Plain values."""
+"""The doctor's findings: per check "ok", or each problem with its reason and remedy. Plain values."""
 
 from __future__ import annotations
 
@@ -14,16 +14,16 @@ STATUSES = (ERROR, WARNING, UNSEEN, OK)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Finding(Value):
-    """What one check says of one thing."""
+    """The result of one check for one subject."""
 
     check: str
     status: str
-    """ok; warning, where something may go wrong; error, where something is; unseen, where this user cannot tell."""
+    """ok; warning: something may fail; error: something is wrong; unseen: the check could not be made."""
     subject: str = field(default="", metadata=NEEDED)
-    """What it is about: a device, a VIF, a path."""
+    """A device, a VIF, a path."""
     reason: str = field(default="", metadata=NEEDED)
     remedy: str = field(default="", metadata=NEEDED)
-    """What to do about it, for a person."""
+    """What to do, for a person."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -36,9 +36,9 @@ class Diagnosis(Value):
 
     @property
     def healthy(self) -> bool:
-        """No check says error; there may be warnings, and what could not be seen."""
+        """No check has found an error; there may be warnings, and checks that could not be made."""
         return not any(finding.status == ERROR for finding in self.findings)
 
     def with_(self, *more: Finding) -> Diagnosis:
-        """These findings and some more."""
+        """These findings and more."""
         return Diagnosis(findings=(*self.findings, *more))

@@ -1,7 +1,7 @@
-"""Judgements about the firewall: whether frames that guests send over a Linux bridge come through. Pure.
+"""Checks of the firewall: whether it passes frames that guests send over a Linux bridge. Pure.
 
-A chain is walked as the kernel does, with a frame in mind that nothing is known of but the bridge that it crosses. What
-a rule asks of it is true, untrue, or unknown; what is unknown leaves both ways open, and then neither is claimed.
+A chain is evaluated as in the kernel, for a frame of which only the bridge is known. A rule's condition is true, false,
+or unknown; if the result depends on an unknown one, neither accept nor drop is reported.
 """
 
 from __future__ import annotations
@@ -18,52 +18,52 @@ _SYSCTLS: Mapping[str, str] = {"ip": "bridge-nf-call-iptables", "ip6": "bridge-n
 _IPTABLES: Mapping[str, str] = {"ip": "iptables", "ip6": "ip6tables"}
 _FIREWALLD = "firewalld"
 _ADMIT = (
-    "keep bridged frames out (sysctl net.bridge.bridge-nf-call-iptables=0, -ip6tables likewise) where no firewall of "
-    "Neutron's needs them; or let them through: firewall-cmd --permanent --zone=trusted --add-interface=qbr+ "
+    "if no firewall of Neutron's needs bridged frames, exclude them (sysctl net.bridge.bridge-nf-call-iptables=0, "
+    "-ip6tables likewise); else accept them: firewall-cmd --permanent --zone=trusted --add-interface=qbr+ "
     "--add-interface=brq+ && firewall-cmd --reload"
 )
 _ACCEPT, _DROP, _ON, _UNKNOWN = "accept", "drop", "on", "unknown"
 _ANYTHING = frozenset({_ACCEPT, _DROP, _ON})
 _GUESTS = (f"{naming.ROLE_BRIDGE}*", f"{naming.ROLE_NETWORK_BRIDGE}*")
-"""Bridges of guests, where none is recorded."""
+"""Guests' bridges, if none is recorded."""
 
 Chains = Mapping[str, Chain]
-"""Those of one table, by name."""
+"""The chains of one table, by name."""
 
 
 def firewall(facts: Facts) -> Iterator[Draft]:
-    """Whether a chain at the forward hook eats what guests on Linux bridges send."""
-    told = facts.firewall
-    if told is None:
+    """Whether a chain at the forward hook drops frames of guests on Linux bridges."""
+    state = facts.firewall
+    if state is None:
         yield found(UNSEEN, "firewall", "there is no privileged helper to ask")
         return
-    if told.chains is None:
-        if told.bridged and told.firewalld:
+    if state.chains is None:
+        if state.bridged and state.firewalld:
             reason = "it runs, it sees bridged frames (br_netfilter), and as shipped it rejects them"
-            yield found(WARNING, _FIREWALLD, f"{reason}; the kernel does not tell its chains: {told.error}", _ADMIT)
-        elif told.bridged:
-            yield found(UNSEEN, "firewall", f"the kernel does not tell its chains: {told.error}")
+            yield found(WARNING, _FIREWALLD, f"{reason}; its chains cannot be read: {state.error}", _ADMIT)
+        elif state.bridged:
+            yield found(UNSEEN, "firewall", f"its chains cannot be read: {state.error}")
     else:
         tables: dict[tuple[str, str], dict[str, Chain]] = {}
-        for chain in told.chains:
+        for chain in state.chains:
             tables.setdefault((chain.family, chain.table), {})[chain.name] = chain
-        for chain in told.chains:
+        for chain in state.chains:
             table = tables[chain.family, chain.table]
-            through = _families(chain.family, told.bridged)
-            # Neutron's firewall lets through what it knows, whatever else is there.
+            through = _families(chain.family, state.bridged)
+            # Neutron's firewall passes the frames of its ports, whatever the other rules.
             if chain.forward and through and not any(name.startswith(_NEUTRON_CHAINS) for name in table):
                 yield from _judged(facts, chain, table, through)
-    for family in told.legacy:
-        if family in told.bridged:
-            reason = f"iptables-legacy filters {family}, and its FORWARD policy cannot be told from here"
-            yield found(UNSEEN, "iptables-legacy", reason, "see that `iptables-legacy -S FORWARD` does not say DROP")
+    for family in state.legacy:
+        if family in state.bridged:
+            reason = f"iptables-legacy filters {family}, and its FORWARD policy cannot be read"
+            yield found(UNSEEN, "iptables-legacy", reason, "check that `iptables-legacy -S FORWARD` has no DROP policy")
 
 
 def _families(family: str, bridged: Iterable[str]) -> str:
-    """How bridged frames come to a chain of that family: "" when they do not."""
+    """Which bridged frames a chain of that family sees; "" for none."""
     if family == "bridge":
         return "every bridged frame"
-    ways = [_SYSCTLS[one] for one in sorted(bridged) if family in (one, "inet")]
+    ways = [_SYSCTLS[each] for each in sorted(bridged) if family in (each, "inet")]
     return f"bridged frames (br_netfilter: net.bridge.{' and '.join(ways)} = 1)" if ways else ""
 
 
@@ -74,37 +74,35 @@ def _judged(facts: Facts, chain: Chain, table: Chains, through: str) -> Iterator
     policy = "its policy is drop" if chain.drops else "its policy is accept"
     if ends == {_DROP}:
         concerned = not facts.plugged or facts.plugged.bridged or not facts.plugged.total
-        rules = (
-            "no rule of it lets more than a part of them through" if chain.drops else "its rules drop them all the same"
-        )
-        reason = f"{policy}, {rules}, and it sees {through}: it eats what guests on a qbr or brq bridge send"
+        rules = "no rule accepts more than a part of the frames" if chain.drops else "but its rules drop the frames"
+        reason = f"{policy}, {rules}, and it sees {through}: it drops what guests on a qbr or brq bridge send"
         # Frames of an ovs VIF cross no Linux bridge.
         yield found(ERROR if concerned else WARNING, subject, reason, _remedy(chain))
     elif _DROP in ends:
-        reason = f"{policy}, it sees {through}, and whether its rules let through what guests send cannot be judged"
+        reason = f"{policy}, it sees {through}, and whether its rules accept guests' frames cannot be judged"
         status = WARNING if facts.firewall and facts.firewall.firewalld and chain.family != "bridge" else UNSEEN
-        yield found(status, subject, reason, "see that they do; where they do not: " + _remedy(chain))
+        yield found(status, subject, reason, "check that they do; if not: " + _remedy(chain))
 
 
 def fates(chain: Chain, table: Chains, bridge: str) -> frozenset[str]:
-    """What may become of a frame in a chain at a hook: accept, drop, or either.
+    """The possible results of a chain at a hook for a frame: accept, drop, or both.
 
-    :param bridge: the bridge it crosses, or how its name begins and ``*``.
+    :param bridge: the frame's bridge, or the beginning of its name and ``*``.
     """
     ends = _Walk(table, bridge).through(chain)
     return (ends - {_ON}) | ({_DROP if chain.drops else _ACCEPT} if _ON in ends else frozenset())
 
 
 class _Walk:
-    """One table's chains, as a frame of one bridge goes through them."""
+    """Evaluates one table's chains for a frame of one bridge."""
 
     def __init__(self, table: Chains, bridge: str) -> None:
         self._table, self._bridge = table, bridge
         self._known: dict[str, frozenset[str]] = {}
 
     def through(self, chain: Chain) -> frozenset[str]:
-        """Accept, drop, and ``on`` where it comes out at the end. Each chain is walked once; the kernel lets none lead
-        back to itself."""
+        """The possible results: accept, drop, and ``on`` for reaching the end. Each chain is evaluated once; the kernel
+        allows no loops."""
         if chain.name not in self._known:
             self._known[chain.name] = _ANYTHING
             self._known[chain.name] = self._walked(chain)
@@ -118,17 +116,17 @@ class _Walk:
             applies = self._applies(rule, chain.family)
             if applies is False:
                 continue
-            led = self._led(rule)
-            ends |= led - {_ON}
-            if rule.then in ("goto", "return"):  # what is behind this rule is not met any more
-                ends |= led & {_ON}
-                led -= {_ON}
-            if applies and _ON not in led:
+            results = self._results(rule)
+            ends |= results - {_ON}
+            if rule.then in ("goto", "return"):  # the rules after this one are skipped
+                ends |= results & {_ON}
+                results -= {_ON}
+            if applies and _ON not in results:
                 return frozenset(ends)
         return frozenset({*ends, _ON})
 
-    def _led(self, rule: Rule) -> frozenset[str]:
-        """What becomes of a frame that the rule is about."""
+    def _results(self, rule: Rule) -> frozenset[str]:
+        """The possible results for a frame that matches the rule."""
         if rule.then in (_ACCEPT, _DROP):
             return frozenset({rule.then})
         if rule.then in ("jump", "goto"):
@@ -136,7 +134,7 @@ class _Walk:
         return _ANYTHING if rule.then == _UNKNOWN else frozenset({_ON})
 
     def _applies(self, rule: Rule, family: str) -> bool | None:
-        """Whether it is about the frame; None where that is unknown."""
+        """Whether the rule matches the frame; None if that is unknown."""
         answers = [self._is(what, name, family) for what, name in rule.when]
         return False if False in answers else None if None in answers else True
 
@@ -144,17 +142,17 @@ class _Walk:
         if what in ("bridged", "unbridged"):
             return what == "bridged"
         if what == "part":
-            # What is done with a part of the frames is somebody's choice, and no way for the others.
+            # A rule for a part of the frames is intended, and does not apply to the others.
             return False
         if what not in ("in", "out"):
             return None
-        if family == "bridge":  # by the port, which may be any guest's
+        if family == "bridge":  # matches the bridge port, which may be any guest's
             return None if any(_covers(name, f"{role}*") is not False for role in naming.ROLES) else False
         return _covers(name, self._bridge)
 
 
 def _covers(pattern: str, name: str) -> bool | None:
-    """Whether a name is one of a pattern's; of a name of which only the beginning is known, perhaps."""
+    """Whether a pattern matches a name; None (perhaps) if only the beginning of the name is known."""
     start, beginning = pattern.removesuffix("*"), name.removesuffix("*")
     if pattern.endswith("*") and beginning.startswith(start):
         return True
@@ -165,14 +163,14 @@ def _covers(pattern: str, name: str) -> bool | None:
 
 def _remedy(chain: Chain) -> str:
     if chain.family == "bridge":
-        return f"amend that chain: nft insert rule bridge {chain.table} {chain.name} accept"
+        return f"change that chain: nft insert rule bridge {chain.table} {chain.name} accept"
     keep = (
-        "keep bridged frames out (sysctl net.bridge.bridge-nf-call-iptables=0, -ip6tables likewise) where no firewall "
-        "of Neutron's needs them; or let them through "
+        "if no firewall of Neutron's needs bridged frames, exclude them (sysctl net.bridge.bridge-nf-call-iptables=0, "
+        "-ip6tables likewise); else accept them "
     )
     if chain.table == _FIREWALLD:
         return _ADMIT
     if chain.family in _IPTABLES and (chain.table, chain.name) == ("filter", "FORWARD"):
         return f"{keep}({_IPTABLES[chain.family]} -I FORWARD -m physdev --physdev-is-bridged -j ACCEPT)"
     where = f"{chain.family} {chain.table} {chain.name}"
-    return f"{keep}(nft insert rule {where} iifname 'qbr*' oifname 'qbr*' accept, and so for guests' other bridges)"
+    return f"{keep}(nft insert rule {where} iifname 'qbr*' oifname 'qbr*' accept; the same for guests' other bridges)"

@@ -1,6 +1,6 @@
-"""Facts gathered: of the privileged side, of the store, of what anybody can see. No judgement is made here.
+"""Gathers facts: from the privileged side, from the store, and from what any user can read. It judges nothing.
 
-Whatever a part fails of is a fact, too: no other part is to pay for it, so all errors are caught.
+An error of one part is a fact too and must not affect the others, so all errors are caught.
 """
 
 from __future__ import annotations
@@ -47,9 +47,9 @@ _PROGRAM = "ovs-vswitchd"
 
 
 def diagnose(settings: Settings, plugger: Plugger, root: Path = ROOT) -> Diagnosis:
-    """How a host is on which somebody works already, with its own helper and store.
+    """Diagnose a host with the helper and the store of a running command or daemon.
 
-    :param root: below which /proc, /sys, /etc and /run are looked for.
+    :param root: the directory of /proc, /sys, /etc and /run.
     """
     return checks.judge(gather(settings, plugger.host, plugger, storage.look(settings.state_dir), root=root))
 
@@ -57,10 +57,10 @@ def diagnose(settings: Settings, plugger: Plugger, root: Path = ROOT) -> Diagnos
 def gather(
     settings: Settings, host: Host | Helper, plugger: Plugger | None, store: Store, *, root: Path = ROOT
 ) -> Facts:
-    """Everything that can be seen.
+    """All facts that can be read.
 
-    :param host: or, where no helper could be started, how that went.
-    :param plugger: None where the store cannot be used.
+    :param host: or, if no helper could be started, the error of its start.
+    :param plugger: None if the store cannot be used.
     """
     helper = host if isinstance(host, Helper) else _helper(host)
     seen = None if isinstance(host, Helper) or helper.error else host
@@ -102,7 +102,7 @@ def _helper(host: Host) -> Helper:
 
 def _ovs(host: Host, plugger: Plugger | None, root: Path) -> Ovs:
     try:
-        remotes = tuple(Remote(**told) for told in host.examine("reach"))
+        remotes = tuple(Remote(**answer) for answer in host.examine("reach"))
     except Exception as error:
         return Ovs(error=str(error))
     if all(remote.error for remote in remotes):
@@ -118,17 +118,18 @@ def _ovs(host: Host, plugger: Plugger | None, root: Path) -> Ovs:
 
 
 def _is_expected(host: Host, remotes: tuple[Remote, ...], plugger: Plugger | None, root: Path) -> bool:
-    """Whether it is missed: it is installed, it left its directory, or a VIF needs it."""
-    directories = [os.path.dirname(one.remote[5:]) for one in remotes if one.remote.startswith("unix:")]
-    left = any(os.path.isdir(directory) for directory in directories)
-    return host.has_ovs() or left or network_managers.has_program(root, _PROGRAM) or records.needs_ovs(plugger)
+    """Whether it is needed: it is installed, its directory exists, or a VIF needs it."""
+    directories = [os.path.dirname(remote.remote[5:]) for remote in remotes if remote.remote.startswith("unix:")]
+    has_directory = any(os.path.isdir(directory) for directory in directories)
+    is_installed = network_managers.has_program(root, _PROGRAM)
+    return host.has_ovs() or has_directory or is_installed or records.needs_ovs(plugger)
 
 
-def _switch(told: Mapping[str, Any]) -> Switch:
-    dead = tuple(DeadPort(**port) for port in told["dead_ports"])
-    mirrors = told.get("mirrors", ())
+def _switch(answer: Mapping[str, Any]) -> Switch:
+    dead = tuple(DeadPort(**port) for port in answer["dead_ports"])
+    mirrors = answer.get("mirrors", ())
     mirrors = None if mirrors is None else tuple(Mirror(**mirror) for mirror in mirrors)
-    return Switch(**{**told, "dead_ports": dead, "ports": frozenset(told["ports"]), "mirrors": mirrors})
+    return Switch(**{**answer, "dead_ports": dead, "ports": frozenset(answer["ports"]), "mirrors": mirrors})
 
 
 def _firewall(host: Host, root: Path) -> Firewall:
@@ -137,25 +138,25 @@ def _firewall(host: Host, root: Path) -> Firewall:
         "firewalld": network_managers.runs_firewalld(root),
     }
     try:
-        told = host.examine("forwarding")
+        answer = host.examine("forwarding")
     except Exception as error:
         return Firewall(**seen, error=str(error))
-    chains = None if told["error"] else tuple(_chain(chain) for chain in told["chains"])
-    return Firewall(**seen, chains=chains, legacy=told["legacy"], error=told["error"])
+    chains = None if answer["error"] else tuple(_chain(chain) for chain in answer["chains"])
+    return Firewall(**seen, chains=chains, legacy=answer["legacy"], error=answer["error"])
 
 
-def _chain(told: Mapping[str, Any]) -> Chain:
-    rules = told["rules"]
+def _chain(answer: Mapping[str, Any]) -> Chain:
+    rules = answer["rules"]
     if rules is not None:
         rules = tuple(
-            Rule(when=tuple((what, name) for what, name in one["when"]), then=one["then"], to=one["to"])
-            for one in rules
+            Rule(when=tuple((what, name) for what, name in rule["when"]), then=rule["then"], to=rule["to"])
+            for rule in rules
         )
-    return Chain(**{**told, "rules": rules})
+    return Chain(**{**answer, "rules": rules})
 
 
 def _plugged(plugger: Plugger | None, host: Host | None, ovs: Ovs | None) -> tuple[Plugged | None, str, bool]:
-    """What is recorded and how it compares; or why that cannot be told, and whether that is a fault of its own."""
+    """The records compared with the host; or why that is not possible, and whether that is an error of its own."""
     if host is None:
         return None, "there is no privileged helper to look with", False
     if plugger is None:
@@ -165,13 +166,15 @@ def _plugged(plugger: Plugger | None, host: Host | None, ovs: Ovs | None) -> tup
     try:
         return records.compared(plugger), "", False
     except Exception as error:
-        # What may pass by itself is the host's being away in this moment.
+        # A retryable error only means that the host is not available at this moment.
         return None, str(error), not (isinstance(error, VifplugError) and error.retryable)
 
 
 def _links(host: Host, plugger: Plugger | None) -> list[Link]:
-    """The kernel makes a link first and marks it then; whose it is in between, what is under way says. That is written
-    before the first link is made, and a record is there until the last is gone: so both are read before and after."""
+    """Links with names as Nova, Neutron and vifplug give them.
+
+    A new link exists for a moment before it is marked. Its intent is written before the first link is created, and a
+    record stays until the last is deleted: so records and intents are read both before and after the links."""
     before = _named(plugger)
     observed = host.observe(Scope(everything=True, ovs=False))
     known = before | _named(plugger)
@@ -181,7 +184,7 @@ def _links(host: Host, plugger: Plugger | None) -> list[Link]:
 def _named(plugger: Plugger | None) -> frozenset[str]:
     try:
         return records.names(plugger) if plugger else frozenset()
-    except Exception as error:  # the store's own check says so
+    except Exception as error:  # the store's own check reports it
         LOG.debug("the records cannot be read: %s", error)
         return frozenset()
 
@@ -197,25 +200,25 @@ def _link(link: Observed, known: frozenset[str]) -> Link:
 
 
 def host_info(settings: Settings, host: Host | None) -> HostInfo:
-    """What this host can plug; without a host to ask, as far as the configuration says it."""
-    about: Mapping[str, Any] = {}
+    """What this host can plug; without a host, as far as the configuration shows."""
+    answer: Mapping[str, Any] = {}
     if host is not None and not host.ovs_away and host.has_ovs():
         try:
-            about = host.examine("about")
-            if not about["ovs_version"]:  # Debian's and Red Hat's scripts write it there; others may not
-                about = {**about, "ovs_version": host.examine("vswitchd")["version"]}
+            answer = host.examine("about")
+            if not answer["ovs_version"]:  # Debian's and Red Hat's scripts write it there; others may not
+                answer = {**answer, "ovs_version": host.examine("vswitchd")["version"]}
         except Exception as error:
-            LOG.warning("could not ask Open vSwitch: %s", error)
-            about = {}
-    bridges = {name: datapath or SYSTEM for name, datapath in about.get("bridges", {}).items()}
+            LOG.warning("could not query Open vSwitch: %s", error)
+            answer = {}
+    bridges = {name: datapath or SYSTEM for name, datapath in answer.get("bridges", {}).items()}
     ovs = OvsInfo(
-        connected=bool(about),
+        connected=bool(answer),
         connection=settings.connection,
-        address=about.get("address"),
-        ovs_version=about.get("ovs_version"),
-        db_version=about.get("db_version"),
-        datapath_types=tuple(about.get("datapath_types", ())),
-        iface_types=tuple(about.get("iface_types", ())),
+        address=answer.get("address"),
+        ovs_version=answer.get("ovs_version"),
+        db_version=answer.get("db_version"),
+        datapath_types=tuple(answer.get("datapath_types", ())),
+        iface_types=tuple(answer.get("iface_types", ())),
     )
     return HostInfo(
         version=version.installed(),

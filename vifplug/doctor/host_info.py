@@ -1,4 +1,4 @@
-"""What a host can plug, and with what: what ``host-info`` says. Plain values."""
+"""The result of ``host-info``: what a host can plug, and its versions. Plain values."""
 
 from __future__ import annotations
 
@@ -46,10 +46,10 @@ class HostInfo(Value):
     vif_types: Sequence[str]
     """Those that have a driver here."""
     mtu: int
-    """Of a VIF whose request has none; bytes."""
+    """For a VIF whose request has none; bytes."""
     integration_bridge: str
     integration_bridge_datapath: str | None = None
-    """system or netdev; null where the bridge is not there, or cannot be seen."""
+    """system or netdev; null if the bridge is missing, or cannot be read."""
     bridges: Mapping[str, str] = field(default_factory=dict)
     """Every OVS bridge, with its datapath."""
     ovs: OvsInfo = OvsInfo()

@@ -1,6 +1,6 @@
-"""Mirrors of OVS bridges that concern VIFs. Pure: facts in, findings out.
+"""Checks of OVS bridges' mirrors that concern VIFs. Pure.
 
-A mirror is its maker's, as the whole of a bridge's configuration is: it is named and left alone.
+A mirror, like all of a bridge's configuration, belongs to the program that made it: it is reported and left alone.
 """
 
 from __future__ import annotations
@@ -15,31 +15,31 @@ _NAMED_MAX = 3
 
 
 def mirrors(facts: Facts) -> Iterator[Draft]:
-    """Whether a mirror copies frames of VIFs elsewhere, or others' to a VIF."""
+    """Whether a mirror copies frames of VIFs, or copies frames to a VIF."""
     switch = facts.ovs.switch if facts.ovs else None
-    there = switch.mirrors if switch else None
+    present = switch.mirrors if switch else None
     if facts.ovs is not None and not facts.ovs.expected:
         return
-    if there is None:
-        why = "there is no privileged helper to ask" if facts.ovs is None else "OVSDB does not answer"
+    if present is None:
+        why = "there is no privileged helper to ask" if facts.ovs is None else "OVSDB is not answering"
         yield found(UNSEEN, "OVS mirrors", why)
     elif facts.plugged is not None:
-        for mirror in there:
+        for mirror in present:
             yield from _of_mirror(mirror, [port for port in facts.plugged.ports if port.bridge == mirror.bridge])
-    elif there:
+    elif present:
         yield found(UNSEEN, "OVS mirrors", facts.unseen)
 
 
 def _of_mirror(mirror: Mirror, ports: Sequence[Port]) -> Iterator[Draft]:
     remedy = (
-        f"it is not vifplug's; if it is needed no more: ovs-vsctl -- --id=@it get Mirror {mirror.name} -- remove "
+        f"vifplug did not make it; if it is not needed: ovs-vsctl -- --id=@it get Mirror {mirror.name} -- remove "
         f"Bridge {mirror.bridge} mirrors @it"
     )
     outputs = [port for port in ports if port.name == mirror.output]
     for port in outputs:
         reason = (
-            f"mirror {mirror.name!r} of {mirror.bridge} has the port of VIF {port.vif_id} for its output: Open vSwitch "
-            "sends it copies and nothing else, and drops what the guest sends"
+            f"the output of mirror {mirror.name!r} of {mirror.bridge} is the port of VIF {port.vif_id}: Open vSwitch "
+            "sends only copies to it, and drops what the guest sends"
         )
         yield found(ERROR, port.name, reason, remedy)
     copied = [port for port in ports if mirror.selects_all or port.name in mirror.selected]
@@ -47,7 +47,7 @@ def _of_mirror(mirror: Mirror, ports: Sequence[Port]) -> Iterator[Draft]:
     to = f"VLAN {mirror.output_vlan}" if mirror.output_vlan is not None else f"port {mirror.output or 'none'}"
     if copied:
         yield found(WARNING, mirror.name, f"it copies frames of {_named(copied)} to {to} of {mirror.bridge}", remedy)
-    # A port without a tag is a trunk of every VLAN.
+    # A port without a tag is a trunk of all VLANs.
     reached = [port for port in ports if mirror.output_vlan is not None and port.tag in (None, mirror.output_vlan)]
     if reached:
         yield found(WARNING, mirror.name, f"its copies go to {to} of {mirror.bridge}, with {_named(reached)}", remedy)

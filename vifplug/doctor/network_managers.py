@@ -1,6 +1,6 @@
-"""What anybody can read of a host: the kernel's own files, network managers and what they are told to manage.
+"""Facts that any user can read: the kernel's files, and the configuration of network managers.
 
-Every path is taken below a root, so that a host can be described by a directory.
+Every path is below a root directory, so that tests can describe a host by a directory.
 """
 
 from __future__ import annotations
@@ -23,8 +23,7 @@ Line = tuple[str, str, str]
 _BRIDGED: Mapping[str, str] = {"bridge-nf-call-iptables": "ip", "bridge-nf-call-ip6tables": "ip6"}
 _CGROUPS = ("system.slice", "systemd/system.slice", "unified/system.slice")
 _HOST_KEYS = ("Host", "Virtualization", "KernelCommandLine", "KernelVersion", "Credential", "Architecture", "Firmware")
-"""Keys of [Match] that are about the host, and not about a link. They are taken for fulfilled: nobody writes a file for
-another host."""
+"""Keys of [Match] about the host, not about a link. They are assumed to match: a host's files are for this host."""
 _MAC_POLICY = "MACAddressPolicy"
 
 _KINDS: Mapping[str, Mapping[str, str]] = {
@@ -32,7 +31,7 @@ _KINDS: Mapping[str, Mapping[str, str]] = {
     "veth": {"Type": "ether", "Kind": "veth", "Driver": "veth"},
     "tap": {"Type": "ether", "Kind": "tun", "Driver": "tun"},
 }
-"""A link's kind by systemd-networkd's words (systemd.network(5), [Match])."""
+"""A link's kind in systemd-networkd's terms (systemd.network(5), [Match])."""
 _NM_TYPES: Mapping[str, Sequence[str]] = {"bridge": ("bridge",), "veth": ("veth", "ethernet"), "tap": ("tun",)}
 _YES = ("1", "yes", "y", "true", "t", "on")
 _NO = ("no", "false", "0", "off")
@@ -51,13 +50,13 @@ def runs_firewalld(root: Path) -> bool:
 
 
 def tun_error(root: Path) -> str:
-    """Why no tap can be made."""
+    """Why no tap can be created; "" if taps can."""
     path = root / "dev/net/tun"
     try:
-        found = path.stat()
+        status = path.stat()
     except OSError as error:
         return error.strerror or str(error)
-    return "" if stat.S_ISCHR(found.st_mode) else "it is no device"
+    return "" if stat.S_ISCHR(status.st_mode) else "it is not a device"
 
 
 def has_program(root: Path, name: str) -> bool:
@@ -66,10 +65,10 @@ def has_program(root: Path, name: str) -> bool:
 
 
 def takeovers(root: Path) -> list[Takeover]:
-    """The network managers that run here and are not told to leave our devices alone."""
-    found: list[Takeover] = []
+    """The network managers that run here and are not configured to leave our devices alone."""
+    takeovers: list[Takeover] = []
     if _runs(root, "systemd-udevd.service"):
-        found += _udev_takes(root)
+        takeovers += _udev_takes(root)
     if _runs(root, "systemd-networkd.service"):
         taken: dict[str, list[str]] = {}
         files = list(_systemd_files(root, ".network"))
@@ -77,7 +76,7 @@ def takeovers(root: Path) -> list[Takeover]:
             source = _networkd_takes(files, naming.device(prefix, _SAMPLE_ID), kinds.kind_of_role(prefix))
             if source:
                 taken.setdefault(source, []).append(prefix)
-        found += [Takeover(name="systemd-networkd", prefixes=names, source=file) for file, names in taken.items()]
+        takeovers += [Takeover(name="systemd-networkd", prefixes=names, source=file) for file, names in taken.items()]
     if _runs(root, "NetworkManager.service") or _is_pid_alive(root, root / "run/NetworkManager/NetworkManager.pid"):
         lines = list(_network_manager_lines(root))
         left = [
@@ -85,12 +84,12 @@ def takeovers(root: Path) -> list[Takeover]:
             for prefix in naming.ROLES
             if not _is_unmanaged(lines, naming.device(prefix, _SAMPLE_ID), kinds.kind_of_role(prefix))
         ]
-        found += [Takeover(name="NetworkManager", prefixes=left)] if left else []
-    return found
+        takeovers += [Takeover(name="NetworkManager", prefixes=left)] if left else []
+    return takeovers
 
 
 def _runs(root: Path, unit: str) -> bool:
-    """Whether systemd runs it: its control group has a process, or a group in it has (systemd-udevd's, since 252)."""
+    """Whether systemd runs it: its control group, or a subgroup (systemd-udevd's, since 252), has a process."""
     groups = [root / "sys/fs/cgroup" / slice_ / unit for slice_ in _CGROUPS]
     return any(_text(file).strip() for group in groups for file in group.glob("**/cgroup.procs"))
 
@@ -111,7 +110,7 @@ def _text(path: Path) -> str:
 
 
 def _udev_takes(root: Path) -> Iterator[Takeover]:
-    """The .link file by which udev gives our taps MACs of its own. Our other devices have theirs from birth."""
+    """The .link file that makes udev change our taps' MACs. Our other devices are created with their MAC."""
     name = naming.device(naming.ROLE_TAP, _SAMPLE_ID)
     for path, lines in _systemd_files(root, ".link"):
         if _matches(lines, {"OriginalName": name, **_KINDS["tap"]}):
@@ -122,12 +121,12 @@ def _udev_takes(root: Path) -> Iterator[Takeover]:
 
 
 def _systemd_files(root: Path, suffix: str) -> Iterator[tuple[str, list[Line]]]:
-    """The .network or .link files that count, each with its drop-ins, in the order they are tried."""
+    """The effective .network or .link files, each with its drop-ins, in systemd's order."""
     files = _first_of_name(root, "systemd/network", suffix)
     for name in sorted(files):
         text = _text(files[name])
         if not text:
-            continue  # so somebody masks a file of the system's, and what would be dropped into it
+            continue  # an empty file masks a file of the system and its drop-ins
         drops = _first_of_name(root, f"systemd/network/{name}.d", ".conf")
         texts = [text, *(_text(drops[drop]) for drop in sorted(drops))]
         yield f"/{files[name].relative_to(root)}", [line for text in texts for line in _lines(_unbroken(text))]
@@ -142,12 +141,12 @@ def _first_of_name(root: Path, place: str, suffix: str) -> dict[str, Path]:
 
 
 def _unbroken(text: str) -> str:
-    """A backslash goes on with the line (systemd.syntax(7))."""
+    """Join lines that end with a backslash (systemd.syntax(7))."""
     return text.replace("\\\n", " ")
 
 
 def _networkd_takes(files: Sequence[tuple[str, list[Line]]], name: str, kind: str) -> str:
-    """The file by which it takes a link for its own; "" for none."""
+    """The file that makes it manage a link; "" for none."""
     for path, lines in files:
         if _matches(lines, {"Name": name, **_KINDS[kind]}):
             unmanaged = [value.lower() for section, key, value in lines if (section, key) == ("Link", "Unmanaged")]
@@ -156,20 +155,20 @@ def _networkd_takes(files: Sequence[tuple[str, list[Line]]], name: str, kind: st
 
 
 def _matches(lines: Iterable[Line], link: Mapping[str, str]) -> bool:
-    """Whether a file's [Match] is fulfilled by a link, given by the words of systemd.network(5) and systemd.link(5)."""
-    asked: dict[str, str] = {}
+    """Whether a file's [Match] matches a link, given in the terms of systemd.network(5) and systemd.link(5)."""
+    conditions: dict[str, str] = {}
     for section, key, value in lines:
         if section == "Match":
-            asked[key] = f"{asked.get(key, '')} {value}".strip() if value else ""
-    is_of_host = any(key in _HOST_KEYS for key in asked)
-    asked = {key: value for key, value in asked.items() if value and key not in _HOST_KEYS}
-    # A key that says more than that (a MAC, a bus path) is about a device that is known, which ours are not.
-    if not asked:
-        return is_of_host  # a file that asks for nothing at all is left out by networkd, too
-    return all(key in link and _is_one_of(link[key], value) for key, value in asked.items())
+            conditions[key] = f"{conditions.get(key, '')} {value}".strip() if value else ""
+    is_of_host = any(key in _HOST_KEYS for key in conditions)
+    conditions = {key: value for key, value in conditions.items() if value and key not in _HOST_KEYS}
+    # Any other key (a MAC, a bus path) is about a particular device, not about ours.
+    if not conditions:
+        return is_of_host  # networkd also ignores a file without any condition
+    return all(key in link and _matches_any(link[key], value) for key, value in conditions.items())
 
 
-def _is_one_of(value: str, patterns: str) -> bool:
+def _matches_any(value: str, patterns: str) -> bool:
     inverted = patterns.startswith("!")
     return inverted != any(fnmatch.fnmatchcase(value, pattern) for pattern in patterns.removeprefix("!").split())
 
@@ -178,8 +177,8 @@ def _is_one_of(value: str, patterns: str) -> bool:
 
 
 def _network_manager_lines(root: Path) -> Iterator[Line]:
-    """As they are read, later ones over those before: the system's first, even before NetworkManager.conf. A file hides
-    those of its name that are read before it (NetworkManager.conf(5))."""
+    """The lines in reading order; later ones override earlier ones. The system's files come first, even before
+    NetworkManager.conf. A file hides earlier files of the same name (NetworkManager.conf(5))."""
     usr, run, etc = (_listed(root / place / "NetworkManager/conf.d", ".conf") for place in ("usr/lib", "run", "etc"))
     hidden = {path.name for path in etc}
     early = [path for path in usr if path.name not in hidden | {each.name for each in run}]
@@ -189,7 +188,7 @@ def _network_manager_lines(root: Path) -> Iterator[Line]:
 
 
 def _is_unmanaged(lines: Sequence[Line], name: str, kind: str) -> bool:
-    """By unmanaged-devices, of which the last counts, or by a [device] section."""
+    """Whether unmanaged-devices (the last one), or a [device] section, excludes a link."""
     sections: dict[str, dict[str, str]] = {}
     for section, key, value in lines:
         _put(sections.setdefault(section, {}), key, value)
@@ -203,7 +202,7 @@ def _is_unmanaged(lines: Sequence[Line], name: str, kind: str) -> bool:
 
 
 def _put(section: dict[str, str], key: str, value: str) -> None:
-    """With += a list gets longer by its items, and with -= shorter."""
+    """Set a key; += adds items to a list, and -= removes them."""
     name = key.rstrip("+-")
     before, items = _items(section.get(name, "")), _items(value)
     if key.endswith("+"):
@@ -219,20 +218,20 @@ def _items(spec: str) -> list[str]:
 
 
 def _nm_matches(spec: str, name: str, kind: str) -> bool:
-    """NetworkManager.conf(5), device list format, as far as it is about names, types and drivers."""
+    """Match a device list (NetworkManager.conf(5)), as far as it is about names, types and drivers."""
     matched = False
     for item in _items(spec):
         excepted = item.startswith("except:")
         what, _colon, value = item.removeprefix("except:").partition(":")
-        is_it = (
+        is_match = (
             item.removeprefix("except:") == "*"
             or (what == "interface-name" and fnmatch.fnmatchcase(name, value.removeprefix("=")))
             or (what == "type" and value in _NM_TYPES[kind])
             or (what == "driver" and fnmatch.fnmatchcase(_KINDS[kind]["Driver"], value))
         )
-        if is_it and excepted:
+        if is_match and excepted:
             return False
-        matched = matched or is_it
+        matched = matched or is_match
     return matched
 
 

@@ -1,4 +1,4 @@
-"""Judgements about Open vSwitch, and about what strangers left beside it. Pure."""
+"""Checks of Open vSwitch, and of leftover devices of other programs. Pure."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from vifplug.doctor.facts import SYSTEM, DeadPort, Facts, Link, Ovs, Remote, Swi
 from vifplug.doctor.findings import ERROR, OK, UNSEEN, WARNING, Finding
 
 Draft = Callable[[str], Finding]
-"""A finding that lacks but the name of its check."""
+"""A finding without the name of its check."""
 
 _RATE_MIN = 64
-"""kbit/s. With less, a guest's ARP and DHCP are late or lost."""
+"""kbit/s. Below that a guest's ARP and DHCP are delayed or lost."""
 _OVS_MIN = (2, 13)
-"""Older ones have no fix for CVE-2020-35498, by which a guest's packet stops the switch."""
+"""Older versions have no fix for CVE-2020-35498: a guest's packet can stop the switch."""
 _VERSION = re.compile(r"(\d+)\.(\d+)")
 _START = "systemctl start openvswitch-switch (openvswitch on Red Hat's), and see its log"
 _NO_DEVICE, _NO_PORT = "No such device", "it has no OpenFlow port"
@@ -24,12 +24,12 @@ _IDENTITY = re.compile(r"[0-9a-f]{8}-[0-9a-f]{2}")
 
 
 def found(status: str, subject: str, reason: str, remedy: str = "") -> Draft:
-    """A finding of whichever check says it."""
+    """A finding, to be completed with the name of its check."""
     return lambda check: Finding(check=check, status=status, subject=subject, reason=reason, remedy=remedy)
 
 
 def version(text: str) -> tuple[int, ...]:
-    """Its first two numbers, or nothing."""
+    """The first two numbers of a version, or an empty tuple."""
     numbers = _VERSION.match(text)
     return tuple(map(int, numbers.groups())) if numbers else ()
 
@@ -43,7 +43,7 @@ def ovs_version(facts: Facts) -> Iterator[Draft]:
 
 
 def ovsdb(facts: Facts) -> Iterator[Draft]:
-    """Whether its database is reached and permitted."""
+    """Whether the database can be reached and used."""
     ovs = facts.ovs
     if ovs is None:
         yield found(UNSEEN, " ".join(facts.connection), "there is no privileged helper to ask")
@@ -58,9 +58,9 @@ def ovsdb(facts: Facts) -> Iterator[Draft]:
         elif remote.unfit:
             yield _unfit(remote, is_spare=bool(fit))
         elif remote.used and len(ovs.remotes) > 1:
-            yield found(OK, remote.remote, "this is the OVSDB address that is used")
+            yield found(OK, remote.remote, "this OVSDB address is used")
         elif _is_open(remote.remote):
-            remedy = "use unix: on the host itself; whoever reaches this port can rewrite the switch"
+            remedy = "use unix: on the host itself; anyone who reaches this port can reconfigure the switch"
             yield found(WARNING, remote.remote, "OVSDB is reached over the network, without encryption", remedy)
     if ovs.error:
         how = "it takes connections and does not answer" if reached else "it cannot be reached"
@@ -78,7 +78,7 @@ def _is_open(remote: str) -> bool:
 
 
 def _unfit(remote: Remote, *, is_spare: bool) -> Draft:
-    """A standby beside a server that is used is as it should be."""
+    """A standby is fine if another server is used."""
     if is_spare:
         return found(OK, remote.remote, f"not used: {remote.unfit}")
     remedy = "make it, or another server of [ovs] connection, the active one (ovsdb-server(1), active-backup)"
@@ -87,29 +87,29 @@ def _unfit(remote: Remote, *, is_spare: bool) -> Draft:
 
 def _unreached(remote: Remote, status: str) -> Draft:
     if not remote.denied:
-        return found(status, remote.remote, f"nobody answers there: {remote.error}", _START)
-    whose = "" if remote.uid is None else f"; it is uid {remote.uid}'s"
+        return found(status, remote.remote, f"it does not answer: {remote.error}", _START)
+    whose = "" if remote.uid is None else f"; it belongs to uid {remote.uid}"
     remedy = (
-        "the helper opens what is its own user's alone: set [vifplug_privileged] user to the socket's owner, or give "
-        "the socket back to root with mode 0750"
+        "the helper can open only files of its own user: set [vifplug_privileged] user to the socket's owner, or make "
+        "root the owner of the socket again, with mode 0750"
     )
     return found(status, remote.remote, f"the privileged helper may not use it: {remote.error}{whose}", remedy)
 
 
 def vswitchd(facts: Facts) -> Iterator[Draft]:
-    """Whether ovs-vswitchd carries out what the database says."""
+    """Whether ovs-vswitchd applies the database."""
     ovs, switch = _seen(facts)
     if ovs is None or switch is None:
         yield from _unseen(facts, "ovs-vswitchd")
     elif ovs.vswitchd is False:
         yield found(ERROR, "ovs-vswitchd", f"it does not answer: {ovs.vswitchd_error}", _START)
     elif switch.behind:
-        remedy = "see ovs-vswitchd's log; on a busy host look again in a minute"
+        remedy = "see ovs-vswitchd's log; on a busy host check again in a minute"
         yield found(ERROR, "ovs-vswitchd", switch.behind, remedy)
 
 
 def integration_bridge(facts: Facts) -> Iterator[Draft]:
-    """Whether the bridges that ports go to are there."""
+    """Whether the ports' bridges exist."""
     ovs, switch = _seen(facts)
     if ovs is None or switch is None:
         yield from _unseen(facts, facts.integration_bridge)
@@ -120,15 +120,15 @@ def integration_bridge(facts: Facts) -> Iterator[Draft]:
     for bridge, why in wanted.items():
         if bridge in switch.fake_bridges:
             reason = f"{naming.fake_bridge(bridge, *switch.fake_bridges[bridge])}; {why}"
-            yield found(ERROR, bridge, reason, "amend the configuration, or the VIF's network")
+            yield found(ERROR, bridge, reason, "correct the configuration, or the VIF's network")
         elif bridge not in switch.bridges:
             others = ", ".join(sorted(switch.bridges)) or "none"
-            remedy = f"make it (ovs-vsctl add-br {bridge}; OVN and Neutron's agent do), or amend the configuration"
-            yield found(ERROR, bridge, f"there is no such OVS bridge, and {why}; there are: {others}", remedy)
+            remedy = f"create it (ovs-vsctl add-br {bridge}; OVN and Neutron's agent do), or correct the configuration"
+            yield found(ERROR, bridge, f"there is no such OVS bridge, and {why}; existing bridges: {others}", remedy)
 
 
 def datapath(facts: Facts) -> Iterator[Draft]:
-    """Whether bridges have the datapath that ports ask for, and that this Open vSwitch has."""
+    """Whether bridges have the datapath that their ports ask for, and one that this Open vSwitch supports."""
     ovs, switch = _seen(facts)
     if ovs is None or switch is None:
         yield from _unseen(facts, facts.integration_bridge)
@@ -139,37 +139,37 @@ def datapath(facts: Facts) -> Iterator[Draft]:
             reason = f"its datapath_type is {own or SYSTEM!r}, and the port of VIF {port.vif_id} asks for "
             remedy = (
                 f"ovs-vsctl set Bridge {port.bridge} datapath_type={port.datapath_type} (its guests lose frames "
-                "meanwhile), or amend the agent's configuration, which ports are bound by"
+                "meanwhile), or correct the agent's configuration, by which ports are bound"
             )
             yield found(ERROR, port.bridge, f"{reason}{port.datapath_type!r}", remedy)
     own = switch.bridges.get(facts.integration_bridge)
     if own and switch.datapath_types and own not in switch.datapath_types:
-        reason = f"its datapath_type is {own!r}, and this ovs-vswitchd knows {', '.join(switch.datapath_types)}"
-        yield found(ERROR, facts.integration_bridge, reason, "set one that it knows")
+        reason = f"its datapath_type is {own!r}, and this ovs-vswitchd supports {', '.join(switch.datapath_types)}"
+        yield found(ERROR, facts.integration_bridge, reason, "set a supported one")
 
 
 def obstacles(facts: Facts) -> Iterator[Draft]:
-    """What stops guests' frames, or may, on things that are not vifplug's to change; it is named and left alone."""
+    """Settings that stop guests' frames, or may, on things that vifplug must not change; they are only reported."""
     for obstacle in facts.plugged.obstacles if facts.plugged else ():
-        remedy = "whoever made it has to put it right: bridge -d link, bridge fdb, tc qdisc and ip -d link show it"
+        remedy = "the program that made it has to correct it; see bridge -d link, bridge fdb, tc qdisc, ip -d link"
         yield found(WARNING, obstacle.subject, f"it may stop frames of VIF {obstacle.vif_id}: {obstacle.what}", remedy)
     _ovs, switch = _seen(facts)
     if facts.plugged is None or switch is None:
         return
     bridges = {port.bridge for port in facts.plugged.ports}
     for name in sorted(bridges.intersection(switch.spanning_tree)):
-        reason = "it runs STP or RSTP, by which a port may not forward; whether one does not was not looked at"
+        reason = "it runs STP or RSTP, which may block a port; the ports' states were not checked"
         remedy = f"ovs-appctl stp/show {name}; ovs-appctl rstp/show {name}"
         yield found(WARNING, name, reason, remedy)
     for name, rate in sorted(switch.policed.items()):
         if name in facts.plugged.names:
-            reason = f"its guest may send {rate} kbit/s and no more (Interface.ingress_policing_rate)"
+            reason = f"its guest may send at most {rate} kbit/s (Interface.ingress_policing_rate)"
             if rate < _RATE_MIN:
-                yield found(WARNING, name, reason, f"ovs-vsctl list Interface {name}: who has set that?")
+                yield found(WARNING, name, reason, f"check whether that is intended: ovs-vsctl list Interface {name}")
 
 
 def stale_ports(facts: Facts) -> Iterator[Draft]:
-    """Ports whose device is gone. One that waits for its VMM's tap is none, and ours in no record are orphans."""
+    """Ports whose device is gone; but not those that wait for the VMM's tap, and not our orphans."""
     ovs, switch = _seen(facts)
     if ovs is None or switch is None:
         yield from _unseen(facts, "OVS ports")
@@ -180,7 +180,7 @@ def stale_ports(facts: Facts) -> Iterator[Draft]:
         is_recorded = port.name in recorded
         if (is_recorded and port.owner not in drifted) or (port.owner and not is_recorded):
             continue
-        yield _recorded(port) if is_recorded else _of_bond(port) if port.bond else _of_somebody(port)
+        yield _recorded(port) if is_recorded else _of_bond(port) if port.bond else _foreign(port)
 
 
 def _recorded(port: DeadPort) -> Draft:
@@ -192,34 +192,34 @@ def _deviceless(port: DeadPort) -> str:
 
 
 def _of_bond(port: DeadPort) -> Draft:
-    """The port is the bond; to delete it would take the others away with it, and by the interface's name it fails."""
+    """The port is the bond: deleting it would delete its other members too, and del-port fails for a member's name."""
     reason = f"this member of the bond {port.bond} of {port.bridge} has no device: {port.error or _NO_PORT}"
     remedy = (
-        f"bring the device back (ip link show {port.name}); or, where the bond is to live without it: ovs-vsctl -- "
+        f"restore the device (ip link show {port.name}); or remove it from the bond: ovs-vsctl -- "
         f"--id=@it get Interface {port.name} -- remove Port {port.bond} interfaces @it"
     )
     return found(ERROR, port.name, reason, remedy)
 
 
-def _of_somebody(port: DeadPort) -> Draft:
+def _foreign(port: DeadPort) -> Draft:
     delete = f"ovs-vsctl del-port {port.bridge} {port.name}"
     if not port.iface_id:
-        return found(ERROR, port.name, _deviceless(port), f"once nobody is about to make that device: {delete}")
+        return found(ERROR, port.name, _deviceless(port), f"if no program is about to create that device: {delete}")
     whose = (
-        f"find out whose it is first: openstack port show {port.iface_id}, and vm-uuid in ovs-vsctl get Interface "
+        f"first find its owner: openstack port show {port.iface_id}, and vm-uuid in ovs-vsctl get Interface "
         f"{port.name} external_ids; delete it only when neither guest nor Neutron port exists: {delete}"
     )
-    # What OVS says when the guest's end went with the guest; of any other error somebody's guest suffers.
+    # OVS's error when the tap went with the guest; any other error affects a running guest.
     if port.error and _NO_DEVICE not in port.error:
         return found(
-            ERROR, port.name, _deviceless(port), f"see ovs-vswitchd's log; before anything is taken away, {whose}"
+            ERROR, port.name, _deviceless(port), f"see ovs-vswitchd's log; before anything is deleted, {whose}"
         )
-    off = f"{_deviceless(port)}; a guest of Nova's that is off leaves it so"
+    off = f"{_deviceless(port)}; that is normal for a guest of Nova's that is off"
     return found(WARNING, port.name, off, whose)
 
 
 def strangers(facts: Facts) -> Iterator[Draft]:
-    """Devices with names of hybrid VIFs that others made, and that lead nowhere: the next plug would meet them."""
+    """Leftover devices of other programs with names of hybrid VIFs: they are in the way of the next plug."""
     if facts.links is None:
         yield found(UNSEEN, "links", facts.unseen)
         return
@@ -238,7 +238,7 @@ _PREFIXES = (naming.ROLE_BRIDGE, naming.ROLE_BRIDGE_END, naming.ROLE_PORT_END, n
 
 
 def _identity(name: str) -> str:
-    """What of a link's name is cut from a VIF's id."""
+    """The part of a link's name that is cut from a VIF's id; "" for other names."""
     for prefix in _PREFIXES:
         if name.startswith(prefix) and _IDENTITY.fullmatch(name, len(prefix)):
             return name[len(prefix) :]
@@ -246,7 +246,7 @@ def _identity(name: str) -> str:
 
 
 def _leads_somewhere(identity: str, links: Mapping[str, Link], ports: frozenset[str] | None) -> bool:
-    """Whether a guest is on it, or it is whole: a guest that is shut off has its path all the same."""
+    """Whether a guest is on it, or the path is complete, as for a guest that is shut off."""
     bridge, near, far, tap = (prefix + identity for prefix in _PREFIXES)
     if tap in links:
         guest = links[tap]
@@ -260,7 +260,7 @@ def _seen(facts: Facts) -> tuple[Ovs | None, Switch | None]:
 
 
 def _unseen(facts: Facts, subject: str) -> Iterator[Draft]:
-    """Why nothing can be said of what is in OVS: nothing at all where there is no OVS to be."""
+    """The finding that OVS could not be read; none if OVS is not expected here."""
     if facts.ovs is None or facts.ovs.expected:
         why = "there is no privileged helper to ask" if facts.ovs is None else "OVSDB is not answering"
         yield found(UNSEEN, subject, why)

@@ -1,4 +1,4 @@
-"""What is recorded, and how it compares with the host: the doctor's view of the store and of ``check``."""
+"""The doctor's view of the store and of ``check``: the records, compared with the host."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from vifplug.resources.observed import Observed
 from vifplug.store.records import Contents, Record
 
 _ITEMS_MAX = 3
-"""Of a VIF's drift, so many are told; ``vifplug check`` tells all."""
+"""The number of drift items that are shown per VIF; ``vifplug check`` shows all."""
 
 
 def needs_ovs(plugger: Plugger | None) -> bool:
@@ -29,7 +29,7 @@ def needs_ovs(plugger: Plugger | None) -> bool:
 
 
 def names(plugger: Plugger) -> frozenset[str]:
-    """Of all devices and ports that are recorded, or that somebody is about to make or to take away.
+    """The names of all devices and ports in records and intents.
 
     :raises StoreError: when they cannot be read.
     """
@@ -40,7 +40,7 @@ def names(plugger: Plugger) -> frozenset[str]:
 
 
 def compared(plugger: Plugger) -> Plugged:
-    """Everything that is recorded, beside what is there.
+    """All records, compared with the host.
 
     :raises HostError, StoreError: when either cannot be read.
     """
@@ -65,7 +65,7 @@ def compared(plugger: Plugger) -> Plugged:
 
 
 def _obstacles(plugger: Plugger, contents: Contents) -> Iterator[Obstacle]:
-    """On taps that a VMM made, and on bridges that another program made: what is set there is not vifplug's."""
+    """Settings on a VMM's taps and on other programs' bridges, which vifplug must not change."""
     if not contents.records:
         return
     records = list(contents.records.values())
@@ -82,7 +82,7 @@ def _obstacles(plugger: Plugger, contents: Contents) -> Iterator[Obstacle]:
 
 
 def _foreign_bridges(record: Record, observed: Observed) -> Iterator[Link]:
-    """Linux bridges of other programs that a VIF uses: the one asked for, and one made again in the place of ours."""
+    """Linux bridges of other programs that a VIF uses: the requested one, and a replacement of ours."""
     masters = {link.master for link in kinds.links_in(record.resources) if link.master}
     for name in sorted(masters | {record.vif.network.bridge or ""}):
         bridge = observed.links.get(name)
@@ -95,10 +95,10 @@ def _differs(item: DriftItem) -> str:
 
 
 def _orphans(report: CheckReport) -> dict[str, list[str]]:
-    found: dict[str, list[str]] = {}
+    orphans: dict[str, list[str]] = {}
     for orphan in report.orphans:
-        found.setdefault(orphan.vif_id, []).append(f"{orphan.kind} {orphan.name}")
-    return found
+        orphans.setdefault(orphan.vif_id, []).append(f"{orphan.kind} {orphan.name}")
+    return orphans
 
 
 def _absent(report: CheckReport, contents: Contents) -> Iterator[Absent]:
@@ -129,10 +129,6 @@ def _troubles(plugger: Plugger, report: CheckReport, contents: Contents) -> Iter
             damaged = vif.id in contents.damaged
             yield Trouble(vif_id=vif.id, state=vif.state, what=what or "see the daemon's log", damaged=damaged)
     for intent in contents.intents.values():
-        # Read again: one that has been carried out is gone before its session is.
+        # Read again: an intent that was carried out ends before its session does.
         if not plugger.locks.is_session_alive(intent.session) and plugger.store.intent(intent.vif_id) == intent:
-            yield Trouble(vif_id=intent.vif_id, state=f"in the middle of {_doing(intent.verb)}", what="")
-
-
-def _doing(verb: str) -> str:
-    return {"plug": "a plug", "unplug": "an unplug"}.get(verb, verb)
+            yield Trouble(vif_id=intent.vif_id, state=f"interrupted {intent.verb}", what="")

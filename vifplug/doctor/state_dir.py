@@ -1,5 +1,5 @@
-"""Whether the records' file can be read and written, found out without writing: even a transaction that is begun and
-given up leaves its traces in the directory, where SQLite makes a log and takes it away."""
+"""Checks whether the store's file can be read and written, without writing: even an aborted transaction changes the
+directory, where SQLite creates and deletes a log."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ from vifplug.store.trusted import Unsafe
 _LOCKED_SECONDS = 1.0
 """Our own writes take milliseconds."""
 _OWN = ("", FILE, f"{FILE}-shm", f"{FILE}-wal", LOCKS)
-"""What must be written, the directory itself included. What else lies there, an operator's copy say, is nobody's
-business."""
+"""The files that must be writable, and the directory itself. Other files there, such as an operator's copy, do not
+matter."""
 
 
 def look(state_dir: str) -> Store:
-    """The store of a state directory, which may not be there yet. Nothing is made."""
+    """The store of a state directory, which may not exist yet. Nothing is created."""
     path = os.path.join(state_dir, FILE)
     try:
         is_there = os.path.exists(path) or _is_closed(state_dir)
@@ -32,8 +32,8 @@ def look(state_dir: str) -> Store:
             return _place(state_dir)
         if _is_closed(state_dir) or not os.access(path, os.R_OK, effective_ids=True):
             return Store(path=path, error="this user may not read it", closed=True)
-        told = Store(path=path, error=_unwritable(state_dir), free_bytes=_free_bytes(state_dir))
-        return told if told.error else _read(told, state_dir)
+        store = Store(path=path, error=_unwritable(state_dir), free_bytes=_free_bytes(state_dir))
+        return store if store.error else _read(store, state_dir)
     except Unsafe as error:
         return Store(path=path, error=error.strerror or str(error), unreadable=True)
     except OSError as error:
@@ -41,75 +41,75 @@ def look(state_dir: str) -> Store:
 
 
 def look_as(state_dir: str, user: str) -> Store:
-    """The store as root sees it, and where it belongs to a user, as that user does: root may write what the daemon may
-    not. What is not the user's is given to it by the next who is root.
+    """The store as root sees it, or as its owner if that is a user: root may write what the daemon may not. The next
+    command as root makes the user the owner of other files.
 
-    The whole process is that user meanwhile: not with other threads at work.
+    It changes the user of the whole process: do not use it while other threads run.
     """
-    told = look(state_dir)
-    if told.error or not exists(state_dir):
-        return told
+    store = look(state_dir)
+    if store.error or not exists(state_dir):
+        return store
     with statedir.acting_as(user):
         path = os.path.join(state_dir, FILE)
         if os.geteuid() != 0 and os.stat(state_dir).st_uid == os.geteuid():
             seen = look(state_dir)
             return replace(seen, closed=False, path=path, error=seen.error and f"user {user}: {seen.error}")
-    return told
+    return store
 
 
 def exists(state_dir: str) -> bool:
-    """Whether there is one."""
+    """Whether the file exists."""
     return os.path.exists(os.path.join(state_dir, FILE))
 
 
 def _is_closed(state_dir: str) -> bool:
-    """Whether this user may not even see what is in there."""
+    """Whether this user may not even list the directory."""
     return os.path.isdir(state_dir) and not os.access(state_dir, os.X_OK, effective_ids=True)
 
 
 def _place(state_dir: str) -> Store:
-    """Where it would be made: in the directory, or where that would be made itself."""
-    there = os.path.abspath(state_dir)
-    while not os.path.lexists(there):
-        there = os.path.dirname(there)
-    if not os.path.isdir(there):
-        return Store(path=state_dir, error=f"{there} is no directory")
-    if not os.access(there, os.W_OK | os.X_OK, effective_ids=True):
-        # To somebody else's directory that user may have access; a file system that takes no writes has none.
-        if os.geteuid() != 0 and not os.statvfs(there).f_flag & os.ST_RDONLY:
+    """A store that does not exist yet: whether it can be created in the directory, or in the nearest existing one."""
+    parent = os.path.abspath(state_dir)
+    while not os.path.lexists(parent):
+        parent = os.path.dirname(parent)
+    if not os.path.isdir(parent):
+        return Store(path=state_dir, error=f"{parent} is not a directory")
+    if not os.access(parent, os.W_OK | os.X_OK, effective_ids=True):
+        # Another user may have access to the directory, but no user can write to a read-only file system.
+        if os.geteuid() != 0 and not os.statvfs(parent).f_flag & os.ST_RDONLY:
             return Store(
-                path=state_dir, error=f"it is not there yet, and this user may not write to {there}", closed=True
+                path=state_dir, error=f"it does not exist yet, and this user may not write to {parent}", closed=True
             )
-        return Store(path=state_dir, error=f"nothing can be made in {there}")
-    return Store(path=state_dir, free_bytes=_free_bytes(there))
+        return Store(path=state_dir, error=f"nothing can be created in {parent}")
+    return Store(path=state_dir, free_bytes=_free_bytes(parent))
 
 
-def _read(told: Store, state_dir: str) -> Store:
-    """With SQLite's own word on whether it can be read, and by whom it is kept from being written."""
-    locked_by = holders.who_keeps(told.path, _LOCKED_SECONDS)
+def _read(store: Store, state_dir: str) -> Store:
+    """Read it with SQLite, and find the processes that keep it locked."""
+    locked_by = holders.who_keeps(store.path, _LOCKED_SECONDS)
     try:
         with contextlib.closing(database.copied(state_dir)) as copy:
-            return replace(told, locked_by=locked_by, elsewhere=database.elsewhere(copy, netns.current()))
+            return replace(store, locked_by=locked_by, elsewhere=database.elsewhere(copy, netns.current()))
     except sqlite3.OperationalError as error:
-        # Somebody is writing just now: so it can be read, too.
+        # A process is writing at this moment, so the file can be read.
         code = getattr(error, "sqlite_errorcode", sqlite3.SQLITE_BUSY)
         if code & 0xFF in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED):
-            return replace(told, locked_by=locked_by)
-        return replace(told, error=str(error), unreadable=True)
+            return replace(store, locked_by=locked_by)
+        return replace(store, error=str(error), unreadable=True)
     except sqlite3.Error as error:
-        return replace(told, error=str(error), unreadable=True)
+        return replace(store, error=str(error), unreadable=True)
 
 
 def _unwritable(state_dir: str) -> str:
-    """The directory, or a file of its own in it, that cannot be written. Asked, and not tried: to open and close a file
-    takes SQLite's locks on it away from the rest of this process."""
+    """Why the directory, or one of the store's files, cannot be written. It only calls access(2): opening and closing a
+    file would drop SQLite's locks on it in this process."""
     for path in (os.path.join(state_dir, name).rstrip("/") for name in _OWN):
         if os.path.exists(path) and not os.access(path, os.W_OK, effective_ids=True):
             is_read_only = os.statvfs(path).f_flag & os.ST_RDONLY
-            return "its file system takes no writes" if is_read_only else f"no permission to write {path}"
+            return "its file system is read-only" if is_read_only else f"no permission to write {path}"
     return ""
 
 
 def _free_bytes(directory: str) -> int:
-    found = os.statvfs(directory)
-    return found.f_bavail * found.f_frsize
+    status = os.statvfs(directory)
+    return status.f_bavail * status.f_frsize

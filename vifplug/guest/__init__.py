@@ -1,11 +1,11 @@
-"""What a hypervisor needs of a plugged VIF: libvirt's ``<interface>`` element, QEMU's arguments. Pure.
+"""What a hypervisor needs for a plugged VIF: libvirt's ``<interface>`` element, QEMU's arguments. Pure.
 
 from vifplug.guest import Nic, libvirt, qemu
 
 qemu.arguments(vif, Nic(queues=4))
 
-The VIF is one as recorded; what it leaves unsaid is taken as ``plug`` would, but for an MTU, which is left out. Nothing
-heavy is imported here.
+The VIF may be a recorded one or a request; missing values get the defaults of ``plug``, except the MTU, which is left
+out. Nothing heavy is imported here.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
-"""Where a guest's card goes: its tap, who makes that, and what it must be on. Pure.
+"""How a guest's card is attached: its tap, who creates the tap, and its bridge. Pure.
 
-It is read off what the VIF's driver describes, so a driver of somebody else's needs nothing more than it has.
+It is derived from the driver's resources, so third-party drivers need no extra code.
 """
 
 from __future__ import annotations
@@ -16,12 +16,12 @@ from vifplug.model.vif import Vif
 from vifplug.resources import kinds
 
 _QUEUES_OF_MANY = 2
-"""A multi-queue tap cannot be opened as one of a single queue (tun_set_iff: EINVAL)."""
+"""A multi-queue tap cannot be opened with a single queue (tun_set_iff: EINVAL)."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Seat:
-    """Where a guest's card goes."""
+class Attachment:
+    """How a guest's card is attached."""
 
     vif_id: str
     address: str
@@ -37,21 +37,21 @@ class Seat:
     is_multiqueue: bool
 
     def queues(self, nic: Nic) -> int:
-        """How many the tap is opened with.
+        """The number of queues with which the tap is opened.
 
-        :raises InputError: when the tap cannot be opened so, or the card has but one.
+        :raises InputError: when the tap does not allow it, or the card has only one.
         """
         many = self.is_multiqueue and (self.is_made or nic.is_virtio)
         queues = nic.queues or (_QUEUES_OF_MANY if many else 1)
         if self.is_made and many and (queues == 1 or not nic.is_virtio):
             raise InputError(
-                f"tap {self.tap!r} of VIF {self.vif_id} is multi-queue, and can be opened by a virtio card with 2 "
-                "queues or more only; give such a card, or plug the VIF with multiqueue false",
+                f"tap {self.tap!r} of VIF {self.vif_id} is multi-queue, and needs a virtio card with 2 or more "
+                "queues; use such a card, or plug the VIF with multiqueue false",
                 self.vif_id,
             )
         if self.is_made and not many and queues > 1:
             raise InputError(
-                f"tap {self.tap!r} of VIF {self.vif_id} has a single queue, and {queues} are asked for; plug the VIF "
+                f"tap {self.tap!r} of VIF {self.vif_id} has a single queue, but {queues} are requested; plug the VIF "
                 "with multiqueue true",
                 self.vif_id,
             )
@@ -60,12 +60,12 @@ class Seat:
         return queues
 
     def loses_checksums(self, nic: Nic) -> bool:
-        """Whether frames with a checksum left to the host are lost: OVS's userspace datapath sends them as they are."""
+        """Whether frames without a checksum are lost: OVS's userspace datapath does not add checksums."""
         return self.is_port and nic.is_userspace
 
 
-def seat_of(vif: Vif) -> Seat:
-    """Where a VIF's guest goes.
+def attachment_of(vif: Vif) -> Attachment:
+    """How a VIF's guest is attached.
 
     :raises InputError: when there is no driver, or the VIF lacks something.
     """
@@ -74,11 +74,11 @@ def seat_of(vif: Vif) -> Seat:
     resources = driver.resources(complete, options)
     end = end_by(driver, complete)
     if not isinstance(end, Tap):
-        raise InputError(f"the guest of VIF {vif.id} has no tap, and nothing else is described yet", vif.id)
+        raise InputError(f"the guest of VIF {vif.id} has no tap; other ends are not supported yet", vif.id)
     name = end.name
     taps = [link for link in kinds.links_in(resources) if link.is_opened_by_guest and link.name == name]
     bridges = [link.name for link in kinds.links_in(resources) if link.guest == name]
-    return Seat(
+    return Attachment(
         vif_id=vif.id,
         address=vif.address,
         mtu=vif.network.mtu,

@@ -11,9 +11,9 @@ from vifplug.model.vif import Vif
 
 
 def describe(vif: Vif, format: str, nic: Nic | None = None) -> GuestReport:
-    """What a hypervisor needs of a VIF.
+    """What a hypervisor needs for a VIF.
 
-    :raises InputError: for a format there is not, and when that hypervisor could not take it so.
+    :raises InputError: for an unknown format, and for a card or a name that the hypervisor cannot use.
     """
     check_format(format)
     if format == LIBVIRT:

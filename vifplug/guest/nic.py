@@ -1,4 +1,4 @@
-"""The guest's network card: what the VIF does not say of it."""
+"""The guest's network card: its properties that are not part of the VIF."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from vifplug.errors import InputError
 from vifplug.model.limits import QUEUES_MAX, VIRTIO
 
 MODEL_PATTERN = r"^[A-Za-z0-9][A-Za-z0-9_-]{0,31}$"
-"""Libvirt's own, and nothing that QEMU would read as another property."""
+"""Libvirt's pattern, without characters that QEMU would read as another property."""
 
 _MODEL = re.compile(MODEL_PATTERN.removesuffix("$") + r"\Z")
 
@@ -18,15 +18,15 @@ _MODEL = re.compile(MODEL_PATTERN.removesuffix("$") + r"\Z")
 class Nic:
     """A network card.
 
-    :raises InputError: when no hypervisor could take it.
+    :raises InputError: for values that no hypervisor can use.
     """
 
     model: str = VIRTIO
-    """Libvirt's word, or the name of a device of QEMU's."""
+    """Libvirt's model name, or the name of a QEMU device."""
     queues: int | None = None
-    """As many as the guest has CPUs, as a rule; None is one, or of a multi-queue tap two."""
+    """Usually the guest's number of CPUs; None is one, or two for a multi-queue tap."""
     is_userspace: bool = False
-    """Whether the OVS bridge has the userspace datapath; it matters where the guest's tap is itself the port."""
+    """Whether the OVS bridge has the userspace datapath; it matters if the guest's tap is itself the port."""
 
     def __post_init__(self) -> None:
         if not isinstance(self.model, str) or not _MODEL.match(self.model):

@@ -1,4 +1,4 @@
-"""A guest's description as the library, the daemon and the command line hand it on."""
+"""A guest's description, as the library, the daemon and the command line return it."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ FORMATS = (LIBVIRT, QEMU)
 
 
 def check_format(format: str) -> None:
-    """See that it is one of FORMATS.
+    """Check that it is one of FORMATS.
 
     :raises InputError: when it is not.
     """
@@ -38,11 +38,11 @@ class GuestReport(Value):
 
     @property
     def warnings(self) -> list[str]:
-        """What a person should read; not part of the JSON, which has it in ``before``."""
+        """A warning for people; not part of the JSON, which has ``before``."""
         if not self.before:
             return []
         commands = " && ".join(map(shlex.join, self.before))
         return [
-            f"the tap of VIF {self.id} is the VMM's to make, and QEMU would leave it down and on no bridge: plug the "
-            f"VIF again with --create-tap, and vifplug makes it; or first do, as root: {commands}"
+            f"the VMM has to create the tap of VIF {self.id}, and QEMU would leave it down and on no bridge: plug the "
+            f"VIF again with --create-tap, so that vifplug creates it; or first run, as root: {commands}"
         ]

@@ -1,1 +1,1 @@
-"""What a process asks of its kernel."""
+"""System calls of a process: descriptors, signals, users, namespaces."""

@@ -1,7 +1,7 @@
-"""File access as another user, for one thread: setfsuid(2). Every other thread of the process stays who it is.
+"""File access as another user, for one thread: setfsuid(2). The other threads of the process keep their user.
 
-os.seteuid() and os.setgroups() change all threads (nptl(7)); a library in another's process must not. The kernel takes
-CAP_DAC_OVERRIDE and its like from a thread whose fsuid is not 0, and gives them back with 0 (capabilities(7)).
+os.seteuid() and os.setgroups() change all threads (nptl(7)), which a library must not do. The kernel removes
+CAP_DAC_OVERRIDE and similar ones from a thread whose fsuid is not 0, and restores them with 0 (capabilities(7)).
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ _SYS_SETGROUPS = {"x86_64": 116, "aarch64": 159, "riscv64": 159}.get(platform.ma
 
 @contextlib.contextmanager
 def acting_as(uid: int, gid: int) -> Iterator[None]:
-    """Open, make and remove files as a user. Of root only; any other user stays who it is.
+    """Open, create and remove files as a user. Only for root; otherwise the user does not change.
 
     :raises PermissionError: when the kernel does not let this process act as that user.
     """

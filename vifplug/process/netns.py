@@ -1,4 +1,4 @@
-"""Which network namespace the calling thread is in, by a name that no other has until the next boot."""
+"""Identifies the calling thread's network namespace by a name that is unique until the next boot."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import socket
 from dataclasses import dataclass
 
 _SO_NETNS_COOKIE = 71
-"""Linux 5.14: a number that is never given again, where an inode's is (asm-generic/socket.h)."""
+"""Linux 5.14: a number that is never reused, unlike an inode's (asm-generic/socket.h)."""
 _BOOT_ID = "/proc/sys/kernel/random/boot_id"
 
 
@@ -23,15 +23,15 @@ class Namespace:
 
     @classmethod
     def parse(cls, text: str) -> Namespace:
-        """What ``str`` wrote."""
+        """From the output of ``str``."""
         boot, _slash, number = text.partition("/")
         return cls(boot, number)
 
 
 def current() -> Namespace:
-    """The calling thread's.
+    """The calling thread's network namespace.
 
-    :raises OSError: when /proc does not tell.
+    :raises OSError: when /proc cannot be read.
     """
     with open(_BOOT_ID, encoding="ascii") as boot:
         return Namespace(boot.read().strip(), _number())

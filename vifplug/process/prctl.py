@@ -1,4 +1,4 @@
-"""prctl(2), for what Python has no call of its own for."""
+"""prctl(2), for attributes without a Python function."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ import os
 SET_PDEATHSIG = 1
 """The signal this process gets when its parent dies; a change of user cancels it."""
 SET_CHILD_SUBREAPER = 36
-"""Orphans among this process's descendants become its children."""
+"""Orphaned descendants become children of this process."""
 SET_NO_NEW_PRIVS = 38
-"""No execve gives what this thread does not have."""
+"""execve gives this thread no further privileges."""
 
 
 def prctl(option: int, value: int) -> None:

@@ -1,4 +1,4 @@
-"""Ctrl-C while a helper is at work: it waits, or what it starts would race with what the helper still does."""
+"""Delays Ctrl-C while a helper works: the rollback that it starts would race with the helper."""
 
 from __future__ import annotations
 
@@ -14,9 +14,10 @@ _SIGNALS = {signal.SIGINT, signal.SIGTERM, signal.SIGHUP}
 
 @contextlib.contextmanager
 def held() -> Iterator[None]:
-    """Held while a helper starts: it inherits the mask, so that Ctrl-C reaches the caller alone, who rolls back.
+    """Hold the signals while a helper starts: it inherits the mask, so that Ctrl-C reaches only the caller, which
+    rolls back.
 
-    So does the thread that hears the helper's answers, or it would take in the caller's place what is held there.
+    The thread that reads the helper's answers inherits it too, or it would receive the signals held here.
     """
     with _handlers_held():
         before = signal.pthread_sigmask(signal.SIG_BLOCK, _SIGNALS)
@@ -28,20 +29,21 @@ def held() -> Iterator[None]:
 
 @contextlib.contextmanager
 def _handlers_held() -> Iterator[None]:
-    """A mask is one thread's own: what another thread takes, Python hands to the main one all the same, here later."""
-    came: list[int] = []
+    """A mask is per thread: a signal that another thread receives is still handled in the main thread, so it is
+    recorded here, and handled later."""
+    received: list[int] = []
     before = _handlers() if threading.current_thread() is threading.main_thread() else {}
     try:
         for number in before:
-            signal.signal(number, lambda number, _frame: came.append(number))
+            signal.signal(number, lambda number, _frame: received.append(number))
         yield
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
-        for number in dict.fromkeys(came):
+        for number in dict.fromkeys(received):
             before[number](number, None)
 
 
 def _handlers() -> dict[int, Callable[[int, FrameType | None], Any]]:
-    found = {number: signal.getsignal(number) for number in _SIGNALS}
-    return {number: handler for number, handler in found.items() if callable(handler)}
+    handlers = {number: signal.getsignal(number) for number in _SIGNALS}
+    return {number: handler for number, handler in handlers.items() if callable(handler)}

@@ -1,6 +1,6 @@
-"""Descriptors 0-2 and the streams on them, in a process whose caller closed some of them (``>&-``).
+"""Descriptors 0-2 and their streams, in a process whose caller closed some of them (``>&-``).
 
-A descriptor that is closed is the next one's that is opened: a helper would make a socket /dev/null there.
+The next open file gets a closed descriptor's number: a helper would replace a socket there by /dev/null.
 """
 
 from __future__ import annotations
@@ -15,25 +15,25 @@ _OUTPUTS = ("stdout", "stderr")
 
 
 def settle() -> None:
-    """For the start of a program of our own: open /dev/null on those that are closed, for good."""
+    """At the start of one of our programs: open /dev/null on closed descriptors, permanently."""
     _fill()
     if sys.stderr is None:
-        # What is told to write to None writes to stdout, where nothing but results belong.
+        # Code that writes to a None stream writes to stdout, which is only for results.
         sys.stderr = open(os.devnull, "w")  # noqa: SIM115 - until the process ends
-    # A stdout that is closed stays None: who has nobody to write to need not follow events.
+    # A closed stdout stays None: a command that follows events can then end.
 
 
 def flush() -> None:
-    """Write what is left in stdout and stderr, where they can be written to."""
+    """Flush stdout and stderr, if they can be written to."""
     for name in _OUTPUTS:
         _is_flushed(name)
 
 
 @contextlib.contextmanager
 def lent() -> Iterator[None]:
-    """For a library that forks and takes all of them for granted, in a process that may be somebody else's.
+    """Provide all three for a library that forks and expects them, in a process that may be another program's.
 
-    The child keeps what stands in; here it is all as before afterwards.
+    The child keeps the replacements; here everything is restored afterwards.
     """
     filled, stand_in = _fill(), io.StringIO()
     unusable = {name: getattr(sys, name, None) for name in _OUTPUTS if not _is_flushed(name)}
@@ -43,7 +43,7 @@ def lent() -> Iterator[None]:
         yield
     finally:
         for name, stream in unusable.items():
-            if getattr(sys, name) is stand_in:  # and no other, by another thread meanwhile
+            if getattr(sys, name) is stand_in:  # unless another thread has replaced it
                 setattr(sys, name, stream)
         for descriptor in filled:
             os.close(descriptor)
@@ -61,6 +61,6 @@ def _fill() -> list[int]:
 def _is_flushed(name: str) -> bool:
     try:
         getattr(sys, name).flush()
-    except (AttributeError, OSError, ValueError):  # None, or of no use, or closed
+    except (AttributeError, OSError, ValueError):  # None, unusable, or closed
         return False
     return True

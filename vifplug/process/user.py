@@ -1,4 +1,4 @@
-"""Who the worker becomes: the configured user, with nothing that would lead back."""
+"""Changes the worker to the configured user, irrevocably."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ LOG = logging.getLogger(__name__)
 
 
 def become(user: str) -> None:
-    """Change to a user for good. Where there is none of that name, or we are not root, stay as we are.
+    """Change to a user permanently. If the user does not exist, or this process is not root, nothing changes.
 
-    :raises OSError: when the change fails half-way; the process must not go on.
+    :raises OSError: when the change fails half-way; the process must not continue.
     """
     if os.geteuid() == 0:
         try:
@@ -30,7 +30,7 @@ def become(user: str) -> None:
 
 
 def end_with_parent(parent: int) -> None:
-    """Be killed when the parent dies. To be called after ``become``: a change of user cancels it (prctl(2))."""
+    """Be killed when the parent dies. Call it after ``become``: a change of user cancels it (prctl(2))."""
     prctl(SET_PDEATHSIG, signal.SIGKILL)
     if os.getppid() != parent:
         os._exit(1)

@@ -1,4 +1,4 @@
-"""The store's file: SQLite in WAL mode, shared safely by processes; every write is one transaction."""
+"""The store's file: SQLite in WAL mode, which processes can share; every write is one transaction."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ _AGAIN_SECONDS = (0.002, 0.02)
 _LOOK_SECONDS = 2.0
 _LOOKS_MAX = 20
 TEXT = functools.partial(str, encoding="utf-8", errors="surrogateescape")
-"""Text as it is there: one damaged row must not keep the others from being read."""
+"""Text without validation: a damaged row must not prevent reading the others."""
 _CREATING = threading.Lock()
 _MAYBE_FULL = (sqlite3.SQLITE_IOERR, sqlite3.SQLITE_CANTOPEN)
 
@@ -40,8 +40,8 @@ _MAYBE_FULL = (sqlite3.SQLITE_IOERR, sqlite3.SQLITE_CANTOPEN)
 class Database:
     """The open file of a state directory. Safe to share between threads.
 
-    :param state_dir: made with mode 0700 when missing.
-    :param user: whom it and its files are given to, when that user exists and we are root.
+    :param state_dir: created with mode 0700 if missing.
+    :param user: becomes the owner of the directory and its files, if that user exists and this process is root.
     :raises StoreError: when it cannot be opened.
     """
 
@@ -58,15 +58,15 @@ class Database:
         except (OSError, sqlite3.Error) as error:
             raise self._unopened(error) from error
         try:
-            self._settle_in()
+            self._check_namespace()
         except BaseException:
             self.close()
             raise
 
-    def _settle_in(self) -> None:
-        """Be where the VIFs are that are recorded.
+    def _check_namespace(self) -> None:
+        """Check that this process is in the network namespace of the recorded VIFs.
 
-        :raises StoreElsewhere: when those are in another network namespace of this boot.
+        :raises StoreElsewhere: when they are in another namespace of this boot.
         """
         self._namespace = netns.current()
         with self._reading() as database:
@@ -79,9 +79,10 @@ class Database:
             self._refuse_elsewhere(database)
 
     def _refuse_elsewhere(self, database: sqlite3.Connection) -> None:
-        """See, within a transaction, that it is this namespace's; of an empty store, and after a boot, it becomes so.
+        """Check, within a transaction, that the store belongs to this namespace; take it if it is empty, or after a
+        boot.
 
-        :raises StoreElsewhere: when it is another one's.
+        :raises StoreElsewhere: when it belongs to another namespace.
         """
         known = _namespace(database)
         if known == self._namespace:
@@ -91,10 +92,10 @@ class Database:
         database.execute("INSERT OR REPLACE INTO identity VALUES ('namespace', ?)", (str(self._namespace),))
 
     def _opened(self, user: str) -> sqlite3.Connection:
-        """The file, made where there is none, in this version's tables and the directory's owner's."""
+        """Open the file, and create it if missing, with this version's tables and as the directory's owner."""
         self._owner = directory.prepare(self.state_dir, user)
-        # SQLite opens log, index and journal when it needs them, as whoever the thread is then: so here, and in every
-        # transaction, it is the owner.
+        # SQLite opens log, index and journal when it needs them, as the thread's user at that moment: so here, and in
+        # every transaction, the thread acts as the owner.
         self._reserve = Reserve(self.state_dir, self._owner)
         with self._owner.acting():
             try:
@@ -110,8 +111,8 @@ class Database:
         return database
 
     def _create(self) -> None:
-        # SQLite gives its other files the mode of this one, whatever the umask. To close a file takes the process's
-        # locks on it away (fcntl_locking(2)): no other thread may have it open before that.
+        # SQLite gives its other files the mode of this one, whatever the umask. Closing a file drops all locks of the
+        # process on it (fcntl_locking(2)): no other thread may have it open before that.
         with _CREATING, contextlib.suppress(FileExistsError):
             flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
             os.close(os.open(self._path, flags, 0o600))
@@ -132,16 +133,16 @@ class Database:
             self._database.close()
 
     def version(self) -> tuple[int, int]:
-        """Two of these are equal when nobody has written in between."""
+        """Changes whenever any process has written."""
         with self._lock, self._owner.acting():
             (others,) = self._database.execute("PRAGMA data_version").fetchone()
             return int(others), self._database.total_changes
 
     @contextlib.contextmanager
     def _transaction(self, mode: str = "IMMEDIATE", seconds: float = BUSY_SECONDS) -> Iterator[sqlite3.Connection]:
-        """One transaction, with SQLite's lock taken.
+        """One transaction, with SQLite's lock.
 
-        While another process has the lock, other threads have their turn between two tries.
+        While another process has the lock, other threads can run between two attempts.
 
         :raises StoreLocked: when another process keeps its lock for too long.
         """
@@ -160,10 +161,10 @@ class Database:
 
     @contextlib.contextmanager
     def _ended(self) -> Iterator[None]:
-        """No transaction is open before it, and none after it.
+        """Ensure that no transaction is open before and after the block.
 
-        A COMMIT may fail, and a Ctrl-C may come between any two instructions, of a ``with`` statement, too: what it
-        leaves open would make every later call fail.
+        A COMMIT may fail, and a Ctrl-C may come between any two instructions, even of a ``with`` statement: an open
+        transaction would make every later call fail.
         """
         try:
             self._roll_back()
@@ -179,11 +180,11 @@ class Database:
             self._database.execute("ROLLBACK")
 
     def _begin(self, mode: str, deadline: float) -> bool:
-        """Whether it has begun; not, where another process has SQLite's lock and the deadline is not over."""
+        """Begin; return False if another process has SQLite's lock and the deadline has not passed."""
         self._refuse_another()
         try:
             self._database.execute(f"BEGIN {mode}")
-            if mode == "DEFERRED":  # which takes no lock before it reads
+            if mode == "DEFERRED":  # takes no lock before the first read
                 self._database.execute("SELECT 1 FROM sqlite_master").fetchone()
         except sqlite3.Error as error:
             if _is_busy(error) and time.monotonic() < deadline:
@@ -192,12 +193,12 @@ class Database:
         return True
 
     def _essentially(self, write: Callable[[], None]) -> None:
-        """Write what must be written although the disk is full: with the room that is kept for it.
+        """Write even if the disk is full, with the room that is kept for such writes.
 
-        The log has some of its own, which starts anew once it is written back; what the file lacks for that is the
-        reserve's, which may be gone as soon as it is given back.
+        First the log's own room, which can be reused once the log is written back; then the reserve, which another
+        program may take as soon as it is released.
 
-        :raises StoreFull: when that is used up.
+        :raises StoreFull: when both are used up.
         """
         for make_room in (self._write_back, self._spend):
             try:
@@ -208,20 +209,20 @@ class Database:
 
     def _spend(self) -> None:
         if self._reserve.spend():
-            text = "the disk of %r is full: what is left there is kept for unplugs and repairs"
+            text = "the disk of %r is full: the remaining room is kept for unplugs and repairs"
             LOG.warning(text, self.state_dir)
         self._write_back()
 
     def _write_back(self, mode: str = "RESTART") -> None:
-        """Have the log written back into the file, as far as no other connection reads it.
+        """Write the log back into the file, as far as no other connection reads it.
 
-        :param mode: SQLite's: RESTART keeps the log's room for the next frames, TRUNCATE gives it back to the disk.
+        :param mode: SQLite's: RESTART keeps the log's room for the next frames, TRUNCATE releases it.
         """
         with self._lock, self._owner.acting(), contextlib.suppress(sqlite3.Error):
             self._database.execute(f"PRAGMA wal_checkpoint({mode})")
 
     def _refuse_when_full(self) -> None:
-        """See that a new VIF does not take the room that others need to be repaired, and to go.
+        """Check that a new VIF does not use the room that repairs and unplugs need.
 
         :raises StoreFull: when it would.
         """
@@ -240,12 +241,12 @@ class Database:
 
     def _full(self, why: str) -> StoreFull:
         return StoreFull(
-            f"the store in {self.state_dir!r} is full: {why}; free space there, until then nothing new is plugged",
+            f"the store in {self.state_dir!r} is full: {why}; free space there; no new VIF is plugged until then",
             self.state_dir,
         )
 
     def _is_full(self, error: BaseException) -> bool:
-        # SQLite keeps the kernel's answer to itself, but for ENOSPC to a write.
+        # SQLite does not report the kernel's error, except ENOSPC for a write.
         code = getattr(error, "sqlite_errorcode", sqlite3.SQLITE_OK)
         if isinstance(error, OSError):
             return error.errno in (errno.ENOSPC, errno.EDQUOT)
@@ -270,51 +271,51 @@ class Database:
             who = holders.who_locks(self._path) or "another process that cannot be seen from here"
         return StoreLocked(
             f"the store in {self.state_dir!r} is locked by {who}, for more than {BUSY_SECONDS:g} s; "
-            "try again once that has let go of it",
+            "try again when that process has released it",
             self.state_dir,
         )
 
     def _seen(self) -> Identity:
-        """The files of those names, by device and inode."""
-        found: Identity = {}
-        for name in ("", "-wal", "-shm"):
+        """Device and inode of the file, its log and its index, by suffix."""
+        present: Identity = {}
+        for suffix in ("", "-wal", "-shm"):
             with contextlib.suppress(OSError):
-                there = os.lstat(f"{self._path}{name}")
-                found[name] = (there.st_dev, there.st_ino)
-        return found
+                status = os.lstat(f"{self._path}{suffix}")
+                present[suffix] = (status.st_dev, status.st_ino)
+        return present
 
     def trouble(self) -> str:
-        """Why what this process has open is not the store any more; "" when it is. Takes no lock."""
+        """Why the file that this process has open is not the store any more; "" if it is. Takes no lock."""
         with self._owner.acting():
-            found = self._seen()
-        lost = [name for name in self._identity if found.get(name) != self._identity[name]]
+            present = self._seen()
+        lost = [suffix for suffix in self._identity if present.get(suffix) != self._identity[suffix]]
         if not lost:
             return ""
-        how = "replaced" if lost[0] in found else "deleted"
-        return f"the store in {self.state_dir!r} was deleted or replaced: {FILE}{lost[0]} was {how}; start anew"
+        how = "replaced" if lost[0] in present else "deleted"
+        return f"the store in {self.state_dir!r} was deleted or replaced: {FILE}{lost[0]} was {how}; restart"
 
     def _refuse_another(self) -> None:
-        """What others read is the file of that name: one that is ours alone tells nothing of what is wanted.
+        """Check that the open file is still the one of that name, which other processes read.
 
-        :raises Replaced: when somebody has deleted or replaced the file, its log, or its log's index.
+        :raises Replaced: when the file, its log, or its log's index was deleted or replaced.
         """
-        found = self._seen()
-        if found == self._identity:
+        present = self._seen()
+        if present == self._identity:
             return
-        if found.get("") == self._identity[""] and found.items() <= self._identity.items():
-            # The log or its index was deleted, and nobody has made another: what is in it can still be saved.
+        if present.get("") == self._identity[""] and present.items() <= self._identity.items():
+            # The log or its index was deleted, and there is no new one: its contents can still be saved.
             with contextlib.suppress(sqlite3.Error):
                 self._database.execute("PRAGMA wal_checkpoint(TRUNCATE)")
         raise Replaced(self.trouble(), self.state_dir)
 
 
 def _namespace(database: sqlite3.Connection) -> Namespace | None:
-    found = database.execute("SELECT value FROM identity WHERE name = 'namespace'").fetchone()
-    return Namespace.parse(str(found[0])) if found else None
+    row = database.execute("SELECT value FROM identity WHERE name = 'namespace'").fetchone()
+    return Namespace.parse(str(row[0])) if row else None
 
 
 def elsewhere(database: sqlite3.Connection, here: Namespace) -> str:
-    """Why what is recorded is not in this namespace; "" where it is, or may be: links end with a boot."""
+    """Why the recorded VIFs are not in this namespace; "" if they are, or after a boot, which ends all links."""
     known = _namespace(database)
     if known is None or known == here or known.boot != here.boot:
         return ""
@@ -323,17 +324,17 @@ def elsewhere(database: sqlite3.Connection, here: Namespace) -> str:
         return ""
     return (
         f"its VIFs are plugged in another network namespace ({known.number}, this one is {here.number}); run vifplug "
-        "there, or give each namespace a state_dir of its own (of a namespace that is gone, delete this store)"
+        "there, or give each namespace its own state_dir (if that namespace is gone, delete this store)"
     )
 
 
 def _is_busy(error: BaseException) -> bool:
-    # What SQLite made of it more closely is in the higher bytes.
+    # The higher bytes hold SQLite's extended error code.
     return getattr(error, "sqlite_errorcode", sqlite3.SQLITE_OK) & 0xFF == sqlite3.SQLITE_BUSY
 
 
-# Two that turn a new file to WAL at once would wait for each other for ever: SQLite tells one of them at once that
-# the file is locked, whatever the timeout (sqlite3_busy_handler: no wait where it would be a deadlock).
+# Two processes that switch a new file to WAL at the same time would deadlock: SQLite tells one of them at once that the
+# file is locked, whatever the timeout (sqlite3_busy_handler: no wait in case of a deadlock).
 _RETRYING = tenacity.Retrying(
     retry=tenacity.retry_if_exception(_is_busy),
     stop=tenacity.stop_after_delay(BUSY_SECONDS),
@@ -343,10 +344,10 @@ _RETRYING = tenacity.Retrying(
 
 
 def copied(state_dir: str) -> sqlite3.Connection:
-    """What is in the file now, in memory and in this version's tables; nothing, where there is none.
+    """A copy of the file in memory, in this version's tables; empty if there is no file.
 
-    Nothing is made, written or locked against others. SQLite would make the log and its index for any reader that may,
-    and whoever closes the file as the last one writes the log back.
+    Nothing is created, written or locked for others. SQLite itself would create the log and its index for any reader
+    that is allowed to, and the last process to close the file writes the log back.
 
     :raises sqlite3.Error, OSError: when it cannot be read.
     """
@@ -371,11 +372,11 @@ def _copied(state_dir: str, path: str) -> sqlite3.Connection:
                 if traces(state_dir) == seen:
                     raise
                 continue
-            # Without a log nobody else had it open, and no lock was needed, if it has stayed so.
+            # Without a log no other process had it open, and no lock was needed, if that has not changed.
             if traces(state_dir) == seen:
                 break
         else:
-            raise sqlite3.OperationalError("it is written all the time")
+            raise sqlite3.OperationalError("it is being written all the time")
         schema.bring_up_to_date(copy)
     except BaseException:
         copy.close()
@@ -384,18 +385,18 @@ def _copied(state_dir: str, path: str) -> sqlite3.Connection:
 
 
 def _copy(path: str, copy: sqlite3.Connection, *, has_log: bool) -> bool:
-    """Copy it.
+    """Copy the file.
 
-    :returns: whether SQLite's own locks saw to it that it is of one moment.
+    :returns: whether SQLite's own locks made the copy consistent.
     """
     if has_log and not os.path.exists(f"{path}-shm"):
-        raise sqlite3.DatabaseError(f"{path}-wal has lost its index, which any command that plugs would make anew")
+        raise sqlite3.DatabaseError(f"{path}-wal has lost its index, which any command that plugs would recreate")
     quoted = path.replace("%", "%25").replace("?", "%3f").replace("#", "%23")
     how = "readonly_shm=1" if has_log else "immutable=1"
     source = sqlite3.connect(f"file:{quoted}?mode=ro&{how}", uri=True, timeout=_LOOK_SECONDS, isolation_level=None)
     try:
         source.execute("BEGIN")
-        # backup() waits for locks without an end; within a transaction that reads already there are none to wait for.
+        # backup() waits for locks without a limit; within a read transaction there are none to wait for.
         source.execute("SELECT count(*) FROM sqlite_master").fetchone()
         source.backup(copy)
     finally:
@@ -404,16 +405,16 @@ def _copy(path: str, copy: sqlite3.Connection, *, has_log: bool) -> bool:
 
 
 def traces(state_dir: str) -> list[tuple[str, int, int, int]]:
-    """Of the file and its log, name, inode, size and when it was written (ns): what does not change without them.
+    """Name, inode, size and modification time (ns) of the file and its log: any write changes them.
 
-    :raises OSError: when they cannot be seen.
+    :raises OSError: when they cannot be read.
     """
-    found = []
+    present = []
     for name in (FILE, f"{FILE}-wal"):
         with contextlib.suppress(FileNotFoundError, NotADirectoryError):
-            there = os.stat(os.path.join(state_dir, name))
-            found.append((name, there.st_ino, there.st_size, there.st_mtime_ns))
-    return found if found and found[0][0] == FILE else []
+            status = os.stat(os.path.join(state_dir, name))
+            present.append((name, status.st_ino, status.st_size, status.st_mtime_ns))
+    return present if present and present[0][0] == FILE else []
 
 
 def rows(database: sqlite3.Connection, table: str, vif_ids: Collection[str] | None = None) -> list[tuple[str, str]]:

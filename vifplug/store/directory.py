@@ -1,8 +1,8 @@
-"""The directory of records and locks: its mode, whose it is, and that its files are what they seem to be.
+"""The directory of the store and the locks: its mode, its owner, and the checks of its files.
 
-It is [daemon] user's. What that user puts there (a link, say) must not become root's doing: root opens what is in it as
-the directory's owner (``fsuser``), and only regular files of that owner's with one name. systemd's unit leaves root no
-CAP_DAC_OVERRIDE either, so that root gets in as that user only.
+It belongs to [daemon] user. Root must not act on files that this user put there (such as a link): root opens them as
+the directory's owner (``fsuser``), and only regular files of that owner with one name. In systemd's unit root has no
+CAP_DAC_OVERRIDE either, so that it can enter only as that user.
 """
 
 from __future__ import annotations
@@ -20,15 +20,15 @@ from vifplug.store.trusted import Owner, Unsafe
 
 DATABASE, LOCKS, RESERVE = "vifplug.db", "locks", "reserve"
 FILES = (DATABASE, f"{DATABASE}-wal", f"{DATABASE}-shm", f"{DATABASE}-journal", LOCKS, RESERVE)
-"""All that vifplug and SQLite open in it."""
+"""All files that vifplug and SQLite open in it."""
 _ROOT = 0
 _HANDLE = os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC
 
 
 def prepare(state_dir: str, user: str) -> Owner:
-    """Make it, with mode 0700, give it and its files to ``user``, and see that nothing in it leads elsewhere.
+    """Create it with mode 0700, make ``user`` the owner of it and its files, and check the files.
 
-    :raises StoreError: when it cannot be made, or another user decides what is opened there.
+    :raises StoreError: when it cannot be created, or another user controls its files.
     """
     try:
         directory = trusted.directory(state_dir, make=0o700)
@@ -46,9 +46,9 @@ def prepare(state_dir: str, user: str) -> Owner:
 
 
 def inspected(state_dir: str) -> Owner:
-    """Whose it is, once it is seen that nothing in it leads elsewhere. Nothing is made or changed.
+    """Check its files, and return its owner. Nothing is created or changed.
 
-    :raises OSError: when it is not there, or another user decides what is opened there.
+    :raises OSError: when it is missing, or another user controls its files.
     """
     directory = trusted.directory(state_dir)
     try:
@@ -63,7 +63,7 @@ def _inspected(directory: int, state_dir: str) -> Owner:
     if os.geteuid() not in (_ROOT, found.st_uid):
         raise Unsafe(1, f"it belongs to {_named(found.st_uid)}, and this process is {_named(os.geteuid())}")
     if found.st_uid == os.geteuid() == _ROOT and trusted.is_anybodys(found):
-        raise Unsafe(1, "others than root may write to it: chmod go-w")
+        raise Unsafe(1, "users other than root may write to it: chmod go-w")
     with owner.acting():
         for name, there in _files(directory):
             trusted.refuse_other(os.fstat(there), os.path.join(state_dir, name), owner)
@@ -71,9 +71,9 @@ def _inspected(directory: int, state_dir: str) -> Owner:
 
 
 def _hand_over(directory: int, entry: pwd.struct_passwd) -> None:
-    """Give our files in a directory of a user's to that user.
+    """Make a directory's user the owner of our files in it.
 
-    A link is left alone, and so is a file that has another name: they may be anybody's.
+    Links and files with another name are left alone: they may belong to any user.
     """
     with fsuser.acting_as(entry.pw_uid, entry.pw_gid):  # root may be without CAP_DAC_OVERRIDE
         found = [os.dup(there) for _name, there in _files(directory)]
@@ -85,9 +85,9 @@ def _hand_over(directory: int, entry: pwd.struct_passwd) -> None:
 
 
 def _files(directory: int) -> Iterator[tuple[str, int]]:
-    """Descriptors that stand for what has the name of a file of ours, and are good for nothing but that.
+    """O_PATH descriptors of the entries with names of our files.
 
-    With O_PATH: to close another kind would take this process's locks on a file of SQLite's away (fcntl_locking(2)).
+    O_PATH, because closing any other descriptor drops this process's locks on a file of SQLite (fcntl_locking(2)).
     """
     for name in FILES:
         with contextlib.suppress(FileNotFoundError):
@@ -100,9 +100,9 @@ def _files(directory: int) -> Iterator[tuple[str, int]]:
 
 @contextlib.contextmanager
 def acting_as(user: str) -> Iterator[None]:
-    """Open and make files as a user, for the length of a block, when there is such a user and we are root.
+    """Open and create files as a user during the block, if the user exists and this process is root.
 
-    The whole process is that user meanwhile: not with other threads at work.
+    It changes the user of the whole process: do not use it while other threads run.
     """
     entry = _entry(user)
     if entry is None:
@@ -119,7 +119,7 @@ def acting_as(user: str) -> Iterator[None]:
 
 
 def _entry(user: str) -> pwd.struct_passwd | None:
-    """The user to whom we, as root, can give something."""
+    """The user's entry, if this process is root and the user exists."""
     if os.geteuid() != _ROOT:
         return None
     try:
@@ -136,13 +136,13 @@ def _named(uid: int) -> str:
 
 
 def unusable(state_dir: str, error: Exception) -> StoreError:
-    """The error for a directory, or a file in it, that cannot be used."""
+    """The error for an unusable directory, or an unusable file in it."""
     reason = getattr(error, "strerror", None) or error
     remedy = (
-        "let vifplugd do it, or use a configuration with a state_dir of this user's own"
+        "use vifplugd, or a configuration with a state_dir of this user"
         if isinstance(error, Unsafe) and os.geteuid() != _ROOT
         else "nothing in it was changed"
         if isinstance(error, Unsafe)
-        else "check that state_dir can be made, belongs to you and is not full"
+        else "check that state_dir can be created, belongs to you and is not full"
     )
     return StoreError(f"cannot open the store in {state_dir!r}: {reason}; {remedy}", state_dir)

@@ -1,7 +1,7 @@
-"""The store's events: what happened to VIFs, what of it is to be told to others, and what Neutron has told us.
+"""The store's events, the outbox of notices to Nova, and the last status that Neutron sent for each VIF.
 
-Every event is written in the transaction that changes the record it is about, so that neither is there without
-the other; the sequence is the order of commits. All tables are bounded.
+An event is written in the transaction that changes its record, so that neither exists without the other; the sequence
+is the order of commits. All tables are bounded.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from vifplug.store.records import Record
 LOG = logging.getLogger(__name__)
 
 EVENTS_KEPT = 50_000
-"""About 15 MB. Whoever follows and missed more than these looks at every VIF."""
+"""About 15 MB. A follower that has missed more than these reads every VIF."""
 OUTBOX_MAX = 10_000
 TOLD_MAX = 10_000
 
@@ -31,14 +31,14 @@ PLUGGED_EVENT, UNPLUGGED_EVENT = "network-vif-plugged", "network-vif-unplugged"
 TOLD_PLUGGED, TOLD_UNPLUGGED, TOLD_FAILED = "plugged", "unplugged", "failed"
 _DROPPED = "outbox_dropped"
 _SAID_FAILED = 2
-"""In place of wired or not, after Nova was told that a VIF failed: whatever comes next is news to it."""
+"""In place of wired or not, after a "failed" notice: the next state is always sent."""
 DAMAGED = "damaged"
-"""The state in an event that cannot be read any more."""
+"""The state of an event that cannot be read any more."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Notice:
-    """What Nova is to be told of a VIF, in the words of its external events."""
+    """A notice to Nova about a VIF, in the form of its external events."""
 
     seq: int
     """The event's."""
@@ -51,26 +51,26 @@ class Notice:
 
 
 class EventLog(Database):
-    """The part of the store that events are in.
+    """The part of the store that holds events.
 
-    :param notifies: whether somebody is to be told of VIFs that are wired, and of those that are no longer.
+    :param notifies: whether to put notices about wired and no longer wired VIFs into the outbox.
     """
 
     def __init__(self, state_dir: str, user: str, *, notifies: bool = False) -> None:
         super().__init__(state_dir, user)
         self._notifies = notifies
         self.listeners: list[Callable[[Collection[str] | None], None]] = []
-        """Called, in the thread that wrote, after a transaction that wrote records, with the VIFs' ids; with None when
-        another process has written."""
+        """Called after a transaction that wrote records, in the thread that wrote them, with the VIFs' ids; with None
+        when another process has written."""
 
-    # -- noted, inside transactions of the store ----------------------------------------------------------
+    # -- recording, inside transactions of the store ------------------------------------------------------
 
     def _note(self, connection: sqlite3.Connection, before: Record | None, after: Record) -> None:
-        """A record is written."""
+        """Record the events of a written record."""
         previous = before.state if before is not None else None
         steps = events.steps(previous, after.state)
         if before is not None and _guest(before) != _guest(after):
-            # Another server's, or known only now: whom it is told to, nobody has told yet.
+            # The VIF has a new instance, or its first: nothing has been sent for that instance.
             connection.execute("DELETE FROM announced WHERE vif_id = ?", (after.id,))
             steps = steps or [after.state]
         if after.note:
@@ -80,7 +80,7 @@ class EventLog(Database):
             previous = state
 
     def _note_end(self, connection: sqlite3.Connection, vif_id: str, gone: Record | None) -> None:
-        """A VIF is unplugged; what it was is not known of one whose record is damaged."""
+        """Record the event of an unplug; the previous state is unknown if the record is damaged."""
         self._add(connection, vif_id, UNPLUGGED, gone.state if gone is not None else None, gone)
         connection.execute("DELETE FROM announced WHERE vif_id = ?", (vif_id,))
 
@@ -105,7 +105,7 @@ class EventLog(Database):
             self._announce(connection, seq, vif_id, instance, state)
 
     def _announce(self, connection: sqlite3.Connection, seq: int, vif_id: str, instance: str, state: str) -> None:
-        """Put into the outbox what changes for Nova: a drift that is repaired is nothing to it."""
+        """Put a notice into the outbox if the state changes for Nova, which repaired drift does not."""
         wired = events.is_wired(state)
         if wired is None and state != FAILED:
             return
@@ -125,11 +125,11 @@ class EventLog(Database):
             connection.execute(query, (_DROPPED,))
 
     def tell_listeners(self, vif_ids: Collection[str] | None) -> None:
-        """Records were written; None where nobody knows whose."""
+        """Call the listeners after records were written; None if it is not known whose."""
         for listener in self.listeners:
             listener(vif_ids)
 
-    # -- followed -----------------------------------------------------------------------------------------
+    # -- following ----------------------------------------------------------------------------------------
 
     def sequence(self) -> int:
         """The newest event's number; 0 when there has never been one."""
@@ -137,9 +137,9 @@ class EventLog(Database):
             return _newest(connection)
 
     def events(self, since: int, limit: int) -> list[Event]:
-        """Events after a number, in order; after 0, all that are kept.
+        """Events after a number, in order; after 0, all stored events.
 
-        :raises EventsLost: when some of them are not kept any more, or the number was never given.
+        :raises EventsLost: when some of them are no longer stored, or the number was never issued.
         """
         with self._transaction("DEFERRED") as connection:
             newest = _newest(connection)
@@ -149,30 +149,30 @@ class EventLog(Database):
             found = connection.execute(query, (since, limit)).fetchall() if oldest - 1 <= since <= newest else []
         if since > newest:
             raise EventsLost(
-                f"event {since} was never given, the newest is {newest}: the store was made anew; "
-                "look at every VIF and follow from there",
+                f"event {since} was never issued, the newest is {newest}: the store is a new one; "
+                "read every VIF and follow from there",
                 str(since),
             )
         if since < oldest - 1:
             raise EventsLost(
-                f"events after {since} are not kept any more, the oldest is {oldest}; "
-                "look at every VIF and follow from there",
+                f"events after {since} are no longer stored, the oldest is {oldest}; "
+                "read every VIF and follow from there",
                 str(since),
             )
         return [_event(seq, body) for seq, body in found]
 
     def oldest(self) -> int:
-        """The number to follow from for all that is kept."""
+        """The number to follow from to get all stored events."""
         with self._transaction("DEFERRED") as connection:
             (oldest,) = connection.execute(
                 "SELECT COALESCE(MIN(seq), ?) FROM events", (_newest(connection) + 1,)
             ).fetchone()
             return int(oldest) - 1
 
-    # -- told to others -----------------------------------------------------------------------------------
+    # -- the outbox ---------------------------------------------------------------------------------------
 
     def outbox(self, limit: int) -> list[Notice]:
-        """What is to be told, oldest first."""
+        """Unsent notices, oldest first."""
         with self._reading() as connection:
             found = connection.execute("SELECT seq, body FROM outbox ORDER BY seq LIMIT ?", (limit,)).fetchall()
         notices: list[Notice] = []
@@ -183,27 +183,27 @@ class EventLog(Database):
             except (ValueError, TypeError):
                 damaged.append(seq)
         if damaged:
-            # One that nobody can read must not hold up those behind it for ever.
-            LOG.error("notices %s are damaged, and are told to nobody", damaged)
+            # An unreadable notice must not block those behind it for ever.
+            LOG.error("notices %s are damaged, and are not sent", damaged)
             self.told_off(damaged)
         return notices
 
     def told_off(self, seqs: Collection[int]) -> None:
-        """These are told, or refused for good."""
+        """Remove notices that were delivered, or refused permanently."""
         with self._transaction() as connection:
             connection.executemany("DELETE FROM outbox WHERE seq = ?", [(seq,) for seq in seqs])
 
     def outbox_counts(self) -> tuple[int, int]:
-        """How many wait to be told, and how many never will be, because more than the bound waited."""
+        """The numbers of notices that wait, and of those that were dropped because too many waited."""
         with self._transaction("DEFERRED") as connection:
             (waiting,) = connection.execute("SELECT COUNT(*) FROM outbox").fetchone()
             dropped = connection.execute("SELECT value FROM counters WHERE name = ?", (_DROPPED,)).fetchone()
         return waiting, dropped[0] if dropped else 0
 
-    # -- told by Neutron ----------------------------------------------------------------------------------
+    # -- Neutron's status ---------------------------------------------------------------------------------
 
     def tell(self, vif_id: str, word: str) -> None:
-        """Keep what Neutron last said of a VIF, of one that is not plugged yet, too.
+        """Store the last status that Neutron sent for a VIF, which may not be plugged yet.
 
         :param word: TOLD_PLUGGED, TOLD_UNPLUGGED or TOLD_FAILED.
         """
@@ -211,14 +211,14 @@ class EventLog(Database):
             connection.execute("INSERT OR REPLACE INTO told (vif_id, word) VALUES (?, ?)", (vif_id, word))
             (count,) = connection.execute("SELECT COUNT(*) FROM told").fetchone()
             if count > TOLD_MAX:
-                # The longest unchanged of those that no VIF here has come for.
+                # The oldest row without a recorded VIF.
                 connection.execute(
                     "DELETE FROM told WHERE rowid = (SELECT MIN(rowid) FROM told "
                     "WHERE vif_id NOT IN (SELECT vif_id FROM records))"
                 )
 
     def unsay(self, vif_ids: Collection[str], *, only: str | None = None) -> None:
-        """Forget what Neutron said of these VIFs; with ``only``, where it was that word."""
+        """Delete Neutron's status of these VIFs; with ``only``, where it has that value."""
         if not self.told(vif_ids):
             return
         with self._transaction() as connection:
@@ -227,7 +227,7 @@ class EventLog(Database):
                 connection.execute(query, (vif_id, only))
 
     def told(self, vif_ids: Collection[str] | None = None) -> dict[str, str]:
-        """What Neutron last said, by VIF id."""
+        """The last status that Neutron sent, by VIF id."""
         with self._reading() as connection:
             return dict(database.rows(connection, "told", vif_ids))
 
@@ -240,7 +240,7 @@ def _event(seq: int, body: str) -> Event:
     try:
         return Event(seq=seq, **json.loads(body))
     except (ValueError, TypeError):
-        # Its number is there, so nobody takes it for lost; what it said, the VIF's own state still says.
+        # Its number stays, so that no follower takes it for lost; the VIF's present state is in its record.
         return Event(seq=seq, vif_id="", state=DAMAGED, time="")
 
 

@@ -1,7 +1,7 @@
-"""Which process holds SQLite's locks on a file, as far as the kernel tells: /proc/locks.
+"""Finds the processes that hold SQLite's locks on a file, in /proc/locks.
 
-The files are not opened: to close one takes this process's own locks on it away (fcntl_locking(2)). Processes of other
-process namespaces are not in the list.
+The files are not opened: closing one drops this process's own locks on it (fcntl_locking(2)). The list lacks processes
+of other process namespaces.
 """
 
 from __future__ import annotations
@@ -12,30 +12,30 @@ import time
 from collections.abc import Iterator
 
 _WAL_BYTES = (120, 122)
-"""Of the log's index: who writes, who writes back, who recovers (wal.c, WAL_WRITE_LOCK and those after it)."""
+"""Lock bytes of the log's index: writer, checkpointer, recovery (wal.c, from WAL_WRITE_LOCK on)."""
 _FILE_BYTES = (0x40000000, 0x40000000 + 511)
-"""Of the file itself: PENDING_BYTE and those after it (os.h)."""
+"""Lock bytes of the file itself: from PENDING_BYTE on (os.h)."""
 _END = 2**63 - 1
 _PAUSE_SECONDS = 0.02
 
 
 def who_locks(path: str) -> str:
-    """Who keeps others from writing a database, for a message; "" where that cannot be seen."""
-    found = sorted({pid for name, first, last in _kept(path) for pid in _holders(name, first, last)})
-    return ", ".join(_named(pid) for pid in found)
+    """The processes that keep others from writing a database, for a message; "" if they cannot be seen."""
+    pids = sorted({pid for name, first, last in _locked_ranges(path) for pid in _holders(name, first, last)})
+    return ", ".join(_named(pid) for pid in pids)
 
 
 def who_keeps(path: str, seconds: float) -> str:
-    """Who has the locks of ``who_locks`` for longer than that; "" where nobody that can be seen does."""
+    """The processes of ``who_locks`` that hold the locks for longer than that; "" if there are none."""
     deadline = time.monotonic() + seconds
-    found = who_locks(path)
-    while found and time.monotonic() < deadline:
+    holders = who_locks(path)
+    while holders and time.monotonic() < deadline:
         time.sleep(_PAUSE_SECONDS)
-        found = found if who_locks(path) == found else ""
-    return found
+        holders = holders if who_locks(path) == holders else ""
+    return holders
 
 
-def _kept(path: str) -> list[tuple[str, int, int]]:
+def _locked_ranges(path: str) -> list[tuple[str, int, int]]:
     return [(f"{path}-shm", *_WAL_BYTES), (path, *_FILE_BYTES)]
 
 
@@ -51,14 +51,14 @@ def _holders(path: str, first: int, last: int) -> Iterator[int]:
 
 
 def _devices(path: str) -> set[str]:
-    """The file's device number as stat(2) has it, and as its mount has it.
+    """The file's device numbers from stat(2) and from its mount.
 
-    The kernel lists a lock with the device of the file system, which is the mount's; stat(2) may say another one, of a
+    The kernel lists a lock with the device of the file system, which is the mount's; stat(2) may give another one, of a
     btrfs subvolume or of a layer of overlayfs. The inode alone is not enough: two file systems may both have it.
 
-    :raises OSError: when the file cannot be seen.
+    :raises OSError: when the file cannot be read.
     """
-    # A descriptor of O_PATH holds no locks, so that closing it takes none away (filp_close).
+    # An O_PATH descriptor holds no locks, so closing it drops none (filp_close).
     opened = os.open(path, os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC)
     try:
         device = os.fstat(opened).st_dev

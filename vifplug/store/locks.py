@@ -1,9 +1,9 @@
-"""Locks that processes and threads share, and that the kernel lets go when their holder dies.
+"""Locks shared by processes and threads, which the kernel releases when their holder dies.
 
 One file, one byte per identity: a write lock on a VIF's byte serialises work on that VIF; a read lock on a
-session's byte says that the session lives. They are open-file-description locks (fcntl(2), F_OFD_SETLK):
-each acquisition has a description of its own, so threads exclude each other too, and a forked helper, which
-shares the session's, keeps it alive for as long as either lives. No pid is ever asked.
+session's byte means that the session is alive. They are open-file-description locks (fcntl(2), F_OFD_SETLK):
+each acquisition has its own description, so threads exclude each other too, and a forked helper, which
+shares the session's description, keeps the session alive. No pid is ever used.
 """
 
 from __future__ import annotations
@@ -25,11 +25,11 @@ from vifplug.store.trusted import Owner
 _FLOCK = struct.Struct("hhqqi4x")
 _POLL_SECONDS = 0.005
 _SESSIONS = 1 << 62
-"""Bytes from here on stand for sessions, those below for VIFs and networks."""
+"""Bytes from here on are for sessions, those below for VIFs and networks."""
 
 
 def _request(descriptor: int, command: int, kind: int, offset: int, length: int = 1) -> int:
-    """Ask for a lock on ``length`` bytes; 0 means all there are."""
+    """Request a lock on ``length`` bytes; 0 means all."""
     answer = fcntl.fcntl(descriptor, command, _FLOCK.pack(kind, os.SEEK_SET, offset, length, 0))
     return int(_FLOCK.unpack(answer)[0])
 
@@ -41,8 +41,8 @@ def _offset(identity: str) -> int:
 class LockFile:
     """The lock file of a state directory.
 
-    :param asks_only: it is not made where there is none, and need not be writable; no lock can be taken then, and only
-        ``free``, ``await_free``, ``is_session_alive`` and ``await_end`` are of use.
+    :param asks_only: do not create it, and open it for reading; then no lock can be taken, and only
+        ``free``, ``await_free``, ``is_session_alive`` and ``await_end`` work.
     :raises StoreError: when it cannot be opened.
     """
 
@@ -56,7 +56,7 @@ class LockFile:
         try:
             directory = trusted.directory(os.path.dirname(self.path))
         except (FileNotFoundError, NotADirectoryError):
-            return Owner(0, 0)  # the open that follows says so
+            return Owner(0, 0)  # the following open reports it
         except OSError as error:
             raise self._unusable(error) from error
         try:
@@ -70,7 +70,7 @@ class LockFile:
     def _open(self) -> int:
         flags = os.O_RDONLY if self._asks_only else os.O_RDWR | os.O_CREAT
         try:
-            # As the directory's owner: what that user puts there must not become root's doing.
+            # As the directory's owner, so that root does not act on files that this user put there.
             with self._owner.acting():
                 opened = os.open(self.path, flags | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK, 0o600)
             try:
@@ -82,16 +82,16 @@ class LockFile:
         except (FileNotFoundError, NotADirectoryError) as error:
             if not self._asks_only:
                 raise self._unusable(error) from error
-            # A file that nobody can have a lock on: without a lock file, nobody holds one.
+            # An empty stand-in: without a lock file there are no locks.
             return os.memfd_create("vifplug-no-locks")
         except OSError as error:
             raise self._unusable(error) from error
 
     @contextlib.contextmanager
     def held(self, identities: Iterable[str], seconds: float) -> Iterator[None]:
-        """Hold the locks of all identities, taken in one order so that nobody waits in a circle.
+        """Hold the locks of all identities, taken in a fixed order to avoid deadlocks.
 
-        :raises Busy: when another holds one of them for longer than ``seconds``.
+        :raises Busy: when one of them stays locked for longer than ``seconds``.
         """
         descriptor = self._open()
         try:
@@ -99,14 +99,14 @@ class LockFile:
                 self._acquire(descriptor, identity, seconds)
             yield
         finally:
-            # A process forked meanwhile (a helper started anew, a worker of the caller's) has the descriptor, too:
-            # closing ours alone would leave the lock to it.
+            # A process forked meanwhile (a restarted helper, a worker of the caller) has the descriptor, too:
+            # if only ours were closed, the lock would stay with it.
             _request(descriptor, fcntl.F_OFD_SETLK, fcntl.F_UNLCK, 0, 0)
             os.close(descriptor)
 
     @contextlib.contextmanager
     def held_if_free(self, identities: Iterable[str]) -> Iterator[set[str]]:
-        """Hold the locks of those that nobody holds, without waiting for the others; yields whose they are."""
+        """Hold the free locks, without waiting for the others; yields their identities."""
         descriptor = self._open()
         try:
             free = set()
@@ -120,7 +120,7 @@ class LockFile:
             os.close(descriptor)
 
     def free(self, identities: Iterable[str]) -> set[str]:
-        """Those whose lock nobody holds at this moment; none is taken, so nobody is kept waiting."""
+        """The identities whose lock is free at this moment; no lock is taken."""
         descriptor = self._open()
         try:
             return {
@@ -132,7 +132,7 @@ class LockFile:
             os.close(descriptor)
 
     def await_free(self, identities: Iterable[str], seconds: float) -> None:
-        """Wait until nobody holds the lock of any of these, for at most ``seconds``."""
+        """Wait until all these locks are free, for at most ``seconds``."""
         left = set(identities)
 
         def held() -> bool:
@@ -148,7 +148,7 @@ class LockFile:
 
     def _acquire(self, descriptor: int, identity: str, seconds: float) -> None:
         wanted = (descriptor, fcntl.F_OFD_SETLK, fcntl.F_WRLCK, _offset(identity))
-        # Most are free, and most that are not are not waited for.
+        # Most locks are free, and there is usually no wait for the others.
         with contextlib.suppress(BlockingIOError):
             _request(*wanted)
             return
@@ -168,7 +168,7 @@ class LockFile:
             ) from error
 
     def is_session_alive(self, session: int) -> bool:
-        """Whether the caller or the helper of a session still lives."""
+        """Whether the caller or the helper of a session is still alive."""
         descriptor = self._open()
         try:
             return _request(descriptor, fcntl.F_OFD_GETLK, fcntl.F_WRLCK, session) != fcntl.F_UNLCK
@@ -192,14 +192,14 @@ class LockFile:
         """A new session, alive until closed or dead."""
         descriptor = self._open()
         try:
-            # A caller may have closed 0-2; what the helper inherits there it makes /dev/null, and its hold is gone.
+            # A caller may have closed 0-2; the helper replaces what it inherits there by /dev/null, and loses the lock.
             return Session(fcntl.fcntl(descriptor, fcntl.F_DUPFD_CLOEXEC, 3), self.path)
         finally:
             os.close(descriptor)
 
 
 class Session:
-    """A proof of life: this process and the helper it forks hold it."""
+    """A read lock that this process and its forked helper hold while they are alive."""
 
     def __init__(self, descriptor: int, path: str) -> None:
         self._descriptor = descriptor
@@ -208,5 +208,5 @@ class Session:
         _request(descriptor, fcntl.F_OFD_SETLK, fcntl.F_RDLCK, self.number)
 
     def close(self) -> None:
-        """Let go of it in this process."""
+        """Release it in this process."""
         os.close(self._descriptor)

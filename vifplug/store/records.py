@@ -1,4 +1,4 @@
-"""What the store holds of a VIF: what was built for it, and what is about to be done to it."""
+"""The store's rows of a VIF: the record of what was built, and the intent of what is about to be done."""
 
 from __future__ import annotations
 
@@ -29,19 +29,19 @@ class Record:
     """What was built for a VIF."""
 
     vif: Vif
-    """The request, with everything filled in that it did not say."""
+    """The request, completed with defaults."""
     resources: tuple[Resource, ...]
-    """What was built: links with their ifindex, ports with their row's UUID."""
+    """The built resources: links with their ifindex, ports with their row's UUID."""
     state: str
     updated_at: str = ""
     error: str | None = None
     created_by: int | None = None
-    """The uid of whoever plugged it first; None where that was not kept."""
+    """The uid of the user that plugged it first; None if that was not stored."""
     note: str | None = field(default=None, compare=False)
-    """For the event of this change alone; it is not stored."""
+    """For the event of this change; not stored in the record."""
     guest_absent_since: str | None = field(default=None, compare=False)
-    """When the daemon saw the guest's end go away; "" where it saw it there; None where no daemon has looked. The store
-    keeps it beside the record: it is no change of the VIF."""
+    """When the daemon saw the guest's end go away; "" if it is present; None if no daemon has looked. Stored beside the
+    record, because it is not a change of the VIF."""
 
     @property
     def id(self) -> str:
@@ -51,43 +51,43 @@ class Record:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Intent:
-    """What is about to be done to a VIF, and by which session."""
+    """What a session is about to do to a VIF."""
 
     vif_id: str
     verb: str
     session: int
     resources: tuple[Resource, ...]
-    """What the host may hold for this VIF from now on."""
+    """The resources that the host may have for this VIF from now on."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Contents:
-    """Everything in the store, at one moment."""
+    """Everything in the store at one moment."""
 
     records: Mapping[str, Record] = field(default_factory=dict)
     intents: Mapping[str, Intent] = field(default_factory=dict)
     damaged: Mapping[str, str] = field(default_factory=dict)
-    """Why a record cannot be read, by VIF id. The VIF is plugged all the same: nothing of it is an orphan."""
+    """Why a record cannot be read, by VIF id. The VIF is still plugged: none of its resources is an orphan."""
     held_by_damaged: Mapping[str, frozenset[str]] = field(default_factory=dict)
-    """The owners of what each damaged record holds: the VIF, and the networks whose bridges it shares."""
+    """The owners of each damaged record's resources: the VIF, and the networks whose bridges it shares."""
     covered: frozenset[str] = frozenset()
-    """Every owner that a claim names, or what can still be read of a damaged row: nothing of these is an orphan."""
+    """Every owner named by a claim or by the readable part of a damaged row: their resources are not orphans."""
     covered_names: frozenset[str] = frozenset()
-    """Every device name that is claimed, or that can still be read in a damaged row."""
+    """Every device name that is claimed, or that is in the readable part of a damaged row."""
 
     @property
     def damaged_holders(self) -> frozenset[str]:
-        """All of them."""
+        """The owners of all damaged records' resources."""
         return frozenset().union(*self.held_by_damaged.values())
 
 
 def claimed(resources: Iterable[Resource]) -> dict[str, str]:
-    """Names that are for one owner alone, with that; any number of VIFs may need what is only referenced."""
+    """Names with a single owner, and that owner; several VIFs may need a referenced resource."""
     return {item.name: item.owner for item in resources if item.relation is not Relation.REFERENCED}
 
 
 def now() -> str:
-    """This moment, ISO 8601 in UTC, to the millisecond."""
+    """The present time, ISO 8601 in UTC, to the millisecond."""
     return datetime.datetime.now(datetime.UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
@@ -122,14 +122,14 @@ def from_json(vif_id: str, body: str) -> Record:
             created_by=_fitting("created_by", data.get("created_by"), int | None),
         )
         if record.id != vif_id:
-            raise ValueError(f"it is that of VIF {record.id}")
+            raise ValueError(f"it belongs to VIF {record.id}")
         if record.state not in STATES:
-            raise ValueError(f"no VIF is in state {record.state!r:.40}")
+            raise ValueError(f"unknown state {record.state!r:.40}")
         return record
 
 
 def _without_guests_address(resource: Resource, vif: Vif) -> Resource:
-    """Of a tap that an earlier version gave its guest's own MAC, what it should have: then ``check`` names it."""
+    """A tap to which an earlier version gave the guest's own MAC, with the right MAC, so that ``check`` reports it."""
     if isinstance(resource, Link) and resource.is_opened_by_guest and resource.address == vif.address:
         return replace(resource, address=naming.tap_address(vif.address))
     return resource
@@ -156,13 +156,13 @@ def intent_from_json(vif_id: str, body: str) -> Intent:
         data: dict[str, Any] = json.loads(_text(body))
         built = tuple(_resource(item) for item in data["resources"])
         if data["vif_id"] != vif_id or data["verb"] not in (PLUG, UNPLUG):
-            raise ValueError(f"it is to {data['verb']!r:.40} VIF {data['vif_id']!r:.40}")
+            raise ValueError(f"it has verb {data['verb']!r:.40} and VIF {data['vif_id']!r:.40}")
         session = _fitting("session", data["session"], int)
         return Intent(vif_id=vif_id, verb=data["verb"], session=session, resources=built)
 
 
 def _text(body: str) -> str:
-    """A row's text, which is to be UTF-8.
+    """A row's text, checked to be UTF-8.
 
     :raises ValueError: when it is not.
     """
@@ -170,11 +170,11 @@ def _text(body: str) -> str:
 
 
 def _resource(data: Mapping[str, Any]) -> Resource:
-    found: Resource = kinds.from_dict(data)
-    cls: Any = type(found)
+    resource: Resource = kinds.from_dict(data)
+    cls: Any = type(resource)
     for name, hint in _hints(cls).items():
-        _fitting(name, getattr(found, name), hint)
-    return found
+        _fitting(name, getattr(resource, name), hint)
+    return resource
 
 
 @functools.cache
@@ -184,9 +184,9 @@ def _hints(cls: Any) -> Mapping[str, Any]:
 
 
 def _fitting(name: str, value: Any, hint: Any) -> Any:
-    """The value, if it is of the type that it is to be.
+    """The value, checked to be of its type.
 
-    :raises TypeError: when it is of another.
+    :raises TypeError: when it is of another type.
     """
     if not _fits(value, hint):
         raise TypeError(f"{name} is {value!r:.40}")
@@ -195,14 +195,14 @@ def _fitting(name: str, value: Any, hint: Any) -> Any:
 
 def _fits(value: Any, hint: Any) -> bool:
     if typing.get_origin(hint) in (typing.Union, types.UnionType):
-        return any(_fits(value, one) for one in typing.get_args(hint))
+        return any(_fits(value, each) for each in typing.get_args(hint))
     if typing.get_origin(hint) is tuple:
-        return isinstance(value, tuple) and all(_fits(one, typing.get_args(hint)[0]) for one in value)
+        return isinstance(value, tuple) and all(_fits(item, typing.get_args(hint)[0]) for item in value)
     if isinstance(value, Mapping):
         if typing.get_origin(hint) is not Mapping or not all(isinstance(key, str) for key in value):
             return False
-        of_values = typing.get_args(hint)[1]
-        return of_values is not str or all(isinstance(one, str) for one in value.values())
+        value_hint = typing.get_args(hint)[1]
+        return value_hint is not str or all(isinstance(item, str) for item in value.values())
     if isinstance(value, bool) or hint is bool:
         return isinstance(value, bool) and hint is bool
     return typing.get_origin(hint) is None and isinstance(value, (int, float) if hint is float else hint)
@@ -215,5 +215,5 @@ def _sound(vif_id: str, what: str) -> Iterator[None]:
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         reason = " ".join(str(error).split())
         raise Damaged(
-            f"the {what} of VIF {vif_id} is damaged ({reason}); plug it again to write it anew, or unplug it", vif_id
+            f"the {what} of VIF {vif_id} is damaged ({reason}); plug it again to rewrite it, or unplug it", vif_id
         ) from error

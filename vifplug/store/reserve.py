@@ -1,4 +1,4 @@
-"""Room that is kept on the disk of the store for what must go on when that is full: unplugs, repairs, roll-backs."""
+"""Disk space that is reserved for writes that must work on a full disk: unplugs, repairs, rollbacks."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from vifplug.store import trusted
 from vifplug.store.trusted import Owner
 
 ROOM_BYTES = 128 * 1024
-"""What a new VIF is not to use up. An unplug takes some 40 kB of the log until that is written back."""
+"""Space that a new VIF must not use. An unplug takes some 40 kB of the log until that is written back."""
 _SIZES = (512 * 1024, 256 * 1024, ROOM_BYTES)
 _PROBE_BYTES = 64 * 1024
 _UNBOUNDED = 2**62
@@ -19,9 +19,9 @@ _FULL = (errno.ENOSPC, errno.EDQUOT)
 
 
 class Reserve:
-    """A file that takes room, in a state directory.
+    """A file in a state directory that occupies space.
 
-    :param owner: the directory's.
+    :param owner: of the directory.
     """
 
     def __init__(self, state_dir: str, owner: Owner) -> None:
@@ -29,21 +29,21 @@ class Reserve:
         self._path = os.path.join(state_dir, statedir.RESERVE)
 
     def is_there(self) -> bool:
-        """Whether it takes room now."""
+        """Whether it occupies space now."""
         with self._owner.acting(), contextlib.suppress(OSError):
             return os.lstat(self._path).st_size > 0
         return False
 
     def is_spent(self) -> bool:
-        """Whether it has given its room back, and nobody has taken it again."""
+        """Whether its space was released, and not allocated again."""
         with self._owner.acting(), contextlib.suppress(OSError):
             return os.lstat(self._path).st_size == 0
         return False
 
     def fill(self) -> bool:
-        """Take room, if that leaves as much to others; whether it does.
+        """Allocate space, if that leaves as much free; return whether it is allocated.
 
-        What was spent is taken again only when much more is free than was: an empty disk, and not what was given back.
+        After it was spent, it is allocated again only when much more is free than the released space.
         """
         if self.is_there():
             return True
@@ -56,7 +56,7 @@ class Reserve:
         return False
 
     def spend(self) -> bool:
-        """Give the room back; whether there was any."""
+        """Release the space; return whether there was any."""
         was_there = self.is_there()
         with contextlib.suppress(OSError), self._owner.acting():
             self._sized(0)
@@ -64,19 +64,19 @@ class Reserve:
         return False
 
     def lend(self, log: str) -> None:
-        """Let SQLite's log have room of its own, if that leaves as much to others.
+        """Allocate space for SQLite's log, if that leaves as much free.
 
-        Only what a file holds already is safe on a disk that something else fills: room that is given back is gone
-        before it can be used. SQLite reads its log up to the first frame that is not its own, and starts again at its
-        beginning, so what is behind that is harmless.
+        On a disk that another program fills, only space that a file already holds is safe: released space is gone
+        before it can be used. SQLite reads its log up to the first frame that is not its own, and reuses it from the
+        beginning, so the bytes behind that are harmless.
         """
         with contextlib.suppress(OSError), self._owner.acting():
             opened = os.open(log, os.O_RDWR | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
             try:
-                found = os.fstat(opened)
-                trusted.refuse_other(found, log, self._owner)
+                status = os.fstat(opened)
+                trusted.refuse_other(status, log, self._owner)
                 size = _size_within(_bytes(self._state_dir)[0] // 2)
-                if size > found.st_size:
+                if size > status.st_size:
                     os.posix_fallocate(opened, 0, size)
             finally:
                 os.close(opened)
@@ -98,13 +98,13 @@ class Reserve:
             os.close(opened)
 
     def lacks_room(self) -> bool:
-        """Whether so little is left that a new VIF would use up what others need. Of a quota this does not know."""
+        """Whether a new VIF would use space that repairs and unplugs need. A quota is not considered."""
         with contextlib.suppress(OSError):
             return _bytes(self._state_dir)[0] < ROOM_BYTES
         return False
 
     def why_full(self) -> str:
-        """What the kernel answers to a try to write there, if that is that there is no room; else ""."""
+        """The kernel's error for a test write, if it is about missing space; else ""."""
         try:
             with self._owner.acting():
                 opened = os.open(self._state_dir, os.O_TMPFILE | os.O_RDWR | os.O_CLOEXEC, 0o600)
@@ -118,13 +118,13 @@ class Reserve:
 
 
 def _size_within(free: int) -> int:
-    """The largest size that fits; 0 where none does."""
+    """The largest size that fits; 0 if none does."""
     return next((size for size in _SIZES if size <= free), 0)
 
 
 def _bytes(directory: str) -> tuple[int, int]:
-    """What others than root may still use, and what there is in all."""
-    found = os.statvfs(directory)
-    if not found.f_blocks:  # a tmpfs without a bound
+    """The space free for users other than root, and the total."""
+    status = os.statvfs(directory)
+    if not status.f_blocks:  # a tmpfs without a limit
         return _UNBOUNDED, _UNBOUNDED
-    return found.f_bavail * found.f_frsize, found.f_blocks * found.f_frsize
+    return status.f_bavail * status.f_frsize, status.f_blocks * status.f_frsize

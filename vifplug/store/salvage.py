@@ -1,6 +1,6 @@
-"""What can still be read of rows that are damaged: whose they were, and which names they hold. Pure.
+"""Reads owners and device names from damaged rows. Pure.
 
-A VIF whose record cannot be read is plugged all the same. What its row, its key or its claims still name is no orphan.
+A VIF whose record cannot be read is still plugged. Resources that its row, its key or its claims name are not orphans.
 """
 
 from __future__ import annotations
@@ -17,22 +17,22 @@ _KEY_MAX = 80
 
 
 def text_of(value: object) -> str:
-    """Any value of SQLite's as text."""
+    """Any SQLite value as text."""
     return value.decode("utf-8", errors="replace") if isinstance(value, bytes) else str(value)
 
 
 def key_of(value: object) -> str:
-    """A row's key, as one that can be shown."""
+    """A row's key in printable form."""
     return value if isinstance(value, str) and value.isprintable() else ascii(value)[:_KEY_MAX]
 
 
 def vif_of(body: object) -> str | None:
-    """The VIF that a record's text is about."""
+    """The VIF id in a record's text."""
     text = text_of(body)
     try:
-        found = json.loads(text)["vif"]["id"]
-        if isinstance(found, str) and limits.is_uuid(found):
-            return found
+        vif_id = json.loads(text)["vif"]["id"]
+        if isinstance(vif_id, str) and limits.is_uuid(vif_id):
+            return vif_id
     except (ValueError, KeyError, TypeError, RecursionError):
         pass
     match = _ID.search(text)
@@ -40,11 +40,11 @@ def vif_of(body: object) -> str | None:
 
 
 def owners_in(*values: object) -> set[str]:
-    """Every owner that is named: VIFs, and networks that share a bridge."""
-    ids = {found for value in values for found in _UUID.findall(text_of(value).lower())}
-    return ids | {f"net:{found}" for found in ids}
+    """Every owner in the texts: VIFs, and networks that share a bridge."""
+    ids = {uuid for value in values for uuid in _UUID.findall(text_of(value).lower())}
+    return ids | {f"net:{uuid}" for uuid in ids}
 
 
 def names_in(*values: object) -> set[str]:
-    """Every device name that is given."""
-    return {found for value in values for found in _NAME.findall(text_of(value))}
+    """Every device name in the texts."""
+    return {name for value in values for name in _NAME.findall(text_of(value))}

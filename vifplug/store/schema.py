@@ -1,11 +1,11 @@
-"""The tables of the store's file, and how SQLite keeps them."""
+"""The tables of the store's file, and SQLite's settings."""
 
 from __future__ import annotations
 
 import sqlite3
 
 _LOG_BYTES_MAX = 8 << 20
-"""To which the log is cut once it is written back, after a long reading had kept it growing."""
+"""The log is cut to this size when it is written back after a long reader had made it grow."""
 _ROOM_BYTES = 128 * 1024
 _SCHEMA_VERSION = 5
 _SCHEMA = """
@@ -25,22 +25,22 @@ CREATE TABLE IF NOT EXISTS identity (name TEXT PRIMARY KEY, value TEXT NOT NULL)
 
 
 def prepare(database: sqlite3.Connection) -> None:
-    """Set a connection up, and the file where it is new.
+    """Set up a connection, and a new file.
 
-    :raises sqlite3.Error: when that cannot be, or a newer version was there.
+    :raises sqlite3.Error: when that fails, or a newer version wrote the file.
     """
     database.execute("PRAGMA journal_mode=WAL")
-    # NORMAL survives any death of a process. A power cut may lose the last commits; it takes every link
-    # with it, and what it leaves in OVSDB carries our mark and is an orphan to gc.
+    # NORMAL survives the death of any process. A power cut may lose the last commits; it also removes every link, and
+    # the rows that stay in OVSDB carry our mark, so that gc finds them.
     database.execute("PRAGMA synchronous=NORMAL")
     database.execute(f"PRAGMA journal_size_limit={_LOG_BYTES_MAX}")
     bring_up_to_date(database)
 
 
 def bring_up_to_date(database: sqlite3.Connection) -> None:
-    """Make the tables that an older version did not know.
+    """Create the tables that an older version did not have.
 
-    :raises sqlite3.Error: when it cannot, or a newer version was there.
+    :raises sqlite3.Error: when that fails, or a newer version wrote the file.
     """
     (version,) = database.execute("PRAGMA user_version").fetchone()
     if version > _SCHEMA_VERSION:
@@ -53,11 +53,11 @@ def bring_up_to_date(database: sqlite3.Connection) -> None:
 
 
 def _take_room(database: sqlite3.Connection) -> None:
-    """Have free pages in a new file, so that it need not grow when its disk is full."""
+    """Allocate free pages in a new file, so that it need not grow when the disk is full."""
     make = f"CREATE TABLE room (bytes); INSERT INTO room VALUES (zeroblob({_ROOM_BYTES})); DROP TABLE room"
     try:
         database.executescript(f"BEGIN IMMEDIATE; {make}; COMMIT; PRAGMA wal_checkpoint(PASSIVE)")
     except sqlite3.Error:
-        # It works without, and another process may be making the same file.
+        # The store works without them, and another process may be creating the same file.
         if database.in_transaction:
             database.execute("ROLLBACK")

@@ -1,4 +1,4 @@
-"""The store, looked at and left exactly as it is: what is read is a copy in memory, taken anew when there is news."""
+"""The store, read without any change: a copy in memory, refreshed when the file has changed."""
 
 from __future__ import annotations
 
@@ -12,20 +12,20 @@ from vifplug.store import database, directory
 from vifplug.store.store import Store
 
 _FRESH_NS = 1_000_000_000
-"""A file that was written so lately may be written again within the same tick of its clock."""
+"""A file written this recently may be written again within the same tick of its clock."""
 
 
 class Snapshot(Store):
-    """The store of a state directory, for those who change nothing. Where there is none, it is empty.
+    """The read-only store of a state directory. It is empty if there is no file.
 
-    :raises StoreError: when it cannot be read; so does whatever would write.
+    :raises StoreError: when it cannot be read; every write raises it too.
     """
 
     def __init__(self, state_dir: str) -> None:
         super().__init__(state_dir, "")
 
-    def _settle_in(self) -> None:
-        """Whose it is the doctor says."""
+    def _check_namespace(self) -> None:
+        """The doctor reports another namespace itself."""
 
     def _opened(self, user: str) -> sqlite3.Connection:
         with contextlib.suppress(FileNotFoundError, NotADirectoryError):
@@ -37,7 +37,7 @@ class Snapshot(Store):
     @contextlib.contextmanager
     def _transaction(self, mode: str = "IMMEDIATE", seconds: float = 0) -> Iterator[sqlite3.Connection]:
         if mode != "DEFERRED":
-            raise StoreError(f"the store in {self.state_dir!r} is only looked at", self.state_dir)
+            raise StoreError(f"the store in {self.state_dir!r} is open for reading only", self.state_dir)
         with self._reading() as copy:
             yield copy
 

@@ -1,8 +1,8 @@
-"""Records and intents: what was built for each VIF and from what request, and what is about to be done.
+"""Records and intents: what was built for each VIF from which request, and what is about to be done.
 
-Every write is one transaction. An intent is written before the first effect and goes in the same transaction that
-writes the record, so at any moment a VIF is either settled or known to be in between. Names are claimed with the
-intent: two VIFs never get the same one.
+Every write is one transaction. An intent is written before the first effect and ends in the transaction that
+writes the record, so a VIF is always either settled or has an intent. Names are claimed with the
+intent, so that two VIFs never get the same name.
 """
 
 from __future__ import annotations
@@ -28,22 +28,22 @@ LOG = logging.getLogger(__name__)
 _DIGEST_BYTES = 16
 
 Moment = Mapping[str, tuple[Record | None, Intent | None]]
-"""What the store held for some VIFs."""
+"""The store's contents for some VIFs at one moment."""
 _ID_LENGTH = 36
-_LOST = "is missing, or has lost its key, and its names are claimed still"
+_LOST = "is missing, or has lost its key, and its names are still claimed"
 
 
 class _Held(dict[str, tuple[Record | None, Intent | None]]):
-    """A moment that knows which of its VIFs have a record that cannot be read, or is not found."""
+    """A moment, with the VIFs whose record cannot be read, or is not found."""
 
     damaged: frozenset[str] = frozenset()
 
 
 class Store(EventLog):
-    """The store of a state directory; its file and its events are in the rooms below.
+    """The store of a state directory; the base classes have its file and its events.
 
-    :param state_dir: made with mode 0700 when missing.
-    :param user: whom it and its files are given to, when that user exists and we are root.
+    :param state_dir: created with mode 0700 if missing.
+    :param user: becomes the owner of the directory and its files, if that user exists and this process is root.
     :param notifies: as of ``EventLog``.
     :raises StoreError: when it cannot be opened.
     """
@@ -51,24 +51,24 @@ class Store(EventLog):
     def __init__(self, state_dir: str, user: str, *, notifies: bool = False) -> None:
         super().__init__(state_dir, user, notifies=notifies)
         self._parsed: dict[str, tuple[bytes, Record]] = {}
-        """Records as last read or written, by VIF id, and their text's digest: parsing costs more than reading, and
+        """Records as last read or written, by VIF id, with a digest of their text: parsing costs more than reading, and
         the texts of a thousand VIFs take megabytes."""
         self._strayed: set[str] = set()
-        """VIFs with a record that was not found under their id, and may be there under another key."""
+        """VIFs whose record was not found under their id, and may be under another key."""
         self._find_strays()
 
     def contents(self, vif_ids: Collection[str] | None = None) -> Contents:
-        """Everything, or what there is of some VIFs, read at one moment.
+        """Everything, or the rows of some VIFs, read in one transaction.
 
         :raises StoreError: when it cannot be read.
         """
         with self._transaction("DEFERRED") as database:
-            found, begun = rows(database, "records", vif_ids), rows(database, "intents", vif_ids)
+            stored, begun = rows(database, "records", vif_ids), rows(database, "intents", vif_ids)
             absent = dict(rows(database, "guests", vif_ids))
             claims = _claims(database, vif_ids)
         known: dict[str, Record] = {}
         unreadable: dict[Any, tuple[Any, str]] = {}
-        for vif_id, body in found:
+        for vif_id, body in stored:
             try:
                 known[vif_id] = self._with_guest(vif_id, body, absent.get(vif_id))
             except Damaged as error:
@@ -84,8 +84,8 @@ class Store(EventLog):
             intents={salvage.key_of(vif_id): self._intent(vif_id, body) for vif_id, body in begun},
             damaged=damaged,
             held_by_damaged={
-                one: frozenset({one, *(salvage.text_of(holder) for _name, holder, vif_id in claims if vif_id == one)})
-                for one in damaged
+                key: frozenset({key, *(salvage.text_of(holder) for _name, holder, vif_id in claims if vif_id == key)})
+                for key in damaged
             },
             covered=frozenset({salvage.text_of(part) for row in claims for part in row[1:]} | salvage.owners_in(*torn)),
             covered_names=frozenset({salvage.text_of(row[0]) for row in claims} | salvage.names_in(*torn)),
@@ -94,12 +94,12 @@ class Store(EventLog):
     def _damaged(
         self, known: Collection[str], unreadable: Mapping[Any, tuple[Any, str]], begun: set[Any], claimed: set[Any]
     ) -> dict[str, str]:
-        """Why a VIF's record cannot be used, by VIF id; by the row's key, where that is all there is."""
+        """Why a VIF's record cannot be used, by VIF id, or by the row's key if the id is unknown."""
         damaged = {}
-        lost = {one for one in claimed if isinstance(one, str)} - set(known) - begun - unreadable.keys()
+        lost = {vif_id for vif_id in claimed if isinstance(vif_id, str)} - set(known) - begun - unreadable.keys()
         for key, (body, why) in unreadable.items():
             vif_id = salvage.vif_of(body)
-            if vif_id is not None and vif_id not in known and _tells_less(key, vif_id in lost, key in claimed):
+            if vif_id is not None and vif_id not in known and _is_key_worse(key, vif_id in lost, key in claimed):
                 lost.add(vif_id)
                 damaged[vif_id] = _advised(vif_id, f"has lost its key (it is stored as {salvage.key_of(key)!r})")
             else:
@@ -109,11 +109,11 @@ class Store(EventLog):
         return damaged
 
     def _find_strays(self) -> None:
-        """Know the VIFs whose records are under what is no VIF's id."""
+        """Find the VIFs whose records have a key that is not a VIF's id."""
         query = "SELECT vif_id, body FROM records WHERE typeof(vif_id) != 'text' OR length(vif_id) != ?"
         with self._reading() as database:
-            found = database.execute(query, (_ID_LENGTH,)).fetchall()
-        self._strayed |= {vif_id for _key, body in found if (vif_id := salvage.vif_of(body)) is not None}
+            strays = database.execute(query, (_ID_LENGTH,)).fetchall()
+        self._strayed |= {vif_id for _key, body in strays if (vif_id := salvage.vif_of(body)) is not None}
 
     def record(self, vif_id: str) -> Record | None:
         """One VIF's record.
@@ -121,15 +121,15 @@ class Store(EventLog):
         :raises StoreError: when it is damaged, or not found although names are claimed for it.
         """
         with self._reading() as database:
-            found = rows(database, "records", [vif_id])
+            stored = rows(database, "records", [vif_id])
             absent = dict(rows(database, "guests", [vif_id]))
-            if not found and self._is_lost(database, vif_id):
+            if not stored and self._is_lost(database, vif_id):
                 raise Damaged(_advised(vif_id, _LOST), vif_id)
-        return self._with_guest(*found[0], absent.get(vif_id)) if found else None
+        return self._with_guest(*stored[0], absent.get(vif_id)) if stored else None
 
     def _is_lost(self, database: sqlite3.Connection, vif_id: str) -> bool:
-        """Whether names are claimed for a VIF that has no record, and is not in the middle of anything; or its record
-        is under another key."""
+        """Whether names are claimed for a VIF that has neither record nor intent; or its record is under another
+        key."""
         if vif_id in self._strayed:
             return not rows(database, "intents", [vif_id])
         query = "SELECT 1 FROM claims WHERE vif_id = ?"
@@ -139,13 +139,13 @@ class Store(EventLog):
         return True
 
     def sound_record(self, vif_id: str) -> Record | None:
-        """One VIF's record; none where it is damaged, for those who write it anew or take the VIF away."""
+        """One VIF's record; None if it is damaged, for a caller that rewrites it or unplugs the VIF."""
         with contextlib.suppress(Damaged):
             return self.record(vif_id)
         return None
 
     def is_damaged(self, vif_id: str) -> bool:
-        """Whether there is a record that cannot be read."""
+        """Whether the VIF has a record that cannot be read."""
         try:
             self.record(vif_id)
         except Damaged:
@@ -153,32 +153,33 @@ class Store(EventLog):
         return False
 
     def held_by_damaged(self, vif_id: str) -> frozenset[str]:
-        """The owners of what a VIF has whose record cannot be read: itself, and networks whose bridges it shares."""
+        """The owners of a VIF's resources if its record cannot be read: itself, and networks whose bridges it
+        shares."""
         if not self.is_damaged(vif_id):
             return frozenset()
         return self.contents([vif_id]).held_by_damaged.get(vif_id, frozenset())
 
     def intent(self, vif_id: str) -> Intent | None:
-        """What one VIF is in the middle of."""
+        """One VIF's intent."""
         with self._reading() as database:
-            found = rows(database, "intents", [vif_id])
-        return self._intent(*found[0]) if found else None
+            stored = rows(database, "intents", [vif_id])
+        return self._intent(*stored[0]) if stored else None
 
     def begun(self) -> list[str]:
-        """VIFs with something under way, or left in between."""
+        """VIFs with an intent: of running or interrupted work."""
         with self._reading() as database:
             return [row[0] for row in database.execute("SELECT vif_id FROM intents")]
 
     def intend(
         self, intents: Sequence[Intent], claims: Mapping[str, Mapping[str, str]], *, is_new: bool = False
     ) -> None:
-        """Write what is about to be done, and claim its names.
+        """Write intents, and claim their names.
 
         :param claims: for each VIF id, name -> holder (the VIF itself, or the network that shares it).
-        :param is_new: whether a VIF is among them that nothing is recorded of. On a full disk those wait.
+        :param is_new: whether one of the VIFs has no record. On a full disk new VIFs are refused.
         :raises StoreFull: when there is no room; nothing is written.
         :raises Conflict: when another holder has one of the names; nothing is written.
-        :raises StoreElsewhere: when another namespace's VIFs have been recorded meanwhile.
+        :raises StoreElsewhere: when VIFs of another namespace were recorded in the meantime.
         """
         write = functools.partial(self._intend, intents, claims)
         if is_new:
@@ -207,14 +208,14 @@ class Store(EventLog):
             other = database.execute(query, (name, holder)).fetchone()
             if other:
                 raise Conflict(
-                    f"{name!r} is held by VIF {other[0]}, which is plugged on this host; VIF {vif_id} cannot have the "
+                    f"{name!r} is held by VIF {other[0]}, which is plugged on this host; VIF {vif_id} cannot use the "
                     "same name (give one of them explicit names)",
                     name,
                 )
             database.execute("INSERT OR REPLACE INTO claims VALUES (?, ?, ?)", (name, holder, vif_id))
 
     def keep(self, kept: Sequence[Record], *, seconds: float = BUSY_SECONDS) -> None:
-        """Write records and end their intents, all at once; names no longer used are given back.
+        """Write records and end their intents in one transaction; unused names are released.
 
         :param seconds: how long to wait for another process that has the store locked.
         :raises Conflict: when another holder has one of the names; nothing is written.
@@ -229,10 +230,10 @@ class Store(EventLog):
                 self._note(database, self._sound(*before[0]) if before else None, record)
                 self._drop_strays(database, record.id)
                 self._write_record(database, record)
-                # Names of what was found as it should be were claimed by no intent.
+                # No intent claimed the names of resources that were already right.
                 self._claim(database, record.id, _names(record))
                 database.execute("DELETE FROM intents WHERE vif_id = ?", (record.id,))
-                self._give_back(database, record.id, set(_names(record)))
+                self._release(database, record.id, set(_names(record)))
 
     def _write_record(self, database: sqlite3.Connection, record: Record) -> None:
         body = records.to_json(record)
@@ -240,7 +241,7 @@ class Store(EventLog):
         database.execute("INSERT OR REPLACE INTO records VALUES (?, ?)", (record.id, body))
 
     def note_guests(self, noted: Mapping[str, str]) -> None:
-        """Keep since when recorded VIFs' guest ends are missing; "" for one that is there."""
+        """Store since when guest ends of recorded VIFs are missing; "" for a present one."""
         query = "INSERT OR REPLACE INTO guests SELECT vif_id, ? FROM records WHERE vif_id = ?"
 
         def write() -> None:
@@ -260,13 +261,13 @@ class Store(EventLog):
                 known = rows(database, "records", [vif_id])
                 if known:
                     self._note_end(database, vif_id, self._sound(*known[0]))
-                # The next life of a port begins without the last one's word, and with another guest.
+                # When the port is plugged again, Neutron's old status does not apply, and the guest is another one.
                 database.execute("DELETE FROM told WHERE vif_id = ?", (vif_id,))
                 database.execute("DELETE FROM guests WHERE vif_id = ?", (vif_id,))
                 self._forget(database, vif_id)
 
     def _drop_strays(self, database: sqlite3.Connection, vif_id: str) -> None:
-        """Delete records of a VIF's that are under another key."""
+        """Delete a VIF's records under other keys."""
         if vif_id not in self._strayed:
             return
         self._strayed.discard(vif_id)
@@ -276,7 +277,7 @@ class Store(EventLog):
                 database.execute("DELETE FROM claims WHERE vif_id = ?", (key,))
 
     def end_intent(self, vif_id: str) -> None:
-        """Be no longer in the middle of anything with a VIF; its record and its claims stay as they are."""
+        """Delete a VIF's intent; its record and its claims stay as they are."""
 
         def write() -> None:
             with self._transaction() as database:
@@ -289,27 +290,27 @@ class Store(EventLog):
         self._drop_strays(database, vif_id)
         database.execute("DELETE FROM records WHERE vif_id = ?", (vif_id,))
         database.execute("DELETE FROM intents WHERE vif_id = ?", (vif_id,))
-        self._give_back(database, vif_id, set())
+        self._release(database, vif_id, set())
 
     def moment(self, vif_ids: Sequence[str]) -> Moment:
-        """What is held for these VIFs now, with no record where it is damaged; for ``revert``, too."""
+        """The records and intents of these VIFs, without damaged records; also for ``revert``."""
         with self._transaction("DEFERRED") as database:
             bodies, begun = dict(rows(database, "records", vif_ids)), dict(rows(database, "intents", vif_ids))
             absent = dict(rows(database, "guests", vif_ids))
             missing = set(vif_ids) - bodies.keys() - begun.keys()
             lost = {vif_id for vif_id in missing if self._is_lost(database, vif_id)}
-        found = _Held()
+        held = _Held()
         for vif_id in vif_ids:
             record = None
             with contextlib.suppress(Damaged):
                 if vif_id in bodies:
                     record = self._with_guest(vif_id, bodies[vif_id], absent.get(vif_id))
-            found[vif_id] = (record, self._intent(vif_id, begun[vif_id]) if vif_id in begun else None)
-        found.damaged = frozenset(lost | {vif_id for vif_id in bodies if found[vif_id][0] is None})
-        return found
+            held[vif_id] = (record, self._intent(vif_id, begun[vif_id]) if vif_id in begun else None)
+        held.damaged = frozenset(lost | {vif_id for vif_id in bodies if held[vif_id][0] is None})
+        return held
 
     def revert(self, before: Moment) -> None:
-        """Hold again what was held before, whatever was written since."""
+        """Restore earlier contents, whatever was written since."""
         self._essentially(functools.partial(self._revert, before))
 
     def _revert(self, before: Moment) -> None:
@@ -317,13 +318,13 @@ class Store(EventLog):
         with self._transaction() as database:
             for vif_id, (record, intent) in before.items():
                 if vif_id in damaged and intent is None and not self._is_written(database, vif_id):
-                    # It is plugged, for all that is known, and its claims keep what it has from being an orphan.
+                    # The VIF is probably plugged, and its claims keep its resources from being orphans.
                     database.execute("DELETE FROM intents WHERE vif_id = ?", (vif_id,))
                     continue
                 known = rows(database, "records", [vif_id])
                 self._forget(database, vif_id)
                 if record is not None:
-                    # What was committed and told is taken back as plainly.
+                    # Events of the restored record follow those of the committed one.
                     self._note(database, self._sound(*known[0]) if known else None, record)
                     self._write_record(database, record)
                 elif known:
@@ -333,12 +334,12 @@ class Store(EventLog):
                 self._claim(database, vif_id, _names(record) | _names(intent))
 
     def _is_written(self, database: sqlite3.Connection, vif_id: str) -> bool:
-        """Whether there is a record that can be read."""
-        found = rows(database, "records", [vif_id])
-        return bool(found) and self._sound(*found[0]) is not None
+        """Whether the VIF has a record that can be read."""
+        stored = rows(database, "records", [vif_id])
+        return bool(stored) and self._sound(*stored[0]) is not None
 
     @staticmethod
-    def _give_back(database: sqlite3.Connection, vif_id: str, kept: set[str]) -> None:
+    def _release(database: sqlite3.Connection, vif_id: str, kept: set[str]) -> None:
         claimed = {row[0] for row in database.execute("SELECT name FROM claims WHERE vif_id = ?", (vif_id,))}
         database.executemany(
             "DELETE FROM claims WHERE vif_id = ? AND name = ?", [(vif_id, name) for name in claimed - kept]
@@ -351,7 +352,7 @@ class Store(EventLog):
         return parsed[1]
 
     def _with_guest(self, vif_id: str, body: str, absent_since: str | None) -> Record:
-        """A record with what is noted of its guest; the same object as before while neither has changed."""
+        """A record with its guest's absence; the same object as before while neither has changed."""
         record = self._record(vif_id, body)
         if record.guest_absent_since != absent_since:
             record = replace(record, guest_absent_since=absent_since)
@@ -368,13 +369,14 @@ class Store(EventLog):
         try:
             return records.intent_from_json(vif_id, body)
         except Damaged as error:
-            # As if it had only just begun: the record, if there is one, says how the VIF is to be.
-            LOG.error("%s; it is settled as a plug that had changed nothing", error)
+            # Treated as a plug that has only begun: the VIF returns to its record, or to nothing.
+            LOG.error("%s; it is settled as a plug that has changed nothing", error)
             return Intent(vif_id=salvage.key_of(vif_id), verb=PLUG, session=0, resources=())
 
 
-def _tells_less(key: Any, is_lost: bool, is_claimed: bool) -> bool:
-    """Whether a row's key says less of whose it is than its text: it is no id, or names are claimed for the other."""
+def _is_key_worse(key: Any, is_lost: bool, is_claimed: bool) -> bool:
+    """Whether a row's text is a better source of its VIF than its key: the key is not an id, or names are claimed only
+    for the VIF of the text."""
     return not (isinstance(key, str) and limits.is_uuid(key)) or (is_lost and not is_claimed)
 
 
@@ -394,11 +396,11 @@ def _claims(database: sqlite3.Connection, vif_ids: Collection[str] | None) -> li
 
 
 def _advised(vif_id: str, what: str) -> str:
-    return f"the record of VIF {vif_id} {what}; plug it again to write it anew, or unplug it"
+    return f"the record of VIF {vif_id} {what}; plug it again to rewrite it, or unplug it"
 
 
 def _digest(body: str) -> bytes:
-    # str(): where somebody wrote from outside, a body may be any SQLite value; it is told as damaged further on.
+    # str(): another program may have written any SQLite value as a body; it is reported as damaged later.
     return hashlib.blake2b(str(body).encode(errors="surrogateescape"), digest_size=_DIGEST_BYTES).digest()
 
 

@@ -1,8 +1,8 @@
-"""Paths on which no other user can lead this process astray.
+"""Opens paths that other users cannot redirect.
 
-A directory's owner may replace what is in it at any moment, by a link too. So a path must not lead from something that
-an unprivileged user owns to something that another user owns (the rule of systemd's CHASE_SAFE). Each part is opened by
-itself, relative to the one before, without following links: what was looked at is what is used.
+A directory's owner may replace its entries at any moment, also by a link. So a path must not lead from an entry that
+an unprivileged user owns to an entry of another user (the rule of systemd's CHASE_SAFE). Each part is opened
+separately, relative to the previous one, without following links, so that the checked entry is the one that is used.
 """
 
 from __future__ import annotations
@@ -20,21 +20,21 @@ _HANDLE = os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC
 
 
 class Unsafe(OSError):
-    """Another user decides where a path leads, or what a file is. ``strerror`` says which part, and why."""
+    """Another user controls a path or a file. ``strerror`` names the part and the reason."""
 
 
 @dataclass(frozen=True, slots=True)
 class Owner:
-    """Whose directory it is."""
+    """The owner of a directory."""
 
     uid: int
     gid: int
     is_shut_out: bool = False
-    """A directory above is closed to this user, who so can put nothing there."""
+    """A directory above is closed to this user, so the user cannot put anything there."""
 
     @classmethod
     def of(cls, directory: int, path: str) -> Owner:
-        """The owner of a directory that is open and has this path."""
+        """The owner of an open directory with this path."""
         found = os.fstat(directory)
         try:
             with fsuser.acting_as(found.st_uid, found.st_gid):
@@ -44,16 +44,16 @@ class Owner:
         return cls(found.st_uid, found.st_gid)
 
     def acting(self) -> contextlib.AbstractContextManager[None]:
-        """Open, make and remove files as this user, in this thread, where we are root."""
+        """Open, create and remove files as this user, in this thread, if this process is root."""
         return contextlib.nullcontext() if self.is_shut_out else fsuser.acting_as(self.uid, self.gid)
 
 
 def directory(path: str, *, make: int | None = None) -> int:
     """A descriptor (O_PATH) of a directory.
 
-    :param make: missing parts are made, the last one with this mode, each as the owner of the directory it is made in.
-    :raises Unsafe: when another user decides where the path leads.
-    :raises OSError: when it is not there, or is no directory.
+    :param make: create missing parts, the last with this mode, each as the owner of its parent directory.
+    :raises Unsafe: when another user controls the path.
+    :raises OSError: when it is missing, or not a directory.
     """
     parts = _parts(os.path.join(os.getcwd(), path))
     here = os.open("/", _HANDLE)
@@ -89,7 +89,7 @@ def directory(path: str, *, make: int | None = None) -> int:
 
 
 def _entered(here: int, part: str, *, mode: int | None) -> int:
-    """One part of a path, made with ``mode`` where it is missing."""
+    """One part of a path, created with ``mode`` if missing."""
     try:
         return os.open(part, _HANDLE, dir_fd=here)
     except FileNotFoundError:
@@ -102,40 +102,40 @@ def _entered(here: int, part: str, *, mode: int | None) -> int:
 
 
 def _parts(path: str) -> list[str]:
-    """The parts of a path, the first one last."""
+    """The parts of a path, in reverse order."""
     return [part for part in reversed(path.split("/")) if part not in ("", ".")]
 
 
 def _refuse_lead(path: str, part: str, before: int, after: int) -> None:
     if before != after and before not in _roots():
-        raise Unsafe(1, f"uid {before} decides where {path!r} leads: {part!r} there belongs to uid {after}")
+        raise Unsafe(1, f"uid {before} controls the path {path!r}: {part!r} in it belongs to uid {after}")
 
 
 @functools.cache
 def _roots() -> frozenset[int]:
-    """Root; and, in a user namespace, the number that stands for all users that are not in it, the host's root too."""
+    """Root; and, in a user namespace, the uid that stands for all users outside it, such as the host's root."""
     with open("/proc/self/uid_map", "rb") as mapped, open("/proc/sys/kernel/overflowuid", "rb") as unmapped:
         is_whole = mapped.read().split() == [b"0", b"0", b"4294967295"]
         return frozenset({0} if is_whole else {0, int(unmapped.read())})
 
 
 def is_anybodys(found: os.stat_result) -> bool:
-    """Whether others than its owner may put something into a directory: root's group counts as root."""
+    """Whether users other than its owner may write to a directory; root's group counts as root."""
     return bool(found.st_mode & stat.S_IWOTH or (found.st_mode & stat.S_IWGRP and found.st_gid != 0))
 
 
 def refuse_other(found: os.stat_result, path: str, owner: Owner) -> None:
-    """See that a file that was opened, or looked at without following links, is its owner's and has no other name.
+    """Check that a file, opened or read without following links, belongs to its owner and has no other name.
 
-    :raises Unsafe: saying what it is instead.
+    :raises Unsafe: with what it is instead.
     """
     if stat.S_ISLNK(found.st_mode):
         raise Unsafe(1, f"{path!r} is a symbolic link; it was not followed: remove it")
     if not stat.S_ISREG(found.st_mode):
-        raise Unsafe(1, f"{path!r} is no regular file; it was not opened: remove it")
+        raise Unsafe(1, f"{path!r} is not a regular file; it was not opened: remove it")
     if found.st_nlink > 1:
-        raise Unsafe(1, f"{path!r} is a hard link, the file has another name too; it was left alone: remove it")
-    # Where the directory's owner is shut out, root made the files as itself; nothing there can be another's doing.
+        raise Unsafe(1, f"{path!r} is a hard link, the file has another name too; it was not opened: remove it")
+    # If the directory's owner is shut out, root created the files as itself, and no other user could.
     owners = {owner.uid, 0} if owner.is_shut_out else {owner.uid}
     if found.st_uid not in owners:
         raise Unsafe(

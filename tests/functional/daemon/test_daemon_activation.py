@@ -144,7 +144,7 @@ def test_daemon_does_not_say_that_it_lives_for_a_worker_that_hangs(daemon: Activ
     time.sleep(0.2)
     daemon.has_said()
     # Its parent ends it before systemd would end them all, and says that it lives once another serves.
-    wait_until(lambda: f"worker {worker} has fallen silent" in daemon.log(), "its end", WATCHDOG_SECONDS)
+    wait_until(lambda: f"worker {worker} sends no heartbeat" in daemon.log(), "its end", WATCHDOG_SECONDS)
     assert "WATCHDOG=1" not in daemon.has_said()
     assert "WATCHDOG=1" in daemon.heard()
     daemon.await_answer()

@@ -92,7 +92,7 @@ def test_endless_fight_is_not_fought_and_ends_by_itself(world: World) -> None:
             wait_until(is_contended, "the state contended", FIGHT_SECONDS)
             seen = []
             reason = looks[-1]["error"]
-            assert "undone each time by somebody else" in reason
+            assert "undone each time by another program" in reason
             assert HYBRID.qvo in reason
             while time.monotonic() < until:
                 found = daemon.vifs()
@@ -177,7 +177,7 @@ def test_orphans_go_after_their_grace_and_only_they(world: World) -> None:
             wait_until(lambda: not there(world, lost), "the end of what nobody records", SECONDS)
             time.sleep(2)
             assert there(world, busy), "a guest's tap was taken from it"
-            assert "a guest is on them" in daemon.log()
+            assert "a guest uses them" in daemon.log()
             mine = {key: value for key, value in world.snapshot().items() if not faults.is_of(key, busy)}
             assert _but_ports(mine) == _but_ports(others)
         wait_until(lambda: not there(world, busy), "the end of what the guest has left", SECONDS)

@@ -35,5 +35,5 @@ def test_missing_bridge_is_logged_once_however_many_vifs_and_tries(world: World)
         assert loud[0].startswith(f"could not repair {_VIFS} VIFs (") and "no OVS bridge 'br-int'" in loud[0]
         world.add_bridge("br-int")
         wait_until(lambda: "failed" not in _states(daemon), "the repair", 60)
-        wait_until(lambda: "OVS bridge 'br-int' is there again" in daemon.log()[known:], "a word of it", 30)
-        assert daemon.log().count("OVS bridge 'br-int' is there again") == 1
+        wait_until(lambda: "OVS bridge 'br-int' is back" in daemon.log()[known:], "a word of it", 30)
+        assert daemon.log().count("OVS bridge 'br-int' is back") == 1

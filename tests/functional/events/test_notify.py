@@ -101,8 +101,8 @@ def test_an_endpoint_of_every_kind_loses_nothing_and_gets_nothing_twice(
             **{"name": PLUGGED, "server_uuid": INSTANCE, "status": "completed", "tag": ""}
         }
         assert TOKEN not in daemon.log()
-        assert daemon.log().count("does not take events") == 4
-        assert daemon.log().count("takes events again") == 4
+        assert daemon.log().count("does not accept events") == 4
+        assert daemon.log().count("accepts events again") == 4
 
 
 def test_what_an_endpoint_missed_is_told_after_stops_kills_and_hangs(world: World) -> None:

@@ -73,7 +73,7 @@ def test_standby_is_passed_over_and_named(world: World) -> None:
                 host.unplug([HYBRID.id])
             assert _used(world) == active
             findings = _findings(world)
-            assert findings[active] == ("ok", "this is the OVSDB address that is used")
+            assert findings[active] == ("ok", "this OVSDB address is used")
             assert findings[standby][0] == "ok" and "takes no writes" in findings[standby][1]
         text = world.vifplug("doctor", check=False).stdout
         assert standby in text and "takes no writes" in text

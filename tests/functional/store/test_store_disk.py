@@ -130,7 +130,7 @@ def test_daemon_repairs_and_unplugs_on_a_full_disk(small: World, is_restarted: b
                 assert status == 200, answer
         assert small.snapshot() == before
         assert daemon.vifs() == {}
-        for text in ("what is left there is kept", "states of VIFs were not written down"):
+        for text in ("the remaining room is kept", "states of VIFs were not written"):
             assert daemon.log().count(text) <= 1, f"logged again and again: {text}"
         filler.unlink()
         assert daemon.request("PUT", f"/v1/vifs/{OVS.id}", OVS.document)[0] == 200

@@ -66,7 +66,7 @@ def firewalld(host: DaemonHost) -> None:
             )
         with check("firewalld: the doctor's remedy lets frames pass, and silences it"):
             told = [one for one in host.doctor().findings if one.check == "firewall"]
-            shell(told[0].remedy.partition("them through: ")[2])
+            shell(told[0].remedy.partition("accept them: ")[2])
             wait_until(_answers, "an answer")
             assert findings(host, "firewall") == []
     shell("systemctl stop firewalld; nft flush ruleset; sysctl -q net.bridge.bridge-nf-call-iptables=0", check=False)

@@ -113,7 +113,7 @@ class Sickness:
 
 SICKNESSES: Mapping[str, Sickness] = {
     "OVS stopped": Sickness(ovs_stopped, "ovsdb", "db.sock"),
-    "socket unreadable": Sickness(socket_unreadable, "ovsdb", f"it is uid {NOBODY}'s"),
+    "socket unreadable": Sickness(socket_unreadable, "ovsdb", f"it belongs to uid {NOBODY}"),
     "br-int missing": Sickness(bridge_missing, "integration-bridge", "br-other"),
     "br-int of another datapath": Sickness(another_datapath, "datapath", "asks for 'system'"),
     "FORWARD DROP": Sickness(forward_drops, "firewall", "ip filter FORWARD"),

@@ -37,7 +37,7 @@ def with_helper(pipe: int, *, told: bool) -> None:
 def heard(of: Child) -> None:
     """Wait until a worker has said something."""
     deadline = time.monotonic() + 5
-    while not of.listen():
+    while not of.read_messages():
         assert time.monotonic() < deadline
         time.sleep(0.01)
 

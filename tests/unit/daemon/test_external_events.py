@@ -25,8 +25,8 @@ from vifplug.daemon import rate_limit
 from vifplug.daemon.http import protocol
 from vifplug.daemon.metrics import Metrics
 from vifplug.daemon.nova import incoming, listener
-from vifplug.daemon.nova.incoming import Here, judge, last_words, read
-from vifplug.daemon.nova.listener import Ear
+from vifplug.daemon.nova.incoming import LocalVifs, judge, latest_statuses, read
+from vifplug.daemon.nova.listener import Listener
 from vifplug.daemon.nova.receiver import BODY_MAX, PATH, create_receiver
 from vifplug.engine.requester import Requester
 from vifplug.errors import InputError, StoreError
@@ -109,9 +109,9 @@ class Receiver:
         self.metrics, self.poked = Metrics(), []  # type: tuple[Metrics, list[set[str]]]
         app = create_receiver(self.plugger, Settings(listen_token=token), self.metrics, self.poked.append)
         self.port = free_port()
-        self.ear = Ear(app, ("127.0.0.1", self.port))
-        loop.do(self.ear.start())
-        eventually(lambda: self.ear.is_listening)
+        self.listener = Listener(app, ("127.0.0.1", self.port))
+        loop.do(self.listener.start())
+        eventually(lambda: self.listener.is_listening)
 
     def connect(self) -> socket.socket:
         connection = socket.create_connection(("127.0.0.1", self.port), SOON_SECONDS)
@@ -153,7 +153,7 @@ class Receiver:
 def shared(tmp_path_factory: pytest.TempPathFactory, loop: Loop) -> Iterator[Receiver]:
     made = Receiver(tmp_path_factory.mktemp("receiver"), loop)
     yield made
-    loop.do(made.ear.stop())
+    loop.do(made.listener.stop())
     made.plugger.store.close()
 
 
@@ -312,9 +312,9 @@ def test_word_that_came_early_is_taken_back_by_whoever_has_nothing_here(
     name: str, status: str, forgotten: bool
 ) -> None:
     (given,), _raw = incoming.read(message(event(name, status=status, tag=SECOND)))
-    verdict = incoming.judge(given, incoming.Here(guest_of={}, vifs_of={}))
+    verdict = incoming.judge(given, incoming.LocalVifs(guest_of={}, vifs_of={}))
     assert verdict.code == 200
-    assert incoming.last_words([verdict]) == ({SECOND: incoming.FORGET} if forgotten else {})
+    assert incoming.latest_statuses([verdict]) == ({SECOND: incoming.FORGET} if forgotten else {})
 
 
 def test_said_twice_is_said_once_and_of_several_words_the_last_counts(receiver: Receiver) -> None:
@@ -337,16 +337,16 @@ def test_nothing_that_comes_in_changes_the_host_or_a_record(receiver: Receiver) 
 
 def test_vif_that_is_about_to_be_plugged_or_whose_record_is_damaged_is_taken_from_whoever_has_it() -> None:
     intent = Intent(vif_id=COMING, verb=PLUG, session=1, resources=())
-    here = Here.of(Contents(intents={COMING: intent}, damaged={OTHERS: "torn"}))
+    here = LocalVifs.of(Contents(intents={COMING: intent}, damaged={OTHERS: "torn"}))
     for vif_id in (COMING, OTHERS):
         (one,), _given = read(message(event(server_uuid=STRANGE_GUEST, tag=vif_id)))
-        assert last_words([judge(one, here)]) == {vif_id: TOLD_PLUGGED}
+        assert latest_statuses([judge(one, here)]) == {vif_id: TOLD_PLUGGED}
 
 
 def test_intent_of_a_vif_that_is_recorded_hides_no_guest() -> None:
     intent = Intent(vif_id=VIF, verb=PLUG, session=1, resources=())
     record: Any = type("Record", (), {"vif": builders.vif(instance=Instance(uuid=GUEST))})
-    here = Here.of(Contents(records={VIF: record}, intents={VIF: intent}))
+    here = LocalVifs.of(Contents(records={VIF: record}, intents={VIF: intent}))
     (one,), _given = read(message(event(server_uuid=OTHER_GUEST)))
     assert judge(one, here).code == 404
 
@@ -442,7 +442,7 @@ _odd = some.fixed_dictionaries(
 @settings(max_examples=300, deadline=None)
 @given(some.binary() | some.lists(_odd | _json, max_size=3).map(lambda events: message(*events)) | _json.map(str))
 def test_whatever_comes_is_read_or_refused_in_one_line(body: bytes | str) -> None:
-    here = Here(guest_of={VIF: GUEST, OTHERS: OTHER_GUEST}, vifs_of={GUEST: (VIF,), OTHER_GUEST: (OTHERS,)})
+    here = LocalVifs(guest_of={VIF: GUEST, OTHERS: OTHER_GUEST}, vifs_of={GUEST: (VIF,), OTHER_GUEST: (OTHERS,)})
     try:
         events, given_ones = read(body if isinstance(body, bytes) else body.encode(errors="surrogatepass"))
     except InputError as error:
@@ -489,7 +489,7 @@ def test_no_token_of_ours_is_nobodys(tmp_path: pathlib.Path, loop: Loop) -> None
         assert receiver.ask(message(event()), token="")[0] == 401
         assert receiver.ask(message(event()), token=None)[0] == 401
     finally:
-        loop.do(receiver.ear.stop())
+        loop.do(receiver.listener.stop())
         receiver.plugger.store.close()
 
 
@@ -599,7 +599,7 @@ def test_sender_that_goes_in_mid_body_has_said_nothing(receiver: Receiver, caplo
     head = f"{HEAD}Content-Length: {len(body) + 1}\r\n\r\n"
     with receiver.connect() as connection:
         connection.sendall(head.encode() + body)
-    eventually(lambda: "went before its message was complete" in caplog.text)
+    eventually(lambda: "disconnected before its message was complete" in caplog.text)
     assert not said_now(receiver)
     assert not [record for record in caplog.records if record.levelno > logging.INFO]
     assert receiver.ask(body)[0] == 200
@@ -718,7 +718,7 @@ def test_port_that_is_taken_is_complained_of_once_and_had_when_it_is_free(
         squatter.bind(("127.0.0.1", 0))
         squatter.listen()
         address = ("127.0.0.1", squatter.getsockname()[1])
-        listening = Ear(hello, address, retry_seconds=0.02)
+        listening = Listener(hello, address, retry_seconds=0.02)
         loop.do(listening.start())
         time.sleep(0.2)
         assert not listening.is_listening
@@ -733,18 +733,18 @@ def test_port_that_is_taken_is_complained_of_once_and_had_when_it_is_free(
 
 
 def test_ear_that_cannot_listen_ends_at_once(loop: Loop, caplog: pytest.LogCaptureFixture) -> None:
-    listening = Ear(hello, ("192.0.2.1", free_port()))
+    listening = Listener(hello, ("192.0.2.1", free_port()))
     loop.do(listening.start())
     eventually(lambda: "an address of this host" in caplog.text)
     began = time.monotonic()
     loop.do(listening.stop())
     loop.do(listening.stop())
     assert time.monotonic() - began < 4
-    loop.do(Ear(hello, ("127.0.0.1", 1)).stop())  # never started
+    loop.do(Listener(hello, ("127.0.0.1", 1)).stop())  # never started
 
 
 def test_ipv6_is_listened_on_alone(loop: Loop) -> None:
-    listening = Ear(hello, ("::", port := free_port(socket.AF_INET6)))
+    listening = Listener(hello, ("::", port := free_port(socket.AF_INET6)))
     loop.do(listening.start())
     eventually(lambda: listening.is_listening)
     try:
@@ -758,7 +758,7 @@ def test_ipv6_is_listened_on_alone(loop: Loop) -> None:
 def test_successor_has_the_port_at_once_although_connections_were_open(loop: Loop) -> None:
     address = ("127.0.0.1", free_port())
     for _ in range(2):
-        listening = Ear(hello, address)
+        listening = Listener(hello, address)
         loop.do(listening.start())
         eventually(lambda listening=listening: listening.is_listening)  # type: ignore[misc]
         idle = socket.create_connection(address, SOON_SECONDS)
@@ -781,7 +781,7 @@ def test_message_under_way_is_answered_before_the_end(loop: Loop) -> None:
         await asyncio.sleep(0.3)
         await hello(scope, receive, send)
 
-    listening = Ear(slow, address := ("127.0.0.1", free_port()))
+    listening = Listener(slow, address := ("127.0.0.1", free_port()))
     loop.do(listening.start())
     eventually(lambda: listening.is_listening)
     found: list[bytes] = []
@@ -800,7 +800,7 @@ def test_message_that_does_not_end_is_not_waited_for_long(loop: Loop) -> None:
         begun.set()
         await asyncio.sleep(60)
 
-    listening = Ear(stuck, address := ("127.0.0.1", free_port()))
+    listening = Listener(stuck, address := ("127.0.0.1", free_port()))
     loop.do(listening.start())
     eventually(lambda: listening.is_listening)
     with socket.create_connection(address, SOON_SECONDS) as connection:
@@ -891,7 +891,7 @@ def test_message_whose_answer_is_under_way_is_not_pushed_out(
 
 
 def _open_ones(receiver: Receiver) -> set[Any]:
-    server = receiver.ear._server
+    server = receiver.listener._server
     assert server is not None
     return set(server.server_state.connections)
 

@@ -106,7 +106,7 @@ def test_an_event_that_the_answer_leaves_out_is_sent_again() -> None:
 def test_codes_that_cannot_be_understood_take_nothing(body: object) -> None:
     found = judged(207, body)
     assert (found.done, found.refused, found.later, found.is_taken) == (frozenset(), {}, {}, False)
-    assert "cannot be understood" in found.trouble
+    assert "cannot be parsed" in found.trouble
 
 
 def test_novas_own_404_is_about_instances_and_any_other_about_the_path() -> None:

@@ -177,7 +177,7 @@ def test_no_token_no_header(store: Store, nova: nova_endpoint.Endpoint) -> None:
 
 
 def test_nobody_needs_to_wake_it(store: Store, nova: nova_endpoint.Endpoint, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(notifier, "_LOOK_SECONDS", 0.1)
+    monkeypatch.setattr(notifier, "_POLL_SECONDS", 0.1)
     with Sender(store, nova.url):
         time.sleep(0.05)
         wire(store, 1)
@@ -268,7 +268,7 @@ def test_what_was_not_taken_is_sent_again_and_taken_once(
     assert sender.count("delivered") == 3
     assert sender.count("retried") >= 4
     assert sender.count("refused") == 0
-    assert "could not tell" not in said.text
+    assert "could not send" not in said.text
 
 
 @pytest.mark.parametrize("how", TAKEN)
@@ -300,7 +300,7 @@ def test_an_endpoint_that_is_down_gets_it_all_once_it_is_there(store: Store, sai
         with nova_endpoint.Endpoint(port=port) as nova:
             nova.script = [answering(401), hanging_up, sending(b"nonsense")]
             until(empty(store))
-            until(lambda: "takes events again" in said.text)
+            until(lambda: "accepts events again" in said.text)
     assert sorted(nova.taken) == keys
     lines = [(one.levelname, one.getMessage()) for one in said.records]
     assert [level for level, _text in lines] == ["WARNING", "INFO"], lines
@@ -315,8 +315,8 @@ def test_each_outage_is_said_anew(store: Store, nova: nova_endpoint.Endpoint, sa
             nova.script = [answering(503, b"maintenance")] * 2
             wire(store, number)
             sender.notifier.wake()
-            until(lambda: empty(store)() and said.text.count("takes events again") == number)  # noqa: B023
-    assert said.text.count("does not take events: it answered 503 (maintenance)") == 3
+            until(lambda: empty(store)() and said.text.count("accepts events again") == number)  # noqa: B023
+    assert said.text.count("does not accept events: it answered 503 (maintenance)") == 3
 
 
 # -- codes for each event -------------------------------------------------------------------------------------
@@ -432,7 +432,7 @@ def test_an_event_that_breaks_the_endpoint_holds_nobody_up_and_is_never_given_up
         nova.behaviour = ok
         until(empty(store))
     assert sorted(nova.taken) == keys
-    assert said.text.count("does not take events") <= 3, "until it is found"
+    assert said.text.count("does not accept events") <= 3, "until it is found"
 
 
 def test_an_answer_is_heard_to_its_end(store: Store, nova: nova_endpoint.Endpoint) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from vifplug.daemon.reconcile.readiness import Readiness
-from vifplug.daemon.reconcile.retry import Ledger
+from vifplug.daemon.reconcile.retry import RetryState
 
 
 def test_comparison_that_has_ended_is_enough() -> None:
@@ -19,12 +19,12 @@ def test_open_vswitch_is_waited_for_less_long_than_a_comparison_that_goes_on() -
 
 
 def test_vif_that_failed_once_is_tried_again_first() -> None:
-    ledger = Ledger(5, 180)
-    assert not ledger.has_failed_once()
-    ledger.failed("a", 10, retryable=False)
-    assert ledger.has_failed_once()
-    ledger.failed("a", 11, retryable=False)
-    assert not ledger.has_failed_once()
-    ledger.failed("b", 11, retryable=True)
-    ledger.right("b", 12)
-    assert not ledger.has_failed_once()
+    retry_state = RetryState(5, 180)
+    assert not retry_state.has_failed_once()
+    retry_state.failed("a", 10, retryable=False)
+    assert retry_state.has_failed_once()
+    retry_state.failed("a", 11, retryable=False)
+    assert not retry_state.has_failed_once()
+    retry_state.failed("b", 11, retryable=True)
+    retry_state.clean("b", 12)
+    assert not retry_state.has_failed_once()

@@ -53,7 +53,7 @@ def test_missing_bridge_is_logged_once_and_once_when_it_is_back(
     assert lines(caplog) == []
     reasons.well(VIFS)
     reasons.log()
-    assert lines(caplog) == ["OVS bridge 'br-int' is there again, or no VIF needs it any more"]
+    assert lines(caplog) == ["OVS bridge 'br-int' is back, or no VIF needs it any more"]
     reasons.failed(VIFS[0], missing(VIFS[0]))
     reasons.log()
     assert len(lines(caplog)) == 1, "the next time it is missing"
@@ -74,7 +74,7 @@ def test_reason_of_many_is_one_line_with_their_number(
     reasons.keep_only([])
     reasons.log()
     (line,) = lines(caplog)
-    assert line.startswith("no longer in the way of 4 VIFs: ")
+    assert line.startswith("no longer prevents the repair of 4 VIFs: ")
 
 
 def test_vif_with_a_reason_of_its_own_is_named_and_another_reason_is_another_line(

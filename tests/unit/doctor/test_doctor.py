@@ -452,7 +452,7 @@ def test_br_netfilter_is_read_by_family_and_may_not_be_there(tmp_path: Path) -> 
 
 def test_tun_must_be_a_device(tmp_path: Path) -> None:
     assert network_managers.tun_error(tmp_path) == "No such file or directory"
-    assert network_managers.tun_error(host_with(tmp_path, {"dev/net/tun": ""})) == "it is no device"
+    assert network_managers.tun_error(host_with(tmp_path, {"dev/net/tun": ""})) == "it is not a device"
     (tmp_path / "dev/net/tun").unlink()
     (tmp_path / "dev/net/tun").symlink_to("/dev/null")
     assert network_managers.tun_error(tmp_path) == ""
@@ -477,7 +477,7 @@ def test_store_is_tried_and_not_touched(tmp_path: Path) -> None:
     writer.close()
     file = tmp_path / "file"
     file.write_text("")
-    assert "is no directory" in storage.look(str(file / "state")).error
+    assert "is not a directory" in storage.look(str(file / "state")).error
 
 
 def test_store_is_its_own_files_and_not_what_somebody_laid_beside_them(
@@ -641,7 +641,7 @@ def test_address_that_is_used_and_standbys_are_named() -> None:
     said = checks.judge(but(ovs=dataclasses.replace(OVS, remotes=(used, spare)))).findings
     words = {one.subject: (one.status, one.reason) for one in said if one.check == "ovsdb"}
     assert words == {
-        "unix:/a": ("ok", "this is the OVSDB address that is used"),
+        "unix:/a": ("ok", "this OVSDB address is used"),
         "unix:/b": ("ok", "not used: it is a standby"),
     }
 

@@ -178,8 +178,8 @@ def test_multi_queue_tap_is_opened_as_one_though_nobody_says_how_many() -> None:
 @pytest.mark.parametrize(
     ("changes", "nic", "words"),
     [
-        ({"multiqueue": True}, Nic(queues=1), "2 queues or more"),
-        ({"multiqueue": True}, Nic(model="e1000"), "by a virtio card"),
+        ({"multiqueue": True}, Nic(queues=1), "2 or more queues"),
+        ({"multiqueue": True}, Nic(model="e1000"), "a virtio card"),
         ({}, Nic(queues=2), "plug the VIF with multiqueue true"),
         ({"create_tap": False}, Nic(queues=2, model="e1000"), "2 need virtio"),
     ],
@@ -241,12 +241,12 @@ def test_whatever_the_kernel_takes_for_a_name_comes_out_whole_or_is_refused(name
 
 @pytest.mark.parametrize("names", [{"tap": "tap\ufffe"}, {"qbr": "q\uffff"}])
 def test_name_that_xml_cannot_hold_is_refused(names: dict[str, str]) -> None:
-    with pytest.raises(InputError, match="none that libvirt takes"):
+    with pytest.raises(InputError, match="a character that XML does not allow"):
         libvirt.text(vif(names=names))
 
 
 def test_name_that_libvirt_would_change_is_refused_unless_the_tap_is_there() -> None:
-    with pytest.raises(InputError, match="otherwise"):
+    with pytest.raises(InputError, match="libvirt would rename"):
         libvirt.text(vif(names={"tap": "vnet0"}))
     assert 'dev="vnet0" managed="no"' in libvirt.text(vif(create_tap=True, names={"tap": "vnet0"}))
 

@@ -135,7 +135,7 @@ def test_client_and_library_answer_alike() -> None:
                 assert host.guest(vif_id, format, queues=queues) == daemon.host.guest(vif_id, format, queues=queues)
             with pytest.raises(InputError, match="libvirt, qemu"):
                 host.guest(TAP, "../path")
-            with pytest.raises(InputError, match="2 queues or more"):
+            with pytest.raises(InputError, match="2 or more queues"):
                 host.guest(TAP, "qemu", queues=1)
             with pytest.raises(UnknownVif):
                 host.guest(builders.BRIDGE, "qemu")

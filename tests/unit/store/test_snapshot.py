@@ -138,7 +138,7 @@ def test_snapshot_writes_nothing(tmp_path: Path) -> None:
     with written(tmp_path):
         pass
     with left_as_it_is(tmp_path), contextlib.closing(Snapshot(str(tmp_path))) as store:
-        with pytest.raises(StoreError, match="only looked at"):
+        with pytest.raises(StoreError, match="open for reading only"):
             store.forget([builders.HYBRID])
         assert set(store.contents().records) == {builders.HYBRID}
 

@@ -99,7 +99,7 @@ def test_state_dir_that_its_parents_owner_turned_into_a_link_is_refused(place: P
     (outer / "inner").symlink_to(target)
     as_someone(outer / "inner")
     for path in (outer / "inner", outer / "inner" / "deeper"):
-        with pytest.raises(StoreError, match="decides where"):
+        with pytest.raises(StoreError, match="controls the path"):
             statedir.prepare(str(path), "nobody")
         with pytest.raises(StoreError):
             Store(str(path), user="nobody")
@@ -121,7 +121,7 @@ def test_missing_directories_in_a_users_place_are_that_users(place: Path) -> Non
 
 def test_directory_of_roots_that_others_write_to_is_refused(tmp_path: Path) -> None:
     tmp_path.chmod(0o777)
-    with pytest.raises(StoreError, match="others than root"):
+    with pytest.raises(StoreError, match="users other than root"):
         Store(str(tmp_path), user="no-such-user")
     assert not list(tmp_path.iterdir())
 

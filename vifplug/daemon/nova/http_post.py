@@ -1,4 +1,4 @@
-"""HTTP to notify_url: a message goes out, a status comes back, within a time that no server can draw out."""
+"""HTTP POST to notify_url: sends a message and returns the status, within a time limit that no server can extend."""
 
 from __future__ import annotations
 
@@ -19,18 +19,19 @@ from vifplug.daemon.nova.outgoing import Answer
 
 CONNECT_SECONDS, ANSWER_SECONDS = 5.0, 15.0
 _DRAIN_SECONDS = 1.0
-"""How long the rest of an answer is listened to that says nothing more."""
+"""How long to read the rest of an answer that is not needed."""
 _BODY_MAX = 2**20
-"""Bytes. What Nova says of a hundred events is a fortieth of it."""
+"""Bytes. Nova's answer for a hundred events is a fortieth of it."""
 _READ_BYTES = 2**16
-_SAID_MAX = 200
+_TEXT_MAX = 200
 _DIGITS_MAX = 9
 
 
 class NoAnswer(Exception):
-    """No HTTP status came; why, for people. Whether the message arrived is not known.
+    """No HTTP status was received; it is not known whether the message arrived.
 
-    :param is_reached: whether there was somebody to send it to.
+    :param why: for people.
+    :param is_reached: whether the connection was made.
     """
 
     def __init__(self, why: str, *, is_reached: bool = False) -> None:
@@ -39,28 +40,28 @@ class NoAnswer(Exception):
 
 
 class _Connection(http.client.HTTPConnection):
-    """A connection that can be cut from another thread at any moment: http.client's time-out is one of each read.
+    """A connection that another thread can abort at any moment: http.client's timeout only limits each read.
 
     :param context: for HTTPS.
-    :param seconds: for each address the host's name stands for.
+    :param seconds: limit for each address of the host's name.
     """
 
     def __init__(self, url: urllib.parse.SplitResult, context: ssl.SSLContext | None, seconds: float) -> None:
         self.default_port = http.client.HTTP_PORT if context is None else http.client.HTTPS_PORT
-        # With no port given http.client looks for one in the name, and finds it in an IPv6 address.
+        # Without a port http.client looks for one in the name, and finds one in an IPv6 address.
         super().__init__(url.hostname or "", url.port or self.default_port)
         self._context, self._seconds = context, seconds
         self._socket: socket.socket | None = None
         self.is_cut = False
 
     def connect(self) -> None:
-        """Connect, by TLS where there is a context.
+        """Connect, with TLS if there is a context.
 
-        :raises OSError: when that fails, or once it is cut.
+        :raises OSError: when that fails, or after ``cut``.
         """
         self.sock = self._socket = socket.create_connection((self.host, self.port), self._seconds)
         if self._context is not None:
-            # The handshake comes after the socket is known here: it can be drawn out like all else.
+            # The handshake comes after the socket is stored, so that it can be aborted too.
             secured = self._context.wrap_socket(self.sock, server_hostname=self.host, do_handshake_on_connect=False)
             self.sock = self._socket = secured
         if self.is_cut:
@@ -69,23 +70,23 @@ class _Connection(http.client.HTTPConnection):
             self.sock.do_handshake()
 
     def allow(self, seconds: float) -> None:
-        """How long each read or write may take from now on."""
+        """Set the limit for each read or write."""
         if self._socket is not None:
             self._socket.settimeout(seconds)
 
     def cut(self) -> None:
-        """End whatever is under way."""
+        """Abort a running call."""
         self.is_cut = True
         if self._socket is not None:
             with contextlib.suppress(OSError):
-                # Not SSLSocket's own, which would make the other thread go on in clear.
+                # Not SSLSocket's own shutdown, after which the other thread would continue without TLS.
                 socket.socket.shutdown(self._socket, socket.SHUT_RDWR)
 
 
 class Endpoint:
-    """Where messages go. One at a time; ``close`` may be called from any thread.
+    """The endpoint of messages. One at a time; ``close`` may be called from any thread.
 
-    :param url: used as it is; an https one must have a certificate that this machine trusts.
+    :param url: an https URL needs a certificate that this machine trusts.
     :param token: sent as X-Auth-Token; empty for none.
     """
 
@@ -98,21 +99,21 @@ class Endpoint:
         self._closed = threading.Event()
 
     def __str__(self) -> str:
-        """Its address, without what is secret in it."""
+        """Its address without secrets."""
         parts = urllib.parse.urlsplit(self._url)
         return parts._replace(netloc=parts.netloc.rpartition("@")[2], query="", fragment="").geturl()
 
     def close(self) -> None:
-        """Cut what is under way; nothing is sent any more."""
+        """Abort a running message; nothing is sent any more."""
         self._closed.set()
         if self._connection is not None:
             self._connection.cut()
 
     @contextlib.contextmanager
     def post(self, message: bytes) -> Iterator[Answer]:
-        """Send a message. What follows on the answer is listened to only after the block: it changes nothing.
+        """Send a message. The rest of the answer, which is not needed, is read after the block.
 
-        :raises NoAnswer: when no status came.
+        :raises NoAnswer: when no status was received.
         """
         try:
             connection = self._opened()
@@ -142,7 +143,7 @@ class Endpoint:
         url = urllib.parse.urlsplit(self._url)
         target = urllib.parse.urlunsplit(("", "", url.path or "/", url.query, ""))
         if not (self._token.isascii() and self._token.isprintable()):
-            raise NoAnswer("notify_token has characters that no header can hold")  # http.client's error would tell it
+            raise NoAnswer("notify_token does not fit an HTTP header")  # http.client's error would contain the token
         is_reached = False
         try:
             connection.connect()
@@ -150,7 +151,7 @@ class Endpoint:
             connection.allow(self._answer_seconds)
             if self._closed.is_set():
                 raise ConnectionAbortedError
-            # One that answers before it has read all, and closes, has answered all the same.
+            # A server may answer and close before it has read the whole message.
             with contextlib.suppress(BrokenPipeError, ConnectionResetError):
                 connection.request("POST", target, message, self._headers())
             return _begun(connection)
@@ -176,15 +177,15 @@ def _trusting() -> ssl.SSLContext:
 
 
 def _begun(connection: _Connection) -> http.client.HTTPResponse:
-    """An answer once its status is known, whatever follows: http.client's own way ends with the headers.
+    """An answer with a status, even if its headers are invalid, which http.client itself does not accept.
 
-    :raises OSError, http.client.HTTPException: when no status came.
+    :raises OSError, http.client.HTTPException: when no status was received.
     """
     response = http.client.HTTPResponse(connection.sock, method="POST")
     try:
         response.begin()
     except (OSError, http.client.HTTPException):
-        if type(vars(response)["status"]) is not int:  # a word stands there until it has been read
+        if type(vars(response)["status"]) is not int:  # a string until the status has been read
             response.close()
             raise
     return response
@@ -195,7 +196,7 @@ def _has_headers(response: http.client.HTTPResponse) -> bool:
 
 
 def _answer(response: http.client.HTTPResponse) -> Answer:
-    """A status that says all by itself, or as much of the body as comes with one that does not."""
+    """The status, with the received part of the body if the status alone is not enough."""
     is_all = 200 <= response.status < 300 and response.status != http.HTTPStatus.MULTI_STATUS
     if is_all or not _has_headers(response):
         return Answer(status=response.status)
@@ -209,7 +210,7 @@ def _answer(response: http.client.HTTPResponse) -> Answer:
 
 
 def _drain(connection: _Connection, response: http.client.HTTPResponse) -> None:
-    """Listen to the end, not for long: a server may take a connection closed too early for a fault."""
+    """Read to the end, for a short time: a server may treat an early close as an error."""
     until, left = time.monotonic() + _DRAIN_SECONDS, _BODY_MAX
     with contextlib.suppress(OSError, http.client.HTTPException, ValueError):
         while left > 0 and (seconds := until - time.monotonic()) > 0:
@@ -221,7 +222,7 @@ def _drain(connection: _Connection, response: http.client.HTTPResponse) -> None:
 
 
 def _seconds(retry_after: str) -> float:
-    """What a Retry-After asks for: a number of seconds, or a date; 0 for anything else."""
+    """The seconds of a Retry-After, a number or a date; 0 for anything else."""
     value = retry_after.strip()
     if value.isascii() and value.isdecimal():
         return float(value[:_DIGITS_MAX])
@@ -234,6 +235,6 @@ def _seconds(retry_after: str) -> float:
 
 def _words(error: Exception) -> str:
     name = type(error).__name__
-    # http.client's own say nothing but what they stumbled over.
+    # http.client's errors contain only the invalid data.
     words = f"{name} {error}" if isinstance(error, http.client.HTTPException) else str(error) or name
-    return " ".join(words.split())[:_SAID_MAX]
+    return " ".join(words.split())[:_TEXT_MAX]

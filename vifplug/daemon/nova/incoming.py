@@ -1,4 +1,4 @@
-"""Nova's external events: what a message of them says, and what it says of the VIFs here. Pure."""
+"""Nova's external events: parses a message, and decides what it means for the VIFs of this host. Pure."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from vifplug.store.events import TOLD_FAILED, TOLD_PLUGGED, TOLD_UNPLUGGED
 from vifplug.store.records import Contents
 
 TAKEN, NO_TAG, UNKNOWN = 200, 400, 404
-"""What becomes of one event, as Nova numbers it."""
+"""The result of an event, as Nova numbers it."""
 
 _TAG_MAX = 255
 Name = Literal[
@@ -31,18 +31,18 @@ Name = Literal[
 ]
 Status = Literal["failed", "completed", "in-progress"]
 FORGET = ""
-"""In place of a word: the one before it is not true any longer."""
+"""In place of a status: the earlier status is outdated."""
 _NEED_TAG = ("volume-extended", "power-update", "accelerator-request-bound")
-_WORDS = {
+_STATUSES = {
     ("network-vif-plugged", "completed"): TOLD_PLUGGED,
     ("network-vif-plugged", "failed"): TOLD_FAILED,
     ("network-vif-unplugged", "completed"): TOLD_UNPLUGGED,
     ("network-vif-deleted", "completed"): TOLD_UNPLUGGED,
 }
-"""Every other event is Nova's own business."""
+"""Other events have no meaning here."""
 _UUID = re.compile(r"[0-9a-f]{32}")
 
-_NOTHING = "it is nothing such a message holds"
+_UNKNOWN_KEY = "it is not a key of such a message"
 _TEXT = f"it must be a string of at most {_TAG_MAX} characters"
 _SHOULD = {
     "name": f"it must be one of {', '.join(get_args(Name))}",
@@ -54,15 +54,16 @@ _SHOULD = {
 
 
 def _uuid(value: str) -> str:
-    """In canonical form, of each that Nova takes: one odd spelling must not cost the other events of its message."""
+    """A UUID in canonical form, from every spelling that Nova accepts, so that an unusual one does not fail its
+    message."""
     digits = value.replace("urn:", "").replace("uuid:", "").strip("{}").replace("-", "").lower()
     if not _UUID.fullmatch(digits):
-        raise ValueError("no UUID")
+        raise ValueError("not a UUID")
     return "-".join((digits[:8], digits[8:12], digits[12:16], digits[16:20], digits[20:]))
 
 
 class ExternalEvent(BaseModel):
-    """What somebody says has happened to a server."""
+    """An external event of a server."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
 
@@ -73,17 +74,17 @@ class ExternalEvent(BaseModel):
 
     @property
     def has_tag(self) -> bool:
-        """Whether it gives one; an empty one is one."""
+        """Whether it has a tag, which may be empty."""
         return "tag" in self.model_fields_set
 
     @property
-    def word(self) -> str | None:
-        """What it says of a VIF; None where it says nothing that matters here."""
-        return _WORDS.get((self.name, self.status))
+    def vif_status(self) -> str | None:
+        """The status of a VIF that it reports; None if it has no meaning here."""
+        return _STATUSES.get((self.name, self.status))
 
 
 class Message(BaseModel):
-    """Events that came together."""
+    """A message of events."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
 
@@ -91,9 +92,9 @@ class Message(BaseModel):
 
 
 def read(body: bytes) -> tuple[list[ExternalEvent], list[dict[str, Any]]]:
-    """The events of a message, and each as it was given.
+    """The events of a message, parsed and as received.
 
-    :raises InputError: for the first thing that is wrong, by its field and value; none of the events counts then.
+    :raises InputError: for the first error, with its field and value; then no event is used.
     """
     if not body.strip():
         raise InputError("the body is empty; it must be a JSON object with events, a list of at least one event")
@@ -104,7 +105,7 @@ def read(body: bytes) -> tuple[list[ExternalEvent], list[dict[str, Any]]]:
         events = Message.model_validate(content).events
     except ValidationError as error:
         raise _refused(error) from None
-    return events, [dict(one) for one in content["events"]]
+    return events, [dict(event) for event in content["events"]]
 
 
 def _refused(error: ValidationError) -> InputError:
@@ -115,7 +116,7 @@ def _refused(error: ValidationError) -> InputError:
             where, "and " + ("every event needs it" if len(first["loc"]) > 1 else _SHOULD["events"])
         )
     if first["type"] == "extra_forbidden":
-        return messages.refusal(where, first["input"], _NOTHING)
+        return messages.refusal(where, first["input"], _UNKNOWN_KEY)
     return messages.refusal(where, first["input"], _SHOULD.get(str(field), "it must be an object"))
 
 
@@ -127,17 +128,17 @@ def _path(keys: tuple[int | str, ...]) -> str:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Here:
-    """Which VIFs are plugged here, or about to be, and whose they are."""
+class LocalVifs:
+    """The VIFs that are plugged here, or about to be, and their guests."""
 
     guest_of: Mapping[str, str | None]
-    """The guest's UUID by VIF id; None where the store does not say it (yet)."""
+    """The guest's UUID by VIF id; None if the store does not have it (yet)."""
     vifs_of: Mapping[str, tuple[str, ...]]
     """VIF ids by the guest's UUID."""
 
     @classmethod
     def of(cls, contents: Contents) -> Self:
-        """As recorded."""
+        """From the store."""
         guest_of: dict[str, str | None] = dict.fromkeys((*contents.intents, *contents.damaged))
         vifs_of: dict[str, tuple[str, ...]] = {}
         for vif_id, record in contents.records.items():
@@ -149,46 +150,46 @@ class Here:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Verdict:
-    """What becomes of one event."""
+class Result:
+    """The result of one event."""
 
     code: int
     vif_id: str | None = None
-    """The VIF it is a word about."""
-    word: str | None = None
-    """What is to be kept of it."""
+    """The VIF that it concerns."""
+    vif_status: str | None = None
+    """The status to store."""
 
     def as_json(self, given: Mapping[str, Any]) -> dict[str, Any]:
-        """The event in an answer: as it was given, and with Nova's words for what became of it."""
+        """The event in the answer: as received, with Nova's status and code."""
         status = "completed" if self.code == TAKEN else "failed"
         return {**given, "status": status, "code": self.code}
 
 
-def judge(event: ExternalEvent, here: Here) -> Verdict:
-    """By Nova's rules, with the guests that have a VIF here for its servers.
+def judge(event: ExternalEvent, here: LocalVifs) -> Result:
+    """The result by Nova's rules; the guests that have a VIF here are Nova's known servers.
 
-    Neutron sends the events of every host. Which servers there are elsewhere is not known here, so an event of no use
-    here is taken, and Nova's 404 is for an event that names a VIF here with a server that is not its own. A guest's VIF
-    that is not plugged here is taken at its word, too: it may come yet.
+    Neutron sends the events of every host. The servers of other hosts are not known here, so an irrelevant event is
+    accepted, and an event that names a VIF of this host with another server's id gets Nova's 404. An event of a guest
+    here is also accepted for a VIF that is not plugged yet.
     """
     tag, own = event.tag.lower(), here.vifs_of.get(event.server_uuid, ())
     if here.guest_of.get(tag) not in (None, event.server_uuid):
-        return Verdict(code=UNKNOWN)
+        return Result(code=UNKNOWN)
     if event.name in _NEED_TAG and not event.has_tag:
-        return Verdict(code=NO_TAG)
+        return Result(code=NO_TAG)
     if not own and tag not in here.guest_of:
-        # Nothing is kept of it, or each port of a cloud would leave a row; but an earlier word is no longer true.
-        taken_back = event.word in (TOLD_UNPLUGGED, TOLD_FAILED)
-        return Verdict(code=TAKEN, vif_id=tag if taken_back else None, word=FORGET if taken_back else None)
-    if event.word is None:
-        return Verdict(code=TAKEN)
+        # It is not stored, or each port of a cloud would leave a row; but an earlier status is outdated.
+        is_outdated = event.vif_status in (TOLD_UNPLUGGED, TOLD_FAILED)
+        return Result(code=TAKEN, vif_id=tag if is_outdated else None, vif_status=FORGET if is_outdated else None)
+    if event.vif_status is None:
+        return Result(code=TAKEN)
     if event.has_tag:
         vif_id = tag if naming.is_owner(tag) and not tag.startswith(naming.NETWORK_PREFIX) else None
     else:
         vif_id = own[0] if len(own) == 1 else None
-    return Verdict(code=TAKEN, vif_id=vif_id, word=event.word if vif_id else None)
+    return Result(code=TAKEN, vif_id=vif_id, vif_status=event.vif_status if vif_id else None)
 
 
-def last_words(verdicts: list[Verdict]) -> dict[str, str]:
-    """What is to be kept, by VIF id: of several words about one VIF, the last."""
-    return {verdict.vif_id: verdict.word for verdict in verdicts if verdict.vif_id and verdict.word is not None}
+def latest_statuses(results: list[Result]) -> dict[str, str]:
+    """The statuses to store, by VIF id: the last one of each VIF."""
+    return {result.vif_id: result.vif_status for result in results if result.vif_id and result.vif_status is not None}

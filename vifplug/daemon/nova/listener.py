@@ -1,4 +1,4 @@
-"""The TCP side of the daemon: serves an application beside the Unix socket, in the same event loop."""
+"""The daemon's TCP listener: serves an application beside the Unix socket, in the same event loop."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _HTTP_LOG = logging.getLogger(f"{__name__}.http")
 _HTTP_LOG.setLevel(logging.ERROR)
 
 CONNECTIONS_MAX = 64
-"""Neutron's servers keep a handful; fewer where the worker may have few descriptors (capacity.py)."""
+"""Neutron's servers keep a few; the limit is lower if the worker has few descriptors (capacity.py)."""
 
 _BACKLOG = 512
 _KEEP_ALIVE_SECONDS = 5
@@ -32,17 +32,17 @@ _NOBODY = 2**32 - 2
 _ADVICE = {
     errno.EADDRINUSE: "free the port, or choose another",
     errno.EADDRNOTAVAIL: "give an address of this host",
-    errno.EACCES: "a port below 1024 is root's alone; choose a higher one",
+    errno.EACCES: "only root may use a port below 1024; choose a higher one",
     errno.EAFNOSUPPORT: "under systemd, the unit needs its drop-in vifplugd-inet.conf",
 }
 
 
-class Ear:
-    """Listens on a TCP address from ``start`` to ``stop``, whatever stands in its way meanwhile.
+class Listener:
+    """Listens on a TCP address from ``start`` to ``stop``, and retries if the address is not available.
 
     :param app: an ASGI application.
     :param address: an IP address and a port.
-    :param retry_seconds: until it tries again to have an address that it cannot have.
+    :param retry_seconds: delay before the next attempt to bind the address.
     """
 
     def __init__(self, app: Any, address: tuple[str, int], retry_seconds: float = _RETRY_SECONDS) -> None:
@@ -53,11 +53,11 @@ class Ear:
         self._task: asyncio.Task[None] | None = None
 
     async def start(self) -> None:
-        """Begin, in the running event loop. This neither fails nor waits."""
+        """Start in the running event loop, without waiting. It does not fail."""
         self._task = asyncio.create_task(self._listen())
 
     async def stop(self) -> None:
-        """End: requests under way are answered first, if that takes no longer than two seconds."""
+        """Stop, after running requests are answered if that takes at most two seconds."""
         if self._task is None:
             return
         if self._server is None:
@@ -91,10 +91,10 @@ class Ear:
             return
 
     def _complain(self, error: OSError) -> None:
-        advice = _ADVICE.get(error.errno or 0, "see to it, or choose another address")
+        advice = _ADVICE.get(error.errno or 0, "correct that, or choose another address")
         host, port = self._address
         text = f"cannot listen on [events] listen {host} port {port}: {error.strerror or error}; {advice}; "
-        text += f"trying again every {self._retry_seconds:g} s"
+        text += f"retrying every {self._retry_seconds:g} s"
         if text != self._logged:
             LOG.error("%s", text)
         self._logged = text
@@ -103,7 +103,7 @@ class Ear:
 def _bind(address: tuple[str, int]) -> socket.socket:
     """A listening socket.
 
-    :raises OSError: when the address cannot be had.
+    :raises OSError: when the address is not available.
     """
     host, port = address
     family, kind, protocol, _name, where = socket.getaddrinfo(
@@ -111,7 +111,7 @@ def _bind(address: tuple[str, int]) -> socket.socket:
     )[0]
     listener = socket.socket(family, kind | socket.SOCK_CLOEXEC, protocol)
     try:
-        # A connection of the worker before this one may linger.
+        # A connection of the previous worker may still be open.
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         if family == socket.AF_INET6:
             listener.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
@@ -125,11 +125,11 @@ def _bind(address: tuple[str, int]) -> socket.socket:
 
 
 class _Server(uvicorn.Server):
-    """Beside another, whose signals they are."""
+    """A second server in the process; the first one handles the signals."""
 
     @contextlib.contextmanager
     def capture_signals(self) -> Generator[None, None, None]:
-        """Capture none."""
+        """Capture no signals."""
         yield
 
 
@@ -150,21 +150,21 @@ def _config(app: Any) -> uvicorn.Config:
 
 
 class _Connection(CredentialedProtocol):
-    """HTTP/1.1 for peers that nobody knows: the rules of a known one's, and all of them share one bound."""
+    """HTTP/1.1 for unknown peers: as for the Unix socket, with one limit for all of them."""
 
     refusal_type = b"application/json"
 
     def __init__(self, *arguments: Any, **named: Any) -> None:
         super().__init__(*arguments, **named)
-        # Any peer may send what is no HTTP, and would fill the log with a line for each.
+        # Any peer may send data that is not HTTP, and would fill the log.
         self.logger = _HTTP_LOG
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
-        """Make room for it, at the cost of the connection that has been idle for longest."""
+        """Accept it, and close the longest idle connection if there are too many."""
         self.begin(transport, Peer(pid=0, uid=_NOBODY, gid=_NOBODY))
 
     def log_refusal(self, reason: str) -> None:
-        """Log nothing: any peer may send what is no HTTP."""
+        """Log nothing: any peer may send data that is not HTTP."""
 
     @staticmethod
     def connections_max() -> int:
@@ -172,6 +172,6 @@ class _Connection(CredentialedProtocol):
         return capacity.listen_connections(CONNECTIONS_MAX)
 
     def refusal(self, status: int, reason: str) -> bytes:
-        """As Nova says it."""
+        """The error in Nova's form."""
         kind = "badRequest" if status == 400 else "serviceUnavailable"
         return json.dumps({kind: {"code": status, "message": reason}}).encode("ascii")

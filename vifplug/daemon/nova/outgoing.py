@@ -1,4 +1,4 @@
-"""Nova's external events as they go out: which go into a message, what it says, and what its answer means. Pure."""
+"""Outgoing external events: which go into a message, the message's body, and the meaning of its answer. Pure."""
 
 from __future__ import annotations
 
@@ -10,55 +10,55 @@ from typing import Any
 from vifplug.model import printable
 from vifplug.store.events import Notice
 
-_SAID_MAX = 200
-"""Characters of somebody else's words in a line of the log."""
+_TEXT_MAX = 200
+"""Characters of an endpoint's text in a log line."""
 
 _TAKEN, _EACH = 200, 207
 _UNACCEPTABLE = (400, 413, 422)
-"""Of a whole message: something in it, or its length, is not to the endpoint's liking."""
+"""Statuses for a whole message: the endpoint refuses a part of it, or its length."""
 _FAILED = 500
-"""May well be about one event among them, other than what gateways say of an endpoint that is away."""
+"""May be caused by a single event, unlike a gateway's status for an endpoint that is away."""
 _MISSING = 404
 _REFUSED_EVENT = (400, 404)
 _NO_INSTANCE = "itemNotFound"
-"""How Nova's own 404 begins, which is about instances and not about a wrong path."""
+"""The key of Nova's own 404, which is about instances and not about a wrong path."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Answer:
-    """What came back."""
+    """An endpoint's answer."""
 
     status: int
     body: bytes = b""
-    """As much of it as came."""
+    """The received part of the body."""
     retry_after: float = 0.0
-    """Seconds the endpoint asked us to wait."""
+    """Seconds of its Retry-After."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Judgement:
-    """What an answer means for a message's events, by sequence number. Those named nowhere are to be sent again."""
+    """The meaning of an answer for a message's events, by sequence number. Unmentioned events must be sent again."""
 
     done: frozenset[int] = frozenset()
     refused: Mapping[int, str] = field(default_factory=dict)
-    """Never to be sent again, and why."""
+    """Events that must not be sent again, and why."""
     later: Mapping[int, str] = field(default_factory=dict)
-    """Not taken now, for a reason of their own."""
+    """Events that were not accepted now, each for its own reason."""
     is_taken: bool = False
-    """Whether the endpoint took the message as such."""
+    """Whether the endpoint accepted the message as a whole."""
     trouble: str = ""
-    """Why it did not, where that says something of the endpoint."""
+    """Why not, if the cause is the endpoint."""
     splits: bool = False
-    """Whether a part of the message may fare better than the whole."""
+    """Whether a smaller message may succeed."""
 
 
 def choose(waiting: Iterable[Notice], size: int, held: Collection[str], alone: Collection[str]) -> list[Notice]:
-    """The next message's events: at most ``size``, in order, and of each VIF the oldest alone.
+    """The next message's events: at most ``size``, in order, and only the oldest of each VIF.
 
-    Were two of a VIF in one message, the later could be taken and the earlier be left to be sent after it.
+    With two events of a VIF in one message, the later could be accepted and the earlier be sent again after it.
 
     :param held: VIFs whose events have to wait.
-    :param alone: VIFs whose events spoil a message for the others; each gets one of its own.
+    :param alone: VIFs whose events make a whole message fail; each gets a separate message.
     """
     chosen: list[Notice] = []
     passed = set(held)
@@ -79,23 +79,24 @@ def choose(waiting: Iterable[Notice], size: int, held: Collection[str], alone: C
 def message(notices: Sequence[Notice]) -> bytes:
     """The body of a request."""
     events = [
-        {"name": one.name, "server_uuid": one.instance, "status": one.status, "tag": one.vif_id} for one in notices
+        {"name": notice.name, "server_uuid": notice.instance, "status": notice.status, "tag": notice.vif_id}
+        for notice in notices
     ]
     return printable.dumps({"events": events}).encode()
 
 
 def judge(answer: Answer, notices: Sequence[Notice]) -> Judgement:
-    """What an answer to a message with these events means."""
+    """The meaning of an answer to a message with these events."""
     status, is_alone = answer.status, len(notices) == 1
     if status == _EACH:
         return _each(answer.body, notices)
-    # The status says all: a body that is cut short or makes no sense takes nothing back.
+    # The status is enough: an incomplete or invalid body does not matter.
     if _TAKEN <= status < 300:
-        return Judgement(done=frozenset(one.seq for one in notices), is_taken=True)
+        return Judgement(done=frozenset(notice.seq for notice in notices), is_taken=True)
     reason = _reason(answer)
     if status == _MISSING and _NO_INSTANCE in _object(answer.body):
-        # Nova's answer when it could hand on none of the events.
-        return Judgement(refused=dict.fromkeys((one.seq for one in notices), reason), is_taken=True)
+        # Nova's answer if it could dispatch none of the events.
+        return Judgement(refused=dict.fromkeys((notice.seq for notice in notices), reason), is_taken=True)
     if status in _UNACCEPTABLE:
         return Judgement(refused={notices[0].seq: reason}) if is_alone else Judgement(splits=True)
     if status == _FAILED:
@@ -104,33 +105,34 @@ def judge(answer: Answer, notices: Sequence[Notice]) -> Judgement:
 
 
 def broken(why: str, notices: Sequence[Notice]) -> Judgement:
-    """The endpoint got a message and failed over it: its own fault, the message's length, or one of the events."""
+    """The endpoint received a message and failed, because of itself, the message's length, or one of the events."""
     if len(notices) > 1:
         return Judgement(trouble=why, splits=True)
     return Judgement(trouble=why, later={notices[0].seq: why})
 
 
 def _each(body: bytes, notices: Sequence[Notice]) -> Judgement:
-    """Each event's own code, found by what the event says: nothing promises that the order is kept."""
+    """Each event's own code, matched by the event's fields, because the order is not guaranteed."""
     echoed = _object(body).get("events")
-    codes = {_key(one): one.get("code") for one in echoed if isinstance(one, dict)} if isinstance(echoed, list) else {}
+    events = [event for event in echoed if isinstance(event, dict)] if isinstance(echoed, list) else []
+    codes = {_key(event): event.get("code") for event in events}
     done: set[int] = set()
     refused: dict[int, str] = {}
     later: dict[int, str] = {}
-    unsaid: dict[int, str] = {}
-    for one in notices:
-        code = codes.get((one.name, one.instance, one.vif_id))
+    missing: dict[int, str] = {}
+    for notice in notices:
+        code = codes.get((notice.name, notice.instance, notice.vif_id))
         if type(code) is not int:
-            unsaid[one.seq] = "its answer says nothing of it"
+            missing[notice.seq] = "its answer has no code for it"
         elif _TAKEN <= code < 300:
-            done.add(one.seq)
+            done.add(notice.seq)
         elif code in _REFUSED_EVENT:
-            refused[one.seq] = str(code)
+            refused[notice.seq] = str(code)
         else:
-            later[one.seq] = str(code)
-    if len(unsaid) == len(notices):
-        return Judgement(trouble=f"its answer of {_EACH} cannot be understood: {body[:_SAID_MAX]!r}")
-    return Judgement(done=frozenset(done), refused=refused, later=later | unsaid, is_taken=True)
+            later[notice.seq] = str(code)
+    if len(missing) == len(notices):
+        return Judgement(trouble=f"its answer of {_EACH} cannot be parsed: {body[:_TEXT_MAX]!r}")
+    return Judgement(done=frozenset(done), refused=refused, later=later | missing, is_taken=True)
 
 
 def _key(event: Mapping[str, Any]) -> tuple[str, ...]:
@@ -138,20 +140,20 @@ def _key(event: Mapping[str, Any]) -> tuple[str, ...]:
 
 
 def _object(body: bytes) -> dict[str, Any]:
-    """What a body says; nothing where it is no JSON object."""
+    """A body's JSON object; empty for anything else."""
     try:
-        found = json.loads(body)
+        content = json.loads(body)
     except (ValueError, RecursionError):
         return {}
-    return found if isinstance(found, dict) else {}
+    return content if isinstance(content, dict) else {}
 
 
 def _reason(answer: Answer) -> str:
-    """A status and the words that came with it, for people: Nova's own form, or whatever there is."""
-    words = ""
+    """The status and its text, in Nova's form or any other, for people."""
+    text = ""
     for part in _object(answer.body).values():
         if isinstance(part, dict) and isinstance(part.get("message"), str):
-            words = part["message"]
-    words = words or answer.body[: 4 * _SAID_MAX].decode(errors="replace")
-    words = " ".join(words.split())[:_SAID_MAX]
-    return f"{answer.status} ({words})" if words else str(answer.status)
+            text = part["message"]
+    text = text or answer.body[: 4 * _TEXT_MAX].decode(errors="replace")
+    text = " ".join(text.split())[:_TEXT_MAX]
+    return f"{answer.status} ({text})" if text else str(answer.status)

@@ -1,6 +1,6 @@
-"""Takes Nova's external events, so that Neutron tells this host what it tells Nova.
+"""Receives Nova's external events from Neutron.
 
-Nothing that comes in here changes the host: it is a word about a VIF's state, and is kept as such.
+They never change the host: each is a status of a VIF, which the store keeps.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from vifplug.config.options import Settings
 from vifplug.daemon import logs
 from vifplug.daemon.metrics import Metrics
 from vifplug.daemon.nova import incoming
-from vifplug.daemon.nova.incoming import FORGET, TAKEN, Here
+from vifplug.daemon.nova.incoming import FORGET, TAKEN, LocalVifs
 from vifplug.daemon.rate_limit import RateLimitedWarning
 from vifplug.engine.commands.plug import Plugger
 from vifplug.errors import InputError, StoreError
@@ -35,7 +35,7 @@ BODY_MAX_MIB = 1
 BODY_MAX = BODY_MAX_MIB * 2**20
 """Bytes; an event is a hundred and fifty."""
 WHOLE = "message"
-"""In the metric, in place of an event's name: what is said of a message as a whole."""
+"""The event name in the metric for an answer to a message as a whole."""
 
 _TOKEN = b"x-auth-token"
 _REQUEST_ID = "X-OpenStack-Request-ID"
@@ -44,36 +44,32 @@ _GIVEN_ID = re.compile(r"[!-~]{1,64}")
 _GIVEN_VERSION = re.compile(r"2\.[0-9]{1,3}")
 _OWN_VERSION = "2.1"
 _KINDS = {400: "badRequest", 401: "unauthorized", 405: "badMethod", 413: "overLimit", 503: "serviceUnavailable"}
-"""Nova's names of what went wrong. A path that is not there gets another than Nova's itemNotFound, by which senders
-know servers that are not."""
+"""Nova's names of errors. An unknown path does not get Nova's itemNotFound, which means an unknown server to
+senders."""
 _RETRY_SECONDS = "1"
 _SHOWN_MAX = 20
 
 
 def create_receiver(
-    plugger: Plugger, settings: Settings, metrics: Metrics, told: Callable[[set[str]], None]
+    plugger: Plugger, settings: Settings, metrics: Metrics, on_status: Callable[[set[str]], None]
 ) -> Receiver:
     """The ASGI application for ``[events] listen``.
 
     :param metrics: counts in ``external_events``, by ``name`` and ``code``.
-    :param told: called, in a thread, with the ids of VIFs that an event was about; some may not be plugged here.
+    :param on_status: called, in a thread, with the ids of VIFs with a new status; some may not be plugged here.
     """
-    return Receiver(plugger, settings.listen_token, metrics, told)
+    return Receiver(plugger, settings.listen_token, metrics, on_status)
 
 
 class Receiver:
-    """One path and one method, for whoever gives the token."""
+    """Serves one path and one method, for senders with the token."""
 
-    def __init__(self, plugger: Plugger, token: str, metrics: Metrics, told: Callable[[set[str]], None]) -> None:
-        self._plugger, self._token, self._metrics, self._told = (
-            plugger,
-            token.encode("utf-8", "surrogateescape"),
-            metrics,
-            told,
-        )
+    def __init__(self, plugger: Plugger, token: str, metrics: Metrics, on_status: Callable[[set[str]], None]) -> None:
+        self._plugger, self._metrics, self._on_status = plugger, metrics, on_status
+        self._token = token.encode("utf-8", "surrogateescape")
         self._turn: anyio.CapacityLimiter | None = None
-        """One message at a time, in the order they came whole: a word must not overtake the one before it."""
-        self._strangers = RateLimitedWarning(LOG)
+        """One message at a time, in the order of completion: a status must not overtake an earlier one."""
+        self._unauthorized = RateLimitedWarning(LOG)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one request."""
@@ -87,21 +83,19 @@ class Receiver:
             response.headers[_VERSION] = _version(request)
             await response(scope, receive, send)
         except ClientDisconnect:
-            LOG.info("the sender of events went before its message was complete")
+            LOG.info("the sender of events disconnected before its message was complete")
         finally:
             logs.CURRENT.reset(token)
 
     async def _answer(self, request: Request) -> Response:
         if not self._is_known(request):
-            whom = request.client.host if request.client else "an unknown address"
-            self._strangers.say(
-                f"refused a request from {whom} that gave no X-Auth-Token, or another than [events] listen_token"
-            )
+            sender = request.client.host if request.client else "an unknown address"
+            self._unauthorized.say(f"refused a request from {sender} without the X-Auth-Token of [events] listen_token")
             return self._refusal(401, "the X-Auth-Token of [events] listen_token is needed")
         if request.scope["path"] != PATH:
-            return self._refusal(404, f"there is nothing here but {PATH}")
+            return self._refusal(404, f"only {PATH} is served here")
         if request.method != "POST":
-            return self._refusal(405, f"{PATH} takes POST alone")
+            return self._refusal(405, f"{PATH} takes only POST")
         try:
             body = await _body(request)
             if body is None:
@@ -121,47 +115,48 @@ class Receiver:
 
     def _is_known(self, request: Request) -> bool:
         given = [value for name, value in request.scope["headers"] if name == _TOKEN]
-        # Two would be a riddle, and no token of ours is nobody's.
+        # Two tokens are ambiguous, and an empty listen_token must never match.
         return bool(self._token) and len(given) == 1 and hmac.compare_digest(given[0], self._token)
 
     async def _in_turn(self, body: bytes) -> Response:
         if self._turn is None:
             self._turn = anyio.CapacityLimiter(1)
-        return await anyio.to_thread.run_sync(self._hear, body, limiter=self._turn)
+        return await anyio.to_thread.run_sync(self._process, body, limiter=self._turn)
 
-    def _hear(self, body: bytes) -> Response:
-        """Judge the events of a message and keep what they say.
+    def _process(self, body: bytes) -> Response:
+        """Judge the events of a message and store their statuses.
 
-        :raises InputError: when it is no such message; nothing is kept.
-        :raises StoreError: when it cannot be kept, or not all of it; to say it again does no harm.
+        :raises InputError: for an invalid message; nothing is stored.
+        :raises StoreError: when not everything can be stored; sending it again is safe.
         """
         events, given = incoming.read(body)
-        here = Here.of(self._plugger.store.contents())
-        verdicts = [incoming.judge(event, here) for event in events]
-        self._keep(incoming.last_words(verdicts))
-        for event, verdict in zip(events, verdicts, strict=True):
-            self._metrics.external_events.labels(event.name, str(verdict.code)).inc()
-        status = 200 if all(verdict.code == TAKEN for verdict in verdicts) else 207
-        answers = [verdict.as_json(one) for verdict, one in zip(verdicts, given, strict=True)]
+        here = LocalVifs.of(self._plugger.store.contents())
+        results = [incoming.judge(event, here) for event in events]
+        self._store_statuses(incoming.latest_statuses(results))
+        for event, result in zip(events, results, strict=True):
+            self._metrics.external_events.labels(event.name, str(result.code)).inc()
+        status = 200 if all(result.code == TAKEN for result in results) else 207
+        answers = [result.as_json(event) for result, event in zip(results, given, strict=True)]
         return _response(status, {"events": answers})
 
-    def _keep(self, words: Mapping[str, str]) -> None:
-        if not words:
+    def _store_statuses(self, statuses: Mapping[str, str]) -> None:
+        if not statuses:
             return
-        logs.concerning(*words)
-        kept: set[str] = set()
+        logs.concerning(*statuses)
+        stored: set[str] = set()
         try:
-            for vif_id, word in words.items():
-                if word == FORGET:
+            for vif_id, status in statuses.items():
+                if status == FORGET:
                     self._plugger.store.unsay([vif_id])
                     continue
-                self._plugger.store.tell(vif_id, word)
-                kept.add(vif_id)
+                self._plugger.store.tell(vif_id, status)
+                stored.add(vif_id)
         finally:
-            self._told(kept)
-        if kept:
-            shown = ", ".join(f"VIF {vif_id} is {words[vif_id]}" for vif_id in sorted(kept)[:_SHOWN_MAX])
-            LOG.info("heard that %s%s", shown, f", and of {len(kept) - _SHOWN_MAX} more" * (len(kept) > _SHOWN_MAX))
+            self._on_status(stored)
+        if stored:
+            shown = ", ".join(f"VIF {vif_id} is {statuses[vif_id]}" for vif_id in sorted(stored)[:_SHOWN_MAX])
+            more = f", and {len(stored) - _SHOWN_MAX} more" * (len(stored) > _SHOWN_MAX)
+            LOG.info("received: %s%s", shown, more)
 
     def _refusal(self, status: int, message: str) -> Response:
         self._metrics.external_events.labels(WHOLE, str(status)).inc()
@@ -181,7 +176,7 @@ def _response(status: int, document: Mapping[str, Any]) -> Response:
 
 
 async def _body(request: Request) -> bytes | None:
-    """The whole body; None for one that is too large, of which no more is kept."""
+    """The whole body; None if it is too large."""
     if int(request.headers.get("content-length", 0)) > BODY_MAX:
         return None
     body = bytearray()
@@ -193,7 +188,7 @@ async def _body(request: Request) -> bytes | None:
 
 
 def _request_id(request: Request) -> str:
-    """The sender's own, where it gives a plain one: its log and ours are about the same then."""
+    """The sender's request id if it is plain, so that both logs have the same id."""
     if not hasattr(request.state, "id"):
         given = request.headers.get(_REQUEST_ID, "")
         request.state.id = given if _GIVEN_ID.fullmatch(given) else f"req-{uuid.uuid4()}"
@@ -201,6 +196,6 @@ def _request_id(request: Request) -> str:
 
 
 def _version(request: Request) -> str:
-    """The microversion to answer with: novaclient warns with each answer that names none."""
+    """The microversion of the answer: novaclient warns about each answer without one."""
     given = request.headers.get(_VERSION, "")
     return given if _GIVEN_VERSION.fullmatch(given) else _OWN_VERSION

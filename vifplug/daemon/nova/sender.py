@@ -1,4 +1,4 @@
-"""The notifier: tells notify_url what the store's outbox holds, until it has been taken. Nobody waits for it."""
+"""The notifier: sends the notices of the store's outbox to notify_url until they are accepted, in its own thread."""
 
 from __future__ import annotations
 
@@ -14,36 +14,35 @@ from vifplug.daemon.nova import outgoing
 from vifplug.daemon.nova.http_post import Endpoint, NoAnswer
 from vifplug.daemon.nova.outgoing import Judgement
 from vifplug.daemon.nova.rate import SIZE_MAX, WAIT_MAX_SECONDS, Pace, Waiting
-from vifplug.daemon.reconcile.inbox import News
 from vifplug.errors import VifplugError
 from vifplug.store.events import UNPLUGGED_EVENT, Notice
 
 LOG = logging.getLogger(__name__)
 
-_LOOK_SECONDS = 5.0
-"""How often to look by itself; ``wake`` makes it sooner."""
+_POLL_SECONDS = 5.0
+"""The interval for reading the outbox; ``wake`` makes it shorter."""
 _AGAIN_SECONDS = 1.0
 _LAST_SECONDS = 0.5
-"""Of what ``stop`` may take: for the end of a message that was cut."""
+"""The part of ``stop``'s time for the end of an aborted message."""
 _NAMED_MAX = 3
 DELIVERED, REFUSED, RETRIED = "delivered", "refused", "retried"
 
 
 class Outbox(Protocol):
-    """What is needed of the store; every method raises StoreError."""
+    """The part of the store that the notifier needs; every method raises StoreError."""
 
     def outbox(self, limit: int) -> list[Notice]:
-        """What is to be told, oldest first."""
+        """Unsent notices, oldest first."""
 
     def told_off(self, seqs: Collection[int]) -> None:
-        """These need not be told any more."""
+        """Remove notices that were delivered, or refused permanently."""
 
     def outbox_counts(self) -> tuple[int, int]:
-        """How many wait, and how many were dropped."""
+        """The numbers of waiting and of dropped notices."""
 
 
 class Notifier:
-    """Sends in a thread of its own; what is not taken stays in the outbox, over restarts.
+    """Sends in its own thread; undelivered notices stay in the outbox, over restarts.
 
     :param endpoint: by default the configured one.
     """
@@ -53,24 +52,25 @@ class Notifier:
         self._endpoint = endpoint or Endpoint(settings.notify_url, settings.notify_token)
         self._pace, self._waiting = Pace(settings.notify_interval), Waiting()
         self._settled: set[int] = set()
-        """Taken or refused, and not yet out of the outbox: these are never sent again."""
+        """Accepted or refused notices that are still in the outbox: they are never sent again."""
         self._is_failing = False
-        self._complained = ""
-        """Of what, last: what goes on is said once."""
-        self._news = News()
+        self._logged_error = ""
+        """The last logged error: a lasting one is logged once."""
+        self._wake, self._stopped = threading.Event(), threading.Event()
         self._thread = threading.Thread(target=self._run, name="notifier", daemon=True)
 
     def start(self) -> None:
-        """Send what is left from before, then what comes."""
+        """Send the notices of the outbox, old and new."""
         self._thread.start()
 
     def wake(self) -> None:
-        """There is something new in the outbox."""
-        self._news.doubt("event")
+        """Read the outbox, because it has a new notice."""
+        self._wake.set()
 
     def stop(self, seconds: float) -> None:
-        """End within so many seconds: after the answer that is under way, if that comes in time."""
-        self._news.close()
+        """End within that many seconds, after a pending answer if it comes in time."""
+        self._stopped.set()
+        self._wake.set()
         if self._thread.is_alive():
             self._thread.join(max(0.0, seconds - _LAST_SECONDS))
             self._endpoint.close()
@@ -79,27 +79,27 @@ class Notifier:
     # -- the loop -----------------------------------------------------------------------------------------
 
     def _run(self) -> None:
-        while not self._news.closed:
+        while not self._stopped.is_set():
             try:
                 self._turn()
-                self._complained = ""
+                self._logged_error = ""
             except Exception as error:
-                # Whatever it is: a thread that ends tells nothing for good.
-                self._complain(error)
-                self._news.rest(_AGAIN_SECONDS)
+                # All errors are caught, because the thread must not end.
+                self._log_error(error)
+                self._stopped.wait(_AGAIN_SECONDS)
 
     def _turn(self) -> None:
-        self._news.take()
+        self._wake.clear()
         self._forget_settled()
         now = time.monotonic()
         if now < self._pace.due:
-            self._news.rest(min(self._pace.due - now, _LOOK_SECONDS))
+            self._stopped.wait(min(self._pace.due - now, _POLL_SECONDS))
             return
         batch = self._next(now)
         if batch:
             self._send(batch)
-        else:
-            self._news.wait(min(self._waiting.due_in(now), _LOOK_SECONDS))
+        elif not self._stopped.is_set():
+            self._wake.wait(min(self._waiting.due_in(now), _POLL_SECONDS))
 
     def _forget_settled(self) -> None:
         if self._settled:
@@ -108,13 +108,13 @@ class Notifier:
         self._metrics.notifications_queued.set(self._outbox.outbox_counts()[0])
 
     def _next(self, now: float) -> list[Notice]:
-        """The next message's events; none where all that is there has to wait."""
+        """The next message's events; none if all have to wait."""
         held, alone, limit = self._waiting.held(now), self._waiting.alone, 4 * SIZE_MAX
         while True:
-            found = self._outbox.outbox(limit)
-            batch = outgoing.choose(found, self._pace.size, held, alone)
-            if len(found) < limit:
-                self._waiting.keep_only({one.vif_id for one in found})
+            notices = self._outbox.outbox(limit)
+            batch = outgoing.choose(notices, self._pace.size, held, alone)
+            if len(notices) < limit:
+                self._waiting.keep_only({notice.vif_id for notice in notices})
                 return batch
             if batch:
                 return batch
@@ -127,77 +127,78 @@ class Notifier:
                 judged, asked = outgoing.judge(answer, batch), answer.retry_after
                 self._settle(batch, judged)
         except NoAnswer as error:
-            if self._news.closed:
-                return  # it is we who cut it
+            if self._stopped.is_set():
+                return  # ``stop`` has aborted it
             judged = outgoing.broken(str(error), batch) if error.is_reached else Judgement(trouble=str(error))
             asked = 0.0
-        self._go_on(batch, judged, asked)
+        self._plan_next(batch, judged, asked)
 
     def _settle(self, batch: Sequence[Notice], judged: Judgement) -> None:
-        """Take out of the outbox what is done, before anything else can go wrong."""
+        """Remove settled notices from the outbox, before any other error can occur."""
         self._settled |= judged.done | judged.refused.keys()
-        for one in batch:
-            if one.seq in self._settled:
-                self._waiting.over(one.vif_id)
+        for notice in batch:
+            if notice.seq in self._settled:
+                self._waiting.over(notice.vif_id)
         self._metrics.notifications.labels(DELIVERED).inc(len(judged.done))
         self._metrics.notifications.labels(REFUSED).inc(len(judged.refused))
-        self._say_refused(batch, judged)
+        self._log_refused(batch, judged)
         self._forget_settled()
 
-    def _go_on(self, batch: Sequence[Notice], judged: Judgement, asked: float) -> None:
-        """Decide when to send what next."""
+    def _plan_next(self, batch: Sequence[Notice], judged: Judgement, asked: float) -> None:
+        """Decide when to send the next message, and which notices wait."""
         now = time.monotonic()
         left = len(batch) - len(judged.done) - len(judged.refused)
         self._metrics.notifications.labels(RETRIED).inc(left)
         if judged.is_taken:
             self._pace.taken(now)
-            self._say_works()
+            self._log_working()
         elif judged.splits:
             self._pace.halve(now, len(batch))
         if judged.trouble or not (judged.is_taken or judged.splits):
             self._pace.failed(now, asked)
-        # What spoils each message it is in says nothing new of the endpoint.
-        if judged.trouble and not self._waiting.alone.issuperset(one.vif_id for one in batch):
-            self._say_fails(judged.trouble)
-        self._put_off([one for one in batch if one.seq in judged.later], judged)
+        # A message of events that always fail is no sign of a failing endpoint.
+        if judged.trouble and not self._waiting.alone.issuperset(notice.vif_id for notice in batch):
+            self._log_failing(judged.trouble)
+        self._postpone([notice for notice in batch if notice.seq in judged.later], judged)
 
-    def _put_off(self, later: Sequence[Notice], judged: Judgement) -> None:
-        for one in later:
-            # From the next message on, which is to be the others': the oldest would be first in that, too.
-            is_first = self._waiting.failed(one.vif_id, self._pace.due, alone=not judged.is_taken)
+    def _postpone(self, later: Sequence[Notice], judged: Judgement) -> None:
+        for notice in later:
+            # The wait starts with the next message, which is for other events: these are the oldest, and would be
+            # first.
+            is_first = self._waiting.failed(notice.vif_id, self._pace.due, alone=not judged.is_taken)
             if is_first and judged.is_taken:
-                LOG.info("%s does not take %s yet: %s", self._endpoint, _named(one), judged.later[one.seq])
+                LOG.info("%s does not accept %s yet: %s", self._endpoint, _named(notice), judged.later[notice.seq])
 
-    # -- said ---------------------------------------------------------------------------------------------
+    # -- logging ------------------------------------------------------------------------------------------
 
-    def _complain(self, error: Exception) -> None:
-        if (text := repr(error)) != self._complained:
-            self._complained = text
+    def _log_error(self, error: Exception) -> None:
+        if (text := repr(error)) != self._logged_error:
+            self._logged_error = text
             is_bug = not isinstance(error, VifplugError)
             level = logging.ERROR if is_bug else logging.WARNING
-            LOG.log(level, "could not tell %s anything: %s", self._endpoint, error, exc_info=is_bug)
+            LOG.log(level, "could not send events to %s: %s", self._endpoint, error, exc_info=is_bug)
 
-    def _say_fails(self, why: str) -> None:
+    def _log_failing(self, why: str) -> None:
         if not self._is_failing:
             self._is_failing = True
             LOG.warning(
-                "%s does not take events: %s; they are kept, and it is tried again, at least every %d s",
+                "%s does not accept events: %s; they are kept and retried, at least every %d s",
                 *(self._endpoint, why, WAIT_MAX_SECONDS),
             )
 
-    def _say_works(self) -> None:
+    def _log_working(self) -> None:
         if self._is_failing:
             self._is_failing = False
-            LOG.info("%s takes events again", self._endpoint)
+            LOG.info("%s accepts events again", self._endpoint)
 
-    def _say_refused(self, batch: Sequence[Notice], judged: Judgement) -> None:
-        refused = [one for one in batch if one.seq in judged.refused]
+    def _log_refused(self, batch: Sequence[Notice], judged: Judgement) -> None:
+        refused = [notice for notice in batch if notice.seq in judged.refused]
         if refused:
-            # An instance that is being deleted is soon unknown to Nova: that is nobody's fault.
-            level = logging.INFO if all(one.name == UNPLUGGED_EVENT for one in refused) else logging.WARNING
-            told = [f"{_named(one)}: {judged.refused[one.seq]}" for one in refused[:_NAMED_MAX]]
-            told += [f"and {len(refused) - _NAMED_MAX} more"] if len(refused) > _NAMED_MAX else []
-            LOG.log(level, "%s refused for good: %s", self._endpoint, "; ".join(told))
+            # Nova soon forgets an instance that is being deleted: that is normal.
+            level = logging.INFO if all(notice.name == UNPLUGGED_EVENT for notice in refused) else logging.WARNING
+            shown = [f"{_named(notice)}: {judged.refused[notice.seq]}" for notice in refused[:_NAMED_MAX]]
+            shown += [f"and {len(refused) - _NAMED_MAX} more"] if len(refused) > _NAMED_MAX else []
+            LOG.log(level, "%s refused permanently: %s", self._endpoint, "; ".join(shown))
 
 
 def _named(notice: Notice) -> str:

@@ -1,4 +1,4 @@
-"""How long to wait before the next worker. Pure."""
+"""The delay before the next worker is started. Pure."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ _FAILED_MAX_SECONDS = 30.0
 
 
 class Backoff:
-    """At once after a long life; ever longer after short ones, longest for workers that never served."""
+    """No delay after a long life; growing delays after short ones, longest for workers that never served."""
 
     def __init__(self) -> None:
         self._short = 0
@@ -21,7 +21,7 @@ class Backoff:
         :param served: seconds it served; None when it never did.
         """
         if served is None:
-            # Counted by themselves: one that was killed as it started must not cost what many that cannot start do.
+            # Counted separately: a worker killed during its start must not be delayed like one that cannot start.
             self._failed += 1
             return _wait(self._failed, _FAILED_MAX_SECONDS)
         self._failed = 0

@@ -1,4 +1,4 @@
-"""A worker as its parent sees it: two processes, known by descriptors that no other process can come to stand for."""
+"""The parent's view of a worker and its helper, held by pidfds, which cannot refer to another process later."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ _HOPELESS_STATUS = 3
 
 
 def adopt_orphans() -> None:
-    """Become the parent of helpers whose worker dies, so that they can be waited for.
+    """Become the parent of helpers whose worker dies, to be able to wait for them.
 
     :raises OSError: when the kernel refuses.
     """
@@ -35,27 +35,27 @@ def adopt_orphans() -> None:
 
 
 class Child:
-    """A worker and the helper it has forked."""
+    """A worker and its forked helper."""
 
     def __init__(self, pid: int, pipe: int) -> None:
         self.pid, self.pipe = pid, pipe
         self.process = os.pidfd_open(pid)
         """Readable once the worker has ended."""
         self.helper: int | None = None
-        """Readable once the helper has."""
+        """Readable once the helper has ended."""
         self.ready_at: float | None = None
         """When it began to serve, by the monotonic clock."""
         self.has_compared = False
-        """Whether it has ended its first comparison."""
+        """Whether its first comparison has ended."""
         self.ending = "has ended"
         self.is_hopeless = False
-        """It ended because of what another start would not change."""
-        self._heard = b""
+        """It ended for a reason that a restart would not change."""
+        self._buffer = b""
         self._helper_pid = 0
 
     @classmethod
     def fork(cls, work: Callable[[int], None]) -> Child:
-        """Start a process that does ``work`` with a pipe to tell us how it goes."""
+        """Start a process that runs ``work`` with a pipe for its messages."""
         reader, writer = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
         stdio.flush()
         pid = os.fork()
@@ -65,28 +65,28 @@ class Child:
         os.close(writer)
         return cls(pid, reader)
 
-    def listen(self) -> bool:
-        """Take in what the worker says; whether it said anything."""
+    def read_messages(self) -> bool:
+        """Process the worker's messages; return whether there were any."""
         try:
             content = os.read(self.pipe, _READ_BYTES)
         except BlockingIOError:
             return False
-        self._heard += content
-        while self._heard:
-            kind = self._heard[:1]
+        self._buffer += content
+        while self._buffer:
+            kind = self._buffer[:1]
             length = 1 + worker.PID_BYTES if kind == worker.HELPER else 1
-            if len(self._heard) < length:
+            if len(self._buffer) < length:
                 break
             if kind == worker.HELPER:
-                self._know_helper(int.from_bytes(self._heard[1:length]))
+                self._set_helper(int.from_bytes(self._buffer[1:length]))
             elif kind == worker.READY:
                 self.ready_at = time.monotonic()
             elif kind == worker.COMPARED:
                 self.has_compared = True
-            self._heard = self._heard[length:]
+            self._buffer = self._buffer[length:]
         return bool(content)
 
-    def _know_helper(self, pid: int) -> None:
+    def _set_helper(self, pid: int) -> None:
         with contextlib.suppress(ProcessLookupError):
             self.helper = os.pidfd_open(pid)
             self._helper_pid = pid
@@ -97,32 +97,32 @@ class Child:
             signal.pidfd_send_signal(self.process, signal.SIGKILL)
 
     def end(self, seconds: float) -> None:
-        """See both to their end: the worker is asked to, the helper follows; whichever does not is killed.
+        """End both: SIGTERM for the worker, whose end ends the helper; then SIGKILL for either that remains.
 
-        :param seconds: how long the worker may take; 0 when its helper has died, which it knows by itself.
+        :param seconds: how long the worker may take; 0 if its helper has died, which makes the worker end by itself.
         """
-        # One that fails ends its helper first, and has yet to say why.
+        # A failing worker ends its helper first, and needs time to log the reason.
         if not _ended(self.process, 0 if seconds else _NOTICE_SECONDS):
             with contextlib.suppress(ProcessLookupError):
                 signal.pidfd_send_signal(self.process, signal.SIGTERM)
         if not _ended(self.process, max(seconds, _HELPER_SECONDS)):
-            LOG.warning("worker %d does not end; it is killed", self.pid)
+            LOG.warning("worker %d did not end in time and is killed", self.pid)
             self.kill()
         _pid, status = os.waitpid(self.pid, 0)
         code = os.waitstatus_to_exitcode(status)
         self.is_hopeless = code == _HOPELESS_STATUS
         self.ending = f"was ended by signal {-code}" if code < 0 else f"has ended with status {code}"
-        self.listen()
+        self.read_messages()
         self._end_helper()
         for descriptor in (self.process, self.pipe, *([] if self.helper is None else [self.helper])):
             os.close(descriptor)
 
     def _end_helper(self) -> None:
-        # It ends by itself when its channel does; one that is stopped or stuck would keep the session's lock.
+        # It ends when its channel is closed; a stopped or stuck helper would keep the session's lock.
         if self.helper is None:
             self._await_unknown_helper()
         elif not _ended(self.helper, _HELPER_SECONDS):
-            LOG.warning("helper %d does not end; it is killed", self._helper_pid)
+            LOG.warning("helper %d did not end in time and is killed", self._helper_pid)
             with contextlib.suppress(ProcessLookupError):
                 signal.pidfd_send_signal(self.helper, signal.SIGKILL)
             _ended(self.helper, _HELPER_SECONDS)
@@ -130,14 +130,14 @@ class Child:
 
     @staticmethod
     def _await_unknown_helper() -> None:
-        """The worker died before it told of a helper that it may have forked."""
+        """Wait for a helper that the worker may have forked without reporting it."""
         deadline = time.monotonic() + _HELPER_SECONDS
         while not _has_reaped_all() and time.monotonic() < deadline:
             time.sleep(_REAP_PAUSE_SECONDS)
 
 
 def _has_reaped_all() -> bool:
-    """Reap the children that have ended, orphans that we adopted among them; whether there is none any more."""
+    """Reap ended children, including adopted ones; return whether none is left."""
     with contextlib.suppress(ChildProcessError):
         while os.waitpid(-1, os.WNOHANG)[0]:
             pass

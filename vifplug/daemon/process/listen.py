@@ -1,4 +1,4 @@
-"""The daemon's listening socket: bound by ourselves, or taken from systemd. A path socket, never an abstract one."""
+"""The daemon's listening socket, bound here or passed by systemd. It always has a path, and is never abstract."""
 
 from __future__ import annotations
 
@@ -18,15 +18,15 @@ LOG = logging.getLogger(__name__)
 _SYSTEMD_FIRST_DESCRIPTOR = 3
 _BACKLOG = 512
 _ANSWER_SECONDS = 2.0
-# An AF_UNIX address of the kernel's takes 107 bytes and a zero.
+# The kernel's AF_UNIX address holds 107 bytes and a zero.
 _PATH_MAX = 107
 
 
 def take(path: str, group: str) -> tuple[socket.socket, bool]:
-    """The listening socket, and whether the path is ours to remove at the end.
+    """The listening socket, and whether we must remove its path at the end.
 
-    :param group: whose members may connect; a missing one leaves the socket to its owner alone.
-    :raises ConfigError: when the path cannot be bound, or somebody answers there.
+    :param group: the group whose members may connect; if it does not exist, only the owner may.
+    :raises ConfigError: when the path cannot be bound, or another daemon answers there.
     """
     inherited = _of_systemd()
     return (inherited, False) if inherited is not None else (_bind(path, group), True)
@@ -58,7 +58,7 @@ def _bind(path: str, group: str) -> socket.socket:
     listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_CLOEXEC)
     try:
         owner = _owner_of_directory(path)
-        # As the directory's owner: what another user puts there must not become root's doing.
+        # As the directory's owner, so that root does not act on files that this user put there.
         with owner.acting():
             _remove_stale(path)
             previous = os.umask(0o177)
@@ -80,9 +80,9 @@ def _bind(path: str, group: str) -> socket.socket:
 
 
 def _owner_of_directory(path: str) -> Owner:
-    """Whose the socket's directory is; it is made where it is missing.
+    """The owner of the socket's directory, which is created if missing.
 
-    :raises OSError: when it cannot be made, or another user decides where the path leads.
+    :raises OSError: when it cannot be created, or another user controls the path.
     """
     directory = trusted.directory(os.path.dirname(path), make=0o755)
     try:
@@ -92,13 +92,13 @@ def _owner_of_directory(path: str) -> Owner:
 
 
 def _remove_stale(path: str) -> None:
-    """Remove the socket of a daemon that was killed; anything else that is there stays."""
+    """Remove the socket of a daemon that was killed, and nothing else."""
     try:
-        found = os.lstat(path)
+        status = os.lstat(path)
     except FileNotFoundError:
         return
-    if not stat.S_ISSOCK(found.st_mode):
-        raise ConfigError(f"[daemon] socket {path!r} is a file that is no socket; it was left alone", path)
+    if not stat.S_ISSOCK(status.st_mode):
+        raise ConfigError(f"[daemon] socket {path!r} is a file that is not a socket; it was not changed", path)
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
         probe.settimeout(_ANSWER_SECONDS)
         try:
@@ -117,13 +117,13 @@ def _open_to(path: str, group: str, owner: Owner) -> None:
     except KeyError:
         LOG.warning("no group %r ([daemon] socket_group): only this daemon's own user may connect to %s", group, path)
         return
-    # By descriptor: a link that the directory's owner put in the socket's place meanwhile is not followed.
+    # By descriptor, so that a link with which the directory's owner replaced the socket is not followed.
     with owner.acting():
         handle = os.open(path, os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC)
     try:
         if not stat.S_ISSOCK(os.fstat(handle).st_mode):
-            raise ConfigError(f"[daemon] socket {path!r} was replaced as it was made; choose another directory", path)
-        with contextlib.suppress(PermissionError):  # not root: the group is one's own, or it stays as it is
+            raise ConfigError(f"[daemon] socket {path!r} was replaced meanwhile; choose another directory", path)
+        with contextlib.suppress(PermissionError):  # a user other than root can only set its own groups
             os.chown(f"/proc/self/fd/{handle}", -1, number)
             with owner.acting():
                 os.chmod(f"/proc/self/fd/{handle}", 0o660)
@@ -132,7 +132,7 @@ def _open_to(path: str, group: str, owner: Owner) -> None:
 
 
 def remove(path: str, listener: socket.socket) -> None:
-    """Remove the path, if it still is this socket's."""
+    """Remove the path, if it is still this socket's."""
     with contextlib.suppress(OSError), listener:
         if listener.getsockname() == path:
             os.unlink(path)

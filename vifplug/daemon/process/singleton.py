@@ -1,8 +1,8 @@
-"""One vifplugd for a network namespace: a second, with another state_dir, would take the VIFs of the first for orphans.
+"""One vifplugd per network namespace: a second, with another state_dir, would treat the VIFs of the first as orphans.
 
-The claim is an abstract Unix socket: the kernel keeps those by network namespace, whatever is mounted where, and drops
-them with their last holder. Each claim has a name of its own, so no other user can take the name first; whose a claim
-is the kernel says (unix_diag), and one of another user than root and ourselves does not count.
+The claim is an abstract Unix socket: the kernel keeps these by network namespace, independent of mounts, and removes
+them with their last holder. Each claim has a unique name, so that no other user can take the name first; the kernel
+reports a claim's owner (unix_diag), and claims of users other than root and ourselves do not count.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ _SHOW_NAME, _SHOW_UID = 0x1, 0x40
 _ATTRIBUTE_NAME, _ATTRIBUTE_UID = 0, 7
 _HEADER, _REQUEST = struct.Struct("=IHHII"), struct.Struct("=BBHIIIII")
 _MESSAGE_BYTES = 16
-"""Of struct unix_diag_msg, before the attributes."""
+"""The size of struct unix_diag_msg, before the attributes."""
 _RECEIVE_BYTES = 1 << 16
 
 
@@ -39,7 +39,7 @@ _RECEIVE_BYTES = 1 << 16
 class _Claim:
     name: str
     uid: int | None
-    """None where the kernel does not say."""
+    """None if the kernel does not report it."""
 
     def __str__(self) -> str:
         _nonce, pid, state_dir = [*self.name.removeprefix(_PREFIX).split("/", 2), "", ""][:3]
@@ -48,10 +48,10 @@ class _Claim:
 
 
 def hold(state_dir: str, seconds: float) -> socket.socket:
-    """Claim this network namespace, for as long as the socket, or one that a forked child has, is open.
+    """Claim this network namespace, while the socket is open here or in a forked child.
 
-    :param seconds: how long to wait for the end of another.
-    :raises Busy: when another vifplugd keeps it.
+    :param seconds: how long to wait for the end of another vifplugd.
+    :raises Busy: when another vifplugd keeps the claim.
     """
     deadline = time.monotonic() + seconds
     while True:
@@ -59,12 +59,12 @@ def hold(state_dir: str, seconds: float) -> socket.socket:
         rivals = [claim for claim in _claims() if claim.name != name and _counts(claim)]
         if not rivals:
             return mine
-        # Two that start together see each other: both let go, and one of them is the first to try again.
+        # Two that start together see each other: both release, and one of them is the first to retry.
         mine.close()
         if time.monotonic() >= deadline:
             raise Busy(
-                f"another {rivals[0]} keeps the VIFs of this network namespace: two would delete and make again each "
-                f"other's; end it first, or give both state_dir {state_dir!r} and start one",
+                f"another {rivals[0]} keeps the VIFs of this network namespace: two would delete and recreate each "
+                f"other's; stop it first, or configure state_dir {state_dir!r} for both and start one",
                 state_dir,
             )
         time.sleep(random.uniform(*_AGAIN_SECONDS))
@@ -81,7 +81,7 @@ def _counts(claim: _Claim) -> bool:
     if claim.uid in (None, 0, os.geteuid()):
         return True
     LOG.warning(
-        "uid %d claims to be vifplugd (socket @%s): it is neither root nor us, and is ignored", claim.uid, claim.name
+        "ignored: uid %d, which is neither root nor our user, claims to be vifplugd (socket @%s)", claim.uid, claim.name
     )
     return False
 
@@ -89,11 +89,11 @@ def _counts(claim: _Claim) -> bool:
 def _claims() -> Iterator[_Claim]:
     """All claims in this network namespace."""
     try:
-        found = list(_diagnosed())
+        sockets = list(_diagnosed())
     except OSError as error:
-        LOG.warning("cannot see whose Unix sockets are (unix_diag: %s): any user's claim counts", error.strerror)
-        found = [(name, None) for name in _listed()]
-    for name, uid in found:
+        LOG.warning("cannot read the owners of Unix sockets (unix_diag: %s): any user's claim counts", error.strerror)
+        sockets = [(name, None) for name in _listed()]
+    for name, uid in sockets:
         text = name.removeprefix(b"\0").decode(errors="replace")
         if name.startswith(b"\0") and text.startswith(_PREFIX):
             yield _Claim(text, uid)
@@ -110,7 +110,7 @@ def _listed() -> Iterator[bytes]:
 def _diagnosed() -> Iterator[tuple[bytes, int | None]]:
     """Name and owner of each Unix socket (sock_diag(7)).
 
-    :raises OSError: when the kernel cannot tell.
+    :raises OSError: when the kernel does not support it.
     """
     with contextlib.closing(socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, 4)) as diag:  # NETLINK_SOCK_DIAG
         request = _REQUEST.pack(socket.AF_UNIX, 0, 0, 0xFFFFFFFF, 0, _SHOW_NAME | _SHOW_UID, 0xFFFFFFFF, 0xFFFFFFFF)

@@ -1,7 +1,7 @@
-"""vifplugd's parent process: holds the listening socket and one worker, and starts another when that one ends.
+"""vifplugd's parent process: holds the listening socket and one worker, and restarts the worker when it ends.
 
-It is root's and small: it opens no OVSDB, no netlink and no store, answers no request, and has one thread beside that
-which writes its log.
+It runs as root and is small: it opens no OVSDB, no netlink and no store, answers no requests, and has only one other
+thread, which writes the log.
 """
 
 from __future__ import annotations
@@ -41,18 +41,18 @@ LOG = logging.getLogger(__name__)
 
 _IDENTITY = "vifplugd"
 _PREDECESSOR_SECONDS = 15.0
-"""How long what a killed daemon left may take to end."""
+"""How long the remaining processes of a killed daemon may take to end."""
 _STOP_SECONDS = 15.0
 _START_SECONDS = 90.0
 _ALIVE_SECONDS = 10.0
 _SILENT_SECONDS = 60.0
 _DESCRIPTORS = 65536
 _READY_SECONDS_MAX = 300.0
-"""From the daemon's start to READY at the latest, also where no worker lives through its first comparison."""
+"""The latest time for READY after the daemon's start, even if no worker finishes its first comparison."""
 _EXTENDING_SECONDS = 5.0
-"""Until systemd's own time-out for a start is first extended."""
+"""The delay before systemd's start timeout is first extended."""
 _ENDINGS = 20
-"""So many of the last ends of workers and helpers are told to the next worker."""
+"""The number of recent ends of workers and helpers that are passed to the next worker."""
 
 
 class Service:
@@ -60,40 +60,40 @@ class Service:
 
     def __init__(self, settings: Settings, listener: socket.socket) -> None:
         self._settings, self._listener = settings, listener
-        self._pid = os.getpid()  # a child that asks for its parent's may be told who adopted it
+        self._pid = os.getpid()  # getppid() in a child may return the process that adopted it
         self._systemd = sdnotify.SystemdNotifier()
         self._backoff = Backoff()
         self._stopping = False
-        self._told = False
+        self._is_ready_sent = False
         self._began = time.monotonic()
         self._endings: collections.deque[tuple[float, str]] = collections.deque(maxlen=_ENDINGS)
         watchdog = int(os.environ.get("WATCHDOG_USEC", "0")) / 1e6 or float("inf")
         self._alive_seconds = min(_ALIVE_SECONDS, watchdog / 3)
-        # A worker that hangs is ended before systemd would end us all.
+        # A hanging worker is ended before systemd's watchdog would end the whole service.
         self._silent_seconds = min(_SILENT_SECONDS, watchdog * 2 / 3)
 
     def run(self) -> None:
-        """Keep one worker running until told to stop."""
+        """Keep one worker running until a signal to stop."""
         with _signals() as signals:
             while not self._stopping:
                 child = Child.fork(self._work)
-                ended = self._attend(child, signals)
+                ended = self._watch(child, signals)
                 child.end(_STOP_SECONDS if self._stopping else 0)
                 if child.is_hopeless:
                     raise StoreElsewhere(
-                        f"state_dir {self._settings.state_dir!r} is another network namespace's: see the line before",
+                        f"state_dir {self._settings.state_dir!r} belongs to another network namespace: see the log",
                         self._settings.state_dir,
                     )
                 if not self._stopping:
                     self._endings.append((time.time(), ended))
-                    self._rest(child, signals)
+                    self._wait_before_restart(child, signals)
 
-    def _say(self, text: str) -> None:
+    def _notify_systemd(self, text: str) -> None:
         self._systemd.notify(text)
 
     def _work(self, pipe: int) -> None:
         worker.run(
-            worker.Workplace(
+            worker.WorkerArgs(
                 settings=self._settings,
                 listener=self._listener,
                 parent=self._pid,
@@ -103,8 +103,8 @@ class Service:
             )
         )
 
-    def _attend(self, child: Child, signals: int) -> str:
-        """Listen until a worker ends, its helper ends, it falls silent, or we are told to stop; say who ended."""
+    def _watch(self, child: Child, signals: int) -> str:
+        """Wait until the worker or its helper ends, heartbeats stop, or a signal to stop; return what ended."""
         deadline = time.monotonic() + _START_SECONDS
         with selectors.DefaultSelector() as selector:
             selector.register(signals, selectors.EVENT_READ)
@@ -113,54 +113,54 @@ class Service:
             while not self._stopping:
                 ready = {key.fd for key, _mask in selector.select(max(0.0, deadline - time.monotonic()))}
                 if signals in ready:
-                    self._heed(signals)
+                    self._read_signals(signals)
                 if child.pipe in ready:
-                    heard = child.listen()
+                    has_messages = child.read_messages()
                     if child.helper is not None and child.helper not in selector.get_map():
                         selector.register(child.helper, selectors.EVENT_READ)
-                    if heard:
+                    if has_messages:
                         deadline = time.monotonic() + self._silent_seconds
-                        self._pass_on(child)
+                        self._report_progress(child)
                 if ready & {child.process, child.helper}:
                     return "the worker" if child.process in ready else "the privileged helper"
                 if time.monotonic() >= deadline:
-                    LOG.error("worker %d has fallen silent; it is ended and started anew", child.pid)
+                    LOG.error("worker %d sends no heartbeat; it is killed and restarted", child.pid)
                     child.kill()
-                    return "a worker that had fallen silent"
+                    return "a worker without heartbeat"
         return ""
 
-    def _heed(self, signals: int) -> None:
-        self._stopping = _is_told_to_stop(signals)
+    def _read_signals(self, signals: int) -> None:
+        self._stopping = _has_stop_signal(signals)
         if self._stopping:
-            self._say("STOPPING=1")
+            self._notify_systemd("STOPPING=1")
 
-    def _pass_on(self, child: Child) -> None:
+    def _report_progress(self, child: Child) -> None:
         if child.ready_at is None:
             return
         waited = time.monotonic() - self._began
-        if not self._told and (child.has_compared or waited >= _READY_SECONDS_MAX):
-            self._say(f"READY=1\nSTATUS=serving on {self._settings.socket}")
-            self._told = True
-        if self._told:
-            self._say("WATCHDOG=1")
+        if not self._is_ready_sent and (child.has_compared or waited >= _READY_SECONDS_MAX):
+            self._notify_systemd(f"READY=1\nSTATUS=serving on {self._settings.socket}")
+            self._is_ready_sent = True
+        if self._is_ready_sent:
+            self._notify_systemd("WATCHDOG=1")
         elif waited >= _EXTENDING_SECONDS:
-            self._say(
+            self._notify_systemd(
                 f"EXTEND_TIMEOUT_USEC={1e6 * _START_SECONDS:.0f}\n"
-                f"STATUS=serving on {self._settings.socket}; the first comparison is under way"
+                f"STATUS=serving on {self._settings.socket}; the first comparison is running"
             )
 
-    def _rest(self, child: Child, signals: int) -> None:
+    def _wait_before_restart(self, child: Child, signals: int) -> None:
         wait = self._backoff.after(None if child.ready_at is None else time.monotonic() - child.ready_at)
-        LOG.warning("worker %d %s; starting another in %g s", child.pid, child.ending, wait)
+        LOG.warning("worker %d %s; restarting in %g s", child.pid, child.ending, wait)
         with selectors.DefaultSelector() as selector:
             selector.register(signals, selectors.EVENT_READ)
             if selector.select(wait):
-                self._heed(signals)
+                self._read_signals(signals)
 
 
 @contextlib.contextmanager
 def _signals() -> Iterator[int]:
-    """A descriptor that is readable once a signal to stop has come."""
+    """A descriptor that is readable after a signal to stop."""
     reader, writer = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
     before = {number: signal.signal(number, lambda *_: None) for number in worker.stopping()}
     previous = signal.set_wakeup_fd(writer)
@@ -174,7 +174,7 @@ def _signals() -> Iterator[int]:
         os.close(writer)
 
 
-def _is_told_to_stop(signals: int) -> bool:
+def _has_stop_signal(signals: int) -> bool:
     with contextlib.suppress(BlockingIOError):
         return bool(set(os.read(signals, 64)) & set(worker.stopping()))
     return False
@@ -183,7 +183,7 @@ def _is_told_to_stop(signals: int) -> bool:
 def main(argv: list[str] | None = None) -> int:
     """Console script.
 
-    :returns: the exit status: 0 when told to stop, 1 when it cannot run, 2 for a wrong configuration.
+    :returns: the exit status: 0 after a signal to stop, 1 if it cannot run, 2 for a wrong configuration.
     """
     stdio.settle()
     parser = argparse.ArgumentParser(prog="vifplugd", description="Keep this host's VIFs plugged.", allow_abbrev=False)
@@ -192,7 +192,7 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument(
         "--check-config",
         action="store_true",
-        help="only read the configuration: exit 0 when all of it is known and right",
+        help="only check the configuration: exit 0 if all of it is known and valid, else 2",
     )
     parser.add_argument("--version", action=version.Printed, nargs=0, help="print the version and exit")
     options = parser.parse_args(argv)
@@ -208,7 +208,7 @@ def main(argv: list[str] | None = None) -> int:
 
 
 def _check_config(config_file: str | None) -> int:
-    """Tell what is wrong with the configuration, or unknown, and do nothing else."""
+    """Print the configuration's errors and unknown options, and do nothing else."""
     try:
         settings = config.load(config_file)
         LinuxHost.refuse(settings)
@@ -226,24 +226,24 @@ def _check_config(config_file: str | None) -> int:
 def _serve(settings: Settings) -> None:
     for text in settings.unknown:
         LOG.warning("configuration file %s: %s", settings.config_file, text)
-    LinuxHost.refuse(settings)  # a worker that finds it out would be started again and again
+    LinuxHost.refuse(settings)  # here, because a worker would fail and be restarted again and again
     _raise_limit()
     directory.prepare(settings.state_dir, settings.user)
     with contextlib.ExitStack() as held:
         with directory.acting_as(settings.user):
-            _be_the_one(settings, held)
+            _acquire_singleton_lock(settings, held)
         _hold(settings)
 
 
-def _be_the_one(settings: Settings, held: contextlib.ExitStack) -> None:
-    """Hold what one daemon of a state_dir holds."""
+def _acquire_singleton_lock(settings: Settings, held: contextlib.ExitStack) -> None:
+    """Hold the lock of the only daemon of a state_dir."""
     locks = LockFile(os.path.join(settings.state_dir, LOCK_FILE))
     try:
-        # Its worker and helper inherit it: whoever starts next waits until the last of them has ended.
+        # Worker and helper inherit it: the next daemon waits until the last of them has ended.
         held.enter_context(locks.held({_IDENTITY}, _PREDECESSOR_SECONDS))
     except Busy as error:
         raise Busy(
-            f"another vifplugd works on state_dir {settings.state_dir!r}; end it first, or give this one another",
+            f"another vifplugd works on state_dir {settings.state_dir!r}; stop it first, or configure another one",
             settings.state_dir,
         ) from error
 
@@ -252,8 +252,8 @@ def _hold(settings: Settings) -> None:
     listener, ours = listening.take(settings.socket, settings.socket_group)
     try:
         adopt_orphans()
-        gc.freeze()  # what is there now is shared with workers for as long as nobody touches it
-        # Its worker and helper inherit this, too.
+        gc.freeze()  # workers share the memory of these objects until they are changed
+        # Worker and helper inherit this claim, too.
         with singleton.hold(settings.state_dir, _PREDECESSOR_SECONDS):
             LOG.info("listening on %s", settings.socket)
             Service(settings, listener).run()

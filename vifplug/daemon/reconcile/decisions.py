@@ -1,10 +1,10 @@
-"""What is to be done about what was found: noted, repaired, or given up for now. No effects but the ledger's memory."""
+"""Decides what to do about a survey: change a state, repair, or report a failure. It only updates the retry state."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from vifplug.daemon.reconcile.retry import Ledger
+from vifplug.daemon.reconcile.retry import RetryState
 from vifplug.engine.commands.reconcile import Survey
 from vifplug.engine.wiring import Standing
 from vifplug.errors import VifplugError
@@ -12,40 +12,40 @@ from vifplug.model.reports import CONTENDED, DRIFTED, FAILED
 
 
 @dataclass(slots=True)
-class Verdicts:
+class Decisions:
     """By VIF id."""
 
-    standings: dict[str, Standing] = field(default_factory=dict)
-    """States to be noted in the records, and so told to whoever follows."""
-    wanted: list[str] = field(default_factory=list)
-    """To be repaired."""
+    states: dict[str, Standing] = field(default_factory=dict)
+    """States to write into the records, and so to report to followers."""
+    repairs: list[str] = field(default_factory=list)
+    """VIFs to repair."""
     failed: dict[str, VifplugError] = field(default_factory=dict)
-    """Not to be repaired now, and why."""
+    """VIFs that cannot be repaired now, and why."""
 
 
-def judge(found: Survey, ledger: Ledger, now: float) -> Verdicts:
-    """What a survey calls for.
+def judge(survey: Survey, retry_state: RetryState, now: float) -> Decisions:
+    """The decisions about a survey.
 
-    :param now: seconds of the ledger's clock.
+    :param now: seconds of the retry state's clock.
     """
-    verdicts = Verdicts()
-    for vif_id, check in found.checks.items():
-        record = found.records[vif_id]
+    decisions = Decisions()
+    for vif_id, check in survey.checks.items():
+        record = survey.records[vif_id]
         if not check.drift:
-            standing = found.standings[vif_id]
-            if ledger.right(vif_id, now) and (record.state, record.error) != standing:
-                verdicts.standings[vif_id] = standing
-            if vif_id in found.outdated:
-                verdicts.wanted.append(vif_id)
-        elif not ledger.is_due(vif_id, now):
+            state = survey.standings[vif_id]
+            if retry_state.clean(vif_id, now) and (record.state, record.error) != state:
+                decisions.states[vif_id] = state
+            if vif_id in survey.outdated:
+                decisions.repairs.append(vif_id)
+        elif not retry_state.is_due(vif_id, now):
             continue
-        elif vif_id in found.bridgeless:
-            verdicts.failed[vif_id] = found.bridgeless[vif_id]
+        elif vif_id in survey.bridgeless:
+            decisions.failed[vif_id] = survey.bridgeless[vif_id]
         else:
-            reason = ledger.found(vif_id, check.drift, now)
+            reason = retry_state.drifted(vif_id, check.drift, now)
             if reason is not None:
-                verdicts.standings[vif_id] = (CONTENDED, reason)
+                decisions.states[vif_id] = (CONTENDED, reason)
             elif record.state not in (CONTENDED, FAILED):
-                verdicts.standings[vif_id] = (DRIFTED, str(check.drift[0]))
-            verdicts.wanted.append(vif_id)
-    return verdicts
+                decisions.states[vif_id] = (DRIFTED, str(check.drift[0]))
+            decisions.repairs.append(vif_id)
+    return decisions

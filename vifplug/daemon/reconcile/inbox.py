@@ -1,4 +1,4 @@
-"""What the watchers have heard and the keeper has not yet looked at."""
+"""The inbox: changes that the watchers have seen and the keeper has not yet processed."""
 
 from __future__ import annotations
 
@@ -9,88 +9,88 @@ from dataclasses import dataclass, field
 
 
 @dataclass(slots=True)
-class Heard:
-    """What came since the last time it was taken."""
+class Changes:
+    """The changes since the inbox was last drained."""
 
     names: set[str] = field(default_factory=set)
     """Devices, ports and owners; ``#`` and a number for an ifindex."""
     bridges: set[str] = field(default_factory=set)
-    told: set[str] = field(default_factory=set)
-    """VIFs that Neutron said something of."""
+    statuses: set[str] = field(default_factory=set)
+    """VIFs whose Neutron status changed."""
     records: set[str] = field(default_factory=set)
     """VIFs whose records were written."""
     all_records: bool = False
-    """Whether any record may have been."""
+    """Whether any record may have been written."""
     reasons: set[str] = field(default_factory=set)
-    """Why everything is to be compared."""
+    """Reasons to compare everything."""
 
     def __bool__(self) -> bool:
-        return bool(self.names or self.bridges or self.told or self.records or self.all_records or self.reasons)
+        return bool(self.names or self.bridges or self.statuses or self.records or self.all_records or self.reasons)
 
 
-class News:
-    """A box that watchers put things into and the keeper empties."""
+class Inbox:
+    """Filled by the watchers, drained by the keeper."""
 
     def __init__(self) -> None:
         self._condition = threading.Condition()
-        self._heard = Heard()
-        self._ended = threading.Event()
+        self._changes = Changes()
+        self._closed = threading.Event()
 
     def changed(self, names: Iterable[str] = (), bridges: Iterable[str] = ()) -> None:
-        """These devices, ports or owners, or OVS bridges, changed."""
+        """Add changed devices, ports or owners, and changed OVS bridges."""
         with self._condition:
-            self._heard.names.update(names)
-            self._heard.bridges.update(bridges)
-            if self._heard:
+            self._changes.names.update(names)
+            self._changes.bridges.update(bridges)
+            if self._changes:
                 self._condition.notify_all()
 
-    def told(self, vif_ids: Iterable[str]) -> None:
-        """Neutron said something of these VIFs."""
+    def statuses_changed(self, vif_ids: Iterable[str]) -> None:
+        """Add VIFs whose Neutron status changed."""
         with self._condition:
-            self._heard.told.update(vif_ids)
+            self._changes.statuses.update(vif_ids)
             self._condition.notify_all()
 
-    def written(self, vif_ids: Collection[str] | None) -> None:
-        """Records of these VIFs were written; None where nobody knows whose."""
+    def records_written(self, vif_ids: Collection[str] | None) -> None:
+        """Add VIFs whose records were written; None if it is not known whose."""
         with self._condition:
-            self._heard.all_records |= vif_ids is None
-            self._heard.records.update(vif_ids or ())
+            self._changes.all_records |= vif_ids is None
+            self._changes.records.update(vif_ids or ())
             self._condition.notify_all()
 
-    def doubt(self, reason: str) -> None:
-        """Anything may have changed."""
+    def mark_all_stale(self, reason: str) -> None:
+        """Add a reason to compare everything."""
         with self._condition:
-            self._heard.reasons.add(reason)
+            self._changes.reasons.add(reason)
             self._condition.notify_all()
 
     def close(self) -> None:
-        """Nothing is taken any more."""
-        self._ended.set()
+        """Tell the watchers and the keeper to end."""
+        self._closed.set()
         with self._condition:
             self._condition.notify_all()
 
     @property
     def closed(self) -> bool:
-        """Whether the keeper is to end."""
-        return self._ended.is_set()
+        """Whether watchers and keeper must end."""
+        return self._closed.is_set()
 
     def wait(self, seconds: float) -> None:
-        """Return when something was heard, after ``seconds``, or when closed."""
+        """Return when there is a change, after ``seconds``, or when closed."""
         deadline = time.monotonic() + seconds
         with self._condition:
-            while not self.closed and not self._heard:
+            while not self.closed and not self._changes:
                 left = deadline - time.monotonic()
                 if left <= 0:
                     return
                 self._condition.wait(left)
 
-    def rest(self, seconds: float) -> None:
-        """Let more come in: return after ``seconds``, or when closed."""
-        # Not woken by what comes in: in a burst that would be a thousand times.
-        self._ended.wait(seconds)
+    def pause(self, seconds: float) -> None:
+        """Let changes accumulate: return after ``seconds``, or when closed."""
+        # Changes do not wake it: in a burst that would be a thousand times.
+        self._closed.wait(seconds)
 
-    def take(self) -> Heard:
-        """What was heard."""
+    def drain(self) -> Changes:
+        """Remove and return all changes."""
         with self._condition:
-            heard, self._heard = self._heard, Heard()
-            return heard
+            changes, self._changes = self._changes, Changes()
+            return changes

@@ -1,4 +1,4 @@
-"""Which VIFs it concerns when something of a name changes. Pure."""
+"""Finds the VIFs that a change concerns, by the name of the changed thing. Pure."""
 
 from __future__ import annotations
 
@@ -8,34 +8,34 @@ from vifplug.engine.commands import inspect
 from vifplug.resources import kinds
 from vifplug.store.records import Record
 
-_WITNESSES = 3
-"""One of them may be busy, and another left alone for a while."""
+_SAMPLE_VIFS = 3
+"""More than one, because a VIF may be busy or waiting for a retry."""
 
 
 class Index:
-    """Names of devices, ports, owners and OVS bridges, and the VIFs that have to do with them."""
+    """VIFs by the names of their devices, ports, owners and OVS bridges."""
 
     def __init__(self) -> None:
         self._indexed: dict[str, Record] = {}
         self._devices: dict[str, set[str]] = {}
         self._bridges: dict[str, set[str]] = {}
         self._shared: dict[str, set[str]] = {}
-        """By what many VIFs have in common: the Linux bridge of their network."""
+        """VIFs by the name of their network's Linux bridge, which many VIFs share."""
 
     @property
     def known(self) -> set[str]:
-        """Every VIF there is."""
+        """Every recorded VIF."""
         return set(self._indexed)
 
     def update(self, records: Mapping[str, Record], vif_ids: Collection[str] | None = None) -> set[str]:
-        """Know the records as they are; only what differs from those known before is looked at.
+        """Update the index from the records; unchanged records are skipped.
 
-        :param vif_ids: whose they are, of whom there may be none; by default everybody's.
-        :returns: VIFs that are new, or built of something else than before.
+        :param vif_ids: the VIFs to update, which need not have a record; by default all.
+        :returns: VIFs that are new, or whose resources have changed.
         """
-        looked_at = self._indexed.keys() | records.keys() if vif_ids is None else set(vif_ids)
+        updated = self._indexed.keys() | records.keys() if vif_ids is None else set(vif_ids)
         built: set[str] = set()
-        for vif_id in looked_at:
+        for vif_id in updated:
             known, record = self._indexed.get(vif_id), records.get(vif_id)
             if known is record:
                 continue
@@ -68,33 +68,33 @@ class Index:
     def of_devices(self, names: Collection[str]) -> set[str]:
         """VIFs with a device, port or owner of one of these names; ``#`` and a number stands for an ifindex.
 
-        Of a network's bridge a few of its VIFs: other programs' devices come and go on it, and what is wrong with it
-        shows in any VIF. A VIF's own device that leaves it is a change of that device, too.
+        For a network's bridge only a few of its VIFs: other programs' devices come and go on it, and drift of the
+        bridge shows in any VIF. A VIF's own device that leaves the bridge is a change of that device, too.
         """
-        few = {vif_id for name in names for vif_id in sorted(self._shared.get(name, ()))[:_WITNESSES]}
-        return _found(self._devices, names) | few
+        few = {vif_id for name in names for vif_id in sorted(self._shared.get(name, ()))[:_SAMPLE_VIFS]}
+        return _lookup(self._devices, names) | few
 
     def of_bridges(self, names: Iterable[str]) -> set[str]:
         """VIFs with a port on one of these OVS bridges."""
-        return _found(self._bridges, names)
+        return _lookup(self._bridges, names)
 
 
-def _found(index: Mapping[str, Collection[str]], names: Iterable[str]) -> set[str]:
+def _lookup(index: Mapping[str, Collection[str]], names: Iterable[str]) -> set[str]:
     return {vif_id for name in names for vif_id in index.get(name, ())}
 
 
 def _names(record: Record) -> set[str]:
     scope = inspect.scope_of([record])
-    # A device that was renamed is known by its index alone.
+    # A renamed device is known only by its index.
     indexes = {f"#{link.ifindex}" for link in kinds.links_in(record.resources) if link.ifindex}
     return {*scope.links, *scope.ports, *scope.owners, *indexes}
 
 
 def _shared(record: Record) -> set[str]:
-    """Names and indexes of what it shares with its network: a Linux bridge."""
+    """Names and indexes of the resources that it shares with its network: a Linux bridge."""
     links = kinds.shared_in(record.resources)
     indexes = {f"#{link.ifindex}" for link in links if link.ifindex}
-    # One that somebody else made is in no record.
+    # Another program's bridge is not among the resources.
     switch = {record.vif.network.bridge} if record.vif.network.bridge and not _bridges(record) else set()
     return {*(link.name for link in links), *indexes, *switch}
 

@@ -1,4 +1,4 @@
-"""Which orphans may go: seen twice, past their grace, and with no guest on them. Pure."""
+"""Which orphans may be deleted: seen twice, older than the grace period, and with no guest on them. Pure."""
 
 from __future__ import annotations
 
@@ -7,10 +7,10 @@ from collections.abc import Collection, Sequence
 from vifplug.model.reports import Orphan
 
 
-class Orphanage:
-    """Orphans as they were seen, from one look at everything to the next.
+class OrphanAges:
+    """The ages of orphans over comparisons of everything.
 
-    :param grace: seconds from an orphan's first sighting to its end.
+    :param grace: seconds from an orphan's first sighting to its deletion.
     """
 
     def __init__(self, grace: float) -> None:
@@ -18,13 +18,14 @@ class Orphanage:
         self._first_seen: dict[Orphan, float] = {}
         self._spared: set[str] = set()
         self._tried: set[str] = set()
-        """Owners that were due at the last look: what then stays cannot go now, and waits for the next look."""
+        """Owners that were due at the last comparison: orphans that remain could not be deleted, and wait for the
+        next."""
 
     def seen(self, orphans: Sequence[Orphan], in_use: Collection[str], now: float) -> set[str]:
-        """Note what was found; those not found again were none.
+        """Record the orphans of a comparison; the age of an orphan that is missing from it is forgotten.
 
-        :param in_use: owners of orphans that a guest is on.
-        :returns: owners whose orphans are due, every one of them.
+        :param in_use: owners of orphans that a guest uses.
+        :returns: owners all of whose orphans are due.
         """
         known = self._first_seen
         self._first_seen = {orphan: known.get(orphan, now) for orphan in orphans}
@@ -39,11 +40,11 @@ class Orphanage:
 
     @property
     def spared(self) -> set[str]:
-        """Owners whose orphans stay because a guest is on them."""
+        """Owners whose orphans stay because a guest uses them."""
         return set(self._spared)
 
     def due_in(self, now: float) -> float | None:
-        """Seconds until the next one may go; None when there is none to wait for."""
+        """Seconds until the next one is due; None if there is none."""
         waits = [
             max(0.0, first + self._grace - now)
             for orphan, first in self._first_seen.items()

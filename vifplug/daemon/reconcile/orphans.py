@@ -1,4 +1,4 @@
-"""Deletes orphans once they are due: owned, in no record, seen twice past their grace, and no guest on them."""
+"""Deletes due orphans: owned, in no record, seen twice, older than the grace period, and without a guest."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import time
 
 from vifplug.daemon.log_text import WarnOnChange
 from vifplug.daemon.metrics import Metrics
-from vifplug.daemon.reconcile.orphan_age import Orphanage
+from vifplug.daemon.reconcile.orphan_age import OrphanAges
 from vifplug.engine.commands import inspect, reconcile
 from vifplug.engine.commands.plug import Plugger
 from vifplug.engine.commands.reconcile import Survey
@@ -15,47 +15,47 @@ from vifplug.engine.commands.reconcile import Survey
 LOG = logging.getLogger(__name__)
 
 _MANY = 10
-"""Owners of orphans. So few may well be what is left on a host where nothing is wanted any more."""
+"""Owners of orphans. Up to this number may be leftovers on a host without wanted VIFs."""
 
 
 class Collector:
-    """One daemon's care for orphans.
+    """Deletes a daemon's orphans.
 
-    :param grace: seconds from an orphan's first sighting to its end.
+    :param grace: seconds from an orphan's first sighting to its deletion.
     """
 
     def __init__(self, plugger: Plugger, grace: float, metrics: Metrics) -> None:
         self._plugger, self._metrics = plugger, metrics
-        self._orphanage = Orphanage(grace)
+        self._ages = OrphanAges(grace)
         self._spared, self._stuck, self._copied = WarnOnChange(LOG), WarnOnChange(LOG), WarnOnChange(LOG)
         self.count = 0
-        """Orphans that are there, as last seen."""
+        """The number of orphans at the last comparison."""
 
     def due_in(self) -> float | None:
-        """Seconds until the next one may go; None when there is none to wait for."""
-        return self._orphanage.due_in(time.monotonic())
+        """Seconds until the next one is due; None if there is none."""
+        return self._ages.due_in(time.monotonic())
 
-    def collect(self, found: Survey) -> None:
-        """Take away what is due.
+    def collect(self, survey: Survey) -> None:
+        """Delete due orphans.
 
-        :raises HostError, StoreError: when nothing could be tried.
+        :raises HostError, StoreError: when none could be tried.
         """
-        due = self._orphanage.seen(found.orphans, found.in_use, time.monotonic())
-        if not found.records and len(due) > _MANY:
-            # An empty store beside many VIFs is more likely a wrong or lost one than a host where nothing is wanted.
-            self._stuck.say(["no VIF is recorded, and many are on the host: none is collected; see 'vifplug gc'"])
+        due = self._ages.seen(survey.orphans, survey.in_use, time.monotonic())
+        if not survey.records and len(due) > _MANY:
+            # An empty store beside many VIFs is more likely a wrong or lost one than a host without wanted VIFs.
+            self._stuck.say(["no VIF is recorded, but many are on the host: no orphan is deleted; see 'vifplug gc'"])
             due = set()
-        self.count = len(found.orphans) + len(found.copied_marks)
+        self.count = len(survey.orphans) + len(survey.copied_marks)
         self._copied.say(
             [
                 f"{orphan.kind} {orphan.name} carries a copy of the mark of {orphan.vif_id} and is left alone"
-                for orphan in found.copied_marks
+                for orphan in survey.copied_marks
             ]
         )
         self._spared.say(
             [
-                f"orphans of {owner} are left alone, for a guest is on them; 'vifplug gc --delete' takes them"
-                for owner in sorted(self._orphanage.spared)
+                f"orphans of {owner} are left alone, because a guest uses them; 'vifplug gc --delete' deletes them"
+                for owner in sorted(self._ages.spared)
             ]
         )
         if due:

@@ -1,7 +1,7 @@
-"""When a daemon is ready: its first comparison of everything has ended, with the repairs that it called for. Pure.
+"""When a daemon is ready: its first comparison of everything has ended, with its repairs. Pure.
 
-A unit ordered behind vifplugd (libvirtd, nova-compute) then finds the links and the ports that a reboot took away. What
-holds the comparison up is waited for within bounds: a host must boot without Open vSwitch, too.
+A unit ordered after vifplugd (libvirtd, nova-compute) then finds the links and ports that a reboot removed. The wait is
+bounded: a host must boot without Open vSwitch, too.
 """
 
 from __future__ import annotations
@@ -9,9 +9,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 _OVS_SECONDS = 30.0
-"""From the worker's start: how long Open vSwitch may take to answer, or to do what a repair asks of it."""
+"""From the worker's start: the limit for Open vSwitch to answer, or to carry out a repair."""
 _SECONDS_MAX = 240.0
-"""The same for a comparison that goes on: after a boot thousands of VIFs are made again."""
+"""The limit for a running comparison: after a boot thousands of VIFs are recreated."""
 
 
 @dataclass(slots=True, kw_only=True)
@@ -21,9 +21,9 @@ class Readiness:
     began: float
     """When the worker began, in seconds of a monotonic clock."""
     has_compared: bool = False
-    """Each recorded VIF is right, was repaired, or could not be repaired twice."""
+    """Each recorded VIF is right, was repaired, or its repair failed twice."""
     awaits_ovs: bool = False
-    """Open vSwitch does not answer, or did not do in time what a repair asked of it."""
+    """Open vSwitch does not answer, or did not carry out a repair in time."""
 
     def is_reached(self, now: float) -> bool:
         """Whether the daemon is ready."""

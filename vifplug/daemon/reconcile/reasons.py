@@ -1,4 +1,4 @@
-"""Why VIFs cannot be repaired, by reason: what holds for many VIFs is logged once, and once when it is over."""
+"""Why VIFs cannot be repaired, grouped by reason: each reason is logged once when it begins and once when it ends."""
 
 from __future__ import annotations
 
@@ -10,27 +10,27 @@ from dataclasses import dataclass, field
 from vifplug.errors import BridgeMissing, VifplugError
 
 _OF_ID = 11
-"""As much of a VIF's id as the names of its devices have (prefix and id, cut to 14 characters)."""
+"""The part of a VIF's id that its devices' names have (prefix and id, cut to 14 characters)."""
 _NAMED_MAX = 3
 _COUNTERS = re.compile(r"(?<=_cfg )\d+")
-"""What differs from try to try."""
+"""Counters that differ between attempts."""
 
 
 @dataclass(slots=True)
 class _Reason:
-    """What holds for some VIFs."""
+    """A reason and its VIFs."""
 
     error: VifplugError
     vifs: set[str] = field(default_factory=set)
     ever: set[str] = field(default_factory=set)
-    """All that it held for since it began."""
+    """All VIFs it has applied to since it began."""
     is_logged: bool = False
 
 
 class Reasons:
-    """What stands in the way of repairs. One thread's.
+    """The reasons that prevent repairs. For one thread.
 
-    :param log: where to.
+    :param log: the logger.
     :param on_bridge: the VIFs with a port on an OVS bridge.
     """
 
@@ -39,7 +39,7 @@ class Reasons:
         self._reasons: dict[str, _Reason] = {}
 
     def failed(self, vif_id: str, error: VifplugError) -> None:
-        """A repair of this VIF failed; ``log`` says so."""
+        """Add a failed repair, which ``log`` reports."""
         key = _key(vif_id, error)
         self.well([vif_id], but=key)
         reason = self._reasons.setdefault(key, _Reason(error))
@@ -47,7 +47,7 @@ class Reasons:
         reason.ever.add(vif_id)
 
     def well(self, vif_ids: Collection[str], but: str = "") -> None:
-        """Nothing stands in these VIFs' way any more; or nothing but one reason."""
+        """Remove these VIFs from all reasons, or from all but one."""
         for key, reason in self._reasons.items():
             if key != but:
                 reason.vifs.difference_update(vif_ids)
@@ -58,11 +58,11 @@ class Reasons:
             reason.vifs.intersection_update(vif_ids)
 
     def is_shared(self, vif_id: str) -> bool:
-        """Whether the reason of this VIF is another's, too: then it was logged for all of them."""
+        """Whether other VIFs have the same reason, which was then logged for all of them."""
         return any(vif_id in reason.vifs and self._count(reason) > 1 for reason in self._reasons.values())
 
     def log(self) -> None:
-        """Say what is new, and what is over."""
+        """Log new and ended reasons."""
         for reason in self._reasons.values():
             if reason.vifs and not reason.is_logged:
                 reason.is_logged = True
@@ -82,19 +82,19 @@ class Reasons:
         if not reason.is_logged:
             return
         if isinstance(reason.error, BridgeMissing):
-            self._log.info("OVS bridge %r is there again, or no VIF needs it any more", _bridge(reason.error))
+            self._log.info("OVS bridge %r is back, or no VIF needs it any more", _bridge(reason.error))
         elif len(reason.ever) > 1:
-            self._log.info("no longer in the way of %d VIFs: %s", len(reason.ever), reason.error)
+            self._log.info("no longer prevents the repair of %d VIFs: %s", len(reason.ever), reason.error)
 
     def _count(self, reason: _Reason) -> int:
-        """How many it holds for. All VIFs of a bridge that is not there, though they are found one after another."""
+        """The number of its VIFs; for a missing bridge all VIFs on it, even those not yet compared."""
         if isinstance(reason.error, BridgeMissing):
             return len(reason.vifs | set(self._on_bridge([_bridge(reason.error)])))
         return len(reason.vifs)
 
 
 def _key(vif_id: str, error: VifplugError) -> str:
-    """The same for VIFs that the same stands in the way of: without the VIF's id and its devices' names."""
+    """The error without the VIF's id and its devices' names, so that it is equal for VIFs with the same reason."""
     if isinstance(error, BridgeMissing):
         return f"BridgeMissing {_bridge(error)}"
     own = re.compile(rf"\S*{re.escape(vif_id[:_OF_ID])}[0-9a-f-]*")
@@ -102,5 +102,5 @@ def _key(vif_id: str, error: VifplugError) -> str:
 
 
 def _bridge(error: BridgeMissing) -> str:
-    """Its name; errors of several give their names as they are printed."""
+    """The bridge's name; an error about several VIFs has it quoted."""
     return error.subject.strip("'")

@@ -1,4 +1,5 @@
-"""When to repair a VIF again: at once, later, or ever more rarely because somebody undoes it. Pure."""
+"""When to repair a VIF again: at once, after a back-off, or with growing delays because its repairs are undone.
+Pure."""
 
 from __future__ import annotations
 
@@ -8,16 +9,16 @@ from dataclasses import dataclass, field
 from vifplug.model.reports import DriftItem
 
 _QUICK_SECONDS = 5.0
-"""A repair found undone within this time was undone by somebody; later, it may be another event."""
+"""A repair that is undone within this time was undone by another program; later it may be a new event."""
 _SLOW_FACTOR = 5
-"""How many times as many repairs it takes when they are undone more slowly than that."""
+"""The factor by which more repairs are needed when they are undone more slowly."""
 _FAILED_FIRST_SECONDS, _FAILED_MAX_SECONDS = 0.5, 60.0
 _RETRYABLE_MAX_SECONDS = 1.0
 _CONTENDED_FIRST_SECONDS, _CONTENDED_MAX_SECONDS = 2.0, 300.0
 _LASTING_FAILURES = 2
 
 _COMES_AND_GOES = ("ifindex", "ofport")
-"""What differs when a VMM's device goes and comes: a guest that restarts every few seconds undoes nobody's repair."""
+"""Attributes that change when a VMM's device is recreated: a guest that restarts often does not undo repairs."""
 
 Thing = tuple[str, str]
 """A subject and an attribute."""
@@ -25,7 +26,7 @@ Thing = tuple[str, str]
 
 @dataclass(slots=True)
 class _Case:
-    """One VIF's troubles."""
+    """One VIF's failures and undone repairs."""
 
     failures: int = 0
     not_before: float = 0.0
@@ -36,10 +37,10 @@ class _Case:
     contended_wait: float = 0.0
 
 
-class Ledger:
-    """What was repaired and what came of it, by VIF. Times are seconds of one monotonic clock.
+class RetryState:
+    """Repairs and their results by VIF. Times are seconds of one monotonic clock.
 
-    :param contended_after: repairs of one thing, each undone at once, after which its VIF is contended.
+    :param contended_after: number of repairs of one attribute, each undone at once, after which its VIF is contended.
     :param memory: seconds within which repairs that are undone more slowly are counted together.
     """
 
@@ -54,14 +55,14 @@ class Ledger:
         return case is None or case.not_before <= now
 
     def is_contended(self, vif_id: str) -> bool:
-        """Whether somebody undoes this VIF's repairs."""
+        """Whether another program undoes this VIF's repairs."""
         case = self._cases.get(vif_id)
         return case is not None and case.contended_wait > 0
 
-    def found(self, vif_id: str, drift: Sequence[DriftItem], now: float) -> str | None:
-        """A VIF that is due was found drifted.
+    def drifted(self, vif_id: str, drift: Sequence[DriftItem], now: float) -> str | None:
+        """Record that a due VIF has drifted.
 
-        :returns: when that makes it contended, or keeps it so: why, for people.
+        :returns: the reason, if the VIF is contended.
         """
         case = self._cases.setdefault(vif_id, _Case())
         again = {(item.subject, item.attribute) for item in drift if item.attribute not in _COMES_AND_GOES}
@@ -77,12 +78,12 @@ class Ledger:
         subject, attribute = sorted(often)[0]
         times = max(case.quick.get(often[0], 0), case.slow.get(often[0], 0))
         return (
-            f"{subject} {attribute!r} was repaired {times} times and undone each time by somebody else; find who "
-            f"does it, or unplug the VIF; the next repair is in {case.contended_wait:g} s at the earliest"
+            f"{subject} {attribute!r} was repaired {times} times and undone each time by another program; find that "
+            f"program, or unplug the VIF; the next repair is in {case.contended_wait:g} s at the earliest"
         )
 
     def repaired(self, vif_id: str, drift: Sequence[DriftItem], now: float) -> None:
-        """What had drifted is as it should be again."""
+        """Record a successful repair."""
         case = self._cases.setdefault(vif_id, _Case())
         case.failures = 0
         case.repaired = frozenset((item.subject, item.attribute) for item in drift)
@@ -90,10 +91,10 @@ class Ledger:
         case.not_before = now + case.contended_wait
 
     def failed(self, vif_id: str, now: float, *, retryable: bool) -> bool:
-        """A repair failed.
+        """Record a failed repair.
 
-        :param retryable: whether it may well succeed when merely tried again.
-        :returns: whether it has failed for long enough for the VIF to be reported as failed.
+        :param retryable: whether a retry may succeed.
+        :returns: whether the VIF has to be reported as failed.
         """
         case = self._cases.setdefault(vif_id, _Case())
         case.failures += 1
@@ -102,10 +103,10 @@ class Ledger:
         case.not_before = now + max(wait, case.contended_wait)
         return case.failures >= _LASTING_FAILURES
 
-    def right(self, vif_id: str, now: float) -> bool:
-        """A VIF was found as it should be.
+    def clean(self, vif_id: str, now: float) -> bool:
+        """Record that a VIF has no drift.
 
-        :returns: whether its troubles are over: nothing failed, and what was contended has held for its whole wait.
+        :returns: whether it has recovered: no failure, and a contended VIF's repair has lasted for its whole delay.
         """
         case = self._cases.get(vif_id)
         if case is None:
@@ -118,16 +119,16 @@ class Ledger:
         return True
 
     def forgive(self, vif_ids: Iterable[str]) -> None:
-        """What stood in these VIFs' way may be gone: no wait, and no suspicion."""
+        """Forget these VIFs' failures and delays, because their cause may be gone."""
         for vif_id in vif_ids:
             self._cases.pop(vif_id, None)
 
     def has_failed_once(self) -> bool:
-        """Whether any VIF's repair has failed once and is about to be tried again."""
+        """Whether any VIF's repair has failed once and will be retried."""
         return any(case.failures == 1 for case in self._cases.values())
 
     def waiting(self, now: float) -> dict[str, float]:
-        """VIFs that are to be looked at again, with the seconds until then."""
+        """VIFs that must be compared again, with the seconds until then."""
         return {
             vif_id: max(0.0, case.not_before - now)
             for vif_id, case in self._cases.items()

@@ -1,4 +1,4 @@
-"""When to look, and at which VIFs. Seconds of one monotonic clock."""
+"""When to compare which VIFs. Seconds of one monotonic clock."""
 
 from __future__ import annotations
 
@@ -9,42 +9,42 @@ _NEVER = float("inf")
 
 
 @dataclass(slots=True)
-class Agenda:
-    """What a keeper is to look at later."""
+class Schedule:
+    """The comparisons that are due later."""
 
     everything: float = 0.0
     """When to compare everything."""
     busy: set[str] = field(default_factory=set)
-    """VIFs that somebody was at work on."""
+    """VIFs on which another request was working."""
     _again: float = _NEVER
     _fresh: set[str] = field(default_factory=set)
     _later: float = _NEVER
 
-    def look_again(self, vif_ids: Collection[str], when: float) -> None:
-        """Somebody was at work on these VIFs: look once more."""
+    def compare_again(self, vif_ids: Collection[str], when: float) -> None:
+        """Compare VIFs again on which another request was working."""
         if vif_ids:
             self.busy.update(vif_ids)
             self._again = min(self._again, when)
 
-    def look_later(self, vif_ids: Collection[str], when: float) -> None:
-        """These VIFs were built, and are to be looked at once, together with others."""
+    def compare_built(self, vif_ids: Collection[str], when: float) -> None:
+        """Compare newly built VIFs once, together."""
         if vif_ids:
             self._fresh.update(vif_ids)
             self._later = min(self._later, when)
 
     def due(self, now: float) -> set[str]:
-        """VIFs to look at by now."""
-        found: set[str] = set()
+        """VIFs that are due now."""
+        vif_ids: set[str] = set()
         if self._again <= now:
             self._again = _NEVER
-            found |= self.busy
+            vif_ids |= self.busy
         if self._later <= now:
             self._later = _NEVER
-            found |= self._fresh
+            vif_ids |= self._fresh
             self._fresh = set()
-        return found
+        return vif_ids
 
     @property
     def next(self) -> float:
-        """When the first of them is due."""
+        """When the next comparison is due."""
         return min(self.everything, self._again, self._later)
