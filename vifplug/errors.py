@@ -11,7 +11,7 @@ The tree::
     |-- NotPermitted                    the daemon does not permit this to the peer  exit 1
     |-- Busy                            another request works on this VIF: retry  exit 1
     |-- StoreError                      state_dir cannot be read or written      exit 1
-    |   |-- Damaged                     a record is unreadable: plug it anew, or unplug it
+    |   |-- Damaged                     a record is unreadable: plug it again, or unplug it
     |   |-- Replaced                    the store was deleted or replaced: put it back, or restart
     |   |-- StoreLocked                 another process keeps the store locked: retry
     |   |-- StoreFull                   no room to write: free space; unplug and repair still work

@@ -15,25 +15,25 @@ from vifplug.resources.contract import Resource
 
 
 class LinuxBridge:
-    """A network's bridge, made with its first VIF and gone with its last; and the tap on it."""
+    """A network's bridge, created with its first VIF and deleted with its last; and the tap on it."""
 
     vif_type = "bridge"
     makes_tap = True
 
     def resources(self, vif: Vif, options: Options) -> Sequence[Resource]:
-        """Tap if asked for, bridge."""
+        """Tap if requested, bridge."""
         bridge = builders.with_guest(vif, self._bridge(vif))
         taps = [builders.guest_tap(vif, master=bridge.name)] if vif.create_tap else []
         return [*taps, bridge]
 
     def switch(self, vif: Vif, options: Options) -> str | None:
-        """The network's bridge: the one named, else brq and the network's id."""
+        """The network's bridge: the named one, else brq and the network's id."""
         if vif.network.bridge or vif.network.id is None:
             return vif.network.bridge
         return naming.device(naming.ROLE_NETWORK_BRIDGE, vif.network.id)
 
     def guest_end(self, vif: Vif) -> GuestEnd:
-        """The tap that joins the bridge: the VMM's, or ours."""
+        """The tap on the bridge: the VMM's, or vifplug's."""
         return Tap(tap_name(vif))
 
     @staticmethod
@@ -47,5 +47,5 @@ class LinuxBridge:
         network = vif.network.id or naming.network_of_bridge(str(vif.network.bridge))
         owner = naming.network_owner(network)
         name = vif.network.bridge or naming.device(naming.ROLE_NETWORK_BRIDGE, network)
-        # The kernel's own ageing: 0 on a shared bridge floods every frame (LP 1837252).
+        # The kernel's default ageing: 0 on a shared bridge floods every frame (LP 1837252).
         return builders.linux_bridge(vif, name, owner, naming.ROLE_NETWORK_BRIDGE)

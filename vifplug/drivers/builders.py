@@ -1,4 +1,4 @@
-"""What several drivers describe alike: the OVS port, the tap, the Linux bridge."""
+"""Resources that several drivers share: the OVS port, the tap, the Linux bridge."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ def ovs_bridge(vif: Vif, options: Options) -> str:
 
 
 def ovs_port(vif: Vif, options: Options, name: str, *, waits: bool = False) -> OvsPort:
-    """A VIF's port, with exactly the keys Nova writes (os-vif ovsdb_lib.create_ovs_vif_port).
+    """A VIF's port, with exactly the keys that Nova writes (os-vif ovsdb_lib.create_ovs_vif_port).
 
-    A trunk's bridge gets one key more, by which Neutron finds the parent port, and is never isolated:
-    nobody would lift it (LP 2069543).
+    A port of a trunk's bridge has another key, by which Neutron finds the parent port, and is never isolated:
+    no agent would end the isolation (LP 2069543).
     """
     bridge = ovs_bridge(vif, options)
     ids = {"iface-id": vif.id, "iface-status": "active", "attached-mac": vif.address}
@@ -42,7 +42,7 @@ def ovs_port(vif: Vif, options: Options, name: str, *, waits: bool = False) -> O
 
 
 def guest_tap(vif: Vif, master: str | None = None) -> Tap:
-    """The tap a guest opens, when vifplug makes it."""
+    """The guest's tap, if vifplug creates it."""
     owner = vif.tap_owner
     return Tap(
         name=tap_name(vif),
@@ -54,7 +54,7 @@ def guest_tap(vif: Vif, master: str | None = None) -> Tap:
         master=master,
         disable_ipv6=True,
         accept_ra=0,
-        # A userspace datapath sees copies of the guest's frames; the host's own stack gets them too, and would answer.
+        # A userspace datapath gets copies of the guest's frames; the host's stack gets them too, and would answer.
         arp_ignore=1,
         uid=owner.uid if owner else None,
         gid=owner.gid if owner else None,
@@ -65,7 +65,7 @@ def guest_tap(vif: Vif, master: str | None = None) -> Tap:
 
 
 def with_guest(vif: Vif, bridge: Bridge) -> Bridge:
-    """The bridge with where its guest is, and with the name of the VMM's tap where vifplug makes none."""
+    """The bridge with its guest's location, and with the name of the VMM's tap if vifplug creates none."""
     bridge = replace(bridge, station=vif.address, station_port=tap_name(vif))
     return bridge if vif.create_tap else replace(bridge, guest=tap_name(vif), guest_address=vif.address)
 

@@ -1,18 +1,18 @@
-"""What a driver is, and what it is given. This page is the authors' guide.
+"""The contract of a driver and its inputs. This page is the guide for authors of drivers.
 
-A driver says what should be there for a VIF; the engine finds out what is there, plans the difference,
-applies it, undoes it on failure and takes it away again. So a driver has no plug and no unplug, touches
-nothing and reads nothing. It is found by its vif_type in stevedore's namespace ``vifplug.drivers``.
+A driver describes the desired resources of a VIF; the engine observes the host, plans the difference,
+applies it, undoes it on failure and deletes it at an unplug. So a driver has no plug and no unplug, changes
+nothing and reads nothing. It is registered under its vif_type in stevedore's namespace ``vifplug.drivers``.
 
-Rules a driver keeps:
+Rules for a driver:
 
-* Every resource is of a kind of ``resources.kinds``; ``resources.contract`` says what a kind is. One that is
-  configured or referenced has the name that it has on the host, and must be there.
-* Every resource carries its owner: the VIF's id, or ``naming.network_owner(...)`` for what a network's VIFs
+* Every resource has a kind of ``resources.kinds``; ``resources.contract`` defines kinds. A configured or referenced
+  resource has its name on the host, and must exist.
+* Every resource has its owner: the VIF's id, or ``naming.network_owner(...)`` for resources that a network's VIFs
   share.
 * Names come from ``naming``, or from ``vif.names``.
-* An attribute it does not care about stays None. What depends on the bridge's datapath (offloads, QoS) is
-  resolved by the planner, which sees the bridge; the driver only names the bridge.
+* An attribute without a desired value stays None. The planner resolves attributes that depend on the bridge's datapath
+  (offloads, QoS); the driver only names the bridge.
 * Resources are listed from the guest outwards.
 """
 
@@ -31,7 +31,7 @@ from vifplug.resources.contract import Resource
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Options:
-    """What the configuration says where a request is silent."""
+    """Configured defaults for values that a request leaves out."""
 
     integration_bridge: str = "br-int"
     mtu: int = 1500
@@ -40,7 +40,7 @@ class Options:
     qos_type: str | None = "linux-noop"
     wired_by: str = "auto"
     listens: bool = False
-    """Whether Neutron's own events can reach this host."""
+    """Whether the daemon receives Neutron's events."""
 
 
 class Driver(Protocol):
@@ -48,21 +48,21 @@ class Driver(Protocol):
 
     vif_type: str
     makes_tap: bool
-    """What ``create_tap`` is when the request does not say."""
+    """The default of ``create_tap``."""
 
     def resources(self, vif: Vif, options: Options) -> Sequence[Resource]:
-        """What should be there for a VIF whose ``mtu``, ``create_tap`` and ``isolate`` are filled in.
+        """The desired resources of a VIF whose ``mtu``, ``create_tap`` and ``isolate`` are filled in.
 
-        :raises InputError: when the request lacks what this vif_type needs.
+        :raises InputError: when the request lacks a value that this vif_type needs.
         """
         ...
 
     def switch(self, vif: Vif, options: Options) -> str | None:
-        """The OVS or Linux bridge the VIF joins, when the request does not say or has said."""
+        """The VIF's OVS or Linux bridge, requested or by default."""
         ...
 
     def guest_end(self, vif: Vif) -> GuestEnd:
-        """Where the guest takes hold; None where nothing of it is on this host."""
+        """The guest's end of the VIF; None if it is not on this host."""
         ...
 
 

@@ -12,15 +12,15 @@ from vifplug.resources.contract import Resource
 
 
 class Ovs:
-    """A tap on the OVS bridge: made first by vifplug, or later by the VMM."""
+    """A tap on the OVS bridge, created by vifplug before the port, or later by the VMM."""
 
     vif_type = "ovs"
     makes_tap = True
 
     def resources(self, vif: Vif, options: Options) -> Sequence[Resource]:
-        """Tap if asked for, port.
+        """Tap if requested, port.
 
-        With the tap made first, vswitchd never looks for a device that is not there, and OVN has an ofport to
+        With the tap created first, vswitchd never looks for a missing device, and OVN has an ofport to
         claim before the guest starts (LP 1933517, LP 2069718).
         """
         taps = [builders.guest_tap(vif)] if vif.create_tap else []

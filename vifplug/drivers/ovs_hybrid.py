@@ -1,4 +1,4 @@
-"""ovs-hybrid: tap - qbr - qvb = qvo - OVS bridge. Neutron's iptables rules live on the qbr."""
+"""ovs-hybrid: tap - qbr - qvb = qvo - OVS bridge. Neutron's iptables rules apply to the qbr."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ class OvsHybrid:
     makes_tap = False
 
     def resources(self, vif: Vif, options: Options) -> Sequence[Resource]:
-        """Tap if asked for, bridge, veth pair, port."""
+        """Tap if requested, bridge, veth pair, port."""
         bridge = builders.with_guest(vif, self._bridge(vif))
         port_end = vif.names.qvo or naming.device(naming.ROLE_PORT_END, vif.id)
         bridge_end = vif.names.qvb or naming.device(naming.ROLE_BRIDGE_END, vif.id)
@@ -40,13 +40,13 @@ class OvsHybrid:
         return builders.ovs_bridge(vif, options)
 
     def guest_end(self, vif: Vif) -> GuestEnd:
-        """The tap that joins qbr: libvirt's, or ours."""
+        """The tap on the qbr: libvirt's, or vifplug's."""
         return Tap(tap_name(vif))
 
     @staticmethod
     def _bridge(vif: Vif) -> Bridge:
         name = vif.names.qbr or naming.device(naming.ROLE_BRIDGE, vif.id)
-        # Ageing 0 keeps a MAC learnt by RARP in a live migration (LP 1715317). On this bridge only: on a shared one
+        # Ageing 0 keeps a MAC learnt by RARP in a live migration (LP 1715317). Only on this bridge: on a shared bridge
         # it floods every frame (CVE-2019-15753).
         return builders.linux_bridge(vif, name, vif.id, naming.ROLE_BRIDGE, ageing_time=0)
 
@@ -62,7 +62,7 @@ class OvsHybrid:
             master=master,
             disable_ipv6=True,
             accept_ra=0,
-            # A userspace datapath sees copies of the frames; the host's own stack gets them too, and would answer.
+            # A userspace datapath gets copies of the frames; the host's stack gets them too, and would answer.
             arp_ignore=1,
             promiscuous=True,
             peer=peer,

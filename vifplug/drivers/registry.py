@@ -1,4 +1,4 @@
-"""Which driver builds which vif_type: vifplug's own, and those of stevedore's namespace ``vifplug.drivers``."""
+"""The drivers by vif_type: vifplug's own, and those of stevedore's namespace ``vifplug.drivers``."""
 
 from __future__ import annotations
 
@@ -22,14 +22,14 @@ _OWN: tuple[Driver, ...] = (OvsHybrid(), Ovs(), LinuxBridge())
 
 @functools.cache
 def drivers() -> Mapping[str, Driver]:
-    """Every driver by vif_type. A broken one of somebody else's is left out, and does not take ours along."""
-    found: dict[str, Driver] = {driver.vif_type: driver for driver in _OWN}
+    """Every driver by vif_type. A broken third-party driver is skipped."""
+    by_type: dict[str, Driver] = {driver.vif_type: driver for driver in _OWN}
     others: ExtensionManager[Driver]
     others = ExtensionManager(NAMESPACE, invoke_on_load=True, on_load_failure_callback=_ignore)
     for extension in others:
         if extension.obj is not None:
-            found.setdefault(extension.name, extension.obj)
-    return found
+            by_type.setdefault(extension.name, extension.obj)
+    return by_type
 
 
 def _ignore(_manager: object, _entry_point: object, _error: BaseException) -> None:
@@ -46,26 +46,27 @@ def driver_for(vif_type: str, vif_id: str = "") -> Driver:
     except KeyError as error:
         known = ", ".join(sorted(drivers()))
         raise InputError(
-            f"vif_type of VIF {vif_id} is {vif_type!r}; it must be one that has a driver here: {known}", vif_id
+            f"vif_type of VIF {vif_id} is {vif_type!r}, which has no driver here; vif_types with a driver: {known}",
+            vif_id,
         ) from error
 
 
 def guest_end(vif: Vif) -> GuestEnd:
-    """Where a plugged VIF's guest takes hold: by its driver or, where that is not installed any more, the tap by the
-    rule of names.
+    """The guest's end of a plugged VIF: from its driver or, if that is not installed any more, the tap of the naming
+    rule.
 
-    What was built can be looked at and taken away without the driver that had described it.
+    A VIF can be shown and unplugged without its driver.
     """
     driver = drivers().get(vif.vif_type)
     return end_by(driver, vif) if driver is not None else Tap(tap_name(vif))
 
 
 def end_by(driver: Driver, vif: Vif) -> GuestEnd:
-    """Where a VIF's guest takes hold, by its driver; one written for vifplug's first contract names a tap."""
+    """The guest's end of a VIF, from its driver; a driver for vifplug's first contract names a tap."""
     named: Any = driver
     return driver.guest_end(vif) if hasattr(driver, "guest_end") else Tap(named.guest_link(vif))
 
 
 def guest_link(vif: Vif) -> str:
-    """The link that shows whether a plugged VIF's guest is there; "" where none does."""
+    """The link that shows whether a plugged VIF's guest is there; "" if there is none."""
     return link_of(guest_end(vif))

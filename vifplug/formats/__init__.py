@@ -1,8 +1,8 @@
-"""What others speak <-> model.Vif.
+"""External formats <-> model.Vif.
 
-A document is JSON text, or what it parses to. It holds one VIF or a list of them: in vifplug's own format, as
-Neutron ports, as Nova's network_info, or as serialised os-vif objects. Everything that is wrong with one is an
-errors.InputError of one line that names the field, its value and what would be right.
+A document is JSON text, or its parsed content. It holds one VIF or a list of them: in vifplug's own format, as
+Neutron ports, as Nova's network_info, or as serialised os-vif objects. Any error is a one-line errors.InputError
+with the field, its value and a valid form.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ _WHERE = {"FORMATS": "loading", "load": "loading", "load_all": "loading", "schem
 
 
 def __getattr__(name: str) -> Any:
-    """Import on first use: who hands a document on as it is needs no model."""
+    """Import on first use: a document that is sent on unread needs no model."""
     if name in _WHERE:
         return getattr(importlib.import_module(f"vifplug.formats.{_WHERE[name]}"), name)
     raise AttributeError(f"module 'vifplug.formats' has no attribute {name!r}")

@@ -1,4 +1,4 @@
-"""What a port binding says, in Neutron's words, which Nova hands on; and what of a network is asked for beside it."""
+"""Port bindings in Neutron's terms, which Nova uses too, and the parts of a network that are checked with them."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ _TYPES = ("ovs", "bridge")
 
 
 def vif_type(port: Entry, key: str, details: Entry) -> str:
-    """The vif_type of ours for a bound port.
+    """Our vif_type for a bound port.
 
-    :param key: where the port says its vif_type.
-    :raises InputError: for a port that is not bound, or bound to something no driver plugs.
+    :param key: of the port's vif_type.
+    :raises InputError: for a port that is not bound, or whose binding no driver supports.
     """
     vif_type = port.data.get(key)
     if vif_type == "unbound":
@@ -20,38 +20,38 @@ def vif_type(port: Entry, key: str, details: Entry) -> str:
         raise port.refusal(
             key,
             f"Neutron could not bind {_name(port)} to its host; see neutron-server's log for why "
-            "(often no agent is alive on that host), mend that, and bind the port again",
+            "(often no agent is alive on that host), correct that, and bind the port again",
         )
     if vif_type not in _TYPES:
-        raise port.refusal(key, f"{_name(port)} is of a kind vifplug does not plug; it must be ovs or bridge")
+        raise port.refusal(key, f"vifplug does not support {_name(port)}'s type; it must be ovs or bridge")
     return "ovs-hybrid" if vif_type == "ovs" and details.flag("ovs_hybrid_plug") else str(vif_type)
 
 
 def check_vnic(port: Entry, key: str) -> None:
-    """Refuse a port that asks for hardware of its own; absent is Neutron's default, normal."""
+    """Refuse a port that needs hardware; a missing value is Neutron's default, normal."""
     if port.data.get(key) not in (None, "normal"):
-        raise port.refusal(key, f"{_name(port)} asks for a device vifplug does not plug; it must be normal")
+        raise port.refusal(key, f"vifplug does not support {_name(port)}'s vnic_type; it must be normal")
 
 
 def check_uplink(network: Entry, verb: str) -> None:
-    """Refuse a Linux bridge that is to get a NIC or a VLAN device; os-vif's plugin, while there was one, put it there.
+    """Refuse a Linux bridge that needs a NIC or a VLAN device, which os-vif's former plugin added.
 
-    :param verb: of the keys: Nova says ``should_create_bridge``, os-vif ``should_provide_bridge``.
+    :param verb: in the keys: Nova has ``should_create_bridge``, os-vif ``should_provide_bridge``.
     """
-    asked = f"should_{verb}_bridge"
-    if not network.flag(asked):
+    switch = f"should_{verb}_bridge"
+    if not network.flag(switch):
         return
     for key in (f"should_{verb}_vlan", "bridge_interface"):
         if network.data.get(key):
             raise network.refusal(
                 key,
-                "vifplug puts neither a NIC nor a VLAN device on a bridge; make the bridge beforehand, and leave "
-                f"{asked} out",
+                "vifplug adds neither a NIC nor a VLAN device to a bridge; create the bridge beforehand, and omit "
+                f"{switch}",
             )
 
 
 def create_tap(details: Entry) -> bool:
-    """Whether the tap is made for the VMM: exactly what is said, and absent is no."""
+    """Whether vifplug creates the tap: exactly the port's value, and a missing one is no."""
     return bool(details.flag("ovs_create_tap"))
 
 

@@ -1,4 +1,4 @@
-"""Which format a document is in, told by its keys, and the VIFs it holds."""
+"""Detects a document's format by its keys, and reads its VIFs."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ _KEYS_SHOWN = 4
 
 @dataclass(frozen=True, slots=True)
 class Format:
-    """One way others describe a VIF."""
+    """A format of VIF documents."""
 
     name: str
     keys: tuple[str, ...]
-    """What a person looks for to know it."""
+    """Its characteristic keys, for messages."""
     recognises: Callable[[Mapping[str, Any]], bool]
     read: Callable[[Entry], model.Vif]
 
@@ -32,7 +32,7 @@ class Format:
 
 
 _BY_NAME = {
-    # In the order they are asked: the surest marks first.
+    # In the order of detection: the most specific keys first.
     osvif.NAME: Format(osvif.NAME, osvif.KEYS, osvif.recognises, osvif.read),
     native.NAME: Format(native.NAME, native.KEYS, native.recognises, native.read),
     neutron.NAME: Format(neutron.NAME, neutron.KEYS, neutron.recognises, neutron.read),
@@ -45,43 +45,43 @@ def vifs(document: object, name: str) -> list[model.Vif]:
     """Every VIF of a document, in its order.
 
     :param name: one of NAMES.
-    :raises InputError: for the first entry that is wrong, two of one id, or none at all.
+    :raises InputError: for the first invalid entry, for a duplicate id, or for a document without VIFs.
     """
     if name not in NAMES:
         raise InputError(f"format: {quote(name)}: it must be one of {', '.join(NAMES)}")
-    found: list[model.Vif] = []
-    places: dict[str, str] = {}
+    vifs: list[model.Vif] = []
+    paths: dict[str, str] = {}
     for path, item in _entries(document):
-        read = _read(path, item, name)
-        if read.id in places:
+        vif = _read(path, item, name)
+        if vif.id in paths:
             raise messages.refusal(
-                messages.join(path, "id"), read.id, f"{places[read.id]} has the same id; give each VIF once", read.id
+                messages.join(path, "id"), vif.id, f"{paths[vif.id]} has the same id; give each VIF once", vif.id
             )
-        places[read.id] = path
-        found.append(read)
-    if not found:
+        paths[vif.id] = path
+        vifs.append(vif)
+    if not vifs:
         raise InputError("the document holds no VIF; give one, or a list of them")
-    return found
+    return vifs
 
 
 def _read(path: str, item: object, name: str) -> model.Vif:
     if item is None:
-        raise messages.refusal(path, item, "this entry holds no VIF; leave it out, or give the VIF that belongs here")
+        raise messages.refusal(path, item, "this entry holds no VIF; remove it, or replace it by its VIF")
     if not isinstance(item, Mapping):
         raise messages.refusal(path, item, f"it must be an object: {_expected(name)}")
-    told = next((each for each in _BY_NAME.values() if each.recognises(item)), None)
-    asked = told if name == AUTO else _BY_NAME[name]
-    if asked is None or not asked.recognises(item):
-        raise _unrecognised(path, item, name, told)
+    detected = next((each for each in _BY_NAME.values() if each.recognises(item)), None)
+    requested = detected if name == AUTO else _BY_NAME[name]
+    if requested is None or not requested.recognises(item):
+        raise _unrecognised(path, item, name, detected)
     identity = as_uuid(item.get("id"))
-    return asked.read(Entry(item, path, identity or ""))
+    return requested.read(Entry(item, path, identity or ""))
 
 
-def _unrecognised(path: str, item: Mapping[Any, Any], name: str, told: Format | None) -> InputError:
+def _unrecognised(path: str, item: Mapping[Any, Any], name: str, detected: Format | None) -> InputError:
     keys = ", ".join(messages.join("", key) for key in list(item)[:_KEYS_SHOWN])
     more = ", ..." if len(item) > _KEYS_SHOWN else ""
     holds = f"an object with the keys {keys}{more}" if keys else "an empty object"
-    hint = f"; it looks like {told.name}" if told else ""
+    hint = f"; it looks like {detected.name}" if detected else ""
     return InputError(f"{path or 'the document'}: {holds}: it must be {_expected(name)}{hint}")
 
 
@@ -92,7 +92,7 @@ def _expected(name: str) -> str:
 
 
 def _entries(document: object) -> Iterator[tuple[str, object]]:
-    """What a document lists, each with its path. A list within a list is an entry, and is refused as one."""
+    """The entries of a document, each with its path. A list within a list is an entry, which is refused later."""
     if isinstance(document, list | tuple):
         for place, item in enumerate(document):
             yield from _unwrapped(f"[{place}]", item)
@@ -101,7 +101,7 @@ def _entries(document: object) -> Iterator[tuple[str, object]]:
 
 
 def _unwrapped(path: str, item: object) -> Iterator[tuple[str, object]]:
-    """Without the envelope that the networking API, or an os-vif list, puts around it."""
+    """The entries without the envelope of the networking API, or of an os-vif list."""
     if not isinstance(item, Mapping) or native.recognises(item) or nova.recognises(item):
         yield path, item
     elif neutron.MANY in item:

@@ -1,4 +1,4 @@
-"""A document that is handed on as it is: whoever needs its VIFs reads it. Nothing heavy is imported here."""
+"""A document whose VIFs are read only when they are needed. Nothing heavy is imported here."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ if TYPE_CHECKING:
 
 
 class Document(Sequence["Vif"]):
-    """The VIFs of a document, in its order. They are read when somebody looks at them.
+    """The VIFs of a document, in its order. They are read on first access.
 
-    The parameters are those of ``load_all``, but that the document is not text.
+    The parameters are those of ``load_all``, but the document is not text.
 
-    :raises InputError: by every look at it, for what is wrong with it; see ``load_all``.
+    :raises InputError: on every access, for an invalid document; see ``load_all``.
     """
 
     def __init__(
@@ -33,7 +33,7 @@ class Document(Sequence["Vif"]):
 
     @property
     def vifs(self) -> list[Vif]:
-        """Read here and now, once."""
+        """The VIFs, read once."""
         if self._vifs is None:
             from vifplug.formats import loading
 
@@ -42,20 +42,20 @@ class Document(Sequence["Vif"]):
 
     @property
     def is_single(self) -> bool:
-        """Whether it shows unread that there is no more than one VIF; False where that cannot be told."""
+        """Whether the unread document clearly has at most one VIF."""
         document = self._document
         if isinstance(document, Mapping):
-            # An envelope's list, and a port's own of several addresses; no difference is made.
+            # A port's list of addresses is treated like an envelope's list of ports.
             lists = (value for value in document.values() if isinstance(value, list))
-            return all(len(one) < 2 or not isinstance(one[0], Mapping) for one in lists)
+            return all(len(items) < 2 or not isinstance(items[0], Mapping) for items in lists)
         return len(document) < 2
 
     def as_request(self) -> dict[str, Any]:
-        """What the daemon is to plug, which reads it as ``load_all`` does."""
+        """The request body for the daemon, which reads the document as ``load_all`` does."""
         instance = self._instance or {}
-        beside = {"instance_uuid": instance.get("uuid"), "instance_name": instance.get("name"), "mtu": self._mtu}
-        given = {key: value for key, value in beside.items() if value is not None}
-        return {"plug": self._document, "format": self._format, **given}
+        options = {"instance_uuid": instance.get("uuid"), "instance_name": instance.get("name"), "mtu": self._mtu}
+        present = {key: value for key, value in options.items() if value is not None}
+        return {"plug": self._document, "format": self._format, **present}
 
     def __len__(self) -> int:
         return len(self.vifs)

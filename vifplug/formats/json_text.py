@@ -1,4 +1,4 @@
-"""JSON text -> Python values, refusing whatever two readers could take differently."""
+"""JSON text -> Python values, refusing ambiguous JSON."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ SIZE_MAX = SIZE_MAX_MIB * 2**20
 """Bytes of UTF-8. Sixty VIFs of an os-vif list are a quarter of a million."""
 
 _DIGITS_MAX = 300
-"""More than any number a VIF has; Python refuses to read one of more than 4300."""
+"""More than any number of a VIF has; Python refuses to parse more than 4300."""
 
 
 def parse(text: str | bytes) -> object:
-    """What a JSON text says.
+    """Parse a JSON text.
 
-    :raises InputError: when it is not UTF-8, empty, too large, not JSON, nested too deeply, or gives a key twice
-        in one object or a number that JSON does not have.
+    :raises InputError: for text that is not UTF-8, empty, too large, not JSON or nested too deeply, and for a duplicate
+        key or a number that JSON does not have.
     """
     source = _decoded(text).removeprefix("\N{ZERO WIDTH NO-BREAK SPACE}")  # the byte order mark Windows adds
     if not source.strip():
@@ -55,12 +55,12 @@ def _decoded(text: str | bytes) -> str:
 
 
 def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    found: dict[str, Any] = {}
+    content: dict[str, Any] = {}
     for key, value in pairs:
-        if key in found:
+        if key in content:
             raise InputError(f"the document gives the key {quote(key)} twice in one object; give it once")
-        found[key] = value
-    return found
+        content[key] = value
+    return content
 
 
 def _constant(name: str) -> NoReturn:

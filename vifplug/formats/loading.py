@@ -1,4 +1,4 @@
-"""Documents read: the VIFs they hold, with what the caller says beside them."""
+"""Reads the VIFs of documents, and applies the caller's values."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from vifplug.formats.json_text import parse
 from vifplug.model import vif as model
 
 FORMATS = detect.NAMES
-"""What ``format`` may be; ``auto`` tells them apart by their keys."""
+"""The values of ``format``; ``auto`` detects the format by its keys."""
 
 _MTU: TypeAdapter[int] = TypeAdapter(model.Mtu)
 
@@ -27,12 +27,12 @@ def load_all(
 ) -> list[model.Vif]:
     """Every VIF of a document, in its order.
 
-    :param document: JSON text, or what it parses to.
+    :param document: JSON text, or its parsed content.
     :param format: one of FORMATS.
-    :param instance: the guest, in place of what the document says; of a mapping, what it leaves out stays.
-    :param mtu: bytes, in place of what the document says.
-    :returns: at least one.
-    :raises InputError: for the first thing that is wrong, for two VIFs of one id, and for no VIF at all.
+    :param instance: replaces the document's instance; a mapping only replaces the keys that it has.
+    :param mtu: replaces the document's MTU, in bytes.
+    :returns: at least one VIF.
+    :raises InputError: for the first error, for a duplicate id, and for a document without VIFs.
     """
     given = _given_instance(instance)
     if mtu is not None:
@@ -48,18 +48,18 @@ def load(
     instance: Mapping[str, Any] | model.Instance | None = None,
     mtu: int | None = None,
 ) -> model.Vif:
-    """The one VIF of a document; the parameters are those of ``load_all``.
+    """The only VIF of a document; the parameters are those of ``load_all``.
 
-    :raises InputError: for the first thing that is wrong, and unless there is exactly one VIF.
+    :raises InputError: for the first error, and unless there is exactly one VIF.
     """
-    found = load_all(document, format=format, instance=instance, mtu=mtu)
-    if len(found) > 1:
-        raise InputError(f"the document holds {len(found)} VIFs, and one is asked for; load_all takes a list")
-    return found[0]
+    vifs = load_all(document, format=format, instance=instance, mtu=mtu)
+    if len(vifs) > 1:
+        raise InputError(f"the document holds {len(vifs)} VIFs, but load() reads one; use load_all()")
+    return vifs[0]
 
 
 def _given_instance(instance: object) -> dict[str, Any]:
-    """What the caller says of the guest, validated as far as it can be without the document."""
+    """The caller's instance, validated as far as possible without the document."""
     if instance is None:
         return {}
     if isinstance(instance, model.Instance):
@@ -83,7 +83,7 @@ def _check_mtu(mtu: object) -> None:
 
 
 def _amended(vif: model.Vif, instance: Mapping[str, Any], mtu: int | None) -> model.Vif:
-    """The VIF with what the caller said in place of what its document said."""
+    """The VIF with the caller's values in place of its document's."""
     changes: dict[str, Any] = {}
     if mtu is not None:
         changes["network"] = vif.network.model_copy(update={"mtu": mtu})
@@ -95,7 +95,7 @@ def _amended(vif: model.Vif, instance: Mapping[str, Any], mtu: int | None) -> mo
 def _instance(vif: model.Vif, given: Mapping[str, Any]) -> model.Instance:
     known = vif.instance.model_dump() if vif.instance else {}
     if given.get("uuid", known.get("uuid")) != known.get("uuid"):
-        known = {}  # another guest: the document's name is not its name
+        known = {}  # another instance: the document's name does not apply
     merged = known | dict(given)
     if not merged.get("uuid"):
         raise messages.missing("instance.uuid", "and the document does not say whose VIF it is either", vif.id)

@@ -41,24 +41,24 @@ _EXAMPLES: list[dict[str, Any]] = [
 
 
 def recognises(data: Mapping[str, Any]) -> bool:
-    """Whether an object is ours, by its keys; one that only lacks its vif_type is, so that it can be told so."""
+    """Whether an object is in our format, by its keys; also one without vif_type, so that the error can name that."""
     return "vif_type" in data or ("address" in data and "type" not in data and "mac_address" not in data)
 
 
 def read(entry: Entry) -> model.Vif:
-    """The VIF. Which vif_types there are is the drivers' to say, not this format's.
+    """The VIF. The drivers decide which vif_types exist, not this format.
 
-    :raises InputError: naming the field that is wrong; an unknown key is one.
+    :raises InputError: for a wrong field or an unknown key.
     """
     return entry.vif(entry.data, {})
 
 
 def schema() -> dict[str, Any]:
     """The JSON Schema of this format."""
-    drawn = model.Vif.model_json_schema(mode="validation")
+    generated = model.Vif.model_json_schema(mode="validation")
     return {
         "$schema": _DIALECT,
-        **drawn,
+        **generated,
         "title": "VIF",
         "description": "One guest interface and how vifplug is to plug it. A file holds one, or a list of them.",
         "examples": _EXAMPLES,

@@ -1,6 +1,6 @@
-"""A Neutron port, as the networking API shows it to an administrator or a service, or openstacksdk and its command.
+"""A Neutron port, from the networking API as an administrator or a service sees it, or from openstacksdk.
 
-`openstack port show -f json` prints openstacksdk's keys: those of the API, with another mark on the binding's.
+`openstack port show -f json` prints openstacksdk's keys: those of the API, with another prefix of the binding's keys.
 """
 
 from __future__ import annotations
@@ -28,9 +28,9 @@ def recognises(data: Mapping[str, Any]) -> bool:
 
 
 def read(port: Entry) -> model.Vif:
-    """The VIF a port stands for. A port carries no MTU: its network does.
+    """The VIF of a port. A port has no MTU: its network has.
 
-    :raises InputError: naming the field that is wrong.
+    :raises InputError: for a wrong field, with its name.
     """
     identity = port.require("id", "a Neutron port always has one")
     address = port.require("mac_address", "a Neutron port always has one")
@@ -46,7 +46,7 @@ def read(port: Entry) -> model.Vif:
             "network": {
                 "id": port.data.get("network_id"),
                 "bridge": details.data.get("bridge_name"),
-                # ML2/OVN says "" for a chassis that reports no datapath type.
+                # ML2/OVN sends "" for a chassis that reports no datapath type.
                 "datapath_type": details.text("datapath_type") or None,
             },
             "instance": _instance(port),
@@ -62,7 +62,7 @@ def read(port: Entry) -> model.Vif:
 
 
 def _mark(data: Mapping[str, Any]) -> str:
-    """How this port's spelling marks the keys of its binding."""
+    """The prefix of this port's binding keys."""
     is_sdk = f"{_SDK_BINDING}{_VIF_TYPE}" in data and f"{_BINDING}{_VIF_TYPE}" not in data
     return _SDK_BINDING if is_sdk else _BINDING
 
@@ -73,7 +73,7 @@ def _vif_type(port: Entry, key: str, details: Entry) -> str:
 
 
 def _check_own_link(port: Entry, profile: object, key: str) -> None:
-    """Refuse a port that has no link on any host: its frames come through another port's, with a VLAN tag."""
+    """Refuse a port without a link on any host: another port carries its frames, with a VLAN tag."""
     parent = profile.get("parent_name") if isinstance(profile, Mapping) else None
     if parent:
         where = messages.join(port.at(key), "parent_name")
@@ -83,7 +83,7 @@ def _check_own_link(port: Entry, profile: object, key: str) -> None:
 
 
 def _instance(port: Entry) -> dict[str, str] | None:
-    """The guest, when the port's device is one: routers and DHCP servers have ports too."""
+    """The instance, if the port's device is one: routers and DHCP servers have ports too."""
     owner = port.text("device_owner") or ""
     device = as_uuid(port.data.get("device_id")) if owner.startswith(_COMPUTE) else None
     return {"uuid": device} if device else None

@@ -22,9 +22,9 @@ def recognises(data: Mapping[str, Any]) -> bool:
 
 
 def read(entry: Entry) -> model.Vif:
-    """The VIF as Nova describes it. The list does not say whose it is: the caller does.
+    """The VIF as Nova describes it. The list does not contain the instance: the caller gives it.
 
-    :raises InputError: naming the field that is wrong.
+    :raises InputError: for a wrong field, with its name.
     """
     identity = entry.require("id", "each VIF of network_info has one")
     address = entry.require("address", "each VIF of network_info has one")
@@ -36,7 +36,7 @@ def read(entry: Entry) -> model.Vif:
     entry.check_interface_id("ovs_interfaceid")
     if vif_type == "bridge":
         binding.check_uplink(meta, "create")
-    # Nova cuts network.bridge to 14 characters; Neutron's own word is whole.
+    # Nova cuts network.bridge to 14 characters; Neutron's bridge_name is complete.
     bridge = details if details.data.get("bridge_name") is not None else network
     bridge_key = "bridge_name" if bridge is details else "bridge"
     return entry.vif(

@@ -1,6 +1,6 @@
 """An os-vif object in its serialised form (oslo.versionedobjects' obj_to_primitive). os-vif itself is not imported.
 
-A field that is unset is absent from the data and means its default; reading one raises in os-vif (LP 2160637).
+An unset field is absent from the data and means its default; reading it raises an error in os-vif (LP 2160637).
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ KEYS = (OBJECT, DATA)
 _BRIDGE, _OPEN_VSWITCH = "VIFBridge", "VIFOpenVSwitch"
 _PROFILE = "VIFPortProfileOpenVSwitch"
 _PROFILES = (_PROFILE, "VIFPortProfileFPOpenVSwitch", "VIFPortProfileOVSRepresentor")
-"""The class that a port of Open vSwitch has, and those derived from it."""
+"""The class for a port of Open vSwitch, and its subclasses."""
 
 
 def recognises(data: Mapping[str, Any]) -> bool:
@@ -29,16 +29,16 @@ def recognises(data: Mapping[str, Any]) -> bool:
 
 
 def members(data: Mapping[str, Any]) -> list[Any] | None:
-    """What a serialised list holds; None for an object that is no list."""
+    """The members of a serialised list; None for an object that is not a list."""
     content = data.get(DATA)
     objects = content.get("objects") if isinstance(content, Mapping) else None
     return objects if isinstance(objects, list) else None
 
 
 def read(entry: Entry) -> model.Vif:
-    """The VIF an object describes. Its instance is another object: the caller says it.
+    """The VIF of an object. Its instance is another object, which the caller gives.
 
-    :raises InputError: naming the field that is wrong, by its name in os-vif.
+    :raises InputError: for a wrong field, with its name in os-vif.
     """
     if entry.data.get(NAMESPACE) not in (None, "os_vif"):
         raise entry.refusal(NAMESPACE, "it must be os_vif")
@@ -62,7 +62,7 @@ def read(entry: Entry) -> model.Vif:
                 "mtu": network.mtu("mtu"),
                 "datapath_type": profile.text("datapath_type") or None,
             },
-            # create_port is not asked: without it libvirt would make the port, and the port is what we are here for.
+            # create_port is ignored: without it libvirt would create the port, but this request is for vifplug's port.
             "create_tap": bool(profile.flag("create_tap")),
             "multiqueue": profile.flag("multiqueue"),
             "names": _names(vif_type, vif),
@@ -96,7 +96,7 @@ def _vif_type(entry: Entry, vif: Entry) -> str:
 
 
 def _check_technology(vif_type: str, vif: Entry, network: Entry) -> None:
-    """Refuse what would be left undone: a Linux bridge's uplink, and another port profile than Open vSwitch's."""
+    """Refuse unsupported parts: a Linux bridge's uplink, and any port profile but Open vSwitch's."""
     if vif_type == "bridge":
         binding.check_uplink(network, "provide")
         return
@@ -106,7 +106,7 @@ def _check_technology(vif_type: str, vif: Entry, network: Entry) -> None:
 
 
 def _names(vif_type: str, vif: Entry) -> dict[str, str | None]:
-    """Device names that are not the ones the naming rule gives."""
+    """Device names that differ from the naming rule."""
     return {
         "tap": vif.own_name("vif_name", naming.ROLE_TAP),
         "qbr": vif.own_name("bridge_name", naming.ROLE_BRIDGE) if vif_type == "ovs-hybrid" else None,
@@ -114,7 +114,8 @@ def _names(vif_type: str, vif: Entry) -> dict[str, str | None]:
 
 
 def _bridge(vif_type: str, vif: Entry, network: Entry) -> tuple[Entry, str]:
-    """Where the bridge is named. os-vif's plugin ovs goes by the network; a hybrid VIF's bridge_name is its qbr."""
+    """The field with the bridge's name. os-vif's plugin ovs uses the network's; a hybrid VIF's bridge_name is its
+    qbr."""
     by_network, by_vif = (network, "bridge"), (vif, "bridge_name")
     places = {"ovs": (by_network, by_vif), "bridge": (by_vif, by_network)}.get(vif_type, (by_network,))
     return next((place for place in places if place[0].data.get(place[1]) is not None), by_network)
@@ -127,7 +128,7 @@ def _nested(vif: Entry, key: str) -> Entry:
 
 
 def _content(entry: Entry) -> Entry:
-    """An object's fields; their paths leave out ``versioned_object.data``, as a reader of os-vif would."""
+    """An object's fields; their paths omit ``versioned_object.data``."""
     content = entry.data.get(DATA)
     if not isinstance(content, Mapping):
         raise entry.refusal(DATA, "it must be an object: the fields of a serialised os-vif object")

@@ -1,11 +1,11 @@
-"""A caller's value as an error shows it. Nothing heavy is imported here."""
+"""Formats a caller's value for an error. Nothing heavy is imported here."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 
 VALUE_WIDTH = 80
-"""Characters of a value that are shown."""
+"""The maximum of characters shown of a value."""
 
 _BITS_SHOWN = 128
 """Larger integers are not printed: Python itself refuses to print one of more than 4300 digits."""
@@ -30,7 +30,7 @@ def quote(value: object) -> str:
 
 
 def quote_python(value: object) -> str:
-    """The same for an argument of the library: None, True and False in Python's words."""
+    """The same for an argument of the library: None, True and False as in Python."""
     return repr(value) if value is None or isinstance(value, bool) else quote(value)
 
 

@@ -1,4 +1,4 @@
-"""One object of a document: what it says, where it stands, and typed reads that refuse by the field's own name."""
+"""A JSON object of a document, with its path, and typed reads whose errors name the field."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def as_uuid(value: object) -> str | None:
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """A JSON object and its place."""
+    """A JSON object and its path."""
 
     data: Mapping[str, Any]
     path: str = ""
@@ -43,9 +43,9 @@ class Entry:
         return messages.refusal(self.at(key), self.data.get(key), should, self.subject)
 
     def require(self, key: str, should: str) -> Any:
-        """The value of a field that must be there; it is validated later, with the whole VIF.
+        """The value of a required field; it is validated later, with the whole VIF.
 
-        :param should: who says it, as in "a Neutron port always has one".
+        :param should: the reason, as in "a Neutron port always has one".
         """
         value = self.data.get(key)
         if value is None:
@@ -53,7 +53,7 @@ class Entry:
         return value
 
     def part(self, key: str) -> Entry:
-        """The object in a field; absent and null are an empty one."""
+        """The object in a field; an empty object for absent and null."""
         value = self.data.get(key)
         if value is None:
             value = {}
@@ -76,27 +76,27 @@ class Entry:
         return value
 
     def mtu(self, key: str) -> Any:
-        """The MTU in a field, not validated yet; None when it is not said, which os-vif and Nova also write as 0."""
+        """The MTU in a field, not validated yet; None if it is missing, which os-vif and Nova also write as 0."""
         value = self.data.get(key)
         return None if isinstance(value, int) and not isinstance(value, bool) and value == 0 else value
 
     def own_name(self, key: str, role: str) -> str | None:
-        """A device name that is not the one the naming rule gives; None when the rule gives it or none is said."""
+        """A device name that differs from the naming rule; None if it is missing or follows the rule."""
         name = self.text(key)
         return None if name == naming.device(role, self.subject) else name
 
     def check_interface_id(self, key: str) -> None:
-        """Refuse an iface-id that is not the VIF's id: the network control plane looks the port up by it."""
+        """Refuse an iface-id that is not the VIF's id: the network control plane finds the port by it."""
         value = self.text(key)
         if value and self.subject and value.lower() != self.subject:
-            raise self.refusal(key, "it must be the VIF's own id, or not be given: vifplug writes the id as iface-id")
+            raise self.refusal(key, "it must be the VIF's own id, or be omitted: vifplug writes the id as iface-id")
 
     def vif(self, values: Mapping[str, Any], sources: Mapping[str, str]) -> model.Vif:
-        """The VIF of what was read here.
+        """The VIF with these values.
 
         :param values: the model's fields.
         :param sources: fields of the model that have another name here -> their paths.
-        :raises InputError: naming the field of the document that is wrong.
+        :raises InputError: for a wrong field, with its name in the document.
         """
         try:
             return model.Vif.model_validate(dict(values))

@@ -1,1 +1,1 @@
-"""Netlink without privileges: sockets, messages, links read and watched."""
+"""Netlink without privileges: sockets, messages, reading and watching links."""

@@ -1,4 +1,4 @@
-"""Transmit checksum offload by the ethtool ioctl: 30 us where a netlink round trip costs ten times that.
+"""Transmit checksum offload with the ethtool ioctl: 30 us, where a netlink round trip takes ten times as long.
 
 Reading needs no privilege (dev_ethtool in net/ethtool/ioctl.c lets anyone).
 """
@@ -21,14 +21,14 @@ _ETHTOOL_GTXCSUM, _ETHTOOL_STXCSUM = 0x16, 0x17
 def _ethtool(link: str, command: int, value: int = 0) -> int:
     data = (ctypes.c_uint32 * 2)(command, value)
     request = struct.pack("16sP", naming.encoded(link), ctypes.addressof(data)).ljust(40, b"\0")
-    # A socket of any family takes the ioctl; systemd lets the daemon have none of AF_INET.
+    # A socket of any family accepts the ioctl; the systemd unit does not allow AF_INET.
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC) as control:
         fcntl.ioctl(control, _SIOCETHTOOL, request)
     return int(data[1])
 
 
 def tx_checksum(link: str) -> bool | None:
-    """Whether transmit checksums are left to the device; None for a link that is gone or cannot tell."""
+    """Whether transmit checksums are left to the device; None for a link that is gone or does not support the query."""
     try:
         return bool(_ethtool(link, _ETHTOOL_GTXCSUM))
     except OSError as error:

@@ -1,4 +1,4 @@
-"""Links as they are. Reading needs no privilege, so this runs in the caller."""
+"""Reads links. That needs no privilege, so it runs in the caller."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ _XDP_MODES = {1: "driver", 2: "generic", 3: "offloaded", 4: "several"}
 _INFO_KIND, _INFO_DATA, _INFO_SLAVE_KIND, _INFO_SLAVE_DATA = 1, 2, 4, 5
 _INET6_CONF = 2
 _FEW = 30
-"""Links that are asked for by name in any case."""
+"""Up to this number, links are always requested by name."""
 _DIGEST_BYTES = 16
 _CLOCK_TICKS = os.sysconf("SC_CLK_TCK")
 
@@ -58,15 +58,15 @@ _IMPEDING = frozenset(passage.BRIDGE)
 
 
 def links(socket_: netlink.LinkSocket, names: Iterable[str]) -> dict[str, dict[str, Any]]:
-    """The links of these names that exist.
+    """The existing links of these names.
 
-    :raises LinkError: when the kernel gives any answer but the link or "no such device".
+    :raises LinkError: when the kernel's answer is neither the link nor "no such device".
     """
     return _completed({name: decode(payload) for name, payload in _payloads(socket_, names).items()})
 
 
 def indexes(socket_: netlink.LinkSocket, names: Iterable[str]) -> dict[str, int]:
-    """The ifindexes of the links of these names that exist, where no more is wanted of them.
+    """The ifindexes of the existing links of these names.
 
     :raises LinkError: as ``links``.
     """
@@ -74,20 +74,20 @@ def indexes(socket_: netlink.LinkSocket, names: Iterable[str]) -> dict[str, int]
 
 
 def links_by_index(socket_: netlink.LinkSocket, indexes: Sequence[int]) -> dict[str, dict[str, Any]]:
-    """The links of these ifindexes that exist, by their present names.
+    """The existing links of these ifindexes, by their present names.
 
     :raises LinkError: as ``links``.
     """
     try:
-        found = [decode(payload) for payload in socket_.get_by_index(indexes)]
+        existing = [decode(payload) for payload in socket_.get_by_index(indexes)]
     except (netlink.Refused, OSError) as error:
         index = indexes[error.index if isinstance(error, netlink.Refused) else 0]
         raise LinkError(f"could not read the link of ifindex {index}: {_text(error)}") from error
-    return _completed({link["name"]: link for link in found})
+    return _completed({link["name"]: link for link in existing})
 
 
 def _payloads(socket_: netlink.LinkSocket, names: Iterable[str]) -> dict[str, bytes]:
-    # A row of OVSDB may have a name that no link can have, and the kernel calls the question wrong (ERANGE).
+    # An OVSDB row may have a name that no link can have, and the kernel rejects such a request (ERANGE).
     wanted = [name for name in names if naming.may_be_a_link(name)]
     try:
         return socket_.get(wanted)
@@ -107,39 +107,39 @@ def all_links(socket_: netlink.LinkSocket, master: int = 0) -> dict[str, dict[st
 def many_links(
     socket_: netlink.LinkSocket, names: Collection[str]
 ) -> tuple[dict[str, dict[str, Any]], dict[str, list[str]]]:
-    """The links of these names that exist, and the members of every bridge, from one dump.
+    """The existing links of these names, and the members of every bridge, from one dump.
 
-    Where ``many`` are wanted, that is faster than to ask for each: the kernel takes its one lock for every question.
+    For ``many`` links that is faster than a request for each: the kernel takes its single lock for every request.
 
     :raises LinkError: when the kernel refuses the dump.
     """
-    there = _dump(socket_, 0)
-    index_names = {link["ifindex"]: link["name"] for link in there}
+    dumped = _dump(socket_, 0)
+    index_names = {link["ifindex"]: link["name"] for link in dumped}
     members: dict[str, list[str]] = {}
-    for link in there:
+    for link in dumped:
         if link["master_index"] in index_names:
             members.setdefault(index_names[link["master_index"]], []).append(link["name"])
-    found = {link["name"]: link for link in there if link["name"] in names}
-    return _completed(found, index_names), members
+    wanted = {link["name"]: link for link in dumped if link["name"] in names}
+    return _completed(wanted, index_names), members
 
 
 def many(count: int) -> bool:
-    """Whether so many links come sooner with a dump of all: each one asked for costs as much as six of those there."""
+    """Whether a dump is faster for this number of links: a requested link costs as much as six dumped ones."""
     return count > max(_FEW, len(_last_dump[0]) // 6)
 
 
 _last_dump: list[dict[bytes, dict[str, Any]]] = [{}]
-"""The messages of the last dump of all links, decoded, by their digest (a message itself has 2 kB): most of a thousand
-VIFs' links are as they were then."""
+"""The decoded messages of the last dump of all links, by digest (a message itself has 2 kB): most links of a thousand
+VIFs are unchanged at the next dump."""
 
 
 def listened_on() -> frozenset[int] | None:
     """The ifindexes that packet sockets are bound to, as vswitchd's are to the devices of a userspace datapath.
 
-    :returns: None where /proc does not say.
+    :returns: None if /proc cannot be read.
     """
     try:
-        # The thread's: /proc/net is that of the process, whose other threads may be in another network namespace.
+        # thread-self: /proc/net belongs to the process, whose other threads may be in another network namespace.
         with open("/proc/thread-self/net/packet", "rb") as table:
             return frozenset(int(line.split()[4]) for line in table.readlines()[1:])
     except (OSError, ValueError, IndexError):
@@ -164,18 +164,18 @@ def _text(error: Exception) -> str:
 
 
 def _completed(
-    found: dict[str, dict[str, Any]], index_names: dict[int, str] | None = None
+    links: dict[str, dict[str, Any]], index_names: dict[int, str] | None = None
 ) -> dict[str, dict[str, Any]]:
-    """Indexes of masters and peers become names where they can; veths get their offload."""
-    names = {link["ifindex"]: name for name, link in found.items()} if index_names is None else index_names
-    for link in found.values():
+    """Replace indexes of masters and peers by names where possible; add the offload of veths."""
+    names = {link["ifindex"]: name for name, link in links.items()} if index_names is None else index_names
+    for link in links.values():
         link["master"] = _name(names, link.pop("master_index"))
         other = link.pop("link_index")
         for attribute in _beside(link["kind"]):
             link[attribute.name] = (
                 ethtool.tx_checksum(link["name"]) if attribute.how is How.ETHTOOL else _name(names, other)
             )
-    return found
+    return links
 
 
 @functools.cache
@@ -192,16 +192,16 @@ def _name(names: dict[int, str], index: int) -> str | None:
         return None
     if index not in names:
         try:
-            # Python decodes it by the locale; the kernel's other answers are read as UTF-8.
+            # Python decodes the name by the locale; names from netlink are decoded as UTF-8.
             names[index] = naming.decoded(os.fsencode(socket.if_indextoname(index)))
         except OSError:
-            # In another namespace, or gone since: there, but not by a name of ours.
+            # In another namespace, or deleted since: it has no name here.
             return f"#{index}"
     return names[index]
 
 
 def decode(payload: bytes) -> dict[str, Any]:
-    """One link message as primitives; absent attributes are None."""
+    """A link message as primitives; missing attributes are None."""
     index, flags, attrs = netlink.link_header(payload)
     info = netlink.attributes(attrs.get(_LINKINFO, b""))
     wire_kind = _string(info.get(_INFO_KIND)) or ""
@@ -258,40 +258,40 @@ def _value(form: Form, value: bytes | None, absent: Any) -> Any:
 
 
 def _impeded(attrs: dict[int, bytes]) -> dict[str, Any]:
-    """What stops frames on a link of any kind."""
-    found: dict[str, Any] = {}
+    """Attributes that stop frames on a link of any kind."""
+    impeded: dict[str, Any] = {}
     qdisc = _string(attrs.get(_QDISC))
     if qdisc not in (None, *passage.QDISCS_OF_VETH):
-        found[passage.QDISC] = qdisc  # a tap has others too; which of them are right, its kind decides
+        impeded[passage.QDISC] = qdisc  # a tap may have others too; its kind decides which are right
     if _number(attrs.get(_TXQLEN)) == 0:
-        found[passage.TX_QUEUE] = 0
+        impeded[passage.TX_QUEUE] = 0
     mode = _number(attrs.get(_LINKMODE))
     if mode:
-        found[passage.LINK_MODE] = mode
+        impeded[passage.LINK_MODE] = mode
     attached = _number(netlink.attributes(attrs.get(_XDP, b"")).get(_XDP_ATTACHED))
     if attached:
-        found[passage.XDP] = _XDP_MODES.get(attached, str(attached))
-    return found
+        impeded[passage.XDP] = _XDP_MODES.get(attached, str(attached))
+    return impeded
 
 
 def _port_of_bridge(data: dict[int, bytes], *, up: bool) -> dict[str, Any]:
-    """What stops frames on a link as a port of a Linux bridge. Older kernels have fewer of these attributes."""
-    found = {
+    """Attributes that stop frames on a port of a Linux bridge. Older kernels have fewer of these attributes."""
+    impeded = {
         name: value
         for name, (number, _size, right) in passage.PORT_FLAGS.items()
         if (value := _number(data.get(number))) not in (None, right)
     }
     state = _number(data.get(passage.PORT_STATE_NUMBER))
     if up and state not in (None, passage.FORWARDING):
-        found[passage.PORT_STATE] = state
-    return found
+        impeded[passage.PORT_STATE] = state
+    return impeded
 
 
 def _add_ip_settings(link: dict[str, Any], af_spec: bytes) -> None:
     families = netlink.attributes(af_spec)
     ipv4 = netlink.attributes(families.get(socket.AF_INET, b"")).get(INET_CONF, b"")
     ipv6 = netlink.attributes(families.get(socket.AF_INET6, b"")).get(_INET6_CONF, b"")
-    # ipv4 devconf numbers count from one, the dumped array from zero (inet_fill_link_af); ipv6's both from zero.
+    # ipv4 devconf numbers start at one, the dumped array at zero (inet_fill_link_af); ipv6's both at zero.
     for array, first, settings in ((ipv4, 1, _INET), (ipv6, 0, _INET6)):
         for name, number, form, absent in settings:
             value = _entry(array, number - first)

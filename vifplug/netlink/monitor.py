@@ -1,4 +1,4 @@
-"""Hears of links that appear, change or go. Needs no privilege, so it runs in the caller."""
+"""Watches links that appear, change or disappear. That needs no privilege, so it runs in the caller."""
 
 from __future__ import annotations
 
@@ -12,15 +12,15 @@ from vifplug.errors import LinkError
 from vifplug.netlink import socket as netlink
 
 _SO_RCVBUF_BYTES = 1 << 21
-"""Asked for; the kernel gives an unprivileged process net.core.rmem_max. What does not fit is told as lost."""
+"""The requested size; the kernel limits an unprivileged process to net.core.rmem_max, and reports lost messages."""
 _GROUPS = RTMGRP_LINK | RTMGRP_IPV6_IFINFO
-"""The second alone tells of a link that is up and gets its IPv6 back; no other sysctl of ours is told of."""
+"""Only the second reports that a link that is up gets its IPv6 back; the kernel reports no other sysctl of ours."""
 
 
 class LinkWatch:
-    """A socket in the kernel's groups about links.
+    """A socket in the kernel's link groups.
 
-    :param buffer_bytes: of the receive buffer; the tests' way to overrun it.
+    :param buffer_bytes: of the receive buffer; tests use a small one to overrun it.
     :raises LinkError: when it cannot be opened.
     """
 
@@ -30,14 +30,14 @@ class LinkWatch:
             self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, buffer_bytes)
             self._socket.bind((0, _GROUPS))
         except OSError as error:
-            raise LinkError(f"could not listen for changes of links: {error.strerror}") from error
+            raise LinkError(f"could not watch links: {error.strerror}") from error
 
     def close(self) -> None:
-        """Close it; a thread that waits in ``changes`` is told within its time."""
+        """Close it; a thread that waits in ``changes`` notices at its timeout."""
         self._socket.close()
 
     def changes(self, seconds: float) -> tuple[set[str], set[int]] | None:
-        """Names and indexes of links that changed; waits for the first of them, at most ``seconds``.
+        """Names and indexes of changed links; waits at most ``seconds`` for the first change.
 
         :returns: None when some were lost (ENOBUFS, netlink(7)): every link may have changed.
         :raises LinkError: when the socket is unusable.
@@ -54,7 +54,7 @@ class LinkWatch:
         except OSError as error:
             if error.errno == errno.ENOBUFS:
                 return None
-            raise LinkError(f"could not hear of changes of links: {error.strerror}") from error
+            raise LinkError(f"could not receive link changes: {error.strerror}") from error
 
     @staticmethod
     def _note(received: bytes, names: set[str], indexes: set[int]) -> None:

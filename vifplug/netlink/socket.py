@@ -1,7 +1,7 @@
-"""One long-lived route netlink socket: many changes in one send, each with its own answer.
+"""A long-lived route netlink socket: many changes in one send, each with its own answer.
 
-What is written is packed in ``link_message``. What is read is decoded here, because a link needs 30 us so and 800 us
-through pyroute2's message classes, and a host has thousands.
+``message`` packs requests. Answers are decoded here, because that takes 30 us per link, and 800 us with pyroute2's
+message classes, and a host has thousands of links.
 """
 
 from __future__ import annotations
@@ -32,15 +32,15 @@ RECEIVE_BYTES = 1 << 18
 _SEND_BYTES = 1 << 16
 """Well under the kernel's default send buffer (net.core.wmem_default)."""
 TOGETHER_MAX = 100
-"""Messages in one send. Their answers wait in the receive buffer together, each as an skb of up to 1.3 kB; by default
-it takes 208 kB (net.core.rmem_default), and what does not fit is lost."""
-_QUESTIONS_TOGETHER = 20
-"""Links asked for in one send: each answer is an skb of some 4 kB."""
+"""Messages in one send. All their answers wait in the receive buffer, each as an skb of up to 1.3 kB; by default
+the buffer has 208 kB (net.core.rmem_default), and answers that do not fit are lost."""
+_REQUESTS_TOGETHER = 20
+"""Links requested in one send: each answer is an skb of some 4 kB."""
 _DUMP_TRIES = 5
 
 
 class Refused(Exception):
-    """The kernel refused one message of a send; those before and after it were carried out."""
+    """The kernel refused one message of a send; it carried out those before and after."""
 
     def __init__(self, index: int, code: int, text: str) -> None:
         super().__init__(index, code, text)
@@ -49,13 +49,13 @@ class Refused(Exception):
 
 
 class _Interrupted(Exception):
-    """A dump that the kernel says is inconsistent, or that overran the socket."""
+    """A dump that the kernel marked as inconsistent, or that overran the socket."""
 
 
 class LinkSocket:
     """A socket for link messages, shared by threads.
 
-    :param timeout: seconds; the kernel answers at once, so this only bounds a fault.
+    :param timeout: seconds; the kernel answers at once, so this is only for faults.
     """
 
     def __init__(self, timeout: float = 10.0) -> None:
@@ -73,9 +73,9 @@ class LinkSocket:
         self._socket.close()
 
     def change(self, messages: Sequence[Message]) -> None:
-        """Send changes together and hear every answer.
+        """Send changes together and read every answer.
 
-        :raises Refused: for the first message that failed. The kernel went on with those behind it.
+        :raises Refused: for the first failed message. The kernel carried out the following ones.
         """
         with self._lock:
             first = next(self._sequence)
@@ -86,7 +86,9 @@ class LinkSocket:
                     self._socket.send(b"".join(chunk))
                     refused.update(self._answers(first, start, len(chunk)))
                 except OSError as error:
-                    raise Refused(start, error.errno or errno.ETIMEDOUT, f"no answer of the kernel: {error}") from error
+                    raise Refused(
+                        start, error.errno or errno.ETIMEDOUT, f"no answer from the kernel: {error}"
+                    ) from error
         if refused:
             raise refused[min(refused)]
 
@@ -105,24 +107,24 @@ class LinkSocket:
         return refused
 
     def get(self, names: Sequence[str]) -> dict[str, bytes]:
-        """The messages of those links of these names that there are, asked for together.
+        """The messages of the existing links of these names, requested together.
 
-        :raises Refused: for any answer but the link or ENODEV, only which means absent; ``index`` says for which name.
+        :raises Refused: for any answer but the link and ENODEV (absent); ``index`` is that of the name.
         """
-        asked = [(0, attribute(_IFLA_IFNAME, naming.encoded(name) + b"\0")) for name in names]
-        return {names[position]: payload for position, payload in self._answered(asked)}
+        requests = [(0, attribute(_IFLA_IFNAME, naming.encoded(name) + b"\0")) for name in names]
+        return {names[position]: payload for position, payload in self._answered(requests)}
 
     def get_by_index(self, indexes: Sequence[int]) -> list[bytes]:
-        """The messages of those links of these ifindexes that there are, asked for together.
+        """The messages of the existing links of these ifindexes, requested together.
 
         :raises Refused: as ``get``.
         """
         return [payload for _position, payload in self._answered([(index, b"") for index in indexes])]
 
-    def _answered(self, asked: Sequence[tuple[int, bytes]]) -> Iterator[tuple[int, bytes]]:
-        for start in range(0, len(asked), _QUESTIONS_TOGETHER):
-            some = asked[start : start + _QUESTIONS_TOGETHER]
-            for number, (kind, flags, payload) in self._ask_each(some).items():
+    def _answered(self, requests: Sequence[tuple[int, bytes]]) -> Iterator[tuple[int, bytes]]:
+        for start in range(0, len(requests), _REQUESTS_TOGETHER):
+            chunk = requests[start : start + _REQUESTS_TOGETHER]
+            for number, (kind, flags, payload) in self._request_each(chunk).items():
                 if kind == RTM_NEWLINK:
                     yield start + number, payload
                     continue
@@ -130,18 +132,18 @@ class LinkSocket:
                 if -code != errno.ENODEV:
                     raise Refused(start + number, -code, _reason(flags, payload))
 
-    def _ask_each(self, asked: Sequence[tuple[int, bytes]]) -> dict[int, tuple[int, int, bytes]]:
-        """Each question's answer, by its position."""
+    def _request_each(self, requests: Sequence[tuple[int, bytes]]) -> dict[int, tuple[int, int, bytes]]:
+        """Each request's answer, by its position."""
         answers: dict[int, tuple[int, int, bytes]] = {}
         with self._lock:
-            numbers = {next(self._sequence): position for position in range(len(asked))}
-            requests = [
-                _question(attributes, sequence, index=index)
-                for (index, attributes), sequence in zip(asked, numbers, strict=True)
+            numbers = {next(self._sequence): position for position in range(len(requests))}
+            packed = [
+                _get_link(attributes, sequence, index=index)
+                for (index, attributes), sequence in zip(requests, numbers, strict=True)
             ]
-            self._socket.send(b"".join(requests))
+            self._socket.send(b"".join(packed))
             try:
-                while len(answers) < len(asked):
+                while len(answers) < len(requests):
                     for kind, flags, sequence, payload in split(self._socket.recv(RECEIVE_BYTES)):
                         if sequence in numbers:
                             answers[numbers[sequence]] = kind, flags, payload
@@ -151,7 +153,7 @@ class LinkSocket:
         return answers
 
     def _drain(self) -> None:
-        """What nobody waits for any more would leave no room for the next answers."""
+        """Discard outdated answers, which would fill the receive buffer."""
         self._socket.setblocking(False)
         try:
             with contextlib.suppress(OSError):
@@ -163,10 +165,10 @@ class LinkSocket:
     def dump(self, master: int = 0) -> list[bytes]:
         """Every link's message, or those of one master's members.
 
-        A dump that links changed under is asked for again, a few times: the kernel flags it with
+        If links changed during the dump, it is repeated a few times: the kernel marks it with
         NLM_F_DUMP_INTR, or drops part of it (ENOBUFS).
 
-        :raises Refused: when it stays interrupted, or for an error of the kernel's.
+        :raises Refused: when every attempt is interrupted, or for a kernel error.
         """
         request = attribute(_IFLA_MASTER, struct.pack("=I", master)) if master else b""
         retrying = tenacity.Retrying(
@@ -178,23 +180,23 @@ class LinkSocket:
             raise Refused(0, errno.EINTR, f"links changed during each of {_DUMP_TRIES} dumps") from error
 
     def table(self, kind: int, body: bytes) -> list[bytes]:
-        """The messages of a dump of another kind than links: of forwarding tables, of queueing disciplines.
+        """The messages of another kind of dump: of forwarding tables, of queueing disciplines.
 
-        :raises Refused: for an error of the kernel's.
+        :raises Refused: for a kernel error.
         """
         length = HEADER.size + len(body)
         answers = self._collect(
             lambda sequence: HEADER.pack(length, kind, NLM_F_REQUEST | NLM_F_DUMP, sequence, 0) + body
         )
-        for found, flags, payload in answers:
-            if found == _NLMSG_ERROR:
+        for type_, flags, payload in answers:
+            if type_ == _NLMSG_ERROR:
                 raise Refused(0, -struct.unpack_from("=i", payload)[0], _reason(flags, payload))
         return [payload for _kind, _flags, payload in answers]
 
     def _dump_once(self, request: bytes) -> list[bytes]:
         links: list[bytes] = []
         interrupted = False
-        for kind, flags, payload in self._ask_for_all(request):
+        for kind, flags, payload in self._request_dump(request):
             interrupted |= bool(flags & _NLM_F_DUMP_INTR)
             if kind == RTM_NEWLINK:
                 links.append(payload)
@@ -204,14 +206,14 @@ class LinkSocket:
             raise _Interrupted
         return links
 
-    def _ask_for_all(self, attributes: bytes) -> list[tuple[int, int, bytes]]:
-        return self._collect(lambda sequence: _question(attributes, sequence, NLM_F_DUMP))
+    def _request_dump(self, attributes: bytes) -> list[tuple[int, int, bytes]]:
+        return self._collect(lambda sequence: _get_link(attributes, sequence, NLM_F_DUMP))
 
-    def _collect(self, question: Callable[[int], bytes]) -> list[tuple[int, int, bytes]]:
+    def _collect(self, request: Callable[[int], bytes]) -> list[tuple[int, int, bytes]]:
         answers: list[tuple[int, int, bytes]] = []
         with self._lock:
             sequence = next(self._sequence)
-            self._socket.send(question(sequence))
+            self._socket.send(request(sequence))
             while True:
                 try:
                     received = self._socket.recv(RECEIVE_BYTES)
@@ -229,22 +231,22 @@ class LinkSocket:
                         return answers
 
 
-def _question(attributes: bytes, sequence: int, flags: int = 0, *, index: int = 0) -> bytes:
-    wanted = attribute(_IFLA_EXT_MASK, struct.pack("=I", _RTEXT_FILTER_SKIP_STATS))
-    body = IFINFO.pack(0, 0, index, 0, 0) + attributes + wanted
+def _get_link(attributes: bytes, sequence: int, flags: int = 0, *, index: int = 0) -> bytes:
+    mask = attribute(_IFLA_EXT_MASK, struct.pack("=I", _RTEXT_FILTER_SKIP_STATS))
+    body = IFINFO.pack(0, 0, index, 0, 0) + attributes + mask
     return HEADER.pack(HEADER.size + len(body), RTM_GETLINK, NLM_F_REQUEST | flags, sequence, 0) + body
 
 
 def attributes(data: bytes, offset: int = 0) -> dict[int, bytes]:
-    """The attributes of a message or of a nest, by their number."""
-    found: dict[int, bytes] = {}
+    """The attributes of a message or of a nest, by number."""
+    by_number: dict[int, bytes] = {}
     while offset + ATTRIBUTE.size <= len(data):
         length, kind = ATTRIBUTE.unpack_from(data, offset)
         if length < ATTRIBUTE.size:
             break
-        found[kind & 0x3FFF] = data[offset + ATTRIBUTE.size : offset + length]
+        by_number[kind & 0x3FFF] = data[offset + ATTRIBUTE.size : offset + length]
         offset += (length + 3) & ~3
-    return found
+    return by_number
 
 
 def link_header(payload: bytes) -> tuple[int, int, dict[int, bytes]]:
@@ -254,7 +256,7 @@ def link_header(payload: bytes) -> tuple[int, int, dict[int, bytes]]:
 
 
 def index_and_name(payload: bytes) -> tuple[int, str]:
-    """A link message's ifindex and name; of a burst of them nothing else is wanted, and the name comes first."""
+    """A link message's ifindex and name; a fast path for bursts, because the name comes first."""
     _family, _kind, index, _flags, _change = IFINFO.unpack_from(payload)
     offset = IFINFO.size
     while offset + ATTRIBUTE.size <= len(payload):
@@ -278,7 +280,7 @@ def split(received: bytes) -> Iterator[tuple[int, int, int, bytes]]:
 
 
 def _reason(flags: int, payload: bytes) -> str:
-    """The kernel's own sentence, where it gave one (NLMSGERR_ATTR_MSG)."""
+    """The kernel's text, if there is one (NLMSGERR_ATTR_MSG)."""
     if not flags & _NLM_F_ACK_TLVS:
         return ""
     (length,) = struct.unpack_from("=I", payload, 4)

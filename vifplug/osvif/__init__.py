@@ -1,6 +1,6 @@
-"""vifplug as a plugin of os-vif: what a process that calls ``os_vif.plug`` (Nova's compute service) plugs with.
+"""vifplug as an os-vif plugin, for processes that call ``os_vif.plug``, such as Nova's compute service.
 
-Needs the extra ``vifplug[os-vif]``. Nothing else of vifplug imports this package, and nothing here is imported but by
-``os_vif.initialize()``, by the entry points ``vifplug`` and ``linux_bridge`` of its namespace. docs/os-vif.md tells
-operators about it, docs/decisions/0009 how the plugin named ``ovs``, which is os-vif's own, comes to be vifplug's.
+Needs the extra ``vifplug[os-vif]``. Nothing else of vifplug imports this package; only ``os_vif.initialize()`` loads
+it, by the entry points ``vifplug`` and ``linux_bridge`` of its namespace. docs/os-vif.md is for operators;
+docs/decisions/0009 explains how vifplug replaces os-vif's own plugin ``ovs``.
 """

@@ -1,4 +1,4 @@
-"""Which host a call goes to: the daemon, or this process."""
+"""Opens the host for a call: the daemon, or this process."""
 
 from __future__ import annotations
 
@@ -27,12 +27,12 @@ _WORK_HERE = f"set [{options.GROUP}] via = {options.LOCAL}"
 
 
 def working(choice: Choice, work: Callable[[Host], T]) -> T:
-    """What ``work`` returns with the configured host, repeated for ``retry_timeout`` while a retry is safe.
+    """The result of ``work`` with the configured host, retried for ``retry_timeout`` while a retry is safe.
 
-    All of it is repeated, the way to the host included: vifplug's verbs are idempotent, and what a broken-off call had
-    begun is settled by the next one.
+    Each retry opens the host again: vifplug's verbs are idempotent, and the next call settles the work of an aborted
+    one.
 
-    :raises VifplugError: the last try's.
+    :raises VifplugError: of the last attempt.
     """
 
     def attempt() -> T:
@@ -46,16 +46,16 @@ def working(choice: Choice, work: Callable[[Host], T]) -> T:
 
 
 def _is_worth_repeating(error: BaseException) -> bool:
-    # When a host boots, Neutron's agent or ovn-controller makes br-int, often after nova-compute has started.
+    # At boot Neutron's agent or ovn-controller creates br-int, often after nova-compute has started.
     return isinstance(error, BridgeMissing) or retry.is_worth_repeating(error)
 
 
 @contextlib.contextmanager
 def opened(choice: Choice) -> Iterator[Host]:
-    """The host that is configured, for one call. Each call looks anew: a daemon may have come or gone meanwhile.
+    """The configured host, for one call. Each call opens it again, because a daemon may start or stop in between.
 
-    :raises DaemonUnreachable: when it is the daemon's work and it does not answer, or not to this user. The latter is
-        never made up for by working here: whoever was let out of the daemon's group was let out.
+    :raises DaemonUnreachable: when the daemon is required and does not answer, or is closed to this user. In the second
+        case this process never does the work instead: the user was kept out of the daemon's group on purpose.
     :raises ConfigError, StoreError, HelperDied: when this process cannot do it.
     """
     with contextlib.ExitStack() as stack:
@@ -72,16 +72,16 @@ def opened(choice: Choice) -> Iterator[Host]:
 
 
 def _in_novas_words(error: VifplugError) -> VifplugError:
-    """The error, with this plugin's option where the advice is one of the command line."""
+    """The error, with this plugin's option in place of the command line's."""
     message = error.message.replace("try again with --local", _WORK_HERE).replace("with --local", _WORK_HERE)
     return error if message == error.message else type(error)(message, error.subject, error.step)
 
 
 @contextlib.contextmanager
 def _local(choice: Choice) -> Iterator[LocalHost]:
-    """This process, where it can be one: of eventlet's threads, none goes on while one waits for the helper's answer.
+    """The host in this process. It cannot be used with eventlet, where no thread runs while one waits for the helper.
 
-    :raises ConfigError: in place of waiting for ever.
+    :raises ConfigError: with eventlet, or if this user may not plug.
     """
     eventlet = sys.modules.get("eventlet")
     if eventlet is not None and eventlet.patcher.is_monkey_patched("thread"):
@@ -98,16 +98,16 @@ def _local(choice: Choice) -> Iterator[LocalHost]:
                 raise
             raise ConfigError(
                 f"[{options.GROUP}] via = {choice.via}: user {_this_user()!r} cannot plug in this process: "
-                f"{error.message}. Start vifplugd, let the user into the group of its socket, and set "
-                f"[{options.GROUP}] via = {options.DAEMON}; or name by [{options.GROUP}] config_file a configuration "
-                "whose state_dir is the user's own and whose [vifplug_privileged] helper_command the user may run",
+                f"{error.message}. Start vifplugd, add the user to the group of its socket, and set "
+                f"[{options.GROUP}] via = {options.DAEMON}; or set [{options.GROUP}] config_file to a configuration "
+                "whose state_dir belongs to the user and whose [vifplug_privileged] helper_command the user may run",
                 options.GROUP,
             ) from error
         yield host
 
 
 def _is_denied(error: VifplugError) -> bool:
-    """Whether this user may not: the store is another's, or no helper can be started."""
+    """Whether this user may not plug: the store belongs to another user, or no helper can be started."""
     cause = error.__cause__
     is_closed = isinstance(cause, OSError) and cause.errno in (errno.EACCES, errno.EPERM)
     return os.geteuid() != 0 and (is_closed or isinstance(error, HelperDied))

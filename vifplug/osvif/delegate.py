@@ -1,8 +1,8 @@
-"""os-vif's own plugin ``ovs``: the one it would have without vifplug, and the way to stand in its place.
+"""os-vif's own plugin ``ovs``, and its replacement by vifplug's.
 
-Which of two entry points of one name wins, the order decides in which they are found: the last one, and that is the
-order of sys.path and, within a folder, the file system's. So vifplug registers none. It asks the class that os-vif
-registers for its plugin: ``OvsPlugin.load`` answers with vifplug's, whatever order they were found in.
+Of two entry points with the same name the last one wins, in the order of sys.path and, within a folder, of the file
+system. So vifplug registers none. It patches the class that os-vif registers: ``OvsPlugin.load`` returns vifplug's
+plugin, independent of the order.
 """
 
 from __future__ import annotations
@@ -19,31 +19,31 @@ from vifplug.osvif import ovsdb, requests
 
 
 class OwnOvs:
-    """os-vif's plugin, loaded as os-vif loads it: its options are registered, too."""
+    """os-vif's plugin, loaded as os-vif loads it, with its options."""
 
     def __init__(self) -> None:
-        # The class's own load() is vifplug's by now; this is the one it had.
+        # The class's load() is vifplug's by now; this is the original one.
         self.plugin: Any = PluginBase.load.__func__(OvsPlugin, requests.OVS)
 
     @property
     def isolates(self) -> bool:
-        """What nova.conf says of isolation; a host that relies on it goes on doing so."""
+        """nova.conf's isolate_vif, on which a host may rely."""
         return bool(self.plugin.config.isolate_vif)
 
     def is_the_only_one_for(self, vif: Any) -> bool:
-        """Whether a VIF of a class that vifplug plugs is to be on an OVS bridge that os-vif makes for it."""
+        """Whether os-vif creates the OVS bridge for a VIF of a class that vifplug plugs."""
         return requests.is_on_trunk(vif) or (
             isinstance(vif, VIFOpenVSwitch) and bool(self.plugin.config.per_port_bridge)
         )
 
     def has_plugged(self, vif: Any) -> bool:
-        """Whether it plugged this VIF: some OVS interface has the VIF's identity, and vifplug's mark is not on it.
+        """Whether it plugged this VIF: an OVS interface has the VIF's iface-id, without vifplug's mark.
 
-        It is asked over os-vif's address, but not through os-vif's connection: that one logs each of its attempts, and
-        goes on with them in a thread for as long as the process lives.
+        It uses os-vif's address, but not os-vif's connection, which logs every attempt, and retries in a thread while
+        the process runs.
 
         :raises OSError: when OVSDB does not answer there.
-        :raises ValueError: when its answer, or the address, is not understood.
+        :raises ValueError: for an invalid answer or address.
         """
         database = ovsdb.Database(self.plugin.config.ovsdb_connection, self.plugin.config.ovs_vsctl_timeout)
         for row in database.select("Interface", ["name"], ["external_ids", "includes", _map({"iface-id": vif.id})]):
@@ -54,16 +54,16 @@ class OwnOvs:
 
 
 def _map(values: Mapping[str, str]) -> list[Any]:
-    """A map as OVSDB has it in JSON (RFC 7047, 5.1)."""
+    """A map in OVSDB's JSON (RFC 7047, 5.1)."""
     return ["map", [list(pair) for pair in values.items()]]
 
 
 def stand_in(plugin: type[Any]) -> None:
-    """Have os-vif load this plugin in the place of its own ``ovs``. Again is harmless."""
+    """Make os-vif load this plugin in place of its own ``ovs``. It may be called again."""
 
     def load(cls: Any, plugin_name: str) -> Any:
         if cls is OvsPlugin and plugin_name == requests.OVS:
             return plugin.load(plugin_name)
-        return PluginBase.load.__func__(cls, plugin_name)  # somebody's subclass of it, or another name for it
+        return PluginBase.load.__func__(cls, plugin_name)  # a subclass of it, or another name
 
     OvsPlugin.load = classmethod(load)

@@ -1,4 +1,4 @@
-"""What the operator says of it, in the configuration of the process that calls os-vif: nova.conf's [os_vif_vifplug]."""
+"""The plugin's options, in the configuration of the process that calls os-vif: nova.conf's [os_vif_vifplug]."""
 
 from __future__ import annotations
 
@@ -7,29 +7,29 @@ from dataclasses import dataclass, fields
 from oslo_config import cfg
 
 GROUP = "os_vif_vifplug"
-"""os-vif names the group of a plugin's options itself, by the plugin's name."""
+"""os-vif derives this group's name from the plugin's name."""
 AUTO, DAEMON, LOCAL = "auto", "daemon", "local"
 ERROR, WARN = "error", "warn"
 RETRY_TIMEOUT_SECONDS = 30
-"""Below Nova's own time-outs: 60 s of a remote call (rpc_response_timeout), 300 s of vif_plugging_timeout."""
+"""Below Nova's own timeouts: 60 s for a remote call (rpc_response_timeout), 300 s for vif_plugging_timeout."""
 
 OPTIONS: list[cfg.Opt] = [
     cfg.BoolOpt(
         "take_ovs",
         default=False,
-        help="Whether vifplug plugs the VIFs that ask for os-vif's plugin named ovs, as all of Nova's do. What it does "
-        "not plug goes on to os-vif's own plugin.",
+        help="Whether vifplug plugs VIFs for os-vif's plugin named ovs, which all of Nova's VIFs use. Unsupported VIFs "
+        "are passed to os-vif's own plugin.",
     ),
     cfg.StrOpt(
         "via",
         default=AUTO,
         choices=[AUTO, DAEMON, LOCAL],
-        help="Who does it: vifplugd; or this process, through a privileged helper of its own. auto: vifplugd when its "
-        "socket answers, else this process.",
+        help="daemon: use vifplugd. local: use a privileged helper of this process. auto: vifplugd if its socket "
+        "answers, else local.",
     ),
     cfg.StrOpt(
         "config_file",
-        help="vifplug's configuration, which names the daemon's socket; by default the one in the environment's "
+        help="vifplug's configuration, which has the daemon's socket; by default the environment's "
         "VIFPLUG_CONFIG_FILE, else /etc/vifplug/vifplug.conf if it exists.",
     ),
     cfg.IntOpt(
@@ -37,17 +37,17 @@ OPTIONS: list[cfg.Opt] = [
         default=RETRY_TIMEOUT_SECONDS,
         min=0,
         max=3600,
-        help="Seconds for which a plug or an unplug is repeated while its error says that a retry is safe (vifplugd is "
-        "away or was killed in the middle, Open vSwitch does not answer), or the OVS bridge is missing; 0 is to try "
-        "once. Keep it below Nova's rpc_response_timeout.",
+        help="Seconds for which a plug or an unplug is retried while its error is retryable (vifplugd is away or was "
+        "killed, Open vSwitch does not answer), or the OVS bridge is missing; 0 tries once. Keep it below Nova's "
+        "rpc_response_timeout.",
     ),
     cfg.StrOpt(
         "missing_bridge",
         default=ERROR,
         choices=[ERROR, WARN],
-        help="What a plug of a VIF that is recorded already does while its OVS bridge is missing. error: it fails "
-        "after retry_timeout, and a nova-compute that starts ends. warn: it succeeds at once with a warning, and "
-        "vifplugd repairs the VIF once the bridge is there.",
+        help="Result of plugging a recorded VIF while its OVS bridge is missing. error: it fails "
+        "after retry_timeout, and a starting nova-compute exits. warn: it succeeds at once with a warning, and "
+        "vifplugd repairs the VIF once the bridge exists.",
     ),
 ]
 
@@ -64,9 +64,10 @@ class Choice:
 
 
 def current() -> Choice:
-    """What is configured now.
+    """The present options.
 
-    It is read for each call and not when os-vif loads its plugins: some processes do that before they read their files.
+    They are read for each call, not when os-vif loads its plugins, because some processes do that before they read
+    their configuration files.
     """
     cfg.CONF.register_opts(OPTIONS, group=GROUP)
     group = cfg.CONF[GROUP]

@@ -1,4 +1,4 @@
-"""Reads rows of OVSDB (RFC 7047) over a connection that ends with the answer. Nothing is logged, no thread stays."""
+"""Reads rows of OVSDB (RFC 7047) with a connection per request, without logging and without a thread."""
 
 from __future__ import annotations
 
@@ -19,23 +19,24 @@ _ANSWER_MAX = 2**20
 class Database:
     """An OVSDB server.
 
-    :param connection: ``unix:PATH`` or ``tcp:HOST:PORT``; of several, comma-separated, the first that answers.
-    :param seconds: within which a question is answered.
+    :param connection: ``unix:PATH`` or ``tcp:HOST:PORT``, or several separated by commas; the first that answers is
+        used.
+    :param seconds: timeout of a request.
     """
 
     def __init__(self, connection: str, seconds: float) -> None:
         self._addresses, self._seconds = connection.split(","), seconds
 
     def select(self, table: str, columns: list[str], condition: list[Any]) -> list[dict[str, Any]]:
-        """The rows that fit.
+        """The matching rows.
 
         :raises OSError: when no server answers in time.
-        :raises ValueError: when the address or the answer is not understood.
+        :raises ValueError: for an invalid address or answer.
         """
         operation = {"op": "select", "table": table, "where": [condition], "columns": columns}
-        question = {"method": "transact", "params": [_SCHEMA, operation], "id": 0}
+        request = {"method": "transact", "params": [_SCHEMA, operation], "id": 0}
         with self._connected() as peer:
-            peer.sendall(json.dumps(question).encode())
+            peer.sendall(json.dumps(request).encode())
             answer = _answer(peer, time.monotonic() + self._seconds)
         try:
             rows: list[dict[str, Any]] = answer["result"][0]["rows"]
@@ -72,11 +73,11 @@ def _open(address: str, seconds: float) -> socket.socket:
     host, _, port = place.rpartition(":")
     if scheme == "tcp" and host and port.isdigit():
         return socket.create_connection((host.strip("[]"), int(port)), timeout=seconds)
-    raise ValueError(f"[os_vif_ovs] ovsdb_connection {address!r} is no unix: or tcp: address")
+    raise ValueError(f"[os_vif_ovs] ovsdb_connection {address!r} is not a unix: or tcp: address")
 
 
 def _answer(peer: socket.socket, deadline: float) -> dict[str, Any]:
-    """The first message with our id; echo requests of the server may come before it."""
+    """The first message with our id; the server may send echo requests before it."""
     decoder, text = json.JSONDecoder(), ""
     characters = codecs.getincrementaldecoder("utf-8")("replace")
     while True:
@@ -89,7 +90,7 @@ def _answer(peer: socket.socket, deadline: float) -> dict[str, Any]:
             try:
                 message, end = decoder.raw_decode(text)
             except ValueError:
-                break  # the rest of it is still to come
+                break  # incomplete
             text = text[end:].lstrip()
             if isinstance(message, dict) and message.get("id") == 0 and "result" in message:
                 return message

@@ -1,4 +1,4 @@
-"""The plugins, as os-vif sees them. It makes PlugException and UnplugException of what they raise, with its text."""
+"""The os-vif plugins. os-vif turns their errors into PlugException and UnplugException, with the same text."""
 
 from __future__ import annotations
 
@@ -32,9 +32,9 @@ class _Plugin(PluginBase):  # type: ignore[misc]
     """Plugs through vifplug."""
 
     def plug(self, vif: Any, instance_info: Any) -> None:
-        """Plug, all or nothing. A VIF that is right already costs no write.
+        """Plug, all or nothing. A VIF that already matches is not written to.
 
-        :raises VifplugError: as ``plug`` of the host that is configured; nothing is left of it.
+        :raises VifplugError: as ``plug`` of the configured host; it is rolled back.
         """
         request = requests.read(vif, instance_info)
         if request is not None:
@@ -42,29 +42,29 @@ class _Plugin(PluginBase):  # type: ignore[misc]
             connect.working(choice, lambda host: _plug(host, request, choice))
 
     def unplug(self, vif: Any, instance_info: Any) -> None:
-        """Unplug what is recorded under the VIF's id, whatever the object says today; absent is done.
+        """Unplug the VIF by its record, not by the object; an absent one counts as success.
 
-        :raises VifplugError: as ``unplug`` of the host that is configured.
+        :raises VifplugError: as ``unplug`` of the configured host.
         """
         connect.working(options.current(), lambda host: _unplug(host, vif))
 
 
 class Vifplug(_Plugin):
-    """``vifplug``: for a caller who chooses the plugin by name."""
+    """``vifplug``: for callers that choose the plugin by name."""
 
     CONFIG_OPTS = options.OPTIONS
 
     def describe(self) -> Any:
-        """What can be plugged, in which versions."""
+        """The supported VIF classes and versions."""
         return versions.described(requests.VIFPLUG, versions.bridge_of_ovs(), versions.open_vswitch())
 
 
 class LinuxBridge(_Plugin):
-    """``linux_bridge``: a name that os-vif has no plugin for since its version 5; one before keeps its own."""
+    """``linux_bridge``: os-vif has no such plugin since version 5; earlier versions keep their own."""
 
     @classmethod
     def load(cls, plugin_name: str) -> Any:
-        """Load it, or the one that is there, in whatever order they were found."""
+        """Load os-vif's own plugin if it exists, else this one."""
         try:
             theirs = importlib.import_module("vif_plug_linux_bridge.linux_bridge")
         except ImportError:
@@ -72,14 +72,15 @@ class LinuxBridge(_Plugin):
         return theirs.LinuxBridgePlugin.load(plugin_name)
 
     def describe(self) -> Any:
-        """What can be plugged, in which versions."""
+        """The supported VIF classes and versions."""
         return versions.described(requests.LINUX_BRIDGE, versions.bridge())
 
 
 class Ovs(_Plugin):
-    """``ovs``, in the place of os-vif's own: that one while vifplug is not told to take it, and for what it alone does.
+    """``ovs``: replaces os-vif's own plugin, and delegates to it without ``take_ovs``, and for VIFs that only it
+    supports.
 
-    VIFs that os-vif plugged before vifplug was told to stay os-vif's until they are unplugged.
+    VIFs that os-vif plugged before ``take_ovs`` was set stay os-vif's until they are unplugged.
     """
 
     def __init__(self, own: OwnOvs) -> None:
@@ -88,13 +89,13 @@ class Ovs(_Plugin):
 
     @classmethod
     def load(cls, plugin_name: str) -> Ovs:
-        """Load both, and say in the log which of them it is to be."""
+        """Load both plugins, and log whether vifplug plugs."""
         if options.current().take_ovs:
             _LOG.info("vifplug plugs the VIFs of os-vif's plugin %s", plugin_name)
         return cls(OwnOvs())
 
     def describe(self) -> Any:
-        """What can be plugged, in which versions, by either."""
+        """The supported VIF classes and versions of both plugins."""
         described = self._own.plugin.describe()
         if not options.current().take_ovs:
             return described
@@ -109,16 +110,16 @@ class Ovs(_Plugin):
         if self._takes(choice, vif):
             if connect.working(choice, lambda host: self._is_plugged_here(host, vif, instance_info, choice)):
                 return
-            _LOG.info("VIF %s goes on to os-vif itself", vif.id)
+            _LOG.info("VIF %s is passed to os-vif's own plugin", vif.id)
         self._own.plugin.plug(vif, instance_info)
 
     def _is_plugged_here(self, host: Host, vif: Any, instance_info: Any, choice: Choice) -> bool:
-        """Plug it; False when os-vif has plugged it already, or is to."""
+        """Plug it; False if os-vif has plugged it, or has to plug it."""
         if self._own.is_the_only_one_for(vif) and not _is_recorded(host, vif):
             return False
         request = requests.read(vif, instance_info, isolates=self._own.isolates)
         if request is None:
-            _LOG.info("VIF %s: libvirt is to make its port, and vifplug makes none", vif.id)
+            _LOG.info("VIF %s: libvirt creates its port, so vifplug creates none", vif.id)
             return True
         try:
             _plug(host, request, choice)
@@ -129,7 +130,7 @@ class Ovs(_Plugin):
         return True
 
     def unplug(self, vif: Any, instance_info: Any) -> None:
-        """As ``_Plugin.unplug``, or as os-vif does it for what it plugged."""
+        """As ``_Plugin.unplug``, or by os-vif's own plugin if that plugged it."""
         choice = options.current()
         if not self._takes(choice, vif):
             self._own.plugin.unplug(vif, instance_info)
@@ -138,7 +139,7 @@ class Ovs(_Plugin):
             self._own.plugin.unplug(vif, instance_info)
 
     def _is_unplugged_here(self, host: Host, vif: Any, instance_info: Any) -> bool:
-        """Unplug it; False when it is os-vif's to unplug."""
+        """Unplug it; False if os-vif has to unplug it."""
         if not _is_recorded(host, vif) and self._is_theirs(host, vif, instance_info):
             return False
         _unplug(host, vif)
@@ -148,7 +149,7 @@ class Ovs(_Plugin):
         return choice.take_ovs and requests.is_of_our_class(vif)
 
     def _is_theirs(self, host: Host, vif: Any, instance_info: Any) -> bool:
-        """Whether a VIF that vifplug does not know is os-vif's to unplug."""
+        """Whether os-vif has to unplug a VIF that vifplug does not know."""
         if self._own.is_the_only_one_for(vif):
             return True
         try:
@@ -160,16 +161,16 @@ class Ovs(_Plugin):
         except InputError as error:
             _LOG.info("VIF %s is unplugged, though it could not be plugged: %s", vif.id, error)
         except (DaemonUnreachable, HelperDied):
-            raise  # it says nothing of the VIF, and the next try does
+            raise  # a retry can decide it
         except VifplugError as error:
-            _LOG.warning("VIF %s: whether os-vif itself has plugged it cannot be seen: %s", vif.id, error)
+            _LOG.warning("VIF %s: cannot determine whether os-vif itself has plugged it: %s", vif.id, error)
         return False
 
     def _has_plugged(self, vif: Any) -> bool:
         try:
             return self._own.has_plugged(vif)
-        except (OSError, ValueError) as error:  # os-vif's way to OVSDB need not work where vifplug's does
-            _LOG.warning("VIF %s: whether os-vif itself has plugged it cannot be seen: %s", vif.id, error)
+        except (OSError, ValueError) as error:  # os-vif's OVSDB address may be wrong while vifplug's works
+            _LOG.warning("VIF %s: cannot determine whether os-vif itself has plugged it: %s", vif.id, error)
             return False
 
 
@@ -199,7 +200,7 @@ def _is_recorded(host: Host, vif: Any) -> bool:
     except (DaemonUnreachable, HelperDied):
         raise
     except VifplugError:
-        return True  # of a damaged record, too, vifplug takes away what it can
+        return True  # a damaged record can be unplugged, too
     return True
 
 

@@ -1,7 +1,7 @@
-"""An os-vif object and the InstanceInfo beside it -> model.Vif. Pure.
+"""An os-vif object and its InstanceInfo -> model.Vif. Pure.
 
-The reading itself is that of ``vifplug plug``, of the object's serialised form; here is what only matters to who calls
-os-vif: who makes the port, and what os-vif's plugins do that vifplug does not.
+``formats`` reads the object's serialised form, as for ``vifplug plug``; this module decides what only concerns callers
+of os-vif: who creates the port, and which VIFs os-vif's own plugins have to plug.
 """
 
 from __future__ import annotations
@@ -15,20 +15,20 @@ from vifplug.errors import InputError
 from vifplug.model import vif as model
 
 OVS, LINUX_BRIDGE, VIFPLUG = "ovs", "linux_bridge", "vifplug"
-"""The names of os-vif's plugins that vifplug is."""
+"""The names of vifplug's os-vif plugins."""
 _DATA = "versioned_object.data"
 
 
 def field_of(object_: Any, field: str) -> Any:
-    """What a field holds; None for one that is unset, or unknown to the version of os-vif that is installed."""
+    """The value of a field; None for an unset one, or one that the installed os-vif does not have."""
     return getattr(object_, field) if object_ is not None and field in object_ else None
 
 
 def read(vif: Any, instance_info: Any, *, isolates: bool = False) -> model.Vif | None:
-    """The VIF to plug; None for one whose port libvirt makes by itself, and would make anew if it were there.
+    """The VIF to plug; None if libvirt creates its port itself, and would recreate an existing one.
 
-    :param isolates: whether new OVS ports are to be dead until they are wired, whatever vifplug's configuration says.
-    :raises InputError: for what is wrong with it, or is nothing that vifplug plugs; it names the field.
+    :param isolates: whether new OVS ports are dead until they are wired, regardless of vifplug's configuration.
+    :raises InputError: for an invalid or unsupported object, with the name of the field.
     """
     if isinstance(vif, VIFOpenVSwitch) and not _wants_a_port(vif):
         return None
@@ -41,25 +41,25 @@ def read(vif: Any, instance_info: Any, *, isolates: bool = False) -> model.Vif |
 
 
 def is_of_our_class(vif: Any) -> bool:
-    """Whether vifplug plugs such objects at all."""
+    """Whether vifplug supports objects of this class."""
     return isinstance(vif, VIFBridge | VIFOpenVSwitch)
 
 
 def is_on_trunk(vif: Any) -> bool:
-    """Whether its OVS bridge is a trunk's, which os-vif makes and deletes; vifplug makes no OVS bridges."""
+    """Whether its OVS bridge is a trunk's, which os-vif creates and deletes; vifplug creates no OVS bridges."""
     return naming.is_trunk_bridge(field_of(field_of(vif, "network"), "bridge") or "")
 
 
 def _wants_a_port(vif: Any) -> bool:
-    """create_tap asks for a port as well: a guest does not get far on a tap alone."""
+    """create_tap implies a port: a tap alone is of no use to a guest."""
     profile = field_of(vif, "port_profile")
     if profile is None:
-        raise InputError(f"port_profile of VIF {vif.id} is unset, and it is what says who makes the port", vif.id)
+        raise InputError(f"port_profile of VIF {vif.id} is unset, but it decides who creates the port", vif.id)
     return bool(field_of(profile, "create_port") or field_of(profile, "create_tap"))
 
 
 def _plugin_meant(vif: Any) -> str:
-    """Which of os-vif's plugins makes what is asked of vifplug by name: a VIFBridge can be two things."""
+    """The os-vif plugin that corresponds to a request for plugin ``vifplug``: a VIFBridge has two meanings."""
     if isinstance(vif, VIFBridge) and not isinstance(field_of(vif, "port_profile"), VIFPortProfileOpenVSwitch):
         return LINUX_BRIDGE
     return OVS

@@ -1,4 +1,4 @@
-"""What host_info() says: which of os-vif's classes can be plugged, in which versions."""
+"""The content of host_info(): the supported os-vif classes and versions."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ _FIRST = "1.0"
 
 
 def described(plugin_name: str, *vif_info: Any) -> Any:
-    """A plugin's description. It is made anew each time: os-vif filters what it gets in place."""
+    """A plugin's description, a new one for each call, because os-vif filters it in place."""
     return HostPluginInfo(plugin_name=plugin_name, vif_info=list(vif_info))
 
 
@@ -32,9 +32,10 @@ def open_vswitch() -> Any:
 
 
 def of_their_classes(described_: Any) -> list[Any]:
-    """What another plugin describes, with the versions of the classes it comes with.
+    """Another plugin's description, with the versions of the installed classes.
 
-    os-vif's own go on saying 1.0, which its classes have left behind, and get_common_version() then finds none.
+    os-vif's own plugins still report 1.0, which its classes do not support any more, so that get_common_version() finds
+    none.
     """
     return [
         _vif(_class(info.vif_object_name), *(_class(one.profile_object_name) for one in info.supported_port_profiles))

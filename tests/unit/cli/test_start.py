@@ -135,7 +135,7 @@ def test_what_the_daemon_would_not_say_so_is_said_before_it_is_asked(
     ("document", "said"),
     [
         (DOCUMENT | {"address": "x"}, "address: 'x': it must be a MAC address"),
-        (DOCUMENT | {"vif_type": "vhostuser"}, "is 'vhostuser'; it must be one that has a driver here"),
+        (DOCUMENT | {"vif_type": "vhostuser"}, "is 'vhostuser', which has no driver here"),
     ],
 )
 def test_without_a_daemon_wrong_input_is_what_is_said_first(

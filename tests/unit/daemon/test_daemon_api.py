@@ -129,7 +129,7 @@ def test_batch_takes_one_document_as_it_is(daemon: Daemon, document: Any) -> Non
         ([{**DOCUMENT, "address": "x"}], "[0].address: 'x': it must be a MAC address"),
         (
             {**DOCUMENT, "vif_type": "vhostuser"},
-            f"vif_type of VIF {ID} is 'vhostuser'; it must be one that has a driver",
+            f"vif_type of VIF {ID} is 'vhostuser', which has no driver here",
         ),
         ("[]", "plug: '[]': it must be a VIF document, or a list of them"),
         (7, "plug: 7: it must be a VIF document, or a list of them"),

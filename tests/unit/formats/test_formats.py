@@ -257,7 +257,7 @@ def test_arguments_reach_every_vif() -> None:
 def test_load_refuses_two_vifs() -> None:
     with pytest.raises(errors.InputError) as refused:
         formats.load(sample("nova_network_info_ml2ovs_hybrid_from_real_neutron"))
-    assert str(refused.value) == "the document holds 2 VIFs, and one is asked for; load_all takes a list"
+    assert str(refused.value) == "the document holds 2 VIFs, but load() reads one; use load_all()"
 
 
 def test_schema_describes_what_is_read() -> None:

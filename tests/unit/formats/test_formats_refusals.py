@@ -14,7 +14,7 @@ NAME_RULE = (
     "and none of '.', '..', 'all' and 'default'"
 )
 MTU_RULE = "it must be a whole number from 68 to 65521"
-UPLINK_RULE = "vifplug puts neither a NIC nor a VLAN device on a bridge; make the bridge beforehand, and leave"
+UPLINK_RULE = "vifplug adds neither a NIC nor a VLAN device to a bridge; create the bridge beforehand, and omit"
 KNOWN = (
     "a VIF in one of the formats vif (id, vif_type, address), neutron-port (id, mac_address, binding:vif_type), "
     "nova-network-info (id, address, type), os-vif (versioned_object.name, versioned_object.data)"
@@ -45,24 +45,24 @@ def refused(document: object, **arguments: Any) -> errors.InputError:
             {"ports": [neutron(), sample("ovn_port_binding_failed")["port"]]},
             "ports[1].binding:vif_type: 'binding_failed': Neutron could not bind port "
             "44809f88-074d-474a-b55f-699847ba8d22 to its host; see neutron-server's log for why "
-            "(often no agent is alive on that host), mend that, and bind the port again",
+            "(often no agent is alive on that host), correct that, and bind the port again",
         ),
         (
             sample("nova_network_info_binding_failed"),
             f"[0].type: 'binding_failed': Neutron could not bind port {PLAIN} to its host; see neutron-server's log "
-            "for why (often no agent is alive on that host), mend that, and bind the port again",
+            "for why (often no agent is alive on that host), correct that, and bind the port again",
         ),
         (
             sample("nova_network_info_vhostuser_ovs"),
-            f"[0].type: 'vhostuser': port {PLAIN} is of a kind vifplug does not plug; it must be ovs or bridge",
+            f"[0].type: 'vhostuser': vifplug does not support port {PLAIN}'s type; it must be ovs or bridge",
         ),
         (
             neutron(**{"binding:vnic_type": "direct"}),
-            f"binding:vnic_type: 'direct': port {HYBRID_1} asks for a device vifplug does not plug; it must be normal",
+            f"binding:vnic_type: 'direct': vifplug does not support port {HYBRID_1}'s vnic_type; it must be normal",
         ),
         (
             {"ports": [neutron(), None]},
-            "ports[1]: null: this entry holds no VIF; leave it out, or give the VIF that belongs here",
+            "ports[1]: null: this entry holds no VIF; remove it, or replace it by its VIF",
         ),
         ([OWN, neutron()], f"[1].id: '{HYBRID_1}': [0] has the same id; give each VIF once"),
         (
@@ -81,7 +81,7 @@ def refused(document: object, **arguments: Any) -> errors.InputError:
         ([{}], f"[0]: an empty object: it must be {KNOWN}"),
         ("17", f"the document: 17: it must be an object: {KNOWN}"),
         ([[OWN]], f"[0]: a list: it must be an object: {KNOWN}"),
-        ({"port": None}, "port: null: this entry holds no VIF; leave it out, or give the VIF that belongs here"),
+        ({"port": None}, "port: null: this entry holds no VIF; remove it, or replace it by its VIF"),
         ({"ports": "x"}, "ports: 'x': it must be a list of Neutron ports"),
         (
             {key: value for key, value in neutron().items() if not key.startswith("binding:")},
@@ -115,14 +115,14 @@ def refused(document: object, **arguments: Any) -> errors.InputError:
         (neutron(**{"binding:vif_details": "x"}), "binding:vif_details: 'x': it must be an object"),
         (
             nova(ovs_interfaceid=GUEST),
-            f"ovs_interfaceid: '{GUEST}': it must be the VIF's own id, or not be given: "
+            f"ovs_interfaceid: '{GUEST}': it must be the VIF's own id, or be omitted: "
             "vifplug writes the id as iface-id",
         ),
         (nova(network={"meta": {"mtu": "1450"}}), f"network.meta.mtu: '1450': {MTU_RULE}"),
         (nova(network={"meta": {"mtu": False}}), f"network.meta.mtu: false: {MTU_RULE}"),
         (
             nova("nova_network_info_bridge", network={"meta": {"should_create_bridge": True, "bridge_interface": "x"}}),
-            f"network.meta.bridge_interface: 'x': {UPLINK_RULE} should_create_bridge out",
+            f"network.meta.bridge_interface: 'x': {UPLINK_RULE} should_create_bridge",
         ),
         (nova(devname="../../etc/passwd"), f"devname: '../../etc/passwd': {NAME_RULE}"),
         (nova(details={}, network={"bridge": "x:y"}), f"network.bridge: 'x:y': {NAME_RULE}"),
@@ -138,7 +138,7 @@ def refused(document: object, **arguments: Any) -> errors.InputError:
                 plugin="linux_bridge",
                 network={"versioned_object.data": {"should_provide_bridge": True, "should_provide_vlan": True}},
             ),
-            f"network.should_provide_vlan: true: {UPLINK_RULE} should_provide_bridge out",
+            f"network.should_provide_vlan: true: {UPLINK_RULE} should_provide_bridge",
         ),
         (
             osvif(port_profile={"versioned_object.name": "VIFPortProfile8021Qbh", "versioned_object.data": {}}),
@@ -149,7 +149,7 @@ def refused(document: object, **arguments: Any) -> errors.InputError:
         (osvif(plugin="noop"), "plugin: 'noop': it must be ovs, for a VIFOpenVSwitch"),
         (
             osvif(port_profile={"versioned_object.data": {"interface_id": GUEST}}),
-            f"port_profile.interface_id: '{GUEST}': it must be the VIF's own id, or not be given: "
+            f"port_profile.interface_id: '{GUEST}': it must be the VIF's own id, or be omitted: "
             "vifplug writes the id as iface-id",
         ),
         (
