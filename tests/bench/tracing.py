@@ -118,17 +118,26 @@ class Tracer:
         wrap(api.LocalHost, "unplug", "the rest of the request")
         wrap(recover, "settle", "settle interrupted requests")
         wrap(request, "job", "desired resources")
-        for method in ("record", "sound_record", "is_damaged", "intent", "intents", "contents", "moment", "told"):
+        for method in (
+            "record",
+            "record_or_none",
+            "is_damaged",
+            "intent",
+            "intents",
+            "contents",
+            "snapshot",
+            "neutron_status",
+        ):
             wrap(store.Store, method, "store: read")
         wrap(plug.Plugger, "_plan", "plan")
         wrap(plug.Plugger, "_requests", "plan")
-        wrap(store.Store, "intend", "intent")
+        wrap(store.Store, "begin", "intent")
         wrap(linux.LinuxHost, "observe", read)
         wrap(linux.LinuxHost, "apply", applied)
         wrap(linux.LinuxHost, "settle", "settle: vswitchd caught up")
         wrap(verify, "verified", "verify")
         wrap(remove, "remove", "unplug: decide")
-        wrap(store.Store, "keep", "record")
+        wrap(store.Store, "save_records", "record")
         wrap(store.Store, "forget", "record")
         wrap(report, "built", "report")
         wrap(channel.Channel, "_answer", lambda _self, verb, *_rest: f"  privileged {verb}")

@@ -9,7 +9,7 @@ from vifplug.doctor import firewall as filtering
 from vifplug.doctor import mirroring, openvswitch
 from vifplug.doctor.facts import CAP_NET_ADMIN, Facts
 from vifplug.doctor.findings import ERROR, OK, UNSEEN, WARNING, Diagnosis, Finding
-from vifplug.doctor.openvswitch import Draft, found
+from vifplug.doctor.openvswitch import Draft, draft
 from vifplug.netlink import udev
 
 _FREE_BYTES_MIN = 16 * 2**20
@@ -42,23 +42,23 @@ def restarts(endings: Sequence[tuple[float, str]], now: float) -> list[Finding]:
     often = f"{len(recent)} times in {_RECENT_SECONDS // 60} minutes" if len(recent) > 1 else "once"
     reason = f"{which} ended {now - when:.0f} s ago ({often}); worker and helper were restarted"
     status = ERROR if len(recent) >= _RESTARTS_MAX else WARNING
-    return [found(status, "vifplugd", reason, "see its log: journalctl -u vifplugd")(DAEMON)]
+    return [draft(status, "vifplugd", reason, "see its log: journalctl -u vifplugd")(DAEMON)]
 
 
 def _store(facts: Facts) -> Iterator[Draft]:
     store = facts.store
     if store is None:
-        yield found(UNSEEN, "state_dir", facts.unseen)
+        yield draft(UNSEEN, "state_dir", facts.unseen)
     elif store.closed:
-        yield found(UNSEEN, store.path, store.error, "run it as root, or through the daemon")
+        yield draft(UNSEEN, store.path, store.error, "run it as root, or through the daemon")
     elif store.unreadable:
         remedy = (
             "written by a newer vifplug: install that version; otherwise see docs/operations.md, 'A record is "
             "damaged'; nothing can be plugged until then"
         )
-        yield found(ERROR, store.path, f"it cannot be read: {store.error}", remedy)
+        yield draft(ERROR, store.path, f"it cannot be read: {store.error}", remedy)
     elif store.error:
-        yield found(
+        yield draft(
             ERROR,
             store.path,
             f"it cannot be written: {store.error}",
@@ -67,55 +67,55 @@ def _store(facts: Facts) -> Iterator[Draft]:
         )
     elif store.locked_by:
         reason = f"it is locked by {store.locked_by}, for longer than a write takes"
-        yield found(
+        yield draft(
             ERROR, store.path, reason, "wait for its end, or end it; nothing can be plugged or unplugged until then"
         )
     elif store.elsewhere:
-        yield found(ERROR, store.path, store.elsewhere, "run vifplug in the namespace where its VIFs are")
+        yield draft(ERROR, store.path, store.elsewhere, "run vifplug in the namespace where its VIFs are")
     elif store.free_bytes is not None and store.free_bytes < _FREE_BYTES_MIN:
         free = f"{store.free_bytes // 2**20} MiB are free there"
-        yield found(ERROR, store.path, free, "free space: a full store refuses new VIFs")
+        yield draft(ERROR, store.path, free, "free space: a full store refuses new VIFs")
 
 
 def _helper(facts: Facts) -> Iterator[Draft]:
     helper = facts.helper
     if helper is None:
-        yield found(UNSEEN, "helper", facts.unseen)
+        yield draft(UNSEEN, "helper", facts.unseen)
     elif helper.unprivileged:
         remedy = "run it as root or through the daemon, or let sudo start the helper (see the user guide)"
-        yield found(UNSEEN, "helper", f"this user may not start it: {helper.error}", remedy)
+        yield draft(UNSEEN, "helper", f"this user may not start it: {helper.error}", remedy)
     elif helper.error:
         remedy = "see [vifplug_privileged] in the configuration, and the daemon's log; systemctl restart vifplugd"
-        yield found(ERROR, "helper", helper.error, remedy)
+        yield draft(ERROR, "helper", helper.error, remedy)
 
 
 def _capabilities(facts: Facts) -> Iterator[Draft]:
     if facts.tun_error:
         remedy = "modprobe tun, and check that udev or the container gives /dev/net/tun mode 0666"
-        yield found(ERROR, "/dev/net/tun", f"no tap can be created: {facts.tun_error}", remedy)
+        yield draft(ERROR, "/dev/net/tun", f"no tap can be created: {facts.tun_error}", remedy)
     if facts.helper is None or facts.helper.error:
-        yield found(UNSEEN, "helper", "there is no privileged helper to ask")
+        yield draft(UNSEEN, "helper", "there is no privileged helper to ask")
     elif not facts.helper.capabilities >> CAP_NET_ADMIN & 1:
         remedy = "add it: [vifplug_privileged] capabilities, the unit's CapabilityBoundingSet, or the container's"
-        yield found(ERROR, "helper", "it has no CAP_NET_ADMIN, so it cannot change links", remedy)
+        yield draft(ERROR, "helper", "it has no CAP_NET_ADMIN, so it cannot change links", remedy)
     if facts.helper is not None and facts.helper.sysctls_read_only:
         remedy = (
             "mount it read-write for vifplug: in a unit ReadWritePaths=/proc/sys/net, in a container a mount; until "
             "then links are plugged only if their sysctls are already right"
         )
-        yield found(ERROR, "/proc/sys", "it is mounted read-only, so a link's IPv6 cannot be turned off", remedy)
+        yield draft(ERROR, "/proc/sys", "it is mounted read-only, so a link's IPv6 cannot be turned off", remedy)
 
 
 def _configuration(facts: Facts) -> Iterator[Draft]:
     for text in facts.unknown_options:
         remedy = "correct or delete it, then see 'vifplugd --check-config'"
-        yield found(WARNING, "vifplug.conf", text, remedy)
+        yield draft(WARNING, "vifplug.conf", text, remedy)
 
 
 def _versions(facts: Facts) -> Iterator[Draft]:
     kernel = openvswitch.version(facts.kernel)
     if kernel and kernel < _KERNEL_MIN:
-        yield found(ERROR, "kernel", f"it is {facts.kernel}", "vifplug needs Linux 5.4 or newer")
+        yield draft(ERROR, "kernel", f"it is {facts.kernel}", "vifplug needs Linux 5.4 or newer")
     yield from openvswitch.ovs_version(facts)
 
 
@@ -123,7 +123,7 @@ def _takeovers(facts: Facts) -> Iterator[Draft]:
     for taken in facts.takeovers:
         names = ", ".join(f"{prefix}*" for prefix in taken.prefixes)
         if taken.name == "systemd-udevd":
-            yield found(
+            yield draft(
                 WARNING,
                 taken.source,
                 f"systemd-udevd runs, and this file makes it change the MAC of a new {names}; each plug that creates a "
@@ -131,7 +131,7 @@ def _takeovers(facts: Facts) -> Iterator[Draft]:
                 f"install vifplug's {udev.LINK_FILE} into /etc/systemd/network (docs/operations.md, Install)",
             )
         elif taken.name == "systemd-networkd":
-            yield found(
+            yield draft(
                 ERROR,
                 taken.source,
                 f"systemd-networkd runs, and this file makes it manage {names}",
@@ -139,7 +139,7 @@ def _takeovers(facts: Facts) -> Iterator[Draft]:
                 "Unmanaged=yes",
             )
         else:
-            yield found(
+            yield draft(
                 WARNING,
                 taken.name,
                 f"{taken.name} runs, and is not configured to leave {names} alone",
@@ -156,16 +156,16 @@ def _drift(facts: Facts) -> Iterator[Draft]:
     for trouble in facts.plugged.troubles:
         if not trouble.what:
             reason = f"{trouble.state}, and the process that worked on it has ended"
-            yield found(WARNING, trouble.vif_id, reason, "the daemon, or any command but doctor, settles it")
+            yield draft(WARNING, trouble.vif_id, reason, "the daemon, or any command but doctor, settles it")
         else:
             repair = f"vifplug repair {trouble.vif_id}, then vifplug show {trouble.vif_id} for the error"
             remedy = f"plug it again, or vifplug unplug {trouble.vif_id}" if trouble.damaged else repair
-            yield found(ERROR, trouble.vif_id, f"{trouble.state}: {trouble.what}", remedy)
+            yield draft(ERROR, trouble.vif_id, f"{trouble.state}: {trouble.what}", remedy)
 
 
 def _guests(facts: Facts) -> Iterator[Draft]:
     if facts.plugged is None:
-        yield found(UNSEEN, "guests", facts.unseen)
+        yield draft(UNSEEN, "guests", facts.unseen)
         return
     old = [vif for vif in facts.plugged.absent if vif.seconds >= _ABSENT_SECONDS]
     remedy = (
@@ -173,24 +173,24 @@ def _guests(facts: Facts) -> Iterator[Draft]:
         "vifplug gc --keep FILE"
     )
     for vif in old:
-        yield found(WARNING, vif.vif_id, f"it has no guest on {vif.device!r} since {vif.since}", remedy)
+        yield draft(WARNING, vif.vif_id, f"it has no guest on {vif.device!r} since {vif.since}", remedy)
     if facts.plugged.absent and not old:
         named = [f"VIF {vif.vif_id} has no guest since {vif.since}" for vif in facts.plugged.absent[:_NAMED_MAX]]
         more = len(facts.plugged.absent) - len(named)
-        yield found(OK, "", "; ".join([*named, *([f"and {more} more"] if more else [])]), "")
+        yield draft(OK, "", "; ".join([*named, *([f"and {more} more"] if more else [])]), "")
 
 
 def _uncompared(facts: Facts) -> Draft:
     if not facts.incomparable:
-        return found(UNSEEN, "VIFs", facts.unseen)
+        return draft(UNSEEN, "VIFs", facts.unseen)
     reason = f"the records cannot be compared with the host, and no VIF is repaired: {facts.unseen}"
     remedy = "correct that (for example install a missing driver again), or vifplug unplug the named VIF"
-    return found(ERROR, "VIFs", reason, remedy)
+    return draft(ERROR, "VIFs", reason, remedy)
 
 
 def _orphans(facts: Facts) -> Iterator[Draft]:
     if facts.plugged is None:
-        yield found(UNSEEN, "orphans", facts.unseen)
+        yield draft(UNSEEN, "orphans", facts.unseen)
         return
     # If the store was lost, everything is an orphan, even guests' devices.
     remedy = (
@@ -200,7 +200,7 @@ def _orphans(facts: Facts) -> Iterator[Draft]:
         "vifplug gc --delete deletes them under their guests"
     )
     for owner, devices in facts.plugged.orphans.items():
-        yield found(ERROR, owner, f"orphans, marked as vifplug's and in no record: {', '.join(devices)}", remedy)
+        yield draft(ERROR, owner, f"orphans, marked as vifplug's and in no record: {', '.join(devices)}", remedy)
 
 
 CHECKS: Mapping[str, Callable[[Facts], Iterator[Draft]]] = {

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from vifplug import naming
 from vifplug.doctor.facts import Chain, Facts, Rule
 from vifplug.doctor.findings import ERROR, UNSEEN, WARNING
-from vifplug.doctor.openvswitch import Draft, found
+from vifplug.doctor.openvswitch import Draft, draft
 
 _NEUTRON_CHAINS = ("neutron-openvswi-", "neutron-linuxbri-")
 _SYSCTLS: Mapping[str, str] = {"ip": "bridge-nf-call-iptables", "ip6": "bridge-nf-call-ip6tables"}
@@ -35,14 +35,14 @@ def firewall(facts: Facts) -> Iterator[Draft]:
     """Whether a chain at the forward hook drops frames of guests on Linux bridges."""
     state = facts.firewall
     if state is None:
-        yield found(UNSEEN, "firewall", "there is no privileged helper to ask")
+        yield draft(UNSEEN, "firewall", "there is no privileged helper to ask")
         return
     if state.chains is None:
         if state.bridged and state.firewalld:
             reason = "it runs, it sees bridged frames (br_netfilter), and as shipped it rejects them"
-            yield found(WARNING, _FIREWALLD, f"{reason}; its chains cannot be read: {state.error}", _ADMIT)
+            yield draft(WARNING, _FIREWALLD, f"{reason}; its chains cannot be read: {state.error}", _ADMIT)
         elif state.bridged:
-            yield found(UNSEEN, "firewall", f"its chains cannot be read: {state.error}")
+            yield draft(UNSEEN, "firewall", f"its chains cannot be read: {state.error}")
     else:
         tables: dict[tuple[str, str], dict[str, Chain]] = {}
         for chain in state.chains:
@@ -56,7 +56,7 @@ def firewall(facts: Facts) -> Iterator[Draft]:
     for family in state.legacy:
         if family in state.bridged:
             reason = f"iptables-legacy filters {family}, and its FORWARD policy cannot be read"
-            yield found(UNSEEN, "iptables-legacy", reason, "check that `iptables-legacy -S FORWARD` has no DROP policy")
+            yield draft(UNSEEN, "iptables-legacy", reason, "check that `iptables-legacy -S FORWARD` has no DROP policy")
 
 
 def _families(family: str, bridged: Iterable[str]) -> str:
@@ -77,11 +77,11 @@ def _judged(facts: Facts, chain: Chain, table: Chains, through: str) -> Iterator
         rules = "no rule accepts more than a part of the frames" if chain.drops else "but its rules drop the frames"
         reason = f"{policy}, {rules}, and it sees {through}: it drops what guests on a qbr or brq bridge send"
         # Frames of an ovs VIF cross no Linux bridge.
-        yield found(ERROR if concerned else WARNING, subject, reason, _remedy(chain))
+        yield draft(ERROR if concerned else WARNING, subject, reason, _remedy(chain))
     elif _DROP in ends:
         reason = f"{policy}, it sees {through}, and whether its rules accept guests' frames cannot be judged"
         status = WARNING if facts.firewall and facts.firewall.firewalld and chain.family != "bridge" else UNSEEN
-        yield found(status, subject, reason, "check that they do; if not: " + _remedy(chain))
+        yield draft(status, subject, reason, "check that they do; if not: " + _remedy(chain))
 
 
 def fates(chain: Chain, table: Chains, bridge: str) -> frozenset[str]:

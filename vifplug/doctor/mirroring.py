@@ -9,7 +9,7 @@ from collections.abc import Iterator, Sequence
 
 from vifplug.doctor.facts import Facts, Mirror, Port
 from vifplug.doctor.findings import ERROR, UNSEEN, WARNING
-from vifplug.doctor.openvswitch import Draft, found
+from vifplug.doctor.openvswitch import Draft, draft
 
 _NAMED_MAX = 3
 
@@ -22,12 +22,12 @@ def mirrors(facts: Facts) -> Iterator[Draft]:
         return
     if present is None:
         why = "there is no privileged helper to ask" if facts.ovs is None else "OVSDB is not answering"
-        yield found(UNSEEN, "OVS mirrors", why)
+        yield draft(UNSEEN, "OVS mirrors", why)
     elif facts.plugged is not None:
         for mirror in present:
             yield from _of_mirror(mirror, [port for port in facts.plugged.ports if port.bridge == mirror.bridge])
     elif present:
-        yield found(UNSEEN, "OVS mirrors", facts.unseen)
+        yield draft(UNSEEN, "OVS mirrors", facts.unseen)
 
 
 def _of_mirror(mirror: Mirror, ports: Sequence[Port]) -> Iterator[Draft]:
@@ -41,16 +41,16 @@ def _of_mirror(mirror: Mirror, ports: Sequence[Port]) -> Iterator[Draft]:
             f"the output of mirror {mirror.name!r} of {mirror.bridge} is the port of VIF {port.vif_id}: Open vSwitch "
             "sends only copies to it, and drops what the guest sends"
         )
-        yield found(ERROR, port.name, reason, remedy)
+        yield draft(ERROR, port.name, reason, remedy)
     copied = [port for port in ports if mirror.selects_all or port.name in mirror.selected]
     copied = [port for port in copied if port not in outputs]
     to = f"VLAN {mirror.output_vlan}" if mirror.output_vlan is not None else f"port {mirror.output or 'none'}"
     if copied:
-        yield found(WARNING, mirror.name, f"it copies frames of {_named(copied)} to {to} of {mirror.bridge}", remedy)
+        yield draft(WARNING, mirror.name, f"it copies frames of {_named(copied)} to {to} of {mirror.bridge}", remedy)
     # A port without a tag is a trunk of all VLANs.
     reached = [port for port in ports if mirror.output_vlan is not None and port.tag in (None, mirror.output_vlan)]
     if reached:
-        yield found(WARNING, mirror.name, f"its copies go to {to} of {mirror.bridge}, with {_named(reached)}", remedy)
+        yield draft(WARNING, mirror.name, f"its copies go to {to} of {mirror.bridge}, with {_named(reached)}", remedy)
 
 
 def _named(ports: Sequence[Port]) -> str:

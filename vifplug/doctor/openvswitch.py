@@ -23,7 +23,7 @@ _NO_DEVICE, _NO_PORT = "No such device", "it has no OpenFlow port"
 _IDENTITY = re.compile(r"[0-9a-f]{8}-[0-9a-f]{2}")
 
 
-def found(status: str, subject: str, reason: str, remedy: str = "") -> Draft:
+def draft(status: str, subject: str, reason: str, remedy: str = "") -> Draft:
     """A finding, to be completed with the name of its check."""
     return lambda check: Finding(check=check, status=status, subject=subject, reason=reason, remedy=remedy)
 
@@ -39,14 +39,14 @@ def ovs_version(facts: Facts) -> Iterator[Draft]:
     text = (facts.ovs and facts.ovs.switch and facts.ovs.switch.ovs_version) or ""
     if version(text) and version(text) < _OVS_MIN:
         remedy = "upgrade to 2.13 or newer; vifplug is tested with 3.1"
-        yield found(ERROR, "Open vSwitch", f"it is {text}, and a guest's packet may stop it (CVE-2020-35498)", remedy)
+        yield draft(ERROR, "Open vSwitch", f"it is {text}, and a guest's packet may stop it (CVE-2020-35498)", remedy)
 
 
 def ovsdb(facts: Facts) -> Iterator[Draft]:
     """Whether the database can be reached and used."""
     ovs = facts.ovs
     if ovs is None:
-        yield found(UNSEEN, " ".join(facts.connection), "there is no privileged helper to ask")
+        yield draft(UNSEEN, " ".join(facts.connection), "there is no privileged helper to ask")
         return
     if not ovs.expected:
         return
@@ -58,13 +58,13 @@ def ovsdb(facts: Facts) -> Iterator[Draft]:
         elif remote.unfit:
             yield _unfit(remote, is_spare=bool(fit))
         elif remote.used and len(ovs.remotes) > 1:
-            yield found(OK, remote.remote, "this OVSDB address is used")
+            yield draft(OK, remote.remote, "this OVSDB address is used")
         elif _is_open(remote.remote):
             remedy = "use unix: on the host itself; anyone who reaches this port can reconfigure the switch"
-            yield found(WARNING, remote.remote, "OVSDB is reached over the network, without encryption", remedy)
+            yield draft(WARNING, remote.remote, "OVSDB is reached over the network, without encryption", remedy)
     if ovs.error:
         how = "it takes connections and does not answer" if reached else "it cannot be reached"
-        yield found(ERROR, " ".join(facts.connection), f"{how}: {ovs.error}", _START)
+        yield draft(ERROR, " ".join(facts.connection), f"{how}: {ovs.error}", _START)
 
 
 def _is_open(remote: str) -> bool:
@@ -80,20 +80,20 @@ def _is_open(remote: str) -> bool:
 def _unfit(remote: Remote, *, is_spare: bool) -> Draft:
     """A standby is fine if another server is used."""
     if is_spare:
-        return found(OK, remote.remote, f"not used: {remote.unfit}")
+        return draft(OK, remote.remote, f"not used: {remote.unfit}")
     remedy = "make it, or another server of [ovs] connection, the active one (ovsdb-server(1), active-backup)"
-    return found(ERROR, remote.remote, f"nothing can be plugged: {remote.unfit}", remedy)
+    return draft(ERROR, remote.remote, f"nothing can be plugged: {remote.unfit}", remedy)
 
 
 def _unreached(remote: Remote, status: str) -> Draft:
     if not remote.denied:
-        return found(status, remote.remote, f"it does not answer: {remote.error}", _START)
+        return draft(status, remote.remote, f"it does not answer: {remote.error}", _START)
     whose = "" if remote.uid is None else f"; it belongs to uid {remote.uid}"
     remedy = (
         "the helper can open only files of its own user: set [vifplug_privileged] user to the socket's owner, or make "
         "root the owner of the socket again, with mode 0750"
     )
-    return found(status, remote.remote, f"the privileged helper may not use it: {remote.error}{whose}", remedy)
+    return draft(status, remote.remote, f"the privileged helper may not use it: {remote.error}{whose}", remedy)
 
 
 def vswitchd(facts: Facts) -> Iterator[Draft]:
@@ -102,10 +102,10 @@ def vswitchd(facts: Facts) -> Iterator[Draft]:
     if ovs is None or switch is None:
         yield from _unseen(facts, "ovs-vswitchd")
     elif ovs.vswitchd is False:
-        yield found(ERROR, "ovs-vswitchd", f"it does not answer: {ovs.vswitchd_error}", _START)
+        yield draft(ERROR, "ovs-vswitchd", f"it does not answer: {ovs.vswitchd_error}", _START)
     elif switch.behind:
         remedy = "see ovs-vswitchd's log; on a busy host check again in a minute"
-        yield found(ERROR, "ovs-vswitchd", switch.behind, remedy)
+        yield draft(ERROR, "ovs-vswitchd", switch.behind, remedy)
 
 
 def integration_bridge(facts: Facts) -> Iterator[Draft]:
@@ -120,11 +120,11 @@ def integration_bridge(facts: Facts) -> Iterator[Draft]:
     for bridge, why in wanted.items():
         if bridge in switch.fake_bridges:
             reason = f"{naming.fake_bridge(bridge, *switch.fake_bridges[bridge])}; {why}"
-            yield found(ERROR, bridge, reason, "correct the configuration, or the VIF's network")
+            yield draft(ERROR, bridge, reason, "correct the configuration, or the VIF's network")
         elif bridge not in switch.bridges:
             others = ", ".join(sorted(switch.bridges)) or "none"
             remedy = f"create it (ovs-vsctl add-br {bridge}; OVN and Neutron's agent do), or correct the configuration"
-            yield found(ERROR, bridge, f"there is no such OVS bridge, and {why}; existing bridges: {others}", remedy)
+            yield draft(ERROR, bridge, f"there is no such OVS bridge, and {why}; existing bridges: {others}", remedy)
 
 
 def datapath(facts: Facts) -> Iterator[Draft]:
@@ -141,18 +141,18 @@ def datapath(facts: Facts) -> Iterator[Draft]:
                 f"ovs-vsctl set Bridge {port.bridge} datapath_type={port.datapath_type} (its guests lose frames "
                 "meanwhile), or correct the agent's configuration, by which ports are bound"
             )
-            yield found(ERROR, port.bridge, f"{reason}{port.datapath_type!r}", remedy)
+            yield draft(ERROR, port.bridge, f"{reason}{port.datapath_type!r}", remedy)
     own = switch.bridges.get(facts.integration_bridge)
     if own and switch.datapath_types and own not in switch.datapath_types:
         reason = f"its datapath_type is {own!r}, and this ovs-vswitchd supports {', '.join(switch.datapath_types)}"
-        yield found(ERROR, facts.integration_bridge, reason, "set a supported one")
+        yield draft(ERROR, facts.integration_bridge, reason, "set a supported one")
 
 
 def obstacles(facts: Facts) -> Iterator[Draft]:
     """Settings that stop guests' frames, or may, on things that vifplug must not change; they are only reported."""
     for obstacle in facts.plugged.obstacles if facts.plugged else ():
         remedy = "the program that made it has to correct it; see bridge -d link, bridge fdb, tc qdisc, ip -d link"
-        yield found(WARNING, obstacle.subject, f"it may stop frames of VIF {obstacle.vif_id}: {obstacle.what}", remedy)
+        yield draft(WARNING, obstacle.subject, f"it may stop frames of VIF {obstacle.vif_id}: {obstacle.what}", remedy)
     _ovs, switch = _seen(facts)
     if facts.plugged is None or switch is None:
         return
@@ -160,12 +160,12 @@ def obstacles(facts: Facts) -> Iterator[Draft]:
     for name in sorted(bridges.intersection(switch.spanning_tree)):
         reason = "it runs STP or RSTP, which may block a port; the ports' states were not checked"
         remedy = f"ovs-appctl stp/show {name}; ovs-appctl rstp/show {name}"
-        yield found(WARNING, name, reason, remedy)
+        yield draft(WARNING, name, reason, remedy)
     for name, rate in sorted(switch.policed.items()):
         if name in facts.plugged.names:
             reason = f"its guest may send at most {rate} kbit/s (Interface.ingress_policing_rate)"
             if rate < _RATE_MIN:
-                yield found(WARNING, name, reason, f"check whether that is intended: ovs-vsctl list Interface {name}")
+                yield draft(WARNING, name, reason, f"check whether that is intended: ovs-vsctl list Interface {name}")
 
 
 def stale_ports(facts: Facts) -> Iterator[Draft]:
@@ -184,7 +184,7 @@ def stale_ports(facts: Facts) -> Iterator[Draft]:
 
 
 def _recorded(port: DeadPort) -> Draft:
-    return found(ERROR, port.name, _deviceless(port), f"vifplug repair {port.owner}")
+    return draft(ERROR, port.name, _deviceless(port), f"vifplug repair {port.owner}")
 
 
 def _deviceless(port: DeadPort) -> str:
@@ -198,30 +198,30 @@ def _of_bond(port: DeadPort) -> Draft:
         f"restore the device (ip link show {port.name}); or remove it from the bond: ovs-vsctl -- "
         f"--id=@it get Interface {port.name} -- remove Port {port.bond} interfaces @it"
     )
-    return found(ERROR, port.name, reason, remedy)
+    return draft(ERROR, port.name, reason, remedy)
 
 
 def _foreign(port: DeadPort) -> Draft:
     delete = f"ovs-vsctl del-port {port.bridge} {port.name}"
     if not port.iface_id:
-        return found(ERROR, port.name, _deviceless(port), f"if no program is about to create that device: {delete}")
+        return draft(ERROR, port.name, _deviceless(port), f"if no program is about to create that device: {delete}")
     whose = (
         f"first find its owner: openstack port show {port.iface_id}, and vm-uuid in ovs-vsctl get Interface "
         f"{port.name} external_ids; delete it only when neither guest nor Neutron port exists: {delete}"
     )
     # OVS's error when the tap went with the guest; any other error affects a running guest.
     if port.error and _NO_DEVICE not in port.error:
-        return found(
+        return draft(
             ERROR, port.name, _deviceless(port), f"see ovs-vswitchd's log; before anything is deleted, {whose}"
         )
     off = f"{_deviceless(port)}; that is normal for a guest of Nova's that is off"
-    return found(WARNING, port.name, off, whose)
+    return draft(WARNING, port.name, off, whose)
 
 
 def strangers(facts: Facts) -> Iterator[Draft]:
     """Leftover devices of other programs with names of hybrid VIFs: they are in the way of the next plug."""
     if facts.links is None:
-        yield found(UNSEEN, "links", facts.unseen)
+        yield draft(UNSEEN, "links", facts.unseen)
         return
     links = {link.name: link for link in facts.links}
     ports = facts.ovs.switch.ports if facts.ovs and facts.ovs.switch else None
@@ -231,7 +231,7 @@ def strangers(facts: Facts) -> Iterator[Draft]:
             names = ", ".join(part.name for part in parts)
             remedy = " ; ".join(f"ip link del {part.name}" for part in parts)
             reason = "leftover: named like a VIF's device, not made by vifplug, no guest on it"
-            yield found(ERROR, names, reason, f"if it is not needed: {remedy}")
+            yield draft(ERROR, names, reason, f"if it is not needed: {remedy}")
 
 
 _PREFIXES = (naming.ROLE_BRIDGE, naming.ROLE_BRIDGE_END, naming.ROLE_PORT_END, naming.ROLE_TAP)
@@ -263,4 +263,4 @@ def _unseen(facts: Facts, subject: str) -> Iterator[Draft]:
     """The finding that OVS could not be read; none if OVS is not expected here."""
     if facts.ovs is None or facts.ovs.expected:
         why = "there is no privileged helper to ask" if facts.ovs is None else "OVSDB is not answering"
-        yield found(UNSEEN, subject, why)
+        yield draft(UNSEEN, subject, why)

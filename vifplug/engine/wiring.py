@@ -17,7 +17,7 @@ from vifplug.model.reports import ACTIVE, FAILED, PLUGGED, WIRED
 from vifplug.resources import kinds
 from vifplug.resources.observed import Observed
 from vifplug.resources.ovs_port import CONTROL_OVN, DEAD_VLAN, OvsPort
-from vifplug.store.events import TOLD_FAILED, TOLD_PLUGGED
+from vifplug.store.events import NEUTRON_FAILED, NEUTRON_PLUGGED
 from vifplug.store.records import Record
 
 AUTO, OVN, AGENT, EVENTS, NOBODY = "auto", "ovn", "neutron-agent", "neutron-events", "plugged"
@@ -47,10 +47,10 @@ def standing(record: Record, observed: Observed, wiring: Wiring) -> Standing:
     ports = _ports(record)
     rule = _rule(ports, observed, wiring)
     told = wiring.told.get(record.id)
-    if rule == EVENTS and told == TOLD_FAILED:
+    if rule == EVENTS and told == NEUTRON_FAILED:
         return FAILED, "Neutron says that it could not wire this port; its own log says why"
     if rule == EVENTS:
-        wired = told == TOLD_PLUGGED
+        wired = told == NEUTRON_PLUGGED
     elif rule == OVN:
         wired = all(_ovn_has(port, observed) for port in ports)
     else:

@@ -36,8 +36,8 @@ def read(vif: Any, instance_info: Any, *, isolates: bool = False) -> model.Vif |
     plugin = field_of(vif, "plugin")
     if plugin == VIFPLUG:
         plugin = serialised[_DATA]["plugin"] = _plugin_meant(vif)
-    found = formats.load(serialised, format="os-vif", instance=_instance(instance_info))
-    return found.model_copy(update={"isolate": True}) if isolates and plugin == OVS else found
+    request = formats.load(serialised, format="os-vif", instance=_instance(instance_info))
+    return request.model_copy(update={"isolate": True}) if isolates and plugin == OVS else request
 
 
 def is_of_our_class(vif: Any) -> bool:

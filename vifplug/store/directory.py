@@ -58,11 +58,11 @@ def inspected(state_dir: str) -> Owner:
 
 
 def _inspected(directory: int, state_dir: str) -> Owner:
-    found = os.fstat(directory)
+    status = os.fstat(directory)
     owner = Owner.of(directory, state_dir)
-    if os.geteuid() not in (_ROOT, found.st_uid):
-        raise Unsafe(1, f"it belongs to {_named(found.st_uid)}, and this process is {_named(os.geteuid())}")
-    if found.st_uid == os.geteuid() == _ROOT and trusted.is_anybodys(found):
+    if os.geteuid() not in (_ROOT, status.st_uid):
+        raise Unsafe(1, f"it belongs to {_named(status.st_uid)}, and this process is {_named(os.geteuid())}")
+    if status.st_uid == os.geteuid() == _ROOT and trusted.is_anybodys(status):
         raise Unsafe(1, "users other than root may write to it: chmod go-w")
     with owner.acting():
         for name, there in _files(directory):
@@ -76,8 +76,8 @@ def _hand_over(directory: int, entry: pwd.struct_passwd) -> None:
     Links and files with another name are left alone: they may belong to any user.
     """
     with fsuser.acting_as(entry.pw_uid, entry.pw_gid):  # root may be without CAP_DAC_OVERRIDE
-        found = [os.dup(there) for _name, there in _files(directory)]
-    for descriptor in found:
+        held = [os.dup(there) for _name, there in _files(directory)]
+    for descriptor in held:
         there = os.fstat(descriptor)
         if stat.S_ISREG(there.st_mode) and there.st_nlink == 1 and there.st_uid != entry.pw_uid:
             os.chown(f"/proc/self/fd/{descriptor}", entry.pw_uid, entry.pw_gid)

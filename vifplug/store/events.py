@@ -25,12 +25,12 @@ LOG = logging.getLogger(__name__)
 EVENTS_KEPT = 50_000
 """About 15 MB. A follower that has missed more than these reads every VIF."""
 OUTBOX_MAX = 10_000
-TOLD_MAX = 10_000
+NEUTRON_MAX = 10_000
 
 PLUGGED_EVENT, UNPLUGGED_EVENT = "network-vif-plugged", "network-vif-unplugged"
-TOLD_PLUGGED, TOLD_UNPLUGGED, TOLD_FAILED = "plugged", "unplugged", "failed"
+NEUTRON_PLUGGED, NEUTRON_UNPLUGGED, NEUTRON_FAILED = "plugged", "unplugged", "failed"
 _DROPPED = "outbox_dropped"
-_SAID_FAILED = 2
+_ANNOUNCED_FAILED = 2
 """In place of wired or not, after a "failed" notice: the next state is always sent."""
 DAMAGED = "damaged"
 """The state of an event that cannot be read any more."""
@@ -109,9 +109,9 @@ class EventLog(Database):
         wired = events.is_wired(state)
         if wired is None and state != FAILED:
             return
-        found = connection.execute("SELECT wired FROM announced WHERE vif_id = ?", (vif_id,)).fetchone()
-        word = _SAID_FAILED if wired is None else int(wired)
-        if word == (found[0] if found else 0):
+        row = connection.execute("SELECT wired FROM announced WHERE vif_id = ?", (vif_id,)).fetchone()
+        word = _ANNOUNCED_FAILED if wired is None else int(wired)
+        if word == (row[0] if row else 0):
             return
         connection.execute("INSERT OR REPLACE INTO announced VALUES (?, ?)", (vif_id, word))
         name = UNPLUGGED_EVENT if wired is False else PLUGGED_EVENT
@@ -124,7 +124,7 @@ class EventLog(Database):
             query = "INSERT INTO counters VALUES (?, 1) ON CONFLICT (name) DO UPDATE SET value = value + 1"
             connection.execute(query, (_DROPPED,))
 
-    def tell_listeners(self, vif_ids: Collection[str] | None) -> None:
+    def notify_listeners(self, vif_ids: Collection[str] | None) -> None:
         """Call the listeners after records were written; None if it is not known whose."""
         for listener in self.listeners:
             listener(vif_ids)
@@ -146,7 +146,7 @@ class EventLog(Database):
             (oldest,) = connection.execute("SELECT COALESCE(MIN(seq), ?) FROM events", (newest + 1,)).fetchone()
             since = since or oldest - 1
             query = "SELECT seq, body FROM events WHERE seq > ? ORDER BY seq LIMIT ?"
-            found = connection.execute(query, (since, limit)).fetchall() if oldest - 1 <= since <= newest else []
+            rows = connection.execute(query, (since, limit)).fetchall() if oldest - 1 <= since <= newest else []
         if since > newest:
             raise EventsLost(
                 f"event {since} was never issued, the newest is {newest}: the store is a new one; "
@@ -159,7 +159,7 @@ class EventLog(Database):
                 "read every VIF and follow from there",
                 str(since),
             )
-        return [_event(seq, body) for seq, body in found]
+        return [_event(seq, body) for seq, body in rows]
 
     def oldest(self) -> int:
         """The number to follow from to get all stored events."""
@@ -174,10 +174,10 @@ class EventLog(Database):
     def outbox(self, limit: int) -> list[Notice]:
         """Unsent notices, oldest first."""
         with self._reading() as connection:
-            found = connection.execute("SELECT seq, body FROM outbox ORDER BY seq LIMIT ?", (limit,)).fetchall()
+            rows = connection.execute("SELECT seq, body FROM outbox ORDER BY seq LIMIT ?", (limit,)).fetchall()
         notices: list[Notice] = []
         damaged: list[int] = []
-        for seq, body in found:
+        for seq, body in rows:
             try:
                 notices.append(Notice(**json.loads(body)))
             except (ValueError, TypeError):
@@ -185,10 +185,10 @@ class EventLog(Database):
         if damaged:
             # An unreadable notice must not block those behind it for ever.
             LOG.error("notices %s are damaged, and are not sent", damaged)
-            self.told_off(damaged)
+            self.ack_outbox(damaged)
         return notices
 
-    def told_off(self, seqs: Collection[int]) -> None:
+    def ack_outbox(self, seqs: Collection[int]) -> None:
         """Remove notices that were delivered, or refused permanently."""
         with self._transaction() as connection:
             connection.executemany("DELETE FROM outbox WHERE seq = ?", [(seq,) for seq in seqs])
@@ -202,31 +202,31 @@ class EventLog(Database):
 
     # -- Neutron's status ---------------------------------------------------------------------------------
 
-    def tell(self, vif_id: str, word: str) -> None:
+    def set_neutron_status(self, vif_id: str, word: str) -> None:
         """Store the last status that Neutron sent for a VIF, which may not be plugged yet.
 
-        :param word: TOLD_PLUGGED, TOLD_UNPLUGGED or TOLD_FAILED.
+        :param word: NEUTRON_PLUGGED, NEUTRON_UNPLUGGED or NEUTRON_FAILED.
         """
         with self._transaction() as connection:
             connection.execute("INSERT OR REPLACE INTO told (vif_id, word) VALUES (?, ?)", (vif_id, word))
             (count,) = connection.execute("SELECT COUNT(*) FROM told").fetchone()
-            if count > TOLD_MAX:
+            if count > NEUTRON_MAX:
                 # The oldest row without a recorded VIF.
                 connection.execute(
                     "DELETE FROM told WHERE rowid = (SELECT MIN(rowid) FROM told "
                     "WHERE vif_id NOT IN (SELECT vif_id FROM records))"
                 )
 
-    def unsay(self, vif_ids: Collection[str], *, only: str | None = None) -> None:
+    def clear_neutron_status(self, vif_ids: Collection[str], *, only: str | None = None) -> None:
         """Delete Neutron's status of these VIFs; with ``only``, where it has that value."""
-        if not self.told(vif_ids):
+        if not self.neutron_status(vif_ids):
             return
         with self._transaction() as connection:
             for vif_id in vif_ids:
                 query = "DELETE FROM told WHERE vif_id = ? AND word = COALESCE(?, word)"
                 connection.execute(query, (vif_id, only))
 
-    def told(self, vif_ids: Collection[str] | None = None) -> dict[str, str]:
+    def neutron_status(self, vif_ids: Collection[str] | None = None) -> dict[str, str]:
         """The last status that Neutron sent, by VIF id."""
         with self._reading() as connection:
             return dict(database.rows(connection, "told", vif_ids))
@@ -245,5 +245,5 @@ def _event(seq: int, body: str) -> Event:
 
 
 def _newest(connection: sqlite3.Connection) -> int:
-    found = connection.execute("SELECT seq FROM sqlite_sequence WHERE name = 'events'").fetchone()
-    return int(found[0]) if found else 0
+    row = connection.execute("SELECT seq FROM sqlite_sequence WHERE name = 'events'").fetchone()
+    return int(row[0]) if row else 0

@@ -138,7 +138,7 @@ class Store(EventLog):
         self._strayed.add(vif_id)
         return True
 
-    def sound_record(self, vif_id: str) -> Record | None:
+    def record_or_none(self, vif_id: str) -> Record | None:
         """One VIF's record; None if it is damaged, for a caller that rewrites it or unplugs the VIF."""
         with contextlib.suppress(Damaged):
             return self.record(vif_id)
@@ -165,12 +165,12 @@ class Store(EventLog):
             stored = rows(database, "intents", [vif_id])
         return self._intent(*stored[0]) if stored else None
 
-    def begun(self) -> list[str]:
+    def pending(self) -> list[str]:
         """VIFs with an intent: of running or interrupted work."""
         with self._reading() as database:
             return [row[0] for row in database.execute("SELECT vif_id FROM intents")]
 
-    def intend(
+    def begin(
         self, intents: Sequence[Intent], claims: Mapping[str, Mapping[str, str]], *, is_new: bool = False
     ) -> None:
         """Write intents, and claim their names.
@@ -181,14 +181,14 @@ class Store(EventLog):
         :raises Conflict: when another holder has one of the names; nothing is written.
         :raises StoreElsewhere: when VIFs of another namespace were recorded in the meantime.
         """
-        write = functools.partial(self._intend, intents, claims)
+        write = functools.partial(self._begin_intents, intents, claims)
         if is_new:
             self._refuse_when_full()
             write()
         else:
             self._essentially(write)
 
-    def _intend(self, intents: Sequence[Intent], claims: Mapping[str, Mapping[str, str]]) -> None:
+    def _begin_intents(self, intents: Sequence[Intent], claims: Mapping[str, Mapping[str, str]]) -> None:
         with self._transaction() as database:
             self._refuse_elsewhere(database)
             for vif_id, names in claims.items():
@@ -214,16 +214,16 @@ class Store(EventLog):
                 )
             database.execute("INSERT OR REPLACE INTO claims VALUES (?, ?, ?)", (name, holder, vif_id))
 
-    def keep(self, kept: Sequence[Record], *, seconds: float = BUSY_SECONDS) -> None:
+    def save_records(self, kept: Sequence[Record], *, seconds: float = BUSY_SECONDS) -> None:
         """Write records and end their intents in one transaction; unused names are released.
 
         :param seconds: how long to wait for another process that has the store locked.
         :raises Conflict: when another holder has one of the names; nothing is written.
         """
-        self._essentially(functools.partial(self._keep, kept, seconds))
-        self.tell_listeners([record.id for record in kept])
+        self._essentially(functools.partial(self._save_records, kept, seconds))
+        self.notify_listeners([record.id for record in kept])
 
-    def _keep(self, kept: Sequence[Record], seconds: float) -> None:
+    def _save_records(self, kept: Sequence[Record], seconds: float) -> None:
         with self._transaction(seconds=seconds) as database:
             for record in kept:
                 before = rows(database, "records", [record.id])
@@ -253,7 +253,7 @@ class Store(EventLog):
     def forget(self, vif_ids: Sequence[str]) -> None:
         """Delete VIFs' records, intents and claims."""
         self._essentially(functools.partial(self._forget_all, vif_ids))
-        self.tell_listeners(vif_ids)
+        self.notify_listeners(vif_ids)
 
     def _forget_all(self, vif_ids: Sequence[str]) -> None:
         with self._transaction() as database:
@@ -292,8 +292,8 @@ class Store(EventLog):
         database.execute("DELETE FROM intents WHERE vif_id = ?", (vif_id,))
         self._release(database, vif_id, set())
 
-    def moment(self, vif_ids: Sequence[str]) -> Moment:
-        """The records and intents of these VIFs, without damaged records; also for ``revert``."""
+    def snapshot(self, vif_ids: Sequence[str]) -> Moment:
+        """The records and intents of these VIFs, without damaged records; also for ``restore``."""
         with self._transaction("DEFERRED") as database:
             bodies, begun = dict(rows(database, "records", vif_ids)), dict(rows(database, "intents", vif_ids))
             absent = dict(rows(database, "guests", vif_ids))
@@ -309,11 +309,11 @@ class Store(EventLog):
         held.damaged = frozenset(lost | {vif_id for vif_id in bodies if held[vif_id][0] is None})
         return held
 
-    def revert(self, before: Moment) -> None:
+    def restore(self, before: Moment) -> None:
         """Restore earlier contents, whatever was written since."""
-        self._essentially(functools.partial(self._revert, before))
+        self._essentially(functools.partial(self._restore, before))
 
-    def _revert(self, before: Moment) -> None:
+    def _restore(self, before: Moment) -> None:
         damaged = before.damaged if isinstance(before, _Held) else frozenset()
         with self._transaction() as database:
             for vif_id, (record, intent) in before.items():

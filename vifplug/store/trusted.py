@@ -35,13 +35,13 @@ class Owner:
     @classmethod
     def of(cls, directory: int, path: str) -> Owner:
         """The owner of an open directory with this path."""
-        found = os.fstat(directory)
+        status = os.fstat(directory)
         try:
-            with fsuser.acting_as(found.st_uid, found.st_gid):
+            with fsuser.acting_as(status.st_uid, status.st_gid):
                 os.lstat(path)
         except PermissionError:
-            return cls(found.st_uid, found.st_gid, is_shut_out=True)
-        return cls(found.st_uid, found.st_gid)
+            return cls(status.st_uid, status.st_gid, is_shut_out=True)
+        return cls(status.st_uid, status.st_gid)
 
     def acting(self) -> contextlib.AbstractContextManager[None]:
         """Open, create and remove files as this user, in this thread, if this process is root."""
@@ -62,11 +62,11 @@ def directory(path: str, *, make: int | None = None) -> int:
         while parts:
             part = parts.pop()
             entry = _entered(here, part, mode=0o777 if parts and make is not None else make)
-            found = os.fstat(entry)
+            status = os.fstat(entry)
             try:
-                _refuse_lead(path, part, owner, found.st_uid)
-                owner = found.st_uid
-                if not stat.S_ISLNK(found.st_mode):
+                _refuse_lead(path, part, owner, status.st_uid)
+                owner = status.st_uid
+                if not stat.S_ISLNK(status.st_mode):
                     here, entry = entry, here
                     continue
                 links += 1
@@ -119,25 +119,25 @@ def _roots() -> frozenset[int]:
         return frozenset({0} if is_whole else {0, int(unmapped.read())})
 
 
-def is_anybodys(found: os.stat_result) -> bool:
+def is_anybodys(status: os.stat_result) -> bool:
     """Whether users other than its owner may write to a directory; root's group counts as root."""
-    return bool(found.st_mode & stat.S_IWOTH or (found.st_mode & stat.S_IWGRP and found.st_gid != 0))
+    return bool(status.st_mode & stat.S_IWOTH or (status.st_mode & stat.S_IWGRP and status.st_gid != 0))
 
 
-def refuse_other(found: os.stat_result, path: str, owner: Owner) -> None:
+def refuse_other(status: os.stat_result, path: str, owner: Owner) -> None:
     """Check that a file, opened or read without following links, belongs to its owner and has no other name.
 
     :raises Unsafe: with what it is instead.
     """
-    if stat.S_ISLNK(found.st_mode):
+    if stat.S_ISLNK(status.st_mode):
         raise Unsafe(1, f"{path!r} is a symbolic link; it was not followed: remove it")
-    if not stat.S_ISREG(found.st_mode):
+    if not stat.S_ISREG(status.st_mode):
         raise Unsafe(1, f"{path!r} is not a regular file; it was not opened: remove it")
-    if found.st_nlink > 1:
+    if status.st_nlink > 1:
         raise Unsafe(1, f"{path!r} is a hard link, the file has another name too; it was not opened: remove it")
     # If the directory's owner is shut out, root created the files as itself, and no other user could.
     owners = {owner.uid, 0} if owner.is_shut_out else {owner.uid}
-    if found.st_uid not in owners:
+    if status.st_uid not in owners:
         raise Unsafe(
-            1, f"{path!r} belongs to uid {found.st_uid}, and its directory to uid {owner.uid}; give both to one user"
+            1, f"{path!r} belongs to uid {status.st_uid}, and its directory to uid {owner.uid}; give both to one user"
         )

@@ -26,7 +26,7 @@ from vifplug.model.types import canonical
 from vifplug.model.vif import Vif
 from vifplug.resources import kinds
 from vifplug.resources.link import Link
-from vifplug.store.events import TOLD_FAILED, TOLD_PLUGGED, TOLD_UNPLUGGED
+from vifplug.store.events import NEUTRON_FAILED, NEUTRON_PLUGGED, NEUTRON_UNPLUGGED
 from vifplug.store.locks import LockFile
 from vifplug.store.records import Record
 from vifplug.store.store import Store
@@ -80,7 +80,7 @@ class FakeHost(LocalHost):
         with self._failing():
             reports = super().plug(vifs, requester=requester)
         if self._auto_wire:
-            self._tell([one.id for one in reports], TOLD_PLUGGED)
+            self._tell([one.id for one in reports], NEUTRON_PLUGGED)
         return reports
 
     def unplug(self, ids: Sequence[str], *, requester: Requester | None = None) -> VifReports:
@@ -108,21 +108,21 @@ class FakeHost(LocalHost):
 
         :raises UnknownVif: one is not plugged here.
         """
-        self._tell([self._record(vif_id).id for vif_id in ids], TOLD_PLUGGED)
+        self._tell([self._record(vif_id).id for vif_id in ids], NEUTRON_PLUGGED)
 
     def unwire(self, *ids: str) -> None:
         """The control plane has let go of these VIFs: they are ``plugged`` again.
 
         :raises UnknownVif: one is not plugged here.
         """
-        self._tell([self._record(vif_id).id for vif_id in ids], TOLD_UNPLUGGED)
+        self._tell([self._record(vif_id).id for vif_id in ids], NEUTRON_UNPLUGGED)
 
     def give_up(self, *ids: str) -> None:
         """The control plane has given these VIFs up: they are ``failed``, which ends a wait with VifFailed.
 
         :raises UnknownVif: one is not plugged here.
         """
-        self._tell([self._record(vif_id).id for vif_id in ids], TOLD_FAILED)
+        self._tell([self._record(vif_id).id for vif_id in ids], NEUTRON_FAILED)
 
     def start_guest(self, id: str) -> None:
         """A guest runs on the VIF's tap, which the VMM makes if vifplug did not: a wired VIF is ``active``.
@@ -234,7 +234,7 @@ class FakeHost(LocalHost):
 
     def _tell(self, ids: Collection[str], word: str) -> None:
         for vif_id in ids:
-            self._plugger.store.tell(vif_id, word)
+            self._plugger.store.set_neutron_status(vif_id, word)
         self._note()
 
     def _note(self) -> None:

@@ -194,7 +194,7 @@ def test_second_daemon_is_refused_while_the_first_lives(world: World, shared: st
         world.config_file.write_text(text.replace(own, str(world.directory / "other")))
         result = world.run(*second.command, "--config-file", str(world.config_file), check=False)
         code, words = {
-            "state_dir": (1, f"another vifplugd works on state_dir '{world.state_dir}'; end it first"),
+            "state_dir": (1, f"another vifplugd works on state_dir '{world.state_dir}'; stop it first"),
             "socket": (2, f"another daemon answers on [daemon] socket '{first.socket}'; end it"),
         }[shared]
         assert result.returncode == code, result

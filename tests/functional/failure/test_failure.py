@@ -85,7 +85,7 @@ def test_interrupt_at_every_action_is_undone(world: World) -> None:
 
 
 @pytest.mark.parametrize("interrupt", [False, True])
-@pytest.mark.parametrize("owner, method", [(LinuxHost, "settle"), (Store, "intend"), (Store, "keep")])
+@pytest.mark.parametrize("owner, method", [(LinuxHost, "settle"), (Store, "begin"), (Store, "save_records")])
 def test_error_outside_of_actions_is_undone(world: World, owner: type, method: str, interrupt: bool) -> None:
     before = world.snapshot()
     error = KeyboardInterrupt() if interrupt else errors.StoreError(INJECTED)
@@ -103,13 +103,13 @@ def test_error_outside_of_actions_is_undone(world: World, owner: type, method: s
 
 
 def test_interrupt_after_the_record_was_written_is_undone(world: World) -> None:
-    before, real = world.snapshot(), Store.keep
+    before, real = world.snapshot(), Store.save_records
 
     def keep(store: Store, records: object) -> None:
         real(store, records)  # type: ignore[arg-type]
         raise KeyboardInterrupt
 
-    with mock.patch.object(Store, "keep", keep):
+    with mock.patch.object(Store, "save_records", keep):
         fail_to_plug(world, CASES["batch"], KeyboardInterrupt)
     with vifplug.local(str(world.config_file)) as host:
         report = host.check()

@@ -23,7 +23,7 @@ from vifplug.daemon.http.protocol import Access, Members
 from vifplug.errors import Damaged, OvsUnavailable
 from vifplug.resources.tap import Tap
 from vifplug.store import records
-from vifplug.store.events import TOLD_FAILED
+from vifplug.store.events import NEUTRON_FAILED
 from vifplug.store.records import Intent
 
 QBR, TAP_DEVICE = "qbr71a6b0e4-1a", "tap81ab5618-df"
@@ -100,7 +100,7 @@ def assert_all_say(found: dict[str, Said], state: str, reason: str | None) -> No
 def keep(daemon: Daemon, vif_id: str, **changes: Any) -> None:
     record = daemon.store.record(vif_id)
     assert record is not None
-    daemon.store.keep([replace(record, **changes)])
+    daemon.store.save_records([replace(record, **changes)])
 
 
 def spoil(daemon: Daemon) -> str:
@@ -113,7 +113,7 @@ def spoil(daemon: Daemon) -> str:
 def intend(daemon: Daemon, verb: str) -> None:
     record = daemon.store.record(HYBRID)
     assert record is not None
-    daemon.store.intend([Intent(vif_id=HYBRID, verb=verb, session=1, resources=record.resources)], {})
+    daemon.store.begin([Intent(vif_id=HYBRID, verb=verb, session=1, resources=record.resources)], {})
 
 
 def test_wired_and_active(daemon: Daemon, capsys: pytest.CaptureFixture[str]) -> None:
@@ -150,7 +150,7 @@ def test_what_the_daemon_found_out(daemon: Daemon, capsys: pytest.CaptureFixture
 
 def test_failed_by_neutron(daemon: Daemon, capsys: pytest.CaptureFixture[str]) -> None:
     daemon.host._plugger.options = replace(daemon.host._plugger.options, wired_by="neutron-events", listens=True)
-    daemon.store.tell(HYBRID, TOLD_FAILED)
+    daemon.store.set_neutron_status(HYBRID, NEUTRON_FAILED)
     reason = "Neutron says that it could not wire this port; its own log says why"
     assert_all_say(faces(daemon, HYBRID, capsys), "failed", reason)
     (repaired,) = daemon.host.repair([HYBRID])

@@ -31,7 +31,7 @@ from vifplug.daemon.nova.receiver import BODY_MAX, PATH, create_receiver
 from vifplug.engine.requester import Requester
 from vifplug.errors import InputError, StoreError
 from vifplug.model.vif import Instance
-from vifplug.store.events import TOLD_FAILED, TOLD_PLUGGED, TOLD_UNPLUGGED
+from vifplug.store.events import NEUTRON_FAILED, NEUTRON_PLUGGED, NEUTRON_UNPLUGGED
 from vifplug.store.records import PLUG, Contents, Intent
 
 SAMPLES = pathlib.Path(__file__).parents[2] / "samples" / "ml2ovs_nova_events.jsonl"
@@ -137,11 +137,11 @@ class Receiver:
             return answer.status, json.loads(text) if text else None
 
     def told(self) -> dict[str, str]:
-        return self.plugger.store.told()
+        return self.plugger.store.neutron_status()
 
     def forget(self) -> None:
         for vif_id in self.told():
-            self.plugger.store.tell(vif_id, "none")
+            self.plugger.store.set_neutron_status(vif_id, "none")
         self.poked.clear()
 
     def counted(self, name: str, code: int) -> float:
@@ -188,7 +188,7 @@ def test_captured_message_is_understood_byte_for_byte(receiver: Receiver, line: 
         said = json.loads(answer.read())
     (given,) = captured["body"]["events"]
     assert (answer.status, said) == (200, {"events": [{**given, "code": 200}]})
-    assert said_now(receiver) == {given["tag"]: TOLD_PLUGGED}
+    assert said_now(receiver) == {given["tag"]: NEUTRON_PLUGGED}
     assert receiver.poked == [{given["tag"]}]
     assert answer.getheader("X-OpenStack-Nova-API-Version") == "2.1"
     assert answer.getheader("X-OpenStack-Request-ID") == headers["X-OpenStack-Request-ID"]
@@ -207,15 +207,15 @@ def test_captured_message_with_its_own_token_is_refused(receiver: Receiver, line
 @pytest.mark.parametrize(
     ("name", "status", "word"),
     [
-        ("network-vif-plugged", "completed", TOLD_PLUGGED),
-        ("network-vif-plugged", None, TOLD_PLUGGED),
-        ("network-vif-plugged", "failed", TOLD_FAILED),
+        ("network-vif-plugged", "completed", NEUTRON_PLUGGED),
+        ("network-vif-plugged", None, NEUTRON_PLUGGED),
+        ("network-vif-plugged", "failed", NEUTRON_FAILED),
         ("network-vif-plugged", "in-progress", None),
-        ("network-vif-unplugged", "completed", TOLD_UNPLUGGED),
-        ("network-vif-unplugged", None, TOLD_UNPLUGGED),
+        ("network-vif-unplugged", "completed", NEUTRON_UNPLUGGED),
+        ("network-vif-unplugged", None, NEUTRON_UNPLUGGED),
         ("network-vif-unplugged", "failed", None),
         ("network-vif-unplugged", "in-progress", None),
-        ("network-vif-deleted", None, TOLD_UNPLUGGED),
+        ("network-vif-deleted", None, NEUTRON_UNPLUGGED),
         ("network-changed", None, None),
         ("volume-extended", None, None),
         ("power-update", "completed", None),
@@ -294,7 +294,7 @@ def test_message_is_answered_event_by_event_in_its_order(receiver: Receiver) -> 
     assert [(one["name"], one["server_uuid"], one.get("tag")) for one in said["events"]] == [
         (one["name"], one["server_uuid"], one.get("tag")) for one in events
     ]
-    assert said_now(receiver) == {SECOND: TOLD_UNPLUGGED, VIF: TOLD_FAILED}
+    assert said_now(receiver) == {SECOND: NEUTRON_UNPLUGGED, VIF: NEUTRON_FAILED}
     assert receiver.poked == [{SECOND, VIF}]
 
 
@@ -320,11 +320,11 @@ def test_word_that_came_early_is_taken_back_by_whoever_has_nothing_here(
 def test_said_twice_is_said_once_and_of_several_words_the_last_counts(receiver: Receiver) -> None:
     for _ in range(2):
         assert receiver.ask(message(event(), event()))[0] == 200
-    assert said_now(receiver) == {VIF: TOLD_PLUGGED}
+    assert said_now(receiver) == {VIF: NEUTRON_PLUGGED}
     receiver.ask(message(event(), event("network-vif-unplugged"), event(status="in-progress")))
-    assert said_now(receiver) == {VIF: TOLD_UNPLUGGED}
+    assert said_now(receiver) == {VIF: NEUTRON_UNPLUGGED}
     receiver.ask(message(event("network-vif-unplugged"), event(status="failed"), event()))
-    assert said_now(receiver) == {VIF: TOLD_PLUGGED}
+    assert said_now(receiver) == {VIF: NEUTRON_PLUGGED}
 
 
 def test_nothing_that_comes_in_changes_the_host_or_a_record(receiver: Receiver) -> None:
@@ -340,7 +340,7 @@ def test_vif_that_is_about_to_be_plugged_or_whose_record_is_damaged_is_taken_fro
     here = LocalVifs.of(Contents(intents={COMING: intent}, damaged={OTHERS: "torn"}))
     for vif_id in (COMING, OTHERS):
         (one,), _given = read(message(event(server_uuid=STRANGE_GUEST, tag=vif_id)))
-        assert latest_statuses([judge(one, here)]) == {vif_id: TOLD_PLUGGED}
+        assert latest_statuses([judge(one, here)]) == {vif_id: NEUTRON_PLUGGED}
 
 
 def test_intent_of_a_vif_that_is_recorded_hides_no_guest() -> None:
@@ -576,7 +576,7 @@ def test_several_messages_come_on_one_connection_also_at_once(receiver: Receiver
         while said.count(b"HTTP/1.1 ") < 4 or not said.endswith(b"}"):
             said += connection.recv(65536)
     assert [int(part[:3]) for part in said.split(b"HTTP/1.1 ")[1:]] == [200, 200, 400, 400]
-    assert said_now(receiver) == {VIF: TOLD_UNPLUGGED, SECOND: TOLD_PLUGGED}
+    assert said_now(receiver) == {VIF: NEUTRON_UNPLUGGED, SECOND: NEUTRON_PLUGGED}
 
 
 def test_sender_that_waits_for_a_go_ahead_gets_it_only_with_the_token(receiver: Receiver) -> None:
@@ -590,7 +590,7 @@ def test_sender_that_waits_for_a_go_ahead_gets_it_only_with_the_token(receiver: 
         assert connection.recv(65536).startswith(b"HTTP/1.1 100 ")
         connection.sendall(body)
         assert connection.recv(65536).startswith(b"HTTP/1.1 200 ")
-    assert said_now(receiver) == {VIF: TOLD_PLUGGED}
+    assert said_now(receiver) == {VIF: NEUTRON_PLUGGED}
 
 
 def test_sender_that_goes_in_mid_body_has_said_nothing(receiver: Receiver, caplog: pytest.LogCaptureFixture) -> None:
@@ -643,21 +643,21 @@ def test_store_that_fails_half_way_is_said_and_what_was_kept_is_told(
     receiver: Receiver, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     store = receiver.plugger.store
-    tell = store.tell
+    tell = store.set_neutron_status
 
     def fail(vif_id: str, word: str) -> None:
         if vif_id == SECOND:
             raise StoreError("the store in '/x' failed: database or disk is full", "/x")
         tell(vif_id, word)
 
-    monkeypatch.setattr(store, "tell", fail)
+    monkeypatch.setattr(store, "set_neutron_status", fail)
     status, said = receiver.ask(message(event(), event(tag=SECOND)))
     assert (status, said["serviceUnavailable"]["code"]) == (503, 503)
     assert "disk is full" in said["serviceUnavailable"]["message"]
     assert receiver.poked == [{VIF}]
     monkeypatch.undo()
     assert receiver.ask(message(event(), event(tag=SECOND)))[0] == 200
-    assert said_now(receiver) == {VIF: TOLD_PLUGGED, SECOND: TOLD_PLUGGED}
+    assert said_now(receiver) == {VIF: NEUTRON_PLUGGED, SECOND: NEUTRON_PLUGGED}
 
 
 def test_unforeseen_failure_is_answered_in_novas_form_and_logged(
@@ -672,7 +672,7 @@ def test_unforeseen_failure_is_answered_in_novas_form_and_logged(
 def test_messages_are_heard_one_at_a_time_while_the_loop_goes_on(
     receiver: Receiver, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    under_way, most, tell = [0], [0], receiver.plugger.store.tell
+    under_way, most, tell = [0], [0], receiver.plugger.store.set_neutron_status
 
     def slowly(vif_id: str, word: str) -> None:
         under_way[0] += 1
@@ -681,7 +681,7 @@ def test_messages_are_heard_one_at_a_time_while_the_loop_goes_on(
         tell(vif_id, word)
         under_way[0] -= 1
 
-    monkeypatch.setattr(receiver.plugger.store, "tell", slowly)
+    monkeypatch.setattr(receiver.plugger.store, "set_neutron_status", slowly)
     threads = [threading.Thread(target=receiver.ask, args=(message(event()),)) for _ in range(6)]
     for thread in threads:
         thread.start()
@@ -871,14 +871,14 @@ def test_idle_crowd_does_not_keep_a_message_out(receiver: Receiver, caplog: pyte
 def test_message_whose_answer_is_under_way_is_not_pushed_out(
     receiver: Receiver, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    begun, tell = threading.Event(), receiver.plugger.store.tell
+    begun, tell = threading.Event(), receiver.plugger.store.set_neutron_status
 
     def slowly(vif_id: str, word: str) -> None:
         begun.set()
         time.sleep(0.3)
         tell(vif_id, word)
 
-    monkeypatch.setattr(receiver.plugger.store, "tell", slowly)
+    monkeypatch.setattr(receiver.plugger.store, "set_neutron_status", slowly)
     found: list[int] = []
     thread = threading.Thread(target=lambda: found.append(receiver.ask(message(event()))[0]))
     thread.start()

@@ -81,7 +81,7 @@ def wire(store: Store, *numbers: int) -> list[Key]:
     """These VIFs are wired; what Nova is to be told of it."""
     for number in numbers:
         vif = builders.vif(id=vif_id(number), instance={"uuid": builders.INSTANCE})
-        store.keep([Record(vif=vif, resources=(), state="wired", updated_at=records.now())])
+        store.save_records([Record(vif=vif, resources=(), state="wired", updated_at=records.now())])
     return [(vif_id(number), PLUGGED_EVENT) for number in numbers]
 
 
@@ -525,9 +525,9 @@ class Troubled:
         self._try("outbox")
         return self._store.outbox(limit)
 
-    def told_off(self, seqs: Collection[int]) -> None:
-        self._try("told_off")
-        self._store.told_off(seqs)
+    def ack_outbox(self, seqs: Collection[int]) -> None:
+        self._try("ack_outbox")
+        self._store.ack_outbox(seqs)
 
     def outbox_counts(self) -> tuple[int, int]:
         self._try("outbox_counts")
@@ -535,7 +535,7 @@ class Troubled:
 
 
 @pytest.mark.parametrize("error", [StoreError("the disk is full"), TypeError("what is this")], ids=repr)
-@pytest.mark.parametrize("what", ["outbox", "told_off", "outbox_counts"])
+@pytest.mark.parametrize("what", ["outbox", "ack_outbox", "outbox_counts"])
 def test_trouble_with_the_store_sends_nothing_twice_and_ends_nothing(
     store: Store,
     nova: nova_endpoint.Endpoint,

@@ -584,7 +584,7 @@ def test_link_of_a_plug_under_way_is_nobody_elses_though_it_bears_no_mark_yet(tm
     fake.links[qvo.name] = dataclasses.replace(qvo, owner="", alias="")
     assert [one.check for one in errors_of(host)] == ["strangers"]
     intent = Intent(vif_id=builders.HYBRID, verb=PLUG, session=1, resources=record.resources)
-    plugger.store.intend([intent], {})
+    plugger.store.begin([intent], {})
     assert errors_of(host) == []
 
 

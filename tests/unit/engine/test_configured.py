@@ -174,7 +174,7 @@ def test_killed_plug_is_settled_by_putting_back(world: World) -> None:
     world.plugger.plug([vif()])
     (intent,) = seen
     store.forget([VIF])
-    store.intend([intent], {}, is_new=True)
+    store.begin([intent], {}, is_new=True)
     recover.settle(world.plugger)
     assert world.eth1 == (1500, False)
     assert not store.contents().intents
@@ -200,8 +200,8 @@ def test_killed_replug_is_settled_by_putting_back_what_the_record_does_not_hold(
     world.plugger.plug([vif()])
     assert world.eth1 == (9000, True)
     world.host.build = build  # type: ignore[method-assign]
-    world.plugger.store.keep([record])
-    world.plugger.store.intend(seen, {}, is_new=False)
+    world.plugger.store.save_records([record])
+    world.plugger.store.begin(seen, {}, is_new=False)
     world.driver.nic, world.driver.has_nic = before or {}, before is not None  # what the recorded request asks for
     recover.settle(world.plugger)
     assert world.eth1 == ((9000, False) if before else (1500, False))

@@ -119,7 +119,7 @@ def test_note_leaves_those_alone_that_somebody_works_on(plugger: Plugger) -> Non
 
 def test_vif_with_an_open_intent_is_unsteady(plugger: Plugger) -> None:
     intent = records.Intent(vif_id=builders.TAP, verb=records.PLUG, session=999, resources=())
-    plugger.store.intend([intent], {})
+    plugger.store.begin([intent], {})
     found = reconcile.survey(plugger, None)
     assert found.unsteady == {builders.TAP}
     assert builders.TAP not in found.checks

@@ -58,7 +58,7 @@ def test_record_that_cannot_be_written_is_undone(
     def full(_records: object) -> None:
         raise StoreError("the disk is full")
 
-    monkeypatch.setattr(plugger.store, "keep", full)
+    monkeypatch.setattr(plugger.store, "save_records", full)
     with pytest.raises(StoreError):
         plugger.plug(ALL)
     assert _is_empty(host)
@@ -174,7 +174,7 @@ def test_interrupted_plug_of_a_new_vif_is_taken_back(plugger: Plugger, host: Fak
     record = plugger.store.record(builders.HYBRID)
     assert record is not None
     plugger.store.forget([builders.HYBRID])
-    plugger.store.intend(
+    plugger.store.begin(
         [Intent(vif_id=builders.HYBRID, verb=records.PLUG, session=999, resources=record.resources)], {}
     )
     assert recover.settle(plugger) == []
@@ -185,7 +185,7 @@ def test_interrupted_replug_comes_back_as_recorded(plugger: Plugger, host: FakeH
     plugger.plug([builders.vif()])
     record = plugger.store.record(builders.HYBRID)
     assert record is not None
-    plugger.store.intend(
+    plugger.store.begin(
         [Intent(vif_id=builders.HYBRID, verb=records.PLUG, session=999, resources=record.resources)], {}
     )
     host.links["qvo71a6b0e4-1a"] = replace(host.links["qvo71a6b0e4-1a"], mtu=9000)
@@ -200,15 +200,15 @@ def test_recovery_that_fails_stays_to_be_done(plugger: Plugger, host: FakeHost) 
     assert record is not None
     added = replace(host.links["qbr71a6b0e4-1a"], name="qbr-new", ifindex=None)
     intent = Intent(vif_id=builders.HYBRID, verb=records.PLUG, session=999, resources=(*record.resources, added))
-    plugger.store.intend([intent], {})
+    plugger.store.begin([intent], {})
     host.links["qbr-new"] = added
     host.fail_at = len(host.applied)
     assert "could not be settled yet" in recover.settle(plugger)[0]
     assert plugger.store.record(builders.HYBRID) == record
-    assert [plugger.store.intent(vif_id) for vif_id in plugger.store.begun()] == [intent]
+    assert [plugger.store.intent(vif_id) for vif_id in plugger.store.pending()] == [intent]
     assert recover.settle(plugger) == []
     assert "qbr-new" not in host.links
-    assert not plugger.store.begun()
+    assert not plugger.store.pending()
 
 
 def test_unplug_takes_what_a_request_left_that_never_got_a_record(plugger: Plugger, host: FakeHost) -> None:
@@ -218,7 +218,7 @@ def test_unplug_takes_what_a_request_left_that_never_got_a_record(plugger: Plugg
     plugger.store.forget([builders.HYBRID])
     session = plugger.locks.open_session()
     intent = Intent(vif_id=builders.HYBRID, verb=records.PLUG, session=session.number, resources=record.resources)
-    plugger.store.intend([intent], {})
+    plugger.store.begin([intent], {})
     plugger.unplug([builders.HYBRID])
     session.close()
     assert _is_empty(host)
@@ -227,7 +227,7 @@ def test_unplug_takes_what_a_request_left_that_never_got_a_record(plugger: Plugg
 
 def test_intent_of_a_living_session_is_left_alone(plugger: Plugger) -> None:
     session = plugger.locks.open_session()
-    plugger.store.intend([Intent(vif_id=builders.HYBRID, verb=records.PLUG, session=session.number, resources=())], {})
+    plugger.store.begin([Intent(vif_id=builders.HYBRID, verb=records.PLUG, session=session.number, resources=())], {})
     recover.settle(plugger)
     assert builders.HYBRID in plugger.store.contents().intents
     session.close()

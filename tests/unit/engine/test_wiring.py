@@ -136,17 +136,17 @@ def test_record_says_what_is_read_back(tmp_path: Any) -> None:
 
 def test_new_try_is_not_failed_by_the_last_ones_word(tmp_path: Any) -> None:
     plugger = builders.plugger(tmp_path, FakeHost(), wired_by=EVENTS)
-    plugger.store.tell(builders.HYBRID, "failed")
+    plugger.store.set_neutron_status(builders.HYBRID, "failed")
     plugger.plug([builders.vif()])
     assert plugger.store.contents().records[builders.HYBRID].state == PLUGGED
-    plugger.store.tell(builders.HYBRID, "plugged")
+    plugger.store.set_neutron_status(builders.HYBRID, "plugged")
     plugger.plug([builders.vif()])
     assert plugger.store.contents().records[builders.HYBRID].state == WIRED
 
 
 def test_word_of_an_earlier_life_is_gone(tmp_path: Any) -> None:
     plugger = builders.plugger(tmp_path, FakeHost(), wired_by=EVENTS)
-    plugger.store.tell(builders.HYBRID, "plugged")
+    plugger.store.set_neutron_status(builders.HYBRID, "plugged")
     plugger.unplug([builders.HYBRID])
     plugger.plug([builders.vif()])
     assert plugger.store.contents().records[builders.HYBRID].state == PLUGGED

@@ -64,7 +64,7 @@ def test_rungs_hold_those_before_them() -> None:
 
 def test_every_change_of_a_record_is_told_once(store: Store) -> None:
     for state, error in ((PLUGGED, None), (PLUGGED, None), (ACTIVE, None), (DRIFTED, "why"), (WIRED, None)):
-        store.keep([record(state, error=error)])
+        store.save_records([record(state, error=error)])
     store.forget([builders.HYBRID])
     store.forget([builders.HYBRID])
     assert told(store) == [
@@ -81,47 +81,47 @@ def test_every_change_of_a_record_is_told_once(store: Store) -> None:
 
 
 def test_plug_that_is_taken_back_tells_nothing(store: Store) -> None:
-    store.revert({builders.HYBRID: (None, None)})
-    store.keep([record()])
-    store.revert({builders.HYBRID: (record(), None)})
+    store.restore({builders.HYBRID: (None, None)})
+    store.save_records([record()])
+    store.restore({builders.HYBRID: (record(), None)})
     assert told(store) == [(PLUGGED, None)]
 
 
 def test_what_was_told_before_it_was_taken_back_is_taken_back_as_well(store: Store) -> None:
-    store.keep([record(WIRED)])
-    store.revert({builders.HYBRID: (None, None)})
+    store.save_records([record(WIRED)])
+    store.restore({builders.HYBRID: (None, None)})
     assert told(store) == [(PLUGGED, None), (WIRED, PLUGGED), (UNPLUGGED, WIRED)]
     assert notices(store) == [(PLUGGED_EVENT, "completed"), GONE]
-    store.keep([record(PLUGGED)])
-    store.keep([record(WIRED)])
-    store.revert({builders.HYBRID: (record(PLUGGED), None)})
+    store.save_records([record(PLUGGED)])
+    store.save_records([record(WIRED)])
+    store.restore({builders.HYBRID: (record(PLUGGED), None)})
     assert told(store)[-2:] == [(WIRED, PLUGGED), (PLUGGED, WIRED)]
 
 
 def test_guest_that_is_named_later_is_told(store: Store) -> None:
-    store.keep([record(WIRED, guest=False)])
-    store.keep([record(WIRED)])
+    store.save_records([record(WIRED, guest=False)])
+    store.save_records([record(WIRED)])
     assert notices(store) == [(PLUGGED_EVENT, "completed")]
     assert told(store) == [(PLUGGED, None), (WIRED, PLUGGED), (WIRED, WIRED)]
 
 
 def test_vif_of_a_damaged_record_ends_with_an_event(store: Store) -> None:
-    store.keep([record(WIRED)])
+    store.save_records([record(WIRED)])
     with store._transaction() as connection:
         connection.execute("UPDATE records SET body = 'rubbish'")
     store.forget([builders.HYBRID])
     assert told(store)[-1] == (UNPLUGGED, None)
-    store.keep([record(WIRED)])
+    store.save_records([record(WIRED)])
     assert [notice.name for notice in store.outbox(10)] == [PLUGGED_EVENT] * 2
 
 
 def test_word_is_taken_back(store: Store) -> None:
-    store.tell(builders.HYBRID, eventlog.TOLD_FAILED)
-    store.tell(builders.TAP, eventlog.TOLD_PLUGGED)
-    store.unsay([builders.HYBRID, builders.TAP], only=eventlog.TOLD_FAILED)
-    assert store.told() == {builders.TAP: "plugged"}
+    store.set_neutron_status(builders.HYBRID, eventlog.NEUTRON_FAILED)
+    store.set_neutron_status(builders.TAP, eventlog.NEUTRON_PLUGGED)
+    store.clear_neutron_status([builders.HYBRID, builders.TAP], only=eventlog.NEUTRON_FAILED)
+    assert store.neutron_status() == {builders.TAP: "plugged"}
     store.forget([builders.TAP])
-    assert store.told() == {}, "of a VIF that was never recorded, too"
+    assert store.neutron_status() == {}, "of a VIF that was never recorded, too"
 
 
 def test_event_of_a_record_that_is_refused_is_not_there(store: Store) -> None:
@@ -138,11 +138,11 @@ def test_event_of_a_record_that_is_refused_is_not_there(store: Store) -> None:
 def test_sequence_goes_on_over_restarts_and_after_all_is_gone(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(eventlog, "EVENTS_KEPT", 3)
     for number in range(10):
-        store.keep([record(PLUGGED if number % 2 else WIRED)])
+        store.save_records([record(PLUGGED if number % 2 else WIRED)])
     store.close()
     again = Store(store.state_dir, user="no-such-user")
     newest = again.sequence()
-    again.keep([record(FAILED)])
+    again.save_records([record(FAILED)])
     assert [event.seq for event in again.events(newest, 10)] == [newest + 1]
     assert len(again.events(again.oldest(), 10)) == 3
 
@@ -153,8 +153,8 @@ def test_events_that_cannot_be_had_are_an_error(
 ) -> None:
     monkeypatch.setattr(eventlog, "EVENTS_KEPT", 3)
     for number in range(9):
-        store.keep([record(FAILED if number % 2 else DRIFTED)])
-    store.keep([record(PLUGGED)])
+        store.save_records([record(FAILED if number % 2 else DRIFTED)])
+    store.save_records([record(PLUGGED)])
     assert (store.sequence(), store.oldest()) == (10, 7)
     if lost:
         with pytest.raises(EventsLost, match=str(since)):
@@ -167,7 +167,7 @@ def test_events_of_two_writers_have_no_gap_and_no_double(store: Store) -> None:
     def write(vif_id: str) -> None:
         own = Store(store.state_dir, user="no-such-user")
         for number in range(30):
-            own.keep([record(FAILED if number % 2 else PLUGGED, vif_id)])
+            own.save_records([record(FAILED if number % 2 else PLUGGED, vif_id)])
         own.close()
 
     threads = [threading.Thread(target=write, args=(vif_id,)) for vif_id in (builders.HYBRID, builders.TAP)]
@@ -180,7 +180,7 @@ def test_events_of_two_writers_have_no_gap_and_no_double(store: Store) -> None:
 
 
 def test_event_is_the_same_after_its_journey(store: Store) -> None:
-    store.keep([record()])
+    store.save_records([record()])
     (event,) = store.events(0, 1)
     assert Event.from_json({**event.as_json(), "added": "by a later version"}) == event
 
@@ -188,7 +188,7 @@ def test_event_is_the_same_after_its_journey(store: Store) -> None:
 def test_listeners_hear_of_what_is_written(store: Store) -> None:
     heard: list[int] = []
     store.listeners.append(lambda _ids: heard.append(store.sequence()))
-    store.keep([record()])
+    store.save_records([record()])
     store.forget([builders.HYBRID])
     assert heard == [1, 2], "after the commit"
 
@@ -231,29 +231,29 @@ def test_nova_is_told_what_changes_for_it(store: Store, states: list[str], expec
         if state == UNPLUGGED:
             store.forget([builders.HYBRID])
         else:
-            store.keep([record(state)])
+            store.save_records([record(state)])
     assert notices(store) == expected
     for notice in store.outbox(100):
         assert (notice.vif_id, notice.instance) == (builders.HYBRID, builders.INSTANCE)
 
 
 def test_guest_that_nobody_named_is_told_to_nobody(store: Store) -> None:
-    store.keep([record(WIRED, guest=False)])
+    store.save_records([record(WIRED, guest=False)])
     assert notices(store) == []
 
 
 def test_store_that_notifies_nobody_keeps_no_outbox(store: Store) -> None:
     quiet = Store(store.state_dir, user="no-such-user")
-    quiet.keep([record(WIRED)])
+    quiet.save_records([record(WIRED)])
     assert notices(store) == []
 
 
 def test_outbox_keeps_what_is_not_told_off(store: Store) -> None:
     for vif_id in (builders.HYBRID, builders.TAP, builders.BRIDGE):
-        store.keep([record(WIRED, vif_id)])
+        store.save_records([record(WIRED, vif_id)])
     first, second, third = store.outbox(10)
     assert first.seq < second.seq < third.seq
-    store.told_off({second.seq})
+    store.ack_outbox({second.seq})
     store.close()
     again = Store(store.state_dir, user="no-such-user", notifies=True)
     assert again.outbox(10) == [first, third]
@@ -264,44 +264,46 @@ def test_outbox_keeps_what_is_not_told_off(store: Store) -> None:
 def test_outbox_is_bounded_and_says_what_it_dropped(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(eventlog, "OUTBOX_MAX", 4)
     for number in range(10):
-        store.keep([record(PLUGGED if number % 2 else WIRED)])
+        store.save_records([record(PLUGGED if number % 2 else WIRED)])
     assert store.outbox_counts() == (4, 6)
     assert [notice.name for notice in store.outbox(10)] == [PLUGGED_EVENT, UNPLUGGED_EVENT] * 2
 
 
 def test_what_neutron_said_is_kept_until_the_vif_goes(store: Store) -> None:
-    store.tell(builders.HYBRID, eventlog.TOLD_PLUGGED)
-    store.tell(builders.TAP, eventlog.TOLD_FAILED)
-    store.tell(builders.HYBRID, eventlog.TOLD_UNPLUGGED)
+    store.set_neutron_status(builders.HYBRID, eventlog.NEUTRON_PLUGGED)
+    store.set_neutron_status(builders.TAP, eventlog.NEUTRON_FAILED)
+    store.set_neutron_status(builders.HYBRID, eventlog.NEUTRON_UNPLUGGED)
     known: Mapping[str, str] = {builders.HYBRID: "unplugged", builders.TAP: "failed"}
-    assert store.told() == known
-    assert store.told([builders.TAP]) == {builders.TAP: "failed"}
-    store.keep([record()])
+    assert store.neutron_status() == known
+    assert store.neutron_status([builders.TAP]) == {builders.TAP: "failed"}
+    store.save_records([record()])
     store.forget([builders.HYBRID])
-    assert store.told() == {builders.TAP: "failed"}, "the next life of a port begins without the last one's word"
+    assert store.neutron_status() == {builders.TAP: "failed"}, (
+        "the next life of a port begins without the last one's word"
+    )
 
 
 def test_words_about_nobody_are_bounded(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(eventlog, "TOLD_MAX", 3)
-    store.keep([record()])
-    store.tell(builders.HYBRID, eventlog.TOLD_PLUGGED)
+    monkeypatch.setattr(eventlog, "NEUTRON_MAX", 3)
+    store.save_records([record()])
+    store.set_neutron_status(builders.HYBRID, eventlog.NEUTRON_PLUGGED)
     for number in range(5):
-        store.tell(f"0000000{number}-0000-4000-8000-000000000000", eventlog.TOLD_PLUGGED)
-    assert len(store.told()) == 3
-    assert store.told([builders.HYBRID]), "of a VIF that is plugged, the word stays"
+        store.set_neutron_status(f"0000000{number}-0000-4000-8000-000000000000", eventlog.NEUTRON_PLUGGED)
+    assert len(store.neutron_status()) == 3
+    assert store.neutron_status([builders.HYBRID]), "of a VIF that is plugged, the word stays"
 
 
 def test_record_that_is_damaged_does_not_stop_the_next_plug(store: Store) -> None:
-    store.keep([record()])
+    store.save_records([record()])
     with store._transaction() as connection:
         connection.execute("UPDATE records SET body = 'rubbish'")
-    store.keep([replace(record(WIRED), updated_at="later")])
+    store.save_records([replace(record(WIRED), updated_at="later")])
     assert told(store, 1) == [(PLUGGED, None), (WIRED, PLUGGED)]
 
 
 def test_rows_that_are_damaged_hold_nobody_up(store: Store) -> None:
     for vif_id in (builders.HYBRID, builders.TAP):
-        store.keep([record(WIRED, vif_id)])
+        store.save_records([record(WIRED, vif_id)])
     with store._transaction() as connection:
         connection.execute("UPDATE outbox SET body = '{' WHERE seq = 2")
         connection.execute("UPDATE events SET body = '[]' WHERE seq = 2")

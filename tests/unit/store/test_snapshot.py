@@ -54,7 +54,7 @@ def written(directory: Path) -> Iterator[LocalHost]:
 
 def seen(directory: Path) -> set[str]:
     with contextlib.closing(Snapshot(str(directory))) as store:
-        store.told()
+        store.neutron_status()
         return set(store.contents().records)
 
 

@@ -40,7 +40,7 @@ def store(tmp_path: pathlib.Path) -> Store:
 
 def test_record_comes_back_as_it_went_in(store: Store) -> None:
     record = _record()
-    store.keep([record])
+    store.save_records([record])
     another = Store(store.state_dir, user="no-such-user")  # which has only the file to go by
     for reader in (store, another):
         assert reader.record(builders.HYBRID) == record
@@ -48,53 +48,53 @@ def test_record_comes_back_as_it_went_in(store: Store) -> None:
 
 
 def test_record_that_another_process_writes_is_seen(store: Store) -> None:
-    store.keep([_record()])
-    Store(store.state_dir, user="no-such-user").keep([_record("wired")])
+    store.save_records([_record()])
+    Store(store.state_dir, user="no-such-user").save_records([_record("wired")])
     found = store.record(builders.HYBRID)
     assert found is not None
     assert found.state == "wired"
 
 
 def test_intent_ends_with_the_record_that_fulfils_it(store: Store) -> None:
-    store.intend([_intent()], {})
+    store.begin([_intent()], {})
     assert store.contents().intents[builders.HYBRID] == _intent()
-    store.keep([_record()])
+    store.save_records([_record()])
     assert not store.contents().intents
 
 
 def test_claimed_name_is_refused_to_another_vif(store: Store) -> None:
-    store.intend([_intent()], {builders.HYBRID: {"qbr71a6b0e4-1a": builders.HYBRID}})
+    store.begin([_intent()], {builders.HYBRID: {"qbr71a6b0e4-1a": builders.HYBRID}})
     other = Intent(vif_id=builders.TAP, verb=records.PLUG, session=5, resources=())
     with pytest.raises(Conflict, match=f"held by VIF {builders.HYBRID}"):
-        store.intend([other], {builders.TAP: {"qbr71a6b0e4-1a": builders.TAP}})
+        store.begin([other], {builders.TAP: {"qbr71a6b0e4-1a": builders.TAP}})
     assert set(store.contents().intents) == {builders.HYBRID}, "nothing of a refused intent is written"
 
 
 def test_shared_name_is_claimed_by_all_vifs_of_its_holder(store: Store) -> None:
     shared = {"brq14ec4c8b-00": f"net:{builders.NETWORK}"}
-    store.intend([_intent()], {builders.HYBRID: shared})
-    store.intend([Intent(vif_id=builders.TAP, verb=records.PLUG, session=5, resources=())], {builders.TAP: shared})
+    store.begin([_intent()], {builders.HYBRID: shared})
+    store.begin([Intent(vif_id=builders.TAP, verb=records.PLUG, session=5, resources=())], {builders.TAP: shared})
 
 
 def test_reverted_intent_gives_its_names_back(store: Store) -> None:
-    store.intend([_intent()], {builders.HYBRID: {"qbr71a6b0e4-1a": builders.HYBRID}})
-    store.revert({builders.HYBRID: (None, None)})
+    store.begin([_intent()], {builders.HYBRID: {"qbr71a6b0e4-1a": builders.HYBRID}})
+    store.restore({builders.HYBRID: (None, None)})
     other = Intent(vif_id=builders.TAP, verb=records.PLUG, session=5, resources=())
-    store.intend([other], {builders.TAP: {"qbr71a6b0e4-1a": builders.TAP}})
+    store.begin([other], {builders.TAP: {"qbr71a6b0e4-1a": builders.TAP}})
 
 
 def test_revert_holds_again_what_was_held_with_its_names(store: Store) -> None:
-    store.intend([_intent()], {builders.HYBRID: {QBR.name: builders.HYBRID, PORT.name: builders.HYBRID}})
-    store.keep([_record()])
-    store.intend([_intent(records.UNPLUG)], {})
-    before = store.moment([builders.HYBRID])
+    store.begin([_intent()], {builders.HYBRID: {QBR.name: builders.HYBRID, PORT.name: builders.HYBRID}})
+    store.save_records([_record()])
+    store.begin([_intent(records.UNPLUG)], {})
+    before = store.snapshot([builders.HYBRID])
     store.forget([builders.HYBRID])
-    store.revert(before)
-    assert store.moment([builders.HYBRID]) == before
-    assert [store.intent(vif_id) for vif_id in store.begun()] == [_intent(records.UNPLUG)]
+    store.restore(before)
+    assert store.snapshot([builders.HYBRID]) == before
+    assert [store.intent(vif_id) for vif_id in store.pending()] == [_intent(records.UNPLUG)]
     other = Intent(vif_id=builders.TAP, verb=records.PLUG, session=5, resources=())
     with pytest.raises(Conflict):
-        store.intend([other], {builders.TAP: {QBR.name: builders.TAP}})
+        store.begin([other], {builders.TAP: {QBR.name: builders.TAP}})
 
 
 def test_failed_transaction_does_not_hold_up_the_next(store: Store) -> None:
@@ -102,12 +102,12 @@ def test_failed_transaction_does_not_hold_up_the_next(store: Store) -> None:
         raise KeyboardInterrupt
     with pytest.raises(StoreError), store._transaction() as database:
         database.execute("INSERT INTO nowhere VALUES (1)")
-    store.keep([_record()])
+    store.save_records([_record()])
 
 
 def test_forgotten_vif_leaves_nothing(store: Store) -> None:
-    store.intend([_intent()], {builders.HYBRID: {"qbr71a6b0e4-1a": builders.HYBRID}})
-    store.keep([_record()])
+    store.begin([_intent()], {builders.HYBRID: {"qbr71a6b0e4-1a": builders.HYBRID}})
+    store.save_records([_record()])
     store.forget([builders.HYBRID])
     database = sqlite3.connect(os.path.join(store.state_dir, "vifplug.db"))
     counts = [
@@ -117,7 +117,7 @@ def test_forgotten_vif_leaves_nothing(store: Store) -> None:
 
 
 def test_files_are_readable_by_their_owner_alone(store: Store) -> None:
-    store.keep([_record()])
+    store.save_records([_record()])
     assert stat.S_IMODE(os.stat(store.state_dir).st_mode) == 0o700
     modes = {
         name: stat.S_IMODE(os.stat(os.path.join(store.state_dir, name)).st_mode) for name in os.listdir(store.state_dir)
@@ -148,7 +148,7 @@ def test_new_file_that_another_is_writing_is_waited_for(tmp_path: pathlib.Path) 
 
 
 def test_damaged_record_is_said(store: Store) -> None:
-    store.keep([_record()])
+    store.save_records([_record()])
     with sqlite3.connect(os.path.join(store.state_dir, "vifplug.db")) as database:
         database.execute("UPDATE records SET body = '{\"vif\": 1}'")
     with pytest.raises(StoreError, match="is damaged"):
@@ -198,16 +198,16 @@ def _interrupted(call: Callable[[], object], moment: int, then: Callable[[], obj
 def test_store_works_on_whatever_moment_a_call_to_it_was_interrupted_at(store: Store) -> None:
     record = _record()
     calls: list[Callable[[], object]] = [
-        lambda: store.told([builders.HYBRID]),
-        lambda: store.intend([_intent()], {}),
-        lambda: store.keep([record]),
-        lambda: store.moment([builders.HYBRID]),
+        lambda: store.neutron_status([builders.HYBRID]),
+        lambda: store.begin([_intent()], {}),
+        lambda: store.save_records([record]),
+        lambda: store.snapshot([builders.HYBRID]),
     ]
 
     def works_on() -> None:
-        before = store.moment([builders.HYBRID])
-        store.intend([_intent()], {})
-        store.revert(before)
+        before = store.snapshot([builders.HYBRID])
+        store.begin([_intent()], {})
+        store.restore(before)
 
     for call in calls:
         moment = 1

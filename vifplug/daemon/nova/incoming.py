@@ -12,7 +12,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationErr
 from vifplug import formats, naming
 from vifplug.errors import InputError
 from vifplug.formats import messages
-from vifplug.store.events import TOLD_FAILED, TOLD_PLUGGED, TOLD_UNPLUGGED
+from vifplug.store.events import NEUTRON_FAILED, NEUTRON_PLUGGED, NEUTRON_UNPLUGGED
 from vifplug.store.records import Contents
 
 TAKEN, NO_TAG, UNKNOWN = 200, 400, 404
@@ -34,10 +34,10 @@ FORGET = ""
 """In place of a status: the earlier status is outdated."""
 _NEED_TAG = ("volume-extended", "power-update", "accelerator-request-bound")
 _STATUSES = {
-    ("network-vif-plugged", "completed"): TOLD_PLUGGED,
-    ("network-vif-plugged", "failed"): TOLD_FAILED,
-    ("network-vif-unplugged", "completed"): TOLD_UNPLUGGED,
-    ("network-vif-deleted", "completed"): TOLD_UNPLUGGED,
+    ("network-vif-plugged", "completed"): NEUTRON_PLUGGED,
+    ("network-vif-plugged", "failed"): NEUTRON_FAILED,
+    ("network-vif-unplugged", "completed"): NEUTRON_UNPLUGGED,
+    ("network-vif-deleted", "completed"): NEUTRON_UNPLUGGED,
 }
 """Other events have no meaning here."""
 _UUID = re.compile(r"[0-9a-f]{32}")
@@ -179,7 +179,7 @@ def judge(event: ExternalEvent, here: LocalVifs) -> Result:
         return Result(code=NO_TAG)
     if not own and tag not in here.guest_of:
         # It is not stored, or each port of a cloud would leave a row; but an earlier status is outdated.
-        is_outdated = event.vif_status in (TOLD_UNPLUGGED, TOLD_FAILED)
+        is_outdated = event.vif_status in (NEUTRON_UNPLUGGED, NEUTRON_FAILED)
         return Result(code=TAKEN, vif_id=tag if is_outdated else None, vif_status=FORGET if is_outdated else None)
     if event.vif_status is None:
         return Result(code=TAKEN)

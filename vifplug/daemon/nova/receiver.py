@@ -147,9 +147,9 @@ class Receiver:
         try:
             for vif_id, status in statuses.items():
                 if status == FORGET:
-                    self._plugger.store.unsay([vif_id])
+                    self._plugger.store.clear_neutron_status([vif_id])
                     continue
-                self._plugger.store.tell(vif_id, status)
+                self._plugger.store.set_neutron_status(vif_id, status)
                 stored.add(vif_id)
         finally:
             self._on_status(stored)

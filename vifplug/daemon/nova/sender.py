@@ -34,7 +34,7 @@ class Outbox(Protocol):
     def outbox(self, limit: int) -> list[Notice]:
         """Unsent notices, oldest first."""
 
-    def told_off(self, seqs: Collection[int]) -> None:
+    def ack_outbox(self, seqs: Collection[int]) -> None:
         """Remove notices that were delivered, or refused permanently."""
 
     def outbox_counts(self) -> tuple[int, int]:
@@ -103,7 +103,7 @@ class Notifier:
 
     def _forget_settled(self) -> None:
         if self._settled:
-            self._outbox.told_off(sorted(self._settled))
+            self._outbox.ack_outbox(sorted(self._settled))
             self._settled.clear()
         self._metrics.notifications_queued.set(self._outbox.outbox_counts()[0])
 

@@ -81,7 +81,9 @@ def _counts(claim: _Claim) -> bool:
     if claim.uid in (None, 0, os.geteuid()):
         return True
     LOG.warning(
-        "ignored: uid %d, which is neither root nor our user, claims to be vifplugd (socket @%s)", claim.uid, claim.name
+        "uid %d claims to be vifplugd (socket @%s); ignored, because it is neither root nor our user",
+        claim.uid,
+        claim.name,
     )
     return False
 

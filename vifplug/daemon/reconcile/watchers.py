@@ -110,5 +110,5 @@ class Watchers:
                 others, _own = self._store.version()
                 if others != known:
                     known = others
-                    self._store.tell_listeners(None)
+                    self._store.notify_listeners(None)
             self._inbox.pause(_STORE_SECONDS)

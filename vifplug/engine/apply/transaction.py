@@ -60,14 +60,14 @@ def carry_out(
     :raises VifplugError: for the first thing that failed; what had been made was taken back.
     """
     journal = executor.Journal(host)
-    before = store.moment(task.vif_ids)
+    before = store.snapshot(task.vif_ids)
     try:
         _intend(host, store, task, before)
         opening = verify.opening(task.wanted, task.found, task.plan)
         seen = journal.build(task.plan, opening, task.scope, tell)
         observed = verify.verified(host, seen, task.wanted, task.scope, journal.run)
         made = _noted(request.records(task.work, task.resolved, observed, wiring(task.vif_ids)), task.plan)
-        store.keep(made)
+        store.save_records(made)
     except BaseException as cause:
         # A store that refused the intent has not written it, and what it held before still stands.
         if journal.begun or not isinstance(cause, VifplugError):
@@ -98,7 +98,7 @@ def _intend(host: Host, store: Store, task: Undertaking, before: Moment) -> None
         for vif_id in task.vif_ids
     ]
     claims = {vif_id: records.claimed(task.resolved[vif_id]) for vif_id in task.vif_ids}
-    store.intend(intents, claims, is_new=any(before[vif_id][0] is None for vif_id in task.vif_ids))
+    store.begin(intents, claims, is_new=any(before[vif_id][0] is None for vif_id in task.vif_ids))
 
 
 def _take_back(store: Store, journal: executor.Journal | None, before: Moment, cause: BaseException) -> None:
@@ -108,7 +108,7 @@ def _take_back(store: Store, journal: executor.Journal | None, before: Moment, c
         LOG.error("after %s, could not take back: %s", cause, "; ".join(map(str, left)))
         return
     try:
-        store.revert(before)
+        store.restore(before)
     except VifplugError as error:
         # Nothing is left on the host; the intents say so to the next command. The cause is what matters now.
         LOG.error("after %s, could not end its intents: %s", cause, error)

@@ -118,7 +118,7 @@ def check(plugger: Plugger, vif_ids: Sequence[str] | None = None) -> CheckReport
 
 
 def _owners_of(plugger: Plugger, vif_id: str) -> set[str]:
-    record = plugger.store.sound_record(vif_id)
+    record = plugger.store.record_or_none(vif_id)
     return {vif_id} | {item.owner for item in (record.resources if record else ())}
 
 

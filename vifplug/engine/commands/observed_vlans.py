@@ -54,7 +54,7 @@ def note_vlans(plugger: Plugger, records: Iterable[Record], observed: Observed) 
                 if known.records.get(vif_id) == record and vif_id not in known.intents
             ]
             if kept:
-                plugger.store.keep(kept, seconds=_PATIENCE_SECONDS)
+                plugger.store.save_records(kept, seconds=_PATIENCE_SECONDS)
     except (VifplugError, OSError) as error:
         # The doctor has its store and its locks open for reading alone.
         LOG.debug("VLANs of ports were seen and not written down: %s", error)

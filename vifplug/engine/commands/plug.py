@@ -33,7 +33,7 @@ from vifplug.model.vif import Vif
 from vifplug.resources import kinds
 from vifplug.resources.observed import Inventory, Observed
 from vifplug.store import records
-from vifplug.store.events import TOLD_FAILED
+from vifplug.store.events import NEUTRON_FAILED
 from vifplug.store.locks import LockFile
 from vifplug.store.records import Intent, Record
 from vifplug.store.store import Moment, Store
@@ -61,7 +61,7 @@ class Plugger:
 
     def wiring(self, vif_ids: Collection[str] | None = None) -> Wiring:
         """Whose word makes VIFs wired, and what was said of these, or of all."""
-        return Wiring(by=self.options.wired_by, listens=self.options.listens, told=self.store.told(vif_ids))
+        return Wiring(by=self.options.wired_by, listens=self.options.listens, told=self.store.neutron_status(vif_ids))
 
     # -- plug ---------------------------------------------------------------------------------------------
 
@@ -87,7 +87,7 @@ class Plugger:
             if interrupted:
                 work = self._jobs(vifs, self._known(vifs), requester)
             # That Neutron gave up on the last try says nothing of this one.
-            self.store.unsay([vif.id for vif in vifs], only=TOLD_FAILED)
+            self.store.clear_neutron_status([vif.id for vif in vifs], only=NEUTRON_FAILED)
             return self._plugs.ask(work)
 
     def _plug_together(self, asked: Sequence[Sequence[Job]]) -> list[list[VifReport] | VifplugError]:
@@ -127,11 +127,11 @@ class Plugger:
             verify.require_agreement([item for desired in resolved.values() for item in desired], observed)
             records = jobs.records(work, resolved, observed, self.wiring([job.vif.id for job in work]))
             if records != [job.record for job in work]:
-                self.store.keep(records)
+                self.store.save_records(records)
         return records, observed
 
     def _known(self, vifs: Sequence[Vif]) -> Moment:
-        return self.store.moment([vif.id for vif in vifs])
+        return self.store.snapshot([vif.id for vif in vifs])
 
     def _jobs(self, vifs: Sequence[Vif], known: Moment, requester: Requester | None = None) -> list[Job]:
         self.authorise([vif.id for vif in vifs], requester)
@@ -145,7 +145,7 @@ class Plugger:
         if requester is None or requester.every_vif:
             return
         for vif_id in vif_ids:
-            requester.authorise(vif_id, self.store.sound_record(vif_id), is_damaged=self.store.is_damaged(vif_id))
+            requester.authorise(vif_id, self.store.record_or_none(vif_id), is_damaged=self.store.is_damaged(vif_id))
 
     def _authorise_bridges(self, work: Sequence[Job], observed: Observed) -> None:
         """Let the VIFs of operators on the bridges that they ask for.
@@ -233,7 +233,7 @@ class Plugger:
 
     def left_on_host(self, vif_id: str) -> Inventory:
         """What a VIF has on the host, or may have of a request that ended in between."""
-        return jobs.left(*self.store.moment([vif_id])[vif_id])
+        return jobs.left(*self.store.snapshot([vif_id])[vif_id])
 
     # -- what others left in between ----------------------------------------------------------------------
 
@@ -243,7 +243,7 @@ class Plugger:
         :returns: whether there was such a request.
         :raises HostError: when that cannot be done now; the next command tries again.
         """
-        intent, record = self.store.intent(vif_id), self.store.sound_record(vif_id)
+        intent, record = self.store.intent(vif_id), self.store.record_or_none(vif_id)
         if intent is None:
             return False
         self.await_helper_of(intent)
@@ -270,7 +270,7 @@ class Plugger:
         """Make a VIF as recorded again, take away what an interrupted plug had added, and end its intent."""
         self.plug_held([jobs.recovery(record, also, self.options)])
         if self.store.intent(record.id) is not None:  # nothing had to be done
-            self.store.keep([record])
+            self.store.save_records([record])
 
     # -- repair -------------------------------------------------------------------------------------------
 
@@ -299,7 +299,7 @@ class Plugger:
         """Make one VIF as its record says by now; one that was unplugged meanwhile stays so."""
         with self.held(lambda: self._identities_of_repair(vif_id)):
             self.settle_held(vif_id)
-            record = self.store.sound_record(vif_id)
+            record = self.store.record_or_none(vif_id)
             if record is None:
                 return []
             self.authorise([vif_id], requester)
@@ -308,7 +308,7 @@ class Plugger:
             return [report.recorded(one, observed, self.wiring([vif_id]), None) for one in records]
 
     def _identities_of_repair(self, vif_id: str) -> set[str]:
-        record = self.store.sound_record(vif_id)
+        record = self.store.record_or_none(vif_id)
         wanted = jobs.job(record.vif, record, self.options).identities if record is not None else set()
         return self.owners(vif_id) | wanted
 

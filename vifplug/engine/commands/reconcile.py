@@ -157,13 +157,13 @@ def repair(plugger: Plugger, vif_ids: Sequence[str]) -> dict[str, VifplugError |
 
 
 def _owners(plugger: Plugger, vif_id: str) -> set[str]:
-    record = plugger.store.sound_record(vif_id)
+    record = plugger.store.record_or_none(vif_id)
     return {vif_id} | ({item.owner for item in record.resources} if record else set())
 
 
 def _job(plugger: Plugger, vif_id: str) -> Job | None:
     plugger.settle_held(vif_id)
-    record = plugger.store.sound_record(vif_id)
+    record = plugger.store.record_or_none(vif_id)
     if record is None:
         return None
     job = replace(request.job(record.vif, record, plugger.options), takes_back=False, thorough=True)
@@ -199,7 +199,7 @@ def note(
         ]
         if changed:
             try:
-                plugger.store.keep(changed)
+                plugger.store.save_records(changed)
             except StoreFull as error:
                 full = error
     return frozenset(standings.keys() - steady.keys()), full

@@ -28,7 +28,7 @@ def settle(plugger: Plugger) -> list[str]:
     patience = _OUTLIVING_SECONDS
     away: VifplugError | None = None
     # Most of them are under way: whoever is at one holds its lock, and it need not even be read.
-    begun = plugger.store.begun()
+    begun = plugger.store.pending()
     for vif_id in sorted(plugger.locks.free(begun)) if begun else ():
         intent = plugger.store.intent(vif_id)
         if intent is None:

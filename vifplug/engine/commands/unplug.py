@@ -121,7 +121,7 @@ def _chunk(
         patience = None if len(vif_ids) == 1 else _PATIENCE_SECONDS
         with plugger.held(lambda: set().union(*map(plugger.owners, vif_ids)), patience):
             plugger.authorise(vif_ids, requester)
-            known = {vif_id: plugger.store.sound_record(vif_id) for vif_id in vif_ids}
+            known = {vif_id: plugger.store.record_or_none(vif_id) for vif_id in vif_ids}
             staying = set(spared(known))
             known = {vif_id: record for vif_id, record in known.items() if vif_id not in staying}
             damaged = {one for one, record in known.items() if record is None and plugger.store.is_damaged(one)}
@@ -159,7 +159,7 @@ def _begin(plugger: Plugger, known: Mapping[str, Record | None], damaged: Collec
     for vif_id, record in known.items():
         intent = plugger.store.intent(vif_id)
         if record is None and intent is None and vif_id not in damaged:
-            plugger.store.unsay([vif_id])
+            plugger.store.clear_neutron_status([vif_id])
             continue
         plugger.await_helper_of(intent)
         left = plugger.left_on_host(vif_id)
@@ -171,5 +171,5 @@ def _begin(plugger: Plugger, known: Mapping[str, Record | None], damaged: Collec
         Intent(vif_id=vif_id, verb=UNPLUG, session=session, resources=left.items) for vif_id, left in built.items()
     ]
     if intents:
-        plugger.store.intend(intents, {})
+        plugger.store.begin(intents, {})
     return built
