@@ -18,7 +18,7 @@ import dataclasses
 import functools
 import types
 import typing
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, ItemsView, Iterator, KeysView, Mapping, Sequence, ValuesView
 from typing import Any, ClassVar, Self
 
 HIDDEN: Mapping[str, Any] = {"hidden": True}
@@ -90,6 +90,30 @@ class Keyed(Value):
     def get(self, key: str, default: Any = None) -> Any:
         """As of ``as_json()``; the default for another key."""
         return self.as_json().get(key, default)
+
+    def keys(self) -> KeysView[str]:
+        """As of ``as_json()``: with it ``dict(value)`` and ``{**value}`` work."""
+        return self.as_json().keys()
+
+    def items(self) -> ItemsView[str, Any]:
+        """As of ``as_json()``."""
+        return self.as_json().items()
+
+    def values(self) -> ValuesView[Any]:
+        """As of ``as_json()``."""
+        return self.as_json().values()
+
+    def __iter__(self) -> Iterator[str]:
+        """The keys."""
+        return iter(self.as_json())
+
+    def __contains__(self, key: object) -> bool:
+        """Whether it is a key."""
+        return key in self.as_json()
+
+    def __len__(self) -> int:
+        """How many keys there are."""
+        return len(self.as_json())
 
 
 class Field(typing.NamedTuple):

@@ -79,6 +79,11 @@ def owner_by_mark(link: Mapping[str, Any]) -> str:
     return naming.owner_of(link["alias"])
 
 
+def was_ours(link: Mapping[str, Any]) -> bool:
+    """Whether this process has seen a link marked, or has made it, whatever its mark is now."""
+    return link["ifindex"] in _seen_marked
+
+
 def claim(link: Mapping[str, Any], operation: Mapping[str, Any]) -> Claim:
     """What a caller claims of a link, checked."""
     owner, part = arguments.owner(operation["owner"]), arguments.part(operation["role"])

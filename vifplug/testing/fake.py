@@ -10,6 +10,7 @@ import time
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import replace
 
+from vifplug import naming
 from vifplug.api.contract import VifReports
 from vifplug.api.local import LOCK_FILE, LocalHost, plugger_of
 from vifplug.config.options import Settings
@@ -58,8 +59,7 @@ class FakeHost(LocalHost):
         mtu: int = 1500,
         auto_wire: bool = True,
     ) -> None:
-        if isinstance(bridges, str) or not bridges:
-            raise InputError(f"bridges: {bridges!r:.80}: it must be a list of names, of one OVS bridge at least")
+        _check(bridges, datapath, mtu)
         self._memory = MemoryHost(datapath=datapath, bridges=bridges)
         self._auto_wire = auto_wire
         self._next_error: VifplugError | None = None
@@ -146,7 +146,8 @@ class FakeHost(LocalHost):
         record = self._record(id)
         name = guest_end.link_of(registry.guest_end(record.vif))
         if any(link.name == name for link in kinds.links_in(record.resources)):
-            self._memory.links[name] = replace(self._memory.links[name], carrier=False)
+            if name in self._memory.links:
+                self._memory.links[name] = replace(self._memory.links[name], carrier=False)
         else:
             self._memory.remove(name)
             port = self._memory.ports.get(name)
@@ -158,14 +159,17 @@ class FakeHost(LocalHost):
         """Another program has changed the VIF: its first device is down; of one without a device, the port is gone.
 
         :raises UnknownVif: it is not plugged here.
+        :raises InputError: nothing of it is left.
         """
         record = self._record(id)
         links = [link.name for link in kinds.links_in(record.resources) if link.name in self._memory.links]
+        ports = [port.name for port in kinds.ports_in(record.resources) if port.name in self._memory.ports]
         if links:
             self._memory.links[links[0]] = replace(self._memory.links[links[0]], up=False)
+        elif ports:
+            del self._memory.ports[ports[0]]
         else:
-            ports = [port.name for port in kinds.ports_in(record.resources)]
-            self._memory.ports.pop(ports[0], None)
+            raise InputError(f"VIF {record.id} has no device and no port left on this fake host", record.id)
         self._note()
 
     def delete(self, name: str) -> None:
@@ -182,8 +186,10 @@ class FakeHost(LocalHost):
     def hold(self, name: str) -> None:
         """Another program has a device of that name: a plug that needs the name raises Conflict.
 
-        :raises InputError: there is one already.
+        :raises InputError: there is one already, or no device can have that name.
         """
+        if not _is_name(name):
+            raise InputError(f"name: {name!r:.80}: no device can have that name")
         if name in self._memory.links:
             raise InputError(f"name: {name!r:.80}: there is a device of that name on this fake host already")
         self._memory.add(Link(name=name, other_kind="dummy"))
@@ -261,3 +267,16 @@ class FakeHost(LocalHost):
             yield
         finally:
             self._memory.fail_at = self._memory.fail_with = None
+
+
+def _is_name(name: object) -> bool:
+    return isinstance(name, str) and naming.is_link_name(name)
+
+
+def _check(bridges: Sequence[str], datapath: str, mtu: int) -> None:
+    if isinstance(bridges, str) or not bridges or not all(map(_is_name, bridges)):
+        raise InputError(f"bridges: {bridges!r:.80}: it must be a list of names, of one OVS bridge at least")
+    if datapath not in ("system", "netdev"):
+        raise InputError(f"datapath: {datapath!r:.80}: it must be system or netdev")
+    if isinstance(mtu, bool) or not isinstance(mtu, int) or not limits.MTU_MIN <= mtu <= limits.MTU_MAX:
+        raise InputError(f"mtu: {mtu!r:.80}: it must be a whole number from {limits.MTU_MIN} to {limits.MTU_MAX}")

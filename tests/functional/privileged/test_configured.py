@@ -86,6 +86,9 @@ def test_call_of_a_captured_worker_configures_nothing_else(world: World, host: L
         {**own, "op": "create-test-nic", "name": "eth3", "mtu": 1500, "address": "02:00:00:00:00:01"},
         {"op": "delete", "links": [{**own, "name": "eth1"}]},
     ]
+    # What is put right on links of ours alone.
+    passage: dict[str, Any] = {"qdisc": None, "xdp": None, "txqueuelen": 0, "linkmode": 1, "bridge_port:isolated": 1}
+    calls += [{**own, "name": "eth1", "values": {key: value}} for key, value in passage.items()]
     before = world.snapshot()
     for call in calls:
         with pytest.raises((errors.PermissionDenied, errors.Conflict)):

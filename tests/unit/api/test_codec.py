@@ -111,5 +111,8 @@ def test_field_knows_its_key() -> None:
 def test_values_that_were_maps_are_read_by_key_as_before() -> None:
     device = DeviceReport(name="tap0", kind="tap", mtu=1450)
     assert (device["name"], device.get("mtu"), device.get("no such key", 7)) == ("tap0", 1450, 7)
+    assert dict(device) == {**device} == device.as_json() == dict(device.items())
+    assert (list(device), list(device.values())) == (list(device.as_json()), list(device.as_json().values()))
+    assert "mtu" in device and "no such key" not in device and len(device) == len(device.as_json())
     with pytest.raises(KeyError):
         device["no such key"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import json
 import os
@@ -268,3 +269,35 @@ def test_it_needs_no_root(monkeypatch: pytest.MonkeyPatch) -> None:
         nobody = Peer(uid=uid, gid=uid) if os.geteuid() == 0 else None
         lived = nobody.run(lambda: _life(directory)) if nobody is not None else _life(directory)
         assert lived == ["plugged", "wired", "active", "unplugged", str(uid)]
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        *({"datapath": "foo"}, {"datapath": None}, {"mtu": 1}, {"mtu": "x"}, {"mtu": True}),
+        *({"bridges": [5]}, {"bridges": ["a b"]}, {"bridges": []}, {"bridges": "br-int"}),
+    ],
+    ids=str,
+)
+def test_arguments_out_of_bounds_are_refused(arguments: dict[str, Any]) -> None:
+    with pytest.raises(errors.InputError, match=next(iter(arguments))):
+        FakeHost(**arguments)
+
+
+@pytest.mark.parametrize("name", [5, "a b", "eth%d", "", "x" * 16])
+def test_name_that_no_device_can_have_is_not_held(host: FakeHost, name: Any) -> None:
+    with pytest.raises(errors.InputError, match="no device can have that name"):
+        host.hold(name)
+
+
+def test_vif_whose_devices_another_program_deleted_can_lose_no_more(host: FakeHost, vif: vifplug.Vif) -> None:
+    (report,) = host.plug([vif])
+    for name in [*(device.name for device in report.devices), *(port.name for port in report.ports)]:
+        with contextlib.suppress(errors.InputError):  # it went with its peer
+            host.delete(name)
+    host.stop_guest(vif.id)
+    for name in [port.name for port in report.ports]:
+        with contextlib.suppress(errors.InputError):
+            host.delete(name)
+    with pytest.raises(errors.InputError, match="no device and no port left"):
+        host.drift(vif.id)

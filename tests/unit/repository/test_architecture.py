@@ -43,7 +43,7 @@ ALLOWED: dict[str, set[str]] = {
     },
     "api": {"config", "doctor", "drivers", "engine", "errors", "formats", "guest", "linux", "model", "store"},
     "cli": {"api", "doctor", "drivers", "errors", "formats", "guest", "model", "process", "version"},
-    "testing": {"api", "config", "doctor", "drivers", "engine", "errors", "model", "resources", "store"},
+    "testing": {"api", "config", "doctor", "drivers", "engine", "errors", "model", "naming", "resources", "store"},
     "osvif": {"api", "errors", "formats", "model", "naming"},
     "daemon": {
         *("api", "config", "doctor", "drivers", "engine", "errors", "formats", "guest", "linux", "model", "naming"),

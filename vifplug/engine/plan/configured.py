@@ -37,7 +37,8 @@ def remembering(item: Resource, observed: Observed, recorded: Inventory, former:
     known = recorded.links.get(item.name)
     before = {**former.get(item.name, {}), **(known.former if known is not None else {})}
     values = {name: before[name] if name in before else getattr(found, name) for name in _asked_for(item)}
-    return item.replaced(former=values)
+    # What could not be read cannot be put back.
+    return item.replaced(former={name: value for name, value in values.items() if value is not None})
 
 
 def _asked_for(link: Link) -> list[str]:

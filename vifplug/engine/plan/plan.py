@@ -163,10 +163,13 @@ class Draft:
         return made_first & {action.subject for action in ports}
 
 
+_CREATIONS = (Creation.TAP, Creation.MESSAGE, Creation.PAIR, Creation.NEVER)
+
+
 def _in_order(creations: Sequence[CreateLink]) -> list[CreateLink]:
-    """Creations behind all that they name. Of those that name nothing, what is made one by one comes first, for what
-    comes behind it goes out together."""
-    first = sorted(creations, key=lambda action: action.link.creation is not Creation.TAP)
+    """Creations behind all that they name. Of those that name nothing new, what is made one by one comes first, for
+    what comes behind it goes out together; pairs come last."""
+    first = sorted(creations, key=lambda action: _CREATIONS.index(action.link.creation))
     return by_dependency(
         first,
         lambda action: [link.reference for link in action.links],

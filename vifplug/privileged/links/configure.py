@@ -8,7 +8,6 @@ from typing import Any
 
 from vifplug.errors import LinkError, PermissionDenied
 from vifplug.privileged import arguments, ownership
-from vifplug.privileged.links import attributes
 from vifplug.resources.contract import Relation
 
 _devices: list[str] = []
@@ -41,13 +40,16 @@ def values_of(operation: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, A
             f"refused to configure device {name!r}: the configuration lists no such {part.kind.kind}",
             name,
         )
-    attributes.refuse_unknown(part.kind.attributes, {**operation["values"], **operation["expected"]})
+    for key in (*operation["values"], *operation["expected"]):
+        # Not what stops frames (``resources.passage``) either: that is put right on links of ours alone.
+        if key not in part.kind.attributes.restored:
+            raise arguments.refuse("the attribute of a configured link", key)
     if "alias" in operation["values"]:
         raise PermissionDenied(f"refused to mark device {name!r}: it is another program's", name)
     link = ownership.read(name)
     if link is None:
         raise LinkError(f"could not configure {name!r}: no such device", name)
-    if ownership.owner_by_mark(link):
+    if ownership.owner_by_mark(link) or ownership.was_ours(link):
         raise PermissionDenied(f"refused to configure device {name!r}: it is a VIF's own", name)
     expected = operation["expected"]
     changed = {key for key in expected if link.get(key) != expected[key]}
