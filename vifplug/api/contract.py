@@ -60,7 +60,7 @@ class Host(Protocol):
     def plug(self, vifs: Sequence[Vif]) -> VifReports:
         """Plug VIFs, all or none; each is read back before this returns.
 
-        A VIF that is right already costs no write; one that drifted is put right in place. What a request leaves out
+        A VIF that already matches is not written to; one that drifted is repaired in place. What a request leaves out
         (MTU, instance) keeps its recorded value, else the configuration's.
 
         :param vifs: what ``vifplug.load_all`` gives; a list or another iterable of Vif, each id once.
@@ -212,7 +212,7 @@ class Host(Protocol):
         :param state: plugged, wired or active.
         :param timeout: seconds, for all VIFs together; 0 looks once.
         :returns: a report for each VIF, in order.
-        :raises NotReached: the time is over; the message says of each missing VIF what it waits for.
+        :raises NotReached: on timeout; the message says of each missing VIF what it waits for.
         :raises VifFailed: one has failed.
         """
         ...

@@ -243,7 +243,7 @@ def _encoded(document: Any) -> bytes:
     try:
         return json.dumps(document).encode()
     except RecursionError as error:  # of what was read with a few levels to spare
-        raise errors.InputError("the document is nested too deeply; no VIF is") from error
+        raise errors.InputError("JSON nested too deeply") from error
 
 
 def _spoken(connection: _Connection, request: Request) -> tuple[http.client.HTTPResponse, bytes]:

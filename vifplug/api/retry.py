@@ -1,4 +1,4 @@
-"""Repeats a call whose error says that a retry is safe, for a bounded time. A repeat finds what is done already."""
+"""Repeats a call whose error says that a retry is safe, for a bounded time. The repeat finds what is done already."""
 
 from __future__ import annotations
 

@@ -223,7 +223,7 @@ class _Waiting:
         if self.trouble is not None:
             reasons.append(f"how they stand could not be seen at the end, because {self.trouble}")
         subject = missing[0].id if missing else self.pending[0]
-        return NotReached(f"out of time after {self.goal.timeout:g} s: {'; '.join(reasons)}", subject)
+        return NotReached(f"timeout after {self.goal.timeout:g} s: {'; '.join(reasons)}", subject)
 
 
 def _missing(vif: Waited, state: str) -> str:

@@ -1,4 +1,4 @@
-"""Whether the control plane has a VIF, and whether its guest is up: the rungs above plugged. Pure.
+"""Whether the control plane has a VIF, and whether its guest is up: the levels above plugged. Pure.
 
 Where the rules come from: ovn-controller sets ``ovn-installed`` on an Interface once its flows are there
 (ovn-controller(8)); Neutron's OVS agent sets the local VLAN as Port.tag and describes the network in
@@ -29,7 +29,7 @@ _AGENTS_KEYS = frozenset({"net_uuid", "network_type", "physical_network", "segme
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Wiring:
-    """Whose word makes a VIF wired, and what was said."""
+    """Which source decides that a VIF is wired, and what Neutron has reported."""
 
     by: str = AUTO
     listens: bool = False
@@ -88,7 +88,7 @@ def _wiring_awaited(record: Record, observed: Observed, rule: str) -> str:
 
 
 def _rule(ports: list[OvsPort], observed: Observed, wiring: Wiring) -> str:
-    """Whose word counts for a VIF with these ports. What has none is nobody's to wire but by Neutron's word."""
+    """Which source decides for a VIF with these ports. One without a port can only be wired by Neutron's events."""
     if wiring.by != AUTO:
         return wiring.by if ports or wiring.by == EVENTS else NOBODY
     planes = {observed.bridges[port.bridge].control_plane for port in ports if port.bridge in observed.bridges}

@@ -143,9 +143,7 @@ class LinuxHost:
         patience = 2 * self._settings.timeout
         question = (ovsdb.read, *_asked(scope), scope.everything, True, scope.thorough)
         with (
-            _turn(
-                self._looking, patience, OvsUnavailable("OVSDB keeps those waiting who asked before; is it running?")
-            ),
+            _turn(self._looking, patience, OvsUnavailable("OVSDB does not answer; check that it runs, then retry")),
             self._channel.asked(*question, timeout=patience + _MARGIN_SECONDS) as rows,
         ):
             links = self._links(scope)

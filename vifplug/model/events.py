@@ -1,4 +1,4 @@
-"""What happens to VIFs, as events with a sequence; the rungs from plugged to active, and how near VIFs are. Pure."""
+"""What happens to VIFs, as events with a sequence; the levels from plugged to active, and how near VIFs are. Pure."""
 
 from __future__ import annotations
 

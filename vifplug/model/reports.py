@@ -32,6 +32,8 @@ class DriftItem(Value):
     desired: Any
 
     def __str__(self) -> str:
+        if self.attribute == "present":
+            return f"{self.subject} is missing" if self.desired else f"{self.subject} should not be there"
         return f"{self.subject} {self.attribute}: {self.observed!r}, should be {self.desired!r}"
 
 

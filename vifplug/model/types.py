@@ -12,10 +12,10 @@ from vifplug.model import limits
 def canonical(id: object) -> str:
     """An id in lower case.
 
-    :raises InputError: for what is no UUID: no VIF has that id, and "done already" would hide the mistake.
+    :raises InputError: when it is not a UUID: no VIF has that id, and to count it as absent would hide the mistake.
     """
     if not isinstance(id, str) or not limits.is_uuid(id.lower()):
-        raise InputError(f"{quote_python(id)} is no VIF's id; it must be a UUID as text")
+        raise InputError(f"{quote_python(id)} is not a VIF's id: it must be a UUID as text")
     return id.lower()
 
 

@@ -44,7 +44,7 @@ def test_capitals_are_the_same_vif(host: LocalHost, call: str) -> None:
 @pytest.mark.parametrize("id", ["", "abc", ID[:-1], f"{ID}\n", f"net:{ID}", "tap81ab5618-df", 5, None, b"x" * 36])
 @pytest.mark.parametrize("call", CALLS)
 def test_what_is_no_id_is_refused(host: LocalHost, call: str, id: Any) -> None:
-    with pytest.raises(InputError, match="is no VIF's id; it must be a UUID as text"):
+    with pytest.raises(InputError, match="is not a VIF's id: it must be a UUID as text"):
         CALLS[call](host, id)
     assert [vif.id for vif in host.list()] == [ID]
 

@@ -157,7 +157,7 @@ def test_out_of_time_names_each_that_is_not_there(place: Place) -> None:
     place.states[B] = "wired"
     with pytest.raises(errors.NotReached) as caught:
         place.wait(A, B, timeout=2.5)
-    assert str(caught.value) == f"out of time after 2.5 s: VIF {A} is plugged, not wired, and waits for {OVN}"
+    assert str(caught.value) == f"timeout after 2.5 s: VIF {A} is plugged, not wired, and waits for {OVN}"
     assert (caught.value.subject, caught.value.exit_code) == (A, 5)
     assert 2.5 <= place.passed < 2.55
     del place.states[B]
@@ -172,7 +172,7 @@ def test_state_that_comes_in_the_last_moment_counts(place: Place, last: float) -
 
 
 def test_no_time_is_one_look(place: Place) -> None:
-    with pytest.raises(errors.NotReached, match="out of time after 0 s"):
+    with pytest.raises(errors.NotReached, match="timeout after 0 s"):
         place.wait(A, timeout=0)
     assert (len(place.looks), place.slept) == (1, [])
     place.states[A] = "wired"
@@ -263,8 +263,8 @@ def test_trouble_that_stays_is_raised(place: Place, kind: type[errors.VifplugErr
         ([A], None, 1, "no state"),
         (A, "wired", 1, "give a list"),
         ([uuid.UUID(A)], "wired", 1, "it must be a UUID as text"),
-        ([None], "wired", 1, "None is no VIF's id"),
-        ([A, "tap0"], "wired", 1, "'tap0' is no VIF's id"),
+        ([None], "wired", 1, "None is not a VIF's id"),
+        ([A, "tap0"], "wired", 1, "'tap0' is not a VIF's id"),
         ([A], "wired", -1, "-1 is no time"),
         ([A], "wired", math.nan, "nan is no time"),
         ([A], "wired", math.inf, "inf is no time"),
@@ -282,7 +282,7 @@ def test_what_can_never_be_is_refused(ids: Any, state: Any, timeout: Any, said: 
 
 
 def test_time_begins_at_the_end_of_the_body_one_for_all(place: Place) -> None:
-    with pytest.raises(errors.NotReached, match="out of time after 5 s"), place.expect(A, B):
+    with pytest.raises(errors.NotReached, match="timeout after 5 s"), place.expect(A, B):
         assert place.looks == []
         place.sleep(100)
     assert 105 <= place.passed < 105.6

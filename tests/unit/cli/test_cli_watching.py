@@ -26,7 +26,7 @@ from vifplug.model.events import Event, Waited, WaitReport
 
 EVENT = Event(seq=7, vif_id=VIF_ID, state="wired", previous="plugged", instance=None, time="2026-11-21T07:36:29.104Z")
 FAILED = Event(seq=8, vif_id=OTHER_ID, state="failed", error="no\nroom", time="2026-11-21T07:36:30.871Z")
-LATE = errors.NotReached(f"out of time after 5 s: VIF {VIF_ID} is plugged, not wired, and waits for OVN", VIF_ID)
+LATE = errors.NotReached(f"timeout after 5 s: VIF {VIF_ID} is plugged, not wired, and waits for OVN", VIF_ID)
 
 
 @pytest.fixture

@@ -89,7 +89,7 @@ def _last_id(request: Request) -> int | None:
 async def post_wait(request: Request, body: Annotated[bytes, Depends(bodies.read)]) -> Response:
     """Wait until VIFs have reached a state.
 
-    Answered as soon as all have, when one of them has failed, when one is not plugged here, or out of time: what each
+    Answered as soon as all have, when one of them has failed, when one is not plugged here, or on timeout: what each
     still waits for is in the answer.
     """
     wanted = bodies.of(body, WaitRequest)

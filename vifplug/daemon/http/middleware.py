@@ -206,7 +206,7 @@ async def no_query(request: Request) -> None:
     """
     unknown = next(iter(request.query_params), None)
     if unknown is not None:
-        raise InputError(f"query parameter {unknown!r} is nothing this request knows; see /openapi.json")
+        raise InputError(f"unknown query parameter {unknown!r}; see /openapi.json")
 
 
 def _given_id(scope: MutableMapping[str, Any]) -> str:

@@ -33,7 +33,7 @@ _DOCUMENT: JsonDict = {
 
 
 _SHOULD = {
-    "extra_forbidden": "it is nothing this request knows; see /openapi.json",
+    "extra_forbidden": "unknown; see /openapi.json",
     "bool_type": "it must be true or false",
     "bool_parsing": "it must be true or false",
     "list_type": "it must be a list",
@@ -256,7 +256,7 @@ def document(body: bytes) -> object:
 def vif_id(id: str) -> str:
     """The id in a path, in lower case; what is logged from now on is about it.
 
-    :raises InputError: when it is no UUID.
+    :raises InputError: when it is not a UUID.
     """
     lowered = id.lower()
     if not naming.is_owner(lowered) or lowered.startswith(naming.NETWORK_PREFIX):

@@ -128,7 +128,7 @@ def put_vif(request: Request, id: VifId, query: Annotated[PlugQuery, Query()], b
     """Plug one VIF.
 
     The body is a document in any supported format that holds exactly this VIF. It is plugged and read back, or nothing
-    is left of it. A VIF that is right already costs no write; one that drifted is put right in place.
+    is left of it. A VIF that already matches is not written to; one that drifted is repaired in place.
     """
     vif_id = requests.vif_id(id)
     middleware.require(request, Level.READ if query.dry_run else Level.OPERATE, "plugging a VIF")
@@ -158,7 +158,7 @@ def get_vif(request: Request, id: VifId) -> Response:
 def delete_vif(request: Request, id: VifId) -> Response:
     """Unplug one VIF.
 
-    One that is not plugged is done already, and is answered as unplugged, too.
+    An absent VIF counts as success, and is answered as unplugged, too.
     """
     vif_id = requests.vif_id(id)
     middleware.require(request, Level.OPERATE, "unplugging a VIF")

@@ -60,7 +60,7 @@ class Plugger:
         self.under_way = progress.UnderWay()
 
     def wiring(self, vif_ids: Collection[str] | None = None) -> Wiring:
-        """Whose word makes VIFs wired, and what was said of these, or of all."""
+        """Which source decides that VIFs are wired, and what Neutron has reported of these, or of all."""
         return Wiring(by=self.options.wired_by, listens=self.options.listens, told=self.store.neutron_status(vif_ids))
 
     # -- plug ---------------------------------------------------------------------------------------------

@@ -132,8 +132,8 @@ class Session:
 
     def _unreachable(self) -> OvsUnavailable:
         return OvsUnavailable(
-            f"could not reach OVSDB at {self._places} within {self._timeout:g} s{self._turned_away()}; is "
-            "openvswitch-switch running, and is [ovs] connection right?",
+            f"could not reach OVSDB at {self._places} within {self._timeout:g} s{self._turned_away()}. "
+            "Check that openvswitch-switch runs and [ovs] connection is correct, then retry",
             self._places,
         )
 
