@@ -153,7 +153,7 @@ def test_plug_without_ovsdb_touches_nothing_and_bridges_need_none(world: World) 
     error = refused(world, CASES["batch"])
     assert isinstance(error, errors.OvsUnavailable)
     assert error.retryable
-    assert "is openvswitch-switch running" in error.message
+    assert "Check that openvswitch-switch runs" in error.message
     assert stored(world) == {}
     world.ovsdb.start()
     assert_as_before(world, before)
