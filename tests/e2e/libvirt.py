@@ -23,6 +23,7 @@ from tests.e2e.guests import MEMORY_MIB, Guest, cmdline
 from tests.e2e.image import Image
 from tests.support.vifs import Request
 from tests.support.world.daemons import wait_until
+from tests.support.world.started import Started
 from tests.support.world.world import World
 
 START_SECONDS = 60.0
@@ -44,7 +45,7 @@ auth_unix_rw = "none"
 _USER = "libvirt-qemu:x:64055:"
 
 
-class Libvirtd:
+class Libvirtd(Started):
     """The daemon, and ``virsh`` that talks to it; a context manager."""
 
     def __init__(self, world: World) -> None:
@@ -82,18 +83,6 @@ class Libvirtd:
             self._process.send_signal(signal.SIGKILL)
             self._process.wait(_END_SECONDS)
             self._process = None
-
-    def __enter__(self) -> Self:
-        try:
-            return self.start()
-        except BaseException:
-            self.close()
-            raise
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
 
     def _answers(self) -> bool:
         assert self._process is not None

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class Tap:
-    """A tap that the guest's VMM opens, whoever makes it."""
+    """A tap that the guest's VMM opens. vifplug or the VMM makes it."""
 
     name: str
 

@@ -34,8 +34,8 @@ class Wiring:
     by: str = AUTO
     listens: bool = False
     """Whether Neutron's own events can reach us."""
-    told: Mapping[str, str] = field(default_factory=dict)
-    """What Neutron last said, by VIF id."""
+    neutron_status: Mapping[str, str] = field(default_factory=dict)
+    """What Neutron last reported, by VIF id."""
 
 
 Standing = tuple[str, str | None]
@@ -43,14 +43,14 @@ Standing = tuple[str, str | None]
 
 
 def standing(record: Record, observed: Observed, wiring: Wiring) -> Standing:
-    """The rung of a VIF that is built as recorded; or failed, where the control plane has given it up."""
+    """The level of a VIF that is built as recorded; or failed, where the control plane has given it up."""
     ports = _ports(record)
     rule = _rule(ports, observed, wiring)
-    told = wiring.told.get(record.id)
-    if rule == EVENTS and told == NEUTRON_FAILED:
+    reported = wiring.neutron_status.get(record.id)
+    if rule == EVENTS and reported == NEUTRON_FAILED:
         return FAILED, "Neutron says that it could not wire this port; its own log says why"
     if rule == EVENTS:
-        wired = told == NEUTRON_PLUGGED
+        wired = reported == NEUTRON_PLUGGED
     elif rule == OVN:
         wired = all(_ovn_has(port, observed) for port in ports)
     else:
@@ -61,7 +61,7 @@ def standing(record: Record, observed: Observed, wiring: Wiring) -> Standing:
 
 
 def awaited(record: Record, observed: Observed, wiring: Wiring, wanted: str) -> str | None:
-    """Who is to do what before a VIF that is built as recorded reaches a rung; None when it has."""
+    """Who is to do what before a VIF that is built as recorded reaches a level; None when it has."""
     state, reason = standing(record, observed, wiring)
     if has_reached(state, wanted):
         return None

@@ -18,7 +18,7 @@ import dataclasses
 import functools
 import types
 import typing
-from collections.abc import Callable, ItemsView, Iterator, KeysView, Mapping, Sequence, ValuesView
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, ClassVar, Self
 
 HIDDEN: Mapping[str, Any] = {"hidden": True}
@@ -75,44 +75,18 @@ class Value:
         return cls(**given)
 
 
-class Keyed(Value):
-    """A value that was a plain map before it had a type: what it has can still be read by key."""
+class Keyed(Value, Mapping[str, Any]):
+    """A value that was a plain map before it had a type: it can still be read as one, with the keys of its JSON."""
 
     __slots__ = ()
 
     def __getitem__(self, key: str) -> Any:
-        """As of ``as_json()``.
-
-        :raises KeyError: for another key.
-        """
         return self.as_json()[key]
 
-    def get(self, key: str, default: Any = None) -> Any:
-        """As of ``as_json()``; the default for another key."""
-        return self.as_json().get(key, default)
-
-    def keys(self) -> KeysView[str]:
-        """As of ``as_json()``: with it ``dict(value)`` and ``{**value}`` work."""
-        return self.as_json().keys()
-
-    def items(self) -> ItemsView[str, Any]:
-        """As of ``as_json()``."""
-        return self.as_json().items()
-
-    def values(self) -> ValuesView[Any]:
-        """As of ``as_json()``."""
-        return self.as_json().values()
-
     def __iter__(self) -> Iterator[str]:
-        """The keys."""
         return iter(self.as_json())
 
-    def __contains__(self, key: object) -> bool:
-        """Whether it is a key."""
-        return key in self.as_json()
-
     def __len__(self) -> int:
-        """How many keys there are."""
         return len(self.as_json())
 
 

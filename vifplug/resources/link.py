@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
-from vifplug.resources.contract import LINKS, Creation, Reference, Relation, Resource, Role
+from vifplug.resources.contract import LINKS, Creation, Reference, Resource, Role
 from vifplug.resources.schema import Attribute, Compared, Form, How, Place, Table, Wire
 
 MTU_MIN, MTU_MAX = 68, 65535
@@ -211,7 +211,3 @@ class Link(Resource):
     def as_on(self, userspace: bool) -> Link:
         """With what the datapath of ``port_bridge`` decides."""
         return self
-
-    def is_seen_as(self, found: Link) -> bool:
-        """Whether an observed link may be it, by its kind. What is not ours to make has whatever kind it has."""
-        return found.kind == self.kind or self.relation is not Relation.OWNED

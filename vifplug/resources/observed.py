@@ -6,6 +6,7 @@ part of a Port row belongs to the control plane.
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
@@ -54,19 +55,19 @@ class Qos:
     """Whether it has more than the mark, so that somebody copied the mark onto a row of their own."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Inventory:
     """What was built for VIFs, by name. A link and the OVS port on it have one name, so there are two maps."""
 
     items: tuple[Resource, ...] = ()
 
-    @property
-    def links(self) -> dict[str, Link]:
+    @functools.cached_property
+    def links(self) -> Mapping[str, Link]:
         """The links."""
         return {item.name: item for item in kinds.links_in(self.items)}
 
-    @property
-    def ports(self) -> dict[str, OvsPort]:
+    @functools.cached_property
+    def ports(self) -> Mapping[str, OvsPort]:
         """The OVS ports."""
         return {item.name: item for item in kinds.ports_in(self.items)}
 

@@ -62,5 +62,7 @@ RIGHT: Mapping[str, Any] = {
     LINK_MODE: 0,
 }
 """What each is to be."""
+OF_ANY_LINK = frozenset(RIGHT) - frozenset(BRIDGE)
+"""Those that a link of any kind may have; the rest stand in their kind's table."""
 FINAL = frozenset({QDISC, INGRESS, XDP})
 """What is removed cannot be put back: a program or a queueing discipline is more than its name."""

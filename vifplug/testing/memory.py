@@ -118,7 +118,7 @@ class MemoryHost:
 
     def _require_ovs(self) -> None:
         if self.is_ovs_stopped:
-            raise OvsUnavailable("OVSDB does not answer; is openvswitch-switch running?")
+            raise OvsUnavailable("OVSDB does not answer; check that openvswitch-switch runs, then retry")
 
     def _apply(self, action: Action) -> None:
         match action:

@@ -292,6 +292,12 @@ def test_tap_of_ours_joins_no_bridge_that_another_program_has_for_one_vif(world:
     assert not carried_out(host, world, links.apply, [call, {**call, "adopt": True}])
 
 
+@pytest.mark.parametrize("name", ["vlan_filtering", "group_fwd_mask", "stp"])
+def test_attribute_of_another_kind_is_refused_and_not_passed_over(world: World, host: LocalHost, name: str) -> None:
+    own = {"op": "set", **identity(device("tap", VICTIM), VICTIM.id, "tap", world), "multiqueue": False}
+    assert not carried_out(host, world, links.apply, [{**own, "values": {name: 1}}])
+
+
 def test_port_that_waits_for_its_device_is_not_taken_by_making_that(world: World, host: LocalHost) -> None:
     """With a link of ours of its name the port would pass for ours, to be deleted."""
     waiting = "0000dddd-d1c4-4b1e-8a51-6f0e5c9d77aa"

@@ -12,10 +12,10 @@ from __future__ import annotations
 
 import subprocess
 from pathlib import Path
-from types import TracebackType
 from typing import Self
 
 from tests.support.world import daemons
+from tests.support.world.started import Started
 from tests.support.world.world import World
 
 SCHEMAS = Path("/usr/share/ovn")
@@ -65,7 +65,7 @@ class Chassis:
         self.controller.stop()
 
 
-class Ovn:
+class Ovn(Started):
     """One logical switch, and br-int of the world as its host; a context manager that ends its daemons."""
 
     def __init__(self, world: World, encap_ip: str = "127.0.0.1") -> None:
@@ -98,18 +98,6 @@ class Ovn:
         """End everything, the controller first."""
         for daemon in (self.controller, self.northd, self.databases):
             daemon.stop()
-
-    def __enter__(self) -> Self:
-        try:
-            return self.start()
-        except BaseException:
-            self.close()
-            raise
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
 
     def add_port(self, vif_id: str, mac: str, ip: str) -> None:
         """A logical port, as Neutron makes one for its own."""

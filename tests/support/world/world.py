@@ -15,12 +15,12 @@ import subprocess
 import sys
 import tempfile
 from pathlib import Path
-from types import TracebackType
 from typing import Any, ClassVar, Self
 
 from tests.support.world import daemons, ovsdb_reader
 from tests.support.world.forked import CLI, Forker
 from tests.support.world.namespaces import Namespace
+from tests.support.world.started import Started
 
 REPOSITORY = Path(__file__).resolve().parents[3]
 DATAPATH_TYPE = os.environ.get("VIFPLUG_DATAPATH_TYPE", "netdev")
@@ -51,7 +51,7 @@ Completing = subprocess.Popen[str]
 Row = dict[str, Any]
 
 
-class World:
+class World(Started):
     """A namespace that the calling thread is in until ``close``, with its own ovsdb-server and ovs-vswitchd.
 
     KEEP_WORLD=1 keeps the directory (database, logs, vifplug's state) of every world.
@@ -98,18 +98,6 @@ class World:
         if os.environ.get("KEEP_WORLD") != "1":
             shutil.rmtree(self.directory)
         assert not left, f"processes left in the world: {left}"
-
-    def __enter__(self) -> Self:
-        try:
-            return self.start()
-        except BaseException:
-            self.close()
-            raise
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
 
     def write_config(self, **sections: dict[str, str]) -> Path:
         """Write vifplug's configuration anew, ``sections`` (e.g. ``ovs={"isolate": "true"}``) over the world's own."""

@@ -16,39 +16,17 @@ from typing import Any
 
 import pytest
 
+from tests.support.command_line import OTHER_ID, REPORT, VIF_ID, Notes, Run
 from tests.support.daemon import scripted_daemon
 from tests.support.daemon.scripted_daemon import Conversation, Script, Turn, chunk, streamed
-from tests.unit.cli.test_cli import DOCUMENT, OTHER_ID, REPORT, VIF_ID, Notes, Result, Run
 from vifplug import errors
-from vifplug.cli import main, output
+from vifplug.cli import output
 from vifplug.model import reports
 from vifplug.model.events import Event, Waited, WaitReport
 
 EVENT = Event(seq=7, vif_id=VIF_ID, state="wired", previous="plugged", instance=None, time="2026-11-21T07:36:29.104Z")
 FAILED = Event(seq=8, vif_id=OTHER_ID, state="failed", error="no\nroom", time="2026-11-21T07:36:30.871Z")
 LATE = errors.NotReached(f"timeout after 5 s: VIF {VIF_ID} is plugged, not wired, and waits for OVN", VIF_ID)
-
-
-@pytest.fixture
-def library() -> Notes:
-    return Notes()
-
-
-@pytest.fixture
-def run(library: Notes, capsys: pytest.CaptureFixture[str]) -> Run:
-    def call(*argv: str) -> Result:
-        code = main.main(list(argv), opener=library.opened)
-        return Result(code, *capsys.readouterr())
-
-    return call
-
-
-@pytest.fixture
-def document(tmp_path: Path) -> str:
-    file = tmp_path / "vif.json"
-    file.write_text(json.dumps(DOCUMENT))
-    return str(file)
-
 
 # wait
 

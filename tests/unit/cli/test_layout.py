@@ -9,7 +9,7 @@ import re
 import pytest
 from rich.cells import cell_len
 
-from tests.unit.cli.test_cli import DRIFT, ORPHAN, OTHER_ID, REPORT, VIF_ID
+from tests.support.command_line import DRIFT, ORPHAN, OTHER_ID, REPORT, VIF_ID
 from vifplug.cli import layout, tables, verbs_host
 from vifplug.cli.arguments import Options
 from vifplug.cli.layout import Shape, fit

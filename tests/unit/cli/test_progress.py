@@ -9,8 +9,8 @@ from collections.abc import Sequence
 import pytest
 
 from tests.support import builders
+from tests.support.command_line import OTHER_ID, VIF_ID, Notes, Run
 from tests.support.fake_host import FakeHost
-from tests.unit.cli.test_cli import OTHER_ID, VIF_ID, Notes, Run, library, run
 from vifplug.cli import output, progress
 from vifplug.engine.commands.plug import Plugger
 from vifplug.engine.plan import plan
@@ -19,8 +19,6 @@ from vifplug.errors import HostError, LinkError
 from vifplug.model import reports
 from vifplug.model.reports import Progress
 from vifplug.store import records
-
-__all__ = ["library", "run"]  # pytest's fixtures
 
 ALL = [builders.vif("ovs-hybrid"), builders.vif("ovs"), builders.vif("bridge")]
 STEPS = 13

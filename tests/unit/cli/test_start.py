@@ -14,8 +14,8 @@ from typing import Any
 
 import pytest
 
+from tests.support.command_line import DOCUMENT, REPORT, VIF_ID
 from tests.support.daemon.scripted_daemon import answer, problem, served
-from tests.unit.cli.test_cli import DOCUMENT, REPORT, VIF_ID
 from vifplug.cli import arguments
 from vifplug.guest.report import FORMATS as GUESTS
 

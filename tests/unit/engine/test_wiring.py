@@ -66,7 +66,7 @@ def seen(*, plane: str = "", guest: dict[str, Any] | None = None, **port: Any) -
     ],
 )
 def test_word_that_counts(by: str, plane: str, port: dict[str, Any], told: str | None, state: str) -> None:
-    said = Wiring(by=by, told={builders.HYBRID: told} if told else {})
+    said = Wiring(by=by, neutron_status={builders.HYBRID: told} if told else {})
     found, reason = standing(built(), seen(plane=plane, **port), said)
     assert found == state
     assert (reason is not None) == (state == FAILED)
@@ -75,7 +75,7 @@ def test_word_that_counts(by: str, plane: str, port: dict[str, Any], told: str |
 def test_auto_waits_for_neutron_where_it_can_be_heard_or_ports_are_dead() -> None:
     heard = Wiring(listens=True)
     assert standing(built(), seen(), heard)[0] == PLUGGED
-    assert standing(built(), seen(), replace(heard, told={builders.HYBRID: "plugged"}))[0] == WIRED
+    assert standing(built(), seen(), replace(heard, neutron_status={builders.HYBRID: "plugged"}))[0] == WIRED
     assert standing(built(isolate=True), seen(), Wiring())[0] == PLUGGED
     assert standing(built(isolate=True), seen(**TAGGED), heard)[0] == WIRED
 
@@ -108,7 +108,7 @@ def test_active_is_wired_with_a_carrier_on_the_guests_tap(guest: dict[str, Any] 
         (Wiring(by=AGENT), ACTIVE, f"Neutron's OVS agent to set tag and other_config of Port '{QVO}' of br-int"),
         (Wiring(by=EVENTS), WIRED, "network-vif-plugged"),
         (Wiring(by=NOBODY), ACTIVE, f"a guest on tap '{TAP}', which is not there"),
-        (Wiring(by=EVENTS, told={builders.HYBRID: "failed"}), WIRED, "could not wire"),
+        (Wiring(by=EVENTS, neutron_status={builders.HYBRID: "failed"}), WIRED, "could not wire"),
     ],
 )
 def test_what_is_awaited_is_said(said: Wiring, wanted: str, words: str) -> None:

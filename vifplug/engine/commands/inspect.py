@@ -183,7 +183,7 @@ def observe(plugger: Plugger, scope: Scope) -> Observed:
     :raises HostError: when it cannot be seen.
     """
     if scope.ovs and plugger.host.ovs_away:
-        raise OvsUnavailable("OVSDB does not answer; is openvswitch-switch running?")
+        raise OvsUnavailable("OVSDB does not answer; check that openvswitch-switch runs, then retry")
     return plugger.host.observe(replace(scope, thorough=True))
 
 

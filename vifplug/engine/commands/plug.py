@@ -61,7 +61,8 @@ class Plugger:
 
     def wiring(self, vif_ids: Collection[str] | None = None) -> Wiring:
         """Which source decides that VIFs are wired, and what Neutron has reported of these, or of all."""
-        return Wiring(by=self.options.wired_by, listens=self.options.listens, told=self.store.neutron_status(vif_ids))
+        reported = self.store.neutron_status(vif_ids)
+        return Wiring(by=self.options.wired_by, listens=self.options.listens, neutron_status=reported)
 
     # -- plug ---------------------------------------------------------------------------------------------
 
@@ -210,12 +211,13 @@ class Plugger:
         """Hold the locks of VIFs that are to be plugged, with the work, and what the store holds of them, as it is
         then."""
         while True:
-            before = self._known(vifs)
-            work = self._jobs(vifs, before, requester)
-            wanted = self._identities(work, before)
+            version = self.store.version()
+            known = self._known(vifs)
+            work = self._jobs(vifs, known, requester)
+            wanted = self._identities(work, known)
             with self.locks.held(wanted, self._lock_seconds):
-                known = self._known(vifs)
-                if known != before:
+                if self.store.version() != version:
+                    known = self._known(vifs)
                     work = self._jobs(vifs, known, requester)
                 if self._identities(work, known) <= wanted:
                     yield work, known

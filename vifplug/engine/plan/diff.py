@@ -138,7 +138,8 @@ def of_port(desired: OvsPort, observed: Observed, recorded: OvsPort | None) -> l
     if is_wider(desired, found, recorded):
         before = recorded.tag if recorded and recorded.tag is not None else "that of before"
         items.append(PortDrift(subject=desired.name, attribute=VLANS, observed=None, desired=before))
-    pairs += [(column, found.settings.get(column), shown(column, desired.settings.get(column))) for column in SETTINGS]
+    settings = {column: shown(column, value) for column, value in desired.settings.items()}
+    pairs += [(column, found.settings.get(column), settings.get(column)) for column in SETTINGS]
     waits = desired.waits_for_device and link is None
     if not waits:
         pairs.append(("error", found.error or None, None))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from vifplug import naming
@@ -29,15 +29,14 @@ _DEFAULT_MTU = 1500
 PROMISCUOUS = link_kind.PROMISCUOUS.wire.number if link_kind.PROMISCUOUS.wire else 0
 
 
-def refuse_unknown(table: Table, values: Mapping[str, Any]) -> None:
+def refuse_unknown(table: Table, names: Iterable[Any]) -> None:
     """Refuse what a kind does not have, or what is not to be changed on a link that is there.
 
     :raises PermissionDenied: for the first; nothing is passed over in silence.
     """
-    for key in values:
-        attribute = table.by_name.get(key)
-        if key not in passage.RIGHT and (attribute is None or attribute.how is How.NEVER):
-            raise arguments.refuse("the attribute of a link", key)
+    for name in names:
+        if name not in table.restored:
+            raise arguments.refuse("the attribute of a link", name)
 
 
 def pinning(kind: type[Link], mtu: int) -> tuple[int, ...]:

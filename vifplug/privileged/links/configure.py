@@ -8,6 +8,7 @@ from typing import Any
 
 from vifplug.errors import LinkError, PermissionDenied
 from vifplug.privileged import arguments, ownership
+from vifplug.privileged.links import attributes
 from vifplug.resources.contract import Relation
 
 _devices: list[str] = []
@@ -40,10 +41,8 @@ def values_of(operation: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, A
             f"refused to configure device {name!r}: the configuration lists no such {part.kind.kind}",
             name,
         )
-    for key in (*operation["values"], *operation["expected"]):
-        # Not what stops frames (``resources.passage``) either: that is put right on links of ours alone.
-        if key not in part.kind.attributes.restored:
-            raise arguments.refuse("the attribute of a configured link", key)
+    # What stops frames (``resources.passage``) is put right on links of ours alone.
+    attributes.refuse_unknown(part.kind.attributes, (*operation["values"], *operation["expected"]))
     if "alias" in operation["values"]:
         raise PermissionDenied(f"refused to mark device {name!r}: it is another program's", name)
     link = ownership.read(name)

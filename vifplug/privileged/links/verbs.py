@@ -21,7 +21,7 @@ from vifplug.privileged.links import errors as link_errors
 from vifplug.privileged.links import rename as link_renaming
 from vifplug.privileged.links.batch import Run
 from vifplug.privileged.ovsdb import verbs as ovsdb
-from vifplug.resources import kinds
+from vifplug.resources import kinds, passage
 from vifplug.resources.contract import Creation, Relation, Role
 from vifplug.resources.link import Link
 from vifplug.resources.schema import How
@@ -187,7 +187,7 @@ def _create_pair(run: Run, number: int, operation: Operation, kind: type[Link]) 
 def _set(run: Run, number: int, operation: Operation) -> None:
     name, values = arguments.name(operation["name"]), operation["values"]
     kind, link = arguments.part(operation["role"]).kind, None
-    attributes.refuse_unknown(kind.attributes, values)
+    attributes.refuse_unknown(kind.attributes, (key for key in values if key not in passage.OF_ANY_LINK))
     if name in run.made and run.owners[name] == operation["owner"]:
         index = run.made[name]
     else:

@@ -277,7 +277,7 @@ class Session:
                 if left <= 0:
                     raise TimedOut(
                         f"ovs-vswitchd did not carry out the change within {round(seconds, 1):g} s "
-                        f"(cur_cfg {replica.cur_cfg}, next_cfg {next_cfg}); is it running?",
+                        f"(cur_cfg {replica.cur_cfg}, next_cfg {next_cfg}); check that it runs",
                         "ovs-vswitchd",
                     )
                 replica.caught_up.wait(left)
