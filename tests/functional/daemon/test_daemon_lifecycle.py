@@ -78,8 +78,20 @@ def pair(daemon: Vifplugd) -> tuple[int, int]:
             found.append((daemon.worker(), daemon.helper()))
         return bool(found)
 
-    wait_until(look, "a worker with a helper", _SECONDS)
+    try:
+        wait_until(look, "a worker with a helper", _SECONDS)
+    except AssertionError as error:
+        raise AssertionError(f"{error}: {_all_of(daemon)}; the log: {daemon.log()[-4000:]}") from None
     return found[-1]
+
+
+def _all_of(daemon: Vifplugd) -> dict[int, tuple[str, str, list[str]]]:
+    """The state, kernel function and children of each of the daemon's processes."""
+    found = {}
+    for pid in processes(daemon.world):
+        with contextlib.suppress(OSError):
+            found[pid] = (_state_of(pid)[0], Path(f"/proc/{pid}/wchan").read_text(), [str(c) for c in children(pid)])
+    return found
 
 
 def must_follow(daemon: Vifplugd, before: tuple[int, int]) -> None:

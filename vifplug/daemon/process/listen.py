@@ -8,6 +8,8 @@ import logging
 import os
 import socket
 import stat
+import struct
+import time
 
 from vifplug.errors import ConfigError
 from vifplug.store import trusted
@@ -18,18 +20,22 @@ LOG = logging.getLogger(__name__)
 _SYSTEMD_FIRST_DESCRIPTOR = 3
 _BACKLOG = 512
 _ANSWER_SECONDS = 2.0
+_AGAIN_SECONDS = 0.02
+_CREDENTIALS = struct.Struct("3i")
+"""struct ucred: pid, uid, gid."""
 # The kernel's AF_UNIX address holds 107 bytes and a zero.
 _PATH_MAX = 107
 
 
-def take(path: str, group: str) -> tuple[socket.socket, bool]:
+def take(path: str, group: str, seconds: float) -> tuple[socket.socket, bool]:
     """The listening socket, and whether we must remove its path at the end.
 
     :param group: the group whose members may connect; if it does not exist, only the owner may.
+    :param seconds: how long the remaining processes of a killed daemon may keep its socket open.
     :raises ConfigError: when the path cannot be bound, or another daemon answers there.
     """
     inherited = _of_systemd()
-    return (inherited, False) if inherited is not None else (_bind(path, group), True)
+    return (inherited, False) if inherited is not None else (_bind(path, group, seconds), True)
 
 
 def _of_systemd() -> socket.socket | None:
@@ -48,7 +54,7 @@ def _of_systemd() -> socket.socket | None:
     return taken
 
 
-def _bind(path: str, group: str) -> socket.socket:
+def _bind(path: str, group: str, seconds: float) -> socket.socket:
     if not os.path.isabs(path) or len(os.fsencode(path)) > _PATH_MAX:
         length = len(os.fsencode(path))
         raise ConfigError(
@@ -60,7 +66,7 @@ def _bind(path: str, group: str) -> socket.socket:
         owner = _owner_of_directory(path)
         # As the directory's owner, so that root does not act on files that this user put there.
         with owner.acting():
-            _remove_stale(path)
+            _remove_stale(path, seconds)
             previous = os.umask(0o177)
             try:
                 listener.bind(path)
@@ -91,24 +97,49 @@ def _owner_of_directory(path: str) -> Owner:
         os.close(directory)
 
 
-def _remove_stale(path: str) -> None:
+def _remove_stale(path: str, seconds: float) -> None:
     """Remove the socket of a daemon that was killed, and nothing else."""
-    try:
-        status = os.lstat(path)
-    except FileNotFoundError:
-        return
-    if not stat.S_ISSOCK(status.st_mode):
-        raise ConfigError(f"[daemon] socket {path!r} is a file that is not a socket; it was not changed", path)
-    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
-        probe.settimeout(_ANSWER_SECONDS)
+    deadline = time.monotonic() + seconds
+    while True:
         try:
-            probe.connect(path)
-        except ConnectionRefusedError:
-            os.unlink(path)
+            status = os.lstat(path)
+        except FileNotFoundError:
             return
-        except (FileNotFoundError, TimeoutError):
-            return
-    raise ConfigError(f"another daemon answers on [daemon] socket {path!r}; end it, or choose another path", path)
+        if not stat.S_ISSOCK(status.st_mode):
+            raise ConfigError(f"[daemon] socket {path!r} is a file that is not a socket; it was not changed", path)
+        with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
+            probe.settimeout(_ANSWER_SECONDS)
+            is_alive = False
+            try:
+                probe.connect(path)
+                is_alive = _has_living_listener(probe)
+            except BlockingIOError:
+                pass  # its queue of connections is full, so that its process is not known
+            except ConnectionRefusedError:
+                os.unlink(path)
+                return
+            except (FileNotFoundError, TimeoutError):
+                return
+            # An ending worker of a killed daemon releases its lock, by which we know of it, before this socket.
+            if is_alive or time.monotonic() >= deadline:
+                raise ConfigError(
+                    f"another daemon answers on [daemon] socket {path!r}; end it, or choose another path", path
+                )
+        time.sleep(_AGAIN_SECONDS)
+
+
+def _has_living_listener(connected: socket.socket) -> bool:
+    """Whether the process that called listen(2) still exists: SO_PEERCRED names it for a client (unix(7))."""
+    pid, _uid, _gid = _CREDENTIALS.unpack(
+        connected.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _CREDENTIALS.size)
+    )
+    if pid == 0:  # it is in a PID namespace that is not visible here
+        return True
+    try:
+        with open(f"/proc/{pid}/stat", "rb") as file:
+            return file.read().rpartition(b") ")[2][:1] not in b"ZX"
+    except OSError:
+        return False
 
 
 def _open_to(path: str, group: str, owner: Owner) -> None:

@@ -249,7 +249,7 @@ def _acquire_singleton_lock(settings: Settings, held: contextlib.ExitStack) -> N
 
 
 def _hold(settings: Settings) -> None:
-    listener, ours = listening.take(settings.socket, settings.socket_group)
+    listener, ours = listening.take(settings.socket, settings.socket_group, _PREDECESSOR_SECONDS)
     try:
         adopt_orphans()
         gc.freeze()  # workers share the memory of these objects until they are changed

@@ -161,7 +161,8 @@ def run(args: WorkerArgs) -> None:
         session = locks.open_session()
     os.register_at_fork(after_in_child=args.close)
     host = LinuxHost(settings, session, restarts=False)
-    os.write(args.pipe, HELPER + host.helper_pid.to_bytes(PID_BYTES))
+    with contextlib.suppress(BrokenPipeError):  # without a parent this process ends two lines below
+        os.write(args.pipe, HELPER + host.helper_pid.to_bytes(PID_BYTES))
     identity.become(settings.user)
     identity.end_with_parent(args.parent)
     try:
