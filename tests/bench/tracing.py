@@ -110,9 +110,11 @@ class Tracer:
         def read(*_args: Any, **_kwargs: Any) -> str:
             return "verify: read back" if self._within("verify") else "observe"
 
-        def applied(_host: Any, stage: Any) -> str:
-            deletes = type(stage[0]).__name__.startswith(("Delete", "Remove"))
-            return f"{stage[0].plane}: {'delete' if deletes else 'make'}"
+        def applied(_host: Any, stages: Any, _settle: Any = None) -> str:
+            if not stages:
+                return "settle: vswitchd caught up"
+            deletes = type(stages[0][0]).__name__.startswith(("Delete", "Remove"))
+            return f"{' and '.join(stage[0].plane for stage in stages)}: {'delete' if deletes else 'make'}"
 
         wrap(api.LocalHost, "plug", "the rest of the request")
         wrap(api.LocalHost, "unplug", "the rest of the request")
@@ -129,12 +131,11 @@ class Tracer:
             "neutron_status",
         ):
             wrap(store.Store, method, "store: read")
-        wrap(plug.Plugger, "_plan", "plan")
-        wrap(plug.Plugger, "_requests", "plan")
+        wrap(plug, "_planned", "plan")
         wrap(store.Store, "begin", "intent")
         wrap(linux.LinuxHost, "observe", read)
         wrap(linux.LinuxHost, "apply", applied)
-        wrap(linux.LinuxHost, "settle", "settle: vswitchd caught up")
+        wrap(linux.LinuxHost, "_settle", "settle: vswitchd caught up")
         wrap(verify, "verified", "verify")
         wrap(remove, "remove", "unplug: decide")
         wrap(store.Store, "save_records", "record")

@@ -3,11 +3,17 @@
 from __future__ import annotations
 
 import pathlib
+from collections.abc import Sequence
 from typing import Any
 
 from tests.support.fake_host import FakeHost
+from vifplug.api.local import LocalHost
 from vifplug.drivers.contract import Options
-from vifplug.engine.commands.plug import Plugger
+from vifplug.engine.commands import plug, repair, unplug
+from vifplug.engine.context import Context
+from vifplug.engine.plan.plan import Plan
+from vifplug.engine.requester import Requester
+from vifplug.model.reports import VifReport
 from vifplug.model.vif import Vif
 from vifplug.store.locks import LockFile
 from vifplug.store.store import Store
@@ -28,6 +34,32 @@ def vif(vif_type: str = "ovs-hybrid", **changes: Any) -> Vif:
     """A request of a type, with some keys of our own format changed."""
     document = {"vif_type": vif_type, "network": {"id": NETWORK, "mtu": 1450}, **_DEFAULTS[vif_type], **changes}
     return Vif.model_validate(document)
+
+
+class Plugger(Context):
+    """A context with the commands as methods, for short tests."""
+
+    def plan(self, vifs: Sequence[Vif]) -> Plan:
+        """What plugging them would do."""
+        return plug.plan(self, vifs)
+
+    def plug(self, vifs: Sequence[Vif], requester: Requester | None = None) -> list[VifReport]:
+        """Plug."""
+        return plug.plug(self, vifs, requester)
+
+    def repair(self, vif_ids: Sequence[str], requester: Requester | None = None) -> list[VifReport]:
+        """Repair."""
+        return repair.repair(self, vif_ids, requester)
+
+    def unplug(self, vif_ids: Sequence[str], requester: Requester | None = None) -> list[VifReport]:
+        """Unplug."""
+        return unplug.unplug(self, vif_ids, requester)
+
+
+def local_host(plugger: Plugger, **more: Any) -> LocalHost:
+    """The library over a context."""
+    assert isinstance(plugger.host, FakeHost)
+    return LocalHost(plugger, plugger.host.probe, **more)
 
 
 def plugger(directory: pathlib.Path, host: FakeHost, **options: Any) -> Plugger:

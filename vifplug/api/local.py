@@ -18,13 +18,13 @@ from vifplug.config import options as config
 from vifplug.doctor import gather
 from vifplug.doctor.findings import Diagnosis
 from vifplug.doctor.host_info import HostInfo
+from vifplug.doctor.probe import Probe
 from vifplug.drivers.contract import Options
-from vifplug.engine.commands import absent_guests, inspect, recover
-from vifplug.engine.commands import guest as seating
-from vifplug.engine.commands import wait as standings
+from vifplug.engine.commands import absent_guests, gc, guest, inspect, plug, recover, repair, unplug
+from vifplug.engine.commands import wait as wait_command
 from vifplug.engine.commands.absent_guests import Keep
-from vifplug.engine.commands.plug import Plugger
-from vifplug.engine.host import Host as HostSeam
+from vifplug.engine.context import Context
+from vifplug.engine.host import RunningHost
 from vifplug.engine.plan import guest_absence
 from vifplug.engine.requester import Requester
 from vifplug.errors import InputError
@@ -46,6 +46,8 @@ LOCK_FILE = "locks"
 class LocalHost(Host):
     """Plugs VIFs on this host, from this process; what ``vifplug.local`` opens. ``Host`` documents the methods.
 
+    :param context: what the commands work with.
+    :param probe: what the doctor asks.
     :param settles: whether every call settles interrupted work first; else only those that change something do.
     :param settings: what it was made of, for ``doctor`` and ``host_info``; by default, the defaults.
     :param closing: what ``close`` is to do; may be called twice.
@@ -53,13 +55,14 @@ class LocalHost(Host):
 
     def __init__(
         self,
-        plugger: Plugger,
+        context: Context,
+        probe: Probe,
         *,
         settles: bool = True,
         settings: config.Settings | None = None,
         closing: Callable[[], object] | None = None,
     ) -> None:
-        self._opened = plugger
+        self._opened, self._probe = context, probe
         self._settles = settles
         self._settings = settings or config.Settings()
         self._closing = closing
@@ -76,36 +79,36 @@ class LocalHost(Host):
         return [f"configuration file {self._settings.config_file}: {text}" for text in self._settings.unknown]
 
     @property
-    def _plugger(self) -> Plugger:
+    def _context(self) -> Context:
         if self._is_closed:
             raise InputError("this host is closed; open another with vifplug.local()")
         return self._opened
 
-    def _looking(self) -> Plugger:
+    def _looking(self) -> Context:
         if self._settles:
             return self._settled()
-        plugger = self._plugger
-        plugger.host.ensure_running()
+        context = self._context
+        context.host.ensure_running()
         self._thread.warnings = []
-        return plugger
+        return context
 
-    def _settled(self) -> Plugger:
-        plugger = self._plugger
-        plugger.host.ensure_running()
-        self._thread.warnings = recover.settle(plugger)
-        return plugger
+    def _settled(self) -> Context:
+        context = self._context
+        context.host.ensure_running()
+        self._thread.warnings = recover.settle(context)
+        return context
 
     def plug(self, vifs: Sequence[Vif], *, requester: Requester | None = None) -> VifReports:
         # The daemon's requests carry who asks; without, it is this process's user, who may change every VIF.
         given = parameters.vifs(vifs)
-        return self._settled().plug(given, requester or _this_user())
+        return plug.plug(self._settled(), given, requester or _this_user())
 
     def unplug(self, ids: Sequence[str], *, requester: Requester | None = None) -> VifReports:
         given = each_once(ids)
-        return self._settled().unplug(given, requester)
+        return unplug.unplug(self._settled(), given, requester)
 
     def progress(self, id: str) -> Progress:
-        return self._plugger.under_way.of(canonical(id))
+        return self._context.under_way.of(canonical(id))
 
     def get(self, id: str) -> VifReport:
         vif_id = canonical(id)
@@ -121,10 +124,10 @@ class LocalHost(Host):
 
     def repair(self, ids: Sequence[str] | None = None, *, requester: Requester | None = None) -> VifReports:
         wanted = None if ids is None else each_once(ids)
-        plugger = self._settled()
+        context = self._settled()
         if wanted is None:
-            wanted = [*plugger.store.contents().records]
-        return plugger.repair(wanted, requester)
+            wanted = [*context.store.contents().records]
+        return repair.repair(context, wanted, requester)
 
     def gc(
         self, delete: bool = False, *, keep: Sequence[str] | None = None, absent_for: float = limits.ABSENT_SECONDS
@@ -132,34 +135,34 @@ class LocalHost(Host):
         parameters.flag("delete", delete)
         wanted = None if keep is None else Keep(ids=frozenset(each_once(keep)), absent_for=absent_for)
         durations.seconds(absent_for, "absent_for")
-        plugger = self._settled()
+        context = self._settled()
         if wanted is None:
-            return inspect.gc(plugger, delete=delete)
-        absent = absent_guests.find(plugger, wanted)
-        found = inspect.gc(plugger, delete=delete)
-        unplugged = absent_guests.unplug(plugger, absent, wanted) if delete and absent else []
+            return gc.gc(context, delete=delete)
+        absent = absent_guests.find(context, wanted)
+        found = gc.gc(context, delete=delete)
+        unplugged = absent_guests.unplug(context, absent, wanted) if delete and absent else []
         return replace(found, absent=tuple(absent), unplugged=tuple(unplugged))
 
     def plan(self, vifs: Sequence[Vif]) -> PlanReport:
         given = parameters.vifs(vifs)
-        self._plugger.host.ensure_running()
-        return self._plugger.plan(given).report()
+        self._context.host.ensure_running()
+        return plug.plan(self._context, given).report()
 
     def path(self, id: str) -> PathReport:
         vif_id = canonical(id)
-        self._plugger.host.ensure_running()
-        return inspect.path(self._plugger, vif_id)
+        self._context.host.ensure_running()
+        return inspect.path(self._context, vif_id)
 
     def guest(self, id: str, format: str, *, model: str = limits.VIRTIO, queues: int | None = None) -> GuestReport:
         vif_id = canonical(id)
         check_format(format)
         nic = Nic(model=model, queues=queues)
-        vif, is_userspace = seating.seated(self._looking(), vif_id)
+        vif, is_userspace = guest.guest_seat(self._looking(), vif_id)
         return description.describe(vif, format, replace(nic, is_userspace=is_userspace))
 
     def look(self, ids: Sequence[str], state: str) -> WaitReport:
         goal = waiting.Goal(ids, state, 0)
-        return standings.look(self._looking(), goal.ids, goal.state)
+        return wait_command.look(self._looking(), goal.ids, goal.state)
 
     def wait(self, ids: Sequence[str], state: str = WIRED, timeout: float = limits.TIMEOUT_SECONDS) -> VifReports:
         return waiting.wait(self._watch, waiting.Goal(ids, state, timeout))
@@ -174,13 +177,13 @@ class LocalHost(Host):
         return waiting.expect(self._watch, waiting.Goal(ids, state, timeout), error_callback)
 
     def events(self, since: int | None = None, follow: bool = False) -> Iterator[Event]:
-        return following.of_log(self._plugger.store, since, follow=follow, is_over=lambda: self._is_closed)
+        return following.of_log(self._context.store, since, follow=follow, is_over=lambda: self._is_closed)
 
     def doctor(self) -> Diagnosis:
-        return gather.diagnose(self._settings, self._plugger)
+        return gather.diagnose(self._settings, self._context, self._probe)
 
     def host_info(self) -> HostInfo:
-        return gather.host_info(self._settings, self._plugger.host)
+        return gather.host_info(self._settings, None if self._context.ovs_away else self._probe)
 
     def close(self) -> None:
         self._is_closed = True
@@ -228,12 +231,12 @@ def local(config_file: str | None = None) -> LocalHost:
         stack.callback(host.close)
         store = Store(settings.state_dir, settings.user, notifies=bool(settings.notify_url))
         stack.callback(store.close)
-        plugger = plugger_of(settings, host, store, locks)
-        return LocalHost(plugger, settings=settings, closing=stack.pop_all().close)
+        context = context_of(settings, host, store, locks)
+        return LocalHost(context, host.probe, settings=settings, closing=stack.pop_all().close)
 
 
-def plugger_of(settings: config.Settings, host: HostSeam, store: Store, locks: LockFile) -> Plugger:
-    """The use cases, as the configuration wants them."""
+def context_of(settings: config.Settings, host: RunningHost, store: Store, locks: LockFile) -> Context:
+    """What the commands work with, as the configuration wants it."""
     options = Options(
         integration_bridge=settings.integration_bridge,
         mtu=settings.mtu,
@@ -242,4 +245,4 @@ def plugger_of(settings: config.Settings, host: HostSeam, store: Store, locks: L
         wired_by=settings.wired_by,
         listens=settings.listen is not None,
     )
-    return Plugger(host, store, locks, options, lock_seconds=3 * settings.timeout + 5)
+    return Context(host, store, locks, options, lock_seconds=3 * settings.timeout + 5)

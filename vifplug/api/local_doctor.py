@@ -12,7 +12,7 @@ import os
 from collections.abc import Iterator
 from dataclasses import replace
 
-from vifplug.api.local import LOCK_FILE, plugger_of
+from vifplug.api.local import LOCK_FILE, context_of
 from vifplug.config import options
 from vifplug.config.options import Settings
 from vifplug.doctor import checks
@@ -21,7 +21,8 @@ from vifplug.doctor import state_dir as storage
 from vifplug.doctor.facts import Helper
 from vifplug.doctor.findings import Diagnosis
 from vifplug.doctor.host_info import DaemonInfo, HostInfo
-from vifplug.engine.commands.plug import Plugger
+from vifplug.doctor.probe import Examined
+from vifplug.engine.context import Context
 from vifplug.errors import StoreError
 from vifplug.linux.host import LinuxHost
 from vifplug.store.locks import LockFile, Session
@@ -37,14 +38,14 @@ def doctor(config_file: str | None = None) -> Diagnosis:
     store = storage.look_as(settings.state_dir, settings.user)
     with contextlib.ExitStack() as stack:
         host = stack.enter_context(_host(settings))
-        plugger: Plugger | None = None
+        context: Context | None = None
         if isinstance(host, LinuxHost) and not store.closed:
             try:
-                plugger = stack.enter_context(_plugger(settings, host))
+                context = stack.enter_context(_context(settings, host))
             except StoreError as error:
                 # What was found already says it better.
                 store = store if store.error else replace(store, error=str(error), unreadable=True)
-        return checks.judge(examination.gather(settings, host, plugger, store))
+        return checks.judge(examination.gather(settings, _examined(host), context, store))
 
 
 def host_info(config_file: str | None = None) -> HostInfo:
@@ -54,8 +55,12 @@ def host_info(config_file: str | None = None) -> HostInfo:
     """
     settings = options.load(config_file)
     with _host(settings) as host:
-        about = examination.host_info(settings, host if isinstance(host, LinuxHost) else None)
+        about = examination.host_info(settings, host.probe if isinstance(host, LinuxHost) else None)
         return replace(about, daemon=DaemonInfo(answers=False, socket=settings.socket))
+
+
+def _examined(host: LinuxHost | Helper) -> Examined | Helper:
+    return Examined(host=host, probe=host.probe) if isinstance(host, LinuxHost) else host
 
 
 @contextlib.contextmanager
@@ -83,11 +88,11 @@ def _session() -> Session:
 
 
 @contextlib.contextmanager
-def _plugger(settings: Settings, host: LinuxHost) -> Iterator[Plugger]:
+def _context(settings: Settings, host: LinuxHost) -> Iterator[Context]:
     """The use cases that look, over what is recorded; where there is no store yet, that is nothing."""
     locks = LockFile(os.path.join(settings.state_dir, LOCK_FILE), asks_only=True)
     with contextlib.closing(Snapshot(settings.state_dir)) as store:
-        yield plugger_of(settings, host, store, locks)
+        yield context_of(settings, host, store, locks)
 
 
 @contextlib.contextmanager

@@ -34,8 +34,9 @@ from vifplug.doctor.facts import (
 )
 from vifplug.doctor.findings import Diagnosis
 from vifplug.doctor.host_info import HostInfo, OvsInfo
+from vifplug.doctor.probe import Examined, Probe
 from vifplug.drivers.registry import drivers
-from vifplug.engine.commands.plug import Plugger
+from vifplug.engine.context import Context
 from vifplug.engine.host import Host, Scope
 from vifplug.errors import VifplugError
 from vifplug.resources.link import Link as Observed
@@ -46,30 +47,31 @@ ROOT = Path("/")
 _PROGRAM = "ovs-vswitchd"
 
 
-def diagnose(settings: Settings, plugger: Plugger, root: Path = ROOT) -> Diagnosis:
+def diagnose(settings: Settings, context: Context, probe: Probe, root: Path = ROOT) -> Diagnosis:
     """Diagnose a host with the helper and the store of a running command or daemon.
 
     :param root: the directory of /proc, /sys, /etc and /run.
     """
-    return checks.judge(gather(settings, plugger.host, plugger, storage.look(settings.state_dir), root=root))
+    host = Examined(host=context.host, probe=probe)
+    return checks.judge(gather(settings, host, context, storage.look(settings.state_dir), root=root))
 
 
 def gather(
-    settings: Settings, host: Host | Helper, plugger: Plugger | None, store: Store, *, root: Path = ROOT
+    settings: Settings, host: Examined | Helper, context: Context | None, store: Store, *, root: Path = ROOT
 ) -> Facts:
     """All facts that can be read.
 
     :param host: or, if no helper could be started, the error of its start.
-    :param plugger: None if the store cannot be used.
+    :param context: None if the store cannot be used.
     """
-    helper = host if isinstance(host, Helper) else _helper(host)
+    helper = host if isinstance(host, Helper) else _helper(host.probe)
     seen = None if isinstance(host, Helper) or helper.error else host
-    ovs = None if seen is None else _ovs(seen, plugger, root)
-    plugged, unseen, incomparable = _plugged(plugger, seen, ovs)
+    ovs = None if seen is None else _ovs(seen.probe, context, root)
+    plugged, unseen, incomparable = _plugged(context, seen, ovs)
     links = None
     if seen is not None:
         try:
-            links = _links(seen, plugger)
+            links = _links(seen.host, context)
         except Exception as error:
             unseen = unseen or str(error)
     return Facts(
@@ -81,7 +83,7 @@ def gather(
         helper=helper,
         store=store,
         ovs=ovs,
-        firewall=None if seen is None else _firewall(seen, root),
+        firewall=None if seen is None else _firewall(seen.probe, root),
         takeovers=network_managers.takeovers(root),
         links=links,
         plugged=plugged,
@@ -91,24 +93,24 @@ def gather(
     )
 
 
-def _helper(host: Host) -> Helper:
+def _helper(probe: Probe) -> Helper:
     try:
-        answer = host.examine("helper")
+        answer = probe.helper()
         read_only = bool(answer.get("sysctls_read_only"))
         return Helper(capabilities=answer["capabilities"], sysctls_read_only=read_only)
     except Exception as error:
         return Helper(error=str(error))
 
 
-def _ovs(host: Host, plugger: Plugger | None, root: Path) -> Ovs:
+def _ovs(probe: Probe, context: Context | None, root: Path) -> Ovs:
     try:
-        remotes = tuple(Remote(**answer) for answer in host.examine("reach"))
+        remotes = tuple(Remote(**answer) for answer in probe.reach())
     except Exception as error:
         return Ovs(error=str(error))
     if all(remote.error for remote in remotes):
-        return Ovs(expected=_is_expected(host, remotes, plugger, root), remotes=remotes)
+        return Ovs(expected=_is_expected(probe, remotes, context, root), remotes=remotes)
     try:
-        switch, alive = host.examine("switch"), host.examine("vswitchd")
+        switch, alive = dict(probe.switch()), probe.vswitchd()
         switch["ovs_version"] = switch["ovs_version"] or alive["version"]
         address = switch.pop("address", "")
         remotes = tuple(replace(remote, used=remote.remote == address) for remote in remotes)
@@ -117,12 +119,12 @@ def _ovs(host: Host, plugger: Plugger | None, root: Path) -> Ovs:
     return Ovs(remotes=remotes, switch=_switch(switch), vswitchd=alive["answers"], vswitchd_error=alive["error"])
 
 
-def _is_expected(host: Host, remotes: tuple[Remote, ...], plugger: Plugger | None, root: Path) -> bool:
+def _is_expected(probe: Probe, remotes: tuple[Remote, ...], context: Context | None, root: Path) -> bool:
     """Whether it is needed: it is installed, its directory exists, or a VIF needs it."""
     directories = [os.path.dirname(remote.remote[5:]) for remote in remotes if remote.remote.startswith("unix:")]
     has_directory = any(os.path.isdir(directory) for directory in directories)
     is_installed = network_managers.has_program(root, _PROGRAM)
-    return host.has_ovs() or has_directory or is_installed or records.needs_ovs(plugger)
+    return probe.has_ovs() or has_directory or is_installed or records.needs_ovs(context)
 
 
 def _switch(answer: Mapping[str, Any]) -> Switch:
@@ -132,13 +134,13 @@ def _switch(answer: Mapping[str, Any]) -> Switch:
     return Switch(**{**answer, "dead_ports": dead, "ports": frozenset(answer["ports"]), "mirrors": mirrors})
 
 
-def _firewall(host: Host, root: Path) -> Firewall:
+def _firewall(probe: Probe, root: Path) -> Firewall:
     seen: dict[str, Any] = {
         "bridged": network_managers.bridged_families(root),
         "firewalld": network_managers.runs_firewalld(root),
     }
     try:
-        answer = host.examine("forwarding")
+        answer = probe.forwarding()
     except Exception as error:
         return Firewall(**seen, error=str(error))
     chains = None if answer["error"] else tuple(_chain(chain) for chain in answer["chains"])
@@ -155,35 +157,35 @@ def _chain(answer: Mapping[str, Any]) -> Chain:
     return Chain(**{**answer, "rules": rules})
 
 
-def _plugged(plugger: Plugger | None, host: Host | None, ovs: Ovs | None) -> tuple[Plugged | None, str, bool]:
+def _plugged(context: Context | None, host: Examined | None, ovs: Ovs | None) -> tuple[Plugged | None, str, bool]:
     """The records compared with the host; or why that is not possible, and whether that is an error of its own."""
     if host is None:
         return None, "there is no privileged helper to look with", False
-    if plugger is None:
+    if context is None:
         return None, "the store cannot be used", False
     if ovs is not None and ovs.expected and ovs.switch is None:
         return None, "OVSDB is not answering", False
     try:
-        return records.compared(plugger), "", False
+        return records.compared(context), "", False
     except Exception as error:
         # A retryable error only means that the host is not available at this moment.
         return None, str(error), not (isinstance(error, VifplugError) and error.retryable)
 
 
-def _links(host: Host, plugger: Plugger | None) -> list[Link]:
+def _links(host: Host, context: Context | None) -> list[Link]:
     """Links with names as Nova, Neutron and vifplug give them.
 
     A new link exists for a moment before it is marked. Its intent is written before the first link is created, and a
     record stays until the last is deleted: so records and intents are read both before and after the links."""
-    before = _named(plugger)
+    before = _named(context)
     observed = host.observe(Scope(everything=True, ovs=False))
-    known = before | _named(plugger)
+    known = before | _named(context)
     return [_link(link, known) for link in observed.links.values() if link.name[:3] in naming.ROLES]
 
 
-def _named(plugger: Plugger | None) -> frozenset[str]:
+def _named(context: Context | None) -> frozenset[str]:
     try:
-        return records.names(plugger) if plugger else frozenset()
+        return records.names(context) if context else frozenset()
     except Exception as error:  # the store's own check reports it
         LOG.debug("the records cannot be read: %s", error)
         return frozenset()
@@ -199,14 +201,14 @@ def _link(link: Observed, known: frozenset[str]) -> Link:
     )
 
 
-def host_info(settings: Settings, host: Host | None) -> HostInfo:
-    """What this host can plug; without a host, as far as the configuration shows."""
+def host_info(settings: Settings, probe: Probe | None) -> HostInfo:
+    """What this host can plug; without a probe, as far as the configuration shows."""
     answer: Mapping[str, Any] = {}
-    if host is not None and not host.ovs_away and host.has_ovs():
+    if probe is not None and probe.has_ovs():
         try:
-            answer = host.examine("about")
+            answer = probe.about()
             if not answer["ovs_version"]:  # Debian's and Red Hat's scripts write it there; others may not
-                answer = {**answer, "ovs_version": host.examine("vswitchd")["version"]}
+                answer = {**answer, "ovs_version": probe.vswitchd()["version"]}
         except Exception as error:
             LOG.warning("could not query Open vSwitch: %s", error)
             answer = {}

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from vifplug.doctor.facts import Absent, Obstacle, Plugged, Port, Trouble
 from vifplug.drivers.registry import guest_link
 from vifplug.engine.commands import inspect
-from vifplug.engine.commands.plug import Plugger
+from vifplug.engine.context import Context
 from vifplug.engine.plan import obstacles
 from vifplug.model.reports import CONTENDED, FAILED, CheckReport, DriftItem
 from vifplug.resources import kinds
@@ -20,32 +20,32 @@ _ITEMS_MAX = 3
 """The number of drift items that are shown per VIF; ``vifplug check`` shows all."""
 
 
-def needs_ovs(plugger: Plugger | None) -> bool:
+def needs_ovs(context: Context | None) -> bool:
     """Whether a recorded VIF has an OVS port."""
-    if plugger is None:
+    if context is None:
         return False
-    records = plugger.store.contents().records.values()
+    records = context.store.contents().records.values()
     return any(kinds.ports_in(record.resources) for record in records)
 
 
-def names(plugger: Plugger) -> frozenset[str]:
+def names(context: Context) -> frozenset[str]:
     """The names of all devices and ports in records and intents.
 
     :raises StoreError: when they cannot be read.
     """
-    contents = plugger.store.contents()
+    contents = context.store.contents()
     held = [record.resources for record in contents.records.values()]
     held += [intent.resources for intent in contents.intents.values()]
     return frozenset(item.name for items in held for item in items)
 
 
-def compared(plugger: Plugger) -> Plugged:
+def compared(context: Context) -> Plugged:
     """All records, compared with the host.
 
     :raises HostError, StoreError: when either cannot be read.
     """
-    report = inspect.check(plugger)
-    contents = plugger.store.contents()
+    report = inspect.check(context)
+    contents = context.store.contents()
     items = [item for record in contents.records.values() for item in record.resources]
     bridges = {
         record.id: [link.name for link in kinds.links_in(record.resources) if link.passage.is_bridge]
@@ -57,19 +57,19 @@ def compared(plugger: Plugger) -> Plugged:
         bridges=frozenset(name for names in bridges.values() for name in names),
         total=len(contents.records),
         names=frozenset(item.name for item in items),
-        troubles=tuple(_troubles(plugger, report, contents)),
-        obstacles=tuple(_obstacles(plugger, contents)),
+        troubles=tuple(_troubles(context, report, contents)),
+        obstacles=tuple(_obstacles(context, contents)),
         orphans=_orphans(report),
         absent=tuple(_absent(report, contents)),
     )
 
 
-def _obstacles(plugger: Plugger, contents: Contents) -> Iterator[Obstacle]:
+def _obstacles(context: Context, contents: Contents) -> Iterator[Obstacle]:
     """Settings on a VMM's taps and on other programs' bridges, which vifplug must not change."""
     if not contents.records:
         return
     records = list(contents.records.values())
-    observed = inspect.observe(plugger, inspect.scope_of(records))
+    observed = inspect.observe(context, inspect.scope_of(records))
     for record in records:
         built = {link.name for link in kinds.links_in(record.resources)}
         tap = observed.links.get(guest_link(record.vif))
@@ -118,7 +118,7 @@ def _ports(contents: Contents) -> Iterator[Port]:
             yield Port(vif_id=record.id, bridge=item.bridge, datapath_type=datapath, name=item.name, tag=item.tag)
 
 
-def _troubles(plugger: Plugger, report: CheckReport, contents: Contents) -> Iterator[Trouble]:
+def _troubles(context: Context, report: CheckReport, contents: Contents) -> Iterator[Trouble]:
     for vif in report.vifs:
         record = contents.records.get(vif.id)
         reason = contents.damaged.get(vif.id) or (record.error if record else "") or ""
@@ -130,5 +130,5 @@ def _troubles(plugger: Plugger, report: CheckReport, contents: Contents) -> Iter
             yield Trouble(vif_id=vif.id, state=vif.state, what=what or "see the daemon's log", damaged=damaged)
     for intent in contents.intents.values():
         # Read again: an intent that was carried out ends before its session does.
-        if not plugger.locks.is_session_alive(intent.session) and plugger.store.intent(intent.vif_id) == intent:
+        if not context.locks.is_session_alive(intent.session) and context.store.intent(intent.vif_id) == intent:
             yield Trouble(vif_id=intent.vif_id, state=f"interrupted {intent.verb}", what="")

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Protocol
 
 from vifplug.engine.plan.actions import Action
 from vifplug.resources.link import Link
@@ -33,6 +33,18 @@ class Scope:
     """With what takes more questions: forwarding tables, and the ingress side of queueing disciplines."""
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settle:
+    """What to wait for, and to look at, once actions are carried out."""
+
+    opening: Collection[str] = ()
+    """Ports whose devices are there by then: vswitchd has opened each of them, or has looked at it and cannot."""
+    seconds: float | None = None
+    """How long vswitchd may take; by default the configured time."""
+    scope: Scope | None = None
+    """What to observe then."""
+
+
 class Host(Protocol):
     """A host's links and OVS ports."""
 
@@ -43,31 +55,24 @@ class Host(Protocol):
         """
         ...
 
-    def apply(self, actions: Sequence[Action]) -> None:
-        """Carry out actions of ONE plane: links in one privileged call, or ports in one transaction.
+    def apply(self, stages: Sequence[Sequence[Action]], settle: Settle | None = None) -> Observed:
+        """Carry out stages, each of actions of ONE plane: links in few sends, ports in one transaction.
 
+        :param settle: return once vswitchd has carried out this and this thread's earlier transactions.
+        :returns: what was observed then; nothing without a scope.
+        :raises TimedOut: vswitchd has not carried them out in time. What was done stays.
         :raises VifplugError: for the first that failed, its ``step`` the action's text. Links made before it stay;
             ports are all or none.
         """
         ...
 
-    def build(self, stages: Sequence[Sequence[Action]], opening: Collection[str], scope: Scope) -> Observed:
-        """Carry out stages, each of one plane, then settle and look: ``apply`` of each, ``settle`` and ``observe`` in
-        one, for a host whose every call takes its time.
 
-        :param opening: as of ``settle``.
-        :raises VifplugError: as those three; what was done stays.
-        """
-        ...
+class Lifecycle(Protocol):
+    """The privileged side's process, and the session that it belongs to."""
 
-    def settle(self, seconds: float | None = None, opening: Collection[str] = ()) -> None:
-        """Return once vswitchd has carried out our last transaction.
-
-        :param seconds: how long to wait; by default the configured time.
-        :param opening: ports whose devices have come meanwhile: it has opened each of them by then, or has looked at
-            it and cannot.
-        :raises TimedOut: when it has not.
-        """
+    @property
+    def session(self) -> int:
+        """The number of the session whose lock this process and its privileged side hold."""
         ...
 
     def ensure_running(self) -> None:
@@ -77,22 +82,6 @@ class Host(Protocol):
         """
         ...
 
-    def examine(self, part: str) -> Any:
-        """How the privileged side, Open vSwitch and the firewall are, for a doctor. Nothing is changed.
 
-        :param part: ``helper``, ``reach``, ``about``, ``switch``, ``vswitchd`` or ``forwarding``.
-        :raises HostError: when it cannot be told.
-        """
-        ...
-
-    def has_ovs(self) -> bool:
-        """Whether OVSDB's address leads anywhere: a host of plain bridges has none, and needs none."""
-        ...
-
-    ovs_away: bool
-    """Whoever follows OVSDB has just found that it does not answer: those who only look need not wait for it."""
-
-    @property
-    def session(self) -> int:
-        """The number of the session whose lock this host's caller and helper hold."""
-        ...
+class RunningHost(Host, Lifecycle, Protocol):
+    """A host, and the process that carries out its changes."""

@@ -6,29 +6,28 @@ The only importer of ``vifplug.privileged``.
 from __future__ import annotations
 
 import contextlib
-import os
 import threading
 import time
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from vifplug import naming
 from vifplug.config.options import Settings
-from vifplug.engine.host import Scope
+from vifplug.engine.host import Scope, Settle
 from vifplug.engine.plan import renames
 from vifplug.engine.plan.actions import Action, CreateLink, SetLink
-from vifplug.errors import HelperDied, OvsUnavailable, TimedOut, VifplugError
+from vifplug.errors import HelperDied, OvsUnavailable, VifplugError
 from vifplug.linux import decode, encode
+from vifplug.linux.probe import LinuxProbe
+from vifplug.linux.turns import turn
 from vifplug.netlink import links as reading
 from vifplug.netlink import monitor
 from vifplug.netlink import socket as netlink
 from vifplug.netlink.udev import Udev
-from vifplug.privileged import apply as building
-from vifplug.privileged import diagnostics
+from vifplug.privileged import apply as privileged
 from vifplug.privileged.helper.channel import Channel
 from vifplug.privileged.helper.context import refuse_unknown
 from vifplug.privileged.links import obstructions
-from vifplug.privileged.links import verbs as link_verbs
 from vifplug.privileged.ovsdb import verbs as ovsdb
 from vifplug.resources import kinds
 from vifplug.resources.contract import Creation
@@ -40,23 +39,12 @@ _LINK_CALL_SECONDS = 60.0
 """Netlink answers at once; deleting many bridges waits for RCU grace periods."""
 _MARGIN_SECONDS = 5.0
 """The helper's own deadlines pass first."""
-_WAITING_MAX, _LOOKING_MAX, _EXAMINING_MAX = 8, 4, 2
-"""Calls at once that may wait for vswitchd; for OVSDB, only to look; for either, to examine it. The helper has 16
-threads or more: who follows OVSDB, or works on links, must find one however many others wait for what hangs."""
+_WAITING_MAX, _LOOKING_MAX = 8, 4
+"""Calls at once that may wait for vswitchd; for OVSDB, only to look. The helper has 16 threads or more: one must be
+free for following OVSDB, and for links, however many calls wait for what hangs."""
 _PROMPT_SECONDS, _PROMPT_PART = 1.0, 20
 """How long a call that takes no Ctrl-C may wait for vswitchd; and which part of the time it has in all."""
 _CAUGHT_UP = "wait until ovs-vswitchd has caught up"
-_EXAMINED: Mapping[str, tuple[Any, float]] = {
-    "helper": (diagnostics.helper, 3.0),
-    "reach": (diagnostics.reach, 10.0),
-    "vswitchd": (diagnostics.vswitchd, 10.0),
-    "forwarding": (diagnostics.forwarding, 10.0),
-    "about": (diagnostics.about, 5.0),
-    "switch": (diagnostics.switch, 5.0),
-}
-"""What can be asked of the privileged side's condition, and how many seconds that may take."""
-_OF_OVSDB = ("about", "switch")
-"""Of those, what waits for OVSDB first."""
 _NO_ROWS: Mapping[str, Any] = {
     **{"bridges": {}, "fake_bridges": {}, "ports": [], "ports_there": 0, "held": {}, "iface_ids": {}, "qos": []}
 }
@@ -77,13 +65,12 @@ class LinuxHost:
         self._restarts = restarts
         self._waiting = threading.BoundedSemaphore(_WAITING_MAX)
         self._looking = threading.BoundedSemaphore(_LOOKING_MAX)
-        self._examining = threading.BoundedSemaphore(_EXAMINING_MAX)
         self._udev = Udev()
         self._pending = threading.local()
         """Each thread's next_cfg to wait for: one caller must not wait in another's place."""
         self._restarting = threading.Lock()
-        self.ovs_away = False
         self._channel = self._started()
+        self.probe = LinuxProbe(settings, self._examine)
         self._reader = netlink.LinkSocket()  # after the fork: the helper has no use for it
 
     def _started(self) -> Channel:
@@ -130,6 +117,9 @@ class LinuxHost:
                 self._channel.close()
                 self._channel = self._started()
 
+    def _examine(self, verb: Any, seconds: float) -> Any:
+        return self._channel.call(verb, timeout=seconds)
+
     def _call(self, verb: Any, *arguments: Any, seconds: float) -> Any:
         return self._channel.call(verb, *arguments, timeout=seconds + _MARGIN_SECONDS)
 
@@ -137,13 +127,13 @@ class LinuxHost:
 
     def observe(self, scope: Scope) -> Observed:
         """What is there: rows by the helper, and links by ourselves while it asks for them."""
-        wanted = scope.ovs and (scope.ports or scope.iface_ids or self.has_ovs())
+        wanted = scope.ovs and (scope.ports or scope.iface_ids or self.probe.has_ovs())
         if not wanted:
             return self._observed(scope, _NO_ROWS, *self._links(scope))
         patience = 2 * self._settings.timeout
         question = (ovsdb.read, *_asked(scope), scope.everything, True, scope.thorough)
         with (
-            _turn(self._looking, patience, OvsUnavailable("OVSDB does not answer; check that it runs, then retry")),
+            turn(self._looking, patience, OvsUnavailable("OVSDB does not answer; check that it runs, then retry")),
             self._channel.asked(*question, timeout=patience + _MARGIN_SECONDS) as rows,
         ):
             links = self._links(scope)
@@ -220,73 +210,60 @@ class LinuxHost:
         answer: dict[str, Any] = self._call(ovsdb.changes, *since, seconds, seconds=seconds + self._settings.timeout)
         return answer
 
-    def examine(self, part: str) -> Any:
-        """How the privileged side, or Open vSwitch as seen from there, is; nothing is changed.
-
-        :param part: a key of ``_EXAMINED``; ``vifplug.privileged.diagnostics`` says what each answers.
-        :raises HelperDied, TimedOut, OvsUnavailable: when it cannot be told.
-        """
-        verb, seconds = _EXAMINED[part]
-        waits = 2 * self._settings.timeout if part in _OF_OVSDB else 0
-        with _turn(self._examining, seconds + waits, TimedOut("others examine it; try again")):
-            return self._channel.call(verb, timeout=seconds + waits)
-
     def watch_links(self) -> monitor.LinkWatch:
         """A socket that hears of every link that changes from now on."""
         return monitor.LinkWatch()
-
-    def has_ovs(self) -> bool:
-        """Whether an OVSDB socket is there at all: a host of plain bridges has none, and needs none."""
-        local = [remote.partition(":")[2] for remote in self._settings.connection if remote.startswith("unix:")]
-        return len(local) < len(self._settings.connection) or any(os.path.exists(path) for path in local)
 
     def _members_of(self, bridges: Sequence[str], found: Mapping[str, Any]) -> dict[str, tuple[str, ...]]:
         return {name: tuple(sorted(reading.all_links(self._reader, master=found[name]["ifindex"]))) for name in bridges}
 
     # -- apply --------------------------------------------------------------------------------------------
 
-    def apply(self, stage: Sequence[Action]) -> None:
-        """One stage: one privileged call, and for ports one transaction."""
-        wanted = _operations(stage)
-        self._note_taps(stage)
-        try:
-            if stage[0].plane == "links":
-                self._channel.change(link_verbs.apply, wanted, timeout=_LINK_CALL_SECONDS + _MARGIN_SECONDS)
-            else:
-                patience = 3 * self._settings.timeout + _MARGIN_SECONDS
-                with self._waiting:
-                    self._pending.next_cfg = self._channel.change(ovsdb.change, wanted, timeout=patience)
-        except VifplugError as error:
-            raise _named(error, stage) from error
-
-    def build(self, stages: Sequence[Sequence[Action]], opening: Collection[str], scope: Scope) -> Observed:
-        """Several stages, what vswitchd makes of them and what is there then: one privileged call."""
-        wanted = [(stage[0].plane, _operations(stage)) for stage in stages]
-        rows = _asked(scope) if scope.ovs else None
-        waits = self._waiting if rows else contextlib.nullcontext()
-        patience = _LINK_CALL_SECONDS + 3 * self._settings.timeout + _PROMPT_SECONDS + _MARGIN_SECONDS
-        prompt = min(_PROMPT_SECONDS, self._settings.timeout / _PROMPT_PART)
-        arguments = (wanted, sorted(opening), prompt, rows, scope.thorough)
-        began = time.monotonic()
+    def apply(self, stages: Sequence[Sequence[Action]], settle: Settle | None = None) -> Observed:
+        """Stages, what vswitchd makes of them and what is there then: one privileged call, if vswitchd is prompt."""
+        scope = None if settle is None else settle.scope
+        rows, began = None, time.monotonic()
         for stage in stages:
             self._note_taps(stage)
+        if stages:
+            rows = self._change(stages, settle)
+        if settle is None:
+            return Observed()
+        if rows is None:
+            self._settle(settle)
+        if scope is None:
+            return Observed()
+        if rows is None and scope.ovs:
+            patience = 2 * self._settings.timeout
+            rows = self._call(ovsdb.read, *_asked(scope), scope.everything, False, scope.thorough, seconds=patience)
+        # vswitchd opens a port later than udev looks at its device.
+        self._await_udev(began if scope.ovs else time.monotonic())
+        return self._observed(scope, _NO_ROWS if rows is None else rows, *self._links(scope))
+
+    def _change(self, stages: Sequence[Sequence[Action]], settle: Settle | None) -> Mapping[str, Any] | None:
+        """Carry out stages; the rows that are there then, where they are wanted and vswitchd is prompt."""
+        operations = [(stage[0].plane, _operations(stage)) for stage in stages]
+        scope = None if settle is None else settle.scope
+        rows = _asked(scope) if scope is not None and scope.ovs else None
+        needs_ovsdb = rows is not None or any(plane == "ports" for plane, _operations in operations)
+        prompt = min(_PROMPT_SECONDS, self._settings.timeout / _PROMPT_PART) if rows is not None else None
+        opening = () if settle is None else settle.opening
+        arguments = (operations, prompt, sorted(opening), rows, scope is not None and scope.thorough)
+        patience = _LINK_CALL_SECONDS + _MARGIN_SECONDS
+        if needs_ovsdb:
+            patience += 3 * self._settings.timeout + _PROMPT_SECONDS
         try:
-            with waits:
-                answer = self._channel.change(building.build, *arguments, timeout=patience)
+            with self._waiting if needs_ovsdb else contextlib.nullcontext():
+                answer = self._channel.change(privileged.apply, *arguments, timeout=patience)
         except VifplugError as error:
             number, _dot, step = error.step.partition(".")
             if number.isdigit():
                 raise _named(error, stages[int(number)], step) from error
             raise _named(error, [action for stage in stages for action in stage]) from error
-        found = _NO_ROWS if rows is None else answer["rows"]
-        if found is None:
+        found: Mapping[str, Any] | None = answer["rows"]
+        if found is None and answer["next_cfg"] is not None:
             self._pending.next_cfg = answer["next_cfg"]
-            self.settle(opening=opening)
-            patience = 2 * self._settings.timeout
-            found = self._call(ovsdb.read, *_asked(scope), scope.everything, False, scope.thorough, seconds=patience)
-        # vswitchd opens a port later than udev looks at its device.
-        self._await_udev(began if rows is not None else time.monotonic())
-        return self._observed(scope, found, *self._links(scope))
+        return found
 
     def _note_taps(self, stage: Sequence[Action]) -> None:
         """Remember the taps that this thread's plan makes: udev is waited for once, at the plan's end."""
@@ -301,16 +278,17 @@ class LinuxHost:
         taps, self._pending.taps = getattr(self._pending, "taps", ()), []
         self._udev.await_taps(taps, made_at)
 
-    def settle(self, seconds: float | None = None, opening: Collection[str] = ()) -> None:
+    def _settle(self, settle: Settle) -> None:
         """Wait until vswitchd has carried out our last transaction; once it has, there is nothing to wait for."""
         next_cfg = getattr(self._pending, "next_cfg", None)
         if next_cfg is None:
             return
-        patience = self._settings.timeout if seconds is None else min(seconds, self._settings.timeout)
+        timeout = self._settings.timeout
+        patience = timeout if settle.seconds is None else min(settle.seconds, timeout)
         self._pending.next_cfg = None
         try:
             with self._waiting:
-                self._call(ovsdb.wait, next_cfg, patience, sorted(opening), seconds=2 * patience)
+                self._call(ovsdb.wait, next_cfg, patience, sorted(settle.opening), seconds=2 * patience)
         except VifplugError as error:
             raise error.at_step(_CAUGHT_UP) from error
 
@@ -318,20 +296,6 @@ class LinuxHost:
 def _gets_its_address_late(link: Link) -> bool:
     """Whether udev may look at a new link before it has its MAC, and write one that it made up."""
     return link.creation is not Creation.NEVER and not link.has_birth_address
-
-
-@contextlib.contextmanager
-def _turn(slots: threading.BoundedSemaphore, seconds: float, error: VifplugError) -> Iterator[None]:
-    """One of some at once.
-
-    :raises VifplugError: the error, when none ends in time.
-    """
-    if not slots.acquire(timeout=seconds):
-        raise error
-    try:
-        yield
-    finally:
-        slots.release()
 
 
 def _operations(stage: Sequence[Action]) -> list[dict[str, Any]]:

@@ -18,20 +18,21 @@ LINKS, PORTS = "links", "ports"
 
 
 @net.entrypoint
-def build(
+def apply(
     stages: Sequence[tuple[str, Sequence[Mapping[str, Any]]]],
-    opening: Sequence[str],
-    seconds: float,
-    rows: Sequence[Sequence[str]] | None,
+    seconds: float | None = None,
+    opening: Sequence[str] = (),
+    rows: Sequence[Sequence[str]] | None = None,
     thorough: bool = False,
 ) -> dict[str, Any]:
     """Carry out stages in order, each of links or of ports; wait for vswitchd; read.
 
+    :param seconds: how long to wait for vswitchd here; None to return at once. A caller that must wait for longer does
+        so by itself: while this call is under way it takes no Ctrl-C.
     :param opening: as of ``ovsdb.wait``.
-    :param seconds: how long to wait for vswitchd here. A caller that must wait for longer does so by itself: while this
-        call is under way it takes no Ctrl-C.
     :param rows: names, iface-ids and owners, as of ``ovsdb.read``; None where OVSDB is not asked.
-    :returns: ``next_cfg`` of the last transaction, if there was one; and ``rows``, None while vswitchd is behind.
+    :returns: ``next_cfg`` of the last transaction, if there was one; and ``rows``, None where they were not read or
+        vswitchd is behind.
     :raises VifplugError: for the first operation that failed, its ``step`` the numbers of its stage and of itself.
     """
     next_cfg: int | None = None
@@ -40,15 +41,17 @@ def build(
             if plane == PORTS:
                 next_cfg = ovsdb.change(operations)
             elif plane == LINKS:
-                links.apply(operations)
+                for run in links.runs(operations):
+                    run.flush(operations)
             else:
                 raise arguments.refuse("the stage", plane)
         except VifplugError as error:
             raise type(error)(error.message, error.subject, f"{number}.{error.step}") from error
+    if seconds is None or rows is None:
+        return {"next_cfg": next_cfg, "rows": None}
     try:
         if next_cfg is not None:
             ovsdb.wait(next_cfg, seconds, opening)
     except TimedOut:
         return {"next_cfg": next_cfg, "rows": None}
-    found = ovsdb.read(*rows, False, next_cfg is None, thorough) if rows is not None else None
-    return {"next_cfg": next_cfg, "rows": found}
+    return {"next_cfg": next_cfg, "rows": ovsdb.read(*rows, False, next_cfg is None, thorough)}

@@ -12,7 +12,7 @@ from dataclasses import replace
 
 from vifplug import naming
 from vifplug.api.contract import VifReports
-from vifplug.api.local import LOCK_FILE, LocalHost, plugger_of
+from vifplug.api.local import LOCK_FILE, LocalHost, context_of
 from vifplug.config.options import Settings
 from vifplug.doctor.findings import OK, Diagnosis, Finding
 from vifplug.drivers import guest_end, registry
@@ -71,8 +71,8 @@ class FakeHost(LocalHost):
             # No user of that name: the files are this process's own.
             store = Store(directory, user="")
             stack.callback(store.close)
-            plugger = plugger_of(settings, self._memory, store, LockFile(os.path.join(directory, LOCK_FILE)))
-            super().__init__(plugger, settings=settings, closing=stack.pop_all().close)
+            context = context_of(settings, self._memory, store, LockFile(os.path.join(directory, LOCK_FILE)))
+            super().__init__(context, self._memory.probe, settings=settings, closing=stack.pop_all().close)
 
     # -- the contract, where a fake host adds to it ---------------------------------------------------------
 
@@ -199,7 +199,7 @@ class FakeHost(LocalHost):
 
         :raises UnknownVif: it is not plugged here.
         """
-        self._plugger.store.forget([self._record(id).id])
+        self._context.store.forget([self._record(id).id])
 
     def fail_next(self, error: VifplugError | None = None, *, step: int | None = None) -> None:
         """Let the next plug, unplug, repair or deleting gc fail.
@@ -236,11 +236,11 @@ class FakeHost(LocalHost):
     # -------------------------------------------------------------------------------------------------------
 
     def _record(self, id: str) -> Record:
-        return report.known(self._plugger.store, canonical(id))
+        return report.known(self._context.store, canonical(id))
 
     def _tell(self, ids: Collection[str], word: str) -> None:
         for vif_id in ids:
-            self._plugger.store.set_neutron_status(vif_id, word)
+            self._context.store.set_neutron_status(vif_id, word)
         self._note()
 
     def _note(self) -> None:
@@ -249,9 +249,9 @@ class FakeHost(LocalHost):
             return
         deadline = time.monotonic() + _NOTE_SECONDS
         while True:
-            seen = reconcile.survey(self._plugger, None)
+            seen = reconcile.survey(self._context, None)
             states = {one.id: (one.state, one.error) for one in seen.checks.values()}
-            missed, _full = reconcile.note(self._plugger, states, seen.records)
+            missed, _full = reconcile.note(self._context, states, seen.records)
             # Another thread works on them, and may leave them in a state that was noted before it began.
             if not (missed or seen.unsteady) or time.monotonic() > deadline:
                 return

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Collection, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from vifplug.engine.host import Scope
+from vifplug.engine.host import Scope, Settle
 from vifplug.engine.plan import actions, renames
 from vifplug.engine.plan.actions import Action
 from vifplug.errors import LinkError, OvsUnavailable, TimedOut, VifplugError
@@ -43,31 +43,44 @@ class MemoryHost:
         self._numbers = itertools.count(1)
 
     session = 1
-    ovs_away = False
 
     def ensure_running(self) -> None:
         return
 
+    @property
+    def probe(self) -> MemoryHost:
+        """What a doctor asks: this object."""
+        return self
+
+    def helper(self) -> Mapping[str, Any]:
+        return {"pid": 1, "uid": 0, "capabilities": 1 << 12}
+
+    def reach(self) -> Sequence[Mapping[str, Any]]:
+        return [{"remote": "unix:/fake", "error": "", "denied": False, "uid": None}]
+
+    def vswitchd(self) -> Mapping[str, Any]:
+        return {"answers": True, "version": "3.1.0", "error": ""}
+
+    def forwarding(self) -> Mapping[str, Any]:
+        return {"chains": [], "error": "", "legacy": []}
+
+    def about(self) -> Mapping[str, Any]:
+        return {**self._about(), "address": "unix:/run/openvswitch/db.sock"}
+
+    def switch(self) -> Mapping[str, Any]:
+        return {**self._about(), "dead_ports": [], "ports": list(self.ports), "behind": ""}
+
     def has_ovs(self) -> bool:
         return True
 
-    def examine(self, part: str) -> Any:
-        bridges = {name: bridge.datapath_type for name, bridge in self.bridges.items()}
-        about = {
+    def _about(self) -> dict[str, Any]:
+        return {
             "ovs_version": "3.1.0",
             "db_version": "8.3.1",
             "datapath_types": ["netdev", "system"],
             "iface_types": ["internal", "system", "tap"],
-            "bridges": bridges,
+            "bridges": {name: bridge.datapath_type for name, bridge in self.bridges.items()},
         }
-        return {
-            "helper": {"pid": 1, "uid": 0, "capabilities": 1 << 12},
-            "reach": [{"remote": "unix:/fake", "error": "", "denied": False, "uid": None}],
-            "vswitchd": {"answers": True, "version": "3.1.0", "error": ""},
-            "about": {**about, "address": "unix:/run/openvswitch/db.sock"},
-            "switch": {**about, "dead_ports": [], "ports": list(self.ports), "behind": ""},
-            "forwarding": {"chains": [], "error": "", "legacy": []},
-        }[part]
 
     def observe(self, scope: Scope) -> Observed:
         if scope.ovs and (scope.everything or scope.ports or scope.iface_ids):
@@ -94,17 +107,16 @@ class MemoryHost:
         )
         return renames.undone(observed, scope)
 
-    def settle(self, seconds: float | None = None, opening: Collection[str] = ()) -> None:
-        if self.stuck:
-            raise TimedOut("ovs-vswitchd did not carry out the change within 0 s", "ovs-vswitchd")
-
-    def build(self, stages: Sequence[Sequence[Action]], opening: Collection[str], scope: Scope) -> Observed:
+    def apply(self, stages: Sequence[Sequence[Action]], settle: Settle | None = None) -> Observed:
         for stage in stages:
-            self.apply(stage)
-        self.settle(opening=opening)
-        return self.observe(scope)
+            self._apply_stage(stage)
+        if settle is not None and self.stuck:
+            raise TimedOut("ovs-vswitchd did not carry out the change within 0 s", "ovs-vswitchd")
+        if settle is None or settle.scope is None:
+            return Observed()
+        return self.observe(settle.scope)
 
-    def apply(self, stage: Sequence[Action]) -> None:
+    def _apply_stage(self, stage: Sequence[Action]) -> None:
         self.stages += 1
         for action in stage:
             if self.fail_at is not None and len(self.applied) == self.fail_at:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import resource
 import shutil
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, TypeVar
 from unittest import mock
 
@@ -85,7 +85,7 @@ def test_interrupt_at_every_action_is_undone(world: World) -> None:
 
 
 @pytest.mark.parametrize("interrupt", [False, True])
-@pytest.mark.parametrize("owner, method", [(LinuxHost, "settle"), (Store, "begin"), (Store, "save_records")])
+@pytest.mark.parametrize("owner, method", [(LinuxHost, "_settle"), (Store, "begin"), (Store, "save_records")])
 def test_error_outside_of_actions_is_undone(world: World, owner: type, method: str, interrupt: bool) -> None:
     before = world.snapshot()
     error = KeyboardInterrupt() if interrupt else errors.StoreError(INJECTED)
@@ -221,16 +221,19 @@ def test_error_inside_the_one_call_is_undone(world: World, plane: str, kind: str
     """The helper, which is forked, does a stage and then says that it failed."""
     before = world.snapshot()
 
-    def fail(verb: Callable[[Any], object]) -> Callable[[Any], object]:
-        def failing(operations: Any) -> object:
-            verb(operations)
-            raise errors.LinkError(INJECTED)
+    def runs(operations: Any) -> Iterator[Any]:
+        yield from links.runs(operations)
+        raise errors.LinkError(INJECTED)
 
-        return failing
+    def change(operations: Any) -> int:
+        ovsdb.change(operations)
+        raise errors.LinkError(INJECTED)
 
-    name, room, verb = ("links", links, "apply") if plane == apply.LINKS else ("ovsdb", ovsdb, "change")
-    stand_in = mock.Mock(wraps=room, **{verb: fail(getattr(room, verb))})
-    with mock.patch.object(apply, name, stand_in):
+    if plane == apply.LINKS:
+        name, failing = "links", mock.Mock(wraps=links, runs=runs)
+    else:
+        name, failing = "ovsdb", mock.Mock(wraps=ovsdb, change=change)
+    with mock.patch.object(apply, name, failing):
         raised = fail_to_plug(world, CASES[kind], errors.LinkError)
     assert raised.step
     assert_as_before(world, before)

@@ -87,13 +87,13 @@ def test_helper_puts_nothing_but_a_guests_tap_on_a_bridge(world: World) -> None:
         host.plug([HYBRID.vif])
         world.ip("link", "add", "uplink0", "type", "veth", "peer", "name", "uplink1")
         (uplink,) = world.ip("link", "show", "uplink0")
-        real = host._plugger.host
+        real = host._context.host
         assert isinstance(real, LinuxHost)
-        record = host._plugger.store.record(HYBRID.id)
+        record = host._context.store.record(HYBRID.id)
         assert record is not None
         bridge = next(item for item in record.resources if isinstance(item, Bridge))
         with pytest.raises(errors.PermissionDenied, match="no guest's tap"):
-            real.apply([JoinGuest(replace(bridge, guest="uplink0"), uplink["ifindex"], HYBRID.id)])
+            real.apply([[JoinGuest(replace(bridge, guest="uplink0"), uplink["ifindex"], HYBRID.id)]])
         assert "master" not in world.ip("link", "show", "uplink0")[0]
 
 

@@ -272,7 +272,7 @@ def test_d22_ageing_in_seconds_is_hundredths_in_the_kernel(world: World) -> None
         host.plug([HYBRID.vif])
         desired = Bridge(name=HYBRID.qbr, owner=HYBRID.id, role="qbr", ageing_time=300.0, forward_delay=15.0)
         changes = (("ageing_time", 0.0, 300.0), ("forward_delay", 0.0, 15.0))
-        host._plugger.host.apply([SetLink(desired, changes)])
+        host._context.host.apply([[SetLink(desired, changes)]])
         settings = must_link(world, HYBRID.qbr)["linkinfo"]["info_data"]
         assert (settings["ageing_time"], settings["forward_delay"]) == (30000, 1500)
         (report,) = host.check().vifs

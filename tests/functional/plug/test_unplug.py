@@ -193,7 +193,7 @@ def test_one_that_cannot_go_does_not_hold_up_the_others(world: World) -> None:
     scene.plug()
     locked, *others = [one.id for one in scene.vifs]
     with faults.locked(world, [locked]), vifplug.local(str(world.config_file)) as host:
-        host._plugger._lock_seconds = 0.1
+        host._context.lock_seconds = 0.1
         with pytest.raises(errors.Busy) as caught:
             host.unplug([locked, *others])
         assert caught.value.subject == locked

@@ -21,8 +21,6 @@ from tests.support.world.daemons import wait_until
 from tests.support.world.world import World
 from vifplug import errors, naming
 from vifplug.api.local import LocalHost
-from vifplug.privileged.links import verbs as links
-from vifplug.privileged.ovsdb import verbs as ovsdb
 
 NOVA, AGENT_NET = "0000aaaa-d1c4-4b1e-8a51-6f0e5c9d77aa", "0000bbbb-d1c4-4b1e-8a51-6f0e5c9d77aa"
 LIBVIRT, COPY = "0000cccc-d1c4-4b1e-8a51-6f0e5c9d77aa", "0000ffff-d1c4-4b1e-8a51-6f0e5c9d77aa"
@@ -169,12 +167,12 @@ def row_calls(world: World) -> Iterator[dict[str, Any]]:
         yield {**add, "name": "fresh", "owner": MINE.id, "iface_ids": {"iface-id": MINE.id}, "qos": row["_uuid"]}
 
 
-def carried_out(host: LocalHost, world: World, verb: Any, calls: list[dict[str, Any]]) -> list[str]:
+def carried_out(host: LocalHost, world: World, plane: str, calls: list[dict[str, Any]]) -> list[str]:
     """The calls that were not refused, or that changed something."""
     before, found = world.snapshot(), []
     for call in calls:
         try:
-            faults.linux_host(host)._channel.change(verb, [call], timeout=SECONDS)
+            faults.change(host, plane, [call])
             found.append(f"carried out: {call}")
         except Exception as error:
             assert not isinstance(error, errors.HelperDied | errors.TimedOut), error
@@ -186,7 +184,7 @@ def carried_out(host: LocalHost, world: World, verb: Any, calls: list[dict[str, 
 def test_calls_on_links_of_others_are_refused(world: World, host: LocalHost) -> None:
     calls = [*link_calls(world), *creations(world)]
     assert len(calls) > 100
-    assert not carried_out(host, world, links.apply, calls)
+    assert not carried_out(host, world, "links", calls)
     assert not host.check([MINE.id, VICTIM.id]).vifs[0].drift
 
 
@@ -194,18 +192,18 @@ def test_calls_on_rows_of_others_are_refused(world: World, host: LocalHost) -> N
     # Like the MAC of a guest's tap, which vswitchd's own devices may have.
     world.vsctl("set", "Bridge", "br-ex", 'other_config:hwaddr="fe:16:3e:00:00:99"')
     wait_until(lambda: (world.link("br-ex") or {})["address"] == "fe:16:3e:00:00:99", "the MAC", SECONDS)
-    assert not carried_out(host, world, ovsdb.change, list(row_calls(world)))
+    assert not carried_out(host, world, "ports", list(row_calls(world)))
 
 
 def test_guests_tap_that_another_program_made_a_port_stays_off_our_bridges(world: World, host: LocalHost) -> None:
     """Its VIF is not ours, so its name can be claimed, and a bridge for it made."""
     late, address = name_of("tap", LIBVIRT), birth(LIBVIRT, "qbr")
     made = {"op": "create-bridge", "name": "made", "owner": LIBVIRT, "role": "qbr", "mtu": 1500, "address": address}
-    faults.linux_host(host)._channel.change(links.apply, [made], timeout=SECONDS)
+    faults.change(host, "links", [made])
     index = (world.link(late) or {})["ifindex"]
     join = {"op": "join", **identity("made", LIBVIRT, "qbr", world), "guest": late, "guest_ifindex": index}
     calls = [{**join, "vif_id": LIBVIRT, "guest_address": mac} for mac in ("", "fa:16:3e:00:00:68")]
-    assert not carried_out(host, world, links.apply, calls)
+    assert not carried_out(host, world, "links", calls)
 
 
 @pytest.mark.parametrize("verb", ("add", "join"))
@@ -219,7 +217,7 @@ def test_mac_of_another_vif_does_not_show_whose_guests_tap_it_is(world: World, h
     index = (world.link("vnet7") or {})["ifindex"]
     join = {"op": "join", **identity(device("qbr", MINE), MINE.id, "qbr", world), "guest": "vnet7"}
     join |= {"guest_ifindex": index, "guest_address": VICTIM.address, "vif_id": MINE.id}
-    called, call = (ovsdb.change, add) if verb == "add" else (links.apply, join)
+    called, call = ("ports", add) if verb == "add" else ("links", join)
     assert not carried_out(host, world, called, [call])
     os.close(descriptor)
 
@@ -244,13 +242,13 @@ def test_helper_that_has_not_looked_into_ovsdb_yet_does_before_it_decides(world:
     )
     own = {"owner": LIBVIRT, "role": "qbr", "mtu": 1500}
     made = {**own, "op": "create-bridge", "name": "made", "address": birth(LIBVIRT, "qbr")}
-    faults.linux_host(host)._channel.change(links.apply, [made], timeout=SECONDS)
+    faults.change(host, "links", [made])
     index = (world.link(late) or {})["ifindex"]
     join = {"op": "join", **identity("made", LIBVIRT, "qbr", world), "guest": late, "guest_ifindex": index}
     tap = {"op": "create-tap", "name": name, "owner": held, "role": "tap", "mtu": 1500, "multiqueue": False}
     for call in ({**join, "vif_id": LIBVIRT, "guest_address": ""}, {**tap, "address": "fe:16:3e:00:00:01"}):
         with vifplug.local(str(world.config_file)) as fresh:
-            assert not carried_out(fresh, world, links.apply, [call])
+            assert not carried_out(fresh, world, "links", [call])
 
 
 @pytest.mark.parametrize("is_killed", (False, True))
@@ -266,9 +264,7 @@ def test_fresh_helper_makes_no_chosen_name_while_ovsdb_does_not_answer(world: Wo
     with vifplug.local(str(world.config_file)) as fresh:
         tap = {"op": "create-tap", "owner": one.id, "role": "tap", "mtu": 1500, "multiqueue": False, "name": "chosen"}
         with pytest.raises(errors.OvsUnavailable):
-            faults.linux_host(fresh)._channel.change(
-                links.apply, [{**tap, "address": birth(one.id, "tap")}], timeout=SECONDS
-            )
+            faults.change(fresh, "links", [{**tap, "address": birth(one.id, "tap")}])
         assert world.link("chosen") is None
         fresh.plug([one])
         assert (world.link(faults.NETWORK_BRIDGE) or {})["linkinfo"]["info_kind"] == "bridge"
@@ -289,13 +285,13 @@ def test_bridge_vif_is_plugged_on_a_host_without_open_vswitch(world: World) -> N
 def test_tap_of_ours_joins_no_bridge_that_another_program_has_for_one_vif(world: World, host: LocalHost) -> None:
     own = {"op": "set", **identity(device("tap", VICTIM), VICTIM.id, "tap", world), "multiqueue": False}
     call = {**own, "values": {"master": name_of("qbr", NOVA)}}
-    assert not carried_out(host, world, links.apply, [call, {**call, "adopt": True}])
+    assert not carried_out(host, world, "links", [call, {**call, "adopt": True}])
 
 
 @pytest.mark.parametrize("name", ["vlan_filtering", "group_fwd_mask", "stp"])
 def test_attribute_of_another_kind_is_refused_and_not_passed_over(world: World, host: LocalHost, name: str) -> None:
     own = {"op": "set", **identity(device("tap", VICTIM), VICTIM.id, "tap", world), "multiqueue": False}
-    assert not carried_out(host, world, links.apply, [{**own, "values": {name: 1}}])
+    assert not carried_out(host, world, "links", [{**own, "values": {name: 1}}])
 
 
 def test_port_that_waits_for_its_device_is_not_taken_by_making_that(world: World, host: LocalHost) -> None:
@@ -309,12 +305,12 @@ def test_port_that_waits_for_its_device_is_not_taken_by_making_that(world: World
     bridge = {**made, "op": "create-bridge", "role": "qbr", "address": birth(MINE.id, "qbr")}
     tap = {**made, "op": "create-tap", "role": "tap", "address": "fe:16:3e:00:00:01"}
     # Under the very id of the port, too: os-vif's rows have it, and no mark of ours.
-    assert not carried_out(host, world, links.apply, [tap, bridge, {**tap, "owner": waiting}])
-    assert not carried_out(host, world, ovsdb.change, [{"op": "delete", "name": name, "owner": MINE.id}])
+    assert not carried_out(host, world, "links", [tap, bridge, {**tap, "owner": waiting}])
+    assert not carried_out(host, world, "ports", [{"op": "delete", "name": name, "owner": MINE.id}])
 
 
 def test_qos_row_with_a_copied_mark_outlives_its_owner(world: World, host: LocalHost) -> None:
-    faults.linux_host(host)._channel.change(ovsdb.change, [{"op": "delete-qos", "owner": MINE.id}], timeout=SECONDS)
+    faults.change(host, "ports", [{"op": "delete-qos", "owner": MINE.id}])
     host.unplug([MINE.id])
     (row,) = world.rows("QoS", "external_ids")
     assert row["external_ids"] == {"theirs": "1", "vifplug-vif": MINE.id}
@@ -326,7 +322,7 @@ def test_shared_bridge_is_spared_whatever_the_caller_says(world: World, host: Lo
     world.ip("link", "set", "wire", "master", faults.NETWORK_BRIDGE)
     own = identity(faults.NETWORK_BRIDGE, f"net:{faults.NETWORK}", "brq", world)
     call = {"op": "delete", "links": [{**own, "spare_members": False}]}
-    assert not carried_out(host, world, links.apply, [call])
+    assert not carried_out(host, world, "links", [call])
 
 
 def test_deletion_is_no_adoption_but_what_set_has_marked_is_deleted(world: World, host: LocalHost) -> None:
@@ -338,6 +334,6 @@ def test_deletion_is_no_adoption_but_what_set_has_marked_is_deleted(world: World
     mark = {"op": "set", **own, "adopt": True, "values": {"alias": f"vifplug:{VICTIM.id}"}, "multiqueue": False}
     delete = {"op": "delete", "links": [{**own, "spare_members": False}]}
     with vifplug.local(str(world.config_file)) as other:
-        assert not carried_out(other, world, links.apply, [delete])
-        faults.linux_host(other)._channel.change(links.apply, [mark, delete], timeout=SECONDS)
+        assert not carried_out(other, world, "links", [delete])
+        faults.change(other, "links", [mark, delete])
     assert world.link(tap) is None

@@ -15,7 +15,6 @@ from tests.support.world.world import World
 from vifplug import errors
 from vifplug.api.local import LocalHost
 from vifplug.config import options
-from vifplug.privileged.links import verbs as links
 
 __all__ = ["driver"]
 VIF = faults.vif("ovs", 1).model_copy(update={"vif_type": TYPE})
@@ -92,5 +91,5 @@ def test_call_of_a_captured_worker_configures_nothing_else(world: World, host: L
     before = world.snapshot()
     for call in calls:
         with pytest.raises((errors.PermissionDenied, errors.Conflict)):
-            faults.linux_host(host)._channel.change(links.apply, [call], timeout=SECONDS)
+            faults.change(host, "links", [call])
     assert world.snapshot() == before

@@ -106,8 +106,8 @@ def message(dice: random.Random) -> Any:
     calls = [
         READ,
         WAIT,
-        "vifplug.privileged.links.verbs.apply",
-        "vifplug.privileged.ovsdb.verbs.change",
+        "vifplug.privileged.apply.apply",
+        "vifplug.privileged.ovsdb.verbs.changes",
         "os.system",
         "",
     ]

@@ -23,8 +23,6 @@ from vifplug import errors
 from vifplug.api.local import LocalHost
 from vifplug.linux import host as linux
 from vifplug.privileged.helper import channel as channels
-from vifplug.privileged.links import verbs as links
-from vifplug.privileged.ovsdb import verbs as ovsdb
 
 CAP_NET_ADMIN = 1 << 12
 OTHER = "0000dead-d1c4-4b1e-8a51-6f0e5c9d77aa"
@@ -49,10 +47,10 @@ def status_of(pid: int) -> dict[str, str]:
     return {key: value.strip() for key, _colon, value in (line.partition(":") for line in lines)}
 
 
-def is_refused(host: LocalHost, verb: Any, operation: dict[str, Any]) -> bool:
+def is_refused(host: LocalHost, plane: str, operation: dict[str, Any]) -> bool:
     """Whether the helper refuses, in whatever words: no honest caller sends this."""
     try:
-        channel_of(host).change(verb, [operation], timeout=SECONDS)
+        faults.change(host, plane, [operation])
     except Exception as error:
         assert not isinstance(error, errors.HelperDied | errors.TimedOut), error
         return True
@@ -145,7 +143,7 @@ def thefts(victims: dict[str, str]) -> Iterator[dict[str, Any]]:
 def test_link_verb_refuses_what_is_out_of_bounds_and_changes_nothing(world: World, host: LocalHost) -> None:
     before = world.snapshot()
     for operation in link_operations():
-        assert is_refused(host, links.apply, operation), f"carried out: {operation}"
+        assert is_refused(host, "links", operation), f"carried out: {operation}"
     assert world.snapshot() == before
     assert host.check().clean
 
@@ -163,7 +161,7 @@ def test_link_verb_refuses_the_links_of_others(world: World, host: LocalHost) ->
     links_there = {link["ifname"]: link["address"] for link in world.ip("link", "show")}
     before = world.snapshot()
     for operation in thefts(links_there):
-        assert is_refused(host, links.apply, operation), f"carried out: {operation}"
+        assert is_refused(host, "links", operation), f"carried out: {operation}"
     assert world.snapshot() == before
     assert host.check().clean
 
@@ -200,7 +198,7 @@ def test_row_verb_refuses_what_is_out_of_bounds_or_of_others(world: World, host:
     world.vsctl("add-port", "br-int", "eth7")
     before = world.snapshot()
     for operation in row_operations(device("qvo", one), one.id, "eth7"):
-        assert is_refused(host, ovsdb.change, operation), f"carried out: {operation}"
+        assert is_refused(host, "ports", operation), f"carried out: {operation}"
     assert world.snapshot() == before
     assert host.check().clean
 
@@ -209,10 +207,10 @@ def test_one_bad_operation_spoils_the_rest_of_its_call(world: World, host: Local
     before = world.snapshot()
     good = {"op": "create-bridge", "name": "made", "owner": OTHER, "role": "qbr", "address": MAC, "mtu": 1500}
     with pytest.raises(errors.PermissionDenied):
-        channel_of(host).change(links.apply, [good, {**good, "name": "a/b"}], timeout=SECONDS)
+        faults.change(host, "links", [good, {**good, "name": "a/b"}])
     row = {"op": "add", "name": "made", "owner": OTHER, "bridge": "br-int", "iface_ids": {}, "external_ids": {}}
     with pytest.raises(errors.PermissionDenied):
-        channel_of(host).change(ovsdb.change, [row, {**row, "name": "a/b"}], timeout=SECONDS)
+        faults.change(host, "ports", [row, {**row, "name": "a/b"}])
     assert world.snapshot() == before
 
 

@@ -43,7 +43,7 @@ UID_OF = {Level.NONE: STRANGER, Level.READ: READER, Level.OPERATE: OPERATOR, Lev
 def _description() -> dict[str, Any]:
     """Drawing it takes longer than a test."""
     access = Access(admins=Members(), operators=Members(), readers=Members())
-    return vifs.create_app(LocalHost(None), access, Keeper(), None, Metrics()).openapi()  # type: ignore[arg-type]
+    return vifs.create_app(LocalHost(None, None), access, Keeper(), None, Metrics()).openapi()  # type: ignore[arg-type]
 
 
 class Keeper:
@@ -101,7 +101,7 @@ class Daemon:
         plugger = builders.plugger(self.directory, self.fake)
         self.store = plugger.store
         settings = Settings(mtu=1450, state_dir=str(self.directory))
-        self.host = LocalHost(plugger, settings=settings)
+        self.host = builders.local_host(plugger, settings=settings)
         self.hub = Hub(self.store, self.metrics)
         self.store.listeners.append(lambda _ids: self.hub.wake())
         self.app: FastAPI = vifs.create_app(self.host, self.access, self.keeper, self.hub, self.metrics)

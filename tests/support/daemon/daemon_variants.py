@@ -99,7 +99,7 @@ def _serve_without_reconciler(config_file: str) -> int:
     settings = options.load(config_file)
     with vifplug.local(config_file) as host:
         metrics = Metrics()
-        hub = Hub(host._plugger.store, metrics)
+        hub = Hub(host._context.store, metrics)
         app = create_app(host, Access.of(settings), _NoReconciler(), hub, metrics)
         uvicorn.run(
             app,

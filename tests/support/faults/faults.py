@@ -14,9 +14,9 @@ import sqlite3
 import sys
 import threading
 import traceback
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol, cast
 from unittest import mock
 
 import vifplug
@@ -25,10 +25,11 @@ from tests.support.world.daemons import wait_until
 from tests.support.world.world import Row, World
 from vifplug import errors
 from vifplug.api.local import LocalHost
-from vifplug.engine.host import Scope
+from vifplug.engine.host import Settle
 from vifplug.engine.plan.actions import Action
 from vifplug.linux.host import LinuxHost
 from vifplug.model.vif import Vif
+from vifplug.privileged import apply as privileged
 from vifplug.resources.observed import Observed
 from vifplug.store.locks import LockFile
 
@@ -37,10 +38,19 @@ OTHER_NETWORK = "77aa0f1e-7f2b-4c36-9d2e-aa53a1f0c002"
 TYPES = ("ovs-hybrid", "ovs", "bridge")
 CHILD_SECONDS = 30.0
 CRASHED, INTERRUPTED = 70, 130
+CHANGE_SECONDS = 10.0
 
 NETWORK_BRIDGE = f"brq{NETWORK}"[:14]
 
 Deed = Callable[[LinuxHost], None]
+
+
+class Apply(Protocol):
+    """``LinuxHost.apply``, or what stands in its place."""
+
+    def __call__(
+        self, host: LinuxHost, stages: Sequence[Sequence[Action]], settle: Settle | None = None
+    ) -> Observed: ...
 
 
 def vif(vif_type: str, number: int = 1, **more: Any) -> Vif:
@@ -92,14 +102,24 @@ def plan_length(world: World, vifs: Sequence[Vif]) -> int:
         return len(host.plan(vifs).actions)
 
 
-def _step_by_step(
-    host: LinuxHost, stages: Sequence[Sequence[Action]], opening: Collection[str], scope: Scope
-) -> Observed:
-    """What ``build`` does, with every stage a call of its own that can be cut off."""
-    for stage in stages:
-        host.apply(stage)
-    host.settle(opening=opening)
-    return host.observe(scope)
+@contextlib.contextmanager
+def _stage_by_stage(
+    on_stage: Callable[[LinuxHost, Sequence[Action], Apply], None],
+    on_settle: Callable[[LinuxHost, Settle], None] = lambda _host, _settle: None,
+) -> Iterator[None]:
+    """What ``apply`` does, with every stage a call of its own that can be cut off, and the wait behind them another."""
+    real = LinuxHost.apply
+
+    def apply(host: LinuxHost, stages: Sequence[Sequence[Action]], settle: Settle | None = None) -> Observed:
+        for stage in stages:
+            on_stage(host, stage, cast(Apply, real))
+        if settle is None:
+            return Observed()
+        on_settle(host, settle)
+        return real(host, (), settle)
+
+    with mock.patch.object(LinuxHost, "apply", apply):
+        yield
 
 
 @contextlib.contextmanager
@@ -108,57 +128,64 @@ def cut(after: int, deed: Deed) -> Iterator[None]:
 
     A deed that returns lets the rest of the stage go on.
     """
-    real, left = LinuxHost.apply, [after]
+    left = [after]
 
-    def apply(host: LinuxHost, stage: Sequence[Action]) -> None:
+    def on_stage(host: LinuxHost, stage: Sequence[Action], real: Apply) -> None:
         if left[0] < 0 or left[0] > len(stage):
             left[0] -= len(stage)
-            return real(host, stage)
+            real(host, [stage])
+            return
         done, rest = stage[: left[0]], stage[left[0] :]
         left[0] = -1
         if done:
-            real(host, done)
+            real(host, [done])
         deed(host)
-        return real(host, rest) if rest else None
+        if rest:
+            real(host, [rest])
 
-    with mock.patch.multiple(LinuxHost, apply=apply, build=_step_by_step):
+    with _stage_by_stage(on_stage):
         yield
 
 
 @contextlib.contextmanager
 def at_the_one_call(deed: Deed) -> Iterator[None]:
     """A deed when all of a plug is about to be asked of the helper in one call, which then is."""
-    real = LinuxHost.build
+    real = LinuxHost.apply
 
-    def build(host: LinuxHost, stages: Sequence[Sequence[Action]], opening: Collection[str], scope: Scope) -> Observed:
-        deed(host)
-        return real(host, stages, opening, scope)
+    def apply(host: LinuxHost, stages: Sequence[Sequence[Action]], settle: Settle | None = None) -> Observed:
+        if settle is not None and settle.scope is not None:
+            deed(host)
+        return real(host, stages, settle)
 
-    with mock.patch.object(LinuxHost, "build", build):
+    with mock.patch.object(LinuxHost, "apply", apply):
         yield
 
 
 @contextlib.contextmanager
 def before(what: str, deed: Callable[[], object]) -> Iterator[None]:
-    """Somebody else acts between what vifplug saw and what it does.
+    """Another program acts between what vifplug saw and what it does.
 
     :param what: its first stage of ``links``, or of ``ports``; or ``settle``, when all of it is done.
     """
-    apply, settle, left = LinuxHost.apply, LinuxHost.settle, [deed]
+    left = [deed]
 
-    def acting_apply(host: LinuxHost, stage: Sequence[Action]) -> None:
+    def on_stage(host: LinuxHost, stage: Sequence[Action], real: Apply) -> None:
         if left and stage[0].plane == what:
             left.pop()()
-        apply(host, stage)
+        real(host, [stage])
 
-    def acting_settle(host: LinuxHost, seconds: float | None = None, opening: Collection[str] = ()) -> None:
-        if left and what == "settle" and opening:
+    def on_settle(_host: LinuxHost, settle: Settle) -> None:
+        if left and what == "settle" and settle.opening:
             left.pop()()
-        settle(host, seconds, opening)
 
-    with mock.patch.multiple(LinuxHost, apply=acting_apply, settle=acting_settle, build=_step_by_step):
+    with _stage_by_stage(on_stage, on_settle):
         yield
     assert not left, f"nothing came to {what}"
+
+
+def change(host: LocalHost, plane: str, operations: Sequence[Mapping[str, Any]]) -> None:
+    """Ask the privileged side for changes of one plane, as a captured worker could."""
+    linux_host(host)._channel.change(privileged.apply, [(plane, operations)], timeout=CHANGE_SECONDS)
 
 
 def raising(error: BaseException) -> Deed:
@@ -270,7 +297,7 @@ def locked(world: World, identities: Sequence[str]) -> Iterator[None]:
 
 def linux_host(host: LocalHost) -> LinuxHost:
     """The real host behind the library."""
-    real = host._plugger.host
+    real = host._context.host
     assert isinstance(real, LinuxHost)
     return real
 

@@ -163,7 +163,9 @@ def test_local_host_ends_what_it_began_once(tmp_path: pathlib.Path) -> None:
     ended: list[str] = []
     with contextlib.ExitStack() as stack:
         stack.callback(ended.append, "helper")
-        host = LocalHost(builders.plugger(tmp_path, Daemon(tmp_path / "x").fake), closing=stack.pop_all().close)
+        host = builders.local_host(
+            builders.plugger(tmp_path, Daemon(tmp_path / "x").fake), closing=stack.pop_all().close
+        )
     with pytest.raises(KeyError), host:
         raise KeyError
     host.close()

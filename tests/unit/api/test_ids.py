@@ -30,7 +30,7 @@ CALLS: dict[str, Callable[[LocalHost, Any], Any]] = {
 
 @pytest.fixture
 def host(tmp_path: pathlib.Path) -> LocalHost:
-    host = LocalHost(builders.plugger(tmp_path, FakeHost()))
+    host = builders.local_host(builders.plugger(tmp_path, FakeHost()))
     host.plug([builders.vif("ovs")])
     return host
 

@@ -33,6 +33,8 @@ Said = tuple[str, str | None]
 class Away(FakeHost):
     """Open vSwitch goes away; links stay to be seen."""
 
+    ovs_away = False
+
     def observe(self, scope: Any) -> Any:
         if scope.ovs and self.ovs_away:
             raise OvsUnavailable("OVSDB does not answer")
@@ -125,7 +127,7 @@ def test_wired_and_active(daemon: Daemon, capsys: pytest.CaptureFixture[str]) ->
 
 
 def test_plugged(daemon: Daemon, capsys: pytest.CaptureFixture[str]) -> None:
-    daemon.host._plugger.options = replace(daemon.host._plugger.options, wired_by="neutron-agent")
+    daemon.host._context.options = replace(daemon.host._context.options, wired_by="neutron-agent")
     assert_all_say(faces(daemon, HYBRID, capsys), "plugged", None)
 
 
@@ -149,7 +151,7 @@ def test_what_the_daemon_found_out(daemon: Daemon, capsys: pytest.CaptureFixture
 
 
 def test_failed_by_neutron(daemon: Daemon, capsys: pytest.CaptureFixture[str]) -> None:
-    daemon.host._plugger.options = replace(daemon.host._plugger.options, wired_by="neutron-events", listens=True)
+    daemon.host._context.options = replace(daemon.host._context.options, wired_by="neutron-events", listens=True)
     daemon.store.set_neutron_status(HYBRID, NEUTRON_FAILED)
     reason = "Neutron says that it could not wire this port; its own log says why"
     assert_all_say(faces(daemon, HYBRID, capsys), "failed", reason)
@@ -165,7 +167,7 @@ def test_request_under_way(
     keep(daemon, HYBRID, state="drifted", error="an older reason")
     intend(daemon, verb)
     monkeypatch.setattr("vifplug.engine.commands.inspect._PATIENCE_SECONDS", 0.05)
-    with daemon.host._plugger.locks.held([HYBRID], 1):
+    with daemon.host._context.locks.held([HYBRID], 1):
         assert_all_say(faces(daemon, HYBRID, capsys), state, None)
 
 
@@ -173,7 +175,8 @@ def test_ovs_away(daemon: Daemon, capsys: pytest.CaptureFixture[str]) -> None:
     """What has a port is told as recorded, where that is an answer; what has none, as it is."""
     spoil(daemon)
     daemon.fake.links["tap3fe5648f-47"] = replace(daemon.fake.links["tap3fe5648f-47"], mtu=1400)
-    daemon.fake.ovs_away = True
+    assert isinstance(daemon.fake, Away)
+    daemon.fake.ovs_away = daemon.host._context.ovs_away = True
     found = faces(daemon, HYBRID, capsys)
     assert set(found.values()) == {("wired", None), ("away", None)}
     assert {name for name, (state, _) in found.items() if state == "wired"} == {

@@ -9,15 +9,17 @@ from collections.abc import Sequence
 import pytest
 
 from tests.support import builders
+from tests.support.builders import Plugger
 from tests.support.command_line import OTHER_ID, VIF_ID, Notes, Run
 from tests.support.fake_host import FakeHost
 from vifplug.cli import output, progress
-from vifplug.engine.commands.plug import Plugger
+from vifplug.engine.host import Settle
 from vifplug.engine.plan import plan
 from vifplug.engine.plan.actions import Action
 from vifplug.errors import HostError, LinkError
 from vifplug.model import reports
 from vifplug.model.reports import Progress
+from vifplug.resources.observed import Observed
 from vifplug.store import records
 
 ALL = [builders.vif("ovs-hybrid"), builders.vif("ovs"), builders.vif("bridge")]
@@ -34,9 +36,10 @@ class Watched(FakeHost):
         super().__init__()
         self.seen: list[Progress] = []
 
-    def apply(self, stage: Sequence[Action]) -> None:
-        self.seen.append(self.plugger.under_way.of(ALL[0].id))
-        super().apply(stage)
+    def apply(self, stages: Sequence[Sequence[Action]], settle: Settle | None = None) -> Observed:
+        if stages:
+            self.seen.append(self.plugger.under_way.of(ALL[0].id))
+        return super().apply(stages, settle)
 
 
 @pytest.fixture

@@ -63,7 +63,7 @@ def test_vif_is_plugged_shown_listed_checked_and_unplugged(daemon: Daemon) -> No
 
 def test_how_far_a_batch_has_come_is_told_meanwhile(daemon: Daemon) -> None:
     assert daemon.ask("GET", f"{ONE}/progress").json == {"done": 0, "total": 0}
-    with daemon.host._plugger.under_way.work([builders.TAP, ID], 12) as tell:
+    with daemon.host._context.under_way.work([builders.TAP, ID], 12) as tell:
         tell(7)
         assert daemon.ask("GET", f"{ONE}/progress").json == {"done": 7, "total": 12}
 

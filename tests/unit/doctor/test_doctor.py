@@ -7,7 +7,7 @@ import dataclasses
 import os
 import sqlite3
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import pytest
 
@@ -511,12 +511,11 @@ class Broken(FakeHost):
 
     def __init__(self, part: str, error: Exception) -> None:
         super().__init__()
-        self.part, self.error = part, error
+        self.error = error
+        setattr(self, part, self._fail)
 
-    def examine(self, part: str) -> Any:
-        if part == self.part:
-            raise self.error
-        return super().examine(part)
+    def _fail(self) -> NoReturn:
+        raise self.error
 
 
 @pytest.mark.parametrize(
@@ -532,9 +531,10 @@ class Broken(FakeHost):
 def test_part_that_fails_is_a_finding_and_hides_no_other(
     tmp_path: Path, part: str, error: Exception, check: str
 ) -> None:
-    plugger = builders.plugger(tmp_path, Broken(part, error))
+    broken = Broken(part, error)
+    plugger = builders.plugger(tmp_path, broken)
     root = host_with(tmp_path / "root", {"proc/sys/net/bridge/bridge-nf-call-iptables": "1"})
-    found = gather.diagnose(Settings(state_dir=str(tmp_path)), plugger, root)
+    found = gather.diagnose(Settings(state_dir=str(tmp_path)), plugger, broken, root)
     assert {one.check for one in found.findings} == set(checks.CHECKS)
     assert any(
         one.check == check and one.status in (ERROR, UNSEEN) and str(error) in one.reason for one in found.findings
@@ -552,7 +552,7 @@ def test_records_that_cannot_be_compared_are_a_fault_unless_it_may_pass(tmp_path
     plugger = builders.plugger(tmp_path, fake)
     # A record whose driver was uninstalled meanwhile does this.
     for fake.error, status in ((InputError("vif_type is 'theirs'"), ERROR), (OvsUnavailable("away"), UNSEEN)):
-        found = gather.diagnose(Settings(state_dir=str(tmp_path)), plugger, tmp_path / "root").findings
+        found = gather.diagnose(Settings(state_dir=str(tmp_path)), plugger, fake, tmp_path / "root").findings
         (vifs,) = (one for one in found if one.check == "vifs")
         assert (vifs.status, str(fake.error) in vifs.reason, bool(vifs.remedy)) == (status, True, status == ERROR)
         assert [one.status for one in found if one.check == "orphans"] == [UNSEEN]
@@ -561,7 +561,7 @@ def test_records_that_cannot_be_compared_are_a_fault_unless_it_may_pass(tmp_path
 def test_damaged_record_is_to_be_written_anew_and_not_repaired(tmp_path: Path) -> None:
     fake = FakeHost()
     plugger = builders.plugger(tmp_path, fake)
-    host = LocalHost(plugger, settings=Settings(state_dir=str(tmp_path)))
+    host = builders.local_host(plugger, settings=Settings(state_dir=str(tmp_path)))
     host.plug([builders.vif()])
     database = sqlite3.connect(tmp_path / FILE)
     with database:
@@ -575,7 +575,7 @@ def test_damaged_record_is_to_be_written_anew_and_not_repaired(tmp_path: Path) -
 def test_link_of_a_plug_under_way_is_nobody_elses_though_it_bears_no_mark_yet(tmp_path: Path) -> None:
     fake = FakeHost()
     plugger = builders.plugger(tmp_path, fake)
-    host = LocalHost(plugger, settings=Settings(state_dir=str(tmp_path)))
+    host = builders.local_host(plugger, settings=Settings(state_dir=str(tmp_path)))
     host.plug([builders.vif()])
     record = plugger.store.record(builders.HYBRID)
     assert record is not None
@@ -599,7 +599,7 @@ def errors_of(host: LocalHost) -> list[Finding]:
 def test_library_has_a_doctor_that_sees_what_is_recorded(tmp_path: Path) -> None:
     fake = FakeHost()
     plugger = builders.plugger(tmp_path, fake)
-    host = LocalHost(plugger, settings=Settings(state_dir=str(tmp_path)))
+    host = builders.local_host(plugger, settings=Settings(state_dir=str(tmp_path)))
     host.plug([builders.vif(network={"id": builders.NETWORK, "mtu": 1450, "datapath_type": "system"})])
     assert [one.subject for one in errors_of(host)] == ["br-int"]
     host.plug([builders.vif(network={"id": builders.NETWORK, "mtu": 1450})])
@@ -614,7 +614,7 @@ def test_library_has_a_doctor_that_sees_what_is_recorded(tmp_path: Path) -> None
 
 def test_repair_does_not_warn_of_the_datapath_again(tmp_path: Path) -> None:
     fake = FakeHost()
-    host = LocalHost(builders.plugger(tmp_path, fake))
+    host = builders.local_host(builders.plugger(tmp_path, fake))
     asked = builders.vif(network={"id": builders.NETWORK, "mtu": 1450, "datapath_type": "system"})
     assert len(host.plug([asked])[0].warnings) == 1
     for port in list(fake.ports):
@@ -628,8 +628,9 @@ def test_host_info_is_what_is_known_without_open_vswitch(tmp_path: Path) -> None
     whole = gather.host_info(Settings(), fake)
     assert (whole.integration_bridge_datapath, whole.ovs.ovs_version) == ("netdev", "3.1.0")
     assert HostInfo.from_json({**whole.as_json(), "new": 1}) == whole
-    fake.ovs_away = True
-    for less in (gather.host_info(Settings(), fake), gather.host_info(Settings(), None)):
+    plugger = builders.plugger(tmp_path, fake)
+    plugger.ovs_away = True
+    for less in (builders.local_host(plugger).host_info(), gather.host_info(Settings(), None)):
         assert (less.vif_types, less.integration_bridge_datapath) == (whole.vif_types, None)
         assert (less.ovs.connected, less.ovs.datapath_types) == (False, ())
     broken = gather.host_info(Settings(), Broken("about", OvsUnavailable("away")))

@@ -7,9 +7,9 @@ import pathlib
 import pytest
 
 from tests.support import builders
+from tests.support.builders import Plugger
 from tests.support.fake_host import FakeHost
 from vifplug import naming
-from vifplug.engine.commands.plug import Plugger
 from vifplug.engine.requester import Requester
 from vifplug.errors import BridgeMissing, Conflict, NotPermitted
 from vifplug.resources.bridge import Bridge

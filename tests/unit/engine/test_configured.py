@@ -10,11 +10,11 @@ from typing import Any, ClassVar
 import pytest
 
 from tests.support import builders
+from tests.support.builders import Plugger
 from tests.support.configured_kinds import TYPE, Nic, Wired, driver
 from tests.support.fake_host import FakeHost
 from vifplug import naming
 from vifplug.engine.commands import inspect, recover
-from vifplug.engine.commands.plug import Plugger
 from vifplug.engine.plan.actions import ConfigureLink
 from vifplug.errors import Conflict, LinkError, ResourceMissing, UnknownKind
 from vifplug.linux import encode
@@ -146,14 +146,14 @@ def test_failed_plug_puts_back(world: World, step: int) -> None:
 def test_failed_plug_leaves_what_another_program_has_changed_since(
     world: World, caplog: pytest.LogCaptureFixture
 ) -> None:
-    build = world.host.build
+    apply = world.host.apply
 
     def built(*arguments: Any) -> Any:
-        build(*arguments)
+        apply(*arguments)
         world.set_eth1(mtu=4000)
         raise LinkError("could not read the host's links: made to fail")
 
-    world.host.build = built  # type: ignore[assignment, method-assign]
+    world.host.apply = built  # type: ignore[assignment, method-assign]
     with caplog.at_level(logging.WARNING), pytest.raises(LinkError):
         world.plugger.plug([vif()])
     assert world.eth1 == (4000, False)
@@ -164,13 +164,13 @@ def test_killed_plug_is_settled_by_putting_back(world: World) -> None:
     """What was there before is in the intent, which is written before the first change."""
     store = world.plugger.store
     seen: list[Intent] = []
-    build = world.host.build
+    apply = world.host.apply
 
     def built(*arguments: Any) -> Any:
         seen.extend(store.contents().intents.values())
-        return build(*arguments)
+        return apply(*arguments)
 
-    world.host.build = built  # type: ignore[assignment, method-assign]
+    world.host.apply = built  # type: ignore[assignment, method-assign]
     world.plugger.plug([vif()])
     (intent,) = seen
     store.forget([VIF])
@@ -190,16 +190,16 @@ def test_killed_replug_is_settled_by_putting_back_what_the_record_does_not_hold(
     assert record is not None
     world.driver.nic, world.driver.has_nic = nic, True
     seen: list[Intent] = []
-    build = world.host.build
+    apply = world.host.apply
 
     def built(*arguments: Any) -> Any:
         seen.extend(world.plugger.store.contents().intents.values())
-        return build(*arguments)
+        return apply(*arguments)
 
-    world.host.build = built  # type: ignore[assignment, method-assign]
+    world.host.apply = built  # type: ignore[assignment, method-assign]
     world.plugger.plug([vif()])
     assert world.eth1 == (9000, True)
-    world.host.build = build  # type: ignore[method-assign]
+    world.host.apply = apply  # type: ignore[method-assign]
     world.plugger.store.save_records([record])
     world.plugger.store.begin(seen, {}, is_new=False)
     world.driver.nic, world.driver.has_nic = before or {}, before is not None  # what the recorded request asks for

@@ -6,11 +6,15 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from typing import TypeVar
 
 import pytest
 
 from vifplug.engine.apply.group_commit import Group, apart
 from vifplug.errors import LinkError, OvsUnavailable, VifplugError
+
+R = TypeVar("R")
+A = TypeVar("A")
 
 
 class Commits:
@@ -41,12 +45,21 @@ class Commits:
         return [str(number) for number in asked]
 
 
+def ask(group: Group[R, A], work: Callable[[Sequence[R]], Sequence[A | VifplugError]], request: R) -> A:
+    """What a command does with its request."""
+    with group.turn(request) as turn:
+        for batch in turn:
+            with batch:
+                batch.answers = work(batch.requests)
+    return turn.answer()
+
+
 def ask_all(group: Group[int, str], commits: Commits, numbers: Sequence[int]) -> list[str]:
     """The first by itself; the rest while that is at work."""
     with ThreadPoolExecutor(len(numbers)) as pool:
-        first = pool.submit(answer, group, numbers[0])
+        first = pool.submit(answer, group, commits, numbers[0])
         commits.begun.wait(5)
-        rest = [pool.submit(answer, group, number) for number in numbers[1:]]
+        rest = [pool.submit(answer, group, commits, number) for number in numbers[1:]]
         deadline = time.monotonic() + 5
         while len(group._waiting) < len(rest) and time.monotonic() < deadline:
             time.sleep(0.001)
@@ -54,30 +67,30 @@ def ask_all(group: Group[int, str], commits: Commits, numbers: Sequence[int]) ->
         return [one.result(10) for one in (first, *rest)]
 
 
-def answer(group: Group[int, str], number: int) -> str:
+def answer(group: Group[int, str], commits: Commits, number: int) -> str:
     try:
-        return group.ask(number)
+        return ask(group, commits, number)
     except VifplugError as error:
         return f"{type(error).__name__} {error}"
 
 
 def test_what_comes_while_one_is_at_work_is_carried_out_together() -> None:
     commits = Commits()
-    group = Group(commits, lambda _number: 1, 100)
+    group: Group[int, str] = Group(lambda _number: 1, 100)
     assert ask_all(group, commits, range(10)) == list(map(str, range(10)))
     assert [len(batch) for batch in commits.batches] == [1, 9]
 
 
 def test_one_that_fails_fails_alone() -> None:
     commits = Commits()
-    group = Group(commits, lambda _number: 1, 100)
+    group: Group[int, str] = Group(lambda _number: 1, 100)
     found = ask_all(group, commits, [1, 2, 3, -4, 5, 6, -7, 8])
     assert found == ["1", "2", "3", "LinkError no -4", "5", "6", "LinkError no -7", "8"]
 
 
 def test_no_more_than_the_most_go_together_and_a_larger_one_goes_alone() -> None:
     commits = Commits()
-    group = Group(commits, lambda number: number, 10)
+    group: Group[int, str] = Group(lambda number: number, 10)
     found = ask_all(group, commits, [1, 4, 4, 4, 30, 2])
     assert sorted(found) == sorted(["1", "4", "4", "4", "30", "2"])
     assert all(sum(batch) <= 10 or len(batch) == 1 for batch in commits.batches), commits.batches
@@ -86,18 +99,19 @@ def test_no_more_than_the_most_go_together_and_a_larger_one_goes_alone() -> None
 
 def test_each_thread_raises_an_error_of_its_own() -> None:
     errors: list[BaseException] = []
-    commits = Commits()
-    commits.go.set()
-    group: Group[int, str] = Group(lambda asked: [OvsUnavailable("away", "x", "y")] * len(asked), lambda _: 1, 10)
+    group: Group[int, str] = Group(lambda _: 1, 10)
 
-    def ask(number: int) -> None:
+    def away(asked: Sequence[int]) -> list[str | VifplugError]:
+        return [OvsUnavailable("away", "x", "y")] * len(asked)
+
+    def try_to_ask(number: int) -> None:
         try:
-            group.ask(number)
+            ask(group, away, number)
         except OvsUnavailable as error:
             errors.append(error)
 
     with ThreadPoolExecutor(4) as pool:
-        list(pool.map(ask, range(8)))
+        list(pool.map(try_to_ask, range(8)))
     assert len({id(error) for error in errors}) == 8
     assert {(str(error), error.args) for error in errors} == {("away", ("away", "x", "y"))}
 
@@ -119,20 +133,20 @@ def test_thread_that_is_broken_off_takes_nobody_along(error: type[BaseException]
             raise error("broken off")
         return list(asked)
 
-    group: Group[str, str] = Group(together, len, 1000)
+    group: Group[str, str] = Group(len, 1000)
     found: dict[str, str] = {}
 
-    def ask(word: str) -> None:
+    def try_to_ask(word: str) -> None:
         try:
-            found[word] = group.ask(word)
+            found[word] = ask(group, together, word)
         except BaseException as ending:
             found[word] = type(ending).__name__
 
-    threads = [threading.Thread(target=ask, args=("first",))]
+    threads = [threading.Thread(target=try_to_ask, args=("first",))]
     threads[0].start()
     begun.wait(5)
     for word in ("broken", "a", "b", "c"):
-        threads.append(threading.Thread(target=ask, args=(word,)))
+        threads.append(threading.Thread(target=try_to_ask, args=(word,)))
         threads[-1].start()
         deadline = time.monotonic() + 5
         while len(group._waiting) < len(threads) - 1 and time.monotonic() < deadline:
@@ -174,7 +188,6 @@ def test_what_concerns_all_is_tried_once() -> None:
 
 
 def test_nobody_is_forgotten_under_load() -> None:
-    commits: Callable[[Sequence[int]], list[int | VifplugError]] = lambda asked: list(asked)  # noqa: E731
-    group = Group(commits, lambda _number: 1, 5)
+    group: Group[int, int] = Group(lambda _number: 1, 5)
     with ThreadPoolExecutor(32) as pool:
-        assert list(pool.map(group.ask, range(2000))) == list(range(2000))
+        assert list(pool.map(lambda number: ask(group, list, number), range(2000))) == list(range(2000))

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 import pytest
 
 from tests.support import builders
+from tests.support.builders import Plugger
 from tests.support.fake_host import FakeHost
 from vifplug.drivers import guest_end, registry
 from vifplug.drivers.contract import Options
@@ -15,7 +16,6 @@ from vifplug.drivers.guest_end import GuestEnd
 from vifplug.drivers.ovs import Ovs
 from vifplug.engine import wiring
 from vifplug.engine.commands import inspect
-from vifplug.engine.commands.plug import Plugger
 from vifplug.engine.plan import guest_absence
 from vifplug.errors import InputError
 from vifplug.guest import libvirt

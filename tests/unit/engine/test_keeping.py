@@ -8,13 +8,13 @@ import sqlite3
 import pytest
 
 from tests.support import builders
+from tests.support.builders import Plugger
 from tests.support.fake_host import FakeHost
 from vifplug import errors
 from vifplug.daemon.metrics import Metrics
 from vifplug.daemon.reconcile.index import Index
 from vifplug.daemon.reconcile.orphans import Collector
 from vifplug.engine.commands import reconcile
-from vifplug.engine.commands.plug import Plugger
 from vifplug.model.reports import CONTENDED, FAILED, WIRED
 from vifplug.store import records
 

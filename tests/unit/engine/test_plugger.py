@@ -8,10 +8,10 @@ from dataclasses import replace
 import pytest
 
 from tests.support import builders
+from tests.support.builders import Plugger
 from tests.support.fake_host import FakeHost
 from vifplug.drivers import registry
-from vifplug.engine.commands import inspect, recover
-from vifplug.engine.commands.plug import Plugger
+from vifplug.engine.commands import gc, inspect, recover
 from vifplug.errors import Conflict, InputError, LinkError, StoreError, TimedOut, UnknownVif, VerifyError
 from vifplug.model.reports import InstanceReport
 from vifplug.resources.bridge import Bridge
@@ -267,9 +267,9 @@ def test_repair_of_an_unknown_vif_touches_nothing(plugger: Plugger, host: FakeHo
 def test_orphans_are_found_and_only_they_are_collected(plugger: Plugger, host: FakeHost) -> None:
     plugger.plug(ALL)
     plugger.store.forget([builders.HYBRID])
-    found = {orphan.name for orphan in inspect.gc(plugger, delete=False).orphans}
+    found = {orphan.name for orphan in gc.gc(plugger, delete=False).orphans}
     assert found == {"qbr71a6b0e4-1a", "qvb71a6b0e4-1a", "qvo71a6b0e4-1a"}
-    inspect.gc(plugger, delete=True)
+    gc.gc(plugger, delete=True)
     assert set(host.links) == {"tap81ab5618-df", "tap3fe5648f-47", "brq14ec4c8b-00"}
     assert set(host.ports) == {"tap81ab5618-df"}
     assert inspect.check(plugger).clean

@@ -46,11 +46,11 @@ def test_offloads_go_by_the_bridges_own_datapath(daemon: Daemon, datapath: str) 
 
 
 def test_what_cannot_be_told_is_not_guessed(daemon: Daemon) -> None:
-    daemon.fake.ovs_away = True
+    daemon.host._context.ovs_away = True
     with pytest.raises(OvsUnavailable):
         daemon.host.guest(TAP, "qemu")
     assert daemon.host.guest(HYBRID, "qemu").arguments  # for which nobody needs to ask Open vSwitch
-    daemon.fake.ovs_away = False
+    daemon.host._context.ovs_away = False
     del daemon.fake.bridges["br-int"]
     with pytest.raises(BridgeMissing, match="br-int"):
         daemon.host.guest(TAP, "libvirt")
@@ -112,9 +112,9 @@ def test_daemon_refuses(daemon: Daemon, path: str, status: int, words: str) -> N
 
 def test_daemon_says_503_and_409_for_what_it_cannot_tell(daemon: Daemon) -> None:
     path = f"/v1/vifs/{TAP}/guest/libvirt"
-    daemon.fake.ovs_away = True
+    daemon.host._context.ovs_away = True
     assert (daemon.ask("GET", path).status, daemon.ask("GET", path).error) == (503, "OvsUnavailable")
-    daemon.fake.ovs_away = False
+    daemon.host._context.ovs_away = False
     del daemon.fake.bridges["br-int"]
     assert (daemon.ask("GET", path).status, daemon.ask("GET", path).error) == (409, "BridgeMissing")
 

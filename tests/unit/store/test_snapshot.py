@@ -46,7 +46,7 @@ def left_as_it_is(directory: Path) -> Iterator[None]:
 def written(directory: Path) -> Iterator[LocalHost]:
     """A store with a VIF, and whoever has written it, who goes at the end."""
     plugger = builders.plugger(directory, FakeHost())
-    host = LocalHost(plugger)
+    host = builders.local_host(plugger)
     host.plug([builders.vif()])
     yield host
     plugger.store.close()
@@ -84,7 +84,7 @@ def test_news_is_seen_where_nobody_keeps_the_store_open(tmp_path: Path) -> None:
     with contextlib.closing(Snapshot(str(tmp_path))) as store:
         assert set(store.contents().records) == {builders.HYBRID}
         plugger = builders.plugger(tmp_path, FakeHost())
-        LocalHost(plugger).plug([builders.vif("ovs")])
+        builders.local_host(plugger).plug([builders.vif("ovs")])
         plugger.store.close()
         assert set(store.contents().records) == {builders.HYBRID, builders.TAP}
 

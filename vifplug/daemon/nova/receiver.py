@@ -25,7 +25,7 @@ from vifplug.daemon.metrics import Metrics
 from vifplug.daemon.nova import incoming
 from vifplug.daemon.nova.incoming import FORGET, TAKEN, LocalVifs
 from vifplug.daemon.rate_limit import RateLimitedWarning
-from vifplug.engine.commands.plug import Plugger
+from vifplug.engine.context import Context
 from vifplug.errors import InputError, StoreError
 
 LOG = logging.getLogger(__name__)
@@ -51,21 +51,21 @@ _SHOWN_MAX = 20
 
 
 def create_receiver(
-    plugger: Plugger, settings: Settings, metrics: Metrics, on_status: Callable[[set[str]], None]
+    context: Context, settings: Settings, metrics: Metrics, on_status: Callable[[set[str]], None]
 ) -> Receiver:
     """The ASGI application for ``[events] listen``.
 
     :param metrics: counts in ``external_events``, by ``name`` and ``code``.
     :param on_status: called, in a thread, with the ids of VIFs with a new status; some may not be plugged here.
     """
-    return Receiver(plugger, settings.listen_token, metrics, on_status)
+    return Receiver(context, settings.listen_token, metrics, on_status)
 
 
 class Receiver:
     """Serves one path and one method, for senders with the token."""
 
-    def __init__(self, plugger: Plugger, token: str, metrics: Metrics, on_status: Callable[[set[str]], None]) -> None:
-        self._plugger, self._metrics, self._on_status = plugger, metrics, on_status
+    def __init__(self, context: Context, token: str, metrics: Metrics, on_status: Callable[[set[str]], None]) -> None:
+        self._context, self._metrics, self._on_status = context, metrics, on_status
         self._token = token.encode("utf-8", "surrogateescape")
         self._turn: anyio.CapacityLimiter | None = None
         """One message at a time, in the order of completion: a status must not overtake an earlier one."""
@@ -130,7 +130,7 @@ class Receiver:
         :raises StoreError: when not everything can be stored; sending it again is safe.
         """
         events, given = incoming.read(body)
-        here = LocalVifs.of(self._plugger.store.contents())
+        here = LocalVifs.of(self._context.store.contents())
         results = [incoming.judge(event, here) for event in events]
         self._store_statuses(incoming.latest_statuses(results))
         for event, result in zip(events, results, strict=True):
@@ -147,9 +147,9 @@ class Receiver:
         try:
             for vif_id, status in statuses.items():
                 if status == FORGET:
-                    self._plugger.store.clear_neutron_status([vif_id])
+                    self._context.store.clear_neutron_status([vif_id])
                     continue
-                self._plugger.store.set_neutron_status(vif_id, status)
+                self._context.store.set_neutron_status(vif_id, status)
                 stored.add(vif_id)
         finally:
             self._on_status(stored)

@@ -16,7 +16,7 @@ from typing import Any
 
 import uvicorn
 
-from vifplug.api.local import LOCK_FILE, LocalHost, plugger_of
+from vifplug.api.local import LOCK_FILE, LocalHost, context_of
 from vifplug.config.options import Settings
 from vifplug.daemon.http import capacity
 from vifplug.daemon.http.event_stream import Hub
@@ -28,7 +28,7 @@ from vifplug.daemon.nova.receiver import create_receiver
 from vifplug.daemon.nova.sender import Notifier
 from vifplug.daemon.rate_limit import RateLimitedWarning
 from vifplug.daemon.reconcile.reconciler import Keeper
-from vifplug.engine.commands.plug import Plugger
+from vifplug.engine.context import Context
 from vifplug.linux.host import LinuxHost
 from vifplug.process import user as identity
 from vifplug.store import directory
@@ -175,16 +175,16 @@ def run(args: WorkerArgs) -> None:
 def _serve(args: WorkerArgs, host: LinuxHost, locks: LockFile) -> None:
     settings = args.settings
     with contextlib.closing(Store(settings.state_dir, settings.user, notifies=bool(settings.notify_url))) as store:
-        plugger = plugger_of(settings, host, store, locks)
+        context = context_of(settings, host, store, locks)
         metrics = Metrics()
         ended = threading.Event()
-        keeper = Keeper(plugger, host, settings, metrics, ended.set)
+        keeper = Keeper(context, host, host.probe.has_ovs, settings, metrics, ended.set)
         hub = Hub(store, metrics)
         store.listeners.append(lambda _ids: hub.wake())
-        local = LocalHost(plugger, settles=False, settings=settings)
+        local = LocalHost(context, host.probe, settles=False, settings=settings)
         app = create_app(local, Access.of(settings), keeper, hub, metrics)
         app.state.endings = args.endings
-        event_listener = _event_listener(plugger, settings, keeper, metrics)
+        event_listener = _event_listener(context, settings, keeper, metrics)
         server = _Server(server_config(app), args, keeper, ended, hub, event_listener)
         with contextlib.ExitStack() as stack:
             if settings.notify_url:
@@ -198,10 +198,10 @@ def _serve(args: WorkerArgs, host: LinuxHost, locks: LockFile) -> None:
             server.run(sockets=[args.listener])
 
 
-def _event_listener(plugger: Plugger, settings: Settings, keeper: Keeper, metrics: Metrics) -> Listener | None:
+def _event_listener(context: Context, settings: Settings, keeper: Keeper, metrics: Metrics) -> Listener | None:
     if settings.listen is None:
         return None
-    return Listener(create_receiver(plugger, settings, metrics, keeper.statuses_changed), settings.listen)
+    return Listener(create_receiver(context, settings, metrics, keeper.statuses_changed), settings.listen)
 
 
 def server_config(app: Any) -> uvicorn.Config:

@@ -8,9 +8,9 @@ import time
 from vifplug.daemon.log_text import WarnOnChange
 from vifplug.daemon.metrics import Metrics
 from vifplug.daemon.reconcile.orphan_age import OrphanAges
-from vifplug.engine.commands import inspect, reconcile
-from vifplug.engine.commands.plug import Plugger
+from vifplug.engine.commands import gc, reconcile
 from vifplug.engine.commands.reconcile import Survey
+from vifplug.engine.context import Context
 
 LOG = logging.getLogger(__name__)
 
@@ -24,8 +24,8 @@ class Collector:
     :param grace: seconds from an orphan's first sighting to its deletion.
     """
 
-    def __init__(self, plugger: Plugger, grace: float, metrics: Metrics) -> None:
-        self._plugger, self._metrics = plugger, metrics
+    def __init__(self, context: Context, grace: float, metrics: Metrics) -> None:
+        self._context, self._metrics = context, metrics
         self._ages = OrphanAges(grace)
         self._spared, self._stuck, self._copied = WarnOnChange(LOG), WarnOnChange(LOG), WarnOnChange(LOG)
         self.count = 0
@@ -59,7 +59,7 @@ class Collector:
             ]
         )
         if due:
-            gone, errors = inspect.collect(self._plugger, due, reconcile.is_in_use)
+            gone, errors = gc.collect(self._context, due, reconcile.is_in_use)
             for orphan in gone:
                 LOG.info("deleted orphan %s %s of %s", orphan.kind, orphan.name, orphan.vif_id)
             self._metrics.collected.inc(len(gone))

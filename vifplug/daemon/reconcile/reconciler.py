@@ -22,8 +22,8 @@ from vifplug.daemon.reconcile.retry import RetryState
 from vifplug.daemon.reconcile.schedule import Schedule
 from vifplug.daemon.reconcile.watchers import WatchedHost, Watchers
 from vifplug.engine.commands import reconcile, recover
-from vifplug.engine.commands.plug import Plugger
 from vifplug.engine.commands.reconcile import Survey
+from vifplug.engine.context import Context
 from vifplug.engine.wiring import Standing
 from vifplug.errors import Busy, HelperDied, OvsUnavailable, Replaced, TimedOut, VifplugError
 from vifplug.model.reports import CONTENDED, DRIFTED, FAILED, PLUGGED, STATES, VifCheck
@@ -49,23 +49,26 @@ _MEMORY_INTERVALS = 3
 class Keeper:
     """Keeps recorded VIFs plugged until ``stop``.
 
+    :param has_ovs: whether this host has an OVSDB.
     :param died: called when the privileged helper has ended, or the store was replaced: the worker must restart.
     """
 
     def __init__(
         self,
-        plugger: Plugger,
+        context: Context,
         host: WatchedHost,
+        has_ovs: Callable[[], bool],
         settings: Settings,
         metrics: Metrics,
         died: Callable[[], None],
     ) -> None:
-        self._plugger, self._host, self._settings, self._metrics, self._died = plugger, host, settings, metrics, died
+        self._context, self._has_ovs, self._settings = context, has_ovs, settings
+        self._metrics, self._died = metrics, died
         self._inbox = Inbox()
-        self._watchers = Watchers(host, plugger.store, self._inbox, died, self._ovsdb_answers)
-        plugger.store.listeners.append(self._inbox.records_written)
+        self._watchers = Watchers(host, context.store, self._inbox, died, self._ovsdb_answers)
+        context.store.listeners.append(self._inbox.records_written)
         self._retry_state = RetryState(settings.contended_after, _MEMORY_INTERVALS * settings.repair_interval)
-        self._collector = Collector(plugger, settings.orphan_grace, metrics)
+        self._collector = Collector(context, settings.orphan_grace, metrics)
         self._schedule = Schedule()
         self._index = Index()
         self._states: dict[str, str] = {}
@@ -85,8 +88,8 @@ class Keeper:
         self._answered = threading.Event()
         self._ovsdb_connected = False
         # Until OVSDB has answered once, no request waits for it.
-        host.ovs_away = reconcile.needs_ovs(plugger, host.has_ovs())
-        self._readiness.awaits_ovs = host.ovs_away
+        context.ovs_away = reconcile.needs_ovs(context, has_ovs())
+        self._readiness.awaits_ovs = context.ovs_away
 
     def start(self) -> None:
         """Start watching and comparing."""
@@ -115,7 +118,7 @@ class Keeper:
         """The state at the last comparison."""
         return {
             "ovsdb_connected": self._ovsdb_connected,
-            "ovsdb_missed": self._host.ovs_away,
+            "ovsdb_missed": self._context.ovs_away,
             "compared_at": self._compared_at,
             "queue": len(self._schedule.busy),
             "vifs": dict(collections.Counter(self._states.copy().values())),
@@ -125,8 +128,8 @@ class Keeper:
     def _ovsdb_answers(self, answers: bool) -> None:
         LOG.info("OVSDB answers" if answers else "OVSDB does not answer; VIFs with OVS ports are repaired once it does")
         self._ovsdb_connected = answers
-        self._host.ovs_away = not answers and reconcile.needs_ovs(self._plugger, self._host.has_ovs())
-        self._readiness.awaits_ovs = self._host.ovs_away
+        self._context.ovs_away = not answers and reconcile.needs_ovs(self._context, self._has_ovs())
+        self._readiness.awaits_ovs = self._context.ovs_away
         self._metrics.ovsdb_connected.set(answers)
         self._answered.set()
 
@@ -163,7 +166,7 @@ class Keeper:
     def _seconds_until_next(self) -> float:
         now = time.monotonic()
         waits = [self._schedule.next - now]
-        if not self._host.ovs_away:
+        if not self._context.ovs_away:
             # While it is away, their state is unknown; all are compared once it answers.
             waits += [max(wait, _AGAIN_SECONDS) for wait in self._retry_state.waiting(now).values()]
         return max(0.0, min(waits))
@@ -189,7 +192,7 @@ class Keeper:
         Those are VIFs that are only plugged: the control plane may have wired its port before the record existed, so
         that the change could not be matched to the VIF. The other built VIFs are compared a little later.
         """
-        store = self._plugger.store
+        store = self._context.store
         if changes.all_records or everything:
             known = store.contents().records
             built = self._index.update(known)
@@ -208,11 +211,11 @@ class Keeper:
             self._metrics.resyncs.labels(reason).inc()
         level = logging.DEBUG if set(reasons) == {"periodic"} else logging.INFO
         LOG.log(level, "comparing everything (%s)", ", ".join(sorted(reasons)))
-        away = self._host.ovs_away
+        away = self._context.ovs_away
         if not away:
-            self._unsettled.say(recover.settle(self._plugger))
-        survey = reconcile.survey(self._plugger, None, ovs=not away)
-        known = self._plugger.store.contents()
+            self._unsettled.say(recover.settle(self._context))
+        survey = reconcile.survey(self._context, None, ovs=not away)
+        known = self._context.store.contents()
         self._damaged.say(list(known.damaged.values()))
         self._retry_state.keep_only(known.records)
         self._reasons.keep_only(known.records)
@@ -223,7 +226,7 @@ class Keeper:
         self._act_on(survey)
         if not away:
             self._collector.collect(survey)
-        self._compared_all |= not away or not reconcile.needs_ovs(self._plugger, has_ovs=False)
+        self._compared_all |= not away or not reconcile.needs_ovs(self._context, has_ovs=False)
         self._compared_at = timestamp()
         self._plan_next()
 
@@ -235,8 +238,8 @@ class Keeper:
 
     def _compare(self, vif_ids: Collection[str]) -> None:
         self._schedule.busy -= set(vif_ids)
-        survey = reconcile.survey(self._plugger, vif_ids, ovs=not self._host.ovs_away)
-        for vif_id in set(vif_ids) - self._plugger.store.contents(vif_ids).records.keys():
+        survey = reconcile.survey(self._context, vif_ids, ovs=not self._context.ovs_away)
+        for vif_id in set(vif_ids) - self._context.store.contents(vif_ids).records.keys():
             self._states.pop(vif_id, None)
             self._absent.discard(vif_id)
             self._reasons.well([vif_id])
@@ -246,7 +249,7 @@ class Keeper:
         now = time.monotonic()
         self._metrics.compared.inc(len(survey.checks))
         # If the VIF's lock is free, its intent is that of a caller that gave up.
-        repairs = sorted(self._plugger.locks.free(survey.unsteady))
+        repairs = sorted(self._context.locks.free(survey.unsteady))
         self._schedule.compare_again(survey.unsteady - set(repairs), now + _AGAIN_SECONDS)
         self._states |= {vif_id: check.state for vif_id, check in survey.checks.items()}
         self._absent = (self._absent - survey.records.keys()) | survey.absent
@@ -264,10 +267,10 @@ class Keeper:
         self._count(survey)
         # Last: a store that cannot be written must not prevent repairs.
         if survey.guests:
-            self._plugger.store.note_guests(survey.guests)
+            self._context.store.note_guests(survey.guests)
 
     def _write_states(self, states: Mapping[str, Standing], seen: Mapping[str, Record] | None = None) -> None:
-        left, full = reconcile.note(self._plugger, states, seen)
+        left, full = reconcile.note(self._context, states, seen)
         self._unwritten.say([f"states of VIFs were not written: {full}"] if full else [])
         # Another request works on these, or they were plugged again: the observed state is outdated.
         self._schedule.compare_again(left, time.monotonic() + _AGAIN_SECONDS)
@@ -283,7 +286,7 @@ class Keeper:
 
     def _repair(self, vif_ids: Sequence[str], checks: Mapping[str, VifCheck]) -> None:
         began = time.monotonic()
-        outcome = reconcile.repair(self._plugger, vif_ids)
+        outcome = reconcile.repair(self._context, vif_ids)
         ended = time.monotonic()
         states: dict[str, Standing] = {}
         for vif_id, error in outcome.items():

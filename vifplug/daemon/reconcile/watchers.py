@@ -32,16 +32,11 @@ class LinkWatch(Protocol):
 class WatchedHost(Protocol):
     """The part of the host that watchers need."""
 
-    ovs_away: bool
-
     def follow_ovsdb(self, told: Mapping[str, Any]) -> dict[str, Any]:
         """The changes since the last answer."""
 
     def watch_links(self) -> LinkWatch:
         """A socket that receives link changes from now on."""
-
-    def has_ovs(self) -> bool:
-        """Whether this host has an OVSDB."""
 
 
 class Watchers:

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
-from vifplug.engine.host import Host, Scope
+from vifplug.engine.host import Host, RunningHost, Scope, Settle
 from vifplug.engine.plan import configured
 from vifplug.engine.plan.actions import Action, ConfigureLink, DeleteLinks
 from vifplug.engine.plan.plan import Plan, pieces
 from vifplug.errors import Conflict, HelperDied, OvsUnavailable, PermissionDenied, TimedOut, VifplugError
-from vifplug.resources.observed import Observed
 
 LOG = logging.getLogger(__name__)
 
@@ -22,7 +21,7 @@ _UNDO_SETTLE_SECONDS = 2.0
 class Journal:
     """What a call has begun, so that it can be taken back: stages are noted before they run."""
 
-    def __init__(self, host: Host) -> None:
+    def __init__(self, host: RunningHost) -> None:
         self._host = host
         self._begun: list[Sequence[Action]] = []
 
@@ -38,33 +37,35 @@ class Journal:
         """
         for stage in plan.stages():
             self._begun.append(stage)
-            self._host.apply(stage)
+            self._host.apply([stage])
             for action in stage:
                 LOG.info("%s", action)
 
-    def build(self, plan: Plan, opening: Collection[str], scope: Scope, tell: Callable[[int], None]) -> Observed:
-        """Carry out a plan, let the host settle, and look: in one call, where it is not a long one.
+    def parts(
+        self, plan: Plan, settle: Settle, progress: Callable[[int], None]
+    ) -> Iterator[tuple[Sequence[Sequence[Action]], Settle | None]]:
+        """A plan in parts for the caller to apply, each with what is to be waited for behind it: one part, where the
+        plan is not a long one.
 
-        :param opening: ports whose devices are there by then.
-        :param tell: how many actions are done.
-        :raises VifplugError: as ``run``; every stage counts as begun, and to undo one that was not changes nothing.
+        Every stage of a part counts as begun before the part is applied: to undo one that was not changes nothing.
+
+        :param settle: for the last part.
+        :param progress: takes how many actions are done.
         """
         stages: Sequence[Sequence[Action]] = plan.stages()
-        parts = [piece for stage in stages for piece in pieces(stage)]
-        done = 0
-        if len(parts) > len(stages):
-            *earlier, last = parts
-            for part in earlier:
+        short = [piece for stage in stages for piece in pieces(stage)]
+        if len(short) > len(stages):
+            done = 0
+            for part in short[:-1]:
                 self._begun.append(part)
-                self._host.apply(part)
+                yield [part], None
                 done += len(part)
-                tell(done)
-            stages = [last]
+                progress(done)
+            stages = short[-1:]
         self._begun += stages
-        observed = self._host.build(stages, opening, scope)
+        yield stages, settle
         for action in plan.actions:
             LOG.info("%s", action)
-        return observed
 
     def undo(self, cause: BaseException) -> list[VifplugError]:
         """Take back everything that was begun, newest first, the failing stage included.
@@ -87,7 +88,7 @@ class Journal:
             errors += [error for error in undone if not isinstance(error, PermissionDenied | Conflict)]
         if touched_ports and not isinstance(cause, TimedOut):
             try:
-                self._host.settle(_UNDO_SETTLE_SECONDS)
+                self._host.apply((), Settle(seconds=_UNDO_SETTLE_SECONDS))
             except VifplugError as error:
                 LOG.warning("after an undo: %s", error)
         self._begun.clear()
@@ -141,7 +142,7 @@ def teardown(host: Host, actions: Sequence[Action]) -> list[VifplugError]:
     errors: list[VifplugError] = []
     for stage in Plan(tuple(actions)).stages():
         try:
-            host.apply(stage)
+            host.apply([stage])
         except _AWAY as error:
             # Nobody answers: one by one each would only wait as long again.
             errors.append(error)
@@ -163,7 +164,7 @@ def _one_by_one(host: Host, parts: Sequence[Action]) -> list[VifplugError]:
     errors: list[VifplugError] = []
     for action in parts:
         try:
-            host.apply([action])
+            host.apply([[action]])
         except VifplugError as error:
             errors.append(error)
     return errors

@@ -1,15 +1,22 @@
-"""Group commit: what is asked for while something is carried out is carried out together, when that has ended.
+"""Group commit: what is requested while something is carried out is carried out together, when that has ended.
 
-As a database does it with its log: nobody waits for a timer, and all share what is expensive (an OVSDB transaction
+As a database does it with its log: no thread waits for a timer, and all share what is expensive (an OVSDB transaction
 makes vswitchd look at every port, whatever it holds). One request that fails does not fail its neighbours.
+
+    with group.turn(request) as turn:
+        for batch in turn:
+            with batch:
+                batch.answers = carry_out(batch.requests)
+    return turn.answer()
 """
 
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Generic, TypeVar
+from types import TracebackType
+from typing import Generic, Self, TypeVar
 
 from vifplug.errors import HelperDied, OvsUnavailable, TimedOut, VifplugError
 
@@ -20,106 +27,176 @@ R = TypeVar("R")
 A = TypeVar("A")
 
 
-def apart(requests: Sequence[R], work: Callable[[Sequence[R]], Sequence[A]]) -> list[A | VifplugError]:
-    """All together; where that fails each half by itself, so that few bad ones cost few tries.
-
-    :param work: answers all requests, or raises and leaves nothing of any.
-    :returns: each one's answer or error, in order.
-    """
-    if not requests:
-        return []
-    try:
-        return list(work(requests))
-    except VifplugError as error:
-        if len(requests) == 1 or isinstance(error, OF_ALL):
-            return [error] * len(requests)
-        half = len(requests) // 2
-        return apart(requests[:half], work) + apart(requests[half:], work)
-
-
 @dataclass(slots=True, eq=False)
 class _Ticket(Generic[R, A]):
+    """One request, and its answer or error."""
+
     request: R
-    size: int
+    size: int = 0
     answer: A | Exception | None = None
     done: bool = False
 
 
-class Group(Generic[R, A]):
-    """Where requests of threads meet. The thread that finds nobody at work is the one who works, for all that wait.
+class Batch(Generic[R, A]):
+    """Requests that are carried out together, in a ``with`` statement whose body sets ``answers`` or raises.
 
-    :param together: answers requests; each one's answer or error, in order.
+    A VifplugError of several is no answer yet: each half is then tried by itself, so that few bad requests cost few
+    tries. So is each request by itself after any other exception: that shows which of them met with the bug.
+    """
+
+    def __init__(self, tickets: Sequence[_Ticket[R, A]]) -> None:
+        self._tickets = tickets
+        self.answers: Sequence[A | VifplugError] = ()
+        """One for each request, in order."""
+        self.parts: list[Sequence[_Ticket[R, A]]] = []
+        """What is to be tried next, in place of this batch."""
+
+    @property
+    def requests(self) -> list[R]:
+        """What is to be carried out; it answers all of them, or raises and leaves nothing of any."""
+        return [ticket.request for ticket in self._tickets]
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, _trace: TracebackType | None
+    ) -> bool:
+        tickets = self._tickets
+        if error is None:
+            self._set(self.answers)
+        elif not isinstance(error, Exception):
+            return False  # Ctrl-C: the other threads carry out theirs (Turn.__exit__)
+        elif len(tickets) == 1 or isinstance(error, OF_ALL):
+            self._set([error] * len(tickets))
+        elif isinstance(error, VifplugError):
+            half = len(tickets) // 2
+            self.parts = [tickets[:half], tickets[half:]]
+        else:
+            self.parts = [[ticket] for ticket in tickets]
+        return True
+
+    def _set(self, answers: Sequence[A | Exception]) -> None:
+        for ticket, answer in zip(self._tickets, answers, strict=True):
+            ticket.answer, ticket.done = answer, True
+
+
+def _batches(tickets: Sequence[_Ticket[R, A]]) -> Iterator[Batch[R, A]]:
+    waiting = [tickets] if tickets else []
+    while waiting:
+        batch = Batch(waiting.pop(0))
+        yield batch
+        waiting[:0] = batch.parts
+
+
+def apart(requests: Sequence[R], work: Callable[[Sequence[R]], Sequence[A]]) -> list[A | VifplugError]:
+    """Carry out requests of one thread: all together; where that fails each half by itself.
+
+    :param work: answers all requests, or raises and leaves nothing of any.
+    :returns: each one's answer or error, in order.
+    :raises Exception: any other than a VifplugError, of the first request that met with it.
+    """
+    tickets = [_Ticket[R, A](request) for request in requests]
+    for batch in _batches(tickets):
+        with batch:
+            batch.answers = work(batch.requests)
+    answers: list[A | VifplugError] = []
+    for ticket in tickets:
+        if isinstance(ticket.answer, Exception) and not isinstance(ticket.answer, VifplugError):
+            raise ticket.answer
+        answers.append(ticket.answer)  # type: ignore[arg-type]
+    return answers
+
+
+class Group(Generic[R, A]):
+    """A queue of the requests of threads. The thread that finds no other at work carries out all that wait.
+
     :param size: how much of ``most`` a request takes.
     :param most: how much is carried out at once; a larger request is carried out by itself.
     """
 
-    def __init__(
-        self, together: Callable[[Sequence[R]], Sequence[A | VifplugError]], size: Callable[[R], int], most: int
-    ) -> None:
-        self._together, self._size, self._most = together, size, most
+    def __init__(self, size: Callable[[R], int], most: int) -> None:
+        self._size, self._most = size, most
         self._condition = threading.Condition()
         self._waiting: list[_Ticket[R, A]] = []
-        self._is_busy = False
+        self._leader: _Ticket[R, A] | None = None
+        """The ticket of the thread that is at work."""
+        self._taken: list[_Ticket[R, A]] = []
+        """What it carries out."""
 
-    def ask(self, request: R) -> A:
-        """The answer, when this thread or another has worked it out.
+    def turn(self, request: R) -> Turn[R, A]:
+        """A request's turn, as a context."""
+        return Turn(self, _Ticket(request, self._size(request)))
+
+    def enter(self, ticket: _Ticket[R, A]) -> None:
+        """Queue a request."""
+        with self._condition:
+            self._waiting.append(ticket)
+
+    def next(self, ticket: _Ticket[R, A]) -> Sequence[_Ticket[R, A]]:
+        """Wait until no other thread is at work; the longest waiting, as many as may be carried out at once.
+
+        :returns: nothing, where another thread has carried out this ticket's request.
+        """
+        with self._condition:
+            while self._leader is not None and not ticket.done:
+                self._condition.wait()
+            if ticket.done:
+                return ()
+            self._leader = ticket
+            count, size = 0, 0
+            for waiting in self._waiting:
+                size += waiting.size
+                if count and size > self._most:
+                    break
+                count += 1
+            self._taken, self._waiting = self._waiting[:count], self._waiting[count:]
+            return self._taken
+
+    def leave(self, ticket: _Ticket[R, A], *, for_good: bool = False) -> None:
+        """End the work of this ticket's thread, if it is at work. What it left undone, the next thread carries out.
+
+        :param for_good: the ticket's own request is not to be carried out any more.
+        """
+        with self._condition:
+            if self._leader is ticket:
+                left = [waiting for waiting in self._taken if not waiting.done and waiting not in self._waiting]
+                self._waiting = [*left, *self._waiting]
+                self._taken, self._leader = [], None
+            if for_good and ticket in self._waiting:
+                self._waiting.remove(ticket)
+            self._condition.notify_all()
+
+
+class Turn(Generic[R, A]):
+    """A request of this thread. To iterate is to wait for its turn, and yields batches for this thread to carry out:
+    none, where another thread has carried out the request."""
+
+    def __init__(self, group: Group[R, A], ticket: _Ticket[R, A]) -> None:
+        self._group, self._ticket = group, ticket
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __iter__(self) -> Iterator[Batch[R, A]]:
+        self._group.enter(self._ticket)
+        while not self._ticket.done:
+            yield from _batches(self._group.next(self._ticket))
+            self._group.leave(self._ticket)
+
+    def __exit__(self, *_raised: object) -> None:
+        # After Ctrl-C in this thread, which may have been at work for others, too.
+        self._group.leave(self._ticket, for_good=True)
+
+    def answer(self) -> A:
+        """The request's answer.
 
         :raises VifplugError: the request's own.
         """
-        ticket = _Ticket[R, A](request, self._size(request))
-        with self._condition:
-            self._waiting.append(ticket)
-        while True:
-            with self._condition:
-                while self._is_busy and not ticket.done:
-                    self._condition.wait()
-                if ticket.done:
-                    break
-                self._is_busy = True
-                batch = self._next()
-            self._work(batch, ticket)
-        if isinstance(ticket.answer, VifplugError):
+        answer = self._ticket.answer
+        if isinstance(answer, VifplugError):
             # One error may be that of many threads: each raises its own, so that no traceback grows another's frames.
-            raise type(ticket.answer)(*ticket.answer.args) from ticket.answer
-        if isinstance(ticket.answer, Exception):
-            raise ticket.answer
-        return ticket.answer  # type: ignore[return-value]
-
-    def _next(self) -> list[_Ticket[R, A]]:
-        """The longest waiting, as many as may be carried out at once."""
-        count, size = 0, 0
-        for ticket in self._waiting:
-            size += ticket.size
-            if count and size > self._most:
-                break
-            count += 1
-        batch, self._waiting = self._waiting[:count], self._waiting[count:]
-        return batch
-
-    def _work(self, batch: Sequence[_Ticket[R, A]], own: _Ticket[R, A]) -> None:
-        try:
-            answers: Sequence[A | Exception] = list(self._together([ticket.request for ticket in batch]))
-            assert len(answers) == len(batch), "an answer for each"
-        except Exception as error:
-            if len(batch) > 1:
-                # A bug that one of them met with: whose it is shows when each goes by itself.
-                self._requeue(batch)
-                return
-            answers = [error]
-        except BaseException:
-            # Ctrl-C in this thread, which was at work for others, too: they go on.
-            self._requeue([ticket for ticket in batch if ticket is not own], without=own)
-            raise
-        with self._condition:
-            self._is_busy = False
-            for ticket, answer in zip(batch, answers, strict=True):
-                ticket.answer, ticket.done = answer, True
-            self._condition.notify_all()
-
-    def _requeue(self, batch: Sequence[_Ticket[R, A]], without: _Ticket[R, A] | None = None) -> None:
-        with self._condition:
-            self._is_busy = False
-            for ticket in batch:
-                ticket.size = self._most
-            self._waiting = [*batch, *(ticket for ticket in self._waiting if ticket is not without)]
-            self._condition.notify_all()
+            raise type(answer)(*answer.args) from answer
+        if isinstance(answer, Exception):
+            raise answer
+        return answer  # type: ignore[return-value]

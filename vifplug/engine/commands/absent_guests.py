@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from vifplug.drivers.registry import guest_link
 from vifplug.engine.commands import inspect
 from vifplug.engine.commands import unplug as unplugging
-from vifplug.engine.commands.plug import Plugger
+from vifplug.engine.context import Context
 from vifplug.engine.plan import guest_absence
 from vifplug.model.reports import AbsentGuest
 from vifplug.store.records import Record
@@ -25,17 +25,17 @@ class Keep:
     no list yet."""
 
 
-def find(plugger: Plugger, keep: Keep) -> list[AbsentGuest]:
+def find(context: Context, keep: Keep) -> list[AbsentGuest]:
     """Recorded VIFs that are not to be kept, and whose guest's end is missing.
 
     :raises HostError, StoreError: when it cannot be seen.
     """
-    contents = plugger.store.contents()
+    contents = context.store.contents()
     steady = {vif_id: record for vif_id, record in contents.records.items() if vif_id not in contents.intents}
-    return _found(plugger, steady, keep)
+    return _found(context, steady, keep)
 
 
-def unplug(plugger: Plugger, found: Sequence[AbsentGuest], keep: Keep) -> list[AbsentGuest]:
+def unplug(context: Context, found: Sequence[AbsentGuest], keep: Keep) -> list[AbsentGuest]:
     """Unplug those of them that are still so under their locks.
 
     :returns: those that are gone.
@@ -45,17 +45,17 @@ def unplug(plugger: Plugger, found: Sequence[AbsentGuest], keep: Keep) -> list[A
 
     def spared(records: Mapping[str, Record | None]) -> set[str]:
         there = {vif_id: record for vif_id, record in records.items() if record is not None}
-        return set(records) - {vif.vif_id for vif in _found(plugger, there, keep)}
+        return set(records) - {vif.vif_id for vif in _found(context, there, keep)}
 
-    gone = {report.id for report in unplugging.unplug(plugger, ids, None, spared=spared)}
+    gone = {report.id for report in unplugging.unplug(context, ids, None, spared=spared)}
     return [vif for vif in found if vif.vif_id in gone]
 
 
-def _found(plugger: Plugger, records: Mapping[str, Record], keep: Keep) -> list[AbsentGuest]:
+def _found(context: Context, records: Mapping[str, Record], keep: Keep) -> list[AbsentGuest]:
     candidates = [record for record in records.values() if not guest_absence.kept(record, keep.ids)]
     if not candidates:
         return []
-    observed = inspect.observe(plugger, inspect.scope_of(candidates))
+    observed = inspect.observe(context, inspect.scope_of(candidates))
     found = []
     for record in candidates:
         since = guest_absence.absent_since(record, observed)

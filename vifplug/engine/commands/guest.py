@@ -5,13 +5,13 @@ from __future__ import annotations
 from vifplug.drivers.registry import guest_link
 from vifplug.engine import report
 from vifplug.engine.commands import inspect
-from vifplug.engine.commands.plug import Plugger
+from vifplug.engine.context import Context
 from vifplug.engine.plan import resolve as resolution
 from vifplug.model.vif import Vif
 from vifplug.resources import kinds
 
 
-def seated(plugger: Plugger, vif_id: str) -> tuple[Vif, bool]:
+def guest_seat(context: Context, vif_id: str) -> tuple[Vif, bool]:
     """A recorded VIF, and whether its guest's tap is a port of OVS's userspace datapath.
 
     Open vSwitch is asked only where the tap is a port.
@@ -19,11 +19,11 @@ def seated(plugger: Plugger, vif_id: str) -> tuple[Vif, bool]:
     :raises UnknownVif: when it is not recorded.
     :raises OvsUnavailable, BridgeMissing: when that cannot be told: a guess would be lost frames, or slow ones.
     """
-    record = report.known(plugger.store, vif_id)
+    record = report.known(context.store, vif_id)
     tap = guest_link(record.vif)
     ports = [port for port in kinds.ports_in(record.resources) if port.name == tap]
     if not ports:
         return record.vif, False
-    observed = inspect.observe(plugger, inspect.scope_of([record]))
+    observed = inspect.observe(context, inspect.scope_of([record]))
     resolution.resolve(ports, observed)
     return record.vif, any(observed.bridges[port.bridge].userspace for port in ports)

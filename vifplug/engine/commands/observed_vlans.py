@@ -6,7 +6,7 @@ import logging
 from collections.abc import Iterable
 from dataclasses import replace
 
-from vifplug.engine.commands.plug import Plugger
+from vifplug.engine.context import Context
 from vifplug.errors import VifplugError
 from vifplug.resources.contract import Resource
 from vifplug.resources.observed import Observed
@@ -37,7 +37,7 @@ def _seen(item: Resource, observed: Observed) -> Resource:
     return replace(item, tag=found.tag, vlan_mode=found.vlan_mode, trunks=found.trunks)
 
 
-def note_vlans(plugger: Plugger, records: Iterable[Record], observed: Observed) -> None:
+def note_vlans(context: Context, records: Iterable[Record], observed: Observed) -> None:
     """Write down VLANs that have changed since they were recorded, of VIFs that no request works on.
 
     Without the daemon nothing else sees them before the port is deleted. To look must not fail for it.
@@ -46,15 +46,15 @@ def note_vlans(plugger: Plugger, records: Iterable[Record], observed: Observed) 
     if not changed:
         return
     try:
-        with plugger.locks.held_if_free(changed) as free:
-            known = plugger.store.contents(free)
+        with context.locks.held_if_free(changed) as free:
+            known = context.store.contents(free)
             kept = [
                 with_vlans(record, observed)
                 for vif_id, record in changed.items()
                 if known.records.get(vif_id) == record and vif_id not in known.intents
             ]
             if kept:
-                plugger.store.save_records(kept, seconds=_PATIENCE_SECONDS)
+                context.store.save_records(kept, seconds=_PATIENCE_SECONDS)
     except (VifplugError, OSError) as error:
         # The doctor has its store and its locks open for reading alone.
         LOG.debug("VLANs of ports were seen and not written down: %s", error)

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
-from vifplug.engine import report
+from vifplug.engine import orphans, report
 from vifplug.engine.apply.group_commit import apart
-from vifplug.engine.commands import inspect
-from vifplug.engine.commands.plug import Plugger
+from vifplug.engine.commands import inspect, plug
+from vifplug.engine.context import Context
 from vifplug.engine.plan import guest_absence, request, resolve
 from vifplug.engine.plan.request import Job
 from vifplug.engine.wiring import Standing, standing
@@ -47,13 +47,13 @@ class Survey:
     """What the store does not say yet of VIFs' guests, as ``guests.to_note``."""
 
 
-def survey(plugger: Plugger, vif_ids: Collection[str] | None, *, ovs: bool = True) -> Survey:
+def survey(context: Context, vif_ids: Collection[str] | None, *, ovs: bool = True) -> Survey:
     """Look at some VIFs, or at all and for orphans.
 
     :param ovs: False to leave out whatever has an OVS port, while OVSDB is away.
     :raises HostError, StoreError: when it cannot be seen.
     """
-    before = plugger.store.contents(vif_ids)
+    before = context.store.contents(vif_ids)
     records = list(before.records.values())
     if not ovs:
         records = [record for record in records if not _ports(record)]
@@ -61,10 +61,10 @@ def survey(plugger: Plugger, vif_ids: Collection[str] | None, *, ovs: bool = Tru
     if not records and not everything:
         return Survey()
     scope = inspect.everything(before) if everything else inspect.scope_of(records)
-    observed = plugger.host.observe(replace(scope, thorough=True))
-    after, wiring = plugger.store.contents(vif_ids), plugger.wiring(vif_ids)
+    observed = context.host.observe(replace(scope, thorough=True))
+    after, wiring = context.store.contents(vif_ids), context.wiring(vif_ids)
     steady = [record for record in records if after.records.get(record.id) == record and record.id not in after.intents]
-    orphans = inspect.orphans(observed, before, after) if everything else []
+    found = orphans.orphans(observed, before, after) if everything else []
     return Survey(
         checks={record.id: report.check(record, observed, wiring) for record in steady},
         standings={record.id: standing(record, observed, wiring) for record in steady},
@@ -73,18 +73,18 @@ def survey(plugger: Plugger, vif_ids: Collection[str] | None, *, ovs: bool = Tru
         - {record.id for record in steady},
         bridgeless={record.id: error for record in steady if (error := _bridge_missing(record, observed))},
         outdated=frozenset(record.id for record in steady if _is_outdated(record, observed)),
-        orphans=orphans,
-        copied_marks=inspect.copied_marks(observed, before, after) if everything else [],
-        in_use=frozenset(orphan.vif_id for orphan in orphans if is_in_use(orphan.vif_id, observed)),
+        orphans=found,
+        copied_marks=orphans.copied_marks(observed, before, after) if everything else [],
+        in_use=frozenset(orphan.vif_id for orphan in found if is_in_use(orphan.vif_id, observed)),
         absent=frozenset(record.id for record in steady if guest_absence.is_absent(record, observed)),
         guests=guest_absence.to_note(steady, observed, now()),
     )
 
 
-def needs_ovs(plugger: Plugger, has_ovs: bool) -> bool:
+def needs_ovs(context: Context, has_ovs: bool) -> bool:
     """Whether OVSDB is missed when it does not answer: a host of plain bridges has none, one of OVS VIFs may have lost
     even its socket."""
-    return has_ovs or any(_ports(record) for record in plugger.store.contents().records.values())
+    return has_ovs or any(_ports(record) for record in context.store.contents().records.values())
 
 
 def _ports(record: Record) -> list[OvsPort]:
@@ -128,21 +128,21 @@ def _is_guests_end(link: Link) -> bool:
     return link.is_opened_by_guest or not link.owner
 
 
-def repair(plugger: Plugger, vif_ids: Sequence[str]) -> dict[str, VifplugError | None]:
+def repair(context: Context, vif_ids: Sequence[str]) -> dict[str, VifplugError | None]:
     """Make recorded VIFs as recorded again, as many as possible in one plan; one that fails stops no other.
 
     :returns: by VIF id: None when it is right now (or no longer recorded), else what went wrong.
     """
-    owners = {vif_id: _owners(plugger, vif_id) for vif_id in vif_ids}
+    owners = {vif_id: _owners(context, vif_id) for vif_id in vif_ids}
     outcome: dict[str, VifplugError | None] = {}
-    with plugger.locks.held_if_free(set().union(*owners.values())) as free:
+    with context.locks.held_if_free(set().union(*owners.values())) as free:
         work: list[Job] = []
         for vif_id in vif_ids:
             outcome[vif_id] = Busy(f"another request works on VIF {vif_id}", vif_id)
             if not owners[vif_id] <= free:
                 continue
             try:
-                job = _job(plugger, vif_id)
+                job = _job(context, vif_id)
             except VifplugError as error:
                 outcome[vif_id] = error
                 continue
@@ -150,29 +150,29 @@ def repair(plugger: Plugger, vif_ids: Sequence[str]) -> dict[str, VifplugError |
                 outcome[vif_id] = None
             elif job.identities <= free:  # else it was replugged between the look and the lock
                 work.append(job)
-        answers = apart(work, plugger.plug_held)
+        answers = apart(work, lambda jobs: plug.plug_held(context, jobs))
         for job, answer in zip(work, answers, strict=True):
             outcome[job.vif.id] = answer if isinstance(answer, VifplugError) else None
     return outcome
 
 
-def _owners(plugger: Plugger, vif_id: str) -> set[str]:
-    record = plugger.store.record_or_none(vif_id)
+def _owners(context: Context, vif_id: str) -> set[str]:
+    record = context.store.record_or_none(vif_id)
     return {vif_id} | ({item.owner for item in record.resources} if record else set())
 
 
-def _job(plugger: Plugger, vif_id: str) -> Job | None:
-    plugger.settle_held(vif_id)
-    record = plugger.store.record_or_none(vif_id)
+def _job(context: Context, vif_id: str) -> Job | None:
+    plug.settle_interrupted(context, vif_id)
+    record = context.store.record_or_none(vif_id)
     if record is None:
         return None
-    job = replace(request.job(record.vif, record, plugger.options), takes_back=False, thorough=True)
+    job = replace(request.job(record.vif, record, context.options), takes_back=False, thorough=True)
     # That somebody undoes repairs is not over with the next repair.
     return replace(job, state=record.state, error=record.error) if record.state == CONTENDED else job
 
 
 def note(
-    plugger: Plugger, standings: Mapping[str, Standing], seen: Mapping[str, Record] | None = None
+    context: Context, standings: Mapping[str, Standing], seen: Mapping[str, Record] | None = None
 ) -> tuple[frozenset[str], StoreFull | None]:
     """Write states and their reasons into records, where nobody is at work and they say something else.
 
@@ -184,8 +184,8 @@ def note(
     if not standings:
         return frozenset(), None
     full: StoreFull | None = None
-    with plugger.locks.held_if_free(standings) as free:
-        known = plugger.store.contents(free)
+    with context.locks.held_if_free(standings) as free:
+        known = context.store.contents(free)
         steady = {
             vif_id: record
             for vif_id, record in known.records.items()
@@ -199,7 +199,7 @@ def note(
         ]
         if changed:
             try:
-                plugger.store.save_records(changed)
+                context.store.save_records(changed)
             except StoreFull as error:
                 full = error
     return frozenset(standings.keys() - steady.keys()), full

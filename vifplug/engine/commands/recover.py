@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import logging
 
-from vifplug.engine.commands import remove
-from vifplug.engine.commands.plug import Plugger
+from vifplug.engine.commands import plug, remove
+from vifplug.engine.context import Context
 from vifplug.errors import Busy, OvsUnavailable, TimedOut, VifplugError
 from vifplug.resources import kinds
 from vifplug.store.records import Intent
@@ -17,7 +17,7 @@ _OUTLIVING_SECONDS = 1.0
 """For all helpers together that may have outlived their callers: each ends as soon as its channel does."""
 
 
-def settle(plugger: Plugger) -> list[str]:
+def settle(context: Context) -> list[str]:
     """Settle every open intent whose owner is dead.
 
     One that cannot be settled now stays open and is reported; it does not stand in other VIFs' way.
@@ -28,15 +28,15 @@ def settle(plugger: Plugger) -> list[str]:
     patience = _OUTLIVING_SECONDS
     away: VifplugError | None = None
     # Most of them are under way: whoever is at one holds its lock, and it need not even be read.
-    begun = plugger.store.pending()
-    for vif_id in sorted(plugger.locks.free(begun)) if begun else ():
-        intent = plugger.store.intent(vif_id)
+    begun = context.store.pending()
+    for vif_id in sorted(context.locks.free(begun)) if begun else ():
+        intent = context.store.intent(vif_id)
         if intent is None:
             continue
         try:
             if away is not None and kinds.ports_in(intent.resources):
                 raise away
-            patience = _settle_one(plugger, intent, patience)
+            patience = _settle_one(context, intent, patience)
         except Busy:
             continue
         except VifplugError as error:
@@ -44,21 +44,21 @@ def settle(plugger: Plugger) -> list[str]:
             warnings.append(f"an interrupted {intent.verb} of VIF {intent.vif_id} could not be settled yet: {error}")
             # One time-out is enough for all that need the same.
             away = error if isinstance(error, OvsUnavailable | TimedOut) else away
-    return [*warnings, *remove.settle_or_warn(plugger.host)]
+    return [*warnings, *remove.settle_or_warn(context.host)]
 
 
-def _settle_one(plugger: Plugger, seen: Intent, patience: float) -> float:
+def _settle_one(context: Context, seen: Intent, patience: float) -> float:
     """Settle one unless somebody works on it.
 
     :param patience: seconds to wait for the end of the intent's session.
     :returns: seconds left for the next ones.
     """
-    with plugger.locks.held({seen.vif_id} | {item.owner for item in seen.resources}, _LOCK_SECONDS):
-        intent = plugger.store.intent(seen.vif_id)
+    with context.locks.held({seen.vif_id} | {item.owner for item in seen.resources}, _LOCK_SECONDS):
+        intent = context.store.intent(seen.vif_id)
         if intent is None or intent.session != seen.session:
             return patience
-        if intent.session != plugger.host.session and not plugger.locks.await_end(intent.session, patience):
+        if intent.session != context.host.session and not context.locks.await_end(intent.session, patience):
             # Its caller lives, but could not take back what it had begun: its to settle, or the VIF's next request's.
             return 0.0
-        plugger.settle_held(intent.vif_id)
+        plug.settle_interrupted(context, intent.vif_id)
     return patience

@@ -3,30 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 
 from vifplug.engine.apply import executor
-from vifplug.engine.host import Host, Scope
+from vifplug.engine.host import Host, Scope, Settle
 from vifplug.engine.plan import ownership, request, unplug
 from vifplug.engine.plan.actions import ConfigureLink, DeleteLinks, DeletePort
 from vifplug.engine.plan.plan import Plan
+from vifplug.engine.removal import Removed
 from vifplug.errors import Conflict, OvsUnavailable, PermissionDenied, TeardownError, TimedOut, VifplugError
 from vifplug.resources import kinds
 from vifplug.resources.contract import Resource
 from vifplug.resources.observed import Inventory, Observed
 from vifplug.store.store import Store
-
-
-@dataclass(frozen=True, slots=True)
-class Removed:
-    """What came of it, for each VIF."""
-
-    errors: Mapping[str, Sequence[VifplugError]] = field(default_factory=dict)
-    """With any, the VIF's intent stays for the next command."""
-    left: Mapping[str, Sequence[str]] = field(default_factory=dict)
-    """What stays on the host because nothing shows any more that it is ours, in words. It is no longer recorded."""
-    gone: Mapping[str, Sequence[str]] = field(default_factory=dict)
-    """What was there and was taken away, in words."""
 
 
 def remove(host: Host, store: Store, built: Mapping[str, Inventory], away: VifplugError | None = None) -> Removed:
@@ -51,15 +40,15 @@ def remove(host: Host, store: Store, built: Mapping[str, Inventory], away: Vifpl
         found = next((error for error in errors if isinstance(error, OvsUnavailable)), None)
         parts = [remove(host, store, {vif_id: left}, found) for vif_id, left in built.items()]
         return Removed(
-            {vif_id: found for part in parts for vif_id, found in part.errors.items()},
-            {vif_id: found for part in parts for vif_id, found in part.left.items()},
-            {vif_id: found for part in parts for vif_id, found in part.gone.items()},
+            errors={vif_id: found for part in parts for vif_id, found in part.errors.items()},
+            left={vif_id: found for part in parts for vif_id, found in part.left.items()},
+            gone={vif_id: found for part in parts for vif_id, found in part.gone.items()},
         )
     left = {vif_id: _left(vif_id, own, observed, refused) for vif_id, own in built.items()}
     if not errors:
         store.forget(list(built))
     gone = {vif_id: _gone(vif_id, own, plan, refused) for vif_id, own in built.items()}
-    return Removed(dict.fromkeys(built, errors), left, gone)
+    return Removed(errors=dict.fromkeys(built, errors), left=left, gone=gone)
 
 
 def _sorted_out(errors: Iterable[VifplugError]) -> tuple[list[VifplugError], list[VifplugError]]:
@@ -143,7 +132,7 @@ def settle_or_warn(host: Host) -> list[str]:
     :returns: a warning when it has not in time; it will when it runs again.
     """
     try:
-        host.settle()
+        host.apply((), Settle())
     except TimedOut as error:
         return [f"the rows and links are gone, but {error}"]
     return []

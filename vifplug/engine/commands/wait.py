@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from vifplug.engine import report as views
 from vifplug.engine.commands import inspect
-from vifplug.engine.commands.plug import Plugger
+from vifplug.engine.context import Context
 from vifplug.engine.state import drift_of
 from vifplug.engine.wiring import Wiring, awaited
 from vifplug.errors import OvsUnavailable
@@ -16,21 +16,21 @@ from vifplug.resources.observed import Observed
 from vifplug.store.records import Contents, Record
 
 
-def look(plugger: Plugger, vif_ids: Sequence[str], wanted: str) -> WaitReport:
+def look(context: Context, vif_ids: Sequence[str], wanted: str) -> WaitReport:
     """How VIFs stand.
 
     :param wanted: the rung that is waited for.
     :raises HostError, StoreError: when it cannot be seen.
     """
-    contents, wiring = plugger.store.contents(vif_ids), plugger.wiring(vif_ids)
-    observed = _seen(plugger, list(contents.records.values()))
+    contents, wiring = context.store.contents(vif_ids), context.wiring(vif_ids)
+    observed = _seen(context, list(contents.records.values()))
     vifs = tuple(_waited(vif_id, contents, observed, wiring, wanted) for vif_id in vif_ids)
     return WaitReport(reached=all(has_reached(vif.state, wanted) for vif in vifs), vifs=vifs)
 
 
-def _seen(plugger: Plugger, records: Sequence[Record]) -> Observed | None:
+def _seen(context: Context, records: Sequence[Record]) -> Observed | None:
     try:
-        return inspect.observe(plugger, inspect.scope_of(records)) if records else Observed()
+        return inspect.observe(context, inspect.scope_of(records)) if records else Observed()
     except OvsUnavailable:
         return None
 

@@ -248,8 +248,8 @@ class Channel:
 
         :raises HelperDied, TimedOut: as ``call``.
         """
-        with signals.held():
-            return self.call(verb, *arguments, timeout=timeout)
+        with signals.held(), self.asked(verb, *arguments, timeout=timeout) as result:
+            return result()
 
     def close(self) -> None:
         """End the helper and reap it. Nothing that was plugged depends on it."""

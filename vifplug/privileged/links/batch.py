@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from vifplug import naming
-from vifplug.errors import Conflict, LinkError
+from vifplug.errors import Conflict, LinkError, PermissionDenied, VifplugError
 from vifplug.netlink import socket as netlink
 from vifplug.netlink.message import CREATE, Attributes, Message, message
 from vifplug.privileged import arguments, ownership
@@ -107,7 +107,7 @@ class Run:
     def flush(self, operations: Sequence[Mapping[str, Any]]) -> None:
         """Carry out what was collected, and forget it.
 
-        :raises LinkError, Conflict: for the first that failed, its operation's number in ``step``.
+        :raises LinkError, PermissionDenied, Conflict: for the first that failed, its operation's number in ``step``.
         """
         # A new pair is what takes the kernel longest, and vswitchd may be about to look for it: it comes first, unless
         # its mark would be in another send.
@@ -120,8 +120,12 @@ class Run:
         for number, effect in self.middle:
             try:
                 effect()
-            except LinkError as error:
+            except (LinkError, PermissionDenied, Conflict) as error:
                 raise error.at_step(str(number)) from error
+            except VifplugError:
+                raise
+            except Exception as error:
+                raise link_errors.of_library(error, operations[number], number) from error
         _send(self.late, operations)
         for part in (self.births, self.early, self.middle, self.late, self.made, self.owners, self.marks):
             part.clear()

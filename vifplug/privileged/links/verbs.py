@@ -1,11 +1,11 @@
-"""The link verb: a list of operations in, carried out in few sends.
+"""Link operations: a list of them in, carried out in few sends.
 
-A creation, its mark and its master are in one send. Creations of taps and deletions end a run (``link_run``).
+A creation, its mark and its master are in one send. Creations of taps and deletions end a run (``batch``).
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 from vifplug import naming
@@ -14,7 +14,6 @@ from vifplug.netlink import ethtool
 from vifplug.netlink import socket as netlink
 from vifplug.netlink.message import CREATE, linkinfo, message, no_station, peer
 from vifplug.privileged import adoption, arguments, ownership
-from vifplug.privileged.helper.context import net
 from vifplug.privileged.links import attributes, configure, sysctl, tap
 from vifplug.privileged.links import delete as link_deletion
 from vifplug.privileged.links import errors as link_errors
@@ -31,10 +30,10 @@ Operation = Mapping[str, Any]
 _CREATE = "create-"
 
 
-@net.entrypoint
-def apply(operations: Sequence[Operation]) -> None:
+def runs(operations: Sequence[Operation]) -> Iterator[Run]:
     """Carry out link operations in order; the first that fails ends it, what was done stays for the caller to undo.
 
+    :returns: runs that the caller flushes, each before it asks for the next one: what must be sent by then.
     :raises VifplugError: with the number of the failed operation in its ``step``.
     """
     run = Run()
@@ -47,18 +46,18 @@ def apply(operations: Sequence[Operation]) -> None:
                 case "configure":
                     _configure(run, number, operation)
                 case "rename":
-                    run.flush(operations)
+                    yield run
                     link_renaming.rename(operation)
                 case "join":
                     _join(run, number, operation)
                 case "forget-station":
                     _forget_station(run, number, operation)
                 case "delete":
-                    run.flush(operations)
+                    yield run
                     link_deletion.delete(operation)
                 case other:
-                    _create(run, number, operations, _kind_made_by(other))
-        run.flush(operations)
+                    yield from _create(run, number, operation, _kind_made_by(other))
+        yield run
     except (LinkError, PermissionDenied, Conflict) as error:
         raise error.at_step(str(number)) from error
     except VifplugError:
@@ -79,15 +78,14 @@ def _kind_made_by(verb: Any) -> type[Link]:
     return kind
 
 
-def _create(run: Run, number: int, operations: Sequence[Operation], kind: type[Link]) -> None:
-    operation = operations[number]
+def _create(run: Run, number: int, operation: Operation, kind: type[Link]) -> Iterator[Run]:
     match kind.creation:
         case Creation.MESSAGE:
             _create_link(run, number, operation, kind)
         case Creation.PAIR:
             _create_pair(run, number, operation, kind)
         case Creation.TAP:
-            run.flush(operations)
+            yield run
             _create_tap(operation, kind)
 
 

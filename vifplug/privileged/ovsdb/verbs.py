@@ -235,7 +235,6 @@ def _port_with(session: Session, name: str, owner: str) -> SeenPort | None:
         return index.seen(ports[0], owner) if ports else None
 
 
-@net.entrypoint
 def change(operations: Sequence[Mapping[str, Any]]) -> int:
     """Carry out port operations in ONE transaction: all or none.
 

@@ -1,0 +1,52 @@
+"""What the doctor asks of a host besides what the engine observes. Each answer is plain data; nothing is changed."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from vifplug.engine.host import Host
+
+
+class Probe(Protocol):
+    """The privileged side, Open vSwitch and the firewall. ``vifplug.privileged.diagnostics`` documents the answers.
+
+    Every method raises HelperDied, TimedOut or OvsUnavailable when there is no answer; ``has_ovs`` asks nothing.
+    """
+
+    def helper(self) -> Mapping[str, Any]:
+        """The privileged side's process."""
+        ...
+
+    def reach(self) -> Sequence[Mapping[str, Any]]:
+        """Which of the configured OVSDB addresses answer."""
+        ...
+
+    def vswitchd(self) -> Mapping[str, Any]:
+        """Whether ovs-vswitchd answers at its control socket, and its version."""
+        ...
+
+    def forwarding(self) -> Mapping[str, Any]:
+        """The firewall's chains for bridged and forwarded frames."""
+        ...
+
+    def about(self) -> Mapping[str, Any]:
+        """Open vSwitch's versions, types and bridges."""
+        ...
+
+    def switch(self) -> Mapping[str, Any]:
+        """Open vSwitch's bridges, ports and mirrors, and whether vswitchd is behind."""
+        ...
+
+    def has_ovs(self) -> bool:
+        """Whether an OVSDB socket is there at all: a host of plain bridges has none, and needs none."""
+        ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Examined:
+    """A host whose privileged side runs."""
+
+    host: Host
+    probe: Probe

@@ -1,0 +1,63 @@
+"""The command gc: what is owned on the host and in no record."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Collection
+from dataclasses import replace
+
+from vifplug.engine.apply import executor
+from vifplug.engine.commands import inspect, remove
+from vifplug.engine.context import Context
+from vifplug.engine.orphans import orphans
+from vifplug.engine.plan import ownership, unplug
+from vifplug.errors import VifplugError
+from vifplug.model import printable
+from vifplug.model.reports import GcReport, Orphan
+from vifplug.resources.observed import Inventory, Observed
+
+LOG = logging.getLogger(__name__)
+
+
+def gc(context: Context, *, delete: bool) -> GcReport:
+    """Find orphans; with ``delete``, take those away that still are so under their owner's lock.
+
+    :raises TeardownError, HostError: when one that should go could not.
+    """
+    there = inspect.check(context).orphans
+    if not delete:
+        return GcReport(orphans=there)
+    deleted, errors = collect(context, {orphan.vif_id for orphan in there})
+    remove.raise_all(errors)
+    return GcReport(orphans=there, deleted=tuple(deleted))
+
+
+def collect(
+    context: Context, owners: Collection[str], spared: Callable[[str, Observed], bool] = lambda _owner, _seen: False
+) -> tuple[list[Orphan], list[VifplugError]]:
+    """Take away what these owners have on the host, where it still is an orphan under their locks, all in one plan.
+
+    :returns: what is gone, and what went wrong.
+    :raises HostError, StoreError: when nothing could be tried.
+    """
+    with context.locks.held_if_free(owners) as free:
+        contents = context.store.contents()
+        observed = inspect.observe(context, inspect.everything(contents))
+        going = {owner for owner in free if not spared(owner, observed)}
+        found = [orphan for orphan in orphans(observed, contents, contents) if orphan.vif_id in going]
+        if not found:
+            return [], []
+        names = {orphan.name for orphan in found}
+        lost = {orphan.vif_id for orphan in found}
+        links = tuple(
+            replace(link, role=ownership.role_of(link))
+            for link in observed.links.values()
+            if link.owner in lost and printable.text(link.name) in names
+        )
+        plan = unplug.plan_unplug(Inventory(links), lost, observed, set())
+        errors = executor.teardown(context.host, plan.actions)
+        for warning in remove.settle_or_warn(context.host):
+            LOG.warning("%s", warning)
+        # A shared bridge with another program's link on it stays; it is still an orphan, and was not deleted.
+        left = orphans(inspect.observe(context, inspect.everything(contents)), contents, contents)
+        return [orphan for orphan in found if orphan not in left], errors

@@ -1,0 +1,55 @@
+"""The command repair: recorded VIFs made as recorded again, each by itself."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+from vifplug.engine import report
+from vifplug.engine.commands import plug, remove
+from vifplug.engine.context import Context
+from vifplug.engine.plan import request
+from vifplug.engine.requester import Requester
+from vifplug.errors import VifplugError
+from vifplug.model.reports import VifReport
+
+
+def repair(context: Context, vif_ids: Sequence[str], requester: Requester | None = None) -> list[VifReport]:
+    """Make recorded VIFs as recorded again, each by itself.
+
+    :raises UnknownVif: for an id that is not recorded; nothing was touched.
+    :raises NotPermitted: for one that is not the requester's; nothing was touched.
+    :raises TeardownError, HostError: after all others were repaired.
+    """
+    known = [report.known(context.store, vif_id) for vif_id in vif_ids]
+    context.authorise(vif_ids, requester)
+    reports: list[VifReport] = []
+    errors: list[VifplugError] = []
+    with context.under_way.work(vif_ids, len(vif_ids)) as progress:
+        for done, record in enumerate(known, 1):
+            try:
+                reports += _repair(context, record.id, requester)
+            except VifplugError as error:
+                errors.append(error)
+            progress(done)
+    remove.raise_all(errors)
+    return reports
+
+
+def _repair(context: Context, vif_id: str, requester: Requester | None) -> list[VifReport]:
+    """Make one VIF as its record describes it by now; one that was unplugged meanwhile stays so."""
+    with context.held(lambda: _identities(context, vif_id)):
+        plug.settle_interrupted(context, vif_id)
+        record = context.store.record_or_none(vif_id)
+        if record is None:
+            return []
+        context.authorise([vif_id], requester)
+        job = request.job(record.vif, record, context.options, requester)
+        made, observed = plug.carry_out(context, [replace(job, thorough=True)])
+        return [report.recorded(one, observed, context.wiring([vif_id]), None) for one in made]
+
+
+def _identities(context: Context, vif_id: str) -> set[str]:
+    record = context.store.record_or_none(vif_id)
+    wanted = request.job(record.vif, record, context.options).identities if record is not None else set()
+    return context.owners(vif_id) | wanted

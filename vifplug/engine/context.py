@@ -1,0 +1,87 @@
+"""What every command works with: the host, the store, the locks, the options, and what threads share."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Collection, Iterator, Sequence
+
+from vifplug.drivers.contract import Options
+from vifplug.engine.apply.group_commit import Group
+from vifplug.engine.apply.progress import UnderWay
+from vifplug.engine.host import RunningHost
+from vifplug.engine.plan import request
+from vifplug.engine.plan.request import Job
+from vifplug.engine.removal import Removal, Removed
+from vifplug.engine.requester import Requester
+from vifplug.engine.wiring import Wiring
+from vifplug.model.reports import VifReport
+from vifplug.resources.observed import Inventory
+from vifplug.store.locks import LockFile
+from vifplug.store.records import Intent
+from vifplug.store.store import Store
+
+_TOGETHER_MAX = 100
+"""VIFs of several requests that are plugged, or unplugged, in one plan."""
+_OUTLIVING_SECONDS = 1.0
+"""A helper whose caller died ends as soon as its channel does."""
+
+
+class Context:
+    """One host and one store.
+
+    :param lock_seconds: how long a request waits for another one on the same VIF.
+    """
+
+    def __init__(self, host: RunningHost, store: Store, locks: LockFile, options: Options, lock_seconds: float) -> None:
+        self.host, self.store, self.locks, self.options = host, store, locks, options
+        self.ovs_away = False
+        """OVSDB has just been found not to answer: commands that only look need not wait for it."""
+        self.under_way = UnderWay()
+        self.plugs = Group[Sequence[Job], list[VifReport]](len, _TOGETHER_MAX)
+        self.removals = Group[Removal, Removed](lambda removal: len(removal.built), _TOGETHER_MAX)
+        self.lock_seconds = lock_seconds
+
+    def wiring(self, vif_ids: Collection[str] | None = None) -> Wiring:
+        """Which source decides that VIFs are wired, and what Neutron has reported of these, or of all."""
+        reported = self.store.neutron_status(vif_ids)
+        return Wiring(by=self.options.wired_by, listens=self.options.listens, neutron_status=reported)
+
+    def authorise(self, vif_ids: Sequence[str], requester: Requester | None) -> None:
+        """Let a requester change VIFs.
+
+        :raises NotPermitted: for the first that is not its own.
+        """
+        if requester is None or requester.every_vif:
+            return
+        for vif_id in vif_ids:
+            requester.authorise(vif_id, self.store.record_or_none(vif_id), is_damaged=self.store.is_damaged(vif_id))
+
+    @contextlib.contextmanager
+    def held(self, identities: Callable[[], set[str]], seconds: float | None = None) -> Iterator[None]:
+        """Hold the locks of what is worked on; a record may change while they are waited for, so look again then.
+
+        :param seconds: how long to wait for each; by default as long as a request may take.
+        :raises Busy: when another holds one of them for longer.
+        """
+        while True:
+            wanted = identities()
+            with self.locks.held(wanted, self.lock_seconds if seconds is None else seconds):
+                if identities() <= wanted:
+                    yield
+                    return
+
+    def owners(self, vif_id: str) -> set[str]:
+        """A VIF, and the owners of what it may have on the host; of a damaged record, what its claims show."""
+        held = self.store.held_by_damaged(vif_id)
+        return {vif_id} | {item.owner for item in self.left_on_host(vif_id).items} | held
+
+    def left_on_host(self, vif_id: str) -> Inventory:
+        """What a VIF has on the host, or may have of a request that ended in between."""
+        return request.left(*self.store.snapshot([vif_id])[vif_id])
+
+    def await_helper_of(self, intent: Intent | None) -> None:
+        """Wait until no process works on what an intent names, for a caller that holds its VIF's lock."""
+        # The process that began it holds the lock while it works: only a helper that outlives its caller can still be
+        # at work. A session that goes on for longer is that of a caller that gave up.
+        if intent is not None and intent.session != self.host.session:
+            self.locks.await_end(intent.session, _OUTLIVING_SECONDS)

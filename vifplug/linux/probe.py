@@ -1,0 +1,73 @@
+"""What the doctor asks of the real host. Nothing is changed."""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Mapping, Sequence
+from typing import Any, Protocol
+
+from vifplug.config.options import Settings
+from vifplug.errors import TimedOut
+from vifplug.linux.turns import turn
+from vifplug.privileged import diagnostics
+
+_EXAMINING_MAX = 2
+"""Examinations at once: the privileged side must have threads left for requests."""
+_HELPER_SECONDS, _SECONDS, _OVSDB_SECONDS = 3.0, 10.0, 5.0
+"""How long the privileged side may take; for what OVSDB answers, besides the time it may need to be reached."""
+
+
+class Call(Protocol):
+    """Calls a verb of the privileged side, which has that many seconds to answer."""
+
+    def __call__(self, verb: Any, seconds: float) -> Any:
+        """The verb's answer."""
+
+
+class LinuxProbe:
+    """This machine's privileged side, Open vSwitch and firewall: the real ``vifplug.doctor.probe.Probe``."""
+
+    def __init__(self, settings: Settings, call: Call) -> None:
+        self._settings, self._call = settings, call
+        self._slots = threading.BoundedSemaphore(_EXAMINING_MAX)
+
+    def helper(self) -> Mapping[str, Any]:
+        """The privileged side's process."""
+        answer: Mapping[str, Any] = self._examine(diagnostics.helper, _HELPER_SECONDS)
+        return answer
+
+    def reach(self) -> Sequence[Mapping[str, Any]]:
+        """Which of the configured OVSDB addresses answer."""
+        answer: Sequence[Mapping[str, Any]] = self._examine(diagnostics.reach, _SECONDS)
+        return answer
+
+    def vswitchd(self) -> Mapping[str, Any]:
+        """Whether ovs-vswitchd answers at its control socket, and its version."""
+        answer: Mapping[str, Any] = self._examine(diagnostics.vswitchd, _SECONDS)
+        return answer
+
+    def forwarding(self) -> Mapping[str, Any]:
+        """The firewall's chains for bridged and forwarded frames."""
+        answer: Mapping[str, Any] = self._examine(diagnostics.forwarding, _SECONDS)
+        return answer
+
+    def about(self) -> Mapping[str, Any]:
+        """Open vSwitch's versions, types and bridges."""
+        answer: Mapping[str, Any] = self._examine(diagnostics.about, _OVSDB_SECONDS + 2 * self._settings.timeout)
+        return answer
+
+    def switch(self) -> Mapping[str, Any]:
+        """Open vSwitch's bridges, ports and mirrors, and whether vswitchd is behind."""
+        answer: Mapping[str, Any] = self._examine(diagnostics.switch, _OVSDB_SECONDS + 2 * self._settings.timeout)
+        return answer
+
+    def has_ovs(self) -> bool:
+        """Whether an OVSDB socket is there at all: a host of plain bridges has none, and needs none."""
+        local = [remote.partition(":")[2] for remote in self._settings.connection if remote.startswith("unix:")]
+        return len(local) < len(self._settings.connection) or any(os.path.exists(path) for path in local)
+
+    def _examine(self, verb: Any, seconds: float) -> Any:
+        """:raises HelperDied, TimedOut, OvsUnavailable: when it cannot be examined."""
+        with turn(self._slots, seconds, TimedOut("other requests examine the host; try again")):
+            return self._call(verb, seconds)
