@@ -42,13 +42,13 @@ def copied_marks(observed: Observed, before: Contents, after: Contents) -> list[
     """Rows with a mark of ours that nothing else agrees with: another program copied it. Named, and never changed."""
     resources = [item for contents in (before, after) for item in _resources(contents)]
     known = {(item.owner, item.name, item.uuid) for item in kinds.ports_in(resources)}
-    # What a damaged record holds cannot be told.
-    untold = before.damaged_holders | after.damaged_holders
+    # What a damaged record holds is not known.
+    unknown = before.damaged_holders | after.damaged_holders
     ports = [
         Orphan(kind=port.kind, name=port.name, vif_id=port.owner)
         for port in observed.ports.values()
         if naming.is_owner(port.owner)
-        and port.owner not in untold
+        and port.owner not in unknown
         and (port.owner, port.name, port.uuid) not in known
         and not _shows_it(port, observed)
     ]

@@ -74,7 +74,7 @@ class Journal:
         :returns: what could not be taken back.
         """
         if isinstance(cause, HelperDied):
-            # A dead helper has ended what it was at, so another one races with nobody.
+            # A dead helper has ended what it was at, so another one races with none.
             try:
                 self._host.ensure_running()
             except VifplugError as error:
@@ -144,7 +144,7 @@ def teardown(host: Host, actions: Sequence[Action]) -> list[VifplugError]:
         try:
             host.apply([stage])
         except _AWAY as error:
-            # Nobody answers: one by one each would only wait as long again.
+            # There is no answer: one by one each action would only wait as long again.
             errors.append(error)
         except VifplugError as error:
             parts = _parts(stage)

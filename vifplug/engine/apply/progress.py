@@ -1,4 +1,4 @@
-"""How far requests of many VIFs have come, for whoever asks meanwhile."""
+"""How far requests of many VIFs have come, for other threads to read."""
 
 from __future__ import annotations
 
@@ -22,21 +22,21 @@ class UnderWay:
 
     @contextlib.contextmanager
     def work(self, vif_ids: Sequence[str], total: int) -> Iterator[Callable[[int], None]]:
-        """Work on VIFs; the function is told how much of it is done. Of a single VIF nobody asks."""
+        """Work on VIFs; call the function with how much of it is done. A request for one VIF has no progress."""
         if len(vif_ids) < 2:
-            yield _unheard
+            yield _ignore
             return
 
-        def tell(done: int) -> None:
+        def report(done: int) -> None:
             self._of.update(dict.fromkeys(vif_ids, Progress(done=done, total=total)))
 
-        tell(0)
+        report(0)
         try:
-            yield tell
+            yield report
         finally:
             for vif_id in vif_ids:
                 self._of.pop(vif_id, None)
 
 
-def _unheard(_done: int) -> None:
+def _ignore(_done: int) -> None:
     pass

@@ -23,7 +23,7 @@ _SECONDS = 1.0
 _PAUSE_SECONDS = 0.02
 _STEP = "verify"
 _NO_DEVICE = os.strerror(errno.ENODEV)
-"""vswitchd's word of a device that it has not heard of yet."""
+"""vswitchd's error text for a device that it does not know yet."""
 _PUT_BACK = ("up", "promiscuous", "mtu")
 """What vswitchd may put back: the flags that it found on a device, and the MTU of an mtu_request until that is gone."""
 _ADDRESS = "address"
@@ -150,5 +150,5 @@ def _as_desired(observed: Observed, items: Sequence[DriftItem]) -> Observed:
         if item.attribute == "error":
             raise OvsdbError(f"ovs-vswitchd could not use port {item.subject!r}: {item.observed}", item.subject, _STEP)
     if items:
-        raise VerifyError(f"read back {items[0]}; somebody else may be changing it", items[0].subject, _STEP)
+        raise VerifyError(f"read back {items[0]}; another program may be changing it", items[0].subject, _STEP)
     return observed

@@ -1,4 +1,4 @@
-"""The use case of those who start guests: a recorded VIF, and what of its host a guest's card depends on."""
+"""The command guest: a recorded VIF, and what of its host a guest's network card depends on."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ def guest_seat(context: Context, vif_id: str) -> tuple[Vif, bool]:
     Open vSwitch is asked only where the tap is a port.
 
     :raises UnknownVif: when it is not recorded.
-    :raises OvsUnavailable, BridgeMissing: when that cannot be told: a guess would be lost frames, or slow ones.
+    :raises OvsUnavailable, BridgeMissing: when that is not known: a wrong guess would lose frames, or slow them down.
     """
     record = report.known(context.store, vif_id)
     tap = guest_link(record.vif)

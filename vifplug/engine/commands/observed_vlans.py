@@ -22,7 +22,7 @@ _PATIENCE_SECONDS = 0.1
 def with_vlans(record: Record, observed: Observed) -> Record:
     """The record with the VLANs that its ports have now; the same object where it has them already. Pure.
 
-    A row that was made anew says nothing of the VLANs of the recorded one: only the recorded row counts.
+    A row that was made again does not show the VLANs of the recorded one: only the recorded row counts.
     """
     resources = tuple(_seen(item, observed) for item in record.resources)
     return record if resources == tuple(record.resources) else replace(record, resources=resources)

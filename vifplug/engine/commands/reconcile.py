@@ -1,4 +1,4 @@
-"""The use cases of whoever keeps VIFs plugged: look at many at once, repair many at once, note how they stand."""
+"""What the daemon does with many VIFs at once: compare them, repair them, write their states into the records."""
 
 from __future__ import annotations
 
@@ -26,12 +26,12 @@ class Survey:
     """What was found of some VIFs, or of all, at one moment."""
 
     checks: Mapping[str, VifCheck] = field(default_factory=dict)
-    """Recorded VIFs that nobody is at work on."""
+    """Recorded VIFs that no request works on."""
     standings: Mapping[str, Standing] = field(default_factory=dict)
     """How those without drift stand."""
     records: Mapping[str, Record] = field(default_factory=dict)
     unsteady: frozenset[str] = frozenset()
-    """Recorded VIFs that somebody was at work on: nobody has looked at them."""
+    """Recorded VIFs that a request was at work on: they were not compared."""
     bridgeless: Mapping[str, BridgeMissing] = field(default_factory=dict)
     """VIFs whose OVS bridge is not there, or is none to Open vSwitch, and the error of a repair."""
     outdated: frozenset[str] = frozenset()
@@ -167,16 +167,16 @@ def _job(context: Context, vif_id: str) -> Job | None:
     if record is None:
         return None
     job = replace(request.job(record.vif, record, context.options), takes_back=False, thorough=True)
-    # That somebody undoes repairs is not over with the next repair.
+    # One repair does not show that the other program has stopped undoing repairs.
     return replace(job, state=record.state, error=record.error) if record.state == CONTENDED else job
 
 
 def note(
     context: Context, standings: Mapping[str, Standing], seen: Mapping[str, Record] | None = None
 ) -> tuple[frozenset[str], StoreFull | None]:
-    """Write states and their reasons into records, where nobody is at work and they say something else.
+    """Write states and their reasons into records that differ, of VIFs that no request works on.
 
-    :param seen: the records that these are the states of: what was seen of one life of a VIF says nothing of the next.
+    :param seen: the records that these are the states of: a VIF that was unplugged and plugged again has another state.
     :returns: VIFs that nothing was noted of, and that are to be looked at again; and why the rest was not written,
         where the disk is full. How VIFs stand is worked out anew at each look; to repair them is more than to write it.
     :raises StoreError: when the store cannot be written for another reason.

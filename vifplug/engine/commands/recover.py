@@ -1,4 +1,4 @@
-"""Settles what a dead owner left open: plugged as recorded, or absent; never between."""
+"""What other commands begin with: a VIF whose request was interrupted becomes plugged as recorded, or absent."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def settle(context: Context) -> list[str]:
     warnings: list[str] = []
     patience = _OUTLIVING_SECONDS
     away: VifplugError | None = None
-    # Most of them are under way: whoever is at one holds its lock, and it need not even be read.
+    # Most of them are under way: the request holds the lock, and the intent need not even be read.
     begun = context.store.pending()
     for vif_id in sorted(context.locks.free(begun)) if begun else ():
         intent = context.store.intent(vif_id)
@@ -48,7 +48,7 @@ def settle(context: Context) -> list[str]:
 
 
 def _settle_one(context: Context, seen: Intent, patience: float) -> float:
-    """Settle one unless somebody works on it.
+    """Settle one unless another request works on its VIF.
 
     :param patience: seconds to wait for the end of the intent's session.
     :returns: seconds left for the next ones.

@@ -21,7 +21,7 @@ from vifplug.store.store import Store
 def remove(host: Host, store: Store, built: Mapping[str, Inventory], away: VifplugError | None = None) -> Removed:
     """Take away what was built for VIFs whose locks are held, in one plan. vswitchd is not waited for.
 
-    What other programs have changed so that it cannot be told from theirs is left: an unplug ends (DESIGN, promise 4),
+    What other programs have changed so that it could be theirs is left: an unplug ends (DESIGN, promise 4),
     and what is not seen to be ours is not deleted (promise 5).
 
     :param built: what each VIF may have on the host.
@@ -139,7 +139,7 @@ def settle_or_warn(host: Host) -> list[str]:
 
 
 def raise_all(errors: Iterable[VifplugError]) -> None:
-    """Raise what went wrong with several VIFs as one error; the same of several is said once.
+    """Raise what went wrong with several VIFs as one error; one that several share appears once.
 
     :raises TeardownError, VifplugError: unless there are none.
     """

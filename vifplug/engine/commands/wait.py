@@ -1,4 +1,4 @@
-"""The use case of those who wait: how near VIFs are to a rung, and who is to bring them there."""
+"""The command wait: whether VIFs have reached a state, and what they wait for."""
 
 from __future__ import annotations
 

@@ -54,7 +54,7 @@ class Plan:
 
 def pieces(stage: Sequence[Action]) -> list[Sequence[Action]]:
     """A stage in order, in privileged calls that do not take too long: between two of them others get their turn, a
-    Ctrl-C is heard, and progress is told."""
+    Ctrl-C takes effect, and progress is reported."""
     most = _TOGETHER_MAX[stage[0].plane]
     return [stage[start : start + most] for start in range(0, len(stage), most)]
 
