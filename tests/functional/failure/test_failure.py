@@ -218,16 +218,21 @@ def test_failed_batch_leaves_no_bridge_that_it_shared(world: World) -> None:
 @pytest.mark.parametrize("kind", ["ovs-hybrid", "ovs", "batch"])
 @pytest.mark.parametrize("plane", [apply.LINKS, apply.PORTS])
 def test_error_inside_the_one_call_is_undone(world: World, plane: str, kind: str) -> None:
-    """The helper, which is forked, does a stage and then says that it failed."""
+    """The helper, which is forked, does a stage and then reports that it failed."""
     before = world.snapshot()
+
+    left = [errors.LinkError(INJECTED)]
 
     def runs(operations: Any) -> Iterator[Any]:
         yield from links.runs(operations)
-        raise errors.LinkError(INJECTED)
+        if left:
+            raise left.pop()
 
     def change(operations: Any) -> int:
-        ovsdb.change(operations)
-        raise errors.LinkError(INJECTED)
+        number = ovsdb.change(operations)
+        if left:
+            raise left.pop()
+        return number
 
     if plane == apply.LINKS:
         name, failing = "links", mock.Mock(wraps=links, runs=runs)
