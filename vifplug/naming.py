@@ -1,4 +1,4 @@
-"""Every device name and ownership mark; no other module spells a prefix, a cut or a mark.
+"""Every device name, ownership mark and form of a socket's path; no other module spells a prefix, a cut or a mark.
 
 Names follow the contract with Nova, Neutron and libvirt: prefix plus id, cut to 14 characters (one less
 than the kernel's limit, as Nova's NIC_NAME_LEN).
@@ -7,6 +7,7 @@ than the kernel's limit, as Nova's NIC_NAME_LEN).
 from __future__ import annotations
 
 import hashlib
+import os
 import re
 import uuid
 
@@ -21,6 +22,11 @@ OWNER_KEY = "vifplug-vif"
 
 ROLE_BRIDGE, ROLE_BRIDGE_END, ROLE_PORT_END = "qbr", "qvb", "qvo"
 ROLE_NETWORK_BRIDGE, ROLE_TAP = "brq", "tap"
+ROLE_VHOST_USER = "vhu"
+"""Of an OVS port that has no device, so it is none of ``ROLES``."""
+
+SOCKET_PATH_MAX = 107
+"""sun_path has 108 bytes, and one is the terminating zero (unix(7))."""
 
 LINK_NAME_RULE = (
     f"1 to {LINK_NAME_MAX} bytes, without '/', ':', '%', spaces, control characters or the byte 0xa0, and none of '.', "
@@ -78,6 +84,25 @@ def is_link_name(name: str) -> bool:
         return False
     encoded = name.encode()
     return len(encoded) <= LINK_NAME_MAX and _KERNEL_SPACE not in encoded
+
+
+def socket_path_fault(path: str, directory: str = "") -> str:
+    """What is wrong with the path of a socket, as the clause of an error; "" for nothing.
+
+    :param directory: the directory that the path must be below; "" for any.
+    """
+    try:
+        length = len(os.fsencode(path))
+    except UnicodeEncodeError:
+        return "it must be a path in UTF-8"
+    if length > SOCKET_PATH_MAX:
+        return f"it has {length} bytes, and a Unix socket's path has at most {SOCKET_PATH_MAX} (unix(7))"
+    # normpath also removes "..", "." and doubled slashes: what it changes may name another file than it seems to.
+    if not path.isprintable() or not path.startswith("/") or path.startswith("//") or os.path.normpath(path) != path:
+        return "it must be an absolute path without '..', '.', empty parts and control characters"
+    if directory and not path.startswith(f"{directory.rstrip('/')}/"):
+        return f"it must be a path below {directory}, the directory of [ovs] vhostuser_socket_dir"
+    return ""
 
 
 def encoded(name: str) -> bytes:

@@ -244,5 +244,6 @@ def context_of(settings: config.Settings, host: RunningHost, store: Store, locks
         qos_type=settings.qos_type or None,
         wired_by=settings.wired_by,
         listens=settings.listen is not None,
+        vhostuser_socket_dir=settings.vhostuser_socket_dir,
     )
     return Context(host, store, locks, options, lock_seconds=3 * settings.timeout + 5)

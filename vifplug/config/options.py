@@ -46,6 +46,12 @@ _OVS_OPTIONS: list[cfg.Opt] = [
         help="QoS of a new port on a kernel datapath, against the kernel's default qdisc (LP 2017868). Empty: none.",
     ),
     cfg.FloatOpt("timeout", default=10.0, min=0.1, max=300.0, help="Seconds for every wait for OVSDB or vswitchd."),
+    cfg.StrOpt(
+        "vhostuser_socket_dir",
+        default="/var/lib/vhost_sockets",
+        help="Directory of the sockets of vhost-user ports, as Neutron's vhostuser_socket_dir; a socket elsewhere is "
+        "refused. The privileged helper takes the value at its start.",
+    ),
 ]
 _DAEMON_OPTIONS: list[cfg.Opt] = [
     cfg.StrOpt("socket", default=locate.DEFAULT_SOCKET, help="The daemon's Unix socket."),
@@ -168,6 +174,7 @@ class Settings:
     qos_type: str = "linux-noop"
     timeout: float = 10.0
     """Seconds."""
+    vhostuser_socket_dir: str = "/var/lib/vhost_sockets"
     socket: str = locate.DEFAULT_SOCKET
     user: str = "vifplug"
     socket_group: str = "vifplug"
@@ -237,6 +244,7 @@ def _value(group: Any, option: cfg.Opt) -> Any:
 def _settings(conf: cfg.ConfigOpts, path: str | None) -> Settings:
     validate.check_absolute("[DEFAULT] state_dir", conf.state_dir)
     validate.check_ovs(conf.ovs.integration_bridge, conf.ovs.connection)
+    validate.check_socket_directory("[ovs] vhostuser_socket_dir", conf.ovs.vhostuser_socket_dir)
     group = conf[PRIVSEP_GROUP]
     validate.check_helper(group.capabilities, group.helper_command)
     return Settings(
@@ -249,6 +257,7 @@ def _settings(conf: cfg.ConfigOpts, path: str | None) -> Settings:
         isolate=conf.ovs.isolate,
         qos_type=conf.ovs.qos_type,
         timeout=conf.ovs.timeout,
+        vhostuser_socket_dir=conf.ovs.vhostuser_socket_dir.rstrip("/"),
         **{option.dest: _value(conf.daemon, option) for option in _DAEMON_OPTIONS},
         **{option.dest: _value(conf.events, option) for option in _EVENTS_OPTIONS} | validate.events(conf.events),
         privileged={option.dest: getattr(group, option.dest) for option in _PRIVSEP_OPTIONS},

@@ -22,8 +22,6 @@ _CAPABILITIES = """
 """
 CAPABILITIES = tuple(f"CAP_{name}" for name in _CAPABILITIES.split())
 """Linux's, by number (capabilities(7)), as in oslo.privsep, which only the privileged side may import."""
-SOCKET_PATH_MAX = 107
-"""sun_path has 108 bytes, and one is the terminating zero."""
 _LOOPBACK = "127.0.0.1"
 _PORT_MAX = 65535
 
@@ -76,10 +74,22 @@ def check_socket_length(option: str, path: str) -> None:
 
     :raises ValueError: with the option, its value and a valid form.
     """
-    if (length := len(os.fsencode(path))) > SOCKET_PATH_MAX:
+    if (length := len(os.fsencode(path))) > naming.SOCKET_PATH_MAX:
         raise ValueError(
-            f"{option} {path!r} has {length} bytes, and a Unix socket's path at most {SOCKET_PATH_MAX} (unix(7)); give "
-            "a shorter path, or one through a symbolic link to its directory"
+            f"{option} {path!r} has {length} bytes, and a Unix socket's path at most {naming.SOCKET_PATH_MAX} "
+            "(unix(7)); give a shorter path, or one through a symbolic link to its directory"
+        )
+
+
+def check_socket_directory(option: str, path: str) -> None:
+    """Check that sockets with names by the naming rule can be in a directory.
+
+    :raises ValueError: with the option, its value and a valid form.
+    """
+    fault = naming.socket_path_fault(f"{path.rstrip('/')}/{'v' * naming.NAME_CUT}")
+    if fault:
+        raise ValueError(
+            f"{option} {path!r} cannot be the directory of sockets: of the path of a socket in it, {fault}"
         )
 
 

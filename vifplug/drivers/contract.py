@@ -41,6 +41,8 @@ class Options:
     wired_by: str = "auto"
     listens: bool = False
     """Whether the daemon receives Neutron's events."""
+    vhostuser_socket_dir: str = "/var/lib/vhost_sockets"
+    """The directory of vhost-user sockets: a driver refuses one elsewhere, and so does the helper."""
 
 
 class Driver(Protocol):

@@ -11,7 +11,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from vifplug.drivers.registry import guest_link
+from vifplug.drivers.guest_end import VhostUser, link_of
+from vifplug.drivers.registry import guest_end
 from vifplug.model.events import has_reached
 from vifplug.model.reports import ACTIVE, FAILED, PLUGGED, WIRED
 from vifplug.resources import kinds
@@ -68,19 +69,27 @@ def awaited(record: Record, observed: Observed, wiring: Wiring, wanted: str) -> 
     if state == FAILED:
         return reason
     if state == WIRED:
-        guest = guest_link(record.vif)
-        if not guest:
-            return "a guest, of whose end this host shows nothing"
-        found = observed.links.get(guest)
-        return f"a guest on tap {guest!r}, which {'has no carrier' if found is not None else 'is not there'}"
+        return _guest_awaited(record, observed)
     return _wiring_awaited(record, observed, _rule(_ports(record), observed, wiring))
+
+
+def _guest_awaited(record: Record, observed: Observed) -> str:
+    end = guest_end(record.vif)
+    if isinstance(end, VhostUser):
+        named = ", ".join(f"{port.name!r} (link_state {_link_state(port, observed)})" for port in _ports(record))
+        return f"a guest whose driver uses socket {end.path!r} of Interface {named}"
+    guest = link_of(end)
+    if not guest:
+        return "a guest, of whose end this host shows nothing"
+    found = observed.links.get(guest)
+    return f"a guest on tap {guest!r}, which {'has no carrier' if found is not None else 'is not there'}"
 
 
 def _wiring_awaited(record: Record, observed: Observed, rule: str) -> str:
     if rule == EVENTS:
         return "a network-vif-plugged event from Neutron at [events] listen (is its [nova] endpoint this host's?)"
     named = ", ".join(f"{port.name!r} of {port.bridge}" for port in _ports(record))
-    absent = [port.name for port in _ports(record) if port.name not in observed.links]
+    absent = [port.name for port in _ports(record) if port.has_device and port.name not in observed.links]
     first = f"; device {absent[0]!r} is not there yet" if absent else ""
     if rule == OVN:
         return f"OVN to set ovn-installed on Interface {named} (is ovn-controller running, and the port bound?){first}"
@@ -112,8 +121,19 @@ def _agent_has(port: OvsPort, observed: Observed) -> bool:
 
 
 def _guest_is_up(record: Record, observed: Observed) -> bool:
-    found = observed.links.get(guest_link(record.vif))
+    end = guest_end(record.vif)
+    if isinstance(end, VhostUser):
+        # No link shows it. vswitchd sets link_state from the virtio device's: up once the guest's driver has set its
+        # queues up (netdev_dpdk_vhost_get_carrier).
+        states = {_link_state(port, observed) for port in _ports(record)}
+        return states == {"up"}
+    found = observed.links.get(link_of(end))
     return found is not None and bool(found.up) and bool(found.carrier)
+
+
+def _link_state(port: OvsPort, observed: Observed) -> str:
+    found = observed.ports.get(port.name)
+    return (found.link_state if found is not None else None) or "unknown"
 
 
 def _ports(record: Record) -> list[OvsPort]:

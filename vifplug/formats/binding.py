@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 from vifplug.formats.reader import Entry
 
 _TYPES = ("ovs", "bridge")
+_PARTS: Mapping[str, tuple[str, Mapping[str, str]]] = {}
+"""vif_type -> the part of a VIF that only its requests carry, and the keys of the details that its fields come from."""
 
 
 def vif_type(port: Entry, key: str, details: Entry) -> str:
@@ -25,6 +30,18 @@ def vif_type(port: Entry, key: str, details: Entry) -> str:
     if vif_type not in _TYPES:
         raise port.refusal(key, f"vifplug does not support {_name(port)}'s type; it must be ovs or bridge")
     return "ovs-hybrid" if vif_type == "ovs" and details.flag("ovs_hybrid_plug") else str(vif_type)
+
+
+def part(vif_type: str, details: Entry) -> tuple[dict[str, Any], dict[str, str]]:
+    """What a binding's details say of the part that only VIFs of its type have.
+
+    :returns: the part by its name, and the paths of its fields in the document; nothing for a type without one.
+    """
+    if vif_type not in _PARTS:
+        return {}, {}
+    name, keys = _PARTS[vif_type]
+    values = {field: details.data[key] for field, key in keys.items() if details.data.get(key) is not None}
+    return {name: values}, {f"{name}.{field}": details.at(key) for field, key in keys.items()}
 
 
 def check_vnic(port: Entry, key: str) -> None:

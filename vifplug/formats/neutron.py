@@ -38,10 +38,12 @@ def read(port: Entry) -> model.Vif:
     details = port.part(f"{mark}vif_details")
     binding.check_vnic(port, f"{mark}vnic_type")
     _check_own_link(port, port.data.get(f"{mark}profile"), f"{mark}profile")
+    vif_type = _vif_type(port, f"{mark}{_VIF_TYPE}", details)
+    part, sources = binding.part(vif_type, details)
     return port.vif(
         {
             "id": identity,
-            "vif_type": _vif_type(port, f"{mark}{_VIF_TYPE}", details),
+            "vif_type": vif_type,
             "address": address,
             "network": {
                 "id": port.data.get("network_id"),
@@ -51,8 +53,10 @@ def read(port: Entry) -> model.Vif:
             },
             "instance": _instance(port),
             "create_tap": binding.create_tap(details),
+            **part,
         },
         {
+            **sources,
             "address": port.at("mac_address"),
             "network.id": port.at("network_id"),
             "network.bridge": details.at("bridge_name"),

@@ -39,6 +39,7 @@ def read(entry: Entry) -> model.Vif:
     # Nova cuts network.bridge to 14 characters; Neutron's bridge_name is complete.
     bridge = details if details.data.get("bridge_name") is not None else network
     bridge_key = "bridge_name" if bridge is details else "bridge"
+    part, sources = binding.part(vif_type, details)
     return entry.vif(
         {
             "id": identity,
@@ -52,8 +53,10 @@ def read(entry: Entry) -> model.Vif:
             },
             "create_tap": binding.create_tap(details),
             "names": {"tap": entry.own_name("devname", naming.ROLE_TAP)},
+            **part,
         },
         {
+            **sources,
             "network.bridge": bridge.at(bridge_key),
             "network.mtu": meta.at("mtu"),
             "network.datapath_type": details.at("datapath_type"),

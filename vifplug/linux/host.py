@@ -79,7 +79,12 @@ class LinuxHost:
             arguments += ["--config-file", self._settings.config_file]
         settings = self._settings
         return Channel(
-            dict(settings.privileged), settings.connection, settings.timeout, arguments, settings.configurable
+            dict(settings.privileged),
+            settings.connection,
+            settings.timeout,
+            arguments,
+            settings.configurable,
+            settings.vhostuser_socket_dir,
         )
 
     @staticmethod

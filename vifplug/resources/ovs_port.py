@@ -70,6 +70,9 @@ class Column:
     """Of vifplug's own columns, what a creation leaves there unless the port asks for another value."""
     allows: Callable[[Any], bool] | None = None
     """Of vifplug's own columns, which other values the helper lets a caller give to a port of ours; None for none."""
+    sockets: tuple[str, ...] = ()
+    """Of a map, the keys whose values are paths of sockets: they must be below the directory that is fixed at the
+    helper's start."""
 
 
 COLUMNS: tuple[Column, ...] = (
@@ -115,6 +118,13 @@ COLUMNS: tuple[Column, ...] = (
         writer=Writer.SHARED,
     ),
     Column(name="error", row=INTERFACE, type=optional("string"), writer=Writer.VSWITCHD, field="error"),
+    Column(
+        name="link_state",
+        row=INTERFACE,
+        type=optional({"type": "string", "enum": ["set", ["up", "down"]]}),
+        writer=Writer.VSWITCHD,
+        field="link_state",
+    ),
     Column(name="external_ids", row=INTERFACE, type=STRINGS, writer=Writer.SHARED, read=Read.MAP, field="iface_ids"),
     Column(name="options", row=INTERFACE, type=STRINGS, writer=Writer.VIFPLUG, read=Read.MAP, empty={}),
     Column(name="mtu_request", row=INTERFACE, type=optional("integer"), writer=Writer.VIFPLUG, empty=[]),
@@ -143,6 +153,8 @@ SETTINGS = (
 """What a port has from its creation and nobody else writes, in the order in which it is compared."""
 
 
+_TYPES_OF_DPDK = frozenset({"dpdk", "dpdkvhostuser", "dpdkvhostuserclient"})
+"""Values of Interface.type that only a userspace datapath has. The kernel has no device for such a port."""
 _SAME_AS_EMPTY = {"type": "system"}
 """Other words for the empty value."""
 
@@ -182,6 +194,8 @@ class OvsPort(Resource):
     uuid: str | None = None
     ofport: int | None = None
     error: str | None = None
+    link_state: str | None = None
+    """``up`` or ``down``. Of a vhost-user port: whether a guest's driver uses it."""
     iface_type: str = ""
     tag: int | None = None
     vlan_mode: str | None = None
@@ -196,6 +210,12 @@ class OvsPort(Resource):
     """Columns that a port has from its creation and that are nobody else's, where they are not empty. Observed: as
     ``shown`` gives them."""
 
+    @property
+    def has_device(self) -> bool:
+        """Whether it is on a device of the kernel; a port of DPDK has none, and needs the userspace datapath."""
+        return self.settings.get("type") not in _TYPES_OF_DPDK
+
     def depends_on(self) -> frozenset[Reference]:
         """Its device: vswitchd is not to look for one that is not there. A VMM's comes when it comes."""
-        return frozenset() if self.waits_for_device else frozenset({(LINKS, self.name)})
+        comes_first = self.has_device and not self.waits_for_device
+        return frozenset({(LINKS, self.name)}) if comes_first else frozenset()

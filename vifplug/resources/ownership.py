@@ -65,9 +65,10 @@ def derived_name(owner: str, role: str) -> str:
     return naming.device(role, owner.removeprefix(naming.NETWORK_PREFIX))
 
 
-def port_names(owner: str) -> tuple[str, str]:
+def port_names(owner: str) -> tuple[str, ...]:
     """The names that a VIF's OVS port gets by the naming rule."""
-    return derived_name(owner, naming.ROLE_PORT_END), derived_name(owner, naming.ROLE_TAP)
+    prefixes = (naming.ROLE_PORT_END, naming.ROLE_TAP, naming.ROLE_VHOST_USER)
+    return tuple(derived_name(owner, prefix) for prefix in prefixes)
 
 
 def has_birth_address(link: SeenLink, owner: str, role: str) -> bool:

@@ -216,7 +216,7 @@ class MemoryHost:
         qos = f"qos-{next(self._numbers)}" if port.qos_type else None
         if qos and port.qos_type:
             self.qos[qos] = Qos(uuid=qos, type=port.qos_type, owner=port.owner)
-        there = port.name in self.links
+        there = port.name in self.links or not port.has_device
         self.ports[port.name] = replace(
             port,
             uuid=f"port-{next(self._numbers)}",
@@ -224,4 +224,5 @@ class MemoryHost:
             error=None if there else NO_DEVICE,
             external_ids={**port.external_ids, "vifplug-vif": port.owner},
             qos=qos,
+            settings={key: shown(key, value) for key, value in port.settings.items()},
         )

@@ -24,6 +24,11 @@ _PAUSE_SECONDS = 0.02
 _STEP = "verify"
 _NO_DEVICE = os.strerror(errno.ENODEV)
 """vswitchd's error text for a device that it does not know yet."""
+_NEEDS_DPDK = (
+    "; such a port needs an Open vSwitch with DPDK (Debian's openvswitch-switch-dpdk) that has initialised it "
+    "(ovs-vsctl set Open_vSwitch . other_config:dpdk-init=true); its log names any other reason"
+)
+"""vswitchd's error text for a type that it does not have is that of a missing address family."""
 _PUT_BACK = ("up", "promiscuous", "mtu")
 """What vswitchd may put back: the flags that it found on a device, and the MTU of an mtu_request until that is gone."""
 _ADDRESS = "address"
@@ -148,7 +153,10 @@ def _taps(resolved: Iterable[Resource]) -> list[Link]:
 def _as_desired(observed: Observed, items: Sequence[DriftItem]) -> Observed:
     for item in items:
         if item.attribute == "error":
-            raise OvsdbError(f"ovs-vswitchd could not use port {item.subject!r}: {item.observed}", item.subject, _STEP)
+            hint = "" if observed.ports[item.subject].has_device else _NEEDS_DPDK
+            raise OvsdbError(
+                f"ovs-vswitchd could not use port {item.subject!r}: {item.observed}{hint}", item.subject, _STEP
+            )
     if items:
         raise VerifyError(f"read back {items[0]}; another program may be changing it", items[0].subject, _STEP)
     return observed

@@ -9,7 +9,7 @@ from typing import Any, ClassVar, Literal
 from vifplug.resources import passage
 from vifplug.resources.link import Link
 from vifplug.resources.observed import Station
-from vifplug.resources.ovs_port import DEAD_VLAN, OvsPort
+from vifplug.resources.ovs_port import DEAD_VLAN, OvsPort, shown
 
 Plane = Literal["links", "ports"]
 Change = tuple[str, Any, Any]
@@ -236,6 +236,8 @@ class AddPort(PortAction):
             words.append(f"with {self.restored}")
         if port.qos_type:
             words.append(f"qos {port.qos_type}")
+        if port.settings:
+            words.append(f"with {_columns(port.settings)}")
         return " ".join(words)
 
     def inverse(self) -> Action:
@@ -253,6 +255,9 @@ class SetPort(PortAction):
     """Columns that are made as the port's creation left them."""
     given: Mapping[str, Any] = field(default_factory=dict)
     """Columns that are set to what the port asks for."""
+    former: Mapping[str, Any] = field(default_factory=dict)
+    """What the port had of its columns when they were as recorded, None for the empty value: the inverse gives it back.
+    No value of another program's goes back: the helper takes none for these columns."""
     again: bool = False
     """Another program made its row anew: it gets its VLANs as ``AddPort`` gives them, unless it has some by then."""
 
@@ -263,17 +268,18 @@ class SetPort(PortAction):
 
     def __str__(self) -> str:
         changes = [(key, after) for key, _before, after in (*self.port_changes, *self.iface_changes)]
-        words = ", ".join(
-            f"{key} {in_words(after)}"
-            for key, after in [*changes, *self.given.items(), *((key, None) for key in self.emptied)]
-        )
-        words = ", ".join(part for part in (words, self.restored) if part)
+        ids = ", ".join(f"{key} {in_words(after)}" for key, after in changes)
+        columns = _columns({**self.given, **dict.fromkeys(self.emptied)})
+        words = ", ".join(part for part in (ids, columns, self.restored) if part)
         return f"set port {self.port.name}: {words}"
 
     def inverse(self) -> Action:
         iface, own = _swapped(self.iface_changes), _swapped(self.port_changes)
-        # No value of another program's goes back: the helper takes none for these columns.
-        return replace(self, iface_changes=iface, port_changes=own, emptied=(), given={}, again=False)
+        given = {column: value for column, value in self.former.items() if value is not None}
+        emptied = tuple(column for column in self.former if column not in given)
+        return replace(
+            self, iface_changes=iface, port_changes=own, emptied=emptied, given=given, former={}, again=False
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -343,6 +349,10 @@ class DeleteQos(Action):
 
 def _present(link: Link) -> str:
     return f"{link.called} (renamed from {link.name})" if link.called else link.name
+
+
+def _columns(values: Mapping[str, Any]) -> str:
+    return ", ".join(f"{column} {in_words(shown(column, value))}" for column, value in values.items())
 
 
 def _vlans(port: OvsPort) -> str:

@@ -10,7 +10,7 @@ from vifplug.errors import Conflict
 from vifplug.resources import kinds
 from vifplug.resources.contract import Relation, Resource
 from vifplug.resources.link import Link
-from vifplug.resources.observed import Inventory, Observed
+from vifplug.resources.observed import DATAPATH_USERSPACE, Inventory, Observed
 from vifplug.resources.ovs_port import OvsPort
 
 
@@ -41,6 +41,7 @@ def refuse_strangers(desired: Iterable[Resource], recorded: Inventory, observed:
     links, ports = recorded.links, recorded.ports
     for resource in desired:
         if isinstance(resource, OvsPort):
+            _refuse_kernel_datapath(resource, observed)
             _refuse_foreign_port(resource, ports.get(resource.name), observed)
             if resource.waits_for_device:
                 _refuse_foreign_device(resource, ports.get(resource.name), observed)
@@ -68,6 +69,19 @@ def refuse_strangers(desired: Iterable[Resource], recorded: Inventory, observed:
                 f"{ownership.holder(found)}; it was left alone{advice}",
                 resource.name,
             )
+
+
+def _refuse_kernel_datapath(port: OvsPort, observed: Observed) -> None:
+    """Refuse a port of DPDK on a bridge of the kernel's datapath, on which vswitchd could not open it."""
+    bridge = observed.bridges.get(port.bridge)
+    if port.has_device or bridge is None or bridge.userspace:
+        return
+    raise Conflict(
+        f"OVS bridge {bridge.name!r} has datapath_type {bridge.datapath_type or 'system'!r}, and port {port.name!r} of "
+        f"VIF {port.owner} is of type {port.settings['type']!r}, which needs {DATAPATH_USERSPACE!r}; name another "
+        "bridge, or plug the VIF as another type",
+        bridge.name,
+    )
 
 
 def _refuse_foreign_port(port: OvsPort, known: OvsPort | None, observed: Observed) -> None:

@@ -33,7 +33,7 @@ from vifplug.resources import kinds, passage
 from vifplug.resources.contract import Creation, Relation, Resource, Teardown
 from vifplug.resources.link import Link
 from vifplug.resources.observed import Inventory, Observed
-from vifplug.resources.ovs_port import CONTROL_AGENT, DEAD_VLAN, SETTINGS, OvsPort
+from vifplug.resources.ovs_port import CONTROL_AGENT, DEAD_VLAN, SETTINGS, OvsPort, shown
 
 CROWD = 32
 """Ports from which on two turns of vswitchd's cost more than that one comes too soon."""
@@ -215,11 +215,11 @@ def _plan_ports(request: Request, observed: Observed, draft: Draft) -> None:
             port = _as_before(port, request.recorded.ports[port.name], observed)
         is_marked = found.owner == port.owner
         if not is_marked:  # The mark first: the helper moves and re-attaches only what it sees marked.
-            _set_ids(port, items, draft)
+            _set_ids(port, items, request, draft)
         if found.bridge != port.bridge:
             draft.add(Phase.PORTS, actions.MovePort(port, found.bridge))
         if is_marked:
-            _set_ids(port, items, draft)
+            _set_ids(port, items, request, draft)
         if _must_reattach(request, port, observed, draft) and found.bridge == port.bridge:
             link = observed.links.get(port.name)
             held_nothing = (link is None or bool(link.called)) and (found.ofport or 0) <= 0
@@ -253,17 +253,20 @@ def _dead(port: OvsPort) -> OvsPort:
     return replace(port, tag=DEAD_VLAN, vlan_mode="trunk", trunks=(DEAD_VLAN,))
 
 
-def _set_ids(port: OvsPort, items: Sequence[DriftItem], draft: Draft) -> None:
+def _set_ids(port: OvsPort, items: Sequence[DriftItem], request: Request, draft: Draft) -> None:
     of_port = [item for item in items if isinstance(item, diff.PortDrift)]
     ids = [(item.key, item.observed, item.desired) for item in of_port if item.key]
     marks = tuple(change for change in ids if change[0] == naming.OWNER_KEY)
     others = tuple(change for change in ids if change[0] != naming.OWNER_KEY)
-    differing = [item.attribute for item in of_port if item.attribute in SETTINGS]
-    given = {column: port.settings[column] for column in differing if column in port.settings}
-    emptied = tuple(column for column in differing if column not in given)
+    seen = {item.attribute: item.observed for item in of_port if item.attribute in SETTINGS}
+    given = {column: port.settings[column] for column in seen if column in port.settings}
+    emptied = tuple(column for column in seen if column not in given)
+    known = request.recorded.ports.get(port.name)
+    recorded = {column: (known.settings if known is not None else {}).get(column) for column in seen}
+    former = {column: value for column, value in recorded.items() if shown(column, value) == seen[column]}
     again = any(item.attribute == diff.VLANS for item in of_port)
-    if marks or others or differing or again:
-        change = actions.SetPort(port, others, marks, emptied, given, again)
+    if marks or others or seen or again:
+        change = actions.SetPort(port, others, marks, emptied, given, former, again)
         draft.add(Phase.PORTS, change)
 
 
@@ -272,6 +275,8 @@ def _must_reattach(request: Request, port: OvsPort, observed: Observed, draft: D
     found, link = observed.ports[port.name], observed.links.get(port.name)
     if draft.makes(port.name):
         return True
+    if not port.has_device:
+        return bool(found.error) or (found.ofport or 0) <= 0
     if link is None:
         # It waits for the VMM's next one, to which vswitchd is deaf as long as it holds on to the last.
         return port.waits_for_device and (found.ofport or 0) > 0

@@ -142,6 +142,7 @@ class Channel:
     :param timeout: seconds, for every OVSDB wait.
     :param arguments: more arguments for a helper that is started by a command.
     :param configurable: names or globs of other programs' devices that may be configured, fixed like the remotes.
+    :param socket_directory: the directory of sockets that a port's columns may name, fixed like the remotes.
     :raises ConfigError: when it is to run as a user or group that is not there.
     :raises HelperDied: when it cannot be started.
     """
@@ -153,6 +154,7 @@ class Channel:
         timeout: float,
         arguments: list[str],
         configurable: tuple[str, ...] = (),
+        socket_directory: str = "",
     ) -> None:
         self._forked = os.geteuid() == 0
         self._dead = False
@@ -177,7 +179,8 @@ class Channel:
             finally:
                 if os.getpid() != ours:
                     os._exit(1)  # a helper that could not begin must not go on as its caller
-        self.pid: int = self.call(startup.begin, connection, timeout, configurable, timeout=_START_SECONDS)
+        fixed = (connection, timeout, configurable, socket_directory)
+        self.pid: int = self.call(startup.begin, *fixed, timeout=_START_SECONDS)
 
     @property
     def running(self) -> bool:

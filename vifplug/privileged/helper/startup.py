@@ -8,16 +8,20 @@ from vifplug.errors import PermissionDenied
 from vifplug.privileged.helper import import_lock
 from vifplug.privileged.helper.context import net
 from vifplug.privileged.links import configure
+from vifplug.privileged.ovsdb import columns
 from vifplug.privileged.ovsdb import verbs as ovsdb
 
 
 @net.entrypoint
-def begin(connection: tuple[str, ...], timeout: float, configurable: tuple[str, ...] = ()) -> int:
-    """Fix the OVSDB address and what may be configured, close the door to imports.
+def begin(
+    connection: tuple[str, ...], timeout: float, configurable: tuple[str, ...] = (), socket_directory: str = ""
+) -> int:
+    """Fix the OVSDB address, what may be configured and where sockets may be; close the door to imports.
 
     :param connection: OVSDB remotes, tried in turn.
     :param timeout: seconds, for every OVSDB wait.
     :param configurable: names or globs of other programs' devices that may be configured.
+    :param socket_directory: the directory of sockets that a port's columns may name; "" for none.
     :returns: the helper's pid.
     :raises PermissionDenied: when called a second time.
     """
@@ -25,5 +29,6 @@ def begin(connection: tuple[str, ...], timeout: float, configurable: tuple[str, 
         raise PermissionDenied("refused to begin again: the helper's OVSDB address is fixed at its start")
     ovsdb.fix_address(connection, timeout)
     configure.fix_devices(configurable)
+    columns.fix_socket_directory(socket_directory)
     import_lock.close()
     return os.getpid()

@@ -7,10 +7,12 @@ trunks, vlan_mode, qos, other_config, ingress_policing_* and foreign external_id
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from vifplug.errors import Conflict
+from vifplug import naming
+from vifplug.errors import Conflict, ResourceMissing
 from vifplug.privileged import arguments
 from vifplug.privileged.ovsdb.values import all_of, first, pairs
 from vifplug.resources import ovs_port
@@ -19,8 +21,15 @@ from vifplug.resources.ovs_port import INTERFACE, INTERFACES, OPENFLOW, PORT, Co
 _INTERFACE = {column.name: column for column in ovs_port.columns_of(INTERFACE, Writer.VIFPLUG)}
 _PORT = {column.name: column for column in ovs_port.columns_of(PORT, Writer.VIFPLUG)}
 _READ = [column for column in ovs_port.COLUMNS if column.field]
+_socket_directory: list[str] = []
+"""Where sockets may be that a port's columns name: fixed at the helper's start, never taken from a call."""
 _LAST_SEEN = ("tag", "vlan_mode", "trunks")
 """Of the control plane's, what a port that is made again gets back."""
+
+
+def fix_socket_directory(directory: str) -> None:
+    """Let columns name sockets below this directory. Called once, before the first request."""
+    _socket_directory[:] = [directory] if directory else []
 
 
 def fields(port: Any, interface: Any) -> dict[str, Any]:
@@ -66,13 +75,60 @@ def give(port: Any, interfaces: Sequence[Any], given: Mapping[str, Any]) -> None
     """Set columns of a port of ours to what it asks for.
 
     :raises PermissionDenied: for a column that is not vifplug's, or a value that its table does not allow.
+    :raises ResourceMissing: when there is no directory for a socket.
+    :raises Conflict: for a socket of another interface.
     """
     for name, value in given.items():
         column = _PORT.get(name) or _INTERFACE.get(name)
         if column is None or column.allows is None or not column.allows(value):
             raise arguments.refuse(f"for the OVSDB column {name!r:.40} the value", value)
+        for key in set(column.sockets).intersection(value if column.sockets else ()):
+            _check_socket(value[key])
+            _refuse_anothers_socket(column, key, value[key], interfaces)
         for row in (port,) if column.row == PORT else interfaces:
             setattr(row, name, value)
+
+
+def _check_socket(path: str) -> None:
+    """Let vswitchd, which is root's and may open every socket, be told of those of guests alone.
+
+    :raises PermissionDenied: for a path that is not below the fixed directory, also by a symbolic link.
+    :raises ResourceMissing: when its directory is not there.
+    """
+    directory = next(iter(_socket_directory), "")
+    if not directory or naming.socket_path_fault(path, directory):
+        raise arguments.refuse("the path of a socket", path)
+    parent = os.path.dirname(path)
+    # Of a directory that only its users may enter it can be seen that it is there.
+    if not os.path.isdir(parent):
+        raise ResourceMissing(
+            f"the directory {parent!r} of the vhost-user socket {path!r} is not there; create it, writable for the "
+            "user of the guests' VMM, or set [ovs] vhostuser_socket_dir to the right one and restart",
+            parent,
+        )
+    if not f"{os.path.realpath(parent)}/".startswith(f"{os.path.realpath(directory)}/"):
+        raise arguments.refuse(f"a socket outside of {directory!r}, where a symbolic link leads,", path)
+
+
+def _refuse_anothers_socket(column: Column, key: str, path: str, interfaces: Sequence[Any]) -> None:
+    """Refuse a socket that another interface has: its guest would talk in this one's name.
+
+    :raises Conflict: naming that interface.
+    """
+    for row in interfaces[0]._table.rows.values():
+        if row not in interfaces and _of_transaction(row, column).get(key) == path:
+            raise Conflict(
+                f"the vhost-user socket {path!r} is that of OVS interface {row.name!r}; give each VIF its own", row.name
+            )
+
+
+def _of_transaction(row: Any, column: Column) -> Mapping[str, str]:
+    """A map as the transaction under way leaves it: where that says nothing of it, as it is committed, which is cheaper
+    to read (``values``)."""
+    if row._data is None or column.name in (row._changes or {}):
+        found: Mapping[str, str] = getattr(row, column.name, {})
+        return found
+    return pairs(row, column.name)
 
 
 def settings(port: Any, interfaces: Sequence[Any]) -> dict[str, Any]:

@@ -1,0 +1,101 @@
+"""Where the sockets of ports may be: the form of a path, and the privileged side's own check of it."""
+
+from __future__ import annotations
+
+import pathlib
+from collections.abc import Iterator
+from dataclasses import replace
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from vifplug import errors, naming
+from vifplug.privileged.ovsdb import columns
+
+DIRECTORY = "/var/lib/vhost_sockets"
+
+
+@pytest.mark.parametrize("name", ["vhu1", "a/vhu1", "v" * (107 - len(DIRECTORY) - 1), "é", "a,b", " "])
+def test_path_below_the_directory_is_right(name: str) -> None:
+    assert naming.socket_path_fault(f"{DIRECTORY}/{name}", DIRECTORY) == ""
+
+
+@pytest.mark.parametrize(
+    ("path", "words"),
+    [
+        ("/var/lib/vhost_sockets2/vhu1", "below /var/lib/vhost_sockets,"),
+        ("/var/lib/vhu1", "below"),
+        (DIRECTORY, "below"),
+        (f"{DIRECTORY}/", "absolute path without"),
+        (f"{DIRECTORY}/../vhu1", "absolute path without"),
+        (f"{DIRECTORY}/a/../vhu1", "absolute path without"),
+        (f"{DIRECTORY}/./vhu1", "absolute path without"),
+        (f"{DIRECTORY}//vhu1", "absolute path without"),
+        (f"/{DIRECTORY}/vhu1", "absolute path without"),
+        ("vhu1", "absolute path without"),
+        ("", "absolute path without"),
+        (f"{DIRECTORY}/a\nb", "absolute path without"),
+        (f"{DIRECTORY}/a\x00b", "absolute path without"),
+        (f"{DIRECTORY}/{'v' * 85}", "it has 108 bytes"),
+        (f"{DIRECTORY}/{'é' * 43}", "it has 109 bytes"),
+        (f"{DIRECTORY}/\ud800", "a path in UTF-8"),
+    ],
+)
+def test_fault_of_a_path_is_named(path: str, words: str) -> None:
+    fault = naming.socket_path_fault(path, DIRECTORY)
+    assert words in fault
+    assert fault.isprintable()
+
+
+@pytest.fixture
+def directory(tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[pathlib.Path]:
+    """The fixed directory, and a column whose one key is a socket."""
+    column = replace(columns._INTERFACE["options"], allows=lambda value: True, sockets=("path",))
+    monkeypatch.setitem(columns._INTERFACE, "options", column)
+    made = tmp_path / "sockets"
+    made.mkdir()
+    columns.fix_socket_directory(str(made))
+    yield made
+    columns.fix_socket_directory("")
+
+
+def given(path: Any) -> dict[str, str]:
+    """The options that an interface has after it was given that path."""
+    interface: Any = SimpleNamespace(options={}, _table=SimpleNamespace(rows={}))
+    columns.give(SimpleNamespace(), [interface], {"options": {"path": path}})
+    return dict(interface.options)
+
+
+def test_helper_takes_a_socket_below_its_directory(directory: pathlib.Path) -> None:
+    (directory / "project").mkdir()
+    (directory / "same").symlink_to(directory / "project")
+    for path in ("vhu1", "project/vhu1", "same/vhu1"):
+        assert given(f"{directory}/{path}") == {"path": f"{directory}/{path}"}
+
+
+def test_helper_refuses_a_socket_elsewhere(directory: pathlib.Path, tmp_path: pathlib.Path) -> None:
+    (directory / "link").symlink_to(tmp_path)
+    for path in (
+        f"{tmp_path}/vhu1",
+        f"{directory}/../vhu1",
+        f"{directory}/link/vhu1",
+        "/run/docker.sock",
+        f"{directory}",
+    ):
+        with pytest.raises(errors.PermissionDenied, match="the privileged helper refused"):
+            given(path)
+
+
+def test_helper_without_a_directory_takes_no_socket(directory: pathlib.Path) -> None:
+    columns.fix_socket_directory("")
+    with pytest.raises(errors.PermissionDenied):
+        given(f"{directory}/vhu1")
+
+
+def test_directory_that_is_missing_is_named(directory: pathlib.Path) -> None:
+    directory.rmdir()
+    with pytest.raises(
+        errors.ResourceMissing, match=r"the directory .*/sockets' of the vhost-user socket .* not there"
+    ):
+        given(f"{directory}/vhu1")
