@@ -7,8 +7,10 @@ from typing import Any
 
 from vifplug.formats.reader import Entry
 
-_TYPES = ("ovs", "bridge")
-_PARTS: Mapping[str, tuple[str, Mapping[str, str]]] = {}
+_TYPES, _VHOST_USER = ("ovs", "bridge"), "vhostuser"
+_PARTS: Mapping[str, tuple[str, Mapping[str, str]]] = {
+    "vhost-user": ("vhost_user", {"socket": "vhostuser_socket", "mode": "vhostuser_mode"}),
+}
 """vif_type -> the part of a VIF that only its requests carry, and the keys of the details that its fields come from."""
 
 
@@ -27,9 +29,24 @@ def vif_type(port: Entry, key: str, details: Entry) -> str:
             f"Neutron could not bind {_name(port)} to its host; see neutron-server's log for why "
             "(often no agent is alive on that host), correct that, and bind the port again",
         )
+    if vif_type == _VHOST_USER:
+        return _vhost_user(port, key, details)
     if vif_type not in _TYPES:
-        raise port.refusal(key, f"vifplug does not support {_name(port)}'s type; it must be ovs or bridge")
+        should = f"it must be {', '.join(_TYPES)} or {_VHOST_USER}"
+        raise port.refusal(key, f"vifplug does not support {_name(port)}'s type; {should}")
     return "ovs-hybrid" if vif_type == "ovs" and details.flag("ovs_hybrid_plug") else str(vif_type)
+
+
+def _vhost_user(port: Entry, key: str, details: Entry) -> str:
+    """Open vSwitch's vhost-user ports; 6WIND's and Contrail's are their own plugins' (nova's os_vif_util)."""
+    others = [name for name in ("vhostuser_fp_plug", "vhostuser_vrouter_plug") if details.flag(name)]
+    if others or not details.flag("vhostuser_ovs_plug"):
+        raise port.refusal(
+            key,
+            f"vifplug does not support {_name(port)}'s type without vhostuser_ovs_plug"
+            f"{f' or with {others[0]}' if others else ''}: Open vSwitch gets no port for it",
+        )
+    return "vhost-user"
 
 
 def part(vif_type: str, details: Entry) -> tuple[dict[str, Any], dict[str, str]]:
@@ -68,8 +85,11 @@ def check_uplink(network: Entry, verb: str) -> None:
 
 
 def create_tap(details: Entry) -> bool:
-    """Whether vifplug creates the tap: exactly the port's value, and a missing one is no."""
-    return bool(details.flag("ovs_create_tap"))
+    """Whether vifplug creates the tap: exactly the port's value, and a missing one is no.
+
+    ML2/OVN may send it for every port of a host, and a vhost-user port has no tap.
+    """
+    return bool(details.flag("ovs_create_tap")) and not details.flag("vhostuser_ovs_plug")
 
 
 def _name(port: Entry) -> str:

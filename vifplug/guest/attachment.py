@@ -1,4 +1,4 @@
-"""How a guest's card is attached: its tap, who creates the tap, and its bridge. Pure.
+"""How a guest's card is attached: its tap, who creates the tap, and its bridge; or its vhost-user socket. Pure.
 
 It is derived from the driver's resources, so third-party drivers need no extra code.
 """
@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from vifplug.drivers.contract import Driver, Options
-from vifplug.drivers.guest_end import Tap
+from vifplug.drivers.guest_end import Tap, VhostUser
 from vifplug.drivers.registry import driver_for, end_by
 from vifplug.errors import InputError
 from vifplug.guest.nic import Nic
@@ -64,15 +64,54 @@ class Attachment:
         return self.is_port and nic.is_userspace
 
 
-def attachment_of(vif: Vif) -> Attachment:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SocketAttachment:
+    """How a guest's card is attached by a vhost-user socket."""
+
+    vif_id: str
+    address: str
+    """The guest's MAC address."""
+    mtu: int | None
+    path: str
+    is_server: bool
+    """Whether the VMM listens at the socket; else Open vSwitch does."""
+    port: str
+    """The OVS port."""
+    is_multiqueue: bool
+
+    def queues(self, nic: Nic) -> int:
+        """The number of the card's queues. Open vSwitch takes as many as the guest has.
+
+        :raises InputError: for a card that is not virtio.
+        """
+        if not nic.is_virtio:
+            raise InputError(
+                f"VIF {self.vif_id} has a vhost-user socket, which needs a virtio card; {nic.model!r} is none",
+                self.vif_id,
+            )
+        return nic.queues or (_QUEUES_OF_MANY if self.is_multiqueue else 1)
+
+
+def attachment_of(vif: Vif) -> Attachment | SocketAttachment:
     """How a VIF's guest is attached.
 
     :raises InputError: when there is no driver, or the VIF lacks something.
     """
-    driver, options = driver_for(vif.vif_type, vif.id), Options()
+    # Where its socket may be was decided when it was plugged.
+    driver, options = driver_for(vif.vif_type, vif.id), Options(vhostuser_socket_dir="")
     complete = _completed(vif, driver, options)
     resources = driver.resources(complete, options)
     end = end_by(driver, complete)
+    if isinstance(end, VhostUser):
+        return SocketAttachment(
+            vif_id=vif.id,
+            address=vif.address,
+            mtu=vif.network.mtu,
+            path=end.path,
+            is_server=end.is_server,
+            port=kinds.ports_in(resources)[0].name,
+            is_multiqueue=bool(vif.multiqueue),
+        )
     if not isinstance(end, Tap):
         raise InputError(f"the guest of VIF {vif.id} has no tap; other ends are not supported yet", vif.id)
     name = end.name

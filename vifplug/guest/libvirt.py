@@ -3,6 +3,7 @@
 The rules are Nova's: a tap that libvirt creates joins its Linux bridge by type ``bridge``; an existing tap, and a tap
 that is itself the port, is type ``ethernet``, the existing one with ``managed='no'`` (LP 2033681). Never ``bridge``
 with a virtualport of type openvswitch: libvirt would recreate, and later delete, our port (LP 1728600, LP 1808171).
+A vhost-user socket is type ``vhostuser``; its domain also needs shared memory (``<memoryBacking>``).
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ from xml.etree import ElementTree
 from xml.etree.ElementTree import Element, SubElement
 
 from vifplug.errors import InputError
-from vifplug.guest.attachment import Attachment, attachment_of
+from vifplug.guest.attachment import Attachment, SocketAttachment, attachment_of
 from vifplug.guest.nic import Nic
 from vifplug.model.vif import Vif
 
@@ -31,6 +32,8 @@ def interface(vif: Vif, nic: Nic | None = None) -> Element:
     """
     nic = nic or Nic()
     attachment = attachment_of(vif)
+    if isinstance(attachment, SocketAttachment):
+        return _vhost_user(attachment, nic)
     _check_name(attachment)
     element = Element("interface", type="ethernet" if attachment.bridge is None else "bridge")
     SubElement(element, "mac", address=attachment.address)
@@ -39,6 +42,23 @@ def interface(vif: Vif, nic: Nic | None = None) -> Element:
     SubElement(element, "target", {"dev": attachment.tap} | ({"managed": "no"} if attachment.is_made else {}))
     SubElement(element, "model", type=nic.model)
     _add_driver(element, attachment, nic)
+    if attachment.mtu is not None:
+        SubElement(element, "mtu", size=str(attachment.mtu))
+    return element
+
+
+def _vhost_user(attachment: SocketAttachment, nic: Nic) -> Element:
+    queues = attachment.queues(nic)
+    element = Element("interface", type="vhostuser")
+    SubElement(element, "mac", address=attachment.address)
+    mode = "server" if attachment.is_server else "client"
+    source = SubElement(element, "source", {"type": "unix", "path": attachment.path, "mode": mode})
+    if not attachment.is_server:  # the socket goes with ovs-vswitchd, and comes back with it
+        SubElement(source, "reconnect", enabled="yes", timeout="1")
+    SubElement(element, "target", dev=attachment.port)
+    SubElement(element, "model", type=nic.model)
+    if queues > 1:
+        SubElement(element, "driver", queues=str(queues))
     if attachment.mtu is not None:
         SubElement(element, "mtu", size=str(attachment.mtu))
     return element

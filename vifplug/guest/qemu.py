@@ -1,4 +1,4 @@
-"""QEMU's arguments for a VIF: the tap it opens and the card the guest sees. Pure.
+"""QEMU's arguments for a VIF: the tap it opens, or its vhost-user socket, and the card the guest sees. Pure.
 
 QEMU with ``script=no`` only opens a tap. A tap made by vifplug is up and on its bridge; a tap that the VMM has to
 create must be created first (``before``), because QEMU's own ways do not fit: ``-netdev bridge`` and the bridge helper
@@ -7,7 +7,7 @@ use a name chosen by the kernel, which neither Neutron's rules nor vifplug's rec
 
 from __future__ import annotations
 
-from vifplug.guest.attachment import Attachment, attachment_of
+from vifplug.guest.attachment import Attachment, SocketAttachment, attachment_of
 from vifplug.guest.nic import Nic
 from vifplug.model.limits import VIRTIO
 from vifplug.model.vif import Vif
@@ -25,18 +25,21 @@ _OFFLOADS = (
 
 
 def arguments(vif: Vif, nic: Nic | None = None) -> list[str]:
-    """``-netdev`` and ``-device``, each with its value.
+    """``-netdev`` and ``-device``, each with its value; before them ``-chardev`` for a vhost-user socket.
 
     :raises InputError: for a card that the tap does not allow.
     """
     nic = nic or Nic()
     attachment = attachment_of(vif)
     queues = attachment.queues(nic)
+    if isinstance(attachment, SocketAttachment):
+        ends = ["-chardev", _joined(_chardev(attachment)), "-netdev", _joined(_vhost_user(attachment, queues))]
+        return [*ends, "-device", _joined(_device(attachment, nic, queues))]
     return ["-netdev", _joined(_netdev(attachment, nic, queues)), "-device", _joined(_device(attachment, nic, queues))]
 
 
 def before(vif: Vif, nic: Nic | None = None) -> list[list[str]]:
-    """The commands that create the VMM's tap, up and on its bridge; none for a tap that vifplug creates.
+    """The commands that create the VMM's tap, up and on its bridge; none for a tap that vifplug creates, or a socket.
 
     The tap gets no IPv6 address: the host would send to the guest's network with it.
 
@@ -44,7 +47,7 @@ def before(vif: Vif, nic: Nic | None = None) -> list[list[str]]:
     """
     attachment = attachment_of(vif)
     queues = attachment.queues(nic or Nic())
-    if attachment.is_made:
+    if isinstance(attachment, SocketAttachment) or attachment.is_made:
         return []
     make = ["ip", "tuntap", "add", "dev", attachment.tap, "mode", "tap", *(["multi_queue"] if queues > 1 else [])]
     mtu = ["mtu", str(attachment.mtu)] if attachment.mtu is not None else []
@@ -61,7 +64,18 @@ def _netdev(attachment: Attachment, nic: Nic, queues: int) -> list[str]:
     return options
 
 
-def _device(attachment: Attachment, nic: Nic, queues: int) -> list[str]:
+def _chardev(attachment: SocketAttachment) -> list[str]:
+    # Where Open vSwitch listens, the socket goes with ovs-vswitchd, and comes back with it: connect again, each second.
+    way = "server=on" if attachment.is_server else "reconnect=1"
+    return ["socket", f"id={_chardev_id(attachment)}", f"path={attachment.path}", way]
+
+
+def _vhost_user(attachment: SocketAttachment, queues: int) -> list[str]:
+    options = ["vhost-user", f"id={_netdev_id(attachment)}", f"chardev={_chardev_id(attachment)}"]
+    return [*options, f"queues={queues}"] if queues > 1 else options
+
+
+def _device(attachment: Attachment | SocketAttachment, nic: Nic, queues: int) -> list[str]:
     name = _DEVICES.get(nic.model, nic.model)
     options = [name, f"netdev={_netdev_id(attachment)}", f"id=nic-{attachment.vif_id}", f"mac={attachment.address}"]
     if not nic.is_virtio:
@@ -72,13 +86,18 @@ def _device(attachment: Attachment, nic: Nic, queues: int) -> list[str]:
             options.append(f"vectors={2 * queues + 2}")  # one per queue, one for control, one for configuration
     if attachment.mtu is not None:
         options.append(f"host_mtu={attachment.mtu}")
-    if attachment.loses_checksums(nic):
+    # With a vhost-user socket Open vSwitch itself agrees on the offloads with the guest.
+    if isinstance(attachment, Attachment) and attachment.loses_checksums(nic):
         options += [f"{name}=off" for name in _OFFLOADS]
     return options
 
 
-def _netdev_id(attachment: Attachment) -> str:
+def _netdev_id(attachment: Attachment | SocketAttachment) -> str:
     return f"vif-{attachment.vif_id}"
+
+
+def _chardev_id(attachment: SocketAttachment) -> str:
+    return f"vhost-{attachment.vif_id}"
 
 
 def _joined(options: list[str]) -> str:

@@ -34,6 +34,8 @@ else:
 
 _MAC = re.compile(r"[0-9a-f]{2}(:[0-9a-f]{2}){5}")
 _MULTICAST_BIT = 0x01
+CLIENT, SERVER = "client", "server"
+"""The VMM's part at a vhost-user socket, as Neutron, Nova and os-vif call it."""
 
 
 def _uuid(value: Any) -> str:
@@ -60,6 +62,21 @@ def _link_name(value: str) -> str:
     return value
 
 
+def _socket_path(value: str) -> str:
+    fault = naming.socket_path_fault(value)
+    if fault:
+        raise ValueError(fault)
+    return value
+
+
+def _socket_mode(value: str) -> str:
+    if value not in (CLIENT, SERVER):
+        raise ValueError(
+            "it must be client or server: whether the guest's VMM connects to the socket, or listens at it"
+        )
+    return value
+
+
 # The validators decide; json_schema_extra tells the reader of the JSON Schema as much of it as a pattern can.
 _UUID_SCHEMA: JsonDict = {"format": "uuid", "pattern": r"^[0-9A-Fa-f]{8}(-[0-9A-Fa-f]{4}){3}-[0-9A-Fa-f]{12}$"}
 _MAC_SCHEMA: JsonDict = {"pattern": r"^(?!00(:00){5}$)[0-9A-Fa-f][02468ACEace](:[0-9A-Fa-f]{2}){5}$"}
@@ -75,6 +92,10 @@ LinkName = Annotated[str, AfterValidator(_link_name), Field(json_schema_extra=_L
 Mtu = Annotated[int, Field(ge=limits.MTU_MIN, le=limits.MTU_MAX, strict=True)]
 Flag = Annotated[bool, Field(strict=True)]
 UserId = Annotated[int, Field(ge=0, le=2**32 - 2, strict=True)]
+SocketPath = Annotated[
+    str, AfterValidator(_socket_path), Field(json_schema_extra={"pattern": "^/", "maxLength": naming.SOCKET_PATH_MAX})
+]
+SocketMode = Annotated[str, AfterValidator(_socket_mode), Field(json_schema_extra={"enum": [CLIENT, SERVER]})]
 VifType = Annotated[str, Field(pattern=r"^[a-z][a-z0-9-]{0,31}$")]
 
 
@@ -108,8 +129,8 @@ class Network(_Part):
     )
     bridge: LinkName | None = Field(
         default=None,
-        description="ovs and ovs-hybrid: the OVS bridge, by default the configuration's integration_bridge. "
-        "bridge: the Linux bridge, by default brq and the network id, cut to 14 characters.",
+        description="ovs, ovs-hybrid and vhost-user: the OVS bridge, by default the configuration's "
+        "integration_bridge. bridge: the Linux bridge, by default brq and the network id, cut to 14 characters.",
     )
     mtu: Mtu | None = Field(default=None, description="Bytes, for every hop of the VIF's path.")
     datapath_type: str | None = Field(
@@ -141,13 +162,29 @@ class Names(_Part):
     qvb: LinkName | None = None
     qvo: LinkName | None = None
     tap: LinkName | None = None
+    vhu: LinkName | None = None
+
+
+class VhostUser(_Part):
+    """The socket at which a guest's VMM and Open vSwitch meet."""
+
+    vif_types = frozenset({"vhost-user"})
+
+    socket: SocketPath = Field(
+        description="Its path, below the configuration's vhostuser_socket_dir. In mode client its name is the port's."
+    )
+    mode: SocketMode = Field(
+        default=SERVER,
+        description="The VMM's part. server: it listens, and Open vSwitch connects (dpdkvhostuserclient). client: Open "
+        "vSwitch listens (dpdkvhostuser).",
+    )
 
 
 class Vif(_Part):
     """One guest interface and how it is to be plugged."""
 
     id: Uuid = Field(description="The port's UUID.")
-    vif_type: VifType = Field(description="Which driver builds it: ovs-hybrid, ovs or bridge.")
+    vif_type: VifType = Field(description="Which driver builds it: ovs-hybrid, ovs, bridge or vhost-user.")
     address: MacAddress = Field(description="The guest's MAC address.")
     network: Network = Network()
     instance: Instance | None = None
@@ -164,11 +201,12 @@ class Vif(_Part):
         "configuration's.",
     )
     names: Names = Names()
+    vhost_user: VhostUser | None = Field(default=None, description="vhost-user: the guest's end.")
 
     @model_validator(mode="after")
     def _parts_are_of_the_type(self) -> Vif:
         for name, part in sub_models().items():
-            if part.vif_types and self.vif_type not in part.vif_types and name in self.model_fields_set:
+            if part.vif_types and self.vif_type not in part.vif_types and getattr(self, name) is not None:
                 known = ", ".join(sorted(part.vif_types))
                 raise ValueError(f"{name}: it is for VIFs of type {known} only; leave it out")
         return self

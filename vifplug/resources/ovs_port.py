@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
 from vifplug.resources.contract import LINKS, PORTS, Reference, Resource
+from vifplug.resources.link import MTU
 
 CONTROL_OVN, CONTROL_AGENT = "ovn", "neutron-agent"
 DEAD_VLAN = 4095
@@ -75,6 +76,17 @@ class Column:
     helper's start."""
 
 
+_SOCKET = "vhost-server-path"
+
+
+def _is_mtu(value: Any) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and MTU.low <= value <= MTU.high
+
+
+def _is_socket(value: Any) -> bool:
+    return isinstance(value, Mapping) and value.keys() == {_SOCKET} and isinstance(value[_SOCKET], str)
+
+
 COLUMNS: tuple[Column, ...] = (
     Column(name="name", row=PORT, type="string", writer=Writer.SHARED),
     Column(name="interfaces", row=PORT, type=references(INTERFACE, 1, "unlimited"), writer=Writer.SHARED),
@@ -109,7 +121,15 @@ COLUMNS: tuple[Column, ...] = (
     Column(name="fake_bridge", row=PORT, type="boolean", writer=Writer.VIFPLUG, empty=False),
     Column(name="protected", row=PORT, type="boolean", writer=Writer.VIFPLUG, empty=False),
     Column(name="name", row=INTERFACE, type="string", writer=Writer.SHARED),
-    Column(name="type", row=INTERFACE, type="string", writer=Writer.VIFPLUG, field="iface_type", empty=""),
+    Column(
+        name="type",
+        row=INTERFACE,
+        type="string",
+        writer=Writer.VIFPLUG,
+        field="iface_type",
+        empty="",
+        allows=lambda value: value in ("dpdkvhostuser", "dpdkvhostuserclient"),
+    ),
     Column(name="ofport", row=INTERFACE, type=optional("integer"), writer=Writer.VSWITCHD, field="ofport"),
     Column(
         name="ofport_request",
@@ -126,8 +146,19 @@ COLUMNS: tuple[Column, ...] = (
         field="link_state",
     ),
     Column(name="external_ids", row=INTERFACE, type=STRINGS, writer=Writer.SHARED, read=Read.MAP, field="iface_ids"),
-    Column(name="options", row=INTERFACE, type=STRINGS, writer=Writer.VIFPLUG, read=Read.MAP, empty={}),
-    Column(name="mtu_request", row=INTERFACE, type=optional("integer"), writer=Writer.VIFPLUG, empty=[]),
+    Column(
+        name="options",
+        row=INTERFACE,
+        type=STRINGS,
+        writer=Writer.VIFPLUG,
+        read=Read.MAP,
+        empty={},
+        allows=_is_socket,
+        sockets=(_SOCKET,),
+    ),
+    Column(
+        name="mtu_request", row=INTERFACE, type=optional("integer"), writer=Writer.VIFPLUG, empty=[], allows=_is_mtu
+    ),
     Column(name="mac", row=INTERFACE, type=optional("string"), writer=Writer.VIFPLUG, empty=[]),
     Column(name="lldp", row=INTERFACE, type=STRINGS, writer=Writer.VIFPLUG, read=Read.MAP, empty={}),
     Column(name="bfd", row=INTERFACE, type=STRINGS, writer=Writer.VIFPLUG, read=Read.MAP, empty={}),

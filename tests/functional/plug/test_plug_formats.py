@@ -34,7 +34,6 @@ WHOLE: dict[str, set[str]] = {
 }
 REFUSED = {
     "nova_network_info_binding_failed.json": "binding_failed",
-    "nova_network_info_vhostuser_ovs.json": "vhostuser",
     "ovn_port_binding_failed.json": "binding_failed",
     "ovn_port_unbound.json": "unbound",
 }

@@ -37,7 +37,18 @@ PUBLISHED = {
     *("ChosenRequest", "Collected", "Device", "DiagnosisReport", "DriftReport", "ErrorReport", "FindingReport"),
     *("ForeignDocument", "GcRequest", "GuestReport", "Health", "HopReport", "HostReport", "Instance"),
     *("InstanceReport", "Names", "Network", "OrphanReport", "OvsReport", "Path", "PlugBody", "Port", "Problem"),
-    *("ProgressReport", "PutAnswer", "TapOwner", "Vif", "VifReport", "Vifs", "WaitRequest", "WaitedReport", "Waits"),
+    *(
+        "ProgressReport",
+        "PutAnswer",
+        "TapOwner",
+        "VhostUser",
+        "Vif",
+        "VifReport",
+        "Vifs",
+        "WaitRequest",
+        "WaitedReport",
+        "Waits",
+    ),
 }
 TIME = re.compile(r"\d{4}-\d\d-\d\dT[0-9:.]+(Z|\+00:00)")
 

@@ -24,6 +24,13 @@ CYCLE: list[Any] = []
 CYCLE.append(CYCLE)
 
 
+def vhost(**details: Any) -> dict[str, Any]:
+    """The vhost-user VIF of network_info, with other details."""
+    vif = nova("nova_network_info_vhostuser_ovs")
+    vif["details"] |= details
+    return vif
+
+
 def refused(document: object, **arguments: Any) -> errors.InputError:
     """The error a document gives."""
     with pytest.raises(errors.InputError) as caught:
@@ -53,8 +60,35 @@ def refused(document: object, **arguments: Any) -> errors.InputError:
             "for why (often no agent is alive on that host), correct that, and bind the port again",
         ),
         (
-            sample("nova_network_info_vhostuser_ovs"),
-            f"[0].type: 'vhostuser': vifplug does not support port {PLAIN}'s type; it must be ovs or bridge",
+            nova(type="dvs"),
+            f"type: 'dvs': vifplug does not support port {PLAIN}'s type; it must be ovs, bridge or vhostuser",
+        ),
+        (
+            vhost(vhostuser_ovs_plug=False),
+            f"type: 'vhostuser': vifplug does not support port {PLAIN}'s type without vhostuser_ovs_plug: "
+            "Open vSwitch gets no port for it",
+        ),
+        (
+            vhost(vhostuser_fp_plug=True),
+            f"type: 'vhostuser': vifplug does not support port {PLAIN}'s type without vhostuser_ovs_plug or with "
+            "vhostuser_fp_plug: Open vSwitch gets no port for it",
+        ),
+        (vhost(vhostuser_socket=None), "details.vhostuser_socket: it is missing, and a VIF needs it"),
+        (vhost(vhostuser_socket=7), "details.vhostuser_socket: 7: it must be a string"),
+        (
+            vhost(vhostuser_socket="/var/lib/vhost_sockets/../../../run/x"),
+            "details.vhostuser_socket: '/var/lib/vhost_sockets/../../../run/x': it must be an absolute path without "
+            "'..', '.', empty parts and control characters",
+        ),
+        (
+            vhost(vhostuser_mode="both"),
+            "details.vhostuser_mode: 'both': it must be client or server: whether the guest's VMM connects to the "
+            "socket, or listens at it",
+        ),
+        (
+            neutron({"vhostuser_ovs_plug": True, "vhostuser_socket": "vhu0"}, **{"binding:vif_type": "vhostuser"}),
+            "binding:vif_details.vhostuser_socket: 'vhu0': it must be an absolute path without '..', '.', empty parts "
+            "and control characters",
         ),
         (
             neutron(**{"binding:vnic_type": "direct"}),
@@ -161,7 +195,7 @@ def refused(document: object, **arguments: Any) -> errors.InputError:
         (osvif("VIFBridge", bridge_name="a b"), f"bridge_name: 'a b': {NAME_RULE}"),
         (osvif() | {"versioned_object.namespace": "nova"}, "versioned_object.namespace: 'nova': it must be os_vif"),
     ],
-    ids=range(46),
+    ids=range(53),
 )
 def test_refusal_names_field_value_and_right(document: Any, message: str) -> None:
     assert str(refused(document)) == message
@@ -173,14 +207,14 @@ def test_refusal_names_field_value_and_right(document: Any, message: str) -> Non
         (
             {"colour": "red"},
             f"unknown key 'colour'{KEYS}id, vif_type, address, network, instance, create_tap, tap_owner, multiqueue, "
-            "isolate, names",
+            "isolate, names, vhost_user",
         ),
         (
             {"mac": "fa:16:3e:00:00:01"},
             f"unknown key 'mac' (did you mean 'address'?){KEYS}id, vif_type, address, network, instance, create_tap, "
-            "tap_owner, multiqueue, isolate, names",
+            "tap_owner, multiqueue, isolate, names, vhost_user",
         ),
-        ({"names": {"tun": "x"}}, f"unknown key 'names.tun'{KEYS}qbr, qvb, qvo, tap"),
+        ({"names": {"tun": "x"}}, f"unknown key 'names.tun'{KEYS}qbr, qvb, qvo, tap, vhu"),
         (
             {"network": {"uplink": {"interface": "eth1"}}},
             "network.uplink: an object: uplinks of bridges are not supported by this version; leave it out",

@@ -1,0 +1,76 @@
+"""vhost-user: a port of Open vSwitch's userspace datapath that shares memory with the guest. It has no device."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
+
+from vifplug import naming
+from vifplug.drivers import builders
+from vifplug.drivers.contract import Options, mtu_of
+from vifplug.drivers.guest_end import GuestEnd, VhostUser
+from vifplug.errors import InputError
+from vifplug.model import vif as model
+from vifplug.model.vif import Vif
+from vifplug.resources.contract import Resource
+
+_CONNECTS, _LISTENS = "dpdkvhostuserclient", "dpdkvhostuser"
+"""Interface.type: Open vSwitch connects to the VMM's socket, or listens itself."""
+
+
+class VhostUserPort:
+    """One port, with its type, socket and MTU in the transaction that creates it."""
+
+    vif_type = "vhost-user"
+    makes_tap = False
+
+    def resources(self, vif: Vif, options: Options) -> Sequence[Resource]:
+        """The port. Its MTU is set as it is created: the size of its buffers depends on it (LP 1959586)."""
+        if vif.create_tap:
+            raise InputError(
+                f"create_tap of VIF {vif.id} is true, but a vhost-user VIF has no tap; leave it out", vif.id
+            )
+        socket, name = _socket_of(vif, options.vhostuser_socket_dir), _name(vif)
+        if vif.vhost_user is not None and vif.vhost_user.mode == model.CLIENT:
+            _check_own_socket(vif, socket, name)
+            own: dict[str, Any] = {"type": _LISTENS}
+        else:
+            own = {"type": _CONNECTS, "options": {"vhost-server-path": socket}}
+        port = builders.ovs_port(vif, options, name)
+        # Only a userspace datapath has such ports, and none of them has a QoS.
+        return [replace(port, qos_type=None, settings={**own, "mtu_request": mtu_of(vif)})]
+
+    def switch(self, vif: Vif, options: Options) -> str | None:
+        """The OVS bridge of the port."""
+        return builders.ovs_bridge(vif, options)
+
+    def guest_end(self, vif: Vif) -> GuestEnd:
+        """The socket. Of a VIF, ``mode`` is the VMM's."""
+        part = vif.vhost_user
+        return VhostUser(part.socket, is_server=part.mode == model.SERVER) if part is not None else None
+
+
+def _name(vif: Vif) -> str:
+    return vif.names.vhu or naming.device(naming.ROLE_VHOST_USER, vif.id)
+
+
+def _socket_of(vif: Vif, directory: str) -> str:
+    if vif.vhost_user is None:
+        raise InputError(f"vhost_user of VIF {vif.id} is not given; a vhost-user VIF needs its socket", vif.id)
+    path = vif.vhost_user.socket
+    fault = naming.socket_path_fault(path, directory)
+    if fault:
+        raise InputError(f"the vhost-user socket {path!r} of VIF {vif.id} cannot be used: {fault}", vif.id)
+    return path
+
+
+def _check_own_socket(vif: Vif, socket: str, name: str) -> None:
+    """Refuse a socket at which the guest would wait for ever: Open vSwitch names its own by the port."""
+    if os.path.basename(socket) != name:
+        raise InputError(
+            f"the vhost-user socket {socket!r} of VIF {vif.id} would not be there: in mode client Open vSwitch makes "
+            f"it, with the name of the port, {name!r}; give that name, or mode server",
+            vif.id,
+        )
