@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
 from vifplug.formats.reader import Entry
@@ -12,59 +13,101 @@ _PARTS: Mapping[str, tuple[str, Mapping[str, str]]] = {
     "vhost-user": ("vhost_user", {"socket": "vhostuser_socket", "mode": "vhostuser_mode"}),
 }
 """vif_type -> the part of a VIF that only its requests carry, and the keys of the details that its fields come from."""
+_ON_A_BRIDGE = ("ovs", "bridge", _VHOST_USER)
 
 
-def vif_type(port: Entry, key: str, details: Entry) -> str:
-    """Our vif_type for a bound port.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Keys:
+    """The keys of a port's binding, which Neutron and Nova name differently."""
 
-    :param key: of the port's vif_type.
-    :raises InputError: for a port that is not bound, or whose binding no driver supports.
+    vif_type: str
+    vnic_type: str
+    details: str
+    profile: str
+
+
+class Binding:
+    """How Neutron bound a port to its host: all of a request that depends on that.
+
+    :raises InputError: for details that are no object.
     """
-    vif_type = port.data.get(key)
-    if vif_type == "unbound":
-        raise port.refusal(key, f"{_name(port)} is bound to no host; bind it to this host first")
-    if vif_type == "binding_failed":
-        raise port.refusal(
-            key,
-            f"Neutron could not bind {_name(port)} to its host; see neutron-server's log for why "
-            "(often no agent is alive on that host), correct that, and bind the port again",
-        )
-    if vif_type == _VHOST_USER:
-        return _vhost_user(port, key, details)
-    if vif_type not in _TYPES:
-        should = f"it must be {', '.join(_TYPES)} or {_VHOST_USER}"
-        raise port.refusal(key, f"vifplug does not support {_name(port)}'s type; {should}")
-    return "ovs-hybrid" if vif_type == "ovs" and details.flag("ovs_hybrid_plug") else str(vif_type)
 
+    def __init__(self, port: Entry, keys: Keys) -> None:
+        self._port, self._keys = port, keys
+        self.details = port.part(keys.details)
+        profile = port.data.get(keys.profile)
+        self.profile = Entry(profile if isinstance(profile, Mapping) else {}, port.at(keys.profile), port.subject)
 
-def _vhost_user(port: Entry, key: str, details: Entry) -> str:
-    """Open vSwitch's vhost-user ports; 6WIND's and Contrail's are their own plugins' (nova's os_vif_util)."""
-    others = [name for name in ("vhostuser_fp_plug", "vhostuser_vrouter_plug") if details.flag(name)]
-    if others or not details.flag("vhostuser_ovs_plug"):
-        raise port.refusal(
-            key,
-            f"vifplug does not support {_name(port)}'s type without vhostuser_ovs_plug"
-            f"{f' or with {others[0]}' if others else ''}: Open vSwitch gets no port for it",
-        )
-    return "vhost-user"
+    def fields(self) -> dict[str, Any]:
+        """Fields of the request, ``vif_type`` first.
 
+        :raises InputError: for a port that is not bound, or whose binding no driver supports.
+        """
+        self._check_vnic()
+        vif_type = self._vif_type()
+        # Exactly the port's value, and a missing one is no. ML2/OVN may send it for every port of a host, and a
+        # vhost-user port has no tap.
+        create_tap = bool(self.details.flag("ovs_create_tap")) and not self.details.flag("vhostuser_ovs_plug")
+        return {"vif_type": vif_type, "create_tap": create_tap, **self._part(vif_type)}
 
-def part(vif_type: str, details: Entry) -> tuple[dict[str, Any], dict[str, str]]:
-    """What a binding's details say of the part that only VIFs of its type have.
+    def _part(self, vif_type: str) -> dict[str, Any]:
+        """The part of the request that only VIFs of its type have."""
+        if vif_type not in _PARTS:
+            return {}
+        name, keys = _PARTS[vif_type]
+        values = {field: self.details.data.get(key) for field, key in keys.items()}
+        return {name: {field: value for field, value in values.items() if value is not None}}
 
-    :returns: the part by its name, and the paths of its fields in the document; nothing for a type without one.
-    """
-    if vif_type not in _PARTS:
-        return {}, {}
-    name, keys = _PARTS[vif_type]
-    values = {field: details.data[key] for field, key in keys.items() if details.data.get(key) is not None}
-    return {name: values}, {f"{name}.{field}": details.at(key) for field, key in keys.items()}
+    @property
+    def is_on_bridge(self) -> bool:
+        """Whether a port of this type is on a bridge; the document may name one for every type."""
+        return self._port.data.get(self._keys.vif_type) in _ON_A_BRIDGE
 
+    def sources(self) -> dict[str, str]:
+        """Fields of the request that have another name here -> their paths."""
+        parts = {
+            f"{name}.{field}": self.details.at(key) for name, keys in _PARTS.values() for field, key in keys.items()
+        }
+        return {"network.datapath_type": self.details.at("datapath_type"), **parts}
 
-def check_vnic(port: Entry, key: str) -> None:
-    """Refuse a port that needs hardware; a missing value is Neutron's default, normal."""
-    if port.data.get(key) not in (None, "normal"):
-        raise port.refusal(key, f"vifplug does not support {_name(port)}'s vnic_type; it must be normal")
+    def _check_vnic(self) -> None:
+        """Refuse a port that needs hardware; a missing value is Neutron's default, normal."""
+        key = self._keys.vnic_type
+        if self._port.data.get(key) not in (None, "normal"):
+            raise self._port.refusal(key, f"vifplug does not support {self._name}'s vnic_type; it must be normal")
+
+    def _vif_type(self) -> str:
+        key = self._keys.vif_type
+        vif_type = self._port.data.get(key)
+        if vif_type == "unbound":
+            raise self._port.refusal(key, f"{self._name} is bound to no host; bind it to this host first")
+        if vif_type == "binding_failed":
+            raise self._port.refusal(
+                key,
+                f"Neutron could not bind {self._name} to its host; see neutron-server's log for why "
+                "(often no agent is alive on that host), correct that, and bind the port again",
+            )
+        if vif_type == _VHOST_USER:
+            return self._vhost_user(key)
+        if vif_type not in _TYPES:
+            should = f"it must be one of {', '.join((*_TYPES, _VHOST_USER))}"
+            raise self._port.refusal(key, f"vifplug does not support {self._name}'s type; {should}")
+        return "ovs-hybrid" if vif_type == "ovs" and self.details.flag("ovs_hybrid_plug") else str(vif_type)
+
+    def _vhost_user(self, key: str) -> str:
+        """Open vSwitch's vhost-user ports; 6WIND's and Contrail's are their own plugins' (nova's os_vif_util)."""
+        others = [name for name in ("vhostuser_fp_plug", "vhostuser_vrouter_plug") if self.details.flag(name)]
+        if others or not self.details.flag("vhostuser_ovs_plug"):
+            raise self._port.refusal(
+                key,
+                f"vifplug does not support {self._name}'s type without vhostuser_ovs_plug"
+                f"{f' or with {others[0]}' if others else ''}: Open vSwitch gets no port for it",
+            )
+        return "vhost-user"
+
+    @property
+    def _name(self) -> str:
+        return f"port {self._port.subject}" if self._port.subject else "the port"
 
 
 def check_uplink(network: Entry, verb: str) -> None:
@@ -82,15 +125,3 @@ def check_uplink(network: Entry, verb: str) -> None:
                 "vifplug adds neither a NIC nor a VLAN device to a bridge; create the bridge beforehand, and omit "
                 f"{switch}",
             )
-
-
-def create_tap(details: Entry) -> bool:
-    """Whether vifplug creates the tap: exactly the port's value, and a missing one is no.
-
-    ML2/OVN may send it for every port of a host, and a vhost-user port has no tap.
-    """
-    return bool(details.flag("ovs_create_tap")) and not details.flag("vhostuser_ovs_plug")
-
-
-def _name(port: Entry) -> str:
-    return f"port {port.subject}" if port.subject else "the port"

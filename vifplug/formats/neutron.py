@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from vifplug.formats import binding, messages
+from vifplug.formats import binding
 from vifplug.formats.reader import Entry, as_uuid
 from vifplug.model import vif as model
 
@@ -35,32 +35,28 @@ def read(port: Entry) -> model.Vif:
     identity = port.require("id", "a Neutron port always has one")
     address = port.require("mac_address", "a Neutron port always has one")
     mark = _mark(port.data)
-    details = port.part(f"{mark}vif_details")
-    binding.check_vnic(port, f"{mark}vnic_type")
-    _check_own_link(port, port.data.get(f"{mark}profile"), f"{mark}profile")
-    vif_type = _vif_type(port, f"{mark}{_VIF_TYPE}", details)
-    part, sources = binding.part(vif_type, details)
+    bound = binding.Binding(port, _keys(mark))
+    details = bound.details
+    _check_own_link(port, bound.profile)
+    port.require(f"{mark}{_VIF_TYPE}", "only administrators and services are shown it")
     return port.vif(
         {
             "id": identity,
-            "vif_type": vif_type,
+            **bound.fields(),
             "address": address,
             "network": {
                 "id": port.data.get("network_id"),
-                "bridge": details.data.get("bridge_name"),
+                "bridge": details.data.get("bridge_name") if bound.is_on_bridge else None,
                 # ML2/OVN sends "" for a chassis that reports no datapath type.
                 "datapath_type": details.text("datapath_type") or None,
             },
             "instance": _instance(port),
-            "create_tap": binding.create_tap(details),
-            **part,
         },
         {
-            **sources,
             "address": port.at("mac_address"),
             "network.id": port.at("network_id"),
             "network.bridge": details.at("bridge_name"),
-            "network.datapath_type": details.at("datapath_type"),
+            **bound.sources(),
         },
     )
 
@@ -71,17 +67,19 @@ def _mark(data: Mapping[str, Any]) -> str:
     return _SDK_BINDING if is_sdk else _BINDING
 
 
-def _vif_type(port: Entry, key: str, details: Entry) -> str:
-    port.require(key, "only administrators and services are shown it")
-    return binding.vif_type(port, key, details)
+def _keys(mark: str) -> binding.Keys:
+    return binding.Keys(
+        vif_type=f"{mark}{_VIF_TYPE}",
+        vnic_type=f"{mark}vnic_type",
+        details=f"{mark}vif_details",
+        profile=f"{mark}profile",
+    )
 
 
-def _check_own_link(port: Entry, profile: object, key: str) -> None:
+def _check_own_link(port: Entry, profile: Entry) -> None:
     """Refuse a port without a link on any host: another port carries its frames, with a VLAN tag."""
-    parent = profile.get("parent_name") if isinstance(profile, Mapping) else None
-    if parent:
-        where = messages.join(port.at(key), "parent_name")
-        raise messages.refusal(where, parent, "its frames come through that port; plug that one", port.subject)
+    if profile.data.get("parent_name"):
+        raise profile.refusal("parent_name", "its frames come through that port; plug that one")
     if port.data.get("device_owner") == _SUBPORT:
         raise port.refusal("device_owner", "its frames come through the parent port of its trunk; plug that one")
 

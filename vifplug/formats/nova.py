@@ -13,6 +13,7 @@ from vifplug.model import vif as model
 NAME = "nova-network-info"
 KEYS = ("id", "address", "type")
 
+_KEYS = binding.Keys(vif_type="type", vnic_type="vnic_type", details="details", profile="profile")
 _MARKS = ("address", "devname", "ovs_interfaceid", "vnic_type")
 
 
@@ -28,38 +29,33 @@ def read(entry: Entry) -> model.Vif:
     """
     identity = entry.require("id", "each VIF of network_info has one")
     address = entry.require("address", "each VIF of network_info has one")
-    details, network = entry.part("details"), entry.part("network")
-    meta = network.part("meta")
-    binding.check_vnic(entry, "vnic_type")
+    bound, network = binding.Binding(entry, _KEYS), entry.part("network")
+    details, meta = bound.details, network.part("meta")
     entry.require("type", "each VIF of network_info has one")
-    vif_type = binding.vif_type(entry, "type", details)
+    fields = bound.fields()
     entry.check_interface_id("ovs_interfaceid")
-    if vif_type == "bridge":
+    if fields["vif_type"] == "bridge":
         binding.check_uplink(meta, "create")
     # Nova cuts network.bridge to 14 characters; Neutron's bridge_name is complete.
     bridge = details if details.data.get("bridge_name") is not None else network
     bridge_key = "bridge_name" if bridge is details else "bridge"
-    part, sources = binding.part(vif_type, details)
     return entry.vif(
         {
             "id": identity,
-            "vif_type": vif_type,
+            **fields,
             "address": address,
             "network": {
                 "id": network.data.get("id"),
-                "bridge": bridge.data.get(bridge_key),
+                "bridge": bridge.data.get(bridge_key) if bound.is_on_bridge else None,
                 "mtu": meta.mtu("mtu"),
                 "datapath_type": details.text("datapath_type") or None,
             },
-            "create_tap": binding.create_tap(details),
             "names": {"tap": entry.own_name("devname", naming.ROLE_TAP)},
-            **part,
         },
         {
-            **sources,
             "network.bridge": bridge.at(bridge_key),
             "network.mtu": meta.at("mtu"),
-            "network.datapath_type": details.at("datapath_type"),
+            **bound.sources(),
             "names.tap": entry.at("devname"),
         },
     )

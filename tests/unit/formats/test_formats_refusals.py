@@ -61,7 +61,7 @@ def refused(document: object, **arguments: Any) -> errors.InputError:
         ),
         (
             nova(type="dvs"),
-            f"type: 'dvs': vifplug does not support port {PLAIN}'s type; it must be ovs, bridge or vhostuser",
+            f"type: 'dvs': vifplug does not support port {PLAIN}'s type; it must be one of ovs, bridge, vhostuser",
         ),
         (
             vhost(vhostuser_ovs_plug=False),
