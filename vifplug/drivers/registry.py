@@ -13,12 +13,13 @@ from vifplug.drivers.contract import Driver, tap_name
 from vifplug.drivers.guest_end import GuestEnd, Tap, link_of
 from vifplug.drivers.ovs import Ovs
 from vifplug.drivers.ovs_hybrid import OvsHybrid
+from vifplug.drivers.tap import LoneTap
 from vifplug.drivers.vhost_user import VhostUserPort
 from vifplug.errors import InputError
 from vifplug.model.vif import Vif
 
 NAMESPACE = "vifplug.drivers"
-_OWN: tuple[Driver, ...] = (OvsHybrid(), Ovs(), LinuxBridge(), VhostUserPort())
+_OWN: tuple[Driver, ...] = (OvsHybrid(), Ovs(), LinuxBridge(), LoneTap(), VhostUserPort())
 
 
 @functools.cache

@@ -8,7 +8,7 @@ from typing import Any
 
 from vifplug.formats.reader import Entry
 
-_TYPES, _VHOST_USER = ("ovs", "bridge"), "vhostuser"
+_TYPES, _VHOST_USER = ("ovs", "bridge", "tap"), "vhostuser"
 _PARTS: Mapping[str, tuple[str, Mapping[str, str]]] = {
     "vhost-user": ("vhost_user", {"socket": "vhostuser_socket", "mode": "vhostuser_mode"}),
 }
@@ -45,6 +45,8 @@ class Binding:
         """
         self._check_vnic()
         vif_type = self._vif_type()
+        if vif_type == "tap":
+            return {"vif_type": vif_type, "tap": {"address": self.details.data.get("mac_address")}}
         # Exactly the port's value, and a missing one is no. ML2/OVN may send it for every port of a host, and a
         # vhost-user port has no tap.
         create_tap = bool(self.details.flag("ovs_create_tap")) and not self.details.flag("vhostuser_ovs_plug")
@@ -68,7 +70,11 @@ class Binding:
         parts = {
             f"{name}.{field}": self.details.at(key) for name, keys in _PARTS.values() for field, key in keys.items()
         }
-        return {"network.datapath_type": self.details.at("datapath_type"), **parts}
+        return {
+            "network.datapath_type": self.details.at("datapath_type"),
+            "tap.address": self.details.at("mac_address"),
+            **parts,
+        }
 
     def _check_vnic(self) -> None:
         """Refuse a port that needs hardware; a missing value is Neutron's default, normal."""

@@ -17,10 +17,12 @@ NAME = "os-vif"
 OBJECT, DATA, NAMESPACE = "versioned_object.name", "versioned_object.data", "versioned_object.namespace"
 KEYS = (OBJECT, DATA)
 
-_BRIDGE, _OPEN_VSWITCH = "VIFBridge", "VIFOpenVSwitch"
+_BRIDGE, _OPEN_VSWITCH, _GENERIC = "VIFBridge", "VIFOpenVSwitch", "VIFGeneric"
+_CLASSES = (_BRIDGE, _OPEN_VSWITCH, _GENERIC)
 _PROFILE = "VIFPortProfileOpenVSwitch"
 _PROFILES = (_PROFILE, "VIFPortProfileFPOpenVSwitch", "VIFPortProfileOVSRepresentor")
 """The class for a port of Open vSwitch, and its subclasses."""
+_TAPS_PROFILE = "VIFPortProfileFPTap"
 
 
 def recognises(data: Mapping[str, Any]) -> bool:
@@ -58,12 +60,12 @@ def read(entry: Entry) -> model.Vif:
             "address": address,
             "network": {
                 "id": network.data.get("id"),
-                "bridge": bridge.data.get(bridge_key),
+                "bridge": bridge.data.get(bridge_key) if vif_type != "tap" else None,
                 "mtu": network.mtu("mtu"),
                 "datapath_type": profile.text("datapath_type") or None,
             },
             # create_port is ignored: without it libvirt would create the port, but this request is for vifplug's port.
-            "create_tap": bool(profile.flag("create_tap")),
+            **_tap(vif_type, profile),
             "multiqueue": profile.flag("multiqueue"),
             "names": _names(vif_type, vif),
         },
@@ -72,6 +74,7 @@ def read(entry: Entry) -> model.Vif:
             "network.datapath_type": profile.at("datapath_type"),
             "names.tap": vif.at("vif_name"),
             "names.qbr": vif.at("bridge_name"),
+            "tap.address": profile.at("mac_address"),
         },
     )
 
@@ -90,8 +93,12 @@ def _vif_type(entry: Entry, vif: Entry) -> str:
             if plugin == "linux_bridge":
                 return "bridge"
             raise vif.refusal("plugin", f"it must be ovs or linux_bridge, for a {_BRIDGE}")
+        case str(name) if name == _GENERIC:
+            if plugin in (None, "ovs"):
+                return "tap"
+            raise vif.refusal("plugin", f"it must be ovs, for a {_GENERIC}: every other plugin wires the tap itself")
     which = f"VIF {vif.subject}" if vif.subject else "the object"
-    should = f"{which} is of a class vifplug does not plug; it must be {_BRIDGE} or {_OPEN_VSWITCH}"
+    should = f"{which} is of a class vifplug does not plug; it must be one of {', '.join(_CLASSES)}"
     raise messages.refusal(entry.at(OBJECT), entry.data.get(OBJECT), should, vif.subject)
 
 
@@ -101,8 +108,18 @@ def _check_technology(vif_type: str, vif: Entry, network: Entry) -> None:
         binding.check_uplink(network, "provide")
         return
     profile = vif.part("port_profile")
-    if profile.data.get(OBJECT) not in (None, *_PROFILES):
+    if vif_type == "tap":
+        if profile.data.get(OBJECT) not in (None, _TAPS_PROFILE):
+            raise profile.refusal(OBJECT, f"it must be {_TAPS_PROFILE}, or be omitted, for a {_GENERIC}")
+    elif profile.data.get(OBJECT) not in (None, *_PROFILES):
         raise profile.refusal(OBJECT, f"it must be {_PROFILE}, for a port of Open vSwitch")
+
+
+def _tap(vif_type: str, profile: Entry) -> dict[str, Any]:
+    """Who makes the tap; of a tap by itself, its MAC."""
+    if vif_type == "tap":
+        return {"tap": {"address": profile.data.get("mac_address")}}
+    return {"create_tap": bool(profile.flag("create_tap"))}
 
 
 def _names(vif_type: str, vif: Entry) -> dict[str, str | None]:

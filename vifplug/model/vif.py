@@ -180,18 +180,31 @@ class VhostUser(_Part):
     )
 
 
+class LoneTap(_Part):
+    """What only a tap by itself may have."""
+
+    vif_types: ClassVar[frozenset[str]] = frozenset({"tap"})
+
+    address: MacAddress | None = Field(
+        default=None,
+        description="The MAC of the host's side, which a network backend may name. By default the guest's with the "
+        "first byte fe (fa, if the guest's begins with fe).",
+    )
+
+
 class Vif(_Part):
     """One guest interface and how it is to be plugged."""
 
     id: Uuid = Field(description="The port's UUID.")
-    vif_type: VifType = Field(description="Which driver builds it: ovs-hybrid, ovs, bridge or vhost-user.")
+    vif_type: VifType = Field(description="Which driver builds it: ovs-hybrid, ovs, bridge, tap or vhost-user.")
     address: MacAddress = Field(description="The guest's MAC address.")
     network: Network = Network()
     instance: Instance | None = None
     create_tap: Flag | None = Field(
-        default=None, description="Make the guest's tap. By default true for ovs and bridge, false for ovs-hybrid."
+        default=None, description="Make the guest's tap. By default true for ovs, bridge and tap, false for ovs-hybrid."
     )
     tap_owner: TapOwner | None = None
+    tap: LoneTap | None = None
     multiqueue: Flag | None = Field(
         default=None, description="Make the tap multi-queue; QEMU must open it the same way."
     )

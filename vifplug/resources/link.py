@@ -170,6 +170,11 @@ class Link(Resource):
         return None
 
     @property
+    def has_any_master(self) -> bool | None:
+        """Desired only: whether another program decides what it is put on, so that no master is drift."""
+        return None
+
+    @property
     def vnet_header(self) -> bool | None:
         """Observed only: whether a tap was made with IFF_VNET_HDR, as ours are."""
         return None

@@ -65,6 +65,7 @@ class Tap(Link):
     gid: int | None = None
     multiqueue: bool | None = None
     persistent: bool | None = None
+    has_any_master: bool | None = None
     vnet_header: bool | None = None
     """Observed only: whether it was made with IFF_VNET_HDR, as ours are."""
 

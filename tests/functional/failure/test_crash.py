@@ -16,12 +16,14 @@ import pytest
 import vifplug
 from tests.support.counts import THOROUGH, times
 from tests.support.faults import faults
-from tests.support.faults.faults import CASES, INTERRUPTED, TYPES, Deed, plan_length, vif
+from tests.support.faults.faults import CASES, INTERRUPTED, SINGLE_TYPES, Deed, plan_length, vif
 from tests.support.scenarios import ABSENT, COMMANDS, WHOLE, Command, Scene
 from tests.support.world.world import World
 from vifplug.cli.main import main
 
 KILLED = -signal.SIGKILL
+OTHER_NETWORKS: dict[str, dict[str, str]] = {"bridge": {"id": faults.OTHER_NETWORK, "bridge": "brq-other"}, "tap": {}}
+"""Where a replug moves VIFs that are not on an OVS bridge."""
 KILLS = [(case, killer) for case in CASES for killer in (faults.kill_group, faults.kill_caller)]
 if not THOROUGH:
     # The batch has every action of the single types; which process dies matters to each action alike.
@@ -154,13 +156,13 @@ def drift(world: World, kind: str) -> None:
             world.vsctl("del-port", faults.device("qvo", one))
             world.ip("link", "delete", faults.device("qvb", one))
             world.ip("link", "set", faults.device("qbr", one), "mtu", "1400", "down")
-        case "ovs":
+        case "ovs" | "tap":
             world.ip("link", "delete", faults.device("tap", one))
         case _:
             world.ip("link", "set", faults.device("tap", one), "nomaster", "mtu", "1300", "down")
 
 
-@pytest.mark.parametrize("kind", TYPES)
+@pytest.mark.parametrize("kind", SINGLE_TYPES)
 def test_repair_killed_at_every_action_ends_as_recorded(world: World, kind: str) -> None:
     scene = Scene.of(world, [vif(kind)])
     scene.plug()
@@ -176,10 +178,10 @@ def test_repair_killed_at_every_action_ends_as_recorded(world: World, kind: str)
         scene.must_be(WHOLE, f"after {after} actions", aside="ofport_request")
 
 
-@pytest.mark.parametrize("kind", TYPES)
+@pytest.mark.parametrize("kind", SINGLE_TYPES)
 def test_replug_killed_at_every_action_ends_as_recorded(world: World, kind: str) -> None:
     world.add_bridge("br-two")
-    network = {"id": faults.OTHER_NETWORK, "bridge": "brq-other"} if kind == "bridge" else {"bridge": "br-two"}
+    network = OTHER_NETWORKS.get(kind, {"bridge": "br-two"})
     scene = Scene.of(world, [vif(kind)])
     changed = vif(kind, address="fa:16:3e:99:99:99", network=network | {"mtu": 1400}, instance={"uuid": faults.NETWORK})
     scene.plug()

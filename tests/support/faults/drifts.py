@@ -326,6 +326,16 @@ def _bridge() -> list[Drift]:
     return table.drifts
 
 
+def _lone_tap() -> list[Drift]:
+    """What another program puts it on is that program's business."""
+    table = _Table()
+    _links(table, ("tap",))
+    losing = ("ip link set {tap} txqueuelen 0", "tc qdisc add dev {tap} root blackhole")
+    table.add("tap losing all it sends", losing, ("{tap}", "txqueuelen"), ("{tap}", "qdisc"))
+    return table.drifts
+
+
 HYBRID_DRIFTS = _hybrid()
 OVS_DRIFTS = _ovs()
 BRIDGE_DRIFTS = _bridge()
+LONE_TAP_DRIFTS = _lone_tap()

@@ -36,6 +36,8 @@ from vifplug.store.locks import LockFile
 NETWORK = "5d9f0a44-7f2b-4c36-9d2e-aa53a1f0c001"
 OTHER_NETWORK = "77aa0f1e-7f2b-4c36-9d2e-aa53a1f0c002"
 TYPES = ("ovs-hybrid", "ovs", "bridge")
+"""Those that the batches are made of."""
+SINGLE_TYPES = (*TYPES, "tap")
 CHILD_SECONDS = 30.0
 CRASHED, INTERRUPTED = 70, 130
 CHANGE_SECONDS = 10.0
@@ -79,7 +81,7 @@ AMONG_MANY = "among-many"
 IN_PIECES = "in-pieces"
 """The case of a plan that is too long for one call (conftest's ``pieces``)."""
 CASES: Mapping[str, Sequence[Vif]] = {
-    **{kind: [vif(kind)] for kind in TYPES},
+    **{kind: [vif(kind)] for kind in SINGLE_TYPES},
     "batch": batch(),
     AMONG_MANY: [vif("ovs-hybrid"), vif("ovs", 2)],
     IN_PIECES: [vif("ovs-hybrid"), vif("ovs", 2)],

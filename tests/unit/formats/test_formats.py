@@ -199,6 +199,21 @@ def test_sample_is_read_whole(name: str, format: str, expected: list[dict[str, A
             id="osvif-multiqueue",
         ),
         pytest.param(
+            neutron({"mac_address": "EE:ee:ee:ee:ee:ee", "bridge_name": "br-int"}, **{"binding:vif_type": "tap"}),
+            {"vif_type": "tap", "tap.address": "ee:ee:ee:ee:ee:ee", "create_tap": None, "network.bridge": None},
+            id="tap-port",
+        ),
+        pytest.param(
+            nova(type="tap", details={}),
+            {"vif_type": "tap", "tap.address": None, "network.mtu": 1450, "network.bridge": None},
+            id="tap-nova",
+        ),
+        pytest.param(
+            osvif("VIFGeneric", port_profile=None, plugin=None),
+            {"vif_type": "tap", "tap.address": None, "create_tap": None, "network.bridge": None},
+            id="tap-osvif",
+        ),
+        pytest.param(
             {"versioned_object.name": "VIFList", "versioned_object.data": {"objects": [osvif()]}},
             {"id": PLAIN},
             id="list",

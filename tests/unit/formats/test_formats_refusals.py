@@ -61,7 +61,7 @@ def refused(document: object, **arguments: Any) -> errors.InputError:
         ),
         (
             nova(type="dvs"),
-            f"type: 'dvs': vifplug does not support port {PLAIN}'s type; it must be one of ovs, bridge, vhostuser",
+            f"type: 'dvs': vifplug does not support port {PLAIN}'s type; it must be one of ovs, bridge, tap, vhostuser",
         ),
         (
             vhost(vhostuser_ovs_plug=False),
@@ -89,6 +89,19 @@ def refused(document: object, **arguments: Any) -> errors.InputError:
             neutron({"vhostuser_ovs_plug": True, "vhostuser_socket": "vhu0"}, **{"binding:vif_type": "vhostuser"}),
             "binding:vif_details.vhostuser_socket: 'vhu0': it must be an absolute path without '..', '.', empty parts "
             "and control characters",
+        ),
+        (
+            neutron({"mac_address": "x"}, **{"binding:vif_type": "tap"}),
+            "binding:vif_details.mac_address: 'x': it must be a MAC address such as fa:16:3e:eb:5e:26",
+        ),
+        (
+            osvif("VIFGeneric"),
+            "port_profile.versioned_object.name: 'VIFPortProfileOpenVSwitch': it must be VIFPortProfileFPTap, or be "
+            "omitted, for a VIFGeneric",
+        ),
+        (
+            osvif("VIFGeneric", plugin="vrouter"),
+            "plugin: 'vrouter': it must be ovs, for a VIFGeneric: every other plugin wires the tap itself",
         ),
         (
             neutron(**{"binding:vnic_type": "direct"}),
@@ -163,7 +176,7 @@ def refused(document: object, **arguments: Any) -> errors.InputError:
         (
             osvif("VIFHostDevice"),
             f"versioned_object.name: 'VIFHostDevice': VIF {PLAIN} is of a class vifplug does not plug; "
-            "it must be VIFBridge or VIFOpenVSwitch",
+            "it must be one of VIFBridge, VIFOpenVSwitch, VIFGeneric",
         ),
         (osvif("VIFBridge", plugin="noop"), "plugin: 'noop': it must be ovs or linux_bridge, for a VIFBridge"),
         (
@@ -195,7 +208,7 @@ def refused(document: object, **arguments: Any) -> errors.InputError:
         (osvif("VIFBridge", bridge_name="a b"), f"bridge_name: 'a b': {NAME_RULE}"),
         (osvif() | {"versioned_object.namespace": "nova"}, "versioned_object.namespace: 'nova': it must be os_vif"),
     ],
-    ids=range(53),
+    ids=range(56),
 )
 def test_refusal_names_field_value_and_right(document: Any, message: str) -> None:
     assert str(refused(document)) == message
@@ -206,13 +219,13 @@ def test_refusal_names_field_value_and_right(document: Any, message: str) -> Non
     [
         (
             {"colour": "red"},
-            f"unknown key 'colour'{KEYS}id, vif_type, address, network, instance, create_tap, tap_owner, multiqueue, "
-            "isolate, names, vhost_user",
+            f"unknown key 'colour'{KEYS}id, vif_type, address, network, instance, create_tap, tap_owner, tap, "
+            "multiqueue, isolate, names, vhost_user",
         ),
         (
             {"mac": "fa:16:3e:00:00:01"},
             f"unknown key 'mac' (did you mean 'address'?){KEYS}id, vif_type, address, network, instance, create_tap, "
-            "tap_owner, multiqueue, isolate, names, vhost_user",
+            "tap_owner, tap, multiqueue, isolate, names, vhost_user",
         ),
         ({"names": {"tun": "x"}}, f"unknown key 'names.tun'{KEYS}qbr, qvb, qvo, tap, vhu"),
         (

@@ -21,5 +21,13 @@ def test_part_that_belongs_to_another_type_is_refused(monkeypatch: pytest.Monkey
 
 
 def test_what_a_request_may_leave_unsaid() -> None:
-    assert set(model.may_be_unsaid()) == {"instance", "create_tap", "tap_owner", "multiqueue", "isolate", "vhost_user"}
-    assert set(model.sub_models()) == {"network", "instance", "tap_owner", "names", "vhost_user"}
+    assert set(model.may_be_unsaid()) == {
+        "instance",
+        "create_tap",
+        "tap_owner",
+        "tap",
+        "multiqueue",
+        "isolate",
+        "vhost_user",
+    }
+    assert set(model.sub_models()) == {"network", "instance", "tap_owner", "tap", "names", "vhost_user"}

@@ -80,6 +80,7 @@ LIBVIRTS: dict[str, tuple[Vif, Nic, str]] = {
         bridged("brq14ec4c8b-00", "tap3fe5648f-47", "fa:16:3e:95:3a:3d"),
     ),
     "ours on brq": (vif("bridge"), USERSPACE, made("tap3fe5648f-47", "fa:16:3e:95:3a:3d")),
+    "a tap by itself": (vif("tap"), USERSPACE, made("tap0c5f3a52-9d", "fa:16:3e:07:08:09")),
     "names of the request's own": (
         vif(names={"qbr": "br-vm1", "tap": "vm1"}),
         Nic(),
@@ -115,7 +116,7 @@ def test_qemus_arguments() -> None:
 
 
 def test_qemu_has_nothing_to_do_before_where_vifplug_makes_the_tap() -> None:
-    for request in (vif(create_tap=True), vif("ovs"), vif("bridge"), vif("ovs", multiqueue=True)):
+    for request in (vif(create_tap=True), vif("ovs"), vif("bridge"), vif("tap"), vif("ovs", multiqueue=True)):
         assert qemu.before(request) == []
         assert describe(request, "qemu").warnings == []
 

@@ -23,7 +23,8 @@ _OWN_QOS = ("linux-noop", "")
 def on_link(desired: Link, found: Link, observed: Observed) -> list[DriftItem]:
     """Everything on one link of ours that stops its frames or leaks them."""
     items = [_item(found, name) for name in found.impeded if _concerns(name, desired, found, observed)]
-    if desired.master is None and found.master is not None and found.slave_kind != _OF_OVS:
+    is_taken = desired.master is None and found.master is not None and found.slave_kind != _OF_OVS
+    if is_taken and not desired.has_any_master:
         items.append(DriftItem(subject=found.name, attribute="master", observed=found.master, desired=None))
     return [*items, *map(_station_item, stations_on(desired, observed))]
 
