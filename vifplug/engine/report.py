@@ -61,19 +61,27 @@ def check_damaged(vif_id: str, reason: str) -> VifCheck:
 
 def _report(record: Record, observed: Observed, found: Assessment, warnings: Sequence[str] = ()) -> VifReport:
     vif = record.vif
-    guest = guest_link(vif)
-    ours = {link.name for link in kinds.links_in(record.resources) if link.is_opened_by_guest}
     return replace(
         _requested(vif),
         state=found.state,
         devices=tuple(_device(item, observed) for item in kinds.links_in(record.resources)),
         ports=tuple(_port(item, observed) for item in kinds.ports_in(record.resources)),
-        waiting_for=guest if guest and guest not in ours and guest not in observed.links else None,
+        waiting_for=_waiting_for(record, observed),
         absent_since=guest_absence.absent_since(record, observed),
         error=found.reason,
         updated_at=record.updated_at,
         warnings=tuple(warnings),
     )
+
+
+def _waiting_for(record: Record, observed: Observed) -> str | None:
+    """What the VMM is yet to make: its tap, or a port."""
+    guest = guest_link(record.vif)
+    ours = {link.name for link in kinds.links_in(record.resources) if link.is_opened_by_guest}
+    if guest and guest not in ours and guest not in observed.links:
+        return guest
+    ports = (port for port in kinds.ports_in(record.resources) if not port.is_owned)
+    return next((port.name for port in ports if port.name not in observed.ports), None)
 
 
 def built(record: Record, observed: Observed, warnings: Sequence[str]) -> VifReport:
@@ -191,7 +199,8 @@ def _link_hop(name: str, kind: str, observed: Observed, items: Sequence[DriftIte
 def _port_hop(item: OvsPort, observed: Observed, items: Sequence[DriftItem]) -> Hop:
     found = observed.ports.get(item.name)
     if found is None:
-        return Hop(name=item.name, kind="ovs-port", state="missing", drift=tuple(items))
+        state = "missing" if item.is_owned else "waiting"
+        return Hop(name=item.name, kind="ovs-port", state=state, drift=tuple(items))
     waits = item.waits_for_device and item.name not in observed.links
     words = [f"ofport {found.ofport}"] if (found.ofport or 0) > 0 else []
     words += [f"tag {found.tag}"] if found.tag is not None else []

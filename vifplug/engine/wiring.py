@@ -56,7 +56,8 @@ def standing(record: Record, observed: Observed, wiring: Wiring) -> Standing:
         wired = all(_ovn_has(port, observed) for port in ports)
     else:
         wired = rule == NOBODY or all(_agent_has(port, observed) for port in ports)
-    if not wired:
+    # Neutron's own word counts also for a port to come: of a live migration's it says so before the guest is there.
+    if not wired or (rule != EVENTS and _missing(ports, observed)):
         return PLUGGED, None
     return (ACTIVE if _guest_is_up(record, observed) else WIRED), None
 
@@ -88,6 +89,8 @@ def _guest_awaited(record: Record, observed: Observed) -> str:
 def _wiring_awaited(record: Record, observed: Observed, rule: str) -> str:
     if rule == EVENTS:
         return "a network-vif-plugged event from Neutron at [events] listen (is its [nova] endpoint this host's?)"
+    if missing := _missing(_ports(record), observed):
+        return f"{missing[0].maker} to make OVS port {missing[0].name!r} on {missing[0].bridge}"
     named = ", ".join(f"{port.name!r} of {port.bridge}" for port in _ports(record))
     absent = [port.name for port in _ports(record) if port.has_device and port.name not in observed.links]
     first = f"; device {absent[0]!r} is not there yet" if absent else ""
@@ -106,6 +109,11 @@ def _rule(ports: list[OvsPort], observed: Observed, wiring: Wiring) -> str:
     if any(planes) or any(port.isolate for port in ports):
         return AGENT
     return EVENTS if wiring.listens else NOBODY
+
+
+def _missing(ports: list[OvsPort], observed: Observed) -> list[OvsPort]:
+    """Ports that a VMM is yet to make."""
+    return [port for port in ports if not port.is_owned and port.name not in observed.ports]
 
 
 def _ovn_has(port: OvsPort, observed: Observed) -> bool:

@@ -37,7 +37,7 @@ class Relation(enum.Enum):
     CONFIGURED = "configured"
     """Another program's: vifplug sets attributes, remembers what was there, and puts that back."""
     REFERENCED = "referenced"
-    """Another program's: they must be there, and are never changed."""
+    """Another program's, and never changed: a link must be there, a port of the guest's VMM may come later."""
 
 
 class Teardown(enum.Enum):

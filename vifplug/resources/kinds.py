@@ -11,11 +11,11 @@ from vifplug.errors import UnknownKind
 from vifplug.resources.bridge import Bridge
 from vifplug.resources.contract import Resource, Role
 from vifplug.resources.link import Link
-from vifplug.resources.ovs_port import OvsPort
+from vifplug.resources.ovs_port import DelegatedPort, OvsPort
 from vifplug.resources.tap import Tap
 from vifplug.resources.veth import Veth
 
-_OWN: tuple[type[Resource], ...] = (Bridge, Veth, Tap, OvsPort)
+_OWN: tuple[type[Resource], ...] = (Bridge, Veth, Tap, OvsPort, DelegatedPort)
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,7 +120,7 @@ def links_in(resources: Iterable[Resource]) -> list[Link]:
 
 
 def ports_in(resources: Iterable[Resource]) -> list[OvsPort]:
-    """The OVS ports among resources."""
+    """The OVS ports among resources, whoever makes them."""
     return [item for item in resources if isinstance(item, OvsPort)]
 
 

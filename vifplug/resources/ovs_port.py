@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
-from vifplug.resources.contract import LINKS, PORTS, Reference, Resource
+from vifplug.resources.contract import LINKS, PORTS, Reference, Relation, Resource
 from vifplug.resources.link import MTU
 
 CONTROL_OVN, CONTROL_AGENT = "ovn", "neutron-agent"
@@ -203,6 +203,8 @@ class OvsPort(Resource):
 
     kind: ClassVar[str] = "ovs-port"
     plane: ClassVar[str] = PORTS
+    maker: ClassVar[str] = "vifplug"
+    """Which program makes it, for messages."""
 
     name: str
     bridge: str
@@ -250,3 +252,20 @@ class OvsPort(Resource):
         """Its device: vswitchd is not to look for one that is not there. A VMM's comes when it comes."""
         comes_first = self.has_device and not self.waits_for_device
         return frozenset({(LINKS, self.name)}) if comes_first else frozenset()
+
+    @property
+    def is_owned(self) -> bool:
+        """Whether vifplug makes it, changes it and deletes it."""
+        return self.relation is Relation.OWNED
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DelegatedPort(OvsPort):
+    """A port that the guest's VMM makes and deletes with the guest: looked at, and never changed.
+
+    As with a device of the VMM's, that it is not there yet is no drift.
+    """
+
+    kind: ClassVar[str] = "delegated-port"
+    relation: ClassVar[Relation] = Relation.REFERENCED
+    maker: ClassVar[str] = "the guest's VMM"

@@ -27,6 +27,7 @@ from vifplug.model.types import canonical
 from vifplug.model.vif import Vif
 from vifplug.resources import kinds
 from vifplug.resources.link import Link
+from vifplug.resources.ovs_port import OvsPort
 from vifplug.store.events import NEUTRON_FAILED, NEUTRON_PLUGGED, NEUTRON_UNPLUGGED
 from vifplug.store.locks import LockFile
 from vifplug.store.records import Record
@@ -135,6 +136,8 @@ class FakeHost(LocalHost):
             bridges = [link.name for link in kinds.links_in(record.resources) if kinds.has_members(link.kind)]
             made = kinds.link_of("tap")(name=name, mtu=record.vif.network.mtu)
             self._memory.add(replace(made, master=bridges[0] if bridges else None))
+            for port in _vmms_ports(record):
+                self._memory.add_vmms_port(port)
         self._memory.links[name] = replace(self._memory.links[name], up=True, carrier=True)
         self._note()
 
@@ -150,6 +153,8 @@ class FakeHost(LocalHost):
                 self._memory.links[name] = replace(self._memory.links[name], carrier=False)
         else:
             self._memory.remove(name)
+            for delegated in _vmms_ports(record):
+                self._memory.ports.pop(delegated.name, None)
             port = self._memory.ports.get(name)
             if port is not None:
                 self._memory.ports[name] = replace(port, ofport=-1, error=NO_DEVICE)
@@ -163,7 +168,8 @@ class FakeHost(LocalHost):
         """
         record = self._record(id)
         links = [link.name for link in kinds.links_in(record.resources) if link.name in self._memory.links]
-        ports = [port.name for port in kinds.ports_in(record.resources) if port.name in self._memory.ports]
+        owned = (port for port in kinds.ports_in(record.resources) if port.is_owned)
+        ports = [port.name for port in owned if port.name in self._memory.ports]
         if links:
             self._memory.links[links[0]] = replace(self._memory.links[links[0]], up=False)
         elif ports:
@@ -280,3 +286,7 @@ def _check(bridges: Sequence[str], datapath: str, mtu: int) -> None:
         raise InputError(f"datapath: {datapath!r:.80}: it must be system or netdev")
     if isinstance(mtu, bool) or not isinstance(mtu, int) or not limits.MTU_MIN <= mtu <= limits.MTU_MAX:
         raise InputError(f"mtu: {mtu!r:.80}: it must be a whole number from {limits.MTU_MIN} to {limits.MTU_MAX}")
+
+
+def _vmms_ports(record: Record) -> list[OvsPort]:
+    return [port for port in kinds.ports_in(record.resources) if not port.is_owned]

@@ -212,6 +212,13 @@ class MemoryHost:
         for other in [one for one in self.links.values() if one.master == name]:
             self.links[other.name] = replace(other, master=None)
 
+    def add_vmms_port(self, port: OvsPort) -> None:
+        """Make a port as a VMM does, without vifplug's mark."""
+        number = next(self._numbers)
+        self.ports[port.name] = OvsPort(
+            name=port.name, bridge=port.bridge, iface_ids=port.iface_ids, uuid=f"port-{number}", ofport=number
+        )
+
     def _add_port(self, port: OvsPort) -> None:
         qos = f"qos-{next(self._numbers)}" if port.qos_type else None
         if qos and port.qos_type:

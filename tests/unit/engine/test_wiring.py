@@ -13,7 +13,7 @@ from vifplug.engine.host import Scope
 from vifplug.engine.wiring import AGENT, AUTO, EVENTS, NOBODY, OVN, Wiring, awaited, standing
 from vifplug.model.reports import ACTIVE, FAILED, PLUGGED, WIRED
 from vifplug.resources.observed import Observed, OvsBridge
-from vifplug.resources.ovs_port import CONTROL_AGENT, CONTROL_OVN, OvsPort
+from vifplug.resources.ovs_port import CONTROL_AGENT, CONTROL_OVN, DelegatedPort, OvsPort
 from vifplug.resources.tap import Tap
 from vifplug.store.records import Record
 
@@ -118,6 +118,25 @@ def test_what_is_awaited_is_said(said: Wiring, wanted: str, words: str) -> None:
 def test_nothing_is_awaited_of_what_is_there() -> None:
     assert awaited(built(), seen(), Wiring(), WIRED) is None
     assert awaited(built(), seen(), Wiring(by=OVN), PLUGGED) is None
+
+
+@pytest.mark.parametrize(
+    ("wiring", "absent", "there"),
+    [
+        (Wiring(by=NOBODY), PLUGGED, WIRED),
+        (Wiring(by=OVN), PLUGGED, PLUGGED),
+        (Wiring(by=EVENTS, neutron_status={builders.HYBRID: "plugged"}), WIRED, WIRED),
+    ],
+)
+def test_port_of_the_vmm_is_not_wired_before_it_is_there_but_by_neutrons_word(
+    wiring: Wiring, absent: str, there: str
+) -> None:
+    record = replace(built(), resources=(DelegatedPort(name=QVO, bridge="br-int", owner=builders.HYBRID),))
+    before = replace(seen(), ports={})
+    assert standing(record, before, wiring)[0] == absent
+    assert standing(record, seen(), wiring)[0] == there
+    if absent == PLUGGED:
+        assert awaited(record, before, wiring, WIRED) == f"the guest's VMM to make OVS port '{QVO}' on br-int"
 
 
 def test_record_says_what_is_read_back(tmp_path: Any) -> None:

@@ -37,6 +37,10 @@ RECORDED = [
         **{"kind": "ovs-port", "name": "qvo71a6b0e4-1a", "bridge": "br-int", "tag": 4095, "trunks": [4095]},
         **{"isolate": False, "waits_for_device": False, "polices": False},
     },
+    {
+        **{"kind": "delegated-port", "name": "tap71a6b0e4-1a", "bridge": "br-int", "uuid": "5f3", "device_ifindex": 9},
+        **{"isolate": False, "waits_for_device": True, "polices": False},
+    },
 ]
 """Of each kind, as every version has written it."""
 

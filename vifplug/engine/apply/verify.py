@@ -41,7 +41,7 @@ def opening(resolved: Iterable[Resource], observed: Observed, plan: Plan) -> lis
 
     :param observed: from before: what the VMM makes later was not there yet.
     """
-    ports = kinds.ports_in(resolved)
+    ports = [port for port in kinds.ports_in(resolved) if port.is_owned]
     gone = {link.name for action in plan.actions if isinstance(action, DeleteLinks) for link in action.links}
     there = observed.links.keys() - gone
     return [port.name for port in ports if not port.waits_for_device or port.name in there]

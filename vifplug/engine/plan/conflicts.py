@@ -42,6 +42,7 @@ def refuse_strangers(desired: Iterable[Resource], recorded: Inventory, observed:
     for resource in desired:
         if isinstance(resource, OvsPort):
             _refuse_kernel_datapath(resource, observed)
+            _refuse_another_maker(resource, ports.get(resource.name))
             _refuse_foreign_port(resource, ports.get(resource.name), observed)
             if resource.waits_for_device:
                 _refuse_foreign_device(resource, ports.get(resource.name), observed)
@@ -84,6 +85,21 @@ def _refuse_kernel_datapath(port: OvsPort, observed: Observed) -> None:
     )
 
 
+def _refuse_another_maker(port: OvsPort, known: OvsPort | None) -> None:
+    """Refuse to take a port from the VMM, which would delete it with the guest, or to leave it one that is in use."""
+    if known is not None and known.is_owned != port.is_owned:
+        raise Conflict(
+            f"OVS port {port.name!r} of VIF {port.owner} is plugged as one that {known.maker} makes, and {port.maker} "
+            "is asked to make it (create_port); unplug the VIF first",
+            port.name,
+        )
+
+
+def _is_the_vmms(port: OvsPort, found: OvsPort) -> bool:
+    """Whether a row is the one that a VIF's VMM has made for it."""
+    return not port.is_owned and not found.owner and found.iface_ids.get("iface-id") == port.owner
+
+
 def _refuse_foreign_port(port: OvsPort, known: OvsPort | None, observed: Observed) -> None:
     found, link = observed.ports.get(port.name), observed.links.get(port.name)
     holder = observed.held.get(port.name)
@@ -94,7 +110,8 @@ def _refuse_foreign_port(port: OvsPort, known: OvsPort | None, observed: Observe
             f"{holder} interfaces @it), then repair",
             port.name,
         )
-    if found is not None and not ownership.port_is_ours(found, port.owner, link, known):
+    is_ours = found is None or ownership.port_is_ours(found, port.owner, link, known) or _is_the_vmms(port, found)
+    if found is not None and not is_ours:
         whose = ownership.owner_in_words(found.owner) if found.owner else "a stranger"
         iface_id = found.iface_ids.get("iface-id")
         raise Conflict(

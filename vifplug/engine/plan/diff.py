@@ -115,6 +115,8 @@ def _agrees(desired: Link, attribute: str, found: object, wanted: object) -> boo
 
 def of_port(desired: OvsPort, observed: Observed, recorded: OvsPort | None) -> list[DriftItem]:
     """How one OVS port differs, in what is ours to say: the rest of the row is the control plane's."""
+    if not desired.is_owned:
+        return []
     found = observed.ports.get(desired.name)
     holder = observed.held.get(desired.name)
     if holder is not None:

@@ -206,6 +206,8 @@ def _set_changed(link: Link, observed: Observed, known: Link | None, draft: Draf
 
 def _plan_ports(request: Request, observed: Observed, draft: Draft) -> None:
     for port in kinds.ports_in(request.desired):
+        if not port.is_owned:
+            continue
         found = observed.ports.get(port.name)
         if found is None:
             draft.add(Phase.PORTS, _added(port, request, observed))

@@ -84,7 +84,8 @@ def left_alone(built: Inventory, observed: Observed) -> list[str]:
         f"OVS port {port.name!r} of VIF {port.owner} was left: another program changed its mark and its iface-id, or "
         f"made it again, so nothing shows that it is vifplug's; ovs-vsctl del-port {port.name}"
         for port in built.ports.values()
-        if (found_port := observed.ports.get(port.name)) is not None
+        if port.is_owned
+        and (found_port := observed.ports.get(port.name)) is not None
         and not ownership.port_is_ours(found_port, port.owner, observed.links.get(port.name), port)
     ]
     changed_since = configured.restoration(built.items, observed)[1]
@@ -96,6 +97,8 @@ def _departing_ports(built: Inventory, owners: Collection[str], observed: Observ
     for port in observed.ports.values():
         known, link = built.ports.get(port.name), observed.links.get(port.name)
         owner = known.owner if known is not None else port.owner
+        if known is not None and not known.is_owned:
+            continue
         if owner not in owners or not ownership.port_is_ours(port, owner, link, known):
             continue
         # Whose row it is the privileged side checks by the owner it is given.
