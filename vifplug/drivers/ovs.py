@@ -7,12 +7,14 @@ from collections.abc import Sequence
 from vifplug.drivers import builders
 from vifplug.drivers.contract import Options, tap_name
 from vifplug.drivers.guest_end import GuestEnd, Tap
+from vifplug.errors import InputError
 from vifplug.model.vif import Vif
 from vifplug.resources.contract import Resource
+from vifplug.resources.ovs_port import DelegatedPort
 
 
 class Ovs:
-    """A tap on the OVS bridge, created by vifplug before the port, or later by the VMM."""
+    """A tap on the OVS bridge, created by vifplug before the port, or later by the VMM; libvirt may make both."""
 
     vif_type = "ovs"
     makes_tap = True
@@ -22,7 +24,11 @@ class Ovs:
 
         With the tap created first, vswitchd never looks for a missing device, and OVN has an ofport to
         claim before the guest starts (LP 1933517, LP 2069718).
+
+        :raises InputError: when vifplug is to make the tap of a port that libvirt makes.
         """
+        if vif.create_port is False:
+            return [self._delegated(vif, options)]
         taps = [builders.guest_tap(vif)] if vif.create_tap else []
         return [*taps, builders.ovs_port(vif, options, tap_name(vif), waits=not vif.create_tap)]
 
@@ -33,3 +39,22 @@ class Ovs:
     def guest_end(self, vif: Vif) -> GuestEnd:
         """The tap."""
         return Tap(tap_name(vif))
+
+    @staticmethod
+    def _delegated(vif: Vif, options: Options) -> DelegatedPort:
+        """The port that libvirt makes with the tap (``<virtualport type='openvswitch'>``)."""
+        if vif.create_tap:
+            raise InputError(
+                f"create_tap of VIF {vif.id} is true, but the VIF was plugged with create_port false: libvirt makes "
+                "both; unplug it first",
+                vif.id,
+            )
+        port = builders.ovs_port(vif, options, tap_name(vif))
+        return DelegatedPort(
+            name=port.name,
+            bridge=port.bridge,
+            owner=port.owner,
+            iface_ids=port.iface_ids,
+            control_plane=port.control_plane,
+            waits_for_device=True,
+        )

@@ -50,7 +50,9 @@ class Binding:
         # Exactly the port's value, and a missing one is no. ML2/OVN may send it for every port of a host, and a
         # vhost-user port has no tap.
         create_tap = bool(self.details.flag("ovs_create_tap")) and not self.details.flag("vhostuser_ovs_plug")
-        return {"vif_type": vif_type, "create_tap": create_tap, **self._part(vif_type)}
+        # A tap that vifplug makes is of no use without its port.
+        create_port = self._create_port() if vif_type == "ovs" and not create_tap else None
+        return {"vif_type": vif_type, "create_tap": create_tap, "create_port": create_port, **self._part(vif_type)}
 
     def _part(self, vif_type: str) -> dict[str, Any]:
         """The part of the request that only VIFs of its type have."""
@@ -59,6 +61,11 @@ class Binding:
         name, keys = _PARTS[vif_type]
         values = {field: self.details.data.get(key) for field, key in keys.items()}
         return {name: {field: value for field, value in values.items() if value is not None}}
+
+    def _create_port(self) -> bool | None:
+        """Whether libvirt leaves the port to vifplug: as Nova notes it of a VIF, and in a migration's profile."""
+        delegated = self._port.flag("delegate_create")
+        return self.profile.flag("os_vif_delegation") if delegated is None else delegated
 
     @property
     def is_on_bridge(self) -> bool:

@@ -64,7 +64,6 @@ def read(entry: Entry) -> model.Vif:
                 "mtu": network.mtu("mtu"),
                 "datapath_type": profile.text("datapath_type") or None,
             },
-            # create_port is ignored: without it libvirt would create the port, but this request is for vifplug's port.
             **_tap(vif_type, profile),
             "multiqueue": profile.flag("multiqueue"),
             "names": _names(vif_type, vif),
@@ -116,10 +115,13 @@ def _check_technology(vif_type: str, vif: Entry, network: Entry) -> None:
 
 
 def _tap(vif_type: str, profile: Entry) -> dict[str, Any]:
-    """Who makes the tap; of a tap by itself, its MAC."""
+    """Who makes the tap and the port; of a tap by itself, its MAC."""
     if vif_type == "tap":
         return {"tap": {"address": profile.data.get("mac_address")}}
-    return {"create_tap": bool(profile.flag("create_tap"))}
+    create_tap = bool(profile.flag("create_tap"))
+    # A tap that vifplug makes is of no use without its port.
+    create_port = profile.flag("create_port") if vif_type == "ovs" and not create_tap else None
+    return {"create_tap": create_tap, "create_port": create_port}
 
 
 def _names(vif_type: str, vif: Entry) -> dict[str, str | None]:

@@ -35,6 +35,8 @@ class Attachment:
     is_port: bool
     """Whether the tap is itself a port of the OVS bridge."""
     is_multiqueue: bool
+    port_bridge: str | None = None
+    """The OVS bridge on which the VMM makes the port, with the tap."""
 
     def queues(self, nic: Nic) -> int:
         """The number of queues with which the tap is opened.
@@ -116,6 +118,7 @@ def attachment_of(vif: Vif) -> Attachment | SocketAttachment:
         raise InputError(f"the guest of VIF {vif.id} has no tap; other ends are not supported yet", vif.id)
     name = end.name
     taps = [link for link in kinds.links_in(resources) if link.is_opened_by_guest and link.name == name]
+    delegated = [port.bridge for port in kinds.ports_in(resources) if port.name == name and not port.is_owned]
     bridges = [link.name for link in kinds.links_in(resources) if link.guest == name]
     return Attachment(
         vif_id=vif.id,
@@ -126,6 +129,7 @@ def attachment_of(vif: Vif) -> Attachment | SocketAttachment:
         bridge=bridges[0] if bridges else None,
         is_port=any(port.name == name for port in kinds.ports_in(resources)),
         is_multiqueue=bool(taps[0].is_multiqueue if taps else vif.multiqueue),
+        port_bridge=delegated[0] if delegated else None,
     )
 
 

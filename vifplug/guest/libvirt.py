@@ -1,8 +1,9 @@
 """Libvirt's ``<interface>`` element of a VIF. Pure.
 
 The rules are Nova's: a tap that libvirt creates joins its Linux bridge by type ``bridge``; an existing tap, and a tap
-that is itself the port, is type ``ethernet``, the existing one with ``managed='no'`` (LP 2033681). Never ``bridge``
-with a virtualport of type openvswitch: libvirt would recreate, and later delete, our port (LP 1728600, LP 1808171).
+that is itself the port, is type ``ethernet``, the existing one with ``managed='no'`` (LP 2033681). ``bridge`` with a
+virtualport of type openvswitch is for a port that libvirt makes, and for no other: it would recreate, and later delete,
+our port (LP 1728600, LP 1808171).
 A vhost-user socket is type ``vhostuser``; its domain also needs shared memory (``<memoryBacking>``).
 """
 
@@ -35,10 +36,14 @@ def interface(vif: Vif, nic: Nic | None = None) -> Element:
     if isinstance(attachment, SocketAttachment):
         return _vhost_user(attachment, nic)
     _check_name(attachment)
-    element = Element("interface", type="ethernet" if attachment.bridge is None else "bridge")
+    bridge = attachment.bridge or attachment.port_bridge
+    element = Element("interface", type="ethernet" if bridge is None else "bridge")
     SubElement(element, "mac", address=attachment.address)
-    if attachment.bridge is not None:
-        SubElement(element, "source", bridge=attachment.bridge)
+    if bridge is not None:
+        SubElement(element, "source", bridge=bridge)
+    if attachment.port_bridge is not None:
+        port = SubElement(element, "virtualport", type="openvswitch")
+        SubElement(port, "parameters", interfaceid=attachment.vif_id)
     SubElement(element, "target", {"dev": attachment.tap} | ({"managed": "no"} if attachment.is_made else {}))
     SubElement(element, "model", type=nic.model)
     _add_driver(element, attachment, nic)
@@ -93,7 +98,7 @@ def _add_driver(element: Element, attachment: Attachment, nic: Nic) -> None:
 
 
 def _check_name(attachment: Attachment) -> None:
-    for name in (attachment.tap, attachment.bridge or ""):
+    for name in (attachment.tap, attachment.bridge or "", attachment.port_bridge or ""):
         if any(char in _NO_XML for char in name):
             raise InputError(
                 f"the device name {name!r} of VIF {attachment.vif_id} has a character that XML does not allow, and so "

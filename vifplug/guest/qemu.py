@@ -7,6 +7,7 @@ use a name chosen by the kernel, which neither Neutron's rules nor vifplug's rec
 
 from __future__ import annotations
 
+from vifplug.errors import InputError
 from vifplug.guest.attachment import Attachment, SocketAttachment, attachment_of
 from vifplug.guest.nic import Nic
 from vifplug.model.limits import VIRTIO
@@ -27,10 +28,16 @@ _OFFLOADS = (
 def arguments(vif: Vif, nic: Nic | None = None) -> list[str]:
     """``-netdev`` and ``-device``, each with its value; before them ``-chardev`` for a vhost-user socket.
 
-    :raises InputError: for a card that the tap does not allow.
+    :raises InputError: for a card that the tap does not allow, and for a port that only libvirt makes.
     """
     nic = nic or Nic()
     attachment = attachment_of(vif)
+    if isinstance(attachment, Attachment) and attachment.port_bridge is not None:
+        raise InputError(
+            f"OVS port {attachment.tap!r} of VIF {vif.id} is libvirt's to make (create_port false), and QEMU makes "
+            "none; use libvirt, or plug the VIF with create_port true",
+            vif.id,
+        )
     queues = attachment.queues(nic)
     if isinstance(attachment, SocketAttachment):
         ends = ["-chardev", _joined(_chardev(attachment)), "-netdev", _joined(_vhost_user(attachment, queues))]

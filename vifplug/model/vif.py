@@ -203,6 +203,11 @@ class Vif(_Part):
     create_tap: Flag | None = Field(
         default=None, description="Make the guest's tap. By default true for ovs, bridge and tap, false for ovs-hybrid."
     )
+    create_port: Flag | None = Field(
+        default=None,
+        description="ovs: make the port. False leaves it to libvirt, which makes it with the tap and deletes it with "
+        "the guest; vifplug only looks at it. By default true.",
+    )
     tap_owner: TapOwner | None = None
     tap: LoneTap | None = None
     multiqueue: Flag | None = Field(
@@ -215,6 +220,20 @@ class Vif(_Part):
     )
     names: Names = Names()
     vhost_user: VhostUser | None = Field(default=None, description="vhost-user: the guest's end.")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _delegated_port_has_the_vmms_tap(cls, data: Any) -> Any:
+        is_delegated = isinstance(data, Mapping) and data.get("create_port") is False
+        return {**data, "create_tap": False} if is_delegated and data.get("create_tap") is None else data
+
+    @model_validator(mode="after")
+    def _delegated_port_is_of_ovs(self) -> Vif:
+        if self.create_port is not None and self.vif_type != "ovs":
+            raise ValueError("create_port: it is for VIFs of type ovs only; leave it out")
+        if self.create_port is False and self.create_tap:
+            raise ValueError("create_tap: it must be false, or be left out, with create_port false: libvirt makes both")
+        return self
 
     @model_validator(mode="after")
     def _parts_are_of_the_type(self) -> Vif:

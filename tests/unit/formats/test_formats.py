@@ -198,6 +198,30 @@ def test_sample_is_read_whole(name: str, format: str, expected: list[dict[str, A
             {"multiqueue": True, "create_tap": False},
             id="osvif-multiqueue",
         ),
+        pytest.param(nova(delegate_create=False), {"create_tap": True, "create_port": None}, id="tap-needs-port"),
+        pytest.param(
+            nova(details={}, delegate_create=False), {"create_tap": False, "create_port": False}, id="nova-delegated"
+        ),
+        pytest.param(nova(details={}), {"create_tap": False, "create_port": True}, id="nova-not-delegated"),
+        pytest.param(
+            neutron({"ovs_hybrid_plug": False}, **{"binding:profile": {"os_vif_delegation": False}}),
+            {"vif_type": "ovs", "create_port": False},
+            id="neutron-delegated",
+        ),
+        pytest.param(neutron(**{"binding:profile": {"os_vif_delegation": False}}), {"create_port": None}, id="hybrids"),
+        pytest.param(
+            osvif(port_profile={"versioned_object.data": {"create_tap": False, "create_port": False}}),
+            {"create_tap": False, "create_port": False},
+            id="osvif-delegated",
+        ),
+        pytest.param(
+            osvif(port_profile={"versioned_object.data": {"create_tap": True, "create_port": False}}),
+            {"create_tap": True, "create_port": None},
+            id="osvif-tap-needs-port",
+        ),
+        pytest.param(
+            OWN | {"vif_type": "ovs", "create_port": False}, {"create_tap": False, "create_port": False}, id="delegated"
+        ),
         pytest.param(
             neutron({"mac_address": "EE:ee:ee:ee:ee:ee", "bridge_name": "br-int"}, **{"binding:vif_type": "tap"}),
             {"vif_type": "tap", "tap.address": "ee:ee:ee:ee:ee:ee", "create_tap": None, "network.bridge": None},

@@ -219,14 +219,20 @@ def test_refusal_names_field_value_and_right(document: Any, message: str) -> Non
     [
         (
             {"colour": "red"},
-            f"unknown key 'colour'{KEYS}id, vif_type, address, network, instance, create_tap, tap_owner, tap, "
-            "multiqueue, isolate, names, vhost_user",
+            f"unknown key 'colour'{KEYS}id, vif_type, address, network, instance, create_tap, create_port, tap_owner, "
+            "tap, multiqueue, isolate, names, vhost_user",
         ),
         (
             {"mac": "fa:16:3e:00:00:01"},
             f"unknown key 'mac' (did you mean 'address'?){KEYS}id, vif_type, address, network, instance, create_tap, "
-            "tap_owner, tap, multiqueue, isolate, names, vhost_user",
+            "create_port, tap_owner, tap, multiqueue, isolate, names, vhost_user",
         ),
+        (
+            {"vif_type": "ovs", "create_port": False, "create_tap": True},
+            "the document: create_tap: it must be false, or be left out, with create_port false: libvirt makes both",
+        ),
+        ({"create_port": True}, "the document: create_port: it is for VIFs of type ovs only; leave it out"),
+        ({"vif_type": "ovs", "create_port": 0}, "create_port: 0: it must be true or false"),
         ({"names": {"tun": "x"}}, f"unknown key 'names.tun'{KEYS}qbr, qvb, qvo, tap, vhu"),
         (
             {"network": {"uplink": {"interface": "eth1"}}},
@@ -267,7 +273,7 @@ def test_refusal_names_field_value_and_right(document: Any, message: str) -> Non
         ({"address": {"a": CYCLE}}, "address: an object: it must be a MAC address such as fa:16:3e:eb:5e:26"),
         ({"address": CYCLE}, "address: a list: it must be a MAC address such as fa:16:3e:eb:5e:26"),
     ],
-    ids=range(22),
+    ids=range(25),
 )
 def test_own_format_ignores_nothing(change: dict[str, Any], message: str) -> None:
     second = {"id": "x" * 500} if "id" in change else {}

@@ -24,6 +24,7 @@ def test_what_a_request_may_leave_unsaid() -> None:
     assert set(model.may_be_unsaid()) == {
         "instance",
         "create_tap",
+        "create_port",
         "tap_owner",
         "tap",
         "multiqueue",

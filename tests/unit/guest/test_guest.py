@@ -80,6 +80,20 @@ LIBVIRTS: dict[str, tuple[Vif, Nic, str]] = {
         bridged("brq14ec4c8b-00", "tap3fe5648f-47", "fa:16:3e:95:3a:3d"),
     ),
     "ours on brq": (vif("bridge"), USERSPACE, made("tap3fe5648f-47", "fa:16:3e:95:3a:3d")),
+    "libvirt's tap and port": (
+        vif("ovs", create_port=False),
+        USERSPACE,
+        f"""<interface type="bridge">
+  <mac address="fa:16:3e:b9:2c:38"/>
+  <source bridge="br-int"/>
+  <virtualport type="openvswitch">
+    <parameters interfaceid="{TAP}"/>
+  </virtualport>
+  <target dev="tap81ab5618-df"/>
+  <model type="virtio"/>{NO_OFFLOADS}
+  <mtu size="1450"/>
+</interface>""",
+    ),
     "a tap by itself": (vif("tap"), USERSPACE, made("tap0c5f3a52-9d", "fa:16:3e:07:08:09")),
     "names of the request's own": (
         vif(names={"qbr": "br-vm1", "tap": "vm1"}),
@@ -298,8 +312,15 @@ def test_driver_of_somebody_elses_needs_nothing_more(monkeypatch: pytest.MonkeyP
 def test_no_rule_ever_gives_our_port_to_libvirt() -> None:
     for request, nic, _text in LIBVIRTS.values():
         element = libvirt.interface(request, nic)
+        if request.create_port is False:
+            continue  # the port is libvirt's
         assert element.find("virtualport") is None
         assert "br-int" not in ElementTree.tostring(element, encoding="unicode")
+
+
+def test_port_of_libvirts_is_not_for_qemu() -> None:
+    with pytest.raises(InputError, match=r"tap81ab5618-df.* is libvirt's to make \(create_port false\)"):
+        describe(vif("ovs", create_port=False), "qemu")
 
 
 def test_format_that_there_is_not() -> None:
