@@ -26,6 +26,12 @@ class Keys:
     profile: str
 
 
+def lone_tap(backend: Entry) -> dict[str, Any] | None:
+    """What a tap by itself has of its network backend, whose ``mac_address`` is that of the host's side."""
+    address = backend.data.get("mac_address")
+    return None if address is None else {"address": address}
+
+
 class Binding:
     """How Neutron bound a port to its host: all of a request that depends on that.
 
@@ -46,7 +52,7 @@ class Binding:
         self._check_vnic()
         vif_type = self._vif_type()
         if vif_type == "tap":
-            return {"vif_type": vif_type, "tap": {"address": self.details.data.get("mac_address")}}
+            return {"vif_type": vif_type, "tap": lone_tap(self.details)}
         # Exactly the port's value, and a missing one is no. ML2/OVN may send it for every port of a host, and a
         # vhost-user port has no tap.
         create_tap = bool(self.details.flag("ovs_create_tap")) and not self.details.flag("vhostuser_ovs_plug")

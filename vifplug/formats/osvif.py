@@ -117,7 +117,7 @@ def _check_technology(vif_type: str, vif: Entry, network: Entry) -> None:
 def _tap(vif_type: str, profile: Entry) -> dict[str, Any]:
     """Who makes the tap and the port; of a tap by itself, its MAC."""
     if vif_type == "tap":
-        return {"tap": {"address": profile.data.get("mac_address")}}
+        return {"tap": binding.lone_tap(profile)}
     create_tap = bool(profile.flag("create_tap"))
     # A tap that vifplug makes is of no use without its port.
     create_port = profile.flag("create_port") if vif_type == "ovs" and not create_tap else None

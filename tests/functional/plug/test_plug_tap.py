@@ -87,6 +87,9 @@ def test_peers_name_the_hosts_mac(world: World, document: Any) -> None:
     link = must_link(world, LONE_TAP.tap)
     assert (link["address"], link["mtu"]) == (BACKENDS_MAC, MTU)
     assert world.vifplug_json("check")["clean"]
+    with watched(world) as writes, library(world) as host:
+        host.plug([LONE_TAP.vif])  # without the MAC: it stays
+    assert writes.none, writes
     world.vifplug("unplug", "-f", "-", input=json.dumps(document))
     assert world.snapshot() == before
 

@@ -229,12 +229,12 @@ def test_sample_is_read_whole(name: str, format: str, expected: list[dict[str, A
         ),
         pytest.param(
             nova(type="tap", details={}),
-            {"vif_type": "tap", "tap.address": None, "network.mtu": 1450, "network.bridge": None},
+            {"vif_type": "tap", "tap": None, "network.mtu": 1450, "network.bridge": None},
             id="tap-nova",
         ),
         pytest.param(
             osvif("VIFGeneric", port_profile=None, plugin=None),
-            {"vif_type": "tap", "tap.address": None, "create_tap": None, "network.bridge": None},
+            {"vif_type": "tap", "tap": None, "create_tap": None, "network.bridge": None},
             id="tap-osvif",
         ),
         pytest.param(
