@@ -31,7 +31,9 @@ def vif_of(said: dict[str, Any]) -> Any:
     if fields.get("network"):
         fields["network"] = objects.network.Network(**fields["network"])
     if fields.get("port_profile"):
-        fields["port_profile"] = objects.vif.VIFPortProfileOpenVSwitch(**fields["port_profile"])
+        profile = dict(fields["port_profile"])
+        class_ = getattr(objects.vif, profile.pop("class", "VIFPortProfileOpenVSwitch"))
+        fields["port_profile"] = class_(**profile)
     return getattr(objects.vif, said["class"])(**fields)
 
 

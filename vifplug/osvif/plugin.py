@@ -37,9 +37,8 @@ class _Plugin(PluginBase):  # type: ignore[misc]
         :raises VifplugError: as ``plug`` of the configured host; it is rolled back.
         """
         request = requests.read(vif, instance_info)
-        if request is not None:
-            choice = options.current()
-            connect.working(choice, lambda host: _plug(host, request, choice))
+        choice = options.current()
+        connect.working(choice, lambda host: _plug(host, request, choice))
 
     def unplug(self, vif: Any, instance_info: Any) -> None:
         """Unplug the VIF by its record, not by the object; an absent one counts as success.
@@ -56,7 +55,7 @@ class Vifplug(_Plugin):
 
     def describe(self) -> Any:
         """The supported VIF classes and versions."""
-        return versions.described(requests.VIFPLUG, versions.bridge_of_ovs(), versions.open_vswitch())
+        return versions.described(requests.VIFPLUG, *versions.plugged())
 
 
 class LinuxBridge(_Plugin):
@@ -99,7 +98,7 @@ class Ovs(_Plugin):
         described = self._own.plugin.describe()
         if not options.current().take_ovs:
             return described
-        mine = [versions.bridge_of_ovs(), versions.open_vswitch()]
+        mine = versions.plugged()
         names = {info.vif_object_name for info in mine}
         others = [info for info in versions.of_their_classes(described) if info.vif_object_name not in names]
         return versions.described(requests.OVS, *mine, *others)
@@ -118,9 +117,6 @@ class Ovs(_Plugin):
         if self._own.is_the_only_one_for(vif) and not _is_recorded(host, vif):
             return False
         request = requests.read(vif, instance_info, isolates=self._own.isolates)
-        if request is None:
-            _LOG.info("VIF %s: libvirt creates its port, so vifplug creates none", vif.id)
-            return True
         try:
             _plug(host, request, choice)
         except Conflict:
@@ -153,9 +149,7 @@ class Ovs(_Plugin):
         if self._own.is_the_only_one_for(vif):
             return True
         try:
-            request = requests.read(vif, instance_info)
-            if request is not None:
-                host.plan([request])
+            host.plan([requests.read(vif, instance_info)])
         except Conflict:
             return self._has_plugged(vif)
         except InputError as error:

@@ -13,6 +13,7 @@ from os_vif.objects.vif import VIFBridge, VIFOpenVSwitch, VIFPortProfileOpenVSwi
 from vifplug import formats, naming
 from vifplug.errors import InputError
 from vifplug.model import vif as model
+from vifplug.osvif import versions
 
 OVS, LINUX_BRIDGE, VIFPLUG = "ovs", "linux_bridge", "vifplug"
 """The names of vifplug's os-vif plugins."""
@@ -24,15 +25,15 @@ def field_of(object_: Any, field: str) -> Any:
     return getattr(object_, field) if object_ is not None and field in object_ else None
 
 
-def read(vif: Any, instance_info: Any, *, isolates: bool = False) -> model.Vif | None:
-    """The VIF to plug; None if libvirt creates its port itself, and would recreate an existing one.
+def read(vif: Any, instance_info: Any, *, isolates: bool = False) -> model.Vif:
+    """The VIF to plug. An unset ``create_port`` is false, as os-vif takes it: libvirt makes the port.
 
     :param isolates: whether new OVS ports are dead until they are wired, regardless of vifplug's configuration.
     :raises InputError: for an invalid or unsupported object, with the name of the field.
     """
-    if isinstance(vif, VIFOpenVSwitch) and not _wants_a_port(vif):
-        return None
     serialised = vif.obj_to_primitive()
+    if isinstance(vif, VIFOpenVSwitch):
+        serialised[_DATA]["port_profile"][_DATA]["create_port"] = _wants_a_port(vif)
     plugin = field_of(vif, "plugin")
     if plugin == VIFPLUG:
         plugin = serialised[_DATA]["plugin"] = _plugin_meant(vif)
@@ -42,7 +43,7 @@ def read(vif: Any, instance_info: Any, *, isolates: bool = False) -> model.Vif |
 
 def is_of_our_class(vif: Any) -> bool:
     """Whether vifplug supports objects of this class."""
-    return isinstance(vif, VIFBridge | VIFOpenVSwitch)
+    return isinstance(vif, tuple(versions.CLASSES))
 
 
 def is_on_trunk(vif: Any) -> bool:

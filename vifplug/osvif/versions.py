@@ -2,12 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import os_vif.objects.vif
 from os_vif.objects.host_info import HostPluginInfo, HostPortProfileInfo, HostVIFInfo
-from os_vif.objects.vif import VIFBridge, VIFOpenVSwitch, VIFPortProfileOpenVSwitch
+from os_vif.objects.vif import VIFBridge, VIFGeneric, VIFOpenVSwitch, VIFPortProfileFPTap, VIFPortProfileOpenVSwitch
 
+CLASSES: Mapping[type[Any], tuple[type[Any], ...]] = {
+    VIFBridge: (VIFPortProfileOpenVSwitch,),
+    VIFOpenVSwitch: (VIFPortProfileOpenVSwitch,),
+    VIFGeneric: (VIFPortProfileFPTap,),
+}
+"""The classes that vifplug plugs, with their port profiles. A further class is a line here and, for what its objects
+become, a case of ``formats.osvif``."""
 _FIRST = "1.0"
 
 
@@ -16,19 +24,14 @@ def described(plugin_name: str, *vif_info: Any) -> Any:
     return HostPluginInfo(plugin_name=plugin_name, vif_info=list(vif_info))
 
 
-def bridge_of_ovs() -> Any:
-    """A hybrid VIF."""
-    return _vif(VIFBridge, VIFPortProfileOpenVSwitch)
+def plugged() -> list[Any]:
+    """What vifplug plugs in place of os-vif's plugin ``ovs``."""
+    return [_vif(class_, *profiles) for class_, profiles in CLASSES.items()]
 
 
 def bridge() -> Any:
     """A VIF on a network's Linux bridge."""
     return _vif(VIFBridge)
-
-
-def open_vswitch() -> Any:
-    """A VIF that is a port of an OVS bridge."""
-    return _vif(VIFOpenVSwitch, VIFPortProfileOpenVSwitch)
 
 
 def of_their_classes(described_: Any) -> list[Any]:

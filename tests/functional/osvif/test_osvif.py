@@ -11,8 +11,8 @@ import pytest
 
 from tests.support.daemon.vifplugd import Vifplugd
 from tests.support.network.writes import watched
-from tests.support.vifs import BRIDGE, HYBRID, INSTANCE, MTU, OVS, Request, conf, must_link, must_row
-from tests.support.world.compute import Compute, VifObject, direct, hybrid, linux_bridge, network
+from tests.support.vifs import BRIDGE, HYBRID, INSTANCE, LONE_TAP, MTU, OVS, Request, conf, must_link, must_row
+from tests.support.world.compute import Compute, VifObject, direct, generic, hybrid, linux_bridge, network
 from tests.support.world.world import REPOSITORY, World
 
 OURS = "vifplug-vif"
@@ -127,8 +127,26 @@ def test_create_port_and_create_tap_mean_what_they_say(host: Host) -> None:
     with watched(world) as writes:
         for create_port in (False, None):
             compute.plug(direct(OVS, create_port=create_port))
+            compute.plug(direct(OVS, create_port=create_port))
+            recorded = host.daemon.vifs()[OVS.id]
+            assert (recorded["vif_type"], recorded["state"]) == ("ovs", "plugged")
+            assert recorded["waiting_for"] == OVS.tap
             compute.unplug(direct(OVS, create_port=create_port))
     assert writes.none, writes
+
+
+@pytest.mark.parametrize("plugin", ["ovs", "vifplug"])
+def test_generic_is_a_tap_by_itself(host: Host, plugin: str) -> None:
+    world, compute = host.world, host.compute
+    compute.plug(generic(LONE_TAP, "ee:ee:ee:ee:ee:ee", plugin))
+    link = must_link(world, LONE_TAP.tap)
+    assert (link["address"], link["mtu"], link.get("master")) == ("ee:ee:ee:ee:ee:ee", MTU, None)
+    assert host.daemon.vifs()[LONE_TAP.id]["vif_type"] == "tap"
+    with watched(world) as writes:
+        compute.plug(generic(LONE_TAP, "ee:ee:ee:ee:ee:ee", plugin))
+        compute.plug(generic(LONE_TAP, plugin=plugin))
+    assert writes.none, writes
+    compute.unplug(generic(LONE_TAP, plugin=plugin))
 
 
 def test_real_objects_and_vifplug_by_name(host: Host, samples: Path) -> None:
@@ -158,13 +176,15 @@ def test_host_info_tells_true_versions(host: Host) -> None:
     found = {(one["plugin"], one["vif"]): one for one in said}
     assert len(found) == len(said), "each once"
     classes = {plugin: {vif for name, vif in found if name == plugin} for plugin, _vif in found}
-    ovs = {"VIFBridge", "VIFOpenVSwitch", "VIFVHostUser", "VIFHostDevice"}
-    assert classes == {"ovs": ovs, "linux_bridge": {"VIFBridge"}, "vifplug": {"VIFBridge", "VIFOpenVSwitch"}}
+    ours = {"VIFBridge", "VIFOpenVSwitch", "VIFGeneric"}
+    theirs = {"VIFVHostUser", "VIFHostDevice"}
+    assert classes == {"ovs": ours | theirs, "linux_bridge": {"VIFBridge"}, "vifplug": ours}
     for one in said:
         assert one["common"] is not None and None not in one["profiles"].values(), one
     profile = found["ovs", "VIFOpenVSwitch"]["profiles"]["VIFPortProfileOpenVSwitch"]
     assert tuple(map(int, profile.split("."))) >= (1, 3), "the version that has create_port"
     assert found["linux_bridge", "VIFBridge"]["profiles"] == {}
+    assert set(found["ovs", "VIFGeneric"]["profiles"]) == {"VIFPortProfileFPTap"}
 
 
 def test_failure_is_os_vifs_exception_with_our_reason_and_leaves_nothing(host: Host) -> None:

@@ -150,6 +150,13 @@ def linux_bridge(request: Request, **of_network: Any) -> VifObject:
     return _vif("VIFBridge", request, bridge_name=name, plugin="linux_bridge", network=said)
 
 
+def generic(request: Request, mac_address: str | None = None, plugin: str = "ovs") -> VifObject:
+    """A VIFGeneric; with the MAC that a network backend gives to the host's side."""
+    vif = _vif("VIFGeneric", request, plugin=plugin)
+    profile = {"class": "VIFPortProfileFPTap", "mac_address": mac_address}
+    return vif | ({"port_profile": profile} if mac_address else {})
+
+
 def _vif(class_: str, request: Request, **fields: Any) -> VifObject:
     return {
         "class": class_,
