@@ -10,6 +10,7 @@ from stevedore import ExtensionManager
 
 from vifplug.drivers.bridge import LinuxBridge
 from vifplug.drivers.contract import Driver, tap_name
+from vifplug.drivers.external import External
 from vifplug.drivers.guest_end import GuestEnd, Tap, link_of
 from vifplug.drivers.ovs import Ovs
 from vifplug.drivers.ovs_hybrid import OvsHybrid
@@ -19,7 +20,7 @@ from vifplug.errors import InputError
 from vifplug.model.vif import Vif
 
 NAMESPACE = "vifplug.drivers"
-_OWN: tuple[Driver, ...] = (OvsHybrid(), Ovs(), LinuxBridge(), LoneTap(), VhostUserPort())
+_OWN: tuple[Driver, ...] = (OvsHybrid(), Ovs(), LinuxBridge(), LoneTap(), External(), VhostUserPort())
 
 
 @functools.cache

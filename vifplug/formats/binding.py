@@ -8,7 +8,7 @@ from typing import Any
 
 from vifplug.formats.reader import Entry
 
-_TYPES, _VHOST_USER = ("ovs", "bridge", "tap"), "vhostuser"
+_TYPES, _PHYSICAL, _VHOST_USER = ("ovs", "bridge", "tap"), "hostdev_physical", "vhostuser"
 _PARTS: Mapping[str, tuple[str, Mapping[str, str]]] = {
     "vhost-user": ("vhost_user", {"socket": "vhostuser_socket", "mode": "vhostuser_mode"}),
 }
@@ -51,6 +51,8 @@ class Binding:
         """
         self._check_vnic()
         vif_type = self._vif_type()
+        if vif_type == "external":
+            return {"vif_type": vif_type, **self._end()}
         if vif_type == "tap":
             return {"vif_type": vif_type, "tap": lone_tap(self.details)}
         # Exactly the port's value, and a missing one is no. ML2/OVN may send it for every port of a host, and a
@@ -76,7 +78,7 @@ class Binding:
     @property
     def is_on_bridge(self) -> bool:
         """Whether a port of this type is on a bridge; the document may name one for every type."""
-        return self._port.data.get(self._keys.vif_type) in _ON_A_BRIDGE
+        return self._port.data.get(self._keys.vif_type) in _ON_A_BRIDGE and not self._is_external
 
     def sources(self) -> dict[str, str]:
         """Fields of the request that have another name here -> their paths."""
@@ -86,13 +88,38 @@ class Binding:
         return {
             "network.datapath_type": self.details.at("datapath_type"),
             "tap.address": self.details.at("mac_address"),
+            "pci_device.address": self.profile.at("pci_slot"),
             **parts,
         }
+
+    @property
+    def _is_remote(self) -> bool:
+        """Whether a smart NIC's own host plugs it: its representor is there, not here."""
+        return self._port.data.get(self._keys.vnic_type) == "remote-managed"
+
+    @property
+    def _is_external(self) -> bool:
+        """Whether nothing is made for it on this host."""
+        vif_type = self._port.data.get(self._keys.vif_type)
+        if vif_type == _VHOST_USER:
+            return not self.details.flag("vhostuser_ovs_plug")
+        return vif_type == _PHYSICAL or (vif_type == "ovs" and self._is_remote)
+
+    def _end(self) -> dict[str, Any]:
+        """The guest's end of a port that nothing is made for on this host."""
+        if self._port.data.get(self._keys.vif_type) == _VHOST_USER:
+            socket = self.details.require("vhostuser_socket", "and the guest's end is that socket")
+            # Nova takes a missing mode for server, too (os_vif_util).
+            return {"vhost_user": {"socket": socket, "mode": self.details.text("vhostuser_mode") or "server"}}
+        address = self.profile.require("pci_slot", "and the guest's end is that PCI function")
+        return {"pci_device": {"address": address, "whole": not self._is_remote}}
 
     def _check_vnic(self) -> None:
         """Refuse a port that needs hardware; a missing value is Neutron's default, normal."""
         key = self._keys.vnic_type
-        if self._port.data.get(key) not in (None, "normal"):
+        is_hardware = self._port.data.get(key) not in (None, "normal")
+        is_of_another = self._is_external and self._port.data.get(self._keys.vif_type) != _VHOST_USER
+        if is_hardware and not is_of_another:
             raise self._port.refusal(key, f"vifplug does not support {self._name}'s vnic_type; it must be normal")
 
     def _vif_type(self) -> str:
@@ -108,21 +135,23 @@ class Binding:
             )
         if vif_type == _VHOST_USER:
             return self._vhost_user(key)
+        if self._is_external:
+            return "external"
         if vif_type not in _TYPES:
-            should = f"it must be one of {', '.join((*_TYPES, _VHOST_USER))}"
+            should = f"it must be one of {', '.join((*_TYPES, _PHYSICAL, _VHOST_USER))}"
             raise self._port.refusal(key, f"vifplug does not support {self._name}'s type; {should}")
         return "ovs-hybrid" if vif_type == "ovs" and self.details.flag("ovs_hybrid_plug") else str(vif_type)
 
     def _vhost_user(self, key: str) -> str:
-        """Open vSwitch's vhost-user ports; 6WIND's and Contrail's are their own plugins' (nova's os_vif_util)."""
-        others = [name for name in ("vhostuser_fp_plug", "vhostuser_vrouter_plug") if self.details.flag(name)]
-        if others or not self.details.flag("vhostuser_ovs_plug"):
-            raise self._port.refusal(
-                key,
-                f"vifplug does not support {self._name}'s type without vhostuser_ovs_plug"
-                f"{f' or with {others[0]}' if others else ''}: Open vSwitch gets no port for it",
-            )
-        return "vhost-user"
+        """Open vSwitch's vhost-user ports, and those of a switch that makes the socket itself. 6WIND's and Contrail's
+        are their own plugins' (nova's os_vif_util)."""
+        for other in ("vhostuser_fp_plug", "vhostuser_vrouter_plug"):
+            if self.details.flag(other):
+                raise self._port.refusal(
+                    key,
+                    f"vifplug does not support {self._name}'s type with {other}, which is for a plugin of its own",
+                )
+        return "external" if self._is_external else "vhost-user"
 
     @property
     def _name(self) -> str:

@@ -18,10 +18,14 @@ OBJECT, DATA, NAMESPACE = "versioned_object.name", "versioned_object.data", "ver
 KEYS = (OBJECT, DATA)
 
 _BRIDGE, _OPEN_VSWITCH, _GENERIC = "VIFBridge", "VIFOpenVSwitch", "VIFGeneric"
-_CLASSES = (_BRIDGE, _OPEN_VSWITCH, _GENERIC)
+_HOST_DEVICE, _VHOST_USER = "VIFHostDevice", "VIFVHostUser"
+_NOOP = "noop"
+"""os-vif's plugin for VIFs that nothing is made for on the host."""
+_CLASSES = (_BRIDGE, _OPEN_VSWITCH, _GENERIC, _HOST_DEVICE, _VHOST_USER)
 _PROFILE = "VIFPortProfileOpenVSwitch"
 _PROFILES = (_PROFILE, "VIFPortProfileFPOpenVSwitch", "VIFPortProfileOVSRepresentor")
 """The class for a port of Open vSwitch, and its subclasses."""
+_ON_NO_BRIDGE = ("tap", "external")
 _TAPS_PROFILE = "VIFPortProfileFPTap"
 
 
@@ -60,11 +64,11 @@ def read(entry: Entry) -> model.Vif:
             "address": address,
             "network": {
                 "id": network.data.get("id"),
-                "bridge": bridge.data.get(bridge_key) if vif_type != "tap" else None,
+                "bridge": bridge.data.get(bridge_key) if vif_type not in _ON_NO_BRIDGE else None,
                 "mtu": network.mtu("mtu"),
                 "datapath_type": profile.text("datapath_type") or None,
             },
-            **_tap(vif_type, profile),
+            **(_end(entry, vif) if vif_type == "external" else _tap(vif_type, profile)),
             "multiqueue": profile.flag("multiqueue"),
             "names": _names(vif_type, vif),
         },
@@ -74,6 +78,9 @@ def read(entry: Entry) -> model.Vif:
             "names.tap": vif.at("vif_name"),
             "names.qbr": vif.at("bridge_name"),
             "tap.address": profile.at("mac_address"),
+            "pci_device.address": vif.at("dev_address"),
+            "vhost_user.socket": vif.at("path"),
+            "vhost_user.mode": vif.at("mode"),
         },
     )
 
@@ -96,6 +103,10 @@ def _vif_type(entry: Entry, vif: Entry) -> str:
             if plugin in (None, "ovs"):
                 return "tap"
             raise vif.refusal("plugin", f"it must be ovs, for a {_GENERIC}: every other plugin wires the tap itself")
+        case str(name) if name in (_HOST_DEVICE, _VHOST_USER):
+            if plugin == _NOOP:
+                return "external"
+            raise vif.refusal("plugin", f"it must be {_NOOP}, for a {name}: vifplug does not plug those of others yet")
     which = f"VIF {vif.subject}" if vif.subject else "the object"
     should = f"{which} is of a class vifplug does not plug; it must be one of {', '.join(_CLASSES)}"
     raise messages.refusal(entry.at(OBJECT), entry.data.get(OBJECT), should, vif.subject)
@@ -107,11 +118,22 @@ def _check_technology(vif_type: str, vif: Entry, network: Entry) -> None:
         binding.check_uplink(network, "provide")
         return
     profile = vif.part("port_profile")
+    if vif_type == "external":
+        return
     if vif_type == "tap":
         if profile.data.get(OBJECT) not in (None, _TAPS_PROFILE):
             raise profile.refusal(OBJECT, f"it must be {_TAPS_PROFILE}, or be omitted, for a {_GENERIC}")
     elif profile.data.get(OBJECT) not in (None, *_PROFILES):
         raise profile.refusal(OBJECT, f"it must be {_PROFILE}, for a port of Open vSwitch")
+
+
+def _end(entry: Entry, vif: Entry) -> dict[str, Any]:
+    """The guest's end of a VIF that nothing is made for on this host."""
+    if entry.data.get(OBJECT) == _VHOST_USER:
+        socket = vif.require("path", "and the guest's end is that socket")
+        return {"vhost_user": {"socket": socket, "mode": vif.text("mode") or model.SERVER}}
+    address = vif.require("dev_address", "and the guest's end is that PCI function")
+    return {"pci_device": {"address": address, "whole": vif.text("dev_type") == "generic"}}
 
 
 def _tap(vif_type: str, profile: Entry) -> dict[str, Any]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from vifplug.drivers.contract import Driver, Options
-from vifplug.drivers.guest_end import Tap, VhostUser
+from vifplug.drivers.guest_end import HostDevice, Tap, VhostUser
 from vifplug.drivers.registry import driver_for, end_by
 from vifplug.errors import InputError
 from vifplug.guest.nic import Nic
@@ -78,7 +78,7 @@ class SocketAttachment:
     is_server: bool
     """Whether the VMM listens at the socket; else Open vSwitch does."""
     port: str
-    """The OVS port."""
+    """The OVS port; "" for a socket of another switch."""
     is_multiqueue: bool
 
     def queues(self, nic: Nic) -> int:
@@ -94,7 +94,32 @@ class SocketAttachment:
         return nic.queues or (_QUEUES_OF_MANY if self.is_multiqueue else 1)
 
 
-def attachment_of(vif: Vif) -> Attachment | SocketAttachment:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FunctionAttachment:
+    """A PCI function that is given to a guest."""
+
+    vif_id: str
+    address: str
+    """The guest's MAC address."""
+    function: str
+    """As in ``0000:3b:10.2``."""
+    is_whole: bool
+    """Whether it is a whole NIC, whose MAC is its own."""
+
+    def require_fit(self, nic: Nic) -> None:
+        """Refuse a number of queues.
+
+        :raises InputError: when there is one.
+        """
+        if nic.queues is not None:
+            raise InputError(
+                f"queues is {nic.queues}; VIF {self.vif_id} is a PCI function, whose queues are its driver's: leave it "
+                "out",
+                self.vif_id,
+            )
+
+
+def attachment_of(vif: Vif) -> Attachment | SocketAttachment | FunctionAttachment:
     """How a VIF's guest is attached.
 
     :raises InputError: when there is no driver, or the VIF lacks something.
@@ -111,8 +136,16 @@ def attachment_of(vif: Vif) -> Attachment | SocketAttachment:
             mtu=vif.network.mtu,
             path=end.path,
             is_server=end.is_server,
-            port=kinds.ports_in(resources)[0].name,
+            port=next((port.name for port in kinds.ports_in(resources)), ""),
             is_multiqueue=bool(vif.multiqueue),
+        )
+    if isinstance(end, HostDevice):
+        is_whole = vif.pci_device is not None and bool(vif.pci_device.whole)
+        return FunctionAttachment(vif_id=vif.id, address=vif.address, function=end.address, is_whole=is_whole)
+    if end is None:
+        raise InputError(
+            f"the guest's end of VIF {vif.id} is not known; plug it with pci_device or vhost_user, which name it",
+            vif.id,
         )
     if not isinstance(end, Tap):
         raise InputError(f"the guest of VIF {vif.id} has no tap; other ends are not supported yet", vif.id)

@@ -1,4 +1,4 @@
-"""Libvirt's ``<interface>`` element of a VIF. Pure.
+"""Libvirt's element of a VIF: an ``<interface>``, or the ``<hostdev>`` of a whole NIC. Pure.
 
 The rules are Nova's: a tap that libvirt creates joins its Linux bridge by type ``bridge``; an existing tap, and a tap
 that is itself the port, is type ``ethernet``, the existing one with ``managed='no'`` (LP 2033681). ``bridge`` with a
@@ -13,7 +13,7 @@ from xml.etree import ElementTree
 from xml.etree.ElementTree import Element, SubElement
 
 from vifplug.errors import InputError
-from vifplug.guest.attachment import Attachment, SocketAttachment, attachment_of
+from vifplug.guest.attachment import Attachment, FunctionAttachment, SocketAttachment, attachment_of
 from vifplug.guest.nic import Nic
 from vifplug.model.vif import Vif
 
@@ -33,6 +33,8 @@ def interface(vif: Vif, nic: Nic | None = None) -> Element:
     """
     nic = nic or Nic()
     attachment = attachment_of(vif)
+    if isinstance(attachment, FunctionAttachment):
+        return _function(attachment, nic)
     if isinstance(attachment, SocketAttachment):
         return _vhost_user(attachment, nic)
     _check_name(attachment)
@@ -52,6 +54,22 @@ def interface(vif: Vif, nic: Nic | None = None) -> Element:
     return element
 
 
+def _function(attachment: FunctionAttachment, nic: Nic) -> Element:
+    """A virtual function is an interface, whose MAC libvirt sets; a whole NIC a plain device (nova/virt/libvirt)."""
+    attachment.require_fit(nic)
+    domain, bus, rest = attachment.function.split(":")
+    slot, function = rest.split(".")
+    address = {"domain": f"0x{domain}", "bus": f"0x{bus}", "slot": f"0x{slot}", "function": f"0x{function}"}
+    if attachment.is_whole:
+        whole = Element("hostdev", mode="subsystem", type="pci", managed="yes")
+        SubElement(SubElement(whole, "source"), "address", address)
+        return whole
+    element = Element("interface", type="hostdev", managed="yes")
+    SubElement(element, "mac", address=attachment.address)
+    SubElement(SubElement(element, "source"), "address", {"type": "pci"} | address)
+    return element
+
+
 def _vhost_user(attachment: SocketAttachment, nic: Nic) -> Element:
     queues = attachment.queues(nic)
     element = Element("interface", type="vhostuser")
@@ -60,7 +78,8 @@ def _vhost_user(attachment: SocketAttachment, nic: Nic) -> Element:
     source = SubElement(element, "source", {"type": "unix", "path": attachment.path, "mode": mode})
     if not attachment.is_server:  # the socket goes with ovs-vswitchd, and comes back with it
         SubElement(source, "reconnect", enabled="yes", timeout="1")
-    SubElement(element, "target", dev=attachment.port)
+    if attachment.port:
+        SubElement(element, "target", dev=attachment.port)
     SubElement(element, "model", type=nic.model)
     if queues > 1:
         SubElement(element, "driver", queues=str(queues))

@@ -8,7 +8,7 @@ use a name chosen by the kernel, which neither Neutron's rules nor vifplug's rec
 from __future__ import annotations
 
 from vifplug.errors import InputError
-from vifplug.guest.attachment import Attachment, SocketAttachment, attachment_of
+from vifplug.guest.attachment import Attachment, FunctionAttachment, SocketAttachment, attachment_of
 from vifplug.guest.nic import Nic
 from vifplug.model.limits import VIRTIO
 from vifplug.model.vif import Vif
@@ -32,6 +32,9 @@ def arguments(vif: Vif, nic: Nic | None = None) -> list[str]:
     """
     nic = nic or Nic()
     attachment = attachment_of(vif)
+    if isinstance(attachment, FunctionAttachment):
+        attachment.require_fit(nic)
+        return ["-device", _joined(["vfio-pci", f"host={attachment.function}", f"id=nic-{attachment.vif_id}"])]
     if isinstance(attachment, Attachment) and attachment.port_bridge is not None:
         raise InputError(
             f"OVS port {attachment.tap!r} of VIF {vif.id} is libvirt's to make (create_port false), and QEMU makes "
@@ -53,6 +56,8 @@ def before(vif: Vif, nic: Nic | None = None) -> list[list[str]]:
     :raises InputError: as ``arguments``.
     """
     attachment = attachment_of(vif)
+    if isinstance(attachment, FunctionAttachment):
+        return []
     queues = attachment.queues(nic or Nic())
     if isinstance(attachment, SocketAttachment) or attachment.is_made:
         return []

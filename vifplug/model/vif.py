@@ -34,6 +34,7 @@ else:
 
 _MAC = re.compile(r"[0-9a-f]{2}(:[0-9a-f]{2}){5}")
 _MULTICAST_BIT = 0x01
+_PCI_ADDRESS = re.compile(r"[0-9a-f]{4,8}:[0-9a-f]{2}:[01][0-9a-f]\.[0-7]")
 CLIENT, SERVER = "client", "server"
 """The VMM's part at a vhost-user socket, as Neutron, Nova and os-vif call it."""
 
@@ -60,6 +61,12 @@ def _link_name(value: str) -> str:
     if not naming.is_link_name(value):
         raise ValueError(f"it must be a device name: {naming.LINK_NAME_RULE}")
     return value
+
+
+def _pci_address(value: Any) -> str:
+    if not isinstance(value, str) or not _PCI_ADDRESS.fullmatch(value.lower()):
+        raise ValueError("it must be a PCI address with its domain, such as 0000:3b:10.2")
+    return value.lower()
 
 
 def _socket_path(value: str) -> str:
@@ -89,6 +96,11 @@ _LINK_SCHEMA: JsonDict = {
 Uuid = Annotated[str, BeforeValidator(_uuid), Field(json_schema_extra=_UUID_SCHEMA)]
 MacAddress = Annotated[str, BeforeValidator(_address), Field(json_schema_extra=_MAC_SCHEMA)]
 LinkName = Annotated[str, AfterValidator(_link_name), Field(json_schema_extra=_LINK_SCHEMA)]
+PciAddress = Annotated[
+    str,
+    BeforeValidator(_pci_address),
+    Field(json_schema_extra={"pattern": r"^[0-9A-Fa-f]{4,8}:[0-9A-Fa-f]{2}:[01][0-9A-Fa-f]\.[0-7]$"}),
+]
 Mtu = Annotated[int, Field(ge=limits.MTU_MIN, le=limits.MTU_MAX, strict=True)]
 Flag = Annotated[bool, Field(strict=True)]
 UserId = Annotated[int, Field(ge=0, le=2**32 - 2, strict=True)]
@@ -166,12 +178,13 @@ class Names(_Part):
 
 
 class VhostUser(_Part):
-    """The socket at which a guest's VMM and Open vSwitch meet."""
+    """The socket at which a guest's VMM and a switch meet."""
 
-    vif_types = frozenset({"vhost-user"})
+    vif_types = frozenset({"vhost-user", "external"})
 
     socket: SocketPath = Field(
-        description="Its path, below the configuration's vhostuser_socket_dir. In mode client its name is the port's."
+        description="Its path; of vhost-user below the configuration's vhostuser_socket_dir, and in mode client with "
+        "the port's name."
     )
     mode: SocketMode = Field(
         default=SERVER,
@@ -192,11 +205,26 @@ class LoneTap(_Part):
     )
 
 
+class PciDevice(_Part):
+    """The PCI function that a guest gets."""
+
+    vif_types: ClassVar[frozenset[str]] = frozenset({"external"})
+
+    address: PciAddress = Field(description="The function's PCI address.")
+    whole: Flag | None = Field(
+        default=None,
+        description="Whether it is a whole NIC, given to the guest as it is; by default it is a virtual function, "
+        "whose MAC the hypervisor sets.",
+    )
+
+
 class Vif(_Part):
     """One guest interface and how it is to be plugged."""
 
     id: Uuid = Field(description="The port's UUID.")
-    vif_type: VifType = Field(description="Which driver builds it: ovs-hybrid, ovs, bridge, tap or vhost-user.")
+    vif_type: VifType = Field(
+        description="Which driver builds it: ovs-hybrid, ovs, bridge, tap, vhost-user or external."
+    )
     address: MacAddress = Field(description="The guest's MAC address.")
     network: Network = Network()
     instance: Instance | None = None
@@ -219,7 +247,8 @@ class Vif(_Part):
         "configuration's.",
     )
     names: Names = Names()
-    vhost_user: VhostUser | None = Field(default=None, description="vhost-user: the guest's end.")
+    vhost_user: VhostUser | None = Field(default=None, description="vhost-user and external: the guest's end.")
+    pci_device: PciDevice | None = Field(default=None, description="external: the guest's end.")
 
     @model_validator(mode="before")
     @classmethod

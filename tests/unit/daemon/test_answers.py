@@ -44,6 +44,7 @@ PUBLISHED = {
         "OrphanReport",
         "OvsReport",
         "Path",
+        "PciDevice",
         "PlugBody",
         "Port",
         "Problem",

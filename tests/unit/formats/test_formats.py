@@ -198,6 +198,54 @@ def test_sample_is_read_whole(name: str, format: str, expected: list[dict[str, A
             {"multiqueue": True, "create_tap": False},
             id="osvif-multiqueue",
         ),
+        pytest.param(
+            neutron(
+                {"bridge_name": "br-int"},
+                **{
+                    "binding:vif_type": "ovs",
+                    "binding:vnic_type": "remote-managed",
+                    "binding:profile": {"pci_slot": "0000:3B:10.2"},
+                },
+            ),
+            {
+                "vif_type": "external",
+                "pci_device.address": "0000:3b:10.2",
+                "pci_device.whole": False,
+                "network.bridge": None,
+            },
+            id="remote-managed",
+        ),
+        pytest.param(
+            neutron(
+                **{
+                    "binding:vif_type": "hostdev_physical",
+                    "binding:vnic_type": "direct-physical",
+                    "binding:profile": {"pci_slot": "0000:3b:00.1"},
+                }
+            ),
+            {"vif_type": "external", "pci_device.address": "0000:3b:00.1", "pci_device.whole": True},
+            id="direct-physical",
+        ),
+        pytest.param(
+            nova(type="hostdev_physical", vnic_type="direct-physical", profile={"pci_slot": "0000:3b:00.1"}),
+            {"vif_type": "external", "pci_device.whole": True, "create_tap": None, "network.bridge": None},
+            id="nova-direct-physical",
+        ),
+        pytest.param(
+            nova(type="vhostuser", details={"vhostuser_socket": "/run/vpp/sock-1"}),
+            {"vif_type": "external", "vhost_user.socket": "/run/vpp/sock-1", "vhost_user.mode": "server"},
+            id="nova-vhostuser",
+        ),
+        pytest.param(
+            osvif("VIFVHostUser", plugin="noop", path="/run/vpp/sock-1", mode="client"),
+            {"vif_type": "external", "vhost_user.mode": "client", "network.bridge": None, "create_tap": None},
+            id="osvif-vhostuser",
+        ),
+        pytest.param(
+            osvif("VIFHostDevice", plugin="noop", dev_address="0000:3b:10.2", dev_type="ethernet", port_profile=None),
+            {"vif_type": "external", "pci_device.address": "0000:3b:10.2", "pci_device.whole": False},
+            id="osvif-host-device",
+        ),
         pytest.param(nova(delegate_create=False), {"create_tap": True, "create_port": None}, id="tap-needs-port"),
         pytest.param(
             nova(details={}, delegate_create=False), {"create_tap": False, "create_port": False}, id="nova-delegated"

@@ -61,17 +61,13 @@ def refused(document: object, **arguments: Any) -> errors.InputError:
         ),
         (
             nova(type="dvs"),
-            f"type: 'dvs': vifplug does not support port {PLAIN}'s type; it must be one of ovs, bridge, tap, vhostuser",
-        ),
-        (
-            vhost(vhostuser_ovs_plug=False),
-            f"type: 'vhostuser': vifplug does not support port {PLAIN}'s type without vhostuser_ovs_plug: "
-            "Open vSwitch gets no port for it",
+            f"type: 'dvs': vifplug does not support port {PLAIN}'s type; it must be one of ovs, bridge, tap, "
+            "hostdev_physical, vhostuser",
         ),
         (
             vhost(vhostuser_fp_plug=True),
-            f"type: 'vhostuser': vifplug does not support port {PLAIN}'s type without vhostuser_ovs_plug or with "
-            "vhostuser_fp_plug: Open vSwitch gets no port for it",
+            f"type: 'vhostuser': vifplug does not support port {PLAIN}'s type with vhostuser_fp_plug, which is for a "
+            "plugin of its own",
         ),
         (vhost(vhostuser_socket=None), "details.vhostuser_socket: it is missing, and a VIF needs it"),
         (vhost(vhostuser_socket=7), "details.vhostuser_socket: 7: it must be a string"),
@@ -175,8 +171,40 @@ def refused(document: object, **arguments: Any) -> errors.InputError:
         (nova(details={}, network={"bridge": "x:y"}), f"network.bridge: 'x:y': {NAME_RULE}"),
         (
             osvif("VIFHostDevice"),
-            f"versioned_object.name: 'VIFHostDevice': VIF {PLAIN} is of a class vifplug does not plug; "
-            "it must be one of VIFBridge, VIFOpenVSwitch, VIFGeneric",
+            "plugin: 'ovs': it must be noop, for a VIFHostDevice: vifplug does not plug those of others yet",
+        ),
+        (osvif("VIFHostDevice", plugin="noop"), "dev_address: it is missing, and the guest's end is that PCI function"),
+        (
+            osvif("VIFHostDevice", plugin="noop", dev_address="3b:10.2"),
+            "dev_address: '3b:10.2': it must be a PCI address with its domain, such as 0000:3b:10.2",
+        ),
+        (
+            osvif("VIFVHostUser", plugin="noop", path="../x"),
+            "path: '../x': it must be an absolute path without '..', '.', empty parts and control characters",
+        ),
+        (
+            neutron(**{"binding:vif_type": "hostdev_physical", "binding:vnic_type": "direct-physical"}),
+            "binding:profile.pci_slot: it is missing, and the guest's end is that PCI function",
+        ),
+        (
+            neutron({"vhostuser_socket": f"/{'x' * 107}"}, **{"binding:vif_type": "vhostuser"}),
+            f"binding:vif_details.vhostuser_socket: '/{'x' * 75}...: it has 108 bytes, and a Unix socket's path has at "
+            "most 107 (unix(7))",
+        ),
+        (
+            neutron({"vhostuser_socket": "/x", "vhostuser_mode": "both"}, **{"binding:vif_type": "vhostuser"}),
+            "binding:vif_details.vhostuser_mode: 'both': it must be client or server: whether the guest's VMM connects "
+            "to the socket, or listens at it",
+        ),
+        (
+            neutron({"vhostuser_fp_plug": True}, **{"binding:vif_type": "vhostuser"}),
+            f"binding:vif_type: 'vhostuser': vifplug does not support port {HYBRID_1}'s type with vhostuser_fp_plug, "
+            "which is for a plugin of its own",
+        ),
+        (
+            osvif("VIFNestedDPDK"),
+            f"versioned_object.name: 'VIFNestedDPDK': VIF {PLAIN} is of a class vifplug does not plug; "
+            "it must be one of VIFBridge, VIFOpenVSwitch, VIFGeneric, VIFHostDevice, VIFVHostUser",
         ),
         (osvif("VIFBridge", plugin="noop"), "plugin: 'noop': it must be ovs or linux_bridge, for a VIFBridge"),
         (
@@ -208,7 +236,7 @@ def refused(document: object, **arguments: Any) -> errors.InputError:
         (osvif("VIFBridge", bridge_name="a b"), f"bridge_name: 'a b': {NAME_RULE}"),
         (osvif() | {"versioned_object.namespace": "nova"}, "versioned_object.namespace: 'nova': it must be os_vif"),
     ],
-    ids=range(56),
+    ids=range(63),
 )
 def test_refusal_names_field_value_and_right(document: Any, message: str) -> None:
     assert str(refused(document)) == message
@@ -220,12 +248,12 @@ def test_refusal_names_field_value_and_right(document: Any, message: str) -> Non
         (
             {"colour": "red"},
             f"unknown key 'colour'{KEYS}id, vif_type, address, network, instance, create_tap, create_port, tap_owner, "
-            "tap, multiqueue, isolate, names, vhost_user",
+            "tap, multiqueue, isolate, names, vhost_user, pci_device",
         ),
         (
             {"mac": "fa:16:3e:00:00:01"},
             f"unknown key 'mac' (did you mean 'address'?){KEYS}id, vif_type, address, network, instance, create_tap, "
-            "create_port, tap_owner, tap, multiqueue, isolate, names, vhost_user",
+            "create_port, tap_owner, tap, multiqueue, isolate, names, vhost_user, pci_device",
         ),
         (
             {"vif_type": "ovs", "create_port": False, "create_tap": True},

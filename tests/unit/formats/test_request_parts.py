@@ -29,6 +29,8 @@ def test_what_a_request_may_leave_unsaid() -> None:
         "tap",
         "multiqueue",
         "isolate",
+        "pci_device",
         "vhost_user",
     }
-    assert set(model.sub_models()) == {"network", "instance", "tap_owner", "tap", "names", "vhost_user"}
+    parts = {"network", "instance", "tap_owner", "tap", "names", "pci_device", "vhost_user"}
+    assert set(model.sub_models()) == parts

@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.support.builders import BRIDGE, HYBRID, TAP, vif
+from tests.support.builders import BRIDGE, EXTERNAL, HYBRID, TAP, vif
 from vifplug import formats, naming
 from vifplug.drivers import guest_end, registry
 from vifplug.drivers.contract import Options
@@ -91,6 +91,38 @@ LIBVIRTS: dict[str, tuple[Vif, Nic, str]] = {
   </virtualport>
   <target dev="tap81ab5618-df"/>
   <model type="virtio"/>{NO_OFFLOADS}
+  <mtu size="1450"/>
+</interface>""",
+    ),
+    "a virtual function": (
+        vif("external", pci_device={"address": "0000:3b:10.2"}),
+        Nic(),
+        """<interface type="hostdev" managed="yes">
+  <mac address="fa:16:3e:0a:0b:0c"/>
+  <source>
+    <address type="pci" domain="0x0000" bus="0x3b" slot="0x10" function="0x2"/>
+  </source>
+</interface>""",
+    ),
+    "a whole NIC": (
+        vif("external", pci_device={"address": "0000:3b:00.1", "whole": True}),
+        Nic(),
+        """<hostdev mode="subsystem" type="pci" managed="yes">
+  <source>
+    <address domain="0x0000" bus="0x3b" slot="0x00" function="0x1"/>
+  </source>
+</hostdev>""",
+    ),
+    "a socket of another switch": (
+        vif("external", vhost_user={"socket": "/run/vpp/one", "mode": "client"}),
+        Nic(queues=4),
+        """<interface type="vhostuser">
+  <mac address="fa:16:3e:0a:0b:0c"/>
+  <source type="unix" path="/run/vpp/one" mode="client">
+    <reconnect enabled="yes" timeout="1"/>
+  </source>
+  <model type="virtio"/>
+  <driver queues="4"/>
   <mtu size="1450"/>
 </interface>""",
     ),
@@ -316,6 +348,33 @@ def test_no_rule_ever_gives_our_port_to_libvirt() -> None:
             continue  # the port is libvirt's
         assert element.find("virtualport") is None
         assert "br-int" not in ElementTree.tostring(element, encoding="unicode")
+
+
+def test_qemus_arguments_of_ends_that_are_no_devices_here() -> None:
+    function = vif("external", pci_device={"address": "0000:3b:10.2"})
+    assert qemu.arguments(function) == ["-device", f"vfio-pci,host=0000:3b:10.2,id=nic-{EXTERNAL}"]
+    socket = vif("external", vhost_user={"socket": "/run/vpp/a,b"})
+    card = f"virtio-net-pci,netdev=vif-{EXTERNAL},id=nic-{EXTERNAL},mac=fa:16:3e:0a:0b:0c,host_mtu=1450"
+    assert qemu.arguments(socket) == [
+        *("-chardev", f"socket,id=vhost-{EXTERNAL},path=/run/vpp/a,,b,server=on"),
+        *("-netdev", f"vhost-user,id=vif-{EXTERNAL},chardev=vhost-{EXTERNAL}", "-device", card),
+    ]
+    for request in (function, socket):
+        assert describe(request, "qemu").before == ()
+
+
+@pytest.mark.parametrize("format", ["libvirt", "qemu"])
+@pytest.mark.parametrize(
+    ("request_", "nic", "words"),
+    [
+        (vif("external"), Nic(), "is not known; plug it with pci_device or vhost_user"),
+        (vif("external", pci_device={"address": "0000:3b:10.2"}), Nic(queues=2), "whose queues are its driver's"),
+        (vif("external", vhost_user={"socket": "/x"}), Nic(model="e1000"), "needs a virtio card"),
+    ],
+)
+def test_ends_that_are_not_known_or_do_not_fit_are_refused(request_: Vif, nic: Nic, words: str, format: str) -> None:
+    with pytest.raises(InputError, match=words):
+        describe(request_, format, nic)
 
 
 def test_port_of_libvirts_is_not_for_qemu() -> None:
