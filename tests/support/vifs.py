@@ -98,6 +98,9 @@ def _request(vif_type: str, identity: str, address: str) -> Request:
 HYBRID = _request("ovs-hybrid", "71a6b0e4-1a1b-4fd9-8f4a-7cab3f9a425b", "fa:16:3e:eb:5e:26")
 OVS = _request("ovs", "81ab5618-df3e-4999-932a-1263b7886e5a", "fa:16:3e:b9:2c:38")
 LONE_TAP = _request("tap", "0c5f3a52-9d1b-4f0e-8a77-2f64b1a0d3c1", "fa:16:3e:07:08:09")
+EXTERNAL = _request("external", "9b6f1c44-3a07-4d0c-9d55-61c7ad0e8f20", "fa:16:3e:0a:0b:0c").but(
+    pci_device={"address": "0000:3b:10.2"}
+)
 BRIDGE = _request("bridge", "3fe5648f-4734-49a7-9fef-daa6f86f6799", "fa:16:3e:95:3a:3d")
 
 

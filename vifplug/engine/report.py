@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
-from vifplug.drivers.registry import guest_link
+from vifplug.drivers.guest_end import HostDevice, VhostUser
+from vifplug.drivers.registry import guest_end, guest_link
 from vifplug.engine.plan import diff, guest_absence, resolve
 from vifplug.engine.state import Assessment, assess, differences, in_print
 from vifplug.engine.wiring import Wiring
@@ -168,9 +169,19 @@ def path(record: Record, observed: Observed, wiring: Wiring, intent: Intent | No
         hops.append(
             _link_hop(guest, "tap", observed, [])
         )  # the VMM's: it is in no record, and a driver names taps alone
+    hops += _unseen_end(record)
     hops += [_hop(item, observed, items) for item in record.resources]
     hops += _switches(record, observed)
     return PathReport(vif=view, hops=_joined(hops, observed))
+
+
+def _unseen_end(record: Record) -> list[Hop]:
+    """A guest's end of which this host shows nothing, so that nobody takes the path for looked at."""
+    end = guest_end(record.vif)
+    if record.resources or not isinstance(end, HostDevice | VhostUser):
+        return []
+    name, kind = (end.address, "pci-function") if isinstance(end, HostDevice) else (end.path, "vhost-user-socket")
+    return [Hop(name=printable.text(name), kind=kind, state="unknown", note="not looked at")]
 
 
 def _guest_note(record: Record) -> str:

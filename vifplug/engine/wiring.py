@@ -76,7 +76,7 @@ def awaited(record: Record, observed: Observed, wiring: Wiring, wanted: str) -> 
 
 def _guest_awaited(record: Record, observed: Observed) -> str:
     end = guest_end(record.vif)
-    if isinstance(end, VhostUser):
+    if isinstance(end, VhostUser) and _ports(record):
         named = ", ".join(f"{port.name!r} (link_state {_link_state(port, observed)})" for port in _ports(record))
         return f"a guest whose driver uses socket {end.path!r} of Interface {named}"
     guest = link_of(end)

@@ -129,9 +129,12 @@ class FakeHost(LocalHost):
         """A guest runs on the VIF's tap, which the VMM makes if vifplug did not: a wired VIF is ``active``.
 
         :raises UnknownVif: it is not plugged here.
+        :raises InputError: nothing on a host shows whether its guest runs, so that it is never ``active``.
         """
         record = self._record(id)
         name = guest_end.link_of(registry.guest_end(record.vif))
+        if not name:
+            raise InputError(f"no link of this host shows the guest of VIF {record.id}; it is wired at most", record.id)
         if name not in self._memory.links:
             bridges = [link.name for link in kinds.links_in(record.resources) if kinds.has_members(link.kind)]
             made = kinds.link_of("tap")(name=name, mtu=record.vif.network.mtu)
@@ -148,6 +151,8 @@ class FakeHost(LocalHost):
         """
         record = self._record(id)
         name = guest_end.link_of(registry.guest_end(record.vif))
+        if not name:
+            return
         if any(link.name == name for link in kinds.links_in(record.resources)):
             if name in self._memory.links:
                 self._memory.links[name] = replace(self._memory.links[name], carrier=False)

@@ -78,12 +78,15 @@ def batch(count: int = 3) -> list[Vif]:
 
 AMONG_MANY = "among-many"
 """The case in which the port comes before its links, as on a host of many (conftest's ``crowd``)."""
+NOTHING_MADE = "nothing-made"
+"""The case of VIFs for which nothing is made, beside one with a tap and a port."""
 IN_PIECES = "in-pieces"
 """The case of a plan that is too long for one call (conftest's ``pieces``)."""
 CASES: Mapping[str, Sequence[Vif]] = {
     **{kind: [vif(kind)] for kind in SINGLE_TYPES},
     "batch": batch(),
     AMONG_MANY: [vif("ovs-hybrid"), vif("ovs", 2)],
+    NOTHING_MADE: [vif("external"), vif("ovs", 2), vif("ovs", 3, create_port=False)],
     IN_PIECES: [vif("ovs-hybrid"), vif("ovs", 2)],
 }
 

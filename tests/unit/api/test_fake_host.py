@@ -301,3 +301,27 @@ def test_vif_whose_devices_another_program_deleted_can_lose_no_more(host: FakeHo
             host.delete(name)
     with pytest.raises(errors.InputError, match="no device and no port left"):
         host.drift(vif.id)
+
+
+def test_port_of_the_vmms_comes_and_goes_with_its_guest() -> None:
+    with FakeHost() as host:
+        host.plug([builders.vif("ovs", create_port=False)])
+        assert host.get(builders.TAP).waiting_for == "tap81ab5618-df"
+        host.start_guest(builders.TAP)
+        there = host.get(builders.TAP)
+        assert (there.state, there.waiting_for, there.ports[0].bridge) == ("active", None, "br-int")
+        with pytest.raises(errors.InputError, match="no device and no port"):
+            host.drift(builders.TAP)
+        host.stop_guest(builders.TAP)
+        assert host.get(builders.TAP).waiting_for == "tap81ab5618-df"
+        assert host.check().clean
+
+
+def test_guest_that_nothing_shows_cannot_be_started() -> None:
+    with FakeHost() as host:
+        host.plug([builders.vif("external")])
+        with pytest.raises(errors.InputError, match="it is wired at most"):
+            host.start_guest(builders.EXTERNAL)
+        host.stop_guest(builders.EXTERNAL)
+        assert host.get(builders.EXTERNAL).state == "wired"
+        assert host.unplug([builders.EXTERNAL])[0].state == "unplugged"
