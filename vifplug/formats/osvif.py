@@ -68,7 +68,8 @@ def read(entry: Entry) -> model.Vif:
                 "mtu": network.mtu("mtu"),
                 "datapath_type": profile.text("datapath_type") or None,
             },
-            **(_end(entry, vif) if vif_type == "external" else _tap(vif_type, profile)),
+            **_end(entry, vif),
+            **(_tap(vif_type, profile) if vif_type != "external" else {}),
             "multiqueue": profile.flag("multiqueue"),
             "names": _names(vif_type, vif),
         },
@@ -103,7 +104,13 @@ def _vif_type(entry: Entry, vif: Entry) -> str:
             if plugin in (None, "ovs"):
                 return "tap"
             raise vif.refusal("plugin", f"it must be ovs, for a {_GENERIC}: every other plugin wires the tap itself")
-        case str(name) if name in (_HOST_DEVICE, _VHOST_USER):
+        case str(name) if name == _VHOST_USER:
+            if plugin in (None, "ovs"):
+                return "vhost-user"
+            if plugin == _NOOP:
+                return "external"
+            raise vif.refusal("plugin", f"it must be ovs or {_NOOP}, for a {_VHOST_USER}")
+        case str(name) if name == _HOST_DEVICE:
             if plugin == _NOOP:
                 return "external"
             raise vif.refusal("plugin", f"it must be {_NOOP}, for a {name}: vifplug does not plug those of others yet")
@@ -128,10 +135,12 @@ def _check_technology(vif_type: str, vif: Entry, network: Entry) -> None:
 
 
 def _end(entry: Entry, vif: Entry) -> dict[str, Any]:
-    """The guest's end of a VIF that nothing is made for on this host."""
+    """The guest's end of a VIF, where it is no tap."""
     if entry.data.get(OBJECT) == _VHOST_USER:
         socket = vif.require("path", "and the guest's end is that socket")
         return {"vhost_user": {"socket": socket, "mode": vif.text("mode") or model.SERVER}}
+    if entry.data.get(OBJECT) != _HOST_DEVICE:
+        return {}
     address = vif.require("dev_address", "and the guest's end is that PCI function")
     return {"pci_device": {"address": address, "whole": vif.text("dev_type") == "generic"}}
 
@@ -149,7 +158,8 @@ def _tap(vif_type: str, profile: Entry) -> dict[str, Any]:
 def _names(vif_type: str, vif: Entry) -> dict[str, str | None]:
     """Device names that differ from the naming rule."""
     return {
-        "tap": vif.own_name("vif_name", naming.ROLE_TAP),
+        # os-vif ignores the name of a vhost-user port, too.
+        "tap": vif.own_name("vif_name", naming.ROLE_TAP) if vif_type not in ("vhost-user", "external") else None,
         "qbr": vif.own_name("bridge_name", naming.ROLE_BRIDGE) if vif_type == "ovs-hybrid" else None,
     }
 

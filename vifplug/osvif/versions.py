@@ -7,11 +7,19 @@ from typing import Any
 
 import os_vif.objects.vif
 from os_vif.objects.host_info import HostPluginInfo, HostPortProfileInfo, HostVIFInfo
-from os_vif.objects.vif import VIFBridge, VIFGeneric, VIFOpenVSwitch, VIFPortProfileFPTap, VIFPortProfileOpenVSwitch
+from os_vif.objects.vif import (
+    VIFBridge,
+    VIFGeneric,
+    VIFOpenVSwitch,
+    VIFPortProfileFPTap,
+    VIFPortProfileOpenVSwitch,
+    VIFVHostUser,
+)
 
 CLASSES: Mapping[type[Any], tuple[type[Any], ...]] = {
     VIFBridge: (VIFPortProfileOpenVSwitch,),
     VIFOpenVSwitch: (VIFPortProfileOpenVSwitch,),
+    VIFVHostUser: (VIFPortProfileOpenVSwitch,),
     VIFGeneric: (VIFPortProfileFPTap,),
 }
 """The classes that vifplug plugs, with their port profiles. A further class is a line here and, for what its objects

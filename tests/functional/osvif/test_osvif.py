@@ -176,8 +176,8 @@ def test_host_info_tells_true_versions(host: Host) -> None:
     found = {(one["plugin"], one["vif"]): one for one in said}
     assert len(found) == len(said), "each once"
     classes = {plugin: {vif for name, vif in found if name == plugin} for plugin, _vif in found}
-    ours = {"VIFBridge", "VIFOpenVSwitch", "VIFGeneric"}
-    theirs = {"VIFVHostUser", "VIFHostDevice"}
+    ours = {"VIFBridge", "VIFOpenVSwitch", "VIFVHostUser", "VIFGeneric"}
+    theirs = {"VIFHostDevice"}
     assert classes == {"ovs": ours | theirs, "linux_bridge": {"VIFBridge"}, "vifplug": ours}
     for one in said:
         assert one["common"] is not None and None not in one["profiles"].values(), one
@@ -185,6 +185,16 @@ def test_host_info_tells_true_versions(host: Host) -> None:
     assert tuple(map(int, profile.split("."))) >= (1, 3), "the version that has create_port"
     assert found["linux_bridge", "VIFBridge"]["profiles"] == {}
     assert set(found["ovs", "VIFGeneric"]["profiles"]) == {"VIFPortProfileFPTap"}
+
+
+def test_vhost_user_is_vifplugs_with_its_rules_for_sockets(host: Host) -> None:
+    vhost = {key: value for key, value in direct(OVS).items() if key != "bridge_name"}
+    vhost |= {"class": "VIFVHostUser", "vif_name": VHOST, "mode": "server", "path": "/tmp/elsewhere"}
+    error, message = host.compute.refused(vhost)
+    assert error == "PlugException"
+    assert "below /var/lib/vhost_sockets" in message
+    # Open vSwitch without DPDK cannot open such a port: what was made is taken back.
+    assert host.compute.refused(vhost | {"path": f"/var/lib/vhost_sockets/{VHOST}"})[0] == "PlugException"
 
 
 def test_failure_is_os_vifs_exception_with_our_reason_and_leaves_nothing(host: Host) -> None:
@@ -241,7 +251,10 @@ def test_daemon_or_process_as_configured(world: World) -> None:
                 error, message = compute.refused(hybrid(HYBRID), call)
                 assert error == exception
                 assert "start vifplugd" in message
-            # What os-vif's own plugin does needs no daemon.
+            error, message = compute.refused(vhost)
+            assert (error, "start vifplugd" in message) == ("PlugException", True)
+        # What os-vif's own plugin does needs no daemon.
+        with compute.configured(via="daemon", take_ovs=False):
             compute.plug(vhost)
             assert must_row(world, "Interface", VHOST)["type"] == "dpdkvhostuserclient"
             compute.unplug(vhost)

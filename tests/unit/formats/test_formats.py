@@ -242,6 +242,16 @@ def test_sample_is_read_whole(name: str, format: str, expected: list[dict[str, A
             id="osvif-vhostuser",
         ),
         pytest.param(
+            osvif(
+                "VIFVHostUser",
+                path="/var/lib/vhost_sockets/vhu3fe5648f-47",
+                vif_name="vhu3fe5648f-47",
+                port_profile=None,
+            ),
+            {"vif_type": "vhost-user", "vhost_user.mode": "server", "network.bridge": "br-int", "names.tap": None},
+            id="osvif-vhost-user",
+        ),
+        pytest.param(
             osvif("VIFHostDevice", plugin="noop", dev_address="0000:3b:10.2", dev_type="ethernet", port_profile=None),
             {"vif_type": "external", "pci_device.address": "0000:3b:10.2", "pci_device.whole": False},
             id="osvif-host-device",

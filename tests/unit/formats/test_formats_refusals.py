@@ -201,6 +201,11 @@ def refused(document: object, **arguments: Any) -> errors.InputError:
             f"binding:vif_type: 'vhostuser': vifplug does not support port {HYBRID_1}'s type with vhostuser_fp_plug, "
             "which is for a plugin of its own",
         ),
+        (osvif("VIFVHostUser"), "path: it is missing, and the guest's end is that socket"),
+        (
+            osvif("VIFVHostUser", plugin="vhostuser_fp"),
+            "plugin: 'vhostuser_fp': it must be ovs or noop, for a VIFVHostUser",
+        ),
         (
             osvif("VIFNestedDPDK"),
             f"versioned_object.name: 'VIFNestedDPDK': VIF {PLAIN} is of a class vifplug does not plug; "
@@ -236,7 +241,7 @@ def refused(document: object, **arguments: Any) -> errors.InputError:
         (osvif("VIFBridge", bridge_name="a b"), f"bridge_name: 'a b': {NAME_RULE}"),
         (osvif() | {"versioned_object.namespace": "nova"}, "versioned_object.namespace: 'nova': it must be os_vif"),
     ],
-    ids=range(63),
+    ids=range(65),
 )
 def test_refusal_names_field_value_and_right(document: Any, message: str) -> None:
     assert str(refused(document)) == message
