@@ -14,6 +14,8 @@ import uuid
 NAME_CUT = 14
 LINK_NAME_MAX = 15
 """IFNAMSIZ less the closing zero."""
+_PATCH_NAME_CUT = 64
+"""A patch port has no netdev, so os-vif gives it a whole id."""
 
 ALIAS_PREFIX = "vifplug:"
 NETWORK_PREFIX = "net:"
@@ -27,6 +29,9 @@ ROLE_VHOST_USER = "vhu"
 
 SOCKET_PATH_MAX = 107
 """sun_path has 108 bytes, and one is the terminating zero (unix(7))."""
+
+_TRUNK_BRIDGE, _PORT_BRIDGE = "tbr-", "pb"
+_PATCH_NEAR, _PATCH_FAR = "pbp", "ibp"
 
 LINK_NAME_RULE = (
     f"1 to {LINK_NAME_MAX} bytes, without '/', ':', '%', spaces, control characters or the byte 0xa0, and none of '.', "
@@ -175,8 +180,37 @@ def is_tap_address(address: str) -> bool:
 
 
 def is_trunk_bridge(bridge: str) -> bool:
-    """Whether Neutron made this OVS bridge for a trunk: isolation has no place there (LP 2069543)."""
-    return bridge.startswith("tbr-")
+    """Whether an OVS bridge is a trunk's, by Neutron's name for it: isolation has no place there (LP 2069543)."""
+    return bridge.startswith(_TRUNK_BRIDGE)
+
+
+def trunk_patches(port_id: str) -> tuple[str, str]:
+    """The ends, in the trunk's bridge and in the integration bridge, of the patch that Neutron's agent makes for the
+    parent port of a trunk; both carry that port's iface-id (neutron TrunkParentPort)."""
+    return f"tpt-{port_id}"[:LINK_NAME_MAX], f"tpi-{port_id}"[:LINK_NAME_MAX]
+
+
+def port_bridge(vif_id: str) -> str:
+    """The OVS bridge that a VIF has for itself with ``[ovs] per_port_bridge``."""
+    return device(_PORT_BRIDGE, vif_id)
+
+
+def patch_ports(vif_id: str) -> tuple[str, str]:
+    """The two ends of the patch between a VIF's own OVS bridge and the integration bridge: near the guest, and far."""
+    return (_PATCH_NEAR + vif_id)[:_PATCH_NAME_CUT], (_PATCH_FAR + vif_id)[:_PATCH_NAME_CUT]
+
+
+def may_be_made(bridge: str) -> bool:
+    """Whether an OVS bridge has a name of those that vifplug makes: a trunk's, or a VIF's own."""
+    return is_trunk_bridge(bridge) or bridge.startswith(_PORT_BRIDGE)
+
+
+def is_bridge_of(bridge: str, owner: str) -> bool:
+    """Whether an OVS bridge has the name that only this owner's gets: a VIF's own, or a trunk's, whose owner follows
+    from its name."""
+    if is_trunk_bridge(bridge):
+        return owner == network_owner(network_of_bridge(bridge))
+    return bridge == port_bridge(owner)
 
 
 def fake_bridge(name: str, parent: str, vlan: int) -> str:

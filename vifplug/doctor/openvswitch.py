@@ -124,6 +124,8 @@ def integration_bridge(facts: Facts) -> Iterator[Draft]:
         elif bridge not in switch.bridges:
             others = ", ".join(sorted(switch.bridges)) or "none"
             remedy = f"create it (ovs-vsctl add-br {bridge}; OVN and Neutron's agent do), or correct the configuration"
+            if bridge != facts.integration_bridge and naming.may_be_made(bridge):
+                remedy = "vifplug makes it: vifplug repair --all"
             yield draft(ERROR, bridge, f"there is no such OVS bridge, and {why}; existing bridges: {others}", remedy)
 
 

@@ -31,6 +31,11 @@ def orphans(observed: Observed, before: Contents, after: Contents) -> list[Orpha
         and _shows_it(port, observed)
     ]
     found += [
+        Orphan(kind=bridge.kind, name=bridge.name, vif_id=owner)
+        for bridge in observed.bridges.values()
+        if (owner := ownership.bridge_owner(bridge)) and owner not in wanted and bridge.name not in names
+    ]
+    found += [
         Orphan(kind="qos", name=qos.uuid, vif_id=qos.owner)
         for qos in observed.qos
         if naming.is_owner(qos.owner) and qos.owner not in wanted and not qos.is_copied
@@ -73,4 +78,4 @@ def _owners(contents: Contents) -> set[str]:
     """Every VIF, and every network whose bridge one of them was built with."""
     owners = set(contents.records) | set(contents.intents)
     held = _resources(contents)
-    return owners | contents.damaged_holders | {link.owner for link in kinds.shared_in(held)}
+    return owners | contents.damaged_holders | {item.owner for item in kinds.shared_in(held)}

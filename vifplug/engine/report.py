@@ -31,6 +31,7 @@ from vifplug.resources import kinds
 from vifplug.resources.contract import Resource
 from vifplug.resources.link import Link
 from vifplug.resources.observed import Observed
+from vifplug.resources.ovs_bridge import OvsBridge
 from vifplug.resources.ovs_port import OvsPort
 from vifplug.store import records
 from vifplug.store.records import Intent, Record
@@ -193,6 +194,8 @@ def _hop(item: Resource, observed: Observed, items: Sequence[DriftItem]) -> Hop:
     mine = [one for one in items if one.subject == item.name]
     if isinstance(item, OvsPort):
         return _port_hop(item, observed, [in_print(one) for one in mine if isinstance(one, diff.PortDrift)])
+    if isinstance(item, OvsBridge):
+        return replace(_switch_hop(item.name, observed), drift=tuple(map(in_print, mine)))
     of_link = [in_print(one) for one in mine if not isinstance(one, diff.PortDrift)]
     return _link_hop(item.name, item.kind, observed, of_link)
 
@@ -221,18 +224,22 @@ def _port_hop(item: OvsPort, observed: Observed, items: Sequence[DriftItem]) -> 
 
 
 def _switches(record: Record, observed: Observed) -> list[Hop]:
-    """The OVS bridge behind the port, or a network's bridge that somebody else made."""
-    hops = []
-    for port in kinds.ports_in(record.resources):
-        bridge = observed.bridges.get(port.bridge)
-        missing = resolve.fake_bridge([port.bridge], observed) or "no such OVS bridge"
-        note = f"datapath {bridge.datapath_type or 'system'}" if bridge else missing
-        hops.append(Hop(name=port.bridge, kind="ovs-bridge", state="up" if bridge else "missing", note=note))
+    """The OVS bridge behind the port, or a network's bridge that somebody else made; of those that vifplug made there
+    are hops already."""
     own = {item.name for item in record.resources}
+    switches = dict.fromkeys(port.bridge for port in kinds.ports_in(record.resources))
+    hops = [_switch_hop(name, observed) for name in switches if name not in own]
     switch = record.vif.network.bridge
-    if not hops and switch and switch not in own:
+    if not switches and switch and switch not in own:
         hops.append(_link_hop(switch, "bridge", observed, []))  # another program's: it is in no record
     return hops
+
+
+def _switch_hop(name: str, observed: Observed) -> Hop:
+    bridge = observed.bridges.get(name)
+    missing = resolve.fake_bridge([name], observed) or "no such OVS bridge"
+    note = f"datapath {bridge.datapath}" if bridge else missing
+    return Hop(name=name, kind=OvsBridge.kind, state="up" if bridge else "missing", note=note)
 
 
 def _joined(hops: Sequence[Hop], observed: Observed) -> tuple[Hop, ...]:
@@ -247,10 +254,13 @@ def _meet(hop: Hop, following: Hop, observed: Observed) -> bool:
     near, far = observed.links.get(hop.name), observed.links.get(following.name)
     if hop.kind == "guest":
         return near is None or following.state not in ("missing",)
-    if following.kind == "ovs-port":
-        return following.state not in ("missing", "error") and hop.name == following.name
-    if hop.kind == "ovs-port":
-        port = observed.ports.get(hop.name)
+    port, next_port = observed.ports.get(hop.name), observed.ports.get(following.name)
+    if hop.kind == OvsBridge.kind:
+        return next_port is not None and next_port.bridge == hop.name
+    if following.kind == OvsPort.kind:
+        is_joined = hop.name == following.name or (port is not None and port.peer == following.name)
+        return following.state not in ("missing", "error") and is_joined
+    if hop.kind == OvsPort.kind:
         return port is not None and port.bridge == following.name
     if near is None or far is None:
         return False

@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from vifplug import naming
 from vifplug.drivers.guest_end import VhostUser, link_of
 from vifplug.drivers.registry import guest_end
 from vifplug.model.events import has_reached
@@ -46,7 +47,7 @@ Standing = tuple[str, str | None]
 def standing(record: Record, observed: Observed, wiring: Wiring) -> Standing:
     """The level of a VIF that is built as recorded; or failed, where the control plane has given it up."""
     ports = _ports(record)
-    rule = _rule(ports, observed, wiring)
+    rule = _rule(record, observed, wiring)
     reported = wiring.neutron_status.get(record.id)
     if rule == EVENTS and reported == NEUTRON_FAILED:
         return FAILED, "Neutron says that it could not wire this port; its own log says why"
@@ -71,7 +72,7 @@ def awaited(record: Record, observed: Observed, wiring: Wiring, wanted: str) -> 
         return reason
     if state == WIRED:
         return _guest_awaited(record, observed)
-    return _wiring_awaited(record, observed, _rule(_ports(record), observed, wiring))
+    return _wiring_awaited(record, observed, _rule(record, observed, wiring))
 
 
 def _guest_awaited(record: Record, observed: Observed) -> str:
@@ -99,11 +100,14 @@ def _wiring_awaited(record: Record, observed: Observed, rule: str) -> str:
     return f"Neutron's OVS agent to set tag and other_config of Port {named} (is the agent running?){first}"
 
 
-def _rule(ports: list[OvsPort], observed: Observed, wiring: Wiring) -> str:
-    """Which source decides for a VIF with these ports. One without a port can only be wired by Neutron's events."""
+def _rule(record: Record, observed: Observed, wiring: Wiring) -> str:
+    """Which source decides for a VIF. One without a port can only be wired by Neutron's events."""
+    ports = _ports(record)
     if wiring.by != AUTO:
         return wiring.by if ports or wiring.by == EVENTS else NOBODY
-    planes = {observed.bridges[port.bridge].control_plane for port in ports if port.bridge in observed.bridges}
+    # The control plane of a trunk's bridge is that of the integration bridge, to which Neutron's agent patches it.
+    names = {port.bridge for port in ports} | {bridge.like for bridge in kinds.ovs_bridges_in(record.resources)}
+    planes = {observed.bridges[name].control_plane for name in names if name in observed.bridges}
     if CONTROL_OVN in planes:
         return OVN
     if any(planes) or any(port.isolate for port in ports):
@@ -122,7 +126,9 @@ def _ovn_has(port: OvsPort, observed: Observed) -> bool:
 
 
 def _agent_has(port: OvsPort, observed: Observed) -> bool:
-    found = observed.ports.get(port.name)
+    """Whether the agent has wired a port; of a trunk's parent it wires its own patch, on the integration bridge."""
+    in_trunk = naming.is_trunk_bridge(port.bridge)
+    found = observed.ports.get(naming.trunk_patches(port.owner)[1] if in_trunk else port.name)
     if found is None or found.tag in (None, DEAD_VLAN) or DEAD_VLAN in found.trunks:
         return False
     return bool(_AGENTS_KEYS & found.other_config.keys())
@@ -145,4 +151,6 @@ def _link_state(port: OvsPort, observed: Observed) -> str:
 
 
 def _ports(record: Record) -> list[OvsPort]:
-    return kinds.ports_in(record.resources)
+    """Those that a control plane knows; others lead from the guest to one of them."""
+    ports = kinds.ports_in(record.resources)
+    return [port for port in ports if port.has_identity] or ports

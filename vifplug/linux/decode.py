@@ -10,6 +10,7 @@ from typing import Any
 from vifplug import naming
 from vifplug.resources import kinds
 from vifplug.resources.link import Link
+from vifplug.resources.ovs_bridge import OvsBridge
 from vifplug.resources.ovs_port import OvsPort
 
 _OBSERVED = ("name", "ifindex", "carrier")
@@ -40,6 +41,11 @@ def link(found: Mapping[str, Any]) -> Link:
     fields |= {name: found.get(name, default) for name, default in _PASSAGE.items()}
     other_kind = found["kind"] if cls is Link else ""
     return cls(owner=naming.owner_of(found["alias"]), other_kind=other_kind, **fields)
+
+
+def bridge(name: str, row: Mapping[str, Any]) -> OvsBridge:
+    """One Bridge row."""
+    return OvsBridge(name=name, **{**row, "members": tuple(row.get("members", ()))})
 
 
 def port(row: Mapping[str, Any]) -> OvsPort:

@@ -7,6 +7,7 @@ from typing import Any
 from vifplug.engine.plan import actions
 from vifplug.engine.plan.actions import Action
 from vifplug.errors import UnknownKind
+from vifplug.resources import ovs_bridge
 from vifplug.resources.link import Link
 from vifplug.resources.ovs_port import OvsPort
 from vifplug.resources.schema import Form
@@ -88,6 +89,13 @@ def of_port(action: Action) -> dict[str, Any]:
             return {"op": "reattach", **_port_identity(port), "if_closed": if_closed}
         case actions.DeletePort(port=port, as_added=as_added):
             return {"op": "delete", **_port_identity(port), "as_added": as_added}
+        case actions.AddBridge(bridge=bridge) | actions.DeleteBridge(bridge=bridge):
+            return {"op": action.name, "name": bridge.name, "owner": bridge.owner, "like": bridge.like}
+        case actions.SetBridge(bridge=bridge, changes=changes):
+            identity = {"name": bridge.name, "owner": bridge.owner, "like": bridge.like}
+            # Mark and datapath are set each time; every other column is made as the bridge's creation left it.
+            columns = [key for key, _before, _after in changes if key in ovs_bridge.SETTINGS]
+            return {"op": action.name, **identity, "columns": columns}
         case actions.AddPort(port=port):
             fields = ("bridge", "qos", "qos_type")
             return {
@@ -99,6 +107,7 @@ def of_port(action: Action) -> dict[str, Any]:
                 "external_ids": dict(port.external_ids),
                 "other_config": dict(port.other_config),
                 "settings": dict(port.settings),
+                "guest_address": port.device_address if port.waits_for_device else "",
             }
     raise UnknownKind(f"no port operation for {action!r}")
 

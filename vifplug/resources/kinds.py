@@ -11,11 +11,12 @@ from vifplug.errors import UnknownKind
 from vifplug.resources.bridge import Bridge
 from vifplug.resources.contract import Resource, Role
 from vifplug.resources.link import Link
+from vifplug.resources.ovs_bridge import OvsBridge
 from vifplug.resources.ovs_port import DelegatedPort, OvsPort
 from vifplug.resources.tap import Tap
 from vifplug.resources.veth import Veth
 
-_OWN: tuple[type[Resource], ...] = (Bridge, Veth, Tap, OvsPort, DelegatedPort)
+_OWN: tuple[type[Resource], ...] = (Bridge, Veth, Tap, OvsPort, DelegatedPort, OvsBridge)
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,9 +125,14 @@ def ports_in(resources: Iterable[Resource]) -> list[OvsPort]:
     return [item for item in resources if isinstance(item, OvsPort)]
 
 
-def shared_in(resources: Iterable[Resource]) -> list[Link]:
-    """The links among resources that VIFs of a network share."""
-    return [link for link in links_in(resources) if link.shared]
+def ovs_bridges_in(resources: Iterable[Resource]) -> list[OvsBridge]:
+    """The OVS bridges among resources: those that vifplug makes."""
+    return [item for item in resources if isinstance(item, OvsBridge)]
+
+
+def shared_in(resources: Iterable[Resource]) -> list[Resource]:
+    """What VIFs of a network or a trunk share."""
+    return [item for item in resources if item.shared]
 
 
 def to_dict(resource: Resource) -> dict[str, Any]:

@@ -13,24 +13,8 @@ from dataclasses import dataclass, field
 from vifplug.resources import kinds
 from vifplug.resources.contract import Resource
 from vifplug.resources.link import Link
+from vifplug.resources.ovs_bridge import OvsBridge
 from vifplug.resources.ovs_port import OvsPort
-
-DATAPATH_USERSPACE = "netdev"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class OvsBridge:
-    """An OVS bridge: observed, never made or changed."""
-
-    name: str
-    datapath_type: str
-    control_plane: str = ""
-    """Who wires its ports: CONTROL_OVN, CONTROL_AGENT, or nobody that can be told."""
-
-    @property
-    def userspace(self) -> bool:
-        """Whether frames cross OVS's userspace datapath."""
-        return self.datapath_type == DATAPATH_USERSPACE
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -70,6 +54,11 @@ class Inventory:
     def ports(self) -> Mapping[str, OvsPort]:
         """The OVS ports."""
         return {item.name: item for item in kinds.ports_in(self.items)}
+
+    @functools.cached_property
+    def bridges(self) -> Mapping[str, OvsBridge]:
+        """The OVS bridges that vifplug made."""
+        return {item.name: item for item in kinds.ovs_bridges_in(self.items)}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

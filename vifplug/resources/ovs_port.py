@@ -21,6 +21,8 @@ DEAD_VLAN = 4095
 PORT, INTERFACE = "Port", "Interface"
 STRINGS = {"key": "string", "value": "string", "min": 0, "max": "unlimited"}
 _VLAN = {"type": "integer", "minInteger": 0, "maxInteger": DEAD_VLAN}
+PATCH, PEER = "patch", "peer"
+"""The type of a patch port, and the key of its options that names the other end."""
 VLAN_MODES = ("trunk", "access", "native-tagged", "native-untagged", "dot1q-tunnel")
 
 
@@ -83,6 +85,11 @@ def _is_mtu(value: Any) -> bool:
     return isinstance(value, int) and not isinstance(value, bool) and MTU.low <= value <= MTU.high
 
 
+def _is_peer(value: Any) -> bool:
+    """Whether options name the other end of a patch; the helper sees whose that is."""
+    return isinstance(value, Mapping) and value.keys() == {PEER}
+
+
 def _is_socket(value: Any) -> bool:
     return isinstance(value, Mapping) and value.keys() == {_SOCKET} and isinstance(value[_SOCKET], str)
 
@@ -128,7 +135,7 @@ COLUMNS: tuple[Column, ...] = (
         writer=Writer.VIFPLUG,
         field="iface_type",
         empty="",
-        allows=lambda value: value in ("dpdkvhostuser", "dpdkvhostuserclient"),
+        allows=lambda value: value in (PATCH, "dpdkvhostuser", "dpdkvhostuserclient"),
     ),
     Column(name="ofport", row=INTERFACE, type=optional("integer"), writer=Writer.VSWITCHD, field="ofport"),
     Column(
@@ -153,7 +160,7 @@ COLUMNS: tuple[Column, ...] = (
         writer=Writer.VIFPLUG,
         read=Read.MAP,
         empty={},
-        allows=_is_socket,
+        allows=lambda value: _is_socket(value) or _is_peer(value),
         sockets=(_SOCKET,),
     ),
     Column(
@@ -186,6 +193,9 @@ SETTINGS = (
 
 _TYPES_OF_DPDK = frozenset({"dpdk", "dpdkvhostuser", "dpdkvhostuserclient"})
 """Values of Interface.type that only a userspace datapath has. The kernel has no device for such a port."""
+OF_VLANS = ("tag", "vlan_mode", "trunks")
+"""Columns that the control plane sets on a port that it knows, and that are empty on every other port of ours."""
+
 _SAME_AS_EMPTY = {"type": "system"}
 """Other words for the empty value."""
 
@@ -218,6 +228,8 @@ class OvsPort(Resource):
     """Desired only: the QoS a new port of a kernel datapath gets."""
     waits_for_device: bool = False
     """Desired only: the netdev is the VMM's and may come later."""
+    guest_address: str = ""
+    """Desired only: the guest's MAC, where the port has no ids that say it."""
     device_ifindex: int | None = None
     """Recorded only: the VMM's netdev that was there."""
     control_plane: str = ""
@@ -244,9 +256,35 @@ class OvsPort(Resource):
     ``shown`` gives them."""
 
     @property
+    def needs_userspace(self) -> bool:
+        """Whether it is of DPDK, which the userspace datapath alone has."""
+        return self.settings.get("type") in _TYPES_OF_DPDK
+
+    @property
     def has_device(self) -> bool:
-        """Whether it is on a device of the kernel; a port of DPDK has none, and needs the userspace datapath."""
-        return self.settings.get("type") not in _TYPES_OF_DPDK
+        """Whether it is on a device of the kernel."""
+        return not self.needs_userspace and not self.is_patch
+
+    @property
+    def has_identity(self) -> bool:
+        """Whether a control plane knows the VIF by this port, and wires it: a VIF's other ports carry its frames."""
+        return "iface-id" in self.iface_ids
+
+    @property
+    def is_patch(self) -> bool:
+        """Whether it leads to a port of another bridge: it has no device."""
+        return self.settings.get("type") == PATCH
+
+    @property
+    def peer(self) -> str:
+        """The other end of a patch; "" of any other port."""
+        options = self.settings.get("options", "") if self.is_patch else ""
+        return options.get(PEER, "") if isinstance(options, Mapping) else str(options).removeprefix(f"{PEER}=")
+
+    @property
+    def device_address(self) -> str:
+        """The guest's MAC, by which a tap with a name of its own is known."""
+        return self.guest_address or self.iface_ids.get("attached-mac", "")
 
     def depends_on(self) -> frozenset[Reference]:
         """Its device: vswitchd is not to look for one that is not there. A VMM's comes when it comes."""

@@ -60,15 +60,25 @@ class SeenPort:
     known: bool = False
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SeenBridge:
+    """What both sides can read of an OVS bridge."""
+
+    name: str
+    mark: str = ""
+    local_mark: str = ""
+    """The mark of its local port's row, which is made with it."""
+
+
 def derived_name(owner: str, role: str) -> str:
     """The name that only this owner's device of that role gets."""
     return naming.device(role, owner.removeprefix(naming.NETWORK_PREFIX))
 
 
 def port_names(owner: str) -> tuple[str, ...]:
-    """The names that a VIF's OVS port gets by the naming rule."""
+    """The names that a VIF's OVS ports get by the naming rule."""
     prefixes = (naming.ROLE_PORT_END, naming.ROLE_TAP, naming.ROLE_VHOST_USER)
-    return tuple(derived_name(owner, prefix) for prefix in prefixes)
+    return *(derived_name(owner, prefix) for prefix in prefixes), *naming.patch_ports(owner)
 
 
 def has_birth_address(link: SeenLink, owner: str, role: str) -> bool:
@@ -205,3 +215,23 @@ def qos_is_ours(external_ids: Mapping[str, str], owner: str, users: Collection[s
     :param users: the owners of the ports that use it, "" for one without.
     """
     return dict(external_ids) == {naming.OWNER_KEY: owner} and set(users) <= {owner}
+
+
+def bridge_is_ours(bridge: SeenBridge, owner: str) -> bool:
+    """Whether an OVS bridge is one that vifplug made for an owner: to be changed and deleted.
+
+    Its name can be only that owner's, and one of its two marks must be there: os-vif and Neutron make bridges of the
+    same names.
+    """
+    if not naming.is_bridge_of(bridge.name, owner) or bridge.mark not in ("", owner):
+        return False
+    return owner in (bridge.mark, bridge.local_mark)
+
+
+def patch_is_right(name: str, peer: str, owner: str, *, is_on_own_bridge: bool) -> bool:
+    """Whether a patch port is an end of the patch between a VIF's own bridge and another one.
+
+    The near end can only be on the VIF's own bridge, so that no patch joins two bridges of other programs.
+    """
+    near, far = naming.patch_ports(owner)
+    return (name, peer) == ((near, far) if is_on_own_bridge else (far, near))

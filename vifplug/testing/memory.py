@@ -7,14 +7,16 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
+from vifplug import naming
 from vifplug.engine.host import Scope, Settle
 from vifplug.engine.plan import actions, renames
 from vifplug.engine.plan.actions import Action
 from vifplug.errors import LinkError, OvsUnavailable, TimedOut, VifplugError
 from vifplug.resources import passage
 from vifplug.resources.link import Link
-from vifplug.resources.observed import Observed, OvsBridge, Qos, Station
-from vifplug.resources.ovs_port import OvsPort, shown
+from vifplug.resources.observed import Observed, Qos, Station
+from vifplug.resources.ovs_bridge import OvsBridge
+from vifplug.resources.ovs_port import OF_VLANS, OvsPort, shown
 
 NO_DEVICE = "could not open network device"
 """What vswitchd says of a port without a netdev."""
@@ -96,7 +98,7 @@ class MemoryHost:
         observed = Observed(
             links=dict(self.links),
             members={bridge: tuple(sorted(names)) for bridge, names in members.items()},
-            bridges=dict(self.bridges),
+            bridges={name: replace(bridge, members=self._members(name)) for name, bridge in self.bridges.items()},
             ports=dict(self.ports),
             iface_ids=carriers,
             qos=tuple(self.qos.values()),
@@ -152,6 +154,13 @@ class MemoryHost:
             case actions.DeleteLinks(links=links):
                 for link in links:
                     self.remove(link.called or link.name)
+            case actions.AddBridge(bridge=bridge):
+                self.bridges[bridge.name] = replace(bridge, like="", born_to=bridge.owner)
+            case actions.SetBridge(bridge=bridge):
+                self.bridges[bridge.name] = replace(bridge, like="", born_to=bridge.owner)
+            case actions.DeleteBridge(bridge=bridge):
+                self.bridges.pop(bridge.name, None)
+                self.ports = {name: port for name, port in self.ports.items() if port.bridge != bridge.name}
             case actions.AddPort(port=port):
                 self._add_port(port)
             case actions.SetPort(
@@ -160,10 +169,13 @@ class MemoryHost:
                 found = self.ports[port.name]
                 external = {**found.external_ids, **{key: after for key, _before, after in own}}
                 ids = {**found.iface_ids, **{key: after for key, _before, after in iface}}
+                ids = {key: value for key, value in ids.items() if value is not None}
                 owner = external.get("vifplug-vif", "")
                 settings = {key: value for key, value in found.settings.items() if key not in emptied}
                 settings |= {key: shown(key, value) for key, value in given.items()}
                 changed = replace(found, iface_ids=ids, external_ids=external, owner=owner, settings=settings)
+                if set(emptied) & set(OF_VLANS):
+                    changed = replace(changed, tag=None, vlan_mode=None, trunks=())
                 if again:
                     changed = replace(changed, tag=port.tag, vlan_mode=port.vlan_mode, trunks=port.trunks)
                 self.ports[port.name] = changed
@@ -218,6 +230,12 @@ class MemoryHost:
         self.ports[port.name] = OvsPort(
             name=port.name, bridge=port.bridge, iface_ids=port.iface_ids, uuid=f"port-{number}", ofport=number
         )
+
+    def _members(self, bridge: str) -> tuple[str, ...]:
+        """Ports of a bridge that vifplug may have made, but for patch ports."""
+        if not naming.may_be_made(bridge):
+            return ()
+        return tuple(sorted(port.name for port in self.ports.values() if port.bridge == bridge and not port.is_patch))
 
     def _add_port(self, port: OvsPort) -> None:
         qos = f"qos-{next(self._numbers)}" if port.qos_type else None

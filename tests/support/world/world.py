@@ -37,6 +37,8 @@ _VOLATILE_LINK_KEYS = {
 }
 # A bridge numbers its ports as they come.
 _ORDER_OF_JOINING = ("id", "no", "designated_port")
+_MADE_OVS_BRIDGES = ("tbr-", "pb")
+"""ovs-vswitchd chooses the MAC of a bridge's local port, another one each time that the bridge is made."""
 _VOLATILE_FLAGS = {"LOWER_UP", "NO-CARRIER", "M-DOWN"}
 _SNAPSHOT_COLUMNS = {
     "Bridge": ["name", "ports", "datapath_type", "external_ids", "other_config"],
@@ -258,6 +260,8 @@ def _named(row: Row, names: dict[str, str]) -> Row:
 def _steady(link: Row) -> Row:
     """The link without what changes by itself."""
     steady = copy.deepcopy(link)
+    if steady["ifname"].startswith(_MADE_OVS_BRIDGES):
+        del steady["address"]
     steady["flags"] = sorted(set(steady["flags"]) - _VOLATILE_FLAGS)
     details = steady.get("linkinfo", {})
     for part in (steady, details.get("info_data", {}), details.get("info_slave_data", {})):

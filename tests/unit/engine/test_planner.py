@@ -2,7 +2,7 @@
 
 ``desired.yaml``: a VIF of our own format, or a list. ``observed.yaml``: ``plugged`` lists VIFs that were plugged
 before (from their own files or by ``same``), then ``set``, ``delete`` and ``add`` change what is there, and ``renamed``
-(old name: new name) before them;
+(old name: new name) before them; ``ovs_bridges`` does so for Open vSwitch's bridges;
 ``recorded_ports`` are VLANs that were seen on a port, ``held`` the Port that has an interface, ``control_plane`` who
 wires all ports; ``strangers`` says how many ports of others there are, ``listened_on`` on which links sockets are.
 ``plan.txt``: the plan, a line an action, or ``conflict:`` and the message. ``VIFPLUG_WRITE_CASES=1`` writes it anew.
@@ -56,6 +56,11 @@ def _disturb(host: FakeHost, observed: dict[str, Any]) -> None:
             host.ports[name] = replace(host.ports[name], **{"tag": None, "vlan_mode": None, "trunks": (), **values})
         else:
             host.ports[name] = OvsPort(name=name, **values)
+    for name, values in observed.get("ovs_bridges", {}).items():
+        if values is None:
+            del host.bridges[name]
+        else:
+            host.bridges[name] = replace(host.bridges[name], **values)
 
 
 @pytest.mark.parametrize("case", sorted(path.name for path in CASES.iterdir() if path.is_dir()))

@@ -12,7 +12,8 @@ from tests.support.fake_host import FakeHost
 from vifplug.engine.host import Scope
 from vifplug.engine.wiring import AGENT, AUTO, EVENTS, NOBODY, OVN, Wiring, awaited, standing
 from vifplug.model.reports import ACTIVE, FAILED, PLUGGED, WIRED
-from vifplug.resources.observed import Observed, OvsBridge
+from vifplug.resources.observed import Observed
+from vifplug.resources.ovs_bridge import OvsBridge
 from vifplug.resources.ovs_port import CONTROL_AGENT, CONTROL_OVN, DelegatedPort, OvsPort
 from vifplug.resources.tap import Tap
 from vifplug.store.records import Record

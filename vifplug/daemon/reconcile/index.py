@@ -92,7 +92,7 @@ def _names(record: Record) -> set[str]:
 
 def _shared(record: Record) -> set[str]:
     """Names and indexes of the resources that it shares with its network: a Linux bridge."""
-    links = kinds.shared_in(record.resources)
+    links = kinds.links_in(kinds.shared_in(record.resources))
     indexes = {f"#{link.ifindex}" for link in links if link.ifindex}
     # Another program's bridge is not among the resources.
     switch = {record.vif.network.bridge} if record.vif.network.bridge and not _bridges(record) else set()

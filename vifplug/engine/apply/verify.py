@@ -153,7 +153,7 @@ def _taps(resolved: Iterable[Resource]) -> list[Link]:
 def _as_desired(observed: Observed, items: Sequence[DriftItem]) -> Observed:
     for item in items:
         if item.attribute == "error":
-            hint = "" if observed.ports[item.subject].has_device else _NEEDS_DPDK
+            hint = _NEEDS_DPDK if observed.ports[item.subject].needs_userspace else ""
             raise OvsdbError(
                 f"ovs-vswitchd could not use port {item.subject!r}: {item.observed}{hint}", item.subject, _STEP
             )

@@ -201,11 +201,11 @@ def _requests(context: Context, work: Sequence[Job], observed: Observed) -> list
 def _former(context: Context, work: Sequence[Job]) -> configured.Former:
     """What records of other VIFs remember of devices that these share with them and configure."""
     desired = [item for job in work for item in job.desired]
-    shared = {link.name for link in kinds.shared_in(desired) if configured.is_configured(link)}
+    shared = {link.name for link in kinds.links_in(kinds.shared_in(desired)) if configured.is_configured(link)}
     if not shared:
         return {}
     recorded = (item for record in context.store.contents().records.values() for item in record.resources)
-    return {link.name: link.former for link in kinds.shared_in(recorded) if link.name in shared}
+    return {link.name: link.former for link in kinds.links_in(kinds.shared_in(recorded)) if link.name in shared}
 
 
 # -- what an interrupted request left -------------------------------------------------------------------------

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
+from vifplug import naming
 from vifplug.engine import orphans, report
 from vifplug.engine.apply.group_commit import apart
 from vifplug.engine.commands import inspect, plug
@@ -157,8 +159,15 @@ def repair(context: Context, vif_ids: Sequence[str]) -> dict[str, VifplugError |
 
 
 def _owners(context: Context, vif_id: str) -> set[str]:
+    """Whose locks a repair of a VIF needs: also of a shared bridge that another program had made, and that is to be
+    made now."""
     record = context.store.record_or_none(vif_id)
-    return {vif_id} | ({item.owner for item in record.resources} if record else set())
+    if record is None:
+        return {vif_id}
+    owners = {vif_id} | {item.owner for item in record.resources}
+    with contextlib.suppress(VifplugError):  # the repair itself says what is wrong
+        owners |= request.job(record.vif, record, context.options).identities
+    return owners
 
 
 def _job(context: Context, vif_id: str) -> Job | None:
@@ -206,8 +215,10 @@ def note(
 
 
 def _bridge_missing(record: Record, observed: Observed) -> BridgeMissing | None:
-    """The error of a VIF whose OVS bridge is not there; None where all are."""
-    missing = [port.bridge for port in _ports(record) if port.bridge not in observed.bridges]
+    """The error of a VIF whose OVS bridge is not there; None where all are, but for those that a repair makes."""
+    made = {bridge.name: bridge.like for bridge in kinds.ovs_bridges_in(record.resources)}
+    needed = dict.fromkeys(made.get(port.bridge, port.bridge) for port in _ports(record))
+    missing = [name for name in needed if name not in observed.bridges and not naming.is_trunk_bridge(name)]
     if not missing:
         return None
     fake = resolve.fake_bridge(missing, observed)

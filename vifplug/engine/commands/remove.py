@@ -8,7 +8,7 @@ from dataclasses import replace
 from vifplug.engine.apply import executor
 from vifplug.engine.host import Host, Scope, Settle
 from vifplug.engine.plan import ownership, request, unplug
-from vifplug.engine.plan.actions import ConfigureLink, DeleteLinks, DeletePort
+from vifplug.engine.plan.actions import ConfigureLink, DeleteBridge, DeleteLinks, DeletePort
 from vifplug.engine.plan.plan import Plan
 from vifplug.engine.removal import Removed
 from vifplug.errors import Conflict, OvsUnavailable, PermissionDenied, TeardownError, TimedOut, VifplugError
@@ -61,7 +61,7 @@ def _sorted_out(errors: Iterable[VifplugError]) -> tuple[list[VifplugError], lis
 
 
 def _left(vif_id: str, own: Inventory, observed: Observed, refused: Iterable[VifplugError]) -> list[str]:
-    names = {*own.links, *own.ports, vif_id}
+    names = {*own.links, *own.ports, *own.bridges, vif_id}
     words = [str(error) for error in refused if error.subject in names]
     return list(dict.fromkeys([*words, *unplug.left_alone(own, observed)]))
 
@@ -72,6 +72,8 @@ def _gone(vif_id: str, own: Inventory, plan: Plan, refused: Iterable[VifplugErro
     for action in plan.actions:
         if isinstance(action, DeletePort) and action.port.owner == vif_id and action.subject not in stayed:
             words.append(f"OVS port {action.subject}")
+        elif isinstance(action, DeleteBridge) and action.subject in {*own.bridges} - stayed:
+            words.append(f"OVS bridge {action.subject}")
         elif isinstance(action, DeleteLinks):
             words += [f"{one.kind} {one.name}" for one in action.links if one.name in {*own.links} - stayed]
         elif isinstance(action, ConfigureLink) and action.subject in {*own.links} - stayed:
@@ -96,7 +98,7 @@ def shared_with_others(store: Store, vif_ids: Sequence[str], built: Iterable[Res
     held = [record.resources for record in contents.records.values() if record.id not in vif_ids]
     held += [intent.resources for intent in contents.intents.values() if intent.vif_id not in vif_ids]
     damaged = [holders for vif_id, holders in contents.held_by_damaged.items() if vif_id not in vif_ids]
-    shared = {link.owner for resources in held for link in kinds.shared_in(resources)}
+    shared = {item.owner for resources in held for item in kinds.shared_in(resources)}
     return shared.union(*damaged)
 
 
@@ -105,8 +107,8 @@ def users_of_shared(store: Store, vif_id: str) -> dict[str, frozenset[int | None
     users: dict[str, set[int | None]] = {}
     for record in store.contents().records.values():
         if record.id != vif_id:
-            for link in kinds.shared_in(record.resources):
-                users.setdefault(link.owner, set()).add(record.created_by)
+            for item in kinds.shared_in(record.resources):
+                users.setdefault(item.owner, set()).add(record.created_by)
     return {owner: frozenset(uids) for owner, uids in users.items()}
 
 
@@ -123,7 +125,12 @@ def marked(host: Host, owners: Collection[str], known: Inventory) -> Inventory:
         for port in observed.ports.values()
         if port.owner in owners and ownership.port_shows_it(port, port.owner, observed.links.get(port.name))
     ]
-    return request.united(known.items, links, ports)
+    bridges = [
+        replace(bridge, owner=owner)
+        for bridge in observed.bridges.values()
+        if (owner := ownership.bridge_owner(bridge)) in owners
+    ]
+    return request.united(known.items, links, ports, bridges)
 
 
 def settle_or_warn(host: Host) -> list[str]:

@@ -9,6 +9,7 @@ from typing import Any, ClassVar, Literal
 from vifplug.resources import passage
 from vifplug.resources.link import Link
 from vifplug.resources.observed import Station
+from vifplug.resources.ovs_bridge import OvsBridge
 from vifplug.resources.ovs_port import DEAD_VLAN, OvsPort, shown
 
 Plane = Literal["links", "ports"]
@@ -345,6 +346,60 @@ class DeleteQos(Action):
 
     def inverse(self) -> None:
         return None
+
+
+@dataclass(frozen=True, slots=True)
+class BridgeAction(Action):
+    """A change to an OVS bridge that vifplug makes."""
+
+    plane: ClassVar[Plane] = "ports"
+    bridge: OvsBridge
+
+    @property
+    def subject(self) -> str:
+        return self.bridge.name
+
+
+@dataclass(frozen=True, slots=True)
+class AddBridge(BridgeAction):
+    """Make an OVS bridge, with its mark and with the datapath of another one."""
+
+    verb: ClassVar[str] = "add-bridge"
+
+    def __str__(self) -> str:
+        return f"add OVS bridge {self.bridge.name} datapath {self.bridge.datapath}"
+
+    def inverse(self) -> Action:
+        return DeleteBridge(self.bridge)
+
+
+@dataclass(frozen=True, slots=True)
+class SetBridge(BridgeAction):
+    """Make an OVS bridge as its creation leaves it."""
+
+    verb: ClassVar[str] = "set-bridge"
+    changes: tuple[Change, ...] = ()
+
+    def __str__(self) -> str:
+        words = ", ".join(f"{key} {in_words(after)}" for key, _before, after in self.changes)
+        return f"set OVS bridge {self.bridge.name}: {words}"
+
+    def inverse(self) -> None:
+        # What another program set on a bridge of ours is not put back.
+        return None
+
+
+@dataclass(frozen=True, slots=True)
+class DeleteBridge(BridgeAction):
+    """Delete an OVS bridge that vifplug made, unless a port of another program is on it; absent is done."""
+
+    verb: ClassVar[str] = "delete-bridge"
+
+    def __str__(self) -> str:
+        return f"delete OVS bridge {self.bridge.name}"
+
+    def inverse(self) -> Action:
+        return AddBridge(self.bridge)
 
 
 def _present(link: Link) -> str:

@@ -31,8 +31,9 @@ def authorise_bridges(job: Job, observed: Observed, integration_bridge: str) -> 
     requester = job.requester
     if requester is None or requester.every_vif:
         return
+    own = {bridge.name for bridge in kinds.ovs_bridges_in(job.desired) if not bridge.shared}
     for item in job.desired:
-        if isinstance(item, OvsPort):
+        if isinstance(item, OvsPort) and item.bridge not in own:
             name = item.bridge
             # Neutron makes a trunk's bridge, and Nova plugs the trunk's parent port there.
             is_allowed = name == integration_bridge or naming.is_trunk_bridge(name)
@@ -54,7 +55,7 @@ def moved_bridges(job: Job, observed: Observed) -> list[Link]:
     """The shared bridges of ours whose MTU a VIF of an operator would move."""
     if job.requester is None or job.requester.every_vif:
         return []
-    shared = (item for item in kinds.shared_in(job.desired) if item.has_members)
+    shared = (item for item in kinds.links_in(job.desired) if item.shared and item.has_members)
     known = job.recorded.links
     return [
         bridge

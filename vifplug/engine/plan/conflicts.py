@@ -10,8 +10,12 @@ from vifplug.errors import Conflict
 from vifplug.resources import kinds
 from vifplug.resources.contract import Relation, Resource
 from vifplug.resources.link import Link
-from vifplug.resources.observed import DATAPATH_USERSPACE, Inventory, Observed
+from vifplug.resources.observed import Inventory, Observed
+from vifplug.resources.ovs_bridge import DATAPATH_USERSPACE, OvsBridge
 from vifplug.resources.ovs_port import OvsPort
+
+_OF_OVS = "openvswitch"
+"""The kernel's word for an internal port of OVS's kernel datapath."""
 
 
 def refuse_shared_names(requests: Iterable[Iterable[Resource]]) -> None:
@@ -21,7 +25,7 @@ def refuse_shared_names(requests: Iterable[Iterable[Resource]]) -> None:
     """
     holders: dict[str, str] = {}
     for desired in requests:
-        for resource in kinds.links_in(desired):
+        for resource in (*kinds.links_in(desired), *kinds.ovs_bridges_in(desired)):
             if resource.relation is Relation.REFERENCED:
                 continue
             other = holders.setdefault(resource.name, resource.owner)
@@ -46,6 +50,9 @@ def refuse_strangers(desired: Iterable[Resource], recorded: Inventory, observed:
             _refuse_foreign_port(resource, ports.get(resource.name), observed)
             if resource.waits_for_device:
                 _refuse_foreign_device(resource, ports.get(resource.name), observed)
+            continue
+        if isinstance(resource, OvsBridge):
+            _refuse_foreign_bridge(resource, observed)
             continue
         if not isinstance(resource, Link) or resource.relation is not Relation.OWNED:
             configured.refuse_missing(resource, observed)
@@ -75,7 +82,7 @@ def refuse_strangers(desired: Iterable[Resource], recorded: Inventory, observed:
 def _refuse_kernel_datapath(port: OvsPort, observed: Observed) -> None:
     """Refuse a port of DPDK on a bridge of the kernel's datapath, on which vswitchd could not open it."""
     bridge = observed.bridges.get(port.bridge)
-    if port.has_device or bridge is None or bridge.userspace:
+    if not port.needs_userspace or bridge is None or bridge.userspace:
         return
     raise Conflict(
         f"OVS bridge {bridge.name!r} has datapath_type {bridge.datapath_type or 'system'!r}, and port {port.name!r} of "
@@ -100,6 +107,27 @@ def _is_the_vmms(port: OvsPort, found: OvsPort) -> bool:
     return not port.is_owned and not found.owner and found.iface_ids.get("iface-id") == port.owner
 
 
+def _refuse_foreign_bridge(bridge: OvsBridge, observed: Observed) -> None:
+    """Refuse an OVS bridge whose name a bridge, a port or a device of another program has."""
+    found, link = observed.bridges.get(bridge.name), observed.links.get(bridge.name)
+    whose = "a trunk" if bridge.shared else f"VIF {bridge.owner}"
+    if found is not None and not ownership.bridge_is_ours(found, bridge.owner):
+        holder = ownership.owner_in_words(found.owner) if found.owner else "another program, for it has no mark"
+        raise Conflict(f"OVS bridge {bridge.name!r} for {whose} is held by {holder}; it was left alone", bridge.name)
+    port = observed.fake_bridges.get(bridge.name) or observed.ports.get(bridge.name)
+    if found is None and port is not None:
+        raise Conflict(f"OVS bridge {bridge.name!r} for {whose} cannot be made: an OVS port has the name", bridge.name)
+    # ovs-vswitchd takes the device of its local port away a little after the bridge's row: a tap of nobody's, or one of
+    # its kernel module's.
+    is_local_port = link is not None and (link.is_opened_by_guest or link.other_kind == _OF_OVS) and not link.owner
+    if found is None and link is not None and not is_local_port:
+        raise Conflict(
+            f"OVS bridge {bridge.name!r} for {whose} cannot be made: the name is held by {ownership.holder(link)}; it "
+            "was left alone",
+            bridge.name,
+        )
+
+
 def _refuse_foreign_port(port: OvsPort, known: OvsPort | None, observed: Observed) -> None:
     found, link = observed.ports.get(port.name), observed.links.get(port.name)
     holder = observed.held.get(port.name)
@@ -119,8 +147,10 @@ def _refuse_foreign_port(port: OvsPort, known: OvsPort | None, observed: Observe
             f"{f' (iface-id {iface_id})' if iface_id else ''}; it was left alone",
             port.name,
         )
-    for name in observed.iface_ids.get(port.iface_ids["iface-id"], ()):
+    for name in observed.iface_ids.get(port.iface_ids.get("iface-id", ""), ()):
         other = observed.ports.get(name)
+        if naming.is_trunk_bridge(port.bridge) and name in naming.trunk_patches(port.owner):
+            continue  # Neutron's agent gives the parent port's identity to its patch
         if name != port.name and (other is None or other.owner != port.owner):
             raise Conflict(
                 f"OVS interface {name!r} already carries iface-id {port.owner}; two of them would fight for one "
@@ -141,8 +171,8 @@ def _refuse_foreign_device(port: OvsPort, known: OvsPort | None, observed: Obser
     is_known = known is not None and known.device_ifindex == link.ifindex
     if link.is_opened_by_guest and not link.owner and (is_known or port.name in observed.ports):
         return
-    if not ownership.is_guests_tap(link, port.owner, port.iface_ids["attached-mac"]):
-        raise _no_guests_tap(link, port.owner, port.iface_ids["attached-mac"])
+    if not ownership.is_guests_tap(link, port.owner, port.device_address):
+        raise _no_guests_tap(link, port.owner, port.device_address)
 
 
 def refuse_foreign_guest(vif_id: str, bridge: Link, known: Link | None, observed: Observed) -> None:

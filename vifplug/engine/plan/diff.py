@@ -11,7 +11,9 @@ from vifplug.resources import kinds
 from vifplug.resources.contract import Relation, Resource
 from vifplug.resources.link import Link
 from vifplug.resources.observed import Inventory, Observed
-from vifplug.resources.ovs_port import SETTINGS, OvsPort, shown
+from vifplug.resources.ovs_bridge import DATAPATH, OvsBridge
+from vifplug.resources.ovs_bridge import SETTINGS as BRIDGE_SETTINGS
+from vifplug.resources.ovs_port import OF_VLANS, SETTINGS, OvsPort, shown
 from vifplug.resources.schema import Compared
 
 PRESENT = "present"
@@ -22,6 +24,11 @@ PORT = "port"
 VLANS = "tag"
 """What a row that another program made anew lacks of the VLANs that the one before it had."""
 _KEY = "external_ids:"
+
+
+def key_of(attribute: str) -> str:
+    """The key of external_ids that an attribute is; else the attribute itself."""
+    return attribute.removeprefix(_KEY)
 
 
 class PortDrift(DriftItem):
@@ -46,6 +53,8 @@ def differences(desired: Iterable[Resource], observed: Observed, recorded: Inven
     for resource in desired:
         if isinstance(resource, OvsPort):
             items += of_port(resource, observed, ports.get(resource.name))
+        elif isinstance(resource, OvsBridge):
+            items += of_bridge(resource, observed)
         elif isinstance(resource, Link):
             items += of_link(resource, observed, links.get(resource.name))
             items += of_guest(resource, observed, links.get(resource.name)) if resource.guest else []
@@ -113,6 +122,27 @@ def _agrees(desired: Link, attribute: str, found: object, wanted: object) -> boo
     return isinstance(found, int) and isinstance(wanted, int) and found >= wanted
 
 
+def of_bridge(desired: OvsBridge, observed: Observed) -> list[DriftItem]:
+    """How an OVS bridge that vifplug makes differs; its flows are the control plane's."""
+    found, name = observed.bridges.get(desired.name), desired.name
+    if found is None:
+        return [DriftItem(subject=name, attribute=PRESENT, observed=False, desired=True)]
+    if not ownership.bridge_is_ours(found, desired.owner):
+        holder = ownership.owner_in_words(found.owner) if found.owner else "a stranger"
+        owner = ownership.owner_in_words(desired.owner)
+        return [DriftItem(subject=name, attribute="owner", observed=holder, desired=owner)]
+    pairs: list[tuple[str, object, object]] = [
+        (f"{_KEY}{naming.OWNER_KEY}", found.owner or None, desired.owner),
+        (DATAPATH, found.datapath, desired.datapath),
+        *((column, found.settings.get(column), None) for column in BRIDGE_SETTINGS),
+    ]
+    return [
+        DriftItem(subject=name, attribute=attribute, observed=is_, desired=should)
+        for attribute, is_, should in pairs
+        if is_ != should
+    ]
+
+
 def of_port(desired: OvsPort, observed: Observed, recorded: OvsPort | None) -> list[DriftItem]:
     """How one OVS port differs, in what is ours to say: the rest of the row is the control plane's."""
     if not desired.is_owned:
@@ -142,6 +172,9 @@ def of_port(desired: OvsPort, observed: Observed, recorded: OvsPort | None) -> l
         items.append(PortDrift(subject=desired.name, attribute=VLANS, observed=None, desired=before))
     settings = {column: shown(column, value) for column, value in desired.settings.items()}
     pairs += [(column, found.settings.get(column), settings.get(column)) for column in SETTINGS]
+    if not desired.has_identity:
+        # No agent looks there: what it set for the VLAN of the far end would stop every frame (PARITY D9).
+        pairs += [(column, getattr(found, column) or None, None) for column in OF_VLANS]
     waits = desired.waits_for_device and link is None
     if not waits:
         pairs.append(("error", found.error or None, None))
@@ -159,7 +192,7 @@ def of_port(desired: OvsPort, observed: Observed, recorded: OvsPort | None) -> l
 
 def is_wider(desired: OvsPort, found: OvsPort, recorded: OvsPort | None) -> bool:
     """Whether a row is another than the recorded one and has none of the VLANs that limited that one."""
-    if recorded is None or recorded.uuid in (None, found.uuid):
+    if recorded is None or recorded.uuid in (None, found.uuid) or not desired.has_identity:
         return False
     if found.tag is not None or found.vlan_mode is not None or found.trunks:
         return False

@@ -5,8 +5,9 @@ from __future__ import annotations
 from vifplug import naming
 from vifplug.resources import ownership
 from vifplug.resources.link import Link
+from vifplug.resources.ovs_bridge import OvsBridge
 from vifplug.resources.ovs_port import OvsPort
-from vifplug.resources.ownership import Claim, SeenLink, SeenPort
+from vifplug.resources.ownership import Claim, SeenBridge, SeenLink, SeenPort
 
 
 def seen(link: Link) -> SeenLink:
@@ -88,6 +89,18 @@ def port_is_ours(observed: OvsPort, owner: str, link: Link | None, recorded: Ovs
 def port_shows_it(observed: OvsPort, owner: str, link: Link | None) -> bool:
     """Whether a row shows by itself, or by the link it is on, whose it is."""
     return ownership.port_is_ours(_port(observed, owner, link, None), owner)
+
+
+def bridge_is_ours(observed: OvsBridge, owner: str) -> bool:
+    """Whether an observed OVS bridge is one that vifplug made for an owner."""
+    seen = SeenBridge(name=observed.name, mark=observed.owner, local_mark=observed.born_to)
+    return ownership.bridge_is_ours(seen, owner)
+
+
+def bridge_owner(observed: OvsBridge) -> str:
+    """For whom vifplug made an observed OVS bridge; "" for another program's."""
+    owners = (owner for owner in (observed.owner, observed.born_to) if naming.is_owner(owner))
+    return next((owner for owner in owners if bridge_is_ours(observed, owner)), "")
 
 
 def holder(observed: Link) -> str:

@@ -70,7 +70,10 @@ class Phase(enum.IntEnum):
     SETTINGS = enum.auto()
     GUESTS = enum.auto()
     OBSOLETE_PORTS = enum.auto()
+    BRIDGES = enum.auto()
+    """OVS bridges, in the transaction of the ports that are put on them."""
     PORTS = enum.auto()
+    OBSOLETE_BRIDGES = enum.auto()
     PUT_BACK = enum.auto()
     """What was configured, before that on which it depends goes."""
     OBSOLETE_LINKS = enum.auto()
@@ -117,6 +120,11 @@ class Draft:
         """Names of links that go in a phase."""
         return {link.name for link in self._leaving[phase]}
 
+    def vacated(self) -> set[str]:
+        """Names of ports that leave the OVS bridge that they are on."""
+        moves = (action for action in self._of(Phase.PORTS) if isinstance(action, actions.MovePort))
+        return {action.subject for action in (*self._of(Phase.OBSOLETE_PORTS), *moves)}
+
     def makes(self, name: str) -> bool:
         """Whether a link of that name is made."""
         return name in self._made
@@ -132,7 +140,9 @@ class Draft:
                 *self._of(Phase.BROKEN),
                 *(action for action in devices if action.subject in ahead),
                 *self._of(Phase.OBSOLETE_PORTS),
+                *self._of(Phase.BRIDGES),
                 *self._of(Phase.PORTS),
+                *self._of(Phase.OBSOLETE_BRIDGES),
                 *(action for action in devices if action.subject not in ahead),
                 *self._of(Phase.PUT_BACK),
                 *self._of(Phase.OBSOLETE_LINKS),

@@ -7,8 +7,8 @@ The order of a plug, and why:
 2. bridges before veths and taps, which join them in the message that follows their creation;
 3. settings behind creations (the kernel takes some of them only then), a bridge's MTU behind its members
    (LP 1399064); the privileged side puts sysctls and offloads before "up", so that no link is up and noisy;
-4. ports, all in one transaction, those no longer wanted included: vswitchd never looks for a device that is not
-   there yet, and no identity is on two ports;
+4. OVS bridges and ports, all in one transaction, those no longer wanted included: vswitchd never looks for a device
+   that is not there yet, no identity is on two ports, and nobody sees a bridge without its port (LP 1869244);
 5. links that are no longer wanted: what cannot be taken back comes last; then vswitchd lets go of them.
 
 Where Open vSwitch has many ports, those of a few new veths come before 2.: every link that changes, and every
@@ -33,7 +33,7 @@ from vifplug.resources import kinds, passage
 from vifplug.resources.contract import Creation, Relation, Resource, Teardown
 from vifplug.resources.link import Link
 from vifplug.resources.observed import Inventory, Observed
-from vifplug.resources.ovs_port import CONTROL_AGENT, DEAD_VLAN, SETTINGS, OvsPort, shown
+from vifplug.resources.ovs_port import CONTROL_AGENT, DEAD_VLAN, OF_VLANS, SETTINGS, OvsPort, shown
 
 CROWD = 32
 """Ports from which on two turns of vswitchd's cost more than that one comes too soon."""
@@ -76,9 +76,11 @@ def plan_plug(requests: Sequence[Request], observed: Observed, shared_with: Coll
             conflicts.refuse_foreign_guest(request.vif_id, request.guests_bridge, known, observed)
         for link in kinds.links_in(request.desired):
             _PLANNED[link.relation](link, request, observed, draft)
+        _plan_bridges(request, observed, draft)
         _plan_ports(request, observed, draft)
         _plan_obsolete(request, observed, draft)
     _plan_abandoned(requests, observed, shared_with, draft)
+    _plan_abandoned_bridges(requests, observed, shared_with, draft)
     return draft.plan()
 
 
@@ -204,6 +206,15 @@ def _set_changed(link: Link, observed: Observed, known: Link | None, draft: Draf
     draft.put(Phase.SETTINGS, actions.SetLink(replace(link, ifindex=found.ifindex), tuple(changes), adopt))
 
 
+def _plan_bridges(request: Request, observed: Observed, draft: Draft) -> None:
+    for bridge in kinds.ovs_bridges_in(request.desired):
+        if bridge.name not in observed.bridges:
+            draft.put(Phase.BRIDGES, actions.AddBridge(bridge))
+        elif items := diff.of_bridge(bridge, observed):
+            changes = tuple((diff.key_of(item.attribute), item.observed, item.desired) for item in items)
+            draft.put(Phase.BRIDGES, actions.SetBridge(bridge, changes))
+
+
 def _plan_ports(request: Request, observed: Observed, draft: Draft) -> None:
     for port in kinds.ports_in(request.desired):
         if not port.is_owned:
@@ -231,8 +242,9 @@ def _plan_ports(request: Request, observed: Observed, draft: Draft) -> None:
 def _added(port: OvsPort, request: Request, observed: Observed) -> Action:
     """The creation of a port; of one that was there before, under this name or another, never wider than it was."""
     recorded = request.recorded.ports
-    before = recorded.get(port.name) or next(iter(recorded.values()), None)
-    if before is None:
+    others = (other for other in recorded.values() if other.has_identity)
+    before = recorded.get(port.name) or next(others, None)
+    if before is None or not port.has_identity:
         return actions.AddPort(_dead(port) if port.isolate else port)
     now = observed.ports.get(before.name)
     if now is not None and now.owner == request.vif_id:
@@ -260,13 +272,14 @@ def _set_ids(port: OvsPort, items: Sequence[DriftItem], request: Request, draft:
     ids = [(item.key, item.observed, item.desired) for item in of_port if item.key]
     marks = tuple(change for change in ids if change[0] == naming.OWNER_KEY)
     others = tuple(change for change in ids if change[0] != naming.OWNER_KEY)
-    seen = {item.attribute: item.observed for item in of_port if item.attribute in SETTINGS}
+    own = SETTINGS if port.has_identity else (*SETTINGS, *OF_VLANS)
+    seen = {item.attribute: item.observed for item in of_port if item.attribute in own}
     given = {column: port.settings[column] for column in seen if column in port.settings}
     emptied = tuple(column for column in seen if column not in given)
     known = request.recorded.ports.get(port.name)
     recorded = {column: (known.settings if known is not None else {}).get(column) for column in seen}
     former = {column: value for column, value in recorded.items() if shown(column, value) == seen[column]}
-    again = any(item.attribute == diff.VLANS for item in of_port)
+    again = port.has_identity and any(item.attribute == diff.VLANS for item in of_port)
     if marks or others or seen or again:
         change = actions.SetPort(port, others, marks, emptied, given, former, again)
         draft.add(Phase.PORTS, change)
@@ -277,6 +290,8 @@ def _must_reattach(request: Request, port: OvsPort, observed: Observed, draft: D
     found, link = observed.ports[port.name], observed.links.get(port.name)
     if draft.makes(port.name):
         return True
+    if port.is_patch:
+        return False  # vswitchd opens it as soon as its other end is there
     if not port.has_device:
         return bool(found.error) or (found.ofport or 0) <= 0
     if link is None:
@@ -339,3 +354,14 @@ def _plan_abandoned(
             continue
         if unplug.is_abandoned(link, leaving, observed, shared_with):
             draft.delete(Phase.OBSOLETE_LINKS, unplug.as_called(link, found))
+
+
+def _plan_abandoned_bridges(
+    requests: Sequence[Request], observed: Observed, shared_with: Collection[str], draft: Draft
+) -> None:
+    """OVS bridges of trunks that these VIFs were in and leave, and of VIFs that have none of their own any more."""
+    wanted = {bridge.name for request in requests for bridge in kinds.ovs_bridges_in(request.desired)}
+    known = {bridge.name: bridge for request in requests for bridge in request.recorded.bridges.values()}
+    given_up = [bridge for bridge in known.values() if bridge.name not in wanted]
+    for deletion in unplug.departing_bridges(given_up, observed, draft.vacated(), shared_with):
+        draft.put(Phase.OBSOLETE_BRIDGES, deletion)

@@ -18,7 +18,7 @@ from vifplug.errors import Conflict, InputError
 from vifplug.model.reports import PLUGGED
 from vifplug.model.vif import Vif, may_be_unsaid
 from vifplug.resources import kinds
-from vifplug.resources.contract import Relation, Resource
+from vifplug.resources.contract import LINKS, Relation, Resource
 from vifplug.resources.link import Link
 from vifplug.resources.observed import Inventory, Observed
 from vifplug.resources.ovs_port import OvsPort
@@ -144,7 +144,9 @@ def _check_names(vif: Vif, driver: Driver, desired: Iterable[Resource]) -> None:
     :raises InputError: for a name that no device can have, or that two devices of the VIF would have.
     """
     desired = list(desired)
-    wrong = next((item.name for item in desired if not naming.is_link_name(item.name)), None)
+    patches = {port.name for port in kinds.ports_in(desired) if port.is_patch}
+    names = (item.name for item in desired if item.name not in patches)
+    wrong = next((name for name in names if not naming.is_link_name(name)), None)
     if wrong is not None:
         raise InputError(
             f"names: VIF {vif.id} would have a device {wrong!r}, which the kernel does not take; a device name has "
@@ -171,13 +173,14 @@ def _filled(values: dict[str, object], defaults: dict[str, object]) -> dict[str,
 def scope_of(desired: Iterable[Resource], owners: Iterable[str], guests: Iterable[str] = ()) -> Scope:
     """What to look at for some resources, and for the taps their guests open."""
     resources = list(desired)
-    links = {link.name for link in kinds.links_in(resources)}
+    links = {item.name for item in (*kinds.links_in(resources), *kinds.ovs_bridges_in(resources))}
     needed = {name for link in kinds.links_in(resources) for _plane, name in link.depends_on()}
     ports = {port.name for port in kinds.ports_in(resources)}
     iface_ids = {port.owner for port in kinds.ports_in(resources)}
-    shared = {link.name for link in kinds.shared_in(resources) if link.has_members}
+    devices = {port.name for port in kinds.ports_in(resources) if not port.is_patch}
+    shared = {link.name for link in kinds.links_in(resources) if link.shared and link.has_members}
     return Scope(
-        links=frozenset(links | needed | ports | set(guests)),
+        links=frozenset(links | needed | devices | set(guests)),
         members_of=frozenset(shared),
         ports=frozenset(ports),
         iface_ids=frozenset(iface_ids),
@@ -211,7 +214,7 @@ def built(resolved: Sequence[Resource], observed: Observed, recorded: Inventory)
             guest = guest_ifindex(resource, observed, known.get(resource.name))
             made.append(resource.replaced(ifindex=ifindex, guest_ifindex=guest))
         else:
-            made.append(resource.replaced(ifindex=ifindex))
+            made.append(resource.replaced(ifindex=ifindex) if resource.plane == LINKS else resource)
     return tuple(made)
 
 

@@ -8,31 +8,45 @@ from dataclasses import replace
 from vifplug import naming
 from vifplug.engine.plan import ownership
 from vifplug.errors import BridgeMissing
+from vifplug.resources import kinds
 from vifplug.resources.contract import Resource
 from vifplug.resources.link import Link
 from vifplug.resources.observed import Observed
+from vifplug.resources.ovs_bridge import OvsBridge
 from vifplug.resources.ovs_port import OvsPort
 
 
 def resolve(desired: Iterable[Resource], observed: Observed) -> tuple[Resource, ...]:
     """Fill in what depends on the host: the OVS bridge's own datapath decides about offloads and QoS.
 
-    A network's bridge that somebody else made is joined as it is, so it drops out of what is desired.
+    A network's or a trunk's bridge that another program made is joined as it is, so it drops out of what is desired.
 
-    :raises BridgeMissing: when an OVS bridge is not there.
+    :raises BridgeMissing: when an OVS bridge is not there that vifplug does not make.
     """
+    desired = tuple(desired)
+    made = {bridge.name: _like_another(bridge, observed) for bridge in kinds.ovs_bridges_in(desired)}
+    bridges = {**made, **observed.bridges}
     resolved: list[Resource] = []
     for resource in desired:
         if isinstance(resource, OvsPort):
-            if resource.bridge not in observed.bridges:
-                raise _bridge_missing(resource, observed)
-            kernel = not observed.bridges[resource.bridge].userspace
+            if resource.bridge not in bridges:
+                raise _bridge_missing(f"VIF {resource.owner}", resource.bridge, observed)
+            kernel = not bridges[resource.bridge].userspace
             resolved.append(replace(resource, qos_type=resource.qos_type if kernel else None))
-        elif isinstance(resource, Link) and resource.port_bridge in observed.bridges:
-            resolved.append(resource.as_on(observed.bridges[resource.port_bridge].userspace))
+        elif isinstance(resource, Link) and resource.port_bridge in bridges:
+            resolved.append(resource.as_on(bridges[resource.port_bridge].userspace))
         elif not is_foreign_bridge(resource, observed):
-            resolved.append(resource)
+            resolved.append(made.get(resource.name, resource) if isinstance(resource, OvsBridge) else resource)
     return tuple(resolved)
+
+
+def _like_another(bridge: OvsBridge, observed: Observed) -> OvsBridge:
+    """A bridge with the datapath of the one that it is to be like; one that is there already keeps its own for want of
+    that."""
+    like, found = observed.bridges.get(bridge.like), observed.bridges.get(bridge.name)
+    if like is None and found is None:
+        raise _bridge_missing(f"the datapath of {bridge.name!r}", bridge.like, observed)
+    return replace(bridge, datapath_type=(like or found or bridge).datapath_type)
 
 
 def fake_bridge(names: Iterable[str], observed: Observed) -> str | None:
@@ -41,17 +55,18 @@ def fake_bridge(names: Iterable[str], observed: Observed) -> str | None:
     return next(found, None)
 
 
-def _bridge_missing(port: OvsPort, observed: Observed) -> BridgeMissing:
-    fake = fake_bridge([port.bridge], observed)
+def _bridge_missing(needed_for: str, name: str, observed: Observed) -> BridgeMissing:
+    fake = fake_bridge([name], observed)
     if fake is not None:
-        return BridgeMissing(f"VIF {port.owner} cannot be plugged: {fake}", port.bridge)
-    return BridgeMissing(
-        f"no OVS bridge {port.bridge!r} for VIF {port.owner}; create it first: vifplug never makes one", port.bridge
-    )
+        return BridgeMissing(f"{needed_for} cannot be plugged: {fake}", name)
+    return BridgeMissing(f"no OVS bridge {name!r} for {needed_for}; create it first: vifplug never makes one", name)
 
 
 def is_foreign_bridge(resource: Resource, observed: Observed) -> bool:
-    """Whether a network's bridge was made by somebody else: used, never changed."""
+    """Whether a network's or a trunk's bridge was made by somebody else: used, never changed."""
+    if isinstance(resource, OvsBridge):
+        there = observed.bridges.get(resource.name)
+        return resource.shared and there is not None and not ownership.bridge_is_ours(there, resource.owner)
     if not isinstance(resource, Link) or not resource.has_members or not resource.shared:
         return False
     if resource.name in observed.displaced:

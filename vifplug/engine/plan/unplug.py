@@ -16,6 +16,7 @@ from vifplug.engine.plan.plan import Plan
 from vifplug.resources.contract import Resource, Teardown
 from vifplug.resources.link import Link
 from vifplug.resources.observed import Inventory, Observed
+from vifplug.resources.ovs_bridge import OvsBridge
 from vifplug.resources.ovs_port import OvsPort
 
 
@@ -27,6 +28,10 @@ def plan_unplug(built: Inventory, owners: Collection[str], observed: Observed, s
     :param shared_with: owners (``net:...``) whose bridges other VIFs still use.
     """
     deletions = _departing_ports(built, owners, observed)
+    vacated = {action.subject for action in deletions if isinstance(action, actions.DeletePort)}
+    marked_bridges = [found for found in observed.bridges.values() if ownership.bridge_owner(found) in owners]
+    bridges = {bridge.name: bridge for bridge in (*marked_bridges, *built.bridges.values())}
+    deletions += departing_bridges(bridges.values(), observed, vacated, shared_with)
     marked = {qos.owner for qos in observed.qos if not qos.is_copied}
     deletions += [actions.DeleteQos(owner) for owner in sorted(marked & set(owners))]
     put_back = restored(built.items, observed, shared_with)
@@ -88,8 +93,22 @@ def left_alone(built: Inventory, observed: Observed) -> list[str]:
         and (found_port := observed.ports.get(port.name)) is not None
         and not ownership.port_is_ours(found_port, port.owner, observed.links.get(port.name), port)
     ]
+    bridges = [
+        f"OVS bridge {bridge.name!r} of VIF {bridge.owner} was left: {why}"
+        for bridge in built.bridges.values()
+        if not bridge.shared
+        and (found_bridge := observed.bridges.get(bridge.name)) is not None
+        and (why := _why_left(bridge, found_bridge, built))
+    ]
     changed_since = configured.restoration(built.items, observed)[1]
-    return [*links, *ports, *changed_since]
+    return [*links, *ports, *bridges, *changed_since]
+
+
+def _why_left(bridge: OvsBridge, found: OvsBridge, built: Inventory) -> str:
+    if not ownership.bridge_is_ours(found, bridge.owner):
+        return f"another program changed its marks, so nothing shows whose it is; ovs-vsctl del-br {bridge.name}"
+    others = ", ".join(sorted(set(found.members) - built.ports.keys()))
+    return f"ports that vifplug did not make are on it: {others}" if others else ""
 
 
 def _departing_ports(built: Inventory, owners: Collection[str], observed: Observed) -> list[Action]:
@@ -107,6 +126,36 @@ def _departing_ports(built: Inventory, owners: Collection[str], observed: Observ
             going.append(actions.SetPort(own, port_changes=((naming.OWNER_KEY, port.owner or None, owner),)))
         going.append(actions.DeletePort(own))
     return going
+
+
+def departing_bridges(
+    bridges: Iterable[OvsBridge], observed: Observed, vacated: Collection[str], shared_with: Collection[str]
+) -> list[Action]:
+    """OVS bridges that go, as far as they are there and ours, with the patch ports on them: those of Neutron's agent,
+    which takes its own ends away as the trunk's bridge goes.
+
+    One with a port of another program stays until that has gone (LP 1914886).
+
+    :param vacated: ports that leave the bridges that they are on.
+    """
+    return [
+        actions.DeleteBridge(_as_found(bridge, found))
+        for bridge in bridges
+        if (found := observed.bridges.get(bridge.name)) is not None
+        and (owner := bridge.owner or ownership.bridge_owner(bridge)) not in shared_with
+        and ownership.bridge_is_ours(found, owner)
+        and set(found.members) <= set(vacated)
+    ]
+
+
+def _as_found(bridge: OvsBridge, found: OvsBridge) -> OvsBridge:
+    """A bridge that goes, so that it can be made again as it is."""
+    return OvsBridge(
+        name=bridge.name,
+        owner=bridge.owner or ownership.bridge_owner(found),
+        like=bridge.like,
+        datapath_type=found.datapath_type,
+    )
 
 
 def _departing_links(

@@ -13,6 +13,7 @@ from typing import Any
 from vifplug import naming
 from vifplug.privileged.ovsdb import bridges
 from vifplug.privileged.ovsdb.values import first, referred, value_of
+from vifplug.resources import ovs_bridge
 
 KEPT = 20_000
 """Changes kept. Whoever missed more than these looks at everything."""
@@ -104,7 +105,7 @@ def named(event: str, row: Any, updates: Any) -> list[tuple[str, str]]:
         return [(BRIDGE, first(bridge, "name")) for bridge in referred(row, "bridges", row._idl.tables, "Bridge")]
     if table != "Bridge":
         return []
-    if event == "update" and not _says_more_of_all_ports(row, before):
+    if event == "update" and not (_says_more_of_all_ports(row, before) or _is_changed(row, updates)):
         return _moved(row, updates)
     return [(BRIDGE, first(row, "name"))]
 
@@ -112,6 +113,23 @@ def named(event: str, row: Any, updates: Any) -> list[tuple[str, str]]:
 def _says_more_of_all_ports(bridge: Any, before: Mapping[str, Any]) -> bool:
     """Whether a change of a bridge's columns makes a difference to every port on it: its datapath, or who wires it."""
     return "datapath_type" in before or bridges.is_agents(bridge) != bridges.is_agents(bridge, before)
+
+
+_OWN = frozenset({*ovs_bridge.SETTINGS, "external_ids"})
+
+
+def _is_changed(bridge: Any, updates: Any) -> bool:
+    """Whether a bridge that vifplug may have made has lost its mark, or what it had from its creation.
+
+    OVN keeps hundreds of keys in the external_ids of br-int, and writes one for every port.
+    """
+    before = updates._data
+    if not (_OWN & before.keys() and naming.may_be_made(first(bridge, "name"))):
+        return False
+    if before.keys() & set(ovs_bridge.SETTINGS):
+        return True
+    marks = {value_of(row, "external_ids", naming.OWNER_KEY) for row in (bridge, updates)}
+    return len(marks) > 1
 
 
 def _moved(row: Any, updates: Any) -> list[tuple[str, str]]:

@@ -16,15 +16,13 @@ from vifplug.errors import Conflict, ResourceMissing
 from vifplug.privileged import arguments
 from vifplug.privileged.ovsdb.values import all_of, first, pairs
 from vifplug.resources import ovs_port
-from vifplug.resources.ovs_port import INTERFACE, INTERFACES, OPENFLOW, PORT, Column, Read, Writer
+from vifplug.resources.ovs_port import INTERFACE, INTERFACES, OF_VLANS, OPENFLOW, PORT, Column, Read, Writer
 
 _INTERFACE = {column.name: column for column in ovs_port.columns_of(INTERFACE, Writer.VIFPLUG)}
 _PORT = {column.name: column for column in ovs_port.columns_of(PORT, Writer.VIFPLUG)}
 _READ = [column for column in ovs_port.COLUMNS if column.field]
 _socket_directory: list[str] = []
 """Where sockets may be that a port's columns name: fixed at the helper's start, never taken from a call."""
-_LAST_SEEN = ("tag", "vlan_mode", "trunks")
-"""Of the control plane's, what a port that is made again gets back."""
 
 
 def fix_socket_directory(directory: str) -> None:
@@ -66,9 +64,9 @@ def set_vlans(port: Any, given: Mapping[str, Any]) -> None:
 
 def has_vlans(port: Any) -> bool:
     """Whether a control plane has set VLANs on a port, verified in the transaction: it knows better than a record."""
-    for column in _LAST_SEEN:
+    for column in OF_VLANS:
         port.verify(column)
-    return any(getattr(port, column) for column in _LAST_SEEN)
+    return any(getattr(port, column) for column in OF_VLANS)
 
 
 def give(port: Any, interfaces: Sequence[Any], given: Mapping[str, Any]) -> None:
@@ -165,17 +163,19 @@ def _not_empty(row: Any, columns: Mapping[str, Column]) -> dict[str, Any]:
 def empty(txn: Any, api: Any, port: Any, columns: Sequence[str]) -> None:
     """Make columns of a port of ours as its creation left them; no caller chooses a value.
 
-    :raises PermissionDenied: for a column that is not one of these.
+    :raises PermissionDenied: for a column that is not one of these; for VLANs, of a port that a control plane knows.
     :raises Conflict: where the interface of its name is another port's.
     """
+    is_wired = any("iface-id" in interface.external_ids for interface in port.interfaces)
+    vlans = () if is_wired else OF_VLANS
     for column in columns:
-        if column not in (*_INTERFACE, *_PORT, INTERFACES, OPENFLOW):
+        if column not in (*_INTERFACE, *_PORT, *vlans, INTERFACES, OPENFLOW):
             raise arguments.refuse("the OVSDB column", column)
     if INTERFACES in columns:
         port.interfaces = [_own_interface(txn, api, port)]
     for column in columns:
-        if column in _PORT:
-            setattr(port, column, _PORT[column].empty)
+        if column in _PORT or column in vlans:
+            setattr(port, column, _PORT[column].empty if column in _PORT else [])
         elif column in _INTERFACE:
             for interface in port.interfaces:
                 setattr(interface, column, _INTERFACE[column].empty)

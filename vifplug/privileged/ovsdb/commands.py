@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import logging
 import uuid
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
-from typing import Any, Self
+from typing import Any
 
 from ovsdbapp.backend.ovs_idl import command as ovsdbapp_command
 
@@ -19,8 +19,9 @@ from vifplug.errors import BridgeMissing, Conflict, OvsdbError, VifplugError
 from vifplug.privileged import arguments
 from vifplug.privileged import ownership as owned
 from vifplug.privileged.ovsdb import columns
-from vifplug.privileged.ovsdb.idl import is_open
+from vifplug.privileged.ovsdb.values import is_open
 from vifplug.resources import ownership
+from vifplug.resources.ovs_port import PATCH, PEER
 from vifplug.resources.ownership import SeenPort
 
 LOG = logging.getLogger(__name__)
@@ -41,7 +42,7 @@ def _values(row: Any, column: str) -> list[Any]:
     return found
 
 
-class _Found:
+class Found:
     """What the commands of one transaction find out once for all of them; a transaction may be tried again."""
 
     def __init__(self, idl: Any) -> None:
@@ -50,14 +51,35 @@ class _Found:
         self._free: dict[Any, Iterator[int]] = {}
         self.moved: dict[Any, Any] = {}
         """The bridges of ports that an earlier command of the transaction moves, by the port's UUID."""
+        self.made: dict[str, Any] = {}
+        """The bridges that an earlier command of the transaction makes, by name."""
 
-    def of(self, txn: Any) -> Self:
-        """As it is at the beginning of a try."""
+    def begin(self, txn: Any) -> None:
+        """Forget what an earlier try of the transaction has found."""
         if self._txn is not txn:
             self._txn = txn
             self._free.clear()
             self.moved.clear()
-        return self
+            self.made.clear()
+
+    def bridge(self, name: str) -> Any:
+        """The bridge of a name, or None."""
+        return self.made.get(name) or self._idl.index.row("Bridge", name)
+
+    def join(self, bridge: Any, port: Any) -> None:
+        """Put a port on a bridge."""
+        if bridge.name in self.made:
+            # Of a row that the transaction inserts a column is set, not changed.
+            bridge.ports = [*bridge.ports, port]
+        else:
+            bridge.addvalue("ports", port)
+
+    def is_bridge_of(self, bridge: Any, owner: str) -> bool:
+        """Whether a bridge is one that vifplug made, or makes, for an owner; verified in the transaction."""
+        if bridge.name in self.made:
+            return naming.is_bridge_of(bridge.name, owner)
+        bridge.verify("external_ids")
+        return ownership.bridge_is_ours(self._idl.index.seen_bridge(bridge), owner)
 
     def holder(self, port: Any) -> Any:
         """The bridge a port is on.
@@ -83,12 +105,12 @@ class _Found:
         return found
 
 
-class _Command(ovsdbapp_command.BaseCommand):  # type: ignore[misc]
+class Command(ovsdbapp_command.BaseCommand):  # type: ignore[misc]
     """One operation of a transaction."""
 
     subject = ""
 
-    def __init__(self, api: Any, operation: Operation, found: _Found) -> None:
+    def __init__(self, api: Any, operation: Operation, found: Found) -> None:
         super().__init__(api)
         self.operation, self.found = operation, found
         self.owner = arguments.owner(operation["owner"])
@@ -98,6 +120,7 @@ class _Command(ovsdbapp_command.BaseCommand):  # type: ignore[misc]
 
         :raises OvsdbError: for what python-ovs or ovsdbapp raise, with the name of what this operation is about.
         """
+        self.found.begin(txn)
         try:
             self.carry_out(txn)
         except VifplugError:
@@ -114,10 +137,30 @@ class _Command(ovsdbapp_command.BaseCommand):  # type: ignore[misc]
         raise NotImplementedError
 
 
-class _PortCommand(_Command):
+def missing_bridge(index: Any, name: str) -> BridgeMissing:
+    """The error for a bridge that is not there, or is none to Open vSwitch."""
+    fake = index.fake_bridges().get(name)
+    if fake is not None:
+        return BridgeMissing(naming.fake_bridge(name, *fake), name)
+    return BridgeMissing(f"no OVS bridge {name!r}; create it first: vifplug never creates one", name)
+
+
+class _PortCommand(Command):
     """What all operations on one port share."""
 
-    def __init__(self, api: Any, operation: Operation, found: _Found) -> None:
+    def require_patch_of_ours(self, port: Any, bridge: Any) -> None:
+        """Refuse a patch that would join bridges of other programs.
+
+        :raises PermissionDenied: unless it is an end of the one between a VIF's own bridge and another one.
+        """
+        for interface in port.interfaces:
+            if getattr(interface, "type", "") == PATCH:
+                peer = interface.options.get(PEER, "")
+                is_own = self.found.is_bridge_of(bridge, self.owner)
+                if not ownership.patch_is_right(self.name, peer, self.owner, is_on_own_bridge=is_own):
+                    raise arguments.refuse(f"on bridge {bridge.name!r} the patch port {self.name!r} to", peer)
+
+    def __init__(self, api: Any, operation: Operation, found: Found) -> None:
         super().__init__(api, operation, found)
         self.name = self.subject = arguments.row_name(operation["name"])
 
@@ -126,12 +169,9 @@ class _PortCommand(_Command):
 
         :raises BridgeMissing: when there is none.
         """
-        row = self.api.idl.index.row("Bridge", arguments.name(name))
+        row = self.found.bridge(arguments.name(name))
         if row is None:
-            fake = self.api.idl.index.fake_bridges().get(name)
-            if fake is not None:
-                raise BridgeMissing(naming.fake_bridge(name, *fake), name)
-            raise BridgeMissing(f"no OVS bridge {name!r}; create it first: vifplug never creates one", name)
+            raise missing_bridge(self.api.idl.index, name)
         return row
 
     def owned_port(self) -> Any:
@@ -180,15 +220,17 @@ class _Add(_PortCommand):
     """A new port with all it needs, isolation and QoS included, in the transaction that creates it."""
 
     def carry_out(self, txn: Any) -> None:
-        operation = self.operation
-        arguments.name(self.name)
+        operation, settings = self.operation, self.operation.get("settings") or {}
+        is_patch = settings.get("type") == PATCH
+        if not is_patch:
+            arguments.name(self.name)
         bridge = self.bridge(operation["bridge"])
         there = self.api.idl.index.row("Port", self.name)
         if there is not None and str(there.uuid) == operation.get("uuid"):
             return  # it was to be put back, and has never gone
         if there is not None:
             raise Conflict(f"could not add OVS port {self.name!r}: the name is taken", self.name)
-        iface_ids = self._checked_identity(arguments.external_ids(operation["iface_ids"]))
+        iface_ids = self._checked_identity(arguments.external_ids(operation["iface_ids"]), has_device=not is_patch)
         interface = txn.insert(self.api.idl.tables["Interface"])
         interface.name = self.name
         interface.external_ids = iface_ids
@@ -196,16 +238,17 @@ class _Add(_PortCommand):
         port.name = self.name
         port.external_ids = {**arguments.external_ids(operation["external_ids"]), naming.OWNER_KEY: self.owner}
         port.interfaces = [interface]
-        columns.give(port, [interface], operation.get("settings") or {})
+        columns.give(port, [interface], settings)
+        self.require_patch_of_ours(port, bridge)
         self._dress(port)
         qos = self._known_qos(operation.get("qos"))
         if qos is not None:
             port.qos = qos
         elif operation.get("qos_type"):
             port.qos = self._qos(txn, arguments.qos_type(operation["qos_type"]))
-        bridge.addvalue("ports", port)
+        self.found.join(bridge, port)
 
-    def _checked_identity(self, iface_ids: Mapping[str, str]) -> Mapping[str, str]:
+    def _checked_identity(self, iface_ids: Mapping[str, str], *, has_device: bool) -> Mapping[str, str]:
         """The keys of the new interface, and its device, are the owner's.
 
         :raises PermissionDenied: for another VIF's iface-id.
@@ -213,13 +256,19 @@ class _Add(_PortCommand):
         """
         arguments.own_identity(iface_ids, self.owner)
         index = self.api.idl.index
-        owned.refuse_foreign_device(
-            self.name,
-            self.owner,
-            iface_ids.get("attached-mac", ""),
-            lambda address: index.is_address_of_another(address, self.owner),
-        )
+        guest_address = self.operation.get("guest_address") or iface_ids.get("attached-mac", "")
+        if has_device:
+            owned.refuse_foreign_device(
+                self.name,
+                self.owner,
+                arguments.address(guest_address) if guest_address else "",
+                lambda address: index.is_address_of_another(address, self.owner),
+            )
+        in_trunk = naming.is_trunk_bridge(self.operation["bridge"])
+        patches = naming.trunk_patches(self.owner) if in_trunk else ()
         for port in index.ports_of(index.interfaces(self.owner)):
+            if port.name in patches:
+                continue  # Neutron's agent gives the parent port's identity to its patch
             if not (
                 ownership.port_is_ours(index.seen(port, self.owner), self.owner)
                 or owned.is_on_own_link(port.name, self.owner)
@@ -233,7 +282,7 @@ class _Add(_PortCommand):
 
     def _qos(self, txn: Any, kind: str) -> Any:
         """A new QoS row; or the one the owner has left from a port that somebody deleted."""
-        for row in self.found.of(txn).qos_of(self.owner):
+        for row in self.found.qos_of(self.owner):
             if row.type == kind and ownership.qos_is_ours(row.external_ids, self.owner):
                 row.verify("external_ids")
                 return row
@@ -277,7 +326,10 @@ class _Set(_PortCommand):
         if self.operation.get("vlans") and not columns.has_vlans(port):
             columns.set_vlans(port, self.operation["vlans"])
         columns.empty(txn, self.api, port, self.operation.get("columns", ()))
-        columns.give(port, port.interfaces, self.operation.get("settings") or {})
+        given = self.operation.get("settings") or {}
+        columns.give(port, port.interfaces, given)
+        if given:
+            self.require_patch_of_ours(port, self.found.holder(port))
         _set_keys(port, marks)
         for interface in port.interfaces:
             _set_keys(interface, iface_ids)
@@ -302,11 +354,12 @@ class _Move(_PortCommand):
         port = self.owned_port()
         if port is None:
             raise OvsdbError(f"could not move OVS port {self.name!r}: no such port", self.name)
+        source = self.found.holder(port)
         target = self.bridge(self.operation["bridge"])
-        source = self.found.of(txn).holder(port)
         if source != target:
+            self.require_patch_of_ours(port, target)
             source.delvalue("ports", port)
-            target.addvalue("ports", port)
+            self.found.join(target, port)
             self.found.moved[port.uuid] = target
 
 
@@ -322,8 +375,7 @@ class _Reattach(_PortCommand):
             raise OvsdbError(f"could not re-attach OVS port {self.name!r}: no such port", self.name)
         if self.operation.get("if_closed") and all(is_open(interface) for interface in port.interfaces):
             return
-        found = self.found.of(txn)
-        free = found.free_ofport(found.holder(port))
+        free = self.found.free_ofport(self.found.holder(port))
         if free is None:
             raise OvsdbError(f"could not re-attach OVS port {self.name!r}: no free OpenFlow port", self.name)
         for interface in port.interfaces:
@@ -339,22 +391,22 @@ class _Delete(_PortCommand):
         if port is None or (as_added and self.owner != port.external_ids.get(naming.OWNER_KEY)):
             return
         # The server takes away a row that nothing refers to; until then the row would hold on to its QoS.
-        self.found.of(txn).holder(port).delvalue("ports", port)
+        self.found.holder(port).delvalue("ports", port)
         for qos in port.qos:
             if as_added and ownership.qos_is_ours(qos.external_ids, self.owner):
                 qos.delete()
         port.qos = []
 
 
-class _DeleteQos(_Command):
+class _DeleteQos(Command):
     """Every QoS row an owner has, unless somebody else's port uses it."""
 
-    def __init__(self, api: Any, operation: Operation, found: _Found) -> None:
+    def __init__(self, api: Any, operation: Operation, found: Found) -> None:
         super().__init__(api, operation, found)
         self.subject = f"QoS of {self.owner}"
 
     def carry_out(self, txn: Any) -> None:
-        own = self.found.of(txn).qos_of(self.owner)
+        own = self.found.qos_of(self.owner)
         ports = self.api.idl.tables["Port"].rows.values() if own else ()
         used = {qos.uuid for port in ports for qos in _values(port, "qos")}
         for row in own:
@@ -363,7 +415,7 @@ class _DeleteQos(_Command):
                 row.delete()
 
 
-_COMMANDS: dict[str, Any] = {
+OPERATIONS: Mapping[str, type[Command]] = {
     "add": _Add,
     "set": _Set,
     "move": _Move,
@@ -371,19 +423,3 @@ _COMMANDS: dict[str, Any] = {
     "delete": _Delete,
     "delete-qos": _DeleteQos,
 }
-
-
-def commands(api: Any, operations: Sequence[Operation]) -> list[Any]:
-    """The ovsdbapp commands for the operations of one transaction.
-
-    :raises PermissionDenied: for an operation that does not exist, or arguments out of bounds.
-    """
-    found = _Found(api.idl)
-    return [_command(api, operation, found) for operation in operations]
-
-
-def _command(api: Any, operation: Operation, found: _Found) -> Any:
-    try:
-        return _COMMANDS[operation["op"]](api, operation, found)
-    except (LookupError, TypeError) as error:  # an operation that does not exist, or one that lacks a key
-        raise arguments.refuse("the OVSDB operation", operation) from error

@@ -12,7 +12,7 @@ from ovs.db import idl
 from ovsdbapp.backend.ovs_idl import connection
 
 from vifplug.privileged.ovsdb import changes as ovsdb_changes
-from vifplug.privileged.ovsdb import jsonrpc, schema, values
+from vifplug.privileged.ovsdb import jsonrpc, schema
 from vifplug.privileged.ovsdb.changes import Changes
 from vifplug.privileged.ovsdb.index import RowIndex
 
@@ -138,9 +138,3 @@ class Replica(connection.OvsdbIdl):  # type: ignore[misc]
         """
         with self.caught_up:
             return self.caught_up.wait_for(lambda: self.words != heard, max(until - time.monotonic(), 0))
-
-
-def is_open(interface: Any) -> bool:
-    """Whether vswitchd has opened an interface's device."""
-    ofport = values.first(interface, "ofport")
-    return bool(ofport and ofport > 0 and not values.first(interface, "error"))

@@ -16,7 +16,7 @@ from ovs.db import data, idl, types
 from vifplug import naming
 from vifplug.privileged.ovsdb import values as ovsdb_values
 from vifplug.resources import ownership
-from vifplug.resources.ownership import SeenPort
+from vifplug.resources.ownership import SeenBridge, SeenPort
 
 _IFACE_ID = "iface-id"
 _LAST_MAX = 4096
@@ -96,6 +96,16 @@ class RowIndex:
             mark=ovsdb_values.value_of(port, "external_ids", naming.OWNER_KEY) or "",
             iface_ids=frozenset(filter(None, ids)),
             known=self.was_ours(port, owner),
+        )
+
+    def seen_bridge(self, bridge: Any) -> SeenBridge:
+        """A bridge as the rule reads it."""
+        name = ovsdb_values.first(bridge, "name")
+        local = self.row("Port", name)
+        return SeenBridge(
+            name=name,
+            mark=ovsdb_values.value_of(bridge, "external_ids", naming.OWNER_KEY) or "",
+            local_mark=(ovsdb_values.value_of(local, "external_ids", naming.OWNER_KEY) or "") if local else "",
         )
 
     def was_ours(self, port: Any, owner: str) -> bool:

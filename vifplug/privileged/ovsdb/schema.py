@@ -1,4 +1,5 @@
-"""The part of Open_vSwitch's schema that vifplug replicates; that of a port's rows stands in ``resources.ovs_port``."""
+"""The part of Open_vSwitch's schema that vifplug replicates; that of bridges and ports stands in
+``resources.ovs_bridge`` and ``resources.ovs_port``."""
 
 from __future__ import annotations
 
@@ -6,7 +7,8 @@ from typing import Any
 
 from ovs.db import idl
 
-from vifplug.resources import ovs_port
+from vifplug.resources import ovs_bridge, ovs_port
+from vifplug.resources.ovs_bridge import BRIDGE
 from vifplug.resources.ovs_port import INTERFACE, PORT
 
 # The tables and columns vifplug reads or writes, as in vswitch.ovsschema (ovs-vswitchd.conf.db(5)). Bringing
@@ -23,20 +25,12 @@ _TABLES: dict[str, dict[str, Any]] = {
         "datapath_types": {"key": "string", "min": 0, "max": "unlimited"},
         "iface_types": {"key": "string", "min": 0, "max": "unlimited"},
     },
-    "Bridge": {
-        "name": "string",
-        "ports": ovs_port.references("Port", 0, "unlimited"),
-        "datapath_type": "string",
-        "fail_mode": ovs_port.optional({"type": "string", "enum": ["set", ["standalone", "secure"]]}),
-        "controller": {"key": "uuid", "min": 0, "max": "unlimited"},
-        "stp_enable": "boolean",
-        "rstp_enable": "boolean",
-    },
+    BRIDGE: {column.name: column.type for column in ovs_bridge.COLUMNS},
     **{row: {column.name: column.type for column in ovs_port.columns_of(row)} for row in (PORT, INTERFACE)},
     "QoS": {"type": "string", "external_ids": ovs_port.STRINGS},
 }
 _ROOTS = ("Open_vSwitch", "QoS")
-NAMED = ("Bridge", PORT, INTERFACE)
+NAMED = (BRIDGE, PORT, INTERFACE)
 
 
 def needed() -> idl.SchemaHelper:

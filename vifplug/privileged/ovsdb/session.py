@@ -18,8 +18,9 @@ from vifplug.errors import OvsdbError, OvsUnavailable, TimedOut, VifplugError
 from vifplug.privileged.ovsdb import remotes as ovsdb_remotes
 from vifplug.privileged.ovsdb.changes import Changes
 from vifplug.privileged.ovsdb.connection import Api, Barrier, Connection, Nudge, Transaction
-from vifplug.privileged.ovsdb.idl import Replica, is_open
+from vifplug.privileged.ovsdb.idl import Replica
 from vifplug.privileged.ovsdb.index import RowIndex
+from vifplug.privileged.ovsdb.values import is_open
 
 LOG = logging.getLogger(__name__)
 

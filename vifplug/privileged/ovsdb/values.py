@@ -34,3 +34,9 @@ def referred(row: Any, column: str, tables: Any, table: str) -> list[Any]:
     """The rows of a table that a column refers to, as far as they are there."""
     rows = tables[table].rows
     return [rows[uuid] for uuid in all_of(row, column) if uuid in rows]
+
+
+def is_open(interface: Any) -> bool:
+    """Whether vswitchd has opened an interface's device."""
+    ofport = first(interface, "ofport")
+    return bool(ofport and ofport > 0 and not first(interface, "error"))

@@ -12,7 +12,7 @@ from vifplug.errors import Conflict, OvsdbError, PermissionDenied
 from vifplug.privileged import arguments
 from vifplug.privileged.helper.context import net
 from vifplug.privileged.ovsdb import bridges, columns, openflow
-from vifplug.privileged.ovsdb import commands as ovsdb_rows
+from vifplug.privileged.ovsdb import commands as port_commands
 from vifplug.privileged.ovsdb.session import Session
 from vifplug.privileged.ovsdb.values import first, pairs, referred, value_of
 from vifplug.resources import ownership
@@ -106,9 +106,11 @@ def _read(
         ports += index.owned("Port") if everything else []
         each = {port.uuid: port for port in ports}.values()
         placed = [(port, bridge) for port in each if (bridge := index.bridge_of(port)) is not None]
+        # The local port of a bridge is a part of it.
+        placed = [(port, bridge) for port, bridge in placed if first(port, "name") != first(bridge, "name")]
         marked = index.owned("QoS") if everything else [row for owner in owners for row in index.of_owner("QoS", owner)]
         return {
-            "bridges": bridges.described(session.tables),
+            "bridges": bridges.described(session.tables, index),
             "fake_bridges": index.fake_bridges(),
             "ports": [_port(port, first(bridge, "name"), session.tables) for port, bridge in placed],
             "ports_there": len(session.tables["Port"].rows),
@@ -235,6 +237,25 @@ def _port_with(session: Session, name: str, owner: str) -> SeenPort | None:
         return index.seen(ports[0], owner) if ports else None
 
 
+OPERATIONS: Mapping[str, type[port_commands.Command]] = {**port_commands.OPERATIONS, **bridges.OPERATIONS}
+_MAKING = ("add", "add-bridge")
+
+
+def commands(api: Any, operations: Sequence[Mapping[str, Any]]) -> list[port_commands.Command]:
+    """The ovsdbapp commands for the operations of one transaction.
+
+    :raises PermissionDenied: for an operation that does not exist, or arguments out of bounds.
+    """
+    found = port_commands.Found(api.idl)
+    made = []
+    for operation in operations:
+        try:
+            made.append(OPERATIONS[operation["op"]](api, operation, found))
+        except (LookupError, TypeError) as error:  # an operation that does not exist, or one that lacks a key
+            raise arguments.refuse("the OVSDB operation", operation) from error
+    return made
+
+
 def change(operations: Sequence[Mapping[str, Any]]) -> int:
     """Carry out port operations in ONE transaction: all or none.
 
@@ -246,15 +267,15 @@ def change(operations: Sequence[Mapping[str, Any]]) -> int:
     :raises TimedOut: vswitchd is behind, and a port is to be added; nothing was changed.
     """
     session = _sessions[0]
-    if any(operation["op"] == "add" and not operation.get("uuid") for operation in operations):
+    if any(operation["op"] in _MAKING and not operation.get("uuid") for operation in operations):
         # To vswitchd a port that was deleted and added again since it last looked is the same one, on the device that
         # is gone: it answers with a number and no error, and passes no frame.
         session.wait_for_all()
     try:
-        next_cfg = session.commit(ovsdb_rows.commands(session.api, operations))
+        next_cfg = session.commit(commands(session.api, operations))
     except OvsdbError:
         session.refresh()
-        next_cfg = session.commit(ovsdb_rows.commands(session.api, operations))
+        next_cfg = session.commit(commands(session.api, operations))
     _clear_flags(session, operations)
     return next_cfg
 
@@ -268,7 +289,7 @@ def wait(next_cfg: int, seconds: float, opening: Sequence[str]) -> None:
     """
     arguments.number("next_cfg", next_cfg, 0, 2**63)
     session, patience = _sessions[0], min(float(seconds), WAIT_SECONDS_MAX)
-    names, until = [arguments.name(name) for name in opening], time.monotonic() + patience
+    names, until = [arguments.row_name(name) for name in opening], time.monotonic() + patience
     session.wait(next_cfg, patience)
     if names:
         session.wait_until_open(names, max(until - time.monotonic(), 0))

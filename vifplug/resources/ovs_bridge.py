@@ -1,0 +1,85 @@
+"""OVS bridges: those that vifplug makes, a trunk's and a VIF's own; and all others as they are observed.
+
+Every other bridge is the operator's or a control plane's: it is never made, changed or deleted.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, ClassVar
+
+from vifplug.resources import ovs_port
+from vifplug.resources.contract import PORTS, Reference, Resource
+from vifplug.resources.ovs_port import Column, Read, Writer
+
+DATAPATH_USERSPACE, DATAPATH_KERNEL = "netdev", "system"
+BRIDGE = "Bridge"
+DATAPATH = "datapath_type"
+
+COLUMNS: tuple[Column, ...] = (
+    Column(name="name", row=BRIDGE, type="string", writer=Writer.SHARED),
+    Column(name="ports", row=BRIDGE, type=ovs_port.references(ovs_port.PORT, 0, "unlimited"), writer=Writer.SHARED),
+    Column(name="external_ids", row=BRIDGE, type=ovs_port.STRINGS, writer=Writer.SHARED, read=Read.MAP),
+    Column(name=DATAPATH, row=BRIDGE, type="string", writer=Writer.SHARED),
+    Column(
+        name="controller",
+        row=BRIDGE,
+        type={"key": "uuid", "min": 0, "max": "unlimited"},
+        writer=Writer.CONTROL_PLANE,
+        read=Read.SET,
+    ),
+    # What stops frames on a bridge that vifplug made: without a controller a secure bridge has no flows, and a spanning
+    # tree keeps a port silent for 30 s. Neutron sets none of them on a trunk's bridge.
+    Column(
+        name="fail_mode",
+        row=BRIDGE,
+        type=ovs_port.optional({"type": "string", "enum": ["set", ["standalone", "secure"]]}),
+        writer=Writer.VIFPLUG,
+        empty=[],
+    ),
+    Column(name="stp_enable", row=BRIDGE, type="boolean", writer=Writer.VIFPLUG, empty=False),
+    Column(name="rstp_enable", row=BRIDGE, type="boolean", writer=Writer.VIFPLUG, empty=False),
+)
+"""Columns of a Bridge row. Those of writer ``VIFPLUG`` are so of a bridge that vifplug made, and of no other."""
+
+SETTINGS = tuple(column.name for column in COLUMNS if column.writer is Writer.VIFPLUG)
+"""What a bridge has from its creation, in the order in which it is compared."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OvsBridge(Resource):
+    """A Bridge row of Open vSwitch."""
+
+    kind: ClassVar[str] = "ovs-bridge"
+    plane: ClassVar[str] = PORTS
+
+    name: str
+    owner: str = ""
+    """Observed: Bridge.external_ids:vifplug-vif, else ""."""
+    like: str = ""
+    """Desired and recorded: the bridge whose datapath it is to have, for no patch joins two kinds of datapath."""
+    datapath_type: str = ""
+    """As in OVSDB, where "" stands for the kernel's."""
+    born_to: str = ""
+    """Observed: the same mark on the row of its local port, which is made with it: the second sign of whose it is."""
+    control_plane: str = ""
+    """Observed: who wires its ports: CONTROL_OVN, CONTROL_AGENT, or nobody that can be told."""
+    members: tuple[str, ...] = ()
+    """Observed, of bridges that vifplug may have made: its ports but for its local port and patch ports."""
+    settings: Mapping[str, Any] = field(default_factory=dict)
+    """Observed, of the same: columns of ``SETTINGS`` that are not empty."""
+
+    @property
+    def userspace(self) -> bool:
+        """Whether frames cross OVS's userspace datapath."""
+        return self.datapath_type == DATAPATH_USERSPACE
+
+    @property
+    def datapath(self) -> str:
+        """Its datapath by name."""
+        return self.datapath_type or DATAPATH_KERNEL
+
+    def depends_on(self) -> frozenset[Reference]:
+        """The bridge whose datapath it takes over."""
+        return frozenset({(PORTS, self.like)}) if self.like else frozenset()
