@@ -72,14 +72,34 @@ class Request:
         return device("brq", str(self.document["network"]["id"]))
 
     @property
+    def pb(self) -> str:
+        return device("pb", self.id)
+
+    @property
+    def pbp(self) -> str:
+        return f"pbp{self.id}"
+
+    @property
+    def ibp(self) -> str:
+        return f"ibp{self.id}"
+
+    @property
+    def switch(self) -> str:
+        """The OVS bridge that a control plane wires it on."""
+        return str(self.document["network"].get("bridge", "br-int"))
+
+    @property
     def port(self) -> str:
-        """The OVS port: the veth's end, or the tap itself."""
+        """The OVS port that a control plane knows: the veth's end, the tap itself, or the far end of a patch."""
+        if self.document.get("per_port_bridge"):
+            return self.ibp
         return self.qvo if self.type == "ovs-hybrid" else self.tap
 
     @property
     def names(self) -> dict[str, str]:
         """The names by prefix, for a command to be filled in."""
-        return {role: getattr(self, role) for role in ("qbr", "qvb", "qvo", "tap", "brq")}
+        roles = ("qbr", "qvb", "qvo", "tap", "brq", "pb", "pbp", "ibp", "switch")
+        return {role: getattr(self, role) for role in roles}
 
     def but(self, **changes: Any) -> Request:
         """The same with other values; None takes a key away, a dict is laid over what was there."""
@@ -101,6 +121,8 @@ LONE_TAP = _request("tap", "0c5f3a52-9d1b-4f0e-8a77-2f64b1a0d3c1", "fa:16:3e:07:
 EXTERNAL = _request("external", "9b6f1c44-3a07-4d0c-9d55-61c7ad0e8f20", "fa:16:3e:0a:0b:0c").but(
     pci_device={"address": "0000:3b:10.2"}
 )
+TRUNK = OVS.but(network={"bridge": f"tbr-{NETWORK}"[:14]})
+OWN_BRIDGE = OVS.but(per_port_bridge=True)
 BRIDGE = _request("bridge", "3fe5648f-4734-49a7-9fef-daa6f86f6799", "fa:16:3e:95:3a:3d")
 
 

@@ -1,4 +1,4 @@
-"""Resources that several drivers share: the OVS port, the tap, the Linux bridge."""
+"""Resources that several drivers share: the OVS port and its bridges, the tap, the Linux bridge."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from vifplug import naming
 from vifplug.drivers.contract import Options, mtu_of, tap_name
 from vifplug.model.vif import Vif
 from vifplug.resources.bridge import Bridge
+from vifplug.resources.ovs_bridge import OvsBridge
 from vifplug.resources.ovs_port import CONTROL_AGENT, OvsPort
 from vifplug.resources.tap import Tap
 
@@ -39,6 +40,19 @@ def ovs_port(vif: Vif, options: Options, name: str, *, waits: bool = False) -> O
         waits_for_device=waits,
         control_plane=CONTROL_AGENT if options.wired_by == CONTROL_AGENT else "",
     )
+
+
+def trunk_bridge(vif: Vif, options: Options) -> list[OvsBridge]:
+    """The trunk's bridge that a VIF's port goes to, if it goes to one.
+
+    Neutron names it, and leaves it to the plugging side to make it with the parent port and to delete it (os-vif
+    33de608f). Its datapath is the integration bridge's: Neutron's agent joins the two by patches.
+    """
+    name = ovs_bridge(vif, options)
+    if not naming.is_trunk_bridge(name):
+        return []
+    owner = naming.network_owner(naming.network_of_bridge(name))
+    return [OvsBridge(name=name, owner=owner, like=options.integration_bridge)]
 
 
 def guest_tap(vif: Vif, master: str | None = None) -> Tap:

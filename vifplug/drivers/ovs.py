@@ -20,7 +20,7 @@ class Ovs:
     makes_tap = True
 
     def resources(self, vif: Vif, options: Options) -> Sequence[Resource]:
-        """Tap if requested, port.
+        """Tap if requested, port; a trunk's bridge.
 
         With the tap created first, vswitchd never looks for a missing device, and OVN has an ofport to
         claim before the guest starts (LP 1933517, LP 2069718).
@@ -30,7 +30,8 @@ class Ovs:
         if vif.create_port is False:
             return [self._delegated(vif, options)]
         taps = [builders.guest_tap(vif)] if vif.create_tap else []
-        return [*taps, builders.ovs_port(vif, options, tap_name(vif), waits=not vif.create_tap)]
+        port = builders.ovs_port(vif, options, tap_name(vif), waits=not vif.create_tap)
+        return [*taps, port, *builders.trunk_bridge(vif, options)]
 
     def switch(self, vif: Vif, options: Options) -> str | None:
         """The OVS bridge of the port."""

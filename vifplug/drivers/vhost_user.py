@@ -27,7 +27,9 @@ class VhostUserPort:
     makes_tap = False
 
     def resources(self, vif: Vif, options: Options) -> Sequence[Resource]:
-        """The port. Its MTU is set as it is created: the size of its buffers depends on it (LP 1959586)."""
+        """The port; a trunk's bridge. The port's MTU is set as it is created: the size of its buffers depends on it (LP
+        1959586).
+        """
         if vif.create_tap:
             raise InputError(
                 f"create_tap of VIF {vif.id} is true, but a vhost-user VIF has no tap; leave it out", vif.id
@@ -40,7 +42,8 @@ class VhostUserPort:
             own = {"type": _CONNECTS, "options": {"vhost-server-path": socket}}
         port = builders.ovs_port(vif, options, name)
         # Only a userspace datapath has such ports, and none of them has a QoS.
-        return [replace(port, qos_type=None, settings={**own, "mtu_request": mtu_of(vif)})]
+        port = replace(port, qos_type=None, settings={**own, "mtu_request": mtu_of(vif)})
+        return [port, *builders.trunk_bridge(vif, options)]
 
     def switch(self, vif: Vif, options: Options) -> str | None:
         """The OVS bridge of the port."""
