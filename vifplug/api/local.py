@@ -241,6 +241,7 @@ def context_of(settings: config.Settings, host: RunningHost, store: Store, locks
         integration_bridge=settings.integration_bridge,
         mtu=settings.mtu,
         isolate=settings.isolate,
+        per_port_bridge=settings.per_port_bridge,
         qos_type=settings.qos_type or None,
         wired_by=settings.wired_by,
         listens=settings.listen is not None,

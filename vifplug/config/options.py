@@ -39,6 +39,12 @@ _OVS_OPTIONS: list[cfg.Opt] = [
         help="Create OVS ports dead (VLAN 4095) until Neutron's agent wires them. For ML2/OVS; not for OVN, "
         "which does not clear that VLAN.",
     ),
+    cfg.BoolOpt(
+        "per_port_bridge",
+        default=False,
+        help="Give each new ovs VIF an OVS bridge of its own, joined to the integration bridge by a patch, so that OVN "
+        "wires the port before a guest arrives by live migration. Plugged VIFs stay as they are.",
+    ),
     cfg.StrOpt(
         "qos_type",
         default="linux-noop",
@@ -171,6 +177,7 @@ class Settings:
     connection: tuple[str, ...] = ("unix:/run/openvswitch/db.sock",)
     integration_bridge: str = "br-int"
     isolate: bool = False
+    per_port_bridge: bool = False
     qos_type: str = "linux-noop"
     timeout: float = 10.0
     """Seconds."""
@@ -255,6 +262,7 @@ def _settings(conf: cfg.ConfigOpts, path: str | None) -> Settings:
         connection=tuple(conf.ovs.connection),
         integration_bridge=conf.ovs.integration_bridge,
         isolate=conf.ovs.isolate,
+        per_port_bridge=conf.ovs.per_port_bridge,
         qos_type=conf.ovs.qos_type,
         timeout=conf.ovs.timeout,
         vhostuser_socket_dir=conf.ovs.vhostuser_socket_dir.rstrip("/"),

@@ -8,8 +8,9 @@ from vifplug import naming
 from vifplug.drivers.contract import Options, mtu_of, tap_name
 from vifplug.model.vif import Vif
 from vifplug.resources.bridge import Bridge
+from vifplug.resources.contract import Resource
 from vifplug.resources.ovs_bridge import OvsBridge
-from vifplug.resources.ovs_port import CONTROL_AGENT, OvsPort
+from vifplug.resources.ovs_port import CONTROL_AGENT, PATCH, PEER, OvsPort
 from vifplug.resources.tap import Tap
 
 
@@ -53,6 +54,24 @@ def trunk_bridge(vif: Vif, options: Options) -> list[OvsBridge]:
         return []
     owner = naming.network_owner(naming.network_of_bridge(name))
     return [OvsBridge(name=name, owner=owner, like=options.integration_bridge)]
+
+
+def behind_own_bridge(vif: Vif, port: OvsPort) -> list[Resource]:
+    """A port on a bridge of its VIF's own, which a patch joins to the bridge that the port was for.
+
+    The control plane knows the patch's far end, and wires that; the near side has no VLAN and no ids, for no agent
+    looks there (PARITY D9). The far end has an ofport before the guest's tap is there, so that OVN installs its flows
+    before a guest arrives by live migration (LP 1933517).
+    """
+    own, (near, far) = naming.port_bridge(vif.id), naming.patch_ports(vif.id)
+    leads_to_far, leads_to_near = ({"type": PATCH, "options": {PEER: peer}} for peer in (far, near))
+    at_guest = replace(port, bridge=own, iface_ids={}, isolate=False, guest_address=vif.address, control_plane="")
+    return [
+        at_guest,
+        OvsBridge(name=own, owner=vif.id, like=port.bridge),
+        OvsPort(name=near, bridge=own, owner=vif.id, settings=leads_to_far),
+        replace(port, name=far, qos_type=None, waits_for_device=False, settings=leads_to_near),
+    ]
 
 
 def guest_tap(vif: Vif, master: str | None = None) -> Tap:

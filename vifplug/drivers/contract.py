@@ -37,6 +37,7 @@ class Options:
     mtu: int = 1500
     """Bytes."""
     isolate: bool = False
+    per_port_bridge: bool = False
     qos_type: str | None = "linux-noop"
     wired_by: str = "auto"
     listens: bool = False

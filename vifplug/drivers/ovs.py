@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from vifplug import naming
 from vifplug.drivers import builders
 from vifplug.drivers.contract import Options, tap_name
 from vifplug.drivers.guest_end import GuestEnd, Tap
@@ -20,7 +21,7 @@ class Ovs:
     makes_tap = True
 
     def resources(self, vif: Vif, options: Options) -> Sequence[Resource]:
-        """Tap if requested, port; a trunk's bridge.
+        """Tap if requested, port; a trunk's bridge, or a bridge of the VIF's own with a patch.
 
         With the tap created first, vswitchd never looks for a missing device, and OVN has an ofport to
         claim before the guest starts (LP 1933517, LP 2069718).
@@ -31,6 +32,9 @@ class Ovs:
             return [self._delegated(vif, options)]
         taps = [builders.guest_tap(vif)] if vif.create_tap else []
         port = builders.ovs_port(vif, options, tap_name(vif), waits=not vif.create_tap)
+        # A trunk's bridge is the parent port's alone as it is, and Neutron's agent looks for that port there.
+        if vif.per_port_bridge and not naming.is_trunk_bridge(port.bridge):
+            return [*taps, *builders.behind_own_bridge(vif, port)]
         return [*taps, port, *builders.trunk_bridge(vif, options)]
 
     def switch(self, vif: Vif, options: Options) -> str | None:

@@ -246,6 +246,11 @@ class Vif(_Part):
         description="A new OVS port is dead (VLAN 4095) until a control plane wires it. By default the "
         "configuration's.",
     )
+    per_port_bridge: Flag | None = Field(
+        default=None,
+        description="ovs: the port goes to an OVS bridge of the VIF's own, which a patch joins to network.bridge. By "
+        "default the configuration's; a plugged VIF keeps its way until it is unplugged.",
+    )
     names: Names = Names()
     vhost_user: VhostUser | None = Field(default=None, description="vhost-user and external: the guest's end.")
     pci_device: PciDevice | None = Field(default=None, description="external: the guest's end.")
@@ -262,6 +267,12 @@ class Vif(_Part):
             raise ValueError("create_port: it is for VIFs of type ovs only; leave it out")
         if self.create_port is False and self.create_tap:
             raise ValueError("create_tap: it must be false, or be left out, with create_port false: libvirt makes both")
+        return self
+
+    @model_validator(mode="after")
+    def _own_bridge_is_of_the_type(self) -> Vif:
+        if self.per_port_bridge and self.vif_type != "ovs":
+            raise ValueError("per_port_bridge: it is for VIFs of type ovs only; leave it out")
         return self
 
     @model_validator(mode="after")

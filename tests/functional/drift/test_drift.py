@@ -9,16 +9,31 @@ from typing import Any
 
 import pytest
 
-from tests.support.faults.drifts import BRIDGE_DRIFTS, FOREIGN, HYBRID_DRIFTS, OVS_DRIFTS, Drift, host_end
+from tests.support.faults.drifts import (
+    BRIDGE_DRIFTS,
+    FOREIGN,
+    HYBRID_DRIFTS,
+    OVS_DRIFTS,
+    OWN_BRIDGE_DRIFTS,
+    TRUNK_DRIFTS,
+    Drift,
+    host_end,
+)
 from tests.support.network.endpoints import Station, guest_in_bridge, guest_on_tap, host_on_bridge
 from tests.support.network.traffic import ping
-from tests.support.vifs import BRIDGE, GUEST, HOST, HYBRID, MTU, OVS, Request, library, must_row
+from tests.support.vifs import BRIDGE, GUEST, HOST, HYBRID, MTU, OVS, OWN_BRIDGE, TRUNK, Request, library, must_row
 from tests.support.world.world import Row, World
 from vifplug.api.local import LocalHost
 
 CASES = [
-    pytest.param(request, drift, id=f"{request.type}: {drift.name}")
-    for request, drifts in ((HYBRID, HYBRID_DRIFTS), (OVS, OVS_DRIFTS), (BRIDGE, BRIDGE_DRIFTS))
+    pytest.param(request, drift, id=f"{name}: {drift.name}")
+    for name, request, drifts in (
+        (HYBRID.type, HYBRID, HYBRID_DRIFTS),
+        (OVS.type, OVS, OVS_DRIFTS),
+        (BRIDGE.type, BRIDGE, BRIDGE_DRIFTS),
+        ("trunk", TRUNK, TRUNK_DRIFTS),
+        ("own bridge", OWN_BRIDGE, OWN_BRIDGE_DRIFTS),
+    )
     for drift in drifts
 ]
 TAG = 3
@@ -32,7 +47,7 @@ def ends(world: World, request: Request) -> Iterator[Station]:
         guest = guest_in_bridge(world, request.qbr, GUEST, MTU, request.address, outer=request.tap)
     else:
         guest = guest_on_tap(world, request.tap, request.address, GUEST, MTU)
-    switch = request.brq if request.type == "bridge" else "br-int"
+    switch = request.brq if request.type == "bridge" else request.switch
     with guest, host_on_bridge(world, switch, HOST):
         if request.type != "bridge":
             world.vsctl("set", "Port", host_end(world), f"tag={TAG}")

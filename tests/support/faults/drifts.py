@@ -335,7 +335,74 @@ def _lone_tap() -> list[Drift]:
     return table.drifts
 
 
+def _ovs_bridge(table: _Table, bridge: str) -> None:
+    """What can befall an OVS bridge that vifplug made."""
+    name = f"{{{bridge}}}"
+    wiped = f"ovs-vsctl remove Bridge {name} external_ids vifplug-vif"
+    table.add("mark of the bridge wiped", wiped, (name, "external_ids:vifplug-vif"))
+    for column, value in (("fail_mode", "secure"), ("stp_enable", "true"), ("rstp_enable", "true")):
+        table.add(f"bridge with {column}", f"ovs-vsctl set Bridge {name} {column}={value}", (name, column))
+    table.add(
+        "bridge of a datapath that there is not",
+        f"ovs-vsctl set Bridge {name} datapath_type=dummy",
+        (name, "datapath_type"),
+        keeps_ofport=False,
+        more=True,
+    )
+
+
+def _trunk() -> list[Drift]:
+    table = _Table()
+    _ovs_bridge(table, "switch")
+    table.add(
+        "bridge deleted",
+        "ovs-vsctl del-br {switch}",
+        ("{switch}", "present"),
+        ("{tap}", "port"),
+        keeps_row=False,
+        keeps_ofport=False,
+        others_help=("ovs-vsctl add-port {switch} {host} tag=3",),
+    )
+    bridge_name = "ovs-vsctl remove Interface {tap} external_ids bridge_name"
+    table.add("bridge_name wiped", bridge_name, ("{tap}", "external_ids:bridge_name"))
+    return table.drifts
+
+
+def _own_bridge() -> list[Drift]:
+    table = _Table()
+    _ovs_bridge(table, "pb")
+    deleted = {"keeps_row": False, "keeps_ofport": False}
+    table.add(
+        "bridge deleted",
+        "ovs-vsctl del-br {pb}",
+        *(("{pb}", "present"), ("{tap}", "port"), ("{pbp}", "port")),
+        keeps_ofport=False,
+        more=True,
+    )
+    for end in ("pbp", "ibp"):
+        name = f"{{{end}}}"
+        table.add(f"{end} deleted", f"ovs-vsctl del-port {name}", (name, "port"), more=True, **deleted)
+        elsewhere = f"ovs-vsctl set Interface {name} options:peer=elsewhere"
+        table.add(f"{end} leading elsewhere", elsewhere, (name, "options"), more=True, keeps_ofport=False)
+        internal = f"ovs-vsctl set Interface {name} type=internal"
+        table.add(f"{end} of type internal", internal, (name, "type"), more=True, keeps_ofport=False)
+        wiped = f"ovs-vsctl remove Port {name} external_ids vifplug-vif"
+        table.add(f"mark of {end} wiped", wiped, (name, "external_ids:vifplug-vif"))
+    table.add("tap's port deleted", "ovs-vsctl del-port {tap}", ("{tap}", "port"), more=True, **deleted)
+    moved = "ovs-vsctl --id=@p get Port {pbp} -- remove Bridge {pb} ports @p -- add Bridge br-int ports @p"
+    table.add("pbp on the integration bridge", moved, ("{pbp}", "bridge"), keeps_ofport=False, more=True)
+    for port in ("tap", "pbp"):
+        name = f"{{{port}}}"
+        dead = f"ovs-vsctl set Port {name} tag=4095 vlan_mode=trunk trunks=4095"
+        table.add(f"{port} dead", dead, (name, "tag"), (name, "vlan_mode"), (name, "trunks"))
+    ids = "ovs-vsctl remove Interface {ibp} external_ids attached-mac -- remove Interface {ibp} external_ids iface-id"
+    table.add("ids gone", ids, ("{ibp}", "external_ids:attached-mac"), ("{ibp}", "external_ids:iface-id"))
+    return table.drifts
+
+
 HYBRID_DRIFTS = _hybrid()
 OVS_DRIFTS = _ovs()
 BRIDGE_DRIFTS = _bridge()
 LONE_TAP_DRIFTS = _lone_tap()
+TRUNK_DRIFTS = _trunk()
+OWN_BRIDGE_DRIFTS = _own_bridge()

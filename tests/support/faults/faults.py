@@ -43,6 +43,7 @@ CRASHED, INTERRUPTED = 70, 130
 CHANGE_SECONDS = 10.0
 
 NETWORK_BRIDGE = f"brq{NETWORK}"[:14]
+TRUNK_BRIDGE = f"tbr-{NETWORK}"[:14]
 
 Deed = Callable[[LinuxHost], None]
 
@@ -85,6 +86,8 @@ IN_PIECES = "in-pieces"
 CASES: Mapping[str, Sequence[Vif]] = {
     **{kind: [vif(kind)] for kind in SINGLE_TYPES},
     "batch": batch(),
+    "trunk": [vif("ovs", number, network={"bridge": TRUNK_BRIDGE}) for number in (1, 2)],
+    "own-bridge": [vif("ovs", per_port_bridge=True)],
     AMONG_MANY: [vif("ovs-hybrid"), vif("ovs", 2)],
     NOTHING_MADE: [vif("external"), vif("ovs", 2), vif("ovs", 3, create_port=False)],
     IN_PIECES: [vif("ovs-hybrid"), vif("ovs", 2)],
@@ -93,7 +96,7 @@ CASES: Mapping[str, Sequence[Vif]] = {
 
 def is_of(key: str, of: Vif) -> bool:
     """Whether a snapshot's entry is of that VIF alone."""
-    return of.id in key or any(key.endswith(f" {device(prefix, of)}") for prefix in ("qbr", "qvb", "qvo", "tap"))
+    return of.id in key or any(key.endswith(f" {device(prefix, of)}") for prefix in ("qbr", "qvb", "qvo", "tap", "pb"))
 
 
 def document(vifs: Sequence[Vif]) -> str:

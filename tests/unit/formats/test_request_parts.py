@@ -29,6 +29,7 @@ def test_what_a_request_may_leave_unsaid() -> None:
         "tap",
         "multiqueue",
         "isolate",
+        "per_port_bridge",
         "pci_device",
         "vhost_user",
     }

@@ -24,6 +24,8 @@ from vifplug.resources.observed import Inventory, Observed
 from vifplug.resources.ovs_port import OvsPort
 from vifplug.store.records import Intent, Record, now
 
+_MAY_HAVE_OWN_BRIDGE = "ovs"
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Job:
@@ -87,6 +89,7 @@ def job(vif: Vif, record: Record | None, options: Options, requester: Requester 
             vif.id,
         )
     complete = _completed(vif, record.vif if record else None, driver, options)
+    _refuse_another_way(complete, record)
     desired = tuple(driver.resources(complete, options))
     kinds.require_known(desired)
     _check_names(complete, driver, desired)
@@ -99,6 +102,21 @@ def job(vif: Vif, record: Record | None, options: Options, requester: Requester 
         asked_datapath=None if record is not None and vif is record.vif else vif.network.datapath_type,
         requester=requester,
         created_by=record.created_by if record is not None else requester.uid if requester is not None else None,
+    )
+
+
+def _refuse_another_way(vif: Vif, record: Record | None) -> None:
+    """Refuse to give a plugged VIF a bridge of its own, or to take that from it: its guest would be cut off.
+
+    :raises Conflict: naming what to do.
+    """
+    if record is None or bool(record.vif.per_port_bridge) == bool(vif.per_port_bridge):
+        return
+    has, becomes = ("with", "without") if record.vif.per_port_bridge else ("without", "with")
+    raise Conflict(
+        f"VIF {vif.id} is plugged {has} an OVS bridge of its own and cannot be plugged {becomes} one in place "
+        "(per_port_bridge); unplug it first",
+        vif.id,
     )
 
 
@@ -126,6 +144,8 @@ def _completed(vif: Vif, known: Vif | None, driver: Driver, options: Options) ->
         fields = _filled(fields, {name: getattr(known, name) for name in may_be_unsaid()})
     network = _filled(network, {"mtu": options.mtu})
     fields = _filled(fields, {"create_tap": driver.makes_tap, "isolate": options.isolate})
+    if known is None and options.per_port_bridge and vif.vif_type == _MAY_HAVE_OWN_BRIDGE:
+        fields = _filled(fields, {"per_port_bridge": True})
     draft = vif.model_copy(
         update={
             **fields,
