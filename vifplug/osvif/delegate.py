@@ -30,11 +30,14 @@ class OwnOvs:
         """nova.conf's isolate_vif, on which a host may rely."""
         return bool(self.plugin.config.isolate_vif)
 
+    def gives_own_bridge(self, vif: Any) -> bool:
+        """Whether nova.conf's per_port_bridge gives a VIF an OVS bridge of its own."""
+        return isinstance(vif, VIFOpenVSwitch) and bool(self.plugin.config.per_port_bridge)
+
     def is_the_only_one_for(self, vif: Any) -> bool:
-        """Whether os-vif creates the OVS bridge for a VIF of a class that vifplug plugs."""
-        return requests.is_on_trunk(vif) or (
-            isinstance(vif, VIFOpenVSwitch) and bool(self.plugin.config.per_port_bridge)
-        )
+        """Whether os-vif creates an OVS bridge for a VIF whose port vifplug leaves to libvirt."""
+        has_bridge = requests.is_on_trunk(vif) or self.gives_own_bridge(vif)
+        return has_bridge and not requests.wants_a_port(vif)
 
     def has_plugged(self, vif: Any) -> bool:
         """Whether it plugged this VIF: an OVS interface has the VIF's iface-id, without vifplug's mark.

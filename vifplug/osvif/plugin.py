@@ -116,7 +116,9 @@ class Ovs(_Plugin):
         """Plug it; False if os-vif has plugged it, or has to plug it."""
         if self._own.is_the_only_one_for(vif) and not _is_recorded(host, vif):
             return False
-        request = requests.read(vif, instance_info, isolates=self._own.isolates)
+        # A plugged VIF keeps its way until it is unplugged, whatever the option says by then.
+        gives_own_bridge = self._own.gives_own_bridge(vif) and not _is_recorded(host, vif)
+        request = requests.read(vif, instance_info, isolates=self._own.isolates, gives_own_bridge=gives_own_bridge)
         try:
             _plug(host, request, choice)
         except Conflict:

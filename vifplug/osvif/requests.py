@@ -25,20 +25,22 @@ def field_of(object_: Any, field: str) -> Any:
     return getattr(object_, field) if object_ is not None and field in object_ else None
 
 
-def read(vif: Any, instance_info: Any, *, isolates: bool = False) -> model.Vif:
+def read(vif: Any, instance_info: Any, *, isolates: bool = False, gives_own_bridge: bool = False) -> model.Vif:
     """The VIF to plug. An unset ``create_port`` is false, as os-vif takes it: libvirt makes the port.
 
     :param isolates: whether new OVS ports are dead until they are wired, regardless of vifplug's configuration.
+    :param gives_own_bridge: whether it gets an OVS bridge of its own, regardless of vifplug's configuration.
     :raises InputError: for an invalid or unsupported object, with the name of the field.
     """
     serialised = vif.obj_to_primitive()
     if isinstance(vif, VIFOpenVSwitch):
-        serialised[_DATA]["port_profile"][_DATA]["create_port"] = _wants_a_port(vif)
+        serialised[_DATA]["port_profile"][_DATA]["create_port"] = wants_a_port(vif)
     plugin = field_of(vif, "plugin")
     if plugin == VIFPLUG:
         plugin = serialised[_DATA]["plugin"] = _plugin_meant(vif)
     request = formats.load(serialised, format="os-vif", instance=_instance(instance_info))
-    return request.model_copy(update={"isolate": True}) if isolates and plugin == OVS else request
+    more = {"isolate": True} if isolates and plugin == OVS else {}
+    return request.model_copy(update={**more, "per_port_bridge": True} if gives_own_bridge else more)
 
 
 def is_of_our_class(vif: Any) -> bool:
@@ -47,12 +49,17 @@ def is_of_our_class(vif: Any) -> bool:
 
 
 def is_on_trunk(vif: Any) -> bool:
-    """Whether its OVS bridge is a trunk's, which os-vif creates and deletes; vifplug creates no OVS bridges."""
+    """Whether its OVS bridge is a trunk's, which the plugin creates and deletes."""
     return naming.is_trunk_bridge(field_of(field_of(vif, "network"), "bridge") or "")
 
 
-def _wants_a_port(vif: Any) -> bool:
-    """create_tap implies a port: a tap alone is of no use to a guest."""
+def wants_a_port(vif: Any) -> bool:
+    """Whether the plugin creates the port; create_tap implies that: a tap alone is of no use to a guest.
+
+    :raises InputError: for an object that does not show it.
+    """
+    if not isinstance(vif, VIFOpenVSwitch):
+        return True
     profile = field_of(vif, "port_profile")
     if profile is None:
         raise InputError(f"port_profile of VIF {vif.id} is unset, but it decides who creates the port", vif.id)

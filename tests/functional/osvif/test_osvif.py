@@ -327,15 +327,62 @@ def test_what_os_vif_plugged_before_stays_its_own_until_unplugged(host: Host) ->
     compute.unplug(hybrid(HYBRID))
 
 
-def test_trunk_bridge_is_os_vifs_to_make_and_to_delete(host: Host) -> None:
-    # Even where libvirt is to make the port.
-    for create_port in (True, None):
-        trunk = direct(OVS, create_port=create_port)
-        trunk |= {"network": network(OVS, bridge="tbr-1"), "bridge_name": "tbr-1"}
+def test_trunk_bridge_is_made_and_deleted_with_the_port(host: Host) -> None:
+    before = host.world.snapshot()
+    trunk = direct(OVS, create_port=True)
+    trunk |= {"network": network(OVS, bridge="tbr-1"), "bridge_name": "tbr-1"}
+    host.compute.plug(trunk)
+    assert must_row(host.world, "Bridge", "tbr-1")["external_ids"].keys() == {"vifplug-vif"}
+    assert must_row(host.world, "Interface", OVS.tap)["external_ids"]["bridge_name"] == "tbr-1"
+    assert OVS.id in host.daemon.vifs()
+    host.compute.unplug(trunk)
+    assert host.world.snapshot() == before
+
+
+def test_trunk_bridge_is_os_vifs_where_libvirt_makes_the_port(host: Host) -> None:
+    trunk = direct(OVS, create_port=None)
+    trunk |= {"network": network(OVS, bridge="tbr-1"), "bridge_name": "tbr-1"}
+    host.compute.plug(trunk)
+    assert must_row(host.world, "Bridge", "tbr-1")["external_ids"] == {}
+    assert host.daemon.vifs() == {}
+    host.compute.unplug(trunk)
+
+
+def test_trunk_that_os_vif_plugged_before_stays_its_own_until_unplugged(host: Host) -> None:
+    before = host.world.snapshot()
+    trunk = direct(OVS, create_port=True)
+    trunk |= {"network": network(OVS, bridge="tbr-1"), "bridge_name": "tbr-1"}
+    with host.compute.configured(take_ovs=False):
         host.compute.plug(trunk)
-        assert host.world.row("Bridge", "tbr-1") is not None
+    host.compute.plug(trunk)
+    assert host.daemon.vifs() == {}
+    host.compute.unplug(trunk)
+    assert host.world.snapshot() == before
+
+
+def test_own_bridge_that_nova_is_configured_for_outlives_the_option(host: Host) -> None:
+    world, compute = host.world, host.compute
+    before = world.snapshot()
+    with compute.configured("os_vif_ovs", per_port_bridge=True):
+        compute.plug(direct(OVS, create_port=True))
+        assert world.vsctl("port-to-br", OVS.ibp) == "br-int"
+        plugged = world.snapshot()
+    # nova-compute starts again with the option off: it plugs every VIF, and unplugs it some day.
+    compute.plug(direct(OVS, create_port=True))
+    assert world.snapshot() == plugged
+    compute.unplug(direct(OVS, create_port=True))
+    assert world.snapshot() == before
+
+
+def test_own_bridge_that_os_vif_made_before_stays_its_own_until_unplugged(host: Host) -> None:
+    before = host.world.snapshot()
+    with host.compute.configured("os_vif_ovs", per_port_bridge=True):
+        with host.compute.configured(take_ovs=False):
+            host.compute.plug(direct(OVS, create_port=True))
+        host.compute.plug(direct(OVS, create_port=True))
         assert host.daemon.vifs() == {}
-        host.compute.unplug(trunk)
+        host.compute.unplug(direct(OVS, create_port=True))
+    assert host.world.snapshot() == before
 
 
 def test_isolation_that_nova_is_configured_for_is_kept(host: Host) -> None:
