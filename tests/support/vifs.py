@@ -68,6 +68,10 @@ class Request:
         return device("tap", self.id)
 
     @property
+    def vhu(self) -> str:
+        return device("vhu", self.id)
+
+    @property
     def brq(self) -> str:
         return device("brq", str(self.document["network"]["id"]))
 
@@ -90,10 +94,11 @@ class Request:
 
     @property
     def port(self) -> str:
-        """The OVS port that a control plane knows: the veth's end, the tap itself, or the far end of a patch."""
+        """The OVS port that a control plane knows: the veth's end, the tap itself, the far end of a patch, or a port
+        without a device."""
         if self.document.get("per_port_bridge"):
             return self.ibp
-        return self.qvo if self.type == "ovs-hybrid" else self.tap
+        return {"ovs-hybrid": self.qvo, "vhost-user": self.vhu}.get(self.type, self.tap)
 
     @property
     def names(self) -> dict[str, str]:
