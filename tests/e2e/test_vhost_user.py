@@ -26,6 +26,11 @@ IDS = {
     "4fe5648f-4734-49a7-9fef-daa6f86f6799": "fa:16:3e:95:3a:3e",
 }
 TYPES = {"server": "dpdkvhostuserclient", "client": "dpdkvhostuser"}
+RESTARTS = {
+    "server": [signal.SIGTERM, signal.SIGKILL],
+    # An ovs-vswitchd that is killed leaves its sockets behind, and the next one cannot listen there.
+    "client": [signal.SIGTERM],
+}
 _SECONDS = 60.0
 
 
@@ -99,11 +104,13 @@ def test_guests_talk_and_either_end_may_restart(world: DpdkWorld, image: Image, 
             other.console.await_ready()
             talk_again(one, other)
 
-            world.stop_vswitchd(signal.SIGTERM)
-            world.start_vswitchd()
-            talk_again(one, other)
-            wait_until(lambda: world.vifplug_json("check", check=False)["clean"], "what check says", _SECONDS)
-            evidence.note(f"{mode}: talked, was killed and came back, and ovs-vswitchd was restarted")
+            for number in RESTARTS[mode]:
+                world.stop_vswitchd(number)
+                world.start_vswitchd()
+                talk_again(one, other)
+                wait_until(lambda: world.vifplug_json("check", check=False)["clean"], "what check says", _SECONDS)
+                world.vifplug("wait", *IDS, "--for", "active", "--timeout", "20")
+                evidence.note(f"{mode}: ovs-vswitchd ended by {number.name} and started again; the guests talk")
         world.vifplug("unplug", *IDS)
     assert world.snapshot() == before
 

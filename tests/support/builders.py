@@ -23,6 +23,7 @@ TAP = "81ab5618-df3e-4999-932a-1263b7886e5a"
 BRIDGE = "3fe5648f-4734-49a7-9fef-daa6f86f6799"
 LONE_TAP = "0c5f3a52-9d1b-4f0e-8a77-2f64b1a0d3c1"
 EXTERNAL = "9b6f1c44-3a07-4d0c-9d55-61c7ad0e8f20"
+VHOST_USER = "4fe5648f-4734-49a7-9fef-daa6f86f6799"
 NETWORK = "14ec4c8b-001b-49c3-89fb-bf84c4f41e24"
 INSTANCE = "c0ffee00-1111-4222-8333-000000000011"
 _DEFAULTS: dict[str, dict[str, Any]] = {
@@ -31,6 +32,11 @@ _DEFAULTS: dict[str, dict[str, Any]] = {
     "bridge": {"id": BRIDGE, "address": "fa:16:3e:95:3a:3d"},
     "external": {"id": EXTERNAL, "address": "fa:16:3e:0a:0b:0c"},
     "tap": {"id": LONE_TAP, "address": "fa:16:3e:07:08:09"},
+    "vhost-user": {
+        "id": VHOST_USER,
+        "address": "fa:16:3e:95:3a:3e",
+        "vhost_user": {"socket": "/var/lib/vhost_sockets/vhu4fe5648f-47"},
+    },
 }
 
 

@@ -63,6 +63,17 @@ def standing(record: Record, observed: Observed, wiring: Wiring) -> Standing:
     return (ACTIVE if _guest_is_up(record, observed) else WIRED), None
 
 
+def is_called_down(record: Record, observed: Observed) -> bool:
+    """Whether vswitchd calls the guest's end down, which it may do while the guest's driver uses the socket.
+
+    vswitchd 3.1 misses changes of a vhost-user port that come while it starts: link_state then stays down, with frames
+    passing, until it goes through its configuration again (seen after 4 of 12 restarts on a loaded machine).
+    """
+    if not isinstance(guest_end(record.vif), VhostUser):
+        return False
+    return any(port.name in observed.ports and _link_state(port, observed) != "up" for port in _ports(record))
+
+
 def awaited(record: Record, observed: Observed, wiring: Wiring, wanted: str) -> str | None:
     """Who is to do what before a VIF that is built as recorded reaches a level; None when it has."""
     state, reason = standing(record, observed, wiring)

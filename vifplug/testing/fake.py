@@ -126,12 +126,15 @@ class FakeHost(LocalHost):
         self._tell([self._record(vif_id).id for vif_id in ids], NEUTRON_FAILED)
 
     def start_guest(self, id: str) -> None:
-        """A guest runs on the VIF's tap, which the VMM makes if vifplug did not: a wired VIF is ``active``.
+        """A guest runs on the VIF's tap, which the VMM makes if vifplug did not, or uses its vhost-user socket: a wired
+        VIF is ``active``.
 
         :raises UnknownVif: it is not plugged here.
         :raises InputError: nothing on a host shows whether its guest runs, so that it is never ``active``.
         """
         record = self._record(id)
+        if self._use_socket(record, "up"):
+            return
         name = guest_end.link_of(registry.guest_end(record.vif))
         if not name:
             raise InputError(f"no link of this host shows the guest of VIF {record.id}; it is wired at most", record.id)
@@ -150,6 +153,8 @@ class FakeHost(LocalHost):
         :raises UnknownVif: it is not plugged here.
         """
         record = self._record(id)
+        if self._use_socket(record, "down"):
+            return
         name = guest_end.link_of(registry.guest_end(record.vif))
         if not name:
             return
@@ -164,6 +169,16 @@ class FakeHost(LocalHost):
             if port is not None:
                 self._memory.ports[name] = replace(port, ofport=-1, error=NO_DEVICE)
         self._note()
+
+    def _use_socket(self, record: Record, link_state: str) -> bool:
+        """Whether the guest's end is a vhost-user socket, whose port now shows that state."""
+        if not isinstance(registry.guest_end(record.vif), guest_end.VhostUser):
+            return False
+        for port in kinds.ports_in(record.resources):
+            if port.name in self._memory.ports:
+                self._memory.ports[port.name] = replace(self._memory.ports[port.name], link_state=link_state)
+        self._note()
+        return True
 
     def drift(self, id: str) -> None:
         """Another program has changed the VIF: its first device is down; of one without a device, the port is gone.

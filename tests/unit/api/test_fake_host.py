@@ -325,3 +325,19 @@ def test_guest_that_nothing_shows_cannot_be_started() -> None:
         host.stop_guest(builders.EXTERNAL)
         assert host.get(builders.EXTERNAL).state == "wired"
         assert host.unplug([builders.EXTERNAL])[0].state == "unplugged"
+
+
+def test_guest_of_a_vhost_user_vif_uses_its_socket() -> None:
+    vif = builders.vif("vhost-user")
+    with FakeHost(datapath="netdev") as host:
+        host.plug([vif])
+        for act, state in ((host.start_guest, "active"), (host.stop_guest, "wired"), (host.start_guest, "active")):
+            act(vif.id)
+            assert host.get(vif.id).state == state and host.check().clean
+        host.drift(vif.id)
+        assert not host.check().clean
+        host.repair([vif.id])
+        host.unplug([vif.id])
+        assert host.list() == []
+    with FakeHost() as host, pytest.raises(errors.Conflict, match="needs 'netdev'"):
+        host.plug([vif])

@@ -29,3 +29,15 @@ def test_busy_ones_stay_until_they_were_looked_at() -> None:
     assert schedule.busy == {"a"}, "whoever looks takes it off"
     schedule.compare_again([], 2.0)
     assert schedule.next == 100.0
+
+
+def test_ports_that_are_called_down_are_asked_about_once_a_comparison() -> None:
+    schedule = Schedule(everything=100.0)
+    schedule.ask_about({"a", "b"}, {"a", "b", "c"}, 5.0)
+    schedule.ask_about({"d"}, {"d"}, 6.0)
+    assert (schedule.next, schedule.due_to_ask(4.9)) == (5.0, set())
+    schedule.ask_about([], {"a"}, 7.0)
+    assert schedule.due_to_ask(5.0) == {"b", "d"}, "a is up by now"
+    assert (schedule.next, schedule.due_to_ask(99.0)) == (100.0, set())
+    schedule.ask_about([], {"a"}, 7.0)
+    assert schedule.next == 100.0

@@ -12,6 +12,7 @@ from tests.support import builders
 from tests.support.builders import Plugger
 from tests.support.fake_host import FakeHost
 from vifplug.engine import wiring
+from vifplug.engine.commands import reconcile
 from vifplug.engine.host import Scope
 from vifplug.engine.plan.actions import SetPort
 from vifplug.errors import Conflict, OvsdbError
@@ -111,3 +112,25 @@ def test_error_of_the_interface_takes_the_port_back(plugger: Plugger, host: Fake
         plugger.plug([vif()])
     assert not host.ports
     assert not plugger.store.contents().records
+
+
+@pytest.mark.parametrize(("link_state", "is_down"), [("up", False), ("down", True), (None, True)])
+def test_survey_names_the_guests_that_vswitchd_calls_down(
+    plugger: Plugger, host: FakeHost, link_state: str | None, is_down: bool
+) -> None:
+    plugger.plug([vif(), builders.vif("ovs")])
+    assert reconcile.survey(plugger, None).called_down == {ID}
+    host.ports[PORT] = replace(host.ports[PORT], link_state=link_state)
+    assert reconcile.survey(plugger, None).called_down == ({ID} if is_down else set())
+    assert reconcile.is_in_use(ID, host.observe(Scope(everything=True))) is not is_down
+    del host.ports[PORT]
+    assert not reconcile.survey(plugger, None).called_down
+
+
+def test_refresh_is_a_transaction_that_changes_no_row(plugger: Plugger, host: FakeHost) -> None:
+    reconcile.refresh(plugger, [ID])
+    plugger.plug([vif()])
+    before, applied = dict(host.ports), len(host.applied)
+    reconcile.refresh(plugger, [ID])
+    (change,) = host.applied[applied:]
+    assert (change.plane, host.ports) == ("ports", before)

@@ -25,7 +25,17 @@ from vifplug.engine.commands import reconcile, recover
 from vifplug.engine.commands.reconcile import Survey
 from vifplug.engine.context import Context
 from vifplug.engine.wiring import Standing
-from vifplug.errors import Busy, HelperDied, OvsUnavailable, Replaced, TimedOut, VifplugError
+from vifplug.errors import (
+    Busy,
+    Conflict,
+    HelperDied,
+    OvsdbError,
+    OvsUnavailable,
+    PermissionDenied,
+    Replaced,
+    TimedOut,
+    VifplugError,
+)
 from vifplug.model.reports import CONTENDED, DRIFTED, FAILED, PLUGGED, STATES, VifCheck
 from vifplug.store.records import Record
 from vifplug.store.records import now as timestamp
@@ -40,6 +50,8 @@ drift uses a bounded part of a core."""
 _AGAIN_SECONDS = 0.2
 _FRESH_SECONDS = 0.5
 """The delay before newly built VIFs are compared, so that many plugs share one comparison."""
+_ASK_SECONDS = 2.0
+"""The delay before ovs-vswitchd is asked again about ports that it calls down: a guest that starts needs as long."""
 _CHUNK_MAX, _CHUNK_MIN = 500, 50
 """VIFs repaired in one plan. vswitchd needs seconds for a transaction that re-attaches one port among a thousand, and
 hardly more for a transaction that re-attaches hundreds (measured); but it must end within [ovs] timeout."""
@@ -185,6 +197,16 @@ class Keeper:
             self._compare_everything(reasons)
         elif concerned:
             self._compare(concerned)
+        self._ask_about(self._schedule.due_to_ask(now))
+
+    def _ask_about(self, vif_ids: Collection[str]) -> None:
+        """Have ovs-vswitchd look again at ports that it calls down."""
+        if not vif_ids or self._context.ovs_away:
+            return
+        try:
+            reconcile.refresh(self._context, vif_ids)
+        except (OvsdbError, Conflict, PermissionDenied) as error:
+            LOG.debug("ovs-vswitchd was not asked again: %s", error)
 
     def _update_index(self, changes: Changes, *, everything: bool) -> set[str]:
         """Update the index from the records; return newly built VIFs that must be compared now.
@@ -253,6 +275,7 @@ class Keeper:
         self._schedule.compare_again(survey.unsteady - set(repairs), now + _AGAIN_SECONDS)
         self._states |= {vif_id: check.state for vif_id, check in survey.checks.items()}
         self._absent = (self._absent - survey.records.keys()) | survey.absent
+        self._schedule.ask_about(survey.called_down, survey.records.keys(), now + _ASK_SECONDS)
         decisions = judge(survey, self._retry_state, now)
         self._reasons.well([vif_id for vif_id, check in survey.checks.items() if not check.drift])
         for vif_id, error in decisions.failed.items():

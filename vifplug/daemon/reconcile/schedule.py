@@ -19,6 +19,8 @@ class Schedule:
     _again: float = _NEVER
     _fresh: set[str] = field(default_factory=set)
     _later: float = _NEVER
+    _down: set[str] = field(default_factory=set)
+    _ask: float = _NEVER
 
     def compare_again(self, vif_ids: Collection[str], when: float) -> None:
         """Compare VIFs again on which another request was working."""
@@ -44,7 +46,19 @@ class Schedule:
             self._fresh = set()
         return vif_ids
 
+    def ask_about(self, down: Collection[str], compared: Collection[str], when: float) -> None:
+        """Ask ovs-vswitchd again about VIFs whose guest's end it calls down, of those that were compared."""
+        self._down = (self._down - set(compared)) | set(down)
+        self._ask = min(self._ask, when) if self._down else _NEVER
+
+    def due_to_ask(self, now: float) -> set[str]:
+        """VIFs about which ovs-vswitchd is to be asked now, once: whatever then changes, it reports."""
+        if self._ask > now:
+            return set()
+        self._ask, due, self._down = _NEVER, self._down, set()
+        return due
+
     @property
     def next(self) -> float:
         """When the next comparison is due."""
-        return min(self.everything, self._again, self._later)
+        return min(self.everything, self._again, self._later, self._ask)

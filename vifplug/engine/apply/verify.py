@@ -26,7 +26,8 @@ _NO_DEVICE = os.strerror(errno.ENODEV)
 """vswitchd's error text for a device that it does not know yet."""
 _NEEDS_DPDK = (
     "; such a port needs an Open vSwitch with DPDK (Debian's openvswitch-switch-dpdk) that has initialised it "
-    "(ovs-vsctl set Open_vSwitch . other_config:dpdk-init=true); its log names any other reason"
+    "(ovs-vsctl set Open_vSwitch . other_config:dpdk-init=true); its log names any other reason, such as a socket that "
+    "an ovs-vswitchd left when it was killed: remove that one"
 )
 """vswitchd's error text for a type that it does not have is that of a missing address family."""
 _PUT_BACK = ("up", "promiscuous", "mtu")

@@ -11,9 +11,9 @@ from vifplug.engine import orphans, report
 from vifplug.engine.apply.group_commit import apart
 from vifplug.engine.commands import inspect, plug
 from vifplug.engine.context import Context
-from vifplug.engine.plan import guest_absence, request, resolve
+from vifplug.engine.plan import actions, guest_absence, request, resolve
 from vifplug.engine.plan.request import Job
-from vifplug.engine.wiring import Standing, standing
+from vifplug.engine.wiring import Standing, is_called_down, standing
 from vifplug.errors import BridgeMissing, Busy, StoreFull, VifplugError
 from vifplug.model.reports import CONTENDED, Orphan, VifCheck
 from vifplug.resources import kinds
@@ -45,6 +45,8 @@ class Survey:
     """Owners of orphans that a guest is on."""
     absent: frozenset[str] = frozenset()
     """VIFs whose guest's end is missing."""
+    called_down: frozenset[str] = frozenset()
+    """VIFs whose guest's end ovs-vswitchd calls down, perhaps wrongly (``wiring.is_called_down``)."""
     guests: Mapping[str, str] = field(default_factory=dict)
     """What the store does not say yet of VIFs' guests, as ``guests.to_note``."""
 
@@ -79,6 +81,7 @@ def survey(context: Context, vif_ids: Collection[str] | None, *, ovs: bool = Tru
         copied_marks=orphans.copied_marks(observed, before, after) if everything else [],
         in_use=frozenset(orphan.vif_id for orphan in found if is_in_use(orphan.vif_id, observed)),
         absent=frozenset(record.id for record in steady if guest_absence.is_absent(record, observed)),
+        called_down=frozenset(record.id for record in steady if is_called_down(record, observed)),
         guests=guest_absence.to_note(steady, observed, now()),
     )
 
@@ -116,18 +119,36 @@ def _outdated(port: OvsPort, observed: Observed) -> bool:
 
 
 def is_in_use(owner: str, observed: Observed) -> bool:
-    """Whether a guest is on what an owner has on the host: its tap, or another's on its bridge, has a carrier. Pure."""
+    """Whether a guest is on what an owner has on the host: its tap, or another's on its bridge, has a carrier, or its
+    driver uses a vhost-user socket. Pure."""
     links = observed.links
     own = [link for link in links.values() if link.owner == owner]
     taps: list[Link] = [link for link in own if link.is_opened_by_guest]
     taps += [links[port.name] for port in observed.ports.values() if port.owner == owner and port.name in links]
     members = [name for link in own if link.has_members for name in observed.members.get(link.name, ())]
     strangers = [links[name] for name in members if name in links and not links[name].owner]
-    return any(link.carrier for link in (*strangers, *taps) if _is_guests_end(link))
+    sockets = [port for port in observed.ports.values() if port.owner == owner and not port.has_device]
+    return any(port.link_state == "up" for port in sockets) or any(
+        link.carrier for link in (*strangers, *taps) if _is_guests_end(link)
+    )
 
 
 def _is_guests_end(link: Link) -> bool:
     return link.is_opened_by_guest or not link.owner
+
+
+def refresh(context: Context, vif_ids: Collection[str]) -> None:
+    """Have ovs-vswitchd look at its ports again: it goes through its configuration at any transaction.
+
+    One that leaves every row as it is suffices: it raises next_cfg.
+
+    :raises HostError: when it is refused, or OVSDB is away.
+    """
+    records = context.store.contents(vif_ids).records.values()
+    port = next((port for record in records for port in _ports(record)), None)
+    if port is not None:
+        mark = (naming.OWNER_KEY, port.owner, port.owner)
+        context.host.apply([[actions.SetPort(port, port_changes=(mark,))]])
 
 
 def repair(context: Context, vif_ids: Sequence[str]) -> dict[str, VifplugError | None]:
