@@ -55,15 +55,16 @@ def test_libvirts_element(request_: Vif, nic: Nic, xml: str) -> None:
     assert libvirt.text(request_, nic) == xml
 
 
-@pytest.mark.skipif(not SCHEMA.exists() or shutil.which("xmllint") is None, reason="no libvirt schema, or no xmllint")
-@pytest.mark.parametrize("mode", ["server", "client"])
-def test_element_is_one_of_libvirts_schema(tmp_path: Path, mode: str) -> None:
-    text = libvirt.text(vif(mode), Nic(queues=2))
-    domain = f"""<domain type="qemu"><name>x</name><memory>1</memory><os><type>hvm</type></os>
-      <devices>{text}</devices></domain>"""
-    file = tmp_path / "domain.xml"
-    file.write_text(domain)
-    subprocess.run(["xmllint", "--noout", "--relaxng", str(SCHEMA), str(file)], check=True)
+if SCHEMA.exists() and shutil.which("xmllint"):
+
+    @pytest.mark.parametrize("mode", ["server", "client"])
+    def test_element_is_one_of_libvirts_schema(tmp_path: Path, mode: str) -> None:
+        text = libvirt.text(vif(mode), Nic(queues=2))
+        domain = f"""<domain type="qemu"><name>x</name><memory>1</memory><os><type>hvm</type></os>
+          <devices>{text}</devices></domain>"""
+        file = tmp_path / "domain.xml"
+        file.write_text(domain)
+        subprocess.run(["xmllint", "--noout", "--relaxng", str(SCHEMA), str(file)], check=True)
 
 
 @pytest.mark.parametrize(
