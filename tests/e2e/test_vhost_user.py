@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import signal
+import time
 from collections.abc import Iterator
 from typing import Any
 
@@ -147,6 +148,32 @@ def test_drift_of_each_column_is_named_and_repaired(world: DpdkWorld) -> None:
     assert writes.none, writes
     world.vifplug("unplug", vif.id)
     assert world.snapshot() == before
+
+
+def test_command_that_is_killed_leaves_all_or_nothing(world: DpdkWorld) -> None:
+    vif = requests(world, "server")[0]
+    before = world.snapshot()
+    outcomes = set()
+    began = time.monotonic()
+    with world.begin_vifplug("plug", "-") as command:
+        command.communicate(vif.text)
+    whole = time.monotonic() - began
+    world.vifplug("unplug", vif.id)
+    for part in range(8, 24):
+        with world.begin_vifplug("plug", "-") as command:
+            assert command.stdin is not None
+            command.stdin.write(vif.text)
+            command.stdin.close()
+            time.sleep(whole * part / 16)
+            command.kill()
+        world.vifplug("repair", "--all")
+        vifs = world.vifplug_json("list")["vifs"]
+        outcomes.add(len(vifs))
+        assert (world.row("Port", vif.port) is not None) is bool(vifs)
+        assert world.vifplug_json("check")["clean"]
+        world.vifplug("unplug", vif.id)
+        assert world.snapshot() == before
+    assert outcomes == {0, 1}, "it was always too early or too late"
 
 
 def test_replug_in_the_other_mode_and_with_another_mtu(world: DpdkWorld) -> None:

@@ -37,6 +37,13 @@ _EXAMPLES: list[dict[str, Any]] = [
         "network": {"id": "899b9b97-ffd5-4ae9-86fc-85fe844447d0"},
         "names": {"tap": "web-1-eth0"},
     },
+    {
+        "id": "4fe5648f-4734-49a7-9fef-daa6f86f6799",
+        "vif_type": "vhost-user",
+        "address": "fa:16:3e:95:3a:3e",
+        "network": {"bridge": "br-int", "mtu": 1450},
+        "vhost_user": {"socket": "/var/lib/vhost_sockets/vhu4fe5648f-47", "mode": "server"},
+    },
 ]
 
 

@@ -29,6 +29,20 @@ SECONDS = 20.0
 KINDS = {"qbr": "bridge", "qvb": "veth", "qvo": "veth", "brq": "bridge", "tap": "tap"}
 
 
+SETTINGS: tuple[dict[str, Any], ...] = (
+    *({"type": kind} for kind in ("internal", "dpdk", "patch", 7)),
+    *(
+        {"options": {"vhost-server-path": path}}
+        for path in ("/run/docker.sock", "/var/lib/vhost_sockets/../../../x", "x")
+    ),
+    *({"options": {"vhost-server-path": "/var/lib/vhost_sockets/x", key: "y"}} for key in ("peer", "n_rxq")),
+    *({"options": value} for value in ({"dpdk-devargs": "0000:00:1f.6"}, {}, None, "x")),
+    *({"mtu_request": value} for value in (67, 65536, True, "1500")),
+    *({name: "x"} for name in ("mac", "name", "lacp", "tag", "")),
+)
+"""Columns that are another program's, and values that no port of ours has."""
+
+
 def name_of(prefix: str, identity: str) -> str:
     """Nova's rule, spelled here once more."""
     return (prefix + identity.removeprefix("net:"))[:14]
@@ -155,6 +169,8 @@ def row_calls(world: World) -> Iterator[dict[str, Any]]:
     yield {**ours, "iface_ids": {"ovn-installed": "true"}}
     yield {**ours, "iface_ids": {}, "external_ids": {"theirs": "1"}}
     yield {**ours, "iface_ids": {}, "external_ids": {"vifplug-vif": VICTIM.id}}
+    for settings in SETTINGS:
+        yield {**ours, "iface_ids": {}, "settings": settings}
     add: dict[str, Any] = {"op": "add", "bridge": "br-int", "iface_ids": {}, "external_ids": {}}
     for name in ("eth7", "docker0", "vpn0", "vmtap0", "vx0", "lo", "br-ex", "wire", "ovs-netdev", "tap%d"):
         for address in (MINE.address, "02:16:3e:00:00:99"):
