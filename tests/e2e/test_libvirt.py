@@ -8,13 +8,15 @@ from tests.e2e.image import Image
 from tests.e2e.judge import must_be_found, plug
 from tests.e2e.libvirt import Domain, Libvirtd
 from tests.support.daemon.vifplugd import Vifplugd
-from tests.support.vifs import HYBRID, MTU, OVS, must_link, must_row
+from tests.support.vifs import HYBRID, MTU, OVS, Request, must_link, must_row
 from tests.support.world.daemons import wait_until
 from tests.support.world.world import World
 
 ONE, OTHER, THIRD = "10.9.0.1/24", "10.9.0.2/24", "10.9.0.3/24"
 LATE = OVS.but(id="3fe5648f-4734-49a7-9fef-daa6f86f6799", address="fa:16:3e:95:3a:3d", create_tap=False)
 """Its port waits for the tap that libvirt makes."""
+DELEGATED = OVS.but(create_port=False)
+"""libvirt makes its tap and its port."""
 
 
 def test_libvirts_guests_talk_and_come_back(world: World, image: Image, evidence: Evidence) -> None:
@@ -83,7 +85,7 @@ def port_waits_for_libvirts_tap(libvirt: Libvirtd, image: Image, evidence: Evide
     world.vifplug("unplug", LATE.id)
 
 
-def start_with_tap_of_libvirts(late: Domain, world: World) -> None:
+def start_with_tap_of_libvirts(late: Domain, world: World, request: Request = LATE) -> None:
     """Boot the guest whose port waits, and see to it that its tap is up.
 
     vswitchd, as it takes the tap into its userspace datapath, reads the link's flags, sets one, and writes them all
@@ -91,6 +93,47 @@ def start_with_tap_of_libvirts(late: Domain, world: World) -> None:
     """
     late.start()
     # Without a number the column is an empty list.
-    wait_until(lambda: must_row(world, "Interface", LATE.port)["ofport"] not in ([], -1), "the port's number")
-    world.ip("link", "set", LATE.tap, "up")
+    wait_until(lambda: _has_number(world, request.port), "the port's number")
+    world.ip("link", "set", request.tap, "up")
     late.console.await_ready()
+
+
+def _has_number(world: World, port: str) -> bool:
+    row = world.row("Interface", port)
+    return row is not None and row["ofport"] not in ([], -1)
+
+
+def test_port_that_libvirt_makes_is_looked_at_and_left_to_it(world: World, image: Image, evidence: Evidence) -> None:
+    before = world.snapshot()
+    with (
+        Vifplugd(world) as daemon,
+        Libvirtd(world) as libvirt,
+        Domain(libvirt, image, HYBRID, "one", ONE, evidence.log("one")) as one,
+        Domain(libvirt, image, DELEGATED, "other", OTHER, evidence.log("other")) as other,
+    ):
+        plug(world, HYBRID)
+        world.vifplug("plug", "-", input=DELEGATED.text)
+        one.define().start()
+        one.console.await_ready()
+        other.define()
+        for _ in range(2):
+            assert daemon.vifs()[OVS.id]["waiting_for"] == OVS.tap
+            start_with_tap_of_libvirts(other, world, DELEGATED)
+            evidence.note(f"virsh domiflist other:\n{other.interfaces()}")
+            assert other.interfaces().split() == [OVS.tap, "bridge", "br-int", "virtio", OVS.address]
+            must_talk(one, other, MTU)
+            ids = must_row(world, "Interface", OVS.tap)["external_ids"]
+            assert (ids["iface-id"], ids["attached-mac"]) == (OVS.id, OVS.address)
+            world.vifplug("wait", OVS.id, "--for", "active", "--timeout", "10")
+            world.vifplug("repair", OVS.id)
+            assert must_row(world, "Port", OVS.tap)["external_ids"] == {}
+            assert world.vifplug_json("check")["clean"]
+            must_talk(one, other, MTU)
+            other.stop()
+            assert world.row("Port", OVS.tap) is None
+            wait_until(lambda: daemon.vifs()[OVS.id]["state"] == "plugged", "the end of the guest")
+            assert world.vifplug_json("check")["clean"]
+        assert daemon.metric("vifplug_repairs_total") == 0
+        one.stop()
+        world.vifplug("unplug", HYBRID.id, OVS.id)
+    assert world.snapshot() == before
