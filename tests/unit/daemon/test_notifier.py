@@ -9,10 +9,11 @@ import pathlib
 import socket
 import ssl
 import subprocess
+import sys
 import threading
 import time
-import urllib.parse
 from collections.abc import Callable, Collection, Iterator
+from typing import Any
 
 import pytest
 
@@ -615,8 +616,6 @@ def test_ipv6_is_spoken_and_named_in_the_host_header() -> None:
             assert answer.status == 200
         thread.join()
     assert (heard[0].target, heard[0].headers["Host"]) == ("/", f"[::1]:{port}")
-    # With no port there is a default; http.client alone takes the address's end for one.
-    assert http._Connection(urllib.parse.urlsplit("http://[::1]/"), None, 1.0).port == 80
 
 
 def test_nothing_is_sent_once_it_is_closed(nova: nova_endpoint.Endpoint) -> None:
@@ -624,11 +623,65 @@ def test_nothing_is_sent_once_it_is_closed(nova: nova_endpoint.Endpoint) -> None
     way.close()
     with pytest.raises(NoAnswer), way.post(b"{}"):
         pass
-    connection = http._Connection(urllib.parse.urlsplit(nova.url), None, 1.0)
-    connection.cut()
-    with pytest.raises(ConnectionAbortedError), contextlib.closing(connection):
-        connection.connect()
     assert nova.received == []
+
+
+def test_nothing_is_sent_when_it_is_closed_while_it_connects(
+    nova: nova_endpoint.Endpoint, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def slowly(*arguments: Any, **named: Any) -> socket.socket:
+        way.close()
+        return connected(*arguments, **named)
+
+    connected = socket.create_connection
+    monkeypatch.setattr(socket, "create_connection", slowly)
+    way = Endpoint(nova.url, "")
+    with pytest.raises(NoAnswer), way.post(b"{}"):
+        pass
+    time.sleep(0.1)
+    assert nova.received == []
+
+
+def test_environment_says_neither_a_proxy_nor_credentials(
+    store: Store, nova: nova_endpoint.Endpoint, monkeypatch: pytest.MonkeyPatch, tmp_path: pathlib.Path
+) -> None:
+    for name in ("http_proxy", "HTTP_PROXY", "all_proxy", "ALL_PROXY"):
+        monkeypatch.setenv(name, "http://127.0.0.1:1")
+    (tmp_path / "netrc").write_text("machine 127.0.0.1 login nova password s3cret\n")
+    monkeypatch.setenv("NETRC", str(tmp_path / "netrc"))
+    wire(store, 1)
+    with Sender(store, nova.url.replace("://", "://user:s3cret@")):
+        until(empty(store))
+    assert len(nova.received) == 1
+    assert "Authorization" not in nova.received[0].headers
+
+
+def test_only_a_daemon_that_notifies_imports_httpx() -> None:
+    script = "import sys; import vifplug.daemon.process.worker; sys.exit('httpx' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", script], check=False).returncode == 0
+
+
+def test_redirects_are_not_followed(store: Store, nova: nova_endpoint.Endpoint) -> None:
+    with nova_endpoint.Endpoint() as other:
+        nova.script = [answering(status, b"", f"Location: {other.url}") for status in (301, 302, 303, 307, 308)]
+        wire(store, 1)
+        with Sender(store, nova.url):
+            until(empty(store))
+        assert other.received == []
+    assert len(nova.received) == 6
+
+
+def test_no_secret_is_logged_even_if_all_is(
+    store: Store, nova: nova_endpoint.Endpoint, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.DEBUG)
+    nova.script = [answering(503, b"", "Set-Cookie: s3cret")]
+    wire(store, 1)
+    with Sender(store, nova.url.replace("://", "://user:s3cret@") + "?key=s3cret", token="s3cret"):
+        until(empty(store))
+    assert nova.received[0].headers["X-Auth-Token"] == "s3cret"
+    assert "does not accept events" in caplog.text
+    assert "s3cret" not in caplog.text
 
 
 def test_an_answer_before_all_was_read_is_heard() -> None:

@@ -16,6 +16,7 @@ EFFECTS = {
     "ovsdbapp": ({"privileged"}, "vifplug/privileged/ovsdb/session.py"),
     "ovs": ({"privileged"}, "vifplug/privileged/ovsdb/session.py"),
     "oslo_privsep": ({"privileged"}, "vifplug/privileged/helper/context.py"),
+    "httpx": ({"daemon"}, "vifplug/daemon/nova/http_post.py"),
     "subprocess": (set(), "nowhere: vifplug starts no child processes"),
 }
 """Who may import it, and the module that does."""

@@ -6,14 +6,18 @@ import contextlib
 import datetime
 import email.utils
 import functools
-import http.client
+import logging
+import re
 import socket
 import ssl
 import threading
-import time
 import urllib.parse
 import uuid
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator, Mapping
+from http import HTTPStatus
+from typing import Any
+
+import httpx
 
 from vifplug.daemon.nova.outgoing import Answer
 
@@ -22,9 +26,17 @@ _DRAIN_SECONDS = 1.0
 """How long to read the rest of an answer that is not needed."""
 _BODY_MAX = 2**20
 """Bytes. Nova's answer for a hundred events is a fortieth of it."""
-_READ_BYTES = 2**16
 _TEXT_MAX = 200
 _DIGITS_MAX = 9
+_STATUS_LINE = re.compile(rb"HTTP/1\.[01] ([2-9][0-9]{2})(?: [^\r\n]*)?\r?\n")
+_STATUS_LINE_MAX = 1024
+"""Bytes."""
+_ERRORS = (httpx.HTTPError, httpx.InvalidURL, OSError, ValueError, OverflowError)
+"""The last two are Python's for a host's name and for a port that cannot be."""
+
+# At INFO httpx logs each URL, whose query may be a secret, and at DEBUG httpcore the headers.
+for _name in ("httpx", "httpcore"):
+    logging.getLogger(_name).setLevel(logging.WARNING)
 
 
 class NoAnswer(Exception):
@@ -39,52 +51,75 @@ class NoAnswer(Exception):
         self.is_reached = is_reached
 
 
-class _Connection(http.client.HTTPConnection):
-    """A connection that another thread can abort at any moment: http.client's timeout only limits each read.
+class _Exchange:
+    """One request, which another thread can abort at any moment: httpx's timeouts only limit each read."""
 
-    :param context: for HTTPS.
-    :param seconds: limit for each address of the host's name.
-    """
-
-    def __init__(self, url: urllib.parse.SplitResult, context: ssl.SSLContext | None, seconds: float) -> None:
-        self.default_port = http.client.HTTP_PORT if context is None else http.client.HTTPS_PORT
-        # Without a port http.client looks for one in the name, and finds one in an IPv6 address.
-        super().__init__(url.hostname or "", url.port or self.default_port)
-        self._context, self._seconds = context, seconds
+    def __init__(self) -> None:
         self._socket: socket.socket | None = None
         self.is_cut = False
+        self.is_reached = False
+        self._received = b""
 
-    def connect(self) -> None:
-        """Connect, with TLS if there is a context.
+    def trace(self, event: str, info: Mapping[str, Any]) -> None:
+        """Called by httpcore for each step of the request (its extension "trace")."""
+        match event:
+            case "connection.connect_tcp.complete":
+                # A duplicate can be shut down while TLS, which takes the socket over, shakes hands.
+                self._socket = info["return_value"].get_extra_info("socket").dup()
+                if self.is_cut:
+                    self.cut()
+                self._record(info["return_value"])
+            case "connection.start_tls.complete":
+                self._record(info["return_value"])
+            case "http11.send_request_headers.started":
+                self.is_reached = True
 
-        :raises OSError: when that fails, or after ``cut``.
-        """
-        self.sock = self._socket = socket.create_connection((self.host, self.port), self._seconds)
-        if self._context is not None:
-            # The handshake comes after the socket is stored, so that it can be aborted too.
-            secured = self._context.wrap_socket(self.sock, server_hostname=self.host, do_handshake_on_connect=False)
-            self.sock = self._socket = secured
-        if self.is_cut:
-            raise ConnectionAbortedError
-        if isinstance(self.sock, ssl.SSLSocket):
-            self.sock.do_handshake()
+    def _record(self, stream: Any) -> None:
+        """Keep the beginning of the answer: a status counts, even if the headers behind it are invalid or cut off,
+        for which httpx has no response."""
+        read = stream.read
 
-    def allow(self, seconds: float) -> None:
-        """Set the limit for each read or write."""
-        if self._socket is not None:
-            self._socket.settimeout(seconds)
+        def recorded(max_bytes: int, timeout: float | None = None) -> bytes:
+            data: bytes = read(max_bytes, timeout)
+            self._received += data[: _STATUS_LINE_MAX - len(self._received)]
+            return data
+
+        stream.read = recorded
+
+    @property
+    def status(self) -> int | None:
+        """The status that was received; None for none."""
+        line = _STATUS_LINE.match(self._received)
+        return int(line[1]) if line else None
+
+    @contextlib.contextmanager
+    def within(self, seconds: float) -> Iterator[None]:
+        """Abort the request when the block takes longer."""
+        deadline = threading.Timer(seconds, self.cut)
+        deadline.daemon = True
+        deadline.start()
+        try:
+            yield
+        finally:
+            deadline.cancel()
 
     def cut(self) -> None:
-        """Abort a running call."""
+        """Abort it."""
         self.is_cut = True
         if self._socket is not None:
             with contextlib.suppress(OSError):
-                # Not SSLSocket's own shutdown, after which the other thread would continue without TLS.
-                socket.socket.shutdown(self._socket, socket.SHUT_RDWR)
+                self._socket.shutdown(socket.SHUT_RDWR)
+
+    def close(self) -> None:
+        """It is over."""
+        if self._socket is not None:
+            self._socket.close()
 
 
 class Endpoint:
     """The endpoint of messages. One at a time; ``close`` may be called from any thread.
+
+    Neither proxies nor credentials of the environment are used, redirects are not followed.
 
     :param url: an https URL needs a certificate that this machine trusts.
     :param token: sent as X-Auth-Token; empty for none.
@@ -94,20 +129,24 @@ class Endpoint:
         self, url: str, token: str, *, connect: float = CONNECT_SECONDS, answer: float = ANSWER_SECONDS
     ) -> None:
         self._url, self._token = url, token
-        self._connect_seconds, self._answer_seconds = connect, answer
-        self._connection: _Connection | None = None
+        self._answer_seconds = answer
+        self._timeout = httpx.Timeout(answer, connect=connect)
+        self._exchange: _Exchange | None = None
         self._closed = threading.Event()
 
     def __str__(self) -> str:
         """Its address without secrets."""
+        return urllib.parse.urlsplit(self._without_user())._replace(query="", fragment="").geturl()
+
+    def _without_user(self) -> str:
         parts = urllib.parse.urlsplit(self._url)
-        return parts._replace(netloc=parts.netloc.rpartition("@")[2], query="", fragment="").geturl()
+        return parts._replace(netloc=parts.netloc.rpartition("@")[2]).geturl()
 
     def close(self) -> None:
         """Abort a running message; nothing is sent any more."""
         self._closed.set()
-        if self._connection is not None:
-            self._connection.cut()
+        if self._exchange is not None:
+            self._exchange.cut()
 
     @contextlib.contextmanager
     def post(self, message: bytes) -> Iterator[Answer]:
@@ -115,54 +154,56 @@ class Endpoint:
 
         :raises NoAnswer: when no status was received.
         """
-        try:
-            connection = self._opened()
-        except (OSError, ValueError) as error:
-            raise NoAnswer(f"no connection: {_words(error)}") from error
-        deadline = threading.Timer(self._answer_seconds, connection.cut)
-        deadline.daemon = True
-        deadline.start()
-        try:
-            response = self._exchange(connection, message)
-            with response:
-                yield _answer(response)
-                if _has_headers(response):
-                    _drain(connection, response)
-        finally:
-            deadline.cancel()
-            self._connection = None
-            connection.close()
+        with contextlib.closing(_Exchange()) as exchange, self._client() as client:
+            self._exchange = exchange
+            try:
+                with exchange.within(self._answer_seconds):
+                    response = self._send(client, exchange, message)
+                    body = _parts(response)
+                    answer = _answer(response, body)
+                yield answer
+                with exchange.within(_DRAIN_SECONDS), contextlib.closing(body):
+                    _read(body)
+            finally:
+                self._exchange = None
 
-    def _opened(self) -> _Connection:
-        url = urllib.parse.urlsplit(self._url)
-        context = _trusting() if url.scheme == "https" else None
-        self._connection = _Connection(url, context, self._connect_seconds)
-        return self._connection
+    def _client(self) -> httpx.Client:
+        is_secure = urllib.parse.urlsplit(self._url).scheme == "https"
+        # Without TLS this machine's certificates need not be loaded.
+        context = _trusting() if is_secure else ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+        return httpx.Client(verify=context, trust_env=False, timeout=self._timeout)
 
-    def _exchange(self, connection: _Connection, message: bytes) -> http.client.HTTPResponse:
-        url = urllib.parse.urlsplit(self._url)
-        target = urllib.parse.urlunsplit(("", "", url.path or "/", url.query, ""))
+    def _send(self, client: httpx.Client, exchange: _Exchange, message: bytes) -> httpx.Response:
+        """The response, whose body is not read yet.
+
+        :raises NoAnswer: when no status was received.
+        """
+        if self._closed.is_set():
+            raise NoAnswer("no connection: closed")
         if not (self._token.isascii() and self._token.isprintable()):
-            raise NoAnswer("notify_token does not fit an HTTP header")  # http.client's error would contain the token
-        is_reached = False
+            raise NoAnswer("notify_token does not fit an HTTP header")  # h11's error would contain the token
         try:
-            connection.connect()
-            is_reached = True
-            connection.allow(self._answer_seconds)
-            if self._closed.is_set():
-                raise ConnectionAbortedError
-            # A server may answer and close before it has read the whole message.
-            with contextlib.suppress(BrokenPipeError, ConnectionResetError):
-                connection.request("POST", target, message, self._headers())
-            return _begun(connection)
-        except (OSError, http.client.HTTPException, ValueError) as error:
-            why = f"not within {self._answer_seconds:g} s" if connection.is_cut else _words(error)
+            # httpx makes a header of a user and password in the URL.
+            request = client.build_request(
+                "POST",
+                self._without_user(),
+                content=message,
+                headers=self._headers(),
+                extensions={"trace": exchange.trace},
+            )
+            return client.send(request, stream=True)
+        except _ERRORS as error:
+            if exchange.status is not None:
+                return httpx.Response(exchange.status, stream=httpx.ByteStream(b""))
+            why = f"not within {self._answer_seconds:g} s" if exchange.is_cut else _words(error)
+            is_reached = exchange.is_reached
             raise NoAnswer(f"no {'answer' if is_reached else 'connection'}: {why}", is_reached=is_reached) from error
 
     def _headers(self) -> dict[str, str]:
         headers = {
             "User-Agent": "vifplugd",
             "Accept": "application/json",
+            "Accept-Encoding": "identity",
             "Connection": "close",
             "X-OpenStack-Nova-API-Version": "2.1",
             "X-OpenStack-Request-ID": f"req-{uuid.uuid4()}",
@@ -176,49 +217,26 @@ def _trusting() -> ssl.SSLContext:
     return ssl.create_default_context()
 
 
-def _begun(connection: _Connection) -> http.client.HTTPResponse:
-    """An answer with a status, even if its headers are invalid, which http.client itself does not accept.
-
-    :raises OSError, http.client.HTTPException: when no status was received.
-    """
-    response = http.client.HTTPResponse(connection.sock, method="POST")
-    try:
-        response.begin()
-    except (OSError, http.client.HTTPException):
-        if type(vars(response)["status"]) is not int:  # a string until the status has been read
-            response.close()
-            raise
-    return response
+def _parts(response: httpx.Response) -> Generator[bytes, None, None]:
+    """The body as it comes, until its end or an error."""
+    with contextlib.closing(response), contextlib.suppress(*_ERRORS):
+        yield from response.iter_raw()
 
 
-def _has_headers(response: http.client.HTTPResponse) -> bool:
-    return vars(response)["headers"] is not None
+def _read(parts: Iterator[bytes]) -> bytes:
+    """What is left of a body, up to a limit: a server may treat an early close as an error."""
+    body = b""
+    while len(body) < _BODY_MAX and (part := next(parts, None)) is not None:
+        body += part
+    return body[:_BODY_MAX]
 
 
-def _answer(response: http.client.HTTPResponse) -> Answer:
+def _answer(response: httpx.Response, parts: Iterator[bytes]) -> Answer:
     """The status, with the received part of the body if the status alone is not enough."""
-    is_all = 200 <= response.status < 300 and response.status != http.HTTPStatus.MULTI_STATUS
-    if is_all or not _has_headers(response):
-        return Answer(status=response.status)
-    try:
-        body = response.read(_BODY_MAX)
-    except http.client.IncompleteRead as error:
-        body = error.partial
-    except (OSError, http.client.HTTPException, ValueError):
-        body = b""
-    return Answer(status=response.status, body=body, retry_after=_seconds(response.getheader("Retry-After") or ""))
-
-
-def _drain(connection: _Connection, response: http.client.HTTPResponse) -> None:
-    """Read to the end, for a short time: a server may treat an early close as an error."""
-    until, left = time.monotonic() + _DRAIN_SECONDS, _BODY_MAX
-    with contextlib.suppress(OSError, http.client.HTTPException, ValueError):
-        while left > 0 and (seconds := until - time.monotonic()) > 0:
-            connection.allow(seconds)
-            read = len(response.read1(_READ_BYTES))
-            if not read:
-                break
-            left -= read
+    if response.is_success and response.status_code != HTTPStatus.MULTI_STATUS:
+        return Answer(status=response.status_code)
+    retry_after = _seconds(response.headers.get("Retry-After", ""))
+    return Answer(status=response.status_code, body=_read(parts), retry_after=retry_after)
 
 
 def _seconds(retry_after: str) -> float:
@@ -234,7 +252,4 @@ def _seconds(retry_after: str) -> float:
 
 
 def _words(error: Exception) -> str:
-    name = type(error).__name__
-    # http.client's errors contain only the invalid data.
-    words = f"{name} {error}" if isinstance(error, http.client.HTTPException) else str(error) or name
-    return " ".join(words.split())[:_TEXT_MAX]
+    return " ".join(str(error).split())[:_TEXT_MAX] or type(error).__name__

@@ -25,7 +25,6 @@ from vifplug.daemon.http.vifs import create_app
 from vifplug.daemon.metrics import Metrics
 from vifplug.daemon.nova.listener import Listener
 from vifplug.daemon.nova.receiver import create_receiver
-from vifplug.daemon.nova.sender import Notifier
 from vifplug.daemon.rate_limit import RateLimitedWarning
 from vifplug.daemon.reconcile.reconciler import Keeper
 from vifplug.engine.context import Context
@@ -188,6 +187,8 @@ def _serve(args: WorkerArgs, host: LinuxHost, locks: LockFile) -> None:
         server = _Server(server_config(app), args, keeper, ended, hub, event_listener)
         with contextlib.ExitStack() as stack:
             if settings.notify_url:
+                from vifplug.daemon.nova.sender import Notifier  # here: httpx takes 4 MB and 0.1 s
+
                 notifier = Notifier(store, settings, metrics)
                 store.listeners.append(lambda _ids: notifier.wake())
                 notifier.start()
