@@ -14,11 +14,10 @@ from typing import Any
 
 from vifplug import naming, version
 from vifplug.config.options import Settings
-from vifplug.doctor import checks, network_managers, records
+from vifplug.doctor import checks, network_managers, nftables, records
 from vifplug.doctor import state_dir as storage
 from vifplug.doctor.facts import (
     SYSTEM,
-    Chain,
     DeadPort,
     Facts,
     Firewall,
@@ -28,7 +27,6 @@ from vifplug.doctor.facts import (
     Ovs,
     Plugged,
     Remote,
-    Rule,
     Store,
     Switch,
 )
@@ -141,20 +139,10 @@ def _firewall(probe: Probe, root: Path) -> Firewall:
     }
     try:
         answer = probe.forwarding()
+        chains = None if answer["error"] else nftables.chains(answer["chains"], probe.firewall)
     except Exception as error:
         return Firewall(**seen, error=str(error))
-    chains = None if answer["error"] else tuple(_chain(chain) for chain in answer["chains"])
     return Firewall(**seen, chains=chains, legacy=answer["legacy"], error=answer["error"])
-
-
-def _chain(answer: Mapping[str, Any]) -> Chain:
-    rules = answer["rules"]
-    if rules is not None:
-        rules = tuple(
-            Rule(when=tuple((what, name) for what, name in rule["when"]), then=rule["then"], to=rule["to"])
-            for rule in rules
-        )
-    return Chain(**{**answer, "rules": rules})
 
 
 def _plugged(context: Context | None, host: Examined | None, ovs: Ovs | None) -> tuple[Plugged | None, str, bool]:

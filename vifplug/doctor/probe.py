@@ -28,7 +28,14 @@ class Probe(Protocol):
         ...
 
     def forwarding(self) -> Mapping[str, Any]:
-        """The firewall's chains for bridged and forwarded frames."""
+        """The messages of nftables' chains, and iptables-legacy's families."""
+        ...
+
+    def firewall(self, kind: str, family: int, table: str, name: str) -> Sequence[bytes] | None:
+        """The messages of a chain's ``rules`` or of a set's ``elements``; None when it is gone, or too large.
+
+        :param family: of netfilter: 2 is ip.
+        """
         ...
 
     def about(self) -> Mapping[str, Any]:

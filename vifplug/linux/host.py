@@ -122,8 +122,8 @@ class LinuxHost:
                 self._channel.close()
                 self._channel = self._started()
 
-    def _examine(self, verb: Any, seconds: float) -> Any:
-        return self._channel.call(verb, timeout=seconds)
+    def _examine(self, verb: Any, seconds: float, *arguments: Any) -> Any:
+        return self._channel.call(verb, *arguments, timeout=seconds)
 
     def _call(self, verb: Any, *arguments: Any, seconds: float) -> Any:
         return self._channel.call(verb, *arguments, timeout=seconds + _MARGIN_SECONDS)

@@ -21,7 +21,7 @@ _HELPER_SECONDS, _SECONDS, _OVSDB_SECONDS = 3.0, 10.0, 5.0
 class Call(Protocol):
     """Calls a verb of the privileged side, which has that many seconds to answer."""
 
-    def __call__(self, verb: Any, seconds: float) -> Any:
+    def __call__(self, verb: Any, seconds: float, *arguments: Any) -> Any:
         """The verb's answer."""
 
 
@@ -48,8 +48,13 @@ class LinuxProbe:
         return answer
 
     def forwarding(self) -> Mapping[str, Any]:
-        """The firewall's chains for bridged and forwarded frames."""
+        """The messages of nftables' chains, and iptables-legacy's families."""
         answer: Mapping[str, Any] = self._examine(diagnostics.forwarding, _SECONDS)
+        return answer
+
+    def firewall(self, kind: str, family: int, table: str, name: str) -> Sequence[bytes] | None:
+        """The messages of a chain's ``rules`` or of a set's ``elements``; None when it is gone, or too large."""
+        answer: Sequence[bytes] | None = self._examine(diagnostics.firewall, _SECONDS, kind, family, table, name)
         return answer
 
     def about(self) -> Mapping[str, Any]:
@@ -67,7 +72,7 @@ class LinuxProbe:
         local = [remote.partition(":")[2] for remote in self._settings.connection if remote.startswith("unix:")]
         return len(local) < len(self._settings.connection) or any(os.path.exists(path) for path in local)
 
-    def _examine(self, verb: Any, seconds: float) -> Any:
+    def _examine(self, verb: Any, seconds: float, *arguments: Any) -> Any:
         """:raises HelperDied, TimedOut, OvsUnavailable: when it cannot be examined."""
         with turn(self._slots, seconds, TimedOut("other requests examine the host; try again")):
-            return self._call(verb, seconds)
+            return self._call(verb, seconds, *arguments)

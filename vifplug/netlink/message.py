@@ -27,6 +27,8 @@ HEADER = struct.Struct("=IHHII")
 """struct nlmsghdr: length, type, flags, sequence number, port."""
 IFINFO = struct.Struct("=BxHiII")
 """struct ifinfomsg: family, type, index, flags, change."""
+NFGEN = struct.Struct("=BBH")
+"""struct nfgenmsg: family, version, resource id."""
 ATTRIBUTE = struct.Struct("=HH")
 """struct nlattr: length, type."""
 

@@ -275,6 +275,8 @@ def split(received: bytes) -> Iterator[tuple[int, int, int, bytes]]:
     offset = 0
     while offset + HEADER.size <= len(received):
         length, kind, flags, sequence, _port = HEADER.unpack_from(received, offset)
+        if length < HEADER.size:
+            return
         yield kind, flags, sequence, received[offset + HEADER.size : offset + length]
         offset += (length + 3) & ~3
 

@@ -17,6 +17,8 @@ from vifplug.resources.schema import Attribute, Form
 _MAC = re.compile(r"[0-9a-f]{2}(:[0-9a-f]{2}){5}")
 _EXTERNAL_ID = re.compile(r"[\x20-\x7e]{1,255}")
 _ROW_NAME_MAX = 255
+_FIREWALL_NAME_MAX = 255
+"""NFT_NAME_MAXLEN less the closing zero."""
 _QOS_TYPES = frozenset({"linux-noop", "linux-htb", "linux-hfsc", "linux-sfq", "linux-codel", "linux-fq_codel"})
 
 _TICKS_PER_SECOND = 100
@@ -47,6 +49,13 @@ def row_name(value: Any) -> str:
     """The name of an OVSDB row that is looked for. A row may have a name that no device can have."""
     if not isinstance(value, str) or not 0 < len(value) <= _ROW_NAME_MAX:
         raise refuse("the row's name", value)
+    return value
+
+
+def firewall_name(value: Any) -> str:
+    """The name of an nftables table, chain or set."""
+    if not isinstance(value, str) or not 0 < len(value) <= _FIREWALL_NAME_MAX or "\0" in value:
+        raise refuse("the name in the firewall", value)
     return value
 
 

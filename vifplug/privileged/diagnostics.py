@@ -12,7 +12,7 @@ from typing import Any
 
 from vifplug import naming
 from vifplug.errors import TimedOut
-from vifplug.privileged import nftables
+from vifplug.privileged import arguments, nftables
 from vifplug.privileged.helper.context import net
 from vifplug.privileged.links import sysctl
 from vifplug.privileged.ovsdb import bridges as ovsdb_bridges
@@ -253,9 +253,27 @@ def _ports(tables: Any) -> dict[str, Any]:
 
 @net.entrypoint
 def forwarding() -> dict[str, Any]:
-    """The firewall's chains that stand for forwarding, and for which families iptables-legacy has a filter table."""
+    """The messages of all nftables chains, and for which families iptables-legacy has a filter table."""
     try:
-        found, error = nftables.chains(), ""
+        found, error = nftables.dump(nftables.CHAINS), ""
     except OSError as met:
         found, error = [], met.strerror or str(met)
     return {"chains": found, "error": error, "legacy": nftables.legacy()}
+
+
+@net.entrypoint
+def firewall(kind: str, family: int, table: str, name: str) -> list[bytes] | None:
+    """The messages of a chain's ``rules`` or of a set's ``elements``; None when it is gone, or too large.
+
+    :raises TimedOut: when the kernel does not answer.
+    """
+    if kind not in (nftables.RULES, nftables.ELEMENTS):
+        raise arguments.refuse("to dump", kind)
+    family = arguments.number("the family", family, 0, 255)
+    try:
+        return nftables.dump(kind, family, arguments.firewall_name(table), arguments.firewall_name(name))
+    except TimeoutError as error:
+        raise TimedOut("the kernel does not answer about the firewall") from error
+    except OSError as error:
+        LOG.debug("the %s of %r were not read: %s", kind, name, error)
+        return None

@@ -66,6 +66,9 @@ class MemoryHost:
     def forwarding(self) -> Mapping[str, Any]:
         return {"chains": [], "error": "", "legacy": []}
 
+    def firewall(self, kind: str, family: int, table: str, name: str) -> Sequence[bytes] | None:
+        return None
+
     def about(self) -> Mapping[str, Any]:
         return {**self._about(), "address": "unix:/run/openvswitch/db.sock"}
 

@@ -15,6 +15,9 @@ from tests.support.network.endpoints import Station, guest_in_bridge, host_on_br
 from tests.support.vifs import GUEST, HOST, HYBRID, MTU, library
 from tests.support.world.world import World
 from vifplug.api import local_doctor
+from vifplug.doctor import nftables as decoding
+from vifplug.doctor.facts import Chain, Rule
+from vifplug.errors import PermissionDenied
 from vifplug.privileged import nftables as firewall
 
 ANSWERS, UNANSWERED = True, False
@@ -171,18 +174,49 @@ def test_rules_are_told_of_the_chains_that_frames_come_through(world: World) -> 
         "-A FORWARD -j MARK --set-mark 1",
     )
     with ruled(world, commands), world.namespace.entered():
-        told = {(one["family"], one["name"]): one["rules"] for one in firewall.chains()}
-    assert told["ip", "MINE"] == [{"when": [], "then": "return", "to": ""}]
-    assert told["ip", "ELSEWHERE"] is None
-    assert [(one["when"], one["then"], one["to"]) for one in told["ip", "FORWARD"]] == [
-        ([["in", "lo"], ["out", "docker*"]], "goto", "MINE"),
-        ([["unknown", ""]], "", ""),
-        ([["part", ""]], "accept", ""),
-        ([["unknown", ""]], "accept", ""),
-        ([["part", ""], ["part", ""]], "unknown", ""),
-        ([["part", ""]], "drop", ""),
-        ([], "", ""),
-    ]
+        rules = {(chain.family, chain.name): chain.rules for chain in decoded()}
+    assert rules["ip", "MINE"] == (Rule(then="return"),)
+    assert rules["ip", "ELSEWHERE"] is None
+    assert rules["ip", "FORWARD"] == (
+        Rule(when=(("in", "lo"), ("out", "docker*")), then="goto", to="MINE"),
+        Rule(when=(("unknown", ""),)),
+        Rule(when=(("part", ""),), then="accept"),
+        Rule(when=(("unknown", ""),), then="accept"),
+        Rule(when=(("part", ""), ("part", "")), then="unknown"),
+        Rule(when=(("part", ""),), then="drop"),
+        Rule(),
+    )
+
+
+def decoded() -> tuple[Chain, ...]:
+    """The chains of this network namespace."""
+    return decoding.chains(firewall.dump(firewall.CHAINS), firewall.dump)
+
+
+def test_helper_dumps_rules_and_elements_that_there_are_and_no_more_than_its_limit(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with ruled(world, ("-A FORWARD -i lo -j ACCEPT",)), library(world) as host:
+        dump = host._probe.firewall
+        (rule,) = dump("rules", 2, "filter", "FORWARD") or ()
+        assert b"lo\0" in rule
+        assert not dump("rules", 2, "filter", "NONE")
+        assert dump("elements", 2, "filter", "none") is None
+        for wrong in (
+            ("chains", 2, "filter", "FORWARD"),
+            ("rules", 256, "filter", "FORWARD"),
+            ("rules", "2", "filter", "FORWARD"),
+            ("rules", 2, "", "FORWARD"),
+            ("rules", 2, "filter", "x" * 256),
+            ("rules", 2, "filter", "x\0y"),
+            ("rules", 2, "filter", None),
+        ):
+            with pytest.raises(PermissionDenied):
+                dump(*wrong)
+        with world.namespace.entered():
+            monkeypatch.setattr(firewall, "BYTES_MAX", 20)
+            with pytest.raises(OSError, match="more than 20 bytes"):
+                firewall.dump(firewall.CHAINS)
 
 
 def test_firewalld_as_shipped_is_found_and_its_remedy_silences_it(world: World) -> None:

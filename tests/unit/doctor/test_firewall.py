@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import struct
+from collections.abc import Sequence
 from typing import Any
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from vifplug.doctor import firewall as filtering
+from vifplug.doctor import nftables, nftables_rules
 from vifplug.doctor.facts import Chain, Facts, Firewall, Plugged, Rule
 from vifplug.doctor.findings import ERROR, UNSEEN, WARNING
+from vifplug.errors import TimedOut
 from vifplug.netlink.message import attribute
-from vifplug.privileged import nftables_rules
 
 BRIDGED, UNKNOWN, PART = ("bridged", ""), ("unknown", ""), ("part", "")
 
@@ -147,7 +151,7 @@ def expression(name: str, **told: bytes) -> bytes:
     return attribute(1, attribute(1, name.encode() + b"\0") + attribute(2, data))
 
 
-def read(*expressions: bytes) -> dict[str, Any]:
+def read(*expressions: bytes) -> Rule:
     return nftables_rules.rule({4: b"".join(expressions)})
 
 
@@ -188,12 +192,111 @@ def test_condition_is_read_as_what_it_is_or_as_unknown(
     expressions: tuple[bytes, ...], when: list[str], then: str
 ) -> None:
     told = read(*expressions, VERDICT)
-    assert ([what for what, _name in told["when"]], told["then"]) == (when, then)
+    assert ([what for what, _name in told.when], told.then) == (when, then)
 
 
 def test_verdict_that_a_map_says_or_that_is_not_known_is_unknown() -> None:
-    assert read(STATE, expression("lookup", a1=b"m\0", a2=number(1), a3=number(0)))["then"] == "unknown"
-    assert read(expression("immediate", a1=number(0), a2=attribute(2, attribute(1, number(3)))))["then"] == "unknown"
-    assert read(expression("synproxy"))["then"] == "unknown"
-    assert read(expression("reject"))["then"] == "drop"
-    assert read(expression("counter")) == {"when": [], "then": "", "to": ""}
+    assert read(STATE, expression("lookup", a1=b"m\0", a2=number(1), a3=number(0))).then == "unknown"
+    assert read(expression("immediate", a1=number(0), a2=attribute(2, attribute(1, number(3))))).then == "unknown"
+    assert read(expression("synproxy")).then == "unknown"
+    assert read(expression("reject")).then == "drop"
+    assert read(expression("counter")) == Rule()
+
+
+def chain_message(name: str, *, family: int = 2, forward: bool = True, policy: int = 0) -> bytes:
+    """As NFT_MSG_NEWCHAIN has it."""
+    hook = attribute(4, attribute(1, number(2 if forward else 1)) + attribute(2, number(0)))
+    names = attribute(1, b"filter\0") + attribute(3, name.encode() + b"\0")
+    return bytes([family, 0, 0, 0]) + names + hook + attribute(5, number(policy))
+
+
+def rule_message(*expressions: bytes) -> bytes:
+    return bytes([2, 0, 0, 0]) + attribute(1, b"filter\0") + attribute(4, b"".join(expressions))
+
+
+def jump(to: str) -> bytes:
+    verdict = attribute(1, number(-3)) + attribute(2, to.encode() + b"\0")
+    return expression("immediate", a1=number(0), a2=attribute(2, verdict))
+
+
+LOOKUP = expression("lookup", a1=b"states\0", a2=number(1))
+ELEMENTS = bytes([2, 0, 0, 0]) + attribute(3, attribute(1, attribute(1, attribute(1, struct.pack("=I", 6)))))
+"""A set of the state 6: established, related."""
+DUMPS: dict[tuple[str, str], list[bytes]] = {
+    ("rules", "FORWARD"): [rule_message(STATE, LOOKUP, VERDICT), rule_message(jump("MINE"))],
+    ("rules", "MINE"): [rule_message(VERDICT)],
+    ("elements", "states"): [ELEMENTS],
+}
+CHAINS = [chain_message("FORWARD"), chain_message("MINE", forward=False), chain_message("OTHER", forward=False)]
+
+
+def dump(kind: str, family: int, table: str, name: str) -> list[bytes] | None:
+    assert (family, table) == (2, "filter")
+    return DUMPS[kind, name]
+
+
+def test_rules_are_dumped_of_the_chains_that_frames_pass_and_of_no_other() -> None:
+    forward, mine, other = nftables.chains(CHAINS, dump)
+    assert (forward.forward, forward.drops, forward.family, forward.table) == (True, True, "ip", "filter")
+    assert forward.rules == (Rule(when=(PART,), then="accept"), Rule(then="jump", to="MINE"))
+    assert mine.rules == (Rule(then="accept"),)
+    assert other.rules is None
+
+
+def test_chain_that_is_gone_or_too_large_has_unknown_rules_and_the_others_have_theirs() -> None:
+    chains = nftables.chains(CHAINS, lambda kind, family, table, name: None if name == "MINE" else DUMPS[kind, name])
+    assert [chain.rules is None for chain in chains] == [False, True, True]
+
+
+def test_nothing_more_is_asked_of_a_kernel_that_does_not_answer() -> None:
+    def silent(kind: str, family: int, table: str, name: str) -> list[bytes] | None:
+        asked.append(name)
+        raise TimedOut("no answer")
+
+    asked: list[str] = []
+    chains = nftables.chains([chain_message("FORWARD"), chain_message("ALSO")], silent)
+    assert ([chain.rules for chain in chains], asked) == ([None, None], ["FORWARD"])
+
+
+def test_more_rules_than_can_be_judged_are_unknown(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(nftables, "_RULES_MAX", 2)
+    assert [chain.rules is None for chain in nftables.chains(CHAINS, dump)] == [False, True, True]
+
+
+@st.composite
+def damaged(draw: st.DrawFn, messages: Sequence[bytes]) -> bytes:
+    """One of the messages, cut short or with some bytes changed; or any bytes."""
+    message = bytearray(draw(st.sampled_from(messages)))
+    for position in draw(st.lists(st.integers(0, len(message) - 1), max_size=4)):
+        message[position] = draw(st.integers(0, 255))
+    cut = draw(st.integers(0, len(message)))
+    return draw(st.sampled_from([bytes(message), bytes(message[:cut])]) | st.binary(max_size=64))
+
+
+MATCHES = [
+    expression("match", a1=b"physdev\0", a3=bytes(64) + b"\0\4"),
+    expression("match", a1=b"conntrack\0", a3=bytes(160)),
+    expression("match", a1=b"state\0", a3=bytes(4)),
+    expression("target", a1=b"REJECT\0"),
+]
+ALL_RULES = [*DUMPS["rules", "FORWARD"], rule_message(*masked(0x6), *MATCHES, VERDICT), rule_message(jump("OTHER"))]
+
+
+@settings(max_examples=500)
+@given(
+    chains=st.lists(damaged(CHAINS), max_size=4),
+    rules=st.lists(damaged(ALL_RULES), max_size=4),
+    elements=st.lists(damaged([ELEMENTS]), max_size=2),
+)
+def test_damaged_messages_cause_no_error(chains: list[bytes], rules: list[bytes], elements: list[bytes]) -> None:
+    answers = {"rules": rules, "elements": elements}
+    found = nftables.chains([*chains, *CHAINS], lambda kind, family, table, name: answers[kind])
+    facts = Facts(integration_bridge="br-int", firewall=Firewall(bridged=frozenset({"ip"}), chains=found))
+    assert any(chain.rules is not None for chain in found)
+    for said in filtering.firewall(facts):
+        assert said("firewall").status in (ERROR, UNSEEN, WARNING)
+
+
+@pytest.mark.parametrize("code", [b"", b"\0", bytes(3), bytes(5), number(7)])
+def test_damaged_verdict_is_unknown(code: bytes) -> None:
+    assert read(expression("immediate", a1=number(0), a2=attribute(2, attribute(1, code)))).then == "unknown"

@@ -1,21 +1,32 @@
 """nftables' rules in few words: what a rule asks of a frame, as far as that is known here, and what then becomes of it.
+Pure.
 
-What is not known is reported as unknown, and never taken for something else. iptables-nft's rules are of the same
-machinery, with iptables' own matches in it for what nftables has no word for (physdev, conntrack).
+What is not known is reported as unknown, and never taken for something else; damaged messages cause no error.
+iptables-nft's rules are of the same machinery, with iptables' own matches in it for what nftables has no word for
+(physdev, conntrack).
 """
 
 from __future__ import annotations
 
 import struct
 import sys
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection, Iterator, Mapping
 from typing import Any
 
+from vifplug.doctor.facts import Rule
 from vifplug.netlink import socket as netlink
 from vifplug.netlink.message import ATTRIBUTE
 
 _RULE_EXPRESSIONS, _NAME, _DATA = 4, 1, 2
-_VERDICTS = {0: "drop", 1: "accept", -3: "jump", -4: "goto", -5: "return"}
+_VERDICTS: Mapping[int | None, str] = {
+    0: "drop",
+    1: "accept",
+    0xFFFFFFFF: "",
+    0xFFFFFFFD: "jump",
+    0xFFFFFFFC: "goto",
+    0xFFFFFFFB: "return",
+}
+"""NF_DROP, NF_ACCEPT, and NFT_CONTINUE, NFT_JUMP, NFT_GOTO and NFT_RETURN, which are -1, -3, -4 and -5."""
 _VERDICT, _CODE, _CHAIN = 2, 1, 2
 _TO_VERDICT = 0
 """The register that is the rule's verdict."""
@@ -38,6 +49,7 @@ _ASKING = (
 _LOADING = {"meta": (1, 2), "ct": (1, 2), "payload": (1, 2, 3, 4)}
 """Their attributes: the register that is loaded, and what of the frame is. Without a register something is set."""
 _LOOKUP_SET, _LOOKUP_REGISTER, _LOOKUP_INTO, _LOOKUP_FLAGS = 1, 2, 3, 5
+_NUMBER_BYTES = 4
 _EQUAL, _UNEQUAL = 0, 1
 _IN_OUT = {("meta", 6): "in", ("meta", 7): "out"}
 _PARTS = (("meta", 16), ("payload", 1, 9, 1), ("payload", 1, 6, 1))
@@ -58,22 +70,20 @@ _CONNTRACK_FLAGS, _CONNTRACK_BYTES, _CONNTRACK_STATE = 146, 152, 1
 
 BRIDGED, UNBRIDGED, PART, UNKNOWN = "bridged", "unbridged", "part", "unknown"
 
-Condition = list[str]
-"""What is asked, and of which name: ``in`` and ``out`` (a link's name, or its beginning and ``*``), ``bridged``,
-``unbridged``, ``part`` (of any sender's frames: a protocol, a state), ``unknown``."""
-
+Condition = tuple[str, str]
+"""As of ``facts.Rule.when``."""
 
 Elements = Callable[[str], Collection[bytes] | None]
 """The elements of a rule's set, by its name; None where they are not known."""
 
 
-def rule(attributes: dict[int, bytes], elements: Elements = lambda _name: None) -> dict[str, Any]:
-    """A rule's ``when`` (all of these), ``then`` (accept, drop, jump, goto, return, unknown; "" goes on) and ``to``."""
+def rule(attributes: dict[int, bytes], elements: Elements = lambda _name: None) -> Rule:
+    """A rule of its message's attributes."""
     reader = _Reader(elements)
     for expression in nested(attributes.get(_RULE_EXPRESSIONS, b"")):
         told = netlink.attributes(expression)
         reader.meet(text(told.get(_NAME)), netlink.attributes(told.get(_DATA, b"")))
-    return {"when": reader.when, "then": reader.then, "to": reader.to}
+    return Rule(when=tuple(reader.when), then=reader.then, to=reader.to)
 
 
 def nested(data: bytes) -> Iterator[bytes]:
@@ -93,8 +103,8 @@ def text(value: bytes | None) -> str:
 
 
 def number(value: bytes | None) -> int | None:
-    """A number, as nf_tables sends all of its own."""
-    return None if value is None else int.from_bytes(value, "big")
+    """A number, as nf_tables sends all of its own; None for none, and for a damaged one."""
+    return int.from_bytes(value, "big") if value is not None and len(value) == _NUMBER_BYTES else None
 
 
 class _Reader:
@@ -118,7 +128,7 @@ class _Reader:
         elif name == "match":
             self.when += _matched(text(told.get(1)), told.get(3, b""))
         elif name == "limit":
-            self.when.append([PART, ""])
+            self.when.append((PART, ""))
         elif name in _ASKING:
             self._ask(name, told)
         else:
@@ -138,14 +148,14 @@ class _Reader:
         elif name == "lookup" and self._loaded.get(number(told.get(_LOOKUP_REGISTER))) == _STATE:
             self.when.append(self._looked_up(told))
             return
-        self.when.append([UNKNOWN, ""])
+        self.when.append((UNKNOWN, ""))
 
     def _looked_up(self, told: dict[int, bytes]) -> Condition:
         """``ct state { established, related }``: firewalld writes sets where nft writes masks."""
         states = None if number(told.get(_LOOKUP_FLAGS)) else self._elements(text(told.get(_LOOKUP_SET)))
         if not states:
-            return [UNKNOWN, ""]
-        return [UNKNOWN if any(_stated(state, "=I")[0] == UNKNOWN for state in states) else PART, ""]
+            return UNKNOWN, ""
+        return UNKNOWN if any(_stated(state, "=I")[0] == UNKNOWN for state in states) else PART, ""
 
     def _end(self, name: str, told: dict[int, bytes]) -> None:
         """What becomes of the frame; of an expression that is not known here, anything may."""
@@ -154,8 +164,8 @@ class _Reader:
                 self._loaded[number(told.get(1))] = ()
                 return
             verdict = netlink.attributes(netlink.attributes(told.get(2, b"")).get(_VERDICT, b""))
-            code = int.from_bytes(verdict.get(_CODE, b"\x7f"), "big", signed=True)
-            self.then, self.to = _VERDICTS.get(code, "" if code == -1 else UNKNOWN), text(verdict.get(_CHAIN))
+            code = number(verdict.get(_CODE))
+            self.then, self.to = _VERDICTS.get(code, UNKNOWN), text(verdict.get(_CHAIN))
         elif name == "reject":
             self.then = "drop"
         elif name == "target":
@@ -163,7 +173,7 @@ class _Reader:
             self.then = "drop" if target == "REJECT" else "" if target in _XT_IDLE else UNKNOWN
         else:
             self.then = UNKNOWN
-            self.when.append([UNKNOWN, ""])
+            self.when.append((UNKNOWN, ""))
 
 
 def _value(told: dict[int, bytes], key: int) -> bytes:
@@ -173,22 +183,22 @@ def _value(told: dict[int, bytes], key: int) -> bytes:
 def _compared(loaded: tuple[Any, ...], operator: int | None, value: bytes) -> Condition:
     if operator == _EQUAL and loaded in _IN_OUT:
         # Without the zero that ends a name, it is how names begin.
-        return [_IN_OUT[loaded], text(value) + ("" if b"\0" in value else "*")]
+        return _IN_OUT[loaded], text(value) + ("" if b"\0" in value else "*")
     if operator == _EQUAL and (loaded in _PARTS or (loaded, value) == (_IP_VERSION, _IPV6)):
-        return [PART, ""]
+        return PART, ""
     if loaded[:2] == ("payload", _TRANSPORT_HEADER):
-        return [PART, ""]
+        return PART, ""
     if operator == _UNEQUAL and loaded[:2] == _STATE and len(loaded) == 3 and not any(value):
         return _stated(loaded[2], "=I")
     if operator == _UNEQUAL and loaded[:2] == _STATUS and len(loaded) == 3 and not any(value):
-        return [UNKNOWN if int.from_bytes(loaded[2], sys.byteorder) & ~_LATER_STATUS else PART, ""]
-    return [UNKNOWN, ""]
+        return UNKNOWN if int.from_bytes(loaded[2], sys.byteorder) & ~_LATER_STATUS else PART, ""
+    return UNKNOWN, ""
 
 
 def _stated(mask: bytes, form: str) -> Condition:
     if len(mask) != struct.calcsize(form):
-        return [UNKNOWN, ""]
-    return [UNKNOWN if struct.unpack(form, mask)[0] & _NEW else PART, ""]
+        return UNKNOWN, ""
+    return UNKNOWN if struct.unpack(form, mask)[0] & _NEW else PART, ""
 
 
 def _matched(name: str, told: bytes) -> list[Condition]:
@@ -198,11 +208,11 @@ def _matched(name: str, told: bytes) -> list[Condition]:
     if name == "physdev" and len(told) >= _PHYSDEV_BYTES:
         inverted, asked = told[_PHYSDEV_BYTES - 2 : _PHYSDEV_BYTES]
         if asked == _PHYSDEV_BRIDGED and inverted in (0, _PHYSDEV_BRIDGED):
-            return [[UNBRIDGED if inverted else BRIDGED, ""]]
+            return [(UNBRIDGED if inverted else BRIDGED, "")]
     if name == "conntrack" and len(told) >= _CONNTRACK_BYTES:
         flags, inverted, mask = struct.unpack_from("=HHH", told, _CONNTRACK_FLAGS)
         if flags & _CONNTRACK_STATE and not inverted & _CONNTRACK_STATE:
             return [_stated(struct.pack("=H", mask), "=H")]
     if name == "state":
         return [_stated(told[:4], "=I")]
-    return [[PART if name in _XT_PARTS else UNKNOWN, ""]]
+    return [(PART if name in _XT_PARTS else UNKNOWN, "")]

@@ -1,0 +1,100 @@
+"""nftables' chains that bridged or routed frames are forwarded through, with their rules, from the kernel's messages.
+
+The privileged side dumps what is asked for; here the messages are decoded, damaged ones without an error.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import replace
+
+from vifplug.doctor import nftables_rules
+from vifplug.doctor.facts import Chain, Rule
+from vifplug.doctor.nftables_rules import number, text
+from vifplug.errors import VifplugError
+from vifplug.netlink import socket as netlink
+from vifplug.netlink.message import NFGEN
+
+_TABLE, _NAME, _HOOK, _POLICY = 1, 3, 4, 5
+_HOOK_NUMBER = 1
+_FORWARD = 2
+"""NF_INET_FORWARD and NF_BR_FORWARD alike."""
+_DROP = 0
+_ELEMENTS, _KEY, _VALUE = 3, 1, 1
+_FAMILIES = {1: "inet", 2: "ip", 7: "bridge", 10: "ip6"}
+_NUMBERS = {name: family for family, name in _FAMILIES.items()}
+_SECONDS, _RULES_MAX = 4.0, 5000
+"""For the rules of all chains; a chain beyond it has unknown rules."""
+
+Dump = Callable[[str, int, str, str], Sequence[bytes] | None]
+"""``Probe.firewall``. It raises VifplugError when no answer can be expected any more."""
+_Key = tuple[str, str, str]
+"""Family, table and name."""
+
+
+def chains(messages: Iterable[bytes], dump: Dump) -> tuple[Chain, ...]:
+    """Every chain of a dump's messages; with the rules of those that forwarded frames pass, where they can be read."""
+    known = {(chain.family, chain.table, chain.name): chain for chain in map(_chain, messages) if chain is not None}
+    for key, rules in _rules(known, dump):
+        known[key] = replace(known[key], rules=rules)
+    return tuple(known.values())
+
+
+def _chain(message: bytes) -> Chain | None:
+    """None for one of another family, or a damaged one."""
+    family = _FAMILIES.get(message[0]) if len(message) >= NFGEN.size else None
+    if family is None:
+        return None
+    attributes = netlink.attributes(message, NFGEN.size)
+    hook = netlink.attributes(attributes.get(_HOOK, b""))
+    table, name = text(attributes.get(_TABLE)), text(attributes.get(_NAME))
+    if not (table and name):
+        return None
+    return Chain(
+        family=family,
+        table=table,
+        name=name,
+        forward=number(hook.get(_HOOK_NUMBER)) == _FORWARD,
+        drops=number(attributes.get(_POLICY)) == _DROP,
+        rules=None,
+    )
+
+
+def _rules(known: dict[_Key, Chain], dump: Dump) -> Iterator[tuple[_Key, tuple[Rule, ...]]]:
+    """The rules of the chains at the forward hook, and of those that their rules lead to."""
+    pending = [key for key, chain in known.items() if chain.forward]
+    seen, left = set(pending), _RULES_MAX
+    end = time.monotonic() + _SECONDS
+    while pending and time.monotonic() < end:
+        family, table, name = key = pending.pop(0)
+        try:
+            messages = dump("rules", _NUMBERS[family], table, name)
+            if messages is None:
+                continue
+            left -= len(messages)
+            if left < 0:
+                return
+            rules = tuple(_rule(message, dump, family, table) for message in messages)
+        except VifplugError:
+            return
+        yield key, rules
+        targets = dict.fromkeys((family, table, rule.to) for rule in rules if rule.to)
+        pending += [target for target in targets if target in known and target not in seen]
+        seen.update(targets)
+
+
+def _rule(message: bytes, dump: Dump, family: str, table: str) -> Rule:
+    def elements(name: str) -> list[bytes] | None:
+        messages = dump("elements", _NUMBERS[family], table, name) if name else None
+        return None if messages is None else [value for each in messages for value in _values(each)]
+
+    return nftables_rules.rule(netlink.attributes(message, NFGEN.size), elements)
+
+
+def _values(message: bytes) -> Iterator[bytes]:
+    """The values of a set's elements."""
+    listed = netlink.attributes(message, NFGEN.size).get(_ELEMENTS, b"")
+    for element in nftables_rules.nested(listed):
+        key = netlink.attributes(element).get(_KEY, b"")
+        yield netlink.attributes(key).get(_VALUE, b"")
