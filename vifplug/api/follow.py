@@ -17,6 +17,7 @@ from vifplug.api.http_stream import Stream
 from vifplug.errors import DaemonUnreachable, InputError, StoreError, VifplugError
 from vifplug.formats.quoting import quote_python
 from vifplug.model import limits
+from vifplug.model.backoff import pause
 from vifplug.model.events import Event
 
 LOG = logging.getLogger(__name__)
@@ -163,12 +164,12 @@ class _Reader:
 
 
 def _followed(wire: Wire, reader: _Reader, stream: Stream | None) -> Iterator[Event]:
-    pause = _FIRST_SECONDS
+    failures = 0
     while not wire.is_closed:
         try:
             stream = stream or wire.stream(_request(reader.since, follow=True))
             for event in reader.read(stream):
-                pause = _FIRST_SECONDS
+                failures = 0
                 yield event
             LOG.debug("the daemon ended its stream after event %s", reader.since)
         except VifplugError as error:
@@ -178,8 +179,8 @@ def _followed(wire: Wire, reader: _Reader, stream: Stream | None) -> Iterator[Ev
                 LOG.info("%s; it is followed again after event %s when it answers", error, reader.since)
         stream = None
         if not wire.is_closed:
-            time.sleep(pause)
-            pause = min(2 * pause, _LONGEST_SECONDS)
+            failures += 1
+            time.sleep(pause(failures, _FIRST_SECONDS, _LONGEST_SECONDS))
 
 
 def _is_away(error: VifplugError) -> bool:

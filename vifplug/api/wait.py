@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, NoReturn
 
 from vifplug.errors import InputError, NotReached, VifFailed, VifplugError
 from vifplug.formats.quoting import quote_python
+from vifplug.model.backoff import pause
 from vifplug.model.events import RUNGS, has_reached
 from vifplug.model.reports import ABSENT, FAILED, VifReport
 from vifplug.model.types import each_once
@@ -152,7 +153,7 @@ class _Waiting:
         """Those that are there in the end."""
         self.pending = list(self.goal.ids)
         deadline = self.watch.clock() + self.goal.timeout
-        pause = _FIRST_SECONDS
+        looks = 0
         while self.pending:
             began = self.watch.clock()
             report = self._looked(max(0.0, deadline - began))
@@ -165,8 +166,8 @@ class _Waiting:
             now = self.watch.clock()
             if began >= deadline:
                 raise self._not_reached()
-            self.watch.sleep(max(0.0, min(began + pause, deadline) - now))
-            pause = min(2 * pause, _LONGEST_SECONDS)
+            looks += 1
+            self.watch.sleep(max(0.0, min(began + pause(looks, _FIRST_SECONDS, _LONGEST_SECONDS), deadline) - now))
         return []
 
     def _looked(self, seconds: float) -> WaitReport | None:

@@ -7,12 +7,13 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+import tenacity
 
 import vifplug
 from tests.support.daemon.scripted_daemon import answer, problem, served
 from vifplug import errors
 from vifplug.api import retry as retrying
-from vifplug.model import durations
+from vifplug.model import backoff, durations
 from vifplug.model.reports import VifReport
 
 VIF_ID = "71a6b0e4-1a1b-4fd9-8f4a-7cab3f9a425b"
@@ -103,3 +104,12 @@ def test_durations(text: str, seconds: float) -> None:
 def test_what_is_no_duration_is_refused(text: str) -> None:
     with pytest.raises(errors.InputError, match="duration"):
         durations.parse(text)
+
+
+@pytest.mark.parametrize(("first", "longest"), [(0.05, 0.5), (0.5, 60.0), (2.0, 300.0), (1.0, 1.0)])
+def test_pauses_grow_as_tenacitys_do(first: float, longest: float) -> None:
+    state = tenacity.RetryCallState(tenacity.Retrying(), None, (), {})
+    for state.attempt_number in [*range(1, 40), 10_000]:
+        expected = tenacity.wait_exponential(first, longest)(state)
+        assert backoff.pause(state.attempt_number, first, longest) == expected
+    assert backoff.pause(0, first, longest) == 0

@@ -176,6 +176,16 @@ def test_sizes_stay_below_their_limits() -> None:
     _must_be_empty(line for path in MODULES for line in _too_large(path))
 
 
+def _grows(path: pathlib.Path) -> bool:
+    """Whether it raises a number to a power that is not fixed, as a pause that grows from try to try does."""
+    powers = (node for node in ast.walk(_tree(path)) if isinstance(node, ast.BinOp) and isinstance(node.op, ast.Pow))
+    return any(not isinstance(power.right, ast.Constant) for power in powers)
+
+
+def test_growing_pauses_are_computed_in_one_place() -> None:
+    assert [_name(path) for path in MODULES if _grows(path)] == ["model/backoff.py"]
+
+
 def test_no_module_is_named_for_anything() -> None:
     vague = {"utils", "util", "common", "base", "helpers", "manager", "misc"}
     _must_be_empty(_name(path) for path in MODULES if path.stem in vague)

@@ -6,6 +6,8 @@ import random
 from collections.abc import Callable, Collection
 from dataclasses import dataclass
 
+from vifplug.model.backoff import pause
+
 SIZE_MAX = 100
 """Events in a message; Nova takes about 100 KB, six times as many."""
 WAIT_MAX_SECONDS = 60.0
@@ -17,7 +19,7 @@ Jitter = Callable[[float, float], float]
 
 def wait_after(failures: int, jitter: Jitter) -> float:
     """Seconds to wait after this many failures in a row."""
-    return jitter(0.5, 1.0) * min(_WAIT_FIRST_SECONDS * 2.0 ** min(failures - 1, 10), WAIT_MAX_SECONDS)
+    return jitter(0.5, 1.0) * pause(failures, _WAIT_FIRST_SECONDS, WAIT_MAX_SECONDS)
 
 
 class Pace:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from vifplug.model.backoff import pause
+
 _SHORT_LIFE_SECONDS = 10.0
 _FIRST_SECONDS = 0.1
 _SERVED_MAX_SECONDS = 2.0
@@ -23,14 +25,10 @@ class Backoff:
         if served is None:
             # Counted separately: a worker killed during its start must not be delayed like one that cannot start.
             self._failed += 1
-            return _wait(self._failed, _FAILED_MAX_SECONDS)
+            return pause(self._failed, _FIRST_SECONDS, _FAILED_MAX_SECONDS)
         self._failed = 0
         if served >= _SHORT_LIFE_SECONDS:
             self._short = 0
             return 0.0
         self._short += 1
-        return _wait(self._short, _SERVED_MAX_SECONDS)
-
-
-def _wait(times: int, longest: float) -> float:
-    return min(_FIRST_SECONDS * 2.0 ** min(times - 1, 10), longest)
+        return pause(self._short, _FIRST_SECONDS, _SERVED_MAX_SECONDS)

@@ -6,6 +6,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
+from vifplug.model.backoff import pause
 from vifplug.model.reports import DriftItem
 
 _QUICK_SECONDS = 5.0
@@ -34,7 +35,13 @@ class _Case:
     repaired_at: float = 0.0
     quick: dict[Thing, int] = field(default_factory=dict)
     slow: dict[Thing, int] = field(default_factory=dict)
-    contended_wait: float = 0.0
+    contentions: int = 0
+    """How often it was contended, without a time in which its repair lasted."""
+
+    @property
+    def contended_wait(self) -> float:
+        """Seconds until its next repair; 0 if it is not contended."""
+        return pause(self.contentions, _CONTENDED_FIRST_SECONDS, _CONTENDED_MAX_SECONDS)
 
 
 class RetryState:
@@ -74,7 +81,7 @@ class RetryState:
         often += [thing for thing, count in case.slow.items() if count >= _SLOW_FACTOR * self._contended_after]
         if not often:
             return None
-        case.contended_wait = min(max(2 * case.contended_wait, _CONTENDED_FIRST_SECONDS), _CONTENDED_MAX_SECONDS)
+        case.contentions += 1
         subject, attribute = sorted(often)[0]
         times = max(case.quick.get(often[0], 0), case.slow.get(often[0], 0))
         return (
@@ -99,7 +106,7 @@ class RetryState:
         case = self._cases.setdefault(vif_id, _Case())
         case.failures += 1
         longest = _RETRYABLE_MAX_SECONDS if retryable else _FAILED_MAX_SECONDS
-        wait = min(_FAILED_FIRST_SECONDS * 2 ** min(case.failures - 1, 10), longest)
+        wait = pause(case.failures, _FAILED_FIRST_SECONDS, longest)
         case.not_before = now + max(wait, case.contended_wait)
         return case.failures >= _LASTING_FAILURES
 
