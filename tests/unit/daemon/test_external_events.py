@@ -516,11 +516,11 @@ def test_strangers_are_logged_seldom_and_no_token_ever(
 
 
 def test_seldom_says_how_often(caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch) -> None:
-    warning = rate_limit.RateLimitedWarning(logging.getLogger("vifplug.test"))
+    warning = rate_limit.RecurringWarning(logging.getLogger("vifplug.test"), is_limited=True)
     for _ in range(3):
-        warning.say("knock")
+        warning.warn("knock")
     monkeypatch.setattr("vifplug.daemon.rate_limit.time.monotonic", lambda: time.perf_counter() + 1e9)
-    warning.say("knock")
+    warning.warn("knock")
     assert [record.message for record in caplog.records] == [
         "knock (1 since this was last logged)",
         "knock (3 since this was last logged)",

@@ -7,7 +7,7 @@ from collections.abc import Collection
 
 import pytest
 
-from vifplug.daemon.log_text import Failing
+from vifplug.daemon.rate_limit import RecurringWarning
 from vifplug.daemon.reconcile.reasons import Reasons
 from vifplug.errors import BridgeMissing, LinkError, StoreError, TimedOut, VifplugError
 
@@ -89,10 +89,37 @@ def test_vif_with_a_reason_of_its_own_is_named_and_another_reason_is_another_lin
 
 def test_what_fails_again_and_again_is_logged_once_and_counted(caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.INFO, LOG.name)
-    failing = Failing(LOG)
+    failing = RecurringWarning(LOG)
     failing.over("it works")
     for words in ("disk full", "disk full", "disk full"):
-        failing.say(words)
-    failing.over("it works")
-    failing.over("it works")
+        failing.warn(words)
+    assert failing.over("it works")
+    assert not failing.over("it works")
     assert lines(caplog) == ["disk full", "it works, after 3 tries: disk full"]
+
+
+def test_warning_is_logged_again_when_its_key_changes_or_when_it_comes_back(caplog: pytest.LogCaptureFixture) -> None:
+    warning = RecurringWarning(LOG)
+    for text, key in (("refused", "away"), ("timed out", "away"), ("no disk", "disk"), ("refused", "away")):
+        warning.warn(text, key=key)
+    warning.over()
+    warning.warn("timed out", key="away", level=logging.ERROR)
+    assert [record.levelname for record in caplog.records] == ["WARNING"] * 3 + ["ERROR"]
+    assert lines(caplog) == ["refused", "no disk", "refused", "timed out"]
+
+
+def test_a_bug_is_logged_with_its_traceback_and_an_error_of_the_hosts_without(caplog: pytest.LogCaptureFixture) -> None:
+    warning = RecurringWarning(LOG)
+    for error in (LinkError("no link"), TypeError("odd")):
+        warning.warn(str(error), error=error)
+    assert [(record.levelname, record.exc_info is not None) for record in caplog.records] == [
+        ("WARNING", False),
+        ("ERROR", True),
+    ]
+
+
+def test_only_new_texts_of_an_update_are_logged(caplog: pytest.LogCaptureFixture) -> None:
+    warning = RecurringWarning(LOG)
+    for texts in (["a"], ["a", "b"], ["b"], [], ["b"]):
+        warning.update(texts)
+    assert lines(caplog) == ["a", "b", "b"]

@@ -24,7 +24,7 @@ from uvicorn.protocols.http.h11_impl import H11Protocol
 from vifplug.config.options import Settings
 from vifplug.daemon.http import capacity
 from vifplug.daemon.http.framing import Framing, is_last
-from vifplug.daemon.rate_limit import RateLimitedWarning
+from vifplug.daemon.rate_limit import RecurringWarning
 
 LOG = logging.getLogger(__name__)
 
@@ -168,7 +168,7 @@ def _gid(name: str) -> int:
     return grp.getgrnam(name).gr_gid
 
 
-_REFUSED, _CROWD = RateLimitedWarning(LOG), RateLimitedWarning(LOG)
+_REFUSED, _CROWD = RecurringWarning(LOG, is_limited=True), RecurringWarning(LOG, is_limited=True)
 
 
 class CredentialedProtocol(H11Protocol):
@@ -223,7 +223,7 @@ class CredentialedProtocol(H11Protocol):
         most = self.connections_max()
         if len(everybody) <= most:
             return
-        _CROWD.say(
+        _CROWD.warn(
             f"more than {most} connections ({capacity.descriptors()} descriptors, RLIMIT_NOFILE); the oldest idle one "
             "makes room for the next"
         )
@@ -251,7 +251,7 @@ class CredentialedProtocol(H11Protocol):
             own = [each for each in own if not each._is_alone()]
         if len(own) <= most:
             return False
-        _CROWD.say(f"uid {uid} has more than {most} connections; its oldest idle one makes room for the next")
+        _CROWD.warn(f"uid {uid} has more than {most} connections; its oldest idle one makes room for the next")
         if capacity.close_oldest_idle([each for each in own if each is not self], capacity.REST_SECONDS):
             return False
         self._answer(503, f"uid {uid} has {most} connections, which is the most of one user; try again")
@@ -324,7 +324,7 @@ class CredentialedProtocol(H11Protocol):
 
     def log_refusal(self, reason: str) -> None:
         """Log, at most once a minute, that a request was refused before the application saw it."""
-        _REFUSED.say(
+        _REFUSED.warn(
             f"refused a request of {'an unknown peer' if self.peer is None else f'uid {self.peer.uid}'}: {reason}"
         )
 

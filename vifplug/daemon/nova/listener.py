@@ -15,6 +15,7 @@ import uvicorn
 
 from vifplug.daemon.http import capacity
 from vifplug.daemon.http.protocol import CredentialedProtocol, Peer
+from vifplug.daemon.rate_limit import RecurringWarning
 
 LOG = logging.getLogger(__name__)
 _HTTP_LOG = logging.getLogger(f"{__name__}.http")
@@ -47,8 +48,7 @@ class Listener:
 
     def __init__(self, app: Any, address: tuple[str, int], retry_seconds: float = _RETRY_SECONDS) -> None:
         self._app, self._address, self._retry_seconds = app, address, retry_seconds
-        self._logged: str | None = None
-        """Why it does not listen, as last logged."""
+        self._failing = RecurringWarning(LOG)
         self._server: _Server | None = None
         self._task: asyncio.Task[None] | None = None
 
@@ -84,7 +84,7 @@ class Listener:
                 await asyncio.sleep(self._retry_seconds)
                 continue
             with listener:
-                self._logged = None
+                self._failing.over()
                 LOG.info("listening for Nova's external events on %s port %d", *self._address)
                 self._server = _Server(_config(self._app))
                 await self._server.serve(sockets=[listener])
@@ -95,9 +95,7 @@ class Listener:
         host, port = self._address
         text = f"cannot listen on [events] listen {host} port {port}: {error.strerror or error}; {advice}; "
         text += f"retrying every {self._retry_seconds:g} s"
-        if text != self._logged:
-            LOG.error("%s", text)
-        self._logged = text
+        self._failing.warn(text, level=logging.ERROR)
 
 
 def _bind(address: tuple[str, int]) -> socket.socket:

@@ -24,7 +24,7 @@ from vifplug.daemon import logs
 from vifplug.daemon.metrics import Metrics
 from vifplug.daemon.nova import incoming
 from vifplug.daemon.nova.incoming import FORGET, TAKEN, LocalVifs
-from vifplug.daemon.rate_limit import RateLimitedWarning
+from vifplug.daemon.rate_limit import RecurringWarning
 from vifplug.engine.context import Context
 from vifplug.errors import InputError, StoreError
 
@@ -69,7 +69,7 @@ class Receiver:
         self._token = token.encode("utf-8", "surrogateescape")
         self._turn: anyio.CapacityLimiter | None = None
         """One message at a time, in the order of completion: a status must not overtake an earlier one."""
-        self._unauthorized = RateLimitedWarning(LOG)
+        self._unauthorized = RecurringWarning(LOG, is_limited=True)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one request."""
@@ -90,7 +90,9 @@ class Receiver:
     async def _answer(self, request: Request) -> Response:
         if not self._is_known(request):
             sender = request.client.host if request.client else "an unknown address"
-            self._unauthorized.say(f"refused a request from {sender} without the X-Auth-Token of [events] listen_token")
+            self._unauthorized.warn(
+                f"refused a request from {sender} without the X-Auth-Token of [events] listen_token"
+            )
             return self._refusal(401, "the X-Auth-Token of [events] listen_token is needed")
         if request.scope["path"] != PATH:
             return self._refusal(404, f"only {PATH} is served here")

@@ -14,7 +14,7 @@ from vifplug.daemon.nova import outgoing
 from vifplug.daemon.nova.http_post import Endpoint, NoAnswer
 from vifplug.daemon.nova.outgoing import Judgement
 from vifplug.daemon.nova.rate import SIZE_MAX, WAIT_MAX_SECONDS, Pace, Waiting
-from vifplug.errors import VifplugError
+from vifplug.daemon.rate_limit import RecurringWarning
 from vifplug.store.events import UNPLUGGED_EVENT, Notice
 
 LOG = logging.getLogger(__name__)
@@ -53,9 +53,8 @@ class Notifier:
         self._pace, self._waiting = Pace(settings.notify_interval), Waiting()
         self._settled: set[int] = set()
         """Accepted or refused notices that are still in the outbox: they are never sent again."""
-        self._is_failing = False
-        self._logged_error = ""
-        """The last logged error: a lasting one is logged once."""
+        self._errors, self._failing = RecurringWarning(LOG), RecurringWarning(LOG)
+        """Of this side, and of the endpoint."""
         self._wake, self._stopped = threading.Event(), threading.Event()
         self._thread = threading.Thread(target=self._run, name="notifier", daemon=True)
 
@@ -82,7 +81,7 @@ class Notifier:
         while not self._stopped.is_set():
             try:
                 self._turn()
-                self._logged_error = ""
+                self._errors.over()
             except Exception as error:
                 # All errors are caught, because the thread must not end.
                 self._log_error(error)
@@ -172,23 +171,16 @@ class Notifier:
     # -- logging ------------------------------------------------------------------------------------------
 
     def _log_error(self, error: Exception) -> None:
-        if (text := repr(error)) != self._logged_error:
-            self._logged_error = text
-            is_bug = not isinstance(error, VifplugError)
-            level = logging.ERROR if is_bug else logging.WARNING
-            LOG.log(level, "could not send events to %s: %s", self._endpoint, error, exc_info=is_bug)
+        text = f"could not send events to {self._endpoint}: {error}"
+        self._errors.warn(text, error=error)
 
     def _log_failing(self, why: str) -> None:
-        if not self._is_failing:
-            self._is_failing = True
-            LOG.warning(
-                "%s does not accept events: %s; they are kept and retried, at least every %d s",
-                *(self._endpoint, why, WAIT_MAX_SECONDS),
-            )
+        text = f"{self._endpoint} does not accept events: {why}; they are kept and retried, at least every "
+        # Logged once in an outage, during which the reason may change often.
+        self._failing.warn(f"{text}{WAIT_MAX_SECONDS:g} s", key="outage")
 
     def _log_working(self) -> None:
-        if self._is_failing:
-            self._is_failing = False
+        if self._failing.over():
             LOG.info("%s accepts events again", self._endpoint)
 
     def _log_refused(self, batch: Sequence[Notice], judged: Judgement) -> None:

@@ -25,7 +25,7 @@ from vifplug.daemon.http.vifs import create_app
 from vifplug.daemon.metrics import Metrics
 from vifplug.daemon.nova.listener import Listener
 from vifplug.daemon.nova.receiver import create_receiver
-from vifplug.daemon.rate_limit import RateLimitedWarning
+from vifplug.daemon.rate_limit import RecurringWarning
 from vifplug.daemon.reconcile.reconciler import Keeper
 from vifplug.engine.context import Context
 from vifplug.linux.host import LinuxHost
@@ -42,7 +42,7 @@ heartbeat."""
 PID_BYTES = 8
 
 _NO_DESCRIPTOR = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)
-_CROWD = RateLimitedWarning(LOG)
+_CROWD = RecurringWarning(LOG, is_limited=True)
 _GRACEFUL_SECONDS = 2
 _KEEPER_SECONDS = 5.0
 _NOTIFIER_SECONDS = 2.0
@@ -126,7 +126,7 @@ class _Server(uvicorn.Server):
         if not isinstance(error, OSError) or error.errno not in _NO_DESCRIPTOR:
             loop.default_exception_handler(context)
             return
-        _CROWD.say(f"cannot accept a connection: {error.strerror}; an idle connection is closed")
+        _CROWD.warn(f"cannot accept a connection: {error.strerror}; an idle connection is closed")
         capacity.close_oldest_idle(self.server_state.connections)
 
     def end(self) -> None:

@@ -5,8 +5,8 @@ from __future__ import annotations
 import logging
 import time
 
-from vifplug.daemon.log_text import WarnOnChange
 from vifplug.daemon.metrics import Metrics
+from vifplug.daemon.rate_limit import RecurringWarning
 from vifplug.daemon.reconcile.orphan_age import OrphanAges
 from vifplug.engine.commands import gc, reconcile
 from vifplug.engine.commands.reconcile import Survey
@@ -27,7 +27,7 @@ class Collector:
     def __init__(self, context: Context, grace: float, metrics: Metrics) -> None:
         self._context, self._metrics = context, metrics
         self._ages = OrphanAges(grace)
-        self._spared, self._stuck, self._copied = WarnOnChange(LOG), WarnOnChange(LOG), WarnOnChange(LOG)
+        self._spared, self._stuck, self._copied = RecurringWarning(LOG), RecurringWarning(LOG), RecurringWarning(LOG)
         self.count = 0
         """The number of orphans at the last comparison."""
 
@@ -43,16 +43,16 @@ class Collector:
         due = self._ages.seen(survey.orphans, survey.in_use, time.monotonic())
         if not survey.records and len(due) > _MANY:
             # An empty store beside many VIFs is more likely a wrong or lost one than a host without wanted VIFs.
-            self._stuck.say(["no VIF is recorded, but many are on the host: no orphan is deleted; see 'vifplug gc'"])
+            self._stuck.update(["no VIF is recorded, but many are on the host: no orphan is deleted; see 'vifplug gc'"])
             due = set()
         self.count = len(survey.orphans) + len(survey.copied_marks)
-        self._copied.say(
+        self._copied.update(
             [
                 f"{orphan.kind} {orphan.name} carries a copy of the mark of {orphan.vif_id} and is left alone"
                 for orphan in survey.copied_marks
             ]
         )
-        self._spared.say(
+        self._spared.update(
             [
                 f"orphans of {owner} are left alone, because a guest uses them; 'vifplug gc --delete' deletes them"
                 for owner in sorted(self._ages.spared)
@@ -64,5 +64,5 @@ class Collector:
                 LOG.info("deleted orphan %s %s of %s", orphan.kind, orphan.name, orphan.vif_id)
             self._metrics.collected.inc(len(gone))
             self.count -= len(gone)
-            self._stuck.say([f"could not delete an orphan: {error}" for error in errors])
+            self._stuck.update([f"could not delete an orphan: {error}" for error in errors])
         self._metrics.orphans.set(self.count)

@@ -10,8 +10,8 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any
 
 from vifplug.config.options import Settings
-from vifplug.daemon.log_text import Failing, WarnOnChange
 from vifplug.daemon.metrics import Metrics
+from vifplug.daemon.rate_limit import RecurringWarning
 from vifplug.daemon.reconcile.decisions import judge
 from vifplug.daemon.reconcile.inbox import Changes, Inbox
 from vifplug.daemon.reconcile.index import Index
@@ -87,9 +87,10 @@ class Keeper:
         self._absent: set[str] = set()
         """VIFs whose guest's end was missing at their last comparison."""
         self._compared_at: str | None = None
-        self._unsettled, self._damaged, self._unwritten = WarnOnChange(LOG), WarnOnChange(LOG), WarnOnChange(LOG)
+        self._unsettled, self._damaged = RecurringWarning(LOG), RecurringWarning(LOG)
+        self._unwritten = RecurringWarning(LOG)
         self._reasons = Reasons(LOG, self._index.of_bridges)
-        self._failing = Failing(LOG)
+        self._failing = RecurringWarning(LOG)
         self._readiness = Readiness(began=time.monotonic())
         self._compared_all = False
         """Whether everything was compared once, including VIFs on Open vSwitch."""
@@ -164,11 +165,11 @@ class Keeper:
                 return
             except OvsUnavailable as error:
                 # Everything is compared as soon as it answers again; the watcher requests that.
-                self._failing.say(f"stopped comparing: {error}")
+                self._failing.warn(f"stopped comparing: {error}")
                 self._schedule.everything = time.monotonic() + self._settings.repair_interval
             except Exception as error:
                 # All errors are caught, so that one VIF's error does not affect other VIFs.
-                self._failing.say(f"a comparison failed: {error}", None if isinstance(error, VifplugError) else error)
+                self._failing.warn(f"a comparison failed: {error}", error=error)
                 self._schedule.everything = time.monotonic() + min(1.0, self._settings.repair_interval)
             if not self._repaired:
                 self._inbox.pause(_PAUSE_FACTOR * (time.thread_time() - began))
@@ -235,10 +236,10 @@ class Keeper:
         LOG.log(level, "comparing everything (%s)", ", ".join(sorted(reasons)))
         away = self._context.ovs_away
         if not away:
-            self._unsettled.say(recover.settle(self._context))
+            self._unsettled.update(recover.settle(self._context))
         survey = reconcile.survey(self._context, None, ovs=not away)
         known = self._context.store.contents()
-        self._damaged.say(list(known.damaged.values()))
+        self._damaged.update(list(known.damaged.values()))
         self._retry_state.keep_only(known.records)
         self._reasons.keep_only(known.records)
         self._states = {vif_id: state for vif_id, state in self._states.items() if vif_id in known.records}
@@ -294,7 +295,7 @@ class Keeper:
 
     def _write_states(self, states: Mapping[str, Standing], seen: Mapping[str, Record] | None = None) -> None:
         left, full = reconcile.note(self._context, states, seen)
-        self._unwritten.say([f"states of VIFs were not written: {full}"] if full else [])
+        self._unwritten.update([f"states of VIFs were not written: {full}"] if full else [])
         # Another request works on these, or they were plugged again: the observed state is outdated.
         self._schedule.compare_again(left, time.monotonic() + _AGAIN_SECONDS)
         for vif_id, (state, reason) in states.items():

@@ -9,7 +9,7 @@ import threading
 from collections.abc import Callable, Mapping
 from typing import Any, Protocol
 
-from vifplug.daemon.log_text import Failing
+from vifplug.daemon.rate_limit import RecurringWarning
 from vifplug.daemon.reconcile.inbox import Inbox
 from vifplug.errors import HelperDied, TimedOut, VifplugError
 from vifplug.store.store import Store
@@ -60,7 +60,7 @@ class Watchers:
 
     def _follow_ovsdb(self) -> None:
         last: Mapping[str, Any] = {}
-        failing = Failing(LOG)
+        failing = RecurringWarning(LOG)
         while not self._inbox.closed:
             try:
                 answer = self._host.follow_ovsdb(last)
@@ -75,7 +75,7 @@ class Watchers:
                 return
             except Exception as error:
                 # All errors are caught, because the thread must not end. The same changes are requested again.
-                failing.say(f"could not follow OVSDB: {error}", None if isinstance(error, VifplugError) else error)
+                failing.warn(f"could not follow OVSDB: {error}", error=error)
                 self._inbox.pause(_AGAIN_SECONDS)
 
     def _process(self, last: Mapping[str, Any], answer: Mapping[str, Any]) -> None:
