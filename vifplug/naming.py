@@ -11,6 +11,8 @@ import os
 import re
 import uuid
 
+from vifplug.model import limits
+
 NAME_CUT = 14
 LINK_NAME_MAX = 15
 """IFNAMSIZ less the closing zero."""
@@ -51,9 +53,8 @@ ROLES = (ROLE_BRIDGE, ROLE_BRIDGE_END, ROLE_PORT_END, ROLE_NETWORK_BRIDGE, ROLE_
 _TAP_FIRST_BYTES = ("fe:", "fa:")
 """The second is for guests whose own MAC begins with the first."""
 _BRIDGE_NAMESPACE = uuid.UUID("5f4b5a0e-3c1e-5b7a-9a36-0d1f6a2c7be1")
-_VIFS_BRIDGE = re.compile(r"qbr[0-9a-f]{8}-[0-9a-f]{2}")
 _DERIVED_NAME = re.compile(rf"({'|'.join(ROLES)})[0-9a-f]{{8}}-[0-9a-f]{{2}}")
-_OWNER = re.compile(r"(net:)?[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
+_ADDRESS = re.compile(r"[0-9a-f]{2}(:[0-9a-f]{2}){5}")
 
 
 def device(prefix: str, identity: str) -> str:
@@ -68,12 +69,17 @@ def is_derived(name: str, owner: str) -> bool:
 
 def is_vifs_bridge(name: str) -> bool:
     """Whether a Linux bridge has a name that Nova, os-vif and we give to a single VIF's bridge: qbr and its id."""
-    return bool(_VIFS_BRIDGE.fullmatch(name))
+    return name.startswith(ROLE_BRIDGE) and follows_rule(name)
+
+
+def follows_rule(name: str) -> bool:
+    """Whether the naming rule may have given this name: a role, and the beginning of an id."""
+    return bool(_DERIVED_NAME.fullmatch(name))
 
 
 def is_of_other(name: str, owner: str, role: str) -> bool:
     """Whether a name follows the naming rule, and is not the one that this owner's device of that role gets."""
-    return bool(_DERIVED_NAME.fullmatch(name)) and not is_of_owner(name, owner, role)
+    return follows_rule(name) and not is_of_owner(name, owner, role)
 
 
 def is_of_owner(name: str, owner: str, role: str) -> bool:
@@ -131,7 +137,12 @@ def may_be_a_link(name: str) -> bool:
 
 def is_owner(owner: str) -> bool:
     """Whether ``owner`` is a VIF id or ``net:`` and a network id, in canonical form."""
-    return bool(_OWNER.fullmatch(owner))
+    return limits.is_uuid(owner.removeprefix(NETWORK_PREFIX))
+
+
+def is_address(text: str) -> bool:
+    """Whether ``text`` is a MAC address in lower case, of any kind."""
+    return bool(_ADDRESS.fullmatch(text))
 
 
 def network_owner(network_id: str) -> str:

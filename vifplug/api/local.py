@@ -40,7 +40,7 @@ from vifplug.store import directory
 from vifplug.store.locks import LockFile
 from vifplug.store.store import Store
 
-LOCK_FILE = "locks"
+LOCK_FILE = directory.LOCKS
 
 
 class LocalHost(Host):

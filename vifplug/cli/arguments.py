@@ -113,7 +113,7 @@ def canonical_id(value: str, name: str = "") -> str:
     lowered = value.lower()
     if not limits.is_uuid(lowered):
         shown = f"{name} {value!r}" if name else repr(value)
-        raise errors.InputError(f"{shown} is not a UUID (example: 71a6b0e4-1a1b-4fd9-8f4a-7cab3f9a425b)", value)
+        raise errors.InputError(f"{shown} is not a UUID (example: {limits.UUID_EXAMPLE})", value)
     return lowered
 
 
@@ -135,10 +135,8 @@ def _mtu(value: str) -> int:
         mtu = int(value)
     except ValueError:
         mtu = -1
-    if not limits.MTU_MIN <= mtu <= limits.MTU_MAX:
-        raise argparse.ArgumentTypeError(
-            f"{value!r} is not an MTU; it must be a whole number from {limits.MTU_MIN} to {limits.MTU_MAX}"
-        )
+    if not limits.is_mtu(mtu):
+        raise argparse.ArgumentTypeError(f"{value!r} is not an MTU; {limits.MTU_RULE}")
     return mtu
 
 

@@ -11,13 +11,11 @@ from vifplug import errors
 from vifplug.cli import output, tables
 from vifplug.cli.arguments import Options
 from vifplug.cli.verb import Opener, Outcome
-from vifplug.model import printable, reports
+from vifplug.model import limits, printable, reports
 from vifplug.model.events import WaitReport
 
 if TYPE_CHECKING:
     from vifplug.api.contract import Host
-
-_TIMEOUT_SECONDS = 300.0
 
 
 def events(options: Options, opener: Opener) -> Outcome:
@@ -82,7 +80,7 @@ def after_plug(host: Host, ids: Sequence[str], options: Options) -> Sequence[rep
 
 
 def _waited(host: Host, ids: Sequence[str], state: str, options: Options) -> Sequence[reports.VifReport]:
-    seconds = _TIMEOUT_SECONDS if options.timeout is None else options.timeout
+    seconds = limits.TIMEOUT_SECONDS if options.timeout is None else options.timeout
     if seconds and not options.as_json and output.is_interactive():
         with contextlib.suppress(errors.VifplugError):  # the wait itself reports it
             _announce(host.look(ids, state), state, seconds)

@@ -12,8 +12,8 @@ from vifplug.config import locate, validate
 from vifplug.config import unknown as unknown_options
 from vifplug.errors import ConfigError
 from vifplug.model.limits import MTU_MAX, MTU_MIN
+from vifplug.resources.ovs_port import QOS_TYPES
 
-QOS_TYPES = ("linux-noop", "linux-htb", "linux-hfsc", "linux-sfq", "linux-codel", "linux-fq_codel")
 PRIVSEP_GROUP = "vifplug_privileged"
 WIRED_BY = ("auto", "ovn", "neutron-agent", "neutron-events", "plugged")
 _THREADS_MIN = 16

@@ -20,7 +20,6 @@ _OVS_MIN = (2, 13)
 _VERSION = re.compile(r"(\d+)\.(\d+)")
 _START = "systemctl start openvswitch-switch (openvswitch on Red Hat's), and see its log"
 _NO_DEVICE, _NO_PORT = "No such device", "it has no OpenFlow port"
-_IDENTITY = re.compile(r"[0-9a-f]{8}-[0-9a-f]{2}")
 
 
 def draft(status: str, subject: str, reason: str, remedy: str = "") -> Draft:
@@ -242,7 +241,7 @@ _PREFIXES = (naming.ROLE_BRIDGE, naming.ROLE_BRIDGE_END, naming.ROLE_PORT_END, n
 def _identity(name: str) -> str:
     """The part of a link's name that is cut from a VIF's id; "" for other names."""
     for prefix in _PREFIXES:
-        if name.startswith(prefix) and _IDENTITY.fullmatch(name, len(prefix)):
+        if name.startswith(prefix) and naming.follows_rule(name):
             return name[len(prefix) :]
     return ""
 

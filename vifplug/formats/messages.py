@@ -37,7 +37,7 @@ _BY_TYPE = {
     "invalid_key": "the key must be a string",
 }
 
-MTU = f"it must be a whole number from {limits.MTU_MIN} to {limits.MTU_MAX}"
+MTU = limits.MTU_RULE
 
 _BY_FIELD = {
     "mtu": MTU,

@@ -5,7 +5,8 @@ from __future__ import annotations
 import re
 
 MTU_MIN, MTU_MAX = 68, 65521
-"""IPv4's smallest MTU (RFC 791) and the largest a tap takes, which every VIF ends in: 65535 less Ethernet's header."""
+"""A VIF's: IPv4's smallest MTU (RFC 791) and the largest a tap takes, which every VIF ends in: 65535 less Ethernet's
+header."""
 INSTANCE_NAME_MAX = 255
 QUEUES_MAX = 256
 """What a tap takes (MAX_TAP_QUEUES of drivers/net/tun.c)."""
@@ -18,9 +19,20 @@ ABSENT_SECONDS = 600.0
 TIMEOUT_SECONDS = 300.0
 """Nova's vif_plugging_timeout."""
 
-_UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
+UUID = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}")
+"""A UUID in canonical form, without groups."""
+UUID_EXAMPLE = "71a6b0e4-1a1b-4fd9-8f4a-7cab3f9a425b"
+UUID_RULE = f"it must be a UUID such as {UUID_EXAMPLE}"
+"""``is_uuid`` in words, for an error."""
+MTU_RULE = f"it must be a whole number from {MTU_MIN} to {MTU_MAX}"
+"""``is_mtu`` in words, for an error."""
 
 
 def is_uuid(text: str) -> bool:
     """Whether it is a UUID in canonical form: that of every VIF's id."""
-    return bool(_UUID.fullmatch(text))
+    return bool(UUID.fullmatch(text))
+
+
+def is_mtu(value: object) -> bool:
+    """Whether it is an MTU that a VIF may have."""
+    return isinstance(value, int) and not isinstance(value, bool) and MTU_MIN <= value <= MTU_MAX

@@ -7,7 +7,6 @@ value that is None was not given: a recorded VIF keeps what it had, a new one ta
 from __future__ import annotations
 
 import functools
-import re
 import typing
 import uuid
 from collections.abc import Mapping
@@ -32,7 +31,6 @@ if TYPE_CHECKING:
 else:
     _ModelMetaclass = type(BaseModel)
 
-_MAC = re.compile(r"[0-9a-f]{2}(:[0-9a-f]{2}){5}")
 _MULTICAST_BIT = 0x01
 _PCI_ADDRESS = re.compile(r"[0-9a-f]{4,8}:[0-9a-f]{2}:[01][0-9a-f]\.[0-7]")
 CLIENT, SERVER = "client", "server"
@@ -43,12 +41,12 @@ def _uuid(value: Any) -> str:
     if isinstance(value, uuid.UUID):
         return str(value)
     if not isinstance(value, str) or not limits.is_uuid(value.lower()):
-        raise ValueError("it must be a UUID such as 71a6b0e4-1a1b-4fd9-8f4a-7cab3f9a425b")
+        raise ValueError(limits.UUID_RULE)
     return value.lower()
 
 
 def _address(value: Any) -> str:
-    if not isinstance(value, str) or not _MAC.fullmatch(value.lower()):
+    if not isinstance(value, str) or not naming.is_address(value.lower()):
         raise ValueError("it must be a MAC address such as fa:16:3e:eb:5e:26")
     if int(value[:2], 16) & _MULTICAST_BIT:
         raise ValueError("it is a multicast address; a VIF needs a unicast one (an even first byte)")
@@ -85,7 +83,7 @@ def _socket_mode(value: str) -> str:
 
 
 # The validators decide; json_schema_extra tells the reader of the JSON Schema as much of it as a pattern can.
-_UUID_SCHEMA: JsonDict = {"format": "uuid", "pattern": r"^[0-9A-Fa-f]{8}(-[0-9A-Fa-f]{4}){3}-[0-9A-Fa-f]{12}$"}
+UUID_SCHEMA: JsonDict = {"format": "uuid", "pattern": r"^[0-9A-Fa-f]{8}(-[0-9A-Fa-f]{4}){3}-[0-9A-Fa-f]{12}$"}
 _MAC_SCHEMA: JsonDict = {"pattern": r"^(?!00(:00){5}$)[0-9A-Fa-f][02468ACEace](:[0-9A-Fa-f]{2}){5}$"}
 _LINK_SCHEMA: JsonDict = {
     "pattern": r"^(?!(?:\.{1,2}|all|default)$)[^\s/:%\x00-\x1f\x7f]+$",
@@ -93,7 +91,7 @@ _LINK_SCHEMA: JsonDict = {
     "maxLength": naming.LINK_NAME_MAX,
 }
 
-Uuid = Annotated[str, BeforeValidator(_uuid), Field(json_schema_extra=_UUID_SCHEMA)]
+Uuid = Annotated[str, BeforeValidator(_uuid), Field(json_schema_extra=UUID_SCHEMA)]
 MacAddress = Annotated[str, BeforeValidator(_address), Field(json_schema_extra=_MAC_SCHEMA)]
 LinkName = Annotated[str, AfterValidator(_link_name), Field(json_schema_extra=_LINK_SCHEMA)]
 PciAddress = Annotated[

@@ -11,15 +11,13 @@ from vifplug.errors import PermissionDenied
 from vifplug.resources import kinds
 from vifplug.resources.kinds import Part
 from vifplug.resources.link import MTU
-from vifplug.resources.ovs_port import VLAN_MODES
+from vifplug.resources.ovs_port import QOS_TYPES, VLAN_MODES
 from vifplug.resources.schema import Attribute, Form
 
-_MAC = re.compile(r"[0-9a-f]{2}(:[0-9a-f]{2}){5}")
 _EXTERNAL_ID = re.compile(r"[\x20-\x7e]{1,255}")
 _ROW_NAME_MAX = 255
 _FIREWALL_NAME_MAX = 255
 """NFT_NAME_MAXLEN less the closing zero."""
-_QOS_TYPES = frozenset({"linux-noop", "linux-htb", "linux-hfsc", "linux-sfq", "linux-codel", "linux-fq_codel"})
 
 _TICKS_PER_SECOND = 100
 """Times of a bridge's are in USER_HZ, whatever the kernel's own HZ."""
@@ -68,7 +66,7 @@ def owner(value: Any) -> str:
 
 def address(value: Any) -> str:
     """A MAC address."""
-    if not isinstance(value, str) or not _MAC.fullmatch(value) or int(value[:2], 16) & 1:
+    if not isinstance(value, str) or not naming.is_address(value) or int(value[:2], 16) & 1:
         raise refuse("the MAC address", value)
     return value
 
@@ -164,7 +162,7 @@ def external_ids(value: Any) -> dict[str, str]:
 
 def qos_type(value: Any) -> str:
     """A QoS type of Open vSwitch that needs no other rows."""
-    if not isinstance(value, str) or value not in _QOS_TYPES:
+    if not isinstance(value, str) or value not in QOS_TYPES:
         raise refuse("the QoS type", value)
     return value
 

@@ -9,7 +9,8 @@ from typing import Any, ClassVar
 from vifplug.resources.contract import LINKS, Creation, Reference, Resource, Role
 from vifplug.resources.schema import Attribute, Compared, Form, How, Place, Table, Wire
 
-MTU_MIN, MTU_MAX = 68, 65535
+_MTU_MIN, _MTU_MAX = 68, 65535
+"""Bytes, of any link; a VIF's own bounds are narrower (model/limits.py)."""
 _INET_MAX = 8
 """What the kernel takes for the IP settings below is far less."""
 
@@ -20,8 +21,8 @@ MTU = Attribute(
     form=Form.WHOLE,
     how=How.BEHIND_MEMBERS,
     wire=Wire("IFLA_MTU", 4, "uint32"),
-    low=MTU_MIN,
-    high=MTU_MAX,
+    low=_MTU_MIN,
+    high=_MTU_MAX,
     unit="bytes",
     compared=Compared.AT_LEAST_IF_SHARED,
 )

@@ -21,6 +21,8 @@ DEAD_VLAN = 4095
 PORT, INTERFACE = "Port", "Interface"
 STRINGS = {"key": "string", "value": "string", "min": 0, "max": "unlimited"}
 _VLAN = {"type": "integer", "minInteger": 0, "maxInteger": DEAD_VLAN}
+QOS_TYPES = ("linux-noop", "linux-htb", "linux-hfsc", "linux-sfq", "linux-codel", "linux-fq_codel")
+"""Open vSwitch's types of a QoS row that need no other rows."""
 PATCH, PEER = "patch", "peer"
 """The type of a patch port, and the key of its options that names the other end."""
 VLAN_MODES = ("trunk", "access", "native-tagged", "native-untagged", "dot1q-tunnel")

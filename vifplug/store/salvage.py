@@ -10,8 +10,7 @@ import re
 
 from vifplug.model import limits
 
-_UUID = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}")
-_ID = re.compile(rf'"id":\s*"({_UUID.pattern})"')
+_ID = re.compile(rf'"id":\s*"({limits.UUID.pattern})"')
 _NAME = re.compile(r'"name":\s*"([^"\\]{1,15})"')
 _KEY_MAX = 80
 
@@ -41,7 +40,7 @@ def vif_of(body: object) -> str | None:
 
 def owners_in(*values: object) -> set[str]:
     """Every owner in the texts: VIFs, and networks that share a bridge."""
-    ids = {uuid for value in values for uuid in _UUID.findall(text_of(value).lower())}
+    ids = {uuid for value in values for uuid in limits.UUID.findall(text_of(value).lower())}
     return ids | {f"net:{uuid}" for uuid in ids}
 
 

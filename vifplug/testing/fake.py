@@ -304,8 +304,8 @@ def _check(bridges: Sequence[str], datapath: str, mtu: int) -> None:
         raise InputError(f"bridges: {bridges!r:.80}: it must be a list of names, of one OVS bridge at least")
     if datapath not in ("system", "netdev"):
         raise InputError(f"datapath: {datapath!r:.80}: it must be system or netdev")
-    if isinstance(mtu, bool) or not isinstance(mtu, int) or not limits.MTU_MIN <= mtu <= limits.MTU_MAX:
-        raise InputError(f"mtu: {mtu!r:.80}: it must be a whole number from {limits.MTU_MIN} to {limits.MTU_MAX}")
+    if not limits.is_mtu(mtu):
+        raise InputError(f"mtu: {mtu!r:.80}: {limits.MTU_RULE}")
 
 
 def _vmms_ports(record: Record) -> list[OvsPort]:

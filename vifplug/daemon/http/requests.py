@@ -11,15 +11,16 @@ from pydantic.config import JsonDict
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 
-from vifplug import formats, naming
+from vifplug import formats
 from vifplug.daemon import logs
 from vifplug.drivers.registry import driver_for
 from vifplug.errors import InputError
 from vifplug.formats import messages
 from vifplug.guest.nic import MODEL_PATTERN
 from vifplug.guest.report import FORMATS as GUEST_FORMATS
+from vifplug.model import limits
 from vifplug.model.limits import ABSENT_SECONDS, INSTANCE_NAME_MAX, MTU_MAX, MTU_MIN, QUEUES_MAX, SEQUENCE_MAX, VIRTIO
-from vifplug.model.vif import Uuid, Vif
+from vifplug.model.vif import UUID_SCHEMA, Uuid, Vif
 
 BODY_MAX_MIB = 4
 BODY_MAX = BODY_MAX_MIB * 2**20
@@ -181,8 +182,8 @@ VifId = Annotated[
     str,
     Path(
         description="The VIF's id, the port's UUID.",
-        examples=["71a6b0e4-1a1b-4fd9-8f4a-7cab3f9a425b"],
-        json_schema_extra={"format": "uuid", "pattern": r"^[0-9A-Fa-f]{8}(-[0-9A-Fa-f]{4}){3}-[0-9A-Fa-f]{12}$"},
+        examples=[limits.UUID_EXAMPLE],
+        json_schema_extra=UUID_SCHEMA,
     ),
 ]
 """As the description draws it; ``vif_id`` checks it."""
@@ -259,7 +260,7 @@ def vif_id(id: str) -> str:
     :raises InputError: when it is not a UUID.
     """
     lowered = id.lower()
-    if not naming.is_owner(lowered) or lowered.startswith(naming.NETWORK_PREFIX):
-        raise messages.refusal("id", id, "it must be a UUID such as 71a6b0e4-1a1b-4fd9-8f4a-7cab3f9a425b")
+    if not limits.is_uuid(lowered):
+        raise messages.refusal("id", id, limits.UUID_RULE)
     logs.concerning(lowered)
     return lowered

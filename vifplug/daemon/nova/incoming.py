@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal, Self, get_args
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 
-from vifplug import formats, naming
+from vifplug import formats
 from vifplug.errors import InputError
 from vifplug.formats import messages
+from vifplug.model import limits
 from vifplug.store.events import NEUTRON_FAILED, NEUTRON_PLUGGED, NEUTRON_UNPLUGGED
 from vifplug.store.records import Contents
 
@@ -40,7 +40,6 @@ _STATUSES = {
     ("network-vif-deleted", "completed"): NEUTRON_UNPLUGGED,
 }
 """Other events have no meaning here."""
-_UUID = re.compile(r"[0-9a-f]{32}")
 
 _UNKNOWN_KEY = "it is not a key of such a message"
 _TEXT = f"it must be a string of at most {_TAG_MAX} characters"
@@ -57,9 +56,10 @@ def _uuid(value: str) -> str:
     """A UUID in canonical form, from every spelling that Nova accepts, so that an unusual one does not fail its
     message."""
     digits = value.replace("urn:", "").replace("uuid:", "").strip("{}").replace("-", "").lower()
-    if not _UUID.fullmatch(digits):
+    canonical = "-".join((digits[:8], digits[8:12], digits[12:16], digits[16:20], digits[20:]))
+    if not limits.is_uuid(canonical):
         raise ValueError("not a UUID")
-    return "-".join((digits[:8], digits[8:12], digits[12:16], digits[16:20], digits[20:]))
+    return canonical
 
 
 class ExternalEvent(BaseModel):
@@ -183,10 +183,8 @@ def judge(event: ExternalEvent, here: LocalVifs) -> Result:
         return Result(code=TAKEN, vif_id=tag if is_outdated else None, vif_status=FORGET if is_outdated else None)
     if event.vif_status is None:
         return Result(code=TAKEN)
-    if event.has_tag:
-        vif_id = tag if naming.is_owner(tag) and not tag.startswith(naming.NETWORK_PREFIX) else None
-    else:
-        vif_id = own[0] if len(own) == 1 else None
+    named = [tag] if event.has_tag else own
+    vif_id = named[0] if len(named) == 1 and limits.is_uuid(named[0]) else None
     return Result(code=TAKEN, vif_id=vif_id, vif_status=event.vif_status if vif_id else None)
 
 
