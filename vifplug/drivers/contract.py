@@ -2,7 +2,7 @@
 
 A driver describes the desired resources of a VIF; the engine observes the host, plans the difference,
 applies it, undoes it on failure and deletes it at an unplug. So a driver has no plug and no unplug, changes
-nothing and reads nothing. It is registered under its vif_type in stevedore's namespace ``vifplug.drivers``.
+nothing and reads nothing. It is registered under its vif_type as an entry point of the group ``vifplug.drivers``.
 
 Rules for a driver:
 

@@ -1,12 +1,12 @@
-"""The drivers by vif_type: vifplug's own, and those of stevedore's namespace ``vifplug.drivers``."""
+"""The drivers by vif_type: vifplug's own, and those of the entry points ``vifplug.drivers``."""
 
 from __future__ import annotations
 
 import functools
+import importlib.metadata
+import logging
 from collections.abc import Mapping
 from typing import Any
-
-from stevedore import ExtensionManager
 
 from vifplug.drivers.bridge import LinuxBridge
 from vifplug.drivers.contract import Driver, tap_name
@@ -19,24 +19,25 @@ from vifplug.drivers.vhost_user import VhostUserPort
 from vifplug.errors import InputError
 from vifplug.model.vif import Vif
 
-NAMESPACE = "vifplug.drivers"
+LOG = logging.getLogger(__name__)
+
+GROUP = "vifplug.drivers"
+"""Of entry points."""
 _OWN: tuple[Driver, ...] = (OvsHybrid(), Ovs(), LinuxBridge(), LoneTap(), External(), VhostUserPort())
 
 
 @functools.cache
 def drivers() -> Mapping[str, Driver]:
-    """Every driver by vif_type. A broken third-party driver is skipped."""
+    """Every driver by vif_type. A broken third-party driver is skipped, with a warning."""
     by_type: dict[str, Driver] = {driver.vif_type: driver for driver in _OWN}
-    others: ExtensionManager[Driver]
-    others = ExtensionManager(NAMESPACE, invoke_on_load=True, on_load_failure_callback=_ignore)
-    for extension in others:
-        if extension.obj is not None:
-            by_type.setdefault(extension.name, extension.obj)
+    for entry_point in importlib.metadata.entry_points(group=GROUP):
+        if entry_point.name in by_type:
+            continue
+        try:
+            by_type[entry_point.name] = entry_point.load()()
+        except Exception as error:
+            LOG.warning("skipped the driver of vif_type %r (%s): %s", entry_point.name, entry_point.value, error)
     return by_type
-
-
-def _ignore(_manager: object, _entry_point: object, _error: BaseException) -> None:
-    """stevedore logs it."""
 
 
 def driver_for(vif_type: str, vif_id: str = "") -> Driver:

@@ -7,6 +7,7 @@ value that is None was not given: a recorded VIF keeps what it had, a new one ta
 from __future__ import annotations
 
 import functools
+import re
 import typing
 import uuid
 from collections.abc import Mapping

@@ -10,17 +10,18 @@ import contextlib
 import functools
 import logging
 import os
+import pkgutil
 import signal
 import socket
 import sys
 import tempfile
 import threading
+import uuid
 from collections.abc import Callable, Iterator
 from typing import Any
 
 import tenacity
 from oslo_privsep import comm, daemon
-from oslo_utils import importutils, uuidutils
 
 from vifplug.errors import HelperDied, HostError, TimedOut, VifplugError
 from vifplug.privileged.helper import serve as serving
@@ -73,7 +74,7 @@ class _HearsTheEnd:
         :returns: the question's number, for ``answer`` and, in any case, ``forget``.
         :raises _Ended: when nobody is there to answer.
         """
-        number = uuidutils.generate_uuid()
+        number = str(uuid.uuid4())
         with self.lock:
             self.outstanding_msgs[number] = _Answer(self.lock, timeout)
         try:
@@ -226,7 +227,7 @@ class Channel:
             name, arguments, *trace = told
             if self._channel.log_traceback and trace:
                 LOG.warning("the privileged helper's traceback: %s", trace[0])
-            raised = importutils.import_class(name)
+            raised = pkgutil.resolve_name(name)
             if not issubclass(raised, VifplugError | OSError | comm.PrivsepTimeout):
                 # A library's, in a verb that does not name what it was about.
                 text = ": ".join([name.rpartition(".")[2], *map(str, arguments)])
