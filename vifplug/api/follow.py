@@ -15,10 +15,10 @@ from vifplug.api import parameters, sse
 from vifplug.api.http import Request, Wire
 from vifplug.api.http_stream import Stream
 from vifplug.errors import DaemonUnreachable, InputError, StoreError, VifplugError
-from vifplug.formats.quoting import quote_python
 from vifplug.model import limits
 from vifplug.model.backoff import pause
 from vifplug.model.events import Event
+from vifplug.model.quoting import quote_python
 
 LOG = logging.getLogger(__name__)
 

@@ -11,8 +11,8 @@ from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING
 
 from vifplug.errors import InputError
-from vifplug.formats.quoting import quote_python
 from vifplug.model import durations
+from vifplug.model.quoting import quote_python
 
 if TYPE_CHECKING:
     from vifplug.model.vif import Vif
@@ -23,7 +23,7 @@ def vifs(given: object) -> list[Vif]:
 
     :raises InputError: for anything but VIFs, for one that is not valid, and for one that is given twice.
     """
-    from vifplug.formats import messages
+    from vifplug.model import messages
     from vifplug.model import vif as model
 
     if isinstance(given, model.Vif):

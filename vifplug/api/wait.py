@@ -13,9 +13,9 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, NoReturn
 
 from vifplug.errors import InputError, NotReached, VifFailed, VifplugError
-from vifplug.formats.quoting import quote_python
 from vifplug.model.backoff import pause
 from vifplug.model.events import RUNGS, has_reached
+from vifplug.model.quoting import quote_python
 from vifplug.model.reports import ABSENT, FAILED, VifReport
 from vifplug.model.types import each_once
 

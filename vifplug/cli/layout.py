@@ -1,9 +1,15 @@
-"""The layout of a table on a terminal: which columns fit, which go below a row, which are left out. Pure."""
+"""The layout of a table on a terminal: which columns fit, which go below a row, which are left out.
+
+Pure, but for ``Screen.of``, which looks at the terminal.
+"""
 
 from __future__ import annotations
 
+import os
+import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TextIO
 
 NOTHING = "-"
 """For an empty value."""
@@ -11,6 +17,27 @@ READABLE = 40
 """The least width to which a longer text is folded; with less room it goes below its row."""
 GAP = 2
 """Between columns."""
+_WIDTH = 80
+"""Of a terminal that does not report its width."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Screen:
+    """What the destination of a result can show."""
+
+    terminal: bool = False
+    color: bool = False
+    unicode: bool = False
+    width: int = _WIDTH
+
+    @classmethod
+    def of(cls, stream: TextIO | None) -> Screen:
+        """What ``stream`` can show; None is a closed one. NO_COLOR is honoured (no-color.org)."""
+        terminal = stream is not None and stream.isatty()
+        encoding = (getattr(stream, "encoding", None) or "").lower().replace("-", "")
+        color = terminal and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
+        width = shutil.get_terminal_size((_WIDTH, 24)).columns if terminal else _WIDTH
+        return cls(terminal=terminal, color=color, unicode=encoding.startswith("utf8"), width=width)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

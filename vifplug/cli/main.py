@@ -14,9 +14,10 @@ from types import FrameType
 from typing import TYPE_CHECKING, NoReturn
 
 from vifplug import errors
-from vifplug.cli import arguments, output, tables, verbs
+from vifplug.cli import arguments, output, verbs
 from vifplug.cli import errors as failure
 from vifplug.cli.arguments import Options
+from vifplug.cli.layout import Screen
 from vifplug.cli.verb import EXIT_DONE, Opener, Outcome, nothing
 from vifplug.model import printable
 from vifplug.process import stdio
@@ -114,9 +115,7 @@ def _emit(outcome: Outcome, options: Options) -> int:
     output.warn(outcome.warnings)
     if not outcome.is_printed:
         as_json = options.as_json
-        output.put(
-            printable.dumps(outcome.document, indent=2) if as_json else outcome.text(tables.Screen.of(sys.stdout))
-        )
+        output.put(printable.dumps(outcome.document, indent=2) if as_json else outcome.text(Screen.of(sys.stdout)))
     return outcome.exit_code
 
 

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import io
 from collections.abc import Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING
 
 from rich import box
 from rich.cells import cell_len
@@ -17,10 +16,7 @@ from rich.table import Table
 from rich.text import Text
 
 from vifplug.cli import layout
-from vifplug.cli.layout import NOTHING, Shape
-
-if TYPE_CHECKING:
-    from vifplug.cli.tables import Screen
+from vifplug.cli.layout import NOTHING, Screen, Shape
 
 _INDENT = 4
 _ASCII = box.Box(str(box.SIMPLE_HEAD).replace("─", "-"), ascii=True)

@@ -6,14 +6,11 @@ On a terminal a table shows the columns that fit (layout.py, rich_table.py); els
 from __future__ import annotations
 
 import datetime
-import os
-import shutil
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, TextIO
+from typing import TYPE_CHECKING, Any
 
 from vifplug.cli import layout
-from vifplug.cli.layout import NOTHING, Shape
+from vifplug.cli.layout import NOTHING, Screen, Shape
 from vifplug.model import printable as readable
 from vifplug.model import reports
 
@@ -24,29 +21,8 @@ if TYPE_CHECKING:
 _STATE_STYLES = {reports.DRIFTED: "yellow", reports.CONTENDED: "red", reports.FAILED: "red", reports.PLUGGED: "green"}
 _STATE_STYLES |= {reports.WIRED: "green", reports.ACTIVE: "green"}
 _START_SECONDS = 60
-_WIDTH = 80
-"""Of a terminal that does not report its width."""
 
 Row = Sequence[object]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Screen:
-    """What the destination of a result can show."""
-
-    terminal: bool = False
-    color: bool = False
-    unicode: bool = False
-    width: int = _WIDTH
-
-    @classmethod
-    def of(cls, stream: TextIO | None) -> Screen:
-        """What ``stream`` can show; None is a closed one. NO_COLOR is honoured (no-color.org)."""
-        terminal = stream is not None and stream.isatty()
-        encoding = (getattr(stream, "encoding", None) or "").lower().replace("-", "")
-        color = terminal and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
-        width = shutil.get_terminal_size((_WIDTH, 24)).columns if terminal else _WIDTH
-        return cls(terminal=terminal, color=color, unicode=encoding.startswith("utf8"), width=width)
 
 
 def printable(text: str) -> str:

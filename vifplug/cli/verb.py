@@ -7,8 +7,8 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
-from vifplug.cli import tables
 from vifplug.cli.arguments import Options
+from vifplug.cli.layout import Screen
 
 if TYPE_CHECKING:
     from vifplug.api.contract import Host
@@ -37,7 +37,7 @@ class Outcome:
 
     document: Any
     """For ``-o json``."""
-    text: Callable[[tables.Screen], str]
+    text: Callable[[Screen], str]
     exit_code: int = EXIT_DONE
     warnings: Sequence[str] = ()
     is_printed: bool = False

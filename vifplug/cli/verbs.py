@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from vifplug import errors, formats
 from vifplug.cli import inputs, output, tables
 from vifplug.cli.arguments import Options
+from vifplug.cli.layout import Screen
 from vifplug.cli.verb import EXIT_CONFLICT, EXIT_DONE, EXIT_DRIFT, EXIT_FAILED, Opener, Outcome, Verb
 from vifplug.model import limits, reports
 
@@ -54,7 +55,7 @@ def _planned(plan: reports.PlanReport) -> Outcome:
 
 def _reported(
     vifs: Sequence[reports.VifReport],
-    text: Callable[[Sequence[reports.VifReport], tables.Screen], str] = tables.vifs,
+    text: Callable[[Sequence[reports.VifReport], Screen], str] = tables.vifs,
     *,
     exit_code: int = EXIT_DONE,
     warnings: Sequence[str] = (),
@@ -155,7 +156,7 @@ def diagram(options: Options, opener: Opener) -> Outcome:
     with opener(options) as host:
         path = host.path(vif_id)
 
-    def text(screen: tables.Screen) -> str:
+    def text(screen: Screen) -> str:
         if options.format == "dot":
             return drawing.as_dot(path)
         return drawing.as_text(path, unicode=screen.unicode, color=screen.color)

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from vifplug import errors
 from vifplug.cli import output, tables
 from vifplug.cli.arguments import Options
+from vifplug.cli.layout import Screen
 from vifplug.cli.verb import Opener, Outcome
 from vifplug.model import limits, printable, reports
 from vifplug.model.events import WaitReport
@@ -31,7 +32,7 @@ def events(options: Options, opener: Opener) -> Outcome:
 
 
 def _follow(host: Host, options: Options) -> None:
-    shown = tables.Followed(tables.Screen() if options.as_json else tables.Screen.of(sys.stdout))
+    shown = tables.Followed(Screen() if options.as_json else Screen.of(sys.stdout))
 
     def work() -> None:
         if not options.as_json and not output.put(shown.head()):

@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from vifplug import errors
 from vifplug.cli import inputs, layout, tables
 from vifplug.cli.arguments import Options
+from vifplug.cli.layout import Screen
 from vifplug.cli.verb import EXIT_DONE, EXIT_FAILED, Opener, Outcome
 from vifplug.doctor.findings import ERROR, OK, STATUSES, UNSEEN, Diagnosis, Finding
 from vifplug.doctor.host_info import HostInfo
@@ -61,7 +62,7 @@ def _unreachable(error: errors.DaemonUnreachable, options: Options) -> Finding:
     )
 
 
-def _read(diagnosis: Diagnosis, options: Options, screen: tables.Screen) -> str:
+def _read(diagnosis: Diagnosis, options: Options, screen: Screen) -> str:
     """Problems, the worst first, and notes on healthy checks; with -v everything; then a line of counts."""
     findings = [finding for finding in diagnosis.findings if finding.status != OK or finding.reason or options.verbose]
     findings.sort(key=lambda finding: STATUSES.index(finding.status))
@@ -110,7 +111,7 @@ def _info(options: Options) -> HostInfo:
     return local_doctor.host_info(options.config_file)
 
 
-def _described(info: HostInfo, screen: tables.Screen, *, asked: bool) -> str:
+def _described(info: HostInfo, screen: Screen, *, asked: bool) -> str:
     datapath = info.integration_bridge_datapath
     bridges = ", ".join(f"{name} ({kind})" for name, kind in sorted(info.bridges.items()))
     answers = "answers on" if info.daemon.answers else "does not answer on"

@@ -7,10 +7,11 @@ from dataclasses import dataclass
 from typing import Any
 
 from vifplug.errors import InputError
-from vifplug.formats import messages, native, neutron, nova, osvif
-from vifplug.formats.quoting import quote
+from vifplug.formats import native, neutron, nova, osvif
 from vifplug.formats.reader import Entry, as_uuid
+from vifplug.model import messages
 from vifplug.model import vif as model
+from vifplug.model.quoting import quote
 
 AUTO = "auto"
 

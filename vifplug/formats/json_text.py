@@ -7,7 +7,7 @@ import math
 from typing import Any, NoReturn
 
 from vifplug.errors import InputError
-from vifplug.formats.quoting import quote
+from vifplug.model.quoting import quote
 
 SIZE_MAX_MIB = 16
 SIZE_MAX = SIZE_MAX_MIB * 2**20

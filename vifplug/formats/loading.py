@@ -8,8 +8,9 @@ from typing import Any
 from pydantic import TypeAdapter, ValidationError
 
 from vifplug.errors import InputError
-from vifplug.formats import detect, messages
+from vifplug.formats import detect
 from vifplug.formats.json_text import parse
+from vifplug.model import messages
 from vifplug.model import vif as model
 
 FORMATS = detect.NAMES

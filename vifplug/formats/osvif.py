@@ -9,8 +9,9 @@ from collections.abc import Mapping
 from typing import Any
 
 from vifplug import naming
-from vifplug.formats import binding, messages
+from vifplug.formats import binding
 from vifplug.formats.reader import Entry, as_uuid
+from vifplug.model import messages
 from vifplug.model import vif as model
 
 NAME = "os-vif"

@@ -10,7 +10,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from vifplug import naming
 from vifplug.errors import InputError
-from vifplug.formats import messages
+from vifplug.model import messages
 from vifplug.model import vif as model
 
 _UUID: TypeAdapter[str] = TypeAdapter(model.Uuid)

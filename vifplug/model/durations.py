@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 
 from vifplug.errors import InputError
-from vifplug.formats.quoting import quote_python
+from vifplug.model.quoting import quote_python
 
 _MAX_SECONDS = 1e9
 """Thirty years."""

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 
 from vifplug.errors import InputError
-from vifplug.formats.quoting import quote_python
 from vifplug.model import limits
+from vifplug.model.quoting import quote_python
 
 
 def canonical(id: object) -> str:

@@ -120,7 +120,7 @@ class _Refusing(_ModelMetaclass):
         try:
             return super().__call__(*args, **kwargs)
         except ValidationError as error:
-            from vifplug.formats import messages  # here, because it reads this module
+            from vifplug.model import messages  # here, because it reads this module
 
             raise messages.invalid(error, "", {}) from None
 

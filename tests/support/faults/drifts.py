@@ -192,6 +192,16 @@ def _rows(table: _Table, role: str) -> None:
         (port, "external_ids:attached-mac"),
         (port, "external_ids:iface-id"),
     )
+    table.add(
+        "mark of the port wiped",
+        f"ovs-vsctl remove Port {port} external_ids vifplug-vif",
+        (port, "external_ids:vifplug-vif"),
+    )
+    _row_settings(table, port)
+
+
+def _row_settings(table: _Table, port: str) -> None:
+    """Settings of the rows that vifplug leaves empty."""
     for flag in ("no-receive", "no-forward", "no-flood", "no-packet-in"):
         command = f"ovs-ofctl mod-port {{directory}}/br-int.mgmt {port} {flag}"
         table.add(f"openflow {flag}", command, (port, "openflow"), repair_only=True)
@@ -229,11 +239,6 @@ def _rows(table: _Table, role: str) -> None:
         (port, "interfaces"),
         more=True,
         keeps_ofport=False,
-    )
-    table.add(
-        "mark of the port wiped",
-        f"ovs-vsctl remove Port {port} external_ids vifplug-vif",
-        (port, "external_ids:vifplug-vif"),
     )
 
 

@@ -35,6 +35,7 @@ from tests.support.command_line import (
 from tests.support.daemon import scripted_daemon
 from vifplug import errors
 from vifplug.cli import main, tables, verbs
+from vifplug.cli.layout import Screen
 from vifplug.daemon.process import supervisor
 from vifplug.model import reports
 
@@ -647,12 +648,12 @@ def test_error_of_the_daemon_has_its_exit_code(place: Place, kind: str, code: in
 
 
 def test_terminal_gets_a_drawn_table() -> None:
-    screen = tables.Screen(terminal=True, color=True, unicode=True)
+    screen = Screen(terminal=True, color=True, unicode=True)
     assert "─" in tables.vifs([REPORT], screen)
-    assert tables.vifs([REPORT], tables.Screen(terminal=True)).isascii()
+    assert tables.vifs([REPORT], Screen(terminal=True)).isascii()
 
 
 def test_names_cannot_steer_the_terminal() -> None:
     instance = reports.InstanceReport(uuid=INSTANCE, name="\x1b[2J\u202evm")
     vif = reports.VifReport(id=VIF_ID, state="plugged", instance=instance)
-    assert "\\x1b[2J\\u202evm" in tables.one_vif(vif, tables.Screen())
+    assert "\\x1b[2J\\u202evm" in tables.one_vif(vif, Screen())

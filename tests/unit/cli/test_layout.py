@@ -12,7 +12,7 @@ from rich.cells import cell_len
 from tests.support.command_line import DRIFT, ORPHAN, OTHER_ID, REPORT, VIF_ID
 from vifplug.cli import layout, tables, verbs_host
 from vifplug.cli.arguments import Options
-from vifplug.cli.layout import Shape, fit
+from vifplug.cli.layout import Screen, Shape, fit
 from vifplug.doctor.findings import Diagnosis, Finding
 from vifplug.model import reports
 from vifplug.model.events import Event
@@ -30,8 +30,8 @@ LONG = dataclasses.replace(REPORT, id=OTHER_ID, state="contended", bridge="br-" 
 EVENT = Event(seq=41, vif_id=VIF_ID, state="failed", previous="plugged", time="2026-11-21T07:36:29.104Z", error=ERROR)
 
 
-def screen(width: int, *, color: bool = False, unicode: bool = True) -> tables.Screen:
-    return tables.Screen(terminal=True, color=color, unicode=unicode, width=width)
+def screen(width: int, *, color: bool = False, unicode: bool = True) -> Screen:
+    return Screen(terminal=True, color=color, unicode=unicode, width=width)
 
 
 def names(shape: Shape, places: object) -> list[str]:
@@ -176,7 +176,7 @@ def test_followed_event_that_is_wider_than_was_thought_has_a_head_of_its_own() -
 
 def test_check_has_a_row_for_a_vif_that_failed_and_has_no_drift() -> None:
     found = reports.CheckReport(vifs=(reports.VifCheck(id=VIF_ID, state="failed"),))
-    assert tables.check(found, tables.Screen()).splitlines()[1].split() == [VIF_ID, "-", "state", "failed", "-"]
+    assert tables.check(found, Screen()).splitlines()[1].split() == [VIF_ID, "-", "state", "failed", "-"]
     assert tables.check(found, screen(80)).splitlines()[2:] == [
         f"{VIF_ID}  -        state      failed    -",
     ]
@@ -198,7 +198,7 @@ def test_colours_take_no_room_and_are_left_out_where_there_are_none() -> None:
 def test_doctor_folds_under_the_check_and_only_on_a_terminal() -> None:
     finding = Finding(check="vifs", status="error", subject=VIF_ID, reason=ERROR, remedy="vifplug repair " * 9)
     found, options = Diagnosis(findings=(finding,)), Options(verb="doctor")
-    whole = verbs_host._read(found, options, tables.Screen())
+    whole = verbs_host._read(found, options, Screen())
     assert whole.count("\n") == 2
     for width in WIDTHS:
         text = verbs_host._read(found, options, screen(width))

@@ -20,8 +20,7 @@ from vifplug.daemon.http.event_stream import Hub, Stream
 from vifplug.daemon.http.openapi import route
 from vifplug.daemon.http.protocol import Level
 from vifplug.daemon.http.requests import EventsQuery, WaitRequest
-from vifplug.formats import messages
-from vifplug.model import limits
+from vifplug.model import limits, messages
 from vifplug.model.events import WaitReport
 from vifplug.model.reports import ABSENT, FAILED
 

@@ -15,10 +15,9 @@ from vifplug import formats
 from vifplug.daemon import logs
 from vifplug.drivers.registry import driver_for
 from vifplug.errors import InputError
-from vifplug.formats import messages
 from vifplug.guest.nic import MODEL_PATTERN
 from vifplug.guest.report import FORMATS as GUEST_FORMATS
-from vifplug.model import limits
+from vifplug.model import limits, messages
 from vifplug.model.limits import ABSENT_SECONDS, INSTANCE_NAME_MAX, MTU_MAX, MTU_MIN, QUEUES_MAX, SEQUENCE_MAX, VIRTIO
 from vifplug.model.vif import UUID_SCHEMA, Uuid, Vif
 

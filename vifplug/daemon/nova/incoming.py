@@ -10,8 +10,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationErr
 
 from vifplug import formats
 from vifplug.errors import InputError
-from vifplug.formats import messages
-from vifplug.model import limits
+from vifplug.model import limits, messages
 from vifplug.store.events import NEUTRON_FAILED, NEUTRON_PLUGGED, NEUTRON_UNPLUGGED
 from vifplug.store.records import Contents
 

@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING
 from pydantic import BaseModel, ValidationError
 
 from vifplug.errors import InputError
-from vifplug.formats.quoting import quote
 from vifplug.model import limits
 from vifplug.model import vif as model
+from vifplug.model.quoting import quote
 
 if TYPE_CHECKING:
     from pydantic_core import ErrorDetails
