@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import functools
 import pathlib
 from collections.abc import Iterable, Iterator, Mapping
 
@@ -81,6 +82,7 @@ def _imported(nodes: Iterable[ast.AST]) -> Iterator[str]:
             yield from (f"{node.module}.{alias.name}" for alias in node.names)
 
 
+@functools.cache
 def _tree(path: pathlib.Path) -> ast.Module:
     return ast.parse(path.read_text())
 

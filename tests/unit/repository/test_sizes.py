@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import ast
+import functools
 import pathlib
 import warnings
-from collections.abc import Iterator
+from collections.abc import Sequence
 
 import pytest
 
@@ -42,10 +43,11 @@ def _lines(path: pathlib.Path) -> int:
     return path.read_text().count("\n")
 
 
-def _functions(path: pathlib.Path) -> Iterator[tuple[ast.FunctionDef | ast.AsyncFunctionDef, int]]:
-    for node in ast.walk(ast.parse(path.read_text())):
-        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
-            yield node, (node.end_lineno or node.lineno) - node.lineno + 1
+@functools.cache
+def _functions(path: pathlib.Path) -> Sequence[tuple[ast.FunctionDef | ast.AsyncFunctionDef, int]]:
+    nodes = ast.walk(ast.parse(path.read_text()))
+    functions = [node for node in nodes if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)]
+    return [(node, (node.end_lineno or node.lineno) - node.lineno + 1) for node in functions]
 
 
 def _long_files(most: int) -> list[str]:
