@@ -6,13 +6,11 @@ than the kernel's limit, as Nova's NIC_NAME_LEN).
 
 from __future__ import annotations
 
-import hashlib
 import os
 import re
-import uuid
 
-from vifplug.model import limits
-
+UUID = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}")
+"""A UUID in canonical form, without groups: that of every id."""
 NAME_CUT = 14
 LINK_NAME_MAX = 15
 """IFNAMSIZ less the closing zero."""
@@ -52,7 +50,7 @@ ROLES = (ROLE_BRIDGE, ROLE_BRIDGE_END, ROLE_PORT_END, ROLE_NETWORK_BRIDGE, ROLE_
 
 _TAP_FIRST_BYTES = ("fe:", "fa:")
 """The second is for guests whose own MAC begins with the first."""
-_BRIDGE_NAMESPACE = uuid.UUID("5f4b5a0e-3c1e-5b7a-9a36-0d1f6a2c7be1")
+_BRIDGE_NAMESPACE = "5f4b5a0e-3c1e-5b7a-9a36-0d1f6a2c7be1"
 _DERIVED_NAME = re.compile(rf"({'|'.join(ROLES)})[0-9a-f]{{8}}-[0-9a-f]{{2}}")
 _ADDRESS = re.compile(r"[0-9a-f]{2}(:[0-9a-f]{2}){5}")
 
@@ -135,9 +133,14 @@ def may_be_a_link(name: str) -> bool:
     return 0 < len(data) <= LINK_NAME_MAX and not {0, ord("/")} & set(data)
 
 
+def is_uuid(text: str) -> bool:
+    """Whether it is a UUID in canonical form: that of every VIF's id."""
+    return bool(UUID.fullmatch(text))
+
+
 def is_owner(owner: str) -> bool:
     """Whether ``owner`` is a VIF id or ``net:`` and a network id, in canonical form."""
-    return limits.is_uuid(owner.removeprefix(NETWORK_PREFIX))
+    return is_uuid(owner.removeprefix(NETWORK_PREFIX))
 
 
 def is_address(text: str) -> bool:
@@ -152,7 +155,9 @@ def network_owner(network_id: str) -> str:
 
 def network_of_bridge(bridge: str) -> str:
     """A stable id for a network that is known by its bridge's name alone."""
-    return str(uuid.uuid5(_BRIDGE_NAMESPACE, bridge))
+    import uuid  # here, as below: the start of a command that asks the daemon needs neither of these modules
+
+    return str(uuid.uuid5(uuid.UUID(_BRIDGE_NAMESPACE), bridge))
 
 
 def alias(owner: str) -> str:
@@ -171,6 +176,8 @@ def birth_address(owner: str, role: str) -> str:
 
     Locally administered and unicast; the kernel ignores an alias in the create message, but not a MAC.
     """
+    import hashlib
+
     digest = bytearray(hashlib.sha256(f"{owner}/{role}".encode()).digest()[:6])
     digest[0] = (digest[0] & 0xFC) | 0x02
     return ":".join(f"{byte:02x}" for byte in digest)

@@ -9,7 +9,7 @@ import re
 from collections.abc import Sequence
 from typing import Any, NoReturn
 
-from vifplug import errors, version
+from vifplug import errors, naming, version
 from vifplug.model import durations, limits
 
 GUESTS = ("libvirt", "qemu")
@@ -111,7 +111,7 @@ def canonical_id(value: str, name: str = "") -> str:
     :raises errors.InputError: when it is not a UUID.
     """
     lowered = value.lower()
-    if not limits.is_uuid(lowered):
+    if not naming.is_uuid(lowered):
         shown = f"{name} {value!r}" if name else repr(value)
         raise errors.InputError(f"{shown} is not a UUID (example: {limits.UUID_EXAMPLE})", value)
     return lowered

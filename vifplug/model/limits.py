@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import re
-
 MTU_MIN, MTU_MAX = 68, 65521
 """A VIF's: IPv4's smallest MTU (RFC 791) and the largest a tap takes, which every VIF ends in: 65535 less Ethernet's
 header."""
@@ -19,18 +17,11 @@ ABSENT_SECONDS = 600.0
 TIMEOUT_SECONDS = 300.0
 """Nova's vif_plugging_timeout."""
 
-UUID = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}")
-"""A UUID in canonical form, without groups."""
 UUID_EXAMPLE = "71a6b0e4-1a1b-4fd9-8f4a-7cab3f9a425b"
 UUID_RULE = f"it must be a UUID such as {UUID_EXAMPLE}"
-"""``is_uuid`` in words, for an error."""
+"""``naming.is_uuid`` in words, for an error."""
 MTU_RULE = f"it must be a whole number from {MTU_MIN} to {MTU_MAX}"
 """``is_mtu`` in words, for an error."""
-
-
-def is_uuid(text: str) -> bool:
-    """Whether it is a UUID in canonical form: that of every VIF's id."""
-    return bool(UUID.fullmatch(text))
 
 
 def is_mtu(value: object) -> bool:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 
+from vifplug import naming
 from vifplug.errors import InputError
-from vifplug.model import limits
 from vifplug.model.quoting import quote_python
 
 
@@ -14,7 +14,7 @@ def canonical(id: object) -> str:
 
     :raises InputError: when it is not a UUID: no VIF has that id, and to count it as absent would hide the mistake.
     """
-    if not isinstance(id, str) or not limits.is_uuid(id.lower()):
+    if not isinstance(id, str) or not naming.is_uuid(id.lower()):
         raise InputError(f"{quote_python(id)} is not a VIF's id: it must be a UUID as text")
     return id.lower()
 

@@ -41,7 +41,7 @@ CLIENT, SERVER = "client", "server"
 def _uuid(value: Any) -> str:
     if isinstance(value, uuid.UUID):
         return str(value)
-    if not isinstance(value, str) or not limits.is_uuid(value.lower()):
+    if not isinstance(value, str) or not naming.is_uuid(value.lower()):
         raise ValueError(limits.UUID_RULE)
     return value.lower()
 

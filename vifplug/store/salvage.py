@@ -8,9 +8,9 @@ from __future__ import annotations
 import json
 import re
 
-from vifplug.model import limits
+from vifplug import naming
 
-_ID = re.compile(rf'"id":\s*"({limits.UUID.pattern})"')
+_ID = re.compile(rf'"id":\s*"({naming.UUID.pattern})"')
 _NAME = re.compile(r'"name":\s*"([^"\\]{1,15})"')
 _KEY_MAX = 80
 
@@ -30,7 +30,7 @@ def vif_of(body: object) -> str | None:
     text = text_of(body)
     try:
         vif_id = json.loads(text)["vif"]["id"]
-        if isinstance(vif_id, str) and limits.is_uuid(vif_id):
+        if isinstance(vif_id, str) and naming.is_uuid(vif_id):
             return vif_id
     except (ValueError, KeyError, TypeError, RecursionError):
         pass
@@ -40,7 +40,7 @@ def vif_of(body: object) -> str | None:
 
 def owners_in(*values: object) -> set[str]:
     """Every owner in the texts: VIFs, and networks that share a bridge."""
-    ids = {uuid for value in values for uuid in limits.UUID.findall(text_of(value).lower())}
+    ids = {uuid for value in values for uuid in naming.UUID.findall(text_of(value).lower())}
     return ids | {f"net:{uuid}" for uuid in ids}
 
 

@@ -16,8 +16,8 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
+from vifplug import naming
 from vifplug.errors import Conflict, Damaged
-from vifplug.model import limits
 from vifplug.store import records, salvage
 from vifplug.store.database import BUSY_SECONDS, rows
 from vifplug.store.events import EventLog
@@ -377,7 +377,7 @@ class Store(EventLog):
 def _is_key_worse(key: Any, is_lost: bool, is_claimed: bool) -> bool:
     """Whether a row's text is a better source of its VIF than its key: the key is not an id, or names are claimed only
     for the VIF of the text."""
-    return not (isinstance(key, str) and limits.is_uuid(key)) or (is_lost and not is_claimed)
+    return not (isinstance(key, str) and naming.is_uuid(key)) or (is_lost and not is_claimed)
 
 
 def _is_sound_intent(vif_id: str, body: str) -> bool:

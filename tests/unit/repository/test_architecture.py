@@ -24,8 +24,7 @@ EFFECTS = {
 ALLOWED: dict[str, set[str]] = {
     "__main__": {"cli"},
     "errors": set(),
-    # The form of an id alone, of model/limits.py, which imports nothing: the privileged side checks owners with it.
-    "naming": {"model"},
+    "naming": set(),
     "version": set(),
     "model": {"errors", "naming"},
     "formats": {"errors", "model", "naming"},
@@ -44,7 +43,7 @@ ALLOWED: dict[str, set[str]] = {
         "version",
     },
     "api": {"config", "doctor", "drivers", "engine", "errors", "formats", "guest", "linux", "model", "store"},
-    "cli": {"api", "doctor", "drivers", "errors", "formats", "guest", "model", "process", "version"},
+    "cli": {"api", "doctor", "drivers", "errors", "formats", "guest", "model", "naming", "process", "version"},
     "testing": {"api", "config", "doctor", "drivers", "engine", "errors", "model", "naming", "resources", "store"},
     "osvif": {"api", "errors", "formats", "model", "naming"},
     "daemon": {
@@ -220,11 +219,10 @@ def test_forms_of_ids_and_addresses_are_written_once() -> None:
     """The JSON schema's patterns, which allow upper case, are beside the validators in model/vif.py."""
     uuid, mac = "[0-9a-f]{4}){3}-[0-9a-f]{12}", ":[0-9a-f]{2}){5}"
     assert [_name(path) for path in MODULES if uuid in path.read_text().lower().replace("a-fa-f", "a-f")] == [
-        "model/limits.py",
         "model/vif.py",
+        "naming.py",
     ]
     assert [_name(path) for path in MODULES if mac in path.read_text()] == ["naming.py"]
-    assert {name for name in _imports(_tree(ROOT / "naming.py")) if "vifplug" in name} == {"vifplug.model.limits"}
 
 
 def test_tests_lie_in_folders_by_subject_and_what_they_share_in_support() -> None:

@@ -11,7 +11,7 @@ from pydantic.config import JsonDict
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 
-from vifplug import formats
+from vifplug import formats, naming
 from vifplug.daemon import logs
 from vifplug.drivers.registry import driver_for
 from vifplug.errors import InputError
@@ -259,7 +259,7 @@ def vif_id(id: str) -> str:
     :raises InputError: when it is not a UUID.
     """
     lowered = id.lower()
-    if not limits.is_uuid(lowered):
+    if not naming.is_uuid(lowered):
         raise messages.refusal("id", id, limits.UUID_RULE)
     logs.concerning(lowered)
     return lowered

@@ -8,9 +8,9 @@ from typing import Annotated, Any, Literal, Self, get_args
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 
-from vifplug import formats
+from vifplug import formats, naming
 from vifplug.errors import InputError
-from vifplug.model import limits, messages
+from vifplug.model import messages
 from vifplug.store.events import NEUTRON_FAILED, NEUTRON_PLUGGED, NEUTRON_UNPLUGGED
 from vifplug.store.records import Contents
 
@@ -56,7 +56,7 @@ def _uuid(value: str) -> str:
     message."""
     digits = value.replace("urn:", "").replace("uuid:", "").strip("{}").replace("-", "").lower()
     canonical = "-".join((digits[:8], digits[8:12], digits[12:16], digits[16:20], digits[20:]))
-    if not limits.is_uuid(canonical):
+    if not naming.is_uuid(canonical):
         raise ValueError("not a UUID")
     return canonical
 
@@ -183,7 +183,7 @@ def judge(event: ExternalEvent, here: LocalVifs) -> Result:
     if event.vif_status is None:
         return Result(code=TAKEN)
     named = [tag] if event.has_tag else own
-    vif_id = named[0] if len(named) == 1 and limits.is_uuid(named[0]) else None
+    vif_id = named[0] if len(named) == 1 and naming.is_uuid(named[0]) else None
     return Result(code=TAKEN, vif_id=vif_id, vif_status=event.vif_status if vif_id else None)
 
 
