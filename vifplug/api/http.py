@@ -27,7 +27,7 @@ LOG = logging.getLogger(__name__)
 _CONNECT_SECONDS = 2
 _HEALTH_SECONDS = 10.0
 """How long its answer to /healthz may take, which waits for nothing: a daemon's start, with much to spare."""
-_REST_SECONDS = 2.0
+_IDLE_SECONDS = 2.0
 """How long a connection is kept for the next request; the daemon's side closes one that has rested for 5."""
 _ANSWER_MAX = 64 * 2**20
 """Bytes; 10,000 VIFs need 10 million. It stops a stranger on the socket, not a daemon."""
@@ -56,7 +56,7 @@ class _Connection(http.client.HTTPConnection):
         super().__init__("localhost")
         self._path = path
         self._pid = os.getpid()
-        self._rested_at = 0.0
+        self._idle_since = 0.0
 
     def connect(self) -> None:
         peer = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
@@ -70,9 +70,9 @@ class _Connection(http.client.HTTPConnection):
             raise
         self.sock = peer
 
-    def rest(self) -> None:
+    def mark_idle(self) -> None:
         """Wait for the next request."""
-        self._rested_at = time.monotonic()
+        self._idle_since = time.monotonic()
         if self.sock is not None:
             self.sock.settimeout(None)
 
@@ -80,7 +80,7 @@ class _Connection(http.client.HTTPConnection):
     def is_fresh(self) -> bool:
         """Whether it may carry another request: ours still, not closed by the other side, nor about to be."""
         # A child that shared its parent's connection would read its parent's answers.
-        if self.sock is None or self._pid != os.getpid() or time.monotonic() - self._rested_at > _REST_SECONDS:
+        if self.sock is None or self._pid != os.getpid() or time.monotonic() - self._idle_since > _IDLE_SECONDS:
             return False
         # Not select.poll by its name: a process that runs on eventlet, as Nova's compute service may, has none.
         with selectors.DefaultSelector() as readable:
@@ -96,7 +96,7 @@ class Wire:
 
     def __init__(self, path: str, *, seconds: float | None = None) -> None:
         self.path, self.seconds = path, seconds
-        self._resting: list[_Connection] = []
+        self._idle: list[_Connection] = []
         self._streams: weakref.WeakSet[Stream] = weakref.WeakSet()
         self.is_closed = False
 
@@ -106,9 +106,9 @@ class Wire:
         :raises DaemonUnreachable: from the OSError that says why.
         """
         seconds = min(_HEALTH_SECONDS, self.seconds or _HEALTH_SECONDS)
-        asked = Request(method="GET", target="/healthz", seconds=seconds)
+        request = Request(method="GET", target="/healthz", seconds=seconds)
         try:
-            health = self._exchange(self._connected(), asked)
+            health = self._exchange(self._connected(), request)
         except errors.DaemonUnreachable:
             raise
         except errors.VifplugError as error:
@@ -119,8 +119,8 @@ class Wire:
     def close(self) -> None:
         """Close what rests, end streams, and after its answer whatever is still in use."""
         self.is_closed = True
-        while self._resting:
-            self._resting.pop().close()
+        while self._idle:
+            self._idle.pop().close()
         for stream in list(self._streams):
             stream.end()
 
@@ -132,7 +132,7 @@ class Wire:
         """
         if request.seconds is None and self.seconds is not None:
             request = replace(request, seconds=self.seconds)
-        connection = self._rested()
+        connection = self._take_idle()
         if connection is not None:
             try:
                 return self._exchange(connection, request)
@@ -176,29 +176,29 @@ class Wire:
         try:
             connection.connect()
         except OSError as error:
-            reason = http_errors.no_way(self.path, error, _CONNECT_SECONDS)
+            reason = http_errors.unreachable(self.path, error, _CONNECT_SECONDS)
             raise errors.DaemonUnreachable(reason, self.path) from error
         return connection
 
-    def _rested(self) -> _Connection | None:
+    def _take_idle(self) -> _Connection | None:
         while True:
             try:
-                connection = self._resting.pop()
+                connection = self._idle.pop()
             except IndexError:
                 return None
             if connection.is_fresh:
                 return connection
             connection.close()
 
-    def _rest(self, connection: _Connection) -> None:
-        connection.rest()
-        self._resting.append(connection)
+    def _keep(self, connection: _Connection) -> None:
+        connection.mark_idle()
+        self._idle.append(connection)
         if self.is_closed:
             self.close()
 
     def _exchange(self, connection: _Connection, request: Request) -> dict[str, Any]:
         try:
-            response, body = _spoken(connection, request)
+            response, body = _send_and_receive(connection, request)
         except BaseException as error:
             connection.close()
             if isinstance(error, OSError | http.client.HTTPException):
@@ -206,7 +206,7 @@ class Wire:
             if request.changes and isinstance(error, KeyboardInterrupt | SystemExit):
                 error.add_note("the daemon goes on with what was asked; look with `vifplug list` what became of it")
             raise
-        self._rest(connection)
+        self._keep(connection)
         if not 200 <= response.status < 300:
             raise refusals.of(f"{request.method} {request.target}", response, body)
         answer = refusals.parsed(body)
@@ -224,7 +224,7 @@ class Wire:
 
     def not_understood(self, what: str) -> errors.DaemonUnreachable:
         """The error for an answer that is none of vifplugd's."""
-        return errors.DaemonUnreachable(http_errors.a_stranger(self.path, what), self.path)
+        return errors.DaemonUnreachable(http_errors.not_vifplugd(self.path, what), self.path)
 
 
 def _begun(connection: _Connection, request: Request, accepts: str) -> http.client.HTTPResponse:
@@ -246,7 +246,7 @@ def _encoded(document: Any) -> bytes:
         raise errors.InputError("JSON nested too deeply") from error
 
 
-def _spoken(connection: _Connection, request: Request) -> tuple[http.client.HTTPResponse, bytes]:
+def _send_and_receive(connection: _Connection, request: Request) -> tuple[http.client.HTTPResponse, bytes]:
     began = time.monotonic()
     response = _begun(connection, request, "application/json")
     answer = _read(response)

@@ -12,7 +12,7 @@ _AGAIN = "what is done already is left as it is"
 """Of sun_path's 108 bytes one is the zero."""
 
 
-def no_way(path: str, error: OSError, seconds: float) -> str:
+def unreachable(path: str, error: OSError, seconds: float) -> str:
     """Nobody took the connection.
 
     :param seconds: how long a full backlog was waited for.
@@ -56,7 +56,7 @@ def silent(path: str, seconds: float, *, changes: bool) -> str:
     return f"{silence}: it may go on with what was asked; try again, which is safe: {_AGAIN}"
 
 
-def a_stranger(path: str, what: str) -> str:
+def not_vifplugd(path: str, what: str) -> str:
     """What answers does not say what vifplugd says."""
     return (
         f"what answers on socket {path!r} is not vifplugd of this version: {what}; "
@@ -67,12 +67,12 @@ def a_stranger(path: str, what: str) -> str:
 def _admission(path: str) -> str:
     """Who may use the socket, as far as this user can see it."""
     try:
-        found = os.stat(path)
+        status = os.stat(path)
     except OSError:  # its directory is closed as well
         return "join the group that [daemon] socket_group names, log in anew and try again"
-    if found.st_mode & stat.S_IWGRP:
-        return f"join group {_group(found.st_gid)!r}, log in anew and try again"
-    return f"only user {_user(found.st_uid)!r} may; try again as that user"
+    if status.st_mode & stat.S_IWGRP:
+        return f"join group {_group(status.st_gid)!r}, log in anew and try again"
+    return f"only user {_user(status.st_uid)!r} may; try again as that user"
 
 
 def _group(gid: int) -> str:

@@ -139,9 +139,9 @@ class LocalHost(Host):
         if wanted is None:
             return gc.gc(context, delete=delete)
         absent = absent_guests.find(context, wanted)
-        found = gc.gc(context, delete=delete)
+        report = gc.gc(context, delete=delete)
         unplugged = absent_guests.unplug(context, absent, wanted) if delete and absent else []
-        return replace(found, absent=tuple(absent), unplugged=tuple(unplugged))
+        return replace(report, absent=tuple(absent), unplugged=tuple(unplugged))
 
     def plan(self, vifs: Sequence[Vif]) -> PlanReport:
         given = parameters.vifs(vifs)

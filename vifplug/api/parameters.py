@@ -28,17 +28,17 @@ def vifs(given: object) -> list[Vif]:
 
     if isinstance(given, model.Vif):
         raise InputError("vifs: one Vif by itself: it must be a list of VIFs")
-    found = _listed("vifs", given, "VIFs; vifplug.load_all() makes them of a document")
-    for place, vif in enumerate(found):
+    listed = _listed("vifs", given, "VIFs; vifplug.load_all() makes them of a document")
+    for place, vif in enumerate(listed):
         path = f"vifs[{place}]"
         if not isinstance(vif, model.Vif):
             raise messages.refusal(path, vif, "it must be a Vif; vifplug.load() makes one of a document")
         messages.recheck(vif, path)
-    counted = collections.Counter(vif.id for vif in found)
+    counted = collections.Counter(vif.id for vif in listed)
     twice = next((vif_id for vif_id, times in counted.items() if times > 1), None)
     if twice is not None:
         raise InputError(f"VIF {twice} is given twice in one request; each may be given once", twice)
-    return found
+    return listed
 
 
 def _listed(name: str, given: object, of: str) -> list[Vif]:
@@ -64,10 +64,10 @@ def timeout(name: str, given: object) -> float | None:
     """
     if given is None:
         return None
-    found = durations.seconds(given, name)
-    if not found:
+    waited = durations.seconds(given, name)
+    if not waited:
         raise InputError(f"{name}: {quote_python(given)}: it must be more than 0 seconds")
-    return found
+    return waited
 
 
 def path(name: str, given: object) -> str | None:

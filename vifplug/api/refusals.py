@@ -20,7 +20,7 @@ def parsed(body: bytes) -> Any:
         return None
 
 
-def of(asked: str, response: http.client.HTTPResponse, body: bytes) -> errors.VifplugError:
+def of(request: str, response: http.client.HTTPResponse, body: bytes) -> errors.VifplugError:
     """The error that an answer means which is no success.
 
     :param asked: method and path, for an answer that carries no error of ours.
@@ -35,9 +35,9 @@ def of(asked: str, response: http.client.HTTPResponse, body: bytes) -> errors.Vi
         problem.get("detail") or problem.get("title") if isinstance(problem, dict) else body.decode(errors="replace")
     )
     words = " ".join(str(detail or response.reason).split())[:_DETAIL_MAX]
-    return errors.VifplugError(f"the daemon answered {asked} with status {response.status}: {words}")
+    return errors.VifplugError(f"the daemon answered {request} with status {response.status}: {words}")
 
 
 def _class(name: object) -> type[errors.VifplugError]:
-    found = getattr(errors, name, None) if isinstance(name, str) else None
-    return found if isinstance(found, type) and issubclass(found, errors.VifplugError) else errors.VifplugError
+    named = getattr(errors, name, None) if isinstance(name, str) else None
+    return named if isinstance(named, type) and issubclass(named, errors.VifplugError) else errors.VifplugError

@@ -44,7 +44,7 @@ _VIFS, _BATCH, _CHECK, _REPAIR, _GC = "/v1/vifs", "/v1/batch", "/v1/check", "/v1
 _WAIT = "/v1/wait"
 _DOCTOR_SECONDS = 120.0
 """Each thing it looks at has a time-out of its own."""
-_ONE_WAIT_SECONDS = 30.0
+_REQUEST_WAIT_SECONDS = 30.0
 """The daemon waits for 60 at most."""
 _WAIT_SPARE_SECONDS = 5.0
 """How much later than it was told to answer it may do so; then it is taken for stuck."""
@@ -187,7 +187,7 @@ class DaemonHost(Host):
         return waiting.Watch(look=self._look, get=self.get)
 
     def _look(self, ids: Sequence[str], state: str, seconds: float) -> WaitReport:
-        seconds = min(seconds, _ONE_WAIT_SECONDS)
+        seconds = min(seconds, _REQUEST_WAIT_SECONDS)
         document = {"ids": [*ids], "for": state, "timeout": seconds}
         asked = Request(method="POST", target=_WAIT, document=document, seconds=seconds + _WAIT_SPARE_SECONDS)
         from vifplug.model.events import WaitReport
@@ -209,11 +209,11 @@ class DaemonHost(Host):
         self._nothing()
         answer = self._wire.ask(request)
         try:
-            found = read(answer)
+            result = read(answer)
         except (KeyError, TypeError, ValueError) as error:
             raise self._wire.not_understood(f"its answer to {request.method} {request.target} is another") from error
         self._thread.warnings = _texts(answer.get("warnings"))
-        return found
+        return result
 
 
 def _texts(value: object) -> list[str]:
@@ -270,9 +270,9 @@ def connect(
 
 def _configured(config_file: str | None) -> str:
     path = locate.config_file(config_file)
-    found = locate.socket_of(path)
-    if found is None:
+    configured = locate.socket_of(path)
+    if configured is None:
         from vifplug.config import options  # here, because oslo.config takes longer to import than all else
 
         return options.load(path).socket
-    return found
+    return configured

@@ -22,7 +22,7 @@ class Parser:
     """Cuts a stream into frames, wherever its parts were cut. A frame that never ended is none."""
 
     def __init__(self) -> None:
-        self._rest = b""
+        self._incomplete = b""
         self._id: str | None = None
         self._data: list[str] = []
         self._size = 0
@@ -32,8 +32,8 @@ class Parser:
 
         :raises ValueError: for what is no text, and for a frame without an end.
         """
-        *lines, self._rest = (self._rest + part).split(b"\n")
-        if len(self._rest) > _FRAME_MAX:
+        *lines, self._incomplete = (self._incomplete + part).split(b"\n")
+        if len(self._incomplete) > _FRAME_MAX:
             raise ValueError("a line without an end")
         return [frame for line in lines if (frame := self._line(line.removesuffix(b"\r"))) is not None]
 
@@ -54,6 +54,6 @@ class Parser:
         return None
 
     def _end(self) -> Frame | None:
-        found = Frame(self._id, "\n".join(self._data)) if self._data or self._id is not None else None
+        frame = Frame(self._id, "\n".join(self._data)) if self._data or self._id is not None else None
         self._id, self._data, self._size = None, [], 0
-        return found
+        return frame

@@ -80,11 +80,11 @@ class Expectation:
         :raises InputError: when one of them was not waited for.
         """
         given = each_once([ids] if isinstance(ids, str) else ids)
-        strange = next((one for one in given if one not in self.ids), None)
+        strange = next((vif_id for vif_id in given if vif_id not in self.ids), None)
         if strange is not None:
             raise InputError(f"VIF {strange} is none of those expected", strange)
         # Before the exception: whatever becomes of that on its way, these are not waited for.
-        self.ids = tuple(one for one in self.ids if one not in given)
+        self.ids = tuple(vif_id for vif_id in self.ids if vif_id not in given)
         raise _ExitEarly(self)
 
 
@@ -146,7 +146,7 @@ class _Waiting:
     pending: list[str] = field(init=False)
     last: Sequence[Waited] = ()
     """What was last seen of those pending."""
-    trouble: VifplugError | None = None
+    failure: VifplugError | None = None
     """Why they could not be looked at, last time."""
 
     def run(self) -> list[VifReport]:
@@ -158,9 +158,9 @@ class _Waiting:
             began = self.watch.clock()
             report = self._looked(max(0.0, deadline - began))
             if report is not None and report.reached:
-                found = self._reports(report.vifs)
-                if found is not None:
-                    return found
+                reports = self._reports(report.vifs)
+                if reports is not None:
+                    return reports
             elif report is not None and self._has_failed(report.vifs):
                 continue
             now = self.watch.clock()
@@ -177,15 +177,15 @@ class _Waiting:
         except VifplugError as error:
             self._put_up_with(error)
             return None
-        self.last, self.trouble = report.vifs, None
+        self.last, self.failure = report.vifs, None
         return report
 
     def _put_up_with(self, error: VifplugError) -> None:
         if not error.retryable:
             raise error
-        if self.trouble is None:
+        if self.failure is None:
             LOG.info("%s; it is tried again until the time is over", error)
-        self.trouble = error
+        self.failure = error
 
     def _reports(self, there: Sequence[Waited]) -> list[VifReport] | None:
         """All that is known of VIFs that are there; None when that cannot be seen."""
@@ -221,8 +221,8 @@ class _Waiting:
         reasons = [_missing(vif, state) for vif in missing]
         if not reasons:
             reasons = [f"VIF {vif_id} is not known to be {state}" for vif_id in self.pending]
-        if self.trouble is not None:
-            reasons.append(f"how they stand could not be seen at the end, because {self.trouble}")
+        if self.failure is not None:
+            reasons.append(f"how they stand could not be seen at the end, because {self.failure}")
         subject = missing[0].id if missing else self.pending[0]
         return NotReached(f"timeout after {self.goal.timeout:g} s: {'; '.join(reasons)}", subject)
 

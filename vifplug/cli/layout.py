@@ -63,7 +63,7 @@ class Layout:
 
     beside: dict[int, int]
     """Index: width, in the headers' order."""
-    beneath: tuple[int, ...] = ()
+    below: tuple[int, ...] = ()
     left_out: tuple[int, ...] = ()
 
 
@@ -83,13 +83,13 @@ def fit(shape: Shape, widths: Sequence[int], room: int) -> Layout:
         if not beside or full[place] + GAP <= free:
             beside[place] = full[place]
             free -= full[place] + GAP
-    beneath = [place for place in needed if place not in beside]
+    below = [place for place in needed if place not in beside]
     if any(widths[place] for place in texts):
-        shares = [] if beneath else _shares([full[place] for place in texts], free)
+        shares = [] if below else _shares([full[place] for place in texts], free)
         beside |= zip(texts, shares, strict=False)
-        beneath += [] if shares else texts
+        below += [] if shares else texts
     left_out = tuple(sorted(place for place in spare if place not in beside))
-    return Layout(beside=dict(sorted(beside.items())), beneath=tuple(beneath), left_out=left_out)
+    return Layout(beside=dict(sorted(beside.items())), below=tuple(below), left_out=left_out)
 
 
 def _shares(full: Sequence[int], free: int) -> list[int]:

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, NoReturn
 
 from vifplug import errors
 from vifplug.cli import arguments, output, verbs
-from vifplug.cli import errors as failure
+from vifplug.cli import errors as cli_errors
 from vifplug.cli.arguments import Options
 from vifplug.cli.layout import Screen
 from vifplug.cli.verb import EXIT_DONE, Opener, Outcome, nothing
@@ -120,7 +120,7 @@ def _emit(outcome: Outcome, options: Options) -> int:
 
 
 def _fail(error: BaseException, *, as_json: bool) -> int:
-    failed = failure.of(error)
+    failed = cli_errors.of(error)
     output.write_error(failed.line(as_json=as_json))
     return failed.exit_code
 

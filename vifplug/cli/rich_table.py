@@ -65,16 +65,16 @@ class Grid:
         for cells in rows:
             beside = [cells[place] for place in self._layout.beside]
             table.add_row(*(Text(cell, style=self._styles.get(cell, "")) for cell in beside))
-            if any(cells[place] != NOTHING for place in self._layout.beneath):
+            if any(cells[place] != NOTHING for place in self._layout.below):
                 yield table
-                yield self._beneath(cells)
+                yield self._below(cells)
                 table = self._table()
         if table.row_count or table.show_header:
             yield table
 
-    def _beneath(self, cells: Sequence[str]) -> Padding:
+    def _below(self, cells: Sequence[str]) -> Padding:
         """Values with their names; on one line if they fit."""
-        named = [f"{self._shape.headers[place].lower()}: {cells[place]}" for place in self._layout.beneath]
+        named = [f"{self._shape.headers[place].lower()}: {cells[place]}" for place in self._layout.below]
         together = (" " * layout.GAP).join(named)
         is_short = cell_len(together) + _INDENT <= self._screen.width
         return Padding(Text(together if is_short else "\n".join(named)), (0, 0, 0, _INDENT))

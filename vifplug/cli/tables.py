@@ -109,7 +109,7 @@ def _unplug_result(vif: reports.VifReport) -> str:
     return vif.state if was_plugged or vif.state != reports.UNPLUGGED else "absent"
 
 
-def one_vif(vif: reports.VifReport, screen: Screen) -> str:
+def single_vif(vif: reports.VifReport, screen: Screen) -> str:
     """All details of a VIF, a line each."""
     document = vif.as_json()
     devices, ports = document.pop("devices"), document.pop("ports")

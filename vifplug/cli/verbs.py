@@ -88,7 +88,7 @@ def show(options: Options, opener: Opener) -> Outcome:
     (vif_id,) = inputs.ids(options.ids)
     with opener(options) as host:
         vif = host.get(vif_id)
-    return Outcome(document=vif.as_json(), text=lambda screen: tables.one_vif(vif, screen), warnings=vif.warnings)
+    return Outcome(document=vif.as_json(), text=lambda screen: tables.single_vif(vif, screen), warnings=vif.warnings)
 
 
 def check(options: Options, opener: Opener) -> Outcome:
@@ -150,7 +150,7 @@ def gc(options: Options, opener: Opener) -> Outcome:
 
 def diagram(options: Options, opener: Opener) -> Outcome:
     """Draw a VIF's path."""
-    from vifplug.cli import diagram as drawing
+    from vifplug.cli import diagram
 
     (vif_id,) = inputs.ids(options.ids)
     with opener(options) as host:
@@ -158,10 +158,10 @@ def diagram(options: Options, opener: Opener) -> Outcome:
 
     def text(screen: Screen) -> str:
         if options.format == "dot":
-            return drawing.as_dot(path)
-        return drawing.as_text(path, unicode=screen.unicode, color=screen.color)
+            return diagram.as_dot(path)
+        return diagram.as_text(path, unicode=screen.unicode, color=screen.color)
 
-    return Outcome(document=drawing.as_json(path), text=text, warnings=path.vif.warnings)
+    return Outcome(document=diagram.as_json(path), text=text, warnings=path.vif.warnings)
 
 
 def schema(_options: Options, _opener: Opener) -> Outcome:

@@ -35,22 +35,22 @@ class LogWriter:
         self._is_writing = False
         self._thread: threading.Thread | None = None
         self._is_writable = True
-        self._untold = 0
+        self._unreported = 0
         """Lines dropped since the last notice."""
         self.dropped = 0
         """Lines dropped ever."""
         os.register_at_fork(
             before=lambda: self._changed.acquire(),
             after_in_parent=lambda: self._changed.release(),
-            after_in_child=self._begin_anew,
+            after_in_child=self._restart,
         )
 
-    def _begin_anew(self) -> None:
+    def _restart(self) -> None:
         # What is queued is the parent's to write, and its thread is not here.
         self._changed = threading.Condition()
         self._lines.clear()
         self._size, self._is_writing, self._thread = 0, False, None
-        self._untold = self.dropped = 0
+        self._unreported = self.dropped = 0
 
     def write(self, line: bytes) -> None:
         """Have a line written, or count it as dropped. This never waits for the descriptor."""
@@ -58,7 +58,7 @@ class LogWriter:
             if self._size + len(line) + _LINE_BYTES > QUEUE_MAX_BYTES:
                 self._drop()
                 return
-            self._tell_dropped()
+            self._report_dropped()
             self._enqueue(line)
             if self._thread is None:
                 self._thread = threading.Thread(target=self._run, name="log writer", daemon=True)
@@ -73,24 +73,24 @@ class LogWriter:
                 self._changed.wait(left)
 
     def _drop(self) -> None:
-        self._untold += 1
+        self._unreported += 1
         self.dropped += 1
 
     def _enqueue(self, line: bytes) -> None:
         self._lines.append(line)
         self._size += len(line) + _LINE_BYTES
 
-    def _tell_dropped(self) -> None:
-        if self._untold and self._is_writable:
-            self._enqueue(self._notice(self._untold))
-            self._untold = 0
+    def _report_dropped(self) -> None:
+        if self._unreported and self._is_writable:
+            self._enqueue(self._notice(self._unreported))
+            self._unreported = 0
 
     def _run(self) -> None:
         while True:
             with self._changed:
                 self._is_writing = False
                 if not self._lines:
-                    self._tell_dropped()
+                    self._report_dropped()
                 self._changed.notify_all()
                 while not self._lines:
                     self._changed.wait()

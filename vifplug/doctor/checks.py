@@ -5,8 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 
-from vifplug.doctor import firewall as filtering
-from vifplug.doctor import mirroring, openvswitch
+from vifplug.doctor import firewall, mirroring, openvswitch
 from vifplug.doctor.facts import CAP_NET_ADMIN, Facts
 from vifplug.doctor.findings import ERROR, OK, UNSEEN, WARNING, Diagnosis, Finding
 from vifplug.doctor.openvswitch import Draft, draft
@@ -21,7 +20,7 @@ _ABSENT_SECONDS = 600
 DAEMON = "daemon"
 
 
-def judge(facts: Facts) -> Diagnosis:
+def diagnose(facts: Facts) -> Diagnosis:
     """All findings about a host; at least one per check."""
     findings: list[Finding] = []
     for name, check in CHECKS.items():
@@ -153,14 +152,14 @@ def _drift(facts: Facts) -> Iterator[Draft]:
     if facts.plugged is None:
         yield _uncompared(facts)
         return
-    for trouble in facts.plugged.troubles:
-        if not trouble.what:
-            reason = f"{trouble.state}, and the process that worked on it has ended"
-            yield draft(WARNING, trouble.vif_id, reason, "the daemon, or any command but doctor, settles it")
+    for problem in facts.plugged.problems:
+        if not problem.what:
+            reason = f"{problem.state}, and the process that worked on it has ended"
+            yield draft(WARNING, problem.vif_id, reason, "the daemon, or any command but doctor, settles it")
         else:
-            repair = f"vifplug repair {trouble.vif_id}, then vifplug show {trouble.vif_id} for the error"
-            remedy = f"plug it again, or vifplug unplug {trouble.vif_id}" if trouble.damaged else repair
-            yield draft(ERROR, trouble.vif_id, f"{trouble.state}: {trouble.what}", remedy)
+            repair = f"vifplug repair {problem.vif_id}, then vifplug show {problem.vif_id} for the error"
+            remedy = f"plug it again, or vifplug unplug {problem.vif_id}" if problem.damaged else repair
+            yield draft(ERROR, problem.vif_id, f"{problem.state}: {problem.what}", remedy)
 
 
 def _guests(facts: Facts) -> Iterator[Draft]:
@@ -213,7 +212,7 @@ CHECKS: Mapping[str, Callable[[Facts], Iterator[Draft]]] = {
     "vswitchd": openvswitch.vswitchd,
     "integration-bridge": openvswitch.integration_bridge,
     "datapath": openvswitch.datapath,
-    "firewall": filtering.firewall,
+    "firewall": firewall.firewall,
     "network-managers": _takeovers,
     "vifs": _drift,
     "obstacles": openvswitch.obstacles,

@@ -203,7 +203,7 @@ class Port:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Trouble:
+class VifProblem:
     """A recorded VIF that drifted, failed or was interrupted."""
 
     vif_id: str
@@ -247,7 +247,7 @@ class Plugged:
     total: int = 0
     names: frozenset[str] = frozenset()
     """The names of all recorded devices and ports."""
-    troubles: Sequence[Trouble] = ()
+    problems: Sequence[VifProblem] = ()
     obstacles: Sequence[Obstacle] = ()
     orphans: Mapping[str, Sequence[str]] = field(default_factory=dict)
     """Kind and name of each, by the owner in its mark."""

@@ -14,8 +14,7 @@ from typing import Any
 
 from vifplug import naming, version
 from vifplug.config.options import Settings
-from vifplug.doctor import checks, network_managers, nftables, records
-from vifplug.doctor import state_dir as storage
+from vifplug.doctor import checks, network_managers, nftables, records, state_dir
 from vifplug.doctor.facts import (
     SYSTEM,
     DeadPort,
@@ -51,7 +50,7 @@ def diagnose(settings: Settings, context: Context, probe: Probe, root: Path = RO
     :param root: the directory of /proc, /sys, /etc and /run.
     """
     host = Examined(host=context.host, probe=probe)
-    return checks.judge(gather(settings, host, context, storage.look(settings.state_dir), root=root))
+    return checks.diagnose(gather(settings, host, context, state_dir.look(settings.state_dir), root=root))
 
 
 def gather(

@@ -176,7 +176,7 @@ def stale_ports(facts: Facts) -> Iterator[Draft]:
         yield from _unseen(facts, "OVS ports")
         return
     recorded = facts.plugged.names if facts.plugged else frozenset()
-    drifted = {trouble.vif_id for trouble in facts.plugged.troubles} if facts.plugged else set()
+    drifted = {problem.vif_id for problem in facts.plugged.problems} if facts.plugged else set()
     for port in switch.dead_ports:
         is_recorded = port.name in recorded
         if (is_recorded and port.owner not in drifted) or (port.owner and not is_recorded):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import datetime
 from collections.abc import Iterator
 
-from vifplug.doctor.facts import Absent, Obstacle, Plugged, Port, Trouble
+from vifplug.doctor.facts import Absent, Obstacle, Plugged, Port, VifProblem
 from vifplug.drivers.registry import guest_link
 from vifplug.engine.commands import inspect
 from vifplug.engine.context import Context
@@ -57,7 +57,7 @@ def compared(context: Context) -> Plugged:
         bridges=frozenset(name for names in bridges.values() for name in names),
         total=len(contents.records),
         names=frozenset(item.name for item in items),
-        troubles=tuple(_troubles(context, report, contents)),
+        problems=tuple(_problems(context, report, contents)),
         obstacles=tuple(_obstacles(context, contents)),
         orphans=_orphans(report),
         absent=tuple(_absent(report, contents)),
@@ -118,7 +118,7 @@ def _ports(contents: Contents) -> Iterator[Port]:
             yield Port(vif_id=record.id, bridge=item.bridge, datapath_type=datapath, name=item.name, tag=item.tag)
 
 
-def _troubles(context: Context, report: CheckReport, contents: Contents) -> Iterator[Trouble]:
+def _problems(context: Context, report: CheckReport, contents: Contents) -> Iterator[VifProblem]:
     for vif in report.vifs:
         record = contents.records.get(vif.id)
         reason = contents.damaged.get(vif.id) or (record.error if record else "") or ""
@@ -127,8 +127,8 @@ def _troubles(context: Context, report: CheckReport, contents: Contents) -> Iter
         what = "; ".join([reason, *drift[:_ITEMS_MAX], *more]).removeprefix("; ")
         if vif.drift or vif.state in (FAILED, CONTENDED):
             damaged = vif.id in contents.damaged
-            yield Trouble(vif_id=vif.id, state=vif.state, what=what or "see the daemon's log", damaged=damaged)
+            yield VifProblem(vif_id=vif.id, state=vif.state, what=what or "see the daemon's log", damaged=damaged)
     for intent in contents.intents.values():
         # Read again: an intent that was carried out ends before its session does.
         if not context.locks.is_session_alive(intent.session) and context.store.intent(intent.vif_id) == intent:
-            yield Trouble(vif_id=intent.vif_id, state=f"interrupted {intent.verb}", what="")
+            yield VifProblem(vif_id=intent.vif_id, state=f"interrupted {intent.verb}", what="")

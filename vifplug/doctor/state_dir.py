@@ -10,8 +10,7 @@ from dataclasses import replace
 
 from vifplug.doctor.facts import Store
 from vifplug.process import netns
-from vifplug.store import database, holders
-from vifplug.store import directory as statedir
+from vifplug.store import database, directory, holders
 from vifplug.store.database import FILE
 from vifplug.store.directory import LOCKS as LOCKS
 from vifplug.store.trusted import Unsafe
@@ -49,7 +48,7 @@ def look_as(state_dir: str, user: str) -> Store:
     store = look(state_dir)
     if store.error or not exists(state_dir):
         return store
-    with statedir.acting_as(user):
+    with directory.acting_as(user):
         path = os.path.join(state_dir, FILE)
         if os.geteuid() != 0 and os.stat(state_dir).st_uid == os.geteuid():
             seen = look(state_dir)
@@ -86,7 +85,7 @@ def _place(state_dir: str) -> Store:
 
 def _read(store: Store, state_dir: str) -> Store:
     """Read it with SQLite, and find the processes that keep it locked."""
-    locked_by = holders.who_keeps(store.path, _LOCKED_SECONDS)
+    locked_by = holders.holder_of(store.path, _LOCKED_SECONDS)
     try:
         with contextlib.closing(database.copied(state_dir)) as copy:
             return replace(store, locked_by=locked_by, elsewhere=database.elsewhere(copy, netns.current()))

@@ -6,8 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from vifplug.drivers.registry import guest_link
-from vifplug.engine.plan import diff
-from vifplug.engine.plan import resolve as resolution
+from vifplug.engine.plan import diff, resolve
 from vifplug.engine.wiring import Wiring, standing
 from vifplug.errors import BridgeMissing
 from vifplug.model import printable
@@ -54,7 +53,7 @@ def assess(record: Record, observed: Observed | None, wiring: Wiring, intent: In
 
 def _first(record: Record, observed: Observed, items: Sequence[DriftItem]) -> str | None:
     bridges = [port.bridge for port in kinds.ports_in(record.resources)]
-    return resolution.fake_bridge(bridges, observed) or (str(items[0]) if items else None)
+    return resolve.fake_bridge(bridges, observed) or (str(items[0]) if items else None)
 
 
 def drift_of(record: Record, observed: Observed) -> list[DriftItem]:
@@ -77,7 +76,7 @@ def differences(record: Record, observed: Observed) -> list[DriftItem]:
     built = Inventory(record.resources)
     resources = [_with_station(item, record) for item in record.resources]
     try:
-        desired = resolution.resolve(resources, observed)
+        desired = resolve.resolve(resources, observed)
     except BridgeMissing as error:
         links = kinds.links_in(record.resources)
         missing = DriftItem(subject=error.subject, attribute=diff.PRESENT, observed=False, desired=True)

@@ -22,7 +22,7 @@ from vifplug.resources.ovs_port import CONTROL_OVN, DEAD_VLAN, OvsPort
 from vifplug.store.events import NEUTRON_FAILED, NEUTRON_PLUGGED
 from vifplug.store.records import Record
 
-AUTO, OVN, AGENT, EVENTS, NOBODY = "auto", "ovn", "neutron-agent", "neutron-events", "plugged"
+AUTO, OVN, AGENT, EVENTS, PLUG = "auto", "ovn", "neutron-agent", "neutron-events", "plugged"
 """[events] wired_by."""
 _INSTALLED = "ovn-installed"
 _AGENTS_KEYS = frozenset({"net_uuid", "network_type", "physical_network", "segmentation_id", "tag"})
@@ -56,7 +56,7 @@ def standing(record: Record, observed: Observed, wiring: Wiring) -> Standing:
     elif rule == OVN:
         wired = all(_ovn_has(port, observed) for port in ports)
     else:
-        wired = rule == NOBODY or all(_agent_has(port, observed) for port in ports)
+        wired = rule == PLUG or all(_agent_has(port, observed) for port in ports)
     # Neutron's own word counts also for a port to come: of a live migration's it says so before the guest is there.
     if not wired or (rule != EVENTS and _missing(ports, observed)):
         return PLUGGED, None
@@ -115,7 +115,7 @@ def _rule(record: Record, observed: Observed, wiring: Wiring) -> str:
     """Which source decides for a VIF. One without a port can only be wired by Neutron's events."""
     ports = _ports(record)
     if wiring.by != AUTO:
-        return wiring.by if ports or wiring.by == EVENTS else NOBODY
+        return wiring.by if ports or wiring.by == EVENTS else PLUG
     # The control plane of a trunk's bridge is that of the integration bridge, to which Neutron's agent patches it.
     names = {port.bridge for port in ports} | {bridge.like for bridge in kinds.ovs_bridges_in(record.resources)}
     planes = {observed.bridges[name].control_plane for name in names if name in observed.bridges}
@@ -123,7 +123,7 @@ def _rule(record: Record, observed: Observed, wiring: Wiring) -> str:
         return OVN
     if any(planes) or any(port.isolate for port in ports):
         return AGENT
-    return EVENTS if wiring.listens else NOBODY
+    return EVENTS if wiring.listens else PLUG
 
 
 def _missing(ports: list[OvsPort], observed: Observed) -> list[OvsPort]:

@@ -105,14 +105,14 @@ def _unwrapped(path: str, item: object) -> Iterator[tuple[str, object]]:
     """The entries without the envelope of the networking API, or of an os-vif list."""
     if not isinstance(item, Mapping) or native.recognises(item) or nova.recognises(item):
         yield path, item
-    elif neutron.MANY in item:
-        where = messages.join(path, neutron.MANY)
-        ports = item[neutron.MANY]
+    elif neutron.LIST in item:
+        where = messages.join(path, neutron.LIST)
+        ports = item[neutron.LIST]
         if not isinstance(ports, list | tuple):
             raise messages.refusal(where, ports, "it must be a list of Neutron ports")
         yield from ((f"{where}[{place}]", port) for place, port in enumerate(ports))
-    elif neutron.ONE in item:
-        yield messages.join(path, neutron.ONE), item[neutron.ONE]
+    elif neutron.SINGLE in item:
+        yield messages.join(path, neutron.SINGLE), item[neutron.SINGLE]
     elif (members := osvif.members(item)) is not None:
         where = messages.join(path, "objects")
         yield from ((f"{where}[{place}]", member) for place, member in enumerate(members))

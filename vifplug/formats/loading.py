@@ -68,9 +68,9 @@ def _given_instance(instance: object) -> dict[str, Any]:
     if not isinstance(instance, Mapping):
         raise messages.refusal("instance", instance, "it must be an object with uuid and name")
     given = {key: value for key, value in instance.items() if value is not None}
-    stand_in = {"uuid": "00000000-0000-0000-0000-000000000000"}
+    placeholder = {"uuid": "00000000-0000-0000-0000-000000000000"}
     try:
-        checked = model.Instance.model_validate(stand_in | given)
+        checked = model.Instance.model_validate(placeholder | given)
     except ValidationError as error:
         raise messages.invalid(error, "instance", {}) from None
     return {key: value for key, value in checked.model_dump().items() if key in given}

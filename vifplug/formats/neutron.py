@@ -14,7 +14,7 @@ from vifplug.model import vif as model
 
 NAME = "neutron-port"
 KEYS = ("id", "mac_address", "binding:vif_type")
-ONE, MANY = "port", "ports"
+SINGLE, LIST = "port", "ports"
 """The keys the API wraps a port, and a list of them, in."""
 
 _BINDING, _SDK_BINDING = "binding:", "binding_"

@@ -21,9 +21,11 @@ def _identity(link: Link) -> dict[str, Any]:
 def _made(link: Link) -> dict[str, Any]:
     """What a link is created with. The mark follows from the owner."""
     table = link.attributes
-    named = [one for one in table.attributes if one.name in table.made_with and one.name != "alias"]
-    values = {one.name: getattr(link, one.name) for one in named}
-    flags = {one.name: bool(values[one.name]) for one in named if one.form is Form.FLAG}
+    named = [
+        attribute for attribute in table.attributes if attribute.name in table.made_with and attribute.name != "alias"
+    ]
+    values = {attribute.name: getattr(link, attribute.name) for attribute in named}
+    flags = {attribute.name: bool(values[attribute.name]) for attribute in named if attribute.form is Form.FLAG}
     return {**_identity(link), **values, **flags}
 
 

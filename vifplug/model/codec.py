@@ -49,13 +49,13 @@ class Value:
 
     def as_json(self) -> dict[str, Any]:
         """The JSON object: one key a field, in order."""
-        found = {name: getattr(self, name) for name in self.COMPUTED}
+        written = {name: getattr(self, name) for name in self.COMPUTED}
         for attribute, key, _needed, beside, write, _read in fields_of(type(self)):
             if beside is not None and getattr(self, beside) is None:
                 continue
             value = getattr(self, attribute)
-            found[key] = value if value is None or write is None else write(value)
-        return found
+            written[key] = value if value is None or write is None else write(value)
+        return written
 
     @classmethod
     def from_json(cls, data: object) -> Self:
@@ -110,12 +110,12 @@ _fields: dict[type[Value], Sequence[Field]] = {}
 
 def fields_of(cls: type[Value]) -> Sequence[Field]:
     """The fields of a class that are in its JSON, in order."""
-    found = _fields.get(cls)
-    if found is None:
+    known = _fields.get(cls)
+    if known is None:
         hints = typing.get_type_hints(cls)
         fields = (_field(field, hints[field.name]) for field in dataclasses.fields(cls))  # type: ignore[arg-type]
-        found = _fields[cls] = [field for field in fields if field is not None]
-    return found
+        known = _fields[cls] = [field for field in fields if field is not None]
+    return known
 
 
 def _field(field: dataclasses.Field[Any], hint: Any) -> Field | None:

@@ -30,7 +30,7 @@ def parse(text: str) -> float:
 
     :raises InputError: for what is no duration.
     """
-    found = _TEXT.fullmatch(text)
-    if found is None:
+    matched = _TEXT.fullmatch(text)
+    if matched is None:
         raise InputError(f"{text!r:.80} is no duration; it must be seconds, or a number with s, m, h or d, such as 10m")
-    return float(found[1]) * _UNITS[found[2]]
+    return float(matched[1]) * _UNITS[matched[2]]

@@ -295,11 +295,11 @@ class Vif(_Part):
 def sub_models() -> Mapping[str, type[_Part]]:
     """The parts of a request that are models of their own, by the field."""
     named = ((name, (field.annotation, *typing.get_args(field.annotation))) for name, field in Vif.model_fields.items())
-    parts = ((name, one) for name, types in named for one in types)
-    return {name: one for name, one in parts if isinstance(one, type) and issubclass(one, _Part)}
+    parts = ((name, part) for name, types in named for part in types)
+    return {name: part for name, part in parts if isinstance(part, type) and issubclass(part, _Part)}
 
 
 @functools.cache
-def may_be_unsaid() -> tuple[str, ...]:
+def optional_fields() -> tuple[str, ...]:
     """Fields that a request may leave out and that a recorded VIF then keeps as they were."""
     return tuple(name for name, field in Vif.model_fields.items() if field.default is None)

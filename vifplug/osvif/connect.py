@@ -11,9 +11,7 @@ import sys
 from collections.abc import Callable, Iterator
 from typing import TypeVar
 
-from vifplug.api import local as api
-from vifplug.api import remote as client
-from vifplug.api import retry
+from vifplug.api import local, remote, retry
 from vifplug.api.contract import Host
 from vifplug.api.local import LocalHost
 from vifplug.errors import BridgeMissing, ConfigError, DaemonUnreachable, HelperDied, StoreError, VifplugError
@@ -62,7 +60,7 @@ def opened(choice: Choice) -> Iterator[Host]:
         host: Host | None = None
         if choice.via != options.LOCAL:
             try:
-                host = stack.enter_context(client.connect(config_file=choice.config_file))
+                host = stack.enter_context(remote.connect(config_file=choice.config_file))
             except DaemonUnreachable as error:
                 if choice.via == options.DAEMON or isinstance(error.__cause__, PermissionError):
                     raise
@@ -92,7 +90,7 @@ def _local(choice: Choice) -> Iterator[LocalHost]:
         )
     with contextlib.ExitStack() as stack:
         try:
-            host = stack.enter_context(api.local(choice.config_file))
+            host = stack.enter_context(local.local(choice.config_file))
         except (StoreError, HelperDied) as error:
             if not _is_denied(error):
                 raise

@@ -49,7 +49,10 @@ def of_their_classes(described_: Any) -> list[Any]:
     none.
     """
     return [
-        _vif(_class(info.vif_object_name), *(_class(one.profile_object_name) for one in info.supported_port_profiles))
+        _vif(
+            _class(info.vif_object_name),
+            *(_class(profile.profile_object_name) for profile in info.supported_port_profiles),
+        )
         for info in described_.vif_info
     ]
 
@@ -64,7 +67,7 @@ def _vif(class_: Any, *profiles: Any) -> Any:
         min_version=_FIRST,
         max_version=class_.VERSION,
         supported_port_profiles=[
-            HostPortProfileInfo(profile_object_name=one.__name__, min_version=_FIRST, max_version=one.VERSION)
-            for one in profiles
+            HostPortProfileInfo(profile_object_name=profile.__name__, min_version=_FIRST, max_version=profile.VERSION)
+            for profile in profiles
         ],
     )

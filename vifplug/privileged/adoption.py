@@ -11,7 +11,7 @@ from typing import Any
 
 from vifplug import naming
 from vifplug.privileged import arguments
-from vifplug.privileged import ownership as owned
+from vifplug.privileged import ownership as link_checks
 from vifplug.privileged.ovsdb import verbs as ovsdb
 from vifplug.resources import ownership
 from vifplug.resources.ownership import Claim
@@ -25,12 +25,12 @@ def is_allowed(link: Mapping[str, Any], claim: Claim) -> bool:
 
     :raises OvsUnavailable: when only OVSDB can tell, and it does not answer.
     """
-    if not ownership.link_is_adoptable(owned.seen(link), claim):
+    if not ownership.link_is_adoptable(link_checks.seen(link), claim):
         return False
     owner, role = claim.owner, claim.role
     if role != naming.ROLE_TAP:
         siblings = (other for other in _PATH if other != role)
-        if any(owned.is_owners(ownership.derived_name(owner, other), owner, other) for other in siblings):
+        if any(link_checks.is_owners(ownership.derived_name(owner, other), owner, other) for other in siblings):
             return True
     ports = ovsdb.ports_about(link["name"], owner)
     if role == naming.ROLE_TAP:
@@ -44,12 +44,12 @@ def is_guests(link: Mapping[str, Any], vif_id: str, address: Any) -> bool:
 
     :param address: the guest's MAC, of a tap with a name of its own.
     """
-    seen = owned.seen(link)
+    seen = link_checks.seen(link)
     if ownership.is_containers_end(seen, vif_id):
         return True
     has_name = seen.name == ownership.derived_name(vif_id, naming.ROLE_TAP)
     checked = arguments.address(address) if address else ""
-    if not owned.is_guests_tap(link, vif_id, checked, lambda mac: ovsdb.is_address_of_another(mac, vif_id)):
+    if not link_checks.is_guests_tap(link, vif_id, checked, lambda mac: ovsdb.is_address_of_another(mac, vif_id)):
         return False
     # An internal port of the userspace datapath is a tap, too, and may have any MAC. A guest's tap that another program
     # made a port is that program's to move, also where it has the name that this VIF's tap gets.

@@ -73,10 +73,10 @@ def address(value: Any) -> str:
 
 def part(value: Any) -> Part:
     """A link's part in a path, by its role: with the kind that plays it, and what such a link may do."""
-    found = kinds.roles().get(value) if isinstance(value, str) else None
-    if found is None:
+    known = kinds.roles().get(value) if isinstance(value, str) else None
+    if known is None:
         raise refuse("the role", value)
-    return found
+    return known
 
 
 def role(value: Any) -> str:

@@ -46,8 +46,8 @@ _OF_MIRRORS = {
 def helper() -> dict[str, Any]:
     """This process: its pid, uid and effective capabilities."""
     with open("/proc/thread-self/status", encoding="ascii", errors="replace") as lines:
-        told = {key: value.strip() for key, _colon, value in (line.partition(":") for line in lines)}
-    return {"pid": os.getpid(), "uid": os.geteuid(), "capabilities": int(told["CapEff"], 16), **_sysctls()}
+        status = {key: value.strip() for key, _colon, value in (line.partition(":") for line in lines)}
+    return {"pid": os.getpid(), "uid": os.geteuid(), "capabilities": int(status["CapEff"], 16), **_sysctls()}
 
 
 def _sysctls() -> dict[str, bool]:
@@ -62,18 +62,18 @@ def reach() -> list[dict[str, Any]]:
 
 def _reached(remote: str) -> dict[str, Any]:
     kind, _colon, place = remote.partition(":")
-    told: dict[str, Any] = {"remote": remote, "error": "", "denied": False, "uid": None, "unfit": ""}
+    reached: dict[str, Any] = {"remote": remote, "error": "", "denied": False, "uid": None, "unfit": ""}
     try:
         connection = ovsdb_remotes.connected(remote, _CONNECT_SECONDS)
     except (OSError, ValueError) as error:
-        told["error"] = getattr(error, "strerror", None) or str(error)
-        told["denied"] = isinstance(error, PermissionError)
+        reached["error"] = getattr(error, "strerror", None) or str(error)
+        reached["denied"] = isinstance(error, PermissionError)
     else:
         with connection:
-            told["unfit"] = _unfit(connection)
-    if told["denied"] and kind == "unix":
-        told["uid"] = _owner(place)
-    return told
+            reached["unfit"] = _unfit(connection)
+    if reached["denied"] and kind == "unix":
+        reached["uid"] = _owner(place)
+    return reached
 
 
 def _unfit(connection: socket.socket) -> str:
@@ -104,7 +104,7 @@ def vswitchd() -> dict[str, Any]:
         return {"answers": None, "version": None, "error": "OVSDB is reached by TCP"}
     error = f"no control socket of it in {' or '.join(sorted(directories))}"
     for path in _controls(directories):
-        version, error = _asked(path)
+        version, error = _ask(path)
         if version is not None:
             return {"answers": True, "version": version or None, "error": ""}
     return {"answers": False, "version": None, "error": error}
@@ -119,7 +119,7 @@ def _controls(directories: set[str]) -> Iterator[str]:
         yield from (os.path.join(directory, name) for name in names if _CONTROL.fullmatch(name))
 
 
-def _asked(path: str) -> tuple[str | None, str]:
+def _ask(path: str) -> tuple[str | None, str]:
     """Its version, "" for one that is not understood; or None, and why there is no answer."""
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_CLOEXEC) as control:
         control.settimeout(_ANSWER_SECONDS)
@@ -158,16 +158,16 @@ def switch() -> dict[str, Any]:
     session = ovsdb.session()
     session.refresh()
     with session.lock:
-        told = {**_about(session.tables), **_ports(session.tables), **_hindrances(session.tables)}
-        told |= {"behind": "", "address": session.address, "fake_bridges": session.index.fake_bridges()}
+        facts = {**_about(session.tables), **_ports(session.tables), **_obstacles(session.tables)}
+        facts |= {"behind": "", "address": session.address, "fake_bridges": session.index.fake_bridges()}
         asked = max((row.next_cfg for row in session.tables["Open_vSwitch"].rows.values()), default=0)
         names = {uuid: first(row, "name") for uuid, row in session.tables["Port"].rows.items()}
-    told |= {"mirrors": _mirrors(session, {str(uuid): name for uuid, name in names.items()})}
+    facts |= {"mirrors": _mirrors(session, {str(uuid): name for uuid, name in names.items()})}
     try:
         session.wait(asked, _BEHIND_SECONDS)
     except TimedOut as error:
-        return {**told, "behind": str(error)}
-    return told
+        return {**facts, "behind": str(error)}
+    return facts
 
 
 def _mirrors(session: Session, names: Mapping[str, str]) -> list[dict[str, Any]] | None:
@@ -204,19 +204,19 @@ def _references(value: Any) -> list[str]:
 
 
 def _about(tables: Any) -> dict[str, Any]:
-    told: dict[str, Any] = {"ovs_version": None, "db_version": None, "datapath_types": [], "iface_types": []}
+    facts: dict[str, Any] = {"ovs_version": None, "db_version": None, "datapath_types": [], "iface_types": []}
     for row in tables["Open_vSwitch"].rows.values():  # there is one, in a database that was set up
-        told = {
+        facts = {
             "ovs_version": first(row, "ovs_version"),
             "db_version": first(row, "db_version"),
             "datapath_types": all_of(row, "datapath_types"),
             "iface_types": all_of(row, "iface_types"),
         }
     bridges = ovsdb_bridges.described(tables)
-    return {**told, "bridges": {name: bridge["datapath_type"] for name, bridge in bridges.items()}}
+    return {**facts, "bridges": {name: bridge["datapath_type"] for name, bridge in bridges.items()}}
 
 
-def _hindrances(tables: Any) -> dict[str, Any]:
+def _obstacles(tables: Any) -> dict[str, Any]:
     """What another program has set that may stop frames of ports, and that is not vifplug's to change."""
     bridges = tables["Bridge"].rows.values()
     rates = {

@@ -16,7 +16,7 @@ from typing import Any
 
 from vifplug import naming
 from vifplug.errors import Conflict, LinkError
-from vifplug.netlink import links as reading
+from vifplug.netlink import links
 from vifplug.netlink import socket as netlink
 from vifplug.privileged import arguments
 from vifplug.resources import ownership
@@ -40,12 +40,12 @@ def socket() -> netlink.LinkSocket:
 
 def read(name: str) -> dict[str, Any] | None:
     """A link by its name, if it is there."""
-    return reading.links(socket(), [name]).get(name)
+    return links.links(socket(), [name]).get(name)
 
 
 def read_by_index(ifindex: int) -> dict[str, Any] | None:
     """A link by its ifindex, if it is there."""
-    return next(iter(reading.links_by_index(socket(), [ifindex]).values()), None)
+    return next(iter(links.links_by_index(socket(), [ifindex]).values()), None)
 
 
 def remember(ifindex: int, owner: str) -> None:
@@ -192,9 +192,9 @@ def is_guests_tap(link: Mapping[str, Any], owner: str, address: str, is_anothers
 def _ifindex(name: str) -> int | None:
     with sockets.socket(sockets.AF_UNIX, sockets.SOCK_DGRAM | sockets.SOCK_CLOEXEC) as control:
         try:
-            found = fcntl.ioctl(control, _SIOCGIFINDEX, struct.pack("16sI20x", name.encode(), 0))
+            reply = fcntl.ioctl(control, _SIOCGIFINDEX, struct.pack("16sI20x", name.encode(), 0))
         except OSError as error:
             if error.errno == errno.ENODEV:
                 return None
             raise LinkError(f"could not look for device {name!r}: {error.strerror}", name) from error
-    return int(struct.unpack_from("16sI", found)[1])
+    return int(struct.unpack_from("16sI", reply)[1])

@@ -30,20 +30,20 @@ def flush() -> None:
 
 
 @contextlib.contextmanager
-def lent() -> Iterator[None]:
+def opened() -> Iterator[None]:
     """Provide all three for a library that forks and expects them, in a process that may be another program's.
 
     The child keeps the replacements; here everything is restored afterwards.
     """
-    filled, stand_in = _fill(), io.StringIO()
+    filled, empty = _fill(), io.StringIO()
     unusable = {name: getattr(sys, name, None) for name in _OUTPUTS if not _is_flushed(name)}
     for name in unusable:
-        setattr(sys, name, stand_in)
+        setattr(sys, name, empty)
     try:
         yield
     finally:
         for name, stream in unusable.items():
-            if getattr(sys, name) is stand_in:  # unless another thread has replaced it
+            if getattr(sys, name) is empty:  # unless another thread has replaced it
                 setattr(sys, name, stream)
         for descriptor in filled:
             os.close(descriptor)

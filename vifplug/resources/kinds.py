@@ -66,8 +66,8 @@ def of(kind: str) -> type[Any]:
 
 def link_of(kind: str) -> type[Link]:
     """The kind of a link as the kernel shows it: ``Link`` for those that vifplug does not make."""
-    found = _KINDS.get(kind, Link)
-    return found if issubclass(found, Link) else Link
+    kind_class = _KINDS.get(kind, Link)
+    return kind_class if issubclass(kind_class, Link) else Link
 
 
 def link_kinds() -> tuple[type[Link], ...]:

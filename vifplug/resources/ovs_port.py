@@ -54,7 +54,7 @@ class Writer(enum.Enum):
 class Read(enum.Enum):
     """How a column is read."""
 
-    ONE = "one value, or none"
+    SINGLE = "one value, or none"
     SET = "a set"
     MAP = "a map of strings"
 
@@ -68,7 +68,7 @@ class Column:
     type: Any
     """As in vswitch.ovsschema."""
     writer: Writer
-    read: Read = Read.ONE
+    read: Read = Read.SINGLE
     field: str = ""
     """The field of ``OvsPort`` that holds it; "" for one that is not read for itself, or is among ``settings``."""
     empty: Any = None
@@ -178,7 +178,7 @@ COLUMNS: tuple[Column, ...] = (
 
 def columns_of(row: str, writer: Writer | None = None) -> tuple[Column, ...]:
     """The columns of a row; of one writer."""
-    return tuple(one for one in COLUMNS if one.row == row and writer in (None, one.writer))
+    return tuple(column for column in COLUMNS if column.row == row and writer in (None, column.writer))
 
 
 INTERFACES = "interfaces"

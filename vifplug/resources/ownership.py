@@ -144,8 +144,8 @@ def link_is_adoptable(link: SeenLink, claim: Claim) -> bool:
         return False
     if role != naming.ROLE_TAP:
         return not link.alias
-    is_anybodys = bool(naming.owner_of(link.alias))
-    return link.persistent and (not link.alias or (_is_made_like_ours(link) and not is_anybodys))
+    is_marked = bool(naming.owner_of(link.alias))
+    return link.persistent and (not link.alias or (_is_made_like_ours(link) and not is_marked))
 
 
 def _is_made_like_ours(link: SeenLink) -> bool:
@@ -160,10 +160,10 @@ def role_of(link: SeenLink) -> str:
     """
     owner = naming.owner_of(link.alias)
     roles = (role for role in kinds.roles() if owner and _fits(owner, role))
-    found = next((role for role in roles if link_is_ours(link, Claim(owner=owner, role=role))), "")
+    proven = next((role for role in roles if link_is_ours(link, Claim(owner=owner, role=role))), "")
     # A tap that another program renamed has neither its name nor a MAC that tells its owner: how it was made is left.
     is_renamed_tap = bool(owner) and _fits(owner, naming.ROLE_TAP) and _is_made_like_ours(link)
-    return found or (naming.ROLE_TAP if is_renamed_tap else "")
+    return proven or (naming.ROLE_TAP if is_renamed_tap else "")
 
 
 def _is_of_kind(link: SeenLink, role: str) -> bool:

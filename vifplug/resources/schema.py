@@ -104,12 +104,12 @@ class Table:
     def __init__(self, *attributes: Attribute, made_with: tuple[str, ...] = ()) -> None:
         self.attributes = attributes
         self.made_with = frozenset(made_with)
-        self.compared = tuple(one.name for one in attributes if one.compared is not Compared.NOT)
+        self.compared = tuple(attribute.name for attribute in attributes if attribute.compared is not Compared.NOT)
         """Names of those that a desired value is compared with."""
-        self.links = tuple(one.name for one in attributes if one.form is Form.LINK)
+        self.links = tuple(attribute.name for attribute in attributes if attribute.form is Form.LINK)
         """Names of those that name other links."""
         self.links_made_with = tuple(name for name in self.links if name in self.made_with)
-        self.by_name: Mapping[str, Attribute] = {one.name: one for one in attributes}
+        self.by_name: Mapping[str, Attribute] = {attribute.name: attribute for attribute in attributes}
 
     def __getitem__(self, name: str) -> Attribute:
         return self.by_name[name]
@@ -122,17 +122,19 @@ class Table:
     @functools.cached_property
     def remade_for(self) -> tuple[str, ...]:
         """Names of those that only a new resource can have another value of."""
-        return tuple(one.name for one in self.attributes if one.compared is Compared.REMADE)
+        return tuple(attribute.name for attribute in self.attributes if attribute.compared is Compared.REMADE)
 
     @functools.cached_property
     def restored(self) -> tuple[str, ...]:
         """Names of those that can be set on what is there, and so can be put back."""
-        return tuple(one.name for one in self.attributes if one.how is not How.NEVER)
+        return tuple(attribute.name for attribute in self.attributes if attribute.how is not How.NEVER)
 
     def set_by(self, *ways: How) -> tuple[Attribute, ...]:
         """Those that are changed in one of these ways, in the order of the ways and then of the table."""
-        return tuple(one for way in ways for one in self.attributes if one.how is way)
+        return tuple(attribute for way in ways for attribute in self.attributes if attribute.how is way)
 
     def at(self, place: Place) -> tuple[Attribute, ...]:
         """Those at a place of the link message."""
-        return tuple(one for one in self.attributes if one.wire is not None and one.wire.place is place)
+        return tuple(
+            attribute for attribute in self.attributes if attribute.wire is not None and attribute.wire.place is place
+        )

@@ -105,7 +105,7 @@ class Database:
                 if not self._is_full(error) or not self._reserve.spend():
                     raise
                 database = self._connected()
-            self._reserve.lend(self._log_path)
+            self._reserve.preallocate(self._log_path)
             self._reserve.fill()
             self._identity = self._seen()
         return database
@@ -235,7 +235,7 @@ class Database:
             self._write_back("TRUNCATE")
         is_full = not self._reserve.fill()
         if was_spent:
-            self._reserve.lend(self._log_path)
+            self._reserve.preallocate(self._log_path)
         if is_full and (why := self._reserve.why_full() or (os.strerror(errno.ENOSPC) if was_spent else "")):
             raise self._full(why)
 
@@ -268,9 +268,9 @@ class Database:
 
     def _locked(self) -> StoreLocked:
         with self._owner.acting():
-            who = holders.who_locks(self._path) or "another process that cannot be seen from here"
+            holder = holders.lock_holder(self._path) or "another process that cannot be seen from here"
         return StoreLocked(
-            f"the store in {self.state_dir!r} is locked by {who}, for more than {BUSY_SECONDS:g} s; "
+            f"the store in {self.state_dir!r} is locked by {holder}, for more than {BUSY_SECONDS:g} s; "
             "try again when that process has released it",
             self.state_dir,
         )

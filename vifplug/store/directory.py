@@ -62,7 +62,7 @@ def _inspected(directory: int, state_dir: str) -> Owner:
     owner = Owner.of(directory, state_dir)
     if os.geteuid() not in (_ROOT, status.st_uid):
         raise Unsafe(1, f"it belongs to {_named(status.st_uid)}, and this process is {_named(os.geteuid())}")
-    if status.st_uid == os.geteuid() == _ROOT and trusted.is_anybodys(status):
+    if status.st_uid == os.geteuid() == _ROOT and trusted.is_writable_by_others(status):
         raise Unsafe(1, "users other than root may write to it: chmod go-w")
     with owner.acting():
         for name, there in _files(directory):

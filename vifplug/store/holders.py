@@ -19,19 +19,19 @@ _END = 2**63 - 1
 _PAUSE_SECONDS = 0.02
 
 
-def who_locks(path: str) -> str:
+def lock_holder(path: str) -> str:
     """The processes that keep others from writing a database, for a message; "" if they cannot be seen."""
     pids = sorted({pid for name, first, last in _locked_ranges(path) for pid in _holders(name, first, last)})
     return ", ".join(_named(pid) for pid in pids)
 
 
-def who_keeps(path: str, seconds: float) -> str:
+def holder_of(path: str, seconds: float) -> str:
     """The processes of ``who_locks`` that hold the locks for longer than that; "" if there are none."""
     deadline = time.monotonic() + seconds
-    holders = who_locks(path)
+    holders = lock_holder(path)
     while holders and time.monotonic() < deadline:
         time.sleep(_PAUSE_SECONDS)
-        holders = holders if who_locks(path) == holders else ""
+        holders = holders if lock_holder(path) == holders else ""
     return holders
 
 

@@ -6,8 +6,7 @@ import contextlib
 import errno
 import os
 
-from vifplug.store import directory as statedir
-from vifplug.store import trusted
+from vifplug.store import directory, trusted
 from vifplug.store.trusted import Owner
 
 ROOM_BYTES = 128 * 1024
@@ -26,7 +25,7 @@ class Reserve:
 
     def __init__(self, state_dir: str, owner: Owner) -> None:
         self._state_dir, self._owner = state_dir, owner
-        self._path = os.path.join(state_dir, statedir.RESERVE)
+        self._path = os.path.join(state_dir, directory.RESERVE)
 
     def is_there(self) -> bool:
         """Whether it occupies space now."""
@@ -63,7 +62,7 @@ class Reserve:
             return was_there
         return False
 
-    def lend(self, log: str) -> None:
+    def preallocate(self, log: str) -> None:
         """Allocate space for SQLite's log, if that leaves as much free.
 
         On a disk that another program fills, only space that a file already holds is safe: released space is gone

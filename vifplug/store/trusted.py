@@ -119,7 +119,7 @@ def _roots() -> frozenset[int]:
         return frozenset({0} if is_whole else {0, int(unmapped.read())})
 
 
-def is_anybodys(status: os.stat_result) -> bool:
+def is_writable_by_others(status: os.stat_result) -> bool:
     """Whether users other than its owner may write to a directory; root's group counts as root."""
     return bool(status.st_mode & stat.S_IWOTH or (status.st_mode & stat.S_IWGRP and status.st_gid != 0))
 

@@ -81,7 +81,7 @@ class FakeHost(LocalHost):
         with self._failing():
             reports = super().plug(vifs, requester=requester)
         if self._auto_wire:
-            self._tell([one.id for one in reports], NEUTRON_PLUGGED)
+            self._set_neutron_status([report.id for report in reports], NEUTRON_PLUGGED)
         return reports
 
     def unplug(self, ids: Sequence[str], *, requester: Requester | None = None) -> VifReports:
@@ -109,21 +109,21 @@ class FakeHost(LocalHost):
 
         :raises UnknownVif: one is not plugged here.
         """
-        self._tell([self._record(vif_id).id for vif_id in ids], NEUTRON_PLUGGED)
+        self._set_neutron_status([self._record(vif_id).id for vif_id in ids], NEUTRON_PLUGGED)
 
     def unwire(self, *ids: str) -> None:
         """The control plane has let go of these VIFs: they are ``plugged`` again.
 
         :raises UnknownVif: one is not plugged here.
         """
-        self._tell([self._record(vif_id).id for vif_id in ids], NEUTRON_UNPLUGGED)
+        self._set_neutron_status([self._record(vif_id).id for vif_id in ids], NEUTRON_UNPLUGGED)
 
     def give_up(self, *ids: str) -> None:
         """The control plane has given these VIFs up: they are ``failed``, which ends a wait with VifFailed.
 
         :raises UnknownVif: one is not plugged here.
         """
-        self._tell([self._record(vif_id).id for vif_id in ids], NEUTRON_FAILED)
+        self._set_neutron_status([self._record(vif_id).id for vif_id in ids], NEUTRON_FAILED)
 
     def start_guest(self, id: str) -> None:
         """A guest runs on the VIF's tap, which the VMM makes if vifplug did not, or uses its vhost-user socket: a wired
@@ -264,7 +264,7 @@ class FakeHost(LocalHost):
     def _record(self, id: str) -> Record:
         return report.known(self._context.store, canonical(id))
 
-    def _tell(self, ids: Collection[str], word: str) -> None:
+    def _set_neutron_status(self, ids: Collection[str], word: str) -> None:
         for vif_id in ids:
             self._context.store.set_neutron_status(vif_id, word)
         self._note()
@@ -276,7 +276,7 @@ class FakeHost(LocalHost):
         deadline = time.monotonic() + _NOTE_SECONDS
         while True:
             seen = reconcile.survey(self._context, None)
-            states = {one.id: (one.state, one.error) for one in seen.checks.values()}
+            states = {check.id: (check.state, check.error) for check in seen.checks.values()}
             missed, _full = reconcile.note(self._context, states, seen.records)
             # Another thread works on them, and may leave them in a state that was noted before it began.
             if not (missed or seen.unsteady) or time.monotonic() > deadline:

@@ -255,7 +255,7 @@ def test_daemon_stops_though_one_of_its_processes_hangs(world: World, stuck: str
     patience = {
         "process.supervisor._STOP_SECONDS": 1.0,
         "process.child._HELPER_SECONDS": 1.0,
-        "process.worker._KEEPER_SECONDS": 1.0,
+        "process.worker._RECONCILER_SECONDS": 1.0,
     }
     with daemon_with_constants(world, patience) as daemon:
         put(daemon, HYBRID)

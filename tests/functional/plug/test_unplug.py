@@ -20,7 +20,7 @@ from tests.support.scenarios import ABSENT, WHOLE, Scene
 from tests.support.world.world import OWN_LINKS, World
 from vifplug import errors
 from vifplug.privileged import ownership
-from vifplug.privileged.links import delete as link_deletion
+from vifplug.privileged.links import delete as delete
 
 IMPATIENT = {"timeout": "1"}
 HYBRID = vif("ovs-hybrid")
@@ -251,7 +251,7 @@ def test_helper_without_another_descriptor_or_thread_takes_everything_away(
     def refuse(*_: object) -> None:
         raise lack
 
-    monkeypatch.setattr(link_deletion._Farewell, "__init__", refuse)  # the helper is forked with it
+    monkeypatch.setattr(delete._AsyncDelete, "__init__", refuse)  # the helper is forked with it
     scene = Scene.of(world, CASES["batch"])
     scene.plug()
     scene.unplug()
@@ -270,11 +270,11 @@ def test_bridge_that_somebody_joined_stays_whatever_its_group(world: World, monk
 
     with world.namespace.entered():
         with pytest.raises(errors.PermissionDenied, match="'theirs' is still on it"):
-            link_deletion.delete({"links": links})
+            delete.delete({"links": links})
         theirs = world.link("theirs")
         assert theirs is not None and theirs["master"] == "qbr30"
         world.run("ip", "link", "delete", "theirs")
-        link_deletion.delete({"links": links})
+        delete.delete({"links": links})
         ownership.socket().close()
     assert not [row for row in world.ip("link", "show") if row["ifname"].startswith("qbr")]
 

@@ -97,7 +97,7 @@ same = os.stat(paths[0]).st_ino == os.stat(paths[1]).st_ino
 found = []
 for file in files[1:]:
     fcntl.lockf(file, fcntl.LOCK_EX)
-    found.append([bool(holders.who_locks(path)) for path in paths])
+    found.append([bool(holders.lock_holder(path)) for path in paths])
 print([same, *found])
 """
 

@@ -43,11 +43,11 @@ UID_OF = {Level.NONE: STRANGER, Level.READ: READER, Level.OPERATE: OPERATOR, Lev
 def _description() -> dict[str, Any]:
     """Drawing it takes longer than a test."""
     access = Access(admins=Members(), operators=Members(), readers=Members())
-    return vifs.create_app(LocalHost(None, None), access, Keeper(), None, Metrics()).openapi()  # type: ignore[arg-type]
+    return vifs.create_app(LocalHost(None, None), access, Reconciling(), None, Metrics()).openapi()  # type: ignore[arg-type]
 
 
-class Keeper:
-    """What a keeper tells of itself."""
+class Reconciling:
+    """The status of a reconciler."""
 
     def __init__(self) -> None:
         self.is_connected = True
@@ -93,7 +93,7 @@ class Daemon:
 
     directory: pathlib.Path
     fake: FakeHost = field(default_factory=FakeHost)
-    keeper: Keeper = field(default_factory=Keeper)
+    reconciler: Reconciling = field(default_factory=Reconciling)
     metrics: Metrics = field(default_factory=Metrics)
     access: Access = ACCESS
 
@@ -104,7 +104,7 @@ class Daemon:
         self.host = builders.local_host(plugger, settings=settings)
         self.hub = Hub(self.store, self.metrics)
         self.store.listeners.append(lambda _ids: self.hub.wake())
-        self.app: FastAPI = vifs.create_app(self.host, self.access, self.keeper, self.hub, self.metrics)
+        self.app: FastAPI = vifs.create_app(self.host, self.access, self.reconciler, self.hub, self.metrics)
         self.app.openapi_schema = _description()
 
     def ask(self, method: str, path: str, body: Any = None, *, uid: int | None = ADMIN, **more: Any) -> Answer:

@@ -656,4 +656,4 @@ def test_terminal_gets_a_drawn_table() -> None:
 def test_names_cannot_steer_the_terminal() -> None:
     instance = reports.InstanceReport(uuid=INSTANCE, name="\x1b[2J\u202evm")
     vif = reports.VifReport(id=VIF_ID, state="plugged", instance=instance)
-    assert "\\x1b[2J\\u202evm" in tables.one_vif(vif, Screen())
+    assert "\\x1b[2J\\u202evm" in tables.single_vif(vif, Screen())

@@ -47,7 +47,7 @@ def must_fit(text: str, width: int) -> None:
 
 
 @pytest.mark.parametrize(
-    ("widths", "room", "beside", "beneath", "left_out"),
+    ("widths", "room", "beside", "below", "left_out"),
     [
         (HYBRID, 60, "ID TYPE STATE", "NOTE", "ADDRESS MTU BRIDGE DEVICES OFPORTS"),
         (HYBRID, 80, "ID TYPE STATE ADDRESS", "NOTE", "MTU BRIDGE DEVICES OFPORTS"),
@@ -63,10 +63,10 @@ def must_fit(text: str, width: int) -> None:
         (HYBRID, 10, "ID", "STATE NOTE", "TYPE ADDRESS MTU BRIDGE DEVICES OFPORTS"),
     ],
 )
-def test_what_fits(widths: tuple[int, ...], room: int, beside: str, beneath: str, left_out: str) -> None:
+def test_what_fits(widths: tuple[int, ...], room: int, beside: str, below: str, left_out: str) -> None:
     found = fit(VIFS, widths, room)
     assert names(VIFS, found.beside) == beside.split()
-    assert names(VIFS, found.beneath) == beneath.split()
+    assert names(VIFS, found.below) == below.split()
     assert names(VIFS, found.left_out) == left_out.split()
 
 
@@ -88,9 +88,9 @@ def test_more_room_takes_no_column_of_importance_away() -> None:
 
 def test_texts_go_together() -> None:
     shape = Shape(headers=("VIF", "OBSERVED", "DESIRED"), texts=("OBSERVED", "DESIRED"))
-    assert fit(shape, (36, 0, 14), 61).beneath == (1, 2)  # OBSERVED is empty, and says so
+    assert fit(shape, (36, 0, 14), 61).below == (1, 2)  # OBSERVED is empty, and says so
     assert fit(shape, (36, 0, 14), 62).beside == {0: 36, 1: 8, 2: 14}
-    assert fit(shape, (36, 90, 90), 119).beneath == (1, 2)
+    assert fit(shape, (36, 90, 90), 119).below == (1, 2)
     assert fit(shape, (36, 90, 90), 120).beside == {0: 36, 1: 40, 2: 40}
     assert fit(shape, (36, 0, 0), 120).beside == {0: 36}
 
@@ -129,7 +129,7 @@ def test_no_line_is_wider_than_the_terminal_and_the_id_is_whole(width: int) -> N
     texts = [
         tables.vifs([REPORT, LONG], screen(width)),
         tables.unplugged([REPORT, LONG], screen(width)),
-        tables.one_vif(LONG, screen(width)),
+        tables.single_vif(LONG, screen(width)),
         tables.check(reports.CheckReport(vifs=(drifted,), orphans=orphans), screen(width)),
         tables.gc(reports.GcReport(orphans=orphans), screen(width)),
         tables.events([EVENT], screen(width)),

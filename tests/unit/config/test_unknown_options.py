@@ -97,5 +97,5 @@ def test_check_config_says_what_is_wrong_and_starts_nothing(
 
 def test_doctor_says_it(tmp_path: pathlib.Path) -> None:
     facts = Facts(integration_bridge="br-int", unknown_options=unknown(tmp_path, "[daemon]\nmtu = 9000"))
-    (finding,) = [one for one in checks.judge(facts).findings if one.check == "configuration"]
+    (finding,) = [one for one in checks.diagnose(facts).findings if one.check == "configuration"]
     assert finding.status == WARNING and "[DEFAULT] mtu?" in finding.reason

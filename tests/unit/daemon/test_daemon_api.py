@@ -188,7 +188,7 @@ def test_host_tells_of_itself_and_of_the_peer(daemon: Daemon) -> None:
     }
     assert said["vif_types"] == ["bridge", "external", "ovs", "ovs-hybrid", "tap", "vhost-user"]
     assert (said["bridges"], said["integration_bridge_datapath"]) == ({"br-int": "netdev"}, "netdev")
-    assert said["keeper"] == daemon.keeper.status()
+    assert said["keeper"] == daemon.reconciler.status()
 
 
 def test_doctor_tells_of_the_host_and_of_the_daemons_own_processes(daemon: Daemon) -> None:
@@ -206,7 +206,7 @@ def test_doctor_tells_of_the_host_and_of_the_daemons_own_processes(daemon: Daemo
 
 def test_health_is_anybodys_and_tells_when_ovsdb_is_away(daemon: Daemon) -> None:
     assert daemon.ask("GET", "/healthz", uid=None).json["status"] == "ok"
-    daemon.keeper.is_connected = False
+    daemon.reconciler.is_connected = False
     assert daemon.ask("GET", "/healthz", uid=STRANGER).json["status"] == "degraded"
 
 

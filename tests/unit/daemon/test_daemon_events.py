@@ -15,10 +15,10 @@ import pytest
 from tests.support import builders
 from tests.support.daemon.daemon_calls import READER, STRANGER, Daemon
 from vifplug.daemon.http import event_stream, recent_events
-from vifplug.daemon.http import events as event_api
+from vifplug.daemon.http import events as event_routes
 from vifplug.daemon.http.event_stream import Hub
 from vifplug.errors import Busy, EventsLost
-from vifplug.store import events as eventlog
+from vifplug.store import events as store_events
 
 ID = builders.HYBRID
 ONE = f"/v1/vifs/{ID}"
@@ -73,7 +73,7 @@ def test_wrong_query_is_refused(daemon: Daemon, query: str) -> None:
 
 
 def test_events_that_are_gone_are_said_to_be(daemon: Daemon, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(eventlog, "EVENTS_KEPT", 2)
+    monkeypatch.setattr(store_events, "EVENTS_KEPT", 2)
     daemon.ask("PUT", ONE, DOCUMENT)
     daemon.ask("DELETE", ONE)
     daemon.ask("PUT", ONE, DOCUMENT)
@@ -144,7 +144,7 @@ def test_followers_are_counted_and_bounded(daemon: Daemon, monkeypatch: pytest.M
 
 
 def test_follower_that_lost_events_is_let_go(daemon: Daemon, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(eventlog, "EVENTS_KEPT", 1)
+    monkeypatch.setattr(store_events, "EVENTS_KEPT", 1)
     daemon.host.plug([builders.vif()])
 
     async def run() -> None:
@@ -323,13 +323,13 @@ def test_wait_ends_when_the_state_comes(daemon: Daemon) -> None:
 
 def test_wait_hears_of_its_own_vifs_only(daemon: Daemon, monkeypatch: pytest.MonkeyPatch) -> None:
     looks: list[object] = []
-    real = event_api._look
+    real = event_routes._look
 
     def look(request: Any, said: Any) -> Any:
         looks.append(said)
         return real(request, said)
 
-    monkeypatch.setattr(event_api, "_look", look)
+    monkeypatch.setattr(event_routes, "_look", look)
     daemon.ask("PUT", ONE, DOCUMENT)
     other = builders.vif("ovs")
     threading.Timer(

@@ -34,7 +34,7 @@ from vifplug.doctor.facts import (
     Store,
     Switch,
     Takeover,
-    Trouble,
+    VifProblem,
 )
 from vifplug.doctor.findings import ERROR, OK, UNSEEN, WARNING, Diagnosis, Finding
 from vifplug.doctor.host_info import HostInfo
@@ -65,7 +65,7 @@ ID = "71a6b0e4-1a"
 
 def said(facts: Facts, *statuses: str) -> set[tuple[str, str]]:
     wanted = statuses or (ERROR, WARNING, UNSEEN)
-    return {(one.check, one.status) for one in checks.judge(facts).findings if one.status in wanted}
+    return {(one.check, one.status) for one in checks.diagnose(facts).findings if one.status in wanted}
 
 
 def but(**changes: Any) -> Facts:
@@ -77,7 +77,7 @@ def with_switch(**changes: Any) -> Facts:
 
 
 def test_healthy_host_has_one_ok_of_each_check() -> None:
-    found = checks.judge(WELL)
+    found = checks.diagnose(WELL)
     assert [(one.check, one.status) for one in found.findings] == [(name, OK) for name in checks.CHECKS]
     assert found.healthy
 
@@ -189,8 +189,8 @@ FAULTS: dict[str, tuple[Facts, set[tuple[str, str]]]] = {
         but(takeovers=(Takeover(name="NetworkManager", prefixes=("tap",)),)),
         {("network-managers", WARNING)},
     ),
-    "drift": (but(plugged=Plugged(troubles=(Trouble(vif_id=VIF, state="drifted", what="x"),))), {("vifs", ERROR)}),
-    "interrupted": (but(plugged=Plugged(troubles=(Trouble(vif_id=VIF, state="x", what=""),))), {("vifs", WARNING)}),
+    "drift": (but(plugged=Plugged(problems=(VifProblem(vif_id=VIF, state="drifted", what="x"),))), {("vifs", ERROR)}),
+    "interrupted": (but(plugged=Plugged(problems=(VifProblem(vif_id=VIF, state="x", what=""),))), {("vifs", WARNING)}),
     "orphan": (but(plugged=Plugged(orphans={VIF: ["bridge qbr"]})), {("orphans", ERROR)}),
     "stale": (with_switch(dead_ports=(DeadPort(name="qvo", bridge="br-int"),)), {("stale-ports", ERROR)}),
     "guest that is off": (
@@ -219,7 +219,7 @@ FAULTS: dict[str, tuple[Facts, set[tuple[str, str]]]] = {
 def test_fault_is_named_by_its_check_and_by_no_other(fault: str) -> None:
     facts, expected = FAULTS[fault]
     assert said(facts) == expected
-    for one in checks.judge(facts).findings:
+    for one in checks.diagnose(facts).findings:
         assert one.status == OK or one.reason, one
         assert one.status not in (ERROR, WARNING) or one.remedy or one.check == "datapath", one
 
@@ -230,20 +230,20 @@ def test_recorded_port_without_a_device_is_stale_only_where_its_vif_has_drifted(
         plugged=Plugged(names=frozenset({"tap1"}), total=1),
     )
     assert said(waiting) == set()
-    drifted = Plugged(names=frozenset({"tap1"}), total=1, troubles=(Trouble(vif_id=VIF, state="drifted", what="x"),))
+    drifted = Plugged(names=frozenset({"tap1"}), total=1, problems=(VifProblem(vif_id=VIF, state="drifted", what="x"),))
     assert said(dataclasses.replace(waiting, plugged=drifted)) == {("vifs", ERROR), ("stale-ports", ERROR)}
 
 
 def test_somebodys_port_is_not_to_be_deleted_before_it_is_known_whose() -> None:
     for error in ("", "No such device", "Device or resource busy"):
         facts = with_switch(dead_ports=(DeadPort(name="t", bridge="br-int", iface_id=VIF, error=error),))
-        (found,) = (one for one in checks.judge(facts).findings if one.check == "stale-ports")
+        (found,) = (one for one in checks.diagnose(facts).findings if one.check == "stale-ports")
         assert 0 <= found.remedy.index(f"openstack port show {VIF}") < found.remedy.index("del-port")
 
 
 def test_lost_store_is_not_told_to_take_guests_devices_away() -> None:
     lost, left = (
-        next(one.remedy for one in checks.judge(but(plugged=plugged)).findings if one.check == "orphans")
+        next(one.remedy for one in checks.diagnose(but(plugged=plugged)).findings if one.check == "orphans")
         for plugged in (Plugged(orphans={VIF: ["x"]}), Plugged(orphans={VIF: ["x"]}, total=1))
     )
     assert lost.startswith("no VIF is recorded at all") and left.startswith("vifplug gc --delete")
@@ -289,11 +289,11 @@ def test_nothing_is_said_of_ovs_where_there_is_none_to_be() -> None:
 
 def test_without_a_helper_what_needs_it_is_unseen_and_says_why() -> None:
     blind = Facts(integration_bridge="br-int", helper=Helper(error="it died"), unseen="there is no helper")
-    found = checks.judge(blind)
+    found = checks.diagnose(blind)
     assert said(blind, ERROR) == {("helper", ERROR)}
     assert all(one.reason for one in found.findings if one.status == UNSEEN)
     may_not = dataclasses.replace(blind, helper=Helper(error="sudo: a password is required", unprivileged=True))
-    assert checks.judge(may_not).healthy
+    assert checks.diagnose(may_not).healthy
 
 
 @pytest.mark.parametrize(
@@ -639,7 +639,7 @@ def test_host_info_is_what_is_known_without_open_vswitch(tmp_path: Path) -> None
 
 def test_address_that_is_used_and_standbys_are_named() -> None:
     used, spare = Remote(remote="unix:/a", used=True), Remote(remote="unix:/b", unfit="it is a standby")
-    said = checks.judge(but(ovs=dataclasses.replace(OVS, remotes=(used, spare)))).findings
+    said = checks.diagnose(but(ovs=dataclasses.replace(OVS, remotes=(used, spare)))).findings
     words = {one.subject: (one.status, one.reason) for one in said if one.check == "ovsdb"}
     assert words == {
         "unix:/a": ("ok", "this OVSDB address is used"),
@@ -649,5 +649,5 @@ def test_address_that_is_used_and_standbys_are_named() -> None:
 
 def test_standby_alone_is_an_error() -> None:
     alone = Ovs(remotes=(Remote(remote="unix:/b", unfit="it is a standby"),), error="could not reach OVSDB")
-    said = checks.judge(but(ovs=alone)).findings
+    said = checks.diagnose(but(ovs=alone)).findings
     assert [one.status for one in said if one.check == "ovsdb"] == [ERROR, ERROR]

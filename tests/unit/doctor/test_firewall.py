@@ -10,8 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from vifplug.doctor import firewall as filtering
-from vifplug.doctor import nftables, nftables_rules
+from vifplug.doctor import firewall, nftables, nftables_rules
 from vifplug.doctor.facts import Chain, Facts, Firewall, Plugged, Rule
 from vifplug.doctor.findings import ERROR, UNSEEN, WARNING
 from vifplug.errors import TimedOut
@@ -75,13 +74,13 @@ def forward(*rules: Rule, **changes: Any) -> Chain:
 @pytest.mark.parametrize("way", WAYS)
 def test_way_of_a_frame_is_told_or_left_open(way: str) -> None:
     rules, expected = WAYS[way]
-    assert filtering.fates(forward(*rules), OTHERS, "qbr1") == expected
+    assert firewall.outcomes(forward(*rules), OTHERS, "qbr1") == expected
 
 
 def test_policy_is_for_what_comes_to_the_end() -> None:
-    assert filtering.fates(forward(drops=False), {}, "qbr1") == SURE
-    assert filtering.fates(forward(DROP, drops=False), {}, "qbr1") == LOST
-    assert filtering.fates(forward(rule("drop", UNKNOWN), drops=False), {}, "qbr1") == OPEN
+    assert firewall.outcomes(forward(drops=False), {}, "qbr1") == SURE
+    assert firewall.outcomes(forward(DROP, drops=False), {}, "qbr1") == LOST
+    assert firewall.outcomes(forward(rule("drop", UNKNOWN), drops=False), {}, "qbr1") == OPEN
 
 
 @pytest.mark.parametrize(
@@ -94,12 +93,12 @@ def test_policy_is_for_what_comes_to_the_end() -> None:
 def test_names_of_bridges_that_are_not_known_are_known_by_their_beginning(
     pattern: str, bridge: str, expected: set[str]
 ) -> None:
-    assert filtering.fates(forward(rule("accept", ("in", pattern))), {}, bridge) == expected
+    assert firewall.outcomes(forward(rule("accept", ("in", pattern))), {}, bridge) == expected
 
 
 def test_ports_of_a_bridge_are_anybodys_in_the_bridges_own_family() -> None:
     def ends(name: str) -> set[str]:
-        return {*filtering.fates(forward(rule("accept", ("in", name)), family="bridge"), {}, "qbr1")}
+        return {*firewall.outcomes(forward(rule("accept", ("in", name)), family="bridge"), {}, "qbr1")}
 
     assert (ends("tap*"), ends("qvb1"), ends("eth0"), ends("*")) == (OPEN, OPEN, LOST, OPEN)
 
@@ -114,7 +113,7 @@ def test_firewalld_that_cannot_be_judged_is_a_warning() -> None:
     ):
         told = Firewall(bridged=frozenset(bridged), chains=chains, error="no", firewalld=True)
         facts = Facts(integration_bridge="br-int", firewall=told)
-        assert [said("firewall").status for said in filtering.firewall(facts)] == expected
+        assert [said("firewall").status for said in firewall.firewall(facts)] == expected
 
 
 def judged(*chains: Chain, **plugged: Any) -> list[tuple[str, str]]:
@@ -123,7 +122,7 @@ def judged(*chains: Chain, **plugged: Any) -> list[tuple[str, str]]:
         firewall=Firewall(bridged=frozenset({"ip"}), chains=chains),
         plugged=Plugged(**plugged) if plugged else None,
     )
-    return [(said("firewall").status, said("firewall").reason) for said in filtering.firewall(facts)]
+    return [(said("firewall").status, said("firewall").reason) for said in firewall.firewall(facts)]
 
 
 def test_finding_says_what_it_does_not_know() -> None:
@@ -293,7 +292,7 @@ def test_damaged_messages_cause_no_error(chains: list[bytes], rules: list[bytes]
     found = nftables.chains([*chains, *CHAINS], lambda kind, family, table, name: answers[kind])
     facts = Facts(integration_bridge="br-int", firewall=Firewall(bridged=frozenset({"ip"}), chains=found))
     assert any(chain.rules is not None for chain in found)
-    for said in filtering.firewall(facts):
+    for said in firewall.firewall(facts):
         assert said("firewall").status in (ERROR, UNSEEN, WARNING)
 
 

@@ -7,7 +7,7 @@ from dataclasses import replace
 
 from vifplug import naming
 from vifplug.engine.plan import obstacles
-from vifplug.netlink import links as reading
+from vifplug.netlink import links
 from vifplug.netlink.message import IFINFO, attribute
 from vifplug.resources import passage
 from vifplug.resources.bridge import Bridge
@@ -77,7 +77,7 @@ def test_link_message_shows_what_is_not_as_the_kernel_makes_it() -> None:
     slave = attribute(4, b"bridge\0") + attribute(5, flags + attribute(passage.PORT_STATE_NUMBER, b"\3"))
     attrs = attribute(3, b"qvb0\0") + attribute(18, attribute(1, b"veth\0") + slave) + attribute(6, b"netem\0")
     attrs += attribute(13, struct.pack("=I", 0)) + attribute(17, b"\1") + attribute(43, attribute(2, b"\2"))
-    link = reading.decode(IFINFO.pack(0, 0, 7, 1, 0) + attrs)
+    link = links.decode(IFINFO.pack(0, 0, 7, 1, 0) + attrs)
     assert link["slave_kind"] == "bridge"
     assert link["impeded"] == {
         passage.QDISC: "netem",

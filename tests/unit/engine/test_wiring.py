@@ -10,7 +10,7 @@ import pytest
 from tests.support import builders
 from tests.support.fake_host import FakeHost
 from vifplug.engine.host import Scope
-from vifplug.engine.wiring import AGENT, AUTO, EVENTS, NOBODY, OVN, Wiring, awaited, standing
+from vifplug.engine.wiring import AGENT, AUTO, EVENTS, OVN, PLUG, Wiring, awaited, standing
 from vifplug.model.reports import ACTIVE, FAILED, PLUGGED, WIRED
 from vifplug.resources.observed import Observed
 from vifplug.resources.ovs_bridge import OvsBridge
@@ -57,7 +57,7 @@ def seen(*, plane: str = "", guest: dict[str, Any] | None = None, **port: Any) -
         (EVENTS, "", {}, "unplugged", PLUGGED),
         (EVENTS, "", {}, "failed", FAILED),
         (EVENTS, "", {}, "plugged", WIRED),
-        (NOBODY, CONTROL_OVN, {}, None, WIRED),
+        (PLUG, CONTROL_OVN, {}, None, WIRED),
         (AUTO, "", {}, None, WIRED),
         (AUTO, "", {}, "failed", WIRED),
         (AUTO, CONTROL_OVN, TAGGED, None, PLUGGED),
@@ -82,7 +82,7 @@ def test_auto_waits_for_neutron_where_it_can_be_heard_or_ports_are_dead() -> Non
 
 
 @pytest.mark.parametrize(
-    ("by", "state"), [(OVN, WIRED), (AGENT, WIRED), (NOBODY, WIRED), (AUTO, WIRED), (EVENTS, PLUGGED)]
+    ("by", "state"), [(OVN, WIRED), (AGENT, WIRED), (PLUG, WIRED), (AUTO, WIRED), (EVENTS, PLUGGED)]
 )
 def test_vif_without_an_ovs_port_is_neutrons_word_alone_to_wait_for(by: str, state: str) -> None:
     assert standing(built("bridge"), Observed(), Wiring(by=by))[0] == state
@@ -108,7 +108,7 @@ def test_active_is_wired_with_a_carrier_on_the_guests_tap(guest: dict[str, Any] 
         (Wiring(by=OVN), WIRED, f"OVN to set ovn-installed on Interface '{QVO}' of br-int"),
         (Wiring(by=AGENT), ACTIVE, f"Neutron's OVS agent to set tag and other_config of Port '{QVO}' of br-int"),
         (Wiring(by=EVENTS), WIRED, "network-vif-plugged"),
-        (Wiring(by=NOBODY), ACTIVE, f"a guest on tap '{TAP}', which is not there"),
+        (Wiring(by=PLUG), ACTIVE, f"a guest on tap '{TAP}', which is not there"),
         (Wiring(by=EVENTS, neutron_status={builders.HYBRID: "failed"}), WIRED, "could not wire"),
     ],
 )

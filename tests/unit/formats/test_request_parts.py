@@ -21,7 +21,7 @@ def test_part_that_belongs_to_another_type_is_refused(monkeypatch: pytest.Monkey
 
 
 def test_what_a_request_may_leave_unsaid() -> None:
-    assert set(model.may_be_unsaid()) == {
+    assert set(model.optional_fields()) == {
         "instance",
         "create_tap",
         "create_port",

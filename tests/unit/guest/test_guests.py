@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from vifplug.doctor.checks import judge
+from vifplug.doctor.checks import diagnose
 from vifplug.doctor.facts import Absent, Facts, Plugged
 from vifplug.engine.plan import guest_absence
 from vifplug.model.vif import Vif
@@ -67,7 +67,7 @@ def test_what_is_noted_is_no_change_of_the_record() -> None:
 @pytest.mark.parametrize(("seconds", "status"), [(5.0, "ok"), (601.0, "warning")])
 def test_doctor_names_it_and_warns_after_ten_minutes(seconds: float, status: str) -> None:
     absent = Absent(vif_id=VIF.id, device=TAP, since=GONE, seconds=seconds)
-    findings = judge(Facts(integration_bridge="br-int", plugged=Plugged(total=1, absent=(absent,)))).findings
+    findings = diagnose(Facts(integration_bridge="br-int", plugged=Plugged(total=1, absent=(absent,)))).findings
     (found,) = [one for one in findings if one.check == "guests"]
     assert found.status == status
     assert GONE in found.reason

@@ -103,7 +103,7 @@ def test_answer_wakes_who_asked_and_is_nobody_elses(ends: tuple[Session, socket.
     peer.sendall(json.dumps({"id": None, "method": "update3", "params": []}).encode())
     message = session.recv()
     assert message.method == "update3", "the IDL hears of all but the answer"
-    assert answer.good_within(0)
+    assert answer.wait(0)
 
 
 def test_update_before_an_answer_is_read_first(ends: tuple[Session, socket.socket]) -> None:
@@ -114,9 +114,9 @@ def test_update_before_an_answer_is_read_first(ends: tuple[Session, socket.socke
     answered(peer, result=[{}])
     assert session.recv().method == "update3"
     with pytest.raises(TimeoutError):
-        answer.good_within(0)
+        answer.wait(0)
     assert session.recv() is None
-    assert answer.good_within(0)
+    assert answer.wait(0)
 
 
 @pytest.mark.parametrize("ending", ["an error", "the end"])
@@ -128,8 +128,8 @@ def test_no_good_answer_is_told_too(ends: tuple[Session, socket.socket], ending:
         answered(peer, error="not leader")
         assert session.recv() is None
     else:
-        threading.Timer(0.05, session.forsake).start()
-    assert not answer.good_within(5)
+        threading.Timer(0.05, session.fail_pending).start()
+    assert not answer.wait(5)
 
 
 def test_nothing_is_asked_without_a_connection_or_behind_what_is_not_sent(ends: tuple[Session, socket.socket]) -> None:

@@ -11,7 +11,7 @@ import msgpack  # type: ignore[import-untyped]
 import pytest
 
 from vifplug.privileged.helper import message_reader, serve
-from vifplug.privileged.helper.message_reader import Malformed, Skimmer, Unbounded
+from vifplug.privileged.helper.message_reader import Malformed, Skipper, Unbounded
 
 VALUES: tuple[Any, ...] = (
     *(None, True, 0, 127, -1, -32, -33, 255, 256, 65536, 2**32, 2**63, -(2**63), 1.5),
@@ -26,10 +26,10 @@ VALUES: tuple[Any, ...] = (
 @pytest.mark.parametrize("value", VALUES, ids=lambda value: f"{type(value).__name__} {str(value)[:20]}")
 def test_end_of_a_value_is_found_however_it_is_cut(value: Any) -> None:
     data = msgpack.packb(value, use_bin_type=True)
-    assert Skimmer().end_in(data + b"\xc0") == len(data)
+    assert Skipper().end_in(data + b"\xc0") == len(data)
     cuts = random.Random(5)
     for _ in range(20):
-        found, skim, at = None, Skimmer(), 0
+        found, skim, at = None, Skipper(), 0
         while found is None:
             piece = (data + b"\xc0\xc0")[at : at + cuts.choice((1, 2, 7, max(1, len(data) // 3)))]
             found = skim.end_in(piece)
@@ -42,7 +42,7 @@ def test_end_of_a_value_is_found_however_it_is_cut(value: Any) -> None:
 @pytest.mark.parametrize("data", [b"\xc1", b"\x92\x01\xc1"])
 def test_what_is_no_value_is_malformed(data: bytes) -> None:
     with pytest.raises(Malformed):
-        Skimmer().end_in(data)
+        Skipper().end_in(data)
 
 
 def stream_of(*messages: bytes) -> tuple[serve._Stream, threading.Thread]:

@@ -66,7 +66,7 @@ def test_program_that_is_started_with_closed_descriptors_has_them_for_good(shell
 LENT = """
 from vifplug.process import stdio
 seen = [kinds()]
-with stdio.lent():
+with stdio.opened():
     seen.append(kinds())
     sys.stdout.flush()
     sys.stderr.flush()
@@ -102,7 +102,7 @@ def test_stream_that_cannot_be_flushed_is_stood_in_for(kind: str, monkeypatch: p
     mine = {"none": None, "closed": closed, "broken": _Broken(), "no stream": object()}[kind]
     monkeypatch.setattr(sys, "stdout", mine)
     stdio.flush()
-    with stdio.lent():
+    with stdio.opened():
         assert sys.stdout is not mine
         sys.stdout.flush()
     assert sys.stdout is mine
@@ -111,6 +111,6 @@ def test_stream_that_cannot_be_flushed_is_stood_in_for(kind: str, monkeypatch: p
 def test_stream_that_another_thread_put_there_meanwhile_stays(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys, "stdout", None)
     theirs = io.StringIO()
-    with stdio.lent():
+    with stdio.opened():
         sys.stdout = theirs
     assert sys.stdout is theirs

@@ -15,7 +15,7 @@ from vifplug.model import events
 from vifplug.model.events import Event
 from vifplug.model.reports import ACTIVE, CONTENDED, DRIFTED, FAILED, PLUGGED, UNPLUGGED, WIRED
 from vifplug.model.vif import Instance
-from vifplug.store import events as eventlog
+from vifplug.store import events as store_events
 from vifplug.store import records
 from vifplug.store.records import Record
 from vifplug.store.store import Store
@@ -116,9 +116,9 @@ def test_vif_of_a_damaged_record_ends_with_an_event(store: Store) -> None:
 
 
 def test_word_is_taken_back(store: Store) -> None:
-    store.set_neutron_status(builders.HYBRID, eventlog.NEUTRON_FAILED)
-    store.set_neutron_status(builders.TAP, eventlog.NEUTRON_PLUGGED)
-    store.clear_neutron_status([builders.HYBRID, builders.TAP], only=eventlog.NEUTRON_FAILED)
+    store.set_neutron_status(builders.HYBRID, store_events.NEUTRON_FAILED)
+    store.set_neutron_status(builders.TAP, store_events.NEUTRON_PLUGGED)
+    store.clear_neutron_status([builders.HYBRID, builders.TAP], only=store_events.NEUTRON_FAILED)
     assert store.neutron_status() == {builders.TAP: "plugged"}
     store.forget([builders.TAP])
     assert store.neutron_status() == {}, "of a VIF that was never recorded, too"
@@ -136,7 +136,7 @@ def test_event_of_a_record_that_is_refused_is_not_there(store: Store) -> None:
 
 
 def test_sequence_goes_on_over_restarts_and_after_all_is_gone(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(eventlog, "EVENTS_KEPT", 3)
+    monkeypatch.setattr(store_events, "EVENTS_KEPT", 3)
     for number in range(10):
         store.save_records([record(PLUGGED if number % 2 else WIRED)])
     store.close()
@@ -151,7 +151,7 @@ def test_sequence_goes_on_over_restarts_and_after_all_is_gone(store: Store, monk
 def test_events_that_cannot_be_had_are_an_error(
     store: Store, monkeypatch: pytest.MonkeyPatch, since: int, lost: bool
 ) -> None:
-    monkeypatch.setattr(eventlog, "EVENTS_KEPT", 3)
+    monkeypatch.setattr(store_events, "EVENTS_KEPT", 3)
     for number in range(9):
         store.save_records([record(FAILED if number % 2 else DRIFTED)])
     store.save_records([record(PLUGGED)])
@@ -262,7 +262,7 @@ def test_outbox_keeps_what_is_not_told_off(store: Store) -> None:
 
 
 def test_outbox_is_bounded_and_says_what_it_dropped(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(eventlog, "OUTBOX_MAX", 4)
+    monkeypatch.setattr(store_events, "OUTBOX_MAX", 4)
     for number in range(10):
         store.save_records([record(PLUGGED if number % 2 else WIRED)])
     assert store.outbox_counts() == (4, 6)
@@ -270,9 +270,9 @@ def test_outbox_is_bounded_and_says_what_it_dropped(store: Store, monkeypatch: p
 
 
 def test_what_neutron_said_is_kept_until_the_vif_goes(store: Store) -> None:
-    store.set_neutron_status(builders.HYBRID, eventlog.NEUTRON_PLUGGED)
-    store.set_neutron_status(builders.TAP, eventlog.NEUTRON_FAILED)
-    store.set_neutron_status(builders.HYBRID, eventlog.NEUTRON_UNPLUGGED)
+    store.set_neutron_status(builders.HYBRID, store_events.NEUTRON_PLUGGED)
+    store.set_neutron_status(builders.TAP, store_events.NEUTRON_FAILED)
+    store.set_neutron_status(builders.HYBRID, store_events.NEUTRON_UNPLUGGED)
     known: Mapping[str, str] = {builders.HYBRID: "unplugged", builders.TAP: "failed"}
     assert store.neutron_status() == known
     assert store.neutron_status([builders.TAP]) == {builders.TAP: "failed"}
@@ -284,11 +284,11 @@ def test_what_neutron_said_is_kept_until_the_vif_goes(store: Store) -> None:
 
 
 def test_words_about_nobody_are_bounded(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(eventlog, "NEUTRON_MAX", 3)
+    monkeypatch.setattr(store_events, "NEUTRON_MAX", 3)
     store.save_records([record()])
-    store.set_neutron_status(builders.HYBRID, eventlog.NEUTRON_PLUGGED)
+    store.set_neutron_status(builders.HYBRID, store_events.NEUTRON_PLUGGED)
     for number in range(5):
-        store.set_neutron_status(f"0000000{number}-0000-4000-8000-000000000000", eventlog.NEUTRON_PLUGGED)
+        store.set_neutron_status(f"0000000{number}-0000-4000-8000-000000000000", store_events.NEUTRON_PLUGGED)
     assert len(store.neutron_status()) == 3
     assert store.neutron_status([builders.HYBRID]), "of a VIF that is plugged, the word stays"
 
@@ -309,4 +309,4 @@ def test_rows_that_are_damaged_hold_nobody_up(store: Store) -> None:
         connection.execute("UPDATE events SET body = '[]' WHERE seq = 2")
     assert [notice.vif_id for notice in store.outbox(10)] == [builders.TAP]
     assert store.outbox_counts() == (1, 0)
-    assert [event.state for event in store.events(0, 10)] == [PLUGGED, eventlog.DAMAGED, PLUGGED, WIRED]
+    assert [event.state for event in store.events(0, 10)] == [PLUGGED, store_events.DAMAGED, PLUGGED, WIRED]

@@ -13,8 +13,7 @@ import pytest
 
 from vifplug.errors import StoreError
 from vifplug.process import fsuser
-from vifplug.store import directory as statedir
-from vifplug.store import trusted
+from vifplug.store import directory, trusted
 from vifplug.store.locks import LockFile
 from vifplug.store.snapshot import Snapshot
 from vifplug.store.store import Store
@@ -42,7 +41,7 @@ def openings(state: Path) -> dict[str, Callable[[], object]]:
     return {
         "store": lambda: Store(str(state), user="no-such-user").close(),
         "snapshot": lambda: Snapshot(str(state)).close(),
-        "prepare": lambda: statedir.prepare(str(state), "no-such-user"),
+        "prepare": lambda: directory.prepare(str(state), "no-such-user"),
     }
 
 
@@ -100,7 +99,7 @@ def test_state_dir_that_its_parents_owner_turned_into_a_link_is_refused(place: P
     as_someone(outer / "inner")
     for path in (outer / "inner", outer / "inner" / "deeper"):
         with pytest.raises(StoreError, match="controls the path"):
-            statedir.prepare(str(path), "nobody")
+            directory.prepare(str(path), "nobody")
         with pytest.raises(StoreError):
             Store(str(path), user="nobody")
     assert (list(target.iterdir()), target.stat().st_uid) == ([], 0)
@@ -109,11 +108,11 @@ def test_state_dir_that_its_parents_owner_turned_into_a_link_is_refused(place: P
 def test_link_of_roots_to_a_state_dir_is_followed(place: Path) -> None:
     (place / "link").symlink_to("state")
     (place / "absolute").symlink_to(place / "link")
-    assert statedir.prepare(str(place / "absolute"), "no-such-user").uid == SOMEONE
+    assert directory.prepare(str(place / "absolute"), "no-such-user").uid == SOMEONE
 
 
 def test_missing_directories_in_a_users_place_are_that_users(place: Path) -> None:
-    owner = statedir.prepare(str(place / "state" / "a" / "b"), "no-such-user")
+    owner = directory.prepare(str(place / "state" / "a" / "b"), "no-such-user")
     assert owner.uid == SOMEONE
     assert stat.S_IMODE((place / "state" / "a" / "b").stat().st_mode) == 0o700
     assert (place / "state" / "a").stat().st_uid == SOMEONE

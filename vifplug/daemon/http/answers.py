@@ -72,4 +72,4 @@ class Problem(Value):
 
 def extended(cls: type[T], report: Value, **more: Any) -> T:
     """A report as the answer that has its fields and some more."""
-    return cls(**{one.name: getattr(report, one.name) for one in fields(report)} | more)  # type: ignore[arg-type]
+    return cls(**{item.name: getattr(report, item.name) for item in fields(report)} | more)  # type: ignore[arg-type]

@@ -76,7 +76,7 @@ def close_oldest_idle(connections: Iterable[Any], idle_seconds: float = 0, *, sp
     :param idle_seconds: how long one must have been idle.
     :param spares_unread: leave those that have sent what is not read yet, and have had no time to be served.
     """
-    for each in sorted((each for each in connections if each.is_idle), key=lambda one: one.idle_since):
+    for each in sorted((each for each in connections if each.is_idle), key=lambda connection: connection.idle_since):
         seconds = each.loop.time() - each.idle_since
         may_go = seconds > REST_SECONDS or not (spares_unread and each.has_input())
         if seconds >= idle_seconds and may_go:

@@ -13,7 +13,7 @@ from collections.abc import AsyncGenerator, Callable, Collection, Sequence
 import anyio.to_thread
 
 from vifplug.daemon.http import capacity
-from vifplug.daemon.http.recent_events import Noted, Recent
+from vifplug.daemon.http.recent_events import EventFrame, Recent
 from vifplug.daemon.metrics import Metrics
 from vifplug.errors import Busy, VifplugError
 from vifplug.store.events import EventLog
@@ -126,28 +126,28 @@ class Hub:
         await self._catch_up()
         return self._recent.newest
 
-    async def concerned(self, vif_ids: Collection[str], since: int, seconds: float) -> None:
+    async def await_event(self, vif_ids: Collection[str], since: int, seconds: float) -> None:
         """Return once an event after ``since`` is about one of these VIFs, or after ``seconds``.
 
         :raises EventsLost: when there are so many that some are gone.
         """
         deadline = time.monotonic() + seconds
         while (left := deadline - time.monotonic()) > 0 and not self.closed:
-            turn, found = await self._after(since)
-            if any(each.event.vif_id in vif_ids for each in found):
+            turn, frames = await self._after(since)
+            if any(each.event.vif_id in vif_ids for each in frames):
                 return
-            if found:
-                since = found[-1].event.seq
+            if frames:
+                since = frames[-1].event.seq
             else:
                 await self.changed(turn, left)
 
     def count(self) -> None:
         """Tell the metrics of what was noted since the last time, whoever noted it."""
         with contextlib.suppress(VifplugError):
-            while found := self.log.events(max(self._counted, self.log.oldest()), _CHUNK):
-                for event in found:
+            while events := self.log.events(max(self._counted, self.log.oldest()), _CHUNK):
+                for event in events:
                     self._metrics.events.labels(event.state).inc()
-                self._counted = found[-1].seq
+                self._counted = events[-1].seq
 
     # -- followed -----------------------------------------------------------------------------------------
 
@@ -162,11 +162,11 @@ class Hub:
         self._enter(uid)  # before anything is waited for: of many who come at once, each is counted
         try:
             start = since if since is not None else await anyio.to_thread.run_sync(self._start, follow)
-            turn, found = await self._after(start)
+            turn, frames = await self._after(start)
         except BaseException:
             self._leave(uid)
             raise
-        return Stream(self._sent(start, found, turn, follow=follow), lambda: self._leave(uid), start)
+        return Stream(self._sent(start, frames, turn, follow=follow), lambda: self._leave(uid), start)
 
     def _enter(self, uid: int) -> None:
         with self._lock:
@@ -199,28 +199,30 @@ class Hub:
             reading = self._reading = loop.create_task(_in_thread(self._recent, self._turn))
         await asyncio.shield(reading)  # who goes does not take it from the others
 
-    async def _after(self, since: int) -> tuple[int, Sequence[Noted]]:
+    async def _after(self, since: int) -> tuple[int, Sequence[EventFrame]]:
         """Some events after a number; and for ``changed`` the turn whose events are among them, or come next."""
         await self._catch_up()
         turn = self._recent.turn
-        found = self._recent.after(since, _CHUNK)
-        return turn, await self._read(since) if found is None else found
+        frames = self._recent.after(since, _CHUNK)
+        return turn, await self._read(since) if frames is None else frames
 
-    async def _read(self, since: int) -> Sequence[Noted]:
+    async def _read(self, since: int) -> Sequence[EventFrame]:
         return await anyio.to_thread.run_sync(self._recent.read, since, _CHUNK)
 
-    async def _sent(self, since: int, found: Sequence[Noted], turn: int, *, follow: bool) -> AsyncGenerator[bytes]:
+    async def _sent(
+        self, since: int, frames: Sequence[EventFrame], turn: int, *, follow: bool
+    ) -> AsyncGenerator[bytes]:
         # A comment, which shows at once that the stream lives. By the standard a block with an id alone is no event,
         # but httpx-sse makes one without data of it.
         yield f": id: {since}\n\n".encode()
         while True:
-            if found:
-                since = found[-1].event.seq
-                yield b"".join(each.sent for each in found)
+            if frames:
+                since = frames[-1].event.seq
+                yield b"".join(each.sent for each in frames)
             if follow and self.closed:
                 return
             is_quiet = False
-            if len(found) < _CHUNK:
+            if len(frames) < _CHUNK:
                 if not follow:
                     return
                 is_quiet = not await self.changed(turn, HEARTBEAT_SECONDS)
@@ -228,7 +230,7 @@ class Hub:
                     yield b": nothing new\n"  # without an empty line, of which httpx-sse makes an event, too
             try:
                 # After a long time the store itself is asked, should a waking ever have been missed.
-                turn, found = (self.turn, await self._read(since)) if is_quiet else await self._after(since)
+                turn, frames = (self.turn, await self._read(since)) if is_quiet else await self._after(since)
             except VifplugError as error:
                 # The answer has begun; whoever asks again is told in a problem document.
                 LOG.warning("a follower at event %d is let go: %s", since, error)

@@ -13,8 +13,7 @@ from starlette.requests import ClientDisconnect
 from starlette.responses import JSONResponse, Response, StreamingResponse
 from starlette.types import Receive, Scope, Send
 
-from vifplug.daemon.http import event_stream, middleware
-from vifplug.daemon.http import requests as bodies
+from vifplug.daemon.http import event_stream, middleware, requests
 from vifplug.daemon.http.answers import Waits, extended
 from vifplug.daemon.http.event_stream import Hub, Stream
 from vifplug.daemon.http.openapi import route
@@ -85,13 +84,13 @@ def _last_id(request: Request) -> int | None:
 
 
 @ROUTES.post("/v1/wait", **route(Level.READ, "Waits", 503, 504, body="WaitRequest"))
-async def post_wait(request: Request, body: Annotated[bytes, Depends(bodies.read)]) -> Response:
+async def post_wait(request: Request, body: Annotated[bytes, Depends(requests.read)]) -> Response:
     """Wait until VIFs have reached a state.
 
     Answered as soon as all have, when one of them has failed, when one is not plugged here, or on timeout: what each
     still waits for is in the answer.
     """
-    wanted = bodies.of(body, WaitRequest)
+    wanted = requests.of(body, WaitRequest)
     lane: middleware.Lane = request.state.lane
     if wanted.timeout:
         _lingers(request)
@@ -138,7 +137,7 @@ async def _reached(request: Request, wanted: WaitRequest) -> WaitReport:
             return report
         if ABSENT in states:
             deadline = min(deadline, time.monotonic() + _ABSENT_SECONDS)
-        await hub.concerned(wanted.ids, seen, min(deadline - time.monotonic(), _LOOK_SECONDS))
+        await hub.await_event(wanted.ids, seen, min(deadline - time.monotonic(), _LOOK_SECONDS))
 
 
 def _look(request: Request, wanted: WaitRequest) -> WaitReport:

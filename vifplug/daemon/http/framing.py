@@ -114,10 +114,10 @@ class Framing:
                 return "a chunked body has a chunk of another size than it says, or a trailer" if line else ""
 
     def _read_request_line(self, line: bytes) -> str:
-        found = _REQUEST_LINE.fullmatch(line)
-        if found is None:
+        matched = _REQUEST_LINE.fullmatch(line)
+        if matched is None:
             return "the request line is malformed; it must be METHOD PATH HTTP/1.1"
-        self._is_http_1_1 = found[1] == b"1.1"
+        self._is_http_1_1 = matched[1] == b"1.1"
         self._lengths, self._codings = [], []
         self._part = _Part.FIELDS
         return ""

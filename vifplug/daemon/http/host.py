@@ -33,7 +33,7 @@ async def get_host(request: Request) -> Response:
     host: LocalHost = request.app.state.host
     lane: middleware.Lane = request.state.lane
     about = await lane.work(host.host_info)
-    status = request.app.state.keeper.status()
+    status = request.app.state.reconciler.status()
     ovs = replace(about.ovs, connected=bool(status.get("ovsdb_connected")))
     return _answer(extended(HostReport, about, ovs=ovs, pid=os.getpid(), level=request.state.level.word, keeper=status))
 

@@ -120,7 +120,7 @@ class Gate:
         try:
             await self._serve(scope, receive, answer)
         finally:
-            self._tell(scope, answer, time.monotonic() - began)
+            self._log_request(scope, answer, time.monotonic() - began)
             logs.CURRENT.reset(token)
 
     async def _serve(self, scope: Scope, receive: Receive, answer: _Answer) -> None:
@@ -157,7 +157,7 @@ class Gate:
             self._lanes[uid] = Lane(uid, self._waits)
         return self._lanes[uid]
 
-    def _tell(self, scope: Scope, answer: _Answer, seconds: float) -> None:
+    def _log_request(self, scope: Scope, answer: _Answer, seconds: float) -> None:
         route: Any = scope.get("route")
         path = getattr(route, "path", None) or "other"
         self._metrics.requests.labels(_method(scope), path, str(answer.status or 0)).inc()

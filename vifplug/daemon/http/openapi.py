@@ -32,7 +32,7 @@ _BODIES: Mapping[str, str] = {
     "WaitRequest": "Which VIFs are to be in which state.",
 }
 _NEEDED = ("PlugBody", "BatchRequest", "WaitRequest")
-_WHY: Mapping[int, str] = {
+_DESCRIPTIONS: Mapping[int, str] = {
     400: "The request is wrong. Nothing was touched.",
     403: "The peer may not do this. Nothing was touched.",
     404: "No VIF of that id is plugged on this host. Nothing was touched.",
@@ -111,7 +111,7 @@ def _problem(status: int) -> dict[str, Any]:
     if status == 503:
         headers["Retry-After"] = {"description": "Seconds.", "schema": {"type": "integer"}}
     content = {problems.MEDIA_TYPE: {"schema": _ref(Problem.__name__)}}
-    return {"description": _WHY[status], "headers": headers, "content": content}
+    return {"description": _DESCRIPTIONS[status], "headers": headers, "content": content}
 
 
 def _ref(model: str) -> dict[str, Any]:
@@ -149,7 +149,7 @@ def _drawn(app: FastAPI) -> dict[str, Any]:
 
 
 def _schemas() -> dict[str, Any]:
-    found: dict[str, Any] = {
+    defined: dict[str, Any] = {
         "ForeignDocument": _FOREIGN,
         "PlugBody": {"anyOf": [_ref("Vif"), _ref("ForeignDocument")]},
         "PutAnswer": {"anyOf": [_ref("VifReport"), _ref("Actions")], "description": "The VIF; or for dry_run, a plan."},
@@ -157,8 +157,8 @@ def _schemas() -> dict[str, Any]:
     }
     bodies: Any = [(model, "validation") for model in requests.BODIES]
     _, drawn = models_json_schema(bodies, ref_template=_COMPONENT)
-    found |= {**drawn["$defs"], **schemas.of_answers(_COMPONENT)}
+    defined |= {**drawn["$defs"], **schemas.of_answers(_COMPONENT)}
     own: dict[str, Any] = json.loads(json.dumps(formats.schema()).replace("#/$defs/", _COMPONENT.format(model="")))
     del own["$schema"]  # OpenAPI 3.1 says itself which dialect its schemas are in
     parts: dict[str, Any] = own.pop("$defs")
-    return {**found, **parts, "Vif": own}
+    return {**defined, **parts, "Vif": own}

@@ -15,7 +15,7 @@ from starlette.responses import Response
 
 from vifplug import errors
 from vifplug.daemon import logs
-from vifplug.daemon.http import requests as bodies
+from vifplug.daemon.http import requests
 from vifplug.daemon.http.answers import Problem
 from vifplug.model import printable
 from vifplug.model.reports import ErrorReport
@@ -124,4 +124,4 @@ async def of_http(request: Request, error: Exception) -> Response:
 async def of_validation(request: Request, error: Exception) -> Response:
     """Answer a query that is wrong."""
     assert isinstance(error, RequestValidationError)
-    return response(bodies.refused(error.errors()), request.scope["path"])
+    return response(requests.refused(error.errors()), request.scope["path"])

@@ -151,13 +151,13 @@ class Access:
 
 
 def _numbers(names: Iterable[str], number_of: Callable[[str], int], unknown: list[str]) -> frozenset[int]:
-    found: set[int] = set()
+    numbers: set[int] = set()
     for name in names:
         try:
-            found.add(int(name) if name.isascii() and name.isdigit() else number_of(name))
+            numbers.add(int(name) if name.isascii() and name.isdigit() else number_of(name))
         except (KeyError, ValueError):
             unknown.append(repr(name))
-    return frozenset(found)
+    return frozenset(numbers)
 
 
 def _uid(name: str) -> int:
@@ -168,7 +168,7 @@ def _gid(name: str) -> int:
     return grp.getgrnam(name).gr_gid
 
 
-_REFUSED, _CROWD = RecurringWarning(LOG, is_limited=True), RecurringWarning(LOG, is_limited=True)
+_REFUSED, _FULL = RecurringWarning(LOG, is_limited=True), RecurringWarning(LOG, is_limited=True)
 
 
 class CredentialedProtocol(H11Protocol):
@@ -219,16 +219,16 @@ class CredentialedProtocol(H11Protocol):
         """Have room, or look again once the requests of the others are read, or be refused."""
         if self.transport.is_closing() or self._is_refused_for_its_user():
             return
-        everybody: list[Any] = [each for each in self.connections if not each.transport.is_closing()]
+        opened: list[Any] = [each for each in self.connections if not each.transport.is_closing()]
         most = self.connections_max()
-        if len(everybody) <= most:
+        if len(opened) <= most:
             return
-        _CROWD.warn(
+        _FULL.warn(
             f"more than {most} connections ({capacity.descriptors()} descriptors, RLIMIT_NOFILE); the oldest idle one "
             "makes room for the next"
         )
-        others = [each for each in everybody if each is not self]
-        may_wait = tries > 0 and len(everybody) <= most + _WITHOUT_ROOM_MAX
+        others = [each for each in opened if each is not self]
+        may_wait = tries > 0 and len(opened) <= most + _WITHOUT_ROOM_MAX
         if capacity.close_oldest_idle(capacity.of_the_largest_user(others)) or capacity.close_oldest_idle(
             others, spares_unread=may_wait
         ):
@@ -244,14 +244,14 @@ class CredentialedProtocol(H11Protocol):
         uid, most = self.peer.uid, capacity.connections_of_user(CONNECTIONS_MAX)
         if uid == _ROOT or len(self.connections) <= most:
             return False
-        everybody: set[Any] = self.connections
-        own = [each for each in everybody if each.peer.uid == uid]
+        opened: set[Any] = self.connections
+        own = [each for each in opened if each.peer.uid == uid]
         if most < len(own) <= 2 * most:
             # Those whose peers have gone, of which nothing is known here yet, take no place; not without bounds.
             own = [each for each in own if not each._is_alone()]
         if len(own) <= most:
             return False
-        _CROWD.warn(f"uid {uid} has more than {most} connections; its oldest idle one makes room for the next")
+        _FULL.warn(f"uid {uid} has more than {most} connections; its oldest idle one makes room for the next")
         if capacity.close_oldest_idle([each for each in own if each is not self], capacity.REST_SECONDS):
             return False
         self._answer(503, f"uid {uid} has {most} connections, which is the most of one user; try again")

@@ -17,7 +17,7 @@ KEPT = 512
 """Whoever is further behind reads the store."""
 
 
-class Noted(NamedTuple):
+class EventFrame(NamedTuple):
     """An event, and how it is sent."""
 
     event: Event
@@ -30,11 +30,11 @@ class _Known:
     """Everything that was noted before this turn was taken is known."""
     floor: int
     """Every event after this number is known."""
-    noted: Sequence[Noted] = ()
+    frames: Sequence[EventFrame] = ()
 
     @property
     def newest(self) -> int:
-        return self.noted[-1].event.seq if self.noted else self.floor
+        return self.frames[-1].event.seq if self.frames else self.floor
 
 
 class Recent:
@@ -55,13 +55,13 @@ class Recent:
         """The number of the newest that is known."""
         return self._known.newest
 
-    def after(self, since: int, limit: int) -> Sequence[Noted] | None:
+    def after(self, since: int, limit: int) -> Sequence[EventFrame] | None:
         """Events after a number, in order, at once; None when only the store can say."""
         known = self._known
         if not known.floor <= since <= known.newest:
             return None
-        first = bisect_right(known.noted, since, key=lambda each: each.event.seq)
-        return known.noted[first : first + limit]
+        first = bisect_right(known.frames, since, key=lambda each: each.event.seq)
+        return known.frames[first : first + limit]
 
     def catch_up(self, turn: int) -> None:
         """Read what has come. It may block.
@@ -74,25 +74,25 @@ class Recent:
             if known.turn >= turn:
                 return
             try:
-                found = self.read(known.newest, KEPT)
+                added = self.read(known.newest, KEPT)
             except EventsLost:
-                found = None
-            if found is None or len(found) == KEPT:  # there may be more: who was not looking begins anew
+                added = None
+            if added is None or len(added) == KEPT:  # there may be more: who was not looking begins anew
                 self._known = _Known(turn=turn, floor=self._log.sequence())
                 return
-            noted = [*known.noted, *found]
-            gone = noted[:-KEPT]
+            frames = [*known.frames, *added]
+            gone = frames[:-KEPT]
             # After 0 the log has all that are kept, whatever is gone; that is not all after 0.
-            floor = gone[-1].event.seq if gone else known.floor or (noted[0].event.seq - 1 if noted else 0)
-            self._known = _Known(turn=turn, floor=floor, noted=noted[-KEPT:])
+            floor = gone[-1].event.seq if gone else known.floor or (frames[0].event.seq - 1 if frames else 0)
+            self._known = _Known(turn=turn, floor=floor, frames=frames[-KEPT:])
 
-    def read(self, since: int, limit: int) -> Sequence[Noted]:
+    def read(self, since: int, limit: int) -> Sequence[EventFrame]:
         """Events after a number, from the store. It may block.
 
         :raises EventsLost: when some of them are gone.
         :raises StoreError: when it cannot be read.
         """
-        return [Noted(event, sent(event)) for event in self._log.events(since, limit)]
+        return [EventFrame(event, sent(event)) for event in self._log.events(since, limit)]
 
 
 def sent(event: Event) -> bytes:

@@ -69,10 +69,10 @@ class _Said(BaseModel):
         """
         instance = {"uuid": self.instance_uuid, "name": self.instance_name}
         fields = {key: value for key, value in instance.items() if value is not None}
-        found = formats.load_all(document, format=self.format, instance=fields or None, mtu=self.mtu)
-        for vif in found:
+        vifs = formats.load_all(document, format=self.format, instance=fields or None, mtu=self.mtu)
+        for vif in vifs:
             driver_for(vif.vif_type, vif.id)
-        return found
+        return vifs
 
 
 class PlugQuery(_Said):

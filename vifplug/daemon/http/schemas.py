@@ -112,13 +112,13 @@ def of_answers(component: str) -> dict[str, Any]:
     text = json.dumps(kept)
     for name, published in _PUBLISHED.items():
         text = text.replace(f'"{component.format(model=name)}"', f'"{component.format(model=published)}"')
-    found: dict[str, Any] = {"Health": _HEALTH}
+    components: dict[str, Any] = {"Health": _HEALTH}
     for name, drawn_component in json.loads(text).items():
         published = _PUBLISHED.get(name, name)
-        found[published] = {**drawn_component, "title": published}
+        components[published] = {**drawn_component, "title": published}
         if published in _EXAMPLES:
-            found[published]["examples"] = [_EXAMPLES[published]]
-    return found
+            components[published]["examples"] = [_EXAMPLES[published]]
+    return components
 
 
 class _Drawn(GenerateJsonSchema):
@@ -156,18 +156,18 @@ def _as_written(cls: type[Value], drawn: JsonSchemaValue) -> JsonSchemaValue:
 
 def _if_there(part: dict[str, Any]) -> dict[str, Any]:
     """The list of a key that is left out where the value is None, and so is never null."""
-    alternatives = [one for one in part.pop("anyOf", ()) if one != {"type": "null"}]
+    alternatives = [part_ for part_ in part.pop("anyOf", ()) if part_ != {"type": "null"}]
     return {**part, **(alternatives[0] if alternatives else {}), "default": []}
 
 
 def _inherited(cls: type[Value]) -> dict[str, str]:
     """Descriptions of attributes that a base class has: pydantic reads the docstrings of the class itself alone."""
-    found: dict[str, str] = {}
+    descriptions: dict[str, str] = {}
     for base in cls.__mro__[1:]:
         if dataclasses.is_dataclass(base):
             properties = TypeAdapter(base).json_schema(mode="serialization")["properties"]
-            found |= {name: part["description"] for name, part in properties.items() if "description" in part}
-    return found
+            descriptions |= {name: part["description"] for name, part in properties.items() if "description" in part}
+    return descriptions
 
 
 def _computed(cls: type[Value], name: str) -> dict[str, Any]:

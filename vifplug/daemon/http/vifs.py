@@ -13,8 +13,8 @@ from starlette.responses import JSONResponse, Response
 
 from vifplug import version
 from vifplug.daemon import logs
-from vifplug.daemon.http import events as event_api
-from vifplug.daemon.http import host as host_api
+from vifplug.daemon.http import events as event_routes
+from vifplug.daemon.http import host as host_routes
 from vifplug.daemon.http import middleware, openapi, problems, requests
 from vifplug.daemon.http.answers import Checked, Collected, Vifs, extended
 from vifplug.daemon.http.event_stream import Hub
@@ -48,14 +48,14 @@ _CHANGING = (409, 503, 504)
 _LOOKING = (503, 504)
 
 
-class Keeper(Protocol):
-    """What the API asks of the keeper."""
+class Reconciling(Protocol):
+    """What the API needs of the reconciler."""
 
     def status(self) -> dict[str, Any]:
         """How it stands; answered at once, of what it knows already."""
 
 
-def create_app(host: LocalHost, access: Access, keeper: Keeper, hub: Hub, metrics: Metrics) -> FastAPI:
+def create_app(host: LocalHost, access: Access, reconciler: Reconciling, hub: Hub, metrics: Metrics) -> FastAPI:
     """The daemon's application."""
     app = FastAPI(
         title="vifplug",
@@ -65,11 +65,11 @@ def create_app(host: LocalHost, access: Access, keeper: Keeper, hub: Hub, metric
         redoc_url=None,
         redirect_slashes=False,
     )
-    app.state.host, app.state.keeper, app.state.hub, app.state.metrics = host, keeper, hub, metrics
+    app.state.host, app.state.reconciler, app.state.hub, app.state.metrics = host, reconciler, hub, metrics
     app.state.endings = ()
     app.state.operator_bridges = access.operator_bridges
-    rooms = (event_api, host_api)
-    app.state.routes = [*_ROUTES.routes, *(route for room in rooms for route in room.ROUTES.routes)]
+    modules = (event_routes, host_routes)
+    app.state.routes = [*_ROUTES.routes, *(route for module in modules for route in module.ROUTES.routes)]
     app.router.routes += app.state.routes  # as they are: include_router would work every one of them out again
     app.add_exception_handler(VifplugError, problems.of_vifplug)
     app.add_exception_handler(HTTPException, problems.of_http)
@@ -91,13 +91,13 @@ def _working(endpoint: Callable[..., Response]) -> Callable[..., Awaitable[Respo
 
 
 def _host(request: Request) -> LocalHost:
-    found: LocalHost = request.app.state.host
-    return found
+    host: LocalHost = request.app.state.host
+    return host
 
 
 def _metrics(request: Request) -> Metrics:
-    found: Metrics = request.app.state.metrics
-    return found
+    metrics: Metrics = request.app.state.metrics
+    return metrics
 
 
 def _requester(request: Request) -> Requester:
@@ -113,13 +113,13 @@ def _answer(value: Value) -> Response:
     return Response(printable.dumps(value.as_json()).encode("ascii"), media_type="application/json")
 
 
-def _warnings(host: LocalHost, found: Iterable[VifReport] = ()) -> tuple[str, ...]:
-    warnings = [*host.warnings, *(warning for vif in found for warning in vif.warnings)]
+def _warnings(host: LocalHost, reports: Iterable[VifReport] = ()) -> tuple[str, ...]:
+    warnings = [*host.warnings, *(warning for vif in reports for warning in vif.warnings)]
     return tuple(dict.fromkeys(warnings))
 
 
-def _vifs(found: list[VifReport], host: LocalHost) -> Response:
-    return _answer(Vifs(vifs=found, warnings=_warnings(host, found)))
+def _vifs(reports: list[VifReport], host: LocalHost) -> Response:
+    return _answer(Vifs(vifs=reports, warnings=_warnings(host, reports)))
 
 
 @_ROUTES.put("/v1/vifs/{id}", **route(Level.OPERATE, "PutAnswer", *_CHANGING, body="PlugBody"))
@@ -175,8 +175,8 @@ def list_vifs(request: Request, query: Annotated[ListQuery, Query()]) -> Respons
     With Open vSwitch away they are listed as recorded.
     """
     host = _host(request)
-    found = host.list() if query.absent_for is None else host.list(absent_for=query.absent_for)
-    return _vifs(found, host)
+    reports = host.list() if query.absent_for is None else host.list(absent_for=query.absent_for)
+    return _vifs(reports, host)
 
 
 @_ROUTES.get("/v1/vifs/{id}/path", **route(Level.READ, "Path", 404, 409, *_LOOKING))
@@ -204,8 +204,8 @@ def get_guest(request: Request, id: VifId, format: GuestFormat, query: Annotated
 
     Nothing of the guest is looked at; of the host, the datapath of the OVS bridge where the guest's tap is its port.
     """
-    found = _host(request).guest(requests.vif_id(id), format, model=query.model, queues=query.queues)
-    return JSONResponse(found.as_json())
+    report = _host(request).guest(requests.vif_id(id), format, model=query.model, queues=query.queues)
+    return JSONResponse(report.as_json())
 
 
 @_ROUTES.post("/v1/batch", **route(Level.OPERATE, "BatchAnswer", *_CHANGING, body="BatchRequest"))
@@ -284,10 +284,10 @@ def gc(request: Request, body: _Body) -> Response:
         middleware.require(request, Level.ADMIN, "deleting orphans")
     host = _host(request)
     if wanted.keep is None:
-        found = host.gc(delete=wanted.delete)
+        report = host.gc(delete=wanted.delete)
     else:
-        found = host.gc(delete=wanted.delete, keep=wanted.keep, absent_for=wanted.absent_for)
-    return _answer(extended(Collected, found, warnings=_warnings(host)))
+        report = host.gc(delete=wanted.delete, keep=wanted.keep, absent_for=wanted.absent_for)
+    return _answer(extended(Collected, report, warnings=_warnings(host)))
 
 
 @_ROUTES.get("/metrics", **route(Level.READ, ""))
@@ -301,8 +301,8 @@ def get_metrics(request: Request) -> Response:
 @_ROUTES.get(middleware.HEALTH_PATH, **route(None, "Health"))
 async def get_health(request: Request) -> Response:
     """Say whether the daemon is well. Anybody may ask; it answers at once, whatever Open vSwitch does."""
-    status = request.app.state.keeper.status()
+    status = request.app.state.reconciler.status()
     store = request.app.state.hub.log.trouble()
-    word = "unhealthy" if store else "degraded" if status.get("ovsdb_missed") else "ok"
-    document = {"status": word, "store": store or "ok", **status}
+    health = "unhealthy" if store else "degraded" if status.get("ovsdb_missed") else "ok"
+    document = {"status": health, "store": store or "ok", **status}
     return Response(printable.dumps(document).encode("ascii"), media_type="application/json")

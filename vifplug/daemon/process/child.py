@@ -23,7 +23,7 @@ _HELPER_SECONDS = 5.0
 _NOTICE_SECONDS = 1.0
 _REAP_PAUSE_SECONDS = 0.005
 _READ_BYTES = 4096
-_HOPELESS_STATUS = 3
+_FATAL_STATUS = 3
 
 
 def adopt_orphans() -> None:
@@ -48,7 +48,7 @@ class Child:
         self.has_compared = False
         """Whether its first comparison has ended."""
         self.ending = "has ended"
-        self.is_hopeless = False
+        self.is_fatal = False
         """It ended for a reason that a restart would not change."""
         self._buffer = b""
         self._helper_pid = 0
@@ -110,7 +110,7 @@ class Child:
             self.kill()
         _pid, status = os.waitpid(self.pid, 0)
         code = os.waitstatus_to_exitcode(status)
-        self.is_hopeless = code == _HOPELESS_STATUS
+        self.is_fatal = code == _FATAL_STATUS
         self.ending = f"was ended by signal {-code}" if code < 0 else f"has ended with status {code}"
         self.read_messages()
         self._end_helper()
@@ -161,7 +161,7 @@ def _be_child(work: Callable[[int], None], pipe: int) -> NoReturn:
         status = 0
     except VifplugError as error:
         LOG.critical("%s", error)
-        status = _HOPELESS_STATUS if isinstance(error, StoreElsewhere) else status
+        status = _FATAL_STATUS if isinstance(error, StoreElsewhere) else status
     except BaseException:
         LOG.critical("the worker failed", exc_info=True)
     finally:

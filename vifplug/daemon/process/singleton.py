@@ -56,14 +56,14 @@ def hold(state_dir: str, seconds: float) -> socket.socket:
     deadline = time.monotonic() + seconds
     while True:
         mine, name = _bound(state_dir)
-        rivals = [claim for claim in _claims() if claim.name != name and _counts(claim)]
-        if not rivals:
+        others = [claim for claim in _claims() if claim.name != name and _counts(claim)]
+        if not others:
             return mine
         # Two that start together see each other: both release, and one of them is the first to retry.
         mine.close()
         if time.monotonic() >= deadline:
             raise Busy(
-                f"another {rivals[0]} keeps the VIFs of this network namespace: two would delete and recreate each "
+                f"another {others[0]} keeps the VIFs of this network namespace: two would delete and recreate each "
                 f"other's; stop it first, or configure state_dir {state_dir!r} for both and start one",
                 state_dir,
             )

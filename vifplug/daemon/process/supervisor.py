@@ -27,8 +27,7 @@ from vifplug.api.local import LOCK_FILE
 from vifplug.config import options as config
 from vifplug.config.options import Settings
 from vifplug.daemon import logs
-from vifplug.daemon.process import listen as listening
-from vifplug.daemon.process import singleton, worker
+from vifplug.daemon.process import listen, singleton, worker
 from vifplug.daemon.process.backoff import Backoff
 from vifplug.daemon.process.child import Child, adopt_orphans
 from vifplug.errors import Busy, InputError, StoreElsewhere, VifplugError
@@ -79,7 +78,7 @@ class Service:
                 child = Child.fork(self._work)
                 ended = self._watch(child, signals)
                 child.end(_STOP_SECONDS if self._stopping else 0)
-                if child.is_hopeless:
+                if child.is_fatal:
                     raise StoreElsewhere(
                         f"state_dir {self._settings.state_dir!r} belongs to another network namespace: see the log",
                         self._settings.state_dir,
@@ -249,7 +248,7 @@ def _acquire_singleton_lock(settings: Settings, held: contextlib.ExitStack) -> N
 
 
 def _hold(settings: Settings) -> None:
-    listener, ours = listening.take(settings.socket, settings.socket_group, _PREDECESSOR_SECONDS)
+    listener, ours = listen.take(settings.socket, settings.socket_group, _PREDECESSOR_SECONDS)
     try:
         adopt_orphans()
         gc.freeze()  # workers share the memory of these objects until they are changed
@@ -259,7 +258,7 @@ def _hold(settings: Settings) -> None:
             Service(settings, listener).run()
     finally:
         if ours:
-            listening.remove(settings.socket, listener)
+            listen.remove(settings.socket, listener)
 
 
 def _raise_limit() -> None:

@@ -26,10 +26,10 @@ from vifplug.daemon.metrics import Metrics
 from vifplug.daemon.nova.listener import Listener
 from vifplug.daemon.nova.receiver import create_receiver
 from vifplug.daemon.rate_limit import RecurringWarning
-from vifplug.daemon.reconcile.reconciler import Keeper
+from vifplug.daemon.reconcile.reconciler import Reconciler
 from vifplug.engine.context import Context
 from vifplug.linux.host import LinuxHost
-from vifplug.process import user as identity
+from vifplug.process import user as user
 from vifplug.store import directory
 from vifplug.store.locks import LockFile
 from vifplug.store.store import Store
@@ -42,9 +42,9 @@ heartbeat."""
 PID_BYTES = 8
 
 _NO_DESCRIPTOR = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)
-_CROWD = RecurringWarning(LOG, is_limited=True)
+_FULL = RecurringWarning(LOG, is_limited=True)
 _GRACEFUL_SECONDS = 2
-_KEEPER_SECONDS = 5.0
+_RECONCILER_SECONDS = 5.0
 _NOTIFIER_SECONDS = 2.0
 _FIRST_ANSWER_SECONDS = 0.5
 """A check right after the start must not report that OVSDB is away when it only has not answered yet."""
@@ -84,13 +84,13 @@ class _Server(uvicorn.Server):
         self,
         config: uvicorn.Config,
         args: WorkerArgs,
-        keeper: Keeper,
+        reconciler: Reconciler,
         helper_ended: threading.Event,
         hub: Hub,
         event_listener: Listener | None,
     ) -> None:
         super().__init__(config)
-        self._args, self._keeper, self._helper_ended, self._hub = args, keeper, helper_ended, hub
+        self._args, self._reconciler, self._helper_ended, self._hub = args, reconciler, helper_ended, hub
         self._event_listener = event_listener
         self._has_compared = False
         self._beat: asyncio.Task[None] | None = None
@@ -126,7 +126,7 @@ class _Server(uvicorn.Server):
         if not isinstance(error, OSError) or error.errno not in _NO_DESCRIPTOR:
             loop.default_exception_handler(context)
             return
-        _CROWD.warn(f"cannot accept a connection: {error.strerror}; an idle connection is closed")
+        _FULL.warn(f"cannot accept a connection: {error.strerror}; an idle connection is closed")
         capacity.close_oldest_idle(self.server_state.connections)
 
     def end(self) -> None:
@@ -135,7 +135,7 @@ class _Server(uvicorn.Server):
 
     async def on_tick(self, counter: int) -> bool:
         """Called ten times a second: whether to end."""
-        if not self._has_compared and self._keeper.is_ready():
+        if not self._has_compared and self._reconciler.is_ready():
             self._has_compared = True
             os.write(self._args.pipe, COMPARED)
         return self._helper_ended.is_set() or await super().on_tick(counter)
@@ -162,8 +162,8 @@ def run(args: WorkerArgs) -> None:
     host = LinuxHost(settings, session, restarts=False)
     with contextlib.suppress(BrokenPipeError):  # without a parent this process ends two lines below
         os.write(args.pipe, HELPER + host.helper_pid.to_bytes(PID_BYTES))
-    identity.become(settings.user)
-    identity.end_with_parent(args.parent)
+    user.become(settings.user)
+    user.end_with_parent(args.parent)
     try:
         _serve(args, host, locks)
     finally:
@@ -177,14 +177,14 @@ def _serve(args: WorkerArgs, host: LinuxHost, locks: LockFile) -> None:
         context = context_of(settings, host, store, locks)
         metrics = Metrics()
         ended = threading.Event()
-        keeper = Keeper(context, host, host.probe.has_ovs, settings, metrics, ended.set)
+        reconciler = Reconciler(context, host, host.probe.has_ovs, settings, metrics, ended.set)
         hub = Hub(store, metrics)
         store.listeners.append(lambda _ids: hub.wake())
         local = LocalHost(context, host.probe, settles=False, settings=settings)
-        app = create_app(local, Access.of(settings), keeper, hub, metrics)
+        app = create_app(local, Access.of(settings), reconciler, hub, metrics)
         app.state.endings = args.endings
-        event_listener = _event_listener(context, settings, keeper, metrics)
-        server = _Server(server_config(app), args, keeper, ended, hub, event_listener)
+        event_listener = _event_listener(context, settings, reconciler, metrics)
+        server = _Server(server_config(app), args, reconciler, ended, hub, event_listener)
         with contextlib.ExitStack() as stack:
             if settings.notify_url:
                 from vifplug.daemon.nova.sender import Notifier  # here: httpx takes 4 MB and 0.1 s
@@ -193,16 +193,16 @@ def _serve(args: WorkerArgs, host: LinuxHost, locks: LockFile) -> None:
                 store.listeners.append(lambda _ids: notifier.wake())
                 notifier.start()
                 stack.callback(notifier.stop, _NOTIFIER_SECONDS)
-            keeper.start()
-            stack.callback(keeper.stop, _KEEPER_SECONDS)
-            keeper.await_ovsdb(_FIRST_ANSWER_SECONDS)
+            reconciler.start()
+            stack.callback(reconciler.stop, _RECONCILER_SECONDS)
+            reconciler.await_ovsdb(_FIRST_ANSWER_SECONDS)
             server.run(sockets=[args.listener])
 
 
-def _event_listener(context: Context, settings: Settings, keeper: Keeper, metrics: Metrics) -> Listener | None:
+def _event_listener(context: Context, settings: Settings, reconciler: Reconciler, metrics: Metrics) -> Listener | None:
     if settings.listen is None:
         return None
-    return Listener(create_receiver(context, settings, metrics, keeper.statuses_changed), settings.listen)
+    return Listener(create_receiver(context, settings, metrics, reconciler.statuses_changed), settings.listen)
 
 
 def server_config(app: Any) -> uvicorn.Config:

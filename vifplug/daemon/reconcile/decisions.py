@@ -23,7 +23,7 @@ class Decisions:
     """VIFs that cannot be repaired now, and why."""
 
 
-def judge(survey: Survey, retry_state: RetryState, now: float) -> Decisions:
+def decide(survey: Survey, retry_state: RetryState, now: float) -> Decisions:
     """The decisions about a survey.
 
     :param now: seconds of the retry state's clock.

@@ -12,7 +12,7 @@ from typing import Any
 from vifplug.config.options import Settings
 from vifplug.daemon.metrics import Metrics
 from vifplug.daemon.rate_limit import RecurringWarning
-from vifplug.daemon.reconcile.decisions import judge
+from vifplug.daemon.reconcile.decisions import decide
 from vifplug.daemon.reconcile.inbox import Changes, Inbox
 from vifplug.daemon.reconcile.index import Index
 from vifplug.daemon.reconcile.orphans import Collector
@@ -58,7 +58,7 @@ hardly more for a transaction that re-attaches hundreds (measured); but it must 
 _MEMORY_INTERVALS = 3
 
 
-class Keeper:
+class Reconciler:
     """Keeps recorded VIFs plugged until ``stop``.
 
     :param has_ovs: whether this host has an OVSDB.
@@ -188,16 +188,16 @@ class Keeper:
         now = time.monotonic()
         reasons = changes.reasons or ({"periodic"} if self._schedule.everything <= now else set())
         written = self._update_index(changes, everything=bool(reasons))
-        concerned = self._index.of_bridges(changes.bridges)
+        affected = self._index.of_bridges(changes.bridges)
         # The cause of failures may be gone when a bridge or OVSDB is back.
-        self._retry_state.forgive(concerned if "ovsdb" not in reasons else self._states.keys() | concerned)
-        concerned |= self._index.of_devices(changes.names) | written | (changes.statuses & self._index.known)
-        concerned |= {vif_id for vif_id, wait in self._retry_state.waiting(now).items() if wait <= 0}
-        concerned |= self._schedule.due(now)
+        self._retry_state.forgive(affected if "ovsdb" not in reasons else self._states.keys() | affected)
+        affected |= self._index.of_devices(changes.names) | written | (changes.statuses & self._index.known)
+        affected |= {vif_id for vif_id, wait in self._retry_state.waiting(now).items() if wait <= 0}
+        affected |= self._schedule.due(now)
         if reasons:
             self._compare_everything(reasons)
-        elif concerned:
-            self._compare(concerned)
+        elif affected:
+            self._compare(affected)
         self._ask_about(self._schedule.due_to_ask(now))
 
     def _ask_about(self, vif_ids: Collection[str]) -> None:
@@ -277,7 +277,7 @@ class Keeper:
         self._states |= {vif_id: check.state for vif_id, check in survey.checks.items()}
         self._absent = (self._absent - survey.records.keys()) | survey.absent
         self._schedule.ask_about(survey.called_down, survey.records.keys(), now + _ASK_SECONDS)
-        decisions = judge(survey, self._retry_state, now)
+        decisions = decide(survey, self._retry_state, now)
         self._reasons.well([vif_id for vif_id, check in survey.checks.items() if not check.drift])
         for vif_id, error in decisions.failed.items():
             self._fail(vif_id, error, decisions.states)

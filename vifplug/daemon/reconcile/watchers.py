@@ -32,7 +32,7 @@ class LinkWatch(Protocol):
 class WatchedHost(Protocol):
     """The part of the host that watchers need."""
 
-    def follow_ovsdb(self, told: Mapping[str, Any]) -> dict[str, Any]:
+    def follow_ovsdb(self, known: Mapping[str, Any]) -> dict[str, Any]:
         """The changes since the last answer."""
 
     def watch_links(self) -> LinkWatch:

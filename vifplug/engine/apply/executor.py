@@ -148,7 +148,7 @@ def teardown(host: Host, actions: Sequence[Action]) -> list[VifplugError]:
             errors.append(error)
         except VifplugError as error:
             parts = _parts(stage)
-            errors += [error] if len(parts) <= 1 else _one_by_one(host, parts)
+            errors += [error] if len(parts) <= 1 else _separately(host, parts)
     return errors
 
 
@@ -160,7 +160,7 @@ def _parts(stage: Sequence[Action]) -> list[Action]:
     return sorted(parts, key=lambda part: isinstance(part, DeleteLinks) and part.links[0].has_members)
 
 
-def _one_by_one(host: Host, parts: Sequence[Action]) -> list[VifplugError]:
+def _separately(host: Host, parts: Sequence[Action]) -> list[VifplugError]:
     errors: list[VifplugError] = []
     for action in parts:
         try:

@@ -16,7 +16,7 @@ from vifplug.engine.requester import Requester
 from vifplug.engine.wiring import Wiring, standing
 from vifplug.errors import Conflict, InputError
 from vifplug.model.reports import PLUGGED
-from vifplug.model.vif import Vif, may_be_unsaid
+from vifplug.model.vif import Vif, optional_fields
 from vifplug.resources import kinds
 from vifplug.resources.contract import LINKS, Relation, Resource
 from vifplug.resources.link import Link
@@ -137,11 +137,11 @@ def recovery(known: Record, left: Inventory, options: Options) -> Job:
 def _completed(vif: Vif, known: Vif | None, driver: Driver, options: Options) -> Vif:
     network = vif.network.model_dump()  # its datapath_type is kept for the doctor: the bridge's own decides
     names = vif.names.model_dump()
-    fields = {name: getattr(vif, name) for name in may_be_unsaid()}
+    fields = {name: getattr(vif, name) for name in optional_fields()}
     if known is not None:
         network = _filled(network, known.network.model_dump())
         names = _filled(names, known.names.model_dump())
-        fields = _filled(fields, {name: getattr(known, name) for name in may_be_unsaid()})
+        fields = _filled(fields, {name: getattr(known, name) for name in optional_fields()})
     network = _filled(network, {"mtu": options.mtu})
     fields = _filled(fields, {"create_tap": driver.makes_tap, "isolate": options.isolate})
     if known is None and options.per_port_bridge and vif.vif_type == _MAY_HAVE_OWN_BRIDGE:

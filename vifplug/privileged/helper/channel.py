@@ -42,7 +42,7 @@ class _Ended(Exception):
 
 
 @contextlib.contextmanager
-def _telling_the_end() -> Iterator[None]:
+def _raising_the_end() -> Iterator[None]:
     try:
         yield
     except OSError as error:
@@ -57,7 +57,7 @@ class _Answer(comm.Future):
         return super().result() if self.data is None else self.data
 
 
-class _HearsTheEnd:
+class _NoticesTheEnd:
     """oslo.privsep's reader dies of a connection reset, which a helper killed with a request unread leaves behind.
 
     Then nobody would tell those who wait, nor whoever asks whether the helper runs. A reset is an end like any other.
@@ -80,7 +80,7 @@ class _HearsTheEnd:
         try:
             # Not under the lock, which the thread that reads needs: a helper with much under way reads on only once its
             # answers are taken.
-            with _telling_the_end(), self.sending:
+            with _raising_the_end(), self.sending:
                 self.writer.send((number, msg))
         except BaseException:
             self.forget(number)
@@ -92,7 +92,7 @@ class _HearsTheEnd:
 
         :raises _Ended: when nobody is there any more.
         """
-        with _telling_the_end(), self.lock:
+        with _raising_the_end(), self.lock:
             return self.outstanding_msgs[number].result()
 
     def forget(self, number: str) -> None:
@@ -115,7 +115,7 @@ class _HearsTheEnd:
                     LOG.debug("an answer came that nobody waits for any more")
 
 
-class _Forked(_HearsTheEnd, daemon.ForkingClientChannel):
+class _Forked(_NoticesTheEnd, daemon.ForkingClientChannel):
     def __init__(self, context: Any) -> None:
         """Fork the helper, which serves with bounds."""
         self.sending = threading.Lock()
@@ -129,7 +129,7 @@ class _Forked(_HearsTheEnd, daemon.ForkingClientChannel):
         daemon._ClientChannel.__init__(self, ours, context)
 
 
-class _Commanded(_HearsTheEnd, daemon.RootwrapClientChannel):
+class _Commanded(_NoticesTheEnd, daemon.RootwrapClientChannel):
     def __init__(self, context: Any) -> None:
         self.sending = threading.Lock()
         super().__init__(context)
@@ -165,7 +165,7 @@ class Channel:
             net.bind(options, arguments)
             ours = os.getpid()
             try:
-                with stdio.lent():
+                with stdio.opened():
                     self._channel: Any = start(context=net)
             except (OSError, daemon.FailedToDropPrivileges) as error:
                 if "path too long" in str(error):  # Python's own check, without an errno
@@ -221,10 +221,10 @@ class Channel:
         :raises VifplugError, OSError: what it raised; HostError for any other error.
         """
         with self._naming(verb, timeout):
-            kind, *told = self._channel.answer(number)
+            kind, *values = self._channel.answer(number)
             if kind == comm.Message.RET:
-                return told[0]
-            name, arguments, *trace = told
+                return values[0]
+            name, arguments, *trace = values
             if self._channel.log_traceback and trace:
                 LOG.warning("the privileged helper's traceback: %s", trace[0])
             raised = pkgutil.resolve_name(name)

@@ -34,7 +34,7 @@ class Unbounded(Exception):
         self.number = number
 
 
-class Skimmer:
+class Skipper:
     """Passes over one value that comes in pieces."""
 
     def __init__(self) -> None:

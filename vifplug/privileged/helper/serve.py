@@ -18,7 +18,7 @@ from typing import Any, NoReturn
 import msgpack  # type: ignore[import-untyped]  # oslo.privsep's own codec
 from oslo_privsep import comm, daemon
 
-from vifplug.privileged.helper.message_reader import Malformed, Skimmer, Unbounded
+from vifplug.privileged.helper.message_reader import Malformed, Skipper, Unbounded
 
 LOG = logging.getLogger(__name__)
 
@@ -145,7 +145,7 @@ class _Stream:
             small.feed(bytes(self._raw[given:]))
             given = len(self._raw)
             try:
-                found = small.unpack()
+                message = small.unpack()
             except msgpack.OutOfData:
                 if given > _SMALL_BYTES:
                     break
@@ -153,7 +153,7 @@ class _Stream:
                 continue
             except Exception:  # whatever it is, it is looked at value by value
                 break
-            return found, self._consumed(small.tell())
+            return message, self._consumed(small.tell())
         return self._large()
 
     def _consumed(self, size: int) -> int:
@@ -161,10 +161,10 @@ class _Stream:
         return size
 
     def _large(self) -> tuple[Any, int]:
-        skimmer, given = Skimmer(), 0
+        skipper, given = Skipper(), 0
         number: str | None = None
         while True:
-            ended = skimmer.end_in(self._raw[given:])
+            ended = skipper.end_in(self._raw[given:])
             if ended is not None:
                 break
             given = len(self._raw)
@@ -175,9 +175,9 @@ class _Stream:
             self._raw += self._receive()
         raw = bytes(self._raw[: given + ended])
         self._consumed(given + ended)
-        if skimmer.size > MESSAGE_BYTES_MAX or skimmer.excess:
-            text = f"a message of {skimmer.size} bytes and {skimmer.values} values"
-            raise Unbounded(number or _number_of(raw), skimmer.excess or text)
+        if skipper.size > MESSAGE_BYTES_MAX or skipper.excess:
+            text = f"a message of {skipper.size} bytes and {skipper.values} values"
+            raise Unbounded(number or _number_of(raw), skipper.excess or text)
         try:
             return msgpack.unpackb(raw, **_FORMAT), len(raw)
         except Exception as error:
@@ -189,10 +189,10 @@ def _number_of(raw: bytes | bytearray) -> str | None:
     reader = msgpack.Unpacker(max_str_len=_NUMBER_BYTES_MAX, max_array_len=2, **_FORMAT)
     reader.feed(bytes(raw[: _NUMBER_BYTES_MAX + 8]))
     try:
-        found = reader.unpack() if reader.read_array_header() == 2 else None
+        number = reader.unpack() if reader.read_array_header() == 2 else None
     except Exception:
         return None
-    return found if isinstance(found, str) else None
+    return number if isinstance(number, str) else None
 
 
 def serve(sock: socket.socket, context: Any) -> NoReturn:

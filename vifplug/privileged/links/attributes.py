@@ -63,7 +63,9 @@ def before_up(run: Run, operation: Mapping[str, Any], kind: type[Link]) -> list[
     One message each, so that a refusal names one attribute.
     """
     values = operation["values"]
-    given = (one for one in kind.attributes.set_by(How.BEFORE_UP, How.BEHIND_MEMBERS) if one.name in values)
+    given = (
+        attribute for attribute in kind.attributes.set_by(How.BEFORE_UP, How.BEHIND_MEMBERS) if attribute.name in values
+    )
     return [[_encoded(attribute, values[attribute.name], run, operation, kind)] for attribute in given]
 
 
@@ -126,5 +128,9 @@ def with_mark(values: Mapping[str, Any], kind: type[Link]) -> list[tuple[str, An
 def flags(values: Mapping[str, Any], kind: type[Link]) -> tuple[int, int]:
     """IFF_ bits and their mask, for those of the flags that are given."""
     known = kind.attributes.at(Place.FLAGS)
-    given = {one.name: one.wire.number for one in known if one.wire is not None and one.name in values}
+    given = {
+        attribute.name: attribute.wire.number
+        for attribute in known
+        if attribute.wire is not None and attribute.name in values
+    }
     return sum(bit for key, bit in given.items() if values[key]), sum(given.values())

@@ -72,11 +72,11 @@ def _delete_group(indexes: Mapping[str, int]) -> None:
 def _refusal(messages: Sequence[Message], indexes: Mapping[str, int]) -> netlink.Refused | None:
     """Send, and wait until the links are gone; what the kernel refused, where they are not."""
     try:
-        farewell = _Farewell(messages)
+        deletion = _AsyncDelete(messages)
     except (OSError, RuntimeError) as error:
         LOG.debug("the kernel's answer is waited for: %s", error)
     else:
-        return None if farewell.leaves_nothing_of(indexes) else farewell.refusal()
+        return None if deletion.wait_gone(indexes) else deletion.refusal()
     # No descriptor, or no thread, is to be had: that must not keep anything from going.
     try:
         ownership.socket().change(messages)
@@ -96,7 +96,7 @@ def _left(indexes: Mapping[str, int]) -> list[str]:
     return [name for name, index in links.indexes(ownership.socket(), indexes).items() if index == indexes[name]]
 
 
-class _Farewell:
+class _AsyncDelete:
     """A request that the kernel answers later than it has done what was asked, on a socket of its own."""
 
     def __init__(self, messages: Sequence[Message]) -> None:
@@ -121,7 +121,7 @@ class _Farewell:
             self._answered.set()
             self._socket.close()
 
-    def leaves_nothing_of(self, indexes: Mapping[str, int]) -> bool:
+    def wait_gone(self, indexes: Mapping[str, int]) -> bool:
         """Wait until these links are gone, or the kernel has answered; whether the links were first."""
         while not self._answered.wait(_PAUSE_SECONDS):
             if not _left(indexes):

@@ -26,7 +26,7 @@ _TCA_KIND = 1
 
 
 def stations(
-    socket_: netlink.LinkSocket, found: Mapping[str, Mapping[str, Any]], bridges: Collection[str]
+    socket_: netlink.LinkSocket, links: Mapping[str, Mapping[str, Any]], bridges: Collection[str]
 ) -> list[dict[str, str]]:
     """Entries of these bridges' forwarding tables that somebody has set: permanent, static or sticky.
 
@@ -34,10 +34,10 @@ def stations(
 
     :raises LinkError: when the kernel refuses the dump.
     """
-    wanted = {found[name]["ifindex"]: name for name in bridges if name in found}
+    wanted = {links[name]["ifindex"]: name for name in bridges if name in links}
     if not wanted:
         return []
-    names = {link["ifindex"]: link for link in found.values()}
+    names = {link["ifindex"]: link for link in links.values()}
     entries = []
     for payload in _table(socket_, _GETNEIGH, _NDMSG.pack(_AF_BRIDGE, 0, 0, 0, 0)):
         _family, index, state, flags, _type = _NDMSG.unpack_from(payload)
@@ -49,7 +49,7 @@ def stations(
         port = names.get(index)
         if bridge is None or _number(attrs.get(_NDA_VLAN)):
             continue  # another bridge's, or one that counts only where it filters by VLAN, and ours do not
-        if state & _PERMANENT and (port is None or address in (port["address"], found[bridge]["address"])):
+        if state & _PERMANENT and (port is None or address in (port["address"], links[bridge]["address"])):
             continue
         kind = "permanent" if state & _PERMANENT else "static" if state & _NOARP else "sticky"
         name = port["name"] if port else _name(index)
@@ -57,7 +57,7 @@ def stations(
     return entries
 
 
-def with_ingress(socket_: netlink.LinkSocket, found: Mapping[str, Mapping[str, Any]]) -> dict[str, dict[str, Any]]:
+def with_ingress(socket_: netlink.LinkSocket, links: Mapping[str, Mapping[str, Any]]) -> dict[str, dict[str, Any]]:
     """Links with the kind of what looks at their frames before anything else does: ingress or clsact.
 
     :raises LinkError: when the kernel refuses the dump.
@@ -72,7 +72,7 @@ def with_ingress(socket_: netlink.LinkSocket, found: Mapping[str, Mapping[str, A
         name: {**link, "impeded": {**link["impeded"], passage.INGRESS: kinds[link["ifindex"]]}}
         if link["ifindex"] in kinds
         else dict(link)
-        for name, link in found.items()
+        for name, link in links.items()
     }
 
 

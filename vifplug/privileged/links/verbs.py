@@ -15,9 +15,9 @@ from vifplug.netlink import socket as netlink
 from vifplug.netlink.message import CREATE, linkinfo, message, no_station, peer
 from vifplug.privileged import adoption, arguments, ownership
 from vifplug.privileged.links import attributes, configure, sysctl, tap
-from vifplug.privileged.links import delete as link_deletion
+from vifplug.privileged.links import delete as delete
 from vifplug.privileged.links import errors as link_errors
-from vifplug.privileged.links import rename as link_renaming
+from vifplug.privileged.links import rename as rename
 from vifplug.privileged.links.batch import Run
 from vifplug.privileged.ovsdb import verbs as ovsdb
 from vifplug.resources import kinds, passage
@@ -47,14 +47,14 @@ def runs(operations: Sequence[Operation]) -> Iterator[Run]:
                     _configure(run, number, operation)
                 case "rename":
                     yield run
-                    link_renaming.rename(operation)
+                    rename.rename(operation)
                 case "join":
                     _join(run, number, operation)
                 case "forget-station":
                     _forget_station(run, number, operation)
                 case "delete":
                     yield run
-                    link_deletion.delete(operation)
+                    delete.delete(operation)
                 case other:
                     yield from _create(run, number, operation, _kind_made_by(other))
         yield run
@@ -141,7 +141,12 @@ def _lower_device(run: Run, operation: Operation, kind: type[Link]) -> list[tupl
     :raises LinkError: when it is not there.
     """
     lower = next(
-        (one for one in kind.attributes.attributes if one.wire is not None and one.wire.name == "IFLA_LINK"), None
+        (
+            attribute
+            for attribute in kind.attributes.attributes
+            if attribute.wire is not None and attribute.wire.name == "IFLA_LINK"
+        ),
+        None,
     )
     if lower is None:
         return []
@@ -175,9 +180,9 @@ def _create_pair(run: Run, number: int, operation: Operation, kind: type[Link]) 
     near, far = (run.made[name] for name, _owner, _role in made)
     # Promiscuous from birth. To whoever opens it before it is up (vswitchd, whose port may be there already) there is
     # nothing left to set: vswitchd writes flags back as it first read them, and "up" would be lost with that.
-    born = attributes.PROMISCUOUS
-    attrs = [*ends[0], linkinfo(kind.wire_kind, [peer(far, ends[1], link_flags=born)])]
-    run.births.append((number, message(near, attrs, flags=CREATE, link_flags=born, change=born)))
+    at_birth = attributes.PROMISCUOUS
+    attrs = [*ends[0], linkinfo(kind.wire_kind, [peer(far, ends[1], link_flags=at_birth)])]
+    run.births.append((number, message(near, attrs, flags=CREATE, link_flags=at_birth, change=at_birth)))
     for (name, owner, role), end in zip(made, operation["ends"], strict=True):
         run.mark(number, name, _mark(run, end, owner, role))
 

@@ -44,7 +44,7 @@ def _read(row: Any, column: Column) -> Any:
             return pairs(row, column.name) if row is not None else {}
         case Read.SET:
             return all_of(row, column.name) if row is not None else []
-        case Read.ONE:
+        case Read.SINGLE:
             empty = "" if column.type == "string" else None
             return first(row, column.name) if row is not None else empty
 
@@ -132,14 +132,14 @@ def _of_transaction(row: Any, column: Column) -> Mapping[str, str]:
 def settings(port: Any, interfaces: Sequence[Any]) -> dict[str, Any]:
     """Those that are not empty, as plain values: what another program has set on a port of ours."""
     name = first(port, "name")
-    found = _not_empty(port, _PORT)
+    values = _not_empty(port, _PORT)
     for interface in interfaces:
         if first(interface, "name") == name:
-            found |= _not_empty(interface, _INTERFACE)
+            values |= _not_empty(interface, _INTERFACE)
     names = [first(interface, "name") for interface in interfaces]
     if names != [name]:
-        found[INTERFACES] = ", ".join(map(str, sorted(names))) or "none"
-    return found
+        values[INTERFACES] = ", ".join(map(str, sorted(names))) or "none"
+    return values
 
 
 def polices(interface: Any, tables: Any) -> bool:
@@ -151,13 +151,13 @@ def polices(interface: Any, tables: Any) -> bool:
 
 
 def _not_empty(row: Any, columns: Mapping[str, Column]) -> dict[str, Any]:
-    found: dict[str, Any] = {}
+    values: dict[str, Any] = {}
     for name, column in columns.items():
         raw = pairs(row, name) if column.read is Read.MAP else first(row, name)
         value = ovs_port.shown(name, raw)
         if value is not None:
-            found[name] = value
-    return found
+            values[name] = value
+    return values
 
 
 def empty(txn: Any, api: Any, port: Any, columns: Sequence[str]) -> None:

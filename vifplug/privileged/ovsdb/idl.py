@@ -44,7 +44,7 @@ class Replica(connection.OvsdbIdl):  # type: ignore[misc]
     def __init__(self, remotes: Sequence[str], changes: Changes, timeout: float) -> None:
         self.caught_up = threading.Condition()
         self.cur_cfg = 0
-        self.words = 0
+        self.update_count = 0
         """How often vswitchd may have said something."""
         self._changes = changes
         self._anew = True
@@ -90,7 +90,7 @@ class Replica(connection.OvsdbIdl):  # type: ignore[misc]
             self._ask_for_writes()
         self._anew = self._anew and not following
         if not following:
-            self._session.forsake()
+            self._session.fail_pending()
         return changed
 
     def _ask_for_writes(self) -> None:
@@ -107,14 +107,14 @@ class Replica(connection.OvsdbIdl):  # type: ignore[misc]
         """Addresses that a server answers at which is not used, and why."""
         return dict(self._session.refused)
 
-    def ask_behind(self) -> jsonrpc.Answer | None:
+    def request_barrier(self) -> jsonrpc.Reply | None:
         """Ask for what is answered behind every update of transactions that ended before, for who holds the lock.
 
         :returns: None while the server is not followed.
         """
         if self.state != self.IDL_S_MONITORING:
             return None
-        answer: jsonrpc.Answer | None = self._session.ask("transact", [self._db.name, BARRIER])
+        answer: jsonrpc.Reply | None = self._session.ask("transact", [self._db.name, BARRIER])
         return answer
 
     def notify(self, event: str, row: Any, updates: Any = None) -> None:
@@ -124,12 +124,12 @@ class Replica(connection.OvsdbIdl):  # type: ignore[misc]
             self._changes.add(ovsdb_changes.named(event, row, updates))
         if row._table.name in ("Open_vSwitch", "Interface") and event != idl.ROW_DELETE:
             with self.caught_up:
-                self.words += 1
+                self.update_count += 1
                 if row._table.name == "Open_vSwitch":
                     self.cur_cfg = row.cur_cfg
                 self.caught_up.notify_all()
 
-    def await_word(self, heard: int, until: float) -> bool:
+    def wait_for_update(self, seen: int, until: float) -> bool:
         """Wait for another word of vswitchd's, for who does not hold the connection's lock.
 
         :param heard: ``words`` when its rows were last looked at.
@@ -137,4 +137,4 @@ class Replica(connection.OvsdbIdl):  # type: ignore[misc]
         :returns: whether there was one.
         """
         with self.caught_up:
-            return self.caught_up.wait_for(lambda: self.words != heard, max(until - time.monotonic(), 0))
+            return self.caught_up.wait_for(lambda: self.update_count != seen, max(until - time.monotonic(), 0))

@@ -124,16 +124,16 @@ class RowIndex:
 
     def of_owner(self, table: str, owner: str) -> list[Any]:
         """Ports, or QoS rows, with an owner's mark."""
-        return self._found(table, owner)
+        return self._rows_of(table, owner)
 
     def owned(self, table: str) -> list[Any]:
         """Ports, or QoS rows, with anybody's mark."""
         owners = [key for kind, key in self._keys if kind == table]
-        return [row for owner in owners for row in self._found(table, owner)]
+        return [row for owner in owners for row in self._rows_of(table, owner)]
 
     def interfaces(self, iface_id: str) -> list[Any]:
         """Interfaces that carry an iface-id."""
-        return self._found("Interface", iface_id)
+        return self._rows_of("Interface", iface_id)
 
     def is_address_of_another(self, address: str, owner: str) -> bool:
         """Whether an interface with another iface-id than the owner's carries a MAC as its guest's.
@@ -141,8 +141,8 @@ class RowIndex:
         Not kept by MAC, for it is seldom asked: of a guest's tap with a name of its own.
         """
         rows = self._tables["Interface"].rows.values()
-        found = (getattr(row, "external_ids", {}) for row in rows)
-        return any(ids.get("attached-mac") == address and ids.get(_IFACE_ID) != owner for ids in found)
+        carried = (getattr(row, "external_ids", {}) for row in rows)
+        return any(ids.get("attached-mac") == address and ids.get(_IFACE_ID) != owner for ids in carried)
 
     def ports_of(self, interfaces: Iterable[Any]) -> list[Any]:
         """The ports that interfaces belong to."""
@@ -170,25 +170,25 @@ class RowIndex:
 
     def fake_bridges(self) -> dict[str, tuple[str, int]]:
         """Fake bridges (ovs-vsctl add-br NAME PARENT VLAN) by name: ports, each with its bridge and VLAN."""
-        found: dict[str, tuple[str, int]] = {}
+        fakes: dict[str, tuple[str, int]] = {}
         for uuid in list(self._fakes):
             row = self._there("Port", uuid)
             parent = self.bridge_of(row) if row is not None else None
             if parent is not None:
                 vlan = ovsdb_values.first(row, "tag") or 0
-                found[ovsdb_values.first(row, "name")] = ovsdb_values.first(parent, "name"), vlan
-        return found
+                fakes[ovsdb_values.first(row, "name")] = ovsdb_values.first(parent, "name"), vlan
+        return fakes
 
-    def _found(self, table: str, key: str) -> list[Any]:
-        found = []
+    def _rows_of(self, table: str, key: str) -> list[Any]:
+        rows = []
         for uuid in list(self._keys.get((table, key), ())):
             row = self._there(table, uuid)
             if row is not None and self._key(table, row) == key:
-                found.append(row)
+                rows.append(row)
             elif self._tables[table].idl.txn is None:
                 # Inside a transaction a row that it deletes is away, and is back when the transaction fails.
                 self._forget(table, key, uuid)
-        return found
+        return rows
 
     def _there(self, table: str, uuid: Any) -> Any:
         return None if uuid is None else self._tables[table].rows.get(uuid)

@@ -44,9 +44,9 @@ class Parser:
         position = 0
         if self._escaped and piece:
             position, self._escaped = 1, False
-        while (found := _STRUCTURE.search(piece, position)) is not None:
-            position = found.end()
-            letter = found[0]
+        while (matched := _STRUCTURE.search(piece, position)) is not None:
+            position = matched.end()
+            letter = matched[0]
             if self._in_string:
                 if letter == "\\":
                     self._escaped = position == len(piece)
@@ -88,7 +88,7 @@ class Session(ovs.jsonrpc.Session):  # type: ignore[misc]
         """This connection's server is followed: after its end the first address is tried first again."""
         self.refused: dict[str, str] = {}
         """Addresses whose servers were turned away since a good one, and why."""
-        self._asked: dict[Any, Answer] = {}
+        self._pending: dict[Any, Reply] = {}
         self._probe_id: Any = None
         self.pick_remote()
 
@@ -127,12 +127,12 @@ class Session(ovs.jsonrpc.Session):  # type: ignore[misc]
                     self.force_reconnect()
                     return None
                 continue
-            answer = self._asked.pop(message.id, None) if message is not None and _is_answer(message) else None
-            if answer is None:
+            reply = self._pending.pop(message.id, None) if message is not None and _is_answer(message) else None
+            if reply is None:
                 return message
-            answer.come(message.type == ovs.jsonrpc.Message.T_REPLY)
+            reply.set(message.type == ovs.jsonrpc.Message.T_REPLY)
 
-    def ask(self, method: str, params: list[Any]) -> Answer | None:
+    def ask(self, method: str, params: list[Any]) -> Reply | None:
         """Send a request beside the IDL's own, for who holds the lock under which it runs.
 
         :returns: what tells of its answer; None where there is no connection, or it cannot take more at once.
@@ -140,32 +140,32 @@ class Session(ovs.jsonrpc.Session):  # type: ignore[misc]
         request = ovs.jsonrpc.Message.create_request(method, params)
         if self.get_backlog():
             return None  # only the IDL's thread, when it wakes, sends the rest
-        answer = self._asked[request.id] = Answer()
+        reply = self._pending[request.id] = Reply()
         if self.send(request):
-            del self._asked[request.id]
+            del self._pending[request.id]
             return None
         # One that went in part stays noted: the IDL's thread sends the rest, and the answer is none of the IDL's.
-        return None if self.get_backlog() else answer
+        return None if self.get_backlog() else reply
 
-    def forsake(self) -> None:
+    def fail_pending(self) -> None:
         """The connection is gone, and with it what was asked on it."""
-        while self._asked:
-            self._asked.popitem()[1].come(False)
+        while self._pending:
+            self._pending.popitem()[1].set(False)
 
 
-class Answer:
+class Reply:
     """What tells the thread that asked that an answer has come; or that none will."""
 
     def __init__(self) -> None:
         self._event = threading.Event()
         self._is_good = False
 
-    def come(self, is_good: bool) -> None:
+    def set(self, is_good: bool) -> None:
         """It has come, or never will."""
         self._is_good = is_good
         self._event.set()
 
-    def good_within(self, seconds: float) -> bool:
+    def wait(self, seconds: float) -> bool:
         """Wait for it; whether it is no error.
 
         :raises TimeoutError: when it has not come in time.

@@ -39,8 +39,8 @@ def flags(path: str) -> dict[str, str]:
     :raises OSError: when there is no answer in time.
     """
     with _Connection(path) as switch:
-        found = {name: [word for bit, word in FLAGS.items() if config & bit] for name, _n, _m, config in switch.ports()}
-    return {name: ", ".join(words) for name, words in found.items() if words}
+        ports = {name: [word for bit, word in FLAGS.items() if config & bit] for name, _n, _m, config in switch.ports()}
+    return {name: ", ".join(words) for name, words in ports.items() if words}
 
 
 def clear(path: str, name: str) -> None:
@@ -101,7 +101,7 @@ class _Connection:
     def ports(self) -> list[tuple[str, int, bytes, int]]:
         """Name, number, MAC and configuration of every port."""
         self.send(_STATS_REQUEST, _STATS.pack(_PORT_DESC, 0))
-        found: list[tuple[str, int, bytes, int]] = []
+        ports: list[tuple[str, int, bytes, int]] = []
         more = True
         while more:
             body = self.answer(_STATS_REPLY)
@@ -109,8 +109,8 @@ class _Connection:
             more = bool(more_flags & _MORE)
             for offset in range(_STATS.size, len(body) - _PORT.size + 1, _PORT.size):
                 number, address, name, config, _state = _PORT.unpack_from(body, offset)
-                found.append((name.rstrip(b"\0").decode(errors="surrogateescape"), number, address, config))
-        return found
+                ports.append((name.rstrip(b"\0").decode(errors="surrogateescape"), number, address, config))
+        return ports
 
     def _bytes(self, count: int) -> bytes:
         while len(self._received) < count:

@@ -96,12 +96,12 @@ def unfit(connection: socket.socket, seconds: float) -> str:
     requests = [{"id": number, "method": "transact", "params": params} for number, params in enumerate(asked)]
     connection.settimeout(seconds)
     connection.sendall("".join(map(json.dumps, requests)).encode())
-    found = _answered(connection, len(requests), time.monotonic() + seconds)
-    if found[0].get("error"):
+    replies = _answered(connection, len(requests), time.monotonic() + seconds)
+    if replies[0].get("error"):
         return f"it has no database {_DATABASE}"
-    if refuses_writes(found[0].get("result")):
+    if refuses_writes(replies[0].get("result")):
         return TAKES_NO_WRITES
-    return _of_cluster(found[1].get("result"))
+    return _of_cluster(replies[1].get("result"))
 
 
 def selected(connection: socket.socket, wanted: Mapping[str, Sequence[str]], seconds: float) -> list[list[Any]]:
@@ -121,8 +121,8 @@ def selected(connection: socket.socket, wanted: Mapping[str, Sequence[str]], sec
 
 def _answered(connection: socket.socket, count: int, deadline: float) -> dict[int, dict[str, Any]]:
     """The answers to the first requests, by number; what else the server sends is left aside."""
-    decoder, text, found = json.JSONDecoder(), "", dict[int, dict[str, Any]]()
-    while len(found) < count:
+    decoder, text, replies = json.JSONDecoder(), "", dict[int, dict[str, Any]]()
+    while len(replies) < count:
         connection.settimeout(max(deadline - time.monotonic(), 0.001))
         chunk = connection.recv(_CHUNK_BYTES)
         if not chunk:
@@ -137,8 +137,8 @@ def _answered(connection: socket.socket, count: int, deadline: float) -> dict[in
                 break  # the rest is still to come
             text = text[end:].lstrip()
             if isinstance(message, dict) and isinstance(message.get("id"), int):
-                found[message["id"]] = message
-    return found
+                replies[message["id"]] = message
+    return replies
 
 
 def _of_cluster(result: Any) -> str:

@@ -25,10 +25,10 @@ from vifplug.privileged.ovsdb.values import is_open
 LOG = logging.getLogger(__name__)
 
 _CONNECT_PAUSE_SECONDS = 0.2
-_HEARSAY_SECONDS = 0.1
+_FIRST_LOOK_SECONDS = 0.1
 """After so long vswitchd is told to look for a device. It has most often heard of it by itself in a few ms, but what it
 hears while it works through its ports it may forget."""
-_SECOND_HEARSAY_SECONDS = 0.5
+_SECOND_LOOK_SECONDS = 0.5
 _NO_DEVICE = os.strerror(errno.ENODEV)
 
 
@@ -175,8 +175,8 @@ class Session:
     @property
     def index(self) -> RowIndex:
         """Rows by what one knows of them; for who holds ``lock``."""
-        found: RowIndex = self._connected().idl.index
-        return found
+        index: RowIndex = self._connected().idl.index
+        return index
 
     def refresh(self) -> None:
         """Return once every transaction that ended before this call can be seen.
@@ -187,11 +187,11 @@ class Session:
         if not self.lock.acquire(timeout=self._timeout):
             raise self._silent()  # a transaction has it, which waits for the server
         try:
-            answer = api.idl.ask_behind()
+            answer = api.idl.request_barrier()
         finally:
             self.lock.release()
         try:
-            if answer is not None and answer.good_within(until - time.monotonic()):
+            if answer is not None and answer.wait(until - time.monotonic()):
                 return
         except TimeoutError as error:
             api.ovsdb_connection.force_reconnect()
@@ -226,8 +226,8 @@ class Session:
     def _run_once(self, commands: Sequence[Any], *, writes: bool, seconds: float | None) -> int:
         patience = self._timeout if seconds is None else seconds
         transaction = Transaction(self.api, patience, writes=writes)
-        for one in commands:
-            transaction.add(one)
+        for command in commands:
+            transaction.add(command)
         try:
             transaction.commit()
         except VifplugError:
@@ -291,21 +291,21 @@ class Session:
 
         :raises TimedOut: when it has done neither in time.
         """
-        if self._closed(names, min(seconds, _HEARSAY_SECONDS)):
+        if self._closed(names, min(seconds, _FIRST_LOOK_SECONDS)):
             self._run([Nudge(self.api)], writes=False)
             self.wait_for_all(seconds)
             # What it has found it may say a little after its cur_cfg.
-            self._closed(names, min(seconds, _SECOND_HEARSAY_SECONDS))
+            self._closed(names, min(seconds, _SECOND_LOOK_SECONDS))
 
     def _closed(self, names: Sequence[str], seconds: float) -> bool:
         """Whether one of these ports is not open: by then, or as soon as one has failed for another reason."""
         replica, until = self.api.idl, time.monotonic() + seconds
         while True:
-            heard = replica.words
+            seen = replica.update_count
             with self.lock:
                 closed = [row for name in names if (row := self.index.row("Interface", name)) and not is_open(row)]
                 failed = any(row.error and _NO_DEVICE not in row.error[0] for row in closed)
             if not closed or failed:
                 return bool(closed)
-            if not replica.await_word(heard, until):
+            if not replica.wait_for_update(seen, until):
                 return True
