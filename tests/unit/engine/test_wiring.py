@@ -124,7 +124,7 @@ def test_nothing_is_awaited_of_what_is_there() -> None:
 @pytest.mark.parametrize(
     ("wiring", "absent", "there"),
     [
-        (Wiring(by=NOBODY), PLUGGED, WIRED),
+        (Wiring(by=PLUG), PLUGGED, WIRED),
         (Wiring(by=OVN), PLUGGED, PLUGGED),
         (Wiring(by=EVENTS, neutron_status={builders.HYBRID: "plugged"}), WIRED, WIRED),
     ],
