@@ -19,10 +19,10 @@ from tests.support.world import fake_servers
 from tests.support.world.daemons import wait_until
 from tests.support.world.world import World
 
-_SETTLE_SECONDS = 3.0
-_IDLE_SECONDS = 5.0
-_USED_SECONDS_MAX = 0.15
-"""Of one process. Idle, each needs 0.002 s in that time; one that spins gets a second and more on a loaded machine."""
+_SETTLE_SECONDS = 1.0
+_IDLE_SECONDS = 3.0
+_USED_SECONDS_MAX = 0.09
+"""Of one process. Idle, each needs 0.002 s in that time; one that spins gets 0.6 s and more on a loaded machine."""
 _SETTINGS = {"ovs": {"timeout": "2"}}
 
 

@@ -29,6 +29,8 @@ OWN_LINKS = frozenset({"lo", "br-int", f"ovs-{DATAPATH_TYPE}"})
 """What a world has before anything is plugged."""
 COMMAND_SECONDS = 60.0 * daemons.PATIENCE
 OVSDB_TIMEOUT_SECONDS = 5 * daemons.PATIENCE
+END_SECONDS = 10 * daemons.PATIENCE
+"""For the processes of a world to end, when it is closed."""
 
 # What the kernel changes by itself, counts, or remembers of a bridge's former ports; the rest belongs to the snapshot.
 _VOLATILE_LINK_KEYS = {
@@ -89,8 +91,7 @@ class World(Started):
         self._outside.enter()
         left: dict[int, str] = {}
         try:
-            seconds = 10 * daemons.PATIENCE
-            daemons.wait_until(lambda: not self.namespace.processes(), "the end of the world's processes", seconds)
+            daemons.wait_until(lambda: not self.namespace.processes(), "the end of the world's processes", END_SECONDS)
         except AssertionError:
             left = self.namespace.processes()
             for pid in left:
