@@ -16,8 +16,8 @@ from vifplug.api.local import LOCK_FILE, context_of
 from vifplug.config import options
 from vifplug.config.options import Settings
 from vifplug.doctor import checks
-from vifplug.doctor import gather as gather
-from vifplug.doctor import state_dir as state_dir
+from vifplug.doctor import gather as examination
+from vifplug.doctor import state_dir as storage
 from vifplug.doctor.facts import Helper
 from vifplug.doctor.findings import Diagnosis
 from vifplug.doctor.host_info import DaemonInfo, HostInfo
@@ -35,7 +35,7 @@ def doctor(config_file: str | None = None) -> Diagnosis:
     :raises ConfigError: when the configuration cannot be read.
     """
     settings = options.load(config_file)
-    store = state_dir.look_as(settings.state_dir, settings.user)
+    store = storage.look_as(settings.state_dir, settings.user)
     with contextlib.ExitStack() as stack:
         host = stack.enter_context(_host(settings))
         context: Context | None = None
@@ -45,7 +45,7 @@ def doctor(config_file: str | None = None) -> Diagnosis:
             except StoreError as error:
                 # What was found already says it better.
                 store = store if store.error else replace(store, error=str(error), unreadable=True)
-        return checks.diagnose(gather.gather(settings, _examined(host), context, store))
+        return checks.diagnose(examination.gather(settings, _examined(host), context, store))
 
 
 def host_info(config_file: str | None = None) -> HostInfo:
@@ -55,7 +55,7 @@ def host_info(config_file: str | None = None) -> HostInfo:
     """
     settings = options.load(config_file)
     with _host(settings) as host:
-        about = gather.host_info(settings, host.probe if isinstance(host, LinuxHost) else None)
+        about = examination.host_info(settings, host.probe if isinstance(host, LinuxHost) else None)
         return replace(about, daemon=DaemonInfo(answers=False, socket=settings.socket))
 
 

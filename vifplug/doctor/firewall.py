@@ -23,7 +23,7 @@ _ADMIT = (
     "--add-interface=brq+ && firewall-cmd --reload"
 )
 _ACCEPT, _DROP, _ON, _UNKNOWN = "accept", "drop", "on", "unknown"
-_ALL_OUTCOMES = frozenset({_ACCEPT, _DROP, _ON})
+_ANYTHING = frozenset({_ACCEPT, _DROP, _ON})
 _GUESTS = (f"{naming.ROLE_BRIDGE}*", f"{naming.ROLE_NETWORK_BRIDGE}*")
 """Guests' bridges, if none is recorded."""
 
@@ -52,7 +52,7 @@ def firewall(facts: Facts) -> Iterator[Draft]:
             through = _families(chain.family, state.bridged)
             # Neutron's firewall passes the frames of its ports, whatever the other rules.
             if chain.forward and through and not any(name.startswith(_NEUTRON_CHAINS) for name in table):
-                yield from _findings_of(facts, chain, table, through)
+                yield from _judged(facts, chain, table, through)
     for family in state.legacy:
         if family in state.bridged:
             reason = f"iptables-legacy filters {family}, and its FORWARD policy cannot be read"
@@ -67,9 +67,9 @@ def _families(family: str, bridged: Iterable[str]) -> str:
     return f"bridged frames (br_netfilter: net.bridge.{' and '.join(ways)} = 1)" if ways else ""
 
 
-def _findings_of(facts: Facts, chain: Chain, table: Chains, through: str) -> Iterator[Draft]:
+def _judged(facts: Facts, chain: Chain, table: Chains, through: str) -> Iterator[Draft]:
     bridges = sorted(facts.plugged.bridges) if facts.plugged and facts.plugged.bridges else _GUESTS
-    ends = frozenset().union(*(outcomes(chain, table, bridge) for bridge in bridges))
+    ends = frozenset().union(*(fates(chain, table, bridge) for bridge in bridges))
     subject = f"{chain.family} {chain.table} {chain.name}"
     policy = "its policy is drop" if chain.drops else "its policy is accept"
     if ends == {_DROP}:
@@ -84,7 +84,7 @@ def _findings_of(facts: Facts, chain: Chain, table: Chains, through: str) -> Ite
         yield draft(status, subject, reason, "check that they do; if not: " + _remedy(chain))
 
 
-def outcomes(chain: Chain, table: Chains, bridge: str) -> frozenset[str]:
+def fates(chain: Chain, table: Chains, bridge: str) -> frozenset[str]:
     """The possible results of a chain at a hook for a frame: accept, drop, or both.
 
     :param bridge: the frame's bridge, or the beginning of its name and ``*``.
@@ -104,13 +104,13 @@ class _Walk:
         """The possible results: accept, drop, and ``on`` for reaching the end. Each chain is evaluated once; the kernel
         allows no loops."""
         if chain.name not in self._known:
-            self._known[chain.name] = _ALL_OUTCOMES
+            self._known[chain.name] = _ANYTHING
             self._known[chain.name] = self._walked(chain)
         return self._known[chain.name]
 
     def _walked(self, chain: Chain) -> frozenset[str]:
         if chain.rules is None:
-            return _ALL_OUTCOMES
+            return _ANYTHING
         ends: set[str] = set()
         for rule in chain.rules:
             applies = self._applies(rule, chain.family)
@@ -130,8 +130,8 @@ class _Walk:
         if rule.then in (_ACCEPT, _DROP):
             return frozenset({rule.then})
         if rule.then in ("jump", "goto"):
-            return self.through(self._table[rule.to]) if rule.to in self._table else _ALL_OUTCOMES
-        return _ALL_OUTCOMES if rule.then == _UNKNOWN else frozenset({_ON})
+            return self.through(self._table[rule.to]) if rule.to in self._table else _ANYTHING
+        return _ANYTHING if rule.then == _UNKNOWN else frozenset({_ON})
 
     def _applies(self, rule: Rule, family: str) -> bool | None:
         """Whether the rule matches the frame; None if that is unknown."""

@@ -25,22 +25,22 @@ def _fields(name: str) -> tuple[str, ...]:
     return (*_OBSERVED, *(name for name in kind.attributes.by_name if name in there))
 
 
-def members(raw: Mapping[str, Mapping[str, Any]]) -> dict[str, tuple[str, ...]]:
+def members(found: Mapping[str, Mapping[str, Any]]) -> dict[str, tuple[str, ...]]:
     """The members of every bridge among links."""
-    on: dict[str, list[str]] = {name: [] for name, link in raw.items() if kinds.has_members(link["kind"])}
-    for name, link in raw.items():
+    on: dict[str, list[str]] = {name: [] for name, link in found.items() if kinds.has_members(link["kind"])}
+    for name, link in found.items():
         if link["master"] in on:
             on[link["master"]].append(name)
     return {name: tuple(sorted(names)) for name, names in on.items()}
 
 
-def link(raw: Mapping[str, Any]) -> Link:
+def link(found: Mapping[str, Any]) -> Link:
     """One link."""
-    cls = kinds.link_of(raw["kind"])
-    fields: dict[str, Any] = {name: raw.get(name) for name in _fields(raw["kind"])}
-    fields |= {name: raw.get(name, default) for name, default in _PASSAGE.items()}
-    other_kind = raw["kind"] if cls is Link else ""
-    return cls(owner=naming.owner_of(raw["alias"]), other_kind=other_kind, **fields)
+    cls = kinds.link_of(found["kind"])
+    fields: dict[str, Any] = {name: found.get(name) for name in _fields(found["kind"])}
+    fields |= {name: found.get(name, default) for name, default in _PASSAGE.items()}
+    other_kind = found["kind"] if cls is Link else ""
+    return cls(owner=naming.owner_of(found["alias"]), other_kind=other_kind, **fields)
 
 
 def bridge(name: str, row: Mapping[str, Any]) -> OvsBridge:

@@ -37,16 +37,14 @@ _CLOCK_TICKS = os.sysconf("SC_CLK_TCK")
 def _of(attributes: Iterable[Attribute], *places: Place) -> tuple[tuple[str, int, Form, Any], ...]:
     """Name, number, form and what it is when absent, of the attributes at a place that a message shows as they are."""
     return tuple(
-        (attribute.name, attribute.wire.number, attribute.form, attribute.absent)
-        for attribute in attributes
-        if attribute.wire is not None and attribute.wire.place in places and attribute.form is not Form.LINK
+        (one.name, one.wire.number, one.form, one.absent)
+        for one in attributes
+        if one.wire is not None and one.wire.place in places and one.form is not Form.LINK
     )
 
 
 _EVERY = (*OF_EVERY_LINK, UP)
-_OF_ALL_KINDS = {
-    attribute.name: attribute for kind in kinds.link_kinds() for attribute in kind.attributes.at(Place.INET)
-}
+_OF_ALL_KINDS = {one.name: one for kind in kinds.link_kinds() for one in kind.attributes.at(Place.INET)}
 _PLAIN, _FLAGS = _of(_EVERY, Place.LINK), _of(_EVERY, Place.FLAGS)
 _INET, _INET6 = _of(_OF_ALL_KINDS.values(), Place.INET), _of(_EVERY, Place.INET6)
 
@@ -184,14 +182,8 @@ def _completed(
 def _beside(kind: str) -> tuple[Attribute, ...]:
     """What no message shows as it is: the name of another link (IFLA_LINK), and offloads, which ethtool tells."""
     table = kinds.link_of(kind).attributes
-    named = (
-        attribute for attribute in table.attributes if attribute.wire is not None and attribute.wire.number == _LINK
-    )
-    links = tuple(
-        attribute
-        for attribute in named
-        if attribute.form is Form.LINK and attribute.wire and attribute.wire.place is Place.LINK
-    )
+    named = (one for one in table.attributes if one.wire is not None and one.wire.number == _LINK)
+    links = tuple(one for one in named if one.form is Form.LINK and one.wire and one.wire.place is Place.LINK)
     return (*links, *table.set_by(How.ETHTOOL))
 
 
