@@ -20,7 +20,7 @@ _PATCH_NAME_CUT = 64
 ALIAS_PREFIX = "vifplug:"
 NETWORK_PREFIX = "net:"
 OWNER_KEY = "vifplug-vif"
-"""The key in Port and QoS external_ids that says whose row it is."""
+"""The key in Port and QoS external_ids with the row's owner."""
 
 ROLE_BRIDGE, ROLE_BRIDGE_END, ROLE_PORT_END = "qbr", "qvb", "qvo"
 ROLE_NETWORK_BRIDGE, ROLE_TAP = "brq", "tap"
@@ -172,7 +172,7 @@ def owner_of(ifalias: str) -> str:
 
 
 def birth_address(owner: str, role: str) -> str:
-    """The MAC a bridge or veth end is born with: it tells whose it is before the alias does.
+    """The MAC a bridge or veth end is created with: it shows its owner before the alias does.
 
     Locally administered and unicast; the kernel ignores an alias in the create message, but not a MAC.
     """

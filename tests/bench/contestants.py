@@ -92,7 +92,7 @@ class Contestant:
             raise Failed(answer["error"])
         return answer["answer"]
 
-    def ask(self, call: str, **said: Any) -> Any:
+    def ask(self, call: str, **output: Any) -> Any:
         """One call's answer, once it has caught up with what happened while it was stopped.
 
         :raises Failed: when it failed.
@@ -100,7 +100,7 @@ class Contestant:
         assert self._process.stdin is not None
         self._signal(signal.SIGCONT)
         _calm(self._pids, quiet=2, seconds=_CATCH_UP_SECONDS)
-        self._process.stdin.write(json.dumps({"call": call, **said}) + "\n")
+        self._process.stdin.write(json.dumps({"call": call, **output}) + "\n")
         self._process.stdin.flush()
         try:
             return self._read()
@@ -151,12 +151,12 @@ def fresh(world: World, argv: Sequence[str], request: Request) -> tuple[float, f
             argv, env=environment(world), cwd=REPOSITORY, stdout=subprocess.PIPE, stderr=errors, text=True
         )
         assert process.stdout is not None
-        said = process.stdout.readline()
+        output = process.stdout.readline()
         seconds = time.perf_counter() - began
         process.communicate(timeout=_SECONDS_TO_END)
-    if not said:
+    if not output:
         raise Failed(f"{' '.join(argv)}: {log.read_text()[-2000:]}")
-    return seconds, float(said)
+    return seconds, float(output)
 
 
 def timed(world: World, argv: Sequence[str]) -> tuple[float, str]:

@@ -39,7 +39,7 @@ def spread(samples: Sequence[float]) -> Spread:
 
 def ratio(ours: Sequence[float], theirs: Sequence[float]) -> Spread:
     """The medians' ratio, and the quartiles of the ratios of every sample to every other: they were taken in turn."""
-    every = spread([one / other for one in ours for other in theirs])
+    every = spread([each / other for each in ours for other in theirs])
     return Spread(statistics.median(ours) / statistics.median(theirs), every.low, every.high)
 
 

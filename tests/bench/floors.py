@@ -31,8 +31,8 @@ class Ovsdb:
         self._socket.connect(str(world.socket))
         self._decoder, self._text, self._number = json.JSONDecoder(), "", 0
         self._cur_cfg = 0
-        told = self._ask("monitor", ["Open_vSwitch", None, {"Open_vSwitch": {"columns": ["cur_cfg"]}}])
-        self._note(told)
+        reported = self._ask("monitor", ["Open_vSwitch", None, {"Open_vSwitch": {"columns": ["cur_cfg"]}}])
+        self._note(reported)
         select = {"op": "select", "table": "Bridge", "where": [["name", "==", "br-int"]], "columns": ["_uuid"]}
         self._bridge = self._ask("transact", ["Open_vSwitch", select])[0]["rows"][0]["_uuid"]
 
@@ -81,7 +81,7 @@ class Ovsdb:
             {"op": "select", **root, "columns": ["next_cfg"]},
         ]
         answer = self._ask("transact", ["Open_vSwitch", *asked])
-        errors = [one for one in answer if one and "error" in one]
+        errors = [each for each in answer if each and "error" in each]
         assert not errors, errors
         next_cfg = answer[len(asked) - 1]["rows"][0]["next_cfg"]
         while self._cur_cfg < next_cfg:

@@ -50,12 +50,12 @@ class OsVif:
         mtu = document["network"]["mtu"]
         network = self._objects.network.Network(id=document["network"]["id"], bridge="br-int", mtu=mtu)
         profile = {"interface_id": document["id"], "datapath_type": "netdev"}
-        said = {"id": document["id"], "address": document["address"], "plugin": "ovs", "network": network}
+        text = {"id": document["id"], "address": document["address"], "plugin": "ovs", "network": network}
         if document["vif_type"] == "ovs-hybrid":
             profile = vif.VIFPortProfileOpenVSwitch(**profile)
-            return vif.VIFBridge(**said, vif_name=tap, bridge_name=("qbr" + document["id"])[:14], port_profile=profile)
+            return vif.VIFBridge(**text, vif_name=tap, bridge_name=("qbr" + document["id"])[:14], port_profile=profile)
         profile = vif.VIFPortProfileOpenVSwitch(**profile, create_port=True, create_tap=True)
-        return vif.VIFOpenVSwitch(**said, vif_name=tap, bridge_name="br-int", port_profile=profile)
+        return vif.VIFOpenVSwitch(**text, vif_name=tap, bridge_name="br-int", port_profile=profile)
 
     def plug(self, ids: Sequence[str]) -> None:
         for vif_id in ids:

@@ -49,10 +49,10 @@ def _panel(figures: Figures, title: str, work: str, sizes: Sequence[int]) -> lis
         for there in sizes:
             samples = figures.of(work, c.HYBRID, there, who)
             if samples:
-                told = spread([1000 * sample for sample in samples])
-                x, y = _x(there, sizes), _y(told.median)
+                reported = spread([1000 * sample for sample in samples])
+                x, y = _x(there, sizes), _y(reported.median)
                 points.append(f"{x:.1f},{y:.1f}")
-                low, high = _y(told.low), _y(told.high)
+                low, high = _y(reported.low), _y(reported.high)
                 parts.append(f'<line x1="{x:.1f}" x2="{x:.1f}" y1="{low:.1f}" y2="{high:.1f}" stroke="{colour}"/>')
                 parts.append(f'<circle cx="{x:.1f}" cy="{y:.1f}" r="2.5" fill="{colour}"/>')
         if points:

@@ -23,20 +23,20 @@ def profile(course: Course, there: int, say: Callable[[str], None]) -> list[dict
         warm = course.requests(c.HYBRID, 3)
         process.each("plug", warm)
         process.each("unplug", warm)
-        one, many = course.requests(c.HYBRID, _COUNT), course.requests(c.HYBRID, _BATCH)
+        entry, many = course.requests(c.HYBRID, _COUNT), course.requests(c.HYBRID, _BATCH)
         for title, act, count in (
-            ("plug one", lambda: _each(course, process, "plug", one), _COUNT),
-            ("replug one that is right", lambda: _each(course, process, "plug", one), _COUNT),
-            ("unplug one", lambda: _each(course, process, "unplug", one), _COUNT),
+            ("plug one", lambda: _each(course, process, "plug", entry), _COUNT),
+            ("replug one that is right", lambda: _each(course, process, "plug", entry), _COUNT),
+            ("unplug one", lambda: _each(course, process, "unplug", entry), _COUNT),
             (f"plug {_BATCH} in a batch, each", lambda: process.together("plug", many), _BATCH),
             (f"unplug {_BATCH} in a batch, each", lambda: process.together("unplug", many), _BATCH),
         ):
             course.rest(course.world)
             process.ask("trace")
             act()
-            told = process.ask("trace")
-            say(_table(f"{title}, {there} there", told, count))
-            found.append({"work": title, "there": there, "count": count, **told})
+            reported = process.ask("trace")
+            say(_table(f"{title}, {there} there", reported, count))
+            found.append({"work": title, "there": there, "count": count, **reported})
         course.rest(course.world)
         more = course.requests(c.HYBRID, _COUNT)
         process.ask("profile")
@@ -54,20 +54,20 @@ def _each(course: Course, process: Contestant, verb: str, requests: Any) -> None
         process.each(verb, [request])
 
 
-def _table(title: str, told: dict[str, Any], count: int) -> str:
-    total = sum(seconds for _calls, seconds in told["phases"].values())
+def _table(title: str, reported: dict[str, Any], count: int) -> str:
+    total = sum(seconds for _calls, seconds in reported["phases"].values())
     lines = [
         f"\n{title}: {1000 * total / count:.2f} ms",
         f"{'PHASE (without those inside it)':<44}{'CALLS':>8}{'ms':>9}",
     ]
-    for name, (calls, seconds) in sorted(told["phases"].items(), key=lambda item: -item[1][1]):
+    for name, (calls, seconds) in sorted(reported["phases"].items(), key=lambda item: -item[1][1]):
         if 1000 * seconds / count >= _TOLD_MS:
             share = 100 * seconds / total
             lines.append(f"{name:<44}{calls / count:>8.2f}{1000 * seconds / count:>9.3f}{share:>5.0f} %")
     lines.append("of which inside, in whichever process:")
-    for name, (calls, seconds) in sorted(told["parts"].items(), key=lambda item: -item[1][1]):
+    for name, (calls, seconds) in sorted(reported["parts"].items(), key=lambda item: -item[1][1]):
         if calls:
             lines.append(f"  {name:<42}{calls / count:>8.2f}{1000 * seconds / count:>9.3f}")
-    if told["untraced"]:
-        lines.append(f"seams that are not there any more: {', '.join(told['untraced'])}")
+    if reported["untraced"]:
+        lines.append(f"seams that are not there any more: {', '.join(reported['untraced'])}")
     return "\n".join(lines)

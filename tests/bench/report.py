@@ -25,12 +25,12 @@ def _digits(value: float) -> str:
 def _cell(samples: Sequence[float] | None, unit: str) -> str:
     if not samples:
         return "-"
-    told = spread([sample * _FACTOR.get(unit, 1) for sample in samples])
-    return f"{_digits(told.median)} ({_digits(told.low)}-{_digits(told.high)})"
+    reported = spread([sample * _FACTOR.get(unit, 1) for sample in samples])
+    return f"{_digits(reported.median)} ({_digits(reported.low)}-{_digits(reported.high)})"
 
 
-def _ratio_text(told: Spread) -> str:
-    return f"{told.median:.3f} ({told.low:.3f}-{told.high:.3f})"
+def _ratio_text(reported: Spread) -> str:
+    return f"{reported.median:.3f} ({reported.low:.3f}-{reported.high:.3f})"
 
 
 def _compared(figures: Figures, work: str, kind: str, there: int) -> str:
@@ -52,10 +52,10 @@ def table(figures: Figures) -> str:
     order = {name: number for number, name in enumerate(c.WORKS)}
     measured = [row for row in figures.rows() if row[0] in order]
     for work, kind, there in sorted(measured, key=lambda row: (order[row[0]], row[1])):
-        told = c.work(work)
-        cells = [_cell(figures.of(work, kind, there, who), told.unit) for who in c.WHO]
-        compared = "-" if told.unit == c.MB else _compared(figures, work, kind, there)
-        rows.append([told.title, kind or "-", str(there), told.unit, *cells, compared])
+        reported = c.work(work)
+        cells = [_cell(figures.of(work, kind, there, who), reported.unit) for who in c.WHO]
+        compared = "-" if reported.unit == c.MB else _compared(figures, work, kind, there)
+        rows.append([reported.title, kind or "-", str(there), reported.unit, *cells, compared])
     head = (
         "medians (quartiles); THERE: VIFs on the host already, all ovs-hybrid.\n"
         "OS-VIF: among VIFs as os-vif leaves them; all others, and OS-VIF, OURS: among those that vifplug has plugged."
@@ -81,9 +81,9 @@ def _counts(figures: Figures) -> Iterator[str]:
 def _hows(figures: Figures) -> Iterator[str]:
     hows: dict[str, list[str]] = {}
     for work in dict.fromkeys(work for work, _kind, _there in figures.rows()):
-        told = c.work(work)
-        titles = hows.setdefault(told.how, [])
-        title = "counts" if told.unit == c.TIMES else told.title
+        reported = c.work(work)
+        titles = hows.setdefault(reported.how, [])
+        title = "counts" if reported.unit == c.TIMES else reported.title
         titles += [title] if title not in titles else []
     for how, titles in hows.items():
         yield textwrap.fill(f"{', '.join(titles)}: {how}", _WIDTH, initial_indent="- ", subsequent_indent="  ")
@@ -114,26 +114,32 @@ def verdicts(figures: Figures) -> list[dict[str, Any]]:
         found.append(verdict)
     writes = writes_of_replug(figures)
     verdict = {"target": "replug of a right VIF: writes", "bound": 0, "at_least": False, "unit": "writes"}
-    told = None if writes is None else sum(writes)
+    reported = None if writes is None else sum(writes)
     return [
         *found,
-        {**verdict, "measured": told, "low": told, "high": told, "met": None if told is None else told == 0},
+        {
+            **verdict,
+            "measured": reported,
+            "low": reported,
+            "high": reported,
+            "met": None if reported is None else reported == 0,
+        },
     ]
 
 
 def target_table(figures: Figures) -> str:
     """The issue's table."""
     rows = [["TARGET", "BOUND", "MEASURED", ""]]
-    for one in verdicts(figures):
-        word = "at least" if one["at_least"] else "at most"
-        is_ratio = one["unit"] == "x"
-        bound = f"{word} {one['bound']:.3f}" if is_ratio else f"{word} {one['bound']:g} {one['unit']}"
-        if one["measured"] is None:
-            rows.append([one["target"], bound, "not in this run", "-"])
+    for each in verdicts(figures):
+        word = "at least" if each["at_least"] else "at most"
+        is_ratio = each["unit"] == "x"
+        bound = f"{word} {each['bound']:.3f}" if is_ratio else f"{word} {each['bound']:g} {each['unit']}"
+        if each["measured"] is None:
+            rows.append([each["target"], bound, "not in this run", "-"])
             continue
         digits = 3 if is_ratio else 0
-        measured = f"{one['measured']:.{digits}f} ({one['low']:.{digits}f}-{one['high']:.{digits}f})"
-        rows.append([one["target"], bound, measured, "met" if one["met"] else "NOT MET"])
+        measured = f"{each['measured']:.{digits}f} ({each['low']:.{digits}f}-{each['high']:.{digits}f})"
+        rows.append([each["target"], bound, measured, "met" if each["met"] else "NOT MET"])
     return "\n".join(_laid_out(rows))
 
 

@@ -59,15 +59,15 @@ class Tracer:
         def call(*args: Any, **kwargs: Any) -> Any:
             if threading.get_ident() != self._thread:
                 return function(*args, **kwargs)
-            told = name(*args, **kwargs) if callable(name) else name
-            self._stack.append([told, 0.0])
+            reported = name(*args, **kwargs) if callable(name) else name
+            self._stack.append([reported, 0.0])
             began = time.perf_counter()
             try:
                 return function(*args, **kwargs)
             finally:
                 seconds = time.perf_counter() - began
                 _told, inside = self._stack.pop()
-                entry = self._own.setdefault(told, [0, 0.0])
+                entry = self._own.setdefault(reported, [0, 0.0])
                 entry[0] += 1
                 entry[1] += seconds - inside
                 if self._stack:
@@ -76,7 +76,7 @@ class Tracer:
         return call
 
     def _within(self, name: str) -> bool:
-        return any(told == name for told, _inside in self._stack)
+        return any(reported == name for reported, _inside in self._stack)
 
     def _wrap_parts(self) -> None:
         for name, (module, cls, attribute) in HELPER.items():

@@ -48,8 +48,8 @@ class Evidence:
 def results() -> Path:
     """One folder a run: VIFPLUG_E2E_RESULTS, else a new one. It stays."""
     if not _results:
-        told = os.environ.get("VIFPLUG_E2E_RESULTS")
-        _results.append(Path(told) if told else Path(tempfile.mkdtemp(prefix="vifplug-e2e-")))
+        reported = os.environ.get("VIFPLUG_E2E_RESULTS")
+        _results.append(Path(reported) if reported else Path(tempfile.mkdtemp(prefix="vifplug-e2e-")))
         _results[0].mkdir(parents=True, exist_ok=True)
     return _results[0]
 

@@ -96,12 +96,12 @@ class Console:
         with self.log.open("a") as log:
             while True:
                 try:
-                    said = line.recv(65536)
+                    output = line.recv(65536)
                 except OSError:
                     return
-                if not said:
+                if not output:
                     return
-                text = said.decode(errors="replace").replace("\r", "")
+                text = output.decode(errors="replace").replace("\r", "")
                 log.write(text)
                 log.flush()
                 with self._heard:

@@ -251,7 +251,7 @@ class Ring:
         until(absent, "the VIF is named as without a guest")
         is_clean()
         keep = Path("/tmp/keep")
-        servers = [one.id for one in self.cloud.api.compute.servers(all_projects=True)]
+        servers = [each.id for each in self.cloud.api.compute.servers(all_projects=True)]
         keep.write_text("\n".join(["# the servers that there are", *servers]))
         shown = vifplug_json("gc", "--keep", str(keep), "--absent-for", "0")
         if [vif["vif_id"] for vif in shown["absent"]] != [port.id] or shown["unplugged"]:
@@ -348,7 +348,9 @@ def main(mode: str, wanted: list[str]) -> int:
     ring, failed = Ring(Cloud(mode)), False
     unknown = set(wanted) - {check.__name__ for check in CHECKS}
     if unknown:
-        sys.exit(f"no such check: {', '.join(sorted(unknown))}; there are {', '.join(one.__name__ for one in CHECKS)}")
+        sys.exit(
+            f"no such check: {', '.join(sorted(unknown))}; there are {', '.join(each.__name__ for each in CHECKS)}"
+        )
     for check in CHECKS:
         if wanted and check.__name__ not in wanted:
             continue

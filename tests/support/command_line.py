@@ -103,8 +103,8 @@ class Notes:
         return self._answer("path", id, reports.PathReport(vif=REPORT, hops=hops))  # type: ignore[no-any-return]
 
     def guest(self, id: str, format: str, *, model: str = "virtio", queues: int | None = None) -> GuestReport:
-        told = GuestReport(id=id, format=format, text="<interface/>")
-        return self._answer("guest", (id, format, model, queues), told)  # type: ignore[no-any-return]
+        reported = GuestReport(id=id, format=format, text="<interface/>")
+        return self._answer("guest", (id, format, model, queues), reported)  # type: ignore[no-any-return]
 
     def look(self, ids: Sequence[str], state: str) -> WaitReport:
         there = [Waited(id=vif_id, state="plugged", waits_for="OVN") for vif_id in ids]

@@ -64,8 +64,8 @@ class Host(Protocol):
         (MTU, instance) keeps its recorded value, else the configuration's.
 
         :param vifs: what ``vifplug.load_all`` gives; a list or another iterable of Vif, each id once.
-        :returns: a report for each VIF, in the order given, its state ``plugged``: what a control plane and a guest
-            make of it, ``get`` and ``wait`` say.
+        :returns: a report for each VIF, in the order given, its state ``plugged``: ``get`` and ``wait`` report what
+            a control plane and a guest make of it.
         :raises InputError: for what is no VIF, and for a vif_type that has no driver. Nothing was touched.
         :raises Conflict: another VIF, or something that vifplug did not make, holds a name or an identity; or the VIF
             is plugged as another vif_type. Nothing was touched.

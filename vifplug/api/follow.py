@@ -25,7 +25,7 @@ LOG = logging.getLogger(__name__)
 _PATH = "/v1/events"
 _SEQUENCE_HEADER = "X-Vifplug-Sequence"
 _SILENT_SECONDS = 45.0
-"""The daemon says something every 15: one that says nothing for three times as long is taken up anew."""
+"""The daemon sends something every 15 s; after three times as long without anything the follower reconnects."""
 _FIRST_SECONDS, _LONGEST_SECONDS = 0.05, 1.0
 """Between tries to reach a daemon that is away."""
 _LOOK_SECONDS = 0.2
@@ -54,7 +54,7 @@ def of_log(
     sleep: Callable[[float], None] = time.sleep,
     is_over: Callable[[], bool] = lambda: False,
 ) -> Iterator[Event]:
-    """What the store holds and, following, what is added to it. Where it begins is settled by this call.
+    """The events in the store and, when following, those added to it. This call determines where they begin.
 
     :param is_over: whether the log was closed, which ends the iterator.
     :raises InputError: for a number that can be none of an event's.
@@ -88,9 +88,9 @@ def _paged(
 
 
 def of_daemon(wire: Wire, since: int | None, *, follow: bool) -> Iterator[Event]:
-    """What the daemon tells. Where it begins is settled by this call, which must reach the daemon.
+    """The daemon's events. This call determines where they begin, and must reach the daemon.
 
-    A follower outlives the daemon: it takes the next one's stream up after the last event it had. It ends with
+    A follower outlives the daemon: it resumes the next daemon's stream after its last event. It ends with
     the wire.
 
     :raises InputError: for a number that can be none of an event's.
@@ -184,7 +184,7 @@ def _followed(wire: Wire, reader: _Reader, stream: Stream | None) -> Iterator[Ev
 
 
 def _is_away(error: VifplugError) -> bool:
-    """Whether the daemon is to come back: nobody answered, or it had no room; a stranger's words are another thing."""
+    """Whether to wait for the daemon: there was no answer, or it was full; an answer by another program is an error."""
     if isinstance(error, DaemonUnreachable):
         return isinstance(error.__cause__, OSError | http.client.IncompleteRead)
     return error.retryable

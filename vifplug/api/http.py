@@ -28,25 +28,25 @@ _CONNECT_SECONDS = 2
 _HEALTH_SECONDS = 10.0
 """How long its answer to /healthz may take, which waits for nothing: a daemon's start, with much to spare."""
 _IDLE_SECONDS = 2.0
-"""How long a connection is kept for the next request; the daemon's side closes one that has rested for 5."""
+"""How long a connection is kept for the next request; the daemon closes one that was idle for 5."""
 _ANSWER_MAX = 64 * 2**20
-"""Bytes; 10,000 VIFs need 10 million. It stops a stranger on the socket, not a daemon."""
+"""Bytes; 10,000 VIFs need 10 million. It stops another program on the socket, not a daemon."""
 _STREAM_TYPE = "text/event-stream"
 _REQUEST_ID = "X-Request-Id"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Request:
-    """What is asked of the daemon."""
+    """A request to the daemon."""
 
     method: str
     target: str
     document: Any = None
-    """What its JSON body says."""
+    """The JSON body."""
     changes: bool = False
-    """Whether it may change the host: one that was cut off is never sent again by itself."""
+    """Whether it may change the host: such a request is never repeated automatically when it was cut off."""
     seconds: float | None = None
-    """How long any part of the answer may take to come; None is for ever: the daemon keeps its own time."""
+    """The timeout of each part of the answer; None waits without limit, because the daemon limits itself."""
 
 
 class _Connection(http.client.HTTPConnection):
@@ -89,7 +89,7 @@ class _Connection(http.client.HTTPConnection):
 
 
 class Wire:
-    """The way to the daemon on one socket. Safe to share between threads: each request has its connection.
+    """Connections to the daemon on one socket. Safe to share between threads: each request has its own connection.
 
     :param seconds: how long any part of an answer may take to come, where a request does not have its own time.
     """
@@ -114,10 +114,10 @@ class Wire:
         except errors.VifplugError as error:
             raise self.not_understood(str(error)) from error
         if "status" not in health:
-            raise self.not_understood("it says nothing of its health")
+            raise self.not_understood("its answer has no status")
 
     def close(self) -> None:
-        """Close what rests, end streams, and after its answer whatever is still in use."""
+        """Close idle connections and end streams; a connection in use is closed after its answer."""
         self.is_closed = True
         while self._idle:
             self._idle.pop().close()
@@ -204,7 +204,7 @@ class Wire:
             if isinstance(error, OSError | http.client.HTTPException):
                 raise self._no_answer(error, request) from error
             if request.changes and isinstance(error, KeyboardInterrupt | SystemExit):
-                error.add_note("the daemon goes on with what was asked; look with `vifplug list` what became of it")
+                error.add_note("the daemon continues the request; `vifplug list` shows the result")
             raise
         self._keep(connection)
         if not 200 <= response.status < 300:
@@ -223,7 +223,7 @@ class Wire:
         return self.not_understood("it does not speak HTTP as vifplugd does")
 
     def not_understood(self, what: str) -> errors.DaemonUnreachable:
-        """The error for an answer that is none of vifplugd's."""
+        """The error for an answer that is not vifplugd's."""
         return errors.DaemonUnreachable(http_errors.not_vifplugd(self.path, what), self.path)
 
 
@@ -233,7 +233,7 @@ def _begun(connection: _Connection, request: Request, accepts: str) -> http.clie
         body, headers["Content-Type"] = _encoded(request.document), "application/json"
     if request.seconds is not None:
         connection.sock.settimeout(request.seconds)
-    # A request that is refused before all of it was read has its answer on the way; without one, reading says so.
+    # The answer to a request that is refused before all of it was read is on its way; if not, reading reports it.
     with contextlib.suppress(BrokenPipeError, ConnectionResetError):
         connection.request(request.method, request.target, body, headers)
     return connection.getresponse()

@@ -1,4 +1,4 @@
-"""Why the daemon is not reached, in words: what the system said, and what this user can do about it."""
+"""Messages for an unreachable daemon: the system's error, and what this user can do about it."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ import stat
 
 _PATH_MAX = 107
 _AGAIN = "what is done already is left as it is"
-"""Of sun_path's 108 bytes one is the zero."""
+"""sun_path has 108 bytes, and one is the terminating zero."""
 
 
 def unreachable(path: str, error: OSError, seconds: float) -> str:
-    """Nobody took the connection.
+    """No process accepted the connection.
 
     :param seconds: how long a full backlog was waited for.
     """
@@ -46,7 +46,7 @@ def cut_off(path: str, error: Exception, *, changes: bool) -> str:
 
 
 def silent(path: str, seconds: float, *, changes: bool) -> str:
-    """It took the connection and says nothing.
+    """The daemon accepted the connection and does not answer.
 
     :param changes: whether what was asked may have changed the host.
     """
@@ -57,7 +57,7 @@ def silent(path: str, seconds: float, *, changes: bool) -> str:
 
 
 def not_vifplugd(path: str, what: str) -> str:
-    """What answers does not say what vifplugd says."""
+    """The answer is not one that vifplugd gives."""
     return (
         f"what answers on socket {path!r} is not vifplugd of this version: {what}; "
         "name vifplugd's socket, or try again with --local"
@@ -65,7 +65,7 @@ def not_vifplugd(path: str, what: str) -> str:
 
 
 def _admission(path: str) -> str:
-    """Who may use the socket, as far as this user can see it."""
+    """How this user gets access to the socket, as far as he can see it."""
     try:
         status = os.stat(path)
     except OSError:  # its directory is closed as well

@@ -1,4 +1,4 @@
-"""An answer that comes part by part, for as long as somebody reads it."""
+"""An answer that arrives in parts, for as long as it is read."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ class Stream:
         return part
 
     def end(self) -> None:
-        """Let whoever reads it come to its end."""
+        """End it for its reader."""
         with contextlib.suppress(OSError):
             self._peer.shutdown(socket.SHUT_RDWR)
 
@@ -60,6 +60,6 @@ class Stream:
         self._peer.close()
 
     def __del__(self) -> None:
-        # Of an iterator that nobody began to read.
+        # This is for an iterator that was never read from.
         self._response.close()
         self._peer.close()

@@ -215,7 +215,7 @@ def local(config_file: str | None = None) -> LocalHost:
     :raises StoreError: state_dir cannot be used.
     :raises HelperDied: the helper cannot be started.
     """
-    # Here: whoever imports the library for its data, or for the daemon's, needs no netlink and no OVSDB.
+    # Imported here: a user of the library's data, or of the daemon, needs no netlink and no OVSDB.
     from vifplug.linux.host import LinuxHost
 
     settings = config.load(parameters.path("config_file", config_file))

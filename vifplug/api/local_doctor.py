@@ -15,9 +15,7 @@ from dataclasses import replace
 from vifplug.api.local import LOCK_FILE, context_of
 from vifplug.config import options
 from vifplug.config.options import Settings
-from vifplug.doctor import checks
-from vifplug.doctor import gather as examination
-from vifplug.doctor import state_dir as storage
+from vifplug.doctor import checks, gather, state_dir
 from vifplug.doctor.facts import Helper
 from vifplug.doctor.findings import Diagnosis
 from vifplug.doctor.host_info import DaemonInfo, HostInfo
@@ -35,7 +33,7 @@ def doctor(config_file: str | None = None) -> Diagnosis:
     :raises ConfigError: when the configuration cannot be read.
     """
     settings = options.load(config_file)
-    store = storage.look_as(settings.state_dir, settings.user)
+    store = state_dir.look_as(settings.state_dir, settings.user)
     with contextlib.ExitStack() as stack:
         host = stack.enter_context(_host(settings))
         context: Context | None = None
@@ -43,9 +41,9 @@ def doctor(config_file: str | None = None) -> Diagnosis:
             try:
                 context = stack.enter_context(_context(settings, host))
             except StoreError as error:
-                # What was found already says it better.
+                # An earlier finding describes it better.
                 store = store if store.error else replace(store, error=str(error), unreadable=True)
-        return checks.diagnose(examination.gather(settings, _examined(host), context, store))
+        return checks.diagnose(gather.gather(settings, _examined(host), context, store))
 
 
 def host_info(config_file: str | None = None) -> HostInfo:
@@ -55,7 +53,7 @@ def host_info(config_file: str | None = None) -> HostInfo:
     """
     settings = options.load(config_file)
     with _host(settings) as host:
-        about = examination.host_info(settings, host.probe if isinstance(host, LinuxHost) else None)
+        about = gather.host_info(settings, host.probe if isinstance(host, LinuxHost) else None)
         return replace(about, daemon=DaemonInfo(answers=False, socket=settings.socket))
 
 
@@ -71,7 +69,7 @@ def _host(settings: Settings) -> Iterator[LinuxHost | Helper]:
             with _quiet():
                 host = LinuxHost(settings, session, restarts=False)
         except Exception as error:  # what a helper failed of comes here as it was raised there
-            # Whoever named a command for it means it to work.
+            # If a command is configured for it, it is supposed to work.
             is_meant = os.geteuid() == 0 or bool(settings.privileged.get("helper_command"))
             yield Helper(error=str(error) or type(error).__name__, unprivileged=not is_meant)
             return
@@ -80,9 +78,9 @@ def _host(settings: Settings) -> Iterator[LinuxHost | Helper]:
 
 
 def _session() -> Session:
-    """The helper is started as if for a request, but begins none: nobody asks whether this session lives. state_dir may
-    be what is wrong, and there may be no place to make a file; this file is there, and a lock to read it takes no
-    writing."""
+    """A session to start the helper with, which no process checks for life, because there is no request. state_dir may
+    be what is wrong, and there may be no place for a new file; this file exists, and a read lock on it needs no
+    write permission."""
     path = os.path.realpath(__file__)
     return Session(os.open(path, os.O_RDONLY | os.O_CLOEXEC), path)
 

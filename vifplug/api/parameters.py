@@ -50,7 +50,7 @@ def _listed(name: str, given: object, of: str) -> list[Vif]:
 def flag(name: str, given: object) -> bool:
     """A truth value.
 
-    :raises InputError: for anything else: what only counts as true may be a mistake.
+    :raises InputError: for anything else: a value that is only truthy may be a mistake.
     """
     if not isinstance(given, bool):
         raise InputError(f"{name}: {quote_python(given)}: it must be True or False")

@@ -1,4 +1,4 @@
-"""What the daemon's refusal was: the error that a problem document carries, of the class it had in the daemon."""
+"""The error in a problem document of the daemon, with the class that it had in the daemon."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from typing import Any
 from vifplug import errors
 
 _DETAIL_MAX = 200
-"""Characters of somebody else's words in an error."""
+"""The maximum of characters of a foreign message in an error."""
 
 
 def parsed(body: bytes) -> Any:
-    """A body's JSON; None where it is none."""
+    """A body's JSON; None if it is not JSON."""
     try:
         return json.loads(body)
     except (ValueError, RecursionError):
@@ -21,7 +21,7 @@ def parsed(body: bytes) -> Any:
 
 
 def of(request: str, response: http.client.HTTPResponse, body: bytes) -> errors.VifplugError:
-    """The error that an answer means which is no success.
+    """The error of an unsuccessful answer.
 
     :param asked: method and path, for an answer that carries no error of ours.
     """

@@ -43,11 +43,11 @@ if TYPE_CHECKING:
 _VIFS, _BATCH, _CHECK, _REPAIR, _GC = "/v1/vifs", "/v1/batch", "/v1/check", "/v1/repair", "/v1/gc"
 _WAIT = "/v1/wait"
 _DOCTOR_SECONDS = 120.0
-"""Each thing it looks at has a time-out of its own."""
+"""Each of its checks has its own timeout."""
 _REQUEST_WAIT_SECONDS = 30.0
 """The daemon waits for 60 at most."""
 _WAIT_SPARE_SECONDS = 5.0
-"""How much later than it was told to answer it may do so; then it is taken for stuck."""
+"""How long after the requested time the answer may still come; after that the daemon counts as stuck."""
 
 T = TypeVar("T")
 
@@ -247,7 +247,7 @@ def connect(
     :param socket: the path of its socket; by default the configuration's ``[daemon] socket``.
     :param config_file: as of ``vifplug.local``; not read when ``socket`` is given.
     :param timeout: seconds to wait for the daemon's answer, each call by itself: DaemonUnreachable (from a
-        TimeoutError) is raised after that. What was asked for goes on in the daemon, and the same call again finds what
+        TimeoutError) is raised after that. The daemon continues the request, and the same call again finds what
         is done. Waits and events keep their own time. By default a call waits for as long as the daemon works: 10 s to
         connect, 120 s for ``doctor``, else without a bound of its own, for the daemon bounds each step.
     :param retry: seconds for which the connection, and then each call, is repeated while its error is ``retryable``:

@@ -33,7 +33,7 @@ def repeated(
 ) -> T:
     """What ``call`` returns, called again with growing pauses while ``retries`` accepts its error.
 
-    :param seconds: no call begins later than that after the first; 0 is to call once.
+    :param seconds: no call begins later than that after the first; 0 calls once.
     :raises VifplugError: the last call's error.
     """
     if seconds <= 0:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 _FRAME_MAX = 2**20
-"""Bytes; an event has a few hundred. It stops a stranger on the socket, not a daemon."""
+"""Bytes; an event has a few hundred. It stops another program on the socket, not a daemon."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -13,13 +13,13 @@ class Frame:
     """One frame. A comment, which is there to show that the other side lives, is none."""
 
     id: str | None
-    """What to resume from; None where the frame does not say."""
+    """The id to resume from; None if the frame has none."""
     data: str
-    """Its lines; empty when the frame only says where the stream is."""
+    """Its lines; empty if the frame has only an id."""
 
 
 class Parser:
-    """Cuts a stream into frames, wherever its parts were cut. A frame that never ended is none."""
+    """Splits a stream into frames, independently of how it was received. An unfinished frame is dropped."""
 
     def __init__(self) -> None:
         self._incomplete = b""

@@ -1,6 +1,6 @@
 """Waiting for VIFs: until they are plugged, wired or active, or one of them failed, or the time is over.
 
-What counts is how they are, not what has happened: a state that was reached before anybody waited is reached.
+The present state counts, not events: a state that was reached before the wait began counts as reached.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ ErrorCallback = Callable[[VifReport], bool | None]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Watch:
-    """How a host is looked at while somebody waits, and what time it is."""
+    """How to look at a host during a wait, and a clock."""
 
     look: Callable[[Sequence[str], str, float], WaitReport]
     """VIFs and a state: how they stand. It may wait for up to that many seconds for them."""
@@ -68,7 +68,7 @@ class Goal:
 
 
 class Expectation:
-    """What the body of ``expect`` can say of it."""
+    """The wait, for the body of ``expect``."""
 
     def __init__(self, ids: Sequence[str]) -> None:
         self.ids = tuple(ids)
@@ -83,7 +83,7 @@ class Expectation:
         strange = next((vif_id for vif_id in given if vif_id not in self.ids), None)
         if strange is not None:
             raise InputError(f"VIF {strange} is none of those expected", strange)
-        # Before the exception: whatever becomes of that on its way, these are not waited for.
+        # Before the exception is raised: even if it is caught, these are not waited for.
         self.ids = tuple(vif_id for vif_id in self.ids if vif_id not in given)
         raise _ExitEarly(self)
 
@@ -145,12 +145,12 @@ class _Waiting:
     error_callback: ErrorCallback
     pending: list[str] = field(init=False)
     last: Sequence[Waited] = ()
-    """What was last seen of those pending."""
+    """The last known state of those pending."""
     failure: VifplugError | None = None
-    """Why they could not be looked at, last time."""
+    """Why the last look failed."""
 
     def run(self) -> list[VifReport]:
-        """Those that are there in the end."""
+        """Reports of the VIFs that have reached the state."""
         self.pending = list(self.goal.ids)
         deadline = self.watch.clock() + self.goal.timeout
         looks = 0
@@ -171,7 +171,7 @@ class _Waiting:
         return []
 
     def _looked(self, seconds: float) -> WaitReport | None:
-        """How they stand; None when that cannot be seen, which may pass."""
+        """Their states; None on an error that may be temporary."""
         try:
             report = self.watch.look(self.pending, self.goal.state, seconds)
         except VifplugError as error:
@@ -188,17 +188,17 @@ class _Waiting:
         self.failure = error
 
     def _reports(self, there: Sequence[Waited]) -> list[VifReport] | None:
-        """All that is known of VIFs that are there; None when that cannot be seen."""
+        """The reports of VIFs that have reached the state; None if they cannot be read."""
         try:
             return [replace(self.watch.get(vif.id), state=vif.state, error=vif.error) for vif in there]
         except LookupError:
-            return None  # unplugged in this moment: the next look says so
+            return None  # unplugged just now: the next look reports it
         except VifplugError as error:
             self._put_up_with(error)
             return None
 
     def _has_failed(self, vifs: Sequence[Waited]) -> bool:
-        """Whether any has; then it is told, and those pending are others."""
+        """Whether any has failed; if so, it is reported and removed from those pending."""
         failed = [vif for vif in vifs if vif.state == FAILED and vif.id in self.pending]
         for vif in failed:
             self.pending.remove(vif.id)
@@ -216,13 +216,13 @@ class _Waiting:
 
     def _not_reached(self) -> NotReached:
         state = self.goal.state
-        # A look before the last one may have shown others, too: those that failed since are dealt with.
+        # An earlier look may also have shown others: those that have failed since are already reported.
         missing = [vif for vif in self.last if vif.id in self.pending and not has_reached(vif.state, state)]
         reasons = [_missing(vif, state) for vif in missing]
         if not reasons:
             reasons = [f"VIF {vif_id} is not known to be {state}" for vif_id in self.pending]
         if self.failure is not None:
-            reasons.append(f"how they stand could not be seen at the end, because {self.failure}")
+            reasons.append(f"their states could not be read at the end, because {self.failure}")
         subject = missing[0].id if missing else self.pending[0]
         return NotReached(f"timeout after {self.goal.timeout:g} s: {'; '.join(reasons)}", subject)
 

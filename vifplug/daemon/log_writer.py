@@ -24,7 +24,7 @@ _LINE_BYTES = 200
 class LogWriter:
     """Lines on their way to a descriptor. Any thread may use it; a fork's child starts with an empty queue.
 
-    :param notice: the line that tells how many were dropped.
+    :param notice: the line with the number of dropped lines.
     """
 
     def __init__(self, descriptor: int, notice: Callable[[int], bytes]) -> None:

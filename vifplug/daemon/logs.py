@@ -62,7 +62,7 @@ class RequestFilter(logging.Filter):
 
 
 def _divert_output() -> None:
-    """Have standard error and output written by threads of their own, also what other libraries print."""
+    """Write standard error and output in separate threads, including what other libraries print."""
     if _writers:
         return
     for name, descriptor in (("stderr", 2), ("stdout", 1)):
@@ -90,10 +90,10 @@ def dropped() -> int:
 
 
 class JsonFormatter(logging.Formatter):
-    """One JSON object a record: what was said, the request it was for, and whatever ``extra`` was given."""
+    """A JSON object for each record: its message, its request, and ``extra``."""
 
     def format(self, record: logging.LogRecord) -> str:
-        """The line. It has no newline, whatever was logged."""
+        """The line. It never has a newline."""
         created = datetime.datetime.fromtimestamp(record.created, datetime.UTC)
         line: dict[str, Any] = {
             "time": created.isoformat(timespec="milliseconds"),
@@ -118,7 +118,7 @@ _writers: list[LogWriter] = []
 def start(level: int = logging.INFO, stream: TextIO | None = None) -> None:
     """Log everything of this process so, and nothing any other way.
 
-    :param stream: where to; by default standard error, which may be a pipe that is not read: no thread waits for it.
+    :param stream: by default standard error, which may be a pipe that is not read: no thread waits for it.
     """
     if stream is None:
         _divert_output()
@@ -130,5 +130,5 @@ def start(level: int = logging.INFO, stream: TextIO | None = None) -> None:
     root.handlers[:] = [handler]
     root.setLevel(level)
     logging.captureWarnings(True)
-    # It warns of the channel's end without a word of which; who waits on the channel says it better.
+    # It warns of the channel's end without naming the channel; the caller on the channel logs it better.
     logging.getLogger("oslo_privsep.comm").setLevel(logging.ERROR)

@@ -11,14 +11,14 @@ import prometheus_client
 from vifplug.daemon import logs
 from vifplug.errors import Conflict, InputError, NotPermitted
 
-# When a counter was made is of no use: every start of the daemon makes them anew.
+# A counter's creation time is useless: every start of the daemon creates them again.
 prometheus_client.disable_created_metrics()  # type: ignore[no-untyped-call]
 
 _SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30)
 
 
 class Metrics:
-    """One daemon's metrics, in a registry of their own."""
+    """A daemon's metrics, in a separate registry."""
 
     def __init__(self) -> None:
         self.registry = prometheus_client.CollectorRegistry()

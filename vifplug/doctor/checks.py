@@ -5,8 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 
-from vifplug.doctor import firewall as filtering
-from vifplug.doctor import mirroring, openvswitch
+from vifplug.doctor import firewall, mirroring, openvswitch
 from vifplug.doctor.facts import CAP_NET_ADMIN, Facts
 from vifplug.doctor.findings import ERROR, OK, UNSEEN, WARNING, Diagnosis, Finding
 from vifplug.doctor.openvswitch import Draft, draft
@@ -213,7 +212,7 @@ CHECKS: Mapping[str, Callable[[Facts], Iterator[Draft]]] = {
     "vswitchd": openvswitch.vswitchd,
     "integration-bridge": openvswitch.integration_bridge,
     "datapath": openvswitch.datapath,
-    "firewall": filtering.firewall,
+    "firewall": firewall.firewall,
     "network-managers": _takeovers,
     "vifs": _drift,
     "obstacles": openvswitch.obstacles,

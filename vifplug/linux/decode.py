@@ -1,4 +1,4 @@
-"""What the privileged side tells of links and rows, in primitives, as resources. Pure."""
+"""Links and rows from the privileged side, which are primitives, as resources. Pure."""
 
 from __future__ import annotations
 

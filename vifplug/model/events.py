@@ -60,7 +60,7 @@ def has_reached(state: str, wanted: str) -> bool:
 
 
 def steps(before: str | None, after: str) -> list[str]:
-    """The states a VIF is told to be in, one event each: going up, every rung on the way; else where it is."""
+    """The states to report for a VIF, one event each: on the way up, every level; else the new state."""
     if before == after:
         return []
     if after in RUNGS and (before is None or before in RUNGS):
@@ -70,7 +70,7 @@ def steps(before: str | None, after: str) -> list[str]:
 
 
 def is_wired(state: str) -> bool | None:
-    """Whether the control plane has a VIF of that state; None where the state does not say."""
+    """Whether the control plane has a VIF of that state; None if the state does not show it."""
     if state in (PLUGGED, UNPLUGGED):
         return False
     return True if state in (WIRED, ACTIVE) else None

@@ -1,4 +1,4 @@
-"""The bounds, forms and defaults of plain values, for whoever says or checks them. Nothing heavy is imported here."""
+"""The bounds, forms and defaults of plain values. Nothing heavy is imported here."""
 
 from __future__ import annotations
 

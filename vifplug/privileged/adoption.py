@@ -1,7 +1,7 @@
-"""What a link that nobody marked must show beside its name before it is taken for a VIF's.
+"""What an unmarked link must have beside its name before it is taken for a VIF's.
 
-The devices that os-vif, Nova or the Linux bridge agent made for a port have the very names that ours have. They are
-told apart by what is beside them: a VIF of ours has a marked link or a marked port, and theirs has a port without mark.
+The devices that os-vif, Nova or the Linux bridge agent made for a port have the same names as ours. They are
+distinguished by their surroundings: a VIF of ours has a marked link or a marked port, and theirs a port without mark.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ _PATH = (naming.ROLE_BRIDGE, naming.ROLE_BRIDGE_END, naming.ROLE_PORT_END)
 def is_allowed(link: Mapping[str, Any], claim: Claim) -> bool:
     """Whether an unmarked link may be marked as a VIF's.
 
-    :raises OvsUnavailable: when only OVSDB can tell, and it does not answer.
+    :raises OvsUnavailable: when only OVSDB can decide it, and it does not answer.
     """
     if not ownership.link_is_adoptable(link_checks.seen(link), claim):
         return False

@@ -270,7 +270,7 @@ class FakeHost(LocalHost):
         self._note()
 
     def _note(self) -> None:
-        """Write down how VIFs are, as the daemon does when it hears of a change: that is what makes events."""
+        """Store the VIFs' states, as the daemon does after a change: that creates events."""
         if self._memory.is_ovs_stopped:
             return
         deadline = time.monotonic() + _NOTE_SECONDS

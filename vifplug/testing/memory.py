@@ -19,7 +19,7 @@ from vifplug.resources.ovs_bridge import OvsBridge
 from vifplug.resources.ovs_port import OF_VLANS, OvsPort, shown
 
 NO_DEVICE = "could not open network device"
-"""What vswitchd says of a port without a netdev."""
+"""vswitchd's error for a port without a netdev."""
 
 
 class MemoryHost:

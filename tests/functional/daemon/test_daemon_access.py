@@ -99,11 +99,11 @@ def test_member_operates_on_what_it_plugged_itself(world: World) -> None:
             ("POST", "/v1/repair", {}),
             ("POST", "/v1/gc", {"delete": True}),
         ):
-            status, said = ask(daemon, NEUTRON, method, path, body)
-            assert (status, said["error"]["type"]) == (403, "NotPermitted"), (method, path, body, said)
+            status, output = ask(daemon, NEUTRON, method, path, body)
+            assert (status, output["error"]["type"]) == (403, "NotPermitted"), (method, path, body, output)
         assert world.snapshot() == before
-        status, said = ask(daemon, NEUTRON, "POST", "/v1/batch", {"unplug": [HYBRID.id, OVS.id]})
-        assert status == 403, said
+        status, output = ask(daemon, NEUTRON, "POST", "/v1/batch", {"unplug": [HYBRID.id, OVS.id]})
+        assert status == 403, output
         assert world.link(HYBRID.qvo) is not None
         assert ask(daemon, NOVA, "DELETE", path_of(HYBRID))[0] == 200
         assert world.link(HYBRID.qvo) is None
@@ -175,9 +175,9 @@ def test_operator_reaches_no_bridge_that_is_not_for_guests(world: World) -> None
                 ("PUT", path_of(request), request.document),
                 ("POST", "/v1/batch", {"plug": [request.document]}),
             ):
-                status, said = ask(daemon, NOVA, method, path, body)
-                assert (status, said["error"]["type"]) == (403, "NotPermitted"), request
-                assert "operator_bridges" in said["detail"]
+                status, output = ask(daemon, NOVA, method, path, body)
+                assert (status, output["error"]["type"]) == (403, "NotPermitted"), request
+                assert "operator_bridges" in output["detail"]
         assert world.snapshot() == before
         assert daemon.request("PUT", path_of(HYBRID), _on(HYBRID, "br-ex").document)[0] == 200, "root may"
         world.vsctl("add-br", "br-provider", "--", "set", "bridge", "br-provider", "datapath_type=netdev")

@@ -61,10 +61,10 @@ class Activated(Vifplugd):
 
     def has_said(self) -> list[str]:
         """All that it has said and nobody has listened to yet."""
-        said = []
+        output = []
         while select.select([self._ears], [], [], 0)[0]:
-            said += self.heard()
-        return said
+            output += self.heard()
+        return output
 
     def close(self) -> None:
         self._ears.close()

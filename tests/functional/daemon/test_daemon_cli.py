@@ -106,8 +106,8 @@ def is_same(world: World, story: Story) -> None:
         story(journals[-1])
         assert world.snapshot() == before, f"left by {way}"
     by_itself, by_daemon = (journal.said for journal in journals)
-    for one, other in zip(by_itself, by_daemon, strict=True):
-        assert other == one
+    for each, other in zip(by_itself, by_daemon, strict=True):
+        assert other == each
 
 
 # -- the same to see ------------------------------------------------------------------------------------------
@@ -120,7 +120,7 @@ def test_sample_is_plugged_shown_and_unplugged(served: World, samples: Path, sam
     def story(journal: Journal) -> None:
         assert journal.in_all_forms("plug", file, "--mtu", "1442", "--dry-run") == 0
         plugged = journal.run("-o", "json", "plug", file, "--mtu", "1442")
-        ids = [one["id"] for one in json.loads(plugged.out)["vifs"]]
+        ids = [each["id"] for each in json.loads(plugged.out)["vifs"]]
         assert journal.in_all_forms("plug", file, "--mtu", "1442") == 0
         assert journal.in_all_forms("plug", file, "--mtu", "1442", "--dry-run") == 0
         for words in (("list",), ("check",), ("check", *ids), ("gc",), ("repair", "--all"), ("repair", *ids)):
@@ -161,7 +161,7 @@ def test_unknown_ids_and_bad_input(served: World) -> None:
     is_same(served, story)
 
 
-@pytest.mark.parametrize("wanted", [HYBRID, OVS, BRIDGE], ids=lambda one: one.type)
+@pytest.mark.parametrize("wanted", [HYBRID, OVS, BRIDGE], ids=lambda each: each.type)
 def test_drift_is_found_and_put_right(served: World, wanted: Request) -> None:
     def story(journal: Journal) -> None:
         journal.run("plug", "-", input=wanted.text)
@@ -185,18 +185,18 @@ def test_drift_is_found_and_put_right(served: World, wanted: Request) -> None:
 
 
 def test_conflict_names_the_holder(served: World) -> None:
-    one, other = vif("ovs-hybrid"), vif("ovs-hybrid", 2, names={"qbr": device("qbr", vif("ovs-hybrid"))})
+    each, other = vif("ovs-hybrid"), vif("ovs-hybrid", 2, names={"qbr": device("qbr", vif("ovs-hybrid"))})
 
     def story(journal: Journal) -> None:
-        KINDS["veth"](served, device("qvo", one))
-        assert journal.in_all_forms("plug", "-", input=document([one])) == 4
-        assert journal.in_all_forms("plug", "-", "--dry-run", input=document([one])) == 4
-        served.ip("link", "delete", device("qvo", one))
-        assert journal.run("plug", "-", input=document([one])).code == 0
+        KINDS["veth"](served, device("qvo", each))
+        assert journal.in_all_forms("plug", "-", input=document([each])) == 4
+        assert journal.in_all_forms("plug", "-", "--dry-run", input=document([each])) == 4
+        served.ip("link", "delete", device("qvo", each))
+        assert journal.run("plug", "-", input=document([each])).code == 0
         assert journal.in_all_forms("plug", "-", input=document([other])) == 4
-        again = document([one.model_copy(update={"vif_type": "ovs"})])
+        again = document([each.model_copy(update={"vif_type": "ovs"})])
         assert journal.in_all_forms("plug", "-", input=again) == 4
-        journal.run("unplug", one.id)
+        journal.run("unplug", each.id)
 
     is_same(served, story)
 
@@ -251,8 +251,8 @@ def test_open_vswitch_away(world: World) -> None:
 
 def test_named_socket_that_nobody_answers_on(world: World, tmp_path: Path) -> None:
     left = str(tmp_path / "left")
-    with socket.socket(socket.AF_UNIX) as one:
-        one.bind(left)
+    with socket.socket(socket.AF_UNIX) as each:
+        each.bind(left)
     before = world.snapshot()
     for path in (str(tmp_path / "none"), left, str(tmp_path)):
         result = world.vifplug("--socket", path, "plug", "-", input=HYBRID.text, check=False)
@@ -398,26 +398,26 @@ def test_both_plug_the_same_vif_at_once(kept: World, tmp_path: Path, kind: str) 
     file.write_text(document(scene.vifs))
     plug = ("-o", "json", "plug", str(file))
     ended = all_at_once(kept, *[plug, (LOCAL, *plug)] * 4)
-    assert [(one.returncode, one.stderr) for one in ended] == [(0, "")] * 8
-    assert len({json.loads(one.stdout)["vifs"][0]["devices"][0]["ifindex"] for one in ended}) == 1, "one path"
+    assert [(each.returncode, each.stderr) for each in ended] == [(0, "")] * 8
+    assert len({json.loads(each.stdout)["vifs"][0]["devices"][0]["ifindex"] for each in ended}) == 1, "one path"
     scene.must_be(WHOLE)
     unplug = ("unplug", scene.vifs[0].id)
-    assert {one.returncode for one in all_at_once(kept, *[unplug, (LOCAL, *unplug)] * 4)} == {0}
+    assert {each.returncode for each in all_at_once(kept, *[unplug, (LOCAL, *unplug)] * 4)} == {0}
     scene.must_be(ABSENT)
 
 
 def test_both_plug_and_unplug_different_vifs_at_once(kept: World, tmp_path: Path) -> None:
     scene = Scene.of(kept, [vif(faults.TYPES[number % 3], number) for number in range(1, 9)])
     files = []
-    for one in scene.vifs:
-        files.append(tmp_path / f"{one.id}.json")
-        files[-1].write_text(document([one]))
+    for each in scene.vifs:
+        files.append(tmp_path / f"{each.id}.json")
+        files[-1].write_text(document([each]))
     plugs = [((), (LOCAL,))[place % 2] + ("plug", str(file)) for place, file in enumerate(files)]
     ended = all_at_once(kept, *plugs)
-    assert [(one.returncode, one.stderr) for one in ended] == [(0, "")] * 8
+    assert [(each.returncode, each.stderr) for each in ended] == [(0, "")] * 8
     scene.must_be(WHOLE)
     assert is_clean(kept)
     # The other way round: who plugged a VIF does not matter to who takes it away.
-    unplugs = [((LOCAL,), ())[place % 2] + ("unplug", one.id) for place, one in enumerate(scene.vifs)]
-    assert {one.returncode for one in all_at_once(kept, *unplugs)} == {0}
+    unplugs = [((LOCAL,), ())[place % 2] + ("unplug", each.id) for place, each in enumerate(scene.vifs)]
+    assert {each.returncode for each in all_at_once(kept, *unplugs)} == {0}
     scene.must_be(ABSENT)

@@ -73,8 +73,8 @@ def test_crowd_on_the_socket_stops_neither_requests_nor_repairs(world: World, se
             wait_until(lambda: world.ip("link", "show", "qvb71a6b0e4-1a")[0]["mtu"] != 1300, "the repair", 20)
             assert patiently(daemon, "POST", "/v1/check", {}) == 200
         assert daemon.worker() == worker
-        said = [line for line in daemon.log().splitlines() if "connection" in line or "descriptor" in line]
-        assert len(said) <= 2, said
+        output = [line for line in daemon.log().splitlines() if "connection" in line or "descriptor" in line]
+        assert len(output) <= 2, output
 
 
 def test_crowd_on_the_listener_does_not_keep_an_event_out(world: World) -> None:

@@ -116,18 +116,18 @@ def test_repair_that_cannot_be_done_is_told_and_stands_in_nobodys_way(world: Wor
         host.plug([HYBRID.vif, *neighbours])
     world.ip("link", "delete", HYBRID.qvo)
     world.ip("link", "add", HYBRID.qvo, "type", "bridge")  # a stranger's
-    for one in neighbours:
-        world.ip("link", "set", device("qvb", one), "nomaster")
+    for each in neighbours:
+        world.ip("link", "set", device("qvb", each), "nomaster")
     with Vifplugd(world, repair_interval=2) as daemon:
 
         def repaired() -> bool:
-            return all(must_link(world, device("qvb", one)).get("master") for one in neighbours)
+            return all(must_link(world, device("qvb", each)).get("master") for each in neighbours)
 
         wait_until(repaired, "the repair of the neighbours", SECONDS)
         wait_until(lambda: state(daemon, HYBRID.id) == "failed", "what is wrong", SECONDS)
         found = daemon.vifs()
         assert HYBRID.qvo in found[HYBRID.id]["error"], found[HYBRID.id]
-        assert {found[one.id]["state"] for one in neighbours} == {"wired"}
+        assert {found[each.id]["state"] for each in neighbours} == {"wired"}
         assert must_link(world, HYBRID.qvo)["linkinfo"]["info_kind"] == "bridge"
         tries = daemon.metric('vifplug_repairs_total{result="failed"}')
         time.sleep(2)
@@ -154,7 +154,7 @@ def leave(world: World, *vifs: Any) -> None:
 
 def there(world: World, *vifs: Any) -> set[str]:
     """What is on the host of some VIFs."""
-    return {key for key in world.snapshot() if any(faults.is_of(key, one) for one in vifs)}
+    return {key for key in world.snapshot() if any(faults.is_of(key, each) for each in vifs)}
 
 
 def test_orphans_go_after_their_grace_and_only_they(world: World) -> None:
@@ -191,15 +191,15 @@ def _but_ports(snapshot: dict[str, Any]) -> dict[str, Any]:
     return {key: {**row, "ports": None} if key.startswith("Bridge ") else row for key, row in snapshot.items()}
 
 
-def _imitate(world: World, one: Any) -> None:
+def _imitate(world: World, each: Any) -> None:
     """Strangers' things that look like ours, each in another way."""
-    world.ip("link", "add", device("qbr", one), "type", "bridge")
+    world.ip("link", "add", device("qbr", each), "type", "bridge")
     world.ip("link", "add", "stranger", "type", "bridge")
     # Somebody's alias, without the MAC that ours have from birth.
-    world.ip("link", "set", "stranger", "alias", f"vifplug:{one.id}")
-    world.ip("link", "add", device("qvb", one), "type", "veth", "peer", device("qvo", one))
-    world.vsctl("add-port", "br-int", device("qvo", one))
-    world.vsctl("set", "Interface", device("qvo", one), f"external_ids:iface-id={one.id}")
+    world.ip("link", "set", "stranger", "alias", f"vifplug:{each.id}")
+    world.ip("link", "add", device("qvb", each), "type", "veth", "peer", device("qvo", each))
+    world.vsctl("add-port", "br-int", device("qvo", each))
+    world.vsctl("set", "Interface", device("qvo", each), f"external_ids:iface-id={each.id}")
     world.vsctl("add-port", "br-int", "int0", "--", "set", "Interface", "int0", "type=internal")
     world.vsctl("set", "Port", "int0", "external_ids:vifplug-vif=nobody")
 
@@ -224,7 +224,7 @@ def test_wanted_vif_is_no_orphan_though_seen_in_every_look(world: World) -> None
 def test_idle_daemon_writes_nothing_and_costs_little(world: World, interval: int) -> None:
     vifs = [vif(faults.TYPES[number % 2], number + 1) for number in range(IDLE_VIFS)]
     with Vifplugd(world, repair_interval=interval) as daemon:
-        document = {"plug": [one.model_dump(mode="json", exclude_none=True) for one in vifs]}
+        document = {"plug": [each.model_dump(mode="json", exclude_none=True) for each in vifs]}
         assert daemon.request("POST", "/v1/batch", document)[0] == 200
         pids = daemon.pid, daemon.worker(), daemon.helper()
         wait_until(lambda: daemon.request("GET", "/healthz")[1]["vifs"] == {"wired": IDLE_VIFS}, "a first look")

@@ -33,8 +33,8 @@ def test_who_waits_for_ovsdb_keeps_nobody_from_what_needs_none(world: World, pat
                 plugged = daemon.request("PUT", f"/v1/vifs/{BRIDGE.id}", BRIDGE.document, timeout=ANSWER_SECONDS)
                 gone = daemon.request("DELETE", f"/v1/vifs/{BRIDGE.id}", timeout=ANSWER_SECONDS)
                 assert (plugged[0], gone[0]) == (200, 200)
-            assert not any(one.done() for one in asked), "they wait for OVSDB"
+            assert not any(each.done() for each in asked), "they wait for OVSDB"
         finally:
             world.ovsdb.resume()
-        assert {one.result()[0] for one in asked} == {200}
+        assert {each.result()[0] for each in asked} == {200}
         assert pair(daemon) == before, "and the helper that kept nobody waiting is not taken for dead"

@@ -52,10 +52,10 @@ def remove(daemon: Vifplugd, request: Request) -> None:
 def guests(world: World) -> Iterator[tuple[Station, Station]]:
     """A guest on each of two plugged VIFs."""
     with (
-        guest_in_bridge(world, HYBRID.qbr, GUEST, MTU, HYBRID.address, outer=HYBRID.tap) as one,
+        guest_in_bridge(world, HYBRID.qbr, GUEST, MTU, HYBRID.address, outer=HYBRID.tap) as each,
         guest_on_tap(world, OVS.tap, OVS.address, HOST, MTU) as other,
     ):
-        yield one, other
+        yield each, other
 
 
 def processes(world: World) -> list[int]:
@@ -143,10 +143,10 @@ def test_two_guests_lose_no_ping_while_the_daemon_is_stopped_started_and_killed(
         put(daemon, HYBRID)
         put(daemon, OVS)
         with (
-            guests(world) as (one, other),
+            guests(world) as (each, other),
             watched_for_stalls(world) as stalls,
             EventRecorder(world) as recorder,
-            continuous_ping(one, other.ip) as pinger,
+            continuous_ping(each, other.ip) as pinger,
         ):
             before = world.snapshot()
             assert daemon.stop() == 0
@@ -304,8 +304,8 @@ def test_hangup_that_is_ignored_ends_nothing(world: World) -> None:
 @pytest.mark.parametrize("victim", ["worker", "helper", "both", "parent"])
 def test_daemon_killed_in_the_middle_of_a_batch_leaves_each_vif_whole_or_absent(world: World, victim: str) -> None:
     scene, chance = Scene.of(world, faults.batch(6)), random.Random(victim)
-    documents = [one.model_dump(mode="json", exclude_none=True) for one in scene.vifs]
-    ids = [one.id for one in scene.vifs]
+    documents = [each.model_dump(mode="json", exclude_none=True) for each in scene.vifs]
+    ids = [each.id for each in scene.vifs]
     seen = set()
     with daemon_with_constants(world, QUICK_RESTARTS) as daemon, concurrent.futures.ThreadPoolExecutor(1) as pool:
         for round_ in range(4):

@@ -67,10 +67,10 @@ def test_daemon_whose_log_is_not_read_serves_repairs_and_ends(world: World, kind
             world.ip("link", "set", "qvb71a6b0e4-1a", "mtu", "1300")
             wait_until(lambda: world.ip("link", "show", "qvb71a6b0e4-1a")[0]["mtu"] != 1300, "the repair", 30)
             if kind == "pipe":
-                said = b""
-                while b"log lines were dropped" not in said:
-                    said += os.read(reader, 2**20)
-                assert all(json.loads(line) for line in said.splitlines()[:-1][-5:])
+                text = b""
+                while b"log lines were dropped" not in text:
+                    text += os.read(reader, 2**20)
+                assert all(json.loads(line) for line in text.splitlines()[:-1][-5:])
             else:
                 os.kill(daemon.worker(), signal.SIGKILL)  # the parent logs that, and starts another
                 daemon.await_answer(30)

@@ -44,8 +44,8 @@ def _quiet(world: World, daemon: Vifplugd, *commands: str) -> None:
 def test_foreign_writes_cost_no_comparison(world: World) -> None:
     vifs = [vif("ovs-hybrid" if number % 2 else "ovs", number + 1) for number in range(4)]
     with Vifplugd(world, repair_interval=3600) as daemon:
-        for one in vifs:
-            put(daemon, one.model_dump(mode="json", exclude_none=True))
+        for each in vifs:
+            put(daemon, each.model_dump(mode="json", exclude_none=True))
         _quiet(
             *(world, daemon),
             *(f"ovs-vsctl set Open_vSwitch . external_ids:not-ours={number}" for number in range(5)),
@@ -85,9 +85,9 @@ def test_foreign_writes_cost_no_comparison(world: World) -> None:
 
 
 def test_ovns_own_keys_are_heard(world: World) -> None:
-    one = vif("ovs", 1)
+    each = vif("ovs", 1)
     with Vifplugd(world, repair_interval=3600) as daemon:
-        put(daemon, one.model_dump(mode="json", exclude_none=True))
+        put(daemon, each.model_dump(mode="json", exclude_none=True))
         for key in ("ovn-remote=tcp:127.0.0.1:6642", "ovn-bridge=br-other", "ovn-bridge=br-int"):
             before = _settled(daemon)
             world.vsctl("--no-wait", "set", "Open_vSwitch", ".", f"external_ids:{key}")
@@ -98,8 +98,8 @@ def test_foreign_links_on_a_shared_bridge_cost_few_comparisons(world: World) -> 
     network = {"id": _NETWORK, "bridge": "brq14ec4c8b-00"}
     vifs = [vif("bridge", number + 1, network=network) for number in range(_ON_BRIDGE)]
     with Vifplugd(world, repair_interval=3600) as daemon:
-        for one in vifs:
-            put(daemon, one.model_dump(mode="json", exclude_none=True))
+        for each in vifs:
+            put(daemon, each.model_dump(mode="json", exclude_none=True))
         before = _settled(daemon)
         world.ip("link", "set", "brq14ec4c8b-00", "txqueuelen", "500")
         time.sleep(_HEARD_SECONDS)

@@ -75,10 +75,10 @@ def test_user_outside_the_group_is_denied_by_the_kernel(daemon: Vifplugd) -> Non
 
 def test_command_line_of_a_user_outside_the_group_fails_and_never_works_locally(daemon: Vifplugd) -> None:
     for words in ([], ["--socket", str(daemon.socket)]):
-        code, _output, said = cli(daemon, STRANGER, *words, "list")
+        code, _output, shown = cli(daemon, STRANGER, *words, "list")
         assert code == 1
-        assert "permission denied" in said.lower()
-        assert "vifplug" in said
+        assert "permission denied" in shown.lower()
+        assert "vifplug" in shown
     code, output, _said = cli(daemon, MEMBER, "-o", "json", "list")
     assert (code, json.loads(output)) == (0, {"vifs": []})
 
@@ -89,19 +89,19 @@ def test_peer_whom_the_configuration_does_not_know_has_no_level(strict: Vifplugd
     for method, path, body in everything():
         assert STRANGER.ask(strict, method, path, body)[0] == 403, path
     # Not even as root of a namespace of his own, for all that SO_PEERCRED is looked at from here.
-    code, _output, said = cli(strict, STRANGER, "list", before=["unshare", "--user", "--map-root-user"])
-    assert (code, strict.vifs()) == (1, {}), said
-    assert "NotPermitted" in said or "not permitted" in said or "may not" in said, said
+    code, _output, shown = cli(strict, STRANGER, "list", before=["unshare", "--user", "--map-root-user"])
+    assert (code, strict.vifs()) == (1, {}), shown
+    assert "NotPermitted" in shown or "not permitted" in shown or "may not" in shown, shown
 
 
 def everything() -> list[tuple[str, str, Any]]:
     """A request of each kind."""
-    one = f"/v1/vifs/{HYBRID.id}"
-    looks = ["/v1/vifs", one, f"{one}/path", f"{one}/progress", "/v1/host", "/metrics"]
+    each = f"/v1/vifs/{HYBRID.id}"
+    looks = ["/v1/vifs", each, f"{each}/path", f"{each}/progress", "/v1/host", "/metrics"]
     return [
         *(("GET", path, None) for path in looks),
-        ("PUT", one, HYBRID.document),
-        ("DELETE", one, None),
+        ("PUT", each, HYBRID.document),
+        ("DELETE", each, None),
         ("POST", "/v1/batch", {"plug": [HYBRID.document]}),
         ("POST", "/v1/check", {}),
         ("POST", "/v1/repair", {}),
@@ -125,9 +125,9 @@ def test_reader_sees_everything_and_changes_nothing(strict: Vifplugd, world: Wor
     assert READER.ask(strict, "POST", "/v1/repair", {"ids": [HYBRID.id]})[0] == 403
     assert READER.ask(strict, "POST", "/v1/gc", {"delete": True})[0] == 403
     assert READER.ask(strict, "PUT", f"/v1/vifs/{OVS.id}?dry_run=true", OVS.document)[0] == 200
-    code, output, said = cli(strict, READER, "-o", "json", "plug", "-", text=OVS.text)
+    code, output, shown = cli(strict, READER, "-o", "json", "plug", "-", text=OVS.text)
     assert (code, output) == (1, "")
-    assert json.loads(said)["error"]["type"] == "NotPermitted"
+    assert json.loads(shown)["error"]["type"] == "NotPermitted"
     assert world.snapshot() == before
     assert set(strict.vifs()) == {HYBRID.id}
 
@@ -173,8 +173,8 @@ def test_owner_is_remembered_over_a_restart(strict: Vifplugd) -> None:
 def test_members_operate_where_no_operator_is_named(daemon: Vifplugd) -> None:
     assert plug(daemon, MEMBER, BRIDGE) == 200
     assert unplug(daemon, OTHER_MEMBER, BRIDGE) == 403
-    code, _output, said = cli(daemon, OTHER_MEMBER, "unplug", BRIDGE.id)
-    assert code == 1, said
+    code, _output, shown = cli(daemon, OTHER_MEMBER, "unplug", BRIDGE.id)
+    assert code == 1, shown
     assert set(daemon.vifs()) == {BRIDGE.id}
     assert cli(daemon, MEMBER, "unplug", BRIDGE.id)[0] == 0
     assert daemon.vifs() == {}
@@ -228,13 +228,13 @@ def test_state_belongs_to_the_user_whoever_made_it(world: World, before: str) ->
         assert plug(daemon, MEMBER, HYBRID) == 200
         places = [world.state_dir, *world.state_dir.iterdir()]
         assert len(places) >= 4
-        assert {(one.stat().st_uid, one.stat().st_gid) for one in places} == {(USER, USER)}
-        assert {stat.S_IMODE(one.stat().st_mode) for one in places} == {0o700, 0o600}
+        assert {(each.stat().st_uid, each.stat().st_gid) for each in places} == {(USER, USER)}
+        assert {stat.S_IMODE(each.stat().st_mode) for each in places} == {0o700, 0o600}
         wanted = {HYBRID.id} | ({BRIDGE.id} if before != "nothing" else set())
         assert set(daemon.vifs()) == wanted
         # And root's local mode beside it leaves it so.
-        assert set(daemon.vifs()) == {one["id"] for one in world.vifplug_json("--local", "list")["vifs"]}
-        assert {one.stat().st_uid for one in places if one.exists()} == {USER}
+        assert set(daemon.vifs()) == {each["id"] for each in world.vifplug_json("--local", "list")["vifs"]}
+        assert {each.stat().st_uid for each in places if each.exists()} == {USER}
 
 
 # -- idle connections -----------------------------------------------------------------------------------------

@@ -17,20 +17,20 @@ _TRIES_SECONDS = 6.0
 
 
 def _states(daemon: Vifplugd) -> set[str]:
-    return {str(one["state"]) for one in daemon.vifs().values()}
+    return {str(each["state"]) for each in daemon.vifs().values()}
 
 
 def test_missing_bridge_is_logged_once_however_many_vifs_and_tries(world: World) -> None:
     vifs = [vif("ovs-hybrid" if number % 2 else "ovs", number + 1) for number in range(_VIFS)]
     with Vifplugd(world, repair_interval=2) as daemon:
-        for one in vifs:
-            put(daemon, one.model_dump(mode="json", exclude_none=True))
+        for each in vifs:
+            put(daemon, each.model_dump(mode="json", exclude_none=True))
         known = len(daemon.log())
         world.vsctl("del-br", "br-int")
         wait_until(lambda: _states(daemon) == {"failed"}, "all VIFs failed", 60)
         time.sleep(_TRIES_SECONDS)
-        told = [json.loads(line) for line in daemon.log()[known:].splitlines()]
-        loud = [one["message"] for one in told if one["level"] in ("WARNING", "ERROR")]
+        reported = [json.loads(line) for line in daemon.log()[known:].splitlines()]
+        loud = [each["message"] for each in reported if each["level"] in ("WARNING", "ERROR")]
         assert len(loud) == 1, loud
         assert loud[0].startswith(f"could not repair {_VIFS} VIFs (") and "no OVS bridge 'br-int'" in loud[0]
         world.add_bridge("br-int")

@@ -183,7 +183,7 @@ def test_damaged_records_are_told_kept_and_replaced_and_the_rest_is_served(world
     with vifplug.local(str(world.config_file)) as host:
         host.plug([*vifs, HYBRID.vif])
     whole = world.snapshot()
-    bodies = dict(zip((one.id for one in vifs), BODIES.values(), strict=True))
+    bodies = dict(zip((each.id for each in vifs), BODIES.values(), strict=True))
     _spoil(world, bodies)
     world.ip("link", "set", HYBRID.qvb, "nomaster")
     with started(Vifplugd(world, orphan_grace=0, repair_interval=0.3)) as daemon:
@@ -192,22 +192,22 @@ def test_damaged_records_are_told_kept_and_replaced_and_the_rest_is_served(world
         assert world.snapshot() == whole, "what a damaged record holds was taken for an orphan"
         listed = daemon.vifs()
         assert listed.pop(HYBRID.id)["state"] == "wired"
-        assert {one["state"] for one in listed.values()} == {"failed"}
+        assert {each["state"] for each in listed.values()} == {"failed"}
         assert set(listed) == set(bodies)
-        for vif_id, one in listed.items():
-            assert "is damaged" in one["error"], one
-            assert vif_id in one["error"]
+        for vif_id, each in listed.items():
+            assert "is damaged" in each["error"], each
+            assert vif_id in each["error"]
         assert daemon.request("GET", f"/v1/vifs/{vifs[0].id}")[1]["state"] == "failed"
         half = len(vifs) // 2
-        for one in vifs[:half]:
-            status, body = daemon.request("DELETE", f"/v1/vifs/{one.id}")
+        for each in vifs[:half]:
+            status, body = daemon.request("DELETE", f"/v1/vifs/{each.id}")
             assert (status, body["state"]) == (200, "unplugged"), body
-            assert [key for key in world.snapshot() if faults.is_of(key, one)] == []
-        for one in vifs[half:]:
-            document = one.model_dump(mode="json", exclude_none=True)
-            status, body = daemon.request("PUT", f"/v1/vifs/{one.id}", document)
+            assert [key for key in world.snapshot() if faults.is_of(key, each)] == []
+        for each in vifs[half:]:
+            document = each.model_dump(mode="json", exclude_none=True)
+            status, body = daemon.request("PUT", f"/v1/vifs/{each.id}", document)
             assert (status, body["state"], body["error"]) == (200, "plugged", None), body
-        assert states(daemon) == dict.fromkeys([HYBRID.id, *(one.id for one in vifs[half:])], "wired")
+        assert states(daemon) == dict.fromkeys([HYBRID.id, *(each.id for each in vifs[half:])], "wired")
         assert world.vifplug_json("--local", "check")["clean"]
 
 

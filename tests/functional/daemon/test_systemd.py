@@ -60,9 +60,9 @@ def _processes(machine: Booted) -> dict[str, dict[str, str]]:
     found = {}
     for pid in machine.run("cat", f"/sys/fs/cgroup{group}/cgroup.procs").stdout.split():
         lines = machine.run("cat", f"/proc/{pid}/status").stdout.splitlines()
-        said = {key: value.strip() for key, _colon, value in (line.partition(":") for line in lines)}
+        output = {key: value.strip() for key, _colon, value in (line.partition(":") for line in lines)}
         is_main = pid == machine.property("MainPID")
-        found["parent" if is_main else "helper" if said["Uid"].split()[0] == "0" else "worker"] = said
+        found["parent" if is_main else "helper" if output["Uid"].split()[0] == "0" else "worker"] = output
     return found
 
 
@@ -86,9 +86,9 @@ def test_daemon_does_all_its_work_inside_its_unit(booted: Booted, samples: Path)
 def test_each_process_has_no_more_than_it_needs(booted: Booted) -> None:
     wait_until(lambda: len(_processes(booted)) == 3, "parent, worker and helper")
     found = _processes(booted)
-    for said in found.values():
-        assert (said["NoNewPrivs"], said["Seccomp"]) == ("1", "2")
-        assert int(said["CapBnd"], 16) == _mask(*CAPABILITIES)
+    for output in found.values():
+        assert (output["NoNewPrivs"], output["Seccomp"]) == ("1", "2")
+        assert int(output["CapBnd"], 16) == _mask(*CAPABILITIES)
     assert int(found["parent"]["CapEff"], 16) == _mask(*CAPABILITIES)
     assert int(found["worker"]["CapPrm"], 16) == 0
     assert int(found["helper"]["CapPrm"], 16) == _mask("net_admin")

@@ -42,11 +42,11 @@ def doctor(world: World, capsys: pytest.CaptureFixture[str]) -> Any:
 
 
 def of(diagnosis: Diagnosis, *statuses: str) -> list[dict[str, str]]:
-    return [one for one in diagnosis["checks"] if one["status"] in statuses]
+    return [each for each in diagnosis["checks"] if each["status"] in statuses]
 
 
 def named(diagnosis: Diagnosis, *statuses: str) -> set[str]:
-    return {one["check"] for one in of(diagnosis, *statuses)}
+    return {each["check"] for each in of(diagnosis, *statuses)}
 
 
 def must_be_well(answer: tuple[int, Diagnosis], what: object = "") -> None:
@@ -69,8 +69,8 @@ def test_each_fault_is_found_and_named_and_a_healthy_host_is_left_in_peace(world
         # One fault, one check: whatever stands on it is unseen, and no second fault.
         assert named(diagnosis, "error") == {sick.check}, name
         found = of(diagnosis, "error")
-        assert any(sick.word in f"{one['subject']} {one['reason']}" for one in found), (name, found)
-        assert all(one["remedy"] for one in found), name
+        assert any(sick.word in f"{each['subject']} {each['reason']}" for each in found), (name, found)
+        assert all(each["remedy"] for each in found), name
     must_be_well(doctor(), "after all of them")
     assert world.snapshot() == before
 
@@ -78,9 +78,9 @@ def test_each_fault_is_found_and_named_and_a_healthy_host_is_left_in_peace(world
 def test_read_only_store_is_found(world: World) -> None:
     world.vifplug("--local", "plug", "-", input=HYBRID.text)
     words = ["unshare", "--mount", "sh", "-c", doctor_faults.READ_ONLY, "sh", str(world.state_dir)]
-    told = world.run(*words, *world.vifplug_argv("-o", "json", "doctor"), check=False)
-    diagnosis = json.loads(told.stdout)
-    assert (told.returncode, named(diagnosis, "error")) == (1, {"store"}), told
+    reported = world.run(*words, *world.vifplug_argv("-o", "json", "doctor"), check=False)
+    diagnosis = json.loads(reported.stdout)
+    assert (reported.returncode, named(diagnosis, "error")) == (1, {"store"}), reported
     assert named(diagnosis, "unseen") == set()  # what can be read is compared with the host
     assert str(world.state_dir) in of(diagnosis, "error")[0]["subject"]
 
@@ -89,13 +89,13 @@ def test_doctor_works_within_the_unit_and_tells_a_store_that_only_root_may_write
     with Booted() as machine:
         machine.run("systemctl", "start", "openvswitch-switch.service", "vifplugd.service")
         for options in ((), ("--local",)):
-            told = machine.run("vifplug", "doctor", *options)
-            assert told.stdout.endswith("checks: nothing is wrong\n"), told
+            reported = machine.run("vifplug", "doctor", *options)
+            assert reported.stdout.endswith("checks: nothing is wrong\n"), reported
         machine.run("systemctl", "stop", "vifplugd.service", "vifplugd.socket")
         machine.run("sh", "-c", "chmod 0400 /var/lib/vifplug/*")
-        told = machine.run("vifplug", "-o", "json", "doctor", "--local", check=False)
-        (found,) = of(json.loads(told.stdout), "error")
-        assert (told.returncode, found["check"]) == (1, "store")
+        reported = machine.run("vifplug", "-o", "json", "doctor", "--local", check=False)
+        (found,) = of(json.loads(reported.stdout), "error")
+        assert (reported.returncode, found["check"]) == (1, "store")
         assert "user vifplug" in found["reason"]
 
 
@@ -257,7 +257,7 @@ def test_unprivileged_user_is_told_what_it_cannot_see(world: World) -> None:
     assert of(diagnosis, "error", "warning") == []
     unseen = named(diagnosis, "unseen")
     assert {"store", "helper", "ovsdb", "vifs", "firewall"} <= unseen
-    assert all(one["reason"] for one in of(diagnosis, "unseen"))
+    assert all(each["reason"] for each in of(diagnosis, "unseen"))
     # A helper that was configured for it is meant to start.
     world.write_config(vifplug_privileged={"helper_command": "/bin/false"})
     diagnosis = nobody.run(lambda: local_doctor.doctor(config).as_json())
@@ -275,11 +275,11 @@ def test_host_info_is_the_same_with_and_without_a_daemon(world: World) -> None:
     assert alone["daemon"] == {"answers": False, "socket": str(world.directory / "vifplug.sock")}
     with Vifplugd(world) as daemon:
         wait_until(lambda: daemon.request("GET", "/healthz")[1]["status"] == "ok", "OVSDB's first answer")
-        told = world.vifplug_json("host-info")
-        assert told.pop("daemon")["pid"] == daemon.worker()
+        reported = world.vifplug_json("host-info")
+        assert reported.pop("daemon")["pid"] == daemon.worker()
         alone.pop("daemon")
-        assert told == alone
-        assert set(daemon.request("GET", "/v1/host")[1]) == {*told, "pid", "level", "keeper"}
+        assert reported == alone
+        assert set(daemon.request("GET", "/v1/host")[1]) == {*reported, "pid", "level", "keeper"}
     world.vsctl("set", "Open_vSwitch", ".", "ovs_version=9.9.9", "db_version=8.3.1")
     known = world.vifplug_json("host-info", "--local")["ovs"]
     assert (known["ovs_version"], known["db_version"]) == ("9.9.9", "8.3.1")

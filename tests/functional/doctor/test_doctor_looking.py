@@ -33,13 +33,13 @@ def traces(directory: Path) -> dict[str, Any]:
 def look(world: World) -> dict[str, Any]:
     """What the doctor says; host-info is asked, too."""
     assert world.vifplug_json("--local", "host-info")["integration_bridge_datapath"] == "netdev"
-    told = world.vifplug("--local", "-o", "json", "doctor", check=False)
-    diagnosis: dict[str, Any] = json.loads(told.stdout)
+    reported = world.vifplug("--local", "-o", "json", "doctor", check=False)
+    diagnosis: dict[str, Any] = json.loads(reported.stdout)
     return diagnosis
 
 
 def ill(diagnosis: dict[str, Any]) -> dict[str, str]:
-    return {one["check"]: one["status"] for one in diagnosis["checks"] if one["status"] != "ok"}
+    return {each["check"]: each["status"] for each in diagnosis["checks"] if each["status"] != "ok"}
 
 
 def test_state_directory_is_left_as_it_is(world: World) -> None:
@@ -75,7 +75,7 @@ def test_store_of_another_version_stays_of_that_version(world: World, version: i
     diagnosis = look(world)
     assert ill(diagnosis) == found
     assert traces(world.state_dir) == before
-    (store,) = (one for one in diagnosis["checks"] if one["check"] == "store")
+    (store,) = (each for each in diagnosis["checks"] if each["check"] == "store")
     assert version == 2 or "newer vifplug" in store["reason"]
 
 
@@ -83,10 +83,10 @@ def test_no_place_for_temporary_files_is_needed(world: World) -> None:
     world.vifplug("--local", "plug", "-", input=HYBRID.text)
     world.run("ip", "link", "set", HYBRID.qvb, "nomaster")
     words = ["unshare", "--mount", "sh", "-c", NOWHERE, "sh", os.getcwd(), os.getcwd()]
-    told = world.run(*words, *world.vifplug_argv("-o", "json", "host-info"), check=False)
-    assert (told.returncode, told.stderr) == (0, "")
-    assert json.loads(told.stdout)["integration_bridge_datapath"] == "netdev"
-    told = world.run(*words, *world.vifplug_argv("-o", "json", "doctor"), check=False)
-    assert (told.returncode, told.stderr) == (1, "")
+    reported = world.run(*words, *world.vifplug_argv("-o", "json", "host-info"), check=False)
+    assert (reported.returncode, reported.stderr) == (0, "")
+    assert json.loads(reported.stdout)["integration_bridge_datapath"] == "netdev"
+    reported = world.run(*words, *world.vifplug_argv("-o", "json", "doctor"), check=False)
+    assert (reported.returncode, reported.stderr) == (1, "")
     # The world's directory is in /tmp: its store cannot be written, and is compared with the host all the same.
-    assert ill(json.loads(told.stdout)) == {"store": "error", "vifs": "error"}
+    assert ill(json.loads(reported.stdout)) == {"store": "error", "vifs": "error"}

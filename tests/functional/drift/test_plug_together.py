@@ -34,8 +34,8 @@ def _delete_port_and_remake_veth(world: World, *, remake: bool = False) -> None:
 def _assert_both_pass_frames(world: World) -> None:
     assert faults.vexed_ports(world) == []
     with host_on_bridge(world, "br-int", "10.9.0.254"):
-        for one in (GONE, REMADE):
-            with guest_in_bridge(world, device("qbr", one), "10.9.0.1") as guest:
+        for each in (GONE, REMADE):
+            with guest_in_bridge(world, device("qbr", each), "10.9.0.1") as guest:
                 assert ping(guest, "10.9.0.254")
 
 
@@ -62,11 +62,11 @@ def test_command_line_repairs_both_at_once(world: World) -> None:
 
 def test_daemon_repairs_both_without_a_failed_try(world: World) -> None:
     with Vifplugd(world) as daemon:
-        assert daemon.request("POST", "/v1/batch", {"plug": [_document(one) for one in (GONE, REMADE)]})[0] == 200
+        assert daemon.request("POST", "/v1/batch", {"plug": [_document(each) for each in (GONE, REMADE)]})[0] == 200
         _delete_port_and_remake_veth(world)
 
         def is_right() -> bool:
-            ports = [world.row("Port", device("qvo", one)) for one in (GONE, REMADE)]
+            ports = [world.row("Port", device("qvo", each)) for each in (GONE, REMADE)]
             return all(port is not None and _MARKED in port["external_ids"] for port in ports) and not (
                 faults.vexed_ports(world)
             )

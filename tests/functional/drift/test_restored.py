@@ -186,7 +186,7 @@ def test_doctor_names_what_is_set_on_things_that_are_not_ours(world: World) -> N
         world.vsctl("set", "Bridge", "br-int", "rstp_enable=true")
         world.vsctl("set", "Interface", HYBRID.port, "ingress_policing_rate=1")
         assert host.check().clean
-        found = {one.subject: one.reason for one in host.doctor().findings if one.check == "obstacles"}
+        found = {each.subject: each.reason for each in host.doctor().findings if each.check == "obstacles"}
     assert "bridge_port:isolated is 1" in found[HYBRID.tap]
     assert "RSTP" in found["br-int"]
     assert "1 kbit/s" in found[HYBRID.port]
@@ -195,8 +195,8 @@ def test_doctor_names_what_is_set_on_things_that_are_not_ours(world: World) -> N
 
 def test_doctor_names_mirrors_of_our_ports_and_into_them(world: World) -> None:
     def found() -> dict[str, tuple[str, str]]:
-        said = host.doctor().findings
-        return {one.subject: (one.status, one.reason) for one in said if one.check == "mirrors"}
+        output = host.doctor().findings
+        return {each.subject: (each.status, each.reason) for each in output if each.check == "mirrors"}
 
     with library(world) as host:
         host.plug([HYBRID.vif])
@@ -214,7 +214,7 @@ def test_doctor_names_mirrors_of_our_ports_and_into_them(world: World) -> None:
         world.vsctl(*out, HYBRID.port, *mirror, "name=into", "select_all=true", "output_port=@out", *put)
         assert found()[HYBRID.port][0] == "error" and "mirror 'into' of br-int" in found()[HYBRID.port][1]
         # What is to be done about it works.
-        (remedy,) = (one.remedy for one in host.doctor().findings if one.subject == HYBRID.port)
+        (remedy,) = (each.remedy for each in host.doctor().findings if each.subject == HYBRID.port)
         world.vsctl(*remedy.partition("ovs-vsctl ")[2].split())
         assert list(found()) == ["span"]
         assert host.check().clean
@@ -226,10 +226,10 @@ def test_doctor_names_a_networks_bridge_that_another_program_made_again_and_left
         world.ip("link", "delete", BRIDGE.brq)
         world.ip("link", "add", BRIDGE.brq, "type", "bridge")
         host.repair([BRIDGE.id])
-        found = {one.subject: one.reason for one in host.doctor().findings if one.check == "obstacles"}
+        found = {each.subject: each.reason for each in host.doctor().findings if each.check == "obstacles"}
         assert "up is False" in found[BRIDGE.brq]
         world.ip("link", "set", BRIDGE.brq, "up")
-        assert not [one for one in host.doctor().findings if one.check == "obstacles" and one.subject]
+        assert not [each for each in host.doctor().findings if each.check == "obstacles" and each.subject]
 
 
 def test_doctor_sees_vlans_and_writes_nothing(world: World) -> None:

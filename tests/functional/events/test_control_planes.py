@@ -43,7 +43,7 @@ class Host:
         try:
             yield
         finally:
-            status, body = self.daemon.request("POST", "/v1/batch", {"unplug": [one.id for one in requests]})
+            status, body = self.daemon.request("POST", "/v1/batch", {"unplug": [each.id for each in requests]})
             assert status == 200, body
 
     def plug(self, way: tuple[str, ...], request: Request, seconds: str) -> Completed:
@@ -94,8 +94,8 @@ class Host:
     def went(self, request: Request) -> list[str]:
         """Through which states, by the daemon's events, since it was plugged last."""
         _status, text = self.daemon.request("GET", "/v1/events?follow=false")
-        told = [json.loads(line.removeprefix("data:")) for line in text.splitlines() if line.startswith("data:")]
-        return steps([one for one in told if one["vif_id"] == request.id])
+        reported = [json.loads(line.removeprefix("data:")) for line in text.splitlines() if line.startswith("data:")]
+        return steps([each for each in reported if each["vif_id"] == request.id])
 
 
 @dataclass(frozen=True)
@@ -143,10 +143,10 @@ def agent_host() -> Iterator[AgentHost]:
 
 def steps(events: list[dict[str, Any]]) -> list[str]:
     """The states that a VIF's events tell of since the last one with none before; each follows on the one before."""
-    assert [one["seq"] for one in events] == sorted({one["seq"] for one in events})
-    first = max((number for number, one in enumerate(events) if one["previous"] is None), default=0)
-    states = [one["state"] for one in events[first:]]
-    assert [one["previous"] for one in events[first:]] == [None, *states][: len(states)]
+    assert [each["seq"] for each in events] == sorted({each["seq"] for each in events})
+    first = max((number for number, each in enumerate(events) if each["previous"] is None), default=0)
+    states = [each["state"] for each in events[first:]]
+    assert [each["previous"] for each in events[first:]] == [None, *states][: len(states)]
     return states
 
 
@@ -207,8 +207,8 @@ def test_logical_port_deleted_takes_the_state_back_with_an_event(ovn_host: OvnHo
         must_have_run_out_of_time(ovn_host.plug(WAYS["daemon"], HYBRID, IMPATIENT), HYBRID, "ovn-installed")
         ovn_host.ovn.add_port(HYBRID.id, HYBRID.address, GUEST)
         ovn_host.becomes(HYBRID, "wired")
-        told = ovn_host.world.vifplug_json("events", "--since", "0")["events"]
-        assert steps([one for one in told if one["vif_id"] == HYBRID.id]) == THERE_AND_BACK
+        reported = ovn_host.world.vifplug_json("events", "--since", "0")["events"]
+        assert steps([each for each in reported if each["vif_id"] == HYBRID.id]) == THERE_AND_BACK
 
 
 def test_guest_makes_it_active_and_its_end_wired_again(ovn_host: OvnHost) -> None:
@@ -218,12 +218,12 @@ def test_guest_makes_it_active_and_its_end_wired_again(ovn_host: OvnHost) -> Non
             assert ovn_host.plug(WAYS["daemon"], request, PATIENT).returncode == 0
             assert ovn_host.state(request) == "wired"
         with (
-            guest_in_bridge(world, HYBRID.qbr, GUEST, MTU, HYBRID.address, outer=HYBRID.tap) as one,
+            guest_in_bridge(world, HYBRID.qbr, GUEST, MTU, HYBRID.address, outer=HYBRID.tap) as each,
             guest_on_tap(world, OVS.tap, OVS.address, HOST, MTU),
         ):
             for way in WAYS.values():
                 ovn_host.wait(way, "active", HYBRID, OVS)
-            assert ping(one, HOST, size=MTU)
+            assert ping(each, HOST, size=MTU)
             assert {ovn_host.state(request) for request in (HYBRID, OVS)} == {"active"}
         for request in (HYBRID, OVS):
             ovn_host.becomes(request, "wired")
@@ -256,18 +256,18 @@ def test_isolated_port_is_dead_until_the_agent_wires_it(agent_host: AgentHost, w
         agent_host.cleared(OVS),
         agent_host.plugging(way, OVS.but(isolate=True)) as process,
         guest_on_tap(world, OVS.tap, OVS.address, GUEST, MTU) as guest,
-        Sniffer(world, NEIGHBOUR.tap, of_guest) as heard,
+        Sniffer(world, NEIGHBOUR.tap, of_guest) as received,
     ):
         assert must_row(world, "Port", OVS.port)["tag"] == DEAD_TAG
         assert guest.run("ping", "-n", "-c", "3", "-i", "0.1", "-W", "0.1", HOST, check=False).returncode != 0
         agent.describe(OVS.port)
         agent_host.still_waits(process)
-        assert not heard.frames
+        assert not received.frames
         agent.give_vlan(OVS.port)
         assert printed(process)["state"] in ("wired", "active")
         assert must_row(world, "Port", OVS.port)["tag"] == TAG
         assert ping(guest, HOST, size=MTU)
-        wait_until(lambda: heard.frames, "frames of the guest")
+        wait_until(lambda: received.frames, "frames of the guest")
 
 
 def test_agent_that_does_not_come_ends_the_wait_and_says_so(agent_host: AgentHost) -> None:

@@ -107,8 +107,8 @@ def vifs(count: int) -> list[Request]:
     ]
 
 
-def batch(daemon: Vifplugd, **said: Any) -> None:
-    status, body = daemon.request("POST", "/v1/batch", said)
+def batch(daemon: Vifplugd, **output: Any) -> None:
+    status, body = daemon.request("POST", "/v1/batch", output)
     assert status == 200, body
 
 
@@ -132,14 +132,14 @@ def test_follower_that_is_killed_sees_every_event_once(world: World) -> None:
     with Vifplugd(world) as daemon:
         steady = [Follower(world, world.directory / "steady"), Follower(world, world.directory / "local", ("--local",))]
         mortal = Mortal(world, world.directory / "mortal", ("--socket", str(daemon.socket)))
-        for one in steady:
-            one.begin()
+        for each in steady:
+            each.begin()
         fate = threading.Thread(target=mortal.live_and_die)
         fate.start()
         try:
             for number in range(rounds):
-                batch(daemon, plug=[one.document for one in chosen], format="vif")
-                batch(daemon, unplug=[one.id for one in chosen])
+                batch(daemon, plug=[each.document for each in chosen], format="vif")
+                batch(daemon, unplug=[each.id for each in chosen])
                 if number in restarts:
                     restart(world, daemon, signal.SIGKILL if restarts[number] % 2 else signal.SIGTERM)
         finally:
@@ -147,15 +147,15 @@ def test_follower_that_is_killed_sees_every_event_once(world: World) -> None:
             fate.join()
         mortal.begin()
         expected = world.vifplug_json("--local", "events", "--since", "0")["events"]
-        for one in (*steady, mortal):
-            catches_up(one, len(expected))
-            one.kill()
-    assert [one["seq"] for one in expected] == list(range(1, len(expected) + 1))
+        for each in (*steady, mortal):
+            catches_up(each, len(expected))
+            each.kill()
+    assert [each["seq"] for each in expected] == list(range(1, len(expected) + 1))
     for request in chosen:
-        assert [one["state"] for one in expected if one["vif_id"] == request.id] == LIVES * rounds
-    assert [one["state"] for one in expected if one["vif_id"] == OVS.id] == LIVES * RESTARTS
-    for one in (*steady, mortal):
-        assert one.events == expected, one.file
+        assert [each["state"] for each in expected if each["vif_id"] == request.id] == LIVES * rounds
+    assert [each["state"] for each in expected if each["vif_id"] == OVS.id] == LIVES * RESTARTS
+    for each in (*steady, mortal):
+        assert each.events == expected, each.file
     assert mortal.deaths >= 2
     print(f"{len(expected)} events, {mortal.deaths} deaths of a follower, {RESTARTS} of the daemon")
 
@@ -222,7 +222,7 @@ def at_once(seconds: float = AT_ONCE_SECONDS) -> Iterator[None]:
 
 
 def states(host: Host) -> list[str]:
-    return [host.get(one.id).state for one in (HYBRID, OVS)]
+    return [host.get(each.id).state for each in (HYBRID, OVS)]
 
 
 def test_event_that_comes_before_the_body_ends_is_kept(place: Place, host: Host) -> None:
@@ -249,9 +249,9 @@ def test_event_that_never_comes_raises_and_names_the_states(place: Place, host: 
         place.tell(HYBRID, "in-progress")
         began = time.monotonic()
     assert SOON_SECONDS <= time.monotonic() - began < SOON_SECONDS + AT_ONCE_SECONDS
-    said = str(caught.value)
-    assert f"VIF {HYBRID.id} is plugged, not wired, and waits for a network-vif-plugged event" in said
-    assert f"VIF {OVS.id} is absent" in said
+    output = str(caught.value)
+    assert f"VIF {HYBRID.id} is plugged, not wired, and waits for a network-vif-plugged event" in output
+    assert f"VIF {OVS.id} is absent" in output
 
 
 def test_failed_vif_raises(place: Place, host: Host) -> None:
@@ -297,9 +297,9 @@ def test_body_that_ends_early_is_not_waited_for(place: Place, host: Host) -> Non
 def until(follower: Iterator[Event], state: str) -> list[Event]:
     """Its events up to one of that state."""
     found = []
-    for one in follower:
-        found.append(one)
-        if one.state == state:
+    for each in follower:
+        found.append(each)
+        if each.state == state:
             break
     return found
 
@@ -312,8 +312,10 @@ def test_events_are_the_same_in_both_ways(place: Place, host: Host) -> None:
     found = [until(follower, "wired")]
     host.unplug([HYBRID.id])
     found += [until(follower, "unplugged")]
-    told = [one for part in found for one in part]
-    assert [(one.vif_id, one.state, one.instance) for one in told] == [(HYBRID.id, state, INSTANCE) for state in LIVES]
+    told = [each for part in found for each in part]
+    assert [(each.vif_id, each.state, each.instance) for each in told] == [
+        (HYBRID.id, state, INSTANCE) for state in LIVES
+    ]
     assert told == list(host.events(since=before[0].seq if before else 0))
     with pytest.raises(errors.EventsLost):
         host.events(since=10**9)
@@ -328,8 +330,8 @@ def test_wait_outlives_the_daemon(place: Place) -> None:
     place.daemon.start()
     assert waiting.poll() is None
     wait_until(lambda: is_told(place, HYBRID), "the listener")
-    out, said = waiting.communicate(timeout=LONG_SECONDS)
-    assert (waiting.returncode, said) == (0, "")
+    out, output = waiting.communicate(timeout=LONG_SECONDS)
+    assert (waiting.returncode, output) == (0, "")
     assert json.loads(out)["vifs"][0]["state"] == "wired"
     place.world.vifplug("unplug", HYBRID.id)
 

@@ -76,8 +76,8 @@ def post(*events: Any, token: str | None = TOKEN, path: str = PATH, method: str 
 
 def send(captured: dict[str, Any], **changes: str) -> tuple[int, Any]:
     """A captured message as it was, but for its token and what is to be changed in its one event."""
-    (said,) = captured["body"]["events"]
-    body = json.dumps({"events": [said | changes]}).encode()
+    (output,) = captured["body"]["events"]
+    body = json.dumps({"events": [output | changes]}).encode()
     headers = captured["headers"] | {"X-Auth-Token": TOKEN, "Content-Length": str(len(body))}
     head = f"{captured['method']} {captured['path']} HTTP/1.1\r\n"
     head += "".join(f"{name}: {value}\r\n" for name, value in headers.items())
@@ -102,11 +102,11 @@ class Host:
             self.plug(*requests)
             yield
         finally:
-            status, body = self.daemon.request("POST", "/v1/batch", {"unplug": [one.id for one in ALL]})
+            status, body = self.daemon.request("POST", "/v1/batch", {"unplug": [each.id for each in ALL]})
             assert status == 200, body
 
     def plug(self, *requests: Request) -> None:
-        status, body = self.daemon.request("POST", "/v1/batch", {"plug": [one.document for one in requests]})
+        status, body = self.daemon.request("POST", "/v1/batch", {"plug": [each.document for each in requests]})
         assert status == 200, body
 
     def states(self) -> dict[str, str]:
@@ -118,13 +118,13 @@ class Host:
         wait_until(lambda: self._last_of(request) == state, f"the event of {request.id} {state}", AT_ONCE_SECONDS)
 
     def _last_of(self, request: Request) -> str:
-        return [str(one["state"]) for one in self._events() if one["vif_id"] == request.id][-1]
+        return [str(each["state"]) for each in self._events() if each["vif_id"] == request.id][-1]
 
     def sequence(self) -> int:
-        return max([one["seq"] for one in self._events()], default=0)
+        return max([each["seq"] for each in self._events()], default=0)
 
     def events_since(self, seq: int) -> list[tuple[str, str]]:
-        return [(one["vif_id"], one["state"]) for one in self._events() if one["seq"] > seq]
+        return [(each["vif_id"], each["state"]) for each in self._events() if each["seq"] > seq]
 
     def _events(self) -> list[dict[str, Any]]:
         status, text = self.daemon.request("GET", "/v1/events?follow=false")
@@ -170,18 +170,18 @@ def test_word_taken_back_takes_the_state_back_and_a_failure_is_shown(host: Host)
     with host.plugged(HYBRID, OVS):
         before, seq = host.world.snapshot(), host.sequence()
         states = []
-        for said, state in (
+        for output, state in (
             (event(HYBRID), "wired"),
             (event(HYBRID, "network-vif-unplugged"), "plugged"),
             (event(HYBRID, status="failed"), "failed"),
             (event(HYBRID), "wired"),
             (event(HYBRID, "network-vif-deleted"), "plugged"),
         ):
-            assert post(said) == (200, {"events": [{**said, "status": "completed", "code": 200}]})
+            assert post(output) == (200, {"events": [{**output, "status": "completed", "code": 200}]})
             host.becomes(HYBRID, state)
             states.append((HYBRID.id, state))
-        assert [one for one in host.events_since(seq) if one[1] != "plugged"] == [
-            one for one in states if one[1] != "plugged"
+        assert [each for each in host.events_since(seq) if each[1] != "plugged"] == [
+            each for each in states if each[1] != "plugged"
         ]
         assert host.states()[OVS.id] == "plugged"
         assert host.world.snapshot() == before
@@ -219,8 +219,8 @@ def test_whoever_waits_is_let_go_by_the_word(host: Host) -> None:
         time.sleep(0.2)
         assert not waiting.done()
         assert post(event(HYBRID))[0] == 200
-        status, said = waiting.result(AT_ONCE_SECONDS)
-        assert (status, said["reached"], said["vifs"][0]["state"]) == (200, True, "wired")
+        status, output = waiting.result(AT_ONCE_SECONDS)
+        assert (status, output["reached"], output["vifs"][0]["state"]) == (200, True, "wired")
 
 
 def test_bad_ones_get_novas_codes_and_change_nothing(host: Host) -> None:
@@ -229,20 +229,20 @@ def test_bad_ones_get_novas_codes_and_change_nothing(host: Host) -> None:
         for name in ("network-vif-plugged", "network-vif-unplugged", "network-vif-deleted", "network-changed"):
             ordinary = event(HYBRID, name, server_uuid=STRANGER, tag=STRANGER)
             assert post(ordinary) == (200, {"events": [{**ordinary, "status": "completed", "code": 200}]})
-        for said, code in (
+        for output, code in (
             (event(HYBRID, server_uuid=OTHERS.document["instance"]["uuid"]), 404),
             ({"name": "volume-extended", "server_uuid": INSTANCE}, 400),
         ):
-            assert post(said) == (207, {"events": [{**said, "status": "failed", "code": code}]})
+            assert post(output) == (207, {"events": [{**output, "status": "failed", "code": code}]})
         for bad, names in (
             ([], "events"),
             ([{"name": "network-vif-plugged"}], "events[0].server_uuid"),
             ([event(HYBRID), event(OVS, status="done")], "events[1].status: 'done'"),
             ([event(HYBRID, more="x")], "events[0].more: 'x'"),
         ):
-            status, said = post(*bad)
-            assert (status, said["badRequest"]["code"]) == (400, 400)
-            assert names in said["badRequest"]["message"]
+            status, output = post(*bad)
+            assert (status, output["badRequest"]["code"]) == (400, 400)
+            assert names in output["badRequest"]["message"]
         for token in (None, "", "notused", TOKEN[:-1]):
             for path, method in ((PATH, "POST"), ("/v1/vifs", "GET"), ("/metrics", "GET")):
                 assert post(event(HYBRID), token=token, path=path, method=method)[0] == 401
@@ -277,8 +277,8 @@ def test_events_of_a_vif_that_is_gone_are_taken(host: Host) -> None:
     with host.plugged(HYBRID):
         pass
     for name in ("network-vif-unplugged", "network-vif-deleted", "network-vif-plugged"):
-        status, said = post(event(HYBRID, name))
-        assert (status, said["events"][0]["code"], said["events"][0]["status"]) == (200, 200, "completed")
+        status, output = post(event(HYBRID, name))
+        assert (status, output["events"][0]["code"], output["events"][0]["status"]) == (200, 200, "completed")
     assert "71a6b0e4" not in host.states()
 
 
@@ -290,10 +290,10 @@ def test_neutrons_own_notifier_is_understood_and_content(host: Host) -> None:
     config.write_text(f"[nova]\nauth_type = admin_token\nendpoint = {endpoint}\ntoken = {TOKEN}\n")
     with host.plugged(HYBRID):
         argv = (str(PYTHON), "-W", "ignore", "-c", _NEUTRON, str(config), HYBRID.id, INSTANCE, "DOWN", "ACTIVE")
-        said = host.world.run(*argv)
+        output = host.world.run(*argv)
         host.becomes(HYBRID, "wired")
         # It warns of an answer without a microversion, of a code other than 200, and of what is no list.
-        assert "WARNING" not in said.stderr and "ERROR" not in said.stderr, said.stderr
+        assert "WARNING" not in output.stderr and "ERROR" not in output.stderr, output.stderr
 
 
 def test_port_that_is_taken_costs_the_listener_alone(world: World) -> None:

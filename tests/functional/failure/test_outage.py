@@ -67,19 +67,19 @@ def test_plug_with_vswitchd_frozen_times_out_and_is_undone(world: World) -> None
 @pytest.mark.parametrize("kind", ["ovs-hybrid", "ovs"])
 def test_port_made_again_before_vswitchd_looked_passes_frames(world: World, kind: str) -> None:
     """To vswitchd it would be the same port still, on the device that is gone."""
-    one = vif(kind)
-    port = device("qvo" if kind == "ovs-hybrid" else "tap", one)
+    each = vif(kind)
+    port = device("qvo" if kind == "ovs-hybrid" else "tap", each)
     world.write_config(ovs=IMPATIENT)
     with vifplug.local(str(world.config_file)) as host:
-        host.plug([one])
+        host.plug([each])
         world.pause_vswitchd()
-        (report,) = host.unplug([one.id])
+        (report,) = host.unplug([each.id])
         assert "did not carry out the change" in report.warnings[0]
     world.write_config(ovs={"timeout": "10"})
 
     def plug() -> None:
         with vifplug.local(str(world.config_file)) as host:
-            host.plug([one])
+            host.plug([each])
 
     child = faults.start_child(plug)
     with contextlib.suppress(AssertionError):
@@ -89,9 +89,9 @@ def test_port_made_again_before_vswitchd_looked_passes_frames(world: World, kind
     assert faults.join_children([child]) == [0]
     with host_on_bridge(world, "br-int", "10.9.0.254"):
         guest = (
-            guest_in_bridge(world, device("qbr", one), "10.9.0.1")
+            guest_in_bridge(world, device("qbr", each), "10.9.0.1")
             if kind == "ovs-hybrid"
-            else guest_on_tap(world, port, one.address, "10.9.0.1")
+            else guest_on_tap(world, port, each.address, "10.9.0.1")
         )
         with guest:
             assert ping(guest, "10.9.0.254")
@@ -103,8 +103,8 @@ def test_vswitchd_dead_is_the_same(world: World) -> None:
     world.stop_vswitchd(signal.SIGKILL)
     result = world.vifplug("-o", "json", "plug", "-", input=document([HYBRID]), check=False)
     assert result.returncode == 1
-    said = json.loads(result.stderr)["error"]
-    assert (said["type"], said["retryable"], said["subject"]) == ("TimedOut", True, "ovs-vswitchd")
+    output = json.loads(result.stderr)["error"]
+    assert (output["type"], output["retryable"], output["subject"]) == ("TimedOut", True, "ovs-vswitchd")
     assert_as_before(world, before)
 
 
@@ -170,7 +170,7 @@ def test_library_outlives_open_vswitch(world: World) -> None:
             assert host.check().clean
             world.stop_vswitchd(number)
             world.start_vswitchd()
-            host.unplug([one.id for one in vifs])
+            host.unplug([each.id for each in vifs])
             assert_as_before(world, before)
             host.plug(vifs)
             assert faults.vexed_ports(world) == []
@@ -179,7 +179,7 @@ def test_library_outlives_open_vswitch(world: World) -> None:
             host.check()
         world.ovsdb.resume()
         assert host.check().clean
-        host.unplug([one.id for one in vifs])
+        host.unplug([each.id for each in vifs])
     assert_as_before(world, before)
 
 

@@ -20,23 +20,23 @@ _PORTS_MAX = 1023
 
 def test_fake_bridge_is_called_that(world: World) -> None:
     world.vsctl("add-br", "br-fake", "br-int", "100")
-    one = vif("ovs", network={"bridge": "br-fake"})
+    each = vif("ovs", network={"bridge": "br-fake"})
     before = world.snapshot()
     for arguments in ([], ["--dry-run"]):
-        result = world.vifplug("-o", "json", "plug", "-", *arguments, input=faults.document([one]), check=False)
-        told = json.loads(result.stderr)["error"]
-        assert (result.returncode, told["type"], told["subject"]) == (1, "BridgeMissing", "br-fake")
-        assert "'br-fake' is a fake bridge, a port of bridge 'br-int' with VLAN 100" in told["message"]
-        assert "name 'br-int'" in told["message"]
+        result = world.vifplug("-o", "json", "plug", "-", *arguments, input=faults.document([each]), check=False)
+        reported = json.loads(result.stderr)["error"]
+        assert (result.returncode, reported["type"], reported["subject"]) == (1, "BridgeMissing", "br-fake")
+        assert "'br-fake' is a fake bridge, a port of bridge 'br-int' with VLAN 100" in reported["message"]
+        assert "name 'br-int'" in reported["message"]
     assert world.snapshot() == before
     world.write_config(ovs={"integration_bridge": "br-fake"})
     checks = world.vifplug_json("doctor", check=False)["checks"]
-    (found,) = [one for one in checks if one["check"] == "integration-bridge"]
+    (found,) = [each for each in checks if each["check"] == "integration-bridge"]
     assert found["status"] == "error" and "is a fake bridge" in found["reason"]
     # One that is gone is missing like any other.
     world.vsctl("del-br", "br-fake")
     with vifplug.local(str(world.config_file)) as host, pytest.raises(errors.BridgeMissing, match="no OVS bridge"):
-        host.plug([one])
+        host.plug([each])
 
 
 def test_bridge_that_becomes_a_fake_one_under_vifs_is_called_that_by_every_face(world: World) -> None:
@@ -49,8 +49,8 @@ def test_bridge_that_becomes_a_fake_one_under_vifs_is_called_that_by_every_face(
     words = "'br-x' is a fake bridge, a port of bridge 'br-int' with VLAN 100"
 
     def reasons() -> dict[str, str]:
-        checked = {one["id"]: one["error"] for one in world.vifplug_json("check", check=False)["vifs"]}
-        listed = {one["id"]: one["error"] for one in world.vifplug_json("list")["vifs"]}
+        checked = {each["id"]: each["error"] for each in world.vifplug_json("check", check=False)["vifs"]}
+        listed = {each["id"]: each["error"] for each in world.vifplug_json("list")["vifs"]}
         shown = {vif_id: world.vifplug_json("show", vif_id)["error"] for vif_id in ids}
         drawn = {vif_id: world.vifplug_json("diagram", vif_id, check=False)["vif"]["error"] for vif_id in ids}
         assert checked == listed == shown == drawn
@@ -58,14 +58,14 @@ def test_bridge_that_becomes_a_fake_one_under_vifs_is_called_that_by_every_face(
 
     def assert_words() -> None:
         assert all(reason.startswith(words) for reason in reasons().values()), reasons()
-        for one in ids:
-            result = world.vifplug("-o", "json", "repair", one, check=False)
-            told = json.loads(result.stderr)["error"]
-            assert (told["type"], words in told["message"]) == ("BridgeMissing", True), told
+        for each in ids:
+            result = world.vifplug("-o", "json", "repair", each, check=False)
+            reported = json.loads(result.stderr)["error"]
+            assert (reported["type"], words in reported["message"]) == ("BridgeMissing", True), reported
 
     assert_words()
     with Vifplugd(world) as daemon:
-        wait_until(lambda: {one["state"] for one in daemon.vifs().values()} == {"failed"}, "both failed", 30)
+        wait_until(lambda: {each["state"] for each in daemon.vifs().values()} == {"failed"}, "both failed", 30)
         assert_words()
         assert words in daemon.log() and "no OVS bridge" not in daemon.log()
 
@@ -79,27 +79,27 @@ def test_bridge_with_all_the_ports_that_the_kernel_gives_is_called_full(world: W
     batch = tmp_path / "batch"
     batch.write_text("\n".join(commands) + "\n")
     world.run("ip", "-batch", str(batch), timeout=300)
-    one = vif("bridge", network={"bridge": "brfull"})
+    each = vif("bridge", network={"bridge": "brfull"})
     with vifplug.local(str(world.config_file)) as host, pytest.raises(errors.LinkError) as caught:
-        host.plug([one])
+        host.plug([each])
     assert "bridge 'brfull' has 1023 ports, and a Linux bridge takes no more" in caught.value.message
-    assert world.link(faults.device("tap", one)) is None, "and nothing is left"
+    assert world.link(faults.device("tap", each)) is None, "and nothing is left"
 
 
 def test_device_that_is_a_part_of_something_else_is_called_that(world: World) -> None:
     """EBUSY: the VMM's tap is on a bond, say; here a veth's end is the port of another bridge by its rx handler."""
-    one = vif("bridge", network={"bridge": "brone"})
+    each = vif("bridge", network={"bridge": "brone"})
     world.ip("link", "add", "brone", "type", "bridge")
     with vifplug.local(str(world.config_file)) as host:
-        host.plug([one])
-        tap = faults.device("tap", one)
+        host.plug([each])
+        tap = faults.device("tap", each)
         world.ip("link", "set", tap, "nomaster")
         world.ip("link", "add", "onit", "link", tap, "type", "macvlan")
         with pytest.raises(errors.LinkError) as caught:
-            host.plug([one])
+            host.plug([each])
         assert f"'{tap}' is a part of another bridge, bond or team" in caught.value.message
         world.ip("link", "del", "onit")
-        host.plug([one])
+        host.plug([each])
         assert host.check().clean
 
 

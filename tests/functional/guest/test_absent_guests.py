@@ -69,7 +69,7 @@ def test_guest_that_goes_is_named_since_then_over_restarts_and_is_no_drift(world
         assert f"no guest since {gone}" in world.vifplug("list").stdout
         assert gone in world.vifplug("show", HYBRID.id).stdout
         found = json.loads(world.vifplug("doctor", "-o", "json", check=False).stdout)
-        (guests,) = [one for one in found["checks"] if one["check"] == "guests"]
+        (guests,) = [each for each in found["checks"] if each["check"] == "guests"]
         assert guests["status"] == "ok" and f"VIF {HYBRID.id} has no guest since {gone}" in guests["reason"]
         for asked, count in (("0", 1), ("10m", 0)):
             listed = json.loads(world.vifplug("list", "--absent-for", asked, "-o", "json").stdout)["vifs"]

@@ -34,8 +34,8 @@ def port(identity: str, address: str, **details: object) -> dict[str, object]:
     """What Neutron answers of a port, as far as anybody reads it."""
     bound = {"binding:vif_type": "ovs", "binding:vnic_type": "normal", "binding:host_id": "this-one"}
     owner = {"device_id": INSTANCE, "device_owner": "compute:nova"}
-    told = {"id": identity, "mac_address": address, "network_id": NETWORK, "status": "DOWN"}
-    return told | bound | owner | {"binding:vif_details": {"bridge_name": "br-int", **details}}
+    reported = {"id": identity, "mac_address": address, "network_id": NETWORK, "status": "DOWN"}
+    return reported | bound | owner | {"binding:vif_details": {"bridge_name": "br-int", **details}}
 
 
 @pytest.fixture
@@ -53,12 +53,12 @@ class Driver:
     def __init__(self, world: World, ports: Path, command: list[str], *options: str) -> None:
         argv = [sys.executable, str(DRIVER), str(ports), "--instance-uuid", INSTANCE, "--mtu", "1450", *options]
         self._said = world.directory / f"driver{next(_numbers)}.stderr"  # no pipe: a guest that outlives it has it, too
-        with world.namespace.entered(), open(self._said, "w") as said:
+        with world.namespace.entered(), open(self._said, "w") as output:
             self.process = subprocess.Popen(
                 [*argv, "--", *command],
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.PIPE,
-                stderr=said,
+                stderr=output,
                 text=True,
                 cwd=REPOSITORY,
                 env=world.environment | {"VIFPLUG_CONFIG_FILE": str(world.config_file)},

@@ -20,11 +20,11 @@ from vifplug import errors
 def test_daemon_and_local_tell_the_same(world: World) -> None:
     with Vifplugd(world) as daemon:
         assert daemon.request("POST", "/v1/batch", {"plug": [HYBRID.document, OVS.document]})[0] == 200
-        status, told = daemon.request("GET", f"/v1/vifs/{OVS.id}/guest/qemu")
+        status, reported = daemon.request("GET", f"/v1/vifs/{OVS.id}/guest/qemu")
         assert status == 200
-        assert ",csum=off," in told["text"]
-        assert world.vifplug_json("guest", "qemu", OVS.id) == told
-        assert world.vifplug_json("guest", "qemu", OVS.id, "--local") == told
+        assert ",csum=off," in reported["text"]
+        assert world.vifplug_json("guest", "qemu", OVS.id) == reported
+        assert world.vifplug_json("guest", "qemu", OVS.id, "--local") == reported
         hybrid = world.vifplug("guest", "qemu", HYBRID.id)
         assert f"master {HYBRID.qbr}" in hybrid.stderr
         assert "csum" not in hybrid.stdout  # its veth pair fills checksums in

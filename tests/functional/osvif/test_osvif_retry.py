@@ -155,7 +155,7 @@ def test_conflict_says_one_line_of_os_vifs_own_ovsdb_and_leaves_no_thread(world:
         world.ip("link", "add", HYBRID.qbr, "type", "bridge")
         assert "held by" in compute.refused(hybrid(HYBRID))[1]
         time.sleep(3)  # an IDL's next attempt would be logged by now
-        said = [line for line in compute.log().splitlines() if any(word in line for word in OVN_OR_OVSDB)]
-        assert len(said) == 1, said
-        assert "tcp:127.0.0.1:6640: Connection refused" in said[0]
+        output = [line for line in compute.log().splitlines() if any(word in line for word in OVN_OR_OVSDB)]
+        assert len(output) == 1, output
+        assert "tcp:127.0.0.1:6640: Connection refused" in output[0]
         assert len(os.listdir(f"/proc/{compute.pid}/task")) == 1

@@ -59,7 +59,7 @@ def _used(world: World) -> Any:
 def _findings(world: World) -> dict[str, tuple[str, str]]:
     """The doctor's word on each address."""
     checks = world.vifplug_json("doctor", check=False)["checks"]
-    return {one["subject"]: (one["status"], one["reason"]) for one in checks if one["check"] == "ovsdb"}
+    return {each["subject"]: (each["status"], each["reason"]) for each in checks if each["check"] == "ovsdb"}
 
 
 def test_standby_is_passed_over_and_named(world: World) -> None:
@@ -151,7 +151,7 @@ def test_fail_over_of_an_active_backup_pair_is_followed(world: World) -> None:
         world.run("ovs-appctl", "-t", control, "ovsdb-server/connect-active-ovsdb-server")
         wait_until(lambda: _address(daemon) == second, "the new active server", 30)
         _status, diagnosis = daemon.request("GET", "/v1/doctor")
-        words = {one["subject"]: one["reason"] for one in diagnosis["checks"] if one["check"] == "ovsdb"}
+        words = {each["subject"]: each["reason"] for each in diagnosis["checks"] if each["check"] == "ovsdb"}
         assert "takes no writes" in words[first]
         # And back. vswitchd, which knows the first address alone, carries out what is written then.
         world.run("ovs-appctl", "-t", control, "ovsdb-server/disconnect-active-ovsdb-server")

@@ -40,9 +40,9 @@ KINDS: Mapping[str, Callable[[World, str], object]] = {
 """What strangers make."""
 
 
-def refused(world: World, one: Vif) -> dict[str, Any]:
+def refused(world: World, each: Vif) -> dict[str, Any]:
     """The error of a plug that must be a conflict."""
-    result = world.vifplug("-o", "json", "plug", "-", input=document([one]), check=False)
+    result = world.vifplug("-o", "json", "plug", "-", input=document([each]), check=False)
     assert result.returncode == 4, result.stderr
     error: dict[str, Any] = json.loads(result.stderr)["error"]
     assert error["type"] == "Conflict"
@@ -56,12 +56,12 @@ def refused(world: World, one: Vif) -> dict[str, Any]:
     [("ovs-hybrid", "qbr"), ("ovs-hybrid", "qvb"), ("ovs-hybrid", "qvo"), ("ovs", "tap"), ("bridge", "tap")],
 )
 def test_device_of_a_stranger_is_refused_and_stays(world: World, vif_type: str, prefix: str, kind: str) -> None:
-    one = vif(vif_type)
-    name = device(prefix, one)
+    each = vif(vif_type)
+    name = device(prefix, each)
     KINDS[kind](world, name)
     before = world.snapshot()
     with vifplug.local(str(world.config_file)) as host, pytest.raises(errors.Conflict) as caught:
-        host.plug([one])
+        host.plug([each])
     assert caught.value.subject == name
     assert f"a {kind} that vifplug did not make" in caught.value.message
     assert world.snapshot() == before
@@ -69,11 +69,11 @@ def test_device_of_a_stranger_is_refused_and_stays(world: World, vif_type: str, 
 
 
 def test_device_of_another_kind_is_a_strangers_though_it_bears_our_alias(world: World) -> None:
-    one = vif("ovs-hybrid")
-    KINDS["tap"](world, device("qvo", one))
-    world.ip("link", "set", device("qvo", one), "alias", f"vifplug:{one.id}")
+    each = vif("ovs-hybrid")
+    KINDS["tap"](world, device("qvo", each))
+    world.ip("link", "set", device("qvo", each), "alias", f"vifplug:{each.id}")
     before = world.snapshot()
-    assert refused(world, one)["subject"] == device("qvo", one)
+    assert refused(world, each)["subject"] == device("qvo", each)
     assert world.snapshot() == before
 
 
@@ -113,13 +113,13 @@ def test_port_of_a_stranger_is_refused_and_stays(
 
 @pytest.mark.parametrize("vif_type", ["ovs-hybrid", "ovs"])
 def test_second_interface_of_one_identity_is_refused(world: World, vif_type: str) -> None:
-    one = vif(vif_type)
+    each = vif(vif_type)
     world.ip("link", "add", "theirs", *MAC, "type", "veth", "peer", "wire", "address", "02:00:00:00:00:98")
-    world.vsctl("add-port", "br-int", "theirs", "--", "set", "Interface", "theirs", f"external_ids:iface-id={one.id}")
+    world.vsctl("add-port", "br-int", "theirs", "--", "set", "Interface", "theirs", f"external_ids:iface-id={each.id}")
     before = world.snapshot()
-    error = refused(world, one)
+    error = refused(world, each)
     assert error["subject"] == "theirs"
-    assert one.id in error["message"]
+    assert each.id in error["message"]
     assert world.snapshot() == before
 
 
@@ -164,7 +164,7 @@ def test_gc_finds_orphans_and_deletes_them_when_told(world: World) -> None:
     orphans = json.loads(result.stdout)["orphans"]
     hybrid, ovs, bridge = scene.vifs
     expected = {(device(prefix, hybrid), hybrid.id) for prefix in ("qbr", "qvb", "qvo")}
-    expected |= {(device("tap", one), one.id) for one in (ovs, bridge)} | {(NETWORK_BRIDGE, f"net:{NETWORK}")}
+    expected |= {(device("tap", each), each.id) for each in (ovs, bridge)} | {(NETWORK_BRIDGE, f"net:{NETWORK}")}
     assert {(orphan["name"], orphan["vif_id"]) for orphan in orphans} == expected
     assert {"bridge", "veth", "tap", "ovs-port"} == {orphan["kind"] for orphan in orphans}
     assert found_by(world, "gc") == {"orphans": orphans, "deleted": []}
@@ -240,17 +240,17 @@ def test_gc_leaves_lookalikes_alone(world: World) -> None:
 
 
 def test_tap_that_another_program_renamed_is_found_by_gc_once_no_vif_needs_it(world: World) -> None:
-    one = vif("ovs")
-    tap = device("tap", one)
+    each = vif("ovs")
+    tap = device("tap", each)
     before = world.snapshot()
     with vifplug.local(str(world.config_file)) as host:
-        host.plug([one])
+        host.plug([each])
         world.ip("link", "set", tap, "down")
         world.ip("link", "set", tap, "name", "foo")
         # Like it by its alias alone: a tap of somebody else's.
         world.ip("tuntap", "add", "copy", "mode", "tap")
-        world.ip("link", "set", "copy", "alias", f"vifplug:{one.id}")
-        host.unplug([one.id])
+        world.ip("link", "set", "copy", "alias", f"vifplug:{each.id}")
+        host.unplug([each.id])
         if world.link("foo") is not None:
             assert [orphan.name for orphan in host.gc().orphans if orphan.name != "copy"] == ["foo"]
             host.gc(delete=True)

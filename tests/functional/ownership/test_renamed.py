@@ -225,14 +225,14 @@ def test_another_vifs_link_under_a_recorded_name_is_a_conflict_until_it_has_its_
     other = OVS.but(id="91ab5618-df3e-4999-932a-1263b7886e5a", address="fa:16:3e:b9:2c:39")
     with library(world) as host:
         host.plug([OVS.vif, other.vif])
-        indexes = [must_link(world, one.tap)["ifindex"] for one in (OVS, other)]
+        indexes = [must_link(world, each.tap)["ifindex"] for each in (OVS, other)]
         world.ip("link", "set", OVS.tap, "name", NEW)
         world.ip("link", "set", other.tap, "name", OVS.tap)
         with pytest.raises(errors.Conflict, match=f"{NEW}.*VIF {other.id}"):
             host.repair([OVS.id])
         host.repair([other.id])
         host.repair([OVS.id])
-        assert [must_link(world, one.tap)["ifindex"] for one in (OVS, other)] == indexes
+        assert [must_link(world, each.tap)["ifindex"] for each in (OVS, other)] == indexes
         assert host.check().clean
 
 

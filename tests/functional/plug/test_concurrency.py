@@ -89,10 +89,10 @@ def test_processes_plug_the_same_new_vif(world: World, file: Path, kind: str) ->
     scene = Scene.of(world, [vif(kind)])
     file.write_text(document(scene.vifs))
     ended = all_at_once(world, *[["-o", "json", "plug", str(file)]] * PROCESSES)
-    assert [(one.returncode, one.stderr) for one in ended] == [(0, "")] * PROCESSES
-    assert len({json.loads(one.stdout)["vifs"][0]["devices"][0]["ifindex"] for one in ended}) == 1, "one path"
+    assert [(each.returncode, each.stderr) for each in ended] == [(0, "")] * PROCESSES
+    assert len({json.loads(each.stdout)["vifs"][0]["devices"][0]["ifindex"] for each in ended}) == 1, "one path"
     scene.must_be(WHOLE)
-    assert {one.returncode for one in all_at_once(world, *[["unplug", scene.vifs[0].id]] * PROCESSES)} == {0}
+    assert {each.returncode for each in all_at_once(world, *[["unplug", scene.vifs[0].id]] * PROCESSES)} == {0}
     scene.must_be(ABSENT)
 
 
@@ -109,11 +109,11 @@ def test_threads_plug_the_same_vif(world: World) -> None:
     scene = Scene.of(world, faults.batch())
 
     def unplug(host: LocalHost) -> object:
-        return host.unplug([one.id for one in scene.vifs])
+        return host.unplug([each.id for each in scene.vifs])
 
     with vifplug.local(str(world.config_file)) as host:
         for _ in range(times(3, 5)):
-            assert in_threads(host, *[lambda one: one.plug(scene.vifs)] * THREADS) == [None] * THREADS
+            assert in_threads(host, *[lambda each: each.plug(scene.vifs)] * THREADS) == [None] * THREADS
             scene.must_be(WHOLE)
             assert in_threads(host, *[unplug] * THREADS) == [None] * THREADS
             scene.must_be(ABSENT)
@@ -122,11 +122,11 @@ def test_threads_plug_the_same_vif(world: World) -> None:
 def test_threads_plug_different_vifs(world: World) -> None:
     scene = Scene.of(world, faults.batch(THREADS))
 
-    def plug(one: Vif) -> Callable[[LocalHost], object]:
-        return lambda host: host.plug([one])
+    def plug(each: Vif) -> Callable[[LocalHost], object]:
+        return lambda host: host.plug([each])
 
-    def unplug(one: Vif) -> Callable[[LocalHost], object]:
-        return lambda host: host.unplug([one.id])
+    def unplug(each: Vif) -> Callable[[LocalHost], object]:
+        return lambda host: host.unplug([each.id])
 
     with vifplug.local(str(world.config_file)) as host:
         for _ in range(3):
@@ -141,7 +141,7 @@ def test_batches_in_opposite_order_do_not_wait_in_a_circle(world: World) -> None
     with vifplug.local(str(world.config_file)) as host:
         for _ in range(3):
             began = time.monotonic()
-            calls = [lambda one: one.plug(scene.vifs), lambda one: one.plug(scene.vifs[::-1])] * 3
+            calls = [lambda each: each.plug(scene.vifs), lambda each: each.plug(scene.vifs[::-1])] * 3
             assert in_threads(host, *calls) == [None] * len(calls)
             assert time.monotonic() - began < 5
             scene.must_be(WHOLE)
@@ -152,8 +152,8 @@ def test_threads_with_ovsdb_away_wait_one_time_out_together(world: World) -> Non
     world.write_config(ovs={"timeout": "1"})
     vifs = [vif("ovs", number) for number in range(THREADS)]
 
-    def plug(one: Vif) -> Callable[[LocalHost], object]:
-        return lambda host: host.plug([one])
+    def plug(each: Vif) -> Callable[[LocalHost], object]:
+        return lambda host: host.plug([each])
 
     for away in (world.ovsdb.pause, world.ovsdb.stop):
         away()
@@ -169,14 +169,14 @@ def test_helper_that_dies_under_threads_is_started_once(world: World) -> None:
     scene = Scene.of(world, faults.batch())
 
     def unplug(host: LocalHost) -> object:
-        return host.unplug([one.id for one in scene.vifs])
+        return host.unplug([each.id for each in scene.vifs])
 
     with vifplug.local(str(world.config_file)) as host:
         for _ in range(3):
             faults.kill_helper(faults.linux_host(host))
-            problems = in_threads(host, *[lambda one: one.plug(scene.vifs)] * THREADS)
+            problems = in_threads(host, *[lambda each: each.plug(scene.vifs)] * THREADS)
             assert all(problem is None or isinstance(problem, errors.HelperDied) for problem in problems)
-            assert in_threads(host, *[lambda one: one.plug(scene.vifs)] * THREADS) == [None] * THREADS
+            assert in_threads(host, *[lambda each: each.plug(scene.vifs)] * THREADS) == [None] * THREADS
             scene.must_be(WHOLE)
             assert len(faults.children()) == 1, "one helper"
             assert in_threads(host, *[unplug] * THREADS) == [None] * THREADS
@@ -220,10 +220,10 @@ def test_second_of_two_ids_with_one_name_is_refused(world: World, file: Path) ->
 @pytest.mark.parametrize("kind", faults.TYPES)
 def test_two_ids_with_one_name_at_once_one_wins(world: World, kind: str) -> None:
     first, twin = vif(kind), vif(kind, id=TWIN.id)
-    scenes = {one.id: Scene.of(world, [one]) for one in (first, twin)}
+    scenes = {each.id: Scene.of(world, [each]) for each in (first, twin)}
 
-    def plug(one: Vif) -> Callable[[LocalHost], object]:
-        return lambda host: host.plug([one])
+    def plug(each: Vif) -> Callable[[LocalHost], object]:
+        return lambda host: host.plug([each])
 
     for number in range(8):
         statuses = in_children(library(world, plug(first)), library(world, plug(twin)))
@@ -236,10 +236,10 @@ def test_two_ids_with_one_name_at_once_one_wins(world: World, kind: str) -> None
 
 
 def test_shared_bridge_survives_exactly_when_somebody_needs_it(world: World) -> None:
-    one, other = vif("bridge", 1), vif("bridge", 2)
-    scenes = {vifs: Scene.of(world, vifs) for vifs in ((one,), (other,))}
+    each, other = vif("bridge", 1), vif("bridge", 2)
+    scenes = {vifs: Scene.of(world, vifs) for vifs in ((each,), (other,))}
     for number in range(20):
-        leaver, comer = ((one, other), (other, one))[number % 2]
+        leaver, comer = ((each, other), (other, each))[number % 2]
         scenes[leaver,].plug() if number == 0 else None
         plug = library(world, lambda host, comer=comer: host.plug([comer]))  # type: ignore[misc]
         unplug = library(world, lambda host, leaver=leaver: host.unplug([leaver.id]))  # type: ignore[misc]
@@ -277,8 +277,8 @@ def test_check_beside_work_under_way_finds_nothing(world: World) -> None:
         while time.monotonic() < until:
             for mtu in (1500, 1400, 1500):
                 network = {"network": vifs[0].network.model_copy(update={"mtu": mtu})}
-                host.plug([one.model_copy(update=network) for one in vifs[:2]] + vifs[2:])
-            host.unplug([one.id for one in vifs])
+                host.plug([each.model_copy(update=network) for each in vifs[:2]] + vifs[2:])
+            host.unplug([each.id for each in vifs])
 
     child = faults.start_child(library(world, work))
     with vifplug.local(str(world.config_file)) as host:

@@ -248,16 +248,16 @@ def test_isolated_ports_hear_nothing_of_each_other(world: World) -> None:
     with library(world) as host:
         host.plug([OVS.but(isolate=True).vif, other.but(isolate=True).vif])
     with (
-        guest_on_tap(world, OVS.tap, OVS.address, GUEST, MTU) as one,
+        guest_on_tap(world, OVS.tap, OVS.address, GUEST, MTU) as each,
         guest_on_tap(world, other.tap, other.address, "10.9.0.2", MTU),
         host_on_bridge(world, "br-int", HOST),
     ):
-        assert not ping(one, "10.9.0.2", count=1)
-        assert not ping(one, HOST, count=1)
+        assert not ping(each, "10.9.0.2", count=1)
+        assert not ping(each, HOST, count=1)
         for name in (OVS.tap, other.tap):
             world.vsctl("set", "Port", name, "tag=7", "vlan_mode=[]", "trunks=[]")
-        assert ping(one, "10.9.0.2")
-        assert not ping(one, HOST, count=1)
+        assert ping(each, "10.9.0.2")
+        assert not ping(each, HOST, count=1)
 
 
 def test_kernel_datapath_port_and_its_qos_come_in_one_transaction_and_go_together(world: World) -> None:

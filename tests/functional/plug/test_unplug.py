@@ -71,7 +71,7 @@ def test_unplug_twice_and_of_an_unknown_one_is_done(world: World) -> None:
     for _ in range(2):
         assert unplug(world) == ""
     answer = world.vifplug_json("unplug", HYBRID.id)
-    assert [(one["id"], one["state"]) for one in answer["vifs"]] == [(HYBRID.id, "unplugged")]
+    assert [(each["id"], each["state"]) for each in answer["vifs"]] == [(HYBRID.id, "unplugged")]
     assert world.snapshot() == before
 
 
@@ -126,11 +126,11 @@ def test_unplug_with_ovsdb_away_ends_with_the_next_command_once_it_is_back(world
     scene.plug()
     world.write_config(ovs=IMPATIENT)
     world.ovsdb.stop(signal.SIGKILL)
-    ids = [one.id for one in scene.vifs]
+    ids = [each.id for each in scene.vifs]
     result = world.vifplug("-o", "json", "unplug", *ids, check=False)
     assert result.returncode == 1
-    said = json.loads(result.stderr)["error"]
-    assert "could not reach OVSDB" in said["message"]
+    output = json.loads(result.stderr)["error"]
+    assert "could not reach OVSDB" in output["message"]
     # What needs no OVSDB is gone, and the VIF that needs none at all is done with.
     assert {link["ifname"] for link in world.ip("link", "show")} == OWN_LINKS
     assert set(stored(world)["intents"]) == {scene.vifs[0].id, scene.vifs[1].id}
@@ -142,13 +142,13 @@ def test_unplug_with_ovsdb_away_ends_with_the_next_command_once_it_is_back(world
 
 def test_many_with_open_vswitch_away_take_one_time_out(world: World) -> None:
     scene = Scene.of(world, faults.batch(9))
-    ids = [one.id for one in scene.vifs]
+    ids = [each.id for each in scene.vifs]
     world.write_config(ovs=IMPATIENT)
     scene.plug()
     world.pause_vswitchd()
     with vifplug.local(str(world.config_file)) as host, at_most(2.5):
         reports = host.unplug(ids)
-        assert [bool(report.warnings) for report in reports] == [one.vif_type != "bridge" for one in scene.vifs]
+        assert [bool(report.warnings) for report in reports] == [each.vif_type != "bridge" for each in scene.vifs]
     world.resume_vswitchd()
     scene.must_be(ABSENT)
     scene.plug()
@@ -191,7 +191,7 @@ def test_plug_after_an_unplug_that_could_not_end_is_whole(world: World) -> None:
 def test_one_that_cannot_go_does_not_hold_up_the_others(world: World) -> None:
     scene = Scene.of(world, CASES["batch"])
     scene.plug()
-    locked, *others = [one.id for one in scene.vifs]
+    locked, *others = [each.id for each in scene.vifs]
     with faults.locked(world, [locked]), vifplug.local(str(world.config_file)) as host:
         host._context.lock_seconds = 0.1
         with pytest.raises(errors.Busy) as caught:
@@ -284,7 +284,7 @@ def test_names_are_free_as_soon_as_an_unplug_has_ended(world: World) -> None:
     with vifplug.local(str(world.config_file)) as host:
         for _ in range(10):
             host.plug(scene.vifs)
-            host.unplug([one.id for one in scene.vifs])
+            host.unplug([each.id for each in scene.vifs])
             for name in (QBR, QVB, QVO):
                 world.run("ip", "link", "add", name, "type", "bridge")
                 world.run("ip", "link", "delete", name)

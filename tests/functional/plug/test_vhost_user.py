@@ -61,9 +61,9 @@ def test_sample_plugs_by_dry_run(world: World, samples: Path, unchanged: None) -
 
 
 def test_switch_without_dpdk_is_an_error_and_leaves_nothing(world: World, sockets: Path, unchanged: None) -> None:
-    said = refused(world, document(sockets / PORT), 1)
-    assert f"could not use port {PORT!r}" in said
-    assert "needs an Open vSwitch with DPDK" in said
+    output = refused(world, document(sockets / PORT), 1)
+    assert f"could not use port {PORT!r}" in output
+    assert "needs an Open vSwitch with DPDK" in output
 
 
 @pytest.mark.parametrize("socket", ["/etc/passwd", "/run/openvswitch/db.sock", "{}/../x", "{}/" + "x" * 100, "{}", "x"])
@@ -73,27 +73,27 @@ def test_socket_elsewhere_is_refused(world: World, sockets: Path, unchanged: Non
 
 def test_symbolic_link_out_of_the_directory_is_refused(world: World, sockets: Path, unchanged: None) -> None:
     (sockets / "out").symlink_to(world.directory)
-    said = refused(world, document(sockets / "out" / PORT), 1)
-    assert "where a symbolic link leads" in said
+    output = refused(world, document(sockets / "out" / PORT), 1)
+    assert "where a symbolic link leads" in output
 
 
 def test_directory_that_is_missing_is_named(world: World, sockets: Path, unchanged: None) -> None:
     sockets.rmdir()
-    said = refused(world, document(sockets / PORT), 1)
-    assert f"the directory {str(sockets)!r} of the vhost-user socket" in said
+    output = refused(world, document(sockets / PORT), 1)
+    assert f"the directory {str(sockets)!r} of the vhost-user socket" in output
 
 
 def test_bridge_of_another_datapath_is_a_conflict(world: World, sockets: Path) -> None:
     world.vsctl("--no-wait", "add-br", "br-kernel", "--", "set", "Bridge", "br-kernel", "datapath_type=system")
     before = world.snapshot()
-    said = refused(world, document(sockets / PORT, network={"bridge": "br-kernel"}), 4)
-    assert "OVS bridge 'br-kernel' has datapath_type 'system'" in said
+    output = refused(world, document(sockets / PORT, network={"bridge": "br-kernel"}), 4)
+    assert "OVS bridge 'br-kernel' has datapath_type 'system'" in output
     assert world.snapshot() == before
 
 
 def test_port_of_a_stranger_is_a_conflict(world: World, sockets: Path) -> None:
     world.vsctl("add-port", "br-int", PORT, "--", "set", "Interface", PORT, "type=internal")
     before = world.snapshot()
-    said = refused(world, document(sockets / PORT), 4)
-    assert "is held by a stranger" in said
+    output = refused(world, document(sockets / PORT), 4)
+    assert "is held by a stranger" in output
     assert world.snapshot() == before

@@ -276,13 +276,13 @@ def test_fresh_helper_makes_no_chosen_name_while_ovsdb_does_not_answer(world: Wo
     else:
         world.ovsdb.pause()
     assert world.socket.exists()
-    one = vif("bridge", 3)
+    each = vif("bridge", 3)
     with vifplug.local(str(world.config_file)) as fresh:
-        tap = {"op": "create-tap", "owner": one.id, "role": "tap", "mtu": 1500, "multiqueue": False, "name": "chosen"}
+        tap = {"op": "create-tap", "owner": each.id, "role": "tap", "mtu": 1500, "multiqueue": False, "name": "chosen"}
         with pytest.raises(errors.OvsUnavailable):
-            faults.change(fresh, "links", [{**tap, "address": birth(one.id, "tap")}])
+            faults.change(fresh, "links", [{**tap, "address": birth(each.id, "tap")}])
         assert world.link("chosen") is None
-        fresh.plug([one])
+        fresh.plug([each])
         assert (world.link(faults.NETWORK_BRIDGE) or {})["linkinfo"]["info_kind"] == "bridge"
 
 
@@ -290,11 +290,11 @@ def test_bridge_vif_is_plugged_on_a_host_without_open_vswitch(world: World) -> N
     world.stop_vswitchd()
     world.ovsdb.stop()
     assert not world.socket.exists()
-    one = vif("bridge", 3)
+    each = vif("bridge", 3)
     with vifplug.local(str(world.config_file)) as fresh:
-        fresh.plug([one])
-        assert (world.link(device("tap", one)) or {})["master"] == faults.NETWORK_BRIDGE
-        fresh.unplug([one.id])
+        fresh.plug([each])
+        assert (world.link(device("tap", each)) or {})["master"] == faults.NETWORK_BRIDGE
+        fresh.unplug([each.id])
     assert world.link(faults.NETWORK_BRIDGE) is None
 
 
@@ -333,8 +333,8 @@ def test_qos_row_with_a_copied_mark_outlives_its_owner(world: World, host: Local
 
 
 def test_shared_bridge_is_spared_whatever_the_caller_says(world: World, host: LocalHost) -> None:
-    one = vif("bridge", 3)
-    host.plug([one])
+    each = vif("bridge", 3)
+    host.plug([each])
     world.ip("link", "set", "wire", "master", faults.NETWORK_BRIDGE)
     own = identity(faults.NETWORK_BRIDGE, f"net:{faults.NETWORK}", "brq", world)
     call = {"op": "delete", "links": [{**own, "spare_members": False}]}

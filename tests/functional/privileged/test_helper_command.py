@@ -117,5 +117,5 @@ def test_helper_command_that_fails_is_said_and_touches_nothing(world: World, unp
 
 def test_doctor_of_another_user_sees_all_there_is(world: World, unprivileged: list[str]) -> None:
     world.run(*unprivileged, "plug", SAMPLE)
-    told = json.loads(world.run(*unprivileged, "-o", "json", "doctor").stdout)
-    assert [check for check in told["checks"] if check["status"] != "ok"] == []
+    reported = json.loads(world.run(*unprivileged, "-o", "json", "doctor").stdout)
+    assert [check for check in reported["checks"] if check["status"] != "ok"] == []

@@ -192,12 +192,12 @@ def row_operations(mine: str, owner: str, theirs: str) -> Iterator[dict[str, Any
 
 def test_row_verb_refuses_what_is_out_of_bounds_or_of_others(world: World, host: LocalHost) -> None:
     world.add_bridge("br-two")
-    one = vif("ovs-hybrid")
-    host.plug([one])
+    each = vif("ovs-hybrid")
+    host.plug([each])
     world.ip("link", "add", "eth7", "address", MAC, "type", "veth", "peer", "wire")
     world.vsctl("add-port", "br-int", "eth7")
     before = world.snapshot()
-    for operation in row_operations(device("qvo", one), one.id, "eth7"):
+    for operation in row_operations(device("qvo", each), each.id, "eth7"):
         assert is_refused(host, "ports", operation), f"carried out: {operation}"
     assert world.snapshot() == before
     assert host.check().clean
@@ -233,7 +233,7 @@ def test_helper_that_died_between_calls_is_replaced(world: World) -> None:
             host.plug(scene.vifs)
             scene.must_be(WHOLE)
             kill_helper(host)
-            host.unplug([one.id for one in scene.vifs])
+            host.unplug([each.id for each in scene.vifs])
             scene.must_be(ABSENT)
         assert len(pids) == 3
         assert len(faults.children()) == 1, "no zombies"
@@ -281,11 +281,11 @@ def test_cycles_use_up_neither_descriptors_nor_threads_nor_leave_zombies(world: 
         for thread in crowd:
             thread.join()
         host.plug(vifs)
-        host.unplug([one.id for one in vifs])
+        host.unplug([each.id for each in vifs])
         before = at_rest(helper)[0], resources_of(os.getpid())
         for _ in range(50):
             host.plug(vifs)
-            host.unplug([one.id for one in vifs])
+            host.unplug([each.id for each in vifs])
         assert (at_rest(helper)[0], resources_of(os.getpid())) == before
         assert faults.children() == [helper]
 

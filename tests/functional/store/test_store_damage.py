@@ -40,8 +40,8 @@ DAMAGES: dict[str, str] = {
 @pytest.mark.parametrize("what", [name for name in DAMAGES if name != "an intent of nothing"])
 def test_gc_deletes_nothing_of_a_vif_whose_record_is_damaged(world: World, what: str) -> None:
     before = world.snapshot()
-    for one in (HYBRID, BRIDGE):
-        world.vifplug("plug", "-", input=one.text)
+    for each in (HYBRID, BRIDGE):
+        world.vifplug("plug", "-", input=each.text)
     whole = world.snapshot()
     with closing(sqlite3.connect(world.state_dir / "vifplug.db")) as database, database:
         database.executescript(DAMAGES[what])
@@ -63,8 +63,8 @@ def test_gc_deletes_nothing_of_a_vif_whose_record_is_damaged(world: World, what:
 
 @pytest.mark.parametrize("is_daemons", (False, True))
 def test_unplug_of_a_damaged_vif_says_what_it_took_away(world: World, is_daemons: bool) -> None:
-    for one in (HYBRID, BRIDGE):
-        world.vifplug("plug", "-", input=one.text)
+    for each in (HYBRID, BRIDGE):
+        world.vifplug("plug", "-", input=each.text)
     with closing(sqlite3.connect(world.state_dir / "vifplug.db")) as database, database:
         database.executescript(DAMAGES["text"])
     with Vifplugd(world) if is_daemons else nullcontext():

@@ -111,8 +111,8 @@ def test_daemon_repairs_and_unplugs_on_a_full_disk(small: World, is_restarted: b
     """A log that holds all there is needs room in the file to be written back; an empty one needs room itself."""
     before = small.snapshot()
     with Vifplugd(small, repair_interval=1) as daemon:
-        for one in (HYBRID, BRIDGE):
-            assert daemon.request("PUT", f"/v1/vifs/{one.id}", one.document)[0] == 200
+        for each in (HYBRID, BRIDGE):
+            assert daemon.request("PUT", f"/v1/vifs/{each.id}", each.document)[0] == 200
         if is_restarted:
             daemon.stop()
             daemon.start()
@@ -125,8 +125,8 @@ def test_daemon_repairs_and_unplugs_on_a_full_disk(small: World, is_restarted: b
                 small.ip("link", "set", BRIDGE.tap, "nomaster")
                 wait_until(lambda: is_repaired(small, whole), f"the repair: {small.directory}", SECONDS)
                 wait_until(lambda: daemon.vifs()[HYBRID.id]["state"] == "wired", "its record", SECONDS)
-            for one in (HYBRID, BRIDGE, *more):
-                status, answer = daemon.request("DELETE", f"/v1/vifs/{one.id}")
+            for each in (HYBRID, BRIDGE, *more):
+                status, answer = daemon.request("DELETE", f"/v1/vifs/{each.id}")
                 assert status == 200, answer
         assert small.snapshot() == before
         assert daemon.vifs() == {}
@@ -139,6 +139,6 @@ def test_daemon_repairs_and_unplugs_on_a_full_disk(small: World, is_restarted: b
 def test_doctor_says_that_the_disk_is_full(small: World) -> None:
     small.vifplug("plug", "-", input=BRIDGE.text)
     fill(small)
-    told = json.loads(small.vifplug("-o", "json", "doctor", check=False).stdout)
-    (store,) = [check for check in told["checks"] if check["check"] == "store"]
+    reported = json.loads(small.vifplug("-o", "json", "doctor", check=False).stdout)
+    (store,) = [check for check in reported["checks"] if check["check"] == "store"]
     assert store["status"] == "error", store

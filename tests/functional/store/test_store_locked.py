@@ -52,8 +52,8 @@ def test_holder_is_named_and_the_error_says_to_try_again(world: World, how: str)
         assert f"locked by process {holder} (python" in error["message"]
         assert world.snapshot() == before
         assert [vif["id"] for vif in world.vifplug_json("list")["vifs"]] == [BRIDGE.id]
-        told = json.loads(world.vifplug("-o", "json", "doctor", check=False).stdout)
-        (store,) = [check for check in told["checks"] if check["check"] == "store"]
+        reported = json.loads(world.vifplug("-o", "json", "doctor", check=False).stdout)
+        (store,) = [check for check in reported["checks"] if check["check"] == "store"]
         assert store["status"] == "error" and f"process {holder}" in store["reason"], store
     world.vifplug("plug", "-", input=HYBRID.text)
 
@@ -66,8 +66,8 @@ def test_daemon_answers_503_and_goes_on_looking(world: World) -> None:
             assert (status, answer["error"]["type"]) == (503, "StoreLocked"), answer
             assert f"process {holder}" in answer["error"]["message"]
             assert daemon.request("GET", "/v1/vifs", timeout=5)[0] == 200
-            status, told = daemon.request("GET", "/v1/doctor")
-            assert any(f"process {holder}" in (check.get("reason") or "") for check in told["checks"]), told
+            status, reported = daemon.request("GET", "/v1/doctor")
+            assert any(f"process {holder}" in (check.get("reason") or "") for check in reported["checks"]), reported
         assert daemon.request("PUT", f"/v1/vifs/{HYBRID.id}", HYBRID.document)[0] == 200
 
 
@@ -105,5 +105,5 @@ print([same, *found])
 def test_lock_on_another_file_system_is_not_taken_for_one_on_the_store(world: World) -> None:
     """A new tmpfs gives its first file the same inode as any other; a file of an overlay has a device of its own."""
     command = ["unshare", "--mount", sys.executable, "-c", LOCKED_BESIDE, str(world.directory)]
-    told = subprocess.run(command, capture_output=True, text=True, check=True).stdout
-    assert json.loads(told.lower()) == [True, [False, True, False], [False, True, True]]
+    reported = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+    assert json.loads(reported.lower()) == [True, [False, True, False], [False, True, True]]

@@ -39,16 +39,16 @@ def main() -> None:
         assert {"libvirtd.service", "virtqemud.service", "nova-compute.service"} <= set(before), before
         assert "openstack-nova-compute.service" in before
     with check("install: the doctor finds nothing"):
-        told = json.loads(run("vifplug", "--socket", SOCKET, "-o", "json", "doctor", check=False))
-        assert [one for one in told["checks"] if one["status"] in ("error", "warning")] == []
+        reported = json.loads(run("vifplug", "--socket", SOCKET, "-o", "json", "doctor", check=False))
+        assert [each for each in reported["checks"] if each["status"] in ("error", "warning")] == []
     with check("login: a member of the group is an operator, plugs and unplugs"):
         run("usermod", "--append", "--groups", "vifplug", "nova")
         Path("/run/vif.json").write_text(json.dumps(vif("ovs", 1)))
         run("su", "-", "nova", "-c", f"vifplug --socket {SOCKET} plug /run/vif.json")
         run("su", "-", "nova", "-c", f"vifplug --socket {SOCKET} unplug {vif('ovs', 1)['id']}")
     with check("login: a stranger is refused"):
-        told = shell(f"su - stranger -c 'vifplug --socket {SOCKET} list' 2>&1 && echo done || true")
-        assert "done" not in told, told
+        reported = shell(f"su - stranger -c 'vifplug --socket {SOCKET} list' 2>&1 && echo done || true")
+        assert "done" not in reported, reported
     with check("status: systemd says what it serves"):
         status = run("systemctl", "show", "--value", "-p", "StatusText", "vifplugd.service").strip()
         assert status == f"serving on {SOCKET}", status

@@ -14,8 +14,8 @@ NM_FILE = Path("/etc/NetworkManager/conf.d/vifplug.conf")
 
 def findings(host: DaemonHost, name: str) -> list[str]:
     """What the doctor says in one check, but that all is well."""
-    told = [one for one in host.doctor().findings if one.check == name and one.status != "ok"]
-    return [f"{one.status} {one.subject}: {one.reason}" for one in told]
+    reported = [each for each in host.doctor().findings if each.check == name and each.status != "ok"]
+    return [f"{each.status} {each.subject}: {each.reason}" for each in reported]
 
 
 def network_manager(host: DaemonHost) -> None:
@@ -38,7 +38,7 @@ def network_manager(host: DaemonHost) -> None:
         shipped = NM_FILE.read_text()
         NM_FILE.unlink()
         try:
-            assert any("NetworkManager" in one for one in findings(host, "network-managers"))
+            assert any("NetworkManager" in each for each in findings(host, "network-managers"))
         finally:
             NM_FILE.write_text(shipped)
     run("systemctl", "stop", "NetworkManager")
@@ -61,12 +61,12 @@ def firewalld(host: DaemonHost) -> None:
             wait_until(lambda: "filter_FORWARD" in run("nft", "list", "tables", check=False) + run(
                 "nft", "list", "chains", check=False), "firewalld's rules", 300)  # fmt: skip
             wait_until(lambda: not _answers(), "the reject")
-            assert any(one.startswith("error inet firewalld") for one in findings(host, "firewall")), findings(
+            assert any(each.startswith("error inet firewalld") for each in findings(host, "firewall")), findings(
                 host, "firewall"
             )
         with check("firewalld: the doctor's remedy lets frames pass, and silences it"):
-            told = [one for one in host.doctor().findings if one.check == "firewall"]
-            shell(told[0].remedy.partition("accept them: ")[2])
+            reported = [each for each in host.doctor().findings if each.check == "firewall"]
+            shell(reported[0].remedy.partition("accept them: ")[2])
             wait_until(_answers, "an answer")
             assert findings(host, "firewall") == []
     shell("systemctl stop firewalld; nft flush ruleset; sysctl -q net.bridge.bridge-nf-call-iptables=0", check=False)

@@ -99,11 +99,11 @@ def no_writes() -> Iterator[None]:
                 pass
         size = os.path.getsize(database())
         yield
-        heard = []
+        received = []
         with contextlib.suppress(BlockingIOError):
             while data := monitor.recv(1 << 18):
-                heard.append(struct.unpack_from("=IHHII", data)[1])
-        assert heard == [], f"{len(heard)} messages of links"
+                received.append(struct.unpack_from("=IHHII", data)[1])
+        assert received == [], f"{len(received)} messages of links"
         assert os.path.getsize(database()) == size, "OVSDB was written"
 
 

@@ -30,8 +30,8 @@ def twenty(host: LocalHost, kind: str, first: int) -> str:
         run("udevadm", "settle")
         found = wrong(vifs)
         assert not found, f"once udev is at rest: {found}"
-        told = run("udevadm", "info", f"/sys/class/net/{device('tap', vifs[0])}")
-        return next((line.partition("=")[2] for line in told.splitlines() if "ID_NET_LINK_FILE=" in line), "none")
+        reported = run("udevadm", "info", f"/sys/class/net/{device('tap', vifs[0])}")
+        return next((line.partition("=")[2] for line in reported.splitlines() if "ID_NET_LINK_FILE=" in line), "none")
     finally:
         host.unplug([of["id"] for of in vifs])
 
@@ -55,8 +55,8 @@ def main() -> None:
                     taken = twenty(host, kind, 0x341 + 0x100 * place)
                     assert taken.endswith("99-default.link"), f"udev took {taken}"
             with check("udev: the doctor says that the .link file is missing"):
-                found = [one for one in host.doctor().findings if one.check == "network-managers"]
-                assert any("systemd-udevd" in one.reason for one in found), found
+                found = [each for each in host.doctor().findings if each.check == "network-managers"]
+                assert any("systemd-udevd" in each.reason for each in found), found
     finally:
         if shipped:
             LINK_FILE.write_text(shipped)

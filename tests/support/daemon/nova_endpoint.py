@@ -63,10 +63,10 @@ def per_event(code: Callable[[dict[str, Any]], object]) -> Behaviour:
         codes = [code(event) for event in request.events]
         failed = {"status": "failed"}
         echo = [
-            event | ({} if said == 200 else failed) | {"code": said}
-            for event, said in zip(request.events, codes, strict=True)
+            event | ({} if output == 200 else failed) | {"code": output}
+            for event, output in zip(request.events, codes, strict=True)
         ]
-        request.taken += [key for key, said in zip(request.keys, codes, strict=True) if said == 200]
+        request.taken += [key for key, output in zip(request.keys, codes, strict=True) if output == 200]
         peer.sendall(whole(207, json.dumps({"events": echo}).encode()))
 
     return behave
@@ -145,9 +145,9 @@ class Endpoint:
 
     def close(self) -> None:
         """Refuse connections, and cut those there are."""
-        for one in (self._listener, *self._peers.copy()):
+        for each in (self._listener, *self._peers.copy()):
             with contextlib.suppress(OSError):
-                one.shutdown(socket.SHUT_RDWR)
+                each.shutdown(socket.SHUT_RDWR)
         self._listener.close()
 
     def _accept(self) -> None:

@@ -77,10 +77,10 @@ class Conversation(socketserver.StreamRequestHandler):
                 return
             body = self.rfile.read(int(headers.get("content-length", 0)))
             script.asked.append(Asked(method, target, json.loads(body) if body else None, number))
-            said = turn if isinstance(turn, bytes) else turn(self)
-            if not said:
+            output = turn if isinstance(turn, bytes) else turn(self)
+            if not output:
                 return
-            self.wfile.write(said)
+            self.wfile.write(output)
             if script.hangs_up:
                 return
 
@@ -105,9 +105,9 @@ class _Server(socketserver.ThreadingMixIn, socketserver.UnixStreamServer):
 
     def hang_up(self) -> None:
         """End every connection, as a daemon does that is killed."""
-        for one in self._open:
+        for each in self._open:
             with contextlib.suppress(OSError):
-                one.shutdown(socket.SHUT_RDWR)
+                each.shutdown(socket.SHUT_RDWR)
 
     def handle_error(self, request: object, client_address: object) -> None:
         """A client that went away is part of the script."""

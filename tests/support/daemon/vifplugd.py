@@ -48,7 +48,7 @@ class Vifplugd:
         self.log_file = world.directory / "vifplugd.log"
         settings = {"socket": str(self.socket), "user": "no-such-user", "socket_group": "no-such-group"}
         own = settings | {key: str(value) for key, value in daemon.items()}
-        world.write_config(**{name: dict(told) for name, told in (sections or {}).items()}, daemon=own)
+        world.write_config(**{name: dict(reported) for name, reported in (sections or {}).items()}, daemon=own)
         self.command = [sys.executable, "-m", "vifplug.daemon.process.supervisor"]
         """What is started, without its arguments."""
         self.process: subprocess.Popen[bytes] | forked.Process | None = None

@@ -100,8 +100,8 @@ class Bench:
 
     @contextlib.contextmanager
     def _pings(self, group: str) -> Iterator[Pinger]:
-        one, other = (self.stations[member.number] for member in self.fleet.pair(group))
-        with continuous_ping(one, other.ip) as pinger:
+        each, other = (self.stations[member.number] for member in self.fleet.pair(group))
+        with continuous_ping(each, other.ip) as pinger:
             yield pinger
 
     def complaints(self) -> str:
@@ -158,13 +158,13 @@ class Bench:
                 if not outcome.left:
                     outcome.seconds = time.monotonic() - since
             looked = time.monotonic() - looked
-            heard = self.guests.answered()
-            if (outcome.seconds is not None and asked <= heard.keys()) or time.monotonic() > deadline:
+            received = self.guests.answered()
+            if (outcome.seconds is not None and asked <= received.keys()) or time.monotonic() > deadline:
                 break
             time.sleep(max(_PAUSE_SECONDS, looked))  # to look costs something, too
         self.guests.hush()
-        outcome.frames = sorted(heard[number] - since for number in asked & heard.keys())
-        outcome.silent = [self.fleet.members[number].request.id for number in sorted(asked - heard.keys())]
+        outcome.frames = sorted(received[number] - since for number in asked & received.keys())
+        outcome.silent = [self.fleet.members[number].request.id for number in sorted(asked - received.keys())]
 
     def _missing(self) -> int:
         """How many taps and ports are not there, or do not work: before that nobody starts a guest."""
@@ -264,9 +264,11 @@ def main() -> int:
                     shutil.copy(world.directory / "vswitchd.log", arguments.log.with_suffix(".vswitchd"))
     if arguments.json:
         json.dump([asdict(outcome) | {"crossed": outcome.crossed} for outcome in outcomes], sys.stdout, indent=1)
-    bad = [one for one in outcomes if one.left or one.silent or one.writes or any(one.lost.values())]
-    for one in bad:
-        print(f"{one.fault}: {one.left or ''} silent: {one.silent} writes: {one.writes[:10]}"[:2000], file=sys.stderr)
+    bad = [each for each in outcomes if each.left or each.silent or each.writes or any(each.lost.values())]
+    for each in bad:
+        print(
+            f"{each.fault}: {each.left or ''} silent: {each.silent} writes: {each.writes[:10]}"[:2000], file=sys.stderr
+        )
     return 1 if bad else 0
 
 

@@ -145,7 +145,7 @@ class Sequence:
         with self.host() as host:
             host.plug([self.model.vif(request, mtus[request.id]) for request in chosen])
             self.model.plugged |= mtus
-            unseen = [one.id for one in chosen if one.id in self.drifted and self.drifted[one.id].repair_only]
+            unseen = [each.id for each in chosen if each.id in self.drifted and self.drifted[each.id].repair_only]
             if unseen:
                 self.note(f"repair {unseen}: a plug does not look at it")
                 host.repair(unseen)
@@ -293,7 +293,7 @@ class Sequence:
         if not (sound := [request for request in self.plugged() if request.id not in self.drifted]):
             return
         request = self.chance.choice(sound)
-        drift = self.chance.choice([one for one in DRIFTS[request.type] if one.name not in _NEEDS_OTHERS])
+        drift = self.chance.choice([each for each in DRIFTS[request.type] if each.name not in _NEEDS_OTHERS])
         shared = "brq" in drift.name
         if shared and any(other.type == "bridge" for other in self.plugged() if other.id in self.drifted):
             return

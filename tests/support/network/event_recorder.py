@@ -95,7 +95,9 @@ class EventRecorder:
     def writes_to(self, devices: Collection[str]) -> list[str]:
         """What was written of some devices and of the ports on them, by anybody but ovs-vswitchd."""
         assert not self.lost, "the kernel could not keep all notifications: nothing can be told"
-        found = [f"link {told} x {count}" for told, count in self.links.items() if told.split()[0] in devices]
+        found = [
+            f"link {reported} x {count}" for reported, count in self.links.items() if reported.split()[0] in devices
+        ]
         return found + self.rows_of(devices)
 
     def rows_of(self, devices: Collection[str]) -> list[str]:

@@ -107,8 +107,8 @@ class Fleet:
 
     def pair(self, group: str) -> tuple[Member, Member]:
         """Two that ping each other."""
-        one, other = _PINGERS[group]
-        return self.members[one], self.members[other]
+        each, other = _PINGERS[group]
+        return self.members[each], self.members[other]
 
     @property
     def pingers(self) -> list[Member]:
@@ -134,10 +134,10 @@ class Fleet:
         for key in [key for key in taken if key in ("link br-int", "link ovs-netdev", "link lo")]:
             taken[key] = {}
         for row in self.world.rows("Interface", "name", "ofport", "error"):
-            said = taken.get(f"Interface {row['name']}")
-            if said is not None:
-                said.pop("ofport_request", None)
-                said["works"] = isinstance(row["ofport"], int) and row["ofport"] > 0 and not row["error"]
+            output = taken.get(f"Interface {row['name']}")
+            if output is not None:
+                output.pop("ofport_request", None)
+                output["works"] = isinstance(row["ofport"], int) and row["ofport"] > 0 and not row["error"]
         with self.world.namespace.entered(), socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as asked:
             for key in [key for key in taken if key.startswith("link ")]:
                 taken[key]["quiet"] = _settings(asked, key.removeprefix("link "))
@@ -182,10 +182,10 @@ def differences(found: dict[str, Row], wanted: dict[str, Row]) -> dict[str, Any]
     """What of a picture is not as another."""
 
     def of(key: str) -> Any:
-        one, other = found.get(key), wanted.get(key)
-        if one is None or other is None:
-            return "missing" if one is None else "too many"
-        return {name: (one.get(name), other.get(name)) for name in one | other if one.get(name) != other.get(name)}
+        each, other = found.get(key), wanted.get(key)
+        if each is None or other is None:
+            return "missing" if each is None else "too many"
+        return {name: (each.get(name), other.get(name)) for name in each | other if each.get(name) != other.get(name)}
 
     return {key: of(key) for key in found | wanted if found.get(key) != wanted.get(key)}
 

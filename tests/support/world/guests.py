@@ -99,12 +99,12 @@ class Guests:
     def answered(self) -> dict[int, float]:
         """By number of the member: when its first answer came in; that of a caller, when the first came at all."""
         with self._lock:
-            heard = dict(self._heard)
+            received = dict(self._heard)
         for group, caller in self._callers.items():
-            times = [at for number, at in heard.items() if self._fleet.members[number].group == group]
+            times = [at for number, at in received.items() if self._fleet.members[number].group == group]
             if times:
-                heard[caller.number] = min(times)
-        return heard
+                received[caller.number] = min(times)
+        return received
 
     def _work(self) -> None:
         upcoming = time.monotonic()

@@ -32,19 +32,19 @@ def main() -> int:
     parser.add_argument("-monitor")
     parser.add_argument("--fails", choices=("start", "resume"))
     parser.add_argument("--deaf", action="store_true")
-    said = parser.parse_args()
-    assert said.S, "it was not started paused"
-    assert said.monitor == "stdio"
-    assert len(said.netdev) == len(said.device) > 0, "a guest without a card"
-    _taps = [] if said.deaf else [open_tap(options_of(netdev)["ifname"]) for netdev in said.netdev]
-    if said.fails == "start":
+    output = parser.parse_args()
+    assert output.S, "it was not started paused"
+    assert output.monitor == "stdio"
+    assert len(output.netdev) == len(output.device) > 0, "a guest without a card"
+    _taps = [] if output.deaf else [open_tap(options_of(netdev)["ifname"]) for netdev in output.netdev]
+    if output.fails == "start":
         sys.exit("stand-in: no bootable device")
     print(GREETING, flush=True)
     for line in sys.stdin:
         print(f"(qemu) {line.strip()}", flush=True)
         if line == "info status\n":
             print("VM status: paused (prelaunch)", flush=True)
-        elif line == "cont\n" and said.fails == "resume":
+        elif line == "cont\n" and output.fails == "resume":
             return 3
         elif line == "cont\n":
             print("resumed", file=sys.stderr, flush=True)

@@ -65,8 +65,8 @@ class Peer:
             finally:
                 os._exit(0)
         os.close(writer)
-        with os.fdopen(reader, "rb") as said:
-            text = said.read()
+        with os.fdopen(reader, "rb") as output:
+            text = output.read()
         os.waitpid(child, 0)
         assert text, "the peer failed: see the errors above"
         return json.loads(text)

@@ -68,7 +68,7 @@ def test_pyright_strict_takes_the_driver_and_refuses_each_mistake(
     (tmp_path / "pyrightconfig.json").write_text(json.dumps(settings))
     argv = [sys.executable, "-m", "basedpyright", "--outputjson", "--pythonpath", sys.executable]
     done = subprocess.run(argv, capture_output=True, text=True, cwd=tmp_path)
-    told = json.loads(done.stdout)["generalDiagnostics"]
-    lines = [(pathlib.Path(one["file"]).name, one["message"]) for one in told]
+    reported = json.loads(done.stdout)["generalDiagnostics"]
+    lines = [(pathlib.Path(each["file"]).name, each["message"]) for each in reported]
     assert done.returncode == 1 and lines, done
     _must_name_each(_complaints(lines, wrong))

@@ -129,8 +129,8 @@ def test_method_asks_and_answers_as_the_library(
     daemon.turns = [answer({**said, "warnings": ["beware"], "added": "by a later version"})]
     assert call(host) == made
     assert host.warnings == ["beware"]
-    (one,) = daemon.asked
-    assert (one.method, one.target, one.document) == asked
+    (each,) = daemon.asked
+    assert (each.method, each.target, each.document) == asked
 
 
 def test_reports_are_the_same_after_their_journey() -> None:
@@ -155,9 +155,9 @@ def test_daemon_host_has_the_methods_of_the_librarys() -> None:
     for name, method in inspect.getmembers(LocalHost, inspect.isfunction):
         if name.startswith("_"):
             continue
-        mine, theirs = (inspect.signature(one).parameters for one in (getattr(DaemonHost, name), method))
-        assert {key: (one.kind, one.default) for key, one in mine.items()} == {
-            key: (one.kind, one.default) for key, one in theirs.items() if key != "requester"
+        mine, theirs = (inspect.signature(each).parameters for each in (getattr(DaemonHost, name), method))
+        assert {key: (each.kind, each.default) for key, each in mine.items()} == {
+            key: (each.kind, each.default) for key, each in theirs.items() if key != "requester"
         }, name
 
 
@@ -185,7 +185,7 @@ def test_client_is_lean(daemon: Script) -> None:
 # Errors
 
 
-@pytest.mark.parametrize("cls", [one for _, one in inspect.getmembers(errors, inspect.isclass)])
+@pytest.mark.parametrize("cls", [each for _, each in inspect.getmembers(errors, inspect.isclass)])
 def test_error_is_of_the_class_it_had_in_the_daemon(
     host: DaemonHost, daemon: Script, cls: type[errors.VifplugError]
 ) -> None:
@@ -352,7 +352,12 @@ def test_connection_closed_as_it_is_used_is_made_again_for_what_only_looks(host:
     daemon.turns = [b"", b"", answer(VIFS)]
     with pytest.raises(errors.DaemonUnreachable, match=r"went away .*; try again when it runs"):
         host.list()  # on a new connection, it is no staleness
-    assert [(one.method, one.connection) for one in daemon.asked] == [("GET", 1), ("GET", 2), ("POST", 2), ("GET", 3)]
+    assert [(each.method, each.connection) for each in daemon.asked] == [
+        ("GET", 1),
+        ("GET", 2),
+        ("POST", 2),
+        ("GET", 3),
+    ]
 
 
 def test_connection_that_rested_long_is_not_used(
@@ -406,7 +411,7 @@ def test_child_makes_its_own_connection(host: DaemonHost, daemon: Script) -> Non
             os._exit(2)
     assert os.waitpid(child, 0)[1] == 0
     host.list()
-    assert [one.connection for one in daemon.asked] == [1, 2, 1]
+    assert [each.connection for each in daemon.asked] == [1, 2, 1]
 
 
 @pytest.mark.parametrize("kind", [KeyboardInterrupt, SystemExit])

@@ -69,7 +69,7 @@ def cut(*parts: bytes) -> Turn:
 
 
 def seqs(found: Iterator[Event], count: int) -> list[int]:
-    return [one.seq for one in itertools.islice(found, count)]
+    return [each.seq for each in itertools.islice(found, count)]
 
 
 @pytest.fixture
@@ -138,7 +138,7 @@ def test_stream_is_the_same_however_it_is_cut_into_parts(host: DaemonHost, daemo
     whole = (b": after 7\r\n\r\n" + frames(8, 9) + b": x\n\n" + frames(10)).replace(b"\nid", b"\n\nid", 1)
     parts = [whole[place : place + size] for place in range(0, len(whole), size)]
     daemon.turns = [streamed(*parts)]
-    assert [one.seq for one in host.events()] == [8, 9, 10]
+    assert [each.seq for each in host.events()] == [8, 9, 10]
 
 
 def test_follower_goes_on_where_it_was_cut_off(host: DaemonHost, daemon: Script) -> None:
@@ -152,14 +152,14 @@ def test_follower_goes_on_where_it_was_cut_off(host: DaemonHost, daemon: Script)
         cut(frames(11)),
     ]
     assert seqs(host.events(4, follow=True), 7) == [5, 6, 7, 8, 9, 10, 11]
-    since = [one.target.rpartition("=")[2] for one in daemon.asked]
+    since = [each.target.rpartition("=")[2] for each in daemon.asked]
     assert since == ["4", "6", "7", "7", "7", "9", "10"]
 
 
 def test_follower_from_now_on_knows_where_that_was(host: DaemonHost, daemon: Script) -> None:
     daemon.turns = [cut(b"id: 41\n\n"), cut(frames(42))]
     assert seqs(host.events(follow=True), 1) == [42]
-    assert [one.target for one in daemon.asked] == ["/v1/events?follow=true", "/v1/events?follow=true&since=41"]
+    assert [each.target for each in daemon.asked] == ["/v1/events?follow=true", "/v1/events?follow=true&since=41"]
 
 
 def test_follower_outlives_the_daemon(tmp_path: Path) -> None:
@@ -280,7 +280,7 @@ def test_silence_is_the_end_of_a_stream_and_a_heartbeat_is_not(
     began = time.monotonic()
     assert seqs(host.events(0, follow=True), 3) == [1, 2, 3]
     assert 1.1 <= time.monotonic() - began < 4
-    assert [one.target.rpartition("=")[2] for one in daemon.asked] == ["0", "2"]
+    assert [each.target.rpartition("=")[2] for each in daemon.asked] == ["0", "2"]
 
 
 def test_daemon_that_hangs_is_tried_again(host: DaemonHost, daemon: Script, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -308,8 +308,8 @@ def test_closing_the_connection_ends_a_follower_in_another_thread(daemon: Script
         found = host.events(0, follow=True)
 
         def follow() -> None:
-            for one in found:
-                heard.append(one.seq)
+            for each in found:
+                heard.append(each.seq)
 
         follower = threading.Thread(target=follow)
         follower.start()
@@ -327,9 +327,9 @@ def test_events_that_nobody_reads_leave_nothing_open(daemon: Script) -> None:
         warnings.simplefilter("always")
         with vifplug.connect(daemon.path) as host:
             host.events(0)
-            one = host.events(0, follow=True)
-            next(one)
-            del one
+            each = host.events(0, follow=True)
+            next(each)
+            del each
             gc.collect()
     assert [str(warning.message) for warning in caught] == []
 
@@ -375,8 +375,8 @@ class Kept:
 
 def test_log_is_read_page_by_page() -> None:
     log = Kept(*range(5, 13))
-    assert [one.seq for one in of_log(log, None, follow=False)] == list(range(5, 13))
-    assert [one.seq for one in of_log(log, 9, follow=False)] == [10, 11, 12]
+    assert [each.seq for each in of_log(log, None, follow=False)] == list(range(5, 13))
+    assert [each.seq for each in of_log(log, 9, follow=False)] == [10, 11, 12]
     assert list(of_log(Kept(), None, follow=False)) == []
 
 
@@ -405,10 +405,10 @@ def test_wait_asks_the_daemon_to_wait(host: DaemonHost, daemon: Script) -> None:
     daemon.turns = [answer(PLUGGED), answer(PLUGGED), answer(WIRED), answer(VIF.as_json())]
     (found,) = host.wait([VIF_ID], "wired", timeout=100)
     assert (found.state, found.mtu) == ("wired", 1450)
-    posts = [one.document for one in daemon.asked if one.method == "POST"]
-    assert {one.target for one in daemon.asked} == {"/v1/wait", f"/v1/vifs/{VIF_ID}"}
-    assert [(one["ids"], one["for"]) for one in posts] == [([VIF_ID], "wired")] * 3
-    assert all(0 < one["timeout"] <= 60 for one in posts)
+    posts = [each.document for each in daemon.asked if each.method == "POST"]
+    assert {each.target for each in daemon.asked} == {"/v1/wait", f"/v1/vifs/{VIF_ID}"}
+    assert [(each["ids"], each["for"]) for each in posts] == [([VIF_ID], "wired")] * 3
+    assert all(0 < each["timeout"] <= 60 for each in posts)
 
 
 def test_look_does_not_wait(host: DaemonHost, daemon: Script) -> None:

@@ -105,7 +105,7 @@ def test_anything_else_is_an_error(data: Any) -> None:
 
 
 def test_field_knows_its_key() -> None:
-    assert [one.key for one in codec.fields_of(Whole)][-3:] == ["found", "kept", "list"]
+    assert [each.key for each in codec.fields_of(Whole)][-3:] == ["found", "kept", "list"]
 
 
 def test_values_that_were_maps_are_read_by_key_as_before() -> None:

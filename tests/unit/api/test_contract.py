@@ -45,7 +45,7 @@ OWN = {"requester"}
 @pytest.mark.parametrize("name", METHODS)
 def test_every_host_has_the_parameters_and_the_answer_of_the_contract(host: type[Any], name: str) -> None:
     asked, mine = inspect.signature(getattr(Host, name)), inspect.signature(getattr(host, name))
-    parameters = [one for key, one in mine.parameters.items() if key not in OWN]
+    parameters = [each for key, each in mine.parameters.items() if key not in OWN]
     assert parameters == list(asked.parameters.values())
     assert mine.return_annotation == asked.return_annotation
 
@@ -197,6 +197,6 @@ def test_answer_that_does_not_come_in_time_is_an_error(tmp_path: pathlib.Path) -
 
 
 def test_answer_in_time_is_an_answer(tmp_path: pathlib.Path) -> None:
-    said = answer({"vifs": [], "warnings": []})
-    with served(str(tmp_path / "s"), said) as script, vifplug.connect(script.path, timeout=30) as host:
+    output = answer({"vifs": [], "warnings": []})
+    with served(str(tmp_path / "s"), output) as script, vifplug.connect(script.path, timeout=30) as host:
         assert (host.list(), json.dumps(host.warnings)) == ([], "[]")

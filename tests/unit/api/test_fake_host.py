@@ -49,12 +49,12 @@ def states(host: FakeHost) -> list[str]:
 def test_vif_lives_from_plug_to_unplug(host: FakeHost, vif: vifplug.Vif) -> None:
     (plugged,) = host.plug([vif])
     assert (plugged.state, plugged.id) == ("plugged", vif.id)
-    assert [one.state for one in host.wait([vif.id], "wired", timeout=0)] == ["wired"]
+    assert [each.state for each in host.wait([vif.id], "wired", timeout=0)] == ["wired"]
     host.start_guest(vif.id)
     assert host.get(vif.id).state == "active" and host.check().clean
     host.stop_guest(vif.id)
     assert host.get(vif.id).state == "wired" and host.check().clean
-    assert [one.state for one in host.unplug([vif.id])] == ["unplugged"]
+    assert [each.state for each in host.unplug([vif.id])] == ["unplugged"]
     assert states(host) == ["plugged", "wired", "active", "wired", "unplugged"]
     assert (host.list(), host.gc().orphans) == ([], ())
     with pytest.raises(errors.UnknownVif):
@@ -90,7 +90,7 @@ def test_drift_is_seen_and_repaired(host: FakeHost, vif: vifplug.Vif) -> None:
     host.drift(vif.id)
     (found,) = host.check([vif.id]).vifs
     assert found.state == "drifted" and found.drift
-    assert [one.state for one in host.repair([vif.id])] == ["wired"]
+    assert [each.state for each in host.repair([vif.id])] == ["wired"]
     host.delete(host.get(vif.id).devices[0].name if host.get(vif.id).devices else host.get(vif.id).ports[0].name)
     assert not host.check().clean
     host.repair()
@@ -124,7 +124,7 @@ def test_failure_belongs_to_the_next_call_alone(host: FakeHost, vif: vifplug.Vif
     host.plug([vif])
     host.fail_next(step=99)
     host.plug([vif])
-    assert [one.state for one in host.unplug([vif.id])] == ["unplugged"]
+    assert [each.state for each in host.unplug([vif.id])] == ["unplugged"]
 
 
 def test_names_of_others_are_conflicts(host: FakeHost) -> None:
@@ -161,8 +161,8 @@ def test_gc_unplugs_what_no_guest_has(host: FakeHost) -> None:
     kept, gone = builders.vif("ovs"), builders.vif("bridge")
     host.plug([kept, gone])
     found = host.gc(delete=True, keep=[kept.id], absent_for=0)
-    assert [one.vif_id for one in found.unplugged] == [gone.id]
-    assert [one.id for one in host.list()] == [kept.id]
+    assert [each.vif_id for each in found.unplugged] == [gone.id]
+    assert [each.id for each in host.list()] == [kept.id]
 
 
 def test_other_answers_are_a_real_hosts(host: FakeHost, vif: vifplug.Vif) -> None:
@@ -200,10 +200,10 @@ def test_answers_are_frozen_to_the_bottom_and_the_same_after_their_journey(host:
     host.drift(vif.id)
     answers += [host.check(), host.check([vif.id]), *host.repair(), host.gc(), host.gc(keep=[], absent_for=0)]
     answers += [host.guest(vif.id, "qemu"), host.doctor(), *host.events(), *host.unplug([vif.id])]
-    assert [one for one in answers if not _frozen(one)] == []
-    for one in answers:
-        read = type(one).from_json(json.loads(json.dumps(one.as_json())))
-        assert read == (dataclasses.replace(one, warnings=()) if isinstance(one, vifplug.VifReport) else one)
+    assert [each for each in answers if not _frozen(each)] == []
+    for each in answers:
+        read = type(each).from_json(json.loads(json.dumps(each.as_json())))
+        assert read == (dataclasses.replace(each, warnings=()) if isinstance(each, vifplug.VifReport) else each)
 
 
 @pytest.mark.parametrize("bridges", [(), "br-int"])
@@ -244,9 +244,9 @@ def test_device_is_held_once(host: FakeHost) -> None:
 
 def test_hosts_are_worlds_of_their_own_and_leave_no_files(tmp_path: pathlib.Path, monkeypatch: Any) -> None:
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
-    with FakeHost() as one, FakeHost() as other:
-        one.plug([builders.vif()])
-        assert (len(one.list()), other.list()) == (1, [])
+    with FakeHost() as each, FakeHost() as other:
+        each.plug([builders.vif()])
+        assert (len(each.list()), other.list()) == (1, [])
         assert len(os.listdir(tmp_path)) == 2
     assert os.listdir(tmp_path) == []
 

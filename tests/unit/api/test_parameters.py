@@ -76,12 +76,12 @@ CALLS: dict[str, tuple[Call, dict[str, Any]]] = {
     "plug": (lambda host, given: host.plug(given), NO_VIFS),
     "plan": (lambda host, given: host.plan(given), NO_VIFS),
     "unplug": (lambda host, given: host.unplug(given), NO_IDS),
-    "check": (lambda host, given: host.check(given), {key: one for key, one in NO_IDS.items() if key != "None"}),
-    "repair": (lambda host, given: host.repair(given), {key: one for key, one in NO_IDS.items() if key != "None"}),
+    "check": (lambda host, given: host.check(given), {key: each for key, each in NO_IDS.items() if key != "None"}),
+    "repair": (lambda host, given: host.repair(given), {key: each for key, each in NO_IDS.items() if key != "None"}),
     "wait": (lambda host, given: host.wait(given, "plugged", 0), NO_IDS),
     "look": (lambda host, given: host.look(given, "plugged"), NO_IDS),
     "expect": (lambda host, given: _entered(host.expect(given, "plugged", 0)), NO_IDS),
-    "exit_early": (_exited_early, {key: one for key, one in NO_IDS.items() if key != "str"}),
+    "exit_early": (_exited_early, {key: each for key, each in NO_IDS.items() if key != "str"}),
     "get": (lambda host, given: host.get(given), NO_ID),
     "path": (lambda host, given: host.path(given), NO_ID),
     "progress": (lambda host, given: host.progress(given), NO_ID),
@@ -115,9 +115,9 @@ def daemon(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Daemon, s
 
 @pytest.fixture(params=["local", "connect"])
 def host(request: pytest.FixtureRequest, daemon: tuple[Daemon, str]) -> Iterator[Any]:
-    one, path = daemon
+    each, path = daemon
     if request.param == "local":
-        yield one.host
+        yield each.host
     else:
         with vifplug.connect(path) as host:
             yield host
@@ -177,7 +177,7 @@ def test_parts_of_a_vif_are_refused_alike() -> None:
 
 WRONG_FORMATS: tuple[Any, ...] = (None, 5, ["vif"], {}, "xml", b"vif")
 DOCUMENTS: dict[str, Any] = {
-    **{key: one for key, one in NO_VIFS.items() if not key.startswith(("list of dict", "VIF and", "generator"))},
+    **{key: each for key, each in NO_VIFS.items() if not key.startswith(("list of dict", "VIF and", "generator"))},
     "set": {ID},
     "path": pathlib.Path("/etc/passwd"),
     "file": open,

@@ -47,7 +47,7 @@ class Place:
 
     def _pass(self, seconds: float) -> None:
         self.now += seconds
-        for change in sorted(self.changes, key=lambda one: one[0]):
+        for change in sorted(self.changes, key=lambda each: each[0]):
             if change[0] <= self.now:
                 self.changes.remove(change)
                 change[1](self)
@@ -62,7 +62,7 @@ class Place:
         assert len(self.looks) < 10_000, "it never ends"
         end = self.now + seconds
         while self.trouble is None:
-            vifs = [self._waited(one, state) for one in ids]
+            vifs = [self._waited(each, state) for each in ids]
             reached = all(vif.waits_for is None and vif.state != "failed" for vif in vifs)
             if reached or not self.waits or self.now >= end or any(vif.state == "failed" for vif in vifs):
                 self._pass(0.01)
@@ -235,7 +235,7 @@ def test_trouble_to_the_end_is_said_with_what_was_seen_before(place: Place) -> N
     place.during(0.5, 99, errors.DaemonUnreachable("no daemon answers"))
     with pytest.raises(errors.NotReached) as caught:
         place.wait(A, timeout=3)
-    assert str(caught.value).endswith("how they stand could not be seen at the end, because no daemon answers")
+    assert str(caught.value).endswith("their states could not be read at the end, because no daemon answers")
     assert f"VIF {A} is plugged, not wired" in str(caught.value) or place.waits
     assert 3 <= place.passed < 3.1
 

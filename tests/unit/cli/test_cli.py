@@ -566,8 +566,8 @@ def test_local_is_local_whether_a_daemon_answers_or_not(place: Place) -> None:
 @pytest.mark.parametrize("left", ["nothing", "socket", "file"])
 def test_without_a_daemon_it_is_this_process(place: Place, left: str) -> None:
     if left == "socket":
-        with socket.socket(socket.AF_UNIX) as one:
-            one.bind(place.socket)
+        with socket.socket(socket.AF_UNIX) as each:
+            each.bind(place.socket)
     elif left == "file":
         Path(place.socket).touch()
     result = place.run("list", "-o", "json")
@@ -622,7 +622,7 @@ def test_interrupt_while_the_daemon_plugs_says_that_it_goes_on(
     with scripted_daemon.served(place.socket, interrupt):
         result = place.run("plug", document)
     assert result.code == {signal.SIGINT: 130, signal.SIGTERM: 143}[number]
-    assert result.err.endswith("; the daemon goes on with what was asked; look with `vifplug list` what became of it\n")
+    assert result.err.endswith("; the daemon continues the request; `vifplug list` shows the result\n")
     assert result.err.count("\n") == 1
 
 
@@ -630,8 +630,8 @@ def test_interrupt_while_the_daemon_plugs_says_that_it_goes_on(
     ("kind", "code"), [("UnknownVif", 2), ("Conflict", 4), ("NotPermitted", 1), ("LinkError", 1), ("ConfigError", 2)]
 )
 def test_error_of_the_daemon_has_its_exit_code(place: Place, kind: str, code: int) -> None:
-    said = scripted_daemon.problem(kind, "no", subject="qvo", step="add port qvo")
-    with scripted_daemon.served(place.socket, said):
+    output = scripted_daemon.problem(kind, "no", subject="qvo", step="add port qvo")
+    with scripted_daemon.served(place.socket, output):
         assert place.run("show", VIF_ID).err == "vifplug: error: no (at qvo, in step add port qvo)\n"
         result = place.run("show", VIF_ID, "-o", "json")
     assert (result.code, result.out) == (code, "")

@@ -106,24 +106,24 @@ def test_worst_comes_first_each_with_its_remedy_and_exit_is_1(place: Place) -> N
 
 
 def test_warnings_and_what_is_unseen_are_no_failure(place: Place) -> None:
-    place.says = Diagnosis(findings=tuple(one for one in ILL.findings if one.status != ERROR))
+    place.says = Diagnosis(findings=tuple(each for each in ILL.findings if each.status != ERROR))
     assert place.run("doctor")[0] == 0
 
 
 def test_json_holds_every_check_and_nothing_else_is_said(place: Place) -> None:
     place.says = ILL
     code, out, err = place.run("doctor", "-o", "json")
-    told = json.loads(out)
-    assert (code, err, told["healthy"]) == (1, "", False)
-    assert told["checks"][:4] == ILL.as_json()["checks"]
-    assert told["checks"][4] == Finding(check="daemon", status=OK).as_json()
+    reported = json.loads(out)
+    assert (code, err, reported["healthy"]) == (1, "", False)
+    assert reported["checks"][:4] == ILL.as_json()["checks"]
+    assert reported["checks"][4] == Finding(check="daemon", status=OK).as_json()
 
 
 def test_daemon_that_answers_is_asked_and_this_process_looks_at_nothing(place: Place) -> None:
     with scripted_daemon.served(place.path, scripted_daemon.answer(ILL.as_json())) as daemon:
         code, out, _err = place.run("doctor", "-o", "json")
     assert (code, json.loads(out)) == (1, ILL.as_json())
-    assert ([(one.method, one.target) for one in daemon.asked], place.alone) == ([("GET", "/v1/doctor")], 0)
+    assert ([(each.method, each.target) for each in daemon.asked], place.alone) == ([("GET", "/v1/doctor")], 0)
 
 
 def test_local_asks_no_daemon(place: Place) -> None:
@@ -134,8 +134,8 @@ def test_local_asks_no_daemon(place: Place) -> None:
 
 def test_socket_whose_daemon_died_is_a_finding_beside_the_others(refusing: Place) -> None:
     code, out, _err = refusing.run("doctor", "-o", "json")
-    found = [one for one in json.loads(out)["checks"] if one["status"] != OK]
-    assert (code, [(one["check"], one["status"], one["subject"]) for one in found]) == (
+    found = [each for each in json.loads(out)["checks"] if each["status"] != OK]
+    assert (code, [(each["check"], each["status"], each["subject"]) for each in found]) == (
         1,
         [("daemon", ERROR, refusing.path)],
     )
@@ -171,8 +171,8 @@ def test_host_info_is_a_table_or_json(place: Place) -> None:
 
 def test_host_info_of_a_daemon_says_who_it_is(place: Place) -> None:
     document = {key: value for key, value in ABOUT.as_json().items() if key != "daemon"}
-    told = {**document, "pid": 7, "level": "read", "keeper": {}}
-    with scripted_daemon.served(place.path, scripted_daemon.answer(told), scripted_daemon.answer({"version": "1"})):
+    reported = {**document, "pid": 7, "level": "read", "keeper": {}}
+    with scripted_daemon.served(place.path, scripted_daemon.answer(reported), scripted_daemon.answer({"version": "1"})):
         code, out, _err = place.run("host-info", "-o", "json")
         daemon = DaemonInfo(answers=True, socket=place.path, version="1", pid=7, level="read")
         assert (code, json.loads(out)) == (0, replace(ABOUT, daemon=daemon).as_json())

@@ -59,8 +59,8 @@ def test_wait_for_an_unknown_vif_is_exit_2_at_once(run: Run, library: Notes) -> 
     library.answers["look"] = WaitReport(reached=False, vifs=[there, gone])
     result = run("wait", VIF_ID, OTHER_ID)
     assert (result.code, result.out) == (2, "")
-    said = f"VIF {OTHER_ID} is not plugged on this host; 'vifplug list' shows those that are"
-    assert result.err == f"vifplug: error: {said}\n"
+    shown = f"VIF {OTHER_ID} is not plugged on this host; 'vifplug list' shows those that are"
+    assert result.err == f"vifplug: error: {shown}\n"
     assert "wait" not in dict(library.calls)
     result = run("wait", VIF_ID, OTHER_ID, "-o", "json")
     assert (result.code, result.error["type"], result.error["subject"]) == (2, "UnknownVif", OTHER_ID)
@@ -86,9 +86,9 @@ def test_wait_says_on_a_terminal_what_it_waits_for(
     run: Run, library: Notes, monkeypatch: pytest.MonkeyPatch, document: str
 ) -> None:
     monkeypatch.setattr(output, "is_interactive", lambda: True)
-    said = f"vifplug: waiting up to 9 s for VIF {VIF_ID} to be wired; it waits for OVN ...\n"
-    assert run("wait", VIF_ID, "--timeout", "9").err == said
-    assert run("plug", document, "--wait", "wired", "--timeout", "9").err == said
+    shown = f"vifplug: waiting up to 9 s for VIF {VIF_ID} to be wired; it waits for OVN ...\n"
+    assert run("wait", VIF_ID, "--timeout", "9").err == shown
+    assert run("plug", document, "--wait", "wired", "--timeout", "9").err == shown
     assert run("wait", VIF_ID, OTHER_ID).err.startswith(
         f"vifplug: waiting up to 300 s for VIF {VIF_ID} and 1 more to be wired"
     )
@@ -231,10 +231,10 @@ def follow(daemon: Script) -> Iterator[Follow]:
         return begun[-1]
 
     yield begin
-    for one in begun:
-        if one.poll() is None:
-            one.kill()
-        one.communicate()
+    for each in begun:
+        if each.poll() is None:
+            each.kill()
+        each.communicate()
 
 
 def line_of(follower: subprocess.Popen[str], seconds: float = 5.0) -> str:
@@ -332,9 +332,9 @@ def test_follow_on_a_terminal_ends_by_ctrl_c(daemon: Script, follow: Follow) -> 
     ours, theirs = pty.openpty()
     follower = follow(stdout=theirs, stderr=theirs, stdin=theirs, start_new_session=True)
     os.close(theirs)
-    said = b""
-    while VIF_ID.encode() not in said:
-        said += os.read(ours, 1000)
+    shown = b""
+    while VIF_ID.encode() not in shown:
+        shown += os.read(ours, 1000)
     os.killpg(follower.pid, signal.SIGINT)
     assert follower.wait(5) == 0
     os.close(ours)

@@ -158,8 +158,8 @@ def test_followed_events_at_80_columns() -> None:
         "Hidden: PREVIOUS (wider terminal, -o json)",
         "SEQ    TIME                      VIF                                   STATE",
     ]
-    one = dataclasses.replace(EVENT, error=None)
-    assert shown.line(one) == f"41     2026-11-21T07:36:29.104Z  {VIF_ID}  failed"
+    each = dataclasses.replace(EVENT, error=None)
+    assert shown.line(each) == f"41     2026-11-21T07:36:29.104Z  {VIF_ID}  failed"
 
 
 def test_followed_event_that_is_wider_than_was_thought_has_a_head_of_its_own() -> None:

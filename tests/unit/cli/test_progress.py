@@ -53,8 +53,10 @@ def host(tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> Watched:
 
 def test_long_plan_goes_in_bounded_calls_and_says_how_far_it_is(host: Watched) -> None:
     host.plugger.plug(ALL)
-    assert [one.done for one in host.seen] == [0, 4, 8, 11, 12], "11 actions on links, 4 at a time; 2 ports, one by one"
-    assert {one.total for one in host.seen} == {STEPS} == {len(host.applied)}
+    assert [each.done for each in host.seen] == [0, 4, 8, 11, 12], (
+        "11 actions on links, 4 at a time; 2 ports, one by one"
+    )
+    assert {each.total for each in host.seen} == {STEPS} == {len(host.applied)}
     assert host.plugger.under_way.of(ALL[0].id) == Progress(done=0, total=0)
 
 
@@ -76,14 +78,14 @@ def test_of_one_vif_nothing_is_kept(host: Watched) -> None:
 def test_repair_and_unplug_of_many_count_vifs(host: Watched, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("vifplug.engine.commands.unplug._CHUNK", 1)
     host.plugger.plug(ALL)
-    for one in ALL:
-        name = next(link.name for link in host.links.values() if link.owner == one.id)
-        host._set(name, {"mtu": 1300}, one.id)
+    for each in ALL:
+        name = next(link.name for link in host.links.values() if link.owner == each.id)
+        host._set(name, {"mtu": 1300}, each.id)
     host.seen.clear()
-    host.plugger.repair([one.id for one in ALL])
+    host.plugger.repair([each.id for each in ALL])
     assert host.seen == [Progress(done=done, total=3) for done in range(3)]
     host.seen.clear()
-    host.plugger.unplug([one.id for one in ALL])
+    host.plugger.unplug([each.id for each in ALL])
     assert set(host.seen) == {Progress(done=done, total=3) for done in range(3)}
 
 
@@ -116,17 +118,17 @@ def said(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 def half_way(library: Notes, verb: str, said: list[str]) -> None:
     """Let the verb last until something was said of its being half done."""
     library.answers["progress"] = Progress(done=1, total=2)
-    told = threading.Event()
+    reported = threading.Event()
     real = said.append
 
     def tell(line: str) -> None:
         real(line)
         if " of " in line:
-            told.set()
+            reported.set()
 
     def answer() -> list[reports.VifReport]:
-        assert told.wait(5), "nothing was said"
-        return [reports.VifReport(id=one, state="unplugged") for one in (VIF_ID, OTHER_ID)]
+        assert reported.wait(5), "nothing was said"
+        return [reports.VifReport(id=each, state="unplugged") for each in (VIF_ID, OTHER_ID)]
 
     output.show_progress = tell  # the fixture takes it back
     library.answers[verb] = answer

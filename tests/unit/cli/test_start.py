@@ -92,7 +92,7 @@ def test_what_asks_the_daemon_imports_what_it_uses(
     assert "vifplug.api.remote" in names
     assert [line for line in imported if "-packages" in line] == []
     slow = [*(f"vifplug.{room}" for room in OF_THE_HOST), *SLOW]
-    assert [name for name in names if any(f"{name}.".startswith(f"{one}.") for one in slow)] == []
+    assert [name for name in names if any(f"{name}.".startswith(f"{each}.") for each in slow)] == []
 
 
 def test_document_is_handed_on_as_it_is_and_refused_in_the_daemons_words(tmp_path: Path) -> None:

@@ -38,8 +38,8 @@ def unknown(directory: pathlib.Path, text: str) -> tuple[str, ...]:
 def test_what_is_unknown_is_one_sentence_that_names_the_nearest(
     tmp_path: pathlib.Path, text: str, named: list[str]
 ) -> None:
-    (said,) = unknown(tmp_path, text)
-    assert all(part in said for part in named), said
+    (output,) = unknown(tmp_path, text)
+    assert all(part in output for part in named), output
 
 
 @pytest.mark.parametrize(
@@ -72,15 +72,15 @@ def test_directory_that_is_not_read_is_named(tmp_path: pathlib.Path) -> None:
     fragments.mkdir()
     assert unknown(tmp_path, "") == ()
     (fragments / "10-mtu.conf").write_text("[DEFAULT]\nmtu = 9000")
-    (said,) = unknown(tmp_path, "")
-    assert "vifplug.conf.d is not read" in said
+    (output,) = unknown(tmp_path, "")
+    assert "vifplug.conf.d is not read" in output
 
 
 def test_check_config_says_what_is_wrong_and_starts_nothing(
     tmp_path: pathlib.Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     path = tmp_path / "vifplug.conf"
-    for text, status, said in (
+    for text, status, output in (
         ("[DEFAULT]\nmtu = 9000", 0, "ok"),
         ("[daemon]\nmtu = 9000", 2, "[DEFAULT] mtu?"),
         ("[DEFAULT]\nmtu = many", 2, "mtu"),
@@ -89,7 +89,7 @@ def test_check_config_says_what_is_wrong_and_starts_nothing(
         path.write_text(text)
         assert supervisor.main(["--check-config", "--config-file", str(path)]) == status
         shown = capsys.readouterr()
-        assert said in (shown.out if status == 0 else shown.err)
+        assert output in (shown.out if status == 0 else shown.err)
         assert not (shown.err if status == 0 else shown.out)
     assert supervisor.main(["--check-config", "--config-file", str(tmp_path / "none.conf")]) == 2
     assert [entry.name for entry in tmp_path.iterdir()] == ["vifplug.conf"]
@@ -97,5 +97,5 @@ def test_check_config_says_what_is_wrong_and_starts_nothing(
 
 def test_doctor_says_it(tmp_path: pathlib.Path) -> None:
     facts = Facts(integration_bridge="br-int", unknown_options=unknown(tmp_path, "[daemon]\nmtu = 9000"))
-    (finding,) = [one for one in checks.diagnose(facts).findings if one.check == "configuration"]
+    (finding,) = [each for each in checks.diagnose(facts).findings if each.check == "configuration"]
     assert finding.status == WARNING and "[DEFAULT] mtu?" in finding.reason

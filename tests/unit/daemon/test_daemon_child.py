@@ -22,13 +22,13 @@ def serve(pipe: int) -> None:
     time.sleep(60)
 
 
-def with_helper(pipe: int, *, told: bool) -> None:
+def with_helper(pipe: int, *, reported: bool) -> None:
     """Fork a helper that outlives its worker, and tell of it."""
     helper = os.fork()
     if helper == 0:
-        time.sleep(0.3 if not told else 60)
+        time.sleep(0.3 if not reported else 60)
         os._exit(0)
-    if told:
+    if reported:
         os.write(pipe, worker.HELPER + helper.to_bytes(worker.PID_BYTES))
         os.write(pipe, worker.READY)
     time.sleep(60)
@@ -56,50 +56,50 @@ def must_have_no_child() -> None:
 
 
 def test_worker_that_ends_when_asked_is_not_killed() -> None:
-    one = Child.fork(serve)
-    heard(one)
-    one.end(5)
-    assert one.ending == "has ended with status 7"
+    each = Child.fork(serve)
+    heard(each)
+    each.end(5)
+    assert each.ending == "has ended with status 7"
     must_have_no_child()
 
 
 def test_worker_that_is_stopped_is_killed_in_time() -> None:
-    one = Child.fork(serve)
-    heard(one)
-    os.kill(one.pid, signal.SIGSTOP)
+    each = Child.fork(serve)
+    heard(each)
+    os.kill(each.pid, signal.SIGSTOP)
     began = time.monotonic()
-    one.end(0)
+    each.end(0)
     assert 0.4 < time.monotonic() - began < 3
-    assert one.ending == "was ended by signal 9"
+    assert each.ending == "was ended by signal 9"
     must_have_no_child()
 
 
 def test_helper_that_does_not_end_by_itself_is_killed() -> None:
-    one = Child.fork(lambda pipe: with_helper(pipe, told=True))
-    heard(one)
-    assert one.helper is not None
-    assert one.ready_at is not None
-    one.kill()
+    each = Child.fork(lambda pipe: with_helper(pipe, reported=True))
+    heard(each)
+    assert each.helper is not None
+    assert each.ready_at is not None
+    each.kill()
     began = time.monotonic()
-    one.end(5)
+    each.end(5)
     assert 0.4 < time.monotonic() - began < 3
     must_have_no_child()
 
 
 def test_helper_that_the_parent_was_never_told_of_is_reaped() -> None:
-    one = Child.fork(lambda pipe: with_helper(pipe, told=False))
+    each = Child.fork(lambda pipe: with_helper(pipe, reported=False))
     time.sleep(0.1)
-    one.kill()
-    one.end(5)
+    each.kill()
+    each.end(5)
     must_have_no_child()
 
 
 def test_no_descriptor_is_left() -> None:
     before = set(os.listdir("/proc/self/fd"))
-    one = Child.fork(lambda pipe: with_helper(pipe, told=True))
-    heard(one)
-    one.kill()
-    one.end(5)
+    each = Child.fork(lambda pipe: with_helper(pipe, reported=True))
+    heard(each)
+    each.kill()
+    each.end(5)
     # Fewer may be left: those of other tests go whenever the garbage collector comes by.
     assert set(os.listdir("/proc/self/fd")) <= before
 

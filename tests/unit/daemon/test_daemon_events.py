@@ -241,11 +241,11 @@ def test_place_is_taken_before_anything_is_waited_for(daemon: Daemon, monkeypatc
     async def run() -> None:
         coming = (daemon.hub.stream(None, follow=True) for _ in range(10))
         found = await asyncio.gather(*coming, return_exceptions=True)
-        assert sum(isinstance(one, Busy) for one in found) == 7
-        for one in found:
-            if isinstance(one, event_stream.Stream):
-                one.leave()  # it never began
-                one.leave()
+        assert sum(isinstance(item, Busy) for item in found) == 7
+        for item in found:
+            if isinstance(item, event_stream.Stream):
+                item.leave()  # it never began
+                item.leave()
         assert b"vifplug_followers 0.0" in daemon.metrics.text()
         (await daemon.hub.stream(None, follow=True)).leave()
 
@@ -261,7 +261,7 @@ def test_one_user_does_not_take_every_place_and_root_has_its_own(
     async def let_in(uid: int) -> int:
         streams = [daemon.hub.stream(None, follow=True, uid=uid) for _ in range(7)]
         found = await asyncio.gather(*streams, return_exceptions=True)
-        return sum(isinstance(one, event_stream.Stream) for one in found)
+        return sum(isinstance(item, event_stream.Stream) for item in found)
 
     async def run() -> None:
         assert [await let_in(uid) for uid in (READER, STRANGER, 0)] == [3, 1, 2]
@@ -301,8 +301,8 @@ def waited(daemon: Daemon, state: str, timeout: float = 0, ids: list[str] | None
 
 def test_wait_is_over_at_once_for_what_is_reached(daemon: Daemon) -> None:
     daemon.ask("PUT", ONE, DOCUMENT)
-    one = {"id": ID, "state": "wired", "error": None, "waits_for": None}
-    assert waited(daemon, "wired", 30) == {"reached": True, "vifs": [one], "warnings": []}
+    item = {"id": ID, "state": "wired", "error": None, "waits_for": None}
+    assert waited(daemon, "wired", 30) == {"reached": True, "vifs": [item], "warnings": []}
     assert waited(daemon, "active", ids=[]) == {"reached": True, "vifs": [], "warnings": []}
 
 
@@ -325,9 +325,9 @@ def test_wait_hears_of_its_own_vifs_only(daemon: Daemon, monkeypatch: pytest.Mon
     looks: list[object] = []
     real = event_routes._look
 
-    def look(request: Any, said: Any) -> Any:
-        looks.append(said)
-        return real(request, said)
+    def look(request: Any, output: Any) -> Any:
+        looks.append(output)
+        return real(request, output)
 
     monkeypatch.setattr(event_routes, "_look", look)
     daemon.ask("PUT", ONE, DOCUMENT)

@@ -56,7 +56,7 @@ def daemon(tmp_path: pathlib.Path) -> Daemon:
 def test_line_is_one_object_whatever_is_said(lines: Lines) -> None:
     # pytest's own handler would keep what is logged, and pytest-xdist cannot pass on what no encoding can say.
     root = logging.getLogger()
-    root.handlers[:] = [one for one in root.handlers if getattr(one, "stream", None) is lines]
+    root.handlers[:] = [each for each in root.handlers if getattr(each, "stream", None) is lines]
     LOG.warning("two\nlines, \ud800 and %s", {"a": 1}, extra={"vif_id": "x", "path": pathlib.Path("/")})
     (line,) = lines.objects
     assert line.pop("time").startswith("20")

@@ -121,18 +121,18 @@ def _is_closed(connection: socket.socket) -> bool:
 
 def _answers(connection: socket.socket) -> bytes:
     """All that comes; the daemon may reset a connection that goes on after its end."""
-    said = b""
+    output = b""
     with suppress(ConnectionResetError):
         while part := connection.recv(65536):
-            said += part
-    return said
+            output += part
+    return output
 
 
 def _everything(connection: socket.socket) -> bytes:
-    said = b""
+    output = b""
     while part := connection.recv(65536):
-        said += part
-    return said
+        output += part
+    return output
 
 
 # -- who it is --------------------------------------------------------------------------------------------
@@ -172,8 +172,8 @@ def test_credentials_reach_the_application(daemon: Daemon, tmp_path: pathlib.Pat
     settings = Settings(admin_users=("root",), reader_users=(str(os.geteuid()),))
     daemon.app.user_middleware[0].kwargs["access"] = Access.of(settings)
     with served(daemon.app, tmp_path / "socket") as server, ExitStack() as open_ones:
-        status, said = Socket(daemon, tmp_path / "socket", open_ones, server).ask("GET", "/v1/host")
-    assert (status, said["level"]) == (200, "admin" if os.geteuid() == 0 else "read")
+        status, output = Socket(daemon, tmp_path / "socket", open_ones, server).ask("GET", "/v1/host")
+    assert (status, output["level"]) == (200, "admin" if os.geteuid() == 0 else "read")
 
 
 def test_each_connection_keeps_its_own_peer(unix: Socket, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -364,9 +364,9 @@ def _following(unix: Socket) -> socket.socket:
     """A follower that has read all there is."""
     connection = unix.connect()
     connection.sendall(FOLLOW)
-    said = b""
-    while b"id: " not in said or not said.endswith(b"\n\n\r\n"):
-        said += connection.recv(65536)
+    output = b""
+    while b"id: " not in output or not output.endswith(b"\n\n\r\n"):
+        output += connection.recv(65536)
     return connection
 
 
@@ -468,8 +468,8 @@ def test_waits_and_follows_leave_connections_for_changes(unix: Socket, monkeypat
     assert unix.ask("PUT", ONE, DOCUMENT)[0] == 200
     kept = [_waiting(unix), _waiting(unix), _following(unix), _following(unix)]
     for method, path, body in (("POST", "/v1/wait", WAIT), ("GET", "/v1/events", None)):
-        status, said = unix.ask(method, path, body)
-        assert (status, said["error"]["type"], said["error"]["retryable"]) == (503, "Busy", True)
+        status, output = unix.ask(method, path, body)
+        assert (status, output["error"]["type"], output["error"]["retryable"]) == (503, "Busy", True)
     assert unix.ask("POST", "/v1/wait", {**WAIT, "timeout": 0})[0] == 200, "this one does not wait"
     assert unix.ask("DELETE", ONE)[0] == 200
     kept.pop().close()
@@ -606,17 +606,17 @@ def test_request_whose_end_is_in_doubt_is_refused_and_the_connection_closed(
     with suppress(BrokenPipeError, ConnectionResetError):
         for part in [sent] if is_whole else [sent[n : n + 1] for n in range(len(sent))]:
             connection.sendall(part)
-    said = _answers(connection)
-    assert said.startswith(b"HTTP/1.1 400 ") and said.count(b"HTTP/1.1 ") == 1
-    assert b"connection: close" in said and b"application/problem+json" in said
-    assert json.loads(said.partition(b"\r\n\r\n")[2])["error"]["type"] == "InputError"
+    output = _answers(connection)
+    assert output.startswith(b"HTTP/1.1 400 ") and output.count(b"HTTP/1.1 ") == 1
+    assert b"connection: close" in output and b"application/problem+json" in output
+    assert json.loads(output.partition(b"\r\n\r\n")[2])["error"]["type"] == "InputError"
 
 
 def test_http_1_0_has_no_chunks(unix: Socket) -> None:
     connection = unix.connect()
     connection.sendall(b"POST /v1/check HTTP/1.0\r\nHost: x\r\n" + CHUNKED + b"\r\n0\r\n\r\n" + HIDDEN)
-    said = _answers(connection)
-    assert said.startswith(b"HTTP/1.1 400 ") and said.count(b"HTTP/1.1 ") == 1
+    output = _answers(connection)
+    assert output.startswith(b"HTTP/1.1 400 ") and output.count(b"HTTP/1.1 ") == 1
 
 
 @pytest.mark.parametrize(
@@ -635,8 +635,8 @@ def test_http_1_0_has_no_chunks(unix: Socket) -> None:
 def test_nothing_is_served_behind_a_request_that_others_may_read_otherwise(unix: Socket, head: bytes) -> None:
     connection = unix.connect()
     connection.sendall(head + b"\r\n" + HIDDEN + HIDDEN)
-    said = _answers(connection)
-    assert said.count(b"HTTP/1.1 ") == 1 and b"connection: close" in said
+    output = _answers(connection)
+    assert output.count(b"HTTP/1.1 ") == 1 and b"connection: close" in output
 
 
 def test_right_requests_before_a_wrong_one_are_answered_first(unix: Socket, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -645,8 +645,8 @@ def test_right_requests_before_a_wrong_one_are_answered_first(unix: Socket, monk
     slow, chunked = b"GET /v1/vifs HTTP/1.1\r\nHost: x\r\n\r\n", b"POST /v1/check HTTP/1.1\r\nHost: x\r\n" + CHUNKED
     right = chunked + b"\r\n2\r\n{}\r\n0\r\n\r\n"
     connection.sendall(slow + right + chunked + LENGTH + b"\r\n" + HIDDEN)
-    said = _answers(connection)
-    assert re.findall(rb"HTTP/1.1 (\d+)", said) == [b"200", b"200", b"400"]
+    output = _answers(connection)
+    assert re.findall(rb"HTTP/1.1 (\d+)", output) == [b"200", b"200", b"400"]
 
 
 def test_wrong_body_is_not_carried_out(unix: Socket) -> None:
@@ -664,9 +664,9 @@ def test_requests_in_a_row_are_answered_in_turn(unix: Socket) -> None:
     for identity in ids:
         connection.sendall(b"GET /v1/host HTTP/1.1\r\nHost: x\r\nX-Request-Id: " + identity + b"\r\n\r\n")
     connection.shutdown(socket.SHUT_WR)
-    said = _everything(connection)
-    assert said.count(b"HTTP/1.1 200") == 3
-    assert [line.partition(b": ")[2] for line in said.split(b"\r\n") if line.startswith(b"x-request-id")] == ids
+    output = _everything(connection)
+    assert output.count(b"HTTP/1.1 200") == 3
+    assert [line.partition(b": ")[2] for line in output.split(b"\r\n") if line.startswith(b"x-request-id")] == ids
 
 
 def test_peer_that_goes_in_the_middle_of_its_request_is_let_go(unix: Socket, caplog: pytest.LogCaptureFixture) -> None:
@@ -695,10 +695,10 @@ def test_bodies_of_one_user_are_not_kept_without_bounds(unix: Socket, monkeypatc
     first.sendall(head + b" " * 600_000)
     time.sleep(BRIEF_SECONDS)
     second.sendall(head + b" " * 600_000)
-    said = b""
-    while b'"Busy"' not in said:
-        said += second.recv(65536)
-    assert b" 503 " in said and b"retry-after: 1" in said
+    output = b""
+    while b'"Busy"' not in output:
+        output += second.recv(65536)
+    assert b" 503 " in output and b"retry-after: 1" in output
     _as(monkeypatch, ADMIN)
     assert unix.ask("PUT", ONE, DOCUMENT)[0] == 200
     first.sendall(b" " * 400_000)
@@ -724,9 +724,9 @@ def test_many_at_once_each_get_their_own_answer(unix: Socket) -> None:
         connection = unix.connect()
         for _ in range(5):
             for method, body in (("PUT", document), ("GET", None), ("DELETE", None)):
-                status, said = unix.ask(method, path, body, connection)
+                status, output = unix.ask(method, path, body, connection)
                 statuses.append(status)
-                assert said.get("id", document["id"]) == document["id"]
+                assert output.get("id", document["id"]) == document["id"]
 
     threads = [threading.Thread(target=work, args=(number,)) for number in range(16)]
     for thread in threads:

@@ -18,21 +18,21 @@ def fight(
     retry_state: RetryState, drift: list[DriftItem], times: int, pause: float, start: float = 0.0
 ) -> list[str | None]:
     """A VIF that is found drifted and repaired again and again."""
-    said, now = [], start
+    output, now = [], start
     for _ in range(times):
         if retry_state.is_due(VIF, now):
-            said.append(retry_state.drifted(VIF, drift, now))
+            output.append(retry_state.drifted(VIF, drift, now))
             retry_state.repaired(VIF, drift, now)
         now += pause
-    return said
+    return output
 
 
 def test_what_is_undone_at_once_is_contended_after_so_many_repairs() -> None:
     retry_state = RetryState(3, MEMORY)
-    said = fight(retry_state, PORT, 4, 0.1)
-    assert said[:3] == [None, None, None]
-    assert said[3] is not None
-    assert "qvo71a6b0e4-1a 'port' was repaired 3 times" in said[3]
+    output = fight(retry_state, PORT, 4, 0.1)
+    assert output[:3] == [None, None, None]
+    assert output[3] is not None
+    assert "qvo71a6b0e4-1a 'port' was repaired 3 times" in output[3]
     assert retry_state.is_contended(VIF)
     assert not retry_state.is_due(VIF, 0.5)
 

@@ -28,11 +28,11 @@ def notice(count: int) -> bytes:
 
 
 def read_until(reader: int, text: bytes) -> bytes:
-    said, deadline = b"", time.monotonic() + SOON_SECONDS
-    while text not in said:
+    output, deadline = b"", time.monotonic() + SOON_SECONDS
+    while text not in output:
         assert time.monotonic() < deadline
-        said += os.read(reader, 65536)
-    return said
+        output += os.read(reader, 65536)
+    return output
 
 
 def test_lines_come_in_their_order(pipe: tuple[int, int]) -> None:
@@ -58,10 +58,10 @@ def test_what_is_not_read_is_dropped_and_told(pipe: tuple[int, int], monkeypatch
     writer.flush(0.2)
     assert time.monotonic() - began < SOON_SECONDS
     # The writer may take a line between two that are dropped: there are as many notices then.
-    said, dropped = b"", writer.dropped
-    while sum(map(int, re.findall(rb"dropped (\d+)\n", said))) < dropped:
-        said += read_until(pipe[0], b"\n")
-    assert dropped >= 1 and said.count(b"x\n") == written - dropped
+    output, dropped = b"", writer.dropped
+    while sum(map(int, re.findall(rb"dropped (\d+)\n", output))) < dropped:
+        output += read_until(pipe[0], b"\n")
+    assert dropped >= 1 and output.count(b"x\n") == written - dropped
     writer.write(b"the next\n")
     assert b"dropped" not in read_until(pipe[0], b"the next")
 
@@ -97,11 +97,11 @@ def test_child_of_a_fork_writes_its_own_lines_alone(pipe: tuple[int, int]) -> No
         writer.write(b"the child\n")
         writer.flush(SOON_SECONDS)
         os._exit(0)
-    said = b""
-    while b"the child" not in said or b"the parent" not in said:
-        said += os.read(pipe[0], 65536)
+    output = b""
+    while b"the child" not in output or b"the parent" not in output:
+        output += os.read(pipe[0], 65536)
     os.waitpid(pid, 0)
-    assert said.count(b"the parent") == 1 and said.count(b"the child") == 1
+    assert output.count(b"the parent") == 1 and output.count(b"the child") == 1
 
 
 def test_stream_passes_whole_lines_on(pipe: tuple[int, int]) -> None:

@@ -49,23 +49,23 @@ def test_message_has_the_keys_that_neutron_sends_and_no_other() -> None:
 
 def test_a_vifs_events_go_one_after_the_other() -> None:
     waiting = [notice(1, A), notice(2, A, UNPLUGGED_EVENT), notice(3, B), notice(4, A)]
-    assert [one.seq for one in outgoing.choose(waiting, 100, set(), set())] == [1, 3]
+    assert [each.seq for each in outgoing.choose(waiting, 100, set(), set())] == [1, 3]
 
 
 def test_a_vif_that_waits_keeps_back_all_that_comes_after() -> None:
     waiting = [notice(1, A), notice(2, A, UNPLUGGED_EVENT), notice(3, B)]
-    assert [one.seq for one in outgoing.choose(waiting, 100, {A}, set())] == [3]
+    assert [each.seq for each in outgoing.choose(waiting, 100, {A}, set())] == [3]
 
 
 def test_size_is_held() -> None:
     waiting = [notice(number, f"vif-{number}") for number in range(500)]
-    assert [one.seq for one in outgoing.choose(waiting, 3, {"vif-1"}, set())] == [0, 2, 3]
+    assert [each.seq for each in outgoing.choose(waiting, 3, {"vif-1"}, set())] == [0, 2, 3]
 
 
 def test_what_spoils_a_message_goes_alone() -> None:
-    assert [one.seq for one in outgoing.choose(BATCH, 100, set(), {A})] == [4]
-    assert [one.seq for one in outgoing.choose(BATCH, 100, set(), {B})] == [4, 7]
-    assert [one.seq for one in outgoing.choose(BATCH, 1, set(), {B, C})] == [4]
+    assert [each.seq for each in outgoing.choose(BATCH, 100, set(), {A})] == [4]
+    assert [each.seq for each in outgoing.choose(BATCH, 100, set(), {B})] == [4, 7]
+    assert [each.seq for each in outgoing.choose(BATCH, 1, set(), {B, C})] == [4]
 
 
 # -- what an answer means -------------------------------------------------------------------------------------

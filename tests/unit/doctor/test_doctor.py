@@ -65,7 +65,7 @@ ID = "71a6b0e4-1a"
 
 def said(facts: Facts, *statuses: str) -> set[tuple[str, str]]:
     wanted = statuses or (ERROR, WARNING, UNSEEN)
-    return {(one.check, one.status) for one in checks.diagnose(facts).findings if one.status in wanted}
+    return {(each.check, each.status) for each in checks.diagnose(facts).findings if each.status in wanted}
 
 
 def but(**changes: Any) -> Facts:
@@ -78,7 +78,7 @@ def with_switch(**changes: Any) -> Facts:
 
 def test_healthy_host_has_one_ok_of_each_check() -> None:
     found = checks.diagnose(WELL)
-    assert [(one.check, one.status) for one in found.findings] == [(name, OK) for name in checks.CHECKS]
+    assert [(each.check, each.status) for each in found.findings] == [(name, OK) for name in checks.CHECKS]
     assert found.healthy
 
 
@@ -219,9 +219,9 @@ FAULTS: dict[str, tuple[Facts, set[tuple[str, str]]]] = {
 def test_fault_is_named_by_its_check_and_by_no_other(fault: str) -> None:
     facts, expected = FAULTS[fault]
     assert said(facts) == expected
-    for one in checks.diagnose(facts).findings:
-        assert one.status == OK or one.reason, one
-        assert one.status not in (ERROR, WARNING) or one.remedy or one.check == "datapath", one
+    for each in checks.diagnose(facts).findings:
+        assert each.status == OK or each.reason, each
+        assert each.status not in (ERROR, WARNING) or each.remedy or each.check == "datapath", each
 
 
 def test_recorded_port_without_a_device_is_stale_only_where_its_vif_has_drifted() -> None:
@@ -237,13 +237,13 @@ def test_recorded_port_without_a_device_is_stale_only_where_its_vif_has_drifted(
 def test_somebodys_port_is_not_to_be_deleted_before_it_is_known_whose() -> None:
     for error in ("", "No such device", "Device or resource busy"):
         facts = with_switch(dead_ports=(DeadPort(name="t", bridge="br-int", iface_id=VIF, error=error),))
-        (found,) = (one for one in checks.diagnose(facts).findings if one.check == "stale-ports")
+        (found,) = (each for each in checks.diagnose(facts).findings if each.check == "stale-ports")
         assert 0 <= found.remedy.index(f"openstack port show {VIF}") < found.remedy.index("del-port")
 
 
 def test_lost_store_is_not_told_to_take_guests_devices_away() -> None:
     lost, left = (
-        next(one.remedy for one in checks.diagnose(but(plugged=plugged)).findings if one.check == "orphans")
+        next(each.remedy for each in checks.diagnose(but(plugged=plugged)).findings if each.check == "orphans")
         for plugged in (Plugged(orphans={VIF: ["x"]}), Plugged(orphans={VIF: ["x"]}, total=1))
     )
     assert lost.startswith("no VIF is recorded at all") and left.startswith("vifplug gc --delete")
@@ -291,7 +291,7 @@ def test_without_a_helper_what_needs_it_is_unseen_and_says_why() -> None:
     blind = Facts(integration_bridge="br-int", helper=Helper(error="it died"), unseen="there is no helper")
     found = checks.diagnose(blind)
     assert said(blind, ERROR) == {("helper", ERROR)}
-    assert all(one.reason for one in found.findings if one.status == UNSEEN)
+    assert all(each.reason for each in found.findings if each.status == UNSEEN)
     may_not = dataclasses.replace(blind, helper=Helper(error="sudo: a password is required", unprivileged=True))
     assert checks.diagnose(may_not).healthy
 
@@ -307,10 +307,10 @@ def test_restarts_are_told_while_they_are_recent(ago: tuple[int, ...], expected:
 
 
 def test_diagnosis_is_the_same_after_its_journey() -> None:
-    told = Diagnosis(findings=(Finding(check="a", status=ERROR, subject="s", reason="r", remedy="m"),))
-    assert Diagnosis.from_json(told.as_json()) == told
-    later = {**told.as_json(), "new": 1, "checks": [{**told.findings[0].as_json(), "new": 2}]}
-    assert Diagnosis.from_json(later) == told
+    reported = Diagnosis(findings=(Finding(check="a", status=ERROR, subject="s", reason="r", remedy="m"),))
+    assert Diagnosis.from_json(reported.as_json()) == reported
+    later = {**reported.as_json(), "new": 1, "checks": [{**reported.findings[0].as_json(), "new": 2}]}
+    assert Diagnosis.from_json(later) == reported
     with pytest.raises(KeyError):
         Diagnosis.from_json({"checks": [{"check": "a"}]})
 
@@ -320,16 +320,16 @@ def test_judgements_import_nothing_that_looks() -> None:
         tree = ast.parse((Path(room.__file__).parent / f"{name}.py").read_text())
         nodes = [node for node in ast.walk(tree) if isinstance(node, ast.Import | ast.ImportFrom)]
         modules = {
-            one
+            each
             for node in nodes
-            for one in ([node.module] if isinstance(node, ast.ImportFrom) else [a.name for a in node.names])
+            for each in ([node.module] if isinstance(node, ast.ImportFrom) else [a.name for a in node.names])
         }
         assert not modules & {"os", "pathlib", "socket", "subprocess", "sqlite3"}, name
         assert all(
-            not (one or "").startswith("vifplug.")
-            or "doctor" in (one or "")
-            or one in ("vifplug.netlink", "vifplug.model.codec")
-            for one in modules
+            not (each or "").startswith("vifplug.")
+            or "doctor" in (each or "")
+            or each in ("vifplug.netlink", "vifplug.model.codec")
+            for each in modules
         ), name
 
 
@@ -377,7 +377,7 @@ def test_networkd_takes_what_its_first_matching_file_says(
     tmp_path: Path, files: dict[str, str], expected: dict[str, list[str]]
 ) -> None:
     root = host_with(tmp_path, {**NETWORKD, **{f"etc/systemd/network/{name}": text for name, text in files.items()}})
-    found = {Path(one.source).name: sorted(one.prefixes) for one in network_managers.takeovers(root)}
+    found = {Path(each.source).name: sorted(each.prefixes) for each in network_managers.takeovers(root)}
     assert found == {name: sorted(prefixes) for name, prefixes in expected.items()}
 
 
@@ -413,7 +413,7 @@ def test_networkd_that_does_not_run_takes_nothing_and_etc_goes_before_usr(tmp_pa
 )  # fmt: skip
 def test_network_manager_is_to_be_told_of_each_prefix(tmp_path: Path, conf: str, left: list[str]) -> None:
     root = host_with(tmp_path, {**NM, "etc/NetworkManager/conf.d/vifplug.conf": conf})
-    assert sorted(prefix for one in network_managers.takeovers(root) for prefix in one.prefixes) == sorted(left)
+    assert sorted(prefix for each in network_managers.takeovers(root) for prefix in each.prefixes) == sorted(left)
 
 
 def test_network_managers_files_count_in_its_own_order(tmp_path: Path) -> None:
@@ -430,7 +430,7 @@ def test_network_managers_files_count_in_its_own_order(tmp_path: Path) -> None:
         assert network_managers.takeovers(root) == []
         (root / places[last]).write_text(other)
         (root / places[0]).write_text(every)
-        assert [one.name for one in network_managers.takeovers(root)] == ["NetworkManager"]
+        assert [each.name for each in network_managers.takeovers(root)] == ["NetworkManager"]
     hiding = {places[3]: every, "etc/NetworkManager/conf.d/30.conf": "", places[0]: "[device]\nmanaged=1\n" + other}
     assert network_managers.takeovers(host_with(tmp_path / "hidden", {**NM, **hiding})) == []
 
@@ -438,7 +438,7 @@ def test_network_managers_files_count_in_its_own_order(tmp_path: Path) -> None:
 def test_network_manager_is_known_by_its_pid_file_while_that_process_is_there(tmp_path: Path) -> None:
     root = host_with(tmp_path, {"run/NetworkManager/NetworkManager.pid": "4711\n"})
     assert network_managers.takeovers(root) == []
-    assert [one.name for one in network_managers.takeovers(host_with(root, {"proc/4711/status": ""}))] == [
+    assert [each.name for each in network_managers.takeovers(host_with(root, {"proc/4711/status": ""}))] == [
         "NetworkManager"
     ]
 
@@ -535,9 +535,9 @@ def test_part_that_fails_is_a_finding_and_hides_no_other(
     plugger = builders.plugger(tmp_path, broken)
     root = host_with(tmp_path / "root", {"proc/sys/net/bridge/bridge-nf-call-iptables": "1"})
     found = gather.diagnose(Settings(state_dir=str(tmp_path)), plugger, broken, root)
-    assert {one.check for one in found.findings} == set(checks.CHECKS)
+    assert {each.check for each in found.findings} == set(checks.CHECKS)
     assert any(
-        one.check == check and one.status in (ERROR, UNSEEN) and str(error) in one.reason for one in found.findings
+        each.check == check and each.status in (ERROR, UNSEEN) and str(error) in each.reason for each in found.findings
     )
 
 
@@ -553,9 +553,9 @@ def test_records_that_cannot_be_compared_are_a_fault_unless_it_may_pass(tmp_path
     # A record whose driver was uninstalled meanwhile does this.
     for fake.error, status in ((InputError("vif_type is 'theirs'"), ERROR), (OvsUnavailable("away"), UNSEEN)):
         found = gather.diagnose(Settings(state_dir=str(tmp_path)), plugger, fake, tmp_path / "root").findings
-        (vifs,) = (one for one in found if one.check == "vifs")
+        (vifs,) = (each for each in found if each.check == "vifs")
         assert (vifs.status, str(fake.error) in vifs.reason, bool(vifs.remedy)) == (status, True, status == ERROR)
-        assert [one.status for one in found if one.check == "orphans"] == [UNSEEN]
+        assert [each.status for each in found if each.check == "orphans"] == [UNSEEN]
 
 
 def test_damaged_record_is_to_be_written_anew_and_not_repaired(tmp_path: Path) -> None:
@@ -567,7 +567,7 @@ def test_damaged_record_is_to_be_written_anew_and_not_repaired(tmp_path: Path) -
     with database:
         database.execute("UPDATE records SET body = '{'")
     database.close()
-    (found,) = (one for one in host.doctor().findings if one.check == "vifs")
+    (found,) = (each for each in host.doctor().findings if each.check == "vifs")
     assert (found.status, found.subject) == (ERROR, builders.HYBRID)
     assert found.remedy == f"plug it again, or vifplug unplug {builders.HYBRID}"
 
@@ -582,7 +582,7 @@ def test_link_of_a_plug_under_way_is_nobody_elses_though_it_bears_no_mark_yet(tm
     host.unplug([builders.HYBRID])
     qvo = next(item for item in record.resources if isinstance(item, Veth) and item.name.startswith("qvo"))
     fake.links[qvo.name] = dataclasses.replace(qvo, owner="", alias="")
-    assert [one.check for one in errors_of(host)] == ["strangers"]
+    assert [each.check for each in errors_of(host)] == ["strangers"]
     intent = Intent(vif_id=builders.HYBRID, verb=PLUG, session=1, resources=record.resources)
     plugger.store.begin([intent], {})
     assert errors_of(host) == []
@@ -593,7 +593,7 @@ _OF_THE_MACHINE = {"capabilities", "versions", "network-managers"}
 
 
 def errors_of(host: LocalHost) -> list[Finding]:
-    return [one for one in host.doctor().findings if one.status == ERROR and one.check not in _OF_THE_MACHINE]
+    return [each for each in host.doctor().findings if each.status == ERROR and each.check not in _OF_THE_MACHINE]
 
 
 def test_library_has_a_doctor_that_sees_what_is_recorded(tmp_path: Path) -> None:
@@ -601,7 +601,7 @@ def test_library_has_a_doctor_that_sees_what_is_recorded(tmp_path: Path) -> None
     plugger = builders.plugger(tmp_path, fake)
     host = builders.local_host(plugger, settings=Settings(state_dir=str(tmp_path)))
     host.plug([builders.vif(network={"id": builders.NETWORK, "mtu": 1450, "datapath_type": "system"})])
-    assert [one.subject for one in errors_of(host)] == ["br-int"]
+    assert [each.subject for each in errors_of(host)] == ["br-int"]
     host.plug([builders.vif(network={"id": builders.NETWORK, "mtu": 1450})])
     assert errors_of(host)  # what a request does not say stays as it was said
     host.plug([builders.vif(network={"id": builders.NETWORK, "mtu": 1450, "datapath_type": "netdev"})])
@@ -640,7 +640,7 @@ def test_host_info_is_what_is_known_without_open_vswitch(tmp_path: Path) -> None
 def test_address_that_is_used_and_standbys_are_named() -> None:
     used, spare = Remote(remote="unix:/a", used=True), Remote(remote="unix:/b", unfit="it is a standby")
     said = checks.diagnose(but(ovs=dataclasses.replace(OVS, remotes=(used, spare)))).findings
-    words = {one.subject: (one.status, one.reason) for one in said if one.check == "ovsdb"}
+    words = {each.subject: (each.status, each.reason) for each in said if each.check == "ovsdb"}
     assert words == {
         "unix:/a": ("ok", "this OVSDB address is used"),
         "unix:/b": ("ok", "not used: it is a standby"),
@@ -650,4 +650,4 @@ def test_address_that_is_used_and_standbys_are_named() -> None:
 def test_standby_alone_is_an_error() -> None:
     alone = Ovs(remotes=(Remote(remote="unix:/b", unfit="it is a standby"),), error="could not reach OVSDB")
     said = checks.diagnose(but(ovs=alone)).findings
-    assert [one.status for one in said if one.check == "ovsdb"] == [ERROR, ERROR]
+    assert [each.status for each in said if each.check == "ovsdb"] == [ERROR, ERROR]

@@ -64,7 +64,7 @@ def ask_all(group: Group[int, str], commits: Commits, numbers: Sequence[int]) ->
         while len(group._waiting) < len(rest) and time.monotonic() < deadline:
             time.sleep(0.001)
         commits.go.set()
-        return [one.result(10) for one in (first, *rest)]
+        return [each.result(10) for each in (first, *rest)]
 
 
 def answer(group: Group[int, str], commits: Commits, number: int) -> str:
@@ -157,7 +157,7 @@ def test_thread_that_is_broken_off_takes_nobody_along(error: type[BaseException]
         assert not thread.is_alive()
     if error is TypeError:
         assert found.pop("broken") == "TypeError"
-    lost = [word for word, said in found.items() if said != word]
+    lost = [word for word, output in found.items() if output != word]
     # Ctrl-C is that of the thread it comes to; a bug is that of the request that meets with it.
     assert len(lost) <= (1 if error is KeyboardInterrupt else 0), found
 
@@ -170,7 +170,7 @@ def test_halves_answer_in_order(count: int) -> None:
         return [number * 10 for number in asked]
 
     found = apart(range(count), work)
-    assert [one if isinstance(one, int) else "bad" for one in found] == [
+    assert [each if isinstance(each, int) else "bad" for each in found] == [
         "bad" if number % 3 == 2 else number * 10 for number in range(count)
     ]
     assert apart([], work) == []
@@ -183,7 +183,7 @@ def test_what_concerns_all_is_tried_once() -> None:
         tries.append(len(asked))
         raise OvsUnavailable("away")
 
-    assert all(isinstance(one, OvsUnavailable) for one in apart(range(8), away))
+    assert all(isinstance(each, OvsUnavailable) for each in apart(range(8), away))
     assert tries == [8]
 
 

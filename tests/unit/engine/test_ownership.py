@@ -49,7 +49,7 @@ def test_unmarked_link_is_ours_by_its_birth_or_as_seen_before(role: str, owner: 
     assert ownership.link_is_ours(bare, replace(claim, known=True))
 
 
-@pytest.mark.parametrize("role, owner", [one for one in ROLES if one[0] != "tap"])
+@pytest.mark.parametrize("role, owner", [each for each in ROLES if each[0] != "tap"])
 def test_birth_mac_alone_proves_nothing(role: str, owner: str) -> None:
     """An id can be searched for whose hash is a given MAC: here it is the link of another name that has that MAC."""
     claim = Claim(owner=owner, role=role)

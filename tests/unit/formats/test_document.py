@@ -33,8 +33,8 @@ def here(document: formats.Document) -> list[Vif]:
 
 def there(document: formats.Document) -> list[Vif]:
     """As by the daemon, to which it goes as JSON."""
-    said = requests.of(json.dumps(document.as_request()).encode(), requests.BatchRequest)
-    return said.vifs(said.plug)
+    output = requests.of(json.dumps(document.as_request()).encode(), requests.BatchRequest)
+    return output.vifs(output.plug)
 
 
 def outcome(read: Any, document: formats.Document) -> tuple[str, Any]:
@@ -50,13 +50,13 @@ def outcome(read: Any, document: formats.Document) -> tuple[str, Any]:
 @example([OWN, neutron()], {"format": "vif"})
 @example(OWN | {"vif_type": "vhostuser"}, {"format": "auto"})
 @example([OWN, OWN | {"id": PLAIN}], {"format": "auto", "mtu": 1400})
-def test_daemon_reads_what_is_handed_on_as_it_is_read_here(given: Any, said: dict[str, Any]) -> None:
+def test_daemon_reads_what_is_handed_on_as_it_is_read_here(given: Any, output: dict[str, Any]) -> None:
     try:
         parsed: Any = formats.parse(json.dumps(given))
     except (errors.InputError, TypeError, ValueError, RecursionError):
         assume(False)
     assume(parsed and isinstance(parsed, list | dict))
-    assert outcome(there, formats.Document(parsed, **said)) == outcome(here, formats.Document(parsed, **said))
+    assert outcome(there, formats.Document(parsed, **output)) == outcome(here, formats.Document(parsed, **output))
 
 
 def test_it_is_a_sequence_of_what_it_holds() -> None:
@@ -91,7 +91,7 @@ def test_wrong_one_is_refused_by_whoever_looks() -> None:
 def test_what_shows_unread_that_it_is_one_is_no_more(given: Any) -> None:
     assume(given and isinstance(given, list | dict))
     document = formats.Document(given)
-    single, count = document.is_single, outcome(lambda one: len(here(one)), document)
+    single, count = document.is_single, outcome(lambda each: len(here(each)), document)
     assert not single or count[0] != "read" or count[1] < 2
 
 

@@ -160,16 +160,16 @@ def test_answer_that_is_no_guest_is_a_strangers(scripted: Script, document: obje
 def test_command_prints_the_same_through_the_daemon_and_its_warnings_aside(
     scripted: Script, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    told = describe(vif(), "qemu")
-    scripted.turns = [answer(told.as_json())] * 2
+    reported = describe(vif(), "qemu")
+    scripted.turns = [answer(reported.as_json())] * 2
     argv = ["guest", "qemu", "--socket", scripted.path, HYBRID, "--queues", "2", "--model", "virtio-transitional"]
     assert main.main(argv) == 0
     out, err = capsys.readouterr()
-    assert out == f"{told.text}\n"
-    assert err == f"vifplug: warning: {told.warnings[0]}\n"
+    assert out == f"{reported.text}\n"
+    assert err == f"vifplug: warning: {reported.warnings[0]}\n"
     assert main.main([*argv, "-o", "json"]) == 0
-    assert json.loads(capsys.readouterr().out) == told.as_json()
-    asked = [one.target for one in scripted.asked if one.target != "/healthz"]
+    assert json.loads(capsys.readouterr().out) == reported.as_json()
+    asked = [each.target for each in scripted.asked if each.target != "/healthz"]
     assert asked == [f"/v1/vifs/{HYBRID}/guest/qemu?model=virtio-transitional&queues=2"] * 2
 
 
@@ -201,11 +201,11 @@ def test_create_tap_is_asked_of_every_vif_whatever_its_document_says(
     scripted: Script, tmp_path: pathlib.Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     file = tmp_path / "vifs.json"
-    documents = [one.model_dump(mode="json", exclude_none=True) for one in (vif(), vif("ovs", create_tap=False))]
+    documents = [each.model_dump(mode="json", exclude_none=True) for each in (vif(), vif("ovs", create_tap=False))]
     file.write_text(json.dumps(documents))
     scripted.turns = [answer({"actions": []})] * 2
     for option in ([], ["--create-tap"]):
         assert main.main(["plug", str(file), "--dry-run", "--socket", scripted.path, *option]) == 0
-    asked = [[one.get("create_tap") for one in call.document["plug"]] for call in scripted.asked if call.document]
+    asked = [[each.get("create_tap") for each in call.document["plug"]] for call in scripted.asked if call.document]
     assert asked == [[None, False], [True, True]]
     capsys.readouterr()

@@ -68,7 +68,7 @@ def test_what_is_noted_is_no_change_of_the_record() -> None:
 def test_doctor_names_it_and_warns_after_ten_minutes(seconds: float, status: str) -> None:
     absent = Absent(vif_id=VIF.id, device=TAP, since=GONE, seconds=seconds)
     findings = diagnose(Facts(integration_bridge="br-int", plugged=Plugged(total=1, absent=(absent,)))).findings
-    (found,) = [one for one in findings if one.check == "guests"]
+    (found,) = [each for each in findings if each.check == "guests"]
     assert found.status == status
     assert GONE in found.reason
     assert VIF.id in found.subject + found.reason

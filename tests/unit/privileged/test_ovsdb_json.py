@@ -63,9 +63,9 @@ def test_an_unfinished_message_is_not_done() -> None:
 
 @pytest.mark.parametrize("text", ["{]", '{"a" 1}', "[1,,2]", "]", "HTTP/1.1 400 Bad Request", '{"a": nothing}'])
 def test_what_is_no_json_is_a_sentence(text: str) -> None:
-    (told,) = read([text])[:1]
-    assert isinstance(told, str)  # which python-ovs takes for an error, and ends the connection
-    assert told.startswith("not JSON: ")
+    (reported,) = read([text])[:1]
+    assert isinstance(reported, str)  # which python-ovs takes for an error, and ends the connection
+    assert reported.startswith("not JSON: ")
 
 
 # -- questions beside the IDL's own ---------------------------------------------------------------------------
@@ -88,10 +88,10 @@ def ends(tmp_path: Path) -> Iterator[tuple[Session, socket.socket]]:
         session.close()
 
 
-def answered(peer: socket.socket, **said: Any) -> Any:
+def answered(peer: socket.socket, **output: Any) -> Any:
     """Answer the next request; its id."""
     request = json.loads(peer.recv(65536))
-    peer.sendall(json.dumps({"id": request["id"], "result": None, "error": None} | said).encode())
+    peer.sendall(json.dumps({"id": request["id"], "result": None, "error": None} | output).encode())
     return request["id"]
 
 

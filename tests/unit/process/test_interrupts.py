@@ -14,15 +14,15 @@ from vifplug.process import signals
 
 def unmasked_thread() -> tuple[threading.Thread, threading.Event]:
     """A thread as a library's caller may have any number of: it masks nothing."""
-    told = threading.Event()
+    reported = threading.Event()
 
     def kill() -> None:
-        told.wait()
+        reported.wait()
         signal.pthread_kill(threading.get_ident(), signal.SIGINT)
 
     thread = threading.Thread(target=kill)
     thread.start()
-    return thread, told
+    return thread, reported
 
 
 @pytest.fixture(autouse=True)
@@ -35,10 +35,10 @@ def python_s_own_handler() -> Iterator[None]:
 
 @pytest.mark.parametrize("by_a_thread", [True, False])
 def test_interrupt_waits_for_the_end(by_a_thread: bool) -> None:
-    done, (thread, told) = [], unmasked_thread()
+    done, (thread, reported) = [], unmasked_thread()
     with pytest.raises(KeyboardInterrupt), signals.held():
         if by_a_thread:
-            told.set()
+            reported.set()
             thread.join()
         else:
             os.kill(os.getpid(), signal.SIGINT)
@@ -48,14 +48,14 @@ def test_interrupt_waits_for_the_end(by_a_thread: bool) -> None:
     assert signal.SIGINT not in signal.pthread_sigmask(signal.SIG_BLOCK, ())
     if not by_a_thread:
         with pytest.raises(KeyboardInterrupt):
-            told.set()
+            reported.set()
             thread.join()
 
 
 def test_work_that_failed_under_an_interrupt_is_interrupted() -> None:
-    thread, told = unmasked_thread()
+    thread, reported = unmasked_thread()
     with pytest.raises(KeyboardInterrupt) as caught, signals.held():
-        told.set()
+        reported.set()
         thread.join()
         raise ValueError("it failed as well")
     assert isinstance(caught.value.__context__, ValueError)

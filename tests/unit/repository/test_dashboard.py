@@ -69,14 +69,14 @@ def test_there_are_metrics_to_compare_with() -> None:
 def test_every_panel_has_an_id_a_title_and_a_place_of_its_own() -> None:
     panels = _panels()
     for key in ("id", "title"):
-        repeated = [what for what, count in collections.Counter(one[key] for one in panels).items() if count > 1]
+        repeated = [what for what, count in collections.Counter(each[key] for each in panels).items() if count > 1]
         assert not repeated, f"{key} {repeated} more than once"
-    places = [(one["title"], one["gridPos"]) for one in panels]
+    places = [(each["title"], each["gridPos"]) for each in panels]
     for title, at in places:
         assert at["x"] >= 0 and at["x"] + at["w"] <= COLUMNS, title
-    for (title, one), (other_title, other) in itertools.combinations(places, 2):
-        apart_across = one["x"] + one["w"] <= other["x"] or other["x"] + other["w"] <= one["x"]
-        apart_down = one["y"] + one["h"] <= other["y"] or other["y"] + other["h"] <= one["y"]
+    for (title, each), (other_title, other) in itertools.combinations(places, 2):
+        apart_across = each["x"] + each["w"] <= other["x"] or other["x"] + other["w"] <= each["x"]
+        apart_down = each["y"] + each["h"] <= other["y"] or other["y"] + other["h"] <= each["y"]
         assert apart_across or apart_down, f"{title} lies over {other_title}"
 
 
@@ -133,7 +133,7 @@ def test_counters_are_rated_and_gauges_are_not() -> None:
 
 @pytest.mark.parametrize(("name", "kind"), [("datasource", "datasource"), ("instance", "query")])
 def test_there_is_a_variable_to_choose_by(name: str, kind: str) -> None:
-    (variable,) = [one for one in _dashboard()["templating"]["list"] if one["name"] == name]
+    (variable,) = [each for each in _dashboard()["templating"]["list"] if each["name"] == name]
     assert variable["type"] == kind
     if kind == "query":
         assert variable["datasource"] == DATASOURCE

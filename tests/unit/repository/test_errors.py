@@ -44,8 +44,8 @@ def test_error_survives_the_privsep_channel(cls: type[errors.VifplugError]) -> N
 def test_error_is_drawn_in_the_tree_with_its_exit_code(cls: type[errors.VifplugError]) -> None:
     drawn = [line for line in (errors.__doc__ or "").splitlines() if f"{cls.__name__} " in line + " "]
     assert drawn, f"{cls.__name__} is missing from the tree at the top of errors.py"
-    said = [line.split("exit ")[1] for line in drawn if "exit " in line]
-    assert all(code == str(cls.exit_code) for code in said)
+    output = [line.split("exit ")[1] for line in drawn if "exit " in line]
+    assert all(code == str(cls.exit_code) for code in output)
 
 
 def test_step_is_filled_in_once() -> None:

@@ -85,8 +85,8 @@ def is_empty(host: FakeHost) -> bool:
 
 def test_guest_runs_with_its_vifs_and_they_go_with_it(driver: ModuleType, host: FakeHost, options: Any) -> None:
     with driver.running(vifs(driver, options), options) as guest:
-        assert [one.state for one in host.list()] == ["wired", "wired"]
-        assert [one.instance for one in host.list()] == [vifplug.InstanceReport(uuid=INSTANCE)] * 2
+        assert [each.state for each in host.list()] == ["wired", "wired"]
+        assert [each.instance for each in host.list()] == [vifplug.InstanceReport(uuid=INSTANCE)] * 2
         assert guest.wait() == 7
         netdevs = " ".join(json.loads(options.seen.read_text()))
         assert "ifname=tap70a6b0e4-1a" in netdevs and "ifname=tap71a6b0e4-1a" in netdevs

@@ -49,10 +49,10 @@ def test_units_are_understood_without_a_complaint(units: pathlib.Path) -> None:
 
 
 def test_exposure_of_the_base_unit_is_low(units: pathlib.Path) -> None:
-    said = _run("systemd-analyze", "security", "--offline=yes", "--no-pager", units / "vifplugd.service")
-    found = re.search(r"Overall exposure level for vifplugd\.service: ([0-9.]+)", said)
-    assert found, said
-    assert float(found[1]) <= EXPOSURE_MAX, said
+    output = _run("systemd-analyze", "security", "--offline=yes", "--no-pager", units / "vifplugd.service")
+    found = re.search(r"Overall exposure level for vifplugd\.service: ([0-9.]+)", output)
+    assert found, output
+    assert float(found[1]) <= EXPOSURE_MAX, output
 
 
 def test_base_unit_has_no_internet_and_the_drop_in_has(units: pathlib.Path) -> None:
@@ -76,8 +76,8 @@ def test_socket_is_where_the_configuration_says(monkeypatch: pytest.MonkeyPatch)
 
 def test_user_and_directories_are_made(tmp_path: pathlib.Path) -> None:
     (tmp_path / "etc").mkdir()
-    said = _run("systemd-sysusers", f"--root={tmp_path}", "--dry-run", ETC / "sysusers.d" / "vifplug.conf")
-    assert "vifplug" in said
+    output = _run("systemd-sysusers", f"--root={tmp_path}", "--dry-run", ETC / "sysusers.d" / "vifplug.conf")
+    assert "vifplug" in output
     # An account of the one who runs this test stands in for it: only root could give anything to another.
     own = pathlib.Path.home().stat()
     (tmp_path / "etc" / "passwd").write_text(

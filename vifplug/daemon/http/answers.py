@@ -45,7 +45,7 @@ class Waits(WaitReport):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HostReport(HostInfo):
-    """The daemon, and what it says of its host."""
+    """The daemon, and its description of the host."""
 
     daemon: DaemonInfo = field(default=DaemonInfo(), metadata=HIDDEN)
     pid: int

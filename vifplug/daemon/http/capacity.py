@@ -1,7 +1,7 @@
-"""How many connections there may be, by the descriptors that this process may have; and which one makes room.
+"""How many connections there may be, by the descriptors that this process may have; and which connection is closed.
 
 The rest of the descriptors is for the work: a thread that serves a request or a repair opens the store, locks and
-netlink sockets, and accept(2) fails for everybody when none is left (asyncio then logs each of 2,048 tries a second).
+netlink sockets, and accept(2) fails for all clients when none is left (asyncio then logs each of 2,048 tries a second).
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ _LISTEN_SHARE = 5
 """One connection in so many is kept for ``[events] listen``."""
 
 REST_SECONDS = 1.0
-"""A connection that has sent no request for so long is idle, even where it is one of the user who wants another."""
+"""Without a request for so long a connection is idle, even if its user is the one who opens another."""
 
 
 def descriptors() -> int:
@@ -42,7 +42,7 @@ def connections() -> int:
 
 
 def connections_of_user(most: int) -> int:
-    """Connections of one user who is not root, at most so many: another user and root always have some left."""
+    """The maximum of connections of a user other than root: other users and root always have some left."""
     return max(1, min(most, connections() * 3 // 4))
 
 
@@ -57,12 +57,12 @@ def waits() -> int:
 
 
 def waits_of_user(most: int) -> int:
-    """Requests of one user who is not root that wait for a state, at most so many."""
+    """The maximum of requests that wait for a state, of a user other than root."""
     return max(1, min(most, waits() // 2))
 
 
 def of_the_largest_user(connections: Iterable[Any]) -> list[Any]:
-    """The connections of the user that has most idle ones: it makes room before the others do."""
+    """The connections of the user with the most idle ones: they are closed before those of others."""
     by_user: dict[int, list[Any]] = {}
     for each in connections:
         if each.is_idle:

@@ -26,7 +26,7 @@ _ROOT = 0
 _FOLLOWERS_MAX = 256
 _KEPT_FOR_ROOT = 32
 _FOLLOWERS_OF_A_USER = 96
-"""Of one who is not root: with the waits of middleware.py they leave connections for requests that change something."""
+"""Of a user other than root: beside these and the waits of middleware.py, connections are left for changes."""
 _CHUNK = 500
 """Events sent at once."""
 _WOKEN_AT_ONCE = 16
@@ -66,10 +66,10 @@ class Stream:
 
 
 class Hub:
-    """Where those meet who wait for events and those who note them. ``wake`` and ``close`` are for any thread.
+    """Passes stored events on to their subscribers. ``wake`` and ``close`` are for any thread.
 
-    :param log: where events are kept.
-    :param metrics: is told of events, and of how many follow them.
+    :param log: the stored events.
+    :param metrics: counts events and subscribers.
     """
 
     def __init__(self, log: EventLog, metrics: Metrics) -> None:
@@ -96,11 +96,11 @@ class Hub:
             waiting, self._waiting = self._waiting, {}
         for loop in set(waiting.values()):
             futures = [future for future, its_loop in waiting.items() if its_loop is loop]
-            with contextlib.suppress(RuntimeError):  # a loop that has ended has nobody to wake
+            with contextlib.suppress(RuntimeError):  # a loop that has ended has no subscribers
                 loop.call_soon_threadsafe(_end, loop, futures)
 
     def close(self) -> None:
-        """Let everybody go: the daemon ends."""
+        """End all streams and waits: the daemon ends."""
         self.closed = True
         self.wake()
 
@@ -142,7 +142,7 @@ class Hub:
                 await self.changed(turn, left)
 
     def count(self) -> None:
-        """Tell the metrics of what was noted since the last time, whoever noted it."""
+        """Count the events since the last call, from any process."""
         with contextlib.suppress(VifplugError):
             while events := self.log.events(max(self._counted, self.log.oldest()), _CHUNK):
                 for event in events:
@@ -155,7 +155,7 @@ class Hub:
         """Events from a number on, as they are sent; what cannot be had is raised before the first byte is asked for.
 
         :param since: the last number the follower has; None for what comes from now on, or without ``follow`` for all.
-        :param uid: whose follower it is.
+        :param uid: the subscriber's.
         :raises EventsLost: when some of them are gone.
         :raises Busy: when too many follow.
         """
@@ -232,7 +232,7 @@ class Hub:
                 # After a long time the store itself is asked, should a waking ever have been missed.
                 turn, frames = (self.turn, await self._read(since)) if is_quiet else await self._after(since)
             except VifplugError as error:
-                # The answer has begun; whoever asks again is told in a problem document.
+                # The answer has begun; the next request gets a problem document.
                 LOG.warning("a follower at event %d is let go: %s", since, error)
                 return
 

@@ -13,7 +13,7 @@ from collections.abc import Iterable
 from enum import Enum
 
 LINE_MAX = 16 * 1024
-"""Bytes of one line; h11 bounds the whole head by as much."""
+"""Bytes of a line; h11 limits the whole head to the same."""
 _CHUNK_LINE_MAX = 32
 
 _REQUEST_LINE = re.compile(rb"[!#$%&'*+.^_`|~0-9A-Za-z-]+ [!-~]+ HTTP/(1\.[01])")
@@ -25,7 +25,7 @@ _WITHOUT_BODY = frozenset(("GET", "HEAD", "DELETE", "OPTIONS", "TRACE", "CONNECT
 
 
 def is_last(method: str, path: str, headers: Iterable[tuple[bytes, bytes]]) -> bool:
-    """Whether a connection is to end with this request, whatever comes behind it.
+    """Whether a connection must end with this request, whatever follows it.
 
     It does where a proxy may take what follows for something else: another protocol (Upgrade, CONNECT), the body of a
     request that has none by its method (RFC 9110, section 9.3), or a request to another server (a target with a host).

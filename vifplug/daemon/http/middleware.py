@@ -29,12 +29,12 @@ REQUEST_ID = "X-Request-Id"
 
 _THREADS = 64
 _THREADS_OF_A_USER = 48
-"""What a user who is not root may keep busy: there is always a thread for the others."""
+"""The maximum of threads of a user other than root: one is always left for the others."""
 _WAITS_OF_A_USER = 128
 """Of the connections a user who is not root may have; those of events.py beside, there are some left for changes."""
 _BODIES_MAX_MIB = 64
 _BODIES_MAX = _BODIES_MAX_MIB * 2**20
-"""Bytes, of the bodies of one user that are not there whole yet."""
+"""The maximum of bytes of a user's incomplete bodies."""
 _ROOT = 0
 _GIVEN_ID = re.compile(r"[!-~]{1,64}")
 _READING = ("GET", "HEAD", "OPTIONS")
@@ -51,7 +51,7 @@ class Waits:
 
 
 class Lane:
-    """What one user may use of the daemon at once, whatever the number of its connections."""
+    """What a user may use of the daemon at once, independently of his number of connections."""
 
     def __init__(self, uid: int, of_all: Waits | None = None) -> None:
         self._threads = anyio.CapacityLimiter(_THREADS if uid == _ROOT else _THREADS_OF_A_USER)
@@ -61,7 +61,7 @@ class Lane:
         self._kept_bytes = 0
 
     async def work(self, work: Callable[[], T]) -> T:
-        """Do in a thread what may block; neither reading a request nor sending an answer, which a peer may delay."""
+        """Run in a thread what may block; but never read a request or send an answer there: a peer may delay those."""
         async with self._threads:
             return await anyio.to_thread.run_sync(work)
 
@@ -200,7 +200,7 @@ def require(request: Request, level: Level, what: str) -> None:
 
 
 async def no_query(request: Request) -> None:
-    """Refuse a query where there is none to be: who filters or asks for a dry run must not be misunderstood.
+    """Refuse a query where none is known: a filter or a dry run must not be ignored.
 
     :raises InputError: naming it.
     """

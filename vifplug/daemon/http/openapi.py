@@ -1,4 +1,4 @@
-"""The OpenAPI description: what FastAPI finds out by itself, and what it cannot know."""
+"""The OpenAPI description: what FastAPI derives, and what it cannot know."""
 
 from __future__ import annotations
 
@@ -77,9 +77,9 @@ A query parameter or a key that a request does not know is an error, not ignored
 
 
 def route(level: Level | None, model: str, *statuses: int, body: str = "", text: str = "text/plain") -> dict[str, Any]:
-    """The keywords of a route's decorator: whom it is for, and all it may answer.
+    """The keywords of a route's decorator: who may use it, and its possible answers.
 
-    :param level: None for everybody.
+    :param level: None for every user.
     :param model: the component that 200 answers; "" for text.
     :param statuses: beside 400, 403, 413 and 500, which follow from the rest.
     :param body: the component that describes the request's body.
@@ -159,6 +159,6 @@ def _schemas() -> dict[str, Any]:
     _, drawn = models_json_schema(bodies, ref_template=_COMPONENT)
     defined |= {**drawn["$defs"], **schemas.of_answers(_COMPONENT)}
     own: dict[str, Any] = json.loads(json.dumps(formats.schema()).replace("#/$defs/", _COMPONENT.format(model="")))
-    del own["$schema"]  # OpenAPI 3.1 says itself which dialect its schemas are in
+    del own["$schema"]  # OpenAPI 3.1 itself defines the dialect of its schemas
     parts: dict[str, Any] = own.pop("$defs")
     return {**defined, **parts, "Vif": own}

@@ -1,4 +1,4 @@
-"""How the daemon says no: RFC 9457 problem documents, with the command line's error object in them."""
+"""Error answers: RFC 9457 problem documents, which contain the command line's error object."""
 
 from __future__ import annotations
 
@@ -74,13 +74,13 @@ def response(error: Exception, path: str) -> Response:
         request_id=request.id if request else "",
         error=report,
     )
-    # ASCII only: a message may quote what no encoding can say, a lone surrogate.
+    # ASCII only: a message may quote a lone surrogate, which no encoding has.
     body = printable.dumps(problem.as_json()).encode("ascii")
     return Response(body, status, _headers(error, status, known), MEDIA_TYPE)
 
 
 def _known(error: Exception) -> errors.VifplugError:
-    """The error as one of ours: what HTTP itself refuses is bad input, and anything unforeseen is our own fault."""
+    """The error as a VifplugError: what HTTP itself refuses is bad input, and an unexpected error is internal."""
     if isinstance(error, errors.VifplugError):
         return error
     if isinstance(error, HTTPException):
@@ -90,7 +90,7 @@ def _known(error: Exception) -> errors.VifplugError:
 
 
 def _title(error: errors.VifplugError) -> str:
-    """What the class says of itself, to its first full stop."""
+    """The first sentence of the class's docstring."""
     return (inspect.getdoc(type(error)) or type(error).__name__).partition(".")[0]
 
 

@@ -1,4 +1,4 @@
-"""Who is at the other end of the socket, as the kernel says, and what they may do. Nothing here trusts a request."""
+"""The peer of a connection, as reported by the kernel, and its permissions. Nothing here trusts a request."""
 
 from __future__ import annotations
 
@@ -32,13 +32,13 @@ REQUEST_SECONDS = 30.0
 """From its connection's opening, or the answer before it, to a request's last byte; and how long an answer is offered
 to a peer that does not read it."""
 CONNECTIONS_MAX = 256
-"""Of one user who is not root, where the worker may have the descriptors for so many (capacity.py)."""
+"""Of a user other than root, if the worker may have so many descriptors (capacity.py)."""
 _LOOK_SECONDS = 1.0
-"""How often to look whether a peer is there that has said all it will, or more than is read by now."""
+"""How often to check for a peer that has shut its sending side, or has sent more than was read so far."""
 _ROOM_SECONDS, _ROOM_TRIES = 0.05, 40
-"""How often to look for room, and how many times. In a burst all connections have sent what was not read yet."""
+"""How often to retry for room, and how many times. In a burst all connections have sent unread requests."""
 _WITHOUT_ROOM_MAX = 64
-"""Connections that may look for room; their descriptors are of those that capacity.py keeps for the work."""
+"""Connections that may retry; their descriptors are among those that capacity.py reserves for the work."""
 
 _ROOT = 0
 _SO_PEERGROUPS = 59
@@ -142,7 +142,7 @@ class Access:
         return cls(admins=admins, operators=operators, readers=readers, operator_bridges=bridges)
 
     def level(self, peer: Peer) -> Level:
-        """The highest that is the peer's."""
+        """The peer's highest level."""
         if peer in self.admins:
             return Level.ADMIN
         if peer in self.operators:
@@ -194,7 +194,7 @@ class CredentialedProtocol(H11Protocol):
         self.idle_since = self.loop.time()
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
-        """Read who it is, and make room for it."""
+        """Read the peer's credentials, and make room for it."""
         try:
             peer = Peer.of(transport.get_extra_info("socket"))
         except OSError as error:
@@ -204,7 +204,7 @@ class CredentialedProtocol(H11Protocol):
         self.begin(transport, peer)
 
     def begin(self, transport: asyncio.Transport, peer: Peer) -> None:
-        """Serve a peer; without room for it, once it was answered 503."""
+        """Serve a peer; if there is no room for it, only to answer 503."""
         self.peer = peer
         super().connection_made(transport)
         self.app_state = {
@@ -216,7 +216,7 @@ class CredentialedProtocol(H11Protocol):
         self._stay(_ROOM_TRIES)
 
     def _stay(self, tries: int) -> None:
-        """Have room, or look again once the requests of the others are read, or be refused."""
+        """Take a place; if there is none, retry once the others' requests are read, or be refused."""
         if self.transport.is_closing() or self._is_refused_for_its_user():
             return
         opened: list[Any] = [each for each in self.connections if not each.transport.is_closing()]
@@ -239,7 +239,7 @@ class CredentialedProtocol(H11Protocol):
             self._answer(503, "too many connections, and all of them are in use; try again")
 
     def _is_refused_for_its_user(self) -> bool:
-        """Whether its user has too many connections, none of which can make room."""
+        """Whether its user has too many connections, and none that can be closed."""
         assert self.peer is not None
         uid, most = self.peer.uid, capacity.connections_of_user(CONNECTIONS_MAX)
         if uid == _ROOT or len(self.connections) <= most:
@@ -274,7 +274,7 @@ class CredentialedProtocol(H11Protocol):
         return bool(poll.poll(0))
 
     def _is_alone(self) -> bool:
-        """Whether the peer has gone for good; one that has but ended its own part may still read."""
+        """Whether the peer has closed; one that has only shut its sending side may still read."""
         if self.transport.is_closing():
             return True
         poll = select.poll()
@@ -292,7 +292,7 @@ class CredentialedProtocol(H11Protocol):
             return
         if self._is_alone():
             self.transport.abort()
-        elif self._is_ended or not self.transport.is_reading():  # the transport itself does not see the peer go
+        elif self._is_ended or not self.transport.is_reading():  # the transport does not notice it
             self._look = self.loop.call_later(_LOOK_SECONDS, self._look_after)
 
     def _look_no_more(self) -> None:
@@ -335,7 +335,7 @@ class CredentialedProtocol(H11Protocol):
         return False
 
     def eof_received(self) -> bool:  # type: ignore[override]
-        """Keep a connection whose peer has said all it will, for as long as it waits for an answer."""
+        """Keep a connection whose peer has shut its sending side, for as long as it waits for an answer."""
         self._is_ended = True
         self._look_after()
         return self._is_answering() and not self.transport.is_closing()
@@ -356,7 +356,7 @@ class CredentialedProtocol(H11Protocol):
         self._expect()
 
     def _expect(self) -> None:
-        """Keep a deadline while a request is to come, in whole or in part."""
+        """Arm the timeout while a request, or a part of it, is awaited."""
         if self.transport.is_closing() or self.conn.their_state not in (h11.IDLE, h11.SEND_BODY):
             self._forget()
         elif self._deadline is None:
@@ -368,7 +368,7 @@ class CredentialedProtocol(H11Protocol):
             self._deadline = None
 
     def pause_writing(self) -> None:
-        """Give a peer that does not read some time, not for ever."""
+        """Arm a timeout for a peer that does not read."""
         super().pause_writing()
         self._forget()
         self._deadline = self.loop.call_later(REQUEST_SECONDS, self.transport.abort)
@@ -394,7 +394,7 @@ class CredentialedProtocol(H11Protocol):
         self._answer(400, msg)
 
     def _answer(self, status: int, reason: str) -> None:
-        """Answer and close, without the application; where an answer is under way already, close alone."""
+        """Answer and close, without the application; if an answer has begun, only close."""
         body = self.refusal(status, reason)
         headers = [
             (b"content-type", self.refusal_type),

@@ -14,7 +14,7 @@ from vifplug.model.events import Event
 from vifplug.store.events import EventLog
 
 KEPT = 512
-"""Whoever is further behind reads the store."""
+"""A subscriber further behind reads the store."""
 
 
 class EventFrame(NamedTuple):
@@ -38,7 +38,7 @@ class _Known:
 
 
 class Recent:
-    """The last events of a log. For any thread: what is known is replaced as a whole."""
+    """The last events of a log. For any thread: the known events are replaced as a whole."""
 
     def __init__(self, log: EventLog) -> None:
         self._log = log
@@ -56,7 +56,7 @@ class Recent:
         return self._known.newest
 
     def after(self, since: int, limit: int) -> Sequence[EventFrame] | None:
-        """Events after a number, in order, at once; None when only the store can say."""
+        """Events after a number, in order, without waiting; None if only the store has them."""
         known = self._known
         if not known.floor <= since <= known.newest:
             return None
@@ -77,7 +77,7 @@ class Recent:
                 added = self.read(known.newest, KEPT)
             except EventsLost:
                 added = None
-            if added is None or len(added) == KEPT:  # there may be more: who was not looking begins anew
+            if added is None or len(added) == KEPT:  # there may be more: start again
                 self._known = _Known(turn=turn, floor=self._log.sequence())
                 return
             frames = [*known.frames, *added]

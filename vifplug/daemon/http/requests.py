@@ -1,4 +1,4 @@
-"""What requests say: bodies read within a limit, parsed strictly, and checked."""
+"""The content of requests: bodies read within a limit, parsed strictly, and checked."""
 
 from __future__ import annotations
 
@@ -45,8 +45,8 @@ _SHOULD = {
 """What would be right, by pydantic's name of what is wrong."""
 
 
-class _Said(BaseModel):
-    """What may be said beside documents; the defaults are the documents' own words."""
+class _DocumentOptions(BaseModel):
+    """Options beside documents; by default the documents' own values hold."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -63,7 +63,7 @@ class _Said(BaseModel):
     dry_run: bool = Field(default=False, description="Answer what would be done, and do nothing; level read is enough.")
 
     def vifs(self, document: object) -> list[Vif]:
-        """The VIFs of a document, with what was said beside it.
+        """The VIFs of a document, with the options beside it.
 
         :raises InputError: for the first thing that is wrong.
         """
@@ -75,7 +75,7 @@ class _Said(BaseModel):
         return vifs
 
 
-class PlugQuery(_Said):
+class PlugQuery(_DocumentOptions):
     """The query of PUT /v1/vifs/{id}."""
 
 
@@ -85,7 +85,7 @@ def _is_structured(value: object) -> object:
     raise ValueError("it must be a VIF document, or a list of them")
 
 
-class BatchRequest(_Said):
+class BatchRequest(_DocumentOptions):
     """VIFs to plug, all or none; or ids to unplug."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
@@ -150,7 +150,7 @@ class EventsQuery(BaseModel):
 
 
 class GuestQuery(BaseModel):
-    """What the VIF does not say of the guest's network card."""
+    """Options of the guest's network card that the VIF does not have."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -166,7 +166,7 @@ class GuestQuery(BaseModel):
 
 
 class WaitRequest(BaseModel):
-    """Which VIFs are to be where."""
+    """The VIFs and the state to wait for."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
 
@@ -218,7 +218,7 @@ def _too_large() -> HTTPException:
 
 
 def of(body: bytes, kind: type[_Body]) -> _Body:
-    """What a body says; none at all says the defaults.
+    """A body's values; the defaults if there is no body.
 
     :raises InputError: for the first thing that is wrong.
     """
@@ -254,7 +254,7 @@ def document(body: bytes) -> object:
 
 
 def vif_id(id: str) -> str:
-    """The id in a path, in lower case; what is logged from now on is about it.
+    """The id in a path, in lower case; later log lines carry it.
 
     :raises InputError: when it is not a UUID.
     """

@@ -122,7 +122,7 @@ def of_answers(component: str) -> dict[str, Any]:
 
 
 class _Drawn(GenerateJsonSchema):
-    """Draws the JSON that ``codec`` writes: every key is there, whatever the class has as a default."""
+    """Describes the JSON that ``codec`` writes: it always has every key, also those with a default."""
 
     def default_schema(self, schema: Any) -> JsonSchemaValue:
         """A default is for those who make such a value."""

@@ -70,7 +70,7 @@ def create_app(host: LocalHost, access: Access, reconciler: Reconciling, hub: Hu
     app.state.operator_bridges = access.operator_bridges
     modules = (event_routes, host_routes)
     app.state.routes = [*_ROUTES.routes, *(route for module in modules for route in module.ROUTES.routes)]
-    app.router.routes += app.state.routes  # as they are: include_router would work every one of them out again
+    app.router.routes += app.state.routes  # directly: include_router would process each of them again
     app.add_exception_handler(VifplugError, problems.of_vifplug)
     app.add_exception_handler(HTTPException, problems.of_http)
     app.add_exception_handler(RequestValidationError, problems.of_validation)
@@ -109,7 +109,7 @@ def _requester(request: Request) -> Requester:
 
 
 def _answer(value: Value) -> Response:
-    # ASCII only: a name on the host may hold bytes that no encoding can say.
+    # ASCII only: a name on the host may have bytes that are invalid in any encoding.
     return Response(printable.dumps(value.as_json()).encode("ascii"), media_type="application/json")
 
 

@@ -64,7 +64,7 @@ class Inbox:
             self._condition.notify_all()
 
     def close(self) -> None:
-        """Tell the watchers and the keeper to end."""
+        """Tell the watchers and the reconciler to end."""
         self._closed.set()
         with self._condition:
             self._condition.notify_all()

@@ -47,7 +47,7 @@ class _Case:
 class RetryState:
     """Repairs and their results by VIF. Times are seconds of one monotonic clock.
 
-    :param contended_after: number of repairs of one attribute, each undone at once, after which its VIF is contended.
+    :param contended_after: number of repairs of an attribute, each undone at once, after which its VIF is contended.
     :param memory: seconds within which repairs that are undone more slowly are counted together.
     """
 

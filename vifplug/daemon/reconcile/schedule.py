@@ -1,4 +1,4 @@
-"""When to compare which VIFs. Seconds of one monotonic clock."""
+"""When to compare which VIFs. Times are seconds of a monotonic clock."""
 
 from __future__ import annotations
 

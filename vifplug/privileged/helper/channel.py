@@ -38,7 +38,7 @@ _starting = threading.Lock()
 
 
 class _Ended(Exception):
-    """The channel's own failure, told apart from an OSError that a verb met with."""
+    """The channel's own failure, as distinct from an OSError of a verb."""
 
 
 @contextlib.contextmanager
@@ -51,7 +51,7 @@ def _raising_the_end() -> Iterator[None]:
 
 class _Answer(comm.Future):
     def result(self) -> Any:
-        # oslo.privsep's waits to be told, and would do so in vain for what was told before.
+        # oslo.privsep's waits to be notified, and would miss a notification that came before.
         if self.error is not None:
             raise self.error
         return super().result() if self.data is None else self.data
@@ -60,7 +60,7 @@ class _Answer(comm.Future):
 class _NoticesTheEnd:
     """oslo.privsep's reader dies of a connection reset, which a helper killed with a request unread leaves behind.
 
-    Then nobody would tell those who wait, nor whoever asks whether the helper runs. A reset is an end like any other.
+    Then neither waiting calls nor the check of the helper's life would notice. A reset counts as the channel's end.
     """
 
     lock: threading.Lock
@@ -96,7 +96,7 @@ class _NoticesTheEnd:
             return self.outstanding_msgs[number].result()
 
     def forget(self, number: str) -> None:
-        """Nobody will ask for this answer any more."""
+        """Drop the answer: the caller will not ask for it."""
         with self.lock:
             del self.outstanding_msgs[number]
 
@@ -104,15 +104,15 @@ class _NoticesTheEnd:
         super()._reader_main(self._awaited(reader))  # type: ignore[misc]
 
     def _awaited(self, messages: Iterator[Any]) -> Iterator[Any]:
-        """Messages until the end. One that nobody waits for any more (a Ctrl-C came first) is nothing to warn of."""
+        """Messages until the end. One without a waiting caller (after a Ctrl-C) needs no warning."""
         with contextlib.suppress(ConnectionError):
             for number, data in messages:
-                with self.lock:  # which whoever asks has until the question is noted
+                with self.lock:  # a caller holds it until its question is registered
                     awaited = number is None or number in self.outstanding_msgs
                 if awaited:
                     yield number, data
                 else:
-                    LOG.debug("an answer came that nobody waits for any more")
+                    LOG.debug("an answer came that no caller waits for")
 
 
 class _Forked(_NoticesTheEnd, daemon.ForkingClientChannel):

@@ -26,7 +26,7 @@ class Context(priv_context.PrivContext):
     """A PrivContext whose options come from vifplug's own ConfigOpts, not from the global one.
 
     The global one gets the options registered by the base class and is read only in a helper process that
-    was started by a command, where it is nobody else's.
+    was started by a command, where nothing else uses it.
     """
 
     def __init__(self, prefix: str, cfg_section: str, pypath: str, caps: list[int]) -> None:
@@ -76,7 +76,7 @@ def _capability(name: str) -> int:
 
 
 def refuse_unknown(options: dict[str, Any]) -> None:
-    """oslo.privsep would look them up in the helper, whose end tells nobody why.
+    """oslo.privsep would look them up in the helper, which would end without a reason.
 
     :raises ConfigError: naming a user or group that is not there.
     """

@@ -101,7 +101,7 @@ class BoundedChannel(comm.ServerChannel):
 
 
 class BoundedDaemon(daemon.Daemon):
-    """oslo.privsep's, which says when a message is done with."""
+    """oslo.privsep's, which reports when a message is finished."""
 
     channel: BoundedChannel
 

@@ -65,7 +65,7 @@ class Run:
     def set_with_mark(self, number: int, name: str, index: int, attrs: Attributes) -> None:
         """Set what has nothing to do with any other link; where this one is new, in the message of its mark.
 
-        Each message is news of a link to whoever listens, and vswitchd looks at every port after it. What is refused
+        Each message notifies all listeners of a link, and vswitchd looks at every port after it. What is refused
         so is named by the mark's operation.
         """
         if not attrs:

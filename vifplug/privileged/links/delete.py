@@ -1,9 +1,9 @@
 """Deleting links: in groups, which are waited for no longer than until they are gone.
 
-A deletion waits for RCU grace periods: some while the kernel holds its lock (RTNL), by the end of which the links are
-to be found by nobody; and, when it has let go of that and before it answers, for the last who may still read their
-memory (netdev_run_todo in net/core/dev.c), which is half of the time that one VIF's links take. So the request is a
-thread's, and whether they are gone is asked on another socket: that question waits for the lock, and no longer.
+A deletion waits for RCU grace periods: some while the kernel holds its lock (RTNL), after which no process can see the
+links; and, after releasing the lock and before the answer, until no processor can still read their
+memory (netdev_run_todo in net/core/dev.c), which is half of the time that one VIF's links take. So a thread sends the
+request, and another socket asks whether the links are gone: that question waits for the lock, and no longer.
 """
 
 from __future__ import annotations
@@ -27,13 +27,13 @@ _PAUSE_SECONDS = 0.001
 """Between questions, should they not wait for the kernel's lock."""
 _TOGETHER_MAX = 20
 """Links in one group. A bridge holds the kernel's lock for some 18 ms, however many go with it (rcu_barrier in
-br_multicast_dev_del, net/bridge/br_multicast.c); between two groups whoever waits for the lock gets it."""
+br_multicast_dev_del, net/bridge/br_multicast.c); between two groups other processes get the lock."""
 
 
 def delete(operation: Mapping[str, Any]) -> None:
     """Delete links in groups: one RCU grace period for many veth pairs, where one by one each waits for its own.
 
-    :raises LinkError: when one of them stayed. Groups before it have gone; whoever asked goes on one by one.
+    :raises LinkError: when one of them stayed. Groups before it have gone; the caller continues link by link.
     :raises Conflict: for one that is not its owner's, and nothing was deleted.
     :raises PermissionDenied: for a shared bridge with another link on it.
     """

@@ -28,7 +28,7 @@ _TCA_KIND = 1
 def stations(
     socket_: netlink.LinkSocket, links: Mapping[str, Mapping[str, Any]], bridges: Collection[str]
 ) -> list[dict[str, str]]:
-    """Entries of these bridges' forwarding tables that somebody has set: permanent, static or sticky.
+    """Entries of these bridges' forwarding tables that a program has set: permanent, static or sticky.
 
     What a bridge has learnt moves with its station, and the MACs of its own ports are the kernel's.
 

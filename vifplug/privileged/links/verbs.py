@@ -178,8 +178,8 @@ def _create_pair(run: Run, number: int, operation: Operation, kind: type[Link]) 
             ]
         )
     near, far = (run.made[name] for name, _owner, _role in made)
-    # Promiscuous from birth. To whoever opens it before it is up (vswitchd, whose port may be there already) there is
-    # nothing left to set: vswitchd writes flags back as it first read them, and "up" would be lost with that.
+    # Promiscuous from birth: a program that opens it before it is up (vswitchd, whose port may be there already) has
+    # nothing left to set. vswitchd writes flags back as it first read them, and "up" would be lost with that.
     at_birth = attributes.PROMISCUOUS
     attrs = [*ends[0], linkinfo(kind.wire_kind, [peer(far, ends[1], link_flags=at_birth)])]
     run.births.append((number, message(near, attrs, flags=CREATE, link_flags=at_birth, change=at_birth)))

@@ -16,7 +16,7 @@ from vifplug.privileged.ovsdb.values import first, referred, value_of
 from vifplug.resources import ovs_bridge
 
 KEPT = 20_000
-"""Changes kept. Whoever missed more than these looks at everything."""
+"""Changes kept. A follower that missed more compares everything."""
 
 PORT, BRIDGE, OWNER = "port", "bridge", "owner"
 
@@ -24,7 +24,7 @@ PORT, BRIDGE, OWNER = "port", "bridge", "owner"
 class Changes:
     """What changed in a replica of OVSDB, in order.
 
-    A number says how far a reader has read; a generation, which replica the number belongs to: after a new
+    A number is a reader's position; a generation is the replica that the number belongs to: after a new
     one (another connection, another database) everything may have changed.
     """
 
@@ -44,7 +44,7 @@ class Changes:
             self._condition.notify_all()
 
     def connected(self, connected: bool, *, anew: bool = False) -> None:
-        """Note whether the replica follows the server; ``anew`` when it may have missed something."""
+        """Record whether the replica follows the server; ``anew`` if it may have missed something."""
         with self._condition:
             if anew:
                 self._generation = secrets.randbits(62)
@@ -133,7 +133,7 @@ def _is_changed(bridge: Any, updates: Any) -> bool:
 
 
 def _moved(row: Any, updates: Any) -> list[tuple[str, str]]:
-    """The ports that joined or left a bridge and are still there: their own rows say nothing of it."""
+    """The ports that joined or left a bridge and are still there: their own rows do not show it."""
     before = updates._data.get("ports")
     after = row._data.get("ports")
     if before is None or after is None:

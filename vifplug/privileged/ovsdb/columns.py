@@ -88,7 +88,7 @@ def give(port: Any, interfaces: Sequence[Any], given: Mapping[str, Any]) -> None
 
 
 def _check_socket(path: str) -> None:
-    """Let vswitchd, which is root's and may open every socket, be told of those of guests alone.
+    """Check that a socket is a guest's: vswitchd runs as root and would open any.
 
     :raises PermissionDenied: for a path that is not below the fixed directory, also by a symbolic link.
     :raises ResourceMissing: when its directory is not there.
@@ -121,7 +121,7 @@ def _refuse_anothers_socket(column: Column, key: str, path: str, interfaces: Seq
 
 
 def _of_transaction(row: Any, column: Column) -> Mapping[str, str]:
-    """A map as the transaction under way leaves it: where that says nothing of it, as it is committed, which is cheaper
+    """A map as the current transaction leaves it; if that does not change it, as it is committed, which is cheaper
     to read (``values``)."""
     if row._data is None or column.name in (row._changes or {}):
         found: Mapping[str, str] = getattr(row, column.name, {})

@@ -19,7 +19,7 @@ class _Queue(connection.TransactionQueue):  # type: ignore[misc]
     """A queue whose alert pipe is empty after each look into the queue.
 
     ovsdbapp takes one byte out of the pipe for each transaction. ``Connection.force_reconnect()`` writes a byte beside
-    an empty queue: nothing takes that byte out, and the IDL's thread polls a readable pipe for ever (docs/decisions,
+    an empty queue: nothing takes that byte out, and the IDL's thread polls a readable pipe without end (docs/decisions,
     0014).
     """
 
@@ -55,7 +55,7 @@ class Api(impl_idl.OvsdbIdl):  # type: ignore[misc]
 
 
 class Transaction(impl_idl.OvsVsctlTransaction):  # type: ignore[misc]
-    """Raises every error; says which next_cfg it asked for instead of waiting in ovsdbapp's only thread."""
+    """Raises every error; reports the requested next_cfg instead of waiting in ovsdbapp's only thread."""
 
     def __init__(self, api: Api, timeout: float, *, writes: bool) -> None:
         # ovsdbapp.backend.ovs_idl.transaction.Transaction; OvsVsctlTransaction has no initialiser of its own.

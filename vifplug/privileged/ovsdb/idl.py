@@ -1,4 +1,4 @@
-"""The replica of OVSDB that a helper keeps: an IDL of five tables, which tells of every change."""
+"""The replica of OVSDB that a helper keeps: an IDL of five tables, which reports every change."""
 
 from __future__ import annotations
 
@@ -39,13 +39,13 @@ keeps its connections. python-ovs wakes every 3 s for its probe."""
 
 
 class Replica(connection.OvsdbIdl):  # type: ignore[misc]
-    """Tells waiters of every change of cur_cfg and of interfaces, vswitchd's words; and watchers about all."""
+    """Notifies waiters of each change of cur_cfg and of interfaces, which vswitchd writes; and watchers of all."""
 
     def __init__(self, remotes: Sequence[str], changes: Changes, timeout: float) -> None:
         self.caught_up = threading.Condition()
         self.cur_cfg = 0
         self.update_count = 0
-        """How often vswitchd may have said something."""
+        """The number of changes that may be vswitchd's."""
         self._changes = changes
         self._anew = True
         self._asked_at = 0.0
@@ -54,7 +54,7 @@ class Replica(connection.OvsdbIdl):  # type: ignore[misc]
         self._hurry_ms = _hurry_ms(len(remotes), timeout)
         # ovsdbapp's own indexes sort rows by comparisons in Python.
         self.index = RowIndex(self.tables)
-        # A server that restarts is to be heard again at once; python-ovs backs off for up to 8 s.
+        # Reconnect at once to a server that restarts; python-ovs backs off for up to 8 s.
         self._session.reconnect.set_backoff(_BACKOFF_MIN_MS, _BACKOFF_MAX_MS)
         # python-ovs probes no Unix socket: behind one a server that hangs would be waited for without end.
         self._session.reconnect.set_probe_interval(_PROBE_MS)
@@ -63,7 +63,7 @@ class Replica(connection.OvsdbIdl):  # type: ignore[misc]
         """ovsdbapp sleeps here for eventlet's sake: 80 us for every row that changes."""
 
     def restart_fsm(self) -> None:
-        """Called for each new connection: what changed between the last one and this is not told row by row."""
+        """Called for each new connection: changes since the last connection are not reported row by row."""
         self._anew = True
         super().restart_fsm()
         self._ask_for_writes()
@@ -78,7 +78,7 @@ class Replica(connection.OvsdbIdl):  # type: ignore[misc]
         except Exception:
             # ovsdbapp's thread would skip its queue and poll again at once. What python-ovs cannot read from this
             # connection it may read from the next one, which begins after a pause.
-            LOG.exception("a message of OVSDB's could not be read; the connection is made anew")
+            LOG.exception("a message of OVSDB's could not be read; reconnecting")
             self._session.force_reconnect()
             changed = False
         following = self.state == self.IDL_S_MONITORING and self._session.is_connected()
@@ -130,9 +130,9 @@ class Replica(connection.OvsdbIdl):  # type: ignore[misc]
                 self.caught_up.notify_all()
 
     def wait_for_update(self, seen: int, until: float) -> bool:
-        """Wait for another word of vswitchd's, for who does not hold the connection's lock.
+        """Wait for another change by vswitchd; the caller must not hold the connection's lock.
 
-        :param heard: ``words`` when its rows were last looked at.
+        :param seen: ``update_count`` when its rows were last looked at.
         :param until: on the monotonic clock.
         :returns: whether there was one.
         """

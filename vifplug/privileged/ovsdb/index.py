@@ -113,7 +113,7 @@ class RowIndex:
         return self._seen_ours.get(port.uuid, ("",))[0] == owner
 
     def had_qos(self, owner: str, qos: Any) -> bool:
-        """Whether a port of an owner has, or last had, a QoS row, whoever made that."""
+        """Whether a port of an owner has, or last had, this QoS row, also one of another program."""
         now = (rows for whose, rows in self._seen_ours.values() if whose == owner)
         return qos in self._last_qos.get(owner, ()) or any(qos in rows for rows in now)
 
@@ -127,7 +127,7 @@ class RowIndex:
         return self._rows_of(table, owner)
 
     def owned(self, table: str) -> list[Any]:
-        """Ports, or QoS rows, with anybody's mark."""
+        """Ports, or QoS rows, with the mark of any owner."""
         owners = [key for kind, key in self._keys if kind == table]
         return [row for owner in owners for row in self._rows_of(table, owner)]
 
@@ -163,7 +163,7 @@ class RowIndex:
         """The bridge a port is on, or None."""
         atom = data.Atom(types.UuidType, port.uuid)
         for bridge in self._tables["Bridge"].rows.values():
-            # As the replica keeps it: bridge.ports would be worked out anew, row by row.
+            # As the replica stores it: bridge.ports would be built again, row by row.
             if atom in bridge._data["ports"].values:
                 return bridge
         return None

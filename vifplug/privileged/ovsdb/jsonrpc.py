@@ -133,9 +133,9 @@ class Session(ovs.jsonrpc.Session):  # type: ignore[misc]
             reply.set(message.type == ovs.jsonrpc.Message.T_REPLY)
 
     def ask(self, method: str, params: list[Any]) -> Reply | None:
-        """Send a request beside the IDL's own, for who holds the lock under which it runs.
+        """Send a request beside the IDL's own; the caller must hold the lock under which the IDL runs.
 
-        :returns: what tells of its answer; None where there is no connection, or it cannot take more at once.
+        :returns: the reply to wait for; None without a connection, or if it cannot take more at once.
         """
         request = ovs.jsonrpc.Message.create_request(method, params)
         if self.get_backlog():
@@ -154,7 +154,7 @@ class Session(ovs.jsonrpc.Session):  # type: ignore[misc]
 
 
 class Reply:
-    """What tells the thread that asked that an answer has come; or that none will."""
+    """Notifies the thread that asked that an answer has come, or that none will."""
 
     def __init__(self) -> None:
         self._event = threading.Event()

@@ -38,7 +38,7 @@ _ANSWER_BYTES_MAX = 1 << 20
 
 
 def refuses_writes(result: Any) -> bool:
-    """Whether the answer to a transaction says that this server takes no writes."""
+    """Whether the answer to a transaction shows that this server takes no writes."""
     operations = result if isinstance(result, list) else [result]
     return any(isinstance(each, dict) and each.get("error") == _ERROR for each in operations)
 

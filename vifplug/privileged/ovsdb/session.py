@@ -26,8 +26,8 @@ LOG = logging.getLogger(__name__)
 
 _CONNECT_PAUSE_SECONDS = 0.2
 _FIRST_LOOK_SECONDS = 0.1
-"""After so long vswitchd is told to look for a device. It has most often heard of it by itself in a few ms, but what it
-hears while it works through its ports it may forget."""
+"""After so long vswitchd is asked to look for a device. It usually notices it by itself in a few ms, but what is
+reported while vswitchd works through its ports may be lost."""
 _SECOND_LOOK_SECONDS = 0.5
 _NO_DEVICE = os.strerror(errno.ENODEV)
 
@@ -54,7 +54,7 @@ class Session:
         self._connecting_until = 0.0
         self._tried_in_vain = 0.0
         self.changes = Changes()
-        """What changed in OVSDB, for whoever follows it."""
+        """The changes in OVSDB, for its followers."""
 
     @property
     def _places(self) -> str:
@@ -102,14 +102,14 @@ class Session:
         asked = time.monotonic()
         with self._lock:
             if self._api is None and self._tried_in_vain > asked:
-                # While we waited for the lock somebody tried for as long as we may.
+                # While this thread waited for the lock, another tried for as long as the timeout allows.
                 raise self._unreachable()
             if self._api is None:
                 self._api = self._connect()
             return self._api
 
     def attempt(self, seconds: float) -> None:
-        """Connect, if nobody has yet and a server is there to answer within ``seconds``."""
+        """Connect, if there is no connection yet and a server answers within ``seconds``."""
         deadline = time.monotonic() + seconds
         while self._api is None and time.monotonic() < deadline:
             if any(map(ovsdb_remotes.answers, self.remotes)):
@@ -286,15 +286,15 @@ class Session:
     def wait_until_open(self, names: Sequence[str], seconds: float) -> None:
         """Return once vswitchd has opened the devices of these ports, or has looked again and cannot.
 
-        Their devices are there by now. It hears of a new one by itself; what it says of one before that, "no such
-        device", is no verdict, and one whose coming it missed it must be told to look for.
+        Their devices exist by now. It notices a new device by itself; an earlier "no such device" of it is not final,
+        and if it missed the device's creation, it must be asked to look again.
 
         :raises TimedOut: when it has done neither in time.
         """
         if self._closed(names, min(seconds, _FIRST_LOOK_SECONDS)):
             self._run([Nudge(self.api)], writes=False)
             self.wait_for_all(seconds)
-            # What it has found it may say a little after its cur_cfg.
+            # It may report the result a little after its cur_cfg.
             self._closed(names, min(seconds, _SECOND_LOOK_SECONDS))
 
     def _closed(self, names: Sequence[str], seconds: float) -> bool:
