@@ -360,7 +360,7 @@ def test_daemon_goes_on_when_the_caller_is_interrupted(world: World, file: str, 
             command.send_signal(number)
             output, complaint = command.communicate(timeout=10)
         assert (command.returncode, output) == (128 + number, "")
-        assert "the daemon goes on with what was asked" in complaint
+        assert "the daemon continues the request" in complaint
         wait_until(lambda: daemon.vifs().get(HYBRID.id, {}).get("state") == "wired", "the plug's end")
         assert world.vifplug("check").stdout == "clean\n"
         world.vifplug("unplug", HYBRID.id)

@@ -242,7 +242,7 @@ def test_trouble_to_the_end_is_said_with_what_was_seen_before(place: Place) -> N
 
 def test_trouble_from_begin_to_end(place: Place) -> None:
     place.trouble = errors.OvsUnavailable("no answer")
-    with pytest.raises(errors.NotReached, match=rf"VIF {A} is not known to be wired; how they stand .* no answer$"):
+    with pytest.raises(errors.NotReached, match=rf"VIF {A} is not known to be wired; their states .* no answer$"):
         place.wait(A, timeout=3)
     assert len(place.looks) < 15
 
