@@ -29,7 +29,8 @@ class Ovs:
         :raises InputError: when vifplug is to make the tap of a port that libvirt makes.
         """
         if vif.create_port is False:
-            return [self._delegated(vif, options)]
+            # libvirt puts its port on a bridge that is there, as os-vif sees to for each of these VIFs.
+            return [self._delegated(vif, options), *builders.trunk_bridge(vif, options)]
         taps = [builders.guest_tap(vif)] if vif.create_tap else []
         port = builders.ovs_port(vif, options, tap_name(vif), waits=not vif.create_tap)
         # A trunk's bridge is the parent port's alone as it is, and Neutron's agent looks for that port there.

@@ -181,6 +181,19 @@ def test_wrong_request_is_exit_2_and_touches_nothing(world: World, changes: dict
     assert world.snapshot() == before
 
 
+def test_bridge_of_a_trunk_is_made_for_libvirts_port_and_goes_with_the_vif(world: World) -> None:
+    before, bridge = world.snapshot(), "tbr-7a1f0b22-9c"
+    with library(world) as host:
+        host.plug([DELEGATED.but(network={"bridge": bridge}).vif])
+        assert world.row("Bridge", bridge) is not None
+        with libvirts_guest(world, bridge):
+            assert host.get(OVS.id).waiting_for is None
+            assert [one.bridge for one in host.get(OVS.id).ports] == [bridge]
+            assert host.check().clean
+        host.unplug([OVS.id])
+    assert world.snapshot() == before
+
+
 def test_guest_ends(world: World) -> None:
     with library(world) as host:
         host.plug([DELEGATED.vif])
