@@ -198,6 +198,8 @@ class Port:
     """"" if the request has none."""
     name: str = ""
     """The port's name."""
+    type: str = ""
+    """Interface.type; "" for a device of the kernel."""
     tag: int | None = None
     """Its VLAN, as last seen."""
 

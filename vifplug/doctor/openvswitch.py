@@ -19,6 +19,10 @@ _OVS_MIN = (2, 13)
 """Older versions have no fix for CVE-2020-35498: a guest's packet can stop the switch."""
 _VERSION = re.compile(r"(\d+)\.(\d+)")
 _START = "systemctl start openvswitch-switch (openvswitch on Red Hat's), and see its log"
+_GET_DPDK = (
+    "run an Open vSwitch with DPDK (Debian's openvswitch-switch-dpdk), and have it initialise DPDK: ovs-vsctl set "
+    "Open_vSwitch . other_config:dpdk-init=true"
+)
 _NO_DEVICE, _NO_PORT = "No such device", "it has no OpenFlow port"
 
 
@@ -129,7 +133,8 @@ def integration_bridge(facts: Facts) -> Iterator[Draft]:
 
 
 def datapath(facts: Facts) -> Iterator[Draft]:
-    """Whether bridges have the datapath that their ports ask for, and one that this Open vSwitch supports."""
+    """Whether bridges have the datapath that their ports ask for, and one that this Open vSwitch supports; and whether
+    it supports the types of ports."""
     ovs, switch = _seen(facts)
     if ovs is None or switch is None:
         yield from _unseen(facts, facts.integration_bridge)
@@ -143,6 +148,9 @@ def datapath(facts: Facts) -> Iterator[Draft]:
                 "meanwhile), or correct the agent's configuration, by which ports are bound"
             )
             yield draft(ERROR, port.bridge, f"{reason}{port.datapath_type!r}", remedy)
+        if port.type and switch.iface_types and port.type not in switch.iface_types:
+            reason = f"it is of type {port.type!r}, for VIF {port.vif_id}, which this ovs-vswitchd does not support"
+            yield draft(ERROR, port.name, reason, _GET_DPDK)
     own = switch.bridges.get(facts.integration_bridge)
     if own and switch.datapath_types and own not in switch.datapath_types:
         reason = f"its datapath_type is {own!r}, and this ovs-vswitchd supports {', '.join(switch.datapath_types)}"

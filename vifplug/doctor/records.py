@@ -115,7 +115,14 @@ def _ports(contents: Contents) -> Iterator[Port]:
     for record in contents.records.values():
         for item in kinds.ports_in(record.resources):
             datapath = record.vif.network.datapath_type or ""
-            yield Port(vif_id=record.id, bridge=item.bridge, datapath_type=datapath, name=item.name, tag=item.tag)
+            yield Port(
+                vif_id=record.id,
+                bridge=item.bridge,
+                datapath_type=datapath,
+                name=item.name,
+                type=str(item.settings.get("type", "")),
+                tag=item.tag,
+            )
 
 
 def _problems(context: Context, report: CheckReport, contents: Contents) -> Iterator[VifProblem]:

@@ -130,6 +130,13 @@ FAULTS: dict[str, tuple[Facts, set[tuple[str, str]]]] = {
     "mirror into another VLAN": (with_mirror(selected=("other",), output="", output_vlan=8), set()),
     "mirrors that cannot be read": (with_switch(mirrors=None), {("mirrors", UNSEEN)}),
     "no bridge": (with_switch(bridges={}), {("integration-bridge", ERROR)}),
+    "no DPDK": (
+        dataclasses.replace(
+            with_switch(iface_types=("system", "tap")),
+            plugged=Plugged(ports=(Port(vif_id=VIF, bridge="br-int", name="vhu1", type="dpdkvhostuser"),), total=1),
+        ),
+        {("datapath", ERROR)},
+    ),
     "unknown datapath": (with_switch(datapath_types=("system",)), {("datapath", ERROR)}),
     "believer": (
         but(plugged=Plugged(ports=(Port(vif_id=VIF, bridge="br-int", datapath_type="system"),), total=1)),
