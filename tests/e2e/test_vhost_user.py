@@ -191,6 +191,31 @@ def test_replug_in_the_other_mode_and_with_another_mtu(world: DpdkWorld) -> None
     assert world.snapshot() == before
 
 
+def test_socket_that_a_killed_switch_left_stops_the_port_until_it_is_removed(world: DpdkWorld) -> None:
+    vif = requests(world, "client")[0]
+    before = world.snapshot()
+    left = world.sockets / vif.port
+    left.touch()
+    result = world.vifplug("plug", "-", input=vif.text, check=False)
+    assert (result.returncode, world.snapshot()) == (1, before), result.stderr
+    assert "a socket that an ovs-vswitchd left" in result.stderr
+    left.unlink()
+
+    world.vifplug("plug", "-", input=vif.text)
+    world.stop_vswitchd(signal.SIGKILL)
+    world.start_vswitchd()
+    (checked,) = world.vifplug_json("check", check=False)["vifs"]
+    assert {item["attribute"] for item in checked["drift"]} == {"error", "ofport"}, checked
+    assert world.vifplug("repair", vif.id, check=False).returncode == 1
+    left.unlink()
+    world.vifplug("repair", vif.id)
+    assert world.vifplug_json("check")["clean"]
+    assert interface(world, vif)["ofport"] > 0
+    assert left.is_socket()
+    world.vifplug("unplug", vif.id)
+    assert world.snapshot() == before
+
+
 def test_one_socket_for_two_vifs_is_a_conflict(world: DpdkWorld) -> None:
     one, other = requests(world, "server")
     same = other.but(vhost_user=one.document["vhost_user"])
