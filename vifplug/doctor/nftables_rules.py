@@ -81,8 +81,8 @@ def rule(attributes: dict[int, bytes], elements: Elements = lambda _name: None) 
     """A rule of its message's attributes."""
     reader = _Reader(elements)
     for expression in nested(attributes.get(_RULE_EXPRESSIONS, b"")):
-        told = netlink.attributes(expression)
-        reader.meet(text(told.get(_NAME)), netlink.attributes(told.get(_DATA, b"")))
+        attrs = netlink.attributes(expression)
+        reader.meet(text(attrs.get(_NAME)), netlink.attributes(attrs.get(_DATA, b"")))
     return Rule(when=tuple(reader.when), then=reader.then, to=reader.to)
 
 
@@ -116,68 +116,68 @@ class _Reader:
         self.then = self.to = ""
         self._loaded: dict[int | None, tuple[Any, ...]] = {}
 
-    def meet(self, name: str, told: dict[int, bytes]) -> None:
+    def meet(self, name: str, attrs: dict[int, bytes]) -> None:
         if name in _IDLE:
             return
         if name in _LOADING:
-            self._load(name, told)
+            self._load(name, attrs)
         elif name == "bitwise":
-            self._loaded[number(told.get(2))] = (*self._loaded.get(number(told.get(1)), ("",)), _value(told, 4))
+            self._loaded[number(attrs.get(2))] = (*self._loaded.get(number(attrs.get(1)), ("",)), _value(attrs, 4))
         elif name == "cmp":
-            self.when.append(_compared(self._loaded.get(number(told.get(1)), ()), number(told.get(2)), _value(told, 3)))
+            self.when.append(_compared(self._loaded.get(number(attrs.get(1)), ()), number(attrs.get(2)), _value(attrs, 3)))
         elif name == "match":
-            self.when += _matched(text(told.get(1)), told.get(3, b""))
+            self.when += _matched(text(attrs.get(1)), attrs.get(3, b""))
         elif name == "limit":
             self.when.append((PART, ""))
         elif name in _ASKING:
-            self._ask(name, told)
+            self._ask(name, attrs)
         else:
-            self._end(name, told)
+            self._end(name, attrs)
 
-    def _load(self, name: str, told: dict[int, bytes]) -> None:
+    def _load(self, name: str, attrs: dict[int, bytes]) -> None:
         into, *what = _LOADING[name]
-        if into in told:
-            self._loaded[number(told[into])] = (name, *(number(told.get(key)) for key in what))
+        if into in attrs:
+            self._loaded[number(attrs[into])] = (name, *(number(attrs.get(key)) for key in what))
 
-    def _ask(self, name: str, told: dict[int, bytes]) -> None:
-        into = number(told.get(_LOOKUP_INTO)) if name == "lookup" else None
+    def _ask(self, name: str, attrs: dict[int, bytes]) -> None:
+        into = number(attrs.get(_LOOKUP_INTO)) if name == "lookup" else None
         if into == _TO_VERDICT:
             self.then = UNKNOWN
         elif into is not None:
             self._loaded[into] = ()
-        elif name == "lookup" and self._loaded.get(number(told.get(_LOOKUP_REGISTER))) == _STATE:
-            self.when.append(self._looked_up(told))
+        elif name == "lookup" and self._loaded.get(number(attrs.get(_LOOKUP_REGISTER))) == _STATE:
+            self.when.append(self._looked_up(attrs))
             return
         self.when.append((UNKNOWN, ""))
 
-    def _looked_up(self, told: dict[int, bytes]) -> Condition:
+    def _looked_up(self, attrs: dict[int, bytes]) -> Condition:
         """``ct state { established, related }``: firewalld writes sets where nft writes masks."""
-        states = None if number(told.get(_LOOKUP_FLAGS)) else self._elements(text(told.get(_LOOKUP_SET)))
+        states = None if number(attrs.get(_LOOKUP_FLAGS)) else self._elements(text(attrs.get(_LOOKUP_SET)))
         if not states:
             return UNKNOWN, ""
         return UNKNOWN if any(_stated(state, "=I")[0] == UNKNOWN for state in states) else PART, ""
 
-    def _end(self, name: str, told: dict[int, bytes]) -> None:
+    def _end(self, name: str, attrs: dict[int, bytes]) -> None:
         """What becomes of the frame; of an expression that is not known here, anything may."""
         if name == "immediate":
-            if number(told.get(1)) != _TO_VERDICT:
-                self._loaded[number(told.get(1))] = ()
+            if number(attrs.get(1)) != _TO_VERDICT:
+                self._loaded[number(attrs.get(1))] = ()
                 return
-            verdict = netlink.attributes(netlink.attributes(told.get(2, b"")).get(_VERDICT, b""))
+            verdict = netlink.attributes(netlink.attributes(attrs.get(2, b"")).get(_VERDICT, b""))
             code = number(verdict.get(_CODE))
             self.then, self.to = _VERDICTS.get(code, UNKNOWN), text(verdict.get(_CHAIN))
         elif name == "reject":
             self.then = "drop"
         elif name == "target":
-            target = text(told.get(1))
+            target = text(attrs.get(1))
             self.then = "drop" if target == "REJECT" else "" if target in _XT_IDLE else UNKNOWN
         else:
             self.then = UNKNOWN
             self.when.append((UNKNOWN, ""))
 
 
-def _value(told: dict[int, bytes], key: int) -> bytes:
-    return netlink.attributes(told.get(key, b"")).get(1, b"")
+def _value(attrs: dict[int, bytes], key: int) -> bytes:
+    return netlink.attributes(attrs.get(key, b"")).get(1, b"")
 
 
 def _compared(loaded: tuple[Any, ...], operator: int | None, value: bytes) -> Condition:
@@ -201,18 +201,18 @@ def _stated(mask: bytes, form: str) -> Condition:
     return UNKNOWN if struct.unpack(form, mask)[0] & _NEW else PART, ""
 
 
-def _matched(name: str, told: bytes) -> list[Condition]:
+def _matched(name: str, attrs: bytes) -> list[Condition]:
     """iptables' own matches."""
     if name == "comment":
         return []
-    if name == "physdev" and len(told) >= _PHYSDEV_BYTES:
-        inverted, asked = told[_PHYSDEV_BYTES - 2 : _PHYSDEV_BYTES]
+    if name == "physdev" and len(attrs) >= _PHYSDEV_BYTES:
+        inverted, asked = attrs[_PHYSDEV_BYTES - 2 : _PHYSDEV_BYTES]
         if asked == _PHYSDEV_BRIDGED and inverted in (0, _PHYSDEV_BRIDGED):
             return [(UNBRIDGED if inverted else BRIDGED, "")]
-    if name == "conntrack" and len(told) >= _CONNTRACK_BYTES:
-        flags, inverted, mask = struct.unpack_from("=HHH", told, _CONNTRACK_FLAGS)
+    if name == "conntrack" and len(attrs) >= _CONNTRACK_BYTES:
+        flags, inverted, mask = struct.unpack_from("=HHH", attrs, _CONNTRACK_FLAGS)
         if flags & _CONNTRACK_STATE and not inverted & _CONNTRACK_STATE:
             return [_stated(struct.pack("=H", mask), "=H")]
     if name == "state":
-        return [_stated(told[:4], "=I")]
+        return [_stated(attrs[:4], "=I")]
     return [(PART if name in _XT_PARTS else UNKNOWN, "")]
