@@ -23,6 +23,8 @@ _COVERED = re.compile(r"tap[0-9a-f]{8}-[0-9a-f]{2}")
 _UDEV_SECONDS = 3.0
 """The limit for udev; on an idle host it takes some milliseconds."""
 _POLL_SECONDS = 0.002
+_UEVENTS, _FROM_KERNEL = "15", 1
+"""NETLINK_KOBJECT_UEVENT, and the multicast group of the kernel's own events; 2 is that of udev's copies of them."""
 _UNSEEN_SECONDS, _SUSPECT_SECONDS = 0.006, 0.05
 """The wait if udev is not visible but may be running, such as the host's for a container; and after it has changed a
 MAC."""
@@ -41,7 +43,7 @@ class Udev:
 
         :param made_at: the time of their creation, or a little earlier, by the monotonic clock.
         """
-        if not names:
+        if not names or (not self.has_overwritten and not _may_run(self._root)):
             return
         seen = {name: index for name in names if (index := _index(self._root, name))}
         if not seen or not (self._root / "run/udev/control").exists():
@@ -55,6 +57,18 @@ class Udev:
         deadline = time.monotonic() + _UDEV_SECONDS
         while not all(file.exists() for file in files) and time.monotonic() < deadline:
             time.sleep(_POLL_SECONDS)
+
+
+def _may_run(root: Path) -> bool:
+    """Whether a process that may be udev listens to the kernel's device events in this network namespace: those of its
+    links are sent to no other one (uevent_net_broadcast_tagged). Also true if that cannot be read."""
+    try:
+        # thread-self: /proc/net belongs to the process, whose other threads may be in another network namespace.
+        lines = (root / "proc/thread-self/net/netlink").read_text().splitlines()[1:]
+        sockets = [line.split() for line in lines]
+        return any(one[1] == _UEVENTS and int(one[3], 16) & _FROM_KERNEL for one in sockets)
+    except (OSError, ValueError, IndexError):
+        return True
 
 
 def is_covered(name: str) -> bool:

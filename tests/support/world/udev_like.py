@@ -25,6 +25,7 @@ from tests.support.world.world import REPOSITORY, World
 DELAY_SECONDS = 0.005
 _RTMGRP_LINK, _RTM_NEWLINK, _RTM_SETLINK = 1, 16, 19
 _IFLA_ADDRESS, _IFLA_LINKINFO = 1, 18
+_UEVENTS, _FROM_KERNEL = 15, 1
 _HEADER, _IFINFO, _ATTRIBUTE = struct.Struct("=IHHII"), struct.Struct("=BxHiII"), struct.Struct("=HH")
 _REQUEST = 1
 
@@ -72,7 +73,12 @@ def _main(seed: int) -> None:
         os.sched_setscheduler(0, os.SCHED_FIFO, os.sched_param(1))
     seen: set[int] = set()
     due: list[tuple[float, int]] = []
-    with socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, socket.NETLINK_ROUTE) as monitor:
+    with (
+        socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, _UEVENTS) as uevents,
+        socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, socket.NETLINK_ROUTE) as monitor,
+    ):
+        # By this socket udev is known. It is not read: the kernel's link messages say more of a device.
+        uevents.bind((0, _FROM_KERNEL))
         monitor.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1 << 22)
         monitor.bind((0, _RTMGRP_LINK))
         print("listening", flush=True)

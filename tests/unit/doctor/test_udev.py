@@ -103,6 +103,46 @@ def test_udev_of_another_network_namespace_is_not_waited_for(root: Path) -> None
     assert waited(root) < 0.2
 
 
+def sockets(root: Path, *rows: str) -> None:
+    """The netlink sockets of this network namespace: protocol, pid and groups of each."""
+    header = "sk               Eth Pid        Groups   Rmem     Wmem     Dump  Locks    Drops    Inode\n"
+    table = "".join(f"000000005f6dcf2c {row} 0        0        0     2        0        1234    \n" for row in rows)
+    host_with(root, {"proc/thread-self/net/netlink": header + table})
+
+
+ROUTE, KERNEL, COPIES = "0   100        00000001", "15  200        00000001", "15  300        00000002"
+
+
+@pytest.mark.parametrize("rows", [[], [ROUTE], [ROUTE, COPIES]])
+def test_without_a_listener_to_the_kernels_events_there_is_no_udev_to_wait_for(root: Path, rows: list[str]) -> None:
+    sockets(root, *rows)
+    assert waited(root) < 0.1
+    (root / "run/udev/control").unlink()
+    began = time.monotonic()
+    udev.Udev(root).await_taps([NAME], began + 0.5)
+    assert time.monotonic() - began < 0.1
+
+
+@pytest.mark.parametrize("rows", [[KERNEL], [ROUTE, COPIES, KERNEL], ["15  200        new-form"]])
+def test_a_listener_may_be_udev_and_so_may_an_unreadable_table(root: Path, rows: list[str]) -> None:
+    sockets(root, *rows)
+    assert waited(root) >= 0.5
+    (root / "run/udev/control").unlink()
+    began = time.monotonic()
+    udev.Udev(root).await_taps([NAME], began + 0.1)
+    assert time.monotonic() - began >= 0.1
+
+
+def test_after_a_mac_was_overwritten_there_is_a_wait_without_a_listener(root: Path) -> None:
+    sockets(root)
+    (root / "run/udev/control").unlink()
+    found = udev.Udev(root)
+    found.has_overwritten = True
+    began = time.monotonic()
+    found.await_taps([NAME], began)
+    assert time.monotonic() - began >= 0.05
+
+
 def test_link_file_matches_openstacks_taps_and_no_others() -> None:
     parser = configparser.ConfigParser(interpolation=None)
     parser.read_string(LINK)
