@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable, Collection, Iterator, Sequence
+from dataclasses import replace
 
 from vifplug.drivers.contract import Options
 from vifplug.engine.apply.group_commit import Group
@@ -42,9 +43,9 @@ class Context:
         self.lock_seconds = lock_seconds
 
     def wiring(self, vif_ids: Collection[str] | None = None) -> Wiring:
-        """Which source decides that VIFs are wired, and what Neutron has reported of these, or of all."""
-        reported = self.store.neutron_status(vif_ids)
-        return Wiring(by=self.options.wired_by, listens=self.options.listens, neutron_status=reported)
+        """Which source decides that VIFs are wired; and what Neutron has reported of these or all, if that counts."""
+        wiring = Wiring(by=self.options.wired_by, listens=self.options.listens)
+        return replace(wiring, neutron_status=self.store.neutron_status(vif_ids)) if wiring.may_be_events else wiring
 
     def authorise(self, vif_ids: Sequence[str], requester: Requester | None) -> None:
         """Let a requester change VIFs.
@@ -60,20 +61,22 @@ class Context:
     def held(self, identities: Callable[[], set[str]], seconds: float | None = None) -> Iterator[None]:
         """Hold the locks of what is worked on; a record may change while they are waited for, so look again then.
 
+        :param identities: finds them, in the store.
         :param seconds: how long to wait for each; by default as long as a request may take.
         :raises Busy: when another holds one of them for longer.
         """
         while True:
-            wanted = identities()
+            version, wanted = self.store.version(), identities()
             with self.locks.held(wanted, self.lock_seconds if seconds is None else seconds):
-                if identities() <= wanted:
+                if self.store.version() == version or identities() <= wanted:
                     yield
                     return
 
-    def owners(self, vif_id: str) -> set[str]:
-        """A VIF, and the owners of what it may have on the host; of a damaged record, what its claims show."""
-        held = self.store.held_by_damaged(vif_id)
-        return {vif_id} | {item.owner for item in self.left_on_host(vif_id).items} | held
+    def owners(self, vif_ids: Sequence[str]) -> set[str]:
+        """VIFs, and the owners of what they may have on the host; of a damaged record, what its claims show."""
+        known = self.store.snapshot(vif_ids)
+        left = {item.owner for parts in known.values() for item in request.left(*parts).items}
+        return left.union(vif_ids, *map(self.store.held_by_damaged, known.damaged))
 
     def left_on_host(self, vif_id: str) -> Inventory:
         """What a VIF has on the host, or may have of a request that ended in between."""

@@ -37,7 +37,12 @@ class Wiring:
     listens: bool = False
     """Whether Neutron's own events can reach us."""
     neutron_status: Mapping[str, str] = field(default_factory=dict)
-    """What Neutron last reported, by VIF id."""
+    """What Neutron last reported, by VIF id; it counts only where its events decide."""
+
+    @property
+    def may_be_events(self) -> bool:
+        """Whether Neutron's events may be what decides about a VIF."""
+        return self.by == EVENTS or (self.by == AUTO and self.listens)
 
 
 Standing = tuple[str, str | None]

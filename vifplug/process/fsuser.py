@@ -18,15 +18,17 @@ _SYS_SETGROUPS = {"x86_64": 116, "aarch64": 159, "riscv64": 159}.get(platform.ma
 """glibc's own setgroups() changes all threads. On other machines the thread keeps its supplementary groups."""
 
 
-@contextlib.contextmanager
-def acting_as(uid: int, gid: int) -> Iterator[None]:
+def acting_as(uid: int, gid: int) -> contextlib.AbstractContextManager[None]:
     """Open, create and remove files as a user. Only for root; otherwise the user does not change.
 
-    :raises PermissionError: when the kernel does not let this process act as that user.
+    :raises PermissionError: on entry, when the kernel does not let this process act as that user.
     """
-    if uid == 0 or os.geteuid() != 0 or _libc.setfsuid(_ASK) == uid:
-        yield
-        return
+    is_changed = uid != 0 and os.geteuid() == 0 and _libc.setfsuid(_ASK) != uid
+    return _as_user(uid, gid) if is_changed else contextlib.nullcontext()
+
+
+@contextlib.contextmanager
+def _as_user(uid: int, gid: int) -> Iterator[None]:
     was_uid, was_gid, groups = _libc.setfsuid(_ASK), _libc.setfsgid(_ASK), os.getgroups()
     try:
         _set_groups([])

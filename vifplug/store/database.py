@@ -135,7 +135,10 @@ class Database:
     def version(self) -> tuple[int, int]:
         """Changes whenever any process has written."""
         with self._lock, self._owner.acting():
-            (others,) = self._database.execute("PRAGMA data_version").fetchone()
+            try:
+                (others,) = self._database.execute("PRAGMA data_version").fetchone()
+            except sqlite3.Error as error:
+                raise self._failed(error) from error
             return int(others), self._database.total_changes
 
     @contextlib.contextmanager

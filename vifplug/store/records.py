@@ -172,15 +172,23 @@ def _text(body: str) -> str:
 def _resource(data: Mapping[str, Any]) -> Resource:
     resource: Resource = kinds.from_dict(data)
     cls: Any = type(resource)
-    for name, hint in _hints(cls).items():
-        _fitting(name, getattr(resource, name), hint)
+    for name, (hint, plain) in _hints(cls).items():
+        value = getattr(resource, name)
+        if type(value) not in plain:
+            _fitting(name, value, hint)
     return resource
 
 
 @functools.cache
-def _hints(cls: Any) -> Mapping[str, Any]:
+def _hints(cls: Any) -> Mapping[str, tuple[Any, tuple[Any, ...]]]:
+    """Each field's type; and the types of values that fit it whatever their contents are."""
     hints = typing.get_type_hints(cls)
-    return {item.name: hints[item.name] for item in dataclasses.fields(cls)}
+    return {item.name: (hints[item.name], _plain(hints[item.name])) for item in dataclasses.fields(cls)}
+
+
+def _plain(hint: Any) -> tuple[Any, ...]:
+    alternatives = typing.get_args(hint) if isinstance(hint, types.UnionType) else (hint,)
+    return tuple(one for one in alternatives if isinstance(one, type) and typing.get_origin(one) is None)
 
 
 def _fitting(name: str, value: Any, hint: Any) -> Any:

@@ -27,16 +27,17 @@ LOG = logging.getLogger(__name__)
 
 _DIGEST_BYTES = 16
 
-Moment = Mapping[str, tuple[Record | None, Intent | None]]
-"""The store's contents for some VIFs at one moment."""
 _ID_LENGTH = 36
 _LOST = "is missing, or has lost its key, and its names are still claimed"
 
 
-class _Held(dict[str, tuple[Record | None, Intent | None]]):
-    """A moment, with the VIFs whose record cannot be read, or is not found."""
+class Moment(dict[str, tuple[Record | None, Intent | None]]):
+    """The store's contents for some VIFs at one moment: the record and the intent of each."""
 
     damaged: frozenset[str] = frozenset()
+    """VIFs whose record cannot be read, or is not found."""
+    neutron_status: Mapping[str, str] = {}
+    """The last status that Neutron sent, by VIF id."""
 
 
 class Store(EventLog):
@@ -77,11 +78,17 @@ class Store(EventLog):
             for gone in self._parsed.keys() - known.keys():
                 self._parsed.pop(gone, None)
         torn = [part for key, (body, _why) in unreadable.items() for part in (key, body)]
-        torn += [part for row in begun if not _is_sound_intent(*row) for part in row]
+        intents: dict[str, Intent] = {}
+        for key, body in begun:
+            try:
+                intents[salvage.key_of(key)] = records.intent_from_json(key, body)
+            except Damaged as error:
+                intents[salvage.key_of(key)] = _only_begun(key, error)
+                torn += (key, body)
         damaged = self._damaged(known, unreadable, {key for key, _body in begun}, {row[2] for row in claims})
         return Contents(
             records=known,
-            intents={salvage.key_of(vif_id): self._intent(vif_id, body) for vif_id, body in begun},
+            intents=intents,
             damaged=damaged,
             held_by_damaged={
                 key: frozenset({key, *(salvage.text_of(holder) for _name, holder, vif_id in claims if vif_id == key)})
@@ -297,9 +304,11 @@ class Store(EventLog):
         with self._transaction("DEFERRED") as database:
             bodies, begun = dict(rows(database, "records", vif_ids)), dict(rows(database, "intents", vif_ids))
             absent = dict(rows(database, "guests", vif_ids))
+            reported = dict(rows(database, "told", vif_ids))
             missing = set(vif_ids) - bodies.keys() - begun.keys()
             lost = {vif_id for vif_id in missing if self._is_lost(database, vif_id)}
-        held = _Held()
+        held = Moment()
+        held.neutron_status = reported
         for vif_id in vif_ids:
             record = None
             with contextlib.suppress(Damaged):
@@ -314,10 +323,9 @@ class Store(EventLog):
         self._essentially(functools.partial(self._restore, before))
 
     def _restore(self, before: Moment) -> None:
-        damaged = before.damaged if isinstance(before, _Held) else frozenset()
         with self._transaction() as database:
             for vif_id, (record, intent) in before.items():
-                if vif_id in damaged and intent is None and not self._is_written(database, vif_id):
+                if vif_id in before.damaged and intent is None and not self._is_written(database, vif_id):
                     # The VIF is probably plugged, and its claims keep its resources from being orphans.
                     database.execute("DELETE FROM intents WHERE vif_id = ?", (vif_id,))
                     continue
@@ -369,9 +377,7 @@ class Store(EventLog):
         try:
             return records.intent_from_json(vif_id, body)
         except Damaged as error:
-            # Treated as a plug that has only begun: the VIF returns to its record, or to nothing.
-            LOG.error("%s; it is settled as a plug that has changed nothing", error)
-            return Intent(vif_id=salvage.key_of(vif_id), verb=PLUG, session=0, resources=())
+            return _only_begun(vif_id, error)
 
 
 def _is_key_worse(key: Any, is_lost: bool, is_claimed: bool) -> bool:
@@ -380,11 +386,11 @@ def _is_key_worse(key: Any, is_lost: bool, is_claimed: bool) -> bool:
     return not (isinstance(key, str) and naming.is_uuid(key)) or (is_lost and not is_claimed)
 
 
-def _is_sound_intent(vif_id: str, body: str) -> bool:
-    with contextlib.suppress(Damaged):
-        records.intent_from_json(vif_id, body)
-        return True
-    return False
+def _only_begun(vif_id: str, error: Damaged) -> Intent:
+    """In place of an intent that cannot be read: that of a plug that has only begun, so that the VIF returns to its
+    record, or to nothing."""
+    LOG.error("%s; it is settled as a plug that has changed nothing", error)
+    return Intent(vif_id=salvage.key_of(vif_id), verb=PLUG, session=0, resources=())
 
 
 def _claims(database: sqlite3.Connection, vif_ids: Collection[str] | None) -> list[tuple[Any, Any, Any]]:

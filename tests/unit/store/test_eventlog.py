@@ -18,7 +18,7 @@ from vifplug.model.vif import Instance
 from vifplug.store import events as store_events
 from vifplug.store import records
 from vifplug.store.records import Record
-from vifplug.store.store import Store
+from vifplug.store.store import Moment, Store
 
 
 def record(
@@ -81,20 +81,20 @@ def test_every_change_of_a_record_is_told_once(store: Store) -> None:
 
 
 def test_plug_that_is_taken_back_tells_nothing(store: Store) -> None:
-    store.restore({builders.HYBRID: (None, None)})
+    store.restore(Moment({builders.HYBRID: (None, None)}))
     store.save_records([record()])
-    store.restore({builders.HYBRID: (record(), None)})
+    store.restore(Moment({builders.HYBRID: (record(), None)}))
     assert told(store) == [(PLUGGED, None)]
 
 
 def test_what_was_told_before_it_was_taken_back_is_taken_back_as_well(store: Store) -> None:
     store.save_records([record(WIRED)])
-    store.restore({builders.HYBRID: (None, None)})
+    store.restore(Moment({builders.HYBRID: (None, None)}))
     assert told(store) == [(PLUGGED, None), (WIRED, PLUGGED), (UNPLUGGED, WIRED)]
     assert notices(store) == [(PLUGGED_EVENT, "completed"), GONE]
     store.save_records([record(PLUGGED)])
     store.save_records([record(WIRED)])
-    store.restore({builders.HYBRID: (record(PLUGGED), None)})
+    store.restore(Moment({builders.HYBRID: (record(PLUGGED), None)}))
     assert told(store)[-2:] == [(WIRED, PLUGGED), (PLUGGED, WIRED)]
 
 

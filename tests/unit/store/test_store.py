@@ -19,7 +19,7 @@ from vifplug.resources.bridge import Bridge
 from vifplug.resources.ovs_port import OvsPort
 from vifplug.store import records
 from vifplug.store.records import Intent, Record
-from vifplug.store.store import Store
+from vifplug.store.store import Moment, Store
 
 QBR = Bridge(name="qbr71a6b0e4-1a", owner=builders.HYBRID, role="qbr", mtu=1450, stp=0, ageing_time=0, ifindex=7)
 PORT = OvsPort(name="qvo71a6b0e4-1a", bridge="br-int", owner=builders.HYBRID, iface_ids={"iface-id": "x"}, trunks=(1,))
@@ -78,7 +78,7 @@ def test_shared_name_is_claimed_by_all_vifs_of_its_holder(store: Store) -> None:
 
 def test_reverted_intent_gives_its_names_back(store: Store) -> None:
     store.begin([_intent()], {builders.HYBRID: {"qbr71a6b0e4-1a": builders.HYBRID}})
-    store.restore({builders.HYBRID: (None, None)})
+    store.restore(Moment({builders.HYBRID: (None, None)}))
     other = Intent(vif_id=builders.TAP, verb=records.PLUG, session=5, resources=())
     store.begin([other], {builders.TAP: {"qbr71a6b0e4-1a": builders.TAP}})
 

@@ -138,7 +138,8 @@ def _held_jobs(context: Context, vifs: Sequence[Vif], requester: Requester | Non
             if interrupted:
                 work = _jobs(context, vifs, store.snapshot(vif_ids), requester)
             # A failure that Neutron reported of an earlier try does not concern this one.
-            store.clear_neutron_status(vif_ids, only=NEUTRON_FAILED)
+            if NEUTRON_FAILED in known.neutron_status.values():
+                store.clear_neutron_status(vif_ids, only=NEUTRON_FAILED)
             yield work
             return
 

@@ -52,4 +52,4 @@ def _repair(context: Context, vif_id: str, requester: Requester | None) -> list[
 def _identities(context: Context, vif_id: str) -> set[str]:
     record = context.store.record_or_none(vif_id)
     wanted = request.job(record.vif, record, context.options).identities if record is not None else set()
-    return context.owners(vif_id) | wanted
+    return context.owners([vif_id]) | wanted

@@ -8,12 +8,14 @@ from dataclasses import dataclass, field, replace
 from vifplug.engine import report
 from vifplug.engine.commands import remove
 from vifplug.engine.context import Context
+from vifplug.engine.plan import request
 from vifplug.engine.removal import Removal, Removed
 from vifplug.engine.requester import Requester
 from vifplug.errors import Busy, OvsUnavailable, VifplugError
 from vifplug.model.reports import VifReport
 from vifplug.resources.observed import Inventory
 from vifplug.store.records import UNPLUG, Intent, Record
+from vifplug.store.store import Moment
 
 _CHUNK = 100
 """VIFs of one request that are removed in one plan: other requests are served between two of them."""
@@ -77,11 +79,13 @@ def _unplug_chunk(
 ) -> _Outcome:
     try:
         seconds = None if len(vif_ids) == 1 else _MANY_SECONDS
-        with context.held(lambda: set().union(*map(context.owners, vif_ids)), seconds):
+        with context.held(lambda: context.owners(vif_ids), seconds):
             context.authorise(vif_ids, requester)
-            known = {vif_id: context.store.record_or_none(vif_id) for vif_id in vif_ids}
-            staying = set(spared(known))
-            return _unplug_held(context, {key: record for key, record in known.items() if key not in staying}, away)
+            known = context.store.snapshot(vif_ids)
+            staying = spared({vif_id: record for vif_id, (record, _intent) in known.items()})
+            for vif_id in staying:
+                known.pop(vif_id, None)
+            return _unplug_held(context, known, away)
     except Busy as error:
         if len(vif_ids) == 1:
             return _Outcome(records={vif_ids[0]: None}, errors=[error])
@@ -95,15 +99,15 @@ def _unplug_chunk(
     )
 
 
-def _unplug_held(context: Context, known: Mapping[str, Record | None], away: VifplugError | None) -> _Outcome:
+def _unplug_held(context: Context, known: Moment, away: VifplugError | None) -> _Outcome:
     """Unplug VIFs whose locks are held: record the intents, remove what they have, forget them.
 
-    :param known: the record of each.
+    :param known: what the store holds of them.
     """
-    damaged = {vif_id for vif_id, record in known.items() if record is None and context.store.is_damaged(vif_id)}
+    records, damaged = {vif_id: record for vif_id, (record, _intent) in known.items()}, known.damaged & known.keys()
     removal = Removal(built=_begin(context, known, damaged), away=away)
     if not removal.built:
-        return _Outcome(records=known)
+        return _Outcome(records=records)
     with context.removals.turn(removal) as turn:
         for batch in turn:
             with batch:
@@ -111,7 +115,7 @@ def _unplug_held(context: Context, known: Mapping[str, Record | None], away: Vif
         removed = turn.answer()
     left = {**removed.left, **{vif_id: _removed_by_mark(vif_id, removed) for vif_id in damaged}}
     errors = [error for vif_id in removal.built for error in removed.errors[vif_id]]
-    return _Outcome(records=known, errors=errors, warnings=removed.warnings, left=left)
+    return _Outcome(records=records, errors=errors, warnings=removed.warnings, left=left)
 
 
 def _remove_together(context: Context, removals: Sequence[Removal]) -> list[Removed]:
@@ -133,16 +137,15 @@ def _removed_by_mark(vif_id: str, removed: Removed) -> list[str]:
     ]
 
 
-def _begin(context: Context, known: Mapping[str, Record | None], damaged: Collection[str]) -> dict[str, Inventory]:
+def _begin(context: Context, known: Moment, damaged: Collection[str]) -> dict[str, Inventory]:
     """Record what is about to be removed; what each VIF that is there may have on the host."""
     store, built = context.store, dict[str, Inventory]()
-    for vif_id, record in known.items():
-        intent = store.intent(vif_id)
+    for vif_id, (record, intent) in known.items():
         if record is None and intent is None and vif_id not in damaged:
             store.clear_neutron_status([vif_id])
             continue
         context.await_helper_of(intent)
-        left = context.left_on_host(vif_id)
+        left = request.left(record, intent)
         if vif_id in damaged:
             left = remove.marked(context.host, store.held_by_damaged(vif_id) | {vif_id}, left)
         built[vif_id] = left
