@@ -180,7 +180,7 @@ def birth_address(owner: str, role: str) -> str:
 
     digest = bytearray(hashlib.sha256(f"{owner}/{role}".encode()).digest()[:6])
     digest[0] = (digest[0] & 0xFC) | 0x02
-    return ":".join(f"{byte:02x}" for byte in digest)
+    return digest.hex(":")
 
 
 def tap_address(guest_address: str) -> str:

@@ -124,7 +124,9 @@ class _Reader:
         elif name == "bitwise":
             self._loaded[number(attrs.get(2))] = (*self._loaded.get(number(attrs.get(1)), ("",)), _value(attrs, 4))
         elif name == "cmp":
-            self.when.append(_compared(self._loaded.get(number(attrs.get(1)), ()), number(attrs.get(2)), _value(attrs, 3)))
+            self.when.append(
+                _compared(self._loaded.get(number(attrs.get(1)), ()), number(attrs.get(2)), _value(attrs, 3))
+            )
         elif name == "match":
             self.when += _matched(text(attrs.get(1)), attrs.get(3, b""))
         elif name == "limit":

@@ -99,8 +99,9 @@ def guest_tap(vif: Vif, master: str | None = None) -> Tap:
 
 def with_guest(vif: Vif, bridge: Bridge) -> Bridge:
     """The bridge with its guest's location, and with the name of the VMM's tap if vifplug creates none."""
-    bridge = replace(bridge, station=vif.address, station_port=tap_name(vif))
-    return bridge if vif.create_tap else replace(bridge, guest=tap_name(vif), guest_address=vif.address)
+    tap = tap_name(vif)
+    guest, guest_address = ("", "") if vif.create_tap else (tap, vif.address)
+    return replace(bridge, station=vif.address, station_port=tap, guest=guest, guest_address=guest_address)
 
 
 def linux_bridge(vif: Vif, name: str, owner: str, role: str, *, ageing_time: float | None = None) -> Bridge:

@@ -6,9 +6,8 @@ import functools
 import hashlib
 import os
 import socket
-import struct
 import sys
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from typing import Any
 
 from vifplug import naming
@@ -34,10 +33,34 @@ _DIGEST_BYTES = 16
 _CLOCK_TICKS = os.sysconf("SC_CLK_TCK")
 
 
-def _of(attributes: Iterable[Attribute], *places: Place) -> tuple[tuple[str, int, Form, Any], ...]:
-    """Name, number, form and what it is when absent, of the attributes at a place that a message shows as they are."""
+def _whole(value: bytes) -> int:
+    return int.from_bytes(value, sys.byteorder)
+
+
+_Parse = Callable[[bytes], Any]
+_PARSE: Mapping[Form, _Parse] = {
+    Form.WHOLE: _whole,
+    Form.FLAG: lambda value: bool(_whole(value)),
+    Form.SECONDS: lambda value: _whole(value) / _CLOCK_TICKS,
+    Form.TEXT: lambda value: naming.decoded(value.rstrip(b"\0")),
+    Form.MAC: lambda value: value.hex(":"),
+}
+
+
+def _signed(value: bytes) -> int:
+    return int.from_bytes(value, sys.byteorder, signed=True)
+
+
+_PARSE_ENTRY: Mapping[Form, _Parse] = {Form.WHOLE: _signed, Form.FLAG: lambda value: bool(_signed(value))}
+"""Of the arrays of IP settings."""
+
+
+def _of(
+    attributes: Iterable[Attribute], *places: Place, parse: Mapping[Form, _Parse] = _PARSE
+) -> tuple[tuple[str, int, _Parse, Any], ...]:
+    """Name, number, parser and what absence means, of the attributes at a place that a message shows as they are."""
     return tuple(
-        (one.name, one.wire.number, one.form, one.absent)
+        (one.name, one.wire.number, parse[one.form], one.absent)
         for one in attributes
         if one.wire is not None and one.wire.place in places and one.form is not Form.LINK
     )
@@ -46,11 +69,15 @@ def _of(attributes: Iterable[Attribute], *places: Place) -> tuple[tuple[str, int
 _EVERY = (*OF_EVERY_LINK, UP)
 _OF_ALL_KINDS = {one.name: one for kind in kinds.link_kinds() for one in kind.attributes.at(Place.INET)}
 _PLAIN, _FLAGS = _of(_EVERY, Place.LINK), _of(_EVERY, Place.FLAGS)
-_INET, _INET6 = _of(_OF_ALL_KINDS.values(), Place.INET), _of(_EVERY, Place.INET6)
+_INET = _of(_OF_ALL_KINDS.values(), Place.INET, parse=_PARSE_ENTRY)
+_INET6 = _of(_EVERY, Place.INET6, parse=_PARSE_ENTRY)
+_PORT_FLAGS = tuple(
+    (name, number, right.to_bytes(size, sys.byteorder)) for name, (number, size, right) in passage.PORT_FLAGS.items()
+)
 
 
 @functools.cache
-def _data_of(kind: str) -> tuple[tuple[str, int, Form, Any], ...]:
+def _data_of(kind: str) -> tuple[tuple[str, int, _Parse, Any], ...]:
     return _of(kinds.link_of(kind).attributes.attributes, Place.DATA)
 
 
@@ -221,14 +248,14 @@ def decode(payload: bytes) -> dict[str, Any]:
         "slave_kind": slave_kind,
         "impeded": impeded,
     }
-    for name, number, form, absent in _PLAIN:
-        link[name] = _value(form, attrs.get(number), absent)
-    for name, bit, _form, _absent in _FLAGS:
+    for name, number, parse, absent in _PLAIN:
+        link[name] = parse(attrs[number]) if number in attrs else absent
+    for name, bit, _parse, _absent in _FLAGS:
         link[name] = bool(flags & bit)
     _add_ip_settings(link, attrs.get(_AF_SPEC, b""))
     if kind is not None:
-        for name, number, form, absent in _data_of(kind.kind):
-            value = _value(form, data.get(number), absent)
+        for name, number, parse, absent in _data_of(kind.kind):
+            value = parse(data[number]) if number in data else absent
             if name not in _IMPEDING:
                 link[name] = value
             elif value:
@@ -242,19 +269,6 @@ def _kind(wire_kind: str, data: dict[int, bytes]) -> type[Link] | None:
         if kind.wire_type is None or _number(data.get(kind.wire_type[0])) == kind.wire_type[1]:
             return kind
     return None
-
-
-def _value(form: Form, value: bytes | None, absent: Any) -> Any:
-    if value is None:
-        return absent
-    if form is Form.WHOLE:
-        return int.from_bytes(value, sys.byteorder)
-    if form is Form.TEXT:
-        return naming.decoded(value.rstrip(b"\0"))
-    if form is Form.MAC:
-        return ":".join(f"{byte:02x}" for byte in value)
-    number = int.from_bytes(value, sys.byteorder)
-    return bool(number) if form is Form.FLAG else number / _CLOCK_TICKS
 
 
 def _impeded(attrs: dict[int, bytes]) -> dict[str, Any]:
@@ -276,11 +290,8 @@ def _impeded(attrs: dict[int, bytes]) -> dict[str, Any]:
 
 def _port_of_bridge(data: dict[int, bytes], *, up: bool) -> dict[str, Any]:
     """Attributes that stop frames on a port of a Linux bridge. Older kernels have fewer of these attributes."""
-    impeded = {
-        name: value
-        for name, (number, _size, right) in passage.PORT_FLAGS.items()
-        if (value := _number(data.get(number))) not in (None, right)
-    }
+    wrong = ((name, data[number]) for name, number, right in _PORT_FLAGS if data.get(number, right) != right)
+    impeded: dict[str, Any] = {name: _whole(value) for name, value in wrong}
     state = _number(data.get(passage.PORT_STATE_NUMBER))
     if up and state not in (None, passage.FORWARDING):
         impeded[passage.PORT_STATE] = state
@@ -293,14 +304,9 @@ def _add_ip_settings(link: dict[str, Any], af_spec: bytes) -> None:
     ipv6 = netlink.attributes(families.get(socket.AF_INET6, b"")).get(_INET6_CONF, b"")
     # ipv4 devconf numbers start at one, the dumped array at zero (inet_fill_link_af); ipv6's both at zero.
     for array, first, settings in ((ipv4, 1, _INET), (ipv6, 0, _INET6)):
-        for name, number, form, absent in settings:
-            value = _entry(array, number - first)
-            link[name] = absent if value is None else bool(value) if form is Form.FLAG else value
-
-
-def _entry(array: bytes, position: int) -> int | None:
-    offset = 4 * position
-    return int(struct.unpack_from("=i", array, offset)[0]) if len(array) >= offset + 4 else None
+        for name, number, parse, absent in settings:
+            entry = array[4 * (number - first) :][:4]
+            link[name] = parse(entry) if entry else absent
 
 
 def _string(value: bytes | None) -> str | None:
@@ -308,4 +314,4 @@ def _string(value: bytes | None) -> str | None:
 
 
 def _number(value: bytes | None) -> int | None:
-    return None if value is None else int.from_bytes(value, sys.byteorder)
+    return None if value is None else _whole(value)

@@ -240,11 +240,12 @@ def _get_link(attributes: bytes, sequence: int, flags: int = 0, *, index: int = 
 def attributes(data: bytes, offset: int = 0) -> dict[int, bytes]:
     """The attributes of a message or of a nest, by number."""
     by_number: dict[int, bytes] = {}
-    while offset + ATTRIBUTE.size <= len(data):
-        length, kind = ATTRIBUTE.unpack_from(data, offset)
-        if length < ATTRIBUTE.size:
+    unpack, size, last = ATTRIBUTE.unpack_from, ATTRIBUTE.size, len(data) - ATTRIBUTE.size
+    while offset <= last:
+        length, kind = unpack(data, offset)
+        if length < size:
             break
-        by_number[kind & 0x3FFF] = data[offset + ATTRIBUTE.size : offset + length]
+        by_number[kind & 0x3FFF] = data[offset + size : offset + length]
         offset += (length + 3) & ~3
     return by_number
 

@@ -51,4 +51,5 @@ class Veth(Link):
 
     def as_on(self, userspace: bool) -> Link:
         """Without checksum offload where frames cross the userspace datapath."""
-        return replace(self, tx_checksum=False if userspace else None)
+        tx_checksum = False if userspace else None
+        return self if self.tx_checksum is tx_checksum else replace(self, tx_checksum=tx_checksum)

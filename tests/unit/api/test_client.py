@@ -431,7 +431,7 @@ def test_interrupt_says_that_the_daemon_goes_on(host: DaemonHost, daemon: Script
             with pytest.raises(kind) as caught:
                 call([VIF])
             said = getattr(caught.value, "__notes__", [])
-            assert [note.startswith("the daemon goes on") for note in said] == [True] * notes
+            assert [note.startswith("the daemon continues") for note in said] == [True] * notes
     finally:
         signal.signal(signal.SIGUSR1, before)
     daemon.turns = [answer({"vifs": []})]

@@ -86,7 +86,7 @@ def _of_attributes(desired: Link, found: Link) -> list[DriftItem]:
     items: list[DriftItem] = []
     for attribute in desired.attributes.compared:
         wanted, is_ = getattr(desired, attribute), getattr(found, attribute)
-        if wanted is not None and not _agrees(desired, attribute, is_, wanted):
+        if wanted is not None and is_ != wanted and not _is_enough(desired, attribute, is_, wanted):
             items.append(DriftItem(subject=desired.name, attribute=attribute, observed=is_, desired=wanted))
     return items
 
@@ -113,9 +113,8 @@ def of_guest(desired: Link, observed: Observed, recorded: Link | None) -> list[D
     return [DriftItem(subject=tap.name, attribute="master", observed=None, desired=desired.name)]
 
 
-def _agrees(desired: Link, attribute: str, found: object, wanted: object) -> bool:
-    if found == wanted:
-        return True
+def _is_enough(desired: Link, attribute: str, found: object, wanted: object) -> bool:
+    """Whether another value than the desired one agrees with it."""
     if not desired.shared or desired.attributes[attribute].compared is not Compared.AT_LEAST_IF_SHARED:
         return False
     # VIFs of one network may have been asked for with different MTUs; the largest holds.
@@ -171,7 +170,8 @@ def of_port(desired: OvsPort, observed: Observed, recorded: OvsPort | None) -> l
         before = recorded.tag if recorded and recorded.tag is not None else "that of before"
         items.append(PortDrift(subject=desired.name, attribute=VLANS, observed=None, desired=before))
     settings = {column: shown(column, value) for column, value in desired.settings.items()}
-    pairs += [(column, found.settings.get(column), settings.get(column)) for column in SETTINGS]
+    if found.settings != settings:
+        pairs += [(column, found.settings.get(column), settings.get(column)) for column in SETTINGS]
     if not desired.has_identity:
         # No agent looks there: what it set for the VLAN of the far end would stop every frame (PARITY D9).
         pairs += [(column, getattr(found, column) or None, None) for column in OF_VLANS]

@@ -34,6 +34,8 @@ def stations_on(desired: Link, observed: Observed) -> list[Station]:
 
     On a bridge of one VIF, and on ports of ours, there are none but the guest's own MAC on its own tap.
     """
+    if not observed.stations:
+        return []
     if desired.passage.is_bridge:
         here = [entry for entry in observed.stations if entry.bridge == desired.name]
         if desired.shared:

@@ -82,8 +82,10 @@ def port_is_ours(observed: OvsPort, owner: str, link: Link | None, recorded: Ovs
 
     :param link: the observed link of the port's name.
     """
-    port = _port(observed, owner, link, recorded)
-    return ownership.port_is_ours(port, owner) or (recorded is not None and ownership.port_is_adoptable(port, owner))
+    port = _port(observed, owner, None, recorded)
+    if ownership.port_is_ours(port, owner) or (recorded is not None and ownership.port_is_adoptable(port, owner)):
+        return True
+    return link is not None and ownership.port_is_ours(_port(observed, owner, link, recorded), owner)
 
 
 def port_shows_it(observed: OvsPort, owner: str, link: Link | None) -> bool:

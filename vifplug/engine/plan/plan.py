@@ -81,6 +81,7 @@ class Phase(enum.IntEnum):
     """Ports that lose their device to the phase before, and wait for the VMM's."""
 
 
+_PHASES = max(Phase) + 1
 _OF_DEVICES = (Phase.CREATIONS, Phase.SETTINGS, Phase.GUESTS)
 """What ports depend on."""
 
@@ -93,9 +94,9 @@ class Draft:
 
     def __init__(self, *, is_crowded: bool = False) -> None:
         self._is_crowded = is_crowded
-        self._actions: list[dict[str, Action]] = [{} for _phase in range(max(Phase) + 1)]
+        self._actions: list[dict[str, Action]] = [{} for _phase in range(_PHASES)]
         self._made: set[str] = set()
-        self._leaving: list[list[Link]] = [[] for _phase in range(max(Phase) + 1)]
+        self._leaving: list[list[Link]] = [[] for _phase in range(_PHASES)]
 
     def add(self, phase: Phase, action: Action) -> None:
         """One action more."""
@@ -131,6 +132,8 @@ class Draft:
 
     def plan(self) -> Plan:
         """All of it, in order."""
+        if not any(self._actions) and not any(self._leaving):
+            return Plan()  # the most frequent one: everything is as desired
         devices = [action for phase in _OF_DEVICES for action in self._of(phase)]
         ahead = self._ahead_of_ports(devices)
         return Plan(

@@ -342,6 +342,8 @@ def _plan_abandoned(
     """Bridges of networks that these VIFs were on and leave."""
     wanted = {link.name for request in requests for link in kinds.links_in(request.desired)}
     known = {link.name: link for request in requests for link in request.recorded.links.values()}
+    if known.keys() <= wanted:
+        return
     given_up = [link for link in known.values() if link.shared and link.name not in wanted]
     put_back = unplug.restored(given_up, observed, shared_with)
     for change in put_back:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
@@ -27,7 +28,7 @@ from vifplug.store.records import Intent, Record, now
 _MAY_HAVE_OWN_BRIDGE = "ovs"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True)
 class Job:
     """One VIF's request with everything filled in, and what it asks of the host."""
 
@@ -50,7 +51,7 @@ class Job:
     """Whether what was made is taken back when the work fails. A repair goes on from there another time: a guest may
     have opened by then what is there again."""
 
-    @property
+    @functools.cached_property
     def recorded(self) -> Inventory:
         """What was built before."""
         return Inventory(self.record.resources if self.record else ())
@@ -135,12 +136,12 @@ def recovery(known: Record, left: Inventory, options: Options) -> Job:
 
 
 def _completed(vif: Vif, known: Vif | None, driver: Driver, options: Options) -> Vif:
-    network = vif.network.model_dump()  # its datapath_type is kept for the doctor: the bridge's own decides
-    names = vif.names.model_dump()
+    network = dict(vif.network)  # its datapath_type is kept for the doctor: the bridge's own decides
+    names = dict(vif.names)
     fields = {name: getattr(vif, name) for name in optional_fields()}
     if known is not None:
-        network = _filled(network, known.network.model_dump())
-        names = _filled(names, known.names.model_dump())
+        network = _filled(network, dict(known.network))
+        names = _filled(names, dict(known.names))
         fields = _filled(fields, {name: getattr(known, name) for name in optional_fields()})
     network = _filled(network, {"mtu": options.mtu})
     fields = _filled(fields, {"create_tap": driver.makes_tap, "isolate": options.isolate})
@@ -176,7 +177,7 @@ def _check_names(vif: Vif, driver: Driver, desired: Iterable[Resource]) -> None:
     links = [link for link in kinds.links_in(desired) if link.owner == vif.id]
     guest = link_of(end_by(driver, vif))
     built = [link.name for link in links] + [guest] * bool(guest and not any(link.is_opened_by_guest for link in links))
-    chosen = [name for name in vif.names.model_dump().values() if name]
+    chosen = [name for _role, name in vif.names if name]
     twice = next((name for names in (chosen, built) for name in names if names.count(name) > 1), None)
     if twice:
         raise InputError(
@@ -193,20 +194,17 @@ def _filled(values: dict[str, object], defaults: dict[str, object]) -> dict[str,
 def scope_of(desired: Iterable[Resource], owners: Iterable[str], guests: Iterable[str] = ()) -> Scope:
     """What to look at for some resources, and for the taps their guests open."""
     resources = list(desired)
-    links = {item.name for item in (*kinds.links_in(resources), *kinds.ovs_bridges_in(resources))}
-    needed = {name for link in kinds.links_in(resources) for _plane, name in link.depends_on()}
-    ports = {port.name for port in kinds.ports_in(resources)}
-    iface_ids = {port.owner for port in kinds.ports_in(resources)}
-    devices = {port.name for port in kinds.ports_in(resources) if not port.is_patch}
-    shared = {link.name for link in kinds.links_in(resources) if link.shared and link.has_members}
+    links, ports, bridges = kinds.links_in(resources), kinds.ports_in(resources), kinds.ovs_bridges_in(resources)
+    devices = {item.name for item in (*links, *bridges)} | {port.name for port in ports if not port.is_patch}
+    needed = {name for link in links for _plane, name in link.depends_on()}
     return Scope(
-        links=frozenset(links | needed | devices | set(guests)),
-        members_of=frozenset(shared),
-        ports=frozenset(ports),
-        iface_ids=frozenset(iface_ids),
+        links=frozenset(devices.union(needed, guests)),
+        members_of=frozenset(link.name for link in links if link.shared and link.has_members),
+        ports=frozenset(port.name for port in ports),
+        iface_ids=frozenset(port.owner for port in ports),
         owners=frozenset(owners),
         ovs=bool(ports),
-        recorded=with_ifindex(resources),
+        recorded=with_ifindex(links),
     )
 
 
@@ -226,8 +224,7 @@ def built(resolved: Sequence[Resource], observed: Observed, recorded: Inventory)
         link = observed.links.get(resource.name)
         ifindex = link.ifindex if link else None
         if isinstance(resource, OvsPort):
-            device = ifindex if resource.waits_for_device else None
-            made.append(replace(_as_seen(resource, observed, recorded), device_ifindex=device))
+            made.append(_as_seen(resource, observed, recorded, ifindex if resource.waits_for_device else None))
         elif resource.relation is not Relation.OWNED:
             made.append(resource)  # no other is looked for in its place, so it is known by its name alone
         elif isinstance(resource, Link) and resource.guest:
@@ -238,14 +235,23 @@ def built(resolved: Sequence[Resource], observed: Observed, recorded: Inventory)
     return tuple(made)
 
 
-def _as_seen(port: OvsPort, observed: Observed, recorded: Inventory) -> OvsPort:
-    """A port with its row, and with the VLANs that another program has given it: made again, it gets no others."""
+def _as_seen(port: OvsPort, observed: Observed, recorded: Inventory, device: int | None) -> OvsPort:
+    """A port with its row, the device's ifindex, and the VLANs that another program has given it: made again, it gets
+    no others."""
     found, known = observed.ports.get(port.name), recorded.ports.get(port.name)
-    seen = found or known
+    seen = found or known or port
     bridge = observed.bridges.get(port.bridge)
-    plane = port.control_plane or (bridge.control_plane if bridge else "") or (known.control_plane if known else "")
-    port = replace(port, uuid=found.uuid if found else None, control_plane=plane)
-    return port if seen is None else replace(port, tag=seen.tag, vlan_mode=seen.vlan_mode, trunks=seen.trunks)
+    return replace(
+        port,
+        uuid=found.uuid if found else None,
+        device_ifindex=device,
+        control_plane=port.control_plane
+        or (bridge.control_plane if bridge else "")
+        or (known.control_plane if known else ""),
+        tag=seen.tag,
+        vlan_mode=seen.vlan_mode,
+        trunks=seen.trunks,
+    )
 
 
 def guest_ifindex(bridge: Link, observed: Observed, known: Link | None) -> int | None:

@@ -31,8 +31,8 @@ def resolve(desired: Iterable[Resource], observed: Observed) -> tuple[Resource, 
         if isinstance(resource, OvsPort):
             if resource.bridge not in bridges:
                 raise _bridge_missing(f"VIF {resource.owner}", resource.bridge, observed)
-            kernel = not bridges[resource.bridge].userspace
-            resolved.append(replace(resource, qos_type=resource.qos_type if kernel else None))
+            has_qos = resource.qos_type is not None and bridges[resource.bridge].userspace
+            resolved.append(replace(resource, qos_type=None) if has_qos else resource)
         elif isinstance(resource, Link) and resource.port_bridge in bridges:
             resolved.append(resource.as_on(bridges[resource.port_bridge].userspace))
         elif not is_foreign_bridge(resource, observed):
