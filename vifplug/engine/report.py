@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from typing import Any
 
 from vifplug.drivers.guest_end import HostDevice, VhostUser
 from vifplug.drivers.registry import guest_end, guest_link
@@ -63,8 +64,8 @@ def check_damaged(vif_id: str, reason: str) -> VifCheck:
 
 def _report(record: Record, observed: Observed, found: Assessment, warnings: Sequence[str] = ()) -> VifReport:
     vif = record.vif
-    return replace(
-        _requested(vif),
+    return _requested(
+        vif,
         state=found.state,
         devices=tuple(_device(item, observed) for item in kinds.links_in(record.resources)),
         ports=tuple(_port(item, observed) for item in kinds.ports_in(record.resources)),
@@ -92,17 +93,17 @@ def built(record: Record, observed: Observed, warnings: Sequence[str]) -> VifRep
     return _report(record, observed, Assessment(state=state, reason=record.error), warnings)
 
 
-def _requested(vif: Vif) -> VifReport:
-    """The part of a report that the request says."""
+def _requested(vif: Vif, **found: Any) -> VifReport:
+    """A report of what the request says, and of what was found."""
     return VifReport(
         id=vif.id,
-        state=PLUGGED,
         vif_type=vif.vif_type,
         address=vif.address,
         mtu=vif.network.mtu,
         bridge=vif.network.bridge,
         network=vif.network.id,
         instance=InstanceReport(uuid=vif.instance.uuid, name=vif.instance.name) if vif.instance else None,
+        **found,
     )
 
 
@@ -157,7 +158,7 @@ def unplugged(vif_id: str, record: Record | None, warnings: Sequence[str], left:
         return VifReport(id=vif_id, state=UNPLUGGED, updated_at=updated_at, warnings=tuple(left or ()))
     left = left or ()
     concern = warnings if kinds.ports_in(record.resources) else ()
-    return replace(_requested(record.vif), state=UNPLUGGED, updated_at=records.now(), warnings=(*concern, *left))
+    return _requested(record.vif, state=UNPLUGGED, updated_at=records.now(), warnings=(*concern, *left))
 
 
 def path(record: Record, observed: Observed, wiring: Wiring, intent: Intent | None) -> PathReport:

@@ -89,7 +89,7 @@ def links(socket_: netlink.LinkSocket, names: Iterable[str]) -> dict[str, dict[s
 
     :raises LinkError: when the kernel's answer is neither the link nor "no such device".
     """
-    return _completed({name: decode(payload) for name, payload in _payloads(socket_, names).items()})
+    return _completed(socket_, {name: decode(payload) for name, payload in _payloads(socket_, names).items()})
 
 
 def indexes(socket_: netlink.LinkSocket, names: Iterable[str]) -> dict[str, int]:
@@ -110,7 +110,7 @@ def links_by_index(socket_: netlink.LinkSocket, indexes: Sequence[int]) -> dict[
     except (netlink.Refused, OSError) as error:
         index = indexes[error.index if isinstance(error, netlink.Refused) else 0]
         raise LinkError(f"could not read the link of ifindex {index}: {_text(error)}") from error
-    return _completed({link["name"]: link for link in existing})
+    return _completed(socket_, {link["name"]: link for link in existing})
 
 
 def _payloads(socket_: netlink.LinkSocket, names: Iterable[str]) -> dict[str, bytes]:
@@ -128,7 +128,7 @@ def all_links(socket_: netlink.LinkSocket, master: int = 0) -> dict[str, dict[st
 
     :raises LinkError: when the kernel refuses the dump.
     """
-    return _completed({link["name"]: link for link in _dump(socket_, master)})
+    return _completed(socket_, {link["name"]: link for link in _dump(socket_, master)})
 
 
 def many_links(
@@ -147,7 +147,7 @@ def many_links(
         if link["master_index"] in index_names:
             members.setdefault(index_names[link["master_index"]], []).append(link["name"])
     wanted = {link["name"]: link for link in dumped if link["name"] in names}
-    return _completed(wanted, index_names), members
+    return _completed(socket_, wanted, index_names), members
 
 
 def many(count: int) -> bool:
@@ -191,7 +191,7 @@ def _text(error: Exception) -> str:
 
 
 def _completed(
-    links: dict[str, dict[str, Any]], index_names: dict[int, str] | None = None
+    socket_: netlink.LinkSocket, links: dict[str, dict[str, Any]], index_names: dict[int, str] | None = None
 ) -> dict[str, dict[str, Any]]:
     """Replace indexes of masters and peers by names where possible; add the offload of veths."""
     names = {link["ifindex"]: name for name, link in links.items()} if index_names is None else index_names
@@ -200,7 +200,7 @@ def _completed(
         other = link.pop("link_index")
         for attribute in _beside(link["kind"]):
             link[attribute.name] = (
-                ethtool.tx_checksum(link["name"]) if attribute.how is How.ETHTOOL else _name(names, other)
+                ethtool.tx_checksum(socket_, link["name"]) if attribute.how is How.ETHTOOL else _name(names, other)
             )
     return links
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import fcntl
 import itertools
 import os
 import socket
@@ -71,6 +72,13 @@ class LinkSocket:
     def close(self) -> None:
         """Close it."""
         self._socket.close()
+
+    def ioctl(self, command: int, request: bytes) -> bytes:
+        """An ioctl about a device (netdevice(7)): a socket of any family accepts it, so it needs no other one.
+
+        :raises OSError: the kernel's.
+        """
+        return fcntl.ioctl(self._socket, command, request)
 
     def change(self, messages: Sequence[Message]) -> None:
         """Send changes together and read every answer.

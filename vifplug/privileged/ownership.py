@@ -7,8 +7,6 @@ which links this process has itself seen marked before (``_seen_marked``).
 from __future__ import annotations
 
 import errno
-import fcntl
-import socket as sockets
 import struct
 from collections import OrderedDict
 from collections.abc import Callable, Mapping
@@ -190,11 +188,10 @@ def is_guests_tap(link: Mapping[str, Any], owner: str, address: str, is_anothers
 
 
 def _ifindex(name: str) -> int | None:
-    with sockets.socket(sockets.AF_UNIX, sockets.SOCK_DGRAM | sockets.SOCK_CLOEXEC) as control:
-        try:
-            reply = fcntl.ioctl(control, _SIOCGIFINDEX, struct.pack("16sI20x", name.encode(), 0))
-        except OSError as error:
-            if error.errno == errno.ENODEV:
-                return None
-            raise LinkError(f"could not look for device {name!r}: {error.strerror}", name) from error
+    try:
+        reply = socket().ioctl(_SIOCGIFINDEX, struct.pack("16sI20x", name.encode(), 0))
+    except OSError as error:
+        if error.errno == errno.ENODEV:
+            return None
+        raise LinkError(f"could not look for device {name!r}: {error.strerror}", name) from error
     return int(struct.unpack_from("16sI", reply)[1])

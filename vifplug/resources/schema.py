@@ -110,6 +110,13 @@ class Table:
         """Names of those that name other links."""
         self.links_made_with = tuple(name for name in self.links if name in self.made_with)
         self.by_name: Mapping[str, Attribute] = {attribute.name: attribute for attribute in attributes}
+        self._by_how = {way: tuple(attribute for attribute in attributes if attribute.how is way) for way in How}
+        self._by_place = {
+            place: tuple(
+                attribute for attribute in attributes if attribute.wire is not None and attribute.wire.place is place
+            )
+            for place in Place
+        }
 
     def __getitem__(self, name: str) -> Attribute:
         return self.by_name[name]
@@ -131,10 +138,8 @@ class Table:
 
     def set_by(self, *ways: How) -> tuple[Attribute, ...]:
         """Those that are changed in one of these ways, in the order of the ways and then of the table."""
-        return tuple(attribute for way in ways for attribute in self.attributes if attribute.how is way)
+        return tuple(attribute for way in ways for attribute in self._by_how[way])
 
     def at(self, place: Place) -> tuple[Attribute, ...]:
         """Those at a place of the link message."""
-        return tuple(
-            attribute for attribute in self.attributes if attribute.wire is not None and attribute.wire.place is place
-        )
+        return self._by_place[place]

@@ -282,9 +282,11 @@ class Database:
         """Device and inode of the file, its log and its index, by suffix."""
         present: Identity = {}
         for suffix in ("", "-wal", "-shm"):
-            with contextlib.suppress(OSError):
-                status = os.lstat(f"{self._path}{suffix}")
-                present[suffix] = (status.st_dev, status.st_ino)
+            try:
+                status = os.lstat(self._path + suffix)
+            except OSError:
+                continue
+            present[suffix] = (status.st_dev, status.st_ino)
         return present
 
     def trouble(self) -> str:

@@ -130,8 +130,8 @@ def _held_jobs(context: Context, vifs: Sequence[Vif], requester: Requester | Non
             if store.version() != version:
                 known = store.snapshot(vif_ids)
                 work = _jobs(context, vifs, known, requester)
-            if not _identities(work, known) <= wanted:
-                continue
+                if not _identities(work, known) <= wanted:
+                    continue
             interrupted = [vif_id for vif_id, (_record, intent) in known.items() if intent is not None]
             for vif_id in interrupted:
                 settle_interrupted(context, vif_id)

@@ -285,7 +285,7 @@ def _sysctl(name: str, key: str, value: int) -> Callable[[], None]:
 
 
 def _offload(name: str, on: bool) -> Callable[[], None]:
-    return lambda: ethtool.set_tx_checksum(name, on)
+    return lambda: ethtool.set_tx_checksum(ownership.socket(), name, on)
 
 
 def _tap_owner(name: str, operation: Operation, kind: type[Link]) -> Callable[[], None]:

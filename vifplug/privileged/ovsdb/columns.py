@@ -14,7 +14,7 @@ from typing import Any
 from vifplug import naming
 from vifplug.errors import Conflict, ResourceMissing
 from vifplug.privileged import arguments
-from vifplug.privileged.ovsdb.values import all_of, first, pairs
+from vifplug.privileged.ovsdb.values import all_of, first, is_default, pairs
 from vifplug.resources import ovs_port
 from vifplug.resources.ovs_port import INTERFACE, INTERFACES, OF_VLANS, OPENFLOW, PORT, Column, Read, Writer
 
@@ -153,6 +153,8 @@ def polices(interface: Any, tables: Any) -> bool:
 def _not_empty(row: Any, columns: Mapping[str, Column]) -> dict[str, Any]:
     values: dict[str, Any] = {}
     for name, column in columns.items():
+        if is_default(row, name):
+            continue
         raw = pairs(row, name) if column.read is Read.MAP else first(row, name)
         value = ovs_port.shown(name, raw)
         if value is not None:

@@ -20,8 +20,18 @@ def first(row: Any, column: str) -> Any:
     return next((atom.value for atom in row._data[column].values), None)
 
 
+def is_default(row: Any, column: str) -> bool:
+    """Whether the server has sent no value of a column, so that it has its type's default.
+
+    The IDL makes up such a value for each reader (ovs.db.idl.ColumnDefaultDict).
+    """
+    return row._data.get(column) is None
+
+
 def pairs(row: Any, column: str) -> dict[str, str]:
     """A map of strings."""
+    if is_default(row, column):
+        return {}
     return {key.value: value.value for key, value in row._data[column].values.items()}
 
 
