@@ -284,7 +284,7 @@ class Vif(_Part):
 
     @model_validator(mode="after")
     def _names_differ(self) -> Vif:
-        chosen = [name for _role, name in self.names if name]
+        chosen = [name for name in vars(self.names).values() if name]
         twice = sorted({name for name in chosen if chosen.count(name) > 1})
         if twice:
             raise ValueError(f"names: {twice[0]!r} is given to two devices; each needs its own")

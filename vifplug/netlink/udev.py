@@ -23,7 +23,7 @@ _COVERED = re.compile(r"tap[0-9a-f]{8}-[0-9a-f]{2}")
 _UDEV_SECONDS = 3.0
 """The limit for udev; on an idle host it takes some milliseconds."""
 _POLL_SECONDS = 0.002
-_UEVENTS, _FROM_KERNEL = "15", 1
+_UEVENTS, _FROM_KERNEL = b"15", 1
 """NETLINK_KOBJECT_UEVENT, and the multicast group of the kernel's own events; 2 is that of udev's copies of them."""
 _UNSEEN_SECONDS, _SUSPECT_SECONDS = 0.006, 0.05
 """The wait if udev is not visible but may be running, such as the host's for a container; and after it has changed a
@@ -64,8 +64,8 @@ def _may_run(root: Path) -> bool:
     links are sent to no other one (uevent_net_broadcast_tagged). Also true if that cannot be read."""
     try:
         # thread-self: /proc/net belongs to the process, whose other threads may be in another network namespace.
-        lines = (root / "proc/thread-self/net/netlink").read_text().splitlines()[1:]
-        sockets = [line.split() for line in lines]
+        with open(root / "proc/thread-self/net/netlink", "rb", buffering=0) as table:
+            sockets = [line.split() for line in table.readall().splitlines()]
         return any(one[1] == _UEVENTS and int(one[3], 16) & _FROM_KERNEL for one in sockets)
     except (OSError, ValueError, IndexError):
         return True

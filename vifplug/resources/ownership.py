@@ -11,7 +11,7 @@ would have a given MAC.
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from vifplug import naming
 from vifplug.resources import kinds
@@ -22,8 +22,7 @@ _OVS_OWN = frozenset({OVS_MASTER, "ovs-netdev"})
 """The devices that Open vSwitch has for its datapaths; with the userspace datapath, a tap."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class SeenLink:
+class SeenLink(NamedTuple):
     """What both sides can read of a link."""
 
     name: str
@@ -36,8 +35,7 @@ class SeenLink:
     """Whether a tap was made with IFF_VNET_HDR, as ours are; those of ``ip tuntap`` are not."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Claim:
+class Claim(NamedTuple):
     """Whose a link is said to be."""
 
     owner: str
@@ -47,8 +45,7 @@ class Claim:
     known: bool = False
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class SeenPort:
+class SeenPort(NamedTuple):
     """What both sides can read of a Port row."""
 
     name: str
@@ -60,8 +57,7 @@ class SeenPort:
     known: bool = False
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class SeenBridge:
+class SeenBridge(NamedTuple):
     """What both sides can read of an OVS bridge."""
 
     name: str

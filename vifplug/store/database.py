@@ -232,8 +232,8 @@ class Database:
         was_spent = self._reserve.is_spent()
         if self._reserve.lacks_room():
             self._write_back()
-        if self._reserve.lacks_room():
-            raise self._full(os.strerror(errno.ENOSPC))
+            if self._reserve.lacks_room():
+                raise self._full(os.strerror(errno.ENOSPC))
         if was_spent:
             self._write_back("TRUNCATE")
         is_full = not self._reserve.fill()

@@ -303,7 +303,7 @@ class Store(EventLog):
         """The records and intents of these VIFs, without damaged records; also for ``restore``."""
         with self._transaction("DEFERRED") as database:
             bodies, begun = dict(rows(database, "records", vif_ids)), dict(rows(database, "intents", vif_ids))
-            absent = dict(rows(database, "guests", vif_ids))
+            absent = dict(rows(database, "guests", bodies))
             reported = dict(rows(database, "told", vif_ids))
             missing = set(vif_ids) - bodies.keys() - begun.keys()
             lost = {vif_id for vif_id in missing if self._is_lost(database, vif_id)}

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import pytest
 
 from vifplug import naming
@@ -25,7 +23,7 @@ def link(role: str, owner: str, **changes: object) -> SeenLink:
         address=address,
         persistent=role == "tap",
     )
-    return replace(made, **changes)  # type: ignore[arg-type]
+    return made._replace(**changes)  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("role, owner", ROLES)
@@ -35,8 +33,8 @@ def test_mark_needs_a_second_sign(role: str, owner: str) -> None:
     assert ownership.link_is_ours(link(role, owner, address=FOREIGN), claim)
     copied = link(role, owner, address=FOREIGN, name="theirs")
     assert not ownership.link_is_ours(copied, claim)
-    assert ownership.link_is_ours(copied, replace(claim, known=True))
-    assert not ownership.link_is_ours(link(role, owner, kind="vxlan"), replace(claim, known=True))
+    assert ownership.link_is_ours(copied, claim._replace(known=True))
+    assert not ownership.link_is_ours(link(role, owner, kind="vxlan"), claim._replace(known=True))
     assert not ownership.link_is_ours(link(role, owner, alias=naming.alias(OTHER), address=FOREIGN), claim)
 
 
@@ -46,7 +44,7 @@ def test_unmarked_link_is_ours_by_its_birth_or_as_seen_before(role: str, owner: 
     assert ownership.link_is_ours(link(role, owner, alias=""), claim) is (role != "tap")
     bare = link(role, owner, alias="theirs", address=FOREIGN)
     assert not ownership.link_is_ours(bare, claim)
-    assert ownership.link_is_ours(bare, replace(claim, known=True))
+    assert ownership.link_is_ours(bare, claim._replace(known=True))
 
 
 @pytest.mark.parametrize("role, owner", [each for each in ROLES if each[0] != "tap"])
@@ -55,11 +53,11 @@ def test_birth_mac_alone_proves_nothing(role: str, owner: str) -> None:
     claim = Claim(owner=owner, role=role)
     victim = link(role, owner, name="theirs", alias="")
     for alias in ("", "theirs", naming.alias(OTHER)):
-        assert not ownership.link_is_ours(replace(victim, alias=alias), claim)
-        assert not ownership.link_is_renamed(replace(victim, alias=alias), claim)
-        assert ownership.link_is_ours(replace(victim, alias=alias), replace(claim, known=True))
+        assert not ownership.link_is_ours(victim._replace(alias=alias), claim)
+        assert not ownership.link_is_renamed(victim._replace(alias=alias), claim)
+        assert ownership.link_is_ours(victim._replace(alias=alias), claim._replace(known=True))
         assert ownership.link_is_ours(link(role, owner, alias=alias), claim)
-    assert ownership.link_is_ours(replace(victim, alias=naming.alias(owner)), claim)
+    assert ownership.link_is_ours(victim._replace(alias=naming.alias(owner)), claim)
 
 
 def test_name_that_a_networks_id_follows_from_agrees_with_its_birth_mac() -> None:
@@ -74,12 +72,12 @@ def test_renamed_link_shows_itself_whose_it_is(role: str, owner: str) -> None:
     claim = Claim(owner=owner, role=role, known=True)
     renamed = link(role, owner, name="theirs")
     assert ownership.link_is_renamed(renamed, claim)
-    assert ownership.link_is_renamed(replace(renamed, address=FOREIGN), claim)
-    assert not ownership.link_is_renamed(replace(renamed, address=FOREIGN), replace(claim, known=False))
+    assert ownership.link_is_renamed(renamed._replace(address=FOREIGN), claim)
+    assert not ownership.link_is_renamed(renamed._replace(address=FOREIGN), claim._replace(known=False))
     # After a boot a recorded ifindex may be the number of another guest's tap.
-    assert not ownership.link_is_renamed(replace(renamed, alias="", address=FOREIGN), claim)
-    assert not ownership.link_is_renamed(replace(renamed, alias=naming.alias(OTHER), address=FOREIGN), claim)
-    assert not ownership.link_is_renamed(replace(renamed, kind="vxlan"), claim)
+    assert not ownership.link_is_renamed(renamed._replace(alias="", address=FOREIGN), claim)
+    assert not ownership.link_is_renamed(renamed._replace(alias=naming.alias(OTHER), address=FOREIGN), claim)
+    assert not ownership.link_is_renamed(renamed._replace(kind="vxlan"), claim)
 
 
 @pytest.mark.parametrize("role, owner", ROLES)
@@ -101,27 +99,27 @@ def test_adoption_takes_the_right_kind_and_name_of_a_vif_alone(role: str, owner:
     claim = Claim(owner=owner, role=role)
     bare = link(role, owner, alias="", address=FOREIGN)
     assert ownership.link_is_adoptable(bare, claim) is (role != "brq")
-    for other in (replace(bare, name="theirs"), replace(bare, kind="vxlan"), replace(bare, alias="theirs")):
+    for other in (bare._replace(name="theirs"), bare._replace(kind="vxlan"), bare._replace(alias="theirs")):
         assert not ownership.link_is_adoptable(other, claim)
-    assert not ownership.link_is_adoptable(bare, replace(claim, owner=OTHER))
+    assert not ownership.link_is_adoptable(bare, claim._replace(owner=OTHER))
     if role == "tap":
-        assert not ownership.link_is_adoptable(replace(bare, persistent=False), claim)
+        assert not ownership.link_is_adoptable(bare._replace(persistent=False), claim)
 
 
 def test_guests_tap_has_the_vifs_name_or_the_guests_mac() -> None:
     tap = SeenLink(name=ownership.derived_name(VIF, "tap"), kind="tap", address=FOREIGN)
     assert ownership.is_guests_tap(tap, VIF, MAC)
-    assert ownership.is_guests_tap(replace(tap, master="ovs-system"), VIF, MAC)
+    assert ownership.is_guests_tap(tap._replace(master="ovs-system"), VIF, MAC)
     for other in (
-        replace(tap, kind="veth"),
-        replace(tap, master="docker0"),
-        replace(tap, alias=naming.alias(OTHER)),
-        replace(tap, name="vpn0"),
-        replace(tap, name="vpn0", address=naming.tap_address(MAC), persistent=True),
-        replace(tap, name="ovs-netdev", address=naming.tap_address(MAC)),
+        tap._replace(kind="veth"),
+        tap._replace(master="docker0"),
+        tap._replace(alias=naming.alias(OTHER)),
+        tap._replace(name="vpn0"),
+        tap._replace(name="vpn0", address=naming.tap_address(MAC), persistent=True),
+        tap._replace(name="ovs-netdev", address=naming.tap_address(MAC)),
     ):
         assert not ownership.is_guests_tap(other, VIF, MAC)
-    named = replace(tap, name="web0", address=naming.tap_address(MAC))
+    named = tap._replace(name="web0", address=naming.tap_address(MAC))
     assert ownership.is_guests_tap(named, VIF, MAC)
     assert not ownership.is_guests_tap(named, VIF, "")
 

@@ -12,7 +12,7 @@ from vifplug.engine.host import Host, Scope
 from vifplug.engine.plan import diff, plug
 from vifplug.engine.plan.actions import DeleteLinks, SetLink
 from vifplug.engine.plan.plan import Plan
-from vifplug.errors import OvsdbError, VerifyError
+from vifplug.errors import OvsdbError, VerifyError, VifplugError
 from vifplug.model.reports import DriftItem
 from vifplug.resources import kinds
 from vifplug.resources.contract import Creation, Relation, Resource
@@ -70,12 +70,14 @@ def verified(
     def look() -> Observed:
         observed = next(looks)
         items = diff.differences(resolved, observed, Inventory())
+        if not items:
+            return observed
         overwritten, vanished = _overwritten(resolved, items), _vanished(resolved, items)
         if overwritten and next(attempts, None) is not None:
             correct(overwritten)
         if vanished and next(creations, None) is not None:
             correct(vanished)
-        return _as_desired(observed, items)
+        raise _refusal(observed, items)
 
     try:
         return retrying(look)
@@ -151,13 +153,11 @@ def _taps(resolved: Iterable[Resource]) -> list[Link]:
     return [link for link in kinds.links_in(resolved) if link.creation is Creation.TAP]
 
 
-def _as_desired(observed: Observed, items: Sequence[DriftItem]) -> Observed:
+def _refusal(observed: Observed, items: Sequence[DriftItem]) -> VifplugError:
     for item in items:
         if item.attribute == "error":
             hint = _NEEDS_DPDK if observed.ports[item.subject].needs_userspace else ""
-            raise OvsdbError(
+            return OvsdbError(
                 f"ovs-vswitchd could not use port {item.subject!r}: {item.observed}{hint}", item.subject, _STEP
             )
-    if items:
-        raise VerifyError(f"read back {items[0]}; another program may be changing it", items[0].subject, _STEP)
-    return observed
+    return VerifyError(f"read back {items[0]}; another program may be changing it", items[0].subject, _STEP)

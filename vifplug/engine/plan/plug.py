@@ -313,7 +313,7 @@ def _plan_obsolete(request: Request, observed: Observed, draft: Draft) -> None:
     for port in observed.ports.values():
         if port.owner == request.vif_id and port.name not in ports and _is_own_port(request, port, observed):
             known = request.recorded.ports.get(port.name)
-            draft.add(Phase.OBSOLETE_PORTS, actions.DeletePort(unplug.as_recorded(port, known)))
+            draft.add(Phase.OBSOLETE_PORTS, actions.DeletePort(unplug.as_recorded(port, known, port.owner)))
     for link in request.obsolete_links:
         found = observed.links.get(link.name)
         if found is not None and found.called in wanted:

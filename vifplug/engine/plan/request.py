@@ -136,12 +136,12 @@ def recovery(known: Record, left: Inventory, options: Options) -> Job:
 
 
 def _completed(vif: Vif, known: Vif | None, driver: Driver, options: Options) -> Vif:
-    network = dict(vif.network)  # its datapath_type is kept for the doctor: the bridge's own decides
-    names = dict(vif.names)
+    network = vars(vif.network)  # its datapath_type is kept for the doctor: the bridge's own decides
+    names = vars(vif.names)
     fields = {name: getattr(vif, name) for name in optional_fields()}
     if known is not None:
-        network = _filled(network, dict(known.network))
-        names = _filled(names, dict(known.names))
+        network = _filled(network, vars(known.network))
+        names = _filled(names, vars(known.names))
         fields = _filled(fields, {name: getattr(known, name) for name in optional_fields()})
     network = _filled(network, {"mtu": options.mtu})
     fields = _filled(fields, {"create_tap": driver.makes_tap, "isolate": options.isolate})
@@ -154,9 +154,10 @@ def _completed(vif: Vif, known: Vif | None, driver: Driver, options: Options) ->
             "names": vif.names.model_copy(update=names),
         }
     )
-    return draft.model_copy(
-        update={"network": draft.network.model_copy(update={"bridge": driver.switch(draft, options)})}
-    )
+    bridge = driver.switch(draft, options)
+    if bridge == draft.network.bridge:
+        return draft
+    return draft.model_copy(update={"network": draft.network.model_copy(update={"bridge": bridge})})
 
 
 def _check_names(vif: Vif, driver: Driver, desired: Iterable[Resource]) -> None:
@@ -177,7 +178,7 @@ def _check_names(vif: Vif, driver: Driver, desired: Iterable[Resource]) -> None:
     links = [link for link in kinds.links_in(desired) if link.owner == vif.id]
     guest = link_of(end_by(driver, vif))
     built = [link.name for link in links] + [guest] * bool(guest and not any(link.is_opened_by_guest for link in links))
-    chosen = [name for _role, name in vif.names if name]
+    chosen = [name for name in vars(vif.names).values() if name]
     twice = next((name for names in (chosen, built) for name in names if names.count(name) > 1), None)
     if twice:
         raise InputError(

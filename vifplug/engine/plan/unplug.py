@@ -56,9 +56,10 @@ def as_called(link: Link, found: Link) -> Link:
     return replace(link, called=found.called, ifindex=found.ifindex)
 
 
-def as_recorded(port: OvsPort, known: OvsPort | None) -> OvsPort:
-    """An observed port that goes, with the columns that it asked for: made again, it gets these and no others."""
-    return replace(port, settings=known.settings if known is not None else {})
+def as_recorded(port: OvsPort, known: OvsPort | None, owner: str) -> OvsPort:
+    """An observed port that goes, with its owner, and the columns that it asked for: made again, it gets these and no
+    others."""
+    return replace(port, owner=owner, settings=known.settings if known is not None else {})
 
 
 def marking(link: Link, found: Link) -> list[Action]:
@@ -121,7 +122,7 @@ def _departing_ports(built: Inventory, owners: Collection[str], observed: Observ
         if owner not in owners or not ownership.port_is_ours(port, owner, link, known):
             continue
         # Whose row it is the privileged side checks by the owner it is given.
-        own = replace(as_recorded(port, known), owner=owner)
+        own = as_recorded(port, known, owner)
         if not ownership.port_shows_it(port, owner, link):
             going.append(actions.SetPort(own, port_changes=((naming.OWNER_KEY, port.owner or None, owner),)))
         going.append(actions.DeletePort(own))

@@ -7,6 +7,7 @@ is read while too much is under way: then the caller's socket fills, and the cal
 
 from __future__ import annotations
 
+import gc
 import logging
 import os
 import socket
@@ -141,6 +142,8 @@ class _Stream:
         # In C, without a look at each value; it goes as far as what was received does.
         small = msgpack.Unpacker(max_array_len=_SMALL_LENGTH, max_map_len=_SMALL_LENGTH, max_buffer_size=0, **_FORMAT)
         given = 0
+        if not self._raw:
+            self._raw += self._receive()
         while len(self._raw) <= _SMALL_BYTES or given == 0:
             small.feed(bytes(self._raw[given:]))
             given = len(self._raw)
@@ -197,6 +200,7 @@ def _number_of(raw: bytes | bytearray) -> str | None:
 
 def serve(sock: socket.socket, context: Any) -> NoReturn:
     """Be the helper, in a process that was just forked; end with it."""
+    gc.freeze()  # what came with the fork stays, so no pass of the collector need walk it
     daemon.un_monkey_patch()
     channel = BoundedChannel(sock)
     daemon.replace_logging(daemon.PrivsepLogHandler(channel, processName=str(context)))

@@ -9,7 +9,6 @@ from __future__ import annotations
 import logging
 import uuid
 from collections.abc import Iterator, Mapping
-from dataclasses import replace
 from typing import Any
 
 from ovsdbapp.backend.ovs_idl import command as ovsdbapp_command
@@ -186,7 +185,7 @@ class _PortCommand(Command):
         seen = self._seen(port)
         if ownership.port_is_ours(seen, self.owner) or self._may_mark(seen):
             return port
-        if ownership.port_is_ours(replace(seen, on_our_link=owned.is_on_own_link(self.name, self.owner)), self.owner):
+        if ownership.port_is_ours(seen._replace(on_our_link=owned.is_on_own_link(self.name, self.owner)), self.owner):
             return port
         ids = ", ".join(sorted(seen.iface_ids)) or "none"
         raise Conflict(
@@ -208,7 +207,7 @@ class _PortCommand(Command):
         if not seen.mark and not seen.known and (self.owner in seen.iface_ids or not seen.iface_ids):
             # The mark of its QoS row outlives its own.
             has_qos = any(ownership.qos_is_ours(qos.external_ids, self.owner) for qos in _values(port, "qos"))
-            seen = replace(seen, known=has_qos and self.name in ownership.port_names(self.owner))
+            seen = seen._replace(known=has_qos and self.name in ownership.port_names(self.owner))
         return seen
 
     def _may_mark(self, seen: SeenPort) -> bool:
