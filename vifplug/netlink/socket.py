@@ -16,7 +16,6 @@ import struct
 import threading
 from collections.abc import Callable, Iterator, Sequence
 
-import tenacity
 from pyroute2.netlink import NLM_F_DUMP, NLM_F_REQUEST
 from pyroute2.netlink.rtnl import RTM_GETLINK, RTM_NEWLINK
 
@@ -179,13 +178,10 @@ class LinkSocket:
         :raises Refused: when every attempt is interrupted, or for a kernel error.
         """
         request = attribute(_IFLA_MASTER, struct.pack("=I", master)) if master else b""
-        retrying = tenacity.Retrying(
-            retry=tenacity.retry_if_exception_type(_Interrupted), stop=tenacity.stop_after_attempt(_DUMP_TRIES)
-        )
-        try:
-            return retrying(self._dump_once, request)
-        except tenacity.RetryError as error:
-            raise Refused(0, errno.EINTR, f"links changed during each of {_DUMP_TRIES} dumps") from error
+        for _try in range(_DUMP_TRIES):
+            with contextlib.suppress(_Interrupted):
+                return self._dump_once(request)
+        raise Refused(0, errno.EINTR, f"links changed during each of {_DUMP_TRIES} dumps")
 
     def table(self, kind: int, body: bytes) -> list[bytes]:
         """The messages of another kind of dump: of forwarding tables, of queueing disciplines.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -141,8 +142,14 @@ def to_dict(resource: Resource) -> dict[str, Any]:
     :raises UnknownKind: for what is of no kind there is.
     """
     require_known((resource,))
-    fields = {item.name: getattr(resource, item.name) for item in dataclasses.fields(resource)}  # type: ignore[arg-type]
-    return {"kind": resource.kind} | {name: value for name, value in fields.items() if value not in (None, "", {}, ())}
+    kind: Any = type(resource)
+    fields = ((name, getattr(resource, name)) for name in _fields(kind))
+    return {"kind": resource.kind} | {name: value for name, value in fields if value not in (None, "", {}, ())}
+
+
+@functools.cache
+def _fields(kind: Any) -> tuple[str, ...]:
+    return tuple(item.name for item in dataclasses.fields(kind))
 
 
 def from_dict(data: Mapping[str, Any]) -> Any:

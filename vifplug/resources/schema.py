@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import enum
 import functools
+import operator
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -106,6 +107,8 @@ class Table:
         self.made_with = frozenset(made_with)
         self.compared = tuple(attribute.name for attribute in attributes if attribute.compared is not Compared.NOT)
         """Names of those that a desired value is compared with."""
+        self.values = operator.attrgetter(*self.compared)
+        """The values of these, of a resource."""
         self.links = tuple(attribute.name for attribute in attributes if attribute.form is Form.LINK)
         """Names of those that name other links."""
         self.links_made_with = tuple(name for name in self.links if name in self.made_with)

@@ -58,6 +58,8 @@ def verified(
     :raises OvsdbError: with OVS's own words, when it has an interface in error.
     :raises VerifyError: when anything else differs.
     """
+    if not diff.differences(resolved, seen, Inventory()):
+        return seen
     retrying = tenacity.Retrying(
         retry=tenacity.retry_if_exception(_may_pass),
         stop=tenacity.stop_after_delay(_SECONDS),

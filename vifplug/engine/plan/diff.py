@@ -83,12 +83,12 @@ def of_link(desired: Link, observed: Observed, recorded: Link | None) -> list[Dr
 
 
 def _of_attributes(desired: Link, found: Link) -> list[DriftItem]:
-    items: list[DriftItem] = []
-    for attribute in desired.attributes.compared:
-        wanted, is_ = getattr(desired, attribute), getattr(found, attribute)
-        if wanted is not None and is_ != wanted and not _is_enough(desired, attribute, is_, wanted):
-            items.append(DriftItem(subject=desired.name, attribute=attribute, observed=is_, desired=wanted))
-    return items
+    table = desired.attributes
+    return [
+        DriftItem(subject=desired.name, attribute=attribute, observed=is_, desired=wanted)
+        for attribute, wanted, is_ in zip(table.compared, table.values(desired), table.values(found), strict=True)
+        if wanted is not None and is_ != wanted and not _is_enough(desired, attribute, is_, wanted)
+    ]
 
 
 def is_to_be_remade(desired: Link, found: Link) -> bool:

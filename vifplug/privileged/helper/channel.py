@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import itertools
 import logging
 import os
 import pkgutil
@@ -16,7 +17,6 @@ import socket
 import sys
 import tempfile
 import threading
-import uuid
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -63,6 +63,7 @@ class _NoticesTheEnd:
     Then neither waiting calls nor the check of the helper's life would notice. A reset counts as the channel's end.
     """
 
+    _numbers = itertools.count(1)
     lock: threading.Lock
     sending: threading.Lock
     outstanding_msgs: dict[str, comm.Future]
@@ -74,7 +75,7 @@ class _NoticesTheEnd:
         :returns: the question's number, for ``answer`` and, in any case, ``forget``.
         :raises _Ended: when nobody is there to answer.
         """
-        number = str(uuid.uuid4())
+        number = str(next(self._numbers))
         with self.lock:
             self.outstanding_msgs[number] = _Answer(self.lock, timeout)
         try:

@@ -99,6 +99,8 @@ class Session:
             self._connected()
 
     def _connected(self) -> Api:
+        if self._api is not None:
+            return self._api
         asked = time.monotonic()
         with self._lock:
             if self._api is None and self._tried_in_vain > asked:
