@@ -220,7 +220,7 @@ class LinuxHost:
         return monitor.LinkWatch()
 
     def _members_of(self, bridges: Sequence[str], found: Mapping[str, Any]) -> dict[str, tuple[str, ...]]:
-        return {name: tuple(sorted(reading.all_links(self._reader, master=found[name]["ifindex"]))) for name in bridges}
+        return {name: tuple(sorted(reading.member_names(self._reader, found[name]["ifindex"]))) for name in bridges}
 
     # -- apply --------------------------------------------------------------------------------------------
 

@@ -123,12 +123,20 @@ def _payloads(socket_: netlink.LinkSocket, names: Iterable[str]) -> dict[str, by
         raise LinkError(f"could not read link {name!r}: {_text(error)}", name) from error
 
 
-def all_links(socket_: netlink.LinkSocket, master: int = 0) -> dict[str, dict[str, Any]]:
-    """Every link, or every member of one master.
+def all_links(socket_: netlink.LinkSocket) -> dict[str, dict[str, Any]]:
+    """Every link.
 
     :raises LinkError: when the kernel refuses the dump.
     """
-    return _completed(socket_, {link["name"]: link for link in _dump(socket_, master)})
+    return _completed(socket_, {link["name"]: link for link in _dump(socket_)})
+
+
+def member_names(socket_: netlink.LinkSocket, master: int) -> list[str]:
+    """The names of every member of one master.
+
+    :raises LinkError: when the kernel refuses the dump.
+    """
+    return [netlink.index_and_name(payload)[1] for payload in _dumped(socket_, master)]
 
 
 def many_links(
@@ -140,7 +148,7 @@ def many_links(
 
     :raises LinkError: when the kernel refuses the dump.
     """
-    dumped = _dump(socket_, 0)
+    dumped = _dump(socket_)
     index_names = {link["ifindex"]: link["name"] for link in dumped}
     members: dict[str, list[str]] = {}
     for link in dumped:
@@ -173,16 +181,19 @@ def listened_on() -> frozenset[int] | None:
         return None
 
 
-def _dump(socket_: netlink.LinkSocket, master: int) -> list[dict[str, Any]]:
+def _dumped(socket_: netlink.LinkSocket, master: int = 0) -> list[bytes]:
     try:
-        payloads = socket_.dump(master)
+        return socket_.dump(master)
     except (netlink.Refused, OSError) as error:
         raise LinkError(f"could not read the host's links: {_text(error)}") from error
+
+
+def _dump(socket_: netlink.LinkSocket) -> list[dict[str, Any]]:
+    payloads = _dumped(socket_)
     known = _last_dump[0]
     digests = [hashlib.blake2b(payload, digest_size=_DIGEST_BYTES).digest() for payload in payloads]
     links = [known.get(digest) or decode(payload) for digest, payload in zip(digests, payloads, strict=True)]
-    if master == 0:
-        _last_dump[0] = dict(zip(digests, links, strict=True))  # one assignment: threads share it
+    _last_dump[0] = dict(zip(digests, links, strict=True))  # one assignment: threads share it
     return [dict(link) for link in links]
 
 

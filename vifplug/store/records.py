@@ -172,7 +172,9 @@ def _text(body: str) -> str:
 def _resource(data: Mapping[str, Any]) -> Resource:
     resource: Resource = kinds.from_dict(data)
     cls: Any = type(resource)
-    for name, (hint, plain) in _hints(cls).items():
+    hints = _hints(cls)
+    for name in filter(hints.get, data):  # all but the kind; what was left out has its default
+        hint, plain = hints[name]
         value = getattr(resource, name)
         if type(value) not in plain:
             _fitting(name, value, hint)

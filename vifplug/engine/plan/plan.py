@@ -166,11 +166,13 @@ class Draft:
     def _ahead_of_ports(self, devices: Sequence[Action]) -> set[str]:
         """What comes before the ports: all that they may depend on. In a crowd, and where no port is re-attached or
         goes, only taps that are themselves ports (see ``plan.plug``)."""
+        if not self._is_crowded:
+            return {action.subject for action in devices}
         ports = self._of(Phase.PORTS)
         # A port that is to be re-attached must find the device that is to stay; one that is to go must not have gone
         # when the links in its place cannot be made.
         new_ones_only = not self._of(Phase.OBSOLETE_PORTS) and all(isinstance(one, actions.AddPort) for one in ports)
-        if not self._is_crowded or not new_ones_only or len(ports) > _AHEAD_MAX:
+        if not new_ones_only or len(ports) > _AHEAD_MAX:
             return {action.subject for action in devices}
         made_first = {action.subject for action in self._creations() if action.link.creation is Creation.TAP}
         return made_first & {action.subject for action in ports}

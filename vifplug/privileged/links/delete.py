@@ -86,7 +86,7 @@ def _refusal(messages: Sequence[Message], indexes: Mapping[str, int]) -> netlink
 
 
 def _refuse_members(bridge: str, deleted: Mapping[str, int]) -> None:
-    members = set(links.all_links(ownership.socket(), master=deleted[bridge])) - set(deleted)
+    members = set(links.member_names(ownership.socket(), deleted[bridge])) - set(deleted)
     if members:
         raise PermissionDenied(f"refused to delete bridge {bridge!r}: {sorted(members)[0]!r} is still on it", bridge)
 
