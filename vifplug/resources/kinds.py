@@ -143,8 +143,12 @@ def to_dict(resource: Resource) -> dict[str, Any]:
     """
     require_known((resource,))
     kind: Any = type(resource)
-    fields = ((name, getattr(resource, name)) for name in _fields(kind))
-    return {"kind": resource.kind} | {name: value for name, value in fields if value not in (None, "", {}, ())}
+    data: dict[str, Any] = {"kind": resource.kind}
+    for name in _fields(kind):
+        value = getattr(resource, name)
+        if value not in (None, "", {}, ()):
+            data[name] = value
+    return data
 
 
 @functools.cache
