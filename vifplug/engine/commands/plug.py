@@ -169,8 +169,8 @@ def _planned(context: Context, work: Sequence[Job], observed: Observed) -> Task:
     """
     _authorise_bridges(context, work, observed)
     requests = _requests(context, work, observed)
-    wanted = {link.name for one in requests for link in kinds.links_in(one.desired)}
-    given_up = [item for job in work for item in job.recorded.items if item.name not in wanted]
+    kept = {(item.kind, item.name) for one in requests for item in one.desired}
+    given_up = [item for job in work for item in job.recorded.items if (item.kind, item.name) not in kept]
     others = remove.shared_with_others(context.store, [job.vif.id for job in work], given_up)
     return Task(
         plan=plan_plug(requests, observed, others),
