@@ -30,7 +30,7 @@ def noted(function):
         return function(*arguments)
     return note
 
-channel._HearsTheEnd.ask = noted(channel._HearsTheEnd.ask)
+channel._NoticesTheEnd.ask = noted(channel._NoticesTheEnd.ask)
 socket.LinkSocket.change = noted(socket.LinkSocket.change)
 sys.exit(main.main(sys.argv[2:]))
 """
