@@ -190,7 +190,7 @@ def _hints(cls: Any) -> Mapping[str, tuple[Any, tuple[Any, ...]]]:
 
 def _plain(hint: Any) -> tuple[Any, ...]:
     alternatives = typing.get_args(hint) if isinstance(hint, types.UnionType) else (hint,)
-    return tuple(one for one in alternatives if isinstance(one, type) and typing.get_origin(one) is None)
+    return tuple(cls for cls in alternatives if isinstance(cls, type) and typing.get_origin(cls) is None)
 
 
 def _fitting(name: str, value: Any, hint: Any) -> Any:
