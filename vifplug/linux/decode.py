@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import functools
 from collections.abc import Mapping
 from typing import Any
 
@@ -17,7 +16,7 @@ _OBSERVED = ("name", "ifindex", "carrier")
 _PASSAGE = {"slave_kind": "", "impeded": {}}
 
 
-@functools.cache
+@kinds.derived
 def _fields(name: str) -> tuple[str, ...]:
     """The fields of a kind that are observed: its attributes, as far as they are fields, and a few more."""
     kind = kinds.link_of(name)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 import hashlib
 import os
 import socket
@@ -67,16 +66,21 @@ def _of(
 
 
 _EVERY = (*OF_EVERY_LINK, UP)
-_OF_ALL_KINDS = {one.name: one for kind in kinds.link_kinds() for one in kind.attributes.at(Place.INET)}
 _PLAIN, _FLAGS = _of(_EVERY, Place.LINK), _of(_EVERY, Place.FLAGS)
-_INET = _of(_OF_ALL_KINDS.values(), Place.INET, parse=_PARSE_ENTRY)
 _INET6 = _of(_EVERY, Place.INET6, parse=_PARSE_ENTRY)
 _PORT_FLAGS = tuple(
     (name, number, right.to_bytes(size, sys.byteorder)) for name, (number, size, right) in passage.PORT_FLAGS.items()
 )
 
 
-@functools.cache
+@kinds.derived
+def _inet() -> tuple[tuple[str, int, _Parse, Any], ...]:
+    """The IPv4 settings of links of all kinds."""
+    of_all_kinds = {one.name: one for kind in kinds.link_kinds() for one in kind.attributes.at(Place.INET)}
+    return _of(of_all_kinds.values(), Place.INET, parse=_PARSE_ENTRY)
+
+
+@kinds.derived
 def _data_of(kind: str) -> tuple[tuple[str, int, _Parse, Any], ...]:
     return _of(kinds.link_of(kind).attributes.attributes, Place.DATA)
 
@@ -216,7 +220,7 @@ def _completed(
     return links
 
 
-@functools.cache
+@kinds.derived
 def _beside(kind: str) -> tuple[Attribute, ...]:
     """What no message shows as it is: the name of another link (IFLA_LINK), and offloads, which ethtool tells."""
     table = kinds.link_of(kind).attributes
@@ -314,7 +318,7 @@ def _add_ip_settings(link: dict[str, Any], af_spec: bytes) -> None:
     ipv4 = netlink.attributes(families.get(socket.AF_INET, b"")).get(INET_CONF, b"")
     ipv6 = netlink.attributes(families.get(socket.AF_INET6, b"")).get(_INET6_CONF, b"")
     # ipv4 devconf numbers start at one, the dumped array at zero (inet_fill_link_af); ipv6's both at zero.
-    for array, first, settings in ((ipv4, 1, _INET), (ipv6, 0, _INET6)):
+    for array, first, settings in ((ipv4, 1, _inet()), (ipv6, 0, _INET6)):
         for name, number, parse, absent in settings:
             entry = array[4 * (number - first) :][:4]
             link[name] = parse(entry) if entry else absent

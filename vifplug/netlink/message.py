@@ -47,16 +47,24 @@ INET_CONF = 1
 """IFLA_INET_CONF, in IFLA_AF_SPEC's AF_INET."""
 
 _INFO = ifinfmsg.ifinfo
-_WIRE: Mapping[str, tuple[int, str]] = {
-    name: (number, kind)
-    for known in (ifinfmsg, _INFO, _INFO.veth_data)
-    for number, (name, kind) in enumerate(known.nla_map)
-} | {
-    attribute.wire.name: (attribute.wire.number, attribute.wire.width)
-    for kind in kinds.link_kinds()
-    for attribute in kind.attributes.at(Place.DATA)
-    if attribute.wire is not None
-}
+
+
+@kinds.derived
+def _wire() -> Mapping[str, tuple[int, str]]:
+    """Numbers and widths, by the kernel's names."""
+    of_all_links = {
+        name: (number, kind)
+        for known in (ifinfmsg, _INFO, _INFO.veth_data)
+        for number, (name, kind) in enumerate(known.nla_map)
+    }
+    return of_all_links | {
+        attribute.wire.name: (attribute.wire.number, attribute.wire.width)
+        for kind in kinds.link_kinds()
+        for attribute in kind.attributes.at(Place.DATA)
+        if attribute.wire is not None
+    }
+
+
 _PACK: Mapping[str, Callable[[Any], bytes]] = {
     "uint8": struct.Struct("=B").pack,
     "uint16": struct.Struct("=H").pack,
@@ -172,5 +180,5 @@ def _nest(attrs: Attributes) -> bytes:
 
 def _encoded(named: tuple[str, Any]) -> bytes:
     name, value = named
-    number, kind = _WIRE[name]
+    number, kind = _wire()[name]
     return attribute(number, value if isinstance(value, bytes) else _PACK[kind](value))

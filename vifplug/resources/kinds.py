@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ParamSpec, TypeVar, cast
 
 from vifplug.errors import UnknownKind
 from vifplug.resources.bridge import Bridge
@@ -18,6 +18,9 @@ from vifplug.resources.tap import Tap
 from vifplug.resources.veth import Veth
 
 _OWN: tuple[type[Resource], ...] = (Bridge, Veth, Tap, OvsPort, DelegatedPort, OvsBridge)
+
+P = ParamSpec("P")
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,6 +34,18 @@ class Part:
 _KINDS: dict[str, type[Any]] = {Link.kind: Link}
 _PARTS: dict[str, Part] = {}
 _OF_THE_KERNEL: dict[str, list[type[Link]]] = {}
+_forgetting: list[Callable[[], None]] = []
+"""Each forgets what a function derived from the kinds."""
+
+
+def derived(make: Callable[P, T]) -> Callable[P, T]:
+    """A function of the kinds and of its hashable arguments, which is called once until another kind is registered.
+
+    The tables that other modules make of the kinds are such functions, so that a kind may be registered at any time.
+    """
+    kept = functools.cache(make)
+    _forgetting.append(kept.cache_clear)
+    return cast("Callable[P, T]", kept)
 
 
 def register(kind: type[Resource]) -> None:
@@ -40,6 +55,8 @@ def register(kind: type[Resource]) -> None:
     """
     if _KINDS.setdefault(kind.kind, kind) is not kind:
         raise ValueError(f"there is a kind {kind.kind!r} already")
+    for forget in _forgetting:
+        forget()
     if not issubclass(kind, Link):
         return
     for role in kind.roles:

@@ -15,14 +15,15 @@ from vifplug.drivers.registry import driver_for
 from vifplug.engine.plan.plan import by_dependency
 from vifplug.errors import Damaged, InputError, PermissionDenied, UnknownKind
 from vifplug.linux import decode
+from vifplug.netlink import links, message
 from vifplug.privileged import arguments
 from vifplug.privileged.links import attributes
 from vifplug.resources import kinds
 from vifplug.resources.bridge import AGEING_TIME, Bridge
 from vifplug.resources.contract import LINKS, Teardown
-from vifplug.resources.link import ADDRESS, MTU, UP, Link
+from vifplug.resources.link import ADDRESS, MTU, OF_EVERY_LINK, UP, Link
 from vifplug.resources.ovs_port import COLUMNS, SETTINGS, OvsPort, Writer
-from vifplug.resources.schema import Compared, Form, How, Place
+from vifplug.resources.schema import Attribute, Compared, Form, How, Place, Table, Wire
 from vifplug.resources.tap import UID, Tap
 from vifplug.resources.veth import Veth
 from vifplug.store import records
@@ -191,3 +192,24 @@ def test_attribute_that_a_kind_does_not_have_is_refused(key: str) -> None:
 def test_every_form_of_attribute_is_read() -> None:
     forms = {one.form for kind in LINK_KINDS for one in kind.attributes.attributes}
     assert forms == set(Form)
+
+
+def test_kind_that_is_registered_late_is_in_every_table(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever was read or packed before: a module of a driver's own may be imported at any time."""
+    data = b"\x09\x00\x00\x00"
+    with pytest.raises(KeyError):
+        message.message(1, [("IFLA_LATE_NUMBER", 7)])
+    assert links._data_of("late") == ()
+    number = Attribute(name="number", form=Form.WHOLE, wire=Wire("IFLA_LATE_NUMBER", 1, "uint16", Place.DATA))
+    rp_filter = Attribute(
+        name="rp_filter", form=Form.WHOLE, how=How.WITH_MARK, wire=Wire("IPV4_DEVCONF_RP_FILTER", 8, place=Place.INET)
+    )
+    for name in ("_KINDS", "_PARTS", "_OF_THE_KERNEL"):
+        monkeypatch.setattr(kinds, name, dict(getattr(kinds, name)))
+    table = Table(*OF_EVERY_LINK, number, rp_filter, UP)
+    kinds.register(type("Late", (Link,), {"kind": "late", "wire_kind": "late", "attributes": table}))
+    assert message.message(1, [("IFLA_LATE_NUMBER", 7)]).body.endswith(b"\x06\x00\x01\x00\x07\x00\x00\x00")
+    info = message.attribute(1, b"late\0") + message.attribute(2, message.attribute(1, data))
+    inet = message.attribute(2, message.attribute(message.INET_CONF, b"\0" * 28 + data))
+    found = links.decode(b"\0" * 16 + message.attribute(18, info) + message.attribute(26, inet))
+    assert (found["kind"], found["number"], found["rp_filter"]) == ("late", 9, 9)
