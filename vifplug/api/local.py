@@ -246,5 +246,6 @@ def context_of(settings: config.Settings, host: RunningHost, store: Store, locks
         wired_by=settings.wired_by,
         listens=settings.listen is not None,
         vhostuser_socket_dir=settings.vhostuser_socket_dir,
+        configurable=settings.configurable,
     )
     return Context(host, store, locks, options, lock_seconds=3 * settings.timeout + 5)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import glob
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -57,6 +58,22 @@ _OVS_OPTIONS: list[cfg.Opt] = [
         default="/var/lib/vhost_sockets",
         help="Directory of the sockets of vhost-user ports, as Neutron's vhostuser_socket_dir; a socket elsewhere is "
         "refused. The privileged helper takes the value at its start.",
+    ),
+]
+_BRIDGE_OPTIONS: list[cfg.Opt] = [
+    cfg.DictOpt(
+        "physical_networks",
+        default={},
+        help="Physical networks and the host's devices on them, NETWORK:DEVICE. VIFs may use these devices; on no "
+        "others does vifplug create VLAN devices.",
+    ),
+]
+_PCI_OPTIONS: list[cfg.Opt] = [
+    cfg.ListOpt(
+        "devices",
+        default=[],
+        help="PCI devices that VIFs may use, by address or pattern (0000:3b:10.2, 0000:3b:*): virtual functions, or "
+        "physical functions with all their virtual functions. vifplug configures no others.",
     ),
 ]
 _DAEMON_OPTIONS: list[cfg.Opt] = [
@@ -159,6 +176,8 @@ _PRIVSEP_OPTIONS: list[cfg.Opt] = [
 _GROUPS: Mapping[str, list[cfg.Opt]] = {
     "DEFAULT": _DEFAULT_OPTIONS,
     "ovs": _OVS_OPTIONS,
+    "bridge": _BRIDGE_OPTIONS,
+    "pci": _PCI_OPTIONS,
     "daemon": _DAEMON_OPTIONS,
     "events": _EVENTS_OPTIONS,
     PRIVSEP_GROUP: _PRIVSEP_OPTIONS,
@@ -197,9 +216,11 @@ class Settings:
     reader_users: tuple[str, ...] = ()
     reader_groups: tuple[str, ...] = ()
     operator_bridges: tuple[str, ...] = ()
+    physical_networks: Mapping[str, str] = field(default_factory=dict)
+    """Devices by physical network."""
     configurable: tuple[str, ...] = ()
-    """Devices of other programs that may be configured, names or globs: the helper takes no others. No option of this
-    version lists any."""
+    """Other programs' devices that VIFs may use, names or globs: those of the physical networks, and PCI addresses. The
+    helper takes no others."""
     wired_by: str = "auto"
     notify_url: str = ""
     notify_token: str = ""
@@ -252,6 +273,7 @@ def _settings(conf: cfg.ConfigOpts, path: str | None) -> Settings:
     validate.check_absolute("[DEFAULT] state_dir", conf.state_dir)
     validate.check_ovs(conf.ovs.integration_bridge, conf.ovs.connection)
     validate.check_socket_directory("[ovs] vhostuser_socket_dir", conf.ovs.vhostuser_socket_dir)
+    networks = validate.physical_networks(conf.bridge.physical_networks)
     group = conf[PRIVSEP_GROUP]
     validate.check_helper(group.capabilities, group.helper_command)
     return Settings(
@@ -266,6 +288,8 @@ def _settings(conf: cfg.ConfigOpts, path: str | None) -> Settings:
         qos_type=conf.ovs.qos_type,
         timeout=conf.ovs.timeout,
         vhostuser_socket_dir=conf.ovs.vhostuser_socket_dir.rstrip("/"),
+        physical_networks=networks,
+        configurable=(*map(glob.escape, networks.values()), *validate.pci_devices(conf.pci.devices)),
         **{option.dest: _value(conf.daemon, option) for option in _DAEMON_OPTIONS},
         **{option.dest: _value(conf.events, option) for option in _EVENTS_OPTIONS} | validate.events(conf.events),
         privileged={option.dest: getattr(group, option.dest) for option in _PRIVSEP_OPTIONS},

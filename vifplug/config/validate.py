@@ -7,9 +7,10 @@ from __future__ import annotations
 
 import ipaddress
 import os
+import re
 import shlex
 import urllib.parse
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from vifplug import naming
@@ -22,6 +23,7 @@ _CAPABILITIES = """
 """
 CAPABILITIES = tuple(f"CAP_{name}" for name in _CAPABILITIES.split())
 """Linux's, by number (capabilities(7)), as in oslo.privsep, which only the privileged side may import."""
+_PCI_PATTERN = re.compile(r"[][0-9A-Fa-f*?!-]+(:[][0-9A-Fa-f*?!.-]+){2}")
 _LOOPBACK = "127.0.0.1"
 _PORT_MAX = 65535
 
@@ -91,6 +93,34 @@ def check_socket_directory(option: str, path: str) -> None:
         raise ValueError(
             f"{option} {path!r} cannot be the directory of sockets: of the path of a socket in it, {fault}"
         )
+
+
+def physical_networks(networks: Mapping[str, str]) -> dict[str, str]:
+    """Check physical_networks.
+
+    :raises ValueError: with the option, its value and a valid form.
+    """
+    for network, device in networks.items():
+        if not network or not naming.is_link_name(device):
+            raise ValueError(
+                f"[bridge] physical_networks {network + ':' + device!r} is not a network and its device, such as "
+                f"physnet1:eth1; a device name has {naming.LINK_NAME_RULE}"
+            )
+    return dict(networks)
+
+
+def pci_devices(patterns: Iterable[str]) -> tuple[str, ...]:
+    """Check devices of [pci]. A pattern with two colons matches no network device: their names have none.
+
+    :raises ValueError: with the option, its value and a valid form.
+    """
+    for pattern in patterns:
+        if not _PCI_PATTERN.fullmatch(pattern):
+            raise ValueError(
+                f"[pci] devices: {pattern!r} is neither a PCI address with its domain, such as 0000:3b:10.2, nor a "
+                "pattern of one, such as 0000:3b:*"
+            )
+    return tuple(pattern.lower() for pattern in patterns)
 
 
 def _is_port(text: str) -> bool:

@@ -44,6 +44,8 @@ class Options:
     """Whether the daemon receives Neutron's events."""
     vhostuser_socket_dir: str = "/var/lib/vhost_sockets"
     """The directory of vhost-user sockets: a driver refuses one elsewhere, and so does the helper."""
+    configurable: tuple[str, ...] = ()
+    """Names or globs of other programs' devices that VIFs may use."""
 
 
 class Driver(Protocol):

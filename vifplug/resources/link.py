@@ -99,6 +99,8 @@ class Link(Resource):
     may_be_port: ClassVar[bool] = False
     """Whether vifplug makes one to be the device of an OVS port."""
     passage: ClassVar[Passage] = Passage()
+    option: ClassVar[str] = "[bridge] physical_networks"
+    """The option that lists the devices of this kind, or below it, that VIFs may use."""
 
     name: str
     owner: str = ""
@@ -134,6 +136,16 @@ class Link(Resource):
     def peer(self) -> str | None:
         """The other end of a pair, which is made and goes with it."""
         return None
+
+    @property
+    def lower(self) -> str | None:
+        """The device that it is made on, and goes with."""
+        return None
+
+    @property
+    def listed_as(self) -> tuple[str, ...]:
+        """Observed: all names by which ``option`` may list it."""
+        return (self.name,)
 
     @property
     def port_bridge(self) -> str:

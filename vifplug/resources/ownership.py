@@ -10,6 +10,7 @@ would have a given MAC.
 
 from __future__ import annotations
 
+import fnmatch
 from collections.abc import Collection, Mapping
 from typing import NamedTuple
 
@@ -64,6 +65,15 @@ class SeenBridge(NamedTuple):
     mark: str = ""
     local_mark: str = ""
     """The mark of its local port's row, which is made with it."""
+
+
+def is_listed(names: Collection[str], patterns: Collection[str]) -> bool:
+    """Whether the configuration lists another program's device, so that VIFs may use it.
+
+    :param names: all names that it may be listed by.
+    :param patterns: names or globs.
+    """
+    return any(fnmatch.fnmatchcase(name, pattern) for name in names for pattern in patterns)
 
 
 def derived_name(owner: str, role: str) -> str:

@@ -32,7 +32,7 @@ def started(world: World, monkeypatch: pytest.MonkeyPatch, *configurable: str) -
 
 @pytest.fixture
 def host(world: World, driver: Wired, monkeypatch: pytest.MonkeyPatch) -> Iterator[LocalHost]:
-    with started(world, monkeypatch, "eth*") as host:
+    with started(world, monkeypatch, "eth*", "gate0") as host:
         yield host
 
 
@@ -61,9 +61,12 @@ def test_what_another_program_has_changed_since_is_left(world: World, host: Loca
 def test_device_that_no_option_lists_is_left_alone(
     world: World, driver: Wired, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    with started(world, monkeypatch, "eth2") as host:
-        with pytest.raises(errors.PermissionDenied, match="lists no such test-nic"):
+    with started(world, monkeypatch, "eth2", "gate0") as host:
+        with pytest.raises(errors.InputError, match="does not list device 'eth1'"):
             host.plug([VIF])
+        own = {"op": "configure", "owner": VIF.id, "role": "nic", "kind": "test-nic", "expected": {}}
+        with pytest.raises(errors.PermissionDenied, match="lists no such test-nic"):
+            faults.change(host, "links", [{**own, "name": "eth1", "values": {"mtu": 1400}}])
         assert eth1(world) == (1500, False)
         assert not host.list()
 
@@ -72,7 +75,7 @@ def test_call_of_a_captured_worker_configures_nothing_else(world: World, host: L
     host.plug([VIF])
     own = {"op": "configure", "owner": VIF.id, "role": "nic", "kind": "test-nic", "expected": {}}
     calls: list[dict[str, Any]] = [
-        {**own, "name": "gate0", "values": {"mtu": 1400}},
+        {**own, "name": "wire", "values": {"mtu": 1400}},
         {**own, "name": "lo", "values": {"mtu": 1400}},
         {**own, "name": faults.device("tap", VIF), "values": {"mtu": 1400}},
         {**own, "name": "eth1", "role": "tap", "values": {"mtu": 1400}},

@@ -37,9 +37,23 @@ def test_file_of_the_environment_is_the_default(tmp_path: pathlib.Path, monkeypa
     assert options.load().mtu == 1400
 
 
+def test_devices_that_vifs_may_use_are_those_of_two_options(tmp_path: pathlib.Path) -> None:
+    text = "[bridge]\nphysical_networks = physnet1:eth1, physnet2:eth[2]\n[pci]\ndevices = 0000:3B:10.2, 0000:5e:*\n"
+    settings = options.load(_file(tmp_path, text))
+    assert settings.physical_networks == {"physnet1": "eth1", "physnet2": "eth[2]"}
+    assert settings.configurable == ("eth1", "eth[[]2]", "0000:3b:10.2", "0000:5e:*")
+    assert options.load(_file(tmp_path, "")).configurable == ()
+
+
 @pytest.mark.parametrize(
     ("text", "said"),
     [
+        ("[bridge]\nphysical_networks = physnet1:a/b\n", "physical_networks 'physnet1:a/b' is not a network and its"),
+        ("[bridge]\nphysical_networks = :eth1\n", "physical_networks"),
+        ("[bridge]\nphysical_networks = eth1\n", "physical_networks"),
+        ("[pci]\ndevices = *\n", "devices: '*' is neither a PCI address with its domain"),
+        ("[pci]\ndevices = eth1\n", "devices: 'eth1' is neither"),
+        ("[pci]\ndevices = 3b:10.2\n", "devices: '3b:10.2' is neither"),
         ("[DEFAULT]\nmtu = 67\n", "mtu"),
         ("[DEFAULT]\nmtu = many\n", "mtu"),
         ("[ovs]\nintegration_bridge = a/b\n", "integration_bridge 'a/b' is not a device name"),

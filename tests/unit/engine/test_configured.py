@@ -16,7 +16,7 @@ from tests.support.fake_host import FakeHost
 from vifplug import naming
 from vifplug.engine.commands import inspect, recover
 from vifplug.engine.plan.actions import ConfigureLink
-from vifplug.errors import Conflict, LinkError, ResourceMissing, UnknownKind
+from vifplug.errors import Conflict, InputError, LinkError, ResourceMissing, UnknownKind
 from vifplug.linux import encode
 from vifplug.model.vif import Vif
 from vifplug.resources import kinds
@@ -38,7 +38,7 @@ class World:
             "eth1": Link(name="eth1", ifindex=2, mtu=1500, promiscuous=False, up=True, other_kind=""),
             "gate0": Link(name="gate0", ifindex=3, mtu=1500, up=True, other_kind="vxlan"),
         }
-        self.plugger: Plugger = builders.plugger(directory, self.host)
+        self.plugger: Plugger = builders.plugger(directory, self.host, configurable=("eth*", "gate0"))
 
     @property
     def eth1(self) -> tuple[int | None, bool | None]:
@@ -263,6 +263,16 @@ def test_referenced_device_that_went_is_drift_and_its_attributes_are_none(world:
     del world.host.links["gate0"]
     (checked,) = inspect.check(world.plugger).vifs
     assert [(item.subject, item.attribute) for item in checked.drift] == [("gate0", "present")]
+
+
+@pytest.mark.parametrize(("listed", "name"), [((), "eth1"), (("eth1",), "gate0"), (("eth[[]1]", "gate?"), "eth1")])
+def test_device_that_no_option_lists_is_refused_and_nothing_is_touched(
+    world: World, listed: tuple[str, ...], name: str
+) -> None:
+    world.plugger.options = replace(world.plugger.options, configurable=listed)
+    with pytest.raises(InputError, match=rf"\[bridge\] physical_networks does not list device '{name}'") as raised:
+        world.plugger.plug([vif()])
+    assert (raised.value.subject, raised.value.exit_code, world.host.applied) == (name, 2, [])
 
 
 def test_own_device_is_not_configured(world: World) -> None:

@@ -166,14 +166,18 @@ def _planned(context: Context, work: Sequence[Job], observed: Observed) -> Task:
 
     :raises NotPermitted: for the first bridge that is not for the requester's VIFs.
     :raises Conflict: another VIF or a stranger holds a name or an identity.
+    :raises InputError: the configuration does not list another program's device that one needs.
     """
     _authorise_bridges(context, work, observed)
     requests = _requests(context, work, observed)
     kept = {(item.kind, item.name) for one in requests for item in one.desired}
     given_up = [item for job in work for item in job.recorded.items if (item.kind, item.name) not in kept]
     others = remove.shared_with_others(context.store, [job.vif.id for job in work], given_up)
+    made = plan_plug(requests, observed, others)
+    for wanted in requests:
+        configured.refuse_unlisted(wanted.desired, observed, context.options.configurable)
     return Task(
-        plan=plan_plug(requests, observed, others),
+        plan=made,
         work=work,
         resolved={job.vif.id: wanted.desired for job, wanted in zip(work, requests, strict=True)},
     )

@@ -6,13 +6,13 @@ the plug fails, that is put back, unless another program has changed it since.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any
 
 from vifplug.engine.plan import actions
 from vifplug.engine.plan.actions import Action, Change, ConfigureLink
-from vifplug.errors import Conflict, ResourceMissing
-from vifplug.resources import kinds
+from vifplug.errors import Conflict, InputError, ResourceMissing
+from vifplug.resources import kinds, ownership
 from vifplug.resources.contract import Relation, Resource, Teardown
 from vifplug.resources.link import Link
 from vifplug.resources.observed import Inventory, Observed
@@ -70,6 +70,50 @@ def refuse_missing(item: Resource, observed: Observed) -> None:
         raise Conflict(
             f"device {item.name!r} is to be configured for {item.owner}, and is one that vifplug made", item.name
         )
+
+
+def refuse_missing_lower(link: Link, desired: Iterable[Resource], observed: Observed) -> None:
+    """Refuse to make a link on a device that is not there, or that cannot carry it.
+
+    :raises ResourceMissing: naming the device.
+    :raises Conflict: when that is down, or has a smaller MTU.
+    """
+    if link.lower is None or any(other.name == link.lower for other in kinds.links_in(desired)):
+        return
+    found, wanted = observed.links.get(link.lower), f"{link.kind} {link.name!r} of {link.owner}"
+    if found is None:
+        raise ResourceMissing(
+            f"no device {link.lower!r} for {wanted}; vifplug does not make it: see why it is missing, and retry",
+            link.lower,
+        )
+    if found.mtu is not None and found.mtu < (link.mtu or 0):
+        raise Conflict(
+            f"device {link.lower!r} has MTU {found.mtu}, and {wanted} is asked for with {link.mtu}; ip link set "
+            f"{link.lower} mtu {link.mtu}, or plug with a smaller MTU",
+            link.lower,
+        )
+    if found.up is False:  # the kernel refuses to set a VLAN device up then (vlan_dev_open)
+        raise Conflict(f"device {link.lower!r} for {wanted} is down; ip link set {link.lower} up", link.lower)
+
+
+def refuse_unlisted(desired: Iterable[Resource], observed: Observed, patterns: Collection[str]) -> None:
+    """Refuse another program's device that the configuration lists for no VIF.
+
+    :raises InputError: naming it, and the option.
+    """
+    desired = list(desired)
+    made = {link.name for link in kinds.links_in(desired) if link.relation is Relation.OWNED}
+    for link in kinds.links_in(desired):
+        name = link.lower if link.relation is Relation.OWNED else link.name
+        if name is None or name in made:
+            continue
+        found = observed.links.get(name)
+        if not ownership.is_listed(found.listed_as if found is not None else (name,), patterns):
+            raise InputError(
+                f"{link.option} does not list device {name!r}, which {link.owner} would use; add it there, and restart "
+                "vifplugd",
+                name,
+            )
 
 
 def changes(link: Link, observed: Observed, known: Link | None) -> list[Action]:

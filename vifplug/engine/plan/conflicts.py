@@ -42,7 +42,7 @@ def refuse_strangers(desired: Iterable[Resource], recorded: Inventory, observed:
 
     :raises Conflict: naming the holder, which is left alone.
     """
-    links, ports = recorded.links, recorded.ports
+    links, ports, desired = recorded.links, recorded.ports, list(desired)
     for resource in desired:
         if isinstance(resource, OvsPort):
             _refuse_kernel_datapath(resource, observed)
@@ -57,6 +57,7 @@ def refuse_strangers(desired: Iterable[Resource], recorded: Inventory, observed:
         if not isinstance(resource, Link) or resource.relation is not Relation.OWNED:
             configured.refuse_missing(resource, observed)
             continue
+        configured.refuse_missing_lower(resource, desired, observed)
         found = observed.links.get(resource.name)
         known_link = links.get(resource.name)
         if found is None or ownership.is_ours(found, resource, known_link):

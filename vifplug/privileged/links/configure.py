@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import fnmatch
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 from vifplug.errors import LinkError, PermissionDenied
 from vifplug.privileged import arguments, ownership
 from vifplug.privileged.links import attributes
+from vifplug.resources import ownership as rule
 from vifplug.resources.contract import Relation
 
 _devices: list[str] = []
@@ -21,7 +21,7 @@ def fix_devices(patterns: Sequence[str]) -> None:
 
 def is_listed(name: str) -> bool:
     """Whether the configuration lists a device."""
-    return any(fnmatch.fnmatchcase(name, pattern) for pattern in _devices)
+    return rule.is_listed((name,), _devices)
 
 
 def values_of(operation: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
