@@ -41,6 +41,7 @@ LINK_NAME_RULE = (
 
 # '%' makes the name a template: the kernel turns 'br%d' into the first free of br0, br1, ... (dev_alloc_name).
 _LINK_NAME = re.compile(r"[^\s/:%\x00-\x1f\x7f\ud800-\udfff]{1,15}")
+_PCI_ADDRESS = re.compile(r"[0-9a-f]{4,8}:[0-9a-f]{2}:[01][0-9a-f]\.[0-7]")
 # 'all' and 'default' are directories of net.ipv4.conf: the kernel makes no such device (sysctl_dev_name_is_allowed).
 _NO_LINK_NAMES = frozenset({".", "..", "all", "default"})
 _KERNEL_SPACE = 0xA0
@@ -122,6 +123,11 @@ def encoded(name: str) -> bytes:
 def decoded(name: bytes) -> str:
     """A name of the kernel's as text, whatever its bytes; ``encoded`` gives them back."""
     return name.decode("utf-8", "surrogateescape")
+
+
+def is_pci_address(name: str) -> bool:
+    """Whether a name is a PCI address with its domain, as sysfs writes it. No link has such a name: it has colons."""
+    return bool(_PCI_ADDRESS.fullmatch(name))
 
 
 def may_be_a_link(name: str) -> bool:

@@ -36,6 +36,8 @@ def members(found: Mapping[str, Mapping[str, Any]]) -> dict[str, tuple[str, ...]
 def link(found: Mapping[str, Any]) -> Link:
     """One link."""
     cls = kinds.link_of(found["kind"])
+    if cls.entries is not None:  # a part of another link, of which it shows what its kind has a field for
+        return cls(**{field.name: found[field.name] for field in dataclasses.fields(cls) if field.name in found})
     fields: dict[str, Any] = {name: found.get(name) for name in _fields(found["kind"])}
     fields |= {name: found.get(name, default) for name, default in _PASSAGE.items()}
     other_kind = found["kind"] if cls is Link else ""

@@ -9,6 +9,7 @@ import contextlib
 import threading
 import time
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from vifplug import naming
@@ -21,7 +22,7 @@ from vifplug.linux import decode, encode
 from vifplug.linux.probe import LinuxProbe
 from vifplug.linux.turns import turn
 from vifplug.netlink import links as reading
-from vifplug.netlink import monitor
+from vifplug.netlink import monitor, parts
 from vifplug.netlink import socket as netlink
 from vifplug.netlink.udev import Udev
 from vifplug.privileged import apply as privileged
@@ -144,10 +145,14 @@ class LinuxHost:
             links = self._links(scope)
             return self._observed(scope, rows(), *links)
 
-    def _links(self, scope: Scope) -> tuple[dict[str, Any], dict[str, tuple[str, ...]]]:
-        """Links by name, and the members of bridges."""
-        found, members = self._plain_links(scope)
-        return obstructions.with_ingress(self._reader, found) if scope.thorough else found, members
+    def _links(self, scope: Scope) -> tuple[dict[str, Any], dict[str, tuple[str, ...]], dict[str, str]]:
+        """Links by name, the members of bridges, and why parts of links are not there."""
+        of_links = frozenset(filter(naming.is_pci_address, scope.links))
+        plain = replace(scope, links=scope.links - of_links) if of_links else scope
+        found, members = self._plain_links(plain)
+        found = obstructions.with_ingress(self._reader, found) if scope.thorough else found
+        there, absent = parts.read(self._reader, sorted(of_links))
+        return found | there, members, absent
 
     def _plain_links(self, scope: Scope) -> tuple[dict[str, Any], dict[str, tuple[str, ...]]]:
         if scope.everything:
@@ -178,7 +183,12 @@ class LinuxHost:
         }
 
     def _observed(
-        self, scope: Scope, rows: Mapping[str, Any], found: dict[str, Any], members: Mapping[str, tuple[str, ...]]
+        self,
+        scope: Scope,
+        rows: Mapping[str, Any],
+        found: dict[str, Any],
+        members: Mapping[str, tuple[str, ...]],
+        absent: Mapping[str, str],
     ) -> Observed:
         unforeseen = {port["name"] for port in rows["ports"]} - scope.links
         if unforeseen and not scope.everything:
@@ -202,6 +212,7 @@ class LinuxHost:
             ports_there=rows["ports_there"],
             held=rows["held"],
             stations=tuple(Station(**entry) for entry in stations),
+            absent=absent,
         )
         return renames.undone(observed, scope)
 

@@ -37,13 +37,14 @@ def _whole(value: bytes) -> int:
 
 
 _Parse = Callable[[bytes], Any]
-_PARSE: Mapping[Form, _Parse] = {
+PARSE: Mapping[Form, _Parse] = {
     Form.WHOLE: _whole,
     Form.FLAG: lambda value: bool(_whole(value)),
     Form.SECONDS: lambda value: _whole(value) / _CLOCK_TICKS,
     Form.TEXT: lambda value: naming.decoded(value.rstrip(b"\0")),
     Form.MAC: lambda value: value.hex(":"),
 }
+"""What makes a value of an attribute's bytes."""
 
 
 def _signed(value: bytes) -> int:
@@ -55,7 +56,7 @@ _PARSE_ENTRY: Mapping[Form, _Parse] = {Form.WHOLE: _signed, Form.FLAG: lambda va
 
 
 def _of(
-    attributes: Iterable[Attribute], *places: Place, parse: Mapping[Form, _Parse] = _PARSE
+    attributes: Iterable[Attribute], *places: Place, parse: Mapping[Form, _Parse] = PARSE
 ) -> tuple[tuple[str, int, _Parse, Any], ...]:
     """Name, number, parser and what absence means, of the attributes at a place that a message shows as they are."""
     return tuple(

@@ -111,6 +111,11 @@ def attribute(number: int, payload: bytes) -> bytes:
     return ATTRIBUTE.pack(ATTRIBUTE.size + len(payload), number) + payload + b"\0" * (-len(payload) % 4)
 
 
+def packed(width: str, value: Any) -> bytes:
+    """A value as a kind's table says it is on the wire."""
+    return _PACK[width](value)
+
+
 def linkinfo(kind: str, data: Attributes) -> tuple[str, Any]:
     """IFLA_LINKINFO of a kind of link, with the kind's attributes."""
     return "IFLA_LINKINFO", _nest([("IFLA_INFO_KIND", kind), ("IFLA_INFO_DATA", _nest(data))])

@@ -121,17 +121,18 @@ class LinkSocket:
         requests = [(0, attribute(_IFLA_IFNAME, naming.encoded(name) + b"\0")) for name in names]
         return {names[position]: payload for position, payload in self._answered(requests)}
 
-    def get_by_index(self, indexes: Sequence[int]) -> list[bytes]:
+    def get_by_index(self, indexes: Sequence[int], mask: int = 0) -> list[bytes]:
         """The messages of the existing links of these ifindexes, requested together.
 
+        :param mask: RTEXT_FILTER_... bits of what they are to hold besides.
         :raises Refused: as ``get``.
         """
-        return [payload for _position, payload in self._answered([(index, b"") for index in indexes])]
+        return [payload for _position, payload in self._answered([(index, b"") for index in indexes], mask)]
 
-    def _answered(self, requests: Sequence[tuple[int, bytes]]) -> Iterator[tuple[int, bytes]]:
+    def _answered(self, requests: Sequence[tuple[int, bytes]], mask: int = 0) -> Iterator[tuple[int, bytes]]:
         for start in range(0, len(requests), _REQUESTS_TOGETHER):
             chunk = requests[start : start + _REQUESTS_TOGETHER]
-            for number, (kind, flags, payload) in self._request_each(chunk).items():
+            for number, (kind, flags, payload) in self._request_each(chunk, mask).items():
                 if kind == RTM_NEWLINK:
                     yield start + number, payload
                     continue
@@ -139,13 +140,13 @@ class LinkSocket:
                 if -code != errno.ENODEV:
                     raise Refused(start + number, -code, _reason(flags, payload))
 
-    def _request_each(self, requests: Sequence[tuple[int, bytes]]) -> dict[int, tuple[int, int, bytes]]:
+    def _request_each(self, requests: Sequence[tuple[int, bytes]], mask: int) -> dict[int, tuple[int, int, bytes]]:
         """Each request's answer, by its position."""
         answers: dict[int, tuple[int, int, bytes]] = {}
         with self._lock:
             numbers = {next(self._sequence): position for position in range(len(requests))}
             packed = [
-                _get_link(attributes, sequence, index=index)
+                _get_link(attributes, sequence, index=index, mask=mask)
                 for (index, attributes), sequence in zip(requests, numbers, strict=True)
             ]
             self._socket.send(b"".join(packed))
@@ -235,9 +236,9 @@ class LinkSocket:
                         return answers
 
 
-def _get_link(attributes: bytes, sequence: int, flags: int = 0, *, index: int = 0) -> bytes:
-    mask = attribute(_IFLA_EXT_MASK, struct.pack("=I", _RTEXT_FILTER_SKIP_STATS))
-    body = IFINFO.pack(0, 0, index, 0, 0) + attributes + mask
+def _get_link(attributes: bytes, sequence: int, flags: int = 0, *, index: int = 0, mask: int = 0) -> bytes:
+    filtered = attribute(_IFLA_EXT_MASK, struct.pack("=I", _RTEXT_FILTER_SKIP_STATS | mask))
+    body = IFINFO.pack(0, 0, index, 0, 0) + attributes + filtered
     return HEADER.pack(HEADER.size + len(body), RTM_GETLINK, NLM_F_REQUEST | flags, sequence, 0) + body
 
 
@@ -252,6 +253,17 @@ def attributes(data: bytes, offset: int = 0) -> dict[int, bytes]:
         by_number[kind & 0x3FFF] = data[offset + size : offset + length]
         offset += (length + 3) & ~3
     return by_number
+
+
+def entries(data: bytes) -> Iterator[dict[int, bytes]]:
+    """The attributes of each entry of a list, in which every entry has the same number."""
+    offset = 0
+    while offset + ATTRIBUTE.size <= len(data):
+        length, _kind = ATTRIBUTE.unpack_from(data, offset)
+        if length < ATTRIBUTE.size:
+            break
+        yield attributes(data[offset + ATTRIBUTE.size : offset + length])
+        offset += (length + 3) & ~3
 
 
 def link_header(payload: bytes) -> tuple[int, int, dict[int, bytes]]:

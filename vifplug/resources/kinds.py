@@ -93,6 +93,12 @@ def link_kinds() -> tuple[type[Link], ...]:
     return tuple(kind for kind in _KINDS.values() if issubclass(kind, Link))
 
 
+@derived
+def kinds_of_parts() -> tuple[type[Link], ...]:
+    """Kinds whose resources are parts of another link."""
+    return tuple(kind for kind in link_kinds() if kind.entries is not None)
+
+
 def of_the_kernel(wire_kind: str) -> Iterable[type[Link]]:
     """Kinds that a word of the kernel's (IFLA_INFO_KIND) may stand for."""
     return _OF_THE_KERNEL.get(wire_kind, ())

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
 from vifplug.resources.contract import LINKS, Creation, Reference, Resource, Role
-from vifplug.resources.schema import Attribute, Compared, Form, How, Place, Table, Wire
+from vifplug.resources.schema import Attribute, Compared, Entries, Form, How, Place, Table, Wire
 
 _MTU_MIN, _MTU_MAX = 68, 65535
 """Bytes, of any link; a VIF's own bounds are narrower (model/limits.py)."""
@@ -99,6 +99,9 @@ class Link(Resource):
     may_be_port: ClassVar[bool] = False
     """Whether vifplug makes one to be the device of an OVS port."""
     passage: ClassVar[Passage] = Passage()
+    entries: ClassVar[Entries | None] = None
+    """Of a kind whose resources are parts of another link, by PCI address: the list of that link's message that shows
+    them. They are links in name only."""
     option: ClassVar[str] = "[bridge] physical_networks"
     """The option that lists the devices of this kind, or below it, that VIFs may use."""
 
@@ -146,6 +149,11 @@ class Link(Resource):
     def listed_as(self) -> tuple[str, ...]:
         """Observed: all names by which ``option`` may list it."""
         return (self.name,)
+
+    @property
+    def in_use(self) -> str:
+        """Observed: who has it open as a guest's device, in words; "" for nobody."""
+        return ""
 
     @property
     def port_bridge(self) -> str:

@@ -37,6 +37,8 @@ class Place(enum.Enum):
     INET6 = "IFLA_AF_SPEC, AF_INET6"
     """An IPV6_DEVCONF_ number. It can be read so, not set (inet6_set_link_af)."""
     FLAGS = "ifi_flags"
+    ENTRY = "an entry of a list in the message of another link (``Entries``)"
+    """A structure that begins with the entry's number. All bits set is the kernel's word for "not known"."""
 
 
 class How(enum.Enum):
@@ -52,6 +54,7 @@ class How(enum.Enum):
     TAP = "tap ioctl"
     FLAGS = "flags"
     """Last of all, for "up" is one of them: no link is up and noisy."""
+    ENTRY = "a message to the link of which it is a part"
     NEVER = "never"
     """It is read, or is what a creation makes for good."""
 
@@ -76,6 +79,21 @@ class Wire:
     width: str = ""
     """``uint8``, ``uint16``, ``uint32``, ``asciiz`` or ``l2addr``; "" where the place decides."""
     place: Place = Place.LINK
+    offset: int = 0
+    """Of Place.ENTRY: where in the structure, in bytes."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Entries:
+    """A list in the message of a link, by which the kernel shows parts of that link and takes their settings."""
+
+    name: str
+    """The kernel's name of the list, by which it is sent."""
+    number: int
+    entry: int
+    """The number of the attribute that is one entry."""
+    mask: int
+    """RTEXT_FILTER_... with which the list is asked for (IFLA_EXT_MASK)."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

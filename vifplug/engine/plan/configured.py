@@ -54,13 +54,18 @@ def with_more(item: Resource, other: Resource | None) -> Resource:
     return item.replaced(former={**other.former, **item.former}, **more)
 
 
-def refuse_missing(item: Resource, observed: Observed) -> None:
-    """Refuse a VIF whose configured or referenced device is not there, or is one that vifplug made.
+def refuse_unusable(item: Resource, observed: Observed, known: Link | None) -> None:
+    """Refuse a VIF whose configured or referenced device is not there, is one that vifplug made, or is a guest's.
 
-    :raises ResourceMissing: naming it.
-    :raises Conflict: when what is to be configured is a VIF's own.
+    :param known: as the VIF's record has it.
+    :raises InputError: a part of a link is not there, and the VIF has no record of it: the request names a wrong one.
+    :raises ResourceMissing: any other is not there.
+    :raises Conflict: when what is to be configured is a VIF's own, or is open in a guest.
     """
     found = observed.links.get(item.name)
+    if found is None and item.name in observed.absent:
+        text = f"VIF {item.owner} needs {item.kind} {item.name}: {observed.absent[item.name]}"
+        raise InputError(text, item.name) if known is None else ResourceMissing(text, item.name)
     if found is None:
         raise ResourceMissing(
             f"no device {item.name!r} for VIF {item.owner}; vifplug does not make it: see why it is missing, and retry",
@@ -70,6 +75,23 @@ def refuse_missing(item: Resource, observed: Observed) -> None:
         raise Conflict(
             f"device {item.name!r} is to be configured for {item.owner}, and is one that vifplug made", item.name
         )
+    if isinstance(item, Link):
+        _refuse_in_use(item, found, known)
+
+
+def _refuse_in_use(item: Link, found: Link, known: Link | None) -> None:
+    """Refuse to change what a guest has open, unless the VIF had it before: the guest is its own, then."""
+    if known is None and found.in_use and _differing(item, found):
+        raise Conflict(
+            f"{item.kind} {item.name!r} for VIF {item.owner} is in use by a guest ({found.in_use}); it was left alone: "
+            "end that guest, or give another one",
+            item.name,
+        )
+
+
+def _differing(link: Link, found: Link) -> list[Change]:
+    pairs = ((name, getattr(found, name), getattr(link, name)) for name in _asked_for(link))
+    return [(name, is_, wanted) for name, is_, wanted in pairs if is_ != wanted]
 
 
 def refuse_missing_lower(link: Link, desired: Iterable[Resource], observed: Observed) -> None:
@@ -118,12 +140,7 @@ def refuse_unlisted(desired: Iterable[Resource], observed: Observed, patterns: C
 
 def changes(link: Link, observed: Observed, known: Link | None) -> list[Action]:
     """What makes a configured link as desired, and puts back what is asked for no longer."""
-    found = observed.links[link.name]
-    wanted: list[Change] = [
-        (name, getattr(found, name), getattr(link, name))
-        for name in _asked_for(link)
-        if getattr(found, name) != getattr(link, name)
-    ]
+    wanted = _differing(link, observed.links[link.name])
     given_up = _put_back(known, observed, set(_asked_for(link)))[0] if known is not None else []
     return [*([ConfigureLink(link, tuple(wanted))] if wanted else []), *given_up]
 

@@ -55,7 +55,7 @@ def refuse_strangers(desired: Iterable[Resource], recorded: Inventory, observed:
             _refuse_foreign_bridge(resource, observed)
             continue
         if not isinstance(resource, Link) or resource.relation is not Relation.OWNED:
-            configured.refuse_missing(resource, observed)
+            configured.refuse_unusable(resource, observed, links.get(resource.name))
             continue
         configured.refuse_missing_lower(resource, desired, observed)
         found = observed.links.get(resource.name)

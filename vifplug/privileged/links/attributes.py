@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from vifplug import naming
+from vifplug.errors import LinkError
 from vifplug.netlink.message import (
     INGRESS,
     ROOT,
@@ -17,7 +18,10 @@ from vifplug.netlink.message import (
     message,
     no_qdisc,
     no_xdp,
+    packed,
 )
+from vifplug.netlink.message import attribute as attribute_of
+from vifplug.netlink.parts import WIDTHS, Part
 from vifplug.privileged import arguments
 from vifplug.privileged.links.batch import Run
 from vifplug.resources import link as link_kind
@@ -82,6 +86,32 @@ def _encoded(
     if attribute.wire.place is Place.DATA:
         return data_of(kind, {attribute.name: value})
     return attribute.wire.name, arguments.value_of(attribute, value)
+
+
+def in_entry(part: Part, values: Mapping[str, Any]) -> list[tuple[str, Any]]:
+    """Settings of a part of a link, to send to that link: one list with one structure for each message, so that a
+    refusal names one.
+
+    What a structure holds besides stays as the kernel has shown it.
+    """
+    assert part.kind.entries is not None
+    structures: dict[int, bytearray] = {}
+    for attribute in part.kind.attributes.set_by(How.ENTRY):
+        wire = attribute.wire
+        if wire is None or attribute.name not in values:
+            continue
+        shown = bytearray(part.entry.get(wire.number, b""))
+        if len(shown) < wire.offset + WIDTHS[wire.width]:
+            raise LinkError(
+                f"could not set {attribute.name} of {part.function.address}: the kernel shows none",
+                part.function.address,
+            )
+        value = packed(wire.width, arguments.value_of(attribute, values[attribute.name]))
+        structures.setdefault(wire.number, shown)[wire.offset : wire.offset + len(value)] = value
+    return [
+        (part.kind.entries.name, attribute_of(part.kind.entries.entry, attribute_of(number, bytes(structure))))
+        for number, structure in structures.items()
+    ]
 
 
 _LINK_SETTINGS = {passage.TX_QUEUE: ("IFLA_TXQLEN", 1 << 20), passage.LINK_MODE: ("IFLA_LINKMODE", 1)}

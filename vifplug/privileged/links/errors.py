@@ -40,6 +40,8 @@ def reason(refused: netlink.Refused, operation: Operation, *, creates: bool) -> 
     if creates and refused.code == errno.EOPNOTSUPP:
         kind = str(operation.get("op", "")).removeprefix("create-")
         meaning = f"this kernel has no links of kind {kind}; load its module (modprobe {kind})"
+    if refused.code == errno.EOPNOTSUPP and operation.get("op") == "configure":
+        meaning = "the driver of that device has no such setting"
     master = _master_of(operation)
     if not creates and master:
         meaning = _of_joining(refused.code, *master) or meaning

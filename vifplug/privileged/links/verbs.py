@@ -204,7 +204,11 @@ def _set(run: Run, number: int, operation: Operation) -> None:
 def _configure(run: Run, number: int, operation: Operation) -> None:
     """Attributes of another program's link, which the configuration lists."""
     link, values = configure.values_of(operation)
-    if values:
+    if "part" in link:
+        part = link["part"]
+        for attrs in attributes.in_entry(part, values):
+            run.early.append((number, message(part.function.ifindex, [attrs])))
+    elif values:
         _set_attributes(run, number, {**operation, "values": values}, int(link["ifindex"]), link)
 
 

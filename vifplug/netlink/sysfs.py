@@ -1,0 +1,121 @@
+"""Reads from sysfs what the kernel shows of PCI functions: which physical function a virtual one is part of, its number
+there, its driver and its network devices.
+
+Network devices are those of the network namespace that sysfs was mounted in.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import re
+from dataclasses import dataclass
+
+from vifplug import naming
+from vifplug.errors import ResourceMissing
+
+ROOT = "/sys"
+"""Where sysfs is mounted. Tests have trees of their own."""
+_DEVICES = "bus/pci/devices"
+_VIRTUAL = re.compile(r"virtfn(\d+)")
+_UPLINK, _REPRESENTOR = re.compile(r"p\d+"), re.compile(r"(c\d+)?pf\d+([vs]f\d+)?|\d+")
+"""What phys_port_name shows of ports of a switch in the NIC (Documentation/networking/switchdev.rst). Old mlx5 drivers
+name a representor by its number alone."""
+_GUESTS_DRIVERS = frozenset({"vfio-pci", "vfio_pci", "mlx5-vfio-pci", "mlx5_vfio_pci", "uio_pci_generic", "igb_uio"})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class VirtualFunction:
+    """A virtual function of a NIC."""
+
+    address: str
+    number: int
+    """By which its physical function knows it."""
+    physical: str
+    """The PCI address of the physical function."""
+    device: str
+    """The network device of the physical function."""
+    ifindex: int
+    """Of that device."""
+    driver: str
+    """The function's own driver; "" for none."""
+    devices: tuple[str, ...]
+    """The function's own network devices."""
+    is_enabled: bool
+    """Whether a driver has it enabled (pci_enable_device): vfio-pci does while a VMM has it open."""
+
+    @property
+    def in_use(self) -> str:
+        """The driver by which a guest's VMM has it open; "" for nobody."""
+        return self.driver if self.is_enabled and self.driver in _GUESTS_DRIVERS else ""
+
+
+def virtual_function(address: str) -> VirtualFunction:
+    """A virtual function by its PCI address.
+
+    :raises ResourceMissing: there is none, or its physical function has no network device here; the message says which.
+    """
+    path = os.path.join(ROOT, _DEVICES, address)
+    if not naming.is_pci_address(address) or not os.path.isdir(path):
+        raise ResourceMissing(f"there is no PCI device {address}", address)
+    physical = _target(os.path.join(path, "physfn"))
+    if not physical:
+        raise ResourceMissing(f"PCI device {address} is not a virtual function (it has no physfn)", address)
+    device = _uplink(os.path.join(path, "physfn", "net"))
+    if not device:
+        raise ResourceMissing(
+            f"the physical function {physical} of PCI device {address} has no network device in this network namespace",
+            address,
+        )
+    number = _number(os.path.join(path, "physfn"), address)
+    if number is None:
+        raise ResourceMissing(f"the physical function {physical} does not list PCI device {address} (virtfn*)", address)
+    return VirtualFunction(
+        address=address,
+        number=number,
+        physical=physical,
+        device=device,
+        ifindex=int(_text(os.path.join(path, "physfn", "net", device, "ifindex")) or 0),
+        driver=_target(os.path.join(path, "driver")),
+        devices=tuple(_names(os.path.join(path, "net"))),
+        is_enabled=_text(os.path.join(path, "enable")) not in ("", "0"),
+    )
+
+
+def _number(physical: str, address: str) -> int | None:
+    for name in _names(physical):
+        match = _VIRTUAL.fullmatch(name)
+        if match and _target(os.path.join(physical, name)) == address:
+            return int(match.group(1))
+    return None
+
+
+def _uplink(directory: str) -> str:
+    """The network device of a physical function itself; "" for none.
+
+    With switchdev, kernels since 5.8 list the representors there as well (LP 1892132).
+    """
+    ports = {name: _text(os.path.join(directory, name, "phys_port_name")) for name in _names(directory)}
+    uplinks = [name for name, port in ports.items() if _UPLINK.fullmatch(port)]
+    others = [name for name, port in ports.items() if not _REPRESENTOR.fullmatch(port)]
+    return next(iter(uplinks or others), "")
+
+
+def _names(directory: str) -> list[str]:
+    with contextlib.suppress(OSError):
+        return sorted(os.listdir(directory))
+    return []
+
+
+def _target(link: str) -> str:
+    """The last part of where a symbolic link leads; "" for none."""
+    with contextlib.suppress(OSError):
+        return os.path.basename(os.readlink(link))
+    return ""
+
+
+def _text(path: str) -> str:
+    # phys_port_name of a device without one is there and cannot be read (EOPNOTSUPP).
+    with contextlib.suppress(OSError, UnicodeDecodeError), open(path, encoding="ascii") as file:
+        return file.read().strip()
+    return ""
