@@ -47,11 +47,13 @@ class Wired(Ovs):
 
     def __init__(self) -> None:
         self.nic: dict[str, Any] = {"mtu": 9000, "promiscuous": True}
+        self.nic_of: dict[str, dict[str, Any]] = {}
+        """What single VIFs ask for instead."""
         self.nic_owner: str | None = None
         self.has_nic = True
 
     def resources(self, vif: Vif, options: Options) -> Sequence[Resource]:
-        nic = Nic(name="eth1", owner=self.nic_owner or vif.id, role="nic", **self.nic)
+        nic = Nic(name="eth1", owner=self.nic_owner or vif.id, role="nic", **self.nic_of.get(vif.id, self.nic))
         gate = Gate(name="gate0", owner=vif.id)
         return [*super().resources(vif, options), *([nic] if self.has_nic else []), gate]
 

@@ -7,13 +7,15 @@ import sqlite3
 _LOG_BYTES_MAX = 8 << 20
 """The log is cut to this size when it is written back after a long reader had made it grow."""
 _ROOM_BYTES = 128 * 1024
-_SCHEMA_VERSION = 5
+_SCHEMA_VERSION = 6
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS records (vif_id TEXT PRIMARY KEY, body TEXT NOT NULL) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS intents (vif_id TEXT PRIMARY KEY, body TEXT NOT NULL) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS claims (name TEXT, holder TEXT NOT NULL, vif_id TEXT NOT NULL,
                                    PRIMARY KEY (name, vif_id)) WITHOUT ROWID;
 CREATE INDEX IF NOT EXISTS claims_by_vif ON claims (vif_id);
+CREATE TABLE IF NOT EXISTS shared (name TEXT, holder TEXT, body TEXT NOT NULL,
+                                   PRIMARY KEY (name, holder)) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS events (seq INTEGER PRIMARY KEY AUTOINCREMENT, body TEXT NOT NULL);
 CREATE TABLE IF NOT EXISTS outbox (seq INTEGER PRIMARY KEY, body TEXT NOT NULL);
 CREATE TABLE IF NOT EXISTS announced (vif_id TEXT PRIMARY KEY, wired INTEGER NOT NULL) WITHOUT ROWID;

@@ -14,11 +14,13 @@ import logging
 import sqlite3
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
+from types import MappingProxyType
 from typing import Any
 
 from vifplug import naming
 from vifplug.errors import Conflict, Damaged
-from vifplug.store import records, salvage
+from vifplug.resources.link import Link
+from vifplug.store import records, salvage, shared
 from vifplug.store.database import BUSY_SECONDS, rows
 from vifplug.store.events import EventLog
 from vifplug.store.records import PLUG, Contents, Intent, Record
@@ -38,6 +40,8 @@ class Moment(dict[str, tuple[Record | None, Intent | None]]):
     """VIFs whose record cannot be read, or is not found."""
     neutron_status: Mapping[str, str] = {}
     """The last status that Neutron sent, by VIF id."""
+    shared: shared.Rows = MappingProxyType({})
+    """Configured devices that VIFs share, of all VIFs."""
 
 
 class Store(EventLog):
@@ -172,34 +176,48 @@ class Store(EventLog):
             stored = rows(database, "intents", [vif_id])
         return self._intent(*stored[0]) if stored else None
 
+    def shared_links(self) -> dict[str, Link]:
+        """Configured devices that VIFs share, by name: all values that these VIFs have asked for, and ``former``."""
+        with self._reading() as database:
+            return shared.links(database)
+
     def pending(self) -> list[str]:
         """VIFs with an intent: of running or interrupted work."""
         with self._reading() as database:
             return [row[0] for row in database.execute("SELECT vif_id FROM intents")]
 
     def begin(
-        self, intents: Sequence[Intent], claims: Mapping[str, Mapping[str, str]], *, is_new: bool = False
+        self,
+        intents: Sequence[Intent],
+        claims: Mapping[str, Mapping[str, str]],
+        *,
+        is_new: bool = False,
+        configured: Mapping[str, Link] = MappingProxyType({}),
     ) -> None:
         """Write intents, and claim their names.
 
         :param claims: for each VIF id, name -> holder (the VIF itself, or the network that shares it).
         :param is_new: whether one of the VIFs has no record. On a full disk new VIFs are refused.
+        :param configured: as of ``save_records``.
         :raises StoreFull: when there is no room; nothing is written.
         :raises Conflict: when another holder has one of the names; nothing is written.
         :raises StoreElsewhere: when VIFs of another namespace were recorded in the meantime.
         """
-        write = functools.partial(self._begin_intents, intents, claims)
+        write = functools.partial(self._begin_intents, intents, claims, configured)
         if is_new:
             self._refuse_when_full()
             write()
         else:
             self._essentially(write)
 
-    def _begin_intents(self, intents: Sequence[Intent], claims: Mapping[str, Mapping[str, str]]) -> None:
+    def _begin_intents(
+        self, intents: Sequence[Intent], claims: Mapping[str, Mapping[str, str]], configured: Mapping[str, Link]
+    ) -> None:
         with self._transaction() as database:
             self._refuse_elsewhere(database)
             for vif_id, names in claims.items():
                 self._claim(database, vif_id, names)
+            shared.write(database, configured)
             for intent in intents:
                 self._write_intent(database, intent)
 
@@ -214,24 +232,33 @@ class Store(EventLog):
             query = "SELECT vif_id FROM claims WHERE name = ? AND holder != ?"
             other = database.execute(query, (name, holder)).fetchone()
             if other:
+                advice = " (give one of them explicit names)" if naming.is_link_name(name) else ""
                 raise Conflict(
                     f"{name!r} is held by VIF {other[0]}, which is plugged on this host; VIF {vif_id} cannot use the "
-                    "same name (give one of them explicit names)",
+                    f"same name{advice}",
                     name,
                 )
             database.execute("INSERT OR REPLACE INTO claims VALUES (?, ?, ?)", (name, holder, vif_id))
 
-    def save_records(self, kept: Sequence[Record], *, seconds: float = BUSY_SECONDS) -> None:
+    def save_records(
+        self,
+        kept: Sequence[Record],
+        *,
+        seconds: float = BUSY_SECONDS,
+        configured: Mapping[str, Link] = MappingProxyType({}),
+    ) -> None:
         """Write records and end their intents in one transaction; unused names are released.
 
+        :param configured: devices that VIFs share, as all these VIFs have asked for them (``shared_links``).
         :param seconds: how long to wait for another process that has the store locked.
         :raises Conflict: when another holder has one of the names; nothing is written.
         """
-        self._essentially(functools.partial(self._save_records, kept, seconds))
+        self._essentially(functools.partial(self._save_records, kept, seconds, configured))
         self.notify_listeners([record.id for record in kept])
 
-    def _save_records(self, kept: Sequence[Record], seconds: float) -> None:
+    def _save_records(self, kept: Sequence[Record], seconds: float, configured: Mapping[str, Link]) -> None:
         with self._transaction(seconds=seconds) as database:
+            shared.write(database, configured)
             for record in kept:
                 before = rows(database, "records", [record.id])
                 self._note(database, self._sound(*before[0]) if before else None, record)
@@ -304,11 +331,13 @@ class Store(EventLog):
         with self._transaction("DEFERRED") as database:
             bodies, begun = dict(rows(database, "records", vif_ids)), dict(rows(database, "intents", vif_ids))
             absent = dict(rows(database, "guests", bodies))
+            configured = shared.rows(database)
             reported = dict(rows(database, "told", vif_ids))
             missing = set(vif_ids) - bodies.keys() - begun.keys()
             lost = {vif_id for vif_id in missing if self._is_lost(database, vif_id)}
         held = Moment()
         held.neutron_status = reported
+        held.shared = configured
         for vif_id in vif_ids:
             record = None
             with contextlib.suppress(Damaged):
@@ -324,6 +353,7 @@ class Store(EventLog):
 
     def _restore(self, before: Moment) -> None:
         with self._transaction() as database:
+            shared.restore(database, before.shared, before)
             for vif_id, (record, intent) in before.items():
                 if vif_id in before.damaged and intent is None and not self._is_written(database, vif_id):
                     # The VIF is probably plugged, and its claims keep its resources from being orphans.
@@ -352,6 +382,7 @@ class Store(EventLog):
         database.executemany(
             "DELETE FROM claims WHERE vif_id = ? AND name = ?", [(vif_id, name) for name in claimed - kept]
         )
+        shared.release(database)
 
     def _record(self, vif_id: str, body: str) -> Record:
         digest, parsed = _digest(body), self._parsed.get(vif_id)

@@ -30,6 +30,8 @@ class MemoryHost:
         self.ports: dict[str, OvsPort] = {}
         self.qos: dict[str, Qos] = {}
         self.held: dict[str, str] = {}
+        self.absent: dict[str, str] = {}
+        """Parts of links that are not there, and why."""
         self.stations: list[Station] = []
         self.bridges = {name: OvsBridge(name=name, datapath_type=datapath) for name in bridges}
         self.fail_at: int | None = None
@@ -107,6 +109,7 @@ class MemoryHost:
             qos=tuple(self.qos.values()),
             listened_on=self.listened_on,
             held=dict(self.held),
+            absent=dict(self.absent),
             stations=tuple(self.stations) if scope.thorough else (),
             ports_there=self.strangers + len(self.ports),
         )

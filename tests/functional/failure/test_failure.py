@@ -105,8 +105,8 @@ def test_error_outside_of_actions_is_undone(world: World, owner: type, method: s
 def test_interrupt_after_the_record_was_written_is_undone(world: World) -> None:
     before, real = world.snapshot(), Store.save_records
 
-    def keep(store: Store, records: object) -> None:
-        real(store, records)  # type: ignore[arg-type]
+    def keep(store: Store, records: Any, **more: Any) -> None:
+        real(store, records, **more)
         raise KeyboardInterrupt
 
     with mock.patch.object(Store, "save_records", keep):

@@ -14,6 +14,7 @@ from tests.support.builders import Plugger
 from tests.support.configured_kinds import TYPE, Nic, Wired, driver
 from tests.support.fake_host import FakeHost
 from vifplug import naming
+from vifplug.engine.apply import transaction
 from vifplug.engine.commands import inspect, recover
 from vifplug.engine.plan.actions import ConfigureLink
 from vifplug.errors import Conflict, InputError, LinkError, ResourceMissing, UnknownKind
@@ -230,15 +231,141 @@ def test_device_that_is_asked_for_no_longer_is_put_back(world: World) -> None:
     assert ["mtu of test-nic 'eth1' was left: it is 4000" in words for words in report.warnings] == [True]
 
 
+def stored(world: World) -> tuple[Any, Any, dict[str, Any]]:
+    (link,) = world.plugger.store.shared_links().values()
+    return link.mtu, link.promiscuous, dict(link.former)
+
+
 def test_shared_device_is_put_back_with_the_last_vif_only(world: World) -> None:
     world.driver.nic_owner = NETWORK
     world.plugger.plug([vif()])
     world.plugger.plug([vif(OTHER)])
-    assert world.recorded(OTHER).former == {"mtu": 1500, "promiscuous": False}
+    assert stored(world) == (9000, True, {"mtu": 1500, "promiscuous": False})
+    assert world.recorded(OTHER).former == {}
     world.plugger.unplug([VIF])
     assert world.eth1 == (9000, True)
     world.plugger.unplug([OTHER])
     assert world.eth1 == (1500, False)
+    assert not world.plugger.store.shared_links()
+
+
+@pytest.mark.parametrize("first", [VIF, OTHER])
+@pytest.mark.parametrize("together", [False, True])
+@pytest.mark.parametrize("leaves", [VIF, OTHER])
+def test_shared_device_does_not_depend_on_who_was_plugged_last(
+    world: World, first: str, together: bool, leaves: str
+) -> None:
+    world.driver.nic_owner = NETWORK
+    world.driver.nic_of = {VIF: {"mtu": 9000}, OTHER: {"mtu": 4000, "promiscuous": True}}
+    vifs = [vif(first), vif(VIF if first == OTHER else OTHER)]
+    for part in [vifs] if together else [[one] for one in vifs]:
+        world.plugger.plug(part)
+    assert world.eth1 == (9000, True)
+    assert stored(world) == (9000, True, {"mtu": 1500, "promiscuous": False})
+    assert inspect.check(world.plugger).clean
+    world.host.applied.clear()
+    for request in reversed(vifs):
+        world.plugger.plug([request])
+    assert not world.host.applied
+    world.plugger.unplug([leaves])
+    assert world.eth1 == (9000, True)
+    assert inspect.check(world.plugger).clean
+    (report,) = world.plugger.unplug([VIF if leaves == OTHER else OTHER])
+    assert (world.eth1, list(report.warnings)) == ((1500, False), [])
+
+
+def test_shared_device_is_refused_another_value_that_cannot_hold_for_both(world: World) -> None:
+    world.driver.nic_owner = NETWORK
+    world.driver.nic_of = {VIF: {"promiscuous": True}, OTHER: {"promiscuous": False}}
+    for request in ([vif(), vif(OTHER)], [vif()], [vif(OTHER)]):
+        if request == [vif()]:
+            world.plugger.plug(request)
+            continue
+        applied = list(world.host.applied)
+        with pytest.raises(Conflict, match=r"test-nic 'eth1' has promiscuous on for VIFs of .* and off is asked for"):
+            world.plugger.plug(request)
+        assert world.host.applied == applied
+    world.driver.nic_of[VIF] = {"mtu": 4000}
+    world.plugger.plug([vif()])
+    assert world.eth1 == (4000, False), "its only VIF may ask for something else"
+    assert stored(world) == (4000, None, {"mtu": 1500})
+    world.plugger.unplug([VIF])
+    assert world.eth1 == (1500, False)
+
+
+@pytest.mark.parametrize("has_first", [False, True])
+def test_failed_plug_takes_back_what_is_kept_of_a_shared_device(world: World, has_first: bool) -> None:
+    world.driver.nic_owner = NETWORK
+    world.driver.nic_of = {VIF: {"mtu": 4000}, OTHER: {"mtu": 9000, "promiscuous": True}}
+    if has_first:
+        world.plugger.plug([vif()])
+    before = world.plugger.store.shared_links()
+    world.host.fail_at = len(world.host.applied) + len(world.plugger.plan([vif(OTHER)]).actions) - 1
+    with pytest.raises(LinkError):
+        world.plugger.plug([vif(OTHER)])
+    assert world.plugger.store.shared_links() == before
+    assert world.eth1 == ((4000, False) if has_first else (1500, False))
+    if has_first:
+        (report,) = world.plugger.unplug([VIF])
+        assert (world.eth1, list(report.warnings)) == ((1500, False), [])
+
+
+def test_killed_plug_of_a_second_vif_leaves_a_shared_device_to_be_put_back_whole(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    world.driver.nic_owner = NETWORK
+    world.driver.nic_of = {VIF: {"mtu": 4000}, OTHER: {"mtu": 9000, "promiscuous": True}}
+    world.plugger.plug([vif()])
+    apply = world.host.apply
+
+    def applied(*arguments: Any) -> Any:
+        apply(*arguments)
+        raise KeyboardInterrupt
+
+    world.host.apply = applied  # type: ignore[assignment, method-assign]
+    with monkeypatch.context() as patch:
+        patch.setattr(transaction, "take_back", lambda *arguments: None)
+        with pytest.raises(KeyboardInterrupt):
+            world.plugger.plug([vif(OTHER)])
+    world.host.apply = apply  # type: ignore[method-assign]
+    assert world.eth1 == (9000, True)
+    recover.settle(world.plugger)
+    assert not world.plugger.store.contents().intents
+    world.plugger.unplug([VIF])
+    assert world.eth1 == (1500, False)
+    assert not world.plugger.store.shared_links()
+
+
+def test_shared_device_is_put_back_although_a_record_is_damaged(world: World) -> None:
+    world.driver.nic_owner = NETWORK
+    world.plugger.plug([vif()])
+    with world.plugger.store._transaction() as database:
+        database.execute("UPDATE records SET body = '{'")
+    assert world.plugger.store.is_damaged(VIF)
+    world.plugger.unplug([VIF])
+    assert world.eth1 == (1500, False)
+    assert not world.plugger.store.shared_links()
+
+
+def test_vif_that_leaves_a_shared_device_puts_it_back_unless_others_use_it(world: World) -> None:
+    world.driver.nic_owner = NETWORK
+    world.plugger.plug([vif(), vif(OTHER)])
+    world.driver.has_nic = False
+    world.plugger.plug([vif()])
+    assert world.eth1 == (9000, True)
+    world.plugger.plug([vif(OTHER)])
+    assert world.eth1 == (1500, False)
+    assert not world.plugger.store.shared_links()
+
+
+def test_what_is_kept_and_cannot_be_read_is_left(world: World, caplog: pytest.LogCaptureFixture) -> None:
+    world.driver.nic_owner = NETWORK
+    world.plugger.plug([vif()])
+    with world.plugger.store._transaction() as database:
+        database.execute("UPDATE shared SET body = '{'")
+    world.plugger.unplug([VIF])
+    assert world.eth1 == (9000, True)
+    assert "what was set on 'eth1' for" in caplog.text
 
 
 def test_device_is_one_owners_to_configure(world: World) -> None:

@@ -55,7 +55,7 @@ def test_failure_at_any_step_leaves_the_host_as_it_was(plugger: Plugger, host: F
 def test_record_that_cannot_be_written_is_undone(
     plugger: Plugger, host: FakeHost, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def full(_records: object) -> None:
+    def full(_records: object, **_more: object) -> None:
         raise StoreError("the disk is full")
 
     monkeypatch.setattr(plugger.store, "save_records", full)

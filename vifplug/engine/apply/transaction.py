@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 from vifplug.engine.apply.executor import Journal
 from vifplug.engine.plan import request
@@ -14,6 +14,7 @@ from vifplug.engine.plan.request import Job
 from vifplug.engine.wiring import Wiring
 from vifplug.errors import VifplugError
 from vifplug.resources.contract import Resource
+from vifplug.resources.link import Link
 from vifplug.resources.observed import Observed
 from vifplug.store.records import PLUG, Intent, Record, claimed
 from vifplug.store.store import Moment, Store
@@ -29,6 +30,8 @@ class Task:
     work: Sequence[Job]
     resolved: Mapping[str, tuple[Resource, ...]]
     """What each VIF is to have."""
+    shared: Mapping[str, Link] = field(default_factory=dict)
+    """What the store is to keep of configured devices that VIFs share, by name."""
 
     @property
     def wanted(self) -> list[Resource]:
@@ -58,7 +61,8 @@ def begin(store: Store, task: Task, before: Moment, session: int) -> None:
         for vif_id in task.vif_ids
     ]
     claims = {vif_id: claimed(task.resolved[vif_id]) for vif_id in task.vif_ids}
-    store.begin(intents, claims, is_new=any(before[vif_id][0] is None for vif_id in task.vif_ids))
+    is_new = any(before[vif_id][0] is None for vif_id in task.vif_ids)
+    store.begin(intents, claims, is_new=is_new, configured=task.shared)
 
 
 def records(task: Task, observed: Observed, wiring: Wiring) -> list[Record]:

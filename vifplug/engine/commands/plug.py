@@ -26,7 +26,7 @@ from vifplug.engine.plan.request import Job
 from vifplug.engine.requester import Requester
 from vifplug.model.reports import VifReport
 from vifplug.model.vif import Vif
-from vifplug.resources import kinds
+from vifplug.resources.contract import Resource
 from vifplug.resources.observed import Inventory, Observed
 from vifplug.store import records
 from vifplug.store.events import NEUTRON_FAILED
@@ -95,7 +95,7 @@ def carry_out(context: Context, work: Sequence[Job]) -> tuple[list[Record], Obse
                 observed = host.apply(stages, then)
             observed = verify.verified(host, observed, task.wanted, scope, journal.run)
             made = transaction.records(task, observed, context.wiring(task.vif_ids))
-            store.save_records(made)
+            store.save_records(made, configured=configured.settled(task.shared))
         except BaseException as cause:
             transaction.take_back(store, task, journal, before, cause)
             raise
@@ -110,7 +110,7 @@ def _agreed(context: Context, task: Task, observed: Observed) -> list[Record]:
     verify.require_agreement(task.wanted, observed)
     found = request.records(task.work, task.resolved, observed, context.wiring(task.vif_ids))
     if found != [job.record for job in task.work]:
-        context.store.save_records(found)
+        context.store.save_records(found, configured=configured.settled(task.shared))
     return found
 
 
@@ -169,17 +169,25 @@ def _planned(context: Context, work: Sequence[Job], observed: Observed) -> Task:
     :raises InputError: the configuration does not list another program's device that one needs.
     """
     _authorise_bridges(context, work, observed)
-    requests = _requests(context, work, observed)
-    kept = {(item.kind, item.name) for one in requests for item in one.desired}
+    desired = [resolve.resolve(job.desired, observed) for job in work]
+    kept = {(item.kind, item.name) for items in desired for item in items}
     given_up = [item for job in work for item in job.recorded.items if (item.kind, item.name) not in kept]
-    others = remove.shared_with_others(context.store, [job.vif.id for job in work], given_up)
-    made = plan_plug(requests, observed, others)
+    shared = [*given_up, *(item for items in desired for item in items if configured.is_configured(item))]
+    others = remove.shared_with_others(context.store, [job.vif.id for job in work], shared)
+    stored = remove.stored_of(context.store, shared)
+    requests = [
+        _request(job, items, observed, configured.with_shared(job.recorded.items, stored, others))
+        for job, items in zip(work, desired, strict=True)
+    ]
+    together = configured.shared_by([wanted.desired for wanted in requests], observed, stored, others)
+    made = plan_plug(requests, observed, others, together)
     for wanted in requests:
         configured.refuse_unlisted(wanted.desired, observed, context.options.configurable)
     return Task(
         plan=made,
         work=work,
         resolved={job.vif.id: wanted.desired for job, wanted in zip(work, requests, strict=True)},
+        shared=together,
     )
 
 
@@ -191,27 +199,14 @@ def _authorise_bridges(context: Context, work: Sequence[Job], observed: Observed
             bridge_permission.authorise_mtu(job, moved, observed, users)
 
 
-def _requests(context: Context, work: Sequence[Job], observed: Observed) -> list[Request]:
-    former = _former(context, work)
-    return [
-        job.request(
-            tuple(
-                configured.remembering(item, observed, job.recorded, former)
-                for item in resolve.resolve(job.desired, observed)
-            )
-        )
-        for job in work
-    ]
+def _request(job: Job, resolved: Sequence[Resource], observed: Observed, recorded: tuple[Resource, ...]) -> Request:
+    """The planner's view of a job.
 
-
-def _former(context: Context, work: Sequence[Job]) -> configured.Former:
-    """What records of other VIFs remember of devices that these share with them and configure."""
-    desired = [item for job in work for item in job.desired]
-    shared = {link.name for link in kinds.links_in(kinds.shared_in(desired)) if configured.is_configured(link)}
-    if not shared:
-        return {}
-    recorded = (item for record in context.store.contents().records.values() for item in record.resources)
-    return {link.name: link.former for link in kinds.links_in(kinds.shared_in(recorded)) if link.name in shared}
+    :param resolved: what it desires, on this host.
+    :param recorded: what was built before, with what the store keeps of devices that VIFs share.
+    """
+    desired = tuple(configured.remembering(item, observed, job.recorded) for item in resolved)
+    return job.request(desired, Inventory(recorded))
 
 
 # -- what an interrupted request left -------------------------------------------------------------------------

@@ -7,7 +7,7 @@ from dataclasses import replace
 
 from vifplug.engine.apply import executor
 from vifplug.engine.host import Host, Scope, Settle
-from vifplug.engine.plan import ownership, request, unplug
+from vifplug.engine.plan import configured, ownership, request, unplug
 from vifplug.engine.plan.actions import ConfigureLink, DeleteBridge, DeleteLinks, DeletePort
 from vifplug.engine.plan.plan import Plan
 from vifplug.engine.removal import Removed
@@ -28,9 +28,11 @@ def remove(host: Host, store: Store, built: Mapping[str, Inventory], away: Vifpl
     :param away: OVSDB has just been found so, and need not be asked again.
     """
     everything = request.united(*(left.items for left in built.values()))
+    others, stored = shared_with_others(store, list(built), everything.items), stored_of(store, everything.items)
+    built = {one: Inventory(configured.with_shared(left.items, stored, others)) for one, left in built.items()}
+    everything = request.united(*(left.items for left in built.values()))
     scope = request.scope_of(everything.items, built)
     observed, away = _observe_what_can_be(host, scope, away)
-    others = shared_with_others(store, list(built), everything.items)
     plan = unplug.plan_unplug(everything, set(built), observed, others)
     refused, errors = _sorted_out(executor.teardown(host, plan.actions))
     if away is not None:
@@ -100,6 +102,11 @@ def shared_with_others(store: Store, vif_ids: Sequence[str], built: Iterable[Res
     damaged = [holders for vif_id, holders in contents.held_by_damaged.items() if vif_id not in vif_ids]
     shared = {item.owner for resources in held for item in kinds.shared_in(resources)}
     return shared.union(*damaged)
+
+
+def stored_of(store: Store, items: Iterable[Resource]) -> configured.Shared:
+    """What the store keeps of devices that VIFs share and configure; it is asked only where these have any."""
+    return store.shared_links() if any(map(configured.is_configured, kinds.shared_in(items))) else {}
 
 
 def users_of_shared(store: Store, vif_id: str) -> dict[str, frozenset[int | None]]:

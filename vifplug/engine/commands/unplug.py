@@ -147,7 +147,10 @@ def _begin(context: Context, known: Moment, damaged: Collection[str]) -> dict[st
         context.await_helper_of(intent)
         left = request.left(record, intent)
         if vif_id in damaged:
-            left = remove.marked(context.host, store.held_by_damaged(vif_id) | {vif_id}, left)
+            owners = store.held_by_damaged(vif_id) | {vif_id}
+            # A configured device has no mark; what was set on one that VIFs share is kept beside their records.
+            shared = [link for link in store.shared_links().values() if link.owner in owners]
+            left = remove.marked(context.host, owners, Inventory((*left.items, *shared)))
         built[vif_id] = left
     session = context.host.session
     intents = [

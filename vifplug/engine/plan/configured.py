@@ -7,38 +7,107 @@ the plug fails, that is put back, unless another program has changed it since.
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from typing import Any
+from typing import Any, TypeGuard
 
-from vifplug.engine.plan import actions
+from vifplug.engine.plan import actions, diff
 from vifplug.engine.plan.actions import Action, Change, ConfigureLink
+from vifplug.engine.plan.ownership import owner_in_words
 from vifplug.errors import Conflict, InputError, ResourceMissing
 from vifplug.resources import kinds, ownership
 from vifplug.resources.contract import Relation, Resource, Teardown
 from vifplug.resources.link import Link
 from vifplug.resources.observed import Inventory, Observed
+from vifplug.resources.schema import Compared
 
-Former = Mapping[str, Mapping[str, Any]]
-"""By the name of a resource that VIFs share: what the record of another VIF remembers of it."""
-
-
-def is_configured(item: Resource) -> bool:
-    """Whether its former values are put back with its VIF."""
-    return item.teardown is Teardown.RESTORED
+Shared = Mapping[str, Link]
+"""Configured devices that VIFs share, by name, as the store keeps them: with the values that all these VIFs have asked
+for, and with what was there before the first of them (``former``)."""
 
 
-def remembering(item: Resource, observed: Observed, recorded: Inventory, former: Former) -> Resource:
-    """A desired resource with what was there before it was configured; any other as it is.
+def is_configured(item: Resource) -> TypeGuard[Link]:
+    """Whether its former values are put back with its VIF. Only links are configured."""
+    return item.teardown is Teardown.RESTORED and isinstance(item, Link)
+
+
+def remembering(item: Resource, observed: Observed, recorded: Inventory) -> Resource:
+    """A desired resource with what was there before it was configured; any other, and a shared one, as it is.
 
     What a record remembers holds for as long as there is one: what is there now is vifplug's own doing.
     """
-    if item.relation is not Relation.CONFIGURED or not isinstance(item, Link) or item.name not in observed.links:
+    if not is_configured(item) or item.shared or item.name not in observed.links:
         return item
-    found = observed.links[item.name]
     known = recorded.links.get(item.name)
-    before = {**former.get(item.name, {}), **(known.former if known is not None else {})}
+    return item.replaced(former=_former(item, observed.links[item.name], known.former if known is not None else {}))
+
+
+def _former(item: Link, found: Link, before: Mapping[str, Any]) -> dict[str, Any]:
     values = {name: before[name] if name in before else getattr(found, name) for name in _asked_for(item)}
     # What could not be read cannot be put back.
-    return item.replaced(former={name: value for name, value in values.items() if value is not None})
+    return {name: value for name, value in values.items() if value is not None}
+
+
+def shared_by(
+    requests: Iterable[Iterable[Resource]], observed: Observed, stored: Shared, others: Collection[str]
+) -> dict[str, Link]:
+    """What the store is to keep of devices that these requests configure and that VIFs share.
+
+    So the values of such a device depend on what its VIFs ask for, not on which of them was plugged last: of an
+    attribute that is compared by "at least" the largest holds, of any other the first.
+
+    :param others: owners that VIFs beside these use.
+    :raises Conflict: a VIF asks for another value than one before it.
+    """
+    together: dict[str, Link] = {}
+    for desired in requests:
+        for link in filter(is_configured, kinds.shared_in(desired)):
+            found, earlier = observed.links.get(link.name), together.get(link.name)
+            known = stored.get(link.name)
+            known = known if known is not None and known.owner == link.owner else None
+            if found is None:
+                continue
+            if earlier is None and link.owner in others:
+                earlier = known
+            before = {**(known.former if known is not None else {}), **(earlier.former if earlier is not None else {})}
+            former = {**before, **_former(link, found, before)}
+            together[link.name] = _joined(link, earlier).replaced(former=former)
+    return together
+
+
+def settled(shared: Shared) -> dict[str, Link]:
+    """The same once a plan is carried out, and what is asked for no longer has been put back."""
+    return {
+        name: link.replaced(former={key: value for key, value in link.former.items() if getattr(link, key) is not None})
+        for name, link in shared.items()
+    }
+
+
+def _joined(link: Link, earlier: Link | None) -> Link:
+    """A device as VIFs before this one and this one ask for it."""
+    if earlier is None:
+        return link
+    values: dict[str, Any] = {}
+    for name in _asked_for(link):
+        before, wanted = getattr(earlier, name), getattr(link, name)
+        if before is not None and before != wanted:
+            if link.attributes[name].compared is not Compared.AT_LEAST_IF_SHARED:
+                raise Conflict(
+                    f"{link.kind} {link.name!r} has {name} {actions.in_words(before)} for VIFs of "
+                    f"{owner_in_words(link.owner)}, and {actions.in_words(wanted)} is asked for; the first holds while "
+                    "one is plugged",
+                    link.name,
+                )
+            wanted = max(before, wanted)
+        values[name] = wanted
+    return earlier.replaced(**values)
+
+
+def with_shared(items: Iterable[Resource], stored: Shared, others: Collection[str]) -> tuple[Resource, ...]:
+    """Recorded resources, with what the store keeps of those that are configured and shared: as far as no other VIFs
+    use them. While others do, nothing of them is put back."""
+    return tuple(
+        stored.get(item.name, item) if is_configured(item) and item.shared and item.owner not in others else item
+        for item in items
+    )
 
 
 def _asked_for(link: Link) -> list[str]:
@@ -48,7 +117,7 @@ def _asked_for(link: Link) -> list[str]:
 def with_more(item: Resource, other: Resource | None) -> Resource:
     """A recorded resource that is configured, with what an interrupted request set and remembered of more; any other as
     it is."""
-    if not isinstance(item, Link) or not is_configured(item) or not isinstance(other, type(item)):
+    if not is_configured(item) or not isinstance(other, type(item)):
         return item
     more = {name: getattr(other, name) for name in other.former if name not in item.former}
     return item.replaced(former={**other.former, **item.former}, **more)
@@ -64,18 +133,20 @@ def refuse_unusable(item: Resource, observed: Observed, known: Link | None) -> N
     """
     found = observed.links.get(item.name)
     if found is None and item.name in observed.absent:
-        text = f"VIF {item.owner} needs {item.kind} {item.name}: {observed.absent[item.name]}"
+        text = f"{owner_in_words(item.owner)} needs {item.kind} {item.name}: {observed.absent[item.name]}"
         raise InputError(text, item.name) if known is None else ResourceMissing(text, item.name)
     if found is None:
         raise ResourceMissing(
-            f"no device {item.name!r} for VIF {item.owner}; vifplug does not make it: see why it is missing, and retry",
+            f"no device {item.name!r} for {owner_in_words(item.owner)}; vifplug does not make it: see why it is "
+            "missing, and retry",
             item.name,
         )
-    if item.relation is Relation.CONFIGURED and found.owner:
+    if is_configured(item) and found.owner:
         raise Conflict(
-            f"device {item.name!r} is to be configured for {item.owner}, and is one that vifplug made", item.name
+            f"device {item.name!r} is to be configured for {owner_in_words(item.owner)}, and is one that vifplug made",
+            item.name,
         )
-    if isinstance(item, Link):
+    if is_configured(item):
         _refuse_in_use(item, found, known)
 
 
@@ -83,15 +154,19 @@ def _refuse_in_use(item: Link, found: Link, known: Link | None) -> None:
     """Refuse to change what a guest has open, unless the VIF had it before: the guest is its own, then."""
     if known is None and found.in_use and _differing(item, found):
         raise Conflict(
-            f"{item.kind} {item.name!r} for VIF {item.owner} is in use by a guest ({found.in_use}); it was left alone: "
-            "end that guest, or give another one",
+            f"{item.kind} {item.name!r} for {owner_in_words(item.owner)} is in use by a guest ({found.in_use}); it was "
+            "left alone: end that guest, or give another one",
             item.name,
         )
 
 
 def _differing(link: Link, found: Link) -> list[Change]:
-    pairs = ((name, getattr(found, name), getattr(link, name)) for name in _asked_for(link))
-    return [(name, is_, wanted) for name, is_, wanted in pairs if is_ != wanted]
+    return [
+        (name, getattr(found, name), getattr(link, name))
+        for name in _asked_for(link)
+        if getattr(found, name) != getattr(link, name)
+        and not diff.is_enough(link, name, getattr(found, name), getattr(link, name))
+    ]
 
 
 def refuse_missing_lower(link: Link, desired: Iterable[Resource], observed: Observed) -> None:
@@ -102,7 +177,7 @@ def refuse_missing_lower(link: Link, desired: Iterable[Resource], observed: Obse
     """
     if link.lower is None or any(other.name == link.lower for other in kinds.links_in(desired)):
         return
-    found, wanted = observed.links.get(link.lower), f"{link.kind} {link.name!r} of {link.owner}"
+    found, wanted = observed.links.get(link.lower), f"{link.kind} {link.name!r} of {owner_in_words(link.owner)}"
     if found is None:
         raise ResourceMissing(
             f"no device {link.lower!r} for {wanted}; vifplug does not make it: see why it is missing, and retry",
@@ -132,8 +207,8 @@ def refuse_unlisted(desired: Iterable[Resource], observed: Observed, patterns: C
         found = observed.links.get(name)
         if not ownership.is_listed(found.listed_as if found is not None else (name,), patterns):
             raise InputError(
-                f"{link.option} does not list device {name!r}, which {link.owner} would use; add it there, and restart "
-                "vifplugd",
+                f"{link.option} does not list device {name!r}, which {owner_in_words(link.owner)} would use; add it "
+                "there, and restart vifplugd",
                 name,
             )
 
@@ -172,7 +247,11 @@ def left_behind(recorded: Inventory, desired: Iterable[Resource], observed: Obse
 
 
 def _put_back(link: Link, observed: Observed, kept: Iterable[str]) -> tuple[list[Action], list[str]]:
-    set_by_us = [(name, before, getattr(link, name)) for name, before in link.former.items() if name not in set(kept)]
+    set_by_us = [
+        (name, before, getattr(link, name))
+        for name, before in link.former.items()
+        if name not in set(kept) and getattr(link, name) is not None
+    ]
     return put_back(link, set_by_us, observed)
 
 

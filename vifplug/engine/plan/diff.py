@@ -87,7 +87,7 @@ def _of_attributes(desired: Link, found: Link) -> list[DriftItem]:
     return [
         DriftItem(subject=desired.name, attribute=attribute, observed=is_, desired=wanted)
         for attribute, wanted, is_ in zip(table.compared, table.values(desired), table.values(found), strict=True)
-        if wanted is not None and is_ != wanted and not _is_enough(desired, attribute, is_, wanted)
+        if wanted is not None and is_ != wanted and not is_enough(desired, attribute, is_, wanted)
     ]
 
 
@@ -113,7 +113,7 @@ def of_guest(desired: Link, observed: Observed, recorded: Link | None) -> list[D
     return [DriftItem(subject=tap.name, attribute="master", observed=None, desired=desired.name)]
 
 
-def _is_enough(desired: Link, attribute: str, found: object, wanted: object) -> bool:
+def is_enough(desired: Link, attribute: str, found: object, wanted: object) -> bool:
     """Whether another value than the desired one agrees with it."""
     if not desired.shared or desired.attributes[attribute].compared is not Compared.AT_LEAST_IF_SHARED:
         return False

@@ -113,6 +113,10 @@ class Draft:
         """The action that was ``put`` for a subject."""
         return self._actions[phase].get(subject)
 
+    def has(self, phase: Phase, subject: str) -> bool:
+        """Whether a phase has any action for a subject."""
+        return any(action.subject == subject for action in self._actions[phase].values())
+
     def delete(self, phase: Phase, link: Link) -> None:
         """A link that goes in a phase; all of one phase go as one group."""
         self._leaving[phase].append(link)

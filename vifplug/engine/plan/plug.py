@@ -22,6 +22,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from types import MappingProxyType
 
 from vifplug import naming
 from vifplug.engine.plan import actions, configured, conflicts, diff, obstacles, ownership, unplug
@@ -59,11 +60,17 @@ class Request:
         return tuple(link for link in self.recorded.links.values() if link.name not in wanted and not link.shared)
 
 
-def plan_plug(requests: Sequence[Request], observed: Observed, shared_with: Collection[str] = ()) -> Plan:
+def plan_plug(
+    requests: Sequence[Request],
+    observed: Observed,
+    shared_with: Collection[str] = (),
+    shared: Mapping[str, Link] = MappingProxyType({}),
+) -> Plan:
     """What makes every request's VIF as desired, in one plan.
 
     :param requests: with resolved resources (``resolution.resolve``).
     :param shared_with: owners (``net:...``) whose bridges other VIFs use.
+    :param shared: configured devices that VIFs share, as all of them ask for these.
     :raises Conflict: when another VIF or a stranger holds a name or an identity.
     """
     conflicts.refuse_shared_names(request.desired for request in requests)
@@ -75,7 +82,7 @@ def plan_plug(requests: Sequence[Request], observed: Observed, shared_with: Coll
             known = request.recorded.links.get(request.guests_bridge.name)
             conflicts.refuse_foreign_guest(request.vif_id, request.guests_bridge, known, observed)
         for link in kinds.links_in(request.desired):
-            _PLANNED[link.relation](link, request, observed, draft)
+            _PLANNED[link.relation](shared.get(link.name, link), request, observed, draft)
         _plan_bridges(request, observed, draft)
         _plan_ports(request, observed, draft)
         _plan_obsolete(request, observed, draft)
@@ -123,6 +130,8 @@ def _plan_owned(link: Link, request: Request, observed: Observed, draft: Draft) 
 
 
 def _plan_configured(link: Link, request: Request, observed: Observed, draft: Draft) -> None:
+    if link.shared and draft.has(Phase.SETTINGS, link.name):
+        return  # another VIF of this plan shares it, and the link is what all of them ask for
     for change in configured.changes(link, observed, request.recorded.links.get(link.name)):
         draft.add(Phase.SETTINGS, change)
 

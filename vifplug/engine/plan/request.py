@@ -67,10 +67,14 @@ class Job:
         everything = (*self.desired, *self.recorded.items)
         return {self.vif.id} | {resource.owner for resource in everything}
 
-    def request(self, resolved: tuple[Resource, ...]) -> Request:
-        """The planner's view of it."""
+    def request(self, resolved: tuple[Resource, ...], recorded: Inventory | None = None) -> Request:
+        """The planner's view of it.
+
+        :param recorded: what was built before, with what the store keeps of shared devices.
+        """
         guests = (item for item in kinds.links_in(self.desired) if item.guest)
-        return Request(vif_id=self.vif.id, desired=resolved, recorded=self.recorded, guests_bridge=next(guests, None))
+        recorded = recorded if recorded is not None else self.recorded
+        return Request(vif_id=self.vif.id, desired=resolved, recorded=recorded, guests_bridge=next(guests, None))
 
 
 def job(vif: Vif, record: Record | None, options: Options, requester: Requester | None = None) -> Job:
