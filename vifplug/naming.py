@@ -49,6 +49,8 @@ _KERNEL_SPACE = 0xA0
 ROLES = (ROLE_BRIDGE, ROLE_BRIDGE_END, ROLE_PORT_END, ROLE_NETWORK_BRIDGE, ROLE_TAP)
 """Those whose names follow from an id; which kind of link plays each, its kind says (``resources.kinds``)."""
 
+_VLAN_CUT, _VLAN_DIGITS = 10, 6
+"""Bytes before the dot of a long VLAN device's name, and the last of them, which are of a hash."""
 _TAP_FIRST_BYTES = ("fe:", "fa:")
 """The second is for guests whose own MAC begins with the first."""
 _BRIDGE_NAMESPACE = "5f4b5a0e-3c1e-5b7a-9a36-0d1f6a2c7be1"
@@ -59,6 +61,18 @@ _ADDRESS = re.compile(r"[0-9a-f]{2}(:[0-9a-f]{2}){5}")
 def device(prefix: str, identity: str) -> str:
     """The device name for a prefix and an id, by Nova's rule."""
     return (prefix + identity)[:NAME_CUT]
+
+
+def vlan_device(device: str, vlan: int) -> str:
+    """The name of a VLAN device: ``eth1.100``; of a long one the device's part is cut and hashed, as Neutron's macvtap
+    agent does it (macvtap_common.get_vlan_device_name)."""
+    if len(f"{device}.{vlan}".encode()) <= LINK_NAME_MAX:
+        return f"{device}.{vlan}"
+    import hashlib  # a name that fits needs none of it
+
+    digest = hashlib.sha1(device.encode(), usedforsecurity=False).hexdigest()
+    cut = device.encode()[: _VLAN_CUT - _VLAN_DIGITS].decode(errors="ignore")
+    return f"{cut}{digest[:_VLAN_DIGITS]}.{vlan}"
 
 
 def is_derived(name: str, owner: str) -> bool:

@@ -24,6 +24,7 @@ BRIDGE = "3fe5648f-4734-49a7-9fef-daa6f86f6799"
 LONE_TAP = "0c5f3a52-9d1b-4f0e-8a77-2f64b1a0d3c1"
 EXTERNAL = "9b6f1c44-3a07-4d0c-9d55-61c7ad0e8f20"
 VHOST_USER = "4fe5648f-4734-49a7-9fef-daa6f86f6799"
+MACVTAP = "b1e5a6c2-0f0d-4c61-8f29-5e1a2d0c7f31"
 NETWORK = "14ec4c8b-001b-49c3-89fb-bf84c4f41e24"
 INSTANCE = "c0ffee00-1111-4222-8333-000000000011"
 _DEFAULTS: dict[str, dict[str, Any]] = {
@@ -37,13 +38,18 @@ _DEFAULTS: dict[str, dict[str, Any]] = {
         "address": "fa:16:3e:95:3a:3e",
         "vhost_user": {"socket": "/var/lib/vhost_sockets/vhu4fe5648f-47"},
     },
+    "macvtap": {"id": MACVTAP, "address": "fa:16:3e:4c:2a:01", "macvtap": {"source": "eth1"}},
 }
+
+
+def document(vif_type: str) -> dict[str, Any]:
+    """A request of a type, in our own format."""
+    return {"vif_type": vif_type, "network": {"id": NETWORK, "mtu": 1450}, **_DEFAULTS[vif_type]}
 
 
 def vif(vif_type: str = "ovs-hybrid", **changes: Any) -> Vif:
     """A request of a type, with some keys of our own format changed."""
-    document = {"vif_type": vif_type, "network": {"id": NETWORK, "mtu": 1450}, **_DEFAULTS[vif_type], **changes}
-    return Vif.model_validate(document)
+    return Vif.model_validate({**document(vif_type), **changes})
 
 
 class Plugger(Context):

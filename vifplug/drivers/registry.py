@@ -12,6 +12,7 @@ from vifplug.drivers.bridge import LinuxBridge
 from vifplug.drivers.contract import Driver, tap_name
 from vifplug.drivers.external import External
 from vifplug.drivers.guest_end import GuestEnd, Tap, link_of
+from vifplug.drivers.macvtap import OnDevice
 from vifplug.drivers.ovs import Ovs
 from vifplug.drivers.ovs_hybrid import OvsHybrid
 from vifplug.drivers.tap import LoneTap
@@ -23,7 +24,7 @@ LOG = logging.getLogger(__name__)
 
 GROUP = "vifplug.drivers"
 """Of entry points."""
-_OWN: tuple[Driver, ...] = (OvsHybrid(), Ovs(), LinuxBridge(), LoneTap(), External(), VhostUserPort())
+_OWN: tuple[Driver, ...] = (OvsHybrid(), Ovs(), LinuxBridge(), LoneTap(), External(), VhostUserPort(), OnDevice())
 
 
 @functools.cache

@@ -7,11 +7,10 @@ value that is None was not given: a recorded VIF keeps what it had, a new one ta
 from __future__ import annotations
 
 import functools
-import re
 import typing
 import uuid
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Annotated, Any, ClassVar
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
 from pydantic import (
     AfterValidator,
@@ -33,7 +32,6 @@ else:
     _ModelMetaclass = type(BaseModel)
 
 _MULTICAST_BIT = 0x01
-_PCI_ADDRESS = re.compile(r"[0-9a-f]{4,8}:[0-9a-f]{2}:[01][0-9a-f]\.[0-7]")
 CLIENT, SERVER = "client", "server"
 """The VMM's part at a vhost-user socket, as Neutron, Nova and os-vif call it."""
 
@@ -62,12 +60,6 @@ def _link_name(value: str) -> str:
     return value
 
 
-def _pci_address(value: Any) -> str:
-    if not isinstance(value, str) or not _PCI_ADDRESS.fullmatch(value.lower()):
-        raise ValueError("it must be a PCI address with its domain, such as 0000:3b:10.2")
-    return value.lower()
-
-
 def _socket_path(value: str) -> str:
     fault = naming.socket_path_fault(value)
     if fault:
@@ -81,6 +73,12 @@ def _socket_mode(value: str) -> str:
             "it must be client or server: whether the guest's VMM connects to the socket, or listens at it"
         )
     return value
+
+
+def _pci_address(value: Any) -> str:
+    if not isinstance(value, str) or not naming.is_pci_address(value.lower()):
+        raise ValueError("it must be a PCI address with its domain, such as 0000:3b:10.2")
+    return value.lower()
 
 
 # The validators decide; json_schema_extra tells the reader of the JSON Schema as much of it as a pattern can.
@@ -100,6 +98,7 @@ PciAddress = Annotated[
     BeforeValidator(_pci_address),
     Field(json_schema_extra={"pattern": r"^[0-9A-Fa-f]{4,8}:[0-9A-Fa-f]{2}:[01][0-9A-Fa-f]\.[0-7]$"}),
 ]
+VlanId = Annotated[int, Field(ge=1, le=4094, strict=True)]
 Mtu = Annotated[int, Field(ge=limits.MTU_MIN, le=limits.MTU_MAX, strict=True)]
 Flag = Annotated[bool, Field(strict=True)]
 UserId = Annotated[int, Field(ge=0, le=2**32 - 2, strict=True)]
@@ -174,6 +173,7 @@ class Names(_Part):
     qvo: LinkName | None = None
     tap: LinkName | None = None
     vhu: LinkName | None = None
+    vlan: LinkName | None = Field(default=None, description="The VLAN device of a macvtap VIF.")
 
 
 class VhostUser(_Part):
@@ -207,13 +207,34 @@ class LoneTap(_Part):
 class PciDevice(_Part):
     """The PCI function that a guest gets."""
 
-    vif_types: ClassVar[frozenset[str]] = frozenset({"external"})
+    vif_types: ClassVar[frozenset[str]] = frozenset({"external", "vf"})
 
     address: PciAddress = Field(description="The function's PCI address.")
     whole: Flag | None = Field(
         default=None,
         description="Whether it is a whole NIC, given to the guest as it is; by default it is a virtual function, "
         "whose MAC the hypervisor sets.",
+    )
+    vlan: VlanId | None = Field(default=None, description="vf: the VLAN of its frames; by default none.")
+    trusted: Flag | None = Field(
+        default=None,
+        description="vf: whether the guest may change its MAC and be promiscuous; by default left as it is.",
+    )
+    spoof_check: Flag | None = Field(
+        default=None,
+        description="vf: whether frames with another source MAC are dropped; by default left as it is.",
+    )
+
+
+class Macvtap(_Part):
+    """The device on which the guest's VMM makes a macvtap."""
+
+    vif_types: ClassVar[frozenset[str]] = frozenset({"macvtap"})
+
+    source: LinkName = Field(description="The host's device; with a VLAN the one below its VLAN device.")
+    mode: Literal["bridge", "vepa", "private", "passthrough"] = "bridge"
+    vlan: VlanId | None = Field(
+        default=None, description="Make a VLAN device on the source, named SOURCE.VLAN; by default none."
     )
 
 
@@ -222,7 +243,7 @@ class Vif(_Part):
 
     id: Uuid = Field(description="The port's UUID.")
     vif_type: VifType = Field(
-        description="Which driver builds it: ovs-hybrid, ovs, bridge, tap, vhost-user or external."
+        description="Which driver builds it: ovs-hybrid, ovs, bridge, tap, vhost-user, vf, macvtap or external."
     )
     address: MacAddress = Field(description="The guest's MAC address.")
     network: Network = Network()
@@ -252,7 +273,8 @@ class Vif(_Part):
     )
     names: Names = Names()
     vhost_user: VhostUser | None = Field(default=None, description="vhost-user and external: the guest's end.")
-    pci_device: PciDevice | None = Field(default=None, description="external: the guest's end.")
+    pci_device: PciDevice | None = Field(default=None, description="external and vf: the guest's end.")
+    macvtap: Macvtap | None = Field(default=None, description="macvtap: the guest's end.")
 
     @model_validator(mode="before")
     @classmethod

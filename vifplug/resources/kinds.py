@@ -11,13 +11,14 @@ from typing import Any, ParamSpec, TypeVar, cast
 from vifplug.errors import UnknownKind
 from vifplug.resources.bridge import Bridge
 from vifplug.resources.contract import Resource, Role
+from vifplug.resources.device import Device
 from vifplug.resources.link import Link
 from vifplug.resources.ovs_bridge import OvsBridge
 from vifplug.resources.ovs_port import DelegatedPort, OvsPort
 from vifplug.resources.tap import Tap
 from vifplug.resources.veth import Veth
 
-_OWN: tuple[type[Resource], ...] = (Bridge, Veth, Tap, OvsPort, DelegatedPort, OvsBridge)
+_OWN: tuple[type[Resource], ...] = (Bridge, Veth, Tap, OvsPort, DelegatedPort, OvsBridge, Device)
 
 P = ParamSpec("P")
 T = TypeVar("T")

@@ -92,6 +92,8 @@ class Link(Resource):
     """Whether other links are put on it, so that it goes behind them, and a shared one stays as long as one is on."""
     follows_members_mtu: ClassVar[bool] = False
     """Whether the kernel gives it its members' smallest MTU until it was given one itself."""
+    may_be_anothers: ClassVar[bool] = False
+    """Whether a network's may be one that another program made: then it is used as it is, and never changed."""
     is_opened_by_guest: ClassVar[bool] = False
     """Whether a process opens it as a guest's end: it has a carrier while one does, and is not taken away then."""
     may_stand_for_tap: ClassVar[bool] = False
@@ -102,6 +104,8 @@ class Link(Resource):
     entries: ClassVar[Entries | None] = None
     """Of a kind whose resources are parts of another link, by PCI address: the list of that link's message that shows
     them. They are links in name only."""
+    module: ClassVar[str] = ""
+    """The kernel's module that has links of this kind; "" for one of the kind's own name."""
     option: ClassVar[str] = "[bridge] physical_networks"
     """The option that lists the devices of this kind, or below it, that VIFs may use."""
 

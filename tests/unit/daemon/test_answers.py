@@ -39,6 +39,7 @@ PUBLISHED = {
     *(
         "InstanceReport",
         "LoneTap",
+        "Macvtap",
         "Names",
         "Network",
         "OrphanReport",

@@ -253,12 +253,12 @@ def test_refusal_names_field_value_and_right(document: Any, message: str) -> Non
         (
             {"colour": "red"},
             f"unknown key 'colour'{KEYS}id, vif_type, address, network, instance, create_tap, create_port, tap_owner, "
-            "tap, multiqueue, isolate, per_port_bridge, names, vhost_user, pci_device",
+            "tap, multiqueue, isolate, per_port_bridge, names, vhost_user, pci_device, macvtap",
         ),
         (
             {"mac": "fa:16:3e:00:00:01"},
             f"unknown key 'mac' (did you mean 'address'?){KEYS}id, vif_type, address, network, instance, create_tap, "
-            "create_port, tap_owner, tap, multiqueue, isolate, per_port_bridge, names, vhost_user, pci_device",
+            "create_port, tap_owner, tap, multiqueue, isolate, per_port_bridge, names, vhost_user, pci_device, macvtap",
         ),
         (
             {"vif_type": "ovs", "create_port": False, "create_tap": True},
@@ -266,7 +266,7 @@ def test_refusal_names_field_value_and_right(document: Any, message: str) -> Non
         ),
         ({"create_port": True}, "the document: create_port: it is for VIFs of type ovs only; leave it out"),
         ({"vif_type": "ovs", "create_port": 0}, "create_port: 0: it must be true or false"),
-        ({"names": {"tun": "x"}}, f"unknown key 'names.tun'{KEYS}qbr, qvb, qvo, tap, vhu"),
+        ({"names": {"tun": "x"}}, f"unknown key 'names.tun'{KEYS}qbr, qvb, qvo, tap, vhu, vlan"),
         (
             {"network": {"uplink": {"interface": "eth1"}}},
             "network.uplink: an object: uplinks of bridges are not supported by this version; leave it out",

@@ -32,6 +32,7 @@ def test_what_a_request_may_leave_unsaid() -> None:
         "per_port_bridge",
         "pci_device",
         "vhost_user",
+        "macvtap",
     }
-    parts = {"network", "instance", "tap_owner", "tap", "names", "pci_device", "vhost_user"}
+    parts = {"network", "instance", "tap_owner", "tap", "names", "pci_device", "vhost_user", "macvtap"}
     assert set(model.sub_models()) == parts

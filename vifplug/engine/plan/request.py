@@ -171,7 +171,8 @@ def _check_names(vif: Vif, driver: Driver, desired: Iterable[Resource]) -> None:
     """
     desired = list(desired)
     patches = {port.name for port in kinds.ports_in(desired) if port.is_patch}
-    names = (item.name for item in desired if item.name not in patches)
+    # What another program made has its name already.
+    names = (item.name for item in desired if item.name not in patches and item.relation is Relation.OWNED)
     wrong = next((name for name in names if not naming.is_link_name(name)), None)
     if wrong is not None:
         raise InputError(

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from dataclasses import replace
 
 from vifplug import naming
-from vifplug.engine.plan import ownership
+from vifplug.engine.plan import diff, ownership
 from vifplug.errors import BridgeMissing
 from vifplug.resources import kinds
 from vifplug.resources.contract import Resource
@@ -35,7 +35,7 @@ def resolve(desired: Iterable[Resource], observed: Observed) -> tuple[Resource, 
             resolved.append(replace(resource, qos_type=None) if has_qos else resource)
         elif isinstance(resource, Link) and resource.port_bridge in bridges:
             resolved.append(resource.as_on(bridges[resource.port_bridge].userspace))
-        elif not is_foreign_bridge(resource, observed):
+        elif not is_anothers(resource, observed):
             resolved.append(made.get(resource.name, resource) if isinstance(resource, OvsBridge) else resource)
     return tuple(resolved)
 
@@ -62,16 +62,17 @@ def _bridge_missing(needed_for: str, name: str, observed: Observed) -> BridgeMis
     return BridgeMissing(f"no OVS bridge {name!r} for {needed_for}; create it first: vifplug never makes one", name)
 
 
-def is_foreign_bridge(resource: Resource, observed: Observed) -> bool:
-    """Whether a network's or a trunk's bridge was made by somebody else: used, never changed."""
+def is_anothers(resource: Resource, observed: Observed) -> bool:
+    """Whether what VIFs share, such as a bridge, was made by another program: used, never changed. One that differs in
+    what only a new one can have otherwise is not that."""
     if isinstance(resource, OvsBridge):
         there = observed.bridges.get(resource.name)
         return resource.shared and there is not None and not ownership.bridge_is_ours(there, resource.owner)
-    if not isinstance(resource, Link) or not resource.has_members or not resource.shared:
+    if not isinstance(resource, Link) or not resource.may_be_anothers or not resource.shared:
         return False
     if resource.name in observed.displaced:
         return False
     found = observed.links.get(resource.name)
-    if found is None or found.kind != resource.kind or found.owner:
+    if found is None or found.kind != resource.kind or found.owner or diff.is_to_be_remade(resource, found):
         return False
     return not ownership.is_ours(found, resource, None)

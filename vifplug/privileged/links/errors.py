@@ -8,6 +8,7 @@ from typing import Any
 
 from vifplug.errors import LinkError
 from vifplug.netlink import socket as netlink
+from vifplug.resources import kinds
 
 Operation = Mapping[str, Any]
 
@@ -39,7 +40,8 @@ def reason(refused: netlink.Refused, operation: Operation, *, creates: bool) -> 
     meaning = _OF_ANY.get(refused.code, "")
     if creates and refused.code == errno.EOPNOTSUPP:
         kind = str(operation.get("op", "")).removeprefix("create-")
-        meaning = f"this kernel has no links of kind {kind}; load its module (modprobe {kind})"
+        module = kinds.link_of(kind).module or kind
+        meaning = f"this kernel has no links of kind {kind}; load its module (modprobe {module})"
     if refused.code == errno.EOPNOTSUPP and operation.get("op") == "configure":
         meaning = "the driver of that device has no such setting"
     master = _master_of(operation)

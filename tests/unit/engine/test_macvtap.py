@@ -1,0 +1,113 @@
+"""macvtap: on a device of the host, or on a VLAN device that the VIFs of a network share."""
+
+from __future__ import annotations
+
+import pathlib
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from tests.support import builders
+from tests.support.builders import MACVTAP
+from tests.support.fake_host import FakeHost
+from vifplug import naming
+from vifplug.drivers import guest_end, registry
+from vifplug.engine.commands import inspect
+from vifplug.errors import InputError, ResourceMissing
+from vifplug.model.vif import Vif
+from vifplug.resources.link import Link
+
+OTHER = "c2f6b7d3-1f1e-4d72-9f3a-6f2b3e1d8042"
+
+
+class World:
+    """A host in memory with a NIC that VIFs may use."""
+
+    def __init__(self, directory: pathlib.Path) -> None:
+        self.host = FakeHost()
+        self.host.links = {"eth1": Link(name="eth1", ifindex=2, mtu=1500, up=True, carrier=True)}
+        self.plugger = builders.plugger(directory, self.host, configurable=("eth*",))
+
+    def set_eth1(self, **values: Any) -> None:
+        self.host.links["eth1"] = replace(self.host.links["eth1"], **values)
+
+    def plan(self, *vifs: Vif) -> str:
+        return str(self.plugger.plan(vifs))
+
+
+@pytest.fixture
+def world(tmp_path: pathlib.Path) -> World:
+    return World(tmp_path)
+
+
+def vif(vif_id: str = MACVTAP, **changes: Any) -> Vif:
+    return builders.vif("macvtap", id=vif_id, **changes)
+
+
+def test_device_is_needed_and_never_changed(world: World) -> None:
+    (report,) = world.plugger.plug([vif()])
+    assert [(device["name"], device["kind"]) for device in report.devices] == [("eth1", "device")]
+    assert (report.state, report.waiting_for, report.absent_since) == ("plugged", None, None)
+    assert not world.host.applied
+    assert inspect.check(world.plugger).clean
+    world.set_eth1(up=False, mtu=9000)
+    assert inspect.check(world.plugger).clean
+    nic = world.host.links.pop("eth1")
+    (checked,) = inspect.check(world.plugger).vifs
+    assert [(item.subject, item.attribute) for item in checked.drift] == [("eth1", "present")]
+    world.host.links["eth1"] = nic
+    world.plugger.unplug([MACVTAP])
+    assert set(world.host.links) == {"eth1"}
+
+
+def test_missing_or_unlisted_device_is_refused(world: World) -> None:
+    with pytest.raises(InputError, match=r"\[bridge\] physical_networks does not list device 'ens7'"):
+        world.host.links["ens7"] = Link(name="ens7", ifindex=3, up=True)
+        world.plugger.plug([vif(macvtap={"source": "ens7"})])
+    del world.host.links["eth1"]
+    with pytest.raises(ResourceMissing, match="no device 'eth1'"):
+        world.plugger.plug([vif()])
+
+
+def test_guest_takes_hold_of_the_device() -> None:
+    driver = registry.driver_for("macvtap", MACVTAP)
+    assert registry.end_by(driver, vif()) == guest_end.Macvtap("eth1", "bridge")
+    assert registry.end_by(driver, vif(macvtap={"source": "eth1", "mode": "vepa"})) == guest_end.Macvtap("eth1", "vepa")
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"macvtap": None}, "macvtap of VIF .* is not given"),
+        ({"macvtap": {}}, "macvtap.source"),
+        ({"macvtap": {"source": "a/b"}}, "macvtap.source"),
+        ({"macvtap": {"source": "eth1", "mode": "open"}}, "macvtap.mode"),
+        ({"macvtap": {"source": "eth1", "vlan": 0}}, "macvtap.vlan"),
+        ({"macvtap": {"source": "eth1", "vlan": 4095}}, "macvtap.vlan"),
+        ({"macvtap": {"source": "eth1", "vlan": "5"}}, "macvtap.vlan"),
+        ({"pci_device": {"address": "0000:3b:10.2"}}, "pci_device: it is for VIFs of type external, vf only"),
+        ({"vif_type": "ovs"}, "macvtap: it is for VIFs of type macvtap only"),
+    ],
+)
+def test_wrong_request_is_bad_input(world: World, changes: dict[str, Any], words: str) -> None:
+    document = builders.document("macvtap") | changes
+    with pytest.raises(InputError, match=words) as raised:
+        world.plugger.plug([Vif(**document)])
+    assert (raised.value.exit_code, world.host.applied) == (2, [])
+
+
+@pytest.mark.parametrize(
+    ("device", "vlan", "name"),
+    [
+        ("eth1", 100, "eth1.100"),
+        ("enp130s0f0", 4094, "enp130s0f0.4094"),
+        # Of a long name the first four bytes stay, and six digits of its SHA-1 follow, as Neutron's agent has it.
+        ("enp130s0f0np0", 7, "enp130s0f0np0.7"),
+        ("enp130s0f0np0", 100, "enp1e5baed.100"),
+        ("enp130s0f0np1", 100, "enp18ceac4.100"),
+    ],
+)
+def test_vlan_device_has_a_name_that_fits(device: str, vlan: int, name: str) -> None:
+    assert naming.vlan_device(device, vlan) == name
+    assert naming.is_link_name(name)
