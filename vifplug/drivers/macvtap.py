@@ -1,27 +1,49 @@
-"""macvtap: the guest's VMM makes a macvtap on a device of the host."""
+"""macvtap: the guest's VMM makes a macvtap on a device of the host, or on a VLAN device there."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
-from vifplug.drivers.contract import Options
+from vifplug import naming
+from vifplug.drivers.contract import Options, mtu_of
 from vifplug.drivers.guest_end import GuestEnd, Macvtap
 from vifplug.errors import InputError
 from vifplug.model import vif as model
 from vifplug.model.vif import Vif
+from vifplug.resources import vlan
 from vifplug.resources.contract import Resource
 from vifplug.resources.device import Device
 
 
 class OnDevice:
-    """A device of the host, which must be there."""
+    """A device of the host, which must be there; with a VLAN its VLAN device, which the VIFs of a network share."""
 
     vif_type = "macvtap"
     makes_tap = False
 
     def resources(self, vif: Vif, options: Options) -> Sequence[Resource]:
-        """The device."""
-        return [Device(name=_part(vif).source, owner=vif.id)]
+        """The VLAN device, if one is asked for; else the device."""
+        part = _part(vif)
+        if part.vlan is None:
+            return [Device(name=part.source, owner=vif.id)]
+        name = _source(vif)
+        owner = naming.network_owner(vif.network.id or naming.network_of_bridge(name))
+        return [
+            vlan.Vlan(
+                name=name,
+                owner=owner,
+                role=vlan.ROLE,
+                alias=naming.alias(owner),
+                address=naming.birth_address(owner, vlan.ROLE),
+                mtu=mtu_of(vif),
+                lower=part.source,
+                vlan_id=part.vlan,
+                disable_ipv6=True,
+                accept_ra=0,
+                arp_ignore=1,
+                up=True,
+            )
+        ]
 
     def switch(self, vif: Vif, options: Options) -> str | None:
         """None: its guest is on no bridge."""
@@ -29,10 +51,16 @@ class OnDevice:
 
     def guest_end(self, vif: Vif) -> GuestEnd:
         """The device and the mode of the macvtap."""
-        return Macvtap(_part(vif).source, _part(vif).mode)
+        return Macvtap(_source(vif), _part(vif).mode)
 
 
 def _part(vif: Vif) -> model.Macvtap:
     if vif.macvtap is None:
         raise InputError(f"macvtap of VIF {vif.id} is not given; a macvtap VIF needs macvtap.source, a device", vif.id)
     return vif.macvtap
+
+
+def _source(vif: Vif) -> str:
+    """The device of the macvtap."""
+    part = _part(vif)
+    return part.source if part.vlan is None else vif.names.vlan or naming.vlan_device(part.source, part.vlan)

@@ -17,8 +17,9 @@ from vifplug.resources.ovs_bridge import OvsBridge
 from vifplug.resources.ovs_port import DelegatedPort, OvsPort
 from vifplug.resources.tap import Tap
 from vifplug.resources.veth import Veth
+from vifplug.resources.vlan import Vlan
 
-_OWN: tuple[type[Resource], ...] = (Bridge, Veth, Tap, OvsPort, DelegatedPort, OvsBridge, Device)
+_OWN: tuple[type[Resource], ...] = (Bridge, Veth, Tap, OvsPort, DelegatedPort, OvsBridge, Device, Vlan)
 
 P = ParamSpec("P")
 T = TypeVar("T")

@@ -13,10 +13,12 @@ from tests.support.builders import MACVTAP
 from tests.support.fake_host import FakeHost
 from vifplug import naming
 from vifplug.drivers import guest_end, registry
+from vifplug.drivers.contract import Options
 from vifplug.engine.commands import inspect
-from vifplug.errors import InputError, ResourceMissing
+from vifplug.errors import InputError, LinkError, ResourceMissing
 from vifplug.model.vif import Vif
 from vifplug.resources.link import Link
+from vifplug.resources.vlan import Vlan
 
 OTHER = "c2f6b7d3-1f1e-4d72-9f3a-6f2b3e1d8042"
 
@@ -74,6 +76,50 @@ def test_guest_takes_hold_of_the_device() -> None:
     driver = registry.driver_for("macvtap", MACVTAP)
     assert registry.end_by(driver, vif()) == guest_end.Macvtap("eth1", "bridge")
     assert registry.end_by(driver, vif(macvtap={"source": "eth1", "mode": "vepa"})) == guest_end.Macvtap("eth1", "vepa")
+
+
+def test_vlan_device_is_shared_by_the_vifs_of_a_network(world: World) -> None:
+    first, second = (vif(one, macvtap={"source": "eth1", "vlan": 100}) for one in (MACVTAP, OTHER))
+    (report,) = world.plugger.plug([first])
+    assert [(device["name"], device["kind"]) for device in report.devices] == [("eth1.100", "vlan")]
+    made = world.host.links["eth1.100"]
+    assert isinstance(made, Vlan)
+    assert (made.lower, made.vlan_id, made.owner, made.mtu) == ("eth1", 100, f"net:{builders.NETWORK}", 1450)
+    world.plugger.plug([second])
+    world.plugger.unplug([MACVTAP])
+    assert world.host.links["eth1.100"].ifindex == made.ifindex
+    world.plugger.unplug([OTHER])
+    assert set(world.host.links) == {"eth1"}
+
+
+@pytest.mark.parametrize(("names", "name"), [({}, "eth1.100"), ({"vlan": "phys1.0100"}, "phys1.0100")])
+def test_guest_takes_hold_of_the_vlan_device(names: dict[str, str], name: str) -> None:
+    request = vif(macvtap={"source": "eth1", "vlan": 100, "mode": "private"}, names=names)
+    driver = registry.driver_for("macvtap", MACVTAP)
+    assert registry.end_by(driver, request) == guest_end.Macvtap(name, "private")
+    (made,) = driver.resources(request, Options())
+    assert made.name == name
+
+
+def test_network_without_an_id_has_one_by_its_vlan_device(world: World) -> None:
+    world.plugger.plug([vif(macvtap={"source": "eth1", "vlan": 7}, network={"mtu": 1500})])
+    assert world.host.links["eth1.7"].owner == naming.network_owner(naming.network_of_bridge("eth1.7"))
+    assert inspect.check(world.plugger).clean
+
+
+def test_vlan_device_that_no_record_knows_is_an_orphan(world: World) -> None:
+    world.plugger.plug([vif(macvtap={"source": "eth1", "vlan": 100})])
+    world.plugger.store.forget([MACVTAP])
+    assert [(orphan.kind, orphan.name) for orphan in inspect.check(world.plugger).orphans] == [("vlan", "eth1.100")]
+
+
+@pytest.mark.parametrize("step", range(2))
+def test_failed_plug_leaves_no_vlan_device(world: World, step: int) -> None:
+    world.host.fail_at = step
+    with pytest.raises(LinkError):
+        world.plugger.plug([vif(macvtap={"source": "eth1", "vlan": 100})])
+    assert set(world.host.links) == {"eth1"}
+    assert not world.plugger.store.contents().intents
 
 
 @pytest.mark.parametrize(

@@ -2,7 +2,7 @@
 
 ``desired.yaml``: a VIF of our own format, or a list. ``observed.yaml``: ``plugged`` lists VIFs that were plugged
 before (from their own files or by ``same``), then ``set``, ``delete`` and ``add`` change what is there, and ``renamed``
-(old name: new name) before them; ``ovs_bridges`` does so for Open vSwitch's bridges;
+(old name: new name) before them; ``ovs_bridges`` does so for Open vSwitch's bridges; ``there`` is there before all;
 ``recorded_ports`` are VLANs that were seen on a port, ``held`` the Port that has an interface, ``control_plane`` who
 wires all ports; ``strangers`` says how many ports of others there are, ``listened_on`` on which links sockets are.
 ``plan.txt``: the plan, a line an action, or ``conflict:`` and the message. ``VIFPLUG_WRITE_CASES=1`` writes it anew.
@@ -46,9 +46,7 @@ def _disturb(host: FakeHost, observed: dict[str, Any]) -> None:
         elif name in host.links:
             host.links[name] = replace(host.links[name], **values)
         else:
-            link = resources.from_dict({"name": name, "ifindex": 4711, **values})
-            assert isinstance(link, Link)
-            host.links[name] = link
+            host.links[name] = _link(name, values)
     for name, values in observed.get("ports", {}).items():
         if values is None:
             del host.ports[name]
@@ -63,6 +61,12 @@ def _disturb(host: FakeHost, observed: dict[str, Any]) -> None:
             host.bridges[name] = replace(host.bridges[name], **values)
 
 
+def _link(name: str, values: dict[str, Any]) -> Link:
+    link = resources.from_dict({"name": name, "ifindex": 4711, **values})
+    assert isinstance(link, Link)
+    return link
+
+
 @pytest.mark.parametrize("case", sorted(path.name for path in CASES.iterdir() if path.is_dir()))
 def test_plan_of_case_is_golden(case: str, tmp_path: pathlib.Path) -> None:
     folder = CASES / case
@@ -70,6 +74,7 @@ def test_plan_of_case_is_golden(case: str, tmp_path: pathlib.Path) -> None:
     host = FakeHost(datapath=observed.get("datapath", "netdev"), bridges=observed.get("bridges", ["br-int", "br-x"]))
     host.strangers = observed.get("strangers", 0)
     plugger = builders.plugger(tmp_path, host, **observed.get("options", {}))
+    host.links |= {name: _link(name, values) for name, values in observed.get("there", {}).items()}
     for document in observed.get("plugged", []):
         plugger.plug(_vifs(_load(folder / "desired.yaml") if document == "same" else document))
     for name, values in observed.get("recorded_ports", {}).items():

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 from pyroute2.netlink.rtnl.ifinfmsg import ifinfmsg
+from pyroute2.netlink.rtnl.ifinfmsg.plugins.vlan import vlan as vlan_data
 
 from tests.support import builders
 from vifplug.drivers.contract import Options
@@ -26,9 +27,10 @@ from vifplug.resources.ovs_port import COLUMNS, SETTINGS, OvsPort, Writer
 from vifplug.resources.schema import Attribute, Compared, Form, How, Place, Table, Wire
 from vifplug.resources.tap import UID, Tap
 from vifplug.resources.veth import Veth
+from vifplug.resources.vlan import Vlan
 from vifplug.store import records
 
-LINK_KINDS = (Link, Bridge, Veth, Tap)
+LINK_KINDS = (Link, Bridge, Veth, Tap, Vlan)
 MADE = ("ovs-hybrid", "ovs", "bridge")
 RECORDED = [
     {"kind": "bridge", "name": "qbr71a6b0e4-1a", "stp": 0, "forward_delay": 0, "ageing_time": 0.0, "ifindex": 7},
@@ -65,6 +67,7 @@ def test_numbers_and_widths_are_the_kernels_as_pyroute2_has_them() -> None:
     of_links = {name: (number, width) for number, (name, width) in enumerate(ifinfmsg.nla_map)}
     of_bridges = enumerate(ifinfmsg.ifinfo.bridge_data.nla_map)
     known = of_links | {name: (number, width) for number, (name, width) in of_bridges}
+    known |= {name: (number, width) for number, (name, width) in enumerate(vlan_data.nla_map)}
     compared = 0
     for kind in LINK_KINDS:
         for one in (*kind.attributes.at(Place.LINK), *kind.attributes.at(Place.DATA)):
@@ -135,6 +138,8 @@ def test_dependencies_are_masters_and_the_devices_of_ports() -> None:
     tap = Tap(name="tap0", master="qbr0")
     assert tap.depends_on() == {(LINKS, "qbr0")}
     assert not tap.made_behind()
+    vlan = Vlan(name="eth1.7", lower="eth1")
+    assert vlan.depends_on() == vlan.made_behind() == {(LINKS, "eth1")}
     assert OvsPort(name="qvo0", bridge="br-int").depends_on() == {(LINKS, "qvo0")}
     assert OvsPort(name="tap0", bridge="br-int", waits_for_device=True).depends_on() == frozenset()
 

@@ -1,0 +1,52 @@
+"""VLAN devices: one VLAN of a device of the host, which the VIFs of a network share."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+from vifplug.resources.contract import Creation, Role
+from vifplug.resources.link import OF_EVERY_LINK, UP, Link, Passage
+from vifplug.resources.schema import Attribute, Compared, Form, Place, Table, Wire
+
+VLAN_MIN, VLAN_MAX = 1, 4094
+ROLE = "vlan"
+
+LOWER = Attribute(name="lower", form=Form.LINK, wire=Wire("IFLA_LINK", 5, "uint32"), compared=Compared.REMADE)
+VLAN_ID = Attribute(
+    name="vlan_id",
+    form=Form.WHOLE,
+    wire=Wire("IFLA_VLAN_ID", 1, "uint16", Place.DATA),
+    low=VLAN_MIN,
+    high=VLAN_MAX,
+    # vlan_changelink takes no other id.
+    compared=Compared.REMADE,
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Vlan(Link):
+    """A VLAN device. It has a MAC of its own, which the kernel adds to those that the device below it receives."""
+
+    kind: ClassVar[str] = "vlan"
+    attributes: ClassVar[Table] = Table(
+        *OF_EVERY_LINK,
+        *(LOWER, VLAN_ID),
+        UP,
+        made_with=("alias", "address", "mtu", "lower", "vlan_id"),
+    )
+    roles: ClassVar[tuple[Role, ...]] = (Role(name=ROLE, of_network=True),)
+    creation: ClassVar[Creation] = Creation.MESSAGE
+    wire_kind: ClassVar[str] = "vlan"
+    module: ClassVar[str] = "8021q"
+    has_birth_address: ClassVar[bool] = True
+    may_be_anothers: ClassVar[bool] = True
+    # A VLAN device has no queue (IFF_NO_QUEUE).
+    passage: ClassVar[Passage] = Passage(qdiscs=frozenset())
+
+    lower: str | None = None
+    vlan_id: int | None = None
+
+    def creation_in_words(self, other: Link | None = None) -> str:
+        """With its VLAN and the device below it."""
+        return f"create vlan {self.name} id {self.vlan_id} on {self.lower} mtu {self.mtu}"
