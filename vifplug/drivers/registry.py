@@ -16,6 +16,7 @@ from vifplug.drivers.macvtap import OnDevice
 from vifplug.drivers.ovs import Ovs
 from vifplug.drivers.ovs_hybrid import OvsHybrid
 from vifplug.drivers.tap import LoneTap
+from vifplug.drivers.vf import VirtualFunction
 from vifplug.drivers.vhost_user import VhostUserPort
 from vifplug.errors import InputError
 from vifplug.model.vif import Vif
@@ -24,7 +25,16 @@ LOG = logging.getLogger(__name__)
 
 GROUP = "vifplug.drivers"
 """Of entry points."""
-_OWN: tuple[Driver, ...] = (OvsHybrid(), Ovs(), LinuxBridge(), LoneTap(), External(), VhostUserPort(), OnDevice())
+_OWN: tuple[Driver, ...] = (
+    OvsHybrid(),
+    Ovs(),
+    LinuxBridge(),
+    LoneTap(),
+    External(),
+    VhostUserPort(),
+    OnDevice(),
+    VirtualFunction(),
+)
 
 
 @functools.cache

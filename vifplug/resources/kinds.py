@@ -17,9 +17,10 @@ from vifplug.resources.ovs_bridge import OvsBridge
 from vifplug.resources.ovs_port import DelegatedPort, OvsPort
 from vifplug.resources.tap import Tap
 from vifplug.resources.veth import Veth
+from vifplug.resources.vf import Vf
 from vifplug.resources.vlan import Vlan
 
-_OWN: tuple[type[Resource], ...] = (Bridge, Veth, Tap, OvsPort, DelegatedPort, OvsBridge, Device, Vlan)
+_OWN: tuple[type[Resource], ...] = (Bridge, Veth, Tap, OvsPort, DelegatedPort, OvsBridge, Device, Vlan, Vf)
 
 P = ParamSpec("P")
 T = TypeVar("T")

@@ -2,7 +2,9 @@
 
 ``desired.yaml``: a VIF of our own format, or a list. ``observed.yaml``: ``plugged`` lists VIFs that were plugged
 before (from their own files or by ``same``), then ``set``, ``delete`` and ``add`` change what is there, and ``renamed``
-(old name: new name) before them; ``ovs_bridges`` does so for Open vSwitch's bridges; ``there`` is there before all;
+(old name: new name) before them; ``ovs_bridges`` does so for Open vSwitch's bridges;
+``there`` is on the host before anything is plugged, and ``absent`` says why
+a part of a link is not;
 ``recorded_ports`` are VLANs that were seen on a port, ``held`` the Port that has an interface, ``control_plane`` who
 wires all ports; ``strangers`` says how many ports of others there are, ``listened_on`` on which links sockets are.
 ``plan.txt``: the plan, a line an action, or ``conflict:`` and the message. ``VIFPLUG_WRITE_CASES=1`` writes it anew.
@@ -74,6 +76,7 @@ def test_plan_of_case_is_golden(case: str, tmp_path: pathlib.Path) -> None:
     host = FakeHost(datapath=observed.get("datapath", "netdev"), bridges=observed.get("bridges", ["br-int", "br-x"]))
     host.strangers = observed.get("strangers", 0)
     plugger = builders.plugger(tmp_path, host, **observed.get("options", {}))
+    host.absent = observed.get("absent", {})
     host.links |= {name: _link(name, values) for name, values in observed.get("there", {}).items()}
     for document in observed.get("plugged", []):
         plugger.plug(_vifs(_load(folder / "desired.yaml") if document == "same" else document))

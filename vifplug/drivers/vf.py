@@ -1,0 +1,50 @@
+"""vf: a virtual function of a NIC, which the guest is given. Its physical function gives it MAC and VLAN."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from vifplug.drivers.contract import Options
+from vifplug.drivers.guest_end import GuestEnd, HostDevice
+from vifplug.errors import InputError
+from vifplug.model.vif import PciDevice, Vif
+from vifplug.resources import vf
+from vifplug.resources.contract import Resource
+
+
+class VirtualFunction:
+    """A virtual function, without switchdev."""
+
+    vif_type = "vf"
+    makes_tap = False
+
+    def resources(self, vif: Vif, options: Options) -> Sequence[Resource]:
+        """The function with the guest's MAC and its VLAN; spoof check and trust only if they are given."""
+        part = _part(vif)
+        return [
+            vf.Vf(
+                name=part.address,
+                owner=vif.id,
+                role=vf.ROLE,
+                address=vif.address,
+                # A VLAN of an earlier guest's would put this one into another network.
+                vlan=part.vlan or 0,
+                priority=0,
+                spoof_check=part.spoof_check,
+                trust=part.trusted,
+            )
+        ]
+
+    def switch(self, vif: Vif, options: Options) -> str | None:
+        """None: its guest is on no bridge of this host."""
+        return None
+
+    def guest_end(self, vif: Vif) -> GuestEnd:
+        """The function."""
+        return HostDevice(_part(vif).address)
+
+
+def _part(vif: Vif) -> PciDevice:
+    if vif.pci_device is None:
+        raise InputError(f"pci_device of VIF {vif.id} is not given; a vf VIF needs pci_device.address", vif.id)
+    return vif.pci_device
