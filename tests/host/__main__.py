@@ -23,6 +23,8 @@ BATCHES: dict[str, float] = {
     "install": 600,
     "paths": 900,
     "drift": 900,
+    "macvtap": 600,
+    "vf": 600,
     "functional": 900,
     "udev": 900,
     "neighbours": 900,

@@ -19,6 +19,7 @@ BOOT_SECONDS = 900.0
 _END_SECONDS = 30.0
 _POLL_SECONDS = 0.2
 _MEMORY_MIB, _PROCESSORS = 3072, 2
+_NICS = 2
 
 
 class Failed(Exception):
@@ -59,7 +60,14 @@ class Machine:
             "-append": "console=ttyS0 mitigations=off nokaslr tsc=reliable panic=-1 rw",
         }
         network = ["-netdev", "user,id=net,restrict=on", "-device", "virtio-net-pci,netdev=net,romfile="]
-        argv = ["qemu-system-x86_64", "-nodefaults", *(word for pair in options.items() for word in pair), *network]
+        for number in range(_NICS):  # with virtual functions, each behind a port of its own, for which they need ARI
+            network += ["-device", f"pcie-root-port,id=port{number},chassis={number}"]
+            network += ["-netdev", f"user,id=nic{number},restrict=on"]
+            network += ["-device", f"igb,bus=port{number},netdev=nic{number},romfile="]
+        qemu = self.work / "qemu" / "usr"
+        firmware = ["-L", str(qemu / "share" / "qemu"), "-L", str(qemu / "share" / "seabios")]
+        argv = [str(qemu / "bin" / "qemu-system-x86_64"), "-nodefaults", *firmware]
+        argv += [*(word for pair in options.items() for word in pair), *network]
         self._process = subprocess.Popen(argv, stdin=subprocess.DEVNULL)
         try:
             self.await_boot(1)

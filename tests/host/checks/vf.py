@@ -1,0 +1,200 @@
+"""Virtual functions of two real (emulated) NICs: QEMU's igb, whose driver is the kernel's own."""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import fcntl
+import json
+import os
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import vifplug
+from tests.host.checks.macvtap import refused
+from tests.host.checks.ring import Row, check, end, note, run, shell
+from vifplug import errors
+from vifplug.api.local import LocalHost
+
+DEVICES = Path("/sys/bus/pci/devices")
+CONFIGURATION = Path("/run/vifplug-vf/vifplug.conf")
+VFS = 3
+_SET_CONTAINER, _SET_IOMMU, _GET_DEVICE, _NO_IOMMU = 0x3B68, 0x3B66, 0x3B6A, 8
+"""VFIO_GROUP_SET_CONTAINER and so on, of linux/vfio.h."""
+
+
+class Nic:
+    """A physical function with virtual ones."""
+
+    def __init__(self, path: Path) -> None:
+        self.address = path.name
+        (path / "sriov_numvfs").write_text(str(VFS))
+        deadline = time.monotonic() + 60
+        while not all((path / f"virtfn{number}").exists() for number in range(VFS)):
+            assert time.monotonic() < deadline, "no virtual functions"
+            time.sleep(0.2)
+        self.device = next((path / "net").iterdir()).name
+        self.functions = [os.path.basename(os.readlink(path / f"virtfn{number}")) for number in range(VFS)]
+        run("ip", "link", "set", self.device, "up")
+
+    def shown(self) -> list[Row]:
+        """Its virtual functions as ``ip`` has them."""
+        (link,) = json.loads(run("ip", "-j", "link", "show", self.device))
+        functions: list[Row] = link["vfinfo_list"]
+        return functions
+
+
+def nics() -> list[Nic]:
+    """The NICs with their functions made."""
+    run("modprobe", "igb")
+    found = sorted(path.parent for path in DEVICES.glob("*/sriov_numvfs"))
+    assert len(found) == 2, found
+    return [Nic(path) for path in found]
+
+
+def vif(number: int, address: str, **device: object) -> vifplug.Vif:
+    """A VIF with a virtual function."""
+    return vifplug.load(
+        {
+            "id": f"{number:08x}-88c4-4b1e-8a51-6f0e5c9d77aa",
+            "vif_type": "vf",
+            "address": f"fa:16:3e:88:00:{number:02x}",
+            "pci_device": {"address": address, **device},
+        }
+    )
+
+
+def settings(shown: Row) -> tuple[str, int, bool, bool]:
+    """MAC, VLAN, spoof check and trust."""
+    vlans = shown.get("vlan_list") or [{}]
+    return shown["address"], vlans[0].get("vlan", 0), shown["spoofchk"], shown["trust"]
+
+
+def checks(host: LocalHost, first: Nic, second: Nic) -> None:
+    """All of them, in this order."""
+    before = first.shown(), second.shown()
+    note(f"before: {json.dumps(before[0])}")
+    one, other = vif(1, first.functions[0], vlan=100), vif(2, first.functions[2], trusted=True, spoof_check=False)
+    with check("vf: MAC, VLAN, spoof check and trust are set as ip shows them, of these functions alone"):
+        host.plug([one, other])
+        during = first.shown()
+        note(f"during: {json.dumps(during)}")
+        assert settings(during[0])[:2] == (one.address, 100), during[0]
+        assert settings(during[0])[2:] == settings(before[0][0])[2:], during[0]
+        assert settings(during[2]) == (other.address, 0, False, True), during[2]
+        assert during[1] == before[0][1]
+        assert second.shown() == before[1]
+        assert host.check().clean
+    with check("vf: a replug changes nothing"):
+        assert not host.plan([one, other]).actions
+        host.plug([one, other])
+        assert first.shown() == during
+    with check("vf: a removed MAC and VLAN are named and repaired"):
+        run("ip", "link", "set", first.device, "vf", "0", "mac", "00:00:00:00:00:00", "vlan", "0")
+        (checked,) = host.check([one.id]).vifs
+        assert {(item.subject, item.attribute) for item in checked.drift} == {
+            (first.functions[0], "address"),
+            (first.functions[0], "vlan"),
+        }, checked.drift
+        host.repair([one.id])
+        assert first.shown() == during
+    with check("vf: a second VIF of one function is a Conflict that names the first"):
+        refused(host, vif(3, first.functions[0]), errors.Conflict, one.id)
+        assert first.shown() == during
+    with check("vf: what is absent, no virtual function, or not listed is bad input, and nothing is touched"):
+        refused(host, vif(3, "0000:fe:1f.7"), errors.InputError, "there is no PCI device 0000:fe:1f.7")
+        refused(host, vif(3, first.address), errors.InputError, "is not a virtual function")
+        refused(host, vif(3, second.functions[0]), errors.InputError, "[pci] devices does not list")
+        assert (first.shown(), second.shown()) == (during, before[1])
+    with check("vf: an unplug puts back what was there, and ip shows the NIC as before"):
+        host.unplug([one.id])
+        assert [settings(shown) for shown in first.shown()[:2]] == [settings(shown) for shown in before[0][:2]]
+        host.unplug([other.id])
+        note(f"after: {json.dumps(first.shown())}")
+        assert first.shown() == before[0]
+
+
+def checks_of_others(host: LocalHost, first: Nic) -> None:
+    """Those of what other programs and guests have set or open."""
+    before, one = first.shown(), vif(1, first.functions[0], vlan=100)
+    with check("vf: what an earlier guest left (a MAC, a VLAN with a priority) comes back"):
+        run("ip", "link", "set", first.device, "vf", "1", "mac", "02:00:00:00:00:07", "vlan", "7", "qos", "3")
+        left = first.shown()
+        host.plug([vif(4, first.functions[1])])
+        assert settings(first.shown()[1])[:2] == ("fa:16:3e:88:00:04", 0)
+        host.unplug([vif(4, first.functions[1]).id])
+        assert first.shown() == left
+    with check("vf: what another program has changed since is left, with a warning"):
+        host.plug([one])
+        run("ip", "link", "set", first.device, "vf", "0", "vlan", "200")
+        (report,) = host.unplug([one.id])
+        assert settings(first.shown()[0])[:2] == (settings(before[0])[0], 200)
+        assert any("vlan of vf" in words for words in report.warnings), report.warnings
+        run("ip", "link", "set", first.device, "vf", "0", "vlan", "0")
+    with check("vf: a function bound to vfio-pci and not open is plugged"), guests(first.functions[0]):
+        host.plug([one])
+        host.unplug([one.id])
+    with check("vf: a function that a guest has open is a Conflict that names it, and its own VIF's is repaired"):
+        with guests(first.functions[0]), opened(first.functions[0]):
+            held = first.shown()
+            refused(host, one, errors.Conflict, f"{first.functions[0]!r} for VIF {one.id} is in use by a guest")
+            assert first.shown() == held
+        with guests(first.functions[0]):
+            host.plug([one])
+            with opened(first.functions[0]):
+                run("ip", "link", "set", first.device, "vf", "0", "vlan", "0")
+                host.repair([one.id])
+                assert settings(first.shown()[0])[:2] == (one.address, 100)
+            host.unplug([one.id])
+
+
+@contextlib.contextmanager
+def guests(address: str) -> Iterator[None]:
+    """A function bound to the driver by which VMMs open it. The machine has no IOMMU."""
+    shell("modprobe vfio enable_unsafe_noiommu_mode=1; modprobe vfio-pci")
+    Path("/sys/module/vfio/parameters/enable_unsafe_noiommu_mode").write_text("1")
+    path = DEVICES / address
+    with contextlib.suppress(OSError):
+        (path / "driver" / "unbind").write_text(address)
+    (path / "driver_override").write_text("vfio-pci")
+    Path("/sys/bus/pci/drivers_probe").write_text(address)
+    try:
+        yield
+    finally:
+        (path / "driver" / "unbind").write_text(address)
+        (path / "driver_override").write_text("\n")
+        Path("/sys/bus/pci/drivers_probe").write_text(address)
+
+
+@contextlib.contextmanager
+def opened(address: str) -> Iterator[None]:
+    """A function that is open as in a VMM."""
+    group = os.path.basename(os.readlink(DEVICES / address / "iommu_group"))
+    with contextlib.ExitStack() as stack:
+        container = stack.enter_context(open("/dev/vfio/vfio", "r+b", buffering=0))
+        device = stack.enter_context(open(f"/dev/vfio/noiommu-{group}", "r+b", buffering=0))
+        fcntl.ioctl(device, _SET_CONTAINER, ctypes.c_int(container.fileno()))
+        fcntl.ioctl(container, _SET_IOMMU, _NO_IOMMU)
+        # Of a buffer that may be changed, ioctl() gives what the kernel returns: the function's descriptor.
+        descriptor = fcntl.ioctl(device, _GET_DEVICE, bytearray(address.encode() + b"\0"))
+        note(f"descriptor {descriptor}, enable {(DEVICES / address / 'enable').read_text().strip()}")
+        try:
+            yield
+        finally:
+            os.close(descriptor)
+
+
+def main() -> None:
+    """The batch. Its own library, store and configuration: the daemon is not asked."""
+    first, second = nics()
+    CONFIGURATION.parent.mkdir(parents=True, exist_ok=True)
+    CONFIGURATION.write_text(f"[DEFAULT]\nstate_dir = {CONFIGURATION.parent}/state\n[pci]\ndevices = {first.address}\n")
+    with vifplug.local(str(CONFIGURATION)) as host:
+        checks(host, first, second)
+        checks_of_others(host, first)
+    end()
+
+
+if __name__ == "__main__":
+    main()
