@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from vifplug.drivers.contract import Driver, Options
-from vifplug.drivers.guest_end import HostDevice, Tap, VhostUser
+from vifplug.drivers.guest_end import HostDevice, Macvtap, Tap, VhostUser
 from vifplug.drivers.registry import driver_for, end_by
 from vifplug.errors import InputError
 from vifplug.guest.nic import Nic
@@ -105,6 +105,8 @@ class FunctionAttachment:
     """As in ``0000:3b:10.2``."""
     is_whole: bool
     """Whether it is a whole NIC, whose MAC is its own."""
+    vlan: int | None = None
+    """Of its frames; its physical function has it already."""
 
     def require_fit(self, nic: Nic) -> None:
         """Refuse a number of queues.
@@ -119,7 +121,20 @@ class FunctionAttachment:
             )
 
 
-def attachment_of(vif: Vif) -> Attachment | SocketAttachment | FunctionAttachment:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MacvtapAttachment:
+    """How a guest's card is attached by a macvtap, which the VMM makes."""
+
+    vif_id: str
+    address: str
+    """The guest's MAC address."""
+    mtu: int | None
+    source: str
+    """The device that the macvtap is on."""
+    mode: str
+
+
+def attachment_of(vif: Vif) -> Attachment | SocketAttachment | FunctionAttachment | MacvtapAttachment:
     """How a VIF's guest is attached.
 
     :raises InputError: when there is no driver, or the VIF lacks something.
@@ -141,7 +156,14 @@ def attachment_of(vif: Vif) -> Attachment | SocketAttachment | FunctionAttachmen
         )
     if isinstance(end, HostDevice):
         is_whole = vif.pci_device is not None and bool(vif.pci_device.whole)
-        return FunctionAttachment(vif_id=vif.id, address=vif.address, function=end.address, is_whole=is_whole)
+        vlan = vif.pci_device.vlan if vif.pci_device is not None else None
+        return FunctionAttachment(
+            vif_id=vif.id, address=vif.address, function=end.address, is_whole=is_whole, vlan=vlan
+        )
+    if isinstance(end, Macvtap):
+        return MacvtapAttachment(
+            vif_id=vif.id, address=vif.address, mtu=vif.network.mtu, source=end.source, mode=end.mode
+        )
     if end is None:
         raise InputError(
             f"the guest's end of VIF {vif.id} is not known; plug it with pci_device or vhost_user, which name it",

@@ -4,6 +4,7 @@ The rules are Nova's: a tap that libvirt creates joins its Linux bridge by type 
 that is itself the port, is type ``ethernet``, the existing one with ``managed='no'`` (LP 2033681). ``bridge`` with a
 virtualport of type openvswitch is for a port that libvirt makes, and for no other: it would recreate, and later delete,
 our port (LP 1728600, LP 1808171).
+A macvtap is type ``direct``, and libvirt makes it.
 A vhost-user socket is type ``vhostuser``; its domain also needs shared memory (``<memoryBacking>``).
 """
 
@@ -13,7 +14,13 @@ from xml.etree import ElementTree
 from xml.etree.ElementTree import Element, SubElement
 
 from vifplug.errors import InputError
-from vifplug.guest.attachment import Attachment, FunctionAttachment, SocketAttachment, attachment_of
+from vifplug.guest.attachment import (
+    Attachment,
+    FunctionAttachment,
+    MacvtapAttachment,
+    SocketAttachment,
+    attachment_of,
+)
 from vifplug.guest.nic import Nic
 from vifplug.model.vif import Vif
 
@@ -37,6 +44,8 @@ def interface(vif: Vif, nic: Nic | None = None) -> Element:
         return _function(attachment, nic)
     if isinstance(attachment, SocketAttachment):
         return _vhost_user(attachment, nic)
+    if isinstance(attachment, MacvtapAttachment):
+        return _macvtap(attachment, nic)
     _check_name(attachment)
     bridge = attachment.bridge or attachment.port_bridge
     element = Element("interface", type="ethernet" if bridge is None else "bridge")
@@ -67,6 +76,8 @@ def _function(attachment: FunctionAttachment, nic: Nic) -> Element:
     element = Element("interface", type="hostdev", managed="yes")
     SubElement(element, "mac", address=attachment.address)
     SubElement(SubElement(element, "source"), "address", {"type": "pci"} | address)
+    if attachment.vlan is not None:  # libvirt gives the function its MAC and VLAN again: the same
+        SubElement(SubElement(element, "vlan"), "tag", id=str(attachment.vlan))
     return element
 
 
@@ -85,6 +96,17 @@ def _vhost_user(attachment: SocketAttachment, nic: Nic) -> Element:
         SubElement(element, "driver", queues=str(queues))
     if attachment.mtu is not None:
         SubElement(element, "mtu", size=str(attachment.mtu))
+    return element
+
+
+def _macvtap(attachment: MacvtapAttachment, nic: Nic) -> Element:
+    element = Element("interface", type="direct")
+    SubElement(element, "mac", address=attachment.address)
+    _check_xml(attachment.source, attachment.vif_id)
+    SubElement(element, "source", dev=attachment.source, mode=attachment.mode)
+    SubElement(element, "model", type=nic.model)
+    if nic.is_virtio and (nic.queues or 1) > 1:
+        SubElement(element, "driver", queues=str(nic.queues))
     return element
 
 
@@ -118,15 +140,19 @@ def _add_driver(element: Element, attachment: Attachment, nic: Nic) -> None:
 
 def _check_name(attachment: Attachment) -> None:
     for name in (attachment.tap, attachment.bridge or "", attachment.port_bridge or ""):
-        if any(char in _NO_XML for char in name):
-            raise InputError(
-                f"the device name {name!r} of VIF {attachment.vif_id} has a character that XML does not allow, and so "
-                "libvirt neither; set another name in names",
-                attachment.vif_id,
-            )
+        _check_xml(name, attachment.vif_id)
     if not attachment.is_made and attachment.tap.startswith(_GENERATED):
         raise InputError(
             f"libvirt would rename tap {attachment.tap!r} of VIF {attachment.vif_id}, as all names that begin with "
             f"{_GENERATED!r}; set another name in names.tap, or let vifplug create the tap",
             attachment.vif_id,
+        )
+
+
+def _check_xml(name: str, vif_id: str) -> None:
+    if any(char in _NO_XML for char in name):
+        raise InputError(
+            f"the device name {name!r} of VIF {vif_id} has a character that XML does not allow, and so libvirt "
+            "neither; set another name in names",
+            vif_id,
         )

@@ -7,8 +7,15 @@ use a name chosen by the kernel, which neither Neutron's rules nor vifplug's rec
 
 from __future__ import annotations
 
+from vifplug import naming
 from vifplug.errors import InputError
-from vifplug.guest.attachment import Attachment, FunctionAttachment, SocketAttachment, attachment_of
+from vifplug.guest.attachment import (
+    Attachment,
+    FunctionAttachment,
+    MacvtapAttachment,
+    SocketAttachment,
+    attachment_of,
+)
 from vifplug.guest.nic import Nic
 from vifplug.model.limits import VIRTIO
 from vifplug.model.vif import Vif
@@ -18,6 +25,11 @@ _DEVICES = {
     "virtio-transitional": "virtio-net-pci-transitional",
     "virtio-non-transitional": "virtio-net-pci-non-transitional",
 }
+_DESCRIPTOR = 3
+_MACVTAP = "macvtap"
+"""Before the name of a macvtap: Neutron's macvtap agent finds its devices by that."""
+_MODES = {"passthrough": "passthru"}
+"""ip's words, where they are not libvirt's."""
 _OFFLOADS = (
     *("csum", "gso", "host_tso4", "host_tso6", "host_ecn", "host_ufo"),
     *("guest_csum", "guest_tso4", "guest_tso6", "guest_ecn", "guest_ufo"),
@@ -28,6 +40,8 @@ _OFFLOADS = (
 def arguments(vif: Vif, nic: Nic | None = None) -> list[str]:
     """``-netdev`` and ``-device``, each with its value; before them ``-chardev`` for a vhost-user socket.
 
+    QEMU takes a macvtap by a descriptor that it is started with: number 3.
+
     :raises InputError: for a card that the tap does not allow, and for a port that only libvirt makes.
     """
     nic = nic or Nic()
@@ -35,6 +49,9 @@ def arguments(vif: Vif, nic: Nic | None = None) -> list[str]:
     if isinstance(attachment, FunctionAttachment):
         attachment.require_fit(nic)
         return ["-device", _joined(["vfio-pci", f"host={attachment.function}", f"id=nic-{attachment.vif_id}"])]
+    if isinstance(attachment, MacvtapAttachment):
+        netdev = _joined(["tap", f"id={_netdev_id(attachment)}", f"fd={_DESCRIPTOR}"])
+        return ["-netdev", netdev, "-device", _joined(_device(attachment, nic, _one_queue(attachment, nic)))]
     if isinstance(attachment, Attachment) and attachment.port_bridge is not None:
         raise InputError(
             f"OVS port {attachment.tap!r} of VIF {vif.id} is libvirt's to make (create_port false), and QEMU makes "
@@ -58,6 +75,11 @@ def before(vif: Vif, nic: Nic | None = None) -> list[list[str]]:
     attachment = attachment_of(vif)
     if isinstance(attachment, FunctionAttachment):
         return []
+    if isinstance(attachment, MacvtapAttachment):
+        name = naming.device(_MACVTAP, attachment.vif_id)
+        made = ["link", attachment.source, "name", name, "address", attachment.address, "type", "macvtap"]
+        set_up = ["ip", "link", "set", "dev", name, "addrgenmode", "none", "up"]
+        return [["ip", "link", "add", *made, "mode", _MODES.get(attachment.mode, attachment.mode)], set_up]
     queues = attachment.queues(nic or Nic())
     if isinstance(attachment, SocketAttachment) or attachment.is_made:
         return []
@@ -87,7 +109,17 @@ def _vhost_user(attachment: SocketAttachment, queues: int) -> list[str]:
     return [*options, f"queues={queues}"] if queues > 1 else options
 
 
-def _device(attachment: Attachment | SocketAttachment, nic: Nic, queues: int) -> list[str]:
+def _one_queue(attachment: MacvtapAttachment, nic: Nic) -> int:
+    if (nic.queues or 1) > 1:
+        raise InputError(
+            f"the macvtap of VIF {attachment.vif_id} has a single queue here, but {nic.queues} are requested; libvirt "
+            "opens it with several",
+            attachment.vif_id,
+        )
+    return 1
+
+
+def _device(attachment: Attachment | SocketAttachment | MacvtapAttachment, nic: Nic, queues: int) -> list[str]:
     name = _DEVICES.get(nic.model, nic.model)
     options = [name, f"netdev={_netdev_id(attachment)}", f"id=nic-{attachment.vif_id}", f"mac={attachment.address}"]
     if not nic.is_virtio:
@@ -104,7 +136,7 @@ def _device(attachment: Attachment | SocketAttachment, nic: Nic, queues: int) ->
     return options
 
 
-def _netdev_id(attachment: Attachment | SocketAttachment) -> str:
+def _netdev_id(attachment: Attachment | SocketAttachment | MacvtapAttachment) -> str:
     return f"vif-{attachment.vif_id}"
 
 

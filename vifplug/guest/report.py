@@ -42,6 +42,12 @@ class GuestReport(Value):
         if not self.before:
             return []
         commands = " && ".join(map(shlex.join, self.before))
+        if "macvtap" in self.before[0]:
+            name = self.before[-1][4]
+            return [
+                f"QEMU takes the macvtap of VIF {self.id} as descriptor 3; first run, as root: {commands}; then start "
+                f"it with 3<>/dev/tap$(cat /sys/class/net/{name}/ifindex)"
+            ]
         return [
             f"the VMM has to create the tap of VIF {self.id}, and QEMU would leave it down and on no bridge: plug the "
             f"VIF again with --create-tap, so that vifplug creates it; or first run, as root: {commands}"

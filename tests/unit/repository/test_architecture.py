@@ -34,7 +34,7 @@ ALLOWED: dict[str, set[str]] = {
     "store": {"errors", "model", "naming", "process", "resources"},
     "config": {"errors", "model", "naming", "resources"},
     "drivers": {"errors", "model", "naming", "resources"},
-    "guest": {"drivers", "errors", "model", "resources"},
+    "guest": {"drivers", "errors", "model", "naming", "resources"},
     "privileged": {"errors", "naming", "netlink", "process", "resources"},
     "engine": {"drivers", "errors", "model", "naming", "resources", "store"},
     "linux": {"config", "engine", "errors", "naming", "netlink", "privileged", "resources", "store"},

@@ -1,0 +1,67 @@
+"""Guests with a virtual function, or with a macvtap."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.support import builders
+from tests.support.builders import MACVTAP, VF
+from vifplug.errors import InputError
+from vifplug.guest import libvirt, qemu
+from vifplug.guest.description import describe
+from vifplug.guest.nic import Nic
+
+
+def test_function_is_libvirts_to_bind() -> None:
+    assert libvirt.text(builders.vif("vf", pci_device={"address": "0000:3b:00.2", "vlan": 100})) == (
+        """<interface type="hostdev" managed="yes">
+  <mac address="fa:16:3e:4c:2a:0f"/>
+  <source>
+    <address type="pci" domain="0x0000" bus="0x3b" slot="0x00" function="0x2"/>
+  </source>
+  <vlan>
+    <tag id="100"/>
+  </vlan>
+</interface>"""
+    )
+    assert "<vlan>" not in libvirt.text(builders.vif("vf"))
+
+
+def test_function_is_qemus() -> None:
+    report = describe(builders.vif("vf"), "qemu")
+    assert list(report.arguments) == ["-device", f"vfio-pci,host=0000:3b:00.2,id=nic-{VF}"]
+    assert not report.before
+
+
+@pytest.mark.parametrize(("vlan", "source"), [(None, "eth1"), (100, "eth1.100")])
+def test_macvtap_is_libvirts_to_make(vlan: int | None, source: str) -> None:
+    vif = builders.vif("macvtap", macvtap={"source": "eth1", "mode": "vepa", "vlan": vlan})
+    assert libvirt.text(vif, Nic(queues=4)) == (
+        f"""<interface type="direct">
+  <mac address="fa:16:3e:4c:2a:01"/>
+  <source dev="{source}" mode="vepa"/>
+  <model type="virtio"/>
+  <driver queues="4"/>
+</interface>"""
+    )
+
+
+def test_macvtap_is_made_before_qemu_which_gets_its_descriptor() -> None:
+    vif = builders.vif("macvtap", macvtap={"source": "eth1", "mode": "passthrough", "vlan": 100})
+    name = f"macvtap{MACVTAP}"[:14]
+    report = describe(vif, "qemu")
+    assert list(report.arguments) == [
+        *("-netdev", f"tap,id=vif-{MACVTAP},fd=3"),
+        *("-device", f"virtio-net-pci,netdev=vif-{MACVTAP},id=nic-{MACVTAP},mac=fa:16:3e:4c:2a:01,host_mtu=1450"),
+    ]
+    make, up = (" ".join(command) for command in report.before)
+    assert make == f"ip link add link eth1.100 name {name} address fa:16:3e:4c:2a:01 type macvtap mode passthru"
+    assert up == f"ip link set dev {name} addrgenmode none up"
+    assert f"3<>/dev/tap$(cat /sys/class/net/{name}/ifindex)" in report.warnings[0]
+    with pytest.raises(InputError, match="has a single queue here"):
+        qemu.arguments(vif, Nic(queues=2))
+
+
+def test_name_that_xml_does_not_allow_is_refused() -> None:
+    with pytest.raises(InputError, match="has a character that XML does not allow"):
+        libvirt.text(builders.vif("macvtap", macvtap={"source": "e\ufffe"}))
