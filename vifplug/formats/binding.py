@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from vifplug.formats import devices
 from vifplug.formats.reader import Entry
 
 _TYPES, _PHYSICAL, _VHOST_USER = ("ovs", "bridge", "tap"), "hostdev_physical", "vhostuser"
@@ -53,6 +54,8 @@ class Binding:
         vif_type = self._vif_type()
         if vif_type == "external":
             return {"vif_type": vif_type, **self._end()}
+        if vif_type in devices.TYPES.values():
+            return devices.fields(vif_type, self.details, self.profile)
         if vif_type == "tap":
             return {"vif_type": vif_type, "tap": lone_tap(self.details)}
         # Exactly the port's value, and a missing one is no. ML2/OVN may send it for every port of a host, and a
@@ -89,6 +92,7 @@ class Binding:
             "network.datapath_type": self.details.at("datapath_type"),
             "tap.address": self.details.at("mac_address"),
             "pci_device.address": self.profile.at("pci_slot"),
+            **devices.sources(self.details, self.profile),
             **parts,
         }
 
@@ -115,12 +119,14 @@ class Binding:
         return {"pci_device": {"address": address, "whole": not self._is_remote}}
 
     def _check_vnic(self) -> None:
-        """Refuse a port that needs hardware; a missing value is Neutron's default, normal."""
+        """Refuse a port that needs other hardware than its type has; a missing value is Neutron's default, normal."""
         key = self._keys.vnic_type
-        is_hardware = self._port.data.get(key) not in (None, "normal")
+        vif_type = self._port.data.get(self._keys.vif_type)
+        wanted = devices.VNICS.get(vif_type, "normal") if isinstance(vif_type, str) else "normal"
+        is_hardware = (self._port.data.get(key) or "normal") != wanted
         is_of_another = self._is_external and self._port.data.get(self._keys.vif_type) != _VHOST_USER
         if is_hardware and not is_of_another:
-            raise self._port.refusal(key, f"vifplug does not support {self._name}'s vnic_type; it must be normal")
+            raise self._port.refusal(key, f"vifplug does not support {self._name}'s vnic_type; it must be {wanted}")
 
     def _vif_type(self) -> str:
         key = self._keys.vif_type
@@ -137,8 +143,10 @@ class Binding:
             return self._vhost_user(key)
         if self._is_external:
             return "external"
+        if isinstance(vif_type, str) and vif_type in devices.TYPES:
+            return devices.TYPES[vif_type]
         if vif_type not in _TYPES:
-            should = f"it must be one of {', '.join((*_TYPES, _PHYSICAL, _VHOST_USER))}"
+            should = f"it must be one of {', '.join((*_TYPES, *devices.TYPES, _PHYSICAL, _VHOST_USER))}"
             raise self._port.refusal(key, f"vifplug does not support {self._name}'s type; {should}")
         return "ovs-hybrid" if vif_type == "ovs" and self.details.flag("ovs_hybrid_plug") else str(vif_type)
 

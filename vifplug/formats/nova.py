@@ -50,7 +50,7 @@ def read(entry: Entry) -> model.Vif:
                 "mtu": meta.mtu("mtu"),
                 "datapath_type": details.text("datapath_type") or None,
             },
-            "names": {"tap": entry.own_name("devname", naming.ROLE_TAP)},
+            "names": {**fields.get("names", {}), "tap": entry.own_name("devname", naming.ROLE_TAP)},
         },
         {
             "network.bridge": bridge.at(bridge_key),

@@ -61,8 +61,8 @@ def refused(document: object, **arguments: Any) -> errors.InputError:
         ),
         (
             nova(type="dvs"),
-            f"type: 'dvs': vifplug does not support port {PLAIN}'s type; it must be one of ovs, bridge, tap, "
-            "hostdev_physical, vhostuser",
+            f"type: 'dvs': vifplug does not support port {PLAIN}'s type; it must be one of ovs, bridge, tap, macvtap, "
+            "hw_veb, hostdev_physical, vhostuser",
         ),
         (
             vhost(vhostuser_fp_plug=True),

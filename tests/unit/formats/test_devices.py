@@ -1,0 +1,96 @@
+"""Ports of Neutron's SR-IOV and macvtap agents, as Neutron and Nova describe them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from tests.unit.formats.test_formats import HYBRID_1, neutron, nova
+from vifplug import errors, formats
+from vifplug.model import vif as model
+
+PCI = "0000:3b:10.2"
+TAGGED = {"macvtap_source": "eth1.100", "macvtap_mode": "bridge", "physical_interface": "eth1", "vlan": 100}
+PLAIN = {"macvtap_source": "eth1", "macvtap_mode": "bridge", "physical_interface": "eth1"}
+
+
+def sriov(vlan: Any = "100", profile: Any = None, vnic_type: Any = "direct") -> dict[str, Any]:
+    """A port of the SR-IOV agent: its VLAN is text (mech_sriov), and Nova has chosen the function."""
+    port = neutron({"vlan": vlan}, **{"binding:vif_type": "hw_veb", "binding:vnic_type": vnic_type})
+    return {**port, "binding:profile": {"pci_slot": PCI, "physical_network": "p1"} if profile is None else profile}
+
+
+def macvtap(details: dict[str, Any]) -> dict[str, Any]:
+    """A port of the macvtap agent."""
+    return {**neutron(**{"binding:vif_type": "macvtap"}), "binding:vif_details": details}
+
+
+def of_nova(kind: str, details: dict[str, Any], **more: Any) -> dict[str, Any]:
+    """The same as network_info has it."""
+    return nova(type=kind, details=details, **more)
+
+
+def loaded(document: dict[str, Any]) -> model.Vif:
+    (vif,) = formats.load_all(document)
+    return vif
+
+
+@pytest.mark.parametrize(
+    ("document", "expected"),
+    [
+        (sriov(), {"address": PCI, "vlan": 100}),
+        (sriov("0"), {"address": PCI}),
+        (sriov(None), {"address": PCI}),
+        (sriov(4094, {"pci_slot": PCI.upper(), "trusted": "true"}), {"address": PCI, "vlan": 4094, "trusted": True}),
+        (sriov(profile={"pci_slot": PCI, "trusted": False}), {"address": PCI, "vlan": 100, "trusted": False}),
+        (of_nova("hw_veb", {"vlan": "7"}, vnic_type="direct", profile={"pci_slot": PCI}), {"address": PCI, "vlan": 7}),
+    ],
+)
+def test_sriov_port_is_a_virtual_function(document: dict[str, Any], expected: dict[str, Any]) -> None:
+    vif = loaded(document)
+    assert (vif.vif_type, vif.pci_device, vif.create_tap) == ("vf", model.PciDevice(**expected), None)
+
+
+@pytest.mark.parametrize(
+    ("document", "expected", "name"),
+    [
+        (macvtap(TAGGED), {"source": "eth1", "mode": "bridge", "vlan": 100}, None),
+        (macvtap({**TAGGED, "macvtap_source": "phys.100"}), {"source": "eth1", "vlan": 100}, "phys.100"),
+        (macvtap(PLAIN), {"source": "eth1"}, None),
+        (macvtap({**PLAIN, "vlan": 0}), {"source": "eth1"}, None),
+        (of_nova("macvtap", {**TAGGED, "macvtap_mode": "vepa"}), {"source": "eth1", "mode": "vepa", "vlan": 100}, None),
+        (
+            of_nova("macvtap", {**TAGGED, "macvtap_source": "x.1"}, devname="tapx"),
+            {"source": "eth1", "vlan": 100},
+            "x.1",
+        ),
+    ],
+)
+def test_macvtap_port_is_on_its_device(document: dict[str, Any], expected: dict[str, Any], name: str | None) -> None:
+    vif = loaded(document)
+    assert (vif.vif_type, vif.macvtap, vif.names.vlan) == ("macvtap", model.Macvtap(**expected), name)
+
+
+@pytest.mark.parametrize(
+    ("document", "words"),
+    [
+        (sriov(vnic_type="macvtap"), f"vnic_type: 'macvtap': vifplug does not support port {HYBRID_1}'s vnic_type"),
+        (sriov(vnic_type=None), "it must be direct"),
+        (sriov(profile={}), "binding:profile.pci_slot: it is missing"),
+        (sriov(profile={"pci_slot": "eth1"}), "binding:profile.pci_slot: 'eth1'"),
+        (sriov(profile={"pci_slot": PCI, "trusted": "maybe"}), "binding:profile.trusted: 'maybe'"),
+        (sriov("4095"), "binding:vif_details.vlan: 4095"),
+        (sriov("-1"), "binding:vif_details.vlan: '-1'"),
+        (sriov(True), "binding:vif_details.vlan: true"),
+        (macvtap({}), "binding:vif_details.macvtap_source: it is missing"),
+        (macvtap({**TAGGED, "physical_interface": None}), "binding:vif_details.physical_interface: it is missing"),
+        (macvtap({**TAGGED, "vlan": 5000}), "binding:vif_details.vlan: 5000"),
+        (macvtap({**PLAIN, "macvtap_mode": "open"}), "binding:vif_details.macvtap_mode: 'open'"),
+        (macvtap({**TAGGED, "macvtap_source": "a/b"}), "binding:vif_details.macvtap_source: 'a/b'"),
+    ],
+)
+def test_wrong_binding_is_refused_by_its_field(document: dict[str, Any], words: str) -> None:
+    with pytest.raises(errors.InputError) as raised:
+        formats.load_all(document)
+    assert words in str(raised.value)

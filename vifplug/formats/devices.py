@@ -1,0 +1,70 @@
+"""Ports on a device of the host, as Neutron's SR-IOV and macvtap agents bind them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from vifplug import naming
+from vifplug.formats.reader import Entry
+
+TYPES: Mapping[str, str] = {"macvtap": "macvtap", "hw_veb": "vf"}
+"""Neutron's types, and ours."""
+VNICS: Mapping[str, str] = {"hw_veb": "direct"}
+"""The vnic_type of a port of a type, where it is not normal."""
+_ALWAYS = "and Neutron's macvtap agent needs it, too"
+_DIGITS = 9
+"""Of a text that may be a VLAN; more are none."""
+
+
+def fields(vif_type: str, details: Entry, profile: Entry) -> dict[str, Any]:
+    """Fields of the request of a port of one of our types.
+
+    :raises InputError: for a binding that names no device.
+    """
+    if vif_type == "vf":
+        return {"vif_type": vif_type, "pci_device": _pci_device(details, profile)}
+    vlan = _vlan(details)
+    source = details.require("macvtap_source", _ALWAYS)
+    part = {
+        "source": source if vlan is None else details.require("physical_interface", _ALWAYS),
+        "mode": details.require("macvtap_mode", _ALWAYS),
+        "vlan": vlan,
+    }
+    return {"vif_type": vif_type, "macvtap": part, "names": {"vlan": _vlan_device(source, part["source"], vlan)}}
+
+
+def sources(details: Entry, profile: Entry) -> dict[str, str]:
+    """Fields of the request that have another name here -> their paths."""
+    is_tagged = _vlan(details) is not None
+    return {
+        "pci_device.vlan": details.at("vlan"),
+        "pci_device.trusted": profile.at("trusted"),
+        "macvtap.source": details.at("physical_interface" if is_tagged else "macvtap_source"),
+        "macvtap.mode": details.at("macvtap_mode"),
+        "macvtap.vlan": details.at("vlan"),
+        "names.vlan": details.at("macvtap_source"),
+    }
+
+
+def _pci_device(details: Entry, profile: Entry) -> dict[str, Any]:
+    address = profile.require("pci_slot", "and Nova writes it when it has chosen a virtual function")
+    trusted = profile.data.get("trusted")
+    # Nova has it as text.
+    trusted = {"true": True, "false": False}.get(trusted.lower(), trusted) if isinstance(trusted, str) else trusted
+    return {"address": address, "vlan": _vlan(details), "trusted": trusted}
+
+
+def _vlan_device(name: Any, lower: Any, vlan: Any) -> Any:
+    """The name of the VLAN device, where it is not the one that vifplug gives it by itself."""
+    if vlan is None or not isinstance(lower, str) or not isinstance(vlan, int):
+        return None
+    return None if name == naming.vlan_device(lower, vlan) else name
+
+
+def _vlan(details: Entry) -> Any:
+    """The VLAN, not validated yet: a number, or a text of it; 0 is none."""
+    vlan = details.data.get("vlan")
+    if isinstance(vlan, str) and vlan.isascii() and vlan.isdecimal() and len(vlan) <= _DIGITS:
+        vlan = int(vlan)
+    return None if vlan == "" or (vlan == 0 and not isinstance(vlan, bool)) else vlan
