@@ -57,7 +57,7 @@ class Machine:
             "-drive": f"file={disk},if=virtio,format=raw,cache=unsafe",
             "-fsdev": f"local,id=share,path={self.share},security_model=none",
             "-device": "virtio-9p-pci,fsdev=share,mount_tag=share",
-            "-append": "console=ttyS0 mitigations=off nokaslr tsc=reliable panic=-1 rw",
+            "-append": "intel_iommu=on iommu=pt console=ttyS0 mitigations=off nokaslr tsc=reliable panic=-1 rw",
         }
         network = ["-netdev", "user,id=net,restrict=on", "-device", "virtio-net-pci,netdev=net,romfile="]
         for number in range(_NICS):  # with virtual functions, each behind a port of its own, for which they need ARI
@@ -67,7 +67,8 @@ class Machine:
         qemu = self.work / "qemu" / "usr"
         firmware = ["-L", str(qemu / "share" / "qemu"), "-L", str(qemu / "share" / "seabios")]
         argv = [str(qemu / "bin" / "qemu-system-x86_64"), "-nodefaults", *firmware]
-        argv += [*(word for pair in options.items() for word in pair), *network]
+        # Before all devices: through it a guest's VMM is given a virtual function.
+        argv += ["-device", "intel-iommu", *(word for pair in options.items() for word in pair), *network]
         self._process = subprocess.Popen(argv, stdin=subprocess.DEVNULL)
         try:
             self.await_boot(1)

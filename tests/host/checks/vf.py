@@ -20,7 +20,7 @@ from vifplug.api.local import LocalHost
 DEVICES = Path("/sys/bus/pci/devices")
 CONFIGURATION = Path("/run/vifplug-vf/vifplug.conf")
 VFS = 3
-_SET_CONTAINER, _SET_IOMMU, _GET_DEVICE, _NO_IOMMU = 0x3B68, 0x3B66, 0x3B6A, 8
+_SET_CONTAINER, _SET_IOMMU, _GET_DEVICE, _TYPE1 = 0x3B68, 0x3B66, 0x3B6A, 1
 """VFIO_GROUP_SET_CONTAINER and so on, of linux/vfio.h."""
 
 
@@ -151,9 +151,8 @@ def checks_of_others(host: LocalHost, first: Nic) -> None:
 
 @contextlib.contextmanager
 def guests(address: str) -> Iterator[None]:
-    """A function bound to the driver by which VMMs open it. The machine has no IOMMU."""
-    shell("modprobe vfio enable_unsafe_noiommu_mode=1; modprobe vfio-pci")
-    Path("/sys/module/vfio/parameters/enable_unsafe_noiommu_mode").write_text("1")
+    """A function bound to the driver by which VMMs open it."""
+    shell("modprobe vfio_iommu_type1 allow_unsafe_interrupts=1; modprobe vfio-pci")
     path = DEVICES / address
     with contextlib.suppress(OSError):
         (path / "driver" / "unbind").write_text(address)
@@ -173,9 +172,9 @@ def opened(address: str) -> Iterator[None]:
     group = os.path.basename(os.readlink(DEVICES / address / "iommu_group"))
     with contextlib.ExitStack() as stack:
         container = stack.enter_context(open("/dev/vfio/vfio", "r+b", buffering=0))
-        device = stack.enter_context(open(f"/dev/vfio/noiommu-{group}", "r+b", buffering=0))
+        device = stack.enter_context(open(f"/dev/vfio/{group}", "r+b", buffering=0))
         fcntl.ioctl(device, _SET_CONTAINER, ctypes.c_int(container.fileno()))
-        fcntl.ioctl(container, _SET_IOMMU, _NO_IOMMU)
+        fcntl.ioctl(container, _SET_IOMMU, _TYPE1)
         # Of a buffer that may be changed, ioctl() gives what the kernel returns: the function's descriptor.
         descriptor = fcntl.ioctl(device, _GET_DEVICE, bytearray(address.encode() + b"\0"))
         note(f"descriptor {descriptor}, enable {(DEVICES / address / 'enable').read_text().strip()}")
