@@ -27,15 +27,15 @@ def rows(database: sqlite3.Connection) -> dict[tuple[str, str], str]:
 
 def links(database: sqlite3.Connection) -> dict[str, Link]:
     """The same as resources, by name. One that cannot be read is left out: its device stays as it is."""
-    kept: dict[str, Link] = {}
+    links: dict[str, Link] = {}
     for (name, holder), body in rows(database).items():
         try:
             link = kinds.from_dict(json.loads(body))
         except (ValueError, KeyError, TypeError, AttributeError, UnknownKind) as error:
             LOG.error("what was set on %r for %s cannot be read, and is not put back: %s", name, holder, error)
             continue
-        kept |= {each.name: each for each in kinds.links_in((link,))}
-    return kept
+        links |= {link.name: link for link in kinds.links_in((link,))}
+    return links
 
 
 def write(database: sqlite3.Connection, shared: Mapping[str, Link]) -> None:

@@ -237,14 +237,14 @@ def follow(daemon: Script) -> Iterator[Follow]:
         each.communicate()
 
 
-def line_of(follower: subprocess.Popen[str], seconds: float = 5.0) -> str:
+def line_of(follower: subprocess.Popen[str], seconds: float = 30.0) -> str:
     assert follower.stdout is not None
     assert select.select([follower.stdout], [], [], seconds)[0], "no line has come"
     return follower.stdout.readline()
 
 
 def ended(follower: subprocess.Popen[str]) -> tuple[int, str]:
-    _out, err = follower.communicate(timeout=5)
+    _out, err = follower.communicate(timeout=30)
     return follower.returncode, err
 
 
@@ -274,7 +274,7 @@ def test_follow_ends_quietly_when_its_reader_goes_although_nothing_happens(daemo
     line_of(follower)
     assert follower.stdout is not None
     follower.stdout.close()
-    assert follower.wait(5) == 0
+    assert follower.wait(30) == 0
     assert follower.stderr is not None and follower.stderr.read() == ""
 
 
@@ -290,7 +290,7 @@ def test_follow_ends_quietly_when_its_reader_goes_as_it_prints(daemon: Script, f
     line_of(follower)
     assert follower.stdout is not None
     follower.stdout.close()
-    assert follower.wait(5) == 0
+    assert follower.wait(30) == 0
     assert follower.stderr is not None and follower.stderr.read() == ""
 
 
@@ -336,5 +336,5 @@ def test_follow_on_a_terminal_ends_by_ctrl_c(daemon: Script, follow: Follow) -> 
     while VIF_ID.encode() not in shown:
         shown += os.read(ours, 1000)
     os.killpg(follower.pid, signal.SIGINT)
-    assert follower.wait(5) == 0
+    assert follower.wait(30) == 0
     os.close(ours)

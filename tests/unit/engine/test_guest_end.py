@@ -88,8 +88,10 @@ def test_guest_without_a_link_is_not_waited_for(
         assert 'path="/var/lib/vhost_sockets/vhu0" mode="server"' in libvirt.text(vif)
     elif isinstance(end, guest_end.HostDevice):
         assert '<address type="pci" domain="0x0000" bus="0x3b" slot="0x10" function="0x2"' in libvirt.text(vif)
+    elif isinstance(end, guest_end.Macvtap):
+        assert '<source dev="eth1" mode="bridge"' in libvirt.text(vif)
     else:
-        with pytest.raises(InputError, match="has no tap" if end else "is not known"):
+        with pytest.raises(InputError, match="is not known"):
             libvirt.text(vif)
 
 
