@@ -642,7 +642,7 @@ def test_nothing_is_sent_when_it_is_closed_while_it_connects(
     assert nova.received == []
 
 
-def test_environment_says_neither_a_proxy_nor_credentials(
+def test_proxies_and_credentials_of_the_environment_are_not_used(
     store: Store, nova: nova_endpoint.Endpoint, monkeypatch: pytest.MonkeyPatch, tmp_path: pathlib.Path
 ) -> None:
     for name in ("http_proxy", "HTTP_PROXY", "all_proxy", "ALL_PROXY"):

@@ -64,7 +64,7 @@ class _Exchange:
         """Called by httpcore for each step of the request (its extension "trace")."""
         match event:
             case "connection.connect_tcp.complete":
-                # A duplicate can be shut down while TLS, which takes the socket over, shakes hands.
+                # TLS takes the socket over; a duplicate can be shut down even during the handshake.
                 self._socket = info["return_value"].get_extra_info("socket").dup()
                 if self.is_cut:
                     self.cut()
