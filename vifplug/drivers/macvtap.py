@@ -12,7 +12,7 @@ from vifplug.model import vif as model
 from vifplug.model.vif import Vif
 from vifplug.resources import vlan
 from vifplug.resources.contract import Resource
-from vifplug.resources.device import Device
+from vifplug.resources.link import Device
 
 
 class OnDevice:

@@ -11,8 +11,7 @@ from typing import Any, ParamSpec, TypeVar, cast
 from vifplug.errors import UnknownKind
 from vifplug.resources.bridge import Bridge
 from vifplug.resources.contract import Resource, Role
-from vifplug.resources.device import Device
-from vifplug.resources.link import Link
+from vifplug.resources.link import Device, Link
 from vifplug.resources.ovs_bridge import OvsBridge
 from vifplug.resources.ovs_port import DelegatedPort, OvsPort
 from vifplug.resources.tap import Tap

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
-from vifplug.resources.contract import LINKS, Creation, Reference, Resource, Role
+from vifplug.resources.contract import LINKS, Creation, Reference, Relation, Resource, Role
 from vifplug.resources.schema import Attribute, Compared, Entries, Form, How, Place, Table, Wire
 
 _MTU_MIN, _MTU_MAX = 68, 65535
@@ -241,3 +241,11 @@ class Link(Resource):
     def as_on(self, userspace: bool) -> Link:
         """With what the datapath of ``port_bridge`` decides."""
         return self
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Device(Link):
+    """A link of another program's, of whatever kind, that a VIF needs: it must be there, and is never changed."""
+
+    kind: ClassVar[str] = "device"
+    relation: ClassVar[Relation] = Relation.REFERENCED

@@ -57,9 +57,6 @@ PURE = {"engine/plan", "engine/requester.py", "engine/state.py", "engine/wiring.
 VALUES_OF_THE_STORE = ("vifplug.store.records", "vifplug.store.events.NEUTRON_")
 ROOT_MODULES = {"__init__", "__main__", "errors", "naming", "version"}
 PACKAGE_FILES_MAX = 15
-LISTS_MAX = 25
-LISTS = ("resources", "drivers")
-"""Packages that are lists, a module for each kind and each vif_type, beside what all of them share."""
 TESTS = pathlib.Path(__file__).parents[2]
 TESTS_OF_TESTS = {"test_world.py"}
 """They lie in no folder: what they test is what all others stand on."""
@@ -140,11 +137,7 @@ def test_imports_are_absolute() -> None:
 
 def test_packages_stay_small_enough_to_be_read_by_their_names() -> None:
     sizes = {_name(path): len(list(path.glob("*.py"))) for path in {module.parent for module in MODULES}}
-    _must_be_empty(
-        f"{name} has {size} files"
-        for name, size in sizes.items()
-        if size > (LISTS_MAX if name in LISTS else PACKAGE_FILES_MAX)
-    )
+    _must_be_empty(f"{name} has {size} files" for name, size in sizes.items() if size > PACKAGE_FILES_MAX)
 
 
 def _wrong_arrows(path: pathlib.Path) -> Iterator[str]:
