@@ -36,6 +36,13 @@ def socket() -> netlink.LinkSocket:
     return _socket_instance[0]
 
 
+def start() -> None:
+    """Forget what a forked helper has inherited: its caller may have had a socket in another network namespace."""
+    while _socket_instance:
+        _socket_instance.pop().close()
+    _seen_marked.clear()
+
+
 def read(name: str) -> dict[str, Any] | None:
     """A link by its name, if it is there."""
     return links.links(socket(), [name]).get(name)

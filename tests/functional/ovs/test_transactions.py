@@ -10,6 +10,7 @@ import pytest
 
 from tests.support.world.world import World
 from vifplug import errors
+from vifplug.privileged import ownership
 from vifplug.privileged.ovsdb import commands as port_commands
 from vifplug.privileged.ovsdb import verbs as ovsdb
 from vifplug.privileged.ovsdb.session import Session
@@ -28,6 +29,7 @@ def session(world: World) -> Iterator[Session]:
     yield session
     link = session.api.ovsdb_connection
     assert link.stop(10)
+    ownership.start()  # close the socket that was opened in this process
 
 
 def _id(number: int) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 
 from vifplug.errors import PermissionDenied
+from vifplug.privileged import ownership
 from vifplug.privileged.helper import import_lock
 from vifplug.privileged.helper.context import net
 from vifplug.privileged.links import configure
@@ -27,6 +28,7 @@ def begin(
     """
     if import_lock.is_closed():
         raise PermissionDenied("refused to begin again: the helper's OVSDB address is fixed at its start")
+    ownership.start()
     ovsdb.fix_address(connection, timeout)
     configure.fix_devices(configurable)
     columns.fix_socket_directory(socket_directory)
