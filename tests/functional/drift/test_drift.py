@@ -95,7 +95,8 @@ class Bench:
 
     A drift whose test passed has left everything as it was, which the test itself compares; after one that failed the
     next begins in a new world. So does one that takes a guest's tap off its bridge: what is named then depends on
-    whether the record has seen the tap there.
+    whether the record has seen the tap there. And so do those of OVS bridges that vifplug makes: vswitchd goes on
+    reporting an error of a patch for a moment after its peer is back.
     """
 
     def __init__(self) -> None:
@@ -141,7 +142,7 @@ def bench() -> Iterator[Bench]:
 
 @pytest.mark.parametrize("request_, drift", CASES)
 def test_drift_is_named_and_put_right_with_nothing_else_touched(bench: Bench, request_: Request, drift: Drift) -> None:
-    if drift.others_help:
+    if drift.others_help or request_ in (TRUNK, OWN_BRIDGE):
         bench.close()
     with bench.of(request_) as (world, host, guest):
         assert ping(guest, HOST)

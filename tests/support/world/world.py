@@ -55,6 +55,10 @@ Completing = subprocess.Popen[str]
 Row = dict[str, Any]
 
 
+_ORIGIN = Namespace.current()
+"""The network namespace of the test run: a world that is opened within another one's namespace is not outside of it."""
+
+
 class World(Started):
     """A namespace that the calling thread is in until ``close``, with its own ovsdb-server and ovs-vswitchd.
 
@@ -205,7 +209,7 @@ class World(Started):
     def forker(self, program: str) -> Forker:
         """The test run's own for a program, started outside of every world."""
         if program not in World._forkers:
-            with self._outside.entered():
+            with _ORIGIN.entered():
                 World._forkers[program] = Forker(program)
         return World._forkers[program]
 
