@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
+import itertools
+import signal
 import threading
 import time
 from collections.abc import Callable, Sequence
@@ -191,3 +194,66 @@ def test_nobody_is_forgotten_under_load() -> None:
     group: Group[int, int] = Group(lambda _number: 1, 5)
     with ThreadPoolExecutor(32) as pool:
         assert list(pool.map(lambda number: ask(group, list, number), range(2000))) == list(range(2000))
+
+
+def test_thread_that_is_broken_off_leaves_once_its_request_is_carried_out() -> None:
+    """It gives up the locks of its VIFs then, and not while another thread works on them."""
+    group: Group[str, str] = Group(len, 1000)
+    begun, gates = [threading.Event(), threading.Event()], [threading.Event(), threading.Event()]
+    calls, left = itertools.count(), threading.Event()
+
+    def work(asked: Sequence[str]) -> list[str]:
+        number = next(calls)
+        begun[number].set()
+        gates[number].wait(5)
+        return list(asked)
+
+    threads = [threading.Thread(target=ask, args=(group, work, "blocker"))]
+    threads[0].start()
+    assert begun[0].wait(5)
+    for waiting, word in enumerate(("leader", "follower"), 1):
+        threads.append(threading.Thread(target=ask, args=(group, work, word)))
+        threads[-1].start()
+        deadline = time.monotonic() + 5
+        while len(group._waiting) < waiting and time.monotonic() < deadline:
+            time.sleep(0.001)
+    tickets = list(group._waiting)
+    gates[0].set()
+    assert begun[1].wait(5)
+    (ticket,) = (each for each in tickets if each is not group._leader)
+
+    def leave() -> None:
+        group.leave(ticket, for_good=True)
+        left.set()
+
+    threads.append(threading.Thread(target=leave))
+    threads[-1].start()
+    assert not left.wait(0.2), "its request is being carried out"
+    gates[1].set()
+    assert left.wait(5)
+    for thread in threads:
+        thread.join(5)
+        assert not thread.is_alive()
+
+
+def test_lock_is_free_after_an_interrupt_at_any_moment() -> None:
+    """The condition's own ``with`` is Python, in which a signal may leave the lock taken."""
+    group: Group[int, int] = Group(lambda _number: 1, 5)
+
+    def interrupted(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    before = signal.signal(signal.SIGALRM, interrupted)
+    try:
+        for number in range(2000):
+            with contextlib.suppress(KeyboardInterrupt):
+                signal.setitimer(signal.ITIMER_REAL, 1e-6 * (1 + number % 60))
+                for _ in range(20):
+                    ask(group, list, number)
+                signal.setitimer(signal.ITIMER_REAL, 0)
+                time.sleep(0)  # a signal that came just before is handled here
+            assert not group._condition._is_owned()  # type: ignore[attr-defined]
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)
+    assert ask(group, list, 7) == 7

@@ -117,7 +117,9 @@ class Group(Generic[R, A]):
 
     def __init__(self, size: Callable[[R], int], most: int) -> None:
         self._size, self._most = size, most
-        self._condition = threading.Condition()
+        # Not by the condition's own ``with``, which is Python: a Ctrl-C within it may leave the lock taken for ever.
+        self._lock = threading.RLock()
+        self._condition = threading.Condition(self._lock)
         self._waiting: list[_Ticket[R, A]] = []
         self._leader: _Ticket[R, A] | None = None
         """The ticket of the thread that is at work."""
@@ -130,7 +132,7 @@ class Group(Generic[R, A]):
 
     def enter(self, ticket: _Ticket[R, A]) -> None:
         """Queue a request."""
-        with self._condition:
+        with self._lock:
             self._waiting.append(ticket)
 
     def next(self, ticket: _Ticket[R, A]) -> Sequence[_Ticket[R, A]]:
@@ -138,7 +140,7 @@ class Group(Generic[R, A]):
 
         :returns: nothing, where another thread has carried out this ticket's request.
         """
-        with self._condition:
+        with self._lock:
             while self._leader is not None and not ticket.done:
                 self._condition.wait()
             if ticket.done:
@@ -156,16 +158,21 @@ class Group(Generic[R, A]):
     def leave(self, ticket: _Ticket[R, A], *, for_good: bool = False) -> None:
         """End the work of this ticket's thread, if it is at work. What it left undone, the next thread carries out.
 
-        :param for_good: the ticket's own request is not to be carried out any more.
+        :param for_good: the ticket's own request is not to be carried out any more. Where another thread is carrying
+            it out, wait for that: the caller gives up its locks next.
         """
-        with self._condition:
+        with self._lock:
             if self._leader is ticket:
                 left = [waiting for waiting in self._taken if not waiting.done and waiting not in self._waiting]
                 self._waiting = [*left, *self._waiting]
                 self._taken, self._leader = [], None
-            if for_good and ticket in self._waiting:
-                self._waiting.remove(ticket)
             self._condition.notify_all()
+            while for_good:
+                if ticket in self._waiting:
+                    self._waiting.remove(ticket)
+                if ticket.done or ticket not in self._taken:
+                    break
+                self._condition.wait()
 
 
 class Turn(Generic[R, A]):
