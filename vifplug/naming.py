@@ -129,6 +129,16 @@ def socket_path_fault(path: str, directory: str = "") -> str:
     return ""
 
 
+LISTENING_PORT_RULE = f"it must begin with {ROLE_VHOST_USER!r}, without '.' and '/'"
+"""``may_listen`` in words, for an error."""
+
+
+def may_listen(port: str) -> bool:
+    """Whether a port of type dpdkvhostuser may have a name: Open vSwitch makes a socket of that name in its run
+    directory, where it first deletes a file of that name, such as db.sock."""
+    return port.startswith(ROLE_VHOST_USER) and "." not in port and "/" not in port
+
+
 def encoded(name: str) -> bytes:
     """A name's bytes as the kernel has them: one that is no UTF-8 was read with surrogateescape."""
     return name.encode("utf-8", "surrogateescape")

@@ -15,9 +15,10 @@ from vifplug.errors import InputError
 from vifplug.model import vif as model
 from vifplug.model.vif import Vif
 from vifplug.resources.contract import Resource
+from vifplug.resources.ovs_port import LISTENS
 
-_CONNECTS, _LISTENS = "dpdkvhostuserclient", "dpdkvhostuser"
-"""Interface.type: Open vSwitch connects to the VMM's socket, or listens itself."""
+_CONNECTS = "dpdkvhostuserclient"
+"""Interface.type where Open vSwitch connects to the VMM's socket."""
 
 
 class VhostUserPort:
@@ -37,7 +38,7 @@ class VhostUserPort:
         socket, name = _socket_of(vif, options.vhostuser_socket_dir), _name(vif)
         if vif.vhost_user is not None and vif.vhost_user.mode == model.CLIENT:
             _check_own_socket(vif, socket, name)
-            own: dict[str, Any] = {"type": _LISTENS}
+            own: dict[str, Any] = {"type": LISTENS}
         else:
             own = {"type": _CONNECTS, "options": {"vhost-server-path": socket}}
         port = builders.ovs_port(vif, options, name)
@@ -70,7 +71,16 @@ def _socket_of(vif: Vif, directory: str) -> str:
 
 
 def _check_own_socket(vif: Vif, socket: str, name: str) -> None:
-    """Refuse a socket at which the guest would wait for ever: Open vSwitch names its own by the port."""
+    """Refuse a socket at which the guest would wait for ever: Open vSwitch names its own by the port.
+
+    :raises InputError: also for a name that would be another file's in Open vSwitch's directory.
+    """
+    if not naming.may_listen(name):
+        raise InputError(
+            f"names.vhu {name!r} of VIF {vif.id} cannot be the name of a port at which Open vSwitch listens (mode "
+            f"client): {naming.LISTENING_PORT_RULE}",
+            vif.id,
+        )
     if os.path.basename(socket) != name:
         raise InputError(
             f"the vhost-user socket {socket!r} of VIF {vif.id} would not be there: in mode client Open vSwitch makes "

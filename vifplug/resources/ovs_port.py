@@ -25,6 +25,8 @@ QOS_TYPES = ("linux-noop", "linux-htb", "linux-hfsc", "linux-sfq", "linux-codel"
 """Open vSwitch's types of a QoS row that need no other rows."""
 PATCH, PEER = "patch", "peer"
 """The type of a patch port, and the key of its options that names the other end."""
+LISTENS = "dpdkvhostuser"
+"""The type of a port at whose socket Open vSwitch listens: it has the name of the interface."""
 VLAN_MODES = ("trunk", "access", "native-tagged", "native-untagged", "dot1q-tunnel")
 
 
@@ -137,7 +139,7 @@ COLUMNS: tuple[Column, ...] = (
         writer=Writer.VIFPLUG,
         field="iface_type",
         empty="",
-        allows=lambda value: value in (PATCH, "dpdkvhostuser", "dpdkvhostuserclient"),
+        allows=lambda value: value in (PATCH, LISTENS, "dpdkvhostuserclient"),
     ),
     Column(name="ofport", row=INTERFACE, type=optional("integer"), writer=Writer.VSWITCHD, field="ofport"),
     Column(
@@ -193,7 +195,7 @@ SETTINGS = (
 """What a port has from its creation and nobody else writes, in the order in which it is compared."""
 
 
-_TYPES_OF_DPDK = frozenset({"dpdk", "dpdkvhostuser", "dpdkvhostuserclient"})
+_TYPES_OF_DPDK = frozenset({"dpdk", LISTENS, "dpdkvhostuserclient"})
 """Values of Interface.type that only a userspace datapath has. The kernel has no device for such a port."""
 OF_VLANS = ("tag", "vlan_mode", "trunks")
 """Columns that the control plane sets on a port that it knows, and that are empty on every other port of ours."""

@@ -15,7 +15,7 @@ from vifplug.engine import wiring
 from vifplug.engine.commands import reconcile
 from vifplug.engine.host import Scope
 from vifplug.engine.plan.actions import SetPort
-from vifplug.errors import Conflict, OvsdbError
+from vifplug.errors import Conflict, InputError, OvsdbError
 from vifplug.model.vif import Vif
 
 ID = "3fe5648f-4734-49a7-9fef-daa6f86f6799"
@@ -104,6 +104,15 @@ def test_two_vifs_with_one_name_are_a_conflict(plugger: Plugger) -> None:
     with pytest.raises(Conflict, match=PORT):
         plugger.plug([other])
     plugger.plug([other.model_copy(update={"names": other.names.model_copy(update={"vhu": "vhu-other"})})])
+
+
+@pytest.mark.parametrize("name", ["db.sock", "vhu.sock", "br-int"])
+def test_port_that_listens_cannot_have_the_name_of_another_file(plugger: Plugger, host: FakeHost, name: str) -> None:
+    part = {"socket": f"/var/lib/vhost_sockets/{name}", "mode": "client"}
+    with pytest.raises(InputError, match=rf"names\.vhu '{name}' .* must begin with 'vhu', without"):
+        plugger.plug([vif(names={"vhu": name}, vhost_user=part)])
+    assert not host.ports
+    plugger.plug([vif(names={"vhu": name}, vhost_user={**part, "mode": "server"})])
 
 
 def test_error_of_the_interface_takes_the_port_back(plugger: Plugger, host: FakeHost) -> None:

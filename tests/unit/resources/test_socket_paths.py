@@ -16,6 +16,11 @@ from vifplug.privileged.ovsdb import columns
 DIRECTORY = "/var/lib/vhost_sockets"
 
 
+def row(**values: Any) -> Any:
+    """An interface that the transaction inserts."""
+    return SimpleNamespace(_data=None, _changes={}, **values)
+
+
 @pytest.mark.parametrize("name", ["vhu1", "a/vhu1", "v" * (107 - len(DIRECTORY) - 1), "é", "a,b", " "])
 def test_path_below_the_directory_is_right(name: str) -> None:
     assert naming.socket_path_fault(f"{DIRECTORY}/{name}", DIRECTORY) == ""
@@ -99,3 +104,33 @@ def test_directory_that_is_missing_is_named(directory: pathlib.Path) -> None:
         errors.ResourceMissing, match=r"the directory .*/sockets' of the vhost-user socket .* not there"
     ):
         given(f"{directory}/vhu1")
+
+
+@pytest.mark.parametrize("name", ["db.sock", "vhu.sock", "vhu/x", "br-int", "ovs-vswitchd.pid", "xvhu", ""])
+def test_port_that_listens_cannot_have_the_name_of_another_file(name: str) -> None:
+    interface = row(name=name, type="")
+    with pytest.raises(errors.PermissionDenied, match="the name"):
+        columns.give(SimpleNamespace(), [interface], {"type": "dpdkvhostuser"})
+    assert interface.type == ""
+    columns.give(SimpleNamespace(), [interface], {"type": "dpdkvhostuserclient"})
+
+
+def test_port_that_listens_may_have_any_other_name_of_its_kind() -> None:
+    interface = row(name="vhu-other", type="")
+    columns.give(SimpleNamespace(), [interface], {"type": "dpdkvhostuser"})
+    assert interface.type == "dpdkvhostuser"
+
+
+@pytest.mark.parametrize(("kind", "is_anothers"), [("dpdkvhostuser", True), ("dpdkvhostuserclient", False)])
+def test_socket_at_which_open_vswitch_listens_is_anothers(
+    directory: pathlib.Path, kind: str, is_anothers: bool
+) -> None:
+    other = row(name="vhu1", type=kind, options={})
+    interface = row(name="vhu2", options={}, _table=SimpleNamespace(rows={1: other}))
+    value = {"options": {"path": f"{directory}/vhu1"}}
+    if is_anothers:
+        with pytest.raises(errors.Conflict, match="vhu1"):
+            columns.give(SimpleNamespace(), [interface], value)
+    else:
+        columns.give(SimpleNamespace(), [interface], value)
+        assert interface.options == value["options"]

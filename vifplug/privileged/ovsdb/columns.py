@@ -16,7 +16,7 @@ from vifplug.errors import Conflict, ResourceMissing
 from vifplug.privileged import arguments
 from vifplug.privileged.ovsdb.values import all_of, first, is_default, pairs
 from vifplug.resources import ovs_port
-from vifplug.resources.ovs_port import INTERFACE, INTERFACES, OF_VLANS, OPENFLOW, PORT, Column, Read, Writer
+from vifplug.resources.ovs_port import INTERFACE, INTERFACES, LISTENS, OF_VLANS, OPENFLOW, PORT, Column, Read, Writer
 
 _INTERFACE = {column.name: column for column in ovs_port.columns_of(INTERFACE, Writer.VIFPLUG)}
 _PORT = {column.name: column for column in ovs_port.columns_of(PORT, Writer.VIFPLUG)}
@@ -80,11 +80,23 @@ def give(port: Any, interfaces: Sequence[Any], given: Mapping[str, Any]) -> None
         column = _PORT.get(name) or _INTERFACE.get(name)
         if column is None or column.allows is None or not column.allows(value):
             raise arguments.refuse(f"for the OVSDB column {name!r:.40} the value", value)
+        if name == "type" and value == LISTENS:
+            _check_listening(interfaces)
         for key in set(column.sockets).intersection(value if column.sockets else ()):
             _check_socket(value[key])
             _refuse_anothers_socket(column, key, value[key], interfaces)
         for row in (port,) if column.row == PORT else interfaces:
             setattr(row, name, value)
+
+
+def _check_listening(interfaces: Sequence[Any]) -> None:
+    """Check that the socket of a port at which Open vSwitch listens is no other file of its run directory.
+
+    :raises PermissionDenied: for another name.
+    """
+    for row in interfaces:
+        if not naming.may_listen(row.name):
+            raise arguments.refuse(f"for a port of type {LISTENS!r} the name", row.name)
 
 
 def _check_socket(path: str) -> None:
@@ -114,10 +126,23 @@ def _refuse_anothers_socket(column: Column, key: str, path: str, interfaces: Seq
     :raises Conflict: naming that interface.
     """
     for row in interfaces[0]._table.rows.values():
-        if row not in interfaces and _of_transaction(row, column).get(key) == path:
+        if row not in interfaces and (_of_transaction(row, column).get(key) == path or _listens_at(row, path)):
             raise Conflict(
                 f"the vhost-user socket {path!r} is that of OVS interface {row.name!r}; give each VIF its own", row.name
             )
+
+
+def _listens_at(row: Any, path: str) -> bool:
+    """Whether an interface's own socket may have this path. Where Open vSwitch's directory of sockets is, its
+    configuration says (other_config:vhost-sock-dir), so the name decides."""
+    return bool(_single(row, "name") == os.path.basename(path) and _single(row, "type") == LISTENS)
+
+
+def _single(row: Any, column: str) -> Any:
+    """A column of one value, as ``_of_transaction``."""
+    if row._data is None or column in (row._changes or {}):
+        return getattr(row, column, None)
+    return first(row, column)
 
 
 def _of_transaction(row: Any, column: Column) -> Mapping[str, str]:
