@@ -237,7 +237,10 @@ def bridge_is_ours(bridge: SeenBridge, owner: str) -> bool:
 def patch_is_right(name: str, peer: str, owner: str, *, is_on_own_bridge: bool) -> bool:
     """Whether a patch port is an end of the patch between a VIF's own bridge and another one.
 
-    The near end can only be on the VIF's own bridge, so that no patch joins two bridges of other programs.
+    The near end can only be on the VIF's own bridge, so that no patch joins two bridges of other programs. A network
+    has no such patch: Neutron's agent joins a trunk's bridge.
     """
+    if owner.startswith(naming.NETWORK_PREFIX):
+        return False
     near, far = naming.patch_ports(owner)
     return (name, peer) == ((near, far) if is_on_own_bridge else (far, near))

@@ -353,3 +353,29 @@ def test_deletion_is_no_adoption_but_what_set_has_marked_is_deleted(world: World
         assert not carried_out(other, world, "links", [delete])
         faults.change(other, "links", [mark, delete])
     assert world.link(tap) is None
+
+
+def test_network_gets_no_patch_to_a_bridge_of_another_program(world: World, host: LocalHost) -> None:
+    bridge = "tbr-0000bbbb-d"
+    owner = naming.network_owner(naming.network_of_bridge(bridge))
+    faults.change(host, "ports", [{"op": "add-bridge", "name": bridge, "owner": owner, "like": "br-int"}])
+    near, far = naming.patch_ports(owner)
+    add: dict[str, Any] = {"op": "add", "owner": owner, "iface_ids": {}, "external_ids": {}}
+    calls = [
+        {**add, "bridge": on, "name": name, "settings": {"type": "patch", "options": {"peer": peer}}}
+        for on, name, peer in ((bridge, near, far), ("br-ex", far, near), ("br-ex", near, far))
+    ]
+    assert not carried_out(host, world, "ports", calls)
+
+
+def test_port_on_another_bridge_does_not_show_whose_a_bridge_is(world: World, host: LocalHost) -> None:
+    """os-vif's bridge of the same name, and a marked port of that name that is not its local port."""
+    name = naming.port_bridge(NOVA)
+    mark = f"external_ids:vifplug-vif={NOVA}"
+    bridge = ("--id=@b", "create", "Bridge", f"name={name}", "--", "add", "Open_vSwitch", ".", "bridges", "@b")
+    interface = ("--id=@i", "create", "Interface", f"name={name}", "type=internal")
+    port = ("--id=@p", "create", "Port", f"name={name}", mark, "interfaces=@i", "--", "add", "Bridge", "br-ex")
+    world.vsctl("--no-wait", *bridge, "--", *interface, "--", *port, "ports", "@p")
+    own: dict[str, Any] = {"name": name, "owner": NOVA, "like": "br-int"}
+    calls = [{"op": "delete-bridge", **own}, {"op": "set-bridge", **own, "columns": ["fail_mode"]}]
+    assert not carried_out(host, world, "ports", calls)

@@ -70,6 +70,13 @@ def test_patch_joins_nothing_but_a_vifs_own_bridge_and_another() -> None:
     assert not ownership.patch_is_right(FAR, NEAR, builders.HYBRID, is_on_own_bridge=False)
 
 
+@pytest.mark.parametrize("is_on_own_bridge", [True, False])
+def test_network_has_no_patch(is_on_own_bridge: bool) -> None:
+    near, far = naming.patch_ports(TRUNK)
+    for name, peer in ((near, far), (far, near)):
+        assert not ownership.patch_is_right(name, peer, TRUNK, is_on_own_bridge=is_on_own_bridge)
+
+
 def test_names_of_patch_ports_are_the_ports_of_their_vif() -> None:
     assert {NEAR, FAR} <= set(ownership.port_names(builders.TAP))
     assert (len(NEAR), NEAR[:3], FAR[:3]) == (39, "pbp", "ibp")

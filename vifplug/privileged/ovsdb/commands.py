@@ -78,7 +78,11 @@ class Found:
         if bridge.name in self.made:
             return naming.is_bridge_of(bridge.name, owner)
         bridge.verify("external_ids")
-        return ownership.bridge_is_ours(self._idl.index.seen_bridge(bridge), owner)
+        seen = self._idl.index.seen_bridge(bridge)
+        if not seen.mark and seen.local_mark:
+            bridge.verify("ports")
+            self._idl.index.row("Port", seen.name).verify("external_ids")
+        return ownership.bridge_is_ours(seen, owner)
 
     def holder(self, port: Any) -> Any:
         """The bridge a port is on.
@@ -155,7 +159,7 @@ class _PortCommand(Command):
         for interface in port.interfaces:
             if getattr(interface, "type", "") == PATCH:
                 peer = interface.options.get(PEER, "")
-                is_own = self.found.is_bridge_of(bridge, self.owner)
+                is_own = bridge.name == naming.port_bridge(self.owner) and self.found.is_bridge_of(bridge, self.owner)
                 if not ownership.patch_is_right(self.name, peer, self.owner, is_on_own_bridge=is_own):
                     raise arguments.refuse(f"on bridge {bridge.name!r} the patch port {self.name!r} to", peer)
 

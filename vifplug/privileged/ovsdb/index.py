@@ -99,9 +99,11 @@ class RowIndex:
         )
 
     def seen_bridge(self, bridge: Any) -> SeenBridge:
-        """A bridge as the rule reads it."""
+        """A bridge as the rule reads it. A port of its name on another bridge is not its local port."""
         name = ovsdb_values.first(bridge, "name")
         local = self.row("Port", name)
+        if local is not None and local.uuid not in ovsdb_values.all_of(bridge, "ports"):
+            local = None
         return SeenBridge(
             name=name,
             mark=ovsdb_values.value_of(bridge, "external_ids", naming.OWNER_KEY) or "",
