@@ -21,6 +21,7 @@ from vifplug.resources.schema import Attribute, Form, How, Place
 _IFF_UP = 0x1
 _NAME, _LINK, _MASTER, _LINKINFO, _AF_SPEC, _CARRIER = 3, 5, 10, 18, 26, 33
 _QDISC, _TXQLEN, _LINKMODE, _XDP = 6, 13, 17, 43
+_LINK_NETNSID, _VXLAN_LINK = 37, 3
 _XDP_ATTACHED = 2
 _XDP_MODES = {1: "driver", 2: "generic", 3: "offloaded", 4: "several"}
 """XDP_ATTACHED_... of linux/if_link.h."""
@@ -142,6 +143,31 @@ def member_names(socket_: netlink.LinkSocket, master: int) -> list[str]:
     :raises LinkError: when the kernel refuses the dump.
     """
     return [netlink.index_and_name(payload)[1] for payload in _dumped(socket_, master)]
+
+
+def uppers(socket_: netlink.LinkSocket) -> dict[int, dict[int, str]]:
+    """The ifindexes and names of links that are made on others, by the ifindex of the lower one.
+
+    A link in another network namespace is in no dump of this one.
+
+    :raises LinkError: when the kernel refuses the dump.
+    """
+    found: dict[int, dict[int, str]] = {}
+    for payload in _dumped(socket_):
+        index, _flags, attrs = netlink.link_header(payload)
+        lower = _lower(attrs)
+        if lower:
+            found.setdefault(lower, {})[index] = _string(attrs.get(_NAME)) or ""
+    return found
+
+
+def _lower(attrs: dict[int, bytes]) -> int:
+    if _LINK_NETNSID in attrs:  # then the number is an ifindex of that namespace
+        return 0
+    info = netlink.attributes(attrs.get(_LINKINFO, b""))
+    if _string(info.get(_INFO_KIND)) == "vxlan":  # it has no ndo_get_iflink, and goes with its device all the same
+        return _number(netlink.attributes(info.get(_INFO_DATA, b"")).get(_VXLAN_LINK)) or 0
+    return _number(attrs.get(_LINK)) or 0
 
 
 def many_links(

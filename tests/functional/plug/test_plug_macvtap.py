@@ -20,6 +20,8 @@ from tests.support.world.world import World
 from vifplug import errors, naming
 from vifplug.api.local import LocalHost
 from vifplug.model.vif import Vif
+from vifplug.netlink import links
+from vifplug.netlink.socket import LinkSocket
 from vifplug.resources import kinds, vlan
 from vifplug.resources.contract import Role
 from vifplug.resources.link import OF_EVERY_LINK, UP
@@ -103,6 +105,34 @@ def test_device_comes_with_the_first_vif_and_goes_with_the_last(nic: World, host
     assert must_link(nic, LANE)["ifindex"] == link["ifindex"]
     host.unplug([OTHER.id])
     assert nic.snapshot() == before
+
+
+def test_device_stays_with_what_another_program_has_on_it(nic: World, host: LocalHost) -> None:
+    host.plug([ONE])
+    lower, lane = (must_link(nic, name)["ifindex"] for name in ("nic0", LANE))
+    with nic.namespace.entered():
+        socket = LinkSocket()
+    assert links.uppers(socket)[lower][lane] == LANE
+    socket.close()
+    # A macvlan on a macvlan would be on nic0 (macvlan_common_newlink).
+    nic.ip("link", "add", "vx9", "type", "vxlan", "id", "9", "dstport", "4789", "dev", LANE)
+    (report,) = host.unplug([ONE.id])
+    assert f"refused to delete link '{LANE}': vx9 is still on it" in report.warnings[0]
+    assert must_link(nic, LANE) and must_link(nic, "vx9")
+    assert not host.list()
+    host.plug([ONE])
+    nic.ip("link", "del", "vx9")
+    host.unplug([ONE.id])
+    assert nic.link(LANE) is None
+
+
+def test_device_stays_on_the_bridge_of_another_program(nic: World, host: LocalHost) -> None:
+    host.plug([ONE])
+    nic.ip("link", "add", "gate0", "type", "bridge")
+    nic.ip("link", "set", LANE, "master", "gate0")
+    (report,) = host.unplug([ONE.id])
+    assert f"refused to delete link '{LANE}': it is on 'gate0', another program's" in report.warnings[0]
+    assert must_link(nic, LANE)["master"] == "gate0"
 
 
 def test_drift_is_named_and_repaired(nic: World, host: LocalHost) -> None:

@@ -14,6 +14,7 @@ import threading
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from vifplug import naming
 from vifplug.errors import LinkError, PermissionDenied
 from vifplug.netlink import links
 from vifplug.netlink import socket as netlink
@@ -35,7 +36,7 @@ def delete(operation: Mapping[str, Any]) -> None:
 
     :raises LinkError: when one of them stayed. Groups before it have gone; the caller continues link by link.
     :raises Conflict: for one that is not its owner's, and nothing was deleted.
-    :raises PermissionDenied: for a shared bridge with another link on it.
+    :raises PermissionDenied: for a network's link with another link on it, or on another program's bridge.
     """
     indexes: dict[str, int] = {}
     for entry in operation["links"]:
@@ -43,11 +44,13 @@ def delete(operation: Mapping[str, Any]) -> None:
         if link is not None:
             indexes[entry["name"]] = int(link["ifindex"])
     spared = {entry["name"] for entry in operation["links"] if _is_shared(entry)}
+    of_networks = {entry["name"]: entry["owner"] for entry in operation["links"] if _is_of_network(entry)}
     names = list(indexes)
     for start in range(0, len(names), _TOGETHER_MAX):
         some = names[start : start + _TOGETHER_MAX]
         for bridge in spared.intersection(some):  # just before it goes: others have had time to join it
             _refuse_members(bridge, indexes)
+        _refuse_used({name: of_networks[name] for name in some if name in of_networks}, indexes)
         _delete_group({name: indexes[name] for name in some})
         for name in some:
             ownership.forget(indexes[name])
@@ -57,6 +60,10 @@ def _is_shared(entry: Mapping[str, Any]) -> bool:
     """Whether a link stays as long as another one is on it: a network's bridge, whatever the caller says."""
     part = arguments.part(entry["role"])
     return bool(entry.get("spare_members")) or (part.role.of_network and part.kind.has_members)
+
+
+def _is_of_network(entry: Mapping[str, Any]) -> bool:
+    return arguments.part(entry["role"]).role.of_network
 
 
 def _delete_group(indexes: Mapping[str, int]) -> None:
@@ -89,6 +96,26 @@ def _refuse_members(bridge: str, deleted: Mapping[str, int]) -> None:
     members = set(links.member_names(ownership.socket(), deleted[bridge])) - set(deleted)
     if members:
         raise PermissionDenied(f"refused to delete bridge {bridge!r}: {sorted(members)[0]!r} is still on it", bridge)
+
+
+def _refuse_used(owners: Mapping[str, str], deleted: Mapping[str, int]) -> None:
+    """Refuse networks' links that another program uses: what is made on one goes with it (macvtap, macvlan, VLAN
+    devices; unregister_netdevice_many tells the devices above).
+
+    :param owners: of these links, by name.
+    :raises PermissionDenied: naming what is on one, or the bridge that it is on.
+    """
+    uppers = links.uppers(ownership.socket()) if owners else {}
+    going = set(deleted.values())
+    for name, owner in owners.items():
+        others = sorted(upper for index, upper in uppers.get(deleted[name], {}).items() if index not in going)
+        if others:
+            raise PermissionDenied(f"refused to delete link {name!r}: {', '.join(others)} is still on it", name)
+        link = ownership.read(name)
+        master = link["master"] if link is not None else None
+        if master is None or master in deleted or ownership.is_owners(master, owner, naming.ROLE_NETWORK_BRIDGE):
+            continue
+        raise PermissionDenied(f"refused to delete link {name!r}: it is on {master!r}, another program's", name)
 
 
 def _left(indexes: Mapping[str, int]) -> list[str]:
