@@ -92,6 +92,37 @@ def test_vlan_device_is_shared_by_the_vifs_of_a_network(world: World) -> None:
     assert set(world.host.links) == {"eth1"}
 
 
+@pytest.mark.parametrize("damaged", [False, True])
+def test_each_vlan_device_of_a_network_goes_with_its_last_vif(world: World, damaged: bool) -> None:
+    world.plugger.plug([vif(macvtap={"source": "eth1", "vlan": 100})])
+    world.plugger.plug([vif(OTHER, macvtap={"source": "eth1", "vlan": 200})])
+    if damaged:
+        with world.plugger.store._transaction() as database:
+            database.execute("UPDATE records SET body = '{' WHERE vif_id = ?", (OTHER,))
+    world.plugger.unplug([MACVTAP])
+    # Which of them a damaged record's VIF uses is not known: both stay.
+    assert set(world.host.links) == {"eth1", "eth1.200"} | ({"eth1.100"} if damaged else set())
+    world.plugger.unplug([OTHER])
+    assert set(world.host.links) == {"eth1"}
+
+
+def test_bridge_of_a_network_goes_although_a_vlan_device_of_it_stays(world: World) -> None:
+    world.plugger.plug([vif(macvtap={"source": "eth1", "vlan": 100})])
+    (report,) = world.plugger.plug([builders.vif("bridge")])
+    assert "bridge" in {link.kind for link in world.host.links.values()}
+    world.plugger.unplug([report.id])
+    assert set(world.host.links) == {"eth1", "eth1.100"}
+
+
+def test_vif_that_moves_to_another_vlan_device_takes_the_former_away(world: World) -> None:
+    world.plugger.plug([vif(macvtap={"source": "eth1", "vlan": 100}, names={"vlan": "v100"})])
+    world.plugger.plug([vif(OTHER, macvtap={"source": "eth1", "vlan": 200})])
+    world.plugger.plug([vif(macvtap={"source": "eth1", "vlan": 200}, names={"vlan": "eth1.200"})])
+    assert set(world.host.links) == {"eth1", "eth1.200"}
+    world.plugger.unplug([MACVTAP])
+    assert set(world.host.links) == {"eth1", "eth1.200"}
+
+
 @pytest.mark.parametrize(("names", "name"), [({}, "eth1.100"), ({"vlan": "phys1.0100"}, "phys1.0100")])
 def test_guest_takes_hold_of_the_vlan_device(names: dict[str, str], name: str) -> None:
     request = vif(macvtap={"source": "eth1", "vlan": 100, "mode": "private"}, names=names)

@@ -54,7 +54,7 @@ def collect(
             for link in observed.links.values()
             if link.owner in lost and printable.text(link.name) in names
         )
-        plan = unplug.plan_unplug(Inventory(links), lost, observed, set())
+        plan = unplug.plan_unplug(Inventory(links), lost, observed, ownership.NOT_IN_USE)
         errors = executor.teardown(context.host, plan.actions)
         for warning in remove.settle_or_warn(context.host):
             LOG.warning("%s", warning)

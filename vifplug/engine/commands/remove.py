@@ -9,6 +9,7 @@ from vifplug.engine.apply import executor
 from vifplug.engine.host import Host, Scope, Settle
 from vifplug.engine.plan import configured, ownership, request, unplug
 from vifplug.engine.plan.actions import ConfigureLink, DeleteBridge, DeleteLinks, DeletePort
+from vifplug.engine.plan.ownership import NOT_IN_USE, InUse
 from vifplug.engine.plan.plan import Plan
 from vifplug.engine.removal import Removed
 from vifplug.errors import Conflict, OvsUnavailable, PermissionDenied, TeardownError, TimedOut, VifplugError
@@ -92,16 +93,18 @@ def _observe_what_can_be(host: Host, scope: Scope, away: VifplugError | None) ->
     return host.observe(Scope(links=scope.links, members_of=scope.members_of, ovs=False, recorded=scope.recorded)), away
 
 
-def shared_with_others(store: Store, vif_ids: Sequence[str], built: Iterable[Resource]) -> set[str]:
-    """Owners of what these VIFs share, as far as VIFs other than these need it."""
+def shared_with_others(store: Store, vif_ids: Sequence[str], built: Iterable[Resource]) -> InUse:
+    """What VIFs other than these use of what VIFs share; it is looked up only where these share something."""
     if not kinds.shared_in(built):
-        return set()
+        return NOT_IN_USE
     contents = store.contents()
     held = [record.resources for record in contents.records.values() if record.id not in vif_ids]
     held += [intent.resources for intent in contents.intents.values() if intent.vif_id not in vif_ids]
     damaged = [holders for vif_id, holders in contents.held_by_damaged.items() if vif_id not in vif_ids]
-    shared = {item.owner for resources in held for item in kinds.shared_in(resources)}
-    return shared.union(*damaged)
+    used: dict[tuple[str, str], list[Resource]] = {}
+    for item in (item for resources in held for item in kinds.shared_in(resources)):
+        used.setdefault((item.owner, item.name), []).append(item)
+    return InUse(resources=used, owners=frozenset().union(*damaged))
 
 
 def stored_of(store: Store, items: Iterable[Resource]) -> configured.Shared:

@@ -11,7 +11,7 @@ from typing import Any, TypeGuard
 
 from vifplug.engine.plan import actions, diff
 from vifplug.engine.plan.actions import Action, Change, ConfigureLink
-from vifplug.engine.plan.ownership import owner_in_words
+from vifplug.engine.plan.ownership import InUse, owner_in_words
 from vifplug.errors import Conflict, InputError, ResourceMissing
 from vifplug.resources import kinds, ownership
 from vifplug.resources.contract import Relation, Resource, Teardown
@@ -47,14 +47,14 @@ def _former(item: Link, found: Link, before: Mapping[str, Any]) -> dict[str, Any
 
 
 def shared_by(
-    requests: Iterable[Iterable[Resource]], observed: Observed, stored: Shared, others: Collection[str]
+    requests: Iterable[Iterable[Resource]], observed: Observed, stored: Shared, others: InUse
 ) -> dict[str, Link]:
     """What the store is to keep of devices that these requests configure and that VIFs share.
 
     So the values of such a device depend on what its VIFs ask for, not on which of them was plugged last: of an
     attribute that is compared by "at least" the largest holds, of any other the first.
 
-    :param others: owners that VIFs beside these use.
+    :param others: what VIFs beside these use.
     :raises Conflict: a VIF asks for another value than one before it.
     """
     together: dict[str, Link] = {}
@@ -65,7 +65,7 @@ def shared_by(
             known = known if known is not None and known.owner == link.owner else None
             if found is None:
                 continue
-            if earlier is None and link.owner in others:
+            if earlier is None and link in others:
                 earlier = known
             before = {**(known.former if known is not None else {}), **(earlier.former if earlier is not None else {})}
             former = {**before, **_former(link, found, before)}
@@ -101,11 +101,11 @@ def _joined(link: Link, earlier: Link | None) -> Link:
     return earlier.replaced(**values)
 
 
-def with_shared(items: Iterable[Resource], stored: Shared, others: Collection[str]) -> tuple[Resource, ...]:
+def with_shared(items: Iterable[Resource], stored: Shared, others: InUse) -> tuple[Resource, ...]:
     """Recorded resources, with what the store keeps of those that are configured and shared: as far as no other VIFs
     use them. While others do, nothing of them is put back."""
     return tuple(
-        stored.get(item.name, item) if is_configured(item) and item.shared and item.owner not in others else item
+        stored.get(item.name, item) if is_configured(item) and item.shared and item not in others else item
         for item in items
     )
 

@@ -2,12 +2,37 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
 from vifplug import naming
 from vifplug.resources import ownership
+from vifplug.resources.contract import Resource
 from vifplug.resources.link import Link
 from vifplug.resources.ovs_bridge import OvsBridge
 from vifplug.resources.ovs_port import OvsPort
 from vifplug.resources.ownership import Claim, SeenBridge, SeenLink, SeenPort
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class InUse:
+    """What VIFs that are not in a plan use of the resources that VIFs share. ``in`` answers for a resource."""
+
+    resources: Mapping[tuple[str, str], Sequence[Resource]] = field(default_factory=dict)
+    """By owner (``net:...``) and name, as each of these VIFs has it in its record or intent."""
+    owners: frozenset[str] = frozenset()
+    """Owners of which no names are known, from damaged records: each of their resources counts as used."""
+
+    def __contains__(self, item: Resource) -> bool:
+        return self.has(item.owner, item.name)
+
+    def has(self, owner: str, name: str) -> bool:
+        """Whether one of these VIFs uses the owner's resource of this name."""
+        return owner in self.owners or (owner, name) in self.resources
+
+
+NOT_IN_USE = InUse()
+"""No other VIF uses anything."""
 
 
 def seen(link: Link) -> SeenLink:

@@ -20,13 +20,14 @@ D14).
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 
 from vifplug import naming
 from vifplug.engine.plan import actions, configured, conflicts, diff, obstacles, ownership, unplug
 from vifplug.engine.plan.actions import Action
+from vifplug.engine.plan.ownership import NOT_IN_USE, InUse
 from vifplug.engine.plan.plan import Draft, Phase, Plan
 from vifplug.errors import UnknownKind
 from vifplug.model.reports import DriftItem
@@ -63,13 +64,13 @@ class Request:
 def plan_plug(
     requests: Sequence[Request],
     observed: Observed,
-    shared_with: Collection[str] = (),
+    shared_with: InUse = NOT_IN_USE,
     shared: Mapping[str, Link] = MappingProxyType({}),
 ) -> Plan:
     """What makes every request's VIF as desired, in one plan.
 
     :param requests: with resolved resources (``resolution.resolve``).
-    :param shared_with: owners (``net:...``) whose bridges other VIFs use.
+    :param shared_with: what other VIFs use.
     :param shared: configured devices that VIFs share, as all of them ask for these.
     :raises Conflict: when another VIF or a stranger holds a name or an identity.
     """
@@ -345,9 +346,7 @@ def _is_own_port(request: Request, port: OvsPort, observed: Observed) -> bool:
     return ownership.port_is_ours(port, request.vif_id, observed.links.get(port.name), known)
 
 
-def _plan_abandoned(
-    requests: Sequence[Request], observed: Observed, shared_with: Collection[str], draft: Draft
-) -> None:
+def _plan_abandoned(requests: Sequence[Request], observed: Observed, shared_with: InUse, draft: Draft) -> None:
     """Bridges of networks that these VIFs were on and leave."""
     wanted = {link.name for request in requests for link in kinds.links_in(request.desired)}
     known = {link.name: link for request in requests for link in request.recorded.links.values()}
@@ -357,7 +356,7 @@ def _plan_abandoned(
     put_back = unplug.restored(given_up, observed, shared_with)
     for change in put_back:
         draft.add(Phase.PUT_BACK, change)
-    uplinks = {link.name for link in given_up if not link.has_members and link.owner not in shared_with}
+    uplinks = {link.name for link in given_up if not link.has_members and link not in shared_with}
     leaving = wanted | draft.leaving(Phase.OBSOLETE_LINKS) | unplug.names_leaving(put_back) | uplinks
     for link in known.values():
         found = observed.links.get(link.name)
@@ -367,9 +366,7 @@ def _plan_abandoned(
             draft.delete(Phase.OBSOLETE_LINKS, unplug.as_called(link, found))
 
 
-def _plan_abandoned_bridges(
-    requests: Sequence[Request], observed: Observed, shared_with: Collection[str], draft: Draft
-) -> None:
+def _plan_abandoned_bridges(requests: Sequence[Request], observed: Observed, shared_with: InUse, draft: Draft) -> None:
     """OVS bridges of trunks that these VIFs were in and leave, and of VIFs that have none of their own any more."""
     wanted = {bridge.name for request in requests for bridge in kinds.ovs_bridges_in(request.desired)}
     known = {bridge.name: bridge for request in requests for bridge in request.recorded.bridges.values()}

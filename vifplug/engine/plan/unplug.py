@@ -12,6 +12,7 @@ from dataclasses import replace
 from vifplug import naming
 from vifplug.engine.plan import actions, configured, ownership
 from vifplug.engine.plan.actions import Action
+from vifplug.engine.plan.ownership import InUse
 from vifplug.engine.plan.plan import Plan
 from vifplug.resources.contract import Resource, Teardown
 from vifplug.resources.link import Link
@@ -20,12 +21,12 @@ from vifplug.resources.ovs_bridge import OvsBridge
 from vifplug.resources.ovs_port import OvsPort
 
 
-def plan_unplug(built: Inventory, owners: Collection[str], observed: Observed, shared_with: Collection[str]) -> Plan:
+def plan_unplug(built: Inventory, owners: Collection[str], observed: Observed, shared_with: InUse) -> Plan:
     """What takes resources away again, as far as they are there and ours.
 
     :param built: what records say was built.
     :param owners: the VIFs that go.
-    :param shared_with: owners (``net:...``) whose bridges other VIFs still use.
+    :param shared_with: what other VIFs still use.
     """
     deletions = _departing_ports(built, owners, observed)
     vacated = {action.subject for action in deletions if isinstance(action, actions.DeletePort)}
@@ -40,9 +41,9 @@ def plan_unplug(built: Inventory, owners: Collection[str], observed: Observed, s
     return Plan((*deletions, *marks, *put_back, *deletion(leaving)))
 
 
-def restored(built: Iterable[Resource], observed: Observed, shared_with: Collection[str]) -> list[Action]:
+def restored(built: Iterable[Resource], observed: Observed, shared_with: InUse) -> list[Action]:
     """What puts back what was only configured, unless other VIFs still use it."""
-    return configured.restoration((item for item in built if item.owner not in shared_with), observed)[0]
+    return configured.restoration((item for item in built if item not in shared_with), observed)[0]
 
 
 def names_leaving(put_back: Iterable[Action]) -> set[str]:
@@ -130,7 +131,7 @@ def _departing_ports(built: Inventory, owners: Collection[str], observed: Observ
 
 
 def departing_bridges(
-    bridges: Iterable[OvsBridge], observed: Observed, vacated: Collection[str], shared_with: Collection[str]
+    bridges: Iterable[OvsBridge], observed: Observed, vacated: Collection[str], shared_with: InUse
 ) -> list[Action]:
     """OVS bridges that go, as far as they are there and ours, with the patch ports on them: those of Neutron's agent,
     which takes its own ends away as the trunk's bridge goes.
@@ -143,7 +144,7 @@ def departing_bridges(
         actions.DeleteBridge(_as_found(bridge, found))
         for bridge in bridges
         if (found := observed.bridges.get(bridge.name)) is not None
-        and (owner := bridge.owner or ownership.bridge_owner(bridge)) not in shared_with
+        and not shared_with.has(owner := bridge.owner or ownership.bridge_owner(bridge), bridge.name)
         and ownership.bridge_is_ours(found, owner)
         and set(found.members) <= set(vacated)
     ]
@@ -160,7 +161,7 @@ def _as_found(bridge: OvsBridge, found: OvsBridge) -> OvsBridge:
 
 
 def _departing_links(
-    built: Inventory, observed: Observed, shared_with: Collection[str], put_back: Iterable[Action]
+    built: Inventory, observed: Observed, shared_with: InUse, put_back: Iterable[Action]
 ) -> list[Link]:
     owned = [link for link in built.links.values() if link.teardown is Teardown.DELETED]
     there = [
@@ -176,17 +177,17 @@ def _departing_links(
     ]
     leaving = [link for link in there if not link.shared]
     # What VIFs share stands on each other: an uplink of a network's bridge goes with the bridge.
-    shared = [link for link in there if link.shared and not link.has_members and link.owner not in shared_with]
+    shared = [link for link in there if link.shared and not link.has_members and link not in shared_with]
     names = {name for link in (*leaving, *shared) for name in (link.name, link.called)} | names_leaving(put_back)
     return leaving + [link for link in there if is_abandoned(link, names, observed, shared_with)]
 
 
-def is_abandoned(link: Link, leaving: Collection[str], observed: Observed, shared_with: Collection[str]) -> bool:
+def is_abandoned(link: Link, leaving: Collection[str], observed: Observed, shared_with: InUse) -> bool:
     """Whether a link is a network's that no other VIF needs, and that no link of another program is on.
 
     :param leaving: links that will not be on it any longer.
     """
-    if not link.shared or link.teardown is not Teardown.DELETED or link.owner in shared_with:
+    if not link.shared or link.teardown is not Teardown.DELETED or link in shared_with:
         return False
     name = link.called if link.name in observed.displaced else link.name
     return not set(observed.members.get(name, ())) - set(leaving)
