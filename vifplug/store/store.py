@@ -268,6 +268,7 @@ class Store(EventLog):
                 self._claim(database, record.id, _names(record))
                 database.execute("DELETE FROM intents WHERE vif_id = ?", (record.id,))
                 self._release(database, record.id, set(_names(record)))
+            shared.release(database)
 
     def _write_record(self, database: sqlite3.Connection, record: Record) -> None:
         body = records.to_json(record)
@@ -299,6 +300,7 @@ class Store(EventLog):
                 database.execute("DELETE FROM told WHERE vif_id = ?", (vif_id,))
                 database.execute("DELETE FROM guests WHERE vif_id = ?", (vif_id,))
                 self._forget(database, vif_id)
+            shared.release(database)
 
     def _drop_strays(self, database: sqlite3.Connection, vif_id: str) -> None:
         """Delete a VIF's records under other keys."""
@@ -370,6 +372,8 @@ class Store(EventLog):
                 if intent is not None:
                     self._write_intent(database, intent)
                 self._claim(database, vif_id, _names(record) | _names(intent))
+            # Behind the claims, without which what has just been restored would go.
+            shared.release(database)
 
     def _is_written(self, database: sqlite3.Connection, vif_id: str) -> bool:
         """Whether the VIF has a record that can be read."""
@@ -382,7 +386,6 @@ class Store(EventLog):
         database.executemany(
             "DELETE FROM claims WHERE vif_id = ? AND name = ?", [(vif_id, name) for name in claimed - kept]
         )
-        shared.release(database)
 
     def _record(self, vif_id: str, body: str) -> Record:
         digest, parsed = _digest(body), self._parsed.get(vif_id)
