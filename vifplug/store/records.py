@@ -169,6 +169,15 @@ def _text(body: str) -> str:
     return body.encode().decode() if isinstance(body, str) else body
 
 
+def resource_from_json(body: str) -> Resource:
+    """A stored resource, each field checked to be of its type.
+
+    :raises UnknownKind: for a kind there is not.
+    :raises ValueError, KeyError, TypeError, AttributeError, RecursionError: when it cannot be read.
+    """
+    return _resource(json.loads(_text(body)))
+
+
 def _resource(data: Mapping[str, Any]) -> Resource:
     resource: Resource = kinds.from_dict(data)
     cls: Any = type(resource)

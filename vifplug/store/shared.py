@@ -13,6 +13,7 @@ from collections.abc import Collection, Mapping
 from vifplug.errors import UnknownKind
 from vifplug.resources import kinds
 from vifplug.resources.link import Link
+from vifplug.store import records
 
 LOG = logging.getLogger(__name__)
 
@@ -30,11 +31,13 @@ def links(database: sqlite3.Connection) -> dict[str, Link]:
     links: dict[str, Link] = {}
     for (name, holder), body in rows(database).items():
         try:
-            link = kinds.from_dict(json.loads(body))
-        except (ValueError, KeyError, TypeError, AttributeError, UnknownKind) as error:
+            link = records.resource_from_json(body)
+            if not isinstance(link, Link) or (link.name, link.owner) != (name, holder):
+                raise ValueError(f"it is of {link.kind} {link.name!r:.40}")
+        except (ValueError, KeyError, TypeError, AttributeError, RecursionError, UnknownKind) as error:
             LOG.error("what was set on %r for %s cannot be read, and is not put back: %s", name, holder, error)
             continue
-        links |= {link.name: link for link in kinds.links_in((link,))}
+        links[name] = link
     return links
 
 

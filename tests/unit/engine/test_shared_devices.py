@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import json
+import logging
+from typing import Any
+
 import pytest
 
 from tests.support.configured_kinds import Wired, driver
@@ -29,3 +33,23 @@ def test_failed_replug_keeps_what_is_to_be_put_back_of_a_shared_device(world: Wo
     world.plugger.unplug([VIF])
     assert world.eth1[0] == 1500
     assert not world.plugger.store.shared_links()
+
+
+@pytest.mark.parametrize(
+    "values",
+    [None, {"mtu": "9000"}, {"former": [1500]}, {"up": 1}, {"name": "eth2"}, {"owner": VIF}, {"kind": "unknown"}],
+)
+def test_row_that_cannot_be_read_is_left_out_and_the_vif_goes(
+    world: World, caplog: pytest.LogCaptureFixture, values: dict[str, Any] | None
+) -> None:
+    world.plugger.plug([vif()])
+    with world.plugger.store._transaction() as database:
+        ((body,),) = database.execute("SELECT body FROM shared").fetchall()
+        torn = "[" * 100_000 if values is None else json.dumps(json.loads(body) | values)
+        database.execute("UPDATE shared SET body = ?", (torn,))
+    with caplog.at_level(logging.ERROR):
+        assert not world.plugger.store.shared_links()
+    assert "what was set on 'eth1' for" in caplog.text
+    world.plugger.unplug([VIF])
+    assert world.eth1[0] == 9000
+    assert not world.plugger.store.contents().records
