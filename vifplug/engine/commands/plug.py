@@ -67,7 +67,7 @@ def plug_held(context: Context, work: Sequence[Job]) -> list[VifReport]:
         report.built(
             record,
             observed,
-            [*request.datapath_warning(job, observed), *configured.left_behind(job.recorded, job.desired, observed)],
+            [*request.warnings(job, observed), *configured.left_behind(job.recorded, job.desired, observed)],
         )
         for job, record in zip(work, made, strict=True)
     ]

@@ -38,6 +38,8 @@ class Job:
     """As the driver describes it; not yet resolved."""
     record: Record | None
     asked_datapath: str | None = None
+    keeps_port: bool = False
+    """Whether the request leaves the port to the VMM, and it stays vifplug's as it is recorded."""
     requester: Requester | None = None
     """Who asks; None for what the daemon does by itself."""
     created_by: int | None = None
@@ -93,6 +95,9 @@ def job(vif: Vif, record: Record | None, options: Options, requester: Requester 
             "unplug it first",
             vif.id,
         )
+    keeps_port = _keeps_port(vif, record)
+    if keeps_port and record is not None:
+        vif = vif.model_copy(update={"create_port": None, "create_tap": record.vif.create_tap})
     complete = _completed(vif, record.vif if record else None, driver, options)
     _refuse_another_way(complete, record)
     desired = tuple(driver.resources(complete, options))
@@ -105,9 +110,21 @@ def job(vif: Vif, record: Record | None, options: Options, requester: Requester 
         record=record,
         # What is repaired as recorded is no request: who asked was warned then.
         asked_datapath=None if record is not None and vif is record.vif else vif.network.datapath_type,
+        keeps_port=keeps_port,
         requester=requester,
         created_by=record.created_by if record is not None else requester.uid if requester is not None else None,
     )
+
+
+def _keeps_port(vif: Vif, record: Record | None) -> bool:
+    """Whether vifplug plugged the VIF before it knew create_port, or with a request that did not name it.
+
+    Versions before create_port ignored Nova's delegate_create and made the port; the same document must go on being
+    plugged as it is until the VIF is unplugged.
+    """
+    if record is None or vif.create_port is not False or record.vif.create_port is not None:
+        return False
+    return any(port.is_owned and not port.is_patch for port in kinds.ports_in(record.resources))
 
 
 def _refuse_another_way(vif: Vif, record: Record | None) -> None:
@@ -308,7 +325,16 @@ def united(*parts: Iterable[Resource]) -> Inventory:
     return Inventory(tuple(union.values()))
 
 
-def datapath_warning(job: Job, observed: Observed) -> list[str]:
+def warnings(job: Job, observed: Observed) -> list[str]:
+    """What of a request was not done as it asks, in words."""
+    kept = (
+        f"VIF {job.vif.id} leaves its OVS port to the guest's VMM (create_port false), but was plugged with a port of "
+        "vifplug's, which was kept; unplug the VIF first to change that"
+    )
+    return [*([kept] if job.keeps_port else []), *_datapath_warning(job, observed)]
+
+
+def _datapath_warning(job: Job, observed: Observed) -> list[str]:
     """The bridge's own datapath decides; a request that believes in another gets one warning."""
     for port in kinds.ports_in(job.desired):
         bridge = observed.bridges.get(port.bridge)
