@@ -15,7 +15,7 @@ from vifplug import naming
 from vifplug.drivers import guest_end, registry
 from vifplug.drivers.contract import Options
 from vifplug.engine.commands import inspect
-from vifplug.errors import InputError, LinkError, ResourceMissing
+from vifplug.errors import Conflict, InputError, LinkError, ResourceMissing
 from vifplug.model.vif import Vif
 from vifplug.resources.link import Link
 from vifplug.resources.vlan import Vlan
@@ -104,6 +104,38 @@ def test_each_vlan_device_of_a_network_goes_with_its_last_vif(world: World, dama
     assert set(world.host.links) == {"eth1", "eth1.200"} | ({"eth1.100"} if damaged else set())
     world.plugger.unplug([OTHER])
     assert set(world.host.links) == {"eth1"}
+
+
+@pytest.mark.parametrize("together", [False, True])
+@pytest.mark.parametrize("there", [False, True])
+@pytest.mark.parametrize("damaged", [False, True])
+def test_vlan_device_of_another_vif_is_not_made_again_as_another(
+    world: World, together: bool, there: bool, damaged: bool
+) -> None:
+    first, second = (
+        vif(one, macvtap={"source": "eth1", "vlan": vlan}, names={"vlan": "v0"})
+        for one, vlan in ((MACVTAP, 100), (OTHER, 200))
+    )
+    if not together:
+        world.plugger.plug([first])
+        if damaged:
+            with world.plugger.store._transaction() as database:
+                database.execute("UPDATE records SET body = '{'")
+        elif not there:
+            del world.host.links["v0"]
+    before, applied = dict(world.host.links), list(world.host.applied)
+    with pytest.raises(Conflict, match=r"vlan 'v0' has vlan_id 100 for VIFs of .* and vlan_id 200 is asked for"):
+        world.plugger.plug([first, second] if together else [second])
+    assert (world.host.links, world.host.applied) == (before, applied)
+
+
+def test_vlan_device_that_another_program_made_again_is_repaired_for_all_its_vifs(world: World) -> None:
+    world.plugger.plug([vif(one, macvtap={"source": "eth1", "vlan": 100}) for one in (MACVTAP, OTHER)])
+    made = world.host.links["eth1.100"]
+    world.host.links["eth1.100"] = made.replaced(vlan_id=200)
+    world.plugger.repair([MACVTAP, OTHER])
+    assert getattr(world.host.links["eth1.100"], "vlan_id", None) == 100
+    assert inspect.check(world.plugger).clean
 
 
 def test_bridge_of_a_network_goes_although_a_vlan_device_of_it_stays(world: World) -> None:

@@ -19,7 +19,7 @@ from vifplug.engine.apply.transaction import Task
 from vifplug.engine.commands import remove
 from vifplug.engine.context import Context
 from vifplug.engine.host import Scope, Settle
-from vifplug.engine.plan import bridge_permission, configured, request, resolve
+from vifplug.engine.plan import bridge_permission, configured, conflicts, request, resolve
 from vifplug.engine.plan.plan import Plan
 from vifplug.engine.plan.plug import Request, plan_plug
 from vifplug.engine.plan.request import Job
@@ -173,7 +173,8 @@ def _planned(context: Context, work: Sequence[Job], observed: Observed) -> Task:
     kept = {(item.kind, item.name) for items in desired for item in items}
     given_up = [item for job in work for item in job.recorded.items if (item.kind, item.name) not in kept]
     shared = [*given_up, *(item for items in desired for item in items if configured.is_configured(item))]
-    others = remove.shared_with_others(context.store, [job.vif.id for job in work], shared)
+    made_new = [link for items in desired for link in conflicts.to_be_made(items, observed)]
+    others = remove.shared_with_others(context.store, [job.vif.id for job in work], [*shared, *made_new])
     stored = remove.stored_of(context.store, shared)
     requests = [
         _request(job, items, observed, configured.with_shared(job.recorded.items, stored, others))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from vifplug import naming
-from vifplug.engine.plan import configured, ownership
+from vifplug.engine.plan import configured, diff, ownership
 from vifplug.errors import Conflict
 from vifplug.resources import kinds
 from vifplug.resources.contract import Relation, Resource
@@ -19,22 +19,69 @@ _OF_OVS = "openvswitch"
 
 
 def refuse_shared_names(requests: Iterable[Iterable[Resource]]) -> None:
-    """Refuse two owners of one name among the requests themselves.
+    """Refuse two owners of one name among the requests themselves, and two devices of one owner and name.
 
     :raises Conflict: naming both.
     """
-    holders: dict[str, str] = {}
+    holders: dict[str, Resource] = {}
     for desired in requests:
         for resource in (*kinds.links_in(desired), *kinds.ovs_bridges_in(desired)):
             if resource.relation is Relation.REFERENCED:
                 continue
-            other = holders.setdefault(resource.name, resource.owner)
-            if other != resource.owner:
+            other = holders.setdefault(resource.name, resource)
+            if other.owner != resource.owner:
                 raise Conflict(
-                    f"{ownership.owner_in_words(other)} and {ownership.owner_in_words(resource.owner)} of one request "
-                    f"would both have a device {resource.name!r}; give one of them explicit names",
+                    f"{ownership.owner_in_words(other.owner)} and {ownership.owner_in_words(resource.owner)} of one "
+                    f"request would both have a device {resource.name!r}; give one of them explicit names",
                     resource.name,
                 )
+            if isinstance(resource, Link) and resource.shared:
+                _refuse_another(resource, other)
+
+
+def to_be_made(desired: Iterable[Resource], observed: Observed) -> list[Link]:
+    """Links that VIFs share, of kinds with values that only a new link can have, which are not there with them."""
+    return [
+        link
+        for link in kinds.links_in(desired)
+        if link.shared and link.relation is Relation.OWNED and link.attributes.remade_for
+        if (found := observed.links.get(link.name)) is None
+        or found.kind != link.kind
+        or diff.is_to_be_remade(link, found)
+    ]
+
+
+def refuse_to_remake_used(
+    desired: Iterable[Resource], recorded: Inventory, observed: Observed, shared_with: ownership.InUse
+) -> None:
+    """Refuse to make a shared link with other values than other VIFs need: they would make it again, without end.
+
+    A link that another program made again with other values is no conflict: all its VIFs agree what it is to be.
+
+    :raises Conflict: naming the link, what it has and what is asked for.
+    """
+    for link in to_be_made(desired, observed):
+        for other in shared_with.resources.get((link.owner, link.name), ()):
+            _refuse_another(link, other)
+        known, found = recorded.links.get(link.name), observed.links.get(link.name)
+        # What a damaged record's VIF asked for is not known; what this VIF has already was not refused then.
+        is_recorded = known is not None and known.kind == link.kind and not diff.is_to_be_remade(link, known)
+        if link.owner in shared_with.owners and found is not None and not is_recorded:
+            _refuse_another(link, found)
+
+
+def _refuse_another(link: Link, other: Resource) -> None:
+    names = link.attributes.remade_for if other.kind == link.kind else ("kind",)
+    pairs = [(name, getattr(other, name), getattr(link, name)) for name in names]
+    differing = [(name, has, asked) for name, has, asked in pairs if None not in (has, asked) and has != asked]
+    if differing:
+        has = ", ".join(f"{name} {value}" for name, value, _asked in differing)
+        asked = ", ".join(f"{name} {value}" for name, _has, value in differing)
+        raise Conflict(
+            f"{link.kind} {link.name!r} has {has} for VIFs of {ownership.owner_in_words(link.owner)}, and {asked} is "
+            "asked for; give one of them another name",
+            link.name,
+        )
 
 
 def refuse_strangers(desired: Iterable[Resource], recorded: Inventory, observed: Observed) -> None:

@@ -79,6 +79,7 @@ def plan_plug(
     for request in requests:
         kinds.require_known(request.desired)
         conflicts.refuse_strangers(request.desired, request.recorded, observed)
+        conflicts.refuse_to_remake_used(request.desired, request.recorded, observed, shared_with)
         if request.guests_bridge is not None:
             known = request.recorded.links.get(request.guests_bridge.name)
             conflicts.refuse_foreign_guest(request.vif_id, request.guests_bridge, known, observed)
