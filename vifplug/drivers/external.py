@@ -53,5 +53,5 @@ class External:
         if vif.pci_device is not None:
             return HostDevice(vif.pci_device.address)
         if vif.vhost_user is not None:
-            return VhostUser(vif.vhost_user.socket, is_server=vif.vhost_user.mode == model.SERVER)
+            return VhostUser(vif.vhost_user.socket, is_server=vif.vhost_user.mode != model.CLIENT)
         return None

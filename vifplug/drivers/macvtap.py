@@ -51,7 +51,7 @@ class OnDevice:
 
     def guest_end(self, vif: Vif) -> GuestEnd:
         """The device and the mode of the macvtap."""
-        return Macvtap(_source(vif), _part(vif).mode)
+        return Macvtap(_source(vif), _part(vif).mode or "bridge")
 
 
 def _part(vif: Vif) -> model.Macvtap:

@@ -53,7 +53,7 @@ class VhostUserPort:
     def guest_end(self, vif: Vif) -> GuestEnd:
         """The socket. Of a VIF, ``mode`` is the VMM's."""
         part = vif.vhost_user
-        return VhostUser(part.socket, is_server=part.mode == model.SERVER) if part is not None else None
+        return VhostUser(part.socket, is_server=part.mode != model.CLIENT) if part is not None else None
 
 
 def _name(vif: Vif) -> str:

@@ -129,6 +129,10 @@ class _Part(BaseModel, metaclass=_Refusing):
 
     vif_types: ClassVar[frozenset[str]] = frozenset()
     """The vif_types whose requests may have it; empty for all. Their driver checks what it needs of it."""
+    device: ClassVar[str] = ""
+    """The field that names the device which the part is about; "" for none."""
+    defaults: ClassVar[Mapping[str, Any]] = {}
+    """What fields have that neither a request nor its record gives."""
 
 
 class Network(_Part):
@@ -180,15 +184,17 @@ class VhostUser(_Part):
     """The socket at which a guest's VMM and a switch meet."""
 
     vif_types = frozenset({"vhost-user", "external"})
+    device = "socket"
+    defaults: ClassVar[Mapping[str, Any]] = {"mode": SERVER}
 
     socket: SocketPath = Field(
         description="Its path; of vhost-user below the configuration's vhostuser_socket_dir, and in mode client with "
         "the port's name."
     )
-    mode: SocketMode = Field(
-        default=SERVER,
-        description="The VMM's part. server: it listens, and Open vSwitch connects (dpdkvhostuserclient). client: Open "
-        "vSwitch listens (dpdkvhostuser).",
+    mode: SocketMode | None = Field(
+        default=None,
+        description="The VMM's part. server, the default: it listens, and Open vSwitch connects (dpdkvhostuserclient). "
+        "client: Open vSwitch listens (dpdkvhostuser).",
     )
 
 
@@ -208,6 +214,7 @@ class PciDevice(_Part):
     """The PCI function that a guest gets."""
 
     vif_types: ClassVar[frozenset[str]] = frozenset({"external", "vf"})
+    device = "address"
 
     address: PciAddress = Field(description="The function's PCI address.")
     whole: Flag | None = Field(
@@ -230,9 +237,13 @@ class Macvtap(_Part):
     """The device on which the guest's VMM makes a macvtap."""
 
     vif_types: ClassVar[frozenset[str]] = frozenset({"macvtap"})
+    device = "source"
+    defaults: ClassVar[Mapping[str, Any]] = {"mode": "bridge"}
 
     source: LinkName = Field(description="The host's device; with a VLAN the one below its VLAN device.")
-    mode: Literal["bridge", "vepa", "private", "passthrough"] = "bridge"
+    mode: Literal["bridge", "vepa", "private", "passthrough"] | None = Field(
+        default=None, description="Of the macvtap; by default bridge."
+    )
     vlan: VlanId | None = Field(
         default=None, description="Make a VLAN device on the source, named SOURCE.VLAN; by default none."
     )

@@ -69,7 +69,11 @@ def test_sriov_port_is_a_virtual_function(document: dict[str, Any], expected: di
 )
 def test_macvtap_port_is_on_its_device(document: dict[str, Any], expected: dict[str, Any], name: str | None) -> None:
     vif = loaded(document)
-    assert (vif.vif_type, vif.macvtap, vif.names.vlan) == ("macvtap", model.Macvtap(**expected), name)
+    assert (vif.vif_type, vif.macvtap, vif.names.vlan) == (
+        "macvtap",
+        model.Macvtap(**{"mode": "bridge", **expected}),
+        name,
+    )
 
 
 @pytest.mark.parametrize(

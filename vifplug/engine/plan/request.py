@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 from vifplug import naming
 from vifplug.drivers.contract import Driver, Options
@@ -26,6 +27,8 @@ from vifplug.resources.ovs_port import OvsPort
 from vifplug.store.records import Intent, Record, now
 
 _MAY_HAVE_OWN_BRIDGE = "ovs"
+_FILLED_PARTS = ("tap_owner", "tap", "vhost_user", "pci_device", "macvtap")
+"""Parts of a request that are filled field by field; an instance is another one as a whole."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -164,6 +167,7 @@ def _completed(vif: Vif, known: Vif | None, driver: Driver, options: Options) ->
         network = _filled(network, vars(known.network))
         names = _filled(names, vars(known.names))
         fields = _filled(fields, {name: getattr(known, name) for name in optional_fields()})
+    fields |= {name: _part_completed(fields[name], getattr(known, name, None)) for name in _FILLED_PARTS}
     network = _filled(network, {"mtu": options.mtu})
     fields = _filled(fields, {"create_tap": driver.makes_tap, "isolate": options.isolate})
     if known is None and options.per_port_bridge and vif.vif_type == _MAY_HAVE_OWN_BRIDGE:
@@ -179,6 +183,16 @@ def _completed(vif: Vif, known: Vif | None, driver: Driver, options: Options) ->
     if bridge == draft.network.bridge:
         return draft
     return draft.model_copy(update={"network": draft.network.model_copy(update={"bridge": bridge})})
+
+
+def _part_completed(part: Any, known: Any) -> Any:
+    """A part of a request with what it does not say: from the record, where that is about the same device."""
+    if part is None:
+        return None
+    values = vars(part)
+    if known is not None and (not part.device or values[part.device] == getattr(known, part.device)):
+        values = _filled(values, vars(known))
+    return part.model_copy(update=_filled(values, part.defaults))
 
 
 def _check_names(vif: Vif, driver: Driver, desired: Iterable[Resource]) -> None:
@@ -210,7 +224,7 @@ def _check_names(vif: Vif, driver: Driver, desired: Iterable[Resource]) -> None:
         )
 
 
-def _filled(values: dict[str, object], defaults: dict[str, object]) -> dict[str, object]:
+def _filled(values: Mapping[str, object], defaults: Mapping[str, object]) -> dict[str, object]:
     return {key: defaults.get(key) if value is None else value for key, value in values.items()}
 
 
