@@ -92,12 +92,13 @@ class Guest:
 def lock_of(instance: str) -> socket.socket:
     """The right to run this instance here: taken until this process and its QEMU are gone, however they end.
 
-    :raises BootError: when somebody has it: to plug again and fail would be to unplug a guest that runs.
+    :raises BootError: when another process has it: to plug again and fail would unplug a guest that runs.
     """
     lock = socket.socket(socket.AF_UNIX)
     try:
         lock.bind(f"\0compute_driver/{instance}")
     except OSError:
+        lock.close()
         raise BootError(f"instance {instance} runs here already") from None
     return lock
 

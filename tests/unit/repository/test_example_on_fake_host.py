@@ -6,6 +6,7 @@ import argparse
 import contextlib
 import importlib.util
 import json
+import os
 import pathlib
 import sys
 from collections.abc import Iterator
@@ -19,7 +20,8 @@ from vifplug import errors
 from vifplug.testing import FakeHost
 
 DRIVER = pathlib.Path(__file__).parents[3] / "examples" / "compute_driver.py"
-INSTANCE = "c0ffee00-1111-4222-8333-000000000011"
+INSTANCE = f"c0ffee00-1111-4222-8333-{os.getpid():012x}"
+"""Of this process: the example holds a lock of the whole machine while a guest runs."""
 QEMU = """
 import json, sys
 print(json.dumps(sys.argv[1:]), file=open({seen!r}, "w"))
