@@ -24,6 +24,7 @@ _CAPABILITIES = """
 CAPABILITIES = tuple(f"CAP_{name}" for name in _CAPABILITIES.split())
 """Linux's, by number (capabilities(7)), as in oslo.privsep, which only the privileged side may import."""
 _PCI_PATTERN = re.compile(r"[][0-9A-Fa-f*?!-]+(:[][0-9A-Fa-f*?!.-]+){2}")
+_COLON_IN_SET = re.compile(r"\[!?\]?[^]]*:")
 _LOOPBACK = "127.0.0.1"
 _PORT_MAX = 65535
 
@@ -110,12 +111,13 @@ def physical_networks(networks: Mapping[str, str]) -> dict[str, str]:
 
 
 def pci_devices(patterns: Iterable[str]) -> tuple[str, ...]:
-    """Check devices of [pci]. A pattern with two colons matches no network device: their names have none.
+    """Check devices of [pci]. A pattern with two colons matches no network device: their names have none. So no colon
+    may be in brackets, where it need not be matched.
 
     :raises ValueError: with the option, its value and a valid form.
     """
     for pattern in patterns:
-        if not _PCI_PATTERN.fullmatch(pattern):
+        if not _PCI_PATTERN.fullmatch(pattern) or _COLON_IN_SET.search(pattern):
             raise ValueError(
                 f"[pci] devices: {pattern!r} is neither a PCI address with its domain, such as 0000:3b:10.2, nor a "
                 "pattern of one, such as 0000:3b:*"

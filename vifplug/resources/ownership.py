@@ -71,9 +71,14 @@ def is_listed(names: Collection[str], patterns: Collection[str]) -> bool:
     """Whether the configuration lists another program's device, so that VIFs may use it.
 
     :param names: all names that it may be listed by.
-    :param patterns: names or globs.
+    :param patterns: names or globs. One of PCI addresses has colons and is compared with these alone, and no other is:
+        no network device's name has a colon (dev_valid_name).
     """
-    return any(fnmatch.fnmatchcase(name, pattern) for name in names for pattern in patterns)
+    return any(
+        (":" in name) == (":" in pattern) and fnmatch.fnmatchcase(name, pattern)
+        for name in names
+        for pattern in patterns
+    )
 
 
 def derived_name(owner: str, role: str) -> str:

@@ -38,10 +38,11 @@ def test_file_of_the_environment_is_the_default(tmp_path: pathlib.Path, monkeypa
 
 
 def test_devices_that_vifs_may_use_are_those_of_two_options(tmp_path: pathlib.Path) -> None:
-    text = "[bridge]\nphysical_networks = physnet1:eth1, physnet2:eth[2]\n[pci]\ndevices = 0000:3B:10.2, 0000:5e:*\n"
+    text = "[bridge]\nphysical_networks = physnet1:eth1, physnet2:eth[2]\n[pci]\n"
+    text += "devices = 0000:3B:10.2, 0000:5e:*, 0000:[67]e:[!0]*\n"
     settings = options.load(_file(tmp_path, text))
     assert settings.physical_networks == {"physnet1": "eth1", "physnet2": "eth[2]"}
-    assert settings.configurable == ("eth1", "eth[[]2]", "0000:3b:10.2", "0000:5e:*")
+    assert settings.configurable == ("eth1", "eth[[]2]", "0000:3b:10.2", "0000:5e:*", "0000:[67]e:[!0]*")
     assert options.load(_file(tmp_path, "")).configurable == ()
 
 
@@ -54,6 +55,8 @@ def test_devices_that_vifs_may_use_are_those_of_two_options(tmp_path: pathlib.Pa
         ("[pci]\ndevices = *\n", "devices: '*' is neither a PCI address with its domain"),
         ("[pci]\ndevices = eth1\n", "devices: 'eth1' is neither"),
         ("[pci]\ndevices = 3b:10.2\n", "devices: '3b:10.2' is neither"),
+        ("[pci]\ndevices = e[:f]b[:0]\n", "devices: 'e[:f]b[:0]' is neither"),
+        ("[pci]\ndevices = *[!]:]*[]:]\n", "devices: '*[!]:]*[]:]' is neither"),
         ("[DEFAULT]\nmtu = 67\n", "mtu"),
         ("[DEFAULT]\nmtu = many\n", "mtu"),
         ("[ovs]\nintegration_bridge = a/b\n", "integration_bridge 'a/b' is not a device name"),

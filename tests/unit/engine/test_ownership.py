@@ -145,3 +145,17 @@ def test_qos_row_is_ours_with_the_mark_and_nothing_else() -> None:
     assert ownership.qos_is_ours({"vifplug-vif": VIF}, VIF)
     assert not ownership.qos_is_ours({"vifplug-vif": VIF, "theirs": "1"}, VIF)
     assert not ownership.qos_is_ours({"vifplug-vif": OTHER}, VIF)
+
+
+@pytest.mark.parametrize(
+    ("name", "pattern", "is_listed"),
+    [
+        ("eth1", "eth*", True),
+        ("0000:3b:10.2", "0000:3b:*", True),
+        ("eb", "e[:f]b[:0]*", False),
+        ("efb0", "e[:f]b[:0]", False),
+        ("0000:3b:10.2", "0*", False),
+    ],
+)
+def test_pattern_of_pci_addresses_lists_no_network_device(name: str, pattern: str, is_listed: bool) -> None:
+    assert ownership.is_listed((name,), (pattern,)) is is_listed

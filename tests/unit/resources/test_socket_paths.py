@@ -134,3 +134,19 @@ def test_socket_at_which_open_vswitch_listens_is_anothers(
     else:
         columns.give(SimpleNamespace(), [interface], value)
         assert interface.options == value["options"]
+
+
+def test_socket_is_no_symbolic_link(directory: pathlib.Path) -> None:
+    (directory / "vhu2").symlink_to(directory / "vhu1")
+    with pytest.raises(errors.PermissionDenied, match="symbolic link"):
+        given(f"{directory}/vhu2")
+
+
+def test_socket_of_another_interface_is_known_by_any_path(directory: pathlib.Path) -> None:
+    (directory / "project").mkdir()
+    (directory / "same").symlink_to(directory / "project")
+    other = row(name="vhu1", type="", options={"path": f"{directory}/project/vhu"})
+    interface = row(name="vhu2", options={}, _table=SimpleNamespace(rows={1: other}))
+    with pytest.raises(errors.Conflict, match="vhu1"):
+        columns.give(SimpleNamespace(), [interface], {"options": {"path": f"{directory}/same/vhu"}})
+    columns.give(SimpleNamespace(), [interface], {"options": {"path": f"{directory}/vhu"}})

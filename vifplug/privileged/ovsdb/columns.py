@@ -102,7 +102,7 @@ def _check_listening(interfaces: Sequence[Any]) -> None:
 def _check_socket(path: str) -> None:
     """Check that a socket is a guest's: vswitchd runs as root and would open any.
 
-    :raises PermissionDenied: for a path that is not below the fixed directory, also by a symbolic link.
+    :raises PermissionDenied: for a path that is not below the fixed directory, also by a symbolic link, nor one itself.
     :raises ResourceMissing: when its directory is not there.
     """
     directory = next(iter(_socket_directory), "")
@@ -116,6 +116,8 @@ def _check_socket(path: str) -> None:
             "user of the guests' VMM, or set [ovs] vhostuser_socket_dir to the right one and restart",
             parent,
         )
+    if os.path.islink(path):
+        raise arguments.refuse("for a socket the symbolic link", path)
     if not f"{os.path.realpath(parent)}/".startswith(f"{os.path.realpath(directory)}/"):
         raise arguments.refuse(f"a socket outside of {directory!r}, where a symbolic link leads,", path)
 
@@ -126,10 +128,19 @@ def _refuse_anothers_socket(column: Column, key: str, path: str, interfaces: Seq
     :raises Conflict: naming that interface.
     """
     for row in interfaces[0]._table.rows.values():
-        if row not in interfaces and (_of_transaction(row, column).get(key) == path or _listens_at(row, path)):
+        if row not in interfaces and (
+            _is_one_file(_of_transaction(row, column).get(key), path) or _listens_at(row, path)
+        ):
             raise Conflict(
                 f"the vhost-user socket {path!r} is that of OVS interface {row.name!r}; give each VIF its own", row.name
             )
+
+
+def _is_one_file(one: str | None, other: str) -> bool:
+    """Whether two paths are of one socket, also through a symbolic link to its directory."""
+    if one is None or os.path.basename(one) != os.path.basename(other):
+        return False
+    return one == other or os.path.realpath(os.path.dirname(one)) == os.path.realpath(os.path.dirname(other))
 
 
 def _listens_at(row: Any, path: str) -> bool:
