@@ -36,6 +36,7 @@ TOGETHER_MAX = 100
 the buffer has 208 kB (net.core.rmem_default), and answers that do not fit are lost."""
 _REQUESTS_TOGETHER = 20
 """Links requested in one send: each answer is an skb of some 4 kB."""
+_SEQUENCE_MASK = 0xFFFFFFFF
 _DUMP_TRIES = 5
 
 
@@ -65,7 +66,7 @@ class LinkSocket:
             self._socket.setsockopt(_SOL_NETLINK, option, 1)
         self._timeout = timeout
         self._socket.settimeout(timeout)
-        self._sequence = itertools.count(1)
+        self._sequence = _numbers()
         self._lock = threading.Lock()
 
     def close(self) -> None:
@@ -104,7 +105,7 @@ class LinkSocket:
         awaited = set(range(start, start + count))
         while awaited:
             for kind, flags, sequence, payload in split(self._socket.recv(RECEIVE_BYTES)):
-                index = sequence - first
+                index = (sequence - first) & _SEQUENCE_MASK
                 if kind != _NLMSG_ERROR or index not in awaited:
                     continue
                 awaited.discard(index)
@@ -234,6 +235,11 @@ class LinkSocket:
                     answers.append((kind, flags, payload))
                     if kind == _NLMSG_ERROR:
                         return answers
+
+
+def _numbers(first: int = 1) -> Iterator[int]:
+    """Sequence numbers: nlmsg_seq has 32 bits."""
+    return (number & _SEQUENCE_MASK for number in itertools.count(first))
 
 
 def _get_link(attributes: bytes, sequence: int, flags: int = 0, *, index: int = 0, mask: int = 0) -> bytes:

@@ -12,6 +12,7 @@ import errno
 import os
 import socket
 import struct
+import threading
 
 from vifplug.netlink import socket as netlink
 from vifplug.netlink.message import HEADER, NFGEN, attribute
@@ -29,6 +30,8 @@ _OF_TABLE, _OF_NAME = 1, 2
 """NFTA_RULE_TABLE and NFTA_RULE_CHAIN; NFTA_SET_ELEM_LIST_TABLE and NFTA_SET_ELEM_LIST_SET are the same numbers."""
 _LEGACY = {"ip": "/proc/net/ip_tables_names", "ip6": "/proc/net/ip6_tables_names"}
 _SECONDS = 2.0
+_one_dump = threading.BoundedSemaphore(1)
+"""Of a helper's threads one reads a dump: each may have ``BYTES_MAX``."""
 
 
 def dump(kind: str, family: int = 0, table: str = "", name: str = "") -> list[bytes]:
@@ -45,7 +48,10 @@ def dump(kind: str, family: int = 0, table: str = "", name: str = "") -> list[by
     request = HEADER.pack(HEADER.size + len(body), DUMPS[kind], _NLM_F_REQUEST | _NLM_F_DUMP, 1, 0) + body
     payloads: list[bytes] = []
     left = BYTES_MAX
-    with socket.socket(socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_CLOEXEC, _NETLINK_NETFILTER) as channel:
+    with (
+        _one_dump,
+        socket.socket(socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_CLOEXEC, _NETLINK_NETFILTER) as channel,
+    ):
         channel.settimeout(_SECONDS)
         channel.bind((0, 0))
         channel.send(request)
