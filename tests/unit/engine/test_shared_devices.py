@@ -1,4 +1,4 @@
-"""What the store keeps of devices that VIFs share: what a failed plug leaves of it, and rows that cannot be read."""
+"""Devices that are configured: what the store keeps of shared ones, and what a job that is carried out twice keeps."""
 
 from __future__ import annotations
 
@@ -10,6 +10,8 @@ import pytest
 
 from tests.support.configured_kinds import Wired, driver
 from tests.unit.engine.test_configured import NETWORK, VIF, World, vif, world
+from vifplug.engine.commands import plug
+from vifplug.engine.plan import request
 from vifplug.errors import LinkError
 
 __all__ = ["driver", "world"]
@@ -53,3 +55,18 @@ def test_row_that_cannot_be_read_is_left_out_and_the_vif_goes(
     world.plugger.unplug([VIF])
     assert world.eth1[0] == 9000
     assert not world.plugger.store.contents().records
+
+
+@pytest.mark.parametrize("drifted", [False, True])
+def test_job_that_is_carried_out_twice_keeps_what_was_there_before(world: World, drifted: bool) -> None:
+    """As the next thread does it, where the one that carried it out was interrupted behind the record."""
+    world.driver.nic_owner = None
+    known = world.plugger.store.snapshot([VIF])[VIF][0]
+    job = request.job(vif(), known, world.plugger.options)
+    plug.plug_held(world.plugger, [job])
+    if drifted:
+        world.set_eth1(mtu=1400)
+    plug.plug_held(world.plugger, [job])
+    assert world.eth1[0] == 9000
+    world.plugger.unplug([VIF])
+    assert world.eth1[0] == 1500

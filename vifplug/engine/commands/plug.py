@@ -84,9 +84,15 @@ def carry_out(context: Context, work: Sequence[Job]) -> tuple[list[Record], Obse
     scope = _scope(work)
     observed = host.observe(scope)
     task = _planned(context, work, observed)
-    if not task.plan:
-        return _agreed(context, task, observed), observed
+    agreed = _agreed(context, task, observed) if not task.plan else None
+    if agreed is not None and agreed == [job.record for job in work]:
+        return agreed, observed
     before, journal = store.snapshot(task.vif_ids), Journal(host)
+    if (current := [_as_recorded(job, before) for job in work]) != list(work):
+        return carry_out(context, current)
+    if agreed is not None:
+        store.save_records(agreed, configured=configured.settled(task.shared))
+        return agreed, observed
     settle = Settle(opening=verify.opening(task.wanted, observed, task.plan), scope=scope)
     with context.under_way.work(task.vif_ids, len(task.plan.actions)) as progress:
         try:
@@ -103,15 +109,20 @@ def carry_out(context: Context, work: Sequence[Job]) -> tuple[list[Record], Obse
 
 
 def _agreed(context: Context, task: Task, observed: Observed) -> list[Record]:
-    """The records of VIFs that are as desired already; written only where they differ.
+    """The records of VIFs that are as desired already.
 
     :raises VerifyError: something differs that no plan changes.
     """
     verify.require_agreement(task.wanted, observed)
-    found = request.records(task.work, task.resolved, observed, context.wiring(task.vif_ids))
-    if found != [job.record for job in task.work]:
-        context.store.save_records(found, configured=configured.settled(task.shared))
-    return found
+    return request.records(task.work, task.resolved, observed, context.wiring(task.vif_ids))
+
+
+def _as_recorded(job: Job, now: Moment) -> Job:
+    """The job with the record as it is now. It is another one where the job was carried out before, by a thread that
+    was interrupted behind the record: what the host has is not what was there before vifplug, then."""
+    record = now[job.vif.id][0]
+    is_same = record is job.record or (record and record.resources) == (job.record and job.record.resources)
+    return job if job.recovers or is_same else replace(job, record=record)
 
 
 # -- what is asked for, and what it takes ---------------------------------------------------------------------

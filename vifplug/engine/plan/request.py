@@ -56,6 +56,9 @@ class Job:
     """Whether what was made is taken back when the work fails. A repair goes on from there another time: a guest may
     have opened by then what is there again."""
 
+    recovers: bool = False
+    """Whether ``record`` has, besides what the store has, what an interrupted request may have left."""
+
     @functools.cached_property
     def recorded(self) -> Inventory:
         """What was built before."""
@@ -156,7 +159,8 @@ def recovery(known: Record, left: Inventory, options: Options) -> Job:
     )
     there = {(item.plane, item.name) for item in recorded}
     added = tuple(item for item in left.items if (item.plane, item.name) not in there)
-    return replace(job(known.vif, known, options), record=replace(known, resources=(*recorded, *added)))
+    left_too = replace(known, resources=(*recorded, *added))
+    return replace(job(known.vif, known, options), record=left_too, recovers=True)
 
 
 def _completed(vif: Vif, known: Vif | None, driver: Driver, options: Options) -> Vif:
