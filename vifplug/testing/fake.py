@@ -26,14 +26,17 @@ from vifplug.model.reports import GcReport, PlannedAction
 from vifplug.model.types import canonical
 from vifplug.model.vif import Vif
 from vifplug.resources import kinds
+from vifplug.resources.contract import Relation
 from vifplug.resources.link import Link
 from vifplug.resources.ovs_port import OvsPort
+from vifplug.resources.vf import Vf
 from vifplug.store.events import NEUTRON_FAILED, NEUTRON_PLUGGED, NEUTRON_UNPLUGGED
 from vifplug.store.locks import LockFile
 from vifplug.store.records import Record
 from vifplug.store.store import Store
 from vifplug.testing.memory import NO_DEVICE, MemoryHost
 
+_NO_MAC = "00:00:00:00:00:00"
 _NOTE_SECONDS, _PAUSE_SECONDS = 5.0, 0.01
 """For the locks of VIFs that another thread works on, and between looks."""
 
@@ -48,6 +51,8 @@ class FakeHost(LocalHost):
     :param bridges: the OVS bridges that there are; the first is the integration bridge.
     :param datapath: of these bridges: system (the kernel's) or netdev (userspace).
     :param mtu: of a VIF whose request has none; bytes.
+    :param physical_devices: devices of the host that macvtap VIFs may be on, such as eth1; they are up.
+    :param virtual_functions: PCI addresses of the virtual functions that vf VIFs may have, such as 0000:3b:10.2.
     :param auto_wire: a plugged VIF is ``wired`` as soon as it is looked at. False: ``wire`` says when.
     :raises InputError: there is no bridge, or an argument is out of bounds.
     """
@@ -58,17 +63,30 @@ class FakeHost(LocalHost):
         bridges: Sequence[str] = ("br-int",),
         datapath: str = "system",
         mtu: int = 1500,
+        physical_devices: Sequence[str] = (),
+        virtual_functions: Sequence[str] = (),
         auto_wire: bool = True,
     ) -> None:
         _check(bridges, datapath, mtu)
+        _check_devices(physical_devices, virtual_functions)
         self._memory = MemoryHost(datapath=datapath, bridges=bridges)
+        for name in physical_devices:
+            self._memory.links[name] = Link(name=name, mtu=max(mtu, 1500), up=True, carrier=True)
+        for address in virtual_functions:
+            self._memory.links[address] = _virtual_function(address)
         self._auto_wire = auto_wire
         self._next_error: VifplugError | None = None
         self.diagnosis = Diagnosis(findings=(Finding(check="fake", status=OK, reason="a fake host, for tests"),))
         """What ``doctor`` answers."""
         with contextlib.ExitStack() as stack:
             directory = stack.enter_context(tempfile.TemporaryDirectory(prefix="vifplug-fake-"))
-            settings = Settings(state_dir=directory, mtu=mtu, integration_bridge=bridges[0], wired_by=EVENTS)
+            settings = Settings(
+                state_dir=directory,
+                mtu=mtu,
+                integration_bridge=bridges[0],
+                wired_by=EVENTS,
+                configurable=(*physical_devices, *virtual_functions),
+            )
             # No user of that name: the files are this process's own.
             store = Store(directory, user="")
             stack.callback(store.close)
@@ -181,17 +199,22 @@ class FakeHost(LocalHost):
         return True
 
     def drift(self, id: str) -> None:
-        """Another program has changed the VIF: its first device is down; of one without a device, the port is gone.
+        """Another program has changed the VIF: its first device is down; a virtual function has no MAC; of one
+        without a device, the port is gone.
 
         :raises UnknownVif: it is not plugged here.
         :raises InputError: nothing of it is left.
         """
         record = self._record(id)
-        links = [link.name for link in kinds.links_in(record.resources) if link.name in self._memory.links]
+        found = [link for link in kinds.links_in(record.resources) if link.name in self._memory.links]
+        functions = [link.name for link in found if isinstance(link, Vf)]
+        links = [link.name for link in found if link.relation is Relation.OWNED]
         owned = (port for port in kinds.ports_in(record.resources) if port.is_owned)
         ports = [port.name for port in owned if port.name in self._memory.ports]
         if links:
             self._memory.links[links[0]] = replace(self._memory.links[links[0]], up=False)
+        elif functions:
+            self._memory.links[functions[0]] = replace(self._memory.links[functions[0]], address=_NO_MAC)
         elif ports:
             del self._memory.ports[ports[0]]
         else:
@@ -306,6 +329,18 @@ def _check(bridges: Sequence[str], datapath: str, mtu: int) -> None:
         raise InputError(f"datapath: {datapath!r:.80}: it must be system or netdev")
     if not limits.is_mtu(mtu):
         raise InputError(f"mtu: {mtu!r:.80}: {limits.MTU_RULE}")
+
+
+def _check_devices(physical: Sequence[str], functions: Sequence[str]) -> None:
+    if isinstance(physical, str) or not all(map(_is_name, physical)):
+        raise InputError(f"physical_devices: {physical!r:.80}: it must be a list of device names, such as eth1")
+    if isinstance(functions, str) or not all(isinstance(one, str) and naming.is_pci_address(one) for one in functions):
+        raise InputError(f"virtual_functions: {functions!r:.80}: it must be a list of addresses such as 0000:3b:10.2")
+
+
+def _virtual_function(address: str) -> Vf:
+    """A function as its driver leaves it."""
+    return Vf(name=address, address=_NO_MAC, vlan=0, priority=0, spoof_check=True, trust=False, up=True)
 
 
 def _vmms_ports(record: Record) -> list[OvsPort]:

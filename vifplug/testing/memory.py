@@ -11,7 +11,7 @@ from vifplug import naming
 from vifplug.engine.host import Scope, Settle
 from vifplug.engine.plan import actions, renames
 from vifplug.engine.plan.actions import Action
-from vifplug.errors import LinkError, OvsUnavailable, TimedOut, VifplugError
+from vifplug.errors import Conflict, LinkError, OvsUnavailable, TimedOut, VifplugError
 from vifplug.resources import passage
 from vifplug.resources.link import Link
 from vifplug.resources.observed import Observed, Qos, Station
@@ -20,6 +20,7 @@ from vifplug.resources.ovs_port import OF_VLANS, OvsPort, shown
 
 NO_DEVICE = "could not open network device"
 """vswitchd's error for a port without a netdev."""
+_SOCKET = "vhost-server-path"
 
 
 class MemoryHost:
@@ -109,7 +110,7 @@ class MemoryHost:
             qos=tuple(self.qos.values()),
             listened_on=self.listened_on,
             held=dict(self.held),
-            absent=dict(self.absent),
+            absent={**self._missing_functions(scope), **self.absent},
             stations=tuple(self.stations) if scope.thorough else (),
             ports_there=self.strangers + len(self.ports),
         )
@@ -196,6 +197,10 @@ class MemoryHost:
             case actions.DeleteQos(owner=owner):
                 self.qos = {uuid: row for uuid, row in self.qos.items() if row.owner != owner}
 
+    def _missing_functions(self, scope: Scope) -> dict[str, str]:
+        missing = (name for name in scope.links if naming.is_pci_address(name) and name not in self.links)
+        return {name: f"there is no PCI device {name}" for name in missing}
+
     def add(self, link: Link) -> None:
         """Make a link; an OVS port that waits for its device gets it."""
         assert link.name not in self.links
@@ -243,7 +248,19 @@ class MemoryHost:
             return ()
         return tuple(sorted(port.name for port in self.ports.values() if port.bridge == bridge and not port.is_patch))
 
+    def _require_own_socket(self, port: OvsPort) -> None:
+        """As the privileged helper does, refuse a vhost-user socket that another port has."""
+        options = port.settings.get("options")
+        path = options.get(_SOCKET) if isinstance(options, Mapping) else None
+        for other in self.ports.values():
+            if path and other.name != port.name and other.settings.get("options") == shown("options", options):
+                raise Conflict(
+                    f"the vhost-user socket {path!r} is that of OVS interface {other.name!r}; give each VIF its own",
+                    other.name,
+                )
+
     def _add_port(self, port: OvsPort) -> None:
+        self._require_own_socket(port)
         qos = f"qos-{next(self._numbers)}" if port.qos_type else None
         if qos and port.qos_type:
             self.qos[qos] = Qos(uuid=qos, type=port.qos_type, owner=port.owner)

@@ -341,3 +341,47 @@ def test_guest_of_a_vhost_user_vif_uses_its_socket() -> None:
         assert host.list() == []
     with FakeHost() as host, pytest.raises(errors.Conflict, match="needs 'netdev'"):
         host.plug([vif])
+
+
+def test_devices_of_the_host_are_configured_and_put_back() -> None:
+    function = "0000:3b:10.2"
+    vf = builders.vif("vf", pci_device={"address": function, "vlan": 100})
+    macvtap = builders.vif("macvtap", macvtap={"source": "eth1", "vlan": 100})
+    with FakeHost(physical_devices=("eth1",), virtual_functions=(function,)) as host:
+        reports = host.plug([vf, macvtap])
+        assert [[device.name for device in report.devices] for report in reports] == [[function], ["eth1.100"]]
+        assert [each.state for each in host.list()] == ["wired", "wired"] and host.check().clean
+        made = host.applied
+        host.plug([vf, macvtap])
+        assert host.applied == made
+        for each in (vf, macvtap):
+            host.drift(each.id)
+            assert not host.check().clean
+            host.repair([each.id])
+            assert host.check().clean
+        host.unplug([vf.id, macvtap.id])
+        assert (host.list(), host.check().clean) == ([], True)
+        with pytest.raises(errors.InputError, match=r"there is no PCI device 0000:3b:10\.3"):
+            host.plug([builders.vif("vf", pci_device={"address": "0000:3b:10.3"})])
+        with pytest.raises(errors.ResourceMissing, match="eth2"):
+            host.plug([builders.vif("macvtap", macvtap={"source": "eth2"})])
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [{"physical_devices": "eth1"}, {"physical_devices": ["a b"]}, {"virtual_functions": ["eth1"]}],
+    ids=str,
+)
+def test_devices_that_no_host_has_are_refused(arguments: dict[str, Any]) -> None:
+    with pytest.raises(errors.InputError, match=next(iter(arguments))):
+        FakeHost(**arguments)
+
+
+def test_socket_of_another_vif_is_a_conflict() -> None:
+    first = builders.vif("vhost-user")
+    second = builders.vif("vhost-user", id=builders.TAP)
+    with FakeHost(datapath="netdev") as host:
+        (report,) = host.plug([first])
+        with pytest.raises(errors.Conflict, match=f"is that of OVS interface '{report.ports[0].name}'"):
+            host.plug([second])
+        assert [each.id for each in host.list()] == [first.id] and host.check().clean

@@ -103,7 +103,8 @@ def test_two_vifs_with_one_name_are_a_conflict(plugger: Plugger) -> None:
     other = vif(id="3fe5648f-4799-49a7-9fef-daa6f86f6799", address="fa:16:3e:95:3a:3e")
     with pytest.raises(Conflict, match=PORT):
         plugger.plug([other])
-    plugger.plug([other.model_copy(update={"names": other.names.model_copy(update={"vhu": "vhu-other"})})])
+    socket = {"socket": "/var/lib/vhost_sockets/vhu-other"}
+    plugger.plug([vif(id=other.id, address=other.address, names={"vhu": "vhu-other"}, vhost_user=socket)])
 
 
 @pytest.mark.parametrize("name", ["db.sock", "vhu.sock", "br-int"])
