@@ -31,8 +31,8 @@ def links(database: sqlite3.Connection) -> dict[str, Link]:
     links: dict[str, Link] = {}
     for (name, holder), body in rows(database).items():
         try:
-            link = records.resource_from_json(body)
-            if not isinstance(link, Link) or (link.name, link.owner) != (name, holder):
+            (link,) = kinds.links_in((records.resource_from_json(body),))
+            if (link.name, link.owner) != (name, holder):
                 raise ValueError(f"it is of {link.kind} {link.name!r:.40}")
         except (ValueError, KeyError, TypeError, AttributeError, RecursionError, UnknownKind) as error:
             LOG.error("what was set on %r for %s cannot be read, and is not put back: %s", name, holder, error)

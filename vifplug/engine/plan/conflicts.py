@@ -35,8 +35,8 @@ def refuse_shared_names(requests: Iterable[Iterable[Resource]]) -> None:
                     f"request would both have a device {resource.name!r}; give one of them explicit names",
                     resource.name,
                 )
-            if isinstance(resource, Link) and resource.shared:
-                _refuse_another(resource, other)
+            for link in kinds.links_in(kinds.shared_in((resource,))):
+                _refuse_another(link, other)
 
 
 def to_be_made(desired: Iterable[Resource], observed: Observed) -> list[Link]:
