@@ -143,13 +143,27 @@ def test_daemon_sees_the_port_come_and_go(world: World) -> None:
         assert daemon.metric("vifplug_repairs_total") == 0
 
 
+def test_port_that_was_plugged_without_create_port_is_kept(world: World) -> None:
+    with library(world) as host:
+        host.plug([OVS.vif])
+        before = world.snapshot()
+        with watched(world) as writes:
+            (report,) = host.plug([DELEGATED.vif])
+        assert writes.none, writes
+        (warning,) = report.warnings
+        assert "create_port false" in warning
+        assert world.snapshot() == before
+        host.unplug([OVS.id])
+    assert faults.stored(world) == {}
+
+
 def test_conflicts_name_who_holds_what(world: World) -> None:
     with library(world) as host:
         host.plug([DELEGATED.vif])
         with pytest.raises(errors.Conflict, match="plugged as one that the guest's VMM makes"):
             host.plug([OVS.but(create_port=True).vif])
         host.unplug([OVS.id])
-        host.plug([OVS.vif])
+        host.plug([OVS.but(create_port=True).vif])
         before = world.snapshot()
         with pytest.raises(errors.Conflict, match="plugged as one that vifplug makes"):
             host.plug([DELEGATED.vif])
