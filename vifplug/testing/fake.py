@@ -29,7 +29,6 @@ from vifplug.resources import kinds
 from vifplug.resources.contract import Relation
 from vifplug.resources.link import Link
 from vifplug.resources.ovs_port import OvsPort
-from vifplug.resources.vf import Vf
 from vifplug.store.events import NEUTRON_FAILED, NEUTRON_PLUGGED, NEUTRON_UNPLUGGED
 from vifplug.store.locks import LockFile
 from vifplug.store.records import Record
@@ -37,6 +36,8 @@ from vifplug.store.store import Store
 from vifplug.testing.memory import NO_DEVICE, MemoryHost
 
 _NO_MAC = "00:00:00:00:00:00"
+_VF = "vf"
+"""The kind of a virtual function."""
 _NOTE_SECONDS, _PAUSE_SECONDS = 5.0, 0.01
 """For the locks of VIFs that another thread works on, and between looks."""
 
@@ -207,7 +208,7 @@ class FakeHost(LocalHost):
         """
         record = self._record(id)
         found = [link for link in kinds.links_in(record.resources) if link.name in self._memory.links]
-        functions = [link.name for link in found if isinstance(link, Vf)]
+        functions = [link.name for link in found if link.kind == _VF]
         links = [link.name for link in found if link.relation is Relation.OWNED]
         owned = (port for port in kinds.ports_in(record.resources) if port.is_owned)
         ports = [port.name for port in owned if port.name in self._memory.ports]
@@ -338,9 +339,12 @@ def _check_devices(physical: Sequence[str], functions: Sequence[str]) -> None:
         raise InputError(f"virtual_functions: {functions!r:.80}: it must be a list of addresses such as 0000:3b:10.2")
 
 
-def _virtual_function(address: str) -> Vf:
+def _virtual_function(address: str) -> Link:
     """A function as its driver leaves it."""
-    return Vf(name=address, address=_NO_MAC, vlan=0, priority=0, spoof_check=True, trust=False, up=True)
+    function: Link = kinds.of(_VF)(
+        name=address, address=_NO_MAC, vlan=0, priority=0, spoof_check=True, trust=False, up=True
+    )
+    return function
 
 
 def _vmms_ports(record: Record) -> list[OvsPort]:
