@@ -375,7 +375,9 @@ def test_port_on_another_bridge_does_not_show_whose_a_bridge_is(world: World, ho
     bridge = ("--id=@b", "create", "Bridge", f"name={name}", "--", "add", "Open_vSwitch", ".", "bridges", "@b")
     interface = ("--id=@i", "create", "Interface", f"name={name}", "type=internal")
     port = ("--id=@p", "create", "Port", f"name={name}", mark, "interfaces=@i", "--", "add", "Bridge", "br-ex")
-    world.vsctl("--no-wait", *bridge, "--", *interface, "--", *port, "ports", "@p")
+    # vsctl waits for vswitchd, which makes the port's device and its numbers.
+    world.vsctl(*bridge, "--", *interface, "--", *port, "ports", "@p")
+    wait_until(lambda: world.snapshot() == world.snapshot(), "vswitchd at rest", SECONDS)
     own: dict[str, Any] = {"name": name, "owner": NOVA, "like": "br-int"}
     calls = [{"op": "delete-bridge", **own}, {"op": "set-bridge", **own, "columns": ["fail_mode"]}]
     assert not carried_out(host, world, "ports", calls)
