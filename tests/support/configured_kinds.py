@@ -66,5 +66,6 @@ def driver(monkeypatch: pytest.MonkeyPatch) -> Iterator[Wired]:
     kinds.register(Nic)
     kinds.register(Gate)
     made = Wired()
-    monkeypatch.setattr(registry, "drivers", lambda: {TYPE: made})
+    others = registry.drivers()
+    monkeypatch.setattr(registry, "drivers", lambda: {**others, TYPE: made})
     yield made

@@ -160,3 +160,15 @@ def must_row(world: World, table: str, name: str) -> dict[str, Any]:
 def offloads(world: World, device: str) -> bool:
     """Whether a link leaves transmit checksums to its hardware."""
     return "tx-checksumming: on" in world.run("ethtool", "-k", device).stdout
+
+
+def bridge_is_made_again(world: World, name: str, before: str) -> bool:
+    """Whether there is an OVS bridge of this name with another row than before."""
+    row = world.row("Bridge", name)
+    return row is not None and row["_uuid"] != before
+
+
+def bridge_is_right(world: World, name: str) -> bool:
+    """Whether an OVS bridge has vifplug's mark, and no fail mode."""
+    row = must_row(world, "Bridge", name)
+    return row["fail_mode"] == [] and "vifplug-vif" in row["external_ids"]

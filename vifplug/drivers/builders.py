@@ -6,12 +6,37 @@ from dataclasses import replace
 
 from vifplug import naming
 from vifplug.drivers.contract import Options, mtu_of, tap_name
+from vifplug.errors import InputError
 from vifplug.model.vif import Vif
 from vifplug.resources.bridge import Bridge
 from vifplug.resources.contract import Resource
 from vifplug.resources.ovs_bridge import OvsBridge
 from vifplug.resources.ovs_port import CONTROL_AGENT, PATCH, PEER, OvsPort
 from vifplug.resources.tap import Tap
+
+
+def refuse_bridge(vif: Vif) -> None:
+    """For a VIF that is on no bridge.
+
+    :raises InputError: when the request names one.
+    """
+    if vif.network.bridge is not None:
+        raise InputError(
+            f"network.bridge of VIF {vif.id} is {vif.network.bridge!r}; vifplug puts a VIF of type {vif.vif_type} on "
+            "no bridge: leave it out",
+            vif.id,
+        )
+
+
+def refuse_tap(vif: Vif) -> None:
+    """For a VIF whose guest has no tap.
+
+    :raises InputError: when the request asks for one.
+    """
+    if vif.create_tap:
+        raise InputError(
+            f"create_tap of VIF {vif.id} is true; a VIF of type {vif.vif_type} has no tap: leave it out", vif.id
+        )
 
 
 def ovs_bridge(vif: Vif, options: Options) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from vifplug.drivers import builders
 from vifplug.drivers.contract import Options
 from vifplug.drivers.guest_end import GuestEnd, HostDevice, VhostUser
 from vifplug.errors import InputError
@@ -23,10 +24,7 @@ class External:
 
         :raises InputError: when the request asks for a tap, or names two ends.
         """
-        if vif.create_tap:
-            raise InputError(
-                f"create_tap of VIF {vif.id} is true; nothing is made for a VIF of type external: leave it out", vif.id
-            )
+        builders.refuse_tap(vif)
         if vif.pci_device is not None and vif.vhost_user is not None:
             raise InputError(
                 f"VIF {vif.id} has both pci_device and vhost_user; a guest has one end: leave one of them out "
@@ -35,18 +33,12 @@ class External:
             )
         return []
 
-    def switch(self, vif: Vif, options: Options) -> str | None:
+    def switch(self, vif: Vif, options: Options) -> None:
         """None: it is on no bridge of this host.
 
         :raises InputError: when the request names one.
         """
-        if vif.network.bridge is not None:
-            raise InputError(
-                f"network.bridge of VIF {vif.id} is {vif.network.bridge!r}; a VIF of type external is on no bridge of "
-                "this host: leave it out",
-                vif.id,
-            )
-        return None
+        builders.refuse_bridge(vif)
 
     def guest_end(self, vif: Vif) -> GuestEnd:
         """The PCI function or the socket that the request names; None without either."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from vifplug import naming
+from vifplug.drivers import builders
 from vifplug.drivers.contract import Options, mtu_of
 from vifplug.drivers.guest_end import GuestEnd, Macvtap
 from vifplug.errors import InputError
@@ -22,7 +23,11 @@ class OnDevice:
     makes_tap = False
 
     def resources(self, vif: Vif, options: Options) -> Sequence[Resource]:
-        """The VLAN device, if one is asked for; else the device."""
+        """The VLAN device, if one is asked for; else the device.
+
+        :raises InputError: when the request names no device, or asks for a tap: the VMM makes its macvtap.
+        """
+        builders.refuse_tap(vif)
         part = _part(vif)
         if part.vlan is None:
             return [Device(name=part.source, owner=vif.id)]
@@ -45,9 +50,12 @@ class OnDevice:
             )
         ]
 
-    def switch(self, vif: Vif, options: Options) -> str | None:
-        """None: its guest is on no bridge."""
-        return None
+    def switch(self, vif: Vif, options: Options) -> None:
+        """None: its guest is on no bridge.
+
+        :raises InputError: when the request names one.
+        """
+        builders.refuse_bridge(vif)
 
     def guest_end(self, vif: Vif) -> GuestEnd:
         """The device and the mode of the macvtap."""

@@ -31,18 +31,12 @@ class LoneTap:
         given = vif.tap.address if vif.tap is not None else None
         return [replace(tap, address=given or tap.address, has_any_master=True)]
 
-    def switch(self, vif: Vif, options: Options) -> str | None:
+    def switch(self, vif: Vif, options: Options) -> None:
         """None: it is on no bridge.
 
         :raises InputError: when the request names one.
         """
-        if vif.network.bridge is not None:
-            raise InputError(
-                f"network.bridge of VIF {vif.id} is {vif.network.bridge!r}; a VIF of type tap is on no bridge: leave "
-                "it out, or use type bridge or ovs",
-                vif.id,
-            )
-        return None
+        builders.refuse_bridge(vif)
 
     def guest_end(self, vif: Vif) -> GuestEnd:
         """The tap."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from vifplug.drivers import builders
 from vifplug.drivers.contract import Options
 from vifplug.drivers.guest_end import GuestEnd, HostDevice
 from vifplug.errors import InputError
@@ -19,7 +20,11 @@ class VirtualFunction:
     makes_tap = False
 
     def resources(self, vif: Vif, options: Options) -> Sequence[Resource]:
-        """The function with the guest's MAC and its VLAN; spoof check and trust only if they are given."""
+        """The function with the guest's MAC and its VLAN; spoof check and trust only if they are given.
+
+        :raises InputError: when the request names no function, or asks for a tap.
+        """
+        builders.refuse_tap(vif)
         part = _part(vif)
         return [
             vf.Vf(
@@ -35,9 +40,12 @@ class VirtualFunction:
             )
         ]
 
-    def switch(self, vif: Vif, options: Options) -> str | None:
-        """None: its guest is on no bridge of this host."""
-        return None
+    def switch(self, vif: Vif, options: Options) -> None:
+        """None: its guest is on no bridge of this host.
+
+        :raises InputError: when the request names one.
+        """
+        builders.refuse_bridge(vif)
 
     def guest_end(self, vif: Vif) -> GuestEnd:
         """The function."""

@@ -31,10 +31,7 @@ class VhostUserPort:
         """The port; a trunk's bridge. The port's MTU is set as it is created: the size of its buffers depends on it (LP
         1959586).
         """
-        if vif.create_tap:
-            raise InputError(
-                f"create_tap of VIF {vif.id} is true, but a vhost-user VIF has no tap; leave it out", vif.id
-            )
+        builders.refuse_tap(vif)
         socket, name = _socket_of(vif, options.vhostuser_socket_dir), _name(vif)
         if vif.vhost_user is not None and vif.vhost_user.mode == model.CLIENT:
             _check_own_socket(vif, socket, name)

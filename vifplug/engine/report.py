@@ -178,7 +178,7 @@ def path(record: Record, observed: Observed, wiring: Wiring, intent: Intent | No
 
 
 def _unseen_end(record: Record) -> list[Hop]:
-    """A guest's end of which this host shows nothing, so that nobody takes the path for looked at."""
+    """A guest's end of which this host shows nothing, so that the path is not taken for one that was looked at."""
     end = guest_end(record.vif)
     if record.resources or not isinstance(end, HostDevice | VhostUser):
         return []
@@ -225,7 +225,7 @@ def _port_hop(item: OvsPort, observed: Observed, items: Sequence[DriftItem]) -> 
 
 
 def _switches(record: Record, observed: Observed) -> list[Hop]:
-    """The OVS bridge behind the port, or a network's bridge that somebody else made; of those that vifplug made there
+    """The OVS bridge behind the port, or a network's bridge that another program made; of those that vifplug made there
     are hops already."""
     own = {item.name for item in record.resources}
     switches = dict.fromkeys(port.bridge for port in kinds.ports_in(record.resources))

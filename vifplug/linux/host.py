@@ -196,7 +196,7 @@ class LinuxHost:
         bridged = [name for name, link in found.items() if kinds.has_members(link["kind"])] if scope.thorough else ()
         stations = obstructions.stations(self._reader, found, bridged)
         ports = [decode.port(row) for row in rows["ports"]]
-        bridges = {name: decode.bridge(name, told) for name, told in rows["bridges"].items()}
+        bridges = {name: decode.bridge(name, row) for name, row in rows["bridges"].items()}
         # Of what we made the record says which device it is, and a kernel datapath has no such sockets.
         by_sockets = (port.name for port in ports if port.bridge in bridges and bridges[port.bridge].userspace)
         vmms = any(name in found and not naming.owner_of(found[name]["alias"]) for name in by_sockets)

@@ -46,7 +46,7 @@ class VirtualFunction:
 
     @property
     def in_use(self) -> str:
-        """The driver by which a guest's VMM has it open; "" for nobody."""
+        """The driver by which a guest's VMM has it open; "" where none has."""
         return self.driver if self.is_enabled and self.driver in _GUESTS_DRIVERS else ""
 
 

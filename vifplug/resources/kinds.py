@@ -147,7 +147,7 @@ def links_in(resources: Iterable[Resource]) -> list[Link]:
 
 
 def ports_in(resources: Iterable[Resource]) -> list[OvsPort]:
-    """The OVS ports among resources, whoever makes them."""
+    """The OVS ports among resources, vifplug's and those that the VMM makes."""
     return [item for item in resources if isinstance(item, OvsPort)]
 
 

@@ -156,7 +156,7 @@ class Link(Resource):
 
     @property
     def in_use(self) -> str:
-        """Observed: who has it open as a guest's device, in words; "" for nobody."""
+        """Observed: who has it open as a guest's device, in words; "" where it is not open."""
         return ""
 
     @property

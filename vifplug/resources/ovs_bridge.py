@@ -64,7 +64,7 @@ class OvsBridge(Resource):
     born_to: str = ""
     """Observed: the same mark on the row of its local port, which is made with it: the second sign of whose it is."""
     control_plane: str = ""
-    """Observed: who wires its ports: CONTROL_OVN, CONTROL_AGENT, or nobody that can be told."""
+    """Observed: who wires its ports: CONTROL_OVN, CONTROL_AGENT, or "" where that does not show."""
     members: tuple[str, ...] = ()
     """Observed, of bridges that vifplug may have made: its ports but for its local port and patch ports."""
     settings: Mapping[str, Any] = field(default_factory=dict)

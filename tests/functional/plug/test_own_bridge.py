@@ -8,7 +8,18 @@ from tests.support.daemon.vifplugd import Vifplugd
 from tests.support.network.endpoints import guest_on_tap, host_on_bridge
 from tests.support.network.traffic import ping, transfer
 from tests.support.network.writes import watched
-from tests.support.vifs import GUEST, HOST, INSTANCE, MTU, OVS, OWN_BRIDGE, library, must_row
+from tests.support.vifs import (
+    GUEST,
+    HOST,
+    INSTANCE,
+    MTU,
+    OVS,
+    OWN_BRIDGE,
+    bridge_is_made_again,
+    bridge_is_right,
+    library,
+    must_row,
+)
 from tests.support.world.daemons import wait_until
 from tests.support.world.neutron_reader import vif_port
 from tests.support.world.ovn import Ovn
@@ -167,19 +178,9 @@ def test_daemon_makes_a_deleted_bridge_again_and_frames_pass(world: World) -> No
             assert ping(guest, HOST)
             before = must_row(world, "Bridge", PB)["_uuid"]
             world.vsctl("--no-wait", "del-br", PB)
-            wait_until(lambda: is_there_again(world, before), "the bridge", 20)
+            wait_until(lambda: bridge_is_made_again(world, PB, before), "the bridge", 20)
             wait_until(lambda: daemon.vifs()[OWN_BRIDGE.id]["state"] == "active", "the VIF", 20)
             assert ping(guest, HOST)
         # What another program sets on it is put right as it comes.
         world.vsctl("--no-wait", "set", "Bridge", PB, "fail_mode=secure", "--", "br-set-external-id", PB, MARK)
-        wait_until(lambda: is_right(world), "the bridge put right", 20)
-
-
-def is_there_again(world: World, before: str) -> bool:
-    row = world.row("Bridge", PB)
-    return row is not None and row["_uuid"] != before
-
-
-def is_right(world: World) -> bool:
-    row = must_row(world, "Bridge", PB)
-    return row["fail_mode"] == [] and MARK in row["external_ids"]
+        wait_until(lambda: bridge_is_right(world, PB), "the bridge put right", 20)

@@ -11,7 +11,18 @@ from tests.support.daemon.vifplugd import Vifplugd
 from tests.support.network.endpoints import Station, guest_on_tap, host_on_bridge
 from tests.support.network.traffic import Sniffer, ping, transfer
 from tests.support.network.writes import watched
-from tests.support.vifs import GUEST, HOST, INSTANCE, MTU, NETWORK, TRUNK, library, must_row
+from tests.support.vifs import (
+    GUEST,
+    HOST,
+    INSTANCE,
+    MTU,
+    NETWORK,
+    TRUNK,
+    bridge_is_made_again,
+    bridge_is_right,
+    library,
+    must_row,
+)
 from tests.support.world.daemons import wait_until
 from tests.support.world.neutron_agent import Agent
 from tests.support.world.neutron_reader import trunk
@@ -210,7 +221,7 @@ def test_daemon_makes_a_deleted_bridge_again_and_frames_pass(world: World) -> No
             assert ping(guest, HOST)
             before = must_row(world, "Bridge", TBR)["_uuid"]
             world.vsctl("--no-wait", "del-br", TBR)
-            wait_until(lambda: is_there_again(world, before), "the bridge", 20)
+            wait_until(lambda: bridge_is_made_again(world, TBR, before), "the bridge", 20)
             wait_until(lambda: daemon.vifs()[TRUNK.id]["state"] == "active", "the VIF", 20)
             # The host's cable went with the bridge.
             outer = next(link["ifname"] for link in world.ip("link", "show") if link["ifname"].startswith("station"))
@@ -218,14 +229,4 @@ def test_daemon_makes_a_deleted_bridge_again_and_frames_pass(world: World) -> No
             assert ping(guest, HOST)
         # What another program sets on it is put right as it comes.
         world.vsctl("--no-wait", "set", "Bridge", TBR, "fail_mode=secure", "--", "br-set-external-id", TBR, MARK)
-        wait_until(lambda: is_right(world), "the bridge put right", 20)
-
-
-def is_there_again(world: World, before: str) -> bool:
-    row = world.row("Bridge", TBR)
-    return row is not None and row["_uuid"] != before
-
-
-def is_right(world: World) -> bool:
-    row = must_row(world, "Bridge", TBR)
-    return row["fail_mode"] == [] and MARK in row["external_ids"]
+        wait_until(lambda: bridge_is_right(world, TBR), "the bridge put right", 20)

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import contextlib
 import socket
 import time
-from collections.abc import Iterator
 
 import pytest
 
@@ -13,7 +11,7 @@ from tests.support.daemon.vifplugd import Vifplugd
 from tests.support.faults import faults
 from tests.support.vifs import library, must_link
 from tests.support.world.daemons import wait_until
-from tests.support.world.namespaces import Namespace
+from tests.support.world.namespaces import empty_namespace
 from tests.support.world.udev_like import udev_like
 from tests.support.world.world import World
 from vifplug.model.vif import Vif
@@ -67,18 +65,8 @@ def listener(group: int) -> socket.socket:
     return events
 
 
-@contextlib.contextmanager
-def another_namespace() -> Iterator[None]:
-    other = Namespace.new()
-    try:
-        with other.entered():
-            yield
-    finally:
-        other.close()
-
-
 def test_only_a_listener_in_the_taps_namespace_is_waited_for(world: World) -> None:
-    with another_namespace(), listener(FROM_KERNEL):
+    with empty_namespace(), listener(FROM_KERNEL):
         assert not waits(world), "a listener in another namespace gets no event of these links"
     with world.namespace.entered():
         copies, kernels = listener(FROM_UDEV), listener(FROM_KERNEL)

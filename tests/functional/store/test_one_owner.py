@@ -19,7 +19,7 @@ from tests.support.daemon.daemon_variants import daemon_with_constants
 from tests.support.daemon.vifplugd import Vifplugd
 from tests.support.vifs import BRIDGE, HYBRID
 from tests.support.world.daemons import wait_until
-from tests.support.world.namespaces import Namespace
+from tests.support.world.namespaces import empty_namespace
 from tests.support.world.world import Completed, World
 
 STRANGER = 5000
@@ -107,17 +107,6 @@ def test_local_mode_beside_the_daemon_stays(world: World) -> None:
 # -- the namespace of a store ---------------------------------------------------------------------------------
 
 
-@contextmanager
-def elsewhere() -> Iterator[None]:
-    """This thread is in a network namespace that has nothing."""
-    other = Namespace.new()
-    try:
-        with other.entered():
-            yield
-    finally:
-        other.close()
-
-
 def cli(world: World, *words: str, text: str | None = None) -> Completed:
     """The command line in the namespace that this thread is in."""
     return subprocess.run(
@@ -131,7 +120,7 @@ def cli(world: World, *words: str, text: str | None = None) -> Completed:
 def test_store_of_another_namespace_is_refused(world: World, words: tuple[str, ...]) -> None:
     world.vifplug("plug", "-", input=HYBRID.text)
     before, stored = world.snapshot(), dump(world)
-    with elsewhere():
+    with empty_namespace():
         result = cli(world, *words, text=BRIDGE.text)
         assert subprocess.run(["ip", "-br", "link"], capture_output=True, text=True).stdout.count("\n") == 1
     assert result.returncode == 1, result
@@ -144,7 +133,7 @@ def test_store_of_another_namespace_is_refused(world: World, words: tuple[str, .
 def test_daemon_on_a_store_of_another_namespace_ends_with_the_reason(world: World) -> None:
     world.vifplug("plug", "-", input=BRIDGE.text)
     daemon = Vifplugd(world)
-    with elsewhere():
+    with empty_namespace():
         argv = [*daemon.command, "--config-file", str(world.config_file)]
         result = subprocess.run(argv, capture_output=True, text=True, env=world.environment, timeout=60)
     assert result.returncode == 1, result
@@ -154,7 +143,7 @@ def test_daemon_on_a_store_of_another_namespace_ends_with_the_reason(world: Worl
 
 def test_doctor_names_a_store_of_another_namespace(world: World) -> None:
     world.vifplug("plug", "-", input=BRIDGE.text)
-    with elsewhere():
+    with empty_namespace():
         result = cli(world, "-o", "json", "doctor")
     assert result.returncode == 1
     assert "another network namespace" in result.stdout
@@ -163,7 +152,7 @@ def test_doctor_names_a_store_of_another_namespace(world: World) -> None:
 def test_empty_store_goes_where_it_is_used(world: World) -> None:
     world.vifplug("plug", "-", input=BRIDGE.text)
     world.vifplug("unplug", BRIDGE.id)
-    with elsewhere():
+    with empty_namespace():
         assert cli(world, "list").returncode == 0
     assert world.vifplug("list").returncode == 0
 
@@ -173,7 +162,7 @@ def test_reboot_is_no_other_namespace(world: World) -> None:
     with closing(sqlite3.connect(world.state_dir / "vifplug.db")) as database, database:
         database.execute("UPDATE identity SET value = 'an-earlier-boot/cookie-1' WHERE name = 'namespace'")
     assert world.vifplug_json("check")["clean"]
-    with elsewhere():
+    with empty_namespace():
         assert cli(world, "list").returncode == 1, "it is this boot's now"
 
 

@@ -80,3 +80,14 @@ class Namespace:
     def close(self) -> None:
         """Let go of it."""
         os.close(self.fd)
+
+
+@contextlib.contextmanager
+def empty_namespace() -> Iterator[None]:
+    """The calling thread is in a network namespace that has nothing, for the length of a ``with`` block."""
+    other = Namespace.new()
+    try:
+        with other.entered():
+            yield
+    finally:
+        other.close()

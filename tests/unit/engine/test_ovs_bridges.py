@@ -29,16 +29,6 @@ OWN = builders.vif("ovs", per_port_bridge=True)
 STRANGER = OvsPort(name="stranger", bridge=TBR, uuid="x", ofport=7)
 
 
-@pytest.fixture
-def host() -> FakeHost:
-    return FakeHost()
-
-
-@pytest.fixture
-def plugger(tmp_path: pathlib.Path, host: FakeHost) -> Plugger:
-    return builders.plugger(tmp_path, host)
-
-
 # -- whose they are -------------------------------------------------------------------------------------------
 
 

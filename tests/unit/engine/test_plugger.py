@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import pathlib
 from dataclasses import replace
 
 import pytest
@@ -20,16 +19,6 @@ from vifplug.store.records import Intent
 
 ALL = [builders.vif("ovs-hybrid"), builders.vif("ovs"), builders.vif("bridge")]
 STEPS = 13
-
-
-@pytest.fixture
-def host() -> FakeHost:
-    return FakeHost()
-
-
-@pytest.fixture
-def plugger(tmp_path: pathlib.Path, host: FakeHost) -> Plugger:
-    return builders.plugger(tmp_path, host)
 
 
 def _is_empty(host: FakeHost) -> bool:

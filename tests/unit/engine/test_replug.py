@@ -21,16 +21,6 @@ from vifplug.store.records import Record
 SAMPLE = pathlib.Path(__file__).parents[2] / "samples" / "nova_network_info_ovs_plain_create_tap.json"
 
 
-@pytest.fixture
-def host() -> FakeHost:
-    return FakeHost()
-
-
-@pytest.fixture
-def plugger(tmp_path: pathlib.Path, host: FakeHost) -> Plugger:
-    return builders.plugger(tmp_path, host)
-
-
 @pytest.mark.parametrize("create_tap", [False, True])
 def test_port_of_a_version_before_create_port_is_kept(plugger: Plugger, host: FakeHost, create_tap: bool) -> None:
     plugger.plug([builders.vif("ovs", create_tap=create_tap)])

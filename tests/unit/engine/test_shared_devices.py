@@ -1,18 +1,24 @@
-"""Devices that are configured: what the store keeps of shared ones, and what a job that is carried out twice keeps."""
+"""Devices that are configured: what the store keeps of shared ones, and what a plug that runs twice keeps."""
 
 from __future__ import annotations
 
 import json
 import logging
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
 
+from tests.support import builders
 from tests.support.configured_kinds import Wired, driver
+from tests.support.world.daemons import wait_until
 from tests.unit.engine.test_configured import NETWORK, VIF, World, vif, world
 from vifplug.engine.commands import plug
-from vifplug.engine.plan import request
+from vifplug.engine.context import Context
+from vifplug.engine.plan.request import Job
 from vifplug.errors import LinkError
+from vifplug.model.reports import VifReport
 
 __all__ = ["driver", "world"]
 
@@ -58,15 +64,31 @@ def test_row_that_cannot_be_read_is_left_out_and_the_vif_goes(
 
 
 @pytest.mark.parametrize("drifted", [False, True])
-def test_job_that_is_carried_out_twice_keeps_what_was_there_before(world: World, drifted: bool) -> None:
-    """As the next thread does it, where the one that carried it out was interrupted behind the record."""
+def test_plug_that_is_carried_out_twice_keeps_what_was_there_before(
+    world: World, monkeypatch: pytest.MonkeyPatch, drifted: bool
+) -> None:
+    """A try of several requests that ends behind the record: each of them is carried out once more, by itself."""
     world.driver.nic_owner = None
-    known = world.plugger.store.snapshot([VIF])[VIF][0]
-    job = request.job(vif(), known, world.plugger.options)
-    plug.plug_held(world.plugger, [job])
-    if drifted:
-        world.set_eth1(mtu=1400)
-    plug.plug_held(world.plugger, [job])
+    plug_held, group, sizes = plug.plug_held, world.plugger.plugs, list[int]()
+
+    def ends_behind_the_record(context: Context, work: Sequence[Job]) -> list[VifReport]:
+        sizes.append(len(work))
+        if len(sizes) == 1:
+            wait_until(lambda: len(group._waiting) == 2, "two more requests")
+        reports = plug_held(context, work)
+        if len(work) == 1:
+            return reports
+        if drifted:
+            world.set_eth1(mtu=1400)
+        raise TypeError("a bug in what follows")
+
+    monkeypatch.setattr(plug, "plug_held", ends_behind_the_record)
+    with ThreadPoolExecutor(3) as pool:
+        plugged = [pool.submit(world.plugger.plug, [builders.vif("ovs-hybrid")])]
+        wait_until(lambda: sizes, "the first request is at work")
+        plugged += [pool.submit(world.plugger.plug, [each]) for each in (vif(), builders.vif("bridge"))]
+        assert all(each.result(10) for each in plugged)
+    assert sizes == [1, 2, 1, 1]
     assert world.eth1[0] == 9000
     world.plugger.unplug([VIF])
     assert world.eth1[0] == 1500

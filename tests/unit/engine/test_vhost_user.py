@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import pathlib
 from dataclasses import replace
 from typing import Any
 
@@ -26,16 +25,6 @@ SOCKET = f"/var/lib/vhost_sockets/{PORT}"
 def vif(mode: str = "server", mtu: int = 1450, **changes: Any) -> Vif:
     document = {"id": ID, "vif_type": "vhost-user", "address": "fa:16:3e:95:3a:3d", "network": {"mtu": mtu}}
     return Vif.model_validate({**document, "vhost_user": {"socket": SOCKET, "mode": mode}, **changes})
-
-
-@pytest.fixture
-def host() -> FakeHost:
-    return FakeHost()
-
-
-@pytest.fixture
-def plugger(tmp_path: pathlib.Path, host: FakeHost) -> Plugger:
-    return builders.plugger(tmp_path, host)
 
 
 @pytest.mark.parametrize(

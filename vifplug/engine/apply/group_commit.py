@@ -33,6 +33,7 @@ class _Ticket(Generic[R, A]):
 
     request: R
     size: int = 0
+    tried: bool = False
     answer: A | Exception | None = None
     done: bool = False
 
@@ -50,6 +51,9 @@ class Batch(Generic[R, A]):
         """One for each request, in order."""
         self.parts: list[Sequence[_Ticket[R, A]]] = []
         """What is to be tried next, in place of this batch."""
+        self.is_repeated = False
+        """Within the ``with`` statement: whether one of the requests may have been carried out before, by a try that
+        ended without its answer."""
 
     @property
     def requests(self) -> list[R]:
@@ -57,6 +61,9 @@ class Batch(Generic[R, A]):
         return [ticket.request for ticket in self._tickets]
 
     def __enter__(self) -> Self:
+        self.is_repeated = any(ticket.tried for ticket in self._tickets)
+        for ticket in self._tickets:
+            ticket.tried = True
         return self
 
     def __exit__(

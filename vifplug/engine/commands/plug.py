@@ -55,9 +55,19 @@ def plug(context: Context, vifs: Sequence[Vif], requester: Requester | None = No
     with _held_jobs(context, vifs, requester) as work, context.plugs.turn(work) as turn:
         for batch in turn:
             with batch:
-                reports = iter(plug_held(context, [job for jobs in batch.requests for job in jobs]))
+                work_of_all = [job for jobs in batch.requests for job in jobs]
+                if batch.is_repeated:
+                    work_of_all = _with_records_of_now(context, work_of_all)
+                reports = iter(plug_held(context, work_of_all))
                 batch.answers = [list(itertools.islice(reports, len(jobs))) for jobs in batch.requests]
         return turn.answer()
+
+
+def _with_records_of_now(context: Context, work: Sequence[Job]) -> list[Job]:
+    """The jobs with their records read again. An earlier try may have ended behind the record: what the host has then
+    is not what was there before vifplug, and is not to be recorded as that."""
+    known = context.store.snapshot([job.vif.id for job in work])
+    return [replace(job, record=known[job.vif.id][0]) for job in work]
 
 
 def plug_held(context: Context, work: Sequence[Job]) -> list[VifReport]:
@@ -84,15 +94,12 @@ def carry_out(context: Context, work: Sequence[Job]) -> tuple[list[Record], Obse
     scope = _scope(work)
     observed = host.observe(scope)
     task = _planned(context, work, observed)
-    agreed = _agreed(context, task, observed) if not task.plan else None
-    if agreed is not None and agreed == [job.record for job in work]:
+    if not task.plan:
+        agreed = _agreed(context, task, observed)
+        if agreed != [job.record for job in work]:
+            store.save_records(agreed, configured=configured.settled(task.shared))
         return agreed, observed
     before, journal = store.snapshot(task.vif_ids), Journal(host)
-    if (current := [_as_recorded(job, before) for job in work]) != list(work):
-        return carry_out(context, current)
-    if agreed is not None:
-        store.save_records(agreed, configured=configured.settled(task.shared))
-        return agreed, observed
     settle = Settle(opening=verify.opening(task.wanted, observed, task.plan), scope=scope)
     with context.under_way.work(task.vif_ids, len(task.plan.actions)) as progress:
         try:
@@ -115,14 +122,6 @@ def _agreed(context: Context, task: Task, observed: Observed) -> list[Record]:
     """
     verify.require_agreement(task.wanted, observed)
     return request.records(task.work, task.resolved, observed, context.wiring(task.vif_ids))
-
-
-def _as_recorded(job: Job, now: Moment) -> Job:
-    """The job with the record as it is now. It is another one where the job was carried out before, by a thread that
-    was interrupted behind the record: what the host has is not what was there before vifplug, then."""
-    record = now[job.vif.id][0]
-    is_same = record is job.record or (record and record.resources) == (job.record and job.record.resources)
-    return job if job.recovers or is_same else replace(job, record=record)
 
 
 # -- what is asked for, and what it takes ---------------------------------------------------------------------

@@ -30,8 +30,9 @@ def remove(host: Host, store: Store, built: Mapping[str, Inventory], away: Vifpl
     """
     everything = request.united(*(left.items for left in built.values()))
     others, stored = shared_with_others(store, list(built), everything.items), stored_of(store, everything.items)
-    built = {one: Inventory(configured.with_shared(left.items, stored, others)) for one, left in built.items()}
-    everything = request.united(*(left.items for left in built.values()))
+    if stored:
+        built = {one: Inventory(configured.with_shared(left.items, stored, others)) for one, left in built.items()}
+        everything = request.united(*(left.items for left in built.values()))
     scope = request.scope_of(everything.items, built)
     observed, away = _observe_what_can_be(host, scope, away)
     plan = unplug.plan_unplug(everything, set(built), observed, others)

@@ -165,8 +165,8 @@ def _refuse_foreign_bridge(bridge: OvsBridge, observed: Observed) -> None:
     port = observed.fake_bridges.get(bridge.name) or observed.ports.get(bridge.name)
     if found is None and port is not None:
         raise Conflict(f"OVS bridge {bridge.name!r} for {whose} cannot be made: an OVS port has the name", bridge.name)
-    # ovs-vswitchd takes the device of its local port away a little after the bridge's row: a tap of nobody's, or one of
-    # its kernel module's.
+    # ovs-vswitchd takes the device of its local port away a little after the bridge's row: a tap without an owner's
+    # mark, or a device of its kernel module.
     is_local_port = link is not None and (link.is_opened_by_guest or link.other_kind == _OF_OVS) and not link.owner
     if found is None and link is not None and not is_local_port:
         raise Conflict(

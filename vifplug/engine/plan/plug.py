@@ -8,7 +8,7 @@ The order of a plug, and why:
 3. settings behind creations (the kernel takes some of them only then), a bridge's MTU behind its members
    (LP 1399064); the privileged side puts sysctls and offloads before "up", so that no link is up and noisy;
 4. OVS bridges and ports, all in one transaction, those no longer wanted included: vswitchd never looks for a device
-   that is not there yet, no identity is on two ports, and nobody sees a bridge without its port (LP 1869244);
+   that is not there yet, no identity is on two ports, and no reader sees a bridge without its port (LP 1869244);
 5. links that are no longer wanted: what cannot be taken back comes last; then vswitchd lets go of them.
 
 Where Open vSwitch has many ports, those of a few new veths come before 2.: every link that changes, and every

@@ -46,7 +46,7 @@ class Job:
     requester: Requester | None = None
     """Who asks; None for what the daemon does by itself."""
     created_by: int | None = None
-    """The uid of whoever plugged it first."""
+    """The uid that plugged it first."""
     state: str = PLUGGED
     """What the record is to say once the work is done; for ``plugged``, the rung that is reached by then."""
     error: str | None = None
@@ -55,9 +55,6 @@ class Job:
     takes_back: bool = True
     """Whether what was made is taken back when the work fails. A repair goes on from there another time: a guest may
     have opened by then what is there again."""
-
-    recovers: bool = False
-    """Whether ``record`` has, besides what the store has, what an interrupted request may have left."""
 
     @functools.cached_property
     def recorded(self) -> Inventory:
@@ -160,7 +157,7 @@ def recovery(known: Record, left: Inventory, options: Options) -> Job:
     there = {(item.plane, item.name) for item in recorded}
     added = tuple(item for item in left.items if (item.plane, item.name) not in there)
     left_too = replace(known, resources=(*recorded, *added))
-    return replace(job(known.vif, known, options), record=left_too, recovers=True)
+    return replace(job(known.vif, known, options), record=left_too)
 
 
 def _completed(vif: Vif, known: Vif | None, driver: Driver, options: Options) -> Vif:
