@@ -7,6 +7,10 @@ from dataclasses import dataclass
 OS_VIF, VISITOR, LIBRARY, DAEMON, FLOOR = "os-vif", "os-vif, ours", "library", "daemon", "floor"
 """VISITOR: os-vif in the world that vifplug has filled."""
 WHO = (OS_VIF, VISITOR, LIBRARY, DAEMON, FLOOR)
+OTHER, OTHER_DAEMON = "library, beside", "daemon, beside"
+"""Another commit's vifplug (``--beside``), in a world that it has filled itself."""
+BESIDE = {LIBRARY: OTHER, DAEMON: OTHER_DAEMON}
+"""The contestant that each is compared with."""
 HYBRID, OVS, BRIDGE = "ovs-hybrid", "ovs", "bridge"
 KINDS = (HYBRID, OVS, BRIDGE)
 BATCHES = (10, 100)

@@ -33,9 +33,13 @@ def os_vif_argv(world: World) -> list[str]:
     return [str(OS_VIF_PYTHON), "-W", "ignore", "-m", "tests.bench.os_vif_contestant", str(config)]
 
 
-def vifplug_argv(world: World, via: str = "local") -> list[str]:
-    """vifplug's, which has its own configuration file in each world."""
-    return [sys.executable, "-W", "ignore", "-m", "tests.bench.vifplug_contestant", via, str(world.config_file)]
+def vifplug_argv(world: World, via: str = "local", checkout: Path | None = None) -> list[str]:
+    """vifplug's, which has its own configuration file in each world.
+
+    :param checkout: another commit's checkout, with a ``.venv`` of its own.
+    """
+    python = str(checkout / ".venv/bin/python") if checkout else sys.executable
+    return [python, "-W", "ignore", "-m", "tests.bench.vifplug_contestant", via, str(world.config_file)]
 
 
 class Contestant:
@@ -44,9 +48,10 @@ class Contestant:
     ``with Contestant(world, argv) as contestant``.
     """
 
-    def __init__(self, world: World, argv: Sequence[str], *more: str) -> None:
+    def __init__(self, world: World, argv: Sequence[str], *more: str, checkout: Path = REPOSITORY) -> None:
         self.world = world
         self._argv = [*argv, *more]
+        self._checkout = checkout
         self._known: set[str] = set()
         self.log = world.directory / "contestants.log"
 
@@ -55,7 +60,7 @@ class Contestant:
             self._process = subprocess.Popen(
                 self._argv,
                 env=environment(self.world),
-                cwd=REPOSITORY,
+                cwd=self._checkout,
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=log,
@@ -138,7 +143,7 @@ def environment(world: World) -> dict[str, str]:
     return {**kept, "XDG_CACHE_HOME": str(world.directory)}
 
 
-def fresh(world: World, argv: Sequence[str], request: Request) -> tuple[float, float]:
+def fresh(world: World, argv: Sequence[str], request: Request, *, checkout: Path = REPOSITORY) -> tuple[float, float]:
     """A new process that plugs one VIF: seconds from its start until that is done, and of the call in it alone.
 
     :raises Failed: when it could not.
@@ -148,7 +153,7 @@ def fresh(world: World, argv: Sequence[str], request: Request) -> tuple[float, f
     with open(log, "ab") as errors, world.namespace.entered():
         began = time.perf_counter()
         process = subprocess.Popen(
-            argv, env=environment(world), cwd=REPOSITORY, stdout=subprocess.PIPE, stderr=errors, text=True
+            argv, env=environment(world), cwd=checkout, stdout=subprocess.PIPE, stderr=errors, text=True
         )
         assert process.stdout is not None
         output = process.stdout.readline()

@@ -21,7 +21,7 @@ from tests.bench.figures import Figures, Key
 from tests.bench.floors import Floor
 from tests.support.daemon.vifplugd import Vifplugd
 from tests.support.vifs import INSTANCE, MTU, NETWORK, Request
-from tests.support.world.world import World
+from tests.support.world.world import REPOSITORY, World
 
 _FILLING, _SETTLING_SECONDS = 100, 15.0
 _WARM = 2
@@ -60,11 +60,20 @@ class Course:
     """The worlds, the contestants in them, and what came out.
 
     :param theirs: os-vif's world.
-    :param say: told of what is done next.
+    :param say: receives a line about each step before it begins.
+    :param beside: a checkout of another commit, to compare this one with, and its world.
     """
 
-    def __init__(self, world: World, theirs: World, extent: Extent, say: Callable[[str], None]) -> None:
+    def __init__(
+        self,
+        world: World,
+        theirs: World,
+        extent: Extent,
+        say: Callable[[str], None],
+        beside: tuple[Path, World] | None = None,
+    ) -> None:
         self.world, self.their_world, self.extent, self.say = world, theirs, extent, say
+        self.beside = beside
         self._awake = world
         self.figures = Figures()
         self._numbers = 0
@@ -82,8 +91,22 @@ class Course:
         self._closing.callback(self.their_floor.close)
         theirs.pause_vswitchd()
         # The daemon's section of the configuration; it is started for its own part only: it watches what others do.
-        self.daemon = Vifplugd(self.world)
+        self.daemons = {c.DAEMON: Vifplugd(self.world)}
+        self.libraries = {c.LIBRARY: self.library}
+        if self.beside is not None:
+            self._prepare_other(*self.beside)
         return self
+
+    def _prepare_other(self, checkout: Path, world: World) -> None:
+        """The other commit's library and daemon."""
+        argv = contestants.vifplug_argv(world, checkout=checkout)
+        self.libraries[c.OTHER] = self._closing.enter_context(Contestant(world, argv, checkout=checkout))
+        self.daemons[c.OTHER_DAEMON] = Vifplugd(world)
+        self.daemons[c.OTHER_DAEMON].command = [str(checkout / ".venv/bin/vifplugd")]
+        world.pause_vswitchd()
+
+    def _checkout(self, who: str) -> Path:
+        return self.beside[0] if self.beside is not None and who in c.BESIDE.values() else REPOSITORY
 
     def __exit__(self, *_: object) -> None:
         self._closing.close()
@@ -156,18 +179,19 @@ class Course:
         """So many hybrid VIFs in each world."""
         while self._filled < there:
             count = min(_FILLING, there - self._filled)
-            self.rest(self.world)
-            self.library.together("plug", self.requests(c.HYBRID, count))
+            for library in self.libraries.values():
+                self.rest(library.world)
+                library.together("plug", self.requests(c.HYBRID, count))
             self.rest(self.their_world)
             self.their_floor.imitate_os_vif(self.requests(c.HYBRID, count))
             self._filled += count
-        for world in (self.their_world, self.world):
+        for world in (self.their_world, *(library.world for library in self.libraries.values())):
             self.rest(world, seconds=_SETTLING_SECONDS)
 
     def _processes(self, kind: str) -> dict[str, Contestant]:
         """Who plugs VIFs of a kind one at a time; os-vif 5.3.0 has no plugin for Linux bridges any more."""
         theirs = {c.OS_VIF: self.theirs} if kind != c.BRIDGE else {}
-        return {**theirs, c.LIBRARY: self.library}
+        return {**theirs, **self.libraries}
 
     # -- sections -----------------------------------------------------------------------------------------
 
@@ -200,7 +224,8 @@ class Course:
     def _batches(self, there: int) -> None:
         for size in c.BATCHES:
             for number in range(self.extent.rounds):
-                self._batch(there, size, c.LIBRARY, self.library)
+                for who, library in self.libraries.items():
+                    self._batch(there, size, who, library)
                 if self._is_os_vifs(number, there):
                     self._batch(there, size, c.OS_VIF, self.theirs)
                 self._floor(there, c.HYBRID, size, (c.batch(c.PLUG, size), c.batch(c.UNPLUG, size)))
@@ -219,7 +244,8 @@ class Course:
         for number in range(self.extent.rounds):
             if self._is_os_vifs(number, there):
                 self._crowd(there, c.OS_VIF, self.theirs)
-            self._crowd(there, c.LIBRARY, self.library)
+            for who, library in self.libraries.items():
+                self._crowd(there, who, library)
 
     def _crowd(self, there: int, who: str, process: Contestant) -> None:
         for callers, work in ((1, c.SERIAL), *((callers, c.crowd(callers)) for callers in self.extent.crowds)):
@@ -231,15 +257,15 @@ class Course:
             process.together("unplug", requests)
 
     def _fresh(self, there: int) -> None:
-        sides = {
-            c.OS_VIF: (contestants.os_vif_argv(self.their_world), self.theirs),
-            c.LIBRARY: (contestants.vifplug_argv(self.world), self.library),
-        }
+        sides = {c.OS_VIF: (contestants.os_vif_argv(self.their_world), self.theirs)}
+        for who, library in self.libraries.items():
+            checkout = self.beside[0] if self.beside is not None and who == c.OTHER else None
+            sides[who] = (contestants.vifplug_argv(library.world, checkout=checkout), library)
         for _start in range(self.extent.starts):
             for who, (argv, process) in sides.items():
                 requests = self.requests(c.HYBRID, 1)
                 self.rest(process.world)
-                whole, call = contestants.fresh(process.world, argv, requests[0])
+                whole, call = contestants.fresh(process.world, argv, requests[0], checkout=self._checkout(who))
                 self.figures.add(Key(c.FRESH, c.HYBRID, there, who), [whole])
                 self.figures.add(Key(c.FRESH_CALL, c.HYBRID, there, who), [call])
                 process.each("unplug", requests)
@@ -262,9 +288,10 @@ class Course:
 
     def _check(self, there: int) -> None:
         for _number in range(self.extent.rounds):
-            self.rest(self.world)
-            self.figures.add(Key(c.CHECK, "", there, c.LIBRARY), self.library.ask("check")["seconds"])
-        for who, process in ((c.OS_VIF, self.theirs), (c.LIBRARY, self.library)):
+            for who, library in self.libraries.items():
+                self.rest(library.world)
+                self.figures.add(Key(c.CHECK, "", there, who), library.ask("check")["seconds"])
+        for who, process in ((c.OS_VIF, self.theirs), *self.libraries.items()):
             self._memory(there, who, process.pid)
 
     def _memory(self, there: int, who: str, pid: int) -> None:
@@ -274,43 +301,58 @@ class Course:
     # -- the daemon ---------------------------------------------------------------------------------------
 
     def _daemon(self, there: int) -> None:
-        self.daemon.start(wait=False)
-        self.daemon.await_answer(_START_SECONDS)
-        try:
-            with Contestant(self.world, contestants.vifplug_argv(self.world, "daemon")) as client:
-                self._through_daemon(there, client)
-        finally:
-            self.daemon.stop()
+        """The daemons run at the same time, each over its own Open vSwitch; without requests they hardly work."""
+        with contextlib.ExitStack() as closing:
+            clients: dict[str, Contestant] = {}
+            for who, daemon in self.daemons.items():
+                self.rest(daemon.world)
+                daemon.start(wait=False)
+                closing.callback(daemon.stop)
+                daemon.await_answer(_START_SECONDS)
+                checkout = self._checkout(who)
+                argv = contestants.vifplug_argv(daemon.world, "daemon", checkout if checkout != REPOSITORY else None)
+                clients[who] = closing.enter_context(Contestant(daemon.world, argv, checkout=checkout))
+            self._through_daemons(there, clients)
 
-    def _through_daemon(self, there: int, client: Contestant) -> None:
-        self.rest(self.world, seconds=10)
-        client.each("plug", warm := self.requests(c.HYBRID, _WARM))
-        client.each("unplug", warm)
+    def _through_daemons(self, there: int, clients: dict[str, Contestant]) -> None:
+        for client in clients.values():
+            self.rest(client.world, seconds=10)
+            client.each("plug", warm := self.requests(c.HYBRID, _WARM))
+            client.each("unplug", warm)
         for turn in range(self.extent.turns):
-            self._turn(there, c.HYBRID, {c.DAEMON: client}, turn)
+            self._turn(there, c.HYBRID, clients, turn)
         for size in c.BATCHES:
             for _number in range(self.extent.rounds):
-                self._batch(there, size, c.DAEMON, client)
+                for who, client in clients.items():
+                    self._batch(there, size, who, client)
         for _number in range(self.extent.rounds):
-            self._crowd(there, c.DAEMON, client)
-            self.figures.add(Key(c.CHECK, "", there, c.DAEMON), client.ask("check")["seconds"])
+            for who, client in clients.items():
+                self._crowd(there, who, client)
+                self.figures.add(Key(c.CHECK, "", there, who), client.ask("check")["seconds"])
         if there < self.extent.slow_from or self.extent.slow_rounds:
-            self._command(there)
-        self._memory(there, c.DAEMON, self.daemon.pid)
+            for _start in range(self.extent.starts):
+                for who, daemon in self.daemons.items():
+                    self._command(there, who, daemon.world)
+        for who, daemon in self.daemons.items():
+            self._memory(there, who, daemon.pid)
 
-    def _command(self, there: int) -> None:
-        command = str(Path(sys.executable).with_name("vifplug"))
-        file = self.world.directory / "vif.json"
-        for _start in range(self.extent.starts):
-            for more, work in (([], c.CLI), (["--local"], c.CLI_LOCAL)):
-                file.write_text(json.dumps(self.requests(c.HYBRID, 1)[0].document))
-                argv = [command, "--config-file", str(self.world.config_file), *more]
-                works = (work, c.CLI_REPLUG) if not more else (work,)
-                for one in works:
-                    self.rest(self.world)
-                    seconds, _said = contestants.timed(self.world, [*argv, "plug", str(file)])
-                    self.figures.add(Key(one, c.HYBRID, there, c.DAEMON if not more else c.LIBRARY), [seconds])
-                contestants.timed(self.world, [*argv, "unplug", "-f", str(file)])
+    def _command(self, there: int, who: str, world: World) -> None:
+        command = str(self._python(who).with_name("vifplug"))
+        file = world.directory / "vif.json"
+        library = c.LIBRARY if who == c.DAEMON else c.OTHER
+        for more, work in (([], c.CLI), (["--local"], c.CLI_LOCAL)):
+            file.write_text(json.dumps(self.requests(c.HYBRID, 1)[0].document))
+            argv = [command, "--config-file", str(world.config_file), *more]
+            works = (work, c.CLI_REPLUG) if not more else (work,)
+            for one in works:
+                self.rest(world)
+                seconds, _output = contestants.timed(world, [*argv, "plug", str(file)])
+                self.figures.add(Key(one, c.HYBRID, there, library if more else who), [seconds])
+            contestants.timed(world, [*argv, "unplug", "-f", str(file)])
+
+    def _python(self, who: str) -> Path:
+        checkout = self._checkout(who)
+        return Path(sys.executable) if checkout == REPOSITORY else checkout / ".venv/bin/python"
 
 
 COUNTED_WRITES = (tally.CHANGES, tally.WRITES)

@@ -61,6 +61,12 @@ def _arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--only", default="", metavar="NAME", help="one, batch, crowd, fresh, count, check or daemon")
     parser.add_argument("--there", type=int, nargs="+", metavar="N", help="how many VIFs are there (10 100 400 1000)")
     parser.add_argument("--turns", type=int, metavar="N", help="how often what is done to one VIF at a time")
+    parser.add_argument(
+        "--beside",
+        type=Path,
+        metavar="CHECKOUT",
+        help="compare with another commit's vifplug: a checkout with its .venv",
+    )
     parser.add_argument("--json", action="store_true", help="one document on standard output, and no table")
     parser.add_argument("--plot", action="store_true", help=f"write {_PICTURE.relative_to(REPOSITORY)}")
     parser.add_argument("--profile", action="store_true", help="where vifplug's time goes, and nothing else")
@@ -96,10 +102,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     if machine["busy"] > _BUSY:
         _say(f"bench: this machine is {machine['busy']:.0%} busy with other work, and these numbers will tell of that")
     status = 0
-    with World() as world, World() as theirs:
-        for one in (world, theirs):
-            one.add_bridge("br-int")
-        with Course(world, theirs, _extent(arguments), _say) as course:
+    with contextlib.ExitStack() as closing:
+        worlds = [closing.enter_context(World()) for _number in range(3 if arguments.beside else 2)]
+        for world in worlds:
+            world.add_bridge("br-int")
+        beside = (arguments.beside.resolve(), worlds[2]) if arguments.beside else None
+        with Course(worlds[0], worlds[1], _extent(arguments), _say, beside) as course:
             if arguments.profile:
                 result = _profiles(course, arguments.there or _PROFILED, quiet=arguments.json)
                 if arguments.json:
@@ -116,6 +124,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(json.dumps(report.document(figures, machine), indent=1))
     else:
         print(f"\n{_caption(machine)}\n{report.table(figures)}\n\n{report.target_table(figures)}")
+        if arguments.beside:
+            print(f"\n{arguments.beside}:\n{report.beside_table(figures)}")
     if arguments.plot:
         _PICTURE.write_text(plot.svg(figures, _caption(machine)))
         _say(f"wrote {_PICTURE}")

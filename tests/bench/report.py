@@ -143,6 +143,28 @@ def target_table(figures: Figures) -> str:
     return "\n".join(_laid_out(rows))
 
 
+def is_slower(compared: Spread, unit: str) -> bool:
+    """Whether this commit is slower (or larger) than the other by more than the spread of the ratios."""
+    return compared.high < 1 if unit == c.PER_SECOND else compared.low > 1
+
+
+def beside_table(figures: Figures) -> str:
+    """This commit beside another (``--beside``): medians, their ratio, and whether it is slower."""
+    rows = [["WORK", "VIF TYPE", "THERE", "UNIT", "BY", "THIS", "OTHER", "THIS/OTHER", ""]]
+    for work, kind, there in figures.rows():
+        for who, other in c.BESIDE.items():
+            ours, theirs = figures.of(work, kind, there, who), figures.of(work, kind, there, other)
+            if not ours or not theirs:
+                continue
+            reported, compared = c.work(work), ratio(ours, theirs)
+            cells = [_cell(samples, reported.unit) for samples in (ours, theirs)]
+            verdict = "SLOWER" if is_slower(compared, reported.unit) else ""
+            rows.append(
+                [reported.title, kind or "-", str(there), reported.unit, who, *cells, _ratio_text(compared), verdict]
+            )
+    return "\n".join(_laid_out(rows))
+
+
 def document(figures: Figures, machine: dict[str, Any]) -> dict[str, Any]:
     """All of it; times are in seconds."""
     rows = [

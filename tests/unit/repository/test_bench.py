@@ -55,6 +55,29 @@ def verdict(figures: Figures, beginning: str) -> dict[str, object]:
     return found
 
 
+@pytest.mark.parametrize(
+    ("work", "ours", "other", "is_slower"),
+    [
+        (c.PLUG, [0.011, 0.012, 0.013], [0.010, 0.0101, 0.0102], True),
+        (c.PLUG, [0.009, 0.012, 0.013], [0.008, 0.0101, 0.015], False),
+        (c.SERIAL, [50.0, 51.0, 52.0], [60.0, 61.0, 62.0], True),
+        (c.SERIAL, [60.0, 61.0, 62.0], [50.0, 51.0, 52.0], False),
+    ],
+)
+def test_other_commit_is_beaten_unless_it_is_faster_by_more_than_the_spread(
+    work: str, ours: list[float], other: list[float], is_slower: bool
+) -> None:
+    figures = measured((work, c.HYBRID, c.FEW, c.LIBRARY, ours), (work, c.HYBRID, c.FEW, c.OTHER, other))
+    header, row = report.beside_table(figures).splitlines()
+    assert row.endswith("SLOWER") is is_slower, row
+    assert header.split()[-1] == "THIS/OTHER"
+
+
+def test_what_one_commit_alone_has_measured_is_not_compared() -> None:
+    figures = measured((c.PLUG, c.HYBRID, c.FEW, c.LIBRARY, [0.1]), (c.REPLUG, c.HYBRID, c.FEW, c.OTHER, [0.1]))
+    assert len(report.beside_table(figures).splitlines()) == 1
+
+
 @pytest.mark.parametrize(("ours", "met"), [(0.004, True), (0.006, False)])
 def test_target_is_met_by_the_ratio_of_this_run(ours: float, met: bool) -> None:
     figures = measured(
