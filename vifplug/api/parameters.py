@@ -5,7 +5,6 @@ Nothing heavy is imported here: a client that passes a document unread needs no 
 
 from __future__ import annotations
 
-import collections
 import os
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING
@@ -34,9 +33,9 @@ def vifs(given: object) -> list[Vif]:
         if not isinstance(vif, model.Vif):
             raise messages.refusal(path, vif, "it must be a Vif; vifplug.load() makes one of a document")
         messages.recheck(vif, path)
-    counted = collections.Counter(vif.id for vif in listed)
-    twice = next((vif_id for vif_id, times in counted.items() if times > 1), None)
-    if twice is not None:
+    ids = [vif.id for vif in listed]
+    if len(set(ids)) < len(ids):
+        twice = next(vif_id for vif_id in ids if ids.count(vif_id) > 1)
         raise InputError(f"VIF {twice} is given twice in one request; each may be given once", twice)
     return listed
 
