@@ -17,12 +17,12 @@ def orphans(observed: Observed, before: Contents, after: Contents) -> list[Orpha
     """What is owned on the host and neither recorded nor under way, before it was looked at and after."""
     wanted = _owners(before) | _owners(after) | before.covered | after.covered
     names = before.covered_names | after.covered_names
-    found = [
+    result = [
         Orphan(kind=link.kind, name=printable.text(link.name), vif_id=link.owner)
         for link in observed.links.values()
         if link.owner and link.owner not in wanted and link.name not in names and ownership.role_of(link)
     ]
-    found += [
+    result += [
         Orphan(kind=port.kind, name=port.name, vif_id=port.owner)
         for port in observed.ports.values()
         if naming.is_owner(port.owner)
@@ -30,17 +30,17 @@ def orphans(observed: Observed, before: Contents, after: Contents) -> list[Orpha
         and port.name not in names
         and _shows_it(port, observed)
     ]
-    found += [
+    result += [
         Orphan(kind=bridge.kind, name=bridge.name, vif_id=owner)
         for bridge in observed.bridges.values()
         if (owner := ownership.bridge_owner(bridge)) and owner not in wanted and bridge.name not in names
     ]
-    found += [
+    result += [
         Orphan(kind="qos", name=qos.uuid, vif_id=qos.owner)
         for qos in observed.qos
         if naming.is_owner(qos.owner) and qos.owner not in wanted and not qos.is_copied
     ]
-    return found
+    return result
 
 
 def copied_marks(observed: Observed, before: Contents, after: Contents) -> list[Orphan]:

@@ -52,9 +52,11 @@ def known(store: Store, vif_id: str) -> Record:
 
 def check(record: Record, observed: Observed, wiring: Wiring, intent: Intent | None = None) -> VifCheck:
     """How a recorded VIF is."""
-    found, since = assess(record, observed, wiring, intent), guest_absence.absent_since(record, observed)
+    assessment, since = assess(record, observed, wiring, intent), guest_absence.absent_since(record, observed)
     since = since if intent is None else None
-    return VifCheck(id=record.id, state=found.state, error=found.reason, drift=tuple(found.drift), absent_since=since)
+    return VifCheck(
+        id=record.id, state=assessment.state, error=assessment.reason, drift=tuple(assessment.drift), absent_since=since
+    )
 
 
 def check_damaged(vif_id: str, reason: str) -> VifCheck:
@@ -62,16 +64,16 @@ def check_damaged(vif_id: str, reason: str) -> VifCheck:
     return VifCheck(id=vif_id, state=FAILED, error=reason)
 
 
-def _report(record: Record, observed: Observed, found: Assessment, warnings: Sequence[str] = ()) -> VifReport:
+def _report(record: Record, observed: Observed, assessment: Assessment, warnings: Sequence[str] = ()) -> VifReport:
     vif = record.vif
     return _requested(
         vif,
-        state=found.state,
+        state=assessment.state,
         devices=tuple(_device(item, observed) for item in kinds.links_in(record.resources)),
         ports=tuple(_port(item, observed) for item in kinds.ports_in(record.resources)),
         waiting_for=_waiting_for(record, observed),
         absent_since=guest_absence.absent_since(record, observed),
-        error=found.reason,
+        error=assessment.reason,
         updated_at=record.updated_at,
         warnings=tuple(warnings),
     )
@@ -93,7 +95,7 @@ def built(record: Record, observed: Observed, warnings: Sequence[str]) -> VifRep
     return _report(record, observed, Assessment(state=state, reason=record.error), warnings)
 
 
-def _requested(vif: Vif, **found: Any) -> VifReport:
+def _requested(vif: Vif, **observed: Any) -> VifReport:
     """A report of what the request says, and of what was found."""
     return VifReport(
         id=vif.id,
@@ -103,29 +105,29 @@ def _requested(vif: Vif, **found: Any) -> VifReport:
         bridge=vif.network.bridge,
         network=vif.network.id,
         instance=InstanceReport(uuid=vif.instance.uuid, name=vif.instance.name) if vif.instance else None,
-        **found,
+        **observed,
     )
 
 
 def _device(built: Link, observed: Observed) -> DeviceReport:
-    found = observed.links.get(built.name)
+    link = observed.links.get(built.name)
     return DeviceReport(
         name=built.name,
         kind=built.kind,
-        mtu=found.mtu if found else None,
-        up=found.up if found else None,
-        master=printable.text(found.master) if found and found.master else None,
-        ifindex=found.ifindex if found else None,
+        mtu=link.mtu if link else None,
+        up=link.up if link else None,
+        master=printable.text(link.master) if link and link.master else None,
+        ifindex=link.ifindex if link else None,
     )
 
 
 def _port(built: OvsPort, observed: Observed) -> PortReport:
-    found = observed.ports.get(built.name)
+    port = observed.ports.get(built.name)
     return PortReport(
-        bridge=found.bridge if found else built.bridge,
+        bridge=port.bridge if port else built.bridge,
         name=built.name,
-        ofport=found.ofport if found else None,
-        tag=found.tag if found else None,
+        ofport=port.ofport if port else None,
+        tag=port.tag if port else None,
     )
 
 
@@ -137,10 +139,12 @@ def recorded(
     warnings: Sequence[str] = (),
 ) -> VifReport:
     """A recorded VIF as it is; without an observation, as recorded."""
-    found = assess(record, observed, wiring, intent)
+    assessment = assess(record, observed, wiring, intent)
     if observed is None:
-        return replace(_report(record, Observed(), found, warnings), absent_since=record.guest_absent_since or None)
-    return _report(record, observed, found, warnings)
+        return replace(
+            _report(record, Observed(), assessment, warnings), absent_since=record.guest_absent_since or None
+        )
+    return _report(record, observed, assessment, warnings)
 
 
 def damaged(vif_id: str, reason: str) -> VifReport:
@@ -192,35 +196,35 @@ def _guest_note(record: Record) -> str:
 
 
 def _hop(item: Resource, observed: Observed, items: Sequence[DriftItem]) -> Hop:
-    mine = [one for one in items if one.subject == item.name]
+    mine = [drift for drift in items if drift.subject == item.name]
     if isinstance(item, OvsPort):
-        return _port_hop(item, observed, [in_print(one) for one in mine if isinstance(one, diff.PortDrift)])
+        return _port_hop(item, observed, [in_print(drift) for drift in mine if isinstance(drift, diff.PortDrift)])
     if isinstance(item, OvsBridge):
         return replace(_switch_hop(item.name, observed), drift=tuple(map(in_print, mine)))
-    of_link = [in_print(one) for one in mine if not isinstance(one, diff.PortDrift)]
+    of_link = [in_print(drift) for drift in mine if not isinstance(drift, diff.PortDrift)]
     return _link_hop(item.name, item.kind, observed, of_link)
 
 
 def _link_hop(name: str, kind: str, observed: Observed, items: Sequence[DriftItem]) -> Hop:
-    found = observed.links.get(name)
-    if found is None:
+    link = observed.links.get(name)
+    if link is None:
         return Hop(
             name=name, kind=kind, state="waiting" if not items and kind == "tap" else "missing", drift=tuple(items)
         )
-    note = f"in {found.master}" if found.master else ""
-    return Hop(name=name, kind=kind, state="up" if found.up else "down", mtu=found.mtu, note=note, drift=tuple(items))
+    note = f"in {link.master}" if link.master else ""
+    return Hop(name=name, kind=kind, state="up" if link.up else "down", mtu=link.mtu, note=note, drift=tuple(items))
 
 
 def _port_hop(item: OvsPort, observed: Observed, items: Sequence[DriftItem]) -> Hop:
-    found = observed.ports.get(item.name)
-    if found is None:
+    port = observed.ports.get(item.name)
+    if port is None:
         state = "missing" if item.is_owned else "waiting"
         return Hop(name=item.name, kind="ovs-port", state=state, drift=tuple(items))
     waits = item.waits_for_device and item.name not in observed.links
-    words = [f"ofport {found.ofport}"] if (found.ofport or 0) > 0 else []
-    words += [f"tag {found.tag}"] if found.tag is not None else []
-    words += [found.error] if found.error and not waits else []
-    state = "waiting" if waits else "error" if found.error or (found.ofport or 0) <= 0 else "up"
+    words = [f"ofport {port.ofport}"] if (port.ofport or 0) > 0 else []
+    words += [f"tag {port.tag}"] if port.tag is not None else []
+    words += [port.error] if port.error and not waits else []
+    state = "waiting" if waits else "error" if port.error or (port.ofport or 0) <= 0 else "up"
     return Hop(name=item.name, kind="ovs-port", state=state, note=", ".join(words), drift=tuple(items))
 
 

@@ -99,8 +99,8 @@ def _guest_awaited(record: Record, observed: Observed) -> str:
     guest = link_of(end)
     if not guest:
         return "a guest, of whose end this host shows nothing"
-    found = observed.links.get(guest)
-    return f"a guest on tap {guest!r}, which {'has no carrier' if found is not None else 'is not there'}"
+    device = observed.links.get(guest)
+    return f"a guest on tap {guest!r}, which {'has no carrier' if device is not None else 'is not there'}"
 
 
 def _wiring_awaited(record: Record, observed: Observed, rule: str) -> str:
@@ -137,17 +137,17 @@ def _missing(ports: list[OvsPort], observed: Observed) -> list[OvsPort]:
 
 
 def _ovn_has(port: OvsPort, observed: Observed) -> bool:
-    found = observed.ports.get(port.name)
-    return found is not None and found.iface_ids.get(_INSTALLED) == "true"
+    current = observed.ports.get(port.name)
+    return current is not None and current.iface_ids.get(_INSTALLED) == "true"
 
 
 def _agent_has(port: OvsPort, observed: Observed) -> bool:
     """Whether the agent has wired a port; of a trunk's parent it wires its own patch, on the integration bridge."""
     in_trunk = naming.is_trunk_bridge(port.bridge)
-    found = observed.ports.get(naming.trunk_patches(port.owner)[1] if in_trunk else port.name)
-    if found is None or found.tag in (None, DEAD_VLAN) or DEAD_VLAN in found.trunks:
+    current = observed.ports.get(naming.trunk_patches(port.owner)[1] if in_trunk else port.name)
+    if current is None or current.tag in (None, DEAD_VLAN) or DEAD_VLAN in current.trunks:
         return False
-    return bool(_AGENTS_KEYS & found.other_config.keys())
+    return bool(_AGENTS_KEYS & current.other_config.keys())
 
 
 def _guest_is_up(record: Record, observed: Observed) -> bool:
@@ -157,13 +157,13 @@ def _guest_is_up(record: Record, observed: Observed) -> bool:
         # queues up (netdev_dpdk_vhost_get_carrier).
         states = {_link_state(port, observed) for port in _ports(record)}
         return states == {"up"}
-    found = observed.links.get(link_of(end))
-    return found is not None and bool(found.up) and bool(found.carrier)
+    device = observed.links.get(link_of(end))
+    return device is not None and bool(device.up) and bool(device.carrier)
 
 
 def _link_state(port: OvsPort, observed: Observed) -> str:
-    found = observed.ports.get(port.name)
-    return (found.link_state if found is not None else None) or "unknown"
+    current = observed.ports.get(port.name)
+    return (current.link_state if current is not None else None) or "unknown"
 
 
 def _ports(record: Record) -> list[OvsPort]:

@@ -24,24 +24,24 @@ def _fields(name: str) -> tuple[str, ...]:
     return (*_OBSERVED, *(name for name in kind.attributes.by_name if name in there))
 
 
-def members(found: Mapping[str, Mapping[str, Any]]) -> dict[str, tuple[str, ...]]:
+def members(links: Mapping[str, Mapping[str, Any]]) -> dict[str, tuple[str, ...]]:
     """The members of every bridge among links."""
-    on: dict[str, list[str]] = {name: [] for name, link in found.items() if kinds.has_members(link["kind"])}
-    for name, link in found.items():
+    on: dict[str, list[str]] = {name: [] for name, link in links.items() if kinds.has_members(link["kind"])}
+    for name, link in links.items():
         if link["master"] in on:
             on[link["master"]].append(name)
     return {name: tuple(sorted(names)) for name, names in on.items()}
 
 
-def link(found: Mapping[str, Any]) -> Link:
+def link(values: Mapping[str, Any]) -> Link:
     """One link."""
-    cls = kinds.link_of(found["kind"])
+    cls = kinds.link_of(values["kind"])
     if cls.entries is not None:  # a part of another link, of which it shows what its kind has a field for
-        return cls(**{field.name: found[field.name] for field in dataclasses.fields(cls) if field.name in found})
-    fields: dict[str, Any] = {name: found.get(name) for name in _fields(found["kind"])}
-    fields |= {name: found.get(name, default) for name, default in _PASSAGE.items()}
-    other_kind = found["kind"] if cls is Link else ""
-    return cls(owner=naming.owner_of(found["alias"]), other_kind=other_kind, **fields)
+        return cls(**{field.name: values[field.name] for field in dataclasses.fields(cls) if field.name in values})
+    fields: dict[str, Any] = {name: values.get(name) for name in _fields(values["kind"])}
+    fields |= {name: values.get(name, default) for name, default in _PASSAGE.items()}
+    other_kind = values["kind"] if cls is Link else ""
+    return cls(owner=naming.owner_of(values["alias"]), other_kind=other_kind, **fields)
 
 
 def bridge(name: str, row: Mapping[str, Any]) -> OvsBridge:

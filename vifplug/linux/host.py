@@ -149,27 +149,27 @@ class LinuxHost:
         """Links by name, the members of bridges, and why parts of links are not there."""
         of_links = frozenset(filter(naming.is_pci_address, scope.links))
         plain = replace(scope, links=scope.links - of_links) if of_links else scope
-        found, members = self._plain_links(plain)
-        found = obstructions.with_ingress(self._reader, found) if scope.thorough else found
+        links, members = self._plain_links(plain)
+        links = obstructions.with_ingress(self._reader, links) if scope.thorough else links
         there, absent = parts.read(self._reader, sorted(of_links))
-        return found | there, members, absent
+        return links | there, members, absent
 
     def _plain_links(self, scope: Scope) -> tuple[dict[str, Any], dict[str, tuple[str, ...]]]:
         if scope.everything:
-            found = reading.all_links(self._reader)
-            return found, decode.members(found)
+            links = reading.all_links(self._reader)
+            return links, decode.members(links)
         if reading.many(len(scope.links)):
-            found, all_members = reading.many_links(self._reader, scope.links)
-            found |= self._renamed(scope, found)
-            return found, {name: tuple(sorted(all_members.get(name, ()))) for name in _bridges(scope, found)}
-        found = reading.links(self._reader, sorted(scope.links))
-        found |= self._renamed(scope, found)
-        return found, self._members_of(_bridges(scope, found), found)
+            links, all_members = reading.many_links(self._reader, scope.links)
+            links |= self._renamed(scope, links)
+            return links, {name: tuple(sorted(all_members.get(name, ()))) for name in _bridges(scope, links)}
+        links = reading.links(self._reader, sorted(scope.links))
+        links |= self._renamed(scope, links)
+        return links, self._members_of(_bridges(scope, links), links)
 
-    def _renamed(self, scope: Scope, found: Mapping[str, Any]) -> dict[str, Any]:
+    def _renamed(self, scope: Scope, links: Mapping[str, Any]) -> dict[str, Any]:
         """Links that are not there under their recorded names, by their present ones. No message where none is lost."""
-        wanted = set(renames.lost(scope.recorded, {link["name"]: link["ifindex"] for link in found.values()}).values())
-        wanted -= {link["ifindex"] for link in found.values()}
+        wanted = set(renames.lost(scope.recorded, {link["name"]: link["ifindex"] for link in links.values()}).values())
+        wanted -= {link["ifindex"] for link in links.values()}
         there = reading.links_by_index(self._reader, sorted(wanted)) if wanted else {}
         if len(there) == len(wanted) or not scope.thorough:
             return there
@@ -179,29 +179,29 @@ class LinuxHost:
         return there | {
             name: link
             for name, link in reading.all_links(self._reader).items()
-            if name not in found and naming.owner_of(link["alias"]) in owners
+            if name not in links and naming.owner_of(link["alias"]) in owners
         }
 
     def _observed(
         self,
         scope: Scope,
         rows: Mapping[str, Any],
-        found: dict[str, Any],
+        links: dict[str, Any],
         members: Mapping[str, tuple[str, ...]],
         absent: Mapping[str, str],
     ) -> Observed:
         unforeseen = {port["name"] for port in rows["ports"]} - scope.links
         if unforeseen and not scope.everything:
-            found |= reading.links(self._reader, sorted(unforeseen))
-        bridged = [name for name, link in found.items() if kinds.has_members(link["kind"])] if scope.thorough else ()
-        stations = obstructions.stations(self._reader, found, bridged)
+            links |= reading.links(self._reader, sorted(unforeseen))
+        bridged = [name for name, link in links.items() if kinds.has_members(link["kind"])] if scope.thorough else ()
+        stations = obstructions.stations(self._reader, links, bridged)
         ports = [decode.port(row) for row in rows["ports"]]
         bridges = {name: decode.bridge(name, row) for name, row in rows["bridges"].items()}
         # Of what we made the record says which device it is, and a kernel datapath has no such sockets.
         by_sockets = (port.name for port in ports if port.bridge in bridges and bridges[port.bridge].userspace)
-        vmms = any(name in found and not naming.owner_of(found[name]["alias"]) for name in by_sockets)
+        vmms = any(name in links and not naming.owner_of(links[name]["alias"]) for name in by_sockets)
         observed = Observed(
-            links={name: decode.link(link) for name, link in found.items()},
+            links={name: decode.link(link) for name, link in links.items()},
             members=members,
             bridges=bridges,
             fake_bridges={name: (parent, vlan) for name, (parent, vlan) in rows["fake_bridges"].items()},
@@ -216,13 +216,13 @@ class LinuxHost:
         )
         return renames.undone(observed, scope)
 
-    def follow_ovsdb(self, told: Mapping[str, Any]) -> dict[str, Any]:
+    def follow_ovsdb(self, known: Mapping[str, Any]) -> dict[str, Any]:
         """What changed in OVSDB since ``told``, the last answer of this method, or {} at first; waits for up to 5 s.
 
         :raises HelperDied: when there is no helper to ask.
         """
         seconds = ovsdb.FOLLOW_SECONDS_MAX
-        since = (told.get("generation", 0), told.get("number", 0), told.get("connected", False))
+        since = (known.get("generation", 0), known.get("number", 0), known.get("connected", False))
         answer: dict[str, Any] = self._call(ovsdb.changes, *since, seconds, seconds=seconds + self._settings.timeout)
         return answer
 
@@ -230,8 +230,8 @@ class LinuxHost:
         """A socket that hears of every link that changes from now on."""
         return monitor.LinkWatch()
 
-    def _members_of(self, bridges: Sequence[str], found: Mapping[str, Any]) -> dict[str, tuple[str, ...]]:
-        return {name: tuple(sorted(reading.member_names(self._reader, found[name]["ifindex"]))) for name in bridges}
+    def _members_of(self, bridges: Sequence[str], links: Mapping[str, Any]) -> dict[str, tuple[str, ...]]:
+        return {name: tuple(sorted(reading.member_names(self._reader, links[name]["ifindex"]))) for name in bridges}
 
     # -- apply --------------------------------------------------------------------------------------------
 
@@ -276,10 +276,10 @@ class LinuxHost:
             if number.isdigit():
                 raise _named(error, stages[int(number)], step) from error
             raise _named(error, [action for stage in stages for action in stage]) from error
-        found: Mapping[str, Any] | None = answer["rows"]
-        if found is None and answer["next_cfg"] is not None:
+        observed_rows: Mapping[str, Any] | None = answer["rows"]
+        if observed_rows is None and answer["next_cfg"] is not None:
             self._pending.next_cfg = answer["next_cfg"]
-        return found
+        return observed_rows
 
     def _note_taps(self, stage: Sequence[Action]) -> None:
         """Remember the taps that this thread's plan makes: udev is waited for once, at the plan's end."""
@@ -334,7 +334,7 @@ def _named(error: VifplugError, stage: Sequence[Action], step: str | None = None
     return error.at_step("; ".join(str(action) for action in stage), stage[0].subject)
 
 
-def _bridges(scope: Scope, found: Mapping[str, Mapping[str, Any]]) -> list[str]:
+def _bridges(scope: Scope, links: Mapping[str, Mapping[str, Any]]) -> list[str]:
     indexes = {scope.recorded[name].ifindex for name in scope.members_of if name in scope.recorded}
-    there = ((name, link) for name, link in found.items() if kinds.has_members(link["kind"]))
+    there = ((name, link) for name, link in links.items() if kinds.has_members(link["kind"]))
     return [name for name, link in there if name in scope.members_of or link["ifindex"] in indexes]

@@ -63,9 +63,9 @@ def _of(
 ) -> tuple[tuple[str, int, _Parse, Any], ...]:
     """Name, number, parser and what absence means, of the attributes at a place that a message shows as they are."""
     return tuple(
-        (one.name, one.wire.number, parse[one.form], one.absent)
-        for one in attributes
-        if one.wire is not None and one.wire.place in places and one.form is not Form.LINK
+        (attribute.name, attribute.wire.number, parse[attribute.form], attribute.absent)
+        for attribute in attributes
+        if attribute.wire is not None and attribute.wire.place in places and attribute.form is not Form.LINK
     )
 
 
@@ -80,7 +80,9 @@ _PORT_FLAGS = tuple(
 @kinds.derived
 def _inet() -> tuple[tuple[str, int, _Parse, Any], ...]:
     """The IPv4 settings of links of all kinds."""
-    of_all_kinds = {one.name: one for kind in kinds.link_kinds() for one in kind.attributes.at(Place.INET)}
+    of_all_kinds = {
+        attribute.name: attribute for kind in kinds.link_kinds() for attribute in kind.attributes.at(Place.INET)
+    }
     return _of(of_all_kinds.values(), Place.INET, parse=_PARSE_ENTRY)
 
 
@@ -154,13 +156,13 @@ def uppers(socket_: netlink.LinkSocket) -> dict[int, dict[int, str]]:
 
     :raises LinkError: when the kernel refuses the dump.
     """
-    found: dict[int, dict[int, str]] = {}
+    by_lower: dict[int, dict[int, str]] = {}
     for payload in _dumped(socket_):
         index, _flags, attrs = netlink.link_header(payload)
         lower = _lower(attrs)
         if lower:
-            found.setdefault(lower, {})[index] = _string(attrs.get(_NAME)) or ""
-    return found
+            by_lower.setdefault(lower, {})[index] = _string(attrs.get(_NAME)) or ""
+    return by_lower
 
 
 def _lower(attrs: dict[int, bytes]) -> int:
@@ -275,8 +277,14 @@ def _completed(
 def _beside(kind: str) -> tuple[Attribute, ...]:
     """What no message shows as it is: the name of another link (IFLA_LINK), and offloads, which ethtool tells."""
     table = kinds.link_of(kind).attributes
-    named = (one for one in table.attributes if one.wire is not None and one.wire.number == _LINK)
-    links = tuple(one for one in named if one.form is Form.LINK and one.wire and one.wire.place is Place.LINK)
+    named = (
+        attribute for attribute in table.attributes if attribute.wire is not None and attribute.wire.number == _LINK
+    )
+    links = tuple(
+        attribute
+        for attribute in named
+        if attribute.form is Form.LINK and attribute.wire and attribute.wire.place is Place.LINK
+    )
     return (*links, *table.set_by(How.ETHTOOL))
 
 

@@ -48,7 +48,7 @@ class Part:
             "driver": function.driver,
             "device": next(iter(function.devices), ""),
             "guests_driver": function.in_use,
-            **{one.name: _value(one, self.entry) for one in self.kind.attributes.at(Place.ENTRY)},
+            **{attribute.name: _value(attribute, self.entry) for attribute in self.kind.attributes.at(Place.ENTRY)},
         }
 
 
@@ -66,14 +66,14 @@ def read(socket_: netlink.LinkSocket, names: Iterable[str]) -> tuple[dict[str, d
 
     :raises LinkError: when the kernel does not show the link that one is part of.
     """
-    found: dict[str, dict[str, Any]] = {}
+    values: dict[str, dict[str, Any]] = {}
     absent: dict[str, str] = {}
     for name in names:
         try:
-            found[name] = part(socket_, name).decoded()
+            values[name] = part(socket_, name).decoded()
         except ResourceMissing as error:
             absent[name] = error.message
-    return found, absent
+    return values, absent
 
 
 def part(socket_: netlink.LinkSocket, name: str) -> Part:
@@ -113,5 +113,5 @@ def _message(socket_: netlink.LinkSocket, function: VirtualFunction, mask: int) 
 
 def _number(entry: dict[int, bytes]) -> int | None:
     """Every structure of an entry begins with the entry's number."""
-    structure = next((one for one in entry.values() if len(one) >= 4), None)
+    structure = next((value for value in entry.values() if len(value) >= 4), None)
     return None if structure is None else int(struct.unpack_from("=I", structure)[0])

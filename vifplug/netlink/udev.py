@@ -66,7 +66,7 @@ def _may_run(root: Path) -> bool:
         # thread-self: /proc/net belongs to the process, whose other threads may be in another network namespace.
         with open(root / "proc/thread-self/net/netlink", "rb", buffering=0) as table:
             sockets = [line.split() for line in table.readall().splitlines()]
-        return any(one[1] == _UEVENTS and int(one[3], 16) & _FROM_KERNEL for one in sockets)
+        return any(fields[1] == _UEVENTS and int(fields[3], 16) & _FROM_KERNEL for fields in sockets)
     except (OSError, ValueError, IndexError):
         return True
 

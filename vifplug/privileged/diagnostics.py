@@ -255,10 +255,10 @@ def _ports(tables: Any) -> dict[str, Any]:
 def forwarding() -> dict[str, Any]:
     """The messages of all nftables chains, and for which families iptables-legacy has a filter table."""
     try:
-        found, error = nftables.dump(nftables.CHAINS), ""
+        chains, error = nftables.dump(nftables.CHAINS), ""
     except OSError as met:
-        found, error = [], met.strerror or str(met)
-    return {"chains": found, "error": error, "legacy": nftables.legacy()}
+        chains, error = [], met.strerror or str(met)
+    return {"chains": chains, "error": error, "legacy": nftables.legacy()}
 
 
 @net.entrypoint

@@ -207,9 +207,9 @@ class FakeHost(LocalHost):
         :raises InputError: nothing of it is left.
         """
         record = self._record(id)
-        found = [link for link in kinds.links_in(record.resources) if link.name in self._memory.links]
-        functions = [link.name for link in found if link.kind == _VF]
-        links = [link.name for link in found if link.relation is Relation.OWNED]
+        present = [link for link in kinds.links_in(record.resources) if link.name in self._memory.links]
+        functions = [link.name for link in present if link.kind == _VF]
+        links = [link.name for link in present if link.relation is Relation.OWNED]
         owned = (port for port in kinds.ports_in(record.resources) if port.is_owned)
         ports = [port.name for port in owned if port.name in self._memory.ports]
         if links:
@@ -335,7 +335,9 @@ def _check(bridges: Sequence[str], datapath: str, mtu: int) -> None:
 def _check_devices(physical: Sequence[str], functions: Sequence[str]) -> None:
     if isinstance(physical, str) or not all(map(_is_name, physical)):
         raise InputError(f"physical_devices: {physical!r:.80}: it must be a list of device names, such as eth1")
-    if isinstance(functions, str) or not all(isinstance(one, str) and naming.is_pci_address(one) for one in functions):
+    if isinstance(functions, str) or not all(
+        isinstance(address, str) and naming.is_pci_address(address) for address in functions
+    ):
         raise InputError(f"virtual_functions: {functions!r:.80}: it must be a list of addresses such as 0000:3b:10.2")
 
 

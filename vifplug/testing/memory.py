@@ -152,12 +152,12 @@ class MemoryHost:
                 self._set(link.name, {attribute: after for attribute, _before, after in changes}, link.owner)
             case actions.ConfigureLink(link=link, changes=changes, puts_back=puts_back):
                 there = self.links[link.name]
-                valid = [one for one in changes if not puts_back or getattr(there, one[0]) == one[1]]
+                valid = [change for change in changes if not puts_back or getattr(there, change[0]) == change[1]]
                 self.links[link.name] = replace(there, **{attribute: after for attribute, _before, after in valid})
             case actions.JoinGuest(bridge=bridge):
                 self._set(bridge.guest, {"master": bridge.name}, "")
             case actions.ForgetStation(station=entry):
-                self.stations = [one for one in self.stations if one != entry]
+                self.stations = [station for station in self.stations if station != entry]
             case actions.DeleteLinks(links=links):
                 for link in links:
                     self.remove(link.called or link.name)
@@ -173,14 +173,14 @@ class MemoryHost:
             case actions.SetPort(
                 port=port, iface_changes=iface, port_changes=own, emptied=emptied, given=given, again=again
             ):
-                found = self.ports[port.name]
-                external = {**found.external_ids, **{key: after for key, _before, after in own}}
-                ids = {**found.iface_ids, **{key: after for key, _before, after in iface}}
+                current = self.ports[port.name]
+                external = {**current.external_ids, **{key: after for key, _before, after in own}}
+                ids = {**current.iface_ids, **{key: after for key, _before, after in iface}}
                 ids = {key: value for key, value in ids.items() if value is not None}
                 owner = external.get("vifplug-vif", "")
-                settings = {key: value for key, value in found.settings.items() if key not in emptied}
+                settings = {key: value for key, value in current.settings.items() if key not in emptied}
                 settings |= {key: shown(key, value) for key, value in given.items()}
-                changed = replace(found, iface_ids=ids, external_ids=external, owner=owner, settings=settings)
+                changed = replace(current, iface_ids=ids, external_ids=external, owner=owner, settings=settings)
                 if set(emptied) & set(OF_VLANS):
                     changed = replace(changed, tag=None, vlan_mode=None, trunks=())
                 if again:
@@ -232,7 +232,7 @@ class MemoryHost:
         peer = getattr(link, "peer", None)
         if peer:
             self.links.pop(peer, None)
-        for other in [one for one in self.links.values() if one.master == name]:
+        for other in [link for link in self.links.values() if link.master == name]:
             self.links[other.name] = replace(other, master=None)
 
     def add_vmms_port(self, port: OvsPort) -> None:

@@ -247,7 +247,7 @@ def test_error_of_a_library_names_the_port(world: World, session: Session, monke
     def broken(*_arguments: object) -> None:
         raise AttributeError("Row instance has no attribute 'ofport'")
 
-    monkeypatch.setattr(port_commands.Found, "free_ofport", broken)
+    monkeypatch.setattr(port_commands.TransactionState, "free_ofport", broken)
     with pytest.raises(errors.OvsdbError) as caught:
         session.commit(ovsdb.commands(session.api, [{"op": "reattach", **_identity(1)}]))
     assert caught.value.subject == _name(1)

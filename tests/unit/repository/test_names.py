@@ -31,12 +31,6 @@ RETIRED_NAMES = {"found", "heard", "one", "said", "told"}
 """No identifiers of the package by themselves."""
 PUBLISHED = {("vifplug/daemon/http/answers.py", "keeper"), ("vifplug/daemon/http/host.py", "keeper")}
 """Keys of a published answer."""
-NOT_RENAMED = {
-    *("vifplug/daemon/http/requests.py", "vifplug/daemon/nova", "vifplug/engine", "vifplug/linux"),
-    *("vifplug/netlink", "vifplug/privileged/diagnostics.py", "vifplug/privileged/nftables.py"),
-    *("vifplug/privileged/nftables_rules.py", "vifplug/privileged/ovsdb", "vifplug/testing"),
-}
-"""Files and packages that still have some; each leaves this list when it is renamed."""
 
 
 @functools.cache
@@ -58,21 +52,13 @@ def _name(path: pathlib.Path) -> str:
     return str(path.relative_to(REPOSITORY))
 
 
-def _is_renamed(path: pathlib.Path) -> bool:
-    return not any(path.is_relative_to(REPOSITORY / name) for name in NOT_RENAMED)
-
-
 def _offenders() -> list[tuple[str, str]]:
     package = [path for path in SOURCES if path.is_relative_to(PACKAGE)]
     return [(_name(path), name) for path in package for name in sorted(_identifiers(path)) if _is_retired(name)]
 
 
 def test_no_identifier_is_a_retired_word() -> None:
-    offenders = [
-        f"{path}: {name}"
-        for path, name in _offenders()
-        if _is_renamed(REPOSITORY / path) and (path, name) not in PUBLISHED
-    ]
+    offenders = [f"{path}: {name}" for path, name in _offenders() if (path, name) not in PUBLISHED]
     assert not offenders, "\n".join(offenders)
 
 
@@ -94,7 +80,7 @@ def test_no_module_is_imported_by_a_retired_name() -> None:
     offenders = [
         f"{_name(path)}: {name}"
         for path in SOURCES
-        if path.is_relative_to(PACKAGE) and _is_renamed(path)
+        if path.is_relative_to(PACKAGE)
         for name in imported.findall(path.read_text())
     ]
     assert not offenders, "\n".join(offenders)

@@ -29,7 +29,7 @@ _KEEP_ALIVE_SECONDS = 5
 _GRACEFUL_SECONDS = 1
 _STOP_SECONDS = 2.0
 _RETRY_SECONDS = 5.0
-_NOBODY = 2**32 - 2
+_UNKNOWN_ID = 2**32 - 2
 _ADVICE = {
     errno.EADDRINUSE: "free the port, or choose another",
     errno.EADDRNOTAVAIL: "give an address of this host",
@@ -159,7 +159,7 @@ class _Connection(CredentialedProtocol):
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """Accept it, and close the longest idle connection if there are too many."""
-        self.begin(transport, Peer(pid=0, uid=_NOBODY, gid=_NOBODY))
+        self.begin(transport, Peer(pid=0, uid=_UNKNOWN_ID, gid=_UNKNOWN_ID))
 
     def log_refusal(self, reason: str) -> None:
         """Log nothing: any peer may send data that is not HTTP."""

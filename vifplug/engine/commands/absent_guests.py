@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from vifplug.drivers.registry import guest_link
 from vifplug.engine.commands import inspect
-from vifplug.engine.commands import unplug as unplugging
+from vifplug.engine.commands import unplug as unplug_command
 from vifplug.engine.context import Context
 from vifplug.engine.plan import guest_absence
 from vifplug.model.reports import AbsentGuest
@@ -32,35 +32,35 @@ def find(context: Context, keep: Keep) -> list[AbsentGuest]:
     """
     contents = context.store.contents()
     steady = {vif_id: record for vif_id, record in contents.records.items() if vif_id not in contents.intents}
-    return _found(context, steady, keep)
+    return _absent(context, steady, keep)
 
 
-def unplug(context: Context, found: Sequence[AbsentGuest], keep: Keep) -> list[AbsentGuest]:
+def unplug(context: Context, guests: Sequence[AbsentGuest], keep: Keep) -> list[AbsentGuest]:
     """Unplug those of them that are still so under their locks.
 
     :returns: those that are gone.
     :raises TeardownError, HostError: when one that should go could not.
     """
-    ids = [vif.vif_id for vif in found]
+    ids = [vif.vif_id for vif in guests]
 
     def spared(records: Mapping[str, Record | None]) -> set[str]:
         there = {vif_id: record for vif_id, record in records.items() if record is not None}
-        return set(records) - {vif.vif_id for vif in _found(context, there, keep)}
+        return set(records) - {vif.vif_id for vif in _absent(context, there, keep)}
 
-    gone = {report.id for report in unplugging.unplug(context, ids, None, spared=spared)}
-    return [vif for vif in found if vif.vif_id in gone]
+    gone = {report.id for report in unplug_command.unplug(context, ids, None, spared=spared)}
+    return [vif for vif in guests if vif.vif_id in gone]
 
 
-def _found(context: Context, records: Mapping[str, Record], keep: Keep) -> list[AbsentGuest]:
+def _absent(context: Context, records: Mapping[str, Record], keep: Keep) -> list[AbsentGuest]:
     candidates = [record for record in records.values() if not guest_absence.kept(record, keep.ids)]
     if not candidates:
         return []
     observed = inspect.observe(context, inspect.scope_of(candidates))
-    found = []
+    guests = []
     for record in candidates:
         since = guest_absence.absent_since(record, observed)
         if since is not None and guest_absence.is_absent_for(since, keep.absent_for):
             instance = record.vif.instance.uuid if record.vif.instance is not None else None
             device = guest_link(record.vif)
-            found.append(AbsentGuest(vif_id=record.id, instance=instance, device=device, absent_since=since))
-    return found
+            guests.append(AbsentGuest(vif_id=record.id, instance=instance, device=device, absent_since=since))
+    return guests

@@ -44,11 +44,11 @@ def collect(
         contents = context.store.contents()
         observed = inspect.observe(context, inspect.everything(contents))
         going = {owner for owner in free if not spared(owner, observed)}
-        found = [orphan for orphan in orphans(observed, contents, contents) if orphan.vif_id in going]
-        if not found:
+        candidates = [orphan for orphan in orphans(observed, contents, contents) if orphan.vif_id in going]
+        if not candidates:
             return [], []
-        names = {orphan.name for orphan in found}
-        lost = {orphan.vif_id for orphan in found}
+        names = {orphan.name for orphan in candidates}
+        lost = {orphan.vif_id for orphan in candidates}
         links = tuple(
             replace(link, role=ownership.role_of(link))
             for link in observed.links.values()
@@ -60,4 +60,4 @@ def collect(
             LOG.warning("%s", warning)
         # A shared bridge with another program's link on it stays; it is still an orphan, and was not deleted.
         left = orphans(inspect.observe(context, inspect.everything(contents)), contents, contents)
-        return [orphan for orphan in found if orphan not in left], errors
+        return [orphan for orphan in candidates if orphan not in left], errors

@@ -6,7 +6,7 @@ from vifplug.drivers.registry import guest_link
 from vifplug.engine import report
 from vifplug.engine.commands import inspect
 from vifplug.engine.context import Context
-from vifplug.engine.plan import resolve as resolution
+from vifplug.engine.plan import resolve as plan_resolve
 from vifplug.model.vif import Vif
 from vifplug.resources import kinds
 
@@ -25,5 +25,5 @@ def guest_seat(context: Context, vif_id: str) -> tuple[Vif, bool]:
     if not ports:
         return record.vif, False
     observed = inspect.observe(context, inspect.scope_of([record]))
-    resolution.resolve(ports, observed)
+    plan_resolve.resolve(ports, observed)
     return record.vif, any(observed.bridges[port.bridge].userspace for port in ports)

@@ -87,12 +87,12 @@ def check(context: Context, vif_ids: Sequence[str] | None = None) -> CheckReport
 
     :raises UnknownVif: for an id that is not recorded.
     """
-    found = _look(context, vif_ids)
-    drifted = {vif.id: _owners_of(context, vif.id) for vif in found.vifs if vif.drift}
-    drifted |= {vif.id: _owners_of(context, vif.id) for vif in found.vifs if vif.state in (PLUGGING, UNPLUGGING)}
-    suspects = set().union(*drifted.values(), (orphan.vif_id for orphan in found.orphans))
+    first = _look(context, vif_ids)
+    drifted = {vif.id: _owners_of(context, vif.id) for vif in first.vifs if vif.drift}
+    drifted |= {vif.id: _owners_of(context, vif.id) for vif in first.vifs if vif.state in (PLUGGING, UNPLUGGING)}
+    suspects = set().union(*drifted.values(), (orphan.vif_id for orphan in first.orphans))
     if not suspects:
-        return found
+        return first
     # What was seen in the middle of a request is no finding: look again once it has ended, at a moment when no other
     # works on the VIF. No lock is taken: a client that checks again and again must not keep repairs from their work.
     context.locks.await_free(suspects, _PATIENCE_SECONDS)
@@ -101,7 +101,7 @@ def check(context: Context, vif_ids: Sequence[str] | None = None) -> CheckReport
     free &= context.locks.free(suspects)
     seen = {vif.id: vif for vif in again.vifs}
     vifs: list[VifCheck] = []
-    for vif in found.vifs:
+    for vif in first.vifs:
         if vif.id not in drifted:
             vifs.append(vif)
         elif not drifted[vif.id] <= free:
@@ -120,10 +120,10 @@ def _owners_of(context: Context, vif_id: str) -> set[str]:
 def _look(context: Context, vif_ids: Sequence[str] | None) -> CheckReport:
     if vif_ids is not None:
         known = {vif_id: _known_or_damaged(context, vif_id) for vif_id in vif_ids}
-        checks = check_together(context, [one for one in known.values() if isinstance(one, Record)])
-        damaged = [one for one in known.values() if isinstance(one, VifCheck)]
-        found = {check.id: check for check in (*checks, *damaged)}
-        return CheckReport(vifs=tuple(found[vif_id] for vif_id in vif_ids))
+        checks = check_together(context, [vif for vif in known.values() if isinstance(vif, Record)])
+        damaged = [vif for vif in known.values() if isinstance(vif, VifCheck)]
+        by_id = {check.id: check for check in (*checks, *damaged)}
+        return CheckReport(vifs=tuple(by_id[vif_id] for vif_id in vif_ids))
     before = context.store.contents()
     observed = observe(context, everything(before))
     observed_vlans.note_vlans(context, before.records.values(), observed)

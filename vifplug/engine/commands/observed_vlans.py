@@ -31,10 +31,10 @@ def with_vlans(record: Record, observed: Observed) -> Record:
 def _seen(item: Resource, observed: Observed) -> Resource:
     if not isinstance(item, OvsPort):
         return item
-    found = observed.ports.get(item.name)
-    if found is None or item.uuid is None or found.uuid != item.uuid:
+    port = observed.ports.get(item.name)
+    if port is None or item.uuid is None or port.uuid != item.uuid:
         return item
-    return replace(item, tag=found.tag, vlan_mode=found.vlan_mode, trunks=found.trunks)
+    return replace(item, tag=port.tag, vlan_mode=port.vlan_mode, trunks=port.trunks)
 
 
 def note_vlans(context: Context, records: Iterable[Record], observed: Observed) -> None:

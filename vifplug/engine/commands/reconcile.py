@@ -68,7 +68,7 @@ def survey(context: Context, vif_ids: Collection[str] | None, *, ovs: bool = Tru
     observed = context.host.observe(replace(scope, thorough=True))
     after, wiring = context.store.contents(vif_ids), context.wiring(vif_ids)
     steady = [record for record in records if after.records.get(record.id) == record and record.id not in after.intents]
-    found = orphans.orphans(observed, before, after) if everything else []
+    orphaned = orphans.orphans(observed, before, after) if everything else []
     return Survey(
         checks={record.id: report.check(record, observed, wiring) for record in steady},
         standings={record.id: standing(record, observed, wiring) for record in steady},
@@ -77,9 +77,9 @@ def survey(context: Context, vif_ids: Collection[str] | None, *, ovs: bool = Tru
         - {record.id for record in steady},
         bridgeless={record.id: error for record in steady if (error := _bridge_missing(record, observed))},
         outdated=frozenset(record.id for record in steady if _is_outdated(record, observed)),
-        orphans=found,
+        orphans=orphaned,
         copied_marks=orphans.copied_marks(observed, before, after) if everything else [],
-        in_use=frozenset(orphan.vif_id for orphan in found if is_in_use(orphan.vif_id, observed)),
+        in_use=frozenset(orphan.vif_id for orphan in orphaned if is_in_use(orphan.vif_id, observed)),
         absent=frozenset(record.id for record in steady if guest_absence.is_absent(record, observed)),
         called_down=frozenset(record.id for record in steady if is_called_down(record, observed)),
         guests=guest_absence.to_note(steady, observed, now()),
@@ -105,16 +105,16 @@ def _is_outdated(record: Record, observed: Observed) -> bool:
 
 def _outdated(port: OvsPort, observed: Observed) -> bool:
     """Whether the record lacks which device of the VMM's the port has, or which VLANs another program gave it."""
-    found = observed.ports.get(port.name)
-    if found is None:
+    current = observed.ports.get(port.name)
+    if current is None:
         return False
-    if (port.tag, port.vlan_mode, port.trunks) != (found.tag, found.vlan_mode, found.trunks):
+    if (port.tag, port.vlan_mode, port.trunks) != (current.tag, current.vlan_mode, current.trunks):
         return True
     if not port.waits_for_device:
         return False
     link = observed.links.get(port.name)
     if link is None:
-        return port.device_ifindex is not None and (found.ofport or 0) <= 0
+        return port.device_ifindex is not None and (current.ofport or 0) <= 0
     return port.device_ifindex is None
 
 

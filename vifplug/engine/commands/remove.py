@@ -31,7 +31,9 @@ def remove(host: Host, store: Store, built: Mapping[str, Inventory], away: Vifpl
     everything = request.united(*(left.items for left in built.values()))
     others, stored = shared_with_others(store, list(built), everything.items), stored_of(store, everything.items)
     if stored:
-        built = {one: Inventory(configured.with_shared(left.items, stored, others)) for one, left in built.items()}
+        built = {
+            vif_id: Inventory(configured.with_shared(left.items, stored, others)) for vif_id, left in built.items()
+        }
         everything = request.united(*(left.items for left in built.values()))
     scope = request.scope_of(everything.items, built)
     observed, away = _observe_what_can_be(host, scope, away)
@@ -41,12 +43,12 @@ def remove(host: Host, store: Store, built: Mapping[str, Inventory], away: Vifpl
         errors.append(away)
     if errors and len(built) > 1:
         # Whose they are, each by itself shows: what is gone already is done.
-        found = next((error for error in errors if isinstance(error, OvsUnavailable)), None)
-        parts = [remove(host, store, {vif_id: left}, found) for vif_id, left in built.items()]
+        unavailable = next((error for error in errors if isinstance(error, OvsUnavailable)), None)
+        parts = [remove(host, store, {vif_id: left}, unavailable) for vif_id, left in built.items()]
         return Removed(
-            errors={vif_id: found for part in parts for vif_id, found in part.errors.items()},
-            left={vif_id: found for part in parts for vif_id, found in part.left.items()},
-            gone={vif_id: found for part in parts for vif_id, found in part.gone.items()},
+            errors={vif_id: values for part in parts for vif_id, values in part.errors.items()},
+            left={vif_id: values for part in parts for vif_id, values in part.left.items()},
+            gone={vif_id: values for part in parts for vif_id, values in part.gone.items()},
         )
     left = {vif_id: _left(vif_id, own, observed, refused) for vif_id, own in built.items()}
     if not errors:
@@ -79,7 +81,7 @@ def _gone(vif_id: str, own: Inventory, plan: Plan, refused: Iterable[VifplugErro
         elif isinstance(action, DeleteBridge) and action.subject in {*own.bridges} - stayed:
             words.append(f"OVS bridge {action.subject}")
         elif isinstance(action, DeleteLinks):
-            words += [f"{one.kind} {one.name}" for one in action.links if one.name in {*own.links} - stayed]
+            words += [f"{link.kind} {link.name}" for link in action.links if link.name in {*own.links} - stayed]
         elif isinstance(action, ConfigureLink) and action.subject in {*own.links} - stayed:
             words.append(f"what was set on {action.link.kind} {action.subject}")
     return words

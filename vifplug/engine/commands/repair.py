@@ -46,7 +46,7 @@ def _repair(context: Context, vif_id: str, requester: Requester | None) -> list[
         context.authorise([vif_id], requester)
         job = request.job(record.vif, record, context.options, requester)
         made, observed = plug.carry_out(context, [replace(job, thorough=True)])
-        return [report.recorded(one, observed, context.wiring([vif_id]), None) for one in made]
+        return [report.recorded(record, observed, context.wiring([vif_id]), None) for record in made]
 
 
 def _identities(context: Context, vif_id: str) -> set[str]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from vifplug.engine import report as views
+from vifplug.engine import report as vif_report
 from vifplug.engine.commands import inspect
 from vifplug.engine.context import Context
 from vifplug.engine.state import drift_of
@@ -42,7 +42,7 @@ def _waited(vif_id: str, contents: Contents, observed: Observed | None, wiring: 
     if record is None:
         by_now = "it is being plugged" if intent is not None else "somebody to plug it here"
         return Waited(id=vif_id, state=ABSENT, waits_for=by_now)
-    report = views.recorded(record, observed, wiring, intent)
+    report = vif_report.recorded(record, observed, wiring, intent)
     if has_reached(report.state, wanted):
         return Waited(id=vif_id, state=report.state)
     if observed is None:

@@ -38,9 +38,9 @@ def authorise_bridges(job: Job, observed: Observed, integration_bridge: str) -> 
             # Neutron makes a trunk's bridge, and Nova plugs the trunk's parent port there.
             is_allowed = name == integration_bridge or naming.is_trunk_bridge(name)
         elif isinstance(item, Link) and item.has_members and item.shared:
-            name, found = item.name, observed.links.get(item.name)
+            name, current = item.name, observed.links.get(item.name)
             # Ours by its mark; one of another network is a Conflict, which the planner names.
-            is_allowed = found is None or bool(found.owner) or ownership.is_ours(found, item, None)
+            is_allowed = current is None or bool(current.owner) or ownership.is_ours(current, item, None)
         else:
             continue
         if not is_allowed and not any(fnmatch.fnmatchcase(name, pattern) for pattern in requester.bridges):
@@ -60,8 +60,8 @@ def moved_bridges(job: Job, observed: Observed) -> list[Link]:
     return [
         bridge
         for bridge in shared
-        if (found := observed.links.get(bridge.name)) is not None
-        and ownership.is_ours(found, bridge, known.get(bridge.name))
+        if (current := observed.links.get(bridge.name)) is not None
+        and ownership.is_ours(current, bridge, known.get(bridge.name))
         and any(item.attribute == "mtu" for item in diff.of_link(bridge, observed, known.get(bridge.name)))
         and not _has_had(known.get(bridge.name), bridge)
     ]
@@ -78,11 +78,11 @@ def authorise_mtu(job: Job, bridges: Iterable[Link], observed: Observed, users: 
     :raises NotPermitted: for one that VIFs of other users are on; nothing was touched.
     """
     for bridge in bridges:
-        found, requester = observed.links[bridge.name], job.requester
+        current, requester = observed.links[bridge.name], job.requester
         if requester is not None and users.get(bridge.owner, frozenset()) - {requester.uid}:
             raise NotPermitted(
-                f"uid {requester.uid} may not move the MTU of bridge {bridge.name!r} from {found.mtu} to "
-                f"{bridge.mtu}, for VIFs of other users are on it; ask for at most {found.mtu} bytes, or have a user "
+                f"uid {requester.uid} may not move the MTU of bridge {bridge.name!r} from {current.mtu} to "
+                f"{bridge.mtu}, for VIFs of other users are on it; ask for at most {current.mtu} bytes, or have a user "
                 "of [daemon] admin_users do it",
                 job.vif.id,
             )

@@ -40,8 +40,8 @@ def remembering(item: Resource, observed: Observed, recorded: Inventory) -> Reso
     return item.replaced(former=_former(item, observed.links[item.name], known.former if known is not None else {}))
 
 
-def _former(item: Link, found: Link, before: Mapping[str, Any]) -> dict[str, Any]:
-    values = {name: before[name] if name in before else getattr(found, name) for name in _asked_for(item)}
+def _former(item: Link, current: Link, before: Mapping[str, Any]) -> dict[str, Any]:
+    values = {name: before[name] if name in before else getattr(current, name) for name in _asked_for(item)}
     # What could not be read cannot be put back.
     return {name: value for name, value in values.items() if value is not None}
 
@@ -60,15 +60,15 @@ def shared_by(
     together: dict[str, Link] = {}
     for desired in requests:
         for link in filter(is_configured, kinds.shared_in(desired)):
-            found, earlier = observed.links.get(link.name), together.get(link.name)
+            current, earlier = observed.links.get(link.name), together.get(link.name)
             known = stored.get(link.name)
             known = known if known is not None and known.owner == link.owner else None
-            if found is None:
+            if current is None:
                 continue
             if earlier is None and link in others:
                 earlier = known
             before = {**(known.former if known is not None else {}), **(earlier.former if earlier is not None else {})}
-            former = {**before, **_former(link, found, before)}
+            former = {**before, **_former(link, current, before)}
             together[link.name] = _joined(link, earlier).replaced(former=former)
     return together
 
@@ -131,41 +131,41 @@ def refuse_unusable(item: Resource, observed: Observed, known: Link | None) -> N
     :raises ResourceMissing: any other is not there.
     :raises Conflict: when what is to be configured is a VIF's own, or is open in a guest.
     """
-    found = observed.links.get(item.name)
-    if found is None and item.name in observed.absent:
+    current = observed.links.get(item.name)
+    if current is None and item.name in observed.absent:
         text = f"{owner_in_words(item.owner)} needs {item.kind} {item.name}: {observed.absent[item.name]}"
         raise InputError(text, item.name) if known is None else ResourceMissing(text, item.name)
-    if found is None:
+    if current is None:
         raise ResourceMissing(
             f"no device {item.name!r} for {owner_in_words(item.owner)}; vifplug does not make it: see why it is "
             "missing, and retry",
             item.name,
         )
-    if is_configured(item) and found.owner:
+    if is_configured(item) and current.owner:
         raise Conflict(
             f"device {item.name!r} is to be configured for {owner_in_words(item.owner)}, and is one that vifplug made",
             item.name,
         )
     if is_configured(item):
-        _refuse_in_use(item, found, known)
+        _refuse_in_use(item, current, known)
 
 
-def _refuse_in_use(item: Link, found: Link, known: Link | None) -> None:
+def _refuse_in_use(item: Link, current: Link, known: Link | None) -> None:
     """Refuse to change what a guest has open, unless the VIF had it before: the guest is its own, then."""
-    if known is None and found.in_use and _differing(item, found):
+    if known is None and current.in_use and _differing(item, current):
         raise Conflict(
-            f"{item.kind} {item.name!r} for {owner_in_words(item.owner)} is in use by a guest ({found.in_use}); it was "
-            "left alone: end that guest, or give another one",
+            f"{item.kind} {item.name!r} for {owner_in_words(item.owner)} is in use by a guest ({current.in_use}); it "
+            "was left alone: end that guest, or give another one",
             item.name,
         )
 
 
-def _differing(link: Link, found: Link) -> list[Change]:
+def _differing(link: Link, current: Link) -> list[Change]:
     return [
-        (name, getattr(found, name), getattr(link, name))
+        (name, getattr(current, name), getattr(link, name))
         for name in _asked_for(link)
-        if getattr(found, name) != getattr(link, name)
-        and not diff.is_enough(link, name, getattr(found, name), getattr(link, name))
+        if getattr(current, name) != getattr(link, name)
+        and not diff.is_enough(link, name, getattr(current, name), getattr(link, name))
     ]
 
 
@@ -177,19 +177,19 @@ def refuse_missing_lower(link: Link, desired: Iterable[Resource], observed: Obse
     """
     if link.lower is None or any(other.name == link.lower for other in kinds.links_in(desired)):
         return
-    found, wanted = observed.links.get(link.lower), f"{link.kind} {link.name!r} of {owner_in_words(link.owner)}"
-    if found is None:
+    lower, wanted = observed.links.get(link.lower), f"{link.kind} {link.name!r} of {owner_in_words(link.owner)}"
+    if lower is None:
         raise ResourceMissing(
             f"no device {link.lower!r} for {wanted}; vifplug does not make it: see why it is missing, and retry",
             link.lower,
         )
-    if found.mtu is not None and found.mtu < (link.mtu or 0):
+    if lower.mtu is not None and lower.mtu < (link.mtu or 0):
         raise Conflict(
-            f"device {link.lower!r} has MTU {found.mtu}, and {wanted} is asked for with {link.mtu}; ip link set "
+            f"device {link.lower!r} has MTU {lower.mtu}, and {wanted} is asked for with {link.mtu}; ip link set "
             f"{link.lower} mtu {link.mtu}, or plug with a smaller MTU",
             link.lower,
         )
-    if found.up is False:  # the kernel refuses to set a VLAN device up then (vlan_dev_open)
+    if lower.up is False:  # the kernel refuses to set a VLAN device up then (vlan_dev_open)
         raise Conflict(f"device {link.lower!r} for {wanted} is down; ip link set {link.lower} up", link.lower)
 
 
@@ -204,8 +204,8 @@ def refuse_unlisted(desired: Iterable[Resource], observed: Observed, patterns: C
         name = link.lower if link.relation is Relation.OWNED else link.name
         if name is None or name in made:
             continue
-        found = observed.links.get(name)
-        if not ownership.is_listed(found.listed_as if found is not None else (name,), patterns):
+        device = observed.links.get(name)
+        if not ownership.is_listed(device.listed_as if device is not None else (name,), patterns):
             raise InputError(
                 f"{link.option} does not list device {name!r}, which {owner_in_words(link.owner)} would use; add it "
                 "there, and restart vifplugd",
@@ -261,15 +261,15 @@ def put_back(link: Link, was_set: Sequence[Change], observed: Observed) -> tuple
     :param was_set: attribute, before, and as vifplug set it.
     :returns: the action, if there is anything to do; and what was left, in words.
     """
-    found = observed.links.get(link.name)
-    if found is None:
+    current = observed.links.get(link.name)
+    if current is None:
         return [], []
-    back = tuple((name, ours, before) for name, before, ours in was_set if getattr(found, name) == ours != before)
+    back = tuple((name, ours, before) for name, before, ours in was_set if getattr(current, name) == ours != before)
     left = [
-        f"{name} of {link.kind} {link.name!r} was left: it is {actions.in_words(getattr(found, name))}, neither what "
+        f"{name} of {link.kind} {link.name!r} was left: it is {actions.in_words(getattr(current, name))}, neither what "
         f"vifplug set ({actions.in_words(ours)}) nor what was there before ({actions.in_words(before)}), so another "
         "program has changed it since"
         for name, before, ours in was_set
-        if getattr(found, name) not in (ours, before)
+        if getattr(current, name) not in (ours, before)
     ]
     return ([ConfigureLink(link, back, puts_back=True)] if back else []), left

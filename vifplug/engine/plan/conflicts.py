@@ -45,9 +45,9 @@ def to_be_made(desired: Iterable[Resource], observed: Observed) -> list[Link]:
         link
         for link in kinds.links_in(desired)
         if link.shared and link.relation is Relation.OWNED and link.attributes.remade_for
-        if (found := observed.links.get(link.name)) is None
-        or found.kind != link.kind
-        or diff.is_to_be_remade(link, found)
+        if (current := observed.links.get(link.name)) is None
+        or current.kind != link.kind
+        or diff.is_to_be_remade(link, current)
     ]
 
 
@@ -63,11 +63,11 @@ def refuse_to_remake_used(
     for link in to_be_made(desired, observed):
         for other in shared_with.resources.get((link.owner, link.name), ()):
             _refuse_another(link, other)
-        known, found = recorded.links.get(link.name), observed.links.get(link.name)
+        known, current = recorded.links.get(link.name), observed.links.get(link.name)
         # What a damaged record's VIF asked for is not known; what this VIF has already was not refused then.
         is_recorded = known is not None and known.kind == link.kind and not diff.is_to_be_remade(link, known)
-        if link.owner in shared_with.owners and found is not None and not is_recorded:
-            _refuse_another(link, found)
+        if link.owner in shared_with.owners and current is not None and not is_recorded:
+            _refuse_another(link, current)
 
 
 def _refuse_another(link: Link, other: Resource) -> None:
@@ -105,24 +105,24 @@ def refuse_strangers(desired: Iterable[Resource], recorded: Inventory, observed:
             configured.refuse_unusable(resource, observed, links.get(resource.name))
             continue
         configured.refuse_missing_lower(resource, desired, observed)
-        found = observed.links.get(resource.name)
+        current = observed.links.get(resource.name)
         known_link = links.get(resource.name)
-        if found is None or ownership.is_ours(found, resource, known_link):
+        if current is None or ownership.is_ours(current, resource, known_link):
             continue
         away = observed.displaced.get(resource.name)
         if away is not None:
             raise Conflict(
                 f"device {resource.name!r} of {ownership.owner_in_words(resource.owner)} was renamed to {away.name!r} "
-                f"by another program, and its name is held by {ownership.holder(found)}; both were left alone: rename "
-                f"that link (ip link set {resource.name} name OTHER), then repair",
+                f"by another program, and its name is held by {ownership.holder(current)}; both were left alone: "
+                f"rename that link (ip link set {resource.name} name OTHER), then repair",
                 resource.name,
             )
-        if not ownership.is_adoptable(found, resource, known_link):
+        if not ownership.is_adoptable(current, resource, known_link):
             # Of a name that was this VIF's before there is something to do; another program holds any other by right.
             advice = f": delete it (ip link del {resource.name}), then repair" if known_link is not None else ""
             raise Conflict(
                 f"device {resource.name!r} for {ownership.owner_in_words(resource.owner)} is held by "
-                f"{ownership.holder(found)}; it was left alone{advice}",
+                f"{ownership.holder(current)}; it was left alone{advice}",
                 resource.name,
             )
 
@@ -150,25 +150,25 @@ def _refuse_another_maker(port: OvsPort, known: OvsPort | None) -> None:
         )
 
 
-def _is_the_vmms(port: OvsPort, found: OvsPort) -> bool:
+def _is_the_vmms(port: OvsPort, current: OvsPort) -> bool:
     """Whether a row is the one that a VIF's VMM has made for it."""
-    return not port.is_owned and not found.owner and found.iface_ids.get("iface-id") == port.owner
+    return not port.is_owned and not current.owner and current.iface_ids.get("iface-id") == port.owner
 
 
 def _refuse_foreign_bridge(bridge: OvsBridge, observed: Observed) -> None:
     """Refuse an OVS bridge whose name a bridge, a port or a device of another program has."""
-    found, link = observed.bridges.get(bridge.name), observed.links.get(bridge.name)
+    current, link = observed.bridges.get(bridge.name), observed.links.get(bridge.name)
     whose = "a trunk" if bridge.shared else f"VIF {bridge.owner}"
-    if found is not None and not ownership.bridge_is_ours(found, bridge.owner):
-        holder = ownership.owner_in_words(found.owner) if found.owner else "another program, for it has no mark"
+    if current is not None and not ownership.bridge_is_ours(current, bridge.owner):
+        holder = ownership.owner_in_words(current.owner) if current.owner else "another program, for it has no mark"
         raise Conflict(f"OVS bridge {bridge.name!r} for {whose} is held by {holder}; it was left alone", bridge.name)
     port = observed.fake_bridges.get(bridge.name) or observed.ports.get(bridge.name)
-    if found is None and port is not None:
+    if current is None and port is not None:
         raise Conflict(f"OVS bridge {bridge.name!r} for {whose} cannot be made: an OVS port has the name", bridge.name)
     # ovs-vswitchd takes the device of its local port away a little after the bridge's row: a tap without an owner's
     # mark, or a device of its kernel module.
     is_local_port = link is not None and (link.is_opened_by_guest or link.other_kind == _OF_OVS) and not link.owner
-    if found is None and link is not None and not is_local_port:
+    if current is None and link is not None and not is_local_port:
         raise Conflict(
             f"OVS bridge {bridge.name!r} for {whose} cannot be made: the name is held by {ownership.holder(link)}; it "
             "was left alone",
@@ -177,7 +177,7 @@ def _refuse_foreign_bridge(bridge: OvsBridge, observed: Observed) -> None:
 
 
 def _refuse_foreign_port(port: OvsPort, known: OvsPort | None, observed: Observed) -> None:
-    found, link = observed.ports.get(port.name), observed.links.get(port.name)
+    current, link = observed.ports.get(port.name), observed.links.get(port.name)
     holder = observed.held.get(port.name)
     if holder is not None:
         raise Conflict(
@@ -186,12 +186,12 @@ def _refuse_foreign_port(port: OvsPort, known: OvsPort | None, observed: Observe
             f"{holder} interfaces @it), then repair",
             port.name,
         )
-    is_ours = found is None or ownership.port_is_ours(found, port.owner, link, known) or _is_the_vmms(port, found)
-    if found is not None and not is_ours:
-        whose = ownership.owner_in_words(found.owner) if found.owner else "a stranger"
-        iface_id = found.iface_ids.get("iface-id")
+    is_ours = current is None or ownership.port_is_ours(current, port.owner, link, known) or _is_the_vmms(port, current)
+    if current is not None and not is_ours:
+        whose = ownership.owner_in_words(current.owner) if current.owner else "a stranger"
+        iface_id = current.iface_ids.get("iface-id")
         raise Conflict(
-            f"OVS port {port.name!r} for VIF {port.owner} is held by {whose} on bridge {found.bridge!r}"
+            f"OVS port {port.name!r} for VIF {port.owner} is held by {whose} on bridge {current.bridge!r}"
             f"{f' (iface-id {iface_id})' if iface_id else ''}; it was left alone",
             port.name,
         )
@@ -250,12 +250,12 @@ def _no_guests_tap(link: Link, owner: str, address: str) -> Conflict:
     )
 
 
-def refuse_half_a_pair(end: Link, found: Link, known: Link | None) -> None:
+def refuse_half_a_pair(end: Link, current: Link, known: Link | None) -> None:
     """Refuse to delete one end of a veth pair that somebody else made.
 
     :raises Conflict: unless it is ours.
     """
-    if not ownership.is_ours(found, end, known):
+    if not ownership.is_ours(current, end, known):
         raise Conflict(
             f"device {end.name!r} of VIF {end.owner} was made again by somebody else without its peer; delete it "
             "(ip link del), then repair",
@@ -263,12 +263,12 @@ def refuse_half_a_pair(end: Link, found: Link, known: Link | None) -> None:
         )
 
 
-def refuse_to_drop_in_use(link: Link, found: Link) -> None:
+def refuse_to_drop_in_use(link: Link, current: Link) -> None:
     """Refuse to take away a link that a guest has open, because a request no longer asks for it.
 
     :raises Conflict: when its carrier is up.
     """
-    if found.is_opened_by_guest and found.carrier:
+    if current.is_opened_by_guest and current.carrier:
         raise Conflict(
             f"{link.kind} {link.name!r} of VIF {link.owner} is open in a guest, and this request would take it away "
             f"(create_tap, or another name); repeat it when the guest has closed the {link.kind}",
@@ -276,16 +276,16 @@ def refuse_to_drop_in_use(link: Link, found: Link) -> None:
         )
 
 
-def refuse_in_use(link: Link, found: Link) -> None:
+def refuse_in_use(link: Link, current: Link) -> None:
     """Refuse to remake a link that a guest has open.
 
     :raises Conflict: when its carrier is up.
     """
-    if found.is_opened_by_guest and found.carrier:
-        name = next(name for name in link.attributes.remade_for if getattr(link, name) != getattr(found, name))
+    if current.is_opened_by_guest and current.carrier:
+        name = next(name for name in link.attributes.remade_for if getattr(link, name) != getattr(current, name))
         raise Conflict(
             f"{link.kind} {link.name!r} of VIF {link.owner} is open in a guest with {name}="
-            f"{str(getattr(found, name)).lower()}; it cannot become {str(getattr(link, name)).lower()} before the "
+            f"{str(getattr(current, name)).lower()}; it cannot become {str(getattr(link, name)).lower()} before the "
             "guest closes it",
             link.name,
         )

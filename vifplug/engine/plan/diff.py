@@ -65,35 +65,35 @@ def differences(desired: Iterable[Resource], observed: Observed, recorded: Inven
 
 def of_link(desired: Link, observed: Observed, recorded: Link | None) -> list[DriftItem]:
     """How one link differs."""
-    found, away = observed.links.get(desired.name), observed.displaced.get(desired.name)
-    if found is None:
+    current, away = observed.links.get(desired.name), observed.displaced.get(desired.name)
+    if current is None:
         return [DriftItem(subject=desired.name, attribute=PRESENT, observed=False, desired=True)]
     if desired.relation is not Relation.OWNED:
-        return _of_attributes(desired, found)
-    if away is not None and not ownership.is_ours(found, desired, recorded):
+        return _of_attributes(desired, current)
+    if away is not None and not ownership.is_ours(current, desired, recorded):
         return [_renamed(desired, away.name)]
-    if found.kind != desired.kind:
-        return [DriftItem(subject=desired.name, attribute="kind", observed=found.kind, desired=desired.kind)]
-    items = [_renamed(desired, found.called)] if found.called else []
-    if recorded is not None and recorded.ifindex is not None and recorded.ifindex != found.ifindex:
+    if current.kind != desired.kind:
+        return [DriftItem(subject=desired.name, attribute="kind", observed=current.kind, desired=desired.kind)]
+    items = [_renamed(desired, current.called)] if current.called else []
+    if recorded is not None and recorded.ifindex is not None and recorded.ifindex != current.ifindex:
         items.append(
-            DriftItem(subject=desired.name, attribute="ifindex", observed=found.ifindex, desired=recorded.ifindex)
+            DriftItem(subject=desired.name, attribute="ifindex", observed=current.ifindex, desired=recorded.ifindex)
         )
-    return [*items, *_of_attributes(desired, found), *obstacles.on_link(desired, found, observed)]
+    return [*items, *_of_attributes(desired, current), *obstacles.on_link(desired, current, observed)]
 
 
-def _of_attributes(desired: Link, found: Link) -> list[DriftItem]:
+def _of_attributes(desired: Link, current: Link) -> list[DriftItem]:
     table = desired.attributes
     return [
         DriftItem(subject=desired.name, attribute=attribute, observed=is_, desired=wanted)
-        for attribute, wanted, is_ in zip(table.compared, table.values(desired), table.values(found), strict=True)
+        for attribute, wanted, is_ in zip(table.compared, table.values(desired), table.values(current), strict=True)
         if wanted is not None and is_ != wanted and not is_enough(desired, attribute, is_, wanted)
     ]
 
 
-def is_to_be_remade(desired: Link, found: Link) -> bool:
+def is_to_be_remade(desired: Link, current: Link) -> bool:
     """Whether a link differs in what only a new one can have otherwise."""
-    pairs = ((getattr(desired, name), getattr(found, name)) for name in desired.attributes.remade_for)
+    pairs = ((getattr(desired, name), getattr(current, name)) for name in desired.attributes.remade_for)
     return any(wanted is not None and wanted != is_ for wanted, is_ in pairs)
 
 
@@ -113,27 +113,27 @@ def of_guest(desired: Link, observed: Observed, recorded: Link | None) -> list[D
     return [DriftItem(subject=tap.name, attribute="master", observed=None, desired=desired.name)]
 
 
-def is_enough(desired: Link, attribute: str, found: object, wanted: object) -> bool:
+def is_enough(desired: Link, attribute: str, current: object, wanted: object) -> bool:
     """Whether another value than the desired one agrees with it."""
     if not desired.shared or desired.attributes[attribute].compared is not Compared.AT_LEAST_IF_SHARED:
         return False
     # VIFs of one network may have been asked for with different MTUs; the largest holds.
-    return isinstance(found, int) and isinstance(wanted, int) and found >= wanted
+    return isinstance(current, int) and isinstance(wanted, int) and current >= wanted
 
 
 def of_bridge(desired: OvsBridge, observed: Observed) -> list[DriftItem]:
     """How an OVS bridge that vifplug makes differs; its flows are the control plane's."""
-    found, name = observed.bridges.get(desired.name), desired.name
-    if found is None:
+    current, name = observed.bridges.get(desired.name), desired.name
+    if current is None:
         return [DriftItem(subject=name, attribute=PRESENT, observed=False, desired=True)]
-    if not ownership.bridge_is_ours(found, desired.owner):
-        holder = ownership.owner_in_words(found.owner) if found.owner else "a stranger"
+    if not ownership.bridge_is_ours(current, desired.owner):
+        holder = ownership.owner_in_words(current.owner) if current.owner else "a stranger"
         owner = ownership.owner_in_words(desired.owner)
         return [DriftItem(subject=name, attribute="owner", observed=holder, desired=owner)]
     pairs: list[tuple[str, object, object]] = [
-        (f"{_KEY}{naming.OWNER_KEY}", found.owner or None, desired.owner),
-        (DATAPATH, found.datapath, desired.datapath),
-        *((column, found.settings.get(column), None) for column in BRIDGE_SETTINGS),
+        (f"{_KEY}{naming.OWNER_KEY}", current.owner or None, desired.owner),
+        (DATAPATH, current.datapath, desired.datapath),
+        *((column, current.settings.get(column), None) for column in BRIDGE_SETTINGS),
     ]
     return [
         DriftItem(subject=name, attribute=attribute, observed=is_, desired=should)
@@ -146,55 +146,55 @@ def of_port(desired: OvsPort, observed: Observed, recorded: OvsPort | None) -> l
     """How one OVS port differs, in what is ours to say: the rest of the row is the control plane's."""
     if not desired.is_owned:
         return []
-    found = observed.ports.get(desired.name)
+    current = observed.ports.get(desired.name)
     holder = observed.held.get(desired.name)
     if holder is not None:
         words = f"its Interface is in Port {holder}"
         return [PortDrift(subject=desired.name, attribute=PORT, observed=words, desired=desired.bridge)]
-    if found is None:
+    if current is None:
         return [PortDrift(subject=desired.name, attribute=PORT, observed=None, desired=desired.bridge)]
     link = observed.links.get(desired.name)
     items: list[DriftItem] = []
-    if not ownership.port_is_ours(found, desired.owner, link, recorded):
-        holder = ownership.owner_in_words(found.owner) if found.owner else "a stranger"
+    if not ownership.port_is_ours(current, desired.owner, link, recorded):
+        holder = ownership.owner_in_words(current.owner) if current.owner else "a stranger"
         return [PortDrift(subject=desired.name, attribute="owner", observed=holder, desired=f"VIF {desired.owner}")]
     pairs: list[tuple[str, object, object]] = [
-        ("bridge", found.bridge, desired.bridge),
-        (f"{_KEY}{naming.OWNER_KEY}", found.external_ids.get(naming.OWNER_KEY), desired.owner),
-        *((f"{_KEY}{key}", found.iface_ids.get(key), value) for key, value in desired.iface_ids.items()),
+        ("bridge", current.bridge, desired.bridge),
+        (f"{_KEY}{naming.OWNER_KEY}", current.external_ids.get(naming.OWNER_KEY), desired.owner),
+        *((f"{_KEY}{key}", current.iface_ids.get(key), value) for key, value in desired.iface_ids.items()),
     ]
     # A key of ours that is no longer wanted: nobody else's keys are in a record.
     ours = recorded.iface_ids if recorded else {}
-    pairs += [(f"{_KEY}{key}", found.iface_ids.get(key), None) for key in ours if key not in desired.iface_ids]
-    if is_wider(desired, found, recorded):
+    pairs += [(f"{_KEY}{key}", current.iface_ids.get(key), None) for key in ours if key not in desired.iface_ids]
+    if is_wider(desired, current, recorded):
         before = recorded.tag if recorded and recorded.tag is not None else "that of before"
         items.append(PortDrift(subject=desired.name, attribute=VLANS, observed=None, desired=before))
     settings = {column: shown(column, value) for column, value in desired.settings.items()}
-    if found.settings != settings:
-        pairs += [(column, found.settings.get(column), settings.get(column)) for column in SETTINGS]
+    if current.settings != settings:
+        pairs += [(column, current.settings.get(column), settings.get(column)) for column in SETTINGS]
     if not desired.has_identity:
         # No agent looks there: what it set for the VLAN of the far end would stop every frame (PARITY D9).
-        pairs += [(column, getattr(found, column) or None, None) for column in OF_VLANS]
+        pairs += [(column, getattr(current, column) or None, None) for column in OF_VLANS]
     waits = desired.waits_for_device and link is None
     if not waits:
-        pairs.append(("error", found.error or None, None))
+        pairs.append(("error", current.error or None, None))
     items += [
         PortDrift(subject=desired.name, attribute=attribute, observed=is_, desired=should)
         for attribute, is_, should in pairs
         if is_ != should
     ]
-    if not waits and (found.ofport or 0) <= 0:
+    if not waits and (current.ofport or 0) <= 0:
         items.append(
-            PortDrift(subject=desired.name, attribute="ofport", observed=found.ofport, desired="a number above 0")
+            PortDrift(subject=desired.name, attribute="ofport", observed=current.ofport, desired="a number above 0")
         )
     return [*items, *_of_device(desired, observed, recorded)]
 
 
-def is_wider(desired: OvsPort, found: OvsPort, recorded: OvsPort | None) -> bool:
+def is_wider(desired: OvsPort, current: OvsPort, recorded: OvsPort | None) -> bool:
     """Whether a row is another than the recorded one and has none of the VLANs that limited that one."""
-    if recorded is None or recorded.uuid in (None, found.uuid) or not desired.has_identity:
+    if recorded is None or recorded.uuid in (None, current.uuid) or not desired.has_identity:
         return False
-    if found.tag is not None or found.vlan_mode is not None or found.trunks:
+    if current.tag is not None or current.vlan_mode is not None or current.trunks:
         return False
     limited = recorded.tag is not None or bool(recorded.trunks) or recorded.vlan_mode is not None
     return limited or (desired.isolate and not recorded.control_plane)
@@ -204,27 +204,27 @@ def _of_device(desired: OvsPort, observed: Observed, recorded: OvsPort | None) -
     """How the VMM's device differs from the one vswitchd holds, which is deaf to every other of the same name."""
     if not desired.waits_for_device:
         return []
-    found, link = observed.ports[desired.name], observed.links.get(desired.name)
-    if link is None and (found.ofport or 0) > 0:
-        return [PortDrift(subject=desired.name, attribute="ofport", observed=found.ofport, desired=None)]
+    current, link = observed.ports[desired.name], observed.links.get(desired.name)
+    if link is None and (current.ofport or 0) > 0:
+        return [PortDrift(subject=desired.name, attribute="ofport", observed=current.ofport, desired=None)]
     known = recorded.device_ifindex if recorded else None
-    if link is None or (known in (None, link.ifindex) and not is_deaf(found, link, observed)):
+    if link is None or (known in (None, link.ifindex) and not is_deaf(current, link, observed)):
         return []
     wanted = known if known not in (None, link.ifindex) else "that of the device ovs-vswitchd holds"
     return [DriftItem(subject=desired.name, attribute="ifindex", observed=link.ifindex, desired=wanted)]
 
 
-def is_deaf(found: OvsPort, link: Link, observed: Observed) -> bool:
+def is_deaf(port: OvsPort, link: Link, observed: Observed) -> bool:
     """Whether vswitchd does not listen on the device of a port for which it has a number: it holds one of the same name
     that is gone. Of a userspace datapath that shows; a kernel datapath drops its port with the device.
     """
-    bridge = observed.bridges.get(found.bridge)
+    bridge = observed.bridges.get(port.bridge)
     if observed.listened_on is None or bridge is None or not bridge.userspace:
         return False
-    return (found.ofport or 0) > 0 and not found.error and link.ifindex not in observed.listened_on
+    return (port.ofport or 0) > 0 and not port.error and link.ifindex not in observed.listened_on
 
 
 def broken_pair(ends: tuple[Link, Link], observed: Observed) -> bool:
     """Whether the two ends are not, both of them, each other's peer."""
-    found = ((end, observed.links.get(end.name)) for end in ends)
-    return any(link is None or link.kind != end.kind or link.peer != end.peer for end, link in found)
+    links = ((end, observed.links.get(end.name)) for end in ends)
+    return any(link is None or link.kind != end.kind or link.peer != end.peer for end, link in links)

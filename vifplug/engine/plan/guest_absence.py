@@ -23,10 +23,10 @@ def is_absent(record: Record, observed: Observed) -> bool:
     guest = guest_link(record.vif)
     if not guest:
         return False  # the guest's end is no link, so a missing link says nothing
-    found = observed.links.get(guest)
-    if found is None:
+    device = observed.links.get(guest)
+    if device is None:
         return True
-    return not found.carrier and any(link.name == guest for link in kinds.links_in(record.resources))
+    return not device.carrier and any(link.name == guest for link in kinds.links_in(record.resources))
 
 
 def absent_since(record: Record, observed: Observed) -> str | None:

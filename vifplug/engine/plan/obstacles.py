@@ -20,12 +20,12 @@ _OWN_QOS = ("linux-noop", "")
 """QoS types with which ovs-vswitchd leaves the device's queueing discipline alone."""
 
 
-def on_link(desired: Link, found: Link, observed: Observed) -> list[DriftItem]:
+def on_link(desired: Link, current: Link, observed: Observed) -> list[DriftItem]:
     """Everything on one link of ours that stops its frames or leaks them."""
-    items = [_item(found, name) for name in found.impeded if _concerns(name, desired, found, observed)]
-    is_taken = desired.master is None and found.master is not None and found.slave_kind != _OF_OVS
+    items = [_item(current, name) for name in current.impeded if _concerns(name, desired, current, observed)]
+    is_taken = desired.master is None and current.master is not None and current.slave_kind != _OF_OVS
     if is_taken and not desired.has_any_master:
-        items.append(DriftItem(subject=found.name, attribute="master", observed=found.master, desired=None))
+        items.append(DriftItem(subject=current.name, attribute="master", observed=current.master, desired=None))
     return [*items, *map(_station_item, stations_on(desired, observed))]
 
 
@@ -57,72 +57,72 @@ def _station_item(entry: Station) -> DriftItem:
     return DriftItem(subject=entry.bridge, attribute=f"{STATION}{entry.address}", observed=observed, desired=None)
 
 
-def on_foreign_link(found: Link, observed: Observed) -> list[DriftItem]:
+def on_foreign_link(link: Link, observed: Observed) -> list[DriftItem]:
     """The same of a link that is not ours, as far as it is wrong whoever made it."""
-    names = (name for name in found.impeded if name not in (passage.QDISC, passage.INGRESS))
-    kept = [name for name in names if name != passage.PORT_STATE or _is_stopped(found, observed)]
-    kept += [passage.QDISC] if found.impeded.get(passage.QDISC, "noop") not in passage.QDISCS_OF_TAP else []
-    return [_item(found, name) for name in kept if name != passage.TX_QUEUE or found.passage.has_ring]
+    names = (name for name in link.impeded if name not in (passage.QDISC, passage.INGRESS))
+    kept = [name for name in names if name != passage.PORT_STATE or _is_stopped(link, observed)]
+    kept += [passage.QDISC] if link.impeded.get(passage.QDISC, "noop") not in passage.QDISCS_OF_TAP else []
+    return [_item(link, name) for name in kept if name != passage.TX_QUEUE or link.passage.has_ring]
 
 
-def on_foreign_bridge(found: Link, observed: Observed, guest: tuple[str, str]) -> list[DriftItem]:
+def on_foreign_bridge(bridge: Link, observed: Observed, guest: tuple[str, str]) -> list[DriftItem]:
     """What another program has set on a bridge of its own that keeps frames from a guest.
 
     :param guest: its tap, and its MAC.
     """
-    items = [_item(found, name) for name in passage.BRIDGE if found.impeded.get(name)]
-    if not found.up:
+    items = [_item(bridge, name) for name in passage.BRIDGE if bridge.impeded.get(name)]
+    if not bridge.up:
         # The kernel keeps every port of a bridge that is down in the state "disabled".
-        items.append(DriftItem(subject=found.name, attribute="up", observed=False, desired=True))
-    entries = (entry for entry in observed.stations if entry.bridge == found.name and entry.address == guest[1])
+        items.append(DriftItem(subject=bridge.name, attribute="up", observed=False, desired=True))
+    entries = (entry for entry in observed.stations if entry.bridge == bridge.name and entry.address == guest[1])
     wrong = (entry for entry in entries if entry.port != guest[0] or entry.kind == "permanent")
     return [*items, *map(_station_item, wrong)]
 
 
-def _item(found: Link, name: str) -> DriftItem:
-    return DriftItem(subject=found.name, attribute=name, observed=found.impeded[name], desired=passage.RIGHT[name])
+def _item(link: Link, name: str) -> DriftItem:
+    return DriftItem(subject=link.name, attribute=name, observed=link.impeded[name], desired=passage.RIGHT[name])
 
 
-def _concerns(name: str, desired: Link, found: Link, observed: Observed) -> bool:
+def _concerns(name: str, desired: Link, current: Link, observed: Observed) -> bool:
     match name:
         case passage.INGRESS:
-            return _is_foreign_ingress(desired, found, observed)
+            return _is_foreign_ingress(desired, current, observed)
         case passage.QDISC:
-            return _is_foreign_qdisc(desired, found, observed)
+            return _is_foreign_qdisc(desired, current, observed)
         case passage.TX_QUEUE:
             return desired.passage.has_ring
         case passage.PORT_STATE:
-            return found.master == desired.master and _is_stopped(found, observed)
+            return current.master == desired.master and _is_stopped(current, observed)
         case _ if name.startswith(passage.PORT_PREFIX):
             # On a bridge that it is taken from, its flags go with the port.
-            return found.master == desired.master
+            return current.master == desired.master
         case _:
             return name not in passage.BRIDGE or desired.passage.is_bridge
 
 
-def _is_stopped(found: Link, observed: Observed) -> bool:
+def _is_stopped(link: Link, observed: Observed) -> bool:
     """Whether a port passes nothing though its device could: not where the bridge is down, nor where another program's
     bridge runs STP, whose decision it is."""
-    master = observed.links.get(found.master or "")
-    if master is None or not master.passage.is_bridge or not master.up or not found.carrier:
+    master = observed.links.get(link.master or "")
+    if master is None or not master.passage.is_bridge or not master.up or not link.carrier:
         return False
     return bool(master.owner) or not master.runs_stp
 
 
-def _is_foreign_qdisc(desired: Link, found: Link, observed: Observed) -> bool:
+def _is_foreign_qdisc(desired: Link, current: Link, observed: Observed) -> bool:
     """Whether somebody put a queueing discipline on it. That of a port's QoS is the control plane's."""
     right = desired.passage.qdiscs
-    if right is None or found.impeded[passage.QDISC] in right:
+    if right is None or current.impeded[passage.QDISC] in right:
         return False
     port = observed.ports.get(desired.name)
     return port is None or port.qos is None or _is_own_qos(port, observed)
 
 
-def _is_foreign_ingress(desired: Link, found: Link, observed: Observed) -> bool:
+def _is_foreign_ingress(desired: Link, current: Link, observed: Observed) -> bool:
     """Whether another program looks at a link's frames first. Open vSwitch does for policing and hardware offload, and
     libvirt on a guest's tap, for its <bandwidth>."""
     right = desired.passage.ingress
-    if right is None or found.impeded[passage.INGRESS] in right:
+    if right is None or current.impeded[passage.INGRESS] in right:
         return False
     port = observed.ports.get(desired.name)
     return port is None or not port.polices

@@ -175,7 +175,9 @@ class Draft:
         ports = self._of(Phase.PORTS)
         # A port that is to be re-attached must find the device that is to stay; one that is to go must not have gone
         # when the links in its place cannot be made.
-        new_ones_only = not self._of(Phase.OBSOLETE_PORTS) and all(isinstance(one, actions.AddPort) for one in ports)
+        new_ones_only = not self._of(Phase.OBSOLETE_PORTS) and all(
+            isinstance(action, actions.AddPort) for action in ports
+        )
         if not new_ones_only or len(ports) > _AHEAD_MAX:
             return {action.subject for action in devices}
         made_first = {action.subject for action in self._creations() if action.link.creation is Creation.TAP}

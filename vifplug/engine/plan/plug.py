@@ -104,9 +104,9 @@ def plan_creation(links: Iterable[Link]) -> Plan:
 
 def _plan_owned(link: Link, request: Request, observed: Observed, draft: Draft) -> None:
     known = request.recorded.links
-    found = observed.links.get(link.name)
-    if found is not None and found.called:
-        draft.put(Phase.NAMES, actions.RenameLink(replace(link, ifindex=found.ifindex), found.called))
+    current = observed.links.get(link.name)
+    if current is not None and current.called:
+        draft.put(Phase.NAMES, actions.RenameLink(replace(link, ifindex=current.ifindex), current.called))
     other = _other_end(link, request)
     if other is not None:
         if diff.broken_pair((link, other), observed):
@@ -114,11 +114,11 @@ def _plan_owned(link: Link, request: Request, observed: Observed, draft: Draft) 
                 _remake_pair(link, other, request, observed, draft)
             _set_new(link, draft)
             return
-    elif found is not None and found.kind == link.kind and diff.is_to_be_remade(link, found):
-        conflicts.refuse_in_use(link, found)
-        _delete_broken(link, found, draft)
-        found = None
-    if found is None:
+    elif current is not None and current.kind == link.kind and diff.is_to_be_remade(link, current):
+        conflicts.refuse_in_use(link, current)
+        _delete_broken(link, current, draft)
+        current = None
+    if current is None:
         if other is None:
             _create(link, None, draft)
         _set_new(link, draft)
@@ -158,17 +158,17 @@ def _other_end(link: Link, request: Request) -> Link | None:
 
 def _remake_pair(near: Link, far: Link, request: Request, observed: Observed, draft: Draft) -> None:
     for end in (near, far):
-        found = observed.links.get(end.name)
-        if found is not None:
-            conflicts.refuse_half_a_pair(end, found, request.recorded.links.get(end.name))
-            _delete_broken(end, found, draft)
+        current = observed.links.get(end.name)
+        if current is not None:
+            conflicts.refuse_half_a_pair(end, current, request.recorded.links.get(end.name))
+            _delete_broken(end, current, draft)
     _create(near, far, draft)
 
 
-def _delete_broken(link: Link, found: Link, draft: Draft) -> None:
-    for mark in unplug.marking(link, found):
+def _delete_broken(link: Link, current: Link, draft: Draft) -> None:
+    for mark in unplug.marking(link, current):
         draft.put(Phase.MARKS, mark)
-    draft.delete(Phase.BROKEN, replace(link, ifindex=found.ifindex))
+    draft.delete(Phase.BROKEN, replace(link, ifindex=current.ifindex))
 
 
 def _create(link: Link, other: Link | None, draft: Draft) -> None:
@@ -191,7 +191,7 @@ def _set_new(link: Link, draft: Draft) -> None:
 
 
 def _set_changed(link: Link, observed: Observed, known: Link | None, draft: Draft) -> None:
-    found = observed.links[link.name]
+    current = observed.links[link.name]
     items = [
         item
         for item in diff.of_link(link, observed, known)
@@ -200,13 +200,15 @@ def _set_changed(link: Link, observed: Observed, known: Link | None, draft: Draf
     if not items:
         return
     changes = [(item.attribute, item.observed, item.desired) for item in items]
-    if found.mtu is not None and link.mtu is not None and found.mtu < _IPV6_MTU <= link.mtu:
+    if current.mtu is not None and link.mtu is not None and current.mtu < _IPV6_MTU <= link.mtu:
         # The link gets its IPv6 back with the MTU, and with the kernel's defaults.
         named = {attribute for attribute, _before, _after in changes}
         changes += [
-            (key, getattr(found, key), getattr(link, key)) for key in ("disable_ipv6", "accept_ra") if key not in named
+            (key, getattr(current, key), getattr(link, key))
+            for key in ("disable_ipv6", "accept_ra")
+            if key not in named
         ]
-    adopt = not ownership.is_ours(found, link, known) or not found.owner
+    adopt = not ownership.is_ours(current, link, known) or not current.owner
     earlier = draft.get(Phase.SETTINGS, link.name)
     if isinstance(earlier, actions.SetLink):
         # Another VIF of this plan shares the bridge.
@@ -214,7 +216,7 @@ def _set_changed(link: Link, observed: Observed, known: Link | None, draft: Draf
             *earlier.changes,
             *(change for change in changes if change[0] not in {c[0] for c in earlier.changes}),
         ]
-    draft.put(Phase.SETTINGS, actions.SetLink(replace(link, ifindex=found.ifindex), tuple(changes), adopt))
+    draft.put(Phase.SETTINGS, actions.SetLink(replace(link, ifindex=current.ifindex), tuple(changes), adopt))
 
 
 def _plan_bridges(request: Request, observed: Observed, draft: Draft) -> None:
@@ -230,23 +232,23 @@ def _plan_ports(request: Request, observed: Observed, draft: Draft) -> None:
     for port in kinds.ports_in(request.desired):
         if not port.is_owned:
             continue
-        found = observed.ports.get(port.name)
-        if found is None:
+        current = observed.ports.get(port.name)
+        if current is None:
             draft.add(Phase.PORTS, _added(port, request, observed))
             continue
         items = diff.of_port(port, observed, request.recorded.ports.get(port.name))
-        if diff.is_wider(port, found, request.recorded.ports.get(port.name)):
+        if diff.is_wider(port, current, request.recorded.ports.get(port.name)):
             port = _as_before(port, request.recorded.ports[port.name], observed)
-        is_marked = found.owner == port.owner
+        is_marked = current.owner == port.owner
         if not is_marked:  # The mark first: the helper moves and re-attaches only what it sees marked.
             _set_ids(port, items, request, draft)
-        if found.bridge != port.bridge:
-            draft.add(Phase.PORTS, actions.MovePort(port, found.bridge))
+        if current.bridge != port.bridge:
+            draft.add(Phase.PORTS, actions.MovePort(port, current.bridge))
         if is_marked:
             _set_ids(port, items, request, draft)
-        if _must_reattach(request, port, observed, draft) and found.bridge == port.bridge:
+        if _must_reattach(request, port, observed, draft) and current.bridge == port.bridge:
             link = observed.links.get(port.name)
-            held_nothing = (link is None or bool(link.called)) and (found.ofport or 0) <= 0
+            held_nothing = (link is None or bool(link.called)) and (current.ofport or 0) <= 0
             draft.add(Phase.PORTS, actions.ReattachPort(port, if_closed=held_nothing))
 
 
@@ -298,23 +300,23 @@ def _set_ids(port: OvsPort, items: Sequence[DriftItem], request: Request, draft:
 
 def _must_reattach(request: Request, port: OvsPort, observed: Observed, draft: Draft) -> bool:
     """Whether vswitchd holds a device that is gone: the link decides, not the row, which goes on looking right."""
-    found, link = observed.ports[port.name], observed.links.get(port.name)
+    current, link = observed.ports[port.name], observed.links.get(port.name)
     if draft.makes(port.name):
         return True
     if port.is_patch:
         return False  # vswitchd opens it as soon as its other end is there
     if not port.has_device:
-        return bool(found.error) or (found.ofport or 0) <= 0
+        return bool(current.error) or (current.ofport or 0) <= 0
     if link is None:
         # It waits for the VMM's next one, to which vswitchd is deaf as long as it holds on to the last.
-        return port.waits_for_device and (found.ofport or 0) > 0
+        return port.waits_for_device and (current.ofport or 0) > 0
     known = request.recorded.links.get(port.name)
     known_port = request.recorded.ports.get(port.name)
     last = known.ifindex if known else known_port.device_ifindex if known_port else None
     remade = last is not None and last != link.ifindex
-    if port.waits_for_device and diff.is_deaf(found, link, observed):
+    if port.waits_for_device and diff.is_deaf(current, link, observed):
         return True
-    return remade or bool(found.error) or (found.ofport or 0) <= 0
+    return remade or bool(current.error) or (current.ofport or 0) <= 0
 
 
 def _plan_obsolete(request: Request, observed: Observed, draft: Draft) -> None:
@@ -326,15 +328,15 @@ def _plan_obsolete(request: Request, observed: Observed, draft: Draft) -> None:
             known = request.recorded.ports.get(port.name)
             draft.add(Phase.OBSOLETE_PORTS, actions.DeletePort(unplug.as_recorded(port, known, port.owner)))
     for link in request.obsolete_links:
-        found = observed.links.get(link.name)
-        if found is not None and found.called in wanted:
+        current = observed.links.get(link.name)
+        if current is not None and current.called in wanted:
             continue  # another program gave it the very name that is asked for now
         match link.teardown:
-            case Teardown.DELETED if found is not None and ownership.is_ours(found, link, link):
-                conflicts.refuse_to_drop_in_use(link, found)
-                for mark in unplug.marking(link, found):
+            case Teardown.DELETED if current is not None and ownership.is_ours(current, link, link):
+                conflicts.refuse_to_drop_in_use(link, current)
+                for mark in unplug.marking(link, current):
                     draft.put(Phase.SETTINGS, mark)
-                draft.delete(Phase.OBSOLETE_LINKS, unplug.as_called(link, found))
+                draft.delete(Phase.OBSOLETE_LINKS, unplug.as_called(link, current))
                 if link.name in ports:
                     draft.add(Phase.RELEASED_PORTS, actions.ReattachPort(ports[link.name]))
             case Teardown.RESTORED:
@@ -360,11 +362,11 @@ def _plan_abandoned(requests: Sequence[Request], observed: Observed, shared_with
     uplinks = {link.name for link in given_up if not link.has_members and link not in shared_with}
     leaving = wanted | draft.leaving(Phase.OBSOLETE_LINKS) | unplug.names_leaving(put_back) | uplinks
     for link in known.values():
-        found = observed.links.get(link.name)
-        if link.name in wanted or found is None or not ownership.is_ours(found, link, link):
+        current = observed.links.get(link.name)
+        if link.name in wanted or current is None or not ownership.is_ours(current, link, link):
             continue
         if unplug.is_abandoned(link, leaving, observed, shared_with):
-            draft.delete(Phase.OBSOLETE_LINKS, unplug.as_called(link, found))
+            draft.delete(Phase.OBSOLETE_LINKS, unplug.as_called(link, current))
 
 
 def _plan_abandoned_bridges(requests: Sequence[Request], observed: Observed, shared_with: InUse, draft: Draft) -> None:

@@ -78,8 +78,8 @@ def _by_mark(recorded: Link, observed: Observed, strays: Mapping[str, Sequence[L
     holder = observed.links.get(recorded.name)
     if holder is not None and ownership.is_ours(holder, recorded, recorded):
         return None
-    found = [link for link in strays.get(recorded.owner, ()) if ownership.role_of(link) == recorded.role]
-    return found[0] if len(found) == 1 else None
+    candidates = [link for link in strays.get(recorded.owner, ()) if ownership.role_of(link) == recorded.role]
+    return candidates[0] if len(candidates) == 1 else None
 
 
 def _strays(observed: Observed, scope: Scope) -> dict[str, list[Link]]:

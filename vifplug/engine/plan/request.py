@@ -276,12 +276,12 @@ def built(resolved: Sequence[Resource], observed: Observed, recorded: Inventory)
 def _as_seen(port: OvsPort, observed: Observed, recorded: Inventory, device: int | None) -> OvsPort:
     """A port with its row, the device's ifindex, and the VLANs that another program has given it: made again, it gets
     no others."""
-    found, known = observed.ports.get(port.name), recorded.ports.get(port.name)
-    seen = found or known or port
+    current, known = observed.ports.get(port.name), recorded.ports.get(port.name)
+    seen = current or known or port
     bridge = observed.bridges.get(port.bridge)
     return replace(
         port,
-        uuid=found.uuid if found else None,
+        uuid=current.uuid if current else None,
         device_ifindex=device,
         control_plane=port.control_plane
         or (bridge.control_plane if bridge else "")

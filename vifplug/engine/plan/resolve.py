@@ -43,16 +43,16 @@ def resolve(desired: Iterable[Resource], observed: Observed) -> tuple[Resource, 
 def _like_another(bridge: OvsBridge, observed: Observed) -> OvsBridge:
     """A bridge with the datapath of the one that it is to be like; one that is there already keeps its own for want of
     that."""
-    like, found = observed.bridges.get(bridge.like), observed.bridges.get(bridge.name)
-    if like is None and found is None:
+    like, current = observed.bridges.get(bridge.like), observed.bridges.get(bridge.name)
+    if like is None and current is None:
         raise _bridge_missing(f"the datapath of {bridge.name!r}", bridge.like, observed)
-    return replace(bridge, datapath_type=(like or found or bridge).datapath_type)
+    return replace(bridge, datapath_type=(like or current or bridge).datapath_type)
 
 
 def fake_bridge(names: Iterable[str], observed: Observed) -> str | None:
     """What is wrong with the first of these bridges that is none to Open vSwitch, in words; None where none is that."""
-    found = (naming.fake_bridge(name, *observed.fake_bridges[name]) for name in names if name in observed.fake_bridges)
-    return next(found, None)
+    faults = (naming.fake_bridge(name, *observed.fake_bridges[name]) for name in names if name in observed.fake_bridges)
+    return next(faults, None)
 
 
 def _bridge_missing(needed_for: str, name: str, observed: Observed) -> BridgeMissing:
@@ -72,7 +72,7 @@ def is_anothers(resource: Resource, observed: Observed) -> bool:
         return False
     if resource.name in observed.displaced:
         return False
-    found = observed.links.get(resource.name)
-    if found is None or found.kind != resource.kind or found.owner or diff.is_to_be_remade(resource, found):
+    current = observed.links.get(resource.name)
+    if current is None or current.kind != resource.kind or current.owner or diff.is_to_be_remade(resource, current):
         return False
-    return not ownership.is_ours(found, resource, None)
+    return not ownership.is_ours(current, resource, None)

@@ -30,7 +30,7 @@ def plan_unplug(built: Inventory, owners: Collection[str], observed: Observed, s
     """
     deletions = _departing_ports(built, owners, observed)
     vacated = {action.subject for action in deletions if isinstance(action, actions.DeletePort)}
-    marked_bridges = [found for found in observed.bridges.values() if ownership.bridge_owner(found) in owners]
+    marked_bridges = [bridge for bridge in observed.bridges.values() if ownership.bridge_owner(bridge) in owners]
     bridges = {bridge.name: bridge for bridge in (*marked_bridges, *built.bridges.values())}
     deletions += departing_bridges(bridges.values(), observed, vacated, shared_with)
     marked = {qos.owner for qos in observed.qos if not qos.is_copied}
@@ -49,12 +49,14 @@ def restored(built: Iterable[Resource], observed: Observed, shared_with: InUse) 
 def names_leaving(put_back: Iterable[Action]) -> set[str]:
     """Links that are put back and with that leave what they were put on."""
     configurations = (action for action in put_back if isinstance(action, actions.ConfigureLink))
-    return {one.link.name for one in configurations if any(attribute == "master" for attribute, *_ in one.changes)}
+    return {
+        action.link.name for action in configurations if any(attribute == "master" for attribute, *_ in action.changes)
+    }
 
 
-def as_called(link: Link, found: Link) -> Link:
+def as_called(link: Link, current: Link) -> Link:
     """A link that goes, with its present name where another program changed that."""
-    return replace(link, called=found.called, ifindex=found.ifindex)
+    return replace(link, called=current.called, ifindex=current.ifindex)
 
 
 def as_recorded(port: OvsPort, known: OvsPort | None, owner: str) -> OvsPort:
@@ -63,15 +65,15 @@ def as_recorded(port: OvsPort, known: OvsPort | None, owner: str) -> OvsPort:
     return replace(port, owner=owner, settings=known.settings if known is not None else {})
 
 
-def marking(link: Link, found: Link) -> list[Action]:
+def marking(link: Link, current: Link) -> list[Action]:
     """What marks a link of ours that shows by nothing whose it is, where it may be marked.
 
     The helper deletes only what it sees marked, and knows no record.
     """
-    if ownership.shows_it(found, link) or not ownership.is_adoptable(found, link, link):
+    if ownership.shows_it(current, link) or not ownership.is_adoptable(current, link, link):
         return []
-    changes = (("alias", found.alias or None, naming.alias(link.owner)),)
-    return [actions.SetLink(replace(link, ifindex=found.ifindex), changes, adopt=True)]
+    changes = (("alias", current.alias or None, naming.alias(link.owner)),)
+    return [actions.SetLink(replace(link, ifindex=current.ifindex), changes, adopt=True)]
 
 
 def left_alone(built: Inventory, observed: Observed) -> list[str]:
@@ -81,35 +83,35 @@ def left_alone(built: Inventory, observed: Observed) -> list[str]:
         f"its MAC, or made it again, so nothing shows that it is vifplug's; ip link del {link.name}"
         for link in built.links.values()
         if link.teardown is Teardown.DELETED
-        and (found := observed.links.get(link.name)) is not None
-        and not found.owner
+        and (current := observed.links.get(link.name)) is not None
+        and not current.owner
         and link.name not in observed.displaced
         and not link.shared
-        and not ownership.is_ours(found, link, link)
+        and not ownership.is_ours(current, link, link)
     ]
     ports = [
         f"OVS port {port.name!r} of VIF {port.owner} was left: another program changed its mark and its iface-id, or "
         f"made it again, so nothing shows that it is vifplug's; ovs-vsctl del-port {port.name}"
         for port in built.ports.values()
         if port.is_owned
-        and (found_port := observed.ports.get(port.name)) is not None
-        and not ownership.port_is_ours(found_port, port.owner, observed.links.get(port.name), port)
+        and (current_port := observed.ports.get(port.name)) is not None
+        and not ownership.port_is_ours(current_port, port.owner, observed.links.get(port.name), port)
     ]
     bridges = [
         f"OVS bridge {bridge.name!r} of VIF {bridge.owner} was left: {why}"
         for bridge in built.bridges.values()
         if not bridge.shared
-        and (found_bridge := observed.bridges.get(bridge.name)) is not None
-        and (why := _why_left(bridge, found_bridge, built))
+        and (current_bridge := observed.bridges.get(bridge.name)) is not None
+        and (why := _why_left(bridge, current_bridge, built))
     ]
     changed_since = configured.restoration(built.items, observed)[1]
     return [*links, *ports, *bridges, *changed_since]
 
 
-def _why_left(bridge: OvsBridge, found: OvsBridge, built: Inventory) -> str:
-    if not ownership.bridge_is_ours(found, bridge.owner):
+def _why_left(bridge: OvsBridge, current: OvsBridge, built: Inventory) -> str:
+    if not ownership.bridge_is_ours(current, bridge.owner):
         return f"another program changed its marks, so nothing shows whose it is; ovs-vsctl del-br {bridge.name}"
-    others = ", ".join(sorted(set(found.members) - built.ports.keys()))
+    others = ", ".join(sorted(set(current.members) - built.ports.keys()))
     return f"ports that vifplug did not make are on it: {others}" if others else ""
 
 
@@ -141,22 +143,22 @@ def departing_bridges(
     :param vacated: ports that leave the bridges that they are on.
     """
     return [
-        actions.DeleteBridge(_as_found(bridge, found))
+        actions.DeleteBridge(_as_observed(bridge, current))
         for bridge in bridges
-        if (found := observed.bridges.get(bridge.name)) is not None
+        if (current := observed.bridges.get(bridge.name)) is not None
         and not shared_with.has(owner := bridge.owner or ownership.bridge_owner(bridge), bridge.name)
-        and ownership.bridge_is_ours(found, owner)
-        and set(found.members) <= set(vacated)
+        and ownership.bridge_is_ours(current, owner)
+        and set(current.members) <= set(vacated)
     ]
 
 
-def _as_found(bridge: OvsBridge, found: OvsBridge) -> OvsBridge:
+def _as_observed(bridge: OvsBridge, current: OvsBridge) -> OvsBridge:
     """A bridge that goes, so that it can be made again as it is."""
     return OvsBridge(
         name=bridge.name,
-        owner=bridge.owner or ownership.bridge_owner(found),
+        owner=bridge.owner or ownership.bridge_owner(current),
         like=bridge.like,
-        datapath_type=found.datapath_type,
+        datapath_type=current.datapath_type,
     )
 
 

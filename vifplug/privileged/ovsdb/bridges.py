@@ -8,7 +8,7 @@ from typing import Any
 from vifplug import naming
 from vifplug.errors import Conflict, OvsdbError
 from vifplug.privileged import arguments
-from vifplug.privileged.ovsdb.commands import Command, Found, missing_bridge
+from vifplug.privileged.ovsdb.commands import Command, TransactionState, missing_bridge
 from vifplug.privileged.ovsdb.index import RowIndex
 from vifplug.privileged.ovsdb.values import first, pairs, referred
 from vifplug.resources import ovs_bridge, ovs_port
@@ -27,15 +27,15 @@ def described(tables: Any, index: RowIndex | None = None) -> dict[str, dict[str,
     :param index: of these tables, for what else is to be known of bridges that vifplug may have made.
     """
     by_ovn = {ovn_bridge for row in tables["Open_vSwitch"].rows.values() if (ovn_bridge := ovn_marks(row))}
-    found: dict[str, dict[str, Any]] = {}
+    bridges: dict[str, dict[str, Any]] = {}
     for row in tables["Bridge"].rows.values():
         name = first(row, "name")
         if name:
             plane = _OVN if name in by_ovn else _AGENT if is_agents(row) else ""
-            found[name] = {DATAPATH: first(row, DATAPATH), "control_plane": plane}
+            bridges[name] = {DATAPATH: first(row, DATAPATH), "control_plane": plane}
             if index is not None and naming.may_be_made(name):
-                found[name] |= _of_made(row, tables, index)
-    return found
+                bridges[name] |= _of_made(row, tables, index)
+    return bridges
 
 
 def _of_made(row: Any, tables: Any, index: RowIndex) -> dict[str, Any]:
@@ -77,8 +77,8 @@ def is_agents(bridge: Any, before: Mapping[str, Any] | None = None) -> bool:
 class _BridgeCommand(Command):
     """What all operations on one bridge share: its name is one of those that vifplug makes, and the owner's."""
 
-    def __init__(self, api: Any, operation: Mapping[str, Any], found: Found) -> None:
-        super().__init__(api, operation, found)
+    def __init__(self, api: Any, operation: Mapping[str, Any], state: TransactionState) -> None:
+        super().__init__(api, operation, state)
         self.name = self.subject = arguments.name(operation["name"])
         if not naming.is_bridge_of(self.name, self.owner):
             raise arguments.refuse(f"for {self.owner} the OVS bridge", self.name)
@@ -89,7 +89,7 @@ class _BridgeCommand(Command):
         :raises Conflict: when it is not its owner's; it was left alone.
         """
         row = self.api.idl.index.row("Bridge", self.name)
-        if row is None or self.found.is_bridge_of(row, self.owner):
+        if row is None or self.state.is_bridge_of(row, self.owner):
             return row
         raise Conflict(
             f"refused to touch OVS bridge {self.name!r}: nothing on it shows that vifplug made it for {self.owner}; it "
@@ -115,7 +115,7 @@ class _AddBridge(_BridgeCommand):
 
     def carry_out(self, txn: Any) -> None:
         index, tables = self.api.idl.index, self.api.idl.tables
-        if self.owned_bridge() is not None or self.name in self.found.made:
+        if self.owned_bridge() is not None or self.name in self.state.made:
             return
         if index.row("Port", self.name) is not None or index.row("Interface", self.name) is not None:
             raise Conflict(f"could not add OVS bridge {self.name!r}: a port has the name", self.name)
@@ -129,7 +129,7 @@ class _AddBridge(_BridgeCommand):
         bridge.ports = [port]
         for root in tables["Open_vSwitch"].rows.values():
             root.addvalue("bridges", bridge)
-        self.found.made[self.name] = bridge
+        self.state.made[self.name] = bridge
 
 
 class _SetBridge(_BridgeCommand):

@@ -136,11 +136,11 @@ def _refuse_anothers_socket(column: Column, key: str, path: str, interfaces: Seq
             )
 
 
-def _is_one_file(one: str | None, other: str) -> bool:
+def _is_one_file(path: str | None, other: str) -> bool:
     """Whether two paths are of one socket, also through a symbolic link to its directory."""
-    if one is None or os.path.basename(one) != os.path.basename(other):
+    if path is None or os.path.basename(path) != os.path.basename(other):
         return False
-    return one == other or os.path.realpath(os.path.dirname(one)) == os.path.realpath(os.path.dirname(other))
+    return path == other or os.path.realpath(os.path.dirname(path)) == os.path.realpath(os.path.dirname(other))
 
 
 def _listens_at(row: Any, path: str) -> bool:
@@ -160,8 +160,8 @@ def _of_transaction(row: Any, column: Column) -> Mapping[str, str]:
     """A map as the current transaction leaves it; if that does not change it, as it is committed, which is cheaper
     to read (``values``)."""
     if row._data is None or column.name in (row._changes or {}):
-        found: Mapping[str, str] = getattr(row, column.name, {})
-        return found
+        value: Mapping[str, str] = getattr(row, column.name, {})
+        return value
     return pairs(row, column.name)
 
 

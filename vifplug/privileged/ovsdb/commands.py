@@ -16,7 +16,7 @@ from ovsdbapp.backend.ovs_idl import command as ovsdbapp_command
 from vifplug import naming
 from vifplug.errors import BridgeMissing, Conflict, OvsdbError, VifplugError
 from vifplug.privileged import arguments
-from vifplug.privileged import ownership as owned
+from vifplug.privileged import ownership as link_ownership
 from vifplug.privileged.ovsdb import columns
 from vifplug.privileged.ovsdb.values import is_open
 from vifplug.resources import ownership
@@ -37,11 +37,11 @@ def _values(row: Any, column: str) -> list[Any]:
     A row that the transaction inserts has none of the columns that it did not set (ovs.db.idl.Row.__getattr__):
     vswitchd gives an Interface its ofport later.
     """
-    found: list[Any] = getattr(row, column, [])
-    return found
+    values: list[Any] = getattr(row, column, [])
+    return values
 
 
-class Found:
+class TransactionState:
     """What the commands of one transaction find out once for all of them; a transaction may be tried again."""
 
     def __init__(self, idl: Any) -> None:
@@ -104,8 +104,8 @@ class Found:
 
     def qos_of(self, owner: str) -> list[Any]:
         """An owner's QoS rows."""
-        found: list[Any] = self._idl.index.of_owner("QoS", owner)
-        return found
+        rows: list[Any] = self._idl.index.of_owner("QoS", owner)
+        return rows
 
 
 class Command(ovsdbapp_command.BaseCommand):  # type: ignore[misc]
@@ -113,9 +113,9 @@ class Command(ovsdbapp_command.BaseCommand):  # type: ignore[misc]
 
     subject = ""
 
-    def __init__(self, api: Any, operation: Operation, found: Found) -> None:
+    def __init__(self, api: Any, operation: Operation, state: TransactionState) -> None:
         super().__init__(api)
-        self.operation, self.found = operation, found
+        self.operation, self.state = operation, state
         self.owner = arguments.owner(operation["owner"])
 
     def run_idl(self, txn: Any) -> None:
@@ -123,7 +123,7 @@ class Command(ovsdbapp_command.BaseCommand):  # type: ignore[misc]
 
         :raises OvsdbError: for what python-ovs or ovsdbapp raise, with the name of what this operation is about.
         """
-        self.found.begin(txn)
+        self.state.begin(txn)
         try:
             self.carry_out(txn)
         except VifplugError:
@@ -159,12 +159,12 @@ class _PortCommand(Command):
         for interface in port.interfaces:
             if getattr(interface, "type", "") == PATCH:
                 peer = interface.options.get(PEER, "")
-                is_own = bridge.name == naming.port_bridge(self.owner) and self.found.is_bridge_of(bridge, self.owner)
+                is_own = bridge.name == naming.port_bridge(self.owner) and self.state.is_bridge_of(bridge, self.owner)
                 if not ownership.patch_is_right(self.name, peer, self.owner, is_on_own_bridge=is_own):
                     raise arguments.refuse(f"on bridge {bridge.name!r} the patch port {self.name!r} to", peer)
 
-    def __init__(self, api: Any, operation: Operation, found: Found) -> None:
-        super().__init__(api, operation, found)
+    def __init__(self, api: Any, operation: Operation, state: TransactionState) -> None:
+        super().__init__(api, operation, state)
         self.name = self.subject = arguments.row_name(operation["name"])
 
     def bridge(self, name: str) -> Any:
@@ -172,7 +172,7 @@ class _PortCommand(Command):
 
         :raises BridgeMissing: when there is none.
         """
-        row = self.found.bridge(arguments.name(name))
+        row = self.state.bridge(arguments.name(name))
         if row is None:
             raise missing_bridge(self.api.idl.index, name)
         return row
@@ -189,7 +189,9 @@ class _PortCommand(Command):
         seen = self._seen(port)
         if ownership.port_is_ours(seen, self.owner) or self._may_mark(seen):
             return port
-        if ownership.port_is_ours(seen._replace(on_our_link=owned.is_on_own_link(self.name, self.owner)), self.owner):
+        if ownership.port_is_ours(
+            seen._replace(on_our_link=link_ownership.is_on_own_link(self.name, self.owner)), self.owner
+        ):
             return port
         ids = ", ".join(sorted(seen.iface_ids)) or "none"
         raise Conflict(
@@ -249,7 +251,7 @@ class _Add(_PortCommand):
             port.qos = qos
         elif operation.get("qos_type"):
             port.qos = self._qos(txn, arguments.qos_type(operation["qos_type"]))
-        self.found.join(bridge, port)
+        self.state.join(bridge, port)
 
     def _checked_identity(self, iface_ids: Mapping[str, str], *, has_device: bool) -> Mapping[str, str]:
         """The keys of the new interface, and its device, are the owner's.
@@ -261,7 +263,7 @@ class _Add(_PortCommand):
         index = self.api.idl.index
         guest_address = self.operation.get("guest_address") or iface_ids.get("attached-mac", "")
         if has_device:
-            owned.refuse_foreign_device(
+            link_ownership.refuse_foreign_device(
                 self.name,
                 self.owner,
                 arguments.address(guest_address) if guest_address else "",
@@ -274,7 +276,7 @@ class _Add(_PortCommand):
                 continue  # Neutron's agent gives the parent port's identity to its patch
             if not (
                 ownership.port_is_ours(index.seen(port, self.owner), self.owner)
-                or owned.is_on_own_link(port.name, self.owner)
+                or link_ownership.is_on_own_link(port.name, self.owner)
             ):
                 raise Conflict(
                     f"refused to add OVS port {self.name!r}: port {port.name!r}, which is not vifplug's, carries "
@@ -285,7 +287,7 @@ class _Add(_PortCommand):
 
     def _qos(self, txn: Any, kind: str) -> Any:
         """A new QoS row; or the one the owner has left from a port that somebody deleted."""
-        for row in self.found.qos_of(self.owner):
+        for row in self.state.qos_of(self.owner):
             if row.type == kind and ownership.qos_is_ours(row.external_ids, self.owner):
                 row.verify("external_ids")
                 return row
@@ -332,7 +334,7 @@ class _Set(_PortCommand):
         given = self.operation.get("settings") or {}
         columns.give(port, port.interfaces, given)
         if given:
-            self.require_patch_of_ours(port, self.found.holder(port))
+            self.require_patch_of_ours(port, self.state.holder(port))
         _set_keys(port, marks)
         for interface in port.interfaces:
             _set_keys(interface, iface_ids)
@@ -357,13 +359,13 @@ class _Move(_PortCommand):
         port = self.owned_port()
         if port is None:
             raise OvsdbError(f"could not move OVS port {self.name!r}: no such port", self.name)
-        source = self.found.holder(port)
+        source = self.state.holder(port)
         target = self.bridge(self.operation["bridge"])
         if source != target:
             self.require_patch_of_ours(port, target)
             source.delvalue("ports", port)
-            self.found.join(target, port)
-            self.found.moved[port.uuid] = target
+            self.state.join(target, port)
+            self.state.moved[port.uuid] = target
 
 
 class _Reattach(_PortCommand):
@@ -378,7 +380,7 @@ class _Reattach(_PortCommand):
             raise OvsdbError(f"could not re-attach OVS port {self.name!r}: no such port", self.name)
         if self.operation.get("if_closed") and all(is_open(interface) for interface in port.interfaces):
             return
-        free = self.found.free_ofport(self.found.holder(port))
+        free = self.state.free_ofport(self.state.holder(port))
         if free is None:
             raise OvsdbError(f"could not re-attach OVS port {self.name!r}: no free OpenFlow port", self.name)
         for interface in port.interfaces:
@@ -394,7 +396,7 @@ class _Delete(_PortCommand):
         if port is None or (as_added and self.owner != port.external_ids.get(naming.OWNER_KEY)):
             return
         # The server takes away a row that nothing refers to; until then the row would hold on to its QoS.
-        self.found.holder(port).delvalue("ports", port)
+        self.state.holder(port).delvalue("ports", port)
         for qos in port.qos:
             if as_added and ownership.qos_is_ours(qos.external_ids, self.owner):
                 qos.delete()
@@ -404,12 +406,12 @@ class _Delete(_PortCommand):
 class _DeleteQos(Command):
     """Every QoS row an owner has, unless somebody else's port uses it."""
 
-    def __init__(self, api: Any, operation: Operation, found: Found) -> None:
-        super().__init__(api, operation, found)
+    def __init__(self, api: Any, operation: Operation, state: TransactionState) -> None:
+        super().__init__(api, operation, state)
         self.subject = f"QoS of {self.owner}"
 
     def carry_out(self, txn: Any) -> None:
-        own = self.found.qos_of(self.owner)
+        own = self.state.qos_of(self.owner)
         ports = self.api.idl.tables["Port"].rows.values() if own else ()
         used = {qos.uuid for port in ports for qos in _values(port, "qos")}
         for row in own:

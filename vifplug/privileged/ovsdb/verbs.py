@@ -99,10 +99,10 @@ def _read(
 ) -> dict[str, Any]:
     with session.lock:
         index = session.index
-        carriers = {iface_id: found for iface_id in iface_ids if (found := index.interfaces(iface_id))}
+        carriers = {iface_id: interfaces for iface_id in iface_ids if (interfaces := index.interfaces(iface_id))}
         ports = [row for name in names if (row := index.row("Port", name)) is not None]
         ports += [row for owner in owners for row in index.of_owner("Port", owner)]
-        ports += index.ports_of(interface for found in carriers.values() for interface in found)
+        ports += index.ports_of(interface for interfaces in carriers.values() for interface in interfaces)
         ports += index.owned("Port") if everything else []
         each = {port.uuid: port for port in ports}.values()
         placed = [(port, bridge) for port in each if (bridge := index.bridge_of(port)) is not None]
@@ -116,7 +116,8 @@ def _read(
             "ports_there": len(session.tables["Port"].rows),
             "held": {name: first(port, "name") for name in names for port in index.other_ports_with(name)},
             "iface_ids": {
-                iface_id: [first(interface, "name") for interface in found] for iface_id, found in carriers.items()
+                iface_id: [first(interface, "name") for interface in interfaces]
+                for iface_id, interfaces in carriers.items()
             },
             "qos": [
                 {
@@ -246,11 +247,11 @@ def commands(api: Any, operations: Sequence[Mapping[str, Any]]) -> list[port_com
 
     :raises PermissionDenied: for an operation that does not exist, or arguments out of bounds.
     """
-    found = port_commands.Found(api.idl)
+    state = port_commands.TransactionState(api.idl)
     made = []
     for operation in operations:
         try:
-            made.append(OPERATIONS[operation["op"]](api, operation, found))
+            made.append(OPERATIONS[operation["op"]](api, operation, state))
         except (LookupError, TypeError) as error:  # an operation that does not exist, or one that lacks a key
             raise arguments.refuse("the OVSDB operation", operation) from error
     return made
