@@ -8,7 +8,7 @@ from dataclasses import replace
 
 from vifplug.engine.context import Context
 from vifplug.errors import VifplugError
-from vifplug.resources.contract import Resource
+from vifplug.resources import kinds
 from vifplug.resources.observed import Observed
 from vifplug.resources.ovs_port import OvsPort
 from vifplug.store.records import Record
@@ -24,17 +24,24 @@ def with_vlans(record: Record, observed: Observed) -> Record:
 
     A row that was made again does not show the VLANs of the recorded one: only the recorded row counts.
     """
-    resources = tuple(_seen(item, observed) for item in record.resources)
-    return record if resources == tuple(record.resources) else replace(record, resources=resources)
+    changed = [port for port in kinds.ports_in(record.resources) if _has_other_vlans(port, observed)]
+    if not changed:
+        return record
+    seen = {port.name: _seen(port, observed) for port in changed}
+    resources = tuple(seen.get(item.name, item) if item in changed else item for item in record.resources)
+    return replace(record, resources=resources)
 
 
-def _seen(item: Resource, observed: Observed) -> Resource:
-    if not isinstance(item, OvsPort):
-        return item
-    port = observed.ports.get(item.name)
-    if port is None or item.uuid is None or port.uuid != item.uuid:
-        return item
-    return replace(item, tag=port.tag, vlan_mode=port.vlan_mode, trunks=port.trunks)
+def _has_other_vlans(recorded: OvsPort, observed: Observed) -> bool:
+    port = observed.ports.get(recorded.name)
+    if port is None or recorded.uuid is None or port.uuid != recorded.uuid:
+        return False
+    return (port.tag, port.vlan_mode, port.trunks) != (recorded.tag, recorded.vlan_mode, recorded.trunks)
+
+
+def _seen(recorded: OvsPort, observed: Observed) -> OvsPort:
+    port = observed.ports[recorded.name]
+    return replace(recorded, tag=port.tag, vlan_mode=port.vlan_mode, trunks=port.trunks)
 
 
 def note_vlans(context: Context, records: Iterable[Record], observed: Observed) -> None:

@@ -20,6 +20,8 @@ _NDMSG = struct.Struct("=BxxxiHBB")
 _TCMSG = struct.Struct("=BxxxiIII")
 _AF_BRIDGE = 7
 _NDA_LLADDR, _NDA_VLAN, _NDA_MASTER = 2, 5, 9
+_FIRST_ADDRESS = slice(_NDMSG.size + 4, _NDMSG.size + 10)
+"""Where the MAC is if NDA_LLADDR is the first attribute, as bridges have it (fdb_fill_info)."""
 _PERMANENT, _NOARP = 0x80, 0x40
 _SELF, _STICKY = 0x02, 0x20
 _TCA_KIND = 1
@@ -43,13 +45,15 @@ def stations(
         _family, index, state, flags, _type = _NDMSG.unpack_from(payload)
         if flags & _SELF or not (state & (_PERMANENT | _NOARP) or flags & _STICKY):
             continue
+        port = names.get(index)
+        if state & _PERMANENT and (port is None or payload[_FIRST_ADDRESS].hex(":") == port["address"]):
+            continue  # the entry of a port's own MAC, as most are: there is nothing more to parse
         attrs = netlink.attributes(payload, _NDMSG.size)
         bridge = wanted.get(_number(attrs.get(_NDA_MASTER)))
         address = ":".join(f"{byte:02x}" for byte in attrs.get(_NDA_LLADDR, b""))
-        port = names.get(index)
         if bridge is None or _number(attrs.get(_NDA_VLAN)):
             continue  # another bridge's, or one that counts only where it filters by VLAN, and ours do not
-        if state & _PERMANENT and (port is None or address in (port["address"], links[bridge]["address"])):
+        if state & _PERMANENT and port is not None and address in (port["address"], links[bridge]["address"]):
             continue
         kind = "permanent" if state & _PERMANENT else "static" if state & _NOARP else "sticky"
         name = port["name"] if port else _name(index)
