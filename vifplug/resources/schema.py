@@ -132,6 +132,7 @@ class Table:
         self.links_made_with = tuple(name for name in self.links if name in self.made_with)
         self.by_name: Mapping[str, Attribute] = {attribute.name: attribute for attribute in attributes}
         self._by_how = {way: tuple(attribute for attribute in attributes if attribute.how is way) for way in How}
+        self._by_ways: dict[tuple[How, ...], tuple[Attribute, ...]] = {}
         self._by_place = {
             place: tuple(
                 attribute for attribute in attributes if attribute.wire is not None and attribute.wire.place is place
@@ -159,7 +160,10 @@ class Table:
 
     def set_by(self, *ways: How) -> tuple[Attribute, ...]:
         """Those that are changed in one of these ways, in the order of the ways and then of the table."""
-        return tuple(attribute for way in ways for attribute in self._by_how[way])
+        known = self._by_ways.get(ways)
+        if known is None:
+            known = self._by_ways[ways] = tuple(attribute for way in ways for attribute in self._by_how[way])
+        return known
 
     def at(self, place: Place) -> tuple[Attribute, ...]:
         """Those at a place of the link message."""

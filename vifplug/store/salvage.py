@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Iterable
+from typing import Any
 
 from vifplug import naming
 
@@ -18,6 +20,11 @@ _KEY_MAX = 80
 def text_of(value: object) -> str:
     """Any SQLite value as text."""
     return value.decode("utf-8", errors="replace") if isinstance(value, bytes) else str(value)
+
+
+def texts_of(values: Iterable[Any]) -> set[str]:
+    """Any SQLite values as texts."""
+    return {value if isinstance(value, str) else text_of(value) for value in set(values)}
 
 
 def key_of(value: object) -> str:

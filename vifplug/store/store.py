@@ -12,7 +12,7 @@ import functools
 import hashlib
 import logging
 import sqlite3
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from types import MappingProxyType
 from typing import Any
@@ -98,8 +98,8 @@ class Store(EventLog):
                 key: frozenset({key, *(salvage.text_of(holder) for _name, holder, vif_id in claims if vif_id == key)})
                 for key in damaged
             },
-            covered=frozenset(_texts(part for row in claims for part in row[1:]) | salvage.owners_in(*torn)),
-            covered_names=frozenset(_texts(row[0] for row in claims) | salvage.names_in(*torn)),
+            covered=frozenset(salvage.texts_of(part for row in claims for part in row[1:]) | salvage.owners_in(*torn)),
+            covered_names=frozenset(salvage.texts_of(row[0] for row in claims) | salvage.names_in(*torn)),
         )
 
     def _damaged(
@@ -432,10 +432,6 @@ def _claims(database: sqlite3.Connection, vif_ids: Collection[str] | None) -> li
     if vif_ids is None:
         return list(database.execute(query))
     return [row for vif_id in vif_ids for row in database.execute(f"{query} WHERE vif_id = ?", (vif_id,))]
-
-
-def _texts(values: Iterable[Any]) -> set[str]:
-    return {value if isinstance(value, str) else salvage.text_of(value) for value in set(values)}
 
 
 def _advised(vif_id: str, what: str) -> str:

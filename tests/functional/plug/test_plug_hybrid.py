@@ -55,6 +55,8 @@ def test_neutron_port_plugged_veth_ends_have_every_setting(world: World, plugged
         assert is_up(link)
         # The flag that is ours: a bridge or OVS adds to the count and sets no flag.
         assert "PROMISC" in link["flags"]
+        # By default the kernel allocates one per possible processor, and uses the first alone.
+        assert (link["num_tx_queues"], link["num_rx_queues"]) == (1, 1)
         assert conf(world, name, "disable_ipv6") == 1
         assert conf(world, name, "accept_ra") == 0
         assert offloads(world, name) == (DATAPATH_TYPE == "system")

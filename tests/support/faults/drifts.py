@@ -275,7 +275,8 @@ def _hybrid() -> list[Drift]:
         "veth made again",
         (
             "ip link delete {qvb}",
-            "ip link add {qvb} mtu {mtu} type veth peer {qvo} mtu {mtu}",
+            "ip link add {qvb} mtu {mtu} numtxqueues 1 numrxqueues 1 "
+            "type veth peer {qvo} mtu {mtu} numtxqueues 1 numrxqueues 1",
             "ip link set {qvb} master {qbr} up",
             "ip link set {qvo} up",
         ),

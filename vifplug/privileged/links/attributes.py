@@ -118,6 +118,7 @@ _LINK_SETTINGS = {passage.TX_QUEUE: ("IFLA_TXQLEN", 1 << 20), passage.LINK_MODE:
 _XDP_FLAGS = {"driver": (4,), "generic": (2,), "offloaded": (8,), "several": (2, 4, 8)}
 """XDP_FLAGS_DRV_MODE and so on, of linux/if_link.h; what was attached in one way is taken away in the same."""
 _PLACES = {passage.QDISC: ROOT, passage.INGRESS: INGRESS}
+_FREEING = frozenset({*_LINK_SETTINGS, *passage.PORT_FLAGS, *_PLACES, passage.XDP, passage.PORT_STATE})
 
 
 def freed(index: int, values: Mapping[str, Any], link: Mapping[str, Any] | None) -> tuple[list[Message], list[Message]]:
@@ -125,7 +126,9 @@ def freed(index: int, values: Mapping[str, Any], link: Mapping[str, Any] | None)
 
     :param link: as it was read; None for a new one.
     """
-    early = []
+    early: list[Message] = []
+    if _FREEING.isdisjoint(values):
+        return early, []
     for key, (name, most) in _LINK_SETTINGS.items():
         if key in values:
             early.append(message(index, [(name, arguments.number(key, values[key], 0, most))]))

@@ -28,6 +28,9 @@ from vifplug.resources.schema import How
 Operation = Mapping[str, Any]
 
 _CREATE = "create-"
+_ONE_QUEUE = [("IFLA_NUM_TX_QUEUES", 1), ("IFLA_NUM_RX_QUEUES", 1)]
+"""Of each end of a pair. By default the kernel allocates one per possible processor and uses the first alone
+(veth_init_queues); a pair is made in 0.7 ms instead of 1.2 with two processors, and more are dearer."""
 
 
 def runs(operations: Sequence[Operation]) -> Iterator[Run]:
@@ -175,6 +178,7 @@ def _create_pair(run: Run, number: int, operation: Operation, kind: type[Link]) 
                 ("IFLA_IFNAME", name),
                 ("IFLA_ADDRESS", _birth_address(end["address"], owner, role.name)),
                 ("IFLA_MTU", arguments.mtu(end["mtu"])),
+                *_ONE_QUEUE,
             ]
         )
     near, far = (run.made[name] for name, _owner, _role in made)

@@ -8,19 +8,29 @@ trunks, vlan_mode, qos, other_config, ingress_policing_* and foreign external_id
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from vifplug import naming
 from vifplug.errors import Conflict, ResourceMissing
 from vifplug.privileged import arguments
-from vifplug.privileged.ovsdb.values import all_of, first, is_default, pairs
+from vifplug.privileged.ovsdb.values import all_of, first, pairs
 from vifplug.resources import ovs_port
 from vifplug.resources.ovs_port import INTERFACE, INTERFACES, LISTENS, OF_VLANS, OPENFLOW, PORT, Column, Read, Writer
 
 _INTERFACE = {column.name: column for column in ovs_port.columns_of(INTERFACE, Writer.VIFPLUG)}
 _PORT = {column.name: column for column in ovs_port.columns_of(PORT, Writer.VIFPLUG)}
-_READ = [column for column in ovs_port.COLUMNS if column.field]
+_HOW: Mapping[Read, Callable[[Any, str], Any]] = {Read.MAP: pairs, Read.SET: all_of, Read.SINGLE: first}
+_EMPTY: Mapping[Read, Callable[[], Any]] = {Read.MAP: dict, Read.SET: list, Read.SINGLE: lambda: None}
+
+
+def _reader(column: Column) -> tuple[str, bool, Callable[[Any, str], Any], str, Callable[[], Any]]:
+    empty = str if column.read is Read.SINGLE and column.type == "string" else _EMPTY[column.read]
+    return column.field, column.row == PORT, _HOW[column.read], column.name, empty
+
+
+_READERS = tuple(_reader(column) for column in ovs_port.COLUMNS if column.field)
+"""Of each field: its name, whether the Port row has it, how it is read, its column, and what a missing row has."""
 _socket_directory: list[str] = []
 """Where sockets may be that a port's columns name: fixed at the helper's start, never taken from a call."""
 
@@ -35,18 +45,11 @@ def fields(port: Any, interface: Any) -> dict[str, Any]:
 
     :param interface: None for a port that has none.
     """
-    return {column.field: _read(port if column.row == PORT else interface, column) for column in _READ}
-
-
-def _read(row: Any, column: Column) -> Any:
-    match column.read:
-        case Read.MAP:
-            return pairs(row, column.name) if row is not None else {}
-        case Read.SET:
-            return all_of(row, column.name) if row is not None else []
-        case Read.SINGLE:
-            empty = "" if column.type == "string" else None
-            return first(row, column.name) if row is not None else empty
+    values = {}
+    for field, is_of_port, read, name, empty in _READERS:
+        row = port if is_of_port else interface
+        values[field] = read(row, name) if row is not None else empty()
+    return values
 
 
 def set_vlans(port: Any, given: Mapping[str, Any]) -> None:
@@ -188,8 +191,9 @@ def polices(interface: Any, tables: Any) -> bool:
 
 def _not_empty(row: Any, columns: Mapping[str, Column]) -> dict[str, Any]:
     values: dict[str, Any] = {}
+    data = row._data
     for name, column in columns.items():
-        if is_default(row, name):
+        if data.get(name) is None:  # ``is_default``, for a dozen columns of every port
             continue
         raw = pairs(row, name) if column.read is Read.MAP else first(row, name)
         value = ovs_port.shown(name, raw)

@@ -193,7 +193,8 @@ class RowIndex:
         return rows
 
     def _there(self, table: str, uuid: Any) -> Any:
-        return None if uuid is None else self._tables[table].rows.get(uuid)
+        rows = self._tables[table].rows
+        return rows[uuid] if uuid in rows.data else None  # a UserDict, whose get() takes three calls
 
     def _forget(self, table: str, key: str, uuid: Any) -> None:
         uuids = self._keys[table, key]

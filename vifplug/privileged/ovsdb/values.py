@@ -17,7 +17,9 @@ def all_of(row: Any, column: str) -> list[Any]:
 
 def first(row: Any, column: str) -> Any:
     """A column of one value; None where it is optional and there is none."""
-    return next((atom.value for atom in row._data[column].values), None)
+    for atom in row._data[column].values:
+        return atom.value
+    return None
 
 
 def is_default(row: Any, column: str) -> bool:
@@ -37,7 +39,10 @@ def pairs(row: Any, column: str) -> dict[str, str]:
 
 def value_of(row: Any, column: str, key: str) -> str | None:
     """One key of a map of strings."""
-    return next((value.value for name, value in row._data[column].values.items() if name.value == key), None)
+    for name, value in row._data[column].values.items():
+        if name.value == key:
+            return str(value.value)
+    return None
 
 
 def referred(row: Any, column: str, tables: Any, table: str) -> list[Any]:
