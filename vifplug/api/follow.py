@@ -160,7 +160,7 @@ class _Reader:
         return event
 
     def _not_understood(self) -> DaemonUnreachable:
-        return self._wire.not_understood(f"what it streams at {_PATH} is another")
+        return self._wire.not_vifplugd(f"what it streams at {_PATH} is another")
 
 
 def _followed(wire: Wire, reader: _Reader, stream: Stream | None) -> Iterator[Event]:

@@ -112,9 +112,9 @@ class Wire:
         except errors.DaemonUnreachable:
             raise
         except errors.VifplugError as error:
-            raise self.not_understood(str(error)) from error
+            raise self.not_vifplugd(str(error)) from error
         if "status" not in health:
-            raise self.not_understood("its answer has no status")
+            raise self.not_vifplugd("its answer has no status")
 
     def close(self) -> None:
         """Close idle connections and end streams; a connection in use is closed after its answer."""
@@ -161,7 +161,7 @@ class Wire:
             raise refusals.of(f"{request.method} {request.target}", response, body)
         if not (response.getheader("Content-Type") or "").startswith(_STREAM_TYPE):
             connection.close()
-            raise self.not_understood(f"its answer to {request.method} {request.target} is another")
+            raise self.not_vifplugd(f"its answer to {request.method} {request.target} is another")
         stream = Stream(peer, response, self._forget, lambda error: self._no_answer(error, request))
         self._streams.add(stream)
         if self.is_closed:
@@ -211,7 +211,7 @@ class Wire:
             raise refusals.of(f"{request.method} {request.target}", response, body)
         answer = refusals.parsed(body)
         if not isinstance(answer, dict):
-            raise self.not_understood("its answer is no JSON object")
+            raise self.not_vifplugd("its answer is no JSON object")
         return answer
 
     def _no_answer(self, error: OSError | http.client.HTTPException, request: Request) -> errors.DaemonUnreachable:
@@ -220,11 +220,11 @@ class Wire:
             return errors.DaemonUnreachable(reason, self.path)
         if isinstance(error, OSError | http.client.IncompleteRead):
             return errors.DaemonUnreachable(http_errors.cut_off(self.path, error, changes=request.changes), self.path)
-        return self.not_understood("it does not speak HTTP as vifplugd does")
+        return self.not_vifplugd("it does not speak HTTP as vifplugd does")
 
-    def not_understood(self, what: str) -> errors.DaemonUnreachable:
+    def not_vifplugd(self, reason: str) -> errors.DaemonUnreachable:
         """The error for an answer that is not vifplugd's."""
-        return errors.DaemonUnreachable(http_errors.not_vifplugd(self.path, what), self.path)
+        return errors.DaemonUnreachable(http_errors.not_vifplugd(self.path, reason), self.path)
 
 
 def _begun(connection: _Connection, request: Request, accepts: str) -> http.client.HTTPResponse:

@@ -56,10 +56,10 @@ def silent(path: str, seconds: float, *, changes: bool) -> str:
     return f"{silence}: it may go on with what was asked; try again, which is safe: {_AGAIN}"
 
 
-def not_vifplugd(path: str, what: str) -> str:
+def not_vifplugd(path: str, reason: str) -> str:
     """The answer is not one that vifplugd gives."""
     return (
-        f"what answers on socket {path!r} is not vifplugd of this version: {what}; "
+        f"what answers on socket {path!r} is not vifplugd of this version: {reason}; "
         "name vifplugd's socket, or try again with --local"
     )
 

@@ -66,12 +66,12 @@ def _host(settings: Settings) -> Iterator[LinuxHost | Helper]:
     with contextlib.ExitStack() as stack:
         try:
             session = stack.enter_context(contextlib.closing(_session()))
-            with _quiet():
+            with _without_logging():
                 host = LinuxHost(settings, session, restarts=False)
         except Exception as error:  # what a helper failed of comes here as it was raised there
             # If a command is configured for it, it is supposed to work.
-            is_meant = os.geteuid() == 0 or bool(settings.privileged.get("helper_command"))
-            yield Helper(error=str(error) or type(error).__name__, unprivileged=not is_meant)
+            may_start = os.geteuid() == 0 or bool(settings.privileged.get("helper_command"))
+            yield Helper(error=str(error) or type(error).__name__, unprivileged=not may_start)
             return
         with contextlib.closing(host):
             yield host
@@ -94,7 +94,7 @@ def _context(settings: Settings, host: LinuxHost) -> Iterator[Context]:
 
 
 @contextlib.contextmanager
-def _quiet() -> Iterator[None]:
+def _without_logging() -> Iterator[None]:
     """A helper that cannot start is a finding; oslo.privsep's own outcry about it would stand beside the answer."""
     loggers = [logging.getLogger(name) for name in ("oslo.privsep.daemon", "oslo_privsep")]
     before = [logger.level for logger in loggers]

@@ -211,7 +211,7 @@ class DaemonHost(Host):
         try:
             result = read(answer)
         except (KeyError, TypeError, ValueError) as error:
-            raise self._wire.not_understood(f"its answer to {request.method} {request.target} is another") from error
+            raise self._wire.not_vifplugd(f"its answer to {request.method} {request.target} is another") from error
         self._thread.warnings = _texts(answer.get("warnings"))
         return result
 

@@ -15,7 +15,7 @@ _FIRST_PAUSE_SECONDS, _PAUSE_MAX_SECONDS, _JITTER_SECONDS = 0.1, 2.0, 0.1
 T = TypeVar("T")
 
 
-def is_worth_repeating(error: BaseException) -> bool:
+def is_retryable(error: BaseException) -> bool:
     """Whether the same call may succeed a moment later.
 
     Not after NotReached: the caller's own time is over. Not where the daemon's socket is closed to this user: that
@@ -28,9 +28,7 @@ def is_worth_repeating(error: BaseException) -> bool:
     )
 
 
-def repeated(
-    call: Callable[[], T], seconds: float, *, retries: Callable[[BaseException], bool] = is_worth_repeating
-) -> T:
+def repeated(call: Callable[[], T], seconds: float, *, retries: Callable[[BaseException], bool] = is_retryable) -> T:
     """What ``call`` returns, called again with growing pauses while ``retries`` accepts its error.
 
     :param seconds: no call begins later than that after the first; 0 calls once.

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, NoReturn
 
 from vifplug.errors import InputError, NotReached, VifFailed, VifplugError
 from vifplug.model.backoff import pause
-from vifplug.model.events import RUNGS, has_reached
+from vifplug.model.events import LEVELS, has_reached
 from vifplug.model.quoting import quote_python
 from vifplug.model.reports import ABSENT, FAILED, VifReport
 from vifplug.model.types import each_once
@@ -58,9 +58,9 @@ class Goal:
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "ids", tuple(each_once(self.ids)))
-        if self.state not in RUNGS:
+        if self.state not in LEVELS:
             shown = quote_python(self.state)
-            raise InputError(f"{shown} is no state to wait for; it must be one of {', '.join(RUNGS)}")
+            raise InputError(f"{shown} is no state to wait for; it must be one of {', '.join(LEVELS)}")
         is_number = isinstance(self.timeout, int | float) and not isinstance(self.timeout, bool)
         if not is_number or not 0 <= self.timeout <= _TIMEOUT_MAX_SECONDS:  # which NaN and infinity are not
             shown = quote_python(self.timeout)
@@ -132,8 +132,8 @@ def _expected(watch: Watch, goal: Goal, error_callback: ErrorCallback) -> Iterat
 
 
 def _refuse(vif: VifReport) -> NoReturn:
-    why = f": {vif.error}" if vif.error else ""
-    raise VifFailed(f"VIF {vif.id} failed while it was waited for{why}", vif.id)
+    reason = f": {vif.error}" if vif.error else ""
+    raise VifFailed(f"VIF {vif.id} failed while it was waited for{reason}", vif.id)
 
 
 @dataclass(slots=True)
@@ -187,10 +187,10 @@ class _Waiting:
             LOG.info("%s; it is tried again until the time is over", error)
         self.failure = error
 
-    def _reports(self, there: Sequence[Waited]) -> list[VifReport] | None:
+    def _reports(self, waited: Sequence[Waited]) -> list[VifReport] | None:
         """The reports of VIFs that have reached the state; None if they cannot be read."""
         try:
-            return [replace(self.watch.get(vif.id), state=vif.state, error=vif.error) for vif in there]
+            return [replace(self.watch.get(vif.id), state=vif.state, error=vif.error) for vif in waited]
         except LookupError:
             return None  # unplugged just now: the next look reports it
         except VifplugError as error:

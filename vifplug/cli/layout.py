@@ -53,7 +53,7 @@ class Shape:
     """Columns that may be left out, the most important first."""
     texts: Sequence[str] = ()
     """The last columns, of any length: all folded, or all below their row. Not shown when all are empty."""
-    elsewhere: str = "wider terminal, -o json"
+    alternatives: str = "wider terminal, -o json"
     """Where the hidden columns can be seen."""
 
 
@@ -95,11 +95,11 @@ def fit(shape: Shape, widths: Sequence[int], room: int) -> Layout:
 def _shares(full: Sequence[int], free: int) -> list[int]:
     """The width of each text beside the other columns; empty when there is too little room."""
     shares = [min(width, READABLE) for width in full]
-    rest = free - sum(shares) - GAP * len(shares)
-    if rest < 0:
+    free_width = free - sum(shares) - GAP * len(shares)
+    if free_width < 0:
         return []
     for place, width in enumerate(full):
-        more = min(width - shares[place], rest)
+        more = min(width - shares[place], free_width)
         shares[place] += more
-        rest -= more
+        free_width -= more
     return shares

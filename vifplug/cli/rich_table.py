@@ -83,7 +83,7 @@ class Grid:
         if not self._layout.left_out:
             return []
         names = ", ".join(self._shape.headers[place] for place in self._layout.left_out)
-        return [Text(f"Hidden: {names} ({self._shape.elsewhere})", style="dim")]
+        return [Text(f"Hidden: {names} ({self._shape.alternatives})", style="dim")]
 
     def _drawn(self, parts: Iterator[RenderableType] | Sequence[RenderableType]) -> str:
         # An id is never cut, even if the terminal wraps it.

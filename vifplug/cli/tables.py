@@ -63,7 +63,7 @@ _VIFS = Shape(
     headers=("ID", "TYPE", "STATE", "ADDRESS", "MTU", "BRIDGE", "DEVICES", "OFPORTS", "NOTE"),
     spare=("TYPE", "ADDRESS", "BRIDGE", "DEVICES", "OFPORTS", "MTU"),
     texts=("NOTE",),
-    elsewhere="wider terminal, vifplug show ID, -o json",
+    alternatives="wider terminal, vifplug show ID, -o json",
 )
 _UNPLUGGED = Shape(headers=("ID", "TYPE", "BRIDGE", "RESULT"), spare=("TYPE", "BRIDGE"))
 _CHECK = Shape(
@@ -124,8 +124,8 @@ def single_vif(vif: reports.VifReport, screen: Screen) -> str:
 
 
 def _fields(item: Mapping[str, Any]) -> str:
-    rest = (f"{key}={_cell(value)}" for key, value in item.items() if key != "name")
-    return " ".join((_cell(item.get("name")), *rest))
+    fields = (f"{key}={_cell(value)}" for key, value in item.items() if key != "name")
+    return " ".join((_cell(item.get("name")), *fields))
 
 
 def check(report: reports.CheckReport, screen: Screen) -> str:

@@ -107,8 +107,8 @@ _DAEMON_OPTIONS: list[cfg.Opt] = [
         "and repaired with growing delays.",
     ),
     *(
-        cfg.ListOpt(f"{level}_{kind}", default=default, help=f"{kind.capitalize()}, by name or number, {what}.")
-        for level, what, users in (
+        cfg.ListOpt(f"{level}_{kind}", default=default, help=f"{kind.capitalize()}, by name or number, {allowed}.")
+        for level, allowed, users in (
             ("admin", "that may do everything", ["root"]),
             (
                 "operator",

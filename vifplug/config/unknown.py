@@ -63,12 +63,12 @@ def _of_section(section: str, keys: Mapping[str, Any], known: Mapping[str, set[s
     # oslo.config ignores the case of a section's name, except for DEFAULT, but not that of a key.
     name = section if section == "DEFAULT" else section.lower()
     if name not in known:
-        if not name.startswith(_OF_OTHERS) and name not in _elsewhere():
+        if not name.startswith(_OF_OTHERS) and name not in _allowed():
             hint = _nearest(name, {each.lower(): each for each in known})
             yield f"section [{section}] is unknown, and its options are ignored{hint and f'; did you mean [{hint}]?'}"
         return
     for key in keys:
-        if key not in known[name] and key not in _elsewhere().get(name, set()):
+        if key not in known[name] and key not in _allowed().get(name, set()):
             yield f"[{section}] {key} is an unknown option and is ignored{_hint(name, key, known)}"
 
 
@@ -90,7 +90,7 @@ def _nearest(wanted: str, names: Mapping[str, str]) -> str:
 
 
 @functools.cache
-def _elsewhere() -> dict[str, set[str]]:
+def _allowed() -> dict[str, set[str]]:
     """Options of oslo's libraries and of third-party drivers, by section; consulted for unknown options."""
     options: dict[str, set[str]] = {}
     for distribution in importlib.metadata.distributions():

@@ -54,22 +54,22 @@ def check_ovs(bridge: str, connection: list[str]) -> None:
 
 
 def _check_address(address: str) -> None:
-    kind, _, rest = address.partition(":")
+    kind, _, target = address.partition(":")
     if kind == "ssl":
         raise ValueError(
             f"[ovs] connection {address!r} cannot be used: vifplug has no options for the certificates that ssl: "
             "needs; use unix:PATH, or tcp:IP:PORT to a TLS proxy on the loopback"
         )
-    host, _, port = rest.rpartition(":")
+    host, _, port = target.rpartition(":")
     is_bracketed = host.startswith("[") and host.endswith("]")
     is_tcp = kind == "tcp" and _is_port(port) and bool(host.strip("[]")) and (":" not in host or is_bracketed)
-    if not is_tcp and not (kind == "unix" and os.path.isabs(rest)):
+    if not is_tcp and not (kind == "unix" and os.path.isabs(target)):
         raise ValueError(
             f"[ovs] connection {address!r} is neither unix:PATH with an absolute path, such as "
             "unix:/run/openvswitch/db.sock, nor tcp:IP:PORT, such as tcp:127.0.0.1:6640"
         )
     if kind == "unix":
-        check_socket_length("[ovs] connection", rest)
+        check_socket_length("[ovs] connection", target)
 
 
 def check_socket_length(option: str, path: str) -> None:

@@ -104,10 +104,10 @@ class LogWriter:
 
     def _write(self, line: bytes) -> bool:
         """Write a line whole; False where nothing can be written, as to a pipe whose reader has gone."""
-        rest = memoryview(line)
-        while rest:
+        unwritten = memoryview(line)
+        while unwritten:
             try:
-                rest = rest[os.write(self._descriptor, rest) :]
+                unwritten = unwritten[os.write(self._descriptor, unwritten) :]
             except BlockingIOError:  # another process has set O_NONBLOCK on the shared description
                 poll = select.poll()
                 poll.register(self._descriptor, select.POLLOUT)
@@ -122,7 +122,7 @@ class LogStream(io.TextIOBase):
 
     def __init__(self, writer: LogWriter, descriptor: int) -> None:
         self._writer, self._descriptor = writer, descriptor
-        self._rest = ""
+        self._partial = ""
 
     @property
     def encoding(self) -> str:  # type: ignore[override]
@@ -139,7 +139,7 @@ class LogStream(io.TextIOBase):
 
     def write(self, text: str) -> int:
         """Have whole lines written; the rest waits for its end."""
-        *lines, self._rest = (self._rest + text).split("\n")
+        *lines, self._partial = (self._partial + text).split("\n")
         for line in lines:
             self._writer.write((line + "\n").encode("utf-8", "backslashreplace"))
         return len(text)

@@ -34,12 +34,12 @@ def restarts(endings: Sequence[tuple[float, str]], now: float) -> list[Finding]:
 
     :param endings: times (Unix) and names of processes that ended unexpectedly.
     """
-    recent = [(when, which) for when, which in endings if 0 <= now - when <= _RECENT_SECONDS]
+    recent = [(ended_at, process) for ended_at, process in endings if 0 <= now - ended_at <= _RECENT_SECONDS]
     if not recent:
         return [Finding(check=DAEMON, status=OK)]
-    when, which = recent[-1]
+    ended_at, process = recent[-1]
     often = f"{len(recent)} times in {_RECENT_SECONDS // 60} minutes" if len(recent) > 1 else "once"
-    reason = f"{which} ended {now - when:.0f} s ago ({often}); worker and helper were restarted"
+    reason = f"{process} ended {now - ended_at:.0f} s ago ({often}); worker and helper were restarted"
     status = ERROR if len(recent) >= _RESTARTS_MAX else WARNING
     return [draft(status, "vifplugd", reason, "see its log: journalctl -u vifplugd")(DAEMON)]
 
@@ -69,8 +69,8 @@ def _store(facts: Facts) -> Iterator[Draft]:
         yield draft(
             ERROR, store.path, reason, "wait for its end, or end it; nothing can be plugged or unplugged until then"
         )
-    elif store.elsewhere:
-        yield draft(ERROR, store.path, store.elsewhere, "run vifplug in the namespace where its VIFs are")
+    elif store.other_namespace:
+        yield draft(ERROR, store.path, store.other_namespace, "run vifplug in the namespace where its VIFs are")
     elif store.free_bytes is not None and store.free_bytes < _FREE_BYTES_MIN:
         free = f"{store.free_bytes // 2**20} MiB are free there"
         yield draft(ERROR, store.path, free, "free space: a full store refuses new VIFs")
@@ -153,13 +153,13 @@ def _drift(facts: Facts) -> Iterator[Draft]:
         yield _uncompared(facts)
         return
     for problem in facts.plugged.problems:
-        if not problem.what:
+        if not problem.text:
             reason = f"{problem.state}, and the process that worked on it has ended"
             yield draft(WARNING, problem.vif_id, reason, "the daemon, or any command but doctor, settles it")
         else:
             repair = f"vifplug repair {problem.vif_id}, then vifplug show {problem.vif_id} for the error"
             remedy = f"plug it again, or vifplug unplug {problem.vif_id}" if problem.damaged else repair
-            yield draft(ERROR, problem.vif_id, f"{problem.state}: {problem.what}", remedy)
+            yield draft(ERROR, problem.vif_id, f"{problem.state}: {problem.text}", remedy)
 
 
 def _guests(facts: Facts) -> Iterator[Draft]:
@@ -219,7 +219,7 @@ CHECKS: Mapping[str, Callable[[Facts], Iterator[Draft]]] = {
     "mirrors": mirroring.mirrors,
     "orphans": _orphans,
     "guests": _guests,
-    "strangers": openvswitch.strangers,
+    "strangers": openvswitch.foreign_resources,
     "stale-ports": openvswitch.stale_ports,
 }
 """Every check by its name, in the order of the output: checks on which others depend come first."""

@@ -120,7 +120,7 @@ class Store:
     """The error is about reading, not writing."""
     locked_by: str = ""
     """The processes that have kept it locked for longer than a write takes."""
-    elsewhere: str = ""
+    other_namespace: str = ""
     """Why its VIFs are not in this network namespace."""
     free_bytes: int | None = None
 
@@ -182,7 +182,7 @@ class Link:
 
     name: str
     master: str | None = None
-    ours: bool = False
+    is_owned: bool = False
     """Marked as ours, recorded, or named by an intent."""
     persistent: bool = False
     carrier: bool = False
@@ -210,7 +210,7 @@ class VifProblem:
 
     vif_id: str
     state: str
-    what: str
+    text: str
     """"" for an interrupted one."""
     damaged: bool = False
     """Its record cannot be read."""
@@ -234,7 +234,7 @@ class Obstacle:
 
     vif_id: str
     subject: str
-    what: str
+    text: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -52,7 +52,7 @@ def firewall(facts: Facts) -> Iterator[Draft]:
             through = _families(chain.family, state.bridged)
             # Neutron's firewall passes the frames of its ports, whatever the other rules.
             if chain.forward and through and not any(name.startswith(_NEUTRON_CHAINS) for name in table):
-                yield from _judged(facts, chain, table, through)
+                yield from _findings(facts, chain, table, through)
     for family in state.legacy:
         if family in state.bridged:
             reason = f"iptables-legacy filters {family}, and its FORWARD policy cannot be read"
@@ -63,28 +63,28 @@ def _families(family: str, bridged: Iterable[str]) -> str:
     """Which bridged frames a chain of that family sees; "" for none."""
     if family == "bridge":
         return "every bridged frame"
-    ways = [_SYSCTLS[each] for each in sorted(bridged) if family in (each, "inet")]
-    return f"bridged frames (br_netfilter: net.bridge.{' and '.join(ways)} = 1)" if ways else ""
+    sysctls = [_SYSCTLS[each] for each in sorted(bridged) if family in (each, "inet")]
+    return f"bridged frames (br_netfilter: net.bridge.{' and '.join(sysctls)} = 1)" if sysctls else ""
 
 
-def _judged(facts: Facts, chain: Chain, table: Chains, through: str) -> Iterator[Draft]:
+def _findings(facts: Facts, chain: Chain, table: Chains, through: str) -> Iterator[Draft]:
     bridges = sorted(facts.plugged.bridges) if facts.plugged and facts.plugged.bridges else _GUESTS
-    ends = frozenset().union(*(fates(chain, table, bridge) for bridge in bridges))
+    ends = frozenset().union(*(outcomes(chain, table, bridge) for bridge in bridges))
     subject = f"{chain.family} {chain.table} {chain.name}"
     policy = "its policy is drop" if chain.drops else "its policy is accept"
     if ends == {_DROP}:
-        concerned = not facts.plugged or facts.plugged.bridged or not facts.plugged.total
+        is_bridged = not facts.plugged or facts.plugged.bridged or not facts.plugged.total
         rules = "no rule accepts more than a part of the frames" if chain.drops else "but its rules drop the frames"
         reason = f"{policy}, {rules}, and it sees {through}: it drops what guests on a qbr or brq bridge send"
         # Frames of an ovs VIF cross no Linux bridge.
-        yield draft(ERROR if concerned else WARNING, subject, reason, _remedy(chain))
+        yield draft(ERROR if is_bridged else WARNING, subject, reason, _remedy(chain))
     elif _DROP in ends:
         reason = f"{policy}, it sees {through}, and whether its rules accept guests' frames cannot be judged"
         status = WARNING if facts.firewall and facts.firewall.firewalld and chain.family != "bridge" else UNSEEN
         yield draft(status, subject, reason, "check that they do; if not: " + _remedy(chain))
 
 
-def fates(chain: Chain, table: Chains, bridge: str) -> frozenset[str]:
+def outcomes(chain: Chain, table: Chains, bridge: str) -> frozenset[str]:
     """The possible results of a chain at a hook for a frame: accept, drop, or both.
 
     :param bridge: the frame's bridge, or the beginning of its name and ``*``.
@@ -135,16 +135,16 @@ class _Walk:
 
     def _applies(self, rule: Rule, family: str) -> bool | None:
         """Whether the rule matches the frame; None if that is unknown."""
-        answers = [self._is(what, name, family) for what, name in rule.when]
+        answers = [self._is(condition, name, family) for condition, name in rule.when]
         return False if False in answers else None if None in answers else True
 
-    def _is(self, what: str, name: str, family: str) -> bool | None:
-        if what in ("bridged", "unbridged"):
-            return what == "bridged"
-        if what == "part":
+    def _is(self, condition: str, name: str, family: str) -> bool | None:
+        if condition in ("bridged", "unbridged"):
+            return condition == "bridged"
+        if condition == "part":
             # A rule for a part of the frames is intended, and does not apply to the others.
             return False
-        if what not in ("in", "out"):
+        if condition not in ("in", "out"):
             return None
         if family == "bridge":  # matches the bridge port, which may be any guest's
             return None if any(_covers(name, f"{role}*") is not False for role in naming.ROLES) else False
@@ -172,5 +172,7 @@ def _remedy(chain: Chain) -> str:
         return _ADMIT
     if chain.family in _IPTABLES and (chain.table, chain.name) == ("filter", "FORWARD"):
         return f"{keep}({_IPTABLES[chain.family]} -I FORWARD -m physdev --physdev-is-bridged -j ACCEPT)"
-    where = f"{chain.family} {chain.table} {chain.name}"
-    return f"{keep}(nft insert rule {where} iifname 'qbr*' oifname 'qbr*' accept; the same for guests' other bridges)"
+    chain_name = f"{chain.family} {chain.table} {chain.name}"
+    return (
+        f"{keep}(nft insert rule {chain_name} iifname 'qbr*' oifname 'qbr*' accept; the same for guests' other bridges)"
+    )

@@ -182,7 +182,7 @@ def _link(link: Observed, known: frozenset[str]) -> Link:
     return Link(
         name=link.name,
         master=link.master,
-        ours=bool(link.owner) or link.name in known,
+        is_owned=bool(link.owner) or link.name in known,
         persistent=bool(link.persistent),
         carrier=bool(link.carrier),
     )

@@ -21,8 +21,8 @@ def mirrors(facts: Facts) -> Iterator[Draft]:
     if facts.ovs is not None and not facts.ovs.expected:
         return
     if present is None:
-        why = "there is no privileged helper to ask" if facts.ovs is None else "OVSDB is not answering"
-        yield draft(UNSEEN, "OVS mirrors", why)
+        reason = "there is no privileged helper to ask" if facts.ovs is None else "OVSDB is not answering"
+        yield draft(UNSEEN, "OVS mirrors", reason)
     elif facts.plugged is not None:
         for mirror in present:
             yield from _of_mirror(mirror, [port for port in facts.plugged.ports if port.bridge == mirror.bridge])

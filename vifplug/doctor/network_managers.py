@@ -222,12 +222,12 @@ def _nm_matches(spec: str, name: str, kind: str) -> bool:
     matched = False
     for item in _items(spec):
         excepted = item.startswith("except:")
-        what, _colon, value = item.removeprefix("except:").partition(":")
+        key, _colon, value = item.removeprefix("except:").partition(":")
         is_match = (
             item.removeprefix("except:") == "*"
-            or (what == "interface-name" and fnmatch.fnmatchcase(name, value.removeprefix("=")))
-            or (what == "type" and value in _NM_TYPES[kind])
-            or (what == "driver" and fnmatch.fnmatchcase(_KINDS[kind]["Driver"], value))
+            or (key == "interface-name" and fnmatch.fnmatchcase(name, value.removeprefix("=")))
+            or (key == "type" and value in _NM_TYPES[kind])
+            or (key == "driver" and fnmatch.fnmatchcase(_KINDS[kind]["Driver"], value))
         )
         if is_match and excepted:
             return False

@@ -137,9 +137,9 @@ class _Reader:
             self._end(name, attrs)
 
     def _load(self, name: str, attrs: dict[int, bytes]) -> None:
-        into, *what = _LOADING[name]
+        into, *keys = _LOADING[name]
         if into in attrs:
-            self._loaded[number(attrs[into])] = (name, *(number(attrs.get(key)) for key in what))
+            self._loaded[number(attrs[into])] = (name, *(number(attrs.get(key)) for key in keys))
 
     def _ask(self, name: str, attrs: dict[int, bytes]) -> None:
         into = number(attrs.get(_LOOKUP_INTO)) if name == "lookup" else None

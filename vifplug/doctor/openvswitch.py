@@ -91,12 +91,12 @@ def _unfit(remote: Remote, *, is_spare: bool) -> Draft:
 def _unreached(remote: Remote, status: str) -> Draft:
     if not remote.denied:
         return draft(status, remote.remote, f"it does not answer: {remote.error}", _START)
-    whose = "" if remote.uid is None else f"; it belongs to uid {remote.uid}"
+    owner = "" if remote.uid is None else f"; it belongs to uid {remote.uid}"
     remedy = (
         "the helper can open only files of its own user: set [vifplug_privileged] user to the socket's owner, or make "
         "root the owner of the socket again, with mode 0750"
     )
-    return draft(status, remote.remote, f"the privileged helper may not use it: {remote.error}{whose}", remedy)
+    return draft(status, remote.remote, f"the privileged helper may not use it: {remote.error}{owner}", remedy)
 
 
 def vswitchd(facts: Facts) -> Iterator[Draft]:
@@ -120,16 +120,18 @@ def integration_bridge(facts: Facts) -> Iterator[Draft]:
     wanted = {facts.integration_bridge: "[ovs] integration_bridge names it"}
     for port in facts.plugged.ports if facts.plugged else ():
         wanted.setdefault(port.bridge, f"VIF {port.vif_id} is on it")
-    for bridge, why in wanted.items():
+    for bridge, wanted_for in wanted.items():
         if bridge in switch.fake_bridges:
-            reason = f"{naming.fake_bridge(bridge, *switch.fake_bridges[bridge])}; {why}"
+            reason = f"{naming.fake_bridge(bridge, *switch.fake_bridges[bridge])}; {wanted_for}"
             yield draft(ERROR, bridge, reason, "correct the configuration, or the VIF's network")
         elif bridge not in switch.bridges:
             others = ", ".join(sorted(switch.bridges)) or "none"
             remedy = f"create it (ovs-vsctl add-br {bridge}; OVN and Neutron's agent do), or correct the configuration"
             if bridge != facts.integration_bridge and naming.may_be_made(bridge):
                 remedy = "vifplug makes it: vifplug repair --all"
-            yield draft(ERROR, bridge, f"there is no such OVS bridge, and {why}; existing bridges: {others}", remedy)
+            yield draft(
+                ERROR, bridge, f"there is no such OVS bridge, and {wanted_for}; existing bridges: {others}", remedy
+            )
 
 
 def datapath(facts: Facts) -> Iterator[Draft]:
@@ -161,7 +163,7 @@ def obstacles(facts: Facts) -> Iterator[Draft]:
     """Settings that stop guests' frames, or may, on things that vifplug must not change; they are only reported."""
     for obstacle in facts.plugged.obstacles if facts.plugged else ():
         remedy = "the program that made it has to correct it; see bridge -d link, bridge fdb, tc qdisc, ip -d link"
-        yield draft(WARNING, obstacle.subject, f"it may stop frames of VIF {obstacle.vif_id}: {obstacle.what}", remedy)
+        yield draft(WARNING, obstacle.subject, f"it may stop frames of VIF {obstacle.vif_id}: {obstacle.text}", remedy)
     _ovs, switch = _seen(facts)
     if facts.plugged is None or switch is None:
         return
@@ -214,20 +216,20 @@ def _foreign(port: DeadPort) -> Draft:
     delete = f"ovs-vsctl del-port {port.bridge} {port.name}"
     if not port.iface_id:
         return draft(ERROR, port.name, _deviceless(port), f"if no program is about to create that device: {delete}")
-    whose = (
+    advice = (
         f"first find its owner: openstack port show {port.iface_id}, and vm-uuid in ovs-vsctl get Interface "
         f"{port.name} external_ids; delete it only when neither guest nor Neutron port exists: {delete}"
     )
     # OVS's error when the tap went with the guest; any other error affects a running guest.
     if port.error and _NO_DEVICE not in port.error:
         return draft(
-            ERROR, port.name, _deviceless(port), f"see ovs-vswitchd's log; before anything is deleted, {whose}"
+            ERROR, port.name, _deviceless(port), f"see ovs-vswitchd's log; before anything is deleted, {advice}"
         )
     off = f"{_deviceless(port)}; that is normal for a guest of Nova's that is off"
-    return draft(WARNING, port.name, off, whose)
+    return draft(WARNING, port.name, off, advice)
 
 
-def strangers(facts: Facts) -> Iterator[Draft]:
+def foreign_resources(facts: Facts) -> Iterator[Draft]:
     """Leftover devices of other programs with names of hybrid VIFs: they are in the way of the next plug."""
     if facts.links is None:
         yield draft(UNSEEN, "links", facts.unseen)
@@ -236,7 +238,7 @@ def strangers(facts: Facts) -> Iterator[Draft]:
     ports = facts.ovs.switch.ports if facts.ovs and facts.ovs.switch else None
     for identity in dict.fromkeys(map(_identity, links)):
         parts = [links[prefix + identity] for prefix in _PREFIXES if identity and prefix + identity in links]
-        if parts and not any(part.ours for part in parts) and not _leads_somewhere(identity, links, ports):
+        if parts and not any(part.is_owned for part in parts) and not _is_connected(identity, links, ports):
             names = ", ".join(part.name for part in parts)
             remedy = " ; ".join(f"ip link del {part.name}" for part in parts)
             reason = "leftover: named like a VIF's device, not made by vifplug, no guest on it"
@@ -254,7 +256,7 @@ def _identity(name: str) -> str:
     return ""
 
 
-def _leads_somewhere(identity: str, links: Mapping[str, Link], ports: frozenset[str] | None) -> bool:
+def _is_connected(identity: str, links: Mapping[str, Link], ports: frozenset[str] | None) -> bool:
     """Whether a guest is on it, or the path is complete, as for a guest that is shut off."""
     bridge, near, far, tap = (prefix + identity for prefix in _PREFIXES)
     if tap in links:
@@ -271,5 +273,5 @@ def _seen(facts: Facts) -> tuple[Ovs | None, Switch | None]:
 def _unseen(facts: Facts, subject: str) -> Iterator[Draft]:
     """The finding that OVS could not be read; none if OVS is not expected here."""
     if facts.ovs is None or facts.ovs.expected:
-        why = "there is no privileged helper to ask" if facts.ovs is None else "OVSDB is not answering"
-        yield draft(UNSEEN, subject, why)
+        reason = "there is no privileged helper to ask" if facts.ovs is None else "OVSDB is not answering"
+        yield draft(UNSEEN, subject, reason)

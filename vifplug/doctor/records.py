@@ -75,10 +75,10 @@ def _obstacles(context: Context, contents: Contents) -> Iterator[Obstacle]:
         tap = observed.links.get(guest_link(record.vif))
         if tap is not None and tap.name not in built and not tap.owner:
             for item in obstacles.on_foreign_link(tap, observed):
-                yield Obstacle(vif_id=record.id, subject=tap.name, what=_differs(item))
+                yield Obstacle(vif_id=record.id, subject=tap.name, text=_differs(item))
         for bridge in _foreign_bridges(record, observed):
             for item in obstacles.on_foreign_bridge(bridge, observed, (guest_link(record.vif), record.vif.address)):
-                yield Obstacle(vif_id=record.id, subject=bridge.name, what=_differs(item))
+                yield Obstacle(vif_id=record.id, subject=bridge.name, text=_differs(item))
 
 
 def _foreign_bridges(record: Record, observed: Observed) -> Iterator[Link]:
@@ -131,11 +131,11 @@ def _problems(context: Context, report: CheckReport, contents: Contents) -> Iter
         reason = contents.damaged.get(vif.id) or (record.error if record else "") or ""
         drift = [str(item) for item in vif.drift]
         more = [f"and {len(drift) - _ITEMS_MAX} more"] if len(drift) > _ITEMS_MAX else []
-        what = "; ".join([reason, *drift[:_ITEMS_MAX], *more]).removeprefix("; ")
+        text = "; ".join([reason, *drift[:_ITEMS_MAX], *more]).removeprefix("; ")
         if vif.drift or vif.state in (FAILED, CONTENDED):
             damaged = vif.id in contents.damaged
-            yield VifProblem(vif_id=vif.id, state=vif.state, what=what or "see the daemon's log", damaged=damaged)
+            yield VifProblem(vif_id=vif.id, state=vif.state, text=text or "see the daemon's log", damaged=damaged)
     for intent in contents.intents.values():
         # Read again: an intent that was carried out ends before its session does.
         if not context.locks.is_session_alive(intent.session) and context.store.intent(intent.vif_id) == intent:
-            yield VifProblem(vif_id=intent.vif_id, state=f"interrupted {intent.verb}", what="")
+            yield VifProblem(vif_id=intent.vif_id, state=f"interrupted {intent.verb}", text="")

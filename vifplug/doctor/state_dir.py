@@ -88,7 +88,7 @@ def _read(store: Store, state_dir: str) -> Store:
     locked_by = holders.holder_of(store.path, _LOCKED_SECONDS)
     try:
         with contextlib.closing(database.copied(state_dir)) as copy:
-            return replace(store, locked_by=locked_by, elsewhere=database.elsewhere(copy, netns.current()))
+            return replace(store, locked_by=locked_by, other_namespace=database.other_namespace(copy, netns.current()))
     except sqlite3.OperationalError as error:
         # A process is writing at this moment, so the file can be read.
         code = getattr(error, "sqlite_errorcode", sqlite3.SQLITE_BUSY)

@@ -13,7 +13,7 @@ from vifplug.engine.state import Assessment, assess, differences, in_print
 from vifplug.engine.wiring import Wiring
 from vifplug.errors import UnknownVif
 from vifplug.model import printable
-from vifplug.model.events import RUNGS
+from vifplug.model.events import LEVELS
 from vifplug.model.reports import (
     FAILED,
     PLUGGED,
@@ -91,7 +91,7 @@ def _waiting_for(record: Record, observed: Observed) -> str | None:
 
 def built(record: Record, observed: Observed, warnings: Sequence[str]) -> VifReport:
     """What a plug answers: plugged is what it has seen to; what the others do of it, looking at the VIF shows."""
-    state = PLUGGED if record.state in RUNGS else record.state
+    state = PLUGGED if record.state in LEVELS else record.state
     return _report(record, observed, Assessment(state=state, reason=record.error), warnings)
 
 
@@ -161,8 +161,8 @@ def unplugged(vif_id: str, record: Record | None, warnings: Sequence[str], left:
         updated_at = None if left is None else records.now()
         return VifReport(id=vif_id, state=UNPLUGGED, updated_at=updated_at, warnings=tuple(left or ()))
     left = left or ()
-    concern = warnings if kinds.ports_in(record.resources) else ()
-    return _requested(record.vif, state=UNPLUGGED, updated_at=records.now(), warnings=(*concern, *left))
+    relevant = warnings if kinds.ports_in(record.resources) else ()
+    return _requested(record.vif, state=UNPLUGGED, updated_at=records.now(), warnings=(*relevant, *left))
 
 
 def path(record: Record, observed: Observed, wiring: Wiring, intent: Intent | None) -> PathReport:

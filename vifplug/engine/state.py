@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from vifplug.drivers.registry import guest_link
 from vifplug.engine.plan import diff, resolve
-from vifplug.engine.wiring import Wiring, standing
+from vifplug.engine.wiring import Wiring, state_of
 from vifplug.errors import BridgeMissing
 from vifplug.model import printable
 from vifplug.model.reports import CONTENDED, DRIFTED, FAILED, PLUGGING, UNPLUGGING, DriftItem
@@ -47,7 +47,7 @@ def assess(record: Record, observed: Observed | None, wiring: Wiring, intent: In
         return Assessment(state=record.state, reason=record.error or _first(record, observed, items), drift=items)
     if items:
         return Assessment(state=DRIFTED, reason=_first(record, observed, items), drift=items)
-    state, reason = standing(record, observed, wiring)
+    state, reason = state_of(record, observed, wiring)
     return Assessment(state=state, reason=reason)
 
 

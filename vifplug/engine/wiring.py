@@ -45,11 +45,11 @@ class Wiring:
         return self.by == EVENTS or (self.by == AUTO and self.listens)
 
 
-Standing = tuple[str, str | None]
+StateAndReason = tuple[str, str | None]
 """A state and, of one that failed, its reason."""
 
 
-def standing(record: Record, observed: Observed, wiring: Wiring) -> Standing:
+def state_of(record: Record, observed: Observed, wiring: Wiring) -> StateAndReason:
     """The level of a VIF that is built as recorded; or failed, where the control plane has given it up."""
     ports = _ports(record)
     rule = _rule(record, observed, wiring)
@@ -81,7 +81,7 @@ def is_called_down(record: Record, observed: Observed) -> bool:
 
 def awaited(record: Record, observed: Observed, wiring: Wiring, wanted: str) -> str | None:
     """Who is to do what before a VIF that is built as recorded reaches a level; None when it has."""
-    state, reason = standing(record, observed, wiring)
+    state, reason = state_of(record, observed, wiring)
     if has_reached(state, wanted):
         return None
     if state == FAILED:

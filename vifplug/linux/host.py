@@ -47,7 +47,7 @@ _PROMPT_SECONDS, _PROMPT_PART = 1.0, 20
 """How long a call that takes no Ctrl-C may wait for vswitchd; and which part of the time it has in all."""
 _CAUGHT_UP = "wait until ovs-vswitchd has caught up"
 _NO_ROWS: Mapping[str, Any] = {
-    **{"bridges": {}, "fake_bridges": {}, "ports": [], "ports_there": 0, "held": {}, "iface_ids": {}, "qos": []}
+    **{"bridges": {}, "fake_bridges": {}, "ports": [], "port_count": 0, "held": {}, "iface_ids": {}, "qos": []}
 }
 
 
@@ -209,7 +209,7 @@ class LinuxHost:
             iface_ids={iface_id: tuple(names) for iface_id, names in rows["iface_ids"].items()},
             qos=tuple(Qos(**row) for row in rows["qos"]),
             listened_on=reading.listened_on() if vmms else None,
-            ports_there=rows["ports_there"],
+            port_count=rows["port_count"],
             held=rows["held"],
             stations=tuple(Station(**entry) for entry in stations),
             absent=absent,

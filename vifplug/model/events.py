@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from vifplug.model.codec import Value
 from vifplug.model.reports import ACTIVE, PLUGGED, UNPLUGGED, WIRED
 
-RUNGS = (PLUGGED, WIRED, ACTIVE)
+LEVELS = (PLUGGED, WIRED, ACTIVE)
 """Each holds those before it: what is active is wired and plugged, too."""
 
 
@@ -56,16 +56,16 @@ class WaitReport(Value):
 
 def has_reached(state: str, wanted: str) -> bool:
     """Whether a VIF in ``state`` is on the rung ``wanted``, or above it."""
-    return state in RUNGS and RUNGS.index(state) >= RUNGS.index(wanted)
+    return state in LEVELS and LEVELS.index(state) >= LEVELS.index(wanted)
 
 
 def steps(before: str | None, after: str) -> list[str]:
     """The states to report for a VIF, one event each: on the way up, every level; else the new state."""
     if before == after:
         return []
-    if after in RUNGS and (before is None or before in RUNGS):
-        low = RUNGS.index(before) if before is not None else -1
-        return list(RUNGS[low + 1 : RUNGS.index(after) + 1]) or [after]
+    if after in LEVELS and (before is None or before in LEVELS):
+        low = LEVELS.index(before) if before is not None else -1
+        return list(LEVELS[low + 1 : LEVELS.index(after) + 1]) or [after]
     return [after]
 
 

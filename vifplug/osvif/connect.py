@@ -38,14 +38,14 @@ def working(choice: Choice, work: Callable[[Host], T]) -> T:
             with opened(choice) as host:
                 return work(host)
         except VifplugError as error:
-            raise _in_novas_words(error) from error.__cause__
+            raise _as_plug_error(error) from error.__cause__
 
-    return retry.repeated(attempt, choice.retry_timeout, retries=_is_worth_repeating)
+    return retry.repeated(attempt, choice.retry_timeout, retries=_is_retryable)
 
 
-def _is_worth_repeating(error: BaseException) -> bool:
+def _is_retryable(error: BaseException) -> bool:
     # At boot Neutron's agent or ovn-controller creates br-int, often after nova-compute has started.
-    return isinstance(error, BridgeMissing) or retry.is_worth_repeating(error)
+    return isinstance(error, BridgeMissing) or retry.is_retryable(error)
 
 
 @contextlib.contextmanager
@@ -69,7 +69,7 @@ def opened(choice: Choice) -> Iterator[Host]:
         yield host or stack.enter_context(_local(choice))
 
 
-def _in_novas_words(error: VifplugError) -> VifplugError:
+def _as_plug_error(error: VifplugError) -> VifplugError:
     """The error, with this plugin's option in place of the command line's."""
     message = error.message.replace("try again with --local", _WORK_HERE).replace("with --local", _WORK_HERE)
     return error if message == error.message else type(error)(message, error.subject, error.step)

@@ -65,10 +65,10 @@ class LinuxBridge(_Plugin):
     def load(cls, plugin_name: str) -> Any:
         """Load os-vif's own plugin if it exists, else this one."""
         try:
-            theirs = importlib.import_module("vif_plug_linux_bridge.linux_bridge")
+            module = importlib.import_module("vif_plug_linux_bridge.linux_bridge")
         except ImportError:
             return super().load(plugin_name)
-        return theirs.LinuxBridgePlugin.load(plugin_name)
+        return module.LinuxBridgePlugin.load(plugin_name)
 
     def describe(self) -> Any:
         """The supported VIF classes and versions."""
@@ -138,7 +138,7 @@ class Ovs(_Plugin):
 
     def _is_unplugged_here(self, host: Host, vif: Any, instance_info: Any) -> bool:
         """Unplug it; False if os-vif has to unplug it."""
-        if not _is_recorded(host, vif) and self._is_theirs(host, vif, instance_info):
+        if not _is_recorded(host, vif) and self._is_os_vifs(host, vif, instance_info):
             return False
         _unplug(host, vif)
         return True
@@ -146,7 +146,7 @@ class Ovs(_Plugin):
     def _takes(self, choice: Choice, vif: Any) -> bool:
         return choice.take_ovs and requests.is_of_our_class(vif)
 
-    def _is_theirs(self, host: Host, vif: Any, instance_info: Any) -> bool:
+    def _is_os_vifs(self, host: Host, vif: Any, instance_info: Any) -> bool:
         """Whether os-vif has to unplug a VIF that vifplug does not know."""
         if self._own.is_the_only_one_for(vif):
             return True

@@ -37,7 +37,7 @@ def read(vif: Any, instance_info: Any, *, isolates: bool = False, gives_own_brid
         serialised[_DATA]["port_profile"][_DATA]["create_port"] = wants_a_port(vif)
     plugin = field_of(vif, "plugin")
     if plugin == VIFPLUG:
-        plugin = serialised[_DATA]["plugin"] = _plugin_meant(vif)
+        plugin = serialised[_DATA]["plugin"] = _plugin_name(vif)
     request = formats.load(serialised, format="os-vif", instance=_instance(instance_info))
     more = {"isolate": True} if isolates and plugin == OVS else {}
     return request.model_copy(update={**more, "per_port_bridge": True} if gives_own_bridge else more)
@@ -66,7 +66,7 @@ def wants_a_port(vif: Any) -> bool:
     return bool(field_of(profile, "create_port") or field_of(profile, "create_tap"))
 
 
-def _plugin_meant(vif: Any) -> str:
+def _plugin_name(vif: Any) -> str:
     """The os-vif plugin that corresponds to a request for plugin ``vifplug``: a VIFBridge has two meanings."""
     if isinstance(vif, VIFBridge) and not isinstance(field_of(vif, "port_profile"), VIFPortProfileOpenVSwitch):
         return LINUX_BRIDGE

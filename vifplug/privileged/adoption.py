@@ -53,4 +53,4 @@ def is_guests(link: Mapping[str, Any], vif_id: str, address: Any) -> bool:
         return False
     # An internal port of the userspace datapath is a tap, too, and may have any MAC. A guest's tap that another program
     # made a port is that program's to move, also where it has the name that this VIF's tap gets.
-    return not (ovsdb.is_anothers_port(seen.name, vif_id) if has_name else ovsdb.has_port(seen.name))
+    return not (ovsdb.is_foreign_port(seen.name, vif_id) if has_name else ovsdb.has_port(seen.name))

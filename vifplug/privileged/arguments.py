@@ -23,9 +23,9 @@ _TICKS_PER_SECOND = 100
 """Times of a bridge's are in USER_HZ, whatever the kernel's own HZ."""
 
 
-def refuse(what: str, value: object) -> PermissionDenied:
+def refuse(subject: str, value: object) -> PermissionDenied:
     """The error for an argument that is out of bounds."""
-    return PermissionDenied(f"the privileged helper refused {what} {value!r:.80}")
+    return PermissionDenied(f"the privileged helper refused {subject} {value!r:.80}")
 
 
 def name(value: Any) -> str:
@@ -84,10 +84,10 @@ def role(value: Any) -> str:
     return part(value).role.name
 
 
-def number(what: str, value: Any, low: int, high: int) -> int:
+def number(subject: str, value: Any, low: int, high: int) -> int:
     """A whole number in bounds."""
     if isinstance(value, bool) or not isinstance(value, int) or not low <= value <= high:
-        raise refuse(what, value)
+        raise refuse(subject, value)
     return value
 
 
@@ -111,10 +111,10 @@ def value_of(attribute: Attribute, value: Any) -> Any:
             raise refuse(attribute.name, value)
 
 
-def flag(what: str, value: Any) -> bool:
+def flag(subject: str, value: Any) -> bool:
     """A truth value."""
     if not isinstance(value, bool):
-        raise refuse(what, value)
+        raise refuse(subject, value)
     return value
 
 

@@ -27,7 +27,7 @@ _CONNECT_SECONDS = 1.0
 _ANSWER_SECONDS = 2.0
 _BEHIND_SECONDS = 2.0
 _ANSWER_BYTES = 1 << 16
-_STRANGERS_MAX = 1000
+_DEAD_PORTS_MAX = 1000
 _CONTROL = re.compile(r".*vswitchd.*\.ctl")
 _VERSION = re.compile(r"(\d+\.\d+\.\d+)")
 _OF_SYSTEM = ("", "system")
@@ -237,7 +237,7 @@ def _ports(tables: Any) -> dict[str, Any]:
         names += [port.name] if port.name.startswith((naming.ROLE_PORT_END, naming.ROLE_TAP)) else []
         for interface in port.interfaces:
             lost = list(interface.ofport) == [_NO_PORT] or interface.error
-            if lost and interface.type in _OF_SYSTEM and port.uuid in bridge_of and len(dead) < _STRANGERS_MAX:
+            if lost and interface.type in _OF_SYSTEM and port.uuid in bridge_of and len(dead) < _DEAD_PORTS_MAX:
                 dead.append(
                     {
                         "name": interface.name,

@@ -158,20 +158,20 @@ def _is_ports_device(link: Mapping[str, Any], owner: str, address: str) -> bool:
     return True
 
 
-def refuse_foreign_device(name: str, owner: str, address: str, is_anothers: Callable[[str], bool]) -> None:
+def refuse_foreign_device(name: str, owner: str, address: str, is_foreign: Callable[[str], bool]) -> None:
     """Refuse a device that would become an owner's OVS port: all but its own, and its guest's tap.
 
     Of a link that is not there, and of one that this process made, no message is needed: both are the rule.
 
     :param address: the guest's MAC, by the caller's word.
-    :param is_anothers: whether another VIF's interface carries a MAC: then it does not show whose guest's a tap is.
+    :param is_foreign: whether another VIF's interface carries a MAC: then it does not show whose guest's a tap is.
     :raises Conflict: for the NIC of the host, a VPN's tap, an internal port, another VIF's device.
     """
     ifindex = _ifindex(name)
     if ifindex is None or _seen_marked.get(ifindex) == owner:
         return
     link = read(name)
-    if link is None or is_guests_tap(link, owner, address, is_anothers):
+    if link is None or is_guests_tap(link, owner, address, is_foreign):
         return
     if _is_ports_device(link, owner, naming.tap_address(address) if address else ""):
         return
@@ -183,15 +183,15 @@ def refuse_foreign_device(name: str, owner: str, address: str, is_anothers: Call
     )
 
 
-def is_guests_tap(link: Mapping[str, Any], owner: str, address: str, is_anothers: Callable[[str], bool]) -> bool:
+def is_guests_tap(link: Mapping[str, Any], owner: str, address: str, is_foreign: Callable[[str], bool]) -> bool:
     """Whether a link is the tap of an owner's guest, by its name or by a MAC that is that guest's alone.
 
     :param address: the guest's MAC, by the caller's word; "" when it is not known.
-    :param is_anothers: as for ``refuse_foreign_device``.
+    :param is_foreign: as for ``refuse_foreign_device``.
     """
     if ownership.is_guests_tap(seen(link), owner, ""):
         return True
-    return bool(address) and ownership.is_guests_tap(seen(link), owner, address) and not is_anothers(address)
+    return bool(address) and ownership.is_guests_tap(seen(link), owner, address) and not is_foreign(address)
 
 
 def _ifindex(name: str) -> int | None:

@@ -81,7 +81,7 @@ class Bridge(Link):
     has_birth_address: ClassVar[bool] = True
     has_members: ClassVar[bool] = True
     follows_members_mtu: ClassVar[bool] = True
-    may_be_anothers: ClassVar[bool] = True
+    may_be_foreign: ClassVar[bool] = True
     # What a bridge forwards does not pass its own queue.
     passage: ClassVar[Passage] = Passage(qdiscs=None, ingress=None, is_bridge=True)
 

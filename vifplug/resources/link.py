@@ -92,7 +92,7 @@ class Link(Resource):
     """Whether other links are put on it, so that it goes behind them, and a shared one stays as long as one is on."""
     follows_members_mtu: ClassVar[bool] = False
     """Whether the kernel gives it its members' smallest MTU until it was given one itself."""
-    may_be_anothers: ClassVar[bool] = False
+    may_be_foreign: ClassVar[bool] = False
     """Whether a network's may be one that another program made: then it is used as it is, and never changed."""
     is_opened_by_guest: ClassVar[bool] = False
     """Whether a process opens it as a guest's end: it has a carrier while one does, and is not taken away then."""

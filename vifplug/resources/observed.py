@@ -85,6 +85,6 @@ class Observed:
     """Of the bridges that were looked at; only where the scope is thorough."""
     absent: Mapping[str, str] = field(default_factory=dict)
     """Why a part of another link that was looked for is not there, in words."""
-    ports_there: int = 0
+    port_count: int = 0
     """How many ports Open vSwitch has, everybody's."""
     qos: tuple[Qos, ...] = ()

@@ -40,7 +40,7 @@ class Vlan(Link):
     wire_kind: ClassVar[str] = "vlan"
     module: ClassVar[str] = "8021q"
     has_birth_address: ClassVar[bool] = True
-    may_be_anothers: ClassVar[bool] = True
+    may_be_foreign: ClassVar[bool] = True
     # A VLAN device has no queue (IFF_NO_QUEUE).
     passage: ClassVar[Passage] = Passage(qdiscs=frozenset())
 

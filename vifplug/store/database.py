@@ -77,9 +77,9 @@ class Database:
 
     def _enter(self) -> None:
         with self._transaction() as database:
-            self._refuse_elsewhere(database)
+            self._refuse_other_namespace(database)
 
-    def _refuse_elsewhere(self, database: sqlite3.Connection) -> None:
+    def _refuse_other_namespace(self, database: sqlite3.Connection) -> None:
         """Check, within a transaction, that the store belongs to this namespace; take it if it is empty, or after a
         boot.
 
@@ -88,8 +88,8 @@ class Database:
         known = _namespace(database)
         if known == self._namespace:
             return
-        if why := elsewhere(database, self._namespace):
-            raise StoreElsewhere(f"the store in {self.state_dir!r} cannot be used here: {why}", self.state_dir)
+        if reason := other_namespace(database, self._namespace):
+            raise StoreElsewhere(f"the store in {self.state_dir!r} cannot be used here: {reason}", self.state_dir)
         database.execute("INSERT OR REPLACE INTO identity VALUES ('namespace', ?)", (str(self._namespace),))
 
     def _opened(self, user: str) -> sqlite3.Connection:
@@ -257,12 +257,12 @@ class Database:
         is_full = not self._reserve.fill()
         if was_spent:
             self._reserve.preallocate(self._log_path)
-        if is_full and (why := self._reserve.why_full() or (os.strerror(errno.ENOSPC) if was_spent else "")):
-            raise self._full(why)
+        if is_full and (reason := self._reserve.why_full() or (os.strerror(errno.ENOSPC) if was_spent else "")):
+            raise self._full(reason)
 
-    def _full(self, why: str) -> StoreFull:
+    def _full(self, reason: str) -> StoreFull:
         return StoreFull(
-            f"the store in {self.state_dir!r} is full: {why}; free space there; no new VIF is plugged until then",
+            f"the store in {self.state_dir!r} is full: {reason}; free space there; no new VIF is plugged until then",
             self.state_dir,
         )
 
@@ -307,7 +307,7 @@ class Database:
             present[suffix] = (status.st_dev, status.st_ino)
         return present
 
-    def trouble(self) -> str:
+    def problem(self) -> str:
         """Why the file that this process has open is not the store any more; "" if it is. Takes no lock."""
         with self._owner.acting():
             present = self._seen()
@@ -329,7 +329,7 @@ class Database:
             # The log or its index was deleted, and there is no new one: its contents can still be saved.
             with contextlib.suppress(sqlite3.Error):
                 self._database.execute("PRAGMA wal_checkpoint(TRUNCATE)")
-        raise Replaced(self.trouble(), self.state_dir)
+        raise Replaced(self.problem(), self.state_dir)
 
 
 def _namespace(database: sqlite3.Connection) -> Namespace | None:
@@ -337,7 +337,7 @@ def _namespace(database: sqlite3.Connection) -> Namespace | None:
     return Namespace.parse(str(row[0])) if row else None
 
 
-def elsewhere(database: sqlite3.Connection, here: Namespace) -> str:
+def other_namespace(database: sqlite3.Connection, here: Namespace) -> str:
     """Why the recorded VIFs are not in this namespace; "" if they are, or after a boot, which ends all links."""
     known = _namespace(database)
     if known is None or known == here or known.boot != here.boot:

@@ -88,7 +88,7 @@ class EventLog(Database):
         self, connection: sqlite3.Connection, vif_id: str, state: str, previous: str | None, record: Record | None
     ) -> None:
         instance = _guest(record) if record is not None else None
-        error = record.error if record is not None and state not in (*events.RUNGS, UNPLUGGED) else None
+        error = record.error if record is not None and state not in (*events.LEVELS, UNPLUGGED) else None
         body = {
             "vif_id": vif_id,
             "state": state,

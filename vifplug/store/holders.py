@@ -93,5 +93,5 @@ def _named(pid: int) -> str:
     name = ""
     with contextlib.suppress(OSError), open(f"/proc/{pid}/comm", encoding="utf-8", errors="replace") as comm:
         name = comm.read().strip()
-    who = "this process itself" if pid == os.getpid() else f"process {pid}"
-    return f"{who} ({name})" if name else who
+    process = "this process itself" if pid == os.getpid() else f"process {pid}"
+    return f"{process} ({name})" if name else process

@@ -228,11 +228,11 @@ def _fits(value: Any, hint: Any) -> bool:
 
 
 @contextlib.contextmanager
-def _sound(vif_id: str, what: str) -> Iterator[None]:
+def _sound(vif_id: str, row: str) -> Iterator[None]:
     try:
         yield
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         reason = " ".join(str(error).split())
         raise Damaged(
-            f"the {what} of VIF {vif_id} is damaged ({reason}); plug it again to rewrite it, or unplug it", vif_id
+            f"the {row} of VIF {vif_id} is damaged ({reason}); plug it again to rewrite it, or unplug it", vif_id
         ) from error

@@ -58,9 +58,9 @@ class Store(EventLog):
         self._parsed: dict[str, tuple[bytes, Record]] = {}
         """Records as last read or written, by VIF id, with a digest of their text: parsing costs more than reading, and
         the texts of a thousand VIFs take megabytes."""
-        self._strayed: set[str] = set()
+        self._misfiled: set[str] = set()
         """VIFs whose record was not found under their id, and may be under another key."""
-        self._find_strays()
+        self._find_misfiled()
 
     def contents(self, vif_ids: Collection[str] | None = None) -> Contents:
         """Everything, or the rows of some VIFs, read in one transaction.
@@ -81,14 +81,14 @@ class Store(EventLog):
         if vif_ids is None:
             for gone in self._parsed.keys() - known.keys():
                 self._parsed.pop(gone, None)
-        torn = [part for key, (body, _why) in unreadable.items() for part in (key, body)]
+        unread_parts = [part for key, (body, _why) in unreadable.items() for part in (key, body)]
         intents: dict[str, Intent] = {}
         for key, body in begun:
             try:
                 intents[salvage.key_of(key)] = records.intent_from_json(key, body)
             except Damaged as error:
                 intents[salvage.key_of(key)] = _only_begun(key, error)
-                torn += (key, body)
+                unread_parts += (key, body)
         damaged = self._damaged(known, unreadable, {key for key, _body in begun}, {row[2] for row in claims})
         return Contents(
             records=known,
@@ -98,8 +98,8 @@ class Store(EventLog):
                 key: frozenset({key, *(salvage.text_of(holder) for _name, holder, vif_id in claims if vif_id == key)})
                 for key in damaged
             },
-            covered=frozenset(salvage.texts_of(part for row in claims for part in row[1:]) | salvage.owners_in(*torn)),
-            covered_names=frozenset(salvage.texts_of(row[0] for row in claims) | salvage.names_in(*torn)),
+            covered=frozenset(salvage.texts_of(part for row in claims for part in row[1:]) | salvage.owners_in(*unread_parts)),
+            covered_names=frozenset(salvage.texts_of(row[0] for row in claims) | salvage.names_in(*unread_parts)),
         )
 
     def _damaged(
@@ -108,23 +108,23 @@ class Store(EventLog):
         """Why a VIF's record cannot be used, by VIF id, or by the row's key if the id is unknown."""
         damaged = {}
         lost = {vif_id for vif_id in claimed if isinstance(vif_id, str)} - set(known) - begun - unreadable.keys()
-        for key, (body, why) in unreadable.items():
+        for key, (body, reason) in unreadable.items():
             vif_id = salvage.vif_of(body)
             if vif_id is not None and vif_id not in known and _is_key_worse(key, vif_id in lost, key in claimed):
                 lost.add(vif_id)
                 damaged[vif_id] = _advised(vif_id, f"has lost its key (it is stored as {salvage.key_of(key)!r})")
             else:
-                damaged[salvage.key_of(key)] = why
+                damaged[salvage.key_of(key)] = reason
         damaged |= {vif_id: _advised(vif_id, _LOST) for vif_id in sorted(lost - damaged.keys())}
-        self._strayed |= lost
+        self._misfiled |= lost
         return damaged
 
-    def _find_strays(self) -> None:
+    def _find_misfiled(self) -> None:
         """Find the VIFs whose records have a key that is not a VIF's id."""
         query = "SELECT vif_id, body FROM records WHERE typeof(vif_id) != 'text' OR length(vif_id) != ?"
         with self._reading() as database:
-            strays = database.execute(query, (_ID_LENGTH,)).fetchall()
-        self._strayed |= {vif_id for _key, body in strays if (vif_id := salvage.vif_of(body)) is not None}
+            rows = database.execute(query, (_ID_LENGTH,)).fetchall()
+        self._misfiled |= {vif_id for _key, body in rows if (vif_id := salvage.vif_of(body)) is not None}
 
     def record(self, vif_id: str) -> Record | None:
         """One VIF's record.
@@ -141,12 +141,12 @@ class Store(EventLog):
     def _is_lost(self, database: sqlite3.Connection, vif_id: str) -> bool:
         """Whether names are claimed for a VIF that has neither record nor intent; or its record is under another
         key."""
-        if vif_id in self._strayed:
+        if vif_id in self._misfiled:
             return not rows(database, "intents", [vif_id])
         query = "SELECT 1 FROM claims WHERE vif_id = ?"
         if not database.execute(query, (vif_id,)).fetchone() or rows(database, "intents", [vif_id]):
             return False
-        self._strayed.add(vif_id)
+        self._misfiled.add(vif_id)
         return True
 
     def record_or_none(self, vif_id: str) -> Record | None:
@@ -213,7 +213,7 @@ class Store(EventLog):
         self, intents: Sequence[Intent], claims: Mapping[str, Mapping[str, str]], configured: Mapping[str, Link]
     ) -> None:
         with self._transaction() as database:
-            self._refuse_elsewhere(database)
+            self._refuse_other_namespace(database)
             for vif_id, names in claims.items():
                 self._claim(database, vif_id, names)
             shared.write(database, configured)
@@ -261,7 +261,7 @@ class Store(EventLog):
             for record in kept:
                 before = rows(database, "records", [record.id])
                 self._note(database, self._sound(*before[0]) if before else None, record)
-                self._drop_strays(database, record.id)
+                self._drop_misfiled(database, record.id)
                 self._write_record(database, record)
                 # No intent claimed the names of resources that were already right.
                 self._claim(database, record.id, _names(record))
@@ -301,11 +301,11 @@ class Store(EventLog):
                 self._forget(database, vif_id)
             shared.release(database)
 
-    def _drop_strays(self, database: sqlite3.Connection, vif_id: str) -> None:
+    def _drop_misfiled(self, database: sqlite3.Connection, vif_id: str) -> None:
         """Delete a VIF's records under other keys."""
-        if vif_id not in self._strayed:
+        if vif_id not in self._misfiled:
             return
-        self._strayed.discard(vif_id)
+        self._misfiled.discard(vif_id)
         for key, body in rows(database, "records"):
             if key != vif_id and salvage.vif_of(body) == vif_id:
                 database.execute("DELETE FROM records WHERE vif_id = ?", (key,))
@@ -322,7 +322,7 @@ class Store(EventLog):
 
     def _forget(self, database: sqlite3.Connection, vif_id: str) -> None:
         self._parsed.pop(vif_id, None)
-        self._drop_strays(database, vif_id)
+        self._drop_misfiled(database, vif_id)
         database.execute("DELETE FROM records WHERE vif_id = ?", (vif_id,))
         database.execute("DELETE FROM intents WHERE vif_id = ?", (vif_id,))
         self._release(database, vif_id, set())
@@ -434,8 +434,8 @@ def _claims(database: sqlite3.Connection, vif_ids: Collection[str] | None) -> li
     return [row for vif_id in vif_ids for row in database.execute(f"{query} WHERE vif_id = ?", (vif_id,))]
 
 
-def _advised(vif_id: str, what: str) -> str:
-    return f"the record of VIF {vif_id} {what}; plug it again to rewrite it, or unplug it"
+def _advised(vif_id: str, problem: str) -> str:
+    return f"the record of VIF {vif_id} {problem}; plug it again to rewrite it, or unplug it"
 
 
 def _digest(body: str) -> bytes:

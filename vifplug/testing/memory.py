@@ -40,7 +40,7 @@ class MemoryHost:
         """The error of that action, in place of a LinkError."""
         self.is_ovs_stopped = False
         self.stuck = False
-        self.strangers = 0
+        self.foreign_ports = 0
         """Ports of others, of which nothing else is known."""
         self.listened_on: frozenset[int] | None = None
         self.applied: list[Action] = []
@@ -112,7 +112,7 @@ class MemoryHost:
             held=dict(self.held),
             absent={**self._missing_functions(scope), **self.absent},
             stations=tuple(self.stations) if scope.thorough else (),
-            ports_there=self.strangers + len(self.ports),
+            port_count=self.foreign_ports + len(self.ports),
         )
         return renames.undone(observed, scope)
 

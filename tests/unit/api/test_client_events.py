@@ -412,9 +412,9 @@ def test_wait_asks_the_daemon_to_wait(host: DaemonHost, daemon: Script) -> None:
 
 
 def test_look_does_not_wait(host: DaemonHost, daemon: Script) -> None:
-    standing = host.look([VIF_ID], "active")
+    report = host.look([VIF_ID], "active")
     waited = Waited(id=VIF_ID, state="plugged", waits_for="OVN to set ovn-installed")
-    assert standing == WaitReport(reached=False, vifs=(waited,))
+    assert report == WaitReport(reached=False, vifs=(waited,))
     assert daemon.asked[0].document == {"ids": [VIF_ID], "for": "active", "timeout": 0}
     assert host.warnings == ["beware"]
     with pytest.raises(errors.InputError):

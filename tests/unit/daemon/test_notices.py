@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from vifplug.daemon.nova import outgoing
-from vifplug.daemon.nova.outgoing import Answer, Judgement
+from vifplug.daemon.nova.outgoing import Answer, Outcome
 from vifplug.daemon.nova.rate import SIZE_MAX, WAIT_MAX_SECONDS, Pace, Waiting
 from vifplug.store.events import PLUGGED_EVENT, UNPLUGGED_EVENT, Notice
 
@@ -31,7 +31,7 @@ def echo(*codes: object, **changes: object) -> list[dict[str, Any]]:
     return [event | {"status": "failed", "code": code} | changes for event, code in zip(events, codes, strict=True)]
 
 
-def judged(status: int, body: object = None, batch: list[Notice] = BATCH) -> Judgement:
+def judged(status: int, body: object = None, batch: list[Notice] = BATCH) -> Outcome:
     data = body if isinstance(body, bytes) else json.dumps(body).encode()
     return outgoing.judge(Answer(status=status, body=data), batch)
 
@@ -74,15 +74,15 @@ def test_what_spoils_a_message_goes_alone() -> None:
 @pytest.mark.parametrize("body", [b"", b"\x00\xff", b'{"events": [', {"events": []}, {"events": echo(404, 404, 404)}])
 @pytest.mark.parametrize("status", [200, 202, 204])
 def test_a_status_of_success_says_all(status: int, body: object) -> None:
-    assert judged(status, body) == Judgement(done=frozenset({4, 5, 7}), is_taken=True)
+    assert judged(status, body) == Outcome(done=frozenset({4, 5, 7}), is_taken=True)
 
 
 def test_each_event_has_its_own_code() -> None:
     for body in (echo(200, 404, 422), list(reversed(echo(200, 404, 422)))):
-        assert judged(207, {"events": body}) == Judgement(
+        assert judged(207, {"events": body}) == Outcome(
             done=frozenset({4}), refused={5: "404"}, later={7: "422"}, is_taken=True
         )
-    assert judged(207, {"events": echo(400, 503, 403)}) == Judgement(
+    assert judged(207, {"events": echo(400, 503, 403)}) == Outcome(
         refused={4: "400"}, later={5: "503", 7: "403"}, is_taken=True
     )
 
@@ -106,7 +106,7 @@ def test_an_event_that_the_answer_leaves_out_is_sent_again() -> None:
 def test_codes_that_cannot_be_understood_take_nothing(body: object) -> None:
     found = judged(207, body)
     assert (found.done, found.refused, found.later, found.is_taken) == (frozenset(), {}, {}, False)
-    assert "cannot be parsed" in found.trouble
+    assert "cannot be parsed" in found.failure
 
 
 def test_novas_own_404_is_about_instances_and_any_other_about_the_path() -> None:
@@ -117,27 +117,27 @@ def test_novas_own_404_is_about_instances_and_any_other_about_the_path() -> None
     assert found.is_taken
     for other in (b"404 Not Found", b"", {"message": "no Route matched"}, [{"itemNotFound": 1}]):
         assert not judged(404, other).refused
-        assert judged(404, other).trouble.startswith("it answered 404")
+        assert judged(404, other).failure.startswith("it answered 404")
 
 
 @pytest.mark.parametrize("status", [301, 307, 401, 403, 405, 407, 409, 429, 502, 503, 504, 599, 101, 999])
 def test_what_says_nothing_of_the_events_is_tried_again(status: int) -> None:
     body = {"computeFault": {"code": status, "message": "try\n again"}}
-    assert judged(status, body) == Judgement(trouble=f"it answered {status} (try again)")
+    assert judged(status, body) == Outcome(failure=f"it answered {status} (try again)")
 
 
 @pytest.mark.parametrize("status", [400, 413, 422])
 def test_a_message_that_is_not_to_its_liking_is_split_down_to_the_one(status: int) -> None:
-    assert judged(status) == Judgement(splits=True)
+    assert judged(status) == Outcome(splits=True)
     body = {"badRequest": {"code": 400, "message": "Invalid input for field/attribute 0."}}
     found = judged(status, body, BATCH[:1])
-    assert found == Judgement(refused={4: f"{status} (Invalid input for field/attribute 0.)"})
+    assert found == Outcome(refused={4: f"{status} (Invalid input for field/attribute 0.)"})
 
 
 def test_an_event_that_makes_it_fail_is_found_but_never_given_up() -> None:
     found = judged(500, b"oops")
     assert found == outgoing.broken("it answered 500 (oops)", BATCH)
-    assert (found.splits, found.trouble, found.later) == (True, "it answered 500 (oops)", {})
+    assert (found.splits, found.failure, found.later) == (True, "it answered 500 (oops)", {})
     alone = judged(500, b"oops", BATCH[:1])
     assert (alone.splits, alone.refused, set(alone.later)) == (False, {}, {4})
 
@@ -155,8 +155,8 @@ def test_no_answer_loses_an_event_or_settles_it_twice(status: int, body: bytes) 
     assert not (found.done | found.refused.keys()) & found.later.keys()
     if not found.is_taken:
         assert not found.done and not found.refused
-        assert found.trouble or found.splits
-    assert len(found.trouble) < 1000
+        assert found.failure or found.splits
+    assert len(found.failure) < 1000
 
 
 # -- when -----------------------------------------------------------------------------------------------------

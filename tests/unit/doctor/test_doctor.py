@@ -196,8 +196,8 @@ FAULTS: dict[str, tuple[Facts, set[tuple[str, str]]]] = {
         but(takeovers=(Takeover(name="NetworkManager", prefixes=("tap",)),)),
         {("network-managers", WARNING)},
     ),
-    "drift": (but(plugged=Plugged(problems=(VifProblem(vif_id=VIF, state="drifted", what="x"),))), {("vifs", ERROR)}),
-    "interrupted": (but(plugged=Plugged(problems=(VifProblem(vif_id=VIF, state="x", what=""),))), {("vifs", WARNING)}),
+    "drift": (but(plugged=Plugged(problems=(VifProblem(vif_id=VIF, state="drifted", text="x"),))), {("vifs", ERROR)}),
+    "interrupted": (but(plugged=Plugged(problems=(VifProblem(vif_id=VIF, state="x", text=""),))), {("vifs", WARNING)}),
     "orphan": (but(plugged=Plugged(orphans={VIF: ["bridge qbr"]})), {("orphans", ERROR)}),
     "stale": (with_switch(dead_ports=(DeadPort(name="qvo", bridge="br-int"),)), {("stale-ports", ERROR)}),
     "guest that is off": (
@@ -237,7 +237,7 @@ def test_recorded_port_without_a_device_is_stale_only_where_its_vif_has_drifted(
         plugged=Plugged(names=frozenset({"tap1"}), total=1),
     )
     assert said(waiting) == set()
-    drifted = Plugged(names=frozenset({"tap1"}), total=1, problems=(VifProblem(vif_id=VIF, state="drifted", what="x"),))
+    drifted = Plugged(names=frozenset({"tap1"}), total=1, problems=(VifProblem(vif_id=VIF, state="drifted", text="x"),))
     assert said(dataclasses.replace(waiting, plugged=drifted)) == {("vifs", ERROR), ("stale-ports", ERROR)}
 
 
@@ -272,7 +272,7 @@ STRANGERS: dict[str, tuple[tuple[Link, ...], frozenset[str], bool]] = {
     "a VMM's tap that goes with it": ((link("tap"),), frozenset(), False),
     "a persistent tap that nobody has": ((link("tap", persistent=True),), frozenset(), True),
     "a persistent tap that is a port": ((link("tap", persistent=True),), frozenset({f"tap{ID}"}), False),
-    "ours": ((link("qbr", ours=True), link("qvb")), frozenset(), False),
+    "ours": ((link("qbr", is_owned=True), link("qvb")), frozenset(), False),
     "another's name": ((Link(name="qbr-lan"), Link(name="tap0"), Link(name="qbr71a6b0e4-1ab")), frozenset(), False),
 }
 

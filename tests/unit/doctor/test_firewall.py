@@ -74,13 +74,13 @@ def forward(*rules: Rule, **changes: Any) -> Chain:
 @pytest.mark.parametrize("way", WAYS)
 def test_way_of_a_frame_is_told_or_left_open(way: str) -> None:
     rules, expected = WAYS[way]
-    assert firewall.fates(forward(*rules), OTHERS, "qbr1") == expected
+    assert firewall.outcomes(forward(*rules), OTHERS, "qbr1") == expected
 
 
 def test_policy_is_for_what_comes_to_the_end() -> None:
-    assert firewall.fates(forward(drops=False), {}, "qbr1") == SURE
-    assert firewall.fates(forward(DROP, drops=False), {}, "qbr1") == LOST
-    assert firewall.fates(forward(rule("drop", UNKNOWN), drops=False), {}, "qbr1") == OPEN
+    assert firewall.outcomes(forward(drops=False), {}, "qbr1") == SURE
+    assert firewall.outcomes(forward(DROP, drops=False), {}, "qbr1") == LOST
+    assert firewall.outcomes(forward(rule("drop", UNKNOWN), drops=False), {}, "qbr1") == OPEN
 
 
 @pytest.mark.parametrize(
@@ -93,12 +93,12 @@ def test_policy_is_for_what_comes_to_the_end() -> None:
 def test_names_of_bridges_that_are_not_known_are_known_by_their_beginning(
     pattern: str, bridge: str, expected: set[str]
 ) -> None:
-    assert firewall.fates(forward(rule("accept", ("in", pattern))), {}, bridge) == expected
+    assert firewall.outcomes(forward(rule("accept", ("in", pattern))), {}, bridge) == expected
 
 
 def test_ports_of_a_bridge_are_anybodys_in_the_bridges_own_family() -> None:
     def ends(name: str) -> set[str]:
-        return {*firewall.fates(forward(rule("accept", ("in", name)), family="bridge"), {}, "qbr1")}
+        return {*firewall.outcomes(forward(rule("accept", ("in", name)), family="bridge"), {}, "qbr1")}
 
     assert (ends("tap*"), ends("qvb1"), ends("eth0"), ends("*")) == (OPEN, OPEN, LOST, OPEN)
 

@@ -80,7 +80,7 @@ def test_guest_without_a_link_is_not_waited_for(
     assert record is not None
     assert not guest_absence.is_absent(record, Observed())
     # Nothing here shows whether the guest is up, so nothing says that it is.
-    assert wiring.standing(record, Observed(), plugger.wiring()) == ("wired", None)
+    assert wiring.state_of(record, Observed(), plugger.wiring()) == ("wired", None)
     awaited = wiring.awaited(record, Observed(), plugger.wiring(), "active")
     is_socket = isinstance(end, guest_end.VhostUser)
     assert awaited == (SOCKET if is_socket else "a guest, of whose end this host shows nothing")

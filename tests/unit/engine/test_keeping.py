@@ -200,4 +200,4 @@ def test_those_that_could_not_be_noted_are_said(plugger: Plugger) -> None:
 def test_failure_without_drift_is_over(plugger: Plugger) -> None:
     reconcile.note(plugger, {builders.TAP: (FAILED, "why")})
     survey = reconcile.survey(plugger, [builders.TAP])
-    assert (survey.checks[builders.TAP].state, survey.standings[builders.TAP]) == (WIRED, (WIRED, None))
+    assert (survey.checks[builders.TAP].state, survey.states[builders.TAP]) == (WIRED, (WIRED, None))

@@ -74,7 +74,7 @@ def test_plan_of_case_is_golden(case: str, tmp_path: pathlib.Path) -> None:
     folder = CASES / case
     observed = _load(folder / "observed.yaml") or {}
     host = FakeHost(datapath=observed.get("datapath", "netdev"), bridges=observed.get("bridges", ["br-int", "br-x"]))
-    host.strangers = observed.get("strangers", 0)
+    host.foreign_ports = observed.get("strangers", 0)
     plugger = builders.plugger(tmp_path, host, **observed.get("options", {}))
     host.absent = observed.get("absent", {})
     host.links |= {name: _link(name, values) for name, values in observed.get("there", {}).items()}

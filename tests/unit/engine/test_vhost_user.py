@@ -59,7 +59,7 @@ def test_vif_is_active_while_the_guests_driver_uses_the_socket(
     record = plugger.store.record(ID)
     assert record is not None
     observed = host.observe(Scope(everything=True))
-    assert wiring.standing(record, observed, plugger.wiring()) == (state, None)
+    assert wiring.state_of(record, observed, plugger.wiring()) == (state, None)
     awaited = wiring.awaited(record, observed, plugger.wiring(), "active")
     assert (awaited or "").endswith(waits or "")
     assert (awaited is None) is (waits is None)

@@ -10,7 +10,7 @@ import pytest
 from tests.support import builders
 from tests.support.fake_host import FakeHost
 from vifplug.engine.host import Scope
-from vifplug.engine.wiring import AGENT, AUTO, EVENTS, OVN, PLUG, Wiring, awaited, standing
+from vifplug.engine.wiring import AGENT, AUTO, EVENTS, OVN, PLUG, Wiring, awaited, state_of
 from vifplug.model.reports import ACTIVE, FAILED, PLUGGED, WIRED
 from vifplug.resources.observed import Observed
 from vifplug.resources.ovs_bridge import OvsBridge
@@ -68,24 +68,24 @@ def seen(*, plane: str = "", guest: dict[str, Any] | None = None, **port: Any) -
 )
 def test_word_that_counts(by: str, plane: str, port: dict[str, Any], told: str | None, state: str) -> None:
     said = Wiring(by=by, neutron_status={builders.HYBRID: told} if told else {})
-    found, reason = standing(built(), seen(plane=plane, **port), said)
+    found, reason = state_of(built(), seen(plane=plane, **port), said)
     assert found == state
     assert (reason is not None) == (state == FAILED)
 
 
 def test_auto_waits_for_neutron_where_it_can_be_heard_or_ports_are_dead() -> None:
     heard = Wiring(listens=True)
-    assert standing(built(), seen(), heard)[0] == PLUGGED
-    assert standing(built(), seen(), replace(heard, neutron_status={builders.HYBRID: "plugged"}))[0] == WIRED
-    assert standing(built(isolate=True), seen(), Wiring())[0] == PLUGGED
-    assert standing(built(isolate=True), seen(**TAGGED), heard)[0] == WIRED
+    assert state_of(built(), seen(), heard)[0] == PLUGGED
+    assert state_of(built(), seen(), replace(heard, neutron_status={builders.HYBRID: "plugged"}))[0] == WIRED
+    assert state_of(built(isolate=True), seen(), Wiring())[0] == PLUGGED
+    assert state_of(built(isolate=True), seen(**TAGGED), heard)[0] == WIRED
 
 
 @pytest.mark.parametrize(
     ("by", "state"), [(OVN, WIRED), (AGENT, WIRED), (PLUG, WIRED), (AUTO, WIRED), (EVENTS, PLUGGED)]
 )
 def test_vif_without_an_ovs_port_is_neutrons_word_alone_to_wait_for(by: str, state: str) -> None:
-    assert standing(built("bridge"), Observed(), Wiring(by=by))[0] == state
+    assert state_of(built("bridge"), Observed(), Wiring(by=by))[0] == state
 
 
 @pytest.mark.parametrize(
@@ -98,8 +98,8 @@ def test_vif_without_an_ovs_port_is_neutrons_word_alone_to_wait_for(by: str, sta
     ],
 )
 def test_active_is_wired_with_a_carrier_on_the_guests_tap(guest: dict[str, Any] | None, state: str) -> None:
-    assert standing(built(), seen(guest=guest), Wiring())[0] == state
-    assert standing(built(), seen(guest=guest), Wiring(by=OVN))[0] == PLUGGED
+    assert state_of(built(), seen(guest=guest), Wiring())[0] == state
+    assert state_of(built(), seen(guest=guest), Wiring(by=OVN))[0] == PLUGGED
 
 
 @pytest.mark.parametrize(
@@ -134,8 +134,8 @@ def test_port_of_the_vmm_is_not_wired_before_it_is_there_but_by_neutrons_word(
 ) -> None:
     record = replace(built(), resources=(DelegatedPort(name=QVO, bridge="br-int", owner=builders.HYBRID),))
     before = replace(seen(), ports={})
-    assert standing(record, before, wiring)[0] == absent
-    assert standing(record, seen(), wiring)[0] == there
+    assert state_of(record, before, wiring)[0] == absent
+    assert state_of(record, seen(), wiring)[0] == there
     if absent == PLUGGED:
         assert awaited(record, before, wiring, WIRED) == f"the guest's VMM to make OVS port '{QVO}' on br-int"
 

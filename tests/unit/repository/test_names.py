@@ -23,11 +23,12 @@ RETIRED_MODULES = {
 }
 """What modules were called before each was named for its subject: neither files nor names that one is imported as."""
 RETIRED_WORDS = {
-    *("farewell", "forsake", "hearsay", "keeper", "nobody", "nobodys", "said", "seated", "seating", "skimmer"),
-    *("somebody", "somebodys", "told", "unheard", "unsaid", "untold", "whoever"),
+    *("anothers", "births", "everybody", "farewell", "fates", "forsake", "hearsay", "judgement", "keeper", "nobody"),
+    *("nobodys", "rungs", "said", "seated", "seating", "skimmer", "somebody", "somebodys", "strangers", "standing"),
+    *("standings", "strayed", "theirs", "told", "torn", "unheard", "unsaid", "untold", "vain", "whoever"),
 }
 """Parts of no identifier of the package."""
-RETIRED_NAMES = {"found", "heard", "one", "said", "told"}
+RETIRED_NAMES = {"found", "heard", "one", "said", "told", "what", "who", "whose", "why"}
 """No identifiers of the package by themselves."""
 PUBLISHED = {("vifplug/daemon/http/answers.py", "keeper"), ("vifplug/daemon/http/host.py", "keeper")}
 """Keys of a published answer."""

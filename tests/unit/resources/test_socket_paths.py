@@ -121,14 +121,12 @@ def test_port_that_listens_may_have_any_other_name_of_its_kind() -> None:
     assert interface.type == "dpdkvhostuser"
 
 
-@pytest.mark.parametrize(("kind", "is_anothers"), [("dpdkvhostuser", True), ("dpdkvhostuserclient", False)])
-def test_socket_at_which_open_vswitch_listens_is_anothers(
-    directory: pathlib.Path, kind: str, is_anothers: bool
-) -> None:
+@pytest.mark.parametrize(("kind", "is_foreign"), [("dpdkvhostuser", True), ("dpdkvhostuserclient", False)])
+def test_socket_at_which_open_vswitch_listens_is_anothers(directory: pathlib.Path, kind: str, is_foreign: bool) -> None:
     other = row(name="vhu1", type=kind, options={})
     interface = row(name="vhu2", options={}, _table=SimpleNamespace(rows={1: other}))
     value = {"options": {"path": f"{directory}/vhu1"}}
-    if is_anothers:
+    if is_foreign:
         with pytest.raises(errors.Conflict, match="vhu1"):
             columns.give(SimpleNamespace(), [interface], value)
     else:

@@ -16,7 +16,7 @@ _CONNECTIONS_MAX = 4096
 _LISTEN_SHARE = 5
 """One connection in so many is kept for ``[events] listen``."""
 
-REST_SECONDS = 1.0
+IDLE_SECONDS = 1.0
 """Without a request for so long a connection is idle, even if its user is the one who opens another."""
 
 
@@ -78,7 +78,7 @@ def close_oldest_idle(connections: Iterable[Any], idle_seconds: float = 0, *, sp
     """
     for each in sorted((each for each in connections if each.is_idle), key=lambda connection: connection.idle_since):
         seconds = each.loop.time() - each.idle_since
-        may_go = seconds > REST_SECONDS or not (spares_unread and each.has_input())
+        may_go = seconds > IDLE_SECONDS or not (spares_unread and each.has_input())
         if seconds >= idle_seconds and may_go:
             each.transport.abort()
             return True

@@ -29,7 +29,7 @@ _FOLLOWERS_OF_A_USER = 96
 """Of a user other than root: beside these and the waits of middleware.py, connections are left for changes."""
 _CHUNK = 500
 """Events sent at once."""
-_WOKEN_AT_ONCE = 16
+_WAKE_BATCH = 16
 """Followers that are written to before other requests get their turn of the loop."""
 
 
@@ -170,16 +170,16 @@ class Hub:
 
     def _enter(self, uid: int) -> None:
         with self._lock:
-            all_of_them, own = self._followers.total(), self._followers[uid]
+            total, own = self._followers.total(), self._followers[uid]
             share = capacity.followers()
             most, most_own = min(_FOLLOWERS_MAX, share), min(_FOLLOWERS_OF_A_USER, share * 3 // 8)
             most_others = most - min(_KEPT_FOR_ROOT, share // 4)
-            if all_of_them >= (most if uid == _ROOT else most_others):
-                raise Busy(f"{all_of_them} follow already, which is the most there may be; try again later")
+            if total >= (most if uid == _ROOT else most_others):
+                raise Busy(f"{total} follow already, which is the most there may be; try again later")
             if uid != _ROOT and own >= most_own:
                 raise Busy(f"{own} of uid {uid} follow already, which is the most of one user; try again later")
             self._followers[uid] += 1
-            self._metrics.followers.set(all_of_them + 1)
+            self._metrics.followers.set(total + 1)
 
     def _leave(self, uid: int) -> None:
         with self._lock:
@@ -221,16 +221,16 @@ class Hub:
                 yield b"".join(each.sent for each in frames)
             if follow and self.closed:
                 return
-            is_quiet = False
+            is_heartbeat = False
             if len(frames) < _CHUNK:
                 if not follow:
                     return
-                is_quiet = not await self.changed(turn, HEARTBEAT_SECONDS)
-                if is_quiet:
+                is_heartbeat = not await self.changed(turn, HEARTBEAT_SECONDS)
+                if is_heartbeat:
                     yield b": nothing new\n"  # without an empty line, of which httpx-sse makes an event, too
             try:
                 # After a long time the store itself is asked, should a waking ever have been missed.
-                turn, frames = (self.turn, await self._read(since)) if is_quiet else await self._after(since)
+                turn, frames = (self.turn, await self._read(since)) if is_heartbeat else await self._after(since)
             except VifplugError as error:
                 # The answer has begun; the next request gets a problem document.
                 LOG.warning("a follower at event %d is let go: %s", since, error)
@@ -242,8 +242,8 @@ async def _in_thread(recent: Recent, turn: int) -> None:
 
 
 def _end(loop: asyncio.AbstractEventLoop, futures: Sequence[asyncio.Future[None]]) -> None:
-    for future in futures[:_WOKEN_AT_ONCE]:
+    for future in futures[:_WAKE_BATCH]:
         if not future.done():
             future.set_result(None)
-    if len(futures) > _WOKEN_AT_ONCE:
-        loop.call_soon(_end, loop, futures[_WOKEN_AT_ONCE:])
+    if len(futures) > _WAKE_BATCH:
+        loop.call_soon(_end, loop, futures[_WAKE_BATCH:])

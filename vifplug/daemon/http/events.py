@@ -95,13 +95,13 @@ async def post_wait(request: Request, body: Annotated[bytes, Depends(requests.re
     if wanted.timeout:
         _lingers(request)
         with lane.waiting():
-            report = await _unless_gone(request, _reached(request, wanted))
+            report = await _cancelled_on_disconnect(request, _reached(request, wanted))
     else:
         report = await _reached(request, wanted)
     return JSONResponse(extended(Waits, report).as_json())
 
 
-async def _unless_gone(request: Request, work: Coroutine[None, None, T]) -> T:
+async def _cancelled_on_disconnect(request: Request, work: Coroutine[None, None, T]) -> T:
     """Work for a peer for as long as it is there.
 
     :raises ClientDisconnect: when it has gone.

@@ -145,9 +145,9 @@ class Gate:
         """
         level = Level.NONE if peer is None else self._access.level(peer)
         if peer is None or level is Level.NONE:
-            who = "an unknown peer" if peer is None else f"uid {peer.uid}"
+            user = "an unknown peer" if peer is None else f"uid {peer.uid}"
             raise NotPermitted(
-                f"{who} may not use this daemon; the operator lets users and groups in, as [daemon] reader_users, "
+                f"{user} may not use this daemon; the operator lets users and groups in, as [daemon] reader_users, "
                 "operator_users, admin_users and their groups, or members of socket_group"
             )
         scope["state"] |= {"level": level, "lane": self._lane(peer.uid)}
@@ -188,7 +188,7 @@ class _Answer:
         await self._send(message)
 
 
-def require(request: Request, level: Level, what: str) -> None:
+def require(request: Request, level: Level, action: str) -> None:
     """Let a peer of a level pass.
 
     :raises NotPermitted: when its level is lower.
@@ -196,7 +196,7 @@ def require(request: Request, level: Level, what: str) -> None:
     own: Level = request.state.level
     if own < level:
         peer: Peer = request.state.peer
-        raise NotPermitted(f"{what} needs level {level.word}, and uid {peer.uid} has level {own.word}")
+        raise NotPermitted(f"{action} needs level {level.word}, and uid {peer.uid} has level {own.word}")
 
 
 async def no_query(request: Request) -> None:

@@ -252,7 +252,7 @@ class CredentialedProtocol(H11Protocol):
         if len(own) <= most:
             return False
         _FULL.warn(f"uid {uid} has more than {most} connections; its oldest idle one makes room for the next")
-        if capacity.close_oldest_idle([each for each in own if each is not self], capacity.REST_SECONDS):
+        if capacity.close_oldest_idle([each for each in own if each is not self], capacity.IDLE_SECONDS):
             return False
         self._answer(503, f"uid {uid} has {most} connections, which is the most of one user; try again")
         return True

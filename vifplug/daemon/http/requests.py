@@ -234,7 +234,7 @@ def of(body: bytes, kind: type[_Body]) -> _Body:
 def refused(details: Sequence[Any]) -> InputError:
     """The first of pydantic's complaints, in vifplug's words."""
     first = details[0]
-    where = messages.join("", *first["loc"])
+    path = messages.join("", *first["loc"])
     kind, limits = first["type"], first.get("ctx", {})
     if kind == "value_error":
         should = str(limits.get("error", first["msg"]))
@@ -242,7 +242,7 @@ def refused(details: Sequence[Any]) -> InputError:
         should = messages.MTU
     else:
         should = _SHOULD.get(kind) or f"it must be otherwise: {first['msg'][:1].lower()}{first['msg'][1:]}"
-    return messages.refusal(where, first.get("input"), should)
+    return messages.refusal(path, first.get("input"), should)
 
 
 def document(body: bytes) -> object:

@@ -150,11 +150,11 @@ def _as_written(cls: type[Value], drawn: JsonSchemaValue) -> JsonSchemaValue:
             part["description"] = _text(description)
         if field.omitted_with is not None:
             optional.add(field.key)
-            properties[field.key] = _if_there(part)
+            properties[field.key] = _optional(part)
     return {**drawn, "properties": properties, "required": [key for key in properties if key not in optional]}
 
 
-def _if_there(part: dict[str, Any]) -> dict[str, Any]:
+def _optional(part: dict[str, Any]) -> dict[str, Any]:
     """The list of a key that is left out where the value is None, and so is never null."""
     alternatives = [part_ for part_ in part.pop("anyOf", ()) if part_ != {"type": "null"}]
     return {**part, **(alternatives[0] if alternatives else {}), "default": []}

@@ -302,7 +302,7 @@ def get_metrics(request: Request) -> Response:
 async def get_health(request: Request) -> Response:
     """Say whether the daemon is well. Anybody may ask; it answers at once, whatever Open vSwitch does."""
     status = request.app.state.reconciler.status()
-    store = request.app.state.hub.log.trouble()
+    store = request.app.state.hub.log.problem()
     health = "unhealthy" if store else "degraded" if status.get("ovsdb_missed") else "ok"
     document = {"status": health, "store": store or "ok", **status}
     return Response(printable.dumps(document).encode("ascii"), media_type="application/json")

@@ -46,8 +46,8 @@ class NoAnswer(Exception):
     :param is_reached: whether the connection was made.
     """
 
-    def __init__(self, why: str, *, is_reached: bool = False) -> None:
-        super().__init__(why)
+    def __init__(self, reason: str, *, is_reached: bool = False) -> None:
+        super().__init__(reason)
         self.is_reached = is_reached
 
 
@@ -195,9 +195,9 @@ class Endpoint:
         except _ERRORS as error:
             if exchange.status is not None:
                 return httpx.Response(exchange.status, stream=httpx.ByteStream(b""))
-            why = f"not within {self._answer_seconds:g} s" if exchange.is_cut else _words(error)
+            reason = f"not within {self._answer_seconds:g} s" if exchange.is_cut else _reason(error)
             is_reached = exchange.is_reached
-            raise NoAnswer(f"no {'answer' if is_reached else 'connection'}: {why}", is_reached=is_reached) from error
+            raise NoAnswer(f"no {'answer' if is_reached else 'connection'}: {reason}", is_reached=is_reached) from error
 
     def _headers(self) -> dict[str, str]:
         headers = {
@@ -251,5 +251,5 @@ def _seconds(retry_after: str) -> float:
         return 0.0
 
 
-def _words(error: Exception) -> str:
+def _reason(error: Exception) -> str:
     return " ".join(str(error).split())[:_TEXT_MAX] or type(error).__name__

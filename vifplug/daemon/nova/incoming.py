@@ -109,14 +109,12 @@ def read(body: bytes) -> tuple[list[ExternalEvent], list[dict[str, Any]]]:
 
 def _refused(error: ValidationError) -> InputError:
     first = error.errors(include_url=False)[0]
-    where, field = _path(first["loc"]), first["loc"][-1]
+    path, field = _path(first["loc"]), first["loc"][-1]
     if first["type"] == "missing":
-        return messages.missing(
-            where, "and " + ("every event needs it" if len(first["loc"]) > 1 else _SHOULD["events"])
-        )
+        return messages.missing(path, "and " + ("every event needs it" if len(first["loc"]) > 1 else _SHOULD["events"]))
     if first["type"] == "extra_forbidden":
-        return messages.refusal(where, first["input"], _UNKNOWN_KEY)
-    return messages.refusal(where, first["input"], _SHOULD.get(str(field), "it must be an object"))
+        return messages.refusal(path, first["input"], _UNKNOWN_KEY)
+    return messages.refusal(path, first["input"], _SHOULD.get(str(field), "it must be an object"))
 
 
 def _path(keys: tuple[int | str, ...]) -> str:

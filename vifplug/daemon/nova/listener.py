@@ -104,7 +104,7 @@ def _bind(address: tuple[str, int]) -> socket.socket:
     :raises OSError: when the address is not available.
     """
     host, port = address
-    family, kind, protocol, _name, where = socket.getaddrinfo(
+    family, kind, protocol, _name, socket_address = socket.getaddrinfo(
         host, port, type=socket.SOCK_STREAM, flags=socket.AI_NUMERICHOST
     )[0]
     listener = socket.socket(family, kind | socket.SOCK_CLOEXEC, protocol)
@@ -113,7 +113,7 @@ def _bind(address: tuple[str, int]) -> socket.socket:
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         if family == socket.AF_INET6:
             listener.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
-        listener.bind(where)
+        listener.bind(socket_address)
         listener.listen(_BACKLOG)
         listener.setblocking(False)
     except BaseException:

@@ -36,7 +36,7 @@ class Answer:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Judgement:
+class Outcome:
     """The meaning of an answer for a message's events, by sequence number. Unmentioned events must be sent again."""
 
     done: frozenset[int] = frozenset()
@@ -46,7 +46,7 @@ class Judgement:
     """Events that were not accepted now, each for its own reason."""
     is_taken: bool = False
     """Whether the endpoint accepted the message as a whole."""
-    trouble: str = ""
+    failure: str = ""
     """Why not, if the cause is the endpoint."""
     splits: bool = False
     """Whether a smaller message may succeed."""
@@ -85,33 +85,33 @@ def message(notices: Sequence[Notice]) -> bytes:
     return printable.dumps({"events": events}).encode()
 
 
-def judge(answer: Answer, notices: Sequence[Notice]) -> Judgement:
+def judge(answer: Answer, notices: Sequence[Notice]) -> Outcome:
     """The meaning of an answer to a message with these events."""
     status, is_alone = answer.status, len(notices) == 1
     if status == _EACH:
         return _each(answer.body, notices)
     # The status is enough: an incomplete or invalid body does not matter.
     if _TAKEN <= status < 300:
-        return Judgement(done=frozenset(notice.seq for notice in notices), is_taken=True)
+        return Outcome(done=frozenset(notice.seq for notice in notices), is_taken=True)
     reason = _reason(answer)
     if status == _MISSING and _NO_INSTANCE in _object(answer.body):
         # Nova's answer if it could dispatch none of the events.
-        return Judgement(refused=dict.fromkeys((notice.seq for notice in notices), reason), is_taken=True)
+        return Outcome(refused=dict.fromkeys((notice.seq for notice in notices), reason), is_taken=True)
     if status in _UNACCEPTABLE:
-        return Judgement(refused={notices[0].seq: reason}) if is_alone else Judgement(splits=True)
+        return Outcome(refused={notices[0].seq: reason}) if is_alone else Outcome(splits=True)
     if status == _FAILED:
         return broken(f"it answered {reason}", notices)
-    return Judgement(trouble=f"it answered {reason}")
+    return Outcome(failure=f"it answered {reason}")
 
 
-def broken(why: str, notices: Sequence[Notice]) -> Judgement:
+def broken(reason: str, notices: Sequence[Notice]) -> Outcome:
     """The endpoint received a message and failed, because of itself, the message's length, or one of the events."""
     if len(notices) > 1:
-        return Judgement(trouble=why, splits=True)
-    return Judgement(trouble=why, later={notices[0].seq: why})
+        return Outcome(failure=reason, splits=True)
+    return Outcome(failure=reason, later={notices[0].seq: reason})
 
 
-def _each(body: bytes, notices: Sequence[Notice]) -> Judgement:
+def _each(body: bytes, notices: Sequence[Notice]) -> Outcome:
     """Each event's own code, matched by the event's fields, because the order is not guaranteed."""
     echoed = _object(body).get("events")
     events = [event for event in echoed if isinstance(event, dict)] if isinstance(echoed, list) else []
@@ -131,8 +131,8 @@ def _each(body: bytes, notices: Sequence[Notice]) -> Judgement:
         else:
             later[notice.seq] = str(code)
     if len(missing) == len(notices):
-        return Judgement(trouble=f"its answer of {_EACH} cannot be parsed: {body[:_TEXT_MAX]!r}")
-    return Judgement(done=frozenset(done), refused=refused, later=later | missing, is_taken=True)
+        return Outcome(failure=f"its answer of {_EACH} cannot be parsed: {body[:_TEXT_MAX]!r}")
+    return Outcome(done=frozenset(done), refused=refused, later=later | missing, is_taken=True)
 
 
 def _key(event: Mapping[str, Any]) -> tuple[str, ...]:

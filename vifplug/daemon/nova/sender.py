@@ -12,7 +12,7 @@ from vifplug.config.options import Settings
 from vifplug.daemon.metrics import Metrics
 from vifplug.daemon.nova import outgoing
 from vifplug.daemon.nova.http_post import Endpoint, NoAnswer
-from vifplug.daemon.nova.outgoing import Judgement
+from vifplug.daemon.nova.outgoing import Outcome
 from vifplug.daemon.nova.rate import SIZE_MAX, WAIT_MAX_SECONDS, Pace, Waiting
 from vifplug.daemon.rate_limit import RecurringWarning
 from vifplug.store.events import UNPLUGGED_EVENT, Notice
@@ -123,50 +123,50 @@ class Notifier:
         message = outgoing.message(batch)
         try:
             with self._endpoint.post(message) as answer:
-                judged, asked = outgoing.judge(answer, batch), answer.retry_after
-                self._settle(batch, judged)
+                outcome, asked = outgoing.judge(answer, batch), answer.retry_after
+                self._settle(batch, outcome)
         except NoAnswer as error:
             if self._stopped.is_set():
                 return  # ``stop`` has aborted it
-            judged = outgoing.broken(str(error), batch) if error.is_reached else Judgement(trouble=str(error))
+            outcome = outgoing.broken(str(error), batch) if error.is_reached else Outcome(failure=str(error))
             asked = 0.0
-        self._plan_next(batch, judged, asked)
+        self._plan_next(batch, outcome, asked)
 
-    def _settle(self, batch: Sequence[Notice], judged: Judgement) -> None:
+    def _settle(self, batch: Sequence[Notice], outcome: Outcome) -> None:
         """Remove settled notices from the outbox, before any other error can occur."""
-        self._settled |= judged.done | judged.refused.keys()
+        self._settled |= outcome.done | outcome.refused.keys()
         for notice in batch:
             if notice.seq in self._settled:
                 self._waiting.over(notice.vif_id)
-        self._metrics.notifications.labels(DELIVERED).inc(len(judged.done))
-        self._metrics.notifications.labels(REFUSED).inc(len(judged.refused))
-        self._log_refused(batch, judged)
+        self._metrics.notifications.labels(DELIVERED).inc(len(outcome.done))
+        self._metrics.notifications.labels(REFUSED).inc(len(outcome.refused))
+        self._log_refused(batch, outcome)
         self._forget_settled()
 
-    def _plan_next(self, batch: Sequence[Notice], judged: Judgement, asked: float) -> None:
+    def _plan_next(self, batch: Sequence[Notice], outcome: Outcome, asked: float) -> None:
         """Decide when to send the next message, and which notices wait."""
         now = time.monotonic()
-        left = len(batch) - len(judged.done) - len(judged.refused)
+        left = len(batch) - len(outcome.done) - len(outcome.refused)
         self._metrics.notifications.labels(RETRIED).inc(left)
-        if judged.is_taken:
+        if outcome.is_taken:
             self._pace.taken(now)
             self._log_working()
-        elif judged.splits:
+        elif outcome.splits:
             self._pace.halve(now, len(batch))
-        if judged.trouble or not (judged.is_taken or judged.splits):
+        if outcome.failure or not (outcome.is_taken or outcome.splits):
             self._pace.failed(now, asked)
         # A message of events that always fail is no sign of a failing endpoint.
-        if judged.trouble and not self._waiting.alone.issuperset(notice.vif_id for notice in batch):
-            self._log_failing(judged.trouble)
-        self._postpone([notice for notice in batch if notice.seq in judged.later], judged)
+        if outcome.failure and not self._waiting.alone.issuperset(notice.vif_id for notice in batch):
+            self._log_failing(outcome.failure)
+        self._postpone([notice for notice in batch if notice.seq in outcome.later], outcome)
 
-    def _postpone(self, later: Sequence[Notice], judged: Judgement) -> None:
+    def _postpone(self, later: Sequence[Notice], outcome: Outcome) -> None:
         for notice in later:
             # The wait starts with the next message, which is for other events: these are the oldest, and would be
             # first.
-            is_first = self._waiting.failed(notice.vif_id, self._pace.due, alone=not judged.is_taken)
-            if is_first and judged.is_taken:
-                LOG.info("%s does not accept %s yet: %s", self._endpoint, _named(notice), judged.later[notice.seq])
+            is_first = self._waiting.failed(notice.vif_id, self._pace.due, alone=not outcome.is_taken)
+            if is_first and outcome.is_taken:
+                LOG.info("%s does not accept %s yet: %s", self._endpoint, _named(notice), outcome.later[notice.seq])
 
     # -- logging ------------------------------------------------------------------------------------------
 
@@ -174,8 +174,8 @@ class Notifier:
         text = f"could not send events to {self._endpoint}: {error}"
         self._errors.warn(text, error=error)
 
-    def _log_failing(self, why: str) -> None:
-        text = f"{self._endpoint} does not accept events: {why}; they are kept and retried, at least every "
+    def _log_failing(self, reason: str) -> None:
+        text = f"{self._endpoint} does not accept events: {reason}; they are kept and retried, at least every "
         # Logged once in an outage, during which the reason may change often.
         self._failing.warn(f"{text}{WAIT_MAX_SECONDS:g} s", key="outage")
 
@@ -183,12 +183,12 @@ class Notifier:
         if self._failing.over():
             LOG.info("%s accepts events again", self._endpoint)
 
-    def _log_refused(self, batch: Sequence[Notice], judged: Judgement) -> None:
-        refused = [notice for notice in batch if notice.seq in judged.refused]
+    def _log_refused(self, batch: Sequence[Notice], outcome: Outcome) -> None:
+        refused = [notice for notice in batch if notice.seq in outcome.refused]
         if refused:
             # Nova soon forgets an instance that is being deleted: that is normal.
             level = logging.INFO if all(notice.name == UNPLUGGED_EVENT for notice in refused) else logging.WARNING
-            shown = [f"{_named(notice)}: {judged.refused[notice.seq]}" for notice in refused[:_NAMED_MAX]]
+            shown = [f"{_named(notice)}: {outcome.refused[notice.seq]}" for notice in refused[:_NAMED_MAX]]
             shown += [f"and {len(refused) - _NAMED_MAX} more"] if len(refused) > _NAMED_MAX else []
             LOG.log(level, "%s refused permanently: %s", self._endpoint, "; ".join(shown))
 

@@ -43,8 +43,8 @@ class _Claim:
 
     def __str__(self) -> str:
         _nonce, pid, state_dir = [*self.name.removeprefix(_PREFIX).split("/", 2), "", ""][:3]
-        whose = "" if self.uid is None else f" of uid {self.uid}"
-        return f"vifplugd (process {pid}{whose}, state_dir {state_dir!r})"
+        owner = "" if self.uid is None else f" of uid {self.uid}"
+        return f"vifplugd (process {pid}{owner}, state_dir {state_dir!r})"
 
 
 def hold(state_dir: str, seconds: float) -> socket.socket:
@@ -71,10 +71,10 @@ def hold(state_dir: str, seconds: float) -> socket.socket:
 
 
 def _bound(state_dir: str) -> tuple[socket.socket, str]:
-    words = f"{_PREFIX}{secrets.token_hex(8)}/{os.getpid()}/{state_dir}".encode(errors="replace")[:_NAME_BYTES_MAX]
+    name = f"{_PREFIX}{secrets.token_hex(8)}/{os.getpid()}/{state_dir}".encode(errors="replace")[:_NAME_BYTES_MAX]
     mine = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC)
-    mine.bind(b"\0" + words)
-    return mine, words.decode(errors="replace")
+    mine.bind(b"\0" + name)
+    return mine, name.decode(errors="replace")
 
 
 def _counts(claim: _Claim) -> bool:
@@ -104,9 +104,9 @@ def _claims() -> Iterator[_Claim]:
 def _listed() -> Iterator[bytes]:
     with open("/proc/thread-self/net/unix", "rb") as sockets:
         for line in sockets:
-            words = line.rstrip(b"\n").split(b" ", 7)
-            if len(words) == 8 and words[7].lstrip(b"0123456789 ").startswith(b"@"):
-                yield b"\0" + words[7].lstrip(b"0123456789 ")[1:]
+            columns = line.rstrip(b"\n").split(b" ", 7)
+            if len(columns) == 8 and columns[7].lstrip(b"0123456789 ").startswith(b"@"):
+                yield b"\0" + columns[7].lstrip(b"0123456789 ")[1:]
 
 
 def _diagnosed() -> Iterator[tuple[bytes, int | None]]:

@@ -93,7 +93,7 @@ class _Server(uvicorn.Server):
         self._args, self._reconciler, self._helper_ended, self._hub = args, reconciler, helper_ended, hub
         self._event_listener = event_listener
         self._has_compared = False
-        self._beat: asyncio.Task[None] | None = None
+        self._heartbeats: asyncio.Task[None] | None = None
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         """As uvicorn's."""
@@ -102,7 +102,7 @@ class _Server(uvicorn.Server):
         if self._event_listener is not None:
             await self._event_listener.start()
         os.write(self._args.pipe, READY)
-        self._beat = asyncio.create_task(self._send_heartbeats(self._args.alive_seconds))
+        self._heartbeats = asyncio.create_task(self._send_heartbeats(self._args.alive_seconds))
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         """As uvicorn's, which would wait for followers of the events."""

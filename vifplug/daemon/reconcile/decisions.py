@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 
 from vifplug.daemon.reconcile.retry import RetryState
 from vifplug.engine.commands.reconcile import Survey
-from vifplug.engine.wiring import Standing
+from vifplug.engine.wiring import StateAndReason
 from vifplug.errors import VifplugError
 from vifplug.model.reports import CONTENDED, DRIFTED, FAILED
 
@@ -15,7 +15,7 @@ from vifplug.model.reports import CONTENDED, DRIFTED, FAILED
 class Decisions:
     """By VIF id."""
 
-    states: dict[str, Standing] = field(default_factory=dict)
+    states: dict[str, StateAndReason] = field(default_factory=dict)
     """States to write into the records, and so to report to followers."""
     repairs: list[str] = field(default_factory=list)
     """VIFs to repair."""
@@ -32,7 +32,7 @@ def decide(survey: Survey, retry_state: RetryState, now: float) -> Decisions:
     for vif_id, check in survey.checks.items():
         record = survey.records[vif_id]
         if not check.drift:
-            state = survey.standings[vif_id]
+            state = survey.states[vif_id]
             if retry_state.clean(vif_id, now) and (record.state, record.error) != state:
                 decisions.states[vif_id] = state
             if vif_id in survey.outdated:

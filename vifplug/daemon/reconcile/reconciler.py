@@ -24,7 +24,7 @@ from vifplug.daemon.reconcile.watchers import WatchedHost, Watchers
 from vifplug.engine.commands import reconcile, recover
 from vifplug.engine.commands.reconcile import Survey
 from vifplug.engine.context import Context
-from vifplug.engine.wiring import Standing
+from vifplug.engine.wiring import StateAndReason
 from vifplug.errors import (
     Busy,
     Conflict,
@@ -293,7 +293,7 @@ class Reconciler:
         if survey.guests:
             self._context.store.note_guests(survey.guests)
 
-    def _write_states(self, states: Mapping[str, Standing], seen: Mapping[str, Record] | None = None) -> None:
+    def _write_states(self, states: Mapping[str, StateAndReason], seen: Mapping[str, Record] | None = None) -> None:
         left, full = reconcile.note(self._context, states, seen)
         self._unwritten.update([f"states of VIFs were not written: {full}"] if full else [])
         # Another request works on these, or they were plugged again: the observed state is outdated.
@@ -312,7 +312,7 @@ class Reconciler:
         began = time.monotonic()
         outcome = reconcile.repair(self._context, vif_ids)
         ended = time.monotonic()
-        states: dict[str, Standing] = {}
+        states: dict[str, StateAndReason] = {}
         for vif_id, error in outcome.items():
             drift = checks[vif_id].drift if vif_id in checks else ()
             if isinstance(error, HelperDied | OvsUnavailable):
@@ -335,7 +335,7 @@ class Reconciler:
         self._metrics.repair_seconds.labels(result).observe(ended - began)
         self._write_states(states)
 
-    def _fail(self, vif_id: str, error: VifplugError, states: dict[str, Standing]) -> None:
+    def _fail(self, vif_id: str, error: VifplugError, states: dict[str, StateAndReason]) -> None:
         lasting = self._retry_state.failed(vif_id, time.monotonic(), retryable=error.retryable)
         self._metrics.repairs.labels("failed").inc()
         self._readiness.awaits_ovs |= isinstance(error, TimedOut)

@@ -21,7 +21,7 @@ _LASTING_FAILURES = 2
 _COMES_AND_GOES = ("ifindex", "ofport")
 """Attributes that change when a VMM's device is recreated: a guest that restarts often does not undo repairs."""
 
-Thing = tuple[str, str]
+Difference = tuple[str, str]
 """A subject and an attribute."""
 
 
@@ -31,10 +31,10 @@ class _Case:
 
     failures: int = 0
     not_before: float = 0.0
-    repaired: frozenset[Thing] = frozenset()
+    repaired: frozenset[Difference] = frozenset()
     repaired_at: float = 0.0
-    quick: dict[Thing, int] = field(default_factory=dict)
-    slow: dict[Thing, int] = field(default_factory=dict)
+    quick: dict[Difference, int] = field(default_factory=dict)
+    slow: dict[Difference, int] = field(default_factory=dict)
     contentions: int = 0
     """How often it was contended, without a time in which its repair lasted."""
 
@@ -77,8 +77,10 @@ class RetryState:
         since = now - case.repaired_at
         case.quick = _counted(case.quick, again) if since <= max(_QUICK_SECONDS, 2 * case.contended_wait) else {}
         case.slow = _counted(case.slow, again) if since <= self._memory else {}
-        often = [thing for thing, count in case.quick.items() if count >= self._contended_after]
-        often += [thing for thing, count in case.slow.items() if count >= _SLOW_FACTOR * self._contended_after]
+        often = [difference for difference, count in case.quick.items() if count >= self._contended_after]
+        often += [
+            difference for difference, count in case.slow.items() if count >= _SLOW_FACTOR * self._contended_after
+        ]
         if not often:
             return None
         case.contentions += 1
@@ -148,5 +150,5 @@ class RetryState:
             del self._cases[gone]
 
 
-def _counted(before: dict[Thing, int], again: set[Thing]) -> dict[Thing, int]:
-    return {thing: before.get(thing, 0) + 1 for thing in again}
+def _counted(before: dict[Difference, int], again: set[Difference]) -> dict[Difference, int]:
+    return {difference: before.get(difference, 0) + 1 for difference in again}

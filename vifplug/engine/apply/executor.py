@@ -126,11 +126,11 @@ def _unless_changed_since(host: Host, inverses: Sequence[Action]) -> list[Action
         if not isinstance(inverse, ConfigureLink):
             kept.append(inverse)
             continue
-        was_set = [(attribute, before, ours) for attribute, ours, before in inverse.changes]
+        was_set = [(attribute, before, set_by_us) for attribute, set_by_us, before in inverse.changes]
         back, left = configured.put_back(inverse.link, was_set, observed)
         kept += back
-        for words in left:
-            LOG.warning("%s", words)
+        for warning in left:
+            LOG.warning("%s", warning)
     return kept
 
 

@@ -24,12 +24,12 @@ def gc(context: Context, *, delete: bool) -> GcReport:
 
     :raises TeardownError, HostError: when one that should go could not.
     """
-    there = inspect.check(context).orphans
+    all_orphans = inspect.check(context).orphans
     if not delete:
-        return GcReport(orphans=there)
-    deleted, errors = collect(context, {orphan.vif_id for orphan in there})
+        return GcReport(orphans=all_orphans)
+    deleted, errors = collect(context, {orphan.vif_id for orphan in all_orphans})
     remove.raise_all(errors)
-    return GcReport(orphans=there, deleted=tuple(deleted))
+    return GcReport(orphans=all_orphans, deleted=tuple(deleted))
 
 
 def collect(

@@ -244,6 +244,6 @@ def settle_interrupted(context: Context, vif_id: str) -> bool:
     else:
         removed = remove.remove(context.host, store, {vif_id: context.left_on_host(vif_id)})
         remove.raise_all(removed.errors[vif_id])
-        for words in removed.left[vif_id]:
-            LOG.warning("%s", words)
+        for warning in removed.left[vif_id]:
+            LOG.warning("%s", warning)
     return True

@@ -13,7 +13,7 @@ from vifplug.engine.commands import inspect, plug
 from vifplug.engine.context import Context
 from vifplug.engine.plan import actions, guest_absence, request, resolve
 from vifplug.engine.plan.request import Job
-from vifplug.engine.wiring import Standing, is_called_down, standing
+from vifplug.engine.wiring import StateAndReason, is_called_down, state_of
 from vifplug.errors import BridgeMissing, Busy, StoreFull, VifplugError
 from vifplug.model.reports import CONTENDED, Orphan, VifCheck
 from vifplug.resources import kinds
@@ -29,7 +29,7 @@ class Survey:
 
     checks: Mapping[str, VifCheck] = field(default_factory=dict)
     """Recorded VIFs that no request works on."""
-    standings: Mapping[str, Standing] = field(default_factory=dict)
+    states: Mapping[str, StateAndReason] = field(default_factory=dict)
     """How those without drift stand."""
     records: Mapping[str, Record] = field(default_factory=dict)
     unsteady: frozenset[str] = frozenset()
@@ -71,7 +71,7 @@ def survey(context: Context, vif_ids: Collection[str] | None, *, ovs: bool = Tru
     orphaned = orphans.orphans(observed, before, after) if everything else []
     return Survey(
         checks={record.id: report.check(record, observed, wiring) for record in steady},
-        standings={record.id: standing(record, observed, wiring) for record in steady},
+        states={record.id: state_of(record, observed, wiring) for record in steady},
         records={record.id: record for record in steady},
         unsteady=frozenset(record.id for record in records if record.id in after.records)
         - {record.id for record in steady},
@@ -126,10 +126,10 @@ def is_in_use(owner: str, observed: Observed) -> bool:
     taps: list[Link] = [link for link in own if link.is_opened_by_guest]
     taps += [links[port.name] for port in observed.ports.values() if port.owner == owner and port.name in links]
     members = [name for link in own if link.has_members for name in observed.members.get(link.name, ())]
-    strangers = [links[name] for name in members if name in links and not links[name].owner]
+    foreign = [links[name] for name in members if name in links and not links[name].owner]
     sockets = [port for port in observed.ports.values() if port.owner == owner and not port.has_device]
     return any(port.link_state == "up" for port in sockets) or any(
-        link.carrier for link in (*strangers, *taps) if _is_guests_end(link)
+        link.carrier for link in (*foreign, *taps) if _is_guests_end(link)
     )
 
 
@@ -202,7 +202,7 @@ def _job(context: Context, vif_id: str) -> Job | None:
 
 
 def note(
-    context: Context, standings: Mapping[str, Standing], seen: Mapping[str, Record] | None = None
+    context: Context, states: Mapping[str, StateAndReason], seen: Mapping[str, Record] | None = None
 ) -> tuple[frozenset[str], StoreFull | None]:
     """Write states and their reasons into records that differ, of VIFs that no request works on.
 
@@ -211,10 +211,10 @@ def note(
         where the disk is full. How VIFs stand is worked out anew at each look; to repair them is more than to write it.
     :raises StoreError: when the store cannot be written for another reason.
     """
-    if not standings:
+    if not states:
         return frozenset(), None
     full: StoreFull | None = None
-    with context.locks.held_if_free(standings) as free:
+    with context.locks.held_if_free(states) as free:
         known = context.store.contents(free)
         steady = {
             vif_id: record
@@ -224,7 +224,7 @@ def note(
         changed = [
             replace(record, state=state, error=error, updated_at=now())
             for record in steady.values()
-            for state, error in [standings[record.id]]
+            for state, error in [states[record.id]]
             if (record.state, record.error) != (state, error)
         ]
         if changed:
@@ -232,7 +232,7 @@ def note(
                 context.store.save_records(changed)
             except StoreFull as error:
                 full = error
-    return frozenset(standings.keys() - steady.keys()), full
+    return frozenset(states.keys() - steady.keys()), full
 
 
 def _bridge_missing(record: Record, observed: Observed) -> BridgeMissing | None:

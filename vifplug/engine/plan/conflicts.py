@@ -84,7 +84,7 @@ def _refuse_another(link: Link, other: Resource) -> None:
         )
 
 
-def refuse_strangers(desired: Iterable[Resource], recorded: Inventory, observed: Observed) -> None:
+def refuse_foreign(desired: Iterable[Resource], recorded: Inventory, observed: Observed) -> None:
     """Refuse what is held by another VIF or by a stranger.
 
     :raises Conflict: naming the holder, which is left alone.
@@ -158,19 +158,19 @@ def _is_the_vmms(port: OvsPort, current: OvsPort) -> bool:
 def _refuse_foreign_bridge(bridge: OvsBridge, observed: Observed) -> None:
     """Refuse an OVS bridge whose name a bridge, a port or a device of another program has."""
     current, link = observed.bridges.get(bridge.name), observed.links.get(bridge.name)
-    whose = "a trunk" if bridge.shared else f"VIF {bridge.owner}"
+    user = "a trunk" if bridge.shared else f"VIF {bridge.owner}"
     if current is not None and not ownership.bridge_is_ours(current, bridge.owner):
         holder = ownership.owner_in_words(current.owner) if current.owner else "another program, for it has no mark"
-        raise Conflict(f"OVS bridge {bridge.name!r} for {whose} is held by {holder}; it was left alone", bridge.name)
+        raise Conflict(f"OVS bridge {bridge.name!r} for {user} is held by {holder}; it was left alone", bridge.name)
     port = observed.fake_bridges.get(bridge.name) or observed.ports.get(bridge.name)
     if current is None and port is not None:
-        raise Conflict(f"OVS bridge {bridge.name!r} for {whose} cannot be made: an OVS port has the name", bridge.name)
+        raise Conflict(f"OVS bridge {bridge.name!r} for {user} cannot be made: an OVS port has the name", bridge.name)
     # ovs-vswitchd takes the device of its local port away a little after the bridge's row: a tap without an owner's
     # mark, or a device of its kernel module.
     is_local_port = link is not None and (link.is_opened_by_guest or link.other_kind == _OF_OVS) and not link.owner
     if current is None and link is not None and not is_local_port:
         raise Conflict(
-            f"OVS bridge {bridge.name!r} for {whose} cannot be made: the name is held by {ownership.holder(link)}; it "
+            f"OVS bridge {bridge.name!r} for {user} cannot be made: the name is held by {ownership.holder(link)}; it "
             "was left alone",
             bridge.name,
         )
@@ -188,10 +188,10 @@ def _refuse_foreign_port(port: OvsPort, known: OvsPort | None, observed: Observe
         )
     is_ours = current is None or ownership.port_is_ours(current, port.owner, link, known) or _is_the_vmms(port, current)
     if current is not None and not is_ours:
-        whose = ownership.owner_in_words(current.owner) if current.owner else "a stranger"
+        current_owner = ownership.owner_in_words(current.owner) if current.owner else "a stranger"
         iface_id = current.iface_ids.get("iface-id")
         raise Conflict(
-            f"OVS port {port.name!r} for VIF {port.owner} is held by {whose} on bridge {current.bridge!r}"
+            f"OVS port {port.name!r} for VIF {port.owner} is held by {current_owner} on bridge {current.bridge!r}"
             f"{f' (iface-id {iface_id})' if iface_id else ''}; it was left alone",
             port.name,
         )

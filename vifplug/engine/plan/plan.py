@@ -100,8 +100,8 @@ class Draft:
 
     def add(self, phase: Phase, action: Action) -> None:
         """One action more."""
-        there = self._actions[phase]
-        there[f"{len(there)} {action.subject}"] = action
+        actions_of_phase = self._actions[phase]
+        actions_of_phase[f"{len(actions_of_phase)} {action.subject}"] = action
 
     def put(self, phase: Phase, action: Action) -> None:
         """The one action of a phase for its subject, in the place of an earlier one."""
@@ -199,7 +199,7 @@ def _in_order(creations: Sequence[CreateLink]) -> list[CreateLink]:
 
 
 def by_dependency(
-    items: Iterable[T], gives: Callable[[T], Collection[Reference]], needs: Callable[[T], Collection[Reference]]
+    items: Iterable[T], provides: Callable[[T], Collection[Reference]], needs: Callable[[T], Collection[Reference]]
 ) -> list[T]:
     """Items such that each stands behind all that gives what it needs.
 
@@ -210,9 +210,9 @@ def by_dependency(
     :raises InputError: when some need each other.
     """
     everything = list(items)
-    givers = {reference: number for number, item in enumerate(everything) for reference in gives(item)}
+    providers = {reference: number for number, item in enumerate(everything) for reference in provides(item)}
     needed = [
-        {givers[reference] for reference in needs(item) if reference in givers} - {number}
+        {providers[reference] for reference in needs(item) if reference in providers} - {number}
         for number, item in enumerate(everything)
     ]
     done: dict[int, None] = {}
@@ -220,7 +220,7 @@ def by_dependency(
     while left:
         ready = [number for number in left if needed[number] <= done.keys()]
         if not ready:
-            names = ", ".join(sorted(name for number in left for _plane, name in gives(everything[number])))
+            names = ", ".join(sorted(name for number in left for _plane, name in provides(everything[number])))
             raise InputError(f"each of these resources needs another one of them first: {names}")
         done |= dict.fromkeys(ready)
         left = [number for number in left if number not in done]

@@ -75,10 +75,10 @@ def plan_plug(
     :raises Conflict: when another VIF or a stranger holds a name or an identity.
     """
     conflicts.refuse_shared_names(request.desired for request in requests)
-    draft = Draft(is_crowded=observed.ports_there >= CROWD)
+    draft = Draft(is_crowded=observed.port_count >= CROWD)
     for request in requests:
         kinds.require_known(request.desired)
-        conflicts.refuse_strangers(request.desired, request.recorded, observed)
+        conflicts.refuse_foreign(request.desired, request.recorded, observed)
         conflicts.refuse_to_remake_used(request.desired, request.recorded, observed, shared_with)
         if request.guests_bridge is not None:
             known = request.recorded.links.get(request.guests_bridge.name)

@@ -40,7 +40,7 @@ def undone(observed: Observed, scope: Scope) -> Observed:
     if not missing:
         return observed
     by_index = {link.ifindex: link for link in observed.links.values()}
-    strays = _strays(observed, scope)
+    marked = _marked(observed, scope)
     back: dict[str, str] = {}
     renamed: dict[str, Link] = {}
     displaced: dict[str, Link] = {}
@@ -48,7 +48,7 @@ def undone(observed: Observed, scope: Scope) -> Observed:
         recorded, holder = scope.recorded[name], observed.links.get(name)
         link = by_index.get(ifindex)
         if link is None or not ownership.is_renamed(link, recorded):
-            link = _by_mark(recorded, observed, strays)
+            link = _by_mark(recorded, observed, marked)
         if link is None:
             continue
         # The kernel finds a link by its alternative names, too; so the holder may be the renamed link itself.
@@ -73,22 +73,22 @@ def undone(observed: Observed, scope: Scope) -> Observed:
     return replace(observed, links=links, members=members, stations=stations, displaced=displaced)
 
 
-def _by_mark(recorded: Link, observed: Observed, strays: Mapping[str, Sequence[Link]]) -> Link | None:
+def _by_mark(recorded: Link, observed: Observed, marked: Mapping[str, Sequence[Link]]) -> Link | None:
     """The one link under a name of no record that shows by itself that it is the recorded one's; None for several."""
     holder = observed.links.get(recorded.name)
     if holder is not None and ownership.is_ours(holder, recorded, recorded):
         return None
-    candidates = [link for link in strays.get(recorded.owner, ()) if ownership.role_of(link) == recorded.role]
+    candidates = [link for link in marked.get(recorded.owner, ()) if ownership.role_of(link) == recorded.role]
     return candidates[0] if len(candidates) == 1 else None
 
 
-def _strays(observed: Observed, scope: Scope) -> dict[str, list[Link]]:
+def _marked(observed: Observed, scope: Scope) -> dict[str, list[Link]]:
     """Links with a mark of ours, by owner, under names of no record; and not under one that a request asks for."""
-    strays: dict[str, list[Link]] = {}
+    marked: dict[str, list[Link]] = {}
     for link in observed.links.values():
         if link.owner and link.name not in scope.recorded and link.name not in scope.links:
-            strays.setdefault(link.owner, []).append(link)
-    return strays
+            marked.setdefault(link.owner, []).append(link)
+    return marked
 
 
 def _with_names(link: Link, back: Mapping[str, str]) -> Link:

@@ -15,7 +15,7 @@ from vifplug.engine.host import Scope
 from vifplug.engine.plan import configured
 from vifplug.engine.plan.plug import Request
 from vifplug.engine.requester import Requester
-from vifplug.engine.wiring import Wiring, standing
+from vifplug.engine.wiring import Wiring, state_of
 from vifplug.errors import Conflict, InputError
 from vifplug.model.reports import PLUGGED
 from vifplug.model.vif import Vif, optional_fields
@@ -320,7 +320,7 @@ def _record(job: Job, resources: tuple[Resource, ...], observed: Observed, wirin
         guest_absent_since=known.guest_absent_since if known is not None else None,
     )
     if job.state == PLUGGED:
-        state, error = standing(fresh, observed, wiring)
+        state, error = state_of(fresh, observed, wiring)
         fresh = replace(fresh, state=state, error=error)
     return known if known is not None and known == fresh else replace(fresh, updated_at=now())
 

@@ -35,7 +35,7 @@ def resolve(desired: Iterable[Resource], observed: Observed) -> tuple[Resource, 
             resolved.append(replace(resource, qos_type=None) if has_qos else resource)
         elif isinstance(resource, Link) and resource.port_bridge in bridges:
             resolved.append(resource.as_on(bridges[resource.port_bridge].userspace))
-        elif not is_anothers(resource, observed):
+        elif not is_foreign(resource, observed):
             resolved.append(made.get(resource.name, resource) if isinstance(resource, OvsBridge) else resource)
     return tuple(resolved)
 
@@ -62,13 +62,13 @@ def _bridge_missing(needed_for: str, name: str, observed: Observed) -> BridgeMis
     return BridgeMissing(f"no OVS bridge {name!r} for {needed_for}; create it first: vifplug never makes one", name)
 
 
-def is_anothers(resource: Resource, observed: Observed) -> bool:
+def is_foreign(resource: Resource, observed: Observed) -> bool:
     """Whether what VIFs share, such as a bridge, was made by another program: used, never changed. One that differs in
     what only a new one can have otherwise is not that."""
     if isinstance(resource, OvsBridge):
         there = observed.bridges.get(resource.name)
         return resource.shared and there is not None and not ownership.bridge_is_ours(there, resource.owner)
-    if not isinstance(resource, Link) or not resource.may_be_anothers or not resource.shared:
+    if not isinstance(resource, Link) or not resource.may_be_foreign or not resource.shared:
         return False
     if resource.name in observed.displaced:
         return False

@@ -98,17 +98,17 @@ def left_alone(built: Inventory, observed: Observed) -> list[str]:
         and not ownership.port_is_ours(current_port, port.owner, observed.links.get(port.name), port)
     ]
     bridges = [
-        f"OVS bridge {bridge.name!r} of VIF {bridge.owner} was left: {why}"
+        f"OVS bridge {bridge.name!r} of VIF {bridge.owner} was left: {reason}"
         for bridge in built.bridges.values()
         if not bridge.shared
         and (current_bridge := observed.bridges.get(bridge.name)) is not None
-        and (why := _why_left(bridge, current_bridge, built))
+        and (reason := _reason_left(bridge, current_bridge, built))
     ]
     changed_since = configured.restoration(built.items, observed)[1]
     return [*links, *ports, *bridges, *changed_since]
 
 
-def _why_left(bridge: OvsBridge, current: OvsBridge, built: Inventory) -> str:
+def _reason_left(bridge: OvsBridge, current: OvsBridge, built: Inventory) -> str:
     if not ownership.bridge_is_ours(current, bridge.owner):
         return f"another program changed its marks, so nothing shows whose it is; ovs-vsctl del-br {bridge.name}"
     others = ", ".join(sorted(set(current.members) - built.ports.keys()))

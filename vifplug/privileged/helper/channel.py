@@ -120,14 +120,14 @@ class _Forked(_NoticesTheEnd, daemon.ForkingClientChannel):
     def __init__(self, context: Any) -> None:
         """Fork the helper, which serves with bounds."""
         self.sending = threading.Lock()
-        ours, theirs = socket.socketpair()
+        parent_end, helper_end = socket.socketpair()
         for stream in filter(None, (sys.stdout, sys.stderr)):
             stream.flush()  # else both processes write what is buffered
         if os.fork() == 0:
-            ours.close()
-            serving.serve(theirs, context)
-        theirs.close()
-        daemon._ClientChannel.__init__(self, ours, context)
+            parent_end.close()
+            serving.serve(helper_end, context)
+        helper_end.close()
+        daemon._ClientChannel.__init__(self, parent_end, context)
 
 
 class _Commanded(_NoticesTheEnd, daemon.RootwrapClientChannel):
@@ -164,7 +164,7 @@ class Channel:
         with _starting, signals.held():
             refuse_unknown(options)
             net.bind(options, arguments)
-            ours = os.getpid()
+            parent_end = os.getpid()
             try:
                 with stdio.opened():
                     self._channel: Any = start(context=net)
@@ -179,7 +179,7 @@ class Channel:
                     "in [vifplug_privileged]"
                 ) from error
             finally:
-                if os.getpid() != ours:
+                if os.getpid() != parent_end:
                     os._exit(1)  # a helper that could not begin must not go on as its caller
         fixed = (connection, timeout, configurable, socket_directory)
         self.pid: int = self.call(startup.begin, *fixed, timeout=_START_SECONDS)

@@ -34,7 +34,7 @@ def new_index() -> int:
 class Run:
     """What is collected until it is sent; each item knows the number of the operation it came from."""
 
-    births: list[tuple[int, Message]] = field(default_factory=list)
+    creations: list[tuple[int, Message]] = field(default_factory=list)
     """Creations of veth pairs, which name no other link; what else is early names them, or the bridges they join."""
     early: list[tuple[int, Message]] = field(default_factory=list)
     middle: list[tuple[int, Callable[[], None]]] = field(default_factory=list)
@@ -111,7 +111,7 @@ class Run:
         """
         # A new pair is what takes the kernel longest, and vswitchd may be about to look for it: it comes first, unless
         # its mark would be in another send.
-        early = [*self.births, *self.early]
+        early = [*self.creations, *self.early]
         if len(early) > netlink.TOGETHER_MAX:
             early.sort(key=lambda numbered: numbered[0])
         _send(early, operations)
@@ -127,7 +127,7 @@ class Run:
             except Exception as error:
                 raise link_errors.of_library(error, operations[number], number) from error
         _send(self.late, operations)
-        for part in (self.births, self.early, self.middle, self.late, self.made, self.owners, self.marks):
+        for part in (self.creations, self.early, self.middle, self.late, self.made, self.owners, self.marks):
             part.clear()
 
 

@@ -37,17 +37,17 @@ def reason(refused: netlink.Refused, operation: Operation, *, creates: bool) -> 
 
     :param creates: whether that message creates a link.
     """
-    meaning = _OF_ANY.get(refused.code, "")
+    explanation = _OF_ANY.get(refused.code, "")
     if creates and refused.code == errno.EOPNOTSUPP:
         kind = str(operation.get("op", "")).removeprefix("create-")
         module = kinds.link_of(kind).module or kind
-        meaning = f"this kernel has no links of kind {kind}; load its module (modprobe {module})"
+        explanation = f"this kernel has no links of kind {kind}; load its module (modprobe {module})"
     if refused.code == errno.EOPNOTSUPP and operation.get("op") == "configure":
-        meaning = "the driver of that device has no such setting"
+        explanation = "the driver of that device has no such setting"
     master = _master_of(operation)
     if not creates and master:
-        meaning = _of_joining(refused.code, *master) or meaning
-    return f"{refused.text}: {meaning}" if meaning else refused.text
+        explanation = _of_joining(refused.code, *master) or explanation
+    return f"{refused.text}: {explanation}" if explanation else refused.text
 
 
 def _master_of(operation: Operation) -> tuple[str, str] | None:

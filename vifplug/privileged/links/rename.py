@@ -35,7 +35,7 @@ def rename(operation: Mapping[str, Any]) -> None:
         raise ownership.not_ours(link, owner)
     if link["name"] == name:
         return
-    ovsdb.refuse_anothers_port(name, owner)
+    ovsdb.refuse_foreign_port(name, owner)
     renaming = message(index, [("IFLA_IFNAME", name)])
     refused = _refusal([renaming])
     if refused is not None and refused.code == errno.EEXIST and _is_own_alternative(name, index):

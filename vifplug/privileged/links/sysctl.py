@@ -55,7 +55,7 @@ def _is(path: str, text: bytes) -> bool:
 
 
 def _refused(link: str, key: str, value: int, error: OSError) -> LinkError:
-    why = error.strerror
+    reason = error.strerror
     if error.errno == errno.EROFS:
-        why = f"{why}: /proc/sys is mounted read-only; mount it read-write for vifplug"
-    return LinkError(f"could not set {key} of link {link!r} to {value}: {why}", link)
+        reason = f"{reason}: /proc/sys is mounted read-only; mount it read-write for vifplug"
+    return LinkError(f"could not set {key} of link {link!r} to {value}: {reason}", link)

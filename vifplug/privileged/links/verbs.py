@@ -102,7 +102,7 @@ def _made_by(operation: Operation, kind: type[Link]) -> tuple[str, str, Role]:
     is_network = owner.startswith(naming.NETWORK_PREFIX)
     if part.kind is not kind or is_network != part.role.of_network:
         raise arguments.refuse("the role of a new link", part.role.name)
-    ovsdb.refuse_anothers_port(name, owner)
+    ovsdb.refuse_foreign_port(name, owner)
     return name, owner, part.role
 
 
@@ -186,7 +186,7 @@ def _create_pair(run: Run, number: int, operation: Operation, kind: type[Link]) 
     # nothing left to set. vswitchd writes flags back as it first read them, and "up" would be lost with that.
     at_birth = attributes.PROMISCUOUS
     attrs = [*ends[0], linkinfo(kind.wire_kind, [peer(far, ends[1], link_flags=at_birth)])]
-    run.births.append((number, message(near, attrs, flags=CREATE, link_flags=at_birth, change=at_birth)))
+    run.creations.append((number, message(near, attrs, flags=CREATE, link_flags=at_birth, change=at_birth)))
     for (name, owner, role), end in zip(made, operation["ends"], strict=True):
         run.mark(number, name, _mark(run, end, owner, role))
 

@@ -105,12 +105,12 @@ def named(event: str, row: Any, updates: Any) -> list[tuple[str, str]]:
         return [(BRIDGE, first(bridge, "name")) for bridge in referred(row, "bridges", row._idl.tables, "Bridge")]
     if table != "Bridge":
         return []
-    if event == "update" and not (_says_more_of_all_ports(row, before) or _is_changed(row, updates)):
+    if event == "update" and not (_concerns_all_ports(row, before) or _is_changed(row, updates)):
         return _moved(row, updates)
     return [(BRIDGE, first(row, "name"))]
 
 
-def _says_more_of_all_ports(bridge: Any, before: Mapping[str, Any]) -> bool:
+def _concerns_all_ports(bridge: Any, before: Mapping[str, Any]) -> bool:
     """Whether a change of a bridge's columns makes a difference to every port on it: its datapath, or who wires it."""
     return "datapath_type" in before or bridges.is_agents(bridge) != bridges.is_agents(bridge, before)
 

@@ -87,7 +87,7 @@ def give(port: Any, interfaces: Sequence[Any], given: Mapping[str, Any]) -> None
             _check_listening(interfaces)
         for key in set(column.sockets).intersection(value if column.sockets else ()):
             _check_socket(value[key])
-            _refuse_anothers_socket(column, key, value[key], interfaces)
+            _refuse_foreign_socket(column, key, value[key], interfaces)
         for row in (port,) if column.row == PORT else interfaces:
             setattr(row, name, value)
 
@@ -125,7 +125,7 @@ def _check_socket(path: str) -> None:
         raise arguments.refuse(f"a socket outside of {directory!r}, where a symbolic link leads,", path)
 
 
-def _refuse_anothers_socket(column: Column, key: str, path: str, interfaces: Sequence[Any]) -> None:
+def _refuse_foreign_socket(column: Column, key: str, path: str, interfaces: Sequence[Any]) -> None:
     """Refuse a socket that another interface has: its guest would talk in this one's name.
 
     :raises Conflict: naming that interface.

@@ -97,7 +97,7 @@ class Barrier(command.BaseCommand):  # type: ignore[misc]
         txn.add_op(BARRIER)
 
 
-class Nudge(command.BaseCommand):  # type: ignore[misc]
+class IncrementNextCfg(command.BaseCommand):  # type: ignore[misc]
     """Another next_cfg and nothing else: vswitchd looks at everything again.
 
     Asked of the server as it is: the IDL counts up only beside a change.

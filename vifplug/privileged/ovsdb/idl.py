@@ -25,7 +25,7 @@ _PROBE_MS = 3000
 """After so long without a word the server is asked for one, and after as long again without an answer it is away."""
 
 
-def _hurry_ms(remotes: int, timeout: float) -> int:
+def _probe_ms(remotes: int, timeout: float) -> int:
     """The probe interval on a connection whose server is not yet followed; it is given up after two of them.
 
     All addresses have their turn within the time that a caller waits.
@@ -51,7 +51,7 @@ class Replica(connection.OvsdbIdl):  # type: ignore[misc]
         self._asked_at = 0.0
         super().__init__(",".join(remotes), schema.needed())
         self._session: Any = jsonrpc.Session(self._session, remotes)
-        self._hurry_ms = _hurry_ms(len(remotes), timeout)
+        self._probe_ms = _probe_ms(len(remotes), timeout)
         # ovsdbapp's own indexes sort rows by comparisons in Python.
         self.index = RowIndex(self.tables)
         # Reconnect at once to a server that restarts; python-ovs backs off for up to 8 s.
@@ -69,7 +69,7 @@ class Replica(connection.OvsdbIdl):  # type: ignore[misc]
         self._ask_for_writes()
         # Until its contents are here a server that hangs keeps the next address waiting. Not set_probe_interval, which
         # knows no time below a second.
-        self._session.reconnect.probe_interval = self._hurry_ms
+        self._session.reconnect.probe_interval = self._probe_ms
 
     def run(self) -> bool:
         """One turn of the replica, and whether it follows its server."""

@@ -38,7 +38,7 @@ class RowIndex:
         """Interface -> the ports that have had it: OVSDB lets several have one."""
         self._fakes: set[Any] = set()
         """UUIDs of ports that are fake bridges."""
-        self._seen_ours: dict[Any, tuple[str, frozenset[Any]]] = {}
+        self._seen_owned: dict[Any, tuple[str, frozenset[Any]]] = {}
         """Ports that were seen to be an owner's, by UUID: that owner, and the QoS rows they have."""
         self._last_qos: OrderedDict[str, frozenset[Any]] = OrderedDict()
         """Those that an owner's last port had when it was deleted: it may be put back as it was."""
@@ -56,7 +56,7 @@ class RowIndex:
             return
         key = self._key(table, row)
         if table == "Port":
-            self._note_ours(event, row, key)
+            self._note_owned(event, row, key)
             is_fake = event != idl.ROW_DELETE and ovsdb_values.first(row, "fake_bridge")
             (self._fakes.add if is_fake else self._fakes.discard)(row.uuid)
         if event == idl.ROW_DELETE:
@@ -70,22 +70,22 @@ class RowIndex:
             for interface in ovsdb_values.all_of(row, "interfaces"):
                 self._ports_of[interface].add(row.uuid)
 
-    def _note_ours(self, event: str, row: Any, mark: str | None) -> None:
+    def _note_owned(self, event: str, row: Any, mark: str | None) -> None:
         """Remember which ports had a mark that was right: it may be wiped, and the row is still the same."""
         if event == idl.ROW_DELETE:
-            owner, qos = self._seen_ours.pop(row.uuid, ("", frozenset()))
+            owner, qos = self._seen_owned.pop(row.uuid, ("", frozenset()))
             if owner and qos:
                 self._last_qos[owner] = qos
                 self._last_qos.move_to_end(owner)
                 while len(self._last_qos) > _LAST_MAX:
                     self._last_qos.popitem(last=False)
             return
-        known = self._seen_ours.get(row.uuid)
+        known = self._seen_owned.get(row.uuid)
         owner = known[0] if known else mark or ""
         if not owner or (known is None and not ownership.port_is_ours(self.seen(row, owner), owner)):
             return
         qos = frozenset(ovsdb_values.all_of(row, "qos"))
-        self._seen_ours[row.uuid] = owner, qos
+        self._seen_owned[row.uuid] = owner, qos
 
     def seen(self, port: Any, owner: str) -> SeenPort:
         """A row as the rule reads it, but for the link of its name."""
@@ -112,16 +112,16 @@ class RowIndex:
 
     def was_ours(self, port: Any, owner: str) -> bool:
         """Whether this very row was seen to be an owner's before."""
-        return self._seen_ours.get(port.uuid, ("",))[0] == owner
+        return self._seen_owned.get(port.uuid, ("",))[0] == owner
 
     def had_qos(self, owner: str, qos: Any) -> bool:
         """Whether a port of an owner has, or last had, this QoS row, also one of another program."""
-        now = (rows for whose, rows in self._seen_ours.values() if whose == owner)
+        now = (rows for row_owner, rows in self._seen_owned.values() if row_owner == owner)
         return qos in self._last_qos.get(owner, ()) or any(qos in rows for rows in now)
 
     def row(self, table: str, name: str) -> Any:
         """The row of a name, or None. Not one that a transaction under way has inserted."""
-        row = self._there(table, self._names.get((table, name)))
+        row = self._row(table, self._names.get((table, name)))
         return row if row is not None and ovsdb_values.first(row, "name") == name else None
 
     def of_owner(self, table: str, owner: str) -> list[Any]:
@@ -158,7 +158,7 @@ class RowIndex:
 
     def _holders(self, interface: Any) -> list[Any]:
         uuids = self._ports_of.get(interface, ())
-        ports = [port for uuid in list(uuids) if (port := self._there("Port", uuid)) is not None]
+        ports = [port for uuid in list(uuids) if (port := self._row("Port", uuid)) is not None]
         return [port for port in ports if interface in ovsdb_values.all_of(port, "interfaces")]
 
     def bridge_of(self, port: Any) -> Any:
@@ -174,7 +174,7 @@ class RowIndex:
         """Fake bridges (ovs-vsctl add-br NAME PARENT VLAN) by name: ports, each with its bridge and VLAN."""
         fakes: dict[str, tuple[str, int]] = {}
         for uuid in list(self._fakes):
-            row = self._there("Port", uuid)
+            row = self._row("Port", uuid)
             parent = self.bridge_of(row) if row is not None else None
             if parent is not None:
                 vlan = ovsdb_values.first(row, "tag") or 0
@@ -184,7 +184,7 @@ class RowIndex:
     def _rows_of(self, table: str, key: str) -> list[Any]:
         rows = []
         for uuid in list(self._keys.get((table, key), ())):
-            row = self._there(table, uuid)
+            row = self._row(table, uuid)
             if row is not None and self._key(table, row) == key:
                 rows.append(row)
             elif self._tables[table].idl.txn is None:
@@ -192,7 +192,7 @@ class RowIndex:
                 self._forget(table, key, uuid)
         return rows
 
-    def _there(self, table: str, uuid: Any) -> Any:
+    def _row(self, table: str, uuid: Any) -> Any:
         rows = self._tables[table].rows
         return rows[uuid] if uuid in rows.data else None  # a UserDict, whose get() takes three calls
 

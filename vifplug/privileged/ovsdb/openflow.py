@@ -39,8 +39,8 @@ def flags(path: str) -> dict[str, str]:
     :raises OSError: when there is no answer in time.
     """
     with _Connection(path) as switch:
-        ports = {name: [word for bit, word in FLAGS.items() if config & bit] for name, _n, _m, config in switch.ports()}
-    return {name: ", ".join(words) for name, words in ports.items() if words}
+        ports = {name: [flag for bit, flag in FLAGS.items() if config & bit] for name, _n, _m, config in switch.ports()}
+    return {name: ", ".join(names) for name, names in ports.items() if names}
 
 
 def clear(path: str, name: str) -> None:

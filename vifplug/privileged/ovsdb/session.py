@@ -17,7 +17,7 @@ from ovsdbapp import exceptions
 from vifplug.errors import OvsdbError, OvsUnavailable, TimedOut, VifplugError
 from vifplug.privileged.ovsdb import remotes as ovsdb_remotes
 from vifplug.privileged.ovsdb.changes import Changes
-from vifplug.privileged.ovsdb.connection import Api, Barrier, Connection, Nudge, Transaction
+from vifplug.privileged.ovsdb.connection import Api, Barrier, Connection, IncrementNextCfg, Transaction
 from vifplug.privileged.ovsdb.idl import Replica
 from vifplug.privileged.ovsdb.index import RowIndex
 from vifplug.privileged.ovsdb.values import is_open
@@ -52,7 +52,7 @@ class Session:
         self._lock = threading.Lock()
         self._connecting: threading.Thread | None = None
         self._connecting_until = 0.0
-        self._tried_in_vain = 0.0
+        self._last_failure = 0.0
         self.changes = Changes()
         """The changes in OVSDB, for its followers."""
 
@@ -103,7 +103,7 @@ class Session:
             return self._api
         asked = time.monotonic()
         with self._lock:
-            if self._api is None and self._tried_in_vain > asked:
+            if self._api is None and self._last_failure > asked:
                 # While this thread waited for the lock, another tried for as long as the timeout allows.
                 raise self._unreachable()
             if self._api is None:
@@ -130,7 +130,7 @@ class Session:
         try:
             return retrying(self._connect_once)
         except ConnectionError as error:
-            self._tried_in_vain = time.monotonic()
+            self._last_failure = time.monotonic()
             raise self._unreachable() from error
 
     def _unreachable(self) -> OvsUnavailable:
@@ -142,7 +142,7 @@ class Session:
 
     def _turned_away(self) -> str:
         refused = self._api.idl.refused if self._api is not None else self._refused
-        return "".join(f"; {remote} answers, but {why}" for remote, why in refused.items())
+        return "".join(f"; {remote} answers, but {reason}" for remote, reason in refused.items())
 
     def _connect_once(self) -> Api:
         if not any(map(ovsdb_remotes.answers, self.remotes)):
@@ -294,7 +294,7 @@ class Session:
         :raises TimedOut: when it has done neither in time.
         """
         if self._closed(names, min(seconds, _FIRST_LOOK_SECONDS)):
-            self._run([Nudge(self.api)], writes=False)
+            self._run([IncrementNextCfg(self.api)], writes=False)
             self.wait_for_all(seconds)
             # It may report the result a little after its cur_cfg.
             self._closed(names, min(seconds, _SECOND_LOOK_SECONDS))

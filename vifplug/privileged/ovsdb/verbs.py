@@ -113,7 +113,7 @@ def _read(
             "bridges": bridges.described(session.tables, index),
             "fake_bridges": index.fake_bridges(),
             "ports": [_port(port, first(bridge, "name"), session.tables) for port, bridge in placed],
-            "ports_there": len(session.tables["Port"].rows),
+            "port_count": len(session.tables["Port"].rows),
             "held": {name: first(port, "name") for name in names for port in index.other_ports_with(name)},
             "iface_ids": {
                 iface_id: [first(interface, "name") for interface in interfaces]
@@ -174,7 +174,7 @@ def has_port(name: str) -> bool:
     return any(port.name == name for port in ports_about(name, ""))
 
 
-def refuse_anothers_port(name: str, owner: str) -> None:
+def refuse_foreign_port(name: str, owner: str) -> None:
     """Refuse to make a device that vswitchd would open as the device of another program's port, or of another VIF's.
 
     A port may wait for its device: a link of that name comes into that port's network. For the names of the naming rule
@@ -200,7 +200,7 @@ def refuse_anothers_port(name: str, owner: str) -> None:
     )
 
 
-def is_anothers_port(name: str, owner: str) -> bool:
+def is_foreign_port(name: str, owner: str) -> bool:
     """Whether the replica, as it is, has a port of that name that nothing shows to be an owner's.
 
     :raises OvsUnavailable: where there is an OVSDB, no replica, and no answer in time.
@@ -212,7 +212,7 @@ def is_anothers_port(name: str, owner: str) -> bool:
 def is_address_of_another(address: str, owner: str) -> bool:
     """Whether the replica, as it is, has an interface of another VIF with that MAC as its guest's.
 
-    :raises OvsUnavailable: as ``is_anothers_port``.
+    :raises OvsUnavailable: as ``is_foreign_port``.
     """
     session = _sessions[0]
     if not session.has_replica():
