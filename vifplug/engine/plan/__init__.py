@@ -1,1 +1,1 @@
-"""Decisions: what is to be done about what is there. Pure."""
+"""Decisions: compares desired and observed state and plans the changes. Pure."""

@@ -26,7 +26,7 @@ class Action:
 
     @property
     def name(self) -> str:
-        """What kind of change it is, as a plan's JSON says."""
+        """The action's name in a plan's JSON."""
         return self.verb
 
     @property
@@ -35,7 +35,7 @@ class Action:
         raise NotImplementedError
 
     def inverse(self) -> Action | None:
-        """What takes it back; None when nothing needs to be."""
+        """The action that undoes this one; None if nothing needs to be undone."""
         raise NotImplementedError
 
     def as_json(self) -> dict[str, str]:
@@ -45,7 +45,7 @@ class Action:
 
 @dataclass(frozen=True, slots=True)
 class CreateLink(Action):
-    """Make a link, down and not yet silent; of a pair both ends, and on their masters."""
+    """Create a link, down and without IPv6 settings; of a pair both ends, and put them on their masters."""
 
     link: Link
     other: Link | None = None
@@ -57,7 +57,7 @@ class CreateLink(Action):
 
     @property
     def links(self) -> tuple[Link, ...]:
-        """All that it makes."""
+        """All links that it creates."""
         return (self.link,) if self.other is None else (self.link, self.other)
 
     @property
@@ -73,11 +73,11 @@ class CreateLink(Action):
 
 @dataclass(frozen=True, slots=True)
 class RenameLink(Action):
-    """Give a link of ours another name: the recorded one, which another program took from it."""
+    """Give a link of ours its recorded name back, after another program renamed it."""
 
     verb: ClassVar[str] = "rename-link"
     link: Link
-    """With the ifindex by which it is found; its name is the new one."""
+    """With the ifindex that identifies it; its name is the new one."""
     old: str
 
     @property
@@ -93,14 +93,14 @@ class RenameLink(Action):
 
 @dataclass(frozen=True, slots=True)
 class SetLink(Action):
-    """Put attributes of a link right, in place."""
+    """Correct attributes of a link, in place."""
 
     verb: ClassVar[str] = "set-link"
     link: Link
     """As desired."""
     changes: tuple[Change, ...]
     adopt: bool = False
-    """The link was made again by somebody else under a recorded name, and carries no mark."""
+    """Another program recreated the link under a recorded name, and it carries no mark."""
 
     @property
     def subject(self) -> str:
@@ -121,13 +121,13 @@ class SetLink(Action):
 
 @dataclass(frozen=True, slots=True)
 class ConfigureLink(Action):
-    """Set attributes of a link that is another program's; the link is as desired, with what was there before."""
+    """Set attributes of another program's link. The link is as desired, with its former values."""
 
     verb: ClassVar[str] = "configure-link"
     link: Link
     changes: tuple[Change, ...]
     puts_back: bool = False
-    """Each change only where the link still has the value that it is changed from."""
+    """Apply each change only if the link still has the value that it is changed from."""
 
     @property
     def subject(self) -> str:
@@ -158,7 +158,7 @@ class JoinGuest(Action):
         return f"put {self.bridge.guest} back on bridge {self.bridge.name}"
 
     def inverse(self) -> None:
-        # It goes with a bridge that this plan made; on one that was there it is where it belongs.
+        # A bridge that this plan creates takes the tap with it; on an existing bridge the tap is where it belongs.
         return None
 
 
@@ -168,7 +168,7 @@ class ForgetStation(Action):
 
     verb: ClassVar[str] = "forget-station"
     link: Link
-    """The bridge where that is ours, else the tap that the entry is on."""
+    """The bridge if it is ours, else the tap that the entry is on."""
     station: Station
 
     @property
@@ -180,13 +180,13 @@ class ForgetStation(Action):
         return f"delete {entry.kind} entry {entry.address} on {entry.port} from bridge {entry.bridge}"
 
     def inverse(self) -> None:
-        # It was another program's, and it stopped a guest's frames.
+        # Another program made the entry, and it stopped a guest's frames.
         return None
 
 
 @dataclass(frozen=True, slots=True)
 class DeleteLinks(Action):
-    """Delete links of ours, as one group; absent is done."""
+    """Delete links of ours, as one group; an absent link counts as deleted."""
 
     verb: ClassVar[str] = "delete-links"
     links: tuple[Link, ...]
@@ -199,7 +199,7 @@ class DeleteLinks(Action):
         return f"delete {', '.join(f'{link.kind} {_present(link)}' for link in self.links)}"
 
     def inverse(self) -> Action | None:
-        # What a plan deletes was broken or no longer wanted; there is nothing whole to go back to.
+        # A plan deletes only broken or unneeded links; there is no sound state to go back to.
         return None
 
 
@@ -221,11 +221,11 @@ class AddPort(PortAction):
 
     verb: ClassVar[str] = "add-port"
     again: bool = False
-    """It was there before: it gets the VLANs that it was last seen with, or is dead until it is wired again."""
+    """The port existed before: it gets the VLANs that were last observed on it, or is dead until it is wired again."""
 
     @property
     def restored(self) -> str:
-        """In words, what it gets of what another program had set; "" for nothing."""
+        """What the port gets back of another program's settings, as text; "" if nothing."""
         return _vlans(self.port) if self.again else ""
 
     def __str__(self) -> str:
@@ -247,24 +247,24 @@ class AddPort(PortAction):
 
 @dataclass(frozen=True, slots=True)
 class SetPort(PortAction):
-    """Put ids of a port right, in place; keys of others stay. The port is as desired."""
+    """Correct ids of a port, in place; other programs' keys stay. The port is as desired."""
 
     verb: ClassVar[str] = "set-port"
     iface_changes: tuple[Change, ...] = ()
     port_changes: tuple[Change, ...] = ()
     emptied: tuple[str, ...] = ()
-    """Columns that are made as the port's creation left them."""
+    """Columns that are reset to what the port's creation leaves in them."""
     given: Mapping[str, Any] = field(default_factory=dict)
-    """Columns that are set to what the port asks for."""
+    """Columns that are set to what the request asks for."""
     former: Mapping[str, Any] = field(default_factory=dict)
-    """What the port had of its columns when they were as recorded, None for the empty value: the inverse gives it back.
-    No value of another program's goes back: the helper takes none for these columns."""
+    """The port's former values of columns that were as recorded, None for an empty one; the inverse restores them.
+    Another program's values are not restored: the helper accepts none for these columns."""
     again: bool = False
-    """Another program made its row anew: it gets its VLANs as ``AddPort`` gives them, unless it has some by then."""
+    """Another program recreated its row: it gets its VLANs as ``AddPort`` gives them, unless it has some by then."""
 
     @property
     def restored(self) -> str:
-        """In words, what it gets of what another program had set; "" for nothing."""
+        """What the port gets back of another program's settings, as text; "" if nothing."""
         return _vlans(self.port) if self.again else ""
 
     def __str__(self) -> str:
@@ -285,7 +285,7 @@ class SetPort(PortAction):
 
 @dataclass(frozen=True, slots=True)
 class MovePort(PortAction):
-    """Move a port from one OVS bridge to another, row and all."""
+    """Move a port from one OVS bridge to another, with its row."""
 
     verb: ClassVar[str] = "move-port"
     source: str
@@ -299,11 +299,12 @@ class MovePort(PortAction):
 
 @dataclass(frozen=True, slots=True)
 class ReattachPort(PortAction):
-    """Make vswitchd open a port's device again: it was made anew under the same name."""
+    """Make vswitchd reopen a port's device, which was recreated under the same name."""
 
     verb: ClassVar[str] = "reattach-port"
     if_closed: bool = False
-    """Only where it has not done so by itself: it held no device, and there was none, so what it holds is new."""
+    """Only if vswitchd has not reopened it by itself: it held no device because none existed, so what it holds is
+    new."""
 
     def __str__(self) -> str:
         unless = " unless ovs-vswitchd has opened its device by then" if self.if_closed else ""
@@ -315,17 +316,17 @@ class ReattachPort(PortAction):
 
 @dataclass(frozen=True, slots=True)
 class DeletePort(PortAction):
-    """Delete a port of ours; absent is done. The port is as observed, so that it can be made again."""
+    """Delete a port of ours; an absent port counts as deleted. The port is as observed, so that it can be recreated."""
 
     verb: ClassVar[str] = "delete-port"
     as_added: bool = False
-    """Only the row that ``AddPort`` made, and its QoS: a stranger may have taken the name before it."""
+    """Delete only the row that ``AddPort`` made, and its QoS: another program may have taken the name before."""
 
     def __str__(self) -> str:
         return f"delete port {self.port.name} from OVS bridge {self.port.bridge}"
 
     def inverse(self) -> Action:
-        # Its QoS row outlives it until the VIF is unplugged, and is taken up again.
+        # The port's QoS row stays until the VIF is unplugged, and is reused.
         return AddPort(replace(self.port, isolate=False, qos_type=None))
 
 
@@ -362,7 +363,7 @@ class BridgeAction(Action):
 
 @dataclass(frozen=True, slots=True)
 class AddBridge(BridgeAction):
-    """Make an OVS bridge, with its mark and with the datapath of another one."""
+    """Create an OVS bridge, with its mark and with the datapath of another bridge."""
 
     verb: ClassVar[str] = "add-bridge"
 
@@ -375,7 +376,7 @@ class AddBridge(BridgeAction):
 
 @dataclass(frozen=True, slots=True)
 class SetBridge(BridgeAction):
-    """Make an OVS bridge as its creation leaves it."""
+    """Reset an OVS bridge to what its creation leaves."""
 
     verb: ClassVar[str] = "set-bridge"
     changes: tuple[Change, ...] = ()
@@ -385,13 +386,13 @@ class SetBridge(BridgeAction):
         return f"set OVS bridge {self.bridge.name}: {words}"
 
     def inverse(self) -> None:
-        # What another program set on a bridge of ours is not put back.
+        # What another program set on a bridge of ours is not restored.
         return None
 
 
 @dataclass(frozen=True, slots=True)
 class DeleteBridge(BridgeAction):
-    """Delete an OVS bridge that vifplug made, unless a port of another program is on it; absent is done."""
+    """Delete an OVS bridge that vifplug made, unless a port of another program is on it; absent counts as deleted."""
 
     verb: ClassVar[str] = "delete-bridge"
 
@@ -419,9 +420,9 @@ def _vlans(port: OvsPort) -> str:
 
 
 def _returns(attribute: str, before: Any, after: Any) -> bool:
-    """Whether an undo gives back what was there: not where nothing was, nor another program's bridge for a link that is
-    to be on none, nor what is more than its name."""
-    if attribute == "master":  # None is no master; of all other attributes, what could not be read
+    """Whether an undo restores the former value: not if there was none, nor another program's bridge for a link that is
+    to be on none, nor a value that consists of more than its name."""
+    if attribute == "master":  # None means no master; for all other attributes, that the value could not be read
         return after is not None
     return before is not None and attribute not in passage.FINAL
 

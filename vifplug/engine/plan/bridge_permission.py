@@ -20,13 +20,13 @@ from vifplug.resources.observed import Observed
 from vifplug.resources.ovs_port import OvsPort
 
 Users = Mapping[str, frozenset[int | None]]
-"""Who plugged the VIFs that use a shared bridge, by its owner (``net:...``)."""
+"""The uids that plugged the VIFs on a shared bridge, by the bridge's owner (``net:...``)."""
 
 
 def authorise_bridges(job: Job, observed: Observed, integration_bridge: str) -> None:
-    """Let a VIF of an operator join the bridges that it asks for.
+    """Check that an operator may put its VIF on the bridges of the request.
 
-    :raises NotPermitted: for one that an operator may not join; nothing was touched.
+    :raises NotPermitted: an operator may not use the bridge; nothing was changed.
     """
     requester = job.requester
     if requester is None or requester.every_vif:
@@ -39,7 +39,7 @@ def authorise_bridges(job: Job, observed: Observed, integration_bridge: str) -> 
             is_allowed = name == integration_bridge or naming.is_trunk_bridge(name)
         elif isinstance(item, Link) and item.has_members and item.shared:
             name, current = item.name, observed.links.get(item.name)
-            # Ours by its mark; one of another network is a Conflict, which the planner names.
+            # Ours by its mark; a bridge of another network is a Conflict, which the planner reports.
             is_allowed = current is None or bool(current.owner) or ownership.is_ours(current, item, None)
         else:
             continue
@@ -52,7 +52,7 @@ def authorise_bridges(job: Job, observed: Observed, integration_bridge: str) -> 
 
 
 def moved_bridges(job: Job, observed: Observed) -> list[Link]:
-    """The shared bridges of ours whose MTU a VIF of an operator would move."""
+    """Our shared bridges whose MTU this operator's VIF would change."""
     if job.requester is None or job.requester.every_vif:
         return []
     shared = (item for item in kinds.links_in(job.desired) if item.shared and item.has_members)
@@ -68,14 +68,14 @@ def moved_bridges(job: Job, observed: Observed) -> list[Link]:
 
 
 def _has_had(known: Link | None, wanted: Link) -> bool:
-    """Whether the VIF's record has the MTU already: it is put back then, not moved."""
+    """Whether the VIF's record already has the MTU: then it is restored, not changed."""
     return known is not None and (known.mtu or 0) >= (wanted.mtu or 0)
 
 
 def authorise_mtu(job: Job, bridges: Iterable[Link], observed: Observed, users: Users) -> None:
-    """Let a VIF of an operator move the MTU of shared bridges that its own VIFs alone use.
+    """Check that an operator's VIF changes the MTU only of shared bridges that no other user's VIF uses.
 
-    :raises NotPermitted: for one that VIFs of other users are on; nothing was touched.
+    :raises NotPermitted: VIFs of other users are on the bridge; nothing was changed.
     """
     for bridge in bridges:
         current, requester = observed.links[bridge.name], job.requester

@@ -1,7 +1,7 @@
-"""What is another program's and only configured, or only referenced. Pure.
+"""Another program's resources that a VIF configures or references. Pure.
 
-A configured resource is set, and what was there before is remembered in its record (``former``): with its VIF, or when
-the plug fails, that is put back, unless another program has changed it since.
+vifplug sets values of a configured resource and records the former ones (``former``). It restores them when the VIF is
+unplugged or the plug fails, unless another program has changed them since.
 """
 
 from __future__ import annotations
@@ -20,19 +20,19 @@ from vifplug.resources.observed import Inventory, Observed
 from vifplug.resources.schema import Compared
 
 Shared = Mapping[str, Link]
-"""Configured devices that VIFs share, by name, as the store keeps them: with the values that all these VIFs have asked
-for, and with what was there before the first of them (``former``)."""
+"""Configured devices that VIFs share, by name, as the store keeps them: with the values that all these VIFs ask for,
+and the values from before the first of them (``former``)."""
 
 
 def is_configured(item: Resource) -> TypeGuard[Link]:
-    """Whether its former values are put back with its VIF. Only links are configured."""
+    """Whether its former values are restored when the VIF is unplugged. Only links are configured."""
     return item.teardown is Teardown.RESTORED and isinstance(item, Link)
 
 
 def remembering(item: Resource, observed: Observed, recorded: Inventory) -> Resource:
-    """A desired resource with what was there before it was configured; any other, and a shared one, as it is.
+    """A desired resource with its values from before it was configured. Others and shared ones are returned unchanged.
 
-    What a record remembers holds for as long as there is one: what is there now is vifplug's own doing.
+    Values in a record take precedence, because vifplug set the present ones.
     """
     if not is_configured(item) or item.shared or item.name not in observed.links:
         return item
@@ -42,20 +42,20 @@ def remembering(item: Resource, observed: Observed, recorded: Inventory) -> Reso
 
 def _former(item: Link, current: Link, before: Mapping[str, Any]) -> dict[str, Any]:
     values = {name: before[name] if name in before else getattr(current, name) for name in _asked_for(item)}
-    # What could not be read cannot be put back.
+    # A value that could not be read cannot be restored.
     return {name: value for name, value in values.items() if value is not None}
 
 
 def shared_by(
     requests: Iterable[Iterable[Resource]], observed: Observed, stored: Shared, others: InUse
 ) -> dict[str, Link]:
-    """What the store is to keep of devices that these requests configure and that VIFs share.
+    """The shared devices that these requests configure, as the store is to keep them.
 
-    So the values of such a device depend on what its VIFs ask for, not on which of them was plugged last: of an
-    attribute that is compared by "at least" the largest holds, of any other the first.
+    The values depend on all VIFs' requests, not on the order of plugs: for an attribute that is compared by "at least"
+    the largest value applies, for others the first.
 
-    :param others: what VIFs beside these use.
-    :raises Conflict: a VIF asks for another value than one before it.
+    :param others: what other VIFs use.
+    :raises Conflict: a VIF asks for another value than an earlier one.
     """
     together: dict[str, Link] = {}
     for desired in requests:
@@ -74,7 +74,7 @@ def shared_by(
 
 
 def settled(shared: Shared) -> dict[str, Link]:
-    """The same once a plan is carried out, and what is asked for no longer has been put back."""
+    """The same after a plan is applied and values that no request asks for any longer are restored."""
     return {
         name: link.replaced(former={key: value for key, value in link.former.items() if getattr(link, key) is not None})
         for name, link in shared.items()
@@ -82,7 +82,7 @@ def settled(shared: Shared) -> dict[str, Link]:
 
 
 def _joined(link: Link, earlier: Link | None) -> Link:
-    """A device as VIFs before this one and this one ask for it."""
+    """A device with the values that earlier VIFs and this one ask for."""
     if earlier is None:
         return link
     values: dict[str, Any] = {}
@@ -102,8 +102,8 @@ def _joined(link: Link, earlier: Link | None) -> Link:
 
 
 def with_shared(items: Iterable[Resource], stored: Shared, others: InUse) -> tuple[Resource, ...]:
-    """Recorded resources, with what the store keeps of those that are configured and shared: as far as no other VIFs
-    use them. While others do, nothing of them is put back."""
+    """Recorded resources, with the stored values of shared configured ones that no other VIF uses. While other VIFs use
+    them, nothing is restored."""
     return tuple(
         stored.get(item.name, item) if is_configured(item) and item.shared and item not in others else item
         for item in items
@@ -115,8 +115,8 @@ def _asked_for(link: Link) -> list[str]:
 
 
 def with_more(item: Resource, other: Resource | None) -> Resource:
-    """A recorded resource that is configured, with what an interrupted request set and remembered of more; any other as
-    it is."""
+    """A recorded configured resource, with what an interrupted request also set and recorded; others are returned
+    unchanged."""
     if not is_configured(item) or not isinstance(other, type(item)):
         return item
     more = {name: getattr(other, name) for name in other.former if name not in item.former}
@@ -124,12 +124,12 @@ def with_more(item: Resource, other: Resource | None) -> Resource:
 
 
 def refuse_unusable(item: Resource, observed: Observed, known: Link | None) -> None:
-    """Refuse a VIF whose configured or referenced device is not there, is one that vifplug made, or is a guest's.
+    """Refuse a configured or referenced device that is missing, made by vifplug, or in use by a guest.
 
     :param known: as the VIF's record has it.
-    :raises InputError: a part of a link is not there, and the VIF has no record of it: the request names a wrong one.
-    :raises ResourceMissing: any other is not there.
-    :raises Conflict: when what is to be configured is a VIF's own, or is open in a guest.
+    :raises InputError: a part of a link is missing and the VIF has no record of it: the request names a wrong one.
+    :raises ResourceMissing: any other device is missing.
+    :raises Conflict: a VIF owns the device to be configured, or a guest has it open.
     """
     current = observed.links.get(item.name)
     if current is None and item.name in observed.absent:
@@ -151,7 +151,7 @@ def refuse_unusable(item: Resource, observed: Observed, known: Link | None) -> N
 
 
 def _refuse_in_use(item: Link, current: Link, known: Link | None) -> None:
-    """Refuse to change what a guest has open, unless the VIF had it before: the guest is its own, then."""
+    """Refuse to change what a guest has open, unless the VIF is recorded with it: then the guest is the VIF's own."""
     if known is None and current.in_use and _differing(item, current):
         raise Conflict(
             f"{item.kind} {item.name!r} for {owner_in_words(item.owner)} is in use by a guest ({current.in_use}); it "
@@ -170,10 +170,10 @@ def _differing(link: Link, current: Link) -> list[Change]:
 
 
 def refuse_missing_lower(link: Link, desired: Iterable[Resource], observed: Observed) -> None:
-    """Refuse to make a link on a device that is not there, or that cannot carry it.
+    """Refuse to make a link on a device that is missing or cannot carry it.
 
     :raises ResourceMissing: naming the device.
-    :raises Conflict: when that is down, or has a smaller MTU.
+    :raises Conflict: the device is down, or its MTU is too small.
     """
     if link.lower is None or any(other.name == link.lower for other in kinds.links_in(desired)):
         return
@@ -194,9 +194,9 @@ def refuse_missing_lower(link: Link, desired: Iterable[Resource], observed: Obse
 
 
 def refuse_unlisted(desired: Iterable[Resource], observed: Observed, patterns: Collection[str]) -> None:
-    """Refuse another program's device that the configuration lists for no VIF.
+    """Refuse another program's device that the configuration does not list.
 
-    :raises InputError: naming it, and the option.
+    :raises InputError: naming the device and the option.
     """
     desired = list(desired)
     made = {link.name for link in kinds.links_in(desired) if link.relation is Relation.OWNED}
@@ -214,14 +214,14 @@ def refuse_unlisted(desired: Iterable[Resource], observed: Observed, patterns: C
 
 
 def changes(link: Link, observed: Observed, known: Link | None) -> list[Action]:
-    """What makes a configured link as desired, and puts back what is asked for no longer."""
+    """The actions that make a configured link as desired, and restore values that are no longer asked for."""
     wanted = _differing(link, observed.links[link.name])
     given_up = _put_back(known, observed, set(_asked_for(link)))[0] if known is not None else []
     return [*([ConfigureLink(link, tuple(wanted))] if wanted else []), *given_up]
 
 
 def restoration(built: Iterable[Resource], observed: Observed) -> tuple[list[Action], list[str]]:
-    """What puts configured resources back; and, in words, what another program has changed since."""
+    """The actions that restore configured resources; and what another program has changed since, as text."""
     going: list[Action] = []
     left: list[str] = []
     for link in kinds.links_in(built):
@@ -233,9 +233,9 @@ def restoration(built: Iterable[Resource], observed: Observed) -> tuple[list[Act
 
 
 def left_behind(recorded: Inventory, desired: Iterable[Resource], observed: Observed) -> list[str]:
-    """What a VIF configured and asks for no longer, and another program has changed since, in words.
+    """Values that a VIF configured and no longer asks for, and that another program has changed since; as text.
 
-    :param observed: once the rest was put back.
+    :param observed: after the other values were restored.
     """
     wanted = {link.name: link for link in kinds.links_in(desired)}
     words: list[str] = []
@@ -256,10 +256,10 @@ def _put_back(link: Link, observed: Observed, kept: Iterable[str]) -> tuple[list
 
 
 def put_back(link: Link, was_set: Sequence[Change], observed: Observed) -> tuple[list[Action], list[str]]:
-    """What undoes changes of a link, as far as it still has the values that they gave it.
+    """The action that undoes changes of a link, for values that are still as vifplug set them.
 
-    :param was_set: attribute, before, and as vifplug set it.
-    :returns: the action, if there is anything to do; and what was left, in words.
+    :param was_set: attribute, value before, and the value that vifplug set.
+    :returns: the action, if there is anything to do; and the values that were left, as text.
     """
     current = observed.links.get(link.name)
     if current is None:

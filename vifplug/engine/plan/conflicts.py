@@ -1,4 +1,4 @@
-"""What a plan refuses: names and identities that another VIF or a stranger holds. Pure."""
+"""What a plan refuses: names and identities that another VIF or another program holds. Pure."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ from vifplug.resources.ovs_bridge import DATAPATH_USERSPACE, OvsBridge
 from vifplug.resources.ovs_port import OvsPort
 
 _OF_OVS = "openvswitch"
-"""The kernel's word for an internal port of OVS's kernel datapath."""
+"""The kernel's name of the kind of an internal port of OVS's kernel datapath."""
 
 
 def refuse_shared_names(requests: Iterable[Iterable[Resource]]) -> None:
-    """Refuse two owners of one name among the requests themselves, and two devices of one owner and name.
+    """Refuse requests in which two owners have one name, or one owner two devices of one name.
 
     :raises Conflict: naming both.
     """
@@ -40,7 +40,7 @@ def refuse_shared_names(requests: Iterable[Iterable[Resource]]) -> None:
 
 
 def to_be_made(desired: Iterable[Resource], observed: Observed) -> list[Link]:
-    """Links that VIFs share, of kinds with values that only a new link can have, which are not there with them."""
+    """Missing shared links of kinds whose values are fixed at creation, or links that lack these values."""
     return [
         link
         for link in kinds.links_in(desired)
@@ -54,17 +54,18 @@ def to_be_made(desired: Iterable[Resource], observed: Observed) -> list[Link]:
 def refuse_to_remake_used(
     desired: Iterable[Resource], recorded: Inventory, observed: Observed, shared_with: ownership.InUse
 ) -> None:
-    """Refuse to make a shared link with other values than other VIFs need: they would make it again, without end.
+    """Refuse to make a shared link with other values than other VIFs need: their repairs would recreate it, without
+    end.
 
-    A link that another program made again with other values is no conflict: all its VIFs agree what it is to be.
+    A link that another program recreated with other values is no conflict: all its VIFs ask for the same values.
 
-    :raises Conflict: naming the link, what it has and what is asked for.
+    :raises Conflict: naming the link, its values and the values of the request.
     """
     for link in to_be_made(desired, observed):
         for other in shared_with.resources.get((link.owner, link.name), ()):
             _refuse_another(link, other)
         known, current = recorded.links.get(link.name), observed.links.get(link.name)
-        # What a damaged record's VIF asked for is not known; what this VIF has already was not refused then.
+        # What a damaged record's VIF asked for is unknown; what this VIF already has was accepted then.
         is_recorded = known is not None and known.kind == link.kind and not diff.is_to_be_remade(link, known)
         if link.owner in shared_with.owners and current is not None and not is_recorded:
             _refuse_another(link, current)
@@ -85,9 +86,9 @@ def _refuse_another(link: Link, other: Resource) -> None:
 
 
 def refuse_foreign(desired: Iterable[Resource], recorded: Inventory, observed: Observed) -> None:
-    """Refuse what is held by another VIF or by a stranger.
+    """Refuse names that another VIF or another program holds.
 
-    :raises Conflict: naming the holder, which is left alone.
+    :raises Conflict: naming the holder, which is not changed.
     """
     links, ports, desired = recorded.links, recorded.ports, list(desired)
     for resource in desired:
@@ -118,7 +119,7 @@ def refuse_foreign(desired: Iterable[Resource], recorded: Inventory, observed: O
                 resource.name,
             )
         if not ownership.is_adoptable(current, resource, known_link):
-            # Of a name that was this VIF's before there is something to do; another program holds any other by right.
+            # A name that this VIF had before can be freed; another program holds any other name rightfully.
             advice = f": delete it (ip link del {resource.name}), then repair" if known_link is not None else ""
             raise Conflict(
                 f"device {resource.name!r} for {ownership.owner_in_words(resource.owner)} is held by "
@@ -128,7 +129,7 @@ def refuse_foreign(desired: Iterable[Resource], recorded: Inventory, observed: O
 
 
 def _refuse_kernel_datapath(port: OvsPort, observed: Observed) -> None:
-    """Refuse a port of DPDK on a bridge of the kernel's datapath, on which vswitchd could not open it."""
+    """Refuse a DPDK port on a bridge of the kernel's datapath: vswitchd cannot open it there."""
     bridge = observed.bridges.get(port.bridge)
     if not port.needs_userspace or bridge is None or bridge.userspace:
         return
@@ -141,7 +142,8 @@ def _refuse_kernel_datapath(port: OvsPort, observed: Observed) -> None:
 
 
 def _refuse_another_maker(port: OvsPort, known: OvsPort | None) -> None:
-    """Refuse to take a port from the VMM, which would delete it with the guest, or to leave it one that is in use."""
+    """Refuse to take over a port from the VMM, which would delete it with the guest, or to leave the VMM one that is in
+    use."""
     if known is not None and known.is_owned != port.is_owned:
         raise Conflict(
             f"OVS port {port.name!r} of VIF {port.owner} is plugged as one that {known.maker} makes, and {port.maker} "
@@ -151,12 +153,12 @@ def _refuse_another_maker(port: OvsPort, known: OvsPort | None) -> None:
 
 
 def _is_the_vmms(port: OvsPort, current: OvsPort) -> bool:
-    """Whether a row is the one that a VIF's VMM has made for it."""
+    """Whether a row is the one that the VIF's VMM made for it."""
     return not port.is_owned and not current.owner and current.iface_ids.get("iface-id") == port.owner
 
 
 def _refuse_foreign_bridge(bridge: OvsBridge, observed: Observed) -> None:
-    """Refuse an OVS bridge whose name a bridge, a port or a device of another program has."""
+    """Refuse an OVS bridge whose name another program's bridge, port or device has."""
     current, link = observed.bridges.get(bridge.name), observed.links.get(bridge.name)
     user = "a trunk" if bridge.shared else f"VIF {bridge.owner}"
     if current is not None and not ownership.bridge_is_ours(current, bridge.owner):
@@ -165,8 +167,8 @@ def _refuse_foreign_bridge(bridge: OvsBridge, observed: Observed) -> None:
     port = observed.fake_bridges.get(bridge.name) or observed.ports.get(bridge.name)
     if current is None and port is not None:
         raise Conflict(f"OVS bridge {bridge.name!r} for {user} cannot be made: an OVS port has the name", bridge.name)
-    # ovs-vswitchd takes the device of its local port away a little after the bridge's row: a tap without an owner's
-    # mark, or a device of its kernel module.
+    # ovs-vswitchd deletes the device of the bridge's local port a little after the bridge's row: a tap without an
+    # owner's mark, or a device of its kernel module.
     is_local_port = link is not None and (link.is_opened_by_guest or link.other_kind == _OF_OVS) and not link.owner
     if current is None and link is not None and not is_local_port:
         raise Conflict(
@@ -208,10 +210,10 @@ def _refuse_foreign_port(port: OvsPort, known: OvsPort | None, observed: Observe
 
 
 def _refuse_foreign_device(port: OvsPort, known: OvsPort | None, observed: Observed) -> None:
-    """Refuse a device that is no guest's tap as the device of a port that waits for one.
+    """Refuse a device that is not a guest's tap as the device of a port that waits for one.
 
-    A port that is there has what vswitchd opened by itself; then a tap is refused no more, for a VMM may give it any
-    MAC.
+    An existing port has the device that vswitchd opened by itself; then no tap is refused, because a VMM may give it
+    any MAC.
     """
     link = observed.links.get(port.name)
     if link is None or link.owner == port.owner:
@@ -224,9 +226,9 @@ def _refuse_foreign_device(port: OvsPort, known: OvsPort | None, observed: Obser
 
 
 def refuse_foreign_guest(vif_id: str, bridge: Link, known: Link | None, observed: Observed) -> None:
-    """Refuse a device that is no guest's tap as the one that a VMM puts on a bridge.
+    """Refuse a device that is not a guest's tap as the device that a VMM puts on a bridge.
 
-    Where the VMM has put it, and that it puts one of the VIF's own name elsewhere, is its own business.
+    A tap that the VMM has already put on a bridge is not checked, nor one of the VIF's own name.
 
     :raises Conflict: naming the holder.
     """
@@ -251,9 +253,9 @@ def _no_guests_tap(link: Link, owner: str, address: str) -> Conflict:
 
 
 def refuse_half_a_pair(end: Link, current: Link, known: Link | None) -> None:
-    """Refuse to delete one end of a veth pair that somebody else made.
+    """Refuse to delete one end of a veth pair that another program made.
 
-    :raises Conflict: unless it is ours.
+    :raises Conflict: the end is not ours.
     """
     if not ownership.is_ours(current, end, known):
         raise Conflict(
@@ -264,9 +266,9 @@ def refuse_half_a_pair(end: Link, current: Link, known: Link | None) -> None:
 
 
 def refuse_to_drop_in_use(link: Link, current: Link) -> None:
-    """Refuse to take away a link that a guest has open, because a request no longer asks for it.
+    """Refuse to delete a link that a guest has open, because a request no longer asks for it.
 
-    :raises Conflict: when its carrier is up.
+    :raises Conflict: its carrier is up.
     """
     if current.is_opened_by_guest and current.carrier:
         raise Conflict(
@@ -279,7 +281,7 @@ def refuse_to_drop_in_use(link: Link, current: Link) -> None:
 def refuse_in_use(link: Link, current: Link) -> None:
     """Refuse to remake a link that a guest has open.
 
-    :raises Conflict: when its carrier is up.
+    :raises Conflict: its carrier is up.
     """
     if current.is_opened_by_guest and current.carrier:
         name = next(name for name in link.attributes.remade_for if getattr(link, name) != getattr(current, name))

@@ -1,4 +1,4 @@
-"""How what is differs from what should be. Pure; the planner and ``check`` both go by this."""
+"""Differences between observed and desired resources. Pure; used by the planner and by ``check``."""
 
 from __future__ import annotations
 
@@ -20,25 +20,25 @@ PRESENT = "present"
 NAME = "name"
 """A link of ours that another program renamed."""
 PORT = "port"
-"""What a missing port is said by: the device it is for has the same name, and may be there."""
+"""The attribute that reports a missing port: the port's device has the same name, and may exist."""
 VLANS = "tag"
-"""What a row that another program made anew lacks of the VLANs that the one before it had."""
+"""The VLANs that a row which another program recreated lacks, compared with the row before it."""
 _KEY = "external_ids:"
 
 
 def key_of(attribute: str) -> str:
-    """The key of external_ids that an attribute is; else the attribute itself."""
+    """The key of external_ids that an attribute stands for; else the attribute itself."""
     return attribute.removeprefix(_KEY)
 
 
 class PortDrift(DriftItem):
-    """How an OVS port differs, rather than the link of the same name."""
+    """A difference of an OVS port, as opposed to the link of the same name."""
 
     __slots__ = ()
 
     @property
     def key(self) -> str:
-        """The key of external_ids that it is about; "" for anything else."""
+        """The key of external_ids that it is about; "" for any other column."""
         return self.attribute.removeprefix(_KEY) if self.attribute.startswith(_KEY) else ""
 
 
@@ -46,7 +46,7 @@ def differences(desired: Iterable[Resource], observed: Observed, recorded: Inven
     """Every difference, in the order of the resources.
 
     :param desired: resolved resources (``resolution.resolve``).
-    :param recorded: what was built; empty while it has not been.
+    :param recorded: what was built; empty before the first plug.
     """
     items: list[DriftItem] = []
     links, ports = recorded.links, recorded.ports
@@ -64,7 +64,7 @@ def differences(desired: Iterable[Resource], observed: Observed, recorded: Inven
 
 
 def of_link(desired: Link, observed: Observed, recorded: Link | None) -> list[DriftItem]:
-    """How one link differs."""
+    """Differences of one link."""
     current, away = observed.links.get(desired.name), observed.displaced.get(desired.name)
     if current is None:
         return [DriftItem(subject=desired.name, attribute=PRESENT, observed=False, desired=True)]
@@ -92,7 +92,7 @@ def _of_attributes(desired: Link, current: Link) -> list[DriftItem]:
 
 
 def is_to_be_remade(desired: Link, current: Link) -> bool:
-    """Whether a link differs in what only a new one can have otherwise."""
+    """Whether a link differs in values that only a new link can get."""
     pairs = ((getattr(desired, name), getattr(current, name)) for name in desired.attributes.remade_for)
     return any(wanted is not None and wanted != is_ for wanted, is_ in pairs)
 
@@ -102,9 +102,9 @@ def _renamed(desired: Link, called: str) -> DriftItem:
 
 
 def of_guest(desired: Link, observed: Observed, recorded: Link | None) -> list[DriftItem]:
-    """Whether the VMM's tap has lost its bridge: the very tap that was seen on it, which is on none now.
+    """Whether the VMM's tap has lost its bridge: the same tap was observed on it, and is on none now.
 
-    A tap that was never seen there is about to be put there by the VMM, whose own attempt must not fail.
+    The VMM is about to put a tap there that was never observed on it; its own attempt must not fail.
     """
     tap = observed.links.get(desired.guest)
     known = recorded.guest_ifindex if recorded is not None else None
@@ -114,15 +114,15 @@ def of_guest(desired: Link, observed: Observed, recorded: Link | None) -> list[D
 
 
 def is_enough(desired: Link, attribute: str, current: object, wanted: object) -> bool:
-    """Whether another value than the desired one agrees with it."""
+    """Whether a value other than the desired one satisfies it."""
     if not desired.shared or desired.attributes[attribute].compared is not Compared.AT_LEAST_IF_SHARED:
         return False
-    # VIFs of one network may have been asked for with different MTUs; the largest holds.
+    # VIFs of one network may ask for different MTUs; the largest applies.
     return isinstance(current, int) and isinstance(wanted, int) and current >= wanted
 
 
 def of_bridge(desired: OvsBridge, observed: Observed) -> list[DriftItem]:
-    """How an OVS bridge that vifplug makes differs; its flows are the control plane's."""
+    """Differences of an OVS bridge that vifplug makes; its flows belong to the control plane."""
     current, name = observed.bridges.get(desired.name), desired.name
     if current is None:
         return [DriftItem(subject=name, attribute=PRESENT, observed=False, desired=True)]
@@ -143,7 +143,8 @@ def of_bridge(desired: OvsBridge, observed: Observed) -> list[DriftItem]:
 
 
 def of_port(desired: OvsPort, observed: Observed, recorded: OvsPort | None) -> list[DriftItem]:
-    """How one OVS port differs, in what is ours to say: the rest of the row is the control plane's."""
+    """Differences of one OVS port in the columns that vifplug sets: the rest of the row belongs to the control
+    plane."""
     if not desired.is_owned:
         return []
     current = observed.ports.get(desired.name)
@@ -163,7 +164,7 @@ def of_port(desired: OvsPort, observed: Observed, recorded: OvsPort | None) -> l
         (f"{_KEY}{naming.OWNER_KEY}", current.external_ids.get(naming.OWNER_KEY), desired.owner),
         *((f"{_KEY}{key}", current.iface_ids.get(key), value) for key, value in desired.iface_ids.items()),
     ]
-    # A key of ours that is no longer wanted: nobody else's keys are in a record.
+    # A key of ours that is no longer desired; a record contains no keys of other programs.
     ours = recorded.iface_ids if recorded else {}
     pairs += [(f"{_KEY}{key}", current.iface_ids.get(key), None) for key in ours if key not in desired.iface_ids]
     if is_wider(desired, current, recorded):
@@ -173,7 +174,7 @@ def of_port(desired: OvsPort, observed: Observed, recorded: OvsPort | None) -> l
     if current.settings != settings:
         pairs += [(column, current.settings.get(column), settings.get(column)) for column in SETTINGS]
     if not desired.has_identity:
-        # No agent looks there: what it set for the VLAN of the far end would stop every frame (PARITY D9).
+        # No agent maintains that patch: a VLAN that it set for the far end would stop every frame (PARITY D9).
         pairs += [(column, getattr(current, column) or None, None) for column in OF_VLANS]
     waits = desired.waits_for_device and link is None
     if not waits:
@@ -191,7 +192,7 @@ def of_port(desired: OvsPort, observed: Observed, recorded: OvsPort | None) -> l
 
 
 def is_wider(desired: OvsPort, current: OvsPort, recorded: OvsPort | None) -> bool:
-    """Whether a row is another than the recorded one and has none of the VLANs that limited that one."""
+    """Whether a row was recreated and has none of the VLANs that limited the recorded one."""
     if recorded is None or recorded.uuid in (None, current.uuid) or not desired.has_identity:
         return False
     if current.tag is not None or current.vlan_mode is not None or current.trunks:
@@ -201,7 +202,8 @@ def is_wider(desired: OvsPort, current: OvsPort, recorded: OvsPort | None) -> bo
 
 
 def _of_device(desired: OvsPort, observed: Observed, recorded: OvsPort | None) -> list[DriftItem]:
-    """How the VMM's device differs from the one vswitchd holds, which is deaf to every other of the same name."""
+    """Differences between the VMM's device and the one that vswitchd holds; vswitchd ignores any other of the same
+    name."""
     if not desired.waits_for_device:
         return []
     current, link = observed.ports[desired.name], observed.links.get(desired.name)
@@ -215,9 +217,8 @@ def _of_device(desired: OvsPort, observed: Observed, recorded: OvsPort | None) -
 
 
 def is_deaf(port: OvsPort, link: Link, observed: Observed) -> bool:
-    """Whether vswitchd does not listen on the device of a port for which it has a number: it holds one of the same name
-    that is gone. Of a userspace datapath that shows; a kernel datapath drops its port with the device.
-    """
+    """Whether vswitchd does not read a device although its port has a number: it holds a deleted device of the same
+    name. Only a userspace datapath shows this; a kernel datapath drops its port with the device."""
     bridge = observed.bridges.get(port.bridge)
     if observed.listened_on is None or bridge is None or not bridge.userspace:
         return False
@@ -225,6 +226,6 @@ def is_deaf(port: OvsPort, link: Link, observed: Observed) -> bool:
 
 
 def broken_pair(ends: tuple[Link, Link], observed: Observed) -> bool:
-    """Whether the two ends are not, both of them, each other's peer."""
+    """Whether the two ends are not each other's peers."""
     links = ((end, observed.links.get(end.name)) for end in ends)
     return any(link is None or link.kind != end.kind or link.peer != end.peer for end, link in links)

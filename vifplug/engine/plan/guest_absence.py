@@ -1,4 +1,4 @@
-"""Whether anything is at a VIF's guest end, and since when not. Pure."""
+"""Whether a VIF's guest is absent, and since when. Pure."""
 
 from __future__ import annotations
 
@@ -12,17 +12,17 @@ from vifplug.resources.observed import Observed
 from vifplug.store.records import Record
 
 THERE = ""
-"""What is noted of a VIF whose guest's end is there; a time is noted of the others."""
+"""The stored value for a VIF whose guest's end exists; for others a time is stored."""
 
 
 def is_absent(record: Record, observed: Observed) -> bool:
-    """Whether no guest is there: its tap is missing or, where the tap is ours, no VMM has it open.
+    """Whether the guest is absent: its tap is missing or, if the tap is ours, no VMM has it open.
 
     The kernel gives a tap its carrier when a process attaches to it (tun_attach of drivers/net/tun.c).
     """
     guest = guest_link(record.vif)
     if not guest:
-        return False  # the guest's end is no link, so a missing link says nothing
+        return False  # the guest's end is not a link, so a missing link means nothing
     device = observed.links.get(guest)
     if device is None:
         return True
@@ -30,9 +30,10 @@ def is_absent(record: Record, observed: Observed) -> bool:
 
 
 def absent_since(record: Record, observed: Observed) -> str | None:
-    """When the guest's end went away; None where it is there.
+    """When the guest's end disappeared; None if it exists.
 
-    Where no daemon has noted it, the record's last change is the earliest it can be: a VIF has no guest at its plug.
+    If no daemon has recorded it, the record's last change is the earliest possible time: a VIF has no guest at its
+    plug.
     """
     if not is_absent(record, observed):
         return None
@@ -40,20 +41,21 @@ def absent_since(record: Record, observed: Observed) -> str | None:
 
 
 def to_note(records: Iterable[Record], observed: Observed, now: str) -> dict[str, str]:
-    """What the store does not say yet of these VIFs' guests: THERE, or when the guest's end went away."""
+    """Changes for the store about these VIFs' guests: THERE, or when the guest's end disappeared."""
     noted: dict[str, str] = {}
     for record in records:
         absent = is_absent(record, observed)
         if not absent and record.guest_absent_since != THERE:
             noted[record.id] = THERE
         elif absent and not record.guest_absent_since:
-            # Nothing was noted before: it has been so since the plug. It was there before: it went away just now.
+            # Without a stored value it has been absent since the plug; if it was stored as present, it has disappeared
+            # just now.
             noted[record.id] = now if record.guest_absent_since == THERE else record.updated_at or now
     return noted
 
 
 def is_absent_for(since: str | None, seconds: float) -> bool:
-    """Whether a guest's end that is missing since then has been so for that long."""
+    """Whether a guest's end that is missing since then has been missing for that long."""
     if since is None:
         return False
     try:
@@ -64,11 +66,11 @@ def is_absent_for(since: str | None, seconds: float) -> bool:
 
 
 def absent_for(vifs: Iterable[VifReport], seconds: float | None) -> list[VifReport]:
-    """Those whose guest's end has been missing for that long; all, where that is None."""
+    """The VIFs whose guest's end has been missing for that long; all if that is None."""
     return [vif for vif in vifs if seconds is None or is_absent_for(vif.absent_since, seconds)]
 
 
 def kept(record: Record, keep: Collection[str]) -> bool:
-    """Whether a list of ids to keep names the VIF, or its instance."""
+    """Whether a list of ids to keep contains the VIF or its instance."""
     instance = record.vif.instance
     return record.id in keep or (instance is not None and instance.uuid.lower() in keep)

@@ -1,7 +1,7 @@
-"""What stops frames on links that are ours, or lets them out where they must not go. Pure.
+"""Settings that stop frames on our links, or send them where they must not go. Pure.
 
-What is set on a link or a port of ours is drift. What is set on somebody else's (a tap that the VMM made, a network's
-bridge that another program made, the OVS bridge) is not vifplug's to change; the doctor names it.
+On a link or a port of ours they are drift. On other programs' devices (a tap that the VMM made, a network's bridge that
+another program made, the OVS bridge) vifplug does not change them; the doctor reports them.
 """
 
 from __future__ import annotations
@@ -13,15 +13,15 @@ from vifplug.resources.observed import Observed, Station
 from vifplug.resources.ovs_port import OvsPort
 
 _OF_OVS = "openvswitch"
-"""The kernel's word for the master of a port of OVS's kernel datapath."""
+"""The kernel's kind of the master of a port of OVS's kernel datapath."""
 STATION = "fdb "
-"""Before the MAC of an entry of the forwarding table, as an attribute of its bridge."""
+"""Prefix of the MAC of a forwarding table's entry, as an attribute of its bridge."""
 _OWN_QOS = ("linux-noop", "")
 """QoS types with which ovs-vswitchd leaves the device's queueing discipline alone."""
 
 
 def on_link(desired: Link, current: Link, observed: Observed) -> list[DriftItem]:
-    """Everything on one link of ours that stops its frames or leaks them."""
+    """Everything on one of our links that stops its frames or leaks them."""
     items = [_item(current, name) for name in current.impeded if _concerns(name, desired, current, observed)]
     is_taken = desired.master is None and current.master is not None and current.slave_kind != _OF_OVS
     if is_taken and not desired.has_any_master:
@@ -30,9 +30,9 @@ def on_link(desired: Link, current: Link, observed: Observed) -> list[DriftItem]
 
 
 def stations_on(desired: Link, observed: Observed) -> list[Station]:
-    """Entries of the forwarding table, set and not learnt, that send a guest's frames elsewhere.
+    """Static entries of the forwarding table that send a guest's frames elsewhere.
 
-    On a bridge of one VIF, and on ports of ours, there are none but the guest's own MAC on its own tap.
+    A bridge of one VIF, and ports of ours, have only the guest's own MAC on its own tap.
     """
     if not observed.stations:
         return []
@@ -47,7 +47,7 @@ def stations_on(desired: Link, observed: Observed) -> list[Station]:
     master = observed.links.get(desired.master or "")
     if not desired.is_opened_by_guest or desired.address is None or master is None or master.owner:
         return []
-    # On a bridge that another program made: a tap's MAC ends as its guest's does.
+    # On a bridge that another program made: a tap's MAC ends like its guest's.
     here = [entry for entry in observed.stations if (entry.bridge, entry.port) == (master.name, desired.name)]
     return [e for e in here if e.address[2:] != desired.address[2:] or e.kind == "permanent"]
 
@@ -58,7 +58,7 @@ def _station_item(entry: Station) -> DriftItem:
 
 
 def on_foreign_link(link: Link, observed: Observed) -> list[DriftItem]:
-    """The same of a link that is not ours, as far as it is wrong whoever made it."""
+    """The same for another program's link, for settings that are wrong on any link."""
     names = (name for name in link.impeded if name not in (passage.QDISC, passage.INGRESS))
     kept = [name for name in names if name != passage.PORT_STATE or _is_stopped(link, observed)]
     kept += [passage.QDISC] if link.impeded.get(passage.QDISC, "noop") not in passage.QDISCS_OF_TAP else []
@@ -66,7 +66,7 @@ def on_foreign_link(link: Link, observed: Observed) -> list[DriftItem]:
 
 
 def on_foreign_bridge(bridge: Link, observed: Observed, guest: tuple[str, str]) -> list[DriftItem]:
-    """What another program has set on a bridge of its own that keeps frames from a guest.
+    """What another program has set on its own bridge that stops a guest's frames.
 
     :param guest: its tap, and its MAC.
     """
@@ -94,15 +94,15 @@ def _concerns(name: str, desired: Link, current: Link, observed: Observed) -> bo
         case passage.PORT_STATE:
             return current.master == desired.master and _is_stopped(current, observed)
         case _ if name.startswith(passage.PORT_PREFIX):
-            # On a bridge that it is taken from, its flags go with the port.
+            # On a bridge that the port is about to leave: its flags are deleted with the bridge port.
             return current.master == desired.master
         case _:
             return name not in passage.BRIDGE or desired.passage.is_bridge
 
 
 def _is_stopped(link: Link, observed: Observed) -> bool:
-    """Whether a port passes nothing though its device could: not where the bridge is down, nor where another program's
-    bridge runs STP, whose decision it is."""
+    """Whether a port forwards nothing although its device could: not if the bridge is down, nor if another program's
+    bridge runs STP, which then decides."""
     master = observed.links.get(link.master or "")
     if master is None or not master.passage.is_bridge or not master.up or not link.carrier:
         return False
@@ -110,7 +110,7 @@ def _is_stopped(link: Link, observed: Observed) -> bool:
 
 
 def _is_foreign_qdisc(desired: Link, current: Link, observed: Observed) -> bool:
-    """Whether somebody put a queueing discipline on it. That of a port's QoS is the control plane's."""
+    """Whether another program set a queueing discipline. The control plane sets that of a port with QoS."""
     right = desired.passage.qdiscs
     if right is None or current.impeded[passage.QDISC] in right:
         return False
@@ -119,7 +119,7 @@ def _is_foreign_qdisc(desired: Link, current: Link, observed: Observed) -> bool:
 
 
 def _is_foreign_ingress(desired: Link, current: Link, observed: Observed) -> bool:
-    """Whether another program looks at a link's frames first. Open vSwitch does for policing and hardware offload, and
+    """Whether another program processes a link's frames first. Open vSwitch does for policing and hardware offload, and
     libvirt on a guest's tap, for its <bandwidth>."""
     right = desired.passage.ingress
     if right is None or current.impeded[passage.INGRESS] in right:

@@ -1,4 +1,4 @@
-"""The rule of ``vifplug.resources.ownership`` for resources: what a record knows counts as seen before. Pure."""
+"""The rule of ``vifplug.resources.ownership`` for resources: recorded counts as observed before. Pure."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ from vifplug.resources.ownership import Claim, SeenBridge, SeenLink, SeenPort
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class InUse:
-    """What VIFs that are not in a plan use of the resources that VIFs share. ``in`` answers for a resource."""
+    """The shared resources that VIFs outside a plan use. ``in`` checks a resource."""
 
     resources: Mapping[tuple[str, str], Sequence[Resource]] = field(default_factory=dict)
     """By owner (``net:...``) and name, as each of these VIFs has it in its record or intent."""
     owners: frozenset[str] = frozenset()
-    """Owners of which no names are known, from damaged records: each of their resources counts as used."""
+    """Owners from damaged records, whose names are unknown: all of their resources count as used."""
 
     def __contains__(self, item: Resource) -> bool:
         return self.has(item.owner, item.name)
@@ -36,7 +36,7 @@ NOT_IN_USE = InUse()
 
 
 def seen(link: Link) -> SeenLink:
-    """A link as the rule reads it."""
+    """A link in the form that the rule takes."""
     return SeenLink(
         name=link.called or link.name,
         kind=link.kind,
@@ -54,27 +54,28 @@ def _claim(observed: Link, desired: Link, recorded: Link | None) -> Claim:
 
 
 def is_ours(observed: Link, desired: Link, recorded: Link | None) -> bool:
-    """Whether an observed link is the desired one's owner's."""
+    """Whether an observed link belongs to the desired link's owner."""
     return ownership.link_is_ours(seen(observed), _claim(observed, desired, recorded))
 
 
 def is_renamed(observed: Link, recorded: Link) -> bool:
-    """Whether a link that has another name than the record says is the recorded one."""
+    """Whether a link under another name than the recorded one is the recorded link."""
     return ownership.link_is_renamed(seen(observed), _claim(observed, recorded, recorded))
 
 
 def shows_it(observed: Link, desired: Link) -> bool:
-    """Whether a link shows by itself whose it is: by a mark that is right, or by the MAC it was created with."""
+    """Whether a link itself shows its owner: by a valid mark, or by the MAC it was created with."""
     return ownership.link_is_ours(seen(observed), _claim(observed, desired, None))
 
 
 def is_adoptable(observed: Link, desired: Link, recorded: Link | None) -> bool:
-    """Whether a link that was made again under a recorded name may become ours. Without a record it is a stranger."""
+    """Whether a link that was recreated under a recorded name may become ours. Without a record it is foreign."""
     return recorded is not None and ownership.link_is_adoptable(seen(observed), _claim(observed, desired, recorded))
 
 
 def role_of(observed: Link) -> str:
-    """The role of a link that carries our alias and was made by us, too; "" for any other: an alias can be copied."""
+    """The role of a link that carries our alias and was made by us; "" for any other, because an alias can be
+    copied."""
     return ownership.role_of(seen(observed))
 
 
@@ -100,10 +101,10 @@ def _port(observed: OvsPort, owner: str, link: Link | None, recorded: OvsPort | 
 
 
 def port_is_ours(observed: OvsPort, owner: str, link: Link | None, recorded: OvsPort | None) -> bool:
-    """Whether an observed Port row is an owner's.
+    """Whether an observed Port row belongs to an owner.
 
-    A row on a link that is ours is ours to repair whatever its external_ids; without that link or a record it
-    is a stranger's.
+    A row on a link of ours is ours to repair, whatever its external_ids are; without that link or a record it is
+    foreign.
 
     :param link: the observed link of the port's name.
     """
@@ -114,24 +115,24 @@ def port_is_ours(observed: OvsPort, owner: str, link: Link | None, recorded: Ovs
 
 
 def port_shows_it(observed: OvsPort, owner: str, link: Link | None) -> bool:
-    """Whether a row shows by itself, or by the link it is on, whose it is."""
+    """Whether a row shows its owner, by itself or by the link it is on."""
     return ownership.port_is_ours(_port(observed, owner, link, None), owner)
 
 
 def bridge_is_ours(observed: OvsBridge, owner: str) -> bool:
-    """Whether an observed OVS bridge is one that vifplug made for an owner."""
+    """Whether vifplug made an observed OVS bridge for an owner."""
     seen = SeenBridge(name=observed.name, mark=observed.owner, local_mark=observed.born_to)
     return ownership.bridge_is_ours(seen, owner)
 
 
 def bridge_owner(observed: OvsBridge) -> str:
-    """For whom vifplug made an observed OVS bridge; "" for another program's."""
+    """The owner for whom vifplug made an observed OVS bridge; "" for another program's."""
     owners = (owner for owner in (observed.owner, observed.born_to) if naming.is_owner(owner))
     return next((owner for owner in owners if bridge_is_ours(observed, owner)), "")
 
 
 def holder(observed: Link) -> str:
-    """Who holds a link, in words."""
+    """The holder of a link, as text."""
     if observed.owner:
         return owner_in_words(observed.owner)
     mark = f", alias {observed.alias!r}" if observed.alias else ""

@@ -1,7 +1,6 @@
-"""A plan: an ordered tuple of actions, printable; how it is put in order, and cut into privileged calls. Pure.
+"""A plan: an ordered tuple of actions, printable; how it is ordered, and split into privileged calls. Pure.
 
-Its parts are kept apart by phase until all are there. Within a phase, creations stand in the order of what they depend
-on; everything else as it was added.
+Actions are collected by phase. Within a phase, creations are ordered by dependency, others by time of addition.
 """
 
 from __future__ import annotations
@@ -21,9 +20,9 @@ from vifplug.resources.link import Link
 T = TypeVar("T")
 
 _TOGETHER_MAX = {"links": 1000, "ports": 250}
-"""Actions of one call. A hundred hybrid VIFs are one of either."""
+"""Actions of one call. A hundred hybrid VIFs take one call for links and one for ports."""
 _AHEAD_MAX = 4
-"""Ports that may come before their devices: of more, vswitchd would be at the last before the kernel is."""
+"""Ports that may precede their devices: with more, vswitchd would reach the last one before the kernel does."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +38,7 @@ class Plan:
         return "\n".join(map(str, self.actions))
 
     def report(self) -> PlanReport:
-        """The same to be read."""
+        """The plan as text."""
         return PlanReport(tuple(PlannedAction(**action.as_json()) for action in self.actions))
 
     def stages(self) -> tuple[tuple[Action, ...], ...]:
@@ -53,18 +52,18 @@ class Plan:
 
 
 def pieces(stage: Sequence[Action]) -> list[Sequence[Action]]:
-    """A stage in order, in privileged calls that do not take too long: between two of them others get their turn, a
+    """A stage in order, split into privileged calls that do not take too long: between two of them other requests run,
     Ctrl-C takes effect, and progress is reported."""
     most = _TOGETHER_MAX[stage[0].plane]
     return [stage[start : start + most] for start in range(0, len(stage), most)]
 
 
 class Phase(enum.IntEnum):
-    """The order of a plan; ``plan.plug`` says why each stands where it does."""
+    """The order of a plan; ``plan.plug`` has the reason for each position."""
 
     NAMES = enum.auto()
     MARKS = enum.auto()
-    """Of broken links that show by nothing whose they are: the helper deletes only what it sees marked."""
+    """Marks for broken links that show no owner: the helper deletes only marked links."""
     BROKEN = enum.auto()
     CREATIONS = enum.auto()
     SETTINGS = enum.auto()
@@ -75,10 +74,10 @@ class Phase(enum.IntEnum):
     PORTS = enum.auto()
     OBSOLETE_BRIDGES = enum.auto()
     PUT_BACK = enum.auto()
-    """What was configured, before that on which it depends goes."""
+    """Configured values are restored before what they depend on is deleted."""
     OBSOLETE_LINKS = enum.auto()
     RELEASED_PORTS = enum.auto()
-    """Ports that lose their device to the phase before, and wait for the VMM's."""
+    """Ports that lose their device in the phase before, and wait for the VMM's."""
 
 
 _PHASES = max(Phase) + 1
@@ -87,9 +86,9 @@ _OF_DEVICES = (Phase.CREATIONS, Phase.SETTINGS, Phase.GUESTS)
 
 
 class Draft:
-    """A plan that is being made.
+    """A plan under construction.
 
-    :param is_crowded: whether there are so many ports that vswitchd's turns are what a plug takes.
+    :param is_crowded: whether there are so many ports that vswitchd's turns dominate the time of a plug.
     """
 
     def __init__(self, *, is_crowded: bool = False) -> None:
@@ -99,12 +98,12 @@ class Draft:
         self._leaving: list[list[Link]] = [[] for _phase in range(_PHASES)]
 
     def add(self, phase: Phase, action: Action) -> None:
-        """One action more."""
+        """Add an action."""
         actions_of_phase = self._actions[phase]
         actions_of_phase[f"{len(actions_of_phase)} {action.subject}"] = action
 
     def put(self, phase: Phase, action: Action) -> None:
-        """The one action of a phase for its subject, in the place of an earlier one."""
+        """Set the one action of a phase for its subject, replacing an earlier one."""
         self._actions[phase][action.subject] = action
         if isinstance(action, CreateLink):
             self._made |= {link.name for link in action.links}
@@ -118,11 +117,11 @@ class Draft:
         return any(action.subject == subject for action in self._actions[phase].values())
 
     def delete(self, phase: Phase, link: Link) -> None:
-        """A link that goes in a phase; all of one phase go as one group."""
+        """Add a link to the deletions of a phase; all of one phase are deleted as one group."""
         self._leaving[phase].append(link)
 
     def leaving(self, phase: Phase) -> set[str]:
-        """Names of links that go in a phase."""
+        """Names of links that are deleted in a phase."""
         return {link.name for link in self._leaving[phase]}
 
     def vacated(self) -> set[str]:
@@ -131,13 +130,13 @@ class Draft:
         return {action.subject for action in (*self._of(Phase.OBSOLETE_PORTS), *moves)}
 
     def makes(self, name: str) -> bool:
-        """Whether a link of that name is made."""
+        """Whether the plan creates a link of that name."""
         return name in self._made
 
     def plan(self) -> Plan:
-        """All of it, in order."""
+        """The whole plan, in order."""
         if not any(self._actions) and not any(self._leaving):
-            return Plan()  # the most frequent one: everything is as desired
+            return Plan()  # the most frequent case: everything is as desired
         devices = [action for phase in _OF_DEVICES for action in self._of(phase)]
         ahead = self._ahead_of_ports(devices)
         return Plan(
@@ -168,13 +167,13 @@ class Draft:
         return [action for action in self._actions[Phase.CREATIONS].values() if isinstance(action, CreateLink)]
 
     def _ahead_of_ports(self, devices: Sequence[Action]) -> set[str]:
-        """What comes before the ports: all that they may depend on. In a crowd, and where no port is re-attached or
-        goes, only taps that are themselves ports (see ``plan.plug``)."""
+        """Subjects that precede the ports: everything that these may depend on. With many ports on the host, and if no
+        port is re-attached or deleted, only taps that are themselves ports (see ``plan.plug``)."""
         if not self._is_crowded:
             return {action.subject for action in devices}
         ports = self._of(Phase.PORTS)
-        # A port that is to be re-attached must find the device that is to stay; one that is to go must not have gone
-        # when the links in its place cannot be made.
+        # A port that is to be re-attached needs the device that will remain; an obsolete port must still exist if the
+        # links that replace it cannot be created.
         new_ones_only = not self._of(Phase.OBSOLETE_PORTS) and all(
             isinstance(action, actions.AddPort) for action in ports
         )
@@ -188,8 +187,8 @@ _CREATIONS = (Creation.TAP, Creation.MESSAGE, Creation.PAIR, Creation.NEVER)
 
 
 def _in_order(creations: Sequence[CreateLink]) -> list[CreateLink]:
-    """Creations behind all that they name. Of those that name nothing new, what is made one by one comes first, for
-    what comes behind it goes out together; pairs come last."""
+    """Creations in the order of dependency. Of those without dependencies, the ones that are created one by one come
+    first, because what follows is sent together; pairs come last."""
     first = sorted(creations, key=lambda action: _CREATIONS.index(action.link.creation))
     return by_dependency(
         first,
@@ -201,13 +200,14 @@ def _in_order(creations: Sequence[CreateLink]) -> list[CreateLink]:
 def by_dependency(
     items: Iterable[T], provides: Callable[[T], Collection[Reference]], needs: Callable[[T], Collection[Reference]]
 ) -> list[T]:
-    """Items such that each stands behind all that gives what it needs.
+    """Items in the order of their dependencies.
 
-    Level by level: first all that need none of the others, then all that need only those, and so on; else as they were.
+    Level by level: first all that need no other item, then all that need only those, and so on; else in the given
+    order.
 
-    What no item gives is there already, or is another program's.
+    What no item provides already exists, or belongs to another program.
 
-    :raises InputError: when some need each other.
+    :raises InputError: items need each other.
     """
     everything = list(items)
     providers = {reference: number for number, item in enumerate(everything) for reference in provides(item)}

@@ -2,20 +2,20 @@
 
 The order of a plug, and why:
 
-0. names that another program changed: all that follows addresses links by their recorded names;
-1. links that are broken: a name must be free before it is made again;
+0. names that another program changed: all later actions address links by their recorded names;
+1. broken links are deleted: a name must be free before the link is created again;
 2. bridges before veths and taps, which join them in the message that follows their creation;
-3. settings behind creations (the kernel takes some of them only then), a bridge's MTU behind its members
-   (LP 1399064); the privileged side puts sysctls and offloads before "up", so that no link is up and noisy;
-4. OVS bridges and ports, all in one transaction, those no longer wanted included: vswitchd never looks for a device
-   that is not there yet, no identity is on two ports, and no reader sees a bridge without its port (LP 1869244);
-5. links that are no longer wanted: what cannot be taken back comes last; then vswitchd lets go of them.
+3. settings after creations (the kernel accepts some of them only then), a bridge's MTU after its members (LP 1399064);
+   the privileged side sets sysctls and offloads before "up", so that no link sends IPv6 packets of its own;
+4. OVS bridges and ports, all in one transaction, including the deletion of obsolete ones: vswitchd never looks for a
+   device that does not exist yet, no identity is on two ports, and no reader sees a bridge without its port (LP
+   1869244);
+5. obsolete links: what cannot be undone comes last; then vswitchd closes them.
 
-Where Open vSwitch has many ports, those of a few new veths come before 2.: every link that changes, and every
-transaction, makes vswitchd work through all its ports, and what it hears while it is at it costs no second turn (at 60
-ports 7 ms instead of 18, at 400 21 instead of 78). If it gets to the new port too soon its word is "no such device"
-until it hears of the device; ``Host.settle`` waits for that. A tap that is to be a port is always there first (PARITY
-D14).
+If Open vSwitch has many ports, the ports of a few new veths precede step 2: every changed link and every transaction
+makes vswitchd process all its ports, and events that arrive meanwhile need no second turn (with 60 ports 7 ms instead
+of 18, with 400 21 instead of 78). If vswitchd reaches the new port too early it reports "no such device" until it is
+notified of the device; ``Host.apply`` waits for that. A tap that is to be a port is always created first (PARITY D14).
 """
 
 from __future__ import annotations
@@ -38,25 +38,25 @@ from vifplug.resources.observed import Inventory, Observed
 from vifplug.resources.ovs_port import CONTROL_AGENT, DEAD_VLAN, OF_VLANS, SETTINGS, OvsPort, shown
 
 CROWD = 32
-"""Ports from which on two turns of vswitchd's cost more than that one comes too soon."""
+"""Number of ports from which two turns of vswitchd cost more than one that comes too early."""
 _IPV6_MTU = 1280
-"""Below it a link has no IPv6 at all, and none of its settings (addrconf_notify)."""
+"""Below this MTU a link has no IPv6, and none of its settings (addrconf_notify)."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Request:
-    """What one VIF should become."""
+    """The desired state of one VIF."""
 
     vif_id: str
     desired: tuple[Resource, ...]
     recorded: Inventory = field(default_factory=Inventory)
-    """What its record says was built; empty for a new VIF."""
+    """What was built according to its record; empty for a new VIF."""
     guests_bridge: Link | None = None
-    """The Linux bridge on which the VMM puts its tap, whoever made that bridge."""
+    """The Linux bridge on which the VMM puts its tap, made by any program."""
 
     @property
     def obsolete_links(self) -> tuple[Link, ...]:
-        """Links that were built and are no longer wanted. A shared one is not one VIF's to drop."""
+        """Links that were built and are no longer desired. A VIF alone does not drop a shared one."""
         wanted = {resource.name for resource in kinds.links_in(self.desired)}
         return tuple(link for link in self.recorded.links.values() if link.name not in wanted and not link.shared)
 
@@ -67,12 +67,12 @@ def plan_plug(
     shared_with: InUse = NOT_IN_USE,
     shared: Mapping[str, Link] = MappingProxyType({}),
 ) -> Plan:
-    """What makes every request's VIF as desired, in one plan.
+    """One plan that makes the VIFs of all requests as desired.
 
     :param requests: with resolved resources (``resolution.resolve``).
     :param shared_with: what other VIFs use.
-    :param shared: configured devices that VIFs share, as all of them ask for these.
-    :raises Conflict: when another VIF or a stranger holds a name or an identity.
+    :param shared: configured devices that VIFs share, with the values that all of them ask for.
+    :raises Conflict: another VIF or another program holds a name or an identity.
     """
     conflicts.refuse_shared_names(request.desired for request in requests)
     draft = Draft(is_crowded=observed.port_count >= CROWD)
@@ -94,7 +94,7 @@ def plan_plug(
 
 
 def plan_creation(links: Iterable[Link]) -> Plan:
-    """What makes links that are not there, with all that is set on them."""
+    """A plan that creates missing links with all their settings."""
     draft = Draft()
     for link in links:
         _create(link, None, draft)
@@ -133,13 +133,13 @@ def _plan_owned(link: Link, request: Request, observed: Observed, draft: Draft) 
 
 def _plan_configured(link: Link, request: Request, observed: Observed, draft: Draft) -> None:
     if link.shared and draft.has(Phase.SETTINGS, link.name):
-        return  # another VIF of this plan shares it, and the link is what all of them ask for
+        return  # another VIF of this plan shares the link, which has the values that all of them ask for
     for change in configured.changes(link, observed, request.recorded.links.get(link.name)):
         draft.add(Phase.SETTINGS, change)
 
 
 def _plan_referenced(link: Link, request: Request, observed: Observed, draft: Draft) -> None:
-    """That it is there, ``conflicts`` has seen; it is never changed."""
+    """Do nothing: a referenced link is never changed, and ``conflicts`` has checked that it exists."""
 
 
 _PLANNED: Mapping[Relation, Callable[[Link, Request, Observed, Draft], None]] = {
@@ -150,7 +150,7 @@ _PLANNED: Mapping[Relation, Callable[[Link, Request, Observed, Draft], None]] = 
 
 
 def _other_end(link: Link, request: Request) -> Link | None:
-    """The other end of a pair, where the VIF has both."""
+    """The other end of a pair, if the VIF has both."""
     if link.peer is None:
         return None
     return next((other for other in kinds.links_in(request.desired) if other.name == link.peer), None)
@@ -176,7 +176,7 @@ def _create(link: Link, other: Link | None, draft: Draft) -> None:
         raise UnknownKind(f"there is no way to make {link.kind} {link.name!r}", link.name)
     earlier = draft.get(Phase.CREATIONS, link.name)
     if isinstance(earlier, actions.CreateLink) and (earlier.link.mtu or 0) > (link.mtu or 0):
-        # Another VIF of this plan shares the link: the larger MTU holds.
+        # Another VIF of this plan shares the link: the larger MTU applies.
         return
     draft.put(Phase.CREATIONS, actions.CreateLink(link, other))
 
@@ -201,7 +201,7 @@ def _set_changed(link: Link, observed: Observed, known: Link | None, draft: Draf
         return
     changes = [(item.attribute, item.observed, item.desired) for item in items]
     if current.mtu is not None and link.mtu is not None and current.mtu < _IPV6_MTU <= link.mtu:
-        # The link gets its IPv6 back with the MTU, and with the kernel's defaults.
+        # The link gets IPv6 back with the MTU, but with the kernel's defaults.
         named = {attribute for attribute, _before, _after in changes}
         changes += [
             (key, getattr(current, key), getattr(link, key))
@@ -240,7 +240,7 @@ def _plan_ports(request: Request, observed: Observed, draft: Draft) -> None:
         if diff.is_wider(port, current, request.recorded.ports.get(port.name)):
             port = _as_before(port, request.recorded.ports[port.name], observed)
         is_marked = current.owner == port.owner
-        if not is_marked:  # The mark first: the helper moves and re-attaches only what it sees marked.
+        if not is_marked:  # The mark first: the helper moves and re-attaches only marked ports.
             _set_ids(port, items, request, draft)
         if current.bridge != port.bridge:
             draft.add(Phase.PORTS, actions.MovePort(port, current.bridge))
@@ -253,7 +253,8 @@ def _plan_ports(request: Request, observed: Observed, draft: Draft) -> None:
 
 
 def _added(port: OvsPort, request: Request, observed: Observed) -> Action:
-    """The creation of a port; of one that was there before, under this name or another, never wider than it was."""
+    """The creation of a port. A port that existed before, under this name or another, never gets more VLANs than it
+    had."""
     recorded = request.recorded.ports
     others = (other for other in recorded.values() if other.has_identity)
     before = recorded.get(port.name) or next(others, None)
@@ -266,8 +267,9 @@ def _added(port: OvsPort, request: Request, observed: Observed) -> Action:
 
 
 def _as_before(port: OvsPort, before: OvsPort, observed: Observed) -> OvsPort:
-    """A port that is made again. Where Neutron's agent wires ports it is dead until the agent has: the VLAN that it had
-    may be another network's by now. OVN needs no tag for that: without its flows the bridge passes nothing."""
+    """A port that is recreated. If Neutron's agent wires ports, the port is dead until the agent has wired it: its
+    former VLAN may be another network's by now. OVN needs no tag for that: without its flows the bridge forwards
+    nothing."""
     bridge = observed.bridges.get(port.bridge)
     planes = {port.control_plane, before.control_plane, bridge.control_plane if bridge else ""}
     if port.isolate or (CONTROL_AGENT in planes and not naming.is_trunk_bridge(port.bridge)):
@@ -276,7 +278,7 @@ def _as_before(port: OvsPort, before: OvsPort, observed: Observed) -> OvsPort:
 
 
 def _dead(port: OvsPort) -> OvsPort:
-    """A port that must not talk yet: tag 4095 alone would let untagged frames through (LP 1930414)."""
+    """A port that must not forward yet: tag 4095 alone would pass untagged frames (LP 1930414)."""
     return replace(port, tag=DEAD_VLAN, vlan_mode="trunk", trunks=(DEAD_VLAN,))
 
 
@@ -299,16 +301,16 @@ def _set_ids(port: OvsPort, items: Sequence[DriftItem], request: Request, draft:
 
 
 def _must_reattach(request: Request, port: OvsPort, observed: Observed, draft: Draft) -> bool:
-    """Whether vswitchd holds a device that is gone: the link decides, not the row, which goes on looking right."""
+    """Whether vswitchd holds a deleted device. The link decides, because the row still looks correct."""
     current, link = observed.ports[port.name], observed.links.get(port.name)
     if draft.makes(port.name):
         return True
     if port.is_patch:
-        return False  # vswitchd opens it as soon as its other end is there
+        return False  # vswitchd opens it as soon as its other end exists
     if not port.has_device:
         return bool(current.error) or (current.ofport or 0) <= 0
     if link is None:
-        # It waits for the VMM's next one, to which vswitchd is deaf as long as it holds on to the last.
+        # It waits for the VMM's next device, which vswitchd ignores while it holds the last one.
         return port.waits_for_device and (current.ofport or 0) > 0
     known = request.recorded.links.get(port.name)
     known_port = request.recorded.ports.get(port.name)
@@ -320,7 +322,8 @@ def _must_reattach(request: Request, port: OvsPort, observed: Observed, draft: D
 
 
 def _plan_obsolete(request: Request, observed: Observed, draft: Draft) -> None:
-    """What the record holds and the request no longer wants, and ports of ours under other names."""
+    """Plan the deletion of what the record holds and the request no longer asks for, and of our ports under other
+    names."""
     ports = {port.name: port for port in kinds.ports_in(request.desired)}
     wanted = {resource.name for resource in request.desired}
     for port in observed.ports.values():
@@ -330,7 +333,7 @@ def _plan_obsolete(request: Request, observed: Observed, draft: Draft) -> None:
     for link in request.obsolete_links:
         current = observed.links.get(link.name)
         if current is not None and current.called in wanted:
-            continue  # another program gave it the very name that is asked for now
+            continue  # another program gave it the name that is now requested
         match link.teardown:
             case Teardown.DELETED if current is not None and ownership.is_ours(current, link, link):
                 conflicts.refuse_to_drop_in_use(link, current)
@@ -350,7 +353,7 @@ def _is_own_port(request: Request, port: OvsPort, observed: Observed) -> bool:
 
 
 def _plan_abandoned(requests: Sequence[Request], observed: Observed, shared_with: InUse, draft: Draft) -> None:
-    """Bridges of networks that these VIFs were on and leave."""
+    """Plan the deletion of network bridges that these VIFs leave."""
     wanted = {link.name for request in requests for link in kinds.links_in(request.desired)}
     known = {link.name: link for request in requests for link in request.recorded.links.values()}
     if known.keys() <= wanted:
@@ -370,7 +373,8 @@ def _plan_abandoned(requests: Sequence[Request], observed: Observed, shared_with
 
 
 def _plan_abandoned_bridges(requests: Sequence[Request], observed: Observed, shared_with: InUse, draft: Draft) -> None:
-    """OVS bridges of trunks that these VIFs were in and leave, and of VIFs that have none of their own any more."""
+    """Plan the deletion of OVS bridges of trunks that these VIFs leave, and of VIFs that no longer have a bridge of
+    their own."""
     wanted = {bridge.name for request in requests for bridge in kinds.ovs_bridges_in(request.desired)}
     known = {bridge.name: bridge for request in requests for bridge in request.recorded.bridges.values()}
     given_up = [bridge for bridge in known.values() if bridge.name not in wanted]

@@ -1,11 +1,11 @@
-"""Links of ours that another program renamed: found by the ifindex that their record holds, or by their mark. Pure.
+"""Links of ours that another program renamed; identified by the recorded ifindex or by their mark. Pure.
 
-By its mark, and a second sign that agrees with it, a link is found that has another ifindex as well, for it was in
-another network namespace meanwhile or was made again; as far as the observation holds it.
+A mark and a second matching sign also identify a link with another ifindex (it was in another network namespace
+meanwhile, or was recreated), if the observation contains it.
 
 An observation shows such a link under its recorded name, with its present name in ``called``: what depends on it (its
-members, its peer, its port) is judged as it will be once it has its name back. Where another link has taken the name,
-the observation holds the renamed one in ``displaced``.
+members, its peer, its port) is compared as it will be after the link has its name back. If another link has taken the
+name, the observation has the renamed link in ``displaced``.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from vifplug.resources.observed import Observed
 
 
 def lost(recorded: Mapping[str, Link], there: Mapping[str, int]) -> dict[str, int]:
-    """The ifindexes of recorded links that are not there under their names, by those names.
+    """The ifindexes of recorded links that are missing under their names, by name.
 
     :param there: ifindexes by present name.
     """
@@ -32,9 +32,9 @@ def lost(recorded: Mapping[str, Link], there: Mapping[str, int]) -> dict[str, in
 
 
 def undone(observed: Observed, scope: Scope) -> Observed:
-    """An observation with renamed links under their recorded names.
+    """The observation with renamed links under their recorded names.
 
-    :param observed: links by their present names, those included whose ifindexes were ``lost``.
+    :param observed: links by their present names, including those whose ifindexes were ``lost``.
     """
     missing = lost(scope.recorded, {link.name: link.ifindex or 0 for link in observed.links.values()})
     if not missing:
@@ -51,14 +51,14 @@ def undone(observed: Observed, scope: Scope) -> Observed:
             link = _by_mark(recorded, observed, marked)
         if link is None:
             continue
-        # The kernel finds a link by its alternative names, too; so the holder may be the renamed link itself.
+        # The kernel also finds a link by its alternative names, so the holder may be the renamed link itself.
         if holder is None or holder.ifindex == link.ifindex:
             back[link.name], renamed[name] = name, link
         else:
             displaced[name] = link
     if not back:
         return replace(observed, displaced=displaced)
-    # A present name stays where it is looked for as well: another VIF, or this request, may ask for it.
+    # The present name stays if it was requested, too: another VIF or this request may ask for it.
     links = {name: link for name, link in observed.links.items() if name not in back or name in scope.links}
     links |= {name: replace(link, name=name, called=link.name) for name, link in renamed.items()}
     members = {
@@ -74,7 +74,7 @@ def undone(observed: Observed, scope: Scope) -> Observed:
 
 
 def _by_mark(recorded: Link, observed: Observed, marked: Mapping[str, Sequence[Link]]) -> Link | None:
-    """The one link under a name of no record that shows by itself that it is the recorded one's; None for several."""
+    """The single link under an unrecorded name that shows itself to be the recorded link; None if there are several."""
     holder = observed.links.get(recorded.name)
     if holder is not None and ownership.is_ours(holder, recorded, recorded):
         return None
@@ -83,7 +83,7 @@ def _by_mark(recorded: Link, observed: Observed, marked: Mapping[str, Sequence[L
 
 
 def _marked(observed: Observed, scope: Scope) -> dict[str, list[Link]]:
-    """Links with a mark of ours, by owner, under names of no record; and not under one that a request asks for."""
+    """Links with our mark, by owner, under names that are in no record and no request."""
     marked: dict[str, list[Link]] = {}
     for link in observed.links.values():
         if link.owner and link.name not in scope.recorded and link.name not in scope.links:

@@ -1,4 +1,4 @@
-"""From a request and a record to what should be there. Pure."""
+"""From a request and a record to the desired state. Pure."""
 
 from __future__ import annotations
 
@@ -28,12 +28,12 @@ from vifplug.store.records import Intent, Record, now
 
 _MAY_HAVE_OWN_BRIDGE = "ovs"
 _FILLED_PARTS = ("tap_owner", "tap", "vhost_user", "pci_device", "macvtap")
-"""Parts of a request that are filled field by field; an instance is another one as a whole."""
+"""Parts of a request that are completed field by field; an instance is replaced as a whole."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Job:
-    """One VIF's request with everything filled in, and what it asks of the host."""
+    """One VIF's request with all fields set, and the host's resources that it needs."""
 
     vif: Vif
     driver: Driver
@@ -42,19 +42,19 @@ class Job:
     record: Record | None
     asked_datapath: str | None = None
     keeps_port: bool = False
-    """Whether the request leaves the port to the VMM, and it stays vifplug's as it is recorded."""
+    """Whether the request leaves the port to the VMM, although it stays vifplug's as recorded."""
     requester: Requester | None = None
-    """Who asks; None for what the daemon does by itself."""
+    """The requester; None for the daemon's own work."""
     created_by: int | None = None
-    """The uid that plugged it first."""
+    """The uid that plugged the VIF first."""
     state: str = PLUGGED
-    """What the record is to say once the work is done; for ``plugged``, the rung that is reached by then."""
+    """The state to record after the work; for ``plugged``, the level that is reached by then."""
     error: str | None = None
     thorough: bool = False
-    """Whether to look at what takes more questions, too; a plug does not."""
+    """Whether to observe also what needs more messages; a plug does not."""
     takes_back: bool = True
-    """Whether what was made is taken back when the work fails. A repair goes on from there another time: a guest may
-    have opened by then what is there again."""
+    """Whether to undo what was made if the work fails. A repair is continued later instead: a guest may already have
+    opened what was restored."""
 
     @functools.cached_property
     def recorded(self) -> Inventory:
@@ -63,19 +63,19 @@ class Job:
 
     @property
     def guest_link(self) -> str:
-        """The link that shows whether its guest is there; "" where none does."""
+        """The link that shows whether the VIF's guest exists; "" if none does."""
         return link_of(end_by(self.driver, self.vif))
 
     @property
     def identities(self) -> set[str]:
-        """Whose locks the work needs: the VIF's, and those of what it shares."""
+        """The owners whose locks the work needs: the VIF's, and those of shared resources."""
         everything = (*self.desired, *self.recorded.items)
         return {self.vif.id} | {resource.owner for resource in everything}
 
     def request(self, resolved: tuple[Resource, ...], recorded: Inventory | None = None) -> Request:
-        """The planner's view of it.
+        """The request in the planner's form.
 
-        :param recorded: what was built before, with what the store keeps of shared devices.
+        :param recorded: what was built before, with the stored values of shared devices.
         """
         guests = (item for item in kinds.links_in(self.desired) if item.guest)
         recorded = recorded if recorded is not None else self.recorded
@@ -83,11 +83,11 @@ class Job:
 
 
 def job(vif: Vif, record: Record | None, options: Options, requester: Requester | None = None) -> Job:
-    """A request with what it does not say filled in from the record, else from the configuration.
+    """A request with missing fields filled from the record, else from the configuration.
 
-    :raises InputError: when there is no driver, or it lacks something.
-    :raises Conflict: when the VIF is plugged as another vif_type.
-    :raises NotPermitted: when it is not the requester's.
+    :raises InputError: there is no driver, or a required field is missing.
+    :raises Conflict: the VIF is plugged as another vif_type.
+    :raises NotPermitted: the VIF is not the requester's.
     """
     if requester is not None:
         requester.authorise(vif.id, record)
@@ -111,7 +111,7 @@ def job(vif: Vif, record: Record | None, options: Options, requester: Requester 
         driver=driver,
         desired=desired,
         record=record,
-        # What is repaired as recorded is no request: who asked was warned then.
+        # A repair is not a request: the requester was warned at the plug.
         asked_datapath=None if record is not None and vif is record.vif else vif.network.datapath_type,
         keeps_port=keeps_port,
         requester=requester,
@@ -120,10 +120,10 @@ def job(vif: Vif, record: Record | None, options: Options, requester: Requester 
 
 
 def _keeps_port(vif: Vif, record: Record | None) -> bool:
-    """Whether vifplug plugged the VIF before it knew create_port, or with a request that did not name it.
+    """Whether vifplug plugged the VIF before create_port existed, or with a request that did not contain it.
 
-    Versions before create_port ignored Nova's delegate_create and made the port; the same document must go on being
-    plugged as it is until the VIF is unplugged.
+    Versions before create_port ignored Nova's delegate_create and made the port; the same document must be accepted
+    until the VIF is unplugged.
     """
     if record is None or vif.create_port is not False or record.vif.create_port is not None:
         return False
@@ -131,9 +131,9 @@ def _keeps_port(vif: Vif, record: Record | None) -> bool:
 
 
 def _refuse_another_way(vif: Vif, record: Record | None) -> None:
-    """Refuse to give a plugged VIF a bridge of its own, or to take that from it: its guest would be cut off.
+    """Refuse to give a plugged VIF a bridge of its own, or to remove it: its guest would lose its connection.
 
-    :raises Conflict: naming what to do.
+    :raises Conflict: naming the remedy.
     """
     if record is None or bool(record.vif.per_port_bridge) == bool(vif.per_port_bridge):
         return
@@ -146,7 +146,7 @@ def _refuse_another_way(vif: Vif, record: Record | None) -> None:
 
 
 def recovery(known: Record, left: Inventory, options: Options) -> Job:
-    """The request to be as recorded again, with what an interrupted one may have made counted as built too."""
+    """The request to restore the recorded state; what an interrupted request may have made counts as built."""
     ports = left.ports
     recorded = tuple(
         replace(item, iface_ids={**ports[item.name].iface_ids, **item.iface_ids})
@@ -187,7 +187,7 @@ def _completed(vif: Vif, known: Vif | None, driver: Driver, options: Options) ->
 
 
 def _part_completed(part: Any, known: Any) -> Any:
-    """A part of a request with what it does not say: from the record, where that is about the same device."""
+    """A part of a request with missing fields filled from the record, if that is about the same device."""
     if part is None:
         return None
     values = vars(part)
@@ -197,13 +197,14 @@ def _part_completed(part: Any, known: Any) -> Any:
 
 
 def _check_names(vif: Vif, driver: Driver, desired: Iterable[Resource]) -> None:
-    """Refuse what only shows once names are filled in: by the rule, from the record, or by somebody's own driver.
+    """Refuse names, which are only known after they are filled in: by the naming rule, from the record, or by a
+    third-party driver.
 
-    :raises InputError: for a name that no device can have, or that two devices of the VIF would have.
+    :raises InputError: no device can have the name, or two devices of the VIF would have it.
     """
     desired = list(desired)
     patches = {port.name for port in kinds.ports_in(desired) if port.is_patch}
-    # What another program made has its name already.
+    # What another program made already has its name.
     names = (item.name for item in desired if item.name not in patches and item.relation is Relation.OWNED)
     wrong = next((name for name in names if not naming.is_link_name(name)), None)
     if wrong is not None:
@@ -230,7 +231,7 @@ def _filled(values: Mapping[str, object], defaults: Mapping[str, object]) -> dic
 
 
 def scope_of(desired: Iterable[Resource], owners: Iterable[str], guests: Iterable[str] = ()) -> Scope:
-    """What to look at for some resources, and for the taps their guests open."""
+    """The scope of an observation for some resources, and for the taps that their guests open."""
     resources = list(desired)
     links, ports, bridges = kinds.links_in(resources), kinds.ports_in(resources), kinds.ovs_bridges_in(resources)
     devices = {item.name for item in (*links, *bridges)} | {port.name for port in ports if not port.is_patch}
@@ -247,7 +248,7 @@ def scope_of(desired: Iterable[Resource], owners: Iterable[str], guests: Iterabl
 
 
 def with_ifindex(resources: Iterable[Resource]) -> dict[str, Link]:
-    """Links whose ifindex is recorded, by name."""
+    """Links with a recorded ifindex, by name."""
     return {link.name: link for link in kinds.links_in(resources) if link.ifindex is not None}
 
 
@@ -264,7 +265,7 @@ def built(resolved: Sequence[Resource], observed: Observed, recorded: Inventory)
         if isinstance(resource, OvsPort):
             made.append(_as_seen(resource, observed, recorded, ifindex if resource.waits_for_device else None))
         elif resource.relation is not Relation.OWNED:
-            made.append(resource)  # no other is looked for in its place, so it is known by its name alone
+            made.append(resource)  # it is not searched under other names, so its name alone identifies it
         elif isinstance(resource, Link) and resource.guest:
             guest = guest_ifindex(resource, observed, known.get(resource.name))
             made.append(resource.replaced(ifindex=ifindex, guest_ifindex=guest))
@@ -274,8 +275,8 @@ def built(resolved: Sequence[Resource], observed: Observed, recorded: Inventory)
 
 
 def _as_seen(port: OvsPort, observed: Observed, recorded: Inventory, device: int | None) -> OvsPort:
-    """A port with its row, the device's ifindex, and the VLANs that another program has given it: made again, it gets
-    no others."""
+    """A port with its row, the device's ifindex, and the VLANs that another program has set: if it is recreated, it
+    gets no others."""
     current, known = observed.ports.get(port.name), recorded.ports.get(port.name)
     seen = current or known or port
     bridge = observed.bridges.get(port.bridge)
@@ -293,7 +294,7 @@ def _as_seen(port: OvsPort, observed: Observed, recorded: Inventory, device: int
 
 
 def guest_ifindex(bridge: Link, observed: Observed, known: Link | None) -> int | None:
-    """The VMM's tap that was seen on a bridge: now, or before and it is still there."""
+    """The VMM's tap that was observed on a bridge: now, or before if it still exists."""
     tap = observed.links.get(bridge.guest)
     if tap is None or tap.owner:
         return None
@@ -304,7 +305,7 @@ def guest_ifindex(bridge: Link, observed: Observed, known: Link | None) -> int |
 def records(
     work: Sequence[Job], resolved: Mapping[str, tuple[Resource, ...]], observed: Observed, wiring: Wiring
 ) -> list[Record]:
-    """The records of VIFs as they were built and stand; of each the one there is, where nothing changed."""
+    """The VIFs' records after the work, with their states; the existing record if nothing changed."""
     return [_record(job, built(resolved[job.vif.id], observed, job.recorded), observed, wiring) for job in work]
 
 
@@ -326,12 +327,12 @@ def _record(job: Job, resources: tuple[Resource, ...], observed: Observed, wirin
 
 
 def left(record: Record | None, intent: Intent | None) -> Inventory:
-    """What a VIF has on the host, or may have of a request that ended in between."""
+    """What a VIF has on the host, or may have from an interrupted request."""
     return united(*(part.resources for part in (intent, record) if part is not None))
 
 
 def united(*parts: Iterable[Resource]) -> Inventory:
-    """Everything that is in any of them; what comes later counts where two have one name."""
+    """All resources of all arguments; if two have the same name, the later one."""
     union: dict[tuple[str, str], Resource] = {}
     for resources in parts:
         for item in resources:
@@ -341,7 +342,7 @@ def united(*parts: Iterable[Resource]) -> Inventory:
 
 
 def warnings(job: Job, observed: Observed) -> list[str]:
-    """What of a request was not done as it asks, in words."""
+    """Parts of a request that were not carried out as requested, as text."""
     kept = (
         f"VIF {job.vif.id} leaves its OVS port to the guest's VMM (create_port false), but was plugged with a port of "
         "vifplug's, which was kept; unplug the VIF first to change that"
@@ -350,7 +351,7 @@ def warnings(job: Job, observed: Observed) -> list[str]:
 
 
 def _datapath_warning(job: Job, observed: Observed) -> list[str]:
-    """The bridge's own datapath decides; a request that believes in another gets one warning."""
+    """The bridge's own datapath decides; a request that assumes another one gets one warning."""
     for port in kinds.ports_in(job.desired):
         bridge = observed.bridges.get(port.bridge)
         if job.asked_datapath and bridge and (bridge.datapath_type or "system") != job.asked_datapath:

@@ -1,4 +1,4 @@
-"""What of the desired depends on the host. Pure."""
+"""The parts of the desired state that depend on the host. Pure."""
 
 from __future__ import annotations
 
@@ -17,11 +17,12 @@ from vifplug.resources.ovs_port import OvsPort
 
 
 def resolve(desired: Iterable[Resource], observed: Observed) -> tuple[Resource, ...]:
-    """Fill in what depends on the host: the OVS bridge's own datapath decides about offloads and QoS.
+    """Fill in fields that depend on the host: the OVS bridge's own datapath decides about offloads and QoS.
 
-    A network's or a trunk's bridge that another program made is joined as it is, so it drops out of what is desired.
+    A network's or a trunk's bridge that another program made is joined unchanged, so it is removed from the desired
+    state.
 
-    :raises BridgeMissing: when an OVS bridge is not there that vifplug does not make.
+    :raises BridgeMissing: an OVS bridge is missing that vifplug does not make.
     """
     desired = tuple(desired)
     made = {bridge.name: _like_another(bridge, observed) for bridge in kinds.ovs_bridges_in(desired)}
@@ -41,8 +42,8 @@ def resolve(desired: Iterable[Resource], observed: Observed) -> tuple[Resource, 
 
 
 def _like_another(bridge: OvsBridge, observed: Observed) -> OvsBridge:
-    """A bridge with the datapath of the one that it is to be like; one that is there already keeps its own for want of
-    that."""
+    """A bridge with the datapath of the bridge that it is to resemble; if that is missing, an existing bridge keeps its
+    own."""
     like, current = observed.bridges.get(bridge.like), observed.bridges.get(bridge.name)
     if like is None and current is None:
         raise _bridge_missing(f"the datapath of {bridge.name!r}", bridge.like, observed)
@@ -50,7 +51,7 @@ def _like_another(bridge: OvsBridge, observed: Observed) -> OvsBridge:
 
 
 def fake_bridge(names: Iterable[str], observed: Observed) -> str | None:
-    """What is wrong with the first of these bridges that is none to Open vSwitch, in words; None where none is that."""
+    """Why Open vSwitch does not treat the first of these names as a bridge, as text; None if all are bridges."""
     faults = (naming.fake_bridge(name, *observed.fake_bridges[name]) for name in names if name in observed.fake_bridges)
     return next(faults, None)
 
@@ -63,8 +64,8 @@ def _bridge_missing(needed_for: str, name: str, observed: Observed) -> BridgeMis
 
 
 def is_foreign(resource: Resource, observed: Observed) -> bool:
-    """Whether what VIFs share, such as a bridge, was made by another program: used, never changed. One that differs in
-    what only a new one can have otherwise is not that."""
+    """Whether another program made a shared resource such as a bridge: it is used, never changed. A resource that
+    differs in values that only a new one can get does not count."""
     if isinstance(resource, OvsBridge):
         there = observed.bridges.get(resource.name)
         return resource.shared and there is not None and not ownership.bridge_is_ours(there, resource.owner)

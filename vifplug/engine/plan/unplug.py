@@ -1,7 +1,7 @@
-"""What goes: with an unplug, or with the last VIF of a network. Pure.
+"""What is deleted by an unplug, or with the last VIF of a network. Pure.
 
-The order of an unplug: ports first, so that vswitchd lets go of devices while they still exist; then
-links; a shared bridge only with its last VIF, and only when nobody else's link is on it.
+The order of an unplug: ports first, so that vswitchd closes devices while they still exist; then links; a shared bridge
+only with its last VIF, and only if no other link is on it.
 """
 
 from __future__ import annotations
@@ -22,10 +22,10 @@ from vifplug.resources.ovs_port import OvsPort
 
 
 def plan_unplug(built: Inventory, owners: Collection[str], observed: Observed, shared_with: InUse) -> Plan:
-    """What takes resources away again, as far as they are there and ours.
+    """A plan that deletes resources that exist and are ours.
 
-    :param built: what records say was built.
-    :param owners: the VIFs that go.
+    :param built: what was built according to records.
+    :param owners: the VIFs to unplug.
     :param shared_with: what other VIFs still use.
     """
     deletions = _departing_ports(built, owners, observed)
@@ -42,12 +42,12 @@ def plan_unplug(built: Inventory, owners: Collection[str], observed: Observed, s
 
 
 def restored(built: Iterable[Resource], observed: Observed, shared_with: InUse) -> list[Action]:
-    """What puts back what was only configured, unless other VIFs still use it."""
+    """Actions that restore configured values, unless other VIFs still use them."""
     return configured.restoration((item for item in built if item not in shared_with), observed)[0]
 
 
 def names_leaving(put_back: Iterable[Action]) -> set[str]:
-    """Links that are put back and with that leave what they were put on."""
+    """Links that leave their master when their configured values are restored."""
     configurations = (action for action in put_back if isinstance(action, actions.ConfigureLink))
     return {
         action.link.name for action in configurations if any(attribute == "master" for attribute, *_ in action.changes)
@@ -55,20 +55,20 @@ def names_leaving(put_back: Iterable[Action]) -> set[str]:
 
 
 def as_called(link: Link, current: Link) -> Link:
-    """A link that goes, with its present name where another program changed that."""
+    """A link to delete, with its present name if another program changed it."""
     return replace(link, called=current.called, ifindex=current.ifindex)
 
 
 def as_recorded(port: OvsPort, known: OvsPort | None, owner: str) -> OvsPort:
-    """An observed port that goes, with its owner, and the columns that it asked for: made again, it gets these and no
-    others."""
+    """An observed port to delete, with its owner and the columns that its request set: if it is recreated, it gets only
+    these."""
     return replace(port, owner=owner, settings=known.settings if known is not None else {})
 
 
 def marking(link: Link, current: Link) -> list[Action]:
-    """What marks a link of ours that shows by nothing whose it is, where it may be marked.
+    """The action that marks a link of ours that shows no owner, if it may be marked.
 
-    The helper deletes only what it sees marked, and knows no record.
+    The helper deletes only marked links, and knows no records.
     """
     if ownership.shows_it(current, link) or not ownership.is_adoptable(current, link, link):
         return []
@@ -77,7 +77,8 @@ def marking(link: Link, current: Link) -> list[Action]:
 
 
 def left_alone(built: Inventory, observed: Observed) -> list[str]:
-    """What was built and is there, and shows by nothing that it is ours: it stays, and these words say so."""
+    """Resources that were built and exist, but show no sign that they are ours: they stay, and these texts report
+    them."""
     links = [
         f"link {link.name!r} of {ownership.owner_in_words(link.owner)} was left: another program changed its alias and "
         f"its MAC, or made it again, so nothing shows that it is vifplug's; ip link del {link.name}"
@@ -124,7 +125,7 @@ def _departing_ports(built: Inventory, owners: Collection[str], observed: Observ
             continue
         if owner not in owners or not ownership.port_is_ours(port, owner, link, known):
             continue
-        # Whose row it is the privileged side checks by the owner it is given.
+        # The privileged side checks the row against the owner that it is given.
         own = as_recorded(port, known, owner)
         if not ownership.port_shows_it(port, owner, link):
             going.append(actions.SetPort(own, port_changes=((naming.OWNER_KEY, port.owner or None, owner),)))
@@ -135,10 +136,10 @@ def _departing_ports(built: Inventory, owners: Collection[str], observed: Observ
 def departing_bridges(
     bridges: Iterable[OvsBridge], observed: Observed, vacated: Collection[str], shared_with: InUse
 ) -> list[Action]:
-    """OVS bridges that go, as far as they are there and ours, with the patch ports on them: those of Neutron's agent,
-    which takes its own ends away as the trunk's bridge goes.
+    """Deletions of OVS bridges that exist and are ours, with the patch ports on them: those of Neutron's agent, which
+    deletes its own ends with the trunk's bridge.
 
-    One with a port of another program stays until that has gone (LP 1914886).
+    A bridge with another program's port stays until that port is deleted (LP 1914886).
 
     :param vacated: ports that leave the bridges that they are on.
     """
@@ -153,7 +154,7 @@ def departing_bridges(
 
 
 def _as_observed(bridge: OvsBridge, current: OvsBridge) -> OvsBridge:
-    """A bridge that goes, so that it can be made again as it is."""
+    """A bridge to delete, so that it can be recreated as it is."""
     return OvsBridge(
         name=bridge.name,
         owner=bridge.owner or ownership.bridge_owner(current),
@@ -171,23 +172,23 @@ def _departing_links(
         for link in owned
         if link.name in observed.links and ownership.is_ours(observed.links[link.name], link, link)
     ]
-    # Those whose names other links have by now.
+    # Links whose names other links have by now.
     there += [
         replace(link, called=away.name, ifindex=away.ifindex)
         for link in owned
         if (away := observed.displaced.get(link.name)) is not None
     ]
     leaving = [link for link in there if not link.shared]
-    # What VIFs share stands on each other: an uplink of a network's bridge goes with the bridge.
+    # Shared links depend on each other: a network's uplink is deleted with the bridge.
     shared = [link for link in there if link.shared and not link.has_members and link not in shared_with]
     names = {name for link in (*leaving, *shared) for name in (link.name, link.called)} | names_leaving(put_back)
     return leaving + [link for link in there if is_abandoned(link, names, observed, shared_with)]
 
 
 def is_abandoned(link: Link, leaving: Collection[str], observed: Observed, shared_with: InUse) -> bool:
-    """Whether a link is a network's that no other VIF needs, and that no link of another program is on.
+    """Whether a link belongs to a network, no other VIF needs it, and no link of another program is on it.
 
-    :param leaving: links that will not be on it any longer.
+    :param leaving: links that will no longer be on it.
     """
     if not link.shared or link.teardown is not Teardown.DELETED or link in shared_with:
         return False
