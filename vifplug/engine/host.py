@@ -1,5 +1,5 @@
-"""The seam: what the engine needs of a host. The real one is ``vifplug.linux.host``; the one in memory, for
-tests, is ``vifplug.testing.memory``."""
+"""The engine's interface to a host. The real host is ``vifplug.linux.host``; ``vifplug.testing.memory`` has one in
+memory, for tests."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from vifplug.resources.observed import Observed
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Scope:
-    """What to look at."""
+    """What to observe."""
 
     links: frozenset[str] = field(default_factory=frozenset)
     members_of: frozenset[str] = field(default_factory=frozenset)
-    """Linux bridges whose members are wanted."""
+    """Linux bridges whose members are needed."""
     ports: frozenset[str] = field(default_factory=frozenset)
     iface_ids: frozenset[str] = field(default_factory=frozenset)
     owners: frozenset[str] = field(default_factory=frozenset)
@@ -28,19 +28,20 @@ class Scope:
     ovs: bool = True
     """False: do not ask OVSDB."""
     recorded: Mapping[str, Link] = field(default_factory=dict)
-    """Links with the ifindexes that records hold, by name: what is not there under its name is looked for by that."""
+    """Links by name, with their recorded ifindexes: a link that is missing under its name is searched by its
+    ifindex."""
     thorough: bool = False
-    """With what takes more questions: forwarding tables, and the ingress side of queueing disciplines."""
+    """Include what needs more messages: forwarding tables, and the ingress side of queueing disciplines."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Settle:
-    """What to wait for, and to look at, once actions are carried out."""
+    """What to wait for, and what to observe, after actions are carried out."""
 
     opening: Collection[str] = ()
-    """Ports whose devices are there by then: vswitchd has opened each of them, or has looked at it and cannot."""
+    """Ports whose devices exist by then: vswitchd has opened each of them, or has tried and failed."""
     seconds: float | None = None
-    """How long vswitchd may take; by default the configured time."""
+    """Maximum time that vswitchd may take; by default the configured time."""
     scope: Scope | None = None
     """What to observe then."""
 
@@ -49,9 +50,9 @@ class Host(Protocol):
     """A host's links and OVS ports."""
 
     def observe(self, scope: Scope) -> Observed:
-        """What is there.
+        """The host's present state.
 
-        :raises HostError: when it cannot be read.
+        :raises HostError: it cannot be read.
         """
         ...
 
@@ -60,9 +61,9 @@ class Host(Protocol):
 
         :param settle: return once vswitchd has carried out this and this thread's earlier transactions.
         :returns: what was observed then; nothing without a scope.
-        :raises TimedOut: vswitchd has not carried them out in time. What was done stays.
-        :raises VifplugError: for the first that failed, its ``step`` the action's text. Links made before it stay;
-            ports are all or none.
+        :raises TimedOut: vswitchd has not carried them out in time. What was done remains.
+        :raises VifplugError: for the first action that failed, with the action's text as ``step``. Links made before it
+            remain; ports are changed all or none.
         """
         ...
 
@@ -76,9 +77,9 @@ class Lifecycle(Protocol):
         ...
 
     def ensure_running(self) -> None:
-        """Start the privileged side anew, if it died since the last call.
+        """Restart the privileged side, if it died since the last call.
 
-        :raises HelperDied: when it cannot be started.
+        :raises HelperDied: it cannot be started.
         """
         ...
 

@@ -1,4 +1,4 @@
-"""What is owned on the host and in no record. Pure."""
+"""Orphans: owned on the host, but in no record. Pure."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from vifplug.store.records import Contents
 
 
 def orphans(observed: Observed, before: Contents, after: Contents) -> list[Orphan]:
-    """What is owned on the host and neither recorded nor under way, before it was looked at and after."""
+    """Owned resources that were neither recorded nor under way, both before the observation and after it."""
     wanted = _owners(before) | _owners(after) | before.covered | after.covered
     names = before.covered_names | after.covered_names
     result = [
@@ -44,10 +44,10 @@ def orphans(observed: Observed, before: Contents, after: Contents) -> list[Orpha
 
 
 def copied_marks(observed: Observed, before: Contents, after: Contents) -> list[Orphan]:
-    """Rows with a mark of ours that nothing else agrees with: another program copied it. Named, and never changed."""
+    """Rows with a copy of our mark, made by another program: no other sign agrees with it. Reported, never changed."""
     resources = [item for contents in (before, after) for item in _resources(contents)]
     known = {(item.owner, item.name, item.uuid) for item in kinds.ports_in(resources)}
-    # What a damaged record holds is not known.
+    # A damaged record's resources are unknown.
     unknown = before.damaged_holders | after.damaged_holders
     ports = [
         Orphan(kind=port.kind, name=port.name, vif_id=port.owner)
@@ -75,7 +75,7 @@ def _resources(contents: Contents) -> list[Resource]:
 
 
 def _owners(contents: Contents) -> set[str]:
-    """Every VIF, and every network whose bridge one of them was built with."""
+    """Every VIF, and every network whose bridge was built for one of them."""
     owners = set(contents.records) | set(contents.intents)
     held = _resources(contents)
     return owners | contents.damaged_holders | {item.owner for item in kinds.shared_in(held)}

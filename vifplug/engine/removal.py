@@ -1,4 +1,4 @@
-"""What a removal of VIFs is asked with, and what came of it."""
+"""The parameters and results of a removal of VIFs."""
 
 from __future__ import annotations
 
@@ -14,20 +14,20 @@ class Removal:
     """VIFs to remove, under locks that the requesting thread holds; their intents are written."""
 
     built: Mapping[str, Inventory]
-    """What each may have on the host."""
+    """What each VIF may have on the host."""
     away: VifplugError | None = None
-    """The error by which OVSDB has just been found not to answer: it need not be asked again."""
+    """The error if OVSDB has just not answered: then it is not asked again."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Removed:
-    """What came of it, for each VIF."""
+    """The results, for each VIF."""
 
     errors: Mapping[str, Sequence[VifplugError]] = field(default_factory=dict)
-    """With any, the VIF's intent stays for the next command."""
+    """With any error, the VIF's intent stays for the next command."""
     left: Mapping[str, Sequence[str]] = field(default_factory=dict)
-    """What stays on the host because nothing shows any more that it is ours, in words. It is no longer recorded."""
+    """What stays on the host because nothing shows any longer that it is ours, as text. It is no longer recorded."""
     gone: Mapping[str, Sequence[str]] = field(default_factory=dict)
-    """What was there and was taken away, in words."""
+    """What existed and was deleted, as text."""
     warnings: Sequence[str] = ()
     """Of the whole plan."""

@@ -1,4 +1,4 @@
-"""From records and what was observed to reports. Pure, but for looking a record up."""
+"""Reports from records and observations. Pure, except for reading a record."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ from vifplug.store.store import Store
 def known(store: Store, vif_id: str) -> Record:
     """The record of a VIF.
 
-    :raises UnknownVif: when there is none.
+    :raises UnknownVif: the VIF has none.
     """
     record = store.record(vif_id)
     if record is None:
@@ -51,7 +51,7 @@ def known(store: Store, vif_id: str) -> Record:
 
 
 def check(record: Record, observed: Observed, wiring: Wiring, intent: Intent | None = None) -> VifCheck:
-    """How a recorded VIF is."""
+    """The check of a recorded VIF."""
     assessment, since = assess(record, observed, wiring, intent), guest_absence.absent_since(record, observed)
     since = since if intent is None else None
     return VifCheck(
@@ -80,7 +80,7 @@ def _report(record: Record, observed: Observed, assessment: Assessment, warnings
 
 
 def _waiting_for(record: Record, observed: Observed) -> str | None:
-    """What the VMM is yet to make: its tap, or a port."""
+    """What the VMM has yet to make: its tap, or a port."""
     guest = guest_link(record.vif)
     ours = {link.name for link in kinds.links_in(record.resources) if link.is_opened_by_guest}
     if guest and guest not in ours and guest not in observed.links:
@@ -90,13 +90,13 @@ def _waiting_for(record: Record, observed: Observed) -> str | None:
 
 
 def built(record: Record, observed: Observed, warnings: Sequence[str]) -> VifReport:
-    """What a plug answers: plugged is what it has seen to; what the others do of it, looking at the VIF shows."""
+    """The result of a plug: plugged, which it has verified; ``get`` shows the levels that depend on other programs."""
     state = PLUGGED if record.state in LEVELS else record.state
     return _report(record, observed, Assessment(state=state, reason=record.error), warnings)
 
 
 def _requested(vif: Vif, **observed: Any) -> VifReport:
-    """A report of what the request says, and of what was found."""
+    """A report with the values of the request, and the observed ones."""
     return VifReport(
         id=vif.id,
         vif_type=vif.vif_type,
@@ -138,7 +138,7 @@ def recorded(
     intent: Intent | None,
     warnings: Sequence[str] = (),
 ) -> VifReport:
-    """A recorded VIF as it is; without an observation, as recorded."""
+    """The report of a recorded VIF; without an observation, as recorded."""
     assessment = assess(record, observed, wiring, intent)
     if observed is None:
         return replace(
@@ -153,9 +153,9 @@ def damaged(vif_id: str, reason: str) -> VifReport:
 
 
 def unplugged(vif_id: str, record: Record | None, warnings: Sequence[str], left: Sequence[str] | None) -> VifReport:
-    """What ``unplug`` answers for a VIF that is gone; the warnings are about OVS, and for those that had a port.
+    """The result of ``unplug`` for a VIF; the warnings are about OVS, and only for VIFs that had a port.
 
-    :param left: what stays on the host, in words; None for a VIF that was not there to begin with.
+    :param left: what stays on the host, as text; None for a VIF that was absent.
     """
     if record is None:
         updated_at = None if left is None else records.now()
@@ -174,7 +174,7 @@ def path(record: Record, observed: Observed, wiring: Wiring, intent: Intent | No
     if guest and guest not in {link.name for link in kinds.links_in(record.resources)}:
         hops.append(
             _link_hop(guest, "tap", observed, [])
-        )  # the VMM's: it is in no record, and a driver names taps alone
+        )  # the VMM's tap: it is in no record, and a driver names only taps
     hops += _unseen_end(record)
     hops += [_hop(item, observed, items) for item in record.resources]
     hops += _switches(record, observed)
@@ -182,7 +182,7 @@ def path(record: Record, observed: Observed, wiring: Wiring, intent: Intent | No
 
 
 def _unseen_end(record: Record) -> list[Hop]:
-    """A guest's end of which this host shows nothing, so that the path is not taken for one that was looked at."""
+    """A guest's end that this host does not show, so that the path is not mistaken for one that was inspected."""
     end = guest_end(record.vif)
     if record.resources or not isinstance(end, HostDevice | VhostUser):
         return []
@@ -229,14 +229,14 @@ def _port_hop(item: OvsPort, observed: Observed, items: Sequence[DriftItem]) -> 
 
 
 def _switches(record: Record, observed: Observed) -> list[Hop]:
-    """The OVS bridge behind the port, or a network's bridge that another program made; of those that vifplug made there
-    are hops already."""
+    """The OVS bridge behind the port, or a network's bridge that another program made; bridges that vifplug made are
+    hops already."""
     own = {item.name for item in record.resources}
     switches = dict.fromkeys(port.bridge for port in kinds.ports_in(record.resources))
     hops = [_switch_hop(name, observed) for name in switches if name not in own]
     switch = record.vif.network.bridge
     if not switches and switch and switch not in own:
-        hops.append(_link_hop(switch, "bridge", observed, []))  # another program's: it is in no record
+        hops.append(_link_hop(switch, "bridge", observed, []))  # another program's bridge: it is in no record
     return hops
 
 
@@ -248,7 +248,7 @@ def _switch_hop(name: str, observed: Observed) -> Hop:
 
 
 def _joined(hops: Sequence[Hop], observed: Observed) -> tuple[Hop, ...]:
-    """Each hop with whether it meets the next one."""
+    """Each hop, and whether it is connected to the next one."""
     joined = []
     for hop, following in zip(hops, [*hops[1:], None], strict=True):
         joined.append(hop if following is None else replace(hop, joined=_meet(hop, following, observed)))

@@ -1,4 +1,4 @@
-"""Who asks, and whose VIFs they may change. Pure."""
+"""The user who makes a request, and the VIFs that this user may change. Pure."""
 
 from __future__ import annotations
 
@@ -10,20 +10,20 @@ from vifplug.store.records import Record
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Requester:
-    """Somebody who asks for a change."""
+    """The user who requests a change."""
 
     uid: int
-    """Kept with each VIF they plug first."""
+    """Stored with each VIF that the user plugs first."""
     every_vif: bool = True
-    """Whether VIFs that others plugged may be changed, too, and every bridge of the host be joined."""
+    """Whether the user may also change VIFs of other users, and join every bridge of the host."""
     bridges: tuple[str, ...] = ()
-    """Names and patterns of bridges that may be joined besides those that are made for guests."""
+    """Names and patterns of bridges that the user may join besides those that are made for guests."""
 
     def authorise(self, vif_id: str, record: Record | None, *, is_damaged: bool = False) -> None:
-        """Let a change of a VIF pass.
+        """Check that the user may change a VIF.
 
-        :param is_damaged: there is a record, and it no longer says whose the VIF is.
-        :raises NotPermitted: when it is somebody else's; nothing was touched.
+        :param is_damaged: there is a record, and it no longer shows whose VIF it is.
+        :raises NotPermitted: the VIF is another user's; nothing was changed.
         """
         if self.every_vif or (record is None and not is_damaged):
             return

@@ -1,4 +1,4 @@
-"""The state of a recorded VIF and the reason for it: one pure function, which every face uses."""
+"""The state of a recorded VIF and the reason for it: one pure function for all interfaces."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _IN_BETWEEN = {records.PLUG: PLUGGING, records.UNPLUG: UNPLUGGING}
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Assessment:
-    """A state, why a VIF is in it, and how it differs from what was built."""
+    """A state, its reason, and the differences from what was built."""
 
     state: str
     reason: str | None = None
@@ -32,17 +32,17 @@ class Assessment:
 
 
 def assess(record: Record, observed: Observed | None, wiring: Wiring, intent: Intent | None = None) -> Assessment:
-    """How a recorded VIF is.
+    """The state of a recorded VIF.
 
-    :param observed: None where the host cannot be seen; then what the record says holds.
-    :param intent: the request on it that is under way, or was broken off.
+    :param observed: None if the host cannot be observed; then the recorded state applies.
+    :param intent: the request on the VIF that is under way, or was interrupted.
     """
     if intent is not None:
         return Assessment(state=_IN_BETWEEN[intent.verb])
     if observed is None:
         return Assessment(state=record.state, reason=record.error)
     items = drift_of(record, observed)
-    # What the daemon has found out about a VIF says more than that it drifted; without drift, a failure is over.
+    # The daemon's findings about a VIF are more precise than "drifted"; without drift, a failure is over.
     if record.state == CONTENDED or (items and record.state == FAILED):
         return Assessment(state=record.state, reason=record.error or _first(record, observed, items), drift=items)
     if items:
@@ -57,12 +57,12 @@ def _first(record: Record, observed: Observed, items: Sequence[DriftItem]) -> st
 
 
 def drift_of(record: Record, observed: Observed) -> list[DriftItem]:
-    """How a recorded VIF differs from what was built, in text that can be printed."""
+    """Differences of a recorded VIF from what was built, as printable text."""
     return [in_print(item) for item in differences(record, observed)]
 
 
 def in_print(item: DriftItem) -> DriftItem:
-    """A difference in text that can be printed, whatever it is about."""
+    """A difference as printable text, whatever it is about."""
     return DriftItem(
         subject=printable.text(item.subject),
         attribute=item.attribute,
@@ -72,7 +72,7 @@ def in_print(item: DriftItem) -> DriftItem:
 
 
 def differences(record: Record, observed: Observed) -> list[DriftItem]:
-    """How a recorded VIF differs from what was built, each difference by what it is about."""
+    """Differences of a recorded VIF from what was built, each with its subject."""
     built = Inventory(record.resources)
     resources = [_with_station(item, record) for item in record.resources]
     try:
@@ -85,7 +85,7 @@ def differences(record: Record, observed: Observed) -> list[DriftItem]:
 
 
 def _with_station(item: Resource, record: Record) -> Resource:
-    """A bridge with where its guest is, which records of earlier versions do not have."""
+    """A bridge with its guest's link, which records of earlier versions do not contain."""
     if not isinstance(item, Link) or not item.passage.is_bridge or item.station:
         return item
     return item.replaced(station=record.vif.address, station_port=guest_link(record.vif))

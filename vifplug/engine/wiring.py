@@ -1,9 +1,9 @@
-"""Whether the control plane has a VIF, and whether its guest is up: the levels above plugged. Pure.
+"""Whether the control plane has wired a VIF, and whether its guest is up: the levels above plugged. Pure.
 
-Where the rules come from: ovn-controller sets ``ovn-installed`` on an Interface once its flows are there
-(ovn-controller(8)); Neutron's OVS agent sets the local VLAN as Port.tag and describes the network in
-Port.other_config (ovs_neutron_agent, port_bound), and clears what had the port dead; Neutron's server says
-network-vif-plugged to Nova once a port is ACTIVE.
+The rules' sources: ovn-controller sets ``ovn-installed`` on an Interface once its flows are installed
+(ovn-controller(8)); Neutron's OVS agent sets the local VLAN as Port.tag and describes the network in Port.other_config
+(ovs_neutron_agent, port_bound), and clears the dead VLAN; Neutron's server sends network-vif-plugged to Nova once a
+port is ACTIVE.
 """
 
 from __future__ import annotations
@@ -26,31 +26,31 @@ AUTO, OVN, AGENT, EVENTS, PLUG = "auto", "ovn", "neutron-agent", "neutron-events
 """[events] wired_by."""
 _INSTALLED = "ovn-installed"
 _AGENTS_KEYS = frozenset({"net_uuid", "network_type", "physical_network", "segmentation_id", "tag"})
-"""What the agent writes into Port.other_config."""
+"""The keys that the agent writes into Port.other_config."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Wiring:
-    """Which source decides that a VIF is wired, and what Neutron has reported."""
+    """The source that decides that a VIF is wired, and what Neutron has reported."""
 
     by: str = AUTO
     listens: bool = False
     """Whether Neutron's own events can reach us."""
     neutron_status: Mapping[str, str] = field(default_factory=dict)
-    """What Neutron last reported, by VIF id; it counts only where its events decide."""
+    """Neutron's last report, by VIF id; it counts only if its events decide."""
 
     @property
     def may_be_events(self) -> bool:
-        """Whether Neutron's events may be what decides about a VIF."""
+        """Whether Neutron's events may decide about a VIF."""
         return self.by == EVENTS or (self.by == AUTO and self.listens)
 
 
 StateAndReason = tuple[str, str | None]
-"""A state and, of one that failed, its reason."""
+"""A state, and the reason if it is failed."""
 
 
 def state_of(record: Record, observed: Observed, wiring: Wiring) -> StateAndReason:
-    """The level of a VIF that is built as recorded; or failed, where the control plane has given it up."""
+    """The level of a VIF that is built as recorded; or failed, if the control plane has given it up."""
     ports = _ports(record)
     rule = _rule(record, observed, wiring)
     reported = wiring.neutron_status.get(record.id)
@@ -62,17 +62,17 @@ def state_of(record: Record, observed: Observed, wiring: Wiring) -> StateAndReas
         wired = all(_ovn_has(port, observed) for port in ports)
     else:
         wired = rule == PLUG or all(_agent_has(port, observed) for port in ports)
-    # Neutron's own word counts also for a port to come: of a live migration's it says so before the guest is there.
+    # Neutron's report also counts for a port to come: in a live migration it arrives before the guest.
     if not wired or (rule != EVENTS and _missing(ports, observed)):
         return PLUGGED, None
     return (ACTIVE if _guest_is_up(record, observed) else WIRED), None
 
 
 def is_called_down(record: Record, observed: Observed) -> bool:
-    """Whether vswitchd calls the guest's end down, which it may do while the guest's driver uses the socket.
+    """Whether vswitchd reports the guest's end as down, possibly while the guest's driver uses the socket.
 
-    vswitchd 3.1 misses changes of a vhost-user port that come while it starts: link_state then stays down, with frames
-    passing, until it goes through its configuration again (seen after 4 of 12 restarts on a loaded machine).
+    vswitchd 3.1 misses changes of a vhost-user port during its start: link_state then stays down, although frames pass,
+    until it processes its configuration again (after 4 of 12 restarts on a loaded machine).
     """
     if not isinstance(guest_end(record.vif), VhostUser):
         return False
@@ -80,7 +80,7 @@ def is_called_down(record: Record, observed: Observed) -> bool:
 
 
 def awaited(record: Record, observed: Observed, wiring: Wiring, wanted: str) -> str | None:
-    """Who is to do what before a VIF that is built as recorded reaches a level; None when it has."""
+    """What has to be done by which program before a VIF that is built as recorded reaches a level; None when it has."""
     state, reason = state_of(record, observed, wiring)
     if has_reached(state, wanted):
         return None
@@ -117,11 +117,11 @@ def _wiring_awaited(record: Record, observed: Observed, rule: str) -> str:
 
 
 def _rule(record: Record, observed: Observed, wiring: Wiring) -> str:
-    """Which source decides for a VIF. One without a port can only be wired by Neutron's events."""
+    """The source that decides for a VIF. A VIF without a port can only be wired by Neutron's events."""
     ports = _ports(record)
     if wiring.by != AUTO:
         return wiring.by if ports or wiring.by == EVENTS else PLUG
-    # The control plane of a trunk's bridge is that of the integration bridge, to which Neutron's agent patches it.
+    # A trunk's bridge has the control plane of the integration bridge, to which Neutron's agent patches it.
     names = {port.bridge for port in ports} | {bridge.like for bridge in kinds.ovs_bridges_in(record.resources)}
     planes = {observed.bridges[name].control_plane for name in names if name in observed.bridges}
     if CONTROL_OVN in planes:
@@ -132,7 +132,7 @@ def _rule(record: Record, observed: Observed, wiring: Wiring) -> str:
 
 
 def _missing(ports: list[OvsPort], observed: Observed) -> list[OvsPort]:
-    """Ports that a VMM is yet to make."""
+    """Ports that a VMM has yet to make."""
     return [port for port in ports if not port.is_owned and port.name not in observed.ports]
 
 
@@ -142,7 +142,7 @@ def _ovn_has(port: OvsPort, observed: Observed) -> bool:
 
 
 def _agent_has(port: OvsPort, observed: Observed) -> bool:
-    """Whether the agent has wired a port; of a trunk's parent it wires its own patch, on the integration bridge."""
+    """Whether the agent has wired a port; for a trunk's parent it wires its own patch, on the integration bridge."""
     in_trunk = naming.is_trunk_bridge(port.bridge)
     current = observed.ports.get(naming.trunk_patches(port.owner)[1] if in_trunk else port.name)
     if current is None or current.tag in (None, DEAD_VLAN) or DEAD_VLAN in current.trunks:
@@ -153,8 +153,8 @@ def _agent_has(port: OvsPort, observed: Observed) -> bool:
 def _guest_is_up(record: Record, observed: Observed) -> bool:
     end = guest_end(record.vif)
     if isinstance(end, VhostUser):
-        # No link shows it. vswitchd sets link_state from the virtio device's: up once the guest's driver has set its
-        # queues up (netdev_dpdk_vhost_get_carrier).
+        # No link shows it. vswitchd copies link_state from the virtio device: up once the guest's driver has set up its
+        # queues (netdev_dpdk_vhost_get_carrier).
         states = {_link_state(port, observed) for port in _ports(record)}
         return states == {"up"}
     device = observed.links.get(link_of(end))
@@ -167,6 +167,6 @@ def _link_state(port: OvsPort, observed: Observed) -> str:
 
 
 def _ports(record: Record) -> list[OvsPort]:
-    """Those that a control plane knows; others lead from the guest to one of them."""
+    """Ports that a control plane knows; others connect the guest to one of them."""
     ports = kinds.ports_in(record.resources)
     return [port for port in ports if port.has_identity] or ports

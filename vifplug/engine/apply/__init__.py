@@ -1,1 +1,1 @@
-"""A plan is carried out, read back, and undone when it fails."""
+"""Carries out a plan, reads the host back, and undoes the plan on failure."""

@@ -1,4 +1,4 @@
-"""Runs plans on a host: all or nothing for a plug, as far as it goes for an unplug. No decisions."""
+"""Runs plans on a host: all or nothing for a plug, as far as possible for an unplug. No decisions."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ LOG = logging.getLogger(__name__)
 
 _AWAY = (OvsUnavailable, TimedOut, HelperDied)
 _UNDO_SETTLE_SECONDS = 2.0
-"""An undo waits for vswitchd too, but not for one that has just been found stuck."""
+"""An undo waits for vswitchd too, but only this long after a time-out."""
 
 
 class Journal:
-    """What a call has begun, so that it can be taken back: stages are noted before they run."""
+    """The stages that a call has begun, for its undo: stages are added before they run."""
 
     def __init__(self, host: RunningHost) -> None:
         self._host = host
@@ -33,7 +33,7 @@ class Journal:
     def run(self, plan: Plan) -> None:
         """Carry out a plan, stage by stage.
 
-        :raises VifplugError: for the first stage that failed; what was begun can be taken back with ``undo``.
+        :raises VifplugError: for the first stage that failed; ``undo`` reverts what was begun.
         """
         for stage in plan.stages():
             self._begun.append(stage)
@@ -44,13 +44,14 @@ class Journal:
     def parts(
         self, plan: Plan, settle: Settle, progress: Callable[[int], None]
     ) -> Iterator[tuple[Sequence[Sequence[Action]], Settle | None]]:
-        """A plan in parts for the caller to apply, each with what is to be waited for behind it: one part, where the
-        plan is not a long one.
+        """A plan in parts for the caller to apply, each with what to wait for after it: one part, unless the plan is
+        long.
 
-        Every stage of a part counts as begun before the part is applied: to undo one that was not changes nothing.
+        Every stage of a part counts as begun before the part is applied: undoing a stage that did not run changes
+        nothing.
 
         :param settle: for the last part.
-        :param progress: takes how many actions are done.
+        :param progress: called with the number of actions done.
         """
         stages: Sequence[Sequence[Action]] = plan.stages()
         short = [piece for stage in stages for piece in pieces(stage)]
@@ -68,13 +69,13 @@ class Journal:
             LOG.info("%s", action)
 
     def undo(self, cause: BaseException) -> list[VifplugError]:
-        """Take back everything that was begun, newest first, the failing stage included.
+        """Undo everything that was begun, newest first, including the failing stage.
 
-        :param cause: why; after a time-out vswitchd is given only a moment.
-        :returns: what could not be taken back.
+        :param cause: the reason; after a time-out vswitchd gets only a moment.
+        :returns: errors of what could not be undone.
         """
         if isinstance(cause, HelperDied):
-            # A dead helper has ended what it was at, so another one races with none.
+            # A dead helper has finished its work, so a new one does not race with it.
             try:
                 self._host.ensure_running()
             except VifplugError as error:
@@ -83,7 +84,7 @@ class Journal:
         touched_ports = False
         for stage in reversed(self._begun):
             touched_ports |= stage[0].plane == "ports"
-            # What is not ours was not made by this call: the very stranger a step failed on.
+            # A resource that is not ours was not made by this call: it is the foreign one on which a step failed.
             undone = undo_stage(self._host, stage)
             errors += [error for error in undone if not isinstance(error, PermissionDenied | Conflict)]
         if touched_ports and not isinstance(cause, TimedOut):
@@ -96,12 +97,12 @@ class Journal:
 
 
 def undo_stage(host: Host, stage: Sequence[Action]) -> list[VifplugError]:
-    """Take one stage back, newest action first, going on past errors."""
+    """Undo one stage, newest action first, continuing after errors."""
     inverses = [inverse for action in reversed(stage) if (inverse := action.inverse()) is not None]
     inverses = _unless_changed_since(host, inverses)
     if not inverses:
         return []
-    # Links that a stage made go as one group; settings of links that stay go back before that.
+    # Links that a stage made are deleted as one group; settings of remaining links are restored before.
     deletions = [action for action in inverses if isinstance(action, DeleteLinks)]
     others = [action for action in inverses if not isinstance(action, DeleteLinks)]
     gone = {link.name for action in deletions for link in action.links}
@@ -111,7 +112,7 @@ def undo_stage(host: Host, stage: Sequence[Action]) -> list[VifplugError]:
 
 
 def _unless_changed_since(host: Host, inverses: Sequence[Action]) -> list[Action]:
-    """Inverses without those of configurations that another program has changed since; the host is looked at only where
+    """Inverses without those of configurations that another program has changed since; the host is observed only if
     there are any."""
     names = frozenset(inverse.subject for inverse in inverses if isinstance(inverse, ConfigureLink))
     if not names:
@@ -119,7 +120,7 @@ def _unless_changed_since(host: Host, inverses: Sequence[Action]) -> list[Action
     try:
         observed = host.observe(Scope(links=names, ovs=False))
     except VifplugError as error:
-        LOG.warning("before an undo: %s", error)  # the privileged side looks at each value again
+        LOG.warning("before an undo: %s", error)  # the privileged side checks each value again
         return list(inverses)
     kept: list[Action] = []
     for inverse in inverses:
@@ -135,7 +136,7 @@ def _unless_changed_since(host: Host, inverses: Sequence[Action]) -> list[Action
 
 
 def teardown(host: Host, actions: Sequence[Action]) -> list[VifplugError]:
-    """Carry out actions as far as it goes: together, and where that fails one by one.
+    """Carry out actions as far as possible: together, and one by one if that fails.
 
     :returns: every error, in order.
     """
@@ -144,7 +145,7 @@ def teardown(host: Host, actions: Sequence[Action]) -> list[VifplugError]:
         try:
             host.apply([stage])
         except _AWAY as error:
-            # There is no answer: one by one each action would only wait as long again.
+            # Without an answer, each single action would only wait as long again.
             errors.append(error)
         except VifplugError as error:
             parts = _parts(stage)
@@ -153,7 +154,8 @@ def teardown(host: Host, actions: Sequence[Action]) -> list[VifplugError]:
 
 
 def _parts(stage: Sequence[Action]) -> list[Action]:
-    """One by one; links behind all that may be on them, for a shared bridge stays as long as something is."""
+    """One by one; links after everything that may be on them, because a shared bridge is kept while something is on
+    it."""
     parts: list[Action] = []
     for action in stage:
         parts += [DeleteLinks((link,)) for link in action.links] if isinstance(action, DeleteLinks) else [action]

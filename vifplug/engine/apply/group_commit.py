@@ -1,7 +1,7 @@
-"""Group commit: what is requested while something is carried out is carried out together, when that has ended.
+"""Group commit: requests that arrive while others are carried out are then carried out together.
 
-As a database does it with its log: no thread waits for a timer, and all share what is expensive (an OVSDB transaction
-makes vswitchd look at every port, whatever it holds). One request that fails does not fail its neighbours.
+As a database does with its log: no thread waits for a timer, and all share what is expensive (an OVSDB transaction
+makes vswitchd process every port, whatever it contains). A request that fails does not make the others fail.
 
     with group.turn(request) as turn:
         for batch in turn:
@@ -21,7 +21,7 @@ from typing import Generic, Self, TypeVar
 from vifplug.errors import HelperDied, OvsUnavailable, TimedOut, VifplugError
 
 OF_ALL = (HelperDied, OvsUnavailable, TimedOut)
-"""What fails not because of one request among many: to try each half would only wait as long again."""
+"""Errors that are not due to a single request: a retry of each half would only wait as long again."""
 
 R = TypeVar("R")
 A = TypeVar("A")
@@ -29,7 +29,7 @@ A = TypeVar("A")
 
 @dataclass(slots=True, eq=False)
 class _Ticket(Generic[R, A]):
-    """One request, and its answer or error."""
+    """A request, and its answer or error."""
 
     request: R
     size: int = 0
@@ -41,8 +41,8 @@ class _Ticket(Generic[R, A]):
 class Batch(Generic[R, A]):
     """Requests that are carried out together, in a ``with`` statement whose body sets ``answers`` or raises.
 
-    A VifplugError of several is no answer yet: each half is then tried by itself, so that few bad requests cost few
-    tries. So is each request by itself after any other exception: that shows which of them met with the bug.
+    After a VifplugError of several requests, each half is tried separately, so that few bad requests cost few tries.
+    After any other exception each request is tried separately: that shows which of them hit the bug.
     """
 
     def __init__(self, tickets: Sequence[_Ticket[R, A]]) -> None:
@@ -50,14 +50,14 @@ class Batch(Generic[R, A]):
         self.answers: Sequence[A | VifplugError] = ()
         """One for each request, in order."""
         self.parts: list[Sequence[_Ticket[R, A]]] = []
-        """What is to be tried next, in place of this batch."""
+        """Batches to be tried next, instead of this one."""
         self.is_repeated = False
-        """Within the ``with`` statement: whether one of the requests may have been carried out before, by a try that
-        ended without its answer."""
+        """Inside the ``with`` statement: whether an earlier try that ended without an answer may have carried out one
+        of the requests."""
 
     @property
     def requests(self) -> list[R]:
-        """What is to be carried out; it answers all of them, or raises and leaves nothing of any."""
+        """The requests to carry out; the body answers all of them, or raises and leaves nothing of any."""
         return [ticket.request for ticket in self._tickets]
 
     def __enter__(self) -> Self:
@@ -73,7 +73,7 @@ class Batch(Generic[R, A]):
         if error is None:
             self._set(self.answers)
         elif not isinstance(error, Exception):
-            return False  # Ctrl-C: the other threads carry out theirs (Turn.__exit__)
+            return False  # Ctrl-C: the other threads carry out their requests (Turn.__exit__)
         elif len(tickets) == 1 or isinstance(error, OF_ALL):
             self._set([error] * len(tickets))
         elif isinstance(error, VifplugError):
@@ -97,11 +97,11 @@ def _batches(tickets: Sequence[_Ticket[R, A]]) -> Iterator[Batch[R, A]]:
 
 
 def apart(requests: Sequence[R], work: Callable[[Sequence[R]], Sequence[A]]) -> list[A | VifplugError]:
-    """Carry out requests of one thread: all together; where that fails each half by itself.
+    """Carry out requests of one thread: all together; if that fails, each half separately.
 
     :param work: answers all requests, or raises and leaves nothing of any.
     :returns: each one's answer or error, in order.
-    :raises Exception: any other than a VifplugError, of the first request that met with it.
+    :raises Exception: any other than a VifplugError, from the first request that raised it.
     """
     tickets = [_Ticket[R, A](request) for request in requests]
     for batch in _batches(tickets):
@@ -116,22 +116,22 @@ def apart(requests: Sequence[R], work: Callable[[Sequence[R]], Sequence[A]]) -> 
 
 
 class Group(Generic[R, A]):
-    """A queue of the requests of threads. The thread that finds no other at work carries out all that wait.
+    """A queue of the requests of threads. A thread that finds no other one working carries out all waiting requests.
 
-    :param size: how much of ``most`` a request takes.
-    :param most: how much is carried out at once; a larger request is carried out by itself.
+    :param size: the share of ``most`` that a request takes.
+    :param most: the maximum that is carried out at once; a larger request is carried out alone.
     """
 
     def __init__(self, size: Callable[[R], int], most: int) -> None:
         self._size, self._most = size, most
-        # Not by the condition's own ``with``, which is Python: a Ctrl-C within it may leave the lock taken for ever.
+        # Not the condition's own ``with``, which is Python: a Ctrl-C inside it may leave the lock taken for ever.
         self._lock = threading.RLock()
         self._condition = threading.Condition(self._lock)
         self._waiting: list[_Ticket[R, A]] = []
         self._leader: _Ticket[R, A] | None = None
-        """The ticket of the thread that is at work."""
+        """The ticket of the working thread."""
         self._taken: list[_Ticket[R, A]] = []
-        """What it carries out."""
+        """The tickets that it carries out."""
 
     def turn(self, request: R) -> Turn[R, A]:
         """A request's turn, as a context."""
@@ -143,9 +143,9 @@ class Group(Generic[R, A]):
             self._waiting.append(ticket)
 
     def next(self, ticket: _Ticket[R, A]) -> Sequence[_Ticket[R, A]]:
-        """Wait until no other thread is at work; the longest waiting, as many as may be carried out at once.
+        """Wait until no other thread works; take the longest waiting requests, as many as may be carried out at once.
 
-        :returns: nothing, where another thread has carried out this ticket's request.
+        :returns: nothing if another thread has carried out this ticket's request.
         """
         with self._lock:
             while self._leader is not None and not ticket.done:
@@ -163,10 +163,10 @@ class Group(Generic[R, A]):
             return self._taken
 
     def leave(self, ticket: _Ticket[R, A], *, for_good: bool = False) -> None:
-        """End the work of this ticket's thread, if it is at work. What it left undone, the next thread carries out.
+        """End the work of this ticket's thread, if it is working. The next thread carries out the remaining requests.
 
-        :param for_good: the ticket's own request is not to be carried out any more. Where another thread is carrying
-            it out, wait for that: the caller gives up its locks next.
+        :param for_good: the ticket's own request is cancelled. If another thread is carrying it out, wait for that: the
+            caller releases its locks next.
         """
         with self._lock:
             if self._leader is ticket:
@@ -183,8 +183,8 @@ class Group(Generic[R, A]):
 
 
 class Turn(Generic[R, A]):
-    """A request of this thread. To iterate is to wait for its turn, and yields batches for this thread to carry out:
-    none, where another thread has carried out the request."""
+    """A request of this thread. Iterating waits for its turn, and yields batches for this thread to carry out: none if
+    another thread has carried out the request."""
 
     def __init__(self, group: Group[R, A], ticket: _Ticket[R, A]) -> None:
         self._group, self._ticket = group, ticket
@@ -199,7 +199,7 @@ class Turn(Generic[R, A]):
             self._group.leave(self._ticket)
 
     def __exit__(self, *_raised: object) -> None:
-        # After Ctrl-C in this thread, which may have been at work for others, too.
+        # After Ctrl-C in this thread, which may have been working for other threads, too.
         self._group.leave(self._ticket, for_good=True)
 
     def answer(self) -> A:
@@ -209,7 +209,7 @@ class Turn(Generic[R, A]):
         """
         answer = self._ticket.answer
         if isinstance(answer, VifplugError):
-            # One error may be that of many threads: each raises its own, so that no traceback grows another's frames.
+            # One error may belong to many threads: each raises its own copy, so that their tracebacks do not mix.
             raise type(answer)(*answer.args) from answer
         if isinstance(answer, Exception):
             raise answer

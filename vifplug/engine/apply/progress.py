@@ -1,4 +1,4 @@
-"""How far requests of many VIFs have come, for other threads to read."""
+"""The progress of requests of many VIFs, for other threads to read."""
 
 from __future__ import annotations
 
@@ -11,18 +11,18 @@ _NOTHING = Progress()
 
 
 class UnderWay:
-    """What is under way in this process, by VIF. Safe to share between threads: every change is one of a dict's own."""
+    """The work under way in this process, by VIF. Thread-safe: every change is one operation of a dict."""
 
     def __init__(self) -> None:
         self._of: dict[str, Progress] = {}
 
     def of(self, vif_id: str) -> Progress:
-        """How far the request of many has come that this VIF is in; of nothing, when there is none."""
+        """The progress of the request that contains this VIF; empty if there is none."""
         return self._of.get(vif_id, _NOTHING)
 
     @contextlib.contextmanager
     def work(self, vif_ids: Sequence[str], total: int) -> Iterator[Callable[[int], None]]:
-        """Work on VIFs; call the function with how much of it is done. A request for one VIF has no progress."""
+        """Work on VIFs; call the function with the number of those done. A request for one VIF has no progress."""
         if len(vif_ids) < 2:
             yield _ignore
             return

@@ -1,4 +1,4 @@
-"""The store's part of a plug: its intent before the first effect, its record behind the last, or what was before."""
+"""The store's part of a plug: its intent before the first effect, its record after the last, or the former record."""
 
 from __future__ import annotations
 
@@ -24,18 +24,18 @@ LOG = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Task:
-    """A plan, and the requests that it is for."""
+    """A plan, and its requests."""
 
     plan: Plan
     work: Sequence[Job]
     resolved: Mapping[str, tuple[Resource, ...]]
-    """What each VIF is to have."""
+    """The desired resources of each VIF."""
     shared: Mapping[str, Link] = field(default_factory=dict)
-    """What the store is to keep of configured devices that VIFs share, by name."""
+    """Configured devices that VIFs share, by name, as the store is to keep them."""
 
     @property
     def wanted(self) -> list[Resource]:
-        """What all of them are to have."""
+        """The desired resources of all VIFs."""
         return [item for desired in self.resolved.values() for item in desired]
 
     @property
@@ -45,17 +45,17 @@ class Task:
 
 
 def begin(store: Store, task: Task, before: Moment, session: int) -> None:
-    """Write what is about to be built, and claim its names.
+    """Record what is about to be built, and claim its names.
 
     :param before: what the store holds of the VIFs.
-    :raises StoreError: when it cannot be written.
+    :raises StoreError: the store cannot be written.
     """
     intents = [
         Intent(
             vif_id=vif_id,
             verb=PLUG,
             session=session,
-            # What an interrupted request left there stays known until it is gone.
+            # What an interrupted request left stays recorded until it is gone.
             resources=request.united(request.left(*before[vif_id]).items, task.resolved[vif_id]).items,
         )
         for vif_id in task.vif_ids
@@ -66,7 +66,7 @@ def begin(store: Store, task: Task, before: Moment, session: int) -> None:
 
 
 def records(task: Task, observed: Observed, wiring: Wiring) -> list[Record]:
-    """The records of VIFs as they were built; their events say what was restored on a port that another program had
+    """The records of VIFs after the plug; their events contain what was restored on a port that another program had
     deleted."""
     made = request.records(task.work, task.resolved, observed, wiring)
     restored = {
@@ -78,17 +78,17 @@ def records(task: Task, observed: Observed, wiring: Wiring) -> list[Record]:
 
 
 def take_back(store: Store, task: Task, journal: Journal, before: Moment, cause: BaseException) -> None:
-    """Take back what a plan has begun, and its intents, after a failure. A repair is not taken back: another one goes
-    on from there."""
+    """Undo what a plan has begun, and its intents, after a failure. A repair is not undone: the next one continues
+    it."""
     if not journal.begun and isinstance(cause, VifplugError):
-        return  # the store refused the intent: it has not written it, and what it held before still stands
+        return  # the store refused the intent: it was not written, and the former one still applies
     left = journal.undo(cause) if all(job.takes_back for job in task.work) else []
     if left:
-        # The intents stay: the next command settles what could not be taken back now.
+        # The intents stay: the next command settles what could not be undone now.
         LOG.error("after %s, could not take back: %s", cause, "; ".join(map(str, left)))
         return
     try:
         store.restore(before)
     except VifplugError as error:
-        # Nothing is left on the host; the intents show that to the next command. The cause is what matters now.
+        # Nothing is left on the host; the intents show that to the next command. The original error is raised.
         LOG.error("after %s, could not end its intents: %s", cause, error)

@@ -1,4 +1,4 @@
-"""Reading back: a plug is done when the host shows what was asked for."""
+"""Verification: a plug is done when the host shows the desired state."""
 
 from __future__ import annotations
 
@@ -29,18 +29,19 @@ _NEEDS_DPDK = (
     "(ovs-vsctl set Open_vSwitch . other_config:dpdk-init=true); its log names any other reason, such as a socket that "
     "an ovs-vswitchd left when it was killed: remove that one"
 )
-"""vswitchd's error text for a type that it does not have is that of a missing address family."""
+"""vswitchd's error text for an unknown type is that of a missing address family."""
 _PUT_BACK = ("up", "promiscuous", "mtu")
-"""What vswitchd may put back: the flags that it found on a device, and the MTU of an mtu_request until that is gone."""
+"""What vswitchd may restore: the flags that it found on a device, and the MTU of an mtu_request until that is
+removed."""
 _ADDRESS = "address"
 _ADDRESSES_MAX = 3
-"""How often a plug sets the MACs of taps again. udev writes each once."""
+"""How often a plug sets the MACs of taps again. udev writes each MAC once."""
 
 
 def opening(resolved: Iterable[Resource], observed: Observed, plan: Plan) -> list[str]:
-    """The ports that have a device once a plan is carried out.
+    """The ports that have a device after a plan is carried out.
 
-    :param observed: from before: what the VMM makes later was not there yet.
+    :param observed: from before: what the VMM makes later is not in it.
     """
     ports = [port for port in kinds.ports_in(resolved) if port.is_owned]
     gone = {link.name for action in plan.actions if isinstance(action, DeleteLinks) for link in action.links}
@@ -51,12 +52,12 @@ def opening(resolved: Iterable[Resource], observed: Observed, plan: Plan) -> lis
 def verified(
     host: Host, seen: Observed, resolved: Sequence[Resource], scope: Scope, correct: Callable[[Plan], None]
 ) -> Observed:
-    """The host read back, once it is as desired.
+    """The host's observed state, once it is as desired.
 
-    :param seen: read once it had settled; it is looked at again only where that differs.
-    :param correct: carries out what puts lost flags, and taps and their MACs, right again.
-    :raises OvsdbError: with OVS's own words, when it has an interface in error.
-    :raises VerifyError: when anything else differs.
+    :param seen: observed after it had settled; observed again only if it differs.
+    :param correct: carries out corrections of lost flags, and of taps and their MACs.
+    :raises OvsdbError: with OVS's own text, if an interface is in error.
+    :raises VerifyError: anything else differs.
     """
     if not diff.differences(resolved, seen, Inventory()):
         return seen
@@ -84,8 +85,8 @@ def verified(
     try:
         return retrying(look)
     except VerifyError:
-        # vswitchd gives a device that it closes the flags back that it found on it, by name: when the device was made
-        # again meanwhile, the new one loses what it was just given (netdev-linux's saved flags).
+        # vswitchd restores the flags of a device when it closes it, by name: if the device was recreated meanwhile, the
+        # new one loses the flags that it was just given (netdev-linux's saved flags).
         flags = _lost_flags(resolved, host.observe(scope))
         if not flags:
             raise
@@ -94,7 +95,7 @@ def verified(
 
 
 def require_agreement(resolved: Sequence[Resource], observed: Observed) -> None:
-    """Refuse to call right what differs and what no plan changes.
+    """Raise for a difference that no plan changes.
 
     :raises VerifyError: naming the first difference.
     """
@@ -103,7 +104,7 @@ def require_agreement(resolved: Sequence[Resource], observed: Observed) -> None:
 
 
 def _may_pass(error: BaseException) -> bool:
-    """Whether to look again: also where a tap of the VMM's came between the rows and the links that were read."""
+    """Whether to observe again: also if a tap of the VMM's appeared between reading the rows and the links."""
     return isinstance(error, VerifyError) or (isinstance(error, OvsdbError) and _NO_DEVICE in error.message)
 
 
@@ -114,7 +115,7 @@ def _looks(seen: Observed, host: Host, scope: Scope) -> Iterator[Observed]:
 
 
 def _lost_flags(resolved: Sequence[Resource], observed: Observed) -> Plan:
-    """What sets flags again, where nothing else differs; else nothing."""
+    """Actions that set lost flags again, if nothing else differs; else none."""
     links = {item.name: item for item in kinds.links_in(resolved) if item.relation is Relation.OWNED}
     items = diff.differences(resolved, observed, Inventory())
     if any(item.subject not in links or item.attribute not in _PUT_BACK for item in items):
@@ -123,10 +124,10 @@ def _lost_flags(resolved: Sequence[Resource], observed: Observed) -> Plan:
 
 
 def _overwritten(resolved: Sequence[Resource], items: Sequence[DriftItem]) -> Plan:
-    """What sets the MACs of taps again; else nothing.
+    """Actions that set the MACs of taps again; else none.
 
-    Every other link has its MAC from birth. A tap is born with a random one, and gets its own a moment later: where
-    udev looked in between, it writes one that it made up, whatever the tap has by then (MACAddressPolicy=persistent in
+    Every other link is created with its MAC. A tap is created with a random one, and gets its own a moment later: if
+    udev reads it in between, it writes a generated MAC, whatever the tap has by then (MACAddressPolicy=persistent in
     systemd's 99-default.link).
     """
     taps = {item.name: item for item in _taps(resolved)}
@@ -140,18 +141,18 @@ def _overwritten(resolved: Sequence[Resource], items: Sequence[DriftItem]) -> Pl
 
 
 def _vanished(resolved: Sequence[Resource], items: Sequence[DriftItem]) -> Plan:
-    """What makes taps again that are gone; else nothing.
+    """Actions that recreate deleted taps; else none.
 
-    Under ``type=internal`` vswitchd with a userspace datapath takes a tap that is there for one of its own making, and
-    deletes it as it lets go of it (netdev-linux clears TUNSETPERSIST), which is when a plug or a repair puts the type
-    right.
+    Under ``type=internal`` vswitchd with a userspace datapath treats an existing tap as its own, and deletes it when it
+    closes it (netdev-linux clears TUNSETPERSIST): that happens when a plug or a repair corrects the type.
     """
     gone = {item.subject for item in items if item.attribute == diff.PRESENT}
     return plug.plan_creation(item for item in _taps(resolved) if item.name in gone)
 
 
 def _taps(resolved: Iterable[Resource]) -> list[Link]:
-    """Links that are made by ioctl: without a MAC of theirs at first, and as ones that Open vSwitch could have made."""
+    """Links that are created by ioctl: without their own MAC at first, and indistinguishable from taps that Open
+    vSwitch made."""
     return [link for link in kinds.links_in(resolved) if link.creation is Creation.TAP]
 
 

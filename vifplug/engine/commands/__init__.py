@@ -1,1 +1,1 @@
-"""What can be done with VIFs, one module for each command."""
+"""The commands on VIFs, one module each."""

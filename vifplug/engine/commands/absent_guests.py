@@ -1,4 +1,4 @@
-"""The use case of those who know which guests there are: VIFs that none of them has, found and unplugged."""
+"""Finds and unplugs VIFs without a guest, for a caller that knows which guests exist."""
 
 from __future__ import annotations
 
@@ -16,19 +16,19 @@ from vifplug.store.records import Record
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Keep:
-    """What is to stay, whatever the host looks like."""
+    """What to keep, whatever the host's state is."""
 
     ids: Collection[str]
-    """Of VIFs, or of instances."""
+    """Ids of VIFs, or of instances."""
     absent_for: float
-    """Seconds: a VIF whose guest's end is missing for less stays, too. A server that is being built or moved here is in
-    no list yet."""
+    """Seconds: a VIF whose guest's end has been missing for less is kept, too. A server that is being built or moved
+    here is not in the caller's list yet."""
 
 
 def find(context: Context, keep: Keep) -> list[AbsentGuest]:
     """Recorded VIFs that are not to be kept, and whose guest's end is missing.
 
-    :raises HostError, StoreError: when it cannot be seen.
+    :raises HostError, StoreError: the host or the store cannot be read.
     """
     contents = context.store.contents()
     steady = {vif_id: record for vif_id, record in contents.records.items() if vif_id not in contents.intents}
@@ -36,10 +36,10 @@ def find(context: Context, keep: Keep) -> list[AbsentGuest]:
 
 
 def unplug(context: Context, guests: Sequence[AbsentGuest], keep: Keep) -> list[AbsentGuest]:
-    """Unplug those of them that are still so under their locks.
+    """Unplug those of them that still meet the conditions under their locks.
 
-    :returns: those that are gone.
-    :raises TeardownError, HostError: when one that should go could not.
+    :returns: the unplugged ones.
+    :raises TeardownError, HostError: one could not be unplugged.
     """
     ids = [vif.vif_id for vif in guests]
 

@@ -1,4 +1,4 @@
-"""The command gc: what is owned on the host and in no record."""
+"""The command gc: resources that are owned on the host, but in no record."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ LOG = logging.getLogger(__name__)
 
 
 def gc(context: Context, *, delete: bool) -> GcReport:
-    """Find orphans; with ``delete``, take those away that still are so under their owner's lock.
+    """Find orphans; with ``delete``, delete those that are still orphans under their owner's lock.
 
-    :raises TeardownError, HostError: when one that should go could not.
+    :raises TeardownError, HostError: one could not be deleted.
     """
     all_orphans = inspect.check(context).orphans
     if not delete:
@@ -35,10 +35,10 @@ def gc(context: Context, *, delete: bool) -> GcReport:
 def collect(
     context: Context, owners: Collection[str], spared: Callable[[str, Observed], bool] = lambda _owner, _seen: False
 ) -> tuple[list[Orphan], list[VifplugError]]:
-    """Take away what these owners have on the host, where it still is an orphan under their locks, all in one plan.
+    """Delete what these owners have on the host, if it is still an orphan under their locks, all in one plan.
 
-    :returns: what is gone, and what went wrong.
-    :raises HostError, StoreError: when nothing could be tried.
+    :returns: what was deleted, and the errors.
+    :raises HostError, StoreError: nothing could be tried.
     """
     with context.locks.held_if_free(owners) as free:
         contents = context.store.contents()

@@ -1,4 +1,4 @@
-"""The command guest: a recorded VIF, and what of its host a guest's network card depends on."""
+"""The command guest: a recorded VIF, and what a guest's network card needs to know of its host."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ from vifplug.resources import kinds
 def guest_seat(context: Context, vif_id: str) -> tuple[Vif, bool]:
     """A recorded VIF, and whether its guest's tap is a port of OVS's userspace datapath.
 
-    Open vSwitch is asked only where the tap is a port.
+    Open vSwitch is asked only if the tap is a port.
 
-    :raises UnknownVif: when it is not recorded.
-    :raises OvsUnavailable, BridgeMissing: when that is not known: a wrong guess would lose frames, or slow them down.
+    :raises UnknownVif: it is not recorded.
+    :raises OvsUnavailable, BridgeMissing: the datapath is unknown; a wrong guess would lose frames, or slow them down.
     """
     record = report.known(context.store, vif_id)
     tap = guest_link(record.vif)

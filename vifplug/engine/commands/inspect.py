@@ -1,4 +1,4 @@
-"""The commands that look: list, get, check, path."""
+"""The commands that only read: list, get, check, path."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ from vifplug.store.records import Contents, Record
 LOG = logging.getLogger(__name__)
 
 _PATIENCE_SECONDS = 5.0
-"""How long to wait for requests on VIFs that look drifted: what they leave behind is what counts."""
+"""How long to wait for requests on VIFs that seem drifted: the state after them counts."""
 
 
 def list_vifs(context: Context) -> list[VifReport]:
-    """Every recorded VIF, as it is; with OVS away, those that have a port as recorded."""
+    """Every recorded VIF in its present state; with OVS away, those that have a port as recorded."""
     contents = context.store.contents()
     damaged = [report.damaged(vif_id, reason) for vif_id, reason in contents.damaged.items()]
     if not contents.records:
@@ -50,9 +50,9 @@ def list_vifs(context: Context) -> list[VifReport]:
 
 
 def get(context: Context, vif_id: str) -> VifReport:
-    """One recorded VIF, as it is; with OVS away, as recorded.
+    """One recorded VIF in its present state; with OVS away, as recorded.
 
-    :raises UnknownVif: when it is not recorded.
+    :raises UnknownVif: it is not recorded.
     """
     try:
         record = report.known(context.store, vif_id)
@@ -70,7 +70,7 @@ def get(context: Context, vif_id: str) -> VifReport:
 def path(context: Context, vif_id: str) -> PathReport:
     """One recorded VIF's path.
 
-    :raises UnknownVif: when it is not recorded.
+    :raises UnknownVif: it is not recorded.
     """
     try:
         record = report.known(context.store, vif_id)
@@ -85,7 +85,7 @@ def path(context: Context, vif_id: str) -> PathReport:
 def check(context: Context, vif_ids: Sequence[str] | None = None) -> CheckReport:
     """Drift of these VIFs only; or of all, and orphans.
 
-    :raises UnknownVif: for an id that is not recorded.
+    :raises UnknownVif: an id is not recorded.
     """
     first = _look(context, vif_ids)
     drifted = {vif.id: _owners_of(context, vif.id) for vif in first.vifs if vif.drift}
@@ -93,8 +93,8 @@ def check(context: Context, vif_ids: Sequence[str] | None = None) -> CheckReport
     suspects = set().union(*drifted.values(), (orphan.vif_id for orphan in first.orphans))
     if not suspects:
         return first
-    # What was seen in the middle of a request is no finding: look again once it has ended, at a moment when no other
-    # works on the VIF. No lock is taken: a client that checks again and again must not keep repairs from their work.
+    # A state in the middle of a request is not a finding: look again after its end, at a moment when no other request
+    # works on the VIF. No lock is taken: a client that checks again and again must not block repairs.
     context.locks.await_free(suspects, _PATIENCE_SECONDS)
     free = context.locks.free(suspects)
     again = _look(context, vif_ids)
@@ -151,7 +151,7 @@ def _known_or_damaged(context: Context, vif_id: str) -> Record | VifCheck:
 
 
 def check_together(context: Context, records: Sequence[Record]) -> list[VifCheck]:
-    """How some recorded VIFs are, all of them seen at one moment."""
+    """The checks of some recorded VIFs, all observed at one moment."""
     if not records:
         return []
     observed = observe(context, scope_of(records))
@@ -161,7 +161,7 @@ def check_together(context: Context, records: Sequence[Record]) -> list[VifCheck
 
 
 def scope_of(records: Sequence[Record]) -> Scope:
-    """What to look at for some recorded VIFs."""
+    """The scope of an observation for some recorded VIFs."""
     scopes = [_scope(record) for record in records]
     return Scope(
         links=frozenset().union(*(scope.links for scope in scopes)),
@@ -175,9 +175,9 @@ def scope_of(records: Sequence[Record]) -> Scope:
 
 
 def observe(context: Context, scope: Scope) -> Observed:
-    """The host, unless that would mean to wait for an OVSDB that was just found not to answer.
+    """Observe the host, unless that would mean waiting for an OVSDB that has just not answered.
 
-    :raises HostError: when it cannot be seen.
+    :raises HostError: the host cannot be read.
     """
     if scope.ovs and context.ovs_away:
         raise OvsUnavailable("OVSDB does not answer; check that openvswitch-switch runs, then retry")

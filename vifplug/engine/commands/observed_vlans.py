@@ -1,4 +1,4 @@
-"""What commands that only look write down: the VLANs that another program has given to ports of ours."""
+"""What read-only commands record: the VLANs that another program has set on our ports."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ from vifplug.store.records import Record
 LOG = logging.getLogger(__name__)
 
 _PATIENCE_SECONDS = 0.1
-"""For a store that another process keeps locked: the next look sees the VLANs, too."""
+"""For a store that another process keeps locked: the next observation sees the VLANs, too."""
 
 
 def with_vlans(record: Record, observed: Observed) -> Record:
-    """The record with the VLANs that its ports have now; the same object where it has them already. Pure.
+    """The record with the VLANs that its ports have now; the same object if nothing changed. Pure.
 
-    A row that was made again does not show the VLANs of the recorded one: only the recorded row counts.
+    A recreated row does not show the VLANs of the recorded one: only the recorded row counts.
     """
     changed = [port for port in kinds.ports_in(record.resources) if _has_other_vlans(port, observed)]
     if not changed:
@@ -45,9 +45,10 @@ def _seen(recorded: OvsPort, observed: Observed) -> OvsPort:
 
 
 def note_vlans(context: Context, records: Iterable[Record], observed: Observed) -> None:
-    """Write down VLANs that have changed since they were recorded, of VIFs that no request works on.
+    """Record changed VLANs of VIFs that no request works on.
 
-    Without the daemon nothing else sees them before the port is deleted. To look must not fail for it.
+    Without the daemon nothing else reads them before the port is deleted. A read-only command must not fail because of
+    it.
     """
     changed = {record.id: record for record in records if with_vlans(record, observed) is not record}
     if not changed:
@@ -63,5 +64,5 @@ def note_vlans(context: Context, records: Iterable[Record], observed: Observed) 
             if kept:
                 context.store.save_records(kept, seconds=_PATIENCE_SECONDS)
     except (VifplugError, OSError) as error:
-        # The doctor has its store and its locks open for reading alone.
+        # The doctor has its store and its locks open for reading only.
         LOG.debug("VLANs of ports were seen and not written down: %s", error)

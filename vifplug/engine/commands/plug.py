@@ -1,7 +1,7 @@
 """The command plug.
 
 ``plug`` takes the locks, settles what an interrupted request left, and shares its turn with the requests of other
-threads (group commit). ``carry_out`` is the plug itself, all or nothing, from the first look to the record.
+threads (group commit). ``carry_out`` is the plug itself, all or nothing, from the first observation to the record.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ LOG = logging.getLogger(__name__)
 
 
 def plan(context: Context, vifs: Sequence[Vif]) -> Plan:
-    """What ``plug`` would do. Nothing is locked, recorded or changed.
+    """The plan that ``plug`` would carry out. Nothing is locked, recorded or changed.
 
     :raises InputError, Conflict, HostError: as ``plug``.
     """
@@ -46,11 +46,11 @@ def plan(context: Context, vifs: Sequence[Vif]) -> Plan:
 
 
 def plug(context: Context, vifs: Sequence[Vif], requester: Requester | None = None) -> list[VifReport]:
-    """Make every VIF plugged, or leave the host as it was.
+    """Plug every VIF, or leave the host as it was.
 
-    :raises InputError, Conflict, NotPermitted: nothing was touched.
-    :raises Busy: another request works on one of them for too long; nothing was touched.
-    :raises HostError: what this call had made was taken back.
+    :raises InputError, Conflict, NotPermitted: nothing was changed.
+    :raises Busy: another request works on one of them for too long; nothing was changed.
+    :raises HostError: what this call had made was undone.
     """
     with _held_jobs(context, vifs, requester) as work, context.plugs.turn(work) as turn:
         for batch in turn:
@@ -64,8 +64,8 @@ def plug(context: Context, vifs: Sequence[Vif], requester: Requester | None = No
 
 
 def _with_records_of_now(context: Context, work: Sequence[Job]) -> list[Job]:
-    """The jobs with their records read again. An earlier try may have ended behind the record: what the host has then
-    is not what was there before vifplug, and is not to be recorded as that."""
+    """The jobs with their records read again. An earlier try may have ended after its record: the host's present state
+    is then not the one before vifplug, and must not be recorded as former values."""
     known = context.store.snapshot([job.vif.id for job in work])
     return [replace(job, record=known[job.vif.id][0]) for job in work]
 
@@ -87,8 +87,8 @@ def carry_out(context: Context, work: Sequence[Job]) -> tuple[list[Record], Obse
     """Make VIFs as desired, under locks that the caller holds: observe, plan, record the intent, apply, verify, record
     the result; on failure undo what was begun, newest first, the failing step included.
 
-    :returns: their records, and the host as it was read back.
-    :raises VifplugError: for the first thing that failed; what had been made was taken back.
+    :returns: their records, and the observed host.
+    :raises VifplugError: the first failure; what had been made was undone.
     """
     host, store = context.host, context.store
     scope = _scope(work)
@@ -116,7 +116,7 @@ def carry_out(context: Context, work: Sequence[Job]) -> tuple[list[Record], Obse
 
 
 def _agreed(context: Context, task: Task, observed: Observed) -> list[Record]:
-    """The records of VIFs that are as desired already.
+    """The records of VIFs that are already as desired.
 
     :raises VerifyError: something differs that no plan changes.
     """
@@ -124,12 +124,12 @@ def _agreed(context: Context, task: Task, observed: Observed) -> list[Record]:
     return request.records(task.work, task.resolved, observed, context.wiring(task.vif_ids))
 
 
-# -- what is asked for, and what it takes ---------------------------------------------------------------------
+# -- requests and their plans ---------------------------------------------------------------------------------
 
 
 @contextlib.contextmanager
 def _held_jobs(context: Context, vifs: Sequence[Vif], requester: Requester | None) -> Iterator[list[Job]]:
-    """Hold the locks of VIFs that are to be plugged, with the work as it is then."""
+    """Hold the locks of VIFs that are to be plugged, and yield the jobs as of then."""
     store, vif_ids = context.store, [vif.id for vif in vifs]
     while True:
         version = store.version()
@@ -147,7 +147,7 @@ def _held_jobs(context: Context, vifs: Sequence[Vif], requester: Requester | Non
                 settle_interrupted(context, vif_id)
             if interrupted:
                 work = _jobs(context, vifs, store.snapshot(vif_ids), requester)
-            # A failure that Neutron reported of an earlier try does not concern this one.
+            # A failure that Neutron reported of an earlier try does not apply to this one.
             if NEUTRON_FAILED in known.neutron_status.values():
                 store.clear_neutron_status(vif_ids, only=NEUTRON_FAILED)
             yield work
@@ -172,11 +172,11 @@ def _scope(work: Sequence[Job]) -> Scope:
 
 
 def _planned(context: Context, work: Sequence[Job], observed: Observed) -> Task:
-    """What makes VIFs as desired.
+    """A plan that makes VIFs as desired.
 
-    :raises NotPermitted: for the first bridge that is not for the requester's VIFs.
-    :raises Conflict: another VIF or a stranger holds a name or an identity.
-    :raises InputError: the configuration does not list another program's device that one needs.
+    :raises NotPermitted: the requester's VIFs may not join a bridge.
+    :raises Conflict: another VIF or another program holds a name or an identity.
+    :raises InputError: the configuration does not list another program's device that a VIF needs.
     """
     _authorise_bridges(context, work, observed)
     desired = [resolve.resolve(job.desired, observed) for job in work]
@@ -211,23 +211,23 @@ def _authorise_bridges(context: Context, work: Sequence[Job], observed: Observed
 
 
 def _request(job: Job, resolved: Sequence[Resource], observed: Observed, recorded: tuple[Resource, ...]) -> Request:
-    """The planner's view of a job.
+    """A job in the planner's form.
 
-    :param resolved: what it desires, on this host.
-    :param recorded: what was built before, with what the store keeps of devices that VIFs share.
+    :param resolved: the desired resources, on this host.
+    :param recorded: what was built before, with the stored values of devices that VIFs share.
     """
     desired = tuple(configured.remembering(item, observed, job.recorded) for item in resolved)
     return job.request(desired, Inventory(recorded))
 
 
-# -- what an interrupted request left -------------------------------------------------------------------------
+# -- interrupted requests --------------------------------------------------------------------------------------
 
 
 def settle_interrupted(context: Context, vif_id: str) -> bool:
-    """Make a VIF whose lock the caller holds as recorded, or absent, where a request on it was interrupted.
+    """If a request on a VIF was interrupted, make the VIF as recorded, or absent. The caller holds its lock.
 
     :returns: whether there was such a request.
-    :raises HostError: when that cannot be done now; the next command tries again.
+    :raises HostError: that cannot be done now; the next command tries again.
     """
     store = context.store
     intent, record = store.intent(vif_id), store.record_or_none(vif_id)
@@ -235,7 +235,7 @@ def settle_interrupted(context: Context, vif_id: str) -> bool:
         return False
     context.await_helper_of(intent)
     if record is None and intent.verb == records.PLUG and store.is_damaged(vif_id):
-        # It was plugged before, and nothing shows any more how: it stays, as one whose record is damaged.
+        # It was plugged before, but its record cannot be read: it stays, as a VIF whose record is damaged.
         store.end_intent(vif_id)
     elif intent.verb == records.PLUG and record is not None:
         plug_held(context, [request.recovery(record, Inventory(intent.resources), context.options)])

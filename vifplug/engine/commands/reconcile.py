@@ -1,4 +1,4 @@
-"""What the daemon does with many VIFs at once: compare them, repair them, write their states into the records."""
+"""The daemon's work on many VIFs at once: compare them, repair them, write their states into the records."""
 
 from __future__ import annotations
 
@@ -25,37 +25,37 @@ from vifplug.store.records import Record, now
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Survey:
-    """What was found of some VIFs, or of all, at one moment."""
+    """The results of comparing some VIFs, or all, at one moment."""
 
     checks: Mapping[str, VifCheck] = field(default_factory=dict)
     """Recorded VIFs that no request works on."""
     states: Mapping[str, StateAndReason] = field(default_factory=dict)
-    """How those without drift stand."""
+    """The states of those without drift."""
     records: Mapping[str, Record] = field(default_factory=dict)
     unsteady: frozenset[str] = frozenset()
-    """Recorded VIFs that a request was at work on: they were not compared."""
+    """Recorded VIFs that a request worked on: they were not compared."""
     bridgeless: Mapping[str, BridgeMissing] = field(default_factory=dict)
-    """VIFs whose OVS bridge is not there, or is none to Open vSwitch, and the error of a repair."""
+    """VIFs whose OVS bridge is missing, or is not a bridge to Open vSwitch, and the error that a repair would have."""
     outdated: frozenset[str] = frozenset()
-    """VIFs whose VMM's device came or went since it was recorded, or whose port has other VLANs since."""
+    """VIFs whose VMM's device appeared or disappeared since it was recorded, or whose port has other VLANs since."""
     orphans: Sequence[Orphan] = ()
     copied_marks: Sequence[Orphan] = ()
-    """Rows of others with a mark of ours: named, never deleted."""
+    """Rows of other programs with a mark of ours: reported, never deleted."""
     in_use: frozenset[str] = frozenset()
     """Owners of orphans that a guest is on."""
     absent: frozenset[str] = frozenset()
     """VIFs whose guest's end is missing."""
     called_down: frozenset[str] = frozenset()
-    """VIFs whose guest's end ovs-vswitchd calls down, perhaps wrongly (``wiring.is_called_down``)."""
+    """VIFs whose guest's end ovs-vswitchd reports as down, perhaps wrongly (``wiring.is_called_down``)."""
     guests: Mapping[str, str] = field(default_factory=dict)
-    """What the store does not say yet of VIFs' guests, as ``guests.to_note``."""
+    """Changes for the store about VIFs' guests, as from ``guest_absence.to_note``."""
 
 
 def survey(context: Context, vif_ids: Collection[str] | None, *, ovs: bool = True) -> Survey:
-    """Look at some VIFs, or at all and for orphans.
+    """Observe and compare some VIFs, or all and search orphans.
 
-    :param ovs: False to leave out whatever has an OVS port, while OVSDB is away.
-    :raises HostError, StoreError: when it cannot be seen.
+    :param ovs: False to leave out VIFs with an OVS port, while OVSDB is away.
+    :raises HostError, StoreError: the host or the store cannot be read.
     """
     before = context.store.contents(vif_ids)
     records = list(before.records.values())
@@ -87,8 +87,8 @@ def survey(context: Context, vif_ids: Collection[str] | None, *, ovs: bool = Tru
 
 
 def needs_ovs(context: Context, has_ovs: bool) -> bool:
-    """Whether OVSDB is missed when it does not answer: a host of plain bridges has none, one of OVS VIFs may have lost
-    even its socket."""
+    """Whether an OVSDB that does not answer is needed: a host with plain bridges only has none, one with OVS VIFs may
+    have lost even its socket."""
     return has_ovs or any(_ports(record) for record in context.store.contents().records.values())
 
 
@@ -104,7 +104,7 @@ def _is_outdated(record: Record, observed: Observed) -> bool:
 
 
 def _outdated(port: OvsPort, observed: Observed) -> bool:
-    """Whether the record lacks which device of the VMM's the port has, or which VLANs another program gave it."""
+    """Whether the record lacks the port's present VMM device, or the VLANs that another program has set."""
     current = observed.ports.get(port.name)
     if current is None:
         return False
@@ -119,7 +119,7 @@ def _outdated(port: OvsPort, observed: Observed) -> bool:
 
 
 def is_in_use(owner: str, observed: Observed) -> bool:
-    """Whether a guest is on what an owner has on the host: its tap, or another's on its bridge, has a carrier, or its
+    """Whether a guest uses what an owner has on the host: its tap, or another one on its bridge, has a carrier, or its
     driver uses a vhost-user socket. Pure."""
     links = observed.links
     own = [link for link in links.values() if link.owner == owner]
@@ -138,11 +138,11 @@ def _is_guests_end(link: Link) -> bool:
 
 
 def refresh(context: Context, vif_ids: Collection[str]) -> None:
-    """Have ovs-vswitchd look at its ports again: it goes through its configuration at any transaction.
+    """Make ovs-vswitchd check its ports again: any transaction makes it process its configuration.
 
-    One that leaves every row as it is suffices: it raises next_cfg.
+    A transaction that changes no row is sufficient: it raises next_cfg.
 
-    :raises HostError: when it is refused, or OVSDB is away.
+    :raises HostError: it is refused, or OVSDB is away.
     """
     records = context.store.contents(vif_ids).records.values()
     port = next((port for record in records for port in _ports(record)), None)
@@ -152,9 +152,10 @@ def refresh(context: Context, vif_ids: Collection[str]) -> None:
 
 
 def repair(context: Context, vif_ids: Sequence[str]) -> dict[str, VifplugError | None]:
-    """Make recorded VIFs as recorded again, as many as possible in one plan; one that fails stops no other.
+    """Make recorded VIFs as recorded again, as many as possible in one plan; a failure of one does not affect the
+    others.
 
-    :returns: by VIF id: None when it is right now (or no longer recorded), else what went wrong.
+    :returns: by VIF id: None if it is as recorded now (or no longer recorded), else the error.
     """
     owners = {vif_id: _owners(context, vif_id) for vif_id in vif_ids}
     outcome: dict[str, VifplugError | None] = {}
@@ -171,7 +172,7 @@ def repair(context: Context, vif_ids: Sequence[str]) -> dict[str, VifplugError |
                 continue
             if job is None:
                 outcome[vif_id] = None
-            elif job.identities <= free:  # else it was replugged between the look and the lock
+            elif job.identities <= free:  # else it was replugged between the observation and the lock
                 work.append(job)
         answers = apart(work, lambda jobs: plug.plug_held(context, jobs))
         for job, answer in zip(work, answers, strict=True):
@@ -180,13 +181,13 @@ def repair(context: Context, vif_ids: Sequence[str]) -> dict[str, VifplugError |
 
 
 def _owners(context: Context, vif_id: str) -> set[str]:
-    """Whose locks a repair of a VIF needs: also of a shared bridge that another program had made, and that is to be
-    made now."""
+    """The locks that a repair of a VIF needs: also of a shared bridge that another program had made, and that is to be
+    created now."""
     record = context.store.record_or_none(vif_id)
     if record is None:
         return {vif_id}
     owners = {vif_id} | {item.owner for item in record.resources}
-    with contextlib.suppress(VifplugError):  # the repair itself says what is wrong
+    with contextlib.suppress(VifplugError):  # the repair itself reports the error
         owners |= request.job(record.vif, record, context.options).identities
     return owners
 
@@ -206,10 +207,11 @@ def note(
 ) -> tuple[frozenset[str], StoreFull | None]:
     """Write states and their reasons into records that differ, of VIFs that no request works on.
 
-    :param seen: the records that these are the states of: a VIF that was unplugged and plugged again has another state.
-    :returns: VIFs that nothing was noted of, and that are to be looked at again; and why the rest was not written,
-        where the disk is full. How VIFs stand is worked out anew at each look; to repair them is more than to write it.
-    :raises StoreError: when the store cannot be written for another reason.
+    :param seen: the records that these states belong to: a VIF that was unplugged and plugged again has another state.
+    :returns: VIFs without a written state, which are to be compared again; and the reason why the others were not
+        written, if the disk is full. States are computed anew at each comparison; repairing is more important than
+        recording.
+    :raises StoreError: the store cannot be written for another reason.
     """
     if not states:
         return frozenset(), None
@@ -236,7 +238,7 @@ def note(
 
 
 def _bridge_missing(record: Record, observed: Observed) -> BridgeMissing | None:
-    """The error of a VIF whose OVS bridge is not there; None where all are, but for those that a repair makes."""
+    """The error of a VIF whose OVS bridge is missing; None if all exist, except those that a repair creates."""
     made = {bridge.name: bridge.like for bridge in kinds.ovs_bridges_in(record.resources)}
     needed = dict.fromkeys(made.get(port.bridge, port.bridge) for port in _ports(record))
     missing = [name for name in needed if name not in observed.bridges and not naming.is_trunk_bridge(name)]

@@ -1,4 +1,4 @@
-"""Takes away what was built for a VIF: as far as it goes, and forgets it once all is gone."""
+"""Deletes what was built for a VIF as far as possible, and deletes its record when all is gone."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ from vifplug.store.store import Store
 
 
 def remove(host: Host, store: Store, built: Mapping[str, Inventory], away: VifplugError | None = None) -> Removed:
-    """Take away what was built for VIFs whose locks are held, in one plan. vswitchd is not waited for.
+    """Delete what was built for VIFs whose locks are held, in one plan. Do not wait for vswitchd.
 
-    What other programs have changed so that it could be theirs is left: an unplug ends (DESIGN, promise 4),
-    and what is not seen to be ours is not deleted (promise 5).
+    Resources that other programs have changed so that they could be their own are left: an unplug ends (DESIGN, promise
+    4), and what does not show that it is ours is not deleted (promise 5).
 
     :param built: what each VIF may have on the host.
-    :param away: OVSDB has just been found so, and need not be asked again.
+    :param away: the error if OVSDB has just not answered; it is not asked again.
     """
     everything = request.united(*(left.items for left in built.values()))
     others, stored = shared_with_others(store, list(built), everything.items), stored_of(store, everything.items)
@@ -42,7 +42,8 @@ def remove(host: Host, store: Store, built: Mapping[str, Inventory], away: Vifpl
     if away is not None:
         errors.append(away)
     if errors and len(built) > 1:
-        # Whose they are, each by itself shows: what is gone already is done.
+        # Removing each VIF separately shows which of them the errors belong to: what is already deleted counts as
+        # success.
         unavailable = next((error for error in errors if isinstance(error, OvsUnavailable)), None)
         parts = [remove(host, store, {vif_id: left}, unavailable) for vif_id, left in built.items()]
         return Removed(
@@ -58,7 +59,7 @@ def remove(host: Host, store: Store, built: Mapping[str, Inventory], away: Vifpl
 
 
 def _sorted_out(errors: Iterable[VifplugError]) -> tuple[list[VifplugError], list[VifplugError]]:
-    """What the privileged side does not see to be ours, and what went wrong."""
+    """Errors of what the privileged side does not recognise as ours, and other errors."""
     refused: list[VifplugError] = []
     others: list[VifplugError] = []
     for error in errors:
@@ -97,7 +98,7 @@ def _observe_what_can_be(host: Host, scope: Scope, away: VifplugError | None) ->
 
 
 def shared_with_others(store: Store, vif_ids: Sequence[str], built: Iterable[Resource]) -> InUse:
-    """What VIFs other than these use of what VIFs share; it is looked up only where these share something."""
+    """Other VIFs' use of shared resources; read only if these VIFs share something."""
     if not kinds.shared_in(built):
         return NOT_IN_USE
     contents = store.contents()
@@ -111,12 +112,12 @@ def shared_with_others(store: Store, vif_ids: Sequence[str], built: Iterable[Res
 
 
 def stored_of(store: Store, items: Iterable[Resource]) -> configured.Shared:
-    """What the store keeps of devices that VIFs share and configure; it is asked only where these have any."""
+    """The stored values of configured devices that VIFs share; read only if these VIFs have any."""
     return store.shared_links() if any(map(configured.is_configured, kinds.shared_in(items))) else {}
 
 
 def users_of_shared(store: Store, vif_id: str) -> dict[str, frozenset[int | None]]:
-    """Who plugged the VIFs, other than this one, that use what is shared, by its owner."""
+    """The uids that plugged the other VIFs that use shared resources, by the resource's owner."""
     users: dict[str, set[int | None]] = {}
     for record in store.contents().records.values():
         if record.id != vif_id:
@@ -126,7 +127,8 @@ def users_of_shared(store: Store, vif_id: str) -> dict[str, frozenset[int | None
 
 
 def marked(host: Host, owners: Collection[str], known: Inventory) -> Inventory:
-    """What bears a mark of these owners, besides what is known: all there is to go by when a record cannot be read.
+    """Resources with a mark of these owners, besides those that are known: the only information if a record cannot be
+    read.
 
     :param owners: the VIF, and the networks whose bridges it shares.
     """
@@ -147,9 +149,9 @@ def marked(host: Host, owners: Collection[str], known: Inventory) -> Inventory:
 
 
 def settle_or_warn(host: Host) -> list[str]:
-    """Wait until vswitchd has let go of what was taken away.
+    """Wait until vswitchd has closed what was deleted.
 
-    :returns: a warning when it has not in time; it will when it runs again.
+    :returns: a warning if it has not in time; it will when it runs again.
     """
     try:
         host.apply((), Settle())
@@ -159,9 +161,9 @@ def settle_or_warn(host: Host) -> list[str]:
 
 
 def raise_all(errors: Iterable[VifplugError]) -> None:
-    """Raise what went wrong with several VIFs as one error; one that several share appears once.
+    """Raise the errors of several VIFs as one; an error that several share appears once.
 
-    :raises TeardownError, VifplugError: unless there are none.
+    :raises TeardownError, VifplugError: unless there are no errors.
     """
     different = list({(type(error), str(error)): error for error in errors}.values())
     if len(different) == 1:

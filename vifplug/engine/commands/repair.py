@@ -1,4 +1,4 @@
-"""The command repair: recorded VIFs made as recorded again, each by itself."""
+"""The command repair: restores recorded VIFs, each separately."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ from vifplug.model.reports import VifReport
 
 
 def repair(context: Context, vif_ids: Sequence[str], requester: Requester | None = None) -> list[VifReport]:
-    """Make recorded VIFs as recorded again, each by itself.
+    """Restore recorded VIFs, each separately.
 
-    :raises UnknownVif: for an id that is not recorded; nothing was touched.
-    :raises NotPermitted: for one that is not the requester's; nothing was touched.
+    :raises UnknownVif: an id is not recorded; nothing was changed.
+    :raises NotPermitted: a VIF is not the requester's; nothing was changed.
     :raises TeardownError, HostError: after all others were repaired.
     """
     known = [report.known(context.store, vif_id) for vif_id in vif_ids]
@@ -37,7 +37,7 @@ def repair(context: Context, vif_ids: Sequence[str], requester: Requester | None
 
 
 def _repair(context: Context, vif_id: str, requester: Requester | None) -> list[VifReport]:
-    """Make one VIF as its record describes it by now; one that was unplugged meanwhile stays so."""
+    """Restore one VIF as its present record describes it; a VIF that was unplugged meanwhile stays unplugged."""
     with context.held(lambda: _identities(context, vif_id)):
         plug.settle_interrupted(context, vif_id)
         record = context.store.record_or_none(vif_id)

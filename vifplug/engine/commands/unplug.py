@@ -1,4 +1,4 @@
-"""The command unplug: many VIFs in one plan, as far as it goes."""
+"""The command unplug: many VIFs in one plan, as far as possible."""
 
 from __future__ import annotations
 
@@ -18,24 +18,24 @@ from vifplug.store.records import UNPLUG, Intent, Record
 from vifplug.store.store import Moment
 
 _CHUNK = 100
-"""VIFs of one request that are removed in one plan: other requests are served between two of them."""
+"""Maximum of VIFs of one request that are removed in one plan: other requests are served between two plans."""
 _MANY_SECONDS = 2.0
-"""How long to wait for the locks of many VIFs; after that each is waited for by itself."""
+"""How long to wait for the locks of many VIFs; after that each VIF waits separately."""
 
 Spared = Callable[[Mapping[str, Record | None]], Collection[str]]
-"""Of VIFs whose locks are held, those that are to stay after all."""
+"""Of VIFs whose locks are held, those that are to be kept after all."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Outcome:
-    """What came of some VIFs."""
+    """The results for some VIFs."""
 
     records: Mapping[str, Record | None]
     """Those that were removed or absent, with their former records."""
     errors: Sequence[VifplugError] = ()
     warnings: Sequence[str] = ()
     left: Mapping[str, Sequence[str]] = field(default_factory=dict)
-    """What is to be reported of each VIF that was there, recorded or not."""
+    """The results to report for each VIF that was present, recorded or not."""
 
 
 def unplug(
@@ -47,10 +47,10 @@ def unplug(
 ) -> list[VifReport]:
     """Unplug VIFs; an absent one counts as success.
 
-    :returns: what was unplugged, or was absent; of those that were spared, nothing.
-    :raises NotPermitted: for one that is not the requester's; nothing was touched.
-    :raises TeardownError, HostError: when something is left; all that could go is gone, and the next command goes on
-        with the rest.
+    :returns: the VIFs that were unplugged or absent, without those that were spared.
+    :raises NotPermitted: a VIF is not the requester's; nothing was changed.
+    :raises TeardownError, HostError: something is left; everything else is deleted, and the next command continues with
+        the rest.
     """
     context.authorise(vif_ids, requester)
     records: dict[str, Record | None] = {}
@@ -89,7 +89,7 @@ def _unplug_chunk(
     except Busy as error:
         if len(vif_ids) == 1:
             return _Outcome(records={vif_ids[0]: None}, errors=[error])
-    # Another request works on one of them, which must not hold up the others.
+    # Another request works on one of them; it must not delay the others.
     parts = [_unplug_chunk(context, [vif_id], requester, away, spared) for vif_id in vif_ids]
     return _Outcome(
         records={vif_id: record for part in parts for vif_id, record in part.records.items()},
@@ -102,7 +102,7 @@ def _unplug_chunk(
 def _unplug_held(context: Context, known: Moment, away: VifplugError | None) -> _Outcome:
     """Unplug VIFs whose locks are held: record the intents, remove what they have, forget them.
 
-    :param known: what the store holds of them.
+    :param known: the store's content about them.
     """
     records, damaged = {vif_id: record for vif_id, (record, _intent) in known.items()}, known.damaged & known.keys()
     removal = Removal(built=_begin(context, known, damaged), away=away)
@@ -119,7 +119,7 @@ def _unplug_held(context: Context, known: Moment, away: VifplugError | None) -> 
 
 
 def _remove_together(context: Context, removals: Sequence[Removal]) -> list[Removed]:
-    """What several requests have removed, in one plan."""
+    """The removal of the VIFs of several requests, in one plan."""
     built = {vif_id: left for removal in removals for vif_id, left in removal.built.items()}
     away = next((removal.away for removal in removals if removal.away is not None), None)
     removed = replace(
@@ -129,7 +129,7 @@ def _remove_together(context: Context, removals: Sequence[Removal]) -> list[Remo
 
 
 def _removed_by_mark(vif_id: str, removed: Removed) -> list[str]:
-    """What became of a VIF whose record cannot be read."""
+    """The result for a VIF whose record cannot be read."""
     gone = ", ".join(removed.gone.get(vif_id, ())) or "nothing was there"
     return [
         f"the record of VIF {vif_id} was damaged; what bears its mark was taken away: {gone}",
@@ -138,7 +138,7 @@ def _removed_by_mark(vif_id: str, removed: Removed) -> list[str]:
 
 
 def _begin(context: Context, known: Moment, damaged: Collection[str]) -> dict[str, Inventory]:
-    """Record what is about to be removed; what each VIF that is there may have on the host."""
+    """Record what is about to be removed; return what each existing VIF may have on the host."""
     store, built = context.store, dict[str, Inventory]()
     for vif_id, (record, intent) in known.items():
         if record is None and intent is None and vif_id not in damaged:
@@ -148,7 +148,7 @@ def _begin(context: Context, known: Moment, damaged: Collection[str]) -> dict[st
         left = request.left(record, intent)
         if vif_id in damaged:
             owners = store.held_by_damaged(vif_id) | {vif_id}
-            # A configured device has no mark; what was set on one that VIFs share is kept beside their records.
+            # A configured device has no mark; the values set on shared ones are stored beside the records.
             shared = [link for link in store.shared_links().values() if link.owner in owners]
             left = remove.marked(context.host, owners, Inventory((*left.items, *shared)))
         built[vif_id] = left

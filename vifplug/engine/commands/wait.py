@@ -17,10 +17,10 @@ from vifplug.store.records import Contents, Record
 
 
 def look(context: Context, vif_ids: Sequence[str], wanted: str) -> WaitReport:
-    """How VIFs stand.
+    """The states of VIFs.
 
-    :param wanted: the rung that is waited for.
-    :raises HostError, StoreError: when it cannot be seen.
+    :param wanted: the level to reach.
+    :raises HostError, StoreError: the host or the store cannot be read.
     """
     contents, wiring = context.store.contents(vif_ids), context.wiring(vif_ids)
     observed = _seen(context, list(contents.records.values()))
