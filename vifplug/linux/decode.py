@@ -1,4 +1,4 @@
-"""Links and rows from the privileged side, which are primitives, as resources. Pure."""
+"""Converts links and rows of the privileged side, which are primitives, to resources. Pure."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ _PASSAGE = {"slave_kind": "", "impeded": {}}
 
 @kinds.derived
 def _fields(name: str) -> tuple[str, ...]:
-    """The fields of a kind that are observed: its attributes, as far as they are fields, and a few more."""
+    """The observed fields of a kind: those of its attributes, and a few more."""
     kind = kinds.link_of(name)
     there = {field.name for field in dataclasses.fields(kind)}
     return (*_OBSERVED, *(name for name in kind.attributes.by_name if name in there))
 
 
 def members(links: Mapping[str, Mapping[str, Any]]) -> dict[str, tuple[str, ...]]:
-    """The members of every bridge among links."""
+    """The members of every bridge among the links."""
     on: dict[str, list[str]] = {name: [] for name, link in links.items() if kinds.has_members(link["kind"])}
     for name, link in links.items():
         if link["master"] in on:
@@ -36,7 +36,7 @@ def members(links: Mapping[str, Mapping[str, Any]]) -> dict[str, tuple[str, ...]
 def link(values: Mapping[str, Any]) -> Link:
     """One link."""
     cls = kinds.link_of(values["kind"])
-    if cls.entries is not None:  # a part of another link, of which it shows what its kind has a field for
+    if cls.entries is not None:  # a part of another link; it shows only the fields of its kind
         return cls(**{field.name: values[field.name] for field in dataclasses.fields(cls) if field.name in values})
     fields: dict[str, Any] = {name: values.get(name) for name in _fields(values["kind"])}
     fields |= {name: values.get(name, default) for name, default in _PASSAGE.items()}

@@ -1,4 +1,4 @@
-"""Actions as the privileged side takes them: primitives that name an operation and whose the object is. Pure."""
+"""Converts actions for the privileged side: primitives that name an operation and the object's owner. Pure."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from vifplug.resources.schema import Form
 
 
 def _identity(link: Link) -> dict[str, Any]:
-    """What the helper needs to see whose a link is."""
+    """What the helper needs to check a link's owner."""
     return {"name": link.called or link.name, "owner": link.owner, "role": link.role, "birth_address": link.address}
 
 
 def _made(link: Link) -> dict[str, Any]:
-    """What a link is created with. The mark follows from the owner."""
+    """The values for a link's creation. The mark is derived from the owner."""
     table = link.attributes
     named = [
         attribute for attribute in table.attributes if attribute.name in table.made_with and attribute.name != "alias"
@@ -40,7 +40,7 @@ def of_link(action: Action) -> dict[str, Any]:
             return {"op": "rename", **_identity(link), "name": old, "ifindex": link.ifindex, "to": link.name}
         case actions.SetLink(link=link, changes=changes, adopt=adopt):
             values = {attribute: after for attribute, _before, after in changes}
-            # What it was made with for good says how it is opened.
+            # Fixed values of its creation determine how it is opened.
             made = {name: bool(getattr(link, name)) for name in link.attributes.remade_for}
             return {"op": "set", **_identity(link), **made, "values": values, "adopt": adopt}
         case actions.ConfigureLink(link=link, changes=changes, puts_back=puts_back):
@@ -95,7 +95,7 @@ def of_port(action: Action) -> dict[str, Any]:
             return {"op": action.name, "name": bridge.name, "owner": bridge.owner, "like": bridge.like}
         case actions.SetBridge(bridge=bridge, changes=changes):
             identity = {"name": bridge.name, "owner": bridge.owner, "like": bridge.like}
-            # Mark and datapath are set each time; every other column is made as the bridge's creation left it.
+            # Mark and datapath are set each time; every other column is reset to the value of the bridge's creation.
             columns = [key for key, _before, _after in changes if key in ovs_bridge.SETTINGS]
             return {"op": action.name, **identity, "columns": columns}
         case actions.AddPort(port=port):

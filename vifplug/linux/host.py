@@ -1,4 +1,4 @@
-"""The real host: actions become privileged verbs, what they answer becomes resources. No policy.
+"""The real host: translates actions to calls of privileged verbs, and their answers to resources. No policy.
 
 The only importer of ``vifplug.privileged``.
 """
@@ -39,12 +39,12 @@ from vifplug.store.locks import Session
 _LINK_CALL_SECONDS = 60.0
 """Netlink answers at once; deleting many bridges waits for RCU grace periods."""
 _MARGIN_SECONDS = 5.0
-"""The helper's own deadlines pass first."""
+"""The helper's own deadlines expire first."""
 _WAITING_MAX, _LOOKING_MAX = 8, 4
-"""Calls at once that may wait for vswitchd; for OVSDB, only to look. The helper has 16 threads or more: one must be
-free for following OVSDB, and for links, however many calls wait for what hangs."""
+"""Concurrent calls that may wait for vswitchd; for OVSDB, only to read. The helper has 16 threads or more: one must be
+free for following OVSDB, and some for links, however many calls hang."""
 _PROMPT_SECONDS, _PROMPT_PART = 1.0, 20
-"""How long a call that takes no Ctrl-C may wait for vswitchd; and which part of the time it has in all."""
+"""How long a call that Ctrl-C cannot interrupt may wait for vswitchd; and its share of the whole time limit."""
 _CAUGHT_UP = "wait until ovs-vswitchd has caught up"
 _NO_ROWS: Mapping[str, Any] = {
     **{"bridges": {}, "fake_bridges": {}, "ports": [], "port_count": 0, "held": {}, "iface_ids": {}, "qos": []}
@@ -54,10 +54,10 @@ _NO_ROWS: Mapping[str, Any] = {
 class LinuxHost:
     """This machine's kernel (the network namespace we are in) and its Open vSwitch.
 
-    :param session: whose lock the helper is to hold as well.
-    :param restarts: whether a dead helper is started anew; the daemon's parent does that in another way.
-    :raises ConfigError: when it is to run as a user or group that is not there.
-    :raises HelperDied: when the helper cannot be started.
+    :param session: the session whose lock the helper also holds.
+    :param restarts: whether a dead helper is restarted; the daemon's parent does that in another way.
+    :raises ConfigError: its configured user or group does not exist.
+    :raises HelperDied: the helper cannot be started.
     """
 
     def __init__(self, settings: Settings, session: Session, *, restarts: bool = True) -> None:
@@ -68,11 +68,11 @@ class LinuxHost:
         self._looking = threading.BoundedSemaphore(_LOOKING_MAX)
         self._udev = Udev()
         self._pending = threading.local()
-        """Each thread's next_cfg to wait for: one caller must not wait in another's place."""
+        """Each thread's own next_cfg to wait for: a caller must not wait instead of another one."""
         self._restarting = threading.Lock()
         self._channel = self._started()
         self.probe = LinuxProbe(settings, self._examine)
-        self._reader = netlink.LinkSocket()  # after the fork: the helper has no use for it
+        self._reader = netlink.LinkSocket()  # after the fork: the helper does not need it
 
     def _started(self) -> Channel:
         arguments = ["--hold", f"{self._session.path}:{self._session.number}"]
@@ -90,7 +90,7 @@ class LinuxHost:
 
     @staticmethod
     def refuse(settings: Settings) -> None:
-        """Say what no helper could be started with, before anything is made.
+        """Check the helper's options before anything is created.
 
         :raises ConfigError: naming the option.
         """
@@ -112,9 +112,9 @@ class LinuxHost:
         self._reader.close()
 
     def ensure_running(self) -> None:
-        """Start a helper anew if the last one died: between calls only, never in the middle of one.
+        """Restart the helper if the last one died: only between calls, never during one.
 
-        :raises HelperDied: when that is not ours to do, or fails.
+        :raises HelperDied: this process may not restart it, or the start fails.
         """
         with self._restarting:
             if not self._channel.running:
@@ -132,7 +132,7 @@ class LinuxHost:
     # -- observe ------------------------------------------------------------------------------------------
 
     def observe(self, scope: Scope) -> Observed:
-        """What is there: rows by the helper, and links by ourselves while it asks for them."""
+        """The host's state: the helper reads the rows while this process reads the links."""
         wanted = scope.ovs and (scope.ports or scope.iface_ids or self.probe.has_ovs())
         if not wanted:
             return self._observed(scope, _NO_ROWS, *self._links(scope))
@@ -146,7 +146,7 @@ class LinuxHost:
             return self._observed(scope, rows(), *links)
 
     def _links(self, scope: Scope) -> tuple[dict[str, Any], dict[str, tuple[str, ...]], dict[str, str]]:
-        """Links by name, the members of bridges, and why parts of links are not there."""
+        """Links by name, the members of bridges, and why parts of links are missing."""
         of_links = frozenset(filter(naming.is_pci_address, scope.links))
         plain = replace(scope, links=scope.links - of_links) if of_links else scope
         links, members = self._plain_links(plain)
@@ -167,14 +167,15 @@ class LinuxHost:
         return links, self._members_of(_bridges(scope, links), links)
 
     def _renamed(self, scope: Scope, links: Mapping[str, Any]) -> dict[str, Any]:
-        """Links that are not there under their recorded names, by their present ones. No message where none is lost."""
+        """Links that are missing under their recorded names, by their present ones. No message is sent if none is
+        missing."""
         wanted = set(renames.lost(scope.recorded, {link["name"]: link["ifindex"] for link in links.values()}).values())
         wanted -= {link["ifindex"] for link in links.values()}
         there = reading.links_by_index(self._reader, sorted(wanted)) if wanted else {}
         if len(there) == len(wanted) or not scope.thorough:
             return there
-        # One that is nowhere may have got another ifindex as well. All links are one question more, of a look that
-        # found something missing.
+        # A link that is nowhere may also have another ifindex. All links are one more message, only for an observation
+        # with a missing link.
         owners = {link.owner for link in scope.recorded.values()}
         return there | {
             name: link
@@ -197,7 +198,7 @@ class LinuxHost:
         stations = obstructions.stations(self._reader, links, bridged)
         ports = [decode.port(row) for row in rows["ports"]]
         bridges = {name: decode.bridge(name, row) for name, row in rows["bridges"].items()}
-        # Of what we made the record says which device it is, and a kernel datapath has no such sockets.
+        # For ports that we made the record has the device, and a kernel datapath has no such sockets.
         by_sockets = (port.name for port in ports if port.bridge in bridges and bridges[port.bridge].userspace)
         vmms = any(name in links and not naming.owner_of(links[name]["alias"]) for name in by_sockets)
         observed = Observed(
@@ -217,9 +218,9 @@ class LinuxHost:
         return renames.undone(observed, scope)
 
     def follow_ovsdb(self, known: Mapping[str, Any]) -> dict[str, Any]:
-        """What changed in OVSDB since ``told``, the last answer of this method, or {} at first; waits for up to 5 s.
+        """Changes of OVSDB since ``known``, the last result of this method, or {} at first; waits for up to 5 s.
 
-        :raises HelperDied: when there is no helper to ask.
+        :raises HelperDied: there is no helper.
         """
         seconds = ovsdb.FOLLOW_SECONDS_MAX
         since = (known.get("generation", 0), known.get("number", 0), known.get("connected", False))
@@ -227,7 +228,7 @@ class LinuxHost:
         return answer
 
     def watch_links(self) -> monitor.LinkWatch:
-        """A socket that hears of every link that changes from now on."""
+        """A socket that reports every link that changes from now on."""
         return monitor.LinkWatch()
 
     def _members_of(self, bridges: Sequence[str], links: Mapping[str, Any]) -> dict[str, tuple[str, ...]]:
@@ -236,7 +237,7 @@ class LinuxHost:
     # -- apply --------------------------------------------------------------------------------------------
 
     def apply(self, stages: Sequence[Sequence[Action]], settle: Settle | None = None) -> Observed:
-        """Stages, what vswitchd makes of them and what is there then: one privileged call, if vswitchd is prompt."""
+        """Carry out stages, wait for vswitchd, and observe: one privileged call, if vswitchd is prompt."""
         scope = None if settle is None else settle.scope
         rows, began = None, time.monotonic()
         for stage in stages:
@@ -252,12 +253,12 @@ class LinuxHost:
         if rows is None and scope.ovs:
             patience = 2 * self._settings.timeout
             rows = self._call(ovsdb.read, *_asked(scope), scope.everything, False, scope.thorough, seconds=patience)
-        # vswitchd opens a port later than udev looks at its device.
+        # vswitchd opens a port later than udev reads its device.
         self._await_udev(began if scope.ovs else time.monotonic())
         return self._observed(scope, _NO_ROWS if rows is None else rows, *self._links(scope))
 
     def _change(self, stages: Sequence[Sequence[Action]], settle: Settle | None) -> Mapping[str, Any] | None:
-        """Carry out stages; the rows that are there then, where they are wanted and vswitchd is prompt."""
+        """Carry out stages; return the rows, if they are requested and vswitchd is prompt."""
         operations = [(stage[0].plane, _operations(stage)) for stage in stages]
         scope = None if settle is None else settle.scope
         rows = _asked(scope) if scope is not None and scope.ovs else None
@@ -282,7 +283,7 @@ class LinuxHost:
         return observed_rows
 
     def _note_taps(self, stage: Sequence[Action]) -> None:
-        """Remember the taps that this thread's plan makes: udev is waited for once, at the plan's end."""
+        """Remember the taps that this thread's plan makes: it waits for udev once, at the plan's end."""
         made = [action.link for action in stage if isinstance(action, CreateLink)]
         names = [link.name for link in made if _gets_its_address_late(link)]
         self._pending.taps = [*getattr(self._pending, "taps", ()), *names]
@@ -295,7 +296,7 @@ class LinuxHost:
         self._udev.await_taps(taps, made_at)
 
     def _settle(self, settle: Settle) -> None:
-        """Wait until vswitchd has carried out our last transaction; once it has, there is nothing to wait for."""
+        """Wait until vswitchd has carried out our last transaction; return at once if it has."""
         next_cfg = getattr(self._pending, "next_cfg", None)
         if next_cfg is None:
             return
@@ -310,7 +311,7 @@ class LinuxHost:
 
 
 def _gets_its_address_late(link: Link) -> bool:
-    """Whether udev may look at a new link before it has its MAC, and write one that it made up."""
+    """Whether udev may read a new link before it has its MAC, and write a generated one."""
     return link.creation is not Creation.NEVER and not link.has_birth_address
 
 
@@ -324,7 +325,7 @@ def _asked(scope: Scope) -> tuple[list[str], list[str], list[str]]:
 
 
 def _named(error: VifplugError, stage: Sequence[Action], step: str | None = None) -> VifplugError:
-    """The error with its step in the plan's own words; the link verbs number theirs."""
+    """The error with the action's text as its step; the link verbs give a number."""
     number = error.step if step is None else step
     if number.isdigit() and int(number) < len(stage):
         action = stage[int(number)]

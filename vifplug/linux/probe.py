@@ -1,4 +1,4 @@
-"""What the doctor asks of the real host. Nothing is changed."""
+"""The doctor's questions to the real host. Nothing is changed."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from vifplug.linux.turns import turn
 from vifplug.privileged import diagnostics
 
 _EXAMINING_MAX = 2
-"""Examinations at once: the privileged side must have threads left for requests."""
+"""Concurrent examinations: the privileged side must have threads left for requests."""
 _HELPER_SECONDS, _SECONDS, _OVSDB_SECONDS = 3.0, 10.0, 5.0
-"""How long the privileged side may take; for what OVSDB answers, besides the time it may need to be reached."""
+"""Time limit of the privileged side; for OVSDB, in addition to the time for the connection."""
 
 
 class Call(Protocol):
-    """Calls a verb of the privileged side, which has that many seconds to answer."""
+    """Calls a verb of the privileged side, with a time limit in seconds."""
 
     def __call__(self, verb: Any, seconds: float, *arguments: Any) -> Any:
         """The verb's answer."""
@@ -38,7 +38,7 @@ class LinuxProbe:
         return answer
 
     def reach(self) -> Sequence[Mapping[str, Any]]:
-        """Which of the configured OVSDB addresses answer."""
+        """The configured OVSDB addresses, and which of them answer."""
         answer: Sequence[Mapping[str, Any]] = self._examine(diagnostics.reach, _SECONDS)
         return answer
 
@@ -53,7 +53,8 @@ class LinuxProbe:
         return answer
 
     def firewall(self, kind: str, family: int, table: str, name: str) -> Sequence[bytes] | None:
-        """The messages of a chain's ``rules`` or of a set's ``elements``; None when it is gone, or too large."""
+        """The messages of a chain's ``rules`` or of a set's ``elements``; None if it does not exist, or is too
+        large."""
         answer: Sequence[bytes] | None = self._examine(diagnostics.firewall, _SECONDS, kind, family, table, name)
         return answer
 
@@ -68,11 +69,11 @@ class LinuxProbe:
         return answer
 
     def has_ovs(self) -> bool:
-        """Whether an OVSDB socket is there at all: a host of plain bridges has none, and needs none."""
+        """Whether an OVSDB socket exists: a host with plain bridges only has none, and needs none."""
         local = [remote.partition(":")[2] for remote in self._settings.connection if remote.startswith("unix:")]
         return len(local) < len(self._settings.connection) or any(os.path.exists(path) for path in local)
 
     def _examine(self, verb: Any, seconds: float, *arguments: Any) -> Any:
-        """:raises HelperDied, TimedOut, OvsUnavailable: when it cannot be examined."""
+        """:raises HelperDied, TimedOut, OvsUnavailable: it cannot be examined."""
         with turn(self._slots, seconds, TimedOut("other requests examine the host; try again")):
             return self._call(verb, seconds, *arguments)

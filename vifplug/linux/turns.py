@@ -1,4 +1,4 @@
-"""Slots for calls to the privileged side, so that calls that hang do not take all of its threads."""
+"""Slots for calls to the privileged side, so that calls that hang do not occupy all of its threads."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from vifplug.errors import VifplugError
 def turn(slots: threading.BoundedSemaphore, seconds: float, error: VifplugError) -> Iterator[None]:
     """Hold one of some slots.
 
-    :raises VifplugError: the error, when none is free in time.
+    :raises VifplugError: the given error, if none is free in time.
     """
     if not slots.acquire(timeout=seconds):
         raise error

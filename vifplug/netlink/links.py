@@ -47,7 +47,7 @@ PARSE: Mapping[Form, _Parse] = {
     Form.TEXT: lambda value: naming.decoded(value.rstrip(b"\0")),
     Form.MAC: lambda value: value.hex(":"),
 }
-"""What makes a value of an attribute's bytes."""
+"""The parser of an attribute's bytes."""
 
 
 def _signed(value: bytes) -> int:
@@ -169,7 +169,7 @@ def _lower(attrs: dict[int, bytes]) -> int:
     if _LINK_NETNSID in attrs:  # then the number is an ifindex of that namespace
         return 0
     info = netlink.attributes(attrs.get(_LINKINFO, b""))
-    if _string(info.get(_INFO_KIND)) == "vxlan":  # it has no ndo_get_iflink, and goes with its device all the same
+    if _string(info.get(_INFO_KIND)) == "vxlan":  # it has no ndo_get_iflink, but is deleted with its device
         return _number(netlink.attributes(info.get(_INFO_DATA, b"")).get(_VXLAN_LINK)) or 0
     return _number(attrs.get(_LINK)) or 0
 
@@ -275,7 +275,8 @@ def _completed(
 
 @kinds.derived
 def _beside(kind: str) -> tuple[Attribute, ...]:
-    """What no message shows as it is: the name of another link (IFLA_LINK), and offloads, which ethtool tells."""
+    """Attributes that no link message shows: the name of another link (IFLA_LINK), and offloads, which ethtool
+    reads."""
     table = kinds.link_of(kind).attributes
     named = (
         attribute for attribute in table.attributes if attribute.wire is not None and attribute.wire.number == _LINK

@@ -30,13 +30,13 @@ class VirtualFunction:
 
     address: str
     number: int
-    """By which its physical function knows it."""
+    """Its number at its physical function."""
     physical: str
     """The PCI address of the physical function."""
     device: str
     """The network device of the physical function."""
     ifindex: int
-    """Of that device."""
+    """The ifindex of that device."""
     driver: str
     """The function's own driver; "" for none."""
     devices: tuple[str, ...]

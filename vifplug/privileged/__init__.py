@@ -1,7 +1,6 @@
-"""The privileged side: what touches netlink for writing, OVSDB, sysctls and /dev/net/tun.
+"""The privileged side: writes to netlink, OVSDB, sysctls and /dev/net/tun.
 
-Only ``vifplug.linux.host`` imports this package. Verbs are small, take and give primitives, and check every
-argument and every ownership again, because the caller may be the one under attack. They import errors
-and naming, and nothing else of vifplug. What reads links (``reading``) needs no privilege and runs in the
-caller; it lives here because pyroute2 and its constants do.
+Only ``vifplug.linux.host`` imports this package. Verbs are small, take and return primitives, and check every argument
+and every ownership again, because the caller may be compromised. They import only errors, naming, ``resources``,
+``netlink`` and ``process`` of vifplug.
 """

@@ -1,7 +1,7 @@
-"""What an unmarked link must have beside its name before it is taken for a VIF's.
+"""What an unmarked link must have besides its name before it counts as a VIF's.
 
-The devices that os-vif, Nova or the Linux bridge agent made for a port have the same names as ours. They are
-distinguished by their surroundings: a VIF of ours has a marked link or a marked port, and theirs a port without mark.
+os-vif, Nova and the Linux bridge agent give devices of a port the same names as vifplug. Their surroundings distinguish
+them: a VIF of ours has a marked link or a marked port, a VIF of other programs a port without a mark.
 """
 
 from __future__ import annotations
@@ -17,13 +17,13 @@ from vifplug.resources import ownership
 from vifplug.resources.ownership import Claim
 
 _PATH = (naming.ROLE_BRIDGE, naming.ROLE_BRIDGE_END, naming.ROLE_PORT_END)
-"""The links of one VIF that are there together."""
+"""The existing links of one VIF."""
 
 
 def is_allowed(link: Mapping[str, Any], claim: Claim) -> bool:
     """Whether an unmarked link may be marked as a VIF's.
 
-    :raises OvsUnavailable: when only OVSDB can decide it, and it does not answer.
+    :raises OvsUnavailable: OVSDB must decide, and does not answer.
     """
     if not ownership.link_is_adoptable(link_checks.seen(link), claim):
         return False
@@ -42,7 +42,7 @@ def is_allowed(link: Mapping[str, Any], claim: Claim) -> bool:
 def is_guests(link: Mapping[str, Any], vif_id: str, address: Any) -> bool:
     """Whether a link is the tap of a VIF's guest, which may be put on the VIF's bridge.
 
-    :param address: the guest's MAC, of a tap with a name of its own.
+    :param address: the guest's MAC, for a tap with another name.
     """
     seen = link_checks.seen(link)
     if ownership.is_containers_end(seen, vif_id):
@@ -51,6 +51,6 @@ def is_guests(link: Mapping[str, Any], vif_id: str, address: Any) -> bool:
     checked = arguments.address(address) if address else ""
     if not link_checks.is_guests_tap(link, vif_id, checked, lambda mac: ovsdb.is_address_of_another(mac, vif_id)):
         return False
-    # An internal port of the userspace datapath is a tap, too, and may have any MAC. A guest's tap that another program
-    # made a port is that program's to move, also where it has the name that this VIF's tap gets.
+    # An internal port of the userspace datapath is also a tap, and may have any MAC. If another program made a guest's
+    # tap a port, only that program may move it, even if it has the name that this VIF's tap gets.
     return not (ovsdb.is_foreign_port(seen.name, vif_id) if has_name else ovsdb.has_port(seen.name))

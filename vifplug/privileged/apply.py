@@ -1,6 +1,6 @@
-"""The verb of a plug: a plan's stages, vswitchd's answer and what is there then, in one call.
+"""The verb of a plug: carries out a plan's stages, waits for vswitchd and reads the rows, in one call.
 
-Each call on the privileged channel wakes four threads: half a millisecond on a host that has slept.
+Each call on the privileged channel wakes four threads: half a millisecond on a host that was idle.
 """
 
 from __future__ import annotations
@@ -28,12 +28,12 @@ def apply(
     """Carry out stages in order, each of links or of ports; wait for vswitchd; read.
 
     :param seconds: how long to wait for vswitchd here; None to return at once. A caller that must wait for longer does
-        so by itself: while this call is under way it takes no Ctrl-C.
+        so itself: Ctrl-C cannot interrupt this call.
     :param opening: as of ``ovsdb.wait``.
-    :param rows: names, iface-ids and owners, as of ``ovsdb.read``; None where OVSDB is not asked.
-    :returns: ``next_cfg`` of the last transaction, if there was one; and ``rows``, None where they were not read or
+    :param rows: names, iface-ids and owners, as of ``ovsdb.read``; None not to read OVSDB.
+    :returns: ``next_cfg`` of the last transaction, if there was one; and ``rows``, None if they were not read or
         vswitchd is behind.
-    :raises VifplugError: for the first operation that failed, its ``step`` the numbers of its stage and of itself.
+    :raises VifplugError: for the first operation that failed, with the numbers of its stage and of itself as ``step``.
     """
     next_cfg: int | None = None
     for number, (plane, operations) in enumerate(stages):

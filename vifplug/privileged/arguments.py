@@ -1,4 +1,4 @@
-"""Checks of what the caller sends: the helper trusts no argument it has not looked at."""
+"""Checks of the caller's arguments: the helper trusts no argument that it has not checked."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _FIREWALL_NAME_MAX = 255
 """NFT_NAME_MAXLEN less the closing zero."""
 
 _TICKS_PER_SECOND = 100
-"""Times of a bridge's are in USER_HZ, whatever the kernel's own HZ."""
+"""A bridge's times are in USER_HZ, whatever the kernel's own HZ is."""
 
 
 def refuse(subject: str, value: object) -> PermissionDenied:
@@ -30,21 +30,21 @@ def refuse(subject: str, value: object) -> PermissionDenied:
 
 def name(value: Any) -> str:
     """A device name."""
-    # With a "%" the kernel makes up a name of its own from a template (dev_alloc_name in net/core/dev.c).
+    # With a "%" the kernel generates a name from a template (dev_alloc_name in net/core/dev.c).
     if not isinstance(value, str) or not naming.is_link_name(value) or "%" in value:
         raise refuse("the device name", value)
     return value
 
 
 def link_there(value: Any) -> str:
-    """The name of a link that is there already, another program's perhaps: any bytes that the kernel may have."""
+    """The name of an existing link, perhaps of another program: any bytes that the kernel accepts."""
     if not isinstance(value, str) or not naming.may_be_a_link(value):
         raise refuse("the device name", value)
     return value
 
 
 def row_name(value: Any) -> str:
-    """The name of an OVSDB row that is looked for. A row may have a name that no device can have."""
+    """The name of an OVSDB row to look up. A row may have a name that no device can have."""
     if not isinstance(value, str) or not 0 < len(value) <= _ROW_NAME_MAX:
         raise refuse("the row's name", value)
     return value
@@ -72,7 +72,7 @@ def address(value: Any) -> str:
 
 
 def part(value: Any) -> Part:
-    """A link's part in a path, by its role: with the kind that plays it, and what such a link may do."""
+    """A link's part in a path, by its role: with the kind that plays it, and the permissions of such a link."""
     known = kinds.roles().get(value) if isinstance(value, str) else None
     if known is None:
         raise refuse("the role", value)
@@ -97,7 +97,7 @@ def mtu(value: Any) -> int:
 
 
 def value_of(attribute: Attribute, value: Any) -> Any:
-    """A value of an attribute, as it is on the wire, within the bounds of its kind's table."""
+    """A value of an attribute, as on the wire, within the bounds of its kind's table."""
     match attribute.form:
         case Form.MAC:
             return address(value)
@@ -122,9 +122,9 @@ _IDENTITY_KEYS = frozenset({"iface-id", "iface-status", "attached-mac", "vm-uuid
 
 
 def identity(value: Any, owner: str) -> dict[str, str | None]:
-    """Keys of an Interface by which a control plane knows a VIF: no other VIF's id is among them.
+    """Keys of an Interface by which a control plane knows a VIF: another VIF's id is not accepted.
 
-    :param value: None takes a key away.
+    :param value: None removes a key.
     """
     keys = external_ids({key: text or "" for key, text in _mapping(value).items()})
     if not keys.keys() <= _IDENTITY_KEYS:
@@ -134,7 +134,7 @@ def identity(value: Any, owner: str) -> dict[str, str | None]:
 
 
 def own_identity(value: Mapping[str, Any], owner: str) -> None:
-    """Refuse an iface-id that is not the owner's, and what is no MAC address.
+    """Refuse an iface-id that is not the owner's, and invalid MAC addresses.
 
     :raises PermissionDenied: naming it.
     """
@@ -168,7 +168,7 @@ def qos_type(value: Any) -> str:
 
 
 def vlan_mode(value: Any) -> str:
-    """A VLAN mode of a port. The IDL drops one it does not know without a word."""
+    """A VLAN mode of a port. The IDL silently drops one that it does not know."""
     if not isinstance(value, str) or value not in VLAN_MODES:
         raise refuse("the VLAN mode", value)
     return value

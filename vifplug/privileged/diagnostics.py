@@ -1,4 +1,4 @@
-"""What a doctor asks of the privileged side: how it is, and how Open vSwitch is. Nothing is changed by any of these."""
+"""The doctor's questions to the privileged side: its own state, and Open vSwitch's. None of them changes anything."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ _DEAD_PORTS_MAX = 1000
 _CONTROL = re.compile(r".*vswitchd.*\.ctl")
 _VERSION = re.compile(r"(\d+\.\d+\.\d+)")
 _OF_SYSTEM = ("", "system")
-"""Interface types that stand on a device of the kernel's."""
+"""Interface types that use a device of the kernel."""
 _NO_PORT = -1
 _OF_MIRRORS = {
     "Mirror": (
@@ -56,7 +56,7 @@ def _sysctls() -> dict[str, bool]:
 
 @net.entrypoint
 def reach() -> list[dict[str, Any]]:
-    """For each OVSDB address, whether a server takes a connection there, and whether it is one to write to."""
+    """For each OVSDB address, whether a server accepts a connection there, and whether it accepts writes."""
     return [_reached(remote) for remote in ovsdb.session().remotes]
 
 
@@ -77,7 +77,7 @@ def _reached(remote: str) -> dict[str, Any]:
 
 
 def _unfit(connection: socket.socket) -> str:
-    """Why a server that takes connections is not one to write to."""
+    """Why a server that accepts connections does not accept writes."""
     try:
         return ovsdb_remotes.unfit(connection, _CONNECT_SECONDS)
     except TimeoutError:
@@ -89,15 +89,15 @@ def _unfit(connection: socket.socket) -> str:
 def _owner(path: str) -> int | None:
     try:
         return os.stat(path).st_uid
-    except OSError:  # its directory is closed as well
+    except OSError:  # its directory is not accessible either
         return None
 
 
 @net.entrypoint
 def vswitchd() -> dict[str, Any]:
-    """Whether an ovs-vswitchd answers on its control socket, which lies beside OVSDB's.
+    """Whether an ovs-vswitchd answers on its control socket, which is next to OVSDB's.
 
-    :returns: ``answers``, which is None where OVSDB is on no Unix socket here; its version; what was met with.
+    :returns: ``answers``, None if OVSDB is not on a local Unix socket; its version; the error.
     """
     directories = {os.path.dirname(remote[5:]) for remote in ovsdb.session().remotes if remote.startswith("unix:")}
     if not directories:
@@ -120,7 +120,7 @@ def _controls(directories: set[str]) -> Iterator[str]:
 
 
 def _ask(path: str) -> tuple[str | None, str]:
-    """Its version, "" for one that is not understood; or None, and why there is no answer."""
+    """Its version, "" if it cannot be parsed; or None, and why there is no answer."""
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_CLOEXEC) as control:
         control.settimeout(_ANSWER_SECONDS)
         try:
@@ -139,9 +139,9 @@ def _ask(path: str) -> tuple[str | None, str]:
 
 @net.entrypoint
 def about() -> dict[str, Any]:
-    """Which Open vSwitch this is, what it can, and its bridges.
+    """Open vSwitch's version, its types, and its bridges.
 
-    :raises OvsUnavailable: when OVSDB does not answer in time.
+    :raises OvsUnavailable: OVSDB does not answer in time.
     """
     session = ovsdb.session()
     session.refresh()
@@ -151,9 +151,9 @@ def about() -> dict[str, Any]:
 
 @net.entrypoint
 def switch() -> dict[str, Any]:
-    """The same; ports that have lost their device; and whether vswitchd has carried out all it was told.
+    """The same; ports that have lost their device; and whether vswitchd has carried out all transactions.
 
-    :raises OvsUnavailable: when OVSDB does not answer in time.
+    :raises OvsUnavailable: OVSDB does not answer in time.
     """
     session = ovsdb.session()
     session.refresh()
@@ -171,7 +171,7 @@ def switch() -> dict[str, Any]:
 
 
 def _mirrors(session: Session, names: Mapping[str, str]) -> list[dict[str, Any]] | None:
-    """What bridges copy from where to where; None where it cannot be read. They are not replicated: no other verb asks.
+    """The bridges' mirrors; None if they cannot be read. They are not replicated, because no other verb needs them.
 
     :param names: of ports, by their UUIDs.
     """
@@ -198,14 +198,14 @@ def _mirror(row: Mapping[str, Any], bridge: str, names: Mapping[str, str]) -> di
 
 
 def _references(value: Any) -> list[str]:
-    """UUIDs of a column, as OVSDB's JSON has them (RFC 7047, 5.1): one, or a set."""
+    """UUIDs of a column, in OVSDB's JSON (RFC 7047, 5.1): a single one, or a set."""
     kind, content = value
     return [content] if kind == "uuid" else [uuid for _kind, uuid in content]
 
 
 def _about(tables: Any) -> dict[str, Any]:
     facts: dict[str, Any] = {"ovs_version": None, "db_version": None, "datapath_types": [], "iface_types": []}
-    for row in tables["Open_vSwitch"].rows.values():  # there is one, in a database that was set up
+    for row in tables["Open_vSwitch"].rows.values():  # a database that was set up has one
         facts = {
             "ovs_version": first(row, "ovs_version"),
             "db_version": first(row, "db_version"),
@@ -217,7 +217,7 @@ def _about(tables: Any) -> dict[str, Any]:
 
 
 def _obstacles(tables: Any) -> dict[str, Any]:
-    """What another program has set that may stop frames of ports, and that is not vifplug's to change."""
+    """Settings of other programs that may stop frames of ports, and that vifplug does not change."""
     bridges = tables["Bridge"].rows.values()
     rates = {
         first(row, "name"): rate
@@ -229,7 +229,7 @@ def _obstacles(tables: Any) -> dict[str, Any]:
 
 
 def _ports(tables: Any) -> dict[str, Any]:
-    """Those that have no device, and the names of those that only a hybrid VIF's veth has."""
+    """Ports without a device, and the names of those that only a hybrid VIF's veth has."""
     bridge_of = {port.uuid: bridge.name for bridge in tables["Bridge"].rows.values() for port in bridge.ports}
     dead: list[dict[str, Any]] = []
     names: list[str] = []
@@ -263,9 +263,9 @@ def forwarding() -> dict[str, Any]:
 
 @net.entrypoint
 def firewall(kind: str, family: int, table: str, name: str) -> list[bytes] | None:
-    """The messages of a chain's ``rules`` or of a set's ``elements``; None when it is gone, or too large.
+    """The messages of a chain's ``rules`` or of a set's ``elements``; None if it does not exist, or is too large.
 
-    :raises TimedOut: when the kernel does not answer.
+    :raises TimedOut: the kernel does not answer.
     """
     if kind not in (nftables.RULES, nftables.ELEMENTS):
         raise arguments.refuse("to dump", kind)

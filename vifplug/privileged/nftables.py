@@ -1,8 +1,8 @@
 """Dumps of nftables: chains, a chain's rules, a set's elements. Read, never changed.
 
 The messages are returned as the kernel sends them: the doctor decodes them without privileges (doctor/nftables.py).
-pyroute2's nftables would be imported by every helper for three dumps. iptables-nft's FORWARD is such a chain, too;
-iptables-legacy's tables are another machinery of the kernel's, of which only the names can be read.
+With pyroute2's nftables every helper would import it for three dumps. iptables-nft's FORWARD is also such a chain;
+iptables-legacy's tables are a separate part of the kernel, of which only the names can be read.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ _OF_TABLE, _OF_NAME = 1, 2
 _LEGACY = {"ip": "/proc/net/ip_tables_names", "ip6": "/proc/net/ip6_tables_names"}
 _SECONDS = 2.0
 _one_dump = threading.BoundedSemaphore(1)
-"""Of a helper's threads one reads a dump: each may have ``BYTES_MAX``."""
+"""Only one of a helper's threads reads a dump at a time: each may have ``BYTES_MAX``."""
 
 
 def dump(kind: str, family: int = 0, table: str = "", name: str = "") -> list[bytes]:

@@ -1,6 +1,6 @@
-"""Whose a link is, seen again from the privileged side; and the one socket all link verbs share.
+"""Checks a link's owner again on the privileged side; and the socket that all link verbs share.
 
-A caller's word proves nothing here, for it may be captured. What is believed is what is read from the kernel now, and
+A caller's claim proves nothing here, because the caller may be compromised. Only what the kernel shows now counts, and
 which links this process has itself seen marked before (``_seen_marked``).
 """
 
@@ -26,7 +26,7 @@ _REMEMBERED_MAX = 32768
 
 _socket_instance: list[netlink.LinkSocket] = []
 _seen_marked: OrderedDict[int, str] = OrderedDict()
-"""ifindex -> owner. The kernel gives a number again only after 2**31 others, and a link keeps its own for life."""
+"""ifindex -> owner. The kernel reuses a number only after 2**31 others, and a link keeps its own for life."""
 
 
 def socket() -> netlink.LinkSocket:
@@ -37,24 +37,24 @@ def socket() -> netlink.LinkSocket:
 
 
 def start() -> None:
-    """Forget what a forked helper has inherited: its caller may have had a socket in another network namespace."""
+    """Reset what a forked helper has inherited: its caller may have had a socket in another network namespace."""
     while _socket_instance:
         _socket_instance.pop().close()
     _seen_marked.clear()
 
 
 def read(name: str) -> dict[str, Any] | None:
-    """A link by its name, if it is there."""
+    """A link by its name, if it exists."""
     return links.links(socket(), [name]).get(name)
 
 
 def read_by_index(ifindex: int) -> dict[str, Any] | None:
-    """A link by its ifindex, if it is there."""
+    """A link by its ifindex, if it exists."""
     return next(iter(links.links_by_index(socket(), [ifindex]).values()), None)
 
 
 def remember(ifindex: int, owner: str) -> None:
-    """Note that a link was made for an owner, or seen with its mark."""
+    """Record that a link was made for an owner, or seen with its mark."""
     _seen_marked[ifindex] = owner
     _seen_marked.move_to_end(ifindex)
     while len(_seen_marked) > _REMEMBERED_MAX:
@@ -62,12 +62,12 @@ def remember(ifindex: int, owner: str) -> None:
 
 
 def forget(ifindex: int) -> None:
-    """A link is gone."""
+    """Record that a link is deleted."""
     _seen_marked.pop(ifindex, None)
 
 
 def seen(link: Mapping[str, Any]) -> SeenLink:
-    """A link as the rule reads it."""
+    """A link in the form that the rule takes."""
     return SeenLink(
         name=link["name"],
         kind=link["kind"],
@@ -80,7 +80,7 @@ def seen(link: Mapping[str, Any]) -> SeenLink:
 
 
 def owner_by_mark(link: Mapping[str, Any]) -> str:
-    """Whose mark a link has; "" for none."""
+    """The owner in a link's mark; "" for none."""
     return naming.owner_of(link["alias"])
 
 
@@ -90,20 +90,20 @@ def was_ours(link: Mapping[str, Any]) -> bool:
 
 
 def claim(link: Mapping[str, Any], operation: Mapping[str, Any]) -> Claim:
-    """What a caller claims of a link, checked."""
+    """A caller's claim about a link, checked."""
     owner, part = arguments.owner(operation["owner"]), arguments.part(operation["role"])
     marked = naming.owner_of(link["alias"]) == owner
     address = operation.get("birth_address")
     if not part.kind.has_birth_address and address is not None:
         address = arguments.address(address)
-    # A name of its own and a MAC that was changed leave the mark alone. A caller's record is no second sign for it: a
-    # captured caller reads every number and MAC there is. The engine asks for one (a copied alias is not acted on).
+    # With a name of its own and a changed MAC only the mark is left. A caller's record is not a second sign: a
+    # compromised caller can read every number and MAC. The engine requires one (a copied alias is not acted on).
     known = marked or _seen_marked.get(link["ifindex"]) == owner
     return Claim(owner=owner, role=part.role.name, address=address or "", known=known)
 
 
 def is_ours(link: Mapping[str, Any], operation: Mapping[str, Any]) -> bool:
-    """Whether a link is its owner's.
+    """Whether a link belongs to its owner.
 
     :param operation: its ``owner`` and ``role``; of a tap also ``birth_address``.
     """
@@ -115,9 +115,9 @@ def is_ours(link: Mapping[str, Any], operation: Mapping[str, Any]) -> bool:
 
 
 def link_of(operation: Mapping[str, Any]) -> dict[str, Any] | None:
-    """The link an operation is about, if it is there.
+    """The link of an operation, if it exists.
 
-    :raises Conflict: when it is not its owner's; it was left alone.
+    :raises Conflict: it is not its owner's; it was left alone.
     """
     name = arguments.name(operation["name"])
     link = read(name)
@@ -127,7 +127,7 @@ def link_of(operation: Mapping[str, Any]) -> dict[str, Any] | None:
 
 
 def not_ours(link: Mapping[str, Any], owner: str) -> Conflict:
-    """The error for a link that nothing shows to be an owner's."""
+    """The error for a link that shows no sign of the owner."""
     alias = f"alias {link['alias']!r}" if link["alias"] else "no alias"
     kind = link["kind"] or "no kind"
     return Conflict(
@@ -138,7 +138,7 @@ def not_ours(link: Mapping[str, Any], owner: str) -> Conflict:
 
 
 def is_owners(name: str, owner: str, role: str) -> bool:
-    """Whether the link of a name is there and an owner's of that role."""
+    """Whether the link of a name exists and belongs to an owner, with that role."""
     link = read(name)
     return link is not None and is_ours(link, {"owner": owner, "role": role})
 
@@ -159,12 +159,12 @@ def _is_ports_device(link: Mapping[str, Any], owner: str, address: str) -> bool:
 
 
 def refuse_foreign_device(name: str, owner: str, address: str, is_foreign: Callable[[str], bool]) -> None:
-    """Refuse a device that would become an owner's OVS port: all but its own, and its guest's tap.
+    """Refuse to make a device an owner's OVS port, unless it is its own or its guest's tap.
 
-    Of a link that is not there, and of one that this process made, no message is needed: both are the rule.
+    A missing link, and one that this process made, need no message: these are the normal cases.
 
-    :param address: the guest's MAC, by the caller's word.
-    :param is_foreign: whether another VIF's interface carries a MAC: then it does not show whose guest's a tap is.
+    :param address: the guest's MAC, as the caller claims.
+    :param is_foreign: whether another VIF's interface has a MAC: then the MAC does not identify a tap.
     :raises Conflict: for the NIC of the host, a VPN's tap, an internal port, another VIF's device.
     """
     ifindex = _ifindex(name)
@@ -184,9 +184,9 @@ def refuse_foreign_device(name: str, owner: str, address: str, is_foreign: Calla
 
 
 def is_guests_tap(link: Mapping[str, Any], owner: str, address: str, is_foreign: Callable[[str], bool]) -> bool:
-    """Whether a link is the tap of an owner's guest, by its name or by a MAC that is that guest's alone.
+    """Whether a link is the tap of an owner's guest, by its name or by a MAC that only that guest has.
 
-    :param address: the guest's MAC, by the caller's word; "" when it is not known.
+    :param address: the guest's MAC, as the caller claims; "" if unknown.
     :param is_foreign: as for ``refuse_foreign_device``.
     """
     if ownership.is_guests_tap(seen(link), owner, ""):

@@ -1,1 +1,1 @@
-"""What a VIF is made of."""
+"""The kinds of resources that a VIF consists of."""

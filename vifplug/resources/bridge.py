@@ -1,4 +1,4 @@
-"""Linux bridges: a hybrid VIF's qbr, or one that the VIFs of a network share."""
+"""Linux bridges: a hybrid VIF's qbr, or a bridge that the VIFs of a network share."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from vifplug.resources.link import OF_EVERY_LINK, UP, Link, Passage
 from vifplug.resources.schema import Attribute, Compared, Form, How, Place, Table, Wire
 
 _INFO = Place.DATA
-# STP first: while it is on, the kernel takes no forward delay below 2 s (br_set_forward_delay), and within one message
-# it looks at the delay first (br_changelink).
+# STP first: while it is on, the kernel accepts no forward delay below 2 s (br_set_forward_delay), and within one
+# message it processes the delay first (br_changelink).
 STP = Attribute(name="stp", form=Form.WHOLE, how=How.BEFORE_UP, wire=Wire("IFLA_BR_STP_STATE", 5, "uint32", _INFO))
 FORWARD_DELAY = Attribute(
     name="forward_delay",
@@ -58,7 +58,7 @@ GROUP_FWD_MASK = Attribute(
     compared=Compared.NOT,
 )
 IMPEDING = (VLAN_FILTERING, GROUP_FWD_MASK)
-"""What a creation leaves at the kernel's default, and what stops frames when it is anything else (``impeded``)."""
+"""Settings that a creation leaves at the kernel's default, and that stop frames with any other value (``impeded``)."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -82,7 +82,7 @@ class Bridge(Link):
     has_members: ClassVar[bool] = True
     follows_members_mtu: ClassVar[bool] = True
     may_be_foreign: ClassVar[bool] = True
-    # What a bridge forwards does not pass its own queue.
+    # Forwarded frames do not pass the bridge's own queue.
     passage: ClassVar[Passage] = Passage(qdiscs=None, ingress=None, is_bridge=True)
 
     stp: int | None = None
@@ -95,15 +95,15 @@ class Bridge(Link):
     guest: str = ""
     """Desired only: the tap that the VMM makes and puts on this bridge."""
     guest_address: str = ""
-    """Desired only: that guest's MAC, by which a tap with a name of its own is known."""
+    """Desired only: that guest's MAC, which identifies a tap with another name."""
     guest_ifindex: int | None = None
-    """Recorded only: that tap, once it was seen there."""
+    """Recorded only: that tap, after it was observed there."""
     station: str = ""
     """Desired only: the guest's MAC."""
     station_port: str = ""
-    """Desired only: the tap behind which it is, whoever makes that."""
+    """Desired only: the tap in front of the guest, made by any program."""
 
     @property
     def runs_stp(self) -> bool:
-        """STP, the kernel's or a program's."""
+        """STP, run by the kernel or by a program."""
         return bool(self.stp)

@@ -1,15 +1,15 @@
-"""What every kind of resource says of itself. This page is the authors' guide of kinds.
+"""The properties of every kind of resource. This is the authors' guide of kinds.
 
-A kind is one module of this package: a frozen dataclass, whose fields are the attributes, and beside it what holds for
-all resources of the kind, as data:
+A kind is one module of this package: a frozen dataclass, whose fields are the attributes, and data that applies to all
+resources of the kind:
 
-* ``relation``: whose its resources are, from which follows how they go (``TEARDOWN``);
+* ``relation``: who owns its resources, which determines their teardown (``TEARDOWN``);
 * ``attributes`` (links) or ``COLUMNS`` (rows): the table of ``resources.schema``;
-* ``depends_on``: what must be there before it. The planner orders by that;
-* ``roles``: which part of a path it plays, and what the helper lets a link of that part do.
+* ``depends_on``: what must exist before it. The planner orders by that;
+* ``roles``: its part in a path, and what the helper permits for a link of that part.
 
-It is registered by a line of ``resources.kinds``. In a desired resource None means "not asked for"; in an observed one
-"not there" or "not readable".
+A line of ``resources.kinds`` registers it. In a desired resource None means "not requested"; in an observed one
+"missing" or "not readable".
 """
 
 from __future__ import annotations
@@ -23,29 +23,30 @@ from typing import TYPE_CHECKING, Any, ClassVar, Self
 from vifplug import naming
 
 LINKS, PORTS = "links", "ports"
-"""The planes: what is changed by netlink, and what by OVSDB. Within a plane a name is one thing's."""
+"""The planes: "links" are changed by netlink, "ports" by OVSDB. Within a plane a name is unique."""
 
 Reference = tuple[str, str]
 """A plane and a name."""
 
 
 class Relation(enum.Enum):
-    """Whose the resources of a kind are."""
+    """Who owns the resources of a kind."""
 
     OWNED = "owned"
     """vifplug makes them, marks them and deletes them."""
     CONFIGURED = "configured"
-    """Another program's: vifplug sets attributes, remembers what was there, and puts that back."""
+    """Another program owns them: vifplug sets attributes, records the former values, and restores them."""
     REFERENCED = "referenced"
-    """Another program's, and never changed: a link must be there, a port of the guest's VMM may come later."""
+    """Another program owns them, and they are never changed: a link must exist, a port of the guest's VMM may come
+    later."""
 
 
 class Teardown(enum.Enum):
-    """What becomes of a resource with its VIF, and when a plug fails."""
+    """What happens to a resource when its VIF is unplugged, and when a plug fails."""
 
     DELETED = "deleted"
     RESTORED = "restored to what was remembered"
-    """But for what another program has changed since: that is left, with a warning."""
+    """Except values that another program has changed since: those are left, with a warning."""
     NOTHING = "nothing"
 
 
@@ -57,38 +58,38 @@ TEARDOWN: Mapping[Relation, Teardown] = {
 
 
 class Creation(enum.Enum):
-    """How a link is made."""
+    """How a link is created."""
 
     NEVER = "never"
     MESSAGE = "a message"
     PAIR = "a message that makes two"
     TAP = "/dev/net/tun"
-    """One by one, by ioctl: what is made so comes first, for what comes behind it goes out together."""
+    """One by one, by ioctl: these are created first, because later ones are sent together."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Role:
-    """Which part of a path a link plays."""
+    """The part of a link in a path."""
 
     name: str
-    """Prefix of the names by the naming rule; with the owner it gives the birth address."""
+    """Prefix of the names by the naming rule; with the owner it determines the birth address."""
     of_network: bool = False
     """Whether it belongs to a network, not to one VIF."""
     is_port: bool = False
     """Whether it may be the device of its owner's OVS port."""
     joins_bridge: bool = False
-    """Whether it may be put on its owner's Linux bridge as it is made."""
+    """Whether it may be put on its owner's Linux bridge at its creation."""
     joins_network: bool = False
-    """Whether it may be put on a network's bridge, whoever made that (decision 0004)."""
+    """Whether it may be put on a network's bridge, made by any program (decision 0004)."""
 
 
 class Resource:
-    """One thing on the host. What subclasses add is data; they are frozen dataclasses with slots."""
+    """A resource on the host. Subclasses add data only; they are frozen dataclasses with slots."""
 
     __slots__ = ()
 
     kind: ClassVar[str] = ""
-    """As records, reports and privileged operations name it."""
+    """Its name in records, reports and privileged operations."""
     plane: ClassVar[str] = LINKS
     relation: ClassVar[Relation] = Relation.OWNED
 
@@ -96,15 +97,15 @@ class Resource:
 
         @property
         def name(self) -> str:
-            """The name of the device or row, alone in its plane."""
+            """The name of the device or row, unique in its plane."""
 
         @property
         def owner(self) -> str:
-            """Whose it is: a VIF id, or ``net:`` and a network id. Observed: by its mark, else ""."""
+            """Its owner: a VIF id, or ``net:`` and a network id. Observed: from its mark, else ""."""
 
     @property
     def reference(self) -> Reference:
-        """What others name it by that depend on it."""
+        """The name by which resources that depend on it refer to it."""
         return self.plane, self.name
 
     @property
@@ -114,13 +115,13 @@ class Resource:
 
     @property
     def teardown(self) -> Teardown:
-        """What becomes of it with its VIF."""
+        """What happens to it when its VIF is unplugged."""
         return TEARDOWN[self.relation]
 
     def replaced(self, **values: Any) -> Self:
-        """With other values of fields, which only some kinds have."""
+        """A copy with other values of fields, which only some kinds have."""
         return dataclasses.replace(self, **values)  # type: ignore[type-var]
 
     def depends_on(self) -> frozenset[Reference]:
-        """What must be there before it: a master, a lower device, the device of a port."""
+        """What must exist before it: a master, a lower device, the device of a port."""
         return frozenset()

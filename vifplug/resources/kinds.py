@@ -1,4 +1,4 @@
-"""The kinds there are, by name and by role; and resources as JSON. A new kind is a line here."""
+"""The kinds by name and by role; and resources as JSON. A new kind is a line here."""
 
 from __future__ import annotations
 
@@ -37,13 +37,14 @@ _KINDS: dict[str, type[Any]] = {Link.kind: Link}
 _PARTS: dict[str, Part] = {}
 _OF_THE_KERNEL: dict[str, list[type[Link]]] = {}
 _forgetting: list[Callable[[], None]] = []
-"""Each forgets what a function derived from the kinds."""
+"""Each clears the results of a function derived from the kinds."""
 
 
 def derived(make: Callable[P, T]) -> Callable[P, T]:
-    """A function of the kinds and of its hashable arguments, which is called once until another kind is registered.
+    """Cache a function of the kinds and of its hashable arguments until another kind is registered.
 
-    The tables that other modules make of the kinds are such functions, so that a kind may be registered at any time.
+    The tables that other modules derive from the kinds are such functions, so that a kind can be registered at any
+    time.
     """
     kept = functools.cache(make)
     _forgetting.append(kept.cache_clear)
@@ -51,9 +52,9 @@ def derived(make: Callable[P, T]) -> Callable[P, T]:
 
 
 def register(kind: type[Resource]) -> None:
-    """Let there be a kind. A process that is to change its resources must have it registered, the helper included.
+    """Register a kind. A process that changes its resources must have it registered, including the helper.
 
-    :raises ValueError: for a name or a role that another one has.
+    :raises ValueError: another kind has the name or a role.
     """
     if _KINDS.setdefault(kind.kind, kind) is not kind:
         raise ValueError(f"there is a kind {kind.kind!r} already")
@@ -75,7 +76,7 @@ for _kind in _OWN:
 def of(kind: str) -> type[Any]:
     """The kind of a name.
 
-    :raises UnknownKind: when there is none.
+    :raises UnknownKind: there is none.
     """
     try:
         return _KINDS[kind]
@@ -85,13 +86,13 @@ def of(kind: str) -> type[Any]:
 
 
 def link_of(kind: str) -> type[Link]:
-    """The kind of a link as the kernel shows it: ``Link`` for those that vifplug does not make."""
+    """The kind of an observed link: ``Link`` for those that vifplug does not make."""
     kind_class = _KINDS.get(kind, Link)
     return kind_class if issubclass(kind_class, Link) else Link
 
 
 def link_kinds() -> tuple[type[Link], ...]:
-    """Kinds of links, that of links which vifplug does not make included."""
+    """Kinds of links, including that of links which vifplug does not make."""
     return tuple(kind for kind in _KINDS.values() if issubclass(kind, Link))
 
 
@@ -102,7 +103,7 @@ def kinds_of_parts() -> tuple[type[Link], ...]:
 
 
 def of_the_kernel(wire_kind: str) -> Iterable[type[Link]]:
-    """Kinds that a word of the kernel's (IFLA_INFO_KIND) may stand for."""
+    """Kinds that the kernel's name of a kind (IFLA_INFO_KIND) may stand for."""
     return _OF_THE_KERNEL.get(wire_kind, ())
 
 
@@ -114,13 +115,13 @@ def roles() -> Mapping[str, Part]:
 def kind_of_role(role: str) -> str:
     """The name of the kind that plays a part.
 
-    :raises KeyError: for a part there is not.
+    :raises KeyError: the part does not exist.
     """
     return _PARTS[role].kind.kind
 
 
 def has_members(kind: str) -> bool:
-    """Whether links of a kind, by vifplug's name or the kernel's, have others put on them that vifplug knows of."""
+    """Whether vifplug supports members of links of a kind, by vifplug's name or the kernel's."""
     return link_of(kind).has_members
 
 
@@ -130,7 +131,7 @@ def port_roles() -> tuple[str, ...]:
 
 
 def require_known(resources: Iterable[Any]) -> None:
-    """See that everything is of a kind there is, so that nothing is passed over in silence.
+    """Check that everything is of a registered kind, so that nothing is silently skipped.
 
     :raises UnknownKind: for the first that is not.
     """
@@ -157,14 +158,14 @@ def ovs_bridges_in(resources: Iterable[Resource]) -> list[OvsBridge]:
 
 
 def shared_in(resources: Iterable[Resource]) -> list[Resource]:
-    """What VIFs of a network or a trunk share."""
+    """Resources that VIFs of a network or a trunk share."""
     return [item for item in resources if item.shared]
 
 
 def to_dict(resource: Resource) -> dict[str, Any]:
-    """A resource as JSON for the store: its kind, and every field that says something.
+    """A resource as JSON for the store: its kind, and every field with a value.
 
-    :raises UnknownKind: for what is of no kind there is.
+    :raises UnknownKind: it is of no registered kind.
     """
     require_known((resource,))
     kind: Any = type(resource)
@@ -184,7 +185,7 @@ def _fields(kind: Any) -> tuple[str, ...]:
 def from_dict(data: Mapping[str, Any]) -> Any:
     """The resource that ``to_dict`` wrote.
 
-    :raises UnknownKind: for a kind there is not.
+    :raises UnknownKind: the kind is not registered.
     :raises KeyError, TypeError: for anything else.
     """
     values = dict(data)

@@ -1,4 +1,4 @@
-"""Links of the kernel: what all kinds of them have, and those of kinds that vifplug does not make."""
+"""Links of the kernel: the attributes of all kinds, and links of kinds that vifplug does not make."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from vifplug.resources.schema import Attribute, Compared, Entries, Form, How, Pl
 _MTU_MIN, _MTU_MAX = 68, 65535
 """Bytes, of any link; a VIF's own bounds are narrower (model/limits.py)."""
 _INET_MAX = 8
-"""What the kernel takes for the IP settings below is far less."""
+"""The kernel's limit for the IP settings below is far lower."""
 
 ALIAS = Attribute(name="alias", form=Form.TEXT, how=How.BEFORE_UP, wire=Wire("IFLA_IFALIAS", 20, "asciiz"), absent="")
 ADDRESS = Attribute(name="address", form=Form.MAC, how=How.BEFORE_UP, wire=Wire("IFLA_ADDRESS", 1, "l2addr"), absent="")
@@ -32,7 +32,7 @@ DISABLE_IPV6 = Attribute(
     form=Form.FLAG,
     how=How.SYSCTL,
     wire=Wire("IPV6_DEVCONF_DISABLE_IPV6", 26, place=Place.INET6),
-    # No IPv6 device at all (no IPv6 in the kernel, or an MTU below 1280) is as off as can be.
+    # Without an IPv6 device (no IPv6 in the kernel, or an MTU below 1280) the setting counts as off.
     absent=True,
 )
 ACCEPT_RA = Attribute(
@@ -56,21 +56,21 @@ PROMISCUOUS = Attribute(
 UP = Attribute(name="up", form=Form.FLAG, how=How.FLAGS, wire=Wire("IFF_UP", 0x1, place=Place.FLAGS))
 
 OF_EVERY_LINK = (ALIAS, ADDRESS, MTU, MASTER, DISABLE_IPV6, ACCEPT_RA, ARP_IGNORE, PROMISCUOUS)
-"""Behind these come those of the kind, and ``UP`` last."""
+"""The kind's own attributes follow, and ``UP`` is the last one."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Passage:
-    """What may stop frames on links of a kind (``resources.passage``), as far as kinds differ in it."""
+    """Differences between kinds in what may stop frames on their links (``resources.passage``)."""
 
     qdiscs: frozenset[str] | None = frozenset()
-    """Queueing disciplines beside the kernel's default that are right; None where its queue is never used."""
+    """Queueing disciplines besides the kernel's default that are correct; None if its queue is never used."""
     ingress: frozenset[str] | None = frozenset()
-    """What may look at its frames first; None where nobody need ask."""
+    """What may process its frames first; None if this need not be checked."""
     has_ring: bool = False
-    """Whether its txqueuelen is a ring that drops every frame when it has no place."""
+    """Whether its txqueuelen is a ring that drops every frame if its size is 0."""
     is_bridge: bool = False
-    """Whether a bridge's own settings and forwarding table count."""
+    """Whether a bridge's own settings and forwarding table are checked."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -83,37 +83,38 @@ class Link(Resource):
     roles: ClassVar[tuple[Role, ...]] = ()
     creation: ClassVar[Creation] = Creation.NEVER
     wire_kind: ClassVar[str] = ""
-    """The kernel's word for it (IFLA_INFO_KIND); "" for a kind that is not told by one."""
+    """The kernel's name of the kind (IFLA_INFO_KIND); "" for a kind without one."""
     wire_type: ClassVar[tuple[int, int] | None] = None
-    """Number and value of the attribute of IFLA_INFO_DATA that tells it from others of that word."""
+    """Number and value of the attribute of IFLA_INFO_DATA that distinguishes it from other kinds of that name."""
     has_birth_address: ClassVar[bool] = False
-    """Whether its creation message gives it a MAC derived from owner and role: its mark before it has an alias."""
+    """Whether its creation message contains a MAC derived from owner and role: its mark before it has an alias."""
     has_members: ClassVar[bool] = False
-    """Whether other links are put on it, so that it goes behind them, and a shared one stays as long as one is on."""
+    """Whether other links are put on it, so that it is deleted after them, and a shared one is kept while it has
+    members."""
     follows_members_mtu: ClassVar[bool] = False
-    """Whether the kernel gives it its members' smallest MTU until it was given one itself."""
+    """Whether the kernel gives it its members' smallest MTU until its own is set."""
     may_be_foreign: ClassVar[bool] = False
-    """Whether a network's may be one that another program made: then it is used as it is, and never changed."""
+    """Whether a network's link may be one that another program made: then it is used unchanged."""
     is_opened_by_guest: ClassVar[bool] = False
-    """Whether a process opens it as a guest's end: it has a carrier while one does, and is not taken away then."""
+    """Whether a process opens it as a guest's end: it has a carrier while it is open, and is not deleted then."""
     may_stand_for_tap: ClassVar[bool] = False
     """Whether a VMM or a container may put one on a VIF's bridge as its guest's end."""
     may_be_port: ClassVar[bool] = False
-    """Whether vifplug makes one to be the device of an OVS port."""
+    """Whether vifplug makes one as the device of an OVS port."""
     passage: ClassVar[Passage] = Passage()
     entries: ClassVar[Entries | None] = None
-    """Of a kind whose resources are parts of another link, by PCI address: the list of that link's message that shows
-    them. They are links in name only."""
+    """For a kind whose resources are parts of another link, by PCI address: the list of that link's message that
+    contains them. They are links in name only."""
     module: ClassVar[str] = ""
-    """The kernel's module that has links of this kind; "" for one of the kind's own name."""
+    """The kernel module of links of this kind; "" for a module of the kind's own name."""
     option: ClassVar[str] = "[bridge] physical_networks"
     """The option that lists the devices of this kind, or below it, that VIFs may use."""
 
     name: str
     owner: str = ""
-    """Whose it is: a VIF id, or ``net:`` and a network id. Observed: by its alias, else ""."""
+    """Its owner: a VIF id, or ``net:`` and a network id. Observed: from its alias, else ""."""
     role: str = ""
-    """Which part of the path (naming.ROLE_...); with the owner it gives the birth address."""
+    """Its part in the path (naming.ROLE_...); with the owner it determines the birth address."""
     alias: str | None = None
     address: str | None = None
     mtu: int | None = None
@@ -121,32 +122,32 @@ class Link(Resource):
     disable_ipv6: bool | None = None
     accept_ra: int | None = None
     arp_ignore: int | None = None
-    """1: ARP is answered only for an address of the link itself, and ours have none."""
+    """1: ARP is answered only for an address of the link itself, and our links have none."""
     promiscuous: bool | None = None
-    """Our own IFF_PROMISC, not the count a bridge adds to."""
+    """Our own IFF_PROMISC, not the count that a bridge increases."""
     up: bool | None = None
     carrier: bool | None = None
     """Observed only."""
     ifindex: int | None = None
     """Observed, or recorded: never desired."""
     other_kind: str = ""
-    """Observed: the kernel's word for a link of a kind that vifplug does not make."""
+    """Observed: the kernel's name of a kind that vifplug does not make."""
     called: str = ""
-    """Its present name, where another program renamed it; ``name`` is the recorded one. Never desired or recorded."""
+    """Its present name, if another program renamed it; ``name`` is the recorded one. Never desired or recorded."""
     slave_kind: str = ""
-    """Observed: what its master is, in the kernel's word: bridge, openvswitch, bond, vrf ..."""
+    """Observed: the kernel's kind of its master: bridge, openvswitch, bond, vrf ..."""
     impeded: Mapping[str, Any] = field(default_factory=dict)
-    """Observed: attributes that stop frames or let them out (``resources.passage``), by name, where they differ."""
+    """Observed: attributes that stop or leak frames (``resources.passage``), by name, if they differ."""
 
-    # What only some kinds have; they have fields of these names.
+    # Only some kinds have these; they have fields of these names.
     @property
     def peer(self) -> str | None:
-        """The other end of a pair, which is made and goes with it."""
+        """The other end of a pair, which is created and deleted with it."""
         return None
 
     @property
     def lower(self) -> str | None:
-        """The device that it is made on, and goes with."""
+        """The device that it is made on, and that it is deleted with."""
         return None
 
     @property
@@ -156,7 +157,7 @@ class Link(Resource):
 
     @property
     def in_use(self) -> str:
-        """Observed: who has it open as a guest's device, in words; "" where it is not open."""
+        """Observed: what has it open as a guest's device, as text; "" if it is not open."""
         return ""
 
     @property
@@ -171,12 +172,12 @@ class Link(Resource):
 
     @property
     def guest_address(self) -> str:
-        """Desired only: that guest's MAC, by which a tap with a name of its own is known."""
+        """Desired only: that guest's MAC, which identifies a tap with another name."""
         return ""
 
     @property
     def guest_ifindex(self) -> int | None:
-        """Recorded only: that tap, once it was seen there."""
+        """Recorded only: that tap, after it was observed there."""
         return None
 
     @property
@@ -186,7 +187,7 @@ class Link(Resource):
 
     @property
     def station_port(self) -> str:
-        """Desired only: the tap behind which that guest is, whoever makes it."""
+        """Desired only: the tap of that guest, made by any program."""
         return ""
 
     @property
@@ -196,12 +197,12 @@ class Link(Resource):
 
     @property
     def has_any_master(self) -> bool | None:
-        """Desired only: whether another program decides what it is put on, so that no master is drift."""
+        """Desired only: whether another program decides about its master, so that a missing master is not drift."""
         return None
 
     @property
     def vnet_header(self) -> bool | None:
-        """Observed only: whether a tap was made with IFF_VNET_HDR, as ours are."""
+        """Observed only: whether a tap was made with IFF_VNET_HDR, like ours."""
         return None
 
     @property
@@ -211,20 +212,20 @@ class Link(Resource):
 
     @property
     def runs_stp(self) -> bool:
-        """Whether it decides by the spanning tree protocol which of its ports forward."""
+        """Whether it uses the spanning tree protocol to decide which of its ports forward."""
         return False
 
     @property
     def former(self) -> Mapping[str, Any]:
-        """Recorded only, of a kind that is configured: attributes as they were before vifplug set them."""
+        """Recorded only, of a configured kind: attributes before vifplug set them."""
         return {}
 
     def depends_on(self) -> frozenset[Reference]:
-        """Every link that one of its attributes names, but for the other end of a pair."""
+        """Every link that its attributes name, except the other end of a pair."""
         return self._named_by(self.attributes.links)
 
     def made_behind(self) -> frozenset[Reference]:
-        """Of those, what its creation names, so that it must be there by then."""
+        """Of those, the links that its creation names, so that they must exist by then."""
         return self._named_by(self.attributes.links_made_with)
 
     def _named_by(self, attributes: Iterable[str]) -> frozenset[Reference]:
@@ -232,20 +233,20 @@ class Link(Resource):
         return frozenset((LINKS, name) for name in names)
 
     def creation_in_words(self, other: Link | None = None) -> str:
-        """What a plan prints of its creation.
+        """Its creation, as a plan prints it.
 
         :param other: the other end of a pair.
         """
         return f"create {self.kind} {self.name} mtu {self.mtu}"
 
     def as_on(self, userspace: bool) -> Link:
-        """With what the datapath of ``port_bridge`` decides."""
+        """A copy with the values that the datapath of ``port_bridge`` determines."""
         return self
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Device(Link):
-    """A link of another program's, of whatever kind, that a VIF needs: it must be there, and is never changed."""
+    """Another program's link of any kind that a VIF needs: it must exist, and is never changed."""
 
     kind: ClassVar[str] = "device"
     relation: ClassVar[Relation] = Relation.REFERENCED

@@ -1,4 +1,4 @@
-"""What was built and what is there: resources by name, and what is only ever observed.
+"""Built and observed resources by name, and values that are only observed.
 
 Links are compared attribute by attribute (``Link.attributes``); OVS ports by the rules of ``engine.plan.diff``, because
 part of a Port row belongs to the control plane.
@@ -19,7 +19,7 @@ from vifplug.resources.ovs_port import OvsPort
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Station:
-    """An entry of a Linux bridge's forwarding table that was set, not learnt."""
+    """A static entry of a Linux bridge's forwarding table."""
 
     bridge: str
     port: str
@@ -36,12 +36,12 @@ class Qos:
     type: str
     owner: str
     is_copied: bool = False
-    """Whether it has more than the mark, so that somebody copied the mark onto a row of their own."""
+    """Whether it has more than the mark, because another program copied the mark onto its own row."""
 
 
 @dataclass(frozen=True)
 class Inventory:
-    """What was built for VIFs, by name. A link and the OVS port on it have one name, so there are two maps."""
+    """What was built for VIFs, by name. A link and its OVS port have the same name, so there are two maps."""
 
     items: tuple[Resource, ...] = ()
 
@@ -63,7 +63,7 @@ class Inventory:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Observed:
-    """What is there, in the scope that was looked at."""
+    """The host's state, within the scope of the observation."""
 
     links: Mapping[str, Link] = field(default_factory=dict)
     members: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
@@ -75,16 +75,16 @@ class Observed:
     iface_ids: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     """iface-id -> the names of the OVS interfaces that carry it."""
     listened_on: frozenset[int] | None = None
-    """Links, by ifindex, that some packet socket listens on; None where nobody looked. vswitchd's userspace datapath
-    has one for each device it holds."""
+    """The ifindexes of links that a packet socket reads; None if they were not read. vswitchd's userspace datapath has
+    a socket for each device that it holds."""
     held: Mapping[str, str] = field(default_factory=dict)
-    """Interface -> the Port of another name that has it: a bond of another program's."""
+    """Interface -> the Port of another name that contains it: another program's bond."""
     displaced: Mapping[str, Link] = field(default_factory=dict)
-    """Recorded name -> the link that had it, under its present name, where another link has that name now."""
+    """Recorded name -> the link that had it, under its present name, if another link has that name now."""
     stations: tuple[Station, ...] = ()
-    """Of the bridges that were looked at; only where the scope is thorough."""
+    """Of the observed bridges; only if the scope is thorough."""
     absent: Mapping[str, str] = field(default_factory=dict)
-    """Why a part of another link that was looked for is not there, in words."""
+    """Why a requested part of another link is missing, as text."""
     port_count: int = 0
-    """How many ports Open vSwitch has, everybody's."""
+    """The number of ports in Open vSwitch, of all programs."""
     qos: tuple[Qos, ...] = ()

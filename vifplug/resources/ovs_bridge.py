@@ -1,6 +1,6 @@
-"""OVS bridges: those that vifplug makes, a trunk's and a VIF's own; and all others as they are observed.
+"""OVS bridges: those that vifplug makes (a trunk's and a VIF's own), and observed ones.
 
-Every other bridge is the operator's or a control plane's: it is never made, changed or deleted.
+Every other bridge belongs to the operator or a control plane: it is never made, changed or deleted.
 """
 
 from __future__ import annotations
@@ -29,8 +29,8 @@ COLUMNS: tuple[Column, ...] = (
         writer=Writer.CONTROL_PLANE,
         read=Read.SET,
     ),
-    # What stops frames on a bridge that vifplug made: without a controller a secure bridge has no flows, and a spanning
-    # tree keeps a port silent for 30 s. Neutron sets none of them on a trunk's bridge.
+    # These stop frames on a bridge that vifplug made: without a controller a secure bridge has no flows, and a spanning
+    # tree blocks a port for 30 s. Neutron sets none of them on a trunk's bridge.
     Column(
         name="fail_mode",
         row=BRIDGE,
@@ -41,10 +41,10 @@ COLUMNS: tuple[Column, ...] = (
     Column(name="stp_enable", row=BRIDGE, type="boolean", writer=Writer.VIFPLUG, empty=False),
     Column(name="rstp_enable", row=BRIDGE, type="boolean", writer=Writer.VIFPLUG, empty=False),
 )
-"""Columns of a Bridge row. Those of writer ``VIFPLUG`` are so of a bridge that vifplug made, and of no other."""
+"""Columns of a Bridge row. Those of writer ``VIFPLUG`` apply only to bridges that vifplug made."""
 
 SETTINGS = tuple(column.name for column in COLUMNS if column.writer is Writer.VIFPLUG)
-"""What a bridge has from its creation, in the order in which it is compared."""
+"""The columns set at a bridge's creation, in the order of comparison."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -58,17 +58,18 @@ class OvsBridge(Resource):
     owner: str = ""
     """Observed: Bridge.external_ids:vifplug-vif, else ""."""
     like: str = ""
-    """Desired and recorded: the bridge whose datapath it is to have, for no patch joins two kinds of datapath."""
+    """Desired and recorded: the bridge whose datapath it is to have, because a patch cannot join two kinds of
+    datapath."""
     datapath_type: str = ""
-    """As in OVSDB, where "" stands for the kernel's."""
+    """As in OVSDB, where "" means the kernel's."""
     born_to: str = ""
-    """Observed: the same mark on the row of its local port, which is made with it: the second sign of whose it is."""
+    """Observed: the same mark on the row of its local port, which is created with it: the second sign of its owner."""
     control_plane: str = ""
-    """Observed: who wires its ports: CONTROL_OVN, CONTROL_AGENT, or "" where that does not show."""
+    """Observed: what wires its ports: CONTROL_OVN, CONTROL_AGENT, or "" if unknown."""
     members: tuple[str, ...] = ()
-    """Observed, of bridges that vifplug may have made: its ports but for its local port and patch ports."""
+    """Observed, of bridges that vifplug may have made: its ports except its local port and patch ports."""
     settings: Mapping[str, Any] = field(default_factory=dict)
-    """Observed, of the same: columns of ``SETTINGS`` that are not empty."""
+    """Observed, of the same bridges: columns of ``SETTINGS`` that are not empty."""
 
     @property
     def userspace(self) -> bool:
@@ -81,5 +82,5 @@ class OvsBridge(Resource):
         return self.datapath_type or DATAPATH_KERNEL
 
     def depends_on(self) -> frozenset[Reference]:
-        """The bridge whose datapath it takes over."""
+        """The bridge whose datapath it adopts."""
         return frozenset({(PORTS, self.like)}) if self.like else frozenset()

@@ -1,7 +1,7 @@
-"""Port rows of OVS bridges, each with its one Interface: the fields, and the columns that they stand for.
+"""Port rows of OVS bridges, each with its one Interface: the fields, and the columns that they represent.
 
-A Port row has several writers. Which column is whose stands in ``COLUMNS``; from it follow what the helper replicates,
-reads, sets at creation and empties, and what counts as drift.
+A Port row has several writers. ``COLUMNS`` lists the writer of each column, and thereby which columns the helper
+replicates, reads, sets at creation and empties, and what counts as drift.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from vifplug.resources.link import MTU
 
 CONTROL_OVN, CONTROL_AGENT = "ovn", "neutron-agent"
 DEAD_VLAN = 4095
-"""Neutron's VLAN of ports that must not talk (neutron ovs_constants.DEAD_VLAN_TAG)."""
+"""Neutron's VLAN of ports that must not forward (neutron ovs_constants.DEAD_VLAN_TAG)."""
 
 PORT, INTERFACE = "Port", "Interface"
 STRINGS = {"key": "string", "value": "string", "min": 0, "max": "unlimited"}
@@ -26,7 +26,7 @@ QOS_TYPES = ("linux-noop", "linux-htb", "linux-hfsc", "linux-sfq", "linux-codel"
 PATCH, PEER = "patch", "peer"
 """The type of a patch port, and the key of its options that names the other end."""
 LISTENS = "dpdkvhostuser"
-"""The type of a port at whose socket Open vSwitch listens: it has the name of the interface."""
+"""The type of a port with a socket on which Open vSwitch listens: it has the name of the interface."""
 VLAN_MODES = ("trunk", "access", "native-tagged", "native-untagged", "dot1q-tunnel")
 
 
@@ -41,15 +41,15 @@ def references(table: str, low: int, high: int | str) -> dict[str, Any]:
 
 
 class Writer(enum.Enum):
-    """Who decides about a column of a port that is ours."""
+    """The program that decides about a column of our ports."""
 
     VIFPLUG = "vifplug"
-    """It is as the port's creation left it, and any other value is drift; no control plane writes it."""
+    """The column has the value from the port's creation, and any other value is drift; no control plane writes it."""
     CONTROL_PLANE = "control plane"
-    """Neutron's agents, its QoS driver and OVN write it (ovs-vswitchd.conf.db(5)); a port that is made again gets the
-    value last seen."""
+    """Neutron's agents, its QoS driver and OVN write it (ovs-vswitchd.conf.db(5)); a recreated port gets the value that
+    was last observed."""
     SHARED = "both"
-    """A map whose keys have different writers, or what ties rows together."""
+    """A map whose keys have different writers, or a reference between rows."""
     VSWITCHD = "ovs-vswitchd"
 
 
@@ -72,11 +72,11 @@ class Column:
     writer: Writer
     read: Read = Read.SINGLE
     field: str = ""
-    """The field of ``OvsPort`` that holds it; "" for one that is not read for itself, or is among ``settings``."""
+    """The field of ``OvsPort`` that holds it; "" for a column that is not read separately, or is among ``settings``."""
     empty: Any = None
-    """Of vifplug's own columns, what a creation leaves there unless the port asks for another value."""
+    """Of vifplug's own columns, the value at creation unless the port requests another."""
     allows: Callable[[Any], bool] | None = None
-    """Of vifplug's own columns, which other values the helper lets a caller give to a port of ours; None for none."""
+    """Of vifplug's own columns, other values that the helper lets a caller give to a port of ours; None for none."""
     sockets: tuple[str, ...] = ()
     """Of a map, the keys whose values are paths of sockets: they must be below the directory that is fixed at the
     helper's start."""
@@ -90,7 +90,7 @@ def _is_mtu(value: Any) -> bool:
 
 
 def _is_peer(value: Any) -> bool:
-    """Whether options name the other end of a patch; the helper sees whose that is."""
+    """Whether options name the other end of a patch; the helper checks whose that is."""
     return isinstance(value, Mapping) and value.keys() == {PEER}
 
 
@@ -184,28 +184,28 @@ def columns_of(row: str, writer: Writer | None = None) -> tuple[Column, ...]:
 
 
 INTERFACES = "interfaces"
-"""The column of Port: an interface of another name makes a bond of it."""
+"""The column of Port: an interface of another name makes it a bond."""
 OPENFLOW = "openflow"
-"""No column: the port's OpenFlow configuration, which is cleared behind the transaction."""
+"""Not a column: the port's OpenFlow configuration, which is cleared after the transaction."""
 SETTINGS = (
     *(column.name for column in columns_of(INTERFACE, Writer.VIFPLUG)),
     *(column.name for column in columns_of(PORT, Writer.VIFPLUG)),
     *(INTERFACES, OPENFLOW),
 )
-"""What a port has from its creation and nobody else writes, in the order in which it is compared."""
+"""Columns that a port has from its creation and that no other program writes, in the order of comparison."""
 
 
 _TYPES_OF_DPDK = frozenset({"dpdk", LISTENS, "dpdkvhostuserclient"})
 """Values of Interface.type that only a userspace datapath has. The kernel has no device for such a port."""
 OF_VLANS = ("tag", "vlan_mode", "trunks")
-"""Columns that the control plane sets on a port that it knows, and that are empty on every other port of ours."""
+"""Columns that the control plane sets on a port that it knows, and that are empty on our other ports."""
 
 _SAME_AS_EMPTY = {"type": "system"}
-"""Other words for the empty value."""
+"""Other forms of the empty value."""
 
 
 def shown(column: str, value: Any) -> Any:
-    """A value of one of ``SETTINGS`` as an observation shows it, a plain one; None for the empty value."""
+    """A plain value of one of ``SETTINGS`` as an observation shows it; None for the empty value."""
     if isinstance(value, Mapping):
         value = ", ".join(f"{key}={text}" for key, text in sorted(value.items()))
     return None if value in (None, "", False, _SAME_AS_EMPTY.get(column)) else value
@@ -218,28 +218,28 @@ class OvsPort(Resource):
     kind: ClassVar[str] = "ovs-port"
     plane: ClassVar[str] = PORTS
     maker: ClassVar[str] = "vifplug"
-    """Which program makes it, for messages."""
+    """The program that makes it, for messages."""
 
     name: str
     bridge: str
     owner: str = ""
     """Observed: Port.external_ids:vifplug-vif, else ""."""
     iface_ids: Mapping[str, str] = field(default_factory=dict)
-    """Interface.external_ids: as desired, exactly the keys Nova writes."""
+    """Interface.external_ids: as desired, exactly the keys that Nova writes."""
     isolate: bool = False
     """Desired only: dead in the transaction that creates it."""
     qos_type: str | None = None
-    """Desired only: the QoS a new port of a kernel datapath gets."""
+    """Desired only: the QoS that a new port of a kernel datapath gets."""
     waits_for_device: bool = False
-    """Desired only: the netdev is the VMM's and may come later."""
+    """Desired only: the VMM makes the netdev, perhaps later."""
     guest_address: str = ""
-    """Desired only: the guest's MAC, where the port has no ids that say it."""
+    """Desired only: the guest's MAC, if the port has no ids with it."""
     device_ifindex: int | None = None
-    """Recorded only: the VMM's netdev that was there."""
+    """Recorded only: the VMM's netdev that was observed."""
     control_plane: str = ""
-    """Desired: the configuration says who wires the port. Recorded: who did when it was last seen."""
-    # What follows is observed; tag, vlan_mode and trunks are recorded too, as they were last seen. A port that must be
-    # made again carries them over.
+    """Desired: the control plane by configuration. Recorded: the control plane at the last observation."""
+    # The following fields are observed; tag, vlan_mode and trunks are also recorded, as they were last observed. A
+    # recreated port gets them.
     uuid: str | None = None
     ofport: int | None = None
     error: str | None = None
@@ -253,15 +253,15 @@ class OvsPort(Resource):
     external_ids: Mapping[str, str] = field(default_factory=dict)
     qos: str | None = None
     polices: bool = False
-    """Whether Open vSwitch has an ingress queueing discipline on the device: by a rate of the control plane's, or for
+    """Whether Open vSwitch has an ingress queueing discipline on the device: for a rate of the control plane's, or for
     hardware offload."""
     settings: Mapping[str, Any] = field(default_factory=dict)
-    """Columns that a port has from its creation and that are nobody else's, where they are not empty. Observed: as
-    ``shown`` gives them."""
+    """Columns from the port's creation that no other program may write, if they are not empty. Observed: as from
+    ``shown``."""
 
     @property
     def needs_userspace(self) -> bool:
-        """Whether it is of DPDK, which the userspace datapath alone has."""
+        """Whether it is a DPDK port, which only the userspace datapath has."""
         return self.settings.get("type") in _TYPES_OF_DPDK
 
     @property
@@ -276,7 +276,7 @@ class OvsPort(Resource):
 
     @property
     def is_patch(self) -> bool:
-        """Whether it leads to a port of another bridge: it has no device."""
+        """Whether it connects to a port of another bridge: it has no device."""
         return self.settings.get("type") == PATCH
 
     @property
@@ -287,11 +287,11 @@ class OvsPort(Resource):
 
     @property
     def device_address(self) -> str:
-        """The guest's MAC, by which a tap with a name of its own is known."""
+        """The guest's MAC, which identifies a tap with another name."""
         return self.guest_address or self.iface_ids.get("attached-mac", "")
 
     def depends_on(self) -> frozenset[Reference]:
-        """Its device: vswitchd is not to look for one that is not there. A VMM's comes when it comes."""
+        """Its device: vswitchd must not look for a missing one. A VMM's device may come later."""
         comes_first = self.has_device and not self.waits_for_device
         return frozenset({(LINKS, self.name)}) if comes_first else frozenset()
 
@@ -303,9 +303,9 @@ class OvsPort(Resource):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DelegatedPort(OvsPort):
-    """A port that the guest's VMM makes and deletes with the guest: looked at, and never changed.
+    """A port that the guest's VMM makes and deletes with the guest: observed, and never changed.
 
-    As with a device of the VMM's, that it is not there yet is no drift.
+    As with a device of the VMM's, a missing one is not drift.
     """
 
     kind: ClassVar[str] = "delegated-port"

@@ -1,11 +1,12 @@
-"""Whose a link, a Port row or a QoS row is: one rule that both sides of the privilege boundary run. Pure.
+"""The owner of a link, a Port row or a QoS row: one rule that both sides of the privilege boundary run. Pure.
 
-A mark alone proves nothing, for a mark can be copied: a second sign must agree with it. Such a sign is the name by the
-naming rule, the MAC that a link was created with, or that this very link or row was seen to be ours before (``known``).
-The engine knows that from its record; the helper, which trusts no record, from what it has itself seen marked.
+A mark alone proves nothing, because it can be copied: a second sign must agree with it. Such a sign is the name by the
+naming rule, the MAC that a link was created with, or an earlier observation of the same link or row as ours
+(``known``). The engine takes that from its record; the helper, which trusts no record, from links that it has itself
+seen marked.
 
-The MAC alone proves nothing either: it is 46 bits of a hash of the owner's id, so an id can be searched for whose links
-would have a given MAC.
+The MAC alone proves nothing either: it is 46 bits of a hash of the owner's id, so an id whose links would have a given
+MAC can be searched for.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ _OVS_OWN = frozenset({OVS_MASTER, "ovs-netdev"})
 
 
 class SeenLink(NamedTuple):
-    """What both sides can read of a link."""
+    """The properties of a link that both sides can read."""
 
     name: str
     kind: str
@@ -33,21 +34,21 @@ class SeenLink(NamedTuple):
     master: str | None = None
     persistent: bool = False
     vnet_header: bool = False
-    """Whether a tap was made with IFF_VNET_HDR, as ours are; those of ``ip tuntap`` are not."""
+    """Whether a tap was made with IFF_VNET_HDR, like ours; those of ``ip tuntap`` are not."""
 
 
 class Claim(NamedTuple):
-    """Whose a link is said to be."""
+    """The claimed owner of a link."""
 
     owner: str
     role: str
     address: str = ""
-    """The MAC that was asked for. A tap's is its guest's, so it corroborates a mark and proves nothing by itself."""
+    """The requested MAC. A tap's MAC is its guest's, so it corroborates a mark and proves nothing by itself."""
     known: bool = False
 
 
 class SeenPort(NamedTuple):
-    """What both sides can read of a Port row."""
+    """The properties of a Port row that both sides can read."""
 
     name: str
     mark: str = ""
@@ -59,20 +60,20 @@ class SeenPort(NamedTuple):
 
 
 class SeenBridge(NamedTuple):
-    """What both sides can read of an OVS bridge."""
+    """The properties of an OVS bridge that both sides can read."""
 
     name: str
     mark: str = ""
     local_mark: str = ""
-    """The mark of its local port's row, which is made with it."""
+    """The mark on the row of its local port, which is created with it."""
 
 
 def is_listed(names: Collection[str], patterns: Collection[str]) -> bool:
     """Whether the configuration lists another program's device, so that VIFs may use it.
 
     :param names: all names that it may be listed by.
-    :param patterns: names or globs. One of PCI addresses has colons and is compared with these alone, and no other is:
-        no network device's name has a colon (dev_valid_name).
+    :param patterns: names or globs. A pattern with colons is compared only with PCI addresses, and others only with
+        names: no network device's name has a colon (dev_valid_name).
     """
     return any(
         (":" in name) == (":" in pattern) and fnmatch.fnmatchcase(name, pattern)
@@ -93,13 +94,13 @@ def port_names(owner: str) -> tuple[str, ...]:
 
 
 def has_birth_address(link: SeenLink, owner: str, role: str) -> bool:
-    """Whether a bridge or veth end has the MAC that it was created with: a sign that is there before the alias is."""
+    """Whether a bridge or veth end has the MAC that it was created with: a sign that exists before the alias."""
     part = kinds.roles().get(role)
     return part is not None and part.kind.has_birth_address and link.address == naming.birth_address(owner, role)
 
 
 def link_is_ours(link: SeenLink, claim: Claim) -> bool:
-    """Whether a link is the owner's: to be changed, moved and deleted."""
+    """Whether a link belongs to the owner, and may be changed, moved and deleted."""
     owner, role = claim.owner, claim.role
     if not _is_of_kind(link, role):
         return False
@@ -112,11 +113,11 @@ def link_is_ours(link: SeenLink, claim: Claim) -> bool:
 
 
 def is_ports_device(link: SeenLink, owner: str, *, address: str = "", known: bool = False) -> bool:
-    """Whether a link is one that an owner's OVS port may be on because it is the owner's own.
+    """Whether an owner's OVS port may be on a link because the link is the owner's own.
 
-    A mark suffices here: whoever copies it makes a port row ours to repair, and the link stays another program's.
+    A mark suffices here: a copied one makes a port row ours to repair, but the link stays another program's.
 
-    :param address: the MAC that was asked for, of a tap.
+    :param address: the requested MAC of a tap.
     :param known: as in ``Claim``.
     """
     is_known = known or naming.owner_of(link.alias) == owner
@@ -125,7 +126,7 @@ def is_ports_device(link: SeenLink, owner: str, *, address: str = "", known: boo
 
 
 def is_containers_end(link: SeenLink, owner: str) -> bool:
-    """Whether a link stands in the place of a guest's tap: a guest in a container has one end of a pair for it."""
+    """Whether a link takes the place of a guest's tap: a container's guest has one end of a pair instead."""
     kind = kinds.link_of(link.kind)
     if not kind.may_stand_for_tap or kind.is_opened_by_guest or naming.owner_of(link.alias):
         return False
@@ -133,20 +134,20 @@ def is_containers_end(link: SeenLink, owner: str) -> bool:
 
 
 def link_is_renamed(link: SeenLink, claim: Claim) -> bool:
-    """Whether a link under another name is the owner's: to get its name back.
+    """Whether a link under another name is the owner's, and is to get its name back.
 
-    It must show itself whose it is. Without alias the ifindex would be the only sign, and after a boot a recorded
-    ifindex may be any other link's.
+    The link itself must show its owner. Without an alias the ifindex would be the only sign, and after a boot a
+    recorded ifindex may belong to any other link.
     """
     has_sign = has_birth_address(link, claim.owner, claim.role) or naming.owner_of(link.alias) == claim.owner
     return has_sign and link_is_ours(link, claim)
 
 
 def link_is_adoptable(link: SeenLink, claim: Claim) -> bool:
-    """Whether a link that nobody marked may be marked as a recorded VIF's: by kind and name it can be only that VIF's.
+    """Whether an unmarked link may be marked as a recorded VIF's: its kind and name must be that VIF's.
 
-    A tap must be persistent, for another one is the VMM's. A network's bridge that somebody else made is joined as it
-    is, and never adopted.
+    A tap must be persistent, because a VMM's is not. A network's bridge that another program made is joined unchanged,
+    and never adopted.
     """
     owner, role = claim.owner, claim.role
     if owner.startswith(naming.NETWORK_PREFIX) or not _is_of_kind(link, role):
@@ -160,19 +161,20 @@ def link_is_adoptable(link: SeenLink, claim: Claim) -> bool:
 
 
 def _is_made_like_ours(link: SeenLink) -> bool:
-    """Whether a persistent tap is as we make them, whatever its name and alias are."""
+    """Whether a persistent tap has the properties of ours, whatever its name and alias are."""
     return link.kind == "tap" and link.persistent and link.vnet_header and naming.is_tap_address(link.address)
 
 
 def role_of(link: SeenLink) -> str:
     """The role of a link that carries a mark of ours and a second sign for it; "" for any other.
 
-    What no record knows may be deleted when it has one.
+    An unrecorded link with a role may be deleted.
     """
     owner = naming.owner_of(link.alias)
     roles = (role for role in kinds.roles() if owner and _fits(owner, role))
     proven = next((role for role in roles if link_is_ours(link, Claim(owner=owner, role=role))), "")
-    # A tap that another program renamed has neither its name nor a MAC that tells its owner: how it was made is left.
+    # A tap that another program renamed has neither its name nor a MAC that shows its owner: only the way it was made
+    # is left.
     is_renamed_tap = bool(owner) and _fits(owner, naming.ROLE_TAP) and _is_made_like_ours(link)
     return proven or (naming.ROLE_TAP if is_renamed_tap else "")
 
@@ -187,12 +189,12 @@ def _fits(owner: str, role: str) -> bool:
 
 
 def is_guests_tap(link: SeenLink, owner: str, address: str) -> bool:
-    """Whether a link is a VIF's guest's tap, which its VMM made, and which is on no bridge.
+    """Whether a link is the tap of a VIF's guest, made by its VMM, and on no bridge.
 
-    Its name is the one that only this VIF's tap gets; or it goes with its VMM, and its MAC is the guest's as libvirt
-    changes it. So no VPN's tap, no internal port of Open vSwitch and no other VIF's tap is taken for one.
+    It has the name that only this VIF's tap gets; or it is deleted with its VMM, and its MAC is the guest's as libvirt
+    changes it. This excludes a VPN's tap, an internal port of Open vSwitch and another VIF's tap.
 
-    :param address: the guest's MAC; "" when it is not known.
+    :param address: the guest's MAC; "" if unknown.
     """
     if link.kind != "tap" or naming.owner_of(link.alias) or link.master not in {None, OVS_MASTER}:
         return False
@@ -204,7 +206,7 @@ def is_guests_tap(link: SeenLink, owner: str, address: str) -> bool:
 
 
 def port_is_ours(port: SeenPort, owner: str) -> bool:
-    """Whether a Port row is the owner's: to be changed, moved and deleted."""
+    """Whether a Port row belongs to the owner, and may be changed, moved and deleted."""
     if port.on_our_link:
         return True
     if port.mark != owner:
@@ -213,26 +215,25 @@ def port_is_ours(port: SeenPort, owner: str) -> bool:
 
 
 def port_is_adoptable(port: SeenPort, owner: str) -> bool:
-    """Whether a row that nobody marked may be marked as a recorded VIF's: it has that VIF's name, and no identity.
+    """Whether an unmarked row may be marked as a recorded VIF's: it has that VIF's name, and no identity.
 
-    One with an iface-id may be os-vif's or Nova's, whose rows look like ours but for the mark.
+    A row with an iface-id may be os-vif's or Nova's, whose rows differ from ours only in the mark.
     """
     return not port.mark and not port.iface_ids and port.name in port_names(owner)
 
 
 def qos_is_ours(external_ids: Mapping[str, str], owner: str, users: Collection[str] = ()) -> bool:
-    """Whether a QoS row is the owner's: it has the mark and nothing else, and no port of anybody else uses it.
+    """Whether a QoS row belongs to the owner: it has the mark and nothing else, and no other owner's port uses it.
 
-    :param users: the owners of the ports that use it, "" for one without.
+    :param users: the owners of the ports that use it, "" for a port without owner.
     """
     return dict(external_ids) == {naming.OWNER_KEY: owner} and set(users) <= {owner}
 
 
 def bridge_is_ours(bridge: SeenBridge, owner: str) -> bool:
-    """Whether an OVS bridge is one that vifplug made for an owner: to be changed and deleted.
+    """Whether vifplug made an OVS bridge for an owner, and may change and delete it.
 
-    Its name can be only that owner's, and one of its two marks must be there: os-vif and Neutron make bridges of the
-    same names.
+    It must have that owner's name, and one of its two marks: os-vif and Neutron make bridges of the same names.
     """
     if not naming.is_bridge_of(bridge.name, owner) or bridge.mark not in ("", owner):
         return False

@@ -1,8 +1,7 @@
-"""Attributes of links that stop frames, or let them out where they must not go; and the value of each with which a link
-passes frames as it should.
+"""Attributes of links that stop or leak frames; and the value of each with which a link forwards correctly.
 
 vifplug sets none of them at creation: they are the kernel's defaults. Every link of ours has them, whatever version of
-vifplug made it, so no record holds them. An observed link shows those that differ (``Link.impeded``).
+vifplug made it, so no record contains them. An observed link shows those that differ (``Link.impeded``).
 """
 
 from __future__ import annotations
@@ -19,7 +18,7 @@ FORWARDING = 3
 """BR_STATE_FORWARDING of linux/if_bridge.h."""
 
 PORT_FLAGS: Mapping[str, tuple[int, int, int]] = {
-    # Name: the number of IFLA_BRPORT_..., its bytes, the value.
+    # Name: the number of IFLA_BRPORT_..., its size in bytes, the value.
     f"{PORT_PREFIX}hairpin": (4, 1, 0),
     f"{PORT_PREFIX}guard": (5, 1, 0),
     f"{PORT_PREFIX}root_block": (6, 1, 0),
@@ -39,17 +38,17 @@ PORT_FLAGS: Mapping[str, tuple[int, int, int]] = {
     f"{PORT_PREFIX}neigh_vlan_suppress": (43, 1, 0),
 }
 PORT_STATE_NUMBER = 1
-"""IFLA_BRPORT_STATE. It is the kernel's to change with the carrier, so it is set apart from the flags."""
+"""IFLA_BRPORT_STATE. The kernel changes it with the carrier, so it is separate from the flags."""
 
 QDISC, INGRESS, XDP = "qdisc", "ingress_filter", "xdp"
 TX_QUEUE, LINK_MODE = "txqueuelen", "linkmode"
 BRIDGE: Mapping[str, int] = {attribute.name: 0 for attribute in bridge.IMPEDING}
 
 QDISCS_OF_VETH = frozenset({"noqueue", "noop"})
-"""A veth has no queue (IFF_NO_QUEUE); noop is what a link has that is not up."""
+"""A veth has no queue (IFF_NO_QUEUE); a link that is not up has noop."""
 QDISCS_OF_TAP = QDISCS_OF_VETH | (tap.Tap.passage.qdiscs or frozenset())
 TX_QUEUE_LENGTH = 1000
-"""The kernel's for an Ethernet device. A tap's ring has as many places: with none of them every frame is dropped."""
+"""The kernel's default for an Ethernet device. It is the size of a tap's ring: with 0 every frame is dropped."""
 
 RIGHT: Mapping[str, Any] = {
     **{name: value for name, (_number, _size, value) in PORT_FLAGS.items()},
@@ -61,8 +60,8 @@ RIGHT: Mapping[str, Any] = {
     TX_QUEUE: TX_QUEUE_LENGTH,
     LINK_MODE: 0,
 }
-"""What each is to be."""
+"""The correct value of each."""
 OF_ANY_LINK = frozenset(RIGHT) - frozenset(BRIDGE)
-"""Those that a link of any kind may have; the rest stand in their kind's table."""
+"""Those of links of any kind; the others are in their kind's table."""
 FINAL = frozenset({QDISC, INGRESS, XDP})
-"""What is removed cannot be put back: a program or a queueing discipline is more than its name."""
+"""What is removed cannot be restored: a program or a queueing discipline is more than its name."""

@@ -1,4 +1,4 @@
-"""Taps: what a VMM opens as its guest's network card."""
+"""Taps: a VMM opens one as its guest's network card."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ class Tap(Link):
     is_opened_by_guest: ClassVar[bool] = True
     may_stand_for_tap: ClassVar[bool] = True
     may_be_port: ClassVar[bool] = True
-    # libvirt looks at the frames of a guest's tap first, for its <bandwidth>.
+    # libvirt processes the frames of a guest's tap first, for its <bandwidth>.
     passage: ClassVar[Passage] = Passage(qdiscs=_QDISCS, ingress=frozenset({"ingress"}), has_ring=True)
 
     uid: int | None = None
@@ -67,7 +67,7 @@ class Tap(Link):
     persistent: bool | None = None
     has_any_master: bool | None = None
     vnet_header: bool | None = None
-    """Observed only: whether it was made with IFF_VNET_HDR, as ours are."""
+    """Observed only: whether it was made with IFF_VNET_HDR, like ours."""
 
     @property
     def is_multiqueue(self) -> bool:
@@ -75,7 +75,7 @@ class Tap(Link):
         return bool(self.multiqueue)
 
     def creation_in_words(self, other: Link | None = None) -> str:
-        """With its queues, and who may open it."""
+        """With its queues, and the user who may open it."""
         queues = " multi-queue" if self.multiqueue else ""
         ids = [f"{key} {value}" for key, value in (("uid", self.uid), ("gid", self.gid)) if value is not None]
         return " ".join([f"create tap {self.name} mtu {self.mtu}{queues}", *ids])

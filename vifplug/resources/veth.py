@@ -1,4 +1,4 @@
-"""Veth pairs: what joins a Linux bridge to an OVS bridge."""
+"""Veth pairs, which connect a Linux bridge to an OVS bridge."""
 
 from __future__ import annotations
 
@@ -39,17 +39,17 @@ class Veth(Link):
 
     peer: str | None = None
     tx_checksum: bool | None = None
-    """Transmit checksum offload; off where frames cross a userspace datapath, else TCP is lost."""
+    """Transmit checksum offload; off if frames cross a userspace datapath, else TCP is lost."""
     port_bridge: str = ""
     """Desired only: the OVS bridge whose datapath decides about tx_checksum."""
 
     def creation_in_words(self, other: Link | None = None) -> str:
-        """Both ends, and the bridges that they join as they are made."""
+        """Both ends, and the bridges that they join at their creation."""
         far = other or self
         joined = "".join(f", {end.name} in {end.master}" for end in (self, far) if end.master)
         return f"create veth pair {self.name} = {far.name} mtu {self.mtu}{joined}"
 
     def as_on(self, userspace: bool) -> Link:
-        """Without checksum offload where frames cross the userspace datapath."""
+        """A copy without checksum offload if frames cross the userspace datapath."""
         tx_checksum = False if userspace else None
         return self if self.tx_checksum is tx_checksum else replace(self, tx_checksum=tx_checksum)

@@ -1,6 +1,6 @@
 """Virtual functions of a NIC, which a guest is given: configured through their physical function.
 
-In this way the kernel takes a VLAN of 802.1Q alone: one of 802.1ad that was there before comes back as 802.1Q.
+In this way the kernel accepts only 802.1Q VLANs: a former VLAN of 802.1ad is restored as 802.1Q.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ TRUST = Attribute(
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Vf(Link):
-    """A virtual function, by its PCI address. Its ``address`` is the MAC that its physical function gives it."""
+    """A virtual function, by its PCI address. Its ``address`` is the MAC set through its physical function."""
 
     kind: ClassVar[str] = "vf"
     relation: ClassVar[Relation] = Relation.CONFIGURED
@@ -69,7 +69,7 @@ class Vf(Link):
     device: str = ""
     """Observed only: its own network device, if its driver makes one."""
     guests_driver: str = ""
-    """Observed only: the driver by which a guest's VMM has it open."""
+    """Observed only: the driver with which a guest's VMM has it open."""
 
     @property
     def listed_as(self) -> tuple[str, ...]:
@@ -78,5 +78,5 @@ class Vf(Link):
 
     @property
     def in_use(self) -> str:
-        """By its driver: vfio-pci has a device enabled only while a VMM has it open."""
+        """From its driver: vfio-pci enables a device only while a VMM has it open."""
         return f"{self.guests_driver} has it open" if self.guests_driver else ""

@@ -19,14 +19,14 @@ VLAN_ID = Attribute(
     wire=Wire("IFLA_VLAN_ID", 1, "uint16", Place.DATA),
     low=VLAN_MIN,
     high=VLAN_MAX,
-    # vlan_changelink takes no other id.
+    # vlan_changelink accepts no other id.
     compared=Compared.REMADE,
 )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Vlan(Link):
-    """A VLAN device. It has a MAC of its own, which the kernel adds to those that the device below it receives."""
+    """A VLAN device. It has a MAC of its own, which the kernel adds to those that the lower device receives."""
 
     kind: ClassVar[str] = "vlan"
     attributes: ClassVar[Table] = Table(
