@@ -98,7 +98,9 @@ class Store(EventLog):
                 key: frozenset({key, *(salvage.text_of(holder) for _name, holder, vif_id in claims if vif_id == key)})
                 for key in damaged
             },
-            covered=frozenset(salvage.texts_of(part for row in claims for part in row[1:]) | salvage.owners_in(*unread_parts)),
+            covered=frozenset(
+                salvage.texts_of(part for row in claims for part in row[1:]) | salvage.owners_in(*unread_parts)
+            ),
             covered_names=frozenset(salvage.texts_of(row[0] for row in claims) | salvage.names_in(*unread_parts)),
         )
 

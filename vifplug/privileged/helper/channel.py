@@ -1,7 +1,7 @@
 """The caller's end of a helper: start it, call its verbs, end it.
 
-oslo.privsep would restart a dead helper by itself, through sudo, in the middle of a plan. Calls made here
-go to the channel directly, so a dead helper is an error, and who starts another one is our decision.
+oslo.privsep would restart a dead helper by itself, through sudo, in the middle of a plan. These calls use the channel
+directly, so a dead helper is an error, and vifplug decides when to start another one.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ _starting = threading.Lock()
 
 
 class _Ended(Exception):
-    """The channel's own failure, as distinct from an OSError of a verb."""
+    """The channel's own failure, as opposed to an OSError of a verb."""
 
 
 @contextlib.contextmanager
@@ -51,16 +51,16 @@ def _raising_the_end() -> Iterator[None]:
 
 class _Answer(comm.Future):
     def result(self) -> Any:
-        # oslo.privsep's waits to be notified, and would miss a notification that came before.
+        # oslo.privsep's future waits for a notification, and would miss one that came before.
         if self.error is not None:
             raise self.error
         return super().result() if self.data is None else self.data
 
 
 class _NoticesTheEnd:
-    """oslo.privsep's reader dies of a connection reset, which a helper killed with a request unread leaves behind.
+    """A connection reset kills oslo.privsep's reader; a helper that is killed before it has read a request causes one.
 
-    Then neither waiting calls nor the check of the helper's life would notice. A reset counts as the channel's end.
+    Then neither waiting calls nor the check whether the helper lives would notice. A reset counts as the channel's end.
     """
 
     _numbers = itertools.count(1)
@@ -70,17 +70,17 @@ class _NoticesTheEnd:
     writer: comm.Serializer
 
     def ask(self, msg: Any, timeout: float) -> str:
-        """Ask, and do not wait.
+        """Send a request without waiting.
 
-        :returns: the question's number, for ``answer`` and, in any case, ``forget``.
-        :raises _Ended: when nobody is there to answer.
+        :returns: the request's number, for ``answer`` and, in any case, ``forget``.
+        :raises _Ended: the helper is gone.
         """
         number = str(next(self._numbers))
         with self.lock:
             self.outstanding_msgs[number] = _Answer(self.lock, timeout)
         try:
-            # Not under the lock, which the thread that reads needs: a helper with much under way reads on only once its
-            # answers are taken.
+            # Not under the lock, which the reading thread needs: a busy helper only reads on after its answers are
+            # received.
             with _raising_the_end(), self.sending:
                 self.writer.send((number, msg))
         except BaseException:
@@ -91,13 +91,13 @@ class _NoticesTheEnd:
     def answer(self, number: str) -> Any:
         """Wait for the answer.
 
-        :raises _Ended: when nobody is there any more.
+        :raises _Ended: the helper is gone.
         """
         with _raising_the_end(), self.lock:
             return self.outstanding_msgs[number].result()
 
     def forget(self, number: str) -> None:
-        """Drop the answer: the caller will not ask for it."""
+        """Drop the answer: the caller will not fetch it."""
         with self.lock:
             del self.outstanding_msgs[number]
 
@@ -105,10 +105,10 @@ class _NoticesTheEnd:
         super()._reader_main(self._awaited(reader))  # type: ignore[misc]
 
     def _awaited(self, messages: Iterator[Any]) -> Iterator[Any]:
-        """Messages until the end. One without a waiting caller (after a Ctrl-C) needs no warning."""
+        """Messages until the end. A message without a waiting caller (after a Ctrl-C) needs no warning."""
         with contextlib.suppress(ConnectionError):
             for number, data in messages:
-                with self.lock:  # a caller holds it until its question is registered
+                with self.lock:  # a caller holds it until its request is registered
                     awaited = number is None or number in self.outstanding_msgs
                 if awaited:
                     yield number, data
@@ -118,11 +118,11 @@ class _NoticesTheEnd:
 
 class _Forked(_NoticesTheEnd, daemon.ForkingClientChannel):
     def __init__(self, context: Any) -> None:
-        """Fork the helper, which serves with bounds."""
+        """Fork the helper, which serves with limits."""
         self.sending = threading.Lock()
         parent_end, helper_end = socket.socketpair()
         for stream in filter(None, (sys.stdout, sys.stderr)):
-            stream.flush()  # else both processes write what is buffered
+            stream.flush()  # else both processes write the buffered output
         if os.fork() == 0:
             parent_end.close()
             serving.serve(helper_end, context)
@@ -145,8 +145,8 @@ class Channel:
     :param arguments: more arguments for a helper that is started by a command.
     :param configurable: names or globs of other programs' devices that may be configured, fixed like the remotes.
     :param socket_directory: the directory of sockets that a port's columns may name, fixed like the remotes.
-    :raises ConfigError: when it is to run as a user or group that is not there.
-    :raises HelperDied: when it cannot be started.
+    :raises ConfigError: its configured user or group does not exist.
+    :raises HelperDied: it cannot be started.
     """
 
     def __init__(
@@ -180,7 +180,7 @@ class Channel:
                 ) from error
             finally:
                 if os.getpid() != parent_end:
-                    os._exit(1)  # a helper that could not begin must not go on as its caller
+                    os._exit(1)  # a helper that failed to start must not continue as its caller
         fixed = (connection, timeout, configurable, socket_directory)
         self.pid: int = self.call(startup.begin, *fixed, timeout=_START_SECONDS)
 
@@ -193,17 +193,17 @@ class Channel:
         """Call a verb of the privileged side.
 
         :param timeout: seconds after which the caller stops waiting; verbs have shorter deadlines of their own.
-        :raises HelperDied: when the helper ended before it answered.
-        :raises TimedOut: when it did not answer in time.
+        :raises HelperDied: the helper ended before it answered.
+        :raises TimedOut: it did not answer in time.
         """
         with self.asked(verb, *arguments, timeout=timeout) as result:
             return result()
 
     @contextlib.contextmanager
     def asked(self, verb: Any, *arguments: Any, timeout: float) -> Iterator[Callable[[], Any]]:
-        """Call a verb, and do something else meanwhile.
+        """Call a verb, and do other work meanwhile.
 
-        :returns: as a context, what waits for the verb's answer and returns it.
+        :returns: as a context, a function that waits for the verb's answer and returns it.
         :raises HelperDied, TimedOut: as ``call``, at either end.
         """
         assert isinstance(verb, functools.partial)
@@ -219,7 +219,7 @@ class Channel:
     def _answer(self, verb: str, number: str, timeout: float) -> Any:
         """What a verb returned.
 
-        :raises VifplugError, OSError: what it raised; HostError for any other error.
+        :raises VifplugError, OSError: the verb's own; HostError for any other error.
         """
         with self._naming(verb, timeout):
             kind, *values = self._channel.answer(number)
@@ -230,7 +230,7 @@ class Channel:
                 LOG.warning("the privileged helper's traceback: %s", trace[0])
             raised = pkgutil.resolve_name(name)
             if not issubclass(raised, VifplugError | OSError | comm.PrivsepTimeout):
-                # A library's, in a verb that does not name what it was about.
+                # A library's error, in a verb that does not name its object.
                 text = ": ".join([name.rpartition(".")[2], *map(str, arguments)])
                 raise HostError(f"the privileged helper failed in {verb!r}: {text}")
             raise raised(*arguments)
@@ -242,14 +242,15 @@ class Channel:
         except comm.PrivsepTimeout as error:
             raise TimedOut(f"the privileged helper did not answer {verb!r} within {timeout:g} s") from error
         except _Ended as error:
-            # A write may fail before the thread that reads has seen the end.
+            # A write may fail before the reading thread has seen the end.
             self._dead = True
             raise HelperDied(f"the privileged helper ended during {verb!r}: {error}") from error
         except OSError as error:
             raise HostError(f"the privileged helper failed in {verb!r}: {error}") from error
 
     def change(self, verb: Any, *arguments: Any, timeout: float) -> Any:
-        """Call a verb that changes the host: a Ctrl-C waits for its answer, or the roll-back would race with it.
+        """Call a verb that changes the host: Ctrl-C waits for its answer, because the rollback would race with the
+        verb.
 
         :raises HelperDied, TimedOut: as ``call``.
         """
@@ -259,7 +260,7 @@ class Channel:
     def close(self) -> None:
         """End the helper and reap it. Nothing that was plugged depends on it."""
         connection = self._channel.writer.writesock
-        # Both ways: oslo.privsep's own close waits for a helper that hangs, and leaves the descriptor to the garbage
+        # Both ends: oslo.privsep's own close waits for a helper that hangs, and leaves the descriptor to the garbage
         # collector.
         with contextlib.suppress(OSError):
             connection.shutdown(socket.SHUT_RDWR)
@@ -275,9 +276,10 @@ class Channel:
             wait=tenacity.wait_fixed(_REAP_PAUSE_SECONDS),
             retry_error_callback=lambda _state: False,
         )
-        # A worker that is no longer root may not kill it: its parent does.
+        # A worker that is no longer root cannot kill it: its parent does.
         with contextlib.suppress(ChildProcessError, PermissionError):
             if not retrying(lambda: os.waitpid(self.pid, os.WNOHANG)[0]):
-                # Stopped, or stuck: it would keep the session's lock, and with it the VIFs it was at.
+                # It is stopped or stuck: it would keep the session's lock, and thereby block the VIFs that it worked
+                # on.
                 os.kill(self.pid, signal.SIGKILL)
                 os.waitpid(self.pid, 0)

@@ -1,8 +1,8 @@
 """The privsep contexts, one reason per capability.
 
-``net`` holds CAP_NET_ADMIN alone: to create, change and delete links, write their sysctls and open
-/dev/net/tun for a persistent tap. The helper stays uid 0 because Debian's OVSDB socket is root's; without
-CAP_DAC_OVERRIDE that uid opens nothing but root's own files.
+``net`` holds only CAP_NET_ADMIN: to create, change and delete links, write their sysctls and open /dev/net/tun for a
+persistent tap. The helper stays uid 0 because root owns Debian's OVSDB socket; without CAP_DAC_OVERRIDE that uid can
+only open root's own files.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from vifplug.errors import ConfigError
 from vifplug.process.prctl import SET_NO_NEW_PRIVS, prctl
 
 THREADS_MIN = 16
-"""oslo.privsep's default is the CPU count; a long-poll verb and its neighbours need more."""
+"""oslo.privsep's default is the CPU count; a long-poll verb and concurrent calls need more."""
 
 
 class Context(priv_context.PrivContext):
@@ -35,7 +35,7 @@ class Context(priv_context.PrivContext):
         super().__init__(prefix, cfg_section=cfg_section, pypath=pypath, capabilities=caps)
 
     def bind(self, options: dict[str, Any], extra_arguments: list[str]) -> None:
-        """Take the options for helpers started from now on; the arguments go to a helper command only."""
+        """Set the options for helpers started from now on; only a helper command gets the arguments."""
         values = dict(options)
         values["capabilities"] = [_capability(name) for name in options["capabilities"]]
         values["thread_pool_size"] = max(THREADS_MIN, options["thread_pool_size"])
@@ -48,16 +48,17 @@ class Context(priv_context.PrivContext):
         return self._section if self._section is not None else super().conf
 
     def set_client_mode(self, enabled: bool) -> None:
-        """Called by the helper with False in its one thread, before there are workers: no_new_privs is a thread's own.
+        """Called by the helper with False in its only thread, before it has workers: no_new_privs applies to one
+        thread.
 
-        :raises OSError: when any way to new privileges cannot be given up; the helper then ends.
+        :raises OSError: a way to new privileges cannot be given up; the helper then ends.
         """
         super().set_client_mode(enabled)
         if not enabled:
             prctl(SET_NO_NEW_PRIVS, 1)
 
     def helper_command(self, sockpath: str) -> list[str]:
-        """The command that starts a helper when this process is not root's."""
+        """The command that starts a helper if this process is not root's."""
         command = (
             shlex.split(self.conf.helper_command) if self.conf.helper_command else ["sudo", "vifplug-privsep-helper"]
         )
@@ -76,9 +77,9 @@ def _capability(name: str) -> int:
 
 
 def refuse_unknown(options: dict[str, Any]) -> None:
-    """oslo.privsep would look them up in the helper, which would end without a reason.
+    """Check user and group: oslo.privsep would look them up in the helper, which would end without a message.
 
-    :raises ConfigError: naming a user or group that is not there.
+    :raises ConfigError: naming a user or group that does not exist.
     """
     for option, look_up in (("user", pwd.getpwnam), ("group", grp.getgrnam)):
         name = options.get(option)

@@ -1,7 +1,7 @@
-"""A door for imports: open while the helper starts, closed before it takes its first request.
+"""Blocks imports: they are possible while the helper starts, and refused from before its first request on.
 
-oslo.privsep imports the module a request names before it checks that the name is an entry point
-(daemon.Daemon._process_cmd), so a captured caller could make root import any module on the path.
+oslo.privsep imports the module that a request names before it checks that the name is an entry point
+(daemon.Daemon._process_cmd), so a compromised caller could make root import any module on the path.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ class _Closed(importlib.abc.MetaPathFinder):
 
 
 def close() -> None:
-    """Import what later calls need, then refuse every further import. Closing twice is harmless."""
+    """Import what later calls need, then refuse every further import. Repeated calls have no effect."""
     if is_closed():
         return
     for name in _NEEDED_LATER:

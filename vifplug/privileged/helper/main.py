@@ -1,7 +1,7 @@
-"""What ``vifplug-privsep-helper`` runs: a helper for a caller that is not root, started through sudo.
+"""The program ``vifplug-privsep-helper``: a helper for a caller that is not root, started through sudo.
 
-It holds the caller's session lock, as a forked helper does by inheritance, and then becomes oslo.privsep's
-daemon. The lock file is opened before privileges are dropped; only its lock is ever used.
+It holds the caller's session lock, as a forked helper does by inheritance, and then becomes oslo.privsep's daemon. The
+lock file is opened before privileges are dropped; only its lock is ever used.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from vifplug.process import stdio
 
 _FLOCK = struct.Struct("hhqqi4x")
 _SESSIONS = 1 << 62
-"""As of vifplug.store.locks: the bytes below are others'."""
+"""As of vifplug.store.locks: the bytes before it are other locks."""
 
 
 def main() -> int:
@@ -35,7 +35,7 @@ def main() -> int:
     path, _colon, byte = known.hold.rpartition(":")
     _hold(path, int(byte))
     sys.argv[1:] = rest
-    # This process is the helper's alone.
+    # Only the helper runs in this process.
     setattr(comm, "ServerChannel", serve.BoundedChannel)  # noqa: B010
     setattr(daemon, "Daemon", serve.BoundedDaemon)  # noqa: B010
     daemon.helper_main()
@@ -43,7 +43,7 @@ def main() -> int:
 
 
 def _hold(path: str, byte: int) -> None:
-    # Looked at before it is opened: to open some devices is to use them.
+    # Checked before opening: opening some devices has effects.
     handle = os.open(path, os.O_PATH | os.O_CLOEXEC | os.O_NOFOLLOW)
     if not stat.S_ISREG(os.fstat(handle).st_mode) or byte < _SESSIONS:
         raise SystemExit(f"vifplug-privsep-helper: {path!r} is no lock file, or {byte} is no session's")

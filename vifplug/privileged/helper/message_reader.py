@@ -1,4 +1,4 @@
-"""Where one msgpack value ends, without building it: what is too large is passed over in bounded memory.
+"""Finds the end of a msgpack value without building it, so that a value that is too large is skipped in bounded memory.
 
 The formats are those of the msgpack specification (github.com/msgpack/msgpack, spec.md).
 """
@@ -6,27 +6,27 @@ The formats are those of the msgpack specification (github.com/msgpack/msgpack, 
 from __future__ import annotations
 
 VALUES_MAX, DEPTH_MAX = 100_000, 32
-"""Of one message. A plan of 1,000 actions has 30,000 values; ours are 8 deep."""
+"""Limits of one message. A plan of 1,000 actions has 30,000 values; ours are 8 levels deep."""
 _PASSED_MAX = 20_000_000
-"""Values that are passed over, at some 5 million a second, before the channel is given up."""
+"""Values that are skipped, at some 5 million a second, before the channel is closed."""
 
 _FIXED = {0xC0: 0, 0xC2: 0, 0xC3: 0, 0xCA: 4, 0xCB: 8, 0xCC: 1, 0xCD: 2, 0xCE: 4, 0xCF: 8, 0xD0: 1, 0xD1: 2, 0xD2: 4}
 _FIXED |= {0xD3: 8, 0xD4: 2, 0xD5: 3, 0xD6: 5, 0xD7: 9, 0xD8: 17}
-"""Bytes that follow a value's first."""
+"""The number of bytes that follow a value's first byte."""
 _COUNTED = {0xC4: 1, 0xC5: 2, 0xC6: 4, 0xC7: 1, 0xC8: 2, 0xC9: 4, 0xD9: 1, 0xDA: 2, 0xDB: 4}
 _COUNTED |= {0xDC: 2, 0xDD: 4, 0xDE: 2, 0xDF: 4}
-"""Bytes of the length that follows."""
+"""The number of bytes of the length that follows."""
 _EXTENSIONS, _ARRAYS, _MAPS = (0xC7, 0xC8, 0xC9), (0xDC, 0xDD), (0xDE, 0xDF)
 
 
 class Malformed(Exception):
-    """What was received is no value."""
+    """The received data is not a value."""
 
 
 class Unbounded(Exception):
-    """A message has more than is allowed.
+    """A message exceeds a limit.
 
-    :param number: of the message, if it can be told.
+    :param number: the message's, if it is known.
     """
 
     def __init__(self, number: str | None, text: str) -> None:
@@ -35,21 +35,21 @@ class Unbounded(Exception):
 
 
 class Skipper:
-    """Passes over one value that comes in pieces."""
+    """Skips one value that comes in pieces."""
 
     def __init__(self) -> None:
         self.size = self.values = 0
         self.excess = ""
-        """What there is too much of."""
+        """The limit that was exceeded."""
         self._left: list[int] = [1]
-        """Values to come, of each container that is open."""
+        """The number of values to come, for each open container."""
         self._skip = 0
         self._header = b""
 
     def end_in(self, piece: bytes | bytearray) -> int | None:
-        """How many bytes of a piece belong to the value, if it ends there.
+        """The number of bytes of a piece that belong to the value, if it ends there.
 
-        :raises Malformed: when it is none.
+        :raises Malformed: it is not a value.
         """
         data = self._header + bytes(piece)
         before, self._header = len(self._header), b""
@@ -73,7 +73,7 @@ class Skipper:
         return None if self._left else at - before
 
     def _read(self, data: bytes, at: int) -> int:
-        """Take a value's head; its length in bytes, 0 when it is not all there."""
+        """Read a value's head; its length in bytes, 0 if it is incomplete."""
         if at >= len(data):
             return 0
         first = data[at]
@@ -117,7 +117,7 @@ class Skipper:
                 raise Malformed("a message without a bottom")
 
     def _close(self) -> None:
-        """A value has ended, and with the last of a container that one."""
+        """A value has ended, and with the last one of a container that container."""
         while self._left:
             self._left[-1] -= 1
             if self._left[-1]:

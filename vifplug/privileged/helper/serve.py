@@ -1,8 +1,8 @@
-"""The helper's end of the channel, with bounds: of one message, and of what waits to be carried out.
+"""The helper's end of the channel, with limits for one message, and for the messages that wait.
 
-oslo.privsep reads as fast as its caller writes, and queues what it has read: 100 messages of 8 MB take 800 MB, and one
-of more than 100 MB ends the daemon. Here a message that is too large is skipped and refused by its number, and nothing
-is read while too much is under way: then the caller's socket fills, and the caller waits.
+oslo.privsep reads as fast as its caller writes, and queues everything: 100 messages of 8 MB take 800 MB, and one of
+more than 100 MB ends the daemon. Here a message that is too large is skipped and refused by its number, and nothing is
+read while too much is under way: then the caller's socket fills, and the caller waits.
 """
 
 from __future__ import annotations
@@ -26,9 +26,10 @@ LOG = logging.getLogger(__name__)
 MESSAGE_BYTES_MAX = 2 << 20
 """The plan of 1,000 link actions has 400 kB, the names of 10,000 VIFs 1 MB."""
 UNDER_WAY_BYTES_MAX, UNDER_WAY_MAX = 512 << 10, 512
-"""What is decoded and not yet answered, in bytes as sent and in messages: decoded it may take 20 times as much."""
+"""Limits of decoded messages without an answer, in bytes as sent and in number: decoded they may take 20 times as
+much."""
 _SMALL_BYTES, _SMALL_LENGTH = 16 << 10, 1024
-"""A message of one plug. Its arrays are bounded more closely: one that is announced takes its memory at once."""
+"""Limits of a plug's message. Its arrays have lower limits: an announced array takes its memory at once."""
 _RECEIVE_BYTES = 64 << 10
 _NUMBER_BYTES_MAX = 64
 _REFUSED = "vifplug.errors.PermissionDenied"
@@ -71,7 +72,7 @@ class BoundedChannel(comm.ServerChannel):
                     self._begin(number, size)
                     yield number, call
                 case _:
-                    # Once: a caller that sends many must not fill the log.
+                    # Only once: a caller that sends many must not fill the log.
                     LOG.log(logging.DEBUG if self._is_warned else logging.WARNING, "dropped a message without a number")
                     self._is_warned = True
 
@@ -96,7 +97,7 @@ class BoundedChannel(comm.ServerChannel):
             self._less.notify_all()
 
     def _refuse(self, number: str | None, text: str) -> None:
-        LOG.debug("a message was refused: %s", text)  # its sender is told
+        LOG.debug("a message was refused: %s", text)  # the sender gets an error
         if number is not None:
             self.send((number, (comm.Message.ERR.value, _REFUSED, (f"the privileged helper refused {text}",))))
 
@@ -124,7 +125,7 @@ class _Stream:
     def __init__(self, sock: socket.socket) -> None:
         self._sock = sock
         self._raw = bytearray()
-        """What was received and belongs to no message yet."""
+        """Received bytes that belong to no message yet."""
 
     def _receive(self) -> bytes:
         data = self._sock.recv(_RECEIVE_BYTES)
@@ -135,11 +136,11 @@ class _Stream:
     def message(self) -> tuple[Any, int]:
         """The next message, and how many bytes it had.
 
-        :raises EOFError: when the caller has gone.
-        :raises Unbounded: for one that is too large; it was skipped.
-        :raises Malformed: when what comes is no message, so that the next one cannot be found.
+        :raises EOFError: the caller has closed the channel.
+        :raises Unbounded: it is too large; it was skipped.
+        :raises Malformed: the data is not a message, so the next one cannot be found.
         """
-        # In C, without a look at each value; it goes as far as what was received does.
+        # In C, without checking each value; it processes all received data.
         small = msgpack.Unpacker(max_array_len=_SMALL_LENGTH, max_map_len=_SMALL_LENGTH, max_buffer_size=0, **_FORMAT)
         given = 0
         if not self._raw:
@@ -154,7 +155,7 @@ class _Stream:
                     break
                 self._raw += self._receive()
                 continue
-            except Exception:  # whatever it is, it is looked at value by value
+            except Exception:  # whatever the error is, the message is checked value by value
                 break
             return message, self._consumed(small.tell())
         return self._large()
@@ -188,7 +189,7 @@ class _Stream:
 
 
 def _number_of(raw: bytes | bytearray) -> str | None:
-    """The number of a message, by which it is answered."""
+    """The number of a message, for its answer."""
     reader = msgpack.Unpacker(max_str_len=_NUMBER_BYTES_MAX, max_array_len=2, **_FORMAT)
     reader.feed(bytes(raw[: _NUMBER_BYTES_MAX + 8]))
     try:
@@ -199,8 +200,8 @@ def _number_of(raw: bytes | bytearray) -> str | None:
 
 
 def serve(sock: socket.socket, context: Any) -> NoReturn:
-    """Be the helper, in a process that was just forked; end with it."""
-    gc.freeze()  # what came with the fork stays, so no pass of the collector need walk it
+    """Run the helper, in a process that was just forked; the process ends with it."""
+    gc.freeze()  # objects from before the fork stay, so the garbage collector need not visit them
     daemon.un_monkey_patch()
     channel = BoundedChannel(sock)
     daemon.replace_logging(daemon.PrivsepLogHandler(channel, processName=str(context)))

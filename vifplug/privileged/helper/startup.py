@@ -1,4 +1,4 @@
-"""The first verb a helper answers: it fixes what may not change later, and closes the door."""
+"""The first verb of a helper: it fixes what may not change later, and ends imports."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from vifplug.privileged.ovsdb import verbs as ovsdb
 def begin(
     connection: tuple[str, ...], timeout: float, configurable: tuple[str, ...] = (), socket_directory: str = ""
 ) -> int:
-    """Fix the OVSDB address, what may be configured and where sockets may be; close the door to imports.
+    """Fix the OVSDB address, the configurable devices and the directory of sockets; end imports.
 
     :param connection: OVSDB remotes, tried in turn.
     :param timeout: seconds, for every OVSDB wait.

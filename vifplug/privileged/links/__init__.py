@@ -1,1 +1,1 @@
-"""Links made, set and deleted."""
+"""Creates, sets and deletes links."""

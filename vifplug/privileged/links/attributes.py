@@ -34,9 +34,9 @@ PROMISCUOUS = link_kind.PROMISCUOUS.wire.number if link_kind.PROMISCUOUS.wire el
 
 
 def refuse_unknown(table: Table, names: Iterable[Any]) -> None:
-    """Refuse what a kind does not have, or what is not to be changed on a link that is there.
+    """Refuse attributes that a kind does not have, or that cannot be changed on an existing link.
 
-    :raises PermissionDenied: for the first; nothing is passed over in silence.
+    :raises PermissionDenied: for the first; nothing is silently skipped.
     """
     for name in names:
         if name not in table.restored:
@@ -46,13 +46,13 @@ def refuse_unknown(table: Table, names: Iterable[Any]) -> None:
 def pinning(kind: type[Link], mtu: int) -> tuple[int, ...]:
     """MTUs to set in turn, so that a bridge stops following its ports' smallest.
 
-    Only a change counts as the user's word (br_change_mtu); dev_set_mtu skips a value that is already there.
+    Only a change counts as set by the user (br_change_mtu); dev_set_mtu skips a value that is already set.
     """
     return (mtu - 1, mtu) if kind.follows_members_mtu and mtu == _DEFAULT_MTU else (mtu,)
 
 
 def data_of(kind: type[Link], settings: Mapping[str, Any]) -> tuple[str, Any]:
-    """IFLA_LINKINFO with those of a kind's own settings that are given."""
+    """IFLA_LINKINFO with the given settings of the kind's own."""
     attrs = [
         (attribute.wire.name, arguments.value_of(attribute, settings[attribute.name]))
         for attribute in kind.attributes.at(Place.DATA)
@@ -64,7 +64,7 @@ def data_of(kind: type[Link], settings: Mapping[str, Any]) -> tuple[str, Any]:
 def before_up(run: Run, operation: Mapping[str, Any], kind: type[Link]) -> list[list[tuple[str, Any]]]:
     """Attributes to set before a link is up, in the order of its kind's table.
 
-    One message each, so that a refusal names one attribute.
+    One message each, so that an error names one attribute.
     """
     values = operation["values"]
     given = (
@@ -89,10 +89,10 @@ def _encoded(
 
 
 def in_entry(part: Part, values: Mapping[str, Any]) -> list[tuple[str, Any]]:
-    """Settings of a part of a link, to send to that link: one list with one structure for each message, so that a
-    refusal names one.
+    """Settings of a part of a link, to send to that link: one list with one structure for each message, so that an
+    error names one.
 
-    What a structure holds besides stays as the kernel has shown it.
+    Other fields of a structure stay as the kernel has shown them.
     """
     assert part.kind.entries is not None
     structures: dict[int, bytearray] = {}
@@ -116,15 +116,16 @@ def in_entry(part: Part, values: Mapping[str, Any]) -> list[tuple[str, Any]]:
 
 _LINK_SETTINGS = {passage.TX_QUEUE: ("IFLA_TXQLEN", 1 << 20), passage.LINK_MODE: ("IFLA_LINKMODE", 1)}
 _XDP_FLAGS = {"driver": (4,), "generic": (2,), "offloaded": (8,), "several": (2, 4, 8)}
-"""XDP_FLAGS_DRV_MODE and so on, of linux/if_link.h; what was attached in one way is taken away in the same."""
+"""XDP_FLAGS_DRV_MODE and so on, of linux/if_link.h; a program must be detached in the mode of its attachment."""
 _PLACES = {passage.QDISC: ROOT, passage.INGRESS: INGRESS}
 _FREEING = frozenset({*_LINK_SETTINGS, *passage.PORT_FLAGS, *_PLACES, passage.XDP, passage.PORT_STATE})
 
 
 def freed(index: int, values: Mapping[str, Any], link: Mapping[str, Any] | None) -> tuple[list[Message], list[Message]]:
-    """What lets frames pass again: what goes out before a link is up, and what the kernel takes only of one that is.
+    """Messages that let frames pass again: those to send before a link is up, and those that the kernel accepts only
+    after.
 
-    :param link: as it was read; None for a new one.
+    :param link: as read; None for a new one.
     """
     early: list[Message] = []
     if _FREEING.isdisjoint(values):
@@ -149,7 +150,7 @@ def freed(index: int, values: Mapping[str, Any], link: Mapping[str, Any] | None)
 
 
 def with_mark(values: Mapping[str, Any], kind: type[Link]) -> list[tuple[str, Any]]:
-    """One attribute with all IPv4 settings that are given, or none."""
+    """One attribute with all given IPv4 settings, or none."""
     settings = {
         attribute.wire.number: int(arguments.value_of(attribute, values[attribute.name]))
         for attribute in kind.attributes.set_by(How.WITH_MARK)
@@ -159,7 +160,7 @@ def with_mark(values: Mapping[str, Any], kind: type[Link]) -> list[tuple[str, An
 
 
 def flags(values: Mapping[str, Any], kind: type[Link]) -> tuple[int, int]:
-    """IFF_ bits and their mask, for those of the flags that are given."""
+    """IFF_ bits and their mask, for the given flags."""
     known = kind.attributes.at(Place.FLAGS)
     given = {
         attribute.name: attribute.wire.number

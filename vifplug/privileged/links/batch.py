@@ -1,8 +1,8 @@
 """A run of creations and settings, collected first and then carried out in few sends.
 
-The order: everything that must hold before a link is up, in one send; sysctls and offloads; flags, in one
-send. A new link gets an ifindex chosen here, so that what is sent together with its creation can never land
-on a stranger that took the name first: the kernel goes on with later messages when an earlier one failed.
+The order: everything that must hold before a link is up, in one send; sysctls and offloads; flags, in one send. A new
+link gets an ifindex chosen here, so that messages sent together with its creation can never change a foreign link that
+took the name first: the kernel continues with later messages after an earlier one failed.
 """
 
 from __future__ import annotations
@@ -26,30 +26,31 @@ _INDEX_LOW, _INDEX_HIGH = 1 << 20, 1 << 31
 
 
 def new_index() -> int:
-    """An ifindex, or a link group, that nobody has."""
+    """An unused ifindex, or link group."""
     return _INDEX_LOW + secrets.randbelow(_INDEX_HIGH - _INDEX_LOW)
 
 
 @dataclass(slots=True)
 class Run:
-    """What is collected until it is sent; each item knows the number of the operation it came from."""
+    """Operations that are collected before they are sent; each item has the number of its operation."""
 
     creations: list[tuple[int, Message]] = field(default_factory=list)
-    """Creations of veth pairs, which name no other link; what else is early names them, or the bridges they join."""
+    """Creations of veth pairs, which name no other link; other early messages name them, or the bridges that they
+    join."""
     early: list[tuple[int, Message]] = field(default_factory=list)
     middle: list[tuple[int, Callable[[], None]]] = field(default_factory=list)
     late: list[tuple[int, Message]] = field(default_factory=list)
     made: dict[str, int] = field(default_factory=dict)
-    """Name -> ifindex of what this run creates."""
+    """Name -> ifindex of the links that this run creates."""
     owners: dict[str, str] = field(default_factory=dict)
-    """Name -> whose it is, of the same."""
+    """Name -> owner of these links."""
     marks: dict[str, int] = field(default_factory=dict)
-    """Name -> where in ``early``, which only grows until it is sent, the message is that marks it."""
+    """Name -> position in ``early``, which only grows until it is sent, of the message that marks the link."""
 
     def make(self, name: str, owner: str) -> int:
         """The ifindex of a link that this run is to create.
 
-        :raises PermissionDenied: for a name that it creates already.
+        :raises PermissionDenied: this run already creates a link of that name.
         """
         if name in self.made:
             raise arguments.refuse("two links of the name", name)
@@ -58,15 +59,15 @@ class Run:
         return index
 
     def mark(self, number: int, name: str, attrs: Attributes) -> None:
-        """Mark what this run creates."""
+        """Mark the links that this run creates."""
         self.marks[name] = len(self.early)
         self.early.append((number, message(self.made[name], attrs)))
 
     def set_with_mark(self, number: int, name: str, index: int, attrs: Attributes) -> None:
-        """Set what has nothing to do with any other link; where this one is new, in the message of its mark.
+        """Set attributes that involve no other link; on a new link in the message of its mark.
 
-        Each message notifies all listeners of a link, and vswitchd looks at every port after it. What is refused
-        so is named by the mark's operation.
+        Each message notifies all listeners of a link, and vswitchd processes every port after it. An error then names
+        the mark's operation.
         """
         if not attrs:
             return
@@ -78,12 +79,13 @@ class Run:
         self.early[place] = marking, marked.plus(attrs)
 
     def master(self, name: str, owner: str, role: str) -> int:
-        """The ifindex of a bridge that a VIF's link of that role may join: one that is there, or that this run makes.
+        """The ifindex of a bridge that a VIF's link of that role may join: an existing one, or one that this run makes.
 
-        A veth end joins its own VIF's bridge alone; a tap also a network's bridge, whoever made it (decision 0004).
+        A veth end may only join its own VIF's bridge; a tap also a network's bridge, made by any program (decision
+        0004).
 
-        :raises LinkError: when there is none.
-        :raises Conflict: when it is another VIF's, or no Linux bridge.
+        :raises LinkError: there is none.
+        :raises Conflict: it is another VIF's, or not a Linux bridge.
         """
         maker = self.owners.get(name)
         if maker is not None:
@@ -97,7 +99,7 @@ class Run:
         is_own = ownership.is_ours(link, {"owner": owner, "role": naming.ROLE_BRIDGE})
         joins_network = arguments.part(role).role.joins_network
         marked = naming.owner_of(link["alias"])
-        # Without a mark, one of that name is another program's bridge of a single VIF: Nova's, or os-vif's.
+        # Without a mark, a bridge of that name is Nova's or os-vif's for a single VIF.
         is_open = not marked and not naming.is_vifs_bridge(link["name"])
         is_shared = kinds.has_members(link["kind"]) and (is_open or marked.startswith(naming.NETWORK_PREFIX))
         if is_own or (joins_network and is_shared):
@@ -105,12 +107,13 @@ class Run:
         raise _no_master(name, owner)
 
     def flush(self, operations: Sequence[Mapping[str, Any]]) -> None:
-        """Carry out what was collected, and forget it.
+        """Carry out the collected operations, and clear them.
 
-        :raises LinkError, PermissionDenied, Conflict: for the first that failed, its operation's number in ``step``.
+        :raises LinkError, PermissionDenied, Conflict: for the first that failed, with its operation's number as
+            ``step``.
         """
-        # A new pair is what takes the kernel longest, and vswitchd may be about to look for it: it comes first, unless
-        # its mark would be in another send.
+        # A new pair takes the kernel longest, and vswitchd may be about to look for it: it comes first, unless its mark
+        # would be in another send.
         early = [*self.creations, *self.early]
         if len(early) > netlink.TOGETHER_MAX:
             early.sort(key=lambda numbered: numbered[0])

@@ -1,4 +1,4 @@
-"""Which links of other programs may be configured: fixed at the helper's start, never taken from a call."""
+"""The other programs' links that may be configured: fixed at the helper's start, never taken from a call."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _devices: list[str] = []
 
 
 def fix_devices(patterns: Sequence[str]) -> None:
-    """Let these devices be configured: names or globs. Called once, before the first request."""
+    """Allow the configuration of these devices: names or globs. Called once, before the first request."""
     _devices[:] = patterns
 
 
@@ -27,21 +27,21 @@ def is_listed(name: str) -> bool:
 
 
 def values_of(operation: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
-    """The link that an operation configures, and the values that it is to get. A part of a link has its ``part``.
+    """The link that an operation configures, and its new values. A part of a link has its ``part``.
 
-    Those are left out that are to be put back, where the link has another value by now than the one expected: another
-    program has changed it since.
+    Values to restore are left out if the link's present value is not the expected one: another program has changed it
+    since.
 
     :raises PermissionDenied: for a device that the configuration does not list or that is a VIF's own, and for an
         attribute that its kind does not have.
-    :raises LinkError: when it is not there.
+    :raises LinkError: it does not exist.
     """
     name, part = arguments.link_there(operation["name"]), arguments.part(operation["role"])
     arguments.owner(operation["owner"])
     if part.kind.relation is not Relation.CONFIGURED or part.kind.kind != operation["kind"]:
         raise _unlisted(name, part.kind)
     link = _listed_link(name, part.kind)
-    # What stops frames (``resources.passage``) is put right on links of ours alone.
+    # What stops frames (``resources.passage``) is only corrected on our own links.
     attributes.refuse_unknown(part.kind.attributes, (*operation["values"], *operation["expected"]))
     if "alias" in operation["values"]:
         raise PermissionDenied(f"refused to mark device {name!r}: it is another program's", name)
@@ -53,7 +53,7 @@ def values_of(operation: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, A
 
 
 def _listed_link(name: str, kind: type[Link]) -> dict[str, Any]:
-    """A device that the configuration lists, as it is; a part of a link may be listed by that link, too."""
+    """A device that the configuration lists, as it was read; a part of a link may also be listed by that link."""
     if kind.entries is not None:
         part = parts.part(ownership.socket(), name)
         if part.kind is not kind or not rule.is_listed((name, part.function.physical), _devices):

@@ -1,9 +1,9 @@
-"""Deleting links: in groups, which are waited for no longer than until they are gone.
+"""Deletes links: in groups, and waits only until they are gone.
 
 A deletion waits for RCU grace periods: some while the kernel holds its lock (RTNL), after which no process can see the
-links; and, after releasing the lock and before the answer, until no processor can still read their
-memory (netdev_run_todo in net/core/dev.c), which is half of the time that one VIF's links take. So a thread sends the
-request, and another socket asks whether the links are gone: that question waits for the lock, and no longer.
+links; and, after releasing the lock and before the answer, until no processor can still read their memory
+(netdev_run_todo in net/core/dev.c), which is half of the time that one VIF's links take. So a thread sends the request,
+and another socket queries whether the links are gone: that query waits only for the lock.
 """
 
 from __future__ import annotations
@@ -25,18 +25,18 @@ from vifplug.privileged.links.batch import new_index
 LOG = logging.getLogger(__name__)
 
 _PAUSE_SECONDS = 0.001
-"""Between questions, should they not wait for the kernel's lock."""
+"""Between queries, if they do not wait for the kernel's lock."""
 _TOGETHER_MAX = 20
-"""Links in one group. A bridge holds the kernel's lock for some 18 ms, however many go with it (rcu_barrier in
-br_multicast_dev_del, net/bridge/br_multicast.c); between two groups other processes get the lock."""
+"""Links in one group. A bridge holds the kernel's lock for some 18 ms, however many are deleted together (rcu_barrier
+in br_multicast_dev_del, net/bridge/br_multicast.c); between two groups other processes get the lock."""
 
 
 def delete(operation: Mapping[str, Any]) -> None:
-    """Delete links in groups: one RCU grace period for many veth pairs, where one by one each waits for its own.
+    """Delete links in groups: one RCU grace period for many veth pairs, instead of one for each.
 
-    :raises LinkError: when one of them stayed. Groups before it have gone; the caller continues link by link.
-    :raises Conflict: for one that is not its owner's, and nothing was deleted.
-    :raises PermissionDenied: for a network's link with another link on it, or on another program's bridge.
+    :raises LinkError: one of them remained. Earlier groups are deleted; the caller continues link by link.
+    :raises Conflict: one is not its owner's; nothing was deleted.
+    :raises PermissionDenied: a network's link has another link on it, or is on another program's bridge.
     """
     indexes: dict[str, int] = {}
     for entry in operation["links"]:
@@ -48,7 +48,7 @@ def delete(operation: Mapping[str, Any]) -> None:
     names = list(indexes)
     for start in range(0, len(names), _TOGETHER_MAX):
         some = names[start : start + _TOGETHER_MAX]
-        for bridge in spared.intersection(some):  # just before it goes: others have had time to join it
+        for bridge in spared.intersection(some):  # just before the deletion: other programs have had time to join it
             _refuse_members(bridge, indexes)
         _refuse_used({name: of_networks[name] for name in some if name in of_networks}, indexes)
         _delete_group({name: indexes[name] for name in some})
@@ -57,7 +57,7 @@ def delete(operation: Mapping[str, Any]) -> None:
 
 
 def _is_shared(entry: Mapping[str, Any]) -> bool:
-    """Whether a link stays as long as another one is on it: a network's bridge, whatever the caller says."""
+    """Whether a link is kept while another one is on it: a network's bridge, whatever the caller claims."""
     part = arguments.part(entry["role"])
     return bool(entry.get("spare_members")) or (part.role.of_network and part.kind.has_members)
 
@@ -70,21 +70,21 @@ def _delete_group(indexes: Mapping[str, int]) -> None:
     group = new_index()
     joins = [message(index, [("IFLA_GROUP", group)]) for index in indexes.values()]
     refused = _refusal([*joins, message(attrs=[("IFLA_GROUP", group)], delete=True)], indexes)
-    # A link that went by itself meanwhile is no failure; one that stayed is.
+    # A link that disappeared by itself meanwhile is not a failure; one that remained is.
     left = _left(indexes) if refused else []
     if refused and left:
         raise LinkError(f"could not delete link {left[0]!r}: {refused.text}", left[0]) from refused
 
 
 def _refusal(messages: Sequence[Message], indexes: Mapping[str, int]) -> netlink.Refused | None:
-    """Send, and wait until the links are gone; what the kernel refused, where they are not."""
+    """Send, and wait until the links are gone; the kernel's error for those that remain."""
     try:
         deletion = _AsyncDelete(messages)
     except (OSError, RuntimeError) as error:
         LOG.debug("the kernel's answer is waited for: %s", error)
     else:
         return None if deletion.wait_gone(indexes) else deletion.refusal()
-    # No descriptor, or no thread, is to be had: that must not keep anything from going.
+    # No descriptor, or no thread, is available: that must not prevent the deletion.
     try:
         ownership.socket().change(messages)
     except netlink.Refused as refused:
@@ -99,8 +99,8 @@ def _refuse_members(bridge: str, deleted: Mapping[str, int]) -> None:
 
 
 def _refuse_used(owners: Mapping[str, str], deleted: Mapping[str, int]) -> None:
-    """Refuse networks' links that another program uses: what is made on one goes with it (macvtap, macvlan, VLAN
-    devices; unregister_netdevice_many tells the devices above).
+    """Refuse networks' links that another program uses: devices made on them are deleted with them (macvtap, macvlan,
+    VLAN devices; unregister_netdevice_many notifies the devices above).
 
     :param owners: of these links, by name.
     :raises PermissionDenied: naming what is on one, or the bridge that it is on.
@@ -119,18 +119,18 @@ def _refuse_used(owners: Mapping[str, str], deleted: Mapping[str, int]) -> None:
 
 
 def _left(indexes: Mapping[str, int]) -> list[str]:
-    """Those that are still there; another link that took a name is not."""
+    """Those that still exist; another link that took a name does not count."""
     return [name for name, index in links.indexes(ownership.socket(), indexes).items() if index == indexes[name]]
 
 
 class _AsyncDelete:
-    """A request that the kernel answers later than it has done what was asked, on a socket of its own."""
+    """A request that the kernel answers later than it carries it out, on a socket of its own."""
 
     def __init__(self, messages: Sequence[Message]) -> None:
         self._messages = messages
-        self._socket = netlink.LinkSocket()  # by the thread that asked: it is in the right network namespace
+        self._socket = netlink.LinkSocket()  # by the requesting thread: it is in the right network namespace
         self._answered = threading.Event()
-        # Until it is known better: should the thread die of anything else, the links are looked for.
+        # Until the result is known: if the thread dies of anything else, the links are checked.
         self._refused: netlink.Refused | None = netlink.Refused(0, errno.EINTR, "the request was not sent")
         try:
             threading.Thread(target=self._send, name="farewell", daemon=True).start()
@@ -149,7 +149,7 @@ class _AsyncDelete:
             self._socket.close()
 
     def wait_gone(self, indexes: Mapping[str, int]) -> bool:
-        """Wait until these links are gone, or the kernel has answered; whether the links were first."""
+        """Wait until these links are gone, or the kernel has answered; whether the links were gone first."""
         while not self._answered.wait(_PAUSE_SECONDS):
             if not _left(indexes):
                 return True

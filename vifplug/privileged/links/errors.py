@@ -1,4 +1,4 @@
-"""What the kernel answers to a change of a link, in words: its own first, then what they mean and what to do."""
+"""The kernel's errors for changes of links, as text: first the kernel's own, then its meaning and the remedy."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from vifplug.resources import kinds
 Operation = Mapping[str, Any]
 
 _BRIDGE_PORTS_MAX = 1023
-"""BR_MAX_PORTS (net/bridge/br_private.h), less number 0, which no port gets."""
+"""BR_MAX_PORTS (net/bridge/br_private.h), less number 0, which is not used."""
 _OF_ANY: Mapping[int, str] = {
     errno.ENOMEM: "the kernel is out of memory",
     errno.ENOBUFS: "the kernel is out of memory for messages",
@@ -51,7 +51,7 @@ def reason(refused: netlink.Refused, operation: Operation, *, creates: bool) -> 
 
 
 def _master_of(operation: Operation) -> tuple[str, str] | None:
-    """Which link an operation puts on which bridge."""
+    """The link that an operation puts on a bridge, and that bridge."""
     if operation.get("op") == "join":
         return str(operation["guest"]), str(operation["name"])
     if "ends" in operation:
@@ -83,7 +83,7 @@ def _of_joining(code: int, name: str, master: str) -> str:
 
 
 def of_library(error: Exception, operation: Operation, number: int) -> LinkError:
-    """The typed error for what a library, or the system, raised in the midst of an operation."""
+    """The typed error for an error of a library or of the system during an operation."""
     subject = subject_of(operation)
     text = error.text if isinstance(error, netlink.Refused) else f"{type(error).__name__}: {error}"
     act = str(operation.get("op", "change")).replace("-", " ") if isinstance(operation, Mapping) else "change"

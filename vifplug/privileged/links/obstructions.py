@@ -1,5 +1,5 @@
-"""What stops frames and no link message shows: entries of bridges' forwarding tables, and the ingress side of queueing
-disciplines. Each takes a dump of its own, so check, repair and the daemon ask for them, and a plug does not."""
+"""What stops frames but is in no link message: entries of bridges' forwarding tables, and the ingress side of queueing
+disciplines. Each needs a dump of its own, so check, repair and the daemon read them, and a plug does not."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _TCMSG = struct.Struct("=BxxxiIII")
 _AF_BRIDGE = 7
 _NDA_LLADDR, _NDA_VLAN, _NDA_MASTER = 2, 5, 9
 _FIRST_ADDRESS = slice(_NDMSG.size + 4, _NDMSG.size + 10)
-"""Where the MAC is if NDA_LLADDR is the first attribute, as bridges have it (fdb_fill_info)."""
+"""The position of the MAC if NDA_LLADDR is the first attribute, as bridges send it (fdb_fill_info)."""
 _PERMANENT, _NOARP = 0x80, 0x40
 _SELF, _STICKY = 0x02, 0x20
 _TCA_KIND = 1
@@ -32,9 +32,9 @@ def stations(
 ) -> list[dict[str, str]]:
     """Entries of these bridges' forwarding tables that a program has set: permanent, static or sticky.
 
-    What a bridge has learnt moves with its station, and the MACs of its own ports are the kernel's.
+    Learnt entries move with their station, and the kernel adds the MACs of the bridge's own ports.
 
-    :raises LinkError: when the kernel refuses the dump.
+    :raises LinkError: the kernel refuses the dump.
     """
     wanted = {links[name]["ifindex"]: name for name in bridges if name in links}
     if not wanted:
@@ -47,12 +47,12 @@ def stations(
             continue
         port = names.get(index)
         if state & _PERMANENT and (port is None or payload[_FIRST_ADDRESS].hex(":") == port["address"]):
-            continue  # the entry of a port's own MAC, as most are: there is nothing more to parse
+            continue  # the entry of a port's own MAC, like most: the rest need not be parsed
         attrs = netlink.attributes(payload, _NDMSG.size)
         bridge = wanted.get(_number(attrs.get(_NDA_MASTER)))
         address = ":".join(f"{byte:02x}" for byte in attrs.get(_NDA_LLADDR, b""))
         if bridge is None or _number(attrs.get(_NDA_VLAN)):
-            continue  # another bridge's, or one that counts only where it filters by VLAN, and ours do not
+            continue  # another bridge's, or one that only counts on a bridge that filters by VLAN, and ours do not
         if state & _PERMANENT and port is not None and address in (port["address"], links[bridge]["address"]):
             continue
         kind = "permanent" if state & _PERMANENT else "static" if state & _NOARP else "sticky"
@@ -62,9 +62,9 @@ def stations(
 
 
 def with_ingress(socket_: netlink.LinkSocket, links: Mapping[str, Mapping[str, Any]]) -> dict[str, dict[str, Any]]:
-    """Links with the kind of what looks at their frames before anything else does: ingress or clsact.
+    """Links with the kind of the queueing discipline that processes their frames first: ingress or clsact.
 
-    :raises LinkError: when the kernel refuses the dump.
+    :raises LinkError: the kernel refuses the dump.
     """
     kinds: dict[int, str] = {}
     for payload in _table(socket_, _GETQDISC, _TCMSG.pack(0, 0, 0, 0, 0)):
@@ -91,7 +91,7 @@ def _table(socket_: netlink.LinkSocket, kind: int, body: bytes) -> list[bytes]:
 def _name(index: int) -> str:
     try:
         return socket.if_indextoname(index)
-    except OSError:  # gone since
+    except OSError:  # deleted since
         return f"#{index}"
 
 

@@ -1,4 +1,4 @@
-"""Giving a link of ours its name back, which another program changed."""
+"""Gives a link of ours its name back after another program renamed it."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ _UP = 0x1
 def rename(operation: Mapping[str, Any]) -> None:
     """Rename the owner's link of an ifindex.
 
-    :raises LinkError: when it is gone, or the kernel refuses.
-    :raises Conflict: when it is not its owner's, or the name is another link's or port's; nothing was changed.
-    :raises PermissionDenied: for a name that by the naming rule is another VIF's or another device's.
+    :raises LinkError: it does not exist, or the kernel refuses.
+    :raises Conflict: it is not its owner's, or the name is another link's or port's; nothing was changed.
+    :raises PermissionDenied: by the naming rule the name belongs to another VIF or another device.
     """
     index = arguments.number("the ifindex", operation["ifindex"], 1, 2**31 - 1)
     name, owner = arguments.name(operation["to"]), arguments.owner(operation["owner"])
@@ -41,7 +41,7 @@ def rename(operation: Mapping[str, Any]) -> None:
     if refused is not None and refused.code == errno.EEXIST and _is_own_alternative(name, index):
         refused = _refusal([no_alternative_name(index, name), renaming])
     if refused is not None and refused.code == errno.EBUSY:
-        # Kernels before 6.2 rename no link that is up.
+        # Kernels before 6.2 do not rename a link that is up.
         down, up = message(index, change=_UP), message(index, link_flags=_UP, change=_UP)
         refused = _refusal([down, renaming, up])
     if refused is None:

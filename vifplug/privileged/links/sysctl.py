@@ -14,9 +14,9 @@ _VALUE_BYTES = 32
 def write(link: str, key: str, value: int) -> None:
     """Set one of ``KEYS`` of a link.
 
-    A link without IPv6 (a kernel without it, or an MTU below 1280) has no IPv6 keys; that is as off as can be.
+    A link without IPv6 (a kernel without it, or an MTU below 1280) has no IPv6 keys; that counts as off.
 
-    :raises LinkError: when the kernel refuses.
+    :raises LinkError: the kernel refuses.
     """
     path = f"/proc/sys/net/ipv6/conf/{link}/{key}"
     text = str(int(value)).encode()
@@ -25,7 +25,7 @@ def write(link: str, key: str, value: int) -> None:
     except FileNotFoundError:
         return
     except OSError as error:
-        # One open in the common case. Where /proc/sys is mounted read-only, a value that is right needs no write.
+        # One open in the usual case. If /proc/sys is mounted read-only, a correct value needs no write.
         if error.errno in (errno.EROFS, errno.EACCES, errno.EPERM) and _is(path, text):
             return
         raise _refused(link, key, value, error) from error

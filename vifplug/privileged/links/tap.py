@@ -1,7 +1,7 @@
-"""Persistent taps: made whole before they are made to stay.
+"""Persistent taps: fully configured before they become persistent.
 
-Until TUNSETPERSIST the kernel deletes a tap when its last descriptor closes, so a helper killed before
-that leaves nothing behind; the mark and the sysctls are set by then.
+Until TUNSETPERSIST the kernel deletes a tap when its last descriptor closes, so a helper killed before that leaves
+nothing behind; the mark and the sysctls are set by then.
 """
 
 from __future__ import annotations
@@ -23,10 +23,10 @@ _IFF_TAP, _IFF_MULTI_QUEUE, _IFF_NO_PI, _IFF_VNET_HDR, _IFF_TUN_EXCL = 0x0002, 0
 
 @contextlib.contextmanager
 def opened(name: str, multiqueue: bool, *, create: bool) -> Iterator[int]:
-    """A descriptor of a tap, new and not yet persistent, or of one that is there.
+    """A descriptor of a tap: a new one that is not yet persistent, or an existing one.
 
-    :raises Conflict: when a new one's name is taken.
-    :raises LinkError: when the kernel refuses.
+    :raises Conflict: the name of a new one is taken.
+    :raises LinkError: the kernel refuses.
     """
     try:
         descriptor = os.open("/dev/net/tun", os.O_RDWR | os.O_CLOEXEC)
@@ -47,9 +47,9 @@ def opened(name: str, multiqueue: bool, *, create: bool) -> Iterator[int]:
 
 
 def give(descriptor: int, name: str, uid: int | None, gid: int | None) -> None:
-    """Let a user or group open the tap; None leaves it to root.
+    """Let a user or group open the tap; with None only root may.
 
-    :raises LinkError: when the kernel refuses.
+    :raises LinkError: the kernel refuses.
     """
     try:
         if uid is not None:
@@ -61,14 +61,14 @@ def give(descriptor: int, name: str, uid: int | None, gid: int | None) -> None:
 
 
 def _signed(number: int) -> int:
-    """The C int of the same 32 bits, which is all that Python's ioctl takes; directories give out ids above 2**31."""
+    """The C int of the same 32 bits, because Python's ioctl takes no larger one; directories assign ids above 2**31."""
     return number - 2**32 if number >= 2**31 else number
 
 
 def set_address(descriptor: int, name: str, address: str) -> None:
-    """Give a new tap its MAC, at once: until it has it, udev takes the random one for a MAC that is udev's to replace.
+    """Give a new tap its MAC, at once: until then udev treats the random one as a MAC that it may replace.
 
-    :raises LinkError: when the kernel refuses.
+    :raises LinkError: the kernel refuses.
     """
     octets = bytes.fromhex(address.replace(":", ""))
     try:
@@ -78,9 +78,9 @@ def set_address(descriptor: int, name: str, address: str) -> None:
 
 
 def keep(descriptor: int, name: str) -> None:
-    """Make the tap outlive its descriptor.
+    """Keep the tap after its descriptor is closed.
 
-    :raises LinkError: when the kernel refuses.
+    :raises LinkError: the kernel refuses.
     """
     try:
         fcntl.ioctl(descriptor, _TUNSETPERSIST, 1)

@@ -34,9 +34,9 @@ _ONE_QUEUE = [("IFLA_NUM_TX_QUEUES", 1), ("IFLA_NUM_RX_QUEUES", 1)]
 
 
 def runs(operations: Sequence[Operation]) -> Iterator[Run]:
-    """Carry out link operations in order; the first that fails ends it, what was done stays for the caller to undo.
+    """Carry out link operations in order, until one fails; the caller undoes what was done.
 
-    :returns: runs that the caller flushes, each before it asks for the next one: what must be sent by then.
+    :returns: runs that the caller must flush, each before it takes the next one.
     :raises VifplugError: with the number of the failed operation in its ``step``.
     """
     run = Run()
@@ -72,7 +72,7 @@ def runs(operations: Sequence[Operation]) -> Iterator[Run]:
 def _kind_made_by(verb: Any) -> type[Link]:
     """The kind that an operation ``create-KIND`` makes.
 
-    :raises PermissionDenied: for any other operation, and for a kind that is not made.
+    :raises PermissionDenied: for any other operation, and for a kind that cannot be made.
     """
     name = verb.removeprefix(_CREATE) if isinstance(verb, str) and verb.startswith(_CREATE) else ""
     kind = kinds.link_of(name)
@@ -95,7 +95,7 @@ def _create(run: Run, number: int, operation: Operation, kind: type[Link]) -> It
 def _made_by(operation: Operation, kind: type[Link]) -> tuple[str, str, Role]:
     """Name, owner and role of a link that is to be created.
 
-    :raises PermissionDenied: for a role that such a link does not have, or that the owner does not.
+    :raises PermissionDenied: the link or its owner cannot have that role.
     """
     name, owner = arguments.name(operation["name"]), arguments.owner(operation["owner"])
     part = arguments.part(operation["role"])
@@ -107,7 +107,7 @@ def _made_by(operation: Operation, kind: type[Link]) -> tuple[str, str, Role]:
 
 
 def _birth_address(address: Any, owner: str, role: str) -> str:
-    """The MAC a bridge or veth end is created with, which is its mark from the first moment on.
+    """The MAC that a bridge or veth end is created with, which is its first mark.
 
     :raises PermissionDenied: for any other.
     """
@@ -128,7 +128,7 @@ def _create_link(run: Run, number: int, operation: Operation, kind: type[Link]) 
 
 
 def _mark(run: Run, operation: Operation, owner: str, role: Role) -> list[tuple[str, Any]]:
-    """The alias of a new link, and the bridge that it joins as it is made."""
+    """The alias of a new link, and the bridge that it joins at its creation."""
     master = operation.get("master")
     if not master:
         return [("IFLA_IFALIAS", naming.alias(owner))]
@@ -141,7 +141,7 @@ def _lower_device(run: Run, operation: Operation, kind: type[Link]) -> list[tupl
     """IFLA_LINK of a link that is made on another one: its owner's, or one that the configuration lists.
 
     :raises PermissionDenied: for any other.
-    :raises LinkError: when it is not there.
+    :raises LinkError: it does not exist.
     """
     lower = next(
         (
@@ -182,8 +182,8 @@ def _create_pair(run: Run, number: int, operation: Operation, kind: type[Link]) 
             ]
         )
     near, far = (run.made[name] for name, _owner, _role in made)
-    # Promiscuous from birth: a program that opens it before it is up (vswitchd, whose port may be there already) has
-    # nothing left to set. vswitchd writes flags back as it first read them, and "up" would be lost with that.
+    # Promiscuous from its creation: a program that opens it before it is up (vswitchd, whose port may exist already)
+    # then sets no flags. vswitchd writes flags back as it first read them, and "up" would be lost.
     at_birth = attributes.PROMISCUOUS
     attrs = [*ends[0], linkinfo(kind.wire_kind, [peer(far, ends[1], link_flags=at_birth)])]
     run.creations.append((number, message(near, attrs, flags=CREATE, link_flags=at_birth, change=at_birth)))
@@ -206,7 +206,7 @@ def _set(run: Run, number: int, operation: Operation) -> None:
 
 
 def _configure(run: Run, number: int, operation: Operation) -> None:
-    """Attributes of another program's link, which the configuration lists."""
+    """Set attributes of another program's link that the configuration lists."""
     link, values = configure.values_of(operation)
     if "part" in link:
         part = link["part"]
@@ -217,9 +217,9 @@ def _configure(run: Run, number: int, operation: Operation) -> None:
 
 
 def _set_attributes(run: Run, number: int, operation: Operation, index: int, link: Mapping[str, Any] | None) -> None:
-    """Everything that is set on one link, in the order of ``schema.How``.
+    """Set all attributes of one link, in the order of ``schema.How``.
 
-    :param link: as it was read; None for one that this run makes.
+    :param link: as read; None for one that this run makes.
     """
     name, values, kind = operation["name"], operation["values"], arguments.part(operation["role"]).kind
     for attrs in attributes.before_up(run, operation, kind):
@@ -243,7 +243,7 @@ def _set_attributes(run: Run, number: int, operation: Operation, index: int, lin
 
 
 def _link_to_set(operation: Operation) -> dict[str, Any] | None:
-    """The owner's link; or one that nobody marked, which this very operation marks as the owner's (decision 0002).
+    """The owner's link; or an unmarked one that this operation marks as the owner's (decision 0002).
 
     :raises Conflict: for any other; it was left alone.
     """
@@ -257,7 +257,7 @@ def _link_to_set(operation: Operation) -> dict[str, Any] | None:
 
 
 def _join(run: Run, number: int, operation: Operation) -> None:
-    """The VMM's tap, which is on no bridge, onto a bridge of its VIF, or of its VIF's network."""
+    """Put the VMM's tap, which is on no bridge, on a bridge of its VIF, or of its VIF's network."""
     bridge, guest = arguments.name(operation["name"]), arguments.name(operation["guest"])
     owner, vif_id = arguments.owner(operation["owner"]), arguments.owner(operation["vif_id"])
     if owner != vif_id and not owner.startswith(naming.NETWORK_PREFIX):
@@ -270,18 +270,18 @@ def _join(run: Run, number: int, operation: Operation) -> None:
         index = int(there["ifindex"])
     link = ownership.read(guest)
     if link is None or link["ifindex"] != operation["guest_ifindex"] or link["master"] is not None:
-        return  # gone, made again or put elsewhere meanwhile: all of them the VMM's own business
+        return  # deleted, recreated or moved meanwhile, which only the VMM may do
     if not adoption.is_guests(link, vif_id, operation.get("guest_address")):
         raise PermissionDenied(f"refused to put {guest!r} on bridge {bridge!r}: it is no guest's tap", guest)
     run.early.append((number, message(int(link["ifindex"]), [("IFLA_MASTER", index)])))
 
 
 def _forget_station(run: Run, number: int, operation: Operation) -> None:
-    """An entry of the forwarding table: of a bridge of the owner's, or on a tap of the owner's."""
+    """Delete an entry of the forwarding table: of a bridge of the owner's, or on a tap of the owner's."""
     link, port = ownership.link_of(operation), ownership.read(arguments.name(operation["port"]))
     address = arguments.address(operation["station"])
     if link is None or port is None:
-        return  # the entry went with its port
+        return  # the entry was deleted with its port
     is_bridges = port["ifindex"] == link["ifindex"] and kinds.has_members(link["kind"])
     if not is_bridges and port["ifindex"] != link["ifindex"] and port["master"] != link["name"]:
         raise PermissionDenied(f"refused to change the forwarding table at {port['name']!r}: not {link['name']!r}'s")

@@ -1,1 +1,1 @@
-"""Rows of Open vSwitch's database read and written."""
+"""Reads and writes rows of Open vSwitch's database."""

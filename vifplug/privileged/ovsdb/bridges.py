@@ -1,4 +1,4 @@
-"""OVS bridges: what OVSDB tells of them, and the operations on those that vifplug makes, a trunk's and a VIF's own."""
+"""OVS bridges: their rows, and operations on those that vifplug makes, a trunk's and a VIF's own."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ from vifplug.resources.ovs_port import PATCH
 
 _OVN, _AGENT = "ovn", "neutron-agent"
 _OVN_BRIDGE = "br-int"
-"""ovn-controller(8): the integration bridge, where external_ids:ovn-bridge names no other."""
+"""ovn-controller(8): the integration bridge, unless external_ids:ovn-bridge names another one."""
 _EMPTY = {column.name: column.empty for column in ovs_bridge.COLUMNS if column.name in ovs_bridge.SETTINGS}
 
 
 def described(tables: Any, index: RowIndex | None = None) -> dict[str, dict[str, Any]]:
-    """Each bridge's datapath_type and control_plane, by name; of columns that cost the same for any number of ports.
+    """Each bridge's datapath_type and control_plane, by name; from columns that cost the same for any number of ports.
 
-    :param index: of these tables, for what else is to be known of bridges that vifplug may have made.
+    :param index: of these tables, for more columns of bridges that vifplug may have made.
     """
     by_ovn = {ovn_bridge for row in tables["Open_vSwitch"].rows.values() if (ovn_bridge := ovn_marks(row))}
     bridges: dict[str, dict[str, Any]] = {}
@@ -50,7 +50,7 @@ def _of_made(row: Any, tables: Any, index: RowIndex) -> dict[str, Any]:
 
 
 def _members(row: Any, tables: Any) -> Iterator[str]:
-    """Ports but for the local one and patch ports, which Neutron's agent makes on a trunk's bridge and takes away."""
+    """Ports except the local one and patch ports, which Neutron's agent makes and deletes on a trunk's bridge."""
     for port in referred(row, "ports", tables, "Port"):
         interfaces = referred(port, "interfaces", tables, "Interface")
         name = first(port, "name")
@@ -59,15 +59,16 @@ def _members(row: Any, tables: Any) -> Iterator[str]:
 
 
 def ovn_marks(row: Any) -> str:
-    """The bridge that OVN wires, by an Open_vSwitch row's external_ids; "" without OVN. No other key matters here."""
+    """The bridge that OVN wires, from an Open_vSwitch row's external_ids; "" without OVN. Other keys are not read."""
     ids = pairs(row, "external_ids")
     return ids.get("ovn-bridge", _OVN_BRIDGE) if ids.get("ovn-remote") else ""
 
 
 def is_agents(bridge: Any, before: Mapping[str, Any] | None = None) -> bool:
-    """Neutron's OVS agent is the OpenFlow controller of its bridges, and lets them pass nothing without it.
+    """Whether Neutron's OVS agent controls the bridge: it is the OpenFlow controller, and the bridge forwards nothing
+    without it.
 
-    :param before: values of columns to take in place of the bridge's own.
+    :param before: values of columns to use instead of the bridge's own.
     """
     columns = {name: (before or {}).get(name, bridge._data[name]) for name in ("fail_mode", "controller")}
     modes = {atom.value for atom in columns["fail_mode"].values}
@@ -75,7 +76,7 @@ def is_agents(bridge: Any, before: Mapping[str, Any] | None = None) -> bool:
 
 
 class _BridgeCommand(Command):
-    """What all operations on one bridge share: its name is one of those that vifplug makes, and the owner's."""
+    """The base of all operations on one bridge: its name must be one that vifplug makes for the owner."""
 
     def __init__(self, api: Any, operation: Mapping[str, Any], state: TransactionState) -> None:
         super().__init__(api, operation, state)
@@ -84,9 +85,9 @@ class _BridgeCommand(Command):
             raise arguments.refuse(f"for {self.owner} the OVS bridge", self.name)
 
     def owned_bridge(self) -> Any:
-        """The bridge, or None where there is none.
+        """The bridge, or None.
 
-        :raises Conflict: when it is not its owner's; it was left alone.
+        :raises Conflict: it is not its owner's; it was left alone.
         """
         row = self.api.idl.index.row("Bridge", self.name)
         if row is None or self.state.is_bridge_of(row, self.owner):
@@ -98,9 +99,9 @@ class _BridgeCommand(Command):
         )
 
     def datapath(self) -> str:
-        """The datapath_type of the bridge that it is to be like.
+        """The datapath_type of the bridge that it is to resemble.
 
-        :raises BridgeMissing: when that is not there.
+        :raises BridgeMissing: that bridge does not exist.
         """
         like = arguments.name(self.operation["like"])
         row = self.api.idl.index.row("Bridge", like)
@@ -111,7 +112,7 @@ class _BridgeCommand(Command):
 
 
 class _AddBridge(_BridgeCommand):
-    """A new bridge with its local port, both with our mark; there is nothing to do where it is there."""
+    """Create a bridge with its local port, both with our mark; nothing to do if it exists."""
 
     def carry_out(self, txn: Any) -> None:
         index, tables = self.api.idl.index, self.api.idl.tables
@@ -133,7 +134,7 @@ class _AddBridge(_BridgeCommand):
 
 
 class _SetBridge(_BridgeCommand):
-    """A bridge of ours made as its creation leaves it."""
+    """Reset a bridge of ours to what its creation leaves."""
 
     def carry_out(self, txn: Any) -> None:
         bridge = self.owned_bridge()
@@ -148,7 +149,7 @@ class _SetBridge(_BridgeCommand):
 
 
 class _DeleteBridge(_BridgeCommand):
-    """A bridge of ours that has no port but patch ports; absent is done."""
+    """Delete a bridge of ours that has only patch ports; absent counts as deleted."""
 
     def carry_out(self, txn: Any) -> None:
         bridge = self.owned_bridge()

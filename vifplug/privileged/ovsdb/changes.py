@@ -1,4 +1,4 @@
-"""News of OVSDB: which ports and bridges changed, numbered, kept for a while for those who ask what they missed."""
+"""Changes of OVSDB: numbered names of changed ports and bridges, kept for a while for followers that missed some."""
 
 from __future__ import annotations
 
@@ -24,8 +24,8 @@ PORT, BRIDGE, OWNER = "port", "bridge", "owner"
 class Changes:
     """What changed in a replica of OVSDB, in order.
 
-    A number is a reader's position; a generation is the replica that the number belongs to: after a new
-    one (another connection, another database) everything may have changed.
+    A number is a reader's position; a generation is the replica that the number belongs to: in a new one (another
+    connection, another database) everything may have changed.
     """
 
     def __init__(self) -> None:
@@ -36,7 +36,7 @@ class Changes:
         self._connected = False
 
     def add(self, named: Iterable[tuple[str, str]]) -> None:
-        """Note a change of each of these: a kind and a name."""
+        """Record a change of each of these: a kind and a name."""
         with self._condition:
             for kind, name in named:
                 self._number += 1
@@ -54,10 +54,10 @@ class Changes:
                 self._condition.notify_all()
 
     def since(self, generation: int, number: int, connected: bool, seconds: float) -> dict[str, Any]:
-        """What came after ``number`` of ``generation``, or a change of whether the server answers; waits for either.
+        """Changes after ``number`` of ``generation``, or a change of whether the server answers; waits for either.
 
-        :returns: ``generation``, ``number`` and ``connected`` for the next call; ``everything`` when this reader
-            cannot know what it missed; else the names by kind.
+        :returns: ``generation``, ``number`` and ``connected`` for the next call; ``everything`` if this reader may have
+            missed some; else the names by kind.
         """
         deadline = time.monotonic() + seconds
         with self._condition:
@@ -85,14 +85,14 @@ class Changes:
 
 
 def named(event: str, row: Any, updates: Any) -> list[tuple[str, str]]:
-    """What a change of a row is a change of.
+    """The kinds and names that a change of a row affects.
 
     :param updates: the old values of the columns that changed, as the IDL's ``notify`` gives them.
     """
     table = row._table.name
     if table in ("Port", "Interface"):
         return [(PORT, first(row, "name"))]
-    # A row of an update has the old values of the columns that changed, and no others.
+    # A row of an update has the old values of the changed columns only.
     before = updates._data if event == "update" else {}
     if table == "QoS":
         owners = {value_of(row, "external_ids", naming.OWNER_KEY)}
@@ -100,8 +100,8 @@ def named(event: str, row: Any, updates: Any) -> list[tuple[str, str]]:
         return [(OWNER, owner) for owner in sorted(filter(None, owners))]
     if table == "Open_vSwitch" and "external_ids" in before:
         if bridges.ovn_marks(updates) == bridges.ovn_marks(row):
-            return []  # hundreds of keys of other programs' are in there, some written every few seconds
-        # Another may wire their ports now.
+            return []  # it contains hundreds of keys of other programs, some written every few seconds
+        # Another control plane may wire their ports now.
         return [(BRIDGE, first(bridge, "name")) for bridge in referred(row, "bridges", row._idl.tables, "Bridge")]
     if table != "Bridge":
         return []
@@ -111,7 +111,7 @@ def named(event: str, row: Any, updates: Any) -> list[tuple[str, str]]:
 
 
 def _concerns_all_ports(bridge: Any, before: Mapping[str, Any]) -> bool:
-    """Whether a change of a bridge's columns makes a difference to every port on it: its datapath, or who wires it."""
+    """Whether a change of a bridge's columns affects every port on it: its datapath, or its control plane."""
     return "datapath_type" in before or bridges.is_agents(bridge) != bridges.is_agents(bridge, before)
 
 
@@ -119,9 +119,9 @@ _OWN = frozenset({*ovs_bridge.SETTINGS, "external_ids"})
 
 
 def _is_changed(bridge: Any, updates: Any) -> bool:
-    """Whether a bridge that vifplug may have made has lost its mark, or what it had from its creation.
+    """Whether a bridge that vifplug may have made has lost its mark, or a value from its creation.
 
-    OVN keeps hundreds of keys in the external_ids of br-int, and writes one for every port.
+    OVN has hundreds of keys in the external_ids of br-int, and writes one for every port.
     """
     before = updates._data
     if not (_OWN & before.keys() and naming.may_be_made(first(bridge, "name"))):
@@ -133,7 +133,7 @@ def _is_changed(bridge: Any, updates: Any) -> bool:
 
 
 def _moved(row: Any, updates: Any) -> list[tuple[str, str]]:
-    """The ports that joined or left a bridge and are still there: their own rows do not show it."""
+    """Existing ports that joined or left a bridge: their own rows do not show it."""
     before = updates._data.get("ports")
     after = row._data.get("ports")
     if before is None or after is None:

@@ -1,7 +1,7 @@
 """Columns of a port's rows, by the table of ``resources.ovs_port``: read, set and emptied.
 
-vifplug's own by creation are empty in every port that does not ask for a value, and no control plane writes them. Tag,
-trunks, vlan_mode, qos, other_config, ingress_policing_* and foreign external_ids are the control plane's
+Those that vifplug sets at creation are empty in every port that requests no value, and no control plane writes them.
+The control plane owns tag, trunks, vlan_mode, qos, other_config, ingress_policing_* and foreign external_ids
 (ovs-vswitchd.conf.db(5); Neutron's agents and its QoS driver write them): they are never among these.
 """
 
@@ -32,7 +32,7 @@ def _reader(column: Column) -> tuple[str, bool, Callable[[Any, str], Any], str, 
 _READERS = tuple(_reader(column) for column in ovs_port.COLUMNS if column.field)
 """Of each field: its name, whether the Port row has it, how it is read, its column, and what a missing row has."""
 _socket_directory: list[str] = []
-"""Where sockets may be that a port's columns name: fixed at the helper's start, never taken from a call."""
+"""The directory of sockets that a port's columns may name: fixed at the helper's start, never taken from a call."""
 
 
 def fix_socket_directory(directory: str) -> None:
@@ -41,9 +41,9 @@ def fix_socket_directory(directory: str) -> None:
 
 
 def fields(port: Any, interface: Any) -> dict[str, Any]:
-    """The fields of ``OvsPort`` that stand for a column each.
+    """The fields of ``OvsPort`` that represent a column each.
 
-    :param interface: None for a port that has none.
+    :param interface: None for a port without one.
     """
     values = {}
     for field, is_of_port, read, name, empty in _READERS:
@@ -53,9 +53,9 @@ def fields(port: Any, interface: Any) -> dict[str, Any]:
 
 
 def set_vlans(port: Any, given: Mapping[str, Any]) -> None:
-    """VLANs that a port had before it was made again.
+    """The VLANs that a recreated port had before.
 
-    :raises PermissionDenied: for a value out of bounds.
+    :raises PermissionDenied: a value is out of bounds.
     """
     if given.get("tag") is not None:
         port.tag = arguments.number("the tag", given["tag"], 0, ovs_port.DEAD_VLAN)
@@ -66,18 +66,19 @@ def set_vlans(port: Any, given: Mapping[str, Any]) -> None:
 
 
 def has_vlans(port: Any) -> bool:
-    """Whether a control plane has set VLANs on a port, verified in the transaction: it knows better than a record."""
+    """Whether a control plane has set VLANs on a port, verified in the transaction: they take precedence over a
+    record."""
     for column in OF_VLANS:
         port.verify(column)
     return any(getattr(port, column) for column in OF_VLANS)
 
 
 def give(port: Any, interfaces: Sequence[Any], given: Mapping[str, Any]) -> None:
-    """Set columns of a port of ours to what it asks for.
+    """Set columns of a port of ours to the requested values.
 
-    :raises PermissionDenied: for a column that is not vifplug's, or a value that its table does not allow.
-    :raises ResourceMissing: when there is no directory for a socket.
-    :raises Conflict: for a socket of another interface.
+    :raises PermissionDenied: the column is not vifplug's, or its table does not allow the value.
+    :raises ResourceMissing: a socket's directory does not exist.
+    :raises Conflict: another interface has the socket.
     """
     for name, value in given.items():
         column = _PORT.get(name) or _INTERFACE.get(name)
@@ -93,7 +94,7 @@ def give(port: Any, interfaces: Sequence[Any], given: Mapping[str, Any]) -> None
 
 
 def _check_listening(interfaces: Sequence[Any]) -> None:
-    """Check that the socket of a port at which Open vSwitch listens is no other file of its run directory.
+    """Check that the socket of a port on which Open vSwitch listens is no other file of its run directory.
 
     :raises PermissionDenied: for another name.
     """
@@ -105,14 +106,15 @@ def _check_listening(interfaces: Sequence[Any]) -> None:
 def _check_socket(path: str) -> None:
     """Check that a socket is a guest's: vswitchd runs as root and would open any.
 
-    :raises PermissionDenied: for a path that is not below the fixed directory, also by a symbolic link, nor one itself.
-    :raises ResourceMissing: when its directory is not there.
+    :raises PermissionDenied: the path is not below the fixed directory, or is or contains a symbolic link to another
+        place.
+    :raises ResourceMissing: its directory does not exist.
     """
     directory = next(iter(_socket_directory), "")
     if not directory or naming.socket_path_fault(path, directory):
         raise arguments.refuse("the path of a socket", path)
     parent = os.path.dirname(path)
-    # Of a directory that only its users may enter it can be seen that it is there.
+    # Even if only its users may enter a directory, its existence is visible.
     if not os.path.isdir(parent):
         raise ResourceMissing(
             f"the directory {parent!r} of the vhost-user socket {path!r} is not there; create it, writable for the "
@@ -126,7 +128,7 @@ def _check_socket(path: str) -> None:
 
 
 def _refuse_foreign_socket(column: Column, key: str, path: str, interfaces: Sequence[Any]) -> None:
-    """Refuse a socket that another interface has: its guest would talk in this one's name.
+    """Refuse a socket that another interface has: its guest would send as this one's.
 
     :raises Conflict: naming that interface.
     """
@@ -140,15 +142,15 @@ def _refuse_foreign_socket(column: Column, key: str, path: str, interfaces: Sequ
 
 
 def _is_one_file(path: str | None, other: str) -> bool:
-    """Whether two paths are of one socket, also through a symbolic link to its directory."""
+    """Whether two paths name the same socket, also through a symbolic link to its directory."""
     if path is None or os.path.basename(path) != os.path.basename(other):
         return False
     return path == other or os.path.realpath(os.path.dirname(path)) == os.path.realpath(os.path.dirname(other))
 
 
 def _listens_at(row: Any, path: str) -> bool:
-    """Whether an interface's own socket may have this path. Where Open vSwitch's directory of sockets is, its
-    configuration says (other_config:vhost-sock-dir), so the name decides."""
+    """Whether an interface's own socket may have this path. The directory of Open vSwitch's sockets depends on its
+    configuration (other_config:vhost-sock-dir), so the name decides."""
     return bool(_single(row, "name") == os.path.basename(path) and _single(row, "type") == LISTENS)
 
 
@@ -160,7 +162,7 @@ def _single(row: Any, column: str) -> Any:
 
 
 def _of_transaction(row: Any, column: Column) -> Mapping[str, str]:
-    """A map as the current transaction leaves it; if that does not change it, as it is committed, which is cheaper
+    """A map as the current transaction leaves it; if the transaction does not change it, as committed, which is cheaper
     to read (``values``)."""
     if row._data is None or column.name in (row._changes or {}):
         value: Mapping[str, str] = getattr(row, column.name, {})
@@ -169,7 +171,7 @@ def _of_transaction(row: Any, column: Column) -> Mapping[str, str]:
 
 
 def settings(port: Any, interfaces: Sequence[Any]) -> dict[str, Any]:
-    """Those that are not empty, as plain values: what another program has set on a port of ours."""
+    """Columns that are not empty, as plain values: what another program has set on a port of ours."""
     name = first(port, "name")
     values = _not_empty(port, _PORT)
     for interface in interfaces:
@@ -203,10 +205,10 @@ def _not_empty(row: Any, columns: Mapping[str, Column]) -> dict[str, Any]:
 
 
 def empty(txn: Any, api: Any, port: Any, columns: Sequence[str]) -> None:
-    """Make columns of a port of ours as its creation left them; no caller chooses a value.
+    """Reset columns of a port of ours to what its creation left; the caller chooses no value.
 
-    :raises PermissionDenied: for a column that is not one of these; for VLANs, of a port that a control plane knows.
-    :raises Conflict: where the interface of its name is another port's.
+    :raises PermissionDenied: for another column; for VLANs of a port that a control plane knows.
+    :raises Conflict: the interface of its name belongs to another port.
     """
     is_wired = any("iface-id" in interface.external_ids for interface in port.interfaces)
     vlans = () if is_wired else OF_VLANS

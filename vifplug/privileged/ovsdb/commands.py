@@ -1,7 +1,7 @@
-"""Port operations as ovsdbapp commands: each looks at the rows again inside its transaction.
+"""Port operations as ovsdbapp commands: each reads the rows again inside its transaction.
 
-Whose a port is, ``vifplug.resources.ownership`` says. What is read to decide that is verified in the transaction, so a
-row that changes meanwhile makes it start over.
+``vifplug.resources.ownership`` determines a port's owner. The values it depends on are verified in the transaction, so
+that it starts over if a row changes meanwhile.
 """
 
 from __future__ import annotations
@@ -32,17 +32,17 @@ Operation = Mapping[str, Any]
 
 
 def _values(row: Any, column: str) -> list[Any]:
-    """A set as the transaction under way leaves it.
+    """A set as the current transaction leaves it.
 
-    A row that the transaction inserts has none of the columns that it did not set (ovs.db.idl.Row.__getattr__):
-    vswitchd gives an Interface its ofport later.
+    A row that the transaction inserts has only the columns that it sets (ovs.db.idl.Row.__getattr__): vswitchd sets an
+    Interface's ofport later.
     """
     values: list[Any] = getattr(row, column, [])
     return values
 
 
 class TransactionState:
-    """What the commands of one transaction find out once for all of them; a transaction may be tried again."""
+    """State that the commands of one transaction share; a transaction may be tried again."""
 
     def __init__(self, idl: Any) -> None:
         self._idl = idl
@@ -54,7 +54,7 @@ class TransactionState:
         """The bridges that an earlier command of the transaction makes, by name."""
 
     def begin(self, txn: Any) -> None:
-        """Forget what an earlier try of the transaction has found."""
+        """Clear the state of an earlier try of the transaction."""
         if self._txn is not txn:
             self._txn = txn
             self._free.clear()
@@ -68,13 +68,13 @@ class TransactionState:
     def join(self, bridge: Any, port: Any) -> None:
         """Put a port on a bridge."""
         if bridge.name in self.made:
-            # Of a row that the transaction inserts a column is set, not changed.
+            # A column of a row that the transaction inserts is set, not changed.
             bridge.ports = [*bridge.ports, port]
         else:
             bridge.addvalue("ports", port)
 
     def is_bridge_of(self, bridge: Any, owner: str) -> bool:
-        """Whether a bridge is one that vifplug made, or makes, for an owner; verified in the transaction."""
+        """Whether vifplug made, or makes, a bridge for an owner; verified in the transaction."""
         if bridge.name in self.made:
             return naming.is_bridge_of(bridge.name, owner)
         bridge.verify("external_ids")
@@ -85,9 +85,9 @@ class TransactionState:
         return ownership.bridge_is_ours(seen, owner)
 
     def holder(self, port: Any) -> Any:
-        """The bridge a port is on.
+        """The bridge that a port is on.
 
-        :raises OvsdbError: when it is on none.
+        :raises OvsdbError: it is on none.
         """
         bridge = self.moved.get(port.uuid) or self._idl.index.bridge_of(port)
         if bridge is None:
@@ -95,7 +95,7 @@ class TransactionState:
         return bridge
 
     def free_ofport(self, bridge: Any) -> int | None:
-        """An OpenFlow port number that no port of a bridge has or asks for, and that was not given before."""
+        """An OpenFlow port number that no port of a bridge has or requests, and that was not assigned before."""
         if bridge.uuid not in self._free:
             rows = [interface for port in bridge.ports for interface in _values(port, "interfaces")]
             taken = {number for row in rows for number in (*_values(row, "ofport"), *_values(row, "ofport_request"))}
@@ -121,7 +121,7 @@ class Command(ovsdbapp_command.BaseCommand):  # type: ignore[misc]
     def run_idl(self, txn: Any) -> None:
         """Called by ovsdbapp, in the IDL's thread.
 
-        :raises OvsdbError: for what python-ovs or ovsdbapp raise, with the name of what this operation is about.
+        :raises OvsdbError: for errors of python-ovs or ovsdbapp, with the name of this operation's object.
         """
         self.state.begin(txn)
         try:
@@ -141,7 +141,7 @@ class Command(ovsdbapp_command.BaseCommand):  # type: ignore[misc]
 
 
 def missing_bridge(index: Any, name: str) -> BridgeMissing:
-    """The error for a bridge that is not there, or is none to Open vSwitch."""
+    """The error for a missing bridge, or for a name that is not a bridge to Open vSwitch."""
     fake = index.fake_bridges().get(name)
     if fake is not None:
         return BridgeMissing(naming.fake_bridge(name, *fake), name)
@@ -149,12 +149,12 @@ def missing_bridge(index: Any, name: str) -> BridgeMissing:
 
 
 class _PortCommand(Command):
-    """What all operations on one port share."""
+    """The base of all operations on one port."""
 
     def require_patch_of_ours(self, port: Any, bridge: Any) -> None:
         """Refuse a patch that would join bridges of other programs.
 
-        :raises PermissionDenied: unless it is an end of the one between a VIF's own bridge and another one.
+        :raises PermissionDenied: it is not an end of the patch between a VIF's own bridge and another one.
         """
         for interface in port.interfaces:
             if getattr(interface, "type", "") == PATCH:
@@ -170,7 +170,7 @@ class _PortCommand(Command):
     def bridge(self, name: str) -> Any:
         """The bridge of that name.
 
-        :raises BridgeMissing: when there is none.
+        :raises BridgeMissing: there is none.
         """
         row = self.state.bridge(arguments.name(name))
         if row is None:
@@ -178,9 +178,9 @@ class _PortCommand(Command):
         return row
 
     def owned_port(self) -> Any:
-        """The port, or None when there is none.
+        """The port, or None.
 
-        :raises Conflict: when it is not its owner's; it was left alone.
+        :raises Conflict: it is not its owner's; it was left alone.
         """
         port = self.api.idl.index.row("Port", self.name)
         if port is None:
@@ -202,7 +202,7 @@ class _PortCommand(Command):
         )
 
     def _seen(self, port: Any) -> SeenPort:
-        """The row as it is in this transaction: an operation before this one may have marked it."""
+        """The row as this transaction leaves it: an earlier operation may have marked it."""
         ids = (getattr(interface, "external_ids", {}).get("iface-id", "") for interface in port.interfaces)
         seen = SeenPort(
             name=self.name,
@@ -211,18 +211,18 @@ class _PortCommand(Command):
             known=self.api.idl.index.was_ours(port, self.owner),
         )
         if not seen.mark and not seen.known and (self.owner in seen.iface_ids or not seen.iface_ids):
-            # The mark of its QoS row outlives its own.
+            # The mark of its QoS row stays after its own is removed.
             has_qos = any(ownership.qos_is_ours(qos.external_ids, self.owner) for qos in _values(port, "qos"))
             seen = seen._replace(known=has_qos and self.name in ownership.port_names(self.owner))
         return seen
 
     def _may_mark(self, seen: SeenPort) -> bool:
-        """Whether this operation may mark a row that nobody did."""
+        """Whether this operation may mark an unmarked row."""
         return False
 
 
 class _Add(_PortCommand):
-    """A new port with all it needs, isolation and QoS included, in the transaction that creates it."""
+    """Create a port with everything it needs, including isolation and QoS, in one transaction."""
 
     def carry_out(self, txn: Any) -> None:
         operation, settings = self.operation, self.operation.get("settings") or {}
@@ -232,7 +232,7 @@ class _Add(_PortCommand):
         bridge = self.bridge(operation["bridge"])
         there = self.api.idl.index.row("Port", self.name)
         if there is not None and str(there.uuid) == operation.get("uuid"):
-            return  # it was to be put back, and has never gone
+            return  # it was to be restored, but was never deleted
         if there is not None:
             raise Conflict(f"could not add OVS port {self.name!r}: the name is taken", self.name)
         iface_ids = self._checked_identity(arguments.external_ids(operation["iface_ids"]), has_device=not is_patch)
@@ -254,10 +254,10 @@ class _Add(_PortCommand):
         self.state.join(bridge, port)
 
     def _checked_identity(self, iface_ids: Mapping[str, str], *, has_device: bool) -> Mapping[str, str]:
-        """The keys of the new interface, and its device, are the owner's.
+        """Check that the keys of the new interface, and its device, are the owner's.
 
-        :raises PermissionDenied: for another VIF's iface-id.
-        :raises Conflict: for a foreign device, or where a port that is not ours has the iface-id.
+        :raises PermissionDenied: the iface-id is another VIF's.
+        :raises Conflict: the device is foreign, or a port that is not ours has the iface-id.
         """
         arguments.own_identity(iface_ids, self.owner)
         index = self.api.idl.index
@@ -286,7 +286,7 @@ class _Add(_PortCommand):
         return iface_ids
 
     def _qos(self, txn: Any, kind: str) -> Any:
-        """A new QoS row; or the one the owner has left from a port that somebody deleted."""
+        """A new QoS row; or the one that the owner has left from a port that another program deleted."""
         for row in self.state.qos_of(self.owner):
             if row.type == kind and ownership.qos_is_ours(row.external_ids, self.owner):
                 row.verify("external_ids")
@@ -297,7 +297,7 @@ class _Add(_PortCommand):
         return row
 
     def _known_qos(self, number: str | None) -> Any:
-        """A QoS row that is to be put back: the owner's, or one that a control plane had put on the owner's port.
+        """A QoS row to restore: the owner's, or one that a control plane had put on the owner's port.
 
         :raises Conflict: for any other.
         """
@@ -317,7 +317,7 @@ class _Add(_PortCommand):
 
 
 class _Set(_PortCommand):
-    """Keys of a port's or its interface's external_ids; None takes a key away. Other keys stay."""
+    """Set keys of a port's or its interface's external_ids; None removes a key. Other keys stay."""
 
     def carry_out(self, txn: Any) -> None:
         marks = self.operation.get("external_ids") or {}
@@ -327,7 +327,7 @@ class _Set(_PortCommand):
         port = self.owned_port()
         if port is None:
             raise OvsdbError(f"could not change OVS port {self.name!r}: no such port", self.name)
-        # Not over those that a control plane has set meanwhile.
+        # Do not overwrite those that a control plane has set meanwhile.
         if self.operation.get("vlans") and not columns.has_vlans(port):
             columns.set_vlans(port, self.operation["vlans"])
         columns.empty(txn, self.api, port, self.operation.get("columns", ()))
@@ -353,7 +353,7 @@ def _set_keys(row: Any, keys: Mapping[str, str | None]) -> None:
 
 
 class _Move(_PortCommand):
-    """A port to another bridge, row and all: what the control plane wrote on it goes along."""
+    """Move a port to another bridge with its row: what the control plane wrote on it moves along."""
 
     def carry_out(self, txn: Any) -> None:
         port = self.owned_port()
@@ -369,9 +369,10 @@ class _Move(_PortCommand):
 
 
 class _Reattach(_PortCommand):
-    """Make vswitchd open the device again: it does for another ofport, and keeps the row.
+    """Make vswitchd open the device again: a changed ofport_request causes that, and keeps the row.
 
-    To close one takes it 10 ms and more, and cuts the guest: after a boot it has opened most of them by itself.
+    Closing a device takes 10 ms and more, and interrupts the guest: after a boot vswitchd has opened most of them by
+    itself.
     """
 
     def carry_out(self, txn: Any) -> None:
@@ -388,14 +389,15 @@ class _Reattach(_PortCommand):
 
 
 class _Delete(_PortCommand):
-    """A port with its interfaces; absent is done. One ``as_added`` bears our mark, and its QoS goes with it."""
+    """Delete a port with its interfaces; absent counts as deleted. One ``as_added`` has our mark, and its QoS is
+    deleted too."""
 
     def carry_out(self, txn: Any) -> None:
         port = self.owned_port()
         as_added = bool(self.operation.get("as_added"))
         if port is None or (as_added and self.owner != port.external_ids.get(naming.OWNER_KEY)):
             return
-        # The server takes away a row that nothing refers to; until then the row would hold on to its QoS.
+        # The server deletes a row without references; until then the row would keep its QoS.
         self.state.holder(port).delvalue("ports", port)
         for qos in port.qos:
             if as_added and ownership.qos_is_ours(qos.external_ids, self.owner):
@@ -404,7 +406,7 @@ class _Delete(_PortCommand):
 
 
 class _DeleteQos(Command):
-    """Every QoS row an owner has, unless somebody else's port uses it."""
+    """Delete every QoS row of an owner, unless another owner's port uses it."""
 
     def __init__(self, api: Any, operation: Operation, state: TransactionState) -> None:
         super().__init__(api, operation, state)

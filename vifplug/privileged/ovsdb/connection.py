@@ -1,4 +1,4 @@
-"""ovsdbapp's connection, API and transaction as vifplug uses them, with what ovsdbapp 3.0 does wrong put right."""
+"""ovsdbapp's connection, API and transaction as vifplug uses them, with corrections of ovsdbapp 3.0."""
 
 from __future__ import annotations
 
@@ -16,11 +16,10 @@ _ALERTS_BYTES = 4096
 
 
 class _Queue(connection.TransactionQueue):  # type: ignore[misc]
-    """A queue whose alert pipe is empty after each look into the queue.
+    """A queue whose alert pipe is empty after each read of the queue.
 
-    ovsdbapp takes one byte out of the pipe for each transaction. ``Connection.force_reconnect()`` writes a byte beside
-    an empty queue: nothing takes that byte out, and the IDL's thread polls a readable pipe without end (docs/decisions,
-    0014).
+    ovsdbapp reads one byte from the pipe for each transaction. ``Connection.force_reconnect()`` writes a byte without a
+    transaction: nothing reads that byte, and the IDL's thread polls a readable pipe without end (docs/decisions, 0014).
     """
 
     def __init__(self, maxsize: int) -> None:
@@ -29,7 +28,7 @@ class _Queue(connection.TransactionQueue):  # type: ignore[misc]
 
     def get_nowait(self) -> Any:
         """The next transaction, or None."""
-        # The pipe first: what is put into the queue after this look writes its byte after it, too.
+        # The pipe first: whatever is queued after this read writes its byte after it, too.
         with contextlib.suppress(BlockingIOError):
             os.read(self.alert_fileno, _ALERTS_BYTES)
         try:
@@ -43,13 +42,13 @@ class Connection(connection.Connection):  # type: ignore[misc]
 
     def __init__(self, idl: Any, timeout: float) -> None:
         super().__init__(idl, timeout)
-        self.txns.close()  # whose pipe nothing polls yet
-        # One transaction at a time, as in ovsdbapp: one look at the queue takes all that there is.
+        self.txns.close()  # nothing polls its pipe yet
+        # One transaction at a time, as in ovsdbapp: one read of the queue takes all of them.
         self.txns: Any = _Queue(1)
 
 
 class Api(impl_idl.OvsdbIdl):  # type: ignore[misc]
-    """ovsdbapp's API. It keeps the connection on the class; a class of our own keeps it apart from other users'."""
+    """ovsdbapp's API. ovsdbapp keeps the connection on the class; an own class separates it from other users'."""
 
     _ovsdb_connection = None
 
@@ -63,14 +62,14 @@ class Transaction(impl_idl.OvsVsctlTransaction):  # type: ignore[misc]
         self._writes = writes
         self.next_cfg = 0
         self.given_up = False
-        """Its caller has gone on: what still waits in the queue must not be done behind that caller's back."""
+        """Cancel it: its caller has gone on, so it must not be carried out while it waits in the queue."""
 
     def do_commit(self) -> Any:
         """Called by the IDL's thread."""
         try:
             return super().do_commit()
         except BaseException:
-            # An error inside python-ovs leaves its transaction open, and every later turn of the IDL would fail then.
+            # An error inside python-ovs leaves its transaction open, and every later turn of the IDL would fail.
             under_way = self.api.idl.txn
             if under_way is not None:
                 under_way.abort()
@@ -90,7 +89,7 @@ class Transaction(impl_idl.OvsVsctlTransaction):  # type: ignore[misc]
 
 
 class Barrier(command.BaseCommand):  # type: ignore[misc]
-    """A read that is answered behind every update of transactions that ended before it was asked."""
+    """A read that is answered after every update of transactions that ended before it."""
 
     def run_idl(self, txn: Any) -> None:
         """Add it to the transaction."""
@@ -98,9 +97,9 @@ class Barrier(command.BaseCommand):  # type: ignore[misc]
 
 
 class IncrementNextCfg(command.BaseCommand):  # type: ignore[misc]
-    """Another next_cfg and nothing else: vswitchd looks at everything again.
+    """Increments next_cfg and nothing else: vswitchd then checks everything again.
 
-    Asked of the server as it is: the IDL counts up only beside a change.
+    The server increments its present value: the IDL does so only together with a change.
     """
 
     def run_idl(self, txn: Any) -> None:

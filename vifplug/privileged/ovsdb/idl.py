@@ -1,4 +1,4 @@
-"""The replica of OVSDB that a helper keeps: an IDL of five tables, which reports every change."""
+"""A helper's replica of OVSDB: an IDL of five tables, which reports every change."""
 
 from __future__ import annotations
 
@@ -19,27 +19,29 @@ from vifplug.privileged.ovsdb.index import RowIndex
 LOG = logging.getLogger(__name__)
 
 BARRIER = {"op": "select", "table": "Open_vSwitch", "where": [], "columns": ["cur_cfg"]}
-"""An operation whose answer comes behind every update of transactions that ended before it was asked."""
+"""An operation whose answer comes after every update of transactions that ended before it."""
 _BACKOFF_MIN_MS, _BACKOFF_MAX_MS = 100, 500
 _PROBE_MS = 3000
-"""After so long without a word the server is asked for one, and after as long again without an answer it is away."""
+"""After this time without a message the server is probed, and after the same time without an answer it counts as
+away."""
 
 
 def _probe_ms(remotes: int, timeout: float) -> int:
-    """The probe interval on a connection whose server is not yet followed; it is given up after two of them.
+    """The probe interval, in ms, on a connection whose server is not yet followed; it is closed after two of them.
 
-    All addresses have their turn within the time that a caller waits.
+    So all addresses are tried within the time that a caller waits.
     """
     return _PROBE_MS if remotes == 1 else max(100, min(1000, int(timeout * 1000 / (4 * remotes))))
 
 
 _WRITES_SECONDS = 5.0
-"""How often a server beside which there are others is asked whether it takes writes still. One that becomes a standby
+"""How often a server is asked whether it still accepts writes, if there are others. A server that becomes a standby
 keeps its connections. python-ovs wakes every 3 s for its probe."""
 
 
 class Replica(connection.OvsdbIdl):  # type: ignore[misc]
-    """Notifies waiters of each change of cur_cfg and of interfaces, which vswitchd writes; and watchers of all."""
+    """Notifies waiters of each change of cur_cfg and of interfaces, which vswitchd writes; and watchers of all
+    changes."""
 
     def __init__(self, remotes: Sequence[str], changes: Changes, timeout: float) -> None:
         self.caught_up = threading.Condition()
@@ -56,19 +58,19 @@ class Replica(connection.OvsdbIdl):  # type: ignore[misc]
         self.index = RowIndex(self.tables)
         # Reconnect at once to a server that restarts; python-ovs backs off for up to 8 s.
         self._session.reconnect.set_backoff(_BACKOFF_MIN_MS, _BACKOFF_MAX_MS)
-        # python-ovs probes no Unix socket: behind one a server that hangs would be waited for without end.
+        # python-ovs does not probe a Unix socket: it would wait without end for a server that hangs.
         self._session.reconnect.set_probe_interval(_PROBE_MS)
 
     def cooperative_yield(self) -> None:
-        """ovsdbapp sleeps here for eventlet's sake: 80 us for every row that changes."""
+        """Do nothing: ovsdbapp sleeps here for eventlet, 80 us for every changed row."""
 
     def restart_fsm(self) -> None:
         """Called for each new connection: changes since the last connection are not reported row by row."""
         self._anew = True
         super().restart_fsm()
         self._ask_for_writes()
-        # Until its contents are here a server that hangs keeps the next address waiting. Not set_probe_interval, which
-        # knows no time below a second.
+        # Until its contents are received, a server that hangs delays the next address. Not set_probe_interval, whose
+        # minimum is a second.
         self._session.reconnect.probe_interval = self._probe_ms
 
     def run(self) -> bool:
@@ -77,7 +79,7 @@ class Replica(connection.OvsdbIdl):  # type: ignore[misc]
             changed = bool(super().run())
         except Exception:
             # ovsdbapp's thread would skip its queue and poll again at once. What python-ovs cannot read from this
-            # connection it may read from the next one, which begins after a pause.
+            # connection it may read from the next one, which starts after a pause.
             LOG.exception("a message of OVSDB's could not be read; reconnecting")
             self._session.force_reconnect()
             changed = False
@@ -99,18 +101,18 @@ class Replica(connection.OvsdbIdl):  # type: ignore[misc]
 
     @property
     def address(self) -> str:
-        """The address of the server that is followed; "" while none is."""
+        """The address of the followed server; "" if there is none."""
         return str(self._session.get_name()) if self._session.is_good else ""
 
     @property
     def refused(self) -> dict[str, str]:
-        """Addresses that a server answers at which is not used, and why."""
+        """Addresses whose server answers but is not used, and why."""
         return dict(self._session.refused)
 
     def request_barrier(self) -> jsonrpc.Reply | None:
-        """Ask for what is answered behind every update of transactions that ended before, for who holds the lock.
+        """Send a query that is answered after every update of earlier transactions; the caller holds the lock.
 
-        :returns: None while the server is not followed.
+        :returns: None while no server is followed.
         """
         if self.state != self.IDL_S_MONITORING:
             return None
@@ -132,8 +134,8 @@ class Replica(connection.OvsdbIdl):  # type: ignore[misc]
     def wait_for_update(self, seen: int, until: float) -> bool:
         """Wait for another change by vswitchd; the caller must not hold the connection's lock.
 
-        :param seen: ``update_count`` when its rows were last looked at.
-        :param until: on the monotonic clock.
+        :param seen: ``update_count`` when its rows were last read.
+        :param until: a time of the monotonic clock.
         :returns: whether there was one.
         """
         with self.caught_up:

@@ -1,7 +1,7 @@
-"""Rows by what one knows of them, so that to find one port costs the same among a thousand.
+"""Rows by several keys, so that finding a port among a thousand costs the same.
 
-Filled as rows come and change; a row is looked at again before it is given out, so what an index still holds of rows
-that changed or went, or of an earlier connection, does no harm.
+Updated as rows appear and change; a row is checked again before it is returned, so stale entries for changed or deleted
+rows, or of an earlier connection, do no harm.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from vifplug.resources.ownership import SeenBridge, SeenPort
 
 _IFACE_ID = "iface-id"
 _LAST_MAX = 4096
-"""Owners whose last port is remembered."""
+"""The number of owners whose last port is remembered."""
 
 
 class RowIndex:
@@ -33,18 +33,18 @@ class RowIndex:
         self._tables = tables
         self._names: dict[tuple[str, str], Any] = {}
         self._keys: dict[tuple[str, str], set[Any]] = collections.defaultdict(set)
-        """UUIDs by table and the value of the key that matters there."""
+        """UUIDs by table and the value of that table's key."""
         self._ports_of: dict[Any, set[Any]] = collections.defaultdict(set)
         """Interface -> the ports that have had it: OVSDB lets several have one."""
         self._fakes: set[Any] = set()
         """UUIDs of ports that are fake bridges."""
         self._seen_owned: dict[Any, tuple[str, frozenset[Any]]] = {}
-        """Ports that were seen to be an owner's, by UUID: that owner, and the QoS rows they have."""
+        """Ports that were observed as an owner's, by UUID: that owner, and their QoS rows."""
         self._last_qos: OrderedDict[str, frozenset[Any]] = OrderedDict()
-        """Those that an owner's last port had when it was deleted: it may be put back as it was."""
+        """The QoS rows of an owner's last port when it was deleted: it may be restored with them."""
 
     def note(self, event: str, row: Any) -> None:
-        """A row has come, changed or gone."""
+        """A row was added, changed or deleted."""
         table = row._table.name
         if table in ("Bridge", "Port", "Interface"):
             named = table, ovsdb_values.first(row, "name")
@@ -71,7 +71,7 @@ class RowIndex:
                 self._ports_of[interface].add(row.uuid)
 
     def _note_owned(self, event: str, row: Any, mark: str | None) -> None:
-        """Remember which ports had a mark that was right: it may be wiped, and the row is still the same."""
+        """Remember which ports had a valid mark: it may be removed, and the row is still the same."""
         if event == idl.ROW_DELETE:
             owner, qos = self._seen_owned.pop(row.uuid, ("", frozenset()))
             if owner and qos:
@@ -88,7 +88,7 @@ class RowIndex:
         self._seen_owned[row.uuid] = owner, qos
 
     def seen(self, port: Any, owner: str) -> SeenPort:
-        """A row as the rule reads it, but for the link of its name."""
+        """A row in the form that the rule takes, without the link of its name."""
         interfaces = ovsdb_values.referred(port, "interfaces", self._tables, "Interface")
         ids = (ovsdb_values.value_of(interface, "external_ids", _IFACE_ID) for interface in interfaces)
         return SeenPort(
@@ -99,7 +99,7 @@ class RowIndex:
         )
 
     def seen_bridge(self, bridge: Any) -> SeenBridge:
-        """A bridge as the rule reads it. A port of its name on another bridge is not its local port."""
+        """A bridge in the form that the rule takes. A port of its name on another bridge is not its local port."""
         name = ovsdb_values.first(bridge, "name")
         local = self.row("Port", name)
         if local is not None and local.uuid not in ovsdb_values.all_of(bridge, "ports"):
@@ -111,16 +111,16 @@ class RowIndex:
         )
 
     def was_ours(self, port: Any, owner: str) -> bool:
-        """Whether this very row was seen to be an owner's before."""
+        """Whether this very row was observed as an owner's before."""
         return self._seen_owned.get(port.uuid, ("",))[0] == owner
 
     def had_qos(self, owner: str, qos: Any) -> bool:
-        """Whether a port of an owner has, or last had, this QoS row, also one of another program."""
+        """Whether a port of an owner has, or last had, this QoS row, including another program's."""
         now = (rows for row_owner, rows in self._seen_owned.values() if row_owner == owner)
         return qos in self._last_qos.get(owner, ()) or any(qos in rows for rows in now)
 
     def row(self, table: str, name: str) -> Any:
-        """The row of a name, or None. Not one that a transaction under way has inserted."""
+        """The row of a name, or None. Not one that the current transaction has inserted."""
         row = self._row(table, self._names.get((table, name)))
         return row if row is not None and ovsdb_values.first(row, "name") == name else None
 
@@ -134,13 +134,13 @@ class RowIndex:
         return [row for owner in owners for row in self._rows_of(table, owner)]
 
     def interfaces(self, iface_id: str) -> list[Any]:
-        """Interfaces that carry an iface-id."""
+        """Interfaces with an iface-id."""
         return self._rows_of("Interface", iface_id)
 
     def is_address_of_another(self, address: str, owner: str) -> bool:
-        """Whether an interface with another iface-id than the owner's carries a MAC as its guest's.
+        """Whether an interface with another iface-id than the owner's has a MAC as its guest's.
 
-        Not kept by MAC, for it is seldom asked: of a guest's tap with a name of its own.
+        Not indexed by MAC, because it is rarely needed: only for a guest's tap with another name.
         """
         rows = self._tables["Interface"].rows.values()
         carried = (getattr(row, "external_ids", {}) for row in rows)
@@ -151,7 +151,7 @@ class RowIndex:
         return [port for interface in interfaces for port in self._holders(interface.uuid)]
 
     def other_ports_with(self, name: str) -> list[Any]:
-        """Ports of another name that have the interface of this one: a bond, as a rule."""
+        """Ports of another name that have the interface of this name: usually a bond."""
         interface = self.row("Interface", name)
         holders = [] if interface is None else self._holders(interface.uuid)
         return [port for port in holders if ovsdb_values.first(port, "name") != name]
@@ -162,7 +162,7 @@ class RowIndex:
         return [port for port in ports if interface in ovsdb_values.all_of(port, "interfaces")]
 
     def bridge_of(self, port: Any) -> Any:
-        """The bridge a port is on, or None."""
+        """The bridge that a port is on, or None."""
         atom = data.Atom(types.UuidType, port.uuid)
         for bridge in self._tables["Bridge"].rows.values():
             # As the replica stores it: bridge.ports would be built again, row by row.
@@ -188,7 +188,7 @@ class RowIndex:
             if row is not None and self._key(table, row) == key:
                 rows.append(row)
             elif self._tables[table].idl.txn is None:
-                # Inside a transaction a row that it deletes is away, and is back when the transaction fails.
+                # Inside a transaction a row that it deletes is away, and returns if the transaction fails.
                 self._forget(table, key, uuid)
         return rows
 

@@ -1,7 +1,7 @@
-"""OVSDB's messages read by the standard library's JSON decoder.
+"""Reads OVSDB's messages with the standard library's JSON decoder.
 
-The ovs wheel has no C parser. Its Python one takes a message letter by letter: 1 ms of the 2.4 ms that a transaction
-took for one port, and half of a session's start on a host of a thousand.
+The ovs wheel has no C parser. Its Python parser reads a message letter by letter: 1 ms of the 2.4 ms that a transaction
+took for one port, and half of a session's start on a host with a thousand.
 """
 
 from __future__ import annotations
@@ -21,7 +21,8 @@ _STRUCTURE = re.compile(r'["\\{}\[\]]')
 
 
 class Parser:
-    """What python-ovs' ``ovs.json.Parser`` is to its ``Connection``: fed piece by piece, done at a message's end."""
+    """A replacement of python-ovs' ``ovs.json.Parser`` for its ``Connection``: fed piece by piece, done at a message's
+    end."""
 
     def __init__(self) -> None:
         self._pieces: list[str] = []
@@ -32,15 +33,15 @@ class Parser:
         self._done = False
 
     def feed(self, piece: str) -> int:
-        """Take what belongs to the message; how many letters those were."""
+        """Take the part that belongs to the message; returns its number of letters."""
         if not self._depth and piece.lstrip()[:1] not in "{[":
-            self._done = True  # no message begins so: one without an end is not to be waited for
+            self._done = True  # no message begins like this: do not wait for its end
         end = len(piece) if self._done else self._end(piece)
         self._pieces.append(piece[:end])
         return end
 
     def _end(self, piece: str) -> int:
-        """Where the message ends in a piece; its length when it goes on."""
+        """The position of the message's end in a piece; its length if it continues."""
         position = 0
         if self._escaped and piece:
             position, self._escaped = 1, False
@@ -68,7 +69,7 @@ class Parser:
         return self._done
 
     def finish(self) -> Any:
-        """The message; a sentence where it is none, which ends the connection."""
+        """The message; an error text if it is invalid, which ends the connection."""
         try:
             return json.loads("".join(self._pieces))
         except (ValueError, RecursionError) as error:
@@ -76,7 +77,7 @@ class Parser:
 
 
 class Session(ovs.jsonrpc.Session):  # type: ignore[misc]
-    """A JSON-RPC session that reads with ``Parser``, in the place of one that has just been opened.
+    """A JSON-RPC session that reads with ``Parser``; it replaces one that has just been opened.
 
     :param remotes: addresses, tried in this order; python-ovs shuffles them.
     """
@@ -87,7 +88,7 @@ class Session(ovs.jsonrpc.Session):  # type: ignore[misc]
         self.is_good = False
         """This connection's server is followed: after its end the first address is tried first again."""
         self.refused: dict[str, str] = {}
-        """Addresses whose servers were turned away since a good one, and why."""
+        """Addresses whose servers were rejected since the last accepted one, and why."""
         self._pending: dict[Any, Reply] = {}
         self._probe_id: Any = None
         self.pick_remote()
@@ -97,7 +98,7 @@ class Session(ovs.jsonrpc.Session):  # type: ignore[misc]
         if self.is_good:
             self.is_good, self.next_remote = False, 0
         if self.next_remote == 0:
-            # A round of all addresses without a pause; python-ovs would pause before each of the second round.
+            # The first round of all addresses has no pauses; python-ovs would pause before each of the second round.
             self.reconnect.set_backoff_free_tries(len(self.remotes))
         super().pick_remote()
 
@@ -107,22 +108,22 @@ class Session(ovs.jsonrpc.Session):  # type: ignore[misc]
         self.refused.clear()
 
     def ask_for_writes(self, database: str) -> None:
-        """Leave this server for the next address, should it take no writes; for the IDL's own thread."""
+        """Leave this server for the next address if it accepts no writes; for the IDL's own thread."""
         request = ovs.jsonrpc.Message.create_request("transact", [database, ovsdb_remotes.WRITES_NOTHING])
         self._probe_id = request.id
         self.send(request)
 
     def recv(self) -> Any:
-        """The next message that is no answer to ``ask``, if it is complete."""
+        """The next complete message that is not an answer to ``ask``."""
         while True:
-            # A connection drops its parser behind each message; where there is a C parser, that one is as good.
+            # A connection drops its parser after each message; if there is a C parser, that one is as good.
             if self.rpc is not None and self.rpc.parser is None and ovs.json.PARSER == ovs.json.PARSER_PY:
                 self.rpc.parser = Parser()
             message = super().recv()
             if message is not None and _is_answer(message) and message.id == self._probe_id:
                 self._probe_id = None
                 if ovsdb_remotes.refuses_writes(message.result):
-                    # Asked first on this connection: answered before the IDL has the database's contents.
+                    # The first request on this connection: it is answered before the IDL has the database's contents.
                     self.refused[self.get_name()] = ovsdb_remotes.TAKES_NO_WRITES
                     self.force_reconnect()
                     return None
@@ -133,42 +134,42 @@ class Session(ovs.jsonrpc.Session):  # type: ignore[misc]
             reply.set(message.type == ovs.jsonrpc.Message.T_REPLY)
 
     def ask(self, method: str, params: list[Any]) -> Reply | None:
-        """Send a request beside the IDL's own; the caller must hold the lock under which the IDL runs.
+        """Send a request besides the IDL's own; the caller must hold the lock under which the IDL runs.
 
         :returns: the reply to wait for; None without a connection, or if it cannot take more at once.
         """
         request = ovs.jsonrpc.Message.create_request(method, params)
         if self.get_backlog():
-            return None  # only the IDL's thread, when it wakes, sends the rest
+            return None  # only the IDL's thread sends the rest, when it wakes
         reply = self._pending[request.id] = Reply()
         if self.send(request):
             del self._pending[request.id]
             return None
-        # One that went in part stays noted: the IDL's thread sends the rest, and the answer is none of the IDL's.
+        # A partly sent request stays registered: the IDL's thread sends the rest, and the answer is not for the IDL.
         return None if self.get_backlog() else reply
 
     def fail_pending(self) -> None:
-        """The connection is gone, and with it what was asked on it."""
+        """The connection is closed, and pending requests fail."""
         while self._pending:
             self._pending.popitem()[1].set(False)
 
 
 class Reply:
-    """Notifies the thread that asked that an answer has come, or that none will."""
+    """Notifies the requesting thread that an answer has arrived, or that none will."""
 
     def __init__(self) -> None:
         self._event = threading.Event()
         self._is_good = False
 
     def set(self, is_good: bool) -> None:
-        """It has come, or never will."""
+        """It has arrived, or never will."""
         self._is_good = is_good
         self._event.set()
 
     def wait(self, seconds: float) -> bool:
-        """Wait for it; whether it is no error.
+        """Wait for it; whether it is not an error.
 
-        :raises TimeoutError: when it has not come in time.
+        :raises TimeoutError: it has not arrived in time.
         """
         if not self._event.wait(seconds):
             raise TimeoutError

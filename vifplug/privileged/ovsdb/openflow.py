@@ -1,6 +1,5 @@
-"""The OpenFlow configuration of ports (``ovs-ofctl mod-port``): no database has it, so a bridge's management socket is
-asked, by OpenFlow 1.0. Frames stop at a port that has one of these flags while its rows look right.
-"""
+"""The OpenFlow configuration of ports (``ovs-ofctl mod-port``): no database has it, so it is read from a bridge's
+management socket, by OpenFlow 1.0. A port with one of these flags stops frames although its rows look correct."""
 
 from __future__ import annotations
 
@@ -13,7 +12,7 @@ from collections.abc import Sequence
 from vifplug.errors import OvsdbError
 
 _SECONDS = 1.0
-"""vswitchd answers within a few ms, unless it is at work on its ports, or hangs."""
+"""vswitchd answers within a few ms, unless it is processing its ports, or hangs."""
 _VERSION = 1
 _HELLO, _ERROR, _PORT_MOD, _STATS_REQUEST, _STATS_REPLY, _BARRIER, _BARRIER_DONE = 0, 1, 15, 16, 17, 18, 19
 _PORT_DESC, _MORE = 13, 1
@@ -27,16 +26,16 @@ FLAGS = {1 << 2: "no-receive", 1 << 4: "no-flood", 1 << 5: "no-forward", 1 << 6:
 
 
 def socket_path(remotes: Sequence[str], bridge: str) -> str | None:
-    """The management socket of a bridge, which lies beside OVSDB's; None where OVSDB is on no Unix socket here."""
+    """The management socket of a bridge, next to OVSDB's; None if OVSDB is not on a local Unix socket."""
     places = (os.path.dirname(remote[5:]) for remote in remotes if remote.startswith("unix:"))
     paths = (os.path.join(place, f"{bridge}.mgmt") for place in places)
     return next((path for path in paths if os.path.exists(path)), None)
 
 
 def flags(path: str) -> dict[str, str]:
-    """Ports of a bridge with flags that stop frames, and those flags in words.
+    """Ports of a bridge with flags that stop frames, and those flags as text.
 
-    :raises OSError: when there is no answer in time.
+    :raises OSError: there is no answer in time.
     """
     with _Connection(path) as switch:
         ports = {name: [flag for bit, flag in FLAGS.items() if config & bit] for name, _n, _m, config in switch.ports()}
@@ -44,9 +43,9 @@ def flags(path: str) -> dict[str, str]:
 
 
 def clear(path: str, name: str) -> None:
-    """Take these flags from a port.
+    """Remove these flags from a port.
 
-    :raises OvsdbError: when vswitchd does not.
+    :raises OvsdbError: vswitchd does not.
     """
     try:
         with _Connection(path) as switch:
@@ -82,13 +81,13 @@ class _Connection:
         self._socket.close()
 
     def send(self, kind: int, body: bytes = b"") -> None:
-        """One message."""
+        """Send a message."""
         self._socket.sendall(_HEADER.pack(_VERSION, kind, _HEADER.size + len(body), 1) + body)
 
     def answer(self, wanted: int) -> bytes:
-        """The next message of a type; others are passed over.
+        """The next message of a type; others are skipped.
 
-        :raises OSError: for an error of the switch's, and when it does not come in time.
+        :raises OSError: the switch's error, or no such message in time.
         """
         while True:
             _version, kind, length, _number = _HEADER.unpack(self._bytes(_HEADER.size))

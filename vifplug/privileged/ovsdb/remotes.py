@@ -1,8 +1,8 @@
-"""OVSDB addresses: whether a server answers at each, and whether it is one to write to.
+"""OVSDB addresses: whether a server answers at each, and whether it accepts writes.
 
 A standby of an active-backup pair (ovsdb-server --sync-from, or connect-active-ovsdb-server) answers like any server
-and refuses every write, and so does a remote that is configured read-only. A member of a cluster that is not its
-leader, and a relay, are left alone by python-ovs (leader_only).
+but refuses every write, and so does a remote that is configured read-only. python-ovs itself skips a member of a
+cluster that is not its leader, and a relay (leader_only).
 """
 
 from __future__ import annotations
@@ -20,10 +20,10 @@ WRITES_NOTHING = {
     "where": [["_uuid", "==", ["uuid", "00000000-0000-0000-0000-000000000000"]]],
     "mutations": [["next_cfg", "+=", 1]],
 }
-"""A write of no row. A server that takes no writes refuses it all the same (ovsdb/execution.c)."""
+"""A write of no row. A server that accepts no writes refuses it, too (ovsdb/execution.c)."""
 TAKES_NO_WRITES = "it is a standby, or a read-only remote: it takes no writes"
 NOT_ALLOWED = "read only mode"
-"""In the words of a server that refuses a write."""
+"""The texts of a server that refuses a write."""
 _ERROR = "not allowed"
 _DATABASE = "Open_vSwitch"
 _OF_DATABASE = {
@@ -38,7 +38,7 @@ _ANSWER_BYTES_MAX = 1 << 20
 
 
 def refuses_writes(result: Any) -> bool:
-    """Whether the answer to a transaction shows that this server takes no writes."""
+    """Whether the answer to a transaction shows that this server accepts no writes."""
     operations = result if isinstance(result, list) else [result]
     return any(isinstance(each, dict) and each.get("error") == _ERROR for each in operations)
 
@@ -58,7 +58,7 @@ def answers(remote: str) -> bool:
 
 
 def exists(remote: str) -> bool:
-    """Whether there is a server at this address, or may be: a socket that refuses was left by one that was killed."""
+    """Whether there is, or may be, a server at this address: a killed one leaves a socket that refuses connections."""
     kind, _colon, path = remote.partition(":")
     try:
         return kind != "unix" or bool(os.stat(path))
@@ -69,9 +69,9 @@ def exists(remote: str) -> bool:
 
 
 def connected(remote: str, seconds: float) -> socket.socket:
-    """A connection of its own.
+    """A separate connection.
 
-    :raises OSError, ValueError: when no server takes it in time.
+    :raises OSError, ValueError: no server accepts it in time.
     """
     kind, _colon, place = remote.partition(":")
     if kind != "unix":
@@ -88,9 +88,9 @@ def connected(remote: str, seconds: float) -> socket.socket:
 
 
 def unfit(connection: socket.socket, seconds: float) -> str:
-    """Why a server is not one to write to; "" for one that is.
+    """Why a server accepts no writes; "" if it does.
 
-    :raises OSError, ValueError: when it does not answer in time, or with what is no answer.
+    :raises OSError, ValueError: it does not answer in time, or its answer is invalid.
     """
     asked = [["Open_vSwitch", WRITES_NOTHING], ["_Server", _OF_DATABASE]]
     requests = [{"id": number, "method": "transact", "params": params} for number, params in enumerate(asked)]
@@ -105,9 +105,9 @@ def unfit(connection: socket.socket, seconds: float) -> str:
 
 
 def selected(connection: socket.socket, wanted: Mapping[str, Sequence[str]], seconds: float) -> list[list[Any]]:
-    """Rows of tables that are not replicated, as OVSDB's JSON has them: of each table, the columns that are wanted.
+    """Rows of tables that are not replicated, in OVSDB's JSON: of each table, the requested columns.
 
-    :raises OSError, ValueError: when the server does not answer in time, or refuses.
+    :raises OSError, ValueError: the server does not answer in time, or refuses.
     """
     reads = [{"op": "select", "table": table, "where": [], "columns": [*columns]} for table, columns in wanted.items()]
     connection.settimeout(seconds)
@@ -120,7 +120,7 @@ def selected(connection: socket.socket, wanted: Mapping[str, Sequence[str]], sec
 
 
 def _answered(connection: socket.socket, count: int, deadline: float) -> dict[int, dict[str, Any]]:
-    """The answers to the first requests, by number; what else the server sends is left aside."""
+    """The answers to the first requests, by number; other messages of the server are ignored."""
     decoder, text, replies = json.JSONDecoder(), "", dict[int, dict[str, Any]]()
     while len(replies) < count:
         connection.settimeout(max(deadline - time.monotonic(), 0.001))
@@ -134,7 +134,7 @@ def _answered(connection: socket.socket, count: int, deadline: float) -> dict[in
             try:
                 message, end = decoder.raw_decode(text)
             except ValueError:
-                break  # the rest is still to come
+                break  # the rest will follow
             text = text[end:].lstrip()
             if isinstance(message, dict) and isinstance(message.get("id"), int):
                 replies[message["id"]] = message
@@ -142,7 +142,7 @@ def _answered(connection: socket.socket, count: int, deadline: float) -> dict[in
 
 
 def _of_cluster(result: Any) -> str:
-    """What python-ovs would leave this server alone for; an old server has no database about itself."""
+    """Why python-ovs would skip this server; an old server has no database about itself."""
     try:
         row = result[0]["rows"][0]
         model, is_connected, is_leader = (row[column] for column in ("model", "connected", "leader"))

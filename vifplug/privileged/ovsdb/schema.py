@@ -1,5 +1,5 @@
-"""The part of Open_vSwitch's schema that vifplug replicates; that of bridges and ports stands in
-``resources.ovs_bridge`` and ``resources.ovs_port``."""
+"""The part of Open_vSwitch's schema that vifplug replicates; ``resources.ovs_bridge`` and ``resources.ovs_port`` have
+that of bridges and ports."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from vifplug.resources import ovs_bridge, ovs_port
 from vifplug.resources.ovs_bridge import BRIDGE
 from vifplug.resources.ovs_port import INTERFACE, PORT
 
-# The tables and columns vifplug reads or writes, as in vswitch.ovsschema (ovs-vswitchd.conf.db(5)). Bringing
-# them along saves fetching a 70 kB schema that the pure-Python parser needs 50 ms for.
+# The tables and columns that vifplug reads or writes, as in vswitch.ovsschema (ovs-vswitchd.conf.db(5)). With an own
+# copy no 70 kB schema need be fetched, for which the pure-Python parser needs 50 ms.
 _TABLES: dict[str, dict[str, Any]] = {
     "Open_vSwitch": {
         "bridges": ovs_port.references("Bridge", 0, "unlimited"),

@@ -1,4 +1,4 @@
-"""The one OVSDB session of a helper: a long-lived replica, and transactions that never fail in silence."""
+"""The one OVSDB session of a helper: a long-lived replica, and transactions that never fail silently."""
 
 from __future__ import annotations
 
@@ -26,14 +26,14 @@ LOG = logging.getLogger(__name__)
 
 _CONNECT_PAUSE_SECONDS = 0.2
 _FIRST_LOOK_SECONDS = 0.1
-"""After so long vswitchd is asked to look for a device. It usually notices it by itself in a few ms, but what is
-reported while vswitchd works through its ports may be lost."""
+"""After this time vswitchd is asked to look for a device. It usually notices it by itself in a few ms, but an event
+that arrives while vswitchd processes its ports may be lost."""
 _SECOND_LOOK_SECONDS = 0.5
 _NO_DEVICE = os.strerror(errno.ENODEV)
 
 
 class _NotWritten(Exception):
-    """This server takes no writes."""
+    """This server accepts no writes."""
 
 
 class Session:
@@ -45,7 +45,7 @@ class Session:
 
     def __init__(self, remotes: Sequence[str], timeout: float) -> None:
         self.remotes = list(remotes)
-        """Its addresses, in the order in which they are tried."""
+        """Its addresses, in the order of the tries."""
         self._refused: dict[str, str] = {}
         self._timeout = timeout
         self._api: Api | None = None
@@ -62,29 +62,30 @@ class Session:
 
     @property
     def address(self) -> str:
-        """The address of the server that is followed; "" while none is."""
+        """The address of the followed server; "" if there is none."""
         return self._api.idl.address if self._api is not None else ""
 
     @property
     def is_there(self) -> bool:
-        """Whether there is an OVSDB at all, be it one that does not answer: a host of plain bridges has none."""
+        """Whether there is an OVSDB, even if it does not answer: a host with plain bridges only has none."""
         return self._api is not None or any(map(ovsdb_remotes.exists, self.remotes))
 
     def has_replica(self) -> bool:
-        """Whether there is a replica to look at, after connecting where none was needed so far; False without OVSDB.
+        """Whether there is a replica to read, after connecting if none was needed so far; False without OVSDB.
 
-        A replica that is there is not made current: that would take a round trip.
+        An existing replica is not brought up to date: that would take a round trip.
 
-        :raises OvsUnavailable: when there is an OVSDB, and it does not answer in time.
+        :raises OvsUnavailable: there is an OVSDB, but it does not answer in time.
         """
         if self._api is None and self.is_there:
             self._connected()
         return self._api is not None
 
     def has_replica_soon(self, seconds: float) -> bool:
-        """As ``has_replica``, but a try to connect is waited for until ``seconds`` after its start, and goes on then.
+        """As ``has_replica``, but waits only until ``seconds`` after the start of a connection attempt, which
+        continues.
 
-        However many links a plan makes, a server that does not answer holds it up once a try.
+        However many links a plan makes, a server that does not answer delays it once per attempt.
         """
         if self._api is None and self.is_there:
             if self._connecting is None or not self._connecting.is_alive():
@@ -104,7 +105,7 @@ class Session:
         asked = time.monotonic()
         with self._lock:
             if self._api is None and self._last_failure > asked:
-                # While this thread waited for the lock, another tried for as long as the timeout allows.
+                # While this thread waited for the lock, another one tried for the whole timeout.
                 raise self._unreachable()
             if self._api is None:
                 self._api = self._connect()
@@ -153,9 +154,10 @@ class Session:
         except exceptions.TimeoutException as error:
             link.idl.close()
             self._refused = link.idl.refused
-            # Its own str() fails: ovsdbapp raises it here without the arguments its message needs.
+            # Its own str() fails: ovsdbapp raises it here without the arguments that its message needs.
             raise ConnectionError("no answer") from error
-        # One session a process: the class attribute is emptied so that a second try does not get the first's.
+        # One session per process: the class attribute is cleared so that a second try does not get the first one's
+        # session.
         Api._ovsdb_connection = None
         return Api(link, start=False)
 
@@ -166,7 +168,7 @@ class Session:
 
     @property
     def lock(self) -> Any:
-        """Held while rows are read: the IDL's thread changes them in place."""
+        """Hold it while reading rows: the IDL's thread changes them in place."""
         return self._connected().ovsdb_connection.lock
 
     @property
@@ -176,18 +178,18 @@ class Session:
 
     @property
     def index(self) -> RowIndex:
-        """Rows by what one knows of them; for who holds ``lock``."""
+        """Rows by several keys; the caller must hold ``lock``."""
         index: RowIndex = self._connected().idl.index
         return index
 
     def refresh(self) -> None:
-        """Return once every transaction that ended before this call can be seen.
+        """Return once every transaction that ended before this call is visible.
 
-        :raises OvsUnavailable: when OVSDB does not answer in time.
+        :raises OvsUnavailable: OVSDB does not answer in time.
         """
         api, until = self.api, time.monotonic() + self._timeout
         if not self.lock.acquire(timeout=self._timeout):
-            raise self._silent()  # a transaction has it, which waits for the server
+            raise self._silent()  # a transaction that waits for the server holds it
         try:
             answer = api.idl.request_barrier()
         finally:
@@ -205,8 +207,8 @@ class Session:
         """Run commands in one transaction.
 
         :returns: the next_cfg to wait for.
-        :raises OvsdbError: with OVSDB's own words, when it refuses.
-        :raises OvsUnavailable: when it does not answer in time; the outcome is then unknown.
+        :raises OvsdbError: OVSDB refuses; with its own text.
+        :raises OvsUnavailable: it does not answer in time; the outcome is then unknown.
         """
         return self._run(commands, writes=True)
 
@@ -215,7 +217,7 @@ class Session:
         try:
             return self._run_once(commands, writes=writes, seconds=seconds)
         except _NotWritten:
-            # A server that has become a standby: nothing was written, and the next connection may be to another one.
+            # The server has become a standby: nothing was written, and the next connection may be to another one.
             LOG.warning("OVSDB at %s takes no writes any more", self.address)
             self.api.ovsdb_connection.force_reconnect()
         try:
@@ -239,14 +241,14 @@ class Session:
             self.api.ovsdb_connection.force_reconnect()
             raise self._silent() from error
         except RuntimeError as error:
-            # ovsdbapp's only words for "the server went away in between" and for a refusal by the server.
+            # ovsdbapp's only texts for "the server closed the connection" and for a refusal by the server.
             if "timed out" in str(error):
                 raise self._silent() from error
             if ovsdb_remotes.NOT_ALLOWED in str(error):
                 raise _NotWritten from error
             raise OvsdbError(f"OVSDB refused the transaction: {str(error).removeprefix('OVSDB Error: ')}") from error
         except Exception as error:
-            # python-ovs and ovsdbapp raise what they meet with: AttributeError, AssertionError, their own errors.
+            # python-ovs and ovsdbapp let various errors through: AttributeError, AssertionError, their own errors.
             raise OvsdbError(f"could not run the OVSDB transaction: {type(error).__name__}: {error}") from error
         return transaction.next_cfg
 
@@ -258,10 +260,10 @@ class Session:
         )
 
     def wait_for_all(self, seconds: float | None = None) -> None:
-        """Return once vswitchd has carried out every transaction that can be seen.
+        """Return once vswitchd has carried out every visible transaction.
 
         :param seconds: how long to wait; by default the session's time.
-        :raises TimedOut: when it has not in time.
+        :raises TimedOut: it has not in time.
         """
         with self.lock:
             asked = [row.next_cfg for row in self.tables["Open_vSwitch"].rows.values()]
@@ -270,7 +272,7 @@ class Session:
     def wait(self, next_cfg: int, seconds: float) -> None:
         """Return once vswitchd has carried out the configuration numbered ``next_cfg``.
 
-        :raises TimedOut: when it has not within ``seconds``.
+        :raises TimedOut: it has not within ``seconds``.
         """
         replica = self.api.idl
         deadline = time.monotonic() + seconds
@@ -286,12 +288,12 @@ class Session:
                 replica.caught_up.wait(left)
 
     def wait_until_open(self, names: Sequence[str], seconds: float) -> None:
-        """Return once vswitchd has opened the devices of these ports, or has looked again and cannot.
+        """Return once vswitchd has opened the devices of these ports, or has tried again and failed.
 
-        Their devices exist by now. It notices a new device by itself; an earlier "no such device" of it is not final,
+        Their devices exist by now. vswitchd notices a new device by itself; an earlier "no such device" is not final,
         and if it missed the device's creation, it must be asked to look again.
 
-        :raises TimedOut: when it has done neither in time.
+        :raises TimedOut: it has done neither in time.
         """
         if self._closed(names, min(seconds, _FIRST_LOOK_SECONDS)):
             self._run([IncrementNextCfg(self.api)], writes=False)
@@ -300,7 +302,7 @@ class Session:
             self._closed(names, min(seconds, _SECOND_LOOK_SECONDS))
 
     def _closed(self, names: Sequence[str], seconds: float) -> bool:
-        """Whether one of these ports is not open: by then, or as soon as one has failed for another reason."""
+        """Whether one of these ports is not open at the end, or as soon as one has failed for another reason."""
         replica, until = self.api.idl, time.monotonic() + seconds
         while True:
             seen = replica.update_count

@@ -24,20 +24,20 @@ LOG = logging.getLogger(__name__)
 WAIT_SECONDS_MAX = 300
 FOLLOW_SECONDS_MAX = 5
 _CONNECTION_SECONDS = 0.5
-"""A server that is well answers in some hundredths."""
+"""A healthy server answers within some hundredths of a second."""
 
 _sessions: list[Session] = []
 
 
 def fix_address(remotes: Sequence[str], timeout: float) -> None:
-    """Choose the OVSDB of this process, once; it is connected to when it is first needed."""
+    """Choose the OVSDB of this process, once; it connects when it is first needed."""
     if _sessions:
         raise PermissionDenied("refused to change the OVSDB address of a running helper")
     _sessions.append(Session(remotes, timeout))
 
 
 def session() -> Session:
-    """This process's."""
+    """The session of this process."""
     return _sessions[0]
 
 
@@ -52,10 +52,10 @@ def read(
 ) -> dict[str, Any]:
     """Bridges, and the ports of these names, with these iface-ids or of these owners; or every port of ours.
 
-    :param fresh: with all that was changed before this call. Else as far as is known: what a ``wait`` of the same
-        caller has seen is.
-    :param thorough: with the OpenFlow configuration of ports, where their bridge says it in time.
-    :raises OvsUnavailable: when OVSDB does not answer in time.
+    :param fresh: with all changes before this call. Else with those known, which include those of a ``wait`` of the
+        same caller.
+    :param thorough: with the OpenFlow configuration of ports, if their bridge answers in time.
+    :raises OvsUnavailable: OVSDB does not answer in time.
     """
     session = _sessions[0]
     if fresh:
@@ -79,9 +79,9 @@ def _flags(session: Session, bridge: str) -> dict[str, str]:
 
 
 def _clear_flags(session: Session, operations: Sequence[Mapping[str, Any]]) -> None:
-    """What a transaction, which has seen whose each port is, cannot do.
+    """Operations that are not part of the transaction, which has checked each port's owner.
 
-    :raises OvsdbError: when vswitchd does not.
+    :raises OvsdbError: vswitchd does not carry them out.
     """
     for operation in operations:
         if operation["op"] != "set" or OPENFLOW not in operation.get("columns", ()):
@@ -106,7 +106,7 @@ def _read(
         ports += index.owned("Port") if everything else []
         each = {port.uuid: port for port in ports}.values()
         placed = [(port, bridge) for port in each if (bridge := index.bridge_of(port)) is not None]
-        # The local port of a bridge is a part of it.
+        # The local port of a bridge is part of it.
         placed = [(port, bridge) for port, bridge in placed if first(port, "name") != first(bridge, "name")]
         marked = index.owned("QoS") if everything else [row for owner in owners for row in index.of_owner("QoS", owner)]
         return {
@@ -134,7 +134,7 @@ def _read(
 def _port(port: Any, bridge: str, tables: Any) -> dict[str, Any]:
     interfaces = referred(port, "interfaces", tables, "Interface")
     name = first(port, "name")
-    # One of the port's own name; a bond has others beside it.
+    # The interface of the port's own name; a bond has others besides.
     interface = next((row for row in interfaces if first(row, "name") == name), next(iter(interfaces), None))
     fields, qos = columns.fields(port, interface), first(port, "qos")
     return {
@@ -150,9 +150,9 @@ def _port(port: Any, bridge: str, tables: Any) -> dict[str, Any]:
 
 
 def ports_about(name: str, owner: str) -> list[SeenPort]:
-    """The port of a name, those with an owner's mark and those with its iface-id; none where there is no OVSDB.
+    """The port of a name, those with an owner's mark and those with its iface-id; none without an OVSDB.
 
-    :raises OvsUnavailable: when OVSDB does not answer in time.
+    :raises OvsUnavailable: OVSDB does not answer in time.
     """
     session = _sessions[0]
     if not session.is_there:
@@ -177,12 +177,12 @@ def has_port(name: str) -> bool:
 def refuse_foreign_port(name: str, owner: str) -> None:
     """Refuse to make a device that vswitchd would open as the device of another program's port, or of another VIF's.
 
-    A port may wait for its device: a link of that name comes into that port's network. For the names of the naming rule
-    the replica is asked as it is; while OVSDB is silent and there is no replica they may be made: what goes on Linux
-    bridges does not wait for an Open vSwitch that hangs.
+    A port may wait for its device: a link of that name would join that port's network. For names of the naming rule the
+    present replica is used; if OVSDB does not answer and there is no replica, they may be made, so that devices on
+    Linux bridges do not wait for an Open vSwitch that hangs.
 
     :raises Conflict: naming the port.
-    :raises OvsUnavailable: for a name that a request chose, when there is an OVSDB and it does not answer in time.
+    :raises OvsUnavailable: a request chose the name, and there is an OVSDB that does not answer in time.
     """
     session, by_rule = _sessions[0], naming.is_derived(name, owner)
     if by_rule and not session.has_replica_soon(_CONNECTION_SECONDS):
@@ -201,16 +201,16 @@ def refuse_foreign_port(name: str, owner: str) -> None:
 
 
 def is_foreign_port(name: str, owner: str) -> bool:
-    """Whether the replica, as it is, has a port of that name that nothing shows to be an owner's.
+    """Whether the present replica has a port of that name that shows no sign of the owner.
 
-    :raises OvsUnavailable: where there is an OVSDB, no replica, and no answer in time.
+    :raises OvsUnavailable: there is an OVSDB, no replica, and no answer in time.
     """
     port = _port_with(_sessions[0], name, owner)
     return port is not None and not ownership.port_is_ours(port, owner)
 
 
 def is_address_of_another(address: str, owner: str) -> bool:
-    """Whether the replica, as it is, has an interface of another VIF with that MAC as its guest's.
+    """Whether the present replica has an interface of another VIF with that MAC as its guest's.
 
     :raises OvsUnavailable: as ``is_foreign_port``.
     """
@@ -222,14 +222,14 @@ def is_address_of_another(address: str, owner: str) -> bool:
 
 
 def _port_with(session: Session, name: str, owner: str) -> SeenPort | None:
-    """The port that has an interface of a name, by what the replica has; None where there is none.
+    """The port with an interface of a name, according to the replica; None if there is none.
 
-    :raises OvsUnavailable: where there is an OVSDB, no replica, and no answer in time.
+    :raises OvsUnavailable: there is an OVSDB, no replica, and no answer in time.
     """
     if not session.has_replica():
         return None
     index = session.index
-    # Without the lock, which a transaction may hold for as long as OVSDB is silent: two look-ups in dictionaries.
+    # Without the lock, which a transaction may hold while OVSDB does not answer: two look-ups in dictionaries.
     if index.row("Port", name) is None and index.row("Interface", name) is None:
         return None
     with session.lock:
@@ -245,14 +245,14 @@ _MAKING = ("add", "add-bridge")
 def commands(api: Any, operations: Sequence[Mapping[str, Any]]) -> list[port_commands.Command]:
     """The ovsdbapp commands for the operations of one transaction.
 
-    :raises PermissionDenied: for an operation that does not exist, or arguments out of bounds.
+    :raises PermissionDenied: an operation does not exist, or an argument is out of bounds.
     """
     state = port_commands.TransactionState(api.idl)
     made = []
     for operation in operations:
         try:
             made.append(OPERATIONS[operation["op"]](api, operation, state))
-        except (LookupError, TypeError) as error:  # an operation that does not exist, or one that lacks a key
+        except (LookupError, TypeError) as error:  # an operation that does not exist, or that lacks a key
             raise arguments.refuse("the OVSDB operation", operation) from error
     return made
 
@@ -260,8 +260,8 @@ def commands(api: Any, operations: Sequence[Mapping[str, Any]]) -> list[port_com
 def change(operations: Sequence[Mapping[str, Any]]) -> int:
     """Carry out port operations in ONE transaction: all or none.
 
-    Rows are as its caller has just read them, or newer. Where OVSDB refuses what was built on them, they are looked at
-    again, so that what was in the way is named.
+    Rows are as its caller has just read them, or newer. If OVSDB refuses a transaction based on them, they are read
+    again, so that the obstacle can be named.
 
     :returns: the next_cfg that ``wait`` takes.
     :raises OvsdbError, BridgeMissing, Conflict, PermissionDenied, OvsUnavailable: nothing was changed.
@@ -269,8 +269,8 @@ def change(operations: Sequence[Mapping[str, Any]]) -> int:
     """
     session = _sessions[0]
     if any(operation["op"] in _MAKING and not operation.get("uuid") for operation in operations):
-        # To vswitchd a port that was deleted and added again since it last looked is the same one, on the device that
-        # is gone: it answers with a number and no error, and passes no frame.
+        # vswitchd treats a port that was deleted and added again since its last look as the same one, on the deleted
+        # device: it reports a number and no error, and forwards no frame.
         session.wait_for_all()
     try:
         next_cfg = session.commit(commands(session.api, operations))
@@ -283,10 +283,10 @@ def change(operations: Sequence[Mapping[str, Any]]) -> int:
 
 @net.entrypoint
 def wait(next_cfg: int, seconds: float, opening: Sequence[str]) -> None:
-    """Return once vswitchd has caught up with a transaction of ours.
+    """Return once vswitchd has carried out a transaction of ours.
 
-    :param opening: ports whose devices it must have opened by then, or have found that it cannot.
-    :raises TimedOut: when it has not within ``seconds``.
+    :param opening: ports whose devices it must have opened by then, or have failed to open.
+    :raises TimedOut: it has not within ``seconds``.
     """
     arguments.number("next_cfg", next_cfg, 0, 2**63)
     session, patience = _sessions[0], min(float(seconds), WAIT_SECONDS_MAX)
@@ -298,10 +298,10 @@ def wait(next_cfg: int, seconds: float, opening: Sequence[str]) -> None:
 
 @net.entrypoint
 def changes(generation: int, number: int, connected: bool, seconds: float) -> dict[str, Any]:
-    """What changed in OVSDB since a number of a generation; waits for at most 5 s for anything to.
+    """Changes of OVSDB since a number of a generation; waits for at most 5 s for any.
 
-    :param connected: what the caller was last told of it.
-    :returns: see ``ovsdb_changes.Changes.since``.
+    :param connected: the state that the caller last received.
+    :returns: see ``changes.Changes.since``.
     """
     session = _sessions[0]
     patience = min(float(seconds), FOLLOW_SECONDS_MAX)
