@@ -1,1 +1,1 @@
-"""All that state_dir holds."""
+"""The contents of state_dir."""

@@ -125,7 +125,7 @@ class EventLog(Database):
             connection.execute(query, (_DROPPED,))
 
     def notify_listeners(self, vif_ids: Collection[str] | None) -> None:
-        """Call the listeners after records were written; None if it is not known whose."""
+        """Call the listeners after records were written; None if the VIFs are unknown."""
         for listener in self.listeners:
             listener(vif_ids)
 

@@ -141,8 +141,7 @@ class Store(EventLog):
         return self._with_guest(*stored[0], absent.get(vif_id)) if stored else None
 
     def _is_lost(self, database: sqlite3.Connection, vif_id: str) -> bool:
-        """Whether names are claimed for a VIF that has neither record nor intent; or its record is under another
-        key."""
+        """Whether a VIF without record and intent has claims; or its record is under another key."""
         if vif_id in self._misfiled:
             return not rows(database, "intents", [vif_id])
         query = "SELECT 1 FROM claims WHERE vif_id = ?"
@@ -166,8 +165,7 @@ class Store(EventLog):
         return False
 
     def held_by_damaged(self, vif_id: str) -> frozenset[str]:
-        """The owners of a VIF's resources if its record cannot be read: itself, and networks whose bridges it
-        shares."""
+        """The owners of a damaged record's resources: the VIF, and networks whose bridges it shares."""
         if not self.is_damaged(vif_id):
             return frozenset()
         return self.contents([vif_id]).held_by_damaged.get(vif_id, frozenset())
@@ -377,7 +375,7 @@ class Store(EventLog):
             shared.release(database)
 
     def _is_written(self, database: sqlite3.Connection, vif_id: str) -> bool:
-        """Whether the VIF has a record that can be read."""
+        """Whether the VIF has a readable record."""
         stored = rows(database, "records", [vif_id])
         return bool(stored) and self._sound(*stored[0]) is not None
 
@@ -422,8 +420,8 @@ def _is_key_worse(key: Any, is_lost: bool, is_claimed: bool) -> bool:
 
 
 def _only_begun(vif_id: str, error: Damaged) -> Intent:
-    """In place of an intent that cannot be read: that of a plug that has only begun, so that the VIF returns to its
-    record, or to nothing."""
+    """In place of an unreadable intent: that of a plug that has only begun, so that the VIF gets its recorded state, or
+    none."""
     LOG.error("%s; it is settled as a plug that has changed nothing", error)
     return Intent(vif_id=salvage.key_of(vif_id), verb=PLUG, session=0, resources=())
 
