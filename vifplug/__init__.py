@@ -106,7 +106,7 @@ _WHERE = {
     ),
     "vifplug.model.vif": ("Instance", "Names", "Network", "TapOwner", "Vif"),
 }
-"""What of the public names is in which module."""
+"""The module of each public name."""
 _MODULES = {name: module for module, names in _WHERE.items() for name in names}
 
 
@@ -114,7 +114,7 @@ def __dir__() -> list[str]:
     return sorted([*__all__, "__version__"])
 
 
-if not TYPE_CHECKING:  # a checker would take every name for one of ours
+if not TYPE_CHECKING:  # otherwise a checker would accept any name
 
     def __getattr__(name: str) -> Any:
         """Import on first use: a command line that only prints a schema needs no netlink."""

@@ -26,7 +26,7 @@ OWNER_KEY = "vifplug-vif"
 ROLE_BRIDGE, ROLE_BRIDGE_END, ROLE_PORT_END = "qbr", "qvb", "qvo"
 ROLE_NETWORK_BRIDGE, ROLE_TAP = "brq", "tap"
 ROLE_VHOST_USER = "vhu"
-"""Of an OVS port that has no device, so it is none of ``ROLES``."""
+"""Of an OVS port without a device, so it is not in ``ROLES``."""
 
 SOCKET_PATH_MAX = 107
 """sun_path has 108 bytes, and one is the terminating zero (unix(7))."""
@@ -38,7 +38,7 @@ LINK_NAME_RULE = (
     f"1 to {LINK_NAME_MAX} bytes, without '/', ':', '%', spaces, control characters or the byte 0xa0, and none of '.', "
     "'..', 'all' and 'default'"
 )
-"""``is_link_name`` in words, for an error."""
+"""The rule of ``is_link_name`` for an error."""
 
 # '%' makes the name a template: the kernel turns 'br%d' into the first free of br0, br1, ... (dev_alloc_name).
 _LINK_NAME = re.compile(r"[^\s/:%\x00-\x1f\x7f\ud800-\udfff]{1,15}")
@@ -46,12 +46,12 @@ _PCI_ADDRESS = re.compile(r"[0-9a-f]{4,8}:[0-9a-f]{2}:[01][0-9a-f]\.[0-7]")
 # 'all' and 'default' are directories of net.ipv4.conf: the kernel makes no such device (sysctl_dev_name_is_allowed).
 _NO_LINK_NAMES = frozenset({".", "..", "all", "default"})
 _KERNEL_SPACE = 0xA0
-"""The kernel's isspace counts it as a space (lib/ctype.c), also within a UTF-8 sequence: no device is named 'à'."""
+"""The kernel's isspace counts it as a space (lib/ctype.c), also within a UTF-8 sequence: no device can be named 'à'."""
 ROLES = (ROLE_BRIDGE, ROLE_BRIDGE_END, ROLE_PORT_END, ROLE_NETWORK_BRIDGE, ROLE_TAP)
-"""Those whose names follow from an id; which kind of link plays each, its kind says (``resources.kinds``)."""
+"""Roles whose names are derived from an id; each kind has its own roles (``resources.kinds``)."""
 
 _VLAN_CUT, _VLAN_DIGITS = 10, 6
-"""Bytes before the dot of a long VLAN device's name, and the last of them, which are of a hash."""
+"""Bytes before the dot of a long VLAN device's name, and the last of them, which are from a hash."""
 _TAP_FIRST_BYTES = ("fe:", "fa:")
 """The second is for guests whose own MAC begins with the first."""
 _ADDRESSES_KEPT = 1024
@@ -67,11 +67,11 @@ def device(prefix: str, identity: str) -> str:
 
 
 def vlan_device(device: str, vlan: int) -> str:
-    """The name of a VLAN device: ``eth1.100``; of a long one the device's part is cut and hashed, as Neutron's macvtap
-    agent does it (macvtap_common.get_vlan_device_name)."""
+    """The name of a VLAN device: ``eth1.100``; in a long name the device's part is cut and hashed, like in Neutron's
+    macvtap agent (macvtap_common.get_vlan_device_name)."""
     if len(f"{device}.{vlan}".encode()) <= LINK_NAME_MAX:
         return f"{device}.{vlan}"
-    import hashlib  # a name that fits needs none of it
+    import hashlib  # a name that fits needs no hash
 
     digest = hashlib.sha1(device.encode(), usedforsecurity=False).hexdigest()
     cut = device.encode()[: _VLAN_CUT - _VLAN_DIGITS].decode(errors="ignore")
@@ -79,34 +79,34 @@ def vlan_device(device: str, vlan: int) -> str:
 
 
 def is_derived(name: str, owner: str) -> bool:
-    """Whether a name is one that the naming rule gives to this owner's devices."""
+    """Whether the naming rule gives a name to this owner's devices."""
     return any(name == device(role, owner.removeprefix(NETWORK_PREFIX)) for role in ROLES)
 
 
 def is_vifs_bridge(name: str) -> bool:
-    """Whether a Linux bridge has a name that Nova, os-vif and we give to a single VIF's bridge: qbr and its id."""
+    """Whether a Linux bridge has a name that Nova, os-vif and vifplug give to a single VIF's bridge: qbr and its id."""
     return name.startswith(ROLE_BRIDGE) and follows_rule(name)
 
 
 def follows_rule(name: str) -> bool:
-    """Whether the naming rule may have given this name: a role, and the beginning of an id."""
+    """Whether a name may come from the naming rule: a role, and the beginning of an id."""
     return bool(_DERIVED_NAME.fullmatch(name))
 
 
 def is_of_other(name: str, owner: str, role: str) -> bool:
-    """Whether a name follows the naming rule, and is not the one that this owner's device of that role gets."""
+    """Whether a name follows the naming rule, but is not the one of this owner's device of that role."""
     return follows_rule(name) and not is_of_owner(name, owner, role)
 
 
 def is_of_owner(name: str, owner: str, role: str) -> bool:
-    """Whether a name is the one that this owner's device of that role gets."""
+    """Whether a name is the one of this owner's device of that role."""
     identity = owner.removeprefix(NETWORK_PREFIX)
-    # A network without an id has one that follows from its bridge's name.
+    # A network without an id has one that is derived from its bridge's name.
     return name == device(role, identity) or (role == ROLE_NETWORK_BRIDGE and network_of_bridge(name) == identity)
 
 
 def is_link_name(name: str) -> bool:
-    """Whether the kernel takes ``name``, as it is, for a new link (dev_valid_name in net/core/dev.c)."""
+    """Whether the kernel accepts ``name`` unchanged for a new link (dev_valid_name in net/core/dev.c)."""
     if not _LINK_NAME.fullmatch(name) or name in _NO_LINK_NAMES:
         return False
     encoded = name.encode()
@@ -114,7 +114,7 @@ def is_link_name(name: str) -> bool:
 
 
 def socket_path_fault(path: str, directory: str = "") -> str:
-    """What is wrong with the path of a socket, as the clause of an error; "" for nothing.
+    """Why the path of a socket is invalid, as the clause of an error; "" if it is valid.
 
     :param directory: the directory that the path must be below; "" for any.
     """
@@ -124,7 +124,8 @@ def socket_path_fault(path: str, directory: str = "") -> str:
         return "it must be a path in UTF-8"
     if length > SOCKET_PATH_MAX:
         return f"it has {length} bytes, and a Unix socket's path has at most {SOCKET_PATH_MAX} (unix(7))"
-    # normpath also removes "..", "." and doubled slashes: what it changes may name another file than it seems to.
+    # normpath also removes "..", "." and doubled slashes: a path that it changes may name another file than it seems
+    # to.
     if not path.isprintable() or not path.startswith("/") or path.startswith("//") or os.path.normpath(path) != path:
         return "it must be an absolute path without '..', '.', empty parts and control characters"
     if directory and not path.startswith(f"{directory.rstrip('/')}/"):
@@ -133,7 +134,7 @@ def socket_path_fault(path: str, directory: str = "") -> str:
 
 
 LISTENING_PORT_RULE = f"it must begin with {ROLE_VHOST_USER!r}, without '.' and '/'"
-"""``may_listen`` in words, for an error."""
+"""The rule of ``may_listen`` for an error."""
 
 
 def may_listen(port: str) -> bool:
@@ -143,12 +144,12 @@ def may_listen(port: str) -> bool:
 
 
 def encoded(name: str) -> bytes:
-    """A name's bytes as the kernel has them: one that is no UTF-8 was read with surrogateescape."""
+    """The kernel's bytes of a name: a name that is not UTF-8 was read with surrogateescape."""
     return name.encode("utf-8", "surrogateescape")
 
 
 def decoded(name: bytes) -> str:
-    """A name of the kernel's as text, whatever its bytes; ``encoded`` gives them back."""
+    """A kernel's name as text, whatever its bytes are; ``encoded`` reverses it."""
     return name.decode("utf-8", "surrogateescape")
 
 
@@ -158,7 +159,7 @@ def is_pci_address(name: str) -> bool:
 
 
 def may_be_a_link(name: str) -> bool:
-    """Whether a link may be there under this name: anything that fits, for another program's need not be UTF-8."""
+    """Whether a link may exist under this name: any name that fits, because another program's need not be UTF-8."""
     try:
         data = encoded(name)
     except UnicodeEncodeError:
@@ -182,13 +183,13 @@ def is_address(text: str) -> bool:
 
 
 def network_owner(network_id: str) -> str:
-    """Who owns what all VIFs of a network share."""
+    """The owner of what all VIFs of a network share."""
     return NETWORK_PREFIX + network_id
 
 
 def network_of_bridge(bridge: str) -> str:
-    """A stable id for a network that is known by its bridge's name alone."""
-    import uuid  # here, as below: the start of a command that asks the daemon needs neither of these modules
+    """A stable id for a network that is known only by its bridge's name."""
+    import uuid  # here and below: a command that uses the daemon needs neither of these modules at its start
 
     return str(uuid.uuid5(uuid.UUID(_BRIDGE_NAMESPACE), bridge))
 
@@ -199,14 +200,14 @@ def alias(owner: str) -> str:
 
 
 def owner_of(ifalias: str) -> str:
-    """Who owns a link by its ifalias; "" for a link that carries no mark of ours."""
+    """A link's owner by its ifalias; "" for a link without a mark of ours."""
     owner = ifalias.removeprefix(ALIAS_PREFIX) if ifalias.startswith(ALIAS_PREFIX) else ""
     return owner if is_owner(owner) else ""
 
 
 @functools.lru_cache(maxsize=_ADDRESSES_KEPT)
 def birth_address(owner: str, role: str) -> str:
-    """The MAC a bridge or veth end is created with: it shows its owner before the alias does.
+    """The MAC of a bridge or veth end at its creation: it shows the owner before the alias does.
 
     Locally administered and unicast; the kernel ignores an alias in the create message, but not a MAC.
     """
@@ -220,7 +221,7 @@ def birth_address(owner: str, role: str) -> str:
 def tap_address(guest_address: str) -> str:
     """The host-side MAC of a guest's tap: another first byte and the guest's last five, as libvirt does.
 
-    It must not be the guest's own: a bridge takes a port's MAC for local, and frames to the guest never leave it.
+    It must not be the guest's own: a bridge treats a port's MAC as local, and would not forward frames to the guest.
     """
     first, second = _TAP_FIRST_BYTES
     return (second if guest_address.startswith(first) else first) + guest_address[3:]
@@ -232,18 +233,18 @@ def is_tap_address(address: str) -> bool:
 
 
 def is_trunk_bridge(bridge: str) -> bool:
-    """Whether an OVS bridge is a trunk's, by Neutron's name for it: isolation has no place there (LP 2069543)."""
+    """Whether an OVS bridge is a trunk's, by Neutron's name for it: ports on it are not isolated (LP 2069543)."""
     return bridge.startswith(_TRUNK_BRIDGE)
 
 
 def trunk_patches(port_id: str) -> tuple[str, str]:
     """The ends, in the trunk's bridge and in the integration bridge, of the patch that Neutron's agent makes for the
-    parent port of a trunk; both carry that port's iface-id (neutron TrunkParentPort)."""
+    parent port of a trunk; both have that port's iface-id (neutron TrunkParentPort)."""
     return f"tpt-{port_id}"[:LINK_NAME_MAX], f"tpi-{port_id}"[:LINK_NAME_MAX]
 
 
 def port_bridge(vif_id: str) -> str:
-    """The OVS bridge that a VIF has for itself with ``[ovs] per_port_bridge``."""
+    """The OVS bridge of a single VIF with ``[ovs] per_port_bridge``."""
     return device(_PORT_BRIDGE, vif_id)
 
 
@@ -253,20 +254,19 @@ def patch_ports(vif_id: str) -> tuple[str, str]:
 
 
 def may_be_made(bridge: str) -> bool:
-    """Whether an OVS bridge has a name of those that vifplug makes: a trunk's, or a VIF's own."""
+    """Whether an OVS bridge has a name that vifplug gives: a trunk's, or a VIF's own."""
     return is_trunk_bridge(bridge) or bridge.startswith(_PORT_BRIDGE)
 
 
 def is_bridge_of(bridge: str, owner: str) -> bool:
-    """Whether an OVS bridge has the name that only this owner's gets: a VIF's own, or a trunk's, whose owner follows
-    from its name."""
+    """Whether an OVS bridge has this owner's name: a VIF's own, or a trunk's, whose owner is derived from its name."""
     if is_trunk_bridge(bridge):
         return owner == network_owner(network_of_bridge(bridge))
     return bridge == port_bridge(owner)
 
 
 def fake_bridge(name: str, parent: str, vlan: int) -> str:
-    """What to say of a bridge that is none to Open vSwitch (ovs-vsctl add-br NAME PARENT VLAN)."""
+    """The error text for a bridge that is only a port to Open vSwitch (ovs-vsctl add-br NAME PARENT VLAN)."""
     return (
         f"{name!r} is a fake bridge, a port of bridge {parent!r} with VLAN {vlan}, and no port can be on it; name "
         f"{parent!r} as the bridge, and leave the VLAN to what sets Port.tag (the control plane, or ovs-vsctl)"

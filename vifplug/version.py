@@ -1,4 +1,4 @@
-"""Which vifplug this is."""
+"""The version of vifplug."""
 
 from __future__ import annotations
 
@@ -7,9 +7,9 @@ from typing import Any, NoReturn
 
 
 def installed() -> str:
-    """The installed version; in words where there is only a source tree.
+    """The installed version; a text if there is only a source tree.
 
-    Looked up when asked for: ``importlib.metadata`` takes longer to import than a daemon to answer.
+    Read only when needed: importing ``importlib.metadata`` takes longer than a daemon's answer.
     """
     import importlib.metadata
 

@@ -1,1 +1,1 @@
-"""The library's face: hosts in this process and behind the daemon."""
+"""The library's interface: hosts in this process and behind the daemon."""

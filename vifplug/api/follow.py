@@ -1,4 +1,4 @@
-"""Events in order, each once: from the daemon's stream, taken up again where it was cut off, or from the store."""
+"""Events in order, each once: from the daemon's stream, resumed after an interruption, or from the store."""
 
 from __future__ import annotations
 
@@ -29,21 +29,21 @@ _SILENT_SECONDS = 45.0
 _FIRST_SECONDS, _LONGEST_SECONDS = 0.05, 1.0
 """Between tries to reach a daemon that is away."""
 _LOOK_SECONDS = 0.2
-"""Between looks at the store."""
+"""Between reads of the store."""
 _PAGE = 1000
 
 
 class Log(Protocol):
-    """What of the store is followed."""
+    """The part of the store that is followed."""
 
     def sequence(self) -> int:
         """The newest event's number."""
 
     def oldest(self) -> int:
-        """The number to follow from for all that is kept."""
+        """The number to follow from to get all stored events."""
 
     def events(self, since: int, limit: int) -> list[Event]:
-        """Those after a number; EventsLost when some of them are not kept."""
+        """Those after a number; EventsLost if some of them are no longer stored."""
 
 
 def of_log(
@@ -57,8 +57,8 @@ def of_log(
     """The events in the store and, when following, those added to it. This call determines where they begin.
 
     :param is_over: whether the log was closed, which ends the iterator.
-    :raises InputError: for a number that can be none of an event's.
-    :raises EventsLost, StoreError: by the iterator as well.
+    :raises InputError: no event can have that number.
+    :raises EventsLost, StoreError: also by the iterator.
     """
     start, follow = _checked(since), parameters.flag("follow", follow)
     if start is None:
@@ -90,12 +90,11 @@ def _paged(
 def of_daemon(wire: Wire, since: int | None, *, follow: bool) -> Iterator[Event]:
     """The daemon's events. This call determines where they begin, and must reach the daemon.
 
-    A follower outlives the daemon: it resumes the next daemon's stream after its last event. It ends with
-    the wire.
+    When the daemon restarts, the follower resumes its stream after the last event. It ends with the connections.
 
-    :raises InputError: for a number that can be none of an event's.
-    :raises EventsLost: by the iterator as well, when the daemon was away for longer than events are kept.
-    :raises DaemonUnreachable: when it does not answer; not following, by the iterator as well.
+    :raises InputError: no event can have that number.
+    :raises EventsLost: also by the iterator, if the daemon was away for longer than events are stored.
+    :raises DaemonUnreachable: it does not answer; without ``follow``, also by the iterator.
     """
     follow = parameters.flag("follow", follow)
     stream = wire.stream(_request(_checked(since), follow=follow))
@@ -117,7 +116,7 @@ def _request(since: int | None, *, follow: bool) -> Request:
 
 
 class _Reader:
-    """Reads streams, one after the other, and knows how far it is."""
+    """Reads streams, one after the other, and keeps the position."""
 
     def __init__(self, wire: Wire, since: int | None) -> None:
         self._wire = wire
@@ -126,7 +125,7 @@ class _Reader:
     def read(self, stream: Stream) -> Iterator[Event]:
         """Its events, until its end.
 
-        :raises DaemonUnreachable: when it is cut off, or is none of vifplugd's.
+        :raises DaemonUnreachable: it is cut off, or is not vifplugd's.
         """
         parser = sse.Parser()
         with contextlib.closing(stream):
@@ -142,12 +141,12 @@ class _Reader:
                         yield event
 
     def _begin(self, given: str | None) -> None:
-        """Know where the stream begins, to come back there when it is cut off before its first event."""
+        """Remember where the stream begins, to return there if it is cut off before its first event."""
         if given is not None and given.isascii() and given.isdigit():
             self.since = int(given) if self.since is None else max(self.since, int(given))
 
     def _taken(self, frame: sse.Frame) -> Event | None:
-        """The frame's event, where it has one that did not come before."""
+        """The frame's event, if it has one that was not received before."""
         try:
             seq = int(frame.id) if frame.id else None
             event = Event.from_json(json.loads(frame.data)) if frame.data else None
@@ -184,7 +183,7 @@ def _followed(wire: Wire, reader: _Reader, stream: Stream | None) -> Iterator[Ev
 
 
 def _is_away(error: VifplugError) -> bool:
-    """Whether to wait for the daemon: there was no answer, or it was full; an answer by another program is an error."""
+    """Whether to wait for the daemon: there was no answer, or it was full; another program's answer is an error."""
     if isinstance(error, DaemonUnreachable):
         return isinstance(error.__cause__, OSError | http.client.IncompleteRead)
     return error.retryable

@@ -1,6 +1,6 @@
-"""HTTP over the daemon's Unix socket: a request goes out, a JSON object or a typed error comes back.
+"""HTTP over the daemon's Unix socket: sends a request, and returns a JSON object or raises a typed error.
 
-Nothing heavy is imported here: a command that asks the daemon starts without netlink, OVSDB, or a model.
+Nothing heavy is imported here: a command that uses the daemon starts without netlink, OVSDB, or a model.
 """
 
 from __future__ import annotations
@@ -26,11 +26,11 @@ LOG = logging.getLogger(__name__)
 
 _CONNECT_SECONDS = 2
 _HEALTH_SECONDS = 10.0
-"""How long its answer to /healthz may take, which waits for nothing: a daemon's start, with much to spare."""
+"""Time limit of the answer to /healthz, which waits for nothing: enough for a daemon's start."""
 _IDLE_SECONDS = 2.0
-"""How long a connection is kept for the next request; the daemon closes one that was idle for 5."""
+"""How long a connection is kept for the next request; the daemon closes one that was idle for 5 s."""
 _ANSWER_MAX = 64 * 2**20
-"""Bytes; 10,000 VIFs need 10 million. It stops another program on the socket, not a daemon."""
+"""Bytes; 10,000 VIFs need 10 million. The limit is for another program on the socket, not for a daemon."""
 _STREAM_TYPE = "text/event-stream"
 _REQUEST_ID = "X-Request-Id"
 
@@ -44,13 +44,13 @@ class Request:
     document: Any = None
     """The JSON body."""
     changes: bool = False
-    """Whether it may change the host: such a request is never repeated automatically when it was cut off."""
+    """Whether it may change the host: such a request is never repeated automatically after it was cut off."""
     seconds: float | None = None
     """The timeout of each part of the answer; None waits without limit, because the daemon limits itself."""
 
 
 class _Connection(http.client.HTTPConnection):
-    """A connection to a path instead of a host. Without a time-out of the request's own, only its end is noticed."""
+    """A connection to a path instead of a host. Without a timeout of the request's own, only its end is noticed."""
 
     def __init__(self, path: str) -> None:
         super().__init__("localhost")
@@ -78,11 +78,11 @@ class _Connection(http.client.HTTPConnection):
 
     @property
     def is_fresh(self) -> bool:
-        """Whether it may carry another request: ours still, not closed by the other side, nor about to be."""
+        """Whether it can carry another request: it is this process's, not closed by the other side, nor about to be."""
         # A child that shared its parent's connection would read its parent's answers.
         if self.sock is None or self._pid != os.getpid() or time.monotonic() - self._idle_since > _IDLE_SECONDS:
             return False
-        # Not select.poll by its name: a process that runs on eventlet, as Nova's compute service may, has none.
+        # Not select.poll as a global name: a process that runs on eventlet, as Nova's compute service may, has none.
         with selectors.DefaultSelector() as readable:
             readable.register(self.sock, selectors.EVENT_READ)
             return not readable.select(0)
@@ -91,7 +91,7 @@ class _Connection(http.client.HTTPConnection):
 class Wire:
     """Connections to the daemon on one socket. Safe to share between threads: each request has its own connection.
 
-    :param seconds: how long any part of an answer may take to come, where a request does not have its own time.
+    :param seconds: time limit of each part of an answer, unless a request has its own.
     """
 
     def __init__(self, path: str, *, seconds: float | None = None) -> None:
@@ -101,9 +101,9 @@ class Wire:
         self.is_closed = False
 
     def open(self) -> None:
-        """See that vifplugd answers; the connection is kept for the first request.
+        """Check that vifplugd answers; the connection is kept for the first request.
 
-        :raises DaemonUnreachable: from the OSError that says why.
+        :raises DaemonUnreachable: from the OSError with the reason.
         """
         seconds = min(_HEALTH_SECONDS, self.seconds or _HEALTH_SECONDS)
         request = Request(method="GET", target="/healthz", seconds=seconds)
@@ -127,8 +127,8 @@ class Wire:
     def ask(self, request: Request) -> dict[str, Any]:
         """The daemon's answer.
 
-        :raises DaemonUnreachable: when none came, or from something that is not vifplugd.
-        :raises VifplugError: what the daemon's host raised, of the same class.
+        :raises DaemonUnreachable: none came, or it is not vifplugd's.
+        :raises VifplugError: the error of the daemon's host, of the same class.
         """
         if request.seconds is None and self.seconds is not None:
             request = replace(request, seconds=self.seconds)
@@ -147,7 +147,7 @@ class Wire:
         :raises DaemonUnreachable, VifplugError: as ``ask``.
         """
         connection = self._connected()
-        peer = connection.sock  # which http.client lets go of when the answer is the connection's last
+        peer = connection.sock  # http.client detaches it if the answer is the connection's last
         try:
             response = _begun(connection, request, _STREAM_TYPE)
             body = b"" if 200 <= response.status < 300 else _read(response)
@@ -233,7 +233,8 @@ def _begun(connection: _Connection, request: Request, accepts: str) -> http.clie
         body, headers["Content-Type"] = _encoded(request.document), "application/json"
     if request.seconds is not None:
         connection.sock.settimeout(request.seconds)
-    # The answer to a request that is refused before all of it was read is on its way; if not, reading reports it.
+    # The answer to a request that is refused before all of it was read is on its way; if not, reading reports the
+    # error.
     with contextlib.suppress(BrokenPipeError, ConnectionResetError):
         connection.request(request.method, request.target, body, headers)
     return connection.getresponse()
@@ -242,7 +243,7 @@ def _begun(connection: _Connection, request: Request, accepts: str) -> http.clie
 def _encoded(document: Any) -> bytes:
     try:
         return json.dumps(document).encode()
-    except RecursionError as error:  # of what was read with a few levels to spare
+    except RecursionError as error:  # with a few levels more than any answer has
         raise errors.InputError("JSON nested too deeply") from error
 
 

@@ -15,7 +15,7 @@ _AGAIN = "what is done already is left as it is"
 def unreachable(path: str, error: OSError, seconds: float) -> str:
     """No process accepted the connection.
 
-    :param seconds: how long a full backlog was waited for.
+    :param seconds: how long it waited for a full backlog.
     """
     if (length := len(os.fsencode(path))) > _PATH_MAX:
         return (
@@ -33,7 +33,7 @@ def unreachable(path: str, error: OSError, seconds: float) -> str:
 def cut_off(path: str, error: Exception, *, changes: bool) -> str:
     """The connection ended before the answer did.
 
-    :param changes: whether what was asked may have changed the host.
+    :param changes: whether the request may have changed the host.
     """
     reason = os.strerror(error.errno) if isinstance(error, OSError) and error.errno else "connection closed"
     cut = f"the daemon on socket {path!r} went away before it answered ({reason})"
@@ -48,7 +48,7 @@ def cut_off(path: str, error: Exception, *, changes: bool) -> str:
 def silent(path: str, seconds: float, *, changes: bool) -> str:
     """The daemon accepted the connection and does not answer.
 
-    :param changes: whether what was asked may have changed the host.
+    :param changes: whether the request may have changed the host.
     """
     silence = f"the daemon on socket {path!r} does not answer, within {seconds:g} s"
     if not changes:
@@ -57,7 +57,7 @@ def silent(path: str, seconds: float, *, changes: bool) -> str:
 
 
 def not_vifplugd(path: str, reason: str) -> str:
-    """The answer is not one that vifplugd gives."""
+    """The answer is not vifplugd's."""
     return (
         f"what answers on socket {path!r} is not vifplugd of this version: {reason}; "
         "name vifplugd's socket, or try again with --local"
@@ -65,10 +65,10 @@ def not_vifplugd(path: str, reason: str) -> str:
 
 
 def _admission(path: str) -> str:
-    """How this user gets access to the socket, as far as he can see it."""
+    """How this user gets access to the socket, as far as this user can see it."""
     try:
         status = os.stat(path)
-    except OSError:  # its directory is closed as well
+    except OSError:  # its directory is not accessible either
         return "join the group that [daemon] socket_group names, log in anew and try again"
     if status.st_mode & stat.S_IWGRP:
         return f"join group {_group(status.st_gid)!r}, log in anew and try again"

@@ -13,9 +13,9 @@ _PART_BYTES = 64 * 2**10
 
 
 class Stream:
-    """An answer under way. One thread reads it; any may end it.
+    """An answer under way. One thread reads it; any thread may end it.
 
-    :param failed: the error for what went wrong with its connection.
+    :param failed: the error for a failure of its connection.
     :param forget: called when it is closed.
     """
 
@@ -32,13 +32,13 @@ class Stream:
         self._failed = failed
 
     def header(self, name: str) -> str | None:
-        """A header of the answer; None where it has none of that name."""
+        """A header of the answer; None if it does not have it."""
         return self._response.getheader(name)
 
     def read(self) -> bytes:
-        """What has come, at least a byte; empty at its end.
+        """The received data, at least a byte; empty at its end.
 
-        :raises DaemonUnreachable: when it was cut off, or nothing came in its request's time.
+        :raises DaemonUnreachable: it was cut off, or nothing came within its request's time limit.
         """
         try:
             part = self._response.read1(_PART_BYTES)
@@ -54,12 +54,12 @@ class Stream:
             self._peer.shutdown(socket.SHUT_RDWR)
 
     def close(self) -> None:
-        """Read no more of it. Not while another thread reads: ``end`` it then."""
+        """Read no more of it. Not while another thread reads: call ``end`` then."""
         self._forget(self)
         self._response.close()
         self._peer.close()
 
     def __del__(self) -> None:
-        # This is for an iterator that was never read from.
+        # This is for an iterator that was never read.
         self._response.close()
         self._peer.close()

@@ -46,11 +46,11 @@ LOCK_FILE = directory.LOCKS
 class LocalHost(Host):
     """Plugs VIFs on this host, from this process; what ``vifplug.local`` opens. ``Host`` documents the methods.
 
-    :param context: what the commands work with.
-    :param probe: what the doctor asks.
+    :param context: the context of the commands.
+    :param probe: the doctor's source of facts.
     :param settles: whether every call settles interrupted work first; else only those that change something do.
-    :param settings: what it was made of, for ``doctor`` and ``host_info``; by default, the defaults.
-    :param closing: what ``close`` is to do; may be called twice.
+    :param settings: its configuration, for ``doctor`` and ``host_info``; by default, the defaults.
+    :param closing: called by ``close``; perhaps twice.
     """
 
     def __init__(
@@ -75,7 +75,7 @@ class LocalHost(Host):
 
     @property
     def unknown_options(self) -> Warnings:
-        """What of the configuration file nothing reads: a sentence each, with the file and the nearest option."""
+        """Unknown parts of the configuration file: a sentence each, with the file and the nearest option."""
         return [f"configuration file {self._settings.config_file}: {text}" for text in self._settings.unknown]
 
     @property
@@ -99,7 +99,7 @@ class LocalHost(Host):
         return context
 
     def plug(self, vifs: Sequence[Vif], *, requester: Requester | None = None) -> VifReports:
-        # The daemon's requests carry who asks; without, it is this process's user, who may change every VIF.
+        # The daemon's requests contain the requester; otherwise it is this process's user, who may change every VIF.
         given = parameters.vifs(vifs)
         return plug.plug(self._settled(), given, requester or _this_user())
 
@@ -210,7 +210,7 @@ def local(config_file: str | None = None) -> LocalHost:
 
     :param config_file: by default the one in VIFPLUG_CONFIG_FILE, else /etc/vifplug/vifplug.conf.
     :returns: an open host; use it in a ``with`` statement, or close it.
-    :raises InputError: ``config_file`` is no path.
+    :raises InputError: ``config_file`` is not a path.
     :raises ConfigError: the configuration cannot be read, or is wrong.
     :raises StoreError: state_dir cannot be used.
     :raises HelperDied: the helper cannot be started.
@@ -236,7 +236,7 @@ def local(config_file: str | None = None) -> LocalHost:
 
 
 def context_of(settings: config.Settings, host: RunningHost, store: Store, locks: LockFile) -> Context:
-    """What the commands work with, as the configuration wants it."""
+    """The context of the commands, according to the configuration."""
     options = Options(
         integration_bridge=settings.integration_bridge,
         mtu=settings.mtu,

@@ -1,7 +1,7 @@
-"""The doctor without a daemon: each part is opened by itself, so that one that cannot be does not hide the others.
+"""The doctor without a daemon: each part is opened separately, so that a failure does not hide the others.
 
-``vifplug.local`` makes the store's directory, and fails as a whole. This makes nothing, not even a temporary file,
-leaves what there is as it is, and goes on.
+``vifplug.local`` creates the store's directory, and fails as a whole. The doctor creates nothing, not even a temporary
+file, changes nothing, and continues after failures.
 """
 
 from __future__ import annotations
@@ -28,9 +28,9 @@ from vifplug.store.snapshot import Snapshot
 
 
 def doctor(config_file: str | None = None) -> Diagnosis:
-    """What is wrong with this host, why, and what to do. Nothing is changed.
+    """Problems of this host, their reasons and remedies. Nothing is changed.
 
-    :raises ConfigError: when the configuration cannot be read.
+    :raises ConfigError: the configuration cannot be read.
     """
     settings = options.load(config_file)
     store = state_dir.look_as(settings.state_dir, settings.user)
@@ -49,7 +49,7 @@ def doctor(config_file: str | None = None) -> Diagnosis:
 def host_info(config_file: str | None = None) -> HostInfo:
     """What this host can plug, as far as this user can see it.
 
-    :raises ConfigError: when the configuration cannot be read.
+    :raises ConfigError: the configuration cannot be read.
     """
     settings = options.load(config_file)
     with _host(settings) as host:
@@ -68,7 +68,7 @@ def _host(settings: Settings) -> Iterator[LinuxHost | Helper]:
             session = stack.enter_context(contextlib.closing(_session()))
             with _without_logging():
                 host = LinuxHost(settings, session, restarts=False)
-        except Exception as error:  # what a helper failed of comes here as it was raised there
+        except Exception as error:  # the error of a helper's failed start arrives here as it was raised there
             # If a command is configured for it, it is supposed to work.
             may_start = os.geteuid() == 0 or bool(settings.privileged.get("helper_command"))
             yield Helper(error=str(error) or type(error).__name__, unprivileged=not may_start)
@@ -87,7 +87,7 @@ def _session() -> Session:
 
 @contextlib.contextmanager
 def _context(settings: Settings, host: LinuxHost) -> Iterator[Context]:
-    """The use cases that look, over what is recorded; where there is no store yet, that is nothing."""
+    """The read-only commands on the records; empty if there is no store yet."""
     locks = LockFile(os.path.join(settings.state_dir, LOCK_FILE), asks_only=True)
     with contextlib.closing(Snapshot(settings.state_dir)) as store:
         yield context_of(settings, host, store, locks)
@@ -95,7 +95,8 @@ def _context(settings: Settings, host: LinuxHost) -> Iterator[Context]:
 
 @contextlib.contextmanager
 def _without_logging() -> Iterator[None]:
-    """A helper that cannot start is a finding; oslo.privsep's own outcry about it would stand beside the answer."""
+    """A helper that cannot start is a finding; oslo.privsep's own log messages about it would appear beside the
+    result."""
     loggers = [logging.getLogger(name) for name in ("oslo.privsep.daemon", "oslo_privsep")]
     before = [logger.level for logger in loggers]
     if not logging.getLogger().isEnabledFor(logging.DEBUG):

@@ -1,4 +1,4 @@
-"""What callers of the library pass, checked before anything is touched; the same for both hosts.
+"""Checks the library's arguments before anything is changed; the same for both hosts.
 
 Nothing heavy is imported here: a client that passes a document unread needs no model.
 """
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 def vifs(given: object) -> list[Vif]:
     """VIFs to plug, from a list or any other iterable.
 
-    :raises InputError: for anything but VIFs, for one that is not valid, and for one that is given twice.
+    :raises InputError: an item is not a VIF, or invalid, or given twice.
     """
     from vifplug.model import messages
     from vifplug.model import vif as model
@@ -57,7 +57,7 @@ def flag(name: str, given: object) -> bool:
 
 
 def timeout(name: str, given: object) -> float | None:
-    """Seconds, more than 0; None where none are given.
+    """Seconds, more than 0; None if none are given.
 
     :raises InputError: for anything else.
     """
@@ -70,7 +70,7 @@ def timeout(name: str, given: object) -> float | None:
 
 
 def path(name: str, given: object) -> str | None:
-    """A file's path as text; None where none is given.
+    """A file's path as text; None if none is given.
 
     :raises InputError: for anything else.
     """

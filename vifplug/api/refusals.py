@@ -23,7 +23,7 @@ def parsed(body: bytes) -> Any:
 def of(request: str, response: http.client.HTTPResponse, body: bytes) -> errors.VifplugError:
     """The error of an unsuccessful answer.
 
-    :param asked: method and path, for an answer that carries no error of ours.
+    :param asked: method and path, for an answer without an error of ours.
     """
     problem = parsed(body)
     error = problem.get("error") if isinstance(problem, dict) else None

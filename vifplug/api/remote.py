@@ -1,7 +1,6 @@
-"""The daemon's host: the library's methods, their answers and their errors, spoken over the daemon's socket.
+"""The daemon's host: the library's methods, their results and their errors, over the daemon's socket.
 
-Nothing heavy is imported here, the host's side of vifplug least of all; and what not every command asks for, by the
-method that needs it.
+Nothing heavy is imported here, above all not vifplug's host side; methods import what not every command needs.
 """
 
 from __future__ import annotations
@@ -45,7 +44,7 @@ _WAIT = "/v1/wait"
 _DOCTOR_SECONDS = 120.0
 """Each of its checks has its own timeout."""
 _REQUEST_WAIT_SECONDS = 30.0
-"""The daemon waits for 60 at most."""
+"""The daemon waits for 60 s at most."""
 _WAIT_SPARE_SECONDS = 5.0
 """How long after the requested time the answer may still come; after that the daemon counts as stuck."""
 
@@ -247,14 +246,14 @@ def connect(
     :param socket: the path of its socket; by default the configuration's ``[daemon] socket``.
     :param config_file: as of ``vifplug.local``; not read when ``socket`` is given.
     :param timeout: seconds to wait for the daemon's answer, each call by itself: DaemonUnreachable (from a
-        TimeoutError) is raised after that. The daemon continues the request, and the same call again finds what
-        is done. Waits and events keep their own time. By default a call waits for as long as the daemon works: 10 s to
-        connect, 120 s for ``doctor``, else without a bound of its own, for the daemon bounds each step.
-    :param retry: seconds for which the connection, and then each call, is repeated while its error is ``retryable``:
-        a daemon that starts, or whose process died in the middle of a plug. 0 is to try once.
+        TimeoutError) is raised after that. The daemon continues the request, and the same call again finds what is
+        done. Waits and events have their own time limits. By default a call waits as long as the daemon works: 10 s to
+        connect, 120 s for ``doctor``, else without a limit, because the daemon limits each step.
+    :param retry: seconds for which the connection, and then each call, is repeated while its error is ``retryable``: a
+        daemon that starts, or whose process died during a plug. 0 means one attempt.
     :returns: an open host; use it in a ``with`` statement, or close it.
     :raises DaemonUnreachable: no daemon answers there in time, or this user may not connect (from a PermissionError).
-    :raises InputError: an argument is of the wrong type, or no number of seconds.
+    :raises InputError: an argument is of the wrong type, or not a number of seconds.
     :raises ConfigError: the configuration cannot be read.
     """
     retry, timeout = durations.seconds(retry, "retry"), parameters.timeout("timeout", timeout)
@@ -272,7 +271,7 @@ def _configured(config_file: str | None) -> str:
     path = locate.config_file(config_file)
     configured = locate.socket_of(path)
     if configured is None:
-        from vifplug.config import options  # here, because oslo.config takes longer to import than all else
+        from vifplug.config import options  # here, because oslo.config takes longer to import than everything else
 
         return options.load(path).socket
     return configured

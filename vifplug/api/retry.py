@@ -1,4 +1,4 @@
-"""Repeats a call whose error says that a retry is safe, for a bounded time. The repeat finds what is done already."""
+"""Repeats a call whose error permits a retry, for a limited time. The repeated call finds what is already done."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ T = TypeVar("T")
 def is_retryable(error: BaseException) -> bool:
     """Whether the same call may succeed a moment later.
 
-    Not after NotReached: the caller's own time is over. Not where the daemon's socket is closed to this user: that
+    Not after NotReached: the caller's own time is over. Not if this user has no access to the daemon's socket: that
     needs a group and a new login.
     """
     if isinstance(error, NotReached) or not isinstance(error, VifplugError):
@@ -29,7 +29,7 @@ def is_retryable(error: BaseException) -> bool:
 
 
 def repeated(call: Callable[[], T], seconds: float, *, retries: Callable[[BaseException], bool] = is_retryable) -> T:
-    """What ``call`` returns, called again with growing pauses while ``retries`` accepts its error.
+    """The result of ``call``, which is repeated with growing pauses while ``retries`` accepts its error.
 
     :param seconds: no call begins later than that after the first; 0 calls once.
     :raises VifplugError: the last call's error.

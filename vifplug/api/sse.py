@@ -1,16 +1,16 @@
-"""Server-sent events read from a stream of bytes, as the HTML standard has them. Pure."""
+"""Parses server-sent events from a stream of bytes, by the HTML standard. Pure."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
 _FRAME_MAX = 2**20
-"""Bytes; an event has a few hundred. It stops another program on the socket, not a daemon."""
+"""Bytes; an event has a few hundred. The limit is for another program on the socket, not for a daemon."""
 
 
 @dataclass(frozen=True, slots=True)
 class Frame:
-    """One frame. A comment, which is there to show that the other side lives, is none."""
+    """One frame. A comment, which only shows that the other side is alive, does not count."""
 
     id: str | None
     """The id to resume from; None if the frame has none."""
@@ -28,9 +28,9 @@ class Parser:
         self._size = 0
 
     def feed(self, part: bytes) -> list[Frame]:
-        """The frames that are complete with this part.
+        """The frames that this part completes.
 
-        :raises ValueError: for what is no text, and for a frame without an end.
+        :raises ValueError: it is not text, or a frame does not end.
         """
         *lines, self._incomplete = (self._incomplete + part).split(b"\n")
         if len(self._incomplete) > _FRAME_MAX:

@@ -1,4 +1,4 @@
-"""Waiting for VIFs: until they are plugged, wired or active, or one of them failed, or the time is over.
+"""Waits for VIFs: until they are plugged, wired or active, or one of them has failed, or until the timeout.
 
 The present state counts, not events: a state that was reached before the wait began counts as reached.
 """
@@ -25,12 +25,12 @@ if TYPE_CHECKING:
 LOG = logging.getLogger(__name__)
 
 _TIMEOUT_MAX_SECONDS = 1e9
-"""Thirty years. A clock's number with more on top overflows a C time_t somewhere below."""
+"""Thirty years. A larger value added to a clock's overflows a C time_t somewhere below."""
 _FIRST_SECONDS, _LONGEST_SECONDS = 0.05, 0.5
 """Between looks."""
 
 ErrorCallback = Callable[[VifReport], bool | None]
-"""What is called for a VIF that failed. True or None: go on with the others; False: wait no longer."""
+"""Called for a VIF that failed. True or None: continue with the others; False: end the wait."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -38,7 +38,7 @@ class Watch:
     """How to look at a host during a wait, and a clock."""
 
     look: Callable[[Sequence[str], str, float], WaitReport]
-    """VIFs and a state: how they stand. It may wait for up to that many seconds for them."""
+    """The states of VIFs on the way to a state. It may wait for them for up to that many seconds."""
     get: Callable[[str], VifReport]
     clock: Callable[[], float] = time.monotonic
     sleep: Callable[[float], None] = time.sleep
@@ -46,9 +46,9 @@ class Watch:
 
 @dataclass(frozen=True, slots=True)
 class Goal:
-    """What is waited for.
+    """The goal of a wait.
 
-    :raises InputError: when it can never be.
+    :raises InputError: it can never be reached.
     """
 
     ids: Sequence[str]
@@ -72,33 +72,33 @@ class Expectation:
 
     def __init__(self, ids: Sequence[str]) -> None:
         self.ids = tuple(ids)
-        """Those that are waited for at the body's end."""
+        """The VIFs to wait for at the body's end."""
 
     def exit_early(self, ids: Sequence[str]) -> NoReturn:
-        """End the body here, and do not wait for these VIFs.
+        """End the body here, and exclude these VIFs from the wait.
 
-        :raises InputError: when one of them was not waited for.
+        :raises InputError: one of them was not in it.
         """
         given = each_once([ids] if isinstance(ids, str) else ids)
         strange = next((vif_id for vif_id in given if vif_id not in self.ids), None)
         if strange is not None:
             raise InputError(f"VIF {strange} is none of those expected", strange)
-        # Before the exception is raised: even if it is caught, these are not waited for.
+        # Before the exception is raised: even if it is caught, these are excluded.
         self.ids = tuple(vif_id for vif_id in self.ids if vif_id not in given)
         raise _ExitEarly(self)
 
 
-class _ExitEarly(BaseException):  # no Exception: a body that rolls back on those has nothing to roll back
+class _ExitEarly(BaseException):  # not an Exception: a body that rolls back on those has nothing to roll back
     def __init__(self, expectation: Expectation) -> None:
         super().__init__("the body of an expectation ends early")
         self.expectation = expectation
 
 
 def wait(watch: Watch, goal: Goal) -> list[VifReport]:
-    """The VIFs, once they are all there; in the order asked for.
+    """The VIFs, once all have reached the state; in the given order.
 
-    :raises NotReached: when the time is over; it names each VIF that is not there, and who is to bring it.
-    :raises VifFailed: when one has failed.
+    :raises NotReached: on timeout; it names each VIF that has not reached it, and the program that has to act.
+    :raises VifFailed: one has failed.
     """
     return _Waiting(watch, goal, _refuse).run()
 
@@ -106,12 +106,12 @@ def wait(watch: Watch, goal: Goal) -> list[VifReport]:
 def expect(
     watch: Watch, goal: Goal, error_callback: ErrorCallback | None = None
 ) -> contextlib.AbstractContextManager[Expectation]:
-    """Wait at the end of a body until the VIFs are there; by Nova's wait_for_instance_event.
+    """Wait at the end of a body until the VIFs have reached the state; like Nova's wait_for_instance_event.
 
-    The time begins at the body's end, one for all VIFs; a time-out of 0 is not to wait at all. A body that raises
-    is not waited for.
+    The time begins at the body's end, for all VIFs together; a timeout of 0 means no wait. After a body that raises
+    there is no wait.
 
-    :param error_callback: for each VIF that failed; what it raises ends the wait. By default VifFailed is raised.
+    :param error_callback: called for each VIF that failed; its exception ends the wait. By default VifFailed is raised.
     :raises NotReached: as ``wait``.
     """
     if error_callback is not None and not callable(error_callback):
@@ -138,7 +138,7 @@ def _refuse(vif: VifReport) -> NoReturn:
 
 @dataclass(slots=True)
 class _Waiting:
-    """One wait, from its begin to its end."""
+    """One wait, from its start to its end."""
 
     watch: Watch
     goal: Goal

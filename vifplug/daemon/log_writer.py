@@ -1,8 +1,8 @@
 """Writes lines to a descriptor that may block: a pipe that is not read, a stopped terminal, a journal that hangs.
 
-A write to it would hold up the thread that logs, and with it the API, the repairs and the end of the daemon. So another
-thread writes, from a bounded queue; lines that find the queue full are dropped and counted. The descriptor stays as it
-is: O_NONBLOCK belongs to the open file description, which the terminal or the parent shell shares.
+A write to it would block the thread that logs, and with it the API, the repairs and the end of the daemon. So another
+thread writes, from a bounded queue; lines are dropped and counted while the queue is full. The descriptor is not
+changed: O_NONBLOCK belongs to the open file description, which the terminal or the parent shell shares.
 """
 
 from __future__ import annotations
@@ -16,9 +16,9 @@ import time
 from collections.abc import Callable
 
 QUEUE_MAX_BYTES = 2 * 2**20
-"""Some ten thousand lines, beside what the pipe itself holds (64 KiB)."""
+"""Some ten thousand lines, besides what the pipe itself holds (64 KiB)."""
 _LINE_BYTES = 200
-"""What a queued line costs beside its text."""
+"""The cost of a queued line besides its text."""
 
 
 class LogWriter:
@@ -38,7 +38,7 @@ class LogWriter:
         self._unreported = 0
         """Lines dropped since the last notice."""
         self.dropped = 0
-        """Lines dropped ever."""
+        """All lines ever dropped."""
         os.register_at_fork(
             before=lambda: self._changed.acquire(),
             after_in_parent=lambda: self._changed.release(),
@@ -46,14 +46,14 @@ class LogWriter:
         )
 
     def _restart(self) -> None:
-        # What is queued is the parent's to write, and its thread is not here.
+        # The parent writes the queued lines, and its thread does not exist here.
         self._changed = threading.Condition()
         self._lines.clear()
         self._size, self._is_writing, self._thread = 0, False, None
         self._unreported = self.dropped = 0
 
     def write(self, line: bytes) -> None:
-        """Have a line written, or count it as dropped. This never waits for the descriptor."""
+        """Queue a line, or count it as dropped. This never waits for the descriptor."""
         with self._changed:
             if self._size + len(line) + _LINE_BYTES > QUEUE_MAX_BYTES:
                 self._drop()
@@ -103,7 +103,7 @@ class LogWriter:
                     self._drop()
 
     def _write(self, line: bytes) -> bool:
-        """Write a line whole; False where nothing can be written, as to a pipe whose reader has gone."""
+        """Write a line whole; False if writing is impossible, as to a pipe without a reader."""
         unwritten = memoryview(line)
         while unwritten:
             try:
@@ -118,7 +118,7 @@ class LogWriter:
 
 
 class LogStream(io.TextIOBase):
-    """A writer as sys.stdout or sys.stderr: for what prints, or for a traceback of a thread, and not logs."""
+    """A writer as sys.stdout or sys.stderr: for code that prints, or a thread's traceback, instead of logging."""
 
     def __init__(self, writer: LogWriter, descriptor: int) -> None:
         self._writer, self._descriptor = writer, descriptor
@@ -126,11 +126,11 @@ class LogStream(io.TextIOBase):
 
     @property
     def encoding(self) -> str:  # type: ignore[override]
-        """As of a text stream."""
+        """As for a text stream."""
         return "utf-8"
 
     def writable(self) -> bool:
-        """Yes."""
+        """True."""
         return True
 
     def fileno(self) -> int:
@@ -138,7 +138,7 @@ class LogStream(io.TextIOBase):
         return self._descriptor
 
     def write(self, text: str) -> int:
-        """Have whole lines written; the rest waits for its end."""
+        """Queue whole lines; the rest waits for its end."""
         *lines, self._partial = (self._partial + text).split("\n")
         for line in lines:
             self._writer.write((line + "\n").encode("utf-8", "backslashreplace"))

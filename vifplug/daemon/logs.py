@@ -1,4 +1,4 @@
-"""Logs: one JSON object a line on stderr, with the request it was for."""
+"""Logs: one JSON object per line on stderr, with its request."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ from vifplug.model import printable
 
 _OF_EVERY_RECORD = frozenset(vars(logging.makeLogRecord({}))) | {
     *("message", "asctime", "color_message", "taskName"),
-    *("project", "version", "extra_keys"),  # oslo.log's, in what the helper logs
+    *("project", "version", "extra_keys"),  # oslo.log's, in the helper's log lines
 }
 _REQUEST = "request"
 
 
 @dataclass(slots=True, kw_only=True)
 class Request:
-    """What is worth knowing of a request in every line about it. It is filled in as it becomes known."""
+    """Details of a request for every log line about it, filled in as they become known."""
 
     id: str
     peer: Peer | None = None
@@ -42,11 +42,11 @@ class Request:
 
 
 CURRENT: ContextVar[Request | None] = ContextVar("vifplug_request", default=None)
-"""The request that is served; a thread that serves it has a copy of the variable, and the same object."""
+"""The request being served; a thread that serves it has a copy of the variable, and the same object."""
 
 
 def concerning(*vif_ids: str) -> None:
-    """Name the VIFs that the current request is about."""
+    """Set the VIFs that the current request is about."""
     request = CURRENT.get()
     if request is not None:
         request.vif_ids = list(vif_ids)
@@ -56,7 +56,7 @@ class RequestFilter(logging.Filter):
     """Puts the current request on each record, in the thread that logs it."""
 
     def filter(self, record: logging.LogRecord) -> bool:
-        """Let all pass."""
+        """Accept every record."""
         setattr(record, _REQUEST, CURRENT.get())
         return True
 
@@ -79,7 +79,7 @@ def _dropped_notice(count: int) -> bytes:
 
 
 def finish() -> None:
-    """Wait until what was logged is written, for a second at most: it may not be read any more."""
+    """Wait until what was logged is written, for a second at most: the reader may have stopped."""
     for writer in _writers:
         writer.flush(_END_SECONDS)
 
@@ -116,7 +116,7 @@ _writers: list[LogWriter] = []
 
 
 def start(level: int = logging.INFO, stream: TextIO | None = None) -> None:
-    """Log everything of this process so, and nothing any other way.
+    """Log everything of this process in this way only.
 
     :param stream: by default standard error, which may be a pipe that is not read: no thread waits for it.
     """
@@ -130,5 +130,5 @@ def start(level: int = logging.INFO, stream: TextIO | None = None) -> None:
     root.handlers[:] = [handler]
     root.setLevel(level)
     logging.captureWarnings(True)
-    # It warns of the channel's end without naming the channel; the caller on the channel logs it better.
+    # It warns about the channel's end without naming the channel; the caller on the channel logs it better.
     logging.getLogger("oslo_privsep.comm").setLevel(logging.ERROR)

@@ -72,7 +72,7 @@ class Metrics:
     @staticmethod
     @contextlib.contextmanager
     def timed(seconds: prometheus_client.Histogram) -> Iterator[None]:
-        """Measure a block: ``ok``; ``refused``, for the caller to amend, nothing touched; or ``failed``."""
+        """Measure a block: ``ok``; ``refused``, set by the caller if nothing was changed; or ``failed``."""
         began = time.monotonic()
         result = "failed"
         try:

@@ -1,4 +1,4 @@
-"""Warnings that recur: each is logged when it is new, or at most once in a while."""
+"""Recurring warnings: each is logged when it is new, or at a limited rate."""
 
 from __future__ import annotations
 
@@ -15,22 +15,23 @@ class RecurringWarning:
     """A warning that one part of the daemon repeats. For one thread at a time.
 
     :param log: the logger.
-    :param is_limited: log it at most once a minute, whatever its text, with how often it recurred: for warnings that
-        others can cause as often as they like. Otherwise it is logged when its text changes.
+    :param is_limited: log it at most once a minute, whatever its text, with the number of repetitions: for warnings
+        that peers can cause at any rate. Otherwise it is logged when its text changes.
     """
 
     def __init__(self, log: logging.Logger, *, is_limited: bool = False) -> None:
         self._log, self._is_limited = log, is_limited
         self._current: frozenset[str] = frozenset()
-        """What is not logged again."""
+        """The warnings that are not logged again."""
         self._text, self._count = "", 0
         self._quiet_until = 0.0
 
     def warn(self, text: str, *, key: str = "", error: Exception | None = None, level: int = logging.WARNING) -> None:
         """Log it, or only count it.
 
-        :param key: what is compared in place of the text.
-        :param error: its cause; what is no VifplugError is a bug, and is logged as an error with its traceback.
+        :param key: compared instead of the text.
+        :param error: its cause; an error that is not a VifplugError is a bug, and is logged as an error with its
+            traceback.
         """
         self._text = text
         self._count += 1

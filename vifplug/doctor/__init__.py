@@ -1,1 +1,1 @@
-"""What is wrong with a host, why, and what to do: facts gathered thinly, and judged by pure functions."""
+"""Finds problems of a host, their reasons and remedies: gathers facts, and evaluates them by pure functions."""

@@ -23,7 +23,7 @@ class Remote:
     uid: int | None = None
     """The owner of the socket, if it denies access to the helper."""
     unfit: str = ""
-    """Why an answering server is not used, for example because it takes no writes."""
+    """Why an answering server is not used, for example because it accepts no writes."""
     used: bool = False
 
 
@@ -190,7 +190,7 @@ class Link:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Port:
-    """A recorded VIF's OVS port, as its request asks for it."""
+    """A recorded VIF's OVS port, as its request describes it."""
 
     vif_id: str
     bridge: str

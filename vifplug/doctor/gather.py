@@ -1,4 +1,4 @@
-"""Gathers facts: from the privileged side, from the store, and from what any user can read. It judges nothing.
+"""Gathers facts: from the privileged side, from the store, and from what any user can read. It does not evaluate them.
 
 An error of one part is a fact too and must not affect the others, so all errors are caught.
 """

@@ -26,7 +26,7 @@ class OvsInfo(Value):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DaemonInfo(Value):
-    """vifplugd, where it was asked or looked for; what is None is not known."""
+    """vifplugd, if it was asked; None means unknown."""
 
     answers: bool | None = field(default=None, metadata=OMITTED)
     socket: str | None = field(default=None, metadata=OMITTED)

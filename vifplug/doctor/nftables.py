@@ -1,6 +1,6 @@
 """nftables' chains that bridged or routed frames are forwarded through, with their rules, from the kernel's messages.
 
-The privileged side dumps what is asked for; here the messages are decoded, damaged ones without an error.
+The privileged side makes the dumps; here the messages are decoded, damaged ones without an error.
 """
 
 from __future__ import annotations
@@ -19,22 +19,22 @@ from vifplug.netlink.message import NFGEN
 _TABLE, _NAME, _HOOK, _POLICY = 1, 3, 4, 5
 _HOOK_NUMBER = 1
 _FORWARD = 2
-"""NF_INET_FORWARD and NF_BR_FORWARD alike."""
+"""NF_INET_FORWARD and NF_BR_FORWARD have this value."""
 _DROP = 0
 _ELEMENTS, _KEY, _VALUE = 3, 1, 1
 _FAMILIES = {1: "inet", 2: "ip", 7: "bridge", 10: "ip6"}
 _NUMBERS = {name: family for family, name in _FAMILIES.items()}
 _SECONDS, _RULES_MAX = 4.0, 5000
-"""For the rules of all chains; a chain beyond it has unknown rules."""
+"""Time limit for the rules of all chains; a chain beyond it has unknown rules."""
 
 Dump = Callable[[str, int, str, str], Sequence[bytes] | None]
-"""``Probe.firewall``. It raises VifplugError when no answer can be expected any more."""
+"""``Probe.firewall``. It raises VifplugError if no answer can be expected any more."""
 _Key = tuple[str, str, str]
 """Family, table and name."""
 
 
 def chains(messages: Iterable[bytes], dump: Dump) -> tuple[Chain, ...]:
-    """Every chain of a dump's messages; with the rules of those that forwarded frames pass, where they can be read."""
+    """Every chain of a dump's messages; with the rules of those that forwarded frames pass, if they can be read."""
     known = {(chain.family, chain.table, chain.name): chain for chain in map(_chain, messages) if chain is not None}
     for key, rules in _rules(known, dump):
         known[key] = replace(known[key], rules=rules)
@@ -42,7 +42,7 @@ def chains(messages: Iterable[bytes], dump: Dump) -> tuple[Chain, ...]:
 
 
 def _chain(message: bytes) -> Chain | None:
-    """None for one of another family, or a damaged one."""
+    """None for a chain of another family, or a damaged one."""
     family = _FAMILIES.get(message[0]) if len(message) >= NFGEN.size else None
     if family is None:
         return None

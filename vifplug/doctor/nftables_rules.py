@@ -1,9 +1,8 @@
-"""nftables' rules in few words: what a rule asks of a frame, as far as that is known here, and what then becomes of it.
-Pure.
+"""Decodes nftables' rules: a rule's conditions, as far as they are supported, and its verdict. Pure.
 
-What is not known is reported as unknown, and never taken for something else; damaged messages cause no error.
-iptables-nft's rules are of the same machinery, with iptables' own matches in it for what nftables has no word for
-(physdev, conntrack).
+Unsupported conditions are reported as unknown, and never mistaken for others; damaged messages cause no error.
+iptables-nft's rules use the same messages, with iptables' own matches for conditions that nftables lacks (physdev,
+conntrack).
 """
 
 from __future__ import annotations
@@ -29,9 +28,9 @@ _VERDICTS: Mapping[int | None, str] = {
 """NF_DROP, NF_ACCEPT, and NFT_CONTINUE, NFT_JUMP, NFT_GOTO and NFT_RETURN, which are -1, -3, -4 and -5."""
 _VERDICT, _CODE, _CHAIN = 2, 1, 2
 _TO_VERDICT = 0
-"""The register that is the rule's verdict."""
+"""The register of the rule's verdict."""
 _IDLE = ("counter", "log", "comment", "last")
-"""Expressions that ask nothing, and change no frame's way."""
+"""Expressions without a condition, which do not change a frame's way."""
 _ASKING = (
     "lookup",
     "range",
@@ -47,22 +46,22 @@ _ASKING = (
     "osf",
 )
 _LOADING = {"meta": (1, 2), "ct": (1, 2), "payload": (1, 2, 3, 4)}
-"""Their attributes: the register that is loaded, and what of the frame is. Without a register something is set."""
+"""Their attributes: the register to load, and the selected part of the frame. Without a register a value is set."""
 _LOOKUP_SET, _LOOKUP_REGISTER, _LOOKUP_INTO, _LOOKUP_FLAGS = 1, 2, 3, 5
 _NUMBER_BYTES = 4
 _EQUAL, _UNEQUAL = 0, 1
 _IN_OUT = {("meta", 6): "in", ("meta", 7): "out"}
 _PARTS = (("meta", 16), ("payload", 1, 9, 1), ("payload", 1, 6, 1))
-"""The transport protocol, as nftables has it, and in an IPv4 and an IPv6 header."""
+"""The transport protocol, in nftables' metadata, and in an IPv4 and an IPv6 header."""
 _IP_VERSION, _IPV6 = ("meta", 15), b"\x0a"
-"""Of IPv6 alone: firewalld rejects addresses of it that have no business there. IPv4 is most frames, and no part."""
+"""Only of IPv6: firewalld rejects its addresses that must not appear. IPv4 is most frames, not a part."""
 _TRANSPORT_HEADER = 2
 _STATE, _STATUS = ("ct", 0), ("ct", 2)
 _LATER_STATUS = 0x37
-"""Of conntrack's statuses, those that a connection's first frame has by somebody's choice, or not yet: expected, seen a
+"""Conntrack statuses that a connection's first frame has only if a program chose so, or not yet: expected, seen a
 reply, assured, source or destination rewritten."""
 _NEW = 0x48
-"""Of conntrack's states, those that a connection's first frame may have: new and untracked."""
+"""Conntrack states that a connection's first frame may have: new and untracked."""
 _XT_PARTS = ("tcp", "udp", "udplite", "icmp", "icmp6", "sctp", "dccp", "multiport", "limit", "hashlimit", "statistic")
 _XT_IDLE = ("LOG", "NFLOG", "MARK", "CONNMARK", "TRACE", "AUDIT", "CLASSIFY", "TCPMSS", "DSCP", "TOS", "CHECKSUM")
 _PHYSDEV_BYTES, _PHYSDEV_BRIDGED = 66, 4
@@ -74,11 +73,11 @@ Condition = tuple[str, str]
 """As of ``facts.Rule.when``."""
 
 Elements = Callable[[str], Collection[bytes] | None]
-"""The elements of a rule's set, by its name; None where they are not known."""
+"""The elements of a rule's set, by its name; None if they are unknown."""
 
 
 def rule(attributes: dict[int, bytes], elements: Elements = lambda _name: None) -> Rule:
-    """A rule of its message's attributes."""
+    """A rule from its message's attributes."""
     reader = _Reader(elements)
     for expression in nested(attributes.get(_RULE_EXPRESSIONS, b"")):
         attrs = netlink.attributes(expression)
@@ -87,7 +86,7 @@ def rule(attributes: dict[int, bytes], elements: Elements = lambda _name: None) 
 
 
 def nested(data: bytes) -> Iterator[bytes]:
-    """The attributes of a list, in their order."""
+    """The attributes of a list, in order."""
     offset = 0
     while offset + ATTRIBUTE.size <= len(data):
         length, _kind = ATTRIBUTE.unpack_from(data, offset)
@@ -103,12 +102,12 @@ def text(value: bytes | None) -> str:
 
 
 def number(value: bytes | None) -> int | None:
-    """A number, as nf_tables sends all of its own; None for none, and for a damaged one."""
+    """A number, in the format of all of nf_tables' own; None for a missing or a damaged one."""
     return int.from_bytes(value, "big") if value is not None and len(value) == _NUMBER_BYTES else None
 
 
 class _Reader:
-    """One rule, expression by expression: registers are loaded, and then compared."""
+    """Evaluates a rule expression by expression: registers are loaded, and then compared."""
 
     def __init__(self, elements: Elements) -> None:
         self._elements = elements
@@ -160,7 +159,7 @@ class _Reader:
         return UNKNOWN if any(_stated(state, "=I")[0] == UNKNOWN for state in states) else PART, ""
 
     def _end(self, name: str, attrs: dict[int, bytes]) -> None:
-        """What becomes of the frame; of an expression that is not known here, anything may."""
+        """The frame's verdict; for an unsupported expression, any."""
         if name == "immediate":
             if number(attrs.get(1)) != _TO_VERDICT:
                 self._loaded[number(attrs.get(1))] = ()
@@ -184,7 +183,7 @@ def _value(attrs: dict[int, bytes], key: int) -> bytes:
 
 def _compared(loaded: tuple[Any, ...], operator: int | None, value: bytes) -> Condition:
     if operator == _EQUAL and loaded in _IN_OUT:
-        # Without the zero that ends a name, it is how names begin.
+        # Without the terminating zero, it is the beginning of names.
         return _IN_OUT[loaded], text(value) + ("" if b"\0" in value else "*")
     if operator == _EQUAL and (loaded in _PARTS or (loaded, value) == (_IP_VERSION, _IPV6)):
         return PART, ""

@@ -135,7 +135,7 @@ def integration_bridge(facts: Facts) -> Iterator[Draft]:
 
 
 def datapath(facts: Facts) -> Iterator[Draft]:
-    """Whether bridges have the datapath that their ports ask for, and one that this Open vSwitch supports; and whether
+    """Whether bridges have the datapath that their ports request, and one that this Open vSwitch supports; and whether
     it supports the types of ports."""
     ovs, switch = _seen(facts)
     if ovs is None or switch is None:

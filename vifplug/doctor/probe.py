@@ -1,4 +1,4 @@
-"""What the doctor asks of a host besides what the engine observes. Each answer is plain data; nothing is changed."""
+"""The doctor's questions to a host, besides what the engine observes. Each answer is plain data; nothing is changed."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ class Probe(Protocol):
         ...
 
     def reach(self) -> Sequence[Mapping[str, Any]]:
-        """Which of the configured OVSDB addresses answer."""
+        """The configured OVSDB addresses, and which of them answer."""
         ...
 
     def vswitchd(self) -> Mapping[str, Any]:
@@ -32,7 +32,7 @@ class Probe(Protocol):
         ...
 
     def firewall(self, kind: str, family: int, table: str, name: str) -> Sequence[bytes] | None:
-        """The messages of a chain's ``rules`` or of a set's ``elements``; None when it is gone, or too large.
+        """The messages of a chain's ``rules`` or of a set's ``elements``; None if it does not exist, or is too large.
 
         :param family: of netfilter: 2 is ip.
         """
@@ -47,7 +47,7 @@ class Probe(Protocol):
         ...
 
     def has_ovs(self) -> bool:
-        """Whether an OVSDB socket is there at all: a host of plain bridges has none, and needs none."""
+        """Whether an OVSDB socket exists: a host with plain bridges only has none, and needs none."""
         ...
 
 

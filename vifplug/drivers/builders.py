@@ -16,9 +16,9 @@ from vifplug.resources.tap import Tap
 
 
 def refuse_bridge(vif: Vif) -> None:
-    """For a VIF that is on no bridge.
+    """Refuse a bridge for a VIF that is on none.
 
-    :raises InputError: when the request names one.
+    :raises InputError: the request names one.
     """
     if vif.network.bridge is not None:
         raise InputError(
@@ -29,9 +29,9 @@ def refuse_bridge(vif: Vif) -> None:
 
 
 def refuse_tap(vif: Vif) -> None:
-    """For a VIF whose guest has no tap.
+    """Refuse a tap for a VIF whose guest has none.
 
-    :raises InputError: when the request asks for one.
+    :raises InputError: the request asks for one.
     """
     if vif.create_tap:
         raise InputError(
@@ -40,15 +40,15 @@ def refuse_tap(vif: Vif) -> None:
 
 
 def ovs_bridge(vif: Vif, options: Options) -> str:
-    """The OVS bridge a VIF's port goes to."""
+    """The OVS bridge of a VIF's port."""
     return vif.network.bridge or options.integration_bridge
 
 
 def ovs_port(vif: Vif, options: Options, name: str, *, waits: bool = False) -> OvsPort:
     """A VIF's port, with exactly the keys that Nova writes (os-vif ovsdb_lib.create_ovs_vif_port).
 
-    A port of a trunk's bridge has another key, by which Neutron finds the parent port, and is never isolated:
-    no agent would end the isolation (LP 2069543).
+    A port of a trunk's bridge has another key, by which Neutron identifies the parent port, and is never isolated: no
+    agent would end the isolation (LP 2069543).
     """
     bridge = ovs_bridge(vif, options)
     ids = {"iface-id": vif.id, "iface-status": "active", "attached-mac": vif.address}
@@ -69,10 +69,10 @@ def ovs_port(vif: Vif, options: Options, name: str, *, waits: bool = False) -> O
 
 
 def trunk_bridge(vif: Vif, options: Options) -> list[OvsBridge]:
-    """The trunk's bridge that a VIF's port goes to, if it goes to one.
+    """The trunk's bridge of a VIF's port, if it has one.
 
-    Neutron names it, and leaves it to the plugging side to make it with the parent port and to delete it (os-vif
-    33de608f). Its datapath is the integration bridge's: Neutron's agent joins the two by patches.
+    Neutron names it, and the plugging side has to create it with the parent port and to delete it (os-vif 33de608f). It
+    has the integration bridge's datapath: Neutron's agent joins the two by patches.
     """
     name = ovs_bridge(vif, options)
     if not naming.is_trunk_bridge(name):
@@ -84,8 +84,8 @@ def trunk_bridge(vif: Vif, options: Options) -> list[OvsBridge]:
 def behind_own_bridge(vif: Vif, port: OvsPort) -> list[Resource]:
     """A port on a bridge of its VIF's own, which a patch joins to the bridge that the port was for.
 
-    The control plane knows the patch's far end, and wires that; the near side has no VLAN and no ids, for no agent
-    looks there (PARITY D9). The far end has an ofport before the guest's tap is there, so that OVN installs its flows
+    The control plane knows the patch's far end, and wires that; the near side has no VLAN and no ids, because no agent
+    maintains it (PARITY D9). The far end has an ofport before the guest's tap exists, so that OVN installs its flows
     before a guest arrives by live migration (LP 1933517).
     """
     own, (near, far) = naming.port_bridge(vif.id), naming.patch_ports(vif.id)
@@ -112,7 +112,7 @@ def guest_tap(vif: Vif, master: str | None = None) -> Tap:
         master=master,
         disable_ipv6=True,
         accept_ra=0,
-        # A userspace datapath gets copies of the guest's frames; the host's stack gets them too, and would answer.
+        # A userspace datapath gets copies of the guest's frames; the host's stack also gets them, and would answer.
         arp_ignore=1,
         uid=owner.uid if owner else None,
         gid=owner.gid if owner else None,
@@ -132,7 +132,7 @@ def with_guest(vif: Vif, bridge: Bridge) -> Bridge:
 def linux_bridge(vif: Vif, name: str, owner: str, role: str, *, ageing_time: float | None = None) -> Bridge:
     """A Linux bridge that adds no delay, no frames of its own and no answers to the guests' network.
 
-    :param ageing_time: seconds; None leaves it to the kernel.
+    :param ageing_time: seconds; None for the kernel's default.
     """
     return Bridge(
         name=name,

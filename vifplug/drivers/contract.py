@@ -43,7 +43,7 @@ class Options:
     listens: bool = False
     """Whether the daemon receives Neutron's events."""
     vhostuser_socket_dir: str = "/var/lib/vhost_sockets"
-    """The directory of vhost-user sockets: a driver refuses one elsewhere, and so does the helper."""
+    """The directory of vhost-user sockets: drivers and the helper refuse sockets elsewhere."""
     configurable: tuple[str, ...] = ()
     """Names or globs of other programs' devices that VIFs may use."""
 
@@ -58,7 +58,7 @@ class Driver(Protocol):
     def resources(self, vif: Vif, options: Options) -> Sequence[Resource]:
         """The desired resources of a VIF whose ``mtu``, ``create_tap`` and ``isolate`` are filled in.
 
-        :raises InputError: when the request lacks a value that this vif_type needs.
+        :raises InputError: the request lacks a value that this vif_type needs.
         """
         ...
 
@@ -77,9 +77,9 @@ def tap_name(vif: Vif) -> str:
 
 
 def mtu_of(vif: Vif) -> int:
-    """A VIF's MTU, once the engine has filled it in.
+    """A VIF's MTU, after the engine has filled it in.
 
-    :raises InputError: when it has not.
+    :raises InputError: it has not.
     """
     if vif.network.mtu is None:
         raise InputError(f"VIF {vif.id} has no MTU", vif.id)

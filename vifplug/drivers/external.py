@@ -1,4 +1,4 @@
-"""external: nothing is made on this host. A smart NIC, the hardware or another program serves the VIF."""
+"""external: vifplug makes nothing on this host. A smart NIC, the hardware or another program serves the VIF."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from vifplug.resources.contract import Resource
 
 
 class External:
-    """A VIF that is recorded and listed, and whose guest's end is known."""
+    """A VIF that is recorded and listed, and has a guest's end."""
 
     vif_type = "external"
     makes_tap = False

@@ -1,4 +1,4 @@
-"""Where a guest takes hold of its VIF: the values that ``Driver.guest_end`` returns. Pure.
+"""The guest's end of a VIF: the values that ``Driver.guest_end`` returns. Pure.
 
 A guest of a VIF that a remote host or a smart NIC serves has no end here: None.
 """
@@ -17,11 +17,11 @@ class Tap:
 
 @dataclass(frozen=True, slots=True)
 class VhostUser:
-    """A socket at which the guest's VMM and Open vSwitch's userspace datapath meet."""
+    """A socket that connects the guest's VMM and Open vSwitch's userspace datapath."""
 
     path: str
     is_server: bool
-    """Whether the VMM listens at it."""
+    """Whether the VMM listens on it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,5 +44,5 @@ GuestEnd = Tap | VhostUser | HostDevice | Macvtap | None
 
 
 def link_of(end: GuestEnd) -> str:
-    """The name of the link that shows on this host whether the guest is there; "" where none does."""
+    """The name of the link that shows on this host whether the guest exists; "" if there is none."""
     return end.name if isinstance(end, Tap) else ""

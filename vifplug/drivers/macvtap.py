@@ -17,13 +17,13 @@ from vifplug.resources.link import Device
 
 
 class OnDevice:
-    """A device of the host, which must be there; with a VLAN its VLAN device, which the VIFs of a network share."""
+    """A device of the host, which must exist; with a VLAN its VLAN device, which the VIFs of a network share."""
 
     vif_type = "macvtap"
     makes_tap = False
 
     def resources(self, vif: Vif, options: Options) -> Sequence[Resource]:
-        """The VLAN device, if one is asked for; else the device.
+        """The VLAN device, if one is requested; else the device.
 
         :raises InputError: when the request names no device, or asks for a tap: the VMM makes its macvtap.
         """

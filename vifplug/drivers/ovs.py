@@ -29,11 +29,11 @@ class Ovs:
         :raises InputError: when vifplug is to make the tap of a port that libvirt makes.
         """
         if vif.create_port is False:
-            # libvirt puts its port on a bridge that is there, as os-vif sees to for each of these VIFs.
+            # libvirt puts its port on an existing bridge, which os-vif also ensures for each of these VIFs.
             return [self._delegated(vif, options), *builders.trunk_bridge(vif, options)]
         taps = [builders.guest_tap(vif)] if vif.create_tap else []
         port = builders.ovs_port(vif, options, tap_name(vif), waits=not vif.create_tap)
-        # A trunk's bridge is the parent port's alone as it is, and Neutron's agent looks for that port there.
+        # A trunk's bridge already belongs to the parent port alone, and Neutron's agent looks for that port there.
         if vif.per_port_bridge and not naming.is_trunk_bridge(port.bridge):
             return [*taps, *builders.behind_own_bridge(vif, port)]
         return [*taps, port, *builders.trunk_bridge(vif, options)]

@@ -63,7 +63,7 @@ class OvsHybrid:
             master=master,
             disable_ipv6=True,
             accept_ra=0,
-            # A userspace datapath gets copies of the frames; the host's stack gets them too, and would answer.
+            # A userspace datapath gets copies of the frames; the host's stack also gets them, and would answer.
             arp_ignore=1,
             promiscuous=True,
             peer=peer,

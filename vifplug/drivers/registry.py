@@ -67,8 +67,7 @@ def driver_for(vif_type: str, vif_id: str = "") -> Driver:
 
 
 def guest_end(vif: Vif) -> GuestEnd:
-    """The guest's end of a plugged VIF: from its driver or, if that is not installed any more, the tap of the naming
-    rule.
+    """The guest's end of a plugged VIF: from its driver or, if that is no longer installed, the tap of the naming rule.
 
     A VIF can be shown and unplugged without its driver.
     """
@@ -83,5 +82,5 @@ def end_by(driver: Driver, vif: Vif) -> GuestEnd:
 
 
 def guest_link(vif: Vif) -> str:
-    """The link that shows whether a plugged VIF's guest is there; "" if there is none."""
+    """The link that shows whether a plugged VIF's guest exists; "" if there is none."""
     return link_of(guest_end(vif))

@@ -1,4 +1,4 @@
-"""vf: a virtual function of a NIC, which the guest is given. Its physical function gives it MAC and VLAN."""
+"""vf: a virtual function of a NIC, given to the guest. Its physical function gives it MAC and VLAN."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ class VirtualFunction:
                 owner=vif.id,
                 role=vf.ROLE,
                 address=vif.address,
-                # A VLAN of an earlier guest's would put this one into another network.
+                # An earlier guest's VLAN would put this guest into another network.
                 vlan=part.vlan or 0,
                 priority=0,
                 spoof_check=part.spoof_check,

@@ -28,9 +28,8 @@ class VhostUserPort:
     makes_tap = False
 
     def resources(self, vif: Vif, options: Options) -> Sequence[Resource]:
-        """The port; a trunk's bridge. The port's MTU is set as it is created: the size of its buffers depends on it (LP
-        1959586).
-        """
+        """The port; a trunk's bridge. The port's MTU is set at its creation, because it determines the size of its
+        buffers (LP 1959586)."""
         builders.refuse_tap(vif)
         socket, name = _socket_of(vif, options.vhostuser_socket_dir), _name(vif)
         if vif.vhost_user is not None and vif.vhost_user.mode == model.CLIENT:
@@ -39,7 +38,7 @@ class VhostUserPort:
         else:
             own = {"type": _CONNECTS, "options": {"vhost-server-path": socket}}
         port = builders.ovs_port(vif, options, name)
-        # Only a userspace datapath has such ports, and none of them has a QoS.
+        # Only a userspace datapath has such ports, and none of them has QoS.
         port = replace(port, qos_type=None, settings={**own, "mtu_request": mtu_of(vif)})
         return [port, *builders.trunk_bridge(vif, options)]
 
@@ -48,7 +47,7 @@ class VhostUserPort:
         return builders.ovs_bridge(vif, options)
 
     def guest_end(self, vif: Vif) -> GuestEnd:
-        """The socket. Of a VIF, ``mode`` is the VMM's."""
+        """The socket. A VIF's ``mode`` is the VMM's."""
         part = vif.vhost_user
         return VhostUser(part.socket, is_server=part.mode != model.CLIENT) if part is not None else None
 
@@ -68,9 +67,9 @@ def _socket_of(vif: Vif, directory: str) -> str:
 
 
 def _check_own_socket(vif: Vif, socket: str, name: str) -> None:
-    """Refuse a socket at which the guest would wait for ever: Open vSwitch names its own by the port.
+    """Refuse a socket on which the guest would wait for ever: Open vSwitch names its own by the port.
 
-    :raises InputError: also for a name that would be another file's in Open vSwitch's directory.
+    :raises InputError: also for a name that another file in Open vSwitch's directory may have.
     """
     if not naming.may_listen(name):
         raise InputError(

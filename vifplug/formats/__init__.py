@@ -23,7 +23,7 @@ _WHERE = {"FORMATS": "loading", "load": "loading", "load_all": "loading", "schem
 
 
 def __getattr__(name: str) -> Any:
-    """Import on first use: a document that is sent on unread needs no model."""
+    """Import on first use: a document that is sent unread needs no model."""
     if name in _WHERE:
         return getattr(importlib.import_module(f"vifplug.formats.{_WHERE[name]}"), name)
     raise AttributeError(f"module 'vifplug.formats' has no attribute {name!r}")

@@ -13,7 +13,7 @@ _TYPES, _PHYSICAL, _VHOST_USER = ("ovs", "bridge", "tap"), "hostdev_physical", "
 _PARTS: Mapping[str, tuple[str, Mapping[str, str]]] = {
     "vhost-user": ("vhost_user", {"socket": "vhostuser_socket", "mode": "vhostuser_mode"}),
 }
-"""vif_type -> the part of a VIF that only its requests carry, and the keys of the details that its fields come from."""
+"""vif_type -> the part of a VIF that only its requests have, and the keys of the details that its fields come from."""
 _ON_A_BRIDGE = ("ovs", "bridge", _VHOST_USER)
 
 
@@ -28,15 +28,15 @@ class Keys:
 
 
 def lone_tap(backend: Entry) -> dict[str, Any] | None:
-    """What a tap by itself has of its network backend, whose ``mac_address`` is that of the host's side."""
+    """What a single tap has of its network backend, whose ``mac_address`` is that of the host's side."""
     address = backend.data.get("mac_address")
     return None if address is None else {"address": address}
 
 
 class Binding:
-    """How Neutron bound a port to its host: all of a request that depends on that.
+    """How Neutron bound a port to its host: all parts of a request that depend on that.
 
-    :raises InputError: for details that are no object.
+    :raises InputError: the details are not an object.
     """
 
     def __init__(self, port: Entry, keys: Keys) -> None:
@@ -58,10 +58,10 @@ class Binding:
             return devices.fields(vif_type, self.details, self.profile)
         if vif_type == "tap":
             return {"vif_type": vif_type, "tap": lone_tap(self.details)}
-        # Exactly the port's value, and a missing one is no. ML2/OVN may send it for every port of a host, and a
+        # Exactly the port's value; a missing one means false. ML2/OVN may send it for every port of a host, and a
         # vhost-user port has no tap.
         create_tap = bool(self.details.flag("ovs_create_tap")) and not self.details.flag("vhostuser_ovs_plug")
-        # A tap that vifplug makes is of no use without its port.
+        # A tap that vifplug makes is useless without its port.
         create_port = self._create_port() if vif_type == "ovs" and not create_tap else None
         return {"vif_type": vif_type, "create_tap": create_tap, "create_port": create_port, **self._part(vif_type)}
 
@@ -74,7 +74,7 @@ class Binding:
         return {name: {field: value for field, value in values.items() if value is not None}}
 
     def _create_port(self) -> bool | None:
-        """Whether libvirt leaves the port to vifplug: as Nova notes it of a VIF, and in a migration's profile."""
+        """Whether libvirt leaves the port to vifplug: as Nova records it for a VIF, and in a migration's profile."""
         delegated = self._port.flag("delegate_create")
         return self.profile.flag("os_vif_delegation") if delegated is None else delegated
 
@@ -103,17 +103,17 @@ class Binding:
 
     @property
     def _is_external(self) -> bool:
-        """Whether nothing is made for it on this host."""
+        """Whether vifplug makes nothing for it on this host."""
         vif_type = self._port.data.get(self._keys.vif_type)
         if vif_type == _VHOST_USER:
             return not self.details.flag("vhostuser_ovs_plug")
         return vif_type == _PHYSICAL or (vif_type == "ovs" and self._is_remote)
 
     def _end(self) -> dict[str, Any]:
-        """The guest's end of a port that nothing is made for on this host."""
+        """The guest's end of a port for which vifplug makes nothing on this host."""
         if self._port.data.get(self._keys.vif_type) == _VHOST_USER:
             socket = self.details.require("vhostuser_socket", "and the guest's end is that socket")
-            # Nova takes a missing mode for server, too (os_vif_util).
+            # Nova also treats a missing mode as server (os_vif_util).
             return {"vhost_user": {"socket": socket, "mode": self.details.text("vhostuser_mode") or "server"}}
         address = self.profile.require("pci_slot", "and the guest's end is that PCI function")
         return {"pci_device": {"address": address, "whole": not self._is_remote}}
@@ -152,7 +152,7 @@ class Binding:
 
     def _vhost_user(self, key: str) -> str:
         """Open vSwitch's vhost-user ports, and those of a switch that makes the socket itself. 6WIND's and Contrail's
-        are their own plugins' (nova's os_vif_util)."""
+        have their own plugins (nova's os_vif_util)."""
         for other in ("vhostuser_fp_plug", "vhostuser_vrouter_plug"):
             if self.details.flag(other):
                 raise self._port.refusal(

@@ -11,10 +11,10 @@ from vifplug.formats.reader import Entry
 TYPES: Mapping[str, str] = {"macvtap": "macvtap", "hw_veb": "vf"}
 """Neutron's types, and ours."""
 VNICS: Mapping[str, str] = {"hw_veb": "direct"}
-"""The vnic_type of a port of a type, where it is not normal."""
+"""The vnic_type of a port of a type, if it is not normal."""
 _ALWAYS = "and Neutron's macvtap agent needs it, too"
 _DIGITS = 9
-"""Of a text that may be a VLAN; more are none."""
+"""Maximum length of a text that may be a VLAN; longer ones are not."""
 
 
 def fields(vif_type: str, details: Entry, profile: Entry) -> dict[str, Any]:
@@ -56,14 +56,14 @@ def _pci_device(details: Entry, profile: Entry) -> dict[str, Any]:
 
 
 def _vlan_device(name: Any, lower: Any, vlan: Any) -> Any:
-    """The name of the VLAN device, where it is not the one that vifplug gives it by itself."""
+    """The name of the VLAN device, if it is not vifplug's default one."""
     if vlan is None or not isinstance(lower, str) or not isinstance(vlan, int):
         return None
     return None if name == naming.vlan_device(lower, vlan) else name
 
 
 def _vlan(details: Entry) -> Any:
-    """The VLAN, not validated yet: a number, or a text of it; 0 is none."""
+    """The VLAN, not validated yet: a number, or a number as text; 0 means none."""
     vlan = details.data.get("vlan")
     if isinstance(vlan, str) and vlan.isascii() and vlan.isdecimal() and len(vlan) <= _DIGITS:
         vlan = int(vlan)

@@ -43,7 +43,7 @@ def _decoded(text: str | bytes) -> str:
     if len(text) > SIZE_MAX:
         raise InputError(f"the document is larger than {SIZE_MAX_MIB} MiB; it must be one VIF or a list of them")
     try:
-        # Text read with surrogateescape holds what was not UTF-8 as lone surrogates.
+        # Text read with surrogateescape has lone surrogates for bytes that were not UTF-8.
         data = text.encode() if isinstance(text, str) else text
         decoded = data.decode()
     except UnicodeError as error:

@@ -21,7 +21,7 @@ KEYS = (OBJECT, DATA)
 _BRIDGE, _OPEN_VSWITCH, _GENERIC = "VIFBridge", "VIFOpenVSwitch", "VIFGeneric"
 _HOST_DEVICE, _VHOST_USER = "VIFHostDevice", "VIFVHostUser"
 _NOOP = "noop"
-"""os-vif's plugin for VIFs that nothing is made for on the host."""
+"""os-vif's plugin for VIFs for which nothing is made on the host."""
 _CLASSES = (_BRIDGE, _OPEN_VSWITCH, _GENERIC, _HOST_DEVICE, _VHOST_USER)
 _PROFILE = "VIFPortProfileOpenVSwitch"
 _PROFILES = (_PROFILE, "VIFPortProfileFPOpenVSwitch", "VIFPortProfileOVSRepresentor")
@@ -136,7 +136,7 @@ def _check_technology(vif_type: str, vif: Entry, network: Entry) -> None:
 
 
 def _end(entry: Entry, vif: Entry) -> dict[str, Any]:
-    """The guest's end of a VIF, where it is no tap."""
+    """The guest's end of a VIF, if it is not a tap."""
     if entry.data.get(OBJECT) == _VHOST_USER:
         socket = vif.require("path", "and the guest's end is that socket")
         return {"vhost_user": {"socket": socket, "mode": vif.text("mode") or model.SERVER}}
@@ -147,11 +147,11 @@ def _end(entry: Entry, vif: Entry) -> dict[str, Any]:
 
 
 def _tap(vif_type: str, profile: Entry) -> dict[str, Any]:
-    """Who makes the tap and the port; of a tap by itself, its MAC."""
+    """Which program makes the tap and the port; for a single tap, its MAC."""
     if vif_type == "tap":
         return {"tap": binding.lone_tap(profile)}
     create_tap = bool(profile.flag("create_tap"))
-    # A tap that vifplug makes is of no use without its port.
+    # A tap that vifplug makes is useless without its port.
     create_port = profile.flag("create_port") if vif_type == "ovs" and not create_tap else None
     return {"create_tap": create_tap, "create_port": create_port}
 
@@ -159,7 +159,7 @@ def _tap(vif_type: str, profile: Entry) -> dict[str, Any]:
 def _names(vif_type: str, vif: Entry) -> dict[str, str | None]:
     """Device names that differ from the naming rule."""
     return {
-        # os-vif ignores the name of a vhost-user port, too.
+        # os-vif also ignores the name of a vhost-user port.
         "tap": vif.own_name("vif_name", naming.ROLE_TAP) if vif_type not in ("vhost-user", "external") else None,
         "qbr": vif.own_name("bridge_name", naming.ROLE_BRIDGE) if vif_type == "ovs-hybrid" else None,
     }
@@ -174,7 +174,7 @@ def _bridge(vif_type: str, vif: Entry, network: Entry) -> tuple[Entry, str]:
 
 
 def _nested(vif: Entry, key: str) -> Entry:
-    """The fields of an object within the VIF; an empty one when it is unset or null."""
+    """The fields of an object within the VIF; an empty one if it is unset or null."""
     nested = vif.part(key)
     return _content(nested) if nested.data else nested
 

@@ -32,7 +32,7 @@ class Entry:
     path: str = ""
     """From the document's root: ``ports[1]``, or "" for a document that is one object."""
     subject: str = ""
-    """The id of the VIF it belongs to, where it is known."""
+    """The id of its VIF, if known."""
 
     def at(self, *keys: str) -> str:
         """The path of a field."""

@@ -76,7 +76,7 @@ class SocketAttachment:
     mtu: int | None
     path: str
     is_server: bool
-    """Whether the VMM listens at the socket; else Open vSwitch does."""
+    """Whether the VMM listens on the socket; else Open vSwitch does."""
     port: str
     """The OVS port; "" for a socket of another switch."""
     is_multiqueue: bool
@@ -104,7 +104,7 @@ class FunctionAttachment:
     function: str
     """As in ``0000:3b:10.2``."""
     is_whole: bool
-    """Whether it is a whole NIC, whose MAC is its own."""
+    """Whether it is a whole NIC, which has its own MAC."""
     vlan: int | None = None
     """Of its frames; its physical function has it already."""
 
@@ -139,7 +139,7 @@ def attachment_of(vif: Vif) -> Attachment | SocketAttachment | FunctionAttachmen
 
     :raises InputError: when there is no driver, or the VIF lacks something.
     """
-    # Where its socket may be was decided when it was plugged.
+    # Its socket's directory was checked when it was plugged.
     driver, options = driver_for(vif.vif_type, vif.id), Options(vhostuser_socket_dir="")
     complete = _completed(vif, driver, options)
     resources = driver.resources(complete, options)

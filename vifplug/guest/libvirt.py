@@ -2,10 +2,9 @@
 
 The rules are Nova's: a tap that libvirt creates joins its Linux bridge by type ``bridge``; an existing tap, and a tap
 that is itself the port, is type ``ethernet``, the existing one with ``managed='no'`` (LP 2033681). ``bridge`` with a
-virtualport of type openvswitch is for a port that libvirt makes, and for no other: it would recreate, and later delete,
-our port (LP 1728600, LP 1808171).
-A macvtap is type ``direct``, and libvirt makes it.
-A vhost-user socket is type ``vhostuser``; its domain also needs shared memory (``<memoryBacking>``).
+virtualport of type openvswitch is only for a port that libvirt makes: it would recreate, and later delete, our port (LP
+1728600, LP 1808171). A macvtap is type ``direct``, and libvirt makes it. A vhost-user socket is type ``vhostuser``; its
+domain also needs shared memory (``<memoryBacking>``).
 """
 
 from __future__ import annotations
@@ -87,7 +86,7 @@ def _vhost_user(attachment: SocketAttachment, nic: Nic) -> Element:
     SubElement(element, "mac", address=attachment.address)
     mode = "server" if attachment.is_server else "client"
     source = SubElement(element, "source", {"type": "unix", "path": attachment.path, "mode": mode})
-    if not attachment.is_server:  # the socket goes with ovs-vswitchd, and comes back with it
+    if not attachment.is_server:  # ovs-vswitchd deletes the socket when it ends, and recreates it when it starts
         SubElement(source, "reconnect", enabled="yes", timeout="1")
     if attachment.port:
         SubElement(element, "target", dev=attachment.port)

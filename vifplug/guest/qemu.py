@@ -27,9 +27,9 @@ _DEVICES = {
 }
 _DESCRIPTOR = 3
 _MACVTAP = "macvtap"
-"""Before the name of a macvtap: Neutron's macvtap agent finds its devices by that."""
+"""Prefix of a macvtap's name: Neutron's macvtap agent identifies its devices by it."""
 _MODES = {"passthrough": "passthru"}
-"""ip's words, where they are not libvirt's."""
+"""ip's names, if they are not libvirt's."""
 _OFFLOADS = (
     *("csum", "gso", "host_tso4", "host_tso6", "host_ecn", "host_ufo"),
     *("guest_csum", "guest_tso4", "guest_tso6", "guest_ecn", "guest_ufo"),
@@ -99,7 +99,8 @@ def _netdev(attachment: Attachment, nic: Nic, queues: int) -> list[str]:
 
 
 def _chardev(attachment: SocketAttachment) -> list[str]:
-    # Where Open vSwitch listens, the socket goes with ovs-vswitchd, and comes back with it: connect again, each second.
+    # If Open vSwitch listens, the socket disappears with ovs-vswitchd, and reappears with it: connect again, each
+    # second.
     way = "server=on" if attachment.is_server else "reconnect=1"
     return ["socket", f"id={_chardev_id(attachment)}", f"path={attachment.path}", way]
 
@@ -130,7 +131,7 @@ def _device(attachment: Attachment | SocketAttachment | MacvtapAttachment, nic: 
             options.append(f"vectors={2 * queues + 2}")  # one per queue, one for control, one for configuration
     if attachment.mtu is not None:
         options.append(f"host_mtu={attachment.mtu}")
-    # With a vhost-user socket Open vSwitch itself agrees on the offloads with the guest.
+    # With a vhost-user socket Open vSwitch itself negotiates the offloads with the guest.
     if isinstance(attachment, Attachment) and attachment.loses_checksums(nic):
         options += [f"{name}=off" for name in _OFFLOADS]
     return options

@@ -16,7 +16,7 @@ FORMATS = (LIBVIRT, QEMU)
 def check_format(format: str) -> None:
     """Check that it is one of FORMATS.
 
-    :raises InputError: when it is not.
+    :raises InputError: it is not.
     """
     if not isinstance(format, str) or format not in FORMATS:
         raise InputError(f"format is {format!r:.80}; it must be one of {', '.join(FORMATS)}")
@@ -24,7 +24,7 @@ def check_format(format: str) -> None:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GuestReport(Value):
-    """What a hypervisor needs of a VIF."""
+    """What a hypervisor needs for a VIF."""
 
     id: str
     format: str
@@ -32,9 +32,9 @@ class GuestReport(Value):
     text: str
     """The element, or the arguments quoted for a shell."""
     arguments: Sequence[str] = field(default=(), metadata=NEEDED)
-    """QEMU's, one by one; of libvirt, none."""
+    """QEMU's, one by one; none for libvirt."""
     before: Sequence[Sequence[str]] = field(default=(), metadata=NEEDED)
-    """Commands that must have run, as root, before QEMU does: they make the tap, where vifplug does not."""
+    """Commands that must run, as root, before QEMU: they make the tap if vifplug does not."""
 
     @property
     def warnings(self) -> list[str]:

@@ -1,1 +1,1 @@
-"""Values that go in and out; no I/O."""
+"""Values for input and output; no I/O."""

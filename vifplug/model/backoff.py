@@ -1,7 +1,7 @@
-"""The pause between tries, wherever it grows. Pure, and light: the command line imports it at its start.
+"""The growing pause between tries. Pure, and light: the command line imports it at its start.
 
-Where a call is simply repeated, tenacity does that. This is for what tenacity cannot do: schedules that only compute a
-delay, and loops that yield, or wait for more than one thing.
+tenacity repeats plain calls. This is for cases that tenacity does not support: schedules that only compute a delay, and
+loops that yield, or wait for more than one thing.
 """
 
 from __future__ import annotations

@@ -1,15 +1,15 @@
-"""Dataclass <-> JSON, for every answer and report: which keys there are, the dataclass says. Pure.
+"""Dataclass <-> JSON, for every answer and report; the dataclass determines the keys. Pure.
 
-``Value`` gives a frozen dataclass ``as_json`` and ``from_json``. A field's metadata says where its JSON differs:
+``Value`` gives a frozen dataclass ``as_json`` and ``from_json``. A field's metadata describes deviations:
 
 - ``HIDDEN``: not in the JSON.
 - ``NEEDED``: the JSON must have it, although the dataclass has a default.
 - ``omitted_with("absent")``: left out of the JSON when the field of that name is None; ``OMITTED``, when it is None
   itself.
-- ``named("checks")``: the key, where that is not the field's name.
+- ``named("checks")``: the key, if it is not the field's name.
 
-Properties that ``COMPUTED`` of a class names are written before the fields, and not read back. What a class is written
-and read by is compiled once, from its type hints. Nothing heavy is imported here: each start of the command line pays.
+Properties in a class's ``COMPUTED`` are written before the fields, and not read back. Writer and reader of a class are
+compiled once, from its type hints. Nothing heavy is imported here: it would delay each start of the command line.
 """
 
 from __future__ import annotations
@@ -29,12 +29,12 @@ _Convert = Callable[[Any], Any]
 
 
 def omitted_with(attribute: str) -> Mapping[str, Any]:
-    """The metadata of a field that is in the JSON only where another one is not None."""
+    """The metadata of a field that is omitted if another one is None."""
     return {"omitted_with": attribute}
 
 
 def named(key: str, **more: Any) -> Mapping[str, Any]:
-    """The metadata of a field whose JSON key is another."""
+    """The metadata of a field with another JSON key."""
     return {"name": key, **more}
 
 
@@ -45,7 +45,7 @@ class Value:
     COMPUTED: ClassVar[tuple[str, ...]] = ()
     """Properties that are part of the JSON."""
     __pydantic_config__: ClassVar[dict[str, Any]] = {"use_attribute_docstrings": True, "extra": "forbid"}
-    """For the daemon's OpenAPI description, which pydantic makes of these classes; a plain dict imports nothing."""
+    """For the daemon's OpenAPI description, which pydantic derives from these classes; a plain dict needs no import."""
 
     def as_json(self) -> dict[str, Any]:
         """The JSON object: one key a field, in order."""
@@ -59,7 +59,7 @@ class Value:
 
     @classmethod
     def from_json(cls, data: object) -> Self:
-        """Of what ``as_json`` gave; keys that it does not know, which a later version may have added, are left out.
+        """The value from the output of ``as_json``; unknown keys, which a later version may have added, are ignored.
 
         :raises KeyError, TypeError, ValueError: for anything else.
         """
@@ -76,7 +76,7 @@ class Value:
 
 
 class Keyed(Value, Mapping[str, Any]):
-    """A value that was a plain map before it had a type: it can still be read as one, with the keys of its JSON."""
+    """A value that was a plain map before it had a type: it can still be read as a map, with the keys of its JSON."""
 
     __slots__ = ()
 
@@ -91,21 +91,21 @@ class Keyed(Value, Mapping[str, Any]):
 
 
 class Field(typing.NamedTuple):
-    """How a field of a ``Value`` is written and read."""
+    """The writing and reading of a ``Value``'s field."""
 
     attribute: str
     key: str
-    """In the JSON."""
+    """The key in the JSON."""
     is_needed: bool
     omitted_with: str | None
-    """The field without which it is left out."""
+    """The field that must not be None for it to be written."""
     write: _Convert | None
-    """None where the JSON is the value itself."""
+    """None if the JSON is the value itself."""
     read: _Convert | None
 
 
 _fields: dict[type[Value], Sequence[Field]] = {}
-"""Of each class that was written or read. Two threads may both work one out."""
+"""By class, once it was written or read. Two threads may both compute one."""
 
 
 def fields_of(cls: type[Value]) -> Sequence[Field]:
@@ -135,7 +135,7 @@ def _field(field: dataclasses.Field[Any], hint: Any) -> Field | None:
 
 
 def _converters(hint: Any) -> tuple[_Convert | None, _Convert | None]:
-    """How a type is written and read; None where the value is its own JSON."""
+    """The writing and reading of a type; None if the value is its own JSON."""
     origin, arguments = typing.get_origin(hint), typing.get_args(hint)
     if origin in (types.UnionType, typing.Union):
         real = [argument for argument in arguments if argument is not types.NoneType]

@@ -28,7 +28,7 @@ def seconds(value: object, name: str) -> float:
 def parse(text: str) -> float:
     """The seconds of a text.
 
-    :raises InputError: for what is no duration.
+    :raises InputError: it is not a duration.
     """
     matched = _TEXT.fullmatch(text)
     if matched is None:

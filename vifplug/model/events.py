@@ -1,4 +1,4 @@
-"""What happens to VIFs, as events with a sequence; the levels from plugged to active, and how near VIFs are. Pure."""
+"""Events of VIFs, with a sequence; the levels from plugged to active, and whether VIFs have reached them. Pure."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from vifplug.model.codec import Value
 from vifplug.model.reports import ACTIVE, PLUGGED, UNPLUGGED, WIRED
 
 LEVELS = (PLUGGED, WIRED, ACTIVE)
-"""Each holds those before it: what is active is wired and plugged, too."""
+"""Each level includes those before it: an active VIF is also wired and plugged."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -17,45 +17,45 @@ class Event(Value):
     """A VIF's state changed."""
 
     seq: int
-    """Its place in the sequence, from 1. It is given once, in the order of commits, and never again."""
+    """Its number in the sequence, from 1, in the order of commits; never reused."""
     vif_id: str
     state: str
-    """The state it is in now; ``unplugged`` is the last of a VIF."""
+    """The present state; ``unplugged`` is the last of a VIF."""
     previous: str | None = None
     """The state before; None for the first of a VIF."""
     error: str | None = None
-    """Why, for failed, contended and drifted."""
+    """The reason, for failed, contended and drifted."""
     instance: str | None = None
-    """The guest's UUID, where it is known."""
+    """The guest's UUID, if known."""
     note: str | None = None
-    """What was restored of what another program had set, where a port had to be made again."""
+    """What was restored of another program's settings, if a port had to be recreated."""
     time: str
     """ISO 8601, UTC."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Waited(Value):
-    """One VIF that is waited for."""
+    """A VIF during a wait."""
 
     id: str
     state: str
-    """As of a VIF; absent when it is not plugged here."""
+    """As of a VIF; absent if it is not plugged here."""
     error: str | None = None
     waits_for: str | None = None
-    """Who is to do what before it is where it is waited for; null when it is there."""
+    """What has to be done by which program before it reaches the state; null if it has."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WaitReport(Value):
-    """Whether VIFs are where they are waited for."""
+    """Whether VIFs have reached a state."""
 
     reached: bool
-    """Whether all of them are there."""
+    """Whether all of them have."""
     vifs: Sequence[Waited]
 
 
 def has_reached(state: str, wanted: str) -> bool:
-    """Whether a VIF in ``state`` is on the rung ``wanted``, or above it."""
+    """Whether a VIF in ``state`` has the level ``wanted``, or a higher one."""
     return state in LEVELS and LEVELS.index(state) >= LEVELS.index(wanted)
 
 
@@ -70,7 +70,7 @@ def steps(before: str | None, after: str) -> list[str]:
 
 
 def is_wired(state: str) -> bool | None:
-    """Whether the control plane has a VIF of that state; None if the state does not show it."""
+    """Whether the control plane has wired a VIF of that state; None if the state does not show it."""
     if state in (PLUGGED, UNPLUGGED):
         return False
     return True if state in (WIRED, ACTIVE) else None

@@ -3,25 +3,25 @@
 from __future__ import annotations
 
 MTU_MIN, MTU_MAX = 68, 65521
-"""A VIF's: IPv4's smallest MTU (RFC 791) and the largest a tap takes, which every VIF ends in: 65535 less Ethernet's
+"""A VIF's: IPv4's smallest MTU (RFC 791) and a tap's largest, because every VIF ends in a tap: 65535 less Ethernet's
 header."""
 INSTANCE_NAME_MAX = 255
 QUEUES_MAX = 256
-"""What a tap takes (MAX_TAP_QUEUES of drivers/net/tun.c)."""
+"""A tap's maximum (MAX_TAP_QUEUES of drivers/net/tun.c)."""
 SEQUENCE_MAX = 2**63 - 1
 """The largest number of an event; SQLite's largest integer."""
 VIRTIO = "virtio"
-"""The guest's network card, unless another is asked for."""
+"""The guest's default network card."""
 ABSENT_SECONDS = 600.0
-"""How long a guest's end must be missing before ``gc`` takes its VIF for one that no instance has."""
+"""How long a guest's end must be missing before ``gc`` treats its VIF as one without an instance."""
 TIMEOUT_SECONDS = 300.0
 """Nova's vif_plugging_timeout."""
 
 UUID_EXAMPLE = "71a6b0e4-1a1b-4fd9-8f4a-7cab3f9a425b"
 UUID_RULE = f"it must be a UUID such as {UUID_EXAMPLE}"
-"""``naming.is_uuid`` in words, for an error."""
+"""The rule of ``naming.is_uuid`` for an error."""
 MTU_RULE = f"it must be a whole number from {MTU_MIN} to {MTU_MAX}"
-"""``is_mtu`` in words, for an error."""
+"""The rule of ``is_mtu`` for an error."""
 
 
 def is_mtu(value: object) -> bool:

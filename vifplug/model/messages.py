@@ -100,7 +100,7 @@ def invalid(error: ValidationError, path: str, sources: Mapping[str, str], subje
 
 
 _valid: weakref.WeakValueDictionary[int, model.Vif] = weakref.WeakValueDictionary()
-"""By id(), VIFs that were validated as they are: a copy is another object."""
+"""VIFs that were validated unchanged, by id(): a copy is another object."""
 
 
 def note_valid(vif: model.Vif) -> model.Vif:
@@ -120,13 +120,13 @@ def recheck(vif: model.Vif, path: str) -> None:
         model.Vif.model_validate(vif.model_dump(warnings=False))
     except ValidationError as error:
         raise invalid(error, path, {}) from None
-    except (AttributeError, TypeError, ValueError) as error:  # of pydantic's, for a field that is not there at all
+    except (AttributeError, TypeError, ValueError) as error:  # pydantic's placeholder for a missing field
         raise InputError(f"{path}: it is not a complete VIF: {' '.join(str(error).split())}") from None
     note_valid(vif)
 
 
 def _should(detail: ErrorDetails, root: str) -> str:
-    """What a valid value is, in vifplug's words.
+    """The valid form, in vifplug's words.
 
     :param root: the class that was validated.
     """
@@ -142,7 +142,7 @@ def _should(detail: ErrorDetails, root: str) -> str:
         return f"it must be at most {limits.get('max_length')} characters long"
     if kind not in ("model_type", "string_unicode") and field in _BY_FIELD:
         return _BY_FIELD[str(field)]
-    # Types that the model does not raise today: pydantic's own words, made a clause.
+    # Types that the model does not raise today: pydantic's own text, as a clause.
     return _BY_TYPE.get(kind) or detail["msg"][:1].lower() + detail["msg"][1:]
 
 

@@ -1,7 +1,7 @@
-"""Text with names as the kernel has them, made fit to be printed anywhere: a byte that is no UTF-8 becomes ``\\xNN``.
+"""Makes text with the kernel's names printable everywhere: a byte that is not UTF-8 becomes ``\\xNN``.
 
-Names are read with surrogateescape, so that they can be sent back as the same bytes. A lone surrogate fits into no
-encoding, and JSON parsers other than Python's refuse it or replace it.
+Names are read with surrogateescape, so that they can be sent back as the same bytes. No encoding has a lone surrogate,
+and JSON parsers other than Python's refuse it or replace it.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ def text(value: str) -> str:
         return value
     try:
         return value.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
-    except UnicodeEncodeError:  # others than those that stand for a byte
+    except UnicodeEncodeError:  # others than those that represent a byte
         return value.encode("utf-8", "backslashreplace").decode()
 
 
@@ -35,5 +35,5 @@ def document(value: Any) -> Any:
 def dumps(value: Any, *, indent: int | None = None, default: Callable[[Any], Any] | None = None) -> str:
     """A document as JSON, in ASCII."""
     written = json.dumps(value, indent=indent, default=default)
-    # Surrogates of both kinds are written so; to see which ones are lone, the document is looked through.
+    # Surrogates of both kinds are written like this; to find the lone ones, the document is searched.
     return json.dumps(document(json.loads(written)), indent=indent) if "\\ud" in written else written

@@ -1,7 +1,7 @@
-"""What the library's methods answer: frozen values with the JSON form of DESIGN section 5, and back from it.
+"""The results of the library's methods: frozen values, converted to and from the JSON form of DESIGN section 5.
 
 A key of the JSON is a field here, its description the field's docstring: ``vifplug.model.codec`` writes and reads them,
-and the daemon's OpenAPI description is made of them.
+and the daemon's OpenAPI description is derived from them.
 """
 
 from __future__ import annotations
@@ -13,11 +13,11 @@ from typing import Any, ClassVar
 from vifplug.model.codec import HIDDEN, NEEDED, OMITTED, Keyed, Value, omitted_with
 
 ABSENT = "absent"
-"""What a VIF is in that is not plugged here; no recorded VIF is in it."""
+"""The state of a VIF that is not plugged here; no recorded VIF has it."""
 PLUGGING, PLUGGED, WIRED, ACTIVE = "plugging", "plugged", "wired", "active"
 UNPLUGGING, UNPLUGGED, DRIFTED, CONTENDED, FAILED = "unplugging", "unplugged", "drifted", "contended", "failed"
 STATES = (PLUGGING, PLUGGED, WIRED, ACTIVE, UNPLUGGING, DRIFTED, CONTENDED, FAILED)
-"""Those a recorded VIF can be in."""
+"""The states of recorded VIFs."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -27,7 +27,8 @@ class DriftItem(Value):
     subject: str
     """The device, port or bridge."""
     attribute: str
-    """``present`` and ``port`` are about the device and the port themselves; ``ifindex`` is one made again."""
+    """``present`` and ``port`` are about the device and the port themselves; ``ifindex`` means the device was deleted
+    and recreated."""
     observed: Any
     desired: Any
 
@@ -39,7 +40,7 @@ class DriftItem(Value):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Progress(Value):
-    """How far a request of several VIFs has come."""
+    """The progress of a request for several VIFs."""
 
     done: int = field(default=0, metadata=NEEDED)
     total: int = field(default=0, metadata=NEEDED)
@@ -48,7 +49,7 @@ class Progress(Value):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DeviceReport(Keyed):
-    """A link of a VIF's path, in order from the guest; what is null is not there."""
+    """A link of a VIF's path, in order from the guest; null values do not exist."""
 
     name: str
     kind: str
@@ -68,7 +69,7 @@ class PortReport(Keyed):
     bridge: str
     name: str
     ofport: int | None = None
-    """Its OpenFlow port number; -1 where vswitchd has no device for it, null where it is not there."""
+    """Its OpenFlow port number; -1 if vswitchd has no device for it, null if it does not exist."""
     tag: int | None = None
     """Its VLAN, as the control plane set it."""
 
@@ -83,7 +84,7 @@ class InstanceReport(Keyed):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class VifReport(Value):
-    """One VIF, as recorded and, where the host was looked at, as it is."""
+    """One VIF, as recorded and, if the host was observed, in its present state."""
 
     id: str
     """The port's UUID."""
@@ -103,21 +104,20 @@ class VifReport(Value):
     """In path order from the guest."""
     ports: Sequence[PortReport] = ()
     waiting_for: str | None = None
-    """A device that another program is to make: the VMM's tap."""
+    """A device that another program has yet to make: the VMM's tap."""
     absent_since: str | None = None
-    """Since when nothing is at the guest's end, ISO 8601, UTC; null where a guest is there, or where it cannot be
-    seen."""
+    """Since when nothing is at the guest's end, ISO 8601, UTC; null if a guest is there, or if it is unknown."""
     error: str | None = None
-    """Why, for drifted, contended and failed."""
+    """The reason, for drifted, contended and failed."""
     updated_at: str | None = None
     """ISO 8601, UTC."""
     warnings: Sequence[str] = field(default=(), metadata=HIDDEN)
-    """What a person should read; not part of the JSON, so through the daemon the host's own ``warnings`` has them."""
+    """Messages for a person; not part of the JSON, so through the daemon the host's own ``warnings`` has them."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Orphan(Value):
-    """Something of ours on the host that no record mentions."""
+    """A resource of ours on the host that no record mentions."""
 
     kind: str
     """bridge, veth, tap, ovs-port or qos."""
@@ -128,26 +128,26 @@ class Orphan(Value):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class VifCheck(Value):
-    """What ``check`` found of one VIF."""
+    """The result of ``check`` for one VIF."""
 
     id: str
     state: str
     error: str | None = None
-    """Why, for drifted, contended and failed."""
+    """The reason, for drifted, contended and failed."""
     drift: Sequence[DriftItem] = ()
     absent_since: str | None = None
-    """As of a VIF; it is no drift."""
+    """As of a VIF; it is not drift."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CheckReport(Value):
-    """What a comparison found."""
+    """The result of a comparison."""
 
     COMPUTED: ClassVar[tuple[str, ...]] = ("clean",)
 
     vifs: Sequence[VifCheck] = field(default=(), metadata=NEEDED)
     orphans: Sequence[Orphan] = field(default=(), metadata=NEEDED)
-    """Looked for when all VIFs are checked."""
+    """Only when all VIFs are checked."""
 
     @property
     def clean(self) -> bool:
@@ -175,7 +175,7 @@ class GcReport(Value):
     orphans: Sequence[Orphan] = field(default=(), metadata=NEEDED)
     deleted: Sequence[Orphan] = field(default=(), metadata=NEEDED)
     absent: Sequence[AbsentGuest] | None = field(default=None, metadata=OMITTED)
-    """With ``keep``: VIFs that it does not name, and that have no guest. Left out without ``keep``."""
+    """With ``keep``: VIFs that are not in it and have no guest. Left out without ``keep``."""
     unplugged: Sequence[AbsentGuest] = field(default=(), metadata=omitted_with("absent"))
     """With ``keep``: those of them that were unplugged."""
 
@@ -192,7 +192,7 @@ class Hop(Value):
     mtu: int | None = None
     """Bytes."""
     note: str = ""
-    """What is wrong with it, or worth knowing: an ofport, a tag, an error."""
+    """A problem, or a detail: an ofport, a tag, an error."""
     joined: bool = True
     """Whether it is connected to the next one."""
     drift: Sequence[DriftItem] = ()
@@ -212,7 +212,7 @@ class PlannedAction(Value):
     """One change that would be made."""
 
     action: str
-    """What is done: create-bridge, add-port, ..."""
+    """The action's name: create-bridge, add-port, ..."""
     subject: str
     """The device or port it changes."""
     text: str
@@ -224,7 +224,7 @@ class PlannedAction(Value):
 
 @dataclass(frozen=True, slots=True)
 class PlanReport(Value):
-    """What a plug would do, in order. It cannot be carried out."""
+    """The changes that a plug would make, in order. A plan cannot be carried out."""
 
     actions: Sequence[PlannedAction] = field(default=(), metadata=NEEDED)
 
@@ -237,7 +237,7 @@ class PlanReport(Value):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ErrorReport(Value):
-    """An error, as the command line prints it and as a problem document carries it."""
+    """An error, as the command line prints it and a problem document contains it."""
 
     type: str
     """A class of vifplug.errors, or InternalError."""

@@ -12,7 +12,7 @@ from vifplug.model.quoting import quote_python
 def canonical(id: object) -> str:
     """An id in lower case.
 
-    :raises InputError: when it is not a UUID: no VIF has that id, and to count it as absent would hide the mistake.
+    :raises InputError: it is not a UUID: no VIF has that id, and counting it as absent would hide the mistake.
     """
     if not isinstance(id, str) or not naming.is_uuid(id.lower()):
         raise InputError(f"{quote_python(id)} is not a VIF's id: it must be a UUID as text")
@@ -22,7 +22,7 @@ def canonical(id: object) -> str:
 def each_once(ids: Sequence[str]) -> list[str]:
     """Ids in lower case, in order, each once.
 
-    :raises InputError: for what is no list of UUIDs.
+    :raises InputError: it is not a list of UUIDs.
     """
     if isinstance(ids, str):
         raise InputError(f"{quote_python(ids)} is one id; give a list of ids")

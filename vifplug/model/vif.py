@@ -1,7 +1,7 @@
-"""What a request means: a VIF, its network and its instance, validated and frozen. No I/O.
+"""A request: a VIF, its network and its instance, validated and frozen. No I/O.
 
-These are also the model of vifplug's own JSON format; ``vifplug schema`` prints their JSON Schema. A
-value that is None was not given: a recorded VIF keeps what it had, a new one takes the configuration's.
+These are also the model of vifplug's own JSON format; ``vifplug schema`` prints their JSON Schema. A value that is None
+was not given: a recorded VIF keeps what it had, a new one takes the configuration's.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ else:
 
 _MULTICAST_BIT = 0x01
 CLIENT, SERVER = "client", "server"
-"""The VMM's part at a vhost-user socket, as Neutron, Nova and os-vif call it."""
+"""The VMM's role at a vhost-user socket, as Neutron, Nova and os-vif call it."""
 
 
 def _uuid(value: Any) -> str:
@@ -81,7 +81,7 @@ def _pci_address(value: Any) -> str:
     return value.lower()
 
 
-# The validators decide; json_schema_extra tells the reader of the JSON Schema as much of it as a pattern can.
+# The validators decide; json_schema_extra describes to readers of the JSON Schema what a pattern can express.
 UUID_SCHEMA: JsonDict = {"format": "uuid", "pattern": r"^[0-9A-Fa-f]{8}(-[0-9A-Fa-f]{4}){3}-[0-9A-Fa-f]{12}$"}
 _MAC_SCHEMA: JsonDict = {"pattern": r"^(?!00(:00){5}$)[0-9A-Fa-f][02468ACEace](:[0-9A-Fa-f]{2}){5}$"}
 _LINK_SCHEMA: JsonDict = {
@@ -110,9 +110,9 @@ VifType = Annotated[str, Field(pattern=r"^[a-z][a-z0-9-]{0,31}$")]
 
 
 class _Refusing(_ModelMetaclass):
-    """What makes ``Vif(...)`` raise InputError: a caller of the library need not know pydantic.
+    """Makes ``Vif(...)`` raise InputError: a caller of the library need not know pydantic.
 
-    Only a call of the class comes here. pydantic's own methods, and parts of a whole, go on raising ValidationError.
+    Only calls of the class are affected. pydantic's own methods, and parts of a whole, still raise ValidationError.
     """
 
     def __call__(cls, *args: Any, **kwargs: Any) -> Any:
@@ -128,11 +128,11 @@ class _Part(BaseModel, metaclass=_Refusing):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     vif_types: ClassVar[frozenset[str]] = frozenset()
-    """The vif_types whose requests may have it; empty for all. Their driver checks what it needs of it."""
+    """The vif_types whose requests may have it; empty for all. Their driver checks what it requires."""
     device: ClassVar[str] = ""
-    """The field that names the device which the part is about; "" for none."""
+    """The field that names the part's device; "" for none."""
     defaults: ClassVar[Mapping[str, Any]] = {}
-    """What fields have that neither a request nor its record gives."""
+    """Values of fields that neither a request nor its record has."""
 
 
 class Network(_Part):
@@ -163,14 +163,14 @@ class Instance(_Part):
 
 
 class TapOwner(_Part):
-    """Who may open a tap vifplug makes without being root."""
+    """The users who may open a tap that vifplug makes, besides root."""
 
     uid: UserId | None = None
     gid: UserId | None = None
 
 
 class Names(_Part):
-    """Explicit device names, in place of prefix plus id."""
+    """Explicit device names, instead of prefix plus id."""
 
     qbr: LinkName | None = None
     qvb: LinkName | None = None
@@ -181,7 +181,7 @@ class Names(_Part):
 
 
 class VhostUser(_Part):
-    """The socket at which a guest's VMM and a switch meet."""
+    """The socket that connects a guest's VMM and a switch."""
 
     vif_types = frozenset({"vhost-user", "external"})
     device = "socket"
@@ -199,7 +199,7 @@ class VhostUser(_Part):
 
 
 class LoneTap(_Part):
-    """What only a tap by itself may have."""
+    """Fields that only a VIF that is a single tap may have."""
 
     vif_types: ClassVar[frozenset[str]] = frozenset({"tap"})
 
@@ -334,5 +334,5 @@ def sub_models() -> Mapping[str, type[_Part]]:
 
 @functools.cache
 def optional_fields() -> tuple[str, ...]:
-    """Fields that a request may leave out and that a recorded VIF then keeps as they were."""
+    """Fields that a request may omit, and that a recorded VIF then keeps unchanged."""
     return tuple(name for name, field in Vif.model_fields.items() if field.default is None)

@@ -6,7 +6,7 @@ import ctypes
 import os
 
 SET_PDEATHSIG = 1
-"""The signal this process gets when its parent dies; a change of user cancels it."""
+"""The signal that this process gets when its parent dies; a change of user cancels it."""
 SET_CHILD_SUBREAPER = 36
 """Orphaned descendants become children of this process."""
 SET_NO_NEW_PRIVS = 38

@@ -1,5 +1,5 @@
-"""A fake host: the library's own engine and store over links and ports in memory. What it refuses, plans and reports is
-what a real host would."""
+"""A fake host: the library's own engine and store with links and ports in memory. Its errors, plans and reports are
+those of a real host."""
 
 from __future__ import annotations
 
@@ -39,22 +39,22 @@ _NO_MAC = "00:00:00:00:00:00"
 _VF = "vf"
 """The kind of a virtual function."""
 _NOTE_SECONDS, _PAUSE_SECONDS = 5.0, 0.01
-"""For the locks of VIFs that another thread works on, and between looks."""
+"""Timeout of the locks of VIFs that another thread works on, and interval of looks."""
 
 
 class FakeHost(LocalHost):
-    """A ``vifplug.Host`` for tests: no root, no Open vSwitch, no daemon; nothing of the machine is touched.
+    """A ``vifplug.Host`` for tests: no root, no Open vSwitch, no daemon; nothing of the machine is changed.
 
-    All methods of ``vifplug.Host`` work, with the answers and the errors of a real host: plans, states, events, waits,
-    Conflict, UnknownVif, InputError. The methods below are what happens on a host from outside: a control plane, a
-    guest, another program, a failure. Records are in a temporary directory, which goes with ``close``.
+    All methods of ``vifplug.Host`` work, with the results and the errors of a real host: plans, states, events, waits,
+    Conflict, UnknownVif, InputError. The methods below stand for other actors on a host: a control plane, a guest,
+    another program, a failure. Records are in a temporary directory, which ``close`` deletes.
 
-    :param bridges: the OVS bridges that there are; the first is the integration bridge.
+    :param bridges: the existing OVS bridges; the first is the integration bridge.
     :param datapath: of these bridges: system (the kernel's) or netdev (userspace).
     :param mtu: of a VIF whose request has none; bytes.
     :param physical_devices: devices of the host that macvtap VIFs may be on, such as eth1; they are up.
     :param virtual_functions: PCI addresses of the virtual functions that vf VIFs may have, such as 0000:3b:10.2.
-    :param auto_wire: a plugged VIF is ``wired`` as soon as it is looked at. False: ``wire`` says when.
+    :param auto_wire: a plugged VIF is ``wired`` as soon as it is observed. False: only after ``wire``.
     :raises InputError: there is no bridge, or an argument is out of bounds.
     """
 
@@ -78,7 +78,7 @@ class FakeHost(LocalHost):
         self._auto_wire = auto_wire
         self._next_error: VifplugError | None = None
         self.diagnosis = Diagnosis(findings=(Finding(check="fake", status=OK, reason="a fake host, for tests"),))
-        """What ``doctor`` answers."""
+        """The result of ``doctor``."""
         with contextlib.ExitStack() as stack:
             directory = stack.enter_context(tempfile.TemporaryDirectory(prefix="vifplug-fake-"))
             settings = Settings(
@@ -88,13 +88,13 @@ class FakeHost(LocalHost):
                 wired_by=EVENTS,
                 configurable=(*physical_devices, *virtual_functions),
             )
-            # No user of that name: the files are this process's own.
+            # There is no user of that name: the files belong to this process's own.
             store = Store(directory, user="")
             stack.callback(store.close)
             context = context_of(settings, self._memory, store, LockFile(os.path.join(directory, LOCK_FILE)))
             super().__init__(context, self._memory.probe, settings=settings, closing=stack.pop_all().close)
 
-    # -- the contract, where a fake host adds to it ---------------------------------------------------------
+    # -- the contract, as far as a fake host adds to it -----------------------------------------------------
 
     def plug(self, vifs: Sequence[Vif], *, requester: Requester | None = None) -> VifReports:
         with self._failing():
@@ -121,7 +121,7 @@ class FakeHost(LocalHost):
         self._looking()
         return self.diagnosis
 
-    # -- what happens on a host from outside ----------------------------------------------------------------
+    # -- other actors on the host ---------------------------------------------------------------------------
 
     def wire(self, *ids: str) -> None:
         """The network control plane has wired these VIFs: they are ``wired``, and ``active`` with a guest.
@@ -131,25 +131,25 @@ class FakeHost(LocalHost):
         self._set_neutron_status([self._record(vif_id).id for vif_id in ids], NEUTRON_PLUGGED)
 
     def unwire(self, *ids: str) -> None:
-        """The control plane has let go of these VIFs: they are ``plugged`` again.
+        """The control plane no longer serves these VIFs: they are ``plugged`` again.
 
         :raises UnknownVif: one is not plugged here.
         """
         self._set_neutron_status([self._record(vif_id).id for vif_id in ids], NEUTRON_UNPLUGGED)
 
     def give_up(self, *ids: str) -> None:
-        """The control plane has given these VIFs up: they are ``failed``, which ends a wait with VifFailed.
+        """The control plane cannot wire these VIFs: they are ``failed``, which ends a wait with VifFailed.
 
         :raises UnknownVif: one is not plugged here.
         """
         self._set_neutron_status([self._record(vif_id).id for vif_id in ids], NEUTRON_FAILED)
 
     def start_guest(self, id: str) -> None:
-        """A guest runs on the VIF's tap, which the VMM makes if vifplug did not, or uses its vhost-user socket: a wired
-        VIF is ``active``.
+        """A guest runs on the VIF's tap (made by the VMM if not by vifplug), or uses its vhost-user socket: a wired VIF
+        is ``active``.
 
         :raises UnknownVif: it is not plugged here.
-        :raises InputError: nothing on a host shows whether its guest runs, so that it is never ``active``.
+        :raises InputError: a host does not show whether its guest runs, so it is never ``active``.
         """
         record = self._record(id)
         if self._use_socket(record, "up"):
@@ -167,7 +167,7 @@ class FakeHost(LocalHost):
         self._note()
 
     def stop_guest(self, id: str) -> None:
-        """The guest is gone, and with it a tap that vifplug did not make: an active VIF is ``wired``.
+        """The guest has ended, and with it a tap that vifplug did not make: an active VIF is ``wired``.
 
         :raises UnknownVif: it is not plugged here.
         """
@@ -245,7 +245,7 @@ class FakeHost(LocalHost):
         self._memory.add(Link(name=name, other_kind="dummy"))
 
     def forget(self, id: str) -> None:
-        """The record of the VIF is lost: what is left of it on the host are orphans.
+        """The record of the VIF is lost: its resources on the host are orphans.
 
         :raises UnknownVif: it is not plugged here.
         """
@@ -254,9 +254,9 @@ class FakeHost(LocalHost):
     def fail_next(self, error: VifplugError | None = None, *, step: int | None = None) -> None:
         """Let the next plug, unplug, repair or deleting gc fail.
 
-        :param error: what it raises, such as ``vifplug.errors.Busy("...")``; by default a LinkError.
-        :param step: the step of its plan that fails, from 0; what was made before is taken back as on a real host. An
-            unplug goes on past it. Without, nothing is touched.
+        :param error: the error that it raises, such as ``vifplug.errors.Busy("...")``; by default a LinkError.
+        :param step: the step of its plan that fails, from 0; earlier steps are undone as on a real host. An unplug
+            continues past it. Without a step, nothing is changed.
         :raises InputError: neither is given, or an argument is of the wrong type.
         """
         if error is not None and not isinstance(error, VifplugError):
@@ -271,7 +271,8 @@ class FakeHost(LocalHost):
         self._memory.fail_at, self._memory.fail_with = len(self._memory.applied) + step, error
 
     def stop_ovs(self) -> None:
-        """Open vSwitch is away: what needs it raises OvsUnavailable, what looks shows VIFs as recorded."""
+        """Open vSwitch is away: methods that need it raise OvsUnavailable, those that only read report VIFs as
+        recorded."""
         self._memory.is_ovs_stopped = True
 
     def start_ovs(self) -> None:
@@ -280,7 +281,7 @@ class FakeHost(LocalHost):
 
     @property
     def applied(self) -> tuple[PlannedAction, ...]:
-        """Every change that was made to the host, in order: a plug of what is right adds none."""
+        """Every change that was made to the host, in order: a plug of a VIF that already matches adds none."""
         return tuple(PlannedAction(**action.as_json()) for action in self._memory.applied)
 
     # -------------------------------------------------------------------------------------------------------
@@ -302,7 +303,7 @@ class FakeHost(LocalHost):
             seen = reconcile.survey(self._context, None)
             states = {check.id: (check.state, check.error) for check in seen.checks.values()}
             missed, _full = reconcile.note(self._context, states, seen.records)
-            # Another thread works on them, and may leave them in a state that was noted before it began.
+            # Another thread works on them, and may leave them in another state than the one computed before.
             if not (missed or seen.unsteady) or time.monotonic() > deadline:
                 return
             time.sleep(_PAUSE_SECONDS)

@@ -1,4 +1,4 @@
-"""The seam in memory: what the planner's actions mean, without a kernel and without Open vSwitch."""
+"""A host in memory: carries out the planner's actions without a kernel and without Open vSwitch."""
 
 from __future__ import annotations
 
@@ -32,16 +32,16 @@ class MemoryHost:
         self.qos: dict[str, Qos] = {}
         self.held: dict[str, str] = {}
         self.absent: dict[str, str] = {}
-        """Parts of links that are not there, and why."""
+        """Missing parts of links, and why."""
         self.stations: list[Station] = []
         self.bridges = {name: OvsBridge(name=name, datapath_type=datapath) for name in bridges}
         self.fail_at: int | None = None
         self.fail_with: VifplugError | None = None
-        """The error of that action, in place of a LinkError."""
+        """The error of that action, instead of a LinkError."""
         self.is_ovs_stopped = False
         self.stuck = False
         self.foreign_ports = 0
-        """Ports of others, of which nothing else is known."""
+        """The number of other programs' ports, about which nothing else is known."""
         self.listened_on: frozenset[int] | None = None
         self.applied: list[Action] = []
         self.stages = 0
@@ -54,7 +54,7 @@ class MemoryHost:
 
     @property
     def probe(self) -> MemoryHost:
-        """What a doctor asks: this object."""
+        """The doctor's probe: this object."""
         return self
 
     def helper(self) -> Mapping[str, Any]:
@@ -227,7 +227,7 @@ class MemoryHost:
                 self.links[other.name] = other.replaced(peer=new)
 
     def remove(self, name: str) -> None:
-        """Delete a link, and its veth peer. An OVS port on it goes on showing its ofport."""
+        """Delete a link, and its veth peer. An OVS port on it keeps its ofport."""
         link = self.links.pop(name, None)
         peer = getattr(link, "peer", None)
         if peer:
@@ -243,13 +243,13 @@ class MemoryHost:
         )
 
     def _members(self, bridge: str) -> tuple[str, ...]:
-        """Ports of a bridge that vifplug may have made, but for patch ports."""
+        """Ports of a bridge that vifplug may have made, except patch ports."""
         if not naming.may_be_made(bridge):
             return ()
         return tuple(sorted(port.name for port in self.ports.values() if port.bridge == bridge and not port.is_patch))
 
     def _require_own_socket(self, port: OvsPort) -> None:
-        """As the privileged helper does, refuse a vhost-user socket that another port has."""
+        """Like the privileged helper, refuse a vhost-user socket that another port has."""
         options = port.settings.get("options")
         path = options.get(_SOCKET) if isinstance(options, Mapping) else None
         for other in self.ports.values():

@@ -1,4 +1,4 @@
-"""What the daemon answers beside the library's own reports: reports with a call's warnings, and its own documents."""
+"""The daemon's answers besides the library's own reports: reports with a call's warnings, and its own documents."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ T = TypeVar("T", bound=Value)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Vifs(Value):
-    """VIFs, and what a person should read about them."""
+    """VIFs, and messages about them for a person."""
 
     vifs: Sequence[VifReport]
     warnings: Sequence[str]
@@ -24,7 +24,7 @@ class Vifs(Value):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Checked(CheckReport):
-    """What a comparison found."""
+    """The result of a comparison."""
 
     warnings: Sequence[str] = ()
 
@@ -38,7 +38,7 @@ class Collected(GcReport):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Waits(WaitReport):
-    """Whether VIFs are where they are waited for."""
+    """Whether VIFs have reached a state."""
 
     warnings: Sequence[str] = ()
 
@@ -50,9 +50,9 @@ class HostReport(HostInfo):
     daemon: DaemonInfo = field(default=DaemonInfo(), metadata=HIDDEN)
     pid: int
     level: str
-    """What the asking peer may do: read, operate or admin."""
+    """What the requesting peer may do: read, operate or admin."""
     keeper: Mapping[str, Any]
-    """How the daemon's own comparisons stand."""
+    """The state of the daemon's own comparisons."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -66,10 +66,10 @@ class Problem(Value):
     instance: str
     """The path of the request."""
     request_id: str
-    """The answer's X-Request-Id, and in each line the daemon logged about it."""
+    """The answer's X-Request-Id; each line that the daemon logged about it contains it."""
     error: ErrorReport
 
 
 def extended(cls: type[T], report: Value, **more: Any) -> T:
-    """A report as the answer that has its fields and some more."""
+    """A report as an answer with its fields and some more."""
     return cls(**{item.name: getattr(report, item.name) for item in fields(report)} | more)  # type: ignore[arg-type]

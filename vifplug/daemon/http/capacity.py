@@ -1,4 +1,4 @@
-"""How many connections there may be, by the descriptors that this process may have; and which connection is closed.
+"""The maximum number of connections, from the descriptors that this process may have; and the connection to close.
 
 The rest of the descriptors is for the work: a thread that serves a request or a repair opens the store, locks and
 netlink sockets, and accept(2) fails for all clients when none is left (asyncio then logs each of 2,048 tries a second).
@@ -11,13 +11,13 @@ from collections.abc import Iterable
 from typing import Any
 
 _WORK_DESCRIPTORS = 192
-"""Some 30 of an idle worker, and two or three of each of its 64 threads."""
+"""An idle worker has some 30, and each of its 64 threads two or three."""
 _CONNECTIONS_MAX = 4096
 _LISTEN_SHARE = 5
-"""One connection in so many is kept for ``[events] listen``."""
+"""The part of all connections that is kept for ``[events] listen``."""
 
 IDLE_SECONDS = 1.0
-"""Without a request for so long a connection is idle, even if its user is the one who opens another."""
+"""A connection without a request for this time is idle, even if its own user opens another one."""
 
 
 def descriptors() -> int:
@@ -32,7 +32,7 @@ def _all() -> int:
 
 
 def listen_connections(most: int) -> int:
-    """Connections to ``[events] listen``, at most so many."""
+    """The maximum of connections to ``[events] listen``."""
     return max(1, min(most, _all() // _LISTEN_SHARE))
 
 
@@ -52,7 +52,7 @@ def followers() -> int:
 
 
 def waits() -> int:
-    """Requests that wait for a state, of all users."""
+    """The maximum of requests that wait for a state, of all users."""
     return max(1, connections() * 3 // 8)
 
 
@@ -71,10 +71,10 @@ def of_the_largest_user(connections: Iterable[Any]) -> list[Any]:
 
 
 def close_oldest_idle(connections: Iterable[Any], idle_seconds: float = 0, *, spares_unread: bool = True) -> bool:
-    """Close the connection that has been idle for longest; False where there is none.
+    """Close the connection that has been idle for longest; False if there is none.
 
-    :param idle_seconds: how long one must have been idle.
-    :param spares_unread: leave those that have sent what is not read yet, and have had no time to be served.
+    :param idle_seconds: the minimum idle time.
+    :param spares_unread: keep those that have sent unread data, and could not be served yet.
     """
     for each in sorted((each for each in connections if each.is_idle), key=lambda connection: connection.idle_since):
         seconds = each.loop.time() - each.idle_since

@@ -1,4 +1,4 @@
-"""Events as they come: wakes those who wait for one, and streams them as server-sent events."""
+"""Live events: wakes subscribers that wait for one, and streams them as server-sent events."""
 
 from __future__ import annotations
 
@@ -26,15 +26,15 @@ _ROOT = 0
 _FOLLOWERS_MAX = 256
 _KEPT_FOR_ROOT = 32
 _FOLLOWERS_OF_A_USER = 96
-"""Of a user other than root: beside these and the waits of middleware.py, connections are left for changes."""
+"""Maximum of a user other than root: besides these and the waits of middleware.py, connections are left for changes."""
 _CHUNK = 500
 """Events sent at once."""
 _WAKE_BATCH = 16
-"""Followers that are written to before other requests get their turn of the loop."""
+"""Subscribers that are served before other requests get their turn of the loop."""
 
 
 class Stream:
-    """Events on their way to a follower, whose place is kept until the last, ``aclose`` or ``leave``."""
+    """Events on their way to a subscriber, whose place is kept until the last one, ``aclose`` or ``leave``."""
 
     def __init__(self, parts: AsyncGenerator[bytes], leave: Callable[[], None], start: int) -> None:
         self._parts = parts
@@ -59,7 +59,7 @@ class Stream:
         await self._parts.aclose()
 
     def leave(self) -> None:
-        """Let go of the place, also of a stream that has not begun."""
+        """Release the place, also of a stream that has not begun."""
         leave, self._leave = self._leave, None
         if leave is not None:
             leave()
@@ -86,11 +86,11 @@ class Hub:
 
     @property
     def turn(self) -> int:
-        """A number for ``changed``, to be taken before one looks."""
+        """A number for ``changed``, to be taken before a look."""
         return self._turn
 
     def wake(self) -> None:
-        """Something was noted."""
+        """An event was stored."""
         with self._lock:
             self._turn += 1
             waiting, self._waiting = self._waiting, {}
@@ -105,7 +105,7 @@ class Hub:
         self.wake()
 
     async def changed(self, turn: int, seconds: float) -> bool:
-        """Return once something was noted after ``turn`` was taken: True; or after ``seconds``, False."""
+        """Return once an event was stored after ``turn`` was taken: True; or after ``seconds``, False."""
         loop = asyncio.get_running_loop()
         future: asyncio.Future[None] = loop.create_future()
         with self._lock:
@@ -129,7 +129,7 @@ class Hub:
     async def await_event(self, vif_ids: Collection[str], since: int, seconds: float) -> None:
         """Return once an event after ``since`` is about one of these VIFs, or after ``seconds``.
 
-        :raises EventsLost: when there are so many that some are gone.
+        :raises EventsLost: there are so many that some are no longer stored.
         """
         deadline = time.monotonic() + seconds
         while (left := deadline - time.monotonic()) > 0 and not self.closed:
@@ -149,17 +149,17 @@ class Hub:
                     self._metrics.events.labels(event.state).inc()
                 self._counted = events[-1].seq
 
-    # -- followed -----------------------------------------------------------------------------------------
+    # -- subscribers --------------------------------------------------------------------------------------
 
     async def stream(self, since: int | None, *, follow: bool, uid: int = _ROOT) -> Stream:
-        """Events from a number on, as they are sent; what cannot be had is raised before the first byte is asked for.
+        """Events from a number on, as sent; errors are raised before the first byte is read.
 
-        :param since: the last number the follower has; None for what comes from now on, or without ``follow`` for all.
+        :param since: the subscriber's last number; None for events from now on, or without ``follow`` for all.
         :param uid: the subscriber's.
-        :raises EventsLost: when some of them are gone.
-        :raises Busy: when too many follow.
+        :raises EventsLost: some of them are no longer stored.
+        :raises Busy: there are too many subscribers.
         """
-        self._enter(uid)  # before anything is waited for: of many who come at once, each is counted
+        self._enter(uid)  # before any await: of many simultaneous subscribers, each is counted
         try:
             start = since if since is not None else await anyio.to_thread.run_sync(self._start, follow)
             turn, frames = await self._after(start)
@@ -184,23 +184,23 @@ class Hub:
     def _leave(self, uid: int) -> None:
         with self._lock:
             self._followers[uid] -= 1
-            self._followers += Counter()  # forgets users who have none
+            self._followers += Counter()  # removes users without subscribers
             self._metrics.followers.set(self._followers.total())
 
     def _start(self, follow: bool) -> int:
         return self.log.sequence() if follow else self.log.oldest()
 
     async def _catch_up(self) -> None:
-        """Read what has come, once for all who ask for it meanwhile."""
+        """Read new events, once for all subscribers that request it meanwhile."""
         if self._recent.turn == self._turn:
             return
         loop, reading = asyncio.get_running_loop(), self._reading
         if reading is None or reading.done() or reading.get_loop() is not loop:
             reading = self._reading = loop.create_task(_in_thread(self._recent, self._turn))
-        await asyncio.shield(reading)  # who goes does not take it from the others
+        await asyncio.shield(reading)  # a subscriber that ends does not cancel it for the others
 
     async def _after(self, since: int) -> tuple[int, Sequence[EventFrame]]:
-        """Some events after a number; and for ``changed`` the turn whose events are among them, or come next."""
+        """Some events after a number; and for ``changed`` the turn whose events are included, or come next."""
         await self._catch_up()
         turn = self._recent.turn
         frames = self._recent.after(since, _CHUNK)
@@ -212,7 +212,7 @@ class Hub:
     async def _sent(
         self, since: int, frames: Sequence[EventFrame], turn: int, *, follow: bool
     ) -> AsyncGenerator[bytes]:
-        # A comment, which shows at once that the stream lives. By the standard a block with an id alone is no event,
+        # A comment, which shows at once that the stream works. By the standard a block with only an id is not an event,
         # but httpx-sse makes one without data of it.
         yield f": id: {since}\n\n".encode()
         while True:
@@ -227,9 +227,9 @@ class Hub:
                     return
                 is_heartbeat = not await self.changed(turn, HEARTBEAT_SECONDS)
                 if is_heartbeat:
-                    yield b": nothing new\n"  # without an empty line, of which httpx-sse makes an event, too
+                    yield b": nothing new\n"  # without an empty line, which httpx-sse would also turn into an event
             try:
-                # After a long time the store itself is asked, should a waking ever have been missed.
+                # After a long time the store itself is read, in case a wake-up was missed.
                 turn, frames = (self.turn, await self._read(since)) if is_heartbeat else await self._after(since)
             except VifplugError as error:
                 # The answer has begun; the next request gets a problem document.

@@ -1,4 +1,4 @@
-"""The HTTP face of events: follow them, or wait for a state."""
+"""The HTTP routes of events: follow them, or wait for a state."""
 
 from __future__ import annotations
 
@@ -26,16 +26,16 @@ from vifplug.model.reports import ABSENT, FAILED
 ROUTES = APIRouter(generate_unique_id_function=lambda route: route.name)
 
 SEQUENCE_HEADER = "X-Vifplug-Sequence"
-"""The number to come back with for a follower that is let go before its first event."""
+"""The number to resume with, for a subscriber that is disconnected before its first event."""
 _LOOK_SECONDS = 5.0
-"""How often to look although no event has come: edges only make it faster."""
+"""Interval of looks without an event; events only make it faster."""
 _ABSENT_SECONDS = 0.1
-"""How long an answer may take that a VIF is not there: not at once, or who asks again and again would never rest."""
+"""Minimum delay of the answer that a VIF is absent: at once would let a client poll without pause."""
 T = TypeVar("T")
 
 
 class _Following(StreamingResponse):
-    """A stream, and its follower's place given back however it ends."""
+    """A stream; its subscriber's place is released however it ends."""
 
     def __init__(self, stream: Stream) -> None:
         headers = {"Cache-Control": "no-store", SEQUENCE_HEADER: str(stream.start)}
@@ -51,11 +51,11 @@ class _Following(StreamingResponse):
 
 @ROUTES.get("/v1/events", **route(Level.READ, "", 410, 503, text=event_stream.MEDIA_TYPE) | {"dependencies": []})
 async def get_events(request: Request, query: Annotated[EventsQuery, Query()]) -> Response:
-    """Follow what happens to VIFs.
+    """Follow the events of VIFs.
 
-    Server-sent events: the id is the event's number, the event its state, the data a JSON object. A client that comes
-    back with the last number it has gets every event once; before the first event that is X-Vifplug-Sequence of the
-    answer's header.
+    Server-sent events: the id is the event's number, the event its state, the data a JSON object. A client that resumes
+    from its last number receives every event exactly once; before the first event that number is the answer's header
+    X-Vifplug-Sequence.
     """
     hub: Hub = request.app.state.hub
     since = query.since if query.since is not None else _last_id(request)
@@ -64,16 +64,16 @@ async def get_events(request: Request, query: Annotated[EventsQuery, Query()]) -
 
 
 def _lingers(request: Request) -> None:
-    """Have the request dropped when its peer has gone: it changes nothing, and could go on for long."""
-    linger = getattr(request.state, "linger", None)  # there on sockets
+    """Have the request dropped when its peer has disconnected: it changes nothing, and could continue for long."""
+    linger = getattr(request.state, "linger", None)  # only on sockets
     if linger is not None:
         linger()
 
 
 def _last_id(request: Request) -> int | None:
-    """What a browser's EventSource says when it connects again.
+    """The header that a browser's EventSource sends when it reconnects.
 
-    :raises InputError: when it is no number.
+    :raises InputError: it is not a number.
     """
     header = request.headers.get("last-event-id")
     if not header:
@@ -87,8 +87,8 @@ def _last_id(request: Request) -> int | None:
 async def post_wait(request: Request, body: Annotated[bytes, Depends(requests.read)]) -> Response:
     """Wait until VIFs have reached a state.
 
-    Answered as soon as all have, when one of them has failed, when one is not plugged here, or on timeout: what each
-    still waits for is in the answer.
+    Answered as soon as all have, when one of them has failed, when one is not plugged here, or on timeout; the answer
+    lists what each still waits for.
     """
     wanted = requests.of(body, WaitRequest)
     lane: middleware.Lane = request.state.lane
@@ -102,9 +102,9 @@ async def post_wait(request: Request, body: Annotated[bytes, Depends(requests.re
 
 
 async def _cancelled_on_disconnect(request: Request, work: Coroutine[None, None, T]) -> T:
-    """Work for a peer for as long as it is there.
+    """Work for a peer until it disconnects.
 
-    :raises ClientDisconnect: when it has gone.
+    :raises ClientDisconnect: it has disconnected.
     """
     working, gone = asyncio.ensure_future(work), asyncio.ensure_future(_gone(request.receive))
     try:
@@ -124,7 +124,7 @@ async def _gone(receive: Receive) -> None:
 
 
 async def _reached(request: Request, wanted: WaitRequest) -> WaitReport:
-    """How the VIFs stand once they are there, one has failed, or the time is over."""
+    """The states of the VIFs once all have reached it, one has failed, or on timeout."""
     hub: Hub = request.app.state.hub
     lane: middleware.Lane = request.state.lane
     deadline = time.monotonic() + wanted.timeout

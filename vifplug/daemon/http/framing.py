@@ -1,9 +1,9 @@
-"""Where each request of a connection ends, by RFC 9112 and nothing more lenient. Pure.
+"""Finds the end of each request of a connection, strictly by RFC 9112. Pure.
 
 h11 takes bare line feeds, folded lines, several Content-Length headers that agree, Content-Length beside
-Transfer-Encoding, chunk extensions and trailers. A proxy in front of the daemon may read the same bytes otherwise, and
-what it takes for a body would be a request here (request smuggling). So a connection's bytes pass this check first, and
-h11 gets those alone that have one meaning.
+Transfer-Encoding, chunk extensions and trailers. A proxy in front of the daemon may parse the same bytes differently,
+and its body would be a request here (request smuggling). So a connection's bytes pass this check first, and h11 only
+gets unambiguous ones.
 """
 
 from __future__ import annotations
@@ -27,8 +27,9 @@ _WITHOUT_BODY = frozenset(("GET", "HEAD", "DELETE", "OPTIONS", "TRACE", "CONNECT
 def is_last(method: str, path: str, headers: Iterable[tuple[bytes, bytes]]) -> bool:
     """Whether a connection must end with this request, whatever follows it.
 
-    It does where a proxy may take what follows for something else: another protocol (Upgrade, CONNECT), the body of a
-    request that has none by its method (RFC 9110, section 9.3), or a request to another server (a target with a host).
+    That is the case if a proxy may interpret the following bytes differently: as another protocol (Upgrade, CONNECT),
+    the body of a request whose method has none (RFC 9110, section 9.3), or a request to another server (a target with a
+    host).
     """
     given = dict(headers)
     has_body = b"transfer-encoding" in given or given.get(b"content-length", b"").strip(b"0") != b""
@@ -36,7 +37,7 @@ def is_last(method: str, path: str, headers: Iterable[tuple[bytes, bytes]]) -> b
 
 
 class _Part(Enum):
-    """What the next byte belongs to."""
+    """The part that the next byte belongs to."""
 
     REQUEST_LINE = "the request line"
     FIELDS = "the header"
@@ -48,24 +49,24 @@ class _Part(Enum):
 
 
 class Framing:
-    """The bytes of one connection, checked as they come."""
+    """The bytes of one connection, checked as they arrive."""
 
     def __init__(self) -> None:
         self.fault = ""
-        """Why the bytes after those that were passed on are refused; empty while nothing is."""
+        """Why bytes after those already passed on are refused; empty if none are."""
         self._part = _Part.REQUEST_LINE
         self._line = b""
-        """A line that has not ended yet."""
+        """An incomplete line."""
         self._left = 0
-        """Bytes to come of a body or a chunk."""
+        """Remaining bytes of a body or a chunk."""
         self._is_http_1_1 = False
         self._lengths: list[bytes] = []
         self._codings: list[bytes] = []
 
     def take(self, data: bytes) -> bytes:
-        """What may be passed on of these bytes and of those before them; nothing any more after a fault.
+        """The part of these and earlier bytes that may be passed on; nothing after a fault.
 
-        The empty line that ends a head is passed on only when the whole head is right.
+        The empty line that ends a head is passed on only if the whole head is valid.
         """
         passed, data, self._line = bytearray(), self._line + data, b""
         position = 0
@@ -87,7 +88,7 @@ class Framing:
         return bytes(passed)
 
     def _hold(self, line: bytes) -> None:
-        """Keep a line that has not ended; refuse what cannot become a right one, such as a TLS handshake."""
+        """Keep an incomplete line; refuse one that cannot become valid, such as a TLS handshake."""
         is_size = self._part in (_Part.CHUNK_SIZE, _Part.CHUNK_END, _Part.LAST_LINE)
         if len(line) > (_CHUNK_LINE_MAX if is_size else LINE_MAX):
             self.fault = f"{self._part.value} is too long"
@@ -96,7 +97,7 @@ class Framing:
         self._line = line
 
     def _read(self, ended: bytes) -> str:
-        """Take a line with its end; the fault, or nothing."""
+        """Process a complete line; the fault, or nothing."""
         if not ended.endswith(b"\r\n"):
             return f"{self._part.value} has a line that ends without a carriage return"
         if len(ended) > LINE_MAX:

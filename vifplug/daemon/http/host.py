@@ -1,4 +1,4 @@
-"""The HTTP face of the host itself: what it is, and what is wrong with it."""
+"""The HTTP routes of the host itself: its description, and its problems."""
 
 from __future__ import annotations
 
@@ -26,9 +26,9 @@ ROUTES = APIRouter(generate_unique_id_function=lambda route: route.name)
 
 @ROUTES.get("/v1/host", **route(Level.READ, "HostReport"))
 async def get_host(request: Request) -> Response:
-    """Show the daemon and its host: versions, what can be plugged, how it stands, and what you may do.
+    """Show the daemon and its host: versions, what can be plugged, the state of the comparisons, and your permissions.
 
-    What only Open vSwitch knows is null, or empty, while it is away.
+    While Open vSwitch is away, what only it knows is null or empty.
     """
     host: LocalHost = request.app.state.host
     lane: middleware.Lane = request.state.lane
@@ -40,9 +40,10 @@ async def get_host(request: Request) -> Response:
 
 @ROUTES.get("/v1/doctor", **route(Level.READ, "DiagnosisReport"))
 async def get_doctor(request: Request) -> Response:
-    """Say what is wrong with this host, why, and what to do.
+    """Report problems of this host, their reasons and remedies.
 
-    Nothing is changed. What cannot be seen is reported as unseen; without Open vSwitch or the helper it takes seconds.
+    Nothing is changed. Checks that cannot be made are reported as unseen; without Open vSwitch or the helper it takes
+    seconds.
     """
     host: LocalHost = request.app.state.host
     lane: middleware.Lane = request.state.lane

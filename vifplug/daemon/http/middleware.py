@@ -1,4 +1,4 @@
-"""What every request passes: its id and peer, the door, a lane, the log, the metrics, and the last resort."""
+"""Processing of every request: its id and peer, access, a lane, the log, the metrics, and unexpected errors."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ _THREADS = 64
 _THREADS_OF_A_USER = 48
 """The maximum of threads of a user other than root: one is always left for the others."""
 _WAITS_OF_A_USER = 128
-"""Of the connections a user who is not root may have; those of events.py beside, there are some left for changes."""
+"""Maximum of connections of a user other than root; besides those of events.py, some are left for changes."""
 _BODIES_MAX_MIB = 64
 _BODIES_MAX = _BODIES_MAX_MIB * 2**20
 """The maximum of bytes of a user's incomplete bodies."""
@@ -51,7 +51,7 @@ class Waits:
 
 
 class Lane:
-    """What a user may use of the daemon at once, independently of his number of connections."""
+    """The limits of a user's simultaneous use of the daemon, independent of the number of connections."""
 
     def __init__(self, uid: int, of_all: Waits | None = None) -> None:
         self._threads = anyio.CapacityLimiter(_THREADS if uid == _ROOT else _THREADS_OF_A_USER)
@@ -61,7 +61,8 @@ class Lane:
         self._kept_bytes = 0
 
     async def work(self, work: Callable[[], T]) -> T:
-        """Run in a thread what may block; but never read a request or send an answer there: a peer may delay those."""
+        """Run blocking work in a thread; never read a request or send an answer there, because a peer may delay
+        those."""
         async with self._threads:
             return await anyio.to_thread.run_sync(work)
 
@@ -69,7 +70,7 @@ class Lane:
     def waiting(self) -> Iterator[None]:
         """Count a request that waits for a state.
 
-        :raises Busy: when the user has too many of them.
+        :raises Busy: the user has too many of them.
         """
         if self._waits >= self._waits_max:
             raise Busy(f"{self._waits} of your requests wait already, which is the most there may be; try again later")
@@ -84,9 +85,9 @@ class Lane:
             self._of_all.count -= 1
 
     def keep(self, size: int) -> None:
-        """Count bytes of bodies that are being read; a negative size lets go of them.
+        """Count bytes of bodies that are being read; a negative size releases them.
 
-        :raises Busy: when the user has too many.
+        :raises Busy: the user has too many.
         """
         self._kept_bytes += size
         if size > 0 and self._kept_bytes > _BODIES_MAX:
@@ -96,7 +97,7 @@ class Lane:
 
 
 class Gate:
-    """Outermost of the application: nothing unforeseen gets past it to the server."""
+    """The outermost layer of the application: no unexpected error passes it."""
 
     def __init__(self, app: ASGIApp, access: Access, metrics: Metrics) -> None:
         self._app, self._access, self._metrics = app, access, metrics
@@ -139,9 +140,9 @@ class Gate:
                 await problems.response(error, scope["path"])(scope, receive, answer.send)
 
     def _admit(self, scope: Scope, peer: Peer | None) -> None:
-        """Let a peer in; its level and lane are in the scope's state for what comes later.
+        """Check a peer's access; its level and lane are stored in the scope's state.
 
-        :raises NotPermitted: when it has none.
+        :raises NotPermitted: it has none.
         """
         level = Level.NONE if peer is None else self._access.level(peer)
         if peer is None or level is Level.NONE:
@@ -178,20 +179,20 @@ class _Answer:
         self.status = 0
 
     async def send(self, message: Message) -> None:
-        """Pass a part on, the request's id with the first; the last answers end their connections."""
+        """Pass a part on, the request's id with the first; after the last the connection may end."""
         if message["type"] == "http.response.start":
             self.status = message["status"]
             headers = [*message.get("headers", []), (_ID_HEADER, self.request.id.encode("ascii"))]
-            if self._hub.closed:  # the server waits for connections, and has ended those it knew of already
+            if self._hub.closed:  # the server waits for connections, and has ended those that it already knew
                 headers.append((b"connection", b"close"))
             message = {**message, "headers": headers}
         await self._send(message)
 
 
 def require(request: Request, level: Level, action: str) -> None:
-    """Let a peer of a level pass.
+    """Check that a peer has a level.
 
-    :raises NotPermitted: when its level is lower.
+    :raises NotPermitted: its level is lower.
     """
     own: Level = request.state.level
     if own < level:
@@ -200,7 +201,7 @@ def require(request: Request, level: Level, action: str) -> None:
 
 
 async def no_query(request: Request) -> None:
-    """Refuse a query where none is known: a filter or a dry run must not be ignored.
+    """Refuse a query on a route without parameters: a filter or a dry run must not be ignored.
 
     :raises InputError: naming it.
     """
@@ -210,12 +211,12 @@ async def no_query(request: Request) -> None:
 
 
 def _given_id(scope: MutableMapping[str, Any]) -> str:
-    """The peer's own id for its request, where it gives a plain one."""
+    """The peer's own id for its request, if it is plain."""
     given = next((value for name, value in scope["headers"] if name == _ID_HEADER), b"").decode("latin-1")
     return given if _GIVEN_ID.fullmatch(given) else ""
 
 
 def _method(scope: Scope) -> str:
-    # A label for each word a peer can think of would never end.
+    # A label for each possible method would make an unlimited number.
     known = ("GET", "HEAD", "OPTIONS", "PUT", "POST", "DELETE", "PATCH")
     return scope["method"] if scope["method"] in known else "other"

@@ -1,4 +1,4 @@
-"""The OpenAPI description: what FastAPI derives, and what it cannot know."""
+"""The OpenAPI description: what FastAPI derives, and additions."""
 
 from __future__ import annotations
 
@@ -77,13 +77,13 @@ A query parameter or a key that a request does not know is an error, not ignored
 
 
 def route(level: Level | None, model: str, *statuses: int, body: str = "", text: str = "text/plain") -> dict[str, Any]:
-    """The keywords of a route's decorator: who may use it, and its possible answers.
+    """The keywords of a route's decorator: the level it requires, and its possible answers.
 
     :param level: None for every user.
     :param model: the component that 200 answers; "" for text.
-    :param statuses: beside 400, 403, 413 and 500, which follow from the rest.
+    :param statuses: besides 400, 403, 413 and 500, which are derived.
     :param body: the component that describes the request's body.
-    :param text: the media type of an answer that is no JSON.
+    :param text: the media type of an answer that is not JSON.
     """
     every = {*statuses, *((400, 403) if level else ()), *((413,) if body else ()), 500}
     responses: dict[int, Any] = {200: _good(model, text)}
@@ -119,7 +119,7 @@ def _ref(model: str) -> dict[str, Any]:
 
 
 def complete(app: FastAPI) -> None:
-    """Let the application describe itself whole; the description is drawn once, when it is first asked for."""
+    """Let the application describe itself completely; the description is generated once, when it is first requested."""
 
     def openapi() -> dict[str, Any]:
         if app.openapi_schema is None:
@@ -133,7 +133,7 @@ def _drawn(app: FastAPI) -> dict[str, Any]:
     drawn = get_openapi(title=app.title, version=app.version, description=app.description, routes=app.routes)
     for operations in drawn["paths"].values():
         for operation in operations.values():
-            # FastAPI's own answer to a wrong query, which is a problem document with status 400 here.
+            # FastAPI's own answer to an invalid query, which is a problem document with status 400 here.
             operation["responses"].pop("422", None)
             operation.setdefault("parameters", []).append(_ID_PARAMETER)
             summary, _, more = operation["description"].partition("\n\n")

@@ -40,7 +40,7 @@ _STATUS: Mapping[type[errors.VifplugError], int] = {
     errors.HelperDied: 503,
     errors.TimedOut: 504,
 }
-"""The rest is the host's or the operator's, and is 500."""
+"""All others are the host's or the operator's, and get 500."""
 
 
 def status_of(error: Exception) -> int:
@@ -69,7 +69,7 @@ def response(error: Exception, path: str) -> Response:
         title=_title(known) if is_ours else phrase,
         status=status,
         detail=known.message,
-        # The characters that RFC 3986 lets stand in a path.
+        # The characters that RFC 3986 permits in a path.
         instance=urllib.parse.quote(path, safe="/:@!$&'()*+,;="),
         request_id=request.id if request else "",
         error=report,
@@ -80,7 +80,7 @@ def response(error: Exception, path: str) -> Response:
 
 
 def _known(error: Exception) -> errors.VifplugError:
-    """The error as a VifplugError: what HTTP itself refuses is bad input, and an unexpected error is internal."""
+    """The error as a VifplugError: refusals by HTTP itself count as bad input, and an unexpected error as internal."""
     if isinstance(error, errors.VifplugError):
         return error
     if isinstance(error, HTTPException):
@@ -107,13 +107,13 @@ async def of_vifplug(request: Request, error: Exception) -> Response:
 
 
 async def of_http(request: Request, error: Exception) -> Response:
-    """Answer what HTTP refuses: a path or a method that is not there, a body that is too large."""
+    """Answer a refusal by HTTP itself: an unknown path or method, a body that is too large."""
     assert isinstance(error, HTTPException)
     path, method = request.scope["path"], request.method
     if error.status_code == 404:
         error = HTTPException(404, f"{path!r} is no path of this API; /openapi.json lists those that are")
     elif error.status_code == 405:
-        # Starlette names those of the first route that has the path, and each method is a route of its own here.
+        # Starlette lists those of the first route that has the path, and each method is a separate route here.
         routes = [route for route in request.app.state.routes if route.path_regex.match(path)]
         allowed = ", ".join(sorted(name for route in routes for name in route.methods)) or "GET"
         headers = {"Allow": allowed}
@@ -122,6 +122,6 @@ async def of_http(request: Request, error: Exception) -> Response:
 
 
 async def of_validation(request: Request, error: Exception) -> Response:
-    """Answer a query that is wrong."""
+    """Answer an invalid query."""
     assert isinstance(error, RequestValidationError)
     return response(requests.refused(error.errors()), request.scope["path"])

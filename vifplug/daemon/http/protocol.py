@@ -1,4 +1,4 @@
-"""The peer of a connection, as reported by the kernel, and its permissions. Nothing here trusts a request."""
+"""The peer of a connection, as reported by the kernel, and its permissions. No data of a request is trusted."""
 
 from __future__ import annotations
 
@@ -29,8 +29,8 @@ from vifplug.daemon.rate_limit import RecurringWarning
 LOG = logging.getLogger(__name__)
 
 REQUEST_SECONDS = 30.0
-"""From its connection's opening, or the answer before it, to a request's last byte; and how long an answer is offered
-to a peer that does not read it."""
+"""From the connection's opening, or the previous answer, to a request's last byte; and how long an answer is offered to
+a peer that does not read it."""
 CONNECTIONS_MAX = 256
 """Of a user other than root, if the worker may have so many descriptors (capacity.py)."""
 _LOOK_SECONDS = 1.0
@@ -43,12 +43,12 @@ _WITHOUT_ROOM_MAX = 64
 _ROOT = 0
 _SO_PEERGROUPS = 59
 _GROUPS_BYTES_MAX = 1024
-"""The most that Python's getsockopt takes: 256 groups."""
+"""The maximum of Python's getsockopt: 256 groups."""
 _CREDENTIALS = struct.Struct("iII")
 
 
 class Level(IntEnum):
-    """What a peer may do; each level holds those below it."""
+    """What a peer may do; each level includes those below it."""
 
     NONE = 0
     READ = 1
@@ -57,13 +57,13 @@ class Level(IntEnum):
 
     @property
     def word(self) -> str:
-        """As the configuration and the API spell it."""
+        """Its name in the configuration and the API."""
         return self.name.lower()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Peer:
-    """A process that connected, as it was then."""
+    """A process that connected, as of that moment."""
 
     pid: int
     uid: int
@@ -74,7 +74,7 @@ class Peer:
     def of(cls, connection: Any) -> Peer:
         """The peer of a connected Unix socket.
 
-        :raises OSError: when it is no Unix socket.
+        :raises OSError: it is not a Unix socket.
         """
         if connection.family != socket.AF_UNIX:
             raise OSError("peers are known by their Unix sockets only")
@@ -87,7 +87,7 @@ def _groups_of(connection: Any, uid: int) -> tuple[int, ...]:
     try:
         packed = connection.getsockopt(socket.SOL_SOCKET, _SO_PEERGROUPS, _GROUPS_BYTES_MAX)
     except OSError as error:
-        # More groups than fit, or a kernel before 4.13. Fewer groups mean fewer rights, never more.
+        # More groups than fit, or a kernel before 4.13. Fewer groups mean fewer permissions, never more.
         LOG.warning("cannot read the supplementary groups of uid %d (%s); its primary group alone counts", uid, error)
         return ()
     return struct.unpack(f"{len(packed) // 4}I", packed)
@@ -106,7 +106,7 @@ class Members:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Access:
-    """Who is of which level."""
+    """The users and groups of each level."""
 
     admins: Members
     operators: Members
@@ -131,7 +131,7 @@ class Access:
             uids=_numbers(settings.reader_users, _uid, unknown),
             gids=_numbers(settings.reader_groups, _gid, unknown) | socket_group,
         )
-        # Named but unknown operators are operators still: a name mistyped must not open the door to a whole group.
+        # Configured but unknown operators still count: a mistyped name must not give access to a whole group.
         if not (settings.operator_users or settings.operator_groups):
             operators = Members(gids=socket_group)
         if unknown:
@@ -172,12 +172,12 @@ _REFUSED, _FULL = RecurringWarning(LOG, is_limited=True), RecurringWarning(LOG, 
 
 
 class CredentialedProtocol(H11Protocol):
-    """HTTP/1.1 for peers that are known: the scope's state holds who it is, from the kernel.
+    """HTTP/1.1 for known peers: the scope's state contains the peer, as reported by the kernel.
 
-    What framing.py refuses is answered with 400, and the connection is closed. So is a connection whose request does
-    not come, or whose answer is not taken, within REQUEST_SECONDS. When there are too many connections, the one that
-    has been idle for longest makes room. A peer that goes in mid-request has it carried out; the state's ``linger`` is
-    for a request to call that is to be dropped then, and that the receiver is told of.
+    Data that framing.py refuses is answered with 400, and the connection is closed. A connection is also closed if its
+    request does not arrive, or its answer is not read, within REQUEST_SECONDS. If there are too many connections, the
+    one that has been idle for longest is closed. If a peer disconnects during a request, the request is carried out;
+    one that is to be dropped instead calls the state's ``linger``, and the application is then notified.
     """
 
     peer: Peer | None = None
@@ -211,12 +211,12 @@ class CredentialedProtocol(H11Protocol):
             **self.app_state,
             "peer": peer,
             "linger": self.linger,
-        }  # a copy: the server's own is every connection's
+        }  # a copy: the server's own belongs to all connections
         self._expect()
         self._stay(_ROOM_TRIES)
 
     def _stay(self, tries: int) -> None:
-        """Take a place; if there is none, retry once the others' requests are read, or be refused."""
+        """Take a place; if there is none, retry after other connections' requests are read, or refuse."""
         if self.transport.is_closing() or self._is_refused_for_its_user():
             return
         opened: list[Any] = [each for each in self.connections if not each.transport.is_closing()]
@@ -247,7 +247,7 @@ class CredentialedProtocol(H11Protocol):
         opened: set[Any] = self.connections
         own = [each for each in opened if each.peer.uid == uid]
         if most < len(own) <= 2 * most:
-            # Those whose peers have gone, of which nothing is known here yet, take no place; not without bounds.
+            # Connections whose peers have disconnected unnoticed do not count, within limits.
             own = [each for each in own if not each._is_alone()]
         if len(own) <= most:
             return False
@@ -259,7 +259,7 @@ class CredentialedProtocol(H11Protocol):
 
     @staticmethod
     def connections_max() -> int:
-        """How many there may be, of all users."""
+        """The maximum of connections, of all users."""
         return capacity.connections()
 
     @property
@@ -268,7 +268,7 @@ class CredentialedProtocol(H11Protocol):
         return not (self.transport.is_closing() or self._is_answering())
 
     def has_input(self) -> bool:
-        """Whether it has sent what was not read yet."""
+        """Whether it has sent data that was not read yet."""
         poll = select.poll()
         poll.register(self.transport.get_extra_info("socket"), select.POLLIN)
         return bool(poll.poll(0))
@@ -301,7 +301,7 @@ class CredentialedProtocol(H11Protocol):
             self._look = None
 
     def data_received(self, data: bytes) -> None:
-        """Take part of a request, as far as it is right."""
+        """Receive part of a request, as far as it is valid."""
         if self.peer is None or self.transport.is_closing():
             return
         right = self._framing.take(data)
@@ -313,10 +313,10 @@ class CredentialedProtocol(H11Protocol):
         self._expect()
 
     def _refuse(self) -> None:
-        """Answer what framing.py refuses, once the requests before it are answered."""
+        """Answer data that framing.py refuses, after the requests before it are answered."""
         if self.transport.is_closing() or self._is_answering():
             return
-        if self.cycle is not None and not self.cycle.response_complete:  # its body is at fault: it is not carried out
+        if self.cycle is not None and not self.cycle.response_complete:  # its body is invalid: it is not carried out
             self.cycle.disconnected = True
             self.cycle.message_event.set()
         self.log_refusal(self._framing.fault)
@@ -329,13 +329,13 @@ class CredentialedProtocol(H11Protocol):
         )
 
     def _should_upgrade(self) -> bool:
-        """Never; uvicorn asks for each request, before it is served."""
+        """False; uvicorn checks this for each request before it is served."""
         if is_last(self.scope["method"], self.scope["raw_path"].decode("ascii"), self.headers):
-            self.headers.append(CLOSE_HEADER)  # as if the peer had given it: uvicorn answers with it, and closes
+            self.headers.append(CLOSE_HEADER)  # as if the peer had sent it: uvicorn answers with it, and closes
         return False
 
     def eof_received(self) -> bool:  # type: ignore[override]
-        """Keep a connection whose peer has shut its sending side, for as long as it waits for an answer."""
+        """Keep a connection whose peer has shut its sending side, while it waits for an answer."""
         self._is_ended = True
         self._look_after()
         return self._is_answering() and not self.transport.is_closing()
@@ -344,7 +344,7 @@ class CredentialedProtocol(H11Protocol):
         return self.cycle is not None and not self.cycle.response_complete and not self.cycle.more_body
 
     def on_response_complete(self) -> None:
-        """Go on to the next request."""
+        """Continue with the next request."""
         self._is_lingering = False
         self._look_no_more()
         self.idle_since = self.loop.time()
@@ -374,23 +374,23 @@ class CredentialedProtocol(H11Protocol):
         self._deadline = self.loop.call_later(REQUEST_SECONDS, self.transport.abort)
 
     def resume_writing(self) -> None:
-        """It reads."""
+        """The peer reads again."""
         super().resume_writing()
         self._forget()
         self._expect()
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """Forget it."""
+        """Remove it."""
         self._forget()
         self._look_no_more()
-        if self.peer is None:  # it never was let in
+        if self.peer is None:  # it never was accepted
             return
         super().connection_lost(exc)
         self._unset_keepalive_if_required()
         self._forget()
 
     def send_400_response(self, msg: str) -> None:
-        """Answer what is no HTTP/1.1."""
+        """Answer data that is not HTTP/1.1."""
         self._answer(400, msg)
 
     def _answer(self, status: int, reason: str) -> None:

@@ -1,4 +1,4 @@
-"""The last events, read from the store once for all who follow them, each as it is sent."""
+"""The last events, read from the store once for all subscribers, each in its sent form."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from vifplug.model.events import Event
 from vifplug.store.events import EventLog
 
 KEPT = 512
-"""A subscriber further behind reads the store."""
+"""A subscriber that is further behind reads the store."""
 
 
 class EventFrame(NamedTuple):
-    """An event, and how it is sent."""
+    """An event, and its sent form."""
 
     event: Event
     sent: bytes
@@ -27,9 +27,9 @@ class EventFrame(NamedTuple):
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Known:
     turn: int
-    """Everything that was noted before this turn was taken is known."""
+    """All events stored before this turn was taken are included."""
     floor: int
-    """Every event after this number is known."""
+    """All events after this number are included."""
     frames: Sequence[EventFrame] = ()
 
     @property
@@ -47,12 +47,12 @@ class Recent:
 
     @property
     def turn(self) -> int:
-        """What was noted before this turn was taken is known."""
+        """All events stored before this turn was taken are included."""
         return self._known.turn
 
     @property
     def newest(self) -> int:
-        """The number of the newest that is known."""
+        """The newest included event's number."""
         return self._known.newest
 
     def after(self, since: int, limit: int) -> Sequence[EventFrame] | None:
@@ -64,10 +64,10 @@ class Recent:
         return known.frames[first : first + limit]
 
     def catch_up(self, turn: int) -> None:
-        """Read what has come. It may block.
+        """Read new events. It may block.
 
-        :param turn: taken before; nothing is done when its events are known already.
-        :raises StoreError: when it cannot be read.
+        :param turn: taken before; nothing is done if its events are already included.
+        :raises StoreError: it cannot be read.
         """
         with self._lock:
             known = self._known
@@ -82,15 +82,15 @@ class Recent:
                 return
             frames = [*known.frames, *added]
             gone = frames[:-KEPT]
-            # After 0 the log has all that are kept, whatever is gone; that is not all after 0.
+            # After 0 the log has all stored events, whatever was deleted; that is not all after 0.
             floor = gone[-1].event.seq if gone else known.floor or (frames[0].event.seq - 1 if frames else 0)
             self._known = _Known(turn=turn, floor=floor, frames=frames[-KEPT:])
 
     def read(self, since: int, limit: int) -> Sequence[EventFrame]:
         """Events after a number, from the store. It may block.
 
-        :raises EventsLost: when some of them are gone.
-        :raises StoreError: when it cannot be read.
+        :raises EventsLost: some of them are no longer stored.
+        :raises StoreError: it cannot be read.
         """
         return [EventFrame(event, sent(event)) for event in self._log.events(since, limit)]
 

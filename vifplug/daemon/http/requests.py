@@ -42,11 +42,11 @@ _SHOULD = {
     "string_too_short": f"it must have 1 to {INSTANCE_NAME_MAX} characters",
     "string_too_long": f"it must have 1 to {INSTANCE_NAME_MAX} characters",
 }
-"""What would be right, by pydantic's name of what is wrong."""
+"""The valid form, by pydantic's name of the error."""
 
 
 class _DocumentOptions(BaseModel):
-    """Options beside documents; by default the documents' own values hold."""
+    """Options besides documents; by default the documents' own values apply."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -63,9 +63,9 @@ class _DocumentOptions(BaseModel):
     dry_run: bool = Field(default=False, description="Answer what would be done, and do nothing; level read is enough.")
 
     def vifs(self, document: object) -> list[Vif]:
-        """The VIFs of a document, with the options beside it.
+        """The VIFs of a document, with the separate options.
 
-        :raises InputError: for the first thing that is wrong.
+        :raises InputError: for the first error.
         """
         instance = {"uuid": self.instance_uuid, "name": self.instance_name}
         fields = {key: value for key, value in instance.items() if value is not None}
@@ -121,7 +121,7 @@ class ListQuery(BaseModel):
 
 
 class GcRequest(BaseModel):
-    """Whether to delete, and which VIFs there are."""
+    """Whether to delete, and which VIFs exist."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
 
@@ -185,19 +185,19 @@ VifId = Annotated[
         json_schema_extra=UUID_SCHEMA,
     ),
 ]
-"""As the description draws it; ``vif_id`` checks it."""
+"""As in the description; ``vif_id`` checks it."""
 GuestFormat = Annotated[
     str, Path(description="For which hypervisor.", json_schema_extra={"enum": [*GUEST_FORMATS]}, examples=["qemu"])
 ]
-"""As the description draws it; the library checks it."""
+"""As in the description; the library checks it."""
 _Body = TypeVar("_Body", bound=BaseModel)
 
 
 async def read(request: Request) -> bytes:
     """A request's body.
 
-    :raises HTTPException: 413 for one that is too large; the rest of it is not kept.
-    :raises Busy: when its user has too many of them under way.
+    :raises HTTPException: 413 if it is too large; the rest of it is not kept.
+    :raises Busy: its user has too many of them under way.
     """
     if int(request.headers.get("content-length", 0)) > BODY_MAX:
         raise _too_large()
@@ -220,7 +220,7 @@ def _too_large() -> HTTPException:
 def of(body: bytes, kind: type[_Body]) -> _Body:
     """A body's values; the defaults if there is no body.
 
-    :raises InputError: for the first thing that is wrong.
+    :raises InputError: for the first error.
     """
     content = formats.parse(body) if body.strip() else {}
     if not isinstance(content, Mapping):
@@ -232,7 +232,7 @@ def of(body: bytes, kind: type[_Body]) -> _Body:
 
 
 def refused(details: Sequence[Any]) -> InputError:
-    """The first of pydantic's complaints, in vifplug's words."""
+    """The first of pydantic's errors, in vifplug's words."""
     first = details[0]
     path = messages.join("", *first["loc"])
     kind, limits = first["type"], first.get("ctx", {})
@@ -246,9 +246,9 @@ def refused(details: Sequence[Any]) -> InputError:
 
 
 def document(body: bytes) -> object:
-    """The document a body is.
+    """The JSON document of a body.
 
-    :raises InputError: when it is no JSON.
+    :raises InputError: it is not JSON.
     """
     return formats.parse(body)
 

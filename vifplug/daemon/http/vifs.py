@@ -1,4 +1,4 @@
-"""The HTTP face: one function per method and path. No policy but who may do what; the library does the work."""
+"""The HTTP routes of VIFs: one function per method and path. They only check permissions; the library does the work."""
 
 from __future__ import annotations
 
@@ -49,10 +49,10 @@ _LOOKING = (503, 504)
 
 
 class Reconciling(Protocol):
-    """What the API needs of the reconciler."""
+    """The part of the reconciler that the API needs."""
 
     def status(self) -> dict[str, Any]:
-        """How it stands; answered at once, of what it knows already."""
+        """Its state; answered at once, from what it already knows."""
 
 
 def create_app(host: LocalHost, access: Access, reconciler: Reconciling, hub: Hub, metrics: Metrics) -> FastAPI:
@@ -80,7 +80,7 @@ def create_app(host: LocalHost, access: Access, reconciler: Reconciling, hub: Hu
 
 
 def _working(endpoint: Callable[..., Response]) -> Callable[..., Awaitable[Response]]:
-    """Let an endpoint block: it is done in a thread of its user's."""
+    """Let an endpoint block: it runs in a thread of its user's."""
 
     @functools.wraps(endpoint)
     async def work(request: Request, **arguments: Any) -> Response:
@@ -127,8 +127,8 @@ def _vifs(reports: list[VifReport], host: LocalHost) -> Response:
 def put_vif(request: Request, id: VifId, query: Annotated[PlugQuery, Query()], body: _Body) -> Response:
     """Plug one VIF.
 
-    The body is a document in any supported format that holds exactly this VIF. It is plugged and read back, or nothing
-    is left of it. A VIF that already matches is not written to; one that drifted is repaired in place.
+    The body is a document in any supported format that contains exactly this VIF. It is plugged and verified, or rolled
+    back completely. A VIF that already matches is not written to; one that drifted is repaired in place.
     """
     vif_id = requests.vif_id(id)
     middleware.require(request, Level.READ if query.dry_run else Level.OPERATE, "plugging a VIF")
@@ -148,7 +148,7 @@ def put_vif(request: Request, id: VifId, query: Annotated[PlugQuery, Query()], b
 def get_vif(request: Request, id: VifId) -> Response:
     """Show one VIF, its devices and its ports.
 
-    With Open vSwitch away it is shown as recorded.
+    While Open vSwitch is away, it is shown as recorded.
     """
     return _answer(_host(request).get(requests.vif_id(id)))
 
@@ -158,7 +158,7 @@ def get_vif(request: Request, id: VifId) -> Response:
 def delete_vif(request: Request, id: VifId) -> Response:
     """Unplug one VIF.
 
-    An absent VIF counts as success, and is answered as unplugged, too.
+    An absent VIF counts as success, and is also reported as unplugged.
     """
     vif_id = requests.vif_id(id)
     middleware.require(request, Level.OPERATE, "unplugging a VIF")
@@ -172,7 +172,7 @@ def delete_vif(request: Request, id: VifId) -> Response:
 def list_vifs(request: Request, query: Annotated[ListQuery, Query()]) -> Response:
     """List the VIFs that are plugged.
 
-    With Open vSwitch away they are listed as recorded.
+    While Open vSwitch is away, they are listed as recorded.
     """
     host = _host(request)
     reports = host.list() if query.absent_for is None else host.list(absent_for=query.absent_for)
@@ -188,9 +188,9 @@ def get_path(request: Request, id: VifId) -> Response:
 
 @_ROUTES.get("/v1/vifs/{id}/progress", **route(Level.READ, "ProgressReport"))
 async def get_progress(request: Request, id: VifId) -> Response:
-    """Say how far the request has come that plugs, unplugs or repairs this VIF among others.
+    """Show the progress of a request that plugs, unplugs or repairs this VIF among others.
 
-    It is answered at once: steps of a plan that are done, or VIFs. Of no such request, both numbers are 0.
+    Answered at once: the number of finished steps of a plan, or of VIFs. Without such a request both numbers are 0.
     """
     return _answer(_host(request).progress(requests.vif_id(id)))
 
@@ -200,9 +200,9 @@ async def get_progress(request: Request, id: VifId) -> Response:
 )
 @_working
 def get_guest(request: Request, id: VifId, format: GuestFormat, query: Annotated[GuestQuery, Query()]) -> Response:
-    """Show what a hypervisor needs of a VIF: libvirt's element or QEMU's arguments.
+    """Show what a hypervisor needs for a VIF: libvirt's element or QEMU's arguments.
 
-    Nothing of the guest is looked at; of the host, the datapath of the OVS bridge where the guest's tap is its port.
+    The guest is not inspected; of the host, only the datapath of the OVS bridge if the guest's tap is its port.
     """
     report = _host(request).guest(requests.vif_id(id), format, model=query.model, queues=query.queues)
     return JSONResponse(report.as_json())
@@ -213,7 +213,7 @@ def get_guest(request: Request, id: VifId, format: GuestFormat, query: Annotated
 def batch(request: Request, body: _Body) -> Response:
     """Plug VIFs, all or none; or unplug VIFs.
 
-    Either `plug` or `unplug` is given. An unplug goes on past errors; one that could not end is an error all the same.
+    Give either `plug` or `unplug`. An unplug continues past errors, and then fails with them.
     """
     batch = requests.of(body, BatchRequest)
     middleware.require(request, Level.READ if batch.dry_run else Level.OPERATE, "plugging or unplugging")
@@ -247,7 +247,7 @@ def _unplug(request: Request, batch: BatchRequest) -> Response:
 @_ROUTES.post("/v1/check", **route(Level.READ, "Checked", 404, *_LOOKING, body="ChosenRequest"))
 @_working
 def check(request: Request, body: _Body) -> Response:
-    """Compare VIFs with the host; of all VIFs, look for orphans, too."""
+    """Compare VIFs with the host; for all VIFs, also look for orphans."""
     ids = requests.of(body, ChosenRequest).ids
     logs.concerning(*(ids or ()))
     host = _host(request)
@@ -257,9 +257,9 @@ def check(request: Request, body: _Body) -> Response:
 @_ROUTES.post("/v1/repair", **route(Level.OPERATE, "Vifs", 404, *_CHANGING, body="ChosenRequest"))
 @_working
 def repair(request: Request, body: _Body) -> Response:
-    """Put right what drifted.
+    """Repair drift.
 
-    Without ids, of every VIF, which needs level admin.
+    Without ids, of every VIF, which requires level admin.
     """
     ids = requests.of(body, ChosenRequest).ids
     logs.concerning(*(ids or ()))
@@ -274,10 +274,11 @@ def repair(request: Request, body: _Body) -> Response:
 @_ROUTES.post("/v1/gc", **route(Level.READ, "Collected", *_CHANGING, body="GcRequest"))
 @_working
 def gc(request: Request, body: _Body) -> Response:
-    """List what is ours on the host and in no record; with `delete`, which needs level admin, delete it.
+    """List orphans: vifplug's devices and ports that no record mentions; with `delete`, which requires level admin,
+    delete them.
 
-    With `keep`, the ids of the VIFs or instances that there are, recorded VIFs are listed as well that it does not name
-    and that have had nothing at the guest's end for `absent_for` seconds; with `delete` they are unplugged.
+    With `keep`, the ids of existing VIFs or instances, also list recorded VIFs that are not in it and have had nothing
+    at the guest's end for `absent_for` seconds; with `delete` they are unplugged.
     """
     wanted = requests.of(body, GcRequest)
     if wanted.delete:
@@ -300,7 +301,7 @@ def get_metrics(request: Request) -> Response:
 
 @_ROUTES.get(middleware.HEALTH_PATH, **route(None, "Health"))
 async def get_health(request: Request) -> Response:
-    """Say whether the daemon is well. Anybody may ask; it answers at once, whatever Open vSwitch does."""
+    """Show whether the daemon is healthy. Every user may ask; it answers at once, whatever Open vSwitch does."""
     status = request.app.state.reconciler.status()
     store = request.app.state.hub.log.problem()
     health = "unhealthy" if store else "degraded" if status.get("ovsdb_missed") else "ok"

@@ -75,8 +75,8 @@ class _Exchange:
                 self.is_reached = True
 
     def _record(self, stream: Any) -> None:
-        """Keep the beginning of the answer: a status counts, even if the headers behind it are invalid or cut off,
-        for which httpx has no response."""
+        """Keep the beginning of the answer: a status counts, even if the headers after it are invalid or cut off, for
+        which httpx has no response."""
         read = stream.read
 
         def recorded(max_bytes: int, timeout: float | None = None) -> bytes:

@@ -47,7 +47,7 @@ class Outcome:
     is_taken: bool = False
     """Whether the endpoint accepted the message as a whole."""
     failure: str = ""
-    """Why not, if the cause is the endpoint."""
+    """The reason, if the endpoint itself failed."""
     splits: bool = False
     """Whether a smaller message may succeed."""
 

@@ -1,1 +1,1 @@
-"""Recorded VIFs are compared with the host again and again, and put right."""
+"""Compares recorded VIFs with the host again and again, and repairs them."""

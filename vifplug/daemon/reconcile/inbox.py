@@ -51,7 +51,7 @@ class Inbox:
             self._condition.notify_all()
 
     def records_written(self, vif_ids: Collection[str] | None) -> None:
-        """Add VIFs whose records were written; None if it is not known whose."""
+        """Add VIFs whose records were written; None if the VIFs are unknown."""
         with self._condition:
             self._changes.all_records |= vif_ids is None
             self._changes.records.update(vif_ids or ())
@@ -64,7 +64,7 @@ class Inbox:
             self._condition.notify_all()
 
     def close(self) -> None:
-        """Tell the watchers and the reconciler to end."""
+        """Notify the watchers and the reconciler to end."""
         self._closed.set()
         with self._condition:
             self._condition.notify_all()

@@ -21,7 +21,7 @@ class Readiness:
     began: float
     """When the worker began, in seconds of a monotonic clock."""
     has_compared: bool = False
-    """Each recorded VIF is right, was repaired, or its repair failed twice."""
+    """Each recorded VIF matches, was repaired, or its repair failed twice."""
     awaits_ovs: bool = False
     """Open vSwitch does not answer, or did not carry out a repair in time."""
 

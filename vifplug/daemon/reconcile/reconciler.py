@@ -51,7 +51,7 @@ _AGAIN_SECONDS = 0.2
 _FRESH_SECONDS = 0.5
 """The delay before newly built VIFs are compared, so that many plugs share one comparison."""
 _ASK_SECONDS = 2.0
-"""The delay before ovs-vswitchd is asked again about ports that it calls down: a guest that starts needs as long."""
+"""The delay before ovs-vswitchd is asked again about ports that it reports as down: a starting guest needs as long."""
 _CHUNK_MAX, _CHUNK_MIN = 500, 50
 """VIFs repaired in one plan. vswitchd needs seconds for a transaction that re-attaches one port among a thousand, and
 hardly more for a transaction that re-attaches hundreds (measured); but it must end within [ovs] timeout."""
@@ -201,7 +201,7 @@ class Reconciler:
         self._ask_about(self._schedule.due_to_ask(now))
 
     def _ask_about(self, vif_ids: Collection[str]) -> None:
-        """Have ovs-vswitchd look again at ports that it calls down."""
+        """Make ovs-vswitchd check again the ports that it reports as down."""
         if not vif_ids or self._context.ovs_away:
             return
         try:

@@ -47,12 +47,12 @@ class Schedule:
         return vif_ids
 
     def ask_about(self, down: Collection[str], compared: Collection[str], when: float) -> None:
-        """Ask ovs-vswitchd again about VIFs whose guest's end it calls down, of those that were compared."""
+        """Ask ovs-vswitchd again about VIFs whose guest's end it reports as down, of those that were compared."""
         self._down = (self._down - set(compared)) | set(down)
         self._ask = min(self._ask, when) if self._down else _NEVER
 
     def due_to_ask(self, now: float) -> set[str]:
-        """VIFs about which ovs-vswitchd is to be asked now, once: whatever then changes, it reports."""
+        """VIFs about which ovs-vswitchd is to be asked now, once: it reports any later change itself."""
         if self._ask > now:
             return set()
         self._ask, due, self._down = _NEVER, self._down, set()
