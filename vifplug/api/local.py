@@ -157,8 +157,9 @@ class LocalHost(Host):
         vif_id = canonical(id)
         check_format(format)
         nic = Nic(model=model, queues=queues)
-        vif, is_userspace = guest.guest_seat(self._looking(), vif_id)
-        return description.describe(vif, format, replace(nic, is_userspace=is_userspace))
+        seat = guest.guest_seat(self._looking(), vif_id)
+        nic = replace(nic, is_userspace=seat.is_userspace, function_device=seat.function_device)
+        return description.describe(seat.vif, format, nic)
 
     def look(self, ids: Sequence[str], state: str) -> WaitReport:
         goal = waiting.Goal(ids, state, 0)

@@ -22,13 +22,19 @@ class External:
     def resources(self, vif: Vif, options: Options) -> Sequence[Resource]:
         """None.
 
-        :raises InputError: when the request asks for a tap, or names two ends.
+        :raises InputError: when the request asks for a tap or a macvtap, or names two ends.
         """
         builders.refuse_tap(vif)
         if vif.pci_device is not None and vif.vhost_user is not None:
             raise InputError(
                 f"VIF {vif.id} has both pci_device and vhost_user; a guest has one end: leave one of them out "
                 "(of a plugged VIF, what is left out stays as it is: unplug it first)",
+                vif.id,
+            )
+        if vif.pci_device is not None and vif.pci_device.macvtap is not None:
+            raise InputError(
+                f"pci_device.macvtap of VIF {vif.id} is for VIFs of type vf only: an external VIF's guest is given the "
+                "function; leave it out",
                 vif.id,
             )
         return []

@@ -40,7 +40,16 @@ class Macvtap:
     mode: str
 
 
-GuestEnd = Tap | VhostUser | HostDevice | Macvtap | None
+@dataclass(frozen=True, slots=True)
+class FunctionMacvtap:
+    """A macvtap that the guest's VMM makes on the network device of a virtual function."""
+
+    address: str
+    """The function's PCI address. Its network device is known to the host alone."""
+    mode: str
+
+
+GuestEnd = Tap | VhostUser | HostDevice | Macvtap | FunctionMacvtap | None
 
 
 def link_of(end: GuestEnd) -> str:

@@ -1,4 +1,4 @@
-"""vf: a virtual function of a NIC, given to the guest. Its physical function gives it MAC and VLAN."""
+"""vf: a virtual function of a NIC, for the guest itself or for a macvtap. Its physical function gives it MAC and VLAN."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from vifplug.drivers import builders
 from vifplug.drivers.contract import Options
-from vifplug.drivers.guest_end import GuestEnd, HostDevice
+from vifplug.drivers.guest_end import FunctionMacvtap, GuestEnd, HostDevice
 from vifplug.errors import InputError
 from vifplug.model.vif import PciDevice, Vif
 from vifplug.resources import vf
@@ -37,6 +37,7 @@ class VirtualFunction:
                 priority=0,
                 spoof_check=part.spoof_check,
                 trust=part.trusted,
+                needs_device=part.macvtap is not None,
             )
         ]
 
@@ -48,8 +49,9 @@ class VirtualFunction:
         builders.refuse_bridge(vif)
 
     def guest_end(self, vif: Vif) -> GuestEnd:
-        """The function."""
-        return HostDevice(_part(vif).address)
+        """The function, or a macvtap on its network device."""
+        part = _part(vif)
+        return HostDevice(part.address) if part.macvtap is None else FunctionMacvtap(part.address, part.macvtap)
 
 
 def _part(vif: Vif) -> PciDevice:

@@ -55,7 +55,8 @@ class Binding:
         if vif_type == "external":
             return {"vif_type": vif_type, **self._end()}
         if vif_type in devices.TYPES.values():
-            return devices.fields(vif_type, self.details, self.profile)
+            vnic_type = self._port.data.get(self._keys.vnic_type)
+            return devices.fields(vif_type, vnic_type, self.details, self.profile)
         if vif_type == "tap":
             return {"vif_type": vif_type, "tap": lone_tap(self.details)}
         # Exactly the port's value; a missing one means false. ML2/OVN may send it for every port of a host, and a
@@ -122,11 +123,12 @@ class Binding:
         """Refuse a port that needs other hardware than its type has; a missing value is Neutron's default, normal."""
         key = self._keys.vnic_type
         vif_type = self._port.data.get(self._keys.vif_type)
-        wanted = devices.VNICS.get(vif_type, "normal") if isinstance(vif_type, str) else "normal"
-        is_hardware = (self._port.data.get(key) or "normal") != wanted
+        wanted = devices.VNICS.get(vif_type, ("normal",)) if isinstance(vif_type, str) else ("normal",)
+        is_hardware = (self._port.data.get(key) or "normal") not in wanted
         is_of_another = self._is_external and self._port.data.get(self._keys.vif_type) != _VHOST_USER
         if is_hardware and not is_of_another:
-            raise self._port.refusal(key, f"vifplug does not support {self._name}'s vnic_type; it must be {wanted}")
+            should = f"it must be {' or '.join(wanted)}"
+            raise self._port.refusal(key, f"vifplug does not support {self._name}'s vnic_type; {should}")
 
     def _vif_type(self) -> str:
         key = self._keys.vif_type

@@ -10,20 +10,21 @@ from vifplug.formats.reader import Entry
 
 TYPES: Mapping[str, str] = {"macvtap": "macvtap", "hw_veb": "vf"}
 """Neutron's types, and ours."""
-VNICS: Mapping[str, str] = {"hw_veb": "direct"}
-"""The vnic_type of a port of a type, if it is not normal."""
+_DIRECT, _MACVTAP = "direct", "macvtap"
+VNICS: Mapping[str, tuple[str, ...]] = {"hw_veb": (_DIRECT, _MACVTAP)}
+"""The vnic_types of a port of a type, if they are not just normal."""
 _ALWAYS = "and Neutron's macvtap agent needs it, too"
 _DIGITS = 9
 """Maximum length of a text that may be a VLAN; longer ones are not."""
 
 
-def fields(vif_type: str, details: Entry, profile: Entry) -> dict[str, Any]:
+def fields(vif_type: str, vnic_type: Any, details: Entry, profile: Entry) -> dict[str, Any]:
     """Fields of the request of a port of one of our types.
 
     :raises InputError: for a binding that names no device.
     """
     if vif_type == "vf":
-        return {"vif_type": vif_type, "pci_device": _pci_device(details, profile)}
+        return {"vif_type": vif_type, "pci_device": _pci_device(vnic_type, details, profile)}
     vlan = _vlan(details)
     source = details.require("macvtap_source", _ALWAYS)
     part = {
@@ -47,12 +48,14 @@ def sources(details: Entry, profile: Entry) -> dict[str, str]:
     }
 
 
-def _pci_device(details: Entry, profile: Entry) -> dict[str, Any]:
+def _pci_device(vnic_type: Any, details: Entry, profile: Entry) -> dict[str, Any]:
     address = profile.require("pci_slot", "and Nova writes it when it has chosen a virtual function")
     trusted = profile.data.get("trusted")
     # Nova has it as text.
     trusted = {"true": True, "false": False}.get(trusted.lower(), trusted) if isinstance(trusted, str) else trusted
-    return {"address": address, "vlan": _vlan(details), "trusted": trusted}
+    # Nova's libvirt driver: the mode is always this (set_vif_host_backend_hw_veb).
+    macvtap = "passthrough" if vnic_type == _MACVTAP else None
+    return {"address": address, "vlan": _vlan(details), "trusted": trusted, "macvtap": macvtap}
 
 
 def _vlan_device(name: Any, lower: Any, vlan: Any) -> Any:

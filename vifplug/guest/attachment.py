@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from vifplug.drivers.contract import Driver, Options
-from vifplug.drivers.guest_end import HostDevice, Macvtap, Tap, VhostUser
+from vifplug.drivers.guest_end import FunctionMacvtap, HostDevice, Macvtap, Tap, VhostUser
 from vifplug.drivers.registry import driver_for, end_by
 from vifplug.errors import InputError
 from vifplug.guest.nic import Nic
@@ -132,12 +132,16 @@ class MacvtapAttachment:
     source: str
     """The device that the macvtap is on."""
     mode: str
+    is_of_function: bool = False
+    """Whether that device is a virtual function's: then its own MAC and state are the VMM's to set."""
+    vlan: int | None = None
+    """Of the function's frames; its physical function has it already."""
 
 
-def attachment_of(vif: Vif) -> Attachment | SocketAttachment | FunctionAttachment | MacvtapAttachment:
+def attachment_of(vif: Vif, nic: Nic) -> Attachment | SocketAttachment | FunctionAttachment | MacvtapAttachment:
     """How a VIF's guest is attached.
 
-    :raises InputError: when there is no driver, or the VIF lacks something.
+    :raises InputError: when there is no driver, or the VIF or its function lacks something.
     """
     # Its socket's directory was checked when it was plugged.
     driver, options = driver_for(vif.vif_type, vif.id), Options(vhostuser_socket_dir="")
@@ -164,6 +168,8 @@ def attachment_of(vif: Vif) -> Attachment | SocketAttachment | FunctionAttachmen
         return MacvtapAttachment(
             vif_id=vif.id, address=vif.address, mtu=vif.network.mtu, source=end.source, mode=end.mode
         )
+    if isinstance(end, FunctionMacvtap):
+        return _on_function(vif, end, nic)
     if end is None:
         raise InputError(
             f"the guest's end of VIF {vif.id} is not known; plug it with pci_device or vhost_user, which name it",
@@ -185,6 +191,24 @@ def attachment_of(vif: Vif) -> Attachment | SocketAttachment | FunctionAttachmen
         is_port=any(port.name == name for port in kinds.ports_in(resources)),
         is_multiqueue=bool(taps[0].is_multiqueue if taps else vif.multiqueue),
         port_bridge=delegated[0] if delegated else None,
+    )
+
+
+def _on_function(vif: Vif, end: FunctionMacvtap, nic: Nic) -> MacvtapAttachment:
+    if not nic.function_device:
+        raise InputError(
+            f"virtual function {end.address} of VIF {vif.id} has no network device in this network namespace, on which "
+            "its guest's macvtap would be; bind it to its own driver",
+            vif.id,
+        )
+    return MacvtapAttachment(
+        vif_id=vif.id,
+        address=vif.address,
+        mtu=vif.network.mtu,
+        source=nic.function_device,
+        mode=end.mode,
+        is_of_function=True,
+        vlan=vif.pci_device.vlan if vif.pci_device is not None else None,
     )
 
 

@@ -38,7 +38,7 @@ def interface(vif: Vif, nic: Nic | None = None) -> Element:
     :raises InputError: for a card or a name that libvirt cannot use.
     """
     nic = nic or Nic()
-    attachment = attachment_of(vif)
+    attachment = attachment_of(vif, nic)
     if isinstance(attachment, FunctionAttachment):
         return _function(attachment, nic)
     if isinstance(attachment, SocketAttachment):
@@ -75,9 +75,15 @@ def _function(attachment: FunctionAttachment, nic: Nic) -> Element:
     element = Element("interface", type="hostdev", managed="yes")
     SubElement(element, "mac", address=attachment.address)
     SubElement(SubElement(element, "source"), "address", {"type": "pci"} | address)
-    if attachment.vlan is not None:  # libvirt gives the function its MAC and VLAN again: the same
-        SubElement(SubElement(element, "vlan"), "tag", id=str(attachment.vlan))
+    _add_vlan(element, attachment.vlan)
     return element
+
+
+def _add_vlan(element: Element, vlan: int | None) -> None:
+    """Libvirt gives a virtual function its MAC and VLAN again: the same. Without a tag it would set the VLAN to 0
+    (virNetDevSetNetConfig)."""
+    if vlan is not None:
+        SubElement(SubElement(element, "vlan"), "tag", id=str(vlan))
 
 
 def _vhost_user(attachment: SocketAttachment, nic: Nic) -> Element:
@@ -103,6 +109,7 @@ def _macvtap(attachment: MacvtapAttachment, nic: Nic) -> Element:
     SubElement(element, "mac", address=attachment.address)
     _check_xml(attachment.source, attachment.vif_id)
     SubElement(element, "source", dev=attachment.source, mode=attachment.mode)
+    _add_vlan(element, attachment.vlan)
     SubElement(element, "model", type=nic.model)
     if nic.is_virtio and (nic.queues or 1) > 1:
         SubElement(element, "driver", queues=str(nic.queues))

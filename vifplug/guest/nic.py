@@ -28,6 +28,9 @@ class Nic:
     is_userspace: bool = False
     """Whether the OVS bridge has the userspace datapath; it matters if the guest's tap is itself the port."""
 
+    function_device: str = ""
+    """The network device of the VIF's virtual function; it matters if the guest has a macvtap on that."""
+
     def __post_init__(self) -> None:
         if not isinstance(self.model, str) or not _MODEL.match(self.model):
             raise InputError(f"model is {self.model!r:.80}; it must be letters, digits, '-' and '_', such as virtio")

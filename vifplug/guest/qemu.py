@@ -45,7 +45,7 @@ def arguments(vif: Vif, nic: Nic | None = None) -> list[str]:
     :raises InputError: for a card that the tap does not allow, and for a port that only libvirt makes.
     """
     nic = nic or Nic()
-    attachment = attachment_of(vif)
+    attachment = attachment_of(vif, nic)
     if isinstance(attachment, FunctionAttachment):
         attachment.require_fit(nic)
         return ["-device", _joined(["vfio-pci", f"host={attachment.function}", f"id=nic-{attachment.vif_id}"])]
@@ -72,21 +72,32 @@ def before(vif: Vif, nic: Nic | None = None) -> list[list[str]]:
 
     :raises InputError: as ``arguments``.
     """
-    attachment = attachment_of(vif)
+    nic = nic or Nic()
+    attachment = attachment_of(vif, nic)
     if isinstance(attachment, FunctionAttachment):
         return []
     if isinstance(attachment, MacvtapAttachment):
-        name = naming.device(_MACVTAP, attachment.vif_id)
-        made = ["link", attachment.source, "name", name, "address", attachment.address, "type", "macvtap"]
-        set_up = ["ip", "link", "set", "dev", name, "addrgenmode", "none", "up"]
-        return [["ip", "link", "add", *made, "mode", _MODES.get(attachment.mode, attachment.mode)], set_up]
-    queues = attachment.queues(nic or Nic())
+        return _macvtap(attachment)
+    queues = attachment.queues(nic)
     if isinstance(attachment, SocketAttachment) or attachment.is_made:
         return []
     make = ["ip", "tuntap", "add", "dev", attachment.tap, "mode", "tap", *(["multi_queue"] if queues > 1 else [])]
     mtu = ["mtu", str(attachment.mtu)] if attachment.mtu is not None else []
     master = ["master", attachment.bridge] if attachment.bridge is not None else []
     return [make, ["ip", "link", "set", "dev", attachment.tap, "addrgenmode", "none", *mtu, *master, "up"]]
+
+
+def _macvtap(attachment: MacvtapAttachment) -> list[list[str]]:
+    """The commands that make it. In mode passthrough its creation takes the MAC of the device below
+    (macvlan_common_newlink); one that is set later becomes that device's, too."""
+    name, passes = naming.device(_MACVTAP, attachment.vif_id), attachment.mode in _MODES
+    made = ["link", attachment.source, "name", name, "address", attachment.address, "type", "macvtap"]
+    make = ["ip", "link", "add", *made, "mode", _MODES.get(attachment.mode, attachment.mode)]
+    address = ["address", attachment.address] if passes else []
+    set_up = ["ip", "link", "set", "dev", name, *address, "addrgenmode", "none", "up"]
+    # No other program needs a function's device, so that it may well be down.
+    below = ["ip", "link", "set", "dev", attachment.source, "addrgenmode", "none", "up"]
+    return [*([below] if attachment.is_of_function else []), make, set_up]
 
 
 def _netdev(attachment: Attachment, nic: Nic, queues: int) -> list[str]:

@@ -42,7 +42,7 @@ class GuestReport(Value):
         if not self.before:
             return []
         commands = " && ".join(map(shlex.join, self.before))
-        if "macvtap" in self.before[0]:
+        if "macvtap" in self.before[-2]:
             name = self.before[-1][4]
             return [
                 f"QEMU takes the macvtap of VIF {self.id} as descriptor 3; first run, as root: {commands}; then start "

@@ -210,6 +210,9 @@ class LoneTap(_Part):
     )
 
 
+MacvtapMode = Literal["bridge", "vepa", "private", "passthrough"]
+
+
 class PciDevice(_Part):
     """The PCI function that a guest gets."""
 
@@ -231,6 +234,11 @@ class PciDevice(_Part):
         default=None,
         description="vf: whether frames with another source MAC are dropped; by default left as it is.",
     )
+    macvtap: MacvtapMode | None = Field(
+        default=None,
+        description="vf: the guest gets a macvtap of this mode on the function's own network device, in place of the "
+        "function.",
+    )
 
 
 class Macvtap(_Part):
@@ -241,9 +249,7 @@ class Macvtap(_Part):
     defaults: ClassVar[Mapping[str, Any]] = {"mode": "bridge"}
 
     source: LinkName = Field(description="The host's device; with a VLAN the one below its VLAN device.")
-    mode: Literal["bridge", "vepa", "private", "passthrough"] | None = Field(
-        default=None, description="Of the macvtap; by default bridge."
-    )
+    mode: MacvtapMode | None = Field(default=None, description="Of the macvtap; by default bridge.")
     vlan: VlanId | None = Field(
         default=None, description="Make a VLAN device on the source, named SOURCE.VLAN; by default none."
     )

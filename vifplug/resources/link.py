@@ -161,6 +161,16 @@ class Link(Resource):
         return ""
 
     @property
+    def own_device(self) -> str:
+        """Observed, of what is a link in name only: its network device; "" for none."""
+        return ""
+
+    def unfit_for(self, desired: Link) -> str:
+        """Observed, of a kind that is configured: why it cannot be what is desired, in words that begin with a verb; ""
+        if it can."""
+        return ""
+
+    @property
     def port_bridge(self) -> str:
         """Desired only: the OVS bridge whose datapath decides about its offloads."""
         return ""

@@ -60,6 +60,8 @@ class Vf(Link):
     spoof_check: bool | None = None
     trust: bool | None = None
     former: Mapping[str, Any] = field(default_factory=dict)
+    needs_device: bool = False
+    """Desired: whether its guest's end is on its own network device."""
     part_of: str = ""
     """Observed only: the network device of its physical function."""
     physical: str = ""
@@ -70,6 +72,18 @@ class Vf(Link):
     """Observed only: its own network device, if its driver makes one."""
     guests_driver: str = ""
     """Observed only: the driver with which a guest's VMM has it open."""
+
+    @property
+    def own_device(self) -> str:
+        """Its driver's."""
+        return self.device
+
+    def unfit_for(self, desired: Link) -> str:
+        """Without its network device there is none to make a macvtap on."""
+        if not isinstance(desired, Vf) or not desired.needs_device or self.device:
+            return ""
+        bound = f"it is bound to {self.driver}" if self.driver else "it is bound to no driver"
+        return f"has no network device in this network namespace ({bound}): bind it to its own driver"
 
     @property
     def listed_as(self) -> tuple[str, ...]:

@@ -73,8 +73,8 @@ class FakeHost(LocalHost):
         self._memory = MemoryHost(datapath=datapath, bridges=bridges)
         for name in physical_devices:
             self._memory.links[name] = Link(name=name, mtu=max(mtu, 1500), up=True, carrier=True)
-        for address in virtual_functions:
-            self._memory.links[address] = _virtual_function(address)
+        for number, address in enumerate(virtual_functions):
+            self._memory.links[address] = _virtual_function(address, f"vf{number}")
         self._auto_wire = auto_wire
         self._next_error: VifplugError | None = None
         self.diagnosis = Diagnosis(findings=(Finding(check="fake", status=OK, reason="a fake host, for tests"),))
@@ -342,10 +342,10 @@ def _check_devices(physical: Sequence[str], functions: Sequence[str]) -> None:
         raise InputError(f"virtual_functions: {functions!r:.80}: it must be a list of addresses such as 0000:3b:10.2")
 
 
-def _virtual_function(address: str) -> Link:
+def _virtual_function(address: str, device: str) -> Link:
     """A function as its driver leaves it."""
     function: Link = kinds.of(_VF)(
-        name=address, address=_NO_MAC, vlan=0, priority=0, spoof_check=True, trust=False, up=True
+        name=address, address=_NO_MAC, vlan=0, priority=0, spoof_check=True, trust=False, up=True, device=device
     )
     return function
 

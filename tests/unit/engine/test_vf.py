@@ -12,7 +12,7 @@ from tests.support import builders
 from tests.support.builders import VF
 from tests.support.fake_host import FakeHost
 from vifplug.drivers import guest_end, registry
-from vifplug.engine.commands import inspect, recover
+from vifplug.engine.commands import guest, inspect, recover
 from vifplug.errors import Conflict, InputError, LinkError
 from vifplug.linux import encode
 from vifplug.model.vif import Vif
@@ -153,6 +153,30 @@ def test_function_that_another_guest_has_open_is_refused(world: World) -> None:
     assert (raised.value.subject, world.host.applied) == (ADDRESS, [])
 
 
+def test_macvtap_needs_the_functions_network_device(world: World) -> None:
+    world.set(driver="vfio-pci")
+    with pytest.raises(Conflict, match=r"has no network device .* \(it is bound to vfio-pci\)") as raised:
+        world.plugger.plug([vif(macvtap="passthrough")])
+    assert (raised.value.subject, world.host.applied) == (ADDRESS, [])
+    world.set(driver="")
+    with pytest.raises(Conflict, match=r"\(it is bound to no driver\)"):
+        world.plugger.plug([vif(macvtap="passthrough")])
+    world.set(driver="igbvf", device="eth4v0")
+    world.plugger.plug([vif(macvtap="passthrough", vlan=100)])
+    assert world.found == (MAC, 100, 0, True, False)
+    world.set(device="renamed")
+    assert guest.guest_seat(world.plugger, VF) == guest.Seat(
+        vif=world.plugger.store.contents().records[VF].vif, function_device="renamed"
+    )
+    del world.host.links[ADDRESS]
+    assert guest.guest_seat(world.plugger, VF).function_device == ""
+
+
+def test_guest_has_a_macvtap_on_the_function() -> None:
+    driver = registry.driver_for("vf", VF)
+    assert registry.end_by(driver, vif(macvtap="vepa")) == guest_end.FunctionMacvtap(ADDRESS, "vepa")
+
+
 def test_guest_takes_hold_of_the_function() -> None:
     driver = registry.driver_for("vf", VF)
     assert registry.end_by(driver, vif()) == guest_end.HostDevice(ADDRESS)
@@ -170,6 +194,7 @@ def test_guest_takes_hold_of_the_function() -> None:
         ({"pci_device": {"address": ADDRESS, "vlan": 0}}, "pci_device.vlan"),
         ({"pci_device": {"address": ADDRESS, "vlan": 4095}}, "pci_device.vlan"),
         ({"pci_device": {"address": ADDRESS, "trusted": 1}}, "pci_device.trusted"),
+        ({"pci_device": {"address": ADDRESS, "macvtap": "source"}}, "pci_device.macvtap"),
         ({"macvtap": {"source": "eth1"}}, "macvtap: it is for VIFs of type macvtap only"),
     ],
 )

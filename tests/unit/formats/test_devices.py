@@ -45,6 +45,11 @@ def loaded(document: dict[str, Any]) -> model.Vif:
         (sriov(4094, {"pci_slot": PCI.upper(), "trusted": "true"}), {"address": PCI, "vlan": 4094, "trusted": True}),
         (sriov(profile={"pci_slot": PCI, "trusted": False}), {"address": PCI, "vlan": 100, "trusted": False}),
         (of_nova("hw_veb", {"vlan": "7"}, vnic_type="direct", profile={"pci_slot": PCI}), {"address": PCI, "vlan": 7}),
+        (sriov(vnic_type="macvtap"), {"address": PCI, "vlan": 100, "macvtap": "passthrough"}),
+        (
+            of_nova("hw_veb", {"vlan": "0"}, vnic_type="macvtap", profile={"pci_slot": PCI, "trusted": "True"}),
+            {"address": PCI, "trusted": True, "macvtap": "passthrough"},
+        ),
     ],
 )
 def test_sriov_port_is_a_virtual_function(document: dict[str, Any], expected: dict[str, Any]) -> None:
@@ -79,8 +84,8 @@ def test_macvtap_port_is_on_its_device(document: dict[str, Any], expected: dict[
 @pytest.mark.parametrize(
     ("document", "words"),
     [
-        (sriov(vnic_type="macvtap"), f"vnic_type: 'macvtap': vifplug does not support port {HYBRID_1}'s vnic_type"),
-        (sriov(vnic_type=None), "it must be direct"),
+        (sriov(vnic_type="normal"), f"vnic_type: 'normal': vifplug does not support port {HYBRID_1}'s vnic_type"),
+        (sriov(vnic_type=None), "it must be direct or macvtap"),
         (sriov(profile={}), "binding:profile.pci_slot: it is missing"),
         (sriov(profile={"pci_slot": "eth1"}), "binding:profile.pci_slot: 'eth1'"),
         (sriov(profile={"pci_slot": PCI, "trusted": "maybe"}), "binding:profile.trusted: 'maybe'"),

@@ -56,10 +56,49 @@ def test_macvtap_is_made_before_qemu_which_gets_its_descriptor() -> None:
     ]
     make, up = (" ".join(command) for command in report.before)
     assert make == f"ip link add link eth1.100 name {name} address fa:16:3e:4c:2a:01 type macvtap mode passthru"
-    assert up == f"ip link set dev {name} addrgenmode none up"
+    assert up == f"ip link set dev {name} address fa:16:3e:4c:2a:01 addrgenmode none up"
     assert f"3<>/dev/tap$(cat /sys/class/net/{name}/ifindex)" in report.warnings[0]
     with pytest.raises(InputError, match="has a single queue here"):
         qemu.arguments(vif, Nic(queues=2))
+
+
+@pytest.mark.parametrize("vlan", [None, 100])
+def test_macvtap_on_a_function_is_libvirts_to_make(vlan: int | None) -> None:
+    vif = builders.vif("vf", pci_device={"address": "0000:3b:00.2", "vlan": vlan, "macvtap": "passthrough"})
+    tag = (
+        ""
+        if vlan is None
+        else f"""
+  <vlan>
+    <tag id="{vlan}"/>
+  </vlan>"""
+    )
+    assert libvirt.text(vif, Nic(function_device="eth4v0")) == (
+        f"""<interface type="direct">
+  <mac address="fa:16:3e:4c:2a:0f"/>
+  <source dev="eth4v0" mode="passthrough"/>{tag}
+  <model type="virtio"/>
+</interface>"""
+    )
+
+
+def test_macvtap_on_a_function_is_made_before_qemu_with_the_function_up() -> None:
+    vif = builders.vif("vf", pci_device={"address": "0000:3b:00.2", "vlan": 7, "macvtap": "passthrough"})
+    name, address = f"macvtap{VF}"[:14], "fa:16:3e:4c:2a:0f"
+    report = describe(vif, "qemu", Nic(function_device="eth4v0"))
+    assert [" ".join(command) for command in report.before] == [
+        "ip link set dev eth4v0 addrgenmode none up",
+        f"ip link add link eth4v0 name {name} address {address} type macvtap mode passthru",
+        f"ip link set dev {name} address {address} addrgenmode none up",
+    ]
+    assert f"3<>/dev/tap$(cat /sys/class/net/{name}/ifindex)" in report.warnings[0]
+
+
+def test_macvtap_on_a_function_without_a_device_is_refused() -> None:
+    vif = builders.vif("vf", pci_device={"address": "0000:3b:00.2", "macvtap": "bridge"})
+    for describe_ in (libvirt.text, qemu.arguments, qemu.before):
+        with pytest.raises(InputError, match=r"function 0000:3b:00\.2 of VIF .* has no network device"):
+            describe_(vif)
 
 
 def test_name_that_xml_does_not_allow_is_refused() -> None:

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from vifplug.drivers.registry import guest_link
+from dataclasses import dataclass
+
+from vifplug.drivers.guest_end import FunctionMacvtap
+from vifplug.drivers.registry import guest_end, guest_link
 from vifplug.engine import report
 from vifplug.engine.commands import inspect
 from vifplug.engine.context import Context
@@ -11,8 +14,19 @@ from vifplug.model.vif import Vif
 from vifplug.resources import kinds
 
 
-def guest_seat(context: Context, vif_id: str) -> tuple[Vif, bool]:
-    """A recorded VIF, and whether its guest's tap is a port of OVS's userspace datapath.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Seat:
+    """What of the host a guest's network card depends on."""
+
+    vif: Vif
+    is_userspace: bool = False
+    """Whether the guest's tap is a port of OVS's userspace datapath."""
+    function_device: str = ""
+    """The network device of the virtual function on which the guest has a macvtap; "" where it has none."""
+
+
+def guest_seat(context: Context, vif_id: str) -> Seat:
+    """A recorded VIF, and what its guest's card depends on.
 
     Open vSwitch is asked only if the tap is a port.
 
@@ -20,10 +34,14 @@ def guest_seat(context: Context, vif_id: str) -> tuple[Vif, bool]:
     :raises OvsUnavailable, BridgeMissing: the datapath is unknown; a wrong guess would lose frames, or slow them down.
     """
     record = report.known(context.store, vif_id)
+    if isinstance(end := guest_end(record.vif), FunctionMacvtap):
+        # Its driver, or udev, may have given the device another name since the plug.
+        function = inspect.observe(context, inspect.scope_of([record])).links.get(end.address)
+        return Seat(vif=record.vif, function_device=function.own_device if function is not None else "")
     tap = guest_link(record.vif)
     ports = [port for port in kinds.ports_in(record.resources) if port.name == tap]
     if not ports:
-        return record.vif, False
+        return Seat(vif=record.vif)
     observed = inspect.observe(context, inspect.scope_of([record]))
     plan_resolve.resolve(ports, observed)
-    return record.vif, any(observed.bridges[port.bridge].userspace for port in ports)
+    return Seat(vif=record.vif, is_userspace=any(observed.bridges[port.bridge].userspace for port in ports))

@@ -129,7 +129,7 @@ def refuse_unusable(item: Resource, observed: Observed, known: Link | None) -> N
     :param known: as the VIF's record has it.
     :raises InputError: a part of a link is missing and the VIF has no record of it: the request names a wrong one.
     :raises ResourceMissing: any other device is missing.
-    :raises Conflict: a VIF owns the device to be configured, or a guest has it open.
+    :raises Conflict: a VIF owns the device to be configured, a guest has it open, or it lacks what the VIF needs.
     """
     current = observed.links.get(item.name)
     if current is None and item.name in observed.absent:
@@ -148,6 +148,8 @@ def refuse_unusable(item: Resource, observed: Observed, known: Link | None) -> N
         )
     if is_configured(item):
         _refuse_in_use(item, current, known)
+        if why := current.unfit_for(item):
+            raise Conflict(f"{item.kind} {item.name!r} for {owner_in_words(item.owner)} {why}", item.name)
 
 
 def _refuse_in_use(item: Link, current: Link, known: Link | None) -> None:
