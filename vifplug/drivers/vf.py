@@ -1,4 +1,4 @@
-"""vf: a virtual function of a NIC, for the guest itself or for a macvtap. Its physical function gives it MAC and VLAN."""
+"""vf: a virtual function of a NIC, for the guest itself or for a macvtap. Its physical function gives MAC and VLAN."""
 
 from __future__ import annotations
 

@@ -30,6 +30,8 @@ class Scope:
     recorded: Mapping[str, Link] = field(default_factory=dict)
     """Links by name, with their recorded ifindexes: a link that is missing under its name is searched by its
     ifindex."""
+    functions: frozenset[str] = field(default_factory=frozenset)
+    """PCI functions whose physical functions are requested."""
     thorough: bool = False
     """Include what needs more messages: forwarding tables, and the ingress side of queueing disciplines."""
 

@@ -22,7 +22,7 @@ from vifplug.linux import decode, encode
 from vifplug.linux.probe import LinuxProbe
 from vifplug.linux.turns import turn
 from vifplug.netlink import links as reading
-from vifplug.netlink import monitor, parts
+from vifplug.netlink import monitor, parts, sysfs
 from vifplug.netlink import socket as netlink
 from vifplug.netlink.udev import Udev
 from vifplug.privileged import apply as privileged
@@ -214,6 +214,7 @@ class LinuxHost:
             held=rows["held"],
             stations=tuple(Station(**entry) for entry in stations),
             absent=absent,
+            physical={name: of for name in scope.functions if (of := sysfs.physical_function(name))},
         )
         return renames.undone(observed, scope)
 

@@ -17,6 +17,7 @@ from vifplug.errors import ResourceMissing
 ROOT = "/sys"
 """Where sysfs is mounted. Tests have trees of their own."""
 _DEVICES = "bus/pci/devices"
+_PHYSICAL = "physfn"
 _VIRTUAL = re.compile(r"virtfn(\d+)")
 _UPLINK, _REPRESENTOR = re.compile(r"p\d+"), re.compile(r"(c\d+)?pf\d+([vs]f\d+)?|\d+")
 """What phys_port_name shows of ports of a switch in the NIC (Documentation/networking/switchdev.rst). Old mlx5 drivers
@@ -58,16 +59,16 @@ def virtual_function(address: str) -> VirtualFunction:
     path = os.path.join(ROOT, _DEVICES, address)
     if not naming.is_pci_address(address) or not os.path.isdir(path):
         raise ResourceMissing(f"there is no PCI device {address}", address)
-    physical = _target(os.path.join(path, "physfn"))
+    physical = physical_function(address)
     if not physical:
         raise ResourceMissing(f"PCI device {address} is not a virtual function (it has no physfn)", address)
-    device = _uplink(os.path.join(path, "physfn", "net"))
+    device = _uplink(os.path.join(path, _PHYSICAL, "net"))
     if not device:
         raise ResourceMissing(
             f"the physical function {physical} of PCI device {address} has no network device in this network namespace",
             address,
         )
-    number = _number(os.path.join(path, "physfn"), address)
+    number = _number(os.path.join(path, _PHYSICAL), address)
     if number is None:
         raise ResourceMissing(f"the physical function {physical} does not list PCI device {address} (virtfn*)", address)
     return VirtualFunction(
@@ -75,11 +76,19 @@ def virtual_function(address: str) -> VirtualFunction:
         number=number,
         physical=physical,
         device=device,
-        ifindex=int(_text(os.path.join(path, "physfn", "net", device, "ifindex")) or 0),
+        ifindex=int(_text(os.path.join(path, _PHYSICAL, "net", device, "ifindex")) or 0),
         driver=_target(os.path.join(path, "driver")),
         devices=tuple(_names(os.path.join(path, "net"))),
         is_enabled=_text(os.path.join(path, "enable")) not in ("", "0"),
     )
+
+
+def physical_function(address: str) -> str:
+    """The PCI address of a virtual function's physical one; "" for any other function, and for one that is not there.
+
+    :param address: a PCI address in its normal form.
+    """
+    return _target(os.path.join(ROOT, _DEVICES, address, _PHYSICAL)) if naming.is_pci_address(address) else ""
 
 
 def _number(physical: str, address: str) -> int | None:

@@ -85,6 +85,8 @@ class Observed:
     """Of the observed bridges; only if the scope is thorough."""
     absent: Mapping[str, str] = field(default_factory=dict)
     """Why a requested part of another link is missing, as text."""
+    physical: Mapping[str, str] = field(default_factory=dict)
+    """PCI address of a requested virtual function -> that of its physical function."""
     port_count: int = 0
     """The number of ports in Open vSwitch, of all programs."""
     qos: tuple[Qos, ...] = ()

@@ -22,6 +22,8 @@ from vifplug.resources.contract import Relation, Resource
 from vifplug.resources.link import Link
 
 PLUG, UNPLUG = "plug", "unplug"
+_PARTS = "vf:"
+"""Before the address of a physical function: the holder of a claim that its virtual functions share."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -39,6 +41,8 @@ class Record:
     """The uid of the user that plugged it first; None if that was not stored."""
     note: str | None = field(default=None, compare=False)
     """For the event of this change; not stored in the record."""
+    physical: str = ""
+    """The physical function of the PCI function that its guest is given; "" for none."""
     guest_absent_since: str | None = field(default=None, compare=False)
     """When the daemon saw the guest's end go away; "" if it is present; None if no daemon has looked. Stored beside the
     record, because it is not a change of the VIF."""
@@ -86,6 +90,21 @@ def claimed(resources: Iterable[Resource]) -> dict[str, str]:
     return {item.name: item.owner for item in resources if item.relation is not Relation.REFERENCED}
 
 
+def functions_claimed(vif: Vif, physical: str) -> dict[str, str]:
+    """The PCI function that a VIF's guest is given, which is the VIF's alone; and the physical function of that, which
+    all virtual ones hold together against one VIF that would have it as a whole."""
+    if vif.pci_device is None:
+        return {}
+    shared = {physical: f"{_PARTS}{physical}"} if physical else {}
+    return shared | {vif.pci_device.address: vif.id}
+
+
+def claims_of(part: Record | Intent) -> dict[str, str]:
+    """Every name that it claims, and the name's holder: the VIF, or what shares it."""
+    claims = claimed(part.resources)
+    return claims | functions_claimed(part.vif, part.physical) if isinstance(part, Record) else claims
+
+
 def now() -> str:
     """The present time, ISO 8601 in UTC, to the millisecond."""
     return datetime.datetime.now(datetime.UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
@@ -101,6 +120,7 @@ def to_json(record: Record) -> str:
             "updated_at": record.updated_at,
             "error": record.error,
             "created_by": record.created_by,
+            **({"physical": record.physical} if record.physical else {}),
         }
     )
 
@@ -120,6 +140,7 @@ def from_json(vif_id: str, body: str) -> Record:
             updated_at=_fitting("updated_at", data["updated_at"], str),
             error=_fitting("error", data["error"], str | None),
             created_by=_fitting("created_by", data.get("created_by"), int | None),
+            physical=_fitting("physical", data.get("physical", ""), str),
         )
         if record.id != vif_id:
             raise ValueError(f"it belongs to VIF {record.id}")

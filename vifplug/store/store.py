@@ -444,5 +444,5 @@ def _digest(body: str) -> bytes:
 
 
 def _names(part: Record | Intent | None) -> dict[str, str]:
-    """Each name and its holder: the VIF, or the network that shares it."""
-    return records.claimed(part.resources) if part is not None else {}
+    """Each name and its holder: the VIF, or what shares it."""
+    return records.claims_of(part) if part is not None else {}

@@ -111,6 +111,7 @@ class MemoryHost:
             listened_on=self.listened_on,
             held=dict(self.held),
             absent={**self._missing_functions(scope), **self.absent},
+            physical={name: of for name in scope.functions if (of := self._physical(name))},
             stations=tuple(self.stations) if scope.thorough else (),
             port_count=self.foreign_ports + len(self.ports),
         )
@@ -196,6 +197,9 @@ class MemoryHost:
                     self.qos.pop(gone.qos, None)
             case actions.DeleteQos(owner=owner):
                 self.qos = {uuid: row for uuid, row in self.qos.items() if row.owner != owner}
+
+    def _physical(self, name: str) -> str:
+        return next((of for of in self.links[name].listed_as if of != name), "") if name in self.links else ""
 
     def _missing_functions(self, scope: Scope) -> dict[str, str]:
         missing = (name for name in scope.links if naming.is_pci_address(name) and name not in self.links)

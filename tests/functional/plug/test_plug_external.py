@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import signal
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 from unittest import mock
 
@@ -131,6 +133,43 @@ def test_wrong_request_is_exit_2_and_touches_nothing(world: World, changes: dict
     result = world.vifplug("plug", "-", input=EXTERNAL.but(**changes).text, check=False)
     assert (result.returncode, result.stdout, len(result.stderr.splitlines())) == (2, "", 1)
     assert words in result.stderr
+    assert faults.stored(world) == {}
+
+
+OTHERS = [EXTERNAL.but(id=f"{number:08x}-99c4-4b1e-8a51-6f0e5c9d77aa") for number in range(4)]
+
+
+@pytest.mark.parametrize("by_daemon", [False, True])
+def test_function_of_another_vif_is_exit_4_that_names_it(world: World, by_daemon: bool) -> None:
+    before, other = world.snapshot(), OTHERS[0]
+    with Vifplugd(world) if by_daemon else contextlib.nullcontext():
+        world.vifplug("plug", "-", input=EXTERNAL.text)
+        for arguments in (("plug", "-"), ("plug", "--dry-run", "-")):
+            result = world.vifplug(*arguments, input=other.text, check=False)
+            assert (result.returncode, result.stdout, len(result.stderr.splitlines())) == (4, "", 1)
+            assert f"'0000:3b:10.2' is held by VIF {EXTERNAL.id}, which is plugged on this host" in result.stderr
+        both = json.dumps([one.document for one in OTHERS[:2]])
+        world.vifplug("unplug", EXTERNAL.id)
+        result = world.vifplug("plug", "-", input=both, check=False)
+        assert (result.returncode, f"is held by VIF {other.id}, of the same request" in result.stderr) == (4, True)
+        assert world.vifplug_json("list")["vifs"] == []
+        world.vifplug("plug", "-", input=other.text)
+        world.vifplug("plug", "-", input=other.text)
+        world.vifplug("unplug", other.id)
+    assert world.snapshot() == before
+    assert faults.stored(world) == {}
+
+
+@pytest.mark.parametrize("by_daemon", [False, True])
+def test_processes_that_ask_for_one_function_have_one_winner(world: World, by_daemon: bool) -> None:
+    with Vifplugd(world) if by_daemon else contextlib.nullcontext(), ThreadPoolExecutor(len(OTHERS)) as threads:
+        results = list(threads.map(lambda one: world.vifplug("plug", "-", input=one.text, check=False), OTHERS))
+        assert sorted(result.returncode for result in results) == [0, 4, 4, 4], results
+        (listed,) = world.vifplug_json("list")["vifs"]
+        (winner,) = (one for one, result in zip(OTHERS, results, strict=True) if result.returncode == 0)
+        assert listed["id"] == winner.id
+        assert all(f"is held by VIF {winner.id}" in result.stderr for result in results if result.returncode)
+        world.vifplug("unplug", winner.id)
     assert faults.stored(world) == {}
 
 

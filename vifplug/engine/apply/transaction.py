@@ -16,7 +16,7 @@ from vifplug.errors import VifplugError
 from vifplug.resources.contract import Resource
 from vifplug.resources.link import Link
 from vifplug.resources.observed import Observed
-from vifplug.store.records import PLUG, Intent, Record, claimed
+from vifplug.store.records import PLUG, Intent, Record, claimed, functions_claimed
 from vifplug.store.store import Moment, Store
 
 LOG = logging.getLogger(__name__)
@@ -32,6 +32,8 @@ class Task:
     """The desired resources of each VIF."""
     shared: Mapping[str, Link] = field(default_factory=dict)
     """Configured devices that VIFs share, by name, as the store is to keep them."""
+    physical: Mapping[str, str] = field(default_factory=dict)
+    """The physical functions of the virtual ones that the VIFs' guests get."""
 
     @property
     def wanted(self) -> list[Resource]:
@@ -60,7 +62,10 @@ def begin(store: Store, task: Task, before: Moment, session: int) -> None:
         )
         for vif_id in task.vif_ids
     ]
-    claims = {vif_id: claimed(task.resolved[vif_id]) for vif_id in task.vif_ids}
+    claims = {
+        job.vif.id: claimed(task.resolved[job.vif.id]) | functions_claimed(job.vif, task.physical.get(job.function, ""))
+        for job in task.work
+    }
     is_new = any(before[vif_id][0] is None for vif_id in task.vif_ids)
     store.begin(intents, claims, is_new=is_new, configured=task.shared)
 

@@ -12,7 +12,7 @@ import logging
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
-from vifplug.engine import report
+from vifplug.engine import functions, report
 from vifplug.engine.apply import transaction, verify
 from vifplug.engine.apply.executor import Journal
 from vifplug.engine.apply.transaction import Task
@@ -168,7 +168,8 @@ def _scope(work: Sequence[Job]) -> Scope:
     everything = [resource for job in work for resource in (*job.desired, *job.recorded.items)]
     guests = {job.guest_link for job in work} - {""}
     scope = request.scope_of(everything, {job.vif.id for job in work}, guests)
-    return replace(scope, thorough=True) if any(job.thorough for job in work) else scope
+    functions = frozenset(job.function for job in work if job.function)
+    return replace(scope, functions=functions, thorough=any(job.thorough for job in work))
 
 
 def _planned(context: Context, work: Sequence[Job], observed: Observed) -> Task:
@@ -179,6 +180,7 @@ def _planned(context: Context, work: Sequence[Job], observed: Observed) -> Task:
     :raises InputError: the configuration does not list another program's device that a VIF needs.
     """
     _authorise_bridges(context, work, observed)
+    _refuse_given_functions(context, work, observed)
     desired = [resolve.resolve(job.desired, observed) for job in work]
     kept = {(item.kind, item.name) for items in desired for item in items}
     given_up = [item for job in work for item in job.recorded.items if (item.kind, item.name) not in kept]
@@ -199,7 +201,24 @@ def _planned(context: Context, work: Sequence[Job], observed: Observed) -> Task:
         work=work,
         resolved={job.vif.id: wanted.desired for job, wanted in zip(work, requests, strict=True)},
         shared=together,
+        physical=observed.physical,
     )
+
+
+def _refuse_given_functions(context: Context, work: Sequence[Job], observed: Observed) -> None:
+    """Refuse PCI functions that guests of other VIFs are given; the store is asked only where there are any.
+
+    What another process does at the same time is refused by the claims.
+    """
+    wanted = [
+        functions.Given(vif_id=job.vif.id, address=job.function, physical=observed.physical.get(job.function, ""))
+        for job in work
+        if job.function
+    ]
+    if wanted:
+        own = {job.vif.id for job in work}
+        known = context.store.contents().records.values()
+        functions.refuse_given(wanted, functions.given_by(record for record in known if record.id not in own))
 
 
 def _authorise_bridges(context: Context, work: Sequence[Job], observed: Observed) -> None:

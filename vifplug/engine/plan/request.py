@@ -67,6 +67,11 @@ class Job:
         return link_of(end_by(self.driver, self.vif))
 
     @property
+    def function(self) -> str:
+        """The PCI function that its guest is given; "" for none."""
+        return self.vif.pci_device.address if self.vif.pci_device is not None else ""
+
+    @property
     def identities(self) -> set[str]:
         """The owners whose locks the work needs: the VIF's, and those of shared resources."""
         everything = (*self.desired, *self.recorded.items)
@@ -318,12 +323,20 @@ def _record(job: Job, resources: tuple[Resource, ...], observed: Observed, wirin
         updated_at=known.updated_at if known is not None else "",
         error=job.error,
         created_by=job.created_by,
+        physical=_physical(job, observed),
         guest_absent_since=known.guest_absent_since if known is not None else None,
     )
     if job.state == PLUGGED:
         state, error = state_of(fresh, observed, wiring)
         fresh = replace(fresh, state=state, error=error)
     return known if known is not None and known == fresh else replace(fresh, updated_at=now())
+
+
+def _physical(job: Job, observed: Observed) -> str:
+    """The physical function of its guest's PCI function: as it is now, else, where that is gone, as it was."""
+    known = job.record.vif.pci_device if job.record is not None else None
+    was = job.record.physical if job.record and known is not None and known.address == job.function else ""
+    return observed.physical.get(job.function, was)
 
 
 def left(record: Record | None, intent: Intent | None) -> Inventory:
