@@ -1,4 +1,4 @@
-"""Ports on a device of the host, as Neutron's SR-IOV and macvtap agents bind them."""
+"""Ports on a device of the host, as Neutron's SR-IOV and macvtap agents bind them, and os-vif's VIFDirect."""
 
 from __future__ import annotations
 
@@ -45,6 +45,41 @@ def sources(details: Entry, profile: Entry) -> dict[str, str]:
         "macvtap.mode": details.at("macvtap_mode"),
         "macvtap.vlan": details.at("vlan"),
         "names.vlan": details.at("macvtap_source"),
+    }
+
+
+def direct(vif: Entry, network: Entry) -> dict[str, Any]:
+    """Fields of the request of an os-vif VIFDirect: a macvtap on a virtual function, or on a device of the host.
+
+    :raises InputError: when it names neither, or a VLAN device on a function.
+    """
+    mode, vlan = vif.data.get("mode"), _vlan(network)
+    if vif.data.get("dev_address") is None:
+        source = vif.require("vlan_name", "and a VIFDirect without dev_address is on that device")
+        lower = network.data.get("bridge_interface") if vlan is not None else None
+        part = {"source": source, "mode": mode} if lower is None else {"source": lower, "mode": mode, "vlan": vlan}
+        name = _vlan_device(source, lower, vlan)
+        return {"vif_type": "macvtap", "macvtap": part, "names": {"vlan": name}}
+    if vif.data.get("vlan_name"):
+        raise vif.refusal(
+            "vlan_name",
+            "it must be omitted, for a VIFDirect with dev_address: the physical function gives a virtual one its VLAN, "
+            "which is network.vlan",
+        )
+    device = {"address": vif.data["dev_address"], "vlan": vlan, "macvtap": mode or "passthrough"}
+    return {"vif_type": "vf", "pci_device": device}
+
+
+def sources_of_direct(vif: Entry, network: Entry) -> dict[str, str]:
+    """As ``sources``, of a VIFDirect."""
+    has_lower = network.data.get("bridge_interface") is not None and _vlan(network) is not None
+    return {
+        "pci_device.vlan": network.at("vlan"),
+        "pci_device.macvtap": vif.at("mode"),
+        "macvtap.source": network.at("bridge_interface") if has_lower else vif.at("vlan_name"),
+        "macvtap.mode": vif.at("mode"),
+        "macvtap.vlan": network.at("vlan"),
+        "names.vlan": vif.at("vlan_name"),
     }
 
 

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from vifplug import naming
-from vifplug.formats import binding
+from vifplug.formats import binding, devices
 from vifplug.formats.reader import Entry, as_uuid
 from vifplug.model import messages
 from vifplug.model import vif as model
@@ -19,14 +19,17 @@ OBJECT, DATA, NAMESPACE = "versioned_object.name", "versioned_object.data", "ver
 KEYS = (OBJECT, DATA)
 
 _BRIDGE, _OPEN_VSWITCH, _GENERIC = "VIFBridge", "VIFOpenVSwitch", "VIFGeneric"
-_HOST_DEVICE, _VHOST_USER = "VIFHostDevice", "VIFVHostUser"
+_HOST_DEVICE, _VHOST_USER, _DIRECT = "VIFHostDevice", "VIFVHostUser", "VIFDirect"
 _NOOP = "noop"
 """os-vif's plugin for VIFs for which nothing is made on the host."""
-_CLASSES = (_BRIDGE, _OPEN_VSWITCH, _GENERIC, _HOST_DEVICE, _VHOST_USER)
+_CLASSES = (_BRIDGE, _OPEN_VSWITCH, _GENERIC, _HOST_DEVICE, _VHOST_USER, _DIRECT)
 _PROFILE = "VIFPortProfileOpenVSwitch"
 _PROFILES = (_PROFILE, "VIFPortProfileFPOpenVSwitch", "VIFPortProfileOVSRepresentor")
 """The class for a port of Open vSwitch, and its subclasses."""
 _ON_NO_BRIDGE = ("tap", "external")
+_PLAIN_PROFILE = "VIFPortProfileBase"
+_ON_DEVICE = "vf or macvtap"
+"""In place of a vif_type: which of them follows from more than the class."""
 _TAPS_PROFILE = "VIFPortProfileFPTap"
 
 
@@ -57,6 +60,8 @@ def read(entry: Entry) -> model.Vif:
     network, profile = _nested(vif, "network"), _nested(vif, "port_profile")
     profile.check_interface_id("interface_id")
     _check_technology(vif_type, vif, network)
+    if entry.data.get(OBJECT) == _DIRECT:
+        return _direct(vif, network)
     bridge, bridge_key = _bridge(vif_type, vif, network)
     return vif.vif(
         {
@@ -87,6 +92,14 @@ def read(entry: Entry) -> model.Vif:
     )
 
 
+def _direct(vif: Entry, network: Entry) -> model.Vif:
+    """A VIFDirect. Its ``vif_name``, that of the macvtap, is the VMM's to choose."""
+    of_network = {"id": network.data.get("id"), "mtu": network.mtu("mtu")}
+    identity = {"id": vif.data["id"], "address": vif.data["address"], "network": of_network}
+    sources = {"pci_device.address": vif.at("dev_address"), **devices.sources_of_direct(vif, network)}
+    return vif.vif({**identity, **devices.direct(vif, network)}, sources)
+
+
 def _vif_type(entry: Entry, vif: Entry) -> str:
     """By the object's class and plugin: a VIFBridge is a hybrid VIF's qbr, or a network's Linux bridge."""
     plugin = vif.data.get("plugin")
@@ -111,6 +124,10 @@ def _vif_type(entry: Entry, vif: Entry) -> str:
             if plugin == _NOOP:
                 return "external"
             raise vif.refusal("plugin", f"it must be ovs or {_NOOP}, for a {_VHOST_USER}")
+        case str(name) if name == _DIRECT:
+            if plugin in (None, "ovs"):
+                return _ON_DEVICE
+            raise vif.refusal("plugin", f"it must be ovs, for a {_DIRECT}")
         case str(name) if name == _HOST_DEVICE:
             if plugin == _NOOP:
                 return "external"
@@ -121,12 +138,16 @@ def _vif_type(entry: Entry, vif: Entry) -> str:
 
 
 def _check_technology(vif_type: str, vif: Entry, network: Entry) -> None:
-    """Refuse unsupported parts: a Linux bridge's uplink, and any port profile but Open vSwitch's."""
+    """Refuse unsupported parts: a Linux bridge's uplink, and any port profile but the type's own."""
     if vif_type == "bridge":
         binding.check_uplink(network, "provide")
         return
     profile = vif.part("port_profile")
     if vif_type == "external":
+        return
+    if vif_type == _ON_DEVICE:
+        if profile.data.get(OBJECT) not in (None, _PLAIN_PROFILE):
+            raise profile.refusal(OBJECT, f"it must be omitted, for a {_DIRECT}: vifplug does not support 802.1Qbg")
         return
     if vif_type == "tap":
         if profile.data.get(OBJECT) not in (None, _TAPS_PROFILE):

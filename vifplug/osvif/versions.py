@@ -9,6 +9,7 @@ import os_vif.objects.vif
 from os_vif.objects.host_info import HostPluginInfo, HostPortProfileInfo, HostVIFInfo
 from os_vif.objects.vif import (
     VIFBridge,
+    VIFDirect,
     VIFGeneric,
     VIFOpenVSwitch,
     VIFPortProfileFPTap,
@@ -21,6 +22,7 @@ CLASSES: Mapping[type[Any], tuple[type[Any], ...]] = {
     VIFOpenVSwitch: (VIFPortProfileOpenVSwitch,),
     VIFVHostUser: (VIFPortProfileOpenVSwitch,),
     VIFGeneric: (VIFPortProfileFPTap,),
+    VIFDirect: (),
 }
 """The classes that vifplug plugs, with their port profiles. A further class is a line here and, for what its objects
 become, a case of ``formats.osvif``."""

@@ -12,7 +12,7 @@ import pytest
 from tests.support.daemon.vifplugd import Vifplugd
 from tests.support.network.writes import watched
 from tests.support.vifs import BRIDGE, HYBRID, INSTANCE, LONE_TAP, MTU, OVS, Request, conf, must_link, must_row
-from tests.support.world.compute import Compute, VifObject, direct, generic, hybrid, linux_bridge, network
+from tests.support.world.compute import Compute, VifObject, direct, generic, hybrid, linux_bridge, network, on
 from tests.support.world.world import REPOSITORY, World
 
 OURS = "vifplug-vif"
@@ -176,7 +176,7 @@ def test_host_info_tells_true_versions(host: Host) -> None:
     found = {(one["plugin"], one["vif"]): one for one in said}
     assert len(found) == len(said), "each once"
     classes = {plugin: {vif for name, vif in found if name == plugin} for plugin, _vif in found}
-    ours = {"VIFBridge", "VIFOpenVSwitch", "VIFVHostUser", "VIFGeneric"}
+    ours = {"VIFBridge", "VIFOpenVSwitch", "VIFVHostUser", "VIFGeneric", "VIFDirect"}
     theirs = {"VIFHostDevice"}
     assert classes == {"ovs": ours | theirs, "linux_bridge": {"VIFBridge"}, "vifplug": ours}
     for one in said:
@@ -184,7 +184,30 @@ def test_host_info_tells_true_versions(host: Host) -> None:
     profile = found["ovs", "VIFOpenVSwitch"]["profiles"]["VIFPortProfileOpenVSwitch"]
     assert tuple(map(int, profile.split("."))) >= (1, 3), "the version that has create_port"
     assert found["linux_bridge", "VIFBridge"]["profiles"] == {}
+    assert found["ovs", "VIFDirect"]["profiles"] == {}
     assert set(found["ovs", "VIFGeneric"]["profiles"]) == {"VIFPortProfileFPTap"}
+
+
+@pytest.mark.parametrize("plugin", ["ovs", "vifplug"])
+def test_direct_is_a_macvtap_on_a_device_or_a_function(world: World, plugin: str) -> None:
+    world.ip("link", "add", "nic0", "type", "veth", "peer", "name", "wire0")
+    before = world.snapshot()
+    listed = {"bridge": {"physical_networks": "physnet1:nic0"}}
+    on_device = on(LONE_TAP, plugin=plugin, vlan_name="nic0", mode="passthrough")
+    with Compute(world) as compute, Vifplugd(world, listed) as daemon:
+        compute.plug(on_device)
+        assert [vif["vif_type"] for vif in daemon.vifs().values()] == ["macvtap"]
+        assert 'dev="nic0" mode="passthrough"' in world.vifplug("guest", "libvirt", LONE_TAP.id).stdout
+        compute.unplug(on_device)
+        for fields, words in (
+            ({"dev_address": "0000:fe:1f.7"}, "there is no PCI device 0000:fe:1f.7"),
+            ({"vlan_name": "nic7"}, "no device 'nic7'"),
+            ({}, "vlan_name: it is missing"),
+        ):
+            error, message = compute.refused(on(LONE_TAP, plugin=plugin, mode="bridge", **fields))
+            assert (error, words in message) == ("PlugException", True), message
+        assert daemon.vifs() == {}
+    assert world.snapshot() == before
 
 
 def test_vhost_user_is_vifplugs_with_its_rules_for_sockets(host: Host) -> None:

@@ -157,6 +157,11 @@ def generic(request: Request, mac_address: str | None = None, plugin: str = "ovs
     return vif | ({"port_profile": profile} if mac_address else {})
 
 
+def on(request: Request, *, plugin: str = "ovs", **fields: Any) -> VifObject:
+    """A VIFDirect, which Nova never makes."""
+    return _vif("VIFDirect", request, plugin=plugin, **fields)
+
+
 def _vif(class_: str, request: Request, **fields: Any) -> VifObject:
     return {
         "class": class_,

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from tests.unit.formats.test_formats import HYBRID_1, neutron, nova
+from tests.unit.formats.test_formats import HYBRID_1, neutron, nova, osvif
 from vifplug import errors, formats
 from vifplug.model import vif as model
 
@@ -81,6 +81,52 @@ def test_macvtap_port_is_on_its_device(document: dict[str, Any], expected: dict[
     )
 
 
+def of_osvif(network: dict[str, Any] | None = None, profile: str | None = None, **fields: Any) -> dict[str, Any]:
+    """A serialised VIFDirect."""
+    vif = osvif("VIFDirect", **fields)
+    data = vif["versioned_object.data"]
+    data["network"]["versioned_object.data"] |= network or {}
+    data["port_profile"] = profile and {"versioned_object.name": profile, "versioned_object.data": {}}
+    return vif
+
+
+@pytest.mark.parametrize(
+    ("document", "expected"),
+    [
+        (of_osvif(dev_address=PCI), {"address": PCI, "macvtap": "passthrough"}),
+        (of_osvif(dev_address=PCI.upper(), mode="vepa", plugin=None), {"address": PCI, "macvtap": "vepa"}),
+        (of_osvif({"vlan": 7}, dev_address=PCI, mode="bridge"), {"address": PCI, "vlan": 7, "macvtap": "bridge"}),
+        (of_osvif({"vlan": 0}, "VIFPortProfileBase", dev_address=PCI), {"address": PCI, "macvtap": "passthrough"}),
+    ],
+)
+def test_direct_of_osvif_is_a_macvtap_on_a_function(document: dict[str, Any], expected: dict[str, Any]) -> None:
+    vif = loaded(document)
+    assert (vif.vif_type, vif.pci_device, vif.macvtap) == ("vf", model.PciDevice(**expected), None)
+    assert (vif.network.mtu, vif.network.bridge, vif.create_tap) == (1450, None, None)
+
+
+@pytest.mark.parametrize(
+    ("document", "expected", "name"),
+    [
+        (of_osvif(vlan_name="eth1.7"), {"source": "eth1.7"}, None),
+        (of_osvif({"vlan": 7}, vlan_name="eth1.7", mode="vepa"), {"source": "eth1.7", "mode": "vepa"}, None),
+        (of_osvif({"vlan": 7, "bridge_interface": "eth1"}, vlan_name="eth1.7"), {"source": "eth1", "vlan": 7}, None),
+        (of_osvif({"vlan": 7, "bridge_interface": "eth1"}, vlan_name="v7"), {"source": "eth1", "vlan": 7}, "v7"),
+        (of_osvif({"bridge_interface": "eth1"}, vlan_name="eth2"), {"source": "eth2"}, None),
+    ],
+)
+def test_direct_of_osvif_is_a_macvtap_on_a_device(
+    document: dict[str, Any], expected: dict[str, Any], name: str | None
+) -> None:
+    vif = loaded(document)
+    assert (vif.vif_type, vif.macvtap, vif.names.vlan, vif.pci_device) == (
+        "macvtap",
+        model.Macvtap(**expected),
+        name,
+        None,
+    )
+
+
 @pytest.mark.parametrize(
     ("document", "words"),
     [
@@ -92,6 +138,16 @@ def test_macvtap_port_is_on_its_device(document: dict[str, Any], expected: dict[
         (sriov("4095"), "binding:vif_details.vlan: 4095"),
         (sriov("-1"), "binding:vif_details.vlan: '-1'"),
         (sriov(True), "binding:vif_details.vlan: true"),
+        (of_osvif(), "vlan_name: it is missing, and a VIFDirect without dev_address is on that device"),
+        (of_osvif(dev_address=PCI, vlan_name="eth1.7"), "vlan_name: 'eth1.7': it must be omitted"),
+        (of_osvif(dev_address="eth1"), "dev_address: 'eth1': it must be a PCI address"),
+        (of_osvif(dev_address=PCI, mode="open"), "mode: 'open'"),
+        (of_osvif({"vlan": 4095}, dev_address=PCI), "network.vlan: 4095"),
+        (of_osvif(plugin="noop", dev_address=PCI), "plugin: 'noop': it must be ovs, for a VIFDirect"),
+        (of_osvif(profile="VIFPortProfile8021Qbg", dev_address=PCI), "port_profile.versioned_object.name: "),
+        (of_osvif({"vlan": 4095, "bridge_interface": "eth1"}, vlan_name="eth1.7"), "network.vlan: 4095"),
+        (of_osvif({"vlan": 5, "bridge_interface": "a/b"}, vlan_name="eth1.7"), "network.bridge_interface: 'a/b'"),
+        (of_osvif(vlan_name="a/b"), "vlan_name: 'a/b'"),
         (macvtap({}), "binding:vif_details.macvtap_source: it is missing"),
         (macvtap({**TAGGED, "physical_interface": None}), "binding:vif_details.physical_interface: it is missing"),
         (macvtap({**TAGGED, "vlan": 5000}), "binding:vif_details.vlan: 5000"),

@@ -209,7 +209,7 @@ def refused(document: object, **arguments: Any) -> errors.InputError:
         (
             osvif("VIFNestedDPDK"),
             f"versioned_object.name: 'VIFNestedDPDK': VIF {PLAIN} is of a class vifplug does not plug; "
-            "it must be one of VIFBridge, VIFOpenVSwitch, VIFGeneric, VIFHostDevice, VIFVHostUser",
+            "it must be one of VIFBridge, VIFOpenVSwitch, VIFGeneric, VIFHostDevice, VIFVHostUser, VIFDirect",
         ),
         (osvif("VIFBridge", plugin="noop"), "plugin: 'noop': it must be ovs or linux_bridge, for a VIFBridge"),
         (
