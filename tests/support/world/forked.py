@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import atexit
 import contextlib
+import gc
 import importlib
 import json
 import os
@@ -201,6 +202,9 @@ def _become(request: dict[str, object], descriptors: Sequence[int]) -> dict[str,
 def _main(program: str, descriptor: int) -> int:
     for name in _IMPORTED[program]:
         importlib.import_module(name)
+    # Or each command's collections, the one at its end above all, read and so copy every object it was forked with:
+    # 0.17 s of CPU time for `vifplug --version` where this leaves 0.05 s.
+    gc.freeze()
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # those who wait for the commands are reaped by the kernel
     request = _serve(socket.socket(fileno=descriptor))
     if request is None:
