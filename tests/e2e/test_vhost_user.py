@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import signal
+import subprocess
 import time
 from collections.abc import Iterator
 from typing import Any
@@ -150,17 +151,24 @@ def test_drift_of_each_column_is_named_and_repaired(world: DpdkWorld) -> None:
     assert world.snapshot() == before
 
 
+def begun(world: DpdkWorld) -> subprocess.Popen[str]:
+    """A plug that reads its VIF from stdin, from the start of Python on."""
+    pipe = subprocess.PIPE
+    argv = world.vifplug_argv("plug", "-")
+    return subprocess.Popen(argv, env=world.environment, stdin=pipe, stdout=pipe, stderr=pipe, text=True)
+
+
 def test_command_that_is_killed_leaves_all_or_nothing(world: DpdkWorld) -> None:
     vif = requests(world, "server")[0]
     before = world.snapshot()
     outcomes = set()
     began = time.monotonic()
-    with world.begin_vifplug("plug", "-") as command:
+    with begun(world) as command:
         command.communicate(vif.text)
     whole = time.monotonic() - began
     world.vifplug("unplug", vif.id)
     for part in range(8, 24):
-        with world.begin_vifplug("plug", "-") as command:
+        with begun(world) as command:
             assert command.stdin is not None
             command.stdin.write(vif.text)
             command.stdin.close()

@@ -31,6 +31,7 @@ from tests.support.faults.faults import device, document, vif
 from tests.support.scenarios import ABSENT, WHOLE, Scene
 from tests.support.vifs import BRIDGE, HYBRID, OVS, Request, must_link
 from tests.support.world.daemons import wait_until
+from tests.support.world.forked import Command
 from tests.support.world.world import World
 from vifplug.cli import main
 
@@ -341,7 +342,7 @@ def test_member_of_the_group_plugs_and_is_refused_what_is_anothers(world: World,
 
 
 @contextlib.contextmanager
-def held_up(world: World, *words: str) -> Iterator[subprocess.Popen[str]]:
+def held_up(world: World, *words: str) -> Iterator[Command]:
     """A command whose request the daemon is at: it waits for a frozen vswitchd, which goes on afterwards."""
     world.pause_vswitchd()
     command = world.begin_vifplug(*words)

@@ -8,9 +8,9 @@ from __future__ import annotations
 import contextlib
 import http.client
 import json
+import os
 import random
 import signal
-import subprocess
 import threading
 import time
 from collections.abc import Iterator
@@ -25,6 +25,7 @@ from tests.support.counts import times
 from tests.support.daemon.vifplugd import Vifplugd
 from tests.support.vifs import HYBRID, INSTANCE, OVS, Request, library
 from tests.support.world.daemons import wait_until
+from tests.support.world.forked import CLI, Process
 from tests.support.world.world import World
 from vifplug import errors
 from vifplug.api.local import LocalHost
@@ -53,16 +54,26 @@ class Follower:
     world: World
     file: Path
     way: tuple[str, ...] = ()
-    process: subprocess.Popen[bytes] | None = None
+    process: Process | None = None
 
     def begin(self) -> None:
-        with self.file.open("ab") as out, self.file.with_suffix(".err").open("ab") as complaints:
+        with (
+            open(os.devnull, "rb") as nothing,
+            self.file.open("ab") as out,
+            self.file.with_suffix(".err").open("ab") as complaints,
+        ):
             argv = self.world.vifplug_argv(*self.way, "-o", "json", "events", "--follow", "--since", str(self.last))
-            self.process = subprocess.Popen(argv, stdout=out, stderr=complaints, env=self.world.environment)
+            self.process = self.world.forker(CLI).start(
+                argv[2],
+                argv[3:],
+                (nothing.fileno(), out.fileno(), complaints.fileno()),
+                namespace=self.world.namespace,
+                environment=self.world.environment,
+            )
 
     def kill(self) -> None:
         assert self.process is not None and self.process.poll() is None, "it has ended by itself"
-        self.process.kill()
+        self.process.send_signal(signal.SIGKILL)
         self.process.wait()
 
     @property

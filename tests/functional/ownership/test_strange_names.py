@@ -47,12 +47,10 @@ def links_of_strangers(world: World) -> set[str]:
 
 def said(world: World, *words: str, code: int = 0) -> str:
     """What a command prints: UTF-8 of one kind of line, with nothing a terminal would obey."""
-    with world.namespace.entered():
-        done = subprocess.run(world.vifplug_argv(*words), capture_output=True, env=world.environment)
-    printed, errors = done.stdout.decode(), done.stderr.decode()  # strictly
-    assert done.returncode == code, (words, printed, errors)
-    assert all(char.isprintable() or char == "\n" for char in printed + errors), (words, printed, errors)
-    return printed
+    done = world.vifplug(*words, check=False)  # which decodes strictly
+    assert done.returncode == code, (words, done.stdout, done.stderr)
+    assert all(char.isprintable() or char == "\n" for char in done.stdout + done.stderr), (words, done)
+    return done.stdout
 
 
 def strictly(text: str) -> Any:

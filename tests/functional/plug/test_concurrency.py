@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import subprocess
 import threading
 import time
 from collections.abc import Callable, Sequence
@@ -18,7 +17,7 @@ from tests.support.faults import faults
 from tests.support.faults.faults import NETWORK_BRIDGE, device, document, stored, vif
 from tests.support.scenarios import ABSENT, WHOLE, Scene
 from tests.support.world.daemons import wait_until
-from tests.support.world.world import World
+from tests.support.world.world import Completed, World
 from vifplug import errors
 from vifplug.api.local import LocalHost
 from vifplug.model.vif import Vif
@@ -33,13 +32,14 @@ def file(tmp_path: Path) -> Path:
     return tmp_path / "vifs.json"
 
 
-def all_at_once(world: World, *commands: Sequence[str]) -> list[subprocess.CompletedProcess[str]]:
+def all_at_once(world: World, *commands: Sequence[str]) -> list[Completed]:
     """Commands of vifplug's, all begun before any ends."""
-    processes = [world.begin_vifplug(*words) for words in commands]
+    begun = [world.begin_vifplug(*words) for words in commands]
     ended = []
-    for process in processes:
-        output, complaint = process.communicate(timeout=DEADLINE_SECONDS)
-        ended.append(subprocess.CompletedProcess(process.args, process.returncode, output, complaint))
+    for words, command in zip(commands, begun, strict=True):
+        output, errors = command.communicate(timeout=DEADLINE_SECONDS)
+        assert command.returncode is not None
+        ended.append(Completed(words, command.returncode, output, errors))
     return ended
 
 

@@ -19,7 +19,7 @@ from tests.support.daemon.daemon_variants import daemon_with_constants
 from tests.support.daemon.vifplugd import Vifplugd
 from tests.support.vifs import BRIDGE, HYBRID
 from tests.support.world.daemons import wait_until
-from tests.support.world.namespaces import empty_namespace
+from tests.support.world.namespaces import Namespace, empty_namespace
 from tests.support.world.world import Completed, World
 
 STRANGER = 5000
@@ -109,9 +109,11 @@ def test_local_mode_beside_the_daemon_stays(world: World) -> None:
 
 def cli(world: World, *words: str, text: str | None = None) -> Completed:
     """The command line in the namespace that this thread is in."""
-    return subprocess.run(
-        world.vifplug_argv("--local", *words), input=text, capture_output=True, text=True, env=world.environment
-    )
+    here = Namespace.current()
+    try:
+        return world.vifplug("--local", *words, input=text, check=False, namespace=here)
+    finally:
+        here.close()
 
 
 @pytest.mark.parametrize(

@@ -1,7 +1,8 @@
 """Programs run in processes forked from one that has imported them: the imports take a second of CPU time and more.
 
 What is run is the ``main`` of vifplug's own program with arguments, streams, environment, directory and network
-namespace of its own, to the end of the interpreter. A test of the start itself uses the real command line.
+namespace of its own, to the end of its threads and exit handlers. The interpreter is not taken apart: that takes more
+CPU time than a small command. A test of the start itself, or of the very end, uses the real command line.
 """
 
 from __future__ import annotations
@@ -20,7 +21,8 @@ import sys
 import threading
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import IO
+from types import TracebackType
+from typing import IO, Self
 
 from tests.support.world.namespaces import Namespace
 
@@ -75,6 +77,16 @@ class Forker:
             socket.send_fds(self._socket, [json.dumps(request).encode()], [*streams, namespace.fd, theirs.fileno()])
         return Process([module, *argv], ours)
 
+    def begin(self, argv: Sequence[str], *, namespace: Namespace, environment: Mapping[str, str]) -> Command:
+        """The command line, with pipes for its streams."""
+        (stdin, feed), (output, stdout), (errors, stderr) = (os.pipe() for _ in range(3))
+        try:
+            process = self.start(CLI, argv, (stdin, stdout, stderr), namespace=namespace, environment=environment)
+        finally:
+            for descriptor in (stdin, stdout, stderr):
+                os.close(descriptor)
+        return Command(process, feed, output, errors)
+
     def run(
         self, argv: Sequence[str], *, namespace: Namespace, environment: Mapping[str, str], input: str, timeout: float
     ) -> subprocess.CompletedProcess[str]:
@@ -82,31 +94,14 @@ class Forker:
 
         :raises subprocess.TimeoutExpired: when it takes longer; it is killed.
         """
-        (stdin, feed), (output, stdout), (errors, stderr) = (os.pipe() for _ in range(3))
-        try:
-            process = self.start(CLI, argv, (stdin, stdout, stderr), namespace=namespace, environment=environment)
-        finally:
-            for descriptor in (stdin, stdout, stderr):
-                os.close(descriptor)
-        texts: dict[str, str] = {}
-        readers = [
-            threading.Thread(target=_read, args=(os.fdopen(stream), name, texts))
-            for name, stream in (("out", output), ("err", errors))
-        ]
-        for reader in readers:
-            reader.start()
-        with contextlib.suppress(BrokenPipeError), os.fdopen(feed, "w") as pipe:
-            pipe.write(input)
-        try:
-            status = process.wait(timeout)
-        except subprocess.TimeoutExpired:
-            process.send_signal(signal.SIGKILL)
-            process.wait()
-            raise
-        finally:
-            for reader in readers:
-                reader.join()
-        return subprocess.CompletedProcess(list(argv), status, texts["out"], texts["err"])
+        with self.begin(argv, namespace=namespace, environment=environment) as command:
+            try:
+                output, errors = command.communicate(input, timeout)
+            except subprocess.TimeoutExpired:
+                command.send_signal(signal.SIGKILL)
+                raise
+        assert command.returncode is not None
+        return subprocess.CompletedProcess(list(argv), command.returncode, output, errors)
 
 
 class Process:
@@ -154,9 +149,65 @@ class Process:
         return line.decode()
 
 
-def _read(stream: IO[str], name: str, texts: dict[str, str]) -> None:
-    with stream:
-        texts[name] = stream.read()
+class Command:
+    """A forked command with pipes for its streams, with as much of ``subprocess.Popen[str]`` as the tests use.
+
+    What it prints is read at once, by threads: it never waits for its reader.
+    """
+
+    def __init__(self, process: Process, feed: int, output: int, errors: int) -> None:
+        self._process = process
+        self.stdin: IO[str] | None = os.fdopen(feed, "w")
+        self._printed: dict[int, bytes] = {}
+        self._readers = [threading.Thread(target=self._read, args=(stream,)) for stream in (output, errors)]
+        self._streams = output, errors
+        for reader in self._readers:
+            reader.start()
+
+    @property
+    def returncode(self) -> int | None:
+        """As subprocess has it."""
+        return self._process.returncode
+
+    def send_signal(self, number: signal.Signals) -> None:
+        """Nothing when it has ended."""
+        self._process.send_signal(number)
+
+    def poll(self) -> int | None:
+        """The exit status, or None while it runs."""
+        return self._process.poll()
+
+    def communicate(self, input: str = "", timeout: float | None = None) -> tuple[str, str]:
+        """Write its stdin, unless that is closed; what it has printed, once it has ended. It can be repeated.
+
+        :raises subprocess.TimeoutExpired: when that takes more than ``timeout`` seconds.
+        :raises UnicodeDecodeError: when it prints what is not UTF-8.
+        """
+        with contextlib.suppress(BrokenPipeError):
+            self._close_stdin(input)
+        self._process.wait(timeout)
+        for reader in self._readers:
+            reader.join()
+        output, errors = (self._printed[stream].decode() for stream in self._streams)
+        return output, errors
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.communicate()
+
+    def _close_stdin(self, text: str) -> None:
+        pipe, self.stdin = self.stdin, None
+        if pipe is not None and not pipe.closed:
+            with pipe:
+                pipe.write(text)
+
+    def _read(self, stream: int) -> None:
+        with os.fdopen(stream, "rb") as pipe:
+            self._printed[stream] = pipe.read()
 
 
 def _serve(control: socket.socket) -> dict[str, object] | None:
@@ -214,7 +265,18 @@ def _main(program: str, descriptor: int) -> int:
     sys.argv = [module, *argv]
     status = importlib.import_module(module).main()
     assert isinstance(status, int)
+    _end(status)
     return status
+
+
+def _end(status: int) -> None:
+    """End as the interpreter does, as far as others see it; returns when that has to report what it could not write."""
+    threading._shutdown()  # type: ignore[attr-defined]
+    atexit._run_exitfuncs()
+    with contextlib.suppress(OSError, ValueError):
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(status)
 
 
 if __name__ == "__main__":

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any, ClassVar, Self
 
 from tests.support.world import daemons, ovsdb_reader
-from tests.support.world.forked import CLI, Forker
+from tests.support.world.forked import CLI, Command, Forker
 from tests.support.world.namespaces import Namespace
 from tests.support.world.started import Started
 
@@ -51,7 +51,6 @@ _SNAPSHOT_COLUMNS = {
 }
 
 Completed = subprocess.CompletedProcess[str]
-Completing = subprocess.Popen[str]
 Row = dict[str, Any]
 
 
@@ -193,11 +192,16 @@ class World(Started):
         """Let it go on."""
         self.vswitchd.resume()
 
-    def vifplug(self, *args: str, input: str | None = None, check: bool = True) -> Completed:
-        """Run the command line as a person would; with ``check``, an exit status other than 0 is an AssertionError."""
+    def vifplug(
+        self, *args: str, input: str | None = None, check: bool = True, namespace: Namespace | None = None
+    ) -> Completed:
+        """Run the command line as a person would; with ``check``, an exit status other than 0 is an AssertionError.
+
+        :param namespace: where, when that is not in this world.
+        """
         result = self.forker(CLI).run(
             self.vifplug_argv(*args)[3:],
-            namespace=self.namespace,
+            namespace=namespace or self.namespace,
             environment=self.environment,
             input=input or "",
             timeout=COMMAND_SECONDS,
@@ -213,16 +217,10 @@ class World(Started):
                 World._forkers[program] = Forker(program)
         return World._forkers[program]
 
-    def begin_vifplug(self, *args: str) -> Completing:
+    def begin_vifplug(self, *args: str) -> Command:
         """Start the command line, and leave it to the test to talk to it and to wait for it."""
-        return subprocess.Popen(
-            self.vifplug_argv(*args),
-            env=self.environment,
-            cwd=REPOSITORY,
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
+        return self.forker(CLI).begin(
+            self.vifplug_argv(*args)[3:], namespace=self.namespace, environment=self.environment
         )
 
     def vifplug_argv(self, *args: str) -> list[str]:
