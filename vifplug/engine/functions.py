@@ -54,11 +54,11 @@ def refuse_given(wanted: Iterable[Given], held: Iterable[Given]) -> None:
 
 def _conflict(given: Given, other: Given, *, is_plugged: bool) -> Conflict:
     where = "which is plugged on this host" if is_plugged else "of the same request"
-    what = f"PCI function {other.address!r} is held by VIF {other.vif_id}, {where}; VIF {given.vif_id} cannot have "
+    message = f"PCI function {other.address!r} is held by VIF {other.vif_id}, {where}; VIF {given.vif_id} cannot have "
     if other.address == given.address:
-        what += "the same"
+        message += "the same"
     elif other.address == given.physical:
-        what += f"its virtual function {given.address!r}"
+        message += f"its virtual function {given.address!r}"
     else:
-        what += f"its physical function {given.address!r}, with which it would go"
-    return Conflict(f"{what}: {_ADVICE}", given.address)
+        message += f"its physical function {given.address!r}, with which it would go"
+    return Conflict(f"{message}: {_ADVICE}", given.address)

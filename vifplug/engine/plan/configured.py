@@ -148,8 +148,8 @@ def refuse_unusable(item: Resource, observed: Observed, known: Link | None) -> N
         )
     if is_configured(item):
         _refuse_in_use(item, current, known)
-        if why := current.unfit_for(item):
-            raise Conflict(f"{item.kind} {item.name!r} for {owner_in_words(item.owner)} {why}", item.name)
+        if fault := current.unfit_for(item):
+            raise Conflict(f"{item.kind} {item.name!r} for {owner_in_words(item.owner)} {fault}", item.name)
 
 
 def _refuse_in_use(item: Link, current: Link, known: Link | None) -> None:
