@@ -7,7 +7,7 @@ import os
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
-from typing import Self
+from typing import TYPE_CHECKING, Self
 
 from vifplug.api import follow as following
 from vifplug.api import parameters
@@ -15,10 +15,6 @@ from vifplug.api import wait as waiting
 from vifplug.api.contract import Host, VifReports, Warnings
 from vifplug.api.wait import ErrorCallback, Expectation
 from vifplug.config import options as config
-from vifplug.doctor import gather
-from vifplug.doctor.findings import Diagnosis
-from vifplug.doctor.host_info import HostInfo
-from vifplug.doctor.probe import Probe
 from vifplug.drivers.contract import Options
 from vifplug.engine.commands import absent_guests, gc, guest, inspect, plug, recover, repair, unplug
 from vifplug.engine.commands import wait as wait_command
@@ -28,9 +24,6 @@ from vifplug.engine.host import RunningHost
 from vifplug.engine.plan import guest_absence
 from vifplug.engine.requester import Requester
 from vifplug.errors import InputError
-from vifplug.guest import description
-from vifplug.guest.nic import Nic
-from vifplug.guest.report import GuestReport, check_format
 from vifplug.model import durations, limits
 from vifplug.model.events import Event, WaitReport
 from vifplug.model.reports import WIRED, CheckReport, GcReport, PathReport, PlanReport, Progress, VifReport
@@ -40,6 +33,13 @@ from vifplug.store import directory
 from vifplug.store.locks import LockFile
 from vifplug.store.store import Store
 
+if TYPE_CHECKING:
+    from vifplug.doctor.findings import Diagnosis
+    from vifplug.doctor.host_info import HostInfo
+    from vifplug.doctor.probe import Probe
+    from vifplug.guest.report import GuestReport
+
+# The doctor and the guests' descriptions are imported by the methods that need them: a fifth of the modules of a plug.
 LOCK_FILE = directory.LOCKS
 
 
@@ -154,6 +154,10 @@ class LocalHost(Host):
         return inspect.path(self._context, vif_id)
 
     def guest(self, id: str, format: str, *, model: str = limits.VIRTIO, queues: int | None = None) -> GuestReport:
+        from vifplug.guest import description
+        from vifplug.guest.nic import Nic
+        from vifplug.guest.report import check_format
+
         vif_id = canonical(id)
         check_format(format)
         nic = Nic(model=model, queues=queues)
@@ -181,9 +185,13 @@ class LocalHost(Host):
         return following.of_log(self._context.store, since, follow=follow, is_over=lambda: self._is_closed)
 
     def doctor(self) -> Diagnosis:
+        from vifplug.doctor import gather
+
         return gather.diagnose(self._settings, self._context, self._probe)
 
     def host_info(self) -> HostInfo:
+        from vifplug.doctor import gather
+
         return gather.host_info(self._settings, None if self._context.ovs_away else self._probe)
 
     def close(self) -> None:

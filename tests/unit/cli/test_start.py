@@ -151,3 +151,10 @@ def test_words_that_the_parser_knows_by_heart_are_the_librarys() -> None:
     import vifplug.formats
 
     assert (arguments.GUESTS, arguments.FORMATS) == (GUESTS, vifplug.formats.FORMATS)
+
+
+def test_library_loads_neither_doctor_nor_guests_descriptions_to_plug() -> None:
+    program = "import sys, vifplug.api.local, vifplug.linux.host; print(*sorted(sys.modules))"
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    loaded = [name for name in done.stdout.split() if name.startswith(("vifplug.doctor", "vifplug.guest"))]
+    assert not loaded, loaded

@@ -72,6 +72,7 @@ def test_guest_without_a_link_is_not_waited_for(
     plugger: Plugger, end: GuestEnd, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(registry, "drivers", lambda: {"ovs": Elsewhere(end)})
+    monkeypatch.setattr(registry, "_OWN_BY_TYPE", {})
     vif = builders.vif("ovs")
     (report,) = plugger.plug([vif])
     assert report.waiting_for is None
@@ -97,6 +98,7 @@ def test_guest_without_a_link_is_not_waited_for(
 
 def test_driver_of_the_first_contract_names_a_tap(plugger: Plugger, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(registry, "drivers", lambda: {"ovs": First()})
+    monkeypatch.setattr(registry, "_OWN_BY_TYPE", {})
     vif = builders.vif("ovs")
     assert registry.guest_end(vif) == guest_end.Tap("first0")
     (report,) = plugger.plug([vif])
@@ -106,4 +108,5 @@ def test_driver_of_the_first_contract_names_a_tap(plugger: Plugger, monkeypatch:
 
 def test_guest_of_a_driver_that_is_gone_is_the_tap_by_the_rule(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(registry, "drivers", lambda: {})
+    monkeypatch.setattr(registry, "_OWN_BY_TYPE", {})
     assert registry.guest_end(builders.vif("ovs")) == guest_end.Tap("tap81ab5618-df")

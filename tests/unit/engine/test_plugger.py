@@ -270,6 +270,7 @@ def test_vifs_whose_driver_is_gone_are_seen_and_taken_away_with_the_others(
     plugger.plug(ALL)
     before = {report.id: report.waiting_for for report in inspect.list_vifs(plugger)}
     monkeypatch.setattr(registry, "drivers", dict)
+    monkeypatch.setattr(registry, "_OWN_BY_TYPE", {})
     assert {report.id: report.waiting_for for report in inspect.list_vifs(plugger)} == before
     assert inspect.check(plugger).clean
     assert inspect.get(plugger, ALL[1].id).state == "wired"
