@@ -23,8 +23,10 @@ BATCHES: dict[str, float] = {
     "install": 600,
     "paths": 900,
     "drift": 900,
+    "ovs_bridges": 900,
     "macvtap": 600,
     "vf": 600,
+    "vf_faults": 900,
     "functional": 900,
     "udev": 900,
     "neighbours": 900,
@@ -89,7 +91,8 @@ def _hand_over(tests: Path) -> None:
     (tests / "host").mkdir(parents=True)
     for module in ("__init__.py", "host/__init__.py"):
         shutil.copy(REPOSITORY / "tests" / module, tests / module)
-    shutil.copytree(HERE / "checks", tests / "host" / "checks", ignore=shutil.ignore_patterns("__pycache__"))
+    for folder in ("host/checks", "support"):
+        shutil.copytree(REPOSITORY / "tests" / folder, tests / folder, ignore=shutil.ignore_patterns("__pycache__"))
 
 
 def main(argv: list[str]) -> int:

@@ -154,6 +154,8 @@ def test_device_below_is_never_changed_and_must_be_listed(nic: World, host: Loca
     unlisted = macvtap(1, macvtap={"source": "nic1", "vlan": MODE})
     with pytest.raises(errors.InputError, match="does not list device 'nic1'"):
         host.plug([unlisted])
+    with pytest.raises(errors.InputError, match="does not list device 'nic7'"):
+        host.plug([macvtap(1, macvtap={"source": "nic7", "vlan": MODE})])
     entry = {"op": "create-test-lane", "name": "x", "owner": f"net:{NETWORK}", "role": "lane", "mtu": 1450}
     entry |= {"address": naming.birth_address(f"net:{NETWORK}", "lane"), "vlan_id": MODE, "lower": "nic1"}
     with pytest.raises(errors.PermissionDenied, match="which the configuration does not list"):

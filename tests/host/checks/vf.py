@@ -13,7 +13,7 @@ from pathlib import Path
 
 import vifplug
 from tests.host.checks.macvtap import refused
-from tests.host.checks.ring import Row, check, end, note, run, shell
+from tests.host.checks.ring import Row, check, end, links, note, run, shell
 from vifplug import errors
 from vifplug.api.local import LocalHost
 
@@ -29,7 +29,8 @@ class Nic:
 
     def __init__(self, path: Path) -> None:
         self.address = path.name
-        (path / "sriov_numvfs").write_text(str(VFS))
+        for number in (0, VFS):  # new ones, whatever a batch before has left on them
+            (path / "sriov_numvfs").write_text(str(number))
         deadline = time.monotonic() + 60
         while not all((path / f"virtfn{number}").exists() for number in range(VFS)):
             assert time.monotonic() < deadline, "no virtual functions"
@@ -37,6 +38,10 @@ class Nic:
         self.device = next((path / "net").iterdir()).name
         self.functions = [os.path.basename(os.readlink(path / f"virtfn{number}")) for number in range(VFS)]
         run("ip", "link", "set", self.device, "up")
+
+    def own_device(self, address: str) -> str:
+        """The present name of a virtual function's own network device."""
+        return next((DEVICES / address / "net").iterdir()).name
 
     def shown(self) -> list[Row]:
         """Its virtual functions as ``ip`` has them."""
@@ -115,6 +120,72 @@ def checks(host: LocalHost, first: Nic, second: Nic) -> None:
         assert first.shown() == before[0]
 
 
+def external(number: int, address: str, **device: object) -> vifplug.Vif:
+    """A VIF that is given a function for which nothing is done here."""
+    document = vif(number, address, **device).model_dump(mode="json", exclude_none=True)
+    return vifplug.load({**document, "vif_type": "external"})
+
+
+def checks_of_holders(host: LocalHost, first: Nic) -> None:
+    """Those of functions that several VIFs name."""
+    before, function = first.shown(), first.functions[0]
+    part, whole = vif(1, function, vlan=100), external(3, first.address, whole=True)
+    with check("vf: a function of an external VIF is a Conflict that names it, and the other way round"):
+        host.plug([external(3, function)])
+        refused(host, part, errors.Conflict, f"is held by VIF {whole.id}")
+        assert first.shown() == before
+        host.unplug([whole.id])
+        host.plug([part])
+        during = first.shown()
+        refused(host, external(3, function), errors.Conflict, f"is held by VIF {part.id}")
+        assert first.shown() == during
+    with check("vf: the NIC of a plugged function is not given away as a whole, and a function of one that is, is not"):
+        refused(host, whole, errors.Conflict, f"its physical function {first.address!r}")
+        host.unplug([part.id])
+        host.plug([whole])
+        refused(host, part, errors.Conflict, f"its virtual function {function!r}")
+        refused(host, external(4, first.functions[1]), errors.Conflict, "its virtual function")
+        host.unplug([whole.id])
+        assert first.shown() == before
+
+
+def checks_of_macvtap(host: LocalHost, first: Nic) -> None:
+    """Those of guests that have a macvtap on a function."""
+    before, function = first.shown(), first.functions[0]
+    guest, device = vif(1, function, macvtap="passthrough", vlan=100), first.own_device(function)
+    with check("vf: a macvtap's function gets MAC and VLAN, and guest names the function's device as it is now"):
+        host.plug([guest])
+        assert settings(first.shown()[0])[:2] == (guest.address, 100)
+        text = host.guest(guest.id, "libvirt").text
+        assert f'<source dev="{device}" mode="passthrough"/>' in text and '<tag id="100"/>' in text, text
+        # Not named back: udev gives it its former name as another one beside.
+        shell(f"ip link set {device} down; ip link set {device} name other0")
+        assert '<source dev="other0"' in host.guest(guest.id, "libvirt").text
+        assert host.check().clean and not host.plan([guest]).actions
+        host.unplug([guest.id])
+        assert first.shown() == before
+    guest, device = vif(1, function, macvtap="passthrough"), first.own_device(function)
+    was = links()[device]
+    # Not with frames: a virtual function of QEMU's igb has no carrier ("PF still resetting").
+    with check("vf: a macvtap that guest's commands make is on the function, and both have the guest's MAC"):
+        host.plug([guest])
+        report = host.guest(guest.id, "qemu")
+        for command in report.before:
+            run(*command)
+        macvtap, below = links()[report.before[-1][4]], links()[device]
+        assert (macvtap["address"], below["address"]) == (guest.address, guest.address)
+        assert macvtap["linkinfo"]["info_data"]["mode"] == "passthru" and macvtap["link"] == device, macvtap
+        assert "UP" in below["flags"] and host.check().clean
+        run("ip", "link", "del", macvtap["ifname"])
+        host.unplug([guest.id])
+        assert first.shown() == before
+        shell(f"ip link set {device} down; ip link set {device} address {was['address']}")
+    with check("vf: a macvtap on a function bound to vfio-pci is a Conflict, and nothing is touched"), guests(function):
+        refused(host, guest, errors.Conflict, "has no network device")
+        assert first.shown() == before
+        assert not host.list()
+
+
 def checks_of_others(host: LocalHost, first: Nic) -> None:
     """Those of what other programs and guests have set or open."""
     before, one = first.shown(), vif(1, first.functions[0], vlan=100)
@@ -191,6 +262,8 @@ def main() -> None:
     CONFIGURATION.write_text(f"[DEFAULT]\nstate_dir = {CONFIGURATION.parent}/state\n[pci]\ndevices = {first.address}\n")
     with vifplug.local(str(CONFIGURATION)) as host:
         checks(host, first, second)
+        checks_of_holders(host, first)
+        checks_of_macvtap(host, first)
         checks_of_others(host, first)
     end()
 

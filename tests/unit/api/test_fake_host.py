@@ -363,7 +363,7 @@ def test_devices_of_the_host_are_configured_and_put_back() -> None:
         assert (host.list(), host.check().clean) == ([], True)
         with pytest.raises(errors.InputError, match=r"there is no PCI device 0000:3b:10\.3"):
             host.plug([builders.vif("vf", pci_device={"address": "0000:3b:10.3"})])
-        with pytest.raises(errors.ResourceMissing, match="eth2"):
+        with pytest.raises(errors.InputError, match="physical_networks does not list device 'eth2'"):
             host.plug([builders.vif("macvtap", macvtap={"source": "eth2"})])
 
 

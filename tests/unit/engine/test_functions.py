@@ -15,7 +15,7 @@ from tests.support.fake_host import FakeHost
 from vifplug.engine import functions
 from vifplug.engine.commands import inspect, plug
 from vifplug.engine.functions import Given
-from vifplug.errors import Conflict, VifplugError
+from vifplug.errors import Conflict, InputError, VifplugError
 from vifplug.model.vif import Vif
 from vifplug.resources.vf import Vf
 
@@ -163,6 +163,13 @@ def test_record_of_a_version_without_claims_on_functions_counts(world: World) ->
         world.plug(vif(B, "vf"))
     world.plug(vif(A, "external"))
     assert world.plugger.store.contents().records[A].physical == PHYSICAL
+
+
+def test_function_that_a_vf_vif_cannot_have_is_bad_input_all_the_same(world: World) -> None:
+    world.plug(vif(A, "vf"))
+    world.host.absent[PHYSICAL] = f"PCI device {PHYSICAL} is not a virtual function"
+    with pytest.raises(InputError, match="is not a virtual function"):
+        world.plug(vif(B, "vf", PHYSICAL))
 
 
 def test_function_that_is_gone_keeps_its_physical_function(world: World) -> None:

@@ -13,7 +13,8 @@ from tests.support.builders import VF
 from tests.support.fake_host import FakeHost
 from vifplug.drivers import guest_end, registry
 from vifplug.engine.commands import guest, inspect, recover
-from vifplug.errors import Conflict, InputError, LinkError
+from vifplug.engine.requester import Requester
+from vifplug.errors import Conflict, InputError, LinkError, NotPermitted
 from vifplug.linux import encode
 from vifplug.model.vif import Vif
 from vifplug.resources.vf import Vf
@@ -101,6 +102,20 @@ def test_removed_mac_is_drift_and_repaired(world: World) -> None:
     ]
     world.plugger.repair([VF])
     assert world.found == (MAC, 100, 0, True, False)
+
+
+def test_operator_may_use_every_listed_function_as_operations_says(world: World) -> None:
+    operator = Requester(uid=1001, every_vif=False)
+    wanted = vif(vlan=4094, trusted=True, spoof_check=False)
+    world.plugger.plug([wanted], operator)
+    assert world.found == (MAC, 4094, 0, False, True)
+    with pytest.raises(NotPermitted):
+        world.plugger.unplug([VF], Requester(uid=1002, every_vif=False))
+    world.plugger.unplug([VF], operator)
+    assert world.found == BEFORE
+    world.plugger.options = replace(world.plugger.options, configurable=("0000:3c:*",))
+    with pytest.raises(InputError, match=r"\[pci\] devices does not list"):
+        world.plugger.plug([wanted], operator)
 
 
 def test_function_is_one_vifs(world: World) -> None:

@@ -193,9 +193,10 @@ def _planned(context: Context, work: Sequence[Job], observed: Observed) -> Task:
         for job, items in zip(work, desired, strict=True)
     ]
     together = configured.shared_by([wanted.desired for wanted in requests], observed, stored, others)
-    made = plan_plug(requests, observed, others, together)
+    # First: a device that is not listed need not be there, either.
     for wanted in requests:
         configured.refuse_unlisted(wanted.desired, observed, context.options.configurable)
+    made = plan_plug(requests, observed, others, together)
     return Task(
         plan=made,
         work=work,
@@ -213,7 +214,7 @@ def _refuse_given_functions(context: Context, work: Sequence[Job], observed: Obs
     wanted = [
         functions.Given(vif_id=job.vif.id, address=job.function, physical=observed.physical.get(job.function, ""))
         for job in work
-        if job.function
+        if job.function and job.function not in observed.absent  # that is bad input, and refused as such
     ]
     if wanted:
         own = {job.vif.id for job in work}

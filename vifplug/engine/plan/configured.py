@@ -138,7 +138,7 @@ def refuse_unusable(item: Resource, observed: Observed, known: Link | None) -> N
     if current is None:
         raise ResourceMissing(
             f"no device {item.name!r} for {owner_in_words(item.owner)}; vifplug does not make it: see why it is "
-            "missing, and retry",
+            "missing",
             item.name,
         )
     if is_configured(item) and current.owner:
@@ -182,7 +182,7 @@ def refuse_missing_lower(link: Link, desired: Iterable[Resource], observed: Obse
     lower, wanted = observed.links.get(link.lower), f"{link.kind} {link.name!r} of {owner_in_words(link.owner)}"
     if lower is None:
         raise ResourceMissing(
-            f"no device {link.lower!r} for {wanted}; vifplug does not make it: see why it is missing, and retry",
+            f"no device {link.lower!r} for {wanted}; vifplug does not make it: see why it is missing",
             link.lower,
         )
     if lower.mtu is not None and lower.mtu < (link.mtu or 0):
@@ -204,7 +204,7 @@ def refuse_unlisted(desired: Iterable[Resource], observed: Observed, patterns: C
     made = {link.name for link in kinds.links_in(desired) if link.relation is Relation.OWNED}
     for link in kinds.links_in(desired):
         name = link.lower if link.relation is Relation.OWNED else link.name
-        if name is None or name in made:
+        if name is None or name in made or name in observed.absent:  # why it is absent is said instead
             continue
         device = observed.links.get(name)
         if not ownership.is_listed(device.listed_as if device is not None else (name,), patterns):
