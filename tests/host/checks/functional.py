@@ -13,6 +13,13 @@ CHECKOUT = "/usr/local/src/checkout"
 PATIENCE = "8"
 """By how much the worlds' time limits are longer under emulation."""
 _HYBRID, _OVS, _BRIDGE = (f"plug/test_plug_{kind}.py::test_" for kind in ("hybrid", "ovs", "bridge"))
+_TRUNK, _OWN_BRIDGE = (f"plug/test_{kind}.py::test_" for kind in ("trunk", "own_bridge"))
+_FAILURES = {
+    "failure/test_failure.py::test_error_at_every_action_is_undone": ("ovs-hybrid", "ovs", "trunk", "own-bridge"),
+    "failure/test_crash.py::test_plug_killed_at_every_action": ("trunk-kill_group", "own-bridge-kill_group"),
+    "failure/test_crash.py::test_unplug_killed_at_every_action": ("trunk-kill_group", "own-bridge-kill_group"),
+}
+"""Tests of each step of a plug or an unplug, and their cases."""
 TESTS = (
     "ovs/test_kernel_datapath.py",
     "test_world.py::test_hybrid_path_passes_its_mtu_and_tcp",
@@ -28,6 +35,13 @@ TESTS = (
     f"{_OVS}kernel_datapath_port_and_its_qos_come_in_one_transaction_and_go_together",
     f"{_OVS}qos_of_the_control_plane_outlives_replug_and_unplug",
     f"{_BRIDGE}two_guests_and_a_host_pass_tcp_and_exactly_the_mtu",
+    f"{_TRUNK}bridge_is_made_with_its_port_in_one_transaction",
+    f"{_TRUNK}bridge_is_shared_and_goes_with_the_last",
+    f"{_OWN_BRIDGE}option_gives_a_bridge_a_patch_and_the_identity_at_its_far_end",
+    f"{_OWN_BRIDGE}isolated_guest_is_not_heard_before_the_far_end_is_wired",
+    f"{_OWN_BRIDGE}vmms_tap_is_waited_for_on_the_own_bridge",
+    f"{_OWN_BRIDGE}toggled_option_strands_nothing[true]",
+    *(f"{test}[{case}]" for test, cases in _FAILURES.items() for case in cases),
 )
 _OUTCOME = re.compile(r"(?:tests/functional/)?(\S+::\S+) PASSED\b")
 _SUMMARY = re.compile(r"(?:FAILED|ERROR|SKIPPED) .+")
