@@ -27,7 +27,7 @@ BATCHES: dict[str, float] = {
     "macvtap": 600,
     "vf": 600,
     "vf_faults": 900,
-    "functional": 900,
+    "functional": 2400,
     "udev": 900,
     "neighbours": 900,
     "processes": 900,
