@@ -106,7 +106,7 @@ def _checked(since: int | None) -> int | None:
     if since is None:
         return None
     if isinstance(since, bool) or not isinstance(since, int) or not 0 <= since <= limits.SEQUENCE_MAX:
-        raise InputError(f"{quote_python(since)} is no event's number; it must be a whole number, 0 or more")
+        raise InputError(f"{quote_python(since)} is not an event number; it must be a whole number, 0 or more")
     return since
 
 
@@ -159,7 +159,7 @@ class _Reader:
         return event
 
     def _not_understood(self) -> DaemonUnreachable:
-        return self._wire.not_vifplugd(f"what it streams at {_PATH} is another")
+        return self._wire.not_vifplugd(f"its stream at {_PATH} is another")
 
 
 def _followed(wire: Wire, reader: _Reader, stream: Stream | None) -> Iterator[Event]:

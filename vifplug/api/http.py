@@ -211,7 +211,7 @@ class Wire:
             raise refusals.of(f"{request.method} {request.target}", response, body)
         answer = refusals.parsed(body)
         if not isinstance(answer, dict):
-            raise self.not_vifplugd("its answer is no JSON object")
+            raise self.not_vifplugd("its answer is not a JSON object")
         return answer
 
     def _no_answer(self, error: OSError | http.client.HTTPException, request: Request) -> errors.DaemonUnreachable:
@@ -220,7 +220,7 @@ class Wire:
             return errors.DaemonUnreachable(reason, self.path)
         if isinstance(error, OSError | http.client.IncompleteRead):
             return errors.DaemonUnreachable(http_errors.cut_off(self.path, error, changes=request.changes), self.path)
-        return self.not_vifplugd("it does not speak HTTP as vifplugd does")
+        return self.not_vifplugd("its HTTP is not vifplugd's")
 
     def not_vifplugd(self, reason: str) -> errors.DaemonUnreachable:
         """The error for an answer that is not vifplugd's."""

@@ -8,7 +8,7 @@ import pwd
 import stat
 
 _PATH_MAX = 107
-_AGAIN = "what is done already is left as it is"
+_AGAIN = "what is already done stays"
 """sun_path has 108 bytes, and one is the terminating zero."""
 
 
@@ -26,7 +26,7 @@ def unreachable(path: str, error: OSError, seconds: float) -> str:
     if isinstance(error, PermissionError):
         return f"no permission to use the daemon's socket {path!r} ({reason}): {_admission(path)}"
     if isinstance(error, BlockingIOError):
-        reason = f"too many wait for it already, for {seconds} s"
+        reason = f"too many connections wait, after {seconds} s"
     return f"no daemon answers on socket {path!r} ({reason}); start vifplugd, or try again with --local"
 
 
@@ -36,12 +36,11 @@ def cut_off(path: str, error: Exception, *, changes: bool) -> str:
     :param changes: whether the request may have changed the host.
     """
     reason = os.strerror(error.errno) if isinstance(error, OSError) and error.errno else "connection closed"
-    cut = f"the daemon on socket {path!r} went away before it answered ({reason})"
+    cut = f"the daemon on socket {path!r} ended before it answered ({reason})"
     if not changes:
         return f"{cut}; try again when it runs, or with --local"
     return (
-        f"{cut}: whether it did what was asked is not known; when it runs, look with `vifplug list`, or try again, "
-        f"which is safe: {_AGAIN}"
+        f"{cut}: the outcome is unknown; when it runs, look with `vifplug list`, or try again, which is safe: {_AGAIN}"
     )
 
 
@@ -53,13 +52,13 @@ def silent(path: str, seconds: float, *, changes: bool) -> str:
     silence = f"the daemon on socket {path!r} does not answer, within {seconds:g} s"
     if not changes:
         return f"{silence}; restart it, or try again with --local"
-    return f"{silence}: it may go on with what was asked; try again, which is safe: {_AGAIN}"
+    return f"{silence}: it may continue the request; try again, which is safe: {_AGAIN}"
 
 
 def not_vifplugd(path: str, reason: str) -> str:
     """The answer is not vifplugd's."""
     return (
-        f"what answers on socket {path!r} is not vifplugd of this version: {reason}; "
+        f"the program that answers on socket {path!r} is not vifplugd of this version: {reason}; "
         "name vifplugd's socket, or try again with --local"
     )
 

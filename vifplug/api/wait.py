@@ -60,11 +60,11 @@ class Goal:
         object.__setattr__(self, "ids", tuple(each_once(self.ids)))
         if self.state not in LEVELS:
             shown = quote_python(self.state)
-            raise InputError(f"{shown} is no state to wait for; it must be one of {', '.join(LEVELS)}")
+            raise InputError(f"{shown} is not a state to wait for; it must be one of {', '.join(LEVELS)}")
         is_number = isinstance(self.timeout, int | float) and not isinstance(self.timeout, bool)
         if not is_number or not 0 <= self.timeout <= _TIMEOUT_MAX_SECONDS:  # which NaN and infinity are not
             shown = quote_python(self.timeout)
-            raise InputError(f"{shown} is no time to wait; it must be a number of seconds, 0 or more")
+            raise InputError(f"{shown} is not a timeout; it must be a number of seconds, 0 or more")
 
 
 class Expectation:
@@ -82,7 +82,7 @@ class Expectation:
         given = each_once([ids] if isinstance(ids, str) else ids)
         strange = next((vif_id for vif_id in given if vif_id not in self.ids), None)
         if strange is not None:
-            raise InputError(f"VIF {strange} is none of those expected", strange)
+            raise InputError(f"VIF {strange} is not among those expected", strange)
         # Before the exception is raised: even if it is caught, these are excluded.
         self.ids = tuple(vif_id for vif_id in self.ids if vif_id not in given)
         raise _ExitEarly(self)
@@ -133,7 +133,7 @@ def _expected(watch: Watch, goal: Goal, error_callback: ErrorCallback) -> Iterat
 
 def _refuse(vif: VifReport) -> NoReturn:
     reason = f": {vif.error}" if vif.error else ""
-    raise VifFailed(f"VIF {vif.id} failed while it was waited for{reason}", vif.id)
+    raise VifFailed(f"VIF {vif.id} failed during the wait{reason}", vif.id)
 
 
 @dataclass(slots=True)
@@ -184,7 +184,7 @@ class _Waiting:
         if not error.retryable:
             raise error
         if self.failure is None:
-            LOG.info("%s; it is tried again until the time is over", error)
+            LOG.info("%s; retried until the timeout", error)
         self.failure = error
 
     def _reports(self, waited: Sequence[Waited]) -> list[VifReport] | None:

@@ -30,10 +30,10 @@ _OVS_OPTIONS: list[cfg.Opt] = [
     cfg.ListOpt(
         "connection",
         default=["unix:/run/openvswitch/db.sock"],
-        help="OVSDB addresses, unix:PATH or tcp:IP:PORT: the first that answers and takes writes is used, in the order "
-        "given. ssl: is refused: there are no options for its certificates.",
+        help="OVSDB addresses, unix:PATH or tcp:IP:PORT: the first that answers and accepts writes is used, in the "
+        "given order. ssl: is refused: there are no options for its certificates.",
     ),
-    cfg.StrOpt("integration_bridge", default="br-int", help="The OVS bridge of a VIF whose request names none."),
+    cfg.StrOpt("integration_bridge", default="br-int", help="The OVS bridge of a VIF whose request has none."),
     cfg.BoolOpt(
         "isolate",
         default=False,
@@ -64,8 +64,8 @@ _BRIDGE_OPTIONS: list[cfg.Opt] = [
     cfg.DictOpt(
         "physical_networks",
         default={},
-        help="Physical networks and the host's devices on them, NETWORK:DEVICE. VIFs may use these devices; on no "
-        "others does vifplug create VLAN devices.",
+        help="Physical networks and the host's devices on them, NETWORK:DEVICE. VIFs may use these devices; "
+        "vifplug creates VLAN devices on no others.",
     ),
 ]
 _PCI_OPTIONS: list[cfg.Opt] = [
@@ -73,7 +73,7 @@ _PCI_OPTIONS: list[cfg.Opt] = [
         "devices",
         default=[],
         help="PCI devices that VIFs may use, by address or pattern (0000:3b:10.2, 0000:3b:*): virtual functions, or "
-        "physical functions with all their virtual functions. vifplug configures no others.",
+        "physical functions with all their virtual functions. vifplug configures only these.",
     ),
 ]
 _DAEMON_OPTIONS: list[cfg.Opt] = [
@@ -170,8 +170,13 @@ _PRIVSEP_OPTIONS: list[cfg.Opt] = [
         help="Command that starts the helper when vifplug does not run as root; by default "
         "'sudo vifplug-privsep-helper'.",
     ),
-    cfg.ListOpt("capabilities", default=["CAP_NET_ADMIN"], help="Linux capabilities the helper keeps, by name."),
-    cfg.IntOpt("thread_pool_size", default=_THREADS_MIN, min=_THREADS_MIN, help="Calls the helper serves at once."),
+    cfg.ListOpt("capabilities", default=["CAP_NET_ADMIN"], help="Linux capabilities that the helper keeps, by name."),
+    cfg.IntOpt(
+        "thread_pool_size",
+        default=_THREADS_MIN,
+        min=_THREADS_MIN,
+        help="Maximum of concurrent calls that the helper serves.",
+    ),
 ]
 _GROUPS: Mapping[str, list[cfg.Opt]] = {
     "DEFAULT": _DEFAULT_OPTIONS,

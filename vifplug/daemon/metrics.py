@@ -24,29 +24,31 @@ class Metrics:
         self.registry = prometheus_client.CollectorRegistry()
         self.vifs = self._gauge("vifs", "VIFs by state, as last compared.", "state")
         self.drift = self._gauge("drifted_attributes", "Attributes that differ from the records, as last compared.")
-        self.orphans = self._gauge("orphans", "Links and rows of ours that are in no record, as last compared.")
+        self.orphans = self._gauge(
+            "orphans", "Orphans: links and rows of ours that no record mentions, as last compared."
+        )
         self.absent_guests = self._gauge("absent_guests", "VIFs with nothing at the guest's end, as last compared.")
-        self.collected = self._counter("orphans_collected", "Orphans deleted after their grace.")
+        self.collected = self._counter("orphans_collected", "Orphans deleted after their grace period.")
         self.queue = self._gauge("queue", "VIFs that wait to be compared.")
-        self.compared = self._counter("compared_vifs", "VIFs compared with what is there, each as often as it was.")
-        self.resyncs = self._counter("resyncs", "Comparisons of everything, by what called for them.", "reason")
+        self.compared = self._counter("compared_vifs", "Comparisons of a VIF with the host.")
+        self.resyncs = self._counter("resyncs", "Comparisons of everything, by reason.", "reason")
         self.repairs = self._counter("repairs", "Repairs of a VIF by the daemon itself.", "result")
         self.ovsdb_connected = self._gauge("ovsdb_connected", "1 while OVSDB answers.")
         self.requests = self._counter(
             "requests", "Requests on the socket; status 0 got no answer.", "method", "path", "status"
         )
-        self.events = self._counter("events", "Events noted, by the state they tell of.", "state")
+        self.events = self._counter("events", "Events stored, by their state.", "state")
         self.followers = self._gauge("followers", "Connections that follow the events.")
         self.notifications = self._counter(
-            "notifications", "Notices to notify_url: delivered, refused for good, or to be tried again.", "result"
+            "notifications", "Notices to notify_url: delivered, refused permanently, or to be retried.", "result"
         )
         self.notifications_queued = self._gauge("notifications_queued", "Notices that wait for notify_url.")
         self.notifications_dropped = self._gauge(
-            "notifications_dropped", "Notices dropped ever, because more waited than are kept."
+            "notifications_dropped", "Notices ever dropped, because too many waited."
         )
         self.external_events = self._counter(
             "external_events",
-            "Nova's external events received, by name and the code each was answered.",
+            "Nova's external events received, by name and code of the answer.",
             "name",
             "code",
         )
@@ -56,7 +58,7 @@ class Metrics:
         self.log_lines_dropped.set_function(logs.dropped)
         self.plug_seconds = self._seconds("plug", "Requests to plug, whatever their number of VIFs.")
         self.unplug_seconds = self._seconds("unplug", "Requests to unplug, whatever their number of VIFs.")
-        self.repair_seconds = self._seconds("repair", "Repairs, by the daemon or asked for.")
+        self.repair_seconds = self._seconds("repair", "Repairs, by the daemon or requested.")
 
     def _gauge(self, name: str, text: str, *labels: str) -> prometheus_client.Gauge:
         return prometheus_client.Gauge(f"vifplug_{name}", text, labels, registry=self.registry)

@@ -79,7 +79,7 @@ def _findings(facts: Facts, chain: Chain, table: Chains, through: str) -> Iterat
         # Frames of an ovs VIF cross no Linux bridge.
         yield draft(ERROR if is_bridged else WARNING, subject, reason, _remedy(chain))
     elif _DROP in ends:
-        reason = f"{policy}, it sees {through}, and whether its rules accept guests' frames cannot be judged"
+        reason = f"{policy}, it sees {through}, and whether its rules accept guests' frames is unknown"
         status = WARNING if facts.firewall and facts.firewall.firewalld and chain.family != "bridge" else UNSEEN
         yield draft(status, subject, reason, "check that they do; if not: " + _remedy(chain))
 

@@ -147,7 +147,7 @@ def _firewall(probe: Probe, root: Path) -> Firewall:
 def _plugged(context: Context | None, host: Examined | None, ovs: Ovs | None) -> tuple[Plugged | None, str, bool]:
     """The records compared with the host; or why that is not possible, and whether that is an error of its own."""
     if host is None:
-        return None, "there is no privileged helper to look with", False
+        return None, "there is no privileged helper to ask", False
     if context is None:
         return None, "the store cannot be used", False
     if ovs is not None and ovs.expected and ovs.switch is None:

@@ -66,7 +66,7 @@ def ovsdb(facts: Facts) -> Iterator[Draft]:
             remedy = "use unix: on the host itself; anyone who reaches this port can reconfigure the switch"
             yield draft(WARNING, remote.remote, "OVSDB is reached over the network, without encryption", remedy)
     if ovs.error:
-        how = "it takes connections and does not answer" if reached else "it cannot be reached"
+        how = "it accepts connections and does not answer" if reached else "it cannot be reached"
         yield draft(ERROR, " ".join(facts.connection), f"{how}: {ovs.error}", _START)
 
 
@@ -144,7 +144,7 @@ def datapath(facts: Facts) -> Iterator[Draft]:
     for port in facts.plugged.ports if facts.plugged else ():
         own = switch.bridges.get(port.bridge)
         if own is not None and port.datapath_type and port.datapath_type != (own or SYSTEM):
-            reason = f"its datapath_type is {own or SYSTEM!r}, and the port of VIF {port.vif_id} asks for "
+            reason = f"its datapath_type is {own or SYSTEM!r}, and the port of VIF {port.vif_id} requests "
             remedy = (
                 f"ovs-vsctl set Bridge {port.bridge} datapath_type={port.datapath_type} (its guests lose frames "
                 "meanwhile), or correct the agent's configuration, by which ports are bound"

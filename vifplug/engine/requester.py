@@ -33,6 +33,6 @@ class Requester:
         creator = "an unknown user" if creator_uid is None else f"uid {creator_uid}"
         raise NotPermitted(
             f"VIF {vif_id} was plugged by {creator}; uid {self.uid} may change only VIFs it plugged itself "
-            "(the administrator may change every one)",
+            "(an administrator may change every VIF)",
             vif_id,
         )

@@ -55,7 +55,7 @@ def state_of(record: Record, observed: Observed, wiring: Wiring) -> StateAndReas
     rule = _rule(record, observed, wiring)
     reported = wiring.neutron_status.get(record.id)
     if rule == EVENTS and reported == NEUTRON_FAILED:
-        return FAILED, "Neutron says that it could not wire this port; its own log says why"
+        return FAILED, "Neutron reports that it could not wire this port; its log has the reason"
     if rule == EVENTS:
         wired = reported == NEUTRON_PLUGGED
     elif rule == OVN:
@@ -98,9 +98,9 @@ def _guest_awaited(record: Record, observed: Observed) -> str:
         return f"a guest whose driver uses socket {end.path!r} of Interface {named}"
     guest = link_of(end)
     if not guest:
-        return "a guest, of whose end this host shows nothing"
+        return "a guest whose end this host does not show"
     device = observed.links.get(guest)
-    return f"a guest on tap {guest!r}, which {'has no carrier' if device is not None else 'is not there'}"
+    return f"a guest on tap {guest!r}, which {'has no carrier' if device is not None else 'is missing'}"
 
 
 def _wiring_awaited(record: Record, observed: Observed, rule: str) -> str:
@@ -110,7 +110,7 @@ def _wiring_awaited(record: Record, observed: Observed, rule: str) -> str:
         return f"{missing[0].maker} to make OVS port {missing[0].name!r} on {missing[0].bridge}"
     named = ", ".join(f"{port.name!r} of {port.bridge}" for port in _ports(record))
     absent = [port.name for port in _ports(record) if port.has_device and port.name not in observed.links]
-    first = f"; device {absent[0]!r} is not there yet" if absent else ""
+    first = f"; device {absent[0]!r} is missing so far" if absent else ""
     if rule == OVN:
         return f"OVN to set ovn-installed on Interface {named} (is ovn-controller running, and the port bound?){first}"
     return f"Neutron's OVS agent to set tag and other_config of Port {named} (is the agent running?){first}"

@@ -58,7 +58,7 @@ def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     content: dict[str, Any] = {}
     for key, value in pairs:
         if key in content:
-            raise InputError(f"the document gives the key {quote(key)} twice in one object; give it once")
+            raise InputError(f"the document has the key {quote(key)} twice in one object; give it once")
         content[key] = value
     return content
 

@@ -99,5 +99,5 @@ def _instance(vif: model.Vif, given: Mapping[str, Any]) -> model.Instance:
         known = {}  # another instance: the document's name does not apply
     merged = known | dict(given)
     if not merged.get("uuid"):
-        raise messages.missing("instance.uuid", "and the document does not say whose VIF it is either", vif.id)
+        raise messages.missing("instance.uuid", "and the document has no instance either", vif.id)
     return model.Instance(**merged)

@@ -88,7 +88,7 @@ class SocketAttachment:
         """
         if not nic.is_virtio:
             raise InputError(
-                f"VIF {self.vif_id} has a vhost-user socket, which needs a virtio card; {nic.model!r} is none",
+                f"VIF {self.vif_id} has a vhost-user socket, which needs a virtio card; {nic.model!r} is not",
                 self.vif_id,
             )
         return nic.queues or (_QUEUES_OF_MANY if self.is_multiqueue else 1)

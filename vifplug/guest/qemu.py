@@ -54,8 +54,8 @@ def arguments(vif: Vif, nic: Nic | None = None) -> list[str]:
         return ["-netdev", netdev, "-device", _joined(_device(attachment, nic, _one_queue(attachment, nic)))]
     if isinstance(attachment, Attachment) and attachment.port_bridge is not None:
         raise InputError(
-            f"OVS port {attachment.tap!r} of VIF {vif.id} is libvirt's to make (create_port false), and QEMU makes "
-            "none; use libvirt, or plug the VIF with create_port true",
+            f"OVS port {attachment.tap!r} of VIF {vif.id} is made by libvirt (create_port false), and QEMU cannot make "
+            "it; use libvirt, or plug the VIF with create_port true",
             vif.id,
         )
     queues = attachment.queues(nic)

@@ -64,7 +64,7 @@ class Value:
         :raises KeyError, TypeError, ValueError: for anything else.
         """
         if not isinstance(data, Mapping):
-            raise TypeError(f"no JSON object for a {cls.__name__}: {data!r:.80}")
+            raise TypeError(f"not a JSON object for a {cls.__name__}: {data!r:.80}")
         given: dict[str, Any] = {}
         for field in fields_of(cls):
             if field.key in data:
@@ -161,11 +161,11 @@ def _or_none(read: _Convert, value: object) -> Any:
 
 def _items(read: _Convert | None, value: object) -> tuple[Any, ...]:
     if not isinstance(value, list | tuple):
-        raise TypeError(f"no JSON list: {value!r:.80}")
+        raise TypeError(f"not a JSON list: {value!r:.80}")
     return tuple(value) if read is None else tuple(map(read, value))
 
 
 def _mapping(value: object) -> dict[str, Any]:
     if not isinstance(value, Mapping):
-        raise TypeError(f"no JSON object: {value!r:.80}")
+        raise TypeError(f"not a JSON object: {value!r:.80}")
     return dict(value)

@@ -21,7 +21,7 @@ def seconds(value: object, name: str) -> float:
     """
     is_number = isinstance(value, int | float) and not isinstance(value, bool)
     if not is_number or not 0 <= value <= _MAX_SECONDS:  # type: ignore[operator]  # which NaN and infinity are not
-        raise InputError(f"{name}: {quote_python(value)} is no number of seconds; it must be a number, 0 or more")
+        raise InputError(f"{name}: {quote_python(value)} is not a number of seconds; it must be a number, 0 or more")
     return float(value)  # type: ignore[arg-type]
 
 
@@ -32,5 +32,7 @@ def parse(text: str) -> float:
     """
     matched = _TEXT.fullmatch(text)
     if matched is None:
-        raise InputError(f"{text!r:.80} is no duration; it must be seconds, or a number with s, m, h or d, such as 10m")
+        raise InputError(
+            f"{text!r:.80} is not a duration; it must be seconds, or a number with s, m, h or d, such as 10m"
+        )
     return float(matched[1]) * _UNITS[matched[2]]

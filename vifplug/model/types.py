@@ -27,5 +27,5 @@ def each_once(ids: Sequence[str]) -> list[str]:
     if isinstance(ids, str):
         raise InputError(f"{quote_python(ids)} is one id; give a list of ids")
     if isinstance(ids, bytes | bytearray | Mapping) or not isinstance(ids, Iterable):
-        raise InputError(f"{quote_python(ids)} is no list of ids; give a list of UUIDs as text")
+        raise InputError(f"{quote_python(ids)} is not a list of ids; give a list of UUIDs as text")
     return list(dict.fromkeys(map(canonical, ids)))

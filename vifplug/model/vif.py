@@ -70,7 +70,7 @@ def _socket_path(value: str) -> str:
 def _socket_mode(value: str) -> str:
     if value not in (CLIENT, SERVER):
         raise ValueError(
-            "it must be client or server: whether the guest's VMM connects to the socket, or listens at it"
+            "it must be client or server: whether the guest's VMM connects to the socket, or listens on it"
         )
     return value
 
@@ -150,7 +150,7 @@ class Network(_Part):
     datapath_type: str | None = Field(
         default=None,
         max_length=64,
-        description="The datapath the sender believes the OVS bridge has. The bridge's own decides; another is one "
+        description="The OVS bridge's datapath as the sender assumes. The bridge's own decides; a difference causes a "
         "warning.",
     )
 
@@ -193,7 +193,7 @@ class VhostUser(_Part):
     )
     mode: SocketMode | None = Field(
         default=None,
-        description="The VMM's part. server, the default: it listens, and Open vSwitch connects (dpdkvhostuserclient). "
+        description="The VMM's role. server, the default: it listens, and Open vSwitch connects (dpdkvhostuserclient). "
         "client: Open vSwitch listens (dpdkvhostuser).",
     )
 
@@ -222,17 +222,17 @@ class PciDevice(_Part):
     address: PciAddress = Field(description="The function's PCI address.")
     whole: Flag | None = Field(
         default=None,
-        description="Whether it is a whole NIC, given to the guest as it is; by default it is a virtual function, "
+        description="Whether it is a whole NIC, given to the guest unchanged; by default it is a virtual function, "
         "whose MAC the hypervisor sets.",
     )
     vlan: VlanId | None = Field(default=None, description="vf: the VLAN of its frames; by default none.")
     trusted: Flag | None = Field(
         default=None,
-        description="vf: whether the guest may change its MAC and be promiscuous; by default left as it is.",
+        description="vf: whether the guest may change its MAC and be promiscuous; by default unchanged.",
     )
     spoof_check: Flag | None = Field(
         default=None,
-        description="vf: whether frames with another source MAC are dropped; by default left as it is.",
+        description="vf: whether frames with another source MAC are dropped; by default unchanged.",
     )
     macvtap: MacvtapMode | None = Field(
         default=None,
@@ -271,7 +271,7 @@ class Vif(_Part):
     create_port: Flag | None = Field(
         default=None,
         description="ovs: make the port. False leaves it to libvirt, which makes it with the tap and deletes it with "
-        "the guest; vifplug only looks at it. By default true.",
+        "the guest; vifplug only reads it. By default true.",
     )
     tap_owner: TapOwner | None = None
     tap: LoneTap | None = None

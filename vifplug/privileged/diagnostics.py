@@ -81,9 +81,9 @@ def _unfit(connection: socket.socket) -> str:
     try:
         return ovsdb_remotes.unfit(connection, _CONNECT_SECONDS)
     except TimeoutError:
-        return f"it takes connections and does not answer within {_CONNECT_SECONDS:g} s"
+        return f"it accepts connections and does not answer within {_CONNECT_SECONDS:g} s"
     except (OSError, ValueError) as error:
-        return f"it takes connections and gives no answer of OVSDB's: {error}"
+        return f"it accepts connections, but its answer is not OVSDB's: {error}"
 
 
 def _owner(path: str) -> int | None:
@@ -179,7 +179,7 @@ def _mirrors(session: Session, names: Mapping[str, str]) -> list[dict[str, Any]]
         with ovsdb_remotes.connected(session.address, _CONNECT_SECONDS) as connection:
             mirrors, bridges = ovsdb_remotes.selected(connection, _OF_MIRRORS, _ANSWER_SECONDS)
     except (OSError, ValueError) as error:
-        LOG.debug("mirrors were not looked at: %s", error)
+        LOG.debug("mirrors were not read: %s", error)
         return None
     bridge_of = {uuid: row["name"] for row in bridges for uuid in _references(row["mirrors"])}
     return [_mirror(row, bridge_of[row["_uuid"][1]], names) for row in mirrors if row["_uuid"][1] in bridge_of]

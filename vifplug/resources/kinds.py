@@ -82,7 +82,7 @@ def of(kind: str) -> type[Any]:
         return _KINDS[kind]
     except (KeyError, TypeError):
         known = ", ".join(sorted(_KINDS))
-        raise UnknownKind(f"there is no kind of resource {kind!r:.40}; this vifplug knows {known}") from None
+        raise UnknownKind(f"unknown kind of resource {kind!r:.40}; known kinds: {known}") from None
 
 
 def link_of(kind: str) -> type[Link]:
@@ -137,9 +137,7 @@ def require_known(resources: Iterable[Any]) -> None:
     """
     for item in resources:
         if _KINDS.get(getattr(item, "kind", "")) is not type(item):
-            raise UnknownKind(
-                f"{type(item).__name__} {getattr(item, 'name', item)!r:.40} is of no kind that vifplug knows"
-            )
+            raise UnknownKind(f"{type(item).__name__} {getattr(item, 'name', item)!r:.40} has an unknown kind")
 
 
 def links_in(resources: Iterable[Resource]) -> list[Link]:

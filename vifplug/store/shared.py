@@ -35,7 +35,7 @@ def links(database: sqlite3.Connection) -> dict[str, Link]:
             if (link.name, link.owner) != (name, holder):
                 raise ValueError(f"it is of {link.kind} {link.name!r:.40}")
         except (ValueError, KeyError, TypeError, AttributeError, RecursionError, UnknownKind) as error:
-            LOG.error("what was set on %r for %s cannot be read, and is not put back: %s", name, holder, error)
+            LOG.error("what was set on %r for %s cannot be read, and is not restored: %s", name, holder, error)
             continue
         links[name] = link
     return links

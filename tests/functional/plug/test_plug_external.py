@@ -81,7 +81,7 @@ def test_wired_at_most_and_a_wait_for_more_says_why(world: World) -> None:
     world.vifplug("plug", "-", "--wait", "wired", "--timeout", "5", input=EXTERNAL.text)
     result = world.vifplug("wait", EXTERNAL.id, "--for", "active", "--timeout", "0", check=False)
     assert result.returncode == 5
-    assert "is wired, not active, and waits for a guest, of whose end this host shows nothing" in result.stderr
+    assert "is wired, not active, and waits for a guest whose end this host does not show" in result.stderr
 
 
 def test_host_without_open_vswitch_is_enough(world: World) -> None:

@@ -263,9 +263,9 @@ def test_connection_that_ends_is_an_unknown_outcome(host: DaemonHost, daemon: Sc
         host.plug([VIF])
     if said not in CUT[1:3]:  # what begins as no answer of HTTP's is a stranger's
         assert str(caught.value) == (
-            f"the daemon on socket {daemon.path!r} went away before it answered (connection closed): whether it did "
+            f"the daemon on socket {daemon.path!r} ended before it answered (connection closed): whether it did "
             "what was asked is not known; when it runs, look with `vifplug list`, or try again, which is safe: "
-            "what is done already is left as it is"
+            "what is already done stays"
         )
     assert len(daemon.asked) == 1, "a change is never sent twice"
     assert (caught.value.exit_code, caught.value.retryable) == (1, True)
@@ -468,7 +468,7 @@ def test_socket_with_a_full_backlog_is_waited_for(tmp_path: Path, monkeypatch: p
         listener.listen(0)
         first.connect(path)
         began = time.monotonic()
-        assert "too many wait for it already, for 1 s" in str(unreachable(path))
+        assert "too many connections wait, after 1 s" in str(unreachable(path))
         assert 0.9 < time.monotonic() - began < 5
 
 

@@ -153,7 +153,7 @@ def test_what_the_daemon_found_out(daemon: Daemon, capsys: pytest.CaptureFixture
 def test_failed_by_neutron(daemon: Daemon, capsys: pytest.CaptureFixture[str]) -> None:
     daemon.host._context.options = replace(daemon.host._context.options, wired_by="neutron-events", listens=True)
     daemon.store.set_neutron_status(HYBRID, NEUTRON_FAILED)
-    reason = "Neutron says that it could not wire this port; its own log says why"
+    reason = "Neutron reports that it could not wire this port; its log has the reason"
     assert_all_say(faces(daemon, HYBRID, capsys), "failed", reason)
     (repaired,) = daemon.host.repair([HYBRID])
     assert (repaired.state, repaired.error) == ("failed", reason)

@@ -258,7 +258,7 @@ def test_trouble_that_stays_is_raised(place: Place, kind: type[errors.VifplugErr
 @pytest.mark.parametrize(
     ("ids", "state", "timeout", "said"),
     [
-        ([A], "unplugged", 1, "'unplugged' is no state to wait for; it must be one of plugged, wired, active"),
+        ([A], "unplugged", 1, "'unplugged' is not a state to wait for; it must be one of plugged, wired, active"),
         ([A], "", 1, "no state"),
         ([A], None, 1, "no state"),
         (A, "wired", 1, "give a list"),

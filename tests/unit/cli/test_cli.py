@@ -591,7 +591,9 @@ def test_what_answers_and_is_no_daemon_is_passed_by_with_a_warning(place: Place)
         stranger.is_well = False
         result = place.run("list")
         assert (result.code, place.is_local) == (0, True)
-        assert result.err.startswith(f"vifplug: warning: what answers on socket '{place.socket}' is not vifplugd ")
+        assert result.err.startswith(
+            f"vifplug: warning: the program that answers on socket '{place.socket}' is not vifplugd "
+        )
         assert result.err.endswith("; this command works without it\n") and result.err.count("\n") == 1
         place.library.calls.clear()
         assert (place.run("list", "--socket", place.socket).code, place.is_local) == (1, False)

@@ -84,7 +84,7 @@ def test_guest_without_a_link_is_not_waited_for(
     assert wiring.state_of(record, Observed(), plugger.wiring()) == ("wired", None)
     awaited = wiring.awaited(record, Observed(), plugger.wiring(), "active")
     is_socket = isinstance(end, guest_end.VhostUser)
-    assert awaited == (SOCKET if is_socket else "a guest, of whose end this host shows nothing")
+    assert awaited == (SOCKET if is_socket else "a guest whose end this host does not show")
     if is_socket:
         assert 'path="/var/lib/vhost_sockets/vhu0" mode="server"' in libvirt.text(vif)
     elif isinstance(end, guest_end.HostDevice):

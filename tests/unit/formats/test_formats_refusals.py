@@ -340,7 +340,7 @@ def test_refusal_carries_the_vif_id(document: dict[str, Any]) -> None:
         ({"instance": {"uuid": GUEST, "id": 1}}, f"unknown key 'instance.id' (did you mean 'uuid'?){KEYS}uuid, name"),
         (
             {"instance": {"name": "web"}},
-            "instance.uuid: it is missing, and the document does not say whose VIF it is either",
+            "instance.uuid: it is missing, and the document has no instance either",
         ),
     ],
 )

@@ -45,7 +45,7 @@ def test_json_is_read(given: str | bytes, expected: Any) -> None:
         ("-Infinity", "the document is not JSON: -Infinity is not a number JSON has"),
         ("[1e999]", "the document holds the number '1e999', which is too large"),
         ("1" * 5000, "the document holds a number of 5000 digits, which is too large"),
-        ('{"id": 1, "id": 2}', "the document gives the key 'id' twice in one object; give it once"),
+        ('{"id": 1, "id": 2}', "the document has the key 'id' twice in one object; give it once"),
     ],
     ids=range(17),
 )

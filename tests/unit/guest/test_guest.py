@@ -378,7 +378,7 @@ def test_ends_that_are_not_known_or_do_not_fit_are_refused(request_: Vif, nic: N
 
 
 def test_port_of_libvirts_is_not_for_qemu() -> None:
-    with pytest.raises(InputError, match=r"tap81ab5618-df.* is libvirt's to make \(create_port false\)"):
+    with pytest.raises(InputError, match=r"tap81ab5618-df.* is made by libvirt \(create_port false\)"):
         describe(vif("ovs", create_port=False), "qemu")
 
 

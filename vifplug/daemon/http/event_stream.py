@@ -175,9 +175,9 @@ class Hub:
             most, most_own = min(_FOLLOWERS_MAX, share), min(_FOLLOWERS_OF_A_USER, share * 3 // 8)
             most_others = most - min(_KEPT_FOR_ROOT, share // 4)
             if total >= (most if uid == _ROOT else most_others):
-                raise Busy(f"{total} follow already, which is the most there may be; try again later")
+                raise Busy(f"{total} follow already, which is the maximum; try again later")
             if uid != _ROOT and own >= most_own:
-                raise Busy(f"{own} of uid {uid} follow already, which is the most of one user; try again later")
+                raise Busy(f"{own} of uid {uid} follow already, which is the maximum of one user; try again later")
             self._followers[uid] += 1
             self._metrics.followers.set(total + 1)
 
@@ -233,7 +233,7 @@ class Hub:
                 turn, frames = (self.turn, await self._read(since)) if is_heartbeat else await self._after(since)
             except VifplugError as error:
                 # The answer has begun; the next request gets a problem document.
-                LOG.warning("a follower at event %d is let go: %s", since, error)
+                LOG.warning("a follower at event %d is disconnected: %s", since, error)
                 return
 
 

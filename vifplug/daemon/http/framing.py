@@ -112,7 +112,7 @@ class Framing:
                 return self._read_chunk_size(line)
             case _:
                 self._part = _Part.CHUNK_SIZE if self._part is _Part.CHUNK_END else _Part.REQUEST_LINE
-                return "a chunked body has a chunk of another size than it says, or a trailer" if line else ""
+                return "a chunked body has a chunk whose size is wrong, or a trailer" if line else ""
 
     def _read_request_line(self, line: bytes) -> str:
         matched = _REQUEST_LINE.fullmatch(line)
@@ -140,9 +140,9 @@ class Framing:
         if len(self._lengths) > 1:
             return "it has several Content-Length headers; give one"
         if self._lengths and not _LENGTH.fullmatch(self._lengths[0]):
-            return "Content-Length is no number; it must be digits alone"
+            return "Content-Length is not a number; it must have digits only"
         if self._codings and [coding.lower() for coding in self._codings] != [b"chunked"]:
-            return "Transfer-Encoding must be chunked alone"
+            return "Transfer-Encoding must be chunked only"
         if self._codings and not self._is_http_1_1:
             return "HTTP/1.0 has no Transfer-Encoding; use Content-Length or HTTP/1.1"
         self._left = int(self._lengths[0]) if self._lengths else 0
@@ -151,7 +151,7 @@ class Framing:
 
     def _read_chunk_size(self, line: bytes) -> str:
         if not _CHUNK_SIZE.fullmatch(line):
-            return "a chunk's size is malformed; it must be hexadecimal digits alone, without an extension"
+            return "a chunk's size is malformed; it must have hexadecimal digits only, without an extension"
         self._left = int(line, 16)
         self._part = _Part.CHUNK if self._left else _Part.LAST_LINE
         return ""

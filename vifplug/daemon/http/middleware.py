@@ -73,9 +73,9 @@ class Lane:
         :raises Busy: the user has too many of them.
         """
         if self._waits >= self._waits_max:
-            raise Busy(f"{self._waits} of your requests wait already, which is the most there may be; try again later")
+            raise Busy(f"{self._waits} of your requests wait already, which is the maximum; try again later")
         if self._of_all.count >= capacity.waits():
-            raise Busy(f"{self._of_all.count} requests wait already, which is the most there may be; try again later")
+            raise Busy(f"{self._of_all.count} requests wait already, which is the maximum; try again later")
         self._waits += 1
         self._of_all.count += 1
         try:
@@ -132,7 +132,7 @@ class Gate:
             self._admit(scope, answer.request.peer)
             await self._app(scope, receive, answer.send)
         except ClientDisconnect:
-            LOG.info("the peer went before it was answered")
+            LOG.info("the peer disconnected before it was answered")
         except Exception as error:
             if not isinstance(error, NotPermitted):
                 LOG.exception("could not serve %s %s", scope["method"], scope["path"])
@@ -148,7 +148,7 @@ class Gate:
         if peer is None or level is Level.NONE:
             user = "an unknown peer" if peer is None else f"uid {peer.uid}"
             raise NotPermitted(
-                f"{user} may not use this daemon; the operator lets users and groups in, as [daemon] reader_users, "
+                f"{user} may not use this daemon; the operator permits users and groups by [daemon] reader_users, "
                 "operator_users, admin_users and their groups, or members of socket_group"
             )
         scope["state"] |= {"level": level, "lane": self._lane(peer.uid)}

@@ -16,34 +16,34 @@ from vifplug.daemon.http.answers import Problem
 from vifplug.daemon.http.protocol import Level
 
 _COMPONENT = "#/components/schemas/{model}"
-_ID_HEADER = {"description": "The request's id: the one given, or a new one.", "schema": {"type": "string"}}
+_ID_HEADER = {"description": "The request's id: the given one, or a new one.", "schema": {"type": "string"}}
 _ID_PARAMETER = {
     "name": middleware.REQUEST_ID,
     "in": "header",
     "required": False,
-    "description": "An id of your own, of 1 to 64 visible ASCII characters; any other is replaced.",
+    "description": "Your own id, of 1 to 64 visible ASCII characters; any other is replaced.",
     "schema": {"type": "string", "pattern": "^[!-~]{1,64}$"},
 }
 _BODIES: Mapping[str, str] = {
     "PlugBody": "The VIF, in vifplug's own format or in another.",
-    "BatchRequest": "What to plug, or what to unplug.",
-    "ChosenRequest": "Which VIFs; no body at all is every VIF.",
-    "GcRequest": "Whether to delete; no body at all is no.",
-    "WaitRequest": "Which VIFs are to be in which state.",
+    "BatchRequest": "The VIFs to plug, or the ids to unplug.",
+    "ChosenRequest": "Which VIFs; without a body, every VIF.",
+    "GcRequest": "Whether to delete; without a body, no.",
+    "WaitRequest": "The VIFs and the state to wait for.",
 }
 _NEEDED = ("PlugBody", "BatchRequest", "WaitRequest")
 _DESCRIPTIONS: Mapping[int, str] = {
-    400: "The request is wrong. Nothing was touched.",
-    403: "The peer may not do this. Nothing was touched.",
-    404: "No VIF of that id is plugged on this host. Nothing was touched.",
-    409: "Something else holds what is asked for, or an OVS bridge is not there. Nothing was touched.",
-    410: "Some of the events asked for are not kept any more, or that number was never given. List the VIFs and follow "
+    400: "The request is wrong. Nothing was changed.",
+    403: "The peer may not do this. Nothing was changed.",
+    404: "No VIF of that id is plugged on this host. Nothing was changed.",
+    409: "Another VIF or program holds a requested name, or an OVS bridge is missing. Nothing was changed.",
+    410: "Some of the requested events are no longer stored, or that number was never issued. List the VIFs and follow "
     "from now on.",
-    413: f"The body is larger than {requests.BODY_MAX_MIB} MiB. Nothing was touched.",
-    500: "The host or the store refused, and the error names the step. What a plug had begun was taken back; what an "
-    "unplug left, the next one takes away.",
+    413: f"The body is larger than {requests.BODY_MAX_MIB} MiB. Nothing was changed.",
+    500: "The host or the store refused, and the error names the step. A plug was rolled back; what an unplug "
+    "left, the next one deletes.",
     503: "Open vSwitch is away, another request holds the VIF, or the helper ended. Try again.",
-    504: "A deadline passed; the error says who was waited for. What was begun was taken back. Try again.",
+    504: "A deadline passed; the error names the program waited for. The changes were rolled back. Try again.",
 }
 _FOREIGN = {
     "type": "object",
@@ -66,13 +66,13 @@ _FOREIGN = {
 ABOUT = """\
 Plugs guests' virtual interfaces (VIFs) into this host's network, all or nothing, and keeps them plugged.
 
-Who asks is known from the Unix socket. There are three levels, each holding those before it: **read** looks;
+The Unix socket identifies the peer. There are three levels, each including those before it: **read** only reads;
 **operate** plugs VIFs, and unplugs and repairs those it plugged itself; **admin** does everything. A peer with
 none gets 403 to every request but `GET /healthz`.
 
 Bodies are JSON, whatever Content-Type says. Errors are RFC 9457 problem documents; `error` in them is the object that
 `vifplug -o json` prints. `X-Request-Id`, given or made, comes back with the answer and is in the daemon's log.
-A query parameter or a key that a request does not know is an error, not ignored.
+An unknown query parameter or key is an error.
 """
 
 

@@ -111,13 +111,13 @@ async def of_http(request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)
     path, method = request.scope["path"], request.method
     if error.status_code == 404:
-        error = HTTPException(404, f"{path!r} is no path of this API; /openapi.json lists those that are")
+        error = HTTPException(404, f"{path!r} is not a path of this API; /openapi.json lists the paths")
     elif error.status_code == 405:
         # Starlette lists those of the first route that has the path, and each method is a separate route here.
         routes = [route for route in request.app.state.routes if route.path_regex.match(path)]
         allowed = ", ".join(sorted(name for route in routes for name in route.methods)) or "GET"
         headers = {"Allow": allowed}
-        error = HTTPException(405, f"{method!r} is no method of {path!r}; use {allowed}", headers=headers)
+        error = HTTPException(405, f"{method!r} is not a method of {path!r}; use {allowed}", headers=headers)
     return response(error, path)
 
 

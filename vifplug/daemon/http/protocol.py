@@ -77,7 +77,7 @@ class Peer:
         :raises OSError: it is not a Unix socket.
         """
         if connection.family != socket.AF_UNIX:
-            raise OSError("peers are known by their Unix sockets only")
+            raise OSError("only Unix sockets identify peers")
         packed = connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _CREDENTIALS.size)
         pid, uid, gid = _CREDENTIALS.unpack(packed)
         return cls(pid=pid, uid=uid, gid=gid, groups=_groups_of(connection, uid))
@@ -88,7 +88,7 @@ def _groups_of(connection: Any, uid: int) -> tuple[int, ...]:
         packed = connection.getsockopt(socket.SOL_SOCKET, _SO_PEERGROUPS, _GROUPS_BYTES_MAX)
     except OSError as error:
         # More groups than fit, or a kernel before 4.13. Fewer groups mean fewer permissions, never more.
-        LOG.warning("cannot read the supplementary groups of uid %d (%s); its primary group alone counts", uid, error)
+        LOG.warning("cannot read the supplementary groups of uid %d (%s); only its primary group counts", uid, error)
         return ()
     return struct.unpack(f"{len(packed) // 4}I", packed)
 
@@ -254,7 +254,7 @@ class CredentialedProtocol(H11Protocol):
         _FULL.warn(f"uid {uid} has more than {most} connections; its oldest idle one makes room for the next")
         if capacity.close_oldest_idle([each for each in own if each is not self], capacity.IDLE_SECONDS):
             return False
-        self._answer(503, f"uid {uid} has {most} connections, which is the most of one user; try again")
+        self._answer(503, f"uid {uid} has {most} connections, which is the maximum of one user; try again")
         return True
 
     @staticmethod

@@ -51,16 +51,16 @@ class _DocumentOptions(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     format: Format = Field(
-        default="auto", description="What the documents are; auto tells each by its keys.", examples=["neutron-port"]
+        default="auto", description="The documents' format; auto detects it by their keys.", examples=["neutron-port"]
     )
     instance_uuid: Uuid | None = Field(
-        default=None, description="The guest, in place of what the documents say; for Interface.external_ids:vm-uuid."
+        default=None, description="The guest, instead of the documents' own; for Interface.external_ids:vm-uuid."
     )
     instance_name: str | None = Field(
         default=None, min_length=1, max_length=INSTANCE_NAME_MAX, description="The guest's name."
     )
-    mtu: int | None = Field(default=None, ge=MTU_MIN, le=MTU_MAX, description="Bytes, in place of the documents' own.")
-    dry_run: bool = Field(default=False, description="Answer what would be done, and do nothing; level read is enough.")
+    mtu: int | None = Field(default=None, ge=MTU_MIN, le=MTU_MAX, description="Bytes, instead of the documents' own.")
+    dry_run: bool = Field(default=False, description="Return the plan and change nothing; level read is enough.")
 
     def vifs(self, document: object) -> list[Vif]:
         """The VIFs of a document, with the separate options.
@@ -92,11 +92,11 @@ class BatchRequest(_DocumentOptions):
 
     plug: Annotated[list[Any] | dict[str, Any] | None, BeforeValidator(_is_structured)] = Field(
         default=None,
-        description="A VIF document in any supported format, or a list of them, also mixed; they are plugged as a "
-        "whole or not at all.",
+        description="A VIF document in any supported format, or a list of them, also mixed; they are plugged all "
+        "or none.",
         json_schema_extra={"anyOf": [{"type": "array", "items": _DOCUMENT}, _DOCUMENT, {"type": "null"}]},
     )
-    unplug: list[Uuid] | None = Field(default=None, description="Ids; one that is not plugged is done.")
+    unplug: list[Uuid] | None = Field(default=None, description="Ids; an absent VIF counts as success.")
 
 
 class ChosenRequest(BaseModel):
@@ -104,7 +104,7 @@ class ChosenRequest(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
 
-    ids: list[Uuid] | None = Field(default=None, description="Ids of VIFs; null, or left out, is every VIF.")
+    ids: list[Uuid] | None = Field(default=None, description="Ids of VIFs; null, or left out, means every VIF.")
 
 
 class ListQuery(BaseModel):
@@ -116,7 +116,7 @@ class ListQuery(BaseModel):
         default=None,
         ge=0,
         allow_inf_nan=False,
-        description="Only those with nothing at the guest's end for so long, in s.",
+        description="Only those with nothing at the guest's end for that many seconds.",
     )
 
 
@@ -125,7 +125,7 @@ class GcRequest(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
 
-    delete: bool = Field(default=False, description="Delete the orphans, too; this needs level admin.")
+    delete: bool = Field(default=False, description="Also delete the orphans; this requires level admin.")
     keep: list[Uuid] | None = Field(
         default=None,
         description="Ids of the VIFs or instances that there are. Recorded VIFs that it does not name, and that have "
@@ -143,10 +143,10 @@ class EventsQuery(BaseModel):
         default=None,
         ge=0,
         le=SEQUENCE_MAX,
-        description="The last number the follower has; Last-Event-ID says the same. Without both: what comes from now "
+        description="The follower's last number; Last-Event-ID has the same meaning. Without both: what comes from now "
         "on, or with follow=false all that is kept.",
     )
-    follow: bool = Field(default=True, description="Go on with what comes; false ends with the newest event.")
+    follow: bool = Field(default=True, description="Continue with new events; false ends with the newest event.")
 
 
 class GuestQuery(BaseModel):
@@ -155,13 +155,13 @@ class GuestQuery(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     model: str = Field(
-        default=VIRTIO, pattern=MODEL_PATTERN, description="Libvirt's word for it, or the name of a device of QEMU's."
+        default=VIRTIO, pattern=MODEL_PATTERN, description="Libvirt's model name, or the name of a QEMU device."
     )
     queues: int | None = Field(
         default=None,
         ge=1,
         le=QUEUES_MAX,
-        description="As many as the guest has CPUs; by default one, or of a multi-queue tap two.",
+        description="Usually the guest's number of CPUs; by default one, or two for a multi-queue tap.",
     )
 
 
@@ -171,7 +171,9 @@ class WaitRequest(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
 
     ids: list[Uuid] = Field(description="Ids of VIFs.", min_length=0)
-    state: Literal["plugged", "wired", "active"] = Field(alias="for", description="The state to wait for, or above it.")
+    state: Literal["plugged", "wired", "active"] = Field(
+        alias="for", description="The state to wait for; a higher one counts, too."
+    )
     timeout: float = Field(default=0, ge=0, le=_WAIT_MAX_SECONDS, description="Seconds.")
 
 
@@ -187,7 +189,7 @@ VifId = Annotated[
 ]
 """As in the description; ``vif_id`` checks it."""
 GuestFormat = Annotated[
-    str, Path(description="For which hypervisor.", json_schema_extra={"enum": [*GUEST_FORMATS]}, examples=["qemu"])
+    str, Path(description="The hypervisor.", json_schema_extra={"enum": [*GUEST_FORMATS]}, examples=["qemu"])
 ]
 """As in the description; the library checks it."""
 _Body = TypeVar("_Body", bound=BaseModel)
@@ -241,7 +243,7 @@ def refused(details: Sequence[Any]) -> InputError:
     elif first["loc"] and first["loc"][-1] == "mtu":
         should = messages.MTU
     else:
-        should = _SHOULD.get(kind) or f"it must be otherwise: {first['msg'][:1].lower()}{first['msg'][1:]}"
+        should = _SHOULD.get(kind) or f"it is invalid: {first['msg'][:1].lower()}{first['msg'][1:]}"
     return messages.refusal(path, first.get("input"), should)
 
 

@@ -63,7 +63,7 @@ _VIF: dict[str, Any] = {
 }
 _PROBLEM: dict[str, Any] = {
     "type": "urn:vifplug:error:Conflict",
-    "title": "Another VIF or a stranger holds what is asked for",
+    "title": "Another VIF or program holds a requested name",
     "status": 409,
     "detail": "the name 'tap71a6b0e4-1a' is held by a link that is not vifplug's",
     "instance": "/v1/vifs/71a6b0e4-1a1b-4fd9-8f4a-7cab3f9a425b",
@@ -80,13 +80,13 @@ _EXAMPLES: Mapping[str, Any] = {"VifReport": _VIF, "Problem": _PROBLEM}
 _HEALTH = {
     "type": "object",
     "title": "Health",
-    "description": "Whether all is well, and how the daemon's own comparisons stand.",
+    "description": "Whether the daemon is healthy, and the state of its comparisons.",
     "properties": {
         "status": {
             "type": "string",
             "title": "Status",
-            "description": "ok; or degraded, while OVSDB is away; or unhealthy, when the store's file is gone or "
-            "another.",
+            "description": "ok; or degraded, while OVSDB is away; or unhealthy, when the store's file was "
+            "deleted or replaced.",
         }
     },
     "required": ["status"],

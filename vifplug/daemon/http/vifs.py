@@ -220,7 +220,7 @@ def batch(request: Request, body: _Body) -> Response:
     if batch.plug and batch.unplug:
         raise InputError("plug and unplug exclude each other; give one of them")
     if batch.plug is None and batch.unplug is None:
-        raise InputError("the request's body gives neither plug nor unplug; give one of them")
+        raise InputError("the request's body has neither plug nor unplug; give one of them")
     if batch.unplug:
         return _unplug(request, batch)
     vifs = batch.vifs(batch.plug) if batch.plug or batch.plug == {} else []
@@ -236,7 +236,7 @@ def batch(request: Request, body: _Body) -> Response:
 
 def _unplug(request: Request, batch: BatchRequest) -> Response:
     if batch.dry_run:
-        raise InputError("dry_run goes with plug; what an unplug takes away is what GET /v1/vifs/{id} shows")
+        raise InputError("dry_run requires plug; GET /v1/vifs/{id} shows what an unplug deletes")
     host, metrics = _host(request), _metrics(request)
     ids = batch.unplug or []
     logs.concerning(*ids)

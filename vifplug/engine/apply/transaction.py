@@ -90,7 +90,7 @@ def take_back(store: Store, task: Task, journal: Journal, before: Moment, cause:
     left = journal.undo(cause) if all(job.takes_back for job in task.work) else []
     if left:
         # The intents stay: the next command settles what could not be undone now.
-        LOG.error("after %s, could not take back: %s", cause, "; ".join(map(str, left)))
+        LOG.error("after %s, could not undo: %s", cause, "; ".join(map(str, left)))
         return
     try:
         store.restore(before)

@@ -65,4 +65,4 @@ def note_vlans(context: Context, records: Iterable[Record], observed: Observed) 
                 context.store.save_records(kept, seconds=_PATIENCE_SECONDS)
     except (VifplugError, OSError) as error:
         # The doctor has its store and its locks open for reading only.
-        LOG.debug("VLANs of ports were seen and not written down: %s", error)
+        LOG.debug("changed VLANs of ports were not recorded: %s", error)

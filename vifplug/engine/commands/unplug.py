@@ -130,9 +130,9 @@ def _remove_together(context: Context, removals: Sequence[Removal]) -> list[Remo
 
 def _removed_by_mark(vif_id: str, removed: Removed) -> list[str]:
     """The result for a VIF whose record cannot be read."""
-    gone = ", ".join(removed.gone.get(vif_id, ())) or "nothing was there"
+    gone = ", ".join(removed.gone.get(vif_id, ())) or "nothing was found"
     return [
-        f"the record of VIF {vif_id} was damaged; what bears its mark was taken away: {gone}",
+        f"the record of VIF {vif_id} was damaged; resources with its mark were deleted: {gone}",
         *removed.left.get(vif_id, ()),
     ]
 

@@ -259,7 +259,7 @@ def refuse_half_a_pair(end: Link, current: Link, known: Link | None) -> None:
     """
     if not ownership.is_ours(current, end, known):
         raise Conflict(
-            f"device {end.name!r} of VIF {end.owner} was made again by somebody else without its peer; delete it "
+            f"device {end.name!r} of VIF {end.owner} was recreated by another program without its peer; delete it "
             "(ip link del), then repair",
             end.name,
         )

@@ -173,7 +173,7 @@ def _delete_broken(link: Link, current: Link, draft: Draft) -> None:
 
 def _create(link: Link, other: Link | None, draft: Draft) -> None:
     if link.creation is Creation.NEVER or (link.creation is Creation.PAIR) != (other is not None):
-        raise UnknownKind(f"there is no way to make {link.kind} {link.name!r}", link.name)
+        raise UnknownKind(f"cannot create {link.kind} {link.name!r}", link.name)
     earlier = draft.get(Phase.CREATIONS, link.name)
     if isinstance(earlier, actions.CreateLink) and (earlier.link.mtu or 0) > (link.mtu or 0):
         # Another VIF of this plan shares the link: the larger MTU applies.

@@ -214,7 +214,7 @@ def _check_names(vif: Vif, driver: Driver, desired: Iterable[Resource]) -> None:
     wrong = next((name for name in names if not naming.is_link_name(name)), None)
     if wrong is not None:
         raise InputError(
-            f"names: VIF {vif.id} would have a device {wrong!r}, which the kernel does not take; a device name has "
+            f"names: VIF {vif.id} would have a device {wrong!r}, which the kernel does not accept; a device name has "
             f"{naming.LINK_NAME_RULE}",
             vif.id,
         )

@@ -113,7 +113,7 @@ class _NoticesTheEnd:
                 if awaited:
                     yield number, data
                 else:
-                    LOG.debug("an answer came that no caller waits for")
+                    LOG.debug("received an answer without a waiting caller")
 
 
 class _Forked(_NoticesTheEnd, daemon.ForkingClientChannel):

@@ -46,7 +46,7 @@ def _hold(path: str, byte: int) -> None:
     # Checked before opening: opening some devices has effects.
     handle = os.open(path, os.O_PATH | os.O_CLOEXEC | os.O_NOFOLLOW)
     if not stat.S_ISREG(os.fstat(handle).st_mode) or byte < _SESSIONS:
-        raise SystemExit(f"vifplug-privsep-helper: {path!r} is no lock file, or {byte} is no session's")
+        raise SystemExit(f"vifplug-privsep-helper: {path!r} is not a lock file, or {byte} is no session's")
     descriptor = os.open(f"/proc/self/fd/{handle}", os.O_RDONLY | os.O_CLOEXEC)
     os.close(handle)
     fcntl.fcntl(descriptor, fcntl.F_OFD_SETLK, _FLOCK.pack(fcntl.F_RDLCK, os.SEEK_SET, byte, 1, 0))

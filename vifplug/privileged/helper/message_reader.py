@@ -95,7 +95,7 @@ class Skipper:
         elif first in _FIXED:
             follows = _FIXED[first]
         elif first == 0xC1:
-            raise Malformed("a byte that begins no value")
+            raise Malformed("a byte that cannot start a value")
         self._count(inside)
         if inside:
             self._left.append(inside)
@@ -114,7 +114,7 @@ class Skipper:
         if len(self._left) > DEPTH_MAX:
             self.excess = self.excess or f"a message more than {DEPTH_MAX} deep"
             if len(self._left) > 10_000:
-                raise Malformed("a message without a bottom")
+                raise Malformed("a message that is nested without end")
 
     def _close(self) -> None:
         """A value has ended, and with the last one of a container that container."""

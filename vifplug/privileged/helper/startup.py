@@ -27,7 +27,7 @@ def begin(
     :raises PermissionDenied: when called a second time.
     """
     if import_lock.is_closed():
-        raise PermissionDenied("refused to begin again: the helper's OVSDB address is fixed at its start")
+        raise PermissionDenied("refused to start again: the helper's OVSDB address is fixed at its start")
     ownership.start()
     ovsdb.fix_address(connection, timeout)
     configure.fix_devices(configurable)

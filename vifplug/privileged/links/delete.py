@@ -81,7 +81,7 @@ def _refusal(messages: Sequence[Message], indexes: Mapping[str, int]) -> netlink
     try:
         deletion = _AsyncDelete(messages)
     except (OSError, RuntimeError) as error:
-        LOG.debug("the kernel's answer is waited for: %s", error)
+        LOG.debug("waiting for the kernel's answer: %s", error)
     else:
         return None if deletion.wait_gone(indexes) else deletion.refusal()
     # No descriptor, or no thread, is available: that must not prevent the deletion.

@@ -78,7 +78,7 @@ def _of_joining(code: int, name: str, master: str) -> str:
         case errno.EMLINK:
             return f"{name!r} and bridge {master!r} would be a stack of more than 8 devices (MAX_NEST_DEV)"
         case errno.EOPNOTSUPP:
-            return f"{master!r} takes no ports, or {name!r} is of a kind that is no port of a bridge"
+            return f"{master!r} takes no ports, or {name!r} is of a kind that cannot be a port of a bridge"
     return ""
 
 

@@ -272,7 +272,7 @@ def _join(run: Run, number: int, operation: Operation) -> None:
     if link is None or link["ifindex"] != operation["guest_ifindex"] or link["master"] is not None:
         return  # deleted, recreated or moved meanwhile, which only the VMM may do
     if not adoption.is_guests(link, vif_id, operation.get("guest_address")):
-        raise PermissionDenied(f"refused to put {guest!r} on bridge {bridge!r}: it is no guest's tap", guest)
+        raise PermissionDenied(f"refused to put {guest!r} on bridge {bridge!r}: it is not a guest's tap", guest)
     run.early.append((number, message(int(link["ifindex"]), [("IFLA_MASTER", index)])))
 
 

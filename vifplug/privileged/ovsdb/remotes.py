@@ -21,7 +21,7 @@ WRITES_NOTHING = {
     "mutations": [["next_cfg", "+=", 1]],
 }
 """A write of no row. A server that accepts no writes refuses it, too (ovsdb/execution.c)."""
-TAKES_NO_WRITES = "it is a standby, or a read-only remote: it takes no writes"
+TAKES_NO_WRITES = "it is a standby, or a read-only remote: it accepts no writes"
 NOT_ALLOWED = "read only mode"
 """The texts of a server that refuses a write."""
 _ERROR = "not allowed"
@@ -116,7 +116,7 @@ def selected(connection: socket.socket, wanted: Mapping[str, Sequence[str]], sec
     try:
         return [result["rows"] for result in answer["result"]]
     except (LookupError, TypeError) as error:
-        raise ValueError(f"the answer is no answer of OVSDB's: {answer!r:.200}") from error
+        raise ValueError(f"the answer is not OVSDB's: {answer!r:.200}") from error
 
 
 def _answered(connection: socket.socket, count: int, deadline: float) -> dict[int, dict[str, Any]]:
@@ -129,7 +129,7 @@ def _answered(connection: socket.socket, count: int, deadline: float) -> dict[in
             raise OSError("the connection was closed without an answer")
         text = (text + chunk.decode(errors="replace")).lstrip()
         if len(text) > _ANSWER_BYTES_MAX:
-            raise ValueError("the answer is no answer of OVSDB's")
+            raise ValueError("the answer is not OVSDB's")
         while text:
             try:
                 message, end = decoder.raw_decode(text)

@@ -218,13 +218,13 @@ class Session:
             return self._run_once(commands, writes=writes, seconds=seconds)
         except _NotWritten:
             # The server has become a standby: nothing was written, and the next connection may be to another one.
-            LOG.warning("OVSDB at %s takes no writes any more", self.address)
+            LOG.warning("OVSDB at %s no longer accepts writes", self.address)
             self.api.ovsdb_connection.force_reconnect()
         try:
             return self._run_once(commands, writes=writes, seconds=seconds)
         except _NotWritten as error:
             raise OvsUnavailable(
-                f"OVSDB at {self._places} takes no writes: it is a standby, or a read-only remote", self._places
+                f"OVSDB at {self._places} accepts no writes: it is a standby, or a read-only remote", self._places
             ) from error
 
     def _run_once(self, commands: Sequence[Any], *, writes: bool, seconds: float | None) -> int:

@@ -74,7 +74,7 @@ def _flags(session: Session, bridge: str) -> dict[str, str]:
     try:
         return openflow.flags(path) if path else {}
     except OSError as error:
-        LOG.debug("the OpenFlow configuration of %s was not looked at: %s", bridge, error)
+        LOG.debug("the OpenFlow configuration of %s was not read: %s", bridge, error)
         return {}
 
 
@@ -195,7 +195,7 @@ def refuse_foreign_port(name: str, owner: str) -> None:
     ids = ", ".join(sorted(port.iface_ids)) or "none"
     raise Conflict(
         f"refused to make device {name!r} for {owner}: OVS port {port.name!r} (mark {port.mark or 'none'}, iface-id "
-        f"{ids}) waits for a device of that name; choose another name, or delete that port if it is needed no more",
+        f"{ids}) waits for a device of that name; choose another name, or delete that port if it is not needed",
         name,
     )
 
