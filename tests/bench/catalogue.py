@@ -1,4 +1,4 @@
-"""What is measured, and how each number is taken. Pure."""
+"""The measured works, and the method of each measurement. Pure."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ WHO = (OS_VIF, VISITOR, LIBRARY, DAEMON, FLOOR)
 OTHER, OTHER_DAEMON = "library, beside", "daemon, beside"
 """Another commit's vifplug (``--beside``), in a world that it has filled itself."""
 BESIDE = {LIBRARY: OTHER, DAEMON: OTHER_DAEMON}
-"""The contestant that each is compared with."""
+"""The contestant with which each is compared."""
 HYBRID, OVS, BRIDGE = "ovs-hybrid", "ovs", "bridge"
 KINDS = (HYBRID, OVS, BRIDGE)
 BATCHES = (10, 100)
@@ -27,7 +27,7 @@ class Work:
 
     title: str
     how: str
-    """What is in the measured region."""
+    """What the measured region contains."""
     unit: str = MS
 
 
@@ -39,12 +39,12 @@ CHECK, MEMORY = "check", "memory"
 
 
 def batch(verb: str, size: int) -> str:
-    """The work of so many in one request."""
+    """The work of a batch of that size in one request."""
     return f"{verb}-{size}"
 
 
 def crowd(callers: int) -> str:
-    """The work of so many callers at once."""
+    """The work of that many concurrent callers."""
     return f"crowd-{callers}"
 
 

@@ -1,4 +1,4 @@
-"""The other end of ``serving``: contestants as processes in a world, asked one at a time."""
+"""The other end of ``serving``: contestants as processes in a world, which work one at a time."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _CATCH_UP_SECONDS = 5.0
 
 
 class Failed(Exception):
-    """A contestant could not do what it was told."""
+    """A contestant could not carry out a command."""
 
 
 def os_vif_argv(world: World) -> list[str]:
@@ -34,7 +34,7 @@ def os_vif_argv(world: World) -> list[str]:
 
 
 def vifplug_argv(world: World, via: str = "local", checkout: Path | None = None) -> list[str]:
-    """vifplug's, which has its own configuration file in each world.
+    """vifplug's contestant, with its own configuration file in each world.
 
     :param checkout: another commit's checkout, with a ``.venv`` of its own.
     """
@@ -43,7 +43,7 @@ def vifplug_argv(world: World, via: str = "local", checkout: Path | None = None)
 
 
 class Contestant:
-    """One that is stopped while it is not asked: what it does meanwhile (follow OVSDB) is no part of another's time.
+    """A contestant that is stopped while others work: what it does meanwhile (follow OVSDB) must not cost them time.
 
     ``with Contestant(world, argv) as contestant``.
     """
@@ -98,9 +98,9 @@ class Contestant:
         return answer["answer"]
 
     def ask(self, call: str, **output: Any) -> Any:
-        """One call's answer, once it has caught up with what happened while it was stopped.
+        """One call's answer, after the contestant has processed the events of its stop.
 
-        :raises Failed: when it failed.
+        :raises Failed: it failed.
         """
         assert self._process.stdin is not None
         self._signal(signal.SIGCONT)
@@ -124,20 +124,21 @@ class Contestant:
         return list(self.ask("each", of=verb, ids=self._ids(requests))["seconds"])
 
     def together(self, verb: str, requests: Sequence[Request]) -> float:
-        """One request for all of them; its seconds."""
+        """One request for all of them; its duration in seconds."""
         (seconds,) = self.ask("together", of=verb, ids=self._ids(requests))["seconds"]
         return float(seconds)
 
     def crowd(self, verb: str, requests: Sequence[Request], callers: int) -> float:
-        """So many callers at once, a request for each VIF; seconds until the last is done."""
+        """That many concurrent callers, with a request for each VIF; seconds until the last is done."""
         (seconds,) = self.ask("crowd", of=verb, ids=self._ids(requests), callers=callers)["seconds"]
         return float(seconds)
 
 
 def environment(world: World) -> dict[str, str]:
-    """Of a contestant: nothing of the person's own configuration; stevedore's cache goes with the world.
+    """The environment of a contestant: without the user's own configuration; stevedore's cache is deleted with the
+    world.
 
-    Who has forbidden Python to keep what it compiles would measure a compiler that no installed package runs.
+    With PYTHONDONTWRITEBYTECODE each start would compile, which no installed package does.
     """
     kept = {name: value for name, value in world.environment.items() if not name.startswith(("VIFPLUG_", "PYTHON"))}
     return {**kept, "XDG_CACHE_HOME": str(world.directory)}
@@ -146,7 +147,7 @@ def environment(world: World) -> dict[str, str]:
 def fresh(world: World, argv: Sequence[str], request: Request, *, checkout: Path = REPOSITORY) -> tuple[float, float]:
     """A new process that plugs one VIF: seconds from its start until that is done, and of the call in it alone.
 
-    :raises Failed: when it could not.
+    :raises Failed: it could not.
     """
     argv = [*argv, "--once", json.dumps(request.document)]
     log = world.directory / "contestants.log"
@@ -165,9 +166,9 @@ def fresh(world: World, argv: Sequence[str], request: Request, *, checkout: Path
 
 
 def timed(world: World, argv: Sequence[str]) -> tuple[float, str]:
-    """A command from its start to its end: seconds, and what it printed.
+    """A command from its start to its end: seconds, and its output.
 
-    :raises Failed: when its status is not 0.
+    :raises Failed: its status is not 0.
     """
     with world.namespace.entered():
         began = time.perf_counter()
@@ -185,15 +186,16 @@ _IDLE_NANOSECONDS = 1_000_000
 
 
 def rest(world: World, *, quiet: int = 3, seconds: float = 2.0) -> None:
-    """Wait until vswitchd and ovsdb-server have nothing more to do, or ``seconds`` have passed.
+    """Wait until vswitchd and ovsdb-server are idle, or ``seconds`` have passed.
 
-    What one contestant leaves behind (frames that its new links send, flooded to every port) is not the next one's.
+    The work that one contestant causes afterwards (frames that its new links send, flooded to every port) must not cost
+    the next one time.
     """
     _calm((world.vswitchd.pid, world.ovsdb.pid), quiet=quiet, seconds=seconds)
 
 
 def _calm(pids: Sequence[int], *, quiet: int, seconds: float) -> None:
-    """Wait until processes have done next to nothing for so many looks, or ``seconds`` have passed."""
+    """Wait until processes have been nearly idle for that many looks, or ``seconds`` have passed."""
     deadline, calm, before = time.monotonic() + seconds, 0, _worked(pids)
     while calm < quiet and time.monotonic() < deadline:
         time.sleep(_IDLE_PAUSE_SECONDS)
@@ -203,7 +205,7 @@ def _calm(pids: Sequence[int], *, quiet: int, seconds: float) -> None:
 
 
 def _worked(pids: Sequence[int]) -> int:
-    """Nanoseconds on a processor of these processes, all threads."""
+    """Processor time of these processes in nanoseconds, all threads."""
     worked = 0
     for pid in pids:
         for task in Path(f"/proc/{pid}/task").iterdir():
@@ -213,7 +215,7 @@ def _worked(pids: Sequence[int]) -> int:
 
 
 def busy() -> float:
-    """The share of all processors that was in use during the last half second: others' work, before a run."""
+    """The share of all processors that was in use during the last half second, by other work, before a run."""
 
     def read() -> tuple[int, int]:
         values = list(map(int, Path("/proc/stat").read_text().splitlines()[0].split()[1:9]))
@@ -233,9 +235,9 @@ def memory(pid: int) -> float:
 
 
 def descendants(pid: int) -> list[int]:
-    """A process and all that it has started."""
-    found = [pid]
+    """A process and all its descendants."""
+    pids = [pid]
     for task in os.listdir(f"/proc/{pid}/task"):
         for child in Path(f"/proc/{pid}/task/{task}/children").read_text().split():
-            found += descendants(int(child))
-    return found
+            pids += descendants(int(child))
+    return pids

@@ -1,7 +1,8 @@
-"""The course that all contestants run, in turn: what is measured at which number of VIFs.
+"""The course that all contestants run, in turn: the measurements at each number of VIFs.
 
-Two worlds: a host full of VIFs as os-vif leaves them, and one that vifplug has filled. What a plug costs hangs on whose
-VIFs are there already: the host's own IPv6 frames are flooded to every port, and only os-vif's links listen to them.
+Two worlds: a host full of VIFs as os-vif leaves them, and one that vifplug has filled. The cost of a plug depends on
+which program made the existing VIFs: the host's own IPv6 frames are flooded to every port, and only os-vif's links
+receive them.
 """
 
 from __future__ import annotations
@@ -30,25 +31,26 @@ _START_SECONDS = 60.0
 
 @dataclass(frozen=True, kw_only=True)
 class Extent:
-    """How much of it is run."""
+    """The extent of a run."""
 
     there: Sequence[int] = (c.FEW, 100, 400, 1000)
     turns: int = 15
-    """Of what is done to one VIF at a time."""
+    """Rounds of work on one VIF at a time."""
     rounds: int = 3
-    """Of batches and crowds."""
+    """Rounds of batches and crowds."""
     crowd: int = 64
     """VIFs that a crowd plugs."""
     starts: int = 7
-    """Of fresh processes."""
+    """Fresh processes."""
     crowds: Sequence[int] = c.CROWDS
     kinds: Sequence[str] = c.KINDS
-    """Of the VIFs that are plugged one at a time where there are many."""
+    """Rounds of single VIFs with many VIFs on the host."""
     slow_from: int = 400
-    """From so many VIFs there on, os-vif's batches and crowds are run ``slow_rounds`` times: they take minutes."""
+    """With at least this number of VIFs on the host, os-vif's batches and crowds run ``slow_rounds`` times: they take
+    minutes."""
     slow_rounds: int = 1
     only: str = ""
-    """Sections whose name contains this."""
+    """Only sections whose name contains this."""
 
 
 QUICK = Extent(
@@ -57,10 +59,10 @@ QUICK = Extent(
 
 
 class Course:
-    """The worlds, the contestants in them, and what came out.
+    """The worlds, the contestants in them, and the results.
 
     :param theirs: os-vif's world.
-    :param say: receives a line about each step before it begins.
+    :param say: called with a line about each step before it begins.
     :param beside: a checkout of another commit, to compare this one with, and its world.
     """
 
@@ -90,7 +92,8 @@ class Course:
         self.their_floor = Floor(theirs)
         self._closing.callback(self.their_floor.close)
         theirs.pause_vswitchd()
-        # The daemon's section of the configuration; it is started for its own part only: it watches what others do.
+        # The daemon's section of the configuration; it is started only for its own part, because it watches what others
+        # do.
         self.daemons = {c.DAEMON: Vifplugd(self.world)}
         self.libraries = {c.LIBRARY: self.library}
         if self.beside is not None:
@@ -112,7 +115,7 @@ class Course:
         self._closing.close()
 
     def rest(self, world: World, seconds: float = 2.0) -> None:
-        """Let a world come to rest for whoever is next in it; Open vSwitch in the other one stands still meanwhile."""
+        """Let a world come to rest before the next contestant; Open vSwitch in the other world is stopped meanwhile."""
         if world is not self._awake:
             self._awake.pause_vswitchd()
             world.resume_vswitchd()
@@ -120,7 +123,7 @@ class Course:
         contestants.rest(world, seconds=seconds)
 
     def requests(self, kind: str, count: int) -> list[Request]:
-        """VIFs that nobody has yet."""
+        """VIFs that no contestant has yet."""
         made = []
         for number in range(self._numbers, self._numbers + count):
             network = {"id": NETWORK, "mtu": MTU}
@@ -141,7 +144,7 @@ class Course:
     # -- the whole ----------------------------------------------------------------------------------------
 
     def run(self) -> None:
-        """All sections at every number of VIFs; what is measured until an error is kept."""
+        """All sections at every number of VIFs; measurements before an error are kept."""
         self._warm_up()
         for there in self.extent.there:
             self.say(f"{there} there: fill")
@@ -164,7 +167,7 @@ class Course:
         yield "daemon", self._daemon
 
     def _warm_up(self) -> None:
-        """First calls are dearer; they have a row of their own."""
+        """First calls are slower; they have a separate row."""
         for kind in c.KINDS:
             for process in {
                 **self._processes(kind),
@@ -176,7 +179,7 @@ class Course:
                 process.each("unplug", requests)
 
     def fill(self, there: int) -> None:
-        """So many hybrid VIFs in each world."""
+        """That many hybrid VIFs in each world."""
         while self._filled < there:
             count = min(_FILLING, there - self._filled)
             for library in self.libraries.values():
@@ -189,7 +192,8 @@ class Course:
             self.rest(world, seconds=_SETTLING_SECONDS)
 
     def _processes(self, kind: str) -> dict[str, Contestant]:
-        """Who plugs VIFs of a kind one at a time; os-vif 5.3.0 has no plugin for Linux bridges any more."""
+        """The contestants that plug VIFs of a kind one at a time; os-vif 5.3.0 no longer has a plugin for Linux
+        bridges."""
         theirs = {c.OS_VIF: self.theirs} if kind != c.BRIDGE else {}
         return {**theirs, **self.libraries}
 
@@ -204,9 +208,10 @@ class Course:
                 self._floor(there, kind, 1, (c.PLUG, c.UNPLUG))
 
     def _turn(self, there: int, kind: str, processes: dict[str, Contestant], turn: int) -> None:
-        """Everybody's next VIF: plugged, plugged again, unplugged; who begins changes.
+        """The next VIF of each contestant: plugged, plugged again, unplugged; they take turns to begin.
 
-        It is gone before the next one's turn: os-vif's veths go on sending for seconds what is flooded to every port.
+        It is deleted before the next contestant's turn: os-vif's veths continue to send for seconds, which is flooded
+        to every port.
         """
         order = list(processes.items())
         for who, process in order if turn % 2 else order[::-1]:
@@ -253,7 +258,7 @@ class Course:
             self.rest(process.world)
             seconds = process.crowd("plug", requests, callers)
             self.figures.add(Key(work, c.HYBRID, there, who), [len(requests) / seconds])
-            # In one request where there is such a thing: how long that takes is measured elsewhere.
+            # In one request if possible: its duration is measured elsewhere.
             process.together("unplug", requests)
 
     def _fresh(self, there: int) -> None:
@@ -271,7 +276,7 @@ class Course:
                 process.each("unplug", requests)
 
     def _counts(self, there: int) -> None:
-        """Processes of their own, in which everything is counted."""
+        """Separate processes, in which everything is counted."""
         sides = {c.OS_VIF: contestants.os_vif_argv(self.world), c.LIBRARY: contestants.vifplug_argv(self.world)}
         self.rest(self.world)
         for who, argv in sides.items():
@@ -356,4 +361,4 @@ class Course:
 
 
 COUNTED_WRITES = (tally.CHANGES, tally.WRITES)
-"""What a replug of a right VIF must have none of."""
+"""A replug of a VIF that already matches must have none of these."""

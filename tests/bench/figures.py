@@ -1,4 +1,4 @@
-"""Samples and what is said of them: medians, quartiles, and ratios with their spread. Pure."""
+"""Samples and their statistics: medians, quartiles, and ratios with their spread. Pure."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ from dataclasses import dataclass, field
 
 @dataclass(frozen=True)
 class Key:
-    """What was measured of whom."""
+    """A measured work and its contestant."""
 
     work: str
     """A key of ``catalogue.WORKS``."""
     kind: str
-    """The VIFs' type, or "" where that does not matter."""
+    """The VIFs' type, or "" if it does not matter."""
     there: int
-    """How many VIFs were there already."""
+    """The number of VIFs already on the host."""
     who: str
 
 
@@ -30,7 +30,7 @@ class Spread:
 
 
 def spread(samples: Sequence[float]) -> Spread:
-    """Of at least one sample; the quartiles of fewer than three are the least and the greatest."""
+    """For at least one sample; the quartiles of fewer than three are the minimum and the maximum."""
     if len(samples) < 3:
         return Spread(statistics.median(samples), min(samples), max(samples))
     low, median, high = statistics.quantiles(samples, n=4, method="inclusive")
@@ -38,7 +38,7 @@ def spread(samples: Sequence[float]) -> Spread:
 
 
 def ratio(ours: Sequence[float], theirs: Sequence[float]) -> Spread:
-    """The medians' ratio, and the quartiles of the ratios of every sample to every other: they were taken in turn."""
+    """The medians' ratio, and the quartiles of the ratios of all pairs of samples: they were taken in turn."""
     every = spread([each / other for each in ours for other in theirs])
     return Spread(statistics.median(ours) / statistics.median(theirs), every.low, every.high)
 
@@ -50,13 +50,13 @@ class Figures:
     samples: dict[Key, list[float]] = field(default_factory=dict)
 
     def add(self, key: Key, samples: Iterable[float]) -> None:
-        """More of them."""
+        """Add samples."""
         self.samples.setdefault(key, []).extend(samples)
 
     def of(self, work: str, kind: str, there: int, who: str) -> list[float] | None:
-        """What was measured, or None."""
+        """The samples, or None."""
         return self.samples.get(Key(work, kind, there, who))
 
     def rows(self) -> Iterator[tuple[str, str, int]]:
-        """Every work, kind and number of VIFs there, in the order in which they were first measured."""
+        """Every work, kind and number of VIFs, in the order of the first measurement."""
         yield from dict.fromkeys((key.work, key.kind, key.there) for key in self.samples)

@@ -1,4 +1,5 @@
-"""What the same work costs the kernel and Open vSwitch alone: ``ip -batch``, and one OVSDB transaction by hand.
+"""The cost of the same work for the kernel and Open vSwitch alone: ``ip -batch``, and one handwritten OVSDB
+transaction.
 
 No record, no read-back, no ownership, no privilege boundary. The rows have the same columns, the links the same
 settings as far as ``ip`` can give them (it writes no sysctl: ``addrgenmode none`` keeps the host's IPv6 quiet instead).
@@ -23,7 +24,7 @@ _OS_VIFS_SYSCTLS = {"ipv6/conf/{}/disable_ipv6": "1", "ipv4/conf/{}/arp_ignore":
 
 
 class Ovsdb:
-    """A connection to OVSDB: requests and answers as they are on the wire, and vswitchd's cur_cfg."""
+    """A connection to OVSDB: requests and answers as on the wire, and vswitchd's cur_cfg."""
 
     def __init__(self, world: World) -> None:
         self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
@@ -116,7 +117,7 @@ class Ovsdb:
 class Floor:
     """A contestant of ``tests.bench.contestants``' kind, in this process.
 
-    Its links, too, count as VIFs to nobody but itself.
+    Only this contestant counts its links as VIFs.
     """
 
     def __init__(self, world: World) -> None:
@@ -124,7 +125,7 @@ class Floor:
         self._ovsdb = Ovsdb(world)
 
     def close(self) -> None:
-        """Let go of OVSDB."""
+        """Close the connection to OVSDB."""
         self._ovsdb.close()
 
     def plug(self, requests: Sequence[Request]) -> float:
@@ -138,7 +139,7 @@ class Floor:
         return time.perf_counter() - began
 
     def imitate_os_vif(self, requests: Sequence[Request]) -> None:
-        """Hybrid VIFs as os-vif leaves them, its IPv6 and all; it would take minutes itself."""
+        """Hybrid VIFs as os-vif leaves them, with IPv6; os-vif itself would need minutes."""
         self._batch("\n".join(line for request in requests for line in _creation(request, "")))
         with self._world.namespace.entered():
             for request in requests:
@@ -166,9 +167,9 @@ def _links(request: Request) -> list[str]:
 
 
 def _creation(request: Request, quiet: str = "addrgenmode none ") -> list[str]:
-    """What makes a VIF's links.
+    """The commands that create a VIF's links.
 
-    :param quiet: what keeps the host's IPv6 quiet on them.
+    :param quiet: the arguments that turn off the host's IPv6 on them.
     """
     bridge = "stp_state 0 forward_delay 0 mcast_snooping 0"
     if request.type == "ovs-hybrid":

@@ -82,32 +82,32 @@ def _extent(arguments: argparse.Namespace) -> Extent:
     return extent
 
 
-def _say(text: str) -> None:
+def _log(text: str) -> None:
     print(text, file=sys.stderr, flush=True)
 
 
 def _profiles(course: Course, there: Sequence[int], *, quiet: bool) -> dict[str, Any]:
-    def tell(text: str) -> None:
+    def show(text: str) -> None:
         if not quiet:
             print(text, flush=True)
 
-    return {"profiles": [one for count in there for one in profiling.profile(course, count, tell)]}
+    return {"profiles": [row for count in there for row in profiling.profile(course, count, show)]}
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run it; 1 when a contestant failed. A target that is not met is no failure of the benchmark."""
+    """Run it; 1 if a contestant failed. A missed target is not a failure of the benchmark."""
     arguments = _arguments(argv)
     machine = _machine()
-    _say(_caption(machine))
+    _log(_caption(machine))
     if machine["busy"] > _BUSY:
-        _say(f"bench: this machine is {machine['busy']:.0%} busy with other work, and these numbers will tell of that")
+        _log(f"bench: this machine is {machine['busy']:.0%} busy with other work, which affects these numbers")
     status = 0
     with contextlib.ExitStack() as closing:
         worlds = [closing.enter_context(World()) for _number in range(3 if arguments.beside else 2)]
         for world in worlds:
             world.add_bridge("br-int")
         beside = (arguments.beside.resolve(), worlds[2]) if arguments.beside else None
-        with Course(worlds[0], worlds[1], _extent(arguments), _say, beside) as course:
+        with Course(worlds[0], worlds[1], _extent(arguments), _log, beside) as course:
             if arguments.profile:
                 result = _profiles(course, arguments.there or _PROFILED, quiet=arguments.json)
                 if arguments.json:
@@ -116,7 +116,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             try:
                 course.run()
             except contestants.Failed as error:
-                _say(f"bench: {error}")
+                _log(f"bench: {error}")
                 status = 1
             figures = course.figures
     machine["busy_after"] = round(contestants.busy(), 2)
@@ -128,7 +128,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             print(f"\n{arguments.beside}:\n{report.beside_table(figures)}")
     if arguments.plot:
         _PICTURE.write_text(plot.svg(figures, _caption(machine)))
-        _say(f"wrote {_PICTURE}")
+        _log(f"wrote {_PICTURE}")
     return status
 
 

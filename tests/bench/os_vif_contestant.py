@@ -18,10 +18,10 @@ INSTANCE = "c0ffee00-1111-4222-8333-000000000011"
 
 
 class OsVif:
-    """Plugs one VIF after the other: it knows no batch."""
+    """Plugs one VIF after the other: it has no batches."""
 
     def __init__(self, config_file: str, counts: tally.Tally | None = None) -> None:
-        # vifplug is no part of this side, but for its name in a list of plugins, which is then not found.
+        # this side uses nothing of vifplug, except its name in a list of plugins, which is then missing
         sys.path[:] = [path for path in sys.path if path != REPOSITORY]
         if counts is not None:
             tally.count_sockets(counts)
@@ -68,13 +68,13 @@ class OsVif:
     def check(self) -> None:
         raise NotImplementedError("os-vif has none: what is nearest is to plug all VIFs again")
 
-    def told(self, what: str) -> Any:
+    def command(self, what: str) -> Any:
         assert what == "counts" and self._counts is not None
         return {name: count for name, (count, _seconds) in self._counts.taken().items()}
 
 
 def main() -> None:
-    """Serve; or plug once, and say how long the call itself took."""
+    """Serve; or plug once, and print the duration of the call itself."""
     out = serving.output()
     counts = tally.Tally(tally.COUNTED) if "--count" in sys.argv else None
     contestant = OsVif(sys.argv[1], counts)

@@ -1,4 +1,4 @@
-"""docs/benchmark.svg: times by the number of VIFs there, side by side, on logarithmic scales. Pure."""
+"""docs/benchmark.svg: times by the number of VIFs on the host, side by side, on logarithmic scales. Pure."""
 
 from __future__ import annotations
 

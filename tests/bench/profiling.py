@@ -1,4 +1,4 @@
-"""``--profile``: where the time of a plug and of an unplug goes, by phases, and by functions of the calling process."""
+"""``--profile``: the time of a plug and of an unplug, by phases, and by functions of the calling process."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _TOLD_MS = 0.005
 def profile(course: Course, there: int, say: Callable[[str], None]) -> list[dict[str, Any]]:
     """One hybrid VIF at a time, the same again, and a hundred in a batch; each by phases."""
     course.fill(there)
-    found = []
+    rows = []
     with Contestant(course.world, contestants.vifplug_argv(course.world), "--trace") as process:
         warm = course.requests(c.HYBRID, 3)
         process.each("plug", warm)
@@ -36,7 +36,7 @@ def profile(course: Course, there: int, say: Callable[[str], None]) -> list[dict
             act()
             reported = process.ask("trace")
             say(_table(f"{title}, {there} there", reported, count))
-            found.append({"work": title, "there": there, "count": count, **reported})
+            rows.append({"work": title, "there": there, "count": count, **reported})
         course.rest(course.world)
         more = course.requests(c.HYBRID, _COUNT)
         process.ask("profile")
@@ -45,7 +45,7 @@ def profile(course: Course, there: int, say: Callable[[str], None]) -> list[dict
         process.each("unplug", more)
     say(f"\nplug one, {there} there: functions of the calling process, {_COUNT} plugs (cProfile slows Python down)")
     say("\n".join(line for line in functions.splitlines() if line.strip()))
-    return [*found, {"work": "plug one", "there": there, "count": _COUNT, "functions": functions}]
+    return [*rows, {"work": "plug one", "there": there, "count": _COUNT, "functions": functions}]
 
 
 def _each(course: Course, process: Contestant, verb: str, requests: Any) -> None:

@@ -1,4 +1,4 @@
-"""The tables that a person reads, and the document that a program does. Pure."""
+"""The tables for a person, and the document for a program. Pure."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def _laid_out(rows: Sequence[Sequence[str]]) -> Iterator[str]:
 
 
 def table(figures: Figures) -> str:
-    """Every number, and how each was taken."""
+    """Every number, and its method of measurement."""
     rows = [["WORK", "VIF TYPE", "THERE", "UNIT", *(who.upper() for who in c.WHO), "LIBRARY/OS-VIF"]]
     order = {name: number for number, name in enumerate(c.WORKS)}
     measured = [row for row in figures.rows() if row[0] in order]
@@ -64,7 +64,7 @@ def table(figures: Figures) -> str:
 
 
 def _counts(figures: Figures) -> Iterator[str]:
-    """What one request does, in a table of its own."""
+    """The work of one request, in a separate table."""
     rows = [["COUNTS", "VIF TYPE", "WHO", *(name.upper() for name in tally.COUNTED)]]
     for kind in c.KINDS:
         for verb in (c.PLUG, c.REPLUG, c.UNPLUG):
@@ -90,7 +90,7 @@ def _hows(figures: Figures) -> Iterator[str]:
 
 
 def writes_of_replug(figures: Figures) -> list[float] | None:
-    """What a replug of a right VIF has written, all kinds together; None when that was not counted."""
+    """The writes of a replug of a VIF that already matches, all kinds together; None if they were not counted."""
     counted = [
         figures.of(c.count(name, c.REPLUG), kind, c.FEW, c.LIBRARY)
         for name in (tally.CHANGES, tally.WRITES)
@@ -102,8 +102,8 @@ def writes_of_replug(figures: Figures) -> list[float] | None:
 
 
 def verdicts(figures: Figures) -> list[dict[str, Any]]:
-    """Every target: its bound, what was measured, and whether it is met (None: not measured)."""
-    found: list[dict[str, Any]] = []
+    """Every target: its bound, the measurement, and whether it is met (None: not measured)."""
+    rows: list[dict[str, Any]] = []
     for target in TARGETS:
         measured = target.measure(figures)
         verdict: dict[str, Any] = {"target": target.text, "bound": target.bound, "at_least": target.at_least}
@@ -111,12 +111,12 @@ def verdicts(figures: Figures) -> list[dict[str, Any]]:
         if measured is not None:
             verdict |= {"measured": measured.median, "low": measured.low, "high": measured.high}
             verdict["met"] = target.met(measured)
-        found.append(verdict)
+        rows.append(verdict)
     writes = writes_of_replug(figures)
     verdict = {"target": "replug of a right VIF: writes", "bound": 0, "at_least": False, "unit": "writes"}
     reported = None if writes is None else sum(writes)
     return [
-        *found,
+        *rows,
         {
             **verdict,
             "measured": reported,
@@ -128,7 +128,7 @@ def verdicts(figures: Figures) -> list[dict[str, Any]]:
 
 
 def target_table(figures: Figures) -> str:
-    """The issue's table."""
+    """The table of the targets."""
     rows = [["TARGET", "BOUND", "MEASURED", ""]]
     for each in verdicts(figures):
         word = "at least" if each["at_least"] else "at most"
@@ -166,7 +166,7 @@ def beside_table(figures: Figures) -> str:
 
 
 def document(figures: Figures, machine: dict[str, Any]) -> dict[str, Any]:
-    """All of it; times are in seconds."""
+    """The whole result; times are in seconds."""
     rows = [
         {
             "work": key.work,

@@ -1,4 +1,4 @@
-"""A contestant's end: a process that is told what to plug, one JSON object a line, and answers how long that took.
+"""A contestant's end: a process that receives commands, one JSON object per line, and answers with their duration.
 
 Only the standard library: os-vif's contestant imports this before anything of its own.
 """
@@ -17,22 +17,22 @@ from typing import Any, Protocol
 
 
 class Contestant(Protocol):
-    """Who plugs and unplugs."""
+    """A program that plugs and unplugs."""
 
     def prepare(self, documents: Sequence[dict[str, Any]]) -> None:
-        """Take VIFs as they come from Nova; turning them into objects is not measured, on neither side."""
+        """Take VIFs as they come from Nova; converting them into objects is not measured, on either side."""
 
     def plug(self, ids: Sequence[str]) -> None:
-        """One request for these, where there is such a thing; else one after the other."""
+        """One request for these if possible; else one after the other."""
 
     def unplug(self, ids: Sequence[str]) -> None:
         """The same."""
 
     def check(self) -> None:
-        """Look whether all VIFs are right."""
+        """Check that all VIFs match."""
 
-    def told(self, what: str) -> Any:
-        """Anything else that is asked."""
+    def command(self, what: str) -> Any:
+        """Any other command."""
 
 
 def timed(act: Callable[[Sequence[str]], None], ids: Sequence[str]) -> float:
@@ -42,7 +42,7 @@ def timed(act: Callable[[Sequence[str]], None], ids: Sequence[str]) -> float:
 
 
 def _crowd(act: Callable[[Sequence[str]], None], ids: Sequence[str], callers: int) -> dict[str, Any]:
-    """So many threads, which begin at once and take the next VIF until there is none."""
+    """That many threads, which begin at once and take the next VIF until there is none."""
     left, latencies, errors = list(reversed(ids)), [], []
     lock, start = threading.Lock(), threading.Barrier(callers + 1)
 
@@ -87,13 +87,13 @@ def _answer(contestant: Contestant, call: dict[str, Any]) -> Any:
         case "pid":
             return os.getpid()
         case other:
-            return contestant.told(other)
+            return contestant.command(other)
 
 
 def serve(contestant: Contestant, out: Any) -> None:
     """Answer until standard input ends.
 
-    :param out: the standard output of the start: a library that prints must not be taken for an answer.
+    :param out: the original standard output: a library's output must not be mistaken for an answer.
     """
     print(json.dumps({"answer": "ready"}), file=out, flush=True)
     for line in sys.stdin:
@@ -108,7 +108,7 @@ def serve(contestant: Contestant, out: Any) -> None:
 
 
 def output() -> Any:
-    """Standard output for answers; what anybody else prints goes to standard error."""
+    """Standard output is for answers; output of any other code goes to standard error."""
     out = os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)
     return out

@@ -1,6 +1,6 @@
-"""Counts and times of named things, shared with forked helpers; what is counted of a contestant, on both sides alike.
+"""Counts and times of named things, shared with forked helpers; both contestants are counted in the same way.
 
-Only the standard library is imported here; what is counted is looked up once it is there.
+Only the standard library is imported here; counted functions are looked up once they exist.
 """
 
 from __future__ import annotations
@@ -28,9 +28,9 @@ COUNTED = (PRIVILEGED, SENDS, MESSAGES, CHANGES, SOCKETS, WRITES, READS)
 
 
 class Tally:
-    """How often each of some names came, and nanoseconds; kept in memory that a fork shares.
+    """The number of occurrences of each name, and nanoseconds; in memory that a fork shares.
 
-    :param names: all there are: a child cannot add one that its parent would see.
+    :param names: all names: a child cannot add one that its parent would see.
     """
 
     def __init__(self, names: tuple[str, ...]) -> None:
@@ -47,13 +47,13 @@ class Tally:
             _CELL.pack_into(self._memory, at, before + count, spent + nanoseconds)
 
     def taken(self) -> dict[str, tuple[int, float]]:
-        """Each name's count and seconds, and begin anew."""
-        found: dict[str, tuple[int, float]] = {}
+        """Each name's count and seconds; start again from zero."""
+        totals: dict[str, tuple[int, float]] = {}
         for name, at in self._cells.items():
             count, nanoseconds = _CELL.unpack_from(self._memory, at)
             _CELL.pack_into(self._memory, at, 0, 0)
-            found[name] = (count, nanoseconds / 1e9)
-        return found
+            totals[name] = (count, nanoseconds / 1e9)
+        return totals
 
     def timed(self, name: str, function: Callable[..., Any]) -> Callable[..., Any]:
         """The function, with its calls counted and timed."""
@@ -70,7 +70,7 @@ class Tally:
 
 
 def count_sockets(tally: Tally) -> None:
-    """From now on every netlink socket of this process and its forks is counted, and what is sent on it."""
+    """From now on count every netlink socket of this process and its forks, and what is sent on it."""
 
     class Counted(socket.socket):
         def __init__(self, family: int = -1, type: int = -1, proto: int = -1, fileno: int | None = None) -> None:
@@ -118,7 +118,7 @@ def _kinds(data: bytes) -> list[int]:
 
 
 def count_calls(tally: Tally) -> None:
-    """From now on calls through oslo.privsep and transactions of python-ovs are counted."""
+    """From now on count calls through oslo.privsep and transactions of python-ovs."""
     import ovs.jsonrpc
     from oslo_privsep import comm
 

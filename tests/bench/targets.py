@@ -1,4 +1,4 @@
-"""The targets of issue 6: of each what it is compared with, the most it may be, and whether it is met. Pure."""
+"""The targets: for each the comparison, the bound, and whether it is met (docs/performance.md). Pure."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ MANY = 400
 
 @dataclass(frozen=True)
 class Target:
-    """A row of the issue's table."""
+    """A row of the table of targets."""
 
     text: str
     bound: float
     measure: Callable[[Figures], Spread | None]
-    """The number that is held against the bound; None when it was not measured in this run."""
+    """The number that is compared with the bound; None if it was not measured in this run."""
     at_least: bool = False
     unit: str = "x"
 
@@ -30,19 +30,19 @@ class Target:
 
 def _against(work: str, kind: str, there: int, ours: str, theirs: str) -> Callable[[Figures], Spread | None]:
     def measure(figures: Figures) -> Spread | None:
-        one, other = figures.of(work, kind, there, ours), figures.of(work, kind, there, theirs)
-        return ratio(one, other) if one and other else None
+        ours_samples, theirs_samples = figures.of(work, kind, there, ours), figures.of(work, kind, there, theirs)
+        return ratio(ours_samples, theirs_samples) if ours_samples and theirs_samples else None
 
     return measure
 
 
 def _gain(there: int) -> Callable[[Figures], Spread | None]:
-    """Of many callers at once over one alone."""
+    """The gain of many concurrent callers over a single one."""
 
     def measure(figures: Figures) -> Spread | None:
         many = figures.of(c.crowd(32), c.HYBRID, there, c.DAEMON)
-        one = figures.of(c.SERIAL, c.HYBRID, there, c.DAEMON)
-        return ratio(many, one) if many and one else None
+        single = figures.of(c.SERIAL, c.HYBRID, there, c.DAEMON)
+        return ratio(many, single) if many and single else None
 
     return measure
 

@@ -1,7 +1,7 @@
-"""Where a request's time goes: phases of the story that vifplug tells, timed at the seams it has already.
+"""The time of a request by phases, measured at vifplug's existing interfaces.
 
-Nothing of vifplug is changed on disk: the seams are wrapped in this process, before the helper is forked, so that its
-inner parts are timed too (in shared memory).
+vifplug's files are not changed: its functions are wrapped in this process, before the helper is forked, so that the
+helper's parts are timed too (in shared memory).
 """
 
 from __future__ import annotations
@@ -27,13 +27,13 @@ HELPER = {
     "sysctls": ("vifplug.privileged.links.sysctl", "", "write"),
     "ethtool": ("vifplug.netlink.ethtool", "", "set_tx_checksum"),
 }
-"""Inner parts, of whichever process runs them."""
+"""Inner parts, in any process."""
 
 
 class Tracer:
-    """Wraps the seams; one thread at a time is traced.
+    """Wraps the functions; one thread at a time is traced.
 
-    Phases nest: a phase's own time is what is left without those inside it.
+    Phases nest: a phase's own time excludes those inside it.
     """
 
     def __init__(self) -> None:
@@ -41,13 +41,13 @@ class Tracer:
         self._own: dict[str, list[float]] = {}
         self._parts = Tally(tuple(HELPER))
         self.untraced: list[str] = []
-        """Seams that are not there any more: their time is their caller's."""
+        """Functions that no longer exist: their time is their caller's."""
         self._thread = threading.get_ident()
         self._wrap_parts()
         self._wrap_phases()
 
     def taken(self) -> dict[str, Any]:
-        """Phases and inner parts: name -> (calls, seconds); and begin anew."""
+        """Phases and inner parts: name -> (calls, seconds); start again from zero."""
         phases = {name: (int(calls), seconds) for name, (calls, seconds) in self._own.items()}
         self._own = {}
         return {"phases": phases, "parts": self._parts.taken(), "untraced": self.untraced}
@@ -66,7 +66,7 @@ class Tracer:
                 return function(*args, **kwargs)
             finally:
                 seconds = time.perf_counter() - began
-                _told, inside = self._stack.pop()
+                _name, inside = self._stack.pop()
                 entry = self._own.setdefault(reported, [0, 0.0])
                 entry[0] += 1
                 entry[1] += seconds - inside
@@ -99,11 +99,11 @@ class Tracer:
         from vifplug.store import store
 
         def wrap(owner: Any, attribute: str, name: str | Callable[..., str]) -> None:
-            found = inspect.getattr_static(owner, attribute, None)
-            if isinstance(found, staticmethod):
-                setattr(owner, attribute, staticmethod(self.phase(name, found.__func__)))
-            elif found is not None:
-                setattr(owner, attribute, self.phase(name, found))
+            static = inspect.getattr_static(owner, attribute, None)
+            if isinstance(static, staticmethod):
+                setattr(owner, attribute, staticmethod(self.phase(name, static.__func__)))
+            elif static is not None:
+                setattr(owner, attribute, self.phase(name, static))
             else:
                 self.untraced.append(f"{owner.__name__}.{attribute}")
 

@@ -57,7 +57,7 @@ class Vifplug:
         if not report.clean:
             raise RuntimeError("something is not right")
 
-    def told(self, what: str) -> Any:
+    def command(self, what: str) -> Any:
         match what:
             case "counts":
                 assert self._counts is not None
@@ -70,7 +70,7 @@ class Vifplug:
                 raise ValueError(what)
 
     def _profiled(self) -> str | None:
-        """The first call begins a profile of this thread's plugs, the second ends it and tells."""
+        """The first call starts a profile of this thread's plugs, the second ends it and returns it."""
         if self._profile is None:
             self._profile = cProfile.Profile()
             return None
@@ -81,7 +81,7 @@ class Vifplug:
 
 
 def main() -> None:
-    """Serve; or plug once, and say how long the call itself took."""
+    """Serve; or plug once, and print the duration of the call itself."""
     out = serving.output()
     via, config_file, *rest = sys.argv[1:]
     with contextlib.ExitStack() as closing:

@@ -1,4 +1,4 @@
-"""Requests and worlds in a line, for unit tests."""
+"""Short ways to create requests and worlds, for unit tests."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ class Plugger(Context):
     """A context with the commands as methods, for short tests."""
 
     def plan(self, vifs: Sequence[Vif]) -> Plan:
-        """What plugging them would do."""
+        """The plan of plugging them."""
         return plug.plan(self, vifs)
 
     def plug(self, vifs: Sequence[Vif], requester: Requester | None = None) -> list[VifReport]:
@@ -81,6 +81,6 @@ def local_host(plugger: Plugger, **more: Any) -> LocalHost:
 
 
 def plugger(directory: pathlib.Path, host: FakeHost, **options: Any) -> Plugger:
-    """The use cases over a host in memory and a real store."""
+    """The commands over a host in memory and a real store."""
     store = Store(str(directory), user="no-such-user")
     return Plugger(host, store, LockFile(str(directory / "locks")), Options(**options), lock_seconds=5)

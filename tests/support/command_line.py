@@ -1,4 +1,4 @@
-"""A library for the command line that only takes notes, and what a command then gave."""
+"""A library for the command line that only records calls, and the output of a command."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ class PlanNotes:
 
 @dataclass
 class Notes:
-    """A library that notes what it is asked and gives the answer laid down for it."""
+    """A library that records its calls and gives the prepared answers."""
 
     calls: list[tuple[str, Any]] = field(default_factory=list)
     answers: dict[str, Any] = field(default_factory=dict)

@@ -1,4 +1,4 @@
-"""Two kinds of the tests' own, one that is configured and one that is referenced, and a driver that needs both."""
+"""Two kinds for tests, one that is configured and one that is referenced, and a driver that needs both."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ class Nic(Link):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Gate(Link):
-    """A device of another program's that must be there."""
+    """Another program's device that must exist."""
 
     kind: ClassVar[str] = "test-gate"
     relation: ClassVar[Relation] = Relation.REFERENCED
@@ -48,7 +48,7 @@ class Wired(Ovs):
     def __init__(self) -> None:
         self.nic: dict[str, Any] = {"mtu": 9000, "promiscuous": True}
         self.nic_of: dict[str, dict[str, Any]] = {}
-        """What single VIFs ask for instead."""
+        """What single VIFs request instead."""
         self.nic_owner: str | None = None
         self.has_nic = True
 

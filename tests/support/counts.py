@@ -1,4 +1,4 @@
-"""How often to try what only shows in the long run: as often as CI has time for, or as often as the promise says."""
+"""The number of repetitions of tests for rare failures: as many as CI has time for, or as the promise states."""
 
 from __future__ import annotations
 
@@ -9,5 +9,5 @@ THOROUGH = bool(os.environ.get("VIFPLUG_THOROUGH"))
 
 
 def times(quick: int, thorough: int) -> int:
-    """How often."""
+    """The number of repetitions."""
     return thorough if THOROUGH else quick

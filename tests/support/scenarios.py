@@ -1,4 +1,4 @@
-"""VIFs in a world, what it looks like with and without them, and the commands that lead from one to the other."""
+"""VIFs in a world, the world with and without them, and the commands for the transitions."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ COMMANDS: dict[str, tuple[Command, str]] = {
     "unplug": (lambda host, vifs: host.unplug([one.id for one in vifs]), ABSENT),
     "gc": (lambda host, _vifs: host.gc(), ABSENT),
 }
-"""What may come next, and how it finds, or leaves, VIFs whose plug or unplug was cut off."""
+"""The possible next commands, and the state in which they find, or leave, VIFs whose plug or unplug was interrupted."""
 
 
 @dataclass(frozen=True)
 class Scene:
-    """VIFs in a world, and what the world looks like with and without them."""
+    """VIFs in a world, and the states of the world with and without them."""
 
     world: World
     vifs: Sequence[Vif]
@@ -57,7 +57,7 @@ class Scene:
         self.run(COMMANDS["unplug"][0])
 
     def cut_short(self, command: Command, after: int, deed: Deed) -> int:
-        """The command in a process of its own, with a deed after so many actions; its status."""
+        """The command in a separate process, with a deed after that many actions; its status."""
 
         def work() -> None:
             with cut(after, deed):
@@ -66,7 +66,7 @@ class Scene:
         return in_child(work)
 
     def plug_disturbed(self, deed: Deed) -> int:
-        """Plug all of them in a process of its own, with a deed as the helper is asked; its status."""
+        """Plug all of them in a separate process, with a deed at the helper's request; its status."""
 
         def work() -> None:
             with at_the_one_call(deed):
@@ -90,11 +90,11 @@ class Scene:
 
     @property
     def _claiming(self) -> set[str]:
-        """Those for which vifplug makes something under a name."""
+        """Those with a named resource of vifplug's."""
         return {one.id for one in self.vifs if one.vif_type != "external" and one.create_port is not False}
 
     def state(self) -> str:
-        """Which of the two it is."""
+        """Which of the two states it is."""
         now = self.world.snapshot()
         for state, look in self.looks.items():
             if look == now:
@@ -106,7 +106,7 @@ class Scene:
         raise AssertionError(f"neither plugged nor absent: {wrong}; stored: {stored(self.world)}")
 
     def whole_or_absent(self, what: object) -> int:
-        """How many of them are plugged: each is there with all it has, or not at all."""
+        """The number of plugged ones: each has all of its resources, or none."""
         now, found = self.world.snapshot(), stored(self.world)
         assert "intents" not in found, what
         plugged = set(found.get("records", []))

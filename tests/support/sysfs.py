@@ -1,4 +1,4 @@
-"""Trees of sysfs with physical and virtual PCI functions, as drivers of NICs lay them out."""
+"""Trees of sysfs with physical and virtual PCI functions, in the layout of NIC drivers."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ NICS: Mapping[str, Nic] = {
         devices={"enp59s0f0_0": "pf0vf0", "enp59s0f0_1": "pf0vf1", "eth4": "p0", "enp59s0f0_9": "c1pf0sf9"},
     ),
     "mlx5-before-5.8": Nic(driver="mlx5_core", vf_driver="mlx5_core", devices={"eth2": "0", "eth3": "1", "eth4": None}),
-    # Its functions are on a bus of its own; a tree with PCI's links is laid over it in the booted host.
+    # Its functions are on a separate bus; in the booted host the tree is mounted over one with PCI's links.
     "netdevsim": Nic(driver="netdevsim", vf_driver="", devices={"eth4": "p0", "eni0npf0vf0": "pf0vf0"}),
 }
 
@@ -48,7 +48,7 @@ def lay_out(root: pathlib.Path, nic: Nic, *, physical: str = PHYSICAL, ifindex: 
         directory.mkdir(parents=True)
         (directory / "ifindex").write_text(f"{ifindex if name == 'eth4' else 100 + number}\n")
         if port is None:
-            (directory / "phys_port_name").mkdir()  # as little to be read as what answers EOPNOTSUPP
+            (directory / "phys_port_name").mkdir()  # as unreadable as a file that returns EOPNOTSUPP
         else:
             (directory / "phys_port_name").write_text(f"{port}\n")
     for number, address in enumerate(nic.virtual):
@@ -63,7 +63,7 @@ def lay_out(root: pathlib.Path, nic: Nic, *, physical: str = PHYSICAL, ifindex: 
 
 
 def give_to_guests(root: pathlib.Path, address: str, *, is_open: bool) -> None:
-    """Bind a virtual function to vfio-pci, and let a VMM have it open."""
+    """Bind a virtual function to vfio-pci, with a VMM that has it open."""
     function = root / "bus" / "pci" / "devices" / address
     (function / "driver").unlink(missing_ok=True)
     (function / "driver").symlink_to("../../../drivers/vfio-pci")

@@ -1,4 +1,4 @@
-"""A compute driver of twenty lines, written against the contract alone."""
+"""A compute driver of twenty lines, written only against the contract."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import vifplug
 
 
 def boot(host: vifplug.Host, vifs: Sequence[vifplug.Vif], start: Callable[[list[str]], None]) -> list[str]:
-    """Plug all VIFs of an instance, start its guest, and name the devices it has."""
+    """Plug all VIFs of an instance, start its guest, and return its devices."""
     ids = [vif.id for vif in vifs]
     with host.expect(ids, state="wired", timeout=60):
         host.plug(vifs)
@@ -17,6 +17,6 @@ def boot(host: vifplug.Host, vifs: Sequence[vifplug.Vif], start: Callable[[list[
 
 
 def main(document: str) -> None:
-    """Boot what a document says, through the daemon."""
+    """Boot the guest of a document, through the daemon."""
     with vifplug.connect(timeout=30) as host:
         print(vifplug.__version__, boot(host, vifplug.load_all(document), print))

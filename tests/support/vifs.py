@@ -1,4 +1,4 @@
-"""The VIFs that tests plug and the names of their devices, spelled here once more: not by the code under test."""
+"""The VIFs that tests plug and the names of their devices, written here again: not by the code under test."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def device(prefix: str, identity: str) -> str:
 
 @dataclass(frozen=True)
 class Request:
-    """One VIF to plug: its document in vifplug's own format, and what its devices are called."""
+    """One VIF to plug: its document in vifplug's own format, and the names of its devices."""
 
     document: dict[str, Any]
 
@@ -89,7 +89,7 @@ class Request:
 
     @property
     def switch(self) -> str:
-        """The OVS bridge that a control plane wires it on."""
+        """The OVS bridge on which a control plane wires it."""
         return str(self.document["network"].get("bridge", "br-int"))
 
     @property
@@ -102,12 +102,12 @@ class Request:
 
     @property
     def names(self) -> dict[str, str]:
-        """The names by prefix, for a command to be filled in."""
+        """The names by prefix, to fill in a command."""
         roles = ("qbr", "qvb", "qvo", "tap", "brq", "pb", "pbp", "ibp", "switch")
         return {role: getattr(self, role) for role in roles}
 
     def but(self, **changes: Any) -> Request:
-        """The same with other values; None takes a key away, a dict is laid over what was there."""
+        """The same with other values; None removes a key, a dict is merged."""
         document = {**self.document}
         for key, value in changes.items():
             document[key] = {**document.get(key, {}), **value} if isinstance(value, dict) else value
@@ -144,14 +144,14 @@ def conf(world: World, device: str, key: str, family: str = "ipv6") -> int:
 
 
 def must_link(world: World, name: str) -> dict[str, Any]:
-    """A link that is there."""
+    """An existing link."""
     link = world.link(name)
     assert link is not None, f"no link {name}"
     return link
 
 
 def must_row(world: World, table: str, name: str) -> dict[str, Any]:
-    """A row that is there."""
+    """An existing row."""
     row = world.row(table, name)
     assert row is not None, f"no {table} {name}"
     return row

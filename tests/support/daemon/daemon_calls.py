@@ -1,4 +1,4 @@
-"""The daemon's application with a host in memory, asked as any peer, without a socket."""
+"""The daemon's application with a host in memory, called as any peer, without a socket."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ UID_OF = {Level.NONE: STRANGER, Level.READ: READER, Level.OPERATE: OPERATOR, Lev
 
 @functools.cache
 def _description() -> dict[str, Any]:
-    """Drawing it takes longer than a test."""
+    """Generating it takes longer than a test."""
     access = Access(admins=Members(), operators=Members(), readers=Members())
     return vifs.create_app(LocalHost(None, None), access, Reconciling(), None, Metrics()).openapi()  # type: ignore[arg-type]
 
@@ -66,7 +66,7 @@ class Reconciling:
 
 @dataclass
 class Answer:
-    """What came back."""
+    """An answer."""
 
     status: int
     headers: Mapping[str, str]
@@ -89,7 +89,7 @@ class Answer:
 
 @dataclass
 class Daemon:
-    """The application, and what it stands on."""
+    """The application, and its parts."""
 
     directory: pathlib.Path
     fake: FakeHost = field(default_factory=FakeHost)
@@ -125,7 +125,7 @@ class Daemon:
             return await client.request(method, path, **more)
 
     def _check_description(self, method: str, path: str, answer: Answer) -> None:
-        """An answer of a described path is of a described status, type and shape."""
+        """Check that an answer of a described path has a described status, type and shape."""
         operation = self._operation(method, path.partition("?")[0])
         if operation is None:
             return

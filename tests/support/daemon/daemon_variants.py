@@ -1,9 +1,9 @@
 """Variants of the real daemon: with other constants, and without its reconciler.
 
 ``python -m tests.support.daemon.daemon_variants with-constants process.supervisor._SILENT_SECONDS=2 ... -- ARGUMENTS``
-is vifplugd with shorter times, so that a test need not wait for as long as a person would.
+is vifplugd with shorter times, so that a test need not wait as long.
 
-``python -m tests.support.daemon.daemon_variants without-reconciler CONFIG_FILE`` serves the HTTP face over this host
+``python -m tests.support.daemon.daemon_variants without-reconciler CONFIG_FILE`` serves the HTTP API over this host
 until it is ended: what a test damages stays damaged until a request repairs it.
 """
 
@@ -27,13 +27,14 @@ QUICK_RESTARTS = {
     "process.backoff._SERVED_MAX_SECONDS": 0.1,
     "process.backoff._FAILED_MAX_SECONDS": 0.1,
 }
-"""A worker that ends again and again is started again at once."""
+"""A worker that ends repeatedly is restarted at once."""
 END_SECONDS = 15.0
 _WITH_CONSTANTS, _WITHOUT_RECONCILER = "with-constants", "without-reconciler"
 
 
 def command_with_constants(constants: Mapping[str, float]) -> list[str]:
-    """What starts a daemon with these constants of vifplug.daemon's modules, without vifplugd's own arguments."""
+    """The command that starts a daemon with these constants of vifplug.daemon's modules, without vifplugd's own
+    arguments."""
     words = [f"{name}={value}" for name, value in constants.items()]
     return [sys.executable, "-m", MODULE, _WITH_CONSTANTS, *words, "--"]
 
@@ -47,7 +48,7 @@ def daemon_with_constants(world: World, constants: Mapping[str, float], **daemon
 
 @contextlib.contextmanager
 def daemon_without_reconciler(world: World) -> Iterator[None]:
-    """Serve at the socket of the world's configuration as it is now."""
+    """Serve at the socket of the world's present configuration."""
     with (world.directory / "quiet.log").open("w+") as log:
         process = world.forker(forked.DAEMON).start(
             MODULE,

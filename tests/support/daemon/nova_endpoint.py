@@ -1,4 +1,4 @@
-"""A stand-in for Nova's os-server-external-events: a real TCP server that answers as it is told, politely or not."""
+"""A stand-in for Nova's os-server-external-events: a real TCP server that answers as scripted, also with errors."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ Key = tuple[str, str]
 
 @dataclass
 class Received:
-    """One request as it came."""
+    """A received request."""
 
     target: str
     headers: dict[str, str]
     body: bytes
     at: float = field(default_factory=time.monotonic)
     taken: list[Key] = field(default_factory=list)
-    """Which of its events the sender was told, or could know, to be taken; written before the answer."""
+    """The events that the sender could know to be accepted; written before the answer."""
 
     @property
     def events(self) -> list[dict[str, Any]]:
@@ -57,7 +57,7 @@ def ok(peer: socket.socket, request: Received) -> None:
 
 
 def per_event(code: Callable[[dict[str, Any]], object]) -> Behaviour:
-    """207, with a code for each event; 200s are taken."""
+    """207, with a code for each event; those with 200 are accepted."""
 
     def behave(peer: socket.socket, request: Received) -> None:
         codes = [code(event) for event in request.events]
@@ -73,7 +73,7 @@ def per_event(code: Callable[[dict[str, Any]], object]) -> Behaviour:
 
 
 def answering(status: int, body: bytes = b"", *headers: str) -> Behaviour:
-    """The same answer whatever comes; a 200 takes everything."""
+    """The same answer to every request; a 200 accepts everything."""
 
     def behave(peer: socket.socket, request: Received) -> None:
         request.taken += request.keys if status == 200 else []
@@ -83,7 +83,7 @@ def answering(status: int, body: bytes = b"", *headers: str) -> Behaviour:
 
 
 def sending(data: bytes, *, takes: bool = False, then: float = 0.0) -> Behaviour:
-    """These very bytes, then silence for so many seconds, then the end."""
+    """These bytes, then silence for that many seconds, then the end."""
 
     def behave(peer: socket.socket, request: Received) -> None:
         request.taken += request.keys if takes else []
@@ -94,7 +94,7 @@ def sending(data: bytes, *, takes: bool = False, then: float = 0.0) -> Behaviour
 
 
 def trickling(data: bytes, pause: float, *, takes: bool = False) -> Behaviour:
-    """A byte at a time, for as long as somebody listens."""
+    """A byte at a time, while the client is connected."""
 
     def behave(peer: socket.socket, request: Received) -> None:
         request.taken += request.keys if takes else []
@@ -106,13 +106,13 @@ def trickling(data: bytes, pause: float, *, takes: bool = False) -> Behaviour:
 
 
 def hanging_up(peer: socket.socket, request: Received) -> None:
-    """No word."""
+    """No answer."""
 
 
 class Endpoint:
     """Listens on loopback until the block ends; every connection has a thread.
 
-    ``script`` says how the next requests are answered, one each; after it, ``behaviour`` does.
+    ``script`` has the answers of the next requests, one each; after it, ``behaviour`` applies.
     """
 
     def __init__(self, behaviour: Behaviour = ok, *, port: int = 0, tls: ssl.SSLContext | None = None) -> None:
@@ -132,7 +132,7 @@ class Endpoint:
 
     @property
     def taken(self) -> list[Key]:
-        """Every event that was taken, each time it was."""
+        """Every accepted event, as often as it was accepted."""
         return [key for request in self.received for key in request.taken]
 
     def __enter__(self) -> Self:
@@ -144,7 +144,7 @@ class Endpoint:
         self.close()
 
     def close(self) -> None:
-        """Refuse connections, and cut those there are."""
+        """Refuse connections, and cut existing ones."""
         for each in (self._listener, *self._peers.copy()):
             with contextlib.suppress(OSError):
                 each.shutdown(socket.SHUT_RDWR)
@@ -158,7 +158,7 @@ class Endpoint:
 
     def _serve(self, peer: socket.socket) -> None:
         self._peers.add(peer)
-        # A sender that hangs up is what half of the tests are about.
+        # In half of the tests the sender hangs up.
         with peer, contextlib.suppress(OSError):
             talk = peer if self._tls is None else self._tls.wrap_socket(peer, server_side=True)
             with talk:
@@ -170,7 +170,7 @@ class Endpoint:
 
 
 def read(peer: socket.socket) -> Received:
-    """One request; OSError when there is none."""
+    """One request; OSError if there is none."""
     with peer.makefile("rb") as stream:
         first = stream.readline().decode()
         if not first:

@@ -1,7 +1,8 @@
-"""Hooks of schemathesis: bend what it makes up towards this host, or nearly every request would end at the first check.
+"""Hooks of schemathesis: adapt generated values to this host, because otherwise the first check would refuse nearly
+every request.
 
-Ids become those of a few VIFs, so that a request meets what another one left, and many documents become ones that can
-be plugged, with something of what was made up left in. The rest goes out as it is.
+Ids become those of a few VIFs, so that a request finds the results of others, and many documents become valid ones,
+with a part of the generated values. The rest is sent unchanged.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ IDS = (
     "81ab5618-df3e-4999-932a-1263b7886e5a",
     "3fe5648f-4734-49a7-9fef-daa6f86f6799",
 )
-"""The VIFs there may be."""
+"""The possible VIFs."""
 STRANGERS = ("foreignbr", "foreignveth", "qbr81ab5618-df", "tap3fe5648f-47", "br-foreign", "br-int", "lo")
 """Names that requests may ask for and must not get, or not change."""
 
@@ -38,7 +39,7 @@ def before_call(_context: schemathesis.HookContext, case: schemathesis.Case[Any]
     body = case.body
     if case.operation.method.lower() == "put":
         case.body = _document(vif_id, body)
-        # What is said beside the document is made up wrongly more often than not.
+        # Generated values beside the document are wrong more often than not.
         for name in list(case.query or {}):
             if _random.random() < 0.7:
                 del case.query[name]
@@ -59,7 +60,7 @@ def _document(vif_id: str, made_up: object) -> dict[str, Any]:
     number = IDS.index(vif_id)
     document: dict[str, Any] = {
         "id": vif_id,
-        # Mostly the same type, which a VIF keeps for as long as it is plugged.
+        # Mostly the same type, which a VIF keeps while it is plugged.
         "vif_type": _TYPES[number % 3] if _random.random() < 0.8 else _random.choice(_TYPES),
         "address": f"fa:16:3e:00:00:{number:02x}",
         "network": {"id": "14ec4c8b-001b-49c3-89fb-bf84c4f41e24"},

@@ -1,4 +1,4 @@
-"""A daemon of a few lines on a real Unix socket: it answers /healthz by itself, and all else by a script."""
+"""A daemon of a few lines on a real Unix socket: it answers /healthz itself, and everything else by a script."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ HEALTH = {"status": "ok"}
 
 @dataclass(frozen=True)
 class Asked:
-    """A request as it came in."""
+    """A received request."""
 
     method: str
     target: str
@@ -25,7 +25,7 @@ class Asked:
 
 
 Turn = bytes | Callable[["Conversation"], bytes]
-"""What to say to a request; empty is to hang up."""
+"""The parts of an answer to a request; empty means to hang up."""
 
 
 def answer(document: Any, status: int = 200, kind: str = "application/json") -> bytes:
@@ -40,7 +40,7 @@ def text(body: bytes, status: int = 200, kind: str = "text/plain") -> bytes:
 
 
 def streamed(*parts: bytes, ended: bool = True) -> bytes:
-    """The begin of an answer that comes part by part, as server-sent events do; or all of it."""
+    """The beginning of an answer that comes in parts, such as server-sent events; or all of it."""
     head = b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ntransfer-encoding: chunked\r\n\r\n"
     return head + b"".join(map(chunk, parts)) + (b"0\r\n\r\n" if ended else b"")
 
@@ -53,7 +53,7 @@ def chunk(part: bytes) -> bytes:
 def problem(
     type: str, message: str, *, status: int = 400, subject: str | None = None, step: str | None = None
 ) -> bytes:
-    """A problem document, as the daemon has it."""
+    """A problem document in the daemon's form."""
     error = {"type": type, "message": message, "step": step, "subject": subject, "retryable": False}
     document = {"type": f"urn:vifplug:error:{type}", "title": "no", "status": status, "detail": message, "error": error}
     return answer(document, status, "application/problem+json")
@@ -104,18 +104,18 @@ class _Server(socketserver.ThreadingMixIn, socketserver.UnixStreamServer):
         super().process_request(request, client_address)
 
     def hang_up(self) -> None:
-        """End every connection, as a daemon does that is killed."""
+        """End every connection, as a killed daemon does."""
         for each in self._open:
             with contextlib.suppress(OSError):
                 each.shutdown(socket.SHUT_RDWR)
 
     def handle_error(self, request: object, client_address: object) -> None:
-        """A client that went away is part of the script."""
+        """A client that disconnects is part of the script."""
 
 
 @dataclass
 class Script:
-    """What the daemon is to say, in order (the last again and again), and what it was asked."""
+    """The daemon's answers, in order (the last one repeatedly), and its received requests."""
 
     path: str
     turns: list[Turn] = field(default_factory=list)
@@ -124,7 +124,7 @@ class Script:
     """Whether it answers /healthz by itself."""
     reads_bodies: bool = True
     hangs_up: bool = False
-    """Whether it closes each connection after an answer, without having said so."""
+    """Whether it closes each connection after an answer, without announcing it."""
     connections: int = 0
     hang_up: Callable[[], None] = lambda: None
     _lock: threading.Lock = field(default_factory=threading.Lock)

@@ -50,7 +50,7 @@ class Vifplugd:
         own = settings | {key: str(value) for key, value in daemon.items()}
         world.write_config(**{name: dict(reported) for name, reported in (sections or {}).items()}, daemon=own)
         self.command = [sys.executable, "-m", "vifplug.daemon.process.supervisor"]
-        """What is started, without its arguments."""
+        """The command, without its arguments."""
         self.process: subprocess.Popen[bytes] | forked.Process | None = None
 
     def start(self, *, wait: bool = True) -> Self:
@@ -77,7 +77,7 @@ class Vifplugd:
             )
 
     def await_answer(self, seconds: float = START_SECONDS) -> None:
-        """Return once /healthz answers; AssertionError with the log's end when it does not."""
+        """Return once /healthz answers; AssertionError with the log's end if it does not."""
         deadline = time.monotonic() + seconds
         while True:
             try:
@@ -107,13 +107,13 @@ class Vifplugd:
             self.stop()
 
     def log(self) -> str:
-        """All it has logged."""
+        """Its whole log."""
         return self.log_file.read_text() if self.log_file.exists() else ""
 
     def request(
         self, method: str, path: str, body: Any = None, *, timeout: float = 60.0, socket_path: Path | None = None
     ) -> tuple[int, Any]:
-        """One request; its status, and its body as JSON (or as text, where it is none)."""
+        """One request; its status, and its body as JSON (or as text if it is not JSON)."""
         connection = _Connection(str(socket_path or self.socket), timeout)
         try:
             headers = {"Content-Type": "application/json"} if body is not None else {}
@@ -143,7 +143,7 @@ class Vifplugd:
         return self.process.pid
 
     def worker(self) -> int:
-        """The one worker's pid; AssertionError when there is none, or another."""
+        """The one worker's pid; AssertionError if there is none, or another."""
         (found,) = children(self.pid)
         return found
 
@@ -154,12 +154,12 @@ class Vifplugd:
 
 
 def _is_python(argv: list[str]) -> bool:
-    """Whether it is a module of ours and nothing around it, which a forked process can run as well."""
+    """Whether it runs only a module of ours, which a forked process can run as well."""
     return argv[:2] == [sys.executable, "-m"]
 
 
 def children(pid: int) -> list[int]:
-    """The processes a process has forked, all its threads counted."""
+    """The processes that a process has forked, from all its threads."""
     found: list[int] = []
     for task in os.listdir(f"/proc/{pid}/task"):
         found += map(int, Path(f"/proc/{pid}/task/{task}/children").read_text().split())

@@ -1,4 +1,4 @@
-"""Faults of a host for the doctor to find: each is planted by a block, and lifted at its end."""
+"""Faults of a host for the doctor to find: a block creates each, and removes it at its end."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def ovs_stopped(world: World) -> Iterator[None]:
 
 @contextlib.contextmanager
 def socket_unreadable(world: World) -> Iterator[None]:
-    """Root's helper has no CAP_DAC_OVERRIDE: another user's socket is closed to it."""
+    """Root's helper has no CAP_DAC_OVERRIDE: it cannot access another user's socket."""
     before = os.stat(world.socket)
     os.chown(world.socket, NOBODY, NOBODY)
     os.chmod(world.socket, 0o600)
@@ -49,7 +49,7 @@ def bridge_missing(world: World) -> Iterator[None]:
 
 @contextlib.contextmanager
 def another_datapath(world: World) -> Iterator[None]:
-    """The port asks for the kernel's, as one that is bound by an agent's configuration of yesterday does."""
+    """The port requests the kernel's datapath, like one bound by an outdated agent configuration."""
     world.vifplug("--local", "plug", "-", input=OVS.but(network={"datapath_type": "system"}).text)
     yield
     world.vifplug("--local", "unplug", OVS.id)
@@ -57,7 +57,7 @@ def another_datapath(world: World) -> Iterator[None]:
 
 @contextlib.contextmanager
 def forward_drops(world: World, family: int = 2, *more: str) -> Iterator[None]:
-    """As `iptables -P FORWARD DROP` does it, Docker for instance; ``more`` are other chains of that table."""
+    """Like `iptables -P FORWARD DROP`, for instance by Docker; ``more`` are other chains of that table."""
     with NFTables(nfgen_family=family) as nft:
         nft.table("add", name="filter")
         nft.chain("add", table="filter", name="FORWARD", hook="forward", type="filter", policy=DROP)
@@ -71,7 +71,7 @@ def forward_drops(world: World, family: int = 2, *more: str) -> Iterator[None]:
 
 @contextlib.contextmanager
 def orphan(world: World) -> Iterator[None]:
-    """The mark of a VIF that no record knows."""
+    """The mark of a VIF without record."""
     gone = "99999999-1111-4222-8333-444444444444"
     world.vsctl("add-port", "br-int", "lost", "--", "set", "Interface", "lost", "type=internal")
     world.vsctl("set", "Port", "lost", f"external_ids:vifplug-vif={gone}")
@@ -96,7 +96,7 @@ def stale_port(world: World) -> Iterator[None]:
 
 @contextlib.contextmanager
 def helper_dead(world: World) -> Iterator[None]:
-    """Whatever starts it, it ends at once."""
+    """It ends at once, however it is started."""
     world.write_config(vifplug_privileged={"user": "no-such-user"})
     yield
     world.write_config()
@@ -104,7 +104,7 @@ def helper_dead(world: World) -> Iterator[None]:
 
 @dataclass(frozen=True)
 class Sickness:
-    """A fault, the check that is to name it, and a word that is to be in what it says."""
+    """A fault, the check that must report it, and a word of its report."""
 
     planted: Callable[[World], AbstractContextManager[None]]
     check: str
@@ -122,8 +122,8 @@ SICKNESSES: Mapping[str, Sickness] = {
     "a stale port": Sickness(stale_port, "stale-ports", f"qvo{FOREIGN}"),
     "a dead helper": Sickness(helper_dead, "helper", "no-such-user"),
 }
-"""Those that can be planted in a test's own process. A read-only store needs a mount namespace."""
+"""Faults that a test's own process can create. A read-only store needs a mount namespace."""
 
 READ_ONLY = 'mount --bind "$1" "$1" && mount -o remount,bind,ro "$1" && shift && exec "$@"'
 PLUGGED = HYBRID
-"""What is on the host all the while, and is well."""
+"""The healthy part of the host."""

@@ -1,4 +1,4 @@
-"""Single drifts: commands that damage a plugged VIF, and what ``check`` must then say of it.
+"""Single drifts: commands that damage a plugged VIF, and the expected result of ``check``.
 
 Commands and subjects name devices by their prefix in braces: ``{qvo}``.
 """
@@ -16,25 +16,25 @@ _SYSCTL = "/proc/sys/net"
 
 @dataclass(frozen=True)
 class Drift:
-    """One way of being not as it should be."""
+    """A kind of drift."""
 
     name: str
     commands: tuple[str, ...]
     expected: frozenset[tuple[str, str]]
-    """Subject and attribute, all that ``check`` must name."""
+    """Subject and attribute, all that ``check`` must report."""
     keeps_row: bool = True
-    """Whether the Port row is there all the time, and so must be the same afterwards."""
+    """Whether the Port row exists all the time, and so must be the same afterwards."""
     keeps_ofport: bool = True
     more: bool = False
-    """Whether ``check`` may name more: a device made again has none of its settings."""
+    """Whether ``check`` may report more: a recreated device has none of its settings."""
     repair_only: bool = False
-    """What a plug does not look at."""
+    """A plug does not check this."""
     clean_up: str = ""
-    """What takes away what the drift made beside the VIF."""
+    """Commands that delete what the drift made besides the VIF."""
     left: str = ""
     """A device that an unplug without a repair leaves: another program's, under the VIF's own name."""
     others_help: tuple[str, ...] = ()
-    """What those have to do again whose devices vifplug does not touch: ``{tap}`` in qbr is libvirt's."""
+    """What other programs have to do again for devices that vifplug does not change: ``{tap}`` in qbr is libvirt's."""
 
     def inflict(self, world: World, request: Request) -> None:
         """Do the damage."""
@@ -42,23 +42,23 @@ class Drift:
             _run(world, command, request)
 
     def lift(self, world: World, request: Request) -> None:
-        """Take away what ``inflict`` made beside the VIF."""
+        """Delete what ``inflict`` made besides the VIF."""
         if self.clean_up:
             _run(world, self.clean_up, request)
 
     def take_left(self, world: World, request: Request) -> None:
-        """Take away what an unplug leaves."""
+        """Delete what an unplug leaves."""
         name = self.left.format(**request.names)
         if any(link["ifname"] == name for link in world.ip("link", "show")):
             world.ip("link", "delete", name)
 
     def help(self, world: World, request: Request) -> None:
-        """Do what is not vifplug's to do."""
+        """Do what other programs have to do."""
         for command in self.others_help:
             _run(world, command, request)
 
     def named(self, request: Request) -> set[tuple[str, str]]:
-        """What must be named, with the VIF's names filled in."""
+        """The expected reports, with the VIF's names filled in."""
         names = {**request.names, "mac": request.address}
         return {(subject.format(**names), attribute.format(**names)) for subject, attribute in self.expected}
 
@@ -94,7 +94,7 @@ class _Table:
 
 
 def _links(table: _Table, roles: tuple[str, ...]) -> None:
-    """What can befall any link."""
+    """Drifts of any link."""
     for role in roles:
         name = f"{{{role}}}"
         link = f"ip link set dev {name}"
@@ -105,14 +105,14 @@ def _links(table: _Table, roles: tuple[str, ...]) -> None:
         table.add(f"{role} taking router advertisements", f"echo 2 > {ipv6}/accept_ra", (name, "accept_ra"))
         table.add(f"{role} answering arp", f"echo 0 > {ipv4}/arp_ignore", (name, "arp_ignore"))
         table.add(f"{role} with its alias wiped", f"{link} alias ''", (name, "alias"))
-        # vswitchd gives a port up whose device has another name.
+        # vswitchd closes a port whose device has another name.
         kept = role != "qvo" and roles != ("tap",)
         table.add(f"{role} renamed", f"{link} name web0", (name, "name"), more=True, keeps_ofport=kept)
         table.add(f"{role} with another mac", f"{link} address 02:00:00:00:00:77", (name, "address"))
 
 
 def _passages(table: _Table, port_ends: tuple[str, ...], bridge_ends: tuple[str, ...]) -> None:
-    """What stops frames, or lets them out, on links that look right."""
+    """Settings that stop or leak frames on links that look correct."""
     for role in (*port_ends, *bridge_ends):
         name = f"{{{role}}}"
         table.add(f"{role} losing all it sends", f"tc qdisc add dev {name} root blackhole", (name, "qdisc"))
@@ -132,7 +132,7 @@ def _passages(table: _Table, port_ends: tuple[str, ...], bridge_ends: tuple[str,
         port = f"bridge link set dev {name}"
         for words in (
             *("learning off", "flood off", "mcast_flood off", "bcast_flood off", "isolated on", "locked on"),
-            # No hairpin: a frame that comes back has Open vSwitch learn its sender on the wrong port.
+            # No hairpin: a returning frame makes Open vSwitch learn its sender on the wrong port.
             *("guard on", "root_block on", "neigh_suppress on", "vlan_tunnel on"),
         ):
             key = words.split()[0]
@@ -159,7 +159,7 @@ def _stations(table: _Table, bridge: str, way_out: str) -> None:
 
 
 def _rows(table: _Table, role: str) -> None:
-    """What can befall a port."""
+    """Drifts of a port."""
     port = f"{{{role}}}"
     table.add("port deleted", f"ovs-vsctl del-port {port}", (port, "port"), keeps_row=False, keeps_ofport=False)
     table.add(
@@ -333,7 +333,7 @@ def _bridge() -> list[Drift]:
 
 
 def _lone_tap() -> list[Drift]:
-    """What another program puts it on is that program's business."""
+    """Another program decides about its bridge."""
     table = _Table()
     _links(table, ("tap",))
     losing = ("ip link set {tap} txqueuelen 0", "tc qdisc add dev {tap} root blackhole")
@@ -342,7 +342,7 @@ def _lone_tap() -> list[Drift]:
 
 
 def _ovs_bridge(table: _Table, bridge: str) -> None:
-    """What can befall an OVS bridge that vifplug made."""
+    """Drifts of an OVS bridge that vifplug made."""
     name = f"{{{bridge}}}"
     wiped = f"ovs-vsctl remove Bridge {name} external_ids vifplug-vif"
     table.add("mark of the bridge wiped", wiped, (name, "external_ids:vifplug-vif"))

@@ -1,6 +1,6 @@
-"""Faults under many VIFs, measured: how long until all is back, until frames cross, and what it did to others.
+"""Measures faults with many VIFs: the time until all is restored, until frames cross, and the effects on others.
 
-Nothing here asks vifplug: links by ``ip``, rows by OVS's own client, frames by guests that hold their taps.
+It does not use vifplug's answers: links by ``ip``, rows by OVS's own client, frames by guests that hold their taps.
 ``python -m tests.support.faults.fault_bench``, which ``tools/faults`` runs, prints a table of all.
 """
 
@@ -37,25 +37,25 @@ BOOT = "boot: all links gone"
 
 @dataclass
 class Outcome:
-    """What came of one fault."""
+    """The result of one fault."""
 
     fault: str
     vifs: int
-    """How many VIFs were damaged."""
+    """The number of damaged VIFs."""
     seconds: float | None = None
-    """From when it could be repaired until every attribute was back; None: not within the deadline."""
+    """From when it could be repaired until every attribute was restored; None: not within the deadline."""
     frames: list[float] = field(default_factory=list)
-    """The same for frames across each VIF that was looked at."""
+    """The same for frames across each tested VIF."""
     silent: list[str] = field(default_factory=list)
     """VIFs that no frame crossed within the deadline."""
     writes: list[str] = field(default_factory=list)
-    """What was written of undamaged VIFs."""
+    """The writes to undamaged VIFs."""
     lost: dict[str, int | None] = field(default_factory=dict)
-    """Pings lost between two undamaged VIFs; None where the fault itself cuts them."""
+    """Pings lost between two undamaged VIFs; None if the fault itself interrupts them."""
     left: dict[str, Any] = field(default_factory=dict)
-    """What is not as it was, at the deadline."""
+    """Differences from before, at the deadline."""
     repairs: int = 0
-    """How many VIFs the daemon says it repaired, failed attempts included."""
+    """The number of VIFs that the daemon reports as repaired, including failed attempts."""
 
     @property
     def crossed(self) -> float | None:
@@ -88,7 +88,7 @@ class Bench:
         self._closing.close()
 
     def _arrive(self) -> None:
-        """The guests, all of them, once their taps are there."""
+        """All guests, once their taps exist."""
         pinging = {member.number for member in self.fleet.pingers}
         self.guests.arrive(member for member in self.fleet.members if member.number not in pinging)
         self.stations = {}
@@ -105,21 +105,21 @@ class Bench:
             yield pinger
 
     def complaints(self) -> str:
-        """What the daemon logged of late that is more than news."""
+        """The daemon's recent warnings and errors."""
         lines = [line for line in self.daemon.log().splitlines() if '"level": "INFO"' not in line]
         return "\n".join(line[:400] for line in lines[-10:])
 
     # -- one fault ----------------------------------------------------------------------------------------
 
     def must_be_whole(self) -> None:
-        """As after the plug, frames and all; AssertionError when not."""
+        """The state after the plug, including frames; AssertionError if it differs."""
         outcome = Outcome("before", 0)
         self.guests.call()
         self._await(outcome, time.monotonic(), self.fleet.members, self.whole)
         assert not outcome.left and not outcome.silent, f"not whole to begin with: {outcome.left} {outcome.silent}"
 
     def endure(self, fault: Fault) -> Outcome:
-        """One fault, its repair, and what it did meanwhile to all others."""
+        """One fault, its repair, and its effects on all others."""
         count = len(self.fleet.members)
         victims = [] if fault.ovs else self.fleet.some(max(10, count // 10), fault.types)
         hit = [member for member in self.fleet.members if member.request.type in fault.types] if fault.ovs else victims
@@ -128,7 +128,7 @@ class Bench:
         before = self.daemon.metric("vifplug_repairs_total")
         with EventRecorder(self.world) as recorder, self._pings("br-int") as through_ovs, self._pings("brq") as around:
             since = fault.damage(self.world, victims)
-            # What is heard from now on has crossed what was damaged.
+            # Frames received from now on have crossed what was damaged.
             self.guests.call()
             wanted = self.fleet.unwired(self.whole) if fault.rows == "loses" else self.whole
             self._await(outcome, since, hit, wanted)
@@ -136,7 +136,7 @@ class Bench:
         outcome.lost = {"br-int": None if fault.ovs else through_ovs.lost, "brq": around.lost}
         outcome.writes = recorder.writes_to(names(others))
         if fault.ovs and fault.rows == "keeps":
-            # Nobody's rows are damaged: Open vSwitch reads them again.
+            # No rows are damaged: Open vSwitch reads them again.
             outcome.writes += recorder.rows_of(names(hit))
         outcome.repairs = int(self.daemon.metric("vifplug_repairs_total") - before)
         if fault.rows == "loses":
@@ -144,7 +144,7 @@ class Bench:
         return outcome
 
     def _await(self, outcome: Outcome, since: float, hit: Sequence[Member], wanted: dict[str, Row]) -> None:
-        """Wait for attributes and frames, and note when they came."""
+        """Wait for attributes and frames, and record their times."""
         pinging = {member.number for member in self.fleet.pingers}
         asked = {member.number for member in hit} - pinging
         deadline = max(since, time.monotonic()) + self.seconds
@@ -153,7 +153,7 @@ class Bench:
             if outcome.seconds is None:
                 try:
                     outcome.left = differences(self.fleet.picture(), wanted)
-                except AssertionError as error:  # OVSDB is not there yet
+                except AssertionError as error:  # OVSDB does not exist yet
                     outcome.left = {"picture": str(error)}
                 if not outcome.left:
                     outcome.seconds = time.monotonic() - since
@@ -161,13 +161,13 @@ class Bench:
             received = self.guests.answered()
             if (outcome.seconds is not None and asked <= received.keys()) or time.monotonic() > deadline:
                 break
-            time.sleep(max(_PAUSE_SECONDS, looked))  # to look costs something, too
+            time.sleep(max(_PAUSE_SECONDS, looked))  # reading costs time, too
         self.guests.hush()
         outcome.frames = sorted(received[number] - since for number in asked & received.keys())
         outcome.silent = [self.fleet.members[number].request.id for number in sorted(asked - received.keys())]
 
     def _missing(self) -> int:
-        """How many taps and ports are not there, or do not work: before that nobody starts a guest."""
+        """The number of missing or unusable taps and ports: guests start only when there are none."""
         there = {link["ifname"] for link in self.world.ip("link", "show")}
         rows = self.world.rows("Interface", "name", "ofport", "error")
         work = {row["name"] for row in rows if isinstance(row["ofport"], int) and row["ofport"] > 0}
@@ -175,7 +175,7 @@ class Bench:
         return len({member.request.tap for member in self.fleet.members} - there) + len(ports - work)
 
     def boot(self) -> Outcome:
-        """The machine is started again: the database is there, no link is; then comes the daemon, then the guests."""
+        """The machine reboots: the database exists, but no link; then the daemon starts, then the guests."""
         outcome = Outcome(BOOT, len(self.fleet.members))
         self.daemon.stop()
         self._pingers.close()
@@ -239,7 +239,7 @@ def _outcomes(bench: Bench, only: str) -> Iterator[Outcome]:
 
 
 def main() -> int:
-    """Run them all; 1 when something did not come back, was written to, or lost a ping."""
+    """Run them all; 1 if something was not restored, was written to, or lost a ping."""
     parser = argparse.ArgumentParser(prog="tools/faults", description=main.__doc__)
     parser.add_argument("count", nargs="?", type=int, default=100, help="VIFs (at least 40; default: 100)")
     parser.add_argument("--only", default="", help="faults whose name contains this")

@@ -1,7 +1,7 @@
-"""Faults: a plug cut off at a chosen action, processes killed at a chosen moment, and what must then be left.
+"""Faults: a plug interrupted at a chosen action, processes killed at a chosen moment, and the expected rest.
 
-``cut`` counts actions of the plan over all stages. What is there afterwards is read with ``ip``, OVSDB's own client
-and SQLite, never with the code under test.
+``cut`` counts actions of the plan over all stages. The result is read with ``ip``, OVSDB's own client and SQLite, never
+with the code under test.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ from vifplug.store.locks import LockFile
 NETWORK = "5d9f0a44-7f2b-4c36-9d2e-aa53a1f0c001"
 OTHER_NETWORK = "77aa0f1e-7f2b-4c36-9d2e-aa53a1f0c002"
 TYPES = ("ovs-hybrid", "ovs", "bridge")
-"""Those that the batches are made of."""
+"""The VIFs of the batches."""
 SINGLE_TYPES = (*TYPES, "tap")
 CHILD_SECONDS = 30.0
 CRASHED, INTERRUPTED = 70, 130
@@ -49,7 +49,7 @@ Deed = Callable[[LinuxHost], None]
 
 
 class Apply(Protocol):
-    """``LinuxHost.apply``, or what stands in its place."""
+    """``LinuxHost.apply``, or its replacement."""
 
     def __call__(
         self, host: LinuxHost, stages: Sequence[Sequence[Action]], settle: Settle | None = None
@@ -95,7 +95,7 @@ CASES: Mapping[str, Sequence[Vif]] = {
 
 
 def is_of(key: str, of: Vif) -> bool:
-    """Whether a snapshot's entry is of that VIF alone."""
+    """Whether a snapshot's entry belongs to that VIF alone."""
     return of.id in key or any(key.endswith(f" {device(prefix, of)}") for prefix in ("qbr", "qvb", "qvo", "tap", "pb"))
 
 
@@ -105,7 +105,7 @@ def document(vifs: Sequence[Vif]) -> str:
 
 
 def plan_length(world: World, vifs: Sequence[Vif]) -> int:
-    """How many actions plugging them takes now."""
+    """The present number of actions of plugging them."""
     with vifplug.local(str(world.config_file)) as host:
         return len(host.plan(vifs).actions)
 
@@ -262,7 +262,7 @@ def start_child(work: Callable[[], object]) -> int:
             traceback.print_exc()
         finally:
             os._exit(status)
-    os.setpgid(child, child)  # whoever comes first
+    os.setpgid(child, child)  # the first to arrive
     return child
 
 
@@ -298,7 +298,7 @@ def children() -> list[int]:
 
 @contextlib.contextmanager
 def locked(world: World, identities: Sequence[str]) -> Iterator[None]:
-    """Work on these VIFs as somebody else would."""
+    """Work on these VIFs as another user."""
     with LockFile(str(world.state_dir / "locks")).held(identities, 0):
         yield
 
@@ -311,7 +311,7 @@ def linux_host(host: LocalHost) -> LinuxHost:
 
 
 def differences(found: Row | None, wanted: Row | None, aside: str = "") -> dict[str, tuple[Any, Any]] | str:
-    """What of a snapshot's entry, one column aside, is not as it should be."""
+    """The differences of a snapshot's entry, without one column."""
     if found is None or wanted is None:
         return "" if found is wanted else "missing" if found is None else "too many"
     keys = [key for key in found | wanted if key != aside and found.get(key) != wanted.get(key)]

@@ -1,7 +1,7 @@
-"""What befalls a host with many VIFs: each fault is done with ``ip``, ``ovs-vsctl``, kill or rm, as people do it.
+"""Faults of a host with many VIFs: each is caused with ``ip``, ``ovs-vsctl``, kill or rm.
 
-A fault returns the moment from which a repair can be asked for: OVSDB's socket answers (and there is a bridge), or the
-last command has returned.
+A fault returns the time from which a repair is possible: OVSDB's socket answers (and a bridge exists), or the last
+command has returned.
 """
 
 from __future__ import annotations
@@ -30,9 +30,9 @@ class Fault:
     name: str
     damage: Damage
     types: tuple[str, ...] = ANY
-    """Of which type its victims are."""
+    """The type of the affected VIFs."""
     ovs: bool = False
-    """Whether it befalls Open vSwitch as a whole, and so cuts all its traffic by itself."""
+    """Whether it affects Open vSwitch as a whole, and so interrupts all its traffic."""
     rows: str = "keeps"
     """Whether OVS ``keeps`` its rows, or ``loses`` them and what a control plane had written into them."""
 
@@ -92,7 +92,7 @@ def _bridge_made(world: World) -> float:
 
 
 def _bridge_deleted(world: World, _victims: Sequence[Member]) -> float:
-    # To let go of a port takes vswitchd 10 ms and more; with a thousand, longer than world.vsctl has patience.
+    # Closing a port takes vswitchd 10 ms and more; with a thousand ports, longer than world.vsctl waits.
     deleted = ["--timeout=120", f"--db=unix:{world.socket}", "del-br", "br-int"]
     world.run("ovs-vsctl", "--no-syslog", *deleted, timeout=130)
     time.sleep(0.7)
@@ -100,7 +100,7 @@ def _bridge_deleted(world: World, _victims: Sequence[Member]) -> float:
 
 
 def _bridge_replaced(world: World, _victims: Sequence[Member]) -> float:
-    """As fast as two commands can be."""
+    """As fast as two commands can run."""
     world.vsctl("--no-wait", "del-br", "br-int")
     return _bridge_made(world)
 
@@ -130,7 +130,7 @@ def _links(line: str, roles: Sequence[str]) -> Damage:
             role = roles[number % len(roles)] if member.request.type == "ovs-hybrid" else "tap"
             fields = {"name": member.request.names[role], **member.request.names}
             lines += line.format(**fields, mtu=MTU, address=member.request.address).split("; ")
-        # Somebody may find that the daemon was faster.
+        # The daemon may have been faster.
         world.run("ip", "-force", "-batch", "-", input="\n".join(lines) + "\n", check=";" not in line)
         return time.monotonic()
 
@@ -168,12 +168,12 @@ FAULTS = (
 
 
 def everything_gone(world: World, devices: Sequence[str]) -> None:
-    """What a reboot leaves: the database, and no link."""
+    """The state after a reboot: the database, and no link."""
     world.stop_vswitchd()
     world.ovsdb.stop()
     there = {link["ifname"] for link in world.ip("link", "show")}
     lines = [f"link delete {device}" for device in devices if device in there]
-    with contextlib.suppress(AssertionError):  # the second end of a pair goes with the first
+    with contextlib.suppress(AssertionError):  # the second end of a pair is deleted with the first
         world.run("ip", "-force", "-batch", "-", input="\n".join(lines) + "\n", timeout=300)
     left = {link["ifname"] for link in world.ip("link", "show")} & set(devices)
     assert not left, f"could not delete {sorted(left)}"

@@ -1,7 +1,7 @@
-"""A small model of a host with VIFs: which are plugged, and what the host must then look like.
+"""A small model of a host with VIFs: which are plugged, and the expected state of the host.
 
-What a plugged VIF looks like is read once, with ``ip`` and OVSDB's own protocol, after a plug in an empty world; from
-then on every state of the world must be made of those parts and of the foreign things, which never change.
+The resources of a plugged VIF are read once, with ``ip`` and OVSDB's own protocol, after a plug in an empty world; then
+every state of the world must consist of those resources and of the foreign ones, which never change.
 """
 
 from __future__ import annotations
@@ -44,21 +44,21 @@ def requests() -> list[Request]:
 
 @dataclass
 class Model:
-    """The world, its foreign things, and what the model expects of it."""
+    """The world, its foreign resources, and the model's expectation."""
 
     world: World
     requests: list[Request]
     bare: Look = field(default_factory=dict)
     """The world without VIFs."""
     looks: dict[tuple[str, int], Look] = field(default_factory=dict)
-    """By VIF id and MTU: what plugging it adds."""
+    """By VIF id and MTU: the resources of a plugged VIF."""
     plugged: dict[str, int] = field(default_factory=dict)
-    """VIF id and MTU of what is plugged."""
+    """VIF id and MTU of the plugged VIFs."""
     guests: dict[str, GuestTap] = field(default_factory=dict)
     hosts: dict[str, HostEnd] = field(default_factory=dict)
 
     def prepare(self) -> None:
-        """Make the foreign things, and look at each VIF once."""
+        """Make the foreign resources, and read each VIF once."""
         world = self.world
         world.add_bridge(FOREIGN)
         self.hosts = {"ovs": HostEnd(world, HOST_PORT, "far0"), "bridge": HostEnd(world, NETWORK_PORT, "far1")}
@@ -75,7 +75,7 @@ class Model:
         assert self.look() == self.bare
 
     def attach_host(self) -> None:
-        """The host's port of br-int, and what os-vif has there."""
+        """The host's port of br-int, and os-vif's there."""
         ids = f"external_ids:iface-id={STRANGER}"
         qvo = device("qvo", STRANGER)
         self.world.vsctl(
@@ -93,27 +93,28 @@ class Model:
         """The request with an MTU."""
         return request.but(network={"mtu": mtu}).vif
 
-    # -- what is there, and what must be -------------------------------------------------------------------
+    # -- the present and the expected state ------------------------------------------------------------------
 
     def look(self) -> Look:
-        """The world now, without what guests bring and what Open vSwitch or a guest's carrier change by themselves."""
+        """The present world, without guests' resources and without what Open vSwitch or a guest's carrier change by
+        themselves."""
         taken = self.world.snapshot()
         for request in self.requests:
             if request.type == "ovs-hybrid":
                 taken.pop(f"link {request.tap}", None)
         for key, row in taken.items():
             if key in ("link br-int", f"link {FOREIGN}", "link ovs-netdev"):
-                # Drawn by vswitchd at every start; the least of its ports', below 1280 of which there is no IPv6.
+                # vswitchd chooses it at every start: the minimum of its ports', below 1280 of which there is no IPv6.
                 for name in ("address", "mtu", "inet6_addr_gen_mode"):
                     row.pop(name, None)
             if key.startswith("link tap"):
                 # A tap gets its queueing discipline with its first carrier.
                 row["qdisc"] = re.sub("^(noop|noqueue|mq|pfifo_fast|fq_codel)$", "default", str(row.get("qdisc")))
-            row.pop("ofport_request", None)  # by it a device that was made again is opened
+            row.pop("ofport_request", None)  # it makes vswitchd open a recreated device
         return taken
 
     def expected(self) -> Look:
-        """What the world must look like."""
+        """The expected state of the world."""
         wanted = {key: row for key, row in self.bare.items() if not key.startswith("Bridge ")}
         ports: list[str] = list(self.bare["Bridge br-int"]["ports"])
         for vif_id, mtu in self.plugged.items():
@@ -125,7 +126,7 @@ class Model:
         return wanted | bridges
 
     def divergence(self) -> dict[str, Any]:
-        """Where the world differs from the model; empty when it does not."""
+        """Differences of the world from the model; empty if there are none."""
         now, wanted = self.look(), self.expected()
         found: dict[str, Any] = {}
         for key in now.keys() | wanted.keys():
@@ -142,7 +143,7 @@ class Model:
         return found
 
     def foreign_change(self) -> dict[str, Any]:
-        """What of the foreign things changed; must always be empty."""
+        """Changes of foreign resources; must always be empty."""
         now = self.look()
         keys = [key for key in self.bare if not key.startswith("Bridge ")]
         return {key: (now.get(key), self.bare[key]) for key in keys if now.get(key) != self.bare[key]}
@@ -163,7 +164,8 @@ class Model:
             guest.close()
 
     def lost_frames(self, request: Request) -> list[str]:
-        """Which frames do not cross between a VIF's guest, booted for it where it is not running, and a host."""
+        """The kinds of frames that do not cross between a VIF's guest, started for this if it does not run, and a
+        host."""
         booted = request.id not in self.guests
         if booted:
             self.boot(request)
@@ -186,7 +188,7 @@ class Model:
             self.world.ip("link", "set", NETWORK_PORT, "nomaster")
 
     def close(self) -> None:
-        """Let go of every descriptor."""
+        """Close every descriptor."""
         for guest in self.guests.values():
             guest.close()
         for host in self.hosts.values():

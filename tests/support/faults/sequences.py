@@ -30,7 +30,7 @@ CONVERGE_SECONDS = 60.0
 _KILL_SECONDS_MAX = 0.04
 _LOOKS, _LOOK_PAUSE_SECONDS = 5, 0.1
 _NEEDS_OTHERS = ("brq deleted", "guest's mac on another port")
-"""Drifts for which there must be a host on a bridge, or after which its owner has to put it back there."""
+"""Drifts that need a host on a bridge, or after which its owner has to put it back there."""
 
 Host = LocalHost | DaemonHost
 
@@ -42,7 +42,7 @@ class Sequence:
     model: Model
     chance: random.Random
     daemon: Vifplugd | None = None
-    """The daemon that serves and repairs; None: every command works in this process."""
+    """The daemon that serves and repairs; None: every command runs in this process."""
     drifted: dict[str, Drift] = field(default_factory=dict)
     steps: list[str] = field(default_factory=list)
 
@@ -53,12 +53,12 @@ class Sequence:
             with vifplug.local(str(self.model.world.config_file)) as local:
                 yield local
         else:
-            # As every client should: a daemon one of whose processes was killed answers again in a moment.
+            # As every client should: a daemon after the kill of one of its processes answers again in a moment.
             with vifplug.connect(str(self.daemon.socket), retry=CONVERGE_SECONDS) as remote:
                 yield remote
 
     def run(self, length: int) -> None:
-        """So many random steps, then everything unplugged."""
+        """That many random steps, then everything is unplugged."""
         try:
             for _ in range(length):
                 self.step()
@@ -67,7 +67,7 @@ class Sequence:
             raise AssertionError(f"{error}\nafter the steps:\n" + "\n".join(self.steps)) from error
 
     def step(self) -> None:
-        """One random step and what must hold after it."""
+        """One random step, and its expected result."""
         steps: list[tuple[int, Callable[[], None]]] = [
             (6, self.plug),
             (3, self.unplug),
@@ -93,10 +93,10 @@ class Sequence:
         """Remember a step for the error."""
         self.steps.append(text)
 
-    # -- what must hold ------------------------------------------------------------------------------------
+    # -- expected results ---------------------------------------------------------------------------------
 
     def compare(self) -> None:
-        """Whatever differs is named by ``check``, and of what is called clean the frames cross."""
+        """``check`` reports every difference, and frames cross every VIF that it calls clean."""
         if self.daemon is not None and not self.drifted:
             self.await_convergence()
         with self.host() as host:
@@ -123,16 +123,16 @@ class Sequence:
         assert report.clean, f"not called clean: {report.as_json()}"
 
     def await_convergence(self) -> None:
-        """The daemon puts right whatever drifted."""
+        """The daemon repairs everything that drifted."""
         wait_until(lambda: not self.model.divergence(), "the daemon's repairs", CONVERGE_SECONDS)
         self.drifted.clear()
 
     def plugged(self) -> list[Request]:
-        """The requests of what is plugged."""
+        """The requests of the plugged VIFs."""
         return [request for request in self.model.requests if request.id in self.model.plugged]
 
     def absent(self) -> list[Request]:
-        """The requests of what is not."""
+        """The requests of the others."""
         return [request for request in self.model.requests if request.id not in self.model.plugged]
 
     # -- commands ------------------------------------------------------------------------------------------
@@ -152,7 +152,7 @@ class Sequence:
         self.put_right(chosen)
 
     def put_right(self, requests: list[Request]) -> None:
-        """After a plug or a repair of some VIFs: what others have to do is done, and no drift is left of them."""
+        """After a plug or a repair of some VIFs: other programs do their part, and no drift is left."""
         for request in requests:
             if (drift := self.end_drift(request)) is not None:
                 self.restore_guest(request, drift)
@@ -160,13 +160,13 @@ class Sequence:
             self.must_be_right()
 
     def end_drift(self, request: Request) -> Drift | None:
-        """A VIF's drift is over, and what it made beside the VIF goes."""
+        """A VIF's drift is over, and what it made besides the VIF is deleted."""
         if (drift := self.drifted.pop(request.id, None)) is not None:
             drift.lift(self.model.world, request)
         return drift
 
     def restore_guest(self, request: Request, drift: Drift) -> None:
-        """A guest whose tap went is started again; libvirt's tap goes back on its bridge."""
+        """A guest whose tap was deleted is restarted; libvirt's tap returns to its bridge."""
         if request.id in self.model.guests:
             if request.type == "ovs-hybrid":
                 drift.help(self.model.world, request)
@@ -187,19 +187,19 @@ class Sequence:
         assert not left, f"left by an unplug: {left}"
 
     def forget(self, requests: list[Request]) -> None:
-        """They are not plugged any more."""
+        """They are no longer plugged."""
         for request in requests:
             self.model.end_guest(request)
             self.model.plugged.pop(request.id, None)
             self.end_drift_of_absent(request)
 
     def end_drift_of_absent(self, request: Request) -> None:
-        """An unplugged VIF's drift is over, and what of it is another program's goes."""
+        """An unplugged VIF's drift is over, and what another program owns of it is deleted."""
         if (drift := self.end_drift(request)) is not None and drift.left:
             drift.take_left(self.model.world, request)
 
     def unplug_all(self) -> None:
-        """The end: nothing of ours is left, and everything foreign is as it was."""
+        """The end: nothing of ours is left, and everything foreign is as before."""
         self.note("unplug all")
         for request in self.model.requests:
             self.model.end_guest(request)
@@ -237,7 +237,7 @@ class Sequence:
             self.model.boot(request)
 
     def break_off(self) -> None:
-        """A command is killed; the next one leaves each VIF plugged or absent, never between."""
+        """A command is killed; the next one leaves each VIF plugged or absent, never in between."""
         chosen = self.chance.sample(self.model.requests, self.chance.randint(1, 3))
         vifs = [self.model.vif(request, self.model.plugged.get(request.id, 1450)) for request in chosen]
         ids, verb = [vif.id for vif in vifs], self.chance.choice(("plug", "unplug", "repair"))
@@ -252,7 +252,7 @@ class Sequence:
             "repair": lambda host: host.repair(ids),
         }
         with vifplug.local(str(self.model.world.config_file)):
-            pass  # what is imported once is imported, so that the kill meets the work
+            pass  # everything is imported, so that the kill hits the work
         child = faults.start_child(lambda: self._called(calls[verb]))
         with contextlib.suppress(ProcessLookupError):
             signal_after(child, self.chance.uniform(0, _KILL_SECONDS_MAX) + (0.05 if self.daemon is None else 0))
@@ -275,7 +275,7 @@ class Sequence:
             call(host)
 
     def _is_at_rest(self) -> bool:
-        """Whether the daemon works on nothing, nor is about to begin what a killed client has sent."""
+        """Whether the daemon works on nothing, and will not begin what a killed client has sent."""
         for _look in range(_LOOKS):
             if self._busy():
                 return False
@@ -286,7 +286,7 @@ class Sequence:
         with self.host() as host:
             return any(vif.state in ("plugging", "unplugging") for vif in host.list())
 
-    # -- what others do ------------------------------------------------------------------------------------
+    # -- other programs -----------------------------------------------------------------------------------
 
     def inflict(self) -> None:
         """A single drift of a plugged VIF that has none."""
@@ -298,7 +298,7 @@ class Sequence:
         if shared and any(other.type == "bridge" for other in self.plugged() if other.id in self.drifted):
             return
         if drift.clean_up and any(other.clean_up for other in self.drifted.values()):
-            return  # what both make beside the VIF has one name
+            return  # the resource that both make besides the VIF has the same name
         if request.id not in self.model.guests and _needs_guest(request, drift):
             self.model.boot(request)
             # The carrier comes a moment later; until then the kernel refuses a bridge port a state (br_set_state). A
@@ -308,7 +308,7 @@ class Sequence:
         drift.inflict(self.model.world, request)
         if self.daemon is not None:
             with self.host() as host:
-                host.repair([request.id])  # what raises no event would wait for the next comparison of everything
+                host.repair([request.id])  # a change without event would wait for the next comparison of everything
             drift.lift(self.model.world, request)
             self.restore_guest(request, drift)
             return
@@ -346,7 +346,7 @@ class Sequence:
         world.vsctl("del-port", "copy0")
 
     def name_taken(self) -> None:
-        """A foreign device under the name of a device that a plug would make: Conflict, and nothing is touched."""
+        """A foreign device under the name of a device that a plug would make: Conflict, and nothing is changed."""
         if not (absent := self.absent()):
             return
         request, world = self.chance.choice(absent), self.model.world
@@ -365,14 +365,14 @@ class Sequence:
         world.ip("link", "delete", name)
 
     def restart_vswitchd(self) -> None:
-        """In good order, or killed."""
+        """In an orderly way, or killed."""
         number = self.chance.choice((signal.SIGTERM, signal.SIGKILL))
         self.note(f"vswitchd restarted by {number.name}")
         self.model.world.stop_vswitchd(number)
         self.model.world.start_vswitchd()
 
     def wipe_ovs(self) -> None:
-        """Open vSwitch's database is new and empty, but for the bridges and the foreign ports."""
+        """Open vSwitch's database is new and empty, except for the bridges and the foreign ports."""
         self.note("OVSDB wiped")
         world = self.model.world
         world.stop_vswitchd()
@@ -398,7 +398,7 @@ class Sequence:
             self.must_be_right()
 
     def restart_daemon(self) -> None:
-        """The parent ends in good order or is killed; or the worker, or the helper, dies."""
+        """The parent ends in an orderly way or is killed; or the worker, or the helper, dies."""
         assert self.daemon is not None
         way = self.chance.choice(("TERM", "KILL", "worker", "helper"))
         self.note(f"daemon: {way}")
@@ -411,7 +411,7 @@ class Sequence:
             self.daemon.await_answer(CONVERGE_SECONDS)
 
     def lose_store(self) -> None:
-        """The store is lost: everything is an orphan, and gc takes exactly that away."""
+        """The store is lost: everything is an orphan, and gc deletes exactly that."""
         if self.drifted:
             return  # a port without mark and without record is like os-vif's, and stays
         self.note("store lost; gc --delete")

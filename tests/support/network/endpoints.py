@@ -1,4 +1,4 @@
-"""Ends of a path: guests and hosts with an address, each in a namespace of its own where one is needed."""
+"""Ends of a path: guests and hosts with an address, each in a separate namespace if needed."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _numbers = itertools.count()
 class Station:
     """Something with an address that can send: a guest's end of a VIF, or a host on a bridge.
 
-    Use it as a context manager, or call ``close``: a guest then unplugs its cable and is gone.
+    Use it as a context manager, or call ``close``: a guest then unplugs its cable and ends.
     """
 
     world: World
@@ -33,7 +33,7 @@ class Station:
     _closers: list[Callable[[], object]] = field(default_factory=list)
 
     def run(self, *argv: str, check: bool = True, timeout: float = 30) -> Completed:
-        """Run a program where the station is; with ``check`` a status other than 0 is an AssertionError."""
+        """Run a program in the station's namespace; with ``check`` a status other than 0 is an AssertionError."""
         with self.namespace.entered():
             result = subprocess.run(argv, capture_output=True, text=True, timeout=timeout * PATIENCE)
         assert not check or result.returncode == 0, f"{argv} exited {result.returncode}: {result.stderr}"
@@ -41,12 +41,12 @@ class Station:
 
     @contextlib.contextmanager
     def entered(self) -> Iterator[None]:
-        """Be where the station is; sockets made meanwhile are its own."""
+        """Enter the station's namespace; sockets created meanwhile belong to it."""
         with self.namespace.entered():
             yield
 
     def set_address(self, address: str, mtu: int, mac: str | None) -> None:
-        """Give its device MAC, MTU and address and bring it up, without a word of IPv6."""
+        """Give its device MAC, MTU and address and bring it up, without any IPv6 packet."""
         _without_ipv6(self.namespace, self.device)
         device = ["ip", "link", "set", "dev", self.device]
         self.run(*device, "mtu", str(mtu), *(["address", mac] if mac else []))
@@ -54,7 +54,7 @@ class Station:
         self.run(*device, "up")
 
     def close(self) -> None:
-        """Take it away."""
+        """Delete it."""
         while self._closers:
             self._closers.pop()()
 
@@ -70,7 +70,7 @@ def guest_in_bridge(
 ) -> Station:
     """A guest behind a veth whose host's end (``outer``, e.g. the tap's name) is enslaved to a Linux bridge.
 
-    ``address`` is an IPv4 address, /24 unless it says otherwise.
+    ``address`` is an IPv4 address, with /24 as the default prefix length.
     """
     station, outer = _behind_veth(world, address, mtu, mac, outer)
     world.ip("link", "set", outer, "master", bridge)
@@ -78,7 +78,8 @@ def guest_in_bridge(
 
 
 def guest_on_tap(world: World, tap: str, mac: str, address: str, mtu: int = 1500, multi_queue: bool = False) -> Station:
-    """A guest whose "VMM" holds a tap open: the persistent one of that name, else one that goes with the guest."""
+    """A guest whose "VMM" holds a tap open: the persistent one of that name, else one that is deleted with the
+    guest."""
     station = _station(world, address)
     argv = [sys.executable, "-m", "tests.support.network.relay", tap, GUEST_DEVICE, station.namespace.path]
     with world.namespace.entered():
@@ -118,9 +119,9 @@ def _behind_veth(world: World, address: str, mtu: int, mac: str | None, outer: s
     station = _station(world, address)
     create = ["link", "add", outer, "mtu", str(mtu), "type", "veth", "peer", GUEST_DEVICE]
     world.ip(*create, "netns", station.namespace.path)
-    # Deleted by hand: the end of a namespace takes its devices away some time later.
+    # Deleted explicitly: the end of a namespace deletes its devices some time later.
     station._closers.append(lambda: world.run("ip", "link", "delete", outer, check=False))
-    # Packets with a checksum left to the hardware are lost in OVS's userspace datapath.
+    # OVS's userspace datapath loses packets whose checksum is left to the hardware.
     station.run("ethtool", "-K", GUEST_DEVICE, "tx", "off")
     _without_ipv6(world.namespace, outer)
     world.ip("link", "set", outer, "up")
@@ -142,6 +143,6 @@ def _end(process: subprocess.Popen[str]) -> None:
 
 
 def _without_ipv6(namespace: Namespace, device: str) -> None:
-    # /proc/sys/net is the opening thread's namespace's, whoever mounted /proc.
+    # /proc/sys/net is that of the opening thread's namespace, whatever the mount is.
     with namespace.entered():
         Path(f"/proc/sys/net/ipv6/conf/{device}/disable_ipv6").write_text("1")

@@ -1,4 +1,5 @@
-"""Whose links and rows are written meanwhile: the kernel's own notifications, and the database's own log."""
+"""Records which links and rows are written meanwhile: from the kernel's own notifications, and the database's own
+log."""
 
 from __future__ import annotations
 
@@ -16,14 +17,14 @@ from tests.support.world.world import World
 
 _SOL_NETLINK, _ADD_MEMBERSHIP = 270, 1
 _SO_RCVBUFFORCE = 33
-# linux/rtnetlink.h: RTNLGRP_LINK, addresses, and the sysctls' (NETCONF). What a bridge learns is no write.
+# linux/rtnetlink.h: RTNLGRP_LINK, addresses, and the sysctls' (NETCONF). Learnt bridge entries are not writes.
 _GROUPS = (1, 5, 9, 24, 25)
 _HEADER, _ATTRIBUTE = struct.Struct("=IHHII"), struct.Struct("=HH")
 _LINK_KINDS = {16, 17}
 _ADDRESS_KINDS = {20, 21}
 _IFNAME = 3
 _QUIET_SECONDS, _QUIET_WITHIN_SECONDS = 1.1, 10.0
-"""The kernel tells of a carrier up to a second late (linkwatch): what was done before must not be put down to now."""
+"""The kernel reports a carrier up to a second late (linkwatch): earlier changes must not be counted now."""
 _BY_VSWITCHD = {"ofport", "error"}
 """Columns that are kept and that ovs-vswitchd writes (vswitch.ovsschema); all others of its own are ephemeral."""
 
@@ -31,7 +32,7 @@ _BY_VSWITCHD = {"ofport", "error"}
 class EventRecorder:
     """Listens while it is open.
 
-    ``links`` are notifications by device; ``lost`` says that the kernel could not keep some.
+    ``links`` are notifications by device; ``lost`` means that the kernel had to drop some.
     """
 
     def __init__(self, world: World) -> None:
@@ -51,7 +52,7 @@ class EventRecorder:
         self._thread = threading.Thread(target=self._listen, daemon=True)
 
     def __enter__(self) -> Self:
-        """Begin once the kernel has told all of what was done before."""
+        """Start after the kernel has reported all earlier changes."""
         self._heard_at = time.monotonic()
         deadline = self._heard_at + _QUIET_WITHIN_SECONDS
         self._thread.start()
@@ -93,7 +94,7 @@ class EventRecorder:
         self.links[f"{self._names.get(index, '')} ({kind})"] += 1
 
     def writes_to(self, devices: Collection[str]) -> list[str]:
-        """What was written of some devices and of the ports on them, by anybody but ovs-vswitchd."""
+        """The writes to some devices and to the ports on them, by any program except ovs-vswitchd."""
         assert not self.lost, "the kernel could not keep all notifications: nothing can be told"
         found = [
             f"link {reported} x {count}" for reported, count in self.links.items() if reported.split()[0] in devices
@@ -101,7 +102,7 @@ class EventRecorder:
         return found + self.rows_of(devices)
 
     def rows_of(self, devices: Collection[str]) -> list[str]:
-        """What was written into the Port and Interface rows of these names, by the database's log."""
+        """The writes to the Port and Interface rows of these names, from the database's log."""
         named: dict[str, str] = {}
         found: list[str] = []
         for record in _log(self._world):
@@ -138,8 +139,8 @@ def _name(body: bytes) -> str:
 
 
 def _log(world: World) -> Iterator[dict[str, Any]]:
-    """The transactions of the database's file: a line of JSON behind a line with its length, each."""
+    """The transactions of the database's file: each is a line of JSON after a line with its length."""
     for line in (world.directory / "conf.db").read_bytes().splitlines():
         if line.startswith(b"{"):
-            with contextlib.suppress(json.JSONDecodeError):  # the last one, half written
+            with contextlib.suppress(json.JSONDecodeError):  # the last one is incomplete
                 yield json.loads(line)

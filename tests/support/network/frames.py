@@ -30,7 +30,7 @@ _numbers = itertools.count(1)
 
 
 class GuestTap:
-    """A VMM's descriptor of a tap: the persistent tap of that name, else one that goes with the descriptor."""
+    """A VMM's descriptor of a tap: the persistent tap of that name, else one that is deleted with the descriptor."""
 
     def __init__(self, world: World, tap: str, address: str) -> None:
         self.tap, self.address = tap, address
@@ -40,7 +40,7 @@ class GuestTap:
 
     def send(self, frame: bytes) -> None:
         """A frame of the guest's."""
-        with contextlib.suppress(OSError):  # the device is down or gone: the frame is lost
+        with contextlib.suppress(OSError):  # the device is down or deleted: the frame is lost
             os.write(self._descriptor, _VNET_HEADER + frame)
 
     def receive(self, seconds: float) -> bytes | None:
@@ -81,7 +81,7 @@ class HostEnd:
         return _read(self._socket.fileno(), seconds, lambda: self._socket.recv(_FRAME_BYTES))
 
     def close(self) -> None:
-        """Let go of the socket; the pair goes with the world."""
+        """Close the socket; the pair is deleted with the world."""
         self._socket.close()
 
 
@@ -101,12 +101,12 @@ def _read(descriptor: int, seconds: float, read: Callable[[], bytes]) -> bytes |
         return None
     try:
         return read()
-    except OSError:  # the device went
+    except OSError:  # the device was deleted
         return None
 
 
 def lost(guest: GuestTap, host: HostEnd) -> list[str]:
-    """Which kinds of frames do not cross between a guest and a host; empty when all do."""
+    """The kinds of frames that do not cross between a guest and a host; empty if all do."""
     ways: list[tuple[str, End, End, str]] = [
         ("broadcast from the guest", guest, host, BROADCAST),
         ("broadcast to the guest", host, guest, BROADCAST),

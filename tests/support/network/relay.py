@@ -1,7 +1,8 @@
 """A stand-in for a virtual machine's NIC: copies frames between a tap on the host and one inside a "guest" namespace.
 
-Run as a program of its own, so that its file descriptors are nobody else's: ``python -m tests.support.network.relay``.
-It opens the host's tap where it is started, as a VMM does, then moves into the guest's namespace and makes the guest's.
+It runs as a separate program, so that no other process has its file descriptors: ``python -m
+tests.support.network.relay``. It opens the host's tap in the namespace of its start, as a VMM does, then moves into the
+guest's namespace and makes the guest's.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ FRAME_BYTES = 65535
 
 
 def open_tap(name: str, multi_queue: bool = False) -> int:
-    """Attach to the tap of that name, or make one that lasts as long as the descriptor."""
+    """Attach to the tap of that name, or make one that exists as long as the descriptor."""
     fd = os.open("/dev/net/tun", os.O_RDWR | os.O_CLOEXEC | os.O_NONBLOCK)
     flags = IFF_TAP | IFF_NO_PI | (IFF_MULTI_QUEUE if multi_queue else 0)
     fcntl.ioctl(fd, TUNSETIFF, struct.pack("16sH14x", name.encode(), flags))
@@ -39,12 +40,12 @@ def copy_frames(host: int, guest: int) -> None:
                 frame = os.read(fd, FRAME_BYTES)
                 os.write(other[fd], frame)
             except OSError:
-                # EIO: that side is down, as on a machine whose cable is pulled; EAGAIN: somebody else took the frame.
+                # EIO: that side is down, as with an unplugged cable; EAGAIN: another reader took the frame.
                 continue
 
 
 def main() -> None:
-    """Open both taps, say so, and relay."""
+    """Open both taps, report that, and relay."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("tap", help="the host's tap")
     parser.add_argument("guest", help="the guest's device, made here")

@@ -1,7 +1,7 @@
-"""Times in which the kernel let nobody at any link: its one lock for all namespaces was held by work elsewhere.
+"""Times in which the kernel blocked every access to links: other work held its one lock for all namespaces.
 
-Deleting a few thousand links, as the end of another test's namespace does, holds it for seconds. The userspace datapath
-of ovs-vswitchd waits with all its ports then. What is lost meanwhile says nothing of vifplug.
+Deleting a few thousand links, as at the end of another test's namespace, holds it for seconds. The userspace datapath
+of ovs-vswitchd then waits with all its ports. Frames lost meanwhile are not vifplug's fault.
 """
 
 from __future__ import annotations
@@ -18,14 +18,14 @@ from tests.support.world.world import World
 
 _INTERVAL_SECONDS, _STALL_SECONDS = 0.02, 0.2
 _AFTERWARDS_SECONDS = 0.2
-"""For vswitchd to get to what has piled up."""
+"""The time vswitchd needs for what has piled up."""
 _RTM_NEWLINK, _REQUEST_ACK, _IFF_UP, _LOOPBACK = 16, 0x05, 1, 1
-# A header, and an ifinfomsg that says of "lo" what is so: a write that waits for the lock and changes nothing.
+# A header, and an ifinfomsg that sets "lo" to its present values: a write that waits for the lock and changes nothing.
 _NOTHING = struct.pack("=IHHIIBxHiII", 32, _RTM_NEWLINK, _REQUEST_ACK, 1, 0, socket.AF_UNSPEC, 0, _LOOPBACK, 1, _IFF_UP)
 
 
 class Stalls:
-    """Begin and end of each, by the monotonic clock."""
+    """Start and end of each, by the monotonic clock."""
 
     def __init__(self, world: World) -> None:
         self.times: list[tuple[float, float]] = []
@@ -48,7 +48,7 @@ class Stalls:
         self._socket.close()
 
     def lost_otherwise(self, pinger: Pinger) -> list[float]:
-        """When pings were sent that nobody answered and no stall explains; good once both are closed."""
+        """The times of pings that were not answered and that no stall explains; valid once both are closed."""
         lost = [moment for number, moment in enumerate(pinger.sent_at) if number not in pinger.answered]
         return [moment for moment in lost if not any(began <= moment <= ended for began, ended in self.times)]
 

@@ -1,4 +1,4 @@
-"""A TCP port that leads to a Unix socket, for programs that speak HTTP over TCP only."""
+"""A TCP port that forwards to a Unix socket, for programs that speak HTTP over TCP only."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ _CHUNK_BYTES = 65536
 
 
 class TcpRelay:
-    """Listens on 127.0.0.1, in the namespace of the thread that makes it, until the end of the block."""
+    """Listens on 127.0.0.1, in the namespace of the creating thread, until the end of the block."""
 
     def __init__(self, path: Path) -> None:
         self._path = str(path)

@@ -1,4 +1,4 @@
-"""Packets that really cross a path: ping, TCP with an integrity check, and what was seen on a device."""
+"""Packets that really cross a path: ping, TCP with an integrity check, and the frames seen on a device."""
 
 from __future__ import annotations
 
@@ -24,7 +24,8 @@ PACKET_OUTGOING = 4
 
 
 def ping(station: Station, ip: str, size: int = 84, dont_fragment: bool = True, count: int = 3) -> bool:
-    """Whether one of up to ``count`` pings is answered; ``size`` is the whole IP packet's, what an MTU limits."""
+    """Whether one of up to ``count`` pings is answered; ``size`` is that of the whole IP packet, which an MTU
+    limits."""
     payload = str(size - IP_AND_ICMP_HEADER_BYTES)
     argv = ["ping", "-n", "-q", "-c", "1", "-W", f"{PATIENCE:g}", "-s", payload]
     argv += [*(["-M", "do"] if dont_fragment else []), ip]
@@ -32,7 +33,7 @@ def ping(station: Station, ip: str, size: int = 84, dont_fragment: bool = True, 
 
 
 def transfer(server: Station, client: Station, length: int = 1_000_000, seconds: float = 10) -> bool:
-    """Whether ``length`` bytes go by TCP from client to server within ``seconds`` and arrive as they were."""
+    """Whether ``length`` bytes cross by TCP from client to server within ``seconds`` and arrive unchanged."""
     payload = random.Random(length).randbytes(length)
     seconds *= PATIENCE
     deadline = time.monotonic() + seconds
@@ -57,7 +58,7 @@ def transfer(server: Station, client: Station, length: int = 1_000_000, seconds:
 
 
 def _send(sender: socket.socket, payload: bytes) -> None:
-    with contextlib.suppress(OSError):  # the receiver gave up, and says so
+    with contextlib.suppress(OSError):  # the receiver gave up, and prints that
         sender.sendall(payload)
         sender.shutdown(socket.SHUT_WR)
 
@@ -90,7 +91,7 @@ class Frame:
 class Sniffer:
     """Collects frames of the world's namespace while it is open, of one device or of all.
 
-    It may be opened before the device is there: frames are told apart by the device's name when they come.
+    It may be opened before the device exists: frames are assigned by the device's name on arrival.
     """
 
     def __init__(self, world: World, device: str | None = None, only: Callable[[Frame], bool] | None = None) -> None:
@@ -151,17 +152,17 @@ class Pinger:
 
     @property
     def sent(self) -> int:
-        """How many were sent."""
+        """The number of sent pings."""
         return len(self.sent_at)
 
     @property
     def lost(self) -> int:
-        """How many of them were not answered; exact when closed."""
+        """The number of unanswered pings; exact when closed."""
         return self.sent - len(self.answered)
 
     @property
     def longest_gap(self) -> float:
-        """The longest time in seconds in which no ping that was sent was answered; 0 when none was lost."""
+        """The longest time in seconds in which no sent ping was answered; 0 if none was lost."""
         gap = longest = 0.0
         for number in range(1, self.sent):
             step = self.sent_at[number] - self.sent_at[number - 1]

@@ -1,4 +1,5 @@
-"""Whether anything is written meanwhile: links (the kernel tells everybody) and OVSDB (its file grows)."""
+"""Detects whether anything is written meanwhile: to links (the kernel notifies listeners) and OVSDB (its file
+grows)."""
 
 from __future__ import annotations
 
@@ -22,14 +23,14 @@ _QUIET_SECONDS, _QUIET_WITHIN_SECONDS = 0.3, 10.0 * PATIENCE
 
 @dataclass
 class Writes:
-    """What was written in the block; complete when it has ended."""
+    """The writes in the block; complete when it has ended."""
 
     links: list[int] = field(default_factory=list)
     """The types of the kernel's messages."""
     transactions: int = 0
     """How many transactions the database's log gained."""
     next_cfg: int = 0
-    """By how much Open_vSwitch.next_cfg rose."""
+    """The increase of Open_vSwitch.next_cfg."""
 
     @property
     def none(self) -> bool:
@@ -38,16 +39,16 @@ class Writes:
 
 @contextlib.contextmanager
 def watched(world: World) -> Iterator[Writes]:
-    """Count the writes of a block that begins when the kernel has nothing more to tell of what was done before it.
+    """Count the writes of a block that begins after the kernel has reported all earlier changes.
 
-    An address of IPv6 is told of when it is there, and again when nobody else turned out to have it, which may be two
+    The kernel reports an IPv6 address when it is added, and again after duplicate address detection, perhaps two
     seconds later (RFC 4862, 5.4).
     """
     writes = Writes()
     with world.namespace.entered():
         monitor = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, socket.NETLINK_ROUTE)
     with monitor:
-        monitor.bind((0, 0))  # an unbound one hears nothing
+        monitor.bind((0, 0))  # an unbound one receives nothing
         for group in _GROUPS.values():
             monitor.setsockopt(_SOL_NETLINK, _ADD_MEMBERSHIP, group)
         deadline = time.monotonic() + _QUIET_WITHIN_SECONDS

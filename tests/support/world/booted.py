@@ -1,7 +1,7 @@
-"""A machine of its own to try the systemd units on: the real systemd as pid 1 of namespaces, with an Open vSwitch.
+"""A separate machine to test the systemd units: the real systemd as pid 1 of namespaces, with an Open vSwitch.
 
-Its /etc, /var/lib and /usr/local are overlays of the machine's, its /run and its network are its own, and it knows no
-units but ours and those it needs. Nothing is left of it: with its pid namespace dies everything in it.
+Its /etc, /var/lib and /usr/local are overlays of the machine's, its /run and its network are separate, and it only
+knows our units and those that they need. Nothing is left of it: the end of its pid namespace ends everything in it.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ REPOSITORY = Path(__file__).resolve().parents[3]
 UNITS = REPOSITORY / "etc" / "systemd"
 SYSTEMD = "/lib/systemd/systemd"
 LOG = "/run/vifplugd.log"
-"""Where the daemon's log is on that machine."""
+"""The path of the daemon's log on that machine."""
 
 _SECONDS = 90.0
 _FIRST_USER = 1000
@@ -120,7 +120,7 @@ class Booted:
         for name in ("vifplugd.service", "vifplugd.socket"):
             shutil.copy(UNITS / name, units)
         self.add_drop_in("log", f"[Service]\nStandardError=append:{LOG}\n")  # there is no journal
-        # A developer's interpreter or checkout may be where an installed one never is, and the unit sees nothing.
+        # A developer's interpreter or checkout may be where an installed one never is, and which the unit cannot see.
         places = (Path(sys.base_prefix), REPOSITORY)
         if any(place.is_relative_to(home) for place in places for home in _homes()):
             self.add_drop_in("home", "[Service]\nProtectHome=no\n")
@@ -148,7 +148,7 @@ class Booted:
         return done
 
     def property(self, name: str, unit: str = "vifplugd.service") -> str:
-        """What systemd says of a unit."""
+        """systemd's properties of a unit."""
         return self.run("systemctl", "show", "--value", "-p", name, unit).stdout.strip()
 
     def close(self) -> None:
@@ -174,7 +174,7 @@ def _is_removed(folder: Path) -> bool:
 
 
 def _own_group() -> Path:
-    """This process's group of the unified hierarchy."""
+    """This process's group in the unified hierarchy."""
     mounts = [line.split() for line in Path("/proc/self/mounts").read_text().splitlines()]
     root = next((Path(mount[1]) for mount in mounts if mount[2] == "cgroup2"), None)
     assert root is not None, "there is no cgroup2 file system: mount one, or run the container with a cgroup namespace"
@@ -183,5 +183,5 @@ def _own_group() -> Path:
 
 
 def _homes() -> list[str]:
-    """What ProtectHome= hides, as far as it is anybody's here."""
+    """The directories that ProtectHome= hides, if they exist here."""
     return [entry.pw_dir for entry in pwd.getpwall() if entry.pw_uid == 0 or entry.pw_uid >= _FIRST_USER]

@@ -1,4 +1,4 @@
-"""The stand-in for a compute service (tests/osvif/compute.py) in a World, and the objects it is told to plug."""
+"""The stand-in for a compute service (tests/osvif/compute.py) in a World, and the objects that it plugs."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ VifObject = dict[str, Any]
 class Compute:
     """A process that calls os-vif.
 
-    :param path: put before all else on its sys.path.
+    :param path: put first on its sys.path.
     :param eventlet: whether it runs on eventlet, as Nova's compute service may.
     :param sections: of its nova.conf, over ``take_ovs = true`` and the ways to the world.
     """
@@ -41,7 +41,7 @@ class Compute:
         self._world = world
         self._log = Path(tempfile.mkstemp(".log", "nova-", world.directory)[1])
         settings: dict[str, dict[str, object]] = {
-            # Most tests want a failure's own reason, at once.
+            # Most tests need a failure's own reason, at once.
             "os_vif_vifplug": {"take_ovs": True, "config_file": world.config_file, "retry_timeout": 0},
             "os_vif_ovs": {"ovsdb_connection": f"unix:{world.socket}"},
             # For root, where os-vif's own default is sudo.
@@ -55,7 +55,7 @@ class Compute:
         with open(self._config, "w") as file:
             parser.write(file)
         self._arguments = [str(self._config), *(["eventlet"] if eventlet else [])]
-        # stevedore's cache of entry points goes with the world.
+        # stevedore's cache of entry points is deleted with the world.
         self._environment = {**world.environment, "XDG_CACHE_HOME": str(world.directory)}
         if path is not None:
             self._environment["PYTHONPATH"] = str(path)
@@ -111,7 +111,7 @@ class Compute:
 
     @contextlib.contextmanager
     def configured(self, group: str = "os_vif_vifplug", **options: Any) -> Iterator[None]:
-        """Other options for a while than those of its configuration file."""
+        """Temporary options, other than those of its configuration file."""
         self.ask("configure", group=group, options=options)
         try:
             yield
@@ -119,7 +119,7 @@ class Compute:
             self.ask("configure_no_more", group=group, options=options)
 
     def log(self) -> str:
-        """All it has said on standard error."""
+        """Its whole standard error."""
         return self._log.read_text()
 
 

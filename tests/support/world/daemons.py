@@ -12,7 +12,7 @@ from pathlib import Path
 
 SCHEMA = Path("/usr/share/openvswitch/vswitch.ovsschema")
 PATIENCE = float(os.environ.get("VIFPLUG_PATIENCE", "1"))
-"""What time limits are multiplied by: an emulated machine (tests/host) is many times slower."""
+"""The factor for time limits: an emulated machine (tests/host) is many times slower."""
 DEADLINE_SECONDS = 15.0 * PATIENCE
 
 
@@ -30,7 +30,7 @@ class Daemon:
     def __init__(self, name: str, argv: list[str], directory: Path) -> None:
         self.name = name
         self.control = directory / f"{name}.ctl"
-        # Each bridge opens sockets of its own in there.
+        # Each bridge opens its own sockets in it.
         self._environment = {**os.environ, "OVS_RUNDIR": str(directory)}
         self._argv = [
             # A test run killed with -9 leaves no daemon behind.
@@ -41,7 +41,7 @@ class Daemon:
 
     @property
     def pid(self) -> int:
-        """Its pid; AssertionError when it does not run."""
+        """Its pid; AssertionError if it does not run."""
         assert self._process is not None, f"{self.name} does not run"
         return self._process.pid
 
@@ -53,13 +53,13 @@ class Daemon:
         wait_until(self.control.exists, f"the start of {self.name}")
 
     def stop(self, number: signal.Signals = signal.SIGTERM) -> None:
-        """End it (SIGKILL for a crash) and wait for its death; one that does not run is left alone."""
+        """End it (SIGKILL for a crash) and wait for its death; do nothing if it does not run."""
         if self._process is None:
             return
         process, self._process = self._process, None
         process.send_signal(number)
         with contextlib.suppress(ProcessLookupError):
-            os.kill(process.pid, signal.SIGCONT)  # a paused one hears nothing but SIGKILL
+            os.kill(process.pid, signal.SIGCONT)  # a paused one only reacts to SIGKILL
         try:
             process.wait(DEADLINE_SECONDS)
         except subprocess.TimeoutExpired:
@@ -67,11 +67,11 @@ class Daemon:
             process.wait()
 
     def pause(self) -> None:
-        """Freeze it: its sockets accept and nobody answers."""
+        """Freeze it: its sockets accept connections, without answers."""
         os.kill(self.pid, signal.SIGSTOP)
 
     def resume(self) -> None:
-        """Let a frozen one go on."""
+        """Let a frozen one continue."""
         os.kill(self.pid, signal.SIGCONT)
 
 

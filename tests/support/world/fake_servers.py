@@ -1,4 +1,4 @@
-"""Servers that are no OVSDB: one that takes connections and never answers, one that closes each at once."""
+"""Servers that are not OVSDB: one that accepts connections and never answers, one that closes each at once."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def _tcp() -> socket.socket:
 
 @contextlib.contextmanager
 def silent_tcp() -> Iterator[str]:
-    """A TCP server that takes connections and never answers, in the namespace of the calling thread; its address."""
+    """A TCP server that accepts connections and never answers, in the namespace of the calling thread; its address."""
     listener = _tcp()
     with _serving(listener, closes=False):
         yield f"tcp:127.0.0.1:{listener.getsockname()[1]}"

@@ -1,7 +1,7 @@
-"""Many VIFs in a world under the real daemon: mostly ovs-hybrid, some ovs, some bridge; and what they look like.
+"""Many VIFs in a world under the real daemon: mostly ovs-hybrid, some ovs, some bridge; and their observed state.
 
-A few have a part of their own and are never damaged by themselves: of each group the caller, who calls all others
-(guests.py), and two who ping each other. Those of the group ``vlan`` have a tag that a control plane gave them.
+A few have a special role and are never damaged individually: in each group the caller, which calls all others
+(guests.py), and two that ping each other. Those of the group ``vlan`` have a tag from a control plane.
 """
 
 from __future__ import annotations
@@ -39,21 +39,21 @@ class Member:
 
     @property
     def group(self) -> str:
-        """Who hears whom."""
+        """The group that it communicates with."""
         if self.request.type == "bridge":
             return "brq"
         return "vlan" if self.number in _VLAN else "br-int"
 
     @property
     def devices(self) -> tuple[str, ...]:
-        """Its links, but for a bridge that it shares."""
+        """Its links, except a bridge that it shares."""
         names = self.request
         own = (names.qbr, names.qvb, names.qvo) if names.type == "ovs-hybrid" else ()
         return (*own, names.tap)
 
     @property
     def is_free(self) -> bool:
-        """Whether it has no part of its own."""
+        """Whether it has no special role."""
         return self.number not in (*_VLAN, *_CALLERS.values(), *(n for pair in _PINGERS.values() for n in pair))
 
 
@@ -83,7 +83,7 @@ class Fleet:
         self._next = 0
 
     def plug(self, daemon: Vifplugd) -> None:
-        """All of them, through the daemon; then the control plane wires those with a tag."""
+        """Plug all of them, through the daemon; then the control plane wires those with a tag."""
         for start in range(0, len(self.members), _BATCH):
             part = [member.request.document for member in self.members[start : start + _BATCH]]
             status, body = daemon.request("POST", "/v1/batch", {"plug": part}, timeout=300)
@@ -91,7 +91,7 @@ class Fleet:
         self.wire()
 
     def wire(self) -> None:
-        """What a control plane writes on ports that are new to it."""
+        """What a control plane writes to ports that are new to it."""
         words: list[str] = []
         for member in self.of_group("vlan"):
             port = member.request.port
@@ -115,7 +115,7 @@ class Fleet:
         return [member for group in _PINGERS for member in self.pair(group)]
 
     def some(self, count: int, types: Sequence[str]) -> list[Member]:
-        """The next so many free ones of these types; each type there is among them when there is room."""
+        """The next free ones of these types; each type is included if possible."""
         free = [member for member in self.members if member.is_free and member.request.type in types]
         turned = free[self._next % len(free) :] + free[: self._next % len(free)]
         self._next += count
@@ -123,12 +123,12 @@ class Fleet:
         chosen = list(first.values())[:count]
         return chosen + [member for member in turned if member not in chosen][: count - len(chosen)]
 
-    # -- what it looks like -------------------------------------------------------------------------------
+    # -- the observed state -------------------------------------------------------------------------------
 
     def picture(self) -> dict[str, Row]:
-        """All there is, by ``ip``, OVSDB, /proc and ethtool's ioctl; without what changes when a port is made again.
+        """The whole state, by ``ip``, OVSDB, /proc and ethtool's ioctl; without what changes when a port is recreated.
 
-        AssertionError when OVSDB does not answer.
+        AssertionError if OVSDB does not answer.
         """
         taken = self.world.snapshot()
         for key in [key for key in taken if key in ("link br-int", "link ovs-netdev", "link lo")]:
@@ -144,7 +144,7 @@ class Fleet:
         return taken
 
     def unwired(self, picture: dict[str, Row]) -> dict[str, Row]:
-        """The picture as it is when all ports are new to the control plane; their VLANs come back as last seen."""
+        """The expected state if all ports are new to the control plane; their VLANs are restored as last observed."""
         fresh = {**picture}
         for member in self.of_group("vlan"):
             key, row = f"Port {member.request.port}", picture[f"Port {member.request.port}"]
@@ -157,7 +157,7 @@ class Fleet:
 
 
 def _settings(asked: socket.socket, name: str) -> dict[str, Any]:
-    """What ``ip`` does not show of a link; None for what is gone meanwhile."""
+    """Attributes of a link that ``ip`` does not show; None for a link that was deleted meanwhile."""
     found: dict[str, Any] = {}
     for path in _SYSCTLS:
         try:
@@ -179,7 +179,7 @@ def _tx_checksum(asked: socket.socket, name: str) -> int | None:
 
 
 def differences(found: dict[str, Row], wanted: dict[str, Row]) -> dict[str, Any]:
-    """What of a picture is not as another."""
+    """The differences between two states."""
 
     def of(key: str) -> Any:
         each, other = found.get(key), wanted.get(key)

@@ -1,8 +1,8 @@
 """Programs run in processes forked from one that has imported them: the imports take a second of CPU time and more.
 
-What is run is the ``main`` of vifplug's own program with arguments, streams, environment, directory and network
-namespace of its own, to the end of its threads and exit handlers. The interpreter is not taken apart: that takes more
-CPU time than a small command. A test of the start itself, or of the very end, uses the real command line.
+It runs the ``main`` of vifplug's own program with its own arguments, streams, environment, directory and network
+namespace, to the end of its threads and exit handlers. The interpreter is not finalised: that takes more CPU time than
+a small command. A test of the start itself, or of the end, uses the real command line.
 """
 
 from __future__ import annotations
@@ -32,14 +32,15 @@ _REQUEST_BYTES = 1 << 20
 CLI = "vifplug.cli.main"
 DAEMON = "vifplug.daemon.process.supervisor"
 _IMPORTED = {
-    # What each imports on its way: the command line in local mode and as a client, the daemon in its worker.
+    # The modules that each imports on its way: the command line in local mode and as a client, the daemon in its
+    # worker.
     CLI: ("vifplug.api.local", CLI, "vifplug.api.remote", "vifplug.engine.commands.plug", "vifplug.linux.host"),
     DAEMON: (DAEMON, "vifplug.daemon.process.worker", "tests.support.daemon.daemon_variants"),
 }
 
 
 class Forker:
-    """A process that has a program imported, and forks one for each command.
+    """A process that has imported a program, and forks a process for each command.
 
     :param program: ``CLI`` or ``DAEMON``.
     """
@@ -92,7 +93,7 @@ class Forker:
     ) -> subprocess.CompletedProcess[str]:
         """The command line to its end; its output and exit status, as subprocess gives them.
 
-        :raises subprocess.TimeoutExpired: when it takes longer; it is killed.
+        :raises subprocess.TimeoutExpired: it takes longer; it is killed.
         """
         with self.begin(argv, namespace=namespace, environment=environment) as command:
             try:
@@ -107,7 +108,7 @@ class Forker:
 class Process:
     """A forked command, with as much of ``subprocess.Popen`` as the tests use.
 
-    :param control: gives the pid, and once it has ended the exit status.
+    :param control: sends the pid, and after its end the exit status.
     """
 
     def __init__(self, argv: Sequence[str], control: socket.socket) -> None:
@@ -117,7 +118,7 @@ class Process:
         self.pid = int(self._answer())
 
     def send_signal(self, number: signal.Signals) -> None:
-        """Nothing when it has ended."""
+        """Do nothing if it has ended."""
         if self.poll() is None:
             with contextlib.suppress(ProcessLookupError):
                 os.kill(self.pid, number)
@@ -217,7 +218,7 @@ def _serve(control: socket.socket) -> dict[str, object] | None:
         if not data:
             return None
         if os.fork() == 0:
-            # A process of its own that waits for the command, so that many can run at once.
+            # A separate process that waits for the command, so that many can run at once.
             signal.signal(signal.SIGCHLD, signal.SIG_DFL)
             control.close()
             answer = socket.socket(fileno=descriptors[4])
@@ -253,10 +254,10 @@ def _become(request: dict[str, object], descriptors: Sequence[int]) -> dict[str,
 def _main(program: str, descriptor: int) -> int:
     for name in _IMPORTED[program]:
         importlib.import_module(name)
-    # Or each command's collections, the one at its end above all, read and so copy every object it was forked with:
-    # 0.17 s of CPU time for `vifplug --version` where this leaves 0.05 s.
+    # Otherwise each command's garbage collections, above all the last one, read and so copy every object from before
+    # the fork: 0.17 s of CPU time for `vifplug --version` instead of 0.05 s.
     gc.freeze()
-    signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # those who wait for the commands are reaped by the kernel
+    signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # the kernel reaps the processes that wait for the commands
     request = _serve(socket.socket(fileno=descriptor))
     if request is None:
         return 0

@@ -1,7 +1,7 @@
-"""Guests by the hundred, in this process: each holds its tap open as a VMM does, and answers when it is called.
+"""Hundreds of guests in this process: each holds its tap open as a VMM does, and answers calls.
 
-In each group one calls (a broadcast frame, up to 40 times a second while it is wanted); whoever hears it answers to the
-caller alone. An answer that comes in has crossed both VIFs in one direction, and the call in the other.
+In each group one calls (a broadcast frame, up to 40 times a second while needed); each receiver answers only to the
+caller. An answer that arrives has crossed both VIFs in one direction, and the call in the other.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ _HEADER = struct.Struct("!6s6sHBII")
 _CALL, _ANSWER = 1, 2
 _EVERYBODY = b"\xff" * 6
 _CALL_SECONDS, _CALL_SECONDS_A_GUEST = 0.025, 0.00025
-"""How often at most: a call is flooded to all, and is not to keep Open vSwitch from its work."""
+"""The maximum rate: a call is flooded to all, and must not keep Open vSwitch from its work."""
 
 
 def _address(member: Member) -> bytes:
@@ -31,7 +31,7 @@ def _address(member: Member) -> bytes:
 
 
 class Guests:
-    """The guests of a fleet, but for those that have machines of their own; a context manager."""
+    """The guests of a fleet, except those in separate machines; a context manager."""
 
     def __init__(self, fleet: Fleet) -> None:
         self._fleet = fleet
@@ -57,7 +57,7 @@ class Guests:
         self._poll.close()
 
     def arrive(self, members: Iterable[Member]) -> int:
-        """Open the taps of those that are not there yet, as far as these have one; how many have none."""
+        """Open the missing taps of those that have one; return the number of those without."""
         missing = 0
         present = {link["ifname"] for link in self._fleet.world.ip("link", "show")}
         there = {member.number for _fd, member in self._taps.values()}
@@ -70,7 +70,7 @@ class Guests:
             try:
                 with self._fleet.world.namespace.entered():
                     fd = open_tap(member.request.tap)
-            except OSError:  # EBUSY: it is being made
+            except OSError:  # EBUSY: it is being created
                 missing += 1
                 continue
             with self._lock:
@@ -79,7 +79,7 @@ class Guests:
         return missing
 
     def leave(self) -> None:
-        """All guests end; so does what they hold."""
+        """End all guests, and close what they hold."""
         with self._lock:
             for fd in self._taps:
                 os.close(fd)
@@ -93,11 +93,11 @@ class Guests:
             self._calling = True
 
     def hush(self) -> None:
-        """Call no more."""
+        """Stop calling."""
         self._calling = False
 
     def answered(self) -> dict[int, float]:
-        """By number of the member: when its first answer came in; that of a caller, when the first came at all."""
+        """By number of the member: the time of its first answer; for a caller, of the first answer at all."""
         with self._lock:
             received = dict(self._heard)
         for group, caller in self._callers.items():
@@ -126,7 +126,7 @@ class Guests:
 
     def _send(self, fd: int, to: bytes, member: Member, kind: int, number: int) -> None:
         frame = _HEADER.pack(to, _address(member), _ETHERTYPE, kind, self._round, number)
-        with contextlib.suppress(OSError):  # its link is down, or gone
+        with contextlib.suppress(OSError):  # its link is down, or deleted
             os.write(fd, frame.ljust(60, b"\0"))
 
     def _read(self, fd: int) -> None:
@@ -138,7 +138,7 @@ class Guests:
         except BlockingIOError:
             return
         except OSError:
-            # Its tap was deleted, or is down: a guest goes on with what it holds until it ends.
+            # Its tap was deleted, or is down: a guest continues with what it holds until it ends.
             time.sleep(0.001)
             return
         if len(frame) < _HEADER.size:

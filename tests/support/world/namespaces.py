@@ -22,8 +22,8 @@ def _check(result: int) -> None:
 class Namespace:
     """A network namespace held by a file descriptor; the kernel ends it with the last descriptor, socket and process.
 
-    Entering moves the calling thread only: children and threads that it starts meanwhile are born inside,
-    sockets that it makes meanwhile stay inside.
+    Entering moves only the calling thread: children and threads that it starts meanwhile, and sockets that it creates
+    meanwhile, belong to the namespace.
     """
 
     def __init__(self, fd: int) -> None:
@@ -36,7 +36,7 @@ class Namespace:
 
     @classmethod
     def new(cls) -> Namespace:
-        """A fresh one; the calling thread stays where it is."""
+        """A new one; the calling thread stays where it is."""
         before = cls.current()
         try:
             _check(_libc.unshare(CLONE_NEWNET))
@@ -47,7 +47,7 @@ class Namespace:
 
     @property
     def path(self) -> str:
-        """A path for ``ip link set X netns PATH``, good while this process lives."""
+        """A path for ``ip link set X netns PATH``, valid while this process lives."""
         return f"/proc/{os.getpid()}/fd/{self.fd}"
 
     def enter(self) -> None:
@@ -56,7 +56,7 @@ class Namespace:
 
     @contextlib.contextmanager
     def entered(self) -> Iterator[None]:
-        """Be here for the length of a ``with`` block."""
+        """Enter it for a ``with`` block."""
         before = Namespace.current()
         self.enter()
         try:
@@ -66,7 +66,7 @@ class Namespace:
             before.close()
 
     def processes(self) -> dict[int, str]:
-        """Pid and command line of every process here."""
+        """Pid and command line of every process in it."""
         inode = os.fstat(self.fd).st_ino
         found: dict[int, str] = {}
         for entry in Path("/proc").iterdir():
@@ -78,13 +78,13 @@ class Namespace:
         return found
 
     def close(self) -> None:
-        """Let go of it."""
+        """Close it."""
         os.close(self.fd)
 
 
 @contextlib.contextmanager
 def empty_namespace() -> Iterator[None]:
-    """The calling thread is in a network namespace that has nothing, for the length of a ``with`` block."""
+    """The calling thread is in an empty network namespace, for a ``with`` block."""
     other = Namespace.new()
     try:
         with other.entered():

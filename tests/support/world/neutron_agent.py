@@ -1,7 +1,7 @@
-"""A stand-in for Neutron's OVS agent: what it does to br-int and to a port that it wires, by ``ovs-vsctl``.
+"""A stand-in for Neutron's OVS agent: its changes to br-int and to a port that it wires, by ``ovs-vsctl``.
 
-The agent describes the network in Port.other_config, and later, in a transaction of its own, gives the port its
-VLAN and takes away what had it dead. The values are those of a real one (tests/samples/ml2ovs_ovsdb_port_tagged.json).
+The agent describes the network in Port.other_config, and later, in a separate transaction, gives the port its VLAN and
+removes the dead VLAN. The values are those of a real one (tests/samples/ml2ovs_ovsdb_port_tagged.json).
 """
 
 from __future__ import annotations
@@ -14,12 +14,12 @@ from tests.support.world.world import World
 BRIDGE = "br-int"
 TAG, DEAD_TAG = 1, 4095
 _SAMPLE = Path(__file__).parents[2] / "samples" / "ml2ovs_ovsdb_port_tagged.json"
-# Nobody listens there; with fail_mode=secure the flows stay as they are.
+# No server listens there; with fail_mode=secure the flows stay as they are.
 _CONTROLLER = "tcp:127.0.0.1:6633"
 
 
 def _described() -> dict[str, str]:
-    """What the real agent wrote into the other_config of a port that it wired with ``TAG``."""
+    """The other_config that the real agent wrote for a port that it wired with ``TAG``."""
     sample = json.loads(_SAMPLE.read_text())
     (described, *_others) = (dict(config[1]) for _name, tag, config in sample["data"] if tag == TAG)
     return described
@@ -36,7 +36,7 @@ class Agent:
         world.run("ovs-ofctl", "add-flows", management, "-", input=flows)
 
     def wire(self, port: str) -> None:
-        """All that it does to a port that is to live."""
+        """All that it does to a port that is to forward."""
         self.describe(port)
         self.give_vlan(port)
 
@@ -45,9 +45,9 @@ class Agent:
         self._world.vsctl("set", "Port", port, *(f"other_config:{key}={value}" for key, value in _described().items()))
 
     def give_vlan(self, port: str) -> None:
-        """The second half: it lives."""
+        """The second half: it forwards."""
         self._world.vsctl("set", "Port", port, f"tag={TAG}", "--", "clear", "Port", port, "vlan_mode", "trunks")
 
     def kill(self, port: str) -> None:
-        """What it does to one whose port is administratively down, or bound to nothing."""
+        """What it does to a port that is administratively down, or not bound."""
         self._world.vsctl("set", "Port", port, f"tag={DEAD_TAG}")

@@ -1,7 +1,7 @@
-"""Neutron's own library as a reader of what vifplug wrote.
+"""Neutron's own library as a reader of vifplug's rows.
 
-It pulls eventlet and a hundred packages more, so it lives in an environment of its own (``tools/setup --oracle``) and
-is asked in a process of its own.
+It pulls eventlet and a hundred packages more, so it has a separate environment (``tools/setup --oracle``) and runs in a
+separate process.
 """
 
 from __future__ import annotations
@@ -62,9 +62,9 @@ print(json.dumps(found))
 
 
 def trunk(world: World, trunk_id: str, *deeds: Sequence[Any]) -> dict[str, Any]:
-    """What the trunk driver of Neutron's OVS agent makes of a trunk's bridge, by its own functions.
+    """The effects of the trunk driver of Neutron's OVS agent on a trunk's bridge, by its own functions.
 
-    :param deeds: methods of its TrunkManager to call before that, each with its arguments behind the trunk's id.
+    :param deeds: methods of its TrunkManager to call before that, each with its arguments after the trunk's id.
     """
     if not PYTHON.exists():
         pytest.skip(f"no Neutron at {PYTHON}: tools/setup --oracle installs it")
@@ -75,12 +75,12 @@ def trunk(world: World, trunk_id: str, *deeds: Sequence[Any]) -> dict[str, Any]:
 
 
 def vif_port(world: World, identity: str, bridge: str = "br-int") -> dict[str, Any] | None:
-    """What Neutron's OVS agent finds for a VIF (port_name, ofport, vif_id, vif_mac), or None."""
+    """What Neutron's OVS agent reads for a VIF (port_name, ofport, vif_id, vif_mac), or None."""
     return vif_ports(world, [identity], bridge)[identity]
 
 
 def vif_ports(world: World, identities: Sequence[str], bridge: str = "br-int") -> dict[str, dict[str, Any] | None]:
-    """The same for several; to start it takes longer than to ask it."""
+    """The same for several: its start takes longer than a query."""
     if not PYTHON.exists():
         pytest.skip(f"no Neutron at {PYTHON}: tools/setup --oracle installs it")
     argv = [str(PYTHON), "-W", "ignore", "-c", _PROGRAM, f"unix:{world.socket}", bridge, *identities]

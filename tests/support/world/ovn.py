@@ -1,11 +1,11 @@
-"""OVN as the control plane of a world: a central of its own, and ovn-controller on the world's Open vSwitch.
+"""OVN as the control plane of a world: a separate central, and ovn-controller on the world's Open vSwitch.
 
-All of it lives in the world's directory and namespace, by its own sockets; nothing of the machine's is asked or told.
+All of it is in the world's directory and namespace, with its own sockets; it does not use the machine's OVN.
 
 What OVN 23.03 does to Interface.external_ids: it sets ``ovn-installed="true"`` and ``ovn-installed-ts`` some 30 ms
-after a port has come, and takes the first away, not the second, when the logical port goes. It leaves both where they
-are when the controller ends, however it ends; one that ended in good order takes it away as it starts, and sets it
-again. Of a logical port that went while there was no controller, it never takes it away.
+after a port appears, and removes the first, not the second, when the logical port is deleted. Both stay when the
+controller ends, however it ends; after an orderly end it removes the first at its start, and sets it again. If a
+logical port was deleted while there was no controller, it is never removed.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ _CHASSIS = "world"
 
 
 class _Controller(daemons.Daemon):
-    """ovn-controller, which takes no --unixctl and names its control socket after its pid."""
+    """ovn-controller, which has no --unixctl and puts its pid into its control socket's name."""
 
     def __init__(self, world: World) -> None:
         argv = ["env", f"OVN_RUNDIR={world.directory}", "ovn-controller", f"unix:{world.socket}"]
@@ -42,7 +42,7 @@ class _Controller(daemons.Daemon):
 
 
 class Chassis:
-    """A world's br-int as a host of some OVN, which makes of the bridge what OVN makes of its integration bridge."""
+    """A world's br-int as a host of an OVN, with the changes that OVN makes to its integration bridge."""
 
     def __init__(self, world: World, name: str, remote: str, encap_ip: str = "127.0.0.1") -> None:
         self.world, self.name = world, name
@@ -53,7 +53,7 @@ class Chassis:
         self.controller: daemons.Daemon = _Controller(world)
 
     def start(self) -> None:
-        """Tell Open vSwitch whose it is, and start ovn-controller."""
+        """Configure Open vSwitch for it, and start ovn-controller."""
         settings = [f'external_ids:{key}="{value}"' for key, value in self._ids.items()]
         secure = ("set", "Bridge", "br-int", "fail_mode=secure")
         self.world.vsctl(*secure, "--", "set", "Open_vSwitch", ".", *settings)
@@ -61,7 +61,7 @@ class Chassis:
             self.controller.start()
 
     def stop(self) -> None:
-        """End ovn-controller, in good order: what it had claimed it gives up."""
+        """End ovn-controller in an orderly way: it releases what it had claimed."""
         self.controller.stop()
 
 
@@ -85,7 +85,7 @@ class Ovn(Started):
         return daemons.Daemon(name, ["env", f"OVN_RUNDIR={directory}", *argv], directory)
 
     def start(self) -> Self:
-        """Start central and controller; the bridge becomes what OVN makes of its integration bridge."""
+        """Start central and controller; the bridge becomes OVN's integration bridge."""
         with self.world.namespace.entered():
             self.databases.start()
             self.nbctl("init", "--", "ls-add", SWITCH)
@@ -104,7 +104,7 @@ class Ovn(Started):
         self.nbctl("lsp-add", SWITCH, vif_id, "--", "lsp-set-addresses", vif_id, f"{mac} {ip}")
 
     def delete_port(self, vif_id: str) -> None:
-        """Take a logical port away, as Neutron does with its own; one that is not there is no error."""
+        """Delete a logical port, as Neutron does with its own; a missing one is not an error."""
         self.nbctl("--if-exists", "lsp-del", vif_id)
 
     def nbctl(self, *args: str) -> str:
@@ -116,7 +116,7 @@ class Ovn(Started):
         return self._run("ovn-sbctl", *args)
 
     def claimant(self, vif_id: str) -> str | None:
-        """The name of the chassis that has a logical port, and has it up; None when there is none."""
+        """The name of the chassis that has a logical port, and has it up; None if there is none."""
         columns = ("--columns=chassis", "find", "Port_Binding", f"logical_port={vif_id}", "up=true")
         chassis = self.sbctl("--bare", *columns)
         return self.sbctl("--if-exists", "get", "Chassis", chassis, "name").strip('"') if chassis else None

@@ -1,4 +1,4 @@
-"""Rows of an OVSDB by plain JSON-RPC on its socket (RFC 7047): no process per read, and none of the code under test."""
+"""Rows of an OVSDB by plain JSON-RPC on its socket (RFC 7047): no process per read, and no code under test."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ Row = dict[str, Any]
 def select(path: Path, tables: Sequence[tuple[str, Sequence[str]]]) -> list[list[Row]]:
     """Every row of some tables, all read in one transaction.
 
-    :param tables: each table with the columns that are wanted; no columns means all of them.
+    :param tables: each table with the requested columns; no columns means all of them.
     :returns: rows by table, in the order asked: uuid as str, set as sorted list, map as dict.
-    :raises AssertionError: when the server answers with an error.
+    :raises AssertionError: the server answers with an error.
     """
     operations: list[Any] = ["Open_vSwitch"]
     for table, columns in tables:

@@ -1,6 +1,6 @@
-"""A stand-in for QEMU: opens the taps its -netdev arguments name, answers on its monitor, and lives until it is ended.
+"""A stand-in for QEMU: opens the taps of its -netdev arguments, answers on its monitor, and runs until it is ended.
 
-``--fails start`` ends before its monitor answers; ``--fails resume`` when it is told to go on; ``--deaf`` opens no tap.
+``--fails start`` ends before its monitor answers; ``--fails resume`` when it is resumed; ``--deaf`` opens no tap.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ GREETING = "QEMU stand-in monitor"
 
 
 def options_of(netdev: str) -> dict[str, str]:
-    """What a -netdev argument says."""
+    """The parsed -netdev argument."""
     kind, *options = netdev.split(",")
     assert kind == "tap", netdev
     found = dict(option.split("=", 1) for option in options)
@@ -24,7 +24,7 @@ def options_of(netdev: str) -> dict[str, str]:
 
 
 def main() -> int:
-    """Open the taps, and do as the monitor is told."""
+    """Open the taps, and carry out the monitor's commands."""
     parser = argparse.ArgumentParser(description=__doc__, prefix_chars="-", allow_abbrev=False)
     parser.add_argument("-netdev", action="append", default=[])
     parser.add_argument("-device", action="append", default=[])
@@ -48,7 +48,7 @@ def main() -> int:
             return 3
         elif line == "cont\n":
             print("resumed", file=sys.stderr, flush=True)
-    signal.pause()  # as QEMU does when nobody is left at its monitor
+    signal.pause()  # like QEMU without a client at its monitor
     return 0
 
 

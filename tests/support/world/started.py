@@ -1,4 +1,4 @@
-"""What a ``with`` block starts and ends."""
+"""Objects that a ``with`` block starts and ends."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Self
 
 
 class Started:
-    """Starts at the begin of a ``with`` block, and closes at its end; also when the start fails half way."""
+    """Starts at the beginning of a ``with`` block, and closes at its end; also when the start fails half way."""
 
     def start(self) -> Self:
         """Start it."""

@@ -1,7 +1,7 @@
-"""A process that treats new taps as udev does: it looks as one appears, and writes a MAC of its own a moment later.
+"""A process that treats new taps like udev: it reads each when it appears, and writes a generated MAC a moment later.
 
-udev writes where the MAC was still random when it looked; that its write comes after vifplug's is the worst case, which
-a busy host shows in one plug of ten. Here it is every one's.
+udev writes if the MAC was still random when it was read; a write after vifplug's is the worst case, in one of ten plugs
+on a busy host. Here it happens in every plug.
 
 ``python -m tests.support.world.udev_like SEED`` runs in its own network namespace until it is ended.
 """
@@ -69,7 +69,7 @@ def _write(index: int, address: bytes) -> None:
 
 def _main(seed: int) -> None:
     chance = random.Random(seed)
-    with contextlib.suppress(OSError):  # its delay is to be the one below, and not that of a busy machine
+    with contextlib.suppress(OSError):  # its delay must be the one below, not that of a busy machine
         os.sched_setscheduler(0, os.SCHED_FIFO, os.sched_param(1))
     seen: set[int] = set()
     due: list[tuple[float, int]] = []
@@ -77,7 +77,7 @@ def _main(seed: int) -> None:
         socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, _UEVENTS) as uevents,
         socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, socket.NETLINK_ROUTE) as monitor,
     ):
-        # By this socket udev is known. It is not read: the kernel's link messages say more of a device.
+        # This socket identifies udev. It is not read: the kernel's link messages contain more about a device.
         uevents.bind((0, _FROM_KERNEL))
         monitor.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1 << 22)
         monitor.bind((0, _RTMGRP_LINK))

@@ -1,6 +1,6 @@
-"""Users and groups of a test's own: a daemon that sees them in /etc/passwd, and peers that the kernel takes for them.
+"""Users and groups for a test: a daemon that sees them in /etc/passwd, and peers with their ids.
 
-/etc is the machine's; the daemon gets a mount namespace in which two files of it are others.
+/etc is the machine's; the daemon gets a mount namespace in which two of its files are replaced.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from tests.support.world.world import REPOSITORY, World
 
 PASSWD = "root:x:0:0::/root:/bin/sh\nvifplug:x:4200:4200::/nonexistent:/bin/false\n"
 GROUP = "root:x:0:\nvifplug:x:4200:\nwatchers:x:4300:\n"
-# A developer's interpreter may live where only root gets in; the worker imports from there as somebody else.
+# A developer's interpreter may be where only root has access; the worker imports from there as another user.
 _ENTER = """
 set -e
 mount --make-rprivate /
@@ -42,14 +42,14 @@ exec "$@"
 
 @dataclass(frozen=True)
 class Peer:
-    """Somebody who connects."""
+    """A user who connects."""
 
     uid: int
     gid: int
     groups: Sequence[int] = ()
 
     def run(self, work: Callable[[], Any]) -> Any:
-        """The work's result, done as this user in a process of its own; an OSError is answered with its name."""
+        """The work's result, done as this user in a separate process; for an OSError its name."""
         reader, writer = os.pipe()
         child = os.fork()
         if child == 0:
@@ -72,7 +72,7 @@ class Peer:
         return json.loads(text)
 
     def ask(self, daemon: Vifplugd, method: str, path: str, body: Any = None) -> Any:
-        """A request's status and body, or the name of the error that connecting met."""
+        """A request's status and body, or the name of the error of the connection."""
         return self.run(lambda: daemon.request(method, path, body))
 
     @property
@@ -97,6 +97,6 @@ def with_users(world: World, **daemon: object) -> Vifplugd:
 
 
 def status_of(pid: int) -> dict[str, str]:
-    """What the kernel says of a process."""
+    """The kernel's data about a process."""
     lines = Path(f"/proc/{pid}/status").read_text().splitlines()
     return {key: value.strip() for key, _colon, value in (line.partition(":") for line in lines)}

@@ -1,7 +1,7 @@
-"""A world of its own for each test: a network namespace, an Open vSwitch in it, and a configuration that points there.
+"""A separate world for each test: a network namespace, an Open vSwitch in it, and a configuration for these.
 
 Make state with one tool and check with another (``ip -j``, ``ovs-vsctl``), never with the code under test.
-/sys/class/net shows the namespace in which /sys was mounted, not this one: ask ``ip``.
+/sys/class/net shows the namespace in which /sys was mounted, not this one: use ``ip``.
 """
 
 from __future__ import annotations
@@ -24,23 +24,24 @@ from tests.support.world.started import Started
 
 REPOSITORY = Path(__file__).resolve().parents[3]
 DATAPATH_TYPE = os.environ.get("VIFPLUG_DATAPATH_TYPE", "netdev")
-"""Of the worlds' bridges: ``system`` where the kernel has Open vSwitch's module, as a booted host has (tests/host)."""
+"""Of the worlds' bridges: ``system`` if the kernel has Open vSwitch's module, as a booted host has (tests/host)."""
 OWN_LINKS = frozenset({"lo", "br-int", f"ovs-{DATAPATH_TYPE}"})
-"""What a world has before anything is plugged."""
+"""The content of a world before anything is plugged."""
 COMMAND_SECONDS = 60.0 * daemons.PATIENCE
 OVSDB_TIMEOUT_SECONDS = 5 * daemons.PATIENCE
 END_SECONDS = 10 * daemons.PATIENCE
-"""For the processes of a world to end, when it is closed."""
+"""The time for a world's processes to end, when it is closed."""
 
-# What the kernel changes by itself, counts, or remembers of a bridge's former ports; the rest belongs to the snapshot.
+# Values that the kernel changes by itself, counts, or remembers of a bridge's former ports; the others belong to the
+# snapshot.
 _VOLATILE_LINK_KEYS = {
     *("ifindex", "link_index", "operstate", "state", "promiscuity", "allmulti"),
     *("bridge_id", "root_id", "tso_max_size", "tso_max_segs"),
 }
-# A bridge numbers its ports as they come.
+# A bridge numbers its ports in the order of arrival.
 _ORDER_OF_JOINING = ("id", "no", "designated_port")
 _MADE_OVS_BRIDGES = ("tbr-", "pb")
-"""ovs-vswitchd chooses the MAC of a bridge's local port, another one each time that the bridge is made."""
+"""ovs-vswitchd chooses the MAC of a bridge's local port, another one each time that the bridge is created."""
 _VOLATILE_FLAGS = {"LOWER_UP", "NO-CARRIER", "M-DOWN"}
 _SNAPSHOT_COLUMNS = {
     "Bridge": ["name", "ports", "datapath_type", "external_ids", "other_config"],
@@ -88,7 +89,7 @@ class World(Started):
         return self
 
     def close(self) -> None:
-        """Leave, end what runs here; AssertionError when a process is left that nobody ended."""
+        """Leave it, and end its processes; AssertionError if a process is left that the test did not end."""
         self.vswitchd.stop()
         self.ovsdb.stop()
         self._outside.enter()
@@ -106,11 +107,11 @@ class World(Started):
         assert not left, f"processes left in the world: {left}"
 
     def write_config(self, **sections: dict[str, str]) -> Path:
-        """Write vifplug's configuration anew, ``sections`` (e.g. ``ovs={"isolate": "true"}``) over the world's own."""
+        """Rewrite vifplug's configuration, ``sections`` (e.g. ``ovs={"isolate": "true"}``) over the world's own."""
         settings: dict[str, dict[str, str]] = {
             "DEFAULT": {"state_dir": str(self.state_dir), "run_dir": str(self.directory / "run")},
             "ovs": {"connection": f"unix:{self.socket}", "timeout": str(OVSDB_TIMEOUT_SECONDS)},
-            # Never the machine's own daemon, should it have one.
+            # Never the machine's own daemon, if it has one.
             "daemon": {"socket": str(self.directory / "vifplug.sock")},
         }
         for name, section in sections.items():
@@ -122,7 +123,7 @@ class World(Started):
     def run(
         self, *argv: str, input: str | None = None, check: bool = True, timeout: float = COMMAND_SECONDS
     ) -> Completed:
-        """Run a program here; with ``check``, a status other than 0 is an AssertionError with its words."""
+        """Run a program here; with ``check``, a status other than 0 is an AssertionError with its output."""
         with self.namespace.entered():
             result = subprocess.run(
                 argv, input=input, capture_output=True, text=True, timeout=timeout, cwd=REPOSITORY, env=self.environment
@@ -137,11 +138,11 @@ class World(Started):
         return [row for row in json.loads(output) if row] if output.strip() else []
 
     def link(self, name: str) -> Row | None:
-        """One link, or None when it is not there."""
+        """One link, or None if it does not exist."""
         return next((link for link in self.ip("link", "show") if link["ifname"] == name), None)
 
     def vsctl(self, *args: str) -> str:
-        """``ovs-vsctl``: with no ``--no-wait`` it waits until vswitchd caught up."""
+        """``ovs-vsctl``: without ``--no-wait`` it waits until vswitchd has caught up."""
         timeout = f"--timeout={int(daemons.DEADLINE_SECONDS)}"
         return self.run("ovs-vsctl", "--no-syslog", timeout, f"--db=unix:{self.socket}", *args).stdout.strip()
 
@@ -163,7 +164,7 @@ class World(Started):
 
     def start_vswitchd(self) -> None:
         """Start it and wait until it has read its configuration."""
-        # vswitchd fills this column at the end of its first pass over the database; nothing else tells so.
+        # vswitchd fills this column at the end of its first pass over the database; there is no other sign of it.
         self.vsctl("--no-wait", "clear", "Open_vSwitch", ".", "iface_types")
         self.vswitchd.start()
         self.vsctl("--no-wait", "wait-until", "Open_vSwitch", ".", "iface_types!=[]")
@@ -173,10 +174,10 @@ class World(Started):
         self.vswitchd.stop(number)
 
     def imitate_kernel_datapath(self) -> None:
-        """Start vswitchd anew with a stand-in for the kernel's datapath: ports get numbers, but no frame passes.
+        """Restart vswitchd with a stand-in for the kernel's datapath: ports get numbers, but no frame passes.
 
-        Few machines that run tests have the kernel's module; what vifplug writes for it can be seen all the same.
-        Nothing is done where worlds are of the kernel's datapath itself.
+        Few machines that run tests have the kernel's module; but what vifplug writes for it is visible. Nothing is done
+        if worlds use the kernel's datapath itself.
         """
         if DATAPATH_TYPE == "system":
             return
@@ -185,19 +186,19 @@ class World(Started):
         self.start_vswitchd()
 
     def pause_vswitchd(self) -> None:
-        """Freeze it; ``resume_vswitchd`` lets it go on."""
+        """Freeze it; ``resume_vswitchd`` lets it continue."""
         self.vswitchd.pause()
 
     def resume_vswitchd(self) -> None:
-        """Let it go on."""
+        """Let it continue."""
         self.vswitchd.resume()
 
     def vifplug(
         self, *args: str, input: str | None = None, check: bool = True, namespace: Namespace | None = None
     ) -> Completed:
-        """Run the command line as a person would; with ``check``, an exit status other than 0 is an AssertionError.
+        """Run the command line as a user would; with ``check``, an exit status other than 0 is an AssertionError.
 
-        :param namespace: where, when that is not in this world.
+        :param namespace: the network namespace, if it is not this world's.
         """
         result = self.forker(CLI).run(
             self.vifplug_argv(*args)[3:],
@@ -211,14 +212,14 @@ class World(Started):
         return result
 
     def forker(self, program: str) -> Forker:
-        """The test run's own for a program, started outside of every world."""
+        """The test run's own process for a program, started outside of every world."""
         if program not in World._forkers:
             with _ORIGIN.entered():
                 World._forkers[program] = Forker(program)
         return World._forkers[program]
 
     def begin_vifplug(self, *args: str) -> Command:
-        """Start the command line, and leave it to the test to talk to it and to wait for it."""
+        """Start the command line; the test communicates with it and waits for it."""
         return self.forker(CLI).begin(
             self.vifplug_argv(*args)[3:], namespace=self.namespace, environment=self.environment
         )
@@ -228,7 +229,7 @@ class World(Started):
         return [sys.executable, "-m", "vifplug.cli.main", "--config-file", str(self.config_file), *args]
 
     def vifplug_json(self, *args: str, input: str | None = None, check: bool = True) -> Any:
-        """What the command line says with ``-o json``."""
+        """The output of the command line with ``-o json``."""
         result = self.vifplug("-o", "json", *args, input=input, check=check)
         return json.loads(result.stdout or result.stderr)
 
@@ -240,13 +241,13 @@ class World(Started):
         names = {row["_uuid"]: str(row.get("name", row.get("type", ""))) for rows in tables.values() for row in rows}
         for table, rows in tables.items():
             for named in (_named(row, names) for row in rows):
-                # A QoS row has no name: it is what it says.
+                # A QoS row has no name: its content identifies it.
                 taken[f"{table} {named.get('name', json.dumps(named, sort_keys=True))}"] = named
         return taken
 
 
 def _named(row: Row, names: dict[str, str]) -> Row:
-    """The row with names in place of uuids, which say nothing of what a row is."""
+    """The row with names instead of uuids, which do not identify a row."""
 
     def name(value: Any) -> Any:
         return (
@@ -261,7 +262,7 @@ def _named(row: Row, names: dict[str, str]) -> Row:
 
 
 def _steady(link: Row) -> Row:
-    """The link without what changes by itself."""
+    """The link without values that change by themselves."""
     steady = copy.deepcopy(link)
     if steady["ifname"].startswith(_MADE_OVS_BRIDGES):
         del steady["address"]
