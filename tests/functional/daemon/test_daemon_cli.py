@@ -375,7 +375,7 @@ def test_outcome_is_unknown_when_the_daemon_is_killed_and_the_same_again_is_safe
         assert (command.returncode, output) == (1, "")
         error = json.loads(complaint)["error"]
         assert (error["type"], error["retryable"]) == ("DaemonUnreachable", True)
-        assert "is not known" in error["message"]
+        assert "the outcome is unknown" in error["message"]
         assert world.vifplug_json("plug", file)["vifs"][0]["state"] == "plugged", "the next worker answers"
         assert world.vifplug("check").stdout == "clean\n"
         world.vifplug("unplug", HYBRID.id)

@@ -138,7 +138,7 @@ def test_finding_is_what_a_ping_finds(world: World) -> None:
                 assert answered() == expected, name
                 said, found = status_of(world)
                 assert said == status, (name, found)
-                assert said != "unseen" or "cannot be judged" in found["reason"], name
+                assert said != "unseen" or "is unknown" in found["reason"], name
 
 
 def test_its_own_remedy_silences_it(world: World) -> None:

@@ -128,7 +128,7 @@ def test_boot_that_fails_leaves_nothing(world: World, ports: Path) -> None:
         "no such program": (["/no/such/qemu"], [], "No such file"),
         "it does not boot": ([*STAND_IN, "--fails", "start"], [], "did not start: exit status 1"),
         "no state in time": ([*STAND_IN, "--deaf"], ["--state", "active", "--timeout", "0.3"], f"tap '{TAPS[0]}'"),
-        "no such state": (STAND_IN, ["--state", "happy"], "'happy' is no state"),
+        "no such state": (STAND_IN, ["--state", "happy"], "'happy' is not a state"),
     }
     with Vifplugd(world) as daemon:
         before = world.snapshot()

@@ -92,7 +92,7 @@ def test_helper_puts_nothing_but_a_guests_tap_on_a_bridge(world: World) -> None:
         record = host._context.store.record(HYBRID.id)
         assert record is not None
         bridge = next(item for item in record.resources if isinstance(item, Bridge))
-        with pytest.raises(errors.PermissionDenied, match="no guest's tap"):
+        with pytest.raises(errors.PermissionDenied, match="not a guest's tap"):
             real.apply([[JoinGuest(replace(bridge, guest="uplink0"), uplink["ifindex"], HYBRID.id)]])
         assert "master" not in world.ip("link", "show", "uplink0")[0]
 

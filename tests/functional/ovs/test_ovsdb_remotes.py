@@ -74,9 +74,9 @@ def test_standby_is_passed_over_and_named(world: World) -> None:
             assert _used(world) == active
             findings = _findings(world)
             assert findings[active] == ("ok", "this OVSDB address is used")
-            assert findings[standby][0] == "ok" and "takes no writes" in findings[standby][1]
+            assert findings[standby][0] == "ok" and "accepts no writes" in findings[standby][1]
         text = world.vifplug("doctor", check=False).stdout
-        assert standby in text and "takes no writes" in text
+        assert standby in text and "accepts no writes" in text
 
 
 def test_standby_alone_is_an_error_that_says_so(world: World) -> None:
@@ -87,7 +87,7 @@ def test_standby_alone_is_an_error_that_says_so(world: World) -> None:
         assert f"{standby} answers, but it is a standby" in caught.value.message
         assert caught.value.retryable
         status, reason = _findings(world)[standby]
-        assert status == "error" and "takes no writes" in reason
+        assert status == "error" and "accepts no writes" in reason
 
 
 def test_first_that_answers_is_used_in_the_order_given(world: World) -> None:
@@ -112,7 +112,7 @@ def test_server_that_is_none_keeps_nobody_waiting_for_the_next(world: World, ser
             host.plug([HYBRID.vif])
             assert host.check().clean
         status, reason = _findings(world)[address]
-    assert status == "ok" and reason.startswith("not used: it takes connections")
+    assert status == "ok" and reason.startswith("not used: it accepts connections")
 
 
 @contextlib.contextmanager
@@ -152,7 +152,7 @@ def test_fail_over_of_an_active_backup_pair_is_followed(world: World) -> None:
         wait_until(lambda: _address(daemon) == second, "the new active server", 30)
         _status, diagnosis = daemon.request("GET", "/v1/doctor")
         words = {each["subject"]: each["reason"] for each in diagnosis["checks"] if each["check"] == "ovsdb"}
-        assert "takes no writes" in words[first]
+        assert "accepts no writes" in words[first]
         # And back. vswitchd, which knows the first address alone, carries out what is written then.
         world.run("ovs-appctl", "-t", control, "ovsdb-server/disconnect-active-ovsdb-server")
         pair.appctl("ovsdb-server/set-active-ovsdb-server", first)

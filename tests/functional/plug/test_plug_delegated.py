@@ -216,7 +216,7 @@ def test_guest_ends(world: World) -> None:
     assert f'<parameters interfaceid="{OVS.id}"/>' in element
     refused = world.vifplug("guest", "qemu", OVS.id, check=False)
     assert refused.returncode == 2
-    assert "libvirt's to make (create_port false)" in refused.stderr
+    assert "is made by libvirt (create_port false)" in refused.stderr
 
 
 def test_plug_with_others_that_fails_records_none(world: World) -> None:

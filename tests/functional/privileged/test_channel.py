@@ -71,5 +71,5 @@ def test_own_failure_meanwhile_is_raised_as_it_is_and_the_answer_forgotten(
     assert not channel._channel.outstanding_msgs
     assert "br-int" in channel.call(ovsdb.read, *NOTHING_ASKED, timeout=SECONDS)["bridges"], "the next one is answered"
     # oslo.privsep would warn of it, before the command's own line.
-    wait_until(lambda: "no caller waits for" in caplog.text, "the answer without a caller", SECONDS)
+    wait_until(lambda: "without a waiting caller" in caplog.text, "the answer without a caller", SECONDS)
     assert not [record for record in caplog.records if record.levelno >= logging.WARNING]

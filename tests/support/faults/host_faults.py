@@ -155,7 +155,7 @@ FAULTS = (
     Fault("link down", _links("link set {name} down", EVERY)),
     Fault("veth deleted", _links("link delete {name}", ("qvb", "qvo")), HYBRID),
     Fault(
-        "veth made again by somebody",
+        "veth recreated by another program",
         _links("link delete {qvo}; link add {qvo} type veth peer {qvb}; link set {qvo} up; link set {qvb} up", EVERY),
         HYBRID,
     ),

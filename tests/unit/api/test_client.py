@@ -263,8 +263,8 @@ def test_connection_that_ends_is_an_unknown_outcome(host: DaemonHost, daemon: Sc
         host.plug([VIF])
     if said not in CUT[1:3]:  # what begins as no answer of HTTP's is a stranger's
         assert str(caught.value) == (
-            f"the daemon on socket {daemon.path!r} ended before it answered (connection closed): whether it did "
-            "what was asked is not known; when it runs, look with `vifplug list`, or try again, which is safe: "
+            f"the daemon on socket {daemon.path!r} ended before it answered (connection closed): the outcome "
+            "is unknown; when it runs, look with `vifplug list`, or try again, which is safe: "
             "what is already done stays"
         )
     assert len(daemon.asked) == 1, "a change is never sent twice"
@@ -347,10 +347,10 @@ def test_connection_closed_as_it_is_used_is_made_again_for_what_only_looks(host:
     daemon.turns = [b"", answer(VIFS)]
     assert host.list() == [REPORT]
     daemon.turns = [b"", answer(VIFS)]
-    with pytest.raises(errors.DaemonUnreachable, match="is not known"):
+    with pytest.raises(errors.DaemonUnreachable, match="the outcome is unknown"):
         host.plug([VIF])
     daemon.turns = [b"", b"", answer(VIFS)]
-    with pytest.raises(errors.DaemonUnreachable, match=r"went away .*; try again when it runs"):
+    with pytest.raises(errors.DaemonUnreachable, match=r"ended before it answered .*; try again when it runs"):
         host.list()  # on a new connection, it is no staleness
     assert [(each.method, each.connection) for each in daemon.asked] == [
         ("GET", 1),
@@ -489,7 +489,7 @@ def test_socket_that_takes_and_says_nothing(tmp_path: Path, monkeypatch: pytest.
 def test_socket_of_something_else(daemon: Script, said: bytes) -> None:
     daemon.is_well = False
     daemon.turns = [said]
-    assert any(words in str(unreachable(daemon.path)) for words in ("is not vifplugd", "went away"))
+    assert any(words in str(unreachable(daemon.path)) for words in ("is not vifplugd", "ended before it answered"))
 
 
 @pytest.mark.parametrize(

@@ -189,7 +189,7 @@ def test_answer_that_does_not_come_in_time_is_an_error(tmp_path: pathlib.Path) -
         return b""
 
     with served(str(tmp_path / "s"), hang) as script, vifplug.connect(script.path, timeout=0.2) as host:
-        for call, words in ((CALLS["list"], "restart it"), (CALLS["unplug"], "it may go on with what was asked")):
+        for call, words in ((CALLS["list"], "restart it"), (CALLS["unplug"], "it may continue the request")):
             with pytest.raises(errors.DaemonUnreachable, match=f"does not answer, within 0.2 s.*{words}") as raised:
                 call(host)
             assert isinstance(raised.value.__cause__, TimeoutError) and raised.value.retryable

@@ -188,7 +188,7 @@ def test_absent_vif_may_come(place: Place) -> None:
 
 def test_failed_vif_ends_it(place: Place) -> None:
     place.at(1, b="failed")
-    with pytest.raises(errors.VifFailed, match=rf"^VIF {B} failed while it was waited for: no$"):
+    with pytest.raises(errors.VifFailed, match=rf"^VIF {B} failed during the wait: no$"):
         place.wait(A, B, timeout=300)
     assert 1 <= place.passed < 1.6
 
@@ -259,18 +259,18 @@ def test_trouble_that_stays_is_raised(place: Place, kind: type[errors.VifplugErr
     ("ids", "state", "timeout", "said"),
     [
         ([A], "unplugged", 1, "'unplugged' is not a state to wait for; it must be one of plugged, wired, active"),
-        ([A], "", 1, "no state"),
-        ([A], None, 1, "no state"),
+        ([A], "", 1, "not a state"),
+        ([A], None, 1, "not a state"),
         (A, "wired", 1, "give a list"),
         ([uuid.UUID(A)], "wired", 1, "it must be a UUID as text"),
         ([None], "wired", 1, "None is not a VIF's id"),
         ([A, "tap0"], "wired", 1, "'tap0' is not a VIF's id"),
-        ([A], "wired", -1, "-1 is no time"),
-        ([A], "wired", math.nan, "nan is no time"),
-        ([A], "wired", math.inf, "inf is no time"),
-        ([A], "wired", "5", "'5' is no time"),
-        ([A], "wired", None, "None is no time"),
-        ([A], "wired", True, "True is no time"),
+        ([A], "wired", -1, "-1 is not a timeout"),
+        ([A], "wired", math.nan, "nan is not a timeout"),
+        ([A], "wired", math.inf, "inf is not a timeout"),
+        ([A], "wired", "5", "'5' is not a timeout"),
+        ([A], "wired", None, "None is not a timeout"),
+        ([A], "wired", True, "True is not a timeout"),
     ],
 )
 def test_what_can_never_be_is_refused(ids: Any, state: Any, timeout: Any, said: str) -> None:
@@ -429,5 +429,5 @@ def test_early_end_that_a_body_swallows_holds_for_its_vifs(place: Place) -> None
 
 
 def test_early_end_for_a_strange_vif_is_an_error(place: Place) -> None:
-    with pytest.raises(errors.InputError, match="none of those expected"), place.expect(A) as expectation:
+    with pytest.raises(errors.InputError, match="not among those expected"), place.expect(A) as expectation:
         expectation.exit_early([B])

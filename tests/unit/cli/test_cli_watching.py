@@ -32,7 +32,7 @@ LATE = errors.NotReached(f"timeout after 5 s: VIF {VIF_ID} is plugged, not wired
 
 
 def test_wait_outlives_a_daemon_that_dies_before_its_first_word(run: Run, library: Notes) -> None:
-    library.answers["look"] = errors.DaemonUnreachable("the daemon went away before it answered", "/run/s")
+    library.answers["look"] = errors.DaemonUnreachable("the daemon ended before it answered", "/run/s")
     assert run("wait", VIF_ID).code == 0
     assert [verb for verb, _asked in library.calls] == ["open", "look", "wait"]
     library.calls.clear()
@@ -72,7 +72,7 @@ def test_wait_out_of_time_is_exit_5_and_one_line(run: Run, library: Notes) -> No
     assert (result.code, result.out, result.err) == (5, "", f"vifplug: error: {LATE}; try again\n")
     result = run("wait", VIF_ID, "-o", "json")
     assert (result.code, result.out, result.error["type"], result.error["subject"]) == (5, "", "NotReached", VIF_ID)
-    library.answers["wait"] = errors.VifFailed(f"VIF {VIF_ID} failed while it was waited for: no", VIF_ID)
+    library.answers["wait"] = errors.VifFailed(f"VIF {VIF_ID} failed during the wait: no", VIF_ID)
     assert run("wait", VIF_ID).code == 1
 
 

@@ -127,7 +127,7 @@ def judged(*chains: Chain, **plugged: Any) -> list[tuple[str, str]]:
 
 def test_finding_says_what_it_does_not_know() -> None:
     ((status, reason),) = judged(forward(rule("accept", UNKNOWN)))
-    assert (status, "cannot be judged" in reason) == (UNSEEN, True)
+    assert (status, "is unknown" in reason) == (UNSEEN, True)
     ((status, reason),) = judged(forward(DROP, drops=False))
     assert (status, "its rules drop" in reason) == (ERROR, True)
     assert judged(forward(rule("accept", BRIDGED))) == []

@@ -98,12 +98,12 @@ def test_vif_somebody_works_on_is_left_for_later(plugger: Plugger) -> None:
 
 
 def test_contended_stays_contended_over_a_repair_and_plug_ends_it(plugger: Plugger, host: FakeHost) -> None:
-    reconcile.note(plugger, {builders.TAP: (CONTENDED, "somebody undoes it")})
+    reconcile.note(plugger, {builders.TAP: (CONTENDED, "another program undoes it")})
     host.remove("tap81ab5618-df")
     assert reconcile.repair(plugger, [builders.TAP]) == {builders.TAP: None}
     record = plugger.store.record(builders.TAP)
     assert record is not None
-    assert (record.state, record.error) == (CONTENDED, "somebody undoes it")
+    assert (record.state, record.error) == (CONTENDED, "another program undoes it")
     plugger.plug([builders.vif("ovs")])
     record = plugger.store.record(builders.TAP)
     assert record is not None

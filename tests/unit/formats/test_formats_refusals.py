@@ -79,7 +79,7 @@ def refused(document: object, **arguments: Any) -> errors.InputError:
         (
             vhost(vhostuser_mode="both"),
             "details.vhostuser_mode: 'both': it must be client or server: whether the guest's VMM connects to the "
-            "socket, or listens at it",
+            "socket, or listens on it",
         ),
         (
             neutron({"vhostuser_ovs_plug": True, "vhostuser_socket": "vhu0"}, **{"binding:vif_type": "vhostuser"}),
@@ -194,7 +194,7 @@ def refused(document: object, **arguments: Any) -> errors.InputError:
         (
             neutron({"vhostuser_socket": "/x", "vhostuser_mode": "both"}, **{"binding:vif_type": "vhostuser"}),
             "binding:vif_details.vhostuser_mode: 'both': it must be client or server: whether the guest's VMM connects "
-            "to the socket, or listens at it",
+            "to the socket, or listens on it",
         ),
         (
             neutron({"vhostuser_fp_plug": True}, **{"binding:vif_type": "vhostuser"}),

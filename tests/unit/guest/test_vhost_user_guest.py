@@ -99,5 +99,5 @@ def test_comma_of_a_path_is_doubled() -> None:
 
 @pytest.mark.parametrize("describing", [libvirt.text, qemu.arguments])
 def test_card_that_is_not_virtio_is_refused(describing: Any) -> None:
-    with pytest.raises(InputError, match="needs a virtio card; 'e1000' is none"):
+    with pytest.raises(InputError, match="needs a virtio card; 'e1000' is not"):
         describing(vif(), Nic(model="e1000"))

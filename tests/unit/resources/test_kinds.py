@@ -99,7 +99,7 @@ def test_record_of_an_unknown_kind_is_damaged() -> None:
     made = driver_for(vif.vif_type).resources(vif, Options())
     body = records.to_json(records.Record(vif=vif, resources=tuple(made), state="plugged"))
     assert records.from_json(vif.id, body).resources == tuple(made)
-    with pytest.raises(Damaged, match="no kind of resource 'bridgf'"):
+    with pytest.raises(Damaged, match="unknown kind of resource 'bridgf'"):
         records.from_json(vif.id, body.replace('"kind": "bridge"', '"kind": "bridgf"'))
 
 
