@@ -204,7 +204,7 @@ def refuse_unlisted(desired: Iterable[Resource], observed: Observed, patterns: C
     made = {link.name for link in kinds.links_in(desired) if link.relation is Relation.OWNED}
     for link in kinds.links_in(desired):
         name = link.lower if link.relation is Relation.OWNED else link.name
-        if name is None or name in made or name in observed.absent:  # why it is absent is said instead
+        if name is None or name in made or name in observed.absent:  # the reason for the absence is reported instead
             continue
         device = observed.links.get(name)
         if not ownership.is_listed(device.listed_as if device is not None else (name,), patterns):
