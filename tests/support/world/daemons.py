@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import os
 import signal
 import subprocess
+import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -75,10 +77,19 @@ class Daemon:
         os.kill(self.pid, signal.SIGCONT)
 
 
+@functools.cache
+def _empty_database() -> bytes:
+    """As ovsdb-tool makes it, once for all worlds of a process; it holds the schema and nothing of its own."""
+    with tempfile.TemporaryDirectory() as directory:
+        path = Path(directory, "conf.db")
+        subprocess.run(["ovsdb-tool", "create", str(path), str(SCHEMA)], check=True)
+        return path.read_bytes()
+
+
 def ovsdb_server(directory: Path, socket: Path) -> Daemon:
     """An ovsdb-server with an empty database, listening at ``socket``; not started."""
     database = directory / "conf.db"
-    subprocess.run(["ovsdb-tool", "create", str(database), str(SCHEMA)], check=True)
+    database.write_bytes(_empty_database())
     return Daemon("ovsdb", ["ovsdb-server", str(database), f"--remote=punix:{socket}"], directory)
 
 

@@ -84,7 +84,6 @@ class World(Started):
         """Start the daemons and bring ``lo`` up."""
         self.ip("link", "set", "lo", "up")
         self.ovsdb.start()
-        self.vsctl("--no-wait", "init")
         self.start_vswitchd()
         return self
 
@@ -165,6 +164,7 @@ class World(Started):
     def start_vswitchd(self) -> None:
         """Start it and wait until it has read its configuration."""
         # vswitchd fills this column at the end of its first pass over the database; there is no other sign of it.
+        # A new database's first command also makes the row.
         self.vsctl("--no-wait", "clear", "Open_vSwitch", ".", "iface_types")
         self.vswitchd.start()
         self.vsctl("--no-wait", "wait-until", "Open_vSwitch", ".", "iface_types!=[]")
