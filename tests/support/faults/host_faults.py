@@ -156,7 +156,12 @@ FAULTS = (
     Fault("veth deleted", _links("link delete {name}", ("qvb", "qvo")), HYBRID),
     Fault(
         "veth recreated by another program",
-        _links("link delete {qvo}; link add {qvo} type veth peer {qvb}; link set {qvo} up; link set {qvb} up", EVERY),
+        _links(
+            # With as many queues as vifplug's: that is no drift, and stays.
+            "link delete {qvo}; link add {qvo} numtxqueues 1 numrxqueues 1 type veth peer {qvb} numtxqueues 1"
+            " numrxqueues 1; link set {qvo} up; link set {qvb} up",
+            EVERY,
+        ),
         HYBRID,
     ),
     Fault("qbr deleted", _links("link delete {qbr}", EVERY), HYBRID),
