@@ -179,7 +179,13 @@ def test_macvtap_needs_the_functions_network_device(world: World) -> None:
     world.set(driver="igbvf", device="eth4v0")
     world.plugger.plug([vif(macvtap="passthrough", vlan=100)])
     assert world.found == (MAC, 100, 0, True, False)
-    world.set(device="renamed")
+    world.set(driver="vfio-pci", device="")
+    (checked,) = inspect.check(world.plugger).vifs
+    assert [(item.subject, item.attribute, item.desired) for item in checked.drift] == [(ADDRESS, "device", True)]
+    with pytest.raises(Conflict, match="bind it to its own driver"):
+        world.plugger.repair([VF])
+    world.set(driver="igbvf", device="renamed")
+    assert inspect.check(world.plugger).clean
     assert guest.guest_seat(world.plugger, VF) == guest.Seat(
         vif=world.plugger.store.contents().records[VF].vif, function_device="renamed"
     )

@@ -29,6 +29,14 @@ def test_function_has_its_number_and_the_uplink_of_its_nic(root: pathlib.Path, n
     assert found.devices == ((f"eth4v{number}",) if NICS[nic].vf_driver else ())
 
 
+@pytest.mark.parametrize("nic", NICS)
+def test_physical_function_is_known_without_its_network_device(root: pathlib.Path, nic: str) -> None:
+    trees.lay_out(root, replace(NICS[nic], devices={}))
+    assert [sysfs.physical_function(address) for address in VIRTUAL] == [PHYSICAL] * len(VIRTUAL)
+    for address in (PHYSICAL, "0000:fe:1f.7", "", "../0000:3b:00.2", f"{VIRTUAL[0]}/physfn"):
+        assert sysfs.physical_function(address) == "", address
+
+
 def test_two_nics_are_told_apart(root: pathlib.Path) -> None:
     second = ("0000:3b:08.2", "0000:3b:08.3")
     trees.lay_out(root, NICS["igb"])

@@ -19,6 +19,8 @@ from vifplug.resources.schema import Compared
 PRESENT = "present"
 NAME = "name"
 """A link of ours that another program renamed."""
+DEVICE = "device"
+"""The network device that a configured link must have."""
 PORT = "port"
 """The attribute that reports a missing port: the port's device has the same name, and may exist."""
 VLANS = "tag"
@@ -69,7 +71,8 @@ def of_link(desired: Link, observed: Observed, recorded: Link | None) -> list[Dr
     if current is None:
         return [DriftItem(subject=desired.name, attribute=PRESENT, observed=False, desired=True)]
     if desired.relation is not Relation.OWNED:
-        return _of_attributes(desired, current)
+        unfit = [DriftItem(subject=desired.name, attribute=DEVICE, observed=False, desired=True)]
+        return [*_of_attributes(desired, current), *(unfit if current.unfit_for(desired) else [])]
     if away is not None and not ownership.is_ours(current, desired, recorded):
         return [_renamed(desired, away.name)]
     if current.kind != desired.kind:
