@@ -22,10 +22,16 @@ class VirtualFunction:
     def resources(self, vif: Vif, options: Options) -> Sequence[Resource]:
         """The function with the guest's MAC and its VLAN; spoof check and trust only if they are given.
 
-        :raises InputError: when the request names no function, or asks for a tap.
+        :raises InputError: the request names no function or a whole NIC, or asks for a tap.
         """
         builders.refuse_tap(vif)
         part = _part(vif)
+        if part.whole:
+            raise InputError(
+                f"pci_device.whole of VIF {vif.id} is for VIFs of type external only: the function of a vf VIF is part "
+                "of a NIC; leave it out",
+                vif.id,
+            )
         return [
             vf.Vf(
                 name=part.address,

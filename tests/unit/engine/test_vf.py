@@ -215,6 +215,7 @@ def test_guest_takes_hold_of_the_function() -> None:
         ({"pci_device": {"address": ADDRESS, "vlan": 0}}, "pci_device.vlan"),
         ({"pci_device": {"address": ADDRESS, "vlan": 4095}}, "pci_device.vlan"),
         ({"pci_device": {"address": ADDRESS, "trusted": 1}}, "pci_device.trusted"),
+        ({"pci_device": {"address": ADDRESS, "whole": True}}, "pci_device.whole .* for VIFs of type external"),
         ({"pci_device": {"address": ADDRESS, "macvtap": "source"}}, "pci_device.macvtap"),
         ({"macvtap": {"source": "eth1"}}, "macvtap: it is for VIFs of type macvtap only"),
     ],
