@@ -250,7 +250,7 @@ def test_open_vswitch_away(world: World) -> None:
 # -- which it is ----------------------------------------------------------------------------------------------
 
 
-def test_named_socket_that_nobody_answers_on(world: World, tmp_path: Path) -> None:
+def test_named_socket_without_an_answer(world: World, tmp_path: Path) -> None:
     left = str(tmp_path / "left")
     with socket.socket(socket.AF_UNIX) as each:
         each.bind(left)
@@ -325,7 +325,7 @@ def test_socket_that_is_not_for_this_user(world: World, file: str, group: str, a
         assert daemon.vifs() == {}
 
 
-def test_member_of_the_group_plugs_and_is_refused_what_is_anothers(world: World, file: str) -> None:
+def test_member_of_the_group_plugs_and_is_refused_foreign_devices(world: World, file: str) -> None:
     with Vifplugd(world, socket_group=GROUP.gr_name) as daemon:
         assert as_nobody(world, GROUP.gr_gid, "plug", file).returncode == 0
         world.vifplug("plug", "-", input=OVS.text)

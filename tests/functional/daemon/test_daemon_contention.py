@@ -110,7 +110,7 @@ def test_endless_fight_is_not_fought_and_ends_by_itself(world: World) -> None:
         assert world.vifplug_json("--local", "check")["clean"]
 
 
-def test_repair_that_cannot_be_done_is_told_and_stands_in_nobodys_way(world: World) -> None:
+def test_repair_that_cannot_be_done_is_reported_and_blocks_no_other(world: World) -> None:
     neighbours = [vif("ovs-hybrid", number) for number in range(1, 6)]
     with vifplug.local(str(world.config_file)) as host:
         host.plug([HYBRID.vif, *neighbours])

@@ -18,7 +18,7 @@ ANSWER_SECONDS = 3.0
 
 
 @pytest.mark.parametrize("path", ["/v1/vifs", "/v1/doctor"])
-def test_who_waits_for_ovsdb_keeps_nobody_from_what_needs_none(world: World, path: str) -> None:
+def test_wait_for_ovsdb_does_not_block_requests_without_ovs(world: World, path: str) -> None:
     with (
         Vifplugd(world, {"ovs": {"timeout": "10"}}) as daemon,
         concurrent.futures.ThreadPoolExecutor(READERS) as readers,

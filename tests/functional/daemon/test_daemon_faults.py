@@ -27,7 +27,7 @@ def bench() -> Iterator[Bench]:
 
 
 @pytest.mark.parametrize("fault", FAULTS, ids=lambda fault: fault.name)
-def test_fault_is_repaired_and_nobody_else_is_touched(bench: Bench, fault: Fault) -> None:
+def test_fault_is_repaired_and_no_other_vif_is_changed(bench: Bench, fault: Fault) -> None:
     bench.must_be_whole()
     outcome = bench.endure(fault)
     assert not outcome.left, f"{str(outcome.left)[:2000]}\n{bench.complaints()}"

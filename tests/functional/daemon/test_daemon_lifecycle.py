@@ -217,7 +217,7 @@ def test_second_daemon_is_refused_while_the_first_lives(world: World, shared: st
         must_run_alone(first)
 
 
-def test_socket_path_that_is_somebody_elses_file_is_left_alone(world: World) -> None:
+def test_socket_path_that_is_a_foreign_file_is_left_alone(world: World) -> None:
     daemon = Vifplugd(world)
     daemon.socket.write_text("mine")
     result = world.run(*daemon.command, "--config-file", str(world.config_file), check=False)

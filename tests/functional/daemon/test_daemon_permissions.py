@@ -220,7 +220,7 @@ def _targets(pid: int) -> list[str]:
 
 
 @pytest.mark.parametrize("before", ["nothing", "local mode as root"])
-def test_state_belongs_to_the_user_whoever_made_it(world: World, before: str) -> None:
+def test_state_belongs_to_the_user_whichever_process_made_it(world: World, before: str) -> None:
     if before != "nothing":
         world.vifplug("plug", "-", input=BRIDGE.text)  # no such user outside: root's
         assert world.state_dir.stat().st_uid == 0

@@ -135,7 +135,7 @@ def _document(vif_type: str, number: int) -> dict[str, object]:
 
 
 @pytest.mark.parametrize("how", ["nobody listens", "hangs"])
-def test_list_is_told_in_time_when_ovs_goes_away(world: World, how: str) -> None:
+def test_list_answers_in_time_when_ovs_goes_away(world: World, how: str) -> None:
     with Vifplugd(world) as daemon:
         for request in ALL:
             assert daemon.request("PUT", f"/v1/vifs/{request.id}", request.document)[0] == 200
@@ -178,7 +178,7 @@ def _spoil(world: World, bodies: Mapping[str, object]) -> None:
             database.execute("UPDATE records SET body = ? WHERE vif_id = ?", (body, vif_id))
 
 
-def test_damaged_records_are_told_kept_and_replaced_and_the_rest_is_served(world: World) -> None:
+def test_damaged_records_are_reported_kept_and_replaced_and_the_rest_is_served(world: World) -> None:
     vifs = [vif("ovs-hybrid" if number % 2 else "bridge", number) for number in range(1, len(BODIES) + 1)]
     with vifplug.local(str(world.config_file)) as host:
         host.plug([*vifs, HYBRID.vif])
@@ -232,7 +232,7 @@ class _Unready(Vifplugd):
         self.__exit__(None, None, None)
 
 
-def test_store_that_is_no_database_is_said_and_never_answered_for(world: World) -> None:
+def test_store_that_is_no_database_is_reported_and_never_answered_for(world: World) -> None:
     plug_locally(world, [HYBRID])
     whole = world.snapshot()
     for name in os.listdir(world.state_dir):

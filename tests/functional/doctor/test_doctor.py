@@ -176,7 +176,7 @@ def test_what_is_to_be_done_about_a_bonds_missing_member_works(world: World, doc
 
 
 @pytest.mark.parametrize("ending", ["stopped", "frozen"])
-def test_vswitchd_that_does_not_answer_is_told_from_a_database_that_does_not(
+def test_vswitchd_that_does_not_answer_is_distinguished_from_such_a_database(
     world: World, doctor: Any, ending: str
 ) -> None:
     if ending == "stopped":
@@ -196,7 +196,7 @@ def _frozen(pid: int) -> Iterator[None]:
         os.kill(pid, signal.SIGCONT)
 
 
-def test_drift_and_a_lost_record_are_found_where_nobody_repairs(world: World, doctor: Any) -> None:
+def test_drift_and_a_lost_record_are_found_without_repairs(world: World, doctor: Any) -> None:
     with library(world) as host:
         host.plug([HYBRID.vif])
     world.run("ip", "link", "set", HYBRID.qvb, "nomaster")
@@ -238,16 +238,14 @@ def _has_another(daemon: Vifplugd, helper: int) -> bool:
         return False
 
 
-def test_socket_on_which_nobody_listens_is_found_and_the_rest_is_looked_at_all_the_same(
-    world: World, doctor: Any
-) -> None:
+def test_socket_without_a_listener_is_found_and_the_rest_is_examined(world: World, doctor: Any) -> None:
     with socket.socket(socket.AF_UNIX) as left:
         left.bind(str(world.directory / "vifplug.sock"))
     code, diagnosis = doctor()
     assert (code, named(diagnosis, "error", "unseen")) == (1, {"daemon"})
 
 
-def test_unprivileged_user_is_told_what_it_cannot_see(world: World) -> None:
+def test_unprivileged_user_gets_a_list_of_what_it_cannot_see(world: World) -> None:
     with library(world) as host:
         host.plug([HYBRID.vif])
     world.directory.chmod(0o755)

@@ -160,7 +160,7 @@ def test_rule_of_a_bridges_own_chain_is_read(world: World, policy: int, end: int
         assert status_of(world)[0] == status
 
 
-def test_rules_are_told_of_the_chains_that_frames_come_through(world: World) -> None:
+def test_rules_are_reported_of_the_chains_that_frames_come_through(world: World) -> None:
     commands = (
         "-N MINE",
         "-N ELSEWHERE",

@@ -103,7 +103,7 @@ def test_port_that_neutrons_agent_wires_comes_back_dead(world: World) -> None:
     assert vlans(world, HYBRID) == (4095, "trunk", 4095)
 
 
-def test_interface_in_a_strangers_bond_is_a_conflict_that_names_the_port(world: World) -> None:
+def test_interface_in_a_foreign_bond_is_a_conflict_that_names_the_port(world: World) -> None:
     with library(world) as host:
         host.plug([HYBRID.vif])
     world.ip("link", "add", "eth9", "type", "veth", "peer", "eth9p")

@@ -212,7 +212,7 @@ def test_word_that_comes_while_its_vif_is_being_plugged_is_not_lost(host: Host) 
             host.becomes(OVS, "wired")
 
 
-def test_whoever_waits_is_let_go_by_the_word(host: Host) -> None:
+def test_wait_ends_with_the_status(host: Host) -> None:
     with host.plugged(HYBRID), concurrent.futures.ThreadPoolExecutor() as pool:
         body = {"ids": [HYBRID.id], "for": "wired", "timeout": 20}
         waiting = pool.submit(host.daemon.request, "POST", "/v1/wait", body)

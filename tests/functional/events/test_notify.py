@@ -105,7 +105,7 @@ def test_an_endpoint_of_every_kind_loses_nothing_and_gets_nothing_twice(
         assert daemon.log().count("accepts events again") == 4
 
 
-def test_what_an_endpoint_missed_is_told_after_stops_kills_and_hangs(world: World) -> None:
+def test_what_an_endpoint_missed_is_sent_after_stops_kills_and_hangs(world: World) -> None:
     with nova_endpoint.Endpoint(sending(b"", then=60.0)) as nova:
         daemon = daemon_of(world, nova.url).start()
         told = [plug(daemon, 1)]

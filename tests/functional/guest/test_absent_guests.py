@@ -79,7 +79,7 @@ def test_guest_that_goes_is_named_since_then_over_restarts_and_is_no_drift(world
         assert daemon.request("GET", "/v1/vifs?absent_for=-1")[0] == 400
 
 
-def test_guest_that_went_while_nobody_looked_is_noted_at_the_start(world: World) -> None:
+def test_guest_that_ended_while_no_daemon_ran_is_noted_at_the_start(world: World) -> None:
     with Vifplugd(world) as daemon:
         daemon.request("PUT", f"/v1/vifs/{HYBRID.id}", HYBRID.document)
         guest_of(world)

@@ -78,7 +78,7 @@ def test_create_tap_makes_the_tap_of_a_plugged_vif_and_unplug_takes_it(world: Wo
     assert world.snapshot() == before
 
 
-def test_tap_opens_with_the_queues_that_are_told_and_with_no_others(world: World) -> None:
+def test_tap_opens_with_the_printed_queues_and_with_no_others(world: World) -> None:
     for many in (False, True):
         with library(world) as host:
             host.plug([OVS.but(multiqueue=many).vif])

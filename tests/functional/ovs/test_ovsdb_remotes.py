@@ -105,7 +105,7 @@ def test_first_that_answers_is_used_in_the_order_given(world: World) -> None:
 
 @pytest.mark.parametrize("server", [fake_servers.silent_tcp, fake_servers.closing_tcp])
 @pytest.mark.parametrize("timeout", ["2", "10"])
-def test_server_that_is_none_keeps_nobody_waiting_for_the_next(world: World, server: Any, timeout: str) -> None:
+def test_server_that_is_not_ovsdb_does_not_delay_the_next(world: World, server: Any, timeout: str) -> None:
     with server() as address:
         _configure(world, address, f"unix:{world.socket}", timeout=timeout)
         with vifplug.local(str(world.config_file)) as host:

@@ -68,7 +68,7 @@ def test_device_of_a_stranger_is_refused_and_stays(world: World, vif_type: str, 
     assert stored(world) == {}
 
 
-def test_device_of_another_kind_is_a_strangers_though_it_bears_our_alias(world: World) -> None:
+def test_device_of_another_kind_is_foreign_though_it_has_our_alias(world: World) -> None:
     each = vif("ovs-hybrid")
     KINDS["tap"](world, device("qvo", each))
     world.ip("link", "set", device("qvo", each), "alias", f"vifplug:{each.id}")
@@ -155,7 +155,7 @@ def found_by(world: World, *words: str) -> dict[str, Any]:
     return answer
 
 
-def test_gc_finds_orphans_and_deletes_them_when_told(world: World) -> None:
+def test_gc_finds_orphans_and_deletes_them_when_requested(world: World) -> None:
     scene = Scene.of(world, faults.batch())
     scene.plug()
     lose_the_store(world)

@@ -60,7 +60,7 @@ def strictly(text: str) -> Any:
     return found
 
 
-def test_links_of_strangers_stop_no_verb(world: World) -> None:
+def test_foreign_links_stop_no_verb(world: World) -> None:
     add_strangers(world)
     strangers = links_of_strangers(world)
     assert len(strangers) == len(NAMES)
@@ -150,7 +150,7 @@ def test_row_with_a_name_that_no_link_can_have_stops_no_verb(world: World) -> No
         host.path(OVS.id)
 
 
-def test_altname_of_a_strangers_link_is_a_conflict(world: World) -> None:
+def test_altname_of_a_foreign_link_is_a_conflict(world: World) -> None:
     ip(world, "link", "add", "name", "eth7", "type", "veth", "peer", "name", "far7")
     ip(world, "link", "property", "add", "dev", "eth7", "altname", BRIDGE.tap)
     before = world.snapshot()

@@ -235,7 +235,7 @@ def test_two_ids_with_one_name_at_once_one_wins(world: World, kind: str) -> None
         winner.must_be(ABSENT)
 
 
-def test_shared_bridge_survives_exactly_when_somebody_needs_it(world: World) -> None:
+def test_shared_bridge_survives_exactly_while_a_vif_needs_it(world: World) -> None:
     each, other = vif("bridge", 1), vif("bridge", 2)
     scenes = {vifs: Scene.of(world, vifs) for vifs in ((each,), (other,))}
     for number in range(20):

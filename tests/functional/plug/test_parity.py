@@ -41,7 +41,7 @@ def error_of(result: Completed, exit_code: int) -> dict[str, Any]:
     return error
 
 
-def test_d1_replug_of_a_torn_vif_restores_every_part(world: World) -> None:
+def test_d1_replug_of_a_damaged_vif_restores_every_part(world: World) -> None:
     with library(world) as host_:
         host_.plug([HYBRID.vif])
         before = world.snapshot()
@@ -147,7 +147,7 @@ def test_d6_unplug_with_the_bridge_gone_leaves_nothing(world: World) -> None:
     assert (world.rows("Port"), world.rows("Interface"), world.rows("QoS")) == ([], [], [])
 
 
-def test_d6_unplug_leaves_a_strangers_port_of_the_same_name(world: World) -> None:
+def test_d6_unplug_leaves_a_foreign_port_of_the_same_name(world: World) -> None:
     with library(world) as host:
         host.plug([HYBRID.vif])
         world.vsctl("del-port", HYBRID.qvo)
@@ -230,7 +230,7 @@ def test_d15_no_frame_of_the_hosts_own_is_heard_of_any_type_after_a_plug(world: 
     assert {frame.ethertype for frame in sniffer.frames if frame.device == "noisy"} == {0x86DD}, "what would be heard"
 
 
-def test_d16_bridge_made_by_somebody_before_is_a_conflict_and_untouched(world: World) -> None:
+def test_d16_bridge_made_by_another_program_before_is_a_conflict_and_untouched(world: World) -> None:
     world.ip("link", "add", HYBRID.qbr, "type", "bridge", "stp_state", "1", "ageing_time", "30000")
     before = world.snapshot()
     error = error_of(plug(world, HYBRID), 4)

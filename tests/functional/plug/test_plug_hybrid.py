@@ -177,7 +177,7 @@ def test_request_silent_on_mtu_and_instance_keeps_the_recorded(
     assert must_link(world, HYBRID.qvo)["mtu"] == MTU
 
 
-def test_instance_said_later_is_written_then_and_kept(world: World) -> None:
+def test_instance_given_later_is_written_then_and_kept(world: World) -> None:
     anonymous = HYBRID.but(instance=None)
     with library(world) as host:
         host.plug([anonymous.vif])

@@ -258,7 +258,7 @@ def test_helper_without_another_descriptor_or_thread_takes_everything_away(
     scene.must_be(ABSENT)
 
 
-def test_bridge_that_somebody_joined_stays_whatever_its_group(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_bridge_with_a_foreign_member_stays_whatever_its_group(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(ownership, "_socket_instance", [])  # this process's for a moment, in the world's namespace
     owner = vif("bridge").id
     links: list[dict[str, Any]] = []

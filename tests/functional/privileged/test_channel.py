@@ -46,7 +46,7 @@ def test_answer_that_comes_before_it_is_waited_for_is_not_waited_for(channel: Ch
         assert "br-int" in rows()["bridges"], "in vain it would be waited for until the time is over"
 
 
-def test_helper_that_ends_meanwhile_is_told(host: LocalHost, channel: Channel) -> None:
+def test_helper_that_ends_meanwhile_is_reported(host: LocalHost, channel: Channel) -> None:
     with (
         pytest.raises(errors.HelperDied, match="ended during 'wait'"),
         channel.asked(ovsdb.wait, 10**9, SECONDS, [], timeout=SECONDS) as waited,

@@ -103,7 +103,7 @@ def test_streams_that_are_closed_are_not_taken_for_the_helpers(
     world.run(*closing, *unprivileged, "unplug", PORT_ID)
 
 
-def test_helper_command_that_fails_is_said_and_touches_nothing(world: World, unprivileged: list[str]) -> None:
+def test_helper_command_that_fails_is_reported_and_changes_nothing(world: World, unprivileged: list[str]) -> None:
     before = world.snapshot()
     world.write_config(vifplug_privileged={"helper_command": "/bin/false"})
     world.config_file.chmod(0o644)

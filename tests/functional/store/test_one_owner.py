@@ -78,7 +78,7 @@ def test_claim_ends_with_the_daemon_however_that_ends(world: World) -> None:
                 assert second.request("GET", "/healthz")[0] == 200
 
 
-def test_claim_of_another_user_keeps_nobody_from_starting(world: World) -> None:
+def test_claim_of_another_user_does_not_prevent_a_start(world: World) -> None:
     squatter = os.fork()
     if squatter == 0:
         os.setresuid(STRANGER, STRANGER, STRANGER)

@@ -45,7 +45,7 @@ def _must_name_each(found: dict[str, list[str]]) -> None:
         assert any(name in text for text in texts), (name, texts)
 
 
-def test_driver_is_as_short_as_it_is_said_to_be() -> None:
+def test_driver_is_as_short_as_documented() -> None:
     code = [line for line in DRIVER.read_text().splitlines() if line and not line.startswith(('"', "from", "import"))]
     assert len(code) <= 20
 

@@ -221,7 +221,7 @@ def test_error_of_an_unknown_class_is_the_base(host: DaemonHost, daemon: Script,
         (text(b"", 307), "Whatever"),
     ],
 )
-def test_refusal_without_an_error_object_is_told_in_its_words(
+def test_refusal_without_an_error_object_is_reported_in_its_words(
     host: DaemonHost, daemon: Script, said: bytes, words: str
 ) -> None:
     daemon.turns = [said]
@@ -448,7 +448,7 @@ def unreachable(path: str) -> errors.DaemonUnreachable:
     return caught.value
 
 
-def test_socket_that_nobody_listens_on(tmp_path: Path) -> None:
+def test_socket_without_a_listener(tmp_path: Path) -> None:
     path = str(tmp_path / "s")
     ending = "; start vifplugd, or try again with --local"
     assert str(unreachable(path)) == f"no daemon answers on socket {path!r} (No such file or directory){ending}"

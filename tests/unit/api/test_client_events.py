@@ -321,7 +321,7 @@ def test_closing_the_connection_ends_a_follower_in_another_thread(daemon: Script
     assert heard == [1]
 
 
-def test_events_that_nobody_reads_leave_nothing_open(daemon: Script) -> None:
+def test_events_without_a_reader_leave_nothing_open(daemon: Script) -> None:
     daemon.turns = [streamed(frames(1))]
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
@@ -489,7 +489,7 @@ def test_wait_for_a_daemon_that_hangs_is_over_in_time(
     assert time.monotonic() - began < 5
 
 
-def test_daemon_that_knows_no_waiting_is_told(host: DaemonHost, daemon: Script) -> None:
+def test_daemon_that_knows_no_waiting_is_reported(host: DaemonHost, daemon: Script) -> None:
     daemon.turns = [scripted_daemon.answer({"detail": "'/v1/wait' is no path of this API"}, 404)]
     with pytest.raises(errors.VifplugError, match="is no path of this API"):
         host.wait([VIF_ID])

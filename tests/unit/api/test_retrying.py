@@ -80,7 +80,7 @@ def test_connect_without_retry_raises_what_was_cut_off(tmp_path: Path) -> None:
         host.unplug([VIF_ID])
 
 
-def test_connect_waits_for_a_daemon_that_is_away_no_longer_than_told(tmp_path: Path) -> None:
+def test_connect_waits_for_a_daemon_that_is_away_no_longer_than_requested(tmp_path: Path) -> None:
     began = time.monotonic()
     with pytest.raises(errors.DaemonUnreachable), vifplug.connect(str(tmp_path / "s"), retry=0.5):
         pass

@@ -193,7 +193,7 @@ def test_failed_vif_ends_it(place: Place) -> None:
     assert 1 <= place.passed < 1.6
 
 
-def test_vif_that_is_gone_as_it_is_told_of_is_waited_for(place: Place) -> None:
+def test_vif_that_is_gone_when_it_is_reported_is_waited_for(place: Place) -> None:
     class Torn(Place):
         def get(self, id: str) -> VifReport:
             if not self.slept:
@@ -221,7 +221,7 @@ def test_trouble_that_may_pass_is_outlived(place: Place, kind: type[errors.Vifpl
     assert 2 <= place.passed < 2.6
 
 
-def test_trouble_as_the_vifs_are_told_of_is_outlived(place: Place) -> None:
+def test_trouble_as_the_vifs_are_reported_is_outlived(place: Place) -> None:
     class Torn(Place):
         def get(self, id: str) -> VifReport:
             if not self.slept:
@@ -231,7 +231,7 @@ def test_trouble_as_the_vifs_are_told_of_is_outlived(place: Place) -> None:
     assert Torn(states={A: "wired"}, waits=place.waits).wait(A)
 
 
-def test_trouble_to_the_end_is_said_with_what_was_seen_before(place: Place) -> None:
+def test_trouble_to_the_end_is_reported_with_what_was_seen_before(place: Place) -> None:
     place.during(0.5, 99, errors.DaemonUnreachable("no daemon answers"))
     with pytest.raises(errors.NotReached) as caught:
         place.wait(A, timeout=3)
@@ -384,7 +384,7 @@ def test_callback_that_raises(place: Place, error: BaseException) -> None:
     assert caught.value is error
 
 
-def test_callback_is_told_of_a_vif_that_nobody_can_look_at(place: Place) -> None:
+def test_callback_gets_a_vif_that_cannot_be_read(place: Place) -> None:
     class Torn(Place):
         def get(self, id: str) -> VifReport:
             raise errors.StoreError("damaged")

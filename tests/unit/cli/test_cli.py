@@ -364,7 +364,7 @@ def test_repair_all_asks_for_all_and_a_vif_left_wrong_fails(run: Run, library: N
         assert run("repair", VIF_ID, OTHER_ID).code == code
 
 
-def test_gc_lists_and_deletes_only_when_told(run: Run, library: Notes) -> None:
+def test_gc_lists_and_deletes_only_when_requested(run: Run, library: Notes) -> None:
     assert run("gc").out == "no orphans\n"
     library.answers["gc"] = reports.GcReport(orphans=(ORPHAN,))
     assert run("gc").out.splitlines()[1].split() == ["veth", "qvo2bc1ec8f-4b", OTHER_ID, "left"]

@@ -110,7 +110,7 @@ def test_warnings_and_what_is_unseen_are_no_failure(place: Place) -> None:
     assert place.run("doctor")[0] == 0
 
 
-def test_json_holds_every_check_and_nothing_else_is_said(place: Place) -> None:
+def test_json_holds_every_check_and_nothing_else_is_printed(place: Place) -> None:
     place.says = ILL
     code, out, err = place.run("doctor", "-o", "json")
     reported = json.loads(out)

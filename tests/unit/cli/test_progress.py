@@ -151,7 +151,7 @@ def test_many_are_announced_and_followed(
 
 
 @pytest.mark.parametrize("argv", [("unplug", VIF_ID), ("repair", VIF_ID), ("unplug", VIF_ID, OTHER_ID, "-o", "json")])
-def test_of_one_or_to_a_program_nothing_is_said(
+def test_of_one_or_to_a_program_nothing_is_printed(
     run: Run, library: Notes, said: list[str], argv: tuple[str, ...]
 ) -> None:
     assert run(*argv).code == 0

@@ -121,7 +121,7 @@ def test_document_is_handed_on_as_it_is_and_refused_in_the_daemons_words(tmp_pat
     ],
     ids=lambda value: value[:12] if isinstance(value, str) else " ".join(value),
 )
-def test_what_the_daemon_would_not_say_so_is_said_before_it_is_asked(
+def test_errors_that_the_daemon_cannot_report_are_reported_before_it_is_asked(
     tmp_path: Path, text: str, words: tuple[str, ...]
 ) -> None:
     (tmp_path / "file").write_text(text)
@@ -138,7 +138,7 @@ def test_what_the_daemon_would_not_say_so_is_said_before_it_is_asked(
         (DOCUMENT | {"vif_type": "vhostuser"}, "is 'vhostuser', which has no driver here"),
     ],
 )
-def test_without_a_daemon_wrong_input_is_what_is_said_first(
+def test_without_a_daemon_wrong_input_is_reported_first(
     tmp_path: Path, words: tuple[str, ...], document: Any, said: str
 ) -> None:
     (tmp_path / "file").write_text(json.dumps(document))

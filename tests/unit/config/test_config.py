@@ -136,9 +136,7 @@ def test_sample_is_what_the_options_say(tmp_path: pathlib.Path) -> None:
         ("[::1]:8775", ("::1", 8775)),
     ],
 )
-def test_listener_is_on_loopback_unless_told_otherwise(
-    tmp_path: pathlib.Path, said: str, address: tuple[str, int]
-) -> None:
+def test_listener_is_on_loopback_by_default(tmp_path: pathlib.Path, said: str, address: tuple[str, int]) -> None:
     assert options.load(_file(tmp_path, f"[events]\nlisten = {said}\nlisten_token = x\n")).listen == address
     assert options.load(_file(tmp_path, "[events]\nlisten_token = x\n")).listen is None
 

@@ -21,7 +21,7 @@ def conf(monkeypatch: pytest.MonkeyPatch) -> Iterator[cfg.ConfigOpts]:
     yield conf
 
 
-def test_nothing_is_taken_unless_told(conf: cfg.ConfigOpts) -> None:
+def test_nothing_is_taken_by_default(conf: cfg.ConfigOpts) -> None:
     expected = options.Choice(take_ovs=False, via="auto", config_file=None, retry_timeout=30, missing_bridge="error")
     assert options.current() == expected
 

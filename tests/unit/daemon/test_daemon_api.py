@@ -61,7 +61,7 @@ def test_vif_is_plugged_shown_listed_checked_and_unplugged(daemon: Daemon) -> No
     assert _is_empty(daemon)
 
 
-def test_how_far_a_batch_has_come_is_told_meanwhile(daemon: Daemon) -> None:
+def test_how_far_a_batch_has_come_is_shown_meanwhile(daemon: Daemon) -> None:
     assert daemon.ask("GET", f"{ONE}/progress").json == {"done": 0, "total": 0}
     with daemon.host._context.under_way.work([builders.TAP, ID], 12) as tell:
         tell(7)
@@ -75,7 +75,7 @@ def test_answers_are_the_reports_own_json(daemon: Daemon) -> None:
     assert daemon.ask("POST", "/v1/check").json == {**daemon.host.check().as_json(), "warnings": []}
 
 
-def test_put_takes_what_is_said_beside_the_document(daemon: Daemon) -> None:
+def test_put_takes_options_beside_the_document(daemon: Daemon) -> None:
     query = f"?format=neutron-port&mtu=1400&instance_uuid={builders.INSTANCE}&instance_name=web%201"
     vif = daemon.ask("PUT", ONE + query, PORT).json
     assert (vif["mtu"], vif["network"]) == (1400, builders.NETWORK)
@@ -170,7 +170,7 @@ def test_drift_is_found_and_repaired(daemon: Daemon) -> None:
     assert daemon.ask("POST", "/v1/check").json["clean"] is True
 
 
-def test_warnings_are_told_once(daemon: Daemon) -> None:
+def test_warnings_are_reported_once(daemon: Daemon) -> None:
     daemon.ask("PUT", ONE, DOCUMENT)
     daemon.fake.stuck = True
     warnings = daemon.ask("POST", "/v1/batch", {"unplug": [ID]}).json["warnings"]
@@ -251,7 +251,7 @@ def test_level_decides(daemon: Daemon, method: str, path: str, body: Any, needed
         assert daemon.fake.links == before
 
 
-def test_peer_without_credentials_is_nobody(daemon: Daemon) -> None:
+def test_peer_without_credentials_is_refused(daemon: Daemon) -> None:
     assert daemon.ask("GET", "/v1/vifs", uid=None).error == "NotPermitted"
 
 

@@ -86,7 +86,7 @@ def test_helper_that_does_not_end_by_itself_is_killed() -> None:
     must_have_no_child()
 
 
-def test_helper_that_the_parent_was_never_told_of_is_reaped() -> None:
+def test_helper_that_was_never_reported_to_the_parent_is_reaped() -> None:
     each = Child.fork(lambda pipe: with_helper(pipe, reported=False))
     time.sleep(0.1)
     each.kill()

@@ -72,7 +72,7 @@ def test_wrong_query_is_refused(daemon: Daemon, query: str) -> None:
     assert daemon.ask("GET", f"/v1/events?{query}").error == "InputError"
 
 
-def test_events_that_are_gone_are_said_to_be(daemon: Daemon, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_events_that_are_gone_are_reported(daemon: Daemon, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(store_events, "EVENTS_KEPT", 2)
     daemon.ask("PUT", ONE, DOCUMENT)
     daemon.ask("DELETE", ONE)

@@ -53,7 +53,7 @@ def daemon(tmp_path: pathlib.Path) -> Daemon:
     return Daemon(tmp_path)
 
 
-def test_line_is_one_object_whatever_is_said(lines: Lines) -> None:
+def test_line_is_one_object_whatever_is_logged(lines: Lines) -> None:
     # pytest's own handler would keep what is logged, and pytest-xdist cannot pass on what no encoding can say.
     root = logging.getLogger()
     root.handlers[:] = [each for each in root.handlers if getattr(each, "stream", None) is lines]

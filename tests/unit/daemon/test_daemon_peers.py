@@ -405,7 +405,7 @@ def test_wait_whose_asker_has_gone_is_over(unix: Socket) -> None:
     unix.wait_until(lambda: not unix.waits() and not unix.server.server_state.tasks)
 
 
-def test_asker_that_has_said_all_it_will_is_answered(unix: Socket, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_client_that_has_shut_its_sending_side_is_answered(unix: Socket, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(protocol, "_LOOK_SECONDS", 0.02)
     assert unix.ask("PUT", ONE, DOCUMENT)[0] == 200
     connection, follower = _waiting(unix, timeout=1), _following(unix)

@@ -57,7 +57,7 @@ def test_slow_undoing_counts_in_the_end() -> None:
     assert any(fight(RetryState(2, MEMORY), PORT, 20, 10))
 
 
-def test_a_guest_that_restarts_undoes_nobodys_repair() -> None:
+def test_a_guest_that_restarts_undoes_no_repair() -> None:
     assert fight(RetryState(2, MEMORY), DEVICE, 50, 0.5) == [None] * 50
 
 

@@ -308,16 +308,14 @@ def test_message_is_answered_event_by_event_in_its_order(receiver: Receiver) -> 
         ("network-changed", "completed", False),
     ],
 )
-def test_word_that_came_early_is_taken_back_by_whoever_has_nothing_here(
-    name: str, status: str, forgotten: bool
-) -> None:
+def test_status_that_came_early_is_revoked_without_a_vif_here(name: str, status: str, forgotten: bool) -> None:
     (given,), _raw = incoming.read(message(event(name, status=status, tag=SECOND)))
     verdict = incoming.judge(given, incoming.LocalVifs(guest_of={}, vifs_of={}))
     assert verdict.code == 200
     assert incoming.latest_statuses([verdict]) == ({SECOND: incoming.FORGET} if forgotten else {})
 
 
-def test_said_twice_is_said_once_and_of_several_words_the_last_counts(receiver: Receiver) -> None:
+def test_repeated_status_counts_once_and_the_last_of_several_counts(receiver: Receiver) -> None:
     for _ in range(2):
         assert receiver.ask(message(event(), event()))[0] == 200
     assert said_now(receiver) == {VIF: NEUTRON_PLUGGED}
@@ -335,7 +333,7 @@ def test_nothing_that_comes_in_changes_the_host_or_a_record(receiver: Receiver) 
     assert (host.links, host.ports, len(host.applied), receiver.plugger.store.contents()) == before
 
 
-def test_vif_that_is_about_to_be_plugged_or_whose_record_is_damaged_is_taken_from_whoever_has_it() -> None:
+def test_vif_that_is_about_to_be_plugged_or_whose_record_is_damaged_is_accepted() -> None:
     intent = Intent(vif_id=COMING, verb=PLUG, session=1, resources=())
     here = LocalVifs.of(Contents(intents={COMING: intent}, damaged={OTHERS: "torn"}))
     for vif_id in (COMING, OTHERS):
@@ -483,7 +481,7 @@ def test_two_tokens_are_none(receiver: Receiver) -> None:
         assert connection.recv(65536).startswith(b"HTTP/1.1 401 ")
 
 
-def test_no_token_of_ours_is_nobodys(tmp_path: pathlib.Path, loop: Loop) -> None:
+def test_empty_token_matches_no_sender(tmp_path: pathlib.Path, loop: Loop) -> None:
     receiver = Receiver(tmp_path, loop, token="")
     try:
         assert receiver.ask(message(event()), token="")[0] == 401
@@ -499,7 +497,7 @@ def test_stranger_is_refused_before_a_byte_of_its_body_is_there(receiver: Receiv
         assert connection.recv(65536).startswith(b"HTTP/1.1 401 ")
 
 
-def test_strangers_are_logged_seldom_and_no_token_ever(
+def test_unknown_senders_are_logged_at_a_limited_rate_and_tokens_never(
     receiver: Receiver, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     caplog.set_level(logging.DEBUG, "vifplug")
@@ -558,7 +556,7 @@ def test_body_up_to_the_limit_is_read_and_a_larger_one_is_not(receiver: Receiver
     assert not said_now(receiver)
 
 
-def test_body_that_is_said_to_be_too_large_is_not_waited_for(receiver: Receiver) -> None:
+def test_body_that_is_announced_as_too_large_is_not_waited_for(receiver: Receiver) -> None:
     head = f"{HEAD}Content-Length: {BODY_MAX + 1}\r\n\r\n"
     with receiver.connect() as connection:
         connection.sendall(head.encode())
@@ -593,7 +591,7 @@ def test_sender_that_waits_for_a_go_ahead_gets_it_only_with_the_token(receiver: 
     assert said_now(receiver) == {VIF: NEUTRON_PLUGGED}
 
 
-def test_sender_that_goes_in_mid_body_has_said_nothing(receiver: Receiver, caplog: pytest.LogCaptureFixture) -> None:
+def test_sender_that_goes_in_mid_body_has_sent_nothing(receiver: Receiver, caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.INFO, "vifplug")
     body = message(event())
     head = f"{HEAD}Content-Length: {len(body) + 1}\r\n\r\n"
@@ -639,7 +637,7 @@ def test_answer_names_the_microversion_it_was_asked_by(receiver: Receiver, given
 # -- when it cannot be kept -------------------------------------------------------------------------------
 
 
-def test_store_that_fails_half_way_is_said_and_what_was_kept_is_told(
+def test_store_that_fails_half_way_is_reported_with_what_was_stored(
     receiver: Receiver, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     store = receiver.plugger.store

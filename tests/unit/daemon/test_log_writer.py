@@ -44,7 +44,7 @@ def test_lines_come_in_their_order(pipe: tuple[int, int]) -> None:
     assert writer.dropped == 0
 
 
-def test_what_is_not_read_is_dropped_and_told(pipe: tuple[int, int], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_is_not_read_is_dropped_and_reported(pipe: tuple[int, int], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(log_writer, "QUEUE_MAX_BYTES", 10_000)
     writer = LogWriter(pipe[1], notice)
     written = 0

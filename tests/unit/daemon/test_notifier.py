@@ -177,7 +177,7 @@ def test_no_token_no_header(store: Store, nova: nova_endpoint.Endpoint) -> None:
     assert "X-Auth-Token" not in nova.received[0].headers
 
 
-def test_nobody_needs_to_wake_it(store: Store, nova: nova_endpoint.Endpoint, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_it_needs_no_wake_up(store: Store, nova: nova_endpoint.Endpoint, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(notifier, "_POLL_SECONDS", 0.1)
     with Sender(store, nova.url):
         time.sleep(0.05)
@@ -310,7 +310,9 @@ def test_an_endpoint_that_is_down_gets_it_all_once_it_is_there(store: Store, sai
     assert "s3cret" not in said.text
 
 
-def test_each_outage_is_said_anew(store: Store, nova: nova_endpoint.Endpoint, said: pytest.LogCaptureFixture) -> None:
+def test_each_outage_is_logged_again(
+    store: Store, nova: nova_endpoint.Endpoint, said: pytest.LogCaptureFixture
+) -> None:
     with Sender(store, nova.url) as sender:
         for number in range(1, 4):
             nova.script = [answering(503, b"maintenance")] * 2
@@ -413,7 +415,7 @@ def test_an_endpoint_too_slow_for_long_messages_gets_short_ones(store: Store, no
 
 
 @pytest.mark.parametrize("how", ["server error", "hangs up"])
-def test_an_event_that_breaks_the_endpoint_holds_nobody_up_and_is_never_given_up(
+def test_an_event_that_breaks_the_endpoint_delays_no_other_and_is_never_given_up(
     store: Store, nova: nova_endpoint.Endpoint, said: pytest.LogCaptureFixture, how: str
 ) -> None:
     def brittle(peer: socket.socket, request: Received) -> None:
@@ -588,7 +590,7 @@ def test_an_address_that_cannot_be_is_an_endpoint_that_is_down(
     assert store.outbox_counts()[0] == 1
 
 
-def test_a_token_that_no_header_can_hold_harms_nobody(
+def test_a_token_that_no_header_can_hold_does_no_harm(
     store: Store, nova: nova_endpoint.Endpoint, said: pytest.LogCaptureFixture
 ) -> None:
     wire(store, 1)
@@ -750,7 +752,7 @@ def test_a_trusted_certificate_is_good_and_a_slow_answer_is_cut(
     assert sorted(secured.taken) == keys
 
 
-def test_a_certificate_that_nobody_vouches_for_gets_nothing(
+def test_an_untrusted_certificate_gets_nothing(
     store: Store, secured: nova_endpoint.Endpoint, said: pytest.LogCaptureFixture
 ) -> None:
     wire(store, 1)

@@ -241,14 +241,14 @@ def test_recorded_port_without_a_device_is_stale_only_where_its_vif_has_drifted(
     assert said(dataclasses.replace(waiting, plugged=drifted)) == {("vifs", ERROR), ("stale-ports", ERROR)}
 
 
-def test_somebodys_port_is_not_to_be_deleted_before_it_is_known_whose() -> None:
+def test_foreign_port_is_not_to_be_deleted_before_its_owner_is_known() -> None:
     for error in ("", "No such device", "Device or resource busy"):
         facts = with_switch(dead_ports=(DeadPort(name="t", bridge="br-int", iface_id=VIF, error=error),))
         (found,) = (each for each in checks.diagnose(facts).findings if each.check == "stale-ports")
         assert 0 <= found.remedy.index(f"openstack port show {VIF}") < found.remedy.index("del-port")
 
 
-def test_lost_store_is_not_told_to_take_guests_devices_away() -> None:
+def test_lost_store_gets_no_advice_to_delete_guests_devices() -> None:
     lost, left = (
         next(each.remedy for each in checks.diagnose(but(plugged=plugged)).findings if each.check == "orphans")
         for plugged in (Plugged(orphans={VIF: ["x"]}), Plugged(orphans={VIF: ["x"]}, total=1))
@@ -284,7 +284,7 @@ def test_stranger_is_a_leftover_where_it_leads_nowhere(case: str) -> None:
     assert said(facts) == ({("strangers", ERROR)} if is_left else set())
 
 
-def test_nothing_is_said_of_ovs_where_there_is_none_to_be() -> None:
+def test_nothing_is_reported_of_ovs_where_none_is_expected() -> None:
     none = but(ovs=Ovs(expected=False, remotes=(Remote(remote=REMOTE, error="No such file or directory"),)))
     assert said(none) == set()
     missed = but(ovs=Ovs(remotes=(Remote(remote=REMOTE, error="No such file or directory"),)))
@@ -307,7 +307,7 @@ def test_without_a_helper_what_needs_it_is_unseen_and_says_why() -> None:
     ("ago", "expected"),
     [((), OK), ((5,), WARNING), ((5, 6), WARNING), ((1, 2, 3), ERROR), ((4000,), OK), ((-50,), OK)],
 )
-def test_restarts_are_told_while_they_are_recent(ago: tuple[int, ...], expected: str) -> None:
+def test_restarts_are_reported_while_they_are_recent(ago: tuple[int, ...], expected: str) -> None:
     now = 1_000_000.0
     (found,) = checks.restarts([(now - seconds, "the privileged helper") for seconds in sorted(ago, reverse=True)], now)
     assert (found.check, found.status) == ("daemon", expected)
@@ -418,7 +418,7 @@ def test_networkd_that_does_not_run_takes_nothing_and_etc_goes_before_usr(tmp_pa
          ["qbr", "qvb", "qvo", "brq"]),
     ],
 )  # fmt: skip
-def test_network_manager_is_to_be_told_of_each_prefix(tmp_path: Path, conf: str, left: list[str]) -> None:
+def test_network_manager_must_be_configured_for_each_prefix(tmp_path: Path, conf: str, left: list[str]) -> None:
     root = host_with(tmp_path, {**NM, "etc/NetworkManager/conf.d/vifplug.conf": conf})
     assert sorted(prefix for each in network_managers.takeovers(root) for prefix in each.prefixes) == sorted(left)
 
@@ -487,9 +487,7 @@ def test_store_is_tried_and_not_touched(tmp_path: Path) -> None:
     assert "is not a directory" in storage.look(str(file / "state")).error
 
 
-def test_store_is_its_own_files_and_not_what_somebody_laid_beside_them(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_store_is_its_own_files_and_not_others_beside_them(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     builders.plugger(tmp_path, FakeHost()).store.close()
     assert storage.LOCKS == LOCK_FILE
     closed: set[str] = set()  # to root, who runs the tests, no file is
@@ -579,7 +577,7 @@ def test_damaged_record_is_to_be_written_anew_and_not_repaired(tmp_path: Path) -
     assert found.remedy == f"plug it again, or vifplug unplug {builders.HYBRID}"
 
 
-def test_link_of_a_plug_under_way_is_nobody_elses_though_it_bears_no_mark_yet(tmp_path: Path) -> None:
+def test_link_of_a_plug_under_way_is_not_foreign_though_it_has_no_mark_yet(tmp_path: Path) -> None:
     fake = FakeHost()
     plugger = builders.plugger(tmp_path, fake)
     host = builders.local_host(plugger, settings=Settings(state_dir=str(tmp_path)))

@@ -72,7 +72,7 @@ def forward(*rules: Rule, **changes: Any) -> Chain:
 
 
 @pytest.mark.parametrize("way", WAYS)
-def test_way_of_a_frame_is_told_or_left_open(way: str) -> None:
+def test_way_of_a_frame_is_decided_or_left_open(way: str) -> None:
     rules, expected = WAYS[way]
     assert firewall.outcomes(forward(*rules), OTHERS, "qbr1") == expected
 
@@ -242,7 +242,7 @@ def test_rules_are_dumped_of_the_chains_that_frames_pass_and_of_no_other() -> No
     assert other.rules is None
 
 
-def test_chain_that_is_gone_or_too_large_has_unknown_rules_and_the_others_have_theirs() -> None:
+def test_chain_that_is_gone_or_too_large_has_unknown_rules_unlike_the_others() -> None:
     chains = nftables.chains(CHAINS, lambda kind, family, table, name: None if name == "MINE" else DUMPS[kind, name])
     assert [chain.rules is None for chain in chains] == [False, True, True]
 

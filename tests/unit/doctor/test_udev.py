@@ -176,7 +176,7 @@ def test_link_file_matches_openstacks_taps_and_no_others() -> None:
           "lib/systemd/network/99-default.link.d/no.conf": "[Link]\nMACAddressPolicy=none\n"}, []),
     ],
 )  # fmt: skip
-def test_udev_that_writes_macs_is_told_of(tmp_path: Path, files: dict[str, str], expected: list[str]) -> None:
+def test_udev_that_writes_macs_is_reported(tmp_path: Path, files: dict[str, str], expected: list[str]) -> None:
     assert network_managers.takeovers(host_with(tmp_path, files)) == [], "it does not run"
     found = network_managers.takeovers(host_with(tmp_path, UDEVD))
     assert [(each.name, each.source, tuple(each.prefixes)) for each in found] == [

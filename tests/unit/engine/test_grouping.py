@@ -120,7 +120,7 @@ def test_each_thread_raises_an_error_of_its_own() -> None:
 
 
 @pytest.mark.parametrize("error", [KeyboardInterrupt, TypeError])
-def test_thread_that_is_broken_off_takes_nobody_along(error: type[BaseException]) -> None:
+def test_thread_that_is_broken_off_affects_no_other(error: type[BaseException]) -> None:
     """It works for others, too; they go on, each by itself, and only it raises."""
     release, begun = threading.Event(), threading.Event()
     batches: list[list[str]] = []
@@ -190,7 +190,7 @@ def test_what_concerns_all_is_tried_once() -> None:
     assert tries == [8]
 
 
-def test_nobody_is_forgotten_under_load() -> None:
+def test_no_request_is_forgotten_under_load() -> None:
     group: Group[int, int] = Group(lambda _number: 1, 5)
     with ThreadPoolExecutor(32) as pool:
         assert list(pool.map(lambda number: ask(group, list, number), range(2000))) == list(range(2000))

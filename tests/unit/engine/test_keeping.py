@@ -72,7 +72,7 @@ def test_plug_that_failed_is_taken_back_all_the_same(plugger: Plugger, host: Fak
     assert host.links == links
 
 
-def test_one_that_cannot_be_repaired_keeps_nobody_else(plugger: Plugger, host: FakeHost) -> None:
+def test_one_that_cannot_be_repaired_affects_no_other(plugger: Plugger, host: FakeHost) -> None:
     host.remove("qvb71a6b0e4-1a")
     host.remove("tap81ab5618-df")
     host.remove("tap3fe5648f-47")
@@ -90,7 +90,7 @@ def test_vif_that_was_unplugged_meanwhile_stays_so(plugger: Plugger, host: FakeH
     assert "tap81ab5618-df" not in host.links
 
 
-def test_vif_somebody_works_on_is_left_for_later(plugger: Plugger) -> None:
+def test_vif_that_a_request_works_on_is_left_for_later(plugger: Plugger) -> None:
     with plugger.locks.held({builders.TAP}, 0):
         outcome = reconcile.repair(plugger, IDS)
     assert isinstance(outcome.pop(builders.TAP), errors.Busy)
@@ -110,7 +110,7 @@ def test_contended_stays_contended_over_a_repair_and_plug_ends_it(plugger: Plugg
     assert (record.state, record.error) == (WIRED, None)
 
 
-def test_note_leaves_those_alone_that_somebody_works_on(plugger: Plugger) -> None:
+def test_note_leaves_those_alone_that_a_request_works_on(plugger: Plugger) -> None:
     with plugger.locks.held({builders.TAP}, 0):
         reconcile.note(plugger, dict.fromkeys(IDS, (FAILED, "why")))
     states = {record.id: record.state for record in plugger.store.contents().records.values()}
@@ -177,7 +177,7 @@ def test_many_orphans_beside_an_empty_store_are_not_collected(plugger: Plugger, 
     assert (collector.count == 0) is recorded
 
 
-def test_what_was_seen_of_one_life_is_not_said_of_the_next(plugger: Plugger) -> None:
+def test_what_was_seen_of_one_life_is_not_noted_of_the_next(plugger: Plugger) -> None:
     seen = reconcile.survey(plugger, [builders.TAP]).records
     plugger.unplug([builders.TAP])
     plugger.plug([builders.vif("ovs")])
@@ -190,7 +190,7 @@ def test_what_was_seen_of_one_life_is_not_said_of_the_next(plugger: Plugger) -> 
     assert record is not None and record.error == "seen now"
 
 
-def test_those_that_could_not_be_noted_are_said(plugger: Plugger) -> None:
+def test_those_that_could_not_be_noted_are_reported(plugger: Plugger) -> None:
     with plugger.locks.held({builders.TAP}, 0):
         left, _full = reconcile.note(plugger, dict.fromkeys(IDS, (FAILED, "why")))
     assert left == {builders.TAP}

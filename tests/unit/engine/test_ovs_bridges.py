@@ -245,7 +245,7 @@ def test_own_bridge_with_a_port_of_another_program_is_left_and_named(plugger: Pl
     assert [orphan.name for orphan in gc.gc(plugger, delete=False).orphans] == [PB]
 
 
-def test_own_bridge_that_lost_both_marks_is_a_strangers(plugger: Plugger, host: FakeHost) -> None:
+def test_own_bridge_that_lost_both_marks_is_foreign(plugger: Plugger, host: FakeHost) -> None:
     plugger.plug([OWN])
     host.bridges[PB] = replace(host.bridges[PB], owner="", born_to="")
     drift = inspect.check(plugger).vifs[0].drift

@@ -81,7 +81,7 @@ def test_renamed_link_shows_itself_whose_it_is(role: str, owner: str) -> None:
 
 
 @pytest.mark.parametrize("role, owner", ROLES)
-def test_name_of_another_device_is_told_by_the_naming_rule(role: str, owner: str) -> None:
+def test_name_of_another_device_is_recognised_by_the_naming_rule(role: str, owner: str) -> None:
     assert not naming.is_of_other(ownership.derived_name(owner, role), owner, role)
     assert not naming.is_of_other("web0", owner, role)
     for other_role, other in ((role, OTHER), ("tap", NETWORK), ("qvo", OTHER)):

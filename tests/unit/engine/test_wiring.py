@@ -112,7 +112,7 @@ def test_active_is_wired_with_a_carrier_on_the_guests_tap(guest: dict[str, Any] 
         (Wiring(by=EVENTS, neutron_status={builders.HYBRID: "failed"}), WIRED, "could not wire"),
     ],
 )
-def test_what_is_awaited_is_said(said: Wiring, wanted: str, words: str) -> None:
+def test_what_is_awaited_is_reported(said: Wiring, wanted: str, words: str) -> None:
     assert words in (awaited(built(), seen(), said, wanted) or "")
 
 

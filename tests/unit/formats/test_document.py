@@ -75,7 +75,7 @@ def test_one_nested_more_deeply_than_json_can_say_is_refused(tmp_path: Path) -> 
         assert daemon.asked == []
 
 
-def test_wrong_one_is_refused_by_whoever_looks() -> None:
+def test_wrong_one_is_refused_on_each_read() -> None:
     document = formats.Document(OWN | {"address": "x"})
     for look in (len, list, bool):
         with pytest.raises(errors.InputError, match="address: 'x'"):

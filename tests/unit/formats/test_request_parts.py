@@ -20,7 +20,7 @@ def test_part_that_belongs_to_another_type_is_refused(monkeypatch: pytest.Monkey
     assert Vif(**document).tap_owner is None
 
 
-def test_what_a_request_may_leave_unsaid() -> None:
+def test_what_a_request_may_omit() -> None:
     assert set(model.optional_fields()) == {
         "instance",
         "create_tap",

@@ -217,7 +217,7 @@ def test_virtio_by_other_names(model: str, device: str) -> None:
 # Queues: the tap's and QEMU's must agree, or the kernel refuses (EINVAL) once the guest is started.
 
 
-def test_multi_queue_tap_is_opened_as_one_though_nobody_says_how_many() -> None:
+def test_multi_queue_tap_is_opened_as_one_by_default() -> None:
     assert ",queues=2" in qemu.arguments(vif("ovs", multiqueue=True))[1]
     assert libvirt.interface(vif("ovs", multiqueue=True)).find("driver[@queues='2']") is not None
 
@@ -334,7 +334,7 @@ class Macvtap(Ovs):
         return guest_end.Tap("other0")
 
 
-def test_driver_of_somebody_elses_needs_nothing_more(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_third_party_driver_needs_nothing_more(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(registry, "drivers", lambda: {"other": Macvtap()})
     other = vif().model_copy(update={"vif_type": "other"})
     assert libvirt.interface(other).find("target[@dev='other0'][@managed='no']") is not None

@@ -45,7 +45,7 @@ def test_offloads_go_by_the_bridges_own_datapath(daemon: Daemon, datapath: str) 
     assert "csum" not in daemon.host.guest(HYBRID, "libvirt").text
 
 
-def test_what_cannot_be_told_is_not_guessed(daemon: Daemon) -> None:
+def test_unknown_datapath_is_not_guessed(daemon: Daemon) -> None:
     daemon.host._context.ovs_away = True
     with pytest.raises(OvsUnavailable):
         daemon.host.guest(TAP, "qemu")
@@ -56,7 +56,7 @@ def test_what_cannot_be_told_is_not_guessed(daemon: Daemon) -> None:
         daemon.host.guest(TAP, "libvirt")
 
 
-def test_what_was_not_said_is_as_recorded(daemon: Daemon) -> None:
+def test_omitted_values_are_as_recorded(daemon: Daemon) -> None:
     recorded = daemon.store.record(TAP)
     assert recorded is not None and recorded.vif.create_tap
     assert daemon.host.guest(TAP, "qemu") == QUIET
@@ -81,7 +81,7 @@ def test_it_is_part_of_the_public_library() -> None:
 # The daemon
 
 
-def test_daemon_answers_readers_and_nobody_else(daemon: Daemon) -> None:
+def test_daemon_answers_only_readers(daemon: Daemon) -> None:
     path = f"/v1/vifs/{TAP}/guest/qemu"
     found = daemon.ask("GET", path, uid=READER)
     assert (found.status, found.json) == (200, QUIET.as_json())
@@ -148,7 +148,7 @@ def scripted(tmp_path: pathlib.Path) -> Iterator[Script]:
 
 
 @pytest.mark.parametrize("document", [{}, {"id": TAP}, {**QUIET.as_json(), "before": 7}, {"vifs": []}])
-def test_answer_that_is_no_guest_is_a_strangers(scripted: Script, document: object) -> None:
+def test_answer_that_is_no_guest_is_not_vifplugds(scripted: Script, document: object) -> None:
     scripted.turns = [answer(document)]
     with vifplug.connect(scripted.path) as host, pytest.raises(DaemonUnreachable, match="another"):
         host.guest(TAP, "qemu")
@@ -189,7 +189,7 @@ def test_command_prints_the_same_through_the_daemon_and_its_warnings_aside(
         ("guest", "qemu", HYBRID, "--model", ""),
     ],
 )
-def test_command_refuses_and_asks_nobody(
+def test_command_refuses_without_asking_a_host(
     scripted: Script, argv: tuple[str, ...], capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert main.main([*argv, "--socket", scripted.path]) == 2

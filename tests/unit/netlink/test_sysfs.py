@@ -37,7 +37,7 @@ def test_physical_function_is_known_without_its_network_device(root: pathlib.Pat
         assert sysfs.physical_function(address) == "", address
 
 
-def test_two_nics_are_told_apart(root: pathlib.Path) -> None:
+def test_two_nics_are_distinguished(root: pathlib.Path) -> None:
     second = ("0000:3b:08.2", "0000:3b:08.3")
     trees.lay_out(root, NICS["igb"])
     trees.lay_out(root, replace(NICS["igb"], virtual=second), physical="0000:3b:00.1", ifindex=8)

@@ -95,7 +95,7 @@ def answered(peer: socket.socket, **output: Any) -> Any:
     return request["id"]
 
 
-def test_answer_wakes_who_asked_and_is_nobody_elses(ends: tuple[Session, socket.socket]) -> None:
+def test_answer_wakes_only_its_requester(ends: tuple[Session, socket.socket]) -> None:
     session, peer = ends
     answer = session.ask("transact", ["Open_vSwitch"])
     assert answer is not None
@@ -120,7 +120,7 @@ def test_update_before_an_answer_is_read_first(ends: tuple[Session, socket.socke
 
 
 @pytest.mark.parametrize("ending", ["an error", "the end"])
-def test_no_good_answer_is_told_too(ends: tuple[Session, socket.socket], ending: str) -> None:
+def test_failed_answer_is_reported_too(ends: tuple[Session, socket.socket], ending: str) -> None:
     session, peer = ends
     answer = session.ask("transact", ["Open_vSwitch"])
     assert answer is not None

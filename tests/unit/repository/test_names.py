@@ -27,7 +27,7 @@ RETIRED_WORDS = {
     *("nobodys", "rungs", "said", "seated", "seating", "skimmer", "somebody", "somebodys", "strangers", "standing"),
     *("standings", "strayed", "theirs", "told", "torn", "unheard", "unsaid", "untold", "vain", "whoever"),
 }
-"""Parts of no identifier of the package."""
+"""Parts of no identifier of the package, and of no test's name."""
 RETIRED_NAMES = {"found", "heard", "one", "said", "told", "what", "who", "whose", "why"}
 """No identifiers of the package by themselves."""
 PUBLISHED = {("vifplug/daemon/http/answers.py", "keeper"), ("vifplug/daemon/http/host.py", "keeper")}
@@ -60,6 +60,13 @@ def _offenders() -> list[tuple[str, str]]:
 
 def test_no_identifier_is_a_retired_word() -> None:
     offenders = [f"{path}: {name}" for path, name in _offenders() if (path, name) not in PUBLISHED]
+    assert not offenders, "\n".join(offenders)
+
+
+def test_no_test_is_named_by_a_retired_word() -> None:
+    tests = re.compile(r"^def (test_\w+)", re.MULTILINE)
+    named = [(path, name) for path in SOURCES for name in tests.findall(path.read_text())]
+    offenders = [f"{_name(path)}: {name}" for path, name in named if _words(name) & RETIRED_WORDS]
     assert not offenders, "\n".join(offenders)
 
 

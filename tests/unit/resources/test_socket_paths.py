@@ -122,7 +122,7 @@ def test_port_that_listens_may_have_any_other_name_of_its_kind() -> None:
 
 
 @pytest.mark.parametrize(("kind", "is_foreign"), [("dpdkvhostuser", True), ("dpdkvhostuserclient", False)])
-def test_socket_at_which_open_vswitch_listens_is_anothers(directory: pathlib.Path, kind: str, is_foreign: bool) -> None:
+def test_socket_on_which_open_vswitch_listens_is_foreign(directory: pathlib.Path, kind: str, is_foreign: bool) -> None:
     other = row(name="vhu1", type=kind, options={})
     interface = row(name="vhu2", options={}, _table=SimpleNamespace(rows={1: other}))
     value = {"options": {"path": f"{directory}/vhu1"}}

@@ -57,12 +57,12 @@ def test_steps_go_up_rung_by_rung(before: str | None, after: str, steps: list[st
     assert events.steps(before, after) == steps
 
 
-def test_rungs_hold_those_before_them() -> None:
+def test_levels_include_those_before_them() -> None:
     assert events.has_reached(ACTIVE, WIRED) and events.has_reached(WIRED, WIRED)
     assert not events.has_reached(PLUGGED, WIRED) and not events.has_reached(DRIFTED, PLUGGED)
 
 
-def test_every_change_of_a_record_is_told_once(store: Store) -> None:
+def test_every_change_of_a_record_is_one_event(store: Store) -> None:
     for state, error in ((PLUGGED, None), (PLUGGED, None), (ACTIVE, None), (DRIFTED, "why"), (WIRED, None)):
         store.save_records([record(state, error=error)])
     store.forget([builders.HYBRID])
@@ -87,7 +87,7 @@ def test_plug_that_is_taken_back_tells_nothing(store: Store) -> None:
     assert told(store) == [(PLUGGED, None)]
 
 
-def test_what_was_told_before_it_was_taken_back_is_taken_back_as_well(store: Store) -> None:
+def test_what_was_sent_before_it_was_taken_back_is_taken_back_as_well(store: Store) -> None:
     store.save_records([record(WIRED)])
     store.restore(Moment({builders.HYBRID: (None, None)}))
     assert told(store) == [(PLUGGED, None), (WIRED, PLUGGED), (UNPLUGGED, WIRED)]
@@ -98,7 +98,7 @@ def test_what_was_told_before_it_was_taken_back_is_taken_back_as_well(store: Sto
     assert told(store)[-2:] == [(WIRED, PLUGGED), (PLUGGED, WIRED)]
 
 
-def test_guest_that_is_named_later_is_told(store: Store) -> None:
+def test_guest_that_is_named_later_is_notified(store: Store) -> None:
     store.save_records([record(WIRED, guest=False)])
     store.save_records([record(WIRED)])
     assert notices(store) == [(PLUGGED_EVENT, "completed")]
@@ -226,7 +226,7 @@ GONE = (UNPLUGGED_EVENT, "completed")
         ([WIRED, CONTENDED, WIRED], [(PLUGGED_EVENT, "completed")]),
     ],
 )
-def test_nova_is_told_what_changes_for_it(store: Store, states: list[str], expected: list[tuple[str, str]]) -> None:
+def test_nova_gets_what_changes_for_it(store: Store, states: list[str], expected: list[tuple[str, str]]) -> None:
     for state in states:
         if state == UNPLUGGED:
             store.forget([builders.HYBRID])
@@ -237,18 +237,18 @@ def test_nova_is_told_what_changes_for_it(store: Store, states: list[str], expec
         assert (notice.vif_id, notice.instance) == (builders.HYBRID, builders.INSTANCE)
 
 
-def test_guest_that_nobody_named_is_told_to_nobody(store: Store) -> None:
+def test_guest_without_a_name_is_not_notified(store: Store) -> None:
     store.save_records([record(WIRED, guest=False)])
     assert notices(store) == []
 
 
-def test_store_that_notifies_nobody_keeps_no_outbox(store: Store) -> None:
+def test_store_without_notices_keeps_no_outbox(store: Store) -> None:
     quiet = Store(store.state_dir, user="no-such-user")
     quiet.save_records([record(WIRED)])
     assert notices(store) == []
 
 
-def test_outbox_keeps_what_is_not_told_off(store: Store) -> None:
+def test_outbox_keeps_what_is_not_acknowledged(store: Store) -> None:
     for vif_id in (builders.HYBRID, builders.TAP, builders.BRIDGE):
         store.save_records([record(WIRED, vif_id)])
     first, second, third = store.outbox(10)
@@ -269,7 +269,7 @@ def test_outbox_is_bounded_and_says_what_it_dropped(store: Store, monkeypatch: p
     assert [notice.name for notice in store.outbox(10)] == [PLUGGED_EVENT, UNPLUGGED_EVENT] * 2
 
 
-def test_what_neutron_said_is_kept_until_the_vif_goes(store: Store) -> None:
+def test_neutron_status_is_kept_until_the_vif_goes(store: Store) -> None:
     store.set_neutron_status(builders.HYBRID, store_events.NEUTRON_PLUGGED)
     store.set_neutron_status(builders.TAP, store_events.NEUTRON_FAILED)
     store.set_neutron_status(builders.HYBRID, store_events.NEUTRON_UNPLUGGED)
@@ -283,7 +283,7 @@ def test_what_neutron_said_is_kept_until_the_vif_goes(store: Store) -> None:
     )
 
 
-def test_words_about_nobody_are_bounded(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_statuses_without_a_vif_are_bounded(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(store_events, "NEUTRON_MAX", 3)
     store.save_records([record()])
     store.set_neutron_status(builders.HYBRID, store_events.NEUTRON_PLUGGED)
@@ -301,7 +301,7 @@ def test_record_that_is_damaged_does_not_stop_the_next_plug(store: Store) -> Non
     assert told(store, 1) == [(PLUGGED, None), (WIRED, PLUGGED)]
 
 
-def test_rows_that_are_damaged_hold_nobody_up(store: Store) -> None:
+def test_rows_that_are_damaged_delay_no_other(store: Store) -> None:
     for vif_id in (builders.HYBRID, builders.TAP):
         store.save_records([record(WIRED, vif_id)])
     with store._transaction() as connection:

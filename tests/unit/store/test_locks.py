@@ -82,7 +82,7 @@ def test_session_lives_as_long_as_one_process_holds_it(tmp_path: pathlib.Path) -
     assert not locks.is_session_alive(session.number)
 
 
-def test_two_sessions_are_told_apart(tmp_path: pathlib.Path) -> None:
+def test_two_sessions_are_distinguished(tmp_path: pathlib.Path) -> None:
     locks = LockFile(str(tmp_path / "locks"))
     first, second = locks.open_session(), locks.open_session()
     first.close()

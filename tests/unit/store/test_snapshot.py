@@ -58,7 +58,7 @@ def seen(directory: Path) -> set[str]:
         return set(store.contents().records)
 
 
-def test_store_is_read_and_left_as_it_is_whoever_has_it_open(tmp_path: Path) -> None:
+def test_store_is_read_and_left_as_it_is_while_others_have_it_open(tmp_path: Path) -> None:
     state = tmp_path / "state"
     with written(state) as host:
         assert (state / f"{FILE}-wal").stat().st_size
@@ -76,7 +76,7 @@ def test_store_is_read_and_left_as_it_is_whoever_has_it_open(tmp_path: Path) -> 
             assert (told.error, told.unreadable) == ("", False)
 
 
-def test_news_is_seen_where_nobody_keeps_the_store_open(tmp_path: Path) -> None:
+def test_changes_are_seen_where_no_process_keeps_the_store_open(tmp_path: Path) -> None:
     with written(tmp_path):
         pass
     long_ago = 1_000_000_000

@@ -125,7 +125,7 @@ def test_files_are_readable_by_their_owner_alone(store: Store) -> None:
     assert set(modes.values()) == {0o600}, modes
 
 
-def test_damaged_store_is_said_with_its_path(tmp_path: pathlib.Path) -> None:
+def test_damaged_store_is_reported_with_its_path(tmp_path: pathlib.Path) -> None:
     (tmp_path / "vifplug.db").write_bytes(b"this is no database" * 100)
     with pytest.raises(StoreError, match="cannot open the store in"):
         Store(str(tmp_path), user="no-such-user")
@@ -147,7 +147,7 @@ def test_new_file_that_another_is_writing_is_waited_for(tmp_path: pathlib.Path) 
     store.close()
 
 
-def test_damaged_record_is_said(store: Store) -> None:
+def test_damaged_record_is_reported(store: Store) -> None:
     store.save_records([_record()])
     with sqlite3.connect(os.path.join(store.state_dir, "vifplug.db")) as database:
         database.execute("UPDATE records SET body = '{\"vif\": 1}'")

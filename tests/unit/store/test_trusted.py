@@ -132,7 +132,7 @@ def test_circle_of_links_ends(tmp_path: Path) -> None:
         trusted.directory(str(tmp_path / "a"))
 
 
-def test_files_of_a_store_are_its_owners_whoever_opens_it(place: Path) -> None:
+def test_files_of_a_store_are_its_owners_whichever_user_opens_it(place: Path) -> None:
     store = Store(str(place / "state"), user="no-such-user")
     store.set_neutron_status("71a6b0e4-1a1b-4fd9-8f4a-7cab3f9a425b", "plugged")
     LockFile(str(place / "state" / "locks"))
