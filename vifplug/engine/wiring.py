@@ -100,7 +100,7 @@ def _guest_awaited(record: Record, observed: Observed) -> str:
     if not guest:
         return "a guest whose end this host does not show"
     device = observed.links.get(guest)
-    return f"a guest on tap {guest!r}, which {'has no carrier' if device is not None else 'is missing'}"
+    return f"a guest on tap {guest!r}, which {'has no carrier' if device is not None else 'is not there'}"
 
 
 def _wiring_awaited(record: Record, observed: Observed, rule: str) -> str:

@@ -55,7 +55,7 @@ def test_wait_prints_the_vifs(run: Run, library: Notes) -> None:
 
 def test_wait_for_an_unknown_vif_is_exit_2_at_once(run: Run, library: Notes) -> None:
     there = Waited(id=VIF_ID, state="plugged", waits_for="OVN")
-    gone = Waited(id=OTHER_ID, state="absent", waits_for="a plug on this host")
+    gone = Waited(id=OTHER_ID, state="absent", waits_for="somebody to plug it here")
     library.answers["look"] = WaitReport(reached=False, vifs=[there, gone])
     result = run("wait", VIF_ID, OTHER_ID)
     assert (result.code, result.out) == (2, "")

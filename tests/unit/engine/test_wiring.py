@@ -108,7 +108,7 @@ def test_active_is_wired_with_a_carrier_on_the_guests_tap(guest: dict[str, Any] 
         (Wiring(by=OVN), WIRED, f"OVN to set ovn-installed on Interface '{QVO}' of br-int"),
         (Wiring(by=AGENT), ACTIVE, f"Neutron's OVS agent to set tag and other_config of Port '{QVO}' of br-int"),
         (Wiring(by=EVENTS), WIRED, "network-vif-plugged"),
-        (Wiring(by=PLUG), ACTIVE, f"a guest on tap '{TAP}', which is missing"),
+        (Wiring(by=PLUG), ACTIVE, f"a guest on tap '{TAP}', which is not there"),
         (Wiring(by=EVENTS, neutron_status={builders.HYBRID: "failed"}), WIRED, "could not wire"),
     ],
 )

@@ -40,7 +40,7 @@ def _waited(vif_id: str, contents: Contents, observed: Observed | None, wiring: 
     if record is None and vif_id in contents.damaged:
         return Waited(id=vif_id, state=FAILED, error=contents.damaged[vif_id])
     if record is None:
-        by_now = "it is being plugged" if intent is not None else "a plug on this host"
+        by_now = "it is being plugged" if intent is not None else "somebody to plug it here"
         return Waited(id=vif_id, state=ABSENT, waits_for=by_now)
     report = vif_report.recorded(record, observed, wiring, intent)
     if has_reached(report.state, wanted):
