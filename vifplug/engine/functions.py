@@ -1,6 +1,6 @@
-"""PCI functions that guests are given: each has one holder. Pure.
+"""PCI functions of guests: each has one holder. Pure.
 
-A physical function that a guest is given goes with its virtual functions, which its driver removes when it is unbound
+A guest's physical function includes its virtual functions, which its driver removes when it is unbound
 (pci_disable_sriov): so they have one holder together, or are not given at the same time.
 """
 
@@ -17,12 +17,12 @@ _ADVICE = "unplug that VIF first, or give another function"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Given:
-    """A PCI function that a VIF's guest is given."""
+    """A PCI function of a VIF's guest."""
 
     vif_id: str
     address: str
     physical: str = ""
-    """The physical function that it is part of; "" for none."""
+    """The physical function that it belongs to; "" for none."""
 
 
 def given_by(records: Iterable[Record]) -> list[Given]:
@@ -36,7 +36,7 @@ def given_by(records: Iterable[Record]) -> list[Given]:
 
 
 def refuse_given(wanted: Iterable[Given], held: Iterable[Given]) -> None:
-    """Refuse a function that the guest of another VIF has, of a plugged one or of one before it in the same request.
+    """Refuse a function that the guest of another VIF has: of a plugged one, or of an earlier one in the same request.
 
     :raises Conflict: naming the holder.
     """

@@ -29,7 +29,7 @@ _PROFILES = (_PROFILE, "VIFPortProfileFPOpenVSwitch", "VIFPortProfileOVSRepresen
 _ON_NO_BRIDGE = ("tap", "external")
 _PLAIN_PROFILE = "VIFPortProfileBase"
 _ON_DEVICE = "vf or macvtap"
-"""In place of a vif_type: which of them follows from more than the class."""
+"""Instead of a vif_type, if the class alone does not determine it."""
 _TAPS_PROFILE = "VIFPortProfileFPTap"
 
 
@@ -93,7 +93,7 @@ def read(entry: Entry) -> model.Vif:
 
 
 def _direct(vif: Entry, network: Entry) -> model.Vif:
-    """A VIFDirect. Its ``vif_name``, that of the macvtap, is the VMM's to choose."""
+    """A VIFDirect. The VMM chooses its ``vif_name``, that of the macvtap."""
     of_network = {"id": network.data.get("id"), "mtu": network.mtu("mtu")}
     identity = {"id": vif.data["id"], "address": vif.data["address"], "network": of_network}
     sources = {"pci_device.address": vif.at("dev_address"), **devices.sources_of_direct(vif, network)}

@@ -133,7 +133,7 @@ class MacvtapAttachment:
     """The device that the macvtap is on."""
     mode: str
     is_of_function: bool = False
-    """Whether that device is a virtual function's: then its own MAC and state are the VMM's to set."""
+    """Whether that device is a virtual function's: then the VMM sets its own MAC and state."""
     vlan: int | None = None
     """Of the function's frames; its physical function has it already."""
 

@@ -95,7 +95,7 @@ def _macvtap(attachment: MacvtapAttachment) -> list[list[str]]:
     make = ["ip", "link", "add", *made, "mode", _MODES.get(attachment.mode, attachment.mode)]
     address = ["address", attachment.address] if passes else []
     set_up = ["ip", "link", "set", "dev", name, *address, "addrgenmode", "none", "up"]
-    # No other program needs a function's device, so that it may well be down.
+    # No other program needs a function's device, so it may be down.
     below = ["ip", "link", "set", "dev", attachment.source, "addrgenmode", "none", "up"]
     return [*([below] if attachment.is_of_function else []), make, set_up]
 

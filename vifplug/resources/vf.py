@@ -79,7 +79,7 @@ class Vf(Link):
         return self.device
 
     def unfit_for(self, desired: Link) -> str:
-        """Without its network device there is none to make a macvtap on."""
+        """A macvtap needs its network device."""
         if not isinstance(desired, Vf) or not desired.needs_device or self.device:
             return ""
         bound = f"it is bound to {self.driver}" if self.driver else "it is bound to no driver"

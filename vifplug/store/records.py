@@ -23,7 +23,7 @@ from vifplug.resources.link import Link
 
 PLUG, UNPLUG = "plug", "unplug"
 _PARTS = "vf:"
-"""Before the address of a physical function: the holder of a claim that its virtual functions share."""
+"""Prefix of a physical function's address: the holder of a claim that its virtual functions share."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,7 +42,7 @@ class Record:
     note: str | None = field(default=None, compare=False)
     """For the event of this change; not stored in the record."""
     physical: str = ""
-    """The physical function of the PCI function that its guest is given; "" for none."""
+    """The physical function of its guest's PCI function; "" for none."""
     guest_absent_since: str | None = field(default=None, compare=False)
     """When the daemon saw the guest's end go away; "" if it is present; None if no daemon has looked. Stored beside the
     record, because it is not a change of the VIF."""

@@ -33,7 +33,7 @@ class Task:
     shared: Mapping[str, Link] = field(default_factory=dict)
     """Configured devices that VIFs share, by name, as the store is to keep them."""
     physical: Mapping[str, str] = field(default_factory=dict)
-    """The physical functions of the virtual ones that the VIFs' guests get."""
+    """The physical functions of the virtual ones of the VIFs' guests."""
 
     @property
     def wanted(self) -> list[Resource]:

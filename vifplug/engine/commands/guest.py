@@ -16,13 +16,13 @@ from vifplug.resources import kinds
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Seat:
-    """What of the host a guest's network card depends on."""
+    """The host's properties that a guest's network card depends on."""
 
     vif: Vif
     is_userspace: bool = False
     """Whether the guest's tap is a port of OVS's userspace datapath."""
     function_device: str = ""
-    """The network device of the virtual function on which the guest has a macvtap; "" where it has none."""
+    """The network device of the virtual function on which the guest has a macvtap; "" if it has none."""
 
 
 def guest_seat(context: Context, vif_id: str) -> Seat:

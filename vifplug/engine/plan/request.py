@@ -68,7 +68,7 @@ class Job:
 
     @property
     def function(self) -> str:
-        """The PCI function that its guest is given; "" for none."""
+        """The PCI function of its guest; "" for none."""
         return self.vif.pci_device.address if self.vif.pci_device is not None else ""
 
     @property
@@ -333,7 +333,7 @@ def _record(job: Job, resources: tuple[Resource, ...], observed: Observed, wirin
 
 
 def _physical(job: Job, observed: Observed) -> str:
-    """The physical function of its guest's PCI function: as it is now, else, where that is gone, as it was."""
+    """The physical function of its guest's PCI function: the present one or, if that is missing, the recorded one."""
     known = job.record.vif.pci_device if job.record is not None else None
     was = job.record.physical if job.record and known is not None and known.address == job.function else ""
     return observed.physical.get(job.function, was)
