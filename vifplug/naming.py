@@ -25,8 +25,8 @@ OWNER_KEY = "vifplug-vif"
 
 ROLE_BRIDGE, ROLE_BRIDGE_END, ROLE_PORT_END = "qbr", "qvb", "qvo"
 ROLE_NETWORK_BRIDGE, ROLE_TAP = "brq", "tap"
-ROLE_VHOST_USER = "vhu"
-"""Of an OVS port without a device, so it is not in ``ROLES``."""
+ROLE_VHOST_USER, ROLE_REPRESENTOR = "vhu", "vfr"
+"""Of OVS ports without a device, so they are not in ``ROLES``."""
 
 SOCKET_PATH_MAX = 107
 """sun_path has 108 bytes, and one is the terminating zero (unix(7))."""

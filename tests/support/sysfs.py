@@ -68,3 +68,19 @@ def give_to_guests(root: pathlib.Path, address: str, *, is_open: bool) -> None:
     (function / "driver").unlink(missing_ok=True)
     (function / "driver").symlink_to("../../../drivers/vfio-pci")
     (function / "enable").write_text(f"{int(is_open)}\n")
+
+
+def give_vdpa(root: pathlib.Path, address: str, vhost: str, *, place: str = "child") -> pathlib.Path:
+    """Make a vDPA device named blue, with a device of its driver's: as a child of a function, below a child of it,
+    elsewhere, or as a directory that is none."""
+    function = root / "bus" / "pci" / "devices" / address
+    device = {"below": function / "mlx5_core.vnet.1", "another's": root / "devices" / "vdpasim"}.get(place, function)
+    device /= "blue"
+    (device / vhost).mkdir(parents=True)
+    if place == "no vDPA device":
+        return device
+    (device / "subsystem").symlink_to("../../../../bus/vdpa")
+    registered = root / "bus" / "vdpa" / "devices"
+    registered.mkdir(parents=True)
+    (registered / "blue").symlink_to(device)
+    return device

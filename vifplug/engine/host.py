@@ -32,6 +32,9 @@ class Scope:
     ifindex."""
     functions: frozenset[str] = field(default_factory=frozenset)
     """PCI functions whose physical functions are requested."""
+    function_kinds: Mapping[str, str] = field(default_factory=dict)
+    """The PCI addresses among ``links``, each with the kind that the function is read as. Its network device, and the
+    port of that name, are read too."""
     thorough: bool = False
     """Include what needs more messages: forwarding tables, and the ingress side of queueing disciplines."""
 

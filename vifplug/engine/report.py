@@ -264,6 +264,8 @@ def _meet(hop: Hop, following: Hop, observed: Observed) -> bool:
         return next_port is not None and next_port.bridge == hop.name
     if following.kind == OvsPort.kind:
         is_joined = hop.name == following.name or (port is not None and port.peer == following.name)
+        if near is not None and near.is_function:  # a port of DPDK has no device
+            is_joined = near.netdev == following.name or (next_port is not None and not next_port.has_device)
         return following.state not in ("missing", "error") and is_joined
     if hop.kind == OvsPort.kind:
         return port is not None and port.bridge == following.name

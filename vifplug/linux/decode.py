@@ -36,7 +36,7 @@ def members(links: Mapping[str, Mapping[str, Any]]) -> dict[str, tuple[str, ...]
 def link(values: Mapping[str, Any]) -> Link:
     """One link."""
     cls = kinds.link_of(values["kind"])
-    if cls.entries is not None:  # a part of another link; it shows only the fields of its kind
+    if cls.is_function:  # it shows only the fields of its kind
         return cls(**{field.name: values[field.name] for field in dataclasses.fields(cls) if field.name in values})
     fields: dict[str, Any] = {name: values.get(name) for name in _fields(values["kind"])}
     fields |= {name: values.get(name, default) for name, default in _PASSAGE.items()}

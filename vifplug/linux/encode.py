@@ -15,7 +15,9 @@ from vifplug.resources.schema import Form
 
 def _identity(link: Link) -> dict[str, Any]:
     """What the helper needs to check a link's owner."""
-    return {"name": link.called or link.name, "owner": link.owner, "role": link.role, "birth_address": link.address}
+    device = {"netdev": link.netdev} if link.netdev else {}
+    own = {"name": link.called or link.name, "owner": link.owner, "role": link.role, "birth_address": link.address}
+    return {**own, **device}
 
 
 def _made(link: Link) -> dict[str, Any]:
@@ -110,6 +112,7 @@ def of_port(action: Action) -> dict[str, Any]:
                 "other_config": dict(port.other_config),
                 "settings": dict(port.settings),
                 "guest_address": port.device_address if port.waits_for_device else "",
+                "function": port.function if port.has_device else "",
             }
     raise UnknownKind(f"no port operation for {action!r}")
 

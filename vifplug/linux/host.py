@@ -133,25 +133,32 @@ class LinuxHost:
 
     def observe(self, scope: Scope) -> Observed:
         """The host's state: the helper reads the rows while this process reads the links."""
+        functions = self._functions(scope)
+        scope = _with_devices(scope, functions)
         wanted = scope.ovs and (scope.ports or scope.iface_ids or self.probe.has_ovs())
         if not wanted:
-            return self._observed(scope, _NO_ROWS, *self._links(scope))
+            return self._observed(scope, _NO_ROWS, *self._links(scope, functions))
         patience = 2 * self._settings.timeout
         question = (ovsdb.read, *_asked(scope), scope.everything, True, scope.thorough)
         with (
             turn(self._looking, patience, OvsUnavailable("OVSDB does not answer; check that it runs, then retry")),
             self._channel.asked(*question, timeout=patience + _MARGIN_SECONDS) as rows,
         ):
-            links = self._links(scope)
+            links = self._links(scope, functions)
             return self._observed(scope, rows(), *links)
 
-    def _links(self, scope: Scope) -> tuple[dict[str, Any], dict[str, tuple[str, ...]], dict[str, str]]:
-        """Links by name, the members of bridges, and why parts of links are missing."""
-        of_links = frozenset(filter(naming.is_pci_address, scope.links))
+    def _functions(self, scope: Scope) -> parts.Functions:
+        return parts.read(self._reader, scope.function_kinds) if scope.function_kinds else ({}, {})
+
+    def _links(
+        self, scope: Scope, functions: parts.Functions
+    ) -> tuple[dict[str, Any], dict[str, tuple[str, ...]], dict[str, str]]:
+        """Links by name, the members of bridges, and why functions are missing."""
+        of_links = scope.function_kinds.keys()
         plain = replace(scope, links=scope.links - of_links) if of_links else scope
         links, members = self._plain_links(plain)
         links = obstructions.with_ingress(self._reader, links) if scope.thorough else links
-        there, absent = parts.read(self._reader, sorted(of_links))
+        there, absent = functions
         return links | there, members, absent
 
     def _plain_links(self, scope: Scope) -> tuple[dict[str, Any], dict[str, tuple[str, ...]]]:
@@ -256,7 +263,9 @@ class LinuxHost:
             rows = self._call(ovsdb.read, *_asked(scope), scope.everything, False, scope.thorough, seconds=patience)
         # vswitchd opens a port later than udev reads its device.
         self._await_udev(began if scope.ovs else time.monotonic())
-        return self._observed(scope, _NO_ROWS if rows is None else rows, *self._links(scope))
+        functions = self._functions(scope)
+        scope = _with_devices(scope, functions)
+        return self._observed(scope, _NO_ROWS if rows is None else rows, *self._links(scope, functions))
 
     def _change(self, stages: Sequence[Sequence[Action]], settle: Settle | None) -> Mapping[str, Any] | None:
         """Carry out stages; return the rows, if they are requested and vswitchd is prompt."""
@@ -309,6 +318,12 @@ class LinuxHost:
                 self._call(ovsdb.wait, next_cfg, patience, sorted(settle.opening), seconds=2 * patience)
         except VifplugError as error:
             raise error.at_step(_CAUGHT_UP) from error
+
+
+def _with_devices(scope: Scope, functions: parts.Functions) -> Scope:
+    """A scope with the devices of its functions, and the ports of their names."""
+    names = {function["netdev"] for function in functions[0].values() if function.get("netdev")}
+    return replace(scope, links=scope.links | names, ports=scope.ports | names) if names else scope
 
 
 def _gets_its_address_late(link: Link) -> bool:

@@ -123,6 +123,11 @@ def links_by_index(socket_: netlink.LinkSocket, indexes: Sequence[int]) -> dict[
     return _completed(socket_, {link["name"]: link for link in existing})
 
 
+def decoded(socket_: netlink.LinkSocket, payloads: Iterable[bytes]) -> dict[str, dict[str, Any]]:
+    """Links by their names, from the kernel's messages."""
+    return _completed(socket_, {link["name"]: link for link in map(decode, payloads)})
+
+
 def _payloads(socket_: netlink.LinkSocket, names: Iterable[str]) -> dict[str, bytes]:
     # An OVSDB row may have a name that no link can have, and the kernel rejects such a request (ERANGE).
     wanted = [name for name in names if naming.may_be_a_link(name)]
@@ -146,7 +151,7 @@ def member_names(socket_: netlink.LinkSocket, master: int) -> list[str]:
 
     :raises LinkError: when the kernel refuses the dump.
     """
-    return [netlink.index_and_name(payload)[1] for payload in _dumped(socket_, master)]
+    return [netlink.index_and_name(payload)[1] for payload in messages(socket_, master)]
 
 
 def uppers(socket_: netlink.LinkSocket) -> dict[int, dict[int, str]]:
@@ -157,7 +162,7 @@ def uppers(socket_: netlink.LinkSocket) -> dict[int, dict[int, str]]:
     :raises LinkError: when the kernel refuses the dump.
     """
     by_lower: dict[int, dict[int, str]] = {}
-    for payload in _dumped(socket_):
+    for payload in messages(socket_):
         index, _flags, attrs = netlink.link_header(payload)
         lower = _lower(attrs)
         if lower:
@@ -216,7 +221,11 @@ def listened_on() -> frozenset[int] | None:
         return None
 
 
-def _dumped(socket_: netlink.LinkSocket, master: int = 0) -> list[bytes]:
+def messages(socket_: netlink.LinkSocket, master: int = 0) -> list[bytes]:
+    """The kernel's message of every link, or of every member of a master.
+
+    :raises LinkError: when the kernel refuses the dump.
+    """
     try:
         return socket_.dump(master)
     except (netlink.Refused, OSError) as error:
@@ -224,7 +233,7 @@ def _dumped(socket_: netlink.LinkSocket, master: int = 0) -> list[bytes]:
 
 
 def _dump(socket_: netlink.LinkSocket) -> list[dict[str, Any]]:
-    payloads = _dumped(socket_)
+    payloads = messages(socket_)
     known = _last_dump[0]
     digests = [_digest(payload) for payload in payloads]
     links = [known.get(digest) or decode(payload) for digest, payload in zip(digests, payloads, strict=True)]

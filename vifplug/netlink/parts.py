@@ -1,19 +1,24 @@
-"""Reads parts of links: what the kernel shows, and takes settings of, in the message of another link."""
+"""Reads what the kernel has for virtual functions: parts of links, which it shows, and takes settings of, in the
+message of another link; and representors, which are links of their own."""
 
 from __future__ import annotations
 
 import struct
-from collections.abc import Iterable
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from vifplug.errors import LinkError, ResourceMissing
-from vifplug.netlink import links, sysfs
+from vifplug.netlink import links, representors, sysfs
 from vifplug.netlink import socket as netlink
+from vifplug.netlink.representors import SwitchPort
 from vifplug.netlink.sysfs import VirtualFunction
 from vifplug.resources import kinds
 from vifplug.resources.link import Link
 from vifplug.resources.schema import Attribute, Place
+
+Functions = tuple[dict[str, dict[str, Any]], dict[str, str]]
+"""What is there, by PCI address; and why the rest is not."""
 
 _NOT_KNOWN = b"\xff\xff\xff\xff"
 WIDTHS = {"uint32": 4, "l2addr": 6}
@@ -61,19 +66,68 @@ def _value(attribute: Attribute, entry: dict[int, bytes]) -> Any:
     return links.PARSE[attribute.form](value)
 
 
-def read(socket_: netlink.LinkSocket, names: Iterable[str]) -> tuple[dict[str, dict[str, Any]], dict[str, str]]:
-    """Parts of links by their names, and why those are missing that are not there.
+def read(socket_: netlink.LinkSocket, functions: Mapping[str, str]) -> Functions:
+    """Virtual functions, each by the kind that it is looked at as; and why those are missing that are not there.
 
-    :raises LinkError: when the kernel does not show the link that one is part of.
+    :raises LinkError: when the kernel does not show the link that one is part of, or its links.
     """
     values: dict[str, dict[str, Any]] = {}
     absent: dict[str, str] = {}
-    for name in names:
+    ports: list[SwitchPort] | None = None
+    for name, kind in sorted(functions.items()):
         try:
-            values[name] = part(socket_, name).decoded()
+            if kinds.link_of(kind).entries is not None:
+                values[name] = part(socket_, name).decoded()
+                continue
+            function = sysfs.function(name)
+            ports = representors.ports(socket_) if ports is None else ports
+            values[name] = _represented(socket_, function, kind, ports)
         except ResourceMissing as error:
             absent[name] = error.message
     return values, absent
+
+
+def representor(socket_: netlink.LinkSocket, name: str, kind: str, device: str) -> dict[str, Any]:
+    """The representor of a virtual function, which is the device of that name.
+
+    :param name: the function's PCI address.
+    :raises ResourceMissing: there is no such function, or the device is not its representor.
+    :raises LinkError: when the kernel does not show the device.
+    """
+    function = sysfs.function(name)
+    message = representors.require(socket_, function, device)
+    return _shown(socket_, function, kind, message)
+
+
+def _represented(
+    socket_: netlink.LinkSocket, function: VirtualFunction, kind: str, ports: Sequence[SwitchPort]
+) -> dict[str, Any]:
+    """A function with its representor; or with why it has none, since a userspace datapath needs none."""
+    try:
+        port = representors.representor(function, ports)
+    except ResourceMissing as error:
+        return {**_of(function, kind), "netdev": None, "why_absent": error.message}
+    return _shown(socket_, function, kind, port.message)
+
+
+def _shown(socket_: netlink.LinkSocket, function: VirtualFunction, kind: str, message: bytes) -> dict[str, Any]:
+    ((name, link),) = links.decoded(socket_, [message]).items()
+    # Its alias is whose it is to other programs: a representor is no VIF's by a mark.
+    return {**link, "impeded": {}, **_of(function, kind), "master": link["master"], "netdev": name}
+
+
+def _of(function: VirtualFunction, kind: str) -> dict[str, Any]:
+    return {
+        "name": function.address,
+        "kind": kind,
+        "number": function.number,
+        "physical": function.physical,
+        "driver": function.driver,
+        "guests_driver": function.in_use,
+        "vdpa": function.vdpa or None,
+        "alias": "",
+        "master": None,
+    }
 
 
 def part(socket_: netlink.LinkSocket, name: str) -> Part:

@@ -43,6 +43,13 @@ def link_there(value: Any) -> str:
     return value
 
 
+def pci_address(value: Any) -> str:
+    """The address of a PCI function."""
+    if not isinstance(value, str) or not naming.is_pci_address(value):
+        raise refuse("the PCI address", value)
+    return value
+
+
 def row_name(value: Any) -> str:
     """The name of an OVSDB row to look up. A row may have a name that no device can have."""
     if not isinstance(value, str) or not 0 < len(value) <= _ROW_NAME_MAX:

@@ -16,10 +16,10 @@ from vifplug.resources.ovs_bridge import OvsBridge
 from vifplug.resources.ovs_port import DelegatedPort, OvsPort
 from vifplug.resources.tap import Tap
 from vifplug.resources.veth import Veth
-from vifplug.resources.vf import Vf
+from vifplug.resources.vf import Representor, Vf
 from vifplug.resources.vlan import Vlan
 
-_OWN: tuple[type[Resource], ...] = (Bridge, Veth, Tap, OvsPort, DelegatedPort, OvsBridge, Device, Vlan, Vf)
+_OWN: tuple[type[Resource], ...] = (Bridge, Veth, Tap, OvsPort, DelegatedPort, OvsBridge, Device, Vlan, Vf, Representor)
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -100,6 +100,11 @@ def link_kinds() -> tuple[type[Link], ...]:
 def kinds_of_parts() -> tuple[type[Link], ...]:
     """Kinds whose resources are parts of another link."""
     return tuple(kind for kind in link_kinds() if kind.entries is not None)
+
+
+def functions_in(resources: Iterable[Resource]) -> dict[str, str]:
+    """The PCI functions among resources, each with the kind by which it is looked at."""
+    return {link.name: link.kind for link in links_in(resources) if link.is_function}
 
 
 def of_the_kernel(wire_kind: str) -> Iterable[type[Link]]:

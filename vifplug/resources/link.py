@@ -105,6 +105,8 @@ class Link(Resource):
     entries: ClassVar[Entries | None] = None
     """For a kind whose resources are parts of another link, by PCI address: the list of that link's message that
     contains them. They are links in name only."""
+    is_function: ClassVar[bool] = False
+    """Whether a resource is named by the PCI address of a virtual function."""
     module: ClassVar[str] = ""
     """The kernel module of links of this kind; "" for a module of the kind's own name."""
     option: ClassVar[str] = "[bridge] physical_networks"
@@ -169,6 +171,21 @@ class Link(Resource):
         """Observed, of a kind that is configured: why it cannot be what is desired, in words that begin with a verb; ""
         if it can."""
         return ""
+
+    @property
+    def netdev(self) -> str | None:
+        """Of a kind named by PCI addresses, the name of the network device; None for none."""
+        return None
+
+    @property
+    def vdpa(self) -> str | None:
+        """Of a kind named by PCI addresses, the character device of the function's vDPA device; None for none."""
+        return None
+
+    @property
+    def virtual_function(self) -> tuple[str, int] | None:
+        """Observed, of a kind named by PCI addresses: the physical function, and the number by which that knows it."""
+        return None
 
     @property
     def port_bridge(self) -> str:
@@ -252,6 +269,18 @@ class Link(Resource):
     def as_on(self, userspace: bool) -> Link:
         """A copy with the values that the datapath of ``port_bridge`` determines."""
         return self
+
+    def as_observed(self, current: Link | None) -> Link:
+        """Desired, with what only the host can say and the request leaves open."""
+        return self
+
+    def at(self, current: Link) -> Link:
+        """Recorded, as it is to be reached now."""
+        return self
+
+    def lack(self, current: Link) -> str:
+        """Desired: what the one that is there does not have and no plan gives it, in words; "" for nothing."""
+        return ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -7,12 +7,14 @@ replicates, reads, sets at creation and empties, and what counts as drift.
 from __future__ import annotations
 
 import enum
+import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, ClassVar
 
+from vifplug import naming
 from vifplug.resources.contract import LINKS, PORTS, Reference, Relation, Resource
-from vifplug.resources.link import MTU
+from vifplug.resources.link import MTU, Link
 
 CONTROL_OVN, CONTROL_AGENT = "ovn", "neutron-agent"
 DEAD_VLAN = 4095
@@ -80,9 +82,15 @@ class Column:
     sockets: tuple[str, ...] = ()
     """Of a map, the keys whose values are paths of sockets: they must be below the directory that is fixed at the
     helper's start."""
+    functions: tuple[str, ...] = ()
+    """Of a map, the keys whose values name virtual functions (``devargs``): the configuration must list them."""
 
 
-_SOCKET = "vhost-server-path"
+DPDK = "dpdk"
+"""The type of a port of DPDK's: the representor of a virtual function, for vifplug."""
+_SOCKET, _DEVARGS = "vhost-server-path", "dpdk-devargs"
+_REPRESENTOR = re.compile(r"([0-9a-f:.]+),representor=\[(\d{1,5})\]")
+"""As os-vif writes it; DPDK has more forms, with ranges and lists, which are for no single VIF."""
 
 
 def _is_mtu(value: Any) -> bool:
@@ -96,6 +104,26 @@ def _is_peer(value: Any) -> bool:
 
 def _is_socket(value: Any) -> bool:
     return isinstance(value, Mapping) and value.keys() == {_SOCKET} and isinstance(value[_SOCKET], str)
+
+
+def dpdk_representor(physical: str, number: int) -> dict[str, Any]:
+    """The columns of a port that is a virtual function's representor by DPDK."""
+    return {"type": DPDK, "options": {_DEVARGS: f"{physical},representor=[{number}]"}}
+
+
+def function_of(devargs: str) -> tuple[str, int] | None:
+    """The physical function and the number of the virtual one whose representor these arguments of DPDK are; None for
+    any other arguments."""
+    match = _REPRESENTOR.fullmatch(devargs)
+    if match is None or not naming.is_pci_address(match[1]):
+        return None
+    return match[1], int(match[2])
+
+
+def _is_representor(value: Any) -> bool:
+    if not isinstance(value, Mapping) or value.keys() != {_DEVARGS} or not isinstance(value[_DEVARGS], str):
+        return False
+    return function_of(value[_DEVARGS]) is not None
 
 
 COLUMNS: tuple[Column, ...] = (
@@ -139,7 +167,7 @@ COLUMNS: tuple[Column, ...] = (
         writer=Writer.VIFPLUG,
         field="iface_type",
         empty="",
-        allows=lambda value: value in (PATCH, LISTENS, "dpdkvhostuserclient"),
+        allows=lambda value: value in (PATCH, LISTENS, "dpdkvhostuserclient", DPDK),
     ),
     Column(name="ofport", row=INTERFACE, type=optional("integer"), writer=Writer.VSWITCHD, field="ofport"),
     Column(
@@ -164,8 +192,9 @@ COLUMNS: tuple[Column, ...] = (
         writer=Writer.VIFPLUG,
         read=Read.MAP,
         empty={},
-        allows=lambda value: _is_socket(value) or _is_peer(value),
+        allows=lambda value: _is_socket(value) or _is_peer(value) or _is_representor(value),
         sockets=(_SOCKET,),
+        functions=(_DEVARGS,),
     ),
     Column(
         name="mtu_request", row=INTERFACE, type=optional("integer"), writer=Writer.VIFPLUG, empty=[], allows=_is_mtu
@@ -195,7 +224,7 @@ SETTINGS = (
 """Columns that a port has from its creation and that no other program writes, in the order of comparison."""
 
 
-_TYPES_OF_DPDK = frozenset({"dpdk", LISTENS, "dpdkvhostuserclient"})
+_TYPES_OF_DPDK = frozenset({DPDK, LISTENS, "dpdkvhostuserclient"})
 """Values of Interface.type that only a userspace datapath has. The kernel has no device for such a port."""
 OF_VLANS = ("tag", "vlan_mode", "trunks")
 """Columns that the control plane sets on a port that it knows, and that are empty on our other ports."""
@@ -235,7 +264,10 @@ class OvsPort(Resource):
     guest_address: str = ""
     """Desired only: the guest's MAC, if the port has no ids with it."""
     device_ifindex: int | None = None
-    """Recorded only: the VMM's netdev that was observed."""
+    """Recorded only: the netdev of the VMM, or of a virtual function, that was observed."""
+    function: str = ""
+    """Desired only: the PCI address of the virtual function whose representor it is. The host names the device, or the
+    arguments for DPDK."""
     control_plane: str = ""
     """Desired: the control plane by configuration. Recorded: the control plane at the last observation."""
     # The following fields are observed; tag, vlan_mode and trunks are also recorded, as they were last observed. A
@@ -263,6 +295,20 @@ class OvsPort(Resource):
     def needs_userspace(self) -> bool:
         """Whether it is a DPDK port, which only the userspace datapath has."""
         return self.settings.get("type") in _TYPES_OF_DPDK
+
+    def as_representor(self, current: Link | None, *, userspace: bool) -> OvsPort:
+        """The port of its function's representor, on a bridge of this datapath; as it is where that is not there.
+
+        :param current: the representor, as it is on the host.
+        """
+        if current is None:
+            return self
+        if not userspace:
+            name = current.netdev or self.name
+            return replace(self, name=name, settings={}) if (name, {}) != (self.name, self.settings) else self
+        if current.virtual_function is None:
+            return self
+        return replace(self, qos_type=None, settings={**self.settings, **dpdk_representor(*current.virtual_function)})
 
     @property
     def has_device(self) -> bool:

@@ -89,7 +89,7 @@ def derived_name(owner: str, role: str) -> str:
 
 def port_names(owner: str) -> tuple[str, ...]:
     """The names that a VIF's OVS ports get by the naming rule."""
-    prefixes = (naming.ROLE_PORT_END, naming.ROLE_TAP, naming.ROLE_VHOST_USER)
+    prefixes = (naming.ROLE_PORT_END, naming.ROLE_TAP, naming.ROLE_VHOST_USER, naming.ROLE_REPRESENTOR)
     return *(derived_name(owner, prefix) for prefix in prefixes), *naming.patch_ports(owner)
 
 

@@ -93,6 +93,8 @@ class MemoryHost:
     def observe(self, scope: Scope) -> Observed:
         if scope.ovs and (scope.everything or scope.ports or scope.iface_ids):
             self._require_ovs()
+        # A real host finds a function only by the kind that it is read as.
+        assert set(filter(naming.is_pci_address, scope.links)) <= scope.function_kinds.keys(), scope
         members: dict[str, list[str]] = {}
         for link in self.links.values():
             if link.master:

@@ -23,7 +23,7 @@ from vifplug.resources.contract import Relation, Role
 from vifplug.resources.link import Link
 from vifplug.resources.schema import Attribute, Entries, Form, How, Place, Table, Wire
 
-ENTRY = Place.ENTRY
+ENTRY, KIND = Place.ENTRY, "test-slice"
 
 
 def attribute(name: str, form: Form, number: int, width: str, offset: int = 4) -> Attribute:
@@ -45,6 +45,7 @@ class Slice(Link):
     )
     roles: ClassVar[tuple[Role, ...]] = (Role(name="test-slice"),)
     entries: ClassVar[Entries | None] = Entries(name="IFLA_VFINFO_LIST", number=22, entry=1, mask=1)
+    is_function: ClassVar[bool] = True
 
     vlan: int | None = None
     priority: int | None = None
@@ -98,7 +99,7 @@ def tree(tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_part_is_read_from_the_message_of_its_link() -> None:
     socket = Answering("eth4", VFS)
-    found, absent = parts.read(socket, [VIRTUAL[1], VIRTUAL[2], PHYSICAL])
+    found, absent = parts.read(socket, dict.fromkeys([VIRTUAL[1], VIRTUAL[2], PHYSICAL], KIND))
     assert socket.asked == [([7], 1), ([7], 1)]
     one, other = (decode.link(found[name]) for name in VIRTUAL[1:])
     assert isinstance(one, Slice)
@@ -111,9 +112,9 @@ def test_part_is_read_from_the_message_of_its_link() -> None:
 
 
 def test_device_of_another_namespace_is_not_taken_for_the_nic() -> None:
-    _found, absent = parts.read(Answering("eth9", VFS), [VIRTUAL[0]])
+    _found, absent = parts.read(Answering("eth9", VFS), {VIRTUAL[0]: KIND})
     assert "is not in this network namespace" in absent[VIRTUAL[0]]
-    _found, absent = parts.read(Answering("eth4", VFS[:1]), [VIRTUAL[1]])
+    _found, absent = parts.read(Answering("eth4", VFS[:1]), {VIRTUAL[1]: KIND})
     assert "the kernel shows no virtual function 1 of 'eth4'" in absent[VIRTUAL[1]]
 
 

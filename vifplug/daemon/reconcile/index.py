@@ -87,6 +87,8 @@ def _names(record: Record) -> set[str]:
     scope = inspect.scope_of([record])
     # A renamed device is known only by its index.
     indexes = {f"#{link.ifindex}" for link in kinds.links_in(record.resources) if link.ifindex}
+    ports = kinds.ports_in(record.resources)
+    indexes |= {f"#{port.device_ifindex}" for port in ports if port.function and port.device_ifindex}
     return {*scope.links, *scope.ports, *scope.owners, *indexes}
 
 

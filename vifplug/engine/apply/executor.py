@@ -10,6 +10,7 @@ from vifplug.engine.plan import configured
 from vifplug.engine.plan.actions import Action, ConfigureLink, DeleteLinks
 from vifplug.engine.plan.plan import Plan, pieces
 from vifplug.errors import Conflict, HelperDied, OvsUnavailable, PermissionDenied, TimedOut, VifplugError
+from vifplug.resources import kinds
 
 LOG = logging.getLogger(__name__)
 
@@ -114,11 +115,12 @@ def undo_stage(host: Host, stage: Sequence[Action]) -> list[VifplugError]:
 def _unless_changed_since(host: Host, inverses: Sequence[Action]) -> list[Action]:
     """Inverses without those of configurations that another program has changed since; the host is observed only if
     there are any."""
-    names = frozenset(inverse.subject for inverse in inverses if isinstance(inverse, ConfigureLink))
-    if not names:
+    set_links = [inverse.link for inverse in inverses if isinstance(inverse, ConfigureLink)]
+    if not set_links:
         return list(inverses)
+    names = frozenset(link.name for link in set_links)
     try:
-        observed = host.observe(Scope(links=names, ovs=False))
+        observed = host.observe(Scope(links=names, function_kinds=kinds.functions_in(set_links), ovs=False))
     except VifplugError as error:
         LOG.warning("before an undo: %s", error)  # the privileged side checks each value again
         return list(inverses)

@@ -171,6 +171,7 @@ def scope_of(records: Sequence[Record]) -> Scope:
         owners=frozenset().union(*(scope.owners for scope in scopes)),
         ovs=any(scope.ovs for scope in scopes),
         recorded={name: link for scope in scopes for name, link in scope.recorded.items()},
+        function_kinds={name: kind for scope in scopes for name, kind in scope.function_kinds.items()},
     )
 
 
@@ -203,4 +204,5 @@ def everything(contents: Contents) -> Scope:
         everything=True,
         ovs=True,
         recorded=request.with_ifindex(items),
+        function_kinds=kinds.functions_in(items),
     )

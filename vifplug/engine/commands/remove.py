@@ -94,7 +94,14 @@ def _observe_what_can_be(host: Host, scope: Scope, away: VifplugError | None) ->
             return host.observe(scope), None
         except OvsUnavailable as error:
             away = error
-    return host.observe(Scope(links=scope.links, members_of=scope.members_of, ovs=False, recorded=scope.recorded)), away
+    links = Scope(
+        links=scope.links,
+        members_of=scope.members_of,
+        ovs=False,
+        recorded=scope.recorded,
+        function_kinds=scope.function_kinds,
+    )
+    return host.observe(links), away
 
 
 def shared_with_others(store: Store, vif_ids: Sequence[str], built: Iterable[Resource]) -> InUse:

@@ -34,10 +34,15 @@ def remembering(item: Resource, observed: Observed, recorded: Inventory) -> Reso
 
     Values in a record take precedence, because vifplug set the present ones.
     """
-    if not is_configured(item) or item.shared or item.name not in observed.links:
+    if not is_configured(item) or item.shared or not _is_looked_at(item, observed.links.get(item.name)):
         return item
     known = recorded.links.get(item.name)
     return item.replaced(former=_former(item, observed.links[item.name], known.former if known is not None else {}))
+
+
+def _is_looked_at(item: Link, current: Link | None) -> bool:
+    """Whether it is there, and was looked at as what it is to be: one function can be of two kinds."""
+    return current is not None and (current.kind == item.kind or not item.is_function)
 
 
 def _former(item: Link, current: Link, before: Mapping[str, Any]) -> dict[str, Any]:
@@ -127,9 +132,10 @@ def refuse_unusable(item: Resource, observed: Observed, known: Link | None) -> N
     """Refuse a configured or referenced device that is missing, made by vifplug, or in use by a guest.
 
     :param known: as the VIF's record has it.
-    :raises InputError: a part of a link is missing and the VIF has no record of it: the request names a wrong one.
+    :raises InputError: a part of a link is missing, or lacks something, and the VIF has no record of it: the request
+        names a wrong one.
     :raises ResourceMissing: any other device is missing.
-    :raises Conflict: a VIF owns the device to be configured, a guest has it open, or it lacks what the VIF needs.
+    :raises Conflict: a VIF owns the device to be configured, a guest has it open, or it cannot be what the VIF needs.
     """
     current = observed.links.get(item.name)
     if current is None and item.name in observed.absent:
@@ -146,7 +152,17 @@ def refuse_unusable(item: Resource, observed: Observed, known: Link | None) -> N
             f"device {item.name!r} is to be configured for {owner_in_words(item.owner)}, and is one that vifplug made",
             item.name,
         )
+    if is_configured(item) and not _is_looked_at(item, current):
+        raise Conflict(
+            f"device {item.name!r} is a {current.kind} for another VIF, and {owner_in_words(item.owner)} asks for it "
+            f"as a {item.kind}; give each VIF a function of its own",
+            item.name,
+        )
     if is_configured(item):
+        lack = item.lack(current)
+        if lack:
+            text = f"{owner_in_words(item.owner)} cannot be plugged: {lack}"
+            raise InputError(text, item.name) if known is None else ResourceMissing(text, item.name)
         _refuse_in_use(item, current, known)
         if fault := current.unfit_for(item):
             raise Conflict(f"{item.kind} {item.name!r} for {owner_in_words(item.owner)} {fault}", item.name)
@@ -264,7 +280,7 @@ def put_back(link: Link, was_set: Sequence[Change], observed: Observed) -> tuple
     :returns: the action, if there is anything to do; and the values that were left, as text.
     """
     current = observed.links.get(link.name)
-    if current is None:
+    if current is None or not _is_looked_at(link, current):
         return [], []
     back = tuple((name, ours, before) for name, before, ours in was_set if getattr(current, name) == ours != before)
     left = [
@@ -274,4 +290,4 @@ def put_back(link: Link, was_set: Sequence[Change], observed: Observed) -> tuple
         for name, before, ours in was_set
         if getattr(current, name) not in (ours, before)
     ]
-    return ([ConfigureLink(link, back, puts_back=True)] if back else []), left
+    return ([ConfigureLink(link.at(current), back, puts_back=True)] if back else []), left

@@ -13,6 +13,7 @@ from vifplug.resources.link import Link
 from vifplug.resources.observed import Inventory, Observed
 from vifplug.resources.ovs_bridge import DATAPATH_USERSPACE, OvsBridge
 from vifplug.resources.ovs_port import OvsPort
+from vifplug.resources.ownership import OVS_MASTER
 
 _OF_OVS = "openvswitch"
 """The kernel's name of the kind of an internal port of OVS's kernel datapath."""
@@ -98,6 +99,8 @@ def refuse_foreign(desired: Iterable[Resource], recorded: Inventory, observed: O
             _refuse_foreign_port(resource, ports.get(resource.name), observed)
             if resource.waits_for_device:
                 _refuse_foreign_device(resource, ports.get(resource.name), observed)
+            if resource.function and resource.has_device:
+                _refuse_member(resource, observed)
             continue
         if isinstance(resource, OvsBridge):
             _refuse_foreign_bridge(resource, observed)
@@ -223,6 +226,18 @@ def _refuse_foreign_device(port: OvsPort, known: OvsPort | None, observed: Obser
         return
     if not ownership.is_guests_tap(link, port.owner, port.device_address):
         raise _no_guests_tap(link, port.owner, port.device_address)
+
+
+def _refuse_member(port: OvsPort, observed: Observed) -> None:
+    """Refuse a representor that another program has put on a bridge or into a bond: vswitchd could not open it."""
+    link = observed.links.get(port.name)
+    if link is not None and link.master not in (None, OVS_MASTER):
+        raise Conflict(
+            f"device {port.name!r}, the representor of {port.function}, for {ownership.owner_in_words(port.owner)} is "
+            f"on {link.master!r}, where another program has put it; it was left alone: ip link set {port.name} "
+            "nomaster",
+            port.name,
+        )
 
 
 def refuse_foreign_guest(vif_id: str, bridge: Link, known: Link | None, observed: Observed) -> None:

@@ -70,7 +70,7 @@ def of_link(desired: Link, observed: Observed, recorded: Link | None) -> list[Dr
     current, away = observed.links.get(desired.name), observed.displaced.get(desired.name)
     if current is None:
         return [DriftItem(subject=desired.name, attribute=PRESENT, observed=False, desired=True)]
-    if desired.relation is not Relation.OWNED:
+    if desired.relation is not Relation.OWNED and not (desired.is_function and current.kind != desired.kind):
         unfit = [DriftItem(subject=desired.name, attribute=DEVICE, observed=False, desired=True)]
         return [*_of_attributes(desired, current), *(unfit if current.unfit_for(desired) else [])]
     if away is not None and not ownership.is_ours(current, desired, recorded):
@@ -205,12 +205,12 @@ def is_wider(desired: OvsPort, current: OvsPort, recorded: OvsPort | None) -> bo
 
 
 def _of_device(desired: OvsPort, observed: Observed, recorded: OvsPort | None) -> list[DriftItem]:
-    """Differences between the VMM's device and the one that vswitchd holds; vswitchd ignores any other of the same
-    name."""
-    if not desired.waits_for_device:
+    """Differences between the device of the VMM, or a representor, and the one that vswitchd holds; vswitchd ignores any
+    other of the same name."""
+    if not desired.waits_for_device and not desired.function:
         return []
     current, link = observed.ports[desired.name], observed.links.get(desired.name)
-    if link is None and (current.ofport or 0) > 0:
+    if link is None and desired.waits_for_device and (current.ofport or 0) > 0:
         return [PortDrift(subject=desired.name, attribute="ofport", observed=current.ofport, desired=None)]
     known = recorded.device_ifindex if recorded else None
     if link is None or (known in (None, link.ifindex) and not is_deaf(current, link, observed)):

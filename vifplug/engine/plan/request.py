@@ -249,6 +249,7 @@ def scope_of(desired: Iterable[Resource], owners: Iterable[str], guests: Iterabl
         owners=frozenset(owners),
         ovs=bool(ports),
         recorded=with_ifindex(links),
+        function_kinds=kinds.functions_in(links),
     )
 
 
@@ -268,7 +269,8 @@ def built(resolved: Sequence[Resource], observed: Observed, recorded: Inventory)
         link = observed.links.get(resource.name)
         ifindex = link.ifindex if link else None
         if isinstance(resource, OvsPort):
-            made.append(_as_seen(resource, observed, recorded, ifindex if resource.waits_for_device else None))
+            is_foreign = resource.waits_for_device or bool(resource.function)
+            made.append(_as_seen(resource, observed, recorded, ifindex if is_foreign else None))
         elif resource.relation is not Relation.OWNED:
             made.append(resource)  # it is not searched under other names, so its name alone identifies it
         elif isinstance(resource, Link) and resource.guest:

@@ -17,7 +17,8 @@ from vifplug.resources.ovs_port import OvsPort
 
 
 def resolve(desired: Iterable[Resource], observed: Observed) -> tuple[Resource, ...]:
-    """Fill in fields that depend on the host: the OVS bridge's own datapath decides about offloads and QoS.
+    """Fill in fields that depend on the host: the OVS bridge's own datapath decides about offloads and QoS, and about
+    which port a virtual function's representor is; the host names its device.
 
     A network's or a trunk's bridge that another program made is joined unchanged, so it is removed from the desired
     state.
@@ -32,10 +33,14 @@ def resolve(desired: Iterable[Resource], observed: Observed) -> tuple[Resource, 
         if isinstance(resource, OvsPort):
             if resource.bridge not in bridges:
                 raise _bridge_missing(f"VIF {resource.owner}", resource.bridge, observed)
-            has_qos = resource.qos_type is not None and bridges[resource.bridge].userspace
-            resolved.append(replace(resource, qos_type=None) if has_qos else resource)
+            userspace = bridges[resource.bridge].userspace
+            port = replace(resource, qos_type=None) if resource.qos_type is not None and userspace else resource
+            if port.function:
+                port = port.as_representor(observed.links.get(port.function), userspace=userspace)
+            resolved.append(port)
         elif isinstance(resource, Link) and resource.port_bridge in bridges:
-            resolved.append(resource.as_on(bridges[resource.port_bridge].userspace))
+            on_datapath = resource.as_on(bridges[resource.port_bridge].userspace)
+            resolved.append(on_datapath.as_observed(observed.links.get(resource.name)))
         elif not is_foreign(resource, observed):
             resolved.append(made.get(resource.name, resource) if isinstance(resource, OvsBridge) else resource)
     return tuple(resolved)

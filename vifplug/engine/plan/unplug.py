@@ -60,9 +60,10 @@ def as_called(link: Link, current: Link) -> Link:
 
 
 def as_recorded(port: OvsPort, known: OvsPort | None, owner: str) -> OvsPort:
-    """An observed port to delete, with its owner and the columns that its request set: if it is recreated, it gets only
-    these."""
-    return replace(port, owner=owner, settings=known.settings if known is not None else {})
+    """An observed port to delete, with its owner, and with the columns and the function that its request set: if it is
+    recreated, it gets only these."""
+    settings, function = (known.settings, known.function) if known is not None else ({}, "")
+    return replace(port, owner=owner, settings=settings, function=function)
 
 
 def marking(link: Link, current: Link) -> list[Action]:

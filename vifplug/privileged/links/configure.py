@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from vifplug.errors import LinkError, PermissionDenied
-from vifplug.netlink import parts
+from vifplug.netlink import parts, sysfs
 from vifplug.privileged import arguments, ownership
 from vifplug.privileged.links import attributes
 from vifplug.resources import ownership as rule
@@ -14,6 +14,8 @@ from vifplug.resources.contract import Relation
 from vifplug.resources.link import Link
 
 _devices: list[str] = []
+_REPRESENTOR = "representor"
+"""The kind of a virtual function's representor."""
 
 
 def fix_devices(patterns: Sequence[str]) -> None:
@@ -39,8 +41,8 @@ def values_of(operation: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, A
     name, part = arguments.link_there(operation["name"]), arguments.part(operation["role"])
     arguments.owner(operation["owner"])
     if part.kind.relation is not Relation.CONFIGURED or part.kind.kind != operation["kind"]:
-        raise _unlisted(name, part.kind)
-    link = _listed_link(name, part.kind)
+        raise _unlisted(name, part.kind.kind)
+    link = _listed_link(name, part.kind, operation.get("netdev"))
     # What stops frames (``resources.passage``) is only corrected on our own links.
     attributes.refuse_unknown(part.kind.attributes, (*operation["values"], *operation["expected"]))
     if "alias" in operation["values"]:
@@ -52,20 +54,44 @@ def values_of(operation: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, A
     return link, {key: value for key, value in operation["values"].items() if key not in changed}
 
 
-def _listed_link(name: str, kind: type[Link]) -> dict[str, Any]:
-    """A device that the configuration lists, as it was read; a part of a link may also be listed by that link."""
+def _listed_link(name: str, kind: type[Link], device: Any) -> dict[str, Any]:
+    """A device that the configuration lists, as it was read; a virtual function may also be listed by its physical
+    one."""
     if kind.entries is not None:
         part = parts.part(ownership.socket(), name)
         if part.kind is not kind or not rule.is_listed((name, part.function.physical), _devices):
-            raise _unlisted(name, kind)
+            raise _unlisted(name, kind.kind)
         return {**part.decoded(), "part": part}
+    if kind.is_function:
+        return listed_representor(name, device)
     if not is_listed(name):
-        raise _unlisted(name, kind)
+        raise _unlisted(name, kind.kind)
     link = ownership.read(name)
     if link is None:
         raise LinkError(f"could not configure {name!r}: no such device", name)
     return link
 
 
-def _unlisted(name: str, kind: type[Link]) -> PermissionDenied:
-    return PermissionDenied(f"refused to configure device {name!r}: the configuration lists no such {kind.kind}", name)
+def listed_representor(function: Any, device: Any) -> dict[str, Any]:
+    """The representor of a virtual function that the configuration lists, which is the device of that name.
+
+    :raises PermissionDenied: for any other function.
+    :raises ResourceMissing: there is no such function, or the device is not its representor.
+    :raises LinkError: when the device is not there.
+    """
+    address = arguments.pci_address(function)
+    refuse_unlisted(address, sysfs.function(address).physical)
+    return parts.representor(ownership.socket(), address, _REPRESENTOR, arguments.link_there(device))
+
+
+def refuse_unlisted(function: str, physical: str) -> None:
+    """Refuse a virtual function that the configuration lists neither by its own address nor by its physical function's.
+
+    :raises PermissionDenied: for such a function.
+    """
+    if not rule.is_listed((function, physical), _devices):
+        raise _unlisted(function, _REPRESENTOR)
+
+
+def _unlisted(name: str, kind: str) -> PermissionDenied:
+    return PermissionDenied(f"refused to configure device {name!r}: the configuration lists no such {kind}", name)

@@ -213,7 +213,8 @@ def _configure(run: Run, number: int, operation: Operation) -> None:
         for attrs in attributes.in_entry(part, values):
             run.early.append((number, message(part.function.ifindex, [attrs])))
     elif values:
-        _set_attributes(run, number, {**operation, "values": values}, int(link["ifindex"]), link)
+        name = link.get("netdev") or operation["name"]
+        _set_attributes(run, number, {**operation, "name": name, "values": values}, int(link["ifindex"]), link)
 
 
 def _set_attributes(run: Run, number: int, operation: Operation, index: int, link: Mapping[str, Any] | None) -> None:

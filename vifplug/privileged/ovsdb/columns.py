@@ -13,10 +13,23 @@ from typing import Any
 
 from vifplug import naming
 from vifplug.errors import Conflict, ResourceMissing
+from vifplug.netlink import sysfs
 from vifplug.privileged import arguments
+from vifplug.privileged.links import configure
 from vifplug.privileged.ovsdb.values import all_of, first, pairs
 from vifplug.resources import ovs_port
-from vifplug.resources.ovs_port import INTERFACE, INTERFACES, LISTENS, OF_VLANS, OPENFLOW, PORT, Column, Read, Writer
+from vifplug.resources.ovs_port import (
+    DPDK,
+    INTERFACE,
+    INTERFACES,
+    LISTENS,
+    OF_VLANS,
+    OPENFLOW,
+    PORT,
+    Column,
+    Read,
+    Writer,
+)
 
 _INTERFACE = {column.name: column for column in ovs_port.columns_of(INTERFACE, Writer.VIFPLUG)}
 _PORT = {column.name: column for column in ovs_port.columns_of(PORT, Writer.VIFPLUG)}
@@ -89,8 +102,28 @@ def give(port: Any, interfaces: Sequence[Any], given: Mapping[str, Any]) -> None
         for key in set(column.sockets).intersection(value if column.sockets else ()):
             _check_socket(value[key])
             _refuse_foreign_socket(column, key, value[key], interfaces)
+        for key in set(column.functions).intersection(value if column.functions else ()):
+            _check_function(value[key])
+            _refuse_foreign_function(column, key, value[key], interfaces)
         for row in (port,) if column.row == PORT else interfaces:
             setattr(row, name, value)
+    if given.get("type") == DPDK:
+        _check_represents(interfaces)
+
+
+def _check_represents(interfaces: Sequence[Any]) -> None:
+    """Check that a port of DPDK's is the representor of a virtual function that the configuration lists: without such
+    arguments it would be another one's, once they are set.
+
+    :raises PermissionDenied: for any other.
+    """
+    column = _INTERFACE["options"]
+    for row in interfaces:
+        options = _of_transaction(row, column)
+        if set(options) != set(column.functions):
+            raise arguments.refuse(f"for a port of type {DPDK!r} the options", dict(options))
+        for key in column.functions:
+            _check_function(options[key])
 
 
 def _check_listening(interfaces: Sequence[Any]) -> None:
@@ -125,6 +158,30 @@ def _check_socket(path: str) -> None:
         raise arguments.refuse("for a socket the symbolic link", path)
     if not f"{os.path.realpath(parent)}/".startswith(f"{os.path.realpath(directory)}/"):
         raise arguments.refuse(f"a socket outside of {directory!r}, where a symbolic link leads,", path)
+
+
+def _check_function(devargs: str) -> None:
+    """Check that the configuration lists the virtual function whose representor DPDK is asked for.
+
+    :raises PermissionDenied: for any other, and for one that is not there: vswitchd would probe what it is given.
+    """
+    physical, number = ovs_port.function_of(devargs) or ("", 0)
+    function = sysfs.address_of(physical, number)
+    if not function:
+        raise arguments.refuse("the representor of a virtual function that is not there,", devargs)
+    configure.refuse_unlisted(function, physical)
+
+
+def _refuse_foreign_function(column: Column, key: str, devargs: str, interfaces: Sequence[Any]) -> None:
+    """Refuse a representor that another interface has: its guest would send as this one's.
+
+    :raises Conflict: naming that interface.
+    """
+    for row in interfaces[0]._table.rows.values():
+        if row not in interfaces and _of_transaction(row, column).get(key) == devargs:
+            raise Conflict(
+                f"the representor {devargs!r} is that of OVS interface {row.name!r}; give each VIF its own", row.name
+            )
 
 
 def _refuse_foreign_socket(column: Column, key: str, path: str, interfaces: Sequence[Any]) -> None:

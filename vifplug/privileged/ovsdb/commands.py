@@ -17,6 +17,7 @@ from vifplug import naming
 from vifplug.errors import BridgeMissing, Conflict, OvsdbError, VifplugError
 from vifplug.privileged import arguments
 from vifplug.privileged import ownership as link_ownership
+from vifplug.privileged.links import configure
 from vifplug.privileged.ovsdb import columns
 from vifplug.privileged.ovsdb.values import is_open
 from vifplug.resources import ownership
@@ -262,7 +263,10 @@ class _Add(_PortCommand):
         arguments.own_identity(iface_ids, self.owner)
         index = self.api.idl.index
         guest_address = self.operation.get("guest_address") or iface_ids.get("attached-mac", "")
-        if has_device:
+        # A device that is not there yet is the rule's matter, as for every port.
+        if self.operation.get("function") and link_ownership.read(self.name) is not None:
+            configure.listed_representor(self.operation["function"], self.name)
+        elif has_device:
             link_ownership.refuse_foreign_device(
                 self.name,
                 self.owner,
