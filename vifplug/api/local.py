@@ -162,7 +162,7 @@ class LocalHost(Host):
         check_format(format)
         nic = Nic(model=model, queues=queues)
         seat = guest.guest_seat(self._looking(), vif_id)
-        nic = replace(nic, is_userspace=seat.is_userspace, function_device=seat.function_device)
+        nic = replace(nic, is_userspace=seat.is_userspace, function_device=seat.function_device, vdpa=seat.vdpa)
         return description.describe(seat.vif, format, nic)
 
     def look(self, ids: Sequence[str], state: str) -> WaitReport:

@@ -30,6 +30,9 @@ class HostDevice:
 
     address: str
     """As in ``0000:3b:10.2``."""
+    vdpa: bool | None = False
+    """Whether the guest gets the function's vDPA device in its place; None for "if it has one": os-vif's objects do not
+    say."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,4 +1,5 @@
-"""How a guest's card is attached: its tap, who creates the tap, and its bridge; or its vhost-user socket. Pure.
+"""How a guest's card is attached: its tap, who creates the tap, and its bridge; its vhost-user socket; a PCI function
+or its vDPA device. Pure.
 
 It is derived from the driver's resources, so third-party drivers need no extra code.
 """
@@ -138,7 +139,32 @@ class MacvtapAttachment:
     """Of the function's frames; its physical function has it already."""
 
 
-def attachment_of(vif: Vif, nic: Nic) -> Attachment | SocketAttachment | FunctionAttachment | MacvtapAttachment:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class VdpaAttachment:
+    """How a guest's card is attached by a function's vDPA device: it is a virtio card, whose rings the NIC serves."""
+
+    vif_id: str
+    address: str
+    """The guest's MAC address."""
+    path: str
+    """As in ``/dev/vhost-vdpa-0``."""
+
+    def queues(self, nic: Nic) -> int:
+        """The number of the card's queues.
+
+        :raises InputError: for a card that is not virtio.
+        """
+        if not nic.is_virtio:
+            raise InputError(
+                f"VIF {self.vif_id} is a vDPA device, which needs a virtio card; {nic.model!r} is none", self.vif_id
+            )
+        return nic.queues or 1
+
+
+AnyAttachment = Attachment | SocketAttachment | FunctionAttachment | VdpaAttachment | MacvtapAttachment
+
+
+def attachment_of(vif: Vif, nic: Nic) -> AnyAttachment:
     """How a VIF's guest is attached.
 
     :raises InputError: when there is no driver, or the VIF or its function lacks something.
@@ -159,11 +185,7 @@ def attachment_of(vif: Vif, nic: Nic) -> Attachment | SocketAttachment | Functio
             is_multiqueue=bool(vif.multiqueue),
         )
     if isinstance(end, HostDevice):
-        is_whole = vif.pci_device is not None and bool(vif.pci_device.whole)
-        vlan = vif.pci_device.vlan if vif.pci_device is not None else None
-        return FunctionAttachment(
-            vif_id=vif.id, address=vif.address, function=end.address, is_whole=is_whole, vlan=vlan
-        )
+        return _function(vif, end, nic)
     if isinstance(end, Macvtap):
         return MacvtapAttachment(
             vif_id=vif.id, address=vif.address, mtu=vif.network.mtu, source=end.source, mode=end.mode
@@ -192,6 +214,20 @@ def attachment_of(vif: Vif, nic: Nic) -> Attachment | SocketAttachment | Functio
         is_multiqueue=bool(taps[0].is_multiqueue if taps else vif.multiqueue),
         port_bridge=delegated[0] if delegated else None,
     )
+
+
+def _function(vif: Vif, end: HostDevice, nic: Nic) -> FunctionAttachment | VdpaAttachment:
+    if nic.vdpa and end.vdpa is not False:
+        return VdpaAttachment(vif_id=vif.id, address=vif.address, path=nic.vdpa)
+    if end.vdpa:
+        raise InputError(
+            f"PCI device {end.address} of VIF {vif.id} has no vDPA device that is bound to vhost_vdpa now; see vdpa "
+            "dev show",
+            vif.id,
+        )
+    part = vif.pci_device
+    is_whole, vlan = (bool(part.whole), part.vlan) if part is not None else (False, None)
+    return FunctionAttachment(vif_id=vif.id, address=vif.address, function=end.address, is_whole=is_whole, vlan=vlan)
 
 
 def _on_function(vif: Vif, end: FunctionMacvtap, nic: Nic) -> MacvtapAttachment:

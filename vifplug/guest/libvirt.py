@@ -3,8 +3,9 @@
 The rules are Nova's: a tap that libvirt creates joins its Linux bridge by type ``bridge``; an existing tap, and a tap
 that is itself the port, is type ``ethernet``, the existing one with ``managed='no'`` (LP 2033681). ``bridge`` with a
 virtualport of type openvswitch is only for a port that libvirt makes: it would recreate, and later delete, our port (LP
-1728600, LP 1808171). A macvtap is type ``direct``, and libvirt makes it. A vhost-user socket is type ``vhostuser``; its
-domain also needs shared memory (``<memoryBacking>``).
+1728600, LP 1808171). A macvtap is type ``direct``, and libvirt makes it. A virtual function is type ``hostdev``, its
+vDPA device ``vdpa``. A vhost-user socket is type ``vhostuser``; its domain also needs shared memory
+(``<memoryBacking>``).
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from vifplug.guest.attachment import (
     FunctionAttachment,
     MacvtapAttachment,
     SocketAttachment,
+    VdpaAttachment,
     attachment_of,
 )
 from vifplug.guest.nic import Nic
@@ -41,6 +43,8 @@ def interface(vif: Vif, nic: Nic | None = None) -> Element:
     attachment = attachment_of(vif, nic)
     if isinstance(attachment, FunctionAttachment):
         return _function(attachment, nic)
+    if isinstance(attachment, VdpaAttachment):
+        return _vdpa(attachment, nic)
     if isinstance(attachment, SocketAttachment):
         return _vhost_user(attachment, nic)
     if isinstance(attachment, MacvtapAttachment):
@@ -84,6 +88,17 @@ def _add_vlan(element: Element, vlan: int | None) -> None:
     (virNetDevSetNetConfig)."""
     if vlan is not None:
         SubElement(SubElement(element, "vlan"), "tag", id=str(vlan))
+
+
+def _vdpa(attachment: VdpaAttachment, nic: Nic) -> Element:
+    queues = attachment.queues(nic)
+    element = Element("interface", type="vdpa")
+    SubElement(element, "mac", address=attachment.address)
+    SubElement(element, "source", dev=attachment.path)
+    SubElement(element, "model", type=nic.model)
+    if queues > 1:
+        SubElement(element, "driver", queues=str(queues))
+    return element
 
 
 def _vhost_user(attachment: SocketAttachment, nic: Nic) -> Element:

@@ -31,6 +31,9 @@ class Nic:
     function_device: str = ""
     """The network device of the VIF's virtual function; it matters if the guest has a macvtap on that."""
 
+    vdpa: str = ""
+    """The character device of the vDPA device of the function that the VIF is; "" where it has none."""
+
     def __post_init__(self) -> None:
         if not isinstance(self.model, str) or not _MODEL.match(self.model):
             raise InputError(f"model is {self.model!r:.80}; it must be letters, digits, '-' and '_', such as virtio")

@@ -1,4 +1,5 @@
-"""QEMU's arguments for a VIF: the tap it opens, or its vhost-user socket, and the card the guest sees. Pure.
+"""QEMU's arguments for a VIF: the tap it opens, its vhost-user socket or its vDPA device, and the card the guest sees;
+or the PCI function that the guest gets. Pure.
 
 QEMU with ``script=no`` only opens a tap. A tap made by vifplug is up and on its bridge; a tap that the VMM has to
 create must be created first (``before``), because QEMU's own ways do not fit: ``-netdev bridge`` and the bridge helper
@@ -14,6 +15,7 @@ from vifplug.guest.attachment import (
     FunctionAttachment,
     MacvtapAttachment,
     SocketAttachment,
+    VdpaAttachment,
     attachment_of,
 )
 from vifplug.guest.nic import Nic
@@ -59,6 +61,9 @@ def arguments(vif: Vif, nic: Nic | None = None) -> list[str]:
             vif.id,
         )
     queues = attachment.queues(nic)
+    if isinstance(attachment, VdpaAttachment):
+        device = _device(attachment, nic, queues)
+        return ["-netdev", _joined(_vhost_vdpa(attachment, queues)), "-device", _joined(device)]
     if isinstance(attachment, SocketAttachment):
         ends = ["-chardev", _joined(_chardev(attachment)), "-netdev", _joined(_vhost_user(attachment, queues))]
         return [*ends, "-device", _joined(_device(attachment, nic, queues))]
@@ -74,7 +79,7 @@ def before(vif: Vif, nic: Nic | None = None) -> list[list[str]]:
     """
     nic = nic or Nic()
     attachment = attachment_of(vif, nic)
-    if isinstance(attachment, FunctionAttachment):
+    if isinstance(attachment, FunctionAttachment | VdpaAttachment):
         return []
     if isinstance(attachment, MacvtapAttachment):
         return _macvtap(attachment)
@@ -121,6 +126,11 @@ def _vhost_user(attachment: SocketAttachment, queues: int) -> list[str]:
     return [*options, f"queues={queues}"] if queues > 1 else options
 
 
+def _vhost_vdpa(attachment: VdpaAttachment, queues: int) -> list[str]:
+    options = ["vhost-vdpa", f"id={_netdev_id(attachment)}", f"vhostdev={attachment.path}"]
+    return [*options, f"queues={queues}"] if queues > 1 else options
+
+
 def _one_queue(attachment: MacvtapAttachment, nic: Nic) -> int:
     if (nic.queues or 1) > 1:
         raise InputError(
@@ -131,7 +141,10 @@ def _one_queue(attachment: MacvtapAttachment, nic: Nic) -> int:
     return 1
 
 
-def _device(attachment: Attachment | SocketAttachment | MacvtapAttachment, nic: Nic, queues: int) -> list[str]:
+_WithNetdev = Attachment | SocketAttachment | VdpaAttachment | MacvtapAttachment
+
+
+def _device(attachment: _WithNetdev, nic: Nic, queues: int) -> list[str]:
     name = _DEVICES.get(nic.model, nic.model)
     options = [name, f"netdev={_netdev_id(attachment)}", f"id=nic-{attachment.vif_id}", f"mac={attachment.address}"]
     if not nic.is_virtio:
@@ -140,7 +153,8 @@ def _device(attachment: Attachment | SocketAttachment | MacvtapAttachment, nic: 
         options.append("mq=on")
         if "-pci" in name:
             options.append(f"vectors={2 * queues + 2}")  # one per queue, one for control, one for configuration
-    if attachment.mtu is not None:
+    # A vDPA device tells the guest its MTU itself.
+    if not isinstance(attachment, VdpaAttachment) and attachment.mtu is not None:
         options.append(f"host_mtu={attachment.mtu}")
     # With a vhost-user socket Open vSwitch itself negotiates the offloads with the guest.
     if isinstance(attachment, Attachment) and attachment.loses_checksums(nic):
@@ -148,7 +162,7 @@ def _device(attachment: Attachment | SocketAttachment | MacvtapAttachment, nic: 
     return options
 
 
-def _netdev_id(attachment: Attachment | SocketAttachment | MacvtapAttachment) -> str:
+def _netdev_id(attachment: _WithNetdev) -> str:
     return f"vif-{attachment.vif_id}"
 
 

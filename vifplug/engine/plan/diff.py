@@ -205,8 +205,8 @@ def is_wider(desired: OvsPort, current: OvsPort, recorded: OvsPort | None) -> bo
 
 
 def _of_device(desired: OvsPort, observed: Observed, recorded: OvsPort | None) -> list[DriftItem]:
-    """Differences between the device of the VMM, or a representor, and the one that vswitchd holds; vswitchd ignores any
-    other of the same name."""
+    """Differences between the device of the VMM, or a representor, and the one that vswitchd holds; vswitchd ignores
+    any other of the same name."""
     if not desired.waits_for_device and not desired.function:
         return []
     current, link = observed.ports[desired.name], observed.links.get(desired.name)
