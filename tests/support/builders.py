@@ -25,6 +25,7 @@ LONE_TAP = "0c5f3a52-9d1b-4f0e-8a77-2f64b1a0d3c1"
 EXTERNAL = "9b6f1c44-3a07-4d0c-9d55-61c7ad0e8f20"
 VHOST_USER = "4fe5648f-4734-49a7-9fef-daa6f86f6799"
 VF = "d3a7c8e4-2f2f-4e83-8a4b-7a3c4f2e9153"
+HOST_DEVICE = "7c1d9e30-5b42-4f7a-8d11-0a6be2f4c9d8"
 MACVTAP = "b1e5a6c2-0f0d-4c61-8f29-5e1a2d0c7f31"
 NETWORK = "14ec4c8b-001b-49c3-89fb-bf84c4f41e24"
 INSTANCE = "c0ffee00-1111-4222-8333-000000000011"
@@ -40,6 +41,7 @@ _DEFAULTS: dict[str, dict[str, Any]] = {
         "vhost_user": {"socket": "/var/lib/vhost_sockets/vhu4fe5648f-47"},
     },
     "vf": {"id": VF, "address": "fa:16:3e:4c:2a:0f", "pci_device": {"address": "0000:3b:00.2"}},
+    "host-device": {"id": HOST_DEVICE, "address": "fa:16:3e:4c:2a:0d", "pci_device": {"address": "0000:3b:00.2"}},
     "macvtap": {"id": MACVTAP, "address": "fa:16:3e:4c:2a:01", "macvtap": {"source": "eth1"}},
 }
 

@@ -12,6 +12,7 @@ from vifplug.drivers.bridge import LinuxBridge
 from vifplug.drivers.contract import Driver, tap_name
 from vifplug.drivers.external import External
 from vifplug.drivers.guest_end import GuestEnd, Tap, link_of
+from vifplug.drivers.host_device import RepresentedFunction
 from vifplug.drivers.macvtap import OnDevice
 from vifplug.drivers.ovs import Ovs
 from vifplug.drivers.ovs_hybrid import OvsHybrid
@@ -34,6 +35,7 @@ _OWN: tuple[Driver, ...] = (
     VhostUserPort(),
     OnDevice(),
     VirtualFunction(),
+    RepresentedFunction(),
 )
 
 

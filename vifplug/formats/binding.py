@@ -54,9 +54,11 @@ class Binding:
         vif_type = self._vif_type()
         if vif_type == "external":
             return {"vif_type": vif_type, **self._end()}
+        if vif_type == devices.HOST_DEVICE:
+            # ML2/OVN may send ovs_create_tap for every port of a host, and this one has no tap.
+            return devices.represented(self._vnic, self.profile)
         if vif_type in devices.TYPES.values():
-            vnic_type = self._port.data.get(self._keys.vnic_type)
-            return devices.fields(vif_type, vnic_type, self.details, self.profile)
+            return devices.fields(vif_type, self._vnic, self.details, self.profile)
         if vif_type == "tap":
             return {"vif_type": vif_type, "tap": lone_tap(self.details)}
         # Exactly the port's value; a missing one means false. ML2/OVN may send it for every port of a host, and a
@@ -120,15 +122,19 @@ class Binding:
         return {"pci_device": {"address": address, "whole": not self._is_remote}}
 
     def _check_vnic(self) -> None:
-        """Refuse a port that needs other hardware than its type has; a missing value is Neutron's default, normal."""
+        """Refuse a port that needs other hardware than its type has."""
         key = self._keys.vnic_type
         vif_type = self._port.data.get(self._keys.vif_type)
         wanted = devices.VNICS.get(vif_type, ("normal",)) if isinstance(vif_type, str) else ("normal",)
-        is_hardware = (self._port.data.get(key) or "normal") not in wanted
         is_of_another = self._is_external and self._port.data.get(self._keys.vif_type) != _VHOST_USER
-        if is_hardware and not is_of_another:
+        if self._vnic not in wanted and not is_of_another:
             should = f"it must be {' or '.join(wanted)}"
             raise self._port.refusal(key, f"vifplug does not support {self._name}'s vnic_type; {should}")
+
+    @property
+    def _vnic(self) -> Any:
+        """The port's vnic_type; a missing value is Neutron's default, normal."""
+        return self._port.data.get(self._keys.vnic_type) or "normal"
 
     def _vif_type(self) -> str:
         key = self._keys.vif_type
@@ -150,6 +156,8 @@ class Binding:
         if vif_type not in _TYPES:
             should = f"it must be one of {', '.join((*_TYPES, *devices.TYPES, _PHYSICAL, _VHOST_USER))}"
             raise self._port.refusal(key, f"vifplug does not support {self._name}'s type; {should}")
+        if vif_type == "ovs" and self._vnic in devices.REPRESENTED:
+            return devices.HOST_DEVICE
         return "ovs-hybrid" if vif_type == "ovs" and self.details.flag("ovs_hybrid_plug") else str(vif_type)
 
     def _vhost_user(self, key: str) -> str:

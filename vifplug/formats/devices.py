@@ -1,4 +1,5 @@
-"""Ports on a device of the host, as Neutron's SR-IOV and macvtap agents bind them, and os-vif's VIFDirect."""
+"""Ports on a device of the host: as Neutron's SR-IOV and macvtap agents bind them, os-vif's VIFDirect, and those of
+Open vSwitch that are the representor of a virtual function."""
 
 from __future__ import annotations
 
@@ -11,7 +12,11 @@ from vifplug.formats.reader import Entry
 TYPES: Mapping[str, str] = {"macvtap": "macvtap", "hw_veb": "vf"}
 """Neutron's types, and ours."""
 _DIRECT, _MACVTAP = "direct", "macvtap"
-VNICS: Mapping[str, tuple[str, ...]] = {"hw_veb": (_DIRECT, _MACVTAP)}
+REPRESENTED: Mapping[str, bool] = {_DIRECT: False, "vdpa": True}
+"""The vnic_types of Open vSwitch's ports on a virtual function, and whether the guest gets its vDPA device. Neutron
+binds direct so only if the profile's capabilities have switchdev (mech_openvswitch)."""
+HOST_DEVICE = "host-device"
+VNICS: Mapping[str, tuple[str, ...]] = {"hw_veb": (_DIRECT, _MACVTAP), "ovs": ("normal", *REPRESENTED)}
 """The vnic_types of a port of a type, if they are not just normal."""
 _ALWAYS = "and Neutron's macvtap agent needs it, too"
 _DIGITS = 9
@@ -33,6 +38,15 @@ def fields(vif_type: str, vnic_type: Any, details: Entry, profile: Entry) -> dic
         "vlan": vlan,
     }
     return {"vif_type": vif_type, "macvtap": part, "names": {"vlan": _vlan_device(source, part["source"], vlan)}}
+
+
+def represented(vnic_type: Any, profile: Entry) -> dict[str, Any]:
+    """Fields of the request of a port that is a virtual function's representor.
+
+    :raises InputError: for a binding that names no function.
+    """
+    address = profile.require("pci_slot", "and Nova writes it when it has chosen a virtual function")
+    return {"vif_type": HOST_DEVICE, "pci_device": {"address": address, "vdpa": REPRESENTED[vnic_type]}}
 
 
 def sources(details: Entry, profile: Entry) -> dict[str, str]:

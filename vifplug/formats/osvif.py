@@ -20,13 +20,14 @@ KEYS = (OBJECT, DATA)
 
 _BRIDGE, _OPEN_VSWITCH, _GENERIC = "VIFBridge", "VIFOpenVSwitch", "VIFGeneric"
 _HOST_DEVICE, _VHOST_USER, _DIRECT = "VIFHostDevice", "VIFVHostUser", "VIFDirect"
+_REPRESENTED = "representor_address"
 _NOOP = "noop"
 """os-vif's plugin for VIFs for which nothing is made on the host."""
 _CLASSES = (_BRIDGE, _OPEN_VSWITCH, _GENERIC, _HOST_DEVICE, _VHOST_USER, _DIRECT)
 _PROFILE = "VIFPortProfileOpenVSwitch"
 _PROFILES = (_PROFILE, "VIFPortProfileFPOpenVSwitch", "VIFPortProfileOVSRepresentor")
 """The class for a port of Open vSwitch, and its subclasses."""
-_ON_NO_BRIDGE = ("tap", "external")
+_ON_NO_BRIDGE, _WITHOUT_TAP = ("tap", "external"), ("external", "host-device")
 _PLAIN_PROFILE = "VIFPortProfileBase"
 _ON_DEVICE = "vf or macvtap"
 """Instead of a vif_type, if the class alone does not determine it."""
@@ -74,8 +75,8 @@ def read(entry: Entry) -> model.Vif:
                 "mtu": network.mtu("mtu"),
                 "datapath_type": profile.text("datapath_type") or None,
             },
-            **_end(entry, vif),
-            **(_tap(vif_type, profile) if vif_type != "external" else {}),
+            **_end(entry, vif, profile, vif_type),
+            **(_tap(vif_type, profile) if vif_type not in _WITHOUT_TAP else {}),
             "multiqueue": profile.flag("multiqueue"),
             "names": _names(vif_type, vif),
         },
@@ -129,9 +130,11 @@ def _vif_type(entry: Entry, vif: Entry) -> str:
                 return _ON_DEVICE
             raise vif.refusal("plugin", f"it must be ovs, for a {_DIRECT}")
         case str(name) if name == _HOST_DEVICE:
+            if plugin in (None, "ovs"):
+                return "host-device"
             if plugin == _NOOP:
                 return "external"
-            raise vif.refusal("plugin", f"it must be {_NOOP}, for a {name}: vifplug does not plug those of others yet")
+            raise vif.refusal("plugin", f"it must be ovs or {_NOOP}, for a {name}")
     which = f"VIF {vif.subject}" if vif.subject else "the object"
     should = f"{which} is of a class vifplug does not plug; it must be one of {', '.join(_CLASSES)}"
     raise messages.refusal(entry.at(OBJECT), entry.data.get(OBJECT), should, vif.subject)
@@ -156,15 +159,27 @@ def _check_technology(vif_type: str, vif: Entry, network: Entry) -> None:
         raise profile.refusal(OBJECT, f"it must be {_PROFILE}, for a port of Open vSwitch")
 
 
-def _end(entry: Entry, vif: Entry) -> dict[str, Any]:
-    """The guest's end of a VIF, if it is not a tap."""
+def _end(entry: Entry, vif: Entry, profile: Entry, vif_type: str) -> dict[str, Any]:
+    """The guest's end of a VIF, if it is not a tap.
+
+    os-vif itself goes by dev_address; callers that leave it out name the function in the profile.
+    """
     if entry.data.get(OBJECT) == _VHOST_USER:
         socket = vif.require("path", "and the guest's end is that socket")
         return {"vhost_user": {"socket": socket, "mode": vif.text("mode") or model.SERVER}}
     if entry.data.get(OBJECT) != _HOST_DEVICE:
         return {}
-    address = vif.require("dev_address", "and the guest's end is that PCI function")
-    return {"pci_device": {"address": address, "whole": vif.text("dev_type") == "generic"}}
+    if vif_type == "external":
+        address = vif.require("dev_address", "and the guest's end is that PCI function")
+        return {"pci_device": {"address": address, "whole": vif.text("dev_type") == "generic"}}
+    if vif.text("dev_type") == "generic":
+        raise vif.refusal("dev_type", "it must be ethernet, for a virtual function with a representor")
+    offload = _nested(profile, "datapath_offload")
+    named = (place.data.get(_REPRESENTED) for place in (offload, profile))
+    address = vif.data.get("dev_address") or next(filter(None, named), None)
+    if address is None:
+        vif.require("dev_address", "and the representor is that function's")
+    return {"pci_device": {"address": address}}
 
 
 def _tap(vif_type: str, profile: Entry) -> dict[str, Any]:
@@ -181,7 +196,7 @@ def _names(vif_type: str, vif: Entry) -> dict[str, str | None]:
     """Device names that differ from the naming rule."""
     return {
         # os-vif also ignores the name of a vhost-user port.
-        "tap": vif.own_name("vif_name", naming.ROLE_TAP) if vif_type not in ("vhost-user", "external") else None,
+        "tap": vif.own_name("vif_name", naming.ROLE_TAP) if vif_type not in ("vhost-user", *_WITHOUT_TAP) else None,
         "qbr": vif.own_name("bridge_name", naming.ROLE_BRIDGE) if vif_type == "ovs-hybrid" else None,
     }
 

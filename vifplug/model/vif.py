@@ -143,7 +143,7 @@ class Network(_Part):
     )
     bridge: LinkName | None = Field(
         default=None,
-        description="ovs, ovs-hybrid and vhost-user: the OVS bridge, by default the configuration's "
+        description="ovs, ovs-hybrid, vhost-user and host-device: the OVS bridge, by default the configuration's "
         "integration_bridge. bridge: the Linux bridge, by default brq and the network id, cut to 14 characters.",
     )
     mtu: Mtu | None = Field(default=None, description="Bytes, for every hop of the VIF's path.")
@@ -177,6 +177,9 @@ class Names(_Part):
     qvo: LinkName | None = None
     tap: LinkName | None = None
     vhu: LinkName | None = None
+    vfr: LinkName | None = Field(
+        default=None, description="The port of a host-device VIF on a bridge of the userspace datapath."
+    )
     vlan: LinkName | None = Field(default=None, description="The VLAN device of a macvtap VIF.")
 
 
@@ -216,7 +219,7 @@ MacvtapMode = Literal["bridge", "vepa", "private", "passthrough"]
 class PciDevice(_Part):
     """The PCI function that a guest gets."""
 
-    vif_types: ClassVar[frozenset[str]] = frozenset({"external", "vf"})
+    vif_types: ClassVar[frozenset[str]] = frozenset({"external", "host-device", "vf"})
     device = "address"
 
     address: PciAddress = Field(description="The function's PCI address.")
@@ -239,6 +242,11 @@ class PciDevice(_Part):
         description="vf: the guest gets a macvtap of this mode on the function's own network device, in place of the "
         "function.",
     )
+    vdpa: Flag | None = Field(
+        default=None,
+        description="host-device: whether the guest gets the function's vDPA device (/dev/vhost-vdpa-N) in place of "
+        "the function; by default, if it has one.",
+    )
 
 
 class Macvtap(_Part):
@@ -260,7 +268,8 @@ class Vif(_Part):
 
     id: Uuid = Field(description="The port's UUID.")
     vif_type: VifType = Field(
-        description="Which driver builds it: ovs-hybrid, ovs, bridge, tap, vhost-user, vf, macvtap or external."
+        description="Which driver builds it: ovs-hybrid, ovs, bridge, tap, vhost-user, host-device, vf, macvtap "
+        "or external."
     )
     address: MacAddress = Field(description="The guest's MAC address.")
     network: Network = Network()
@@ -290,7 +299,7 @@ class Vif(_Part):
     )
     names: Names = Names()
     vhost_user: VhostUser | None = Field(default=None, description="vhost-user and external: the guest's end.")
-    pci_device: PciDevice | None = Field(default=None, description="external and vf: the guest's end.")
+    pci_device: PciDevice | None = Field(default=None, description="external, host-device and vf: the guest's end.")
     macvtap: Macvtap | None = Field(default=None, description="macvtap: the guest's end.")
 
     @model_validator(mode="before")

@@ -11,9 +11,11 @@ from os_vif.objects.vif import (
     VIFBridge,
     VIFDirect,
     VIFGeneric,
+    VIFHostDevice,
     VIFOpenVSwitch,
     VIFPortProfileFPTap,
     VIFPortProfileOpenVSwitch,
+    VIFPortProfileOVSRepresentor,
     VIFVHostUser,
 )
 
@@ -21,6 +23,7 @@ CLASSES: Mapping[type[Any], tuple[type[Any], ...]] = {
     VIFBridge: (VIFPortProfileOpenVSwitch,),
     VIFOpenVSwitch: (VIFPortProfileOpenVSwitch,),
     VIFVHostUser: (VIFPortProfileOpenVSwitch,),
+    VIFHostDevice: (VIFPortProfileOVSRepresentor, VIFPortProfileOpenVSwitch),
     VIFGeneric: (VIFPortProfileFPTap,),
     VIFDirect: (),
 }

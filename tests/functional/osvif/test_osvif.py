@@ -176,9 +176,8 @@ def test_host_info_tells_true_versions(host: Host) -> None:
     found = {(one["plugin"], one["vif"]): one for one in said}
     assert len(found) == len(said), "each once"
     classes = {plugin: {vif for name, vif in found if name == plugin} for plugin, _vif in found}
-    ours = {"VIFBridge", "VIFOpenVSwitch", "VIFVHostUser", "VIFGeneric", "VIFDirect"}
-    theirs = {"VIFHostDevice"}
-    assert classes == {"ovs": ours | theirs, "linux_bridge": {"VIFBridge"}, "vifplug": ours}
+    ours = {"VIFBridge", "VIFOpenVSwitch", "VIFVHostUser", "VIFHostDevice", "VIFGeneric", "VIFDirect"}
+    assert classes == {"ovs": ours, "linux_bridge": {"VIFBridge"}, "vifplug": ours}
     for one in said:
         assert one["common"] is not None and None not in one["profiles"].values(), one
     profile = found["ovs", "VIFOpenVSwitch"]["profiles"]["VIFPortProfileOpenVSwitch"]
@@ -186,6 +185,9 @@ def test_host_info_tells_true_versions(host: Host) -> None:
     assert found["linux_bridge", "VIFBridge"]["profiles"] == {}
     assert found["ovs", "VIFDirect"]["profiles"] == {}
     assert set(found["ovs", "VIFGeneric"]["profiles"]) == {"VIFPortProfileFPTap"}
+    assert set(found["ovs", "VIFHostDevice"]["profiles"]) == {
+        *("VIFPortProfileOVSRepresentor", "VIFPortProfileOpenVSwitch")
+    }
 
 
 @pytest.mark.parametrize("plugin", ["ovs", "vifplug"])
@@ -218,6 +220,19 @@ def test_vhost_user_is_vifplugs_with_its_rules_for_sockets(host: Host) -> None:
     assert "below /var/lib/vhost_sockets" in message
     # Open vSwitch without DPDK cannot open such a port: what was made is taken back.
     assert host.compute.refused(vhost | {"path": f"/var/lib/vhost_sockets/{VHOST}"})[0] == "PlugException"
+
+
+def test_function_is_vifplugs_by_its_address(host: Host) -> None:
+    """With switchdev: tests/host/checks/representors.py; here is no such function."""
+    address = "0000:ff:1f.7"
+    profile = {"class": "VIFPortProfileOVSRepresentor", "representor_name": OVS.tap, "representor_address": address}
+    function = {key: value for key, value in direct(OVS).items() if key not in ("bridge_name", "vif_name")}
+    function |= {"class": "VIFHostDevice", "dev_type": "ethernet", "dev_address": address}
+    function |= {"port_profile": {"interface_id": OVS.id, **profile}}
+    for vif in (function, function | {"plugin": "vifplug"}):
+        error, message = host.compute.refused(vif)
+        assert (error, f"there is no PCI device {address}" in message) == ("PlugException", True), message
+        host.compute.unplug(vif)
 
 
 def test_failure_is_os_vifs_exception_with_our_reason_and_leaves_nothing(host: Host) -> None:

@@ -126,7 +126,7 @@ def test_daemon_keeps_it_without_repairs(world: World) -> None:
         ({"vhost_user": {"socket": "/run/x"}}, "has both pci_device and vhost_user"),
         ({"network": {"bridge": "br-int"}}, "network.bridge"),
         ({"create_tap": True}, "create_tap"),
-        ({"vif_type": "ovs"}, "pci_device: it is for VIFs of type external, vf only"),
+        ({"vif_type": "ovs"}, "pci_device: it is for VIFs of type external, host-device, vf only"),
     ],
 )
 def test_wrong_request_is_exit_2_and_touches_nothing(world: World, changes: dict[str, Any], words: str) -> None:

@@ -186,7 +186,9 @@ def test_host_tells_of_itself_and_of_the_peer(daemon: Daemon) -> None:
         **{"address": "unix:/run/openvswitch/db.sock", "ovs_version": "3.1.0", "db_version": "8.3.1"},
         **{"datapath_types": ["netdev", "system"], "iface_types": ["internal", "system", "tap"]},
     }
-    assert said["vif_types"] == ["bridge", "external", "macvtap", "ovs", "ovs-hybrid", "tap", "vf", "vhost-user"]
+    assert said["vif_types"] == [
+        *("bridge", "external", "host-device", "macvtap", "ovs", "ovs-hybrid", "tap", "vf", "vhost-user")
+    ]
     assert (said["bridges"], said["integration_bridge_datapath"]) == ({"br-int": "netdev"}, "netdev")
     assert said["keeper"] == daemon.reconciler.status()
 

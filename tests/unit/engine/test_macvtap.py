@@ -195,7 +195,10 @@ def test_failed_plug_leaves_no_vlan_device(world: World, step: int) -> None:
         ({"macvtap": {"source": "eth1", "vlan": 0}}, "macvtap.vlan"),
         ({"macvtap": {"source": "eth1", "vlan": 4095}}, "macvtap.vlan"),
         ({"macvtap": {"source": "eth1", "vlan": "5"}}, "macvtap.vlan"),
-        ({"pci_device": {"address": "0000:3b:10.2"}}, "pci_device: it is for VIFs of type external, vf only"),
+        (
+            {"pci_device": {"address": "0000:3b:10.2"}},
+            "pci_device: it is for VIFs of type external, host-device, vf only",
+        ),
         ({"vif_type": "ovs"}, "macvtap: it is for VIFs of type macvtap only"),
     ],
 )

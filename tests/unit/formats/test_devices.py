@@ -1,4 +1,5 @@
-"""Ports of Neutron's SR-IOV and macvtap agents, as Neutron and Nova describe them."""
+"""Ports of Neutron's SR-IOV and macvtap agents, and those that are a virtual function's representor, as Neutron, Nova
+and os-vif describe them."""
 
 from __future__ import annotations
 
@@ -7,6 +8,7 @@ from typing import Any
 import pytest
 
 from tests.unit.formats.test_formats import HYBRID_1, neutron, nova, osvif
+from tests.unit.formats.test_formats import PLAIN as PLAIN_ID
 from vifplug import errors, formats
 from vifplug.model import vif as model
 
@@ -159,3 +161,106 @@ def test_wrong_binding_is_refused_by_its_field(document: dict[str, Any], words: 
     with pytest.raises(errors.InputError) as raised:
         formats.load_all(document)
     assert words in str(raised.value)
+
+
+PROFILE = {
+    "pci_slot": PCI,
+    "pci_vendor_info": "15b3:101e",
+    "physical_network": None,
+    "capabilities": ["switchdev"],
+    "card_serial_number": "MT2113X00000",
+    "pf_mac_address": "b8:ce:f6:00:00:01",
+    "vf_num": 1,
+}
+
+
+def switchdev(vnic_type: str = "direct", profile: Any = None, **details: Any) -> dict[str, Any]:
+    """A port of Open vSwitch with hardware offload; ML2/OVN sends ovs_create_tap for every port of a host."""
+    bound = {
+        "port_filter": True,
+        "connectivity": "l2",
+        "bridge_name": "br-int",
+        "datapath_type": "system",
+        "ovs_create_tap": True,
+        **details,
+    }
+    port = neutron(**{"binding:vnic_type": vnic_type, "binding:vif_details": bound})
+    return {**port, "binding:profile": PROFILE if profile is None else profile}
+
+
+def in_nova(vnic_type: str, **more: Any) -> dict[str, Any]:
+    """The same as network_info has it."""
+    details = {"port_filter": True, "bridge_name": "br-int", "datapath_type": "system", "ovs_create_tap": True}
+    return nova(type="ovs", vnic_type=vnic_type, details=details, profile=PROFILE, delegate_create=True, **more)
+
+
+def in_os_vif(profile: dict[str, Any] | None = None, name: str = "VIFPortProfileOVSRepresentor", **fields: Any) -> Any:
+    """The same as an object, which Nova makes of it (os_vif_util._get_vnic_direct_vif_instance)."""
+    document = osvif("VIFHostDevice", dev_type="ethernet", **fields)
+    del document["versioned_object.data"]["vif_name"]
+    port_profile = document["versioned_object.data"]["port_profile"]
+    port_profile["versioned_object.name"] = name
+    for key in ("create_port", "create_tap"):
+        port_profile["versioned_object.data"].pop(key, None)
+    port_profile["versioned_object.data"] |= profile or {}
+    return document
+
+
+def offload(address: str | None) -> dict[str, Any]:
+    """The part of a profile that names a representor's function."""
+    data = {"representor_name": "tap3fe5648f-47", "representor_address": address}
+    return {
+        "datapath_offload": {
+            "versioned_object.name": "DatapathOffloadRepresentor",
+            "versioned_object.namespace": "os_vif",
+            "versioned_object.version": "1.0",
+            "versioned_object.data": data,
+        }
+    }
+
+
+@pytest.mark.parametrize(
+    ("document", "vdpa"),
+    [
+        (switchdev(), False),
+        (switchdev("vdpa"), True),
+        (switchdev(profile={"pci_slot": PCI.upper()}), False),
+        (in_nova("direct"), False),
+        (in_nova("vdpa"), True),
+        (in_os_vif(dev_address=PCI), None),
+        (in_os_vif({**offload(PCI)["datapath_offload"]["versioned_object.data"]}), None),
+        (in_os_vif(offload(PCI), "VIFPortProfileOpenVSwitch"), None),
+        (in_os_vif({**offload(PCI), "representor_address": "0000:ff:10.2"}, dev_address=PCI), None),
+        (in_os_vif(offload(None), dev_address=PCI, plugin="ovs"), None),
+    ],
+)
+def test_port_of_open_vswitch_on_a_function_is_a_host_device(document: dict[str, Any], vdpa: bool | None) -> None:
+    vif = loaded(document)
+    assert (vif.vif_type, vif.pci_device) == ("host-device", model.PciDevice(address=PCI, vdpa=vdpa))
+    assert (vif.network.bridge, vif.create_tap, vif.create_port, vif.names.tap) == ("br-int", None, None, None)
+
+
+def test_port_on_a_function_is_not_hybrid() -> None:
+    assert loaded(switchdev(ovs_hybrid_plug=True)).vif_type == "host-device"
+
+
+def test_port_on_a_function_in_a_trunk_names_its_bridge() -> None:
+    assert loaded(switchdev(bridge_name="tbr-71a6b0e4-1")).network.bridge == "tbr-71a6b0e4-1"
+
+
+@pytest.mark.parametrize(
+    ("document", "words"),
+    [
+        (switchdev("macvtap"), f"vnic_type: 'macvtap': vifplug does not support port {HYBRID_1}'s vnic_type"),
+        (switchdev(profile={}), "binding:profile.pci_slot: it is missing, and Nova writes it"),
+        (switchdev("vdpa", profile={"pci_slot": "3b:10.2"}), "binding:profile.pci_slot: '3b:10.2'"),
+        (in_os_vif(dev_address="eth1"), "dev_address: 'eth1': it must be a PCI address"),
+        (in_os_vif(), "dev_address: it is missing, and the representor is that function's"),
+        (in_os_vif(name="VIFPortProfile8021Qbg", dev_address=PCI), "it must be VIFPortProfileOpenVSwitch"),
+    ],
+)
+def test_wrong_port_on_a_function_is_refused_by_its_field(document: dict[str, Any], words: str) -> None:
+    with pytest.raises(errors.InputError) as raised:
+        formats.load_all(document)
+    assert words in str(raised.value)
+    assert raised.value.subject in (HYBRID_1, PLAIN_ID)

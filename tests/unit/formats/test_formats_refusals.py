@@ -100,8 +100,13 @@ def refused(document: object, **arguments: Any) -> errors.InputError:
             "plugin: 'vrouter': it must be ovs, for a VIFGeneric: every other plugin wires the tap itself",
         ),
         (
+            neutron(**{"binding:vnic_type": "smart-nic"}),
+            f"binding:vnic_type: 'smart-nic': vifplug does not support port {HYBRID_1}'s vnic_type; it must be normal "
+            "or direct or vdpa",
+        ),
+        (
             neutron(**{"binding:vnic_type": "direct"}),
-            f"binding:vnic_type: 'direct': vifplug does not support port {HYBRID_1}'s vnic_type; it must be normal",
+            "binding:profile.pci_slot: it is missing, and Nova writes it when it has chosen a virtual function",
         ),
         (
             {"ports": [neutron(), None]},
@@ -170,8 +175,13 @@ def refused(document: object, **arguments: Any) -> errors.InputError:
         (nova(devname="../../etc/passwd"), f"devname: '../../etc/passwd': {NAME_RULE}"),
         (nova(details={}, network={"bridge": "x:y"}), f"network.bridge: 'x:y': {NAME_RULE}"),
         (
-            osvif("VIFHostDevice"),
-            "plugin: 'ovs': it must be noop, for a VIFHostDevice: vifplug does not plug those of others yet",
+            osvif("VIFHostDevice", plugin="agilio_ovs"),
+            "plugin: 'agilio_ovs': it must be ovs or noop, for a VIFHostDevice",
+        ),
+        (osvif("VIFHostDevice"), "dev_address: it is missing, and the representor is that function's"),
+        (
+            osvif("VIFHostDevice", dev_type="generic", dev_address="0000:3b:10.2"),
+            "dev_type: 'generic': it must be ethernet, for a virtual function with a representor",
         ),
         (osvif("VIFHostDevice", plugin="noop"), "dev_address: it is missing, and the guest's end is that PCI function"),
         (
@@ -241,7 +251,7 @@ def refused(document: object, **arguments: Any) -> errors.InputError:
         (osvif("VIFBridge", bridge_name="a b"), f"bridge_name: 'a b': {NAME_RULE}"),
         (osvif() | {"versioned_object.namespace": "nova"}, "versioned_object.namespace: 'nova': it must be os_vif"),
     ],
-    ids=range(65),
+    ids=range(68),
 )
 def test_refusal_names_field_value_and_right(document: Any, message: str) -> None:
     assert str(refused(document)) == message
@@ -266,7 +276,7 @@ def test_refusal_names_field_value_and_right(document: Any, message: str) -> Non
         ),
         ({"create_port": True}, "the document: create_port: it is for VIFs of type ovs only; leave it out"),
         ({"vif_type": "ovs", "create_port": 0}, "create_port: 0: it must be true or false"),
-        ({"names": {"tun": "x"}}, f"unknown key 'names.tun'{KEYS}qbr, qvb, qvo, tap, vhu, vlan"),
+        ({"names": {"tun": "x"}}, f"unknown key 'names.tun'{KEYS}qbr, qvb, qvo, tap, vhu, vfr, vlan"),
         (
             {"network": {"uplink": {"interface": "eth1"}}},
             "network.uplink: an object: uplinks of bridges are not supported by this version; leave it out",

@@ -1,11 +1,11 @@
-"""Guests with a virtual function, or with a macvtap."""
+"""Guests with a virtual function, its vDPA device, or a macvtap."""
 
 from __future__ import annotations
 
 import pytest
 
 from tests.support import builders
-from tests.support.builders import MACVTAP, VF
+from tests.support.builders import HOST_DEVICE, MACVTAP, VF
 from vifplug.errors import InputError
 from vifplug.guest import libvirt, qemu
 from vifplug.guest.description import describe
@@ -104,3 +104,53 @@ def test_macvtap_on_a_function_without_a_device_is_refused() -> None:
 def test_name_that_xml_does_not_allow_is_refused() -> None:
     with pytest.raises(InputError, match="has a character that XML does not allow"):
         libvirt.text(builders.vif("macvtap", macvtap={"source": "e\ufffe"}))
+
+
+@pytest.mark.parametrize(("vdpa", "path"), [(None, ""), (False, ""), (False, "/dev/vhost-vdpa-0")])
+def test_represented_function_is_libvirts_to_bind(vdpa: bool | None, path: str) -> None:
+    vif = builders.vif("host-device", pci_device={"address": "0000:3b:00.2", "vdpa": vdpa})
+    assert libvirt.text(vif, Nic(vdpa=path)) == (
+        """<interface type="hostdev" managed="yes">
+  <mac address="fa:16:3e:4c:2a:0d"/>
+  <source>
+    <address type="pci" domain="0x0000" bus="0x3b" slot="0x00" function="0x2"/>
+  </source>
+</interface>"""
+    )
+    assert qemu.arguments(vif, Nic(vdpa=path)) == ["-device", f"vfio-pci,host=0000:3b:00.2,id=nic-{HOST_DEVICE}"]
+
+
+@pytest.mark.parametrize("vdpa", [None, True])
+def test_vdpa_device_is_a_virtio_card(vdpa: bool | None) -> None:
+    vif = builders.vif("host-device", pci_device={"address": "0000:3b:00.2", "vdpa": vdpa})
+    nic = Nic(queues=4, vdpa="/dev/vhost-vdpa-3")
+    assert libvirt.text(vif, nic) == (
+        """<interface type="vdpa">
+  <mac address="fa:16:3e:4c:2a:0d"/>
+  <source dev="/dev/vhost-vdpa-3"/>
+  <model type="virtio"/>
+  <driver queues="4"/>
+</interface>"""
+    )
+    card = f"virtio-net-pci,netdev=vif-{HOST_DEVICE},id=nic-{HOST_DEVICE},mac=fa:16:3e:4c:2a:0d"
+    assert qemu.arguments(vif, nic) == [
+        *("-netdev", f"vhost-vdpa,id=vif-{HOST_DEVICE},vhostdev=/dev/vhost-vdpa-3,queues=4"),
+        *("-device", f"{card},mq=on,vectors=10"),
+    ]
+    assert qemu.arguments(vif, Nic(vdpa="/dev/vhost-vdpa-0")) == [
+        *("-netdev", f"vhost-vdpa,id=vif-{HOST_DEVICE},vhostdev=/dev/vhost-vdpa-0"),
+        *("-device", card),
+    ]
+    assert not qemu.before(vif, nic)
+    assert "<driver" not in libvirt.text(vif, Nic(vdpa="/dev/vhost-vdpa-0"))
+
+
+def test_vdpa_device_that_is_not_there_or_does_not_fit_is_refused() -> None:
+    vif = builders.vif("host-device", pci_device={"address": "0000:3b:00.2", "vdpa": True})
+    with pytest.raises(InputError, match=r"0000:3b:00.2 of VIF .* has no vDPA device that is bound to vhost_vdpa now"):
+        libvirt.text(vif)
+    for describe_ in (libvirt.text, qemu.arguments):
+        with pytest.raises(InputError, match="a vDPA device, which needs a virtio card; 'e1000' is none"):
+            describe_(vif, Nic(model="e1000", vdpa="/dev/vhost-vdpa-0"))
+    with pytest.raises(InputError, match=r"queues is 2; VIF .* is a PCI function"):
+        qemu.arguments(builders.vif("host-device"), Nic(queues=2))
