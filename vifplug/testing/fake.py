@@ -7,7 +7,7 @@ import contextlib
 import os
 import tempfile
 import time
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import replace
 
 from vifplug import naming
@@ -36,8 +36,10 @@ from vifplug.store.store import Store
 from vifplug.testing.memory import NO_DEVICE, MemoryHost
 
 _NO_MAC = "00:00:00:00:00:00"
-_VF = "vf"
-"""The kind of a virtual function."""
+_VF, _REPRESENTOR = "vf", "representor"
+"""The kinds of a virtual function, and of its representor."""
+_IFINDEX = 1000
+"""Of the first representor."""
 _NOTE_SECONDS, _PAUSE_SECONDS = 5.0, 0.01
 """Timeout of the locks of VIFs that another thread works on, and interval of looks."""
 
@@ -53,7 +55,8 @@ class FakeHost(LocalHost):
     :param datapath: of these bridges: system (the kernel's) or netdev (userspace).
     :param mtu: of a VIF whose request has none; bytes.
     :param physical_devices: devices of the host that macvtap VIFs may be on, such as eth1; they are up.
-    :param virtual_functions: PCI addresses of the virtual functions that vf VIFs may have, such as 0000:3b:10.2.
+    :param virtual_functions: PCI addresses of the virtual functions that vf VIFs may have, such as 0000:3b:10.2. A map
+        gives the name of each one's representor, and host-device VIFs may have them: {"0000:3b:10.2": "eth5"}.
     :param auto_wire: a plugged VIF is ``wired`` as soon as it is observed. False: only after ``wire``.
     :raises InputError: there is no bridge, or an argument is out of bounds.
     """
@@ -65,7 +68,7 @@ class FakeHost(LocalHost):
         datapath: str = "system",
         mtu: int = 1500,
         physical_devices: Sequence[str] = (),
-        virtual_functions: Sequence[str] = (),
+        virtual_functions: Sequence[str] | Mapping[str, str] = (),
         auto_wire: bool = True,
     ) -> None:
         _check(bridges, datapath, mtu)
@@ -74,7 +77,12 @@ class FakeHost(LocalHost):
         for name in physical_devices:
             self._memory.links[name] = Link(name=name, mtu=max(mtu, 1500), up=True, carrier=True)
         for number, address in enumerate(virtual_functions):
-            self._memory.links[address] = _virtual_function(address, f"vf{number}")
+            if isinstance(virtual_functions, Mapping):
+                name = virtual_functions[address]
+                self._memory.links[name] = Link(name=name, mtu=1500, up=False, ifindex=_IFINDEX + number)
+                self._memory.links[address] = _representor(address, name, number)
+            else:
+                self._memory.links[address] = _virtual_function(address, f"vf{number}")
         self._auto_wire = auto_wire
         self._next_error: VifplugError | None = None
         self.diagnosis = Diagnosis(findings=(Finding(check="fake", status=OK, reason="a fake host, for tests"),))
@@ -200,8 +208,8 @@ class FakeHost(LocalHost):
         return True
 
     def drift(self, id: str) -> None:
-        """Another program has changed the VIF: its first device is down; a virtual function has no MAC; of one
-        without a device, the port is gone.
+        """Another program has changed the VIF: its first device, or its representor, is down; a virtual function has no
+        MAC; of one without a device, the port is gone.
 
         :raises UnknownVif: it is not plugged here.
         :raises InputError: nothing of it is left.
@@ -209,7 +217,8 @@ class FakeHost(LocalHost):
         record = self._record(id)
         present = [link for link in kinds.links_in(record.resources) if link.name in self._memory.links]
         functions = [link.name for link in present if link.kind == _VF]
-        links = [link.name for link in present if link.relation is Relation.OWNED]
+        own = (link for link in present if link.relation is Relation.OWNED or (link.kind == _REPRESENTOR and link.up))
+        links = [link.name for link in own]
         owned = (port for port in kinds.ports_in(record.resources) if port.is_owned)
         ports = [port.name for port in owned if port.name in self._memory.ports]
         if links:
@@ -333,13 +342,24 @@ def _check(bridges: Sequence[str], datapath: str, mtu: int) -> None:
         raise InputError(f"mtu: {mtu!r:.80}: {limits.MTU_RULE}")
 
 
-def _check_devices(physical: Sequence[str], functions: Sequence[str]) -> None:
+def _check_devices(physical: Sequence[str], functions: Sequence[str] | Mapping[str, str]) -> None:
+    if isinstance(functions, Mapping) and not all(map(_is_name, functions.values())):
+        raise InputError(f"virtual_functions: {functions!r:.80}: each needs the name of its representor, such as eth5")
     if isinstance(physical, str) or not all(map(_is_name, physical)):
         raise InputError(f"physical_devices: {physical!r:.80}: it must be a list of device names, such as eth1")
     if isinstance(functions, str) or not all(
         isinstance(address, str) and naming.is_pci_address(address) for address in functions
     ):
         raise InputError(f"virtual_functions: {functions!r:.80}: it must be a list of addresses such as 0000:3b:10.2")
+
+
+def _representor(address: str, name: str, number: int) -> Link:
+    """A representor as its driver leaves it."""
+    physical = f"{address[:-1]}0"
+    made: Link = kinds.of(_REPRESENTOR)(
+        name=address, netdev=name, number=number, physical=physical, mtu=1500, disable_ipv6=False, up=False
+    )
+    return made
 
 
 def _virtual_function(address: str, device: str) -> Link:

@@ -240,6 +240,10 @@ class MemoryHost:
             self.links.pop(peer, None)
         for other in [link for link in self.links.values() if link.master == name]:
             self.links[other.name] = replace(other, master=None)
+        for other in [link for link in self.links.values() if link.netdev == name]:
+            why = f"there is no representor of PCI device {other.name}"
+            gone = {"netdev": None, "mtu": None, "disable_ipv6": None, "up": None, "why_absent": why}
+            self.links[other.name] = other.replaced(**gone)
 
     def add_vmms_port(self, port: OvsPort) -> None:
         """Make a port as a VMM does, without vifplug's mark."""

@@ -369,12 +369,43 @@ def test_devices_of_the_host_are_configured_and_put_back() -> None:
 
 @pytest.mark.parametrize(
     "arguments",
-    [{"physical_devices": "eth1"}, {"physical_devices": ["a b"]}, {"virtual_functions": ["eth1"]}],
+    [
+        *({"physical_devices": "eth1"}, {"physical_devices": ["a b"]}, {"virtual_functions": ["eth1"]}),
+        *({"virtual_functions": functions} for functions in ({"0000:3b:10.2": "a b"}, {"eth1": "eth5"})),
+    ],
     ids=str,
 )
 def test_devices_that_no_host_has_are_refused(arguments: dict[str, Any]) -> None:
     with pytest.raises(errors.InputError, match=next(iter(arguments))):
         FakeHost(**arguments)
+
+
+def test_representors_of_the_host_are_configured_and_put_back() -> None:
+    function = "0000:3b:10.2"
+    vif = builders.vif("host-device", pci_device={"address": function})
+    with FakeHost(virtual_functions={function: "eth5"}) as host:
+        (report,) = host.plug([vif])
+        assert ([device.name for device in report.devices], [port.name for port in report.ports]) == (
+            [function],
+            ["eth5"],
+        )
+        assert host.check().clean
+        made = host.applied
+        host.plug([vif])
+        assert host.applied == made
+        host.drift(vif.id)
+        (checked,) = host.check().vifs
+        assert [(item.subject, item.attribute) for item in checked.drift] == [(function, "up")]
+        host.repair([vif.id])
+        host.delete("eth5")
+        (checked,) = host.check().vifs
+        assert (function, "netdev") in [(item.subject, item.attribute) for item in checked.drift]
+        host.unplug([vif.id])
+        assert (host.list(), host.check().clean) == ([], True)
+        with pytest.raises(errors.InputError, match=r"there is no PCI device 0000:3b:10\.3"):
+            host.plug([builders.vif("host-device", pci_device={"address": "0000:3b:10.3"})])
+    with FakeHost(virtual_functions=[function]) as host, pytest.raises(errors.Conflict, match="is a vf"):
+        host.plug([vif])
 
 
 def test_socket_of_another_vif_is_a_conflict() -> None:
