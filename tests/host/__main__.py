@@ -27,6 +27,7 @@ BATCHES: dict[str, float] = {
     "macvtap": 600,
     "vf": 600,
     "vf_faults": 900,
+    "representors": 1200,
     "functional": 2400,
     "udev": 900,
     "neighbours": 900,
