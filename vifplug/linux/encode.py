@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from vifplug.engine.plan import actions
+from vifplug.engine.plan import actions, configured
 from vifplug.engine.plan.actions import Action
 from vifplug.errors import UnknownKind
 from vifplug.resources import ovs_bridge
@@ -53,6 +53,8 @@ def of_link(action: Action) -> dict[str, Any]:
                 "values": {attribute: after for attribute, _before, after in changes},
                 "expected": {attribute: before for attribute, before, _after in changes} if puts_back else {},
             }
+        case configured.FreeDevice(link=link):
+            return {"op": "free", **_identity(link), "kind": link.kind}
         case actions.JoinGuest(bridge=bridge, ifindex=ifindex, vif_id=vif_id):
             return {
                 "op": "join",

@@ -22,6 +22,8 @@ _IFF_UP = 0x1
 _NAME, _LINK, _MASTER, _LINKINFO, _AF_SPEC, _CARRIER = 3, 5, 10, 18, 26, 33
 _QDISC, _TXQLEN, _LINKMODE, _XDP = 6, 13, 17, 43
 _LINK_NETNSID, _VXLAN_LINK = 37, 3
+_PROPERTIES, _ALTERNATIVE_NAME = 52, 53
+"""IFLA_PROP_LIST, IFLA_ALT_IFNAME."""
 _XDP_ATTACHED = 2
 _XDP_MODES = {1: "driver", 2: "generic", 3: "offloaded", 4: "several"}
 """XDP_ATTACHED_... of linux/if_link.h."""
@@ -100,6 +102,17 @@ def links(socket_: netlink.LinkSocket, names: Iterable[str]) -> dict[str, dict[s
     :raises LinkError: when the kernel's answer is neither the link nor "no such device".
     """
     return _completed(socket_, {name: _decoded(payload) for name, payload in _payloads(socket_, names).items()})
+
+
+def alternative_names(socket_: netlink.LinkSocket, name: str) -> list[str]:
+    """The names that a link has besides its own, by which it may be opened.
+
+    :raises LinkError: as ``links``.
+    """
+    payloads = _payloads(socket_, [name])
+    _index, _flags, attrs = netlink.link_header(payloads[name]) if name in payloads else (0, 0, {})
+    listed = attrs.get(_PROPERTIES, b"")
+    return [_string(value) or "" for number, value in netlink.each_attribute(listed) if number == _ALTERNATIVE_NAME]
 
 
 def indexes(socket_: netlink.LinkSocket, names: Iterable[str]) -> dict[str, int]:

@@ -261,6 +261,17 @@ def attributes(data: bytes, offset: int = 0) -> dict[int, bytes]:
     return by_number
 
 
+def each_attribute(data: bytes) -> Iterator[tuple[int, bytes]]:
+    """The attributes of a nest in which a number may occur more than once."""
+    offset = 0
+    while offset + ATTRIBUTE.size <= len(data):
+        length, kind = ATTRIBUTE.unpack_from(data, offset)
+        if length < ATTRIBUTE.size:
+            break
+        yield kind & 0x3FFF, data[offset + ATTRIBUTE.size : offset + length]
+        offset += (length + 3) & ~3
+
+
 def entries(data: bytes) -> Iterator[dict[int, bytes]]:
     """The attributes of each entry of a list, in which every entry has the same number."""
     offset = 0

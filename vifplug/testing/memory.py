@@ -9,7 +9,7 @@ from typing import Any
 
 from vifplug import naming
 from vifplug.engine.host import Scope, Settle
-from vifplug.engine.plan import actions, renames
+from vifplug.engine.plan import actions, configured, renames
 from vifplug.engine.plan.actions import Action
 from vifplug.errors import Conflict, LinkError, OvsUnavailable, TimedOut, VifplugError
 from vifplug.resources import passage
@@ -157,6 +157,8 @@ class MemoryHost:
                 there = self.links[link.name]
                 valid = [change for change in changes if not puts_back or getattr(there, change[0]) == change[1]]
                 self.links[link.name] = replace(there, **{attribute: after for attribute, _before, after in valid})
+            case configured.FreeDevice(link=link):
+                self._set(link.netdev or "", {"master": None}, "")
             case actions.JoinGuest(bridge=bridge):
                 self._set(bridge.guest, {"master": bridge.name}, "")
             case actions.ForgetStation(station=entry):
@@ -241,8 +243,8 @@ class MemoryHost:
         for other in [link for link in self.links.values() if link.master == name]:
             self.links[other.name] = replace(other, master=None)
         for other in [link for link in self.links.values() if link.netdev == name]:
-            why = f"there is no representor of PCI device {other.name}"
-            gone = {"netdev": None, "mtu": None, "disable_ipv6": None, "up": None, "why_absent": why}
+            reason = f"there is no representor of PCI device {other.name}"
+            gone = {"netdev": None, "mtu": None, "disable_ipv6": None, "up": None, "why_absent": reason}
             self.links[other.name] = other.replaced(**gone)
 
     def add_vmms_port(self, port: OvsPort) -> None:

@@ -7,7 +7,8 @@ unplugged or the plug fails, unless another program has changed them since.
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from typing import Any, TypeGuard
+from dataclasses import dataclass
+from typing import Any, ClassVar, TypeGuard
 
 from vifplug.engine.plan import actions, diff
 from vifplug.engine.plan.actions import Action, Change, ConfigureLink
@@ -22,6 +23,26 @@ from vifplug.resources.schema import Compared
 Shared = Mapping[str, Link]
 """Configured devices that VIFs share, by name, as the store keeps them: with the values that all these VIFs ask for,
 and the values from before the first of them (``former``)."""
+
+
+@dataclass(frozen=True, slots=True)
+class FreeDevice(Action):
+    """Take a representor out of Open vSwitch's kernel datapath, which holds it under a name that it had before."""
+
+    verb: ClassVar[str] = "free-device"
+    link: Link
+
+    @property
+    def subject(self) -> str:
+        """The PCI address of its function."""
+        return self.link.name
+
+    def __str__(self) -> str:
+        return f"free {self.link.netdev} from the kernel's datapath, which has it under a former name"
+
+    def inverse(self) -> None:
+        """None: ovs-vswitchd knows nothing of that port."""
+        return
 
 
 def is_configured(item: Resource) -> TypeGuard[Link]:
@@ -229,6 +250,15 @@ def refuse_unlisted(desired: Iterable[Resource], observed: Observed, patterns: C
                 "there, and restart vifplugd",
                 name,
             )
+
+
+def is_stuck(link: Link, observed: Observed) -> bool:
+    """Whether Open vSwitch's kernel datapath has a representor, under a former name, of which no row is left.
+
+    Only a look at that very port finds it: ovs-vswitchd reports no more than "File exists" when the device is added.
+    """
+    device = observed.links.get(link.netdev or "")
+    return device is not None and device.master == ownership.OVS_MASTER and device.name not in observed.ports
 
 
 def changes(link: Link, observed: Observed, known: Link | None) -> list[Action]:

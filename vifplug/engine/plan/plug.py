@@ -134,6 +134,8 @@ def _plan_owned(link: Link, request: Request, observed: Observed, draft: Draft) 
 def _plan_configured(link: Link, request: Request, observed: Observed, draft: Draft) -> None:
     if link.shared and draft.has(Phase.SETTINGS, link.name):
         return  # another VIF of this plan shares the link, which has the values that all of them ask for
+    if configured.is_stuck(link, observed):
+        draft.put(Phase.NAMES, configured.FreeDevice(link))
     for change in configured.changes(link, observed, request.recorded.links.get(link.name)):
         draft.add(Phase.SETTINGS, change)
 

@@ -10,11 +10,11 @@ from typing import Any
 
 from vifplug import naming
 from vifplug.errors import Conflict, LinkError, PermissionDenied, VifplugError
-from vifplug.netlink import ethtool
+from vifplug.netlink import ethtool, links
 from vifplug.netlink import socket as netlink
 from vifplug.netlink.message import CREATE, linkinfo, message, no_station, peer
 from vifplug.privileged import adoption, arguments, ownership
-from vifplug.privileged.links import attributes, configure, sysctl, tap
+from vifplug.privileged.links import attributes, configure, datapath, sysctl, tap
 from vifplug.privileged.links import delete as delete
 from vifplug.privileged.links import errors as link_errors
 from vifplug.privileged.links import rename as rename
@@ -23,6 +23,7 @@ from vifplug.privileged.ovsdb import verbs as ovsdb
 from vifplug.resources import kinds, passage
 from vifplug.resources.contract import Creation, Relation, Role
 from vifplug.resources.link import Link
+from vifplug.resources.ownership import OVS_MASTER
 from vifplug.resources.schema import How
 
 Operation = Mapping[str, Any]
@@ -51,6 +52,9 @@ def runs(operations: Sequence[Operation]) -> Iterator[Run]:
                 case "rename":
                     yield run
                     rename.rename(operation)
+                case "free":
+                    yield run
+                    _free(operation)
                 case "join":
                     _join(run, number, operation)
                 case "forget-station":
@@ -255,6 +259,24 @@ def _link_to_set(operation: Operation) -> dict[str, Any] | None:
     if is_to_be_marked and adoption.is_allowed(link, ownership.claim(link, operation)):
         return link
     raise ownership.not_ours(link, arguments.owner(operation["owner"]))
+
+
+def _free(operation: Operation) -> None:
+    """A representor out of the kernel's datapath, which has it under a former name.
+
+    :raises PermissionDenied: for a function that the configuration does not list, for a port of OVSDB's, and where
+        another program's has one of its alternative names, by which ovs-vswitchd opens it.
+    """
+    owner, device = arguments.owner(operation["owner"]), arguments.link_there(operation["netdev"])
+    link = configure.listed_representor(operation["name"], device)
+    others = [
+        name for name in links.alternative_names(ownership.socket(), device) if ovsdb.is_foreign_port(name, owner)
+    ]
+    if ovsdb.has_port(device) or others:
+        raise PermissionDenied(f"refused to free {device!r}: it is a port of Open vSwitch", device)
+    datapath_device = ownership.read(OVS_MASTER)
+    if datapath_device is not None and link["master"] == OVS_MASTER:
+        datapath.free(device, int(datapath_device["ifindex"]))
 
 
 def _join(run: Run, number: int, operation: Operation) -> None:
