@@ -213,12 +213,14 @@ def many_links(
 
 def many(count: int) -> bool:
     """Whether a dump is faster for this number of links: a requested link costs as much as six dumped ones."""
-    return count > max(_FEW, len(_last_dump[0]) // 6)
+    return count > max(_FEW, len(_last_dump()[0]) // 6)
 
 
-_last_dump: list[dict[bytes, dict[str, Any]]] = [{}]
-"""The decoded messages of the last dump of all links, by digest (a message itself has 2 kB): most links of a thousand
-VIFs are unchanged at the next dump."""
+@kinds.derived
+def _last_dump() -> list[dict[bytes, dict[str, Any]]]:
+    """The decoded messages of the last dump of all links, by digest (a message itself has 2 kB): most links of a
+    thousand VIFs are unchanged at the next dump."""
+    return [{}]
 
 
 def listened_on() -> frozenset[int] | None:
@@ -247,10 +249,11 @@ def messages(socket_: netlink.LinkSocket, master: int = 0) -> list[bytes]:
 
 def _dump(socket_: netlink.LinkSocket) -> list[dict[str, Any]]:
     payloads = messages(socket_)
-    known = _last_dump[0]
+    last = _last_dump()
+    known = last[0]
     digests = [_digest(payload) for payload in payloads]
     links = [known.get(digest) or decode(payload) for digest, payload in zip(digests, payloads, strict=True)]
-    _last_dump[0] = dict(zip(digests, links, strict=True))  # one assignment: threads share it
+    last[0] = dict(zip(digests, links, strict=True))  # one assignment: threads share it
     return [dict(link) for link in links]
 
 
@@ -267,7 +270,7 @@ def _recent() -> dict[bytes, dict[str, Any]]:
 
 def _decoded(payload: bytes) -> dict[str, Any]:
     digest, recent = _digest(payload), _recent()
-    link = _last_dump[0].get(digest) or recent.get(digest)
+    link = _last_dump()[0].get(digest) or recent.get(digest)
     if link is None:
         link = decode(payload)
         if len(recent) >= _RECENT_MAX:

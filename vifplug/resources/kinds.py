@@ -58,10 +58,16 @@ def register(kind: type[Resource]) -> None:
     """
     if _KINDS.setdefault(kind.kind, kind) is not kind:
         raise ValueError(f"there is a kind {kind.kind!r} already")
-    for forget in _forgetting:
-        forget()
-    if not issubclass(kind, Link):
-        return
+    try:
+        if issubclass(kind, Link):
+            _register_link(kind)
+    finally:
+        # Last: another thread may compute such a result at any moment, and would keep one without the kind.
+        for forget in _forgetting:
+            forget()
+
+
+def _register_link(kind: type[Link]) -> None:
     for role in kind.roles:
         if _PARTS.setdefault(role.name, Part(role, kind)).kind is not kind:
             raise ValueError(f"role {role.name!r} is played by another kind")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 from typing import Any
+from unittest import mock
 
 import pytest
 from pyroute2.netlink.rtnl.ifinfmsg import ifinfmsg
@@ -17,6 +18,7 @@ from vifplug.engine.plan.plan import by_dependency
 from vifplug.errors import Damaged, InputError, PermissionDenied, UnknownKind
 from vifplug.linux import decode
 from vifplug.netlink import links, message
+from vifplug.netlink import socket as netlink
 from vifplug.privileged import arguments
 from vifplug.privileged.links import attributes
 from vifplug.resources import kinds
@@ -205,6 +207,13 @@ def test_kind_that_is_registered_late_is_in_every_table(monkeypatch: pytest.Monk
     with pytest.raises(KeyError):
         message.message(1, [("IFLA_LATE_NUMBER", 7)])
     assert links._data_of("late") == ()
+    info = message.attribute(1, b"late\0") + message.attribute(2, message.attribute(1, data))
+    inet = message.attribute(2, message.attribute(message.INET_CONF, b"\0" * 28 + data))
+    payload = b"\0" * 16 + message.attribute(18, info) + message.attribute(26, inet)
+    reader = mock.create_autospec(netlink.LinkSocket, instance=True)
+    reader.dump.return_value = reader.get_by_index.return_value = [payload]
+    for read in (links.all_links(reader), links.links_by_index(reader, [0])):
+        assert "number" not in read[""]
     number = Attribute(name="number", form=Form.WHOLE, wire=Wire("IFLA_LATE_NUMBER", 1, "uint16", Place.DATA))
     rp_filter = Attribute(
         name="rp_filter", form=Form.WHOLE, how=How.WITH_MARK, wire=Wire("IPV4_DEVCONF_RP_FILTER", 8, place=Place.INET)
@@ -214,7 +223,6 @@ def test_kind_that_is_registered_late_is_in_every_table(monkeypatch: pytest.Monk
     table = Table(*OF_EVERY_LINK, number, rp_filter, UP)
     kinds.register(type("Late", (Link,), {"kind": "late", "wire_kind": "late", "attributes": table}))
     assert message.message(1, [("IFLA_LATE_NUMBER", 7)]).body.endswith(b"\x06\x00\x01\x00\x07\x00\x00\x00")
-    info = message.attribute(1, b"late\0") + message.attribute(2, message.attribute(1, data))
-    inet = message.attribute(2, message.attribute(message.INET_CONF, b"\0" * 28 + data))
-    found = links.decode(b"\0" * 16 + message.attribute(18, info) + message.attribute(26, inet))
-    assert (found["kind"], found["number"], found["rp_filter"]) == ("late", 9, 9)
+    for read in (links.links_by_index(reader, [0]), links.all_links(reader)):
+        found = read[""]
+        assert (found["kind"], found["number"], found["rp_filter"]) == ("late", 9, 9)
