@@ -21,6 +21,7 @@ from vifplug.drivers.vf import VirtualFunction
 from vifplug.drivers.vhost_user import VhostUserPort
 from vifplug.errors import InputError
 from vifplug.model.vif import Vif
+from vifplug.resources import kinds
 
 LOG = logging.getLogger(__name__)
 
@@ -54,6 +55,9 @@ def drivers() -> Mapping[str, Driver]:
         except Exception as error:
             LOG.warning("skipped the driver of vif_type %r (%s): %s", entry_point.name, entry_point.value, error)
     return by_type
+
+
+kinds.load_with(drivers)
 
 
 def _driver(vif_type: str) -> Driver | None:

@@ -38,6 +38,8 @@ _PARTS: dict[str, Part] = {}
 _OF_THE_KERNEL: dict[str, list[type[Link]]] = {}
 _forgetting: list[Callable[[], None]] = []
 """Each clears the results of a function derived from the kinds."""
+_loaders: list[Callable[[], object]] = []
+"""Each imports modules of other packages, which may register kinds."""
 
 
 def derived(make: Callable[P, T]) -> Callable[P, T]:
@@ -77,6 +79,14 @@ def _register_link(kind: type[Link]) -> None:
 
 for _kind in _OWN:
     register(_kind)
+
+
+def load_with(load: Callable[[], object]) -> None:
+    """Import modules that may register kinds only when a record has an unknown kind.
+
+    :param load: called each time.
+    """
+    _loaders.append(load)
 
 
 def of(kind: str) -> type[Any]:
@@ -192,13 +202,19 @@ def _fields(kind: Any) -> tuple[str, ...]:
 
 
 def from_dict(data: Mapping[str, Any]) -> Any:
-    """The resource that ``to_dict`` wrote.
+    """The resource that ``to_dict`` wrote. For an unknown kind, drivers of other packages are loaded first.
 
     :raises UnknownKind: the kind is not registered.
     :raises KeyError, TypeError: for anything else.
     """
     values = dict(data)
-    cls = of(values.pop("kind"))
+    kind = values.pop("kind")
+    try:
+        cls = of(kind)
+    except UnknownKind:
+        for load in _loaders:
+            load()
+        cls = of(kind)
     if "trunks" in values:
         values["trunks"] = tuple(values["trunks"])
     return cls(**values)
