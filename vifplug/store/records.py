@@ -99,6 +99,16 @@ def functions_claimed(vif: Vif, physical: str) -> dict[str, str]:
     return shared | {vif.pci_device.address: vif.id}
 
 
+def functions_kept(known: Record | None, record: Record | None) -> frozenset[str]:
+    """The functions that a VIF had before and keeps. Older versions did not claim them, so another VIF may have
+    claimed them since: the VIF is still recorded and repaired."""
+    if known is None or record is None or known.vif.pci_device is None or record.vif.pci_device is None:
+        return frozenset()
+    if known.vif.pci_device.address != record.vif.pci_device.address:
+        return frozenset()
+    return frozenset(functions_claimed(record.vif, record.physical)) - claimed(record.resources).keys()
+
+
 def claims_of(part: Record | Intent) -> dict[str, str]:
     """Every name that it claims, and the name's holder: the VIF, or what shares it."""
     claims = claimed(part.resources)

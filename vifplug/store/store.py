@@ -18,9 +18,10 @@ from types import MappingProxyType
 from typing import Any
 
 from vifplug import naming
-from vifplug.errors import Conflict, Damaged
+from vifplug.errors import Damaged
 from vifplug.resources.link import Link
 from vifplug.store import records, salvage, shared
+from vifplug.store.claims import claim, claim_rows, release_claims
 from vifplug.store.database import BUSY_SECONDS, rows
 from vifplug.store.events import EventLog
 from vifplug.store.records import PLUG, Contents, Intent, Record
@@ -70,7 +71,7 @@ class Store(EventLog):
         with self._transaction("DEFERRED") as database:
             stored, begun = rows(database, "records", vif_ids), rows(database, "intents", vif_ids)
             absent = dict(rows(database, "guests", vif_ids))
-            claims = _claims(database, vif_ids)
+            claimed = claim_rows(database, vif_ids)
         known: dict[str, Record] = {}
         unreadable: dict[Any, tuple[Any, str]] = {}
         for vif_id, body in stored:
@@ -89,19 +90,19 @@ class Store(EventLog):
             except Damaged as error:
                 intents[salvage.key_of(key)] = _only_begun(key, error)
                 unread_parts += (key, body)
-        damaged = self._damaged(known, unreadable, {key for key, _body in begun}, {row[2] for row in claims})
+        damaged = self._damaged(known, unreadable, {key for key, _body in begun}, {row[2] for row in claimed})
         return Contents(
             records=known,
             intents=intents,
             damaged=damaged,
             held_by_damaged={
-                key: frozenset({key, *(salvage.text_of(holder) for _name, holder, vif_id in claims if vif_id == key)})
+                key: frozenset({key, *(salvage.text_of(holder) for _name, holder, vif_id in claimed if vif_id == key)})
                 for key in damaged
             },
             covered=frozenset(
-                salvage.texts_of(part for row in claims for part in row[1:]) | salvage.owners_in(*unread_parts)
+                salvage.texts_of(part for row in claimed for part in row[1:]) | salvage.owners_in(*unread_parts)
             ),
-            covered_names=frozenset(salvage.texts_of(row[0] for row in claims) | salvage.names_in(*unread_parts)),
+            covered_names=frozenset(salvage.texts_of(row[0] for row in claimed) | salvage.names_in(*unread_parts)),
         )
 
     def _damaged(
@@ -215,7 +216,7 @@ class Store(EventLog):
         with self._transaction() as database:
             self._refuse_other_namespace(database)
             for vif_id, names in claims.items():
-                self._claim(database, vif_id, names)
+                claim(database, vif_id, names)
             shared.write(database, configured)
             for intent in intents:
                 self._write_intent(database, intent)
@@ -224,20 +225,6 @@ class Store(EventLog):
     def _write_intent(database: sqlite3.Connection, intent: Intent) -> None:
         body = records.intent_to_json(intent)
         database.execute("INSERT OR REPLACE INTO intents VALUES (?, ?)", (intent.vif_id, body))
-
-    @staticmethod
-    def _claim(database: sqlite3.Connection, vif_id: str, names: Mapping[str, str]) -> None:
-        for name, holder in names.items():
-            query = "SELECT vif_id FROM claims WHERE name = ? AND holder != ?"
-            other = database.execute(query, (name, holder)).fetchone()
-            if other:
-                advice = " (give one of them explicit names)" if naming.is_link_name(name) else ""
-                raise Conflict(
-                    f"{name!r} is held by VIF {other[0]}, which is plugged on this host; VIF {vif_id} cannot use the "
-                    f"same name{advice}",
-                    name,
-                )
-            database.execute("INSERT OR REPLACE INTO claims VALUES (?, ?, ?)", (name, holder, vif_id))
 
     def save_records(
         self,
@@ -260,13 +247,14 @@ class Store(EventLog):
             shared.write(database, configured)
             for record in kept:
                 before = rows(database, "records", [record.id])
-                self._note(database, self._sound(*before[0]) if before else None, record)
+                known = self._sound(*before[0]) if before else None
+                self._note(database, known, record)
                 self._drop_misfiled(database, record.id)
                 self._write_record(database, record)
                 # No intent claimed the names of resources that were already right.
-                self._claim(database, record.id, _names(record))
+                claim(database, record.id, _names(record), records.functions_kept(known, record))
                 database.execute("DELETE FROM intents WHERE vif_id = ?", (record.id,))
-                self._release(database, record.id, set(_names(record)))
+                release_claims(database, record.id, set(_names(record)))
             shared.release(database)
 
     def _write_record(self, database: sqlite3.Connection, record: Record) -> None:
@@ -325,7 +313,7 @@ class Store(EventLog):
         self._drop_misfiled(database, vif_id)
         database.execute("DELETE FROM records WHERE vif_id = ?", (vif_id,))
         database.execute("DELETE FROM intents WHERE vif_id = ?", (vif_id,))
-        self._release(database, vif_id, set())
+        release_claims(database, vif_id, set())
 
     def snapshot(self, vif_ids: Sequence[str]) -> Moment:
         """The records and intents of these VIFs, without damaged records; also for ``restore``."""
@@ -370,7 +358,8 @@ class Store(EventLog):
                     self._note_end(database, vif_id, self._sound(*known[0]))
                 if intent is not None:
                     self._write_intent(database, intent)
-                self._claim(database, vif_id, _names(record) | _names(intent))
+                kept = records.functions_kept(record, record)
+                claim(database, vif_id, _names(record) | _names(intent), kept)
             # Behind the claims, without which what has just been restored would go.
             shared.release(database)
 
@@ -378,13 +367,6 @@ class Store(EventLog):
         """Whether the VIF has a readable record."""
         stored = rows(database, "records", [vif_id])
         return bool(stored) and self._sound(*stored[0]) is not None
-
-    @staticmethod
-    def _release(database: sqlite3.Connection, vif_id: str, kept: set[str]) -> None:
-        claimed = {row[0] for row in database.execute("SELECT name FROM claims WHERE vif_id = ?", (vif_id,))}
-        database.executemany(
-            "DELETE FROM claims WHERE vif_id = ? AND name = ?", [(vif_id, name) for name in claimed - kept]
-        )
 
     def _record(self, vif_id: str, body: str) -> Record:
         digest, parsed = _digest(body), self._parsed.get(vif_id)
@@ -424,14 +406,6 @@ def _only_begun(vif_id: str, error: Damaged) -> Intent:
     none."""
     LOG.error("%s; it is settled as a plug that has changed nothing", error)
     return Intent(vif_id=salvage.key_of(vif_id), verb=PLUG, session=0, resources=())
-
-
-def _claims(database: sqlite3.Connection, vif_ids: Collection[str] | None) -> list[tuple[Any, Any, Any]]:
-    """Name, holder and VIF of each claim, of all VIFs or of some."""
-    query = "SELECT name, holder, vif_id FROM claims"
-    if vif_ids is None:
-        return list(database.execute(query))
-    return [row for vif_id in vif_ids for row in database.execute(f"{query} WHERE vif_id = ?", (vif_id,))]
 
 
 def _advised(vif_id: str, problem: str) -> str:

@@ -7,20 +7,22 @@ import json
 import pathlib
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 
 import pytest
 
 from tests.support import builders
 from tests.support.fake_host import FakeHost
 from vifplug.engine import functions
-from vifplug.engine.commands import inspect, plug
+from vifplug.engine.commands import inspect, plug, reconcile
 from vifplug.engine.functions import Given
 from vifplug.errors import Conflict, InputError, VifplugError
 from vifplug.model.vif import Vif
 from vifplug.resources.vf import Vf
+from vifplug.store import store
 
 PHYSICAL, FIRST, SECOND = "0000:3b:00.0", "0000:3b:00.2", "0000:3b:00.3"
-A, B = (f"{number:08x}-99c4-4b1e-8a51-6f0e5c9d77aa" for number in (1, 2))
+A, B, C, D = (f"{number:08x}-99c4-4b1e-8a51-6f0e5c9d77aa" for number in (1, 2, 3, 4))
 TYPES = ("vf", "external")
 PAIRS = list(itertools.product(TYPES, TYPES))
 
@@ -191,3 +193,44 @@ def test_function_that_is_gone_keeps_its_physical_function(world: World) -> None
 )
 def test_different_functions_are_no_conflict(wanted: Sequence[Given], held: Sequence[Given]) -> None:
     functions.refuse_given(wanted, held)
+
+
+@pytest.mark.parametrize("first", [FIRST, PHYSICAL])
+def test_vif_may_change_between_a_virtual_function_and_its_physical_one(world: World, first: str) -> None:
+    second = PHYSICAL if first == FIRST else FIRST
+    for address in (first, second, first):
+        world.plug(vif(A, "external", address))
+        world.held_by(vif(A, "external", address))
+    with pytest.raises(Conflict):
+        world.plug(vif(B, "external", second))
+
+
+@pytest.mark.parametrize("address", [FIRST, PHYSICAL])
+def test_vifs_that_an_older_version_gave_one_function_are_still_repaired(
+    world: World, monkeypatch: pytest.MonkeyPatch, address: str
+) -> None:
+    shared, whole, other = vif(A, "vf"), vif(B, "external", address), vif(C, "external", SECOND)
+    world.plug(other)
+    with monkeypatch.context() as older:
+        older.setattr(functions, "refuse_given", lambda wanted, held: None)
+        older.setattr(store, "claim", lambda *_: None)
+        world.plug(whole)
+    with world.plugger.store._transaction() as database:
+        database.execute("DELETE FROM claims")
+    with monkeypatch.context() as older:
+        older.setattr(functions, "refuse_given", lambda wanted, held: None)
+        world.plug(shared)
+    for number in range(2):
+        states = {vif_id: ("drifted", str(number)) for vif_id in (A, B, C)}
+        assert reconcile.note(world.plugger, states) == (frozenset(), None)
+        assert {record.error for record in world.plugger.store.contents().records.values()} == {str(number)}
+    world.host.links[FIRST] = replace(world.host.links[FIRST], address="02:00:00:00:00:99")
+    world.plugger.repair([A, B, C])
+    world.host.links[FIRST] = replace(world.host.links[FIRST], address="02:00:00:00:00:99")
+    world.plug(shared, whole)
+    world.held_by(shared, whole, other)
+    with pytest.raises(Conflict, match="is held by VIF"):
+        world.plug(vif(D, "external", address))
+    world.plugger.unplug([A])
+    world.plug(whole)
+    world.held_by(whole, other)

@@ -62,12 +62,14 @@ def begin(store: Store, task: Task, before: Moment, session: int) -> None:
         )
         for vif_id in task.vif_ids
     ]
-    claims = {
-        job.vif.id: claimed(task.resolved[job.vif.id]) | functions_claimed(job.vif, task.physical.get(job.function, ""))
-        for job in task.work
-    }
+    claims = {job.vif.id: claimed(task.resolved[job.vif.id]) | _new_functions(job, task) for job in task.work}
     is_new = any(before[vif_id][0] is None for vif_id in task.vif_ids)
     store.begin(intents, claims, is_new=is_new, configured=task.shared)
+
+
+def _new_functions(job: Job, task: Task) -> dict[str, str]:
+    """The claims on a function that the VIF has not had before; those on a recorded one are renewed with the record."""
+    return {} if job.keeps_function else functions_claimed(job.vif, task.physical.get(job.function, ""))
 
 
 def records(task: Task, observed: Observed, wiring: Wiring) -> list[Record]:

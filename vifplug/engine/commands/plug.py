@@ -209,17 +209,19 @@ def _planned(context: Context, work: Sequence[Job], observed: Observed) -> Task:
 def _refuse_given_functions(context: Context, work: Sequence[Job], observed: Observed) -> None:
     """Refuse PCI functions that guests of other VIFs are given; the store is asked only where there are any.
 
-    What another process does at the same time is refused by the claims.
+    A VIF keeps a function that it is recorded with: an older version allowed two VIFs with one function, and each must
+    still be repaired. What another process does at the same time is refused by the claims.
     """
     wanted = [
         functions.Given(vif_id=job.vif.id, address=job.function, physical=observed.physical.get(job.function, ""))
         for job in work
-        if job.function and job.function not in observed.absent  # that is bad input, and refused as such
+        # An absent one is bad input, and refused as such.
+        if job.function and not job.keeps_function and job.function not in observed.absent
     ]
     if wanted:
-        own = {job.vif.id for job in work}
+        changed = {job.vif.id for job in work if not job.keeps_function}
         known = context.store.contents().records.values()
-        functions.refuse_given(wanted, functions.given_by(record for record in known if record.id not in own))
+        functions.refuse_given(wanted, functions.given_by(record for record in known if record.id not in changed))
 
 
 def _authorise_bridges(context: Context, work: Sequence[Job], observed: Observed) -> None:

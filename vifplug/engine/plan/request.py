@@ -72,6 +72,12 @@ class Job:
         return self.vif.pci_device.address if self.vif.pci_device is not None else ""
 
     @property
+    def keeps_function(self) -> bool:
+        """Whether its guest has that function already."""
+        known = self.record.vif.pci_device if self.record is not None else None
+        return known is not None and known.address == self.function
+
+    @property
     def identities(self) -> set[str]:
         """The owners whose locks the work needs: the VIF's, and those of shared resources."""
         everything = (*self.desired, *self.recorded.items)
@@ -336,8 +342,7 @@ def _record(job: Job, resources: tuple[Resource, ...], observed: Observed, wirin
 
 def _physical(job: Job, observed: Observed) -> str:
     """The physical function of its guest's PCI function: the present one or, if that is missing, the recorded one."""
-    known = job.record.vif.pci_device if job.record is not None else None
-    was = job.record.physical if job.record and known is not None and known.address == job.function else ""
+    was = job.record.physical if job.record is not None and job.keeps_function else ""
     return observed.physical.get(job.function, was)
 
 
