@@ -20,6 +20,7 @@ from vifplug.errors import StoreError
 from vifplug.store import database
 from vifplug.store.database import FILE
 from vifplug.store.locks import LockFile
+from vifplug.store.records import PLUG, Intent
 from vifplug.store.snapshot import Snapshot
 
 
@@ -50,6 +51,19 @@ def written(directory: Path) -> Iterator[LocalHost]:
     host.plug([builders.vif()])
     yield host
     plugger.store.close()
+
+
+def test_version_changes_with_the_file_and_open_work_is_read_anew(tmp_path: Path) -> None:
+    with written(tmp_path) as host, contextlib.closing(Snapshot(str(tmp_path))) as store:
+        assert store.pending() == []
+        versions = [store.version()]
+        for number in range(3):
+            session = Intent(vif_id=builders.TAP, verb=PLUG, session=number, resources=())
+            host._context.store.begin([session], {})
+            assert [intent.session for intent in store.contents().intents.values()] == [number]
+            assert store.pending() == [builders.TAP]
+            versions.append(store.version())
+        assert len(set(versions)) == len(versions)
 
 
 def seen(directory: Path) -> set[str]:
