@@ -96,11 +96,7 @@ class Forker:
         :raises subprocess.TimeoutExpired: it takes longer; it is killed.
         """
         with self.begin(argv, namespace=namespace, environment=environment) as command:
-            try:
-                output, errors = command.communicate(input, timeout)
-            except subprocess.TimeoutExpired:
-                command.send_signal(signal.SIGKILL)
-                raise
+            output, errors = command.communicate(input, timeout)
         assert command.returncode is not None
         return subprocess.CompletedProcess(list(argv), command.returncode, output, errors)
 
@@ -153,14 +149,18 @@ class Process:
 class Command:
     """A forked command with pipes for its streams, with as much of ``subprocess.Popen[str]`` as the tests use.
 
-    What it prints is read at once, by threads: it never waits for its reader.
+    What it prints is read at once, by threads: it never waits for its reader. As a context it is killed by an error of
+    the block.
     """
 
     def __init__(self, process: Process, feed: int, output: int, errors: int) -> None:
         self._process = process
         self.stdin: IO[str] | None = os.fdopen(feed, "w")
         self._printed: dict[int, bytes] = {}
-        self._readers = [threading.Thread(target=self._read, args=(stream,)) for stream in (output, errors)]
+        # daemon: a command that does not end must not keep the tests' process.
+        self._readers = [
+            threading.Thread(target=self._read, args=(stream,), daemon=True) for stream in (output, errors)
+        ]
         self._streams = output, errors
         for reader in self._readers:
             reader.start()
@@ -198,6 +198,8 @@ class Command:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        if error is not None:  # a command that does not end must not hide it
+            self.send_signal(signal.SIGKILL)
         self.communicate()
 
     def _close_stdin(self, text: str) -> None:
