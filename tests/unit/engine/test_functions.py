@@ -101,6 +101,14 @@ def test_physical_function_and_a_virtual_one_of_it_exclude_each_other(
     world.held_by(other)
 
 
+@pytest.mark.parametrize("vif_type", TYPES)
+def test_function_of_another_type_is_refused_to_one_that_open_vswitch_switches(world: World, vif_type: str) -> None:
+    world.plug(vif(A, vif_type))
+    with pytest.raises(Conflict, match=f"'{FIRST}' is held by VIF {A}"):
+        world.plug(vif(B, "host-device"))
+    world.held_by(vif(A, vif_type))
+
+
 def test_virtual_functions_of_one_nic_are_several_vifs(world: World) -> None:
     first, second = vif(A, "vf"), vif(B, "external", SECOND)
     world.plug(first)
