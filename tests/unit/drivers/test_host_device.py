@@ -185,6 +185,17 @@ def test_renamed_representor_is_unplugged_under_its_new_name(world: World) -> No
     assert (back["name"], back["netdev"]) == (ADDRESS, "eth7")
 
 
+def test_renamed_representor_that_the_datapath_holds_is_freed_by_the_unplug(world: World) -> None:
+    world.plugger.plug([vif()])
+    world.move("eth7", 12)
+    world.host.links["eth7"] = replace(world.host.links["eth7"], master="ovs-system")
+    world.plugger.unplug([HOST_DEVICE])
+    assert (list(world.host.ports), world.settings, world.host.links["eth7"].master) == ([], BEFORE, None)
+    assert [action.name for action in world.host.applied[-4:]] == [
+        *("delete-port", "delete-qos", "free-device", "configure-link")
+    ]
+
+
 def _is_of_links(action: Any) -> bool:
     return bool(action.plane == "links")
 

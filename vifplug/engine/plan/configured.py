@@ -275,6 +275,9 @@ def restoration(built: Iterable[Resource], observed: Observed) -> tuple[list[Act
     for link in kinds.links_in(built):
         if is_configured(link):
             back, words = _put_back(link, observed, ())
+            current = observed.links.get(link.name)
+            if current is not None and is_stuck(now := link.at(current), observed):
+                going.append(FreeDevice(now))
             going += back
             left += words
     return going, left
