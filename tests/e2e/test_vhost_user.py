@@ -20,6 +20,7 @@ from tests.support.daemon.vifplugd import Vifplugd
 from tests.support.network.writes import watched
 from tests.support.vifs import INSTANCE, MTU, NETWORK, Request, device, must_row
 from tests.support.world.daemons import wait_until
+from tests.support.world.ovn import SWITCH, Ovn
 from tests.support.world.world import REPOSITORY
 
 ONE, OTHER = "10.9.0.1/24", "10.9.0.2/24"
@@ -115,6 +116,43 @@ def test_guests_talk_and_either_end_may_restart(world: DpdkWorld, image: Image, 
                 evidence.note(f"{mode}: ovs-vswitchd ended by {number.name} and started again; the guests talk")
         world.vifplug("unplug", *IDS)
     assert world.snapshot() == before
+
+
+def test_ovn_wires_the_ports_and_decides_what_their_guests_exchange(
+    world: DpdkWorld, image: Image, evidence: Evidence
+) -> None:
+    vifs = requests(world, "server")
+    first, second = vifs
+    with (
+        Ovn(world) as ovn,
+        Vifplugd(world, {"ovs": {"vhostuser_socket_dir": str(world.sockets)}}) as daemon,
+        VhostUserGuest(world, image, first, "one", ONE, evidence.log("one")) as one,
+        VhostUserGuest(world, image, second, "other", OTHER, evidence.log("other")) as other,
+    ):
+        for request, address in ((first, ONE), (second, OTHER)):
+            ovn.add_port(request.id, request.address, address.partition("/")[0])
+        plug(world, *vifs, wait="wired")
+        for request in vifs:
+            assert ovn.claimant(request.id) == ovn.chassis.name
+            assert interface(world, request)["external_ids"]["ovn-installed"] == "true"
+        for guest in (one, other):
+            guest.start()
+        for guest in (one, other):
+            guest.console.await_ready()
+        talk_again(one, other)
+        world.vifplug("wait", *IDS, "--for", "active", "--timeout", "20")
+        evidence.note(world.vifplug("list").stdout)
+
+        ovn.nbctl("--wait=hv", "acl-add", SWITCH, "to-lport", "1001", f'outport == "{second.id}" && icmp4', "drop")
+        assert not one.pings(other.ip)
+        ovn.nbctl("--wait=hv", "acl-del", SWITCH)
+        talk_again(one, other)
+
+        for guest in (one, other):
+            guest.stop()
+        world.vifplug("unplug", *IDS)
+        wait_until(lambda: not any(ovn.claimant(vif.id) for vif in vifs), "OVN to release the ports")
+        assert not daemon.vifs()
 
 
 DRIFTS = {

@@ -203,7 +203,7 @@ def test_direct_is_a_macvtap_on_a_device_or_a_function(world: World, plugin: str
         compute.unplug(on_device)
         for fields, words in (
             ({"dev_address": "0000:fe:1f.7"}, "there is no PCI device 0000:fe:1f.7"),
-            ({"vlan_name": "nic7"}, "no device 'nic7'"),
+            ({"vlan_name": "nic7"}, "does not list device 'nic7'"),
             ({}, "vlan_name: it is missing"),
         ):
             error, message = compute.refused(on(LONE_TAP, plugin=plugin, mode="bridge", **fields))

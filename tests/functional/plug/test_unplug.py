@@ -182,6 +182,7 @@ def test_plug_after_an_unplug_that_could_not_end_is_whole(world: World) -> None:
     with vifplug.local(str(world.config_file)) as host, pytest.raises(errors.OvsUnavailable):
         host.unplug([HYBRID.id])
     world.ovsdb.start()
+    world.write_config()
     scene.plug()
     scene.must_be(WHOLE)
     scene.unplug()

@@ -115,7 +115,7 @@ SICKNESSES: Mapping[str, Sickness] = {
     "OVS stopped": Sickness(ovs_stopped, "ovsdb", "db.sock"),
     "socket unreadable": Sickness(socket_unreadable, "ovsdb", f"it belongs to uid {NOBODY}"),
     "br-int missing": Sickness(bridge_missing, "integration-bridge", "br-other"),
-    "br-int of another datapath": Sickness(another_datapath, "datapath", "asks for 'system'"),
+    "br-int of another datapath": Sickness(another_datapath, "datapath", "requests 'system'"),
     "FORWARD DROP": Sickness(forward_drops, "firewall", "ip filter FORWARD"),
     "an orphan": Sickness(orphan, "orphans", "ovs-port lost"),
     "a foreign qbr": Sickness(foreign_bridge, "strangers", f"qbr{FOREIGN}"),
