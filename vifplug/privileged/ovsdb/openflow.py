@@ -65,11 +65,11 @@ class _Connection:
         self._until = time.monotonic() + _SECONDS
         self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_CLOEXEC)
         self._received = b""
+        # Goes out with the first request: the bridge's own is not waited for, so that vswitchd wakes up once only.
+        self._unsent = _HEADER.pack(_VERSION, _HELLO, _HEADER.size, 1)
         try:
             self._socket.settimeout(_SECONDS)
             self._socket.connect(path)
-            self.send(_HELLO)
-            self.answer(_HELLO)
         except OSError:
             self._socket.close()
             raise
@@ -82,7 +82,8 @@ class _Connection:
 
     def send(self, kind: int, body: bytes = b"") -> None:
         """Send a message."""
-        self._socket.sendall(_HEADER.pack(_VERSION, kind, _HEADER.size + len(body), 1) + body)
+        self._socket.sendall(self._unsent + _HEADER.pack(_VERSION, kind, _HEADER.size + len(body), 1) + body)
+        self._unsent = b""
 
     def answer(self, wanted: int) -> bytes:
         """The next message of a type; others are skipped.
