@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator
+import signal
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import vifplug
 from tests.host.checks.ring import NETWORK, Row, check, end, links, run, shell
+from tests.support.faults import faults
 from vifplug import errors
 from vifplug.api.local import LocalHost
 
@@ -126,6 +128,66 @@ def checks_of_the_end(host: LocalHost, before: dict[str, Row]) -> None:
         assert not host.list()
 
 
+def opened() -> LocalHost:
+    """The library in this process, with the batch's store and configuration."""
+    return vifplug.local(str(CONFIGURATION))
+
+
+def failures() -> None:
+    """An error in place of each step of a plug, and after the last."""
+    one = vif(1)
+    with opened() as host:
+        steps = len(host.plan([one]).actions)
+    for after in range(steps + 1):
+        with check(f"macvtap: a failure after {after} of {steps} steps of a plug: nothing is left"), opened() as host:
+            before = links()
+            try:
+                with faults.cut(after, faults.raising(errors.LinkError("injected"))):
+                    host.plug([one])
+            except errors.LinkError as error:
+                assert error.message == "injected", error
+            else:
+                raise AssertionError("it did not fail")
+            assert links() == before
+            assert not host.list() and host.check().clean
+    for after in range(steps + 1):
+        kills(after, steps)
+
+
+def kills(after: int, steps: int) -> None:
+    """Caller and helper killed before a step of a plug and of an unplug, or after the last."""
+    one, before = vif(1), links()
+    with check(f"macvtap: killed after {after} of {steps} steps of a plug: settled by the next command"):
+        killed(lambda host: host.plug([one]), after)
+        with opened() as host:
+            host.repair()
+            assert (NAME in links()) is bool(host.list())
+            assert host.check().clean
+            host.plug([one])
+            guest_pings(one.address)
+            host.unplug([one.id])
+        assert set(links()) == set(before)
+    with check(f"macvtap: killed after {after} of {steps} steps of an unplug: ended by the next one"):
+        with opened() as host:
+            host.plug([one])
+        killed(lambda host: host.unplug([one.id]), after)
+        with opened() as host:
+            host.unplug([one.id])
+            assert not host.list() and host.check().clean
+        assert set(links()) == set(before)
+
+
+def killed(verb: Callable[[LocalHost], object], after: int) -> None:
+    """A verb in a process of its own, which is killed with its helper after some steps."""
+
+    def work() -> None:
+        with opened() as host, faults.cut(after, faults.kill_group):
+            verb(host)
+
+    status = faults.in_child(work)
+    assert status in (-signal.SIGKILL, 0), status
+
+
 def refused(host: LocalHost, what: vifplug.Vif, kind: type[errors.VifplugError], words: str) -> None:
     """A plug that is refused with one clear line."""
     try:
@@ -147,6 +209,8 @@ def main() -> None:
         before = links()
         checks(host)
         checks_of_the_end(host, before)
+    with nic():
+        failures()
     end()
 
 
