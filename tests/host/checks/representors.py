@@ -27,6 +27,7 @@ CONFIGURATION = Path("/run/vifplug-representors/vifplug.conf")
 FIRST, SECOND = "0000:fa:00.0", "0000:fa:00.1"
 """Physical functions; the second is not listed."""
 VFS, MTU = 8, 1450
+_ATTEMPTS = 5
 ADDRESSES = {physical: [f"0000:{bus}:01.{n}" for n in range(VFS)] for physical, bus in ((FIRST, "fa"), (SECOND, "fb"))}
 Link = dict[str, object]
 
@@ -122,11 +123,17 @@ def lay_out(nics: dict[str, Nic]) -> None:
 
 
 def arrives(name: str) -> bool:
-    """Whether frames that a host on br-int sends to everybody get to a device, by its count."""
+    """Whether broadcast frames of a host on br-int reach a device, by its count.
+
+    The flows of a port that was made again follow a moment later: vswitchd revalidates those of the datapath.
+    """
     count = Path(f"/sys/class/net/{name}/statistics/tx_packets")
     before = int(count.read_text())
-    shell("ping -c 3 -W 1 -i 0.3 10.99.0.77 || true", check=False)
-    return int(count.read_text()) > before
+    for _attempt in range(_ATTEMPTS):
+        shell("ping -c 3 -W 1 -i 0.3 10.99.0.77 || true", check=False)
+        if int(count.read_text()) > before:
+            return True
+    return False
 
 
 def ports() -> list[str]:

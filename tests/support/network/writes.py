@@ -18,7 +18,7 @@ _SOL_NETLINK, _ADD_MEMBERSHIP = 270, 1
 # linux/rtnetlink.h: RTNLGRP_LINK, NEIGH (a bridge's members and MACs too), addresses, and the sysctls' (NETCONF).
 _GROUPS = {"link": 1, "neigh": 3, "ipv4-ifaddr": 5, "ipv6-ifaddr": 9, "ipv4-netconf": 24, "ipv6-netconf": 25}
 _HEADER = struct.Struct("=IHHII")
-_QUIET_SECONDS, _QUIET_WITHIN_SECONDS = 0.3, 10.0 * PATIENCE
+_QUIET_SECONDS, _QUIET_WITHIN_SECONDS = 0.3 * PATIENCE, 10.0 * PATIENCE
 
 
 @dataclass
