@@ -6,7 +6,6 @@ than the kernel's limit, as Nova's NIC_NAME_LEN).
 
 from __future__ import annotations
 
-import functools
 import os
 import re
 
@@ -54,8 +53,6 @@ _VLAN_CUT, _VLAN_DIGITS = 10, 6
 """Bytes before the dot of a long VLAN device's name, and the last of them, which are from a hash."""
 _TAP_FIRST_BYTES = ("fe:", "fa:")
 """The second is for guests whose own MAC begins with the first."""
-_ADDRESSES_KEPT = 1024
-"""Birth addresses that are kept: a replug compares those of its links, and each takes 5 us to compute."""
 _BRIDGE_NAMESPACE = "5f4b5a0e-3c1e-5b7a-9a36-0d1f6a2c7be1"
 _DERIVED_NAME = re.compile(rf"({'|'.join(ROLES)})[0-9a-f]{{8}}-[0-9a-f]{{2}}")
 _ADDRESS = re.compile(r"[0-9a-f]{2}(:[0-9a-f]{2}){5}")
@@ -205,7 +202,6 @@ def owner_of(ifalias: str) -> str:
     return owner if is_owner(owner) else ""
 
 
-@functools.lru_cache(maxsize=_ADDRESSES_KEPT)
 def birth_address(owner: str, role: str) -> str:
     """The MAC of a bridge or veth end at its creation: it shows the owner before the alias does.
 

@@ -33,13 +33,25 @@ def os_vif_argv(world: World) -> list[str]:
     return [str(OS_VIF_PYTHON), "-W", "ignore", "-m", "tests.bench.os_vif_contestant", str(config)]
 
 
-def vifplug_argv(world: World, via: str = "local", checkout: Path | None = None) -> list[str]:
+def python_of(checkout: Path) -> Path:
+    """The Python of a checkout: of another commit's, that of its ``.venv``."""
+    return Path(sys.executable) if checkout == REPOSITORY else checkout / ".venv/bin/python"
+
+
+def vifplug_argv(world: World, via: str = "local", checkout: Path = REPOSITORY) -> list[str]:
     """vifplug's contestant, with its own configuration file in each world.
 
-    :param checkout: another commit's checkout, with a ``.venv`` of its own.
+    :param checkout: this one, or another commit's.
     """
-    python = str(checkout / ".venv/bin/python") if checkout else sys.executable
-    return [python, "-W", "ignore", "-m", "tests.bench.vifplug_contestant", via, str(world.config_file)]
+    return [
+        str(python_of(checkout)),
+        "-W",
+        "ignore",
+        "-m",
+        "tests.bench.vifplug_contestant",
+        via,
+        str(world.config_file),
+    ]
 
 
 class Contestant:

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import contextlib
 import json
-import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -264,8 +263,7 @@ class Course:
     def _fresh(self, there: int) -> None:
         sides = {c.OS_VIF: (contestants.os_vif_argv(self.their_world), self.theirs)}
         for who, library in self.libraries.items():
-            checkout = self.beside[0] if self.beside is not None and who == c.OTHER else None
-            sides[who] = (contestants.vifplug_argv(library.world, checkout=checkout), library)
+            sides[who] = (contestants.vifplug_argv(library.world, checkout=self._checkout(who)), library)
         for _start in range(self.extent.starts):
             for who, (argv, process) in sides.items():
                 requests = self.requests(c.HYBRID, 1)
@@ -315,7 +313,7 @@ class Course:
                 closing.callback(daemon.stop)
                 daemon.await_answer(_START_SECONDS)
                 checkout = self._checkout(who)
-                argv = contestants.vifplug_argv(daemon.world, "daemon", checkout if checkout != REPOSITORY else None)
+                argv = contestants.vifplug_argv(daemon.world, "daemon", checkout)
                 clients[who] = closing.enter_context(Contestant(daemon.world, argv, checkout=checkout))
             self._through_daemons(there, clients)
 
@@ -342,7 +340,7 @@ class Course:
             self._memory(there, who, daemon.pid)
 
     def _command(self, there: int, who: str, world: World) -> None:
-        command = str(self._python(who).with_name("vifplug"))
+        command = str(contestants.python_of(self._checkout(who)).with_name("vifplug"))
         file = world.directory / "vif.json"
         library = c.LIBRARY if who == c.DAEMON else c.OTHER
         for more, work in (([], c.CLI), (["--local"], c.CLI_LOCAL)):
@@ -354,10 +352,6 @@ class Course:
                 seconds, _output = contestants.timed(world, [*argv, "plug", str(file)])
                 self.figures.add(Key(one, c.HYBRID, there, library if more else who), [seconds])
             contestants.timed(world, [*argv, "unplug", "-f", str(file)])
-
-    def _python(self, who: str) -> Path:
-        checkout = self._checkout(who)
-        return Path(sys.executable) if checkout == REPOSITORY else checkout / ".venv/bin/python"
 
 
 COUNTED_WRITES = (tally.CHANGES, tally.WRITES)

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import pathlib
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from tests.support.fake_host import FakeHost
@@ -16,6 +17,7 @@ from vifplug.engine.requester import Requester
 from vifplug.model.reports import VifReport
 from vifplug.model.vif import Vif
 from vifplug.store.locks import LockFile
+from vifplug.store.records import Intent
 from vifplug.store.store import Store
 
 HYBRID = "71a6b0e4-1a1b-4fd9-8f4a-7cab3f9a425b"
@@ -86,3 +88,20 @@ def plugger(directory: pathlib.Path, host: FakeHost, **options: Any) -> Plugger:
     """The commands over a host in memory and a real store."""
     store = Store(str(directory), user="no-such-user")
     return Plugger(host, store, LockFile(str(directory / "locks")), Options(**options), lock_seconds=5)
+
+
+@contextlib.contextmanager
+def intents_of(plugger: Context, host: FakeHost) -> Iterator[list[Intent]]:
+    """The intents in the store at each change of the host in the block: those that a kill would leave."""
+    seen: list[Intent] = []
+    apply = host.apply
+
+    def applied(*arguments: Any) -> Any:
+        seen.extend(plugger.store.contents().intents.values())
+        return apply(*arguments)
+
+    host.apply = applied  # type: ignore[assignment, method-assign]
+    try:
+        yield seen
+    finally:
+        host.apply = apply  # type: ignore[method-assign]

@@ -61,7 +61,7 @@ kinds.load_with(drivers)
 
 
 def _driver(vif_type: str) -> Driver | None:
-    # The entry points of all installed packages are read only if necessary: that takes 10 ms, once in a process.
+    # The entry points of all installed packages are read only if necessary: that takes 4 ms, once in a process.
     return _OWN_BY_TYPE.get(vif_type) or drivers().get(vif_type)
 
 

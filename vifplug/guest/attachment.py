@@ -87,11 +87,7 @@ class SocketAttachment:
 
         :raises InputError: for a card that is not virtio.
         """
-        if not nic.is_virtio:
-            raise InputError(
-                f"VIF {self.vif_id} has a vhost-user socket, which needs a virtio card; {nic.model!r} is not",
-                self.vif_id,
-            )
+        _require_virtio(nic, self.vif_id, "has a vhost-user socket")
         return nic.queues or (_QUEUES_OF_MANY if self.is_multiqueue else 1)
 
 
@@ -154,11 +150,13 @@ class VdpaAttachment:
 
         :raises InputError: for a card that is not virtio.
         """
-        if not nic.is_virtio:
-            raise InputError(
-                f"VIF {self.vif_id} is a vDPA device, which needs a virtio card; {nic.model!r} is none", self.vif_id
-            )
+        _require_virtio(nic, self.vif_id, "is a vDPA device")
         return nic.queues or 1
+
+
+def _require_virtio(nic: Nic, vif_id: str, has: str) -> None:
+    if not nic.is_virtio:
+        raise InputError(f"VIF {vif_id} {has}, which needs a virtio card; {nic.model!r} is not", vif_id)
 
 
 AnyAttachment = Attachment | SocketAttachment | FunctionAttachment | VdpaAttachment | MacvtapAttachment

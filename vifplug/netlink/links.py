@@ -263,8 +263,8 @@ def _digest(payload: bytes) -> bytes:
 
 @kinds.derived
 def _recent() -> dict[bytes, dict[str, Any]]:
-    """Decoded messages of links that were requested by name, by digest: a check or a replug of a VIF that was read
-    before decodes nothing (of 80 us a link 10 are left)."""
+    """Decoded messages of links that were requested by name, by digest: a replug of a VIF that was read before
+    decodes nothing. Decoding takes 15 to 23 us a link, its digest and a copy 2."""
     return {}
 
 

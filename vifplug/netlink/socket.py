@@ -274,13 +274,7 @@ def each_attribute(data: bytes) -> Iterator[tuple[int, bytes]]:
 
 def entries(data: bytes) -> Iterator[dict[int, bytes]]:
     """The attributes of each entry of a list, in which every entry has the same number."""
-    offset = 0
-    while offset + ATTRIBUTE.size <= len(data):
-        length, _kind = ATTRIBUTE.unpack_from(data, offset)
-        if length < ATTRIBUTE.size:
-            break
-        yield attributes(data[offset + ATTRIBUTE.size : offset + length])
-        offset += (length + 3) & ~3
+    return (attributes(entry) for _number, entry in each_attribute(data))
 
 
 def link_header(payload: bytes) -> tuple[int, int, dict[int, bytes]]:
@@ -313,6 +307,30 @@ def split(received: bytes) -> Iterator[tuple[int, int, int, bytes]]:
             return
         yield kind, flags, sequence, received[offset + HEADER.size : offset + length]
         offset += (length + 3) & ~3
+
+
+def exchange(channel: socket.socket, request: bytes, most: int) -> list[bytes]:
+    """The payloads of a request's answers, from a socket of any netlink protocol: up to the end of a dump, or up to the
+    acknowledgement of any other request.
+
+    :param most: the limit of all answers, in bytes.
+    :raises OSError: the kernel's error, EMSGSIZE for more than ``most`` bytes, TimeoutError for no answer.
+    """
+    channel.send(request)
+    payloads: list[bytes] = []
+    left = most
+    while left > 0:
+        received = channel.recv(RECEIVE_BYTES)
+        left -= len(received)
+        for kind, _flags, _sequence, payload in split(received):
+            if kind == _NLMSG_ERROR:
+                (code,) = struct.unpack_from("=i", payload)
+                if code:
+                    raise OSError(-code, os.strerror(-code))
+            if kind in (_NLMSG_ERROR, _NLMSG_DONE):
+                return payloads
+            payloads.append(payload)
+    raise OSError(errno.EMSGSIZE, f"the kernel's answer has more than {most} bytes")
 
 
 def _reason(flags: int, payload: bytes) -> str:

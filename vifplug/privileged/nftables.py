@@ -8,10 +8,7 @@ iptables-legacy's tables are a separate part of the kernel, of which only the na
 from __future__ import annotations
 
 import contextlib
-import errno
-import os
 import socket
-import struct
 import threading
 
 from vifplug.netlink import socket as netlink
@@ -25,7 +22,6 @@ BYTES_MAX = 4 * 2**20
 
 _NETLINK_NETFILTER = 12
 _NLM_F_REQUEST, _NLM_F_DUMP = 0x1, 0x300
-_NLMSG_ERROR, _NLMSG_DONE = 2, 3
 _OF_TABLE, _OF_NAME = 1, 2
 """NFTA_RULE_TABLE and NFTA_RULE_CHAIN; NFTA_SET_ELEM_LIST_TABLE and NFTA_SET_ELEM_LIST_SET are the same numbers."""
 _LEGACY = {"ip": "/proc/net/ip_tables_names", "ip6": "/proc/net/ip6_tables_names"}
@@ -46,26 +42,13 @@ def dump(kind: str, family: int = 0, table: str = "", name: str = "") -> list[by
     if table:
         body += attribute(_OF_TABLE, table.encode() + b"\0") + attribute(_OF_NAME, name.encode() + b"\0")
     request = HEADER.pack(HEADER.size + len(body), DUMPS[kind], _NLM_F_REQUEST | _NLM_F_DUMP, 1, 0) + body
-    payloads: list[bytes] = []
-    left = BYTES_MAX
     with (
         _one_dump,
         socket.socket(socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_CLOEXEC, _NETLINK_NETFILTER) as channel,
     ):
         channel.settimeout(_SECONDS)
         channel.bind((0, 0))
-        channel.send(request)
-        while left > 0:
-            received = channel.recv(netlink.RECEIVE_BYTES)
-            left -= len(received)
-            for answer, _flags, _sequence, payload in netlink.split(received):
-                if answer == _NLMSG_DONE:
-                    return payloads
-                if answer == _NLMSG_ERROR:
-                    (code,) = struct.unpack_from("=i", payload)
-                    raise OSError(-code, os.strerror(-code))
-                payloads.append(payload)
-    raise OSError(errno.EMSGSIZE, f"the {kind} have more than {BYTES_MAX} bytes")
+        return netlink.exchange(channel, request, BYTES_MAX)
 
 
 def legacy() -> list[str]:

@@ -12,7 +12,6 @@ import sqlite3
 import threading
 import time
 from collections.abc import Callable, Collection, Iterator
-from typing import Any
 
 import tenacity
 
@@ -162,23 +161,6 @@ class Database:
     def _reading(self) -> contextlib.AbstractContextManager[sqlite3.Connection]:
         """For SELECTs."""
         return self._transaction("DEFERRED")
-
-    def _select(self, query: str) -> list[Any]:
-        """The rows of one SELECT, which is a transaction by itself: half the time of ``_reading``.
-
-        :raises StoreLocked: when another process keeps its lock for too long.
-        """
-        deadline = time.monotonic() + BUSY_SECONDS
-        while True:
-            with self._lock, self._owner.acting():
-                self._refuse_another()
-                try:
-                    self._roll_back()
-                    return self._database.execute(query).fetchall()
-                except sqlite3.Error as error:
-                    if not _is_busy(error) or time.monotonic() >= deadline:
-                        raise self._failed(error) from error
-            time.sleep(random.uniform(*_AGAIN_SECONDS))
 
     @contextlib.contextmanager
     def _ended(self) -> Iterator[None]:

@@ -6,7 +6,6 @@ import contextlib
 import sqlite3
 import time
 from collections.abc import Iterator
-from typing import Any
 
 from vifplug.errors import StoreError
 from vifplug.store import database, directory
@@ -22,8 +21,6 @@ class Snapshot(Store):
     :raises StoreError: when it cannot be read; every write raises it too.
     """
 
-    _copies = 0
-
     def __init__(self, state_dir: str) -> None:
         super().__init__(state_dir, "")
 
@@ -34,18 +31,8 @@ class Snapshot(Store):
         with contextlib.suppress(FileNotFoundError, NotADirectoryError):
             self._owner = directory.inspected(self.state_dir)
         self._traces = database.traces(self.state_dir)
-        self._copies += 1
         self._is_settled = all(when + _FRESH_NS < time.time_ns() for *_rest, when in self._traces)
         return database.copied(self.state_dir)
-
-    def version(self) -> tuple[int, int]:
-        """Changes whenever the file was copied again: a new copy counts its changes from the beginning."""
-        with self._reading():
-            return self._copies, 0
-
-    def _select(self, query: str) -> list[Any]:
-        with self._reading() as copy:
-            return copy.execute(query).fetchall()
 
     @contextlib.contextmanager
     def _transaction(self, mode: str = "IMMEDIATE", seconds: float = 0) -> Iterator[sqlite3.Connection]:

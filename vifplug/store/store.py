@@ -184,7 +184,8 @@ class Store(EventLog):
 
     def pending(self) -> list[str]:
         """VIFs with an intent: of running or interrupted work."""
-        return [row[0] for row in self._select("SELECT vif_id FROM intents")]
+        with self._reading() as database:
+            return [row[0] for row in database.execute("SELECT vif_id FROM intents")]
 
     def begin(
         self,

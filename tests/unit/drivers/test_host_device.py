@@ -20,7 +20,6 @@ from vifplug.model.vif import Vif
 from vifplug.resources import kinds
 from vifplug.resources.link import Link
 from vifplug.resources.vf import Representor, Vf
-from vifplug.store.records import Intent
 
 ADDRESS, PHYSICAL, DEVICE = "0000:3b:00.2", "0000:3b:00.0", "eth5"
 PORT = "vfr7c1d9e30-5b"
@@ -218,15 +217,8 @@ def test_failed_plug_puts_back(world: World, fail_at: int) -> None:
 
 
 def test_killed_plug_is_settled_by_putting_back(world: World) -> None:
-    seen: list[Intent] = []
-    apply = world.host.apply
-
-    def applied(*arguments: Any) -> Any:
-        seen.extend(world.plugger.store.contents().intents.values())
-        return apply(*arguments)
-
-    world.host.apply = applied  # type: ignore[assignment, method-assign]
-    world.plugger.plug([vif()])
+    with builders.intents_of(world.plugger, world.host) as seen:
+        world.plugger.plug([vif()])
     world.plugger.store.forget([HOST_DEVICE])
     world.plugger.store.begin(seen[:1], {}, is_new=True)
     recover.settle(world.plugger)

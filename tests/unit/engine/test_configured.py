@@ -23,7 +23,6 @@ from vifplug.model.vif import Vif
 from vifplug.resources import kinds
 from vifplug.resources.link import Link
 from vifplug.store import records
-from vifplug.store.records import Intent
 
 VIF, OTHER = builders.TAP, builders.HYBRID
 __all__ = ["driver"]
@@ -164,15 +163,8 @@ def test_failed_plug_leaves_what_another_program_has_changed_since(
 def test_killed_plug_is_settled_by_putting_back(world: World) -> None:
     """What was there before is in the intent, which is written before the first change."""
     store = world.plugger.store
-    seen: list[Intent] = []
-    apply = world.host.apply
-
-    def built(*arguments: Any) -> Any:
-        seen.extend(store.contents().intents.values())
-        return apply(*arguments)
-
-    world.host.apply = built  # type: ignore[assignment, method-assign]
-    world.plugger.plug([vif()])
+    with builders.intents_of(world.plugger, world.host) as seen:
+        world.plugger.plug([vif()])
     (intent,) = seen
     store.forget([VIF])
     store.begin([intent], {}, is_new=True)
@@ -190,17 +182,9 @@ def test_killed_replug_is_settled_by_putting_back_what_the_record_does_not_hold(
     record = world.plugger.store.record(VIF)
     assert record is not None
     world.driver.nic, world.driver.has_nic = nic, True
-    seen: list[Intent] = []
-    apply = world.host.apply
-
-    def built(*arguments: Any) -> Any:
-        seen.extend(world.plugger.store.contents().intents.values())
-        return apply(*arguments)
-
-    world.host.apply = built  # type: ignore[assignment, method-assign]
-    world.plugger.plug([vif()])
+    with builders.intents_of(world.plugger, world.host) as seen:
+        world.plugger.plug([vif()])
     assert world.eth1 == (9000, True)
-    world.host.apply = apply  # type: ignore[method-assign]
     world.plugger.store.save_records([record])
     world.plugger.store.begin(seen, {}, is_new=False)
     world.driver.nic, world.driver.has_nic = before or {}, before is not None  # what the recorded request asks for

@@ -18,7 +18,6 @@ from vifplug.errors import Conflict, InputError, LinkError, NotPermitted
 from vifplug.linux import encode
 from vifplug.model.vif import Vif
 from vifplug.resources.vf import Vf
-from vifplug.store.records import Intent
 
 ADDRESS, PHYSICAL = "0000:3b:00.2", "0000:3b:00.0"
 OTHER = "e4b8d9f5-3a3a-4f94-9b5c-8b4d5a3fa264"
@@ -137,15 +136,8 @@ def test_failed_plug_puts_back(world: World) -> None:
 
 
 def test_killed_plug_is_settled_by_putting_back(world: World) -> None:
-    seen: list[Intent] = []
-    apply = world.host.apply
-
-    def applied(*arguments: Any) -> Any:
-        seen.extend(world.plugger.store.contents().intents.values())
-        return apply(*arguments)
-
-    world.host.apply = applied  # type: ignore[assignment, method-assign]
-    world.plugger.plug([vif(vlan=100)])
+    with builders.intents_of(world.plugger, world.host) as seen:
+        world.plugger.plug([vif(vlan=100)])
     world.plugger.store.forget([VF])
     world.plugger.store.begin(seen, {}, is_new=True)
     recover.settle(world.plugger)

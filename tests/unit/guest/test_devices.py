@@ -150,7 +150,7 @@ def test_vdpa_device_that_is_not_there_or_does_not_fit_is_refused() -> None:
     with pytest.raises(InputError, match=r"0000:3b:00.2 of VIF .* has no vDPA device that is bound to vhost_vdpa now"):
         libvirt.text(vif)
     for describe_ in (libvirt.text, qemu.arguments):
-        with pytest.raises(InputError, match="a vDPA device, which needs a virtio card; 'e1000' is none"):
+        with pytest.raises(InputError, match="a vDPA device, which needs a virtio card; 'e1000' is not"):
             describe_(vif, Nic(model="e1000", vdpa="/dev/vhost-vdpa-0"))
     with pytest.raises(InputError, match=r"queues is 2; VIF .* is a PCI function"):
         qemu.arguments(builders.vif("host-device"), Nic(queues=2))

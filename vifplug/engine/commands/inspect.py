@@ -124,12 +124,10 @@ def _look(context: Context, vif_ids: Sequence[str] | None) -> CheckReport:
         damaged = [vif for vif in known.values() if isinstance(vif, VifCheck)]
         by_id = {check.id: check for check in (*checks, *damaged)}
         return CheckReport(vifs=tuple(by_id[vif_id] for vif_id in vif_ids))
-    version = context.store.version()
     before = context.store.contents()
     observed = observe(context, everything(before))
     observed_vlans.note_vlans(context, before.records.values(), observed)
-    after = before if context.store.version() == version else context.store.contents()
-    wiring = context.wiring()
+    after, wiring = context.store.contents(), context.wiring()
     return CheckReport(
         vifs=(
             *(

@@ -7,10 +7,8 @@ added again (File exists) or removed (``ovs-dpctl del-if``: no port named ...). 
 
 from __future__ import annotations
 
-import os
 import socket
 import struct
-from collections.abc import Iterator
 
 from vifplug import naming
 from vifplug.errors import LinkError
@@ -19,10 +17,11 @@ from vifplug.netlink.message import HEADER, attribute
 
 _NETLINK_GENERIC = 16
 _SECONDS = 10.0
-_RECEIVE_BYTES = 1 << 16
+_BYTES_MAX = 16 << 20
+"""The limit of one answer; a datapath has a message for each port."""
 _REQUEST, _ACK, _DUMP = 1, 4, 0x300
-_ERROR, _DONE, _CONTROL = 2, 3, 16
-"""NLMSG_ERROR, NLMSG_DONE, GENL_ID_CTRL."""
+_CONTROL = 16
+"""GENL_ID_CTRL."""
 _GET_FAMILY, _FAMILY_ID, _FAMILY_NAME = 3, 1, 2
 _DELETE, _GET = 2, 3
 _NUMBER, _NAME = 1, 3
@@ -41,11 +40,11 @@ def free(device: str, datapath: int) -> None:
             kernel.settimeout(_SECONDS)
             family = _family(kernel)
             place = _DATAPATH.pack(datapath)
-            for payload in _asked(kernel, family, _DUMP, _GET, place):
+            for payload in _ask(kernel, family, _DUMP, _GET, place):
                 attributes = netlink.attributes(payload, _GENERIC.size + _DATAPATH.size)
                 if naming.decoded(attributes.get(_NAME, b"").rstrip(b"\0")) == device:
                     body = place + attribute(_NUMBER, attributes[_NUMBER])
-                    list(_asked(kernel, family, _ACK, _DELETE, body))
+                    _ask(kernel, family, _ACK, _DELETE, body)
     except OSError as error:
         raise LinkError(
             f"could not take {device!r} out of the kernel's datapath: {error.strerror or error}", device
@@ -54,23 +53,12 @@ def free(device: str, datapath: int) -> None:
 
 def _family(kernel: socket.socket) -> int:
     body = attribute(_FAMILY_NAME, b"ovs_vport\0")
-    for payload in _asked(kernel, _CONTROL, _ACK, _GET_FAMILY, body):
+    for payload in _ask(kernel, _CONTROL, _ACK, _GET_FAMILY, body):
         return int(struct.unpack("=H", netlink.attributes(payload, _GENERIC.size)[_FAMILY_ID][:2])[0])
     raise FileNotFoundError("the kernel has no module openvswitch")
 
 
-def _asked(kernel: socket.socket, family: int, flags: int, command: int, body: bytes) -> Iterator[bytes]:
-    """The payloads of a request's answers, up to its end."""
+def _ask(kernel: socket.socket, family: int, flags: int, command: int, body: bytes) -> list[bytes]:
     message = _GENERIC.pack(command, 1, 0) + body
-    kernel.send(HEADER.pack(HEADER.size + len(message), family, _REQUEST | flags, 1, 0) + message)
-    answers: list[bytes] = []
-    while True:
-        for kind, _flags, _sequence, payload in netlink.split(kernel.recv(_RECEIVE_BYTES)):
-            if kind == _ERROR:
-                (code,) = struct.unpack_from("=i", payload)
-                if code:
-                    raise OSError(-code, os.strerror(-code))
-            if kind in (_ERROR, _DONE):
-                yield from answers
-                return
-            answers.append(payload)
+    header = HEADER.pack(HEADER.size + len(message), family, _REQUEST | flags, 1, 0)
+    return netlink.exchange(kernel, header + message, _BYTES_MAX)

@@ -31,7 +31,8 @@ Operation = Mapping[str, Any]
 _CREATE = "create-"
 _ONE_QUEUE = [("IFLA_NUM_TX_QUEUES", 1), ("IFLA_NUM_RX_QUEUES", 1)]
 """Of each end of a pair. By default the kernel allocates one per possible processor and uses the first alone
-(veth_init_queues); a pair is made in 0.7 ms instead of 1.2 with two processors, and more are dearer."""
+(veth_init_queues). With two processors `ip -batch` makes a pair in 118 us instead of 145 (four times
+300)."""
 
 
 def runs(operations: Sequence[Operation]) -> Iterator[Run]:
