@@ -99,6 +99,6 @@ class Entry:
         :raises InputError: for a wrong field, with its name in the document.
         """
         try:
-            return model.Vif.model_validate(dict(values))
+            return messages.note_valid(model.Vif.model_validate(dict(values)))
         except ValidationError as error:
             raise messages.invalid(error, self.path, sources, self.subject) from None

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import difflib
 import re
+import weakref
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
@@ -98,17 +99,30 @@ def invalid(error: ValidationError, path: str, sources: Mapping[str, str], subje
     return InputError(f"{text} (and {more} more)" if more else text, subject)
 
 
+_valid: weakref.WeakValueDictionary[int, model.Vif] = weakref.WeakValueDictionary()
+"""By id(), VIFs that were validated as they are: a copy is another object."""
+
+
+def note_valid(vif: model.Vif) -> model.Vif:
+    """Remember that this very object was validated, so that ``recheck`` need not repeat it."""
+    _valid[id(vif)] = vif
+    return vif
+
+
 def recheck(vif: model.Vif, path: str) -> None:
     """Refuse an invalid VIF that was made without validation (``model_copy``, ``model_construct``).
 
     :raises InputError: naming the first invalid field.
     """
+    if _valid.get(id(vif)) is vif:
+        return
     try:
         model.Vif.model_validate(vif.model_dump(warnings=False))
     except ValidationError as error:
         raise invalid(error, path, {}) from None
     except (AttributeError, TypeError, ValueError) as error:  # pydantic's placeholder for a missing field
         raise InputError(f"{path}: it is not a complete VIF: {' '.join(str(error).split())}") from None
+    note_valid(vif)
 
 
 def _should(detail: ErrorDetails, root: str) -> str:
