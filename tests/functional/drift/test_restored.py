@@ -89,7 +89,7 @@ def test_daemon_sees_a_tag_when_it_is_set_and_restores_it(world: World) -> None:
         time.sleep(2)  # it is told of the change, and looks
         world.vsctl("del-port", OVS.port)
         eventually(restored)
-        assert "with tag 100 as last seen" in daemon.log()
+        eventually(lambda: "with tag 100 as last seen" in daemon.log())  # it logs a repair when it has seen the result
 
 
 def test_port_that_neutrons_agent_wires_comes_back_dead(world: World) -> None:
