@@ -126,8 +126,8 @@ class LinuxHost:
     def _examine(self, verb: Any, seconds: float, *arguments: Any) -> Any:
         return self._channel.call(verb, *arguments, timeout=seconds)
 
-    def _call(self, verb: Any, *arguments: Any, seconds: float) -> Any:
-        return self._channel.call(verb, *arguments, timeout=seconds + _MARGIN_SECONDS)
+    def _call(self, verb: Any, *arguments: Any, seconds: float, reads: bool = True) -> Any:
+        return self._channel.call(verb, *arguments, timeout=seconds + _MARGIN_SECONDS, reads=reads)
 
     # -- observe ------------------------------------------------------------------------------------------
 
@@ -232,7 +232,8 @@ class LinuxHost:
         """
         seconds = ovsdb.FOLLOW_SECONDS_MAX
         since = (known.get("generation", 0), known.get("number", 0), known.get("connected", False))
-        answer: dict[str, Any] = self._call(ovsdb.changes, *since, seconds, seconds=seconds + self._settings.timeout)
+        patience = seconds + self._settings.timeout
+        answer: dict[str, Any] = self._call(ovsdb.changes, *since, seconds, seconds=patience, reads=False)
         return answer
 
     def watch_links(self) -> monitor.LinkWatch:
@@ -315,7 +316,7 @@ class LinuxHost:
         self._pending.next_cfg = None
         try:
             with self._waiting:
-                self._call(ovsdb.wait, next_cfg, patience, sorted(settle.opening), seconds=2 * patience)
+                self._call(ovsdb.wait, next_cfg, patience, sorted(settle.opening), seconds=2 * patience, reads=False)
         except VifplugError as error:
             raise error.at_step(_CAUGHT_UP) from error
 

@@ -12,11 +12,13 @@ import itertools
 import logging
 import os
 import pkgutil
+import select
 import signal
 import socket
 import sys
 import tempfile
 import threading
+import time
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -34,6 +36,7 @@ LOG = logging.getLogger(__name__)
 _START_SECONDS = 30.0
 _END_SECONDS = 5.0
 _REAP_PAUSE_SECONDS = 0.001
+_READ_BYTES = 64 << 10
 _starting = threading.Lock()
 
 
@@ -50,6 +53,10 @@ def _raising_the_end() -> Iterator[None]:
 
 
 class _Answer(comm.Future):
+    @property
+    def is_there(self) -> bool:
+        return self.error is not None or self.data is not None
+
     def result(self) -> Any:
         # oslo.privsep's future waits for a notification, and would miss one that came before.
         if self.error is not None:
@@ -57,17 +64,26 @@ class _Answer(comm.Future):
         return super().result() if self.data is None else self.data
 
 
-class _NoticesTheEnd:
-    """A connection reset kills oslo.privsep's reader; a helper that is killed before it has read a request causes one.
+class _ReadByCallers:
+    """Answers are read by a thread that waits for one; by oslo.privsep's thread while none does.
 
-    Then neither waiting calls nor the check whether the helper lives would notice. A reset counts as the channel's end.
+    A thread that reads for the waiting one would have to be woken first, and then wake it: a tenth of a millisecond
+    in a process that was asleep.
+
+    oslo.privsep's reader ends with an error when the connection is reset, as by a helper that is killed before it has
+    read a request: neither waiting calls nor the check whether the helper lives would notice. Here that is the end of
+    the channel, as any other.
     """
 
     _numbers = itertools.count(1)
     lock: threading.Lock
     sending: threading.Lock
+    reading: threading.Lock
+    running: bool
     outstanding_msgs: dict[str, comm.Future]
     writer: comm.Serializer
+    reader_thread: threading.Thread
+    out_of_band: Callable[[Any], None]
 
     def ask(self, msg: Any, timeout: float) -> str:
         """Send a request without waiting.
@@ -88,38 +104,86 @@ class _NoticesTheEnd:
             raise
         return number
 
-    def answer(self, number: str) -> Any:
+    def answer(self, number: str, *, reads: bool = True) -> Any:
         """Wait for the answer.
 
+        :param reads: whether to read other threads' answers meanwhile. A thread that waits for long does not: theirs
+            would come by way of it.
+        :raises PrivsepTimeout: it has not arrived in time.
         :raises _Ended: the helper is gone.
         """
-        with _raising_the_end(), self.lock:
-            return self.outstanding_msgs[number].result()
+        answer = self.outstanding_msgs[number]
+        with _raising_the_end():
+            if reads and self.reading.acquire(blocking=False):
+                try:
+                    self._read_until(answer)
+                finally:
+                    self.reading.release()
+            with self.lock:
+                return answer.result()
 
     def forget(self, number: str) -> None:
         """Drop the answer: the caller will not fetch it."""
         with self.lock:
             del self.outstanding_msgs[number]
 
-    def _reader_main(self, reader: Iterator[Any]) -> None:
-        super()._reader_main(self._awaited(reader))  # type: ignore[misc]
+    def _read_until(self, answer: Any) -> None:
+        deadline, readable = time.monotonic() + answer.timeout, self._readable()
+        while self.running and not answer.is_there:
+            if not readable.poll(max(0, deadline - time.monotonic()) * 1000):
+                raise comm.PrivsepTimeout
+            # An interrupt after the read would lose what it has read.
+            with signals.held():
+                self._read()
 
-    def _awaited(self, messages: Iterator[Any]) -> Iterator[Any]:
-        """Messages until the end. A message without a waiting caller (after a Ctrl-C) needs no warning."""
-        with contextlib.suppress(ConnectionError):
-            for number, data in messages:
-                with self.lock:  # a caller holds it until its request is registered
-                    awaited = number is None or number in self.outstanding_msgs
-                if awaited:
-                    yield number, data
-                else:
-                    LOG.debug("received an answer without a waiting caller")
+    def _reader_main(self, reader: comm.Deserializer) -> None:
+        self._socket, self._unpacker = reader.readsock, reader.unpacker
+        readable, self.running = self._readable(), True
+        while self.running:
+            readable.poll()
+            with self.reading:
+                self._read()
+
+    def _readable(self) -> select.poll:
+        """A poll object of the calling thread's own: two threads cannot use one."""
+        readable = select.poll()
+        readable.register(self._socket, select.POLLIN)
+        return readable
+
+    def _read(self) -> None:
+        """Take what has arrived, without waiting; for the thread that holds ``reading``."""
+        try:
+            data = self._socket.recv(_READ_BYTES, socket.MSG_DONTWAIT)
+        except BlockingIOError:
+            return  # another thread has read it
+        except ConnectionError:
+            data = b""
+        if not data:
+            self._fail_all()
+            return
+        self._unpacker.feed(data)
+        for number, values in self._unpacker:
+            if number is None:
+                self.out_of_band(values)
+                continue
+            with self.lock:
+                answer = self.outstanding_msgs.get(number)
+                if answer is not None:
+                    answer.set_result(values)
+            if answer is None:  # after a Ctrl-C
+                LOG.debug("received an answer without a waiting caller")
+
+    def _fail_all(self) -> None:
+        with self.lock:
+            self.running = False
+            for answer in self.outstanding_msgs.values():
+                answer.set_exception(OSError("its socket was closed"))
 
 
-class _Forked(_NoticesTheEnd, daemon.ForkingClientChannel):
+class _Forked(_ReadByCallers, daemon.ForkingClientChannel):
     def __init__(self, context: Any) -> None:
         """Fork the helper, which serves with limits."""
-        self.sending = threading.Lock()
+        self.sending, self.reading = threading.Lock(), threading.Lock()
         parent_end, helper_end = socket.socketpair()
         for stream in filter(None, (sys.stdout, sys.stderr)):
             stream.flush()  # else both processes write the buffered output
@@ -130,9 +194,9 @@ class _Forked(_NoticesTheEnd, daemon.ForkingClientChannel):
         daemon._ClientChannel.__init__(self, parent_end, context)
 
 
-class _Commanded(_NoticesTheEnd, daemon.RootwrapClientChannel):
+class _Commanded(_ReadByCallers, daemon.RootwrapClientChannel):
     def __init__(self, context: Any) -> None:
-        self.sending = threading.Lock()
+        self.sending, self.reading = threading.Lock(), threading.Lock()
         super().__init__(context)
 
 
@@ -189,20 +253,22 @@ class Channel:
         """Whether the helper still answers."""
         return bool(self._channel.running) and not self._dead
 
-    def call(self, verb: Any, *arguments: Any, timeout: float) -> Any:
+    def call(self, verb: Any, *arguments: Any, timeout: float, reads: bool = True) -> Any:
         """Call a verb of the privileged side.
 
         :param timeout: seconds after which the caller stops waiting; verbs have shorter deadlines of their own.
+        :param reads: False for a verb that waits for something to happen: calls beside it are then answered sooner.
         :raises HelperDied: the helper ended before it answered.
         :raises TimedOut: it did not answer in time.
         """
-        with self.asked(verb, *arguments, timeout=timeout) as result:
+        with self.asked(verb, *arguments, timeout=timeout, reads=reads) as result:
             return result()
 
     @contextlib.contextmanager
-    def asked(self, verb: Any, *arguments: Any, timeout: float) -> Iterator[Callable[[], Any]]:
+    def asked(self, verb: Any, *arguments: Any, timeout: float, reads: bool = True) -> Iterator[Callable[[], Any]]:
         """Call a verb, and do other work meanwhile.
 
+        :param reads: as of ``call``.
         :returns: as a context, a function that waits for the verb's answer and returns it.
         :raises HelperDied, TimedOut: as ``call``, at either end.
         """
@@ -212,17 +278,17 @@ class Channel:
         with self._naming(entry.__name__, timeout):
             number = self._channel.ask(message, timeout)
         try:
-            yield functools.partial(self._answer, entry.__name__, number, timeout)
+            yield functools.partial(self._answer, entry.__name__, number, timeout, reads)
         finally:
             self._channel.forget(number)
 
-    def _answer(self, verb: str, number: str, timeout: float) -> Any:
+    def _answer(self, verb: str, number: str, timeout: float, reads: bool) -> Any:
         """What a verb returned.
 
         :raises VifplugError, OSError: the verb's own; HostError for any other error.
         """
         with self._naming(verb, timeout):
-            kind, *values = self._channel.answer(number)
+            kind, *values = self._channel.answer(number, reads=reads)
             if kind == comm.Message.RET:
                 return values[0]
             name, arguments, *trace = values

@@ -157,7 +157,7 @@ class BoundedDaemon(daemon.Daemon):
                 self._waiting -= 1
             if self._ended.is_set():
                 return None
-            message = next(self.channel, None)
+            message: tuple[str, tuple[Any, ...]] | None = next(self.channel, None)
             if message is None:
                 self._end(None)
                 return None
