@@ -3,7 +3,8 @@ memory, for tests."""
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -51,8 +52,27 @@ class Settle:
     """What to observe then."""
 
 
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """An observation that has begun: OVSDB has been asked, and its answer is on the way."""
+
+    scope: Scope
+    observe: Callable[[], Observed]
+    """The host's state, with the rows as of when OVSDB was asked, or later.
+
+    :raises HostError: it cannot be read.
+    """
+
+
 class Host(Protocol):
     """A host's links and OVS ports."""
+
+    def asking(self, scope: Scope) -> AbstractContextManager[Asked | None]:
+        """Begin an observation, so that the caller can do other work meanwhile.
+
+        :returns: as a context; None if it cannot begin now, or if there is nothing to wait for.
+        """
+        ...
 
     def observe(self, scope: Scope) -> Observed:
         """The host's present state.

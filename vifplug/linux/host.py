@@ -8,13 +8,13 @@ from __future__ import annotations
 import contextlib
 import threading
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
 from vifplug import naming
 from vifplug.config.options import Settings
-from vifplug.engine.host import Scope, Settle
+from vifplug.engine.host import Asked, Scope, Settle
 from vifplug.engine.plan import renames
 from vifplug.engine.plan.actions import Action, CreateLink, SetLink
 from vifplug.errors import HelperDied, OvsUnavailable, VifplugError
@@ -41,8 +41,8 @@ _LINK_CALL_SECONDS = 60.0
 _MARGIN_SECONDS = 5.0
 """The helper's own deadlines expire first."""
 _WAITING_MAX, _LOOKING_MAX = 8, 4
-"""Concurrent calls that may wait for vswitchd; for OVSDB, only to read. The helper has 16 threads or more: one must be
-free for following OVSDB, and some for links, however many calls hang."""
+"""Concurrent calls that may wait for vswitchd; for OVSDB, only to read, besides one of ``asking``. The helper has 16
+threads or more: one must be free for following OVSDB, and some for links, however many calls hang."""
 _PROMPT_SECONDS, _PROMPT_PART = 1.0, 20
 """How long a call that Ctrl-C cannot interrupt may wait for vswitchd; and its share of the whole time limit."""
 _CAUGHT_UP = "wait until ovs-vswitchd has caught up"
@@ -66,6 +66,7 @@ class LinuxHost:
         self._restarts = restarts
         self._waiting = threading.BoundedSemaphore(_WAITING_MAX)
         self._looking = threading.BoundedSemaphore(_LOOKING_MAX)
+        self._early = threading.Lock()
         self._udev = Udev()
         self._pending = threading.local()
         """Each thread's own next_cfg to wait for: a caller must not wait instead of another one."""
@@ -135,17 +136,36 @@ class LinuxHost:
         """The host's state: the helper reads the rows while this process reads the links."""
         functions = self._functions(scope)
         scope = _with_devices(scope, functions)
-        wanted = scope.ovs and (scope.ports or scope.iface_ids or self.probe.has_ovs())
-        if not wanted:
+        if not self._needs_rows(scope):
             return self._observed(scope, _NO_ROWS, *self._links(scope, functions))
-        patience = 2 * self._settings.timeout
-        question = (ovsdb.read, *_asked(scope), scope.everything, True, scope.thorough)
-        with (
-            turn(self._looking, patience, OvsUnavailable("OVSDB does not answer; check that it runs, then retry")),
-            self._channel.asked(*question, timeout=patience + _MARGIN_SECONDS) as rows,
-        ):
+        unanswered = OvsUnavailable("OVSDB does not answer; check that it runs, then retry")
+        with turn(self._looking, 2 * self._settings.timeout, unanswered), self._asked(scope) as rows:
             links = self._links(scope, functions)
             return self._observed(scope, rows(), *links)
+
+    @contextlib.contextmanager
+    def asking(self, scope: Scope) -> Iterator[Asked | None]:
+        """Ask for the rows; the links are read with the answer. One at a time: it may be held while others work."""
+        if scope.function_kinds or not self._needs_rows(scope) or not self._early.acquire(blocking=False):
+            yield None
+            return
+        try:
+            with self._asked(scope) as rows:
+
+                def observe() -> Observed:
+                    links = self._links(scope, ({}, {}))
+                    return self._observed(scope, rows(), *links)
+
+                yield Asked(scope, observe)
+        finally:
+            self._early.release()
+
+    def _needs_rows(self, scope: Scope) -> bool:
+        return scope.ovs and bool(scope.ports or scope.iface_ids or self.probe.has_ovs())
+
+    def _asked(self, scope: Scope) -> contextlib.AbstractContextManager[Callable[[], Any]]:
+        question = (ovsdb.read, *_asked(scope), scope.everything, True, scope.thorough)
+        return self._channel.asked(*question, timeout=2 * self._settings.timeout + _MARGIN_SECONDS)
 
     def _functions(self, scope: Scope) -> parts.Functions:
         return parts.read(self._reader, scope.function_kinds) if scope.function_kinds else ({}, {})

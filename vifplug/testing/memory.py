@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
+import functools
 import itertools
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
 from vifplug import naming
-from vifplug.engine.host import Scope, Settle
+from vifplug.engine.host import Asked, Scope, Settle
 from vifplug.engine.plan import actions, configured, renames
 from vifplug.engine.plan.actions import Action
 from vifplug.errors import Conflict, LinkError, OvsUnavailable, TimedOut, VifplugError
@@ -89,6 +91,9 @@ class MemoryHost:
             "iface_types": ["internal", "system", "tap"],
             "bridges": {name: bridge.datapath_type for name, bridge in self.bridges.items()},
         }
+
+    def asking(self, scope: Scope) -> contextlib.AbstractContextManager[Asked | None]:
+        return contextlib.nullcontext(Asked(scope, functools.partial(self.observe, scope)))
 
     def observe(self, scope: Scope) -> Observed:
         if scope.ovs and (scope.everything or scope.ports or scope.iface_ids):

@@ -16,6 +16,7 @@ from tests.support.world.daemons import wait_until
 from tests.unit.engine.test_configured import NETWORK, VIF, World, vif, world
 from vifplug.engine.commands import plug
 from vifplug.engine.context import Context
+from vifplug.engine.host import Asked
 from vifplug.engine.plan.request import Job
 from vifplug.errors import LinkError
 from vifplug.model.reports import VifReport
@@ -71,11 +72,11 @@ def test_plug_that_is_carried_out_twice_keeps_what_was_there_before(
     world.driver.nic_owner = None
     plug_held, group, sizes = plug.plug_held, world.plugger.plugs, list[int]()
 
-    def ends_behind_the_record(context: Context, work: Sequence[Job]) -> list[VifReport]:
+    def ends_behind_the_record(context: Context, work: Sequence[Job], asked: Asked | None) -> list[VifReport]:
         sizes.append(len(work))
         if len(sizes) == 1:
             wait_until(lambda: len(group._waiting) == 2, "two more requests")
-        reports = plug_held(context, work)
+        reports = plug_held(context, work, asked)
         if len(work) == 1:
             return reports
         if drifted:

@@ -133,6 +133,11 @@ class Group(Generic[R, A]):
         self._taken: list[_Ticket[R, A]] = []
         """The tickets that it carries out."""
 
+    @property
+    def is_busy(self) -> bool:
+        """Whether a thread is working: another one's request would wait."""
+        return self._leader is not None
+
     def turn(self, request: R) -> Turn[R, A]:
         """A request's turn, as a context."""
         return Turn(self, _Ticket(request, self._size(request)))

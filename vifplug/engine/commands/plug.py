@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import itertools
 import logging
+import time
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
@@ -18,7 +19,7 @@ from vifplug.engine.apply.executor import Journal
 from vifplug.engine.apply.transaction import Task
 from vifplug.engine.commands import remove
 from vifplug.engine.context import Context
-from vifplug.engine.host import Scope, Settle
+from vifplug.engine.host import Asked, Scope, Settle
 from vifplug.engine.plan import bridge_permission, configured, conflicts, request, resolve
 from vifplug.engine.plan.plan import Plan
 from vifplug.engine.plan.plug import Request, plan_plug
@@ -34,6 +35,9 @@ from vifplug.store.records import Record
 from vifplug.store.store import Moment
 
 LOG = logging.getLogger(__name__)
+
+_EARLY_SECONDS_MAX = 0.1
+"""How long before its locks are held an observation may have begun: other programs change the host at any time."""
 
 
 def plan(context: Context, vifs: Sequence[Vif]) -> Plan:
@@ -52,13 +56,14 @@ def plug(context: Context, vifs: Sequence[Vif], requester: Requester | None = No
     :raises Busy: another request works on one of them for too long; nothing was changed.
     :raises HostError: what this call had made was undone.
     """
-    with _held_jobs(context, vifs, requester) as work, context.plugs.turn(work) as turn:
+    with _held_jobs(context, vifs, requester) as (work, asked), context.plugs.turn(work) as turn:
         for batch in turn:
             with batch:
                 work_of_all = [job for jobs in batch.requests for job in jobs]
                 if batch.is_repeated:
                     work_of_all = _with_records_of_now(context, work_of_all)
-                reports = iter(plug_held(context, work_of_all))
+                is_alone = len(batch.requests) == 1 and not batch.is_repeated and batch.requests[0] is work
+                reports = iter(plug_held(context, work_of_all, asked if is_alone else None))
                 batch.answers = [list(itertools.islice(reports, len(jobs))) for jobs in batch.requests]
         return turn.answer()
 
@@ -70,9 +75,9 @@ def _with_records_of_now(context: Context, work: Sequence[Job]) -> list[Job]:
     return [replace(job, record=known[job.vif.id][0]) for job in work]
 
 
-def plug_held(context: Context, work: Sequence[Job]) -> list[VifReport]:
+def plug_held(context: Context, work: Sequence[Job], asked: Asked | None = None) -> list[VifReport]:
     """``plug`` for a caller that holds the locks of the jobs' identities, and has settled their VIFs."""
-    made, observed = carry_out(context, work)
+    made, observed = carry_out(context, work, asked)
     return [
         report.built(
             record,
@@ -83,16 +88,17 @@ def plug_held(context: Context, work: Sequence[Job]) -> list[VifReport]:
     ]
 
 
-def carry_out(context: Context, work: Sequence[Job]) -> tuple[list[Record], Observed]:
+def carry_out(context: Context, work: Sequence[Job], asked: Asked | None = None) -> tuple[list[Record], Observed]:
     """Make VIFs as desired, under locks that the caller holds: observe, plan, record the intent, apply, verify, record
     the result; on failure undo what was begun, newest first, the failing step included.
 
+    :param asked: the observation, if it has begun.
     :returns: their records, and the observed host.
     :raises VifplugError: the first failure; what had been made was undone.
     """
     host, store = context.host, context.store
-    scope = _scope(work)
-    observed = host.observe(scope)
+    scope = _scope(work) if asked is None else asked.scope
+    observed = host.observe(scope) if asked is None else asked.observe()
     task = _planned(context, work, observed)
     if not task.plan:
         agreed = _agreed(context, task, observed)
@@ -128,16 +134,23 @@ def _agreed(context: Context, task: Task, observed: Observed) -> list[Record]:
 
 
 @contextlib.contextmanager
-def _held_jobs(context: Context, vifs: Sequence[Vif], requester: Requester | None) -> Iterator[list[Job]]:
-    """Hold the locks of VIFs that are to be plugged, and yield the jobs as of then."""
+def _held_jobs(
+    context: Context, vifs: Sequence[Vif], requester: Requester | None
+) -> Iterator[tuple[list[Job], Asked | None]]:
+    """Hold the locks of VIFs that are to be plugged.
+
+    :returns: as a context, the jobs as of then; and an observation that began before, if it still applies."""
     store, vif_ids = context.store, [vif.id for vif in vifs]
     while True:
-        version = store.version()
+        version, began = store.version(), time.monotonic()
         known = store.snapshot(vif_ids)
         work = _jobs(context, vifs, known, requester)
         wanted = _identities(work, known)
-        with context.locks.held(wanted, context.lock_seconds):
+        with _asking(context, work, known) as asked, context.locks.held(wanted, context.lock_seconds):
+            if time.monotonic() > began + _EARLY_SECONDS_MAX:
+                asked = None
             if store.version() != version:
+                asked = None
                 known = store.snapshot(vif_ids)
                 work = _jobs(context, vifs, known, requester)
                 if not _identities(work, known) <= wanted:
@@ -146,12 +159,25 @@ def _held_jobs(context: Context, vifs: Sequence[Vif], requester: Requester | Non
             for vif_id in interrupted:
                 settle_interrupted(context, vif_id)
             if interrupted:
+                asked = None
                 work = _jobs(context, vifs, store.snapshot(vif_ids), requester)
             # A failure that Neutron reported of an earlier try does not apply to this one.
             if NEUTRON_FAILED in known.neutron_status.values():
                 store.clear_neutron_status(vif_ids, only=NEUTRON_FAILED)
-            yield work
+            yield work, asked
             return
+
+
+def _asking(context: Context, work: Sequence[Job], known: Moment) -> contextlib.AbstractContextManager[Asked | None]:
+    """Begin to observe recorded VIFs before their locks are taken: the answer takes a third of a replug.
+
+    It applies if the store is unchanged when they are taken: a request that changes a recorded VIF on the host holds
+    its lock, writes an intent first and a record last. ``gc``, which writes nothing, deletes only what has no record.
+    """
+    is_recorded = all(record is not None and intent is None for record, intent in known.values())
+    if not is_recorded or context.plugs.is_busy:
+        return contextlib.nullcontext()
+    return context.host.asking(_scope(work))
 
 
 def _jobs(context: Context, vifs: Sequence[Vif], known: Moment, requester: Requester | None = None) -> list[Job]:
