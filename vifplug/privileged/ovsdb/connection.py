@@ -1,12 +1,15 @@
-"""ovsdbapp's connection, API and transaction as vifplug uses them, with corrections of ovsdbapp 3.0."""
+"""ovsdbapp's connection and API, with corrections of ovsdbapp 3.0; and transactions, which its commands are part of."""
 
 from __future__ import annotations
 
 import contextlib
 import os
 import queue
+import time
+from collections.abc import Sequence
 from typing import Any
 
+from ovs.db import idl
 from ovsdbapp.backend.ovs_idl import command, connection
 from ovsdbapp.schema.open_vswitch import impl_idl
 
@@ -40,8 +43,8 @@ class _Queue(connection.TransactionQueue):  # type: ignore[misc]
 class Connection(connection.Connection):  # type: ignore[misc]
     """A connection whose thread sleeps when there is nothing to do."""
 
-    def __init__(self, idl: Any, timeout: float) -> None:
-        super().__init__(idl, timeout)
+    def __init__(self, replica: Any, timeout: float) -> None:
+        super().__init__(replica, timeout)
         self.txns.close()  # nothing polls its pipe yet
         # One transaction at a time, as in ovsdbapp: one read of the queue takes all of them.
         self.txns: Any = _Queue(1)
@@ -53,39 +56,80 @@ class Api(impl_idl.OvsdbIdl):  # type: ignore[misc]
     _ovsdb_connection = None
 
 
-class Transaction(impl_idl.OvsVsctlTransaction):  # type: ignore[misc]
-    """Raises every error; reports the requested next_cfg instead of waiting in ovsdbapp's only thread."""
+class Transaction:
+    """Commands that are carried out in one transaction.
 
-    def __init__(self, api: Api, timeout: float, *, writes: bool) -> None:
-        # ovsdbapp.backend.ovs_idl.transaction.Transaction; OvsVsctlTransaction has no initialiser of its own.
-        super().__init__(api, api.ovsdb_connection, timeout=timeout, check_error=True, log_errors=False)
-        self._writes = writes
-        self.next_cfg = 0
-        self.given_up = False
-        """Cancel it: its caller has gone on, so it must not be carried out while it waits in the queue."""
+    The thread that wants it builds and sends it; the IDL's thread only receives the answer. ovsdbapp's transactions are
+    handed to that thread: two more threads to wake, and the connection is locked until the answer has arrived.
 
-    def do_commit(self) -> Any:
-        """Called by the IDL's thread."""
+    :param seconds: how long the server may take.
+    :param writes: increment next_cfg with it.
+    """
+
+    def __init__(self, api: Api, commands: Sequence[Any], seconds: float, *, writes: bool) -> None:
+        self._api, self._commands, self._writes = api, commands, writes
+        self._until = time.monotonic() + seconds
+        self._seqno = 0
+        self._sent: Any = None
+
+    def send(self) -> None:
+        """Build it from the present rows, and send it.
+
+        :raises TimeoutError: another transaction has been waiting for the server for too long.
+        :raises VifplugError: a command's own.
+        """
+        connection = self._api.ovsdb_connection
+        if not connection.lock.acquire(timeout=max(self._until - time.monotonic(), 0)):
+            raise TimeoutError
         try:
-            return super().do_commit()
-        except BaseException:
-            # An error inside python-ovs leaves its transaction open, and every later turn of the IDL would fail.
-            under_way = self.api.idl.txn
-            if under_way is not None:
-                under_way.abort()
-            raise
+            self._seqno = self._api.idl.change_seqno
+            transaction = idl.Transaction(self._api.idl)
+            try:
+                if self._writes:
+                    self._api._ovs.increment("next_cfg")
+                for command in self._commands:
+                    command.run_idl(transaction)
+                transaction.commit()
+            except BaseException:
+                # An error inside python-ovs leaves its transaction open, and every later turn of the IDL would fail.
+                if self._api.idl.txn is not None:
+                    transaction.abort()
+                raise
+            if self._api.idl.has_backlog:
+                connection.txns.alert_notify()  # the IDL's thread, which polls only for input, sends the rest
+        finally:
+            connection.lock.release()
+        self._sent = transaction
 
-    def pre_commit(self, txn: Any) -> None:
-        """Called before the commands."""
-        if self.given_up:
-            raise TimeoutError("the caller has stopped waiting for this transaction")
-        if self._writes:
-            super().pre_commit(txn)
+    def next_cfg(self) -> int:
+        """Wait for the answer; the transaction is tried again if rows changed before it arrived.
 
-    def post_commit(self, txn: Any) -> None:
-        """Called after the server's answer."""
-        if self._writes:
-            self.next_cfg = txn.get_increment_new_value()
+        :returns: the next_cfg that the transaction requested; 0 if it changes nothing.
+        :raises TimeoutError: the server has not answered in time; the outcome is then unknown.
+        :raises Refused: the server refuses it.
+        """
+        replica = self._api.idl
+        while True:
+            if not replica.wait_for_turn(lambda: self._status() != idl.Transaction.INCOMPLETE, self._until):
+                raise TimeoutError
+            match self._status():
+                case idl.Transaction.SUCCESS:
+                    return int(self._sent.get_increment_new_value()) if self._writes else 0
+                case idl.Transaction.TRY_AGAIN:
+                    if not replica.wait_for_turn(lambda: replica.change_seqno != self._seqno, self._until):
+                        raise TimeoutError
+                    self.send()
+                case idl.Transaction.UNCHANGED | idl.Transaction.ABORTED:
+                    return 0
+                case _:
+                    raise Refused(self._sent.get_error())
+
+    def _status(self) -> Any:
+        return self._sent.commit()  # of one that was sent it only returns the status
+
+
+class Refused(Exception):
+    """The server refuses a transaction, with its own text."""
 
 
 class Barrier(command.BaseCommand):  # type: ignore[misc]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from ovs.db import idl
@@ -45,6 +45,7 @@ class Replica(connection.OvsdbIdl):  # type: ignore[misc]
 
     def __init__(self, remotes: Sequence[str], changes: Changes, timeout: float) -> None:
         self.caught_up = threading.Condition()
+        self._turned = threading.Condition()
         self.cur_cfg = 0
         self.update_count = 0
         """The number of changes that may be vswitchd's."""
@@ -93,6 +94,8 @@ class Replica(connection.OvsdbIdl):  # type: ignore[misc]
         self._anew = self._anew and not following
         if not following:
             self._session.fail_pending()
+        with self._turned:
+            self._turned.notify_all()
         return changed
 
     def _ask_for_writes(self) -> None:
@@ -118,6 +121,20 @@ class Replica(connection.OvsdbIdl):  # type: ignore[misc]
             return None
         answer: jsonrpc.Reply | None = self._session.ask("transact", [self._db.name, BARRIER])
         return answer
+
+    @property
+    def has_backlog(self) -> bool:
+        """Whether a part of a request is still to be sent."""
+        return bool(self._session.get_backlog())
+
+    def wait_for_turn(self, condition: Callable[[], bool], until: float) -> bool:
+        """Wait until a turn of the replica makes a condition true; the caller must not hold the connection's lock.
+
+        :param until: a time of the monotonic clock.
+        :returns: whether it is true.
+        """
+        with self._turned:
+            return self._turned.wait_for(condition, max(until - time.monotonic(), 0))
 
     def notify(self, event: str, row: Any, updates: Any = None) -> None:
         """A row has changed."""

@@ -17,7 +17,7 @@ from ovsdbapp import exceptions
 from vifplug.errors import OvsdbError, OvsUnavailable, TimedOut, VifplugError
 from vifplug.privileged.ovsdb import remotes as ovsdb_remotes
 from vifplug.privileged.ovsdb.changes import Changes
-from vifplug.privileged.ovsdb.connection import Api, Barrier, Connection, IncrementNextCfg, Transaction
+from vifplug.privileged.ovsdb.connection import Api, Barrier, Connection, IncrementNextCfg, Refused, Transaction
 from vifplug.privileged.ovsdb.idl import Replica
 from vifplug.privileged.ovsdb.index import RowIndex
 from vifplug.privileged.ovsdb.values import is_open
@@ -50,6 +50,7 @@ class Session:
         self._timeout = timeout
         self._api: Api | None = None
         self._lock = threading.Lock()
+        self._committing = threading.Lock()
         self._connecting: threading.Thread | None = None
         self._connecting_until = 0.0
         self._last_failure = 0.0
@@ -229,28 +230,28 @@ class Session:
 
     def _run_once(self, commands: Sequence[Any], *, writes: bool, seconds: float | None) -> int:
         patience = self._timeout if seconds is None else seconds
-        transaction = Transaction(self.api, patience, writes=writes)
-        for command in commands:
-            transaction.add(command)
+        until = time.monotonic() + patience
+        # One at a time: each is built from the rows that the one before has left.
+        if not self._committing.acquire(timeout=patience):
+            raise self._silent()
         try:
-            transaction.commit()
+            transaction = Transaction(self.api, commands, max(until - time.monotonic(), 0), writes=writes)
+            transaction.send()
+            return transaction.next_cfg()
         except VifplugError:
             raise
-        except exceptions.TimeoutException as error:
-            transaction.given_up = True
+        except TimeoutError as error:
             self.api.ovsdb_connection.force_reconnect()
             raise self._silent() from error
-        except RuntimeError as error:
-            # ovsdbapp's only texts for "the server closed the connection" and for a refusal by the server.
-            if "timed out" in str(error):
-                raise self._silent() from error
+        except Refused as error:
             if ovsdb_remotes.NOT_ALLOWED in str(error):
                 raise _NotWritten from error
-            raise OvsdbError(f"OVSDB refused the transaction: {str(error).removeprefix('OVSDB Error: ')}") from error
+            raise OvsdbError(f"OVSDB refused the transaction: {error}") from error
         except Exception as error:
             # python-ovs and ovsdbapp let various errors through: AttributeError, AssertionError, their own errors.
             raise OvsdbError(f"could not run the OVSDB transaction: {type(error).__name__}: {error}") from error
-        return transaction.next_cfg
+        finally:
+            self._committing.release()
 
     def _silent(self) -> OvsUnavailable:
         return OvsUnavailable(
