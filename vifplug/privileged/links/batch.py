@@ -44,6 +44,8 @@ class Run:
     """Name -> ifindex of the links that this run creates."""
     owners: dict[str, str] = field(default_factory=dict)
     """Name -> owner of these links."""
+    pairs: set[str] = field(default_factory=set)
+    """Those among them that are ends of veth pairs."""
     marks: dict[str, int] = field(default_factory=dict)
     """Name -> position in ``early``, which only grows until it is sent, of the message that marks the link."""
 
@@ -112,6 +114,11 @@ class Run:
         :raises LinkError, PermissionDenied, Conflict: for the first that failed, with its operation's number as
             ``step``.
         """
+        self.create(operations)
+        self.finish(operations)
+
+    def create(self, operations: Sequence[Mapping[str, Any]]) -> None:
+        """The first half of ``flush``: all that must hold before a link is up. Errors as there."""
         # A new pair takes the kernel longest, and vswitchd may be about to look for it: it comes first, unless its mark
         # would be in another send.
         early = [*self.creations, *self.early]
@@ -120,6 +127,9 @@ class Run:
         _send(early, operations)
         for name, index in self.made.items():
             ownership.remember(index, self.owners[name])
+
+    def finish(self, operations: Sequence[Mapping[str, Any]]) -> None:
+        """The second half of ``flush``: sysctls and offloads, then flags. Errors as there."""
         for number, effect in self.middle:
             try:
                 effect()
@@ -130,7 +140,16 @@ class Run:
             except Exception as error:
                 raise link_errors.of_library(error, operations[number], number) from error
         _send(self.late, operations)
-        for part in (self.creations, self.early, self.middle, self.late, self.made, self.owners, self.marks):
+        for part in (
+            self.creations,
+            self.early,
+            self.middle,
+            self.late,
+            self.made,
+            self.owners,
+            self.pairs,
+            self.marks,
+        ):
             part.clear()
 
 

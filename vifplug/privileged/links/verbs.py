@@ -178,6 +178,7 @@ def _create_pair(run: Run, number: int, operation: Operation, kind: type[Link]) 
         raise arguments.refuse("the ends of a pair", made)
     for (name, owner, role), end in zip(made, operation["ends"], strict=True):
         run.make(name, owner)
+        run.pairs.add(name)
         ends.append(
             [
                 ("IFLA_IFNAME", name),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Container, Mapping, Sequence
 from typing import Any
 
 from vifplug import naming
@@ -257,26 +257,38 @@ def commands(api: Any, operations: Sequence[Mapping[str, Any]]) -> list[port_com
     return made
 
 
-def change(operations: Sequence[Mapping[str, Any]]) -> int:
+def are_new(operations: Sequence[Mapping[str, Any]], devices: Container[str]) -> bool:
+    """Whether all operations add ports of these devices."""
+    return all(operation["op"] == "add" and operation["name"] in devices for operation in operations)
+
+
+def change(operations: Sequence[Mapping[str, Any]], meanwhile: Callable[[], None] | None = None) -> int:
     """Carry out port operations in ONE transaction: all or none.
 
     Rows are as its caller has just read them, or newer. If OVSDB refuses a transaction based on them, they are read
     again, so that the obstacle can be named.
 
+    :param meanwhile: called once the transaction is sent. Its error is raised after the transaction's answer, whose
+        changes remain.
     :returns: the next_cfg that ``wait`` takes.
     :raises OvsdbError, BridgeMissing, Conflict, PermissionDenied, OvsUnavailable: nothing was changed.
     :raises TimedOut: vswitchd is behind, and a port is to be added; nothing was changed.
     """
-    session = _sessions[0]
+    session, left = _sessions[0], [] if meanwhile is None else [meanwhile]
+
+    def once() -> None:
+        if left:
+            left.pop()()
+
     if any(operation["op"] in _MAKING and not operation.get("uuid") for operation in operations):
         # vswitchd treats a port that was deleted and added again since its last look as the same one, on the deleted
         # device: it reports a number and no error, and forwards no frame.
         session.wait_for_all()
     try:
-        next_cfg = session.commit(commands(session.api, operations))
+        next_cfg = session.commit(commands(session.api, operations), once)
     except OvsdbError:
         session.refresh()
-        next_cfg = session.commit(commands(session.api, operations))
+        next_cfg = session.commit(commands(session.api, operations), once)
     _clear_flags(session, operations)
     return next_cfg
 
