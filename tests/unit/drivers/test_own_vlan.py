@@ -171,7 +171,7 @@ def test_configured_control_plane_refuses_a_new_vlan_and_keeps_a_recorded_one(
 
 
 @pytest.mark.parametrize("wired_by", ["auto", "plugged"])
-def test_vif_with_its_own_vlan_waits_for_nobody_to_be_wired(
+def test_vif_with_its_own_vlan_is_wired_once_it_is_plugged(
     tmp_path: pathlib.Path, host: FakeHost, wired_by: str
 ) -> None:
     plugger = builders.plugger(tmp_path, host, wired_by=wired_by, listens=True)
