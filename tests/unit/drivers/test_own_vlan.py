@@ -5,6 +5,7 @@ from __future__ import annotations
 import pathlib
 from dataclasses import replace
 from typing import Any
+from unittest import mock
 
 import pytest
 
@@ -12,12 +13,14 @@ from tests.support import builders
 from tests.support.builders import HYBRID, TAP, Plugger
 from tests.support.fake_host import FakeHost
 from vifplug import formats
-from vifplug.errors import Conflict, InputError, LinkError
+from vifplug.engine.commands import reconcile
+from vifplug.errors import Conflict, InputError, LinkError, StoreError
 from vifplug.model.events import has_reached
 from vifplug.model.reports import WIRED
 from vifplug.resources.ovs_port import CONTROL_AGENT, CONTROL_OVN, DEAD, Vlans, access
 from vifplug.store import records
 from vifplug.store.records import Record
+from vifplug.store.store import Store
 
 PORT = f"tap{TAP}"[:14]
 QVO = f"qvo{HYBRID}"[:14]
@@ -70,7 +73,10 @@ def test_vlan_of_another_program_is_drift_only_where_vifplug_owns_it(
 ) -> None:
     plugger.plug([builders.vif("ovs", vlan=5 if has_vlan else None)])
     host.ports[PORT] = host.ports[PORT].with_vlans(Vlans(6, "native-tagged", (7,)))
+    record = record_of(plugger)
     (check,) = builders.local_host(plugger).check().vifs
+    assert (record_of(plugger) == record) is has_vlan, "another program's VLANs are recorded only where they count"
+    assert reconcile.survey(plugger, [TAP]).outdated == frozenset()
     named = {(item.attribute, str(item.observed), str(item.desired)) for item in check.drift}
     assert named == (
         {("tag", "6", "5"), ("vlan_mode", "native-tagged", "access"), ("trunks", "[7]", "None")} if has_vlan else set()
@@ -108,10 +114,21 @@ def test_failed_replug_leaves_the_vlans_as_they_were(
         with pytest.raises(LinkError):
             plugger.plug([wanted])
         assert (vlans(host), record_of(plugger)) == (was, record), number
+    with mock.patch.object(Store, "save_records", side_effect=StoreError("full")), pytest.raises(StoreError):
+        plugger.plug([wanted])
+    assert (vlans(host), record_of(plugger)) == (was, record), "behind the last action"
     plugger.plug([wanted])
     assert vlans(host) == (
         access(6) if vlan == 6 else access(5) if vlan is None and before == 5 else Vlans() if before == 5 else was
     )
+
+
+def test_failed_replug_returns_a_drifted_port_to_the_recorded_vlan(plugger: Plugger, host: FakeHost) -> None:
+    plugger.plug([builders.vif("ovs", vlan=5)])
+    host.ports[PORT] = host.ports[PORT].with_vlans(Vlans(7))
+    with mock.patch.object(Store, "save_records", side_effect=StoreError("full")), pytest.raises(StoreError):
+        plugger.plug([builders.vif("ovs", vlan=6)])
+    assert vlans(host) == access(5)
 
 
 @pytest.mark.parametrize("before", [None, 5])

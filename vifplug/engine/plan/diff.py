@@ -215,8 +215,6 @@ def is_wider(desired: OvsPort, current: OvsPort, recorded: OvsPort | None) -> bo
     """Whether a row was recreated and has none of the VLANs that limited the recorded one."""
     if recorded is None or recorded.uuid in (None, current.uuid) or not desired.has_identity:
         return False
-    if own_vlans(desired, recorded) is not None:
-        return False
     if current.tag is not None or current.vlan_mode is not None or current.trunks:
         return False
     limited = recorded.tag is not None or bool(recorded.trunks) or recorded.vlan_mode is not None
