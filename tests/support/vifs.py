@@ -128,6 +128,7 @@ EXTERNAL = _request("external", "9b6f1c44-3a07-4d0c-9d55-61c7ad0e8f20", "fa:16:3
 )
 TRUNK = OVS.but(network={"bridge": f"tbr-{NETWORK}"[:14]})
 OWN_BRIDGE = OVS.but(per_port_bridge=True)
+OWN_VLAN = OVS.but(vlan=3)
 BRIDGE = _request("bridge", "3fe5648f-4734-49a7-9fef-daa6f86f6799", "fa:16:3e:95:3a:3d")
 
 

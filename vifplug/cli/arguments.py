@@ -40,6 +40,7 @@ class Options(argparse.Namespace):
     instance_uuid: str | None = None
     instance_name: str | None = None
     mtu: int | None = None
+    vlan: int | str | None = None
     dry_run: bool = False
     wait: str = WAITS[0]
     awaited: str = WAITS[1]
@@ -138,6 +139,14 @@ def _mtu(value: str) -> int:
     if not limits.is_mtu(mtu):
         raise argparse.ArgumentTypeError(f"{value!r} is not an MTU; {limits.MTU_RULE}")
     return mtu
+
+
+def _vlan(value: str) -> int | str:
+    if value == limits.NO_VLAN:
+        return value
+    if not (value.isascii() and value.isdigit() and len(value) < 9 and limits.is_vlan(int(value))):
+        raise argparse.ArgumentTypeError(f"{value!r} is not a VLAN; {limits.VLAN_RULE}")
+    return int(value)
 
 
 def _queues(value: str) -> int:
@@ -279,6 +288,13 @@ def _add_plug(plug: argparse.ArgumentParser) -> None:
     )
     plug.add_argument("--instance-name", type=_instance_name, metavar="NAME", help="the guest's name")
     plug.add_argument("--mtu", type=_mtu, metavar="BYTES", help="default: FILE's, else the configuration's")
+    plug.add_argument(
+        "--vlan",
+        type=_vlan,
+        metavar="VLAN",
+        help="the VLAN of the guests' frames, where no control plane wires ports: 1 to 4094; none removes that of "
+        "plugged VIFs; default: FILE's, else a plugged VIF keeps its own",
+    )
     plug.add_argument("--create-tap", action="store_true", help="create the guests' taps, whatever FILE asks for")
     plug.add_argument("--dry-run", action="store_true", help="print the plan and change nothing")
     plug.add_argument("--wait", choices=WAITS, help="the state to wait for; default: plugged (built and read back)")

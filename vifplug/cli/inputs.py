@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from vifplug import errors, formats
@@ -61,17 +61,31 @@ def vifs(options: arguments.Options) -> Sequence[Vif]:
     document = formats.parse(text)
     instance = {"uuid": options.instance_uuid, "name": options.instance_name} if options.instance_uuid else None
     parameters: dict[str, Any] = {"format": options.format or "auto", "instance": instance, "mtu": options.mtu}
-    is_amended = options.create_tap or (options.instance_name is not None and instance is None)
+    changes: dict[str, Any] = {"create_tap": True} if options.create_tap else {}
+    changes |= {} if options.vlan is None else {"vlan": options.vlan}
+    is_amended = bool(changes) or (options.instance_name is not None and instance is None)
     is_small = len(text) <= _UNREAD_MAX and text.isascii()  # JSON escapes take up to 12 characters for any other
     if document and isinstance(document, list | dict) and not is_amended and is_small:
         return formats.Document(document, **parameters)
     loaded = formats.load_all(document, **parameters)
-    if options.create_tap:
-        loaded = [vif.model_copy(update={"create_tap": True}) for vif in loaded]
+    if changes:
+        loaded = [_amended(vif, changes) for vif in loaded]
     check(loaded)
     if options.instance_name and not instance:
         return [_named(vif, options.instance_name) for vif in loaded]
     return loaded
+
+
+def _amended(vif: Vif, changes: Mapping[str, Any]) -> Vif:
+    """A VIF with the values of options.
+
+    :raises errors.InputError: it cannot have them.
+    """
+    from vifplug.model import messages  # here, because only a command that reads the VIFs needs it
+
+    amended = vif.model_copy(update=changes)
+    messages.recheck(amended, f"VIF {vif.id}")
+    return amended
 
 
 def ids_if_many(vifs: Sequence[Vif]) -> list[str]:

@@ -62,6 +62,7 @@ def ovs_port(vif: Vif, options: Options, name: str, *, waits: bool = False) -> O
         owner=vif.id,
         iface_ids=ids,
         isolate=bool(vif.isolate) and not naming.is_trunk_bridge(bridge),
+        vlan=vif.vlan if isinstance(vif.vlan, int) else None,
         qos_type=options.qos_type or None,
         waits_for_device=waits,
         control_plane=CONTROL_AGENT if options.wired_by == CONTROL_AGENT else "",
@@ -90,7 +91,9 @@ def behind_own_bridge(vif: Vif, port: OvsPort) -> list[Resource]:
     """
     own, (near, far) = naming.port_bridge(vif.id), naming.patch_ports(vif.id)
     leads_to_far, leads_to_near = ({"type": PATCH, "options": {PEER: peer}} for peer in (far, near))
-    at_guest = replace(port, bridge=own, iface_ids={}, isolate=False, guest_address=vif.address, control_plane="")
+    at_guest = replace(
+        port, bridge=own, iface_ids={}, isolate=False, vlan=None, guest_address=vif.address, control_plane=""
+    )
     return [
         at_guest,
         OvsBridge(name=own, owner=vif.id, like=port.bridge),

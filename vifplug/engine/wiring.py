@@ -119,6 +119,8 @@ def _wiring_awaited(record: Record, observed: Observed, rule: str) -> str:
 def _rule(record: Record, observed: Observed, wiring: Wiring) -> str:
     """The source that decides for a VIF. A VIF without a port can only be wired by Neutron's events."""
     ports = _ports(record)
+    if any(port.vlan is not None for port in ports):
+        return PLUG  # it has its VLAN from its creation, and no control plane wires it
     if wiring.by != AUTO:
         return wiring.by if ports or wiring.by == EVENTS else PLUG
     # A trunk's bridge has the control plane of the integration bridge, to which Neutron's agent patches it.

@@ -9,7 +9,7 @@ from vifplug.engine.plan.actions import Action
 from vifplug.errors import UnknownKind
 from vifplug.resources import ovs_bridge
 from vifplug.resources.link import Link
-from vifplug.resources.ovs_port import OvsPort
+from vifplug.resources.ovs_port import OvsPort, Vlans
 from vifplug.resources.schema import Form
 
 
@@ -78,7 +78,7 @@ def of_port(action: Action) -> dict[str, Any]:
         case actions.DeleteQos(owner=owner):
             return {"op": "delete-qos", "owner": owner}
         case actions.SetPort(
-            port=port, iface_changes=iface, port_changes=own, emptied=emptied, given=given, again=again
+            port=port, iface_changes=iface, port_changes=own, emptied=emptied, given=given, again=again, vlans=vlans
         ):
             return {
                 "op": "set",
@@ -87,7 +87,8 @@ def of_port(action: Action) -> dict[str, Any]:
                 "external_ids": {key: after for key, _before, after in own},
                 "columns": list(emptied),
                 "settings": dict(given),
-                "vlans": _vlans(port) if again else None,
+                "vlans": _vlans(port.vlans) if again else None,
+                "own_vlans": _vlans(vlans[1]) if vlans is not None else None,
             }
         case actions.MovePort(port=port):
             return {"op": "move", **_port_identity(port), "bridge": port.bridge}
@@ -108,7 +109,7 @@ def of_port(action: Action) -> dict[str, Any]:
                 "op": "add",
                 **_port_identity(port),
                 **{key: getattr(port, key) for key in fields},
-                **_vlans(port),
+                **_vlans(port.vlans),
                 "iface_ids": dict(port.iface_ids),
                 "external_ids": dict(port.external_ids),
                 "other_config": dict(port.other_config),
@@ -119,8 +120,8 @@ def of_port(action: Action) -> dict[str, Any]:
     raise UnknownKind(f"no port operation for {action!r}")
 
 
-def _vlans(port: OvsPort) -> dict[str, Any]:
-    return {"tag": port.tag, "vlan_mode": port.vlan_mode, "trunks": list(port.trunks)}
+def _vlans(vlans: Vlans) -> dict[str, Any]:
+    return {"tag": vlans.tag, "vlan_mode": vlans.vlan_mode, "trunks": list(vlans.trunks)}
 
 
 def _port_identity(port: OvsPort) -> dict[str, Any]:

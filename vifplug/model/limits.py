@@ -17,13 +17,25 @@ ABSENT_SECONDS = 600.0
 TIMEOUT_SECONDS = 300.0
 """Nova's vif_plugging_timeout."""
 
+VLAN_MIN, VLAN_MAX = 1, 4094
+"""0 means "no VLAN", and 4095 is reserved (IEEE 802.1Q)."""
+NO_VLAN = "none"
+"""The value of a request that removes a VIF's VLAN; a request without a value keeps the recorded one."""
+
 UUID_EXAMPLE = "71a6b0e4-1a1b-4fd9-8f4a-7cab3f9a425b"
 UUID_RULE = f"it must be a UUID such as {UUID_EXAMPLE}"
 """The rule of ``naming.is_uuid`` for an error."""
 MTU_RULE = f"it must be a whole number from {MTU_MIN} to {MTU_MAX}"
 """The rule of ``is_mtu`` for an error."""
+VLAN_RULE = f'it must be a VLAN id from {VLAN_MIN} to {VLAN_MAX}, or "{NO_VLAN}" to remove that of a plugged VIF'
+"""The rule of ``is_vlan`` for an error."""
 
 
 def is_mtu(value: object) -> bool:
     """Whether it is an MTU that a VIF may have."""
     return isinstance(value, int) and not isinstance(value, bool) and MTU_MIN <= value <= MTU_MAX
+
+
+def is_vlan(value: object) -> bool:
+    """Whether it is a VLAN id that a VIF may have."""
+    return isinstance(value, int) and not isinstance(value, bool) and VLAN_MIN <= value <= VLAN_MAX

@@ -50,7 +50,15 @@ _BY_FIELD = {
 
 _UPLINK = ("network", "uplink")
 
-_ALIASES = {"mac": "address", "mac_address": "address", "type": "vif_type", "uuid": "id", "port_id": "id"}
+_ALIASES = {
+    "mac": "address",
+    "mac_address": "address",
+    "type": "vif_type",
+    "uuid": "id",
+    "port_id": "id",
+    "tag": "vlan",
+    "vlan_id": "vlan",
+}
 """Names that other formats have for our keys."""
 
 

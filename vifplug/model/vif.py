@@ -19,6 +19,7 @@ from pydantic import (
     ConfigDict,
     Field,
     ValidationError,
+    WithJsonSchema,
     model_validator,
 )
 from pydantic.config import JsonDict
@@ -81,6 +82,12 @@ def _pci_address(value: Any) -> str:
     return value.lower()
 
 
+def _own_vlan(value: Any) -> Any:
+    if value != limits.NO_VLAN and not limits.is_vlan(value):
+        raise ValueError(limits.VLAN_RULE)
+    return value
+
+
 # The validators decide; json_schema_extra describes to readers of the JSON Schema what a pattern can express.
 UUID_SCHEMA: JsonDict = {"format": "uuid", "pattern": r"^[0-9A-Fa-f]{8}(-[0-9A-Fa-f]{4}){3}-[0-9A-Fa-f]{12}$"}
 _MAC_SCHEMA: JsonDict = {"pattern": r"^(?!00(:00){5}$)[0-9A-Fa-f][02468ACEace](:[0-9A-Fa-f]{2}){5}$"}
@@ -99,6 +106,18 @@ PciAddress = Annotated[
     Field(json_schema_extra={"pattern": r"^[0-9A-Fa-f]{4,8}:[0-9A-Fa-f]{2}:[01][0-9A-Fa-f]\.[0-7]$"}),
 ]
 VlanId = Annotated[int, Field(ge=1, le=4094, strict=True)]
+OwnVlan = Annotated[
+    int | Literal["none"],
+    BeforeValidator(_own_vlan),
+    WithJsonSchema(
+        {
+            "anyOf": [
+                {"type": "integer", "minimum": limits.VLAN_MIN, "maximum": limits.VLAN_MAX},
+                {"const": limits.NO_VLAN},
+            ]
+        }
+    ),
+]
 Mtu = Annotated[int, Field(ge=limits.MTU_MIN, le=limits.MTU_MAX, strict=True)]
 Flag = Annotated[bool, Field(strict=True)]
 UserId = Annotated[int, Field(ge=0, le=2**32 - 2, strict=True)]
@@ -263,6 +282,11 @@ class Macvtap(_Part):
     )
 
 
+WITH_VLAN = frozenset({"ovs", "ovs-hybrid"})
+"""The vif_types whose VIFs may have a VLAN of their own."""
+_VLANS_OF_PARTS = {"vf": "pci_device.vlan", "macvtap": "macvtap.vlan"}
+
+
 class Vif(_Part):
     """One guest interface and how it is to be plugged."""
 
@@ -292,6 +316,11 @@ class Vif(_Part):
         description="A new OVS port is dead (VLAN 4095) until a control plane wires it. By default the "
         "configuration's.",
     )
+    vlan: OwnVlan | None = Field(
+        default=None,
+        description="ovs and ovs-hybrid: the VLAN of the guest's frames, on hosts where no control plane wires ports. "
+        "vifplug owns Port.tag then. A request without it keeps that of a plugged VIF; none removes it.",
+    )
     per_port_bridge: Flag | None = Field(
         default=None,
         description="ovs: the port goes to an OVS bridge of the VIF's own, which a patch joins to network.bridge. By "
@@ -320,6 +349,14 @@ class Vif(_Part):
     def _own_bridge_is_of_the_type(self) -> Vif:
         if self.per_port_bridge and self.vif_type != "ovs":
             raise ValueError("per_port_bridge: it is for VIFs of type ovs only; leave it out")
+        return self
+
+    @model_validator(mode="after")
+    def _vlan_is_of_the_type(self) -> Vif:
+        if self.vlan is not None and self.vif_type not in WITH_VLAN:
+            part = _VLANS_OF_PARTS.get(self.vif_type)
+            hint = f" (of a {self.vif_type} VIF it is {part})" if part else ""
+            raise ValueError(f"vlan: it is for VIFs of type {', '.join(sorted(WITH_VLAN))} only; leave it out{hint}")
         return self
 
     @model_validator(mode="after")

@@ -181,7 +181,7 @@ class MemoryHost:
             case actions.AddPort(port=port):
                 self._add_port(port)
             case actions.SetPort(
-                port=port, iface_changes=iface, port_changes=own, emptied=emptied, given=given, again=again
+                port=port, iface_changes=iface, port_changes=own, emptied=emptied, given=given, again=again, vlans=vlans
             ):
                 current = self.ports[port.name]
                 external = {**current.external_ids, **{key: after for key, _before, after in own}}
@@ -194,7 +194,9 @@ class MemoryHost:
                 if set(emptied) & set(OF_VLANS):
                     changed = replace(changed, tag=None, vlan_mode=None, trunks=())
                 if again:
-                    changed = replace(changed, tag=port.tag, vlan_mode=port.vlan_mode, trunks=port.trunks)
+                    changed = changed.with_vlans(port.vlans)
+                if vlans is not None:
+                    changed = changed.with_vlans(vlans[1])
                 self.ports[port.name] = changed
             case actions.MovePort(port=port):
                 self.ports[port.name] = replace(self.ports[port.name], bridge=port.bridge)

@@ -15,13 +15,27 @@ from tests.support.faults.drifts import (
     HYBRID_DRIFTS,
     OVS_DRIFTS,
     OWN_BRIDGE_DRIFTS,
+    OWN_VLAN_DRIFTS,
     TRUNK_DRIFTS,
     Drift,
     host_end,
 )
 from tests.support.network.endpoints import Station, guest_in_bridge, guest_on_tap, host_on_bridge
 from tests.support.network.traffic import ping
-from tests.support.vifs import BRIDGE, GUEST, HOST, HYBRID, MTU, OVS, OWN_BRIDGE, TRUNK, Request, library, must_row
+from tests.support.vifs import (
+    BRIDGE,
+    GUEST,
+    HOST,
+    HYBRID,
+    MTU,
+    OVS,
+    OWN_BRIDGE,
+    OWN_VLAN,
+    TRUNK,
+    Request,
+    library,
+    must_row,
+)
 from tests.support.world.world import Row, World
 from vifplug.api.local import LocalHost
 
@@ -33,6 +47,7 @@ CASES = [
         (BRIDGE.type, BRIDGE, BRIDGE_DRIFTS),
         ("trunk", TRUNK, TRUNK_DRIFTS),
         ("own bridge", OWN_BRIDGE, OWN_BRIDGE_DRIFTS),
+        ("own vlan", OWN_VLAN, OWN_VLAN_DRIFTS),
     )
     for drift in drifts
 ]
@@ -55,8 +70,12 @@ def ends(world: World, request: Request) -> Iterator[Station]:
 
 
 def wire(world: World, request: Request) -> None:
-    """What a control plane writes."""
+    """What a control plane writes; of a VIF with a VLAN of its own, what any other program may."""
     if request.type == "bridge":
+        return
+    if request is OWN_VLAN:
+        world.vsctl("set", "Port", request.port, "other_config:net_uuid=foreign", "external_ids:theirs=1")
+        world.vsctl("set", "Interface", request.port, "other_config:theirs=2")
         return
     world.vsctl(
         *("set", "Port", request.port, f"tag={TAG}", "other_config:net_uuid=foreign", "external_ids:theirs=1"),

@@ -163,12 +163,15 @@ def row_calls(world: World) -> Iterator[dict[str, Any]]:
         yield {"op": "reattach", **own}
         yield {"op": "set", **own, "iface_ids": {"iface-id": owner}, "external_ids": {"vifplug-vif": owner}}
         yield {"op": "set", **own, "iface_ids": {}, "external_ids": {"vifplug-vif": None}}
+        yield {"op": "set", **own, "iface_ids": {}, "own_vlans": {"tag": 5, "vlan_mode": "access", "trunks": []}}
     ours = {"op": "set", "name": mine, "owner": MINE.id, "external_ids": {}}
     yield {**ours, "iface_ids": {"iface-id": VICTIM.id}}
     yield {**ours, "iface_ids": {"attached-mac": "01:00:00:00:00:00"}}
     yield {**ours, "iface_ids": {"ovn-installed": "true"}}
     yield {**ours, "iface_ids": {}, "external_ids": {"theirs": "1"}}
     yield {**ours, "iface_ids": {}, "external_ids": {"vifplug-vif": VICTIM.id}}
+    for vlans in ({"tag": 4096}, {"tag": True}, {"vlan_mode": "any"}, {"trunks": [-1]}):
+        yield {**ours, "iface_ids": {}, "own_vlans": {"tag": 5, **vlans}}
     for settings in SETTINGS:
         yield {**ours, "iface_ids": {}, "settings": settings}
     add: dict[str, Any] = {"op": "add", "bridge": "br-int", "iface_ids": {}, "external_ids": {}}

@@ -406,9 +406,30 @@ def _own_bridge() -> list[Drift]:
     return table.drifts
 
 
+def _own_vlan() -> list[Drift]:
+    """VLANs of a port whose VIF has one of its own."""
+    table = _Table()
+    for name, words, *columns in (
+        ("tag cleared", "clear Port {tap} tag", "tag"),
+        ("vlans cleared", "clear Port {tap} tag vlan_mode", "tag", "vlan_mode"),
+        ("tag of another vlan", "set Port {tap} tag=4", "tag"),
+        ("trunk of all vlans", "set Port {tap} vlan_mode=trunk", "vlan_mode"),
+        ("native vlan of a trunk", "set Port {tap} vlan_mode=native-untagged trunks=3,4", "vlan_mode", "trunks"),
+        ("dead", "set Port {tap} tag=4095 vlan_mode=trunk trunks=4095", "tag", "vlan_mode", "trunks"),
+    ):
+        table.add(name, f"ovs-vsctl {words}", *(("{tap}", column) for column in columns))
+    again = "ovs-vsctl del-port {tap} -- add-port br-int {tap}"
+    made = ("{tap}", "tag"), ("{tap}", "vlan_mode")
+    table.add("port made again without it", again, *made, more=True, keeps_row=False, keeps_ofport=False)
+    deleted = "ovs-vsctl del-port {tap}"
+    table.add("port deleted", deleted, ("{tap}", "port"), keeps_row=False, keeps_ofport=False)
+    return table.drifts
+
+
 HYBRID_DRIFTS = _hybrid()
 OVS_DRIFTS = _ovs()
 BRIDGE_DRIFTS = _bridge()
 LONE_TAP_DRIFTS = _lone_tap()
 TRUNK_DRIFTS = _trunk()
 OWN_BRIDGE_DRIFTS = _own_bridge()
+OWN_VLAN_DRIFTS = _own_vlan()

@@ -29,6 +29,7 @@ def test_what_a_request_may_omit() -> None:
         "tap",
         "multiqueue",
         "isolate",
+        "vlan",
         "per_port_bridge",
         "pci_device",
         "vhost_user",

@@ -36,12 +36,12 @@ def _has_other_vlans(recorded: OvsPort, observed: Observed) -> bool:
     port = observed.ports.get(recorded.name)
     if port is None or recorded.uuid is None or port.uuid != recorded.uuid:
         return False
-    return (port.tag, port.vlan_mode, port.trunks) != (recorded.tag, recorded.vlan_mode, recorded.trunks)
+    # Of a VIF with a VLAN of its own, another program's are drift.
+    return recorded.vlan is None and port.vlans != recorded.vlans
 
 
 def _seen(recorded: OvsPort, observed: Observed) -> OvsPort:
-    port = observed.ports[recorded.name]
-    return replace(recorded, tag=port.tag, vlan_mode=port.vlan_mode, trunks=port.trunks)
+    return recorded.with_vlans(observed.ports[recorded.name].vlans)
 
 
 def note_vlans(context: Context, records: Iterable[Record], observed: Observed) -> None:

@@ -108,7 +108,7 @@ def _outdated(port: OvsPort, observed: Observed) -> bool:
     current = observed.ports.get(port.name)
     if current is None:
         return False
-    if (port.tag, port.vlan_mode, port.trunks) != (current.tag, current.vlan_mode, current.trunks):
+    if port.vlan is None and port.vlans != current.vlans:
         return True
     if not port.waits_for_device:
         return False

@@ -10,7 +10,7 @@ from vifplug.resources import passage
 from vifplug.resources.link import Link
 from vifplug.resources.observed import Station
 from vifplug.resources.ovs_bridge import OvsBridge
-from vifplug.resources.ovs_port import DEAD_VLAN, OvsPort, shown
+from vifplug.resources.ovs_port import DEAD_VLAN, OvsPort, Vlans, shown
 
 Plane = Literal["links", "ports"]
 Change = tuple[str, Any, Any]
@@ -231,7 +231,9 @@ class AddPort(PortAction):
     def __str__(self) -> str:
         port = self.port
         words = [f"add port {port.name} to OVS bridge {port.bridge}"]
-        if port.isolate:
+        if port.vlan is not None:
+            words.append(f"vlan {port.vlan}")
+        elif port.isolate:
             words.append(f"isolated (tag {DEAD_VLAN})")
         elif self.restored:
             words.append(f"with {self.restored}")
@@ -261,6 +263,8 @@ class SetPort(PortAction):
     Another program's values are not restored: the helper accepts none for these columns."""
     again: bool = False
     """Another program recreated its row: it gets its VLANs as ``AddPort`` gives them, unless it has some by then."""
+    vlans: tuple[Vlans, Vlans] | None = None
+    """VLANs of vifplug's: those that the inverse sets, and those that the port gets, whatever it has."""
 
     @property
     def restored(self) -> str:
@@ -271,16 +275,16 @@ class SetPort(PortAction):
         changes = [(key, after) for key, _before, after in (*self.port_changes, *self.iface_changes)]
         ids = ", ".join(f"{key} {in_words(after)}" for key, after in changes)
         columns = _columns({**self.given, **dict.fromkeys(self.emptied)})
-        words = ", ".join(part for part in (ids, columns, self.restored) if part)
+        own = f"vlan {in_words(self.port.vlan)}" if self.vlans is not None else ""
+        words = ", ".join(part for part in (ids, columns, own, self.restored) if part)
         return f"set port {self.port.name}: {words}"
 
     def inverse(self) -> Action:
         iface, own = _swapped(self.iface_changes), _swapped(self.port_changes)
         given = {column: value for column, value in self.former.items() if value is not None}
         emptied = tuple(column for column in self.former if column not in given)
-        return replace(
-            self, iface_changes=iface, port_changes=own, emptied=emptied, given=given, former={}, again=False
-        )
+        back = replace(self, iface_changes=iface, port_changes=own, emptied=emptied, given=given, former={})
+        return replace(back, again=False, vlans=self.vlans and self.vlans[::-1])
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from vifplug import naming
+from vifplug.engine import own_vlan
 from vifplug.engine.plan import configured, diff, ownership
 from vifplug.errors import Conflict
 from vifplug.resources import kinds
@@ -95,6 +96,7 @@ def refuse_foreign(desired: Iterable[Resource], recorded: Inventory, observed: O
     for resource in desired:
         if isinstance(resource, OvsPort):
             _refuse_kernel_datapath(resource, observed)
+            own_vlan.refuse_wired(resource, ports.get(resource.name), observed)
             _refuse_another_maker(resource, ports.get(resource.name))
             _refuse_foreign_port(resource, ports.get(resource.name), observed)
             if resource.waits_for_device:

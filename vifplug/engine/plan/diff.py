@@ -13,7 +13,7 @@ from vifplug.resources.link import Link
 from vifplug.resources.observed import Inventory, Observed
 from vifplug.resources.ovs_bridge import DATAPATH, OvsBridge
 from vifplug.resources.ovs_bridge import SETTINGS as BRIDGE_SETTINGS
-from vifplug.resources.ovs_port import OF_VLANS, SETTINGS, OvsPort, shown
+from vifplug.resources.ovs_port import OF_VLANS, SETTINGS, OvsPort, Vlans, access, shown
 from vifplug.resources.schema import Compared
 
 PRESENT = "present"
@@ -176,7 +176,11 @@ def of_port(desired: OvsPort, observed: Observed, recorded: OvsPort | None) -> l
     settings = {column: shown(column, value) for column, value in desired.settings.items()}
     if current.settings != settings:
         pairs += [(column, current.settings.get(column), settings.get(column)) for column in SETTINGS]
-    if not desired.has_identity:
+    own = own_vlans(desired, recorded)
+    if own is not None:
+        is_now = zip(OF_VLANS, current.vlans, own, strict=True)
+        pairs += [(column, is_ or None, should or None) for column, is_, should in is_now]
+    elif not desired.has_identity:
         # No agent maintains that patch: a VLAN that it set for the far end would stop every frame (PARITY D9).
         pairs += [(column, getattr(current, column) or None, None) for column in OF_VLANS]
     waits = desired.waits_for_device and link is None
@@ -192,6 +196,19 @@ def of_port(desired: OvsPort, observed: Observed, recorded: OvsPort | None) -> l
             PortDrift(subject=desired.name, attribute="ofport", observed=current.ofport, desired="a number above 0")
         )
     return [*items, *_of_device(desired, observed, recorded)]
+
+
+def own_vlans(desired: OvsPort, recorded: OvsPort | None) -> Vlans | None:
+    """The VLANs that a port gets from vifplug; None if another program decides about them.
+
+    A port that had a VLAN of vifplug's and is to have none returns to those that its record has beside it: to none, or,
+    if the VLAN is that of an interrupted request, to those from before.
+    """
+    if not desired.has_identity:
+        return None
+    if desired.vlan is not None:
+        return access(desired.vlan)
+    return recorded.vlans if recorded is not None and recorded.vlan is not None else None
 
 
 def is_wider(desired: OvsPort, current: OvsPort, recorded: OvsPort | None) -> bool:

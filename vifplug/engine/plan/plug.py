@@ -35,7 +35,7 @@ from vifplug.resources import kinds, passage
 from vifplug.resources.contract import Creation, Relation, Resource, Teardown
 from vifplug.resources.link import Link
 from vifplug.resources.observed import Inventory, Observed
-from vifplug.resources.ovs_port import CONTROL_AGENT, DEAD_VLAN, OF_VLANS, SETTINGS, OvsPort, shown
+from vifplug.resources.ovs_port import CONTROL_AGENT, DEAD, OF_VLANS, SETTINGS, OvsPort, Vlans, access, shown
 
 CROWD = 32
 """Number of ports from which two turns of vswitchd cost more than one that comes too early."""
@@ -243,11 +243,11 @@ def _plan_ports(request: Request, observed: Observed, draft: Draft) -> None:
             port = _as_before(port, request.recorded.ports[port.name], observed)
         is_marked = current.owner == port.owner
         if not is_marked:  # The mark first: the helper moves and re-attaches only marked ports.
-            _set_ids(port, items, request, draft)
+            _set_ids(port, items, request, observed, draft)
         if current.bridge != port.bridge:
             draft.add(Phase.PORTS, actions.MovePort(port, current.bridge))
         if is_marked:
-            _set_ids(port, items, request, draft)
+            _set_ids(port, items, request, observed, draft)
         if _must_reattach(request, port, observed, draft) and current.bridge == port.bridge:
             link = observed.links.get(port.name)
             held_nothing = (link is None or bool(link.called)) and (current.ofport or 0) <= 0
@@ -260,11 +260,14 @@ def _added(port: OvsPort, request: Request, observed: Observed) -> Action:
     recorded = request.recorded.ports
     others = (other for other in recorded.values() if other.has_identity)
     before = recorded.get(port.name) or next(others, None)
+    own = diff.own_vlans(port, before)
+    if own is not None:
+        return actions.AddPort(port.with_vlans(own))
     if before is None or not port.has_identity:
-        return actions.AddPort(_dead(port) if port.isolate else port)
+        return actions.AddPort(port.with_vlans(DEAD) if port.isolate else port)
     now = observed.ports.get(before.name)
     if now is not None and now.owner == request.vif_id:
-        before = replace(before, tag=now.tag, vlan_mode=now.vlan_mode, trunks=now.trunks)
+        before = before.with_vlans(now.vlans)
     return actions.AddPort(_as_before(port, before, observed), again=True)
 
 
@@ -275,31 +278,34 @@ def _as_before(port: OvsPort, before: OvsPort, observed: Observed) -> OvsPort:
     bridge = observed.bridges.get(port.bridge)
     planes = {port.control_plane, before.control_plane, bridge.control_plane if bridge else ""}
     if port.isolate or (CONTROL_AGENT in planes and not naming.is_trunk_bridge(port.bridge)):
-        return _dead(port)
-    return replace(port, tag=before.tag, vlan_mode=before.vlan_mode, trunks=before.trunks)
+        return port.with_vlans(DEAD)
+    return port.with_vlans(before.vlans)
 
 
-def _dead(port: OvsPort) -> OvsPort:
-    """A port that must not forward yet: tag 4095 alone would pass untagged frames (LP 1930414)."""
-    return replace(port, tag=DEAD_VLAN, vlan_mode="trunk", trunks=(DEAD_VLAN,))
-
-
-def _set_ids(port: OvsPort, items: Sequence[DriftItem], request: Request, draft: Draft) -> None:
+def _set_ids(port: OvsPort, items: Sequence[DriftItem], request: Request, observed: Observed, draft: Draft) -> None:
     of_port = [item for item in items if isinstance(item, diff.PortDrift)]
     ids = [(item.key, item.observed, item.desired) for item in of_port if item.key]
     marks = tuple(change for change in ids if change[0] == naming.OWNER_KEY)
     others = tuple(change for change in ids if change[0] != naming.OWNER_KEY)
-    own = SETTINGS if port.has_identity else (*SETTINGS, *OF_VLANS)
-    seen = {item.attribute: item.observed for item in of_port if item.attribute in own}
+    columns = SETTINGS if port.has_identity else (*SETTINGS, *OF_VLANS)
+    seen = {item.attribute: item.observed for item in of_port if item.attribute in columns}
     given = {column: port.settings[column] for column in seen if column in port.settings}
     emptied = tuple(column for column in seen if column not in given)
     known = request.recorded.ports.get(port.name)
     recorded = {column: (known.settings if known is not None else {}).get(column) for column in seen}
     former = {column: value for column, value in recorded.items() if shown(column, value) == seen[column]}
-    again = port.has_identity and any(item.attribute == diff.VLANS for item in of_port)
-    if marks or others or seen or again:
-        change = actions.SetPort(port, others, marks, emptied, given, former, again)
+    tagged = port.has_identity and any(item.attribute in OF_VLANS for item in of_port)
+    own = diff.own_vlans(port, known) if tagged else None
+    vlans = None if own is None else (_vlans_before(known, observed.ports[port.name]), own)
+    if marks or others or seen or tagged:
+        change = actions.SetPort(port, others, marks, emptied, given, former, tagged and own is None, vlans)
         draft.add(Phase.PORTS, change)
+
+
+def _vlans_before(known: OvsPort | None, current: OvsPort) -> Vlans:
+    """The VLANs to which an undo returns a port: the recorded one of vifplug's, whatever another program has set since;
+    else those that it has."""
+    return current.vlans if known is None or known.vlan is None else access(known.vlan)
 
 
 def _must_reattach(request: Request, port: OvsPort, observed: Observed, draft: Draft) -> bool:

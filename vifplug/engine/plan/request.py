@@ -11,19 +11,21 @@ from vifplug import naming
 from vifplug.drivers.contract import Driver, Options
 from vifplug.drivers.guest_end import link_of
 from vifplug.drivers.registry import driver_for, end_by
+from vifplug.engine import own_vlan
 from vifplug.engine.host import Scope
 from vifplug.engine.plan import configured
 from vifplug.engine.plan.plug import Request
 from vifplug.engine.requester import Requester
 from vifplug.engine.wiring import Wiring, state_of
 from vifplug.errors import Conflict, InputError
+from vifplug.model.limits import NO_VLAN
 from vifplug.model.reports import PLUGGED
 from vifplug.model.vif import Vif, optional_fields
 from vifplug.resources import kinds
 from vifplug.resources.contract import LINKS, Relation, Resource
 from vifplug.resources.link import Link
 from vifplug.resources.observed import Inventory, Observed
-from vifplug.resources.ovs_port import OvsPort
+from vifplug.resources.ovs_port import OvsPort, Vlans
 from vifplug.store.records import Intent, Record, now
 
 _MAY_HAVE_OWN_BRIDGE = "ovs"
@@ -114,6 +116,7 @@ def job(vif: Vif, record: Record | None, options: Options, requester: Requester 
         vif = vif.model_copy(update={"create_port": None, "create_tap": record.vif.create_tap})
     complete = _completed(vif, record.vif if record else None, driver, options)
     _refuse_another_way(complete, record)
+    own_vlan.refuse(complete, record, options)
     desired = tuple(driver.resources(complete, options))
     kinds.require_known(desired)
     _check_names(complete, driver, desired)
@@ -160,7 +163,7 @@ def recovery(known: Record, left: Inventory, options: Options) -> Job:
     """The request to restore the recorded state; what an interrupted request may have made counts as built."""
     ports = left.ports
     recorded = tuple(
-        replace(item, iface_ids={**ports[item.name].iface_ids, **item.iface_ids})
+        _with_ports_left(item, ports[item.name])
         if isinstance(item, OvsPort) and item.name in ports
         else configured.with_more(item, left.links.get(item.name))
         for item in known.resources
@@ -169,6 +172,12 @@ def recovery(known: Record, left: Inventory, options: Options) -> Job:
     added = tuple(item for item in left.items if (item.plane, item.name) not in there)
     left_too = replace(known, resources=(*recorded, *added))
     return replace(job(known.vif, known, options), record=left_too)
+
+
+def _with_ports_left(item: OvsPort, left: OvsPort) -> OvsPort:
+    """A recorded port, with the ids and the VLAN that an interrupted request may have given it."""
+    vlan = left.vlan if left.vlan is not None else item.vlan
+    return replace(item, iface_ids={**left.iface_ids, **item.iface_ids}, vlan=vlan)
 
 
 def _completed(vif: Vif, known: Vif | None, driver: Driver, options: Options) -> Vif:
@@ -181,6 +190,10 @@ def _completed(vif: Vif, known: Vif | None, driver: Driver, options: Options) ->
         fields = _filled(fields, {name: getattr(known, name) for name in optional_fields()})
     fields |= {name: _part_completed(fields[name], getattr(known, name, None)) for name in _FILLED_PARTS}
     network = _filled(network, {"mtu": options.mtu})
+    if fields["vlan"] == NO_VLAN:
+        fields["vlan"] = None
+    if fields["vlan"] is not None and vif.isolate is None:
+        fields["isolate"] = False  # no control plane would end it
     fields = _filled(fields, {"create_tap": driver.makes_tap, "isolate": options.isolate})
     if known is None and options.per_port_bridge and vif.vif_type == _MAY_HAVE_OWN_BRIDGE:
         fields = _filled(fields, {"per_port_bridge": True})
@@ -300,10 +313,7 @@ def _as_seen(port: OvsPort, observed: Observed, recorded: Inventory, device: int
         control_plane=port.control_plane
         or (bridge.control_plane if bridge else "")
         or (known.control_plane if known else ""),
-        tag=seen.tag,
-        vlan_mode=seen.vlan_mode,
-        trunks=seen.trunks,
-    )
+    ).with_vlans(seen.vlans if port.vlan is None else Vlans())
 
 
 def guest_ifindex(bridge: Link, observed: Observed, known: Link | None) -> int | None:

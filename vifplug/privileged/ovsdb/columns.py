@@ -2,7 +2,8 @@
 
 Those that vifplug sets at creation are empty in every port that requests no value, and no control plane writes them.
 The control plane owns tag, trunks, vlan_mode, qos, other_config, ingress_policing_* and foreign external_ids
-(ovs-vswitchd.conf.db(5); Neutron's agents and its QoS driver write them): they are never among these.
+(ovs-vswitchd.conf.db(5); Neutron's agents and its QoS driver write them): they are never among these. The first three
+are vifplug's on a port of a VIF with a VLAN of its own.
 """
 
 from __future__ import annotations
@@ -76,6 +77,16 @@ def set_vlans(port: Any, given: Mapping[str, Any]) -> None:
         port.vlan_mode = arguments.vlan_mode(given["vlan_mode"])
     if given.get("trunks"):
         port.trunks = [arguments.number("the trunk", vlan, 0, ovs_port.DEAD_VLAN) for vlan in given["trunks"]]
+
+
+def replace_vlans(port: Any, given: Mapping[str, Any]) -> None:
+    """The VLANs of a port whose VLAN vifplug owns, in place of whatever it has.
+
+    :raises PermissionDenied: a value is out of bounds.
+    """
+    for column in OF_VLANS:
+        setattr(port, column, [])
+    set_vlans(port, given)
 
 
 def has_vlans(port: Any) -> bool:

@@ -334,6 +334,8 @@ class _Set(_PortCommand):
         # Do not overwrite those that a control plane has set meanwhile.
         if self.operation.get("vlans") and not columns.has_vlans(port):
             columns.set_vlans(port, self.operation["vlans"])
+        if self.operation.get("own_vlans"):
+            columns.replace_vlans(port, self.operation["own_vlans"])
         columns.empty(txn, self.api, port, self.operation.get("columns", ()))
         given = self.operation.get("settings") or {}
         columns.give(port, port.interfaces, given)
