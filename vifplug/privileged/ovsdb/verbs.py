@@ -58,24 +58,69 @@ def read(
     :raises OvsUnavailable: OVSDB does not answer in time.
     """
     session = _sessions[0]
-    if fresh:
-        session.refresh()
-    rows = _read(session, names, iface_ids, owners, everything)
-    if thorough:
-        flagged = {bridge: _flags(session, bridge) for bridge in {port["bridge"] for port in rows["ports"]}}
-        for port in rows["ports"]:
-            words = flagged[port["bridge"]].get(port["name"])
-            port["settings"] |= {OPENFLOW: words} if words else {}
+    with _Flags(session) as flags:
+        if thorough:
+            flags.ask_about(names)
+        if fresh:
+            session.refresh()
+        rows = _read(session, names, iface_ids, owners, everything)
+        if thorough:
+            flags.add_to(rows["ports"])
     return rows
 
 
-def _flags(session: Session, bridge: str) -> dict[str, str]:
-    path = openflow.socket_path(session.remotes, bridge)
-    try:
-        return openflow.flags(path) if path else {}
-    except OSError as error:
-        LOG.debug("the OpenFlow configuration of %s was not read: %s", bridge, error)
-        return {}
+class _Flags:
+    """The OpenFlow configuration of ports, which their bridges are asked for while OVSDB is.
+
+    vswitchd's answer takes as long as that of OVSDB.
+    """
+
+    def __init__(self, session: Session) -> None:
+        self._session = session
+        self._asked: dict[str, openflow.Question | None] = {}
+
+    def __enter__(self) -> _Flags:
+        return self
+
+    def __exit__(self, *_about: object) -> None:
+        for question in filter(None, self._asked.values()):
+            question.close()
+
+    def ask_about(self, names: Sequence[str]) -> None:
+        """Ask the bridges that ports of these names are on, according to the present replica."""
+        if not self._session.has_replica():
+            return
+        with self._session.lock:
+            index = self._session.index
+            ports = [row for name in names if (row := index.row("Port", name)) is not None]
+            bridges = {first(bridge, "name") for port in ports if (bridge := index.bridge_of(port)) is not None}
+        for bridge in bridges:
+            self._ask(bridge)
+
+    def add_to(self, ports: Sequence[dict[str, Any]]) -> None:
+        """Add the flags to the settings of ports, if their bridge answers in time."""
+        flagged = {bridge: self._of(bridge) for bridge in {port["bridge"] for port in ports}}
+        for port in ports:
+            words = flagged[port["bridge"]].get(port["name"])
+            port["settings"] |= {OPENFLOW: words} if words else {}
+
+    def _ask(self, bridge: str) -> openflow.Question | None:
+        if bridge not in self._asked:
+            self._asked[bridge] = None
+            path = openflow.socket_path(self._session.remotes, bridge)
+            try:
+                self._asked[bridge] = openflow.Question(path) if path else None
+            except OSError as error:
+                LOG.debug("the OpenFlow configuration of %s was not read: %s", bridge, error)
+        return self._asked[bridge]
+
+    def _of(self, bridge: str) -> dict[str, str]:
+        question = self._ask(bridge)
+        try:
+            return question.flags() if question is not None else {}
+        except OSError as error:
+            LOG.debug("the OpenFlow configuration of %s was not read: %s", bridge, error)
+            return {}
 
 
 def _clear_flags(session: Session, operations: Sequence[Mapping[str, Any]]) -> None:
