@@ -6,6 +6,8 @@ unplugged or the plug fails, unless another program has changed them since.
 
 from __future__ import annotations
 
+import errno
+import os
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar, TypeGuard
@@ -20,6 +22,7 @@ from vifplug.resources.link import Link
 from vifplug.resources.observed import Inventory, Observed
 from vifplug.resources.schema import Compared
 
+_IS_THERE = os.strerror(errno.EEXIST)
 Shared = Mapping[str, Link]
 """Configured devices that VIFs share, by name, as the store keeps them: with the values that all these VIFs ask for,
 and the values from before the first of them (``former``)."""
@@ -27,7 +30,7 @@ and the values from before the first of them (``former``)."""
 
 @dataclass(frozen=True, slots=True)
 class FreeDevice(Action):
-    """Take a representor out of Open vSwitch's kernel datapath, which holds it under a name that it had before."""
+    """Take a representor out of Open vSwitch's kernel datapath, which has it unknown to ovs-vswitchd."""
 
     verb: ClassVar[str] = "free-device"
     link: Link
@@ -38,7 +41,7 @@ class FreeDevice(Action):
         return self.link.name
 
     def __str__(self) -> str:
-        return f"free {self.link.netdev} from the kernel's datapath, which has it under a former name"
+        return f"free {self.link.netdev} from the kernel's datapath, which has it unknown to ovs-vswitchd"
 
     def inverse(self) -> None:
         """None: ovs-vswitchd knows nothing of that port."""
@@ -253,12 +256,17 @@ def refuse_unlisted(desired: Iterable[Resource], observed: Observed, patterns: C
 
 
 def is_stuck(link: Link, observed: Observed) -> bool:
-    """Whether Open vSwitch's kernel datapath has a representor, under a former name, of which no row is left.
+    """Whether Open vSwitch's kernel datapath has a representor that ovs-vswitchd cannot add to it any more.
 
-    Only a look at that very port finds it: ovs-vswitchd reports no more than "File exists" when the device is added.
+    It reports no more than "File exists" then. Either the device was renamed, and no row has its present name; or the
+    driver deleted it and made it again, and the row remains in error: sometimes ovs-vswitchd 3.1 has then added
+    the new device to the datapath and then lost it. It never recovers by itself.
     """
     device = observed.links.get(link.netdev or "")
-    return device is not None and device.master == ownership.OVS_MASTER and device.name not in observed.ports
+    if device is None or device.master != ownership.OVS_MASTER:
+        return False
+    port = observed.ports.get(device.name)
+    return port is None or (port.error is not None and _IS_THERE in port.error)
 
 
 def changes(link: Link, observed: Observed, known: Link | None) -> list[Action]:

@@ -264,17 +264,17 @@ def _link_to_set(operation: Operation) -> dict[str, Any] | None:
 
 
 def _free(operation: Operation) -> None:
-    """A representor out of the kernel's datapath, which has it under a former name.
+    """Take a representor out of the kernel's datapath, which has it unknown to ovs-vswitchd.
 
-    :raises PermissionDenied: for a function that the configuration does not list, for a port of OVSDB's, and where
-        another program's has one of its alternative names, by which ovs-vswitchd opens it.
+    :raises PermissionDenied: for a function that the configuration does not list, for a port that is open or another
+        owner's, and where another program's has one of its alternative names, by which ovs-vswitchd opens it.
     """
     owner, device = arguments.owner(operation["owner"]), arguments.link_there(operation["netdev"])
     link = configure.listed_representor(operation["name"], device)
     others = [
         name for name in links.alternative_names(ownership.socket(), device) if ovsdb.is_foreign_port(name, owner)
     ]
-    if ovsdb.has_port(device) or others:
+    if others or not ovsdb.is_lost(device, owner):
         raise PermissionDenied(f"refused to free {device!r}: it is a port of Open vSwitch", device)
     datapath_device = ownership.read(OVS_MASTER)
     if datapath_device is not None and link["master"] == OVS_MASTER:

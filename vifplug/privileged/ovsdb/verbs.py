@@ -14,7 +14,7 @@ from vifplug.privileged.helper.context import net
 from vifplug.privileged.ovsdb import bridges, columns, openflow
 from vifplug.privileged.ovsdb import commands as port_commands
 from vifplug.privileged.ovsdb.session import Session
-from vifplug.privileged.ovsdb.values import first, pairs, referred, value_of
+from vifplug.privileged.ovsdb.values import first, is_open, pairs, referred, value_of
 from vifplug.resources import ownership
 from vifplug.resources.ovs_port import OPENFLOW
 from vifplug.resources.ownership import SeenPort
@@ -217,6 +217,21 @@ def has_port(name: str) -> bool:
     :raises OvsUnavailable: as ``ports_about``.
     """
     return any(port.name == name for port in ports_about(name, ""))
+
+
+def is_lost(name: str, owner: str) -> bool:
+    """Whether there is no port of a name, or one of the owner's whose device ovs-vswitchd could not open.
+
+    :raises OvsUnavailable: as ``ports_about``.
+    """
+    if not has_port(name):
+        return True
+    session = _sessions[0]
+    with session.lock:
+        port = session.index.row("Port", name)
+        if port is None or not ownership.port_is_ours(session.index.seen(port, owner), owner):
+            return port is None
+        return not any(map(is_open, referred(port, "interfaces", session.tables, "Interface")))
 
 
 def refuse_foreign_port(name: str, owner: str) -> None:
