@@ -168,7 +168,7 @@ class Draft:
 
     def _ahead_of_ports(self, devices: Sequence[Action]) -> set[str]:
         """Subjects that precede the ports: everything that these may depend on. With many ports on the host, and if no
-        port is re-attached or deleted, only taps that are themselves ports (see ``plan.plug``)."""
+        port is re-attached or deleted, nothing (decision 0012)."""
         if not self._is_crowded:
             return {action.subject for action in devices}
         ports = self._of(Phase.PORTS)
@@ -179,8 +179,7 @@ class Draft:
         )
         if not new_ones_only or len(ports) > _AHEAD_MAX:
             return {action.subject for action in devices}
-        made_first = {action.subject for action in self._creations() if action.link.creation is Creation.TAP}
-        return made_first & {action.subject for action in ports}
+        return set()
 
 
 _CREATIONS = (Creation.TAP, Creation.MESSAGE, Creation.PAIR, Creation.NEVER)

@@ -12,10 +12,10 @@ The order of a plug, and why:
    1869244);
 5. obsolete links: what cannot be undone comes last; then vswitchd closes them.
 
-If Open vSwitch has many ports, the ports of a few new veths precede step 2: every changed link and every transaction
-makes vswitchd process all its ports, and events that arrive meanwhile need no second turn (with 60 ports 7 ms instead
-of 18, with 400 21 instead of 78). If vswitchd reaches the new port too early it reports "no such device" until it is
-notified of the device; ``Host.apply`` waits for that. A tap that is to be a port is always created first (PARITY D14).
+If Open vSwitch has many ports, the ports of a few new devices precede step 2: every changed link and every transaction
+makes vswitchd process all its ports, and events that arrive meanwhile need no second turn (a veth with 60 ports 7 ms
+instead of 18, with 400 21 instead of 78; a tap with 400 22 instead of 66). If vswitchd reaches the new port too early it
+reports "no such device" until it is notified of the device; ``Host.apply`` waits for that.
 """
 
 from __future__ import annotations

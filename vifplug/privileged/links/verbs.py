@@ -6,7 +6,7 @@ A creation, its mark and its master are in one send. Creations of taps and delet
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 from vifplug import naming
 from vifplug.errors import Conflict, LinkError, PermissionDenied, VifplugError
@@ -97,8 +97,18 @@ def _create(run: Run, number: int, operation: Operation, kind: type[Link]) -> It
             _create_tap(operation, kind)
 
 
-def _made_by(operation: Operation, kind: type[Link]) -> tuple[str, str, Role]:
-    """Name, owner and role of a link that is to be created.
+class _Made(NamedTuple):
+    """A link that is to be created."""
+
+    name: str
+    owner: str
+    role: Role
+    has_port: bool
+    """Whether its port is there already: ovs-vswitchd may open it at any moment."""
+
+
+def _made_by(operation: Operation, kind: type[Link]) -> _Made:
+    """A link that is to be created.
 
     :raises PermissionDenied: the link or its owner cannot have that role.
     """
@@ -107,8 +117,7 @@ def _made_by(operation: Operation, kind: type[Link]) -> tuple[str, str, Role]:
     is_network = owner.startswith(naming.NETWORK_PREFIX)
     if part.kind is not kind or is_network != part.role.of_network:
         raise arguments.refuse("the role of a new link", part.role.name)
-    ovsdb.refuse_foreign_port(name, owner)
-    return name, owner, part.role
+    return _Made(name, owner, part.role, ovsdb.refuse_foreign_port(name, owner))
 
 
 def _birth_address(address: Any, owner: str, role: str) -> str:
@@ -122,7 +131,7 @@ def _birth_address(address: Any, owner: str, role: str) -> str:
 
 
 def _create_link(run: Run, number: int, operation: Operation, kind: type[Link]) -> None:
-    name, owner, role = _made_by(operation, kind)
+    name, owner, role, _has_port = _made_by(operation, kind)
     address, data = _birth_address(operation["address"], owner, role.name), attributes.data_of(kind, operation)
     *before, mtu = attributes.pinning(kind, arguments.mtu(operation["mtu"]))
     index = run.make(name, owner)
@@ -174,9 +183,9 @@ def _lower_device(run: Run, operation: Operation, kind: type[Link]) -> list[tupl
 def _create_pair(run: Run, number: int, operation: Operation, kind: type[Link]) -> None:
     ends = []
     made = [_made_by(end, kind) for end in operation["ends"]]
-    if len(made) != 2 or made[0][1] != made[1][1] or made[0][2] == made[1][2]:
+    if len(made) != 2 or made[0].owner != made[1].owner or made[0].role == made[1].role:
         raise arguments.refuse("the ends of a pair", made)
-    for (name, owner, role), end in zip(made, operation["ends"], strict=True):
+    for (name, owner, role, _has_port), end in zip(made, operation["ends"], strict=True):
         run.make(name, owner)
         run.pairs.add(name)
         ends.append(
@@ -187,13 +196,13 @@ def _create_pair(run: Run, number: int, operation: Operation, kind: type[Link]) 
                 *_ONE_QUEUE,
             ]
         )
-    near, far = (run.made[name] for name, _owner, _role in made)
+    near, far = (run.made[each.name] for each in made)
     # Promiscuous from its creation: a program that opens it before it is up (vswitchd, whose port may exist already)
     # then sets no flags. vswitchd writes flags back as it first read them, and "up" would be lost.
     at_birth = attributes.PROMISCUOUS
     attrs = [*ends[0], linkinfo(kind.wire_kind, [peer(far, ends[1], link_flags=at_birth)])]
     run.creations.append((number, message(near, attrs, flags=CREATE, link_flags=at_birth, change=at_birth)))
-    for (name, owner, role), end in zip(made, operation["ends"], strict=True):
+    for (name, owner, role, _has_port), end in zip(made, operation["ends"], strict=True):
         run.mark(number, name, _mark(run, end, owner, role))
 
 
@@ -342,7 +351,7 @@ def _owner_of_tap(values: Mapping[str, Any], kind: type[Link]) -> tuple[int | No
 
 
 def _create_tap(operation: Operation, kind: type[Link]) -> None:
-    name, owner, _role = _made_by(operation, kind)
+    name, owner, _role, has_port = _made_by(operation, kind)
     address, mtu = arguments.address(operation["address"]), arguments.mtu(operation["mtu"])
     uid, gid = _owner_of_tap(operation, kind)
     with tap.opened(name, arguments.flag("multiqueue", operation["multiqueue"]), create=True) as descriptor:
@@ -350,9 +359,12 @@ def _create_tap(operation: Operation, kind: type[Link]) -> None:
         link = ownership.read(name)
         if link is None:
             raise LinkError(f"could not create tap {name!r}: it vanished", name)
-        attrs = [("IFLA_IFALIAS", naming.alias(owner)), ("IFLA_MTU", mtu)]
+        index = int(link["ifindex"])
+        # As for a pair: vswitchd writes flags back as it first read them, unless it finds this one set.
+        flags = attributes.PROMISCUOUS if has_port else 0
+        marking = message(index, [("IFLA_IFALIAS", naming.alias(owner))], link_flags=flags, change=flags)
         try:
-            ownership.socket().change([message(int(link["ifindex"]), [attr]) for attr in attrs])
+            ownership.socket().change([marking, message(index, [("IFLA_MTU", mtu)])])
         except netlink.Refused as error:
             raise LinkError(f"could not create tap {name!r}: {error.text}", name) from error
         sysctl.write(name, "disable_ipv6", 1)

@@ -234,24 +234,25 @@ def is_lost(name: str, owner: str) -> bool:
         return not any(map(is_open, referred(port, "interfaces", session.tables, "Interface")))
 
 
-def refuse_foreign_port(name: str, owner: str) -> None:
+def refuse_foreign_port(name: str, owner: str) -> bool:
     """Refuse to make a device that vswitchd would open as the device of another program's port, or of another VIF's.
 
     A port may wait for its device: a link of that name would join that port's network. For names of the naming rule the
     present replica is used; if OVSDB does not answer and there is no replica, they may be made, so that devices on
     Linux bridges do not wait for an Open vSwitch that hangs.
 
+    :returns: whether a port of the owner's waits for it.
     :raises Conflict: naming the port.
     :raises OvsUnavailable: a request chose the name, and there is an OVSDB that does not answer in time.
     """
     session, by_rule = _sessions[0], naming.is_derived(name, owner)
     if by_rule and not session.has_replica_soon(_CONNECTION_SECONDS):
-        return
+        return False
     if not by_rule and session.is_there:
         session.refresh()
     port = _port_with(session, name, owner)
     if port is None or ownership.port_is_ours(port, owner) or ownership.port_is_adoptable(port, owner):
-        return
+        return port is not None
     ids = ", ".join(sorted(port.iface_ids)) or "none"
     raise Conflict(
         f"refused to make device {name!r} for {owner}: OVS port {port.name!r} (mark {port.mark or 'none'}, iface-id "
