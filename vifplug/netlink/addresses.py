@@ -28,14 +28,14 @@ def addresses(socket_: netlink.LinkSocket) -> dict[int, tuple[str, ...]]:
 
     :raises LinkError: the kernel refuses the dump.
     """
-    found: dict[int, tuple[str, ...]] = {}
+    held: dict[int, tuple[str, ...]] = {}
     for payload in _table(socket_, _GETADDR, _IFADDRMSG.pack(0, 0, 0, 0, 0)):
         family, _length, _flags, _scope, index = _IFADDRMSG.unpack_from(payload)
         attrs = netlink.attributes(payload, _IFADDRMSG.size)
         address = attrs.get(_IFA_LOCAL, attrs.get(_IFA_ADDRESS))
         if family in _FAMILIES and address is not None and not _is_link_local(family, address):
-            found[index] = (*found.get(index, ()), socket.inet_ntop(family, address))
-    return found
+            held[index] = (*held.get(index, ()), socket.inet_ntop(family, address))
+    return held
 
 
 def routes(socket_: netlink.LinkSocket, index: int) -> tuple[str, ...]:

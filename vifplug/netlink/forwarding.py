@@ -30,8 +30,8 @@ def peers(socket_: netlink.LinkSocket, index: int) -> tuple[str, ...]:
     except (netlink.Refused, OSError) as error:
         text = error.text if isinstance(error, netlink.Refused) else str(error)
         raise LinkError(f"could not read the forwarding database of the link of ifindex {index}: {text}") from error
-    found = (_peer(payload, index) for payload in payloads)
-    return tuple(sorted({address for address in found if address}))
+    peers_of = (_peer(payload, index) for payload in payloads)
+    return tuple(sorted({address for address in peers_of if address}))
 
 
 def _peer(payload: bytes, index: int) -> str:

@@ -172,9 +172,10 @@ class Link(Resource):
         return ""
 
     @property
-    def keeps_addresses(self) -> bool:
-        """Desired: whether a device of the host may be put on a bridge although it has addresses or routes."""
-        return False
+    def keeps_addresses(self) -> bool | None:
+        """Desired: whether a device of the host may be put on a bridge although it has addresses or routes; None if no
+        option can allow that."""
+        return None
 
     @property
     def peers(self) -> tuple[str, ...] | None:
@@ -297,6 +298,10 @@ class Link(Resource):
 
     def as_on(self, userspace: bool) -> Link:
         """A copy with the values that the datapath of ``port_bridge`` determines."""
+        return self
+
+    def as_another_programs(self) -> Link:
+        """Desired, if another program made it: what is configured of that."""
         return self
 
     def as_observed(self, current: Link | None) -> Link:

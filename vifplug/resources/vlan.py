@@ -8,6 +8,7 @@ from typing import ClassVar
 from vifplug.resources.contract import Creation, Role
 from vifplug.resources.link import OF_EVERY_LINK, UP, Link, Passage
 from vifplug.resources.schema import Attribute, Compared, Form, Place, Table, Wire
+from vifplug.resources.uplink.nic import Nic
 
 VLAN_MIN, VLAN_MAX = 1, 4094
 ROLE = "vlan"
@@ -52,6 +53,10 @@ class Vlan(Link):
     def listed_as(self) -> tuple[str, ...]:
         """Observed: another program's is listed with the device below it."""
         return (self.name,) if self.lower is None else (self.name, self.lower)
+
+    def as_another_programs(self) -> Link:
+        """It is put on the bridge, and set up."""
+        return Nic.of(self)
 
     def creation_in_words(self, other: Link | None = None) -> str:
         """With its VLAN and the device below it."""

@@ -75,5 +75,5 @@ def test_vxlan_has_the_settings_that_are_asked_for(hosts: Hosts) -> None:
     hosts.plug(mtu, type="vxlan", segmentation_id=VNI, **uplink)
     data = must_link(hosts.worlds[0], f"vxlan-{VNI}")["linkinfo"]["info_data"]
     assert (data["id"], data["group"], data["local"], data["port"]) == (VNI, "239.1.1.1", ADDRESSES[0], 4789)
-    assert (data["ttl"], data["tos"], data["udp_csum"], data["learning"]) == (3, 8, False, True)
+    assert (data["ttl"], int(data["tos"], 0), data["udp_csum"], data["learning"]) == (3, 8, False, True)
     hosts.unplug()

@@ -442,8 +442,10 @@ def in_words(value: Any) -> str:
             return "on"
         case False:
             return "off"
-        case None | "":
+        case None | "" | ():
             return "none"
+        case tuple() | list():
+            return " ".join(map(str, value))
         case float():
             return f"{value:g}"
         case _:

@@ -96,6 +96,8 @@ def shared_by(
             known = known if known is not None and known.owner == link.owner else None
             if current is None:
                 continue
+            if earlier is not None and earlier.owner != link.owner:
+                earlier = None  # the planner refuses that, naming both
             if earlier is None and link in others:
                 earlier = known
             before = {**(known.former if known is not None else {}), **(earlier.former if earlier is not None else {})}

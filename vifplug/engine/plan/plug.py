@@ -25,10 +25,11 @@ from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 
 from vifplug import naming
-from vifplug.engine.plan import actions, configured, conflicts, diff, obstacles, ownership, unplug, uplinks
+from vifplug.engine.plan import actions, configured, conflicts, diff, obstacles, ownership, unplug
 from vifplug.engine.plan.actions import Action
 from vifplug.engine.plan.ownership import NOT_IN_USE, InUse
 from vifplug.engine.plan.plan import Draft, Phase, Plan
+from vifplug.engine.plan.uplink import destinations, refusals
 from vifplug.errors import UnknownKind
 from vifplug.model.reports import DriftItem
 from vifplug.resources import kinds, passage
@@ -77,13 +78,13 @@ def plan_plug(
     :raises Conflict: another VIF or another program holds a name or an identity.
     """
     conflicts.refuse_shared_names(request.desired for request in requests)
-    uplinks.refuse_several([request.desired for request in requests], shared_with)
+    refusals.refuse_several([request.desired for request in requests], shared_with)
     draft = Draft(is_crowded=observed.port_count >= CROWD)
     for request in requests:
         kinds.require_known(request.desired)
         conflicts.refuse_foreign(request.desired, request.recorded, observed)
         conflicts.refuse_to_remake_used(request.desired, request.recorded, observed, shared_with)
-        uplinks.refuse(request.desired, request.recorded, observed)
+        refusals.refuse(request.desired, request.recorded, observed)
         if request.guests_bridge is not None:
             known = request.recorded.links.get(request.guests_bridge.name)
             conflicts.refuse_foreign_guest(request.vif_id, request.guests_bridge, known, observed)
@@ -235,7 +236,10 @@ def _plan_peers(requests: Sequence[Request], observed: Observed, shared_with: In
     for name, links in asked.items():
         current = None if draft.makes(name) else observed.links.get(name)
         known = [request.recorded.links[name] for request in requests if name in request.recorded.links]
-        wanted, has = uplinks.peers(links, known, current, shared_with), current.peers if current is not None else None
+        wanted, has = (
+            destinations.peers(links, known, current, shared_with),
+            current.peers if current is not None else None,
+        )
         if wanted == has:
             continue
         earlier, change = draft.get(Phase.SETTINGS, name), ("peers", has, wanted)

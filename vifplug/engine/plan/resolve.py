@@ -6,7 +6,8 @@ from collections.abc import Iterable
 from dataclasses import replace
 
 from vifplug import naming
-from vifplug.engine.plan import diff, ownership, uplinks
+from vifplug.engine.plan import diff, ownership
+from vifplug.engine.plan.uplink import on_host
 from vifplug.errors import BridgeMissing
 from vifplug.resources import kinds
 from vifplug.resources.contract import Resource
@@ -43,7 +44,7 @@ def resolve(desired: Iterable[Resource], observed: Observed) -> tuple[Resource, 
             on_datapath = resource.as_on(bridges[resource.port_bridge].userspace)
             resolved.append(on_datapath.as_observed(observed.links.get(resource.name)))
         elif isinstance(resource, Link) and resource.is_uplink:
-            uplink = uplinks.resolve(
+            uplink = on_host.resolve(
                 resource,
                 observed,
                 is_foreign=resource.name in foreign,

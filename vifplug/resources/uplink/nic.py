@@ -25,5 +25,11 @@ class Nic(Link):
 
     former: Mapping[str, Any] = field(default_factory=dict)
     """Recorded only: its master and flags before it was configured."""
-    keeps_addresses: bool = False
-    """Desired only: whether [bridge] addressed_devices lists it."""
+    keeps_addresses: bool | None = None
+    """Desired only: whether [bridge] addressed_devices lists it; None for what another program made on a listed
+    device."""
+
+    @classmethod
+    def of(cls, link: Link) -> Nic:
+        """A link that was to be made, and that another program has made."""
+        return cls(name=link.name, owner=link.owner, role=ROLE, master=link.master, up=True)

@@ -1,8 +1,4 @@
-"""Uplinks: shared links that join a network's Linux bridge to networks outside the host. Pure.
-
-An uplink that another program made is used: it is put on the bridge and taken off it with the last VIF, and nothing
-else of it changes. On a bridge that another program made, the uplink must be there already.
-"""
+"""Uplinks that would change what other programs use, or that cannot carry a network's frames. Pure."""
 
 from __future__ import annotations
 
@@ -15,33 +11,11 @@ from vifplug.resources import kinds
 from vifplug.resources.contract import Relation, Resource
 from vifplug.resources.link import Link
 from vifplug.resources.observed import Inventory, Observed
-from vifplug.resources.uplink import nic
 
 
 def among(resources: Iterable[Resource]) -> list[Link]:
     """The uplinks among resources."""
     return [link for link in kinds.links_in(resources) if link.is_uplink]
-
-
-def resolve(uplink: Link, observed: Observed, *, is_foreign: bool, on_foreign_bridge: bool) -> Link | None:
-    """An uplink as this host needs it; None if another program has made it and put it on the bridge.
-
-    :param is_foreign: whether another program made it.
-    :param on_foreign_bridge: whether another program made the bridge.
-    """
-    current = observed.links.get(uplink.name)
-    if on_foreign_bridge and current is not None and not current.owner and current.master == uplink.master:
-        return None
-    if is_foreign:
-        return nic.Nic(name=uplink.name, owner=uplink.owner, role=nic.ROLE, master=uplink.master, up=True)
-    if uplink.local_address:
-        device = _device_of(uplink.local_address, observed)
-        return uplink if device is None else uplink.replaced(lower=device)
-    return uplink
-
-
-def _device_of(address: str, observed: Observed) -> str | None:
-    return next((name for name, held in sorted(observed.addresses.items()) if address in held), None)
 
 
 def refuse(desired: Sequence[Resource], recorded: Inventory, observed: Observed) -> None:
@@ -76,7 +50,7 @@ def refuse(desired: Sequence[Resource], recorded: Inventory, observed: Observed)
 
 
 def refuse_several(requests: Iterable[Sequence[Resource]], others: InUse) -> None:
-    """Refuse two uplinks of one network: its bridge would forward between them.
+    """Refuse two uplinks of one network, because its bridge would forward between them; and one of two networks.
 
     :param requests: the desired resources of each VIF.
     :param others: what other VIFs use.
@@ -86,6 +60,13 @@ def refuse_several(requests: Iterable[Sequence[Resource]], others: InUse) -> Non
     uplinks = [uplink for desired in requests for uplink in among(desired)]
     for uplink in uplinks:
         _refuse_second(uplink, [*among(known), *uplinks])
+        taken = (item.owner for item in among(known) if item.name == uplink.name and item.owner != uplink.owner)
+        for owner in taken:
+            raise Conflict(
+                f"device {uplink.name!r} is the uplink of {ownership.owner_in_words(owner)}, and cannot be that of "
+                f"{ownership.owner_in_words(uplink.owner)}",
+                uplink.name,
+            )
 
 
 def _refuse_second(uplink: Link, others: Iterable[Link]) -> None:
@@ -123,13 +104,13 @@ def _refuse_device(uplink: Link, current: Link, observed: Observed) -> None:
             f"{uplink.name} nomaster, or give another device",
             uplink.name,
         )
-    held = [*observed.addresses.get(uplink.name, ())]
-    held = held or [f"the route {route}" for route in observed.routes.get(uplink.name, ())]
+    held = [f"address {address}" for address in observed.addresses.get(uplink.name, ())]
+    held += ["a default route" if r == "default" else f"a route to {r}" for r in observed.routes.get(uplink.name, ())]
     if held and not uplink.keeps_addresses:
+        option = "" if uplink.keeps_addresses is None else f", or list {uplink.name} in [bridge] addressed_devices"
         raise Conflict(
             f"device {uplink.name!r} for {network} has {held[0]}, which would no longer work on a bridge, and vifplug "
-            f"moves no addresses and routes; remove it, give another device, or list {uplink.name} in [bridge] "
-            "addressed_devices",
+            f"moves no addresses and routes; remove it, or give another device{option}",
             uplink.name,
         )
 
@@ -142,17 +123,3 @@ def _refuse_small(uplink: Link, current: Link, bridges: Iterable[Link]) -> None:
                 f"for with {bridge.mtu}; ip link set {uplink.name} mtu {bridge.mtu}, or plug with a smaller MTU",
                 uplink.name,
             )
-
-
-def peers(asked: Sequence[Link], known: Iterable[Link], current: Link | None, others: InUse) -> tuple[str, ...]:
-    """The peers that an uplink is to have: those that it has and those that VIFs ask for, without those that these VIFs
-    asked for before and none asks for now.
-
-    :param asked: the uplink, as each VIF of a plan asks for it.
-    :param known: the same in their records.
-    """
-    used = [*asked, *kinds.links_in(others.resources.get((asked[0].owner, asked[0].name), ()))]
-    wanted = {peer for link in used for peer in link.peers or ()}
-    before = {peer for link in known for peer in link.peers or ()}
-    has = set(current.peers or ()) if current is not None else set()
-    return tuple(sorted((has - before) | wanted))
