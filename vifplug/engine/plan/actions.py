@@ -444,9 +444,7 @@ def in_words(value: Any) -> str:
             return "off"
         case None | "" | ():
             return "none"
-        case tuple() | list():
-            return " ".join(map(str, value))
         case float():
             return f"{value:g}"
         case _:
-            return str(value)
+            return " ".join(value) if isinstance(value, tuple) else str(value)
