@@ -21,11 +21,19 @@ KILLED = -9
 UPLINKS: Mapping[str, dict[str, Any]] = {
     "flat": {"type": "flat", "physical_network": PHYSNET},
     "multicast": {"type": "vxlan", "physical_network": PHYSNET, "segmentation_id": 100, "group": "239.1.1.1"},
+    "vlan": {"type": "vlan", "physical_network": PHYSNET, "segmentation_id": 5},
     "unicast": {
         **{"type": "vxlan", "physical_network": PHYSNET, "segmentation_id": 100},
         "peers": ["192.0.2.2", "192.0.2.3"],
     },
 }
+
+
+DEVICES = {"flat": None, "vlan": f"{NIC}.5", "multicast": "vxlan-100", "unicast": "vxlan-100"}
+CASES = [
+    pytest.param(case, marks=pytest.mark.kernel_datapath if case == "vlan" else ())  # it needs 8021q
+    for case in UPLINKS
+]
 
 
 def vifs(case: str, count: int = 2) -> list[Vif]:
@@ -46,7 +54,7 @@ def fail(host: World, requests: Sequence[Vif], error: BaseException, after: int)
 
 
 @pytest.mark.parametrize("interrupt", [False, True])
-@pytest.mark.parametrize("case", UPLINKS)
+@pytest.mark.parametrize("case", CASES)
 def test_error_at_every_action_is_undone(host: World, case: str, interrupt: bool) -> None:
     prepare(host, case)
     before, device, requests = host.snapshot(), nic(host), vifs(case)
@@ -65,7 +73,7 @@ def test_error_at_every_action_is_undone(host: World, case: str, interrupt: bool
 
 
 @pytest.mark.parametrize("killer", [faults.kill_group, faults.kill_caller])
-@pytest.mark.parametrize("case", UPLINKS)
+@pytest.mark.parametrize("case", CASES)
 def test_plug_killed_at_every_action(host: World, case: str, killer: Deed) -> None:
     prepare(host, case)
     device, scene = nic(host), Scene.of(host, vifs(case))
@@ -79,7 +87,7 @@ def test_plug_killed_at_every_action(host: World, case: str, killer: Deed) -> No
         assert nic(host) == device, f"after {after} actions"
 
 
-@pytest.mark.parametrize("case", UPLINKS)
+@pytest.mark.parametrize("case", CASES)
 def test_unplug_killed_at_every_action(host: World, case: str) -> None:
     prepare(host, case)
     device, scene = nic(host), Scene.of(host, vifs(case))
@@ -94,7 +102,7 @@ def test_unplug_killed_at_every_action(host: World, case: str) -> None:
         assert nic(host) == device, f"after {after} actions"
 
 
-@pytest.mark.parametrize("case", UPLINKS)
+@pytest.mark.parametrize("case", CASES)
 def test_helper_killed_at_every_action_is_undone_at_once(host: World, case: str) -> None:
     prepare(host, case)
     device, scene = nic(host), Scene.of(host, vifs(case, 1))
@@ -104,15 +112,15 @@ def test_helper_killed_at_every_action_is_undone_at_once(host: World, case: str)
         assert nic(host) == device
 
 
-@pytest.mark.parametrize("case", UPLINKS)
+@pytest.mark.parametrize("case", CASES)
 def test_repair_killed_at_every_action_ends_as_recorded(host: World, case: str) -> None:
     scene, device = Scene.of(host, vifs(case, 1)), nic(host)
     scene.plug()
 
     def drift() -> None:
         host.ip("link", "delete", faults.NETWORK_BRIDGE)
-        if case != "flat":
-            host.ip("link", "delete", "vxlan-100")
+        if name := DEVICES[case]:
+            host.ip("link", "delete", name)
 
     drift()
     length = plan_length(host, scene.vifs)

@@ -84,6 +84,31 @@ REFUSALS = {
         {**VXLAN, "physical_network": "physnet9"}, BAD, "does not list; it lists: physnet1 (eth1)"
     ),
     "a missing device": Refusal(FLAT, FAILED, "no device 'eth7'", options={"physical_networks": f"{PHYSNET}:eth7"}),
+    "vlan: of another network": Refusal(
+        VLAN, CONFLICT, f"is the uplink of network {OTHER_NETWORK}", before=plugged(**VLAN)
+    ),
+    "vlan: under another name": Refusal(
+        VLAN,
+        CONFLICT,
+        "lower eth1, vlan_id 5 is used by device 'vlan5'",
+        before=ip(f"link add link {NIC} name vlan5 type vlan id 5"),
+    ),
+    "vlan: its name with another VLAN": Refusal(
+        VLAN,
+        CONFLICT,
+        "is held by a vlan that vifplug did not make",
+        before=ip(f"link add link {NIC} name {NIC}.5 type vlan id 6"),
+    ),
+    "vlan: of another program with an address": Refusal(
+        VLAN,
+        CONFLICT,
+        "has address 192.0.2.1, which would no longer work on a bridge",
+        before=ip(f"link add link {NIC} name {NIC}.5 type vlan id 5", f"address add 192.0.2.1/24 dev {NIC}.5"),
+    ),
+    "vlan: a device that is down": Refusal(
+        VLAN, CONFLICT, "is down; ip link set eth1 up", before=ip(f"link set {NIC} down")
+    ),
+    "vlan: an MTU that does not fit": Refusal(VLAN, CONFLICT, "device 'eth1' has MTU 1600", mtu=1601),
     "a VNI of another network": Refusal(
         VXLAN, CONFLICT, f"is the uplink of network {OTHER_NETWORK}", before=plugged(**VXLAN)
     ),
@@ -132,7 +157,13 @@ REFUSALS = {
 }
 
 
-@pytest.mark.parametrize("case", REFUSALS)
+@pytest.mark.parametrize(
+    "case",
+    [
+        pytest.param(case, marks=pytest.mark.kernel_datapath if case.startswith("vlan") else ())  # they need 8021q
+        for case in REFUSALS
+    ],
+)
 def test_bad_input_is_one_line_and_changes_nothing(host: World, case: str) -> None:
     refusal = REFUSALS[case]
     host.write_config(bridge={"physical_networks": f"{PHYSNET}:{NIC}", **refusal.options})

@@ -16,6 +16,12 @@ OTHER_NETWORK = "99ec4c8b-001b-49c3-89fb-bf84c4f41e24"
 VXLAN = "vxlan-100"
 MULTICAST: dict[str, Any] = {"type": "vxlan", "physical_network": PHYSNET, "segmentation_id": 100, "group": "239.1.1.1"}
 FLAT: dict[str, Any] = {"type": "flat", "physical_network": PHYSNET}
+VLAN: dict[str, Any] = {"type": "vlan", "physical_network": PHYSNET, "segmentation_id": 5}
+DEVICES = {"flat": NIC, "vxlan": VXLAN, "vlan": f"{NIC}.5"}
+UPLINKS = [
+    *(pytest.param(FLAT, id="flat"), pytest.param(MULTICAST, id="vxlan")),
+    pytest.param(VLAN, id="vlan", marks=pytest.mark.kernel_datapath),
+]
 SECOND = BRIDGE.but(id=SECOND_ID, address=SECOND_MAC)
 
 
@@ -28,10 +34,10 @@ def unicast(*addresses: str) -> dict[str, Any]:
     return {"type": "vxlan", "physical_network": PHYSNET, "segmentation_id": 100, "peers": list(addresses)}
 
 
-@pytest.mark.parametrize("uplink", [FLAT, MULTICAST], ids=["flat", "vxlan"])
+@pytest.mark.parametrize("uplink", UPLINKS)
 def test_uplink_stays_while_one_vif_is_plugged(host: World, uplink: dict[str, Any]) -> None:
     before, device = host.snapshot(), nic(host)
-    name = NIC if uplink is FLAT else VXLAN
+    name = DEVICES[uplink["type"]]
     with library(host) as here:
         for request in (BRIDGE, SECOND):
             here.plug([with_uplink(request, **uplink).vif])
@@ -145,12 +151,14 @@ def test_vxlan_of_another_program_is_used_and_left(host: World) -> None:
     assert host.snapshot() == before
 
 
-@pytest.mark.parametrize("uplink", [FLAT, MULTICAST], ids=["flat", "vxlan"])
+@pytest.mark.parametrize("uplink", UPLINKS)
 def test_bridge_and_uplink_of_another_program_are_used_and_left(host: World, uplink: dict[str, Any]) -> None:
     host.ip("link", "add", BRIDGE.brq, "type", "bridge")
     if uplink is MULTICAST:
         host.ip("link", "add", VXLAN, "type", "vxlan", "id", "100", "dev", NIC, "group", "239.1.1.1", "dstport", "8472")
-    name = NIC if uplink is FLAT else VXLAN
+    if uplink is VLAN:
+        host.ip("link", "add", "link", NIC, "name", DEVICES["vlan"], "type", "vlan", "id", "5")
+    name = DEVICES[uplink["type"]]
     host.ip("link", "set", name, "master", BRIDGE.brq)
     host.ip("link", "set", name, "up")
     before = host.snapshot()
@@ -160,6 +168,36 @@ def test_bridge_and_uplink_of_another_program_are_used_and_left(host: World, upl
         assert must_link(host, BRIDGE.tap)["master"] == BRIDGE.brq
         here.unplug([BRIDGE.id])
     assert host.snapshot() == before
+
+
+@pytest.mark.kernel_datapath
+def test_vlan_device_of_another_program_is_used_and_left(host: World) -> None:
+    name = DEVICES["vlan"]
+    host.ip("link", "add", "link", NIC, "name", name, "type", "vlan", "id", "5")
+    for state in ("up", "down"):
+        host.ip("link", "set", name, state)
+    before, index = host.snapshot(), must_link(host, name)["ifindex"]
+    with library(host) as here:
+        here.plug([with_uplink(BRIDGE, 1450, **VLAN).vif])
+        link = must_link(host, name)
+        assert (link["master"], link["ifindex"], "ifalias" in link) == (BRIDGE.brq, index, False)
+        assert here.check().clean
+        here.unplug([BRIDGE.id])
+    assert host.snapshot() == before
+
+
+@pytest.mark.kernel_datapath
+def test_networks_on_vlans_of_a_device_that_another_has_as_a_whole(host: World) -> None:
+    """Tagged frames go to the VLAN device, others to the flat network's bridge."""
+    before, device = host.snapshot(), nic(host)
+    with library(host) as here:
+        here.plug([with_uplink(BRIDGE, 1450, **FLAT).vif])
+        here.plug([with_uplink(SECOND.but(network={"id": OTHER_NETWORK}), 1450, **VLAN).vif])
+        assert must_link(host, NIC)["master"] == BRIDGE.brq
+        assert must_link(host, DEVICES["vlan"])["master"] == f"brq{OTHER_NETWORK}"[:14]
+        assert here.check().clean
+        here.unplug([BRIDGE.id, SECOND.id])
+    assert (host.snapshot(), nic(host)) == (before, device)
 
 
 def test_lost_record_leaves_an_orphan_that_gc_deletes(host: World) -> None:
