@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from vifplug import naming
-from vifplug.drivers import builders
+from vifplug.drivers import builders, uplinks
 from vifplug.drivers.contract import Options, tap_name
 from vifplug.drivers.guest_end import GuestEnd, Tap
 from vifplug.errors import InputError
@@ -15,16 +15,19 @@ from vifplug.resources.contract import Resource
 
 
 class LinuxBridge:
-    """A network's bridge, created with its first VIF and deleted with its last; and the tap on it."""
+    """A network's bridge and its uplink, created with its first VIF and deleted with its last; and the tap on it."""
 
     vif_type = "bridge"
     makes_tap = True
 
     def resources(self, vif: Vif, options: Options) -> Sequence[Resource]:
-        """Tap if requested, bridge."""
+        """Tap if requested, bridge, uplink if requested.
+
+        :raises InputError: the network is not named, or has an uplink that this host cannot have.
+        """
         bridge = builders.with_guest(vif, self._bridge(vif))
         taps = [builders.guest_tap(vif, master=bridge.name)] if vif.create_tap else []
-        return [*taps, bridge]
+        return [*taps, bridge, *uplinks.uplinks(vif, bridge, options)]
 
     def switch(self, vif: Vif, options: Options) -> str | None:
         """The network's bridge: the named one, else brq and the network's id."""

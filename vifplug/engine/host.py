@@ -36,6 +36,11 @@ class Scope:
     function_kinds: Mapping[str, str] = field(default_factory=dict)
     """The PCI addresses among ``links``, each with the kind that the function is read as. Its network device, and the
     port of that name, are read too."""
+    uplinks: frozenset[str] = frozenset()
+    """Links among ``links`` that are to join a network's bridge. If one is missing, every link of its kind is read; of
+    one that is on no bridge, the addresses and routes."""
+    local_addresses: frozenset[str] = frozenset()
+    """Addresses of the host whose devices are read."""
     thorough: bool = False
     """Include what needs more messages: forwarding tables, and the ingress side of queueing disciplines."""
 

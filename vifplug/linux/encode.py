@@ -8,6 +8,7 @@ from vifplug.engine.plan import actions, configured
 from vifplug.engine.plan.actions import Action
 from vifplug.errors import UnknownKind
 from vifplug.resources import ovs_bridge
+from vifplug.resources.contract import Creation
 from vifplug.resources.link import Link
 from vifplug.resources.ovs_port import OvsPort, Vlans
 from vifplug.resources.schema import Form
@@ -27,6 +28,9 @@ def _made(link: Link) -> dict[str, Any]:
         attribute for attribute in table.attributes if attribute.name in table.made_with and attribute.name != "alias"
     ]
     values = {attribute.name: getattr(link, attribute.name) for attribute in named}
+    if link.creation is not Creation.TAP:
+        return {**_identity(link), **values}
+    # By ioctl, which needs a value for each.
     flags = {attribute.name: bool(values[attribute.name]) for attribute in named if attribute.form is Form.FLAG}
     return {**_identity(link), **values, **flags}
 

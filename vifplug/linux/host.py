@@ -18,7 +18,7 @@ from vifplug.engine.host import Asked, Scope, Settle
 from vifplug.engine.plan import renames
 from vifplug.engine.plan.actions import Action, CreateLink, SetLink
 from vifplug.errors import HelperDied, OvsUnavailable, VifplugError
-from vifplug.linux import decode, encode
+from vifplug.linux import decode, encode, uplinks
 from vifplug.linux.probe import LinuxProbe
 from vifplug.linux.turns import turn
 from vifplug.netlink import links as reading
@@ -135,7 +135,7 @@ class LinuxHost:
     def observe(self, scope: Scope) -> Observed:
         """The host's state: the helper reads the rows while this process reads the links."""
         functions = self._functions(scope)
-        scope = _with_devices(scope, functions)
+        scope = self._with_local_devices(_with_devices(scope, functions))
         if not self._needs_rows(scope):
             return self._observed(scope, _NO_ROWS, *self._links(scope, functions))
         unanswered = OvsUnavailable("OVSDB does not answer; check that it runs, then retry")
@@ -181,6 +181,12 @@ class LinuxHost:
         there, absent = functions
         return links | there, members, absent
 
+    def _with_local_devices(self, scope: Scope) -> Scope:
+        if not scope.local_addresses:
+            return scope
+        devices = uplinks.devices_of(self._reader, scope.local_addresses)
+        return replace(scope, links=scope.links | devices)
+
     def _plain_links(self, scope: Scope) -> tuple[dict[str, Any], dict[str, tuple[str, ...]]]:
         if scope.everything:
             links = reading.all_links(self._reader)
@@ -223,6 +229,7 @@ class LinuxHost:
             links |= reading.links(self._reader, sorted(unforeseen))
         bridged = [name for name, link in links.items() if kinds.has_members(link["kind"])] if scope.thorough else ()
         stations = obstructions.stations(self._reader, links, bridged)
+        addresses, routes = uplinks.surroundings(self._reader, scope, links)
         ports = [decode.port(row) for row in rows["ports"]]
         bridges = {name: decode.bridge(name, row) for name, row in rows["bridges"].items()}
         # For ports that we made the record has the device, and a kernel datapath has no such sockets.
@@ -240,6 +247,8 @@ class LinuxHost:
             port_count=rows["port_count"],
             held=rows["held"],
             stations=tuple(Station(**entry) for entry in stations),
+            addresses=addresses,
+            routes=routes,
             absent=absent,
             physical={name: of for name in scope.functions if (of := sysfs.physical_function(name))},
         )
@@ -285,7 +294,7 @@ class LinuxHost:
         # vswitchd opens a port later than udev reads its device.
         self._await_udev(began if scope.ovs else time.monotonic())
         functions = self._functions(scope)
-        scope = _with_devices(scope, functions)
+        scope = self._with_local_devices(_with_devices(scope, functions))
         return self._observed(scope, _NO_ROWS if rows is None else rows, *self._links(scope, functions))
 
     def _change(self, stages: Sequence[Sequence[Action]], settle: Settle | None) -> Mapping[str, Any] | None:

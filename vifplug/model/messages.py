@@ -17,6 +17,7 @@ from vifplug.errors import InputError
 from vifplug.model import limits
 from vifplug.model import vif as model
 from vifplug.model.quoting import quote
+from vifplug.model.uplink import Uplink
 
 if TYPE_CHECKING:
     from pydantic_core import ErrorDetails
@@ -47,8 +48,6 @@ _BY_FIELD = {
     "vif_type": "it must be 1 to 32 lower-case letters, digits and hyphens, such as ovs-hybrid, ovs or bridge",
 }
 
-
-_UPLINK = ("network", "uplink")
 
 _ALIASES = {
     "mac": "address",
@@ -97,7 +96,7 @@ def invalid(error: ValidationError, path: str, sources: Mapping[str, str], subje
     where = sources.get(field) or join(path, *first["loc"])
     if kind == "missing":
         text = f"{where}: {_BY_TYPE['missing']}"
-    elif kind == "extra_forbidden" and first["loc"] != _UPLINK:
+    elif kind == "extra_forbidden":
         text = f"unknown key {where!r}{_valid_keys(first['loc'], error.title)}"
     elif first["loc"] or kind == "string_unicode":
         text = f"{where or 'the document'}: {quote(first['input'])}: {_should(first, error.title)}"
@@ -144,8 +143,6 @@ def _should(detail: ErrorDetails, root: str) -> str:
     if kind == "value_error":
         reason = limits.get("error")
         return _BY_TYPE["string_unicode"] if isinstance(reason, UnicodeError) else str(reason)
-    if kind == "extra_forbidden":
-        return "uplinks of bridges are not supported by this version; leave it out"
     if kind == "string_too_long":
         return f"it must be at most {limits.get('max_length')} characters long"
     if kind not in ("model_type", "string_unicode") and field in _BY_FIELD:
@@ -156,6 +153,7 @@ def _should(detail: ErrorDetails, root: str) -> str:
 
 def _valid_keys(loc: tuple[int | str, ...], root: str) -> str:
     models: dict[str, type[BaseModel]] = {"Vif": model.Vif, "Instance": model.Instance, **model.sub_models()}
+    models["uplink"] = Uplink
     fields = list(models[str(loc[-2]) if len(loc) > 1 else root].model_fields)
     near = [_ALIASES.get(str(loc[-1]).lower(), ""), *difflib.get_close_matches(str(loc[-1]), fields, n=1)]
     hint = next((f" (did you mean {name!r}?)" for name in near if name in fields), "")

@@ -10,27 +10,15 @@ import functools
 import typing
 import uuid
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
-from pydantic import (
-    AfterValidator,
-    BaseModel,
-    BeforeValidator,
-    ConfigDict,
-    Field,
-    ValidationError,
-    WithJsonSchema,
-    model_validator,
-)
+from pydantic import AfterValidator, BeforeValidator, Field, WithJsonSchema, model_validator
 from pydantic.config import JsonDict
 
 from vifplug import naming
 from vifplug.model import limits
-
-if TYPE_CHECKING:
-    from pydantic._internal._model_construction import ModelMetaclass as _ModelMetaclass
-else:
-    _ModelMetaclass = type(BaseModel)
+from vifplug.model.part import Part as _Part
+from vifplug.model.uplink import Uplink
 
 _MULTICAST_BIT = 0x01
 CLIENT, SERVER = "client", "server"
@@ -128,32 +116,6 @@ SocketMode = Annotated[str, AfterValidator(_socket_mode), Field(json_schema_extr
 VifType = Annotated[str, Field(pattern=r"^[a-z][a-z0-9-]{0,31}$")]
 
 
-class _Refusing(_ModelMetaclass):
-    """Makes ``Vif(...)`` raise InputError: a caller of the library need not know pydantic.
-
-    Only calls of the class are affected. pydantic's own methods, and parts of a whole, still raise ValidationError.
-    """
-
-    def __call__(cls, *args: Any, **kwargs: Any) -> Any:
-        try:
-            return super().__call__(*args, **kwargs)
-        except ValidationError as error:
-            from vifplug.model import messages  # here, because it reads this module
-
-            raise messages.invalid(error, "", {}) from None
-
-
-class _Part(BaseModel, metaclass=_Refusing):
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    vif_types: ClassVar[frozenset[str]] = frozenset()
-    """The vif_types whose requests may have it; empty for all. Their driver checks what it requires."""
-    device: ClassVar[str] = ""
-    """The field that names the part's device; "" for none."""
-    defaults: ClassVar[Mapping[str, Any]] = {}
-    """Values of fields that neither a request nor its record has."""
-
-
 class Network(_Part):
     """The network a VIF is on."""
 
@@ -171,6 +133,10 @@ class Network(_Part):
         max_length=64,
         description="The OVS bridge's datapath as the sender assumes. The bridge's own decides; a difference causes a "
         "warning.",
+    )
+    uplink: Uplink | None = Field(
+        default=None,
+        description="bridge: what joins the Linux bridge to networks outside the host; by default nothing.",
     )
 
 
@@ -199,7 +165,9 @@ class Names(_Part):
     vfr: LinkName | None = Field(
         default=None, description="The port of a host-device VIF on a bridge of the userspace datapath."
     )
-    vlan: LinkName | None = Field(default=None, description="The VLAN device of a macvtap VIF.")
+    vlan: LinkName | None = Field(
+        default=None, description="The VLAN device of a macvtap VIF, or of a network's uplink."
+    )
 
 
 class VhostUser(_Part):
@@ -343,6 +311,12 @@ class Vif(_Part):
             raise ValueError("create_port: it is for VIFs of type ovs only; leave it out")
         if self.create_port is False and self.create_tap:
             raise ValueError("create_tap: it must be false, or be left out, with create_port false: libvirt makes both")
+        return self
+
+    @model_validator(mode="after")
+    def _uplink_is_of_a_bridge(self) -> Vif:
+        if self.network.uplink is not None and self.vif_type != "bridge":
+            raise ValueError("network.uplink: it is for VIFs of type bridge only; leave it out")
         return self
 
     @model_validator(mode="after")

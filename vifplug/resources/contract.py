@@ -81,6 +81,8 @@ class Role:
     """Whether it may be put on its owner's Linux bridge at its creation."""
     joins_network: bool = False
     """Whether it may be put on a network's bridge, made by any program (decision 0004)."""
+    joins_own_network: bool = False
+    """Whether it may be put on the bridge that vifplug made for the network that it belongs to, and on no other."""
 
 
 class Resource:

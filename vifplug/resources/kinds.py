@@ -15,11 +15,19 @@ from vifplug.resources.link import Device, Link
 from vifplug.resources.ovs_bridge import OvsBridge
 from vifplug.resources.ovs_port import DelegatedPort, OvsPort
 from vifplug.resources.tap import Tap
+from vifplug.resources.uplink.nic import Nic
+from vifplug.resources.uplink.vxlan import Vxlan
 from vifplug.resources.veth import Veth
 from vifplug.resources.vf import Representor, Vf
 from vifplug.resources.vlan import Vlan
 
-_OWN: tuple[type[Resource], ...] = (Bridge, Veth, Tap, OvsPort, DelegatedPort, OvsBridge, Device, Vlan, Vf, Representor)
+_OWN: tuple[type[Resource], ...] = (
+    *(Bridge, Veth, Tap, OvsPort, DelegatedPort, OvsBridge, Device, Vlan, Vf, Representor),
+    *(Nic, Vxlan),
+)
+
+_TUPLES = frozenset({"trunks", "peers"})
+"""Fields that are lists in JSON."""
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -215,6 +223,6 @@ def from_dict(data: Mapping[str, Any]) -> Any:
         for load in _loaders:
             load()
         cls = of(kind)
-    if "trunks" in values:
-        values["trunks"] = tuple(values["trunks"])
+    for name in values.keys() & _TUPLES:
+        values[name] = tuple(values[name])
     return cls(**values)

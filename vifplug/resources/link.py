@@ -109,6 +109,10 @@ class Link(Resource):
     """Whether a resource is named by the PCI address of a virtual function."""
     module: ClassVar[str] = ""
     """The kernel module of links of this kind; "" for a module of the kind's own name."""
+    unique: ClassVar[tuple[str, ...]] = ()
+    """Attributes of which no two links of the kind on a host have the same values, whatever their names are."""
+    has_local_address: ClassVar[bool] = False
+    """Whether it may be made on the device of an address that the configuration lists."""
     option: ClassVar[str] = "[bridge] physical_networks"
     """The option that lists the devices of this kind, or below it, that VIFs may use."""
 
@@ -150,6 +154,32 @@ class Link(Resource):
     @property
     def lower(self) -> str | None:
         """The device that it is made on, and that it is deleted with."""
+        return None
+
+    @property
+    def overhead(self) -> int:
+        """Bytes of each of its frames that its lower device carries in addition to its MTU."""
+        return 0
+
+    @property
+    def is_uplink(self) -> bool:
+        """Desired or recorded: whether it joins a network's bridge to networks outside this host."""
+        return self.shared and bool(self.master)
+
+    @property
+    def local_address(self) -> str:
+        """Desired: an address of the host whose device is the lower one, if none is named; "" for none."""
+        return ""
+
+    @property
+    def keeps_addresses(self) -> bool | None:
+        """Desired: whether a device of the host may be put on a bridge although it has addresses or routes; None if no
+        option can allow that."""
+        return None
+
+    @property
+    def peers(self) -> tuple[str, ...] | None:
+        """Addresses of hosts to which it sends what it knows no destination of."""
         return None
 
     @property
@@ -268,6 +298,10 @@ class Link(Resource):
 
     def as_on(self, userspace: bool) -> Link:
         """A copy with the values that the datapath of ``port_bridge`` determines."""
+        return self
+
+    def as_another_programs(self) -> Link:
+        """Desired, if another program made it: what is configured of that."""
         return self
 
     def as_observed(self, current: Link | None) -> Link:

@@ -87,6 +87,10 @@ class Observed:
     """Why a requested part of another link is missing, as text."""
     physical: Mapping[str, str] = field(default_factory=dict)
     """PCI address of a requested virtual function -> that of its physical function."""
+    addresses: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    """Device -> its addresses; only if the scope has uplinks."""
+    routes: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    """Uplink on no bridge -> the routes through it, ``default`` or their destinations."""
     port_count: int = 0
     """The number of ports in Open vSwitch, of all programs."""
     qos: tuple[Qos, ...] = ()

@@ -36,6 +36,8 @@ class MemoryHost:
         self.absent: dict[str, str] = {}
         """Missing parts of links, and why."""
         self.stations: list[Station] = []
+        self.addresses: dict[str, tuple[str, ...]] = {}
+        self.routes: dict[str, tuple[str, ...]] = {}
         self.bridges = {name: OvsBridge(name=name, datapath_type=datapath) for name in bridges}
         self.fail_at: int | None = None
         self.fail_with: VifplugError | None = None
@@ -120,6 +122,8 @@ class MemoryHost:
             absent={**self._missing_functions(scope), **self.absent},
             physical={name: of for name in scope.functions if (of := self._physical(name))},
             stations=tuple(self.stations) if scope.thorough else (),
+            addresses=dict(self.addresses) if scope.uplinks else {},
+            routes={name: self.routes[name] for name in scope.uplinks & self.routes.keys()},
             port_count=self.foreign_ports + len(self.ports),
         )
         return renames.undone(observed, scope)

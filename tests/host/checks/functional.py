@@ -6,6 +6,7 @@ import os
 import re
 import subprocess
 import sys
+from collections.abc import Sequence
 
 from tests.host.checks.ring import check, end
 
@@ -43,14 +44,15 @@ TESTS = (
     f"{_OWN_BRIDGE}toggled_option_strands_nothing[true]",
     *(f"{test}[{case}]" for test, cases in _FAILURES.items() for case in cases),
 )
-_OUTCOME = re.compile(r"(?:tests/functional/)?(\S+::\S+) PASSED\b")
+_OUTCOME = re.compile(r"(?:tests/functional/)?(\S+::.+) PASSED\b")
+"""A test's case may contain spaces."""
 _SUMMARY = re.compile(r"(?:FAILED|ERROR|SKIPPED) .+")
 
 
-def main() -> None:
-    """Run the batch: each test is a check, and so is pytest's exit status."""
+def run(tests: Sequence[str]) -> None:
+    """Run a batch: each test is a check, and so is pytest's exit status."""
     done = subprocess.Popen(
-        [sys.executable, "-m", "pytest", "-v", "--tb=short", *(f"tests/functional/{test}" for test in TESTS)],
+        [sys.executable, "-m", "pytest", "-v", "--tb=short", *(f"tests/functional/{test}" for test in tests)],
         cwd=CHECKOUT,
         env={
             **os.environ,
@@ -82,4 +84,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    run(TESTS)

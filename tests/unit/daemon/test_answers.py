@@ -54,6 +54,7 @@ PUBLISHED = {
         "ProgressReport",
         "PutAnswer",
         "TapOwner",
+        "Uplink",
         "VhostUser",
         "Vif",
         "VifReport",

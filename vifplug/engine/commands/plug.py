@@ -191,9 +191,10 @@ def _identities(work: Sequence[Job], known: Moment) -> set[str]:
 
 
 def _scope(work: Sequence[Job]) -> Scope:
-    everything = [resource for job in work for resource in (*job.desired, *job.recorded.items)]
+    desired = [resource for job in work for resource in job.desired]
+    recorded = [resource for job in work for resource in job.recorded.items]
     guests = {job.guest_link for job in work} - {""}
-    scope = request.scope_of(everything, {job.vif.id for job in work}, guests)
+    scope = request.scope_of_plan(desired, recorded, {job.vif.id for job in work}, guests)
     functions = frozenset(job.function for job in work if job.function)
     return replace(scope, functions=functions, thorough=any(job.thorough for job in work))
 

@@ -121,6 +121,8 @@ def is_enough(desired: Link, attribute: str, current: object, wanted: object) ->
     if not desired.shared or desired.attributes[attribute].compared is not Compared.AT_LEAST_IF_SHARED:
         return False
     # VIFs of one network may ask for different MTUs; the largest applies.
+    if isinstance(current, tuple) and isinstance(wanted, tuple):
+        return set(current) >= set(wanted)
     return isinstance(current, int) and isinstance(wanted, int) and current >= wanted
 
 

@@ -29,6 +29,7 @@ from vifplug.engine.plan import actions, configured, conflicts, diff, obstacles,
 from vifplug.engine.plan.actions import Action
 from vifplug.engine.plan.ownership import NOT_IN_USE, InUse
 from vifplug.engine.plan.plan import Draft, Phase, Plan
+from vifplug.engine.plan.uplink import destinations, refusals
 from vifplug.errors import UnknownKind
 from vifplug.model.reports import DriftItem
 from vifplug.resources import kinds, passage
@@ -39,6 +40,8 @@ from vifplug.resources.ovs_port import CONTROL_AGENT, DEAD, OF_VLANS, SETTINGS, 
 
 CROWD = 32
 """Number of ports from which two turns of vswitchd cost more than one that comes too early."""
+_LAST = ("up",)
+"""Attributes that a plan prints, as it sets them, after all others of a link."""
 _IPV6_MTU = 1280
 """Below this MTU a link has no IPv6, and none of its settings (addrconf_notify)."""
 
@@ -75,11 +78,13 @@ def plan_plug(
     :raises Conflict: another VIF or another program holds a name or an identity.
     """
     conflicts.refuse_shared_names(request.desired for request in requests)
+    refusals.refuse_several([request.desired for request in requests], shared_with)
     draft = Draft(is_crowded=observed.port_count >= CROWD)
     for request in requests:
         kinds.require_known(request.desired)
         conflicts.refuse_foreign(request.desired, request.recorded, observed)
         conflicts.refuse_to_remake_used(request.desired, request.recorded, observed, shared_with)
+        refusals.refuse(request.desired, request.recorded, observed)
         if request.guests_bridge is not None:
             known = request.recorded.links.get(request.guests_bridge.name)
             conflicts.refuse_foreign_guest(request.vif_id, request.guests_bridge, known, observed)
@@ -88,6 +93,7 @@ def plan_plug(
         _plan_bridges(request, observed, draft)
         _plan_ports(request, observed, draft)
         _plan_obsolete(request, observed, draft)
+    _plan_peers(requests, observed, shared_with, draft)
     _plan_abandoned(requests, observed, shared_with, draft)
     _plan_abandoned_bridges(requests, observed, shared_with, draft)
     return draft.plan()
@@ -219,6 +225,29 @@ def _set_changed(link: Link, observed: Observed, known: Link | None, draft: Draf
             *(change for change in changes if change[0] not in {c[0] for c in earlier.changes}),
         ]
     draft.put(Phase.SETTINGS, actions.SetLink(replace(link, ifindex=current.ifindex), tuple(changes), adopt))
+
+
+def _plan_peers(requests: Sequence[Request], observed: Observed, shared_with: InUse, draft: Draft) -> None:
+    """Plan the peers of uplinks: all VIFs of a network together decide about them."""
+    asked: dict[str, list[Link]] = {}
+    for link in (link for request in requests for link in kinds.links_in(request.desired)):
+        if link.peers is not None:
+            asked.setdefault(link.name, []).append(link)
+    for name, links in asked.items():
+        current = None if draft.makes(name) else observed.links.get(name)
+        known = [request.recorded.links[name] for request in requests if name in request.recorded.links]
+        wanted, has = (
+            destinations.peers(links, known, current, shared_with),
+            current.peers if current is not None else None,
+        )
+        if wanted == has:
+            continue
+        earlier, change = draft.get(Phase.SETTINGS, name), ("peers", has, wanted)
+        others = [other for other in getattr(earlier, "changes", ()) if other[0] != change[0]]
+        first = [other for other in others if other[0] not in _LAST]
+        last = [other for other in others if other[0] in _LAST]
+        link = links[0] if current is None else replace(links[0], ifindex=current.ifindex)
+        draft.put(Phase.SETTINGS, actions.SetLink(link, (*first, change, *last), getattr(earlier, "adopt", False)))
 
 
 def _plan_bridges(request: Request, observed: Observed, draft: Draft) -> None:

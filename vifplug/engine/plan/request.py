@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from vifplug import naming
+from vifplug.drivers import uplinks
 from vifplug.drivers.contract import Driver, Options
 from vifplug.drivers.guest_end import link_of
 from vifplug.drivers.registry import driver_for, end_by
@@ -189,7 +190,7 @@ def _completed(vif: Vif, known: Vif | None, driver: Driver, options: Options) ->
         names = _filled(names, vars(known.names))
         fields = _filled(fields, {name: getattr(known, name) for name in optional_fields()})
     fields |= {name: _part_completed(fields[name], getattr(known, name, None)) for name in _FILLED_PARTS}
-    network = _filled(network, {"mtu": options.mtu})
+    network = _filled(network, {"mtu": options.mtu - uplinks.overhead(network["uplink"], options)})
     if fields["vlan"] == NO_VLAN:
         fields["vlan"] = None
     if fields["vlan"] is not None and vif.isolate is None:
@@ -270,6 +271,21 @@ def scope_of(desired: Iterable[Resource], owners: Iterable[str], guests: Iterabl
         recorded=with_ifindex(links),
         function_kinds=kinds.functions_in(links),
     )
+
+
+def scope_of_plan(
+    desired: Iterable[Resource], recorded: Iterable[Resource], owners: Iterable[str], guests: Iterable[str]
+) -> Scope:
+    """The scope of an observation for a plan, which also needs what uplinks depend on."""
+    desired = list(desired)
+    scope, uplinks = (
+        scope_of([*desired, *recorded], owners, guests),
+        [link for link in kinds.links_in(desired) if link.is_uplink],
+    )
+    if not uplinks:
+        return scope
+    addresses = frozenset(link.local_address for link in uplinks) - {""}
+    return replace(scope, uplinks=frozenset(link.name for link in uplinks), local_addresses=addresses)
 
 
 def with_ifindex(resources: Iterable[Resource]) -> dict[str, Link]:

@@ -83,13 +83,13 @@ class Run:
     def master(self, name: str, owner: str, role: str) -> int:
         """The ifindex of a bridge that a VIF's link of that role may join: an existing one, or one that this run makes.
 
-        A veth end may only join its own VIF's bridge; a tap also a network's bridge, made by any program (decision
-        0004).
+        A veth end may only join its own VIF's bridge; an uplink only its network's bridge that vifplug made; a tap also
+        a network's bridge, made by any program (decision 0004).
 
         :raises LinkError: there is none.
         :raises Conflict: it is another VIF's, or not a Linux bridge.
         """
-        maker = self.owners.get(name)
+        maker, joins_own_network = self.owners.get(name), arguments.part(role).role.joins_own_network
         if maker is not None:
             joins_network = arguments.part(role).role.joins_network
             if maker == owner or (joins_network and maker.startswith(naming.NETWORK_PREFIX)):
@@ -98,7 +98,8 @@ class Run:
         link = ownership.read(arguments.link_there(name))
         if link is None:
             raise LinkError(f"could not find bridge {name!r}: no such device", name)
-        is_own = ownership.is_ours(link, {"owner": owner, "role": naming.ROLE_BRIDGE})
+        own_role = naming.ROLE_NETWORK_BRIDGE if joins_own_network else naming.ROLE_BRIDGE
+        is_own = ownership.is_ours(link, {"owner": owner, "role": own_role})
         joins_network = arguments.part(role).role.joins_network
         marked = naming.owner_of(link["alias"])
         # Without a mark, a bridge of that name is Nova's or os-vif's for a single VIF.
@@ -155,7 +156,7 @@ class Run:
 
 def _no_master(name: str, owner: str) -> Conflict:
     return Conflict(
-        f"refused to put a link of {owner} on device {name!r}: it is neither that VIF's own bridge nor a network's",
+        f"refused to put a link of {owner} on device {name!r}: it is neither its own bridge nor a network's",
         name,
     )
 

@@ -24,7 +24,7 @@ from vifplug.resources import kinds, passage
 from vifplug.resources.contract import Creation, Relation, Role
 from vifplug.resources.link import Link
 from vifplug.resources.ownership import OVS_MASTER
-from vifplug.resources.schema import How
+from vifplug.resources.schema import How, Place
 
 Operation = Mapping[str, Any]
 
@@ -132,10 +132,12 @@ def _birth_address(address: Any, owner: str, role: str) -> str:
 
 def _create_link(run: Run, number: int, operation: Operation, kind: type[Link]) -> None:
     name, owner, role, _has_port = _made_by(operation, kind)
-    address, data = _birth_address(operation["address"], owner, role.name), attributes.data_of(kind, operation)
+    address = _birth_address(operation["address"], owner, role.name)
+    at_link, in_data = _lower_device(run, operation, kind)
+    data = attributes.data_of(kind, operation, in_data)
     *before, mtu = attributes.pinning(kind, arguments.mtu(operation["mtu"]))
     index = run.make(name, owner)
-    attrs = [("IFLA_IFNAME", name), ("IFLA_ADDRESS", address), *_lower_device(run, operation, kind), data]
+    attrs = [("IFLA_IFNAME", name), ("IFLA_ADDRESS", address), *at_link, data]
     run.early.append((number, message(index, attrs, flags=CREATE)))
     run.early += [(number, message(index, [("IFLA_MTU", other)])) for other in before]
     run.mark(number, name, [*_mark(run, operation, owner, role), ("IFLA_MTU", mtu)])
@@ -151,33 +153,32 @@ def _mark(run: Run, operation: Operation, owner: str, role: Role) -> list[tuple[
     return [("IFLA_IFALIAS", naming.alias(owner)), ("IFLA_MASTER", run.master(master, owner, role.name))]
 
 
-def _lower_device(run: Run, operation: Operation, kind: type[Link]) -> list[tuple[str, Any]]:
-    """IFLA_LINK of a link that is made on another one: its owner's, or one that the configuration lists.
+def _lower_device(
+    run: Run, operation: Operation, kind: type[Link]
+) -> tuple[list[tuple[str, Any]], list[tuple[str, Any]]]:
+    """The attribute that names the lower device of a link that is made on another one: its owner's, or one that the
+    configuration lists. Either IFLA_LINK, or an attribute of the kind's own data.
 
     :raises PermissionDenied: for any other.
     :raises LinkError: it does not exist.
     """
-    lower = next(
-        (
-            attribute
-            for attribute in kind.attributes.attributes
-            if attribute.wire is not None and attribute.wire.name == "IFLA_LINK"
-        ),
-        None,
-    )
-    if lower is None:
-        return []
+    lower = kind.attributes.by_name.get("lower")
+    if lower is None or lower.wire is None:
+        return [], []
     name, owner = arguments.link_there(operation[lower.name]), operation["owner"]
     if run.owners.get(name) == owner:
-        return [("IFLA_LINK", run.made[name])]
-    link = ownership.read(name)
-    if link is None:
-        raise LinkError(f"could not find device {name!r} below {operation['name']!r}: no such device", name)
-    if not configure.is_listed(name) and ownership.owner_by_mark(link) != owner:
-        raise PermissionDenied(
-            f"refused to make a link on device {name!r}, which the configuration does not list", name
-        )
-    return [("IFLA_LINK", int(link["ifindex"]))]
+        index = run.made[name]
+    else:
+        link = ownership.read(name)
+        if link is None:
+            raise LinkError(f"could not find device {name!r} below {operation['name']!r}: no such device", name)
+        if not configure.may_be_lower(name, link, kind) and ownership.owner_by_mark(link) != owner:
+            raise PermissionDenied(
+                f"refused to make a link on device {name!r}, which the configuration does not list", name
+            )
+        index = int(link["ifindex"])
+    named = [(lower.wire.name, index)]
+    return ([], named) if lower.wire.place is Place.DATA else (named, [])
 
 
 def _create_pair(run: Run, number: int, operation: Operation, kind: type[Link]) -> None:
@@ -241,6 +242,8 @@ def _set_attributes(run: Run, number: int, operation: Operation, index: int, lin
     for attrs in attributes.before_up(run, operation, kind):
         run.early.append((number, message(index, attrs)))
     early, late = attributes.freed(index, values, link)
+    if any(attribute.name in values for attribute in kind.attributes.set_by(How.FORWARDING)):
+        early += attributes.peers(index, values["peers"], kind, link)
     run.early += [(number, msg) for msg in early]
     run.set_with_mark(number, name, index, attributes.with_mark(values, kind))
     for attribute in kind.attributes.set_by(How.SYSCTL):
