@@ -68,6 +68,15 @@ _BRIDGE_OPTIONS: list[cfg.Opt] = [
         "vifplug creates VLAN devices on no others.",
     ),
 ]
+_FILTER_OPTIONS: list[cfg.Opt] = [
+    cfg.BoolOpt(
+        "enabled",
+        default=False,
+        help="Let guests send only from their own addresses: of VIFs with allowed_addresses, and of Neutron's ports "
+        "with port_security_enabled whose port_filter is false. A VIF that cannot be filtered is refused. Plugged "
+        "VIFs follow with their next plug or repair.",
+    ),
+]
 _PCI_OPTIONS: list[cfg.Opt] = [
     cfg.ListOpt(
         "devices",
@@ -182,6 +191,7 @@ _GROUPS: Mapping[str, list[cfg.Opt]] = {
     "DEFAULT": _DEFAULT_OPTIONS,
     "ovs": _OVS_OPTIONS,
     "bridge": _BRIDGE_OPTIONS,
+    "filter": _FILTER_OPTIONS,
     "pci": _PCI_OPTIONS,
     "daemon": _DAEMON_OPTIONS,
     "events": _EVENTS_OPTIONS,
@@ -223,6 +233,7 @@ class Settings:
     operator_bridges: tuple[str, ...] = ()
     physical_networks: Mapping[str, str] = field(default_factory=dict)
     """Devices by physical network."""
+    filter_enabled: bool = False
     configurable: tuple[str, ...] = ()
     """Other programs' devices that VIFs may use, names or globs: those of the physical networks, and PCI addresses. The
     helper takes no others."""
@@ -294,6 +305,7 @@ def _settings(conf: cfg.ConfigOpts, path: str | None) -> Settings:
         timeout=conf.ovs.timeout,
         vhostuser_socket_dir=conf.ovs.vhostuser_socket_dir.rstrip("/"),
         physical_networks=networks,
+        filter_enabled=conf.filter.enabled,
         configurable=(*map(glob.escape, networks.values()), *validate.pci_devices(conf.pci.devices)),
         **{option.dest: _value(conf.daemon, option) for option in _DAEMON_OPTIONS},
         **{option.dest: _value(conf.events, option) for option in _EVENTS_OPTIONS} | validate.events(conf.events),

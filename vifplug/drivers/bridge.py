@@ -21,10 +21,10 @@ class LinuxBridge:
     makes_tap = True
 
     def resources(self, vif: Vif, options: Options) -> Sequence[Resource]:
-        """Tap if requested, bridge."""
+        """Tap if requested, its filter, bridge."""
         bridge = builders.with_guest(vif, self._bridge(vif))
         taps = [builders.guest_tap(vif, master=bridge.name)] if vif.create_tap else []
-        return [*taps, bridge]
+        return [*taps, *builders.guest_filter(vif, options), bridge]
 
     def switch(self, vif: Vif, options: Options) -> str | None:
         """The network's bridge: the named one, else brq and the network's id."""

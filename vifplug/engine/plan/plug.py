@@ -27,6 +27,7 @@ from types import MappingProxyType
 from vifplug import naming
 from vifplug.engine.plan import actions, configured, conflicts, diff, obstacles, ownership, unplug
 from vifplug.engine.plan.actions import Action
+from vifplug.engine.plan.nftables import filters
 from vifplug.engine.plan.ownership import NOT_IN_USE, InUse
 from vifplug.engine.plan.plan import Draft, Phase, Plan
 from vifplug.errors import UnknownKind
@@ -85,6 +86,7 @@ def plan_plug(
             conflicts.refuse_foreign_guest(request.vif_id, request.guests_bridge, known, observed)
         for link in kinds.links_in(request.desired):
             _PLANNED[link.relation](shared.get(link.name, link), request, observed, draft)
+        filters.plan_filters(kinds.filters_in(request.desired), request.recorded.filters, observed, draft)
         _plan_bridges(request, observed, draft)
         _plan_ports(request, observed, draft)
         _plan_obsolete(request, observed, draft)
