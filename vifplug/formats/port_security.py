@@ -41,7 +41,9 @@ def _addresses(port: Entry, address: Any) -> Iterator[tuple[dict[str, Any], str]
         if not isinstance(entries, list | tuple):
             raise port.refusal(key, "it must be a list")
         for place, entry in enumerate(entries):
-            path = f"{key}[{place}]"
             if not isinstance(entry, Mapping):
                 raise port.refusal(key, f"its entry {place} must be an object")
-            yield {"ip": entry.get("ip_address"), "mac": entry.get("mac_address") or address}, port.at(path)
+            yield (
+                {"ip": entry.get("ip_address"), "mac": entry.get("mac_address") or address},
+                f"{port.at(key)}[{place}]",
+            )

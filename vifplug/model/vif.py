@@ -93,7 +93,8 @@ def _own_vlan(value: Any) -> Any:
 
 def _source(value: Any) -> str:
     try:
-        network = ipaddress.ip_network(value if isinstance(value, str) else "", strict=False)
+        # A link's own addresses may have its name (RFC 4007), which no packet has.
+        network = ipaddress.ip_network(value if isinstance(value, str) and "%" not in value else "", strict=False)
     except ValueError:
         raise ValueError("it must be an IPv4 or IPv6 address, or a prefix such as 10.0.0.0/24") from None
     return str(network.network_address) if network.prefixlen == network.max_prefixlen else str(network)

@@ -8,7 +8,7 @@ from __future__ import annotations
 import functools
 import socket
 import struct
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -238,9 +238,16 @@ def _element(wanted: Element) -> bytes:
     return attribute(_LIST_ENTRY, packed)
 
 
-def elements_in(answer: bytes) -> Iterator[Element]:
-    """The elements in an answer."""
+def elements_in(answer: bytes, marks: Collection[bytes] = ()) -> Iterator[Element]:
+    """The elements in an answer.
+
+    :param marks: only those that contain one of these; the others are not decoded.
+    """
+    if marks and not any(mark in answer for mark in marks):
+        return
     for _number, entry in each_attribute(attributes(answer, NFGEN.size).get(_ELEMENT_LIST, b"")):
+        if marks and not any(mark in entry for mark in marks):
+            continue
         parts = attributes(entry)
         key, last = (attributes(parts.get(part, b"")).get(1, b"") for part in (_ELEMENT_KEY, _ELEMENT_LAST))
         yield Element(key, last, text(parts.get(_ELEMENT_NOTE, b"")[2:]))

@@ -10,8 +10,9 @@ lacks does not apply, so a header that cannot be parsed is never accepted (fragm
 
 from __future__ import annotations
 
+import functools
 import struct
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from vifplug import naming
@@ -79,23 +80,27 @@ class Wanted:
         """The base chain that is bound to its device; "" in the family bridge."""
         return "" if self.place == filters.BRIDGE else filters.chain_of(self.owner)
 
-    def elements(self) -> dict[Set, list[Element]]:
+    def elements(self) -> Mapping[Set, Sequence[Element]]:
         """What it has of each set."""
-        mark, device = naming.alias(self.owner), device_in_key(self.device)
-        wanted: dict[Set, list[Element]] = {own: [] for own in SETS}
-        wanted[GUESTS].append(Element(device, mark=mark))
-        wanted[MACS] += [
-            Element(MACS.key(device, _bytes_of(mac)), mark=mark) for mac in dict.fromkeys(mac for mac, _ in self.pairs)
-        ]
-        for mac, source in self.pairs:
-            exact, intervals = _BY_VERSION[source.version]
-            first, last = (
-                exact.key(device, _bytes_of(mac), address.packed)
-                for address in (source.network_address, source.broadcast_address)
-            )
-            own, end = (exact, b"") if first == last else (intervals, last)
-            wanted[own].append(Element(first, end, mark))
-        return wanted
+        return _elements(self)
+
+
+@functools.lru_cache(maxsize=1024)
+def _elements(filter_: Wanted) -> Mapping[Set, Sequence[Element]]:
+    mark, device = naming.alias(filter_.owner), device_in_key(filter_.device)
+    wanted: dict[Set, list[Element]] = {own: [] for own in SETS}
+    wanted[GUESTS].append(Element(device, mark=mark))
+    macs = dict.fromkeys(mac for mac, _source in filter_.pairs)
+    wanted[MACS] += [Element(MACS.key(device, _bytes_of(mac)), mark=mark) for mac in macs]
+    for mac, source in filter_.pairs:
+        exact, intervals = _BY_VERSION[source.version]
+        first = exact.key(device, _bytes_of(mac), source.network_address.packed)
+        if source.prefixlen == source.max_prefixlen:
+            wanted[exact].append(Element(first, mark=mark))
+        else:
+            last = exact.key(device, _bytes_of(mac), source.broadcast_address.packed)
+            wanted[intervals].append(Element(first, last, mark))
+    return wanted
 
 
 def device_in_key(device: str) -> bytes:
@@ -246,14 +251,14 @@ def unbound(chain: str) -> Iterator[Part]:
     yield nft.deleted(nft.DELETE_CHAIN, nft.NETDEV, nft.chain(TABLE, chain))
 
 
-def with_elements(family: int, wanted: Mapping[Set, list[Element]]) -> Iterator[Part]:
+def with_elements(family: int, wanted: Mapping[Set, Sequence[Element]]) -> Iterator[Part]:
     """The messages that add elements; one that exists stays as it is."""
     for own, elements in wanted.items():
         for body in nft.elements(TABLE, own.name, elements):
             yield nft.created(nft.NEW_ELEMENT, family, body)
 
 
-def without_elements(family: int, unwanted: Mapping[Set, list[Element]]) -> Iterator[Part]:
+def without_elements(family: int, unwanted: Mapping[Set, Sequence[Element]]) -> Iterator[Part]:
     """The messages that delete elements."""
     for own, elements in unwanted.items():
         for body in nft.elements(TABLE, own.name, [element._replace(mark="") for element in elements]):

@@ -33,9 +33,14 @@ def start() -> None:
     _right.clear()
 
 
-def known_right(family: int, generation: int) -> None:
-    """Record that a table is right in a generation."""
-    _right[family] = generation
+def known_right(families: Iterable[int], generation: int) -> None:
+    """Record that tables are right in a generation."""
+    _right.update(dict.fromkeys(families, generation))
+
+
+def is_known(family: int, generation: int) -> bool:
+    """Whether a table is known to be right in a generation."""
+    return _right.get(family) == generation
 
 
 def fault(family: int, generation: int) -> str:
@@ -43,7 +48,7 @@ def fault(family: int, generation: int) -> str:
 
     :param generation: the present one.
     """
-    if _right.get(family) == generation:
+    if is_known(family, generation):
         return ""
     text = _fault(family)
     if not text and channel.generation() == generation:
@@ -61,6 +66,11 @@ def missing(family: int) -> str:
     return f"{title(family)} is missing"
 
 
+def dormant(family: int) -> str:
+    """The fault of a table with flags, of which vifplug sets none."""
+    return f"{title(family)} has flags: it may be dormant"
+
+
 def _fault(family: int) -> str:
     chains = rules.CHAINS[family]
     questions = [
@@ -72,7 +82,7 @@ def _fault(family: int) -> str:
     if table is None:
         return missing(family)
     if any(attributes(table, NFGEN.size).get(nft.TABLE_FLAGS, b"")):
-        return f"{title(family)} has flags: it may be dormant"
+        return dormant(family)
     sets, there = others[: len(rules.SETS)], others[len(rules.SETS) :]
     for own, answer in zip(rules.SETS, sets, strict=True):
         if answer is None or not nft.is_set(answer, own):
@@ -162,10 +172,5 @@ def all_elements(family: int, marks: Iterable[bytes] = ()) -> dict[Set, list[Ele
     elements: dict[Set, list[Element]] = {}
     for own in rules.SETS:
         payloads = channel.dump(nft.GET_ELEMENT, family, nft.of_set(TABLE, own.name))
-        elements[own] = [
-            element
-            for payload in payloads
-            if not known or any(mark in payload for mark in known)
-            for element in nft.elements_in(payload)
-        ]
+        elements[own] = [element for payload in payloads for element in nft.elements_in(payload, known)]
     return elements

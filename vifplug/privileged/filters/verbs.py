@@ -7,6 +7,7 @@ is for a device that is the VIF's own, or that only a tap of its guest can be: t
 from __future__ import annotations
 
 import errno
+import functools
 import ipaddress
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Any
@@ -31,6 +32,8 @@ Operation = Mapping[str, Any]
 _PAIRS_MAX = 4096
 _PATH = (naming.ROLE_BRIDGE, naming.ROLE_BRIDGE_END, naming.ROLE_PORT_END)
 """The other devices of a VIF, by which one that another program plugged is known."""
+_FEW = 16
+"""Filters of which each element that is read is compared with each one's device."""
 _TRIES = 10
 _CHANGED_MEANWHILE = (errno.ERESTART, errno.ENOENT, errno.EEXIST, errno.EINTR)
 """Another program changed the ruleset between the look at it and the transaction."""
@@ -70,31 +73,58 @@ def _families(puts: Sequence[Wanted]) -> list[int]:
 
 
 def _commit(puts: Sequence[Wanted], going: Sequence[tuple[int, str]]) -> None:
-    for last in (False,) * (_TRIES - 1) + (True,):
+    for attempt in range(_TRIES):
         try:
-            generation = tables.channel.generation()
-            parts: list[Part] = []
-            right = []
-            for family in rules.FAMILIES:
-                of_family = [wanted for wanted in puts if wanted.family == family]
-                own = list(_parts(family, of_family, [vif_id for of, vif_id in going if of == family], generation))
-                is_gone = any(kind == nft.DELETE_TABLE for kind, *_rest in own)
-                if of_family or not (is_gone or tables.fault(family, generation)):
-                    right.append(family)
-                parts += own
-            if not parts:
-                return
+            generation = _woken({wanted.family for wanted in puts})
+            parts, right = _transaction(puts, going, generation, is_repeated=attempt > 0)
             tables.channel.commit(parts, generation)
         except OSError as error:
-            if last or error.errno not in _CHANGED_MEANWHILE:
+            if attempt == _TRIES - 1 or error.errno not in _CHANGED_MEANWHILE:
                 raise
             continue
-        for family in right:
-            tables.known_right(family, generation + 1)
+        if parts:
+            tables.known_right(right, generation + 1)
         return
 
 
-def _parts(family: int, puts: Sequence[Wanted], going: Sequence[str], generation: int) -> Iterator[Part]:
+def _transaction(
+    puts: Sequence[Wanted], going: Sequence[tuple[int, str]], generation: int, *, is_repeated: bool
+) -> tuple[list[Part], list[int]]:
+    """The messages, and the families whose tables are right by then.
+
+    :param is_repeated: whether the kernel refused those of another try.
+    """
+    parts: list[Part] = []
+    right: list[int] = []
+    for family in rules.FAMILIES:
+        of_family = [wanted for wanted in puts if wanted.family == family]
+        leaving = [vif_id for of, vif_id in going if of == family]
+        if not of_family and not leaving:
+            right += [family] if tables.is_known(family, generation) else []
+            continue
+        own = list(_parts(family, of_family, leaving, generation, is_repeated=is_repeated))
+        is_gone = any(kind == nft.DELETE_TABLE for kind, *_rest in own)
+        right += [family] if of_family or not (is_gone or tables.fault(family, generation)) else []
+        parts += own
+    return parts, right
+
+
+def _woken(families: Collection[int]) -> int:
+    """End the dormancy of tables, which the kernel does not do in a transaction that adds a chain.
+
+    :returns: the present generation.
+    """
+    generation = tables.channel.generation()
+    asleep = [family for family in families if tables.fault(family, generation) == tables.dormant(family)]
+    if not asleep:
+        return generation
+    tables.channel.commit([rules.table(family) for family in asleep])
+    return tables.channel.generation()
+
+
+def _parts(
+    family: int, puts: Sequence[Wanted], going: Sequence[str], generation: int, *, is_repeated: bool
+) -> Iterator[Part]:
     """The messages that make the filters of one family as they should be, and delete those of VIFs."""
     fault = tables.fault(family, generation)
     is_missing = fault == tables.missing(family)
@@ -106,39 +136,33 @@ def _parts(family: int, puts: Sequence[Wanted], going: Sequence[str], generation
         yield from rules.built(family)
     elif fault:
         yield from _rebuilt(family)
-    kept = (
-        () if is_missing else rules.SETS if not fault else [own for own, ok in tables.sets_there(family).items() if ok]
-    )
     for wanted in puts:
-        yield from _made(wanted, kept, is_new=is_missing or wanted.owner in going)
+        is_new = is_missing or wanted.owner in going
+        elements = wanted.elements()
+        is_known = not is_new and any(tables.elements_there(family, {GUESTS: elements[GUESTS]})[GUESTS])
+        if is_known:
+            stale, elements = _differences(elements, _of_device(wanted, is_right=not fault))
+            yield from rules.without_elements(family, stale)
+        yield from rules.with_elements(family, elements)
+        if wanted.chain:
+            # Its device may be another one, and the kernel changes no hook in place.
+            may_exist = is_known or (is_repeated and not is_new)
+            yield from rules.unbound(wanted.chain) if may_exist and tables.chain(wanted.chain) is not None else ()
+            yield from rules.bound(wanted.chain, wanted.device)
 
 
-def _made(wanted: Wanted, kept: Collection[Set], *, is_new: bool) -> Iterator[Part]:
-    """The messages that make one filter as it should be.
+def _of_device(wanted: Wanted, *, is_right: bool) -> dict[Set, list[Element]]:
+    """All elements about a device, of any program.
 
-    :param kept: the sets that exist and stay; another one has no elements by then.
-    :param is_new: whether its VIF has none, or has none by then.
+    :param is_right: whether all sets are known to be right; one of another kind is made again, without elements.
     """
-    elements = wanted.elements()
-    if not is_new and GUESTS in kept and any(tables.elements_there(wanted.family, {GUESTS: elements[GUESTS]}).values()):
-        there = {own: parts if own in kept else [] for own, parts in _of_device(wanted).items()}
-        stale, elements = _differences(elements, there)
-        yield from rules.without_elements(wanted.family, stale)
-    yield from rules.with_elements(wanted.family, elements)
-    if not wanted.chain:
-        return
-    answer = None if is_new else tables.chain(wanted.chain)
-    if answer is not None:
-        # Its device may be another one, and the kernel changes no hook in place.
-        yield from rules.unbound(wanted.chain)
-    yield from rules.bound(wanted.chain, wanted.device)
-
-
-def _of_device(wanted: Wanted) -> dict[Set, list[Element]]:
-    """All elements about a device, of any program."""
     device = rules.device_in_key(wanted.device)
     there = tables.all_elements(wanted.family, [device])
-    return {own: [part for part in parts if part.key.startswith(device)] for own, parts in there.items()}
+    kept = there.keys() if is_right else [own for own, is_set in tables.sets_there(wanted.family).items() if is_set]
+    return {
+        own: [part for part in parts if part.key.startswith(device)] if own in kept else []
+        for own, parts in there.items()
+    }
 
 
 def _differences(
@@ -207,20 +231,33 @@ def wanted_of(operation: Operation) -> Wanted:
 
     :raises PermissionDenied: for a value that is out of bounds.
     """
-    owner, device, place = _vif_id(operation["owner"]), arguments.name(operation["name"]), operation["place"]
-    _family(place)
-    address, allowed = arguments.address(operation["address"]), operation["allowed"]
+    allowed = operation["allowed"]
     if not isinstance(allowed, list | tuple) or len(allowed) > _PAIRS_MAX:
         raise arguments.refuse("the addresses of a filter", allowed)
+    values = (operation["owner"], operation["name"], operation["place"], operation["address"], *allowed)
+    if not all(isinstance(value, str) for value in values):
+        raise arguments.refuse("the filter", values)
+    return _checked(*values[:4], tuple(allowed))
+
+
+@functools.lru_cache(maxsize=1024)
+def _checked(owner: str, device: str, place: str, address: str, allowed: tuple[str, ...]) -> Wanted:
+    """Cached, because a filter is read soon after it was made."""
+    _family(place)
     for entry in allowed:
-        mac, _space, source = entry.partition(" ") if isinstance(entry, str) else ("", "", "")
+        mac, _space, source = entry.partition(" ")
         arguments.address(mac)
         try:
             ipaddress.ip_network(source)
         except ValueError as error:
             raise arguments.refuse("the address", entry) from error
-    pairs = tuple(filters.pairs(address, allowed))
-    return Wanted(owner=owner, place=place, device=device, address=address, pairs=pairs)
+    return Wanted(
+        owner=_vif_id(owner),
+        place=place,
+        device=arguments.name(device),
+        address=arguments.address(address),
+        pairs=filters.pairs(address, allowed),
+    )
 
 
 def _require_own_device(wanted: Wanted) -> None:
@@ -229,8 +266,10 @@ def _require_own_device(wanted: Wanted) -> None:
     :raises LinkError: it must exist, and does not.
     :raises Conflict: it is another program's.
     """
+    if ownership.is_made_for(wanted.device, wanted.owner):
+        return
     link = ownership.read(wanted.device)
-    if link is not None and ownership.is_owners(wanted.device, wanted.owner, naming.ROLE_TAP):
+    if link is not None and ownership.is_ours(link, {"owner": wanted.owner, "role": naming.ROLE_TAP}):
         return
     if wanted.place == filters.DEVICE and link is None:
         raise LinkError(f"could not filter {wanted.device!r}: no such device", wanted.device)
@@ -287,7 +326,9 @@ def faults(asked: Sequence[Operation], *, thorough: bool) -> list[str]:
 def _faults(wanted: Sequence[Wanted], *, thorough: bool) -> list[str]:
     generation = tables.channel.generation()
     of_family = {each.family: tables.fault(each.family, generation) for each in wanted}
-    all_there = {family: tables.all_elements(family) for family, fault in of_family.items() if thorough and not fault}
+    few = [rules.device_in_key(each.device) for each in wanted] if len(wanted) <= _FEW else []
+    families = [family for family, fault in of_family.items() if thorough and not fault]
+    all_there = {family: tables.all_elements(family, few) for family in families}
     by_device = {family: tables.by_device(there) for family, there in all_there.items()}
     return [of_family[each.family] or _fault(each, by_device.get(each.family)) for each in wanted]
 

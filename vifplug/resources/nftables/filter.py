@@ -59,7 +59,8 @@ def owner_of(chain: str) -> str:
     return chain.removeprefix(_CHAIN) if chain.startswith(_CHAIN) else ""
 
 
-def pairs(address: str, allowed: Iterable[str]) -> list[tuple[str, Address]]:
+@functools.lru_cache(maxsize=1024)
+def pairs(address: str, allowed: tuple[str, ...]) -> tuple[tuple[str, Address], ...]:
     """The MACs and the sources that may be sent with each, without those that another one covers.
 
     Each MAC may send from the link-local address that is derived from it, which IPv6 needs before any other.
@@ -70,10 +71,12 @@ def pairs(address: str, allowed: Iterable[str]) -> list[tuple[str, Address]]:
     for entry in allowed:
         mac, _space, source = entry.partition(" ")
         wanted.setdefault(mac, [link_local(mac)]).append(ipaddress.ip_network(source))
-    return [(mac, source) for mac, sources in wanted.items() for source in _collapsed(sources)]
+    return tuple((mac, source) for mac, sources in wanted.items() for source in _collapsed(sources))
 
 
-def _collapsed(sources: Iterable[Address]) -> list[Address]:
+def _collapsed(sources: Iterable[Address]) -> Iterable[Address]:
+    if all(source.prefixlen == source.max_prefixlen for source in sources):
+        return dict.fromkeys(sources)  # the most frequent case, without the ten-fold time
     of_4 = [source for source in sources if isinstance(source, ipaddress.IPv4Network)]
     of_6 = [source for source in sources if isinstance(source, ipaddress.IPv6Network)]
     return [*ipaddress.collapse_addresses(of_4), *ipaddress.collapse_addresses(of_6)]

@@ -79,8 +79,8 @@ def differences(desired: Filter, observed: Observed) -> list[DriftItem]:
 def plan_filters(desired: Sequence[Filter], recorded: Mapping[str, Filter], observed: Observed, draft: Draft) -> None:
     """Plan a VIF's filters. A new VIF's is not read first: whatever is there is replaced.
 
-    A device's own is put when it is made, and not up or on its bridge yet; one by name before everything: no frame passes
-    before the filter.
+    That of a device is put when the device is made, and neither up nor on its bridge; one by name before everything: no
+    frame passes before the filter.
 
     :param recorded: what was built before, by device.
     """
