@@ -124,6 +124,18 @@ def test_without_the_option_everything_passes(world: World, case: str) -> None:
     assert "vifplug" not in world.run("nft", "list", "tables").stdout
 
 
+@pytest.mark.kernel_datapath
+def test_tap_of_a_port_of_the_kernels_datapath_is_filtered(enabled: World) -> None:
+    request = filtered(OVS)
+    with library(enabled) as host:
+        host.plug([request.vif])
+        with ends(enabled, request, "br-int", _kept) as guest:
+            wait_until(lambda: "a gratuitous ARP" in passed(enabled, guest, Frames(guest.address).own), "a frame")
+            must_be_filtered(enabled, guest)
+            assert host.check().clean
+
+
+@pytest.mark.userspace_datapath
 def test_tap_of_an_ovs_port_is_filtered_before_the_switch_gets_its_frames(enabled: World) -> None:
     """A stand-in for the kernel's datapath passes no frames, so a Linux bridge takes its place: it, too, receives them
     behind the ingress hook."""
