@@ -252,6 +252,7 @@ def context_of(settings: config.Settings, host: RunningHost, store: Store, locks
         isolate=settings.isolate,
         per_port_bridge=settings.per_port_bridge,
         qos_type=settings.qos_type or None,
+        filter_enabled=settings.filter_enabled,
         wired_by=settings.wired_by,
         listens=settings.listen is not None,
         vhostuser_socket_dir=settings.vhostuser_socket_dir,

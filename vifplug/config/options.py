@@ -87,6 +87,15 @@ _BRIDGE_OPTIONS: list[cfg.Opt] = [
         "239.1.1.0/24, of which each VXLAN has one by its number. Empty: none.",
     ),
 ]
+_FILTER_OPTIONS: list[cfg.Opt] = [
+    cfg.BoolOpt(
+        "enabled",
+        default=False,
+        help="Let guests send only from their own addresses: of VIFs with allowed_addresses, and of Neutron's ports "
+        "with port_security_enabled whose port_filter is false. A VIF that cannot be filtered is refused. Plugged "
+        "VIFs follow with their next plug or repair.",
+    ),
+]
 _PCI_OPTIONS: list[cfg.Opt] = [
     cfg.ListOpt(
         "devices",
@@ -201,6 +210,7 @@ _GROUPS: Mapping[str, list[cfg.Opt]] = {
     "DEFAULT": _DEFAULT_OPTIONS,
     "ovs": _OVS_OPTIONS,
     "bridge": _BRIDGE_OPTIONS,
+    "filter": _FILTER_OPTIONS,
     "pci": _PCI_OPTIONS,
     "daemon": _DAEMON_OPTIONS,
     "events": _EVENTS_OPTIONS,
@@ -246,6 +256,7 @@ class Settings:
     vxlan_local_ip: str = ""
     vxlan_group: str = ""
     """An address, or a network of addresses."""
+    filter_enabled: bool = False
     configurable: tuple[str, ...] = ()
     """Other programs' devices that VIFs may use, names or globs: those of the physical networks, PCI addresses, and the
     address for VXLAN. The helper takes no others."""
@@ -318,6 +329,7 @@ def _settings(conf: cfg.ConfigOpts, path: str | None) -> Settings:
         timeout=conf.ovs.timeout,
         vhostuser_socket_dir=conf.ovs.vhostuser_socket_dir.rstrip("/"),
         physical_networks=networks,
+        filter_enabled=conf.filter.enabled,
         addressed_devices=validate.addressed_devices(conf.bridge.addressed_devices, networks),
         vxlan_local_ip=local_ip,
         vxlan_group=validate.multicast_groups("[bridge] vxlan_group", conf.bridge.vxlan_group),

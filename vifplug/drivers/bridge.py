@@ -21,13 +21,13 @@ class LinuxBridge:
     makes_tap = True
 
     def resources(self, vif: Vif, options: Options) -> Sequence[Resource]:
-        """Tap if requested, bridge, uplink if requested.
+        """Tap if requested, its filter, bridge, uplink if requested.
 
         :raises InputError: the network is not named, or has an uplink that this host cannot have.
         """
         bridge = builders.with_guest(vif, self._bridge(vif))
         taps = [builders.guest_tap(vif, master=bridge.name)] if vif.create_tap else []
-        return [*taps, bridge, *uplinks.uplinks(vif, bridge, options)]
+        return [*taps, *builders.guest_filter(vif, options), bridge, *uplinks.uplinks(vif, bridge, options)]
 
     def switch(self, vif: Vif, options: Options) -> str | None:
         """The network's bridge: the named one, else brq and the network's id."""

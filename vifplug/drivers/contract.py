@@ -44,6 +44,8 @@ class Options:
     """Whether the daemon receives Neutron's events."""
     vhostuser_socket_dir: str = "/var/lib/vhost_sockets"
     """The directory of vhost-user sockets: drivers and the helper refuse sockets elsewhere."""
+    filter_enabled: bool = False
+    """Whether guests of VIFs with known addresses may send from these only."""
     configurable: tuple[str, ...] = ()
     """Names or globs of other programs' devices that VIFs may use."""
     physical_networks: Mapping[str, str] = field(default_factory=dict)

@@ -10,6 +10,7 @@ from typing import Protocol
 
 from vifplug.engine.plan.actions import Action
 from vifplug.resources.link import Link
+from vifplug.resources.nftables.filter import Filter
 from vifplug.resources.observed import Observed
 
 
@@ -31,6 +32,8 @@ class Scope:
     recorded: Mapping[str, Link] = field(default_factory=dict)
     """Links by name, with their recorded ifindexes: a link that is missing under its name is searched by its
     ifindex."""
+    filters: Mapping[str, Filter] = field(default_factory=dict)
+    """Filters by device, as they should be."""
     functions: frozenset[str] = field(default_factory=frozenset)
     """PCI functions whose physical functions are requested."""
     function_kinds: Mapping[str, str] = field(default_factory=dict)

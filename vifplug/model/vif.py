@@ -7,6 +7,7 @@ was not given: a recorded VIF keeps what it had, a new one takes the configurati
 from __future__ import annotations
 
 import functools
+import ipaddress
 import typing
 import uuid
 from collections.abc import Mapping
@@ -21,6 +22,8 @@ from vifplug.model.part import Part as _Part
 from vifplug.model.uplink import Uplink
 
 _MULTICAST_BIT = 0x01
+ALLOWED_MAX = 1024
+"""Of one VIF's allowed_addresses."""
 CLIENT, SERVER = "client", "server"
 """The VMM's role at a vhost-user socket, as Neutron, Nova and os-vif call it."""
 
@@ -76,6 +79,15 @@ def _own_vlan(value: Any) -> Any:
     return value
 
 
+def _source(value: Any) -> str:
+    try:
+        # A link's own addresses may have its name (RFC 4007), which no packet has.
+        network = ipaddress.ip_network(value if isinstance(value, str) and "%" not in value else "", strict=False)
+    except ValueError:
+        raise ValueError("it must be an IPv4 or IPv6 address, or a prefix such as 10.0.0.0/24") from None
+    return str(network.network_address) if network.prefixlen == network.max_prefixlen else str(network)
+
+
 # The validators decide; json_schema_extra describes to readers of the JSON Schema what a pattern can express.
 UUID_SCHEMA: JsonDict = {"format": "uuid", "pattern": r"^[0-9A-Fa-f]{8}(-[0-9A-Fa-f]{4}){3}-[0-9A-Fa-f]{12}$"}
 _MAC_SCHEMA: JsonDict = {"pattern": r"^(?!00(:00){5}$)[0-9A-Fa-f][02468ACEace](:[0-9A-Fa-f]{2}){5}$"}
@@ -93,6 +105,7 @@ PciAddress = Annotated[
     BeforeValidator(_pci_address),
     Field(json_schema_extra={"pattern": r"^[0-9A-Fa-f]{4,8}:[0-9A-Fa-f]{2}:[01][0-9A-Fa-f]\.[0-7]$"}),
 ]
+IpSource = Annotated[str, BeforeValidator(_source)]
 VlanId = Annotated[int, Field(ge=1, le=4094, strict=True)]
 OwnVlan = Annotated[
     int | Literal["none"],
@@ -255,6 +268,13 @@ WITH_VLAN = frozenset({"ovs", "ovs-hybrid"})
 _VLANS_OF_PARTS = {"vf": "pci_device.vlan", "macvtap": "macvtap.vlan"}
 
 
+class AllowedAddress(_Part):
+    """An address that a guest may send from."""
+
+    ip: IpSource = Field(description="An IPv4 or IPv6 address, or a prefix such as 10.0.0.0/24.")
+    mac: MacAddress | None = Field(default=None, description="With this MAC; by default the VIF's.")
+
+
 class Vif(_Part):
     """One guest interface and how it is to be plugged."""
 
@@ -298,6 +318,16 @@ class Vif(_Part):
     vhost_user: VhostUser | None = Field(default=None, description="vhost-user and external: the guest's end.")
     pci_device: PciDevice | None = Field(default=None, description="external, host-device and vf: the guest's end.")
     macvtap: Macvtap | None = Field(default=None, description="macvtap: the guest's end.")
+    allowed_addresses: Annotated[tuple[AllowedAddress, ...], Field(max_length=ALLOWED_MAX)] | None = Field(
+        default=None,
+        description="The addresses that the guest may send from, if the configuration's [filter] enabled is true; "
+        "besides, the link-local address that is derived from each MAC.",
+    )
+    port_security: Flag | None = Field(
+        default=None,
+        description="Whether the guest is limited to its addresses. False: it is not, whatever allowed_addresses has; "
+        "true: it is, even without any. By default it is if allowed_addresses is given.",
+    )
 
     @model_validator(mode="before")
     @classmethod

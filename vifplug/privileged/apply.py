@@ -11,12 +11,13 @@ from typing import Any
 
 from vifplug.errors import TimedOut, VifplugError
 from vifplug.privileged import arguments
+from vifplug.privileged.filters import verbs as filters
 from vifplug.privileged.helper.context import net
 from vifplug.privileged.links import verbs as links
 from vifplug.privileged.links.batch import Run
 from vifplug.privileged.ovsdb import verbs as ovsdb
 
-LINKS, PORTS = "links", "ports"
+LINKS, PORTS, FILTERS = "links", "ports", "filters"
 
 
 @contextlib.contextmanager
@@ -55,15 +56,17 @@ def apply(
     opening: Sequence[str] = (),
     rows: Sequence[Sequence[str]] | None = None,
     thorough: bool = False,
+    asked: Sequence[Mapping[str, Any]] = (),
 ) -> dict[str, Any]:
-    """Carry out stages in order, each of links or of ports; wait for vswitchd; read.
+    """Carry out stages in order, each of links, of ports or of filters; wait for vswitchd; read.
 
     :param seconds: how long to wait for vswitchd here; None to return at once. A caller that must wait for longer does
         so itself: Ctrl-C cannot interrupt this call.
     :param opening: as of ``ovsdb.wait``.
     :param rows: names, iface-ids and owners, as of ``ovsdb.read``; None not to read OVSDB.
-    :returns: ``next_cfg`` of the last transaction, if there was one; and ``rows``, None if they were not read or
-        vswitchd is behind.
+    :param asked: filters to read, as of ``filters.read``.
+    :returns: ``next_cfg`` of the last transaction, if there was one; ``rows``, None if they were not read or
+        vswitchd is behind; and ``faults`` of the filters.
     :raises VifplugError: for the first operation that failed, with the numbers of its stage and of itself as ``step``.
     """
     next_cfg: int | None = None
@@ -82,14 +85,19 @@ def apply(
                         number, ports = number + 1, ()
                     else:
                         run.flush(operations)
+        elif plane == FILTERS:
+            with _at_stage(number):
+                filters.change(operations)
         else:
             raise arguments.refuse("the stage", plane)
         number += 1
+    faults = filters.faults(asked, thorough=thorough) if asked else []
     if seconds is None or rows is None:
-        return {"next_cfg": next_cfg, "rows": None}
+        return {"next_cfg": next_cfg, "rows": None, "faults": faults}
     try:
         if next_cfg is not None:
             ovsdb.wait(next_cfg, seconds, opening)
     except TimedOut:
-        return {"next_cfg": next_cfg, "rows": None}
-    return {"next_cfg": next_cfg, "rows": ovsdb.read(*rows, False, next_cfg is None, thorough)}
+        return {"next_cfg": next_cfg, "rows": None, "faults": faults}
+    observed = ovsdb.read(*rows, False, next_cfg is None, thorough)
+    return {"next_cfg": next_cfg, "rows": observed, "faults": faults}

@@ -22,8 +22,9 @@ from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 from vifplug import naming
 
-LINKS, PORTS = "links", "ports"
-"""The planes: "links" are changed by netlink, "ports" by OVSDB. Within a plane a name is unique."""
+LINKS, PORTS, FILTERS = "links", "ports", "filters"
+"""The planes: "links" are changed by netlink, "ports" by OVSDB, "filters" by nf_tables. Within a plane a name is
+unique."""
 
 Reference = tuple[str, str]
 """A plane and a name."""

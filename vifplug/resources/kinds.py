@@ -12,6 +12,7 @@ from vifplug.errors import UnknownKind
 from vifplug.resources.bridge import Bridge
 from vifplug.resources.contract import Resource, Role
 from vifplug.resources.link import Device, Link
+from vifplug.resources.nftables.filter import Filter
 from vifplug.resources.ovs_bridge import OvsBridge
 from vifplug.resources.ovs_port import DelegatedPort, OvsPort
 from vifplug.resources.tap import Tap
@@ -23,11 +24,8 @@ from vifplug.resources.vlan import Vlan
 
 _OWN: tuple[type[Resource], ...] = (
     *(Bridge, Veth, Tap, OvsPort, DelegatedPort, OvsBridge, Device, Vlan, Vf, Representor),
-    *(Nic, Vxlan),
+    *(Nic, Vxlan, Filter),
 )
-
-_TUPLES = frozenset({"trunks", "peers"})
-"""Fields that are lists in JSON."""
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -184,6 +182,11 @@ def ovs_bridges_in(resources: Iterable[Resource]) -> list[OvsBridge]:
     return [item for item in resources if isinstance(item, OvsBridge)]
 
 
+def filters_in(resources: Iterable[Resource]) -> list[Filter]:
+    """The filters among resources."""
+    return [item for item in resources if isinstance(item, Filter)]
+
+
 def shared_in(resources: Iterable[Resource]) -> list[Resource]:
     """Resources that VIFs of a network or a trunk share."""
     return [item for item in resources if item.shared]
@@ -223,6 +226,4 @@ def from_dict(data: Mapping[str, Any]) -> Any:
         for load in _loaders:
             load()
         cls = of(kind)
-    for name in values.keys() & _TUPLES:
-        values[name] = tuple(values[name])
-    return cls(**values)
+    return cls(**{name: tuple(value) if isinstance(value, list) else value for name, value in values.items()})

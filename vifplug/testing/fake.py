@@ -135,6 +135,14 @@ class FakeHost(LocalHost):
 
     # -- other actors on the host ---------------------------------------------------------------------------
 
+    def enable_filter(self) -> None:
+        """The operator sets [filter] enabled: guests may send only from their own addresses."""
+        self._context.options = replace(self._context.options, filter_enabled=True)
+
+    def flush_ruleset(self) -> None:
+        """Another program deletes all rules of nftables."""
+        self._memory.filters.clear()
+
     def wire(self, *ids: str) -> None:
         """The network control plane has wired these VIFs: they are ``wired``, and ``active`` with a guest.
 

@@ -15,6 +15,7 @@ PATIENCE = "8"
 """By how much the worlds' time limits are longer under emulation."""
 _HYBRID, _OVS, _BRIDGE = (f"plug/test_plug_{kind}.py::test_" for kind in ("hybrid", "ovs", "bridge"))
 _TRUNK, _OWN_BRIDGE = (f"plug/test_{kind}.py::test_" for kind in ("trunk", "own_bridge"))
+_FILTER, _FILTERED = "filter/test_frames.py::test_", ("bridge", "bridge, the VMM's tap", "ovs-hybrid, the VMM's tap")
 _FAILURES = {
     "failure/test_failure.py::test_error_at_every_action_is_undone": ("trunk", "own-bridge"),
     "failure/test_crash.py::test_plug_killed_at_every_action": ("trunk-kill_group",),
@@ -36,6 +37,8 @@ TESTS = (
     f"{_OVS}kernel_datapath_port_and_its_qos_come_in_one_transaction_and_go_together",
     f"{_OVS}qos_of_the_control_plane_outlives_replug_and_unplug",
     f"{_BRIDGE}two_guests_and_a_host_pass_tcp_and_exactly_the_mtu",
+    f"{_FILTER}tap_of_a_port_of_the_kernels_datapath_is_filtered",
+    *(f"{_FILTER}guest_sends_from_its_own_addresses_only[{case}]" for case in _FILTERED),
     f"{_TRUNK}bridge_is_made_with_its_port_in_one_transaction",
     f"{_TRUNK}bridge_is_shared_and_goes_with_the_last",
     f"{_OWN_BRIDGE}option_gives_a_bridge_a_patch_and_the_identity_at_its_far_end",

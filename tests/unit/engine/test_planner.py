@@ -6,7 +6,8 @@ before (from their own files or by ``same``), then ``set``, ``delete`` and ``add
 ``there`` is on the host before anything is plugged, and ``absent`` says why
 a part of a link is not; ``addresses`` and ``routes`` are those of its devices;
 ``recorded_ports`` are VLANs that were seen on a port, ``held`` the Port that has an interface, ``control_plane`` who
-wires all ports; ``strangers`` says how many ports of others there are, ``listened_on`` on which links sockets are.
+wires all ports; ``flushed`` says that nftables has no rules; ``strangers`` says how many ports of others there are,
+``listened_on`` on which links sockets are.
 ``plan.txt``: the plan, a line an action, or ``conflict:`` and the message. ``VIFPLUG_WRITE_CASES=1`` writes it anew.
 """
 
@@ -92,6 +93,8 @@ def test_plan_of_case_is_golden(case: str, tmp_path: pathlib.Path) -> None:
     host.bridges = {name: replace(bridge, control_plane=plane) for name, bridge in host.bridges.items()}
     host.held = observed.get("held", {})
     _disturb(host, observed)
+    if observed.get("flushed"):
+        host.filters.clear()
     if "listened_on" in observed:
         host.listened_on = frozenset(observed["listened_on"])
     try:

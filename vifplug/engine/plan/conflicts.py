@@ -7,10 +7,12 @@ from collections.abc import Iterable
 from vifplug import naming
 from vifplug.engine import own_vlan
 from vifplug.engine.plan import configured, diff, ownership
+from vifplug.engine.plan.nftables import filters
 from vifplug.errors import Conflict
 from vifplug.resources import kinds
 from vifplug.resources.contract import Relation, Resource
 from vifplug.resources.link import Link
+from vifplug.resources.nftables.filter import Filter
 from vifplug.resources.observed import Inventory, Observed
 from vifplug.resources.ovs_bridge import DATAPATH_USERSPACE, OvsBridge
 from vifplug.resources.ovs_port import OvsPort
@@ -115,6 +117,9 @@ def refuse_foreign(desired: Iterable[Resource], recorded: Inventory, observed: O
             continue
         if isinstance(resource, OvsBridge):
             _refuse_foreign_bridge(resource, observed)
+            continue
+        if isinstance(resource, Filter):
+            filters.refuse_unfilterable(resource, observed)
             continue
         if not isinstance(resource, Link) or resource.relation is not Relation.OWNED:
             configured.refuse_unusable(resource, observed, links.get(resource.name))

@@ -14,8 +14,8 @@ The order of a plug, and why:
 
 If Open vSwitch has many ports, the ports of a few new devices precede step 2: every changed link and every transaction
 makes vswitchd process all its ports, and events that arrive meanwhile need no second turn (a veth with 60 ports 7 ms
-instead of 18, with 400 21 instead of 78; a tap with 400 22 instead of 66). If vswitchd reaches the new port too early it
-reports "no such device" until it is notified of the device; ``Host.apply`` waits for that.
+instead of 18, with 400 21 instead of 78; a tap with 400 22 instead of 66). If vswitchd reaches the new port too early
+it reports "no such device" until it is notified of the device; ``Host.apply`` waits for that.
 """
 
 from __future__ import annotations
@@ -27,6 +27,7 @@ from types import MappingProxyType
 from vifplug import naming
 from vifplug.engine.plan import actions, configured, conflicts, diff, obstacles, ownership, unplug
 from vifplug.engine.plan.actions import Action
+from vifplug.engine.plan.nftables import filters
 from vifplug.engine.plan.ownership import NOT_IN_USE, InUse
 from vifplug.engine.plan.plan import Draft, Phase, Plan
 from vifplug.engine.plan.uplink import destinations, refusals
@@ -90,6 +91,7 @@ def plan_plug(
             conflicts.refuse_foreign_guest(request.vif_id, request.guests_bridge, known, observed)
         for link in kinds.links_in(request.desired):
             _PLANNED[link.relation](shared.get(link.name, link), request, observed, draft)
+        filters.plan_filters(kinds.filters_in(request.desired), request.recorded.filters, observed, draft)
         _plan_bridges(request, observed, draft)
         _plan_ports(request, observed, draft)
         _plan_obsolete(request, observed, draft)
