@@ -44,7 +44,7 @@ def vif(number: int = 1, **uplink: Any) -> vifplug.Vif:
         ({**VXLAN, "peers": []}, "peers: a list: it must have 1 to 4096 addresses"),
         ({**VXLAN, "peers": ["239.1.1.1"]}, "peers: a list: 239.1.1.1 is not the address of a host"),
         ({**VXLAN, "peers": ["192.0.2.1", "fd00::1"]}, "peers: a list: all must be IPv4, or all IPv6"),
-        ({**VXLAN, "peers": ["fe80::1%eth1"]}, "peers.0: 'fe80::1%eth1': it must be an IPv4 or IPv6 address"),
+        ({**VXLAN, "peers": ["fe80::1%eth1"]}, "peers[0]: 'fe80::1%eth1': it must be an IPv4 or IPv6 address"),
         ({**VXLAN, "peers": ["fd00::1"], "local_ip": "192.0.2.1"}, "local_ip: '192.0.2.1': it must be of the same"),
         ({**VXLAN, "local_ip": "127.0.0.1"}, "local_ip: '127.0.0.1': it must be the address of a host"),
         ({**VXLAN, "port": 65536}, "port: 65536: it must be a whole number from 1 to 65535"),
