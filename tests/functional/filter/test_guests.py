@@ -92,7 +92,7 @@ def test_guests_configure_ipv6_and_find_each_other(world: World) -> None:
             assert dropped(world) == 0
 
 
-def test_guest_with_anothers_address_reaches_no_other(world: World) -> None:
+def test_spoofed_address_never_leaves_the_guest(world: World) -> None:
     with library(world) as host:
         host.plug([own(BRIDGE).vif, own(SECOND).vif])
         with guests(world) as (first, second):
