@@ -181,3 +181,24 @@ def test_daemon_hears_of_a_lost_peer_though_stations_come_and_go(host: World) ->
         host.run("bridge", "-batch", "-", input="\n".join(lines) + "\n")
         forget(PEERS[0])(host)
         wait_until(lambda: peers(host) == set(PEERS), "the peer", REPAIR_SECONDS)
+
+
+@pytest.mark.parametrize("request_", [FLAT, UNICAST], ids=["flat", "vxlan"])
+def test_device_that_goes_and_comes_back_is_used_again(host: World, request_: Request) -> None:
+    """A NIC that is unplugged takes the VXLAN device on it along; the VIF waits, and the daemon receives its return."""
+    name = NIC if request_ is FLAT else VXLAN
+    with Vifplugd(host, {"bridge": {"physical_networks": f"{PHYSNET}:{NIC}"}}, repair_interval=600):
+        host.vifplug("plug", "-", input=request_.text)
+        host.ip("link", "delete", NIC)
+        report = host.vifplug_json("check", check=False)
+        assert (name, "present") in {(item["subject"], item["attribute"]) for item in report["vifs"][0]["drift"]}
+        result = host.vifplug("repair", request_.id, check=False)
+        assert result.returncode == 1
+        assert f"no device '{NIC}'" in result.stderr
+        host.ip("link", "add", NIC, "mtu", "1600", "type", "veth", "peer", "name", "wire")
+        for device in ("wire", NIC):
+            host.ip("link", "set", device, "mtu", "1600", "up")
+        wait_until(lambda: (host.link(name) or {}).get("master") == BRIDGE.brq, "the uplink", 30 * PATIENCE)
+        wait_until(lambda: host.vifplug_json("check", check=False)["clean"], "a clean check")
+        host.vifplug("unplug", request_.id)
+        assert "master" not in must_link(host, NIC)
