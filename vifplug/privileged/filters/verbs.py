@@ -21,7 +21,6 @@ from vifplug.netlink.nftables import Element, Part, Set
 from vifplug.privileged import arguments, ownership
 from vifplug.privileged.filters import known, rules, tables
 from vifplug.privileged.filters.rules import GUESTS, Wanted
-from vifplug.privileged.helper.context import net
 from vifplug.privileged.ovsdb import verbs as ovsdb
 from vifplug.resources import ownership as rule
 from vifplug.resources.nftables import filter as filters
@@ -398,7 +397,6 @@ def owners() -> list[tuple[str, str, str]]:
     return list(filtered)
 
 
-@net.entrypoint
 def read(asked: Sequence[Operation], thorough: bool, everything: bool) -> dict[str, Any]:
     """What differs from filters; and with ``everything``, whose filters there are.
 
