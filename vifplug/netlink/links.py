@@ -356,9 +356,8 @@ def decode(payload: bytes) -> dict[str, Any]:
     if kind is not None:
         for name, number, parse, absent in _data_of(kind.kind):
             value = parse(data[number]) if number in data else absent
-            if name not in _IMPEDING:
-                link[name] = value
-            elif value:
+            link[name] = value
+            if value and name in _IMPEDING:
                 impeded[name] = value
     return link
 

@@ -65,12 +65,16 @@ def on_foreign_link(link: Link, observed: Observed) -> list[DriftItem]:
     return [_item(link, name) for name in kept if name != passage.TX_QUEUE or link.passage.has_ring]
 
 
-def on_foreign_bridge(bridge: Link, observed: Observed, guest: tuple[str, str]) -> list[DriftItem]:
+def on_foreign_bridge(
+    bridge: Link, observed: Observed, guest: tuple[str, str], *, has_vlan: bool = False
+) -> list[DriftItem]:
     """What another program has set on its own bridge that stops a guest's frames.
 
     :param guest: its tap, and its MAC.
+    :param has_vlan: whether the guest's port has a VLAN of vifplug's.
     """
-    items = [_item(bridge, name) for name in passage.BRIDGE if bridge.impeded.get(name)]
+    names = [name for name in passage.BRIDGE if not (has_vlan and name == passage.VLAN_FILTERING)]
+    items = [_item(bridge, name) for name in names if bridge.impeded.get(name)]
     if not bridge.up:
         # The kernel keeps every port of a bridge that is down in the state "disabled".
         items.append(DriftItem(subject=bridge.name, attribute="up", observed=False, desired=True))
@@ -96,6 +100,8 @@ def _concerns(name: str, desired: Link, current: Link, observed: Observed) -> bo
         case _ if name.startswith(passage.PORT_PREFIX):
             # On a bridge that the port is about to leave: its flags are deleted with the bridge port.
             return current.master == desired.master
+        case passage.VLAN_FILTERING:
+            return desired.passage.is_bridge and not desired.vlan_filtering
         case _:
             return name not in passage.BRIDGE or desired.passage.is_bridge
 

@@ -8,6 +8,7 @@ from typing import Any
 
 from vifplug import naming
 from vifplug.errors import LinkError
+from vifplug.netlink import vlans
 from vifplug.netlink.message import (
     INGRESS,
     ROOT,
@@ -31,6 +32,7 @@ from vifplug.resources.schema import Attribute, How, Place, Table
 
 _DEFAULT_MTU = 1500
 PROMISCUOUS = link_kind.PROMISCUOUS.wire.number if link_kind.PROMISCUOUS.wire else 0
+UP = link_kind.UP.wire.number if link_kind.UP.wire else 0
 
 
 def refuse_unknown(table: Table, names: Iterable[Any]) -> None:
@@ -71,6 +73,21 @@ def before_up(run: Run, operation: Mapping[str, Any], kind: type[Link]) -> list[
         attribute for attribute in kind.attributes.set_by(How.BEFORE_UP, How.BEHIND_MEMBERS) if attribute.name in values
     )
     return [[_encoded(attribute, values[attribute.name], run, operation, kind)] for attribute in given]
+
+
+def rejoins(values: Mapping[str, Any], link: Mapping[str, Any] | None) -> bool:
+    """Whether a link that is up joins a bridge on which it has a VLAN: it must be down meanwhile. A bridge of another
+    program may put each new port into its default VLAN, until the port gets its own by the next message.
+
+    :param link: as read; None for a new one.
+    """
+    return link is not None and bool(link["up"] and values.get("master")) and link_kind.BRIDGE_VLAN.name in values
+
+
+def vlan_of_port(index: int, values: Mapping[str, Any]) -> list[Message]:
+    """Messages that put a port of a bridge into its VLAN, behind the one of its master."""
+    name = link_kind.BRIDGE_VLAN.name
+    return vlans.access(index, int(arguments.value_of(link_kind.BRIDGE_VLAN, values[name]))) if name in values else []
 
 
 def _encoded(
