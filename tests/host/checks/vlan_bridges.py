@@ -63,7 +63,7 @@ def vlans() -> dict[str, dict[int, list[str]]]:
 
 
 def is_in(of: vifplug.Vif, vlan: int) -> bool:
-    """Whether a VIF's port is in one VLAN alone, untagged; without the start of a program, which takes a second here."""
+    """Whether a VIF's port is in one VLAN alone, untagged; without the start of a program, which takes a second."""
     with IPRoute() as route:
         ports = route.get_vlans(index=socket.if_nametoindex(tap(of)))
         specs = [port.get_attr("IFLA_AF_SPEC") for port in ports]
