@@ -25,6 +25,7 @@ BATCHES: dict[str, float] = {
     "drift": 900,
     "ovs_bridges": 1800,
     "macvtap": 600,
+    "vlan_bridges": 1200,
     "vf": 600,
     "vf_faults": 1800,
     "representors": 1200,

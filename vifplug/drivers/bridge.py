@@ -28,7 +28,7 @@ class LinuxBridge:
         """Tap if requested, bridge."""
         bridge, vlan = builders.with_guest(vif, self._bridge(vif)), builders.own_vlan(vif)
         if vlan is not None:
-            bridge = replace(bridge, vlan_filtering=1, vlan_default_pvid=0, guest_vlan=vlan if bridge.guest else None)
+            bridge = replace(bridge, vlan_filtering=1, vlan_default_pvid=0, guest_vlan=vlan)
         taps = [replace(builders.guest_tap(vif, master=bridge.name), bridge_vlan=vlan)] if vif.create_tap else []
         return [*taps, bridge]
 

@@ -99,17 +99,18 @@ def refuse_mixed(bridge: Link, others: Iterable[Resource]) -> None:
 def refuse_bridge(link: Link, desired: Iterable[Resource], observed: Observed) -> None:
     """Refuse a port that gets a VLAN on a bridge of another program that does not filter by VLAN.
 
-    :param link: the port; or, if the VMM makes that, its bridge.
+    :param link: the port; or, if the VMM makes that, the bridge that the driver describes.
     :raises Conflict: naming the bridge and the remedy.
     """
-    name = link.master if link.bridge_vlan is not None else link.name if link.guest_vlan is not None else None
+    is_vmms = bool(link.guest) and link.guest_vlan is not None
+    name = link.master if link.bridge_vlan is not None else link.name if is_vmms else None
     bridge = observed.links.get(name or "")
     if name is None or bridge is None or any(item.name == name for item in desired):
         return
     remedy = ""
     if not bridge.vlan_filtering:
         remedy = f"does not filter by VLAN: let it (ip link set {name} type bridge vlan_filtering 1)"
-    elif link.guest_vlan is not None:
+    elif is_vmms:
         remedy = "has a tap of the VMM's, to which only the VMM gives a VLAN there: let vifplug make it (create_tap)"
     if remedy:
         vlan = link.bridge_vlan if link.bridge_vlan is not None else link.guest_vlan

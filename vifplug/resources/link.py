@@ -214,7 +214,7 @@ class Link(Resource):
 
     @property
     def guest_vlan(self) -> int | None:
-        """Desired only: the ``bridge_vlan`` of that tap."""
+        """Desired only: the VLAN of that guest, on a bridge that filters."""
         return None
 
     @property

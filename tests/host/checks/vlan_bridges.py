@@ -201,6 +201,16 @@ def drifts(host: LocalHost) -> None:
             host.repair()
             assert host.check().clean
             assert vlans() == {tap(ONE): {5: ACCESS}, tap(NEIGHBOUR): {5: ACCESS}, tap(OTHER): {6: ACCESS}}, vlans()
+    with check("vlan bridges: an entry of the forwarding table that leads the guest's frames away: named and repaired"):
+        for port, where in ((NEIGHBOUR, ""), (NEIGHBOUR, "vlan 5")):
+            run("bridge", "fdb", "replace", ONE.address, "dev", tap(port), "master", "static", *where.split())
+            (checked,) = host.check([ONE.id]).vifs
+            assert [item.attribute for item in checked.drift] == [f"fdb {ONE.address}"], checked.drift
+            host.repair()
+            assert host.check().clean
+        run("bridge", "fdb", "replace", ONE.address, "dev", tap(OTHER), "master", "static", "vlan", "6")
+        assert host.check([ONE.id]).clean, "in another VLAN that MAC is another station's"
+        run("bridge", "fdb", "del", ONE.address, "dev", tap(OTHER), "master", "vlan", "6")
     with check("vlan bridges: the bridge deleted, a tap deleted: made again, and the frames pass"):
         run("ip", "link", "del", BRIDGE)
         host.repair()
