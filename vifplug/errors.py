@@ -22,6 +22,7 @@ The tree::
     |-- VifFailed                       a VIF failed during a wait: read its error  exit 1
     |-- HostError                       the host refused; rolled back            exit 1
     |   |-- LinkError                   the kernel refused a netlink change
+    |   |-- FilterError                 the kernel refused a change of nftables' rules
     |   |-- OvsdbError                  OVSDB refused a transaction, or OVS an interface
     |   |-- OvsUnavailable              OVSDB does not answer: retry when it does
     |   |-- BridgeMissing               an OVS bridge is missing: create it
@@ -159,6 +160,10 @@ class HostError(VifplugError):
 
 class LinkError(HostError):
     """The kernel refused a link change; the message quotes it."""
+
+
+class FilterError(HostError):
+    """The kernel refused a change of the rules that filter guests' frames; the message quotes it."""
 
 
 class OvsdbError(HostError):

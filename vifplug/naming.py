@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import re
+from collections.abc import Iterable
 
 UUID = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 """A UUID in canonical form, without groups: that of every id."""
@@ -30,6 +31,7 @@ ROLE_VHOST_USER, ROLE_REPRESENTOR = "vhu", "vfr"
 SOCKET_PATH_MAX = 107
 """sun_path has 108 bytes, and one is the terminating zero (unix(7))."""
 
+_LISTED_ADDRESS = "local/"
 _TRUNK_BRIDGE, _PORT_BRIDGE = "tbr-", "pb"
 _PATCH_NEAR, _PATCH_FAR = "pbp", "ibp"
 
@@ -73,6 +75,11 @@ def vlan_device(device: str, vlan: int) -> str:
     digest = hashlib.sha1(device.encode(), usedforsecurity=False).hexdigest()
     cut = device.encode()[: _VLAN_CUT - _VLAN_DIGITS].decode(errors="ignore")
     return f"{cut}{digest[:_VLAN_DIGITS]}.{vlan}"
+
+
+def vxlan_device(vni: int) -> str:
+    """The name of a VXLAN device, as Neutron's Linux bridge agent gives it: ``vxlan-100``."""
+    return f"vxlan-{vni}"
 
 
 def is_derived(name: str, owner: str) -> bool:
@@ -148,6 +155,16 @@ def encoded(name: str) -> bytes:
 def decoded(name: bytes) -> str:
     """A kernel's name as text, whatever its bytes are; ``encoded`` reverses it."""
     return name.decode("utf-8", "surrogateescape")
+
+
+def listed_address(address: str) -> str:
+    """An IP address among the devices that the configuration lists: no device's name has a slash."""
+    return f"{_LISTED_ADDRESS}{address}"
+
+
+def lists_addresses(patterns: Iterable[str]) -> bool:
+    """Whether any address is among them."""
+    return any(pattern.startswith(_LISTED_ADDRESS) for pattern in patterns)
 
 
 def is_pci_address(name: str) -> bool:

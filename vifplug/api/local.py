@@ -252,9 +252,14 @@ def context_of(settings: config.Settings, host: RunningHost, store: Store, locks
         isolate=settings.isolate,
         per_port_bridge=settings.per_port_bridge,
         qos_type=settings.qos_type or None,
+        filter_enabled=settings.filter_enabled,
         wired_by=settings.wired_by,
         listens=settings.listen is not None,
         vhostuser_socket_dir=settings.vhostuser_socket_dir,
         configurable=settings.configurable,
+        physical_networks=settings.physical_networks,
+        addressed_devices=settings.addressed_devices,
+        vxlan_local_ip=settings.vxlan_local_ip,
+        vxlan_group=settings.vxlan_group,
     )
     return Context(host, store, locks, options, lock_seconds=3 * settings.timeout + 5)

@@ -41,6 +41,7 @@ class Options(argparse.Namespace):
     instance_name: str | None = None
     mtu: int | None = None
     vlan: int | str | None = None
+    network: str | None = None
     dry_run: bool = False
     wait: str = WAITS[0]
     awaited: str = WAITS[1]
@@ -294,6 +295,11 @@ def _add_plug(plug: argparse.ArgumentParser) -> None:
         metavar="VLAN",
         help="the VLAN of the guests' frames, where no control plane wires ports: 1 to 4094; none removes that of "
         "plugged VIFs; default: FILE's, else a plugged VIF keeps its own",
+    )
+    plug.add_argument(
+        "--network",
+        metavar="FILE",
+        help="the VIFs' Neutron network as the API returns it, or a list: its MTU, and the uplink of a Linux bridge",
     )
     plug.add_argument("--create-tap", action="store_true", help="create the guests' taps, whatever FILE asks for")
     plug.add_argument("--dry-run", action="store_true", help="print the plan and change nothing")

@@ -60,11 +60,15 @@ def vifs(options: arguments.Options) -> Sequence[Vif]:
     text = read(options.file or arguments.STDIN)
     document = formats.parse(text)
     instance = {"uuid": options.instance_uuid, "name": options.instance_name} if options.instance_uuid else None
+    network_text = read(options.network) if options.network is not None else ""
+    network = formats.parse(network_text) if network_text else None
     parameters: dict[str, Any] = {"format": options.format or "auto", "instance": instance, "mtu": options.mtu}
+    parameters["network"] = network
     changes: dict[str, Any] = {"create_tap": True} if options.create_tap else {}
     changes |= {} if options.vlan is None else {"vlan": options.vlan}
     is_amended = bool(changes) or (options.instance_name is not None and instance is None)
-    is_small = len(text) <= _UNREAD_MAX and text.isascii()  # JSON escapes take up to 12 characters for any other
+    sent = text + network_text
+    is_small = len(sent) <= _UNREAD_MAX and sent.isascii()  # JSON escapes take up to 12 characters for any other
     if document and isinstance(document, list | dict) and not is_amended and is_small:
         return formats.Document(document, **parameters)
     loaded = formats.load_all(document, **parameters)

@@ -9,6 +9,7 @@ from typing import Any
 
 from oslo_config import cfg
 
+from vifplug import naming
 from vifplug.config import locate, validate
 from vifplug.config import unknown as unknown_options
 from vifplug.errors import ConfigError
@@ -65,7 +66,34 @@ _BRIDGE_OPTIONS: list[cfg.Opt] = [
         "physical_networks",
         default={},
         help="Physical networks and the host's devices on them, NETWORK:DEVICE. VIFs may use these devices; "
-        "vifplug creates VLAN devices on no others.",
+        "vifplug creates VLAN devices on no others, and puts no others on a network's bridge.",
+    ),
+    cfg.ListOpt(
+        "addressed_devices",
+        default=[],
+        help="Devices of physical_networks that may be put on a network's bridge although they have addresses or "
+        "routes, which then no longer work: vifplug moves none. Any other such device is refused.",
+    ),
+    cfg.StrOpt(
+        "vxlan_local_ip",
+        default="",
+        help="The host's address for VXLAN; VXLAN devices are made on the device that has it. Empty: an uplink names "
+        "its physical network or its own address.",
+    ),
+    cfg.StrOpt(
+        "vxlan_group",
+        default="",
+        help="Multicast group of VXLAN uplinks that name neither group nor peers: an address, or a range such as "
+        "239.1.1.0/24, of which each VXLAN has one by its number. Empty: none.",
+    ),
+]
+_FILTER_OPTIONS: list[cfg.Opt] = [
+    cfg.BoolOpt(
+        "enabled",
+        default=False,
+        help="Let guests send only from their own addresses: of VIFs with allowed_addresses, and of Neutron's ports "
+        "with port_security_enabled whose port_filter is false. A VIF that cannot be filtered is refused. Plugged "
+        "VIFs follow with their next plug or repair.",
     ),
 ]
 _PCI_OPTIONS: list[cfg.Opt] = [
@@ -182,6 +210,7 @@ _GROUPS: Mapping[str, list[cfg.Opt]] = {
     "DEFAULT": _DEFAULT_OPTIONS,
     "ovs": _OVS_OPTIONS,
     "bridge": _BRIDGE_OPTIONS,
+    "filter": _FILTER_OPTIONS,
     "pci": _PCI_OPTIONS,
     "daemon": _DAEMON_OPTIONS,
     "events": _EVENTS_OPTIONS,
@@ -223,9 +252,14 @@ class Settings:
     operator_bridges: tuple[str, ...] = ()
     physical_networks: Mapping[str, str] = field(default_factory=dict)
     """Devices by physical network."""
+    addressed_devices: tuple[str, ...] = ()
+    vxlan_local_ip: str = ""
+    vxlan_group: str = ""
+    """An address, or a network of addresses."""
+    filter_enabled: bool = False
     configurable: tuple[str, ...] = ()
-    """Other programs' devices that VIFs may use, names or globs: those of the physical networks, and PCI addresses. The
-    helper takes no others."""
+    """Other programs' devices that VIFs may use, names or globs: those of the physical networks, PCI addresses, and the
+    address for VXLAN. The helper takes no others."""
     wired_by: str = "auto"
     notify_url: str = ""
     notify_token: str = ""
@@ -279,6 +313,7 @@ def _settings(conf: cfg.ConfigOpts, path: str | None) -> Settings:
     validate.check_ovs(conf.ovs.integration_bridge, conf.ovs.connection)
     validate.check_socket_directory("[ovs] vhostuser_socket_dir", conf.ovs.vhostuser_socket_dir)
     networks = validate.physical_networks(conf.bridge.physical_networks)
+    local_ip = validate.local_ip("[bridge] vxlan_local_ip", conf.bridge.vxlan_local_ip)
     group = conf[PRIVSEP_GROUP]
     validate.check_helper(group.capabilities, group.helper_command)
     return Settings(
@@ -294,7 +329,15 @@ def _settings(conf: cfg.ConfigOpts, path: str | None) -> Settings:
         timeout=conf.ovs.timeout,
         vhostuser_socket_dir=conf.ovs.vhostuser_socket_dir.rstrip("/"),
         physical_networks=networks,
-        configurable=(*map(glob.escape, networks.values()), *validate.pci_devices(conf.pci.devices)),
+        filter_enabled=conf.filter.enabled,
+        addressed_devices=validate.addressed_devices(conf.bridge.addressed_devices, networks),
+        vxlan_local_ip=local_ip,
+        vxlan_group=validate.multicast_groups("[bridge] vxlan_group", conf.bridge.vxlan_group),
+        configurable=(
+            *map(glob.escape, networks.values()),
+            *validate.pci_devices(conf.pci.devices),
+            *([naming.listed_address(local_ip)] if local_ip else []),
+        ),
         **{option.dest: _value(conf.daemon, option) for option in _DAEMON_OPTIONS},
         **{option.dest: _value(conf.events, option) for option in _EVENTS_OPTIONS} | validate.events(conf.events),
         privileged={option.dest: getattr(group, option.dest) for option in _PRIVSEP_OPTIONS},

@@ -110,6 +110,55 @@ def physical_networks(networks: Mapping[str, str]) -> dict[str, str]:
     return dict(networks)
 
 
+def addressed_devices(devices: Iterable[str], networks: Mapping[str, str]) -> tuple[str, ...]:
+    """Check addressed_devices.
+
+    :raises ValueError: with the option, its value and a valid form.
+    """
+    listed = tuple(devices)
+    for device in listed:
+        if device not in networks.values():
+            raise ValueError(
+                f"[bridge] addressed_devices: {device!r} is not a device of [bridge] physical_networks; it must be one"
+            )
+    return listed
+
+
+def local_ip(option: str, text: str) -> str:
+    """Check an address of this host, and write it as the kernel does.
+
+    :raises ValueError: with the option, its value and a valid form.
+    """
+    address = _address(text)
+    if text and (address is None or address.is_multicast or address.is_unspecified or address.is_loopback):
+        raise ValueError(f"{option} {text!r} is not an address of this host, such as 192.0.2.1")
+    return str(address) if address is not None else ""
+
+
+def multicast_groups(option: str, text: str) -> str:
+    """Check a multicast group, or a range of groups.
+
+    :raises ValueError: with the option, its value and a valid form.
+    """
+    try:
+        groups = ipaddress.ip_network(text) if text else None
+    except ValueError:
+        groups = None
+    if text and (groups is None or not groups.is_multicast):
+        raise ValueError(
+            f"{option} {text!r} is neither a multicast address such as 239.1.1.1, nor a range of them such as "
+            "239.1.1.0/24"
+        )
+    return str(groups) if groups is not None else ""
+
+
+def _address(text: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
+    try:
+        return ipaddress.ip_address(text) if text and "%" not in text else None
+    except ValueError:
+        return None
+
+
 def pci_devices(patterns: Iterable[str]) -> tuple[str, ...]:
     """Check devices of [pci]. A pattern with two colons matches no network device: their names have none. So no colon
     may be in brackets, where it need not be matched.

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from vifplug import naming
-from vifplug.drivers import builders
+from vifplug.drivers import builders, uplinks
 from vifplug.drivers.contract import Options, tap_name
 from vifplug.drivers.guest_end import GuestEnd, Tap
 from vifplug.errors import InputError
@@ -16,7 +16,7 @@ from vifplug.resources.contract import Resource
 
 
 class LinuxBridge:
-    """A network's bridge, created with its first VIF and deleted with its last; and the tap on it.
+    """A network's bridge and its uplink, created with its first VIF and deleted with its last; and the tap on it.
 
     VIFs with VLANs of their own share one bridge that filters by VLAN, instead of having a bridge for each VLAN.
     """
@@ -25,12 +25,15 @@ class LinuxBridge:
     makes_tap = True
 
     def resources(self, vif: Vif, options: Options) -> Sequence[Resource]:
-        """Tap if requested, bridge."""
+        """Tap if requested, its filter, bridge, uplink if requested.
+
+        :raises InputError: the network is not named, or has an uplink that this host cannot have.
+        """
         bridge, vlan = builders.with_guest(vif, self._bridge(vif)), builders.own_vlan(vif)
         if vlan is not None:
             bridge = replace(bridge, vlan_filtering=1, vlan_default_pvid=0, guest_vlan=vlan)
         taps = [replace(builders.guest_tap(vif, master=bridge.name), bridge_vlan=vlan)] if vif.create_tap else []
-        return [*taps, bridge]
+        return [*taps, *builders.guest_filter(vif, options), bridge, *uplinks.uplinks(vif, bridge, options)]
 
     def switch(self, vif: Vif, options: Options) -> str | None:
         """The network's bridge: the named one, else brq and the network's id."""

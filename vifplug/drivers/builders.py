@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 
 from vifplug import naming
@@ -10,6 +11,7 @@ from vifplug.errors import InputError
 from vifplug.model.vif import Vif
 from vifplug.resources.bridge import Bridge
 from vifplug.resources.contract import Resource
+from vifplug.resources.nftables.filter import BRIDGE, DEVICE, Filter
 from vifplug.resources.ovs_bridge import OvsBridge
 from vifplug.resources.ovs_port import CONTROL_AGENT, PATCH, PEER, OvsPort
 from vifplug.resources.tap import Tap
@@ -127,6 +129,63 @@ def guest_tap(vif: Vif, master: str | None = None) -> Tap:
         multiqueue=bool(vif.multiqueue),
         persistent=True,
         up=True,
+    )
+
+
+def is_filtered(vif: Vif, options: Options) -> bool:
+    """Whether a VIF's guest may send from its own addresses only."""
+    if not options.filter_enabled or vif.port_security is False:
+        return False
+    return bool(vif.port_security) or vif.allowed_addresses is not None
+
+
+def guest_filter(vif: Vif, options: Options, switch: str = "") -> list[Filter]:
+    """The filter of a tap, if the VIF has one: bound to the tap if vifplug makes it; else by the tap's name, on any
+    Linux bridge.
+
+    :param switch: the OVS bridge that the tap is a port of.
+    """
+    if not is_filtered(vif, options):
+        return []
+    name = tap_name(vif)
+    if not vif.create_tap and name != naming.device(naming.ROLE_TAP, vif.id):
+        raise InputError(
+            f"names.tap of VIF {vif.id} is {name!r}, and its VMM makes that tap; a filter finds such a tap by its name "
+            f"{naming.device(naming.ROLE_TAP, vif.id)!r}: leave names.tap out, or set create_tap",
+            vif.id,
+        )
+    entries = (f"{entry.mac or vif.address} {entry.ip}" for entry in vif.allowed_addresses or ())
+    return [
+        Filter(
+            name=name,
+            owner=vif.id,
+            place=DEVICE if vif.create_tap else BRIDGE,
+            address=vif.address,
+            allowed=tuple(dict.fromkeys(entries)),
+            switch=switch,
+        )
+    ]
+
+
+def refuse_unfiltered(vif: Vif, options: Options, desired: Sequence[Resource]) -> None:
+    """Refuse a VIF that is to be filtered and that its driver does not filter.
+
+    :raises InputError: naming the reason.
+    """
+    if not is_filtered(vif, options):
+        return
+    if naming.is_trunk_bridge(vif.network.bridge or ""):
+        reason = f"on a trunk's bridge ({vif.network.bridge}), whose subports have addresses of their own"
+    elif any(isinstance(item, Filter) for item in desired):
+        return
+    elif vif.vif_type == "ovs":
+        reason = "with create_tap false: the VMM's tap could send before its filter is made; set create_tap"
+    else:
+        reason = f"of type {vif.vif_type}, whose frames do not pass the host's kernel by a tap"
+    raise InputError(
+        f"VIF {vif.id} is to be filtered ([filter] enabled, allowed_addresses or port_security), and vifplug cannot "
+        f"filter a VIF {reason}; or set port_security false",
+        vif.id,
     )
 
 

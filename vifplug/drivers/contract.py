@@ -18,8 +18,8 @@ Rules for a driver:
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Protocol
 
 from vifplug import naming
@@ -44,8 +44,17 @@ class Options:
     """Whether the daemon receives Neutron's events."""
     vhostuser_socket_dir: str = "/var/lib/vhost_sockets"
     """The directory of vhost-user sockets: drivers and the helper refuse sockets elsewhere."""
+    filter_enabled: bool = False
+    """Whether guests of VIFs with known addresses may send from these only."""
     configurable: tuple[str, ...] = ()
     """Names or globs of other programs' devices that VIFs may use."""
+    physical_networks: Mapping[str, str] = field(default_factory=dict)
+    """Devices by physical network."""
+    addressed_devices: tuple[str, ...] = ()
+    """Those that may be put on a bridge although they have addresses or routes."""
+    vxlan_local_ip: str = ""
+    vxlan_group: str = ""
+    """A multicast group, or a range of them."""
 
 
 class Driver(Protocol):

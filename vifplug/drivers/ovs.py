@@ -21,7 +21,7 @@ class Ovs:
     makes_tap = True
 
     def resources(self, vif: Vif, options: Options) -> Sequence[Resource]:
-        """Tap if requested, port; a trunk's bridge, or a bridge of the VIF's own with a patch.
+        """Tap if requested, its filter, port; a trunk's bridge, or a bridge of the VIF's own with a patch.
 
         With the tap created first, vswitchd never looks for a missing device, and OVN has an ofport to
         claim before the guest starts (LP 1933517, LP 2069718).
@@ -31,8 +31,9 @@ class Ovs:
         if vif.create_port is False:
             # libvirt puts its port on an existing bridge, which os-vif also ensures for each of these VIFs.
             return [self._delegated(vif, options), *builders.trunk_bridge(vif, options)]
-        taps = [builders.guest_tap(vif)] if vif.create_tap else []
+        taps: list[Resource] = [builders.guest_tap(vif)] if vif.create_tap else []
         port = builders.ovs_port(vif, options, tap_name(vif), waits=not vif.create_tap)
+        taps += builders.guest_filter(vif, options, switch=port.bridge) if vif.create_tap else []
         # A trunk's bridge already belongs to the parent port alone, and Neutron's agent looks for that port there.
         if vif.per_port_bridge and not naming.is_trunk_bridge(port.bridge):
             return [*taps, *builders.behind_own_bridge(vif, port)]

@@ -21,7 +21,7 @@ class OvsHybrid:
     makes_tap = False
 
     def resources(self, vif: Vif, options: Options) -> Sequence[Resource]:
-        """Tap if requested, bridge, veth pair, port; a trunk's bridge."""
+        """Tap if requested, its filter, bridge, veth pair, port; a trunk's bridge."""
         bridge = builders.with_guest(vif, self._bridge(vif))
         port_end = vif.names.qvo or naming.device(naming.ROLE_PORT_END, vif.id)
         bridge_end = vif.names.qvb or naming.device(naming.ROLE_BRIDGE_END, vif.id)
@@ -29,6 +29,7 @@ class OvsHybrid:
         taps = [builders.guest_tap(vif, master=bridge.name)] if vif.create_tap else []
         return [
             *taps,
+            *builders.guest_filter(vif, options),
             bridge,
             self._end(vif, bridge_end, port_end, naming.ROLE_BRIDGE_END, switch, master=bridge.name),
             self._end(vif, port_end, bridge_end, naming.ROLE_PORT_END, switch),

@@ -20,7 +20,7 @@ class LoneTap:
     makes_tap = True
 
     def resources(self, vif: Vif, options: Options) -> Sequence[Resource]:
-        """The tap, with the host's MAC that the port names."""
+        """The tap, with the host's MAC that the port names; its filter."""
         if not vif.create_tap:
             raise InputError(
                 f"create_tap of VIF {vif.id} is false; a VIF of type tap is the tap that vifplug makes: leave "
@@ -29,7 +29,8 @@ class LoneTap:
             )
         tap = builders.guest_tap(vif)
         given = vif.tap.address if vif.tap is not None else None
-        return [replace(tap, address=given or tap.address, has_any_master=True)]
+        lone = replace(tap, address=given or tap.address, has_any_master=True)
+        return [lone, *builders.guest_filter(vif, options)]
 
     def switch(self, vif: Vif, options: Options) -> None:
         """None: it is on no bridge.

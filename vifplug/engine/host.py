@@ -10,6 +10,7 @@ from typing import Protocol
 
 from vifplug.engine.plan.actions import Action
 from vifplug.resources.link import Link
+from vifplug.resources.nftables.filter import Filter
 from vifplug.resources.observed import Observed
 
 
@@ -31,11 +32,18 @@ class Scope:
     recorded: Mapping[str, Link] = field(default_factory=dict)
     """Links by name, with their recorded ifindexes: a link that is missing under its name is searched by its
     ifindex."""
+    filters: Mapping[str, Filter] = field(default_factory=dict)
+    """Filters by device, as they should be."""
     functions: frozenset[str] = field(default_factory=frozenset)
     """PCI functions whose physical functions are requested."""
     function_kinds: Mapping[str, str] = field(default_factory=dict)
     """The PCI addresses among ``links``, each with the kind that the function is read as. Its network device, and the
     port of that name, are read too."""
+    uplinks: frozenset[str] = frozenset()
+    """Links among ``links`` that are to join a network's bridge. If one is missing, every link of its kind is read; of
+    one that is on no bridge, the addresses and routes."""
+    local_addresses: frozenset[str] = frozenset()
+    """Addresses of the host whose devices are read."""
     thorough: bool = False
     """Include what needs more messages: forwarding tables, and the ingress side of queueing disciplines."""
 

@@ -8,6 +8,7 @@ from vifplug.model import printable
 from vifplug.model.reports import Orphan
 from vifplug.resources import kinds
 from vifplug.resources.contract import Resource
+from vifplug.resources.nftables.filter import Filter
 from vifplug.resources.observed import Observed
 from vifplug.resources.ovs_port import OvsPort
 from vifplug.store.records import Contents
@@ -39,6 +40,11 @@ def orphans(observed: Observed, before: Contents, after: Contents) -> list[Orpha
         Orphan(kind="qos", name=qos.uuid, vif_id=qos.owner)
         for qos in observed.qos
         if naming.is_owner(qos.owner) and qos.owner not in wanted and not qos.is_copied
+    ]
+    result += [
+        Orphan(kind=Filter.kind, name=printable.text(device), vif_id=owner)
+        for owner, device, _place in sorted(observed.filtered)
+        if owner not in wanted
     ]
     return result
 

@@ -86,8 +86,8 @@ def refuse_mixed(bridge: Link, others: Iterable[Resource]) -> None:
     :param others: the same bridge, as other VIFs ask for it.
     :raises Conflict: naming the bridge.
     """
-    for other in others:
-        if isinstance(other, Link) and bool(other.vlan_filtering) != bool(bridge.vlan_filtering):
+    for other in kinds.links_in(others):
+        if bool(other.vlan_filtering) != bool(bridge.vlan_filtering):
             has, asked = ("a vlan", "none") if other.vlan_filtering else ("none", "a vlan")
             raise Conflict(
                 f"bridge {bridge.name!r} is used by VIFs with {has} of their own, and a VIF with {asked} is to join; "

@@ -31,6 +31,7 @@ from vifplug.model.vif import Vif
 from vifplug.resources import kinds
 from vifplug.resources.contract import Resource
 from vifplug.resources.link import Link
+from vifplug.resources.nftables.filter import Filter
 from vifplug.resources.observed import Observed
 from vifplug.resources.ovs_bridge import OvsBridge
 from vifplug.resources.ovs_port import OvsPort
@@ -173,10 +174,10 @@ def path(record: Record, observed: Observed, wiring: Wiring, intent: Intent | No
     hops = [Hop(name=record.vif.address, kind="guest", state="unknown", note=_guest_note(record))]
     if guest and guest not in {link.name for link in kinds.links_in(record.resources)}:
         hops.append(
-            _link_hop(guest, "tap", observed, [])
+            _link_hop(guest, "tap", observed, [in_print(item) for item in items if item.subject == guest])
         )  # the VMM's tap: it is in no record, and a driver names only taps
     hops += _unseen_end(record)
-    hops += [_hop(item, observed, items) for item in record.resources]
+    hops += [_hop(item, observed, items) for item in record.resources if not isinstance(item, Filter)]
     hops += _switches(record, observed)
     return PathReport(vif=view, hops=_joined(hops, observed))
 

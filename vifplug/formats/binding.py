@@ -176,18 +176,24 @@ class Binding:
         return f"port {self._port.subject}" if self._port.subject else "the port"
 
 
-def check_uplink(network: Entry, verb: str) -> None:
-    """Refuse a Linux bridge that needs a NIC or a VLAN device, which os-vif's former plugin added.
+def uplink(network: Entry, verb: str) -> dict[str, Any] | None:
+    """The uplink of a Linux bridge, as os-vif's former plugin made it: a device, or a VLAN device on it. None if
+    another program is to make the bridge.
 
     :param verb: in the keys: Nova has ``should_create_bridge``, os-vif ``should_provide_bridge``.
+    :raises InputError: a VLAN has no device.
     """
-    switch = f"should_{verb}_bridge"
-    if not network.flag(switch):
-        return
-    for key in (f"should_{verb}_vlan", "bridge_interface"):
-        if network.data.get(key):
-            raise network.refusal(
-                key,
-                "vifplug adds neither a NIC nor a VLAN device to a bridge; create the bridge beforehand, and omit "
-                f"{switch}",
-            )
+    device, vlan = network.text("bridge_interface"), f"should_{verb}_vlan"
+    if not network.flag(f"should_{verb}_bridge") or network.flag("multi_host"):
+        return None
+    if network.flag(vlan):
+        if not device:
+            raise network.refusal(vlan, "a VLAN device needs bridge_interface, the device that it is on")
+        return {"type": "vlan", "physical_network": device, "segmentation_id": network.data.get("vlan")}
+    return {"type": "flat", "physical_network": device} if device else None
+
+
+def sources_of_uplink(network: Entry) -> dict[str, str]:
+    """The paths of an uplink's fields."""
+    named = {"physical_network": "bridge_interface", "segmentation_id": "vlan"}
+    return {f"network.uplink.{field}": network.at(key) for field, key in named.items()}

@@ -24,11 +24,13 @@ class Document(Sequence["Vif"]):
         format: str = "auto",
         instance: Mapping[str, Any] | None = None,
         mtu: int | None = None,
+        network: object = None,
     ) -> None:
         self._document = document
         self._format = format
         self._instance = instance
         self._mtu = mtu
+        self._network = network
         self._vifs: list[Vif] | None = None
 
     @property
@@ -37,7 +39,9 @@ class Document(Sequence["Vif"]):
         if self._vifs is None:
             from vifplug.formats import loading
 
-            self._vifs = loading.load_all(self._document, format=self._format, instance=self._instance, mtu=self._mtu)
+            self._vifs = loading.load_all(
+                self._document, format=self._format, instance=self._instance, mtu=self._mtu, network=self._network
+            )
         return self._vifs
 
     @property
@@ -53,7 +57,8 @@ class Document(Sequence["Vif"]):
     def as_request(self) -> dict[str, Any]:
         """The request body for the daemon, which reads the document as ``load_all`` does."""
         instance = self._instance or {}
-        options = {"instance_uuid": instance.get("uuid"), "instance_name": instance.get("name"), "mtu": self._mtu}
+        named = {"instance_uuid": instance.get("uuid"), "instance_name": instance.get("name")}
+        options = {**named, "mtu": self._mtu, "network": self._network}
         present = {key: value for key, value in options.items() if value is not None}
         return {"plug": self._document, "format": self._format, **present}
 

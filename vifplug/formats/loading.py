@@ -10,6 +10,7 @@ from pydantic import TypeAdapter, ValidationError
 from vifplug.errors import InputError
 from vifplug.formats import detect
 from vifplug.formats.json_text import parse
+from vifplug.formats.network import Networks
 from vifplug.model import messages
 from vifplug.model import vif as model
 
@@ -25,6 +26,7 @@ def load_all(
     format: str = detect.AUTO,
     instance: Mapping[str, Any] | model.Instance | None = None,
     mtu: int | None = None,
+    network: object = None,
 ) -> list[model.Vif]:
     """Every VIF of a document, in its order.
 
@@ -32,6 +34,8 @@ def load_all(
     :param format: one of FORMATS.
     :param instance: replaces the document's instance; a mapping only replaces the keys that it has.
     :param mtu: replaces the document's MTU, in bytes.
+    :param network: the VIFs' Neutron network, or a list of networks, as the API returns them: JSON text, or its parsed
+        content. What a VIF's own document lacks is taken from it: the MTU, and the uplink of a Linux bridge.
     :returns: at least one VIF.
     :raises InputError: for the first error, for a duplicate id, and for a document without VIFs.
     """
@@ -39,7 +43,11 @@ def load_all(
     if mtu is not None:
         _check_mtu(mtu)
     parsed = parse(document) if isinstance(document, str | bytes) else document
-    return [_amended(vif, given, mtu) for vif in detect.vifs(parsed, format)]
+    vifs = detect.vifs(parsed, format)
+    if network is not None:
+        networks = Networks(parse(network) if isinstance(network, str | bytes) else network)
+        vifs = [networks.amended(vif) for vif in vifs]
+    return [_amended(vif, given, mtu) for vif in vifs]
 
 
 def load(
@@ -48,12 +56,13 @@ def load(
     format: str = detect.AUTO,
     instance: Mapping[str, Any] | model.Instance | None = None,
     mtu: int | None = None,
+    network: object = None,
 ) -> model.Vif:
     """The only VIF of a document; the parameters are those of ``load_all``.
 
     :raises InputError: for the first error, and unless there is exactly one VIF.
     """
-    vifs = load_all(document, format=format, instance=instance, mtu=mtu)
+    vifs = load_all(document, format=format, instance=instance, mtu=mtu, network=network)
     if len(vifs) > 1:
         raise InputError(f"the document holds {len(vifs)} VIFs, but load() reads one; use load_all()")
     return vifs[0]

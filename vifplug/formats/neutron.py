@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from vifplug.formats import binding
+from vifplug.formats import binding, port_security
 from vifplug.formats.reader import Entry, as_uuid
 from vifplug.model import vif as model
 
@@ -51,11 +51,13 @@ def read(port: Entry) -> model.Vif:
                 "datapath_type": details.text("datapath_type") or None,
             },
             "instance": _instance(port),
+            **port_security.fields(port, details, address),
         },
         {
             "address": port.at("mac_address"),
             "network.id": port.at("network_id"),
             "network.bridge": details.at("bridge_name"),
+            **port_security.sources(port),
             **bound.sources(),
         },
     )

@@ -34,8 +34,7 @@ def read(entry: Entry) -> model.Vif:
     entry.require("type", "each VIF of network_info has one")
     fields = bound.fields()
     entry.check_interface_id("ovs_interfaceid")
-    if fields["vif_type"] == "bridge":
-        binding.check_uplink(meta, "create")
+    uplink = binding.uplink(meta, "create") if fields["vif_type"] == "bridge" else None
     # Nova cuts network.bridge to 14 characters; Neutron's bridge_name is complete.
     bridge = details if details.data.get("bridge_name") is not None else network
     bridge_key = "bridge_name" if bridge is details else "bridge"
@@ -49,12 +48,14 @@ def read(entry: Entry) -> model.Vif:
                 "bridge": bridge.data.get(bridge_key) if bound.is_on_bridge else None,
                 "mtu": meta.mtu("mtu"),
                 "datapath_type": details.text("datapath_type") or None,
+                "uplink": uplink,
             },
             "names": {**fields.get("names", {}), "tap": entry.own_name("devname", naming.ROLE_TAP)},
         },
         {
             "network.bridge": bridge.at(bridge_key),
             "network.mtu": meta.at("mtu"),
+            **binding.sources_of_uplink(meta),
             **bound.sources(),
             "names.tap": entry.at("devname"),
         },

@@ -60,7 +60,7 @@ def read(entry: Entry) -> model.Vif:
     address = vif.require("address", "and a VIF needs it")
     network, profile = _nested(vif, "network"), _nested(vif, "port_profile")
     profile.check_interface_id("interface_id")
-    _check_technology(vif_type, vif, network)
+    _check_technology(vif_type, vif)
     if entry.data.get(OBJECT) == _DIRECT:
         return _direct(vif, network)
     bridge, bridge_key = _bridge(vif_type, vif, network)
@@ -74,6 +74,7 @@ def read(entry: Entry) -> model.Vif:
                 "bridge": bridge.data.get(bridge_key) if vif_type not in _ON_NO_BRIDGE else None,
                 "mtu": network.mtu("mtu"),
                 "datapath_type": profile.text("datapath_type") or None,
+                "uplink": binding.uplink(network, "provide") if vif_type == "bridge" else None,
             },
             **_end(entry, vif, profile, vif_type),
             **(_tap(vif_type, profile) if vif_type not in _WITHOUT_TAP else {}),
@@ -83,6 +84,7 @@ def read(entry: Entry) -> model.Vif:
         {
             "network.bridge": bridge.at(bridge_key),
             "network.datapath_type": profile.at("datapath_type"),
+            **binding.sources_of_uplink(network),
             "names.tap": vif.at("vif_name"),
             "names.qbr": vif.at("bridge_name"),
             "tap.address": profile.at("mac_address"),
@@ -140,10 +142,9 @@ def _vif_type(entry: Entry, vif: Entry) -> str:
     raise messages.refusal(entry.at(OBJECT), entry.data.get(OBJECT), should, vif.subject)
 
 
-def _check_technology(vif_type: str, vif: Entry, network: Entry) -> None:
-    """Refuse unsupported parts: a Linux bridge's uplink, and any port profile but the type's own."""
+def _check_technology(vif_type: str, vif: Entry) -> None:
+    """Refuse unsupported parts: any port profile but the type's own."""
     if vif_type == "bridge":
-        binding.check_uplink(network, "provide")
         return
     profile = vif.part("port_profile")
     if vif_type == "external":

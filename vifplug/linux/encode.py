@@ -6,9 +6,12 @@ from typing import Any
 
 from vifplug.engine.plan import actions, configured
 from vifplug.engine.plan.actions import Action
+from vifplug.engine.plan.nftables import filters
 from vifplug.errors import UnknownKind
 from vifplug.resources import ovs_bridge
+from vifplug.resources.contract import Creation
 from vifplug.resources.link import Link
+from vifplug.resources.nftables.filter import Filter
 from vifplug.resources.ovs_port import OvsPort, Vlans
 from vifplug.resources.schema import Form
 
@@ -27,6 +30,9 @@ def _made(link: Link) -> dict[str, Any]:
         attribute for attribute in table.attributes if attribute.name in table.made_with and attribute.name != "alias"
     ]
     values = {attribute.name: getattr(link, attribute.name) for attribute in named}
+    if link.creation is not Creation.TAP:
+        return {**_identity(link), **values}
+    # By ioctl, which needs a value for each.
     flags = {attribute.name: bool(values[attribute.name]) for attribute in named if attribute.form is Form.FLAG}
     return {**_identity(link), **values, **flags}
 
@@ -71,6 +77,22 @@ def of_link(action: Action) -> dict[str, Any]:
             entries = [{**_identity(link), "spare_members": link.has_members and link.shared} for link in links]
             return {"op": "delete", "links": entries}
     raise UnknownKind(f"no link operation for {action!r}")
+
+
+def of_filter(action: Action) -> dict[str, Any]:
+    """A change of filters."""
+    match action:
+        case filters.PutFilter(filter=wanted):
+            return {"op": "put", **wanted_filter(wanted)}
+        case filters.DeleteFilter(filter=gone):
+            return {"op": "delete", "owner": gone.owner, "place": gone.place}
+    raise UnknownKind(f"no filter operation for {action!r}")
+
+
+def wanted_filter(wanted: Filter) -> dict[str, Any]:
+    """A filter as it should be."""
+    values = {key: getattr(wanted, key) for key in ("name", "owner", "place", "address")}
+    return {**values, "allowed": list(wanted.allowed)}
 
 
 def of_port(action: Action) -> dict[str, Any]:

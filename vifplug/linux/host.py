@@ -18,7 +18,7 @@ from vifplug.engine.host import Asked, Scope, Settle
 from vifplug.engine.plan import renames
 from vifplug.engine.plan.actions import Action, CreateLink, SetLink
 from vifplug.errors import HelperDied, OvsUnavailable, VifplugError
-from vifplug.linux import decode, encode
+from vifplug.linux import decode, encode, uplinks
 from vifplug.linux.probe import LinuxProbe
 from vifplug.linux.turns import turn
 from vifplug.netlink import links as reading
@@ -26,6 +26,8 @@ from vifplug.netlink import monitor, parts, sysfs, vlans
 from vifplug.netlink import socket as netlink
 from vifplug.netlink.udev import Udev
 from vifplug.privileged import apply as privileged
+from vifplug.privileged.filters import changes as filter_changes
+from vifplug.privileged.filters import verbs as filters
 from vifplug.privileged.helper.channel import Channel
 from vifplug.privileged.helper.context import refuse_unknown
 from vifplug.privileged.links import obstructions
@@ -135,18 +137,29 @@ class LinuxHost:
     def observe(self, scope: Scope) -> Observed:
         """The host's state: the helper reads the rows while this process reads the links."""
         functions = self._functions(scope)
-        scope = _with_devices(scope, functions)
+        scope = self._with_local_devices(_with_devices(scope, functions))
         if not self._needs_rows(scope):
-            return self._observed(scope, _NO_ROWS, *self._links(scope, functions))
+            return self._filtered(scope, self._observed(scope, _NO_ROWS, *self._links(scope, functions)))
         unanswered = OvsUnavailable("OVSDB does not answer; check that it runs, then retry")
         with turn(self._looking, 2 * self._settings.timeout, unanswered), self._asked(scope) as rows:
             links = self._links(scope, functions)
-            return self._observed(scope, rows(), *links)
+            observed = self._observed(scope, rows(), *links)
+        return self._filtered(scope, observed)
+
+    def _filtered(self, scope: Scope, observed: Observed) -> Observed:
+        """What was observed, and what differs from filters. Without any, nftables is not asked."""
+        everything = scope.everything and self._settings.filter_enabled
+        if not scope.filters and not everything:
+            return observed
+        answer = self._call(filters.read, _filters(scope), scope.thorough, everything, seconds=_LINK_CALL_SECONDS)
+        owners = frozenset((owner, device, place) for owner, device, place in answer["owners"])
+        return replace(observed, filters=_faults(scope, answer["faults"]), filtered=owners)
 
     @contextlib.contextmanager
     def asking(self, scope: Scope) -> Iterator[Asked | None]:
         """Ask for the rows; the links are read with the answer. One at a time: it may be held while others work."""
-        if scope.function_kinds or not self._needs_rows(scope) or not self._early.acquire(blocking=False):
+        is_ready = self._needs_rows(scope) and not (scope.function_kinds or scope.local_addresses)
+        if not is_ready or not self._early.acquire(blocking=False):
             yield None
             return
         try:
@@ -154,7 +167,7 @@ class LinuxHost:
 
                 def observe() -> Observed:
                     links = self._links(scope, ({}, {}))
-                    return self._observed(scope, rows(), *links)
+                    return self._filtered(scope, self._observed(scope, rows(), *links))
 
                 yield Asked(scope, observe)
         finally:
@@ -181,6 +194,12 @@ class LinuxHost:
         links = obstructions.with_ingress(self._reader, links) if scope.thorough else links
         there, absent = functions
         return links | there, members, absent
+
+    def _with_local_devices(self, scope: Scope) -> Scope:
+        if not scope.local_addresses:
+            return scope
+        devices = uplinks.devices_of(self._reader, scope.local_addresses)
+        return replace(scope, links=scope.links | devices)
 
     def _plain_links(self, scope: Scope) -> tuple[dict[str, Any], dict[str, tuple[str, ...]]]:
         if scope.everything:
@@ -224,6 +243,7 @@ class LinuxHost:
             links |= reading.links(self._reader, sorted(unforeseen))
         bridged = [name for name, link in links.items() if kinds.has_members(link["kind"])] if scope.thorough else ()
         stations = obstructions.stations(self._reader, links, bridged)
+        addresses, routes = uplinks.surroundings(self._reader, scope, links)
         ports = [decode.port(row) for row in rows["ports"]]
         bridges = {name: decode.bridge(name, row) for name, row in rows["bridges"].items()}
         # For ports that we made the record has the device, and a kernel datapath has no such sockets.
@@ -241,6 +261,8 @@ class LinuxHost:
             port_count=rows["port_count"],
             held=rows["held"],
             stations=tuple(Station(**entry) for entry in stations),
+            addresses=addresses,
+            routes=routes,
             absent=absent,
             physical={name: of for name in scope.functions if (of := sysfs.physical_function(name))},
         )
@@ -257,6 +279,15 @@ class LinuxHost:
         answer: dict[str, Any] = self._call(ovsdb.changes, *since, seconds, seconds=patience, reads=False)
         return answer
 
+    def follow_filters(self) -> dict[str, Any]:
+        """VIFs whose filters changed since the last call, or that any may have; waits for up to 5 s.
+
+        :raises HelperDied: there is no helper.
+        """
+        seconds = filter_changes.FOLLOW_SECONDS_MAX
+        answer: dict[str, Any] = self._call(filter_changes.changes, seconds, seconds=seconds, reads=False)
+        return answer
+
     def watch_links(self) -> monitor.LinkWatch:
         """A socket that reports every link that changes from now on."""
         return monitor.LinkWatch()
@@ -269,11 +300,11 @@ class LinuxHost:
     def apply(self, stages: Sequence[Sequence[Action]], settle: Settle | None = None) -> Observed:
         """Carry out stages, wait for vswitchd, and observe: one privileged call, if vswitchd is prompt."""
         scope = None if settle is None else settle.scope
-        rows, began = None, time.monotonic()
+        rows, faults, began = None, None, time.monotonic()
         for stage in stages:
             self._note_taps(stage)
         if stages:
-            rows = self._change(stages, settle)
+            rows, faults = self._change(stages, settle)
         if settle is None:
             return Observed()
         if rows is None:
@@ -286,18 +317,22 @@ class LinuxHost:
         # vswitchd opens a port later than udev reads its device.
         self._await_udev(began if scope.ovs else time.monotonic())
         functions = self._functions(scope)
-        scope = _with_devices(scope, functions)
-        return self._observed(scope, _NO_ROWS if rows is None else rows, *self._links(scope, functions))
+        scope = self._with_local_devices(_with_devices(scope, functions))
+        observed = self._observed(scope, _NO_ROWS if rows is None else rows, *self._links(scope, functions))
+        return self._filtered(scope, observed) if faults is None else replace(observed, filters=_faults(scope, faults))
 
-    def _change(self, stages: Sequence[Sequence[Action]], settle: Settle | None) -> Mapping[str, Any] | None:
-        """Carry out stages; return the rows, if they are requested and vswitchd is prompt."""
+    def _change(
+        self, stages: Sequence[Sequence[Action]], settle: Settle | None
+    ) -> tuple[Mapping[str, Any] | None, Sequence[str]]:
+        """Carry out stages; return the rows, if they are requested and vswitchd is prompt, and the filters' faults."""
         operations = [(stage[0].plane, _operations(stage)) for stage in stages]
         scope = None if settle is None else settle.scope
         rows = _asked(scope) if scope is not None and scope.ovs else None
         needs_ovsdb = rows is not None or any(plane == "ports" for plane, _operations in operations)
         prompt = min(_PROMPT_SECONDS, self._settings.timeout / _PROMPT_PART) if rows is not None else None
         opening = () if settle is None else settle.opening
-        arguments = (operations, prompt, sorted(opening), rows, scope is not None and scope.thorough)
+        asked = [] if scope is None else _filters(scope)
+        arguments = (operations, prompt, sorted(opening), rows, scope is not None and scope.thorough, asked)
         patience = _LINK_CALL_SECONDS + _MARGIN_SECONDS
         if needs_ovsdb:
             patience += 3 * self._settings.timeout + _PROMPT_SECONDS
@@ -312,7 +347,7 @@ class LinuxHost:
         observed_rows: Mapping[str, Any] | None = answer["rows"]
         if observed_rows is None and answer["next_cfg"] is not None:
             self._pending.next_cfg = answer["next_cfg"]
-        return observed_rows
+        return observed_rows, answer["faults"]
 
     def _note_taps(self, stage: Sequence[Action]) -> None:
         """Remember the taps that this thread's plan makes: it waits for udev once, at the plan's end."""
@@ -353,9 +388,20 @@ def _gets_its_address_late(link: Link) -> bool:
     return link.creation is not Creation.NEVER and not link.has_birth_address
 
 
+_ENCODED = {"links": encode.of_link, "ports": encode.of_port, "filters": encode.of_filter}
+
+
 def _operations(stage: Sequence[Action]) -> list[dict[str, Any]]:
-    of_plane = encode.of_link if stage[0].plane == "links" else encode.of_port
+    of_plane = _ENCODED[stage[0].plane]
     return [of_plane(action) for action in stage]
+
+
+def _filters(scope: Scope) -> list[dict[str, Any]]:
+    return [encode.wanted_filter(item) for item in scope.filters.values()]
+
+
+def _faults(scope: Scope, faults: Sequence[str]) -> dict[str, str]:
+    return dict(zip(scope.filters, faults, strict=True))
 
 
 def _asked(scope: Scope) -> tuple[list[str], list[str], list[str]]:

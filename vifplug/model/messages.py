@@ -17,6 +17,7 @@ from vifplug.errors import InputError
 from vifplug.model import limits
 from vifplug.model import vif as model
 from vifplug.model.quoting import quote
+from vifplug.model.uplink import Uplink
 
 if TYPE_CHECKING:
     from pydantic_core import ErrorDetails
@@ -25,6 +26,8 @@ _PLAIN_KEY = re.compile(r"[A-Za-z0-9_.:-]{1,64}")
 
 _FLAG = "it must be true or false"
 _OBJECT = "it must be an object"
+_PLACES_MAX = 10_000
+"""Of an entry in a list; a longer number is a key."""
 _TEXT = "it must be a string"
 
 _BY_TYPE = {
@@ -34,6 +37,7 @@ _BY_TYPE = {
     "model_type": _OBJECT,
     "model_attributes_type": _OBJECT,
     "dict_type": _OBJECT,
+    "tuple_type": "it must be a list",
     "missing": "it is missing, and a VIF needs it",
     "invalid_key": "the key must be a string",
 }
@@ -47,8 +51,6 @@ _BY_FIELD = {
     "vif_type": "it must be 1 to 32 lower-case letters, digits and hyphens, such as ovs-hybrid, ovs or bridge",
 }
 
-
-_UPLINK = ("network", "uplink")
 
 _ALIASES = {
     "mac": "address",
@@ -65,6 +67,9 @@ _ALIASES = {
 def join(path: str, *keys: object) -> str:
     """The path of a field below ``path``: ``ports[1].binding:vif_details.bridge_name``."""
     for key in keys:
+        if isinstance(key, int) and 0 <= key < _PLACES_MAX:
+            path = f"{path}[{key}]"
+            continue
         name = key if isinstance(key, str) and _PLAIN_KEY.fullmatch(key) else quote(key)
         path = f"{path}.{name}" if path else name
     return path
@@ -94,10 +99,10 @@ def invalid(error: ValidationError, path: str, sources: Mapping[str, str], subje
     first = details[0]
     kind = first["type"]
     field = ".".join(key for key in first["loc"] if isinstance(key, str))
-    where = sources.get(field) or join(path, *first["loc"])
+    where = sources.get(join("", *first["loc"])) or sources.get(field) or join(path, *first["loc"])
     if kind == "missing":
         text = f"{where}: {_BY_TYPE['missing']}"
-    elif kind == "extra_forbidden" and first["loc"] != _UPLINK:
+    elif kind == "extra_forbidden":
         text = f"unknown key {where!r}{_valid_keys(first['loc'], error.title)}"
     elif first["loc"] or kind == "string_unicode":
         text = f"{where or 'the document'}: {quote(first['input'])}: {_should(first, error.title)}"
@@ -144,10 +149,10 @@ def _should(detail: ErrorDetails, root: str) -> str:
     if kind == "value_error":
         reason = limits.get("error")
         return _BY_TYPE["string_unicode"] if isinstance(reason, UnicodeError) else str(reason)
-    if kind == "extra_forbidden":
-        return "uplinks of bridges are not supported by this version; leave it out"
     if kind == "string_too_long":
         return f"it must be at most {limits.get('max_length')} characters long"
+    if kind == "too_long":
+        return f"it must have at most {limits.get('max_length')} entries"
     if kind not in ("model_type", "string_unicode") and field in _BY_FIELD:
         return _BY_FIELD[str(field)]
     # Types that the model does not raise today: pydantic's own text, as a clause.
@@ -156,7 +161,10 @@ def _should(detail: ErrorDetails, root: str) -> str:
 
 def _valid_keys(loc: tuple[int | str, ...], root: str) -> str:
     models: dict[str, type[BaseModel]] = {"Vif": model.Vif, "Instance": model.Instance, **model.sub_models()}
-    fields = list(models[str(loc[-2]) if len(loc) > 1 else root].model_fields)
+    models["allowed_addresses"] = model.AllowedAddress
+    models["uplink"] = Uplink
+    part = next((key for key in reversed(loc[:-1]) if isinstance(key, str)), root)
+    fields = list(models[part].model_fields)
     near = [_ALIASES.get(str(loc[-1]).lower(), ""), *difflib.get_close_matches(str(loc[-1]), fields, n=1)]
     hint = next((f" (did you mean {name!r}?)" for name in near if name in fields), "")
     return f"{hint}; valid keys: {', '.join(fields)}"

@@ -46,9 +46,9 @@ def in_words(value: Any) -> str:
             return "on"
         case False:
             return "off"
-        case None | "":
+        case None | "" | ():
             return "none"
         case float():
             return f"{value:g}"
         case _:
-            return str(value)
+            return " ".join(value) if isinstance(value, tuple) else str(value)

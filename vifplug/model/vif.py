@@ -7,32 +7,23 @@ was not given: a recorded VIF keeps what it had, a new one takes the configurati
 from __future__ import annotations
 
 import functools
+import ipaddress
 import typing
 import uuid
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
-from pydantic import (
-    AfterValidator,
-    BaseModel,
-    BeforeValidator,
-    ConfigDict,
-    Field,
-    ValidationError,
-    WithJsonSchema,
-    model_validator,
-)
+from pydantic import AfterValidator, BeforeValidator, Field, WithJsonSchema, model_validator
 from pydantic.config import JsonDict
 
 from vifplug import naming
 from vifplug.model import limits
-
-if TYPE_CHECKING:
-    from pydantic._internal._model_construction import ModelMetaclass as _ModelMetaclass
-else:
-    _ModelMetaclass = type(BaseModel)
+from vifplug.model.part import Part as _Part
+from vifplug.model.uplink import Uplink
 
 _MULTICAST_BIT = 0x01
+ALLOWED_MAX = 1024
+"""Of one VIF's allowed_addresses."""
 CLIENT, SERVER = "client", "server"
 """The VMM's role at a vhost-user socket, as Neutron, Nova and os-vif call it."""
 
@@ -88,6 +79,15 @@ def _own_vlan(value: Any) -> Any:
     return value
 
 
+def _source(value: Any) -> str:
+    try:
+        # A link's own addresses may have its name (RFC 4007), which no packet has.
+        network = ipaddress.ip_network(value if isinstance(value, str) and "%" not in value else "", strict=False)
+    except ValueError:
+        raise ValueError("it must be an IPv4 or IPv6 address, or a prefix such as 10.0.0.0/24") from None
+    return str(network.network_address) if network.prefixlen == network.max_prefixlen else str(network)
+
+
 # The validators decide; json_schema_extra describes to readers of the JSON Schema what a pattern can express.
 UUID_SCHEMA: JsonDict = {"format": "uuid", "pattern": r"^[0-9A-Fa-f]{8}(-[0-9A-Fa-f]{4}){3}-[0-9A-Fa-f]{12}$"}
 _MAC_SCHEMA: JsonDict = {"pattern": r"^(?!00(:00){5}$)[0-9A-Fa-f][02468ACEace](:[0-9A-Fa-f]{2}){5}$"}
@@ -105,6 +105,7 @@ PciAddress = Annotated[
     BeforeValidator(_pci_address),
     Field(json_schema_extra={"pattern": r"^[0-9A-Fa-f]{4,8}:[0-9A-Fa-f]{2}:[01][0-9A-Fa-f]\.[0-7]$"}),
 ]
+IpSource = Annotated[str, BeforeValidator(_source)]
 VlanId = Annotated[int, Field(ge=1, le=4094, strict=True)]
 OwnVlan = Annotated[
     int | Literal["none"],
@@ -128,32 +129,6 @@ SocketMode = Annotated[str, AfterValidator(_socket_mode), Field(json_schema_extr
 VifType = Annotated[str, Field(pattern=r"^[a-z][a-z0-9-]{0,31}$")]
 
 
-class _Refusing(_ModelMetaclass):
-    """Makes ``Vif(...)`` raise InputError: a caller of the library need not know pydantic.
-
-    Only calls of the class are affected. pydantic's own methods, and parts of a whole, still raise ValidationError.
-    """
-
-    def __call__(cls, *args: Any, **kwargs: Any) -> Any:
-        try:
-            return super().__call__(*args, **kwargs)
-        except ValidationError as error:
-            from vifplug.model import messages  # here, because it reads this module
-
-            raise messages.invalid(error, "", {}) from None
-
-
-class _Part(BaseModel, metaclass=_Refusing):
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    vif_types: ClassVar[frozenset[str]] = frozenset()
-    """The vif_types whose requests may have it; empty for all. Their driver checks what it requires."""
-    device: ClassVar[str] = ""
-    """The field that names the part's device; "" for none."""
-    defaults: ClassVar[Mapping[str, Any]] = {}
-    """Values of fields that neither a request nor its record has."""
-
-
 class Network(_Part):
     """The network a VIF is on."""
 
@@ -171,6 +146,10 @@ class Network(_Part):
         max_length=64,
         description="The OVS bridge's datapath as the sender assumes. The bridge's own decides; a difference causes a "
         "warning.",
+    )
+    uplink: Uplink | None = Field(
+        default=None,
+        description="bridge: what joins the Linux bridge to networks outside the host; by default nothing.",
     )
 
 
@@ -199,7 +178,9 @@ class Names(_Part):
     vfr: LinkName | None = Field(
         default=None, description="The port of a host-device VIF on a bridge of the userspace datapath."
     )
-    vlan: LinkName | None = Field(default=None, description="The VLAN device of a macvtap VIF.")
+    vlan: LinkName | None = Field(
+        default=None, description="The VLAN device of a macvtap VIF, or of a network's uplink."
+    )
 
 
 class VhostUser(_Part):
@@ -287,6 +268,13 @@ WITH_VLAN = frozenset({"bridge", "ovs", "ovs-hybrid"})
 _VLANS_OF_PARTS = {"vf": "pci_device.vlan", "macvtap": "macvtap.vlan"}
 
 
+class AllowedAddress(_Part):
+    """An address that a guest may send from."""
+
+    ip: IpSource = Field(description="An IPv4 or IPv6 address, or a prefix such as 10.0.0.0/24.")
+    mac: MacAddress | None = Field(default=None, description="With this MAC; by default the VIF's.")
+
+
 class Vif(_Part):
     """One guest interface and how it is to be plugged."""
 
@@ -331,6 +319,16 @@ class Vif(_Part):
     vhost_user: VhostUser | None = Field(default=None, description="vhost-user and external: the guest's end.")
     pci_device: PciDevice | None = Field(default=None, description="external, host-device and vf: the guest's end.")
     macvtap: Macvtap | None = Field(default=None, description="macvtap: the guest's end.")
+    allowed_addresses: Annotated[tuple[AllowedAddress, ...], Field(max_length=ALLOWED_MAX)] | None = Field(
+        default=None,
+        description="The addresses that the guest may send from, if the configuration's [filter] enabled is true; "
+        "besides, the link-local address that is derived from each MAC.",
+    )
+    port_security: Flag | None = Field(
+        default=None,
+        description="Whether the guest is limited to its addresses. False: it is not, whatever allowed_addresses has; "
+        "true: it is, even without any. By default it is if allowed_addresses is given.",
+    )
 
     @model_validator(mode="before")
     @classmethod
@@ -344,6 +342,12 @@ class Vif(_Part):
             raise ValueError("create_port: it is for VIFs of type ovs only; leave it out")
         if self.create_port is False and self.create_tap:
             raise ValueError("create_tap: it must be false, or be left out, with create_port false: libvirt makes both")
+        return self
+
+    @model_validator(mode="after")
+    def _uplink_is_of_a_bridge(self) -> Vif:
+        if self.network.uplink is not None and self.vif_type != "bridge":
+            raise ValueError("network.uplink: it is for VIFs of type bridge only; leave it out")
         return self
 
     @model_validator(mode="after")

@@ -11,7 +11,7 @@ from typing import Any
 
 from vifplug import naming
 from vifplug.errors import LinkError
-from vifplug.netlink import ethtool
+from vifplug.netlink import ethtool, forwarding
 from vifplug.netlink import socket as netlink
 from vifplug.netlink.message import INET_CONF
 from vifplug.resources import kinds, passage
@@ -34,6 +34,7 @@ _FEW = 30
 _DIGEST_BYTES = 16
 _RECENT_MAX = 128
 """Decoded messages that are kept of links requested by name, some 3 kB each."""
+_IPV4_BYTES = 4
 _CLOCK_TICKS = os.sysconf("SC_CLK_TCK")
 
 
@@ -48,6 +49,8 @@ PARSE: Mapping[Form, _Parse] = {
     Form.SECONDS: lambda value: _whole(value) / _CLOCK_TICKS,
     Form.TEXT: lambda value: naming.decoded(value.rstrip(b"\0")),
     Form.MAC: lambda value: value.hex(":"),
+    Form.IP: lambda value: socket.inet_ntop(socket.AF_INET if len(value) == _IPV4_BYTES else socket.AF_INET6, value),
+    Form.UDP_PORT: lambda value: int.from_bytes(value, "big"),
 }
 """The parser of an attribute's bytes."""
 
@@ -293,25 +296,38 @@ def _completed(
         other = link.pop("link_index")
         for attribute in _beside(link["kind"]):
             link[attribute.name] = (
-                ethtool.tx_checksum(socket_, link["name"]) if attribute.how is How.ETHTOOL else _name(names, other)
+                _READERS[attribute.how](socket_, link) if attribute.how in _READERS else _name(names, other)
             )
     return links
 
 
+_READERS: Mapping[How, Callable[[netlink.LinkSocket, Mapping[str, Any]], Any]] = {
+    How.ETHTOOL: lambda socket_, link: ethtool.tx_checksum(socket_, link["name"]),
+    How.FORWARDING: lambda socket_, link: forwarding.peers(socket_, link["ifindex"]),
+}
+"""How attributes are read that no link message shows."""
+
+
 @kinds.derived
 def _beside(kind: str) -> tuple[Attribute, ...]:
-    """Attributes that no link message shows: the name of another link (IFLA_LINK), and offloads, which ethtool
-    reads."""
+    """Attributes that no link message shows: the name of another link, offloads, and entries of forwarding
+    databases."""
     table = kinds.link_of(kind).attributes
-    named = (
-        attribute for attribute in table.attributes if attribute.wire is not None and attribute.wire.number == _LINK
-    )
-    links = tuple(
-        attribute
-        for attribute in named
-        if attribute.form is Form.LINK and attribute.wire and attribute.wire.place is Place.LINK
-    )
-    return (*links, *table.set_by(How.ETHTOOL))
+    return (*(attribute for attribute in table.attributes if _names_lower(attribute)), *table.set_by(*_READERS))
+
+
+def _names_lower(attribute: Attribute) -> bool:
+    """Whether it names the other end of a pair, or the link below: IFLA_LINK, or the kind's own attribute for that."""
+    if attribute.form is not Form.LINK or attribute.wire is None:
+        return False
+    return attribute.wire.place is Place.DATA or attribute.wire.number == _LINK
+
+
+@kinds.derived
+def _number_of_lower(kind: str) -> int | None:
+    """The attribute of IFLA_INFO_DATA that names the link below; None for a kind that has IFLA_LINK."""
+    named = kinds.link_of(kind).attributes.at(Place.DATA)
+    return next((a.wire.number for a in named if a.form is Form.LINK and a.wire is not None), None)
 
 
 def _name(names: dict[int, str], index: int) -> str | None:
@@ -354,6 +370,9 @@ def decode(payload: bytes) -> dict[str, Any]:
         link[name] = bool(flags & bit)
     _add_ip_settings(link, attrs.get(_AF_SPEC, b""))
     if kind is not None:
+        lower = _number_of_lower(kind.kind)
+        if lower is not None:
+            link["link_index"] = _number(data.get(lower)) or 0
         for name, number, parse, absent in _data_of(kind.kind):
             value = parse(data[number]) if number in data else absent
             link[name] = value

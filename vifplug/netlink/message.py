@@ -12,8 +12,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from pyroute2.netlink import NLM_F_ACK, NLM_F_CREATE, NLM_F_EXCL, NLM_F_REQUEST
-from pyroute2.netlink.rtnl import RTM_DELLINK, RTM_DELLINKPROP, RTM_DELNEIGH, RTM_DELQDISC, RTM_NEWLINK
+from pyroute2.netlink import NLM_F_ACK, NLM_F_APPEND, NLM_F_CREATE, NLM_F_EXCL, NLM_F_REQUEST
+from pyroute2.netlink.rtnl import RTM_DELLINK, RTM_DELLINKPROP, RTM_DELNEIGH, RTM_DELQDISC, RTM_NEWLINK, RTM_NEWNEIGH
 from pyroute2.netlink.rtnl.ifinfmsg import ifinfmsg
 
 from vifplug import naming
@@ -34,7 +34,9 @@ ATTRIBUTE = struct.Struct("=HH")
 
 _NDMSG = struct.Struct("=BxxxiHBB")
 """struct ndmsg: family, ifindex, state, flags, type."""
-_NTF_SELF, _NTF_MASTER, _NDA_LLADDR = 0x02, 0x04, 2
+_NTF_SELF, _NTF_MASTER, _NDA_DST, _NDA_LLADDR = 0x02, 0x04, 1, 2
+_NUD_PERMANENT = 0x80
+_ANY_STATION = bytes(6)
 _TCMSG = struct.Struct("=BxxxiIII")
 """struct tcmsg: family, ifindex, handle, parent, info."""
 ROOT, INGRESS = 0xFFFFFFFF, 0xFFFFFFF1
@@ -67,6 +69,8 @@ def _wire() -> Mapping[str, tuple[int, str]]:
 
 _PACK: Mapping[str, Callable[[Any], bytes]] = {
     "uint8": struct.Struct("=B").pack,
+    "be16": struct.Struct(">H").pack,
+    "ip": lambda address: socket.inet_pton(socket.AF_INET6 if ":" in address else socket.AF_INET, address),
     "uint16": struct.Struct("=H").pack,
     "uint32": struct.Struct("=I").pack,
     "asciiz": lambda text: naming.encoded(text) + b"\0",
@@ -173,6 +177,15 @@ def no_station(index: int, address: str, *, of_bridge: bool) -> Message:
     body = _NDMSG.pack(socket.AF_BRIDGE, index, 0, flags, 0)
     body += attribute(_NDA_LLADDR, _PACK["l2addr"](address))
     return Message(RTM_DELNEIGH, NLM_F_REQUEST | NLM_F_ACK, body)
+
+
+def peer_of(index: int, address: str, *, delete: bool = False) -> Message:
+    """An entry of a VXLAN device's forwarding database: a host that receives what has no known destination."""
+    body = _NDMSG.pack(socket.AF_BRIDGE, index, _NUD_PERMANENT, _NTF_SELF, 0)
+    body += attribute(_NDA_DST, _PACK["ip"](address)) + attribute(_NDA_LLADDR, _ANY_STATION)
+    if delete:
+        return Message(RTM_DELNEIGH, NLM_F_REQUEST | NLM_F_ACK, body)
+    return Message(RTM_NEWNEIGH, NLM_F_REQUEST | NLM_F_ACK | NLM_F_CREATE | NLM_F_APPEND, body)
 
 
 def _link(index: int, link_flags: int, change: int, attrs: Attributes) -> bytes:

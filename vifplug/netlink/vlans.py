@@ -86,6 +86,14 @@ def access(index: int, vlan: int) -> list[Message]:
     return [_message(RTM_DELLINK, index, others), _message(RTM_SETLINK, index, [(_ACCESS, vlan)])]
 
 
+def trunk(index: int) -> list[Message]:
+    """The message that makes a port a member of all VLANs, tagged, whatever it had before.
+
+    :param index: the port's ifindex.
+    """
+    return [_message(RTM_SETLINK, index, _range(VLAN_MIN, VLAN_MAX))]
+
+
 def _range(first: int, last: int) -> list[tuple[int, int]]:
     if first > last:
         return []

@@ -5,16 +5,48 @@ Each call on the privileged channel wakes four threads: half a millisecond on a 
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import contextlib
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from vifplug.errors import TimedOut, VifplugError
 from vifplug.privileged import arguments
+from vifplug.privileged.filters import verbs as filters
 from vifplug.privileged.helper.context import net
 from vifplug.privileged.links import verbs as links
+from vifplug.privileged.links.batch import Run
 from vifplug.privileged.ovsdb import verbs as ovsdb
 
-LINKS, PORTS = "links", "ports"
+LINKS, PORTS, FILTERS = "links", "ports", "filters"
+
+
+@contextlib.contextmanager
+def _at_stage(number: int) -> Iterator[None]:
+    """Put the number of a stage before an error's step, unless it has one."""
+    try:
+        yield
+    except VifplugError as error:
+        if "." in error.step:
+            raise
+        raise type(error)(error.message, error.subject, f"{number}.{error.step}") from error
+
+
+def _together(
+    number: int, run: Run, operations: Sequence[Mapping[str, Any]], ports: Sequence[Mapping[str, Any]]
+) -> int:
+    """Create veth pairs; send the transaction of their ports; bring the links up until its answer has arrived.
+
+    :param number: the stage of the links; that of the ports is the next one.
+    :returns: next_cfg of the transaction.
+    """
+
+    def finish() -> None:
+        with _at_stage(number):
+            run.finish(operations)
+
+    run.create(operations)
+    with _at_stage(number + 1):
+        return ovsdb.change(ports, finish)
 
 
 @net.entrypoint
@@ -24,34 +56,48 @@ def apply(
     opening: Sequence[str] = (),
     rows: Sequence[Sequence[str]] | None = None,
     thorough: bool = False,
+    asked: Sequence[Mapping[str, Any]] = (),
 ) -> dict[str, Any]:
-    """Carry out stages in order, each of links or of ports; wait for vswitchd; read.
+    """Carry out stages in order, each of links, of ports or of filters; wait for vswitchd; read.
 
     :param seconds: how long to wait for vswitchd here; None to return at once. A caller that must wait for longer does
         so itself: Ctrl-C cannot interrupt this call.
     :param opening: as of ``ovsdb.wait``.
     :param rows: names, iface-ids and owners, as of ``ovsdb.read``; None not to read OVSDB.
-    :returns: ``next_cfg`` of the last transaction, if there was one; and ``rows``, None if they were not read or
-        vswitchd is behind.
+    :param asked: filters to read, as of ``filters.read``.
+    :returns: ``next_cfg`` of the last transaction, if there was one; ``rows``, None if they were not read or
+        vswitchd is behind; and ``faults`` of the filters.
     :raises VifplugError: for the first operation that failed, with the numbers of its stage and of itself as ``step``.
     """
     next_cfg: int | None = None
-    for number, (plane, operations) in enumerate(stages):
-        try:
-            if plane == PORTS:
+    number = 0
+    while number < len(stages):
+        plane, operations = stages[number]
+        if plane == PORTS:
+            with _at_stage(number):
                 next_cfg = ovsdb.change(operations)
-            elif plane == LINKS:
+        elif plane == LINKS:
+            ports = stages[number + 1][1] if stages[number + 1 :] and stages[number + 1][0] == PORTS else ()
+            with _at_stage(number):
                 for run in links.runs(operations):
-                    run.flush(operations)
-            else:
-                raise arguments.refuse("the stage", plane)
-        except VifplugError as error:
-            raise type(error)(error.message, error.subject, f"{number}.{error.step}") from error
+                    if ports and ovsdb.are_new(ports, run.pairs):
+                        next_cfg = _together(number, run, operations, ports)
+                        number, ports = number + 1, ()
+                    else:
+                        run.flush(operations)
+        elif plane == FILTERS:
+            with _at_stage(number):
+                filters.change(operations)
+        else:
+            raise arguments.refuse("the stage", plane)
+        number += 1
+    faults = filters.faults(asked, thorough=thorough) if asked else []
     if seconds is None or rows is None:
-        return {"next_cfg": next_cfg, "rows": None}
+        return {"next_cfg": next_cfg, "rows": None, "faults": faults}
     try:
         if next_cfg is not None:
             ovsdb.wait(next_cfg, seconds, opening)
     except TimedOut:
-        return {"next_cfg": next_cfg, "rows": None}
-    return {"next_cfg": next_cfg, "rows": ovsdb.read(*rows, False, next_cfg is None, thorough)}
+        return {"next_cfg": next_cfg, "rows": None, "faults": faults}
+    observed = ovsdb.read(*rows, False, next_cfg is None, thorough)
+    return {"next_cfg": next_cfg, "rows": observed, "faults": faults}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import socket
 from collections.abc import Mapping
 from typing import Any
 
@@ -19,6 +20,7 @@ _ROW_NAME_MAX = 255
 _FIREWALL_NAME_MAX = 255
 """NFT_NAME_MAXLEN less the closing zero."""
 
+_ADDRESSES_MAX = 65536
 _TICKS_PER_SECOND = 100
 """A bridge's times are in USER_HZ, whatever the kernel's own HZ is."""
 
@@ -110,12 +112,27 @@ def value_of(attribute: Attribute, value: Any) -> Any:
             return address(value)
         case Form.FLAG:
             return flag(attribute.name, value)
-        case Form.WHOLE:
+        case Form.WHOLE | Form.UDP_PORT:
             return number(attribute.name, value, attribute.low, attribute.high)
+        case Form.IP:
+            return ip_address(attribute.name, value)
+        case Form.ADDRESSES if isinstance(value, list | tuple) and len(value) <= _ADDRESSES_MAX:
+            return tuple(ip_address(attribute.name, each) for each in value)
         case Form.SECONDS if isinstance(value, int | float) and not isinstance(value, bool):
             return number(attribute.name, round(value * _TICKS_PER_SECOND), attribute.low, attribute.high)
         case _:
             raise refuse(attribute.name, value)
+
+
+def ip_address(subject: str, value: Any) -> str:
+    """An IPv4 or IPv6 address."""
+    try:
+        if not isinstance(value, str):
+            raise refuse(subject, value)
+        socket.inet_pton(socket.AF_INET6 if ":" in value else socket.AF_INET, value)
+    except OSError:
+        raise refuse(subject, value) from None
+    return value
 
 
 def flag(subject: str, value: Any) -> bool:

@@ -143,6 +143,13 @@ def is_owners(name: str, owner: str, role: str) -> bool:
     return link is not None and is_ours(link, {"owner": owner, "role": role})
 
 
+def is_made_for(name: str, owner: str) -> bool:
+    """Whether this process made the link of a name for an owner, or has seen it marked as the owner's; without a
+    message to read it, in the normal case."""
+    ifindex = _ifindex(name)
+    return ifindex is not None and _seen_marked.get(ifindex) == owner
+
+
 def is_on_own_link(name: str, owner: str) -> bool:
     """Whether a port of a name is on a link that is the owner's own."""
     link = read(name) if naming.is_link_name(name) else None

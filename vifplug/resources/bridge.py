@@ -112,7 +112,7 @@ class Bridge(Link):
     guest_address: str = ""
     """Desired only: that guest's MAC, which identifies a tap with another name."""
     guest_vlan: int | None = None
-    """Desired only: the VLAN of the guest, whoever makes its tap."""
+    """Desired only: the VLAN of the guest, with either tap."""
     guest_ifindex: int | None = None
     """Recorded only: that tap, after it was observed there."""
     station: str = ""

@@ -22,8 +22,9 @@ from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 from vifplug import naming
 
-LINKS, PORTS = "links", "ports"
-"""The planes: "links" are changed by netlink, "ports" by OVSDB. Within a plane a name is unique."""
+LINKS, PORTS, FILTERS = "links", "ports", "filters"
+"""The planes: "links" are changed by netlink, "ports" by OVSDB, "filters" by nf_tables. Within a plane a name is
+unique."""
 
 Reference = tuple[str, str]
 """A plane and a name."""
@@ -81,6 +82,8 @@ class Role:
     """Whether it may be put on its owner's Linux bridge at its creation."""
     joins_network: bool = False
     """Whether it may be put on a network's bridge, made by any program (decision 0004)."""
+    joins_own_network: bool = False
+    """Whether it may be put on the bridge that vifplug made for the network that it belongs to, and on no other."""
 
 
 class Resource:

@@ -12,14 +12,20 @@ from vifplug.errors import UnknownKind
 from vifplug.resources.bridge import Bridge
 from vifplug.resources.contract import Resource, Role
 from vifplug.resources.link import Device, Link
+from vifplug.resources.nftables.filter import Filter
 from vifplug.resources.ovs_bridge import OvsBridge
 from vifplug.resources.ovs_port import DelegatedPort, OvsPort
 from vifplug.resources.tap import Tap
+from vifplug.resources.uplink.nic import Nic
+from vifplug.resources.uplink.vxlan import Vxlan
 from vifplug.resources.veth import Veth
 from vifplug.resources.vf import Representor, Vf
 from vifplug.resources.vlan import Vlan
 
-_OWN: tuple[type[Resource], ...] = (Bridge, Veth, Tap, OvsPort, DelegatedPort, OvsBridge, Device, Vlan, Vf, Representor)
+_OWN: tuple[type[Resource], ...] = (
+    *(Bridge, Veth, Tap, OvsPort, DelegatedPort, OvsBridge, Device, Vlan, Vf, Representor),
+    *(Nic, Vxlan, Filter),
+)
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -176,6 +182,11 @@ def ovs_bridges_in(resources: Iterable[Resource]) -> list[OvsBridge]:
     return [item for item in resources if isinstance(item, OvsBridge)]
 
 
+def filters_in(resources: Iterable[Resource]) -> list[Filter]:
+    """The filters among resources."""
+    return [item for item in resources if isinstance(item, Filter)]
+
+
 def shared_in(resources: Iterable[Resource]) -> list[Resource]:
     """Resources that VIFs of a network or a trunk share."""
     return [item for item in resources if item.shared]
@@ -215,6 +226,4 @@ def from_dict(data: Mapping[str, Any]) -> Any:
         for load in _loaders:
             load()
         cls = of(kind)
-    if "trunks" in values:
-        values["trunks"] = tuple(values["trunks"])
-    return cls(**values)
+    return cls(**{name: tuple(value) if isinstance(value, list) else value for name, value in values.items()})

@@ -28,6 +28,8 @@ MTU = Attribute(
     compared=Compared.AT_LEAST_IF_SHARED,
 )
 MASTER = Attribute(name="master", form=Form.LINK, how=How.BEFORE_UP, wire=Wire("IFLA_MASTER", 10, "uint32"))
+TRUNK = f"{VLAN_MIN}-{VLAN_MAX} tagged"
+"""The ``bridge_vlan`` of a port with every VLAN: an uplink."""
 BRIDGE_VLAN = Attribute(name="bridge_vlan", form=Form.WHOLE, how=How.BRIDGE_VLAN, low=VLAN_MIN, high=VLAN_MAX)
 DISABLE_IPV6 = Attribute(
     name="disable_ipv6",
@@ -111,6 +113,10 @@ class Link(Resource):
     """Whether a resource is named by the PCI address of a virtual function."""
     module: ClassVar[str] = ""
     """The kernel module of links of this kind; "" for a module of the kind's own name."""
+    unique: ClassVar[tuple[str, ...]] = ()
+    """Attributes of which no two links of the kind on a host have the same values, whatever their names are."""
+    has_local_address: ClassVar[bool] = False
+    """Whether it may be made on the device of an address that the configuration lists."""
     option: ClassVar[str] = "[bridge] physical_networks"
     """The option that lists the devices of this kind, or below it, that VIFs may use."""
 
@@ -124,8 +130,8 @@ class Link(Resource):
     mtu: int | None = None
     master: str | None = None
     bridge_vlan: int | str | None = None
-    """The VLAN of a port of a bridge that filters by VLAN: its frames are untagged outside of the bridge. Observed: the
-    number if the port is in one VLAN only, untagged; else the port's VLANs in words. None if they were not read."""
+    """The VLANs of a port of a bridge that filters by VLAN: a number if it is in one VLAN only, untagged, else words,
+    such as ``TRUNK``. None for no request, and if they were not read."""
     disable_ipv6: bool | None = None
     accept_ra: int | None = None
     arp_ignore: int | None = None
@@ -155,6 +161,32 @@ class Link(Resource):
     @property
     def lower(self) -> str | None:
         """The device that it is made on, and that it is deleted with."""
+        return None
+
+    @property
+    def overhead(self) -> int:
+        """Bytes of each of its frames that its lower device carries in addition to its MTU."""
+        return 0
+
+    @property
+    def is_uplink(self) -> bool:
+        """Desired or recorded: whether it joins a network's bridge to networks outside this host."""
+        return self.shared and bool(self.master)
+
+    @property
+    def local_address(self) -> str:
+        """Desired: an address of the host whose device is the lower one, if none is named; "" for none."""
+        return ""
+
+    @property
+    def keeps_addresses(self) -> bool | None:
+        """Desired: whether a device of the host may be put on a bridge although it has addresses or routes; None if no
+        option can allow that."""
+        return None
+
+    @property
+    def peers(self) -> tuple[str, ...] | None:
+        """Addresses of hosts to which it sends what it knows no destination of."""
         return None
 
     @property
@@ -283,6 +315,10 @@ class Link(Resource):
 
     def as_on(self, userspace: bool) -> Link:
         """A copy with the values that the datapath of ``port_bridge`` determines."""
+        return self
+
+    def as_another_programs(self) -> Link:
+        """Desired, if another program made it: what is configured of that."""
         return self
 
     def as_observed(self, current: Link | None) -> Link:

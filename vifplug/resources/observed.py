@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from vifplug.resources import kinds
 from vifplug.resources.contract import Resource
 from vifplug.resources.link import Link
+from vifplug.resources.nftables.filter import Filter
 from vifplug.resources.ovs_bridge import OvsBridge
 from vifplug.resources.ovs_port import OvsPort
 
@@ -62,6 +63,11 @@ class Inventory:
         """The OVS bridges that vifplug made."""
         return {item.name: item for item in kinds.ovs_bridges_in(self.items)}
 
+    @functools.cached_property
+    def filters(self) -> Mapping[str, Filter]:
+        """The filters, by the device that they are for."""
+        return {item.name: item for item in kinds.filters_in(self.items)}
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Observed:
@@ -89,6 +95,15 @@ class Observed:
     """Why a requested part of another link is missing, as text."""
     physical: Mapping[str, str] = field(default_factory=dict)
     """PCI address of a requested virtual function -> that of its physical function."""
+    addresses: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    """Device -> its addresses; only if the scope has uplinks."""
+    routes: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    """Uplink on no bridge -> the routes through it, ``default`` or their destinations."""
     port_count: int = 0
     """The number of ports in Open vSwitch, of all programs."""
     qos: tuple[Qos, ...] = ()
+    filters: Mapping[str, str] = field(default_factory=dict)
+    """Device of a requested filter -> what differs on the host, as text; "" if nothing does."""
+    filtered: frozenset[tuple[str, str, str]] = frozenset()
+    """The VIFs that have filters, each with the filtered device and the filter's place; only if the scope is
+    everything."""

@@ -25,6 +25,11 @@ class Form(enum.Enum):
     FLAG = "flag"
     SECONDS = "seconds"
     """On the wire in hundredths of a second: the kernel's USER_HZ, whatever its own HZ."""
+    IP = "IP address"
+    UDP_PORT = "UDP port"
+    """On the wire in network byte order."""
+    ADDRESSES = "IP addresses"
+    """A tuple, in order; no link message has it."""
 
 
 class Place(enum.Enum):
@@ -51,6 +56,8 @@ class How(enum.Enum):
     """A bridge's MTU is set after its members' (LP 1399064)."""
     BRIDGE_VLAN = "messages to the bridge that it is a port of (AF_BRIDGE), before the link is up"
     """Behind its master: a port's VLANs are deleted when it leaves its bridge."""
+    FORWARDING = "entries of its forwarding database"
+    """For the MAC of all zeros, to which a VXLAN device sends what it knows no other destination of."""
     SYSCTL = "sysctl"
     ETHTOOL = "ethtool"
     TAP = "tap ioctl"
@@ -67,6 +74,7 @@ class Compared(enum.Enum):
     EQUAL = "equal"
     AT_LEAST_IF_SHARED = "at least, where VIFs share the resource"
     """VIFs of one network may request different values; the largest applies."""
+    AGREED = "equal, and the same for all VIFs that share the resource"
     REMADE = "equal, and only a new resource can have another value"
     NOT = "not compared"
 
@@ -154,6 +162,12 @@ class Table:
     def remade_for(self) -> tuple[str, ...]:
         """Names of those that only a new resource can get."""
         return tuple(attribute.name for attribute in self.attributes if attribute.compared is Compared.REMADE)
+
+    @functools.cached_property
+    def agreed(self) -> tuple[str, ...]:
+        """Names of those for which VIFs that share a resource must request the same value."""
+        ways = (Compared.REMADE, Compared.AGREED)
+        return tuple(attribute.name for attribute in self.attributes if attribute.compared in ways)
 
     @functools.cached_property
     def restored(self) -> tuple[str, ...]:

@@ -8,6 +8,7 @@ from typing import ClassVar
 from vifplug.resources.contract import Creation, Role
 from vifplug.resources.link import OF_EVERY_LINK, UP, VLAN_MAX, VLAN_MIN, Link, Passage
 from vifplug.resources.schema import Attribute, Compared, Form, Place, Table, Wire
+from vifplug.resources.uplink.nic import Nic
 
 ROLE = "vlan"
 
@@ -34,17 +35,27 @@ class Vlan(Link):
         UP,
         made_with=("alias", "address", "mtu", "lower", "vlan_id"),
     )
-    roles: ClassVar[tuple[Role, ...]] = (Role(name=ROLE, of_network=True),)
+    roles: ClassVar[tuple[Role, ...]] = (Role(name=ROLE, of_network=True, joins_own_network=True),)
     creation: ClassVar[Creation] = Creation.MESSAGE
     wire_kind: ClassVar[str] = "vlan"
     module: ClassVar[str] = "8021q"
     has_birth_address: ClassVar[bool] = True
     may_be_foreign: ClassVar[bool] = True
+    unique: ClassVar[tuple[str, ...]] = ("lower", "vlan_id")
     # A VLAN device has no queue (IFF_NO_QUEUE).
     passage: ClassVar[Passage] = Passage(qdiscs=frozenset())
 
     lower: str | None = None
     vlan_id: int | None = None
+
+    @property
+    def listed_as(self) -> tuple[str, ...]:
+        """Observed: another program's is listed with the device below it."""
+        return (self.name,) if self.lower is None else (self.name, self.lower)
+
+    def as_another_programs(self) -> Link:
+        """It is put on the bridge, and set up."""
+        return Nic.of(self)
 
     def creation_in_words(self, other: Link | None = None) -> str:
         """With its VLAN and the device below it."""

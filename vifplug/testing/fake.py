@@ -54,7 +54,8 @@ class FakeHost(LocalHost):
     :param bridges: the existing OVS bridges; the first is the integration bridge.
     :param datapath: of these bridges: system (the kernel's) or netdev (userspace).
     :param mtu: of a VIF whose request has none; bytes.
-    :param physical_devices: devices of the host that macvtap VIFs may be on, such as eth1; they are up.
+    :param physical_devices: devices of the host that macvtap VIFs and uplinks of Linux bridges may be on, such as eth1;
+        they are up. A map gives the physical network of each: {"physnet1": "eth1"}.
     :param virtual_functions: PCI addresses of the virtual functions that vf VIFs may have, such as 0000:3b:10.2. A map
         gives the name of each one's representor, and host-device VIFs may have them: {"0000:3b:10.2": "eth5"}.
     :param auto_wire: a plugged VIF is ``wired`` as soon as it is observed. False: only after ``wire``.
@@ -67,14 +68,16 @@ class FakeHost(LocalHost):
         bridges: Sequence[str] = ("br-int",),
         datapath: str = "system",
         mtu: int = 1500,
-        physical_devices: Sequence[str] = (),
+        physical_devices: Sequence[str] | Mapping[str, str] = (),
         virtual_functions: Sequence[str] | Mapping[str, str] = (),
         auto_wire: bool = True,
     ) -> None:
         _check(bridges, datapath, mtu)
         _check_devices(physical_devices, virtual_functions)
+        networks = dict(physical_devices) if isinstance(physical_devices, Mapping) else {}
+        devices = list(networks.values() if networks else physical_devices)
         self._memory = MemoryHost(datapath=datapath, bridges=bridges)
-        for name in physical_devices:
+        for name in devices:
             self._memory.links[name] = Link(name=name, mtu=max(mtu, 1500), up=True, carrier=True)
         for number, address in enumerate(virtual_functions):
             if isinstance(virtual_functions, Mapping):
@@ -94,7 +97,8 @@ class FakeHost(LocalHost):
                 mtu=mtu,
                 integration_bridge=bridges[0],
                 wired_by=EVENTS,
-                configurable=(*physical_devices, *virtual_functions),
+                physical_networks=networks,
+                configurable=(*devices, *virtual_functions),
             )
             # There is no user of that name: the files belong to this process's own.
             store = Store(directory, user="")
@@ -130,6 +134,14 @@ class FakeHost(LocalHost):
         return self.diagnosis
 
     # -- other actors on the host ---------------------------------------------------------------------------
+
+    def enable_filter(self) -> None:
+        """The operator sets [filter] enabled: guests may send only from their own addresses."""
+        self._context.options = replace(self._context.options, filter_enabled=True)
+
+    def flush_ruleset(self) -> None:
+        """Another program deletes all rules of nftables."""
+        self._memory.filters.clear()
 
     def wire(self, *ids: str) -> None:
         """The network control plane has wired these VIFs: they are ``wired``, and ``active`` with a guest.
@@ -342,10 +354,11 @@ def _check(bridges: Sequence[str], datapath: str, mtu: int) -> None:
         raise InputError(f"mtu: {mtu!r:.80}: {limits.MTU_RULE}")
 
 
-def _check_devices(physical: Sequence[str], functions: Sequence[str] | Mapping[str, str]) -> None:
+def _check_devices(physical: Sequence[str] | Mapping[str, str], functions: Sequence[str] | Mapping[str, str]) -> None:
     if isinstance(functions, Mapping) and not all(map(_is_name, functions.values())):
         raise InputError(f"virtual_functions: {functions!r:.80}: each needs the name of its representor, such as eth5")
-    if isinstance(physical, str) or not all(map(_is_name, physical)):
+    names = physical.values() if isinstance(physical, Mapping) else physical
+    if isinstance(physical, str) or not all(map(_is_name, names)):
         raise InputError(f"physical_devices: {physical!r:.80}: it must be a list of device names, such as eth1")
     if isinstance(functions, str) or not all(
         isinstance(address, str) and naming.is_pci_address(address) for address in functions

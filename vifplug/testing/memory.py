@@ -13,9 +13,11 @@ from vifplug import naming
 from vifplug.engine.host import Asked, Scope, Settle
 from vifplug.engine.plan import actions, configured, renames
 from vifplug.engine.plan.actions import Action
+from vifplug.engine.plan.nftables import filters
 from vifplug.errors import Conflict, LinkError, OvsUnavailable, TimedOut, VifplugError
 from vifplug.resources import passage
 from vifplug.resources.link import Link
+from vifplug.resources.nftables.filter import DEVICE, Filter
 from vifplug.resources.observed import Observed, Qos, Station
 from vifplug.resources.ovs_bridge import OvsBridge
 from vifplug.resources.ovs_port import OF_VLANS, OvsPort, shown
@@ -33,9 +35,13 @@ class MemoryHost:
         self.ports: dict[str, OvsPort] = {}
         self.qos: dict[str, Qos] = {}
         self.held: dict[str, str] = {}
+        self.filters: dict[tuple[str, str], Filter] = {}
+        """By owner and place."""
         self.absent: dict[str, str] = {}
         """Missing parts of links, and why."""
         self.stations: list[Station] = []
+        self.addresses: dict[str, tuple[str, ...]] = {}
+        self.routes: dict[str, tuple[str, ...]] = {}
         self.bridges = {name: OvsBridge(name=name, datapath_type=datapath) for name in bridges}
         self.fail_at: int | None = None
         self.fail_with: VifplugError | None = None
@@ -120,6 +126,12 @@ class MemoryHost:
             absent={**self._missing_functions(scope), **self.absent},
             physical={name: of for name in scope.functions if (of := self._physical(name))},
             stations=tuple(self.stations) if scope.thorough else (),
+            addresses=dict(self.addresses) if scope.uplinks else {},
+            routes={name: self.routes[name] for name in scope.uplinks & self.routes.keys()},
+            filters={name: self._fault(item) for name, item in scope.filters.items()},
+            filtered=frozenset((item.owner, item.name, item.place) for item in self.filters.values())
+            if scope.everything
+            else frozenset(),
             port_count=self.foreign_ports + len(self.ports),
         )
         return renames.undone(observed, scope)
@@ -142,7 +154,7 @@ class MemoryHost:
                 raise failure.at_step(str(action), action.subject)
             if action.plane == "ports":
                 self._require_ovs()
-            self._apply(action)
+            self._apply_filter(action) if action.plane == "filters" else self._apply(action)
             self.applied.append(action)
 
     def _require_ovs(self) -> None:
@@ -208,6 +220,24 @@ class MemoryHost:
                     self.qos.pop(gone.qos, None)
             case actions.DeleteQos(owner=owner):
                 self.qos = {uuid: row for uuid, row in self.qos.items() if row.owner != owner}
+
+    def _fault(self, wanted: Filter) -> str:
+        """What a real host says of a filter."""
+        there = self.filters.get((wanted.owner, wanted.place))
+        if wanted.place == DEVICE and wanted.name not in self.links:
+            there = None
+        if there is None:
+            return "is missing"
+        return "" if replace(there, switch=wanted.switch) == wanted else "has other addresses"
+
+    def _apply_filter(self, action: Action) -> None:
+        match action:
+            case filters.PutFilter(filter=wanted):
+                if wanted.place == DEVICE and wanted.name not in self.links:
+                    raise LinkError(f"could not filter {wanted.name!r}: no such device", wanted.name)
+                self.filters[wanted.owner, wanted.place] = wanted
+            case filters.DeleteFilter(filter=unwanted):
+                self.filters.pop((unwanted.owner, unwanted.place), None)
 
     def _physical(self, name: str) -> str:
         return next((of for of in self.links[name].listed_as if of != name), "") if name in self.links else ""

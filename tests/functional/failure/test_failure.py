@@ -29,6 +29,7 @@ from vifplug import errors
 from vifplug.linux.host import LinuxHost
 from vifplug.model.vif import Vif
 from vifplug.privileged import apply
+from vifplug.privileged.links import batch
 from vifplug.privileged.links import verbs as links
 from vifplug.privileged.ovsdb import verbs as ovsdb
 from vifplug.store.store import Store
@@ -228,8 +229,8 @@ def test_error_inside_the_one_call_is_undone(world: World, plane: str, kind: str
         if left:
             raise left.pop()
 
-    def change(operations: Any) -> int:
-        number = ovsdb.change(operations)
+    def change(operations: Any, meanwhile: Callable[[], None] | None = None) -> int:
+        number = ovsdb.change(operations, meanwhile)
         if left:
             raise left.pop()
         return number
@@ -241,6 +242,25 @@ def test_error_inside_the_one_call_is_undone(world: World, plane: str, kind: str
     with mock.patch.object(apply, name, failing):
         raised = fail_to_plug(world, CASES[kind], errors.LinkError)
     assert raised.step
+    assert_as_before(world, before)
+
+
+@pytest.mark.parametrize("count", [1, 3])
+def test_link_error_while_ovsdb_works_on_the_ports_is_undone(world: World, count: int) -> None:
+    """The links come up while the transaction of their ports is under way; it succeeds, and they do not."""
+    before = world.snapshot()
+    number = int(world.vsctl("get", "Open_vSwitch", ".", "next_cfg"))
+    left, whole = [errors.LinkError(INJECTED, device("qvo", vif("ovs-hybrid")), "1")], batch.Run.finish
+
+    def finish(run: batch.Run, operations: Any) -> None:
+        whole(run, operations)
+        if left:
+            raise left.pop()
+
+    with mock.patch.object(batch.Run, "finish", finish):
+        raised = fail_to_plug(world, [vif("ovs-hybrid", number) for number in range(count)], errors.LinkError)
+    assert raised.subject == device("qvo", vif("ovs-hybrid"))
+    assert int(world.vsctl("get", "Open_vSwitch", ".", "next_cfg")) == number + 2, "ports added, and deleted again"
     assert_as_before(world, before)
 
 

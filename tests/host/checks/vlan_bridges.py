@@ -394,13 +394,19 @@ def refused(host: LocalHost, what: vifplug.Vif, kind: type[errors.VifplugError],
         raise AssertionError("it was plugged")
 
 
-def main() -> None:
-    """The batch. Its own library, daemon, store and configuration: the installed daemon is not asked."""
+def configure() -> None:
+    """The batch's own library, daemon, store and configuration: the installed daemon is not asked."""
     DIRECTORY.mkdir(parents=True, exist_ok=True)
     CONFIGURATION.write_text(
         f"[DEFAULT]\nstate_dir = {DIRECTORY}/state\nrun_dir = {DIRECTORY}\n[daemon]\nsocket = {SOCKET}\n"
         "user = no-such-user\nsocket_group = no-such-group\ncontended_after = 1000\n"
+        f"[bridge]\nphysical_networks = physnet1:{WIRE}\n"
     )
+
+
+def main() -> None:
+    """The batch."""
+    configure()
     with opened() as host:
         before = links()
         checks(host)

@@ -89,12 +89,14 @@ class Frame:
 
 
 class Sniffer:
-    """Collects frames of the world's namespace while it is open, of one device or of all.
+    """Collects frames of the world's namespace, or of a station's, while it is open, of one device or of all.
 
     It may be opened before the device exists: frames are assigned by the device's name on arrival.
     """
 
-    def __init__(self, world: World, device: str | None = None, only: Callable[[Frame], bool] | None = None) -> None:
+    def __init__(
+        self, world: World | Station, device: str | None = None, only: Callable[[Frame], bool] | None = None
+    ) -> None:
         self.frames: list[Frame] = []
         self._device, self._only = device, only
         with world.namespace.entered():

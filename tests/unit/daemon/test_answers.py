@@ -33,7 +33,16 @@ DOCUMENT = {
 }
 ONE = f"/v1/vifs/{builders.HYBRID}"
 PUBLISHED = {
-    *("AbsentReport", "ActionReport", "Actions", "BatchAnswer", "BatchRequest", "Checked", "CheckedVif"),
+    *(
+        "AbsentReport",
+        "ActionReport",
+        "Actions",
+        "AllowedAddress",
+        "BatchAnswer",
+        "BatchRequest",
+        "Checked",
+        "CheckedVif",
+    ),
     *("ChosenRequest", "Collected", "Device", "DiagnosisReport", "DriftReport", "ErrorReport", "FindingReport"),
     *("ForeignDocument", "GcRequest", "GuestReport", "Health", "HopReport", "HostReport", "Instance"),
     *(
@@ -54,6 +63,7 @@ PUBLISHED = {
         "ProgressReport",
         "PutAnswer",
         "TapOwner",
+        "Uplink",
         "VhostUser",
         "Vif",
         "VifReport",

@@ -4,9 +4,10 @@
 before (from their own files or by ``same``), then ``set``, ``delete`` and ``add`` change what is there, and ``renamed``
 (old name: new name) before them; ``ovs_bridges`` does so for Open vSwitch's bridges;
 ``there`` is on the host before anything is plugged, and ``absent`` says why
-a part of a link is not;
+a part of a link is not; ``addresses`` and ``routes`` are those of its devices;
 ``recorded_ports`` are VLANs that were seen on a port, ``held`` the Port that has an interface, ``control_plane`` who
-wires all ports; ``strangers`` says how many ports of others there are, ``listened_on`` on which links sockets are.
+wires all ports; ``flushed`` says that nftables has no rules; ``strangers`` says how many ports of others there are,
+``listened_on`` on which links sockets are.
 ``plan.txt``: the plan, a line an action, or ``conflict:`` and the message. ``VIFPLUG_WRITE_CASES=1`` writes it anew.
 """
 
@@ -40,6 +41,8 @@ def _vifs(document: Any) -> list[Vif]:
 
 
 def _disturb(host: FakeHost, observed: dict[str, Any]) -> None:
+    for values in filter(None, observed.get("links", {}).values()):
+        values |= {"peers": tuple(values["peers"])} if "peers" in values else {}
     for old, new in observed.get("renamed", {}).items():
         host.rename(old, new)
     for name, values in observed.get("links", {}).items():
@@ -77,6 +80,8 @@ def test_plan_of_case_is_golden(case: str, tmp_path: pathlib.Path) -> None:
     host.foreign_ports = observed.get("strangers", 0)
     plugger = builders.plugger(tmp_path, host, **observed.get("options", {}))
     host.absent = observed.get("absent", {})
+    host.addresses = {name: tuple(values) for name, values in observed.get("addresses", {}).items()}
+    host.routes = {name: tuple(values) for name, values in observed.get("routes", {}).items()}
     host.links |= {name: _link(name, values) for name, values in observed.get("there", {}).items()}
     for document in observed.get("plugged", []):
         plugger.plug(_vifs(_load(folder / "desired.yaml") if document == "same" else document))
@@ -88,6 +93,8 @@ def test_plan_of_case_is_golden(case: str, tmp_path: pathlib.Path) -> None:
     host.bridges = {name: replace(bridge, control_plane=plane) for name, bridge in host.bridges.items()}
     host.held = observed.get("held", {})
     _disturb(host, observed)
+    if observed.get("flushed"):
+        host.filters.clear()
     if "listened_on" in observed:
         host.listened_on = frozenset(observed["listened_on"])
     try:

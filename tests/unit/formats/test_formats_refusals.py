@@ -14,7 +14,6 @@ NAME_RULE = (
     "and none of '.', '..', 'all' and 'default'"
 )
 MTU_RULE = "it must be a whole number from 68 to 65521"
-UPLINK_RULE = "vifplug adds neither a NIC nor a VLAN device to a bridge; create the bridge beforehand, and omit"
 KNOWN = (
     "a VIF in one of the formats vif (id, vif_type, address), neutron-port (id, mac_address, binding:vif_type), "
     "nova-network-info (id, address, type), os-vif (versioned_object.name, versioned_object.data)"
@@ -169,8 +168,16 @@ def refused(document: object, **arguments: Any) -> errors.InputError:
         (nova(network={"meta": {"mtu": "1450"}}), f"network.meta.mtu: '1450': {MTU_RULE}"),
         (nova(network={"meta": {"mtu": False}}), f"network.meta.mtu: false: {MTU_RULE}"),
         (
-            nova("nova_network_info_bridge", network={"meta": {"should_create_bridge": True, "bridge_interface": "x"}}),
-            f"network.meta.bridge_interface: 'x': {UPLINK_RULE} should_create_bridge",
+            nova(
+                "nova_network_info_bridge",
+                network={
+                    "meta": {
+                        **{"should_create_bridge": True, "should_create_vlan": True},
+                        **{"bridge_interface": "x", "vlan": 4095},
+                    }
+                },
+            ),
+            "network.meta.vlan: 4095: it must be a VLAN id, a whole number from 1 to 4094, for an uplink of type vlan",
         ),
         (nova(devname="../../etc/passwd"), f"devname: '../../etc/passwd': {NAME_RULE}"),
         (nova(details={}, network={"bridge": "x:y"}), f"network.bridge: 'x:y': {NAME_RULE}"),
@@ -228,7 +235,7 @@ def refused(document: object, **arguments: Any) -> errors.InputError:
                 plugin="linux_bridge",
                 network={"versioned_object.data": {"should_provide_bridge": True, "should_provide_vlan": True}},
             ),
-            f"network.should_provide_vlan: true: {UPLINK_RULE} should_provide_bridge",
+            "network.should_provide_vlan: true: a VLAN device needs bridge_interface, the device that it is on",
         ),
         (
             osvif(port_profile={"versioned_object.name": "VIFPortProfile8021Qbh", "versioned_object.data": {}}),
@@ -263,13 +270,14 @@ def test_refusal_names_field_value_and_right(document: Any, message: str) -> Non
         (
             {"colour": "red"},
             f"unknown key 'colour'{KEYS}id, vif_type, address, network, instance, create_tap, create_port, tap_owner, "
-            "tap, multiqueue, isolate, vlan, per_port_bridge, names, vhost_user, pci_device, macvtap",
+            "tap, multiqueue, isolate, vlan, per_port_bridge, names, vhost_user, pci_device, macvtap, "
+            "allowed_addresses, port_security",
         ),
         (
             {"mac": "fa:16:3e:00:00:01"},
             f"unknown key 'mac' (did you mean 'address'?){KEYS}id, vif_type, address, network, instance, create_tap, "
             "create_port, tap_owner, tap, multiqueue, isolate, vlan, per_port_bridge, names, vhost_user, pci_device, "
-            "macvtap",
+            "macvtap, allowed_addresses, port_security",
         ),
         (
             {"vif_type": "ovs", "create_port": False, "create_tap": True},
@@ -279,8 +287,9 @@ def test_refusal_names_field_value_and_right(document: Any, message: str) -> Non
         ({"vif_type": "ovs", "create_port": 0}, "create_port: 0: it must be true or false"),
         ({"names": {"tun": "x"}}, f"unknown key 'names.tun'{KEYS}qbr, qvb, qvo, tap, vhu, vfr, vlan"),
         (
-            {"network": {"uplink": {"interface": "eth1"}}},
-            "network.uplink: an object: uplinks of bridges are not supported by this version; leave it out",
+            {"network": {"uplink": {"type": "flat", "physical_network": "p", "interface": "eth1"}}},
+            f"unknown key 'network.uplink.interface'{KEYS}type, physical_network, segmentation_id, group, peers, "
+            "local_ip, port, ttl, tos, udp_checksum",
         ),
         ({"network": {"mtu": 1450.0}}, f"network.mtu: 1450.0: {MTU_RULE}"),
         ({"network": {"mtu": True}}, f"network.mtu: true: {MTU_RULE}"),

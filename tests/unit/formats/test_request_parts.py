@@ -27,6 +27,8 @@ def test_what_a_request_may_omit() -> None:
         "create_port",
         "tap_owner",
         "tap",
+        "allowed_addresses",
+        "port_security",
         "multiqueue",
         "isolate",
         "vlan",

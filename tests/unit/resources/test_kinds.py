@@ -28,11 +28,13 @@ from vifplug.resources.link import ADDRESS, MTU, OF_EVERY_LINK, UP, Link
 from vifplug.resources.ovs_port import COLUMNS, SETTINGS, OvsPort, Writer
 from vifplug.resources.schema import Attribute, Compared, Form, How, Place, Table, Wire
 from vifplug.resources.tap import UID, Tap
+from vifplug.resources.uplink.nic import Nic
+from vifplug.resources.uplink.vxlan import Vxlan
 from vifplug.resources.veth import Veth
 from vifplug.resources.vlan import Vlan
 from vifplug.store import records
 
-LINK_KINDS = (Link, Bridge, Veth, Tap, Vlan)
+LINK_KINDS = (Link, Bridge, Veth, Tap, Vlan, Nic, Vxlan)
 MADE = ("ovs-hybrid", "ovs", "bridge")
 RECORDED = [
     {"kind": "bridge", "name": "qbr71a6b0e4-1a", "stp": 0, "forward_delay": 0, "ageing_time": 0.0, "ifindex": 7},
@@ -105,16 +107,16 @@ def test_record_of_an_unknown_kind_is_damaged() -> None:
         records.from_json(vif.id, body.replace('"kind": "bridge"', '"kind": "bridgf"'))
 
 
-@pytest.mark.parametrize("kind", ["", "vxlan", None, ["bridge"]])
+@pytest.mark.parametrize("kind", ["", "geneve", None, ["bridge"]])
 def test_unknown_kind_is_a_typed_error(kind: Any) -> None:
     with pytest.raises(UnknownKind):
         kinds.of(kind)
 
 
 def test_link_of_a_foreign_kind_is_a_plain_link() -> None:
-    found = {"name": "vx0", "kind": "vxlan", "ifindex": 4, "alias": "", "address": "", "mtu": 1500}
+    found = {"name": "gnv0", "kind": "geneve", "ifindex": 4, "alias": "", "address": "", "mtu": 1500}
     link = decode.link(found)
-    assert (type(link), link.kind, link.other_kind) == (Link, "link", "vxlan")
+    assert (type(link), link.kind, link.other_kind) == (Link, "link", "geneve")
 
 
 def test_name_or_role_of_another_kind_is_not_registered() -> None:

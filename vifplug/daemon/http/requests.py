@@ -62,14 +62,16 @@ class _DocumentOptions(BaseModel):
     mtu: int | None = Field(default=None, ge=MTU_MIN, le=MTU_MAX, description="Bytes, instead of the documents' own.")
     dry_run: bool = Field(default=False, description="Return the plan and change nothing; level read is enough.")
 
-    def vifs(self, document: object) -> list[Vif]:
+    def vifs(self, document: object, network: object = None) -> list[Vif]:
         """The VIFs of a document, with the separate options.
 
+        :param network: their Neutron network, or several.
         :raises InputError: for the first error.
         """
         instance = {"uuid": self.instance_uuid, "name": self.instance_name}
         fields = {key: value for key, value in instance.items() if value is not None}
-        vifs = formats.load_all(document, format=self.format, instance=fields or None, mtu=self.mtu)
+        given: dict[str, Any] = {"instance": fields or None, "mtu": self.mtu, "network": network}
+        vifs = formats.load_all(document, format=self.format, **given)
         for vif in vifs:
             driver_for(vif.vif_type, vif.id)
         return vifs
@@ -97,6 +99,14 @@ class BatchRequest(_DocumentOptions):
         json_schema_extra={"anyOf": [{"type": "array", "items": _DOCUMENT}, _DOCUMENT, {"type": "null"}]},
     )
     unplug: list[Uuid] | None = Field(default=None, description="Ids; an absent VIF counts as success.")
+    network: Annotated[list[Any] | dict[str, Any] | None, BeforeValidator(_is_structured)] = Field(
+        default=None,
+        description="The Neutron network of the VIFs to plug, or a list of networks, as its API returns them: their "
+        "MTU, and the uplinks of Linux bridges, where a document has none.",
+        json_schema_extra={
+            "anyOf": [{"type": "array", "items": {"type": "object"}}, {"type": "object"}, {"type": "null"}]
+        },
+    )
 
 
 class ChosenRequest(BaseModel):

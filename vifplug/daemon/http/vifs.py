@@ -223,7 +223,7 @@ def batch(request: Request, body: _Body) -> Response:
         raise InputError("the request's body has neither plug nor unplug; give one of them")
     if batch.unplug:
         return _unplug(request, batch)
-    vifs = batch.vifs(batch.plug) if batch.plug or batch.plug == {} else []
+    vifs = batch.vifs(batch.plug, batch.network) if batch.plug or batch.plug == {} else []
     logs.concerning(*(vif.id for vif in vifs))
     host, metrics = _host(request), _metrics(request)
     if batch.dry_run:

@@ -89,7 +89,7 @@ def _names(record: Record) -> set[str]:
     indexes = {f"#{link.ifindex}" for link in kinds.links_in(record.resources) if link.ifindex}
     ports = kinds.ports_in(record.resources)
     indexes |= {f"#{port.device_ifindex}" for port in ports if port.function and port.device_ifindex}
-    return {*scope.links, *scope.ports, *scope.owners, *indexes}
+    return {record.id, *scope.links, *scope.ports, *scope.owners, *indexes}
 
 
 def _shared(record: Record) -> set[str]:

@@ -77,7 +77,9 @@ class Reconciler:
         self._context, self._has_ovs, self._settings = context, has_ovs, settings
         self._metrics, self._died = metrics, died
         self._inbox = Inbox()
-        self._watchers = Watchers(host, context.store, self._inbox, died, self._ovsdb_answers)
+        self._watchers = Watchers(
+            host, context.store, self._inbox, died, self._ovsdb_answers, filters=settings.filter_enabled
+        )
         context.store.listeners.append(self._inbox.records_written)
         self._retry_state = RetryState(settings.contended_after, _MEMORY_INTERVALS * settings.repair_interval)
         self._collector = Collector(context, settings.orphan_grace, metrics)

@@ -35,6 +35,9 @@ class WatchedHost(Protocol):
     def follow_ovsdb(self, known: Mapping[str, Any]) -> dict[str, Any]:
         """The changes since the last answer."""
 
+    def follow_filters(self) -> dict[str, Any]:
+        """The changes of filters since the last answer."""
+
     def watch_links(self) -> LinkWatch:
         """A socket that receives link changes from now on."""
 
@@ -44,18 +47,28 @@ class Watchers:
 
     :param died: called once, when the privileged helper has ended.
     :param connected: called with whether OVSDB answers, when that changes.
+    :param filters: whether VIFs may have filters.
     """
 
     def __init__(
-        self, host: WatchedHost, store: Store, inbox: Inbox, died: Callable[[], None], connected: Callable[[bool], None]
+        self,
+        host: WatchedHost,
+        store: Store,
+        inbox: Inbox,
+        died: Callable[[], None],
+        connected: Callable[[bool], None],
+        *,
+        filters: bool = False,
     ) -> None:
+        self._filters = filters
         self._host, self._store, self._inbox, self._died, self._connected = host, store, inbox, died, connected
         # Opened before the first comparison, so that no change in between is missed.
         self._links = host.watch_links()
 
     def start(self) -> None:
         """Start the threads; they end with the process, or soon after the inbox is closed."""
-        for work in (self._follow_ovsdb, self._follow_links, self._follow_store):
+        of_filters = (self._follow_filters,) if self._filters else ()
+        for work in (self._follow_ovsdb, self._follow_links, self._follow_store, *of_filters):
             threading.Thread(target=work, name=work.__name__.strip("_"), daemon=True).start()
 
     def _follow_ovsdb(self) -> None:
@@ -97,6 +110,22 @@ class Watchers:
                 continue
             names, indexes = changes
             self._inbox.changed({*names, *(f"#{index}" for index in indexes)})
+
+    def _follow_filters(self) -> None:
+        failing = RecurringWarning(LOG)
+        while not self._inbox.closed:
+            try:
+                answer = self._host.follow_filters()
+                failing.over("nftables is followed again")
+            except (HelperDied, TimedOut):
+                return  # the thread that follows OVSDB reports it
+            except Exception as error:
+                failing.warn(f"could not follow nftables: {error}", error=error)
+                self._inbox.pause(_AGAIN_SECONDS)
+                continue
+            if answer["everything"]:
+                self._inbox.mark_all_stale("nftables")
+            self._inbox.changed(answer["owners"])
 
     def _follow_store(self) -> None:
         known: int | None = None

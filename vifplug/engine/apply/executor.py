@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 
 from vifplug.engine.host import Host, RunningHost, Scope, Settle
 from vifplug.engine.plan import configured
@@ -83,10 +83,15 @@ class Journal:
                 return [error]
         errors: list[VifplugError] = []
         touched_ports = False
-        for stage in reversed(self._begun):
+        made = {
+            link.name for stage in self._begun for deletion in _deletions(_inverses(stage)) for link in deletion.links
+        }
+        # Last: a guest's frames are filtered until its device is gone.
+        newest_first = self._begun[::-1]
+        for stage in sorted(newest_first, key=lambda stage: stage[0].plane == "filters"):
             touched_ports |= stage[0].plane == "ports"
             # A resource that is not ours was not made by this call: it is the foreign one on which a step failed.
-            undone = undo_stage(self._host, stage)
+            undone = undo_stage(self._host, stage, made)
             errors += [error for error in undone if not isinstance(error, PermissionDenied | Conflict)]
         if touched_ports and not isinstance(cause, TimedOut):
             try:
@@ -97,19 +102,29 @@ class Journal:
         return errors
 
 
-def undo_stage(host: Host, stage: Sequence[Action]) -> list[VifplugError]:
-    """Undo one stage, newest action first, continuing after errors."""
-    inverses = [inverse for action in reversed(stage) if (inverse := action.inverse()) is not None]
-    inverses = _unless_changed_since(host, inverses)
+def undo_stage(host: Host, stage: Sequence[Action], made: Collection[str] = ()) -> list[VifplugError]:
+    """Undo one stage, newest action first, continuing after errors.
+
+    :param made: links of other stages that are deleted, too.
+    """
+    inverses = _unless_changed_since(host, _inverses(stage))
     if not inverses:
         return []
     # Links that a stage made are deleted as one group; settings of remaining links are restored before.
-    deletions = [action for action in inverses if isinstance(action, DeleteLinks)]
+    deletions = _deletions(inverses)
     others = [action for action in inverses if not isinstance(action, DeleteLinks)]
-    gone = {link.name for action in deletions for link in action.links}
-    remaining = [action for action in others if action.subject not in gone]
+    gone = {link.name for action in deletions for link in action.links}.union(made)
+    remaining = [action for action in others if action.plane != "links" or action.subject not in gone]
     group = [DeleteLinks(tuple(link for action in deletions for link in action.links))] if deletions else []
     return teardown(host, [*remaining, *group])
+
+
+def _inverses(stage: Sequence[Action]) -> list[Action]:
+    return [inverse for action in reversed(stage) if (inverse := action.inverse()) is not None]
+
+
+def _deletions(actions: Iterable[Action]) -> list[DeleteLinks]:
+    return [action for action in actions if isinstance(action, DeleteLinks)]
 
 
 def _unless_changed_since(host: Host, inverses: Sequence[Action]) -> list[Action]:

@@ -14,6 +14,7 @@ from vifplug.engine.plan import ownership, unplug
 from vifplug.errors import VifplugError
 from vifplug.model import printable
 from vifplug.model.reports import GcReport, Orphan
+from vifplug.resources.nftables.filter import Filter
 from vifplug.resources.observed import Inventory, Observed
 
 LOG = logging.getLogger(__name__)
@@ -54,7 +55,10 @@ def collect(
             for link in observed.links.values()
             if link.owner in lost and printable.text(link.name) in names
         )
-        plan = unplug.plan_unplug(Inventory(links), lost, observed, ownership.NOT_IN_USE)
+        filters = tuple(
+            Filter(name=name, owner=owner, place=place) for owner, name, place in observed.filtered if owner in lost
+        )
+        plan = unplug.plan_unplug(Inventory((*links, *filters)), lost, observed, ownership.NOT_IN_USE)
         errors = executor.teardown(context.host, plan.actions)
         for warning in remove.settle_or_warn(context.host):
             LOG.warning("%s", warning)

@@ -169,6 +169,7 @@ def scope_of(records: Sequence[Record]) -> Scope:
         owners=frozenset().union(*(scope.owners for scope in scopes)),
         ovs=any(scope.ovs for scope in scopes),
         recorded={name: link for scope in scopes for name, link in scope.recorded.items()},
+        filters={name: item for scope in scopes for name, item in scope.filters.items()},
         function_kinds={name: kind for scope in scopes for name, kind in scope.function_kinds.items()},
     )
 
@@ -202,5 +203,6 @@ def everything(contents: Contents) -> Scope:
         everything=True,
         ovs=True,
         recorded=request.with_ifindex(items),
+        filters={item.name: item for item in kinds.filters_in(items)},
         function_kinds=kinds.functions_in(items),
     )

@@ -27,6 +27,7 @@ from vifplug.engine.plan.request import Job
 from vifplug.engine.requester import Requester
 from vifplug.model.reports import VifReport
 from vifplug.model.vif import Vif
+from vifplug.resources import kinds
 from vifplug.resources.contract import Resource
 from vifplug.resources.observed import Inventory, Observed
 from vifplug.store import records
@@ -46,7 +47,7 @@ def plan(context: Context, vifs: Sequence[Vif]) -> Plan:
     :raises InputError, Conflict, HostError: as ``plug``.
     """
     work = _jobs(context, vifs, context.store.snapshot([vif.id for vif in vifs]))
-    return _planned(context, work, context.host.observe(_scope(work))).plan
+    return _planned(context, work, context.host.observe(_before(_scope(work), work))).plan
 
 
 def plug(context: Context, vifs: Sequence[Vif], requester: Requester | None = None) -> list[VifReport]:
@@ -97,8 +98,9 @@ def carry_out(context: Context, work: Sequence[Job], asked: Asked | None = None)
     :raises VifplugError: the first failure; what had been made was undone.
     """
     host, store = context.host, context.store
-    scope = _scope(work) if asked is None else asked.scope
-    observed = host.observe(scope) if asked is None else asked.observe()
+    has_filters = any(kinds.filters_in(job.desired) for job in work)
+    scope = _scope(work) if asked is None or has_filters else asked.scope
+    observed = host.observe(_before(scope, work)) if asked is None else asked.observe()
     task = _planned(context, work, observed)
     if not task.plan:
         agreed = _agreed(context, task, observed)
@@ -177,7 +179,7 @@ def _asking(context: Context, work: Sequence[Job], known: Moment) -> contextlib.
     is_recorded = all(record is not None and intent is None for record, intent in known.values())
     if not is_recorded or context.plugs.is_busy:
         return contextlib.nullcontext()
-    return context.host.asking(_scope(work))
+    return context.host.asking(_before(_scope(work), work))
 
 
 def _jobs(context: Context, vifs: Sequence[Vif], known: Moment, requester: Requester | None = None) -> list[Job]:
@@ -191,11 +193,20 @@ def _identities(work: Sequence[Job], known: Moment) -> set[str]:
 
 
 def _scope(work: Sequence[Job]) -> Scope:
-    everything = [resource for job in work for resource in (*job.desired, *job.recorded.items)]
+    desired = [resource for job in work for resource in job.desired]
+    recorded = [resource for job in work for resource in job.recorded.items]
     guests = {job.guest_link for job in work} - {""}
-    scope = request.scope_of(everything, {job.vif.id for job in work}, guests)
+    scope = request.scope_of_plan(desired, recorded, {job.vif.id for job in work}, guests)
     functions = frozenset(job.function for job in work if job.function)
     return replace(scope, functions=functions, thorough=any(job.thorough for job in work))
+
+
+def _before(scope: Scope, work: Sequence[Job]) -> Scope:
+    """The scope before the work: a VIF's first filter is not read, because it replaces whatever is there."""
+    if not scope.filters:
+        return scope
+    known = {item.name for job in work for item in job.recorded.filters.values()}
+    return replace(scope, filters={name: item for name, item in scope.filters.items() if name in known})
 
 
 def _planned(context: Context, work: Sequence[Job], observed: Observed) -> Task:

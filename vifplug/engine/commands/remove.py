@@ -9,12 +9,14 @@ from vifplug.engine.apply import executor
 from vifplug.engine.host import Host, Scope, Settle
 from vifplug.engine.plan import configured, ownership, request, unplug
 from vifplug.engine.plan.actions import ConfigureLink, DeleteBridge, DeleteLinks, DeletePort
+from vifplug.engine.plan.nftables.filters import DeleteFilter
 from vifplug.engine.plan.ownership import NOT_IN_USE, InUse
 from vifplug.engine.plan.plan import Plan
 from vifplug.engine.removal import Removed
 from vifplug.errors import Conflict, OvsUnavailable, PermissionDenied, TeardownError, TimedOut, VifplugError
 from vifplug.resources import kinds
 from vifplug.resources.contract import Resource
+from vifplug.resources.nftables.filter import Filter
 from vifplug.resources.observed import Inventory, Observed
 from vifplug.store.store import Store
 
@@ -79,6 +81,8 @@ def _gone(vif_id: str, own: Inventory, plan: Plan, refused: Iterable[VifplugErro
     for action in plan.actions:
         if isinstance(action, DeletePort) and action.port.owner == vif_id and action.subject not in stayed:
             words.append(f"OVS port {action.subject}")
+        elif isinstance(action, DeleteFilter) and action.filter.owner == vif_id and action.subject not in stayed:
+            words.append(f"the filter of {action.subject}")
         elif isinstance(action, DeleteBridge) and action.subject in {*own.bridges} - stayed:
             words.append(f"OVS bridge {action.subject}")
         elif isinstance(action, DeleteLinks):
@@ -99,6 +103,7 @@ def _observe_what_can_be(host: Host, scope: Scope, away: VifplugError | None) ->
         members_of=scope.members_of,
         ovs=False,
         recorded=scope.recorded,
+        filters=scope.filters,
         function_kinds=scope.function_kinds,
     )
     return host.observe(links), away
@@ -152,7 +157,10 @@ def marked(host: Host, owners: Collection[str], known: Inventory) -> Inventory:
         for bridge in observed.bridges.values()
         if (owner := ownership.bridge_owner(bridge)) in owners
     ]
-    return request.united(known.items, links, ports, bridges)
+    filters = [
+        Filter(name=name, owner=owner, place=place) for owner, name, place in observed.filtered if owner in owners
+    ]
+    return request.united(known.items, links, ports, bridges, filters)
 
 
 def settle_or_warn(host: Host) -> list[str]:

@@ -13,7 +13,7 @@ from vifplug.resources.observed import Station
 from vifplug.resources.ovs_bridge import OvsBridge
 from vifplug.resources.ovs_port import DEAD_VLAN, OvsPort, Vlans, shown
 
-Plane = Literal["links", "ports"]
+Plane = Literal["links", "ports", "filters"]
 Change = tuple[str, Any, Any]
 """Attribute, before, after."""
 

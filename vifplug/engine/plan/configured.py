@@ -6,10 +6,13 @@ unplugged or the plug fails, unless another program has changed them since.
 
 from __future__ import annotations
 
+import errno
+import os
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar, TypeGuard
 
+from vifplug import naming
 from vifplug.engine.plan import actions, diff
 from vifplug.engine.plan.actions import Action, Change, ConfigureLink
 from vifplug.engine.plan.ownership import InUse, owner_in_words
@@ -18,8 +21,9 @@ from vifplug.resources import kinds, ownership
 from vifplug.resources.contract import Relation, Resource, Teardown
 from vifplug.resources.link import Link
 from vifplug.resources.observed import Inventory, Observed
-from vifplug.resources.schema import Compared
+from vifplug.resources.schema import Compared, Form
 
+_IS_THERE = os.strerror(errno.EEXIST)
 Shared = Mapping[str, Link]
 """Configured devices that VIFs share, by name, as the store keeps them: with the values that all these VIFs ask for,
 and the values from before the first of them (``former``)."""
@@ -27,7 +31,7 @@ and the values from before the first of them (``former``)."""
 
 @dataclass(frozen=True, slots=True)
 class FreeDevice(Action):
-    """Take a representor out of Open vSwitch's kernel datapath, which holds it under a name that it had before."""
+    """Take a representor out of Open vSwitch's kernel datapath, which has it unknown to ovs-vswitchd."""
 
     verb: ClassVar[str] = "free-device"
     link: Link
@@ -38,7 +42,7 @@ class FreeDevice(Action):
         return self.link.name
 
     def __str__(self) -> str:
-        return f"free {self.link.netdev} from the kernel's datapath, which has it under a former name"
+        return f"free {self.link.netdev} from the kernel's datapath, which has it unknown to ovs-vswitchd"
 
     def inverse(self) -> None:
         """None: ovs-vswitchd knows nothing of that port."""
@@ -68,8 +72,9 @@ def _is_looked_at(item: Link, current: Link | None) -> bool:
 
 def _former(item: Link, current: Link, before: Mapping[str, Any]) -> dict[str, Any]:
     values = {name: before[name] if name in before else getattr(current, name) for name in _asked_for(item)}
-    # A value that could not be read cannot be restored.
-    return {name: value for name, value in values.items() if value is not None}
+    # A value that could not be read cannot be restored. No master is a value.
+    is_link = {name: item.attributes[name].form is Form.LINK for name in values}
+    return {name: value for name, value in values.items() if value is not None or is_link[name]}
 
 
 def shared_by(
@@ -91,6 +96,8 @@ def shared_by(
             known = known if known is not None and known.owner == link.owner else None
             if current is None:
                 continue
+            if earlier is not None and earlier.owner != link.owner:
+                earlier = None  # the planner refuses that, naming both
             if earlier is None and link in others:
                 earlier = known
             before = {**(known.former if known is not None else {}), **(earlier.former if earlier is not None else {})}
@@ -222,10 +229,13 @@ def refuse_missing_lower(link: Link, desired: Iterable[Resource], observed: Obse
             f"no device {link.lower!r} for {wanted}; vifplug does not make it: see why it is missing",
             link.lower,
         )
-    if lower.mtu is not None and lower.mtu < (link.mtu or 0):
+    needed = (link.mtu or 0) + link.overhead
+    if lower.mtu is not None and lower.mtu < needed:
+        more = f", which needs {needed} there" if link.overhead else ""
+        most = f"at most {lower.mtu - link.overhead}" if link.overhead else "a smaller MTU"
         raise Conflict(
-            f"device {link.lower!r} has MTU {lower.mtu}, and {wanted} is asked for with {link.mtu}; ip link set "
-            f"{link.lower} mtu {link.mtu}, or plug with a smaller MTU",
+            f"device {link.lower!r} has MTU {lower.mtu}, and {wanted} is asked for with {link.mtu}{more}; ip link set "
+            f"{link.lower} mtu {needed}, or plug with {most}",
             link.lower,
         )
     if lower.up is False:  # the kernel refuses to set a VLAN device up then (vlan_dev_open)
@@ -244,7 +254,9 @@ def refuse_unlisted(desired: Iterable[Resource], observed: Observed, patterns: C
         if name is None or name in made or name in observed.absent:  # the reason for the absence is reported instead
             continue
         device = observed.links.get(name)
-        if not ownership.is_listed(device.listed_as if device is not None else (name,), patterns):
+        names = list(device.listed_as if device is not None and link.relation is not Relation.OWNED else (name,))
+        names += map(naming.listed_address, observed.addresses.get(name, ()) if link.has_local_address else ())
+        if not ownership.is_listed(names, patterns):
             raise InputError(
                 f"{link.option} does not list device {name!r}, which {owner_in_words(link.owner)} would use; add it "
                 "there, and restart vifplugd",
@@ -253,12 +265,17 @@ def refuse_unlisted(desired: Iterable[Resource], observed: Observed, patterns: C
 
 
 def is_stuck(link: Link, observed: Observed) -> bool:
-    """Whether Open vSwitch's kernel datapath has a representor, under a former name, of which no row is left.
+    """Whether Open vSwitch's kernel datapath has a representor that ovs-vswitchd cannot add to it any more.
 
-    Only a look at that very port finds it: ovs-vswitchd reports no more than "File exists" when the device is added.
+    It reports no more than "File exists" then. Either the device was renamed, and no row has its present name; or the
+    driver deleted it and made it again, and the row remains in error: sometimes ovs-vswitchd 3.1 has then added
+    the new device to the datapath and then lost it. It never recovers by itself.
     """
     device = observed.links.get(link.netdev or "")
-    return device is not None and device.master == ownership.OVS_MASTER and device.name not in observed.ports
+    if device is None or device.master != ownership.OVS_MASTER:
+        return False
+    port = observed.ports.get(device.name)
+    return port is None or (port.error is not None and _IS_THERE in port.error)
 
 
 def changes(link: Link, observed: Observed, known: Link | None) -> list[Action]:

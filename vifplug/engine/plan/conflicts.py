@@ -7,10 +7,12 @@ from collections.abc import Iterable
 from vifplug import naming
 from vifplug.engine import own_vlan
 from vifplug.engine.plan import configured, diff, ownership
+from vifplug.engine.plan.nftables import filters
 from vifplug.errors import Conflict
 from vifplug.resources import kinds
 from vifplug.resources.contract import Relation, Resource
 from vifplug.resources.link import Link
+from vifplug.resources.nftables.filter import Filter
 from vifplug.resources.observed import Inventory, Observed
 from vifplug.resources.ovs_bridge import DATAPATH_USERSPACE, OvsBridge
 from vifplug.resources.ovs_port import OvsPort
@@ -43,15 +45,21 @@ def refuse_shared_names(requests: Iterable[Iterable[Resource]]) -> None:
 
 
 def to_be_made(desired: Iterable[Resource], observed: Observed) -> list[Link]:
-    """Missing shared links of kinds whose values are fixed at creation, or links that lack these values."""
+    """Missing shared links of kinds whose values VIFs must agree on, or links that lack these values."""
     return [
         link
         for link in kinds.links_in(desired)
-        if link.shared and link.relation is Relation.OWNED and link.attributes.remade_for
-        if (current := observed.links.get(link.name)) is None
-        or current.kind != link.kind
-        or diff.is_to_be_remade(link, current)
+        if link.shared and link.relation is Relation.OWNED and link.attributes.agreed
+        if (current := observed.links.get(link.name)) is None or current.kind != link.kind or _is_changed(link, current)
     ]
+
+
+def _is_changed(link: Link, current: Link) -> bool:
+    """Whether a shared link has other values than a request, of those that other VIFs' requests matter for."""
+    pairs = [(getattr(link, name), getattr(current, name)) for name in link.attributes.agreed]
+    if any(asked is not None and asked != has for asked, has in pairs) or link.peers != current.peers:
+        return True
+    return link.is_uplink and link.master != current.master
 
 
 def refuse_to_remake_used(
@@ -78,9 +86,12 @@ def refuse_to_remake_used(
 
 
 def _refuse_another(link: Link, other: Resource) -> None:
-    names = link.attributes.remade_for if other.kind == link.kind else ("kind",)
+    names = link.attributes.agreed if other.kind == link.kind else ("kind",)
     pairs = [(name, getattr(other, name), getattr(link, name)) for name in names]
     differing = [(name, has, asked) for name, has, asked in pairs if None not in (has, asked) and has != asked]
+    is_uplink = other.kind != link.kind or not isinstance(other, Link) or other.is_uplink == link.is_uplink
+    if not is_uplink:
+        differing = [("master", getattr(other, "master", None) or "none", link.master or "none")]
     if differing:
         has = ", ".join(f"{name} {value}" for name, value, _asked in differing)
         asked = ", ".join(f"{name} {value}" for name, _has, value in differing)
@@ -110,6 +121,9 @@ def refuse_foreign(desired: Iterable[Resource], recorded: Inventory, observed: O
             continue
         if isinstance(resource, OvsBridge):
             _refuse_foreign_bridge(resource, observed)
+            continue
+        if isinstance(resource, Filter):
+            filters.refuse_unfilterable(resource, observed)
             continue
         if not isinstance(resource, Link) or resource.relation is not Relation.OWNED:
             configured.refuse_unusable(resource, observed, links.get(resource.name))

@@ -6,10 +6,12 @@ from collections.abc import Iterable
 
 from vifplug import naming
 from vifplug.engine.plan import obstacles, ownership
+from vifplug.engine.plan.nftables import filters
 from vifplug.model.reports import DriftItem
 from vifplug.resources import kinds
 from vifplug.resources.contract import Relation, Resource
 from vifplug.resources.link import BRIDGE_VLAN, Link
+from vifplug.resources.nftables.filter import Filter
 from vifplug.resources.observed import Inventory, Observed
 from vifplug.resources.ovs_bridge import DATAPATH, OvsBridge
 from vifplug.resources.ovs_bridge import SETTINGS as BRIDGE_SETTINGS
@@ -57,6 +59,8 @@ def differences(desired: Iterable[Resource], observed: Observed, recorded: Inven
             items += of_port(resource, observed, ports.get(resource.name))
         elif isinstance(resource, OvsBridge):
             items += of_bridge(resource, observed)
+        elif isinstance(resource, Filter):
+            items += filters.differences(resource, observed)
         elif isinstance(resource, Link):
             items += of_link(resource, observed, links.get(resource.name))
             items += of_guest(resource, observed, links.get(resource.name)) if resource.guest else []
@@ -128,6 +132,8 @@ def is_enough(desired: Link, attribute: str, current: object, wanted: object) ->
     if not desired.shared or desired.attributes[attribute].compared is not Compared.AT_LEAST_IF_SHARED:
         return False
     # VIFs of one network may ask for different MTUs; the largest applies.
+    if isinstance(current, tuple) and isinstance(wanted, tuple):
+        return set(current) >= set(wanted)
     return isinstance(current, int) and isinstance(wanted, int) and current >= wanted
 
 

@@ -35,8 +35,8 @@ def stations_on(desired: Link, observed: Observed) -> list[Station]:
     A bridge of one VIF, and ports of ours, have only the guest's own MAC on its own tap.
     """
     # An entry of a port is one for each of its VLANs, and is deleted in all of them.
-    found = {(entry.bridge, entry.port, entry.address): entry for entry in _stations_on(desired, observed)}
-    return list(found.values())
+    entries = {(entry.bridge, entry.port, entry.address): entry for entry in _stations_on(desired, observed)}
+    return list(entries.values())
 
 
 def _stations_on(desired: Link, observed: Observed) -> list[Station]:

@@ -19,7 +19,7 @@ from vifplug.resources.link import Link
 
 T = TypeVar("T")
 
-_TOGETHER_MAX = {"links": 1000, "ports": 250}
+_TOGETHER_MAX = {"links": 1000, "ports": 250, "filters": 1000}
 """Actions of one call. A hundred hybrid VIFs take one call for links and one for ports."""
 _AHEAD_MAX = 4
 """Ports that may precede their devices: with more, vswitchd would reach the last one before the kernel does."""
@@ -61,11 +61,15 @@ def pieces(stage: Sequence[Action]) -> list[Sequence[Action]]:
 class Phase(enum.IntEnum):
     """The order of a plan; ``plan.plug`` has the reason for each position."""
 
+    FILTERS_BY_NAME = enum.auto()
+    """First, because they need no device: links and their ports stay in one run (``privileged/apply.py``)."""
     NAMES = enum.auto()
     MARKS = enum.auto()
     """Marks for broken links that show no owner: the helper deletes only marked links."""
     BROKEN = enum.auto()
     CREATIONS = enum.auto()
+    FILTERS = enum.auto()
+    """Of devices that vifplug makes: behind their creations, and before they are up or on a bridge."""
     SETTINGS = enum.auto()
     GUESTS = enum.auto()
     OBSOLETE_PORTS = enum.auto()
@@ -76,12 +80,13 @@ class Phase(enum.IntEnum):
     PUT_BACK = enum.auto()
     """Configured values are restored before what they depend on is deleted."""
     OBSOLETE_LINKS = enum.auto()
+    OBSOLETE_FILTERS = enum.auto()
     RELEASED_PORTS = enum.auto()
     """Ports that lose their device in the phase before, and wait for the VMM's."""
 
 
 _PHASES = max(Phase) + 1
-_OF_DEVICES = (Phase.CREATIONS, Phase.SETTINGS, Phase.GUESTS)
+_OF_DEVICES = (Phase.CREATIONS, Phase.FILTERS, Phase.SETTINGS, Phase.GUESTS)
 """What ports depend on."""
 
 
@@ -141,6 +146,7 @@ class Draft:
         ahead = self._ahead_of_ports(devices)
         return Plan(
             (
+                *self._of(Phase.FILTERS_BY_NAME),
                 *self._of(Phase.NAMES),
                 *self._of(Phase.MARKS),
                 *self._of(Phase.BROKEN),
@@ -152,6 +158,7 @@ class Draft:
                 *(action for action in devices if action.subject not in ahead),
                 *self._of(Phase.PUT_BACK),
                 *self._of(Phase.OBSOLETE_LINKS),
+                *self._of(Phase.OBSOLETE_FILTERS),
                 *self._of(Phase.RELEASED_PORTS),
             )
         )
@@ -168,7 +175,7 @@ class Draft:
 
     def _ahead_of_ports(self, devices: Sequence[Action]) -> set[str]:
         """Subjects that precede the ports: everything that these may depend on. With many ports on the host, and if no
-        port is re-attached or deleted, only taps that are themselves ports (see ``plan.plug``)."""
+        port is re-attached or deleted, nothing (decision 0012)."""
         if not self._is_crowded:
             return {action.subject for action in devices}
         ports = self._of(Phase.PORTS)
@@ -179,8 +186,7 @@ class Draft:
         )
         if not new_ones_only or len(ports) > _AHEAD_MAX:
             return {action.subject for action in devices}
-        made_first = {action.subject for action in self._creations() if action.link.creation is Creation.TAP}
-        return made_first & {action.subject for action in ports}
+        return set()
 
 
 _CREATIONS = (Creation.TAP, Creation.MESSAGE, Creation.PAIR, Creation.NEVER)

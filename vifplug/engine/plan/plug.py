@@ -12,10 +12,10 @@ The order of a plug, and why:
    1869244);
 5. obsolete links: what cannot be undone comes last; then vswitchd closes them.
 
-If Open vSwitch has many ports, the ports of a few new veths precede step 2: every changed link and every transaction
-makes vswitchd process all its ports, and events that arrive meanwhile need no second turn (with 60 ports 7 ms instead
-of 18, with 400 21 instead of 78). If vswitchd reaches the new port too early it reports "no such device" until it is
-notified of the device; ``Host.apply`` waits for that. A tap that is to be a port is always created first (PARITY D14).
+If Open vSwitch has many ports, the ports of a few new devices precede step 2: every changed link and every transaction
+makes vswitchd process all its ports, and events that arrive meanwhile need no second turn (a veth with 60 ports 7 ms
+instead of 18, with 400 21 instead of 78; a tap with 400 22 instead of 66). If vswitchd reaches the new port too early
+it reports "no such device" until it is notified of the device; ``Host.apply`` waits for that.
 """
 
 from __future__ import annotations
@@ -29,8 +29,10 @@ from vifplug import naming
 from vifplug.engine import own_vlan
 from vifplug.engine.plan import actions, configured, conflicts, diff, obstacles, ownership, unplug
 from vifplug.engine.plan.actions import Action
+from vifplug.engine.plan.nftables import filters
 from vifplug.engine.plan.ownership import NOT_IN_USE, InUse
 from vifplug.engine.plan.plan import Draft, Phase, Plan
+from vifplug.engine.plan.uplink import destinations, refusals
 from vifplug.errors import UnknownKind
 from vifplug.model.reports import DriftItem
 from vifplug.resources import kinds, passage
@@ -41,6 +43,8 @@ from vifplug.resources.ovs_port import CONTROL_AGENT, DEAD, OF_VLANS, SETTINGS, 
 
 CROWD = 32
 """Number of ports from which two turns of vswitchd cost more than one that comes too early."""
+_LAST = ("up",)
+"""Attributes that a plan prints, as it sets them, after all others of a link."""
 _IPV6_MTU = 1280
 """Below this MTU a link has no IPv6, and none of its settings (addrconf_notify)."""
 
@@ -77,20 +81,24 @@ def plan_plug(
     :raises Conflict: another VIF or another program holds a name or an identity.
     """
     conflicts.refuse_shared_names(request.desired for request in requests)
+    refusals.refuse_several([request.desired for request in requests], shared_with)
     draft = Draft(is_crowded=observed.port_count >= CROWD)
     for request in requests:
         kinds.require_known(request.desired)
         conflicts.refuse_foreign(request.desired, request.recorded, observed)
         conflicts.refuse_to_remake_used(request.desired, request.recorded, observed, shared_with)
+        refusals.refuse(request.desired, request.recorded, observed)
         if request.guests_bridge is not None:
             known = request.recorded.links.get(request.guests_bridge.name)
             conflicts.refuse_foreign_guest(request.vif_id, request.guests_bridge, known, observed)
             own_vlan.refuse_bridge(request.guests_bridge, request.desired, observed)
         for link in kinds.links_in(request.desired):
             _PLANNED[link.relation](shared.get(link.name, link), request, observed, draft)
+        filters.plan_filters(kinds.filters_in(request.desired), request.recorded.filters, observed, draft)
         _plan_bridges(request, observed, draft)
         _plan_ports(request, observed, draft)
         _plan_obsolete(request, observed, draft)
+    _plan_peers(requests, observed, shared_with, draft)
     _plan_abandoned(requests, observed, shared_with, draft)
     _plan_abandoned_bridges(requests, observed, shared_with, draft)
     return draft.plan()
@@ -229,6 +237,29 @@ def _before(item: DriftItem, known: Link | None) -> Any:
     if item.attribute != BRIDGE_VLAN.name or isinstance(item.observed, int) or known is None:
         return item.observed
     return known.bridge_vlan
+
+
+def _plan_peers(requests: Sequence[Request], observed: Observed, shared_with: InUse, draft: Draft) -> None:
+    """Plan the peers of uplinks: all VIFs of a network together decide about them."""
+    asked: dict[str, list[Link]] = {}
+    for link in (link for request in requests for link in kinds.links_in(request.desired)):
+        if link.peers is not None:
+            asked.setdefault(link.name, []).append(link)
+    for name, links in asked.items():
+        current = None if draft.makes(name) else observed.links.get(name)
+        known = [request.recorded.links[name] for request in requests if name in request.recorded.links]
+        wanted, has = (
+            destinations.peers(links, known, current, shared_with),
+            current.peers if current is not None else None,
+        )
+        if wanted == has:
+            continue
+        earlier, change = draft.get(Phase.SETTINGS, name), ("peers", has, wanted)
+        others = [other for other in getattr(earlier, "changes", ()) if other[0] != change[0]]
+        first = [other for other in others if other[0] not in _LAST]
+        last = [other for other in others if other[0] in _LAST]
+        link = links[0] if current is None else replace(links[0], ifindex=current.ifindex)
+        draft.put(Phase.SETTINGS, actions.SetLink(link, (*first, change, *last), getattr(earlier, "adopt", False)))
 
 
 def _plan_bridges(request: Request, observed: Observed, draft: Draft) -> None:

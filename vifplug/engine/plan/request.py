@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from vifplug import naming
+from vifplug.drivers import builders, uplinks
 from vifplug.drivers.contract import Driver, Options
 from vifplug.drivers.guest_end import link_of
 from vifplug.drivers.registry import driver_for, end_by
@@ -24,6 +25,7 @@ from vifplug.model.vif import Vif, optional_fields
 from vifplug.resources import kinds
 from vifplug.resources.contract import LINKS, Relation, Resource
 from vifplug.resources.link import Link
+from vifplug.resources.nftables.filter import Filter
 from vifplug.resources.observed import Inventory, Observed
 from vifplug.resources.ovs_port import OvsPort, Vlans
 from vifplug.store.records import Intent, Record, now
@@ -43,6 +45,8 @@ class Job:
     """As the driver describes it; not yet resolved."""
     record: Record | None
     asked_datapath: str | None = None
+    is_unfiltered: bool = False
+    """Whether the request names addresses to limit the guest to, and the configuration does not allow that."""
     keeps_port: bool = False
     """Whether the request leaves the port to the VMM, although it stays vifplug's as recorded."""
     requester: Requester | None = None
@@ -111,6 +115,7 @@ def job(vif: Vif, record: Record | None, options: Options, requester: Requester 
             "unplug it first",
             vif.id,
         )
+    asks = vif.allowed_addresses is not None and vif.port_security is None and (not record or vif is not record.vif)
     keeps_port = _keeps_port(vif, record)
     if keeps_port and record is not None:
         vif = vif.model_copy(update={"create_port": None, "create_tap": record.vif.create_tap})
@@ -119,6 +124,7 @@ def job(vif: Vif, record: Record | None, options: Options, requester: Requester 
     own_vlan.refuse(complete, record, options)
     desired = tuple(driver.resources(complete, options))
     kinds.require_known(desired)
+    builders.refuse_unfiltered(complete, options, desired)
     _check_names(complete, driver, desired)
     return Job(
         vif=complete,
@@ -127,6 +133,8 @@ def job(vif: Vif, record: Record | None, options: Options, requester: Requester 
         record=record,
         # A repair is not a request: the requester was warned at the plug.
         asked_datapath=None if record is not None and vif is record.vif else vif.network.datapath_type,
+        # Of a port, Neutron's addresses are only facts: its sender asks for nothing.
+        is_unfiltered=bool(asks and not options.filter_enabled),
         keeps_port=keeps_port,
         requester=requester,
         created_by=record.created_by if record is not None else requester.uid if requester is not None else None,
@@ -189,7 +197,7 @@ def _completed(vif: Vif, known: Vif | None, driver: Driver, options: Options) ->
         names = _filled(names, vars(known.names))
         fields = _filled(fields, {name: getattr(known, name) for name in optional_fields()})
     fields |= {name: _part_completed(fields[name], getattr(known, name, None)) for name in _FILLED_PARTS}
-    network = _filled(network, {"mtu": options.mtu})
+    network = _filled(network, {"mtu": options.mtu - uplinks.overhead(network["uplink"], options)})
     if fields["vlan"] == NO_VLAN:
         fields["vlan"] = None
     if fields["vlan"] is not None and vif.isolate is None:
@@ -268,8 +276,32 @@ def scope_of(desired: Iterable[Resource], owners: Iterable[str], guests: Iterabl
         owners=frozenset(owners),
         ovs=bool(ports),
         recorded=with_ifindex(links),
+        filters=_first_by_name(kinds.filters_in(resources)),
         function_kinds=kinds.functions_in(links),
     )
+
+
+def scope_of_plan(
+    desired: Iterable[Resource], recorded: Iterable[Resource], owners: Iterable[str], guests: Iterable[str]
+) -> Scope:
+    """The scope of an observation for a plan, which also needs what uplinks depend on."""
+    desired = list(desired)
+    scope, uplinks = (
+        scope_of([*desired, *recorded], owners, guests),
+        [link for link in kinds.links_in(desired) if link.is_uplink],
+    )
+    if not uplinks:
+        return scope
+    addresses = frozenset(link.local_address for link in uplinks) - {""}
+    return replace(scope, uplinks=frozenset(link.name for link in uplinks), local_addresses=addresses)
+
+
+def _first_by_name(filters: Iterable[Filter]) -> dict[str, Filter]:
+    """What is desired comes before what is recorded."""
+    by_name: dict[str, Filter] = {}
+    for item in filters:
+        by_name.setdefault(item.name, item)
+    return by_name
 
 
 def with_ifindex(resources: Iterable[Resource]) -> dict[str, Link]:
@@ -377,7 +409,11 @@ def warnings(job: Job, observed: Observed) -> list[str]:
         f"VIF {job.vif.id} leaves its OVS port to the guest's VMM (create_port false), but was plugged with a port of "
         "vifplug's, which was kept; unplug the VIF first to change that"
     )
-    return [*([kept] if job.keeps_port else []), *_datapath_warning(job, observed)]
+    unfiltered = (
+        f"VIF {job.vif.id} has allowed_addresses, but [filter] enabled is false: its guest is not limited to them"
+    )
+    words = [*([kept] if job.keeps_port else []), *([unfiltered] if job.is_unfiltered else [])]
+    return [*words, *_datapath_warning(job, observed)]
 
 
 def _datapath_warning(job: Job, observed: Observed) -> list[str]:

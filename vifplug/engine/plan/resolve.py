@@ -7,6 +7,7 @@ from dataclasses import replace
 
 from vifplug import naming
 from vifplug.engine.plan import diff, ownership
+from vifplug.engine.plan.uplink import on_host
 from vifplug.errors import BridgeMissing
 from vifplug.resources import kinds
 from vifplug.resources.contract import Resource
@@ -21,13 +22,14 @@ def resolve(desired: Iterable[Resource], observed: Observed) -> tuple[Resource, 
     which port a virtual function's representor is; the host names its device.
 
     A network's or a trunk's bridge that another program made is joined unchanged, so it is removed from the desired
-    state.
+    state; an uplink that another program made is only put on the bridge.
 
     :raises BridgeMissing: an OVS bridge is missing that vifplug does not make.
     """
     desired = tuple(desired)
     made = {bridge.name: _like_another(bridge, observed) for bridge in kinds.ovs_bridges_in(desired)}
     bridges = {**made, **observed.bridges}
+    foreign = {item.name for item in desired if is_foreign(item, observed)}
     resolved: list[Resource] = []
     for resource in desired:
         if isinstance(resource, OvsPort):
@@ -41,7 +43,15 @@ def resolve(desired: Iterable[Resource], observed: Observed) -> tuple[Resource, 
         elif isinstance(resource, Link) and resource.port_bridge in bridges:
             on_datapath = resource.as_on(bridges[resource.port_bridge].userspace)
             resolved.append(on_datapath.as_observed(observed.links.get(resource.name)))
-        elif not is_foreign(resource, observed):
+        elif isinstance(resource, Link) and resource.is_uplink:
+            uplink = on_host.resolve(
+                resource,
+                observed,
+                is_foreign=resource.name in foreign,
+                on_foreign_bridge=resource.master in foreign,
+            )
+            resolved += [uplink] if uplink is not None else []
+        elif resource.name not in foreign:
             resolved.append(made.get(resource.name, resource) if isinstance(resource, OvsBridge) else resource)
     return tuple(resolved)
 

@@ -12,6 +12,7 @@ from dataclasses import replace
 from vifplug import naming
 from vifplug.engine.plan import actions, configured, ownership
 from vifplug.engine.plan.actions import Action
+from vifplug.engine.plan.nftables import filters
 from vifplug.engine.plan.ownership import InUse
 from vifplug.engine.plan.plan import Plan
 from vifplug.resources.contract import Resource, Teardown
@@ -38,7 +39,9 @@ def plan_unplug(built: Inventory, owners: Collection[str], observed: Observed, s
     put_back = restored(built.items, observed, shared_with)
     leaving = _departing_links(built, observed, shared_with, put_back)
     marks = [mark for link in leaving if not link.called for mark in marking(link, observed.links[link.name])]
-    return Plan((*deletions, *marks, *put_back, *deletion(leaving)))
+    # Last: a guest that still runs sends through its filter until its device is gone.
+    unfiltered = [filters.DeleteFilter(item) for item in built.filters.values()]
+    return Plan((*deletions, *marks, *put_back, *deletion(leaving), *unfiltered))
 
 
 def restored(built: Iterable[Resource], observed: Observed, shared_with: InUse) -> list[Action]:

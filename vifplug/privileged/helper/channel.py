@@ -52,6 +52,11 @@ def _raising_the_end() -> Iterator[None]:
         raise _Ended(str(error)) from error
 
 
+def _can_poll() -> bool:
+    """Whether a thread may wait in poll(2). eventlet takes it away, because it would stop all green threads."""
+    return hasattr(select, "poll")
+
+
 class _Answer(comm.Future):
     @property
     def is_there(self) -> bool:
@@ -114,7 +119,7 @@ class _ReadByCallers:
         """
         answer = self.outstanding_msgs[number]
         with _raising_the_end():
-            if reads and self.reading.acquire(blocking=False):
+            if reads and _can_poll() and self.reading.acquire(blocking=False):
                 try:
                     self._read_until(answer)
                 finally:
@@ -138,7 +143,12 @@ class _ReadByCallers:
 
     def _reader_main(self, reader: comm.Deserializer) -> None:
         self._socket, self._unpacker = reader.readsock, reader.unpacker
-        readable, self.running = self._readable(), True
+        self.running = True
+        if not _can_poll():
+            while self.running:
+                self._read(0)
+            return
+        readable = self._readable()
         while self.running:
             readable.poll()
             with self.reading:
@@ -150,10 +160,10 @@ class _ReadByCallers:
         readable.register(self._socket, select.POLLIN)
         return readable
 
-    def _read(self) -> None:
-        """Take what has arrived, without waiting; for the thread that holds ``reading``."""
+    def _read(self, flags: int = socket.MSG_DONTWAIT) -> None:
+        """Take what has arrived, by default without waiting; for the thread that holds ``reading``."""
         try:
-            data = self._socket.recv(_READ_BYTES, socket.MSG_DONTWAIT)
+            data = self._socket.recv(_READ_BYTES, flags)
         except BlockingIOError:
             return  # another thread has read it
         except ConnectionError:

@@ -26,6 +26,7 @@ _NEEDED_LATER = (
     "vifplug.errors",
     "vifplug.privileged.apply",
     "vifplug.privileged.diagnostics",
+    "vifplug.privileged.filters.verbs",
     "vifplug.privileged.links.verbs",
     "vifplug.privileged.ovsdb.verbs",
     "vifplug.privileged.helper.startup",

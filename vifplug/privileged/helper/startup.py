@@ -6,6 +6,7 @@ import os
 
 from vifplug.errors import PermissionDenied
 from vifplug.privileged import ownership
+from vifplug.privileged.filters import tables as filter_tables
 from vifplug.privileged.helper import import_lock
 from vifplug.privileged.helper.context import net
 from vifplug.privileged.links import configure
@@ -29,6 +30,7 @@ def begin(
     if import_lock.is_closed():
         raise PermissionDenied("refused to start again: the helper's OVSDB address is fixed at its start")
     ownership.start()
+    filter_tables.start()
     ovsdb.fix_address(connection, timeout)
     configure.fix_devices(configurable)
     columns.fix_socket_directory(socket_directory)

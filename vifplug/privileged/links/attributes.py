@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from vifplug import naming
@@ -20,6 +20,7 @@ from vifplug.netlink.message import (
     no_qdisc,
     no_xdp,
     packed,
+    peer_of,
 )
 from vifplug.netlink.message import attribute as attribute_of
 from vifplug.netlink.parts import WIDTHS, Part
@@ -28,7 +29,7 @@ from vifplug.privileged.links.batch import Run
 from vifplug.resources import link as link_kind
 from vifplug.resources import passage
 from vifplug.resources.link import Link
-from vifplug.resources.schema import Attribute, How, Place, Table
+from vifplug.resources.schema import Attribute, Form, How, Place, Table
 
 _DEFAULT_MTU = 1500
 PROMISCUOUS = link_kind.PROMISCUOUS.wire.number if link_kind.PROMISCUOUS.wire else 0
@@ -53,14 +54,29 @@ def pinning(kind: type[Link], mtu: int) -> tuple[int, ...]:
     return (mtu - 1, mtu) if kind.follows_members_mtu and mtu == _DEFAULT_MTU else (mtu,)
 
 
-def data_of(kind: type[Link], settings: Mapping[str, Any]) -> tuple[str, Any]:
-    """IFLA_LINKINFO with the given settings of the kind's own."""
+def data_of(kind: type[Link], settings: Mapping[str, Any], lower: Sequence[tuple[str, Any]] = ()) -> tuple[str, Any]:
+    """IFLA_LINKINFO with the given settings of the kind's own.
+
+    :param lower: the attribute that names the link below, for a kind that has it here.
+    """
     attrs = [
         (attribute.wire.name, arguments.value_of(attribute, settings[attribute.name]))
         for attribute in kind.attributes.at(Place.DATA)
-        if attribute.wire is not None and settings.get(attribute.name) is not None
+        if attribute.wire is not None and attribute.form is not Form.LINK and settings.get(attribute.name) is not None
     ]
-    return linkinfo(kind.wire_kind, attrs)
+    return linkinfo(kind.wire_kind, [*lower, *attrs])
+
+
+def peers(index: int, wanted: Any, kind: type[Link], link: Mapping[str, Any] | None) -> list[Message]:
+    """Messages that add and delete entries of a forwarding database.
+
+    :param link: as read; None for a new one.
+    """
+    (attribute,) = kind.attributes.set_by(How.FORWARDING)
+    asked = set(arguments.value_of(attribute, wanted or ()))
+    has = set((link or {}).get(attribute.name) or ())
+    added = [peer_of(index, address) for address in sorted(asked - has)]
+    return added + [peer_of(index, address, delete=True) for address in sorted(has - asked)]
 
 
 def before_up(run: Run, operation: Mapping[str, Any], kind: type[Link]) -> list[list[tuple[str, Any]]]:
@@ -81,13 +97,21 @@ def rejoins(values: Mapping[str, Any], link: Mapping[str, Any] | None) -> bool:
 
     :param link: as read; None for a new one.
     """
-    return link is not None and bool(link["up"] and values.get("master")) and link_kind.BRIDGE_VLAN.name in values
+    is_access = isinstance(values.get(link_kind.BRIDGE_VLAN.name), int)
+    return link is not None and is_access and bool(link["up"] and values.get("master"))
 
 
-def vlan_of_port(index: int, values: Mapping[str, Any]) -> list[Message]:
-    """Messages that put a port of a bridge into its VLAN, behind the one of its master."""
+def vlan_of_port(index: int, values: Mapping[str, Any], *, of_network: bool) -> list[Message]:
+    """Messages that put a port of a bridge into its VLAN, behind the one of its master.
+
+    :param of_network: whether the link is a network's, an uplink: no guest's port gets more than one VLAN.
+    """
     name = link_kind.BRIDGE_VLAN.name
-    return vlans.access(index, int(arguments.value_of(link_kind.BRIDGE_VLAN, values[name]))) if name in values else []
+    if name not in values:
+        return []
+    if of_network and values[name] == link_kind.TRUNK:
+        return vlans.trunk(index)
+    return vlans.access(index, int(arguments.value_of(link_kind.BRIDGE_VLAN, values[name])))
 
 
 def _encoded(

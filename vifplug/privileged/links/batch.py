@@ -44,6 +44,8 @@ class Run:
     """Name -> ifindex of the links that this run creates."""
     owners: dict[str, str] = field(default_factory=dict)
     """Name -> owner of these links."""
+    pairs: set[str] = field(default_factory=set)
+    """Those among them that are ends of veth pairs."""
     marks: dict[str, int] = field(default_factory=dict)
     """Name -> position in ``early``, which only grows until it is sent, of the message that marks the link."""
 
@@ -81,13 +83,13 @@ class Run:
     def master(self, name: str, owner: str, role: str) -> int:
         """The ifindex of a bridge that a VIF's link of that role may join: an existing one, or one that this run makes.
 
-        A veth end may only join its own VIF's bridge; a tap also a network's bridge, made by any program (decision
-        0004).
+        A veth end may only join its own VIF's bridge; an uplink only its network's bridge that vifplug made; a tap also
+        a network's bridge, made by any program (decision 0004).
 
         :raises LinkError: there is none.
         :raises Conflict: it is another VIF's, or not a Linux bridge.
         """
-        maker = self.owners.get(name)
+        maker, joins_own_network = self.owners.get(name), arguments.part(role).role.joins_own_network
         if maker is not None:
             joins_network = arguments.part(role).role.joins_network
             if maker == owner or (joins_network and maker.startswith(naming.NETWORK_PREFIX)):
@@ -96,7 +98,8 @@ class Run:
         link = ownership.read(arguments.link_there(name))
         if link is None:
             raise LinkError(f"could not find bridge {name!r}: no such device", name)
-        is_own = ownership.is_ours(link, {"owner": owner, "role": naming.ROLE_BRIDGE})
+        own_role = naming.ROLE_NETWORK_BRIDGE if joins_own_network else naming.ROLE_BRIDGE
+        is_own = ownership.is_ours(link, {"owner": owner, "role": own_role})
         joins_network = arguments.part(role).role.joins_network
         marked = naming.owner_of(link["alias"])
         # Without a mark, a bridge of that name is Nova's or os-vif's for a single VIF.
@@ -112,6 +115,11 @@ class Run:
         :raises LinkError, PermissionDenied, Conflict: for the first that failed, with its operation's number as
             ``step``.
         """
+        self.create(operations)
+        self.finish(operations)
+
+    def create(self, operations: Sequence[Mapping[str, Any]]) -> None:
+        """The first half of ``flush``: all that must hold before a link is up. Errors as there."""
         # A new pair takes the kernel longest, and vswitchd may be about to look for it: it comes first, unless its mark
         # would be in another send.
         early = [*self.creations, *self.early]
@@ -120,6 +128,9 @@ class Run:
         _send(early, operations)
         for name, index in self.made.items():
             ownership.remember(index, self.owners[name])
+
+    def finish(self, operations: Sequence[Mapping[str, Any]]) -> None:
+        """The second half of ``flush``: sysctls and offloads, then flags. Errors as there."""
         for number, effect in self.middle:
             try:
                 effect()
@@ -130,13 +141,22 @@ class Run:
             except Exception as error:
                 raise link_errors.of_library(error, operations[number], number) from error
         _send(self.late, operations)
-        for part in (self.creations, self.early, self.middle, self.late, self.made, self.owners, self.marks):
+        for part in (
+            self.creations,
+            self.early,
+            self.middle,
+            self.late,
+            self.made,
+            self.owners,
+            self.pairs,
+            self.marks,
+        ):
             part.clear()
 
 
 def _no_master(name: str, owner: str) -> Conflict:
     return Conflict(
-        f"refused to put a link of {owner} on device {name!r}: it is neither that VIF's own bridge nor a network's",
+        f"refused to put a link of {owner} on device {name!r}: it is neither its own bridge nor a network's",
         name,
     )
 

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from vifplug import naming
 from vifplug.errors import LinkError, PermissionDenied
-from vifplug.netlink import parts, sysfs
+from vifplug.netlink import addresses, parts, sysfs
 from vifplug.privileged import arguments, ownership
 from vifplug.privileged.links import attributes
 from vifplug.resources import ownership as rule
@@ -23,9 +24,15 @@ def fix_devices(patterns: Sequence[str]) -> None:
     _devices[:] = patterns
 
 
-def is_listed(name: str) -> bool:
-    """Whether the configuration lists a device."""
-    return rule.is_listed((name,), _devices)
+def may_be_lower(name: str, link: Mapping[str, Any], kind: type[Link]) -> bool:
+    """Whether a link of a kind may be made on a device: the configuration lists the device or, for some kinds, an
+    address of it."""
+    if rule.is_listed((name,), _devices):
+        return True
+    if not kind.has_local_address or not naming.lists_addresses(_devices):
+        return False
+    held = addresses.addresses(ownership.socket()).get(int(link["ifindex"]), ())
+    return rule.is_listed([naming.listed_address(address) for address in held], _devices)
 
 
 def values_of(operation: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
@@ -64,9 +71,11 @@ def _listed_link(name: str, kind: type[Link], device: Any) -> dict[str, Any]:
         return {**part.decoded(), "part": part}
     if kind.is_function:
         return listed_representor(name, device)
-    if not is_listed(name):
-        raise _unlisted(name, kind.kind)
     link = ownership.read(name)
+    # Another program's device on a listed one may be used like it.
+    names = [name, *([link["lower"]] if link is not None and link.get("lower") else [])]
+    if not rule.is_listed(names, _devices):
+        raise _unlisted(name, kind.kind)
     if link is None:
         raise LinkError(f"could not configure {name!r}: no such device", name)
     return link

@@ -6,7 +6,7 @@ A creation, its mark and its master are in one send. Creations of taps and delet
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 from vifplug import naming
 from vifplug.errors import Conflict, LinkError, PermissionDenied, VifplugError
@@ -25,7 +25,7 @@ from vifplug.resources import link as link_kind
 from vifplug.resources.contract import Creation, Relation, Role
 from vifplug.resources.link import Link
 from vifplug.resources.ownership import OVS_MASTER
-from vifplug.resources.schema import How
+from vifplug.resources.schema import How, Place
 
 Operation = Mapping[str, Any]
 
@@ -98,8 +98,18 @@ def _create(run: Run, number: int, operation: Operation, kind: type[Link]) -> It
             _create_tap(operation, kind)
 
 
-def _made_by(operation: Operation, kind: type[Link]) -> tuple[str, str, Role]:
-    """Name, owner and role of a link that is to be created.
+class _Made(NamedTuple):
+    """A link that is to be created."""
+
+    name: str
+    owner: str
+    role: Role
+    has_port: bool
+    """Whether its port is there already: ovs-vswitchd may open it at any moment."""
+
+
+def _made_by(operation: Operation, kind: type[Link]) -> _Made:
+    """A link that is to be created.
 
     :raises PermissionDenied: the link or its owner cannot have that role.
     """
@@ -108,8 +118,7 @@ def _made_by(operation: Operation, kind: type[Link]) -> tuple[str, str, Role]:
     is_network = owner.startswith(naming.NETWORK_PREFIX)
     if part.kind is not kind or is_network != part.role.of_network:
         raise arguments.refuse("the role of a new link", part.role.name)
-    ovsdb.refuse_foreign_port(name, owner)
-    return name, owner, part.role
+    return _Made(name, owner, part.role, ovsdb.refuse_foreign_port(name, owner))
 
 
 def _birth_address(address: Any, owner: str, role: str) -> str:
@@ -123,11 +132,13 @@ def _birth_address(address: Any, owner: str, role: str) -> str:
 
 
 def _create_link(run: Run, number: int, operation: Operation, kind: type[Link]) -> None:
-    name, owner, role = _made_by(operation, kind)
-    address, data = _birth_address(operation["address"], owner, role.name), attributes.data_of(kind, operation)
+    name, owner, role, _has_port = _made_by(operation, kind)
+    address = _birth_address(operation["address"], owner, role.name)
+    at_link, in_data = _lower_device(run, operation, kind)
+    data = attributes.data_of(kind, operation, in_data)
     *before, mtu = attributes.pinning(kind, arguments.mtu(operation["mtu"]))
     index = run.make(name, owner)
-    attrs = [("IFLA_IFNAME", name), ("IFLA_ADDRESS", address), *_lower_device(run, operation, kind), data]
+    attrs = [("IFLA_IFNAME", name), ("IFLA_ADDRESS", address), *at_link, data]
     run.early.append((number, message(index, attrs, flags=CREATE)))
     run.early += [(number, message(index, [("IFLA_MTU", other)])) for other in before]
     run.mark(number, name, [*_mark(run, operation, owner, role), ("IFLA_MTU", mtu)])
@@ -143,42 +154,42 @@ def _mark(run: Run, operation: Operation, owner: str, role: Role) -> list[tuple[
     return [("IFLA_IFALIAS", naming.alias(owner)), ("IFLA_MASTER", run.master(master, owner, role.name))]
 
 
-def _lower_device(run: Run, operation: Operation, kind: type[Link]) -> list[tuple[str, Any]]:
-    """IFLA_LINK of a link that is made on another one: its owner's, or one that the configuration lists.
+def _lower_device(
+    run: Run, operation: Operation, kind: type[Link]
+) -> tuple[list[tuple[str, Any]], list[tuple[str, Any]]]:
+    """The attribute that names the lower device of a link that is made on another one: its owner's, or one that the
+    configuration lists. Either IFLA_LINK, or an attribute of the kind's own data.
 
     :raises PermissionDenied: for any other.
     :raises LinkError: it does not exist.
     """
-    lower = next(
-        (
-            attribute
-            for attribute in kind.attributes.attributes
-            if attribute.wire is not None and attribute.wire.name == "IFLA_LINK"
-        ),
-        None,
-    )
-    if lower is None:
-        return []
+    lower = kind.attributes.by_name.get("lower")
+    if lower is None or lower.wire is None:
+        return [], []
     name, owner = arguments.link_there(operation[lower.name]), operation["owner"]
     if run.owners.get(name) == owner:
-        return [("IFLA_LINK", run.made[name])]
-    link = ownership.read(name)
-    if link is None:
-        raise LinkError(f"could not find device {name!r} below {operation['name']!r}: no such device", name)
-    if not configure.is_listed(name) and ownership.owner_by_mark(link) != owner:
-        raise PermissionDenied(
-            f"refused to make a link on device {name!r}, which the configuration does not list", name
-        )
-    return [("IFLA_LINK", int(link["ifindex"]))]
+        index = run.made[name]
+    else:
+        link = ownership.read(name)
+        if link is None:
+            raise LinkError(f"could not find device {name!r} below {operation['name']!r}: no such device", name)
+        if not configure.may_be_lower(name, link, kind) and ownership.owner_by_mark(link) != owner:
+            raise PermissionDenied(
+                f"refused to make a link on device {name!r}, which the configuration does not list", name
+            )
+        index = int(link["ifindex"])
+    named = [(lower.wire.name, index)]
+    return ([], named) if lower.wire.place is Place.DATA else (named, [])
 
 
 def _create_pair(run: Run, number: int, operation: Operation, kind: type[Link]) -> None:
     ends = []
     made = [_made_by(end, kind) for end in operation["ends"]]
-    if len(made) != 2 or made[0][1] != made[1][1] or made[0][2] == made[1][2]:
+    if len(made) != 2 or made[0].owner != made[1].owner or made[0].role == made[1].role:
         raise arguments.refuse("the ends of a pair", made)
-    for (name, owner, role), end in zip(made, operation["ends"], strict=True):
+    for (name, owner, role, _has_port), end in zip(made, operation["ends"], strict=True):
         run.make(name, owner)
+        run.pairs.add(name)
         ends.append(
             [
                 ("IFLA_IFNAME", name),
@@ -187,13 +198,13 @@ def _create_pair(run: Run, number: int, operation: Operation, kind: type[Link]) 
                 *_ONE_QUEUE,
             ]
         )
-    near, far = (run.made[name] for name, _owner, _role in made)
+    near, far = (run.made[each.name] for each in made)
     # Promiscuous from its creation: a program that opens it before it is up (vswitchd, whose port may exist already)
     # then sets no flags. vswitchd writes flags back as it first read them, and "up" would be lost.
     at_birth = attributes.PROMISCUOUS
     attrs = [*ends[0], linkinfo(kind.wire_kind, [peer(far, ends[1], link_flags=at_birth)])]
     run.creations.append((number, message(near, attrs, flags=CREATE, link_flags=at_birth, change=at_birth)))
-    for (name, owner, role), end in zip(made, operation["ends"], strict=True):
+    for (name, owner, role, _has_port), end in zip(made, operation["ends"], strict=True):
         run.mark(number, name, _mark(run, end, owner, role))
 
 
@@ -234,8 +245,11 @@ def _set_attributes(run: Run, number: int, operation: Operation, index: int, lin
         run.early.append((number, message(index, change=attributes.UP)))
     for attrs in attributes.before_up(run, operation, kind):
         run.early.append((number, message(index, attrs)))
-    run.early += [(number, msg) for msg in attributes.vlan_of_port(index, values)]
+    of_network = arguments.part(operation["role"]).role.of_network
+    run.early += [(number, msg) for msg in attributes.vlan_of_port(index, values, of_network=of_network)]
     early, late = attributes.freed(index, values, link)
+    if any(attribute.name in values for attribute in kind.attributes.set_by(How.FORWARDING)):
+        early += attributes.peers(index, values["peers"], kind, link)
     run.early += [(number, msg) for msg in early]
     run.set_with_mark(number, name, index, attributes.with_mark(values, kind))
     for attribute in kind.attributes.set_by(How.SYSCTL):
@@ -268,17 +282,17 @@ def _link_to_set(operation: Operation) -> dict[str, Any] | None:
 
 
 def _free(operation: Operation) -> None:
-    """A representor out of the kernel's datapath, which has it under a former name.
+    """Take a representor out of the kernel's datapath, which has it unknown to ovs-vswitchd.
 
-    :raises PermissionDenied: for a function that the configuration does not list, for a port of OVSDB's, and where
-        another program's has one of its alternative names, by which ovs-vswitchd opens it.
+    :raises PermissionDenied: for a function that the configuration does not list, for a port that is open or another
+        owner's, and where another program's has one of its alternative names, by which ovs-vswitchd opens it.
     """
     owner, device = arguments.owner(operation["owner"]), arguments.link_there(operation["netdev"])
     link = configure.listed_representor(operation["name"], device)
     others = [
         name for name in links.alternative_names(ownership.socket(), device) if ovsdb.is_foreign_port(name, owner)
     ]
-    if ovsdb.has_port(device) or others:
+    if others or not ovsdb.is_lost(device, owner):
         raise PermissionDenied(f"refused to free {device!r}: it is a port of Open vSwitch", device)
     datapath_device = ownership.read(OVS_MASTER)
     if datapath_device is not None and link["master"] == OVS_MASTER:
@@ -350,7 +364,7 @@ def _owner_of_tap(values: Mapping[str, Any], kind: type[Link]) -> tuple[int | No
 
 
 def _create_tap(operation: Operation, kind: type[Link]) -> None:
-    name, owner, _role = _made_by(operation, kind)
+    name, owner, _role, has_port = _made_by(operation, kind)
     address, mtu = arguments.address(operation["address"]), arguments.mtu(operation["mtu"])
     uid, gid = _owner_of_tap(operation, kind)
     with tap.opened(name, arguments.flag("multiqueue", operation["multiqueue"]), create=True) as descriptor:
@@ -358,9 +372,12 @@ def _create_tap(operation: Operation, kind: type[Link]) -> None:
         link = ownership.read(name)
         if link is None:
             raise LinkError(f"could not create tap {name!r}: it vanished", name)
-        attrs = [("IFLA_IFALIAS", naming.alias(owner)), ("IFLA_MTU", mtu)]
+        index = int(link["ifindex"])
+        # As for a pair: vswitchd writes flags back as it first read them, unless it finds this one set.
+        flags = attributes.PROMISCUOUS if has_port else 0
+        marking = message(index, [("IFLA_IFALIAS", naming.alias(owner))], link_flags=flags, change=flags)
         try:
-            ownership.socket().change([message(int(link["ifindex"]), [attr]) for attr in attrs])
+            ownership.socket().change([marking, message(index, [("IFLA_MTU", mtu)])])
         except netlink.Refused as error:
             raise LinkError(f"could not create tap {name!r}: {error.text}", name) from error
         sysctl.write(name, "disable_ipv6", 1)

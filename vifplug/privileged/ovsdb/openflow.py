@@ -32,14 +32,34 @@ def socket_path(remotes: Sequence[str], bridge: str) -> str | None:
     return next((path for path in paths if os.path.exists(path)), None)
 
 
-def flags(path: str) -> dict[str, str]:
-    """Ports of a bridge with flags that stop frames, and those flags as text.
+class Question:
+    """The ports of a bridge, asked for in advance: vswitchd takes as long to answer as OVSDB does.
 
-    :raises OSError: there is no answer in time.
+    :raises OSError: it cannot be asked.
     """
-    with _Connection(path) as switch:
-        ports = {name: [flag for bit, flag in FLAGS.items() if config & bit] for name, _n, _m, config in switch.ports()}
-    return {name: ", ".join(names) for name, names in ports.items() if names}
+
+    def __init__(self, path: str) -> None:
+        self._switch = _Connection(path)
+        try:
+            self._switch.ask_for_ports()
+        except OSError:
+            self._switch.close()
+            raise
+
+    def flags(self) -> dict[str, str]:
+        """Ports with flags that stop frames, and those flags as text.
+
+        :raises OSError: there is no answer in time.
+        """
+        ports = {
+            name: [flag for bit, flag in FLAGS.items() if config & bit]
+            for name, _number, _address, config in self._switch.ports_asked_for()
+        }
+        return {name: ", ".join(names) for name, names in ports.items() if names}
+
+    def close(self) -> None:
+        """End the connection."""
+        self._switch.close()
 
 
 def clear(path: str, name: str) -> None:
@@ -49,7 +69,8 @@ def clear(path: str, name: str) -> None:
     """
     try:
         with _Connection(path) as switch:
-            for port, number, address, _config in switch.ports():
+            switch.ask_for_ports()
+            for port, number, address, _config in switch.ports_asked_for():
                 if port == name:
                     switch.send(_PORT_MOD, _MOD.pack(number, address, 0, sum(FLAGS), 0))
                     switch.send(_BARRIER)
@@ -78,6 +99,10 @@ class _Connection:
         return self
 
     def __exit__(self, *_about: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close it."""
         self._socket.close()
 
     def send(self, kind: int, body: bytes = b"") -> None:
@@ -98,9 +123,12 @@ class _Connection:
             if kind == _ERROR:
                 raise OSError("the bridge refused an OpenFlow 1.0 message")
 
-    def ports(self) -> list[tuple[str, int, bytes, int]]:
-        """Name, number, MAC and configuration of every port."""
+    def ask_for_ports(self) -> None:
+        """Send the request that ``ports_asked_for`` has the answer to."""
         self.send(_STATS_REQUEST, _STATS.pack(_PORT_DESC, 0))
+
+    def ports_asked_for(self) -> list[tuple[str, int, bytes, int]]:
+        """Name, number, MAC and configuration of every port."""
         ports: list[tuple[str, int, bytes, int]] = []
         more = True
         while more:

@@ -8,7 +8,7 @@ import logging
 import os
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import tenacity
@@ -34,6 +34,14 @@ _NO_DEVICE = os.strerror(errno.ENODEV)
 
 class _NotWritten(Exception):
     """This server accepts no writes."""
+
+
+def _failure_of(work: Callable[[], None]) -> VifplugError | None:
+    try:
+        work()
+    except VifplugError as error:
+        return error
+    return None
 
 
 class Session:
@@ -204,31 +212,41 @@ class Session:
         # A transaction waits for a connection, and is tried again on the next one.
         self._run([Barrier(api)], writes=False, seconds=max(until - time.monotonic(), 0))
 
-    def commit(self, commands: Sequence[Any]) -> int:
+    def commit(self, commands: Sequence[Any], meanwhile: Callable[[], None] | None = None) -> int:
         """Run commands in one transaction.
 
+        :param meanwhile: called while the server works, for each try; its error is raised after the server's answer.
         :returns: the next_cfg to wait for.
         :raises OvsdbError: OVSDB refuses; with its own text.
         :raises OvsUnavailable: it does not answer in time; the outcome is then unknown.
         """
-        return self._run(commands, writes=True)
+        return self._run(commands, writes=True, meanwhile=meanwhile)
 
-    def _run(self, commands: Sequence[Any], *, writes: bool, seconds: float | None = None) -> int:
+    def _run(
+        self,
+        commands: Sequence[Any],
+        *,
+        writes: bool,
+        seconds: float | None = None,
+        meanwhile: Callable[[], None] | None = None,
+    ) -> int:
         """:param seconds: how long to wait for the answer; by default the session's time."""
         try:
-            return self._run_once(commands, writes=writes, seconds=seconds)
+            return self._run_once(commands, writes=writes, seconds=seconds, meanwhile=meanwhile)
         except _NotWritten:
             # The server has become a standby: nothing was written, and the next connection may be to another one.
             LOG.warning("OVSDB at %s no longer accepts writes", self.address)
             self.api.ovsdb_connection.force_reconnect()
         try:
-            return self._run_once(commands, writes=writes, seconds=seconds)
+            return self._run_once(commands, writes=writes, seconds=seconds, meanwhile=meanwhile)
         except _NotWritten as error:
             raise OvsUnavailable(
                 f"OVSDB at {self._places} accepts no writes: it is a standby, or a read-only remote", self._places
             ) from error
 
-    def _run_once(self, commands: Sequence[Any], *, writes: bool, seconds: float | None) -> int:
+    def _run_once(
+        self, commands: Sequence[Any], *, writes: bool, seconds: float | None, meanwhile: Callable[[], None] | None
+    ) -> int:
         patience = self._timeout if seconds is None else seconds
         until = time.monotonic() + patience
         # One at a time: each is built from the rows that the one before has left.
@@ -237,7 +255,11 @@ class Session:
         try:
             transaction = Transaction(self.api, commands, max(until - time.monotonic(), 0), writes=writes)
             transaction.send()
-            return transaction.next_cfg()
+            failure = _failure_of(meanwhile) if meanwhile is not None else None
+            next_cfg = transaction.next_cfg()
+            if failure is not None:
+                raise failure
+            return next_cfg
         except VifplugError:
             raise
         except TimeoutError as error:

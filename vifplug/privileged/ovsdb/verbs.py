@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Container, Mapping, Sequence
 from typing import Any
 
 from vifplug import naming
@@ -14,7 +14,7 @@ from vifplug.privileged.helper.context import net
 from vifplug.privileged.ovsdb import bridges, columns, openflow
 from vifplug.privileged.ovsdb import commands as port_commands
 from vifplug.privileged.ovsdb.session import Session
-from vifplug.privileged.ovsdb.values import first, pairs, referred, value_of
+from vifplug.privileged.ovsdb.values import first, is_open, pairs, referred, value_of
 from vifplug.resources import ownership
 from vifplug.resources.ovs_port import OPENFLOW
 from vifplug.resources.ownership import SeenPort
@@ -58,24 +58,69 @@ def read(
     :raises OvsUnavailable: OVSDB does not answer in time.
     """
     session = _sessions[0]
-    if fresh:
-        session.refresh()
-    rows = _read(session, names, iface_ids, owners, everything)
-    if thorough:
-        flagged = {bridge: _flags(session, bridge) for bridge in {port["bridge"] for port in rows["ports"]}}
-        for port in rows["ports"]:
-            words = flagged[port["bridge"]].get(port["name"])
-            port["settings"] |= {OPENFLOW: words} if words else {}
+    with _Flags(session) as flags:
+        if thorough:
+            flags.ask_about(names)
+        if fresh:
+            session.refresh()
+        rows = _read(session, names, iface_ids, owners, everything)
+        if thorough:
+            flags.add_to(rows["ports"])
     return rows
 
 
-def _flags(session: Session, bridge: str) -> dict[str, str]:
-    path = openflow.socket_path(session.remotes, bridge)
-    try:
-        return openflow.flags(path) if path else {}
-    except OSError as error:
-        LOG.debug("the OpenFlow configuration of %s was not read: %s", bridge, error)
-        return {}
+class _Flags:
+    """The OpenFlow configuration of ports, which their bridges are asked for while OVSDB is.
+
+    vswitchd's answer takes as long as that of OVSDB.
+    """
+
+    def __init__(self, session: Session) -> None:
+        self._session = session
+        self._asked: dict[str, openflow.Question | None] = {}
+
+    def __enter__(self) -> _Flags:
+        return self
+
+    def __exit__(self, *_about: object) -> None:
+        for question in filter(None, self._asked.values()):
+            question.close()
+
+    def ask_about(self, names: Sequence[str]) -> None:
+        """Ask the bridges that ports of these names are on, according to the present replica."""
+        if not self._session.has_replica():
+            return
+        with self._session.lock:
+            index = self._session.index
+            ports = [row for name in names if (row := index.row("Port", name)) is not None]
+            bridges = {first(bridge, "name") for port in ports if (bridge := index.bridge_of(port)) is not None}
+        for bridge in bridges:
+            self._ask(bridge)
+
+    def add_to(self, ports: Sequence[dict[str, Any]]) -> None:
+        """Add the flags to the settings of ports, if their bridge answers in time."""
+        flagged = {bridge: self._of(bridge) for bridge in {port["bridge"] for port in ports}}
+        for port in ports:
+            words = flagged[port["bridge"]].get(port["name"])
+            port["settings"] |= {OPENFLOW: words} if words else {}
+
+    def _ask(self, bridge: str) -> openflow.Question | None:
+        if bridge not in self._asked:
+            self._asked[bridge] = None
+            path = openflow.socket_path(self._session.remotes, bridge)
+            try:
+                self._asked[bridge] = openflow.Question(path) if path else None
+            except OSError as error:
+                LOG.debug("the OpenFlow configuration of %s was not read: %s", bridge, error)
+        return self._asked[bridge]
+
+    def _of(self, bridge: str) -> dict[str, str]:
+        question = self._ask(bridge)
+        try:
+            return question.flags() if question is not None else {}
+        except OSError as error:
+            LOG.debug("the OpenFlow configuration of %s was not read: %s", bridge, error)
+            return {}
 
 
 def _clear_flags(session: Session, operations: Sequence[Mapping[str, Any]]) -> None:
@@ -174,24 +219,40 @@ def has_port(name: str) -> bool:
     return any(port.name == name for port in ports_about(name, ""))
 
 
-def refuse_foreign_port(name: str, owner: str) -> None:
+def is_lost(name: str, owner: str) -> bool:
+    """Whether there is no port of a name, or one of the owner's whose device ovs-vswitchd could not open.
+
+    :raises OvsUnavailable: as ``ports_about``.
+    """
+    if not has_port(name):
+        return True
+    session = _sessions[0]
+    with session.lock:
+        port = session.index.row("Port", name)
+        if port is None or not ownership.port_is_ours(session.index.seen(port, owner), owner):
+            return port is None
+        return not any(map(is_open, referred(port, "interfaces", session.tables, "Interface")))
+
+
+def refuse_foreign_port(name: str, owner: str) -> bool:
     """Refuse to make a device that vswitchd would open as the device of another program's port, or of another VIF's.
 
     A port may wait for its device: a link of that name would join that port's network. For names of the naming rule the
     present replica is used; if OVSDB does not answer and there is no replica, they may be made, so that devices on
     Linux bridges do not wait for an Open vSwitch that hangs.
 
+    :returns: whether a port of the owner's waits for it.
     :raises Conflict: naming the port.
     :raises OvsUnavailable: a request chose the name, and there is an OVSDB that does not answer in time.
     """
     session, by_rule = _sessions[0], naming.is_derived(name, owner)
     if by_rule and not session.has_replica_soon(_CONNECTION_SECONDS):
-        return
+        return False
     if not by_rule and session.is_there:
         session.refresh()
     port = _port_with(session, name, owner)
     if port is None or ownership.port_is_ours(port, owner) or ownership.port_is_adoptable(port, owner):
-        return
+        return port is not None
     ids = ", ".join(sorted(port.iface_ids)) or "none"
     raise Conflict(
         f"refused to make device {name!r} for {owner}: OVS port {port.name!r} (mark {port.mark or 'none'}, iface-id "
@@ -257,26 +318,38 @@ def commands(api: Any, operations: Sequence[Mapping[str, Any]]) -> list[port_com
     return made
 
 
-def change(operations: Sequence[Mapping[str, Any]]) -> int:
+def are_new(operations: Sequence[Mapping[str, Any]], devices: Container[str]) -> bool:
+    """Whether all operations add ports of these devices."""
+    return all(operation["op"] == "add" and operation["name"] in devices for operation in operations)
+
+
+def change(operations: Sequence[Mapping[str, Any]], meanwhile: Callable[[], None] | None = None) -> int:
     """Carry out port operations in ONE transaction: all or none.
 
     Rows are as its caller has just read them, or newer. If OVSDB refuses a transaction based on them, they are read
     again, so that the obstacle can be named.
 
+    :param meanwhile: called once the transaction is sent. Its error is raised after the transaction's answer, whose
+        changes remain.
     :returns: the next_cfg that ``wait`` takes.
     :raises OvsdbError, BridgeMissing, Conflict, PermissionDenied, OvsUnavailable: nothing was changed.
     :raises TimedOut: vswitchd is behind, and a port is to be added; nothing was changed.
     """
-    session = _sessions[0]
+    session, left = _sessions[0], [] if meanwhile is None else [meanwhile]
+
+    def once() -> None:
+        if left:
+            left.pop()()
+
     if any(operation["op"] in _MAKING and not operation.get("uuid") for operation in operations):
         # vswitchd treats a port that was deleted and added again since its last look as the same one, on the deleted
         # device: it reports a number and no error, and forwards no frame.
         session.wait_for_all()
     try:
-        next_cfg = session.commit(commands(session.api, operations))
+        next_cfg = session.commit(commands(session.api, operations), once)
     except OvsdbError:
         session.refresh()
-        next_cfg = session.commit(commands(session.api, operations))
+        next_cfg = session.commit(commands(session.api, operations), once)
     _clear_flags(session, operations)
     return next_cfg
 

@@ -1,0 +1,1 @@
+"""Filters of guests' frames, on a real kernel."""

@@ -1,0 +1,1 @@
+"""Filters: decisions without root."""

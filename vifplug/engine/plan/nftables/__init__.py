@@ -1,0 +1,1 @@
+"""Plans of rules of nftables."""

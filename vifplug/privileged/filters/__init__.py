@@ -1,0 +1,1 @@
+"""Filters of guests' frames: rules of nftables in tables of vifplug's."""

@@ -1,0 +1,1 @@
+"""Kinds that join a network's Linux bridge to networks outside the host; ``resources.vlan`` is another one."""
