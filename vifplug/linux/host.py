@@ -31,6 +31,7 @@ from vifplug.privileged.helper.channel import Channel
 from vifplug.privileged.helper.context import refuse_unknown
 from vifplug.privileged.links import obstructions
 from vifplug.privileged.ovsdb import verbs as ovsdb
+from vifplug.process import signals
 from vifplug.resources import kinds
 from vifplug.resources.contract import Creation
 from vifplug.resources.link import Link
@@ -350,8 +351,12 @@ class LinuxHost:
         if needs_ovsdb:
             patience += 3 * self._settings.timeout + _PROMPT_SECONDS
         try:
-            with self._waiting if needs_ovsdb else contextlib.nullcontext():
-                answer = self._channel.change(privileged.apply, *arguments, timeout=patience)
+            with (
+                self._waiting if needs_ovsdb else contextlib.nullcontext(),
+                signals.held(),  # Ctrl-C waits for the answer: the rollback would race with the helper
+                self._channel.asked(privileged.apply, *arguments, timeout=patience) as result,
+            ):
+                answer = result()
         except VifplugError as error:
             number, _dot, step = error.step.partition(".")
             if number.isdigit():

@@ -14,7 +14,6 @@ from vifplug.privileged import arguments
 from vifplug.privileged.filters import verbs as filters
 from vifplug.privileged.helper.context import net
 from vifplug.privileged.links import verbs as links
-from vifplug.privileged.links.batch import Run
 from vifplug.privileged.ovsdb import verbs as ovsdb
 
 LINKS, PORTS, FILTERS = "links", "ports", "filters"
@@ -29,24 +28,6 @@ def _at_stage(number: int) -> Iterator[None]:
         if "." in error.step:
             raise
         raise type(error)(error.message, error.subject, f"{number}.{error.step}") from error
-
-
-def _together(
-    number: int, run: Run, operations: Sequence[Mapping[str, Any]], ports: Sequence[Mapping[str, Any]]
-) -> int:
-    """Create veth pairs; send the transaction of their ports; bring the links up until its answer has arrived.
-
-    :param number: the stage of the links; that of the ports is the next one.
-    :returns: next_cfg of the transaction.
-    """
-
-    def finish() -> None:
-        with _at_stage(number):
-            run.finish(operations)
-
-    run.create(operations)
-    with _at_stage(number + 1):
-        return ovsdb.change(ports, finish)
 
 
 @net.entrypoint
@@ -91,11 +72,14 @@ def apply(
             ports = stages[number + 1][1] if stages[number + 1 :] and stages[number + 1][0] == PORTS else ()
             with _at_stage(number):
                 for run in links.runs(operations):
-                    if ports and ovsdb.are_new(ports, run.pairs):
-                        next_cfg = _together(number, run, operations, ports)
-                        number, ports = number + 1, ()
-                    else:
-                        run.flush(operations)
+                    run.create(operations)
+                    if not ports or not ovsdb.are_new(ports, run.pairs):
+                        run.finish(operations)
+                        continue
+                    # OVSDB works on the ports of new veth pairs while these come up (decision 0024).
+                    with _at_stage(number + 1), ovsdb.changing(ports) as commit, _at_stage(number):
+                        run.finish(operations)
+                    next_cfg, number, ports = commit.next_cfg, number + 1, ()
         elif plane == FILTERS:
             with _at_stage(number):
                 filters.change(operations)

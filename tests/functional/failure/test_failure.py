@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import resource
 import shutil
@@ -229,16 +230,23 @@ def test_error_inside_the_one_call_is_undone(world: World, plane: str, kind: str
         if left:
             raise left.pop()
 
-    def change(operations: Any, meanwhile: Callable[[], None] | None = None) -> int:
-        number = ovsdb.change(operations, meanwhile)
+    def change(operations: Any) -> int:
+        number = ovsdb.change(operations)
         if left:
             raise left.pop()
         return number
 
+    @contextlib.contextmanager
+    def changing(operations: Any) -> Iterator[Any]:
+        with ovsdb.changing(operations) as commit:
+            yield commit
+        if left:
+            raise left.pop()
+
     if plane == apply.LINKS:
         name, failing = "links", mock.Mock(wraps=links, runs=runs)
     else:
-        name, failing = "ovsdb", mock.Mock(wraps=ovsdb, change=change)
+        name, failing = "ovsdb", mock.Mock(wraps=ovsdb, change=change, changing=changing)
     with mock.patch.object(apply, name, failing):
         raised = fail_to_plug(world, CASES[kind], errors.LinkError)
     assert raised.step

@@ -30,7 +30,7 @@ def noted(function):
         return function(*arguments)
     return note
 
-channel._NoticesTheEnd.ask = noted(channel._NoticesTheEnd.ask)
+channel._ReadByCallers.ask = noted(channel._ReadByCallers.ask)
 socket.LinkSocket.change = noted(socket.LinkSocket.change)
 sys.exit(main.main(sys.argv[2:]))
 """

@@ -193,7 +193,7 @@ def before(what: str, deed: Callable[[], object]) -> Iterator[None]:
 
 def change(host: LocalHost, plane: str, operations: Sequence[Mapping[str, Any]]) -> None:
     """Ask the privileged side for changes of one plane, as a captured worker could."""
-    linux_host(host)._channel.change(privileged.apply, [(plane, operations)], timeout=CHANGE_SECONDS)
+    linux_host(host)._channel.call(privileged.apply, [(plane, operations)], timeout=CHANGE_SECONDS)
 
 
 def raising(error: BaseException) -> Deed:

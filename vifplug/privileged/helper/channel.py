@@ -324,15 +324,6 @@ class Channel:
         except OSError as error:
             raise HostError(f"the privileged helper failed in {verb!r}: {error}") from error
 
-    def change(self, verb: Any, *arguments: Any, timeout: float) -> Any:
-        """Call a verb that changes the host: Ctrl-C waits for its answer, because the rollback would race with the
-        verb.
-
-        :raises HelperDied, TimedOut: as ``call``.
-        """
-        with signals.held(), self.asked(verb, *arguments, timeout=timeout) as result:
-            return result()
-
     def close(self) -> None:
         """End the helper and reap it. Nothing that was plugged depends on it."""
         connection = self._channel.writer.writesock

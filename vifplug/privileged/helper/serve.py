@@ -140,9 +140,11 @@ class BoundedDaemon(daemon.Daemon):
             while (message := self._next()) is not None:
                 number, call = message
                 try:
-                    self._send(number, self._answer(number, call))
-                finally:
-                    self.channel.answered(number)
+                    answer = self._process_cmd(number, *call)
+                except Exception as error:  # a message that is no call
+                    answer = _failed(error)
+                self._send(number, answer)
+                self.channel.answered(number)
         except BrokenPipeError:
             self._end(None)  # the caller is gone
         except BaseException as error:
@@ -165,13 +167,6 @@ class BoundedDaemon(daemon.Daemon):
                 if not self._waiting and self._threads < self.context.conf.thread_pool_size:
                     self._add_thread()
             return message
-
-    def _answer(self, number: str, call: tuple[Any, ...]) -> tuple[Any, ...]:
-        try:
-            answer: tuple[Any, ...] = self._process_cmd(number, *call)
-        except Exception as error:  # a message that is no call
-            return _failed(error)
-        return answer
 
     def _send(self, number: str, answer: tuple[Any, ...]) -> None:
         try:

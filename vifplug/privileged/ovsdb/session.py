@@ -8,7 +8,8 @@ import logging
 import os
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import tenacity
@@ -36,12 +37,12 @@ class _NotWritten(Exception):
     """This server accepts no writes."""
 
 
-def _failure_of(work: Callable[[], None]) -> VifplugError | None:
-    try:
-        work()
-    except VifplugError as error:
-        return error
-    return None
+@dataclass(slots=True)
+class Commit:
+    """The answer to a transaction."""
+
+    next_cfg: int = 0
+    """The next_cfg to wait for."""
 
 
 class Session:
@@ -212,54 +213,82 @@ class Session:
         # A transaction waits for a connection, and is tried again on the next one.
         self._run([Barrier(api)], writes=False, seconds=max(until - time.monotonic(), 0))
 
-    def commit(self, commands: Sequence[Any], meanwhile: Callable[[], None] | None = None) -> int:
+    def commit(self, commands: Sequence[Any]) -> int:
         """Run commands in one transaction.
 
-        :param meanwhile: called while the server works, for each try; its error is raised after the server's answer.
         :returns: the next_cfg to wait for.
         :raises OvsdbError: OVSDB refuses; with its own text.
         :raises OvsUnavailable: it does not answer in time; the outcome is then unknown.
         """
-        return self._run(commands, writes=True, meanwhile=meanwhile)
+        return self._run(commands, writes=True)
 
-    def _run(
-        self,
-        commands: Sequence[Any],
-        *,
-        writes: bool,
-        seconds: float | None = None,
-        meanwhile: Callable[[], None] | None = None,
-    ) -> int:
+    @contextlib.contextmanager
+    def committing(self, commands: Sequence[Any]) -> Iterator[Commit]:
+        """As ``commit``; the body runs while the server works. The answer is awaited, whatever the body raises.
+
+        :returns: as a context, the answer, which is there after the body.
+        """
+        with self._turn(self._timeout) as until:
+            commit = Commit()
+            with self._typed():
+                transaction = Transaction(self.api, commands, max(until - time.monotonic(), 0), writes=True)
+                transaction.send()
+            try:
+                yield commit
+            except BaseException:
+                with contextlib.suppress(VifplugError), self._typed():
+                    transaction.next_cfg()  # its ports are there, or not, when they are undone
+                raise
+            try:
+                with self._typed():
+                    commit.next_cfg = transaction.next_cfg()
+            except _NotWritten as error:
+                self._leave_standby()
+                raise OvsdbError("OVSDB accepts no writes any more") from error
+
+    def _run(self, commands: Sequence[Any], *, writes: bool, seconds: float | None = None) -> int:
         """:param seconds: how long to wait for the answer; by default the session's time."""
         try:
-            return self._run_once(commands, writes=writes, seconds=seconds, meanwhile=meanwhile)
+            return self._run_once(commands, writes=writes, seconds=seconds)
         except _NotWritten:
-            # The server has become a standby: nothing was written, and the next connection may be to another one.
-            LOG.warning("OVSDB at %s no longer accepts writes", self.address)
-            self.api.ovsdb_connection.force_reconnect()
+            self._leave_standby()
         try:
-            return self._run_once(commands, writes=writes, seconds=seconds, meanwhile=meanwhile)
+            return self._run_once(commands, writes=writes, seconds=seconds)
         except _NotWritten as error:
             raise OvsUnavailable(
                 f"OVSDB at {self._places} accepts no writes: it is a standby, or a read-only remote", self._places
             ) from error
 
-    def _run_once(
-        self, commands: Sequence[Any], *, writes: bool, seconds: float | None, meanwhile: Callable[[], None] | None
-    ) -> int:
-        patience = self._timeout if seconds is None else seconds
-        until = time.monotonic() + patience
-        # One at a time: each is built from the rows that the one before has left.
-        if not self._committing.acquire(timeout=patience):
-            raise self._silent()
-        try:
+    def _leave_standby(self) -> None:
+        """The server has become a standby: nothing was written, and the next connection may be to another one."""
+        LOG.warning("OVSDB at %s no longer accepts writes", self.address)
+        self.api.ovsdb_connection.force_reconnect()
+
+    def _run_once(self, commands: Sequence[Any], *, writes: bool, seconds: float | None) -> int:
+        with self._turn(self._timeout if seconds is None else seconds) as until, self._typed():
             transaction = Transaction(self.api, commands, max(until - time.monotonic(), 0), writes=writes)
             transaction.send()
-            failure = _failure_of(meanwhile) if meanwhile is not None else None
-            next_cfg = transaction.next_cfg()
-            if failure is not None:
-                raise failure
-            return next_cfg
+            return transaction.next_cfg()
+
+    @contextlib.contextmanager
+    def _turn(self, seconds: float) -> Iterator[float]:
+        """One transaction at a time: each is built from the rows that the one before has left.
+
+        :returns: as a context, the time of the monotonic clock by which the server must have answered.
+        """
+        until = time.monotonic() + seconds
+        if not self._committing.acquire(timeout=seconds):
+            raise self._silent()
+        try:
+            yield until
+        finally:
+            self._committing.release()
+
+    @contextlib.contextmanager
+    def _typed(self) -> Iterator[None]:
+        """Raise errors of a transaction as vifplug's own, and ``_NotWritten``."""
+        try:
+            yield
         except VifplugError:
             raise
         except TimeoutError as error:
@@ -272,8 +301,6 @@ class Session:
         except Exception as error:
             # python-ovs and ovsdbapp let various errors through: AttributeError, AssertionError, their own errors.
             raise OvsdbError(f"could not run the OVSDB transaction: {type(error).__name__}: {error}") from error
-        finally:
-            self._committing.release()
 
     def _silent(self) -> OvsUnavailable:
         return OvsUnavailable(

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import time
-from collections.abc import Callable, Container, Mapping, Sequence
+from collections.abc import Container, Iterator, Mapping, Sequence
 from typing import Any
 
 from vifplug import naming
@@ -13,7 +14,7 @@ from vifplug.privileged import arguments
 from vifplug.privileged.helper.context import net
 from vifplug.privileged.ovsdb import bridges, columns, openflow
 from vifplug.privileged.ovsdb import commands as port_commands
-from vifplug.privileged.ovsdb.session import Session
+from vifplug.privileged.ovsdb.session import Commit, Session
 from vifplug.privileged.ovsdb.values import first, is_open, pairs, referred, value_of
 from vifplug.resources import ownership
 from vifplug.resources.ovs_port import OPENFLOW
@@ -323,35 +324,47 @@ def are_new(operations: Sequence[Mapping[str, Any]], devices: Container[str]) ->
     return all(operation["op"] == "add" and operation["name"] in devices for operation in operations)
 
 
-def change(operations: Sequence[Mapping[str, Any]], meanwhile: Callable[[], None] | None = None) -> int:
+def change(operations: Sequence[Mapping[str, Any]]) -> int:
     """Carry out port operations in ONE transaction: all or none.
 
     Rows are as its caller has just read them, or newer. If OVSDB refuses a transaction based on them, they are read
     again, so that the obstacle can be named.
 
-    :param meanwhile: called once the transaction is sent. Its error is raised after the transaction's answer, whose
-        changes remain.
     :returns: the next_cfg that ``wait`` takes.
     :raises OvsdbError, BridgeMissing, Conflict, PermissionDenied, OvsUnavailable: nothing was changed.
     :raises TimedOut: vswitchd is behind, and a port is to be added; nothing was changed.
     """
-    session, left = _sessions[0], [] if meanwhile is None else [meanwhile]
+    with changing(operations) as commit:
+        pass
+    return commit.next_cfg
 
-    def once() -> None:
-        if left:
-            left.pop()()
 
+@contextlib.contextmanager
+def changing(operations: Sequence[Mapping[str, Any]]) -> Iterator[Commit]:
+    """As ``change``; the body runs once the transaction is sent, and while OVSDB works on it.
+
+    :returns: as a context, the answer, which is there after the body. If the body raises, the change remains, or not.
+    """
+    session, is_sent, has_failed = _sessions[0], False, False
     if any(operation["op"] in _MAKING and not operation.get("uuid") for operation in operations):
         # vswitchd treats a port that was deleted and added again since its last look as the same one, on the deleted
         # device: it reports a number and no error, and forwards no frame.
         session.wait_for_all()
     try:
-        next_cfg = session.commit(commands(session.api, operations), once)
+        with session.committing(commands(session.api, operations)) as commit:
+            is_sent = has_failed = True
+            yield commit
+            has_failed = False
     except OvsdbError:
+        if has_failed:
+            raise
         session.refresh()
-        next_cfg = session.commit(commands(session.api, operations), once)
+        if is_sent:
+            commit.next_cfg = session.commit(commands(session.api, operations))
+        else:
+            with session.committing(commands(session.api, operations)) as commit:
+                yield commit
     _clear_flags(session, operations)
-    return next_cfg
 
 
 @net.entrypoint
