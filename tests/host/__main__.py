@@ -25,6 +25,8 @@ BATCHES: dict[str, float] = {
     "drift": 900,
     "ovs_bridges": 1800,
     "macvtap": 600,
+    "vlan_bridges": 1200,
+    "vlan_uplinks": 600,
     "uplinks": 3600,
     "vf": 600,
     "vf_faults": 1800,

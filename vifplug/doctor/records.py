@@ -77,7 +77,8 @@ def _obstacles(context: Context, contents: Contents) -> Iterator[Obstacle]:
             for item in obstacles.on_foreign_link(tap, observed):
                 yield Obstacle(vif_id=record.id, subject=tap.name, text=_differs(item))
         for bridge in _foreign_bridges(record, observed):
-            for item in obstacles.on_foreign_bridge(bridge, observed, (guest_link(record.vif), record.vif.address)):
+            guest = (guest_link(record.vif), record.vif.address)
+            for item in obstacles.on_foreign_bridge(bridge, observed, guest, record.vif.vlan):
                 yield Obstacle(vif_id=record.id, subject=bridge.name, text=_differs(item))
 
 

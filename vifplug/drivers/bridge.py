@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 from vifplug import naming
 from vifplug.drivers import builders, uplinks
@@ -15,7 +16,10 @@ from vifplug.resources.contract import Resource
 
 
 class LinuxBridge:
-    """A network's bridge and its uplink, created with its first VIF and deleted with its last; and the tap on it."""
+    """A network's bridge and its uplink, created with its first VIF and deleted with its last; and the tap on it.
+
+    VIFs with VLANs of their own share one bridge that filters by VLAN, instead of having a bridge for each VLAN.
+    """
 
     vif_type = "bridge"
     makes_tap = True
@@ -25,8 +29,10 @@ class LinuxBridge:
 
         :raises InputError: the network is not named, or has an uplink that this host cannot have.
         """
-        bridge = builders.with_guest(vif, self._bridge(vif))
-        taps = [builders.guest_tap(vif, master=bridge.name)] if vif.create_tap else []
+        bridge, vlan = builders.with_guest(vif, self._bridge(vif)), builders.own_vlan(vif)
+        if vlan is not None:
+            bridge = replace(bridge, vlan_filtering=1, vlan_default_pvid=0, guest_vlan=vlan)
+        taps = [replace(builders.guest_tap(vif, master=bridge.name), bridge_vlan=vlan)] if vif.create_tap else []
         return [*taps, *builders.guest_filter(vif, options), bridge, *uplinks.uplinks(vif, bridge, options)]
 
     def switch(self, vif: Vif, options: Options) -> str | None:
@@ -48,7 +54,10 @@ class LinuxBridge:
                 vif.id,
             )
         network = vif.network.id or naming.network_of_bridge(str(vif.network.bridge))
-        owner = naming.network_owner(network)
         name = vif.network.bridge or naming.device(naming.ROLE_NETWORK_BRIDGE, network)
+        if builders.own_vlan(vif) is not None and name != naming.device(naming.ROLE_NETWORK_BRIDGE, network):
+            # VIFs of different networks, each in its VLAN, share a bridge that a request names.
+            network = naming.network_of_bridge(name)
+        owner = naming.network_owner(network)
         # The kernel's default ageing: 0 on a shared bridge floods every frame (LP 1837252).
         return builders.linux_bridge(vif, name, owner, naming.ROLE_NETWORK_BRIDGE)

@@ -46,6 +46,11 @@ def ovs_bridge(vif: Vif, options: Options) -> str:
     return vif.network.bridge or options.integration_bridge
 
 
+def own_vlan(vif: Vif) -> int | None:
+    """The VLAN that a VIF has on its bridge by vifplug."""
+    return vif.vlan if isinstance(vif.vlan, int) else None
+
+
 def ovs_port(vif: Vif, options: Options, name: str, *, waits: bool = False) -> OvsPort:
     """A VIF's port, with exactly the keys that Nova writes (os-vif ovsdb_lib.create_ovs_vif_port).
 
@@ -64,7 +69,7 @@ def ovs_port(vif: Vif, options: Options, name: str, *, waits: bool = False) -> O
         owner=vif.id,
         iface_ids=ids,
         isolate=bool(vif.isolate) and not naming.is_trunk_bridge(bridge),
-        vlan=vif.vlan if isinstance(vif.vlan, int) else None,
+        vlan=own_vlan(vif),
         qos_type=options.qos_type or None,
         waits_for_device=waits,
         control_plane=CONTROL_AGENT if options.wired_by == CONTROL_AGENT else "",

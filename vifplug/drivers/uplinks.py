@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ipaddress
+from dataclasses import replace
 from typing import Any
 
 from vifplug import naming
@@ -13,7 +14,7 @@ from vifplug.model.uplink import Uplink
 from vifplug.model.vif import Vif
 from vifplug.resources import vlan
 from vifplug.resources.bridge import Bridge
-from vifplug.resources.link import Link
+from vifplug.resources.link import TRUNK, Link
 from vifplug.resources.uplink import nic, vxlan
 
 
@@ -25,6 +26,12 @@ def uplinks(vif: Vif, bridge: Bridge, options: Options) -> list[Link]:
     asked = vif.network.uplink
     if asked is None:
         return []
+    if bridge.vlan_filtering and asked.type != model.FLAT:
+        raise InputError(
+            f"network.uplink of VIF {vif.id} is of type {asked.type}, and the VIF has vlan {vif.vlan}: a bridge that "
+            f"filters by VLAN takes an uplink of type {model.FLAT}, which has the VLANs tagged; leave out one of them",
+            vif.id,
+        )
     if asked.type == model.VXLAN:
         return [_vxlan(vif, asked, bridge, options)]
     device = _device(vif, asked, options)
@@ -33,7 +40,7 @@ def uplinks(vif: Vif, bridge: Bridge, options: Options) -> list[Link]:
         own = nic.Nic(
             name=device, owner=bridge.owner, role=nic.ROLE, master=bridge.name, keeps_addresses=keeps, up=True
         )
-        return [own]
+        return [replace(own, bridge_vlan=TRUNK) if bridge.vlan_filtering else own]
     number = int(asked.segmentation_id or 0)
     return [
         vlan.Vlan(

@@ -1,6 +1,8 @@
-"""A VIF's own VLAN: where vifplug may own Port.tag, and where another program does. Pure."""
+"""A VIF's own VLAN: where vifplug may set it, and where another program does. Pure."""
 
 from __future__ import annotations
+
+from collections.abc import Iterable
 
 from vifplug import naming
 from vifplug.drivers.contract import Options
@@ -8,6 +10,9 @@ from vifplug.engine.plan import diff
 from vifplug.engine.wiring import AGENT, EVENTS, OVN
 from vifplug.errors import Conflict, InputError
 from vifplug.model.vif import Vif
+from vifplug.resources import kinds
+from vifplug.resources.contract import Resource
+from vifplug.resources.link import Link
 from vifplug.resources.observed import Observed
 from vifplug.resources.ovs_port import CONTROL_AGENT, CONTROL_OVN, OvsPort
 from vifplug.store.records import Record
@@ -23,8 +28,12 @@ def refuse(vif: Vif, record: Record | None, options: Options) -> None:
 
     :param vif: with all fields set.
     :raises InputError: naming the field and the remedy. A recorded VLAN is kept whatever the configuration is by now.
+    :raises Conflict: the VIF would change between a Linux bridge that filters by VLAN and one that does not.
     """
-    if vif.vlan is None or vif.vif_type in _ON_LINUX:
+    if vif.vif_type in _ON_LINUX:
+        _refuse_another_kind_of_bridge(vif, record)
+        return
+    if vif.vlan is None:
         return
     fault = _fault(vif, options.integration_bridge)
     if not fault and (record is None or record.vif.vlan != vif.vlan) and options.wired_by in _WIRE_ALL:
@@ -46,6 +55,70 @@ def _fault(vif: Vif, integration_bridge: str) -> str:
     if naming.is_trunk_bridge(bridge):
         return f"network.bridge is {bridge!r}, a trunk's bridge: Neutron decides about its VLANs; leave vlan out"
     return ""
+
+
+def _refuse_another_kind_of_bridge(vif: Vif, record: Record | None) -> None:
+    if record is None or (record.vif.vlan is None) == (vif.vlan is None):
+        return
+    has = f"vlan {record.vif.vlan}, on a bridge that filters by VLAN," if record.vif.vlan is not None else "no vlan"
+    wanted = f"vlan {vif.vlan}" if vif.vlan is not None else "none"
+    raise Conflict(
+        f"VIF {vif.id} is plugged with {has} and cannot be plugged with {wanted} in place; unplug it first", vif.id
+    )
+
+
+def to_be_turned(desired: Iterable[Resource], observed: Observed) -> list[Link]:
+    """Bridges of ours that filter by VLAN and must not, or that do not and must."""
+    bridges = [link for link in kinds.links_in(desired) if link.has_members and link.shared]
+    return [
+        bridge
+        for bridge in bridges
+        if (current := observed.links.get(bridge.name)) is not None
+        and current.has_members
+        and bool(current.vlan_filtering) != bool(bridge.vlan_filtering)
+    ]
+
+
+def refuse_mixed(bridge: Link, others: Iterable[Resource]) -> None:
+    """Refuse a VIF with a VLAN of its own on a bridge of VIFs without, or the reverse: a bridge that filters by VLAN
+    passes nothing of a port without one.
+
+    :param others: the same bridge, as other VIFs ask for it.
+    :raises Conflict: naming the bridge.
+    """
+    for other in kinds.links_in(others):
+        if bool(other.vlan_filtering) != bool(bridge.vlan_filtering):
+            has, asked = ("a vlan", "none") if other.vlan_filtering else ("none", "a vlan")
+            raise Conflict(
+                f"bridge {bridge.name!r} is used by VIFs with {has} of their own, and a VIF with {asked} is to join; "
+                "all of them need one, or none: name another bridge (network.bridge)",
+                bridge.name,
+            )
+
+
+def refuse_bridge(link: Link, desired: Iterable[Resource], observed: Observed) -> None:
+    """Refuse a port that gets a VLAN on a bridge of another program that does not filter by VLAN.
+
+    :param link: the port; or, if the VMM makes that, the bridge that the driver describes.
+    :raises Conflict: naming the bridge and the remedy.
+    """
+    is_vmms = bool(link.guest) and link.guest_vlan is not None
+    name = link.master if link.bridge_vlan is not None else link.name if is_vmms else None
+    bridge = observed.links.get(name or "")
+    if name is None or bridge is None or any(item.name == name for item in desired):
+        return
+    remedy = ""
+    if not bridge.vlan_filtering:
+        remedy = f"does not filter by VLAN: let it (ip link set {name} type bridge vlan_filtering 1)"
+    elif is_vmms:
+        remedy = "has a tap of the VMM's, to which only the VMM gives a VLAN there: let vifplug make it (create_tap)"
+    if remedy:
+        vlan = link.bridge_vlan if link.bridge_vlan is not None else link.guest_vlan
+        raise Conflict(
+            f"bridge {name!r} for vlan {vlan} is another program's, and {remedy}, or name another bridge, or leave "
+            "vlan out",
+            name,
+        )
 
 
 def refuse_wired(port: OvsPort, known: OvsPort | None, observed: Observed) -> None:

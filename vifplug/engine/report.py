@@ -212,7 +212,8 @@ def _link_hop(name: str, kind: str, observed: Observed, items: Sequence[DriftIte
         return Hop(
             name=name, kind=kind, state="waiting" if not items and kind == "tap" else "missing", drift=tuple(items)
         )
-    note = f"in {link.master}" if link.master else ""
+    vlan = f", vlan {link.bridge_vlan}" if link.bridge_vlan is not None else ""
+    note = f"in {link.master}{vlan}" if link.master else ""
     return Hop(name=name, kind=kind, state="up" if link.up else "down", mtu=link.mtu, note=note, drift=tuple(items))
 
 

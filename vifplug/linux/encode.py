@@ -67,6 +67,7 @@ def of_link(action: Action) -> dict[str, Any]:
                 **_identity(bridge),
                 "guest": bridge.guest,
                 "guest_address": bridge.guest_address,
+                "guest_vlan": bridge.guest_vlan,
                 "guest_ifindex": ifindex,
                 "vif_id": vif_id,
             }

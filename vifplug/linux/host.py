@@ -22,7 +22,7 @@ from vifplug.linux import decode, encode, uplinks
 from vifplug.linux.probe import LinuxProbe
 from vifplug.linux.turns import turn
 from vifplug.netlink import links as reading
-from vifplug.netlink import monitor, parts, sysfs
+from vifplug.netlink import monitor, parts, sysfs, vlans
 from vifplug.netlink import socket as netlink
 from vifplug.netlink.udev import Udev
 from vifplug.privileged import apply as privileged
@@ -201,6 +201,7 @@ class LinuxHost:
         of_links = scope.function_kinds.keys()
         plain = replace(scope, links=scope.links - of_links) if of_links else scope
         links, members = self._plain_links(plain)
+        vlans.with_vlans(self._reader, links)
         links = obstructions.with_ingress(self._reader, links) if scope.thorough else links
         there, absent = functions
         return links | there, members, absent

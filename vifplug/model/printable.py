@@ -1,7 +1,7 @@
 """Makes text with the kernel's names printable everywhere: a byte that is not UTF-8 becomes ``\\xNN``.
 
 Names are read with surrogateescape, so that they can be sent back as the same bytes. No encoding has a lone surrogate,
-and JSON parsers other than Python's refuse it or replace it.
+and JSON parsers other than Python's refuse it or replace it. Values of attributes are printed in words.
 """
 
 from __future__ import annotations
@@ -37,3 +37,18 @@ def dumps(value: Any, *, indent: int | None = None, default: Callable[[Any], Any
     written = json.dumps(value, indent=indent, default=default)
     # Surrogates of both kinds are written like this; to find the lone ones, the document is searched.
     return json.dumps(document(json.loads(written)), indent=indent) if "\\ud" in written else written
+
+
+def in_words(value: Any) -> str:
+    """A value of an attribute as a plan prints it."""
+    match value:
+        case True:
+            return "on"
+        case False:
+            return "off"
+        case None | "" | ():
+            return "none"
+        case float():
+            return f"{value:g}"
+        case _:
+            return " ".join(value) if isinstance(value, tuple) else str(value)

@@ -263,7 +263,7 @@ class Macvtap(_Part):
     )
 
 
-WITH_VLAN = frozenset({"ovs", "ovs-hybrid"})
+WITH_VLAN = frozenset({"bridge", "ovs", "ovs-hybrid"})
 """The vif_types whose VIFs may have a VLAN of their own."""
 _VLANS_OF_PARTS = {"vf": "pci_device.vlan", "macvtap": "macvtap.vlan"}
 
@@ -306,8 +306,9 @@ class Vif(_Part):
     )
     vlan: OwnVlan | None = Field(
         default=None,
-        description="ovs and ovs-hybrid: the VLAN of the guest's frames, on hosts where no control plane wires ports. "
-        "vifplug owns Port.tag then. A request without it keeps that of a plugged VIF; none removes it.",
+        description="bridge, ovs and ovs-hybrid: the VLAN of the guest's frames, on hosts where no control plane wires "
+        "ports. On an OVS bridge vifplug owns Port.tag then; a Linux bridge filters by VLAN, and VIFs of several VLANs "
+        "share it. A request without it keeps that of a plugged VIF; none removes it from an OVS port.",
     )
     per_port_bridge: Flag | None = Field(
         default=None,

@@ -378,9 +378,8 @@ def decode(payload: bytes) -> dict[str, Any]:
             link["link_index"] = _number(data.get(lower)) or 0
         for name, number, parse, absent in _data_of(kind.kind):
             value = parse(data[number]) if number in data else absent
-            if name not in _IMPEDING:
-                link[name] = value
-            elif value:
+            link[name] = value
+            if value and name in _IMPEDING:
                 impeded[name] = value
     return link
 

@@ -171,18 +171,21 @@ class LinkSocket:
         finally:
             self._socket.settimeout(self._timeout)
 
-    def dump(self, master: int = 0) -> list[bytes]:
+    def dump(self, master: int = 0, *, family: int = 0, mask: int = 0) -> list[bytes]:
         """Every link's message, or those of one master's members.
 
         If links changed during the dump, it is repeated a few times: the kernel marks it with
         NLM_F_DUMP_INTR, or drops part of it (ENOBUFS).
+
+        :param family: AF_BRIDGE for the messages of ports of bridges.
+        :param mask: as in ``get_by_index``.
 
         :raises Refused: when every attempt is interrupted, or for a kernel error.
         """
         request = attribute(_IFLA_MASTER, struct.pack("=I", master)) if master else b""
         for _try in range(_DUMP_TRIES):
             with contextlib.suppress(_Interrupted):
-                return self._dump_once(request)
+                return self._dump_once(request, family, mask)
         raise Refused(0, errno.EINTR, f"links changed during each of {_DUMP_TRIES} dumps")
 
     def table(self, kind: int, body: bytes) -> list[bytes]:
@@ -199,10 +202,10 @@ class LinkSocket:
                 raise Refused(0, -struct.unpack_from("=i", payload)[0], _reason(flags, payload))
         return [payload for _kind, _flags, payload in answers]
 
-    def _dump_once(self, request: bytes) -> list[bytes]:
+    def _dump_once(self, request: bytes, family: int, mask: int) -> list[bytes]:
         links: list[bytes] = []
         interrupted = False
-        for kind, flags, payload in self._request_dump(request):
+        for kind, flags, payload in self._request_dump(request, family, mask):
             interrupted |= bool(flags & _NLM_F_DUMP_INTR)
             if kind == RTM_NEWLINK:
                 links.append(payload)
@@ -212,8 +215,8 @@ class LinkSocket:
             raise _Interrupted
         return links
 
-    def _request_dump(self, attributes: bytes) -> list[tuple[int, int, bytes]]:
-        return self._collect(lambda sequence: _get_link(attributes, sequence, NLM_F_DUMP))
+    def _request_dump(self, attributes: bytes, family: int, mask: int) -> list[tuple[int, int, bytes]]:
+        return self._collect(lambda sequence: _get_link(attributes, sequence, NLM_F_DUMP, mask=mask, family=family))
 
     def _collect(self, request: Callable[[int], bytes]) -> list[tuple[int, int, bytes]]:
         answers: list[tuple[int, int, bytes]] = []
@@ -242,9 +245,11 @@ def _numbers(first: int = 1) -> Iterator[int]:
     return (number & _SEQUENCE_MASK for number in itertools.count(first))
 
 
-def _get_link(attributes: bytes, sequence: int, flags: int = 0, *, index: int = 0, mask: int = 0) -> bytes:
+def _get_link(
+    attributes: bytes, sequence: int, flags: int = 0, *, index: int = 0, mask: int = 0, family: int = 0
+) -> bytes:
     filtered = attribute(_IFLA_EXT_MASK, struct.pack("=I", _RTEXT_FILTER_SKIP_STATS | mask))
-    body = IFINFO.pack(0, 0, index, 0, 0) + attributes + filtered
+    body = IFINFO.pack(family, 0, index, 0, 0) + attributes + filtered
     return HEADER.pack(HEADER.size + len(body), RTM_GETLINK, NLM_F_REQUEST | flags, sequence, 0) + body
 
 

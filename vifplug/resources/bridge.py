@@ -7,7 +7,7 @@ from typing import ClassVar
 
 from vifplug import naming
 from vifplug.resources.contract import Creation, Role
-from vifplug.resources.link import OF_EVERY_LINK, UP, Link, Passage
+from vifplug.resources.link import OF_EVERY_LINK, UP, VLAN_MAX, Link, Passage
 from vifplug.resources.schema import Attribute, Compared, Form, How, Place, Table, Wire
 
 _INFO = Place.DATA
@@ -41,13 +41,21 @@ ARP_ANNOUNCE = Attribute(
     wire=Wire("IPV4_DEVCONF_ARP_ANNOUNCE", 18, place=Place.INET),
     high=8,
 )
+VLAN_DEFAULT_PVID = Attribute(
+    name="vlan_default_pvid",
+    form=Form.WHOLE,
+    how=How.BEFORE_UP,
+    wire=Wire("IFLA_BR_VLAN_DEFAULT_PVID", 39, "uint16", _INFO),
+    high=VLAN_MAX,
+)
+# Behind the default PVID: no port is in VLAN 1 when the bridge begins to filter. (By netlink the kernel accepts both in
+# either order, by sysfs only in this one.)
 VLAN_FILTERING = Attribute(
     name="vlan_filtering",
     form=Form.WHOLE,
     how=How.BEFORE_UP,
     wire=Wire("IFLA_BR_VLAN_FILTERING", 7, "uint8", _INFO),
     high=1,
-    compared=Compared.NOT,
 )
 GROUP_FWD_MASK = Attribute(
     name="group_fwd_mask",
@@ -58,7 +66,8 @@ GROUP_FWD_MASK = Attribute(
     compared=Compared.NOT,
 )
 IMPEDING = (VLAN_FILTERING, GROUP_FWD_MASK)
-"""Settings that a creation leaves at the kernel's default, and that stop frames with any other value (``impeded``)."""
+"""Settings that a creation leaves at the kernel's default, and that stop frames with any other value (``impeded``); but
+a bridge of VIFs with VLANs of their own filters by VLAN."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -68,9 +77,12 @@ class Bridge(Link):
     kind: ClassVar[str] = "bridge"
     attributes: ClassVar[Table] = Table(
         *OF_EVERY_LINK,
-        *(STP, FORWARD_DELAY, AGEING_TIME, MULTICAST_SNOOPING, ARP_ANNOUNCE, *IMPEDING),
+        *(STP, FORWARD_DELAY, AGEING_TIME, MULTICAST_SNOOPING, ARP_ANNOUNCE, VLAN_DEFAULT_PVID, *IMPEDING),
         UP,
-        made_with=("alias", "address", "mtu", "stp", "forward_delay", "ageing_time", "multicast_snooping"),
+        made_with=(
+            *("alias", "address", "mtu", "stp", "forward_delay", "ageing_time", "multicast_snooping"),
+            *("vlan_default_pvid", "vlan_filtering"),
+        ),
     )
     roles: ClassVar[tuple[Role, ...]] = (
         Role(name=naming.ROLE_BRIDGE),
@@ -92,16 +104,25 @@ class Bridge(Link):
     """Seconds; the kernel's netlink attribute counts hundredths of one."""
     multicast_snooping: int | None = None
     arp_announce: int | None = None
+    vlan_filtering: int | None = None
+    vlan_default_pvid: int | None = None
+    """0: a port that joins is in no VLAN."""
     guest: str = ""
     """Desired only: the tap that the VMM makes and puts on this bridge."""
     guest_address: str = ""
     """Desired only: that guest's MAC, which identifies a tap with another name."""
+    guest_vlan: int | None = None
+    """Desired only: the VLAN of the guest, with either tap."""
     guest_ifindex: int | None = None
     """Recorded only: that tap, after it was observed there."""
     station: str = ""
     """Desired only: the guest's MAC."""
     station_port: str = ""
     """Desired only: the tap in front of the guest, made by any program."""
+
+    def creation_in_words(self, other: Link | None = None) -> str:
+        """With its filtering."""
+        return f"{Link.creation_in_words(self, other)}{' filtering by vlan' if self.vlan_filtering else ''}"
 
     @property
     def runs_stp(self) -> bool:

@@ -11,6 +11,7 @@ from vifplug.resources.schema import Attribute, Compared, Entries, Form, How, Pl
 
 _MTU_MIN, _MTU_MAX = 68, 65535
 """Bytes, of any link; a VIF's own bounds are narrower (model/limits.py)."""
+VLAN_MIN, VLAN_MAX = 1, 4094
 _INET_MAX = 8
 """The kernel's limit for the IP settings below is far lower."""
 
@@ -27,6 +28,9 @@ MTU = Attribute(
     compared=Compared.AT_LEAST_IF_SHARED,
 )
 MASTER = Attribute(name="master", form=Form.LINK, how=How.BEFORE_UP, wire=Wire("IFLA_MASTER", 10, "uint32"))
+TRUNK = f"{VLAN_MIN}-{VLAN_MAX} tagged"
+"""The ``bridge_vlan`` of a port with every VLAN: an uplink."""
+BRIDGE_VLAN = Attribute(name="bridge_vlan", form=Form.WHOLE, how=How.BRIDGE_VLAN, low=VLAN_MIN, high=VLAN_MAX)
 DISABLE_IPV6 = Attribute(
     name="disable_ipv6",
     form=Form.FLAG,
@@ -55,7 +59,7 @@ PROMISCUOUS = Attribute(
 )
 UP = Attribute(name="up", form=Form.FLAG, how=How.FLAGS, wire=Wire("IFF_UP", 0x1, place=Place.FLAGS))
 
-OF_EVERY_LINK = (ALIAS, ADDRESS, MTU, MASTER, DISABLE_IPV6, ACCEPT_RA, ARP_IGNORE, PROMISCUOUS)
+OF_EVERY_LINK = (ALIAS, ADDRESS, MTU, MASTER, BRIDGE_VLAN, DISABLE_IPV6, ACCEPT_RA, ARP_IGNORE, PROMISCUOUS)
 """The kind's own attributes follow, and ``UP`` is the last one."""
 
 
@@ -125,6 +129,9 @@ class Link(Resource):
     address: str | None = None
     mtu: int | None = None
     master: str | None = None
+    bridge_vlan: int | str | None = None
+    """The VLANs of a port of a bridge that filters by VLAN: a number if it is in one VLAN only, untagged, else words,
+    such as ``TRUNK``. None for no request, and if they were not read."""
     disable_ipv6: bool | None = None
     accept_ra: int | None = None
     arp_ignore: int | None = None
@@ -235,6 +242,16 @@ class Link(Resource):
     @property
     def guest_ifindex(self) -> int | None:
         """Recorded only: that tap, after it was observed there."""
+        return None
+
+    @property
+    def guest_vlan(self) -> int | None:
+        """Desired only: the VLAN of that guest, on a bridge that filters."""
+        return None
+
+    @property
+    def vlan_filtering(self) -> int | None:
+        """Of a bridge: 1 if it filters by VLAN. Desired: None for a bridge that does not."""
         return None
 
     @property

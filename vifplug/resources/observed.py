@@ -27,6 +27,8 @@ class Station:
     address: str
     kind: str
     """static, permanent (the host's own) or sticky."""
+    vlan: int = 0
+    """The VLAN in which it counts, on a bridge that filters by VLAN; 0 for any."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -42,6 +42,7 @@ PORT_STATE_NUMBER = 1
 
 QDISC, INGRESS, XDP = "qdisc", "ingress_filter", "xdp"
 TX_QUEUE, LINK_MODE = "txqueuelen", "linkmode"
+VLAN_FILTERING = bridge.VLAN_FILTERING.name
 BRIDGE: Mapping[str, int] = {attribute.name: 0 for attribute in bridge.IMPEDING}
 
 QDISCS_OF_VETH = frozenset({"noqueue", "noop"})

@@ -54,6 +54,8 @@ class How(enum.Enum):
     BEFORE_UP = "a message before the link is up"
     BEHIND_MEMBERS = "a message before the link is up, behind all others of its kind"
     """A bridge's MTU is set after its members' (LP 1399064)."""
+    BRIDGE_VLAN = "messages to the bridge that it is a port of (AF_BRIDGE), before the link is up"
+    """Behind its master: a port's VLANs are deleted when it leaves its bridge."""
     FORWARDING = "entries of its forwarding database"
     """For the MAC of all zeros, to which a VXLAN device sends what it knows no other destination of."""
     SYSCTL = "sysctl"

@@ -6,11 +6,10 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from vifplug.resources.contract import Creation, Role
-from vifplug.resources.link import OF_EVERY_LINK, UP, Link, Passage
+from vifplug.resources.link import OF_EVERY_LINK, UP, VLAN_MAX, VLAN_MIN, Link, Passage
 from vifplug.resources.schema import Attribute, Compared, Form, Place, Table, Wire
 from vifplug.resources.uplink.nic import Nic
 
-VLAN_MIN, VLAN_MAX = 1, 4094
 ROLE = "vlan"
 
 LOWER = Attribute(name="lower", form=Form.LINK, wire=Wire("IFLA_LINK", 5, "uint32"), compared=Compared.REMADE)

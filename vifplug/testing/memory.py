@@ -177,7 +177,7 @@ class MemoryHost:
             case configured.FreeDevice(link=link):
                 self._set(link.netdev or "", {"master": None}, "")
             case actions.JoinGuest(bridge=bridge):
-                self._set(bridge.guest, {"master": bridge.name}, "")
+                self._set(bridge.guest, {"master": bridge.name, "bridge_vlan": bridge.guest_vlan}, "")
             case actions.ForgetStation(station=entry):
                 self.stations = [station for station in self.stations if station != entry]
             case actions.DeleteLinks(links=links):
@@ -259,6 +259,10 @@ class MemoryHost:
             values["owner"] = owner
         impeded = {key: value for key, value in self.links[name].impeded.items() if key not in values}
         fields = {key: value for key, value in values.items() if key not in passage.RIGHT}
+        if "master" in values:
+            fields = {"bridge_vlan": None, **fields}  # it is a port's, and goes with the port
+        if passage.VLAN_FILTERING in values:
+            fields[passage.VLAN_FILTERING] = values[passage.VLAN_FILTERING]
         self.links[name] = replace(self.links[name], impeded=impeded, **fields)
 
     def rename(self, old: str, new: str) -> None:
@@ -278,7 +282,7 @@ class MemoryHost:
         if peer:
             self.links.pop(peer, None)
         for other in [link for link in self.links.values() if link.master == name]:
-            self.links[other.name] = replace(other, master=None)
+            self.links[other.name] = replace(other, master=None, bridge_vlan=None)
         for other in [link for link in self.links.values() if link.netdev == name]:
             reason = f"there is no representor of PCI device {other.name}"
             gone = {"netdev": None, "mtu": None, "disable_ipv6": None, "up": None, "why_absent": reason}

@@ -233,3 +233,23 @@ def test_larger_mtu_of_two_vifs_of_a_network_holds(world: World) -> None:
         host.plug([BRIDGE.vif])
         assert must_link(world, BRIDGE.brq)["mtu"] == 9000
         assert (must_link(world, BRIDGE.tap)["mtu"], must_link(world, SECOND.tap)["mtu"]) == (MTU, 9000)
+
+
+def test_vlan_is_set_or_refused_by_what_the_kernel_can(world: World) -> None:
+    """tests/host/checks/vlan_bridges.py has the rest, on a kernel whose bridges filter by VLAN."""
+    before, request = world.snapshot(), BRIDGE.but(vlan=5)
+    can = world.run("ip", "link", "add", "br-try", "type", "bridge", "vlan_filtering", "1", check=False).returncode == 0
+    if can:
+        world.ip("link", "delete", "br-try")
+    result = world.vifplug("plug", "-", input=request.text, check=False)
+    if not can:
+        assert result.returncode == 1
+        assert "this kernel's bridges do not filter by VLAN (CONFIG_BRIDGE_VLAN_FILTERING)" in result.stderr
+        assert result.stderr.count("\n") == 1
+        assert world.snapshot() == before
+        assert world.vifplug_json("list")["vifs"] == []
+        return
+    shown = json.loads(world.run("bridge", "-j", "vlan", "show", "dev", request.tap).stdout)
+    assert shown == [{"ifname": request.tap, "vlans": [{"vlan": 5, "flags": ["PVID", "Egress Untagged"]}]}]
+    world.vifplug("unplug", request.id)
+    assert world.snapshot() == before

@@ -114,6 +114,9 @@ def link_calls(world: World) -> Iterator[dict[str, Any]]:
         own = identity(device(role, MINE), MINE.id, role, world)
         for new in (device("tap", VICTIM), name_of("tap", COPY), name_of("qvo", COPY), "eth7", "docker0", "vif%d"):
             yield {"op": "rename", **own, "to": new}
+    tap = identity(device("tap", VICTIM), VICTIM.id, "tap", world)
+    for vlan in (0, 4095, -1, True, "5", "1-4094 tagged"):  # the last one is a network's uplink's
+        yield {"op": "set", **tap, "adopt": False, "values": {"bridge_vlan": vlan}, "multiqueue": False}
     bridge = identity(device("qbr", MINE), MINE.id, "qbr", world)
     for guest in ("br-int", "br-ex", "ovs-netdev", "vpn0", "vmtap0", "eth7", "docker0", device("tap", VICTIM)):
         link = world.link(guest)

@@ -161,7 +161,7 @@ class Kernel(netlink.LinkSocket):
             for number, (name, (switch, port)) in enumerate(sorted(shown.items()))
         }
 
-    def dump(self, master: int = 0) -> list[bytes]:
+    def dump(self, master: int = 0, *, family: int = 0, mask: int = 0) -> list[bytes]:
         self.dumps += 1
         return list(self.messages.values())
 

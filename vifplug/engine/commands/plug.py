@@ -13,7 +13,7 @@ import time
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
-from vifplug.engine import functions, report
+from vifplug.engine import functions, own_vlan, report
 from vifplug.engine.apply import transaction, verify
 from vifplug.engine.apply.executor import Journal
 from vifplug.engine.apply.transaction import Task
@@ -223,7 +223,8 @@ def _planned(context: Context, work: Sequence[Job], observed: Observed) -> Task:
     given_up = [item for job in work for item in job.recorded.items if (item.kind, item.name) not in kept]
     shared = [*given_up, *(item for items in desired for item in items if configured.is_configured(item))]
     made_new = [link for items in desired for link in conflicts.to_be_made(items, observed)]
-    others = remove.shared_with_others(context.store, [job.vif.id for job in work], [*shared, *made_new])
+    turned = [link for items in desired for link in own_vlan.to_be_turned(items, observed)]
+    others = remove.shared_with_others(context.store, [job.vif.id for job in work], [*shared, *made_new, *turned])
     stored = remove.stored_of(context.store, shared)
     requests = [
         _request(job, items, observed, configured.with_shared(job.recorded.items, stored, others))

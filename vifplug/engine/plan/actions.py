@@ -6,8 +6,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, ClassVar, Literal
 
+from vifplug.model.printable import in_words as in_words
 from vifplug.resources import passage
-from vifplug.resources.link import Link
+from vifplug.resources.link import BRIDGE_VLAN, Link
 from vifplug.resources.observed import Station
 from vifplug.resources.ovs_bridge import OvsBridge
 from vifplug.resources.ovs_port import DEAD_VLAN, OvsPort, Vlans, shown
@@ -155,7 +156,8 @@ class JoinGuest(Action):
         return self.bridge.guest
 
     def __str__(self) -> str:
-        return f"put {self.bridge.guest} back on bridge {self.bridge.name}"
+        vlan = f" in vlan {self.bridge.guest_vlan}" if self.bridge.guest_vlan is not None else ""
+        return f"put {self.bridge.guest} back on bridge {self.bridge.name}{vlan}"
 
     def inverse(self) -> None:
         # A bridge that this plan creates takes the tap with it; on an existing bridge the tap is where it belongs.
@@ -428,23 +430,10 @@ def _returns(attribute: str, before: Any, after: Any) -> bool:
     to be on none, nor a value that consists of more than its name."""
     if attribute == "master":  # None means no master; for all other attributes, that the value could not be read
         return after is not None
+    if attribute == BRIDGE_VLAN.name and not isinstance(before, int):
+        return False  # another program's VLANs
     return before is not None and attribute not in passage.FINAL
 
 
 def _swapped(changes: tuple[Change, ...]) -> tuple[Change, ...]:
     return tuple((key, after, before) for key, before, after in changes)
-
-
-def in_words(value: Any) -> str:
-    """A value of an attribute as a plan prints it."""
-    match value:
-        case True:
-            return "on"
-        case False:
-            return "off"
-        case None | "" | ():
-            return "none"
-        case float():
-            return f"{value:g}"
-        case _:
-            return " ".join(value) if isinstance(value, tuple) else str(value)

@@ -41,6 +41,7 @@ def refuse_shared_names(requests: Iterable[Iterable[Resource]]) -> None:
                 )
             for link in kinds.links_in(kinds.shared_in((resource,))):
                 _refuse_another(link, other)
+                own_vlan.refuse_mixed(link, (other,))
 
 
 def to_be_made(desired: Iterable[Resource], observed: Observed) -> list[Link]:
@@ -71,6 +72,9 @@ def refuse_to_remake_used(
 
     :raises Conflict: naming the link, its values and the values of the request.
     """
+    desired = list(desired)
+    for link in own_vlan.to_be_turned(desired, observed):
+        own_vlan.refuse_mixed(link, shared_with.resources.get((link.owner, link.name), ()))
     for link in to_be_made(desired, observed):
         for other in shared_with.resources.get((link.owner, link.name), ()):
             _refuse_another(link, other)
@@ -125,6 +129,7 @@ def refuse_foreign(desired: Iterable[Resource], recorded: Inventory, observed: O
             configured.refuse_unusable(resource, observed, links.get(resource.name))
             continue
         configured.refuse_missing_lower(resource, desired, observed)
+        own_vlan.refuse_bridge(resource, desired, observed)
         current = observed.links.get(resource.name)
         known_link = links.get(resource.name)
         if current is None or ownership.is_ours(current, resource, known_link):

@@ -10,7 +10,7 @@ from vifplug.engine.plan.nftables import filters
 from vifplug.model.reports import DriftItem
 from vifplug.resources import kinds
 from vifplug.resources.contract import Relation, Resource
-from vifplug.resources.link import Link
+from vifplug.resources.link import BRIDGE_VLAN, Link
 from vifplug.resources.nftables.filter import Filter
 from vifplug.resources.observed import Inventory, Observed
 from vifplug.resources.ovs_bridge import DATAPATH, OvsBridge
@@ -109,13 +109,20 @@ def _renamed(desired: Link, called: str) -> DriftItem:
 
 
 def of_guest(desired: Link, observed: Observed, recorded: Link | None) -> list[DriftItem]:
-    """Whether the VMM's tap has lost its bridge: the same tap was observed on it, and is on none now.
+    """Whether the VMM's tap has lost its bridge: the same tap was observed on it, and is on none now. On a bridge that
+    filters by VLAN, whether it lacks its VLAN.
 
     The VMM is about to put a tap there that was never observed on it; its own attempt must not fail.
     """
     tap = observed.links.get(desired.guest)
     known = recorded.guest_ifindex if recorded is not None else None
-    if tap is None or known != tap.ifindex or tap.master is not None or tap.owner:
+    if tap is None or tap.owner:
+        return []
+    vlan = desired.guest_vlan
+    if vlan is not None and tap.master == desired.name and tap.bridge_vlan != vlan:
+        # The VMM has put it there, and the bridge passes nothing of a port without a VLAN.
+        return [DriftItem(subject=tap.name, attribute=BRIDGE_VLAN.name, observed=tap.bridge_vlan, desired=vlan)]
+    if known != tap.ifindex or tap.master is not None:
         return []
     return [DriftItem(subject=tap.name, attribute="master", observed=None, desired=desired.name)]
 

@@ -34,10 +34,17 @@ def stations_on(desired: Link, observed: Observed) -> list[Station]:
 
     A bridge of one VIF, and ports of ours, have only the guest's own MAC on its own tap.
     """
+    # An entry of a port is one for each of its VLANs, and is deleted in all of them.
+    entries = {(entry.bridge, entry.port, entry.address): entry for entry in _stations_on(desired, observed)}
+    return list(entries.values())
+
+
+def _stations_on(desired: Link, observed: Observed) -> list[Station]:
     if not observed.stations:
         return []
     if desired.passage.is_bridge:
         here = [entry for entry in observed.stations if entry.bridge == desired.name]
+        here = [entry for entry in here if entry.vlan in (0, desired.guest_vlan)]
         if desired.shared:
             ours = (desired.name, desired.station_port)
             here = [entry for entry in here if entry.address == desired.station or entry.port in ours]
@@ -49,6 +56,7 @@ def stations_on(desired: Link, observed: Observed) -> list[Station]:
         return []
     # On a bridge that another program made: a tap's MAC ends like its guest's.
     here = [entry for entry in observed.stations if (entry.bridge, entry.port) == (master.name, desired.name)]
+    here = [entry for entry in here if entry.vlan in (0, desired.bridge_vlan)]
     return [e for e in here if e.address[2:] != desired.address[2:] or e.kind == "permanent"]
 
 
@@ -65,16 +73,21 @@ def on_foreign_link(link: Link, observed: Observed) -> list[DriftItem]:
     return [_item(link, name) for name in kept if name != passage.TX_QUEUE or link.passage.has_ring]
 
 
-def on_foreign_bridge(bridge: Link, observed: Observed, guest: tuple[str, str]) -> list[DriftItem]:
+def on_foreign_bridge(
+    bridge: Link, observed: Observed, guest: tuple[str, str], vlan: int | str | None = None
+) -> list[DriftItem]:
     """What another program has set on its own bridge that stops a guest's frames.
 
     :param guest: its tap, and its MAC.
+    :param vlan: the guest's VLAN, if vifplug sets it.
     """
-    items = [_item(bridge, name) for name in passage.BRIDGE if bridge.impeded.get(name)]
+    names = [name for name in passage.BRIDGE if not (vlan is not None and name == passage.VLAN_FILTERING)]
+    items = [_item(bridge, name) for name in names if bridge.impeded.get(name)]
     if not bridge.up:
         # The kernel keeps every port of a bridge that is down in the state "disabled".
         items.append(DriftItem(subject=bridge.name, attribute="up", observed=False, desired=True))
-    entries = (entry for entry in observed.stations if entry.bridge == bridge.name and entry.address == guest[1])
+    entries = [entry for entry in observed.stations if entry.bridge == bridge.name and entry.address == guest[1]]
+    entries = [entry for entry in entries if entry.vlan in (0, vlan)]
     wrong = (entry for entry in entries if entry.port != guest[0] or entry.kind == "permanent")
     return [*items, *map(_station_item, wrong)]
 
@@ -96,6 +109,8 @@ def _concerns(name: str, desired: Link, current: Link, observed: Observed) -> bo
         case _ if name.startswith(passage.PORT_PREFIX):
             # On a bridge that the port is about to leave: its flags are deleted with the bridge port.
             return current.master == desired.master
+        case passage.VLAN_FILTERING:
+            return desired.passage.is_bridge and not desired.vlan_filtering
         case _:
             return name not in passage.BRIDGE or desired.passage.is_bridge
 

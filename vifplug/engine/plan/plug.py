@@ -23,8 +23,10 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from types import MappingProxyType
+from typing import Any
 
 from vifplug import naming
+from vifplug.engine import own_vlan
 from vifplug.engine.plan import actions, configured, conflicts, diff, obstacles, ownership, unplug
 from vifplug.engine.plan.actions import Action
 from vifplug.engine.plan.nftables import filters
@@ -35,7 +37,7 @@ from vifplug.errors import UnknownKind
 from vifplug.model.reports import DriftItem
 from vifplug.resources import kinds, passage
 from vifplug.resources.contract import Creation, Relation, Resource, Teardown
-from vifplug.resources.link import Link
+from vifplug.resources.link import BRIDGE_VLAN, Link
 from vifplug.resources.observed import Inventory, Observed
 from vifplug.resources.ovs_port import CONTROL_AGENT, DEAD, OF_VLANS, SETTINGS, OvsPort, Vlans, access, shown
 
@@ -89,6 +91,7 @@ def plan_plug(
         if request.guests_bridge is not None:
             known = request.recorded.links.get(request.guests_bridge.name)
             conflicts.refuse_foreign_guest(request.vif_id, request.guests_bridge, known, observed)
+            own_vlan.refuse_bridge(request.guests_bridge, request.desired, observed)
         for link in kinds.links_in(request.desired):
             _PLANNED[link.relation](shared.get(link.name, link), request, observed, draft)
         filters.plan_filters(kinds.filters_in(request.desired), request.recorded.filters, observed, draft)
@@ -209,7 +212,7 @@ def _set_changed(link: Link, observed: Observed, known: Link | None, draft: Draf
     ]
     if not items:
         return
-    changes = [(item.attribute, item.observed, item.desired) for item in items]
+    changes = [(item.attribute, _before(item, known), item.desired) for item in items]
     if current.mtu is not None and link.mtu is not None and current.mtu < _IPV6_MTU <= link.mtu:
         # The link gets IPv6 back with the MTU, but with the kernel's defaults.
         named = {attribute for attribute, _before, _after in changes}
@@ -227,6 +230,13 @@ def _set_changed(link: Link, observed: Observed, known: Link | None, draft: Draf
             *(change for change in changes if change[0] not in {c[0] for c in earlier.changes}),
         ]
     draft.put(Phase.SETTINGS, actions.SetLink(replace(link, ifindex=current.ifindex), tuple(changes), adopt))
+
+
+def _before(item: DriftItem, known: Link | None) -> Any:
+    """The value to which an undo returns an attribute: in place of another program's VLANs, the recorded one."""
+    if item.attribute != BRIDGE_VLAN.name or isinstance(item.observed, int) or known is None:
+        return item.observed
+    return known.bridge_vlan
 
 
 def _plan_peers(requests: Sequence[Request], observed: Observed, shared_with: InUse, draft: Draft) -> None:

@@ -8,6 +8,7 @@ from typing import Any
 
 from vifplug import naming
 from vifplug.errors import LinkError
+from vifplug.netlink import vlans
 from vifplug.netlink.message import (
     INGRESS,
     ROOT,
@@ -32,6 +33,7 @@ from vifplug.resources.schema import Attribute, Form, How, Place, Table
 
 _DEFAULT_MTU = 1500
 PROMISCUOUS = link_kind.PROMISCUOUS.wire.number if link_kind.PROMISCUOUS.wire else 0
+UP = link_kind.UP.wire.number if link_kind.UP.wire else 0
 
 
 def refuse_unknown(table: Table, names: Iterable[Any]) -> None:
@@ -87,6 +89,29 @@ def before_up(run: Run, operation: Mapping[str, Any], kind: type[Link]) -> list[
         attribute for attribute in kind.attributes.set_by(How.BEFORE_UP, How.BEHIND_MEMBERS) if attribute.name in values
     )
     return [[_encoded(attribute, values[attribute.name], run, operation, kind)] for attribute in given]
+
+
+def rejoins(values: Mapping[str, Any], link: Mapping[str, Any] | None) -> bool:
+    """Whether a link that is up joins a bridge on which it has a VLAN: it must be down meanwhile. A bridge of another
+    program may put each new port into its default VLAN, until the port gets its own by the next message.
+
+    :param link: as read; None for a new one.
+    """
+    is_access = isinstance(values.get(link_kind.BRIDGE_VLAN.name), int)
+    return link is not None and is_access and bool(link["up"] and values.get("master"))
+
+
+def vlan_of_port(index: int, values: Mapping[str, Any], *, of_network: bool) -> list[Message]:
+    """Messages that put a port of a bridge into its VLAN, behind the one of its master.
+
+    :param of_network: whether the link is a network's, an uplink: no guest's port gets more than one VLAN.
+    """
+    name = link_kind.BRIDGE_VLAN.name
+    if name not in values:
+        return []
+    if of_network and values[name] == link_kind.TRUNK:
+        return vlans.trunk(index)
+    return vlans.access(index, int(arguments.value_of(link_kind.BRIDGE_VLAN, values[name])))
 
 
 def _encoded(

@@ -42,12 +42,20 @@ def reason(refused: netlink.Refused, operation: Operation, *, creates: bool) -> 
         kind = str(operation.get("op", "")).removeprefix("create-")
         module = kinds.link_of(kind).module or kind
         explanation = f"this kernel has no links of kind {kind}; load its module (modprobe {module})"
+    if refused.code == errno.EOPNOTSUPP and _filters(operation):
+        explanation = "this kernel's bridges do not filter by VLAN (CONFIG_BRIDGE_VLAN_FILTERING)"
     if refused.code == errno.EOPNOTSUPP and operation.get("op") == "configure":
         explanation = "the driver of that device has no such setting"
     master = _master_of(operation)
     if not creates and master:
         explanation = _of_joining(refused.code, *master) or explanation
     return f"{refused.text}: {explanation}" if explanation else refused.text
+
+
+def _filters(operation: Operation) -> bool:
+    """Whether an operation needs a bridge that filters by VLAN."""
+    asked = operation.get("values", operation)
+    return bool(asked.get("vlan_filtering") or asked.get("bridge_vlan"))
 
 
 def _master_of(operation: Operation) -> tuple[str, str] | None:

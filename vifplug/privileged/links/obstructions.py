@@ -29,7 +29,7 @@ _TCA_KIND = 1
 
 def stations(
     socket_: netlink.LinkSocket, links: Mapping[str, Mapping[str, Any]], bridges: Collection[str]
-) -> list[dict[str, str]]:
+) -> list[dict[str, Any]]:
     """Entries of these bridges' forwarding tables that a program has set: permanent, static or sticky.
 
     Learnt entries move with their station, and the kernel adds the MACs of the bridge's own ports.
@@ -51,13 +51,14 @@ def stations(
         attrs = netlink.attributes(payload, _NDMSG.size)
         bridge = wanted.get(_number(attrs.get(_NDA_MASTER)))
         address = ":".join(f"{byte:02x}" for byte in attrs.get(_NDA_LLADDR, b""))
-        if bridge is None or _number(attrs.get(_NDA_VLAN)):
-            continue  # another bridge's, or one that only counts on a bridge that filters by VLAN, and ours do not
+        vlan = _number(attrs.get(_NDA_VLAN))
+        if bridge is None or (vlan and not links[bridge].get("vlan_filtering")):
+            continue  # another bridge's, or one that only counts on a bridge that filters by VLAN
         if state & _PERMANENT and port is not None and address in (port["address"], links[bridge]["address"]):
             continue
         kind = "permanent" if state & _PERMANENT else "static" if state & _NOARP else "sticky"
         name = port["name"] if port else _name(index)
-        entries.append({"bridge": bridge, "port": name, "address": address, "kind": kind})
+        entries.append({"bridge": bridge, "port": name, "address": address, "kind": kind, "vlan": vlan})
     return entries
 
 

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 
 from vifplug import naming
 from vifplug.errors import Conflict, LinkError, PermissionDenied, VifplugError
-from vifplug.netlink import ethtool, links
+from vifplug.netlink import ethtool, links, vlans
 from vifplug.netlink import socket as netlink
 from vifplug.netlink.message import CREATE, linkinfo, message, no_station, peer
 from vifplug.privileged import adoption, arguments, ownership
@@ -21,6 +21,7 @@ from vifplug.privileged.links import rename as rename
 from vifplug.privileged.links.batch import Run
 from vifplug.privileged.ovsdb import verbs as ovsdb
 from vifplug.resources import kinds, passage
+from vifplug.resources import link as link_kind
 from vifplug.resources.contract import Creation, Relation, Role
 from vifplug.resources.link import Link
 from vifplug.resources.ownership import OVS_MASTER
@@ -239,8 +240,13 @@ def _set_attributes(run: Run, number: int, operation: Operation, index: int, lin
     :param link: as read; None for one that this run makes.
     """
     name, values, kind = operation["name"], operation["values"], arguments.part(operation["role"]).kind
+    rejoins = attributes.rejoins(values, link)
+    if rejoins:
+        run.early.append((number, message(index, change=attributes.UP)))
     for attrs in attributes.before_up(run, operation, kind):
         run.early.append((number, message(index, attrs)))
+    of_network = arguments.part(operation["role"]).role.of_network
+    run.early += [(number, msg) for msg in attributes.vlan_of_port(index, values, of_network=of_network)]
     early, late = attributes.freed(index, values, link)
     if any(attribute.name in values for attribute in kind.attributes.set_by(How.FORWARDING)):
         early += attributes.peers(index, values["peers"], kind, link)
@@ -255,7 +261,7 @@ def _set_attributes(run: Run, number: int, operation: Operation, index: int, lin
             run.middle.append((number, _offload(name, arguments.value_of(attribute, values[attribute.name]))))
     if any(attribute.name in values for attribute in kind.attributes.set_by(How.TAP)):
         run.middle.append((number, _tap_owner(name, operation, kind)))
-    link_flags, change = attributes.flags(values, kind)
+    link_flags, change = attributes.flags({"up": True, **values} if rejoins else values, kind)
     if change:
         run.late.append((number, message(index, link_flags=link_flags, change=change)))
     run.late += [(number, msg) for msg in late]
@@ -306,11 +312,15 @@ def _join(run: Run, number: int, operation: Operation) -> None:
             raise LinkError(f"could not put {guest!r} on bridge {bridge!r}: no such device", bridge)
         index = int(there["ifindex"])
     link = ownership.read(guest)
-    if link is None or link["ifindex"] != operation["guest_ifindex"] or link["master"] is not None:
+    if link is None or link["ifindex"] != operation["guest_ifindex"] or link["master"] not in (None, bridge):
         return  # deleted, recreated or moved meanwhile, which only the VMM may do
-    if not adoption.is_guests(link, vif_id, operation.get("guest_address")):
+    if not adoption.is_guests({**link, "master": None}, vif_id, operation.get("guest_address")):
         raise PermissionDenied(f"refused to put {guest!r} on bridge {bridge!r}: it is not a guest's tap", guest)
-    run.early.append((number, message(int(link["ifindex"]), [("IFLA_MASTER", index)])))
+    if link["master"] is None:
+        run.early.append((number, message(int(link["ifindex"]), [("IFLA_MASTER", index)])))
+    if operation.get("guest_vlan") is not None:
+        vlan = int(arguments.value_of(link_kind.BRIDGE_VLAN, operation["guest_vlan"]))
+        run.early += [(number, msg) for msg in vlans.access(int(link["ifindex"]), vlan)]
 
 
 def _forget_station(run: Run, number: int, operation: Operation) -> None:
