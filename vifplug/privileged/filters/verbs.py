@@ -244,19 +244,18 @@ def _checked(owner: str, device: str, place: str, address: str, allowed: tuple[s
     """Cached, because a filter is read soon after it was made."""
     _family(place)
     for entry in allowed:
-        mac, _space, source = entry.partition(" ")
-        arguments.address(mac)
-        try:
-            ipaddress.ip_network(source)
-        except ValueError as error:
-            raise arguments.refuse("the address", entry) from error
+        arguments.address(entry.partition(" ")[0])
+    try:
+        pairs = filters.pairs(arguments.address(address), allowed)
+    except ValueError as error:
+        raise arguments.refuse("the addresses of a filter", allowed) from error
     return Wanted(
         owner=_vif_id(owner),
         place=place,
         device=arguments.name(device),
-        address=arguments.address(address),
+        address=address,
         allowed=allowed,
-        pairs=filters.pairs(address, allowed),
+        pairs=pairs,
     )
 
 
@@ -336,7 +335,7 @@ def _faults(wanted: Sequence[Wanted], *, thorough: bool) -> list[str]:
     in_sets = {each: _fault(each, by_device.get(each.family)) for each in unknown if not of_family[each.family]}
     # The kernel deletes a chain with its device, in the same generation.
     faults = [of_family[each.family] or in_sets.get(each) or _chain_fault(each, generation) for each in wanted]
-    if tables.channel.generation() == generation:
+    if unknown and tables.channel.generation() == generation:
         for each, fault in zip(wanted, faults, strict=True):
             if not fault:
                 known.filter_is_right(each, generation, thorough=thorough)
