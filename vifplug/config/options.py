@@ -25,7 +25,13 @@ _DEFAULT_OPTIONS: list[cfg.Opt] = [
         "state_dir", default="/var/lib/vifplug", help="Directory of the store, kept over reboots; an absolute path."
     ),
     cfg.StrOpt("run_dir", default="/run/vifplug", help="Directory of files that do not survive a boot."),
-    cfg.IntOpt("mtu", default=1500, min=MTU_MIN, max=MTU_MAX, help="MTU in bytes of a VIF whose request has none."),
+    cfg.IntOpt(
+        "mtu",
+        default=1500,
+        min=MTU_MIN,
+        max=MTU_MAX,
+        help="MTU in bytes of a VIF whose request has none; less 50 or 70 for an uplink's VXLAN headers.",
+    ),
 ]
 _OVS_OPTIONS: list[cfg.Opt] = [
     cfg.ListOpt(

@@ -167,8 +167,9 @@ def attachment_of(vif: Vif, nic: Nic) -> AnyAttachment:
 
     :raises InputError: when there is no driver, or the VIF or its function lacks something.
     """
-    # Its socket's directory was checked when it was plugged.
+    # Its socket's directory and its network's uplink were checked when it was plugged.
     driver, options = driver_for(vif.vif_type, vif.id), Options(vhostuser_socket_dir="")
+    vif = vif.model_copy(update={"network": vif.network.model_copy(update={"uplink": None})})
     complete = _completed(vif, driver, options)
     resources = driver.resources(complete, options)
     end = end_by(driver, complete)

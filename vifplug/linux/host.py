@@ -27,7 +27,6 @@ from vifplug.netlink import socket as netlink
 from vifplug.netlink.udev import Udev
 from vifplug.privileged import apply as privileged
 from vifplug.privileged.filters import changes as filter_changes
-from vifplug.privileged.filters import verbs as filters
 from vifplug.privileged.helper.channel import Channel
 from vifplug.privileged.helper.context import refuse_unknown
 from vifplug.privileged.links import obstructions
@@ -138,22 +137,13 @@ class LinuxHost:
         """The host's state: the helper reads the rows while this process reads the links."""
         functions = self._functions(scope)
         scope = self._with_local_devices(_with_devices(scope, functions))
-        if not self._needs_rows(scope):
-            return self._filtered(scope, self._observed(scope, _NO_ROWS, *self._links(scope, functions)))
+        needs_rows = self._needs_rows(scope)
         unanswered = OvsUnavailable("OVSDB does not answer; check that it runs, then retry")
-        with turn(self._looking, 2 * self._settings.timeout, unanswered), self._asked(scope) as rows:
+        looking = turn(self._looking, 2 * self._settings.timeout, unanswered)
+        with looking if needs_rows else contextlib.nullcontext(), self._asked(scope, needs_rows=needs_rows) as answer:
             links = self._links(scope, functions)
-            observed = self._observed(scope, rows(), *links)
-        return self._filtered(scope, observed)
-
-    def _filtered(self, scope: Scope, observed: Observed) -> Observed:
-        """What was observed, and what differs from filters. Without any, nftables is not asked."""
-        everything = scope.everything and self._settings.filter_enabled
-        if not scope.filters and not everything:
-            return observed
-        answer = self._call(filters.read, _filters(scope), scope.thorough, everything, seconds=_LINK_CALL_SECONDS)
-        owners = frozenset((owner, device, place) for owner, device, place in answer["owners"])
-        return replace(observed, filters=_faults(scope, answer["faults"]), filtered=owners)
+            rows, of_filters = answer()
+            return _with_filters(scope, self._observed(scope, rows, *links), of_filters)
 
     @contextlib.contextmanager
     def asking(self, scope: Scope) -> Iterator[Asked | None]:
@@ -163,11 +153,12 @@ class LinuxHost:
             yield None
             return
         try:
-            with self._asked(scope) as rows:
+            with self._asked(scope, needs_rows=True) as answer:
 
                 def observe() -> Observed:
                     links = self._links(scope, ({}, {}))
-                    return self._filtered(scope, self._observed(scope, rows(), *links))
+                    rows, of_filters = answer()
+                    return _with_filters(scope, self._observed(scope, rows, *links), of_filters)
 
                 yield Asked(scope, observe)
         finally:
@@ -176,9 +167,29 @@ class LinuxHost:
     def _needs_rows(self, scope: Scope) -> bool:
         return scope.ovs and bool(scope.ports or scope.iface_ids or self.probe.has_ovs())
 
-    def _asked(self, scope: Scope) -> contextlib.AbstractContextManager[Callable[[], Any]]:
-        question = (ovsdb.read, *_asked(scope), scope.everything, True, scope.thorough)
-        return self._channel.asked(*question, timeout=2 * self._settings.timeout + _MARGIN_SECONDS)
+    @contextlib.contextmanager
+    def _asked(self, scope: Scope, *, needs_rows: bool) -> Iterator[Callable[[], tuple[Any, Any]]]:
+        """Ask for rows and for filters, as far as they are needed, in one call.
+
+        :returns: as a context, a function that waits for both; without filters nftables is not asked.
+        """
+        of_filters = self._of_filters(scope)
+        if not needs_rows and of_filters is None:
+            yield lambda: (_NO_ROWS, None)
+            return
+        of_rows = (*_asked(scope), scope.everything, True, scope.thorough) if needs_rows else None
+        seconds = 2 * self._settings.timeout if needs_rows else _LINK_CALL_SECONDS
+        with self._channel.asked(*(privileged.read, of_rows, of_filters), timeout=seconds + _MARGIN_SECONDS) as answer:
+
+            def both() -> tuple[Any, Any]:
+                rows, filters = answer()
+                return _NO_ROWS if rows is None else rows, filters
+
+            yield both
+
+    def _of_filters(self, scope: Scope) -> tuple[Any, ...] | None:
+        everything = scope.everything and self._settings.filter_enabled
+        return (_filters(scope), scope.thorough, everything) if scope.filters or everything else None
 
     def _functions(self, scope: Scope) -> parts.Functions:
         return parts.read(self._reader, scope.function_kinds) if scope.function_kinds else ({}, {})
@@ -319,7 +330,9 @@ class LinuxHost:
         functions = self._functions(scope)
         scope = self._with_local_devices(_with_devices(scope, functions))
         observed = self._observed(scope, _NO_ROWS if rows is None else rows, *self._links(scope, functions))
-        return self._filtered(scope, observed) if faults is None else replace(observed, filters=_faults(scope, faults))
+        if faults is None and scope.filters:
+            faults = self._call(privileged.read, None, self._of_filters(scope), seconds=_LINK_CALL_SECONDS)[1]["faults"]
+        return observed if faults is None else replace(observed, filters=_faults(scope, faults))
 
     def _change(
         self, stages: Sequence[Sequence[Action]], settle: Settle | None
@@ -398,6 +411,14 @@ def _operations(stage: Sequence[Action]) -> list[dict[str, Any]]:
 
 def _filters(scope: Scope) -> list[dict[str, Any]]:
     return [encode.wanted_filter(item) for item in scope.filters.values()]
+
+
+def _with_filters(scope: Scope, observed: Observed, answer: Mapping[str, Any] | None) -> Observed:
+    """What was observed, and what differs from filters."""
+    if answer is None:
+        return observed
+    owners = frozenset((owner, device, place) for owner, device, place in answer["owners"])
+    return replace(observed, filters=_faults(scope, answer["faults"]), filtered=owners)
 
 
 def _faults(scope: Scope, faults: Sequence[str]) -> dict[str, str]:

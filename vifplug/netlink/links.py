@@ -303,7 +303,10 @@ def _completed(
 
 _READERS: Mapping[How, Callable[[netlink.LinkSocket, Mapping[str, Any]], Any]] = {
     How.ETHTOOL: lambda socket_, link: ethtool.tx_checksum(socket_, link["name"]),
-    How.FORWARDING: lambda socket_, link: forwarding.peers(socket_, link["ifindex"]),
+    # Another program's may have thousands of entries, and vifplug changes none of them.
+    How.FORWARDING: lambda socket_, link: (
+        forwarding.peers(socket_, link["ifindex"]) if naming.owner_of(link["alias"]) else None
+    ),
 }
 """How attributes are read that no link message shows."""
 

@@ -246,11 +246,20 @@ def elements_in(answer: bytes, marks: Collection[bytes] = ()) -> Iterator[Elemen
     if marks and not any(mark in answer for mark in marks):
         return
     for _number, entry in each_attribute(attributes(answer, NFGEN.size).get(_ELEMENT_LIST, b"")):
-        if marks and not any(mark in entry for mark in marks):
-            continue
+        if marks:
+            for mark in marks:  # any() takes three times as long, for each element of all VIFs
+                if mark in entry:
+                    break
+            else:
+                continue
         parts = attributes(entry)
         key, last = (attributes(parts.get(part, b"")).get(1, b"") for part in (_ELEMENT_KEY, _ELEMENT_LAST))
         yield Element(key, last, text(parts.get(_ELEMENT_NOTE, b"")[2:]))
+
+
+def count_of_elements(answer: bytes) -> int:
+    """The number of elements in an answer, without decoding them."""
+    return sum(1 for _entry in each_attribute(attributes(answer, NFGEN.size).get(_ELEMENT_LIST, b"")))
 
 
 def text(value: bytes | None) -> str:

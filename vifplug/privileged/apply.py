@@ -50,6 +50,17 @@ def _together(
 
 
 @net.entrypoint
+def read(of_rows: Sequence[Any] | None, of_filters: Sequence[Any] | None) -> tuple[Any, Any]:
+    """Rows and filters, in one call.
+
+    :param of_rows: the arguments of ``ovsdb.read``; None not to read OVSDB.
+    :param of_filters: the arguments of ``filters.read``; None not to read nftables.
+    """
+    rows = None if of_rows is None else ovsdb.read(*of_rows)
+    return rows, None if of_filters is None else filters.read(*of_filters)
+
+
+@net.entrypoint
 def apply(
     stages: Sequence[tuple[str, Sequence[Mapping[str, Any]]]],
     seconds: float | None = None,

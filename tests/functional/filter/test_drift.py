@@ -168,3 +168,28 @@ def test_stopped_and_started_daemon_leaves_filters(world: World) -> None:
     world.run("nft", "flush", "ruleset")
     with Vifplugd(world, ENABLED, repair_interval=3600):
         wait_until(lambda: "netdev vifplug" in ruleset(world), "the repair", 5 * PATIENCE)
+
+
+@pytest.mark.parametrize(
+    "commands",
+    [
+        ("ip link set {tap} name web0",),
+        ("ip link delete {tap}",),
+        ("ip link delete {tap}", "ip tuntap add {tap} mode tap vnet_hdr", "ip link set {tap} up"),
+        ("ip link set {tap} down", "ip link set {tap} nomaster"),
+        ("ip link delete {brq}",),
+    ],
+)
+def test_drift_of_the_filtered_device_is_put_right_with_its_filter(world: World, commands: tuple[str, ...]) -> None:
+    with library(world) as host:
+        host.plug([NETDEV.vif])
+        before = _text(world)
+        for command in commands:
+            world.run(*command.format(**NETDEV.names).split())
+        assert not host.check().clean
+        host.repair()
+        assert host.check().clean
+        assert _text(world) == before
+        with ends(world, NETDEV, NETDEV.brq, lambda _tap: None) as guest:
+            wait_until(lambda: "a gratuitous ARP" in passed(world, guest, Frames(guest.address).own), "a frame")
+            assert passed(world, guest, Frames(guest.address).spoofed) == set()

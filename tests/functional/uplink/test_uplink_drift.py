@@ -28,6 +28,9 @@ VLAN = with_uplink(BRIDGE, type="vlan", physical_network=PHYSNET, segmentation_i
 VLAN_DEVICE = f"{NIC}.5"
 UNICAST = with_uplink(BRIDGE, type="vxlan", physical_network=PHYSNET, segmentation_id=100, peers=PEERS)
 REPAIR_SECONDS = 2 * PATIENCE
+IDLE_SECONDS = 1.5 * PATIENCE
+"""By then the daemon has compared what the plug changed, and compares again only if it receives something. It receives
+changes of links in any case, but of peers only if it asks for them."""
 
 
 @dataclass(frozen=True)
@@ -153,6 +156,8 @@ def test_daemon_repairs_each_drift_within_two_seconds(host: World) -> None:
         for case, drift in ((case, drift) for case, drift in DRIFTS.items() if is_possible(case, drift)):
             host.vifplug("plug", "-", input=drift.request.text)
             whole = state(host)
+            if drift.attribute == "peers":
+                time.sleep(IDLE_SECONDS)
             drift.deed(host)
             began = time.monotonic()
             wait_until(functools.partial(_is, host, whole), f"the repair of {case}", 30)
@@ -166,6 +171,7 @@ def test_daemon_hears_of_a_lost_peer_though_stations_come_and_go(host: World) ->
     """Learnt stations are events of the same kind; they must not wake the daemon, and must not hide a lost peer."""
     with Vifplugd(host, {"bridge": {"physical_networks": f"{PHYSNET}:{NIC}"}}, repair_interval=600):
         host.vifplug("plug", "-", input=UNICAST.text)
+        time.sleep(IDLE_SECONDS)
         entry = ["dev", VXLAN, "dst", PEERS[1], "dynamic"]
         lines = [
             f"fdb {verb} 02:00:00:00:{number:02x}:01 {' '.join(entry)}"
@@ -175,3 +181,24 @@ def test_daemon_hears_of_a_lost_peer_though_stations_come_and_go(host: World) ->
         host.run("bridge", "-batch", "-", input="\n".join(lines) + "\n")
         forget(PEERS[0])(host)
         wait_until(lambda: peers(host) == set(PEERS), "the peer", REPAIR_SECONDS)
+
+
+@pytest.mark.parametrize("request_", [FLAT, UNICAST], ids=["flat", "vxlan"])
+def test_device_that_goes_and_comes_back_is_used_again(host: World, request_: Request) -> None:
+    """A NIC that is unplugged takes the VXLAN device on it along; the VIF waits, and the daemon receives its return."""
+    name = NIC if request_ is FLAT else VXLAN
+    with Vifplugd(host, {"bridge": {"physical_networks": f"{PHYSNET}:{NIC}"}}, repair_interval=600):
+        host.vifplug("plug", "-", input=request_.text)
+        host.ip("link", "delete", NIC)
+        report = host.vifplug_json("check", check=False)
+        assert (name, "present") in {(item["subject"], item["attribute"]) for item in report["vifs"][0]["drift"]}
+        result = host.vifplug("repair", request_.id, check=False)
+        assert result.returncode == 1
+        assert f"no device '{NIC}'" in result.stderr
+        host.ip("link", "add", NIC, "mtu", "1600", "type", "veth", "peer", "name", "wire")
+        for device in ("wire", NIC):
+            host.ip("link", "set", device, "mtu", "1600", "up")
+        wait_until(lambda: (host.link(name) or {}).get("master") == BRIDGE.brq, "the uplink", 30 * PATIENCE)
+        wait_until(lambda: host.vifplug_json("check", check=False)["clean"], "a clean check")
+        host.vifplug("unplug", request_.id)
+        assert "master" not in must_link(host, NIC)

@@ -82,6 +82,25 @@ def test_two_at_once_from_two_threads_share_one_uplink(host: World) -> None:
     assert host.link(VXLAN) is None
 
 
+def test_two_networks_that_want_one_device_at_once_are_one_conflict(host: World) -> None:
+    before, device = host.snapshot(), nic(host)
+    requests = [with_uplink(BRIDGE, **FLAT), with_uplink(SECOND.but(network={"id": OTHER_NETWORK}), **FLAT)]
+    commands = [host.begin_vifplug("plug", "-") for _request in requests]
+    for command, request in zip(commands, requests, strict=True):
+        assert command.stdin is not None
+        command.stdin.write(request.text)
+    for command in commands:
+        assert command.stdin is not None
+        command.stdin.close()
+    results = [command.communicate() for command in commands]
+    assert {command.returncode for command in commands} == {0, 4}, results
+    (winner,) = (request for command, request in zip(commands, requests, strict=True) if command.returncode == 0)
+    assert must_link(host, NIC)["master"] == winner.brq
+    assert host.vifplug_json("check")["clean"]
+    host.vifplug("unplug", winner.id)
+    assert (host.snapshot(), nic(host)) == (before, device)
+
+
 def test_peers_of_all_vifs_count_and_those_given_up_go(host: World) -> None:
     with library(host) as here:
         here.plug([with_uplink(BRIDGE, **unicast("192.0.2.2", "192.0.2.3")).vif])
@@ -208,4 +227,23 @@ def test_lost_record_leaves_an_orphan_that_gc_deletes(host: World) -> None:
     report = host.vifplug_json("check", check=False)
     assert {(orphan["kind"], orphan["name"]) for orphan in report["orphans"]} >= {("vxlan", VXLAN)}
     host.vifplug("gc", "--delete")
+    assert host.snapshot() == before
+
+
+@pytest.mark.parametrize("uplink", UPLINKS)
+def test_commands_that_read_work_without_the_configuration_of_the_plug(host: World, uplink: dict[str, Any]) -> None:
+    before = host.snapshot()
+    host.vifplug("plug", "-", input=with_uplink(BRIDGE, 1450, **uplink).text)
+    host.write_config()
+    for command in (["guest", "qemu"], ["guest", "libvirt"], ["show"], ["diagram"], ["check"]):
+        host.vifplug(*command, BRIDGE.id)
+    (hop,) = (hop for hop in host.vifplug_json("diagram", BRIDGE.id)["hops"] if hop["kind"] in ("nic", "vxlan", "vlan"))
+    assert (hop["name"], hop["state"]) == (DEVICES[uplink["type"]], "up")
+    host.vifplug("list")
+    result = host.vifplug("unplug", BRIDGE.id)
+    if uplink is FLAT:  # the helper takes the devices that it may restore from the configuration
+        assert f"refused to configure device '{NIC}': the configuration lists no such nic" in result.stderr
+        assert host.vifplug_json("check", check=False)["orphans"][0]["name"] == BRIDGE.brq
+        host.ip("link", "set", NIC, "nomaster")
+        host.vifplug("gc", "--delete")
     assert host.snapshot() == before

@@ -10,6 +10,7 @@ from typing import Any
 from tests.support.network.endpoints import Station, guest_on_tap
 from tests.support.network.traffic import ping, transfer
 from tests.support.vifs import BRIDGE, Request
+from tests.support.world.daemons import wait_until
 from tests.support.world.world import Row, World
 
 NIC = "eth1"
@@ -112,4 +113,9 @@ def two_hosts(*, mtu: int = WIRE_MTU, addresses: bool = True) -> Iterator[Hosts]
                 world.ip("address", "add", f"{ip6}/64", "dev", NIC)
         hosts = Hosts((here, there))
         hosts.configure()
+        # The kernel adds the link-local address when it has noticed the other end's carrier.
+        wait_until(
+            lambda: all(any(text.startswith("fe80:") for text in one["addresses"]) for one in hosts.nics()),
+            "link-local addresses",
+        )
         yield hosts

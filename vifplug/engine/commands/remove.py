@@ -37,7 +37,8 @@ def remove(host: Host, store: Store, built: Mapping[str, Inventory], away: Vifpl
             vif_id: Inventory(configured.with_shared(left.items, stored, others)) for vif_id, left in built.items()
         }
         everything = request.united(*(left.items for left in built.values()))
-    scope = request.scope_of(everything.items, built)
+    # A filter is deleted by its owner, whatever is there of it.
+    scope = replace(request.scope_of(everything.items, built), filters={})
     observed, away = _observe_what_can_be(host, scope, away)
     plan = unplug.plan_unplug(everything, set(built), observed, others)
     refused, errors = _sorted_out(executor.teardown(host, plan.actions))
@@ -103,7 +104,6 @@ def _observe_what_can_be(host: Host, scope: Scope, away: VifplugError | None) ->
         members_of=scope.members_of,
         ovs=False,
         recorded=scope.recorded,
-        filters=scope.filters,
         function_kinds=scope.function_kinds,
     )
     return host.observe(links), away

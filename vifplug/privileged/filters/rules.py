@@ -13,7 +13,7 @@ from __future__ import annotations
 import functools
 import struct
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from vifplug import naming
 from vifplug.netlink import nftables as nft
@@ -67,7 +67,9 @@ class Wanted:
     place: str
     device: str
     address: str
-    pairs: tuple[tuple[str, Address], ...]
+    allowed: tuple[str, ...]
+    """As it was asked for; with the fields above it tells filters apart."""
+    pairs: tuple[tuple[str, Address], ...] = field(compare=False)
     """MACs, and the sources that may be sent with each."""
 
     @property

@@ -1,7 +1,6 @@
 """Our table of a family: whether it is as it should be, and its elements. The socket and its lock are here.
 
-Each change of any ruleset raises the kernel's generation. As long as that is the one of the last look at a table, or of
-the change that we made to it ourselves, the table is known and is not read again.
+What is right is not read again while the ruleset's generation is the same (``known``).
 """
 
 from __future__ import annotations
@@ -14,7 +13,7 @@ from vifplug.netlink import nftables as nft
 from vifplug.netlink.message import NFGEN, attribute
 from vifplug.netlink.nftables import Element, Set
 from vifplug.netlink.socket import attributes
-from vifplug.privileged.filters import rules
+from vifplug.privileged.filters import known, rules
 from vifplug.privileged.filters.channel import Channel
 from vifplug.resources.nftables.filter import TABLE
 
@@ -23,24 +22,12 @@ Wanted = Mapping[Set, Sequence[Element]]
 lock = threading.RLock()
 """Held from the look at a table to its change."""
 channel = Channel()
-_right: dict[int, int] = {}
-"""Family -> the generation for which its table is known to be right."""
 
 
 def start() -> None:
     """Forget what a forked process has inherited: its caller may be in another network namespace."""
     channel.close()
-    _right.clear()
-
-
-def known_right(families: Iterable[int], generation: int) -> None:
-    """Record that tables are right in a generation."""
-    _right.update(dict.fromkeys(families, generation))
-
-
-def is_known(family: int, generation: int) -> bool:
-    """Whether a table is known to be right in a generation."""
-    return _right.get(family) == generation
+    known.forget()
 
 
 def fault(family: int, generation: int) -> str:
@@ -48,11 +35,11 @@ def fault(family: int, generation: int) -> str:
 
     :param generation: the present one.
     """
-    if is_known(family, generation):
+    if known.is_table(family, generation):
         return ""
     text = _fault(family)
     if not text and channel.generation() == generation:
-        _right[family] = generation
+        known.table_is_right(family, generation)
     return text
 
 
@@ -98,10 +85,13 @@ def chain_fault(family: int, chain: str, answer: bytes, expected: Sequence[nft.R
     """What differs in a chain, as the end of a sentence; "" if nothing does.
 
     :param answer: the chain in the kernel's answer.
+    :param expected: its rules; none if they are known to be right.
     :param hook: that of a VIF's own base chain.
     """
     if not nft.is_hooked(answer, rules.HOOKS.get(chain, b"") if hook is None else hook):
         return "has another hook or policy"
+    if not expected:
+        return ""
     there = channel.dump(nft.GET_RULE, family, nft.rules_of(TABLE, chain))
     if len(there) != len(expected):
         return f"has {len(there)} rules instead of {len(expected)}"
@@ -145,7 +135,8 @@ def of_guests(family: int) -> list[Element]:
 
 def guests_count(family: int) -> int:
     """The number of devices that are filtered."""
-    return len(of_guests(family))
+    payloads = channel.dump(nft.GET_ELEMENT, family, nft.of_set(TABLE, rules.GUESTS.name))
+    return sum(nft.count_of_elements(payload) for payload in payloads)
 
 
 def device_of(element: Element) -> str:
@@ -168,9 +159,9 @@ def all_elements(family: int, marks: Iterable[bytes] = ()) -> dict[Set, list[Ele
 
     :param marks: read only what contains one of these.
     """
-    known = tuple(marks)
+    few = tuple(marks)
     elements: dict[Set, list[Element]] = {}
     for own in rules.SETS:
         payloads = channel.dump(nft.GET_ELEMENT, family, nft.of_set(TABLE, own.name))
-        elements[own] = [element for payload in payloads for element in nft.elements_in(payload, known)]
+        elements[own] = [element for payload in payloads for element in nft.elements_in(payload, few)]
     return elements

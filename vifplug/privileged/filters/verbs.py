@@ -19,9 +19,8 @@ from vifplug.netlink import nftables as nft
 from vifplug.netlink.message import attribute
 from vifplug.netlink.nftables import Element, Part, Set
 from vifplug.privileged import arguments, ownership
-from vifplug.privileged.filters import rules, tables
+from vifplug.privileged.filters import known, rules, tables
 from vifplug.privileged.filters.rules import GUESTS, Wanted
-from vifplug.privileged.helper.context import net
 from vifplug.privileged.ovsdb import verbs as ovsdb
 from vifplug.resources import ownership as rule
 from vifplug.resources.nftables import filter as filters
@@ -83,7 +82,7 @@ def _commit(puts: Sequence[Wanted], going: Sequence[tuple[int, str]]) -> None:
                 raise
             continue
         if parts:
-            tables.known_right(right, generation + 1)
+            known.changed(generation, right, puts, going)
         return
 
 
@@ -100,7 +99,7 @@ def _transaction(
         of_family = [wanted for wanted in puts if wanted.family == family]
         leaving = [vif_id for of, vif_id in going if of == family]
         if not of_family and not leaving:
-            right += [family] if tables.is_known(family, generation) else []
+            right += [family] if known.is_table(family, generation) else []
             continue
         own = list(_parts(family, of_family, leaving, generation, is_repeated=is_repeated))
         is_gone = any(kind == nft.DELETE_TABLE for kind, *_rest in own)
@@ -256,6 +255,7 @@ def _checked(owner: str, device: str, place: str, address: str, allowed: tuple[s
         place=place,
         device=arguments.name(device),
         address=arguments.address(address),
+        allowed=allowed,
         pairs=filters.pairs(address, allowed),
     )
 
@@ -268,12 +268,17 @@ def _require_own_device(wanted: Wanted) -> None:
     """
     if ownership.is_made_for(wanted.device, wanted.owner):
         return
-    link = ownership.read(wanted.device)
+    path = {rule.derived_name(wanted.owner, role): role for role in _PATH if wanted.place == filters.BRIDGE}
+    there = links.links(ownership.socket(), [wanted.device, *path])
+    link = there.pop(wanted.device, None)
     if link is not None and ownership.is_ours(link, {"owner": wanted.owner, "role": naming.ROLE_TAP}):
         return
     if wanted.place == filters.DEVICE and link is None:
         raise LinkError(f"could not filter {wanted.device!r}: no such device", wanted.device)
-    if wanted.place == filters.BRIDGE and _is_guests(wanted, link):
+    is_own_path = all(
+        ownership.is_ours(other, {"owner": wanted.owner, "role": path[name]}) for name, other in there.items()
+    )
+    if wanted.place == filters.BRIDGE and is_own_path and _is_guests(wanted, link):
         return
     raise Conflict(
         f"refused to filter device {wanted.device!r} for {wanted.owner}: nothing shows that it is that VIF's own, or "
@@ -285,25 +290,22 @@ def _require_own_device(wanted: Wanted) -> None:
 def _is_guests(wanted: Wanted, link: Mapping[str, Any] | None) -> bool:
     """Whether a device can only be the tap that a VIF's guest has, or will have, on a bridge.
 
-    It has the name that no other VIF's tap gets; nothing shows that another program plugged that VIF; and if it exists,
-    another program has not put it on its own bridge, unless it was filtered before.
+    It has the name that no other VIF's tap gets; and if it exists, another program has not put it on its own bridge,
+    unless it was filtered before. The VIF's other devices, as far as they exist, are vifplug's: another program plugged
+    it otherwise.
 
     :raises Conflict: it is another program's OVS port.
     """
     if wanted.device != rule.derived_name(wanted.owner, naming.ROLE_TAP):
         return False
     ovsdb.refuse_foreign_port(wanted.device, wanted.owner)
-    path = {rule.derived_name(wanted.owner, role): role for role in _PATH}
-    for name, part in links.links(ownership.socket(), path).items():
-        if not ownership.is_ours(part, {"owner": wanted.owner, "role": path[name]}):
-            return False
     if link is None or link["master"] is None:
         return link is None or not ownership.owner_by_mark(link)
     bridge = ownership.read(link["master"])
     if bridge is not None and ownership.owner_by_mark(bridge):
         return True
-    known = tables.elements_there(nft.BRIDGE, {GUESTS: wanted.elements()[GUESTS]})[GUESTS]
-    return any(element.mark == naming.alias(wanted.owner) for element in known)
+    known_by_name = tables.elements_there(nft.BRIDGE, {GUESTS: wanted.elements()[GUESTS]})[GUESTS]
+    return any(element.mark == naming.alias(wanted.owner) for element in known_by_name)
 
 
 # -- reading ---------------------------------------------------------------------------------------------------
@@ -326,11 +328,19 @@ def faults(asked: Sequence[Operation], *, thorough: bool) -> list[str]:
 def _faults(wanted: Sequence[Wanted], *, thorough: bool) -> list[str]:
     generation = tables.channel.generation()
     of_family = {each.family: tables.fault(each.family, generation) for each in wanted}
-    few = [rules.device_in_key(each.device) for each in wanted] if len(wanted) <= _FEW else []
-    families = [family for family, fault in of_family.items() if thorough and not fault]
+    unknown = [each for each in wanted if not known.is_filter(each, generation, thorough=thorough)]
+    few = [rules.device_in_key(each.device) for each in unknown] if len(unknown) <= _FEW else []
+    families = {each.family for each in unknown if thorough and not of_family[each.family]}
     all_there = {family: tables.all_elements(family, few) for family in families}
     by_device = {family: tables.by_device(there) for family, there in all_there.items()}
-    return [of_family[each.family] or _fault(each, by_device.get(each.family)) for each in wanted]
+    in_sets = {each: _fault(each, by_device.get(each.family)) for each in unknown if not of_family[each.family]}
+    # The kernel deletes a chain with its device, in the same generation.
+    faults = [of_family[each.family] or in_sets.get(each) or _chain_fault(each, generation) for each in wanted]
+    if tables.channel.generation() == generation:
+        for each, fault in zip(wanted, faults, strict=True):
+            if not fault:
+                known.filter_is_right(each, generation, thorough=thorough)
+    return faults
 
 
 def _fault(wanted: Wanted, there: Mapping[bytes, Mapping[Set, Sequence[Element]]] | None) -> str:
@@ -345,13 +355,19 @@ def _fault(wanted: Wanted, there: Mapping[bytes, Mapping[Set, Sequence[Element]]
         for of, parts in own.items():
             if parts:
                 return f"{words} {_in_words(of, parts[0])} in set {of.name} of {tables.title(wanted.family)}"
+    return ""
+
+
+def _chain_fault(wanted: Wanted, generation: int) -> str:
     if not wanted.chain:
         return ""
     answer = tables.chain(wanted.chain)
     words = "is missing"
     if answer is not None:
         hook = rules.hook_of(wanted.device)
-        words = tables.chain_fault(wanted.family, wanted.chain, answer, rules.OF_DEVICE, hook)
+        is_known = known.is_filter(wanted, generation, thorough=False)
+        expected = () if is_known else rules.OF_DEVICE
+        words = tables.chain_fault(wanted.family, wanted.chain, answer, expected, hook)
     return f"chain {wanted.chain} of {tables.title(wanted.family)} {words}" if words else ""
 
 
@@ -381,7 +397,6 @@ def owners() -> list[tuple[str, str, str]]:
     return list(filtered)
 
 
-@net.entrypoint
 def read(asked: Sequence[Operation], thorough: bool, everything: bool) -> dict[str, Any]:
     """What differs from filters; and with ``everything``, whose filters there are.
 

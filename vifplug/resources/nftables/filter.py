@@ -54,11 +54,6 @@ def chain_of(vif_id: str) -> str:
     return f"{_CHAIN}{vif_id}"
 
 
-def owner_of(chain: str) -> str:
-    """The VIF of a chain of ours, as its name says; "" for another chain."""
-    return chain.removeprefix(_CHAIN) if chain.startswith(_CHAIN) else ""
-
-
 @functools.lru_cache(maxsize=1024)
 def pairs(address: str, allowed: tuple[str, ...]) -> tuple[tuple[str, Address], ...]:
     """The MACs and the sources that may be sent with each, without those that another one covers.

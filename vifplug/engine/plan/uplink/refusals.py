@@ -56,8 +56,8 @@ def refuse_several(requests: Iterable[Sequence[Resource]], others: InUse) -> Non
     :param others: what other VIFs use.
     :raises Conflict: naming both.
     """
-    known = [item for items in others.resources.values() for item in items]
     uplinks = [uplink for desired in requests for uplink in among(desired)]
+    known = [item for items in others.resources.values() for item in items] if uplinks else []
     for uplink in uplinks:
         _refuse_second(uplink, [*among(known), *uplinks])
         taken = (item.owner for item in among(known) if item.name == uplink.name and item.owner != uplink.owner)
