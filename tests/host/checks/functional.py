@@ -16,6 +16,7 @@ PATIENCE = "8"
 _HYBRID, _OVS, _BRIDGE = (f"plug/test_plug_{kind}.py::test_" for kind in ("hybrid", "ovs", "bridge"))
 _TRUNK, _OWN_BRIDGE = (f"plug/test_{kind}.py::test_" for kind in ("trunk", "own_bridge"))
 _FILTER, _FILTERED = "filter/test_frames.py::test_", ("bridge", "bridge, the VMM's tap", "ovs-hybrid, the VMM's tap")
+_OWN_VLAN, _PATHS = "ovs/test_own_vlan.py::test_", ("ovs", "ovs-hybrid", "own bridge")
 _FAILURES = {
     "failure/test_failure.py::test_error_at_every_action_is_undone": ("trunk", "own-bridge"),
     "failure/test_crash.py::test_plug_killed_at_every_action": ("trunk-kill_group",),
@@ -45,6 +46,9 @@ TESTS = (
     f"{_OWN_BRIDGE}isolated_guest_is_not_heard_before_the_far_end_is_wired",
     f"{_OWN_BRIDGE}vmms_tap_is_waited_for_on_the_own_bridge",
     f"{_OWN_BRIDGE}toggled_option_strands_nothing[true]",
+    *(f"{_OWN_VLAN}port_is_on_its_vlan_only_from_its_creation_and_an_unplug_leaves_nothing[{case}]" for case in _PATHS),
+    f"{_OWN_VLAN}another_vlan_is_set_in_place",
+    f"{_OWN_VLAN}no_frame_is_on_another_vlan_while_the_daemon_repairs_port_and_tag",
     *(f"{test}[{case}]" for test, cases in _FAILURES.items() for case in cases),
 )
 _OUTCOME = re.compile(r"(?:tests/functional/)?(\S+::.+) PASSED\b")

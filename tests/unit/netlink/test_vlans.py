@@ -45,6 +45,11 @@ def test_port_leaves_every_other_vlan_before_it_joins_its_own(vlan: int, others:
     assert parsed(joining) == (RTM_SETLINK, AF_BRIDGE, 7, [(PVID | UNTAGGED, vlan)])
 
 
+def test_trunk_is_in_every_vlan_tagged() -> None:
+    (joining,) = vlans.trunk(7)
+    assert parsed(joining) == (RTM_SETLINK, AF_BRIDGE, 7, [(BEGIN, 1), (END, 4094)])
+
+
 class Kernel(netlink.LinkSocket):
     """A socket whose dumps show some ports."""
 
