@@ -12,7 +12,8 @@ import logging
 import os
 import socket
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from concurrent import futures
 from typing import Any, NoReturn
 
 import msgpack  # type: ignore[import-untyped]  # oslo.privsep's own codec
@@ -102,87 +103,20 @@ class BoundedChannel(comm.ServerChannel):
 
 
 class BoundedDaemon(daemon.Daemon):
-    """oslo.privsep's, in which the thread that reads a call also carries it out, while another one reads on.
-
-    oslo.privsep's reader hands each call to a pool: one more thread to wake before the call begins, a tenth of a
-    millisecond in a process that was asleep.
-    """
+    """oslo.privsep's, which reports when a message is finished."""
 
     channel: BoundedChannel
 
-    def __init__(self, channel: BoundedChannel, context: Any) -> None:
-        super().__init__(channel, context)
-        self._reading = threading.Lock()
-        self._counting = threading.Lock()
-        self._threads = self._waiting = 0
-        """How many threads there are, and how many of them wait to read."""
-        self._ended = threading.Event()
-        self._failure: BaseException | None = None
+    def _create_done_callback(self, msgid: str) -> Callable[[futures.Future[Any]], None]:
+        answer = super()._create_done_callback(msgid)
 
-    def loop(self) -> None:
-        """Serve until the channel ends.
+        def answered(result: futures.Future[Any]) -> None:
+            try:
+                answer(result)
+            finally:
+                self.channel.answered(msgid)
 
-        :raises OSError: it could not be read, or written to.
-        """
-        LOG.info("the privileged helper runs as pid %s", os.getpid())
-        self.context.set_client_mode(False)  # while this is the only thread
-        self._add_thread()
-        self._ended.wait()
-        if self._failure is not None:
-            raise self._failure
-
-    def _add_thread(self) -> None:
-        self._threads += 1
-        threading.Thread(target=self._serve, name=f"helper-{self._threads}").start()
-
-    def _serve(self) -> None:
-        try:
-            while (message := self._next()) is not None:
-                number, call = message
-                try:
-                    answer = self._process_cmd(number, *call)
-                except Exception as error:  # a message that is no call
-                    answer = _failed(error)
-                self._send(number, answer)
-                self.channel.answered(number)
-        except BrokenPipeError:
-            self._end(None)  # the caller is gone
-        except BaseException as error:
-            self._end(error)
-
-    def _next(self) -> tuple[str, tuple[Any, ...]] | None:
-        """The next call, and None after the last one; another thread then reads on."""
-        with self._counting:
-            self._waiting += 1
-        with self._reading:
-            with self._counting:
-                self._waiting -= 1
-            if self._ended.is_set():
-                return None
-            message: tuple[str, tuple[Any, ...]] | None = next(self.channel, None)
-            if message is None:
-                self._end(None)
-                return None
-            with self._counting:
-                if not self._waiting and self._threads < self.context.conf.thread_pool_size:
-                    self._add_thread()
-            return message
-
-    def _send(self, number: str, answer: tuple[Any, ...]) -> None:
-        try:
-            self.channel.send((number, answer))
-        except OSError:
-            raise
-        except Exception as error:  # an answer that msgpack cannot write
-            self.channel.send((number, _failed(error)))
-
-    def _end(self, failure: BaseException | None) -> None:
-        self._failure = self._failure or failure
-        self._ended.set()
-
-
-def _failed(error: Exception) -> tuple[Any, ...]:
-    return (comm.Message.ERR.value, f"{type(error).__module__}.{type(error).__name__}", (str(error),))
+        return answered
 
 
 class _Stream:
