@@ -130,7 +130,9 @@ def local_ip(option: str, text: str) -> str:
     :raises ValueError: with the option, its value and a valid form.
     """
     address = _address(text)
-    if text and (address is None or address.is_multicast or address.is_unspecified or address.is_loopback):
+    if text and (
+        address is None or address.is_multicast or address.is_unspecified or address.is_loopback or address.is_reserved
+    ):
         raise ValueError(f"{option} {text!r} is not an address of this host, such as 192.0.2.1")
     return str(address) if address is not None else ""
 

@@ -3,6 +3,7 @@ memory, for tests."""
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
@@ -70,6 +71,8 @@ class Asked:
 
     :raises HostError: it cannot be read.
     """
+    began: float = field(default_factory=time.monotonic)
+    """When OVSDB was asked, by the monotonic clock."""
 
 
 class Host(Protocol):

@@ -31,7 +31,6 @@ from vifplug.privileged.helper.channel import Channel
 from vifplug.privileged.helper.context import refuse_unknown
 from vifplug.privileged.links import obstructions
 from vifplug.privileged.ovsdb import verbs as ovsdb
-from vifplug.process import signals
 from vifplug.resources import kinds
 from vifplug.resources.contract import Creation
 from vifplug.resources.link import Link
@@ -42,9 +41,9 @@ _LINK_CALL_SECONDS = 60.0
 """Netlink answers at once; deleting many bridges waits for RCU grace periods."""
 _MARGIN_SECONDS = 5.0
 """The helper's own deadlines expire first."""
-_WAITING_MAX, _LOOKING_MAX = 8, 4
+_WAITING_MAX, _LOOKING_MAX = 8, 3
 """Concurrent calls that may wait for vswitchd; for OVSDB, only to read, besides one of ``asking``. The helper has 16
-threads or more: one must be free for following OVSDB, and some for links, however many calls hang."""
+threads or more: two must be free for following OVSDB and nftables, and some for links, however many calls hang."""
 _PROMPT_SECONDS, _PROMPT_PART = 1.0, 20
 """How long a call that Ctrl-C cannot interrupt may wait for vswitchd; and its share of the whole time limit."""
 _CAUGHT_UP = "wait until ovs-vswitchd has caught up"
@@ -353,8 +352,7 @@ class LinuxHost:
         try:
             with (
                 self._waiting if needs_ovsdb else contextlib.nullcontext(),
-                signals.held(),  # Ctrl-C waits for the answer: the rollback would race with the helper
-                self._channel.asked(privileged.apply, *arguments, timeout=patience) as result,
+                self._channel.asked(privileged.apply, *arguments, timeout=patience, changes=True) as result,
             ):
                 answer = result()
         except VifplugError as error:

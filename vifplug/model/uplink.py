@@ -160,6 +160,8 @@ class Uplink(Part):
             return None
         if not _is_host(value):
             raise ValueError("it must be the address of a host")
+        if value in (info.data.get("peers") or ()):
+            raise ValueError("it is also one of peers, which are the other hosts")
         others = [info.data.get("group"), *(info.data.get("peers") or ())]
         if any(
             other and ipaddress.ip_address(other).version != ipaddress.ip_address(value).version for other in others
@@ -170,4 +172,7 @@ class Uplink(Part):
 
 def _is_host(address: str) -> bool:
     ip = ipaddress.ip_address(address)
-    return not (ip.is_multicast or ip.is_unspecified or ip.is_loopback)
+    # A link-local address belongs to a device, which is not named here. Reserved are 240.0.0.0/4, and IPv4 addresses
+    # within IPv6, which the kernel writes in another form; 0.0.0.0/8 are no hosts' either (RFC 6890).
+    refused = (ip.is_multicast, ip.is_unspecified, ip.is_loopback, ip.is_reserved, ip.version == 6 and ip.is_link_local)
+    return not (any(refused) or (ip.version == 4 and int(ip) < 2**24))

@@ -100,6 +100,12 @@ def number(subject: str, value: Any, low: int, high: int) -> int:
     return value
 
 
+def seconds(value: Any, most: float) -> float:
+    """A time to wait, at most ``most``; also for what is no time, such as NaN, which no comparison would end."""
+    wanted = float(value)
+    return wanted if 0 <= wanted <= most else most
+
+
 def mtu(value: Any) -> int:
     """An MTU in bytes."""
     return number("the MTU", value, MTU.low, MTU.high)

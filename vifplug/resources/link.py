@@ -115,6 +115,8 @@ class Link(Resource):
     """The kernel module of links of this kind; "" for a module of the kind's own name."""
     unique: ClassVar[tuple[str, ...]] = ()
     """Attributes of which no two links of the kind on a host have the same values, whatever their names are."""
+    settable: ClassVar[frozenset[str]] = frozenset()
+    """Configured links: the attributes that may be set; empty for all that the kind has."""
     has_local_address: ClassVar[bool] = False
     """Whether it may be made on the device of an address that the configuration lists."""
     option: ClassVar[str] = "[bridge] physical_networks"

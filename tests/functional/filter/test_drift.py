@@ -41,6 +41,11 @@ DRIFTS = {
         "add element {family} vifplug ipv6_prefixes {{ {tap} . {mac} . 2001:db8:1::/48 }}",
         "has also {tap} . {mac} . 2001:db8:1::-2001:db8:1:ffff:ffff:ffff:ffff:ffff in set ipv6_prefixes",
     ),
+    "device's set of another type": (
+        "delete table {family} vifplug; add table {family} vifplug; "
+        "add set {family} vifplug guests {{ type ipv4_addr; }}",
+        "set guests of table {family} vifplug is another one",
+    ),
     "MAC added": ("add element {family} vifplug macs {{ {tap} . 02:00:00:00:00:09 }}", "has also {tap} . 02:00"),
 }
 OF_DEVICE = {

@@ -43,6 +43,11 @@ def vif(number: int = 1, **uplink: Any) -> vifplug.Vif:
         ({**VXLAN, "group": "239.1.1.1", "peers": ["192.0.2.1"]}, "peers: a list: it excludes group: give either"),
         ({**VXLAN, "peers": []}, "peers: a list: it must have 1 to 4096 addresses"),
         ({**VXLAN, "peers": ["239.1.1.1"]}, "peers: a list: 239.1.1.1 is not the address of a host"),
+        *(
+            ({**VXLAN, "peers": [peer]}, f"peers: a list: {peer} is not the address of a host")
+            for peer in ("::ffff:c000:209", "::c000:209", "255.255.255.255", "0.0.0.5", "fe80::5")
+        ),
+        ({**VXLAN, "peers": ["192.0.2.1"], "local_ip": "192.0.2.1"}, "local_ip: '192.0.2.1': it is also one of peers"),
         ({**VXLAN, "peers": ["192.0.2.1", "fd00::1"]}, "peers: a list: all must be IPv4, or all IPv6"),
         ({**VXLAN, "peers": ["fe80::1%eth1"]}, "peers[0]: 'fe80::1%eth1': it must be an IPv4 or IPv6 address"),
         ({**VXLAN, "peers": ["fd00::1"], "local_ip": "192.0.2.1"}, "local_ip: '192.0.2.1': it must be of the same"),

@@ -112,18 +112,21 @@ class Watchers:
             self._inbox.changed({*names, *(f"#{index}" for index in indexes)})
 
     def _follow_filters(self) -> None:
-        failing = RecurringWarning(LOG)
+        failing, may_have_missed = RecurringWarning(LOG), False
         while not self._inbox.closed:
             try:
                 answer = self._host.follow_filters()
                 failing.over("nftables is followed again")
-            except (HelperDied, TimedOut):
+            except HelperDied:
                 return  # the thread that follows OVSDB reports it
             except Exception as error:
+                # A helper that did not answer in time may go on, as after a pause of the whole host.
                 failing.warn(f"could not follow nftables: {error}", error=error)
+                may_have_missed = True
                 self._inbox.pause(_AGAIN_SECONDS)
                 continue
-            if answer["everything"]:
+            if answer["everything"] or may_have_missed:
+                may_have_missed = False
                 self._inbox.mark_all_stale("nftables")
             self._inbox.changed(answer["owners"])
 

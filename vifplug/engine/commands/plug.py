@@ -38,7 +38,7 @@ from vifplug.store.store import Moment
 LOG = logging.getLogger(__name__)
 
 _EARLY_SECONDS_MAX = 0.1
-"""How long before its locks are held an observation may have begun: other programs change the host at any time."""
+"""How old an observation that began before its locks were held may be: other programs change the host at any time."""
 
 
 def plan(context: Context, vifs: Sequence[Vif]) -> Plan:
@@ -64,7 +64,8 @@ def plug(context: Context, vifs: Sequence[Vif], requester: Requester | None = No
                 if batch.is_repeated:
                     work_of_all = _with_records_of_now(context, work_of_all)
                 is_alone = len(batch.requests) == 1 and not batch.is_repeated and batch.requests[0] is work
-                reports = iter(plug_held(context, work_of_all, asked if is_alone else None))
+                applies = asked is not None and is_alone and time.monotonic() < asked.began + _EARLY_SECONDS_MAX
+                reports = iter(plug_held(context, work_of_all, asked if applies else None))
                 batch.answers = [list(itertools.islice(reports, len(jobs))) for jobs in batch.requests]
         return turn.answer()
 
@@ -144,13 +145,11 @@ def _held_jobs(
     :returns: as a context, the jobs as of then; and an observation that began before, if it still applies."""
     store, vif_ids = context.store, [vif.id for vif in vifs]
     while True:
-        version, began = store.version(), time.monotonic()
+        version = store.version()
         known = store.snapshot(vif_ids)
         work = _jobs(context, vifs, known, requester)
         wanted = _identities(work, known)
         with _asking(context, work, known) as asked, context.locks.held(wanted, context.lock_seconds):
-            if time.monotonic() > began + _EARLY_SECONDS_MAX:
-                asked = None
             if store.version() != version:
                 asked = None
                 known = store.snapshot(vif_ids)

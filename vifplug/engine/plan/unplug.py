@@ -39,7 +39,8 @@ def plan_unplug(built: Inventory, owners: Collection[str], observed: Observed, s
     put_back = restored(built.items, observed, shared_with)
     leaving = _departing_links(built, observed, shared_with, put_back)
     marks = [mark for link in leaving if not link.called for mark in marking(link, observed.links[link.name])]
-    # Last: a guest that still runs sends through its filter until its device is gone.
+    # Last: a guest that still runs sends through its filter until its device is gone. A VMM's own tap stays, and its
+    # guest is no longer filtered: Nova and libvirt end a guest before they unplug.
     unfiltered = [filters.DeleteFilter(item) for item in built.filters.values()]
     return Plan((*deletions, *marks, *put_back, *deletion(leaving), *unfiltered))
 

@@ -12,6 +12,7 @@ from typing import Any
 from vifplug import naming
 from vifplug.netlink import nftables as nft
 from vifplug.netlink import socket as netlink
+from vifplug.privileged import arguments
 from vifplug.privileged.filters import rules
 from vifplug.privileged.helper.context import net
 from vifplug.resources.nftables import filter as filters
@@ -41,7 +42,7 @@ def changes(seconds: float) -> dict[str, Any]:
         first = not _watch
         if first:
             _watch.append(_opened())
-        deadline = time.monotonic() + min(float(seconds), FOLLOW_SECONDS_MAX)
+        deadline = time.monotonic() + arguments.seconds(seconds, FOLLOW_SECONDS_MAX)
         owners: set[str] = set()
         everything = first
         while True:

@@ -135,10 +135,12 @@ def _parts(
         yield from rules.built(family)
     elif fault:
         yield from _rebuilt(family)
+    # A set of another kind has no such keys: the kernel would refuse the question (EINVAL).
+    can_ask = not fault or (not is_missing and tables.sets_there(family).get(GUESTS, False))
     for wanted in puts:
         is_new = is_missing or wanted.owner in going
         elements = wanted.elements()
-        is_known = not is_new and any(tables.elements_there(family, {GUESTS: elements[GUESTS]})[GUESTS])
+        is_known = can_ask and not is_new and any(tables.elements_there(family, {GUESTS: elements[GUESTS]})[GUESTS])
         if is_known:
             stale, elements = _differences(elements, _of_device(wanted, is_right=not fault))
             yield from rules.without_elements(family, stale)

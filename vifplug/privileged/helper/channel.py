@@ -83,8 +83,9 @@ class _ReadByCallers:
     _numbers = itertools.count(1)
     lock: threading.Lock
     sending: threading.Lock
-    reading: threading.Lock
+    reading: Any
     running: bool
+    """Whether the library's thread has begun, and the helper has not ended."""
     outstanding_msgs: dict[str, comm.Future]
     writer: comm.Serializer
     reader_thread: threading.Thread
@@ -119,11 +120,16 @@ class _ReadByCallers:
         """
         answer = self.outstanding_msgs[number]
         with _raising_the_end():
-            if reads and _can_poll() and self.reading.acquire(blocking=False):
-                try:
+            try:
+                if reads and self.running and _can_poll() and self.reading.acquire(blocking=False):
                     self._read_until(answer)
-                finally:
+            finally:
+                # Not ``try`` behind ``acquire``, or ``suppress``, which is Python: a Ctrl-C in between would leave the
+                # lock taken.
+                try:  # noqa: SIM105
                     self.reading.release()
+                except RuntimeError:
+                    pass  # this thread does not have it
             with self.lock:
                 return answer.result()
 
@@ -193,7 +199,7 @@ class _ReadByCallers:
 class _Forked(_ReadByCallers, daemon.ForkingClientChannel):
     def __init__(self, context: Any) -> None:
         """Fork the helper, which serves with limits."""
-        self.sending, self.reading = threading.Lock(), threading.Lock()
+        self.sending, self.reading = threading.Lock(), threading.RLock()
         parent_end, helper_end = socket.socketpair()
         for stream in filter(None, (sys.stdout, sys.stderr)):
             stream.flush()  # else both processes write the buffered output
@@ -206,7 +212,7 @@ class _Forked(_ReadByCallers, daemon.ForkingClientChannel):
 
 class _Commanded(_ReadByCallers, daemon.RootwrapClientChannel):
     def __init__(self, context: Any) -> None:
-        self.sending, self.reading = threading.Lock(), threading.Lock()
+        self.sending, self.reading = threading.Lock(), threading.RLock()
         super().__init__(context)
 
 
@@ -275,22 +281,27 @@ class Channel:
             return result()
 
     @contextlib.contextmanager
-    def asked(self, verb: Any, *arguments: Any, timeout: float, reads: bool = True) -> Iterator[Callable[[], Any]]:
+    def asked(
+        self, verb: Any, *arguments: Any, timeout: float, reads: bool = True, changes: bool = False
+    ) -> Iterator[Callable[[], Any]]:
         """Call a verb, and do other work meanwhile.
 
         :param reads: as of ``call``.
+        :param changes: that it changes the host: Ctrl-C waits for the end of the block, because the rollback would race
+            with the verb.
         :returns: as a context, a function that waits for the verb's answer and returns it.
         :raises HelperDied, TimedOut: as ``call``, at either end.
         """
         assert isinstance(verb, functools.partial)
         entry = verb.args[0]
         message: tuple[Any, ...] = (comm.Message.CALL.value, f"{entry.__module__}.{entry.__name__}", arguments, {})
-        with self._naming(entry.__name__, timeout):
-            number = self._channel.ask(message, timeout)
-        try:
-            yield functools.partial(self._answer, entry.__name__, number, timeout, reads)
-        finally:
-            self._channel.forget(number)
+        with signals.held() if changes else contextlib.nullcontext():
+            with self._naming(entry.__name__, timeout):
+                number = self._channel.ask(message, timeout)
+            try:
+                yield functools.partial(self._answer, entry.__name__, number, timeout, reads)
+            finally:
+                self._channel.forget(number)
 
     def _answer(self, verb: str, number: str, timeout: float, reads: bool) -> Any:
         """What a verb returned.

@@ -52,6 +52,11 @@ def values_of(operation: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, A
     link = _listed_link(name, part.kind, operation.get("netdev"))
     # What stops frames (``resources.passage``) is only corrected on our own links.
     attributes.refuse_unknown(part.kind.attributes, (*operation["values"], *operation["expected"]))
+    others = sorted(operation["values"].keys() - part.kind.settable) if part.kind.settable else []
+    if others:
+        raise PermissionDenied(f"refused to set {', '.join(others)} of device {name!r}: it is another program's", name)
+    if operation["values"].get("master") is not None:
+        _refuse_member(link, operation["owner"])
     if "alias" in operation["values"]:
         raise PermissionDenied(f"refused to mark device {name!r}: it is another program's", name)
     if ownership.owner_by_mark(link) or ownership.was_ours(link):
@@ -59,6 +64,21 @@ def values_of(operation: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, A
     expected = operation["expected"]
     changed = {key for key in expected if link.get(key) != expected[key]}
     return link, {key: value for key, value in operation["values"].items() if key not in changed}
+
+
+def _refuse_member(link: Mapping[str, Any], owner: str) -> None:
+    """Refuse to take a device off another program's bridge or bond.
+
+    :raises PermissionDenied: it is on one.
+    """
+    if link["master"] is None:
+        return
+    master = ownership.read(link["master"])
+    if master is not None and ownership.owner_by_mark(master) != owner:
+        raise PermissionDenied(
+            f"refused to put device {link['name']!r} on a bridge: it is on {link['master']!r}, which is another's",
+            link["name"],
+        )
 
 
 def _listed_link(name: str, kind: type[Link], device: Any) -> dict[str, Any]:

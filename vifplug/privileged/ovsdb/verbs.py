@@ -375,7 +375,7 @@ def wait(next_cfg: int, seconds: float, opening: Sequence[str]) -> None:
     :raises TimedOut: it has not within ``seconds``.
     """
     arguments.number("next_cfg", next_cfg, 0, 2**63)
-    session, patience = _sessions[0], min(float(seconds), WAIT_SECONDS_MAX)
+    session, patience = _sessions[0], arguments.seconds(seconds, WAIT_SECONDS_MAX)
     names, until = [arguments.row_name(name) for name in opening], time.monotonic() + patience
     session.wait(next_cfg, patience)
     if names:
@@ -390,7 +390,7 @@ def changes(generation: int, number: int, connected: bool, seconds: float) -> di
     :returns: see ``changes.Changes.since``.
     """
     session = _sessions[0]
-    patience = min(float(seconds), FOLLOW_SECONDS_MAX)
+    patience = arguments.seconds(seconds, FOLLOW_SECONDS_MAX)
     if not connected:
         session.attempt(patience)
     return session.changes.since(generation, number, connected, patience)
