@@ -241,6 +241,7 @@ REFUSED: list[dict[str, Any]] = [
     {**JOIN, "name": "eth2", "values": {"master": BRIDGE.brq}},
     {**JOIN, "name": "wire", "values": {"master": BRIDGE.brq}},
     {**JOIN, "name": BRIDGE.tap, "values": {"master": None}},
+    *({**JOIN, "name": NIC, "values": values} for values in ({"mtu": 900}, {"address": "02:00:00:00:00:09"})),
     {**JOIN, "name": NIC, "role": "vxlan", "values": {"master": BRIDGE.brq}},
     *({**MADE, "lower": lower} for lower in ("wire", "lo", "br-lan")),
     *({**MADE, "vni": vni} for vni in (0, 2**24, True, "7")),
@@ -278,3 +279,13 @@ def test_captured_worker_joins_no_device_to_a_bridge_of_others(host: World) -> N
                 change(here, "links", [{**own, "values": values}])
         change(here, "links", [{**MADE, "name": "vxlan-8", "vni": 8, "lower": "eth2"}])
         assert must_link(host, "vxlan-8")["linkinfo"]["info_data"]["link"] == "eth2"
+
+
+def test_captured_worker_takes_no_device_off_another_programs_bridge(host: World) -> None:
+    host.ip("link", "add", "br-lan", "type", "bridge")
+    host.ip("link", "set", NIC, "master", "br-lan")
+    with library(host) as here:
+        here.plug([BRIDGE.vif])
+        with pytest.raises(errors.PermissionDenied, match="it is on 'br-lan', which is another's"):
+            change(here, "links", [{**JOIN, "name": NIC, "values": {"master": BRIDGE.brq}}])
+    assert must_link(host, NIC)["master"] == "br-lan"

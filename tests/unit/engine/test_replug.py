@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import pathlib
+import time
 from typing import Any
 
 import pytest
@@ -13,9 +15,11 @@ from tests.support.builders import TAP, Plugger
 from tests.support.fake_host import FakeHost
 from vifplug import formats
 from vifplug.drivers.contract import Options
+from vifplug.engine.host import Asked, Scope
 from vifplug.engine.plan import request
 from vifplug.errors import Conflict
 from vifplug.model.vif import Vif
+from vifplug.resources.observed import Observed
 from vifplug.store.records import Record
 
 SAMPLE = pathlib.Path(__file__).parents[2] / "samples" / "nova_network_info_ovs_plain_create_tap.json"
@@ -54,6 +58,32 @@ def test_port_that_a_request_asked_for_is_not_left_to_the_vmm(plugger: Plugger) 
     plugger.plug([builders.vif("ovs", create_port=True, create_tap=False)])
     with pytest.raises(Conflict, match="create_port"):
         plugger.plug([builders.vif("ovs", create_port=False)])
+
+
+@pytest.mark.parametrize("age", [0.0, 60.0])
+def test_observation_that_began_before_the_locks_is_used_while_it_is_new(
+    plugger: Plugger, host: FakeHost, monkeypatch: pytest.MonkeyPatch, age: float
+) -> None:
+    """Waiting for another request's turn, it may have become old: other programs change the host at any time."""
+    vif, used = builders.vif("ovs-hybrid"), list[Scope]()
+    plugger.plug([vif])
+
+    def asking(scope: Scope) -> contextlib.AbstractContextManager[Asked]:
+        def observe() -> Observed:
+            used.append(scope)
+            return host.observe(scope)
+
+        return contextlib.nullcontext(Asked(scope, observe, time.monotonic() - age))
+
+    monkeypatch.setattr(host, "asking", asking)
+    plugger.plug([vif])
+    assert len(used) == (0 if age else 1)
+
+
+def test_new_vif_is_observed_under_its_locks(plugger: Plugger, host: FakeHost, monkeypatch: pytest.MonkeyPatch) -> None:
+    """``gc`` deletes what has no record, and writes nothing by which that would be noticed."""
+    monkeypatch.setattr(host, "asking", lambda _scope: pytest.fail("asked before"))
+    plugger.plug([builders.vif("ovs-hybrid")])
 
 
 PARTS = [

@@ -10,6 +10,7 @@ from typing import Any
 import msgpack  # type: ignore[import-untyped]
 import pytest
 
+from vifplug.privileged import arguments
 from vifplug.privileged.helper import message_reader, serve
 from vifplug.privileged.helper.message_reader import Malformed, Skipper, Unbounded
 
@@ -89,3 +90,10 @@ def test_what_is_too_much_is_refused_by_its_number_and_the_next_is_read(kind: st
         stream.message()
     thread.join()
     stream._sock.close()
+
+
+@pytest.mark.parametrize("given", [float("nan"), float("inf"), -1, 10**9])
+def test_time_to_wait_always_has_an_end(given: float) -> None:
+    """No comparison with NaN is true: a verb that waited until it is over would never return."""
+    assert arguments.seconds(given, 5.0) == 5.0
+    assert arguments.seconds(0.5, 5.0) == 0.5
