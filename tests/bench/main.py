@@ -15,7 +15,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from tests.bench import contestants, plot, profiling, report
+from tests.bench import contestants, filters, plot, profiling, report
 from tests.bench.course import QUICK, Course, Extent
 from tests.support.world.world import REPOSITORY, World
 
@@ -69,6 +69,7 @@ def _arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     )
     parser.add_argument("--json", action="store_true", help="one document on standard output, and no table")
     parser.add_argument("--plot", action="store_true", help=f"write {_PICTURE.relative_to(REPOSITORY)}")
+    parser.add_argument("--filters", action="store_true", help="plugs with a filter beside those without; no more")
     parser.add_argument("--profile", action="store_true", help="where vifplug's time goes, and nothing else")
     return parser.parse_args(argv)
 
@@ -106,6 +107,11 @@ def main(argv: Sequence[str] | None = None) -> int:
         worlds = [closing.enter_context(World()) for _number in range(3 if arguments.beside else 2)]
         for world in worlds:
             world.add_bridge("br-int")
+        if arguments.filters:
+            rows = filters.measure(worlds[0], _log)
+            if arguments.json:
+                print(json.dumps({"machine": machine, "filters": rows}, indent=1))
+            return 0
         beside = (arguments.beside.resolve(), worlds[2]) if arguments.beside else None
         with Course(worlds[0], worlds[1], _extent(arguments), _log, beside) as course:
             if arguments.profile:
