@@ -21,7 +21,7 @@ class Nic(Link):
     kind: ClassVar[str] = "nic"
     relation: ClassVar[Relation] = Relation.CONFIGURED
     attributes: ClassVar[Table] = Table(*OF_EVERY_LINK, UP)
-    settable: ClassVar[frozenset[str]] = frozenset({"master", "up"})
+    settable: ClassVar[frozenset[str]] = frozenset({"master", "up", "bridge_vlan"})
     roles: ClassVar[tuple[Role, ...]] = (Role(name=ROLE, of_network=True, joins_own_network=True),)
 
     former: Mapping[str, Any] = field(default_factory=dict)
