@@ -52,7 +52,8 @@ def watched(world: World) -> Iterator[Writes]:
         for group in _GROUPS.values():
             monitor.setsockopt(_SOL_NETLINK, _ADD_MEMBERSHIP, group)
         deadline = time.monotonic() + _QUIET_WITHIN_SECONDS
-        while _heard(monitor, _QUIET_SECONDS) or _tentative(world):
+        # Asked before the quiet time: the report that a detection has ended is then part of it.
+        while _tentative(world) | bool(_heard(monitor, _QUIET_SECONDS)):
             assert time.monotonic() < deadline, "links change all the time: nothing can be told from that"
         transactions, next_cfg = _transactions(world), _next_cfg(world)
         yield writes
