@@ -105,7 +105,8 @@ class _Made(NamedTuple):
     owner: str
     role: Role
     has_port: bool
-    """Whether its port is there already: ovs-vswitchd may open it at any moment."""
+    """Whether its port is there already, on a userspace datapath: ovs-vswitchd may open it at any moment, and set its
+    flags. On the kernel's datapath it sets none."""
 
 
 def _made_by(operation: Operation, kind: type[Link]) -> _Made:

@@ -17,6 +17,7 @@ from vifplug.privileged.ovsdb import commands as port_commands
 from vifplug.privileged.ovsdb.session import Commit, Session
 from vifplug.privileged.ovsdb.values import first, is_open, pairs, referred, value_of
 from vifplug.resources import ownership
+from vifplug.resources.ovs_bridge import DATAPATH_USERSPACE
 from vifplug.resources.ovs_port import OPENFLOW
 from vifplug.resources.ownership import SeenPort
 
@@ -242,7 +243,7 @@ def refuse_foreign_port(name: str, owner: str) -> bool:
     present replica is used; if OVSDB does not answer and there is no replica, they may be made, so that devices on
     Linux bridges do not wait for an Open vSwitch that hangs.
 
-    :returns: whether a port of the owner's waits for it.
+    :returns: whether a port of the owner's waits for it, on a bridge whose vswitchd sets flags of its devices itself.
     :raises Conflict: naming the port.
     :raises OvsUnavailable: a request chose the name, and there is an OVSDB that does not answer in time.
     """
@@ -253,13 +254,20 @@ def refuse_foreign_port(name: str, owner: str) -> bool:
         session.refresh()
     port = _port_with(session, name, owner)
     if port is None or ownership.port_is_ours(port, owner) or ownership.port_is_adoptable(port, owner):
-        return port is not None
+        return port is not None and _is_userspace(session, name)
     ids = ", ".join(sorted(port.iface_ids)) or "none"
     raise Conflict(
         f"refused to make device {name!r} for {owner}: OVS port {port.name!r} (mark {port.mark or 'none'}, iface-id "
         f"{ids}) waits for a device of that name; choose another name, or delete that port if it is not needed",
         name,
     )
+
+
+def _is_userspace(session: Session, name: str) -> bool:
+    with session.lock:
+        port = session.index.row("Port", name)
+        bridge = session.index.bridge_of(port) if port is not None else None
+        return bridge is not None and first(bridge, "datapath_type") == DATAPATH_USERSPACE
 
 
 def is_foreign_port(name: str, owner: str) -> bool:
