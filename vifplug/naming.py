@@ -31,6 +31,11 @@ ROLE_VHOST_USER, ROLE_REPRESENTOR = "vhu", "vfr"
 SOCKET_PATH_MAX = 107
 """sun_path has 108 bytes, and one is the terminating zero (unix(7))."""
 
+VLAN_MIN, VLAN_MAX = 1, 4094
+"""0 means "no VLAN", and 4095 is reserved (IEEE 802.1Q)."""
+VNI_MAX = 2**24 - 1
+"""A VXLAN's number has 24 bits (RFC 7348)."""
+
 _LISTED_ADDRESS = "local/"
 _TRUNK_BRIDGE, _PORT_BRIDGE = "tbr-", "pb"
 _PATCH_NEAR, _PATCH_FAR = "pbp", "ibp"

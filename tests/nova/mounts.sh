@@ -31,10 +31,12 @@ mount -t tmpfs -o mode=755 root /root
 mount --bind /run/kept/tmp /tmp
 for number in "${!kept[@]}"; do
     path=${kept[number]}
-    if [[ $path == /root/* || $path == /tmp/* ]]; then
-        mkdir -p "$path"
-        mount --bind "/run/kept/$number" "$path"
-    fi
+    for directory in /root /tmp; do
+        if [[ $path == "$directory"/* ]]; then
+            mkdir -p "$path"
+            mount --bind "/run/kept/$number" "$path"
+        fi
+    done
 done
 mkdir -p /run/pids /run/lock /run/libvirt /run/openvswitch /run/ovn /run/mysqld /run/sudo /run/netns
 hostname hv1

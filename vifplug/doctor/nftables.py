@@ -11,17 +11,15 @@ from dataclasses import replace
 
 from vifplug.doctor import nftables_rules
 from vifplug.doctor.facts import Chain, Rule
-from vifplug.doctor.nftables_rules import number, text
+from vifplug.doctor.nftables_rules import number
 from vifplug.errors import VifplugError
+from vifplug.netlink import nftables as nft
 from vifplug.netlink import socket as netlink
 from vifplug.netlink.message import NFGEN
+from vifplug.netlink.nftables import text
 
-_TABLE, _NAME, _HOOK, _POLICY = 1, 3, 4, 5
-_HOOK_NUMBER = 1
 _FORWARD = 2
 """NF_INET_FORWARD and NF_BR_FORWARD have this value."""
-_DROP = 0
-_ELEMENTS, _KEY, _VALUE = 3, 1, 1
 _FAMILIES = {1: "inet", 2: "ip", 7: "bridge", 10: "ip6"}
 _NUMBERS = {name: family for family, name in _FAMILIES.items()}
 _SECONDS, _RULES_MAX = 4.0, 5000
@@ -47,16 +45,16 @@ def _chain(message: bytes) -> Chain | None:
     if family is None:
         return None
     attributes = netlink.attributes(message, NFGEN.size)
-    hook = netlink.attributes(attributes.get(_HOOK, b""))
-    table, name = text(attributes.get(_TABLE)), text(attributes.get(_NAME))
+    hook = netlink.attributes(attributes.get(nft.CHAIN_HOOK, b""))
+    table, name = text(attributes.get(nft.CHAIN_TABLE)), text(attributes.get(nft.CHAIN_NAME))
     if not (table and name):
         return None
     return Chain(
         family=family,
         table=table,
         name=name,
-        forward=number(hook.get(_HOOK_NUMBER)) == _FORWARD,
-        drops=number(attributes.get(_POLICY)) == _DROP,
+        forward=number(hook.get(nft.HOOK_NUMBER)) == _FORWARD,
+        drops=number(attributes.get(nft.CHAIN_POLICY)) == nft.DROP,
         rules=None,
     )
 
@@ -87,14 +85,6 @@ def _rules(known: dict[_Key, Chain], dump: Dump) -> Iterator[tuple[_Key, tuple[R
 def _rule(message: bytes, dump: Dump, family: str, table: str) -> Rule:
     def elements(name: str) -> list[bytes] | None:
         messages = dump("elements", _NUMBERS[family], table, name) if name else None
-        return None if messages is None else [value for each in messages for value in _values(each)]
+        return None if messages is None else [element.key for each in messages for element in nft.elements_in(each)]
 
     return nftables_rules.rule(netlink.attributes(message, NFGEN.size), elements)
-
-
-def _values(message: bytes) -> Iterator[bytes]:
-    """The values of a set's elements."""
-    listed = netlink.attributes(message, NFGEN.size).get(_ELEMENTS, b"")
-    for element in nftables_rules.nested(listed):
-        key = netlink.attributes(element).get(_KEY, b"")
-        yield netlink.attributes(key).get(_VALUE, b"")

@@ -9,14 +9,15 @@ from __future__ import annotations
 
 import struct
 import sys
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Mapping
 from typing import Any
 
 from vifplug.doctor.facts import Rule
+from vifplug.netlink import nftables as nft
 from vifplug.netlink import socket as netlink
-from vifplug.netlink.message import ATTRIBUTE
+from vifplug.netlink.nftables import text
 
-_RULE_EXPRESSIONS, _NAME, _DATA = 4, 1, 2
+_NAME, _DATA = 1, 2
 _VERDICTS: Mapping[int | None, str] = {
     0: "drop",
     1: "accept",
@@ -79,26 +80,10 @@ Elements = Callable[[str], Collection[bytes] | None]
 def rule(attributes: dict[int, bytes], elements: Elements = lambda _name: None) -> Rule:
     """A rule from its message's attributes."""
     reader = _Reader(elements)
-    for expression in nested(attributes.get(_RULE_EXPRESSIONS, b"")):
+    for _number, expression in netlink.each_attribute(attributes.get(nft.RULE_EXPRESSIONS, b"")):
         attrs = netlink.attributes(expression)
         reader.meet(text(attrs.get(_NAME)), netlink.attributes(attrs.get(_DATA, b"")))
     return Rule(when=tuple(reader.when), then=reader.then, to=reader.to)
-
-
-def nested(data: bytes) -> Iterator[bytes]:
-    """The attributes of a list, in order."""
-    offset = 0
-    while offset + ATTRIBUTE.size <= len(data):
-        length, _kind = ATTRIBUTE.unpack_from(data, offset)
-        if length < ATTRIBUTE.size:
-            return
-        yield data[offset + ATTRIBUTE.size : offset + length]
-        offset += (length + 3) & ~3
-
-
-def text(value: bytes | None) -> str:
-    """A name."""
-    return (value or b"").rstrip(b"\0").decode(errors="replace")
 
 
 def number(value: bytes | None) -> int | None:

@@ -1,4 +1,4 @@
-"""Resources that several drivers share: the OVS port and its bridges, the tap, the Linux bridge."""
+"""Resources that several drivers share: the OVS port and its bridges, the tap, the Linux bridge, the VLAN device."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from vifplug import naming
 from vifplug.drivers.contract import Options, mtu_of, tap_name
 from vifplug.errors import InputError
 from vifplug.model.vif import Vif
+from vifplug.resources import vlan
 from vifplug.resources.bridge import Bridge
 from vifplug.resources.contract import Resource
 from vifplug.resources.nftables.filter import BRIDGE, DEVICE, Filter
@@ -194,6 +195,24 @@ def with_guest(vif: Vif, bridge: Bridge) -> Bridge:
     tap = tap_name(vif)
     guest, guest_address = ("", "") if vif.create_tap else (tap, vif.address)
     return replace(bridge, station=vif.address, station_port=tap, guest=guest, guest_address=guest_address)
+
+
+def vlan_device(vif: Vif, name: str, owner: str, lower: str, number: int) -> vlan.Vlan:
+    """A VLAN device of a network, with no frames of its own and no answers to the network."""
+    return vlan.Vlan(
+        name=name,
+        owner=owner,
+        role=vlan.ROLE,
+        alias=naming.alias(owner),
+        address=naming.birth_address(owner, vlan.ROLE),
+        mtu=mtu_of(vif),
+        lower=lower,
+        vlan_id=number,
+        disable_ipv6=True,
+        accept_ra=0,
+        arp_ignore=1,
+        up=True,
+    )
 
 
 def linux_bridge(vif: Vif, name: str, owner: str, role: str, *, ageing_time: float | None = None) -> Bridge:

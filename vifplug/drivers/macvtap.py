@@ -6,12 +6,11 @@ from collections.abc import Sequence
 
 from vifplug import naming
 from vifplug.drivers import builders
-from vifplug.drivers.contract import Options, mtu_of
+from vifplug.drivers.contract import Options
 from vifplug.drivers.guest_end import GuestEnd, Macvtap
 from vifplug.errors import InputError
 from vifplug.model import vif as model
 from vifplug.model.vif import Vif
-from vifplug.resources import vlan
 from vifplug.resources.contract import Resource
 from vifplug.resources.link import Device
 
@@ -33,22 +32,7 @@ class OnDevice:
             return [Device(name=part.source, owner=vif.id)]
         name = _source(vif)
         owner = naming.network_owner(vif.network.id or naming.network_of_bridge(name))
-        return [
-            vlan.Vlan(
-                name=name,
-                owner=owner,
-                role=vlan.ROLE,
-                alias=naming.alias(owner),
-                address=naming.birth_address(owner, vlan.ROLE),
-                mtu=mtu_of(vif),
-                lower=part.source,
-                vlan_id=part.vlan,
-                disable_ipv6=True,
-                accept_ra=0,
-                arp_ignore=1,
-                up=True,
-            )
-        ]
+        return [builders.vlan_device(vif, name, owner, part.source, part.vlan)]
 
     def switch(self, vif: Vif, options: Options) -> None:
         """None: its guest is on no bridge.

@@ -7,12 +7,12 @@ from dataclasses import replace
 from typing import Any
 
 from vifplug import naming
+from vifplug.drivers import builders
 from vifplug.drivers.contract import Options, mtu_of
 from vifplug.errors import InputError
 from vifplug.model import uplink as model
 from vifplug.model.uplink import Uplink
 from vifplug.model.vif import Vif
-from vifplug.resources import vlan
 from vifplug.resources.bridge import Bridge
 from vifplug.resources.link import TRUNK, Link
 from vifplug.resources.uplink import nic, vxlan
@@ -42,23 +42,8 @@ def uplinks(vif: Vif, bridge: Bridge, options: Options) -> list[Link]:
         )
         return [replace(own, bridge_vlan=TRUNK) if bridge.vlan_filtering else own]
     number = int(asked.segmentation_id or 0)
-    return [
-        vlan.Vlan(
-            name=vif.names.vlan or naming.vlan_device(device, number),
-            owner=bridge.owner,
-            role=vlan.ROLE,
-            alias=naming.alias(bridge.owner),
-            address=naming.birth_address(bridge.owner, vlan.ROLE),
-            mtu=mtu_of(vif),
-            lower=device,
-            vlan_id=number,
-            master=bridge.name,
-            disable_ipv6=True,
-            accept_ra=0,
-            arp_ignore=1,
-            up=True,
-        )
-    ]
+    name = vif.names.vlan or naming.vlan_device(device, number)
+    return [replace(builders.vlan_device(vif, name, bridge.owner, device, number), master=bridge.name)]
 
 
 def overhead(asked: Any, options: Options) -> int:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from vifplug import naming
+
 MTU_MIN, MTU_MAX = 68, 65521
 """A VIF's: IPv4's smallest MTU (RFC 791) and a tap's largest, because every VIF ends in a tap: 65535 less Ethernet's
 header."""
@@ -17,8 +19,6 @@ ABSENT_SECONDS = 600.0
 TIMEOUT_SECONDS = 300.0
 """Nova's vif_plugging_timeout."""
 
-VLAN_MIN, VLAN_MAX = 1, 4094
-"""0 means "no VLAN", and 4095 is reserved (IEEE 802.1Q)."""
 NO_VLAN = "none"
 """The value of a request that removes a VIF's VLAN; a request without a value keeps the recorded one."""
 
@@ -27,7 +27,9 @@ UUID_RULE = f"it must be a UUID such as {UUID_EXAMPLE}"
 """The rule of ``naming.is_uuid`` for an error."""
 MTU_RULE = f"it must be a whole number from {MTU_MIN} to {MTU_MAX}"
 """The rule of ``is_mtu`` for an error."""
-VLAN_RULE = f'it must be a VLAN id from {VLAN_MIN} to {VLAN_MAX}, or "{NO_VLAN}" to remove that of a plugged VIF'
+VLAN_RULE = (
+    f'it must be a VLAN id from {naming.VLAN_MIN} to {naming.VLAN_MAX}, or "{NO_VLAN}" to remove that of a plugged VIF'
+)
 """The rule of ``is_vlan`` for an error."""
 
 
@@ -38,4 +40,4 @@ def is_mtu(value: object) -> bool:
 
 def is_vlan(value: object) -> bool:
     """Whether it is a VLAN id that a VIF may have."""
-    return isinstance(value, int) and not isinstance(value, bool) and VLAN_MIN <= value <= VLAN_MAX
+    return isinstance(value, int) and not isinstance(value, bool) and naming.VLAN_MIN <= value <= naming.VLAN_MAX

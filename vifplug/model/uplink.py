@@ -8,15 +8,15 @@ from typing import Annotated, Any, Literal, get_args
 from pydantic import BeforeValidator, ConfigDict, Field, ValidationInfo, field_validator
 from pydantic.config import JsonDict
 
+from vifplug import naming
 from vifplug.model.part import Part
 
 UplinkType = Literal["flat", "vlan", "vxlan"]
 FLAT, VLAN, VXLAN = get_args(UplinkType)
-VLAN_MAX, VNI_MAX = 4094, 2**24 - 1
 _TYPES = f"it must be {FLAT}, {VLAN} or {VXLAN}"
 _NUMBERS = {
-    VLAN: (VLAN_MAX, f"it must be a VLAN id, a whole number from 1 to {VLAN_MAX}, for an uplink of type {VLAN}"),
-    VXLAN: (VNI_MAX, f"it must be a VXLAN's number, a whole number from 1 to {VNI_MAX}, for an uplink of type {VXLAN}"),
+    VLAN: (naming.VLAN_MAX, "VLAN id"),
+    VXLAN: (naming.VNI_MAX, "VXLAN's number"),
 }
 _PEERS_MAX = 4096
 
@@ -74,7 +74,8 @@ class Uplink(Part):
         "same, by default the device that has the local address.",
     )
     segmentation_id: int | None = Field(
-        default=None, description=f"vlan: the VLAN, 1 to {VLAN_MAX}. vxlan: its number (VNI), 1 to {VNI_MAX}."
+        default=None,
+        description=f"vlan: the VLAN, 1 to {naming.VLAN_MAX}. vxlan: its number (VNI), 1 to {naming.VNI_MAX}.",
     )
     group: IpAddress | None = Field(
         default=None,
@@ -119,8 +120,9 @@ class Uplink(Part):
         if kind == FLAT and value is not None:
             raise ValueError("it is for uplinks of type vlan and vxlan only; leave it out")
         is_number = isinstance(value, int) and not isinstance(value, bool)
-        if kind in _NUMBERS and not (is_number and 1 <= value <= _NUMBERS[kind][0]):
-            raise ValueError(_NUMBERS[kind][1])
+        most, name = _NUMBERS.get(kind or "", (None, ""))
+        if most is not None and not (is_number and 1 <= value <= most):
+            raise ValueError(f"it must be a {name}, a whole number from 1 to {most}, for an uplink of type {kind}")
         return value
 
     @field_validator("group", "peers", "local_ip", "port", "ttl", "tos", "udp_checksum")

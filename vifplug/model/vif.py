@@ -106,14 +106,14 @@ PciAddress = Annotated[
     Field(json_schema_extra={"pattern": r"^[0-9A-Fa-f]{4,8}:[0-9A-Fa-f]{2}:[01][0-9A-Fa-f]\.[0-7]$"}),
 ]
 IpSource = Annotated[str, BeforeValidator(_source)]
-VlanId = Annotated[int, Field(ge=1, le=4094, strict=True)]
+VlanId = Annotated[int, Field(ge=naming.VLAN_MIN, le=naming.VLAN_MAX, strict=True)]
 OwnVlan = Annotated[
     int | Literal["none"],
     BeforeValidator(_own_vlan),
     WithJsonSchema(
         {
             "anyOf": [
-                {"type": "integer", "minimum": limits.VLAN_MIN, "maximum": limits.VLAN_MAX},
+                {"type": "integer", "minimum": naming.VLAN_MIN, "maximum": naming.VLAN_MAX},
                 {"const": limits.NO_VLAN},
             ]
         }

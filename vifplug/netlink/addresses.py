@@ -6,7 +6,6 @@ import socket
 import struct
 from collections.abc import Iterator
 
-from vifplug.errors import LinkError
 from vifplug.netlink import socket as netlink
 from vifplug.netlink.message import attribute
 
@@ -65,8 +64,5 @@ def _is_link_local(family: int, address: bytes) -> bool:
 
 
 def _table(socket_: netlink.LinkSocket, kind: int, body: bytes) -> list[bytes]:
-    try:
+    with netlink.reading("the host's addresses and routes"):
         return socket_.table(kind, body)
-    except (netlink.Refused, OSError) as error:
-        text = error.text if isinstance(error, netlink.Refused) else str(error)
-        raise LinkError(f"could not read the host's addresses and routes: {text}") from error

@@ -5,8 +5,8 @@ from __future__ import annotations
 import socket
 import struct
 
-from vifplug.errors import LinkError
 from vifplug.netlink import socket as netlink
+from vifplug.netlink.message import ip_text
 
 _GETNEIGH = 30
 """RTM_GETNEIGH of linux/rtnetlink.h."""
@@ -15,7 +15,6 @@ _NDMSG = struct.Struct("=BxxxiHBB")
 _SELF = 0x02
 _DST, _LLADDR, _PORT, _VNI = 1, 2, 6, 7
 _ANY_STATION = bytes(6)
-_IPV4_BYTES = 4
 
 
 def peers(socket_: netlink.LinkSocket, index: int) -> tuple[str, ...]:
@@ -25,11 +24,8 @@ def peers(socket_: netlink.LinkSocket, index: int) -> tuple[str, ...]:
 
     :raises LinkError: the kernel refuses the dump.
     """
-    try:
+    with netlink.reading(f"the forwarding database of the link of ifindex {index}"):
         payloads = socket_.table(_GETNEIGH, _NDMSG.pack(socket.AF_BRIDGE, index, 0, 0, 0))
-    except (netlink.Refused, OSError) as error:
-        text = error.text if isinstance(error, netlink.Refused) else str(error)
-        raise LinkError(f"could not read the forwarding database of the link of ifindex {index}: {text}") from error
     peers_of = (_peer(payload, index) for payload in payloads)
     return tuple(sorted({address for address in peers_of if address}))
 
@@ -41,5 +37,4 @@ def _peer(payload: bytes, index: int) -> str:
     attrs = netlink.attributes(payload, _NDMSG.size)
     if attrs.get(_LLADDR) != _ANY_STATION or _DST not in attrs or _PORT in attrs or _VNI in attrs:
         return ""
-    address = attrs[_DST]
-    return socket.inet_ntop(socket.AF_INET if len(address) == _IPV4_BYTES else socket.AF_INET6, address)
+    return ip_text(attrs[_DST])

@@ -13,7 +13,7 @@ from vifplug import naming
 from vifplug.errors import LinkError
 from vifplug.netlink import ethtool, forwarding
 from vifplug.netlink import socket as netlink
-from vifplug.netlink.message import INET_CONF
+from vifplug.netlink.message import INET_CONF, ip_text
 from vifplug.resources import kinds, passage
 from vifplug.resources.link import OF_EVERY_LINK, UP, Link
 from vifplug.resources.schema import Attribute, Form, How, Place
@@ -34,7 +34,6 @@ _FEW = 30
 _DIGEST_BYTES = 16
 _RECENT_MAX = 128
 """Decoded messages that are kept of links requested by name, some 3 kB each."""
-_IPV4_BYTES = 4
 _CLOCK_TICKS = os.sysconf("SC_CLK_TCK")
 
 
@@ -49,7 +48,7 @@ PARSE: Mapping[Form, _Parse] = {
     Form.SECONDS: lambda value: _whole(value) / _CLOCK_TICKS,
     Form.TEXT: lambda value: naming.decoded(value.rstrip(b"\0")),
     Form.MAC: lambda value: value.hex(":"),
-    Form.IP: lambda value: socket.inet_ntop(socket.AF_INET if len(value) == _IPV4_BYTES else socket.AF_INET6, value),
+    Form.IP: ip_text,
     Form.UDP_PORT: lambda value: int.from_bytes(value, "big"),
 }
 """The parser of an attribute's bytes."""
@@ -244,10 +243,8 @@ def messages(socket_: netlink.LinkSocket, master: int = 0) -> list[bytes]:
 
     :raises LinkError: when the kernel refuses the dump.
     """
-    try:
+    with netlink.reading("the host's links"):
         return socket_.dump(master)
-    except (netlink.Refused, OSError) as error:
-        raise LinkError(f"could not read the host's links: {_text(error)}") from error
 
 
 def _dump(socket_: netlink.LinkSocket) -> list[dict[str, Any]]:

@@ -67,6 +67,14 @@ def _wire() -> Mapping[str, tuple[int, str]]:
     }
 
 
+_IPV4_BYTES = 4
+
+
+def ip_text(address: bytes) -> str:
+    """An IPv4 or IPv6 address in a message, as text."""
+    return socket.inet_ntop(socket.AF_INET if len(address) == _IPV4_BYTES else socket.AF_INET6, address)
+
+
 _PACK: Mapping[str, Callable[[Any], bytes]] = {
     "uint8": struct.Struct("=B").pack,
     "be16": struct.Struct(">H").pack,

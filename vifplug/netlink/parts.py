@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from vifplug.errors import LinkError, ResourceMissing
+from vifplug.errors import ResourceMissing
 from vifplug.netlink import links, representors, sysfs
 from vifplug.netlink import socket as netlink
 from vifplug.netlink.representors import SwitchPort
@@ -151,11 +151,8 @@ def part(socket_: netlink.LinkSocket, name: str) -> Part:
 
 
 def _message(socket_: netlink.LinkSocket, function: VirtualFunction, mask: int) -> bytes:
-    try:
+    with netlink.reading(repr(function.device), function.device or ""):
         payloads = socket_.get_by_index([function.ifindex], mask)
-    except (netlink.Refused, OSError) as error:
-        text = error.text if isinstance(error, netlink.Refused) else str(error)
-        raise LinkError(f"could not read {function.device!r}: {text}", function.device) from error
     # sysfs may be that of another network namespace, where the number is another link's.
     if not payloads or netlink.index_and_name(payloads[0])[1] != function.device:
         raise ResourceMissing(

@@ -14,7 +14,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from vifplug import naming
-from vifplug.errors import LinkError, ResourceMissing
+from vifplug.errors import ResourceMissing
 from vifplug.netlink import links
 from vifplug.netlink import socket as netlink
 from vifplug.netlink.sysfs import VirtualFunction
@@ -144,11 +144,8 @@ def require(socket_: netlink.LinkSocket, function: VirtualFunction, name: str) -
     :raises LinkError: when the kernel's answer is neither a link nor "no such device".
     """
     wanted = [name, *([function.device] if function.device else [])]
-    try:
+    with netlink.reading(repr(name), name):
         messages = socket_.get([link for link in wanted if naming.may_be_a_link(link)])
-    except (netlink.Refused, OSError) as error:
-        text = error.text if isinstance(error, netlink.Refused) else str(error)
-        raise LinkError(f"could not read {name!r}: {text}", name) from error
     port = representor(function, [port_of(message) for message in messages.values()])
     if port.name != name:
         raise ResourceMissing(f"device {name!r} is not the representor of PCI device {function.address}", name)

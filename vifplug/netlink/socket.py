@@ -20,6 +20,7 @@ from pyroute2.netlink import NLM_F_DUMP, NLM_F_REQUEST
 from pyroute2.netlink.rtnl import RTM_GETLINK, RTM_NEWLINK
 
 from vifplug import naming
+from vifplug.errors import LinkError
 from vifplug.netlink.message import ATTRIBUTE, HEADER, IFINFO, Message, attribute
 
 _SOL_NETLINK, _NETLINK_CAP_ACK, _NETLINK_EXT_ACK, _NETLINK_GET_STRICT_CHK = 270, 10, 11, 12
@@ -47,6 +48,21 @@ class Refused(Exception):
         super().__init__(index, code, text)
         self.index, self.code = index, code
         self.text = text or os.strerror(code)
+
+
+@contextlib.contextmanager
+def reading(target: str, subject: str = "") -> Iterator[None]:
+    """Raise an error of a request as one that says what could not be read.
+
+    :param target: what is read, in words.
+
+    :raises LinkError: the kernel refused a request of the body, or did not answer it.
+    """
+    try:
+        yield
+    except (Refused, OSError) as error:
+        text = error.text if isinstance(error, Refused) else str(error)
+        raise LinkError(f"could not read {target}: {text}", subject) from error
 
 
 class _Interrupted(Exception):

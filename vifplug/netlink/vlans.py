@@ -8,18 +8,17 @@ from __future__ import annotations
 
 import socket
 import struct
+import sys
 from collections.abc import Iterator
 from typing import Any
 
 from pyroute2.netlink import NLM_F_ACK, NLM_F_REQUEST
 from pyroute2.netlink.rtnl import RTM_DELLINK, RTM_SETLINK
 
-from vifplug.errors import LinkError
+from vifplug import naming
 from vifplug.netlink import socket as netlink
 from vifplug.netlink.message import IFINFO, Message, attribute
-from vifplug.resources.link import VLAN_MAX, VLAN_MIN
 
-_AF_BRIDGE = socket.AF_BRIDGE
 _EXT_MASK_COMPRESSED = 4
 """RTEXT_FILTER_BRVLAN_COMPRESSED: VLANs that follow each other are a range."""
 _AF_SPEC, _BRIDGE_FLAGS, _VLAN_INFO = 26, 0, 2
@@ -40,11 +39,8 @@ def with_vlans(socket_: netlink.LinkSocket, links: dict[str, dict[str, Any]]) ->
     ports = [link for link in links.values() if link["master"] in bridges] if bridges else []
     if not ports:
         return
-    try:
-        payloads = socket_.dump(family=_AF_BRIDGE, mask=_EXT_MASK_COMPRESSED)
-    except (netlink.Refused, OSError) as error:
-        text = error.text if isinstance(error, netlink.Refused) else str(error)
-        raise LinkError(f"could not read the VLANs of bridges' ports: {text}") from error
+    with netlink.reading("the VLANs of bridges' ports"):
+        payloads = socket_.dump(family=socket.AF_BRIDGE, mask=_EXT_MASK_COMPRESSED)
     read = dict(_decoded(payloads))
     for link in ports:
         link["bridge_vlan"] = read.get(link["ifindex"], _shown([]))
@@ -54,7 +50,7 @@ def _decoded(payloads: list[bytes]) -> Iterator[tuple[int, int | str]]:
     for payload in payloads:
         index, _flags, attrs = netlink.link_header(payload)
         spec = list(netlink.each_attribute(attrs.get(_AF_SPEC, b"")))
-        if any(number == _BRIDGE_FLAGS and int.from_bytes(value, "little") == _SELF for number, value in spec):
+        if any(number == _BRIDGE_FLAGS and int.from_bytes(value, sys.byteorder) == _SELF for number, value in spec):
             continue
         yield index, _shown([_INFO.unpack_from(value) for number, value in spec if number == _VLAN_INFO])
 
@@ -82,7 +78,7 @@ def access(index: int, vlan: int) -> list[Message]:
 
     :param index: the port's ifindex.
     """
-    others = [*_range(VLAN_MIN, vlan - 1), *_range(vlan + 1, VLAN_MAX)]
+    others = [*_range(naming.VLAN_MIN, vlan - 1), *_range(vlan + 1, naming.VLAN_MAX)]
     return [_message(RTM_DELLINK, index, others), _message(RTM_SETLINK, index, [(_ACCESS, vlan)])]
 
 
@@ -91,7 +87,7 @@ def trunk(index: int) -> list[Message]:
 
     :param index: the port's ifindex.
     """
-    return [_message(RTM_SETLINK, index, _range(VLAN_MIN, VLAN_MAX))]
+    return [_message(RTM_SETLINK, index, _range(naming.VLAN_MIN, naming.VLAN_MAX))]
 
 
 def _range(first: int, last: int) -> list[tuple[int, int]]:
@@ -102,5 +98,5 @@ def _range(first: int, last: int) -> list[tuple[int, int]]:
 
 def _message(kind: int, index: int, entries: list[tuple[int, int]]) -> Message:
     spec = b"".join(attribute(_VLAN_INFO, _INFO.pack(*entry)) for entry in entries)
-    body = IFINFO.pack(_AF_BRIDGE, 0, index, 0, 0) + attribute(_AF_SPEC, spec)
+    body = IFINFO.pack(socket.AF_BRIDGE, 0, index, 0, 0) + attribute(_AF_SPEC, spec)
     return Message(kind, NLM_F_REQUEST | NLM_F_ACK, body)

@@ -30,6 +30,12 @@ def _at_stage(number: int) -> Iterator[None]:
         raise type(error)(error.message, error.subject, f"{number}.{error.step}") from error
 
 
+def _ports_after(stages: Sequence[tuple[str, Sequence[Mapping[str, Any]]]], number: int) -> Sequence[Mapping[str, Any]]:
+    """The operations of the stage that follows a stage of links, if it is one of ports."""
+    plane, operations = stages[number + 1] if number + 1 < len(stages) else ("", ())
+    return operations if plane == PORTS else ()
+
+
 @net.entrypoint
 def read(of_rows: Sequence[Any] | None, of_filters: Sequence[Any] | None) -> tuple[Any, Any]:
     """Rows and filters, in one call.
@@ -62,30 +68,30 @@ def apply(
     :raises VifplugError: for the first operation that failed, with the numbers of its stage and of itself as ``step``.
     """
     next_cfg: int | None = None
-    number = 0
-    while number < len(stages):
-        plane, operations = stages[number]
-        if plane == PORTS:
-            with _at_stage(number):
+    joined = -1
+    """The stage of ports that were added together with their links."""
+    for number, (plane, operations) in enumerate(stages):
+        if number == joined:
+            continue
+        with _at_stage(number):
+            if plane == PORTS:
                 next_cfg = ovsdb.change(operations)
-        elif plane == LINKS:
-            ports = stages[number + 1][1] if stages[number + 1 :] and stages[number + 1][0] == PORTS else ()
-            with _at_stage(number):
+            elif plane == FILTERS:
+                filters.change(operations)
+            elif plane == LINKS:
+                ports = _ports_after(stages, number)
                 for run in links.runs(operations):
                     run.create(operations)
-                    if not ports or not ovsdb.are_new(ports, run.pairs):
+                    if not ports or joined > number or not ovsdb.are_new(ports, run.pairs):
                         run.finish(operations)
                         continue
                     # OVSDB works on the ports of new veth pairs while these come up (decision 0024).
-                    with _at_stage(number + 1), ovsdb.changing(ports) as commit, _at_stage(number):
+                    joined = number + 1
+                    with _at_stage(joined), ovsdb.changing(ports) as commit, _at_stage(number):
                         run.finish(operations)
-                    next_cfg, number, ports = commit.next_cfg, number + 1, ()
-        elif plane == FILTERS:
-            with _at_stage(number):
-                filters.change(operations)
-        else:
-            raise arguments.refuse("the stage", plane)
-        number += 1
+                    next_cfg = commit.next_cfg
+            else:
+                raise arguments.refuse("the stage", plane)
     faults = filters.faults(asked, thorough=thorough) if asked else []
     if seconds is None or rows is None:
         return {"next_cfg": next_cfg, "rows": None, "faults": faults}

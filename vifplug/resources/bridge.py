@@ -7,7 +7,7 @@ from typing import ClassVar
 
 from vifplug import naming
 from vifplug.resources.contract import Creation, Role
-from vifplug.resources.link import OF_EVERY_LINK, UP, VLAN_MAX, Link, Passage
+from vifplug.resources.link import OF_EVERY_LINK, UP, Link, Passage
 from vifplug.resources.schema import Attribute, Compared, Form, How, Place, Table, Wire
 
 _INFO = Place.DATA
@@ -46,7 +46,7 @@ VLAN_DEFAULT_PVID = Attribute(
     form=Form.WHOLE,
     how=How.BEFORE_UP,
     wire=Wire("IFLA_BR_VLAN_DEFAULT_PVID", 39, "uint16", _INFO),
-    high=VLAN_MAX,
+    high=naming.VLAN_MAX,
 )
 # Behind the default PVID: no port is in VLAN 1 when the bridge begins to filter. (By netlink the kernel accepts both in
 # either order, by sysfs only in this one.)

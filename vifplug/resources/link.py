@@ -6,12 +6,12 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
+from vifplug import naming
 from vifplug.resources.contract import LINKS, Creation, Reference, Relation, Resource, Role
 from vifplug.resources.schema import Attribute, Compared, Entries, Form, How, Place, Table, Wire
 
 _MTU_MIN, _MTU_MAX = 68, 65535
 """Bytes, of any link; a VIF's own bounds are narrower (model/limits.py)."""
-VLAN_MIN, VLAN_MAX = 1, 4094
 _INET_MAX = 8
 """The kernel's limit for the IP settings below is far lower."""
 
@@ -28,9 +28,11 @@ MTU = Attribute(
     compared=Compared.AT_LEAST_IF_SHARED,
 )
 MASTER = Attribute(name="master", form=Form.LINK, how=How.BEFORE_UP, wire=Wire("IFLA_MASTER", 10, "uint32"))
-TRUNK = f"{VLAN_MIN}-{VLAN_MAX} tagged"
+TRUNK = f"{naming.VLAN_MIN}-{naming.VLAN_MAX} tagged"
 """The ``bridge_vlan`` of a port with every VLAN: an uplink."""
-BRIDGE_VLAN = Attribute(name="bridge_vlan", form=Form.WHOLE, how=How.BRIDGE_VLAN, low=VLAN_MIN, high=VLAN_MAX)
+BRIDGE_VLAN = Attribute(
+    name="bridge_vlan", form=Form.WHOLE, how=How.BRIDGE_VLAN, low=naming.VLAN_MIN, high=naming.VLAN_MAX
+)
 DISABLE_IPV6 = Attribute(
     name="disable_ipv6",
     form=Form.FLAG,

@@ -15,12 +15,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, ClassVar
 
+from vifplug import naming
 from vifplug.resources.contract import Relation, Role
 from vifplug.resources.link import DISABLE_IPV6, MTU, UP, Link
 from vifplug.resources.schema import Attribute, Entries, Form, How, Place, Table, Wire
 
 ROLE, REPRESENTOR_ROLE = "vf", "representor"
-_VLAN_MAX, _PRIORITY_MAX = 4094, 7
+_PRIORITY_MAX = 7
 
 ADDRESS = Attribute(
     name="address", form=Form.MAC, how=How.ENTRY, wire=Wire("IFLA_VF_MAC", 1, "l2addr", Place.ENTRY, offset=4)
@@ -30,7 +31,7 @@ VLAN = Attribute(
     form=Form.WHOLE,
     how=How.ENTRY,
     wire=Wire("IFLA_VF_VLAN", 2, "uint32", Place.ENTRY, offset=4),
-    high=_VLAN_MAX,
+    high=naming.VLAN_MAX,
 )
 PRIORITY = Attribute(
     name="priority",

@@ -5,10 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
-from vifplug.resources.contract import Creation, Role
-from vifplug.resources.link import OF_EVERY_LINK, UP, VLAN_MAX, VLAN_MIN, Link, Passage
+from vifplug import naming
+from vifplug.resources.contract import Role
+from vifplug.resources.link import OF_EVERY_LINK, UP, Link
 from vifplug.resources.schema import Attribute, Compared, Form, Place, Table, Wire
-from vifplug.resources.uplink.nic import Nic
+from vifplug.resources.uplink.nic import Upper
 
 ROLE = "vlan"
 
@@ -17,15 +18,15 @@ VLAN_ID = Attribute(
     name="vlan_id",
     form=Form.WHOLE,
     wire=Wire("IFLA_VLAN_ID", 1, "uint16", Place.DATA),
-    low=VLAN_MIN,
-    high=VLAN_MAX,
+    low=naming.VLAN_MIN,
+    high=naming.VLAN_MAX,
     # vlan_changelink accepts no other id.
     compared=Compared.REMADE,
 )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Vlan(Link):
+class Vlan(Upper):
     """A VLAN device. It has a MAC of its own, which the kernel adds to those that the lower device receives."""
 
     kind: ClassVar[str] = "vlan"
@@ -36,26 +37,12 @@ class Vlan(Link):
         made_with=("alias", "address", "mtu", "lower", "vlan_id"),
     )
     roles: ClassVar[tuple[Role, ...]] = (Role(name=ROLE, of_network=True, joins_own_network=True),)
-    creation: ClassVar[Creation] = Creation.MESSAGE
     wire_kind: ClassVar[str] = "vlan"
     module: ClassVar[str] = "8021q"
-    has_birth_address: ClassVar[bool] = True
-    may_be_foreign: ClassVar[bool] = True
     unique: ClassVar[tuple[str, ...]] = ("lower", "vlan_id")
-    # A VLAN device has no queue (IFF_NO_QUEUE).
-    passage: ClassVar[Passage] = Passage(qdiscs=frozenset())
 
     lower: str | None = None
     vlan_id: int | None = None
-
-    @property
-    def listed_as(self) -> tuple[str, ...]:
-        """Observed: another program's is listed with the device below it."""
-        return (self.name,) if self.lower is None else (self.name, self.lower)
-
-    def as_another_programs(self) -> Link:
-        """It is put on the bridge, and set up."""
-        return Nic.of(self)
 
     def creation_in_words(self, other: Link | None = None) -> str:
         """With its VLAN and the device below it."""

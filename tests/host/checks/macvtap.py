@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-import signal
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import vifplug
@@ -158,7 +157,7 @@ def kills(after: int, steps: int) -> None:
     """Caller and helper killed before a step of a plug and of an unplug, or after the last."""
     one, before = vif(1), links()
     with check(f"macvtap: killed after {after} of {steps} steps of a plug: settled by the next command"):
-        killed(lambda host: host.plug([one]), after)
+        faults.killed(opened, lambda host: host.plug([one]), after)
         with opened() as host:
             host.repair()
             assert (NAME in links()) is bool(host.list())
@@ -170,22 +169,11 @@ def kills(after: int, steps: int) -> None:
     with check(f"macvtap: killed after {after} of {steps} steps of an unplug: ended by the next one"):
         with opened() as host:
             host.plug([one])
-        killed(lambda host: host.unplug([one.id]), after)
+        faults.killed(opened, lambda host: host.unplug([one.id]), after)
         with opened() as host:
             host.unplug([one.id])
             assert not host.list() and host.check().clean
         assert set(links()) == set(before)
-
-
-def killed(verb: Callable[[LocalHost], object], after: int) -> None:
-    """A verb in a process of its own, which is killed with its helper after some steps."""
-
-    def work() -> None:
-        with opened() as host, faults.cut(after, faults.kill_group):
-            verb(host)
-
-    status = faults.in_child(work)
-    assert status in (-signal.SIGKILL, 0), status
 
 
 def refused(host: LocalHost, what: vifplug.Vif, kind: type[errors.VifplugError], words: str) -> None:

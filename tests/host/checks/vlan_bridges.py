@@ -12,13 +12,14 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 from pyroute2 import IPRoute
 
 import vifplug
+from tests.host.checks.macvtap import refused
 from tests.host.checks.ring import Row, check, end, links, note, run, shell, wait_until
 from tests.host.checks.traffic import _opened
 from tests.support.faults import faults
@@ -348,7 +349,7 @@ def failures() -> None:
             fail(other, after)
             assert (vlans(), links()[tap(ONE)]["mtu"]) == ({tap(ONE): {5: ACCESS}}, MTU)
         with check(f"vlan bridges: killed after {after} of {steps} steps of a replug: settled by the next command"):
-            killed(lambda host: host.plug([other]), after)
+            faults.killed(opened, lambda host: host.plug([other]), after)
             with opened() as host:
                 host.repair()
                 assert host.check().clean
@@ -370,28 +371,6 @@ def fail(what: vifplug.Vif, after: int) -> None:
         else:
             raise AssertionError("it did not fail")
         assert host.check().clean
-
-
-def killed(verb: Callable[[LocalHost], object], after: int) -> None:
-    """A verb in a process of its own, which is killed with its helper after some steps."""
-
-    def work() -> None:
-        with opened() as host, faults.cut(after, faults.kill_group):
-            verb(host)
-
-    status = faults.in_child(work)
-    assert status in (-signal.SIGKILL, 0), status
-
-
-def refused(host: LocalHost, what: vifplug.Vif, kind: type[errors.VifplugError], words: str) -> None:
-    """A plug that is refused with one clear line."""
-    try:
-        host.plug([what])
-    except kind as error:
-        assert words in str(error), error
-        assert "\n" not in str(error)
-    else:
-        raise AssertionError("it was plugged")
 
 
 def configure() -> None:

@@ -220,6 +220,22 @@ def kill_helper(host: LinuxHost) -> None:
     os.kill(host.helper_pid, signal.SIGKILL)
 
 
+def killed(
+    opened: Callable[[], contextlib.AbstractContextManager[LocalHost]], verb: Callable[[LocalHost], object], after: int
+) -> None:
+    """A verb in a process of its own, which is killed with its helper after some steps.
+
+    :param opened: the library, in that process.
+    """
+
+    def work() -> None:
+        with opened() as host, cut(after, kill_group):
+            verb(host)
+
+    status = in_child(work)
+    assert status in (-signal.SIGKILL, 0), status
+
+
 def during_next_verb(deed: Deed, seconds: float) -> Deed:
     """The deed, that long after the rest of the stage was begun."""
 

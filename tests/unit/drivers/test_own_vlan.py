@@ -31,11 +31,6 @@ def host() -> FakeHost:
     return FakeHost(bridges=["br-int", "br-two"])
 
 
-@pytest.fixture
-def plugger(tmp_path: pathlib.Path, host: FakeHost) -> Plugger:
-    return builders.plugger(tmp_path, host)
-
-
 def record_of(plugger: Plugger) -> Record:
     return plugger.store.contents([TAP]).records[TAP]
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import pathlib
 from dataclasses import replace
 from typing import Any
 from unittest import mock
@@ -25,16 +24,6 @@ NAME = "br-vlan"
 OTHER = "4fe5648f-4734-49a7-9fef-daa6f86f6799"
 NETWORK, ANOTHER = builders.NETWORK, "24ec4c8b-001b-49c3-89fb-bf84c4f41e24"
 TAP, OTHERS_TAP = (f"tap{identity}"[:14] for identity in (BRIDGE, OTHER))
-
-
-@pytest.fixture
-def host() -> FakeHost:
-    return FakeHost()
-
-
-@pytest.fixture
-def plugger(tmp_path: pathlib.Path, host: FakeHost) -> Plugger:
-    return builders.plugger(tmp_path, host)
 
 
 def vif(vlan: Any = 5, network: str | None = NETWORK, **more: Any) -> Vif:

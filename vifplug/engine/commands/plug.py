@@ -27,7 +27,6 @@ from vifplug.engine.plan.request import Job
 from vifplug.engine.requester import Requester
 from vifplug.model.reports import VifReport
 from vifplug.model.vif import Vif
-from vifplug.resources import kinds
 from vifplug.resources.contract import Resource
 from vifplug.resources.observed import Inventory, Observed
 from vifplug.store import records
@@ -99,8 +98,7 @@ def carry_out(context: Context, work: Sequence[Job], asked: Asked | None = None)
     :raises VifplugError: the first failure; what had been made was undone.
     """
     host, store = context.host, context.store
-    has_filters = any(kinds.filters_in(job.desired) for job in work)
-    scope = _scope(work) if asked is None or has_filters else asked.scope
+    scope = _scope(work) if asked is None else asked.scope
     observed = host.observe(_before(scope, work)) if asked is None else asked.observe()
     task = _planned(context, work, observed)
     if not task.plan:
@@ -142,7 +140,8 @@ def _held_jobs(
 ) -> Iterator[tuple[list[Job], Asked | None]]:
     """Hold the locks of VIFs that are to be plugged.
 
-    :returns: as a context, the jobs as of then; and an observation that began before, if it still applies."""
+    :returns: as a context, the jobs as of then; and an observation that began before, if it still applies.
+    """
     store, vif_ids = context.store, [vif.id for vif in vifs]
     while True:
         version = store.version()
@@ -178,7 +177,8 @@ def _asking(context: Context, work: Sequence[Job], known: Moment) -> contextlib.
     is_recorded = all(record is not None and intent is None for record, intent in known.values())
     if not is_recorded or context.plugs.is_busy:
         return contextlib.nullcontext()
-    return context.host.asking(_before(_scope(work), work))
+    scope = _scope(work)
+    return context.host.asking(scope) if _before(scope, work) is scope else contextlib.nullcontext()
 
 
 def _jobs(context: Context, vifs: Sequence[Vif], known: Moment, requester: Requester | None = None) -> list[Job]:
@@ -202,9 +202,9 @@ def _scope(work: Sequence[Job]) -> Scope:
 
 def _before(scope: Scope, work: Sequence[Job]) -> Scope:
     """The scope before the work: a VIF's first filter is not read, because it replaces whatever is there."""
-    if not scope.filters:
-        return scope
     known = {item.name for job in work for item in job.recorded.filters.values()}
+    if known >= scope.filters.keys():
+        return scope
     return replace(scope, filters={name: item for name, item in scope.filters.items() if name in known})
 
 

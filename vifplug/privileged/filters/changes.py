@@ -20,7 +20,7 @@ from vifplug.resources.nftables.filter import TABLE
 
 FOLLOW_SECONDS_MAX = 5.0
 
-_NETLINK_NETFILTER, _GROUP = 12, 1 << 6
+_GROUP = 1 << 6
 """NFNLGRP_NFTABLES is group 7."""
 _SO_RCVBUFFORCE, _RECEIVE_BYTES = 33, 4 << 20
 _OURS = nft.name(TABLE)
@@ -60,7 +60,7 @@ def changes(seconds: float) -> dict[str, Any]:
 
 
 def _opened() -> socket.socket:
-    watch = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_CLOEXEC, _NETLINK_NETFILTER)
+    watch = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_CLOEXEC, nft.NETLINK_NETFILTER)
     watch.setsockopt(socket.SOL_SOCKET, _SO_RCVBUFFORCE, _RECEIVE_BYTES)
     watch.bind((0, _GROUP))
     return watch

@@ -13,7 +13,6 @@ from vifplug.netlink import nftables as nft
 from vifplug.netlink import socket as netlink
 from vifplug.netlink.nftables import Part
 
-_NETLINK_NETFILTER = 12
 _ERROR, _DONE = 2, 3
 _ACK, _INTERRUPTED = 0x4, 0x10
 _SO_SNDBUFFORCE, _SO_RCVBUFFORCE = 32, 33
@@ -42,7 +41,7 @@ class Channel:
 
     def _opened(self) -> socket.socket:
         if self._socket is None:
-            opened = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_CLOEXEC, _NETLINK_NETFILTER)
+            opened = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_CLOEXEC, nft.NETLINK_NETFILTER)
             opened.settimeout(_SECONDS)
             opened.setsockopt(socket.SOL_SOCKET, _SO_SNDBUFFORCE, _SEND_BYTES)
             opened.setsockopt(socket.SOL_SOCKET, _SO_RCVBUFFORCE, _RECEIVE_BYTES)

@@ -6,7 +6,7 @@ What is right is not read again while the ruleset's generation is the same (``kn
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 
 from vifplug import naming
 from vifplug.netlink import nftables as nft
@@ -129,14 +129,12 @@ def _question(own: Set, part: Element) -> list[bytes]:
 
 def of_guests(family: int) -> list[Element]:
     """The elements of all guests' devices."""
-    payloads = channel.dump(nft.GET_ELEMENT, family, nft.of_set(TABLE, rules.GUESTS.name))
-    return [element for payload in payloads for element in nft.elements_in(payload)]
+    return elements_of(dumped(family, rules.GUESTS))
 
 
-def guests_count(family: int) -> int:
-    """The number of devices that are filtered."""
-    payloads = channel.dump(nft.GET_ELEMENT, family, nft.of_set(TABLE, rules.GUESTS.name))
-    return sum(nft.count_of_elements(payload) for payload in payloads)
+def dumped(family: int, own: Set) -> list[bytes]:
+    """The messages with all elements of a set."""
+    return channel.dump(nft.GET_ELEMENT, family, nft.of_set(TABLE, own.name))
 
 
 def device_of(element: Element) -> str:
@@ -157,11 +155,15 @@ def by_device(elements: Wanted) -> dict[bytes, dict[Set, list[Element]]]:
 def all_elements(family: int, marks: Iterable[bytes] = ()) -> dict[Set, list[Element]]:
     """All elements of a table.
 
-    :param marks: read only what contains one of these.
+    :param marks: only those that contain one of these.
     """
     few = tuple(marks)
-    elements: dict[Set, list[Element]] = {}
-    for own in rules.SETS:
-        payloads = channel.dump(nft.GET_ELEMENT, family, nft.of_set(TABLE, own.name))
-        elements[own] = [element for payload in payloads for element in nft.elements_in(payload, few)]
-    return elements
+    return {own: elements_of(dumped(family, own), few) for own in rules.SETS}
+
+
+def elements_of(payloads: Iterable[bytes], marks: Collection[bytes] = ()) -> list[Element]:
+    """The elements in messages.
+
+    :param marks: only those that contain one of these.
+    """
+    return [element for payload in payloads for element in nft.elements_in(payload, marks)]

@@ -198,9 +198,13 @@ def _rebuilt(family: int) -> Iterator[Part]:
 def _unmade(family: int, going: Sequence[str], puts: Sequence[Wanted]) -> Iterator[Part]:
     """The messages that delete VIFs' filters; with the last one the table."""
     marks = {naming.alias(vif_id) for vif_id in going}
-    there = tables.all_elements(family, [mark.encode() for mark in marks])
-    own = {of: [part for part in parts if part.mark in marks] for of, parts in there.items()}
-    if not puts and tables.guests_count(family) == len(own.get(GUESTS, ())):
+    packed = [mark.encode() for mark in marks]
+    dumps = {of: tables.dumped(family, of) for of in rules.SETS}
+    own = {
+        of: [part for part in tables.elements_of(payloads, packed) if part.mark in marks]
+        for of, payloads in dumps.items()
+    }
+    if not puts and sum(map(nft.count_of_elements, dumps[GUESTS])) == len(own[GUESTS]):
         yield nft.deleted(nft.DELETE_TABLE, family, attribute(nft.TABLE_NAME, nft.name(TABLE)))
         return
     yield from rules.without_elements(family, own)

@@ -67,12 +67,11 @@ def data_of(kind: type[Link], settings: Mapping[str, Any], lower: Sequence[tuple
     return linkinfo(kind.wire_kind, [*lower, *attrs])
 
 
-def peers(index: int, wanted: Any, kind: type[Link], link: Mapping[str, Any] | None) -> list[Message]:
+def peers(index: int, wanted: Any, attribute: Attribute, link: Mapping[str, Any] | None) -> list[Message]:
     """Messages that add and delete entries of a forwarding database.
 
     :param link: as read; None for a new one.
     """
-    (attribute,) = kind.attributes.set_by(How.FORWARDING)
     asked = set(arguments.value_of(attribute, wanted or ()))
     has = set((link or {}).get(attribute.name) or ())
     added = [peer_of(index, address) for address in sorted(asked - has)]

@@ -109,17 +109,12 @@ class Run:
             return int(link["ifindex"])
         raise _no_master(name, owner)
 
-    def flush(self, operations: Sequence[Mapping[str, Any]]) -> None:
-        """Carry out the collected operations, and clear them.
+    def create(self, operations: Sequence[Mapping[str, Any]]) -> None:
+        """Carry out what must hold before a link is up; ``finish`` follows.
 
         :raises LinkError, PermissionDenied, Conflict: for the first that failed, with its operation's number as
             ``step``.
         """
-        self.create(operations)
-        self.finish(operations)
-
-    def create(self, operations: Sequence[Mapping[str, Any]]) -> None:
-        """The first half of ``flush``: all that must hold before a link is up. Errors as there."""
         # A new pair takes the kernel longest, and vswitchd may be about to look for it: it comes first, unless its mark
         # would be in another send.
         early = [*self.creations, *self.early]
@@ -130,7 +125,8 @@ class Run:
             ownership.remember(index, self.owners[name])
 
     def finish(self, operations: Sequence[Mapping[str, Any]]) -> None:
-        """The second half of ``flush``: sysctls and offloads, then flags. Errors as there."""
+        """Carry out the rest, sysctls and offloads, then flags, and clear the collected operations. Errors as of
+        ``create``."""
         for number, effect in self.middle:
             try:
                 effect()

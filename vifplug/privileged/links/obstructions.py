@@ -8,7 +8,6 @@ import struct
 from collections.abc import Collection, Mapping
 from typing import Any
 
-from vifplug.errors import LinkError
 from vifplug.netlink import socket as netlink
 from vifplug.netlink.message import INGRESS
 from vifplug.resources import passage
@@ -82,11 +81,8 @@ def with_ingress(socket_: netlink.LinkSocket, links: Mapping[str, Mapping[str, A
 
 
 def _table(socket_: netlink.LinkSocket, kind: int, body: bytes) -> list[bytes]:
-    try:
+    with netlink.reading("the kernel's tables of links"):
         return socket_.table(kind, body)
-    except (netlink.Refused, OSError) as error:
-        text = error.text if isinstance(error, netlink.Refused) else str(error)
-        raise LinkError(f"could not read the kernel's tables of links: {text}") from error
 
 
 def _name(index: int) -> str:

@@ -39,7 +39,7 @@ _ONE_QUEUE = [("IFLA_NUM_TX_QUEUES", 1), ("IFLA_NUM_RX_QUEUES", 1)]
 def runs(operations: Sequence[Operation]) -> Iterator[Run]:
     """Carry out link operations in order, until one fails; the caller undoes what was done.
 
-    :returns: runs that the caller must flush, each before it takes the next one.
+    :returns: runs that the caller must create and finish, each before it takes the next one.
     :raises VifplugError: with the number of the failed operation in its ``step``.
     """
     run = Run()
@@ -249,8 +249,9 @@ def _set_attributes(run: Run, number: int, operation: Operation, index: int, lin
     of_network = arguments.part(operation["role"]).role.of_network
     run.early += [(number, msg) for msg in attributes.vlan_of_port(index, values, of_network=of_network)]
     early, late = attributes.freed(index, values, link)
-    if any(attribute.name in values for attribute in kind.attributes.set_by(How.FORWARDING)):
-        early += attributes.peers(index, values["peers"], kind, link)
+    for attribute in kind.attributes.set_by(How.FORWARDING):
+        if attribute.name in values:
+            early += attributes.peers(index, values[attribute.name], attribute, link)
     run.early += [(number, msg) for msg in early]
     run.set_with_mark(number, name, index, attributes.with_mark(values, kind))
     for attribute in kind.attributes.set_by(How.SYSCTL):

@@ -1,4 +1,4 @@
-"""Devices of the host that are put on a network's bridge while VIFs are plugged there."""
+"""Devices of the host that are put on a network's bridge while VIFs are plugged there, and links on such devices."""
 
 from __future__ import annotations
 
@@ -6,11 +6,31 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
-from vifplug.resources.contract import Relation, Role
-from vifplug.resources.link import OF_EVERY_LINK, UP, Link
+from vifplug.resources.contract import Creation, Relation, Role
+from vifplug.resources.link import OF_EVERY_LINK, UP, Link, Passage
 from vifplug.resources.schema import Table
 
 ROLE = "uplink"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Upper(Link):
+    """A link on a lower device, which the VIFs of a network share. The kinds below have a field ``lower``."""
+
+    creation: ClassVar[Creation] = Creation.MESSAGE
+    has_birth_address: ClassVar[bool] = True
+    may_be_foreign: ClassVar[bool] = True
+    # It has no queue (IFF_NO_QUEUE).
+    passage: ClassVar[Passage] = Passage(qdiscs=frozenset())
+
+    @property
+    def listed_as(self) -> tuple[str, ...]:
+        """Observed: another program's is listed with the device below it."""
+        return (self.name,) if self.lower is None else (self.name, self.lower)
+
+    def as_another_programs(self) -> Link:
+        """It is put on the bridge, and set up."""
+        return Nic.of(self)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -5,13 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
-from vifplug.resources.contract import Creation, Role
-from vifplug.resources.link import OF_EVERY_LINK, UP, Link, Passage
+from vifplug import naming
+from vifplug.resources.contract import Role
+from vifplug.resources.link import OF_EVERY_LINK, UP, Link
 from vifplug.resources.schema import Attribute, Compared, Form, How, Place, Table, Wire
-from vifplug.resources.uplink.nic import Nic
+from vifplug.resources.uplink.nic import Upper
 
 ROLE = "vxlan"
-VNI_MAX = 2**24 - 1
 OVERHEAD, OVERHEAD6 = 50, 70
 """Bytes: the inner Ethernet header (14), VXLAN's (8), UDP's (8), and IPv4's (20) or IPv6's (40)."""
 
@@ -21,7 +21,7 @@ VNI = Attribute(
     form=Form.WHOLE,
     wire=Wire("IFLA_VXLAN_ID", 1, "uint32", _DATA),
     low=1,
-    high=VNI_MAX,
+    high=naming.VNI_MAX,
     compared=_REMADE,
 )
 LOWER = Attribute(name="lower", form=Form.LINK, wire=Wire("IFLA_VXLAN_LINK", 3, "uint32", _DATA), compared=_REMADE)
@@ -82,7 +82,7 @@ _OWN = (
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Vxlan(Link):
+class Vxlan(Upper):
     """A VXLAN device. It learns which host a MAC is on; what it has not learnt it sends to a multicast group, or to
     every peer of its forwarding database."""
 
@@ -95,16 +95,11 @@ class Vxlan(Link):
         made_with=("alias", "address", "mtu", *(attribute.name for attribute in _OWN)),
     )
     roles: ClassVar[tuple[Role, ...]] = (Role(name=ROLE, of_network=True, joins_own_network=True),)
-    creation: ClassVar[Creation] = Creation.MESSAGE
     wire_kind: ClassVar[str] = "vxlan"
-    has_birth_address: ClassVar[bool] = True
-    may_be_foreign: ClassVar[bool] = True
     # vxlan_exists (drivers/net/vxlan): also of two on different devices.
     unique: ClassVar[tuple[str, ...]] = ("vni", "port")
     has_local_address: ClassVar[bool] = True
     option: ClassVar[str] = "[bridge] physical_networks or vxlan_local_ip"
-    # A VXLAN device has no queue (IFF_NO_QUEUE).
-    passage: ClassVar[Passage] = Passage(qdiscs=frozenset())
 
     vni: int | None = None
     lower: str | None = None
@@ -139,15 +134,6 @@ class Vxlan(Link):
     def local_address(self) -> str:
         """Its own address, if no lower device is named."""
         return (self.local or self.local6 or "") if self.lower is None else ""
-
-    @property
-    def listed_as(self) -> tuple[str, ...]:
-        """Observed: another program's is listed with the device below it."""
-        return (self.name,) if self.lower is None else (self.name, self.lower)
-
-    def as_another_programs(self) -> Link:
-        """It is put on the bridge, and set up."""
-        return Nic.of(self)
 
     def creation_in_words(self, other: Link | None = None) -> str:
         """With its number, the device below it, and where its packets go."""
