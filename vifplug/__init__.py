@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from vifplug.doctor.host_info import DaemonInfo, HostInfo, OvsInfo
     from vifplug.formats import load, load_all, schema
     from vifplug.guest.report import GuestReport
+    from vifplug.model.claims import Claims
     from vifplug.model.events import Event, Waited, WaitReport
     from vifplug.model.reports import (
         AbsentGuest,
@@ -51,6 +52,7 @@ if TYPE_CHECKING:
 __all__ = [
     "AbsentGuest",
     "CheckReport",
+    "Claims",
     "DaemonInfo",
     "DeviceReport",
     "Diagnosis",
@@ -99,6 +101,7 @@ _WHERE = {
     "vifplug.doctor.host_info": ("DaemonInfo", "HostInfo", "OvsInfo"),
     "vifplug.formats": ("load", "load_all", "schema"),
     "vifplug.guest.report": ("GuestReport",),
+    "vifplug.model.claims": ("Claims",),
     "vifplug.model.events": ("Event", "WaitReport", "Waited"),
     "vifplug.model.reports": (
         *("AbsentGuest", "CheckReport", "DeviceReport", "DriftItem", "GcReport", "Hop", "InstanceReport", "Orphan"),

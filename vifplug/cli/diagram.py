@@ -16,9 +16,6 @@ JOINED, BROKEN = "joined", "broken"
 
 _NO_LIMIT = ("guest", "ovs-bridge")
 """Kinds whose MTU does not limit crossing frames: an OVS bridge's MTU is that of its own local port."""
-_LIMIT = (
-    "Devices, membership, ports and their settings were checked; OpenFlow flows, the firewall and the guest were not."
-)
 _RED, _YELLOW, _PLAIN = "\x1b[31m", "\x1b[33m", "\x1b[0m"
 
 
@@ -96,7 +93,7 @@ def as_json(path: PathReport) -> dict[str, Any]:
         }
         for place, hop in enumerate(path.hops)
     ]
-    return {"vif": path.vif.as_json(), "hops": hops}
+    return {"vif": path.vif.as_json(), "hops": hops, "claims": path.claims.as_json()}
 
 
 def _edges(hops: Sequence[Hop]) -> list[str]:
@@ -147,19 +144,20 @@ def _bottleneck(hops: Sequence[Hop], place: int) -> str:
 def _verdict(path: PathReport) -> str:
     hops = path.hops
     if not hops:
-        return "The path is not known."
+        return f"The path is not known. {path.claims}"
     faults = [f"{printable(hop.name)} is {hop.state}" for hop in hops if _is_bad(hop)]
     for near, far in itertools.pairwise(hops):
         if _edge(near, far) == BROKEN and MISSING not in (near.state, far.state):
             faults.append(f"{printable(near.name)} and {printable(far.name)} are not connected")
     drifted = sum(len(hop.drift) for hop in hops)
+    limit = path.claims.sentence(path.vif.id)
     tail = f" Drifted: {drifted}; `vifplug repair` repairs it." if drifted else ""
     if faults:
-        return f"The path is broken: {', '.join(faults)}.{tail}"
+        return f"The path is broken: {', '.join(faults)}.{tail}\n{limit}"
     waiting = [printable(hop.name) for hop in hops if hop.state == WAITING]
     if waiting:
-        return f"The path is complete except for: {', '.join(waiting)} (not made yet).{tail} {_LIMIT}"
-    return f"The path is complete.{tail} {_LIMIT}"
+        return f"The path is complete except for: {', '.join(waiting)} (not made yet).{tail}\n{limit}"
+    return f"The path is complete.{tail}\n{limit}"
 
 
 def _hop_color(hop: Hop) -> str:

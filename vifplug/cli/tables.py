@@ -6,6 +6,7 @@ On a terminal a table shows the columns that fit (layout.py, rich_table.py); els
 from __future__ import annotations
 
 import datetime
+import textwrap
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -28,6 +29,11 @@ Row = Sequence[object]
 def printable(text: str) -> str:
     """``text`` on one line, with control characters escaped."""
     return "".join(char if char.isprintable() else repr(char)[1:-1] for char in readable.text(text))
+
+
+def paragraph(text: str, screen: Screen) -> str:
+    """``text``, which a terminal gets in lines that fit it."""
+    return "\n".join(textwrap.wrap(text, screen.width)) if screen.terminal else text
 
 
 def columns(shape: Shape, rows: Sequence[Row], screen: Screen) -> str:

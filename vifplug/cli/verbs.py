@@ -98,7 +98,9 @@ def check(options: Options, opener: Opener) -> Outcome:
         report = host.check(ids)
     return Outcome(
         document=report.as_json(),
-        text=lambda screen: tables.check(report, screen),
+        text=lambda screen: "\n".join(
+            (tables.check(report, screen), tables.paragraph(report.claims.sentence("ID"), screen))
+        ),
         exit_code=EXIT_DONE if report.clean else EXIT_DRIFT,
     )
 

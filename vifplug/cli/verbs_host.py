@@ -73,7 +73,10 @@ def _read(diagnosis: Diagnosis, options: Options, screen: Screen) -> str:
     total = ", ".join(
         f"{counts[status]} {_SHOWN.get(status, status)}" for status in STATUSES if status != OK and counts[status]
     )
-    return "\n".join([*shown, f"{len(checks)} checks: {total or 'nothing is wrong'}"])
+    problems = sum(counts[status] for status in STATUSES if status != OK)
+    count = f", {problems} {'finding' if problems == 1 else 'findings'}" if problems else ""
+    claims = tables.paragraph(diagnosis.claims.sentence("ID"), screen)
+    return "\n".join([*shown, claims, f"{len(checks)} checks{count}: {total or 'nothing is wrong'}"])
 
 
 def _lines(finding: Finding) -> Iterator[tuple[str, str]]:

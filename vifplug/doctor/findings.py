@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import ClassVar
 
+from vifplug.model.claims import DIAGNOSED, Claims
 from vifplug.model.codec import NEEDED, Value, named
 
 OK, WARNING, ERROR, UNSEEN = "ok", "warning", "error", "unseen"
@@ -33,6 +34,8 @@ class Diagnosis(Value):
     COMPUTED: ClassVar[tuple[str, ...]] = ("healthy",)
 
     findings: Sequence[Finding] = field(default=(), metadata=named("checks", **NEEDED))
+    claims: Claims = DIAGNOSED
+    """What was looked at, and what was not; checks that could not be made are among the findings."""
 
     @property
     def healthy(self) -> bool:
@@ -41,4 +44,4 @@ class Diagnosis(Value):
 
     def with_(self, *more: Finding) -> Diagnosis:
         """These findings and more."""
-        return Diagnosis(findings=(*self.findings, *more))
+        return replace(self, findings=(*self.findings, *more))

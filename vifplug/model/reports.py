@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
+from vifplug.model.claims import CHECKED, DRAWN, Claims
 from vifplug.model.codec import HIDDEN, NEEDED, OMITTED, Keyed, Value, omitted_with
 
 ABSENT = "absent"
@@ -148,6 +149,8 @@ class CheckReport(Value):
     vifs: Sequence[VifCheck] = field(default=(), metadata=NEEDED)
     orphans: Sequence[Orphan] = field(default=(), metadata=NEEDED)
     """Only when all VIFs are checked."""
+    claims: Claims = CHECKED
+    """What was compared, and what was not."""
 
     @property
     def clean(self) -> bool:
@@ -205,6 +208,8 @@ class PathReport(Value):
     vif: VifReport
     hops: Sequence[Hop] = field(default=(), metadata=NEEDED)
     """In order from the guest."""
+    claims: Claims = DRAWN
+    """What was looked at, and what was not."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -363,7 +363,7 @@ def test_daemon_goes_on_when_the_caller_is_interrupted(world: World, file: str, 
         assert (command.returncode, output) == (128 + number, "")
         assert "the daemon continues the request" in complaint
         wait_until(lambda: daemon.vifs().get(HYBRID.id, {}).get("state") == "wired", "the plug's end")
-        assert world.vifplug("check").stdout == "clean\n"
+        assert world.vifplug("check").stdout.startswith("clean\n")
         world.vifplug("unplug", HYBRID.id)
 
 
@@ -377,7 +377,7 @@ def test_outcome_is_unknown_when_the_daemon_is_killed_and_the_same_again_is_safe
         assert (error["type"], error["retryable"]) == ("DaemonUnreachable", True)
         assert "the outcome is unknown" in error["message"]
         assert world.vifplug_json("plug", file)["vifs"][0]["state"] == "plugged", "the next worker answers"
-        assert world.vifplug("check").stdout == "clean\n"
+        assert world.vifplug("check").stdout.startswith("clean\n")
         world.vifplug("unplug", HYBRID.id)
         assert world.vifplug_json("list") == {"vifs": []}
 

@@ -38,6 +38,7 @@ from vifplug.cli import main, tables, verbs
 from vifplug.cli.layout import Screen
 from vifplug.daemon.process import supervisor
 from vifplug.model import reports
+from vifplug.model.claims import CHECKED
 
 # Usage
 
@@ -104,7 +105,7 @@ def test_unknown_flag_text_in_full(run: Run) -> None:
 )
 def test_common_options_stand_before_or_after_the_verb(run: Run, library: Notes, argv: tuple[str, ...]) -> None:
     result = run(*argv)
-    assert json.loads(result.out) == {"clean": True, "vifs": [], "orphans": []}
+    assert json.loads(result.out) == {**reports.CheckReport().as_json(), "clean": True, "vifs": [], "orphans": []}
     assert library.calls == [("open", "c"), ("check", [VIF_ID, OTHER_ID])]
 
 
@@ -339,7 +340,8 @@ port         qvo71a6b0e4-1a bridge=br-int ofport=3 tag=-
 
 def test_check_clean_says_so_and_exits_0(run: Run) -> None:
     result = run("check")
-    assert (result.code, result.out) == (0, "clean\n")
+    assert (result.code, result.out.splitlines()[0]) == (0, "clean")
+    assert result.out.splitlines()[1:] == [CHECKED.sentence("ID")]
 
 
 def test_check_drift_exits_3_and_names_it(run: Run, library: Notes) -> None:
@@ -347,7 +349,7 @@ def test_check_drift_exits_3_and_names_it(run: Run, library: Notes) -> None:
     library.answers["check"] = reports.CheckReport(vifs=(drifted,), orphans=(ORPHAN,))
     result = run("check")
     assert (result.code, result.err) == (3, "")
-    assert [line.split() for line in result.out.splitlines()] == [
+    assert [line.split() for line in result.out.splitlines()[:-1]] == [
         ["VIF", "SUBJECT", "ATTRIBUTE", "OBSERVED", "DESIRED"],
         [VIF_ID, "qvb71a6b0e4-1a", "mtu", "1400", "1450"],
         [OTHER_ID, "qvo2bc1ec8f-4b", "orphan", "veth", "-"],

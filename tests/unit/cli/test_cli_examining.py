@@ -16,7 +16,9 @@ from vifplug import errors
 from vifplug.cli import main
 from vifplug.doctor.findings import ERROR, OK, UNSEEN, WARNING, Diagnosis, Finding
 from vifplug.doctor.host_info import DaemonInfo, HostInfo, OvsInfo
+from vifplug.model.claims import DIAGNOSED
 
+CLAIMS = DIAGNOSED.sentence("ID")
 WELL = Diagnosis(findings=(Finding(check="store", status=OK), Finding(check="daemon", status=OK)))
 FOUND = Finding(check="ovsdb", status=ERROR, subject="unix:/db.sock", reason="nobody\nanswers", remedy="start it")
 ILL = Diagnosis(
@@ -87,7 +89,7 @@ def refusing(place: Place) -> Iterator[Place]:
 
 
 def test_healthy_host_is_one_line_and_exit_0(place: Place) -> None:
-    assert place.run("doctor") == (0, "2 checks: nothing is wrong\n", "")
+    assert place.run("doctor") == (0, f"{CLAIMS}\n2 checks: nothing is wrong\n", "")
 
 
 def test_worst_comes_first_each_with_its_remedy_and_exit_is_1(place: Place) -> None:
@@ -100,7 +102,8 @@ def test_worst_comes_first_each_with_its_remedy_and_exit_is_1(place: Place) -> N
         "warning  firewall: f: drops",
         "         accept",
         "skipped  vifs: OVSDB is away",
-        "5 checks: 1 error, 1 warning, 1 skipped",
+        CLAIMS,
+        "5 checks, 3 findings: 1 error, 1 warning, 1 skipped",
     ]
     assert "ok       store" in place.run("doctor", "-v")[1]
 

@@ -22,7 +22,9 @@ HYBRID = (
 )
 
 LIMIT = (
-    "Devices, membership, ports and their settings were checked; OpenFlow flows, the firewall and the guest were not."
+    "Looked at: devices and their settings, membership of bridges, static forwarding entries, OVS ports and their "
+    "settings. Not looked at: OpenFlow flows, other programs' firewall rules and tc filters, the guest. "
+    "More: vifplug trace 71a6b0e4-1a1b-4fd9-8f4a-7cab3f9a425b"
 )
 
 
@@ -56,7 +58,8 @@ VIF 71a6b0e4-1a1b-4fd9-8f4a-7cab3f9a425b  ovs-hybrid  plugged  fa:16:3e:eb:5e:26
 │
 ● ovs-bridge  br-int          up  mtu 1500
 
-The path is complete. """
+The path is complete.
+"""
         + LIMIT
     )
 
@@ -88,7 +91,9 @@ VIF 71a6b0e4-1a1b-4fd9-8f4a-7cab3f9a425b  ovs-hybrid  plugged  fa:16:3e:eb:5e:26
 ● ovs-bridge  br-int          up       mtu 1500
 
 The path is broken: qvo71a6b0e4-1a is missing, qbr71a6b0e4-1a and qvb71a6b0e4-1a are not connected. \
-Drifted: 1; `vifplug repair` repairs it."""
+Drifted: 1; `vifplug repair` repairs it.
+"""
+        + LIMIT
     )
 
 
@@ -106,7 +111,7 @@ def test_text_waiting_tap_is_not_drawn_as_broken() -> None:
     ]
     drawn = diagram.as_text(path(*hops))
     assert "◌ tap     tap71a6b0e4-1a  waiting\n┊ waiting\n● bridge" in drawn
-    assert drawn.endswith("\nThe path is complete except for: tap71a6b0e4-1a (not made yet). " + LIMIT)
+    assert drawn.endswith("\nThe path is complete except for: tap71a6b0e4-1a (not made yet).\n" + LIMIT)
 
 
 def test_text_smaller_mtu_than_neighbours_is_noted_on_that_hop_only() -> None:
@@ -133,7 +138,7 @@ def test_text_control_characters_in_a_name_are_written_out() -> None:
 
 
 def test_text_no_hops_says_so() -> None:
-    assert diagram.as_text(path()).endswith("The path is not known.")
+    assert "The path is not known." in diagram.as_text(path())
 
 
 def test_dot_broken_edge_is_dashed_red_and_names_are_quoted() -> None:

@@ -43,7 +43,16 @@ PUBLISHED = {
         "Checked",
         "CheckedVif",
     ),
-    *("ChosenRequest", "Collected", "Device", "DiagnosisReport", "DriftReport", "ErrorReport", "FindingReport"),
+    *(
+        "ChosenRequest",
+        "Claims",
+        "Collected",
+        "Device",
+        "DiagnosisReport",
+        "DriftReport",
+        "ErrorReport",
+        "FindingReport",
+    ),
     *("ForeignDocument", "GcRequest", "GuestReport", "Health", "HopReport", "HostReport", "Instance"),
     *(
         "InstanceReport",

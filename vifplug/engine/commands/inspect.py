@@ -13,6 +13,7 @@ from vifplug.engine.context import Context
 from vifplug.engine.host import Scope
 from vifplug.engine.plan import request
 from vifplug.errors import Damaged, OvsUnavailable
+from vifplug.model import claims
 from vifplug.model.reports import PLUGGING, UNPLUGGING, CheckReport, PathReport, VifCheck, VifReport
 from vifplug.resources import kinds
 from vifplug.resources.observed import Observed
@@ -75,7 +76,7 @@ def path(context: Context, vif_id: str) -> PathReport:
     try:
         record = report.known(context.store, vif_id)
     except Damaged as error:
-        return PathReport(vif=report.damaged(vif_id, str(error)))
+        return PathReport(vif=report.damaged(vif_id, str(error)), claims=claims.NOTHING)
     intent, wiring = context.store.intent(vif_id), context.wiring([vif_id])
     observed = observe(context, _scope(record))
     observed_vlans.note_vlans(context, [record], observed)
@@ -109,7 +110,8 @@ def check(context: Context, vif_ids: Sequence[str] | None = None) -> CheckReport
             vifs.append(VifCheck(id=vif.id, state=state))
         elif vif.id in seen:
             vifs.append(seen[vif.id])
-    return CheckReport(vifs=tuple(vifs), orphans=tuple(orphan for orphan in again.orphans if orphan.vif_id in free))
+    left = tuple(orphan for orphan in again.orphans if orphan.vif_id in free)
+    return CheckReport(vifs=tuple(vifs), orphans=left, claims=again.claims)
 
 
 def _owners_of(context: Context, vif_id: str) -> set[str]:
@@ -123,7 +125,8 @@ def _look(context: Context, vif_ids: Sequence[str] | None) -> CheckReport:
         checks = check_together(context, [vif for vif in known.values() if isinstance(vif, Record)])
         damaged = [vif for vif in known.values() if isinstance(vif, VifCheck)]
         by_id = {check.id: check for check in (*checks, *damaged)}
-        return CheckReport(vifs=tuple(by_id[vif_id] for vif_id in vif_ids))
+        chosen = tuple(by_id[vif_id] for vif_id in vif_ids)
+        return CheckReport(vifs=chosen, claims=claims.CHECKED.without(claims.ORPHANS))
     before = context.store.contents()
     observed = observe(context, everything(before))
     observed_vlans.note_vlans(context, before.records.values(), observed)
