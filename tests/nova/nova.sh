@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Usage: nova.sh databases | up | host
 #
-# Nova; nova-compute runs as user nova, and plugs through vifplug (docs/os-vif.md).
+# Nova; nova-compute runs as user nova, and plugs through vifplug (docs/how-to/os-vif.md).
 set -euo pipefail
 # shellcheck source=tests/nova/environment.sh
 . "$(dirname "${BASH_SOURCE[0]}")/environment.sh"

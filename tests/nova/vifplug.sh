@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Usage: vifplug.sh install | start | stop
 #
-# vifplug as docs/operations.md (Install; Without systemd) and docs/os-vif.md say. pip needs the machine's network.
+# vifplug as docs/how-to/install.md (Install; Without systemd) and docs/how-to/os-vif.md say. pip needs the machine's network.
 set -euo pipefail
 # shellcheck source=tests/nova/environment.sh
 . "$(dirname "${BASH_SOURCE[0]}")/environment.sh"

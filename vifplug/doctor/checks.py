@@ -52,8 +52,8 @@ def _store(facts: Facts) -> Iterator[Draft]:
         yield draft(UNSEEN, store.path, store.error, "run it as root, or through the daemon")
     elif store.unreadable:
         remedy = (
-            "written by a newer vifplug: install that version; otherwise see docs/operations.md, 'A record is "
-            "damaged'; nothing can be plugged until then"
+            "written by a newer vifplug: install that version; otherwise see docs/how-to/troubleshooting.md, 'A record "
+            "is damaged'; nothing can be plugged until then"
         )
         yield draft(ERROR, store.path, f"it cannot be read: {store.error}", remedy)
     elif store.error:
@@ -81,7 +81,7 @@ def _helper(facts: Facts) -> Iterator[Draft]:
     if helper is None:
         yield draft(UNSEEN, "helper", facts.unseen)
     elif helper.unprivileged:
-        remedy = "run it as root or through the daemon, or let sudo start the helper (see the user guide)"
+        remedy = "run it as root or through the daemon, or let sudo start the helper (docs/how-to/other-user.md)"
         yield draft(UNSEEN, "helper", f"this user may not start it: {helper.error}", remedy)
     elif helper.error:
         remedy = "see [vifplug_privileged] in the configuration, and the daemon's log; systemctl restart vifplugd"
@@ -127,7 +127,7 @@ def _takeovers(facts: Facts) -> Iterator[Draft]:
                 taken.source,
                 f"systemd-udevd runs, and this file makes it change the MAC of a new {names}; each plug that creates a "
                 "tap has to wait for that and to set the MAC again",
-                f"install vifplug's {udev.LINK_FILE} into /etc/systemd/network (docs/operations.md, Install)",
+                f"install vifplug's {udev.LINK_FILE} into /etc/systemd/network (docs/how-to/install.md)",
             )
         elif taken.name == "systemd-networkd":
             yield draft(
@@ -142,8 +142,8 @@ def _takeovers(facts: Facts) -> Iterator[Draft]:
                 WARNING,
                 taken.name,
                 f"{taken.name} runs, and is not configured to leave {names} alone",
-                "install vifplug's networkmanager/vifplug.conf into /etc/NetworkManager/conf.d (docs/operations.md, "
-                "Install), or put [keyfile] unmanaged-devices=interface-name:qbr*;interface-name:qvb*;"
+                "install vifplug's networkmanager/vifplug.conf into /etc/NetworkManager/conf.d "
+                "(docs/how-to/install.md), or put [keyfile] unmanaged-devices=interface-name:qbr*;interface-name:qvb*;"
                 "interface-name:qvo*;interface-name:tap*;interface-name:brq* into a file of /etc/NetworkManager/conf.d",
             )
 

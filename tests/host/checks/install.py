@@ -1,4 +1,4 @@
-"""The steps of docs/operations.md, word for word but for pip's; who may log in; what the doctor says."""
+"""The steps of docs/how-to/install.md, word for word but for pip's; who may log in; what the doctor says."""
 
 from __future__ import annotations
 
@@ -8,13 +8,13 @@ from pathlib import Path
 from tests.host.checks.ring import SOCKET, check, end, run, shell, vif, wait_until
 
 CONFIGURATION = Path("/etc/vifplug/vifplug.conf")
-MANUAL = Path("/usr/local/src/checkout/docs/operations.md")
+MANUAL = Path("/usr/local/src/checkout/docs/how-to/install.md")
 _OF_THE_IMAGE = ("python3 -m venv", "/opt/vifplug/bin/pip")
 
 
 def steps() -> list[str]:
-    """The commands of the section Install up to its first paragraph in bold."""
-    section = MANUAL.read_text().partition("\n## Install\n")[2].partition("\n**")[0]
+    """The commands before the first section."""
+    section = MANUAL.read_text().partition("\n## ")[0]
     lines = [line[4:] for line in section.splitlines() if line.startswith("    ")]
     return [line for line in lines if line and not line.startswith(_OF_THE_IMAGE)]
 

@@ -10,7 +10,7 @@ from oslo_config import cfg
 
 from vifplug.osvif import options
 
-PAGE = (pathlib.Path(__file__).parents[3] / "docs" / "os-vif.md").read_text()
+PAGE = (pathlib.Path(__file__).parents[3] / "docs" / "how-to" / "os-vif.md").read_text()
 
 
 @pytest.fixture
@@ -56,5 +56,5 @@ def test_every_option_is_explained() -> None:
         cells = [
             cell.strip() for row in PAGE.splitlines() if row.startswith(f"| `{option.name}`") for cell in row.split("|")
         ]
-        assert cells[2:3] == [default], f"docs/os-vif.md: {option.name} and its default"
+        assert cells[2:3] == [default], f"docs/how-to/os-vif.md: {option.name} and its default"
         assert len(cells[3]) > 20

@@ -10,7 +10,7 @@ from tests.support import builders
 from tests.support.fake_host import FakeHost
 from vifplug.resources.link import Link
 
-TUTORIAL = (pathlib.Path(__file__).parents[3] / "docs" / "two-hosts.md").read_text()
+TUTORIAL = (pathlib.Path(__file__).parents[3] / "docs" / "tutorials" / "two-hosts.md").read_text()
 
 
 def _document() -> str:

@@ -1,0 +1,49 @@
+"""What mkdocs.yml cannot express: all decisions in the navigation, documents of the top as pages, search weights."""
+
+from __future__ import annotations
+
+import pathlib
+
+from mkdocs.config.defaults import MkDocsConfig
+from mkdocs.structure.files import File, Files
+from mkdocs.structure.pages import Page
+
+REPOSITORY = pathlib.Path(__file__).parents[2]
+# The pages, and the files that they show.
+TOP = {"project/contributing.md": "CONTRIBUTING.md", "project/changelog.md": "CHANGELOG.md"}
+# Pages for vifplug's developers come after those for its users in the results of a search.
+DEVELOPERS = ("decisions/", "project/", "architecture.md", "performance.md", "reliability.md", "testing.md")
+DEVELOPERS_BOOST = 0.3
+
+
+def on_config(config: MkDocsConfig) -> MkDocsConfig:
+    """Included files are named from the top; the folder `decisions/` in the navigation becomes its pages."""
+    config.mdx_configs["pymdownx.snippets"]["base_path"] = [str(REPOSITORY)]
+    decisions = [f"decisions/{page.name}" for page in sorted(pathlib.Path(config.docs_dir, "decisions").glob("*.md"))]
+    for section in config.nav or []:
+        for entries in section.values():
+            if not isinstance(entries, list):
+                continue
+            for entry in entries:
+                if isinstance(entry, dict) and entry.get("Decisions") == "decisions/":
+                    entry["Decisions"] = decisions
+    return config
+
+
+def on_files(files: Files, config: MkDocsConfig) -> Files:
+    """Add the documents of the top; their links are relative to it."""
+    for page, source in TOP.items():
+        text = (REPOSITORY / source).read_text().replace("](docs/", "](../")
+        for other, name in TOP.items():
+            text = text.replace(f"]({name})", f"]({pathlib.Path(other).name})")
+        files.append(File.generated(config, page, content=text))
+    return files
+
+
+def on_page_markdown(markdown: str, page: Page, config: MkDocsConfig, files: Files) -> str:
+    """Set what the search reads of a page."""
+    if page.file.src_uri == "project/changelog.md":
+        page.meta["search"] = {"exclude": True}
+    elif page.file.src_uri.startswith(DEVELOPERS):
+        page.meta["search"] = {"boost": DEVELOPERS_BOOST}
+    return markdown
