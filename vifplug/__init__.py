@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from vifplug.formats import load, load_all, schema
     from vifplug.guest.report import GuestReport
     from vifplug.model.claims import Claims
-    from vifplug.model.events import Event, Waited, WaitReport
+    from vifplug.model.events import Event, EventChange, Waited, WaitReport
     from vifplug.model.reports import (
         AbsentGuest,
         CheckReport,
@@ -58,6 +58,7 @@ __all__ = [
     "Diagnosis",
     "DriftItem",
     "Event",
+    "EventChange",
     "Expectation",
     "Finding",
     "GcReport",
@@ -102,7 +103,7 @@ _WHERE = {
     "vifplug.formats": ("load", "load_all", "schema"),
     "vifplug.guest.report": ("GuestReport",),
     "vifplug.model.claims": ("Claims",),
-    "vifplug.model.events": ("Event", "WaitReport", "Waited"),
+    "vifplug.model.events": ("Event", "EventChange", "WaitReport", "Waited"),
     "vifplug.model.reports": (
         *("AbsentGuest", "CheckReport", "DeviceReport", "DriftItem", "GcReport", "Hop", "InstanceReport", "Orphan"),
         *("PathReport", "PlanReport", "PlannedAction", "PortReport", "Progress", "VifCheck", "VifReport"),

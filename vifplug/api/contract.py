@@ -13,6 +13,7 @@ from vifplug.model import limits
 from vifplug.model.reports import WIRED, CheckReport, GcReport, PathReport, PlanReport, Progress, VifReport
 
 if TYPE_CHECKING:
+    import datetime
     from types import TracebackType
 
     from vifplug.api.wait import ErrorCallback, Expectation
@@ -124,13 +125,23 @@ class Host(Protocol):
         """Restore the recorded state of VIFs, each separately, and only what drifted.
 
         :param ids: of VIFs; by default every VIF.
-        :returns: a report for each VIF, in its state afterwards.
+        :returns: a report for each VIF, in its state afterwards; its ``actions`` are the changes that were made.
         :raises UnknownVif: an id is not plugged here. Nothing was changed.
         :raises NotPermitted: another user plugged a VIF; or all VIFs, and the user is not an administrator. Nothing was
             changed.
         :raises Damaged: a record cannot be read: plug that VIF again, or unplug it. Nothing was changed.
         :raises Conflict, Busy, HostError: the only VIF that could not be repaired; the others were.
         :raises TeardownError: several VIFs could not be repaired; the others were.
+        """
+        ...
+
+    def plan_repair(self, ids: Sequence[str] | None = None) -> PlanReport:
+        """The changes that ``repair`` would make; nothing is changed.
+
+        :param ids: of VIFs; by default every VIF.
+        :returns: the changes in order; none for VIFs that are as recorded.
+        :raises UnknownVif: an id is not plugged here.
+        :raises Damaged, Conflict, BridgeMissing, HostError: a VIF cannot be repaired.
         """
         ...
 
@@ -233,12 +244,20 @@ class Host(Protocol):
         """
         ...
 
-    def events(self, since: int | None = None, follow: bool = False) -> Iterator[Event]:
+    def events(
+        self,
+        since: int | datetime.datetime | None = None,
+        follow: bool = False,
+        *,
+        ids: Sequence[str] | None = None,
+    ) -> Iterator[Event]:
         """Events of VIFs, in order, each exactly once, from all processes.
 
-        :param since: the number of the last known event; by default all stored events (the newest 50,000).
+        :param since: the number of the last known event, or a time; by default all stored events (the newest 50,000).
+            A time without a zone is local.
         :param follow: continue with new ones until the host is closed; without ``since``, only those from now on. It
             continues when the daemon restarts.
+        :param ids: of VIFs, to get only their events; also of VIFs that are no longer plugged here.
         :returns: an iterator; this call determines where it begins.
         :raises EventsLost: also by the iterator: events after ``since`` are no longer stored, or it was never issued.
         """

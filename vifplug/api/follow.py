@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import contextlib
+import datetime
 import http.client
+import itertools
 import json
 import logging
 import time
 import urllib.parse
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator, Sequence
+from dataclasses import dataclass, replace
 from typing import Protocol
 
 from vifplug.api import parameters, sse
@@ -19,6 +22,7 @@ from vifplug.model import limits
 from vifplug.model.backoff import pause
 from vifplug.model.events import Event
 from vifplug.model.quoting import quote_python
+from vifplug.model.types import each_once
 
 LOG = logging.getLogger(__name__)
 
@@ -42,29 +46,75 @@ class Log(Protocol):
     def oldest(self) -> int:
         """The number to follow from to get all stored events."""
 
+    def before(self, time: str) -> int:
+        """The number to follow from to get the events since a time."""
+
     def events(self, since: int, limit: int) -> list[Event]:
         """Those after a number; EventsLost if some of them are no longer stored."""
+
+    def events_of(self, vif_ids: Collection[str], since: int) -> tuple[list[Event], int]:
+        """Those of some VIFs; and the newest number of all events."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Choice:
+    """Which events.
+
+    :raises InputError: no event can have that number, an id is none, or something is of the wrong type.
+    """
+
+    since: int | datetime.datetime | None = None
+    ids: Sequence[str] | None = None
+    follow: bool = False
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.since, datetime.datetime):
+            _checked(self.since)
+        parameters.flag("follow", self.follow)
+        if self.ids is not None:
+            ids = each_once(self.ids)
+            if len(ids) > limits.FOLLOWED_MAX:
+                raise InputError(f"ids: events of {len(ids)} VIFs; give at most {limits.FOLLOWED_MAX}, or none for all")
+            object.__setattr__(self, "ids", ids or None)
+
+    @property
+    def number(self) -> int | None:
+        """The last known event's number, if that is given."""
+        return None if isinstance(self.since, datetime.datetime) else self.since
+
+    @property
+    def time(self) -> str:
+        """The given time as events have it; "" if none is given. One without a zone is local."""
+        if not isinstance(self.since, datetime.datetime):
+            return ""
+        utc = self.since.astimezone(datetime.UTC)
+        return utc.isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
 def of_log(
     log: Log,
-    since: int | None,
+    choice: Choice,
     *,
-    follow: bool,
     sleep: Callable[[float], None] = time.sleep,
     is_over: Callable[[], bool] = lambda: False,
 ) -> Iterator[Event]:
     """The events in the store and, when following, those added to it. This call determines where they begin.
 
     :param is_over: whether the log was closed, which ends the iterator.
-    :raises InputError: no event can have that number.
     :raises EventsLost, StoreError: also by the iterator.
     """
-    start, follow = _checked(since), parameters.flag("follow", follow)
-    if start is None:
-        start = log.sequence() if follow else log.oldest()
-    first = log.events(start, _PAGE)
-    return _paged(log, start, first, sleep if follow else None, is_over)
+    start = choice.number
+    if choice.time:
+        start = log.before(choice.time)
+    elif start is None:
+        start = log.sequence() if choice.follow else log.oldest()
+    if choice.ids is None:
+        return _paged(log, start, log.events(start, _PAGE), sleep if choice.follow else None, is_over)
+    stored, covered = log.events_of(choice.ids, start)
+    if not choice.follow:
+        return iter(stored)
+    new = _paged(log, covered, [], sleep, is_over)
+    return itertools.chain(stored, (event for event in new if event.vif_id in (choice.ids or ())))
 
 
 def _paged(
@@ -87,31 +137,31 @@ def _paged(
             raise
 
 
-def of_daemon(wire: Wire, since: int | None, *, follow: bool) -> Iterator[Event]:
+def of_daemon(wire: Wire, choice: Choice) -> Iterator[Event]:
     """The daemon's events. This call determines where they begin, and must reach the daemon.
 
     When the daemon restarts, the follower resumes its stream after the last event. It ends with the connections.
 
-    :raises InputError: no event can have that number.
     :raises EventsLost: also by the iterator, if the daemon was away for longer than events are stored.
     :raises DaemonUnreachable: it does not answer; without ``follow``, also by the iterator.
     """
-    follow = parameters.flag("follow", follow)
-    stream = wire.stream(_request(_checked(since), follow=follow))
-    reader = _Reader(wire, since)
-    return _followed(wire, reader, stream) if follow else reader.read(stream)
+    stream = wire.stream(_request(choice))
+    reader = _Reader(wire, choice.number)
+    return _followed(wire, reader, stream, choice) if choice.follow else reader.read(stream)
 
 
-def _checked(since: int | None) -> int | None:
+def _checked(since: object) -> None:
     if since is None:
-        return None
+        return
     if isinstance(since, bool) or not isinstance(since, int) or not 0 <= since <= limits.SEQUENCE_MAX:
         raise InputError(f"{quote_python(since)} is not an event number; it must be a whole number, 0 or more")
-    return since
 
 
-def _request(since: int | None, *, follow: bool) -> Request:
-    asked = {"follow": "true" if follow else "false"} | ({} if since is None else {"since": str(since)})
+def _request(choice: Choice) -> Request:
+    asked = [("follow", "true" if choice.follow else "false")]
+    asked += [] if choice.number is None else [("since", str(choice.number))]
+    asked += [("after", choice.time)] if choice.time else []
+    asked += [("vif", vif_id) for vif_id in choice.ids or ()]
     return Request(method="GET", target=f"{_PATH}?{urllib.parse.urlencode(asked)}", seconds=_SILENT_SECONDS)
 
 
@@ -162,11 +212,11 @@ class _Reader:
         return self._wire.not_vifplugd(f"its stream at {_PATH} is another")
 
 
-def _followed(wire: Wire, reader: _Reader, stream: Stream | None) -> Iterator[Event]:
+def _followed(wire: Wire, reader: _Reader, stream: Stream | None, choice: Choice) -> Iterator[Event]:
     failures = 0
     while not wire.is_closed:
         try:
-            stream = stream or wire.stream(_request(reader.since, follow=True))
+            stream = stream or wire.stream(_request(replace(choice, since=reader.since)))
             for event in reader.read(stream):
                 failures = 0
                 yield event

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import datetime
 import os
 import threading
 from collections.abc import Callable, Iterator, Sequence
@@ -129,6 +130,12 @@ class LocalHost(Host):
             wanted = [*context.store.contents().records]
         return repair.repair(context, wanted, requester)
 
+    def plan_repair(self, ids: Sequence[str] | None = None) -> PlanReport:
+        wanted = None if ids is None else each_once(ids)
+        context = self._context
+        context.host.ensure_running()
+        return repair.plan(context, [*context.store.contents().records] if wanted is None else wanted)
+
     def gc(
         self, delete: bool = False, *, keep: Sequence[str] | None = None, absent_for: float = limits.ABSENT_SECONDS
     ) -> GcReport:
@@ -181,8 +188,15 @@ class LocalHost(Host):
     ) -> contextlib.AbstractContextManager[Expectation]:
         return waiting.expect(self._watch, waiting.Goal(ids, state, timeout), error_callback)
 
-    def events(self, since: int | None = None, follow: bool = False) -> Iterator[Event]:
-        return following.of_log(self._context.store, since, follow=follow, is_over=lambda: self._is_closed)
+    def events(
+        self,
+        since: int | datetime.datetime | None = None,
+        follow: bool = False,
+        *,
+        ids: Sequence[str] | None = None,
+    ) -> Iterator[Event]:
+        choice = following.Choice(since=since, ids=ids, follow=follow)
+        return following.of_log(self._context.store, choice, is_over=lambda: self._is_closed)
 
     def doctor(self) -> Diagnosis:
         from vifplug.doctor import gather

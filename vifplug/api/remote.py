@@ -31,6 +31,8 @@ from vifplug.model.reports import (
 from vifplug.model.types import canonical, each_once
 
 if TYPE_CHECKING:
+    import datetime
+
     from vifplug.api import wait as waiting
     from vifplug.api.wait import ErrorCallback, Expectation
     from vifplug.doctor.findings import Diagnosis
@@ -90,6 +92,10 @@ class DaemonHost(Host):
     def repair(self, ids: Sequence[str] | None = None) -> VifReports:
         return self._vifs_of(_REPAIR, {"ids": _ids(ids)})
 
+    def plan_repair(self, ids: Sequence[str] | None = None) -> PlanReport:
+        document = {"ids": _ids(ids), "dry_run": True}
+        return self._ask(Request(method="POST", target=_REPAIR, document=document), PlanReport.from_json)
+
     def gc(
         self, delete: bool = False, *, keep: Sequence[str] | None = None, absent_for: float = limits.ABSENT_SECONDS
     ) -> GcReport:
@@ -145,11 +151,17 @@ class DaemonHost(Host):
 
         return waiting.expect(self._watch, waiting.Goal(ids, state, timeout), error_callback)
 
-    def events(self, since: int | None = None, follow: bool = False) -> Iterator[Event]:
+    def events(
+        self,
+        since: int | datetime.datetime | None = None,
+        follow: bool = False,
+        *,
+        ids: Sequence[str] | None = None,
+    ) -> Iterator[Event]:
         from vifplug.api import follow as following
 
         self._refuse_if_closed()
-        return following.of_daemon(self._wire, since, follow=follow)
+        return following.of_daemon(self._wire, following.Choice(since=since, ids=ids, follow=follow))
 
     def doctor(self) -> Diagnosis:
         from vifplug.doctor.findings import Diagnosis

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import datetime
 import itertools
 import math
 import re
@@ -50,7 +51,7 @@ class Options(argparse.Namespace):
     model: str | None = None
     queues: int | None = None
     follow: bool = False
-    since: int | None = None
+    since: int | datetime.datetime | None = None
     every: bool = False
     delete: bool = False
     keep: str | None = None
@@ -188,10 +189,13 @@ def _add_absent_for(verb: argparse.ArgumentParser, text: str) -> None:
     verb.add_argument("--absent-for", type=_duration, metavar="DURATION", help=f"{text}: seconds, or 10m, 2h, 1d")
 
 
-def _sequence(value: str) -> int:
-    if not (value.isascii() and value.isdigit() and len(value) <= _SEQUENCE_DIGITS_MAX):
-        raise argparse.ArgumentTypeError(f"{value!r} is not an event number; it must be a whole number, 0 or more")
-    return int(value)
+def _since(value: str) -> int | datetime.datetime:
+    if value.isascii() and value.isdigit() and len(value) <= _SEQUENCE_DIGITS_MAX:
+        return int(value)
+    try:
+        return durations.ago(value, datetime.datetime.now().astimezone())
+    except errors.InputError as error:
+        raise argparse.ArgumentTypeError(str(error)) from error
 
 
 def _common() -> _Parser:
@@ -237,6 +241,7 @@ def _parser() -> _Parser:
     repair = verb("repair", "repair drift")
     repair.add_argument("ids", nargs="*", metavar="ID")
     repair.add_argument("--all", action="store_true", dest="every", help="every VIF")
+    repair.add_argument("--dry-run", action="store_true", help="print the changes and make none")
     gc = verb("gc", "list orphans: vifplug's devices and ports that no record mentions")
     gc.add_argument("--delete", action="store_true", help="also delete them")
     gc.add_argument(
@@ -247,6 +252,8 @@ def _parser() -> _Parser:
     )
     _add_absent_for(gc, "with --keep: skip VIFs that had a guest more recently; default: 10m")
     _add_events(verb("events", "list or follow VIF events"))
+    history = verb("history", "tell one VIF's story: its events, how long each state lasted, what was changed")
+    history.add_argument("ids", nargs=1, metavar="ID", help="of a VIF that is plugged here, or was")
     _add_wait(verb("wait", "wait until VIFs are plugged, wired or active; exit 5 on timeout"))
     diagram = verb("diagram", "draw a VIF's path through the host")
     diagram.add_argument("ids", nargs=1, metavar="ID")
@@ -259,12 +266,14 @@ def _parser() -> _Parser:
 
 
 def _add_events(events: argparse.ArgumentParser) -> None:
+    events.add_argument("ids", nargs="*", metavar="ID", help="only events of these VIFs, plugged or not; default: all")
     events.add_argument("--follow", action="store_true", help="keep printing new events until interrupted")
     events.add_argument(
         "--since",
-        type=_sequence,
-        metavar="SEQ",
-        help="only events after SEQ; default: all stored; with --follow, only new ones",
+        type=_since,
+        metavar="SEQ|DURATION|TIME",
+        help="only events after the number SEQ, of the last DURATION (10m, 2h, 1d), or since a local TIME (10:30, "
+        "'2026-11-21 10:30'); default: all stored; with --follow, only new ones",
     )
 
 

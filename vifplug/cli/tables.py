@@ -12,12 +12,13 @@ from typing import TYPE_CHECKING, Any
 
 from vifplug.cli import layout
 from vifplug.cli.layout import NOTHING, Screen, Shape
+from vifplug.model import durations, reports
 from vifplug.model import printable as readable
-from vifplug.model import reports
+from vifplug.model.events import CONFLICT, CONTENTION, ORPHAN, REPAIR
 
 if TYPE_CHECKING:
     from vifplug.cli.rich_table import Grid
-    from vifplug.model.events import Event
+    from vifplug.model.events import Chapter, Event
 
 _STATE_STYLES = {reports.DRIFTED: "yellow", reports.CONTENDED: "red", reports.FAILED: "red", reports.PLUGGED: "green"}
 _STATE_STYLES |= {reports.WIRED: "green", reports.ACTIVE: "green"}
@@ -71,17 +72,18 @@ _VIFS = Shape(
     texts=("NOTE",),
     alternatives="wider terminal, vifplug show ID, -o json",
 )
+_HISTORY = Shape(headers=("TIME", "EVENT", "FOR", "WHAT"), texts=("WHAT",))
 _UNPLUGGED = Shape(headers=("ID", "TYPE", "BRIDGE", "RESULT"), spare=("TYPE", "BRIDGE"))
 _CHECK = Shape(
     headers=("VIF", "SUBJECT", "ATTRIBUTE", "OBSERVED", "DESIRED"), texts=("ATTRIBUTE", "OBSERVED", "DESIRED")
 )
 _GC = Shape(headers=("KIND", "NAME", "VIF", "RESULT"))
 _EVENTS = Shape(
-    headers=("SEQ", "TIME", "VIF", "STATE", "PREVIOUS", "NOTE"), spare=("TIME", "PREVIOUS"), texts=("NOTE",)
+    headers=("SEQ", "TIME", "VIF", "EVENT", "PREVIOUS", "NOTE"), spare=("TIME", "PREVIOUS"), texts=("NOTE",)
 )
-_EVENT_WIDTHS = (6, 24, 36, 10, 10, 0)
+_EVENT_WIDTHS = (6, 23, 36, 10, 10, 0)
 """For events that are printed one by one, when the width of the next is not known."""
-_FOLLOWED_WIDTHS = (5, 24, 36, 9, 9, layout.READABLE)
+_FOLLOWED_WIDTHS = (5, 23, 36, 9, 9, layout.READABLE)
 """The initial widths on a terminal. 80 columns hold the important ones, up to event 99,999."""
 
 
@@ -100,8 +102,12 @@ def _vif_row(vif: reports.VifReport) -> Row:
 
 def _note(vif: reports.VifReport) -> str:
     waiting = f"waits for {vif.waiting_for}" if vif.waiting_for else ""
-    absent = f"no guest since {vif.absent_since}" if vif.absent_since else ""
+    absent = _absent(vif.absent_since) if vif.absent_since else ""
     return "; ".join(part for part in (vif.error, waiting, absent) if part)
+
+
+def _absent(since: str) -> str:
+    return f"no guest since {durations.local(since)}"
 
 
 def unplugged(reported: Sequence[reports.VifReport], screen: Screen) -> str:
@@ -121,6 +127,8 @@ def single_vif(vif: reports.VifReport, screen: Screen) -> str:
     devices, ports = document.pop("devices"), document.pop("ports")
     if document["absent_since"] is None:
         del document["absent_since"]
+    for name in document.keys() & {"absent_since", "updated_at"}:
+        document[name] = durations.local(document[name] or "")
     instance = document.pop("instance") or {}
     document["instance"] = " ".join(str(value) for value in (instance.get("uuid"), instance.get("name")) if value)
     named = [(name, _cell(value)) for name, value in document.items()]
@@ -134,11 +142,17 @@ def _fields(item: Mapping[str, Any]) -> str:
     return " ".join((_cell(item.get("name")), *fields))
 
 
+def repaired(reported: Sequence[reports.VifReport], screen: Screen) -> str:
+    """Each change that was made, and then a line for each VIF."""
+    changes = [printable(f"{vif.id}: {action}") for vif in reported for action in vif.actions or ()]
+    return "\n".join([*(changes or ["nothing to repair"]), "", vifs(reported, screen)])
+
+
 def check(report: reports.CheckReport, screen: Screen) -> str:
     """Drift and orphans, or "clean"; then the VIFs without a guest, which is not drift."""
     result = "clean" if report.clean else columns(_CHECK, list(_check_rows(report)), screen)
     absent = (
-        f"VIF {vif.id} has no guest since {printable(vif.absent_since)}"
+        f"VIF {vif.id} has no guest since {printable(durations.local(vif.absent_since))}"
         for vif in report.vifs
         if vif.absent_since and _is_old(vif.absent_since)
     )
@@ -190,7 +204,41 @@ class Followed:
 
 
 def _event_row(event: Event) -> Row:
-    return (event.seq, event.time, event.vif_id, event.state, event.previous, event.error or event.note)
+    previous = event.previous if event.previous != event.state else None
+    return (event.seq, durations.local(event.time), event.vif_id, _word(event), previous, note_of(event))
+
+
+def _word(event: Event) -> str:
+    """The new state; of an event without one, its kind."""
+    return event.state if event.state != event.previous and event.kind != ORPHAN else event.kind
+
+
+def note_of(event: Event) -> str:
+    """What an event says besides the state: the reason, what was put back, and what was changed."""
+    parts = [part for part in (event.error, event.note) if part]
+    is_complete = event.kind in (CONTENTION, CONFLICT) and bool(parts)
+    changes = [str(change) for change in event.changes if change.attribute not in ("state", CONFLICT)]
+    # A drifted VIF's reason is its first difference.
+    more = changes if event.kind in (REPAIR, ORPHAN) else changes[1:]
+    return "; ".join([*parts, *([] if is_complete else more)])
+
+
+def history(chapters: Sequence[Chapter], screen: Screen) -> str:
+    """A VIF's events, oldest first, and how long each state lasted."""
+    if not chapters:
+        return "no events"
+    return columns(_HISTORY, [_chapter_row(chapter) for chapter in chapters], screen)
+
+
+def _chapter_row(chapter: Chapter) -> Row:
+    event = chapter.event
+    lasted = durations.in_words(chapter.seconds) if chapter.seconds is not None else None
+    return (
+        durations.local(event.time),
+        _word(event),
+        lasted and (f"{lasted} so far" if chapter.lasts else lasted),
+        note_of(event),
+    )
 
 
 def _padded(cells: Sequence[str]) -> str:
@@ -204,7 +252,12 @@ def gc(report: reports.GcReport, screen: Screen) -> str:
     rows: list[Row] = [(orphan.kind, orphan.name, orphan.vif_id, "deleted") for orphan in deleted]
     rows += [(orphan.kind, orphan.name, orphan.vif_id, "left") for orphan in left]
     rows += [
-        ("vif", vif.device, vif.vif_id, "unplugged" if vif in unplugged else f"no guest since {vif.absent_since}")
+        (
+            "vif",
+            vif.device,
+            vif.vif_id,
+            "unplugged" if vif in unplugged else f"no guest since {durations.local(vif.absent_since)}",
+        )
         for vif in report.absent or ()
     ]
     return columns(_GC, rows, screen) if rows else "no orphans"

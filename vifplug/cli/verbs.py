@@ -7,6 +7,7 @@ import importlib
 import json
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from vifplug import errors, formats
@@ -106,17 +107,19 @@ def check(options: Options, opener: Opener) -> Outcome:
 
 
 def repair(options: Options, opener: Opener) -> Outcome:
-    """Repair drift."""
+    """Repair drift, or with --dry-run print the changes."""
     if bool(options.ids) == options.every:
         raise errors.InputError("repair needs either the IDs of VIFs or --all")
     ids = inputs.ids(options.ids) or None
     counted = "VIFs are done"
-    with (
-        opener(options) as host,
-        _shown(host, "repairing", lambda: ids or [vif.id for vif in host.list()], counted, options),
-    ):
-        repaired = host.repair(ids)
-    return _reported(repaired, exit_code=_repair_exit_code(repaired))
+    with opener(options) as host:
+        if options.dry_run:
+            return _planned(host.plan_repair(ids))
+        with _shown(host, "repairing", lambda: ids or [vif.id for vif in host.list()], counted, options):
+            repaired = host.repair(ids)
+    outcome = _reported(repaired, tables.repaired, exit_code=_repair_exit_code(repaired))
+    actions = [action.as_json() for vif in repaired for action in vif.actions or ()]
+    return replace(outcome, document={**outcome.document, "actions": actions})
 
 
 def _repair_exit_code(vifs: Sequence[reports.VifReport]) -> int:
@@ -191,6 +194,7 @@ VERBS: Mapping[str, Verb] = {
     "repair": repair,
     "gc": gc,
     "events": _lazy("verbs_events", "events"),
+    "history": _lazy("verbs_events", "history"),
     "wait": wait,
     "diagram": diagram,
     "guest": _lazy("verbs_host", "guest"),

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import contextlib
+import datetime
 import sys
 from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from vifplug import errors
-from vifplug.cli import output, tables
+from vifplug.cli import inputs, output, tables
 from vifplug.cli.arguments import Options
 from vifplug.cli.layout import Screen
 from vifplug.cli.verb import Opener, Outcome
 from vifplug.model import limits, printable, reports
 from vifplug.model.events import WaitReport
+from vifplug.model.events import history as story
 
 if TYPE_CHECKING:
     from vifplug.api.contract import Host
@@ -21,23 +23,46 @@ if TYPE_CHECKING:
 
 def events(options: Options, opener: Opener) -> Outcome:
     """Stored events; with --follow also new ones, until interrupted."""
+    ids = inputs.ids(options.ids) or None
     with opener(options) as host:
         if options.follow:
-            _follow(host, options)
+            _follow(host, ids, options)
             return Outcome(document=None, text=lambda _: "", is_printed=True)
-        stored = list(host.events(options.since))
+        stored = list(host.events(options.since, **_only(ids)))
     return Outcome(
         document={"events": [event.as_json() for event in stored]}, text=lambda screen: tables.events(stored, screen)
     )
 
 
-def _follow(host: Host, options: Options) -> None:
+def _only(ids: Sequence[str] | None) -> dict[str, Any]:
+    return {"ids": ids} if ids else {}
+
+
+def history(options: Options, opener: Opener) -> Outcome:
+    """One VIF's story.
+
+    :raises errors.UnknownVif: there is no event of it, and it is not plugged.
+    """
+    (vif_id,) = inputs.ids(options.ids)
+    with opener(options) as host:
+        stored = list(host.events(ids=[vif_id]))
+        if not stored:
+            host.get(vif_id)
+    now = datetime.datetime.now(datetime.UTC).isoformat()
+    chapters = story(stored, now)
+    return Outcome(
+        document={"vif_id": vif_id, "events": [chapter.as_json() for chapter in chapters]},
+        text=lambda screen: tables.history(chapters, screen),
+    )
+
+
+def _follow(host: Host, ids: Sequence[str] | None, options: Options) -> None:
     shown = tables.Followed(Screen() if options.as_json else Screen.of(sys.stdout))
 
     def work() -> None:
         if not options.as_json and not output.put(shown.head()):
             return
-        for event in host.events(options.since, follow=True):
+        for event in host.events(options.since, follow=True, **_only(ids)):
             line = printable.dumps(event.as_json()) if options.as_json else shown.line(event)
             if not output.put(line):
                 return

@@ -12,6 +12,8 @@ QUEUES_MAX = 256
 """A tap's maximum (MAX_TAP_QUEUES of drivers/net/tun.c)."""
 SEQUENCE_MAX = 2**63 - 1
 """The largest number of an event; SQLite's largest integer."""
+FOLLOWED_MAX = 100
+"""VIFs whose events may be asked for by their ids."""
 VIRTIO = "virtio"
 """The guest's default network card."""
 ABSENT_SECONDS = 600.0

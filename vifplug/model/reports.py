@@ -84,6 +84,21 @@ class InstanceReport(Keyed):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class PlannedAction(Value):
+    """One change that would be made, or that a repair has made."""
+
+    action: str
+    """The action's name: create-bridge, add-port, ..."""
+    subject: str
+    """The device or port it changes."""
+    text: str
+    """The change in a line."""
+
+    def __str__(self) -> str:
+        return self.text
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class VifReport(Value):
     """One VIF, as recorded and, if the host was observed, in its present state."""
 
@@ -112,6 +127,8 @@ class VifReport(Value):
     """The reason, for drifted, contended and failed."""
     updated_at: str | None = None
     """ISO 8601, UTC."""
+    actions: Sequence[PlannedAction] | None = field(default=None, metadata=OMITTED)
+    """Of a repair: the changes that it made, in order; left out otherwise."""
     warnings: Sequence[str] = field(default=(), metadata=HIDDEN)
     """Messages for a person; not part of the JSON, so through the daemon the host's own ``warnings`` has them."""
 
@@ -210,21 +227,6 @@ class PathReport(Value):
     """In order from the guest."""
     claims: Claims = DRAWN
     """What was looked at, and what was not."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class PlannedAction(Value):
-    """One change that would be made."""
-
-    action: str
-    """The action's name: create-bridge, add-port, ..."""
-    subject: str
-    """The device or port it changes."""
-    text: str
-    """The change in a line."""
-
-    def __str__(self) -> str:
-        return self.text
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,13 +9,14 @@ from __future__ import annotations
 import json
 import logging
 import sqlite3
-from collections.abc import Callable, Collection
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from typing import NamedTuple
 
 from vifplug.errors import EventsLost
 from vifplug.model import events
-from vifplug.model.events import Event
-from vifplug.model.reports import FAILED, UNPLUGGED
+from vifplug.model.events import Event, EventCause, EventChange
+from vifplug.model.reports import ABSENT, CONTENDED, FAILED, UNPLUGGED, Orphan
 from vifplug.store import database, records
 from vifplug.store.database import Database
 from vifplug.store.records import Record
@@ -24,6 +25,8 @@ LOG = logging.getLogger(__name__)
 
 EVENTS_KEPT = 50_000
 """About 15 MB. A follower that has missed more than these reads every VIF."""
+_PAGE = 2000
+"""Events that are read while the store is held."""
 OUTBOX_MAX = 10_000
 NEUTRON_MAX = 10_000
 
@@ -34,6 +37,17 @@ _ANNOUNCED_FAILED = 2
 """In place of wired or not, after a "failed" notice: the next state is always sent."""
 DAMAGED = "damaged"
 """The state of an event that cannot be read any more."""
+
+
+class _Entry(NamedTuple):
+    """An event to be written."""
+
+    vif_id: str
+    state: str
+    previous: str | None
+    kind: str = events.STATE
+    changes: Sequence[EventChange] = ()
+    error: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -68,6 +82,7 @@ class EventLog(Database):
     def _note(self, connection: sqlite3.Connection, before: Record | None, after: Record) -> None:
         """Record the events of a written record."""
         previous = before.state if before is not None else None
+        cause = after.cause or EventCause()
         steps = events.steps(previous, after.state)
         if before is not None and _guest(before) != _guest(after):
             # The VIF has a new instance, or its first: nothing has been sent for that instance.
@@ -75,34 +90,82 @@ class EventLog(Database):
             steps = steps or [after.state]
         if after.note:
             steps = steps or [after.state]
+        if cause.kind == events.REPAIR:
+            if cause.changes:
+                state = previous or after.state
+                self._add(connection, _Entry(after.id, state, state, events.REPAIR, cause.changes), after)
+            cause = EventCause()
         for state in steps:
-            self._add(connection, after.id, state, previous, after)
+            kind = events.CONTENTION if state == CONTENDED else cause.kind
+            self._add(connection, _Entry(after.id, state, previous, kind, cause.changes), after)
             previous = state
 
     def _note_end(self, connection: sqlite3.Connection, vif_id: str, gone: Record | None) -> None:
         """Record the event of an unplug; the previous state is unknown if the record is damaged."""
-        self._add(connection, vif_id, UNPLUGGED, gone.state if gone is not None else None, gone)
+        previous = gone.state if gone is not None else None
+        self._add(connection, _Entry(vif_id, UNPLUGGED, previous), gone)
         connection.execute("DELETE FROM announced WHERE vif_id = ?", (vif_id,))
 
-    def _add(
-        self, connection: sqlite3.Connection, vif_id: str, state: str, previous: str | None, record: Record | None
-    ) -> None:
+    def _add(self, connection: sqlite3.Connection, entry: _Entry, record: Record | None) -> None:
         instance = _guest(record) if record is not None else None
-        error = record.error if record is not None and state not in (*events.LEVELS, UNPLUGGED) else None
+        error = record.error if record is not None and entry.state not in (*events.LEVELS, UNPLUGGED) else None
         body = {
-            "vif_id": vif_id,
-            "state": state,
-            "previous": previous,
-            "error": error,
+            "vif_id": entry.vif_id,
+            "state": entry.state,
+            "previous": entry.previous,
+            "error": entry.error or error,
             "instance": instance,
             "note": record.note if record is not None else None,
             "time": records.now(),
+            # Left out where they follow from the rest: most events are changes of a state.
+            **({"kind": entry.kind} if entry.kind != events.STATE else {}),
+            **({"changes": events.bounded(entry.changes)} if entry.changes else {}),
         }
-        written = connection.execute("INSERT INTO events (body) VALUES (?)", (json.dumps(body),))
+        written = connection.execute("INSERT INTO events (body) VALUES (?)", (json.dumps(body, default=str),))
         seq = written.lastrowid or 0
         connection.execute("DELETE FROM events WHERE seq <= ?", (seq - EVENTS_KEPT,))
-        if self._notifies and instance is not None:
-            self._announce(connection, seq, vif_id, instance, state)
+        if self._notifies and instance is not None and entry.kind not in (events.REPAIR, events.ORPHAN):
+            self._announce(connection, seq, entry.vif_id, instance, entry.state)
+
+    def note_orphans(self, orphans: Collection[Orphan], before: str | None, after: str) -> None:
+        """Record that orphans were found or deleted.
+
+        :param before: what was known of them.
+        :param after: ``found`` or ``deleted``.
+        :raises StoreError: it cannot be written.
+        """
+        with self._transaction() as connection:
+            for orphan in orphans:
+                change = EventChange(subject=orphan.name, attribute=events.ORPHAN, before=before, after=after)
+                entry = _Entry(orphan.vif_id, ABSENT, None, events.ORPHAN, (change,), f"{orphan.kind} {orphan.name}")
+                self._add(connection, entry, None)
+        self.notify_listeners([orphan.vif_id for orphan in orphans])
+
+    def note_conflict(self, states: Mapping[str, str], subject: str, reason: str) -> None:
+        """Record that a request for VIFs was refused, because something else is in the way; not again if that is a
+        VIF's last event already: a caller may repeat the request for days.
+
+        :param states: the present state of each VIF.
+        :param subject: what is in the way.
+        :raises StoreError: it cannot be written.
+        """
+        written = []
+        with self._transaction() as connection:
+            for vif_id, state in states.items():
+                last = self._last(connection, vif_id)
+                if last is not None and (last.kind, last.error) == (events.CONFLICT, reason):
+                    continue
+                change = EventChange(subject=subject, attribute=events.CONFLICT, before=None, after=reason)
+                self._add(connection, _Entry(vif_id, state, state, events.CONFLICT, (change,), reason), None)
+                written.append(vif_id)
+        if written:
+            self.notify_listeners(written)
+
+    @staticmethod
+    def _last(connection: sqlite3.Connection, vif_id: str) -> Event | None:
+        query = "SELECT seq, body FROM events WHERE instr(body, ?) ORDER BY seq DESC LIMIT 1"
+        row = connection.execute(query, (f'"vif_id": "{vif_id}"',)).fetchone()
+        return _event(*row) if row else None
 
     def _announce(self, connection: sqlite3.Connection, seq: int, vif_id: str, instance: str, state: str) -> None:
         """Put a notice into the outbox if the state changes for Nova, which repaired drift does not."""
@@ -141,9 +204,26 @@ class EventLog(Database):
 
         :raises EventsLost: when some of them are no longer stored, or the number was never issued.
         """
+        return [_event(seq, body) for seq, body in self._page(since, limit)]
+
+    def events_of(self, vif_ids: Collection[str], since: int) -> tuple[list[Event], int]:
+        """Stored events of some VIFs after a number, in order; and the newest number of all events by then.
+
+        :raises EventsLost: as of ``events``.
+        """
+        page = self._page(since)
+        matching: list[Event] = []
+        while page:
+            # Reading JSON takes ten times as long as this search, and most events are about other VIFs.
+            bodies = [(seq, body) for seq, body in page if any(vif_id in body for vif_id in vif_ids)]
+            matching += [event for seq, body in bodies if (event := _event(seq, body)).vif_id in vif_ids]
+            since = page[-1][0]
+            page = self._page(since) if len(page) == _PAGE else []
+        return matching, since or self.sequence()
+
+    def _page(self, since: int, limit: int = _PAGE) -> list[tuple[int, str]]:
         with self._transaction("DEFERRED") as connection:
-            newest = _newest(connection)
-            (oldest,) = connection.execute("SELECT COALESCE(MIN(seq), ?) FROM events", (newest + 1,)).fetchone()
+            newest, oldest = _newest(connection), self._oldest(connection)
             since = since or oldest - 1
             query = "SELECT seq, body FROM events WHERE seq > ? ORDER BY seq LIMIT ?"
             rows = connection.execute(query, (since, limit)).fetchall() if oldest - 1 <= since <= newest else []
@@ -159,15 +239,32 @@ class EventLog(Database):
                 "read every VIF and follow from there",
                 str(since),
             )
-        return [_event(seq, body) for seq, body in rows]
+        return rows
+
+    def before(self, time: str) -> int:
+        """The number to follow from to get the stored events since a time (ISO 8601, UTC, as events have it)."""
+        with self._transaction("DEFERRED") as connection:
+            low, high = self._oldest(connection) - 1, _newest(connection)
+            while low < high:  # all after high are since that time, low is before it
+                middle = (low + high + 1) // 2
+                row = connection.execute("SELECT body FROM events WHERE seq = ?", (middle,)).fetchone()
+                if row is not None and (event := _event(middle, row[0])).time and event.time < time:
+                    low = middle
+                else:
+                    high = middle - 1
+        return low
+
+    @staticmethod
+    def _oldest(connection: sqlite3.Connection) -> int:
+        """The oldest stored number; the next one if there are none."""
+        query = "SELECT COALESCE(MIN(seq), ?) FROM events"
+        (oldest,) = connection.execute(query, (_newest(connection) + 1,)).fetchone()
+        return int(oldest)
 
     def oldest(self) -> int:
         """The number to follow from to get all stored events."""
         with self._transaction("DEFERRED") as connection:
-            (oldest,) = connection.execute(
-                "SELECT COALESCE(MIN(seq), ?) FROM events", (_newest(connection) + 1,)
-            ).fetchone()
-            return int(oldest) - 1
+            return self._oldest(connection) - 1
 
     # -- the outbox ---------------------------------------------------------------------------------------
 
@@ -237,9 +334,15 @@ def _guest(record: Record) -> str | None:
 
 
 def _event(seq: int, body: str) -> Event:
+    """A stored event; those of earlier versions have no kind and no changes."""
     try:
-        return Event(seq=seq, **json.loads(body))
-    except (ValueError, TypeError):
+        data = json.loads(body)
+        event = Event.from_json({**data, "seq": seq})
+        if event.kind in (events.REPAIR, events.ORPHAN) or (event.changes and event.state == event.previous):
+            return event
+        change = events.of_state(event.vif_id, event.previous, event.state)
+        return replace(event, changes=(change, *event.changes))
+    except (ValueError, TypeError, KeyError):
         # Its number stays, so that no follower takes it for lost; the VIF's present state is in its record.
         return Event(seq=seq, vif_id="", state=DAMAGED, time="")
 

@@ -15,6 +15,7 @@ from typing import Any
 
 from vifplug import naming
 from vifplug.errors import Damaged
+from vifplug.model.events import EventCause
 from vifplug.model.reports import STATES
 from vifplug.model.vif import Vif
 from vifplug.resources import kinds
@@ -41,6 +42,8 @@ class Record:
     """The uid of the user that plugged it first; None if that was not stored."""
     note: str | None = field(default=None, compare=False)
     """For the event of this change; not stored in the record."""
+    cause: EventCause | None = field(default=None, compare=False)
+    """What this change is about, for its events; not stored in the record."""
     physical: str = ""
     """The physical function of its guest's PCI function; "" for none."""
     guest_absent_since: str | None = field(default=None, compare=False)

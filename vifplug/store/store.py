@@ -260,7 +260,7 @@ class Store(EventLog):
 
     def _write_record(self, database: sqlite3.Connection, record: Record) -> None:
         body = records.to_json(record)
-        self._parsed[record.id] = (_digest(body), replace(record, note=None))
+        self._parsed[record.id] = (_digest(body), replace(record, note=None, cause=None))
         database.execute("INSERT OR REPLACE INTO records VALUES (?, ?)", (record.id, body))
 
     def note_guests(self, noted: Mapping[str, str]) -> None:

@@ -9,7 +9,7 @@ import json
 import threading
 import time
 import warnings
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -31,7 +31,7 @@ from tests.support.daemon.scripted_daemon import (
 from vifplug import errors
 from vifplug.api import follow as following
 from vifplug.api import sse
-from vifplug.api.follow import of_log
+from vifplug.api.follow import Choice, of_log
 from vifplug.api.remote import DaemonHost
 from vifplug.model.events import Event, Waited, WaitReport
 from vifplug.model.reports import VifReport
@@ -115,7 +115,7 @@ def test_since_must_be_a_number(host: DaemonHost, daemon: Script, since: Any) ->
     with pytest.raises(errors.InputError, match="is not an event number"):
         host.events(since)
     with pytest.raises(errors.InputError, match="is not an event number"):
-        of_log(Kept(), since, follow=False)
+        of_log(Kept(), Choice(since=since))
     assert daemon.asked == []
 
 
@@ -372,17 +372,23 @@ class Kept:
             raise errors.EventsLost("gone", str(since))
         return [event(seq) for seq in self.numbers if seq > since][:3]
 
+    def before(self, time: str) -> int:
+        return self.oldest()
+
+    def events_of(self, vif_ids: Collection[str], since: int) -> tuple[list[Event], int]:
+        return [event(seq) for seq in self.numbers if seq > since], self.sequence()
+
 
 def test_log_is_read_page_by_page() -> None:
     log = Kept(*range(5, 13))
-    assert [each.seq for each in of_log(log, None, follow=False)] == list(range(5, 13))
-    assert [each.seq for each in of_log(log, 9, follow=False)] == [10, 11, 12]
-    assert list(of_log(Kept(), None, follow=False)) == []
+    assert [each.seq for each in of_log(log, Choice())] == list(range(5, 13))
+    assert [each.seq for each in of_log(log, Choice(since=9))] == [10, 11, 12]
+    assert list(of_log(Kept(), Choice())) == []
 
 
 def test_log_that_has_lost_some_says_so_at_once() -> None:
     with pytest.raises(errors.EventsLost):
-        of_log(Kept(5, 6), 3, follow=False)
+        of_log(Kept(5, 6), Choice(since=3))
 
 
 def test_log_is_followed() -> None:
@@ -392,7 +398,7 @@ def test_log_is_followed() -> None:
         naps.append(seconds)
         log.numbers.append(log.sequence() + 1)
 
-    found = of_log(log, None, follow=True, sleep=sleep)
+    found = of_log(log, Choice(follow=True), sleep=sleep)
     log.numbers.append(3)
     assert seqs(found, 3) == [3, 4, 5]
     assert naps == [0.2, 0.2], "from now on is from the call on, and nobody sleeps while there are some"

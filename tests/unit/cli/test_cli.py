@@ -37,7 +37,7 @@ from vifplug import errors
 from vifplug.cli import main, tables, verbs
 from vifplug.cli.layout import Screen
 from vifplug.daemon.process import supervisor
-from vifplug.model import reports
+from vifplug.model import durations, reports
 from vifplug.model.claims import CHECKED
 
 # Usage
@@ -65,7 +65,12 @@ from vifplug.model.claims import CHECKED
         ("events", "--since", "-1"),
         ("events", "--since", "x"),
         ("events", "--since", "9" * 20),
-        ("events", VIF_ID),
+        ("events", "x"),
+        ("events", "--since", "5w"),
+        ("events", "--since", "25:00"),
+        ("history",),
+        ("history", VIF_ID, OTHER_ID),
+        ("repair", "--dry-run"),
         ("wait",),
         ("wait", VIF_ID, "--for", "plugging"),
         ("wait", VIF_ID, "--timeout", "-1"),
@@ -328,7 +333,7 @@ bridge       br-int
 network      -
 waiting_for  tap71a6b0e4-1a
 error        -
-updated_at   2025-01-01T00:00:00+00:00
+updated_at   {durations.local("2025-01-01T00:00:00+00:00")}
 instance     {INSTANCE} vm-1
 device       qbr71a6b0e4-1a kind=bridge mtu=- up=True master=- ifindex=-
 device       qvo71a6b0e4-1a kind=veth mtu=- up=- master=- ifindex=-

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import pty
+import re
 import select
 import signal
 import subprocess
@@ -21,7 +22,7 @@ from tests.support.daemon import scripted_daemon
 from tests.support.daemon.scripted_daemon import Conversation, Script, Turn, chunk, streamed
 from vifplug import errors
 from vifplug.cli import output
-from vifplug.model import reports
+from vifplug.model import durations, reports
 from vifplug.model.events import Event, Waited, WaitReport
 
 EVENT = Event(seq=7, vif_id=VIF_ID, state="wired", previous="plugged", instance=None, time="2026-11-21T07:36:29.104Z")
@@ -168,10 +169,10 @@ def test_events_in_both_forms(run: Run, library: Notes) -> None:
     library.answers["events"] = [EVENT, FAILED]
     result = run("events", "--since", "6")
     assert library.calls[-1] == ("events", (6, False))
-    assert [line.split(maxsplit=5) for line in result.out.splitlines()] == [
-        ["SEQ", "TIME", "VIF", "STATE", "PREVIOUS", "NOTE"],
-        ["7", EVENT.time, VIF_ID, "wired", "plugged", "-"],
-        ["8", FAILED.time, OTHER_ID, "failed", "-", "no\\nroom"],
+    assert [re.split("  +", line) for line in result.out.splitlines()] == [
+        ["SEQ", "TIME", "VIF", "EVENT", "PREVIOUS", "NOTE"],
+        ["7", durations.local(EVENT.time), VIF_ID, "wired", "plugged", "-"],
+        ["8", durations.local(FAILED.time), OTHER_ID, "failed", "-", "no\\nroom"],
     ]
     assert json.loads(run("events", "-o", "json").out) == {"events": [EVENT.as_json(), FAILED.as_json()]}
 
@@ -188,8 +189,8 @@ def test_follow_prints_a_line_for_each(run: Run, library: Notes) -> None:
     assert [json.loads(line) for line in result.out.splitlines()] == [EVENT.as_json(), FAILED.as_json()]
     assert library.calls == [("open", None), ("events", (None, True))]
     lines = run("events", "--follow", "--since", "3").out.splitlines()
-    assert lines[0].split() == ["SEQ", "TIME", "VIF", "STATE", "PREVIOUS", "NOTE"]
-    assert lines[0].index("STATE") == lines[1].index("wired") == lines[2].index("failed")
+    assert lines[0].split() == ["SEQ", "TIME", "VIF", "EVENT", "PREVIOUS", "NOTE"]
+    assert lines[0].index("EVENT") == lines[1].index("wired") == lines[2].index("failed")
     assert library.calls[-1] == ("events", (3, True)), library.calls
 
 

@@ -14,7 +14,7 @@ from vifplug.cli import layout, tables, verbs_host
 from vifplug.cli.arguments import Options
 from vifplug.cli.layout import Screen, Shape, fit
 from vifplug.doctor.findings import Diagnosis, Finding
-from vifplug.model import reports
+from vifplug.model import durations, reports
 from vifplug.model.events import Event
 
 WIDTHS = (60, 80, 100, 200)
@@ -156,22 +156,22 @@ def test_followed_events_at_80_columns() -> None:
     shown = tables.Followed(screen(80))
     assert shown.head().splitlines()[:2] == [
         "Hidden: PREVIOUS (wider terminal, -o json)",
-        "SEQ    TIME                      VIF                                   STATE",
+        "SEQ    TIME                     VIF                                   EVENT",
     ]
     each = dataclasses.replace(EVENT, error=None)
-    assert shown.line(each) == f"41     2026-11-21T07:36:29.104Z  {VIF_ID}  failed"
+    assert shown.line(each) == f"41     {durations.local(EVENT.time)}  {VIF_ID}  failed"
 
 
 def test_followed_event_that_is_wider_than_was_thought_has_a_head_of_its_own() -> None:
     shown = tables.Followed(screen(80))
-    late = dataclasses.replace(EVENT, seq=100_000, state="contended", error=None)
+    late = dataclasses.replace(EVENT, seq=1_000_000, state="contended", error=None)
     hidden, head, _rule, row = shown.line(late).splitlines()
     assert [hidden, head, row] == [
         "Hidden: TIME (wider terminal, -o json)",
-        "SEQ     VIF                                   STATE      PREVIOUS",
-        f"100000  {VIF_ID}  contended  plugged",
+        "SEQ      VIF                                   EVENT      PREVIOUS",
+        f"1000000  {VIF_ID}  contended  plugged",
     ]
-    assert shown.line(dataclasses.replace(late, seq=100_001)) == f"100001  {VIF_ID}  contended  plugged"
+    assert shown.line(dataclasses.replace(late, seq=1_000_001)) == f"1000001  {VIF_ID}  contended  plugged"
 
 
 def test_check_has_a_row_for_a_vif_that_failed_and_has_no_drift() -> None:

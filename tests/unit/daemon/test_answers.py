@@ -70,6 +70,9 @@ PUBLISHED = {
     ),
     *(
         "ProgressReport",
+        "RepairAnswer",
+        "Repaired",
+        "RepairRequest",
         "PutAnswer",
         "TapOwner",
         "Uplink",

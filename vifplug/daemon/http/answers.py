@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 from vifplug.doctor.host_info import DaemonInfo, HostInfo
 from vifplug.model.codec import HIDDEN, Value
 from vifplug.model.events import WaitReport
-from vifplug.model.reports import CheckReport, ErrorReport, GcReport, VifReport
+from vifplug.model.reports import CheckReport, ErrorReport, GcReport, PlannedAction, VifReport
 
 T = TypeVar("T", bound=Value)
 
@@ -20,6 +20,14 @@ class Vifs(Value):
 
     vifs: Sequence[VifReport]
     warnings: Sequence[str]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Repaired(Vifs):
+    """Repaired VIFs, and what was changed."""
+
+    actions: Sequence[PlannedAction]
+    """The changes that were made, in order; each VIF has its own, too."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

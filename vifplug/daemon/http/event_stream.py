@@ -9,11 +9,12 @@ import threading
 import time
 from collections import Counter
 from collections.abc import AsyncGenerator, Callable, Collection, Sequence
+from typing import NamedTuple
 
 import anyio.to_thread
 
 from vifplug.daemon.http import capacity
-from vifplug.daemon.http.recent_events import EventFrame, Recent
+from vifplug.daemon.http.recent_events import EventFrame, Recent, sent
 from vifplug.daemon.metrics import Metrics
 from vifplug.errors import Busy, VifplugError
 from vifplug.store.events import EventLog
@@ -31,6 +32,16 @@ _CHUNK = 500
 """Events sent at once."""
 _WAKE_BATCH = 16
 """Subscribers that are served before other requests get their turn of the loop."""
+
+
+class _Place(NamedTuple):
+    """Where a stream continues after what was read for it alone."""
+
+    since: int
+    turn: int
+    frames: Sequence[EventFrame]
+    vif_ids: Collection[str]
+    """Only their events; empty for all."""
 
 
 class Stream:
@@ -151,22 +162,31 @@ class Hub:
 
     # -- subscribers --------------------------------------------------------------------------------------
 
-    async def stream(self, since: int | None, *, follow: bool, uid: int = _ROOT) -> Stream:
+    async def stream(
+        self, since: int | None, *, follow: bool, uid: int = _ROOT, after: str = "", vif_ids: Collection[str] = ()
+    ) -> Stream:
         """Events from a number on, as sent; errors are raised before the first byte is read.
 
         :param since: the subscriber's last number; None for events from now on, or without ``follow`` for all.
         :param uid: the subscriber's.
+        :param after: in place of a number, a time (ISO 8601, UTC).
+        :param vif_ids: only events of these VIFs.
         :raises EventsLost: some of them are no longer stored.
         :raises Busy: there are too many subscribers.
         """
         self._enter(uid)  # before any await: of many simultaneous subscribers, each is counted
         try:
-            start = since if since is not None else await anyio.to_thread.run_sync(self._start, follow)
-            turn, frames = await self._after(start)
+            start = since if since is not None else await anyio.to_thread.run_sync(self._start, follow, after)
+            stored: Sequence[EventFrame] = ()
+            covered = start
+            if vif_ids:
+                stored, covered = await anyio.to_thread.run_sync(self._stored_of, frozenset(vif_ids), start)
+            turn, frames = await self._after(covered)
         except BaseException:
             self._leave(uid)
             raise
-        return Stream(self._sent(start, frames, turn, follow=follow), lambda: self._leave(uid), start)
+        place = _Place(covered, turn, frames, frozenset(vif_ids))
+        return Stream(self._sent(start, stored, place, follow=follow), lambda: self._leave(uid), start)
 
     def _enter(self, uid: int) -> None:
         with self._lock:
@@ -187,7 +207,13 @@ class Hub:
             self._followers += Counter()  # removes users without subscribers
             self._metrics.followers.set(self._followers.total())
 
-    def _start(self, follow: bool) -> int:
+    def _stored_of(self, vif_ids: Collection[str], since: int) -> tuple[Sequence[EventFrame], int]:
+        stored, covered = self.log.events_of(vif_ids, since)
+        return [EventFrame(event, sent(event)) for event in stored], covered
+
+    def _start(self, follow: bool, after: str) -> int:
+        if after:
+            return self.log.before(after)
         return self.log.sequence() if follow else self.log.oldest()
 
     async def _catch_up(self) -> None:
@@ -210,15 +236,20 @@ class Hub:
         return await anyio.to_thread.run_sync(self._recent.read, since, _CHUNK)
 
     async def _sent(
-        self, since: int, frames: Sequence[EventFrame], turn: int, *, follow: bool
+        self, start: int, stored: Sequence[EventFrame], place: _Place, *, follow: bool
     ) -> AsyncGenerator[bytes]:
         # A comment, which shows at once that the stream works. By the standard a block with only an id is not an event,
         # but httpx-sse makes one without data of it.
-        yield f": id: {since}\n\n".encode()
+        yield f": id: {start}\n\n".encode()
+        for first in range(0, len(stored), _CHUNK):
+            yield b"".join(each.sent for each in stored[first : first + _CHUNK])
+        since, turn, frames, vif_ids = place
         while True:
             if frames:
                 since = frames[-1].event.seq
-                yield b"".join(each.sent for each in frames)
+                wanted = [each.sent for each in frames if not vif_ids or each.event.vif_id in vif_ids]
+                if wanted:
+                    yield b"".join(wanted)
             if follow and self.closed:
                 return
             is_heartbeat = False

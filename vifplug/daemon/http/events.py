@@ -19,6 +19,7 @@ from vifplug.daemon.http.event_stream import Hub, Stream
 from vifplug.daemon.http.openapi import route
 from vifplug.daemon.http.protocol import Level
 from vifplug.daemon.http.requests import EventsQuery, WaitRequest
+from vifplug.errors import InputError
 from vifplug.model import limits, messages
 from vifplug.model.events import WaitReport
 from vifplug.model.reports import ABSENT, FAILED
@@ -53,14 +54,19 @@ class _Following(StreamingResponse):
 async def get_events(request: Request, query: Annotated[EventsQuery, Query()]) -> Response:
     """Follow the events of VIFs.
 
-    Server-sent events: the id is the event's number, the event its state, the data a JSON object. A client that resumes
-    from its last number receives every event exactly once; before the first event that number is the answer's header
-    X-Vifplug-Sequence.
+    Server-sent events: the id is the event's number, the event its new state (or, if the state is not new, its kind),
+    the data a JSON object. A client that resumes from its last number receives every event exactly once; before the
+    first event that number is the answer's header X-Vifplug-Sequence.
     """
     hub: Hub = request.app.state.hub
     since = query.since if query.since is not None else _last_id(request)
     _lingers(request)
-    return _Following(await hub.stream(since, follow=query.follow, uid=request.state.peer.uid))
+    if query.after is not None and since is not None:
+        raise InputError("since and after exclude each other; give one of them")
+    stream = await hub.stream(
+        since, follow=query.follow, uid=request.state.peer.uid, after=query.after or "", vif_ids=query.vif
+    )
+    return _Following(stream)
 
 
 def _lingers(request: Request) -> None:

@@ -29,6 +29,7 @@ _BODIES: Mapping[str, str] = {
     "BatchRequest": "The VIFs to plug, or the ids to unplug.",
     "ChosenRequest": "Which VIFs; without a body, every VIF.",
     "GcRequest": "Whether to delete; without a body, no.",
+    "RepairRequest": "Which VIFs; without a body, every VIF.",
     "WaitRequest": "The VIFs and the state to wait for.",
 }
 _NEEDED = ("PlugBody", "BatchRequest", "WaitRequest")
@@ -154,6 +155,7 @@ def _schemas() -> dict[str, Any]:
         "PlugBody": {"anyOf": [_ref("Vif"), _ref("ForeignDocument")]},
         "PutAnswer": {"anyOf": [_ref("VifReport"), _ref("Actions")], "description": "The VIF; or for dry_run, a plan."},
         "BatchAnswer": {"anyOf": [_ref("Vifs"), _ref("Actions")], "description": "VIFs; or for dry_run, a plan."},
+        "RepairAnswer": {"anyOf": [_ref("Repaired"), _ref("Actions")], "description": "VIFs; or for dry_run, a plan."},
     }
     bodies: Any = [(model, "validation") for model in requests.BODIES]
     _, drawn = models_json_schema(bodies, ref_template=_COMPONENT)

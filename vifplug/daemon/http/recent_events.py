@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 from vifplug.errors import EventsLost
 from vifplug.model import printable
-from vifplug.model.events import Event
+from vifplug.model.events import ORPHAN, REPAIR, Event
 from vifplug.store.events import EventLog
 
 KEPT = 512
@@ -96,5 +96,7 @@ class Recent:
 
 
 def sent(event: Event) -> bytes:
-    """An event as a server-sent one (WHATWG HTML, section 9.2)."""
-    return f"id: {event.seq}\nevent: {event.state}\ndata: {printable.dumps(event.as_json())}\n\n".encode("ascii")
+    """An event as a server-sent one (WHATWG HTML, section 9.2). Its name is the new state, as it was before there were
+    kinds; of an event that is not about a new state, its kind."""
+    name = event.kind if event.kind in (REPAIR, ORPHAN) or event.state == event.previous else event.state
+    return f"id: {event.seq}\nevent: {name}\ndata: {printable.dumps(event.as_json())}\n\n".encode("ascii")

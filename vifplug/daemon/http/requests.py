@@ -27,6 +27,7 @@ BODY_MAX = BODY_MAX_MIB * 2**20
 
 Format = Literal["auto", "vif", "neutron-port", "nova-network-info", "os-vif"]
 _WAIT_MAX_SECONDS = 60.0
+_TIME = r"^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d{1,6})?Z$"
 _DOCUMENT: JsonDict = {
     "anyOf": [{"$ref": "#/components/schemas/Vif"}, {"$ref": "#/components/schemas/ForeignDocument"}]
 }
@@ -39,6 +40,8 @@ _SHOULD = {
     "list_type": "it must be a list",
     "string_type": "it must be a string",
     "literal_error": f"it must be one of {', '.join(formats.FORMATS)}",
+    "string_pattern_mismatch": "it is not of that form; see /openapi.json",
+    "too_long": f"it must be given at most {limits.FOLLOWED_MAX} times",
     "string_too_short": f"it must have 1 to {INSTANCE_NAME_MAX} characters",
     "string_too_long": f"it must have 1 to {INSTANCE_NAME_MAX} characters",
 }
@@ -117,6 +120,12 @@ class ChosenRequest(BaseModel):
     ids: list[Uuid] | None = Field(default=None, description="Ids of VIFs; null, or left out, means every VIF.")
 
 
+class RepairRequest(ChosenRequest):
+    """Which VIFs to repair, or only what a repair would change."""
+
+    dry_run: bool = Field(default=False, description="Return the plan and change nothing; level read is enough.")
+
+
 class ListQuery(BaseModel):
     """Which VIFs."""
 
@@ -156,6 +165,17 @@ class EventsQuery(BaseModel):
         description="The follower's last number; Last-Event-ID has the same meaning. Without both: what comes from now "
         "on, or with follow=false all that is kept.",
     )
+    after: str | None = Field(
+        default=None,
+        pattern=_TIME,
+        description="In place of `since`: a time, ISO 8601 in UTC; what was stored from then on.",
+        examples=["2026-11-21T07:36:29.000Z"],
+    )
+    vif: list[Uuid] = Field(
+        default_factory=list,
+        max_length=limits.FOLLOWED_MAX,
+        description="Only events of this VIF; it may be given several times.",
+    )
     follow: bool = Field(default=True, description="Continue with new events; false ends with the newest event.")
 
 
@@ -187,7 +207,7 @@ class WaitRequest(BaseModel):
     timeout: float = Field(default=0, ge=0, le=_WAIT_MAX_SECONDS, description="Seconds.")
 
 
-BODIES: tuple[type[BaseModel], ...] = (BatchRequest, ChosenRequest, GcRequest, WaitRequest)
+BODIES: tuple[type[BaseModel], ...] = (BatchRequest, ChosenRequest, GcRequest, RepairRequest, WaitRequest)
 """Every body, for the description."""
 VifId = Annotated[
     str,

@@ -12,7 +12,7 @@ from typing import Any
 from pydantic import TypeAdapter
 from pydantic.json_schema import GenerateJsonSchema, JsonSchemaValue
 
-from vifplug.daemon.http.answers import Checked, Collected, HostReport, Problem, Vifs, Waits
+from vifplug.daemon.http.answers import Checked, Collected, HostReport, Problem, Repaired, Vifs, Waits
 from vifplug.doctor.findings import Diagnosis
 from vifplug.guest.report import GuestReport
 from vifplug.model import codec
@@ -21,7 +21,7 @@ from vifplug.model.reports import PathReport, PlanReport, Progress, VifReport
 
 _ANSWERS: tuple[type[Value], ...] = (
     *(Checked, Collected, Diagnosis, GuestReport, HostReport, PathReport, PlanReport),
-    *(Problem, Progress, VifReport, Vifs, Waits),
+    *(Problem, Progress, Repaired, VifReport, Vifs, Waits),
 )
 _PUBLISHED: Mapping[str, str] = {
     "AbsentGuest": "AbsentReport",

@@ -16,7 +16,7 @@ from vifplug.daemon import logs
 from vifplug.daemon.http import events as event_routes
 from vifplug.daemon.http import host as host_routes
 from vifplug.daemon.http import middleware, openapi, problems, requests
-from vifplug.daemon.http.answers import Checked, Collected, Vifs, extended
+from vifplug.daemon.http.answers import Checked, Collected, Repaired, Vifs, extended
 from vifplug.daemon.http.event_stream import Hub
 from vifplug.daemon.http.openapi import route
 from vifplug.daemon.http.protocol import Access, Level
@@ -28,6 +28,7 @@ from vifplug.daemon.http.requests import (
     GuestQuery,
     ListQuery,
     PlugQuery,
+    RepairRequest,
     VifId,
 )
 from vifplug.daemon.metrics import Metrics
@@ -254,21 +255,25 @@ def check(request: Request, body: _Body) -> Response:
     return _answer(extended(Checked, host.check(ids), warnings=_warnings(host)))
 
 
-@_ROUTES.post("/v1/repair", **route(Level.OPERATE, "Vifs", 404, *_CHANGING, body="ChosenRequest"))
+@_ROUTES.post("/v1/repair", **route(Level.OPERATE, "RepairAnswer", 404, *_CHANGING, body="RepairRequest"))
 @_working
 def repair(request: Request, body: _Body) -> Response:
     """Repair drift.
 
-    Without ids, of every VIF, which requires level admin.
+    Without ids, of every VIF, which requires level admin. The answer lists each change that was made.
     """
-    ids = requests.of(body, ChosenRequest).ids
-    logs.concerning(*(ids or ()))
-    middleware.require(request, Level.OPERATE, "repairing VIFs")
-    if ids is None:
-        middleware.require(request, Level.ADMIN, "repairing every VIF (to repair your own, name their ids)")
+    wanted = requests.of(body, RepairRequest)
+    logs.concerning(*(wanted.ids or ()))
     host, metrics = _host(request), _metrics(request)
+    if wanted.dry_run:
+        return _answer(host.plan_repair(wanted.ids))
+    middleware.require(request, Level.OPERATE, "repairing VIFs")
+    if wanted.ids is None:
+        middleware.require(request, Level.ADMIN, "repairing every VIF (to repair your own, name their ids)")
     with metrics.timed(metrics.repair_seconds):
-        return _vifs(host.repair(ids, requester=_requester(request)), host)
+        reports = host.repair(wanted.ids, requester=_requester(request))
+    actions = tuple(action for report in reports for action in report.actions or ())
+    return _answer(Repaired(vifs=reports, warnings=_warnings(host, reports), actions=actions))
 
 
 @_ROUTES.post("/v1/gc", **route(Level.READ, "Collected", *_CHANGING, body="GcRequest"))

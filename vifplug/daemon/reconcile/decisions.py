@@ -7,7 +7,9 @@ from dataclasses import dataclass, field
 from vifplug.daemon.reconcile.retry import RetryState
 from vifplug.engine.commands.reconcile import Survey
 from vifplug.engine.wiring import StateAndReason
-from vifplug.errors import VifplugError
+from vifplug.errors import Conflict, VifplugError
+from vifplug.model import events
+from vifplug.model.events import EventCause
 from vifplug.model.reports import CONTENDED, DRIFTED, FAILED
 
 
@@ -21,6 +23,15 @@ class Decisions:
     """VIFs to repair."""
     failed: dict[str, VifplugError] = field(default_factory=dict)
     """VIFs that cannot be repaired now, and why."""
+
+    def causes(self, survey: Survey) -> dict[str, EventCause]:
+        """What the changes of states are about: what drifted, or what is in the way."""
+        causes = {}
+        for vif_id in self.states.keys() & survey.checks.keys():
+            is_conflict = isinstance(self.failed.get(vif_id), Conflict)
+            changes = events.drifted(survey.checks[vif_id].drift)
+            causes[vif_id] = EventCause(kind=events.CONFLICT if is_conflict else events.STATE, changes=changes)
+        return causes
 
 
 def decide(survey: Survey, retry_state: RetryState, now: float) -> Decisions:

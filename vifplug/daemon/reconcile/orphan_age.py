@@ -16,6 +16,7 @@ class OrphanAges:
     def __init__(self, grace: float) -> None:
         self._grace = grace
         self._first_seen: dict[Orphan, float] = {}
+        self._lasting: set[Orphan] = set()
         self._spared: set[str] = set()
         self._tried: set[str] = set()
         """Owners that were due at the last comparison: orphans that remain could not be deleted, and wait for the
@@ -28,6 +29,7 @@ class OrphanAges:
         :returns: owners all of whose orphans are due.
         """
         known = self._first_seen
+        self._lasting = set(known) & set(orphans)
         self._first_seen = {orphan: known.get(orphan, now) for orphan in orphans}
         young = {
             orphan.vif_id
@@ -37,6 +39,11 @@ class OrphanAges:
         self._spared = {orphan.vif_id for orphan in orphans} & set(in_use)
         self._tried = {orphan.vif_id for orphan in orphans} - young - self._spared
         return set(self._tried)
+
+    @property
+    def lasting(self) -> set[Orphan]:
+        """Orphans that the comparison before had seen, too."""
+        return set(self._lasting)
 
     @property
     def spared(self) -> set[str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import time
 
@@ -11,6 +12,9 @@ from vifplug.daemon.reconcile.orphan_age import OrphanAges
 from vifplug.engine.commands import gc, reconcile
 from vifplug.engine.commands.reconcile import Survey
 from vifplug.engine.context import Context
+from vifplug.errors import StoreError
+from vifplug.model.events import FOUND
+from vifplug.model.reports import Orphan
 
 LOG = logging.getLogger(__name__)
 
@@ -28,6 +32,8 @@ class Collector:
         self._context, self._metrics = context, metrics
         self._ages = OrphanAges(grace)
         self._spared, self._stuck, self._copied = RecurringWarning(LOG), RecurringWarning(LOG), RecurringWarning(LOG)
+        self._noted: set[Orphan] = set()
+        """Orphans whose event is recorded."""
         self.count = 0
         """The number of orphans at the last comparison."""
 
@@ -41,6 +47,7 @@ class Collector:
         :raises HostError, StoreError: when none could be tried.
         """
         due = self._ages.seen(survey.orphans, survey.in_use, time.monotonic())
+        self._note_lasting(survey)
         if not survey.records and len(due) > _MANY:
             # An empty store beside many VIFs is more likely a wrong or lost one than a host without wanted VIFs.
             self._stuck.update(["no VIF is recorded, but many are on the host: no orphan is deleted; see 'vifplug gc'"])
@@ -60,9 +67,19 @@ class Collector:
         )
         if due:
             gone, errors = gc.collect(self._context, due, reconcile.is_in_use)
+            self._noted -= set(gone)
             for orphan in gone:
                 LOG.info("deleted orphan %s %s of %s", orphan.kind, orphan.name, orphan.vif_id)
             self._metrics.collected.inc(len(gone))
             self.count -= len(gone)
             self._stuck.update([f"could not delete an orphan: {error}" for error in errors])
         self._metrics.orphans.set(self.count)
+
+    def _note_lasting(self, survey: Survey) -> None:
+        """Record an event for each orphan that was seen at two comparisons; before, it may be a plug that has begun."""
+        lasting = self._ages.lasting
+        new = [orphan for orphan in survey.orphans if orphan in lasting and orphan not in self._noted]
+        self._noted = (self._noted & set(survey.orphans)) | set(new)
+        if new:
+            with contextlib.suppress(StoreError):  # a full disk must not prevent the deletion
+                self._context.store.note_orphans(new, None, FOUND)

@@ -7,6 +7,7 @@ import logging
 import threading
 import time
 from collections.abc import Callable, Collection, Mapping, Sequence
+from types import MappingProxyType
 from typing import Any
 
 from vifplug.config.options import Settings
@@ -36,6 +37,7 @@ from vifplug.errors import (
     TimedOut,
     VifplugError,
 )
+from vifplug.model.events import CONFLICT, EventCause
 from vifplug.model.reports import CONTENDED, DRIFTED, FAILED, PLUGGED, STATES, VifCheck
 from vifplug.store.records import Record
 from vifplug.store.records import now as timestamp
@@ -284,7 +286,7 @@ class Reconciler:
         for vif_id, error in decisions.failed.items():
             self._fail(vif_id, error, decisions.states)
         self._reasons.log()
-        self._write_states(decisions.states, survey.records)
+        self._write_states(decisions.states, survey.records, decisions.causes(survey))
         repairs += decisions.repairs
         while repairs:
             chunk, repairs = repairs[: self._chunk], repairs[self._chunk :]
@@ -295,8 +297,13 @@ class Reconciler:
         if survey.guests:
             self._context.store.note_guests(survey.guests)
 
-    def _write_states(self, states: Mapping[str, StateAndReason], seen: Mapping[str, Record] | None = None) -> None:
-        left, full = reconcile.note(self._context, states, seen)
+    def _write_states(
+        self,
+        states: Mapping[str, StateAndReason],
+        seen: Mapping[str, Record] | None = None,
+        causes: Mapping[str, EventCause] = MappingProxyType({}),
+    ) -> None:
+        left, full = reconcile.note(self._context, states, seen, causes)
         self._unwritten.update([f"states of VIFs were not written: {full}"] if full else [])
         # Another request works on these, or they were plugged again: the observed state is outdated.
         self._schedule.compare_again(left, time.monotonic() + _AGAIN_SECONDS)
@@ -315,6 +322,7 @@ class Reconciler:
         outcome = reconcile.repair(self._context, vif_ids)
         ended = time.monotonic()
         states: dict[str, StateAndReason] = {}
+        refused = [vif_id for vif_id, error in outcome.items() if isinstance(error, Conflict)]
         for vif_id, error in outcome.items():
             drift = checks[vif_id].drift if vif_id in checks else ()
             if isinstance(error, HelperDied | OvsUnavailable):
@@ -335,7 +343,7 @@ class Reconciler:
         self._chunk = max(_CHUNK_MIN, self._chunk // 2) if late else min(_CHUNK_MAX, self._chunk + _CHUNK_MIN)
         result = "failed" if any(error is not None for error in outcome.values()) else "ok"
         self._metrics.repair_seconds.labels(result).observe(ended - began)
-        self._write_states(states)
+        self._write_states(states, causes=dict.fromkeys(refused, EventCause(kind=CONFLICT)))
 
     def _fail(self, vif_id: str, error: VifplugError, states: dict[str, StateAndReason]) -> None:
         lasting = self._retry_state.failed(vif_id, time.monotonic(), retryable=error.retryable)

@@ -13,6 +13,9 @@ from vifplug.engine.plan.plan import Plan
 from vifplug.engine.plan.request import Job
 from vifplug.engine.wiring import Wiring
 from vifplug.errors import VifplugError
+from vifplug.model import events
+from vifplug.model.events import REPAIR, EventCause
+from vifplug.model.reports import DriftItem
 from vifplug.resources.contract import Resource
 from vifplug.resources.link import Link
 from vifplug.resources.observed import Observed
@@ -34,6 +37,8 @@ class Task:
     """Configured devices that VIFs share, by name, as the store is to keep them."""
     physical: Mapping[str, str] = field(default_factory=dict)
     """The physical functions of the virtual ones of the VIFs' guests."""
+    repaired: Mapping[str, Sequence[DriftItem]] = field(default_factory=dict)
+    """What had drifted, of the VIFs that are repaired."""
 
     @property
     def wanted(self) -> list[Resource]:
@@ -81,7 +86,15 @@ def records(task: Task, observed: Observed, wiring: Wiring) -> list[Record]:
         for action in task.plan.actions
         if isinstance(action, AddPort | SetPort) and action.restored
     }
-    return [replace(record, note=restored.get(record.id)) for record in made] if restored else made
+    if not (restored or task.repaired):
+        return made
+    return [
+        replace(record, note=restored.get(record.id), cause=_cause(task.repaired.get(record.id, ()))) for record in made
+    ]
+
+
+def _cause(drift: Sequence[DriftItem]) -> EventCause | None:
+    return EventCause(kind=REPAIR, changes=events.repaired(drift)) if drift else None
 
 
 def take_back(store: Store, task: Task, journal: Journal, before: Moment, cause: BaseException) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 from collections.abc import Callable, Collection
 from dataclasses import replace
@@ -11,8 +12,9 @@ from vifplug.engine.commands import inspect, remove
 from vifplug.engine.context import Context
 from vifplug.engine.orphans import orphans
 from vifplug.engine.plan import ownership, unplug
-from vifplug.errors import VifplugError
+from vifplug.errors import StoreError, VifplugError
 from vifplug.model import printable
+from vifplug.model.events import DELETED, FOUND
 from vifplug.model.reports import GcReport, Orphan
 from vifplug.resources.nftables.filter import Filter
 from vifplug.resources.observed import Inventory, Observed
@@ -64,4 +66,8 @@ def collect(
             LOG.warning("%s", warning)
         # A shared bridge with another program's link on it stays; it is still an orphan, and was not deleted.
         left = orphans(inspect.observe(context, inspect.everything(contents)), contents, contents)
-        return [orphan for orphan in candidates if orphan not in left], errors
+        deleted = [orphan for orphan in candidates if orphan not in left]
+        if deleted:
+            with contextlib.suppress(StoreError):  # they are deleted, whether that is recorded or not
+                context.store.note_orphans(deleted, FOUND, DELETED)
+        return deleted, errors

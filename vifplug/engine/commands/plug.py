@@ -12,6 +12,7 @@ import logging
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
+from typing import NamedTuple
 
 from vifplug.engine import functions, own_vlan, report
 from vifplug.engine.apply import transaction, verify
@@ -25,7 +26,9 @@ from vifplug.engine.plan.plan import Plan
 from vifplug.engine.plan.plug import Request, plan_plug
 from vifplug.engine.plan.request import Job
 from vifplug.engine.requester import Requester
-from vifplug.model.reports import VifReport
+from vifplug.engine.state import drift_of
+from vifplug.errors import Conflict, StoreError
+from vifplug.model.reports import ABSENT, VifReport
 from vifplug.model.vif import Vif
 from vifplug.resources.contract import Resource
 from vifplug.resources.observed import Inventory, Observed
@@ -45,7 +48,14 @@ def plan(context: Context, vifs: Sequence[Vif]) -> Plan:
 
     :raises InputError, Conflict, HostError: as ``plug``.
     """
-    work = _jobs(context, vifs, context.store.snapshot([vif.id for vif in vifs]))
+    return plan_jobs(context, _jobs(context, vifs, context.store.snapshot([vif.id for vif in vifs])))
+
+
+def plan_jobs(context: Context, work: Sequence[Job]) -> Plan:
+    """The plan that ``carry_out`` would carry out. Nothing is locked, recorded or changed.
+
+    :raises Conflict, HostError: as ``carry_out``.
+    """
     return _planned(context, work, context.host.observe(_before(_scope(work), work))).plan
 
 
@@ -56,7 +66,11 @@ def plug(context: Context, vifs: Sequence[Vif], requester: Requester | None = No
     :raises Busy: another request works on one of them for too long; nothing was changed.
     :raises HostError: what this call had made was undone.
     """
-    with _held_jobs(context, vifs, requester) as (work, asked), context.plugs.turn(work) as turn:
+    with (
+        conflicts_noted(context, [vif.id for vif in vifs]),
+        _held_jobs(context, vifs, requester) as (work, asked),
+        context.plugs.turn(work) as turn,
+    ):
         for batch in turn:
             with batch:
                 work_of_all = [job for jobs in batch.requests for job in jobs]
@@ -69,6 +83,19 @@ def plug(context: Context, vifs: Sequence[Vif], requester: Requester | None = No
         return turn.answer()
 
 
+@contextlib.contextmanager
+def conflicts_noted(context: Context, vif_ids: Sequence[str]) -> Iterator[None]:
+    """Record an event if something that vifplug did not make is in the way."""
+    try:
+        yield
+    except Conflict as error:
+        with contextlib.suppress(StoreError):  # the conflict itself is more important
+            known = context.store.contents(vif_ids).records
+            states = {vif_id: known[vif_id].state if vif_id in known else ABSENT for vif_id in vif_ids}
+            context.store.note_conflict(states, error.subject, error.message)
+        raise
+
+
 def _with_records_of_now(context: Context, work: Sequence[Job]) -> list[Job]:
     """The jobs with their records read again. An earlier try may have ended after its record: the host's present state
     is then not the one before vifplug, and must not be recorded as former values."""
@@ -78,23 +105,32 @@ def _with_records_of_now(context: Context, work: Sequence[Job]) -> list[Job]:
 
 def plug_held(context: Context, work: Sequence[Job], asked: Asked | None = None) -> list[VifReport]:
     """``plug`` for a caller that holds the locks of the jobs' identities, and has settled their VIFs."""
-    made, observed = carry_out(context, work, asked)
+    records, observed, _plan = carry_out(context, work, asked)
     return [
         report.built(
             record,
             observed,
             [*request.warnings(job, observed), *configured.left_behind(job.recorded, job.desired, observed)],
         )
-        for job, record in zip(work, made, strict=True)
+        for job, record in zip(work, records, strict=True)
     ]
 
 
-def carry_out(context: Context, work: Sequence[Job], asked: Asked | None = None) -> tuple[list[Record], Observed]:
+class Done(NamedTuple):
+    """What a plug or a repair has done."""
+
+    records: list[Record]
+    observed: Observed
+    """The host afterwards."""
+    plan: Plan
+    """What was changed."""
+
+
+def carry_out(context: Context, work: Sequence[Job], asked: Asked | None = None) -> Done:
     """Make VIFs as desired, under locks that the caller holds: observe, plan, record the intent, apply, verify, record
     the result; on failure undo what was begun, newest first, the failing step included.
 
     :param asked: the observation, if it has begun.
-    :returns: their records, and the observed host.
     :raises VifplugError: the first failure; what had been made was undone.
     """
     host, store = context.host, context.store
@@ -105,7 +141,7 @@ def carry_out(context: Context, work: Sequence[Job], asked: Asked | None = None)
         agreed = _agreed(context, task, observed)
         if agreed != [job.record for job in work]:
             store.save_records(agreed, configured=configured.settled(task.shared))
-        return agreed, observed
+        return Done(agreed, observed, task.plan)
     before, journal = store.snapshot(task.vif_ids), Journal(host)
     settle = Settle(opening=verify.opening(task.wanted, observed, task.plan), scope=scope)
     with context.under_way.work(task.vif_ids, len(task.plan.actions)) as progress:
@@ -119,7 +155,7 @@ def carry_out(context: Context, work: Sequence[Job], asked: Asked | None = None)
         except BaseException as cause:
             transaction.take_back(store, task, journal, before, cause)
             raise
-    return made, observed
+    return Done(made, observed, task.plan)
 
 
 def _agreed(context: Context, task: Task, observed: Observed) -> list[Record]:
@@ -240,6 +276,7 @@ def _planned(context: Context, work: Sequence[Job], observed: Observed) -> Task:
         resolved={job.vif.id: wanted.desired for job, wanted in zip(work, requests, strict=True)},
         shared=together,
         physical=observed.physical,
+        repaired={job.vif.id: drift_of(job.record, observed) for job in work if job.repairs and job.record},
     )
 
 

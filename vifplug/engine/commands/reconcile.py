@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from types import MappingProxyType
 
 from vifplug import naming
 from vifplug.engine import orphans, report
@@ -15,6 +16,7 @@ from vifplug.engine.plan import actions, guest_absence, request, resolve
 from vifplug.engine.plan.request import Job
 from vifplug.engine.wiring import StateAndReason, is_called_down, state_of
 from vifplug.errors import BridgeMissing, Busy, StoreFull, VifplugError
+from vifplug.model.events import EventCause
 from vifplug.model.reports import CONTENDED, Orphan, VifCheck
 from vifplug.resources import kinds
 from vifplug.resources.link import Link
@@ -197,16 +199,20 @@ def _job(context: Context, vif_id: str) -> Job | None:
     record = context.store.record_or_none(vif_id)
     if record is None:
         return None
-    job = replace(request.job(record.vif, record, context.options), takes_back=False, thorough=True)
+    job = replace(request.job(record.vif, record, context.options), takes_back=False, thorough=True, repairs=True)
     # One repair does not show that the other program has stopped undoing repairs.
     return replace(job, state=record.state, error=record.error) if record.state == CONTENDED else job
 
 
 def note(
-    context: Context, states: Mapping[str, StateAndReason], seen: Mapping[str, Record] | None = None
+    context: Context,
+    states: Mapping[str, StateAndReason],
+    seen: Mapping[str, Record] | None = None,
+    causes: Mapping[str, EventCause] = MappingProxyType({}),
 ) -> tuple[frozenset[str], StoreFull | None]:
     """Write states and their reasons into records that differ, of VIFs that no request works on.
 
+    :param causes: what the changes are about, for their events.
     :param seen: the records that these states belong to: a VIF that was unplugged and plugged again has another state.
     :returns: VIFs without a written state, which are to be compared again; and the reason why the others were not
         written, if the disk is full. States are computed anew at each comparison; repairing is more important than
@@ -224,7 +230,7 @@ def note(
             if vif_id not in known.intents and (seen is None or seen.get(vif_id) == record)
         }
         changed = [
-            replace(record, state=state, error=error, updated_at=now())
+            replace(record, state=state, error=error, updated_at=now(), cause=causes.get(record.id))
             for record in steady.values()
             for state, error in [states[record.id]]
             if (record.state, record.error) != (state, error)

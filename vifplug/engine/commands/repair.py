@@ -9,9 +9,11 @@ from vifplug.engine import report
 from vifplug.engine.commands import plug, remove
 from vifplug.engine.context import Context
 from vifplug.engine.plan import request
+from vifplug.engine.plan.request import Job
 from vifplug.engine.requester import Requester
 from vifplug.errors import VifplugError
-from vifplug.model.reports import VifReport
+from vifplug.model.reports import PlanReport, VifReport
+from vifplug.store.records import Record
 
 
 def repair(context: Context, vif_ids: Sequence[str], requester: Requester | None = None) -> list[VifReport]:
@@ -44,9 +46,28 @@ def _repair(context: Context, vif_id: str, requester: Requester | None) -> list[
         if record is None:
             return []
         context.authorise([vif_id], requester)
-        job = request.job(record.vif, record, context.options, requester)
-        made, observed = plug.carry_out(context, [replace(job, thorough=True)])
-        return [report.recorded(record, observed, context.wiring([vif_id]), None) for record in made]
+        with plug.conflicts_noted(context, [vif_id]):
+            done = plug.carry_out(context, [_job(context, record, requester)])
+        actions, wiring = done.plan.report().actions, context.wiring([vif_id])
+        return [
+            replace(report.recorded(record, done.observed, wiring, None), actions=actions) for record in done.records
+        ]
+
+
+def plan(context: Context, vif_ids: Sequence[str]) -> PlanReport:
+    """The changes that ``repair`` would make. Nothing is locked, recorded or changed.
+
+    :raises UnknownVif: an id is not recorded.
+    :raises Conflict, HostError: a VIF cannot be repaired.
+    """
+    known = [report.known(context.store, vif_id) for vif_id in vif_ids]
+    plans = [plug.plan_jobs(context, [_job(context, record)]).report() for record in known]
+    return PlanReport(actions=tuple(action for each in plans for action in each.actions))
+
+
+def _job(context: Context, record: Record, requester: Requester | None = None) -> Job:
+    job = request.job(record.vif, record, context.options, requester)
+    return replace(job, thorough=True, repairs=True)
 
 
 def _identities(context: Context, vif_id: str) -> set[str]:

@@ -58,6 +58,8 @@ class Job:
     error: str | None = None
     thorough: bool = False
     """Whether to observe also what needs more messages; a plug does not."""
+    repairs: bool = False
+    """Whether it is a repair, whose changes are recorded as an event."""
     takes_back: bool = True
     """Whether to undo what was made if the work fails. A repair is continued later instead: a guest may already have
     opened what was restored."""
