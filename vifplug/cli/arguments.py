@@ -16,6 +16,7 @@ from vifplug.model import durations, limits
 GUESTS = ("libvirt", "qemu")
 FORMATS = ("auto", "vif", "neutron-port", "nova-network-info", "os-vif")
 WAITS = ("plugged", "wired", "active")
+DATAPATHS = ("system", "netdev")
 TABLE, JSON = "table", "json"
 STDIN = "-"
 _SEQUENCE_DIGITS_MAX = 18
@@ -56,6 +57,10 @@ class Options(argparse.Namespace):
     delete: bool = False
     keep: str | None = None
     absent_for: float | None = None
+    undo: bool = False
+    no_daemon: bool = False
+    operators: Sequence[str] = ()
+    create_bridge: str | None = None
 
     @property
     def as_json(self) -> bool:
@@ -262,6 +267,7 @@ def _parser() -> _Parser:
     verb("schema", "print the JSON Schema of vifplug's own input format")
     verb("doctor", "diagnose this host: what is wrong, why, and what to do; exit 1 for any error")
     verb("host-info", "print what this host can plug, and its versions")
+    _add_setup_host(verb("setup-host", "prepare this host for vifplugd, and start it; exit 1 when a step failed"))
     return parser
 
 
@@ -282,6 +288,27 @@ def _add_guest(guest: argparse.ArgumentParser) -> None:
     guest.add_argument("ids", nargs=1, metavar="ID")
     guest.add_argument("--queues", type=_queues, metavar="N", help="usually the guest's number of CPUs; default: 1")
     guest.add_argument("--model", help="the guest's network card; default: virtio")
+
+
+def _add_setup_host(setup: argparse.ArgumentParser) -> None:
+    setup.add_argument("--dry-run", action="store_true", help="print which steps are needed, and change nothing")
+    setup.add_argument("--undo", action="store_true", help="remove what it made; VIFs, records and users are left")
+    setup.add_argument("--no-daemon", action="store_true", help="neither enable nor start vifplugd")
+    setup.add_argument(
+        "--operator",
+        action="append",
+        dest="operators",
+        metavar="USER",
+        help="let this user plug VIFs through the daemon; may be repeated",
+    )
+    setup.add_argument(
+        "--create-bridge",
+        nargs="?",
+        const=DATAPATHS[0],
+        choices=DATAPATHS,
+        help="create the integration bridge if it is missing, with this datapath (default: system); without this "
+        "option no OVS bridge is created",
+    )
 
 
 def _add_wait(wait: argparse.ArgumentParser) -> None:

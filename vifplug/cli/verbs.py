@@ -201,4 +201,5 @@ VERBS: Mapping[str, Verb] = {
     "schema": schema,
     "doctor": _lazy("verbs_host", "doctor"),
     "host-info": _lazy("verbs_host", "host_info"),
+    "setup-host": _lazy("verbs_host", "setup_host"),
 }

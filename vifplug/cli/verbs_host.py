@@ -1,6 +1,7 @@
-"""The verbs about the host itself: what it can plug, and what is wrong with it; and the guest's description.
+"""The verbs about the host itself: what it can plug, what is wrong with it, its setup; and the guest's description.
 
-doctor and host-info do not use the opener: the problem that they report may be why it fails.
+doctor and host-info do not use the opener: the problem that they report may be why it fails; setup-host does not,
+because there may be no daemon yet.
 """
 
 from __future__ import annotations
@@ -17,12 +18,14 @@ from vifplug.doctor.findings import ERROR, OK, STATUSES, UNSEEN, Diagnosis, Find
 from vifplug.doctor.host_info import HostInfo
 from vifplug.guest.nic import Nic
 from vifplug.model.limits import VIRTIO
+from vifplug.setup.steps import MANUAL, Report, Step, Wishes
 
 _DAEMON = "daemon"
 _SHOWN = {UNSEEN: "skipped"}
 """Statuses that a person reads under another name."""
 _STATUS_WIDTH = max(len(_SHOWN.get(status, status)) for status in STATUSES)
 _TABLE = layout.Shape(headers=("WHAT", "VALUE"), texts=("VALUE",))
+_STEPS = layout.Shape(headers=("STEP", "SUBJECT", "STATUS", "NOTE"), texts=("NOTE",))
 
 
 def doctor(options: Options, _opener: Opener) -> Outcome:
@@ -146,3 +149,32 @@ def guest(options: Options, opener: Opener) -> Outcome:
     with opener(options) as host:
         report = host.guest(vif_id, options.format, model=nic.model, queues=nic.queues)
     return Outcome(document=report.as_json(), text=lambda _: report.text, warnings=report.warnings)
+
+
+def setup_host(options: Options, _opener: Opener) -> Outcome:
+    """Each step of this host's setup, and its result; exit 1 when one failed.
+
+    :raises errors.InputError: when this user may not change the host.
+    """
+    from vifplug.setup import host  # here, because the host's side takes long to import
+
+    wishes = Wishes(
+        daemon=not options.no_daemon, operators=tuple(options.operators), bridge_datapath=options.create_bridge
+    )
+    report = host.setup(options.config_file, wishes, dry_run=options.dry_run, undo=options.undo)
+    return Outcome(
+        document=report.as_json(),
+        text=lambda screen: _table(report, screen),
+        exit_code=EXIT_FAILED if report.has_failed else EXIT_DONE,
+    )
+
+
+def _table(report: Report, screen: Screen) -> str:
+    """Every step; then the commands that are left to a person."""
+    rows = [(step.step, step.subject, step.status, step.reason) for step in report.steps]
+    manual = [step for step in report.steps if step.status == MANUAL]
+    return "\n".join([tables.columns(_STEPS, rows, screen), *map(_left, manual)])
+
+
+def _left(step: Step) -> str:
+    return tables.printable(f"left to you: {step.command or step.reason}")

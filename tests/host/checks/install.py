@@ -13,8 +13,8 @@ _OF_THE_IMAGE = ("python3 -m venv", "/opt/vifplug/bin/pip")
 
 
 def steps() -> list[str]:
-    """The commands before the first section."""
-    section = MANUAL.read_text().partition("\n## ")[0]
+    """The commands of the section for those who do without setup-host."""
+    section = MANUAL.read_text().partition("\n## By hand\n")[2].partition("\n## ")[0]
     lines = [line[4:] for line in section.splitlines() if line.startswith("    ")]
     return [line for line in lines if line and not line.startswith(_OF_THE_IMAGE)]
 
@@ -32,6 +32,9 @@ def main() -> None:
     # Emulated, vswitchd takes more than a minute to open the ports of all VIFs after the reboot; the default is 10 s.
     CONFIGURATION.write_text("[ovs]\ntimeout = 200\n")
     run("systemctl", "restart", "vifplugd.service")
+    with check("install: setup-host finds nothing left to do"):
+        planned = json.loads(run("vifplug", "-o", "json", "setup-host", "--dry-run"))["steps"]
+        assert [step for step in planned if step["status"] == "needed"] == []
     with check("install: units are verified by systemd-analyze"):
         run("systemd-analyze", "verify", "vifplugd.service", "vifplugd.socket")
     with check("install: vifplugd is ordered before what starts guests"):

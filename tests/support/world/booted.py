@@ -57,20 +57,28 @@ mount -t cgroup2 cgroup2 /sys/fs/cgroup
 ip link set lo up
 rm -rf /var/lib/vifplug /etc/vifplug
 mkdir -p /usr/local/bin /etc/sysusers.d /etc/tmpfiles.d /etc/systemd/system
-ln -sf "$2/.venv/bin/vifplugd" "$2/.venv/bin/vifplug" /usr/local/bin/
-cp "$2"/etc/sysusers.d/* /etc/sysusers.d/
-cp "$2"/etc/tmpfiles.d/* /etc/tmpfiles.d/
-systemd-sysusers vifplug.conf
-systemd-tmpfiles --create vifplug.conf
+if [ "$5" = installed ]; then
+    ln -sf "$2/.venv/bin/vifplugd" "$2/.venv/bin/vifplug" /usr/local/bin/
+    cp "$2"/etc/sysusers.d/* /etc/sysusers.d/
+    cp "$2"/etc/tmpfiles.d/* /etc/tmpfiles.d/
+    systemd-sysusers vifplug.conf
+    systemd-tmpfiles --create vifplug.conf
+else
+    rm -rf /etc/systemd/system/*  # the machine's own units need others that are not here
+fi
 exec env -i PATH="/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin" container=vifplug \\
     SYSTEMD_UNIT_PATH="$3" "$4" --system --unit=sysinit.target --log-target=console --show-status=0
 """
 
 
 class Booted:
-    """A running systemd that knows vifplugd's units; a context manager."""
+    """A running systemd that knows vifplugd's units; a context manager.
 
-    def __init__(self) -> None:
+    :param bare: nothing of vifplug is installed, and systemd knows the units of /etc, too.
+    """
+
+    def __init__(self, *, bare: bool = False) -> None:
+        self._bare = bare
         self.directory = Path(tempfile.mkdtemp(prefix="vifplug-booted-"))
         self.log = self.directory / "systemd.log"
         self._group = _own_group() / f"vifplug-{uuid.uuid4().hex[:12]}"
@@ -97,7 +105,9 @@ class Booted:
         # The shell moves itself before it makes the namespaces: its cgroup is the root of what systemd sees.
         enter = f'echo $$ >"{self._group}/cgroup.procs"; exec "$@"'
         namespaces = ("--pid", "--mount", "--net", "--ipc", "--uts", "--cgroup", "--fork", "--kill-child")
-        arguments = (self.directory / "overlays", REPOSITORY, self.directory / "units", SYSTEMD)
+        units = f"{self.directory / 'units'}{':/etc/systemd/system' if self._bare else ''}"
+        content = "bare" if self._bare else "installed"
+        arguments = (self.directory / "overlays", REPOSITORY, units, SYSTEMD, content)
         boot = ("unshare", *namespaces, "--mount-proc", "sh", "-c", _BOOT, "boot", *map(str, arguments))
         argv = ["setpriv", "--pdeathsig", "KILL", "sh", "-ec", enter, "sh", *boot]
         with self.log.open("wb") as log:
@@ -117,7 +127,7 @@ class Booted:
         for target in _TARGETS:
             (units / f"{target}.target").write_text("[Unit]\nDefaultDependencies=no\n")
         (units / "openvswitch-switch.service").write_text(_OPEN_VSWITCH)
-        for name in ("vifplugd.service", "vifplugd.socket"):
+        for name in () if self._bare else ("vifplugd.service", "vifplugd.socket"):
             shutil.copy(UNITS / name, units)
         self.add_drop_in("log", f"[Service]\nStandardError=append:{LOG}\n")  # there is no journal
         # A developer's interpreter or checkout may be where an installed one never is, and which the unit cannot see.
