@@ -81,7 +81,7 @@ class Booted:
         self._bare = bare
         self.directory = Path(tempfile.mkdtemp(prefix="vifplug-booted-"))
         self.log = self.directory / "systemd.log"
-        self._group = _own_group() / f"vifplug-{uuid.uuid4().hex[:12]}"
+        self._group = own_group() / f"vifplug-{uuid.uuid4().hex[:12]}"
         self._pid = 0
         self._process: subprocess.Popen[bytes] | None = None
 
@@ -183,7 +183,7 @@ def _is_removed(folder: Path) -> bool:
     return True
 
 
-def _own_group() -> Path:
+def own_group() -> Path:
     """This process's group in the unified hierarchy."""
     mounts = [line.split() for line in Path("/proc/self/mounts").read_text().splitlines()]
     root = next((Path(mount[1]) for mount in mounts if mount[2] == "cgroup2"), None)

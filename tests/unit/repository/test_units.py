@@ -105,7 +105,7 @@ def test_wheel_brings_them_along(tmp_path: pathlib.Path) -> None:
     source.mkdir()
     for name in ("setup.py", "setup.cfg", "README.md", "LICENSE"):
         shutil.copy(REPOSITORY / name, source)
-    for name in ("etc", "vifplug"):
+    for name in ("docs", "etc", "examples", "vifplug"):
         shutil.copytree(REPOSITORY / name, source / name, ignore=shutil.ignore_patterns("__pycache__"))
     wheels = tmp_path / "wheels"
     pip = ("-m", "pip", "wheel", "--quiet", "--no-deps", "--no-build-isolation", "--use-pep517", "--no-index")
@@ -116,3 +116,13 @@ def test_wheel_brings_them_along(tmp_path: pathlib.Path) -> None:
         for path in paths:
             ending = f".data/data/{place}/{pathlib.Path(path).name}"
             assert any(name.endswith(ending) for name in names), f"{ending} is not in {names}"
+    documents = [
+        path.relative_to(REPOSITORY) for folder in ("docs", "examples") for path in _files(REPOSITORY / folder)
+    ]
+    assert len(documents) > 20
+    missing = [path for path in documents if not any(name.endswith(f"/share/doc/vifplug/{path}") for name in names)]
+    assert not missing
+
+
+def _files(folder: pathlib.Path) -> list[pathlib.Path]:
+    return [path for path in folder.rglob("*") if path.is_file() and "__pycache__" not in path.parts]
