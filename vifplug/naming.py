@@ -236,6 +236,13 @@ def birth_address(owner: str, role: str) -> str:
     return digest.hex(":")
 
 
+def guest_address(vif_id: str) -> str:
+    """A MAC for the guest of a request without one: the id's last six bytes, locally administered and unicast."""
+    node = vif_id.replace("-", "")[-12:]
+    first = int(node[:2], 16) & 0xFC | 0x02
+    return ":".join((f"{first:02x}", *(node[place : place + 2] for place in range(2, 12, 2))))
+
+
 def tap_address(guest_address: str) -> str:
     """The host-side MAC of a guest's tap: another first byte and the guest's last five, as libvirt does.
 

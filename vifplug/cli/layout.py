@@ -8,8 +8,8 @@ from __future__ import annotations
 import os
 import shutil
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import TextIO
+from dataclasses import dataclass, replace
+from typing import Any, TextIO
 
 NOTHING = "-"
 """For an empty value."""
@@ -29,15 +29,25 @@ class Screen:
     color: bool = False
     unicode: bool = False
     width: int = _WIDTH
+    wide: bool = False
+    """Every column, whatever the width."""
+    columns: Sequence[str] = ()
+    """The columns to show, by their headers in capitals; all when empty."""
+    headed: bool = True
+    """Whether a table has its header."""
 
     @classmethod
-    def of(cls, stream: TextIO | None) -> Screen:
-        """What ``stream`` can show; None is a closed one. NO_COLOR is honoured (no-color.org)."""
+    def of(cls, stream: TextIO | None, **requested: Any) -> Screen:
+        """What ``stream`` can show; None is a closed one. NO_COLOR is honoured (no-color.org).
+
+        :param requested: wide, columns and headed.
+        """
         terminal = stream is not None and stream.isatty()
         encoding = (getattr(stream, "encoding", None) or "").lower().replace("-", "")
         color = terminal and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
         width = shutil.get_terminal_size((_WIDTH, 24)).columns if terminal else _WIDTH
-        return cls(terminal=terminal, color=color, unicode=encoding.startswith("utf8"), width=width)
+        unicode = encoding.startswith("utf8")
+        return cls(terminal=terminal, color=color, unicode=unicode, width=width, **requested)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -53,8 +63,22 @@ class Shape:
     """Columns that may be left out, the most important first."""
     texts: Sequence[str] = ()
     """The last columns, of any length: all folded, or all below their row. Not shown when all are empty."""
-    alternatives: str = "wider terminal, -o json"
+    extra: Sequence[str] = ()
+    """Columns that only -o wide and --columns show."""
+    alternatives: str = "wider terminal, -o wide"
     """Where the hidden columns can be seen."""
+
+    def chosen(self, screen: Screen) -> list[int]:
+        """The places of the columns to show, in their order."""
+        if screen.columns:
+            return [self.headers.index(header) for header in screen.columns]
+        return [place for place, header in enumerate(self.headers) if screen.wide or header not in self.extra]
+
+    def only(self, places: Sequence[int]) -> Shape:
+        """The shape with some of its columns."""
+        headers = [self.headers[place] for place in places]
+        spare, texts = ([header for header in kind if header in headers] for kind in (self.spare, self.texts))
+        return replace(self, headers=headers, spare=spare, texts=texts, extra=())
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

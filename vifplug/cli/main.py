@@ -14,12 +14,10 @@ from types import FrameType
 from typing import TYPE_CHECKING, NoReturn
 
 from vifplug import errors
-from vifplug.cli import arguments, output, verbs
+from vifplug.cli import arguments, output, results, verbs
 from vifplug.cli import errors as cli_errors
-from vifplug.cli.arguments import Options
-from vifplug.cli.layout import Screen
-from vifplug.cli.verb import EXIT_DONE, Opener, Outcome, nothing
-from vifplug.model import printable
+from vifplug.cli.arguments import Options, grammar
+from vifplug.cli.verb import EXIT_DONE, Opener, nothing
 from vifplug.process import stdio
 
 if TYPE_CHECKING:
@@ -36,13 +34,16 @@ def main(argv: list[str] | None = None, *, opener: Opener | None = None) -> int:
     """
     stdio.settle()
     words = sys.argv[1:] if argv is None else argv
+    if words[:1] == [grammar.COMPLETE]:
+        return _complete(words[1:])
     as_json, verbose = arguments.wants_json(words), False
     try:
         with _signals():
             options = arguments.parse(words)
             as_json, verbose = options.as_json, options.verbose
+            results.check(options)
             with _logging(options):
-                return _emit(verbs.VERBS[options.verb](options, _with_warnings(opener or open_host)), options)
+                return results.emit(verbs.VERBS[options.verb](options, _with_warnings(opener or open_host)), options)
     except SystemExit as done:
         if not done.code:  # --help and --version
             output.put()
@@ -54,6 +55,14 @@ def main(argv: list[str] | None = None, *, opener: Opener | None = None) -> int:
         if verbose and not isinstance(error, errors.VifplugError):
             traceback.print_exc()
         return _fail(error, as_json=as_json)
+
+
+def _complete(words: Sequence[str]) -> int:
+    from vifplug.cli.reference import completion  # here, because only a shell asks for it
+
+    with contextlib.suppress(Exception):
+        completion.print_candidates(words)
+    return EXIT_DONE
 
 
 @contextlib.contextmanager
@@ -78,7 +87,7 @@ def open_host(options: Options, check: Callable[[], object] = nothing, /) -> Ite
                 if not is_away or isinstance(error.__cause__, PermissionError):
                     raise
                 if not isinstance(error.__cause__, FileNotFoundError | ConnectionRefusedError):
-                    output.warn([f"{error}; this command works without it"])
+                    results.warn([f"{error}; this command works without it"], options)
         if options.local:
             check()
         if host is not None:
@@ -87,10 +96,10 @@ def open_host(options: Options, check: Callable[[], object] = nothing, /) -> Ite
         local = stack.enter_context(vifplug.local(config_file=options.config_file))
         warning = _configuration_warning(local.unknown_options)
         if not options.as_json:  # an unknown option may be the cause of a later error
-            output.warn(warning)
+            results.warn(warning, options)
         yield local
         if options.as_json:  # only without an error: its JSON must be alone on stderr
-            output.warn(warning)
+            results.warn(warning, options)
 
 
 def _configuration_warning(unknown: Sequence[str]) -> list[str]:
@@ -106,17 +115,9 @@ def _with_warnings(opener: Opener) -> Opener:
     def opened(options: Options, check: Callable[[], object] = nothing, /) -> Iterator[Host]:
         with opener(options, check) as host:
             yield host
-            output.warn(host.warnings)  # not after an error: under -o json its JSON must be alone on stderr
+            results.warn(host.warnings, options)  # not after an error: under -o json its JSON must be alone on stderr
 
     return opened
-
-
-def _emit(outcome: Outcome, options: Options) -> int:
-    output.warn(outcome.warnings)
-    if not outcome.is_printed:
-        as_json = options.as_json
-        output.put(printable.dumps(outcome.document, indent=2) if as_json else outcome.text(Screen.of(sys.stdout)))
-    return outcome.exit_code
 
 
 def _fail(error: BaseException, *, as_json: bool) -> int:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import datetime
 import textwrap
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from vifplug.cli import layout
@@ -17,7 +18,7 @@ from vifplug.model import printable as readable
 from vifplug.model.events import CONFLICT, CONTENTION, ORPHAN, REPAIR
 
 if TYPE_CHECKING:
-    from vifplug.cli.rich_table import Grid
+    from vifplug.cli.terminal.rich_table import Grid
     from vifplug.model.events import Chapter, Event
 
 _STATE_STYLES = {reports.DRIFTED: "yellow", reports.CONTENDED: "red", reports.FAILED: "red", reports.PLUGGED: "green"}
@@ -37,14 +38,21 @@ def paragraph(text: str, screen: Screen) -> str:
     return "\n".join(textwrap.wrap(text, screen.width)) if screen.terminal else text
 
 
+def with_note(table: str, note: str, screen: Screen) -> str:
+    """A table and a note below it, which a script does not get with its rows."""
+    return "\n".join(part for part in (table, paragraph(note, screen)) if part) if screen.headed else table
+
+
 def columns(shape: Shape, rows: Sequence[Row], screen: Screen) -> str:
     """A table; an empty value is a dash."""
-    cells = [[_cell(value) for value in row] for row in rows]
-    if not screen.terminal:
-        return _aligned([list(shape.headers), *cells])
-    from vifplug.cli import rich_table  # here, because only a terminal needs it
+    places = shape.chosen(screen)
+    cells = [[_cell(row[place]) for place in places] for row in rows]
+    # A table that a person or a script has chosen is not fitted: its columns are where they were asked for.
+    if not screen.terminal or screen.wide or screen.columns or not screen.headed:
+        return _aligned([[shape.headers[place] for place in places], *cells] if screen.headed else cells)
+    from vifplug.cli.terminal import rich_table  # here, because only a terminal needs it
 
-    return rich_table.table(shape, cells, _STATE_STYLES, screen)
+    return rich_table.table(shape.only(places), cells, _STATE_STYLES, screen)
 
 
 def _cell(value: object) -> str:
@@ -61,18 +69,23 @@ def lines(named: Sequence[tuple[str, str]], screen: Screen) -> str:
     """A line for each name and value; on a terminal a long value is wrapped below itself."""
     if not screen.terminal:
         return _aligned(named)
-    from vifplug.cli import rich_table
+    from vifplug.cli.terminal import rich_table
 
     return rich_table.hanging(named, screen)
 
 
 _VIFS = Shape(
-    headers=("ID", "TYPE", "STATE", "ADDRESS", "MTU", "BRIDGE", "DEVICES", "OFPORTS", "NOTE"),
-    spare=("TYPE", "ADDRESS", "BRIDGE", "DEVICES", "OFPORTS", "MTU"),
+    headers=(
+        *("ID", "TYPE", "STATE", "ADDRESS", "MTU", "BRIDGE", "DEVICES", "OFPORTS", "INSTANCE"),
+        *("NETWORK", "UPDATED", "NOTE"),
+    ),
+    spare=("TYPE", "ADDRESS", "INSTANCE", "BRIDGE", "DEVICES", "OFPORTS", "MTU"),
     texts=("NOTE",),
-    alternatives="wider terminal, vifplug show ID, -o json",
+    extra=("NETWORK", "UPDATED"),
 )
 _HISTORY = Shape(headers=("TIME", "EVENT", "FOR", "WHAT"), texts=("WHAT",))
+_DESCRIBED = replace(_VIFS, spare=tuple(header for header in _VIFS.spare if header != "ADDRESS"))
+"""Of a VIF whose MAC was made up: it is not hidden."""
 _UNPLUGGED = Shape(headers=("ID", "TYPE", "BRIDGE", "RESULT"), spare=("TYPE", "BRIDGE"))
 _CHECK = Shape(
     headers=("VIF", "SUBJECT", "ATTRIBUTE", "OBSERVED", "DESIRED"), texts=("ATTRIBUTE", "OBSERVED", "DESIRED")
@@ -81,6 +94,15 @@ _GC = Shape(headers=("KIND", "NAME", "VIF", "RESULT"))
 _EVENTS = Shape(
     headers=("SEQ", "TIME", "VIF", "EVENT", "PREVIOUS", "NOTE"), spare=("TIME", "PREVIOUS"), texts=("NOTE",)
 )
+SHAPES: Mapping[str, Shape] = {
+    **dict.fromkeys(("plug", "list", "repair", "wait"), _VIFS),
+    "unplug": _UNPLUGGED,
+    "check": _CHECK,
+    "gc": _GC,
+    "events": _EVENTS,
+    "history": _HISTORY,
+}
+"""The table of each verb that prints one."""
 _EVENT_WIDTHS = (6, 23, 36, 10, 10, 0)
 """For events that are printed one by one, when the width of the next is not known."""
 _FOLLOWED_WIDTHS = (5, 23, 36, 9, 9, layout.READABLE)
@@ -89,15 +111,25 @@ _FOLLOWED_WIDTHS = (5, 23, 36, 9, 9, layout.READABLE)
 
 def vifs(reported: Sequence[reports.VifReport], screen: Screen) -> str:
     """A line for each VIF."""
-    if not reported:
-        return "no VIFs"
-    return columns(_VIFS, [_vif_row(vif) for vif in reported], screen)
+    return columns(_VIFS, [_vif_row(vif) for vif in reported], screen) if reported else nothing("no VIFs", screen)
+
+
+def described_vif(reported: Sequence[reports.VifReport], screen: Screen) -> str:
+    """A VIF whose id and MAC were made up: both are shown at any width."""
+    return columns(_DESCRIBED, [_vif_row(vif) for vif in reported], screen)
+
+
+def nothing(text: str, screen: Screen) -> str:
+    """What stands in place of a table without rows; nothing in a table without headers, which a script reads."""
+    return text if screen.headed else ""
 
 
 def _vif_row(vif: reports.VifReport) -> Row:
     names = ",".join(device.name for device in vif.devices)
     ofports = ",".join(str(port.ofport or NOTHING) for port in vif.ports)
-    return (vif.id, vif.vif_type, vif.state, vif.address, vif.mtu, vif.bridge, names, ofports, _note(vif))
+    instance = (vif.instance.name or vif.instance.uuid) if vif.instance is not None else None
+    shown = (vif.id, vif.vif_type, vif.state, vif.address, vif.mtu, vif.bridge, names, ofports, instance)
+    return (*shown, vif.network, durations.local(vif.updated_at or ""), _note(vif))
 
 
 def _note(vif: reports.VifReport) -> str:
@@ -113,12 +145,16 @@ def _absent(since: str) -> str:
 def unplugged(reported: Sequence[reports.VifReport], screen: Screen) -> str:
     """The result of each unplug; ``absent`` for a VIF that was not plugged."""
     rows = [(vif.id, vif.vif_type, vif.bridge, _unplug_result(vif)) for vif in reported]
-    return columns(_UNPLUGGED, rows, screen) if rows else "no VIFs"
+    return columns(_UNPLUGGED, rows, screen) if rows else nothing("no VIFs", screen)
 
 
 def _unplug_result(vif: reports.VifReport) -> str:
-    was_plugged = vif.vif_type is not None or vif.updated_at is not None  # a damaged record has only the time
-    return vif.state if was_plugged or vif.state != reports.UNPLUGGED else "absent"
+    return "absent" if is_absent(vif) else vif.state
+
+
+def is_absent(vif: reports.VifReport) -> bool:
+    """Whether ``unplug`` found no such VIF; of one with a damaged record only the time is known."""
+    return vif.state == reports.UNPLUGGED and vif.vif_type is None and vif.updated_at is None
 
 
 def single_vif(vif: reports.VifReport, screen: Screen) -> str:
@@ -145,18 +181,20 @@ def _fields(item: Mapping[str, Any]) -> str:
 def repaired(reported: Sequence[reports.VifReport], screen: Screen) -> str:
     """Each change that was made, and then a line for each VIF."""
     changes = [printable(f"{vif.id}: {action}") for vif in reported for action in vif.actions or ()]
+    if screen.columns or not screen.headed:
+        return vifs(reported, screen)  # a script gets rows alone
     return "\n".join([*(changes or ["nothing to repair"]), "", vifs(reported, screen)])
 
 
 def check(report: reports.CheckReport, screen: Screen) -> str:
     """Drift and orphans, or "clean"; then the VIFs without a guest, which is not drift."""
-    result = "clean" if report.clean else columns(_CHECK, list(_check_rows(report)), screen)
+    result = nothing("clean", screen) if report.clean else columns(_CHECK, list(_check_rows(report)), screen)
     absent = (
         f"VIF {vif.id} has no guest since {printable(durations.local(vif.absent_since))}"
         for vif in report.vifs
         if vif.absent_since and _is_old(vif.absent_since)
     )
-    return "\n".join([result, *absent])
+    return "\n".join([result, *(absent if screen.headed else ())])
 
 
 def _is_old(time: str) -> bool:
@@ -180,7 +218,7 @@ def _check_rows(report: reports.CheckReport) -> Iterator[Row]:
 
 def events(stored: Sequence[Event], screen: Screen) -> str:
     """A line for each event."""
-    return columns(_EVENTS, [_event_row(event) for event in stored], screen) if stored else "no events"
+    return columns(_EVENTS, [_event_row(event) for event in stored], screen) if stored else nothing("no events", screen)
 
 
 class Followed:
@@ -188,19 +226,25 @@ class Followed:
 
     def __init__(self, screen: Screen) -> None:
         self._grid: Grid | None = None
-        if screen.terminal:
-            from vifplug.cli import rich_table
+        self._places, self._is_headed = _EVENTS.chosen(screen), screen.headed
+        if screen.terminal and screen.headed and not screen.wide and not screen.columns:
+            from vifplug.cli.terminal import rich_table
 
             self._grid = rich_table.Grid(_EVENTS, _FOLLOWED_WIDTHS, _STATE_STYLES, screen)
 
     def head(self) -> str:
-        """The header."""
-        return self._grid.head() if self._grid else _padded(_EVENTS.headers)
+        """The header; "" if there is none."""
+        if self._grid:
+            return self._grid.head()
+        return self._padded(_EVENTS.headers) if self._is_headed else ""
 
     def line(self, event: Event) -> str:
         """The row of an event."""
         cells = [_cell(value) for value in _event_row(event)]
-        return self._grid.row(cells) if self._grid else _padded(cells)
+        return self._grid.row(cells) if self._grid else self._padded(cells)
+
+    def _padded(self, cells: Sequence[str]) -> str:
+        return "  ".join(cells[place].ljust(_EVENT_WIDTHS[place]) for place in self._places).rstrip()
 
 
 def _event_row(event: Event) -> Row:
@@ -226,7 +270,7 @@ def note_of(event: Event) -> str:
 def history(chapters: Sequence[Chapter], screen: Screen) -> str:
     """A VIF's events, oldest first, and how long each state lasted."""
     if not chapters:
-        return "no events"
+        return nothing("no events", screen)
     return columns(_HISTORY, [_chapter_row(chapter) for chapter in chapters], screen)
 
 
@@ -239,10 +283,6 @@ def _chapter_row(chapter: Chapter) -> Row:
         lasted and (f"{lasted} so far" if chapter.lasts else lasted),
         note_of(event),
     )
-
-
-def _padded(cells: Sequence[str]) -> str:
-    return "  ".join(cell.ljust(width) for cell, width in zip(cells, _EVENT_WIDTHS, strict=True)).rstrip()
 
 
 def gc(report: reports.GcReport, screen: Screen) -> str:
@@ -260,4 +300,4 @@ def gc(report: reports.GcReport, screen: Screen) -> str:
         )
         for vif in report.absent or ()
     ]
-    return columns(_GC, rows, screen) if rows else "no orphans"
+    return columns(_GC, rows, screen) if rows else nothing("no orphans", screen)

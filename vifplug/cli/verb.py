@@ -36,8 +36,10 @@ class Outcome:
     """The result of a verb as JSON and as text."""
 
     document: Any
-    """For ``-o json``."""
+    """For ``-o json`` and ``-o yaml``."""
     text: Callable[[Screen], str]
+    names: Callable[[], Sequence[str]] | None = None
+    """For ``-o name``: ids, or the names of what has none; None if there are none."""
     exit_code: int = EXIT_DONE
     warnings: Sequence[str] = ()
     is_printed: bool = False

@@ -16,42 +16,48 @@ from vifplug.cli.arguments import Options
 from vifplug.cli.layout import Screen
 from vifplug.cli.verb import EXIT_CONFLICT, EXIT_DONE, EXIT_DRIFT, EXIT_FAILED, Opener, Outcome, Verb
 from vifplug.model import limits, reports
+from vifplug.model.queries.selection import Selection
 
 if TYPE_CHECKING:
     from vifplug.api.contract import Host
 
 
 def plug(options: Options, opener: Opener) -> Outcome:
-    """Plug every VIF of the document, or with --dry-run print the plan."""
+    """Plug every VIF of the document or of the options, or with --dry-run print the plan."""
     vifs = inputs.vifs(options)
+    text = tables.vifs if options.file is not None else tables.described_vif
     with opener(options, lambda: inputs.check(vifs)) as host:
         if options.dry_run:
             return _planned(host.plan(vifs))
         with _shown(host, "plugging", lambda: inputs.ids_if_many(vifs), "steps are done", options):
             plugged = host.plug(vifs)
         if options.wait == reports.PLUGGED or not plugged:
-            return _reported(plugged)
+            return _reported(plugged, text)
         from vifplug.cli import verbs_events
 
         warnings = [*host.warnings, *(warning for vif in plugged for warning in vif.warnings)]
         reached = verbs_events.after_plug(host, [vif.id for vif in plugged], options)
-        return _reported(reached, warnings=[warning for warning in warnings if warning not in host.warnings])
+        return _reported(reached, text, warnings=[warning for warning in warnings if warning not in host.warnings])
 
 
 def _shown(
     host: Host, doing: str, ids: Callable[[], Sequence[str]], counted: str, options: Options
 ) -> AbstractContextManager[None]:
     """Progress on stderr, if that is a terminal."""
-    if options.as_json or not output.is_interactive():
+    if not options.is_plain or not output.is_interactive():
         return contextlib.nullcontext()
-    from vifplug.cli import progress
+    from vifplug.cli.terminal import progress
 
     return progress.shown(host, doing, ids(), counted)
 
 
 def _planned(plan: reports.PlanReport) -> Outcome:
     lines = [tables.printable(str(action)) for action in plan.actions]
-    return Outcome(document=plan.as_json(), text=lambda _: "\n".join(lines) or "nothing to do")
+    return Outcome(
+        document=plan.as_json(),
+        text=lambda _: "\n".join(lines) or "nothing to do",
+        names=lambda: [action.subject for action in plan.actions],
+    )
 
 
 def _reported(
@@ -64,44 +70,86 @@ def _reported(
     return Outcome(
         document={"vifs": [vif.as_json() for vif in vifs]},
         text=lambda screen: text(vifs, screen),
+        names=lambda: [vif.id for vif in vifs],
         exit_code=exit_code,
         warnings=[*warnings, *(warning for vif in vifs for warning in vif.warnings)],
     )
 
 
 def unplug(options: Options, opener: Opener) -> Outcome:
-    """Unplug VIFs. An absent one counts as success."""
-    if bool(options.ids) == (options.file is not None):
-        raise errors.InputError("unplug needs either the IDs of VIFs or -f FILE")
-    ids = inputs.ids(options.ids) if options.file is None else inputs.ids_of(options.file)
-    with opener(options) as host, _shown(host, "unplugging", lambda: ids, "VIFs are unplugged", options):
-        return _reported(host.unplug(ids), tables.unplugged)
+    """Unplug VIFs. An absent id counts as success; another unknown name does not, because it may be mistyped."""
+    given = (bool(options.ids), options.file is not None, options.instance is not None)
+    if sum(given) != 1:
+        raise errors.InputError("unplug needs the VIFs, or -f FILE, or --instance INSTANCE")
+    listed = None if options.file is None else inputs.ids_of(options.file)
+    with opener(options) as host:
+        ids = _ids_to_unplug(host, options) if listed is None else listed
+        with _shown(host, "unplugging", lambda: ids, "VIFs are unplugged", options):
+            unplugged = host.unplug(ids)
+        absent = [vif.id for vif in unplugged if tables.is_absent(vif)] if options.ids else []
+        if not absent:
+            return _reported(unplugged, tables.unplugged)
+        warnings = [*host.warnings]  # the next call has others
+        named = _vifs_of_instances(host, absent)
+        more = host.unplug([*named.values()]) if named else ()
+        unplugged = [*(vif for vif in unplugged if vif.id not in named), *more]
+        return _reported(unplugged, tables.unplugged, warnings=warnings)
+
+
+def _ids_to_unplug(host: Host, options: Options) -> Sequence[str]:
+    if options.instance is not None:
+        return inputs.of_instance(options.instance, host.list())
+    return inputs.ids_or_absent(host, options.ids)
+
+
+def _vifs_of_instances(host: Host, absent: Sequence[str]) -> Mapping[str, str]:
+    """The VIFs of the instances whose UUIDs are among ids that are not plugged. They are looked for after an unplug: an
+    id must cost no further call.
+
+    :raises errors.InputError: an instance has several VIFs.
+    """
+    try:
+        vifs = host.list()
+    except errors.VifplugError:
+        return {}  # the VIFs that were given are absent, which is success
+    named = ((vif_id, inputs.resolved([vif_id], vifs, absent=True)[0]) for vif_id in absent)
+    return {given: vif_id for given, vif_id in named if given != vif_id}
 
 
 def list_(options: Options, opener: Opener) -> Outcome:
-    """Every recorded VIF, or those without a guest for a while."""
+    """Every recorded VIF, or those that the options select."""
+    selection = Selection(
+        states=options.states or (),
+        vif_types=options.vif_types or (),
+        instance=options.instance,
+        bridge=options.bridge,
+        sort=options.sort,
+    )
     with opener(options) as host:
-        return _reported(host.list() if options.absent_for is None else host.list(absent_for=options.absent_for))
+        vifs = host.list() if options.absent_for is None else host.list(absent_for=options.absent_for)
+    return _reported(selection.of(vifs))
 
 
 def show(options: Options, opener: Opener) -> Outcome:
     """One VIF in full."""
-    (vif_id,) = inputs.ids(options.ids)
     with opener(options) as host:
-        vif = host.get(vif_id)
-    return Outcome(document=vif.as_json(), text=lambda screen: tables.single_vif(vif, screen), warnings=vif.warnings)
+        vif = inputs.with_id(host, options.ids[0], host.get)
+    return Outcome(
+        document=vif.as_json(),
+        text=lambda screen: tables.single_vif(vif, screen),
+        names=lambda: [vif.id],
+        warnings=vif.warnings,
+    )
 
 
 def check(options: Options, opener: Opener) -> Outcome:
     """Compare VIFs with the host."""
-    ids = inputs.ids(options.ids) or None
     with opener(options) as host:
-        report = host.check(ids)
+        report = inputs.with_ids(host, options.ids, host.check) if options.ids else host.check(None)
     return Outcome(
         document=report.as_json(),
-        text=lambda screen: "\n".join(
-            (tables.check(report, screen), tables.paragraph(report.claims.sentence("ID"), screen))
-        ),
+        text=lambda screen: tables.with_note(tables.check(report, screen), report.claims.sentence("ID"), screen),
+        names=lambda: [vif.id for vif in report.vifs if vif.drift or vif.state == reports.FAILED],
         exit_code=EXIT_DONE if report.clean else EXIT_DRIFT,
     )
 
@@ -109,14 +157,18 @@ def check(options: Options, opener: Opener) -> Outcome:
 def repair(options: Options, opener: Opener) -> Outcome:
     """Repair drift, or with --dry-run print the changes."""
     if bool(options.ids) == options.every:
-        raise errors.InputError("repair needs either the IDs of VIFs or --all")
-    ids = inputs.ids(options.ids) or None
-    counted = "VIFs are done"
+        raise errors.InputError("repair needs either the VIFs or --all")
     with opener(options) as host:
-        if options.dry_run:
-            return _planned(host.plan_repair(ids))
-        with _shown(host, "repairing", lambda: ids or [vif.id for vif in host.list()], counted, options):
-            repaired = host.repair(ids)
+        if options.ids:
+            return inputs.with_ids(host, options.ids, lambda ids: _repaired(host, ids, options))
+        return _repaired(host, None, options)
+
+
+def _repaired(host: Host, ids: Sequence[str] | None, options: Options) -> Outcome:
+    if options.dry_run:
+        return _planned(host.plan_repair(ids))
+    with _shown(host, "repairing", lambda: ids or [vif.id for vif in host.list()], "VIFs are done", options):
+        repaired = host.repair(ids)
     outcome = _reported(repaired, tables.repaired, exit_code=_repair_exit_code(repaired))
     actions = [action.as_json() for vif in repaired for action in vif.actions or ()]
     return replace(outcome, document={**outcome.document, "actions": actions})
@@ -134,9 +186,10 @@ def wait(options: Options, opener: Opener) -> Outcome:
     """Wait until VIFs that are plugged here are in a state."""
     from vifplug.cli import verbs_events
 
-    ids = inputs.ids(options.ids)
     with opener(options) as host:
-        return _reported(verbs_events.wait_for_known(host, ids, options))
+        return _reported(
+            inputs.with_ids(host, options.ids, lambda ids: verbs_events.wait_for_known(host, ids, options))
+        )
 
 
 def gc(options: Options, opener: Opener) -> Outcome:
@@ -150,16 +203,19 @@ def gc(options: Options, opener: Opener) -> Outcome:
             report = host.gc(delete=options.delete)
         else:
             report = host.gc(delete=options.delete, keep=keep, absent_for=absent_for)
-    return Outcome(document=report.as_json(), text=lambda screen: tables.gc(report, screen))
+    return Outcome(
+        document=report.as_json(),
+        text=lambda screen: tables.gc(report, screen),
+        names=lambda: [*(orphan.name for orphan in report.orphans), *(vif.vif_id for vif in report.absent or ())],
+    )
 
 
 def diagram(options: Options, opener: Opener) -> Outcome:
     """Draw a VIF's path."""
     from vifplug.cli import diagram
 
-    (vif_id,) = inputs.ids(options.ids)
     with opener(options) as host:
-        path = host.path(vif_id)
+        path = inputs.with_id(host, options.ids[0], host.path)
 
     def text(screen: Screen) -> str:
         if options.format == "dot":
@@ -167,6 +223,24 @@ def diagram(options: Options, opener: Opener) -> Outcome:
         return diagram.as_text(path, unicode=screen.unicode, color=screen.color)
 
     return Outcome(document=diagram.as_json(path), text=text, warnings=path.vif.warnings)
+
+
+def example(options: Options, _opener: Opener) -> Outcome:
+    """The smallest useful document of a vif_type."""
+    from vifplug.formats import examples
+
+    document = examples.example(options.vif_type)
+    if options.vif_type is None and options.is_plain and output.is_interactive():
+        output.write_error(f"vifplug: this is vif_type {document['vif_type']}; others: {', '.join(examples.EXAMPLES)}")
+    return Outcome(document=document, text=lambda _: json.dumps(document, indent=2))
+
+
+def completion(options: Options, _opener: Opener) -> Outcome:
+    """A shell's completion script."""
+    from vifplug.cli.reference import shells
+
+    script = shells.SCRIPTS[options.shell]
+    return Outcome(document={"script": script}, text=lambda _: script.rstrip("\n"))
 
 
 def schema(_options: Options, _opener: Opener) -> Outcome:
@@ -199,6 +273,8 @@ VERBS: Mapping[str, Verb] = {
     "diagram": diagram,
     "guest": _lazy("verbs_host", "guest"),
     "schema": schema,
+    "example": example,
+    "completion": completion,
     "doctor": _lazy("verbs_host", "doctor"),
     "host-info": _lazy("verbs_host", "host_info"),
     "setup-host": _lazy("verbs_host", "setup_host"),

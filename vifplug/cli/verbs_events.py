@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import contextlib
 import datetime
-import sys
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 from vifplug import errors
-from vifplug.cli import inputs, output, tables
-from vifplug.cli.arguments import Options
+from vifplug.cli import inputs, output, results, tables
+from vifplug.cli.arguments import JSON, NAME, YAML, Options
 from vifplug.cli.layout import Screen
 from vifplug.cli.verb import Opener, Outcome
 from vifplug.model import limits, printable, reports
@@ -19,18 +18,21 @@ from vifplug.model.events import history as story
 
 if TYPE_CHECKING:
     from vifplug.api.contract import Host
+    from vifplug.model.events import Event
 
 
 def events(options: Options, opener: Opener) -> Outcome:
     """Stored events; with --follow also new ones, until interrupted."""
-    ids = inputs.ids(options.ids) or None
     with opener(options) as host:
+        ids = inputs.ids_or_absent(host, options.ids) if options.ids else None
         if options.follow:
             _follow(host, ids, options)
             return Outcome(document=None, text=lambda _: "", is_printed=True)
         stored = list(host.events(options.since, **_only(ids)))
     return Outcome(
-        document={"events": [event.as_json() for event in stored]}, text=lambda screen: tables.events(stored, screen)
+        document={"events": [event.as_json() for event in stored]},
+        text=lambda screen: tables.events(stored, screen),
+        names=lambda: [event.vif_id for event in stored],
     )
 
 
@@ -43,11 +45,8 @@ def history(options: Options, opener: Opener) -> Outcome:
 
     :raises errors.UnknownVif: there is no event of it, and it is not plugged.
     """
-    (vif_id,) = inputs.ids(options.ids)
     with opener(options) as host:
-        stored = list(host.events(ids=[vif_id]))
-        if not stored:
-            host.get(vif_id)
+        vif_id, stored = inputs.with_id(host, options.ids[0], lambda vif_id: _events_of(host, vif_id))
     now = datetime.datetime.now(datetime.UTC).isoformat()
     chapters = story(stored, now)
     return Outcome(
@@ -56,20 +55,38 @@ def history(options: Options, opener: Opener) -> Outcome:
     )
 
 
+def _events_of(host: Host, vif_id: str) -> tuple[str, list[Event]]:
+    stored = list(host.events(ids=[vif_id]))
+    if not stored:
+        host.get(vif_id)  # raises UnknownVif for a VIF that was never here
+    return vif_id, stored
+
+
 def _follow(host: Host, ids: Sequence[str] | None, options: Options) -> None:
-    shown = tables.Followed(Screen() if options.as_json else Screen.of(sys.stdout))
+    shown = tables.Followed(Screen() if options.as_json else results.screen(options))
 
     def work() -> None:
-        if not options.as_json and not output.put(shown.head()):
+        if not options.as_json and options.output != NAME and not _put(shown.head(), options):
             return
         for event in host.events(options.since, follow=True, **_only(ids)):
-            line = printable.dumps(event.as_json()) if options.as_json else shown.line(event)
-            if not output.put(line):
+            if not _put(_line(event, shown, options), options):
                 return
 
     # Ctrl-C is the normal end.
     with contextlib.suppress(KeyboardInterrupt), _changing_nothing():
         output.run_until_closed(work)
+
+
+def _line(event: Event, shown: tables.Followed, options: Options) -> str:
+    if options.output == JSON:
+        return printable.dumps(event.as_json())
+    if options.output == YAML:
+        return f"---\n{results.yaml(event.as_json())}"  # a document each
+    return event.vif_id if options.output == NAME else shown.line(event)
+
+
+def _put(text: str, options: Options) -> bool:
+    return options.quiet or not text or output.put(text)
 
 
 def wait_for_known(host: Host, ids: Sequence[str], options: Options) -> Sequence[reports.VifReport]:
@@ -107,7 +124,7 @@ def after_plug(host: Host, ids: Sequence[str], options: Options) -> Sequence[rep
 
 def _waited(host: Host, ids: Sequence[str], state: str, options: Options) -> Sequence[reports.VifReport]:
     seconds = limits.TIMEOUT_SECONDS if options.timeout is None else options.timeout
-    if seconds and not options.as_json and output.is_interactive():
+    if seconds and options.is_plain and output.is_interactive():
         with contextlib.suppress(errors.VifplugError):  # the wait itself reports it
             _announce(host.look(ids, state), state, seconds)
     return host.wait(ids, state, seconds)

@@ -144,10 +144,13 @@ def guest(options: Options, opener: Opener) -> Outcome:
 
     :raises errors.InputError: for a card that the VIF's tap does not allow.
     """
-    (vif_id,) = inputs.ids(options.ids)
     nic = Nic(model=VIRTIO if options.model is None else options.model, queues=options.queues)
     with opener(options) as host:
-        report = host.guest(vif_id, options.format, model=nic.model, queues=nic.queues)
+        report = inputs.with_id(
+            host,
+            options.ids[0],
+            lambda vif_id: host.guest(vif_id, options.format, model=nic.model, queues=nic.queues),
+        )
     return Outcome(document=report.as_json(), text=lambda _: report.text, warnings=report.warnings)
 
 

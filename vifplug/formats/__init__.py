@@ -11,7 +11,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 from vifplug.formats.document import Document
-from vifplug.formats.json_text import parse
+from vifplug.formats.text.json_text import parse
 
 if TYPE_CHECKING:
     from vifplug.formats.loading import FORMATS, load, load_all

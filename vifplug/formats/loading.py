@@ -9,8 +9,8 @@ from pydantic import TypeAdapter, ValidationError
 
 from vifplug.errors import InputError
 from vifplug.formats import detect
-from vifplug.formats.json_text import parse
 from vifplug.formats.network import Networks
+from vifplug.formats.text.json_text import parse
 from vifplug.model import messages
 from vifplug.model import vif as model
 

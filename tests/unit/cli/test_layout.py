@@ -111,14 +111,15 @@ def test_list_at_80_columns() -> None:
         f"{OTHER_ID}  ovs-hybrid  active   fa:16:3e:eb:5e:26",
         f"{VIF_ID}  ovs-hybrid  plugged  fa:16:3e:eb:5e:26",
         "    note: waits for tap71a6b0e4-1a",
-        "Hidden: MTU, BRIDGE, DEVICES, OFPORTS (wider terminal, vifplug show ID, -o json)",
+        "Hidden: MTU, BRIDGE, DEVICES, OFPORTS, INSTANCE (wider terminal, -o wide)",
     ]
 
 
 def test_list_with_room_has_every_column_and_no_last_line() -> None:
     head, _, row = tables.vifs([REPORT], screen(200)).splitlines()
-    assert head.split() == list(VIFS.headers)
-    assert row.endswith("  3        waits for tap71a6b0e4-1a")
+    headers = list(VIFS.headers)
+    assert head.split() == [*headers[:-1], "INSTANCE", headers[-1]]
+    assert row.endswith("  3        vm-1      waits for tap71a6b0e4-1a")
     assert "NOTE" not in tables.vifs([dataclasses.replace(REPORT, waiting_for=None)], screen(200))
 
 
@@ -155,7 +156,7 @@ def test_check_without_room_says_beneath_what_is_wrong(width: int) -> None:
 def test_followed_events_at_80_columns() -> None:
     shown = tables.Followed(screen(80))
     assert shown.head().splitlines()[:2] == [
-        "Hidden: PREVIOUS (wider terminal, -o json)",
+        "Hidden: PREVIOUS (wider terminal, -o wide)",
         "SEQ    TIME                     VIF                                   EVENT",
     ]
     each = dataclasses.replace(EVENT, error=None)
@@ -167,7 +168,7 @@ def test_followed_event_that_is_wider_than_was_thought_has_a_head_of_its_own() -
     late = dataclasses.replace(EVENT, seq=1_000_000, state="contended", error=None)
     hidden, head, _rule, row = shown.line(late).splitlines()
     assert [hidden, head, row] == [
-        "Hidden: TIME (wider terminal, -o json)",
+        "Hidden: TIME (wider terminal, -o wide)",
         "SEQ      VIF                                   EVENT      PREVIOUS",
         f"1000000  {VIF_ID}  contended  plugged",
     ]

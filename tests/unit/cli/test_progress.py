@@ -12,7 +12,8 @@ from tests.support import builders
 from tests.support.builders import Plugger
 from tests.support.command_line import OTHER_ID, VIF_ID, Notes, Run
 from tests.support.fake_host import FakeHost
-from vifplug.cli import output, progress
+from vifplug.cli import output
+from vifplug.cli.terminal import progress
 from vifplug.engine.host import Settle
 from vifplug.engine.plan import plan
 from vifplug.engine.plan.actions import Action

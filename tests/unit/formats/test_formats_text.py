@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from vifplug import errors, formats
-from vifplug.formats import json_text
+from vifplug.formats.text import json_text
 
 
 @pytest.mark.parametrize(

@@ -180,7 +180,6 @@ def test_command_prints_the_same_through_the_daemon_and_its_warnings_aside(
         ("guest", "qemu"),
         ("guest", HYBRID),
         ("guest", "xen", HYBRID),
-        ("guest", "qemu", "x"),
         ("guest", "qemu", HYBRID, TAP),
         ("guest", "qemu", HYBRID, "--queues", "0"),
         ("guest", "qemu", HYBRID, "--queues", "257"),

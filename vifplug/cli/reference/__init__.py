@@ -1,0 +1,1 @@
+"""What describes the command line: examples, manual pages, completion. Made from the parser itself."""
