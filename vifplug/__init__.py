@@ -46,13 +46,26 @@ if TYPE_CHECKING:
         VifReport,
     )
     from vifplug.model.vif import Instance, Names, Network, TapOwner, Vif
+    from vifplug.trace.values import (
+        Cause,
+        Counted,
+        Neighbour,
+        ProbeReport,
+        Station,
+        TracedFrame,
+        TracedPort,
+        TraceHop,
+        TraceReport,
+    )
 
     __version__: str
 
 __all__ = [
     "AbsentGuest",
+    "Cause",
     "CheckReport",
     "Claims",
+    "Counted",
     "DaemonInfo",
     "DeviceReport",
     "Diagnosis",
@@ -69,6 +82,7 @@ __all__ = [
     "Instance",
     "InstanceReport",
     "Names",
+    "Neighbour",
     "Network",
     "Orphan",
     "OvsInfo",
@@ -76,8 +90,14 @@ __all__ = [
     "PlanReport",
     "PlannedAction",
     "PortReport",
+    "ProbeReport",
     "Progress",
+    "Station",
     "TapOwner",
+    "TraceHop",
+    "TraceReport",
+    "TracedFrame",
+    "TracedPort",
     "Vif",
     "VifCheck",
     "VifReport",
@@ -107,6 +127,19 @@ _WHERE = {
     "vifplug.model.reports": (
         *("AbsentGuest", "CheckReport", "DeviceReport", "DriftItem", "GcReport", "Hop", "InstanceReport", "Orphan"),
         *("PathReport", "PlanReport", "PlannedAction", "PortReport", "Progress", "VifCheck", "VifReport"),
+    ),
+    "vifplug.trace.values": (
+        *(
+            "Cause",
+            "Counted",
+            "Neighbour",
+            "ProbeReport",
+            "Station",
+            "TraceHop",
+            "TraceReport",
+            "TracedFrame",
+            "TracedPort",
+        ),
     ),
     "vifplug.model.vif": ("Instance", "Names", "Network", "TapOwner", "Vif"),
 }

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from vifplug.guest.report import GuestReport
     from vifplug.model.events import Event, WaitReport
     from vifplug.model.vif import Vif
+    from vifplug.trace.values import TraceReport
 
 # In the classes below, ``list`` is a method.
 VifReports: TypeAlias = list[VifReport]
@@ -175,6 +176,21 @@ class Host(Protocol):
         :returns: the hops in order from the guest; none for a VIF with a damaged record.
         :raises UnknownVif: it is not plugged here.
         :raises HostError: the host could not be read; with Open vSwitch away, OvsUnavailable.
+        """
+        ...
+
+    def trace(self, id: str, *, interval: float = limits.TRACE_SECONDS, probe: bool = False) -> TraceReport:
+        """Where a VIF's frames stop: its path with counters over an interval, and what handles frames at each hop.
+
+        Nothing is changed. A part that cannot be read is among ``claims.not_looked_at``, and raises nothing.
+
+        :param interval: seconds over which counters are compared, 0.1 to 60.
+        :param probe: also send 16 marked broadcast frames as the guest, if its end is a tap that vifplug made and that
+            no program has open. A VMM that opens that tap within this half a second is refused: no default.
+        :returns: the hops in order from the guest, the causes, the worst first, and a sentence.
+        :raises UnknownVif: it is not plugged here.
+        :raises NotPermitted: ``probe``, and the daemon permits this user only to read.
+        :raises HostError: the links could not be read.
         """
         ...
 

@@ -37,8 +37,9 @@ from vifplug.store.store import Store
 if TYPE_CHECKING:
     from vifplug.doctor.findings import Diagnosis
     from vifplug.doctor.host_info import HostInfo
-    from vifplug.doctor.probe import Probe
     from vifplug.guest.report import GuestReport
+    from vifplug.trace.probe import Probe
+    from vifplug.trace.values import TraceReport
 
 # The doctor and the guests' descriptions are imported by the methods that need them: a fifth of the modules of a plug.
 LOCK_FILE = directory.LOCKS
@@ -159,6 +160,14 @@ class LocalHost(Host):
         vif_id = canonical(id)
         self._context.host.ensure_running()
         return inspect.path(self._context, vif_id)
+
+    def trace(self, id: str, *, interval: float = limits.TRACE_SECONDS, probe: bool = False) -> TraceReport:
+        from vifplug.trace import report as traced
+
+        vif_id, seconds = canonical(id), parameters.interval(interval)
+        parameters.flag("probe", probe)
+        self._context.host.ensure_running()
+        return traced.trace(self._context, self._probe, vif_id, seconds, sends=probe)
 
     def guest(self, id: str, format: str, *, model: str = limits.VIRTIO, queues: int | None = None) -> GuestReport:
         from vifplug.guest import description

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING
 
 from vifplug.errors import InputError
-from vifplug.model import durations
+from vifplug.model import durations, limits
 from vifplug.model.quoting import quote_python
 
 if TYPE_CHECKING:
@@ -66,6 +66,18 @@ def timeout(name: str, given: object) -> float | None:
     waited = durations.seconds(given, name)
     if not waited:
         raise InputError(f"{name}: {quote_python(given)}: it must be more than 0 seconds")
+    return waited
+
+
+def interval(given: object) -> float:
+    """The interval of a trace's counters, in seconds.
+
+    :raises InputError: it is no number, or out of bounds.
+    """
+    waited = durations.seconds(given, "interval")
+    if not limits.TRACE_SECONDS_MIN <= waited <= limits.TRACE_SECONDS_MAX:
+        bounds = f"{limits.TRACE_SECONDS_MIN:g} to {limits.TRACE_SECONDS_MAX:g}"
+        raise InputError(f"interval: {quote_python(given)}: it must be {bounds} seconds")
     return waited
 
 

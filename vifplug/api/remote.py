@@ -40,6 +40,7 @@ if TYPE_CHECKING:
     from vifplug.guest.report import GuestReport
     from vifplug.model.events import Event, WaitReport
     from vifplug.model.vif import Vif
+    from vifplug.trace.values import TraceReport
 
 _VIFS, _BATCH, _CHECK, _REPAIR, _GC = "/v1/vifs", "/v1/batch", "/v1/check", "/v1/repair", "/v1/gc"
 _WAIT = "/v1/wait"
@@ -117,6 +118,15 @@ class DaemonHost(Host):
 
     def path(self, id: str) -> PathReport:
         return self._ask(Request(method="GET", target=f"{_target(id)}/path"), PathReport.from_json)
+
+    def trace(self, id: str, *, interval: float = limits.TRACE_SECONDS, probe: bool = False) -> TraceReport:
+        from vifplug.trace.values import TraceReport
+
+        document = {"interval": parameters.interval(interval), "probe": probe}
+        parameters.flag("probe", probe)
+        return self._ask(
+            Request(method="POST", target=f"{_target(id)}/trace", document=document), TraceReport.from_json
+        )
 
     def guest(self, id: str, format: str, *, model: str = limits.VIRTIO, queues: int | None = None) -> GuestReport:
         from vifplug.guest.nic import Nic

@@ -271,6 +271,7 @@ VERBS: Mapping[str, Verb] = {
     "history": _lazy("verbs_events", "history"),
     "wait": wait,
     "diagram": diagram,
+    "trace": _lazy("verbs_host", "trace"),
     "guest": _lazy("verbs_host", "guest"),
     "schema": schema,
     "example": example,

@@ -19,6 +19,7 @@ from vifplug.doctor.host_info import HostInfo
 from vifplug.guest.nic import Nic
 from vifplug.model.limits import VIRTIO
 from vifplug.setup.steps import MANUAL, Report, Step, Wishes
+from vifplug.trace import text as trace_text
 
 _DAEMON = "daemon"
 _SHOWN = {UNSEEN: "skipped"}
@@ -137,6 +138,21 @@ def _described(info: HostInfo, screen: Screen, *, asked: bool) -> str:
         ("daemon", daemon),
     ]
     return tables.columns(_TABLE, rows, screen)
+
+
+def trace(options: Options, opener: Opener) -> Outcome:
+    """Where a VIF's frames stop."""
+    with opener(options) as host:
+        report = inputs.with_id(
+            host,
+            options.ids[0],
+            lambda vif_id: host.trace(vif_id, interval=options.interval, probe=options.probe),
+        )
+
+    def text(screen: Screen) -> str:
+        return trace_text.as_text(report, unicode=screen.unicode, width=screen.width if screen.terminal else 0)
+
+    return Outcome(document=report.as_json(), text=text, warnings=report.vif.warnings)
 
 
 def guest(options: Options, opener: Opener) -> Outcome:

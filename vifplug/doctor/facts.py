@@ -131,11 +131,14 @@ class Rule:
 
     when: Sequence[tuple[str, str]] = ()
     """Its conditions, all of which must hold: ``in`` or ``out`` and a link's name, or its beginning and ``*``;
-    ``bridged`` and ``unbridged``; ``part``, true for a part of the frames (a protocol, a state); ``unknown``."""
+    ``bridged`` and ``unbridged``; ``source`` and ``destination`` and a MAC; ``protocol`` and an EtherType in hex;
+    ``part``, true for a part of the frames (a protocol over IP, a state); ``unknown``."""
     then: str = ""
     """accept, drop, jump, goto, return, unknown; "" continues with the next rule."""
     to: str = ""
     """The target chain of jump and goto."""
+    packets: int | None = None
+    """Frames that its counter has counted; None without a counter."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -143,10 +146,14 @@ class Chain:
     """A firewall's chain."""
 
     family: str
-    """inet, ip, ip6 or bridge."""
+    """inet, ip, ip6, bridge or netdev."""
     table: str
     name: str
     forward: bool = False
+    hook: str = ""
+    """prerouting, input, forward, output, postrouting, ingress or egress; "" for a chain that is only jumped to."""
+    devices: Sequence[str] = ()
+    """Of a chain at ingress or egress of devices."""
     drops: bool = False
     """Whether its policy is drop."""
     rules: Sequence[Rule] | None = ()

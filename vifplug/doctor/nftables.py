@@ -20,7 +20,13 @@ from vifplug.netlink.nftables import text
 
 _FORWARD = 2
 """NF_INET_FORWARD and NF_BR_FORWARD have this value."""
-_FAMILIES = {1: "inet", 2: "ip", 7: "bridge", 10: "ip6"}
+_FAMILIES = {1: "inet", 2: "ip", 5: "netdev", 7: "bridge", 10: "ip6"}
+_HOOKS = ("prerouting", "input", "forward", "output", "postrouting", "ingress")
+_OF_DEVICE = ("ingress", "egress")
+"""The hooks of the family netdev, by their numbers there."""
+_DEVICE_LIST = 4
+"""NFTA_HOOK_DEVS, of a chain that is bound to several devices."""
+_NETDEV = "netdev"
 _NUMBERS = {name: family for family, name in _FAMILIES.items()}
 _SECONDS, _RULES_MAX = 4.0, 5000
 """Time limit for the rules of all chains; a chain beyond it has unknown rules."""
@@ -31,10 +37,17 @@ _Key = tuple[str, str, str]
 """Family, table and name."""
 
 
-def chains(messages: Iterable[bytes], dump: Dump) -> tuple[Chain, ...]:
-    """Every chain of a dump's messages; with the rules of those that forwarded frames pass, if they can be read."""
+def _forwards(chain: Chain) -> bool:
+    return chain.forward
+
+
+def chains(messages: Iterable[bytes], dump: Dump, concerns: Callable[[Chain], bool] = _forwards) -> tuple[Chain, ...]:
+    """Every chain of a dump's messages; with the rules of some base chains, if they can be read.
+
+    :param concerns: which; by default those that forwarded frames pass.
+    """
     known = {(chain.family, chain.table, chain.name): chain for chain in map(_chain, messages) if chain is not None}
-    for key, rules in _rules(known, dump):
+    for key, rules in _rules(known, dump, concerns):
         known[key] = replace(known[key], rules=rules)
     return tuple(known.values())
 
@@ -53,15 +66,30 @@ def _chain(message: bytes) -> Chain | None:
         family=family,
         table=table,
         name=name,
-        forward=number(hook.get(nft.HOOK_NUMBER)) == _FORWARD,
+        forward=family != _NETDEV and number(hook.get(nft.HOOK_NUMBER)) == _FORWARD,
+        hook=_hook(family, number(hook.get(nft.HOOK_NUMBER))),
+        devices=_devices(hook),
         drops=number(attributes.get(nft.CHAIN_POLICY)) == nft.DROP,
         rules=None,
     )
 
 
-def _rules(known: dict[_Key, Chain], dump: Dump) -> Iterator[tuple[_Key, tuple[Rule, ...]]]:
-    """The rules of the chains at the forward hook, and of those that their rules lead to."""
-    pending = [key for key, chain in known.items() if chain.forward]
+def _hook(family: str, hook: int | None) -> str:
+    names = _OF_DEVICE if family == _NETDEV else _HOOKS
+    return names[hook] if hook is not None and hook < len(names) else ""
+
+
+def _devices(hook: dict[int, bytes]) -> tuple[str, ...]:
+    several = netlink.each_attribute(hook.get(_DEVICE_LIST, b""))
+    names = [text(hook[nft.HOOK_DEVICE])] if nft.HOOK_DEVICE in hook else []
+    return (*names, *(text(name) for _number, name in several))
+
+
+def _rules(
+    known: dict[_Key, Chain], dump: Dump, concerns: Callable[[Chain], bool]
+) -> Iterator[tuple[_Key, tuple[Rule, ...]]]:
+    """The rules of these chains, and of those that their rules lead to."""
+    pending = [key for key, chain in known.items() if concerns(chain)]
     seen, left = set(pending), _RULES_MAX
     end = time.monotonic() + _SECONDS
     while pending and time.monotonic() < end:

@@ -30,7 +30,9 @@ _VERDICTS: Mapping[int | None, str] = {
 _VERDICT, _CODE, _CHAIN = 2, 1, 2
 _TO_VERDICT = 0
 """The register of the rule's verdict."""
-_IDLE = ("counter", "log", "comment", "last")
+_COUNTER, _COUNTED = "counter", 2
+"""An expression, and its attribute with the number of frames (NFTA_COUNTER_PACKETS)."""
+_IDLE = (_COUNTER, "log", "comment", "last")
 """Expressions without a condition, which do not change a frame's way."""
 _ASKING = (
     "lookup",
@@ -52,6 +54,9 @@ _LOOKUP_SET, _LOOKUP_REGISTER, _LOOKUP_INTO, _LOOKUP_FLAGS = 1, 2, 3, 5
 _NUMBER_BYTES = 4
 _EQUAL, _UNEQUAL = 0, 1
 _IN_OUT = {("meta", 6): "in", ("meta", 7): "out"}
+_ADDRESSES = {("payload", 0, 6, 6): "source", ("payload", 0, 0, 6): "destination"}
+_PROTOCOLS, _MAC_BYTES, _PROTOCOL_BYTES = (("meta", 1), ("payload", 0, 12, 2)), 6, 2
+"""The EtherType, in nftables' metadata and in the frame."""
 _PARTS = (("meta", 16), ("payload", 1, 9, 1), ("payload", 1, 6, 1))
 """The transport protocol, in nftables' metadata, and in an IPv4 and an IPv6 header."""
 _IP_VERSION, _IPV6 = ("meta", 15), b"\x0a"
@@ -68,7 +73,7 @@ _XT_IDLE = ("LOG", "NFLOG", "MARK", "CONNMARK", "TRACE", "AUDIT", "CLASSIFY", "T
 _PHYSDEV_BYTES, _PHYSDEV_BRIDGED = 66, 4
 _CONNTRACK_FLAGS, _CONNTRACK_BYTES, _CONNTRACK_STATE = 146, 152, 1
 
-BRIDGED, UNBRIDGED, PART, UNKNOWN = "bridged", "unbridged", "part", "unknown"
+BRIDGED, UNBRIDGED, PART, UNKNOWN, PROTOCOL = "bridged", "unbridged", "part", "unknown", "protocol"
 
 Condition = tuple[str, str]
 """As of ``facts.Rule.when``."""
@@ -83,7 +88,7 @@ def rule(attributes: dict[int, bytes], elements: Elements = lambda _name: None) 
     for _number, expression in netlink.each_attribute(attributes.get(nft.RULE_EXPRESSIONS, b"")):
         attrs = netlink.attributes(expression)
         reader.meet(text(attrs.get(_NAME)), netlink.attributes(attrs.get(_DATA, b"")))
-    return Rule(when=tuple(reader.when), then=reader.then, to=reader.to)
+    return Rule(when=tuple(reader.when), then=reader.then, to=reader.to, packets=reader.packets)
 
 
 def number(value: bytes | None) -> int | None:
@@ -98,9 +103,12 @@ class _Reader:
         self._elements = elements
         self.when: list[Condition] = []
         self.then = self.to = ""
+        self.packets: int | None = None
         self._loaded: dict[int | None, tuple[Any, ...]] = {}
 
     def meet(self, name: str, attrs: dict[int, bytes]) -> None:
+        if name == _COUNTER and _COUNTED in attrs:
+            self.packets = int.from_bytes(attrs[_COUNTED], "big")
         if name in _IDLE:
             return
         if name in _LOADING:
@@ -170,6 +178,10 @@ def _compared(loaded: tuple[Any, ...], operator: int | None, value: bytes) -> Co
     if operator == _EQUAL and loaded in _IN_OUT:
         # Without the terminating zero, it is the beginning of names.
         return _IN_OUT[loaded], text(value) + ("" if b"\0" in value else "*")
+    if operator == _EQUAL and loaded in _ADDRESSES and len(value) == _MAC_BYTES:
+        return _ADDRESSES[loaded], value.hex(":")
+    if operator == _EQUAL and loaded in _PROTOCOLS and len(value) == _PROTOCOL_BYTES:
+        return PROTOCOL, value.hex()
     if operator == _EQUAL and (loaded in _PARTS or (loaded, value) == (_IP_VERSION, _IPV6)):
         return PART, ""
     if loaded[:2] == ("payload", _TRANSPORT_HEADER):

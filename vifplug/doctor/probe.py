@@ -46,6 +46,10 @@ class Probe(Protocol):
         """Open vSwitch's bridges, ports and mirrors, and whether vswitchd is behind."""
         ...
 
+    def switching(self, names: Sequence[str] = (), counted: Sequence[str] = ()) -> Mapping[str, Any]:
+        """Every bridge, port and interface of Open vSwitch, as ``vifplug.privileged.switching`` describes them."""
+        ...
+
     def has_ovs(self) -> bool:
         """Whether an OVSDB socket exists: a host with plain bridges only has none, and needs none."""
         ...

@@ -71,15 +71,20 @@ def _obstacles(context: Context, contents: Contents) -> Iterator[Obstacle]:
     records = list(contents.records.values())
     observed = inspect.observe(context, inspect.scope_of(records))
     for record in records:
-        built = {link.name for link in kinds.links_in(record.resources)}
-        tap = observed.links.get(guest_link(record.vif))
-        if tap is not None and tap.name not in built and not tap.owner:
-            for item in obstacles.on_foreign_link(tap, observed):
-                yield Obstacle(vif_id=record.id, subject=tap.name, text=_differs(item))
-        for bridge in _foreign_bridges(record, observed):
-            guest = (guest_link(record.vif), record.vif.address)
-            for item in obstacles.on_foreign_bridge(bridge, observed, guest, record.vif.vlan):
-                yield Obstacle(vif_id=record.id, subject=bridge.name, text=_differs(item))
+        yield from obstacles_of(record, observed)
+
+
+def obstacles_of(record: Record, observed: Observed) -> Iterator[Obstacle]:
+    """Those of one VIF."""
+    built = {link.name for link in kinds.links_in(record.resources)}
+    tap = observed.links.get(guest_link(record.vif))
+    if tap is not None and tap.name not in built and not tap.owner:
+        for item in obstacles.on_foreign_link(tap, observed):
+            yield Obstacle(vif_id=record.id, subject=tap.name, text=_differs(item))
+    for bridge in _foreign_bridges(record, observed):
+        guest = (guest_link(record.vif), record.vif.address)
+        for item in obstacles.on_foreign_bridge(bridge, observed, guest, record.vif.vlan):
+            yield Obstacle(vif_id=record.id, subject=bridge.name, text=_differs(item))
 
 
 def _foreign_bridges(record: Record, observed: Observed) -> Iterator[Link]:

@@ -18,6 +18,8 @@ VIRTIO = "virtio"
 """The guest's default network card."""
 ABSENT_SECONDS = 600.0
 """How long a guest's end must be missing before ``gc`` treats its VIF as one without an instance."""
+TRACE_SECONDS, TRACE_SECONDS_MIN, TRACE_SECONDS_MAX = 1.0, 0.1, 60.0
+"""The interval of a trace's counters: by default, and its bounds."""
 TIMEOUT_SECONDS = 300.0
 """Nova's vif_plugging_timeout."""
 

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-import json
 import logging
 import os
 import re
 import socket
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 from vifplug import naming
 from vifplug.errors import TimedOut
 from vifplug.privileged import arguments, nftables
+from vifplug.privileged import vswitchd as control
 from vifplug.privileged.helper.context import net
 from vifplug.privileged.links import sysctl
 from vifplug.privileged.ovsdb import bridges as ovsdb_bridges
@@ -26,9 +26,7 @@ LOG = logging.getLogger(__name__)
 _CONNECT_SECONDS = 1.0
 _ANSWER_SECONDS = 2.0
 _BEHIND_SECONDS = 2.0
-_ANSWER_BYTES = 1 << 16
 _DEAD_PORTS_MAX = 1000
-_CONTROL = re.compile(r".*vswitchd.*\.ctl")
 _VERSION = re.compile(r"(\d+\.\d+\.\d+)")
 _OF_SYSTEM = ("", "system")
 """Interface types that use a device of the kernel."""
@@ -103,38 +101,12 @@ def vswitchd() -> dict[str, Any]:
     if not directories:
         return {"answers": None, "version": None, "error": "OVSDB is reached by TCP"}
     error = f"no control socket of it in {' or '.join(sorted(directories))}"
-    for path in _controls(directories):
-        version, error = _ask(path)
-        if version is not None:
-            return {"answers": True, "version": version or None, "error": ""}
+    for path in control.controls(directories):
+        answer, error = control.ask(path, ["version"], _ANSWER_SECONDS)
+        if answer is not None:
+            version = _VERSION.search(answer)
+            return {"answers": True, "version": version.group(1) if version else None, "error": ""}
     return {"answers": False, "version": None, "error": error}
-
-
-def _controls(directories: set[str]) -> Iterator[str]:
-    for directory in sorted(directories):
-        try:
-            names = sorted(os.listdir(directory), reverse=True)
-        except OSError:
-            continue
-        yield from (os.path.join(directory, name) for name in names if _CONTROL.fullmatch(name))
-
-
-def _ask(path: str) -> tuple[str | None, str]:
-    """Its version, "" if it cannot be parsed; or None, and why there is no answer."""
-    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_CLOEXEC) as control:
-        control.settimeout(_ANSWER_SECONDS)
-        try:
-            control.connect(path)
-            control.sendall(json.dumps({"id": 0, "method": "version", "params": []}).encode())
-            answer = control.recv(_ANSWER_BYTES)
-        except TimeoutError:
-            return None, f"no answer on {path} within {_ANSWER_SECONDS:g} s"
-        except OSError as error:
-            return None, f"{path}: {error.strerror or error}"
-    if not answer:
-        return None, f"{path} was closed without an answer"
-    version = _VERSION.search(answer.decode(errors="replace"))
-    return version.group(1) if version else "", ""
 
 
 @net.entrypoint

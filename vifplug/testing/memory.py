@@ -21,10 +21,13 @@ from vifplug.resources.nftables.filter import DEVICE, Filter
 from vifplug.resources.observed import Observed, Qos, Station
 from vifplug.resources.ovs_bridge import OvsBridge
 from vifplug.resources.ovs_port import OF_VLANS, OvsPort, shown
+from vifplug.trace.values import Counted
 
 NO_DEVICE = "could not open network device"
 """vswitchd's error for a port without a netdev."""
 _SOCKET = "vhost-server-path"
+
+_NO_FLOWS = "a fake host has no flows"
 
 
 class MemoryHost:
@@ -85,6 +88,38 @@ class MemoryHost:
 
     def switch(self) -> Mapping[str, Any]:
         return {**self._about(), "dead_ports": [], "ports": list(self.ports), "behind": ""}
+
+    def switching(self, names: Sequence[str] = (), counted: Sequence[str] = ()) -> Mapping[str, Any]:
+        return {"bridges": [self._switching_of(name) for name in self.bridges], "cur_cfg": 1, "next_cfg": 1}
+
+    def _switching_of(self, bridge: str) -> dict[str, Any]:
+        ports = [port for port in self.ports.values() if port.bridge == bridge]
+        return {
+            **{"name": bridge, "datapath_type": self.bridges[bridge].datapath_type, "fail_mode": "", "controllers": []},
+            **{"spanning_tree": False, "flow_count": 1, "ports": [_row(port) for port in ports]},
+        }
+
+    def counters(self, names: Sequence[str]) -> Mapping[str, Mapping[str, int]]:
+        """A guest on a fake host has sent and received a frame, and none since."""
+        return {name: Counted(received=1, sent=1).as_json() for name in names if name in self.links}
+
+    def tables(self, names: Sequence[str], bridges: Sequence[str], address: str) -> Mapping[str, Any]:
+        return {"stations": [], "neighbours": [], "disciplines": {}, "filters": {}, "addresses": {}}
+
+    def settings(self, names: Sequence[str]) -> Mapping[str, int]:
+        return {}
+
+    def trace_frame(self, bridge: str, frame: Mapping[str, Any]) -> Mapping[str, str]:
+        return {"text": "", "error": _NO_FLOWS}
+
+    def datapath_flows(self, bridge: str) -> Mapping[str, str]:
+        return {"text": "", "error": _NO_FLOWS}
+
+    def learnt_stations(self, bridge: str) -> Mapping[str, str]:
+        return {"text": "", "error": _NO_FLOWS}
+
+    def send_frames(self, tap: Mapping[str, Any], count: int) -> Mapping[str, Any]:
+        raise Conflict(f"no frame was sent: {_NO_FLOWS}", str(tap["name"]))
 
     def has_ovs(self) -> bool:
         return True
@@ -327,3 +362,12 @@ class MemoryHost:
             qos=qos,
             settings={key: shown(key, value) for key, value in port.settings.items()},
         )
+
+
+def _row(port: OvsPort) -> dict[str, Any]:
+    """An OVS port as the privileged side describes it to a trace."""
+    interface = {"name": port.name, "ofport": port.ofport, "error": port.error or "", "keys": dict(port.iface_ids)}
+    return {
+        **{"name": port.name, "tag": port.tag, "trunks": list(port.trunks), "vlan_mode": port.vlan_mode or ""},
+        **{"owner": port.owner, "interfaces": [interface]},
+    }

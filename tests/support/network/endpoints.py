@@ -98,13 +98,13 @@ def guest_on_tap(world: World, tap: str, mac: str, address: str, mtu: int = 1500
     return station
 
 
-def host_on_bridge(world: World, bridge: str, address: str, mtu: int = 1500) -> Station:
+def host_on_bridge(world: World, bridge: str, address: str, mtu: int = 1500, outer: str | None = None) -> Station:
     """A host on an OVS bridge or a Linux one, in a namespace of its own behind a veth.
 
     Not on br-int's internal port: an address in the world's own namespace is answered for on every link there is
     (the kernel sees a userspace datapath's frames too), past Open vSwitch.
     """
-    station, outer = _behind_veth(world, address, mtu, None, None)
+    station, outer = _behind_veth(world, address, mtu, None, outer)
     if bridge in world.vsctl("list-br").splitlines():
         station._closers.append(lambda: world.vsctl("--if-exists", "del-port", outer))
         world.vsctl("add-port", bridge, outer)

@@ -42,16 +42,20 @@ ALLOWED: dict[str, set[str]] = {
         *("config", "drivers", "engine", "errors", "model", "naming", "netlink", "process", "resources", "store"),
         "version",
     },
-    "api": {"config", "doctor", "drivers", "engine", "errors", "formats", "guest", "linux", "model", "store"},
+    "trace": {"doctor", "drivers", "engine", "errors", "model", "resources", "store"},
+    "api": {"config", "doctor", "drivers", "engine", "errors", "formats", "guest", "linux", "model", "store", "trace"},
     "setup": {"api", "config", "errors", "model", "version"},
     "cli": {
-        *("api", "doctor", "drivers", "errors", "formats", "guest", "model", "naming", "process", "setup", "version"),
+        *("api", "doctor", "drivers", "errors", "formats", "guest", "model", "naming", "process", "setup", "trace"),
+        "version",
     },
-    "testing": {"api", "config", "doctor", "drivers", "engine", "errors", "model", "naming", "resources", "store"},
+    "testing": {
+        *("api", "config", "doctor", "drivers", "engine", "errors", "model", "naming", "resources", "store", "trace"),
+    },
     "osvif": {"api", "errors", "formats", "model", "naming"},
     "daemon": {
         *("api", "config", "doctor", "drivers", "engine", "errors", "formats", "guest", "linux", "model", "naming"),
-        *("process", "resources", "store", "version"),
+        *("process", "resources", "store", "trace", "version"),
     },
 }
 """Beside itself and the package that holds them all."""

@@ -119,6 +119,7 @@ def _add_looking(verb: Add) -> None:
     diagram = verb("diagram", "draw a VIF's path through the host")
     _add_vifs(diagram, 1)
     diagram.add_argument("--format", choices=("text", "dot"), help="default: text; dot is for Graphviz")
+    _add_trace(verb("trace", "show where a VIF's frames stop, and why: hops, counters, flows, firewall"))
     _add_guest(verb("guest", "print what a hypervisor needs for a VIF: libvirt's <interface>, or QEMU's arguments"))
     verb("doctor", "diagnose this host: what is wrong, why, and what to do; exit 1 for any error")
     verb("host-info", "print what this host can plug, and its versions")
@@ -172,6 +173,16 @@ def _add_guest(guest: argparse.ArgumentParser) -> None:
         "--queues", type=values.queues, metavar="N", help="usually the guest's number of CPUs; default: 1"
     )
     guest.add_argument("--model", help="the guest's network card; default: virtio")
+
+
+def _add_trace(trace: argparse.ArgumentParser) -> None:
+    _add_vifs(trace, 1)
+    trace.add_argument(
+        "--interval", type=values.seconds, metavar="SECONDS", help="over which counters are compared; default: 1"
+    )
+    trace.add_argument(
+        "--probe", action="store_true", help="also send marked frames as the guest, if no program has its tap open"
+    )
 
 
 def _add_setup_host(setup: argparse.ArgumentParser) -> None:

@@ -7,6 +7,8 @@ import datetime
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from vifplug.model.limits import TRACE_SECONDS
+
 GUESTS = ("libvirt", "qemu")
 FORMATS = ("auto", "vif", "neutron-port", "nova-network-info", "os-vif")
 WAITS = ("plugged", "wired", "active")
@@ -78,6 +80,8 @@ class Options(argparse.Namespace):
     delete: bool = False
     keep: str | None = None
     absent_for: float | None = None
+    interval: float = TRACE_SECONDS
+    probe: bool = False
     undo: bool = False
     no_daemon: bool = False
     operators: Sequence[str] = ()

@@ -65,6 +65,11 @@ EXAMPLES: Mapping[str, Sequence[Example]] = {
         ("vifplug wait tap71a6b0e4-1a --for active --timeout 60", "until its guest is up"),
         ("vifplug wait 71a6 --timeout 0", "look once; exit 5 if it is not wired"),
     ),
+    "trace": (
+        ("vifplug trace web-1", "where the frames of an instance's VIF stop, and why"),
+        ("vifplug trace tap71a6b0e4-1a --interval 10", "counters over ten seconds, while the guest sends"),
+        ("vifplug trace 71a6 --probe", "send marked frames through a tap that no guest holds"),
+    ),
     "diagram": (
         ("vifplug diagram web-1", "the path of an instance's VIF, and where it is broken"),
         ("vifplug diagram 71a6 --format dot | dot -Tsvg", "as a picture"),

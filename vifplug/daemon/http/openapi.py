@@ -30,6 +30,7 @@ _BODIES: Mapping[str, str] = {
     "ChosenRequest": "Which VIFs; without a body, every VIF.",
     "GcRequest": "Whether to delete; without a body, no.",
     "RepairRequest": "Which VIFs; without a body, every VIF.",
+    "TraceRequest": "The interval of the counters, and whether to send frames; without a body, a second, and no.",
     "WaitRequest": "The VIFs and the state to wait for.",
 }
 _NEEDED = ("PlugBody", "BatchRequest", "WaitRequest")

@@ -18,7 +18,18 @@ from vifplug.errors import InputError
 from vifplug.guest.nic import MODEL_PATTERN
 from vifplug.guest.report import FORMATS as GUEST_FORMATS
 from vifplug.model import limits, messages
-from vifplug.model.limits import ABSENT_SECONDS, INSTANCE_NAME_MAX, MTU_MAX, MTU_MIN, QUEUES_MAX, SEQUENCE_MAX, VIRTIO
+from vifplug.model.limits import (
+    ABSENT_SECONDS,
+    INSTANCE_NAME_MAX,
+    MTU_MAX,
+    MTU_MIN,
+    QUEUES_MAX,
+    SEQUENCE_MAX,
+    TRACE_SECONDS,
+    TRACE_SECONDS_MAX,
+    TRACE_SECONDS_MIN,
+    VIRTIO,
+)
 from vifplug.model.vif import UUID_SCHEMA, Uuid, Vif
 
 BODY_MAX_MIB = 4
@@ -153,6 +164,25 @@ class GcRequest(BaseModel):
     absent_for: float = Field(default=ABSENT_SECONDS, ge=0, allow_inf_nan=False, description="Seconds.")
 
 
+class TraceRequest(BaseModel):
+    """How to trace a VIF's frames."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+
+    interval: float = Field(
+        default=TRACE_SECONDS,
+        ge=TRACE_SECONDS_MIN,
+        le=TRACE_SECONDS_MAX,
+        allow_inf_nan=False,
+        description="Seconds over which counters are compared.",
+    )
+    probe: bool = Field(
+        default=False,
+        description="Also send 16 marked frames as the guest, if its end is a tap that vifplug made and no program has "
+        "open; this requires level operate.",
+    )
+
+
 class EventsQuery(BaseModel):
     """Which events."""
 
@@ -207,7 +237,7 @@ class WaitRequest(BaseModel):
     timeout: float = Field(default=0, ge=0, le=_WAIT_MAX_SECONDS, description="Seconds.")
 
 
-BODIES: tuple[type[BaseModel], ...] = (BatchRequest, ChosenRequest, GcRequest, RepairRequest, WaitRequest)
+BODIES: tuple[type[BaseModel], ...] = (BatchRequest, ChosenRequest, GcRequest, RepairRequest, TraceRequest, WaitRequest)
 """Every body, for the description."""
 VifId = Annotated[
     str,

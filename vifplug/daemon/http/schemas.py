@@ -18,10 +18,11 @@ from vifplug.guest.report import GuestReport
 from vifplug.model import codec
 from vifplug.model.codec import Value
 from vifplug.model.reports import PathReport, PlanReport, Progress, VifReport
+from vifplug.trace.values import TraceReport
 
 _ANSWERS: tuple[type[Value], ...] = (
     *(Checked, Collected, Diagnosis, GuestReport, HostReport, PathReport, PlanReport),
-    *(Problem, Progress, Repaired, VifReport, Vifs, Waits),
+    *(Problem, Progress, Repaired, TraceReport, VifReport, Vifs, Waits),
 )
 _PUBLISHED: Mapping[str, str] = {
     "AbsentGuest": "AbsentReport",

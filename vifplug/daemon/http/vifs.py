@@ -29,6 +29,7 @@ from vifplug.daemon.http.requests import (
     ListQuery,
     PlugQuery,
     RepairRequest,
+    TraceRequest,
     VifId,
 )
 from vifplug.daemon.metrics import Metrics
@@ -185,6 +186,20 @@ def list_vifs(request: Request, query: Annotated[ListQuery, Query()]) -> Respons
 def get_path(request: Request, id: VifId) -> Response:
     """Show a VIF's path through the host, hop by hop from the guest."""
     return _answer(_host(request).path(requests.vif_id(id)))
+
+
+@_ROUTES.post("/v1/vifs/{id}/trace", **route(Level.READ, "TraceReport", 404, *_LOOKING, body="TraceRequest"))
+@_working
+def trace_vif(request: Request, id: VifId, body: _Body) -> Response:
+    """Show where a VIF's frames stop: its path with counters, what handles frames at each hop, the causes, a sentence.
+
+    Nothing is changed, and no frame is sent, except with `probe`, which requires level operate. It takes as long as the
+    interval, or some seconds while Open vSwitch hangs.
+    """
+    wanted = requests.of(body, TraceRequest)
+    if wanted.probe:
+        middleware.require(request, Level.OPERATE, "sending frames through a VIF")
+    return _answer(_host(request).trace(requests.vif_id(id), interval=wanted.interval, probe=wanted.probe))
 
 
 @_ROUTES.get("/v1/vifs/{id}/progress", **route(Level.READ, "ProgressReport"))

@@ -77,10 +77,23 @@ def path(context: Context, vif_id: str) -> PathReport:
         record = report.known(context.store, vif_id)
     except Damaged as error:
         return PathReport(vif=report.damaged(vif_id, str(error)), claims=claims.NOTHING)
-    intent, wiring = context.store.intent(vif_id), context.wiring([vif_id])
-    observed = observe(context, _scope(record))
-    observed_vlans.note_vlans(context, [record], observed)
-    return report.path(record, observed, wiring, intent)
+    return path_of(context, record)[0]
+
+
+def path_of(context: Context, record: Record, *, ovs: bool = True) -> tuple[PathReport, Observed]:
+    """A record's path, and the observation that it is from.
+
+    :param ovs: False to leave out Open vSwitch, while OVSDB is away: its ports and bridges then count as missing.
+    :raises HostError: the host cannot be read.
+    """
+    intent, wiring = context.store.intent(record.id), context.wiring([record.id])
+    scope = _scope(record)
+    observed = observe(context, scope if ovs else replace(scope, ovs=False, ports=frozenset(), iface_ids=frozenset()))
+    if ovs:
+        observed_vlans.note_vlans(context, [record], observed)
+        return report.path(record, observed, wiring, intent), observed
+    path = report.path(record, observed, wiring, intent)
+    return replace(path, vif=report.recorded(record, None, wiring, intent)), observed
 
 
 def check(context: Context, vif_ids: Sequence[str] | None = None) -> CheckReport:

@@ -21,6 +21,10 @@ _STATS = struct.Struct("!HH")
 _PORT = struct.Struct("!H6s16sII16x")
 """struct ofp10_phy_port: number, MAC, name, config, state."""
 _MOD = struct.Struct("!H6sIII4x")
+_AGGREGATE, _AGGREGATED = 2, struct.Struct("!QQI")
+"""OFPST_AGGREGATE, and the beginning of struct ofp10_aggregate_stats_reply: frames, bytes, flows."""
+_EVERY_FLOW = struct.pack("!I36xBxH", (1 << 22) - 1, 0xFF, 0xFFFF)
+"""struct ofp10_flow_stats_request: a match of OFPFW10_ALL, every table, OFPP_NONE."""
 FLAGS = {1 << 2: "no-receive", 1 << 4: "no-flood", 1 << 5: "no-forward", 1 << 6: "no-packet-in"}
 """OFPPC10_... of openflow-1.0.h, as ovs-ofctl names them."""
 
@@ -30,6 +34,18 @@ def socket_path(remotes: Sequence[str], bridge: str) -> str | None:
     places = (os.path.dirname(remote[5:]) for remote in remotes if remote.startswith("unix:"))
     paths = (os.path.join(place, f"{bridge}.mgmt") for place in places)
     return next((path for path in paths if os.path.exists(path)), None)
+
+
+def flow_count(path: str) -> int:
+    """The number of flows in all tables of a bridge, without those that vswitchd hides.
+
+    :raises OSError: there is no answer in time.
+    """
+    with _Connection(path) as switch:
+        switch.send(_STATS_REQUEST, _STATS.pack(_AGGREGATE, 0) + _EVERY_FLOW)
+        body = switch.answer(_STATS_REPLY)
+    _packets, _bytes, flows = _AGGREGATED.unpack_from(body, _STATS.size)
+    return int(flows)
 
 
 class Question:

@@ -104,22 +104,27 @@ def unfit(connection: socket.socket, seconds: float) -> str:
     return _of_cluster(replies[1].get("result"))
 
 
-def selected(connection: socket.socket, wanted: Mapping[str, Sequence[str]], seconds: float) -> list[list[Any]]:
+def selected(
+    connection: socket.socket, wanted: Mapping[str, Sequence[str]], seconds: float, most: int = _ANSWER_BYTES_MAX
+) -> list[list[Any]]:
     """Rows of tables that are not replicated, in OVSDB's JSON: of each table, the requested columns.
 
+    :param most: the limit of the answer, in characters.
     :raises OSError, ValueError: the server does not answer in time, or refuses.
     """
     reads = [{"op": "select", "table": table, "where": [], "columns": [*columns]} for table, columns in wanted.items()]
     connection.settimeout(seconds)
     connection.sendall(json.dumps({"id": 0, "method": "transact", "params": [_DATABASE, *reads]}).encode())
-    answer = _answered(connection, 1, time.monotonic() + seconds)[0]
+    answer = _answered(connection, 1, time.monotonic() + seconds, most)[0]
     try:
         return [result["rows"] for result in answer["result"]]
     except (LookupError, TypeError) as error:
         raise ValueError(f"the answer is not OVSDB's: {answer!r:.200}") from error
 
 
-def _answered(connection: socket.socket, count: int, deadline: float) -> dict[int, dict[str, Any]]:
+def _answered(
+    connection: socket.socket, count: int, deadline: float, most: int = _ANSWER_BYTES_MAX
+) -> dict[int, dict[str, Any]]:
     """The answers to the first requests, by number; other messages of the server are ignored."""
     decoder, text, replies = json.JSONDecoder(), "", dict[int, dict[str, Any]]()
     while len(replies) < count:
@@ -128,7 +133,7 @@ def _answered(connection: socket.socket, count: int, deadline: float) -> dict[in
         if not chunk:
             raise OSError("the connection was closed without an answer")
         text = (text + chunk.decode(errors="replace")).lstrip()
-        if len(text) > _ANSWER_BYTES_MAX:
+        if len(text) > most:
             raise ValueError("the answer is not OVSDB's")
         while text:
             try:

@@ -1,0 +1,1 @@
+"""The state of Open vSwitch that decides about frames: values, and the checks of them."""

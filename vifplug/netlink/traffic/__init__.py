@@ -1,0 +1,1 @@
+"""What links have carried, and what their tables hold of stations. Reading needs no privilege."""
