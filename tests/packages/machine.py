@@ -176,7 +176,7 @@ class Machine:
 
     def apt(self, *argv: str) -> str:
         """Install or remove packages on the booted machine, which has no network."""
-        return self.run(*_APT, "--no-download", *argv)
+        return self.run(*_APT, *argv)
 
     def close(self) -> None:
         """End everything on the machine, and remove its root."""

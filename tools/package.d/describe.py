@@ -16,10 +16,10 @@ from collections.abc import Iterator
 DEBIAN = pathlib.Path("debian")
 MAINTAINER = "vifplug maintainers <maintainers@vifplug.invalid>"
 STANDARDS = {"12": "4.6.2", "13": "4.7.2"}
-PREFIXES = {"ovs": "openvswitch"}
+PREFIXES = {"ovs": "openvswitch", "pyyaml": "yaml"}
 """Debian's names of Python packages, where they differ."""
 EPOCHS = {"oslo.config": "1:"}
-OF_BUNDLED = ("oslo.log", "oslo.i18n", "oslo.utils", "debtcollector", "msgpack", "cffi")
+OF_BUNDLED = ("oslo.log", "oslo.i18n", "oslo.utils", "debtcollector", "msgpack", "cffi", "netaddr", "pbr")
 """What the libraries bundled for Debian 13 need of Debian's."""
 TOOLS = ("systemd | systemd-standalone-sysusers", "systemd | systemd-standalone-tmpfiles", "passwd")
 """What the maintainer scripts call."""
@@ -53,7 +53,9 @@ def depends(debian: str) -> list[str]:
     for line in setting("options", "install_requires").splitlines():
         name, _operator, lowest = line.partition(">=")
         if name not in bundled_names():
-            requirements.append(f"python3-{PREFIXES.get(name, name).lower()} (>= {EPOCHS.get(name, '')}{lowest})")
+            requirements.append(
+                f"python3-{PREFIXES.get(name.lower(), name.lower())} (>= {EPOCHS.get(name, '')}{lowest})"
+            )
     more = [f"python3-{name}" for name in OF_BUNDLED]
     return ["${misc:Depends}", "${python3:Depends}", *requirements, *more, *TOOLS]
 
