@@ -5,7 +5,7 @@ set -euo pipefail
 . "$(dirname "${BASH_SOURCE[0]}")/environment.sh"
 
 enter bash -ec 'mkdir -p /run/rabbitmq /var/lib/ring-rabbitmq
-    printf "loopback_users = none\nvm_memory_high_watermark.relative = 0.2\nlisteners.tcp.1 = 127.0.0.1:5672\n" >/etc/ring-rabbitmq.conf
+    printf "loopback_users = none\nvm_memory_high_watermark.relative = 0.2\nlisteners.tcp.1 = 127.0.0.1:5672\nlisteners.tcp.2 = 10.79.0.2:5672\n" >/etc/ring-rabbitmq.conf
     echo "[]." >/etc/ring-rabbitmq.plugins'
 background epmd env ERL_EPMD_ADDRESS=127.0.0.1 epmd
 sleep 0.5
@@ -22,7 +22,7 @@ install_file /etc/mysql/mariadb.conf.d/99-ring.cnf <"$H/templates/mariadb.cnf"
 background mariadb mariadbd --user=mysql
 await 120 enter mariadb -e 'select 1'
 {
-    for database in keystone glance placement nova_api nova nova_cell0 neutron_ovs neutron_ovn; do
+    for database in keystone glance placement nova_api nova nova_cell0 neutron_ovs neutron_ovn neutron_bridge; do
         echo "create database if not exists $database character set utf8mb3;"
     done
     echo "create user if not exists osk@'127.0.0.1' identified by 'osk'; grant all on *.* to osk@'127.0.0.1';"

@@ -1,5 +1,5 @@
-"""Image, flavour, networks and security rules; with ML2/OVN, which has no DHCP namespaces, a port of each network in a
-namespace of its own, to reach the guests from: ``resources.py ovs|ovn``."""
+"""Image, flavour, networks and security rules; with ML2/OVN, which has no DHCP namespaces, and in mode bridge on the
+second host, a port of each network in a namespace of its own, to reach the guests from: ``resources.py MODE``."""
 
 from __future__ import annotations
 
@@ -12,7 +12,14 @@ import openstack
 
 IMAGES = f"{os.environ['R']}/images"
 COMMAND_LINE = "console=ttyS0 quiet mitigations=off nokaslr"
-NETWORKS = (("net1", "10.1.0.0/24"), ("net2", "10.2.0.0/24"))
+NETWORKS: tuple[tuple[str, str, dict[str, Any]], ...] = (("net1", "10.1.0.0/24", {}), ("net2", "10.2.0.0/24", {}))
+FLAT = {"provider_network_type": "flat", "provider_physical_network": "physnet1"}
+VLAN = {"provider_network_type": "vlan", "provider_physical_network": "physnet1", "provider_segmentation_id": 101}
+BRIDGED: tuple[tuple[str, str, dict[str, Any]], ...] = (
+    *NETWORKS,
+    ("flat1", "10.3.0.0/24", FLAT),
+    ("vlan1", "10.4.0.0/24", VLAN),
+)
 names = {"project_name": "admin", "user_domain_name": "Default", "project_domain_name": "Default"}
 cloud: Any = openstack.connect(
     auth_url="http://controller:5000/v3", username="admin", password="admin", region_name="RegionOne", **names
@@ -65,6 +72,25 @@ def probe(network: Any) -> None:
         subprocess.run(command.split(), check=True, stdout=subprocess.DEVNULL)
 
 
+def second_hosts_probe(network: Any) -> None:
+    """A veth pair on host hv2, as a VMM would make a tap there, with one end in namespace probe-NETWORK."""
+    name = f"probe-{network.name}"
+    # Of a group of its own: members of the guests' group reach each other without any rule.
+    group = cloud.network.find_security_group("probes") or cloud.network.create_security_group(name="probes")
+    binding = {"binding_host_id": "hv2", "device_owner": "compute:probe", "security_group_ids": [group.id]}
+    port = cloud.network.find_port(name) or cloud.network.create_port(name=name, network_id=network.id, **binding)
+    commands = [
+        f"ip netns add {name}",
+        f"ip -n hv2 link add tap{port.id[:11]} type veth peer name eth0 netns {name}",
+        f"ip -n {name} link set eth0 address {port.mac_address} mtu {network.mtu} up",
+        f"ip -n {name} addr add {port.fixed_ips[0]['ip_address']}/24 dev eth0",
+        f"ip -n {name} link set lo up",
+        f"ip -n hv2 link set tap{port.id[:11]} up",
+    ]
+    for command in commands:
+        subprocess.run(command.split(), check=True, stdout=subprocess.DEVNULL)
+
+
 def main(mode: str) -> None:
     """Make what is not there yet."""
     kernel, initrd = image("kernel", "vmlinuz", "aki"), image("initrd", "initrd", "ari")
@@ -82,12 +108,14 @@ def main(mode: str) -> None:
     if cloud.compute.find_flavor("tiny") is None:
         cloud.compute.create_flavor(name="tiny", ram=128, vcpus=1, disk=1)
     security_rules()
-    for name, cidr in NETWORKS:
-        network = cloud.network.find_network(name) or cloud.network.create_network(name=name)
+    for name, cidr, provider in BRIDGED if mode == "bridge" else NETWORKS:
+        network = cloud.network.find_network(name) or cloud.network.create_network(name=name, **provider)
         if not list(cloud.network.subnets(network_id=network.id)):
             cloud.network.create_subnet(network_id=network.id, name=name, ip_version=4, cidr=cidr, is_dhcp_enabled=True)
         if mode == "ovn":
             probe(network)
+        elif mode == "bridge":
+            second_hosts_probe(network)
 
 
 if __name__ == "__main__":

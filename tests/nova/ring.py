@@ -33,7 +33,7 @@ _PLUG = re.compile(r"^(\S+ \S+) .* os_vif \[.*?\] (Plugging|Unplugging|Successfu
 class Cloud:
     """The OpenStack, as its user sees it.
 
-    :param mode: ovs or ovn.
+    :param mode: ovs, ovn or bridge.
     """
 
     def __init__(self, mode: str) -> None:
@@ -286,6 +286,17 @@ class Ring:
             self._restart_compute()
         return "; ".join(f"{verb}: {ours[verb]:.0f} ms, os-vif {theirs[verb]:.0f} ms" for verb in ours)
 
+    def tap_to_active(self) -> str:
+        """from a port of br-int to ACTIVE, as the API shows it; for comparison with mode bridge"""
+        from tests.nova.bridge_ring import tap_to_active
+
+        def command(port: Any) -> list[str]:
+            name, ids = f"tap{port.id[:11]}", f"external_ids:iface-id={port.id}"
+            mac = f'external_ids:attached-mac="{port.mac_address}"'
+            return ["ovs-vsctl", "add-port", "br-int", name, "--", "set", "interface", name, "type=internal", ids, mac]
+
+        return tap_to_active(self.cloud, "hv1", command)
+
     def _timed(self) -> dict[str, float]:
         """Median milliseconds of plugs and unplugs of some servers."""
         size = services.NOVA_LOG.stat().st_size
@@ -333,7 +344,7 @@ class Ring:
 CHECKS: tuple[Callable[[Ring], str | None], ...] = (
     *(Ring.boot, Ring.soft_reboot, Ring.hard_reboot, Ring.stop_start, Ring.attach_detach, Ring.compute_restarted),
     *(Ring.compute_before_vifplugd, Ring.killed_in_mid_plug, Ring.deleted_while_vifplugd_is_away, Ring.delete),
-    Ring.beside_os_vif,
+    *(Ring.beside_os_vif, Ring.tap_to_active),
 )
 
 
@@ -346,12 +357,17 @@ def _seconds(text: str) -> float:
 def main(mode: str, wanted: list[str]) -> int:
     """Run the checks; 1 when one failed. A check that was named and is none fails, too."""
     ring, failed = Ring(Cloud(mode)), False
-    unknown = set(wanted) - {check.__name__ for check in CHECKS}
+    checks: tuple[Callable[[Any], str | None], ...] = CHECKS
+    if mode == "bridge":
+        from tests.nova import bridge_ring
+
+        ring, checks = bridge_ring.BridgeRing(ring.cloud), bridge_ring.CHECKS
+    unknown = set(wanted) - {check.__name__ for check in checks}
     if unknown:
         sys.exit(
-            f"no such check: {', '.join(sorted(unknown))}; there are {', '.join(each.__name__ for each in CHECKS)}"
+            f"no such check: {', '.join(sorted(unknown))}; there are {', '.join(each.__name__ for each in checks)}"
         )
-    for check in CHECKS:
+    for check in checks:
         if wanted and check.__name__ not in wanted:
             continue
         began = time.monotonic()

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
-# Usage: run.sh [--keep] [ovs|ovn...] [-- CHECK...]
+# Usage: run.sh [--keep] [ovs|ovn|bridge...] [-- CHECK...]
 #
-# The whole ring: a world with an OpenStack in it, the checks of ring.py for each control plane (both, unless some are
+# The whole ring: a world with an OpenStack in it, the checks for each control plane (ovs and ovn, unless some are
 # named), and the world's end. --keep leaves the world up, for world.sh run and world.sh shell. Logs stay in $R/log.
 set -euo pipefail
 # shellcheck source=tests/nova/environment.sh
@@ -12,9 +12,9 @@ modes=()
 while [[ $# -gt 0 && $1 != -- ]]; do
     case $1 in
         --keep) keep=yes ;;
-        ovs | ovn) modes+=("$1") ;;
+        ovs | ovn | bridge) modes+=("$1") ;;
         *)
-            echo "usage: run.sh [--keep] [ovs|ovn...] [-- CHECK...]" >&2
+            echo "usage: run.sh [--keep] [ovs|ovn|bridge...] [-- CHECK...]" >&2
             exit 2
             ;;
     esac

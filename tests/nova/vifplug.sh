@@ -17,7 +17,7 @@ case ${1:-} in
         nsenter -t "$(<"$R/init.pid")" -m bash -ec '"$1" -m venv /opt/vifplug
             /opt/vifplug/bin/pip install -q --disable-pip-version-check "$2"
             ln -sf /opt/vifplug/bin/vifplug /opt/vifplug/bin/vifplugd /opt/vifplug/bin/vifplug-privsep-helper /usr/local/bin/
-            "$3/bin/pip" install -q --disable-pip-version-check --force-reinstall --no-deps "$2[os-vif]"' \
+            "$3/bin/pip" install -q --disable-pip-version-check --force-reinstall --no-deps "$2[os-vif,neutron]"' \
             _ "$python" "$R/tmp/vifplug" "$V"
         # shellcheck disable=SC2016
         enter bash -ec 'install -D -m 644 /opt/vifplug/share/vifplug/vifplug.conf.sample /etc/vifplug/vifplug.conf

@@ -217,5 +217,9 @@ def host_info(settings: Settings, probe: Probe | None) -> HostInfo:
         integration_bridge=settings.integration_bridge,
         integration_bridge_datapath=bridges.get(settings.integration_bridge),
         bridges=bridges,
+        physical_networks=dict(settings.physical_networks),
+        vxlan_local_ip=settings.vxlan_local_ip or None,
+        vxlan_group=settings.vxlan_group or None,
+        filters=settings.filter_enabled,
         ovs=ovs,
     )

@@ -52,5 +52,13 @@ class HostInfo(Value):
     """system or netdev; null if the bridge is missing, or cannot be read."""
     bridges: Mapping[str, str] = field(default_factory=dict)
     """Every OVS bridge, with its datapath."""
+    physical_networks: Mapping[str, str] = field(default_factory=dict)
+    """[bridge] physical_networks: each network with its device."""
+    vxlan_local_ip: str | None = None
+    """[bridge] vxlan_local_ip; null if it is not set."""
+    vxlan_group: str | None = None
+    """[bridge] vxlan_group; null if it is not set."""
+    filters: bool = False
+    """[filter] enabled: whether guests with known addresses may send from these only."""
     ovs: OvsInfo = OvsInfo()
     daemon: DaemonInfo = DaemonInfo()

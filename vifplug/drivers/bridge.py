@@ -7,12 +7,13 @@ from dataclasses import replace
 
 from vifplug import naming
 from vifplug.drivers import builders, uplinks
-from vifplug.drivers.contract import Options, tap_name
+from vifplug.drivers.contract import Options, mtu_of, tap_name
 from vifplug.drivers.guest_end import GuestEnd, Tap
 from vifplug.errors import InputError
 from vifplug.model.vif import Vif
 from vifplug.resources.bridge import Bridge
 from vifplug.resources.contract import Resource
+from vifplug.resources.tap import GuestTap
 
 
 class LinuxBridge:
@@ -25,13 +26,22 @@ class LinuxBridge:
     makes_tap = True
 
     def resources(self, vif: Vif, options: Options) -> Sequence[Resource]:
-        """Tap if requested, its filter, bridge, uplink if requested.
+        """Tap if requested or to be joined, its filter, bridge, uplink if requested.
 
         :raises InputError: the network is not named, or has an uplink that this host cannot have.
         """
         bridge, vlan = builders.with_guest(vif, self._bridge(vif)), builders.own_vlan(vif)
         if vlan is not None:
             bridge = replace(bridge, vlan_filtering=1, vlan_default_pvid=0, guest_vlan=vlan)
+        if vif.join_tap and (vif.create_tap or vlan is not None):
+            wrong = "create_tap" if vif.create_tap else "vlan"
+            raise InputError(
+                f"VIF {vif.id} has join_tap and {wrong}, which exclude each other; unplug it first", vif.id
+            )
+        if vif.join_tap:
+            joined = GuestTap.of(vif.id, bridge.name, mtu_of(vif), up=vif.tap_up is not False)
+            rest = (replace(bridge, guest="", guest_address=""), *uplinks.uplinks(vif, bridge, options))
+            return [joined, *builders.guest_filter(vif, options), *rest]
         taps = [replace(builders.guest_tap(vif, master=bridge.name), bridge_vlan=vlan)] if vif.create_tap else []
         return [*taps, *builders.guest_filter(vif, options), bridge, *uplinks.uplinks(vif, bridge, options)]
 

@@ -105,6 +105,7 @@ def _requested(vif: Vif, **observed: Any) -> VifReport:
         mtu=vif.network.mtu,
         bridge=vif.network.bridge,
         network=vif.network.id,
+        join_tap=vif.join_tap or None,
         instance=InstanceReport(uuid=vif.instance.uuid, name=vif.instance.name) if vif.instance else None,
         **observed,
     )

@@ -116,6 +116,8 @@ class VifReport(Value):
     network: str | None = None
     """The network's UUID."""
     instance: InstanceReport | None = None
+    join_tap: bool | None = field(default=None, metadata=OMITTED)
+    """Whether vifplug puts the tap that another program makes on the bridge."""
     devices: Sequence[DeviceReport] = ()
     """In path order from the guest."""
     ports: Sequence[PortReport] = ()

@@ -83,8 +83,8 @@ class Uplink(Part):
     )
     peers: tuple[IpAddress, ...] | None = Field(
         default=None,
-        description="vxlan: the other hosts' addresses, instead of a group. VIFs of one network may name different "
-        "ones, and all count.",
+        description="vxlan: the other hosts' addresses, instead of a group; an empty list while there is none. VIFs "
+        "of one network may name different ones, and all count.",
     )
     local_ip: IpAddress | None = Field(
         default=None, description="vxlan: this host's address; by default the configuration's vxlan_local_ip."
@@ -146,8 +146,8 @@ class Uplink(Part):
             return None
         if info.data.get("group") is not None:
             raise ValueError("it excludes group: give either")
-        if not 0 < len(value) <= _PEERS_MAX:
-            raise ValueError(f"it must have 1 to {_PEERS_MAX} addresses; for no other host leave out the uplink")
+        if len(value) > _PEERS_MAX:
+            raise ValueError(f"it must have at most {_PEERS_MAX} addresses")
         wrong = next((peer for peer in value if not _is_host(peer)), None)
         if wrong is not None:
             raise ValueError(f"{wrong} is not the address of a host")

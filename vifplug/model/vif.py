@@ -294,6 +294,15 @@ class Vif(_Part):
         description="ovs: make the port. False leaves it to libvirt, which makes it with the tap and deletes it with "
         "the guest; vifplug only reads it. By default true.",
     )
+    join_tap: Flag | None = Field(
+        default=None,
+        description="bridge, with create_tap false: put the tap that another program has made on the bridge, with the "
+        "VIF's MTU. It must have the name tap and the id, cut to 14 characters; unplug takes it off. By default the "
+        "VMM puts it there.",
+    )
+    tap_up: Flag | None = Field(
+        default=None, description="With join_tap: whether the tap is up; by default true. False cuts the guest off."
+    )
     tap_owner: TapOwner | None = None
     tap: LoneTap | None = None
     multiqueue: Flag | None = Field(
@@ -342,6 +351,25 @@ class Vif(_Part):
             raise ValueError("create_port: it is for VIFs of type ovs only; leave it out")
         if self.create_port is False and self.create_tap:
             raise ValueError("create_tap: it must be false, or be left out, with create_port false: libvirt makes both")
+        return self
+
+    @model_validator(mode="before")
+    @classmethod
+    def _joined_tap_is_another_programs(cls, data: Any) -> Any:
+        is_joined = isinstance(data, Mapping) and data.get("join_tap") is True
+        return {**data, "create_tap": False} if is_joined and data.get("create_tap") is None else data
+
+    @model_validator(mode="after")
+    def _joined_tap_is_of_a_bridge(self) -> Vif:
+        if self.join_tap and self.vif_type != "bridge":
+            raise ValueError("join_tap: it is for VIFs of type bridge only; leave it out")
+        if self.join_tap and self.create_tap:
+            raise ValueError("create_tap: it must be false, or be left out, with join_tap: another program has the tap")
+        if self.join_tap and (self.vlan is not None or self.names.tap):
+            wrong = "vlan" if self.vlan is not None else "names.tap"
+            raise ValueError(f"{wrong}: it must be left out with join_tap")
+        if self.tap_up is not None and not self.join_tap:
+            raise ValueError("tap_up: it is for VIFs with join_tap only; leave it out")
         return self
 
     @model_validator(mode="after")

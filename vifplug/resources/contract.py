@@ -95,6 +95,8 @@ class Resource:
     """Its name in records, reports and privileged operations."""
     plane: ClassVar[str] = LINKS
     relation: ClassVar[Relation] = Relation.OWNED
+    is_guests: ClassVar[bool] = False
+    """Whether it is identified as a guest's tap, not listed by the configuration, and may be missing."""
 
     if TYPE_CHECKING:
 

@@ -15,7 +15,7 @@ from vifplug.resources.link import Device, Link
 from vifplug.resources.nftables.filter import Filter
 from vifplug.resources.ovs_bridge import OvsBridge
 from vifplug.resources.ovs_port import DelegatedPort, OvsPort
-from vifplug.resources.tap import Tap
+from vifplug.resources.tap import GuestTap, Tap
 from vifplug.resources.uplink.nic import Nic
 from vifplug.resources.uplink.vxlan import Vxlan
 from vifplug.resources.veth import Veth
@@ -24,7 +24,7 @@ from vifplug.resources.vlan import Vlan
 
 _OWN: tuple[type[Resource], ...] = (
     *(Bridge, Veth, Tap, OvsPort, DelegatedPort, OvsBridge, Device, Vlan, Vf, Representor),
-    *(Nic, Vxlan, Filter),
+    *(Nic, Vxlan, Filter, GuestTap),
 )
 
 P = ParamSpec("P")

@@ -1,15 +1,17 @@
-"""Taps: a VMM opens one as its guest's network card."""
+"""Taps: a VMM opens one as its guest's network card. vifplug makes them, or puts another program's on a bridge."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import ClassVar
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, ClassVar
 
 from vifplug import naming
-from vifplug.resources.contract import Creation, Role
+from vifplug.resources.contract import Creation, Relation, Role
 from vifplug.resources.link import OF_EVERY_LINK, UP, Link, Passage
 from vifplug.resources.schema import Attribute, Compared, Form, How, Place, Table, Wire
 
+GUEST_ROLE = "guest-tap"
 _INFO = Place.DATA
 _ID_MAX = 2**32 - 2
 UID = Attribute(name="uid", form=Form.WHOLE, how=How.TAP, wire=Wire("IFLA_TUN_OWNER", 1, "uint32", _INFO), high=_ID_MAX)
@@ -79,3 +81,26 @@ class Tap(Link):
         queues = " multi-queue" if self.multiqueue else ""
         ids = [f"{key} {value}" for key, value in (("uid", self.uid), ("gid", self.gid)) if value is not None]
         return " ".join([f"create tap {self.name} mtu {self.mtu}{queues}", *ids])
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GuestTap(Link):
+    """A tap, or one end of a pair, that has the name that only its VIF's tap gets. It stays its maker's: it gets a
+    bridge, an MTU and "up", and its former values at the unplug. Unlike another configured device it may be missing,
+    because its maker deletes it with the guest."""
+
+    kind: ClassVar[str] = "guest-tap"
+    relation: ClassVar[Relation] = Relation.CONFIGURED
+    attributes: ClassVar[Table] = Table(*OF_EVERY_LINK, UP)
+    settable: ClassVar[frozenset[str]] = frozenset({"master", "mtu", "up"})
+    roles: ClassVar[tuple[Role, ...]] = (Role(name=GUEST_ROLE, joins_bridge=True, joins_network=True),)
+    is_guests: ClassVar[bool] = True
+
+    former: Mapping[str, Any] = field(default_factory=dict)
+    """Recorded only: its master, MTU and flags before it was configured."""
+
+    @classmethod
+    def of(cls, vif_id: str, bridge: str, mtu: int, *, up: bool) -> GuestTap:
+        """The tap of a VIF, on a bridge."""
+        name = naming.device(naming.ROLE_TAP, vif_id)
+        return cls(name=name, owner=vif_id, role=GUEST_ROLE, master=bridge, mtu=mtu, up=up)

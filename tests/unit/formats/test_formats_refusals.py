@@ -269,15 +269,15 @@ def test_refusal_names_field_value_and_right(document: Any, message: str) -> Non
     [
         (
             {"colour": "red"},
-            f"unknown key 'colour'{KEYS}id, vif_type, address, network, instance, create_tap, create_port, tap_owner, "
-            "tap, multiqueue, isolate, vlan, per_port_bridge, names, vhost_user, pci_device, macvtap, "
-            "allowed_addresses, port_security",
+            f"unknown key 'colour'{KEYS}id, vif_type, address, network, instance, create_tap, create_port, "
+            "join_tap, tap_up, tap_owner, tap, multiqueue, isolate, vlan, per_port_bridge, names, vhost_user, "
+            "pci_device, macvtap, allowed_addresses, port_security",
         ),
         (
             {"mac": "fa:16:3e:00:00:01"},
             f"unknown key 'mac' (did you mean 'address'?){KEYS}id, vif_type, address, network, instance, create_tap, "
-            "create_port, tap_owner, tap, multiqueue, isolate, vlan, per_port_bridge, names, vhost_user, pci_device, "
-            "macvtap, allowed_addresses, port_security",
+            "create_port, join_tap, tap_up, tap_owner, tap, multiqueue, isolate, vlan, per_port_bridge, names, "
+            "vhost_user, pci_device, macvtap, allowed_addresses, port_security",
         ),
         (
             {"vif_type": "ovs", "create_port": False, "create_tap": True},

@@ -25,6 +25,8 @@ def test_what_a_request_may_omit() -> None:
         "instance",
         "create_tap",
         "create_port",
+        "join_tap",
+        "tap_up",
         "tap_owner",
         "tap",
         "allowed_addresses",

@@ -52,6 +52,7 @@ ALLOWED: dict[str, set[str]] = {
     "testing": {
         *("api", "config", "doctor", "drivers", "engine", "errors", "model", "naming", "resources", "store", "trace"),
     },
+    "neutron": {"api", "doctor", "errors", "formats", "model", "naming", "netlink"},
     "osvif": {"api", "errors", "formats", "model", "naming"},
     "daemon": {
         *("api", "config", "doctor", "drivers", "engine", "errors", "formats", "guest", "linux", "model", "naming"),
@@ -118,6 +119,16 @@ def test_os_vif_is_imported_in_its_plugin_only() -> None:
         if not path.is_relative_to(ROOT / "osvif")
         for imported in _imports(_tree(path))
         if imported.startswith(("os_vif", "vif_plug_ovs", "vifplug.osvif"))
+    )
+
+
+def test_neutron_is_imported_in_its_own_package_only() -> None:
+    _must_be_empty(
+        f"{_name(path)} imports {imported}; Neutron need not be installed, and vifplug.neutron is loaded by it"
+        for path in MODULES
+        if not path.is_relative_to(ROOT / "neutron")
+        for imported in _imports(_tree(path))
+        if imported.startswith(("neutron", "oslo_messaging", "oslo_service", "vifplug.neutron"))
     )
 
 

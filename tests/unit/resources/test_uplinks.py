@@ -41,7 +41,7 @@ def vif(number: int = 1, **uplink: Any) -> vifplug.Vif:
         ({**VXLAN, "segmentation_id": "5"}, "segmentation_id: '5': it must be a VXLAN's number"),
         ({**VXLAN, "group": "192.0.2.1"}, "group: '192.0.2.1': it must be a multicast address such as 239.1.1.1"),
         ({**VXLAN, "group": "239.1.1.1", "peers": ["192.0.2.1"]}, "peers: a list: it excludes group: give either"),
-        ({**VXLAN, "peers": []}, "peers: a list: it must have 1 to 4096 addresses"),
+        ({**VXLAN, "peers": ["192.0.2.1"] * 4097}, "peers: a list: it must have at most 4096 addresses"),
         ({**VXLAN, "peers": ["239.1.1.1"]}, "peers: a list: 239.1.1.1 is not the address of a host"),
         *(
             ({**VXLAN, "peers": [peer]}, f"peers: a list: {peer} is not the address of a host")

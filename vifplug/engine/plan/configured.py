@@ -250,6 +250,8 @@ def refuse_unlisted(desired: Iterable[Resource], observed: Observed, patterns: C
     desired = list(desired)
     made = {link.name for link in kinds.links_in(desired) if link.relation is Relation.OWNED}
     for link in kinds.links_in(desired):
+        if link.is_guests:
+            continue  # it is identified by ``conflicts``
         name = link.lower if link.relation is Relation.OWNED else link.name
         if name is None or name in made or name in observed.absent:  # the reason for the absence is reported instead
             continue

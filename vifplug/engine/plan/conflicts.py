@@ -127,6 +127,8 @@ def refuse_foreign(desired: Iterable[Resource], recorded: Inventory, observed: O
             continue
         if not isinstance(resource, Link) or resource.relation is not Relation.OWNED:
             configured.refuse_unusable(resource, observed, links.get(resource.name))
+            if resource.is_guests:
+                _refuse_joining(resource, observed.links[resource.name], getattr(resource, "master", None))
             continue
         configured.refuse_missing_lower(resource, desired, observed)
         own_vlan.refuse_bridge(resource, desired, observed)
@@ -277,6 +279,22 @@ def refuse_foreign_guest(vif_id: str, bridge: Link, known: Link | None, observed
             return
     if not ownership.is_guests_tap(link, vif_id, bridge.guest_address):
         raise _no_guests_tap(link, vif_id, bridge.guest_address)
+
+
+def _refuse_joining(tap: Resource, current: Link, master: str | None) -> None:
+    """Refuse to take a guest's tap off the bridge that another program has put it on, and a device that is no tap."""
+    if not current.may_stand_for_tap:
+        raise Conflict(
+            f"device {tap.name!r} of {ownership.owner_in_words(tap.owner)} is to be put on {master!r}, and is "
+            f"{ownership.holder(current)}, neither a tap nor an end of a pair; it was left alone",
+            tap.name,
+        )
+    if current.master not in (None, master):
+        raise Conflict(
+            f"device {tap.name!r} of {ownership.owner_in_words(tap.owner)} is to be put on {master!r}, and is on "
+            f"{current.master!r}, where another program has put it; it was left alone: ip link set {tap.name} nomaster",
+            tap.name,
+        )
 
 
 def _no_guests_tap(link: Link, owner: str, address: str) -> Conflict:

@@ -124,7 +124,7 @@ def job(vif: Vif, record: Record | None, options: Options, requester: Requester 
     complete = _completed(vif, record.vif if record else None, driver, options)
     _refuse_another_way(complete, record)
     own_vlan.refuse(complete, record, options)
-    desired = tuple(driver.resources(complete, options))
+    desired = tuple(item for item in driver.resources(complete, options) if not _is_unasked(item, vif, record))
     kinds.require_known(desired)
     builders.refuse_unfiltered(complete, options, desired)
     _check_names(complete, driver, desired)
@@ -141,6 +141,14 @@ def job(vif: Vif, record: Record | None, options: Options, requester: Requester 
         requester=requester,
         created_by=record.created_by if record is not None else requester.uid if requester is not None else None,
     )
+
+
+def _is_unasked(item: Resource, vif: Vif, record: Record | None) -> bool:
+    """Whether a repair would put a guest's tap on a bridge that no request has put there: its maker may have yet to
+    prepare it, as Neutron's agent does with a port's security groups."""
+    if record is None or vif is not record.vif:
+        return False
+    return item.is_guests and item.name not in Inventory(record.resources).links
 
 
 def _keeps_port(vif: Vif, record: Record | None) -> bool:
@@ -249,7 +257,8 @@ def _check_names(vif: Vif, driver: Driver, desired: Iterable[Resource]) -> None:
         )
     links = [link for link in kinds.links_in(desired) if link.owner == vif.id]
     guest = link_of(end_by(driver, vif))
-    built = [link.name for link in links] + [guest] * bool(guest and not any(link.is_opened_by_guest for link in links))
+    has_guests = any(link.is_opened_by_guest or link.is_guests for link in links)
+    built = [link.name for link in links] + [guest] * bool(guest and not has_guests)
     chosen = [name for name in vars(vif.names).values() if name]
     twice = next((name for names in (chosen, built) for name in names if names.count(name) > 1), None)
     if twice:

@@ -51,6 +51,8 @@ def resolve(desired: Iterable[Resource], observed: Observed) -> tuple[Resource, 
                 on_foreign_bridge=resource.master in foreign,
             )
             resolved += [uplink] if uplink is not None else []
+        elif resource.is_guests and resource.name not in observed.links:
+            continue  # its maker has yet to make it, or has deleted it; the next plug finds it
         elif resource.name not in foreign:
             resolved.append(made.get(resource.name, resource) if isinstance(resource, OvsBridge) else resource)
     return tuple(resolved)

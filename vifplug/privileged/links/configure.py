@@ -35,12 +35,15 @@ def may_be_lower(name: str, link: Mapping[str, Any], kind: type[Link]) -> bool:
     return rule.is_listed([naming.listed_address(address) for address in held], _devices)
 
 
-def values_of(operation: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
+def values_of(
+    operation: Mapping[str, Any], guests_tap: dict[str, Any] | None = None
+) -> tuple[dict[str, Any], dict[str, Any]]:
     """The link that an operation configures, and its new values. A part of a link has its ``part``.
 
     Values to restore are left out if the link's present value is not the expected one: another program has changed it
     since.
 
+    :param guests_tap: the guest's tap that it is about, identified; None for any other device.
     :raises PermissionDenied: for a device that the configuration does not list or that is a VIF's own, and for an
         attribute that its kind does not have.
     :raises LinkError: it does not exist.
@@ -49,13 +52,15 @@ def values_of(operation: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, A
     arguments.owner(operation["owner"])
     if part.kind.relation is not Relation.CONFIGURED or part.kind.kind != operation["kind"]:
         raise _unlisted(name, part.kind.kind)
-    link = _listed_link(name, part.kind, operation.get("netdev"))
+    link = guests_tap if part.kind.is_guests else _listed_link(name, part.kind, operation.get("netdev"))
+    if link is None:
+        raise LinkError(f"could not configure {name!r}: no such device", name)
     # What stops frames (``resources.passage``) is only corrected on our own links.
     attributes.refuse_unknown(part.kind.attributes, (*operation["values"], *operation["expected"]))
     others = sorted(operation["values"].keys() - part.kind.settable) if part.kind.settable else []
     if others:
         raise PermissionDenied(f"refused to set {', '.join(others)} of device {name!r}: it is another program's", name)
-    if operation["values"].get("master") is not None:
+    if operation["values"].get("master") is not None and not part.kind.is_guests:
         _refuse_member(link, operation["owner"])
     if "alias" in operation["values"]:
         raise PermissionDenied(f"refused to mark device {name!r}: it is another program's", name)

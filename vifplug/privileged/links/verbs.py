@@ -225,7 +225,7 @@ def _set(run: Run, number: int, operation: Operation) -> None:
 
 def _configure(run: Run, number: int, operation: Operation) -> None:
     """Set attributes of another program's link that the configuration lists."""
-    link, values = configure.values_of(operation)
+    link, values = configure.values_of(operation, _guests_tap(operation))
     if "part" in link:
         part = link["part"]
         for attrs in attributes.in_entry(part, values):
@@ -233,6 +233,26 @@ def _configure(run: Run, number: int, operation: Operation) -> None:
     elif values:
         name = link.get("netdev") or operation["name"]
         _set_attributes(run, number, {**operation, "name": name, "values": values}, int(link["ifindex"]), link)
+
+
+def _guests_tap(operation: Operation) -> dict[str, Any] | None:
+    """The tap of a VIF's guest that is to be configured, by the name that only that VIF's gets; on no bridge, or on the
+    one that it is for. None if it does not exist, or if the operation is about another device.
+
+    :raises PermissionDenied: it is no tap of that guest.
+    """
+    if not arguments.part(operation["role"]).kind.is_guests:
+        return None
+    name, owner = arguments.link_there(operation["name"]), arguments.owner(operation["owner"])
+    link = ownership.read(name)
+    if link is None:
+        return None
+    master = operation["values"].get("master")
+    joins = master is not None and link["master"] not in (None, master)
+    has_name = name == naming.device(naming.ROLE_TAP, owner)
+    if joins or not has_name or not adoption.is_guests({**link, "master": None}, owner, None):
+        raise PermissionDenied(f"refused to configure device {name!r}: it is not the tap of {owner}'s guest", name)
+    return link
 
 
 def _set_attributes(run: Run, number: int, operation: Operation, index: int, link: Mapping[str, Any] | None) -> None:
