@@ -18,48 +18,21 @@ from typing import Any
 
 from tests.nova import services
 from tests.nova.ring import Cloud, Ring, address, is_clean
-from tests.nova.services import CheckError, run, start, stop, until
+from tests.nova.services import CheckError, run, stop, until
+from tests.nova.two_hosts import (
+    AGENTS,
+    CONFIG,
+    HOSTS,
+    SETPRIV,
+    kill_agent,
+    links,
+    make_as_the_old_agent,
+    on,
+    start_agent,
+    vifs,
+)
 
-AGENTS = ("vifplug-neutron-agent-hv1", "vifplug-neutron-agent-hv2")
 TIMES = 5
-_SETPRIV = ("setpriv", "--reuid=neutron", "--regid=neutron", "--init-groups", "env", "HOME=/var/lib/neutron")
-_CONFIG = ("--config-file", "/etc/neutron/vifplug-neutron-agent.conf", "--config-file")
-HOSTS: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
-    "hv1": ((), ()),
-    "hv2": (("ip", "netns", "exec", "hv2"), ("--config-file", "/etc/vifplug/hv2.conf")),
-}
-"""How a command is run on a host, and how its vifplugd is found."""
-
-
-def on(host: str, *argv: str, check: bool = True) -> str:
-    """A command's output on a host."""
-    return run(*HOSTS[host][0], *argv, check=check)
-
-
-def vifs(host: str) -> dict[str, Any]:
-    """vifplug's VIFs of a host, by id."""
-    answer = on(host, "/usr/local/bin/vifplug", *HOSTS[host][1], "list", "-o", "json")
-    return {vif["id"]: vif for vif in json.loads(answer)["vifs"]}
-
-
-def start_agent(host: str) -> None:
-    """Start the agent of a host."""
-    argv = [*_SETPRIV, "vifplug-neutron-agent", *_CONFIG, f"/etc/neutron/vifplug_agent_{host}.ini"]
-    start(f"vifplug-neutron-agent-{host}", *HOSTS[host][0], *argv)
-
-
-def kill_agent(host: str) -> None:
-    """Kill the agent of a host with -9, the parent first and then its children."""
-    pid = int((services.PIDS / f"vifplug-neutron-agent-{host}").read_text())
-    children = run("ps", "-o", "pid=", "--ppid", str(pid), check=False).split()
-    for each in (str(pid), *children):
-        run("kill", "-9", each, check=False)
-    stop(f"vifplug-neutron-agent-{host}", signal.SIGKILL)
-
-
-def links(host: str) -> set[str]:
-    """The names of a host's links."""
-    return {link["ifname"] for link in json.loads(on(host, "ip", "-j", "link"))}
 
 
 class BridgeRing(Ring):
@@ -251,6 +224,59 @@ class BridgeRing(Ring):
         for host in HOSTS:
             until(lambda host=host: not {bridge, f"vxlan-{number}"} & links(host), f"nothing is left on {host}", 60)  # type: ignore[misc]
 
+    def old_agents_host(self) -> str:
+        """bridge, VXLAN and tap as the old agent made them, under a ping: none is lost, and they are taken over"""
+        api = self.cloud.api.network
+        network = api.create_network(name="inherited")
+        api.create_subnet(network_id=network.id, ip_version=4, cidr="10.8.0.0/24", is_dhcp_enabled=True)
+        owner = {"device_owner": "compute:probe", "network_id": network.id, "binding_host_id": "hv2"}
+        dhcp = until(lambda: list(api.ports(network_id=network.id, status="ACTIVE")), "the DHCP port is ACTIVE")[0]
+        kill_agent("hv2")
+        port, later = (api.create_port(**owner) for _number in range(2))
+        number, tap, bridge = (
+            api.get_network(network).provider_segmentation_id,
+            f"tap{port.id[:11]}",
+            f"brq{network.id[:11]}",
+        )
+        try:
+            make_as_the_old_agent(bridge, f"vxlan-{number}", tap, port)
+            argv = ["ip", "netns", "exec", "inherited", "ping", "-i", "0.1", "-W", "2", address(dhcp)]
+            until(lambda: subprocess.run([*argv, "-c", "1"], capture_output=True).returncode == 0, "a first ping")
+            before = on("hv2", "ip", "-j", "link", "show", "master", bridge)
+            watch = subprocess.Popen([*HOSTS["hv2"][0], "ip", "monitor", "link"], stdout=subprocess.PIPE, text=True)
+            process = subprocess.Popen(argv, stdout=subprocess.PIPE, text=True)
+            start_agent("hv2")
+            self._until_status(port.id, "ACTIVE")
+            time.sleep(5)
+            process.send_signal(signal.SIGINT)
+            (summary,) = [line for line in process.communicate()[0].splitlines() if "packets transmitted" in line]
+            watch.terminate()
+            changed = [line for line in watch.communicate()[0].splitlines() if bridge in line or tap in line]
+            if (
+                " 0% packet loss" not in summary
+                or changed
+                or on("hv2", "ip", "-j", "link", "show", "master", bridge) != before
+            ):
+                raise CheckError(f"{summary}; changes: {changed}")
+            # It is the new agent's now: a second port joins, and the first one is set down.
+            on("hv2", "ip", "tuntap", "add", f"tap{later.id[:11]}", "mode", "tap")
+            self._until_status(later.id, "ACTIVE")
+            (joined,) = json.loads(on("hv2", "ip", "-j", "link", "show", f"tap{later.id[:11]}"))
+            if joined.get("master") != bridge:
+                raise CheckError(f"the second tap is on {joined.get('master')}")
+            api.update_port(port, is_admin_state_up=False)
+            until(lambda: subprocess.run([*argv, "-c", "1"], capture_output=True).returncode != 0, "it is cut off", 60)
+        finally:
+            for name in (tap, f"tap{later.id[:11]}", f"vxlan-{number}", bridge):
+                on("hv2", "ip", "link", "delete", name, check=False)
+            run("ip", "netns", "del", "inherited", check=False)
+            if not services.is_alive(int((services.PIDS / AGENTS[1]).read_text())):
+                start_agent("hv2")
+        for each in (port, later):
+            api.delete_port(each)
+        api.delete_network(network)
+        return summary
+
     def agents_killed(self) -> str:
         """both agents are killed with -9 and started under a ping of ten a second: none is lost"""
         ip = address(self._port)
@@ -330,7 +356,7 @@ class BridgeRing(Ring):
 
     def wrong_configuration(self) -> str:
         """a second agent, a device and a tunnel's address that the host does not have: one line each, exit status 1"""
-        argv = " ".join([*_SETPRIV, "vifplug-neutron-agent", *_CONFIG, "/etc/neutron/vifplug_agent_hv1.ini"])
+        argv = " ".join([*SETPRIV, "vifplug-neutron-agent", *CONFIG, "/etc/neutron/vifplug_agent_hv1.ini"])
         cases = {
             argv: "another vifplug-neutron-agent runs on this host",
             f"unshare -n {argv}": "maps 'physnet1' to device 'eth1', which this host does not have",
@@ -381,6 +407,11 @@ CHECKS: tuple[Callable[[BridgeRing], str | None], ...] = (
     *(BridgeRing.port_goes_down_with_its_tap, BridgeRing.security_groups, BridgeRing.allowed_address_pairs),
     *(BridgeRing.admin_state, BridgeRing.mtu, BridgeRing.port_is_deleted, BridgeRing.wrong_configuration),
     *(BridgeRing.soft_reboot, BridgeRing.hard_reboot, BridgeRing.compute_restarted, BridgeRing.attach_detach),
-    *(BridgeRing.agents_killed, BridgeRing.servers_come_and_go_without_the_agent, BridgeRing.vifplugd_away),
+    *(
+        BridgeRing.old_agents_host,
+        BridgeRing.agents_killed,
+        BridgeRing.servers_come_and_go_without_the_agent,
+        BridgeRing.vifplugd_away,
+    ),
     *(BridgeRing.message_bus_away, BridgeRing.tap_to_active, BridgeRing.delete),
 )

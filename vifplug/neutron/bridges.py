@@ -11,9 +11,10 @@ from neutron.plugins.ml2.drivers.agent import _agent_manager_base as agent_base
 from neutron_lib.agent import topics
 from oslo_config import cfg
 
+from vifplug.errors import VifplugError
 from vifplug.neutron import host_setup, taps
 from vifplug.neutron.callbacks import Callbacks
-from vifplug.neutron.plugging import NotNowError, Plugging
+from vifplug.neutron.plugging import Plugging
 
 LOG = logging.getLogger(__name__)
 
@@ -47,7 +48,7 @@ class Bridges(agent_base.CommonAgentManagerBase):  # type: ignore[misc]
         """The part of the state report that changes."""
         try:
             return host_setup.health(self.plugging.vifs(), "")
-        except NotNowError as error:
+        except VifplugError as error:
             return host_setup.health(None, str(error))
 
     def get_all_devices(self) -> set[str]:

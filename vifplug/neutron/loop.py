@@ -142,7 +142,7 @@ class AgentLoop(common_agent.CommonAgentLoop):  # type: ignore[misc]
         device = device_details["device"]
         try:
             self._unreleased.discard(device)
-            if "port_id" not in device_details and self.mgr.plugging.network_of(device) is not None:
+            if "port_id" not in device_details:
                 self.mgr.plugging.unplug([device])
             super()._process_device_if_exists(device_details)
         except NotNowError as error:
@@ -173,4 +173,9 @@ class AgentLoop(common_agent.CommonAgentLoop):  # type: ignore[misc]
             self.agent_state["configurations"] |= self.mgr.health()
         except Exception:
             LOG.exception("could not summarise the VIFs of this host")
+        was_failed = self.failed_report_state
         super()._report_state()
+        if was_failed and not self.failed_report_state:
+            # Messages of the meantime may be lost: fanout queues go with the message bus.
+            self.fullsync = True
+            self._wake.set()

@@ -62,8 +62,8 @@ class Plugging:
             self._host = None
 
     def devices_of(self, network: str) -> set[str]:
-        """The taps of a network's ports."""
-        return {device for device, port in self._ports.items() if port.network == network}
+        """The taps of a network's ports. Any thread may ask."""
+        return {device for device, port in list(self._ports.items()) if port.network == network}
 
     def network_of(self, device: str) -> str | None:
         """The network of a tap's port, if it is known."""
@@ -162,11 +162,12 @@ class Plugging:
         return {device for device, port in self._ports.items() if port.is_plugged} & set(present) - recorded
 
     def vifs(self) -> list[VifReport]:
-        """Every VIF of this host.
+        """Every VIF of this host. Any thread may ask: it has a connection of its own.
 
-        :raises NotNowError: vifplugd does not answer.
+        :raises VifplugError: vifplugd does not answer.
         """
-        return self._ask(lambda host: host.list())
+        with self.connect() as host:
+            return host.list()
 
     def _know(self, network: str, details: Mapping[str, Any]) -> None:
         """Begin with the peers that the network's device has: those of the last run, or of another agent."""

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 
 from vifplug import naming
 from vifplug.errors import LinkError
-from vifplug.netlink import forwarding
+from vifplug.netlink import addresses, forwarding
 from vifplug.netlink.monitor import LinkWatch
 from vifplug.netlink.socket import LinkSocket
 
@@ -48,14 +48,9 @@ def peers_of(number: int) -> tuple[str, ...]:
 
 
 def has_address(address: str) -> bool:
-    """Whether a device of this host has an address: only then may a socket be bound to it."""
-    family = socket.AF_INET6 if ":" in address else socket.AF_INET
-    with socket.socket(family, socket.SOCK_DGRAM) as probe:
-        try:
-            probe.bind((address, 0))
-        except OSError:
-            return False
-    return True
+    """Whether a device of this host has an address."""
+    with contextlib.closing(LinkSocket()) as link_socket:
+        return any(address in held for held in addresses.addresses(link_socket).values())
 
 
 @contextlib.contextmanager
