@@ -67,7 +67,8 @@ class Plugger(Context):
 
     def plug(self, vifs: Sequence[Vif], requester: Requester | None = None) -> list[VifReport]:
         """Plug."""
-        return plug.plug(self, vifs, requester)
+        with plug.asking(self, [vif.id for vif in vifs]) as early:
+            return plug.plug(self, vifs, requester, early)
 
     def repair(self, vif_ids: Sequence[str], requester: Requester | None = None) -> list[VifReport]:
         """Repair."""

@@ -103,7 +103,11 @@ class LocalHost(Host):
     def plug(self, vifs: Sequence[Vif], *, requester: Requester | None = None) -> VifReports:
         # The daemon's requests contain the requester; otherwise it is this process's user, who may change every VIF.
         given = parameters.vifs(vifs)
-        return plug.plug(self._settled(), given, requester or _this_user())
+        context = self._context
+        context.host.ensure_running()
+        with plug.asking(context, [vif.id for vif in given]) as early:
+            self._thread.warnings = recover.settle(context)
+            return plug.plug(context, given, requester or _this_user(), early)
 
     def unplug(self, ids: Sequence[str], *, requester: Requester | None = None) -> VifReports:
         given = each_once(ids)

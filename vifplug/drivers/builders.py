@@ -194,7 +194,7 @@ def with_guest(vif: Vif, bridge: Bridge) -> Bridge:
     """The bridge with its guest's location, and with the name of the VMM's tap if vifplug creates none."""
     tap = tap_name(vif)
     guest, guest_address = ("", "") if vif.create_tap else (tap, vif.address)
-    return replace(bridge, station=vif.address, station_port=tap, guest=guest, guest_address=guest_address)
+    return bridge.replaced(station=vif.address, station_port=tap, guest=guest, guest_address=guest_address)
 
 
 def vlan_device(vif: Vif, name: str, owner: str, lower: str, number: int) -> vlan.Vlan:

@@ -7,7 +7,9 @@ import errno
 import socket
 import struct
 
-from pyroute2.netlink.rtnl import (
+from vifplug.errors import LinkError
+from vifplug.netlink import socket as netlink
+from vifplug.netlink.numbers import (
     RTM_DELLINK,
     RTM_DELNEIGH,
     RTM_NEWLINK,
@@ -16,9 +18,6 @@ from pyroute2.netlink.rtnl import (
     RTMGRP_LINK,
     RTMGRP_NEIGH,
 )
-
-from vifplug.errors import LinkError
-from vifplug.netlink import socket as netlink
 
 _SO_RCVBUF_BYTES = 1 << 21
 """The requested size; the kernel limits an unprivileged process to net.core.rmem_max, and reports lost messages."""

@@ -16,12 +16,10 @@ import struct
 import threading
 from collections.abc import Callable, Iterator, Sequence
 
-from pyroute2.netlink import NLM_F_DUMP, NLM_F_REQUEST
-from pyroute2.netlink.rtnl import RTM_GETLINK, RTM_NEWLINK
-
 from vifplug import naming
 from vifplug.errors import LinkError
 from vifplug.netlink.message import ATTRIBUTE, HEADER, IFINFO, Message, attribute
+from vifplug.netlink.numbers import NLM_F_DUMP, NLM_F_REQUEST, RTM_GETLINK, RTM_NEWLINK
 
 _SOL_NETLINK, _NETLINK_CAP_ACK, _NETLINK_EXT_ACK, _NETLINK_GET_STRICT_CHK = 270, 10, 11, 12
 _NLMSG_ERROR, _NLMSG_DONE = 2, 3

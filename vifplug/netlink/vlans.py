@@ -12,12 +12,10 @@ import sys
 from collections.abc import Iterator
 from typing import Any
 
-from pyroute2.netlink import NLM_F_ACK, NLM_F_REQUEST
-from pyroute2.netlink.rtnl import RTM_DELLINK, RTM_SETLINK
-
 from vifplug import naming
 from vifplug.netlink import socket as netlink
 from vifplug.netlink.message import IFINFO, Message, attribute
+from vifplug.netlink.numbers import NLM_F_ACK, NLM_F_REQUEST, RTM_DELLINK, RTM_SETLINK
 
 _EXT_MASK_COMPRESSED = 4
 """RTEXT_FILTER_BRVLAN_COMPRESSED: VLANs that follow each other are a range."""

@@ -325,7 +325,7 @@ class OvsPort(Resource):
 
     def with_vlans(self, vlans: Vlans) -> OvsPort:
         """A copy with other VLANs."""
-        return replace(self, tag=vlans.tag, vlan_mode=vlans.vlan_mode, trunks=vlans.trunks)
+        return self.replaced(tag=vlans.tag, vlan_mode=vlans.vlan_mode, trunks=vlans.trunks)
 
     @property
     def needs_userspace(self) -> bool:

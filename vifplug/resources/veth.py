@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import ClassVar
 
 from vifplug import naming
@@ -52,4 +52,4 @@ class Veth(Link):
     def as_on(self, userspace: bool) -> Link:
         """A copy without checksum offload if frames cross the userspace datapath."""
         tx_checksum = False if userspace else None
-        return self if self.tx_checksum is tx_checksum else replace(self, tx_checksum=tx_checksum)
+        return self.replaced(tx_checksum=tx_checksum)

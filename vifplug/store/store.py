@@ -30,6 +30,15 @@ LOG = logging.getLogger(__name__)
 
 _DIGEST_BYTES = 16
 
+_OF_VIFS = """
+SELECT 'records', vif_id, body, '' FROM records WHERE vif_id IN ({marks})
+UNION ALL SELECT 'intents', vif_id, body, '' FROM intents WHERE vif_id IN ({marks})
+UNION ALL SELECT 'guests', vif_id, absent_since, '' FROM guests WHERE vif_id IN ({marks})
+UNION ALL SELECT 'told', vif_id, word, '' FROM told WHERE vif_id IN ({marks})
+UNION ALL SELECT 'claims', vif_id, '', '' FROM claims WHERE vif_id IN ({marks})
+UNION ALL SELECT 'shared', name, body, holder FROM shared
+"""
+"""Everything about some VIFs, and the devices that all VIFs share."""
 _ID_LENGTH = 36
 _LOST = "is missing, or has lost its key, and its names are still claimed"
 
@@ -318,13 +327,22 @@ class Store(EventLog):
 
     def snapshot(self, vif_ids: Sequence[str]) -> Moment:
         """The records and intents of these VIFs, without damaged records; also for ``restore``."""
-        with self._transaction("DEFERRED") as database:
-            bodies, begun = dict(rows(database, "records", vif_ids)), dict(rows(database, "intents", vif_ids))
-            absent = dict(rows(database, "guests", bodies))
-            configured = shared.rows(database)
-            reported = dict(rows(database, "told", vif_ids))
-            missing = set(vif_ids) - bodies.keys() - begun.keys()
-            lost = {vif_id for vif_id in missing if self._is_lost(database, vif_id)}
+        marks = ", ".join(f"?{number}" for number in range(1, len(vif_ids) + 1))
+        by_table: dict[str, dict[str, str]] = {
+            table: {} for table in ("records", "intents", "guests", "told", "claims")
+        }
+        configured: dict[tuple[str, str], str] = {}
+        with self._reading() as database:
+            everything = database.execute(_OF_VIFS.format(marks=marks), vif_ids).fetchall()
+        for table, key, value, holder in everything:
+            if table == "shared":
+                configured[key, holder] = value
+            else:
+                by_table[table][key] = value
+        bodies, begun, absent, reported = (by_table[table] for table in ("records", "intents", "guests", "told"))
+        missing = set(vif_ids) - bodies.keys() - begun.keys()
+        lost = {vif_id for vif_id in missing if vif_id in self._misfiled or vif_id in by_table["claims"]}
+        self._misfiled |= lost
         held = Moment()
         held.neutron_status = reported
         held.shared = configured

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import threading
 from collections.abc import Iterator
 from typing import Any
 
@@ -44,6 +45,31 @@ def test_answer_that_comes_before_it_is_waited_for_is_not_waited_for(channel: Ch
     with channel.asked(ovsdb.read, *NOTHING_ASKED, timeout=SECONDS) as rows:
         wait_until(lambda: is_answered(channel), "the answer", SECONDS)
         assert "br-int" in rows()["bridges"], "in vain it would be waited for until the time is over"
+
+
+def test_answer_wakes_its_caller_and_no_other_thread(channel: Channel, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The library's thread, awake beside the caller, would take Python's lock from it."""
+    own, readers = channel._channel, list[int]()
+    read = own._read
+
+    def noted(*flags: Any) -> None:
+        readers.append(threading.get_ident())
+        read(*flags)
+
+    monkeypatch.setattr(own, "_read", noted)
+    for _ in range(20):
+        channel.call(ovsdb.read, *NOTHING_ASKED, timeout=SECONDS)
+    assert set(readers) == {threading.get_ident()}
+
+
+def test_answer_that_its_caller_was_too_late_for_is_read_by_the_library(channel: Channel) -> None:
+    with (
+        channel.asked(ovsdb.read, *NOTHING_ASKED, timeout=SECONDS) as first,
+        channel.asked(ovsdb.read, *NOTHING_ASKED, timeout=SECONDS) as second,
+    ):
+        first()
+        wait_until(lambda: all(q.data is not None for q in channel._channel.outstanding_msgs.values()), "both", SECONDS)
+        assert "br-int" in second()["bridges"]
 
 
 def test_helper_that_ends_meanwhile_is_reported(host: LocalHost, channel: Channel) -> None:

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from typing import Any
 
+import pyroute2.netlink.rtnl
 import pytest
 from pyroute2.netlink.rtnl import RTM_DELLINK, RTM_NEWLINK
 from pyroute2.netlink.rtnl.ifinfmsg import ifinfmsg
 
 from vifplug.netlink import message as link_message
+from vifplug.netlink import numbers
 
 ACKNOWLEDGED = 0x1 | 0x4
 NEW = 0x200 | 0x400
@@ -70,3 +72,14 @@ def test_a_pair_is_made() -> None:
     data = {"attrs": [("VETH_INFO_PEER", theirs)]}
     info = {"attrs": [("IFLA_INFO_KIND", "veth"), ("IFLA_INFO_DATA", data)]}
     assert ours.numbered(7) == by_pyroute2([*OURS, ("IFLA_LINKINFO", info)], asked=NEW, index=5)
+
+
+def test_numbers_are_pyroute2s() -> None:
+    ours = {name: value for name, value in vars(numbers).items() if name.startswith(("NLM", "RTM"))}
+    theirs = vars(pyroute2.netlink) | vars(pyroute2.netlink.rtnl)
+    assert ours == {name: theirs[name] for name in ours}
+    known = (ifinfmsg, ifinfmsg.ifinfo, ifinfmsg.ifinfo.veth_data)
+    maps = {name: (number, kind) for table in known for number, (name, kind) in enumerate(table.nla_map)}
+    for name, (number, width) in numbers.ATTRIBUTES.items():
+        assert maps[name][0] == number, name
+        assert not width or maps[name][1] == width, name

@@ -140,10 +140,11 @@ def _look(context: Context, vif_ids: Sequence[str] | None) -> CheckReport:
         by_id = {check.id: check for check in (*checks, *damaged)}
         chosen = tuple(by_id[vif_id] for vif_id in vif_ids)
         return CheckReport(vifs=chosen, claims=claims.CHECKED.without(claims.ORPHANS))
-    before = context.store.contents()
+    version, before = context.store.version(), context.store.contents()
     observed = observe(context, everything(before))
     observed_vlans.note_vlans(context, before.records.values(), observed)
-    after, wiring = context.store.contents(), context.wiring()
+    after = before if context.store.version() == version else context.store.contents()
+    wiring = context.wiring()
     return CheckReport(
         vifs=(
             *(

@@ -11,9 +11,10 @@ import itertools
 import logging
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import NamedTuple
 
+from vifplug.drivers.registry import guest_link
 from vifplug.engine import functions, own_vlan, report
 from vifplug.engine.apply import transaction, verify
 from vifplug.engine.apply.executor import Journal
@@ -59,16 +60,50 @@ def plan_jobs(context: Context, work: Sequence[Job]) -> Plan:
     return _planned(context, work, context.host.observe(_before(_scope(work), work))).plan
 
 
-def plug(context: Context, vifs: Sequence[Vif], requester: Requester | None = None) -> list[VifReport]:
+@dataclass(frozen=True, slots=True)
+class Early:
+    """What is known of VIFs before interrupted requests are settled and locks are taken."""
+
+    version: tuple[int, int]
+    """The store's, from before it was read: what is known applies while that is the same."""
+    known: Moment
+    asked: Asked | None
+    """The observation of VIFs that are all recorded: OVSDB's answer takes a third of a replug."""
+
+
+@contextlib.contextmanager
+def asking(context: Context, vif_ids: Sequence[str]) -> Iterator[Early]:
+    """Begin to observe VIFs that are recorded, by their records alone.
+
+    It applies if the store is unchanged when their locks are held: a request that changes a recorded VIF on the host
+    holds its lock, writes an intent first and a record last. ``gc``, which writes nothing, deletes only what has no
+    record.
+    """
+    version, known = context.store.version(), context.store.snapshot(vif_ids)
+    parts = [record for record, intent in known.values() if record is not None and intent is None]
+    if len(parts) < len(known) or context.plugs.is_busy:
+        yield Early(version, known, None)
+        return
+    guests = {guest_link(record.vif) for record in parts} - {""}
+    recorded = [item for record in parts for item in record.resources]
+    scope = request.scope_of(recorded, known, guests)
+    with context.host.asking(scope) as asked:
+        yield Early(version, known, asked)
+
+
+def plug(
+    context: Context, vifs: Sequence[Vif], requester: Requester | None = None, early: Early | None = None
+) -> list[VifReport]:
     """Plug every VIF, or leave the host as it was.
 
+    :param early: from ``asking`` about these VIFs, if that was done.
     :raises InputError, Conflict, NotPermitted: nothing was changed.
     :raises Busy: another request works on one of them for too long; nothing was changed.
     :raises HostError: what this call had made was undone.
     """
     with (
         conflicts_noted(context, [vif.id for vif in vifs]),
-        _held_jobs(context, vifs, requester) as (work, asked),
+        _held_jobs(context, vifs, requester, early) as (work, asked),
         context.plugs.turn(work) as turn,
     ):
         for batch in turn:
@@ -172,19 +207,23 @@ def _agreed(context: Context, task: Task, observed: Observed) -> list[Record]:
 
 @contextlib.contextmanager
 def _held_jobs(
-    context: Context, vifs: Sequence[Vif], requester: Requester | None
+    context: Context, vifs: Sequence[Vif], requester: Requester | None, early: Early | None
 ) -> Iterator[tuple[list[Job], Asked | None]]:
     """Hold the locks of VIFs that are to be plugged.
 
-    :returns: as a context, the jobs as of then; and an observation that began before, if it still applies.
+    :returns: as a context, the jobs as of then; and the early observation, if it still applies.
     """
     store, vif_ids = context.store, [vif.id for vif in vifs]
     while True:
-        version = store.version()
-        known = store.snapshot(vif_ids)
+        version, known, asked = (
+            (early.version, early.known, early.asked)
+            if early is not None
+            else (store.version(), store.snapshot(vif_ids), None)
+        )
+        early = None
         work = _jobs(context, vifs, known, requester)
         wanted = _identities(work, known)
-        with _asking(context, work, known) as asked, context.locks.held(wanted, context.lock_seconds):
+        with context.locks.held(wanted, context.lock_seconds):
             if store.version() != version:
                 asked = None
                 known = store.snapshot(vif_ids)
@@ -195,26 +234,13 @@ def _held_jobs(
             for vif_id in interrupted:
                 settle_interrupted(context, vif_id)
             if interrupted:
-                asked = None
                 work = _jobs(context, vifs, store.snapshot(vif_ids), requester)
             # A failure that Neutron reported of an earlier try does not apply to this one.
             if NEUTRON_FAILED in known.neutron_status.values():
                 store.clear_neutron_status(vif_ids, only=NEUTRON_FAILED)
-            yield work, asked
+            # A request may need more than its record names.
+            yield work, asked if asked is not None and asked.scope == _before(_scope(work), work) else None
             return
-
-
-def _asking(context: Context, work: Sequence[Job], known: Moment) -> contextlib.AbstractContextManager[Asked | None]:
-    """Begin to observe recorded VIFs before their locks are taken: the answer takes a third of a replug.
-
-    It applies if the store is unchanged when they are taken: a request that changes a recorded VIF on the host holds
-    its lock, writes an intent first and a record last. ``gc``, which writes nothing, deletes only what has no record.
-    """
-    is_recorded = all(record is not None and intent is None for record, intent in known.values())
-    if not is_recorded or context.plugs.is_busy:
-        return contextlib.nullcontext()
-    scope = _scope(work)
-    return context.host.asking(scope) if _before(scope, work) is scope else contextlib.nullcontext()
 
 
 def _jobs(context: Context, vifs: Sequence[Vif], known: Moment, requester: Requester | None = None) -> list[Job]:

@@ -18,7 +18,7 @@ from vifplug.engine.plan.actions import Action, Change, ConfigureLink
 from vifplug.engine.plan.ownership import InUse, owner_in_words
 from vifplug.errors import Conflict, InputError, ResourceMissing
 from vifplug.resources import kinds, ownership
-from vifplug.resources.contract import Relation, Resource, Teardown
+from vifplug.resources.contract import Relation, Resource
 from vifplug.resources.link import Link
 from vifplug.resources.observed import Inventory, Observed
 from vifplug.resources.schema import Compared, Form
@@ -51,7 +51,7 @@ class FreeDevice(Action):
 
 def is_configured(item: Resource) -> TypeGuard[Link]:
     """Whether its former values are restored when the VIF is unplugged. Only links are configured."""
-    return item.teardown is Teardown.RESTORED and isinstance(item, Link)
+    return item.relation is Relation.CONFIGURED and isinstance(item, Link)
 
 
 def remembering(item: Resource, observed: Observed, recorded: Inventory) -> Resource:

@@ -349,8 +349,7 @@ def _as_seen(port: OvsPort, observed: Observed, recorded: Inventory, device: int
     current, known = observed.ports.get(port.name), recorded.ports.get(port.name)
     seen = current or known or port
     bridge = observed.bridges.get(port.bridge)
-    return replace(
-        port,
+    return port.replaced(
         uuid=current.uuid if current else None,
         device_ifindex=device,
         control_plane=port.control_plane

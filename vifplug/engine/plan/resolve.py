@@ -36,7 +36,7 @@ def resolve(desired: Iterable[Resource], observed: Observed) -> tuple[Resource, 
             if resource.bridge not in bridges:
                 raise _bridge_missing(f"VIF {resource.owner}", resource.bridge, observed)
             userspace = bridges[resource.bridge].userspace
-            port = replace(resource, qos_type=None) if resource.qos_type is not None and userspace else resource
+            port = resource.replaced(qos_type=None) if userspace else resource
             if port.function:
                 port = port.as_representor(observed.links.get(port.function), userspace=userspace)
             resolved.append(port)

@@ -53,8 +53,8 @@ def _raising_the_end() -> Iterator[None]:
 
 
 def _can_poll() -> bool:
-    """Whether a thread may wait in poll(2). eventlet takes it away, because it would stop all green threads."""
-    return hasattr(select, "poll")
+    """Whether a thread may wait in epoll_wait(2). eventlet takes it away, because it would stop all green threads."""
+    return hasattr(select, "epoll")
 
 
 class _Answer(comm.Future):
@@ -139,32 +139,49 @@ class _ReadByCallers:
             del self.outstanding_msgs[number]
 
     def _read_until(self, answer: Any) -> None:
-        deadline, readable = time.monotonic() + answer.timeout, self._readable()
-        while self.running and not answer.is_there:
-            if not readable.poll(max(0, deadline - time.monotonic()) * 1000):
-                raise comm.PrivsepTimeout
-            # An interrupt after the read would lose what it has read.
-            with signals.held():
+        deadline, is_read = time.monotonic() + answer.timeout, False
+        try:
+            while self.running and not answer.is_there:
+                if not self._for_callers.poll(max(0, deadline - time.monotonic())):
+                    raise comm.PrivsepTimeout
+                # An interrupt after the read would lose what it has read.
+                with signals.held():
+                    self._read()
+            # More than one read takes is for other threads.
+            while self.running and self._for_callers.poll(0):
                 self._read()
+            is_read = True
+        finally:
+            if not is_read:
+                self._wake_reader()
 
     def _reader_main(self, reader: comm.Deserializer) -> None:
         self._socket, self._unpacker = reader.readsock, reader.unpacker
+        if _can_poll():
+            # In this order: a message wakes the first of them that a thread waits at.
+            self._for_callers, self._for_reader = self._readable(), self._readable()
         self.running = True
         if not _can_poll():
             while self.running:
                 self._read(0)
             return
-        readable = self._readable()
         while self.running:
-            readable.poll()
+            self._for_reader.poll()
             with self.reading:
                 self._read()
 
-    def _readable(self) -> select.poll:
-        """A poll object of the calling thread's own: two threads cannot use one."""
-        readable = select.poll()
-        readable.register(self._socket, select.POLLIN)
+    def _readable(self) -> select.epoll:
+        """A place to wait for messages. A message wakes a thread at one place only (EPOLLEXCLUSIVE): a thread that
+        woke beside the one that reads would take Python's lock from it. The end of the connection wakes all."""
+        readable = select.epoll()
+        readable.register(self._socket, select.EPOLLIN | select.EPOLLEXCLUSIVE)
         return readable
+
+    def _wake_reader(self) -> None:
+        """Let the reader look for messages that have woken a caller, and which that caller has not read."""
+        with contextlib.suppress(OSError, ValueError):  # the channel is closed
+            self._for_reader.unregister(self._socket)
+            self._for_reader.register(self._socket, select.EPOLLIN | select.EPOLLEXCLUSIVE)
 
     def _read(self, flags: int = socket.MSG_DONTWAIT) -> None:
         """Take what has arrived, by default without waiting; for the thread that holds ``reading``."""
