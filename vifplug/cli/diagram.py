@@ -46,14 +46,14 @@ def as_text(path: PathReport, *, unicode: bool = True, color: bool = False) -> s
     vif = path.vif
     title = "  ".join(printable(part) for part in (f"VIF {vif.id}", vif.vif_type, vif.state, vif.address) if part)
     lines = [title, ""]
-    edges = _edges(path.hops)
-    cells = [_cells(hop) for hop in path.hops]
+    joints = edges(path.hops)
+    cells = [cells_of(hop) for hop in path.hops]
     widths = [max(len(cell) for cell in column) for column in zip(*cells, strict=True)]
     for place, hop in enumerate(path.hops):
         padded = "  ".join(cell.ljust(width) for cell, width in zip(cells[place], widths, strict=True))
-        notes = "; ".join(_notes(path.hops, place))
-        lines.append(_painted(f"{signs.hop(hop.state)} {padded}  {notes}".rstrip(), _hop_color(hop), color=color))
-        edge = edges[place] if place < len(edges) else ""
+        noted = "; ".join(notes(path.hops, place))
+        lines.append(_painted(f"{signs.hop(hop.state)} {padded}  {noted}".rstrip(), _hop_color(hop), color=color))
+        edge = joints[place] if place < len(joints) else ""
         trunk = signs.edge(edge) if edge else " "
         beside = " " if edge == BROKEN else trunk  # one cross per break
         for item in hop.drift:
@@ -68,12 +68,12 @@ def as_dot(path: PathReport) -> str:
     """The path for Graphviz; broken hops are red, and broken connections dashed."""
     lines = [f"graph {_quoted(f'vif {path.vif.id}')} {{", "  rankdir=LR;", '  node [shape=box, fontname="monospace"];']
     for place, hop in enumerate(path.hops):
-        cells = (hop.name, hop.kind, *_cells(hop)[2:], *_notes(path.hops, place))
+        cells = (hop.name, hop.kind, *cells_of(hop)[2:], *notes(path.hops, place))
         drift = (f"drift: {item}" for item in hop.drift)
         label = "\n".join(part for part in (*cells, *drift) if part)
-        style = ", color=red, fontcolor=red" if _is_bad(hop) else ""
+        style = ", color=red, fontcolor=red" if is_bad(hop) else ""
         lines.append(f"  hop{place} [label={_quoted(label)}{style}];")
-    for place, edge in enumerate(_edges(path.hops)):
+    for place, edge in enumerate(edges(path.hops)):
         style = {JOINED: "", WAITING: " [style=dotted]"}.get(edge, ' [color=red, style=dashed, label="broken"]')
         lines.append(f"  hop{place} -- hop{place + 1}{style};")
     return "\n".join([*lines, "}"])
@@ -87,7 +87,7 @@ def as_json(path: PathReport) -> dict[str, Any]:
             "kind": hop.kind,
             "state": hop.state,
             "mtu": hop.mtu,
-            "notes": list(_notes(path.hops, place)),
+            "notes": list(notes(path.hops, place)),
             "joined": hop.joined,
             "drift": [item.as_json() for item in hop.drift],
         }
@@ -96,7 +96,8 @@ def as_json(path: PathReport) -> dict[str, Any]:
     return {"vif": path.vif.as_json(), "hops": hops, "claims": path.claims.as_json()}
 
 
-def _edges(hops: Sequence[Hop]) -> list[str]:
+def edges(hops: Sequence[Hop]) -> list[str]:
+    """How each two neighbours are connected."""
     return [_edge(near, far) for near, far in itertools.pairwise(hops)]
 
 
@@ -110,16 +111,19 @@ def _edge(near: Hop, far: Hop) -> str:
     return WAITING if WAITING in states else BROKEN
 
 
-def _is_bad(hop: Hop) -> bool:
+def is_bad(hop: Hop) -> bool:
+    """Whether a hop breaks the path."""
     return hop.state not in (UP, WAITING, UNKNOWN)
 
 
-def _cells(hop: Hop) -> tuple[str, ...]:
+def cells_of(hop: Hop) -> tuple[str, ...]:
+    """Kind, name, state and MTU, as text."""
     mtu = f"mtu {hop.mtu}" if hop.mtu is not None else ""
     return hop.kind, printable(hop.name), hop.state, mtu
 
 
-def _notes(hops: Sequence[Hop], place: int) -> Iterator[str]:
+def notes(hops: Sequence[Hop], place: int) -> Iterator[str]:
+    """Remarks about a hop."""
     if hops[place].note:
         yield printable(hops[place].note)
     small = _bottleneck(hops, place)
@@ -145,7 +149,7 @@ def _verdict(path: PathReport) -> str:
     hops = path.hops
     if not hops:
         return f"The path is not known. {path.claims}"
-    faults = [f"{printable(hop.name)} is {hop.state}" for hop in hops if _is_bad(hop)]
+    faults = [f"{printable(hop.name)} is {hop.state}" for hop in hops if is_bad(hop)]
     for near, far in itertools.pairwise(hops):
         if _edge(near, far) == BROKEN and MISSING not in (near.state, far.state):
             faults.append(f"{printable(near.name)} and {printable(far.name)} are not connected")
@@ -161,7 +165,7 @@ def _verdict(path: PathReport) -> str:
 
 
 def _hop_color(hop: Hop) -> str:
-    if _is_bad(hop):
+    if is_bad(hop):
         return _RED
     return _YELLOW if hop.state == WAITING else ""
 

@@ -210,21 +210,6 @@ def gc(options: Options, opener: Opener) -> Outcome:
     )
 
 
-def diagram(options: Options, opener: Opener) -> Outcome:
-    """Draw a VIF's path."""
-    from vifplug.cli import diagram
-
-    with opener(options) as host:
-        path = inputs.with_id(host, options.ids[0], host.path)
-
-    def text(screen: Screen) -> str:
-        if options.format == "dot":
-            return diagram.as_dot(path)
-        return diagram.as_text(path, unicode=screen.unicode, color=screen.color)
-
-    return Outcome(document=diagram.as_json(path), text=text, warnings=path.vif.warnings)
-
-
 def example(options: Options, _opener: Opener) -> Outcome:
     """The smallest useful document of a vif_type."""
     from vifplug.formats import examples
@@ -270,7 +255,7 @@ VERBS: Mapping[str, Verb] = {
     "events": _lazy("verbs_events", "events"),
     "history": _lazy("verbs_events", "history"),
     "wait": wait,
-    "diagram": diagram,
+    "diagram": _lazy("drawing.verb", "diagram"),
     "trace": _lazy("verbs_host", "trace"),
     "guest": _lazy("verbs_host", "guest"),
     "schema": schema,

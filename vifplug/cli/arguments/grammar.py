@@ -116,9 +116,11 @@ def _add_looking(verb: Add) -> None:
     history = verb("history", "tell one VIF's story: its events, how long each state lasted, what was changed")
     _add_vifs(history, 1, f"{_VIF}; by its id also one that was plugged here")
     _add_wait(verb("wait", "wait until VIFs are plugged, wired or active; exit 5 on timeout"))
-    diagram = verb("diagram", "draw a VIF's path through the host")
-    _add_vifs(diagram, 1)
-    diagram.add_argument("--format", choices=("text", "dot"), help="default: text; dot is for Graphviz")
+    diagram = verb("diagram", "draw a VIF's path through the host; without a VIF, the host")
+    _add_vifs(diagram, "*", f"{_VIF}; default: all bridges, their uplinks and VIFs")
+    diagram.add_argument(
+        "--format", choices=("text", "mermaid", "svg", "dot"), help="default: text; dot is for Graphviz"
+    )
     _add_trace(verb("trace", "show where a VIF's frames stop, and why: hops, counters, flows, firewall"))
     _add_guest(verb("guest", "print what a hypervisor needs for a VIF: libvirt's <interface>, or QEMU's arguments"))
     verb("doctor", "diagnose this host: what is wrong, why, and what to do; exit 1 for any error")

@@ -72,7 +72,8 @@ EXAMPLES: Mapping[str, Sequence[Example]] = {
     ),
     "diagram": (
         ("vifplug diagram web-1", "the path of an instance's VIF, and where it is broken"),
-        ("vifplug diagram 71a6 --format dot | dot -Tsvg", "as a picture"),
+        ("vifplug diagram 71a6 --format svg > path.svg", "as a picture"),
+        ("vifplug diagram", "the host: its bridges, their uplinks and VIFs"),
     ),
     "guest": (
         ("vifplug guest libvirt 71a6", "the <interface> element"),
