@@ -131,6 +131,9 @@ class Daemon:
             return
         described = operation["responses"].get(str(answer.status))
         assert described is not None, f"{method} {path} answers {answer.status}, which nothing says"
+        if "content" not in described:
+            assert not answer.body, f"{method} {path} answers {answer.status} with a body, which nothing says"
+            return
         kind = answer.headers["content-type"].partition(";")[0]
         assert kind in described["content"], f"{method} {path} answers {kind}"
         if kind.endswith("json"):

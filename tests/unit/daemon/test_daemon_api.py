@@ -353,10 +353,10 @@ def test_unforeseen_error_is_a_problem_and_is_logged(
         ("GET", "/v1/vifs/", 404, None),
         ("GET", f"{ONE}/more", 404, None),
         ("GET", "/docs", 404, None),
-        ("POST", "/v1/vifs", 405, "GET"),
-        ("PATCH", ONE, 405, "DELETE, GET, PUT"),
-        ("HEAD", "/v1/vifs", 405, "GET"),
-        ("TEAPOT", "/healthz", 405, "GET"),
+        ("POST", "/v1/vifs", 405, "GET, HEAD"),
+        ("PATCH", ONE, 405, "DELETE, GET, HEAD, PUT"),
+        ("HEAD", "/v1/batch", 405, "POST"),
+        ("TEAPOT", "/healthz", 405, "GET, HEAD"),
     ],
 )
 def test_what_is_not_there_is_a_problem(daemon: Daemon, method: str, path: str, status: int, allow: str | None) -> None:

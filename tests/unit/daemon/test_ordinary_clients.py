@@ -62,17 +62,21 @@ def test_generated_client_plugs_lists_and_unplugs(generated: str, transport: htt
 
     client = part("client").Client(base_url="http://vifplug", httpx_args={"transport": transport})
     models = part("models")
-    plugged = part("api.default.put_vif").sync(builders.HYBRID, client=client, body=models.VIF.from_dict(DOCUMENT))
+    plugged = part("api.vifs.put_vif").sync(builders.HYBRID, client=client, body=models.VIF.from_dict(DOCUMENT))
     assert (plugged.id, plugged.state) == (builders.HYBRID, "plugged")
     batch = models.BatchRequest.from_dict({"plug": [DOCUMENT]})
-    answer = part("api.default.batch").sync(client=client, body=batch)
+    answer = part("api.vifs.batch").sync(client=client, body=batch)
     assert [vif.id for vif in answer.vifs] == [builders.HYBRID]
-    listed = part("api.default.list_vifs").sync(client=client)
+    listed = part("api.vifs.list_vifs").sync(client=client)
     assert [vif.devices[0].name for vif in listed.vifs] == ["qbr71a6b0e4-1a"]
-    assert part("api.default.check").sync(client=client, body=models.ChosenRequest()).clean
-    assert part("api.default.get_health").sync(client=client).status == "ok"
-    assert part("api.default.delete_vif").sync(builders.HYBRID, client=client).state == "unplugged"
-    problem = part("api.default.get_vif").sync(builders.HYBRID, client=client)
+    page = part("api.vifs.list_vifs").sync_detailed(client=client, limit=1)
+    assert (len(page.parsed.vifs), "Link" in page.headers) == (1, False)
+    again = part("api.vifs.list_vifs").sync_detailed(client=client, limit=1, if_none_match=page.headers["ETag"])
+    assert (again.status_code, again.content) == (304, b"")
+    assert part("api.vifs.check").sync(client=client, body=models.ChosenRequest()).clean
+    assert part("api.monitoring.get_health").sync(client=client).status == "ok"
+    assert part("api.vifs.delete_vif").sync(builders.HYBRID, client=client).state == "unplugged"
+    problem = part("api.vifs.get_vif").sync(builders.HYBRID, client=client)
     assert (problem.status, problem.error.type_) == (404, "UnknownVif")
 
 

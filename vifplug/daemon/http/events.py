@@ -15,6 +15,7 @@ from starlette.types import Receive, Scope, Send
 
 from vifplug.daemon.http import event_stream, middleware, requests
 from vifplug.daemon.http.answers import Waits, extended
+from vifplug.daemon.http.delivery.delivery import ASKED_METHOD
 from vifplug.daemon.http.event_stream import Hub, Stream
 from vifplug.daemon.http.openapi import route
 from vifplug.daemon.http.protocol import Level
@@ -39,8 +40,7 @@ class _Following(StreamingResponse):
     """A stream; its subscriber's place is released however it ends."""
 
     def __init__(self, stream: Stream) -> None:
-        headers = {"Cache-Control": "no-store", SEQUENCE_HEADER: str(stream.start)}
-        super().__init__(stream, media_type=event_stream.MEDIA_TYPE, headers=headers)
+        super().__init__(stream, media_type=event_stream.MEDIA_TYPE, headers=_headers(stream))
         self._stream = stream
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -48,6 +48,10 @@ class _Following(StreamingResponse):
             await super().__call__(scope, receive, send)
         finally:
             self._stream.leave()
+
+
+def _headers(stream: Stream) -> dict[str, str]:
+    return {"Cache-Control": "no-store", SEQUENCE_HEADER: str(stream.start)}
 
 
 @ROUTES.get("/v1/events", **route(Level.READ, "", 410, 503, text=event_stream.MEDIA_TYPE) | {"dependencies": []})
@@ -66,6 +70,11 @@ async def get_events(request: Request, query: Annotated[EventsQuery, Query()]) -
     stream = await hub.stream(
         since, follow=query.follow, uid=request.state.peer.uid, after=query.after or "", vif_ids=query.vif
     )
+    if getattr(request.state, ASKED_METHOD, "") == "HEAD":
+        await stream.aclose()
+        head = Response(media_type=event_stream.MEDIA_TYPE, headers=_headers(stream))
+        del head.headers["Content-Length"]  # a stream has none
+        return head
     return _Following(stream)
 
 

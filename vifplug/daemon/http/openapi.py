@@ -65,6 +65,32 @@ _FOREIGN = {
         }
     ],
 }
+_TAGS: Mapping[str, str] = {
+    "vifs": "Plug, unplug, show, compare and repair VIFs.",
+    "events": "Follow the states of VIFs, or wait for them.",
+    "host": "The daemon and its host.",
+    "monitoring": "For probes and Prometheus.",
+}
+"""The groups of operations; a generated client has a module for each."""
+_TAG_OF: Mapping[str, str] = {
+    **dict.fromkeys(("/v1/vifs", "/v1/batch", "/v1/check", "/v1/repair", "/v1/gc"), "vifs"),
+    **dict.fromkeys(("/v1/events", "/v1/wait"), "events"),
+    **dict.fromkeys(("/metrics", "/healthz"), "monitoring"),
+}
+"""By the path's beginning; all others are about the host."""
+_IF_NONE_MATCH = {
+    "name": "If-None-Match",
+    "in": "header",
+    "required": False,
+    "description": "The ETag of an earlier answer: if this one is the same, it is 304 without a body.",
+    "schema": {"type": "string"},
+}
+_NOT_MODIFIED = {
+    "description": "The answer is the one that If-None-Match names.",
+    "headers": {middleware.REQUEST_ID: _ID_HEADER},
+}
+_ETAG = {"description": "The tag of this answer, for If-None-Match.", "schema": {"type": "string"}}
+_LINK = {"description": 'The next page, as <address>; rel="next"; not on the last one.', "schema": {"type": "string"}}
 ABOUT = """\
 Plugs guests' virtual interfaces (VIFs) into this host's network, all or nothing, and keeps them plugged.
 
@@ -75,6 +101,13 @@ none gets 403 to every request but `GET /healthz`.
 Bodies are JSON, whatever Content-Type says. Errors are RFC 9457 problem documents; `error` in them is the object that
 `vifplug -o json` prints. `X-Request-Id`, given or made, comes back with the answer and is in the daemon's log.
 An unknown query parameter or key is an error.
+
+Every GET also answers HEAD. A JSON answer to a GET has an `ETag`; a request with that as `If-None-Match` gets 304 while
+nothing has changed. With `Accept-Encoding: gzip` larger answers are compressed; the stream of events never is.
+
+**Stability**: `info.version` is the version of vifplug. What `/v1` has stays, with its meaning: paths, parameters,
+keys, statuses, headers and error types. Answers may get more keys, and requests more optional ones: ignore keys that
+you do not know. An incompatible change would be `/v2`, beside `/v1`.
 """
 
 
@@ -133,11 +166,15 @@ def complete(app: FastAPI) -> None:
 
 def _drawn(app: FastAPI) -> dict[str, Any]:
     drawn = get_openapi(title=app.title, version=app.version, description=app.description, routes=app.routes)
-    for operations in drawn["paths"].values():
+    drawn["tags"] = [{"name": name, "description": text} for name, text in _TAGS.items()]
+    for path, operations in drawn["paths"].items():
+        if "get" in operations:
+            _describe_delivery(path, operations["get"])
         for operation in operations.values():
             # FastAPI's own answer to an invalid query, which is a problem document with status 400 here.
             operation["responses"].pop("422", None)
             operation.setdefault("parameters", []).append(_ID_PARAMETER)
+            operation["tags"] = [next((tag for start, tag in _TAG_OF.items() if path.startswith(start)), "host")]
             summary, _, more = operation["description"].partition("\n\n")
             level = operation.get("x-level")
             needs = f"Needs level **{level}**." if level else "Needs no level."
@@ -148,6 +185,17 @@ def _drawn(app: FastAPI) -> dict[str, Any]:
         del components[name]
     components.update(_schemas())
     return drawn
+
+
+def _describe_delivery(path: str, operation: dict[str, Any]) -> None:
+    """Add what Delivery does to a GET's JSON answer, and the next page's address to a list."""
+    done = operation["responses"]["200"]
+    if "application/json" in done["content"]:
+        operation.setdefault("parameters", []).append(_IF_NONE_MATCH)
+        operation["responses"]["304"] = _NOT_MODIFIED
+        done["headers"] = {**done["headers"], "ETag": _ETAG}
+    if path == "/v1/vifs":
+        done["headers"] = {**done["headers"], "Link": _LINK}
 
 
 def _schemas() -> dict[str, Any]:

@@ -17,6 +17,7 @@ from vifplug import errors
 from vifplug.daemon import logs
 from vifplug.daemon.http import requests
 from vifplug.daemon.http.answers import Problem
+from vifplug.daemon.http.delivery.delivery import ASKED_METHOD
 from vifplug.model import printable
 from vifplug.model.reports import ErrorReport
 
@@ -109,13 +110,14 @@ async def of_vifplug(request: Request, error: Exception) -> Response:
 async def of_http(request: Request, error: Exception) -> Response:
     """Answer a refusal by HTTP itself: an unknown path or method, a body that is too large."""
     assert isinstance(error, HTTPException)
-    path, method = request.scope["path"], request.method
+    path, method = request.scope["path"], getattr(request.state, ASKED_METHOD, request.method)
     if error.status_code == 404:
         error = HTTPException(404, f"{path!r} is not a path of this API; /openapi.json lists the paths")
     elif error.status_code == 405:
         # Starlette lists those of the first route that has the path, and each method is a separate route here.
         routes = [route for route in request.app.state.routes if route.path_regex.match(path)]
-        allowed = ", ".join(sorted(name for route in routes for name in route.methods)) or "GET"
+        methods = {name for route in routes for name in route.methods} or {"GET"}
+        allowed = ", ".join(sorted(methods | ({"HEAD"} if "GET" in methods else set())))
         headers = {"Allow": allowed}
         error = HTTPException(405, f"{method!r} is not a method of {path!r}; use {allowed}", headers=headers)
     return response(error, path)

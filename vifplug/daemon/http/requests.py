@@ -13,6 +13,7 @@ from starlette.requests import Request
 
 from vifplug import formats, naming
 from vifplug.daemon import logs
+from vifplug.daemon.http.delivery.pages import LIMIT_MAX
 from vifplug.drivers.registry import driver_for
 from vifplug.errors import InputError
 from vifplug.guest.nic import MODEL_PATTERN
@@ -147,6 +148,18 @@ class ListQuery(BaseModel):
         ge=0,
         allow_inf_nan=False,
         description="Only those with nothing at the guest's end for that many seconds.",
+    )
+    limit: int | None = Field(
+        default=None,
+        ge=1,
+        le=LIMIT_MAX,
+        description="At most so many, in the order of their ids. The header Link then names the next page, if there "
+        "is one.",
+    )
+    after: Uuid | None = Field(
+        default=None,
+        description="Only those with a greater id: the last one of the page before.",
+        examples=[limits.UUID_EXAMPLE],
     )
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from typing import TYPE_CHECKING, Annotated, Any, Protocol
 
 from fastapi import APIRouter, Depends, FastAPI, Query, Request
@@ -17,6 +17,8 @@ from vifplug.daemon.http import events as event_routes
 from vifplug.daemon.http import host as host_routes
 from vifplug.daemon.http import middleware, openapi, problems, requests
 from vifplug.daemon.http.answers import Checked, Collected, Repaired, Vifs, extended
+from vifplug.daemon.http.delivery import pages
+from vifplug.daemon.http.delivery.delivery import Delivery
 from vifplug.daemon.http.event_stream import Hub
 from vifplug.daemon.http.openapi import route
 from vifplug.daemon.http.protocol import Access, Level
@@ -76,6 +78,7 @@ def create_app(host: LocalHost, access: Access, reconciler: Reconciling, hub: Hu
     app.add_exception_handler(VifplugError, problems.of_vifplug)
     app.add_exception_handler(HTTPException, problems.of_http)
     app.add_exception_handler(RequestValidationError, problems.of_validation)
+    app.add_middleware(Delivery)
     app.add_middleware(middleware.Gate, access=access, metrics=metrics)
     openapi.complete(app)
     return app
@@ -120,7 +123,7 @@ def _warnings(host: LocalHost, reports: Iterable[VifReport] = ()) -> tuple[str, 
     return tuple(dict.fromkeys(warnings))
 
 
-def _vifs(reports: list[VifReport], host: LocalHost) -> Response:
+def _vifs(reports: Sequence[VifReport], host: LocalHost) -> Response:
     return _answer(Vifs(vifs=reports, warnings=_warnings(host, reports)))
 
 
@@ -174,11 +177,16 @@ def delete_vif(request: Request, id: VifId) -> Response:
 def list_vifs(request: Request, query: Annotated[ListQuery, Query()]) -> Response:
     """List the VIFs that are plugged.
 
-    While Open vSwitch is away, they are listed as recorded.
+    While Open vSwitch is away, they are listed as recorded. With `limit` or `after` they are in the order of their ids;
+    a page that is not the last one has the header Link with the next page's address.
     """
     host = _host(request)
     reports = host.list() if query.absent_for is None else host.list(absent_for=query.absent_for)
-    return _vifs(reports, host)
+    shown, after = pages.page(reports, query.limit, query.after)
+    answer = _vifs(shown, host)
+    if after is not None:
+        answer.headers["Link"] = pages.link_to_next(request.url.path, dict(request.query_params), after)
+    return answer
 
 
 @_ROUTES.get("/v1/vifs/{id}/path", **route(Level.READ, "Path", 404, 409, *_LOOKING))

@@ -1,0 +1,1 @@
+"""How a complete answer is delivered: without its body, as not modified, or compressed; and a list in pages."""
