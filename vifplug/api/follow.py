@@ -27,7 +27,7 @@ from vifplug.model.types import each_once
 LOG = logging.getLogger(__name__)
 
 _PATH = "/v1/events"
-_SEQUENCE_HEADER = "X-Vifplug-Sequence"
+SEQUENCE_HEADER = "X-Vifplug-Sequence"
 _SILENT_SECONDS = 45.0
 """The daemon sends something every 15 s; after three times as long without anything the follower reconnects."""
 _FIRST_SECONDS, _LONGEST_SECONDS = 0.05, 1.0
@@ -145,7 +145,7 @@ def of_daemon(wire: Wire, choice: Choice) -> Iterator[Event]:
     :raises EventsLost: also by the iterator, if the daemon was away for longer than events are stored.
     :raises DaemonUnreachable: it does not answer; without ``follow``, also by the iterator.
     """
-    stream = wire.stream(_request(choice))
+    stream = wire.stream(request(choice))
     reader = _Reader(wire, choice.number)
     return _followed(wire, reader, stream, choice) if choice.follow else reader.read(stream)
 
@@ -157,7 +157,8 @@ def _checked(since: object) -> None:
         raise InputError(f"{quote_python(since)} is not an event number; it must be a whole number, 0 or more")
 
 
-def _request(choice: Choice) -> Request:
+def request(choice: Choice) -> Request:
+    """The request of a stream."""
     asked = [("follow", "true" if choice.follow else "false")]
     asked += [] if choice.number is None else [("since", str(choice.number))]
     asked += [("after", choice.time)] if choice.time else []
@@ -165,74 +166,99 @@ def _request(choice: Choice) -> Request:
     return Request(method="GET", target=f"{_PATH}?{urllib.parse.urlencode(asked)}", seconds=_SILENT_SECONDS)
 
 
+class Position:
+    """Where a follower is: its events from the parts of streams, one stream after the other. Without I/O.
+
+    :param since: the number of the last known event.
+    """
+
+    def __init__(self, since: int | None) -> None:
+        self.since = since
+        self._parser = sse.Parser()
+
+    def begin(self, sequence: str | None) -> None:
+        """A stream begins. If it is cut off before its first event, the next one returns to there.
+
+        :param sequence: its header.
+        """
+        self._parser = sse.Parser()
+        if sequence is not None and sequence.isascii() and sequence.isdigit():
+            self.since = int(sequence) if self.since is None else max(self.since, int(sequence))
+
+    def events(self, part: bytes) -> list[Event]:
+        """The events that a part completes, without those that were received before.
+
+        :raises KeyError, TypeError, ValueError, RecursionError: they are not vifplugd's.
+        """
+        return [event for frame in self._parser.feed(part) if (event := self._taken(frame)) is not None]
+
+    def _taken(self, frame: sse.Frame) -> Event | None:
+        seq = int(frame.id) if frame.id else None
+        event = Event.from_json(json.loads(frame.data)) if frame.data else None
+        seq = int(event.seq) if event is not None else seq
+        if seq is None or (self.since is not None and seq <= self.since):
+            return None
+        self.since = seq
+        return event
+
+
+NOT_EVENTS = (KeyError, TypeError, ValueError, RecursionError)
+"""The errors of ``Position.events``."""
+
+
+def not_events(not_vifplugd: Callable[[str], DaemonUnreachable]) -> DaemonUnreachable:
+    """The error for a stream that is not one of events."""
+    return not_vifplugd(f"its stream at {_PATH} is another")
+
+
 class _Reader:
     """Reads streams, one after the other, and keeps the position."""
 
     def __init__(self, wire: Wire, since: int | None) -> None:
         self._wire = wire
-        self.since = since
+        self.position = Position(since)
 
     def read(self, stream: Stream) -> Iterator[Event]:
         """Its events, until its end.
 
         :raises DaemonUnreachable: it is cut off, or is not vifplugd's.
         """
-        parser = sse.Parser()
         with contextlib.closing(stream):
-            self._begin(stream.header(_SEQUENCE_HEADER))
+            self.position.begin(stream.header(SEQUENCE_HEADER))
             while part := stream.read():
                 try:
-                    frames = parser.feed(part)
-                except ValueError as error:
-                    raise self._not_understood() from error
-                for frame in frames:
-                    event = self._taken(frame)
-                    if event is not None:
-                        yield event
-
-    def _begin(self, given: str | None) -> None:
-        """Remember where the stream begins, to return there if it is cut off before its first event."""
-        if given is not None and given.isascii() and given.isdigit():
-            self.since = int(given) if self.since is None else max(self.since, int(given))
-
-    def _taken(self, frame: sse.Frame) -> Event | None:
-        """The frame's event, if it has one that was not received before."""
-        try:
-            seq = int(frame.id) if frame.id else None
-            event = Event.from_json(json.loads(frame.data)) if frame.data else None
-            seq = int(event.seq) if event is not None else seq
-        except (KeyError, TypeError, ValueError, RecursionError) as error:
-            raise self._not_understood() from error
-        if seq is None or (self.since is not None and seq <= self.since):
-            return None
-        self.since = seq
-        return event
-
-    def _not_understood(self) -> DaemonUnreachable:
-        return self._wire.not_vifplugd(f"its stream at {_PATH} is another")
+                    events = self.position.events(part)
+                except NOT_EVENTS as error:
+                    raise not_events(self._wire.not_vifplugd) from error
+                yield from events
 
 
 def _followed(wire: Wire, reader: _Reader, stream: Stream | None, choice: Choice) -> Iterator[Event]:
     failures = 0
     while not wire.is_closed:
         try:
-            stream = stream or wire.stream(_request(replace(choice, since=reader.since)))
+            stream = stream or wire.stream(request(replace(choice, since=reader.position.since)))
             for event in reader.read(stream):
                 failures = 0
                 yield event
-            LOG.debug("the daemon ended its stream after event %s", reader.since)
+            LOG.debug("the daemon ended its stream after event %s", reader.position.since)
         except VifplugError as error:
-            if not (wire.is_closed or _is_away(error)):
+            if not (wire.is_closed or is_away(error)):
                 raise
             if stream is not None and not wire.is_closed:
-                LOG.info("%s; it is followed again after event %s when it answers", error, reader.since)
+                LOG.info("%s; it is followed again after event %s when it answers", error, reader.position.since)
         stream = None
         if not wire.is_closed:
             failures += 1
-            time.sleep(pause(failures, _FIRST_SECONDS, _LONGEST_SECONDS))
+            time.sleep(until_next(failures))
 
 
-def _is_away(error: VifplugError) -> bool:
+def until_next(failures: int) -> float:
+    """Seconds until the daemon is tried again, after so many failures in a row."""
+    return pause(failures, _FIRST_SECONDS, _LONGEST_SECONDS)
+
+
+def is_away(error: VifplugError) -> bool:
     """Whether to wait for the daemon: there was no answer, or it was full; another program's answer is an error."""
     if isinstance(error, DaemonUnreachable):
         return isinstance(error.__cause__, OSError | http.client.IncompleteRead)

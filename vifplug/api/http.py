@@ -158,7 +158,7 @@ class Wire:
             raise
         if not 200 <= response.status < 300:
             connection.close()
-            raise refusals.of(f"{request.method} {request.target}", response, body)
+            raise refusals.of(f"{request.method} {request.target}", response.status, response.reason, body)
         if not (response.getheader("Content-Type") or "").startswith(_STREAM_TYPE):
             connection.close()
             raise self.not_vifplugd(f"its answer to {request.method} {request.target} is another")
@@ -208,7 +208,7 @@ class Wire:
             raise
         self._keep(connection)
         if not 200 <= response.status < 300:
-            raise refusals.of(f"{request.method} {request.target}", response, body)
+            raise refusals.of(f"{request.method} {request.target}", response.status, response.reason, body)
         answer = refusals.parsed(body)
         if not isinstance(answer, dict):
             raise self.not_vifplugd("its answer is not a JSON object")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import http.client
 import json
 from typing import Any
 
@@ -20,10 +19,11 @@ def parsed(body: bytes) -> Any:
         return None
 
 
-def of(request: str, response: http.client.HTTPResponse, body: bytes) -> errors.VifplugError:
+def of(request: str, status: int, reason: str, body: bytes) -> errors.VifplugError:
     """The error of an unsuccessful answer.
 
-    :param asked: method and path, for an answer without an error of ours.
+    :param request: method and path, for an answer without an error of ours.
+    :param reason: the status line's text.
     """
     problem = parsed(body)
     error = problem.get("error") if isinstance(problem, dict) else None
@@ -34,8 +34,8 @@ def of(request: str, response: http.client.HTTPResponse, body: bytes) -> errors.
     detail = (
         problem.get("detail") or problem.get("title") if isinstance(problem, dict) else body.decode(errors="replace")
     )
-    words = " ".join(str(detail or response.reason).split())[:_DETAIL_MAX]
-    return errors.VifplugError(f"the daemon answered {request} with status {response.status}: {words}")
+    words = " ".join(str(detail or reason).split())[:_DETAIL_MAX]
+    return errors.VifplugError(f"the daemon answered {request} with status {status}: {words}")
 
 
 def _class(name: object) -> type[errors.VifplugError]:

@@ -8,9 +8,9 @@ from __future__ import annotations
 import contextlib
 import logging
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 
 from vifplug.errors import InputError, NotReached, VifFailed, VifplugError
 from vifplug.model.backoff import pause
@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     from vifplug.model.events import Waited, WaitReport
 
 LOG = logging.getLogger(__name__)
+
+T = TypeVar("T")
 
 _TIMEOUT_MAX_SECONDS = 1e9
 """Thirty years. A larger value added to a clock's overflows a C time_t somewhere below."""
@@ -67,6 +69,42 @@ class Goal:
             raise InputError(f"{shown} is not a timeout; it must be a number of seconds, 0 or more")
 
 
+@dataclass(frozen=True, slots=True)
+class Look:
+    """Look at these VIFs; the answer is a WaitReport. It may wait for them for so many seconds."""
+
+    ids: Sequence[str]
+    state: str
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class Get:
+    """The report of a VIF."""
+
+    id: str
+
+
+@dataclass(frozen=True, slots=True)
+class Pause:
+    """Sleep for so many seconds; the answer is None."""
+
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """A VIF that failed, for the error callback; the answer is the callback's."""
+
+    vif: VifReport
+
+
+Step = Look | Get | Pause | Failure
+"""What a wait has its host do."""
+Steps = Generator[Step, Any, T]
+"""A wait without I/O: it yields steps, and is sent their answers, or their errors."""
+
+
 class Expectation:
     """The wait, for the body of ``expect``."""
 
@@ -85,10 +123,12 @@ class Expectation:
             raise InputError(f"VIF {strange} is not among those expected", strange)
         # Before the exception is raised: even if it is caught, these are excluded.
         self.ids = tuple(vif_id for vif_id in self.ids if vif_id not in given)
-        raise _ExitEarly(self)
+        raise ExitEarly(self)
 
 
-class _ExitEarly(BaseException):  # not an Exception: a body that rolls back on those has nothing to roll back
+class ExitEarly(BaseException):  # not an Exception: a body that rolls back on those has nothing to roll back
+    """Ends the body of an expectation."""
+
     def __init__(self, expectation: Expectation) -> None:
         super().__init__("the body of an expectation ends early")
         self.expectation = expectation
@@ -100,7 +140,7 @@ def wait(watch: Watch, goal: Goal) -> list[VifReport]:
     :raises NotReached: on timeout; it names each VIF that has not reached it, and the program that has to act.
     :raises VifFailed: one has failed.
     """
-    return _Waiting(watch, goal, _refuse).run()
+    return _driven(watch, steps(goal, watch.clock), refuse)
 
 
 def expect(
@@ -114,9 +154,17 @@ def expect(
     :param error_callback: called for each VIF that failed; its exception ends the wait. By default VifFailed is raised.
     :raises NotReached: as ``wait``.
     """
+    check_callback(error_callback)
+    return _expected(watch, goal, error_callback or refuse)
+
+
+def check_callback(error_callback: object) -> None:
+    """Check an argument.
+
+    :raises InputError: it is not a function.
+    """
     if error_callback is not None and not callable(error_callback):
         raise InputError(f"error_callback: {quote_python(error_callback)}: it must be a function of a VifReport")
-    return _expected(watch, goal, error_callback or _refuse)
 
 
 @contextlib.contextmanager
@@ -124,56 +172,93 @@ def _expected(watch: Watch, goal: Goal, error_callback: ErrorCallback) -> Iterat
     expectation = Expectation(goal.ids)
     try:
         yield expectation
-    except _ExitEarly as early:
+    except ExitEarly as early:
         if early.expectation is not expectation:
             raise
     if goal.timeout > 0:
-        _Waiting(watch, replace(goal, ids=expectation.ids), error_callback).run()
+        _driven(watch, steps(replace(goal, ids=expectation.ids), watch.clock), error_callback)
 
 
-def _refuse(vif: VifReport) -> NoReturn:
+def _driven(watch: Watch, waiting: Steps[list[VifReport]], error_callback: ErrorCallback) -> list[VifReport]:
+    """The result of a wait whose steps this thread carries out."""
+    try:
+        step = next(waiting)
+        while True:
+            try:
+                answer = _done(watch, step, error_callback)
+            except Exception as error:
+                step = waiting.throw(error)
+            else:
+                step = waiting.send(answer)
+    except StopIteration as done:
+        reports: list[VifReport] = done.value
+        return reports
+
+
+def _done(watch: Watch, step: Step, error_callback: ErrorCallback) -> WaitReport | VifReport | bool | None:
+    match step:
+        case Look(ids, state, seconds):
+            return watch.look(ids, state, seconds)
+        case Get(vif_id):
+            return watch.get(vif_id)
+        case Failure(vif):
+            return error_callback(vif)
+        case Pause(seconds):
+            watch.sleep(seconds)
+            return None
+
+
+def refuse(vif: VifReport) -> NoReturn:
+    """The error callback of a wait without one.
+
+    :raises VifFailed: always.
+    """
     reason = f": {vif.error}" if vif.error else ""
     raise VifFailed(f"VIF {vif.id} failed during the wait{reason}", vif.id)
+
+
+def steps(goal: Goal, clock: Callable[[], float] = time.monotonic) -> Steps[list[VifReport]]:
+    """The steps of a wait; its result is the VIFs in the given order. Its errors are those of ``wait``."""
+    return _Waiting(goal, clock).run()
 
 
 @dataclass(slots=True)
 class _Waiting:
     """One wait, from its start to its end."""
 
-    watch: Watch
     goal: Goal
-    error_callback: ErrorCallback
+    clock: Callable[[], float]
     pending: list[str] = field(init=False)
     last: Sequence[Waited] = ()
     """The last known state of those pending."""
     failure: VifplugError | None = None
     """Why the last look failed."""
 
-    def run(self) -> list[VifReport]:
+    def run(self) -> Steps[list[VifReport]]:
         """Reports of the VIFs that have reached the state."""
         self.pending = list(self.goal.ids)
-        deadline = self.watch.clock() + self.goal.timeout
+        deadline = self.clock() + self.goal.timeout
         looks = 0
         while self.pending:
-            began = self.watch.clock()
-            report = self._looked(max(0.0, deadline - began))
+            began = self.clock()
+            report = yield from self._looked(max(0.0, deadline - began))
             if report is not None and report.reached:
-                reports = self._reports(report.vifs)
+                reports = yield from self._reports(report.vifs)
                 if reports is not None:
                     return reports
-            elif report is not None and self._has_failed(report.vifs):
+            elif report is not None and (yield from self._has_failed(report.vifs)):
                 continue
-            now = self.watch.clock()
+            now = self.clock()
             if began >= deadline:
                 raise self._not_reached()
             looks += 1
-            self.watch.sleep(max(0.0, min(began + pause(looks, _FIRST_SECONDS, _LONGEST_SECONDS), deadline) - now))
+            yield Pause(max(0.0, min(began + pause(looks, _FIRST_SECONDS, _LONGEST_SECONDS), deadline) - now))
         return []
 
-    def _looked(self, seconds: float) -> WaitReport | None:
+    def _looked(self, seconds: float) -> Steps[WaitReport | None]:
         """Their states; None on an error that may be temporary."""
         try:
-            report = self.watch.look(self.pending, self.goal.state, seconds)
+            report: WaitReport = yield Look(tuple(self.pending), self.goal.state, seconds)
         except VifplugError as error:
             self._put_up_with(error)
             return None
@@ -187,29 +272,34 @@ class _Waiting:
             LOG.info("%s; retried until the timeout", error)
         self.failure = error
 
-    def _reports(self, waited: Sequence[Waited]) -> list[VifReport] | None:
+    def _reports(self, waited: Sequence[Waited]) -> Steps[list[VifReport] | None]:
         """The reports of VIFs that have reached the state; None if they cannot be read."""
         try:
-            return [replace(self.watch.get(vif.id), state=vif.state, error=vif.error) for vif in waited]
+            reports: list[VifReport] = []
+            for vif in waited:
+                report: VifReport = yield Get(vif.id)
+                reports.append(replace(report, state=vif.state, error=vif.error))
+            return reports
         except LookupError:
             return None  # unplugged just now: the next look reports it
         except VifplugError as error:
             self._put_up_with(error)
             return None
 
-    def _has_failed(self, vifs: Sequence[Waited]) -> bool:
+    def _has_failed(self, vifs: Sequence[Waited]) -> Steps[bool]:
         """Whether any has failed; if so, it is reported and removed from those pending."""
         failed = [vif for vif in vifs if vif.state == FAILED and vif.id in self.pending]
         for vif in failed:
             self.pending.remove(vif.id)
-            if self.error_callback(self._report(vif)) is False:
+            goes_on: bool | None = yield Failure((yield from self._report(vif)))
+            if goes_on is False:
                 self.pending.clear()
                 break
         return bool(failed)
 
-    def _report(self, vif: Waited) -> VifReport:
+    def _report(self, vif: Waited) -> Steps[VifReport]:
         try:
-            report = self.watch.get(vif.id)
+            report: VifReport = yield Get(vif.id)
             return replace(report, state=vif.state, error=vif.error or report.error)
         except VifplugError:
             return VifReport(id=vif.id, state=vif.state, error=vif.error)

@@ -482,7 +482,7 @@ def test_wait_for_a_daemon_that_never_comes_back_is_over_in_time(daemon: Script)
 def test_wait_for_a_daemon_that_hangs_is_over_in_time(
     host: DaemonHost, daemon: Script, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("vifplug.api.remote._WAIT_SPARE_SECONDS", 0.2)
+    monkeypatch.setattr("vifplug.api.calls._WAIT_SPARE_SECONDS", 0.2)
 
     def hangs(_: Conversation) -> bytes:
         time.sleep(6)

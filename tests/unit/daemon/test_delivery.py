@@ -57,7 +57,7 @@ def test_head_of_a_stream_leaves_no_subscriber(daemon: Daemon) -> None:
     assert "vifplug_followers 0.0" in daemon.ask("GET", "/metrics").body.decode()
 
 
-def test_head_is_counted_with_its_path_and_is_refused_to_strangers(daemon: Daemon) -> None:
+def test_head_is_counted_with_its_path_and_refused_without_a_level(daemon: Daemon) -> None:
     daemon.ask("HEAD", ONE, uid=READER)
     assert daemon.ask("HEAD", ONE, uid=STRANGER).status == 403
     counted = daemon.ask("GET", "/metrics").body.decode()
