@@ -15,6 +15,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from vifplug import aio as aio
     from vifplug import errors as errors
     from vifplug import guest as guest
     from vifplug import testing as testing
@@ -103,6 +104,7 @@ __all__ = [
     "VifReport",
     "WaitReport",
     "Waited",
+    "aio",
     "connect",
     "errors",
     "guest",

@@ -32,9 +32,9 @@ _SILENT_SECONDS = 45.0
 """The daemon sends something every 15 s; after three times as long without anything the follower reconnects."""
 _FIRST_SECONDS, _LONGEST_SECONDS = 0.05, 1.0
 """Between tries to reach a daemon that is away."""
-_LOOK_SECONDS = 0.2
+LOOK_SECONDS = 0.2
 """Between reads of the store."""
-_PAGE = 1000
+PAGE = 1000
 
 
 class Log(Protocol):
@@ -103,18 +103,23 @@ def of_log(
     :param is_over: whether the log was closed, which ends the iterator.
     :raises EventsLost, StoreError: also by the iterator.
     """
-    start = choice.number
-    if choice.time:
-        start = log.before(choice.time)
-    elif start is None:
-        start = log.sequence() if choice.follow else log.oldest()
+    start = start_of(log, choice)
     if choice.ids is None:
-        return _paged(log, start, log.events(start, _PAGE), sleep if choice.follow else None, is_over)
+        return _paged(log, start, log.events(start, PAGE), sleep if choice.follow else None, is_over)
     stored, covered = log.events_of(choice.ids, start)
     if not choice.follow:
         return iter(stored)
     new = _paged(log, covered, [], sleep, is_over)
     return itertools.chain(stored, (event for event in new if event.vif_id in (choice.ids or ())))
+
+
+def start_of(log: Log, choice: Choice) -> int:
+    """The number of the event before the first one."""
+    if choice.time:
+        return log.before(choice.time)
+    if choice.number is not None:
+        return choice.number
+    return log.sequence() if choice.follow else log.oldest()
 
 
 def _paged(
@@ -128,9 +133,9 @@ def _paged(
         if not page:
             if sleep is None:
                 return
-            sleep(_LOOK_SECONDS)
+            sleep(LOOK_SECONDS)
         try:
-            page = log.events(since, _PAGE)
+            page = log.events(since, PAGE)
         except StoreError:
             if is_over():
                 return
@@ -174,6 +179,8 @@ class Position:
 
     def __init__(self, since: int | None) -> None:
         self.since = since
+        self.has_begun = False
+        """Whether the daemon has answered with a stream."""
         self._parser = sse.Parser()
 
     def begin(self, sequence: str | None) -> None:
@@ -181,7 +188,7 @@ class Position:
 
         :param sequence: its header.
         """
-        self._parser = sse.Parser()
+        self._parser, self.has_begun = sse.Parser(), True
         if sequence is not None and sequence.isascii() and sequence.isdigit():
             self.since = int(sequence) if self.since is None else max(self.since, int(sequence))
 

@@ -25,13 +25,13 @@ from vifplug.api.http_stream import Stream
 LOG = logging.getLogger(__name__)
 
 _CONNECT_SECONDS = 2
-_HEALTH_SECONDS = 10.0
+HEALTH_SECONDS = 10.0
 """Time limit of the answer to /healthz, which waits for nothing: enough for a daemon's start."""
-_IDLE_SECONDS = 2.0
+IDLE_SECONDS = 2.0
 """How long a connection is kept for the next request; the daemon closes one that was idle for 5 s."""
-_ANSWER_MAX = 64 * 2**20
+ANSWER_MAX = 64 * 2**20
 """Bytes; 10,000 VIFs need 10 million. The limit is for another program on the socket, not for a daemon."""
-_STREAM_TYPE = "text/event-stream"
+STREAM_TYPE = "text/event-stream"
 _REQUEST_ID = "X-Request-Id"
 
 
@@ -80,7 +80,7 @@ class _Connection(http.client.HTTPConnection):
     def is_fresh(self) -> bool:
         """Whether it can carry another request: it is this process's, not closed by the other side, nor about to be."""
         # A child that shared its parent's connection would read its parent's answers.
-        if self.sock is None or self._pid != os.getpid() or time.monotonic() - self._idle_since > _IDLE_SECONDS:
+        if self.sock is None or self._pid != os.getpid() or time.monotonic() - self._idle_since > IDLE_SECONDS:
             return False
         # Not select.poll as a global name: a process that runs on eventlet, as Nova's compute service may, has none.
         with selectors.DefaultSelector() as readable:
@@ -105,7 +105,7 @@ class Wire:
 
         :raises DaemonUnreachable: from the OSError with the reason.
         """
-        seconds = min(_HEALTH_SECONDS, self.seconds or _HEALTH_SECONDS)
+        seconds = min(HEALTH_SECONDS, self.seconds or HEALTH_SECONDS)
         request = Request(method="GET", target="/healthz", seconds=seconds)
         try:
             health = self._exchange(self._connected(), request)
@@ -149,7 +149,7 @@ class Wire:
         connection = self._connected()
         peer = connection.sock  # http.client detaches it if the answer is the connection's last
         try:
-            response = _begun(connection, request, _STREAM_TYPE)
+            response = _begun(connection, request, STREAM_TYPE)
             body = b"" if 200 <= response.status < 300 else _read(response)
         except BaseException as error:
             connection.close()
@@ -159,7 +159,7 @@ class Wire:
         if not 200 <= response.status < 300:
             connection.close()
             raise refusals.of(f"{request.method} {request.target}", response.status, response.reason, body)
-        if not (response.getheader("Content-Type") or "").startswith(_STREAM_TYPE):
+        if not (response.getheader("Content-Type") or "").startswith(STREAM_TYPE):
             connection.close()
             raise self.not_vifplugd(f"its answer to {request.method} {request.target} is another")
         stream = Stream(peer, response, self._forget, lambda error: self._no_answer(error, request))
@@ -230,7 +230,7 @@ class Wire:
 def _begun(connection: _Connection, request: Request, accepts: str) -> http.client.HTTPResponse:
     body, headers = None, {"Accept": accepts}
     if request.document is not None:
-        body, headers["Content-Type"] = _encoded(request.document), "application/json"
+        body, headers["Content-Type"] = encoded(request.document), "application/json"
     if request.seconds is not None:
         connection.sock.settimeout(request.seconds)
     # The answer to a request that is refused before all of it was read is on its way; if not, reading reports the
@@ -240,7 +240,11 @@ def _begun(connection: _Connection, request: Request, accepts: str) -> http.clie
     return connection.getresponse()
 
 
-def _encoded(document: Any) -> bytes:
+def encoded(document: Any) -> bytes:
+    """A request's body.
+
+    :raises InputError: JSON that is nested too deeply.
+    """
     try:
         return json.dumps(document).encode()
     except RecursionError as error:  # with a few levels more than any answer has
@@ -261,9 +265,9 @@ def _send_and_receive(connection: _Connection, request: Request) -> tuple[http.c
 
 def _read(response: http.client.HTTPResponse) -> bytes:
     if response.length is None:
-        body = response.read(_ANSWER_MAX + 1)
-        if len(body) <= _ANSWER_MAX:
+        body = response.read(ANSWER_MAX + 1)
+        if len(body) <= ANSWER_MAX:
             return body
-    elif response.length <= _ANSWER_MAX:
+    elif response.length <= ANSWER_MAX:
         return response.read()  # not read(n), which does not notice that an answer is cut short
-    raise http.client.HTTPException(f"an answer of more than {_ANSWER_MAX} bytes")
+    raise http.client.HTTPException(f"an answer of more than {ANSWER_MAX} bytes")

@@ -271,6 +271,14 @@ def local(config_file: str | None = None) -> LocalHost:
         return LocalHost(context, host.probe, settings=settings, closing=stack.pop_all().close)
 
 
+def log_of(host: LocalHost) -> following.Log:
+    """The stored events of an open host.
+
+    :raises InputError: it is closed.
+    """
+    return host._context.store
+
+
 def context_of(settings: config.Settings, host: RunningHost, store: Store, locks: LockFile) -> Context:
     """The context of the commands, according to the configuration."""
     options = Options(

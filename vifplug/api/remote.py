@@ -191,7 +191,7 @@ def connect(
     """
     retry, timeout = durations.seconds(retry, "retry"), parameters.timeout("timeout", timeout)
     path, config_file = parameters.path("socket", socket), parameters.path("config_file", config_file)
-    wire = Wire(_configured(config_file) if path is None else path, seconds=timeout)
+    wire = Wire(configured(config_file) if path is None else path, seconds=timeout)
     try:
         retrying.repeated(wire.open, retry)
     except BaseException:
@@ -200,7 +200,11 @@ def connect(
     return DaemonHost(wire, retry=retry)
 
 
-def _configured(config_file: str | None) -> str:
+def configured(config_file: str | None) -> str:
+    """The path of the daemon's socket.
+
+    :raises ConfigError: the configuration cannot be read.
+    """
     path = locate.config_file(config_file)
     configured = locate.socket_of(path)
     if configured is None:

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
-from typing import TypeVar
+from collections.abc import Awaitable, Callable
+from typing import Any, TypeVar
 
 from vifplug.errors import DaemonUnreachable, NotReached, VifplugError
 
@@ -38,17 +38,36 @@ def repeated(call: Callable[[], T], seconds: float, *, retries: Callable[[BaseEx
         return call()
     import tenacity  # here: the command line starts without it
 
+    return tenacity.Retrying(**_schedule(seconds, retries))(call)
+
+
+async def repeated_async(
+    call: Callable[[], Awaitable[T]], seconds: float, *, retries: Callable[[BaseException], bool] = is_retryable
+) -> T:
+    """``repeated`` for asyncio: it sleeps in the event loop, and a cancellation ends it."""
+    if seconds <= 0:
+        return await call()
+    import tenacity
+
+    async def attempt() -> T:  # of a function that only returns a coroutine tenacity would take that for the result
+        return await call()
+
+    return await tenacity.AsyncRetrying(**_schedule(seconds, retries))(attempt)
+
+
+def _schedule(seconds: float, retries: Callable[[BaseException], bool]) -> dict[str, Any]:
+    import tenacity
+
     def log(state: tenacity.RetryCallState) -> None:
         error = state.outcome.exception() if state.outcome is not None else None
         level = logging.WARNING if state.attempt_number == 1 else logging.DEBUG
         LOG.log(level, "%s; repeated for up to %g s", error, seconds)
 
-    retrying = tenacity.Retrying(
-        retry=tenacity.retry_if_exception(retries),
-        stop=tenacity.stop_after_delay(seconds),
-        wait=tenacity.wait_exponential(_FIRST_PAUSE_SECONDS, _PAUSE_MAX_SECONDS)
+    return {
+        "retry": tenacity.retry_if_exception(retries),
+        "stop": tenacity.stop_after_delay(seconds),
+        "wait": tenacity.wait_exponential(_FIRST_PAUSE_SECONDS, _PAUSE_MAX_SECONDS)
         + tenacity.wait_random(0, _JITTER_SECONDS),
-        before_sleep=log,
-        reraise=True,
-    )
-    return retrying(call)
+        "before_sleep": log,
+        "reraise": True,
+    }

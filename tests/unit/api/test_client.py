@@ -317,7 +317,7 @@ def test_answer_too_large_to_be_one_is_not_kept(
     }
     daemon.turns = [then_hang_up(said[kind])]
     assert host.list() == []
-    monkeypatch.setattr(http, "_ANSWER_MAX", 1000)
+    monkeypatch.setattr(http, "ANSWER_MAX", 1000)
     with pytest.raises(errors.DaemonUnreachable, match="is not vifplugd"):
         host.list()
 
@@ -363,14 +363,14 @@ def test_connection_closed_as_it_is_used_is_made_again_for_what_only_looks(host:
 def test_connection_that_rested_long_is_not_used(
     host: DaemonHost, daemon: Script, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(http, "_IDLE_SECONDS", 0.0)
+    monkeypatch.setattr(http, "IDLE_SECONDS", 0.0)
     host.list()
     host.list()
     assert daemon.connections == 3
 
 
 def test_answer_may_take_long(host: DaemonHost, daemon: Script, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(http, "_HEALTH_SECONDS", 0.1)
+    monkeypatch.setattr(http, "HEALTH_SECONDS", 0.1)
     with vifplug.connect(daemon.path) as another:
 
         def slowly(_: Conversation) -> bytes:
@@ -473,7 +473,7 @@ def test_socket_with_a_full_backlog_is_waited_for(tmp_path: Path, monkeypatch: p
 
 
 def test_socket_that_takes_and_says_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(http, "_HEALTH_SECONDS", 0.1)
+    monkeypatch.setattr(http, "HEALTH_SECONDS", 0.1)
     path = str(tmp_path / "s")
     with socket.socket(socket.AF_UNIX) as listener:
         listener.bind(path)

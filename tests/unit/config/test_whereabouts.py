@@ -115,4 +115,4 @@ def test_no_file_is_the_default_and_the_variable_names_one(tmp_path: Path, monke
 
 @pytest.mark.parametrize("text", [PLAIN, "[DEFAULT]\nrun_dir = /run\n[daemon]\nsocket = $run_dir/a.sock\n"])
 def test_client_goes_where_the_configuration_says(tmp_path: Path, text: str) -> None:
-    assert remote._configured(written(tmp_path, text)) == "/run/a.sock"
+    assert remote.configured(written(tmp_path, text)) == "/run/a.sock"

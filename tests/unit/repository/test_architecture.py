@@ -17,7 +17,7 @@ EFFECTS = {
     "ovsdbapp": ({"privileged"}, "vifplug/privileged/ovsdb/session.py"),
     "ovs": ({"privileged"}, "vifplug/privileged/ovsdb/session.py"),
     "oslo_privsep": ({"privileged"}, "vifplug/privileged/helper/context.py"),
-    "httpx": ({"daemon"}, "vifplug/daemon/nova/http_post.py"),
+    "httpx": ({"aio", "daemon"}, "vifplug/daemon/nova/http_post.py or vifplug/aio/client.py"),
     "subprocess": ({"setup"}, "vifplug/setup/run.py: nothing else starts child processes"),
 }
 """Who may import it, and the module that does."""
@@ -42,6 +42,7 @@ ALLOWED: dict[str, set[str]] = {
         *("config", "drivers", "engine", "errors", "model", "naming", "netlink", "process", "resources", "store"),
         "version",
     },
+    "aio": {"api", "doctor", "errors", "guest", "model", "trace"},
     "trace": {"doctor", "drivers", "engine", "errors", "model", "resources", "store"},
     "api": {"config", "doctor", "drivers", "engine", "errors", "formats", "guest", "linux", "model", "store", "trace"},
     "setup": {"api", "config", "errors", "model", "version"},
