@@ -12,8 +12,18 @@ REPOSITORY = pathlib.Path(__file__).parents[2]
 # The pages, and the files that they show.
 TOP = {"project/contributing.md": "CONTRIBUTING.md", "project/changelog.md": "CHANGELOG.md"}
 # Pages for vifplug's developers come after those for its users in the results of a search.
-DEVELOPERS = ("decisions/", "project/", "architecture.md", "performance.md", "reliability.md", "testing.md")
+DEVELOPERS = (
+    "decisions/",
+    "project/",
+    "releasing.md",
+    "architecture.md",
+    "performance.md",
+    "reliability.md",
+    "testing.md",
+)
 DEVELOPERS_BOOST = 0.3
+# Names of options are in many pages; the one that explains them comes first.
+BOOSTS = {"reference/configuration.md": 2.0}
 
 
 def on_config(config: MkDocsConfig) -> MkDocsConfig:
@@ -46,4 +56,6 @@ def on_page_markdown(markdown: str, page: Page, config: MkDocsConfig, files: Fil
         page.meta["search"] = {"exclude": True}
     elif page.file.src_uri.startswith(DEVELOPERS):
         page.meta["search"] = {"boost": DEVELOPERS_BOOST}
+    elif page.file.src_uri in BOOSTS:
+        page.meta["search"] = {"boost": BOOSTS[page.file.src_uri]}
     return markdown

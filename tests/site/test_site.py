@@ -13,6 +13,8 @@ from typing import Any
 
 import pytest
 
+from tests.site import site_search
+
 REPOSITORY = pathlib.Path(__file__).parents[2]
 
 
@@ -60,3 +62,66 @@ def test_search_works_without_a_server(site: pathlib.Path) -> None:
     index: dict[str, Any] = json.loads(text.removeprefix("var __index = "))
     assert any(entry["location"].startswith("how-to/install.html") for entry in index["docs"])
     assert "iframe-worker" in (site / "index.html").read_text()
+
+
+# What a user types, and the page that must be among the first three.
+TASKS = {
+    "change MTU of a plugged VIF": "how-to/change",
+    "what does exit 4 mean": "reference/errors",
+    "exit code 3": "reference/errors",
+    "rate limit events": "faq",
+    "install": "how-to/install",
+    "upgrade vifplug": "how-to/upgrade",
+    "remove vifplug": "how-to/upgrade",
+    "backup store": "how-to/back-up",
+    "restore backup": "how-to/back-up",
+    "smallest document": "reference/formats",
+    "neutron port format": "reference/formats",
+    "contended": "how-to/troubleshooting",
+    "VIF is failed": "how-to/troubleshooting",
+    "orphans delete": "how-to/troubleshooting",
+    "integration bridge missing": "how-to/troubleshooting",
+    "disk full": "how-to/troubleshooting",
+    "repair_interval": "reference/configuration",
+    "vxlan peers": "how-to/uplinks",
+    "spoofing filter": "how-to/filters",
+    "vlan of a guest": "how-to/vlans",
+    "sr-iov virtual function": "how-to/sr-iov",
+    "vdpa": "how-to/sr-iov",
+    "vhost-user socket": "how-to/vhost-user",
+    "libvirt interface element": "how-to/start-guests",
+    "qemu arguments": "how-to/start-guests",
+    "wait until wired": "how-to/wait",
+    "follow events": "how-to/events",
+    "prometheus metrics": "reference/metrics",
+    "alerts": "reference/metrics",
+    "permissions operator": "reference/permissions",
+    "socket permission denied": "how-to/troubleshooting",
+    "nova os-vif": "how-to/os-vif",
+    "migrate from os-vif": "how-to/migrate-from-os-vif",
+    "switch back to os-vif": "how-to/migrate-from-os-vif",
+    "write a driver": "how-to/write-a-vif-driver",
+    "test without root": "how-to/test-a-driver",
+    "trunk subports": "how-to/ovs-ports",
+    "curl api": "reference/http",
+    "openapi": "reference/http",
+    "json log": "reference/logs",
+    "tested versions kernel": "reference/tested-versions",
+    "report security": "SECURITY",
+    "retryable error": "reference/errors",
+    "doctor firewall": "reference/doctor",
+    "linux bridge agent": "how-to/linux-bridge-agent",
+    "notify nova": "how-to/nova-events",
+    "without root sudo": "how-to/other-user",
+    "guest is gone": "how-to/troubleshooting",
+}
+
+
+def test_search_finds_the_page_of_each_task_among_the_first_three(site: pathlib.Path) -> None:
+    search = site_search.Search(site)
+    missed = []
+    for query, page in TASKS.items():
+        first = search.pages(query)[:3]
+        if f"{page}.html" not in first:
+            missed.append(f"{query!r}: {page} is not among {first}")
+    assert not missed, "\n".join(missed)

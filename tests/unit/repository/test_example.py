@@ -1,4 +1,4 @@
-"""The example that others copy: short, and what README shows of it is what it says."""
+"""The example that others copy: short, shown by the guide, and it explains itself."""
 
 from __future__ import annotations
 
@@ -14,11 +14,9 @@ def test_it_stays_short() -> None:
     assert DRIVER.read_text().count("\n") < 200
 
 
-def test_readme_quotes_it() -> None:
-    readme = (REPOSITORY / "README.md").read_text()
-    quoted = readme.partition("Its core is this:\n\n")[2].partition("\n\n")[0]
-    assert quoted.count("\n") > 5
-    assert quoted in DRIVER.read_text()
+def test_the_guide_shows_it() -> None:
+    guide = (REPOSITORY / "docs" / "how-to" / "write-a-compute-driver.md").read_text()
+    assert '--8<-- "examples/compute_driver.py"' in guide
 
 
 def test_it_explains_itself_without_a_host() -> None:
