@@ -36,6 +36,7 @@ FRESH, FRESH_CALL = "fresh", "fresh-call"
 SERIAL = "serial"
 CLI, CLI_LOCAL, CLI_REPLUG = "cli", "cli-local", "cli-replug"
 CHECK, MEMORY = "check", "memory"
+FIRST_FRAME, RETURN = "first-frame", "return"
 
 
 def batch(verb: str, size: int) -> str:
@@ -76,6 +77,12 @@ WORKS: dict[str, Work] = {
     PLUG: Work("plug one", _ONE),
     REPLUG: Work("replug one that is right", _ONE),
     UNPLUG: Work("unplug one", _ONE),
+    FIRST_FRAME: Work(
+        "first frame of a plug",
+        "from the call until a unicast frame sent into the VIF (by the guest's tap, or by the Linux bridge's end of the "
+        "veth pair) comes out of another port of br-int; a process of its own sends one every 0.1 ms.",
+    ),
+    RETURN: Work("the same plug's return", "perf_counter around the call, while the frames are sent."),
     FRESH: Work(
         "first plug, whole process",
         "a fresh Python from its start until its plug has returned: imports and the helper's start are in it, its way "

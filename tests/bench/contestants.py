@@ -135,6 +135,15 @@ class Contestant:
         """A request for each VIF, one after the other; the seconds of each."""
         return list(self.ask("each", of=verb, ids=self._ids(requests))["seconds"])
 
+    def prepare(self, requests: Sequence[Request]) -> None:
+        """Give it VIFs before anything is measured."""
+        self._ids(requests)
+
+    def began_and_took(self, verb: str, request: Request) -> tuple[float, float]:
+        """One request: when it began, by the monotonic clock, and its duration in seconds."""
+        answer = self.ask("one", of=verb, ids=self._ids([request]))
+        return float(answer["began"]), float(answer["seconds"])
+
     def together(self, verb: str, requests: Sequence[Request]) -> float:
         """One request for all of them; its duration in seconds."""
         (seconds,) = self.ask("together", of=verb, ids=self._ids(requests))["seconds"]

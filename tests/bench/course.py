@@ -18,6 +18,7 @@ from tests.bench import catalogue as c
 from tests.bench import contestants, tally
 from tests.bench.contestants import Contestant
 from tests.bench.figures import Figures, Key
+from tests.bench.first_frame import Prober
 from tests.bench.floors import Floor
 from tests.support.daemon.vifplugd import Vifplugd
 from tests.support.vifs import INSTANCE, MTU, NETWORK, Request
@@ -156,6 +157,8 @@ class Course:
                     self.say(f"{there} there: {name}: {time.monotonic() - began:.0f} s")
 
     def _sections(self, there: int) -> Iterator[tuple[str, Callable[[int], None]]]:
+        if there in (c.FEW, self.extent.slow_from):
+            yield "frame", self._first_frames
         yield "one", self._one
         yield "batch", self._batches
         yield "crowd", self._crowds
@@ -224,6 +227,26 @@ class Course:
         for work, act in zip(works, (self.floor.plug, self.floor.unplug), strict=True):
             self.rest(self.world)
             self.figures.add(Key(work, kind, there, c.FLOOR), [act(requests) / size])
+
+    def _first_frames(self, there: int) -> None:
+        sides = {c.OS_VIF: self.theirs, c.LIBRARY: self.library}
+        with contextlib.ExitStack() as closing:
+            probers = {who: closing.enter_context(Prober(side.world)) for who, side in self._awake_in_turn(sides)}
+            for kind in (c.OVS, c.HYBRID):
+                for turn in range(self.extent.turns):
+                    order = list(sides.items())
+                    for who, process in order if turn % 2 else order[::-1]:
+                        (request,) = self.requests(kind, 1)
+                        self.rest(process.world)
+                        seconds, first = probers[who].plugged(process, request)
+                        self.figures.add(Key(c.RETURN, kind, there, who), [seconds])
+                        self.figures.add(Key(c.FIRST_FRAME, kind, there, who), [first])
+                        process.each("unplug", [request])
+
+    def _awake_in_turn(self, sides: dict[str, Contestant]) -> Iterator[tuple[str, Contestant]]:
+        for who, side in sides.items():
+            self.rest(side.world)
+            yield who, side
 
     def _batches(self, there: int) -> None:
         for size in c.BATCHES:

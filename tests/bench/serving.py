@@ -78,6 +78,9 @@ def _answer(contestant: Contestant, call: dict[str, Any]) -> Any:
             return contestant.prepare(call["vifs"])
         case "each":
             return {"seconds": [timed(act, [vif_id]) for vif_id in call["ids"]]}
+        case "one":
+            began = time.monotonic()
+            return {"began": began, "seconds": timed(act, call["ids"])}
         case "together":
             return {"seconds": [timed(act, call["ids"])]}
         case "crowd":
