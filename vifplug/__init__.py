@@ -11,10 +11,10 @@ with vifplug.connect() as host:  # through the daemon; vifplug.local() works in 
 
 from __future__ import annotations
 
-import importlib
-from typing import TYPE_CHECKING, Any
-
+TYPE_CHECKING = False  # a command that asks the daemon takes as long as importing typing and importlib
 if TYPE_CHECKING:
+    from typing import Any
+
     from vifplug import aio as aio
     from vifplug import errors as errors
     from vifplug import guest as guest
@@ -157,6 +157,8 @@ if not TYPE_CHECKING:  # otherwise a checker would accept any name
 
     def __getattr__(name: str) -> Any:
         """Import on first use: a command line that only prints a schema needs no netlink."""
+        import importlib
+
         if name in _MODULES:
             return getattr(importlib.import_module(_MODULES[name]), name)
         if name in __all__:

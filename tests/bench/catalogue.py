@@ -79,7 +79,7 @@ WORKS: dict[str, Work] = {
     UNPLUG: Work("unplug one", _ONE),
     FIRST_FRAME: Work(
         "first frame of a plug",
-        "from the call until a unicast frame sent into the VIF (by the guest's tap, or by the Linux bridge's end of the "
+        "from the call until a unicast frame sent into the VIF (by the guest's tap, or the Linux bridge's end of the "
         "veth pair) comes out of another port of br-int; a process of its own sends one every 0.1 ms.",
     ),
     RETURN: Work("the same plug's return", "perf_counter around the call, while the frames are sent."),

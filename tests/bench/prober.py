@@ -1,8 +1,9 @@
 """Sends frames into a VIF until one of them comes out of another port of its bridge: a process of its own, so that it
 takes no contestant's time.
 
-Reads a JSON object per line (``device``, ``address``, ``kind``), answers ``"armed"`` at once, and then the time of the first
-frame by the monotonic clock, which all processes share; null if none came. Argument: the tap that is the other port.
+Reads a JSON object per line (``device``, ``address``, ``kind``), answers ``"armed"`` at once, and then the time of the
+first frame by the monotonic clock, which all processes share; null if none came. Argument: the tap that is the other
+port.
 """
 
 from __future__ import annotations
@@ -24,7 +25,17 @@ _SECONDS = 10.0
 _ETHERTYPE = b"\x88\xb5"
 """IEEE's local experimental ethertype: nothing answers it."""
 SINK_ADDRESS = "fa:16:3e:ff:ff:01"
-_NOT_YET = (None, errno.ENODEV, errno.ENXIO, errno.ENETDOWN, errno.EIO, errno.EBUSY, errno.EBADFD, errno.EINVAL, errno.ENOBUFS)
+_NOT_YET = (
+    None,
+    errno.ENODEV,
+    errno.ENXIO,
+    errno.ENETDOWN,
+    errno.EIO,
+    errno.EBUSY,
+    errno.EBADFD,
+    errno.EINVAL,
+    errno.ENOBUFS,
+)
 
 
 def _tap(name: str) -> int:

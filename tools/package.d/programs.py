@@ -1,4 +1,4 @@
-"""programs.py DIRECTORY: the programs of setup.cfg's entry points, with the bundled libraries first in their path."""
+"""programs.py DIRECTORY: the programs of setup.cfg, with the bundled libraries first in their path."""
 
 from __future__ import annotations
 
@@ -6,6 +6,8 @@ import configparser
 import pathlib
 import sys
 
+SCRIPTS = "vifplug = vifplug.cli.front:main"
+"""bin/vifplug is none of the entry points: pip's programs of these import re."""
 PROGRAM = '''#!/usr/bin/python3 -sP
 """Part of Debian's package of vifplug: the libraries that Debian has too old come from the package's own directory."""
 
@@ -26,7 +28,7 @@ def main() -> None:
     setup.read("setup.cfg")
     directory = pathlib.Path(sys.argv[1])
     directory.mkdir(parents=True)
-    for line in setup["options.entry_points"]["console_scripts"].split("\n"):
+    for line in (SCRIPTS, *setup["options.entry_points"]["console_scripts"].split("\n")):
         name, _equals, target = line.partition(" = ")
         if not name:
             continue

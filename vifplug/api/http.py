@@ -154,7 +154,7 @@ class Wire:
         except BaseException as error:
             connection.close()
             if isinstance(error, OSError | http.client.HTTPException):
-                raise self._no_answer(error, request) from error
+                raise self.no_answer(error, request) from error
             raise
         if not 200 <= response.status < 300:
             connection.close()
@@ -162,7 +162,7 @@ class Wire:
         if not (response.getheader("Content-Type") or "").startswith(STREAM_TYPE):
             connection.close()
             raise self.not_vifplugd(f"its answer to {request.method} {request.target} is another")
-        stream = Stream(peer, response, self._forget, lambda error: self._no_answer(error, request))
+        stream = Stream(peer, response, self._forget, lambda error: self.no_answer(error, request))
         self._streams.add(stream)
         if self.is_closed:
             self.close()
@@ -202,11 +202,18 @@ class Wire:
         except BaseException as error:
             connection.close()
             if isinstance(error, OSError | http.client.HTTPException):
-                raise self._no_answer(error, request) from error
+                raise self.no_answer(error, request) from error
             if request.changes and isinstance(error, KeyboardInterrupt | SystemExit):
-                error.add_note("the daemon continues the request; `vifplug list` shows the result")
+                error.add_note(http_errors.CONTINUES)
             raise
         self._keep(connection)
+        return self.answer_of(request, response, body)
+
+    def answer_of(self, request: Request, response: http.client.HTTPResponse, body: bytes) -> dict[str, Any]:
+        """A received answer.
+
+        :raises VifplugError, DaemonUnreachable: as ``ask``.
+        """
         if not 200 <= response.status < 300:
             raise refusals.of(f"{request.method} {request.target}", response.status, response.reason, body)
         answer = refusals.parsed(body)
@@ -214,7 +221,8 @@ class Wire:
             raise self.not_vifplugd("its answer is not a JSON object")
         return answer
 
-    def _no_answer(self, error: OSError | http.client.HTTPException, request: Request) -> errors.DaemonUnreachable:
+    def no_answer(self, error: OSError | http.client.HTTPException, request: Request) -> errors.DaemonUnreachable:
+        """The error for a request without an answer."""
         if isinstance(error, TimeoutError):
             reason = http_errors.silent(self.path, request.seconds or 0, changes=request.changes)
             return errors.DaemonUnreachable(reason, self.path)

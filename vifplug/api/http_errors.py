@@ -8,8 +8,10 @@ import pwd
 import stat
 
 _PATH_MAX = 107
-_AGAIN = "what is already done stays"
 """sun_path has 108 bytes, and one is the terminating zero."""
+_AGAIN = "what is already done stays"
+CONTINUES = "the daemon continues the request; `vifplug list` shows the result"
+"""Added to an interruption of a request that changes the host."""
 
 
 def unreachable(path: str, error: OSError, seconds: float) -> str:

@@ -48,13 +48,13 @@ def main(argv: list[str] | None = None, *, opener: Opener | None = None) -> int:
         if not done.code:  # --help and --version
             output.put()
             return EXIT_DONE
-        return _fail(done, as_json=as_json)
+        return fail(done, as_json=as_json)
     except KeyboardInterrupt as error:
-        return _fail(error, as_json=as_json)
+        return fail(error, as_json=as_json)
     except Exception as error:
         if verbose and not isinstance(error, errors.VifplugError):
             traceback.print_exc()
-        return _fail(error, as_json=as_json)
+        return fail(error, as_json=as_json)
 
 
 def _complete(words: Sequence[str]) -> int:
@@ -120,7 +120,8 @@ def _with_warnings(opener: Opener) -> Opener:
     return opened
 
 
-def _fail(error: BaseException, *, as_json: bool) -> int:
+def fail(error: BaseException, *, as_json: bool) -> int:
+    """Report an error on stderr, and return its exit code."""
     failed = cli_errors.of(error)
     output.write_error(failed.line(as_json=as_json))
     return failed.exit_code

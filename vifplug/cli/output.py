@@ -29,11 +29,19 @@ def put(text: str | None = None) -> bool:
             print(text.encode(encoding, "backslashreplace").decode(encoding))
         sys.stdout.flush()
     except OSError as error:
-        _drop_stdout()
-        if not isinstance(error, BrokenPipeError):
-            raise _unwritable(error) from error
+        give_up(error)
         return False
     return True
+
+
+def give_up(error: OSError) -> None:
+    """Write nothing more to stdout after an error.
+
+    :raises errors.VifplugError: for a reason other than a closed stdout.
+    """
+    _drop_stdout()
+    if not isinstance(error, BrokenPipeError):
+        raise _unwritable(error) from error
 
 
 def _drop_stdout() -> None:
