@@ -72,5 +72,5 @@ def of(error: BaseException) -> Failure:
     return Failure(
         exit_code=EXIT_FAILED,
         type="InternalError",
-        message=f"internal error: {cause}; please report it with the output of the same command with -v",
+        message=f"internal error: {cause}; please report it with the output of the same command with --debug",
     )

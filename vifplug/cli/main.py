@@ -40,7 +40,7 @@ def main(argv: list[str] | None = None, *, opener: Opener | None = None) -> int:
     try:
         with _signals():
             options = arguments.parse(words)
-            as_json, verbose = options.as_json, options.verbose
+            as_json, verbose = options.as_json, options.verbose or options.debug
             results.check(options)
             with _logging(options):
                 return results.emit(verbs.VERBS[options.verb](options, _with_warnings(opener or open_host)), options)
@@ -129,24 +129,28 @@ def fail(error: BaseException, *, as_json: bool) -> int:
 
 @contextlib.contextmanager
 def _logging(options: Options) -> Iterator[None]:
-    """Log to stderr: everything with -v, else warnings; nothing under -o json, where stderr is for the error's JSON."""
+    """Log to stderr: vifplug's own lines with -v, libraries' too with --debug, else warnings; nothing under -o json,
+    where stderr is for the error's JSON."""
     quiet = logging.CRITICAL if options.as_json else logging.WARNING
-    level = logging.DEBUG if options.verbose else quiet
+    own = logging.DEBUG if options.verbose or options.debug else quiet
+    level = logging.DEBUG if options.debug else quiet
     handler = logging.StreamHandler()
-    handler.setLevel(level)
+    handler.setLevel(own)
     handler.setFormatter(logging.Formatter("vifplug: %(levelname)s: %(name)s: %(message)s"))
-    root = logging.getLogger()
-    before = root.level
+    root, ours = logging.getLogger(), logging.getLogger("vifplug")
+    before = root.level, ours.level
     root.addHandler(handler)
     root.setLevel(level)
+    ours.setLevel(own)
     try:
         with warnings.catch_warnings():
-            if not (options.verbose or sys.warnoptions):
+            if not (options.debug or sys.warnoptions):
                 warnings.simplefilter("ignore")  # libraries' warnings are for developers, not for this user
             yield
     finally:
         root.removeHandler(handler)
-        root.setLevel(before)
+        root.setLevel(before[0])
+        ours.setLevel(before[1])
 
 
 @contextlib.contextmanager

@@ -8,6 +8,7 @@ changed: O_NONBLOCK belongs to the open file description, which the terminal or 
 from __future__ import annotations
 
 import collections
+import contextlib
 import io
 import os
 import select
@@ -25,10 +26,13 @@ class LogWriter:
     """Lines on their way to a descriptor. Any thread may use it; a fork's child starts with an empty queue.
 
     :param notice: the line with the number of dropped lines.
+    :param send: in place of a write to the descriptor: sends a line whole.
     """
 
-    def __init__(self, descriptor: int, notice: Callable[[int], bytes]) -> None:
-        self._descriptor, self._notice = descriptor, notice
+    def __init__(
+        self, descriptor: int, notice: Callable[[int], bytes], send: Callable[[bytes], int] | None = None
+    ) -> None:
+        self._descriptor, self._notice, self._send = descriptor, notice, send
         self._changed = threading.Condition()
         self._lines: collections.deque[bytes] = collections.deque()
         self._size = 0
@@ -104,6 +108,11 @@ class LogWriter:
 
     def _write(self, line: bytes) -> bool:
         """Write a line whole; False if writing is impossible, as to a pipe without a reader."""
+        if self._send is not None:
+            with contextlib.suppress(OSError):
+                self._send(line)
+                return True
+            return False
         unwritten = memoryview(line)
         while unwritten:
             try:

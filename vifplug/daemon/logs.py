@@ -1,18 +1,20 @@
-"""Logs: one JSON object per line on stderr, with its request."""
+"""Logs: one JSON object per line on stderr, with its request; fields of the journal; on a terminal plain text."""
 
 from __future__ import annotations
 
 import atexit
 import datetime
 import logging
+import os
 import sys
 from contextvars import ContextVar
 from dataclasses import dataclass, field
 from typing import Any, TextIO
 
+from vifplug.daemon import journal
 from vifplug.daemon.http.protocol import Peer
 from vifplug.daemon.log_writer import LogStream, LogWriter
-from vifplug.model import printable
+from vifplug.model import durations, printable
 
 _OF_EVERY_RECORD = frozenset(vars(logging.makeLogRecord({}))) | {
     *("message", "asctime", "color_message", "taskName"),
@@ -78,6 +80,11 @@ def _dropped_notice(count: int) -> bytes:
     return f"{JsonFormatter().format(record)}\n".encode()
 
 
+def _dropped_entry(count: int) -> bytes:
+    record = logging.LogRecord(__name__, logging.WARNING, __file__, 0, f"{count} log lines were dropped", None, None)
+    return journal.entry(record, JsonFormatter().format(record), {})
+
+
 def finish() -> None:
     """Wait until what was logged is written, for a second at most: the reader may have stopped."""
     for writer in _writers:
@@ -94,6 +101,10 @@ class JsonFormatter(logging.Formatter):
 
     def format(self, record: logging.LogRecord) -> str:
         """The line. It never has a newline."""
+        return printable.dumps(self.line(record), default=str)
+
+    def line(self, record: logging.LogRecord) -> dict[str, Any]:
+        """The keys of the line."""
         created = datetime.datetime.fromtimestamp(record.created, datetime.UTC)
         line: dict[str, Any] = {
             "time": created.isoformat(timespec="milliseconds"),
@@ -107,28 +118,70 @@ class JsonFormatter(logging.Formatter):
         line |= {key: value for key, value in vars(record).items() if key not in _OF_EVERY_RECORD and key != _REQUEST}
         if record.exc_info:
             line["exception"] = self.formatException(record.exc_info)
-        return printable.dumps(line, default=str)
+        return line
 
 
+class TextFormatter(JsonFormatter):
+    """Plain text with local time, for a person at a terminal."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        """One line, and those of an exception."""
+        line = self.line(record)
+        shown = durations.local(line["time"])
+        request = f"  [request {line['request_id']}]" if "request_id" in line else ""
+        message = "".join(char if char.isprintable() else repr(char)[1:-1] for char in printable.text(line["message"]))
+        exception = f"\n{line['exception']}" if "exception" in line else ""
+        return f"{shown} {record.levelname:<8} {message}{request}{exception}"
+
+
+class JournalHandler(logging.Handler):
+    """Sends records to the journal, by a writer whose thread alone may wait for it."""
+
+    def __init__(self, writer: LogWriter) -> None:
+        super().__init__()
+        self._writer = writer
+        self.setFormatter(JsonFormatter())
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Queue a record."""
+        try:
+            formatter = JsonFormatter()
+            self._writer.write(journal.entry(record, formatter.format(record), formatter.line(record)))
+        except Exception:
+            self.handleError(record)
+
+
+_STDERR = 2
 _END_SECONDS = 1.0
 _writers: list[LogWriter] = []
 """Of this process and of those it forks: to standard error and to standard output."""
 
 
-def start(level: int = logging.INFO, stream: TextIO | None = None) -> None:
+def start(level: int = logging.INFO, stream: TextIO | None = None, *, libraries: int = logging.INFO) -> None:
     """Log everything of this process in this way only.
 
+    :param level: of vifplug's own lines.
     :param stream: by default standard error, which may be a pipe that is not read: no thread waits for it.
+    :param libraries: the level of everything else.
     """
+    is_journal, is_terminal = False, False
     if stream is None:
+        is_journal, is_terminal = journal.is_journal(_STDERR), os.isatty(_STDERR)
         _divert_output()
         stream = sys.stderr
-    handler = logging.StreamHandler(stream)
-    handler.setFormatter(JsonFormatter())
+    handler: logging.Handler = logging.StreamHandler(stream)
+    handler.setFormatter(TextFormatter() if is_terminal else JsonFormatter())
+    if is_journal:
+        writer = LogWriter(_STDERR, _dropped_entry, send=journal.send)
+        _writers.append(writer)
+        handler = JournalHandler(writer)
     handler.addFilter(RequestFilter())
     root = logging.getLogger()
     root.handlers[:] = [handler]
-    root.setLevel(level)
+    root.setLevel(min(level, libraries))
+    logging.getLogger("vifplug").setLevel(level)
+    if level < libraries:
+        handler.addFilter(lambda record: record.levelno >= libraries or record.name.startswith("vifplug"))
     logging.captureWarnings(True)
     # It warns about the channel's end without naming the channel; the caller on the channel logs it better.
     logging.getLogger("oslo_privsep.comm").setLevel(logging.ERROR)

@@ -3,18 +3,29 @@
 from __future__ import annotations
 
 import contextlib
+import platform
 import time
-from collections.abc import Iterator
+import types
+from collections.abc import Callable, Iterator
+from typing import Any
 
 import prometheus_client
+from prometheus_client.openmetrics import exposition as openmetrics
+from prometheus_client.samples import Sample
 
+from vifplug import version
 from vifplug.daemon import logs
 from vifplug.errors import Conflict, InputError, NotPermitted
+from vifplug.model.events import LEVELS, STATE, Event, between
+from vifplug.model.reports import ACTIVE, PLUGGED, WIRED
 
 # A counter's creation time is useless: every start of the daemon creates them again.
 prometheus_client.disable_created_metrics()  # type: ignore[no-untyped-call]
 
+OPENMETRICS = "application/openmetrics-text"
 _SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30)
+_STEP_SECONDS = (0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300)
+"""For what other programs do after a plug: a control plane needs seconds, a guest's start perhaps minutes."""
 
 
 class Metrics:
@@ -56,6 +67,20 @@ class Metrics:
             "log_lines_dropped", "Log lines of this worker dropped, because standard error was not read."
         )
         self.log_lines_dropped.set_function(logs.dropped)
+        # The released names of these two are gauges, and a counter of the same name is not possible.
+        self.dropped_log_lines = self._counter("dropped_log_lines", "As vifplug_log_lines_dropped, as a counter.")
+        _follow(self.dropped_log_lines, logs.dropped)
+        self.dropped_notifications = self._counter(
+            "dropped_notifications", "As vifplug_notifications_dropped, as a counter."
+        )
+        self._ever_dropped = 0
+        _follow(self.dropped_notifications, lambda: self._ever_dropped)
+        self.plug_to_wired_seconds = self._step("wired", "From a VIF's plug until the control plane has wired it.")
+        self.plug_to_active_seconds = self._step("active", "From a VIF's plug until its guest's end is up.")
+        self.build_info = self._gauge("build_info", "1; the versions are labels.", "version", "python", "kernel")
+        self.build_info.labels(version.installed(), platform.python_version(), platform.release()).set(1)
+        # With a prefix: node_exporter, which passes these metrics on, has its own process_* metrics.
+        self.process = prometheus_client.ProcessCollector(namespace="vifplug", registry=self.registry)
         self.plug_seconds = self._seconds("plug", "Requests to plug, whatever their number of VIFs.")
         self.unplug_seconds = self._seconds("unplug", "Requests to unplug, whatever their number of VIFs.")
         self.repair_seconds = self._seconds("repair", "Repairs, by the daemon or requested.")
@@ -65,6 +90,10 @@ class Metrics:
 
     def _counter(self, name: str, text: str, *labels: str) -> prometheus_client.Counter:
         return prometheus_client.Counter(f"vifplug_{name}", text, labels, registry=self.registry)
+
+    def _step(self, state: str, text: str) -> prometheus_client.Histogram:
+        name = f"vifplug_plug_to_{state}_seconds"
+        return prometheus_client.Histogram(name, text, buckets=_STEP_SECONDS, registry=self.registry)
 
     def _seconds(self, verb: str, text: str) -> prometheus_client.Histogram:
         return prometheus_client.Histogram(
@@ -86,6 +115,56 @@ class Metrics:
         finally:
             seconds.labels(result).observe(time.monotonic() - began)
 
+    def set_dropped_notifications(self, count: int) -> None:
+        """Take the number of notices ever dropped, which the store keeps."""
+        self._ever_dropped = count
+        self.notifications_dropped.set(count)
+
     def text(self) -> bytes:
         """All of them, in Prometheus's text format."""
         return prometheus_client.generate_latest(self.registry)
+
+    def open_metrics(self) -> tuple[bytes, str]:
+        """All of them in OpenMetrics' format, and its media type."""
+        text: bytes = openmetrics.generate_latest(self.registry)  # type: ignore[no-untyped-call]
+        return text, openmetrics.CONTENT_TYPE_LATEST
+
+
+def _follow(counter: prometheus_client.Counter, value: Callable[[], float]) -> None:
+    """Let a counter have a value that is counted elsewhere, as ``Gauge.set_function`` does for gauges."""
+
+    def samples(_counter: Any) -> tuple[Sample, ...]:
+        return (Sample("_total", {}, float(value()), None, None),)
+
+    counter._child_samples = types.MethodType(samples, counter)  # type: ignore[method-assign]
+
+
+class Steps:
+    """Measures from events how long VIFs take from their first plug to the higher levels. For one thread.
+
+    :param metrics: the histograms.
+    """
+
+    def __init__(self, metrics: Metrics) -> None:
+        self._seconds = {WIRED: metrics.plug_to_wired_seconds, ACTIVE: metrics.plug_to_active_seconds}
+        self._plugged: dict[str, tuple[str, set[str]]] = {}
+        """Of VIFs on their way: when they were plugged, and the levels that they have not had."""
+
+    def see(self, event: Event) -> None:
+        """Take the next event. A VIF that drifts or fails on its way is no longer measured."""
+        if event.kind != STATE:
+            return
+        if event.state == PLUGGED and event.previous is None:
+            self._plugged[event.vif_id] = (event.time, set(self._seconds))
+        elif event.vif_id not in self._plugged:
+            return
+        elif event.state not in LEVELS:
+            del self._plugged[event.vif_id]
+        elif event.state in self._seconds:
+            began, missing = self._plugged[event.vif_id]
+            seconds = between(began, event.time)
+            if event.state in missing and seconds is not None:
+                missing.remove(event.state)
+                self._seconds[event.state].observe(seconds)
+            if not missing:
+                del self._plugged[event.vif_id]

@@ -190,7 +190,7 @@ def _chapter(event: Event, later: Sequence[Event], now: str) -> Chapter:
         return Chapter(event=event)
     following = next((each for each in later if begins_state(each)), None)
     end = now if following is None else following.time
-    return Chapter(event=event, seconds=_between(event.time, end), lasts=following is None)
+    return Chapter(event=event, seconds=between(event.time, end), lasts=following is None)
 
 
 def begins_state(event: Event) -> bool:
@@ -198,7 +198,8 @@ def begins_state(event: Event) -> bool:
     return event.state != event.previous and any(change.attribute == "state" for change in event.changes)
 
 
-def _between(start: str, end: str) -> float | None:
+def between(start: str, end: str) -> float | None:
+    """Seconds between two times of events; None if one cannot be read."""
     try:
         times = [datetime.datetime.fromisoformat(text) for text in (start, end)]
         return max(0.0, (times[1] - times[0]).total_seconds())

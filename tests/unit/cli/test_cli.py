@@ -433,7 +433,7 @@ def test_unexpected_error_is_one_line_and_with_v_a_traceback(run: Run, library: 
     library.answers["list"] = ZeroDivisionError("oops")
     text = (
         "vifplug: error: internal error: ZeroDivisionError: oops; "
-        "please report it with the output of the same command with -v\n"
+        "please report it with the output of the same command with --debug\n"
     )
     result = run("list")
     assert (result.code, result.err) == (1, text)

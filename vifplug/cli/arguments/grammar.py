@@ -60,7 +60,8 @@ def build(parser_class: type[argparse.ArgumentParser]) -> argparse.ArgumentParse
 def _add_shared(parser: argparse.ArgumentParser) -> None:
     group = parser.add_argument_group("common options (before or after the verb)")
     group.add_argument("--config-file", metavar="FILE", help="default: /etc/vifplug/vifplug.conf")
-    group.add_argument("-v", "--verbose", action="store_true", help="log to stderr")
+    group.add_argument("-v", "--verbose", action="store_true", help="log to stderr what is done and observed")
+    group.add_argument("--debug", action="store_true", help="also log what libraries do")
     group.add_argument("-q", "--quiet", action="store_true", help="print errors only, and no result")
     group.add_argument(
         "-o",

@@ -27,6 +27,7 @@ class Options(argparse.Namespace):
     verb: str = ""
     config_file: str | None = None
     verbose: bool = False
+    debug: bool = False
     quiet: bool = False
     output: str = TABLE
     columns: Sequence[str] | None = None

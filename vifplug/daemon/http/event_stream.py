@@ -15,7 +15,7 @@ import anyio.to_thread
 
 from vifplug.daemon.http import capacity
 from vifplug.daemon.http.recent_events import EventFrame, Recent, sent
-from vifplug.daemon.metrics import Metrics
+from vifplug.daemon.metrics import Metrics, Steps
 from vifplug.errors import Busy, VifplugError
 from vifplug.store.events import EventLog
 
@@ -87,6 +87,7 @@ class Hub:
         self.log = log
         self._recent = Recent(log)
         self._metrics = metrics
+        self._steps = Steps(metrics)
         self._lock = threading.Lock()
         self._turn = 0
         self._waiting: dict[asyncio.Future[None], asyncio.AbstractEventLoop] = {}
@@ -155,9 +156,11 @@ class Hub:
     def count(self) -> None:
         """Count the events since the last call, from any process."""
         with contextlib.suppress(VifplugError):
+            self._metrics.set_dropped_notifications(self.log.outbox_counts()[1])
             while events := self.log.events(max(self._counted, self.log.oldest()), _CHUNK):
                 for event in events:
                     self._metrics.events.labels(event.state).inc()
+                    self._steps.see(event)
                 self._counted = events[-1].seq
 
     # -- subscribers --------------------------------------------------------------------------------------

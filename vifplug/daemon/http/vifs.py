@@ -34,7 +34,7 @@ from vifplug.daemon.http.requests import (
     TraceRequest,
     VifId,
 )
-from vifplug.daemon.metrics import Metrics
+from vifplug.daemon.metrics import OPENMETRICS, Metrics
 from vifplug.engine.requester import Requester
 from vifplug.errors import InputError, VifplugError
 from vifplug.model import printable
@@ -322,8 +322,11 @@ def gc(request: Request, body: _Body) -> Response:
 @_ROUTES.get("/metrics", **route(Level.READ, ""))
 @_working
 def get_metrics(request: Request) -> Response:
-    """Metrics, in Prometheus's text format."""
+    """Metrics, in Prometheus's text format, or in OpenMetrics' if `Accept` names it."""
     request.app.state.hub.count()
+    if OPENMETRICS in request.headers.get("accept", ""):
+        text, media_type = _metrics(request).open_metrics()
+        return Response(text, media_type=media_type)
     return Response(_metrics(request).text(), media_type=METRICS_TYPE)
 
 

@@ -187,7 +187,8 @@ def main(argv: list[str] | None = None) -> int:
     stdio.settle()
     parser = argparse.ArgumentParser(prog="vifplugd", description="Keep this host's VIFs plugged.", allow_abbrev=False)
     parser.add_argument("--config-file", metavar="F", help="default: VIFPLUG_CONFIG_FILE, /etc/vifplug/vifplug.conf")
-    parser.add_argument("-v", "--verbose", action="store_true", help="log everything")
+    parser.add_argument("-v", "--verbose", action="store_true", help="also log what was observed")
+    parser.add_argument("--debug", action="store_true", help="log everything, libraries included")
     parser.add_argument(
         "--check-config",
         action="store_true",
@@ -197,7 +198,8 @@ def main(argv: list[str] | None = None) -> int:
     options = parser.parse_args(argv)
     if options.check_config:
         return _check_config(options.config_file)
-    logs.start(logging.DEBUG if options.verbose else logging.INFO)
+    own = logging.DEBUG if options.verbose or options.debug else logging.INFO
+    logs.start(own, libraries=logging.DEBUG if options.debug else logging.INFO)
     try:
         _serve(config.load(options.config_file))
     except VifplugError as error:
