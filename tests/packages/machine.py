@@ -57,7 +57,7 @@ exec chroot "$root" env -i PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bi
 )
 # The kernel's datapath needs a module, and a container may load none: Open vSwitch's scripts are told that it is there.
 _MODPROBE = "#!/bin/sh\nexit 0\n"
-_APT = ("apt-get", "-y", "-q", "--no-install-recommends", "-o", "APT::Sandbox::User=root")
+APT = ("apt-get", "-y", "-q", "--no-install-recommends", "-o", "APT::Sandbox::User=root")
 
 
 def archive(debian: str, work: Path) -> Path:
@@ -95,12 +95,12 @@ class Machine:
             shutil.copy(package, self.root / "srv")
         self.chroot("apt-get", "-q", "update")
         for package in packages:
-            self.chroot(*_APT, "--download-only", "install", f"/srv/{package.name}")
+            self.chroot(*APT, "--download-only", "install", f"/srv/{package.name}")
         (self.root / "etc/resolv.conf").unlink()
 
-    def chroot(self, *argv: str) -> None:
-        """Run a command in the root before the boot, with this machine's network."""
-        words = ("sh", "-c", _CHROOT, "chroot", str(self.root), " ".join(_DEVICES), *argv)
+    def chroot(self, *argv: str, root: Path | None = None) -> None:
+        """Run a command in the root, or in another one, before the boot, with this machine's network."""
+        words = ("sh", "-c", _CHROOT, "chroot", str(root or self.root), " ".join(_DEVICES), *argv)
         subprocess.run(
             ["unshare", "--mount", "--pid", "--fork", "--kill-child", *words],
             check=True,
@@ -176,7 +176,7 @@ class Machine:
 
     def apt(self, *argv: str) -> str:
         """Install or remove packages on the booted machine, which has no network."""
-        return self.run(*_APT, *argv)
+        return self.run(*APT, *argv)
 
     def close(self) -> None:
         """End everything on the machine, and remove its root."""
