@@ -17,6 +17,7 @@ from tests.packages.machine import Machine, archive, until
 from tests.packages.tally import Tally
 
 CONTAINER = Path(__file__).parents[2] / "etc" / "container"
+SAMPLE = Path(__file__).parents[1] / "samples" / "ml2ovs_hybrid_port_create_2.json"
 IMAGE = "srv/image"
 SOCKET = "/run/vifplug/vifplug.sock"
 _SHARED = ("/run/openvswitch", "/run/vifplug", "/var/lib/vifplug")
@@ -39,6 +40,7 @@ def prepare(machine: Machine, package: Path, work: Path) -> None:
     root = machine.root / IMAGE
     root.mkdir()
     subprocess.run(["tar", "-C", root, "-xf", archive("13", work), "--exclude=./dev/*"], check=True)
+    (root / "etc/dpkg/dpkg.cfg.d/unsafe-io").write_text("force-unsafe-io\n")
     assert package.match(copied[0]), copied
     shutil.copy(package, root / copied[1].removeprefix("/"))
     for name in ("resolv.conf", "hosts"):
@@ -60,7 +62,7 @@ def check(machine: Machine, tally: Tally) -> None:
         try:
             until(lambda: machine.run("test", "-S", SOCKET, check=False) == "", "the socket", 60)
             client = ("chroot", f"/{IMAGE}", "vifplug", "--socket", SOCKET)
-            shutil.copy(machine.root / "srv/port.json", machine.root / IMAGE / "srv/port.json")
+            shutil.copy(SAMPLE, machine.root / IMAGE / "srv/port.json")
             machine.run("mount", "--bind", "/run/vifplug", f"/{IMAGE}/run/vifplug")
             machine.run(*client, "plug", "/srv/port.json", "--mtu", "1450")
             assert "qbr2bc1ec8f-4b" in machine.run("ip", "link")
