@@ -36,6 +36,7 @@ VLAN_MIN, VLAN_MAX = 1, 4094
 VNI_MAX = 2**24 - 1
 """A VXLAN's number has 24 bits (RFC 7348)."""
 
+_LISTED_BRIDGE = "bridge/"
 _LISTED_ADDRESS = "local/"
 _TRUNK_BRIDGE, _PORT_BRIDGE = "tbr-", "pb"
 _PATCH_NEAR, _PATCH_FAR = "pbp", "ibp"
@@ -165,6 +166,11 @@ def decoded(name: bytes) -> str:
 def listed_address(address: str) -> str:
     """An IP address among the devices that the configuration lists: no device's name has a slash."""
     return f"{_LISTED_ADDRESS}{address}"
+
+
+def listed_bridge(name: str) -> str:
+    """Another program's bridge among what the configuration lists, whose taps are taken over."""
+    return f"{_LISTED_BRIDGE}{name}"
 
 
 def lists_addresses(patterns: Iterable[str]) -> bool:

@@ -16,12 +16,14 @@ run_dir = $2
 state_dir = $3
 [bridge]
 physical_networks = physnet1:eth1
+adopted_bridges = brq*
 vxlan_local_ip = $1
 [filter]
 enabled = true
 [daemon]
 socket = $2/vifplug.sock
 operator_users = neutron,nova
+operator_bridges = brq*
 END
 }
 

@@ -80,6 +80,13 @@ _BRIDGE_OPTIONS: list[cfg.Opt] = [
         help="Devices of physical_networks that may be put on a network's bridge although they have addresses or "
         "routes, which then no longer work: vifplug moves none. Any other such device is refused.",
     ),
+    cfg.ListOpt(
+        "adopted_bridges",
+        default=[],
+        help="Linux bridges of another program, by name or pattern, whose taps VIFs with join_tap take over: they are "
+        "filtered, and set up and down. brq* for a host that Neutron's Linux bridge agent has set up. The bridges are "
+        "used unchanged, and never deleted. Empty: none.",
+    ),
     cfg.StrOpt(
         "vxlan_local_ip",
         default="",
@@ -343,6 +350,7 @@ def _settings(conf: cfg.ConfigOpts, path: str | None) -> Settings:
             *map(glob.escape, networks.values()),
             *validate.pci_devices(conf.pci.devices),
             *([naming.listed_address(local_ip)] if local_ip else []),
+            *map(naming.listed_bridge, conf.bridge.adopted_bridges),
         ),
         **{option.dest: _value(conf.daemon, option) for option in _DAEMON_OPTIONS},
         **{option.dest: _value(conf.events, option) for option in _EVENTS_OPTIONS} | validate.events(conf.events),

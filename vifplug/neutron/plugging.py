@@ -51,6 +51,8 @@ class Plugging:
     _host: Host | None = None
     _ports: dict[str, _Port] = field(default_factory=dict)
     """By the name of the tap."""
+    _refusals: dict[str, str] = field(default_factory=dict)
+    """The last reason why a tap's port was not plugged; each is logged once."""
 
     def __post_init__(self) -> None:
         self.peers = Peers(self.setup.tunnel_address)
@@ -98,9 +100,12 @@ class Plugging:
             reason = str(error)
         else:
             self._ports[device].is_plugged = True
+            self._refusals.pop(device, None)
             return True
         # Behind the handler, in which oslo.log would repeat the error in the line.
-        LOG.error("port %s is not plugged: %s", port_id, reason)
+        is_known = self._refusals.get(device) == reason
+        LOG.log(logging.DEBUG if is_known else logging.ERROR, "port %s is not plugged: %s", port_id, reason)
+        self._refusals[device] = reason
         return False
 
     def unplug(self, devices: Iterable[str]) -> None:
@@ -121,6 +126,7 @@ class Plugging:
         gone = {network for device in names if (network := self.network_of(device)) is not None}
         for device in names:
             self._ports.pop(device, None)
+            self._refusals.pop(device, None)
         for network in gone:
             if not self.devices_of(network):
                 self.peers.forget(network)

@@ -14,6 +14,7 @@ from vifplug import errors
 
 JOINED = BRIDGE.but(join_tap=True)
 DOWN = JOINED.but(tap_up=False)
+FILTERED = JOINED.but(allowed_addresses=[{"ip": GUEST}])
 
 
 def make_tap(world: World) -> None:
@@ -86,6 +87,7 @@ def test_end_of_a_pair_joins_as_of_neutrons_dhcp_agent(world: World) -> None:
 
 
 def test_bridge_and_tap_of_another_agent_are_used_unchanged(world: World) -> None:
+    world.write_config(bridge={"adopted_bridges": "brq*"}, filter={"enabled": "true"})
     make_tap(world)
     world.ip("link", "add", BRIDGE.brq, "mtu", str(MTU), "type", "bridge", "forward_delay", "0")
     world.ip("link", "set", BRIDGE.brq, "up")
@@ -101,6 +103,23 @@ def test_bridge_and_tap_of_another_agent_are_used_unchanged(world: World) -> Non
         assert state(world)[0] == BRIDGE.brq
         host.plug([DOWN.vif])
         assert state(world)[2] is False
+        host.plug([FILTERED.vif])
+        assert host.check().clean
+
+
+def test_tap_on_another_agents_bridge_is_left_alone_unless_the_bridge_is_listed(world: World) -> None:
+    world.write_config(filter={"enabled": "true"})
+    make_tap(world)
+    world.ip("link", "add", BRIDGE.brq, "mtu", str(MTU), "type", "bridge")
+    world.ip("link", "set", BRIDGE.tap, "mtu", str(MTU), "master", BRIDGE.brq)
+    before = world.snapshot()
+    with library(world) as host:
+        with pytest.raises(errors.PermissionDenied, match="adopted_bridges does not list"):
+            host.plug([DOWN.vif])
+        with pytest.raises(errors.VifplugError, match="refused to filter"):
+            host.plug([FILTERED.vif])
+        assert host.list() == []
+    assert world.snapshot() == before
 
 
 def test_tap_on_another_bridge_and_a_device_that_is_no_tap_are_left_alone(world: World) -> None:

@@ -21,6 +21,7 @@ from vifplug.netlink.nftables import Element, Part, Set
 from vifplug.privileged import arguments, ownership
 from vifplug.privileged.filters import known, rules, tables
 from vifplug.privileged.filters.rules import GUESTS, Wanted
+from vifplug.privileged.links import configure
 from vifplug.privileged.ovsdb import verbs as ovsdb
 from vifplug.resources import ownership as rule
 from vifplug.resources.nftables import filter as filters
@@ -307,7 +308,7 @@ def _is_guests(wanted: Wanted, link: Mapping[str, Any] | None) -> bool:
     if link is None or link["master"] is None:
         return link is None or not ownership.owner_by_mark(link)
     bridge = ownership.read(link["master"])
-    if bridge is not None and ownership.owner_by_mark(bridge):
+    if bridge is not None and (ownership.owner_by_mark(bridge) or configure.may_take_over(link["master"])):
         return True
     known_by_name = tables.elements_there(nft.BRIDGE, {GUESTS: wanted.elements()[GUESTS]})[GUESTS]
     return any(element.mark == naming.alias(wanted.owner) for element in known_by_name)

@@ -35,6 +35,11 @@ def may_be_lower(name: str, link: Mapping[str, Any], kind: type[Link]) -> bool:
     return rule.is_listed([naming.listed_address(address) for address in held], _devices)
 
 
+def may_take_over(bridge: str) -> bool:
+    """Whether the configuration lists another program's bridge, so that the taps on it may be filtered, and set."""
+    return rule.is_listed((naming.listed_bridge(bridge),), _devices)
+
+
 def values_of(
     operation: Mapping[str, Any], guests_tap: dict[str, Any] | None = None
 ) -> tuple[dict[str, Any], dict[str, Any]]:

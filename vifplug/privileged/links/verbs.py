@@ -250,6 +250,13 @@ def _guests_tap(operation: Operation) -> dict[str, Any] | None:
     master = operation["values"].get("master")
     joins = master is not None and link["master"] not in (None, master)
     has_name = name == naming.device(naming.ROLE_TAP, owner)
+    bridge = ownership.read(link["master"]) if link["master"] is not None else None
+    if bridge is not None and not ownership.owner_by_mark(bridge) and not configure.may_take_over(bridge["name"]):
+        raise PermissionDenied(
+            f"refused to configure device {name!r}: it is on {bridge['name']!r}, another program's bridge, which "
+            "[bridge] adopted_bridges does not list",
+            name,
+        )
     if joins or not has_name or not adoption.is_guests({**link, "master": None}, owner, None):
         raise PermissionDenied(f"refused to configure device {name!r}: it is not the tap of {owner}'s guest", name)
     return link
