@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+import re
 import signal
+import subprocess
 from typing import Any
 
 from tests.nova import services
 from tests.nova.ring import address
-from tests.nova.services import run, start, stop
+from tests.nova.services import CheckError, run, start, stop
 
 AGENTS = ("vifplug-neutron-agent-hv1", "vifplug-neutron-agent-hv2")
 SETPRIV = ("setpriv", "--reuid=neutron", "--regid=neutron", "--init-groups", "env", "HOME=/var/lib/neutron")
@@ -18,6 +20,27 @@ HOSTS: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
     "hv2": (("ip", "netns", "exec", "hv2"), ("--config-file", "/etc/vifplug/hv2.conf")),
 }
 """How a command is run on a host, and how its vifplugd is found."""
+
+
+class Pinging:
+    """A ping ten times a second from a network namespace, until its end."""
+
+    def __init__(self, namespace: str, ip: str) -> None:
+        argv = ["ip", "netns", "exec", namespace, "ping", "-i", "0.1", "-W", "5", ip]
+        self._process = subprocess.Popen(argv, stdout=subprocess.PIPE, text=True)
+        self._numbers: list[int] = []
+
+    def end(self) -> None:
+        """End it; once."""
+        self._process.send_signal(signal.SIGINT)
+        self._numbers = [int(number) for number in re.findall(r"icmp_seq=(\d+) ttl", self._process.communicate()[0])]
+
+    def require_all(self) -> str:
+        """The count of answers; all up to the last one came. The request under way at the end is not awaited."""
+        lost = set(range(1, max(self._numbers, default=0) + 1)) - set(self._numbers)
+        if lost or not self._numbers:
+            raise CheckError(f"{len(lost)} pings were lost: {sorted(lost)[:20]}")
+        return f"{len(self._numbers)} of {len(self._numbers)} pings"
 
 
 def on(host: str, *argv: str, check: bool = True) -> str:
