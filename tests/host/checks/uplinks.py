@@ -40,6 +40,10 @@ TESTS = (
             "repair_killed_at_every_action_ends_as_recorded[vlan]",
         )
     ),
+    *(
+        f"uplink/test_neutron_ports.py::test_guests_talk_until_their_ports_are_unplugged[{kind}]"
+        for kind in ("flat", "vlan", "vxlan")
+    ),
     "uplink/test_uplink_sharing.py::test_uplink_stays_while_one_vif_is_plugged[vlan]",
     "uplink/test_uplink_sharing.py::test_vlan_device_of_another_program_is_used_and_left",
     "uplink/test_uplink_sharing.py::test_bridge_and_uplink_of_another_program_are_used_and_left[vlan]",
