@@ -11,9 +11,10 @@ import logging
 import os
 from collections.abc import Iterator
 from dataclasses import replace
+from pathlib import Path
 
 from vifplug.api.local import LOCK_FILE, context_of
-from vifplug.config import options
+from vifplug.config import locate, options
 from vifplug.config.options import Settings
 from vifplug.doctor import checks, gather, state_dir
 from vifplug.doctor.facts import Helper
@@ -44,6 +45,15 @@ def doctor(config_file: str | None = None) -> Diagnosis:
                 # An earlier finding describes it better.
                 store = store if store.error else replace(store, error=str(error), unreadable=True)
         return checks.diagnose(gather.gather(settings, _examined(host), context, store))
+
+
+def configuration(config_file: str | None = None) -> str:
+    """The text of the configuration file; "" if there is none.
+
+    :raises OSError: it cannot be read.
+    """
+    path = locate.config_file(config_file)
+    return Path(path).read_text(errors="replace") if path else ""
 
 
 def host_info(config_file: str | None = None) -> HostInfo:

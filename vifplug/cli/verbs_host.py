@@ -7,14 +7,15 @@ because there may be no daemon yet.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from vifplug import errors
 from vifplug.cli import inputs, layout, tables
 from vifplug.cli.arguments import Options
 from vifplug.cli.layout import Screen
 from vifplug.cli.verb import EXIT_DONE, EXIT_FAILED, Opener, Outcome
-from vifplug.doctor.findings import ERROR, OK, STATUSES, UNSEEN, Diagnosis, Finding
+from vifplug.doctor.answer import bundle
+from vifplug.doctor.findings import ERROR, OK, STATUSES, UNSEEN, WARNING, Diagnosis, Finding
 from vifplug.doctor.host_info import HostInfo
 from vifplug.guest.nic import Nic
 from vifplug.model.limits import VIRTIO
@@ -29,12 +30,19 @@ _TABLE = layout.Shape(headers=("WHAT", "VALUE"), texts=("VALUE",))
 _STEPS = layout.Shape(headers=("STEP", "SUBJECT", "STATUS", "NOTE"), texts=("NOTE",))
 
 
-def doctor(options: Options, _opener: Opener) -> Outcome:
+def doctor(options: Options, opener: Opener) -> Outcome:
     """What is wrong, why, and what to do; exit 1 for any error."""
     diagnosis = _diagnosis(options)
+    written = ""
+    if options.report is not None:
+        from vifplug.cli import bug_report
+
+        plain = _read(diagnosis, options, Screen())
+        bundle.write(options.report, bug_report.files(diagnosis, plain, options, opener))
+        written = f"written to {options.report}: read it before you send it, it has names and addresses\n"
     return Outcome(
         document=diagnosis.as_json(),
-        text=lambda screen: _read(diagnosis, options, screen),
+        text=lambda screen: written + _read(diagnosis, options, screen),
         exit_code=EXIT_DONE if diagnosis.healthy else EXIT_FAILED,
     )
 
@@ -70,22 +78,40 @@ def _read(diagnosis: Diagnosis, options: Options, screen: Screen) -> str:
     """Problems, the worst first, and notes on healthy checks; with -v everything; then a line of counts."""
     findings = [finding for finding in diagnosis.findings if finding.status != OK or finding.reason or options.verbose]
     findings.sort(key=lambda finding: STATUSES.index(finding.status))
-    lines = [line for finding in findings for line in _lines(finding)]
+    lines = [line for finding in _skipped_together(findings) for line in _lines(finding)]
     shown = [tables.lines(lines, screen)] if lines else []
     checks = {finding.check for finding in diagnosis.findings}
     counts = Counter(finding.status for finding in diagnosis.findings)
     total = ", ".join(
         f"{counts[status]} {_SHOWN.get(status, status)}" for status in STATUSES if status != OK and counts[status]
     )
-    problems = sum(counts[status] for status in STATUSES if status != OK)
+    problems = counts[ERROR] + counts[WARNING]
     count = f", {problems} {'finding' if problems == 1 else 'findings'}" if problems else ""
     claims = tables.paragraph(diagnosis.claims.sentence("ID"), screen)
     return "\n".join([*shown, claims, f"{len(checks)} checks{count}: {total or 'nothing is wrong'}"])
 
 
+def _skipped_together(findings: Sequence[Finding]) -> list[Finding]:
+    """The findings; checks that were skipped for one reason are one line."""
+    skipped = [finding for finding in findings if finding.status == UNSEEN]
+    reasons = Counter(finding.reason for finding in skipped)
+    kept = [finding for finding in findings if finding.status != UNSEEN or reasons[finding.reason] == 1]
+    together = [
+        Finding(
+            check=", ".join(finding.check for finding in skipped if finding.reason == reason),
+            status=UNSEEN,
+            reason=reason,
+        )
+        for reason, count in reasons.items()
+        if count > 1
+    ]
+    return sorted([*kept, *together], key=lambda finding: STATUSES.index(finding.status))
+
+
 def _lines(finding: Finding) -> Iterator[tuple[str, str]]:
     subject = "" if finding.subject.lower() == finding.check else finding.subject
-    details = ": ".join(tables.printable(part) for part in (subject, finding.reason) if part)
+    since = f" (since {finding.since})" if finding.since and finding.since not in finding.reason else ""
+    details = ": ".join(tables.printable(part) for part in (subject, finding.reason + since) if part)
     status = _SHOWN.get(finding.status, finding.status)
     yield status.ljust(_STATUS_WIDTH), finding.check + (f": {details}" if details else "")
     if finding.remedy:

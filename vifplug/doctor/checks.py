@@ -6,9 +6,11 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 
 from vifplug.doctor import firewall, mirroring, openvswitch
+from vifplug.doctor.answer import alike
 from vifplug.doctor.facts import CAP_NET_ADMIN, Facts
 from vifplug.doctor.findings import ERROR, OK, UNSEEN, WARNING, Diagnosis, Finding
 from vifplug.doctor.openvswitch import Draft, draft
+from vifplug.doctor.switch import checks as switching
 from vifplug.netlink import udev
 
 _FREE_BYTES_MIN = 16 * 2**20
@@ -26,7 +28,7 @@ def diagnose(facts: Facts) -> Diagnosis:
     for name, check in CHECKS.items():
         findings_of_check = list(check(facts))
         findings += [finding(name) for finding in findings_of_check] or [Finding(check=name, status=OK)]
-    return Diagnosis(findings=findings)
+    return Diagnosis(findings=alike.together(findings))
 
 
 def restarts(endings: Sequence[tuple[float, str]], now: float) -> list[Finding]:
@@ -152,14 +154,18 @@ def _drift(facts: Facts) -> Iterator[Draft]:
     if facts.plugged is None:
         yield _uncompared(facts)
         return
+    bridgeless = openvswitch.bridgeless(facts)
     for problem in facts.plugged.problems:
+        if problem.vif_id in bridgeless:
+            continue  # the missing bridge is the finding
         if not problem.text:
             reason = f"{problem.state}, and the process that worked on it has ended"
             yield draft(WARNING, problem.vif_id, reason, "the daemon, or any command but doctor, settles it")
         else:
             repair = f"vifplug repair {problem.vif_id}, then vifplug show {problem.vif_id} for the error"
             remedy = f"plug it again, or vifplug unplug {problem.vif_id}" if problem.damaged else repair
-            yield draft(ERROR, problem.vif_id, f"{problem.state}: {problem.text}", remedy)
+            reason = f"{problem.state}: {problem.text}"
+            yield draft(ERROR, problem.vif_id, reason, remedy, since=problem.since)
 
 
 def _guests(facts: Facts) -> Iterator[Draft]:
@@ -172,7 +178,8 @@ def _guests(facts: Facts) -> Iterator[Draft]:
         "vifplug gc --keep FILE"
     )
     for vif in old:
-        yield draft(WARNING, vif.vif_id, f"it has no guest on {vif.device!r} since {vif.since}", remedy)
+        reason = f"it has no guest on {vif.device!r} since {vif.since}"
+        yield draft(WARNING, vif.vif_id, reason, remedy, since=vif.since)
     if facts.plugged.absent and not old:
         named = [f"VIF {vif.vif_id} has no guest since {vif.since}" for vif in facts.plugged.absent[:_NAMED_MAX]]
         more = len(facts.plugged.absent) - len(named)
@@ -217,6 +224,12 @@ CHECKS: Mapping[str, Callable[[Facts], Iterator[Draft]]] = {
     "vifs": _drift,
     "obstacles": openvswitch.obstacles,
     "mirrors": mirroring.mirrors,
+    "flows": switching.flows,
+    "vlans": switching.vlans,
+    "addresses": switching.addresses,
+    "uplinks": switching.uplinks,
+    "limits": switching.limits,
+    "waiting": switching.waiting,
     "orphans": _orphans,
     "guests": _guests,
     "strangers": openvswitch.foreign_resources,

@@ -8,6 +8,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
+from vifplug.doctor.switch.state import Switching
+
 CAP_NET_ADMIN = 12
 SYSTEM = "system"
 """The kernel's datapath; a bridge's datapath_type may also be empty for it."""
@@ -137,8 +139,8 @@ class Rule:
     """accept, drop, jump, goto, return, unknown; "" continues with the next rule."""
     to: str = ""
     """The target chain of jump and goto."""
-    packets: int | None = None
-    """Frames that its counter has counted; None without a counter."""
+    packets: int | None = field(default=None, compare=False)
+    """Frames that its counter has counted; None without a counter. It is no part of what the rule is."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -209,6 +211,9 @@ class Port:
     """Interface.type; "" for a device of the kernel."""
     tag: int | None = None
     """Its VLAN, as last seen."""
+    network: str | None = None
+    vlan: int | None = None
+    """The VLAN that the VIF's request names."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -221,6 +226,8 @@ class VifProblem:
     """"" for an interrupted one."""
     damaged: bool = False
     """Its record cannot be read."""
+    since: str = ""
+    """When a daemon recorded the drift."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -233,6 +240,25 @@ class Absent:
     since: str
     seconds: float
     """How long ago that was."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Identity:
+    """A recorded VIF's MAC on its network."""
+
+    vif_id: str
+    address: str
+    network: str | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Waiting:
+    """A recorded VIF that its control plane has not wired."""
+
+    vif_id: str
+    since: str
+    seconds: float
+    waits_for: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -261,6 +287,8 @@ class Plugged:
     orphans: Mapping[str, Sequence[str]] = field(default_factory=dict)
     """Kind and name of each, by the owner in its mark."""
     absent: Sequence[Absent] = ()
+    identities: Sequence[Identity] = ()
+    waiting: Sequence[Waiting] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -280,6 +308,12 @@ class Facts:
     takeovers: Sequence[Takeover] = ()
     links: Sequence[Link] | None = None
     plugged: Plugged | None = None
+    switching: Switching | None = None
+    """The rows of Open vSwitch that decide about frames; None if they were not read."""
+    settings: Mapping[str, int] = field(default_factory=dict)
+    """Settings below /proc/sys/net."""
+    routers: frozenset[str] = frozenset()
+    """Bridges of VIFs on which the host itself has an address."""
     unknown_options: Sequence[str] = ()
     """Unknown sections and options of the configuration, a sentence each."""
     unseen: str = ""

@@ -25,6 +25,10 @@ class Finding(Value):
     reason: str = field(default="", metadata=NEEDED)
     remedy: str = field(default="", metadata=NEEDED)
     """What to do, for a person."""
+    since: str = ""
+    """Since when, if this host records that; ISO 8601, UTC."""
+    subjects: Sequence[str] = ()
+    """Of several findings that are alike, and so are this one: the subject of each."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

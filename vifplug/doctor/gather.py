@@ -32,6 +32,7 @@ from vifplug.doctor.facts import (
 from vifplug.doctor.findings import Diagnosis
 from vifplug.doctor.host_info import HostInfo, OvsInfo
 from vifplug.doctor.probe import Examined, Probe
+from vifplug.doctor.switch import state
 from vifplug.drivers.registry import drivers
 from vifplug.engine.context import Context
 from vifplug.engine.host import Host, Scope
@@ -42,6 +43,8 @@ LOG = logging.getLogger(__name__)
 
 ROOT = Path("/")
 _PROGRAM = "ovs-vswitchd"
+_COUNTED_MAX = 16
+"""Bridges whose flows are counted."""
 
 
 def diagnose(settings: Settings, context: Context, probe: Probe, root: Path = ROOT) -> Diagnosis:
@@ -84,10 +87,29 @@ def gather(
         takeovers=network_managers.takeovers(root),
         links=links,
         plugged=plugged,
+        **_frames(seen, ovs, plugged),
         unknown_options=settings.unknown,
         unseen=unseen,
         incomparable=incomparable,
     )
+
+
+def _frames(host: Examined | None, ovs: Ovs | None, plugged: Plugged | None) -> dict[str, Any]:
+    """What decides about frames beside the records: rows of Open vSwitch, settings and addresses of the host."""
+    if host is None or plugged is None:
+        return {}
+    bridges = sorted({port.bridge for port in plugged.ports})
+    every = sorted({*bridges, *plugged.bridges})
+    facts: dict[str, Any] = {}
+    try:
+        facts["settings"] = host.probe.settings(every)
+        held = host.probe.own_addresses()
+        facts["routers"] = frozenset(name for name in every if held.get(name))
+        if ovs is not None and ovs.switch is not None and ovs.vswitchd is not False:
+            facts["switching"] = state.decoded(host.probe.switching([], bridges[:_COUNTED_MAX]))
+    except Exception as error:  # the checks of OVSDB and of the helper report it
+        LOG.debug("what decides about frames was not read: %s", error)
+    return facts
 
 
 def _helper(probe: Probe) -> Helper:
@@ -106,6 +128,8 @@ def _ovs(probe: Probe, context: Context | None, root: Path) -> Ovs:
         return Ovs(error=str(error))
     if all(remote.error for remote in remotes):
         return Ovs(expected=_is_expected(probe, remotes, context, root), remotes=remotes)
+    if all(remote.error or remote.unfit for remote in remotes):
+        return Ovs(remotes=remotes)  # what follows would wait for a server that takes writes
     try:
         switch, alive = dict(probe.switch()), probe.vswitchd()
         switch["ovs_version"] = switch["ovs_version"] or alive["version"]

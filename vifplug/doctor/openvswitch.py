@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ipaddress
 import re
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 
 from vifplug import naming
@@ -19,6 +20,8 @@ _OVS_MIN = (2, 13)
 """Older versions have no fix for CVE-2020-35498: a guest's packet can stop the switch."""
 _VERSION = re.compile(r"(\d+)\.(\d+)")
 _START = "systemctl start openvswitch-switch (openvswitch on Red Hat's), and see its log"
+_RESTART = "systemctl restart openvswitch-switch; guests' frames pass meanwhile if the datapath is the kernel's"
+_SILENT = "does not answer"
 _GET_DPDK = (
     "run an Open vSwitch with DPDK (Debian's openvswitch-switch-dpdk), and have it initialise DPDK: ovs-vsctl set "
     "Open_vSwitch . other_config:dpdk-init=true"
@@ -26,9 +29,9 @@ _GET_DPDK = (
 _NO_DEVICE, _NO_PORT = "No such device", "it has no OpenFlow port"
 
 
-def draft(status: str, subject: str, reason: str, remedy: str = "") -> Draft:
+def draft(status: str, subject: str, reason: str, remedy: str = "", since: str = "") -> Draft:
     """A finding, to be completed with the name of its check."""
-    return lambda check: Finding(check=check, status=status, subject=subject, reason=reason, remedy=remedy)
+    return lambda check: Finding(check=check, status=status, subject=subject, reason=reason, remedy=remedy, since=since)
 
 
 def version(text: str) -> tuple[int, ...]:
@@ -84,6 +87,13 @@ def _unfit(remote: Remote, *, is_spare: bool) -> Draft:
     """A standby is fine if another server is used."""
     if is_spare:
         return draft(OK, remote.remote, f"not used: {remote.unfit}")
+    if _SILENT in remote.unfit:
+        return draft(
+            ERROR,
+            remote.remote,
+            f"nothing can be plugged: {remote.unfit}",
+            f"it hangs, or waits for its disk: {_RESTART}",
+        )
     remedy = "make it, or another server of [ovs] connection, the active one (ovsdb-server(1), active-backup)"
     return draft(ERROR, remote.remote, f"nothing can be plugged: {remote.unfit}", remedy)
 
@@ -117,9 +127,12 @@ def integration_bridge(facts: Facts) -> Iterator[Draft]:
     if ovs is None or switch is None:
         yield from _unseen(facts, facts.integration_bridge)
         return
+    ports = facts.plugged.ports if facts.plugged else ()
+    counts = Counter(port.bridge for port in ports)
     wanted = {facts.integration_bridge: "[ovs] integration_bridge names it"}
-    for port in facts.plugged.ports if facts.plugged else ():
-        wanted.setdefault(port.bridge, f"VIF {port.vif_id} is on it")
+    for port in ports:
+        more = f" and {counts[port.bridge] - 1} more" if counts[port.bridge] > 1 else ""
+        wanted.setdefault(port.bridge, f"VIF {port.vif_id}{more} {'are' if more else 'is'} on it")
     for bridge, wanted_for in wanted.items():
         if bridge in switch.fake_bridges:
             reason = f"{naming.fake_bridge(bridge, *switch.fake_bridges[bridge])}; {wanted_for}"
@@ -132,6 +145,15 @@ def integration_bridge(facts: Facts) -> Iterator[Draft]:
             yield draft(
                 ERROR, bridge, f"there is no such OVS bridge, and {wanted_for}; existing bridges: {others}", remedy
             )
+
+
+def bridgeless(facts: Facts) -> set[str]:
+    """The VIFs whose bridge is missing, if vifplug does not make it."""
+    _ovs, switch = _seen(facts)
+    if switch is None or facts.plugged is None:
+        return set()
+    ports = (port for port in facts.plugged.ports if not naming.may_be_made(port.bridge))
+    return {port.vif_id for port in ports if port.bridge not in {*switch.bridges, *switch.fake_bridges}}
 
 
 def datapath(facts: Facts) -> Iterator[Draft]:

@@ -50,6 +50,17 @@ class Probe(Protocol):
         """Every bridge, port and interface of Open vSwitch, as ``vifplug.privileged.switching`` describes them."""
         ...
 
+    def settings(self, names: Sequence[str]) -> Mapping[str, int]:
+        """Settings of the host that decide about frames, by their path below /proc/sys/net; an absent one is left out.
+
+        :param names: links whose own settings are read.
+        """
+        ...
+
+    def own_addresses(self) -> Mapping[str, Sequence[str]]:
+        """The host's own addresses, by device."""
+        ...
+
     def has_ovs(self) -> bool:
         """Whether an OVSDB socket exists: a host with plain bridges only has none, and needs none."""
         ...

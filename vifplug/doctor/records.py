@@ -5,13 +5,14 @@ from __future__ import annotations
 import datetime
 from collections.abc import Iterator
 
-from vifplug.doctor.facts import Absent, Obstacle, Plugged, Port, VifProblem
+from vifplug.doctor.facts import Absent, Identity, Obstacle, Plugged, Port, VifProblem, Waiting
 from vifplug.drivers.registry import guest_link
-from vifplug.engine.commands import inspect
+from vifplug.engine.commands import inspect, wait
 from vifplug.engine.context import Context
 from vifplug.engine.plan import obstacles
-from vifplug.model.reports import CONTENDED, FAILED, CheckReport, DriftItem
+from vifplug.model.reports import CONTENDED, DRIFTED, FAILED, PLUGGED, WIRED, CheckReport, DriftItem
 from vifplug.resources import kinds
+from vifplug.resources.contract import Relation
 from vifplug.resources.link import Link
 from vifplug.resources.observed import Observed
 from vifplug.store.records import Contents, Record
@@ -61,6 +62,11 @@ def compared(context: Context) -> Plugged:
         obstacles=tuple(_obstacles(context, contents)),
         orphans=_orphans(report),
         absent=tuple(_absent(report, contents)),
+        identities=tuple(
+            Identity(vif_id=record.id, address=record.vif.address, network=record.vif.network.id)
+            for record in contents.records.values()
+        ),
+        waiting=tuple(_waiting(context, contents)),
     )
 
 
@@ -81,10 +87,22 @@ def obstacles_of(record: Record, observed: Observed) -> Iterator[Obstacle]:
     if tap is not None and tap.name not in built and not tap.owner:
         for item in obstacles.on_foreign_link(tap, observed):
             yield Obstacle(vif_id=record.id, subject=tap.name, text=_differs(item))
+    yield from _narrow(record, observed)
     for bridge in _foreign_bridges(record, observed):
         guest = (guest_link(record.vif), record.vif.address)
         for item in obstacles.on_foreign_bridge(bridge, observed, guest, record.vif.vlan):
             yield Obstacle(vif_id=record.id, subject=bridge.name, text=_differs(item))
+
+
+def _narrow(record: Record, observed: Observed) -> Iterator[Obstacle]:
+    """Devices of other programs on the path with a smaller MTU than the VIF: larger frames are lost there."""
+    built = kinds.links_in(record.resources)
+    names = {guest_link(record.vif), *(link.name for link in built if link.relation is not Relation.OWNED)}
+    wanted = record.vif.network.mtu
+    for name in sorted(names - {link.name for link in built if link.relation is Relation.OWNED} - {""}):
+        link = observed.links.get(name)
+        if link is not None and link.mtu is not None and wanted is not None and link.mtu < wanted:
+            yield Obstacle(vif_id=record.id, subject=name, text=f"mtu is {link.mtu}, should be {wanted}")
 
 
 def _foreign_bridges(record: Record, observed: Observed) -> Iterator[Link]:
@@ -128,7 +146,22 @@ def _ports(contents: Contents) -> Iterator[Port]:
                 name=item.name,
                 type=str(item.settings.get("type", "")),
                 tag=item.tag,
+                network=record.vif.network.id,
+                vlan=record.vif.vlan if isinstance(record.vif.vlan, int) else None,
             )
+
+
+def _waiting(context: Context, contents: Contents) -> Iterator[Waiting]:
+    """VIFs in the state plugged: built, and not wired by the source that decides about that."""
+    ids = [record.id for record in contents.records.values() if record.state == PLUGGED]
+    if not ids:
+        return
+    now = datetime.datetime.now(datetime.UTC)
+    for waited in wait.look(context, ids, WIRED).vifs:
+        record = contents.records[waited.id]
+        if waited.waits_for:
+            seconds = (now - datetime.datetime.fromisoformat(record.updated_at)).total_seconds()
+            yield Waiting(vif_id=waited.id, since=record.updated_at, seconds=seconds, waits_for=waited.waits_for)
 
 
 def _problems(context: Context, report: CheckReport, contents: Contents) -> Iterator[VifProblem]:
@@ -140,7 +173,9 @@ def _problems(context: Context, report: CheckReport, contents: Contents) -> Iter
         text = "; ".join([reason, *drift[:_ITEMS_MAX], *more]).removeprefix("; ")
         if vif.drift or vif.state in (FAILED, CONTENDED):
             damaged = vif.id in contents.damaged
-            yield VifProblem(vif_id=vif.id, state=vif.state, text=text or "see the daemon's log", damaged=damaged)
+            since = record.updated_at if record is not None and record.state == DRIFTED else ""
+            text = text or "see the daemon's log"
+            yield VifProblem(vif_id=vif.id, state=vif.state, text=text, damaged=damaged, since=since)
     for intent in contents.intents.values():
         # Read again: an intent that was carried out ends before its session does.
         if not context.locks.is_session_alive(intent.session) and context.store.intent(intent.vif_id) == intent:

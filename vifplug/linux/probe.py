@@ -119,7 +119,6 @@ class LinuxProbe:
         of_bridges = {index: name for index, name in every.items() if name in bridges}
         with _links() as reader:
             disciplines = tc.disciplines(reader, chosen)
-            held = addresses.addresses(reader)
             return {
                 "stations": stations.learnt(reader, of_bridges, every) if of_bridges else [],
                 "neighbours": stations.neighbours(reader, address, every),
@@ -130,8 +129,13 @@ class LinuxProbe:
                     for each in disciplines.get(name, ())
                     if each["place"] == "ingress" and (listed := tc.filters(reader, index, each["kind"]))
                 },
-                "addresses": {name: list(held[index]) for index, name in every.items() if index in held},
             }
+
+    def own_addresses(self) -> Mapping[str, Sequence[str]]:
+        """The host's own addresses, by device."""
+        with _links() as reader:
+            held = addresses.addresses(reader)
+        return {name: held[index] for index, name in _names().items() if index in held}
 
     def settings(self, names: Sequence[str]) -> Mapping[str, int]:
         """Settings of the host that decide about frames, by their path below /proc/sys/net."""

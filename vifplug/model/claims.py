@@ -44,6 +44,7 @@ DIAGNOSED = Claims(
     looked_at=(
         *("the helper", "the store", "the configuration", "OVSDB and ovs-vswitchd", "OVS bridges and ports"),
         *("every record, compared with the host", "forward chains of the firewall", "network managers"),
+        *("flows and uplinks of bridges", "VLANs of ports", "the table of connections"),
     ),
     not_looked_at=("what guests send and receive", "flows of single VIFs", "other hosts"),
 )

@@ -104,7 +104,10 @@ class MemoryHost:
         return {name: Counted(received=1, sent=1).as_json() for name in names if name in self.links}
 
     def tables(self, names: Sequence[str], bridges: Sequence[str], address: str) -> Mapping[str, Any]:
-        return {"stations": [], "neighbours": [], "disciplines": {}, "filters": {}, "addresses": {}}
+        return {"stations": [], "neighbours": [], "disciplines": {}, "filters": {}}
+
+    def own_addresses(self) -> Mapping[str, Sequence[str]]:
+        return {}
 
     def settings(self, names: Sequence[str]) -> Mapping[str, int]:
         return {}

@@ -161,7 +161,7 @@ class Gatherer:
             neighbours=tuple(Neighbour(**entry) for entry in tables.get("neighbours", ())),
             disciplines={name: [Discipline(**each) for each in of_link] for name, of_link in disciplines.items()},
             filters={name: [Filter(**each) for each in of_link] for name, of_link in tc_filters.items()},
-            addresses=tables.get("addresses", {}),
+            addresses=self._try("addresses", self._probe.own_addresses, {}),
             settings=self._try("settings", lambda: self._probe.settings(_bridges(facts.path)), {}),
             chains=self._chains(),
             bridged=network_managers.bridged_families(self._root),

@@ -50,6 +50,8 @@ def bridge_of(facts: Facts) -> tuple[str, list[str]]:
 def foreign_settings(facts: Facts) -> Iterator[Cause]:
     """Settings on the VMM's tap and on other programs' bridges, which vifplug does not change."""
     for obstacle in facts.obstacles:
+        if obstacle.text.startswith("mtu is"):
+            continue  # ``narrow`` names every device
         is_up = obstacle.text.startswith("up is")
         stopping = ("bridge_port:state", "bridge_port:isolated", "bridge_port:locked", "fdb ", "txqueuelen", "up is")
         remedy = f"the program that made it has to correct it; see ip -d link show {obstacle.subject}, bridge -d link"
@@ -149,7 +151,7 @@ def broken(facts: Facts) -> Iterator[Cause]:
         yield _broken(facts, hop.name, f"it is {hop.state}{note}", _mended(hop, facts.path.vif.id))
         return
     for near, far in itertools.pairwise(hops):
-        if not (near.joined or near.kind == "guest" or "waiting" in (near.state, far.state)):
+        if not (near.joined or near.kind == "guest" or {"waiting", "unknown"} & {near.state, far.state}):
             mend = (
                 f"ip -d link show {near.name}; a VMM's tap belongs on its VIF's bridge: ip link set TAP master BRIDGE"
             )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from vifplug.doctor.switch import checks
 from vifplug.doctor.switch.state import DEAD_VLAN, Interface, SwitchBridge, SwitchPort
 from vifplug.trace import frames, ofproto
 from vifplug.trace.facts import Facts
@@ -63,7 +64,7 @@ def port(facts: Facts) -> Iterator[Cause]:
     bridge, row, interface = there
     if interface.error or (interface.ofport or 0) <= 0:
         yield _not_open(facts, bridge, interface)
-    elif "down" in (interface.admin_state, interface.link_state) and not _is_drifted(facts, interface.name):
+    elif "down" in (interface.admin_state, interface.link_state) and _has_carrier(facts, interface.name):
         column = "link_state" if interface.link_state == "down" else "admin_state"
         yield Cause(
             subject=interface.name,
@@ -109,8 +110,10 @@ def port(facts: Facts) -> Iterator[Cause]:
         )
 
 
-def _is_drifted(facts: Facts, name: str) -> bool:
-    return any(item.subject == name for hop in facts.path.hops for item in hop.drift)
+def _has_carrier(facts: Facts, name: str) -> bool:
+    """Whether the device is right as the kernel has it: else its own cause is named."""
+    link = facts.links.get(name)
+    return link is None or (bool(link.carrier) and link.up is not False)
 
 
 def _not_open(facts: Facts, bridge: SwitchBridge, interface: Interface) -> Cause:
@@ -170,28 +173,19 @@ def _listed(row: SwitchPort) -> str:
 
 
 def _odd_tag(facts: Facts, bridge: SwitchBridge, row: SwitchPort, tag: int) -> Iterator[Cause]:
-    """A tag that no other port has, on a bridge without a controller, or that differs from the network's others."""
-    ports = {
-        each.port: each for each in facts.peers if each.network == facts.guest.network and each.id != facts.path.vif.id
-    }
-    tags = {port.tag for port in bridge.ports if any(each.name in ports for each in port.interfaces)}
-    others = {port.tag for port in bridge.ports if port.name != row.name}
-    if tags and tag not in tags:
-        has = "no tag" if tags == {None} else f"tag {', '.join(str(each) for each in sorted(filter(None, tags)))}"
-        reason = f"its tag is {tag}, and the other VIFs of its network have {has}"
-    elif tag not in others and not bridge.is_controlled:
-        reason = f"its tag is {tag}, which no other port of {bridge.name} has, and no controller wires that bridge"
-    else:
-        return
-    yield Cause(
-        subject=row.name,
-        direction=BOTH,
-        effect=MAY_STOP,
-        reason=reason,
-        since=None,
-        actor=CONTROL_PLANE if bridge.is_controlled else OPERATOR,
-        remedy=f"ovs-vsctl remove Port {row.name} tag {tag}; if the VLAN is wanted, plug with --vlan {tag}",
-    )
+    network, own = facts.guest.network, facts.path.vif.id
+    peers = {each.port for each in facts.peers if each.network == network and each.id != own}
+    reason = checks.odd_tag(bridge, row, facts.guest.vlan, peers)
+    if reason:
+        yield Cause(
+            subject=row.name,
+            direction=BOTH,
+            effect=MAY_STOP,
+            reason=reason,
+            since=None,
+            actor=CONTROL_PLANE if bridge.is_controlled else OPERATOR,
+            remedy=f"ovs-vsctl remove Port {row.name} tag {tag}; if the VLAN is wanted, plug with --vlan {tag}",
+        )
 
 
 def _has_flows(bridge: SwitchBridge) -> bool:
@@ -204,19 +198,13 @@ def bridge(facts: Facts) -> Iterator[Cause]:
     if there is None:
         return
     switch = there[0]
-    if switch.fail_mode == "secure" and switch.flow_count == 0:
-        connected = [target for target, is_connected in switch.controllers if is_connected]
-        reason = (
-            f"its controller {switch.controllers[0][0]} is not connected"
-            if switch.controllers
-            else "it has no controller"
-        )
-        reason = f"controller {connected[0]} has set none" if connected else reason
+    reason = checks.without_flows(switch)
+    if reason:
         yield Cause(
             subject=switch.name,
             direction=BOTH,
             effect=STOPS,
-            reason=f"no flow is set, fail_mode is secure, and {reason}: every frame is dropped",
+            reason=reason,
             since=None,
             actor=CONTROL_PLANE if switch.controllers else OPERATOR,
             remedy=f"start Neutron's agent or ovn-controller; without either: ovs-vsctl del-fail-mode {switch.name}",

@@ -20,17 +20,9 @@ class Probe(probe.Probe, Protocol):
         ...
 
     def tables(self, names: Sequence[str], bridges: Sequence[str], address: str) -> Mapping[str, Any]:
-        """What the kernel holds of links and of a MAC: ``stations``, ``neighbours``, ``disciplines``, ``filters``,
-        ``addresses``.
+        """What the kernel holds of links and of a MAC: ``stations``, ``neighbours``, ``disciplines``, ``filters``.
 
         :param bridges: the Linux bridges among the links.
-        """
-        ...
-
-    def settings(self, names: Sequence[str]) -> Mapping[str, int]:
-        """Settings of the host that decide about frames, by their path below /proc/sys/net; an absent one is left out.
-
-        :param names: links whose own settings are read.
         """
         ...
 

@@ -170,6 +170,7 @@ ON_HYBRID = (
         f"{_VSCTL} clear Bridge br-int mirrors -- del-port br-int {{qvo}}",
         "{qvo}|mirror 'spy'",
         "remove Bridge br-int mirrors",
+        None,  # flows that the datapath has already go on for a while
     ),
     _fault("no-receive", f"{_OFCTL} mod-port {_MGMT} {{qvo}} no-receive", "", "{qvo}|openflow", _REPAIR),
     _fault(

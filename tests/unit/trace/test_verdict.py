@@ -194,6 +194,13 @@ def test_what_follows_from_a_drift_is_not_named_again() -> None:
     assert [cause.subject for cause in verdict.causes(facts)] == [QVB]
 
 
+def test_hop_that_was_not_looked_at_is_not_broken() -> None:
+    path = with_hop(4, joined=False)
+    hops = [replace(hop, state="unknown") if hop.kind.startswith("ovs") else hop for hop in path.hops]
+    facts = replace(CASES["OVSDB"][0], path=replace(path, hops=tuple(hops)))
+    assert [cause.subject for cause in verdict.causes(facts)] == ["OVSDB"]
+
+
 def test_since_is_named_where_it_is_known() -> None:
     facts = replace(CASES["drift"][0], drifted_since="2026-12-01T10:00:00+00:00")
     assert "since 2026-12-01T10:00:00+00:00" in verdict.sentence(facts, verdict.causes(facts))

@@ -124,7 +124,8 @@ def _add_looking(verb: Add) -> None:
     )
     _add_trace(verb("trace", "show where a VIF's frames stop, and why: hops, counters, flows, firewall"))
     _add_guest(verb("guest", "print what a hypervisor needs for a VIF: libvirt's <interface>, or QEMU's arguments"))
-    verb("doctor", "diagnose this host: what is wrong, why, and what to do; exit 1 for any error")
+    doctor = verb("doctor", "diagnose this host: what is wrong, why, and what to do; exit 1 for any error")
+    doctor.add_argument("--report", metavar="FILE", help="also write a bundle for a bug report, a new tar.gz")
     verb("host-info", "print what this host can plug, and its versions")
     _add_setup_host(verb("setup-host", "prepare this host for vifplugd, and start it; exit 1 when a step failed"))
 

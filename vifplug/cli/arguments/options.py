@@ -81,6 +81,7 @@ class Options(argparse.Namespace):
     delete: bool = False
     keep: str | None = None
     absent_for: float | None = None
+    report: str | None = None
     interval: float = TRACE_SECONDS
     probe: bool = False
     undo: bool = False
