@@ -6,7 +6,7 @@ import textwrap
 from collections.abc import Iterator, Sequence
 
 from vifplug.model import printable
-from vifplug.trace.values import PASSES, STOPS, Cause, TracedFrame, TraceHop, TraceReport
+from vifplug.trace.values import LIMITS, PASSES, STOPS, Cause, TracedFrame, TraceHop, TraceReport
 
 _HEAD = ("", "HOP", "KIND", "STATE", "MTU", "FROM GUEST", "TO GUEST", "LOST", "NOTES")
 _ALIGNED = len(_HEAD) - 1
@@ -90,7 +90,9 @@ def _causes(causes: Sequence[Cause]) -> Iterator[str]:
     worst = next((cause for cause in causes if cause.effect == STOPS), None)
     if worst is not None and worst.since is None:
         yield f"({_SINCE_UNKNOWN})"
-    shown = [cause for cause in causes if cause is not (worst or (causes[0] if causes else None))]
+    # A verdict without a worse cause names every limit.
+    named = worst or next((cause for cause in causes if cause.effect != LIMITS), None)
+    shown = [cause for cause in causes if cause is not named] if named else []
     for cause in shown[:_CAUSES_MAX]:
         yield _plain(f"Also: {cause.subject} {cause.effect}: {cause.reason}. {cause.actor}: {cause.remedy}")
     if len(shown) > _CAUSES_MAX:

@@ -56,8 +56,8 @@ def sentence(facts: Facts, listed: Sequence[Cause]) -> str:
     worst = next((cause for cause in listed if cause.effect != LIMITS), None)
     if worst is None:
         nothing = "Nothing that was looked at stops frames of this VIF"
-        limits = f"; limits: {'; '.join(f'{cause.subject}: {cause.reason}' for cause in listed)}" if listed else ""
-        return f"{nothing}{limits}."
+        limits = "; ".join(f"{cause.subject}: {cause.reason} ({cause.remedy})" for cause in listed)
+        return f"{nothing}; limits: {limits}." if limits else f"{nothing}."
     verb = "stop" if worst.effect == STOPS else "may stop"
     since = f" since {worst.since}" if worst.since else ""
     direction = worst.direction if worst.direction != BOTH else "from the guest and to it"
