@@ -28,6 +28,8 @@ NO_DEVICE = "could not open network device"
 _SOCKET = "vhost-server-path"
 
 _NO_FLOWS = "a fake host has no flows"
+_UPLINK = {"name": "uplink", "interfaces": [{"name": "uplink", "type": "patch", "ofport": 1}]}
+"""What leads to other hosts."""
 
 
 class MemoryHost:
@@ -96,7 +98,7 @@ class MemoryHost:
         ports = [port for port in self.ports.values() if port.bridge == bridge]
         return {
             **{"name": bridge, "datapath_type": self.bridges[bridge].datapath_type, "fail_mode": "", "controllers": []},
-            **{"spanning_tree": False, "flow_count": 1, "ports": [_row(port) for port in ports]},
+            **{"spanning_tree": False, "flow_count": 1, "ports": [_UPLINK, *map(_row, ports)]},
         }
 
     def counters(self, names: Sequence[str]) -> Mapping[str, Mapping[str, int]]:

@@ -59,7 +59,7 @@ class Gatherer:
         """
         needs_ovs = bool(kinds.ports_in(self._record.resources))
         ovsdb_error = self._ovsdb_error() if needs_ovs else ""
-        path, observed = self._path(ovsdb_error)
+        path, observed, ovsdb_error = self._path(ovsdb_error)
         names = self._names(path, observed)
         guest = self._guest(observed)
         dropped = self._dropped_by_filter() if guest.is_filtered else 0
@@ -98,14 +98,16 @@ class Gatherer:
             return ""
         return "; ".join(f"{remote['remote']}: {remote['error'] or remote.get('unfit')}" for remote in reached)
 
-    def _path(self, ovsdb_error: str) -> tuple[PathReport, Observed]:
+    def _path(self, ovsdb_error: str) -> tuple[PathReport, Observed, str]:
+        """The path; without OVSDB, as far as the links show it; and why OVSDB cannot be used."""
         if not ovsdb_error:
             try:
-                return inspect.path_of(self._context, self._record)
+                return *inspect.path_of(self._context, self._record), ""
             except OvsUnavailable as error:
                 ovsdb_error = str(error)
         path, observed = inspect.path_of(self._context, self._record, ovs=False)
-        return replace(path, hops=tuple(_unseen_hop(hop, ovsdb_error) for hop in path.hops)), observed
+        hops = tuple(_unseen_hop(hop, ovsdb_error) for hop in path.hops)
+        return replace(path, hops=hops), observed, ovsdb_error
 
     def _names(self, path: PathReport, observed: Observed) -> list[str]:
         """The devices of the path, and the bridges that its devices are on."""

@@ -176,7 +176,8 @@ def same_identity(facts: Facts) -> Iterator[Cause]:
     if facts.switching is None:
         return
     names = [each.name for _b, _p, each in facts.switching.interfaces() if each.keys.get("iface-id") == vif.id]
-    others = [name for name in names if name != facts.port]
+    path = {hop.name for hop in facts.path.hops}
+    others = [name for name in names if name not in path]
     if facts.port and others:
         reason = f"interface {others[0]} has this VIF's iface-id, too: a control plane wires one of the two"
         yield Cause(

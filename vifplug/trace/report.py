@@ -180,4 +180,6 @@ def _claims(facts: Facts) -> Claims:
         looked_at.append(claims.PORTS)
     if facts.frames:
         looked_at += [_FLOWS, _DATAPATH]
-    return Claims(looked_at=tuple(looked_at), not_looked_at=(*facts.unseen, *_NEVER))
+    unknown = [hop for hop in facts.path.hops if hop.state == "unknown" and hop.kind != "guest"]
+    unseen = [f"{hop.kind} {hop.name}" for hop in unknown if not facts.ovsdb_error]
+    return Claims(looked_at=tuple(looked_at), not_looked_at=(*facts.unseen, *unseen, *_NEVER))

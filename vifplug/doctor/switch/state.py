@@ -45,6 +45,11 @@ class SwitchPort:
     interfaces: Sequence[Interface] = ()
 
     @property
+    def is_patch(self) -> bool:
+        """Whether it leads to another bridge, as that of a VIF's own bridge does."""
+        return any(interface.type == "patch" for interface in self.interfaces)
+
+    @property
     def is_guests(self) -> bool:
         """Whether a control plane knows it as a guest's."""
         return any("iface-id" in interface.keys for interface in self.interfaces)
@@ -72,7 +77,8 @@ class SwitchBridge:
     def uplinks(self) -> list[str]:
         """Ports by which frames may leave this bridge for other hosts or bridges: patches, tunnels, devices of no
         guest."""
-        return [port.name for port in self.ports if port.name != self.name and not port.is_guests and not port.owner]
+        others = (port for port in self.ports if port.name != self.name and not port.is_guests)
+        return [port.name for port in others if not port.owner or port.is_patch]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
