@@ -249,10 +249,10 @@ class Followed:
 
 def _event_row(event: Event) -> Row:
     previous = event.previous if event.previous != event.state else None
-    return (event.seq, durations.local(event.time), event.vif_id, _word(event), previous, note_of(event))
+    return (event.seq, durations.local(event.time), event.vif_id, event_word(event), previous, note_of(event))
 
 
-def _word(event: Event) -> str:
+def event_word(event: Event) -> str:
     """The new state; of an event without one, its kind."""
     return event.state if event.state != event.previous and event.kind != ORPHAN else event.kind
 
@@ -279,7 +279,7 @@ def _chapter_row(chapter: Chapter) -> Row:
     lasted = durations.in_words(chapter.seconds) if chapter.seconds is not None else None
     return (
         durations.local(event.time),
-        _word(event),
+        event_word(event),
         lasted and (f"{lasted} so far" if chapter.lasts else lasted),
         note_of(event),
     )

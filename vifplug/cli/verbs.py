@@ -254,6 +254,8 @@ VERBS: Mapping[str, Verb] = {
     "gc": gc,
     "events": _lazy("verbs_events", "events"),
     "history": _lazy("verbs_events", "history"),
+    "top": _lazy("watch.top", "top"),
+    "web": _lazy("watch.web", "web"),
     "wait": wait,
     "diagram": _lazy("drawing.verb", "diagram"),
     "trace": _lazy("verbs_host", "trace"),

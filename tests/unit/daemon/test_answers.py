@@ -74,6 +74,7 @@ PUBLISHED = {
     ),
     *(
         "ProgressReport",
+        "Index",
         "RepairAnswer",
         "Repaired",
         "RepairRequest",

@@ -28,6 +28,7 @@ class Options(argparse.Namespace):
     config_file: str | None = None
     verbose: bool = False
     debug: bool = False
+    port: int = 0
     quiet: bool = False
     output: str = TABLE
     columns: Sequence[str] | None = None

@@ -197,6 +197,13 @@ def duration(value: str) -> float:
         raise argparse.ArgumentTypeError(str(error)) from error
 
 
+def port(value: str) -> int:
+    """A TCP port; 0 for any free one."""
+    if not (value.isascii() and value.isdigit() and len(value) <= 5 and int(value) < 65536):
+        raise argparse.ArgumentTypeError(f"{value!r} is not a port; it must be a whole number from 0 to 65535")
+    return int(value)
+
+
 def since(value: str) -> int | datetime.datetime:
     """The number of an event, a duration before now, or a local time."""
     if value.isascii() and value.isdigit() and len(value) <= _SEQUENCE_DIGITS_MAX:

@@ -60,6 +60,8 @@ EXAMPLES: Mapping[str, Sequence[Example]] = {
         ("vifplug events --follow", "new events as they come"),
         ("vifplug events --since 41 -o json", "stored events after number 41"),
     ),
+    "top": (("vifplug top", "until q"),),
+    "web": (("vifplug web --port 8080", "open the printed address; from elsewhere: ssh -L 8080:127.0.0.1:8080 HOST"),),
     "history": (("vifplug history web-1", "what happened to the VIF of an instance, and when"),),
     "wait": (
         ("vifplug wait tap71a6b0e4-1a --for active --timeout 60", "until its guest is up"),

@@ -64,6 +64,20 @@ class HostReport(HostInfo):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Index(Value):
+    """Where to begin."""
+
+    name: str
+    version: str
+    openapi: str
+    """The path of the description of the whole API."""
+    paths: Sequence[str]
+    """Some paths to begin with."""
+    hint: str
+    """For a person who came here by hand."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Problem(Value):
     """An RFC 9457 problem document."""
 

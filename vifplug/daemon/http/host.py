@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING
 from fastapi import APIRouter, Request
 from starlette.responses import Response
 
+from vifplug import version
 from vifplug.daemon.http import middleware
-from vifplug.daemon.http.answers import HostReport, extended
+from vifplug.daemon.http.answers import HostReport, Index, extended
 from vifplug.daemon.http.openapi import route
 from vifplug.daemon.http.protocol import Level
 from vifplug.doctor import checks
@@ -22,6 +23,17 @@ if TYPE_CHECKING:
     from vifplug.api.local import LocalHost
 
 ROUTES = APIRouter(generate_unique_id_function=lambda route: route.name)
+
+
+_HINT = "GET /openapi.json describes all requests; `vifplug web` shows a page for a browser."
+
+
+@ROUTES.get("/", **route(Level.READ, "Index"))
+async def get_index(request: Request) -> Response:
+    """Show where the API begins."""
+    paths = ("/v1/vifs", "/v1/events", "/v1/host", "/v1/doctor", "/metrics", middleware.HEALTH_PATH)
+    about = {"name": request.app.title, "version": version.installed()}
+    return _answer(Index(**about, openapi="/openapi.json", paths=paths, hint=_HINT))
 
 
 @ROUTES.get("/v1/host", **route(Level.READ, "HostReport"))

@@ -12,7 +12,7 @@ from typing import Any
 from pydantic import TypeAdapter
 from pydantic.json_schema import GenerateJsonSchema, JsonSchemaValue
 
-from vifplug.daemon.http.answers import Checked, Collected, HostReport, Problem, Repaired, Vifs, Waits
+from vifplug.daemon.http.answers import Checked, Collected, HostReport, Index, Problem, Repaired, Vifs, Waits
 from vifplug.doctor.findings import Diagnosis
 from vifplug.guest.report import GuestReport
 from vifplug.model import codec
@@ -21,7 +21,7 @@ from vifplug.model.reports import PathReport, PlanReport, Progress, VifReport
 from vifplug.trace.values import TraceReport
 
 _ANSWERS: tuple[type[Value], ...] = (
-    *(Checked, Collected, Diagnosis, GuestReport, HostReport, PathReport, PlanReport),
+    *(Checked, Collected, Diagnosis, GuestReport, HostReport, Index, PathReport, PlanReport),
     *(Problem, Progress, Repaired, TraceReport, VifReport, Vifs, Waits),
 )
 _PUBLISHED: Mapping[str, str] = {
