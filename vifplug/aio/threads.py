@@ -182,7 +182,7 @@ def threaded(host: LocalHost) -> ThreadedHost:
     return ThreadedHost(host)
 
 
-def local(config_file: str | None = None) -> Opening[ThreadedHost]:
+def local(config_file: str | None = None, *, retry: float = 0) -> Opening[ThreadedHost]:
     """Plug in this process, in threads. Parameters and errors are those of ``vifplug.local``.
 
     :returns: for ``async with``, or ``await``, which returns an open host to be closed.
@@ -190,6 +190,6 @@ def local(config_file: str | None = None) -> Opening[ThreadedHost]:
 
     async def opened() -> ThreadedHost:
         # In this thread: as root it forks the helper, and a fork copies the calling thread alone.
-        return ThreadedHost(open_local(config_file))
+        return ThreadedHost(open_local(config_file, retry=retry))
 
     return Opening(opened)

@@ -33,7 +33,8 @@ class Host(Protocol):
     """A host whose VIFs are plugged: this process (``vifplug.local``), the daemon's (``vifplug.connect``) or a fake one
     (``vifplug.testing.FakeHost``). The methods, their answers and their errors are the same.
 
-    Threads may share a host; a forked child opens its own. It is closed by ``close`` or at the end of its ``with``
+    Threads may share a host. A forked child opens its own: in it ``vifplug.local``'s refuses every call, and
+    ``vifplug.connect``'s makes connections of its own. It is closed by ``close`` or at the end of its ``with``
     block, and what was plugged stays. A VIF's id is a UUID, in either case. Times are in seconds, MTUs in bytes.
 
     Besides the errors that a method lists, every method may raise:

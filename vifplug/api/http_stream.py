@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import contextlib
 import http.client
+import os
 import socket
 from collections.abc import Callable
 
-from vifplug.errors import DaemonUnreachable
+from vifplug.errors import DaemonUnreachable, InputError
 
 _PART_BYTES = 64 * 2**10
 
@@ -30,6 +31,7 @@ class Stream:
         self._response = response
         self._forget = forget
         self._failed = failed
+        self._pid = os.getpid()
 
     def header(self, name: str) -> str | None:
         """A header of the answer; None if it does not have it."""
@@ -39,7 +41,10 @@ class Stream:
         """The received data, at least a byte; empty at its end.
 
         :raises DaemonUnreachable: it was cut off, or nothing came within its request's time limit.
+        :raises InputError: in a forked child, which would take its parent's events.
         """
+        if self._pid != os.getpid():
+            raise InputError("these events are those of this process's parent; call host.events() in this one")
         try:
             part = self._response.read1(_PART_BYTES)
             if not part and self._response.length:
@@ -49,7 +54,9 @@ class Stream:
         return part
 
     def end(self) -> None:
-        """End it for its reader."""
+        """End it for its reader. In a forked child only the child's descriptor is closed, by ``close``."""
+        if self._pid != os.getpid():
+            return
         with contextlib.suppress(OSError):
             self._peer.shutdown(socket.SHUT_RDWR)
 

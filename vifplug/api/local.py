@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import contextlib
 import datetime
+import functools
 import os
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, Concatenate, ParamSpec, Self, TypeVar
 
 from vifplug.api import follow as following
 from vifplug.api import parameters
+from vifplug.api import retry as retrying
 from vifplug.api import wait as waiting
 from vifplug.api.contract import Host, VifReports, Warnings
 from vifplug.api.wait import ErrorCallback, Expectation
@@ -41,8 +43,22 @@ if TYPE_CHECKING:
     from vifplug.trace.probe import Probe
     from vifplug.trace.values import TraceReport
 
+P = ParamSpec("P")
+T = TypeVar("T")
 # The doctor and the guests' descriptions are imported by the methods that need them: a fifth of the modules of a plug.
 LOCK_FILE = directory.LOCKS
+
+
+def _retried(
+    method: Callable[Concatenate[LocalHost, P], T],
+) -> Callable[Concatenate[LocalHost, P], T]:
+    """A method that is repeated for as long as its host permits; the next call settles what one has left."""
+
+    @functools.wraps(method)
+    def call(self: LocalHost, /, *arguments: P.args, **named: P.kwargs) -> T:
+        return retrying.repeated(lambda: method(self, *arguments, **named), self._retry)
+
+    return call
 
 
 class LocalHost(Host):
@@ -53,6 +69,7 @@ class LocalHost(Host):
     :param settles: whether every call settles interrupted work first; else only those that change something do.
     :param settings: its configuration, for ``doctor`` and ``host_info``; by default, the defaults.
     :param closing: called by ``close``; perhaps twice.
+    :param retry: seconds for which a call is repeated while its error is ``retryable``.
     """
 
     def __init__(
@@ -63,12 +80,14 @@ class LocalHost(Host):
         settles: bool = True,
         settings: config.Settings | None = None,
         closing: Callable[[], object] | None = None,
+        retry: float = 0,
     ) -> None:
         self._opened, self._probe = context, probe
         self._settles = settles
         self._settings = settings or config.Settings()
         self._closing = closing
         self._is_closed = False
+        self._retry, self._pid = retry, os.getpid()
         self._thread = threading.local()
 
     @property
@@ -82,9 +101,21 @@ class LocalHost(Host):
 
     @property
     def _context(self) -> Context:
-        if self._is_closed:
+        if self._is_over():
             raise InputError("this host is closed; open another with vifplug.local()")
         return self._opened
+
+    def _is_over(self) -> bool:
+        """Whether it is closed.
+
+        :raises InputError: a forked child would read its parent's answers of the helper, and share its database.
+        """
+        if self._pid != os.getpid() and not self._is_closed:
+            raise InputError(
+                f"this host was opened by process {self._pid}, of which this one is a forked child; open another with "
+                "vifplug.local()"
+            )
+        return self._is_closed
 
     def _looking(self) -> Context:
         if self._settles:
@@ -100,6 +131,7 @@ class LocalHost(Host):
         self._thread.warnings = recover.settle(context)
         return context
 
+    @_retried
     def plug(self, vifs: Sequence[Vif], *, requester: Requester | None = None) -> VifReports:
         # The daemon's requests contain the requester; otherwise it is this process's user, who may change every VIF.
         given = parameters.vifs(vifs)
@@ -109,6 +141,7 @@ class LocalHost(Host):
             self._thread.warnings = recover.settle(context)
             return plug.plug(context, given, requester or _this_user(), early)
 
+    @_retried
     def unplug(self, ids: Sequence[str], *, requester: Requester | None = None) -> VifReports:
         given = each_once(ids)
         return unplug.unplug(self._settled(), given, requester)
@@ -116,18 +149,22 @@ class LocalHost(Host):
     def progress(self, id: str) -> Progress:
         return self._context.under_way.of(canonical(id))
 
+    @_retried
     def get(self, id: str) -> VifReport:
         vif_id = canonical(id)
         return inspect.get(self._looking(), vif_id)
 
+    @_retried
     def list(self, *, absent_for: float | None = None) -> VifReports:
         seconds = None if absent_for is None else durations.seconds(absent_for, "absent_for")
         return guest_absence.absent_for(inspect.list_vifs(self._looking()), seconds)
 
+    @_retried
     def check(self, ids: Sequence[str] | None = None) -> CheckReport:
         given = None if ids is None else each_once(ids)
         return inspect.check(self._looking(), given)
 
+    @_retried
     def repair(self, ids: Sequence[str] | None = None, *, requester: Requester | None = None) -> VifReports:
         wanted = None if ids is None else each_once(ids)
         context = self._settled()
@@ -135,12 +172,14 @@ class LocalHost(Host):
             wanted = [*context.store.contents().records]
         return repair.repair(context, wanted, requester)
 
+    @_retried
     def plan_repair(self, ids: Sequence[str] | None = None) -> PlanReport:
         wanted = None if ids is None else each_once(ids)
         context = self._context
         context.host.ensure_running()
         return repair.plan(context, [*context.store.contents().records] if wanted is None else wanted)
 
+    @_retried
     def gc(
         self, delete: bool = False, *, keep: Sequence[str] | None = None, absent_for: float = limits.ABSENT_SECONDS
     ) -> GcReport:
@@ -155,16 +194,19 @@ class LocalHost(Host):
         unplugged = absent_guests.unplug(context, absent, wanted) if delete and absent else []
         return replace(report, absent=tuple(absent), unplugged=tuple(unplugged))
 
+    @_retried
     def plan(self, vifs: Sequence[Vif]) -> PlanReport:
         given = parameters.vifs(vifs)
         self._context.host.ensure_running()
         return plug.plan(self._context, given).report()
 
+    @_retried
     def path(self, id: str) -> PathReport:
         vif_id = canonical(id)
         self._context.host.ensure_running()
         return inspect.path(self._context, vif_id)
 
+    @_retried
     def trace(self, id: str, *, interval: float = limits.TRACE_SECONDS, probe: bool = False) -> TraceReport:
         from vifplug.trace import report as traced
 
@@ -173,6 +215,7 @@ class LocalHost(Host):
         self._context.host.ensure_running()
         return traced.trace(self._context, self._probe, vif_id, seconds, sends=probe)
 
+    @_retried
     def guest(self, id: str, format: str, *, model: str = limits.VIRTIO, queues: int | None = None) -> GuestReport:
         from vifplug.guest import description
         from vifplug.guest.nic import Nic
@@ -209,7 +252,7 @@ class LocalHost(Host):
         ids: Sequence[str] | None = None,
     ) -> Iterator[Event]:
         choice = following.Choice(since=since, ids=ids, follow=follow)
-        return following.of_log(self._context.store, choice, is_over=lambda: self._is_closed)
+        return following.of_log(self._context.store, choice, is_over=self._is_over)
 
     def doctor(self) -> Diagnosis:
         from vifplug.doctor import gather
@@ -223,7 +266,8 @@ class LocalHost(Host):
 
     def close(self) -> None:
         self._is_closed = True
-        if self._closing is not None:
+        # In a forked child it would end the parent's helper, whose socket both have.
+        if self._closing is not None and self._pid == os.getpid():
             self._closing()
 
     def __enter__(self) -> Self:
@@ -241,12 +285,14 @@ def _this_user() -> Requester:
     return Requester(uid=os.getuid())
 
 
-def local(config_file: str | None = None) -> LocalHost:
+def local(config_file: str | None = None, *, retry: float = 0) -> LocalHost:
     """Plug in this process: starts a privileged helper (by fork when root), which ends when the host is closed.
 
     :param config_file: by default the one in VIFPLUG_CONFIG_FILE, else /etc/vifplug/vifplug.conf.
+    :param retry: seconds for which each call is repeated while its error is ``retryable``: Open vSwitch that restarts,
+        a helper that died, a VIF that another request works on. 0 means one attempt. Waits have their own time.
     :returns: an open host; use it in a ``with`` statement, or close it.
-    :raises InputError: ``config_file`` is not a path.
+    :raises InputError: ``config_file`` is not a path, or ``retry`` not a number of seconds.
     :raises ConfigError: the configuration cannot be read, or is wrong.
     :raises StoreError: state_dir cannot be used.
     :raises HelperDied: the helper cannot be started.
@@ -254,6 +300,7 @@ def local(config_file: str | None = None) -> LocalHost:
     # Imported here: a user of the library's data, or of the daemon, needs no netlink and no OVSDB.
     from vifplug.linux.host import LinuxHost
 
+    retry = durations.seconds(retry, "retry")
     settings = config.load(parameters.path("config_file", config_file))
     LinuxHost.refuse(settings)
     with contextlib.ExitStack() as stack:
@@ -268,7 +315,7 @@ def local(config_file: str | None = None) -> LocalHost:
         store = Store(settings.state_dir, settings.user, notifies=bool(settings.notify_url))
         stack.callback(store.close)
         context = context_of(settings, host, store, locks)
-        return LocalHost(context, host.probe, settings=settings, closing=stack.pop_all().close)
+        return LocalHost(context, host.probe, settings=settings, closing=stack.pop_all().close, retry=retry)
 
 
 def log_of(host: LocalHost) -> following.Log:
