@@ -1,40 +1,23 @@
-"""programs.py DIRECTORY: the programs of setup.cfg, with the bundled libraries first in their path."""
+"""programs.py DIRECTORY: let the programs that pip installed there find the bundled libraries, before Debian's."""
 
 from __future__ import annotations
 
-import configparser
 import pathlib
 import sys
 
-SCRIPTS = "vifplug = vifplug.cli.front:main"
-"""bin/vifplug is none of the entry points: pip's programs of these import re."""
-PROGRAM = '''#!/usr/bin/python3 -sP
-"""Part of Debian's package of vifplug: the libraries that Debian has too old come from the package's own directory."""
-
+HEAD = """#!/usr/bin/python3 -sP
 import sys
 
+# The libraries that Debian has too old come from the package's own directory.
 sys.path.insert(0, "/usr/lib/vifplug/vendor")
-
-from {module} import {function}  # noqa: E402
-
-if __name__ == "__main__":
-    sys.exit({function}())
-'''
+"""
 
 
 def main() -> None:
     """The command."""
-    setup = configparser.ConfigParser()
-    setup.read("setup.cfg")
-    directory = pathlib.Path(sys.argv[1])
-    directory.mkdir(parents=True)
-    for line in (SCRIPTS, *setup["options.entry_points"]["console_scripts"].split("\n")):
-        name, _equals, target = line.partition(" = ")
-        if not name:
-            continue
-        module, _colon, function = target.partition(":")
-        program = directory / name
-        program.write_text(PROGRAM.format(module=module, function=function))
+    for program in pathlib.Path(sys.argv[1]).iterdir():
+        _interpreter, _newline, rest = program.read_text().partition("\n")
+        program.write_text(HEAD + rest)
         program.chmod(0o755)
 
 

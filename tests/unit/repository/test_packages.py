@@ -106,13 +106,17 @@ def test_bill_of_materials_names_vifplug_and_what_it_needs_alone(tmp_path: pathl
     assert [entry["ref"] for entry in bill["dependencies"]] == ["vifplug", "direct", "indirect"]
 
 
-def test_programs_of_debian_13_are_those_of_the_entry_points(source: pathlib.Path) -> None:
-    subprocess.run([sys.executable, PACKAGING / "programs.py", source / "bin"], check=True)
-    programs = {path.name: path.read_text() for path in (source / "bin").iterdir()}
-    assert programs.keys() == {"vifplug", "vifplugd", "vifplug-privsep-helper"}
-    for text in programs.values():
-        compile(text, "program", "exec")
-        assert text.startswith("#!/usr/bin/python3 -sP\n")
+def test_programs_of_debian_13_find_the_bundled_libraries_first(tmp_path: pathlib.Path) -> None:
+    program = tmp_path / "vifplug"
+    program.write_text("#!/usr/bin/python3\nimport sys\n\nfrom vifplug.cli.front import main\n\nsys.exit(main())\n")
+    subprocess.run([sys.executable, PACKAGING / "programs.py", tmp_path], check=True)
+    lines = program.read_text().splitlines()
+    compile(program.read_text(), "vifplug", "exec")
+    assert lines[0] == "#!/usr/bin/python3 -sP"
+    assert lines.index('sys.path.insert(0, "/usr/lib/vifplug/vendor")') < lines.index(
+        "from vifplug.cli.front import main"
+    )
+    assert program.stat().st_mode & 0o111
 
 
 @pytest.mark.parametrize("script", ["postinst", "prerm", "postrm", "install-files"])
