@@ -49,7 +49,8 @@ class Browser:
 
     def _capabilities(self) -> dict[str, Any]:
         options = {"binary": "/usr/bin/chromium", "args": [*_FLAGS, f"--user-data-dir={self._profile}"]}
-        return {"goog:chromeOptions": options, "goog:loggingPrefs": {"browser": "ALL"}}
+        waits = {"script": 110_000, "pageLoad": 110_000}
+        return {"goog:chromeOptions": options, "goog:loggingPrefs": {"browser": "ALL"}, "timeouts": waits}
 
     def _ask(self, method: str, path: str, document: Any = None) -> Any:
         connection = http.client.HTTPConnection("127.0.0.1", self._port, timeout=120)

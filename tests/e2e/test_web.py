@@ -91,32 +91,34 @@ def served(world: World, daemon: Vifplugd) -> Iterator[str]:
 
 
 def test_page_shows_what_happens(world: World, daemon: Vifplugd, evidence: Evidence) -> None:
+    pictures = evidence.directory / "pictures"
+    pictures.mkdir()
     with served(world, daemon) as url, Browser(world) as browser:
         browser.open(url)
         browser.await_true("return typeof rows !== 'undefined' && rows.size === arguments[0]", VIFS - 1)
-        browser.picture(evidence.directory / "1-start.png")
+        browser.picture(pictures / "1-start.png")
 
         assert daemon.request("PUT", f"/v1/vifs/{HYBRID.id}", HYBRID.document)[0] == 200
         browser.await_true(f"return rows.get('{HYBRID.id}')?.vif.state === 'plugged'")
-        browser.run("choose(arguments[0]); at('filter').value = arguments[0]; filtered()", HYBRID.id)
+        browser.run("choose(arguments[0]); at('filter').value = arguments[0]; draw()", HYBRID.id)
         browser.await_true("return document.querySelectorAll('#path .hop').length >= 5")
-        browser.picture(evidence.directory / "2-plugged.png")
+        browser.picture(pictures / "2-plugged.png")
         wire(world)
         browser.await_true(f"return rows.get('{HYBRID.id}').vif.state === 'wired'")
         with guest(world):
             browser.await_true(f"return rows.get('{HYBRID.id}').vif.state === 'active'")
-            browser.picture(evidence.directory / "3-active.png")
+            browser.picture(pictures / "3-active.png")
             # A repair.
             world.ip("link", "set", HYBRID.qvo, "down")
             browser.await_true("return document.getElementById('events').textContent.includes('repair')")
             browser.await_true(f"return rows.get('{HYBRID.id}').vif.state === 'active'")
-            browser.picture(evidence.directory / "4-repaired.png")
+            browser.picture(pictures / "4-repaired.png")
             # A fault that stays.
             world.vsctl("del-br", "br-int")
             browser.await_true(f"return rows.get('{HYBRID.id}').vif.state === 'failed'")
             browser.run("findings()")
             browser.await_true("return document.getElementById('findings').textContent.includes('br-int')")
-            browser.picture(evidence.directory / "5-failed.png")
+            browser.picture(pictures / "5-failed.png")
         # Names of guests are text: no element was made of them, and the policy had nothing to stop.
         assert browser.run("return document.querySelectorAll('img').length") == 0
         assert browser.run("return document.title") == "vifplug"
