@@ -18,7 +18,7 @@ CROWDS = (8, 32)
 FEW = 10
 """VIFs on the host where there are "few"."""
 
-MS, PER_SECOND, MB, TIMES = "ms", "/s", "MB", "count"
+MS, PER_SECOND, MB, TIMES, SHARE = "ms", "/s", "MB", "count", "% of a core"
 
 
 @dataclass(frozen=True)
@@ -34,7 +34,8 @@ class Work:
 PLUG, REPLUG, UNPLUG = "plug", "replug", "unplug"
 FRESH, FRESH_CALL = "fresh", "fresh-call"
 SERIAL = "serial"
-CLI, CLI_LOCAL, CLI_REPLUG = "cli", "cli-local", "cli-replug"
+CLI, CLI_LOCAL, CLI_REPLUG, CLI_LIST, CLI_SHOW = "cli", "cli-local", "cli-replug", "cli-list", "cli-show"
+BARE, IDLE, RESTORE = "bare", "idle", "restore"
 CHECK, MEMORY = "check", "memory"
 FIRST_FRAME, RETURN = "first-frame", "return"
 
@@ -98,10 +99,18 @@ WORKS: dict[str, Work] = {
     **{crowd(callers): Work(f"{callers} callers at once, throughput", _CROWD, PER_SECOND) for callers in CROWDS},
     CLI: Work("`vifplug plug FILE` through the daemon", "the command, from its start to its end."),
     CLI_REPLUG: Work("the same of a right VIF", "the command, from its start to its end."),
+    CLI_LIST: Work("`vifplug list`", "the command, from its start to its end."),
+    CLI_SHOW: Work("`vifplug show ID`", "the command, from its start to its end."),
+    BARE: Work("a Python that does nothing", "`python -c pass`, from its start to its end."),
     CLI_LOCAL: Work("`vifplug --local plug FILE`", "the command, from its start to its end."),
     CHECK: Work(
         "check all VIFs there",
         "one check of all; os-vif has none: its median replug times their number is what it is compared with.",
+    ),
+    IDLE: Work("daemon without requests", "processor time of its processes during 10 s.", SHARE),
+    RESTORE: Work(
+        "restore after OVSDB lost br-int",
+        "from `ovs-vsctl del-br` until a check is clean. floor: until vswitchd alone has closed the ports.",
     ),
     MEMORY: Work(
         "memory (PSS)",

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import json
 import os
 import signal
 import subprocess
-import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -17,7 +17,8 @@ from typing import Any, Self
 from tests.support.vifs import Request
 from tests.support.world.world import REPOSITORY, World
 
-OS_VIF_PYTHON = REPOSITORY / ".venv-osvif/bin/python"
+_DEBIANS_PYTHON = Path("/usr/bin/python3")
+_VERSION = "import sys; print(sys.implementation.cache_tag)"
 _SECONDS_TO_END = 30.0
 _CATCH_UP_SECONDS = 5.0
 
@@ -26,16 +27,47 @@ class Failed(Exception):
     """A contestant could not carry out a command."""
 
 
+@functools.cache
+def interpreter(environment: Path) -> Path:
+    """A Python with the packages of a virtual environment: /usr/bin/python3 if it is of the same version; a Python that
+    pyenv built is up to 40 % slower."""
+    own = environment / "bin/python"
+    tags = {
+        subprocess.run([str(python), "-c", _VERSION], capture_output=True, check=False).stdout
+        for python in (own, _DEBIANS_PYTHON)
+    }
+    if len(tags) > 1:
+        return own
+    twin = environment.with_name(f"{environment.name}-bench")
+    (twin / "bin").mkdir(parents=True, exist_ok=True)
+    (twin / ".gitignore").write_text("*\n")
+    (twin / "pyvenv.cfg").write_text(f"home = {_DEBIANS_PYTHON.parent}\ninclude-system-site-packages = false\n")
+    for link, target in ((twin / "bin/python", _DEBIANS_PYTHON), (twin / "lib", environment.resolve() / "lib")):
+        link.unlink(missing_ok=True)
+        link.symlink_to(target)
+    for name in ("vifplug", "vifplugd"):
+        if (program := environment / "bin" / name).exists():
+            text = program.read_text().partition("\n")[2]
+            (twin / "bin" / name).write_text(f"#!{twin}/bin/python\n{text}")
+            (twin / "bin" / name).chmod(0o755)
+    return twin / "bin/python"
+
+
+def os_vif_python() -> Path:
+    """os-vif's Python."""
+    return interpreter(REPOSITORY / ".venv-osvif")
+
+
 def os_vif_argv(world: World) -> list[str]:
     """os-vif's contestant, with a nova.conf for this world."""
     config = world.directory / "nova.conf"
     config.write_text(f"[os_vif_ovs]\novsdb_connection = unix:{world.socket}\n")
-    return [str(OS_VIF_PYTHON), "-W", "ignore", "-m", "tests.bench.os_vif_contestant", str(config)]
+    return [str(os_vif_python()), "-W", "ignore", "-m", "tests.bench.os_vif_contestant", str(config)]
 
 
 def python_of(checkout: Path) -> Path:
-    """The Python of a checkout: of another commit's, that of its ``.venv``."""
-    return Path(sys.executable) if checkout == REPOSITORY else checkout / ".venv/bin/python"
+    """The Python of a checkout, with the packages of its ``.venv``."""
+    return interpreter(checkout / ".venv")
 
 
 def vifplug_argv(world: World, via: str = "local", checkout: Path = REPOSITORY) -> list[str]:
@@ -217,15 +249,15 @@ def rest(world: World, *, quiet: int = 3, seconds: float = 2.0) -> None:
 
 def _calm(pids: Sequence[int], *, quiet: int, seconds: float) -> None:
     """Wait until processes have been nearly idle for that many looks, or ``seconds`` have passed."""
-    deadline, calm, before = time.monotonic() + seconds, 0, _worked(pids)
+    deadline, calm, before = time.monotonic() + seconds, 0, worked(pids)
     while calm < quiet and time.monotonic() < deadline:
         time.sleep(_IDLE_PAUSE_SECONDS)
-        now = _worked(pids)
+        now = worked(pids)
         calm = calm + 1 if now - before < _IDLE_NANOSECONDS else 0
         before = now
 
 
-def _worked(pids: Sequence[int]) -> int:
+def worked(pids: Sequence[int]) -> int:
     """Processor time of these processes in nanoseconds, all threads."""
     worked = 0
     for pid in pids:

@@ -8,14 +8,13 @@ receive them.
 from __future__ import annotations
 
 import contextlib
-import json
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from tests.bench import catalogue as c
-from tests.bench import contestants, tally
+from tests.bench import contestants, standing, tally
 from tests.bench.contestants import Contestant
 from tests.bench.figures import Figures, Key
 from tests.bench.first_frame import Prober
@@ -95,6 +94,8 @@ class Course:
         # The daemon's section of the configuration; it is started only for its own part, because it watches what others
         # do.
         self.daemons = {c.DAEMON: Vifplugd(self.world)}
+        vifplugd = str(contestants.python_of(REPOSITORY).with_name("vifplugd"))
+        self.daemons[c.DAEMON].command = ["env", *standing.ENVIRONMENT, vifplugd]
         self.libraries = {c.LIBRARY: self.library}
         if self.beside is not None:
             self._prepare_other(*self.beside)
@@ -105,7 +106,7 @@ class Course:
         argv = contestants.vifplug_argv(world, checkout=checkout)
         self.libraries[c.OTHER] = self._closing.enter_context(Contestant(world, argv, checkout=checkout))
         self.daemons[c.OTHER_DAEMON] = Vifplugd(world)
-        self.daemons[c.OTHER_DAEMON].command = [str(checkout / ".venv/bin/vifplugd")]
+        self.daemons[c.OTHER_DAEMON].command = [str(contestants.python_of(checkout).with_name("vifplugd"))]
         world.pause_vswitchd()
 
     def _checkout(self, who: str) -> Path:
@@ -333,7 +334,7 @@ class Course:
             for who, daemon in self.daemons.items():
                 self.rest(daemon.world)
                 daemon.start(wait=False)
-                closing.callback(daemon.stop)
+                closing.callback(standing.end, daemon)
                 daemon.await_answer(_START_SECONDS)
                 checkout = self._checkout(who)
                 argv = contestants.vifplug_argv(daemon.world, "daemon", checkout)
@@ -358,23 +359,14 @@ class Course:
         if there < self.extent.slow_from or self.extent.slow_rounds:
             for _start in range(self.extent.starts):
                 for who, daemon in self.daemons.items():
-                    self._command(there, who, daemon.world)
+                    python = contestants.python_of(self._checkout(who))
+                    standing.commands(self.figures, there, who, daemon.world, python, self.requests(c.HYBRID, 2))
         for who, daemon in self.daemons.items():
             self._memory(there, who, daemon.pid)
-
-    def _command(self, there: int, who: str, world: World) -> None:
-        command = str(contestants.python_of(self._checkout(who)).with_name("vifplug"))
-        file = world.directory / "vif.json"
-        library = c.LIBRARY if who == c.DAEMON else c.OTHER
-        for more, work in (([], c.CLI), (["--local"], c.CLI_LOCAL)):
-            file.write_text(json.dumps(self.requests(c.HYBRID, 1)[0].document))
-            argv = [command, "--config-file", str(world.config_file), *more]
-            works = (work, c.CLI_REPLUG) if not more else (work,)
-            for one in works:
-                self.rest(world)
-                seconds, _output = contestants.timed(world, [*argv, "plug", str(file)])
-                self.figures.add(Key(one, c.HYBRID, there, library if more else who), [seconds])
-            contestants.timed(world, [*argv, "unplug", "-f", str(file)])
+            standing.at_rest(self.figures, there, who, daemon)
+        if there == self.extent.there[-1]:
+            daemon = self.daemons[c.DAEMON]
+            standing.restore(self.figures, there, clients[c.DAEMON], self.library, daemon)
 
 
 COUNTED_WRITES = (tally.CHANGES, tally.WRITES)

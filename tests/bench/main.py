@@ -32,16 +32,23 @@ def _version(python: Path | str, *names: str) -> dict[str, str]:
     return dict(zip(names, json.loads(done.stdout), strict=True))
 
 
+def _version_of(python: Path) -> str:
+    program = "import os, platform, sys; print(platform.python_version(), 'of', os.path.realpath(sys.executable))"
+    return subprocess.run([str(python), "-c", program], capture_output=True, text=True, check=True).stdout.strip()
+
+
 def _machine() -> dict[str, Any]:
     ovs = subprocess.run(["ovs-vswitchd", "--version"], capture_output=True, text=True, check=True).stdout
     return {
         "kernel": platform.release(),
         "processors": len(os.sched_getaffinity(0)),
-        "python": platform.python_version(),
+        "python": f"{_version_of(contestants.python_of(REPOSITORY))}",
         "openvswitch": ovs.splitlines()[0].rpartition(" ")[2],
         "datapath": "netdev",
-        "os-vif": _version(contestants.OS_VIF_PYTHON, "os-vif", "ovs", "ovsdbapp", "pyroute2", "oslo.privsep"),
-        "vifplug": _version(sys.executable, "vifplug", "ovs", "ovsdbapp", "pyroute2", "oslo.privsep"),
+        "os-vif": _version(contestants.os_vif_python(), "os-vif", "ovs", "ovsdbapp", "pyroute2", "oslo.privsep"),
+        "vifplug": _version(
+            contestants.python_of(REPOSITORY), "vifplug", "ovs", "ovsdbapp", "pyroute2", "oslo.privsep"
+        ),
         "busy": round(contestants.busy(), 2),
         "date": time.strftime("%Y-%m-%d"),
     }
@@ -58,7 +65,9 @@ def _caption(machine: dict[str, Any]) -> str:
 def _arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="tools/bench", description="vifplug beside os-vif, in a sandbox.")
     parser.add_argument("--quick", action="store_true", help="some two minutes: fewer turns, 10 and 400 VIFs there")
-    parser.add_argument("--only", default="", metavar="NAME", help="one, batch, crowd, fresh, count, check or daemon")
+    parser.add_argument(
+        "--only", default="", metavar="NAME", help="frame, one, batch, crowd, fresh, count, check or daemon"
+    )
     parser.add_argument("--there", type=int, nargs="+", metavar="N", help="how many VIFs are there (10 100 400 1000)")
     parser.add_argument("--turns", type=int, metavar="N", help="how often what is done to one VIF at a time")
     parser.add_argument(

@@ -137,7 +137,7 @@ def target_table(figures: Figures) -> str:
         if each["measured"] is None:
             rows.append([each["target"], bound, "not in this run", "-"])
             continue
-        digits = 3 if is_ratio else 0
+        digits = 3 if is_ratio else 1
         measured = f"{each['measured']:.{digits}f} ({each['low']:.{digits}f}-{each['high']:.{digits}f})"
         rows.append([each["target"], bound, measured, "met" if each["met"] else "NOT MET"])
     return "\n".join(_laid_out(rows))

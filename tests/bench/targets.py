@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -37,25 +38,44 @@ def _against(work: str, kind: str, there: int, ours: str, theirs: str) -> Callab
 
 
 def _gain(there: int) -> Callable[[Figures], Spread | None]:
-    """The gain of many concurrent callers over a single one."""
+    """The gain of many concurrent callers over another commit's (``--beside``)."""
+    return _against(c.crowd(32), c.HYBRID, there, c.DAEMON, c.OTHER_DAEMON)
+
+
+def _of_bare(work: str) -> Callable[[Figures], Spread | None]:
+    """A whole command, in times of a Python that does nothing."""
 
     def measure(figures: Figures) -> Spread | None:
-        many = figures.of(c.crowd(32), c.HYBRID, there, c.DAEMON)
-        single = figures.of(c.SERIAL, c.HYBRID, there, c.DAEMON)
-        return ratio(many, single) if many and single else None
+        command, bare = figures.of(work, c.HYBRID, c.FEW, c.DAEMON), figures.of(c.BARE, "", c.FEW, c.DAEMON)
+        return ratio(command, bare) if command and bare else None
 
     return measure
 
 
-def _command(figures: Figures) -> Spread | None:
-    command = figures.of(c.CLI, c.HYBRID, c.FEW, c.DAEMON)
-    process = figures.of(c.FRESH, c.HYBRID, c.FEW, c.OS_VIF)
-    return ratio(command, process) if command and process else None
+def _plain(work: str, there: int, who: str) -> Callable[[Figures], Spread | None]:
+    def measure(figures: Figures) -> Spread | None:
+        samples = figures.of(work, "", there, who)
+        return spread(samples) if samples else None
+
+    return measure
 
 
-def _memory(figures: Figures) -> Spread | None:
-    samples = figures.of(c.MEMORY, "", FULL, c.DAEMON)
-    return spread(samples) if samples else None
+def _memory_of_one(figures: Figures) -> Spread | None:
+    """kB a VIF."""
+    full, few = figures.of(c.MEMORY, "", FULL, c.DAEMON), figures.of(c.MEMORY, "", c.FEW, c.DAEMON)
+    return spread([1024 * (most - least) / (FULL - c.FEW) for most in full for least in few]) if full and few else None
+
+
+def _own_restore(figures: Figures) -> Spread | None:
+    """Seconds beyond vswitchd's own."""
+    whole, floor = figures.of(c.RESTORE, "", FULL, c.DAEMON), figures.of(c.RESTORE, "", FULL, c.FLOOR)
+    return spread([one - least for one in whole for least in floor]) if whole and floor else None
+
+
+def _growth(figures: Figures) -> Spread | None:
+    """The exponent of a check's time, from 100 VIFs to 1,000."""
+    few, many = figures.of(c.CHECK, "", 100, c.LIBRARY), figures.of(c.CHECK, "", FULL, c.LIBRARY)
+    return spread([math.log10(large / small) for small in few for large in many]) if few and many else None
 
 
 def _check(figures: Figures) -> Spread | None:
@@ -68,22 +88,37 @@ def _one(work: str, kind: str, there: int) -> Callable[[Figures], Spread | None]
     return _against(work, kind, there, c.LIBRARY, c.OS_VIF)
 
 
+def _floors(work: str, kind: str, there: int) -> Callable[[Figures], Spread | None]:
+    return _against(work, kind, there, c.LIBRARY, c.FLOOR)
+
+
+_BATCH = c.batch(c.PLUG, 100)
 TARGETS: tuple[Target, ...] = (
-    Target("hybrid plug, one, few VIFs there (1/5 is the aim)", 1 / 4, _one(c.PLUG, c.HYBRID, c.FEW)),
-    Target("hybrid plug, one, 400 VIFs there", 1 / 7, _one(c.PLUG, c.HYBRID, MANY)),
-    Target("ovs plug with tap, one", 1 / 3, _one(c.PLUG, c.OVS, c.FEW)),
-    Target("replug of a right VIF", 1 / 8, _one(c.REPLUG, c.HYBRID, c.FEW)),
+    Target("first frame, ovs with tap, few VIFs there", 0.50, _one(c.FIRST_FRAME, c.OVS, c.FEW)),
+    Target("first frame, ovs with tap, 400 there", 0.25, _one(c.FIRST_FRAME, c.OVS, MANY)),
+    Target("first frame, hybrid, few there", 0.20, _one(c.FIRST_FRAME, c.HYBRID, c.FEW)),
+    Target("first frame, hybrid, 400 there", 0.15, _one(c.FIRST_FRAME, c.HYBRID, MANY)),
+    Target("hybrid plug, one, few there", 0.25, _one(c.PLUG, c.HYBRID, c.FEW)),
+    Target("hybrid plug, one, few there, against the floor", 1.2, _floors(c.PLUG, c.HYBRID, c.FEW)),
+    Target("hybrid plug, one, 400 there", 1 / 7, _one(c.PLUG, c.HYBRID, MANY)),
+    Target("ovs plug with tap, one, few there, against the floor", 1.2, _floors(c.PLUG, c.OVS, c.FEW)),
+    Target("ovs plug with tap, one, 400 there, against os-vif's return", 1.0, _one(c.PLUG, c.OVS, MANY)),
+    Target("replug of a right VIF (1/8 is the aim)", 0.15, _one(c.REPLUG, c.HYBRID, c.FEW)),
     Target("hybrid unplug, one", 0.55, _one(c.UNPLUG, c.HYBRID, c.FEW)),
-    Target("100 hybrid plugs in a batch, each, few there", 1 / 15, _one(c.batch(c.PLUG, 100), c.HYBRID, c.FEW)),
-    Target(
-        "100 hybrid plugs in a batch, each, 1,000 there, against the floor",
-        1.5,
-        _against(c.batch(c.PLUG, 100), c.HYBRID, FULL, c.LIBRARY, c.FLOOR),
-    ),
+    Target("100 hybrid plugs in a batch, each, few there", 0.06, _one(_BATCH, c.HYBRID, c.FEW)),
+    Target("the same, against the floor", 1.2, _floors(_BATCH, c.HYBRID, c.FEW)),
+    Target("100 hybrid plugs in a batch, each, 1,000 there", 0.06, _one(_BATCH, c.HYBRID, FULL)),
+    Target("the same with 1,000 there, against the floor", 1.2, _floors(_BATCH, c.HYBRID, FULL)),
     Target("100 hybrid unplugs in a batch, each", 1 / 3, _one(c.batch(c.UNPLUG, 100), c.HYBRID, c.FEW)),
-    Target("32 concurrent plugs through the daemon over its serial ones, few there", 2.5, _gain(c.FEW), at_least=True),
-    Target("the same, 400 there", 5, _gain(MANY), at_least=True),
-    Target("`vifplug plug` through a running daemon, against os-vif's first plug of a process", 1 / 4, _command),
-    Target("memory, daemon and helper together, 1,000 VIFs", 150, _memory, unit="MB"),
+    Target("32 concurrent callers of the daemon, over those of the commit beside", 1.2, _gain(c.FEW), at_least=True),
+    Target("`vifplug list`, whole process, in bare Pythons", 2, _of_bare(c.CLI_LIST)),
+    Target("`vifplug show`", 2, _of_bare(c.CLI_SHOW)),
+    Target("`vifplug plug` of a right VIF", 2, _of_bare(c.CLI_REPLUG)),
+    Target("`vifplug plug` of a new VIF", 3.5, _of_bare(c.CLI)),
+    Target("memory, daemon and helper together, 1,000 VIFs", 120, _plain(c.MEMORY, FULL, c.DAEMON), unit="MB"),
+    Target("memory of one VIF", 35, _memory_of_one, unit="kB"),
+    Target("OVSDB lost 1,000 VIFs: beyond vswitchd's own time", 2, _own_restore, unit="s"),
+    Target("check: exponent of its growth from 100 to 1,000 VIFs", 1.1, _growth),
     Target("check of 1,000 right VIFs, against 1,000 os-vif replugs", 1 / 10, _check),
+    Target("daemon without requests, 1,000 VIFs", 0.4, _plain(c.IDLE, FULL, c.DAEMON), unit="% of a core"),
 )

@@ -62,6 +62,12 @@ class Vifplug:
             case "counts":
                 assert self._counts is not None
                 return {name: count for name, (count, _seconds) in self._counts.taken().items()}
+            case "is_clean":
+                return bool(self._host.check().clean)
+            case "repair":
+                return bool(self._host.repair())
+            case "list":
+                return serving.timed(lambda _ids: self._host.list(), [])
             case "trace":
                 return self._tracer.taken()
             case "profile":

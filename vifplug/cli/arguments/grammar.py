@@ -242,7 +242,12 @@ def _add_plug(plug: argparse.ArgumentParser) -> None:
     )
     plug.add_argument("--create-tap", action="store_true", help="create the guests' taps, whatever FILE asks for")
     plug.add_argument("--dry-run", action="store_true", help="print the plan and change nothing")
-    plug.add_argument("--wait", choices=WAITS, help="the state to wait for; default: plugged (built and read back)")
+    plug.add_argument(
+        "--wait",
+        choices=WAITS,
+        help="the state to wait for; default: plugged (built and read back; with hundreds of VIFs on the host "
+        "ovs-vswitchd passes the first frame up to 30 ms later)",
+    )
     plug.add_argument(
         "--timeout",
         type=values.seconds,
