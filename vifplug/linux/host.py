@@ -19,6 +19,7 @@ from vifplug.engine.plan import renames
 from vifplug.engine.plan.actions import Action, CreateLink, SetLink
 from vifplug.errors import HelperDied, OvsUnavailable, VifplugError
 from vifplug.linux import decode, encode, uplinks
+from vifplug.linux.links import Links
 from vifplug.linux.probe import LinuxProbe
 from vifplug.linux.turns import turn
 from vifplug.netlink import links as reading
@@ -143,7 +144,7 @@ class LinuxHost:
         with looking if needs_rows else contextlib.nullcontext(), self._asked(scope, needs_rows=needs_rows) as answer:
             links = self._links(scope, functions)
             rows, of_filters = answer()
-            return _with_filters(scope, self._observed(scope, rows, *links), of_filters)
+            return _with_filters(scope, self._observed(scope, rows, links), of_filters)
 
     @contextlib.contextmanager
     def asking(self, scope: Scope) -> Iterator[Asked | None]:
@@ -158,7 +159,7 @@ class LinuxHost:
                 def observe() -> Observed:
                     links = self._links(scope, ({}, {}))
                     rows, of_filters = answer()
-                    return _with_filters(scope, self._observed(scope, rows, *links), of_filters)
+                    return _with_filters(scope, self._observed(scope, rows, links), of_filters)
 
                 yield Asked(scope, observe)
         finally:
@@ -194,17 +195,20 @@ class LinuxHost:
     def _functions(self, scope: Scope) -> parts.Functions:
         return parts.read(self._reader, scope.function_kinds) if scope.function_kinds else ({}, {})
 
-    def _links(
-        self, scope: Scope, functions: parts.Functions
-    ) -> tuple[dict[str, Any], dict[str, tuple[str, ...]], dict[str, str]]:
-        """Links by name, the members of bridges, and why functions are missing."""
+    def _links(self, scope: Scope, functions: parts.Functions) -> Links:
+        """The links. What can be done without the rows is done here, while the helper reads them."""
         of_links = scope.function_kinds.keys()
         plain = replace(scope, links=scope.links - of_links) if of_links else scope
         links, members = self._plain_links(plain)
         vlans.with_vlans(self._reader, links)
         links = obstructions.with_ingress(self._reader, links) if scope.thorough else links
         there, absent = functions
-        return links | there, members, absent
+        links |= there
+        return Links(links, self._stations(scope, links), members, absent)
+
+    def _stations(self, scope: Scope, links: Mapping[str, Any]) -> tuple[Station, ...]:
+        bridged = [name for name, link in links.items() if kinds.has_members(link["kind"])] if scope.thorough else ()
+        return tuple(Station(**entry) for entry in obstructions.stations(self._reader, links, bridged))
 
     def _with_local_devices(self, scope: Scope) -> Scope:
         if not scope.local_addresses:
@@ -241,19 +245,11 @@ class LinuxHost:
             if name not in links and naming.owner_of(link["alias"]) in owners
         }
 
-    def _observed(
-        self,
-        scope: Scope,
-        rows: Mapping[str, Any],
-        links: dict[str, Any],
-        members: Mapping[str, tuple[str, ...]],
-        absent: Mapping[str, str],
-    ) -> Observed:
-        unforeseen = {port["name"] for port in rows["ports"]} - scope.links
+    def _observed(self, scope: Scope, rows: Mapping[str, Any], seen: Links) -> Observed:
+        links, unforeseen = seen.links, {port["name"] for port in rows["ports"]} - scope.links
         if unforeseen and not scope.everything:
-            links |= reading.links(self._reader, sorted(unforeseen))
-        bridged = [name for name, link in links.items() if kinds.has_members(link["kind"])] if scope.thorough else ()
-        stations = obstructions.stations(self._reader, links, bridged)
+            links = links | reading.links(self._reader, sorted(unforeseen))
+            seen = Links(links, self._stations(scope, links), seen.members, seen.absent)
         addresses, routes = uplinks.surroundings(self._reader, scope, links)
         ports = [decode.port(row) for row in rows["ports"]]
         bridges = {name: decode.bridge(name, row) for name, row in rows["bridges"].items()}
@@ -261,8 +257,8 @@ class LinuxHost:
         by_sockets = (port.name for port in ports if port.bridge in bridges and bridges[port.bridge].userspace)
         vmms = any(name in links and not naming.owner_of(links[name]["alias"]) for name in by_sockets)
         observed = Observed(
-            links={name: decode.link(link) for name, link in links.items()},
-            members=members,
+            links=seen.decoded,
+            members=seen.members,
             bridges=bridges,
             fake_bridges={name: (parent, vlan) for name, (parent, vlan) in rows["fake_bridges"].items()},
             ports={port.name: port for port in ports},
@@ -271,10 +267,10 @@ class LinuxHost:
             listened_on=reading.listened_on() if vmms else None,
             port_count=rows["port_count"],
             held=rows["held"],
-            stations=tuple(Station(**entry) for entry in stations),
+            stations=seen.stations,
             addresses=addresses,
             routes=routes,
-            absent=absent,
+            absent=seen.absent,
             physical={name: of for name in scope.functions if (of := sysfs.physical_function(name))},
         )
         return renames.undone(observed, scope)
@@ -329,7 +325,7 @@ class LinuxHost:
         self._await_udev(began if scope.ovs else time.monotonic())
         functions = self._functions(scope)
         scope = self._with_local_devices(_with_devices(scope, functions))
-        observed = self._observed(scope, _NO_ROWS if rows is None else rows, *self._links(scope, functions))
+        observed = self._observed(scope, _NO_ROWS if rows is None else rows, self._links(scope, functions))
         if faults is None and scope.filters:
             faults = self._call(privileged.read, None, self._of_filters(scope), seconds=_LINK_CALL_SECONDS)[1]["faults"]
         return observed if faults is None else replace(observed, filters=_faults(scope, faults))
