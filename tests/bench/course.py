@@ -360,6 +360,7 @@ class Course:
             for _start in range(self.extent.starts):
                 for who, daemon in self.daemons.items():
                     python = contestants.python_of(self._checkout(who))
+                    self.rest(daemon.world)
                     standing.commands(self.figures, there, who, daemon.world, python, self.requests(c.HYBRID, 2))
         for who, daemon in self.daemons.items():
             self._memory(there, who, daemon.pid)

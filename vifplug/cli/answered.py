@@ -47,18 +47,6 @@ def interrupted(error: BaseException, *, changes: bool) -> int:
     return main.fail(error, as_json=False)
 
 
-def require_alive(path: str) -> None:
-    """Check that the daemon answers other requests.
-
-    :raises errors.DaemonUnreachable: it does not.
-    """
-    wire = Wire(path)
-    try:
-        wire.open()
-    finally:
-        wire.close()
-
-
 def failed(error: Exception) -> int:
     """Report any other error.
 

@@ -21,8 +21,8 @@ _HEADERS = ("ID", "TYPE", "STATE", "ADDRESS", "MTU", "BRIDGE", "DEVICES", "OFPOR
 _UNPLUGGED_HEADERS = ("ID", "TYPE", "BRIDGE", "RESULT")
 _NOTHING = "-"
 _DOCUMENT_MAX, _ANSWER_MAX = 2**20, 64 * 2**20
-_CONNECT_SECONDS, _ALIVE_SECONDS = 2, 5
-"""How long a connection may take; after what silence the daemon is asked whether it lives. A plug may take longer."""
+_CONNECT_SECONDS, _ALIVE_SECONDS = 2, 10
+"""How long a connection may take, and an answer that waits for nothing."""
 _HEXADECIMAL = frozenset("0123456789abcdef")
 
 
@@ -106,10 +106,10 @@ def _id(word: str) -> str:
 
 def _document(path: str) -> str:
     """The text of a simple document: an object or a list in ASCII, which the daemon reads and checks."""
-    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
+    if os.stat(path).st_mode & 0o170000 != 0o100000:
+        raise NotPlainError  # a pipe can be read only once
+    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
     try:
-        if os.fstat(descriptor).st_mode & 0o170000 != 0o100000:
-            raise NotPlainError  # a pipe can be read only once
         data = os.read(descriptor, _DOCUMENT_MAX + 1)
     finally:
         os.close(descriptor)
@@ -159,42 +159,54 @@ def _parsed(text: str, of_objects: Any = None, of_floats: Any = _number) -> Any:
 
 
 def _exchanged(path: str, method: str, target: str, body: str) -> tuple[bytes, bytes]:
-    """Send a request.
+    """Send a request; one that changes something only after the daemon has answered another one.
 
     :returns: the head and the body of the answer; without a head if the daemon ended the connection.
-    :raises OSError, NotPlainError: nothing was sent.
+    :raises OSError, NotPlainError: nothing that changes something was sent.
     """
     import _socket
 
     peer = _socket.socket(_socket.AF_UNIX, _socket.SOCK_STREAM)
-    # Not settimeout: with it, a full backlog is EAGAIN at once.
-    limit = _CONNECT_SECONDS.to_bytes(8, sys.byteorder) + bytes(8)
-    peer.setsockopt(_socket.SOL_SOCKET, _socket.SO_SNDTIMEO, limit)
-    peer.connect(path)
-    peer.setsockopt(_socket.SOL_SOCKET, _socket.SO_SNDTIMEO, bytes(16))
-    peer.setsockopt(_socket.SOL_SOCKET, _socket.SO_RCVTIMEO, _ALIVE_SECONDS.to_bytes(8, sys.byteorder) + bytes(8))
-    about = f"Content-Type: application/json\r\nContent-Length: {len(body)}\r\n" if body else ""
-    head = (
-        f"{method} {target} HTTP/1.1\r\nHost: localhost\r\nAccept: application/json\r\nConnection: close\r\n{about}\r\n"
-    )
-    _Sent.request = f"{method} {target}"
-    received, end = b"", -1
-    try:
-        peer.sendall((head + body).encode())
-        while len(received) < _ANSWER_MAX:
-            try:
-                chunk = peer.recv(1 << 18)
-            except BlockingIOError:
-                from vifplug.cli import answered
 
-                answered.require_alive(path)
-                continue
-            received += chunk
-            end = received.find(b"\r\n\r\n") if end < 0 else end
-            if not chunk or (end > 0 and len(received) == end + 4 + _length(received[:end])):
-                break
+    def limit(which: int, seconds: int) -> None:
+        # Not settimeout: with it, a full backlog is EAGAIN at once.
+        peer.setsockopt(_socket.SOL_SOCKET, which, seconds.to_bytes(8, sys.byteorder) + bytes(8))
+
+    limit(_socket.SO_SNDTIMEO, _CONNECT_SECONDS)
+    limit(_socket.SO_RCVTIMEO, _ALIVE_SECONDS)
+    peer.connect(path)
+    limit(_socket.SO_SNDTIMEO, 0)
+    if method != "GET":
+        peer.sendall(_head("GET", "/healthz", ""))
+        if not _is_whole(*_answer(peer)):
+            raise NotPlainError
+        limit(_socket.SO_RCVTIMEO, 0)  # the daemon limits itself
+        _Sent.request = f"{method} {target}"
+    try:
+        peer.sendall(_head(method, target, body) + body.encode())
+        answer = _answer(peer)
     except OSError:
+        if not _Sent.request:
+            raise
         return b"", b""
+    _Sent.request = f"{method} {target}"
+    return answer
+
+
+def _head(method: str, target: str, body: str) -> bytes:
+    about = f"Content-Type: application/json\r\nContent-Length: {len(body)}\r\n" if body else ""
+    return f"{method} {target} HTTP/1.1\r\nHost: localhost\r\nAccept: application/json\r\n{about}\r\n".encode()
+
+
+def _answer(peer: Any) -> tuple[bytes, bytes]:
+    """The head and the body of an answer, as far as it comes."""
+    received, end = b"", -1
+    while len(received) < _ANSWER_MAX:
+        chunk = peer.recv(1 << 18)
+        received += chunk
+        end = received.find(b"\r\n\r\n") if end < 0 else end
+        if not chunk or (end > 0 and len(received) == end + 4 + _length(received[:end])):
+            break
     return (received[:end], received[end + 4 :]) if end > 0 else (b"", b"")
 
 
