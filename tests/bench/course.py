@@ -367,6 +367,7 @@ class Course:
             standing.at_rest(self.figures, there, who, daemon)
         if there == self.extent.there[-1]:
             daemon = self.daemons[c.DAEMON]
+            self.rest(daemon.world)
             standing.restore(self.figures, there, clients[c.DAEMON], self.library, daemon)
 
 

@@ -246,7 +246,7 @@ def _add_plug(plug: argparse.ArgumentParser) -> None:
         "--wait",
         choices=WAITS,
         help="the state to wait for; default: plugged (built and read back; with hundreds of VIFs on the host "
-        "ovs-vswitchd passes the first frame up to 30 ms later)",
+        "ovs-vswitchd passes the first frame 30 to 50 ms later)",
     )
     plug.add_argument(
         "--timeout",
