@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import sys
 import threading
 import time
 from collections.abc import Collection, Mapping
@@ -11,6 +12,7 @@ from typing import Any
 from neutron.agent import rpc as agent_rpc
 from neutron.plugins.ml2.drivers.agent import _common_agent as common_agent
 from neutron_lib.agent import topics
+from oslo_config import cfg
 
 from vifplug.model import backoff
 from vifplug.neutron import binding, taps
@@ -21,6 +23,10 @@ from vifplug.neutron.vxlan_hosts import SETTLE_SECONDS
 LOG = logging.getLogger(__name__)
 
 _FIRST_PAUSE_SECONDS, _PAUSE_MAX_SECONDS = 1.0, 30.0
+_CONFIRM_SECONDS = 5.0
+"""How long after a report that a port is up it is repeated, once. Neutron 29 loses one of two reports that arrive
+together, the DHCP agent's and ours: provisioning_complete deletes its row and looks for others in one transaction, in
+which the other's deletion does not show, and the port stays DOWN."""
 
 
 class Plugin(agent_rpc.PluginApi):  # type: ignore[misc]
@@ -29,9 +35,15 @@ class Plugin(agent_rpc.PluginApi):  # type: ignore[misc]
     refreshes_tunnels = False
     """Whether the server is asked for all hosts of a network again: after a start, and after an absence."""
 
+    def __init__(self, topic: str) -> None:
+        super().__init__(topic)
+        self.reported: dict[str, float] = {}
+        """Devices that were reported up, and not a second time yet, with the time."""
+
     def update_device_up(self, context: Any, device: str, agent_id: str, host: str | None = None) -> Any:
         """Report that a port is up. Neutron's own method cannot ask for the network's hosts."""
         client = self.client.prepare(version="1.9")
+        self.reported[device] = time.monotonic()
         return client.call(
             context,
             "update_device_up",
@@ -53,6 +65,7 @@ class AgentLoop(common_agent.CommonAgentLoop):  # type: ignore[misc]
         super().__init__(bridges, 0, quitting_rpc_timeout, binding.AGENT_TYPE, binding.BINARY)
         self._wake, self._poll_seconds = wake, poll_seconds
         self._failures = 0
+        self._is_ending = False
         self._later: set[str] = set()
         """Devices whose ports vifplugd could not plug."""
         self._unreleased: set[str] = set()
@@ -67,6 +80,13 @@ class AgentLoop(common_agent.CommonAgentLoop):  # type: ignore[misc]
         taps.TapWatch(self._wake).start()
         super().start()
 
+    def stop(self, graceful: bool = True) -> None:
+        """End the loop at its next turn, which is now."""
+        self._is_ending = True
+        self._wake.set()
+        if self.connection is not None:  # Neutron's needs what a starting agent has not yet
+            super().stop(graceful)
+
     def setup_rpc(self) -> None:
         """As Neutron's, with our plugin API."""
         super().setup_rpc()
@@ -76,6 +96,8 @@ class AgentLoop(common_agent.CommonAgentLoop):  # type: ignore[misc]
         """Wait for something to do, and say what: devices added, updated and removed."""
         if previous is not None:
             self._wait(sync)
+        if self._is_ending:
+            sys.exit(0)  # Neutron's loop has no end; nothing has to be saved
         self.plugin_rpc.refreshes_tunnels = sync
         if sync:
             self._settles = time.monotonic() + SETTLE_SECONDS
@@ -85,6 +107,7 @@ class AgentLoop(common_agent.CommonAgentLoop):  # type: ignore[misc]
         self._later = set()
         self._release(present)
         self._compare(info, present)
+        self._confirm(present)
         self._take_hosts()
         return info
 
@@ -92,7 +115,8 @@ class AgentLoop(common_agent.CommonAgentLoop):  # type: ignore[misc]
         is_troubled = sync or self._later or self._unreleased
         self._failures = self._failures + 1 if is_troubled else 0
         pause = backoff.pause(self._failures, _FIRST_PAUSE_SECONDS, _PAUSE_MAX_SECONDS)
-        self._wake.wait(pause if is_troubled else self._poll_seconds)
+        calm = min(self._poll_seconds, _CONFIRM_SECONDS) if self.plugin_rpc.reported else self._poll_seconds
+        self._wake.wait(pause if is_troubled else calm)
         self._wake.clear()
 
     def _release(self, present: Collection[str]) -> None:
@@ -120,6 +144,21 @@ class AgentLoop(common_agent.CommonAgentLoop):  # type: ignore[misc]
             self._note_absence(error)
             return
         self._compared = now
+
+    def _confirm(self, present: Collection[str]) -> None:
+        """Report ports up a second time (``_CONFIRM_SECONDS``)."""
+        reported, before = self.plugin_rpc.reported, time.monotonic() - _CONFIRM_SECONDS
+        due = [device for device, when in reported.items() if when <= before]
+        for device in due:
+            del reported[device]
+        up = [device for device in due if device in present and self.mgr.plugging.is_plugged(device)]
+        if not up:
+            return
+        try:
+            self.plugin_rpc.update_device_list(self.context, up, [], self.agent_id, cfg.CONF.host)
+        except Exception as error:
+            LOG.warning("could not report %d ports up again: %s", len(up), error)
+            reported.update(dict.fromkeys(up, time.monotonic()))
 
     def _take_hosts(self) -> None:
         """Carry out what l2population sent."""

@@ -72,6 +72,11 @@ class Plugging:
         port = self._ports.get(device)
         return port.network if port is not None else None
 
+    def is_plugged(self, device: str) -> bool:
+        """Whether a tap's port is plugged, and its tap up."""
+        port = self._ports.get(device)
+        return port is not None and port.is_plugged and port.vif.tap_up is not False
+
     def failed(self) -> set[str]:
         """The taps whose ports vifplugd refused to plug."""
         return {device for device, port in self._ports.items() if not port.is_plugged}
