@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pathlib
 
+import generated  # of this folder, which mkdocs puts on sys.path while it loads a hook
 from mkdocs.config.defaults import MkDocsConfig
 from mkdocs.structure.files import File, Files
 from mkdocs.structure.pages import Page
@@ -41,7 +42,8 @@ def on_config(config: MkDocsConfig) -> MkDocsConfig:
 
 
 def on_files(files: Files, config: MkDocsConfig) -> Files:
-    """Add the documents of the top; their links are relative to it."""
+    """Add the documents of the top, whose links are relative to it, and pages that are made of the code."""
+    files.append(File.generated(config, "reference/http-paths.md", content=generated.http_paths()))
     for page, source in TOP.items():
         text = (REPOSITORY / source).read_text().replace("](docs/", "](../")
         for other, name in TOP.items():
