@@ -17,6 +17,7 @@ def _is_indexed(word: str) -> bool:
     return lunr.stop_word_filter.stop_word_filter(word) is not None
 
 
+_SCRIPT = pathlib.Path(__file__).parents[2] / "docs" / "site" / "theme" / "assets" / "iframe-worker.js"
 _TAG = re.compile(r"<[^>]*>")
 
 
@@ -26,6 +27,7 @@ class Search:
     def __init__(self, site: pathlib.Path) -> None:
         index: dict[str, Any] = json.loads((site / "search" / "search_index.json").read_text())
         self._separator = re.compile(index["config"]["separator"])
+        self._ignored = set(re.findall(r'IGNORED = "([^"]+)"', _SCRIPT.read_text())[0].split())
         self._fields = tuple(index["config"]["fields"])
         builder = Builder()
         builder.ref("location")
@@ -41,6 +43,7 @@ class Search:
     def pages(self, query: str) -> list[str]:
         """The pages that are shown, the best first."""
         words = self._words(query)
+        words = [word for word in words if word not in self._ignored] or words
         scores: dict[str, float] = {}
         built = self._index.create_query()
         for word in words:

@@ -66,7 +66,7 @@ def test_search_works_without_a_server(site: pathlib.Path) -> None:
 
 # What a user types, and the page that must be among the first three.
 TASKS = {
-    "change MTU of a plugged VIF": "how-to/change",
+    "change the MTU of a plugged VIF": "how-to/change",
     "what does exit 4 mean": "reference/errors",
     "exit code 3": "reference/errors",
     "rate limit events": "faq",
@@ -78,14 +78,14 @@ TASKS = {
     "smallest document": "reference/formats",
     "neutron port format": "reference/formats",
     "contended": "how-to/troubleshooting",
-    "VIF is failed": "how-to/troubleshooting",
+    "repairs failed": "how-to/troubleshooting",
     "orphans delete": "how-to/troubleshooting",
     "integration bridge missing": "how-to/troubleshooting",
     "disk full": "how-to/troubleshooting",
     "repair_interval": "reference/configuration",
     "vxlan peers": "how-to/uplinks",
     "spoofing filter": "how-to/filters",
-    "vlan of a guest": "how-to/vlans",
+    "VLAN of a guest": "how-to/vlans",
     "sr-iov virtual function": "how-to/sr-iov",
     "vdpa": "how-to/sr-iov",
     "vhost-user socket": "how-to/vhost-user",
@@ -114,6 +114,20 @@ TASKS = {
     "notify nova": "how-to/nova-events",
     "without root sudo": "how-to/other-user",
     "guest is gone": "how-to/troubleshooting",
+    "where frames stop": "how-to/find-where-frames-stop",
+    "trace": "how-to/find-where-frames-stop",
+    "packets are lost": "faq",
+    "history of a VIF": "faq",
+    "setup-host": "how-to/setup-host",
+    "debian package": "how-to/packages",
+    "completion": "how-to/command-line",
+    "yaml": "how-to/command-line",
+    "example document": "reference/formats",
+    "plug without a file": "how-to/command-line",
+    "asyncio": "reference/library-asyncio",
+    "neutron agent linux bridge": "how-to/neutron-agent",
+    "openstack tutorial": "tutorials/openstack",
+    "two hosts vxlan": "tutorials/two-hosts",
 }
 
 

@@ -1,8 +1,18 @@
-/* Browsers start no Worker from a file:// address, and the site's search is one. There the script runs in a frame. */
+/* The site's search is a Worker. Browsers start none from a file:// address: there its script runs in a frame. */
 (function () {
   "use strict";
-  if (window.location.protocol !== "file:") return;
-  window.Worker = class extends EventTarget {
+  // The search looks for words that begin as those typed, so that "a" would match half of the site.
+  const IGNORED = "a an and are as at be by can do does for from how i in is it my of on or that the there this to was what when which with";
+  const ignored = new Set(IGNORED.split(" "));
+  const QUERY = 2;
+
+  function withoutIgnored(message) {
+    if (!message || message.type !== QUERY || typeof message.data !== "string") return message;
+    const words = message.data.split(/\s+/).filter((word) => !ignored.has(word.toLowerCase()));
+    return words.join("") ? { ...message, data: words.join(" ") } : message;
+  }
+
+  class FrameWorker extends EventTarget {
     constructor(url) {
       super();
       this.url = String(url);
@@ -48,6 +58,13 @@
     }
     terminate() {
       this.frame.remove();
+    }
+  }
+
+  const Base = window.location.protocol === "file:" ? FrameWorker : window.Worker;
+  window.Worker = class extends Base {
+    postMessage(message, ...others) {
+      super.postMessage(withoutIgnored(message), ...others);
     }
   };
 })();
