@@ -16,15 +16,14 @@ from rich.text import Text
 REPOSITORY = pathlib.Path(__file__).parents[2]
 PICTURE = REPOSITORY / "docs" / "session.svg"
 PORT = REPOSITORY / "tests" / "samples" / "ml2ovs_hybrid_port_create_2.json"
-VIF = "2bc1ec8f-4b2e-4a6a-a1da-6286f400507c"
 COLUMNS = 108
 COMMANDS = (
     "vifplug plug port.json --dry-run",
     "vifplug plug port.json",
     "ip link delete qvb2bc1ec8f-4b    # another program's mistake",
-    f"vifplug diagram {VIF}",
-    f"vifplug repair {VIF}",
-    f"vifplug unplug {VIF}",
+    "vifplug diagram tap2bc1ec8f-4b",
+    "vifplug repair 2bc1",
+    "vifplug unplug fa:16:3e:f6:04:91",
 )
 
 
