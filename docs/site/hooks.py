@@ -23,8 +23,13 @@ DEVELOPERS = (
     "testing.md",
 )
 DEVELOPERS_BOOST = 0.3
-# Names of options are in many pages; the one that explains them comes first.
-BOOSTS = {"reference/configuration.md": 2.0}
+# Names of options are in many pages; the one that explains them comes first. Lists of everything come after pages of a subject.
+BOOSTS = {
+    "reference/configuration.md": 3.0,
+    "reference/cli.md": 0.4,
+    "reference/library.md": 0.4,
+    "reference/http-paths.md": 0.4,
+}
 
 
 def on_config(config: MkDocsConfig) -> MkDocsConfig:
