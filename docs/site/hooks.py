@@ -23,7 +23,7 @@ DEVELOPERS = (
     "testing.md",
 )
 DEVELOPERS_BOOST = 0.3
-# Names of options are in many pages; the one that explains them comes first. Lists of everything come after pages of a subject.
+# The page that explains an option comes before those that only name it; generated lists come last.
 BOOSTS = {
     "reference/configuration.md": 3.0,
     "reference/cli.md": 0.4,
