@@ -73,7 +73,7 @@ def _follow(host: Host, ids: Sequence[str] | None, options: Options) -> None:
                 return
 
     # Ctrl-C is the normal end.
-    with contextlib.suppress(KeyboardInterrupt), _changing_nothing():
+    with contextlib.suppress(KeyboardInterrupt), changing_nothing():
         output.run_until_closed(work)
 
 
@@ -103,7 +103,7 @@ def wait_for_known(host: Host, ids: Sequence[str], options: Options) -> Sequence
     if absent:
         named = f"VIF {absent[0]} is" if len(absent) == 1 else f"VIFs {', '.join(absent)} are"
         raise errors.UnknownVif(f"{named} not plugged on this host; 'vifplug list' shows those that are", absent[0])
-    with _changing_nothing():
+    with changing_nothing():
         return _waited(host, ids, options.awaited, options)
 
 
@@ -141,7 +141,7 @@ def _announce(report: WaitReport, state: str, seconds: float) -> None:
 
 
 @contextlib.contextmanager
-def _changing_nothing() -> Iterator[None]:
+def changing_nothing() -> Iterator[None]:
     """Add a note to an interruption that nothing was changed."""
     try:
         yield

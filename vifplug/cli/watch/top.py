@@ -23,6 +23,7 @@ from vifplug.cli import tables
 from vifplug.cli.arguments import Options
 from vifplug.cli.layout import Screen
 from vifplug.cli.verb import Opener, Outcome
+from vifplug.cli.verbs_events import changing_nothing
 from vifplug.cli.watch.board import Board, Counters, Row, counters_of, in_bits
 from vifplug.model import durations
 
@@ -137,7 +138,7 @@ def top(options: Options, opener: Opener) -> Outcome:
         raise errors.InputError(
             "top needs a terminal; without one use `vifplug top -o json`, `vifplug list` or `vifplug events --follow`"
         )
-    with opener(options) as host, contextlib.suppress(KeyboardInterrupt):
+    with opener(options) as host, contextlib.suppress(KeyboardInterrupt), changing_nothing():
         _show(_Watch(host))
     return Outcome(document=None, text=lambda _: "", is_printed=True)
 
@@ -205,7 +206,12 @@ def drawn(board: Board, problem: str, width: int, height: int) -> Group:
         cells = _cells(row)
         table.add_row(*(cells[name] for name in names))
     more = f"and {len(rows) - room} more; " if len(rows) > room else ""
-    foot = Text(tables.printable(problem) if problem else f"{more}q quits", style="red" if problem else "dim")
+    foot = Text(
+        tables.printable(problem) if problem else f"{more}q quits",
+        style="red" if problem else "dim",
+        no_wrap=True,
+        overflow="ellipsis",
+    )
     parts: list[Text | Table] = [head, Text(), table, Text()]
     if events:
         parts += [Text("Last events", style="bold"), *(_event(event) for event in events)]

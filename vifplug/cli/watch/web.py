@@ -185,7 +185,11 @@ def web(options: Options, _opener: Opener) -> Outcome:
     if options.local:
         raise errors.InputError("web shows the daemon's API; it does not work with --local")
     wire = Wire(options.socket or configured(options.config_file))
-    wire.open()
+    try:
+        wire.open()
+    except errors.DaemonUnreachable as error:
+        message = error.message.replace(", or try again with --local", "")
+        raise errors.DaemonUnreachable(f"web shows the daemon's API: {message}", wire.path) from error
     try:
         server = Server(wire, options.port)
     except OSError as error:
