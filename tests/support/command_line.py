@@ -74,6 +74,9 @@ class Notes:
     def unplug(self, ids: Sequence[str]) -> Sequence[reports.VifReport]:
         return self._answer("unplug", ids, [reports.VifReport(id=VIF_ID, state="unplugged")])  # type: ignore[no-any-return]
 
+    def plan_unplug(self, ids: Sequence[str]) -> PlanNotes:
+        return self._answer("plan_unplug", ids, PlanNotes())  # type: ignore[no-any-return]
+
     def progress(self, id: str) -> reports.Progress:
         return self._answer("progress", id, reports.Progress())  # type: ignore[no-any-return]
 

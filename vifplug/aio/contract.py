@@ -68,6 +68,10 @@ class Host(Protocol):
         """Restore the recorded state of VIFs."""
         ...
 
+    async def plan_unplug(self, ids: Sequence[str]) -> PlanReport:
+        """The changes that ``unplug`` would make."""
+        ...
+
     async def plan_repair(self, ids: Sequence[str] | None = None) -> PlanReport:
         """The changes that ``repair`` would make."""
         ...

@@ -66,6 +66,9 @@ class DaemonHost(Host):
     async def repair(self, ids: Sequence[str] | None = None) -> VifReports:
         return await self._done(calls.repair(ids))
 
+    async def plan_unplug(self, ids: Sequence[str]) -> PlanReport:
+        return await self._done(calls.plan_unplug(ids))
+
     async def plan_repair(self, ids: Sequence[str] | None = None) -> PlanReport:
         return await self._done(calls.plan_repair(ids))
 

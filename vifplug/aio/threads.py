@@ -76,6 +76,9 @@ class ThreadedHost(Host):
     async def repair(self, ids: Sequence[str] | None = None) -> VifReports:
         return await self._done(lambda: self._host.repair(ids))
 
+    async def plan_unplug(self, ids: Sequence[str]) -> PlanReport:
+        return await self._done(lambda: self._host.plan_unplug(ids))
+
     async def plan_repair(self, ids: Sequence[str] | None = None) -> PlanReport:
         return await self._done(lambda: self._host.plan_repair(ids))
 

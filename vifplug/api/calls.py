@@ -61,6 +61,15 @@ def unplug(ids: Sequence[str]) -> Call[list[VifReport]]:
     return _vifs_of(BATCH, {"unplug": given}) if given else Call(None, lambda _: [])
 
 
+def plan_unplug(ids: Sequence[str]) -> Call[PlanReport]:
+    """The changes of an unplug."""
+    given = each_once(ids)
+    if not given:
+        return Call(None, lambda _: PlanReport())
+    asked = Request(method="POST", target=BATCH, document={"unplug": given, "dry_run": True})
+    return Call(asked, PlanReport.from_json)
+
+
 def progress(vif_id: str) -> Call[Progress]:
     """The progress of a request."""
     return Call(Request(method="GET", target=f"{_target(vif_id)}/progress"), Progress.from_json)

@@ -95,6 +95,15 @@ class Host(Protocol):
         """
         ...
 
+    def plan_unplug(self, ids: Sequence[str]) -> PlanReport:
+        """The changes that ``unplug`` would make; nothing is changed.
+
+        :param ids: of VIFs; duplicates count once.
+        :returns: the changes in order; none for absent VIFs.
+        :raises HostError: the host could not be read; with Open vSwitch away, only links are listed.
+        """
+        ...
+
     def get(self, id: str) -> VifReport:
         """One VIF in its present state; with Open vSwitch away, as recorded.
 

@@ -146,6 +146,11 @@ class LocalHost(Host):
         given = each_once(ids)
         return unplug.unplug(self._settled(), given, requester)
 
+    def plan_unplug(self, ids: Sequence[str]) -> PlanReport:
+        given = each_once(ids)
+        self._context.host.ensure_running()
+        return unplug.plan(self._context, given)
+
     def progress(self, id: str) -> Progress:
         return self._context.under_way.of(canonical(id))
 

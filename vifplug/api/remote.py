@@ -63,6 +63,9 @@ class DaemonHost(Host):
     def unplug(self, ids: Sequence[str]) -> VifReports:
         return self._done(calls.unplug(ids))
 
+    def plan_unplug(self, ids: Sequence[str]) -> PlanReport:
+        return self._done(calls.plan_unplug(ids))
+
     def progress(self, id: str) -> Progress:
         return self._done(calls.progress(id))
 

@@ -59,7 +59,7 @@ def warn(texts: Sequence[str], options: Options) -> None:
 
 def emit(outcome: Outcome, options: Options) -> int:
     """Print the warnings and the result of a verb; return the exit code."""
-    warn(outcome.warnings, options)
+    warn([*dict.fromkeys(outcome.warnings)], options)
     if not outcome.is_printed and not options.quiet:
         text = _text(outcome, options)
         if text:

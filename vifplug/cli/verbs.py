@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import contextlib
 import importlib
-import json
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from vifplug import errors, formats
+from vifplug import errors
 from vifplug.cli import inputs, output, tables
 from vifplug.cli.arguments import Options
 from vifplug.cli.layout import Screen
@@ -84,6 +83,8 @@ def unplug(options: Options, opener: Opener) -> Outcome:
     listed = None if options.file is None else inputs.ids_of(options.file)
     with opener(options) as host:
         ids = _ids_to_unplug(host, options) if listed is None else listed
+        if options.dry_run:
+            return _planned(host.plan_unplug(ids))
         with _shown(host, "unplugging", lambda: ids, "VIFs are unplugged", options):
             unplugged = host.unplug(ids)
         absent = [vif.id for vif in unplugged if tables.is_absent(vif)] if options.ids else []
@@ -210,30 +211,6 @@ def gc(options: Options, opener: Opener) -> Outcome:
     )
 
 
-def example(options: Options, _opener: Opener) -> Outcome:
-    """The smallest useful document of a vif_type."""
-    from vifplug.formats import examples
-
-    document = examples.example(options.vif_type)
-    if options.vif_type is None and options.is_plain and output.is_interactive():
-        output.write_error(f"vifplug: this is vif_type {document['vif_type']}; others: {', '.join(examples.EXAMPLES)}")
-    return Outcome(document=document, text=lambda _: json.dumps(document, indent=2))
-
-
-def completion(options: Options, _opener: Opener) -> Outcome:
-    """A shell's completion script."""
-    from vifplug.cli.reference import shells
-
-    script = shells.SCRIPTS[options.shell]
-    return Outcome(document={"script": script}, text=lambda _: script.rstrip("\n"))
-
-
-def schema(_options: Options, _opener: Opener) -> Outcome:
-    """The JSON Schema of our own format."""
-    document = formats.schema()
-    return Outcome(document=document, text=lambda _: json.dumps(document, indent=2))
-
-
 def _lazy(module: str, name: str) -> Verb:
     """A verb of another module, which is imported when the verb is called, to keep every start short."""
 
@@ -260,9 +237,10 @@ VERBS: Mapping[str, Verb] = {
     "diagram": _lazy("drawing.verb", "diagram"),
     "trace": _lazy("verbs_host", "trace"),
     "guest": _lazy("verbs_host", "guest"),
-    "schema": schema,
-    "example": example,
-    "completion": completion,
+    "schema": _lazy("verbs_text", "schema"),
+    "example": _lazy("verbs_text", "example"),
+    "completion": _lazy("verbs_text", "completion"),
+    "man": _lazy("verbs_text", "man"),
     "doctor": _lazy("verbs_host", "doctor"),
     "host-info": _lazy("verbs_host", "host_info"),
     "setup-host": _lazy("verbs_host", "setup_host"),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from vifplug.errors import VifplugError
@@ -17,6 +17,8 @@ class Removal:
     """What each VIF may have on the host."""
     away: VifplugError | None = None
     """The error if OVSDB has just not answered: then it is not asked again."""
+    guests: Mapping[str, str] = field(default_factory=dict)
+    """The link that each VIF's guest opens, if it is a link."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -29,5 +31,7 @@ class Removed:
     """What stays on the host because nothing shows any longer that it is ours, as text. It is no longer recorded."""
     gone: Mapping[str, Sequence[str]] = field(default_factory=dict)
     """What existed and was deleted, as text."""
+    active: Collection[str] = ()
+    """VIFs whose guests had their taps open."""
     warnings: Sequence[str] = ()
     """Of the whole plan."""

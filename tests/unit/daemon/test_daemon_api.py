@@ -431,7 +431,7 @@ def test_wrong_query_is_refused_and_touches_nothing(daemon: Daemon, query: str) 
 def test_query_that_is_not_understood_is_not_ignored(daemon: Daemon) -> None:
     daemon.ask("PUT", ONE, DOCUMENT)
     assert daemon.ask("DELETE", f"{ONE}?dry_run=true").error == "InputError"
-    assert daemon.ask("GET", "/v1/vifs?state=drifted").error == "InputError"
+    assert daemon.ask("GET", "/v1/vifs?status=drifted").error == "InputError"
     assert not _is_empty(daemon)
 
 

@@ -92,6 +92,7 @@ def _add_changing(verb: Add) -> None:
     unplug.add_argument(
         "-f", "--file", metavar="FILE", help="VIF documents, a list of ids, or one id per line; - is stdin"
     )
+    unplug.add_argument("--dry-run", action="store_true", help="print what would be deleted, and change nothing")
     unplug.add_argument("--instance", metavar="INSTANCE", help="every VIF of the instance with this UUID or name")
     repair = verb("repair", "repair drift")
     _add_vifs(repair, "*")
@@ -141,6 +142,10 @@ def _add_describing(verb: Add) -> None:
     )
     completion = verb("completion", "print a shell's completion script")
     completion.add_argument("shell", choices=SHELLS, metavar="|".join(SHELLS))
+    manual = verb("man", "print a manual page, in the form that man reads, or write every page")
+    manual.add_argument("topic", nargs="?", metavar="VERB", help="default: the program's own page")
+    manual.add_argument("--format", choices=("roff", "markdown"), help="default: roff; markdown is the whole reference")
+    manual.add_argument("--directory", metavar="PATH", help="write vifplug.1 and a page for each verb into it")
     verb(HELP, "print the help of a verb").add_argument("topic", nargs="?", metavar="VERB")
 
 

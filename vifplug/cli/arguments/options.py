@@ -37,6 +37,7 @@ class Options(argparse.Namespace):
     socket: str | None = None
     topic: str | None = None
     shell: str = ""
+    directory: str | None = None
 
     ids: Sequence[str] = ()
     """VIFs, each by an id or another name (``vifplug.cli.inputs.names``)."""

@@ -48,6 +48,8 @@ def candidates(words: Sequence[str], vifs: Callable[[], Sequence[VifReport]]) ->
     parser = build()
     known = verbs(parser)
     verb = _verb(parser, before)
+    if verb and verb not in known:
+        return []
     reader = known.get(verb, parser)
     option = reader._option_string_actions.get(before[-1]) if before else None
     if option is not None and _takes_value(option):

@@ -100,6 +100,10 @@ EXAMPLES: Mapping[str, Sequence[Example]] = {
         ("vifplug setup-host --dry-run", "which steps are needed"),
         ("vifplug setup-host --operator libvirt-qemu", "prepare the host, and let that user plug VIFs"),
     ),
+    "man": (
+        ("vifplug man plug | man -l -", "read a page that is not installed"),
+        ("vifplug man --directory /usr/local/share/man/man1", "install every page"),
+    ),
     "help": (("vifplug help plug", "as vifplug plug --help"),),
 }
 """By verb; "" is the program itself."""

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Annotated, Any, Literal, TypeVar
 
 from fastapi import Path
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 from pydantic.config import JsonDict
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
@@ -31,6 +31,7 @@ from vifplug.model.limits import (
     TRACE_SECONDS_MIN,
     VIRTIO,
 )
+from vifplug.model.queries.selection import Selection
 from vifplug.model.vif import UUID_SCHEMA, Uuid, Vif
 
 BODY_MAX_MIB = 4
@@ -38,6 +39,8 @@ BODY_MAX = BODY_MAX_MIB * 2**20
 """Bytes; sixty VIFs of an os-vif list are a quarter of a million."""
 
 Format = Literal["auto", "vif", "neutron-port", "nova-network-info", "os-vif"]
+State = Literal["plugging", "plugged", "wired", "active", "unplugging", "drifted", "contended", "failed"]
+SortKey = Literal["id", "type", "state", "address", "mtu", "bridge", "network", "instance", "updated"]
 _WAIT_MAX_SECONDS = 60.0
 _TIME = r"^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d{1,6})?Z$"
 _DOCUMENT: JsonDict = {
@@ -161,6 +164,24 @@ class ListQuery(BaseModel):
         description="Only those with a greater id: the last one of the page before.",
         examples=[limits.UUID_EXAMPLE],
     )
+    state: list[State] = Field(default=[], description="Only in this state; may be repeated.")
+    type: list[str] = Field(default=[], description="Only of this vif_type; may be repeated.")
+    instance: str | None = Field(default=None, description="Only of the instance with this UUID or name.")
+    bridge: str | None = Field(default=None, description="Only on this bridge.")
+    sort: SortKey | None = Field(default=None, description="By this value; VIFs without it come last.")
+
+    @model_validator(mode="after")
+    def _pages_have_one_order(self) -> ListQuery:
+        if self.sort not in (None, "id") and (self.limit is not None or self.after is not None):
+            raise ValueError("pages are in the order of ids; leave out sort, or limit and after")
+        return self
+
+    @property
+    def selection(self) -> Selection:
+        """The VIFs that are wanted, and their order."""
+        return Selection(
+            states=self.state, vif_types=self.type, instance=self.instance, bridge=self.bridge, sort=self.sort
+        )
 
 
 class GcRequest(BaseModel):

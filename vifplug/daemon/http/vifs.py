@@ -182,10 +182,10 @@ def list_vifs(request: Request, query: Annotated[ListQuery, Query()]) -> Respons
     """
     host = _host(request)
     reports = host.list() if query.absent_for is None else host.list(absent_for=query.absent_for)
-    shown, after = pages.page(reports, query.limit, query.after)
+    shown, after = pages.page(query.selection.of(reports), query.limit, query.after)
     answer = _vifs(shown, host)
     if after is not None:
-        answer.headers["Link"] = pages.link_to_next(request.url.path, dict(request.query_params), after)
+        answer.headers["Link"] = pages.link_to_next(request.url.path, request.query_params.multi_items(), after)
     return answer
 
 
@@ -259,11 +259,11 @@ def batch(request: Request, body: _Body) -> Response:
 
 
 def _unplug(request: Request, batch: BatchRequest) -> Response:
-    if batch.dry_run:
-        raise InputError("dry_run requires plug; GET /v1/vifs/{id} shows what an unplug deletes")
     host, metrics = _host(request), _metrics(request)
     ids = batch.unplug or []
     logs.concerning(*ids)
+    if batch.dry_run:
+        return _answer(host.plan_unplug(ids))
     with metrics.timed(metrics.unplug_seconds):
         return _vifs(host.unplug(ids, requester=_requester(request)), host)
 

@@ -15,7 +15,7 @@ from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 from vifplug.drivers.registry import guest_link
-from vifplug.engine import functions, own_vlan, report
+from vifplug.engine import functions, notes, own_vlan, report
 from vifplug.engine.apply import transaction, verify
 from vifplug.engine.apply.executor import Journal
 from vifplug.engine.apply.transaction import Task
@@ -26,6 +26,7 @@ from vifplug.engine.plan import bridge_permission, configured, conflicts, reques
 from vifplug.engine.plan.plan import Plan
 from vifplug.engine.plan.plug import Request, plan_plug
 from vifplug.engine.plan.request import Job
+from vifplug.engine.removal import Removal
 from vifplug.engine.requester import Requester
 from vifplug.engine.state import drift_of
 from vifplug.errors import Conflict, StoreError
@@ -145,7 +146,7 @@ def plug_held(context: Context, work: Sequence[Job], asked: Asked | None = None)
         report.built(
             record,
             observed,
-            [*request.warnings(job, observed), *configured.left_behind(job.recorded, job.desired, observed)],
+            [*notes.warnings(job, observed, work), *configured.left_behind(job.recorded, job.desired, observed)],
         )
         for job, record in zip(work, records, strict=True)
     ]
@@ -364,7 +365,7 @@ def settle_interrupted(context: Context, vif_id: str) -> bool:
         if store.intent(vif_id) is not None:  # nothing had to be done
             store.save_records([record])
     else:
-        removed = remove.remove(context.host, store, {vif_id: context.left_on_host(vif_id)})
+        removed = remove.remove(context.host, store, Removal(built={vif_id: context.left_on_host(vif_id)}))
         remove.raise_all(removed.errors[vif_id])
         for warning in removed.left[vif_id]:
             LOG.warning("%s", warning)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 from vifplug.engine.apply import executor
 from vifplug.engine.host import Host, Scope, Settle
@@ -12,7 +12,7 @@ from vifplug.engine.plan.actions import ConfigureLink, DeleteBridge, DeleteLinks
 from vifplug.engine.plan.nftables.filters import DeleteFilter
 from vifplug.engine.plan.ownership import NOT_IN_USE, InUse
 from vifplug.engine.plan.plan import Plan
-from vifplug.engine.removal import Removed
+from vifplug.engine.removal import Removal, Removed
 from vifplug.errors import Conflict, OvsUnavailable, PermissionDenied, TeardownError, TimedOut, VifplugError
 from vifplug.resources import kinds
 from vifplug.resources.contract import Resource
@@ -21,15 +21,25 @@ from vifplug.resources.observed import Inventory, Observed
 from vifplug.store.store import Store
 
 
-def remove(host: Host, store: Store, built: Mapping[str, Inventory], away: VifplugError | None = None) -> Removed:
-    """Delete what was built for VIFs whose locks are held, in one plan. Do not wait for vswitchd.
+@dataclass(frozen=True, slots=True)
+class _Prepared:
+    """A removal that is planned."""
 
-    Resources that other programs have changed so that they could be their own are left: an unplug ends (DESIGN, promise
-    4), and what does not show that it is ours is not deleted (promise 5).
+    built: Mapping[str, Inventory]
+    """What each VIF may have on the host, with the values of configured devices that it shares."""
+    observed: Observed
+    plan: Plan
+    away: VifplugError | None
+    """The error if OVSDB does not answer: then its rows are not in the plan."""
 
-    :param built: what each VIF may have on the host.
-    :param away: the error if OVSDB has just not answered; it is not asked again.
-    """
+
+def planned(host: Host, store: Store, built: Mapping[str, Inventory]) -> Plan:
+    """The plan that ``remove`` would carry out. Nothing is changed."""
+    return _prepared(host, store, Removal(built=built)).plan
+
+
+def _prepared(host: Host, store: Store, removal: Removal) -> _Prepared:
+    built = removal.built
     everything = request.united(*(left.items for left in built.values()))
     others, stored = shared_with_others(store, list(built), everything.items), stored_of(store, everything.items)
     if stored:
@@ -38,27 +48,44 @@ def remove(host: Host, store: Store, built: Mapping[str, Inventory], away: Vifpl
         }
         everything = request.united(*(left.items for left in built.values()))
     # A filter is deleted by its owner, whatever is there of it.
-    scope = replace(request.scope_of(everything.items, built), filters={})
-    observed, away = _observe_what_can_be(host, scope, away)
-    plan = unplug.plan_unplug(everything, set(built), observed, others)
+    scope = replace(request.scope_of(everything.items, built, removal.guests.values()), filters={})
+    observed, away = _observe_what_can_be(host, scope, removal.away)
+    return _Prepared(built, observed, unplug.plan_unplug(everything, set(built), observed, others), away)
+
+
+def remove(host: Host, store: Store, removal: Removal) -> Removed:
+    """Delete what was built for VIFs whose locks are held, in one plan. Do not wait for vswitchd.
+
+    Resources that other programs have changed so that they could be their own are left: an unplug ends (DESIGN, promise
+    4), and what does not show that it is ours is not deleted (promise 5).
+    """
+    prepared = _prepared(host, store, removal)
+    built, observed, plan = prepared.built, prepared.observed, prepared.plan
+    active = frozenset(vif_id for vif_id, name in removal.guests.items() if _has_guest(name, observed))
     refused, errors = _sorted_out(executor.teardown(host, plan.actions))
-    if away is not None:
-        errors.append(away)
+    if prepared.away is not None:
+        errors.append(prepared.away)
     if errors and len(built) > 1:
         # Removing each VIF separately shows which of them the errors belong to: what is already deleted counts as
         # success.
         unavailable = next((error for error in errors if isinstance(error, OvsUnavailable)), None)
-        parts = [remove(host, store, {vif_id: left}, unavailable) for vif_id, left in built.items()]
+        parts = [remove(host, store, Removal(built={vif_id: left}, away=unavailable)) for vif_id, left in built.items()]
         return Removed(
             errors={vif_id: values for part in parts for vif_id, values in part.errors.items()},
             left={vif_id: values for part in parts for vif_id, values in part.left.items()},
             gone={vif_id: values for part in parts for vif_id, values in part.gone.items()},
+            active=active,
         )
     left = {vif_id: _left(vif_id, own, observed, refused) for vif_id, own in built.items()}
     if not errors:
         store.forget(list(built))
     gone = {vif_id: _gone(vif_id, own, plan, refused) for vif_id, own in built.items()}
-    return Removed(errors=dict.fromkeys(built, errors), left=left, gone=gone)
+    return Removed(errors=dict.fromkeys(built, errors), left=left, gone=gone, active=active)
+
+
+def _has_guest(name: str, observed: Observed) -> bool:
+    """Whether a guest has its tap open: the kernel gives the tap its carrier then."""
+    return name in observed.links and bool(observed.links[name].carrier)
 
 
 def _sorted_out(errors: Iterable[VifplugError]) -> tuple[list[VifplugError], list[VifplugError]]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
+from vifplug.drivers.registry import guest_link
 from vifplug.engine import report
 from vifplug.engine.commands import remove
 from vifplug.engine.context import Context
@@ -12,7 +13,7 @@ from vifplug.engine.plan import request
 from vifplug.engine.removal import Removal, Removed
 from vifplug.engine.requester import Requester
 from vifplug.errors import Busy, OvsUnavailable, VifplugError
-from vifplug.model.reports import VifReport
+from vifplug.model.reports import PlanReport, VifReport
 from vifplug.resources.observed import Inventory
 from vifplug.store.records import UNPLUG, Intent, Record
 from vifplug.store.store import Moment
@@ -36,6 +37,17 @@ class _Outcome:
     warnings: Sequence[str] = ()
     left: Mapping[str, Sequence[str]] = field(default_factory=dict)
     """The results to report for each VIF that was present, recorded or not."""
+
+
+def plan(context: Context, vif_ids: Sequence[str]) -> PlanReport:
+    """The deletions that ``unplug`` would make; none for an absent VIF. Nothing is locked, recorded or changed."""
+    known = context.store.snapshot(vif_ids)
+    built = {vif_id: _built(context, known, vif_id) for vif_id in vif_ids if _is_here(known, vif_id)}
+    return remove.planned(context.host, context.store, built).report() if built else PlanReport()
+
+
+def _is_here(known: Moment, vif_id: str) -> bool:
+    return known[vif_id] != (None, None) or vif_id in known.damaged
 
 
 def unplug(
@@ -105,7 +117,8 @@ def _unplug_held(context: Context, known: Moment, away: VifplugError | None) -> 
     :param known: the store's content about them.
     """
     records, damaged = {vif_id: record for vif_id, (record, _intent) in known.items()}, known.damaged & known.keys()
-    removal = Removal(built=_begin(context, known, damaged), away=away)
+    guests = {vif_id: name for vif_id, record in records.items() if record and (name := guest_link(record.vif))}
+    removal = Removal(built=_begin(context, known), away=away, guests=guests)
     if not removal.built:
         return _Outcome(records=records)
     with context.removals.turn(removal) as turn:
@@ -114,18 +127,25 @@ def _unplug_held(context: Context, known: Moment, away: VifplugError | None) -> 
                 batch.answers = _remove_together(context, batch.requests)
         removed = turn.answer()
     left = {**removed.left, **{vif_id: _removed_by_mark(vif_id, removed) for vif_id in damaged}}
+    for vif_id in removed.active & guests.keys():
+        left[vif_id] = [_unplugged_from_guest(vif_id, guests[vif_id]), *left.get(vif_id, ())]
     errors = [error for vif_id in removal.built for error in removed.errors[vif_id]]
     return _Outcome(records=records, errors=errors, warnings=removed.warnings, left=left)
 
 
 def _remove_together(context: Context, removals: Sequence[Removal]) -> list[Removed]:
     """The removal of the VIFs of several requests, in one plan."""
-    built = {vif_id: left for removal in removals for vif_id, left in removal.built.items()}
-    away = next((removal.away for removal in removals if removal.away is not None), None)
-    removed = replace(
-        remove.remove(context.host, context.store, built, away), warnings=remove.settle_or_warn(context.host)
+    together = Removal(
+        built={vif_id: left for removal in removals for vif_id, left in removal.built.items()},
+        away=next((removal.away for removal in removals if removal.away is not None), None),
+        guests={vif_id: name for removal in removals for vif_id, name in removal.guests.items()},
     )
-    return [removed] * len(removals)
+    removed = remove.remove(context.host, context.store, together)
+    return [replace(removed, warnings=remove.settle_or_warn(context.host))] * len(removals)
+
+
+def _unplugged_from_guest(vif_id: str, tap: str) -> str:
+    return f"VIF {vif_id} was unplugged while a guest had its tap {tap!r} open; that guest has lost its network"
 
 
 def _removed_by_mark(vif_id: str, removed: Removed) -> list[str]:
@@ -137,21 +157,15 @@ def _removed_by_mark(vif_id: str, removed: Removed) -> list[str]:
     ]
 
 
-def _begin(context: Context, known: Moment, damaged: Collection[str]) -> dict[str, Inventory]:
+def _begin(context: Context, known: Moment) -> dict[str, Inventory]:
     """Record what is about to be removed; return what each existing VIF may have on the host."""
     store, built = context.store, dict[str, Inventory]()
-    for vif_id, (record, intent) in known.items():
-        if record is None and intent is None and vif_id not in damaged:
+    for vif_id, (_record, intent) in known.items():
+        if not _is_here(known, vif_id):
             store.clear_neutron_status([vif_id])
             continue
         context.await_helper_of(intent)
-        left = request.left(record, intent)
-        if vif_id in damaged:
-            owners = store.held_by_damaged(vif_id) | {vif_id}
-            # A configured device has no mark; the values set on shared ones are stored beside the records.
-            shared = [link for link in store.shared_links().values() if link.owner in owners]
-            left = remove.marked(context.host, owners, Inventory((*left.items, *shared)))
-        built[vif_id] = left
+        built[vif_id] = _built(context, known, vif_id)
     session = context.host.session
     intents = [
         Intent(vif_id=vif_id, verb=UNPLUG, session=session, resources=left.items) for vif_id, left in built.items()
@@ -159,3 +173,14 @@ def _begin(context: Context, known: Moment, damaged: Collection[str]) -> dict[st
     if intents:
         store.begin(intents, {})
     return built
+
+
+def _built(context: Context, known: Moment, vif_id: str) -> Inventory:
+    """What an existing VIF may have on the host."""
+    left = request.left(*known[vif_id])
+    if vif_id not in known.damaged:
+        return left
+    owners = context.store.held_by_damaged(vif_id) | {vif_id}
+    # A configured device has no mark; the values set on shared ones are stored beside the records.
+    shared = [link for link in context.store.shared_links().values() if link.owner in owners]
+    return remove.marked(context.host, owners, Inventory((*left.items, *shared)))

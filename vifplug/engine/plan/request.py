@@ -411,28 +411,3 @@ def united(*parts: Iterable[Resource]) -> Inventory:
             earlier = union.get((item.kind, item.name))
             union[item.kind, item.name] = item if earlier is None else configured.with_more(item, earlier)
     return Inventory(tuple(union.values()))
-
-
-def warnings(job: Job, observed: Observed) -> list[str]:
-    """Parts of a request that were not carried out as requested, as text."""
-    kept = (
-        f"VIF {job.vif.id} leaves its OVS port to the guest's VMM (create_port false), but was plugged with a port of "
-        "vifplug's, which was kept; unplug the VIF first to change that"
-    )
-    unfiltered = (
-        f"VIF {job.vif.id} has allowed_addresses, but [filter] enabled is false: its guest is not limited to them"
-    )
-    words = [*([kept] if job.keeps_port else []), *([unfiltered] if job.is_unfiltered else [])]
-    return [*words, *_datapath_warning(job, observed)]
-
-
-def _datapath_warning(job: Job, observed: Observed) -> list[str]:
-    """The bridge's own datapath decides; a request that assumes another one gets one warning."""
-    for port in kinds.ports_in(job.desired):
-        bridge = observed.bridges.get(port.bridge)
-        if job.asked_datapath and bridge and (bridge.datapath_type or "system") != job.asked_datapath:
-            return [
-                f"VIF {job.vif.id} asks for datapath_type {job.asked_datapath!r}, but OVS bridge {bridge.name!r} has "
-                f"{bridge.datapath_type or 'system'!r}; the bridge's own was used"
-            ]
-    return []

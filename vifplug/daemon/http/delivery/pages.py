@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import urllib.parse
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Sequence
 
 from vifplug.model.reports import VifReport
 
@@ -28,6 +28,10 @@ def page(vifs: Sequence[VifReport], limit: int | None, after: str | None) -> tup
     return shown, shown[-1].id if len(shown) < len(following) else None
 
 
-def link_to_next(path: str, query: Mapping[str, str], after: str) -> str:
-    """The header that names the next page (RFC 8288)."""
-    return f'<{path}?{urllib.parse.urlencode({**query, "after": after})}>; rel="next"'
+def link_to_next(path: str, query: Iterable[tuple[str, str]], after: str) -> str:
+    """The header that names the next page (RFC 8288).
+
+    :param query: of this page; a parameter may be there several times.
+    """
+    kept = [(name, value) for name, value in query if name != "after"]
+    return f'<{path}?{urllib.parse.urlencode([*kept, ("after", after)])}>; rel="next"'
