@@ -53,7 +53,7 @@ def main(argv: list[str] | None = None, *, opener: Opener | None = None) -> int:
         return fail(error, as_json=as_json)
     except Exception as error:
         if verbose and not isinstance(error, errors.VifplugError):
-            traceback.print_exc()
+            output.write_error(traceback.format_exc().rstrip("\n"))
         return fail(error, as_json=as_json)
 
 
@@ -127,6 +127,13 @@ def fail(error: BaseException, *, as_json: bool) -> int:
     return failed.exit_code
 
 
+class _Formatter(logging.Formatter):
+    """Log lines with names and texts from outside, which must not steer the terminal."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        return output.safe(super().format(record))
+
+
 @contextlib.contextmanager
 def _logging(options: Options) -> Iterator[None]:
     """Log to stderr: vifplug's own lines with -v, libraries' too with --debug, else warnings; nothing under -o json,
@@ -136,7 +143,7 @@ def _logging(options: Options) -> Iterator[None]:
     level = logging.DEBUG if options.debug else quiet
     handler = logging.StreamHandler()
     handler.setLevel(own)
-    handler.setFormatter(logging.Formatter("vifplug: %(levelname)s: %(name)s: %(message)s"))
+    handler.setFormatter(_Formatter("vifplug: %(levelname)s: %(name)s: %(message)s"))
     root, ours = logging.getLogger(), logging.getLogger("vifplug")
     before = root.level, ours.level
     root.addHandler(handler)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 import select
 import signal
 import sys
@@ -13,6 +14,17 @@ from types import FrameType
 
 from vifplug import errors
 from vifplug.cli import tables
+
+_UNSAFE = re.compile(
+    "(?!\x1b\\[[0-9;]*m)[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028\u2029\u202a-\u202e\u2066-\u2069]"
+)
+"""Control characters and those that change the direction of text, but for line ends, tabs and colours (SGR)."""
+
+
+def safe(text: str) -> str:
+    """``text`` without what steers a terminal. Tables escape their cells already, colours of other programs included;
+    this is for whatever a verb prints by itself."""
+    return _UNSAFE.sub(lambda unsafe: repr(unsafe.group())[1:-1], text)
 
 
 def put(text: str | None = None) -> bool:
@@ -26,7 +38,7 @@ def put(text: str | None = None) -> bool:
         if text is not None:
             encoding = getattr(sys.stdout, "encoding", None) or "utf-8"
             # An instance's name may have characters that the terminal's encoding does not have: they are escaped.
-            print(text.encode(encoding, "backslashreplace").decode(encoding))
+            print(safe(text).encode(encoding, "backslashreplace").decode(encoding))
         sys.stdout.flush()
     except OSError as error:
         give_up(error)
@@ -56,7 +68,7 @@ def _unwritable(error: OSError) -> errors.VifplugError:
 def write_error(line: str) -> None:
     """A line on stderr."""
     with contextlib.suppress(OSError):  # a closed stderr does not change the result
-        print(line, file=sys.stderr, flush=True)
+        print(safe(line), file=sys.stderr, flush=True)
 
 
 def warn(texts: Sequence[str]) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import glob
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -292,6 +293,23 @@ def list_opts() -> list[tuple[str, list[cfg.Opt]]]:
     return list(_GROUPS.items())
 
 
+_QUOTED_LINE = re.compile(r": ['\"].*$")
+"""At the end of oslo.config's error for a line that it cannot parse."""
+_USER_OF_URL = re.compile(r"://[^/@\s']*@")
+
+
+def _reason(error: Exception) -> str:
+    """An error of the configuration on one line, without values that may be secret: a line that cannot be parsed may
+    be that of a token, and a URL may have a password."""
+    if isinstance(error, cfg.NoSuchOptError):
+        # Every option is registered, so the name is from a value; oslo.config quotes it.
+        return "a value has a '$' before a word that is no option's name; write '$$' for the character itself"
+    reason = " ".join(str(error).split())
+    if isinstance(error, cfg.ConfigFileParseError):
+        reason = _QUOTED_LINE.sub("", reason)
+    return _USER_OF_URL.sub("://***@", reason)
+
+
 def load(config_file: str | None = None) -> Settings:
     """Read the configuration.
 
@@ -310,8 +328,7 @@ def load(config_file: str | None = None) -> Settings:
     except cfg.ConfigFilesPermissionDeniedError as error:
         raise ConfigError(f"cannot read configuration file {path!r}: permission denied", str(path)) from error
     except (cfg.Error, ValueError, OSError) as error:
-        reason = " ".join(str(error).split())
-        raise ConfigError(f"configuration file {path!r} is wrong: {reason}", str(path)) from error
+        raise ConfigError(f"configuration file {path!r} is wrong: {_reason(error)}", str(path)) from error
     unknown = unknown_options.find(path, _GROUPS, PRIVSEP_GROUP) if path else ()
     return replace(settings, unknown=unknown)
 

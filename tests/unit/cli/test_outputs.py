@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import logging
 
 import pytest
 import yaml
@@ -11,6 +12,7 @@ import yaml
 from tests.support.command_line import DRIFT, INSTANCE, ORPHAN, OTHER_ID, REPORT, VIF_ID, Notes, Run
 from vifplug import errors
 from vifplug.cli import main
+from vifplug.guest import GuestReport
 from vifplug.model import durations, reports
 from vifplug.model.events import Event
 from vifplug.model.queries.selection import SORT_KEYS, Selection
@@ -244,3 +246,20 @@ def test_completion_of_words_answers_whatever_is_given(capsys: pytest.CaptureFix
     for words in ((), ("--",), ("-",), ("\udcff",), ("list", "--state", "dr"), ("plug", "-f"), ("=", "=")):
         assert main.main(["complete-words", *words]) == 0
     assert "drifted\n" in capsys.readouterr().out
+
+
+def test_what_a_verb_prints_by_itself_steers_no_terminal(
+    run: Run, library: Notes, capsys: pytest.CaptureFixture[str]
+) -> None:
+    library.answers["guest"] = GuestReport(
+        id=VIF_ID, format="qemu", text="a\x1b]0;x\x07\u202eb\x9b\n\tc\x1b[31md\x1b[0m"
+    )
+    assert run("guest", "qemu", VIF_ID).out == "a\\x1b]0;x\\x07\\u202eb\\x9b\n\tc\x1b[31md\x1b[0m\n"
+
+    def log() -> list[reports.VifReport]:
+        logging.getLogger("x").warning("a\x1b[2Jb")
+        raise ZeroDivisionError("\x1b[2J")
+
+    library.answers["list"] = log
+    err = run("list", "-v").err
+    assert "\x1b" not in err and "a\\x1b[2Jb" in err and "Traceback" in err

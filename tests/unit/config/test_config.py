@@ -153,3 +153,20 @@ def test_ovsdb_socket_has_as_many_bytes_as_the_kernel_takes(
         return
     with pytest.raises(ConfigError, match="has 108 bytes, and a Unix socket's path at most 107"):
         options.load(str(file))
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "[events]\nlisten_token s3cret\n",
+        "[events]\nlisten_token =\ns3cret: x y\n[",
+        "[events]\nlisten = 8775\nlisten_token = a$s3cret\n",
+        "[events]\nlisten_token = s3cret\u00e9\n",
+        "[events]\nnotify_token = s3cret s3cret\n",
+        "[events]\nnotify_url = http://nova:s3cret@host:99999/x\n",
+    ],
+)
+def test_no_error_shows_a_secret(tmp_path: pathlib.Path, text: str) -> None:
+    with pytest.raises(ConfigError) as raised:
+        options.load(_file(tmp_path, text))
+    assert "s3cret" not in str(raised.value)
