@@ -63,14 +63,17 @@ def check(machine: Machine, tally: Tally) -> None:
             until(lambda: machine.run("test", "-S", SOCKET, check=False) == "", "the socket", 60)
             client = ("chroot", f"/{IMAGE}", "vifplug", "--socket", SOCKET)
             shutil.copy(SAMPLE, machine.root / IMAGE / "srv/port.json")
+            # The daemon's mounts are its own; the client needs these.
             machine.run("mount", "--bind", "/run/vifplug", f"/{IMAGE}/run/vifplug")
+            machine.run("mount", "--rbind", "/dev", f"/{IMAGE}/dev")
             machine.run(*client, "plug", "/srv/port.json", "--mtu", "1450")
             assert "qbr2bc1ec8f-4b" in machine.run("ip", "link")
             assert machine.run("ovs-vsctl", "port-to-br", "qvo2bc1ec8f-4b") == "br-int\n"
-            machine.run("pkill", "-TERM", "-o", "-f", entrypoint[0])
+            machine.run("pkill", "-TERM", "-o", "-x", Path(entrypoint[0]).name)
             assert daemon.wait(60) in (0, -signal.SIGTERM)
             assert "qbr2bc1ec8f-4b" in machine.run("ip", "link")
         finally:
+            machine.run("pkill", "-KILL", "-x", Path(entrypoint[0]).name, check=False)
             daemon.kill()
             output, _ = daemon.communicate()
             tally.note(output.decode(errors="replace")[-600:].replace("\n", " | "))
