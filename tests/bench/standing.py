@@ -77,6 +77,8 @@ def restore(figures: Figures, there: int, client: Contestant, library: Contestan
 
 
 def _wipe(world: World) -> None:
-    """Returns when vswitchd has closed what was there."""
-    world.vsctl("del-br", "br-int")
+    """Returns when vswitchd has closed what was there: a thousand ports take longer than ``World.vsctl`` allows."""
+    patience = f"--timeout={_RESTORE_SECONDS:.0f}"
+    argv = ("ovs-vsctl", "--no-syslog", patience, f"--db=unix:{world.socket}", "del-br", "br-int")
+    world.run(*argv, timeout=_RESTORE_SECONDS)
     world.add_bridge("br-int")
