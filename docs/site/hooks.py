@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pathlib
+import runpy
 
 import generated  # of this folder, which mkdocs puts on sys.path while it loads a hook
 from mkdocs.config.defaults import MkDocsConfig
@@ -12,6 +13,7 @@ from mkdocs.structure.pages import Page
 REPOSITORY = pathlib.Path(__file__).parents[2]
 # The pages, and the files that they show.
 TOP = {"project/contributing.md": "CONTRIBUTING.md", "project/changelog.md": "CHANGELOG.md"}
+LIBRARY = "reference/library.md"
 # Pages for vifplug's developers come after those for its users in the results of a search.
 DEVELOPERS = (
     "decisions/",
@@ -58,7 +60,10 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
 
 
 def on_page_markdown(markdown: str, page: Page, config: MkDocsConfig, files: Files) -> str:
-    """Set what the search reads of a page."""
+    """Add the library's reference to its page; set what the search reads of a page."""
+    if page.file.src_uri == LIBRARY:
+        module = runpy.run_path(str(pathlib.Path(__file__).with_name("library.py")))
+        markdown = markdown.replace(module["MARKER"], module["reference"]())
     if page.file.src_uri == "project/changelog.md":
         page.meta["search"] = {"exclude": True}
     elif page.file.src_uri.startswith(DEVELOPERS):

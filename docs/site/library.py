@@ -1,11 +1,10 @@
-"""Writes docs/reference/library.md from the docstrings: ``python docs/site/library.py``. A test says if it is old."""
+"""The library's reference, from its docstrings: hooks.py puts it in place of a marker of docs/reference/library.md."""
 
 from __future__ import annotations
 
 import ast
 import dataclasses
 import inspect
-import pathlib
 import re
 import textwrap
 from collections.abc import Iterator
@@ -15,28 +14,14 @@ import vifplug
 from vifplug import aio
 from vifplug.testing import FakeHost
 
-PAGE = pathlib.Path(__file__).parents[1] / "reference" / "library.md"
-_INTRODUCTION = """\
-# Library
-
-`import vifplug` gives the names of this page; nothing else of the package is [stable](../explanation/stability.md). The
-page is made from the docstrings that `help(vifplug.Host)` shows. For asyncio there are
-[the same methods as coroutines](library-asyncio.md); [another page](library-concurrency.md) describes threads, forks
-and greenlets.
-
-    import vifplug
-
-    vif = vifplug.load(port, instance={"uuid": uuid})
-    with vifplug.connect() as host:
-        host.plug([vif])
-"""
+MARKER = "<!-- The rest is made from the docstrings when the site is built: docs/site/library.py. -->"
 _FIELD = re.compile(r"^:(param|returns|raises)(?: ([\w*, ]+))?:\s*", re.MULTILINE)
 _HEADS = {"param": "", "returns": "Returns ", "raises": "Raises "}
 
 
-def page() -> str:
-    """The page's text."""
-    sections = [_INTRODUCTION, *_opening(), *_hosts(), *_values(), *_errors(), *_testing()]
+def reference() -> str:
+    """The text, as Markdown."""
+    sections = [*_opening(), *_hosts(), *_values(), *_errors(), *_testing()]
     return "\n".join(section.rstrip() + "\n" for section in sections)
 
 
@@ -173,7 +158,3 @@ def _described(statement: ast.AnnAssign) -> str:
         if isinstance(call, ast.keyword) and call.arg == "description" and isinstance(call.value, ast.Constant):
             return _inline(str(call.value.value))
     return ""
-
-
-if __name__ == "__main__":
-    PAGE.write_text(page())
