@@ -24,7 +24,7 @@ class Unread(Vifplugd):
     def run(self, output: int) -> None:
         with self.world.namespace.entered():
             self.process = subprocess.Popen(
-                [*self.command, "-v", "--config-file", str(self.world.config_file)],
+                [*self.command, "--debug", "--config-file", str(self.world.config_file)],
                 stdout=output,
                 stderr=output,
                 cwd=REPOSITORY,
