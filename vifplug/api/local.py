@@ -56,6 +56,8 @@ def _retried(
 
     @functools.wraps(method)
     def call(self: LocalHost, /, *arguments: P.args, **named: P.kwargs) -> T:
+        if self._retry <= 0:
+            return method(self, *arguments, **named)
         return retrying.repeated(lambda: method(self, *arguments, **named), self._retry)
 
     return call

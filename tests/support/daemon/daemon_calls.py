@@ -107,6 +107,11 @@ class Daemon:
         self.app: FastAPI = vifs.create_app(self.host, self.access, self.reconciler, self.hub, self.metrics)
         self.app.openapi_schema = _description()
 
+    def grant(self, access: Access) -> None:
+        """Serve with these permissions; before the application has served anything."""
+        (gate,) = [each for each in self.app.user_middleware if "access" in each.kwargs]
+        gate.kwargs["access"] = access
+
     def ask(self, method: str, path: str, body: Any = None, *, uid: int | None = ADMIN, **more: Any) -> Answer:
         """One request; a body that is neither bytes nor text is sent as JSON."""
         content = body if body is None or isinstance(body, str | bytes) else json.dumps(body)

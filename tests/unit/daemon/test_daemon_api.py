@@ -521,7 +521,7 @@ def test_description_says_who_may_and_what_may_come_back(daemon: Daemon) -> None
 def test_every_shape_is_what_the_reports_say(daemon: Daemon) -> None:
     """The answers of ``Daemon.ask`` are checked against the description; these are the ones no test above sees."""
     schemas = daemon.app.openapi()["components"]["schemas"]
-    vif = VifReport(id=ID, state="plugged", actions=())
+    vif = VifReport(id=ID, state="plugged", join_tap=True, actions=())
     assert set(schemas["VifReport"]["properties"]) == set(vif.as_json())
     assert set(schemas["Checked"]["properties"]) == {*CheckReport().as_json(), "warnings"}
     assert set(schemas["Collected"]["properties"]) == {*GcReport(absent=()).as_json(), "warnings"}

@@ -170,7 +170,7 @@ def test_peer_whose_groups_cannot_be_read_has_its_primary_one(caplog: pytest.Log
 
 def test_credentials_reach_the_application(daemon: Daemon, tmp_path: pathlib.Path) -> None:
     settings = Settings(admin_users=("root",), reader_users=(str(os.geteuid()),))
-    daemon.app.user_middleware[0].kwargs["access"] = Access.of(settings)
+    daemon.grant(Access.of(settings))
     with served(daemon.app, tmp_path / "socket") as server, ExitStack() as open_ones:
         status, output = Socket(daemon, tmp_path / "socket", open_ones, server).ask("GET", "/v1/host")
     assert (status, output["level"]) == (200, "admin" if os.geteuid() == 0 else "read")
@@ -480,7 +480,7 @@ def test_waits_and_follows_leave_connections_for_changes(unix: Socket, monkeypat
 def test_who_comes_when_the_daemon_ends_does_not_hold_it_up(daemon: Daemon, tmp_path: pathlib.Path) -> None:
     with served(daemon.app, tmp_path / "socket") as server, ExitStack() as open_ones:
         unix = Socket(daemon, tmp_path / "socket", open_ones, server)
-        daemon.app.user_middleware[0].kwargs["access"] = Access.of(Settings(reader_users=(str(os.geteuid()),)))
+        daemon.grant(Access.of(Settings(reader_users=(str(os.geteuid()),))))
         early = _following(unix)
         daemon.hub.close()
         late = unix.connect()

@@ -31,7 +31,7 @@ def transport(tmp_path: pathlib.Path) -> Iterator[httpx.HTTPTransport]:
     """The way to a daemon whose administrator we are."""
     daemon = Daemon(tmp_path)
     access = Access.of(Settings(admin_users=("root", str(os.geteuid()))))
-    daemon.app.user_middleware[0].kwargs["access"] = access
+    daemon.grant(access)
     with served(daemon.app, tmp_path / "socket"), httpx.HTTPTransport(uds=str(tmp_path / "socket")) as found:
         yield found
         daemon.hub.close()

@@ -127,8 +127,7 @@ def test_client_and_library_answer_alike() -> None:
         path = pathlib.Path(directory)
         daemon = Daemon(path)
         everybody = Access(admins=Members(uids=frozenset({os.getuid()})), operators=Members(), readers=Members())
-        for middleware in daemon.app.user_middleware:
-            middleware.kwargs["access"] = everybody
+        daemon.grant(everybody)
         daemon.host.plug([vif(), vif("ovs", multiqueue=True)])
         with served(daemon.app, path / "s"), vifplug.connect(str(path / "s")) as host:
             for vif_id, format, queues in ((HYBRID, "libvirt", None), (HYBRID, "qemu", 2), (TAP, "qemu", None)):

@@ -156,9 +156,10 @@ def _as_written(cls: type[Value], drawn: JsonSchemaValue) -> JsonSchemaValue:
 
 
 def _optional(part: dict[str, Any]) -> dict[str, Any]:
-    """The list of a key that is omitted if the value is None, and so is never null."""
+    """The value of a key that is omitted if it is None, and so is never null; lists are then empty."""
     alternatives = [part_ for part_ in part.pop("anyOf", ()) if part_ != {"type": "null"}]
-    return {**part, **(alternatives[0] if alternatives else {}), "default": []}
+    drawn = {**part, **(alternatives[0] if alternatives else {})}
+    return {**drawn, "default": []} if drawn.get("type") == "array" else drawn
 
 
 def _inherited(cls: type[Value]) -> dict[str, str]:

@@ -170,8 +170,7 @@ def carry_out(context: Context, work: Sequence[Job], asked: Asked | None = None)
     :raises VifplugError: the first failure; what had been made was undone.
     """
     host, store = context.host, context.store
-    scope = _scope(work) if asked is None else asked.scope
-    observed = host.observe(_before(scope, work)) if asked is None else asked.observe()
+    observed = host.observe(_before(_scope(work), work)) if asked is None else asked.observe()
     task = _planned(context, work, observed)
     if not task.plan:
         agreed = _agreed(context, task, observed)
@@ -179,6 +178,7 @@ def carry_out(context: Context, work: Sequence[Job], asked: Asked | None = None)
             store.save_records(agreed, configured=configured.settled(task.shared))
         return Done(agreed, observed, task.plan)
     before, journal = store.snapshot(task.vif_ids), Journal(host)
+    scope = _scope(work)  # with the first filters, which were not read before
     settle = Settle(opening=verify.opening(task.wanted, observed, task.plan), scope=scope)
     with context.under_way.work(task.vif_ids, len(task.plan.actions)) as progress:
         try:
