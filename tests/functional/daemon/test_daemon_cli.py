@@ -48,6 +48,11 @@ _VARYING = (
 )
 
 
+def beside_notes(errors: str) -> str:
+    """Standard error without the note on a Linux bridge that leads nowhere: only the plug that made it prints one."""
+    return "".join(line for line in errors.splitlines(keepends=True) if "has no uplink: until something" not in line)
+
+
 def steady(text: str) -> str:
     """Text without what differs from one plug to the next."""
     for pattern, stand_in in _VARYING:
@@ -399,7 +404,7 @@ def test_both_plug_the_same_vif_at_once(kept: World, tmp_path: Path, kind: str) 
     file.write_text(document(scene.vifs))
     plug = ("-o", "json", "plug", str(file))
     ended = all_at_once(kept, *[plug, (LOCAL, *plug)] * 4)
-    assert [(each.returncode, each.stderr) for each in ended] == [(0, "")] * 8
+    assert [(each.returncode, beside_notes(each.stderr)) for each in ended] == [(0, "")] * 8
     assert len({json.loads(each.stdout)["vifs"][0]["devices"][0]["ifindex"] for each in ended}) == 1, "one path"
     scene.must_be(WHOLE)
     unplug = ("unplug", scene.vifs[0].id)
@@ -415,7 +420,7 @@ def test_both_plug_and_unplug_different_vifs_at_once(kept: World, tmp_path: Path
         files[-1].write_text(document([each]))
     plugs = [((), (LOCAL,))[place % 2] + ("plug", str(file)) for place, file in enumerate(files)]
     ended = all_at_once(kept, *plugs)
-    assert [(each.returncode, each.stderr) for each in ended] == [(0, "")] * 8
+    assert [(each.returncode, beside_notes(each.stderr)) for each in ended] == [(0, "")] * 8
     scene.must_be(WHOLE)
     assert is_clean(kept)
     # The other way round: who plugged a VIF does not matter to who takes it away.
