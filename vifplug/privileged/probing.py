@@ -22,7 +22,6 @@ _ETHERTYPE = bytes.fromhex("88b5")
 """IEEE 802: local experiments. Hosts and guests ignore it."""
 _BROADCAST, _MARK = b"\xff" * 6, b"vifplug probe"
 _FRAME_BYTES = 60
-_VNET_HEADER = bytes(10)
 _SETTLE_SECONDS, _DRAIN_SECONDS = 0.3, 0.2
 """A Linux bridge forwards from a port as soon as the kernel has noted its carrier (linkwatch); vswitchd polls."""
 
@@ -44,9 +43,10 @@ def send_frames(tap: Mapping[str, Any], count: int) -> dict[str, Any]:
         raise Conflict(f"no frame was sent: a guest has {name!r} open", name)
     with taps.opened(name, bool(link["multiqueue"]), create=False) as descriptor:
         time.sleep(_SETTLE_SECONDS)
+        header = bytes(taps.header_bytes(descriptor))
         frame = (_BROADCAST + source + _ETHERTYPE + _MARK).ljust(_FRAME_BYTES, b"\0")
         for _number in range(count):
-            os.write(descriptor, (_VNET_HEADER if link["vnet_header"] else b"") + frame)
+            os.write(descriptor, header + frame)
         return {"sent": count, "received": _drained(descriptor)}
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 import threading
 from collections.abc import Iterator
 
@@ -10,7 +11,7 @@ import pytest
 from tests.support.daemon.vifplugd import Vifplugd
 from tests.support.faults.path_faults import ON_HYBRID, STATION, PathFault
 from tests.support.network.endpoints import Station, guest_on_tap, host_on_bridge
-from tests.support.network.frames import GuestTap
+from tests.support.network.frames import ETHERTYPE, GuestTap
 from tests.support.vifs import GUEST, HOST, HYBRID, MTU, OVS, Request, library
 from tests.support.world.daemons import wait_until
 from tests.support.world.world import World
@@ -19,6 +20,7 @@ from vifplug.trace import text
 from vifplug.trace.values import TraceReport
 
 INTERVAL = 0.1
+SECONDS = 5
 SCREEN_LINES = 40
 
 
@@ -155,6 +157,19 @@ def test_probe_counts_frames_only_where_no_guest_is(world: World, plugged: Local
     plugged.plug([HYBRID.vif])
     probe = plugged.trace(HYBRID.id, interval=INTERVAL, probe=True).probe
     assert probe is not None and probe.sent == 0 and "no tap that vifplug made" in probe.reason
+
+
+def test_probe_sends_whole_frames_after_a_guest_with_a_longer_header(world: World, plugged: LocalHost) -> None:
+    guest = GuestTap(world, TAP.tap, TAP.address)
+    guest.negotiate()
+    guest.close()
+    with world.namespace.entered():
+        watcher = socket.socket(socket.AF_PACKET, socket.SOCK_RAW, socket.htons(ETHERTYPE))
+    with watcher:
+        watcher.bind((TAP.tap, ETHERTYPE))
+        watcher.settimeout(SECONDS)
+        assert plugged.trace(TAP.id, interval=INTERVAL, probe=True).probe is not None
+        assert watcher.recv(2048)[:12] == b"\xff" * 6 + bytes.fromhex(TAP.address.replace(":", ""))
 
 
 def test_filter_that_drops_a_guests_frames_is_named(world: World) -> None:

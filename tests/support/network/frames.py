@@ -26,6 +26,7 @@ BROADCAST = "ff:ff:ff:ff:ff:ff"
 TRIES, TRY_SECONDS = 6, 0.5
 _FRAME_BYTES = 65535
 _IFF_VNET_HDR, _VNET_HEADER = 0x4000, bytes(10)
+_TUNSETVNETHDRSZ, _VIRTIO_1_HEADER_BYTES = 0x400454D8, 12
 _numbers = itertools.count(1)
 
 
@@ -46,6 +47,10 @@ class GuestTap:
     def receive(self, seconds: float) -> bytes | None:
         """The next frame to the guest."""
         return _read(self._descriptor, seconds, lambda: os.read(self._descriptor, _FRAME_BYTES)[len(_VNET_HEADER) :])
+
+    def negotiate(self) -> None:
+        """Give each frame the longer header of virtio 1.0, as QEMU does. The tap keeps it when the guest ends."""
+        fcntl.ioctl(self._descriptor, _TUNSETVNETHDRSZ, struct.pack("i", _VIRTIO_1_HEADER_BYTES))
 
     def close(self) -> None:
         """The guest ends."""
