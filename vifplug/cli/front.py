@@ -262,10 +262,9 @@ def _row(vif: dict[str, Any]) -> list[str]:
 
 
 def _unplugged(vif: dict[str, Any]) -> list[str]:
-    is_absent = vif["state"] == "unplugged" and vif["vif_type"] is None and vif["updated_at"] is None
-    return [
-        _cell(value) for value in (vif["id"], vif["vif_type"], vif["bridge"], "absent" if is_absent else vif["state"])
-    ]
+    if vif["state"] == "unplugged" and vif["vif_type"] is None and vif["updated_at"] is None:
+        raise NotPlainError  # absent: the id may be the UUID of an instance
+    return [_cell(vif[key]) for key in ("id", "vif_type", "bridge", "state")]
 
 
 def _details(vif: dict[str, Any]) -> list[tuple[str, str]]:

@@ -29,7 +29,7 @@ REPORTS = [
     replace(SEEN, id=OTHER_ID, instance=InstanceReport(uuid=VIF_ID), absent_since="2025-03-01T00:59:59.120Z"),
     replace(SEEN, waiting_for=None, ports=(), devices=(), instance=None, network=VIF_ID),
 ]
-GONE = [VifReport(id=VIF_ID, state="unplugged"), replace(REPORT, state="unplugged"), BARE]
+GONE = [replace(REPORT, state="unplugged"), BARE]
 
 
 TIMES = ("1970-01-01T00:00:00.000Z", "2000-02-29T23:59:59.999Z", "2025-03-30T01:00:00.001Z", "2100-03-01T12:00:00.500Z")
@@ -142,6 +142,19 @@ def test_answer_that_is_not_plain_is_shown_by_the_long_way_without_another_reque
     assert (done.returncode, done.stdout) == (code, "")
     assert text in done.stderr.splitlines()[0]
     assert len(daemon.asked) == 1
+
+
+def test_unplug_of_an_absent_id_looks_for_the_instance_of_that_uuid(tmp_path: Path) -> None:
+    absent = {"vifs": [VifReport(id=OTHER_ID, state="unplugged").as_json()], "warnings": []}
+    its_vif = replace(REPORT, instance=InstanceReport(uuid=OTHER_ID))
+    listed = {"vifs": [its_vif.as_json()], "warnings": []}
+    gone = {"vifs": [replace(its_vif, state="unplugged").as_json()], "warnings": []}
+    with served(str(tmp_path / "s"), answer(absent), answer(listed), answer(gone)) as daemon:
+        done = run(tmp_path, "unplug", OTHER_ID)
+    assert done.returncode == 0
+    assert VIF_ID in done.stdout
+    asked = [request.document for request in daemon.asked]
+    assert (asked[0], asked[-1]) == ({"unplug": [OTHER_ID]}, {"unplug": [VIF_ID]})
 
 
 def test_warnings_of_an_answer_are_shown(tmp_path: Path) -> None:
