@@ -90,13 +90,14 @@ def missing(path: str, should: str, subject: str = "") -> InputError:
 
 
 def invalid(error: ValidationError, path: str, sources: Mapping[str, str], subject: str = "") -> InputError:
-    """The first of a model's errors, and the number of others.
+    """The first of a model's errors, and the number of others; a mistyped key before the field it leaves missing.
 
     :param path: the entry's path in the document.
     :param sources: fields of the model (``network.bridge``) -> the fields of the document they came from.
     """
     details = error.errors(include_url=False)
-    first = details[0]
+    unknown = [detail for detail in details if detail["type"] == "extra_forbidden"]
+    first = (unknown or details)[0] if details[0]["type"] == "missing" else details[0]
     kind = first["type"]
     field = ".".join(key for key in first["loc"] if isinstance(key, str))
     where = sources.get(join("", *first["loc"])) or sources.get(field) or join(path, *first["loc"])

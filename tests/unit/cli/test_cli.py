@@ -260,7 +260,7 @@ def test_file_that_cannot_be_read_is_one_line_and_exit_2(run: Run, library: Note
 def test_empty_or_closed_stdin_is_exit_2(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(b"")))
     assert run("plug", "-").err == (
-        "vifplug: error: 'stdin' is empty; give a JSON document with one VIF or a list of them\n"
+        "vifplug: error: 'stdin' is empty; give a JSON or YAML document with one VIF or a list of them\n"
     )
     monkeypatch.setattr("sys.stdin", None)
     assert run("plug", "-").err == "vifplug: error: cannot read 'stdin': it is closed\n"

@@ -334,6 +334,11 @@ def test_own_format_ignores_nothing(change: dict[str, Any], message: str) -> Non
     assert str(refused(document)) == message
 
 
+def test_mistyped_key_is_named_before_the_field_it_leaves_missing() -> None:
+    with pytest.raises(errors.InputError, match=r"^unknown key 'adress' \(did you mean 'address'\?\)"):
+        formats.load_all({"id": HYBRID_1, "vif_type": "ovs", "adress": "52:54:00:00:00:01"})
+
+
 def test_missing_vif_type_is_named() -> None:
     assert str(refused({"id": PLAIN, "address": "fa:16:3e:95:3a:3d"})) == "vif_type: it is missing, and a VIF needs it"
 

@@ -10,7 +10,7 @@ from vifplug.cli import arguments
 
 _SIZE_MAX = 64 * 2**20
 """Bytes; 60 VIFs of an os-vif list need a quarter of a million. The limit is for /dev/zero, not for a user."""
-EMPTY = "is empty; give a JSON document with one VIF or a list of them"
+EMPTY = "is empty; give a JSON or YAML document with one VIF or a list of them"
 _YAML_ENDINGS = (".yaml", ".yml")
 _JSON_STARTS = '{["'
 
