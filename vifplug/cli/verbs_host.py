@@ -23,6 +23,7 @@ from vifplug.setup.steps import MANUAL, Report, Step, Wishes
 from vifplug.trace import text as trace_text
 
 _DAEMON = "daemon"
+_SOUND = "nothing is wrong in what was looked at; if a guest has no network: vifplug trace ID"
 _SHOWN = {UNSEEN: "skipped"}
 """Statuses that a person reads under another name."""
 _STATUS_WIDTH = max(len(_SHOWN.get(status, status)) for status in STATUSES)
@@ -88,7 +89,7 @@ def _read(diagnosis: Diagnosis, options: Options, screen: Screen) -> str:
     problems = counts[ERROR] + counts[WARNING]
     count = f", {problems} {'finding' if problems == 1 else 'findings'}" if problems else ""
     claims = tables.paragraph(diagnosis.claims.sentence("ID"), screen)
-    return "\n".join([*shown, claims, f"{len(checks)} checks{count}: {total or 'nothing is wrong'}"])
+    return "\n".join([*shown, claims, f"{len(checks)} checks{count}: {total or _SOUND}"])
 
 
 def _skipped_together(findings: Sequence[Finding]) -> list[Finding]:

@@ -163,7 +163,9 @@ def _covers(pattern: str, name: str) -> bool | None:
 
 def _remedy(chain: Chain) -> str:
     if chain.family == "bridge":
-        return f"change that chain: nft insert rule bridge {chain.table} {chain.name} accept"
+        # An accept before all rules would switch the whole chain off, also for the guests that it protects.
+        listed = f"nft -a list chain bridge {chain.table} {chain.name}"
+        return f"vifplug trace ID names the rule or policy that drops a guest's frames; change that one ({listed})"
     keep = (
         "if no firewall of Neutron's needs bridged frames, exclude them (sysctl net.bridge.bridge-nf-call-iptables=0, "
         "-ip6tables likewise); else accept them "

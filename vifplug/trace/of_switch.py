@@ -296,5 +296,6 @@ def _of_flow(bridge_name: str, direction: str, effect: str, reason: str) -> Caus
         reason=reason,
         since=None,
         actor="the program that set the flows",
-        remedy=f"ovs-ofctl dump-flows {bridge_name}; a restarted Neutron agent or ovn-controller sets its own again",
+        remedy=f"if no control plane set that flow (ovs-ofctl dump-flows {bridge_name}), delete it with ovs-ofctl "
+        "--strict del-flows; else restart its Neutron agent or ovn-controller, which sets its flows again",
     )
