@@ -251,13 +251,14 @@ class LinuxHost:
             links = links | reading.links(self._reader, sorted(unforeseen))
             seen = Links(links, self._stations(scope, links), seen.members, seen.absent)
         addresses, routes = uplinks.surroundings(self._reader, scope, links)
+        added = links.keys() - seen.decoded.keys()  # other links of a missing uplink's kind
         ports = [decode.port(row) for row in rows["ports"]]
         bridges = {name: decode.bridge(name, row) for name, row in rows["bridges"].items()}
         # For ports that we made the record has the device, and a kernel datapath has no such sockets.
         by_sockets = (port.name for port in ports if port.bridge in bridges and bridges[port.bridge].userspace)
         vmms = any(name in links and not naming.owner_of(links[name]["alias"]) for name in by_sockets)
         observed = Observed(
-            links=seen.decoded,
+            links={**seen.decoded, **{name: decode.link(links[name]) for name in added}},
             members=seen.members,
             bridges=bridges,
             fake_bridges={name: (parent, vlan) for name, (parent, vlan) in rows["fake_bridges"].items()},

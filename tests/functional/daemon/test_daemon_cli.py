@@ -21,7 +21,7 @@ from unittest import mock
 import pytest
 
 from tests.functional.ownership.test_ownership import KINDS
-from tests.functional.plug.test_concurrency import all_at_once, is_clean
+from tests.functional.plug.test_concurrency import all_at_once, beside_notes, is_clean
 from tests.functional.plug.test_plug_formats import REFUSED
 from tests.functional.plug.test_plug_formats import WHOLE as SAMPLES
 from tests.support.daemon.daemon_variants import daemon_without_reconciler
@@ -46,11 +46,6 @@ _VARYING = (
     (re.compile(r"(cur_cfg|next_cfg) \d+"), r"\1 N"),
     (re.compile(r" +"), " "),
 )
-
-
-def beside_notes(errors: str) -> str:
-    """Standard error without the note on a Linux bridge that leads nowhere: only the plug that made it prints one."""
-    return "".join(line for line in errors.splitlines(keepends=True) if "has no uplink: until something" not in line)
 
 
 def steady(text: str) -> str:

@@ -33,7 +33,8 @@ def test_wait_for_ovsdb_does_not_block_requests_without_ovs(world: World, path: 
                 plugged = daemon.request("PUT", f"/v1/vifs/{BRIDGE.id}", BRIDGE.document, timeout=ANSWER_SECONDS)
                 gone = daemon.request("DELETE", f"/v1/vifs/{BRIDGE.id}", timeout=ANSWER_SECONDS)
                 assert (plugged[0], gone[0]) == (200, 200)
-            assert not any(each.done() for each in asked), "they wait for OVSDB"
+            if path != "/v1/doctor":  # which waits for at most 2 s, and answers without what it did not see
+                assert not any(each.done() for each in asked), "they wait for OVSDB"
         finally:
             world.ovsdb.resume()
         assert {each.result()[0] for each in asked} == {200}

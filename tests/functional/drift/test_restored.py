@@ -72,9 +72,9 @@ def test_port_made_again_gets_the_vlans_it_was_last_seen_with(world: World, way:
         host.repair([HYBRID.id])
         assert vlans(world, HYBRID) == (100, "native-tagged", [7, 8])
         assert host.check().clean
-    noted = [event["note"] for event in world.vifplug_json("events")["events"] if event["note"]]
+    noted = {event["note"] for event in world.vifplug_json("events")["events"] if event["note"]}
     words = "tag 100, vlan_mode native-tagged, trunks 7,8 as last seen"
-    assert noted == [f"port {HYBRID.port} restored with {words}"]
+    assert noted == {f"port {HYBRID.port} restored with {words}"}
 
 
 def test_daemon_sees_a_tag_when_it_is_set_and_restores_it(world: World) -> None:

@@ -75,6 +75,11 @@ def library(world: World, call: Callable[[LocalHost], object]) -> Callable[[], N
     return work
 
 
+def beside_notes(errors: str) -> str:
+    """Standard error without the note on a Linux bridge that leads nowhere: only the plug that made it prints one."""
+    return "".join(line for line in errors.splitlines(keepends=True) if "has no uplink: until something" not in line)
+
+
 def is_clean(world: World) -> bool:
     """What ``check`` says."""
     with vifplug.local(str(world.config_file)) as host:
@@ -89,7 +94,7 @@ def test_processes_plug_the_same_new_vif(world: World, file: Path, kind: str) ->
     scene = Scene.of(world, [vif(kind)])
     file.write_text(document(scene.vifs))
     ended = all_at_once(world, *[["-o", "json", "plug", str(file)]] * PROCESSES)
-    assert [(each.returncode, each.stderr) for each in ended] == [(0, "")] * PROCESSES
+    assert [(each.returncode, beside_notes(each.stderr)) for each in ended] == [(0, "")] * PROCESSES
     assert len({json.loads(each.stdout)["vifs"][0]["devices"][0]["ifindex"] for each in ended}) == 1, "one path"
     scene.must_be(WHOLE)
     assert {each.returncode for each in all_at_once(world, *[["unplug", scene.vifs[0].id]] * PROCESSES)} == {0}

@@ -28,9 +28,14 @@ def ids_of(path: str) -> list[str]:
     text = files.read(path)
     lines = [line.split("#")[0].strip() for line in text.splitlines()]
     given = [line for line in lines if line]
-    if not given or naming.is_uuid(given[0].lower()):
+    if not given or naming.is_uuid(given[0].lower()) or not any(map(_is_of_a_document, given)):
         return ids(given)
     return ids(_identities(files.parse(text, path)))
+
+
+def _is_of_a_document(line: str) -> bool:
+    """Whether a line belongs to JSON or to a mapping or list of YAML; else it is meant as an id."""
+    return line.startswith(("-", '"')) or any(character in line for character in "{}[]:")
 
 
 def ids_to_keep(path: str) -> list[str]:

@@ -14,6 +14,7 @@ from vifplug.engine.removal import Removal, Removed
 from vifplug.engine.requester import Requester
 from vifplug.errors import Busy, OvsUnavailable, VifplugError
 from vifplug.model.reports import PlanReport, VifReport
+from vifplug.resources.contract import Relation
 from vifplug.resources.observed import Inventory
 from vifplug.store.records import UNPLUG, Intent, Record
 from vifplug.store.store import Moment
@@ -117,7 +118,14 @@ def _unplug_held(context: Context, known: Moment, away: VifplugError | None) -> 
     :param known: the store's content about them.
     """
     records, damaged = {vif_id: record for vif_id, (record, _intent) in known.items()}, known.damaged & known.keys()
-    guests = {vif_id: name for vif_id, record in records.items() if record and (name := guest_link(record.vif))}
+    # A VIF of which vifplug only watches a port keeps its network.
+    guests = {
+        vif_id: name
+        for vif_id, record in records.items()
+        if record
+        and (name := guest_link(record.vif))
+        and any(item.relation is not Relation.REFERENCED for item in record.resources)
+    }
     removal = Removal(built=_begin(context, known), away=away, guests=guests)
     if not removal.built:
         return _Outcome(records=records)

@@ -169,6 +169,9 @@ class _ReadByCallers:
             self._for_reader.poll()
             with self.reading:
                 self._read()
+        with self.reading:  # no caller polls any more, because it has looked at ``running`` under this lock
+            self._for_callers.close()
+            self._for_reader.close()
 
     def _readable(self) -> select.epoll:
         """A place to wait for messages. A message wakes a thread at one place only (EPOLLEXCLUSIVE): a thread that
