@@ -11,7 +11,7 @@ from setuptools.command.sdist import sdist
 
 ROOT = pathlib.Path(__file__).parent
 DOCUMENTS = ("docs", "examples")
-FOLDERS = (*DOCUMENTS, ".ci", "bin", "etc", "tests", "tools")
+FOLDERS = (*DOCUMENTS, ".ci", "etc", "tests", "tools")
 TOP = ("*.md", "*.ini", "*.yml", ".ruff.toml", ".gitignore")
 
 

@@ -105,7 +105,7 @@ def test_wheel_brings_them_along(tmp_path: pathlib.Path) -> None:
     source.mkdir()
     for name in ("setup.py", "setup.cfg", "README.md", "LICENSE"):
         shutil.copy(REPOSITORY / name, source)
-    for name in ("bin", "docs", "etc", "examples", "vifplug"):
+    for name in ("docs", "etc", "examples", "tools", "vifplug"):
         shutil.copytree(REPOSITORY / name, source / name, ignore=shutil.ignore_patterns("__pycache__"))
     wheels = tmp_path / "wheels"
     pip = ("-m", "pip", "wheel", "--quiet", "--no-deps", "--no-build-isolation", "--use-pep517", "--no-index")
